@@ -1,0 +1,194 @@
+"""Runs and what belongs to them. Postgres is the truth; every write that can be repeated has a key that makes it idempotent."""
+
+from __future__ import annotations
+
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from webapp.teams.models import Team
+
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+def public_id() -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(10))
+
+
+class Artifact(models.Model):
+    """A file in the store, named by the SHA-256 of its content. Each team holds its own row, so sharing bytes shares no access."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    media_type = models.CharField(max_length=100, default="application/octet-stream")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "sha256"], name="one_artifact_per_team_and_content")]
+
+
+class DataSet(models.Model):
+    """An uploaded data file with its column mapping."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    name = models.SlugField(max_length=80)
+    artifact = models.ForeignKey(Artifact, on_delete=models.PROTECT)
+    fingerprint = models.CharField(max_length=64)
+    filename = models.CharField(max_length=255)
+    format = models.CharField(max_length=10)
+    columns = models.JSONField(default=dict)
+    verifier = models.JSONField(default=dict)
+    problem_count = models.IntegerField()
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "name", "fingerprint"], name="one_data_set_per_content")]
+
+
+class StoredModel(models.Model):
+    """An uploaded model folder: the manifest maps file names to artifact hashes."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    name = models.SlugField(max_length=80)
+    hash = models.CharField(max_length=64)
+    manifest = models.JSONField()
+    architecture = models.CharField(max_length=80, blank=True)
+    parameters = models.BigIntegerField(null=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "name", "hash"], name="one_model_per_content")]
+
+
+class State(models.TextChoices):
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+ACTIVE = (State.STARTING, State.RUNNING, State.STOPPING)
+FINISHED = (State.STOPPED, State.COMPLETED, State.FAILED)
+
+
+class Run(models.Model):
+    """A run of any source. `attempt` is the fencing number; `news` counts the batches that were appended."""
+
+    class Source(models.TextChoices):
+        MANAGED = "managed"
+        CLIENT = "client"
+        IMPORTED = "imported"
+
+    public_id = models.CharField(max_length=16, unique=True, default=public_id)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    name = models.CharField(max_length=120)
+    source = models.CharField(max_length=8, choices=Source, default=Source.MANAGED)
+    recipe = models.CharField(max_length=32, blank=True)
+    spec = models.JSONField(null=True)
+    parent = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
+    tags = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    attempt = models.IntegerField(default=0)
+    lease_holder = models.CharField(max_length=200, blank=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    stop_requested_at = models.DateTimeField(null=True)
+    force_requested_at = models.DateTimeField(null=True)
+    resume_after_restart = models.BooleanField(default=False)
+    reason = models.TextField(blank=True)
+    remedy = models.TextField(blank=True)
+
+    news = models.BigIntegerField(default=0)
+    step = models.BigIntegerField(default=0)
+    total_steps = models.BigIntegerField(null=True)
+    last_event_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    summary = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["team", "-created_at"]),
+            models.Index(fields=["heartbeat_at"], name="active_runs", condition=models.Q(state__in=["queued", *ACTIVE])),
+        ]
+
+
+class Attempt(models.Model):
+    """One try at a run, with its own folder, log and series branch."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
+    number = models.IntegerField()
+    host = models.CharField(max_length=200, blank=True)
+    folder = models.CharField(max_length=1024, blank=True)
+    pid = models.IntegerField(null=True)
+    pid_started = models.FloatField(null=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    resumed_from_step = models.BigIntegerField(null=True)
+    last_seq = models.BigIntegerField(default=0)
+    exit = models.JSONField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="one_row_per_attempt")]
+
+
+class Transition(models.Model):
+    """A change of a run's state, with its cause."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="transitions")
+    attempt = models.IntegerField()
+    state = models.CharField(max_length=10, choices=State)
+    reason = models.TextField(blank=True)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    at = models.DateTimeField(default=timezone.now)
+
+
+class Event(models.Model):
+    """Everything in an event log but metrics and rollout rows: pass rates, logs, checkpoints, progress, rewinds."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE)
+    attempt = models.IntegerField()
+    seq = models.BigIntegerField()
+    type = models.CharField(max_length=20)
+    step = models.BigIntegerField(null=True)
+    wall_time = models.DateTimeField()
+    payload = models.JSONField()
+    news = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "attempt", "seq"], name="one_row_per_event")]
+        indexes = [models.Index(fields=["run", "type", "step"])]
+
+
+class RolloutRow(models.Model):
+    """The index entry of one kept rollout; its tokens are row `offset` of the Parquet artifact."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE)
+    attempt = models.IntegerField()
+    seq = models.BigIntegerField()
+    offset = models.IntegerField()
+    step = models.BigIntegerField()
+    stage = models.CharField(max_length=32, blank=True)
+    problem = models.CharField(max_length=64)
+    source = models.CharField(max_length=10)
+    verdict = models.BooleanField(null=True)
+    truncated = models.BooleanField(default=False)
+    length = models.IntegerField()
+    weight = models.FloatField(null=True)
+    divergence = models.FloatField(null=True)
+    excerpt = models.CharField(max_length=240)
+    artifact = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "attempt", "seq", "offset"], name="one_row_per_rollout")]
+        indexes = [models.Index(fields=["run", "step"]), models.Index(fields=["run", "problem", "step"])]
