@@ -1,0 +1,59 @@
+/**
+ * Numbers as people read them. The server's templates format the same way (webapp/runs/templatetags/figures.py).
+ */
+
+const MINUS = "−";
+
+/** @typedef {"plain" | "percent" | "bytes" | "count" | "seconds" | "step"} Format */
+
+/** @param {number} value @returns {string} three significant digits, powers of ten only where needed */
+export function plain(value) {
+  if (!Number.isFinite(value)) return String(value);
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace("-", MINUS).replace("e+", "e");
+  const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  return value.toFixed(digits).replace("-", MINUS);
+}
+
+/** @param {number} value a share @returns {string} */
+export function percent(value) {
+  return `${(100 * value).toFixed(1).replace("-", MINUS)} %`;
+}
+
+/** @param {number} value @returns {string} 12 345 as 12.3k */
+export function count(value) {
+  const size = Math.abs(value);
+  for (const [limit, unit] of /** @type {[number, string][]} */ ([[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e4, "k"]])) {
+    if (size >= limit) return `${(value / (unit === "k" ? 1e3 : limit)).toFixed(1)}${unit}`;
+  }
+  return Number.isInteger(value) ? value.toLocaleString("en-GB") : plain(value);
+}
+
+/** @param {number} value @returns {string} */
+export function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = Math.min(units.length - 1, value > 0 ? Math.floor(Math.log2(value) / 10) : 0);
+  return `${(value / 1024 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+}
+
+/** @param {number} value @returns {string} the two largest units */
+export function seconds(value) {
+  if (value < 1) return `${plain(value)} s`;
+  if (value < 60) return `${value < 10 ? value.toFixed(1) : Math.round(value)} s`;
+  const minutes = Math.round(value / 60);
+  if (value < 3600) return `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
+  if (minutes < 60 * 48) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`;
+}
+
+const FORMATS = { plain, percent, bytes, count, seconds, step: count };
+
+/** @param {Format} format @returns {(value: number) => string} */
+export function formatter(format) {
+  return FORMATS[format] ?? plain;
+}
+
+/** @param {number} share a difference of shares @returns {string} signed percentage points */
+export function points(share) {
+  return `${share >= 0 ? "+" : MINUS}${Math.abs(100 * share).toFixed(1)}`;
+}
