@@ -6,15 +6,23 @@ unit, bounds and whether it is for experts. `option` is how a field is declared.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
     """A part of a run definition. Unknown keys are errors; values are immutable once validated."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("must not contain a NUL character")
+        return value
 
 
 def option(
@@ -35,19 +43,27 @@ def option(
     return Field(default, title=title, description=help, json_schema_extra=extra, **bounds)
 
 
-SCHEMES = ("builtin", "dataset", "model", "hub", "file", "secret")
-
-
 def check_uri(value: str, *allowed: str) -> str:
     """Return `value` if it is a URI with one of the allowed schemes; raise ValueError with the remedy otherwise."""
     scheme, _, rest = value.partition(":")
     if scheme not in allowed or not rest:
         wanted = ", ".join(f"{scheme}:…" for scheme in allowed)
-        raise ValueError(f"'{value}' does not say where to find it; write one of {wanted}")
-    if "\0" in rest:
-        raise ValueError("a location cannot contain a NUL character")
+        raise ValueError(f"must say where to find it, as one of {wanted}; got {shown(value)}")
     return value
+
+
+def check_slug(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", value):
+        raise ValueError(f"must be 1 to 32 lower-case letters, digits, - or _, beginning with a letter or digit; got {shown(value)}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """`value` as an error message quotes it: short, whatever was sent."""
+    text = value if isinstance(value, str) else type(value).__name__ if isinstance(value, dict | list | tuple) else str(value)
+    return f"“{text[:60]}…”" if len(text) > 60 else f"“{text}”"
 
 
 DataURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "dataset", "file", "hub"))]
 ModelURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "builtin", "model", "file", "hub"))]
+Slug = Annotated[str, AfterValidator(check_slug)]

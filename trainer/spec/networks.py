@@ -30,4 +30,6 @@ class Networks(Section):
     """Roles of a text run."""
 
     student: Network = option(title="Student", help="The model that is trained.", factory=lambda: Network(model="builtin:student"))
-    teacher: Network = option(title="Teacher", help="The frozen model that the student learns from.", factory=lambda: Network(model="builtin:teacher"))
+    teacher: Network = option(
+        title="Teacher", help="The frozen model that the student learns from.", factory=lambda: Network(model="builtin:teacher")
+    )

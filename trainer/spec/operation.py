@@ -1,10 +1,13 @@
-"""How a run is carried out: devices, evaluation and checkpoints."""
+"""How a run is carried out: devices, evaluation, checkpoints and what of its rollouts is kept."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from trainer.spec.base import Section, option
+from trainer.spec.sampling import Sampling
 
 
 class Compute(Section):
@@ -13,7 +16,12 @@ class Compute(Section):
     device: Literal["auto", "cpu", "cuda"] = option("auto", title="Device", help="auto takes a GPU if there is one.")
     threads: int = option(1, title="CPU threads", help="Small models are fastest with one.", ge=1, le=256)
     micro_batch_tokens: int = option(
-        8192, title="Micro-batch", help="Tokens that are differentiated at once. Smaller needs less memory; the gradient stays the same.", unit="tokens", ge=16, expert=True,
+        8192,
+        title="Micro-batch",
+        help="Tokens that are differentiated at once. Smaller needs less memory; the gradient stays the same.",
+        unit="tokens",
+        ge=16,
+        expert=True,
     )
     generation_rows: int = option(256, title="Generation rows", help="Answers that are sampled side by side.", ge=1, le=65_536, expert=True)
 
@@ -23,11 +31,28 @@ class Evaluation(Section):
 
     every: int = option(50, title="Evaluate every", help="0 evaluates only before and after the run.", unit="steps", ge=0)
     samples: int = option(1, title="Samples per problem", help="Answers to each held-out problem during the run.", ge=1, le=1024)
-    problems: int | None = option(None, title="At most during the run", help="Held-out problems of an evaluation during the run; the first and last use all.", ge=1)
-    final_samples: int = option(4, title="Samples before and after", help="Answers to each held-out problem in the first and last evaluation.", ge=1, le=1024)
-    pass_at: tuple[int, ...] = option((1, 4), title="pass@k", help="Values of k; needs at least k samples.", expert=True)
-    temperature: float = option(1.0, title="Temperature", help="0 is greedy.", ge=0, le=10)
-    ema_decay: float = option(0.0, title="Weight averaging", help="Evaluate an exponential moving average of the weights; 0 turns it off.", ge=0, lt=1, expert=True)
+    problems: int | None = option(
+        None,
+        title="At most during the run",
+        help="Held-out problems of an evaluation during the run; the first and last evaluation use all.",
+        unit="problems",
+        ge=1,
+    )
+    final_samples: int = option(
+        4, title="Samples before and after", help="Answers to each held-out problem in the first and last evaluation.", ge=1, le=1024
+    )
+    pass_at: tuple[Annotated[int, Field(ge=1)], ...] = option(
+        (1, 4), title="pass@k", help="Values of k for the first and last evaluation; each needs at least k samples.", expert=True
+    )
+    sampling: Sampling = option(title="Sampling", help="How held-out problems are answered.", factory=Sampling)
+    ema_decay: float = option(
+        0.0,
+        title="Weight averaging",
+        help="Evaluate an exponential moving average of the weights; 0 turns it off.",
+        ge=0,
+        lt=1,
+        expert=True,
+    )
 
 
 class Checkpoints(Section):
@@ -36,3 +61,12 @@ class Checkpoints(Section):
     every: int = option(50, title="Checkpoint every", help="0 keeps only the last state.", unit="steps", ge=0)
     keep_last: int = option(2, title="Keep last", help="Older ones are removed.", ge=1, le=1000)
     keep_best: bool = option(True, title="Keep best", help="Keep the one with the highest held-out pass rate.")
+
+
+class Record(Section):
+    """Which rollouts are kept token by token, to be read on the run's page."""
+
+    every: int = option(5, title="Keep rollouts every", help="0 keeps none during training.", unit="steps", ge=0, expert=True)
+    rollouts: int = option(
+        16, title="Rollouts kept", help="At most that many of each recorded step; the share is shown.", ge=1, le=4096, expert=True
+    )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from trainer.spec.base import Section, option
+from trainer.spec.sampling import Sampling
 
 PACED = "PACED, arXiv 2603.11178"
 
@@ -17,7 +18,9 @@ class PacedWeights(Section):
     kind: Literal["paced"] = "paced"
     alpha: float = option(1.0, title="α", help="Exponent of p. Larger moves weight to easier problems.", ge=0, le=16, paper=PACED)
     beta: float = option(1.0, title="β", help="Exponent of 1 − p. Larger moves weight to harder problems.", ge=0, le=16, paper=PACED)
-    floor: float = option(0.0, title="Floor", help="Added to every weight, so that no problem is dropped for good.", ge=0, le=1, expert=True)
+    floor: float = option(
+        0.0, title="Floor", help="Added to every weight, so that no problem is dropped for good.", ge=0, le=1, expert=True
+    )
 
 
 class UniformWeights(Section):
@@ -46,17 +49,32 @@ Weighting = Annotated[PacedWeights | UniformWeights | HardFilterWeights, Field(d
 class Pool(Section):
     """Stage 0: the student's pass rate on every problem, and what follows from it."""
 
-    rollouts_per_problem: int = option(8, title="Rollouts per problem (K)", help="Student answers that a pass rate is estimated from.", ge=1, le=1024, paper=PACED)
+    rollouts_per_problem: int = option(
+        8, title="Rollouts per problem (K)", help="Student answers that a pass rate is estimated from.", ge=1, le=1024, paper=PACED
+    )
+    sampling: Sampling = option(title="Sampling", help="How the answers that estimate a pass rate are drawn.", factory=Sampling)
     weighting: Weighting = option(title="Problem weights", help="What a pass rate makes of a problem.", factory=PacedWeights)
     normalisation: Literal["pool", "batch_self_norm"] = option(
-        "pool", title="Weight normalisation",
-        help="pool: weights have mean 1 over the kept pool. batch_self_norm: divided by their sum in each batch (ablation).", expert=True,
+        "pool",
+        title="Weight normalisation",
+        help="pool: weights have mean 1 over the kept pool. batch_self_norm: divided by their sum in each batch (ablation).",
+        expert=True,
     )
-    refresh: Literal["never", "each_stage", "every"] = option("never", title="Refresh pass rates", help="Estimate pass rates again, of dropped problems too.")
+    refresh: Literal["never", "each_stage", "every"] = option(
+        "never", title="Refresh pass rates", help="Estimate pass rates again, of dropped problems too.", paper=PACED
+    )
     refresh_every: int = option(100, title="Refresh every", help="Only for the choice `every`.", unit="steps", ge=1, expert=True)
     track_problems: int = option(
-        128, title="Tracked problems", help="A fixed sample of the pool whose pass rates are followed at each evaluation, for the frontier chart. 0 turns it off.", ge=0, le=100_000,
+        128,
+        title="Tracked problems",
+        help="A fixed sample of the pool whose pass rates are followed at each evaluation, for the frontier chart. 0 turns it off.",
+        unit="problems",
+        ge=0,
+        le=100_000,
     )
     measure_snr: bool = option(
-        False, title="Measure gradient SNR", help="Signal-to-noise ratio of the gradient against pass rate, on rollouts other than those that estimate p.", expert=True,
+        False,
+        title="Measure gradient SNR",
+        help="Signal-to-noise ratio of the gradient against pass rate, on rollouts other than those that estimate p.",
+        expert=True,
     )

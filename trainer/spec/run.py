@@ -1,21 +1,16 @@
-"""RunSpec: the whole definition of a run, as data.
-
-`load` reads YAML or JSON text, migrates older versions and returns the validated definition; `problems_in` lists every complaint
-as (field path, sentence). Cross-field rules that make no sense together are refused here, with the reason.
-"""
+"""RunSpec: the whole definition of a run, as data."""
 
 from __future__ import annotations
 
-import difflib
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
-from trainer.spec.base import Section, option
+from trainer.spec.base import Section, Slug, option
 from trainer.spec.data import Data
 from trainer.spec.networks import Networks
-from trainer.spec.operation import Checkpoints, Compute, Evaluation
+from trainer.spec.operation import Checkpoints, Compute, Evaluation, Record
 from trainer.spec.pool import Pool
 from trainer.spec.stages import Stage
 
@@ -27,7 +22,7 @@ class RunSpec(Section):
 
     version: Literal[1] = option(VERSION, title="Version", help="Of this format.", expert=True)
     modality: Literal["text"] = option("text", title="Modality", help="What is distilled.", expert=True)
-    recipe: str = option("paced", title="Recipe", help="The published system that this run started from.", pattern=r"^[a-z0-9_]{1,32}$")
+    recipe: Slug = option("paced", title="Recipe", help="The published system that this run started from.", expert=True)
     name: str = option("untitled", title="Name", help="What the run is called on every page.", min_length=1, max_length=120)
     seed: int = option(0, title="Seed", help="All randomness follows from it.", ge=0, le=2**31 - 1)
     networks: Networks = option(title="Networks", help="Student and teacher.", factory=Networks)
@@ -36,15 +31,17 @@ class RunSpec(Section):
     stages: tuple[Stage, ...] = option(title="Stages", help="Carried out one after the other.", min_length=1, max_length=16)
     compute: Compute = option(title="Compute", help="Devices.", factory=Compute)
     evaluation: Evaluation = option(title="Evaluation", help="Held-out measurements.", factory=Evaluation)
-    checkpoints: Checkpoints = option(title="Checkpoints", help="What is kept.", factory=Checkpoints)
+    checkpoints: Checkpoints = option(title="Checkpoints", help="What is kept to resume from.", factory=Checkpoints)
+    record: Record = option(title="Recorded rollouts", help="What is kept to be read.", factory=Record)
 
     @property
     def total_steps(self) -> int:
         return sum(stage.until.steps for stage in self.stages)
 
     @model_validator(mode="after")
-    def _stage_names_differ(self) -> RunSpec:
-        names = [stage.name for stage in self.stages]
-        if len(set(names)) != len(names):
-            raise ValueError(f"stages need different names, got {', '.join(names)}")
+    def _makes_sense(self) -> RunSpec:
+        from trainer.spec.rules import nonsense  # the rules read whole specs
+
+        if refusals := nonsense(self):
+            raise PydanticCustomError("nonsense", "{sentences}", {"sentences": " ".join(m for _, m in refusals), "refusals": refusals})
         return self

@@ -6,16 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainer.spec.base import Section, option
-
-
-class Sampling(Section):
-    """How answers are drawn."""
-
-    temperature: float = option(1.0, title="Temperature", help="0 is greedy.", ge=0, le=10)
-    top_p: float = option(1.0, title="Top-p", help="Keep the smallest set of tokens with this mass; 1 keeps all.", gt=0, le=1, expert=True)
-    top_k: int = option(0, title="Top-k", help="Keep that many tokens; 0 keeps all.", ge=0, expert=True)
-    max_new_tokens: int = option(64, title="Longest answer", help="Longer answers are cut and count as failures.", unit="tokens", ge=1, le=131_072)
+from trainer.spec.base import Section, Slug, option
+from trainer.spec.sampling import Sampling
 
 
 class PlainGenerate(Section):
@@ -74,11 +66,15 @@ class Optimiser(Section):
     """AdamW with linear warm-up and decay inside the stage."""
 
     learning_rate: float = option(1e-3, title="Learning rate", help="Highest rate of the stage.", gt=0, le=1)
-    final_share: float = option(0.1, title="Final share", help="Rate at the stage's end as a share of the highest; 1 keeps it constant.", ge=0, le=1, expert=True)
+    final_share: float = option(
+        0.1, title="Final share", help="Rate at the stage's end as a share of the highest; 1 keeps it constant.", ge=0, le=1, expert=True
+    )
     warmup_steps: int = option(0, title="Warm-up", help="The rate rises linearly over these steps.", unit="steps", ge=0)
     weight_decay: float = option(0.0, title="Weight decay", help="AdamW's decoupled decay.", ge=0, le=1, expert=True)
     clip_norm: float = option(1.0, title="Clip norm", help="The gradient's norm is cut to this.", gt=0, expert=True)
-    state: Literal["carry_on", "reset"] = option("carry_on", title="Optimiser state", help="Whether this stage goes on with the moments of the one before.", expert=True)
+    state: Literal["carry_on", "reset"] = option(
+        "carry_on", title="Optimiser state", help="Whether this stage goes on with the moments of the one before.", expert=True
+    )
 
 
 class Until(Section):
@@ -90,16 +86,21 @@ class Until(Section):
 class Stage(Section):
     """One leg of the run."""
 
-    name: str = option(title="Name", help="Shown on the charts where the stage begins.", pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    name: Slug = option(title="Name", help="Shown on the charts where the stage begins.")
     source: Literal["teacher_written", "student_rollouts"] = option(
-        "student_rollouts", title="Trained on",
-        help="teacher_written: answers that the teacher wrote once, before the stage. student_rollouts: fresh answers of the student in each step.",
+        "student_rollouts",
+        title="Trained on",
+        help="teacher_written: one answer to each problem that the teacher wrote before the stage. "
+        "student_rollouts: fresh answers of the student in each step.",
     )
     rollouts: Rollouts = option(title="Rollouts", help="How answers are made and judged.", factory=Rollouts)
     objective: Objective = option(title="Objective", help="The divergence that is minimised.", factory=ReverseKL)
     problems_per_step: int = option(16, title="Problems per step", help="Batch size B.", ge=1, le=65_536)
     reduction: Literal["sequence_mean", "token_mean"] = option(
-        "sequence_mean", title="Reduction", help="sequence_mean: every answer counts the same. token_mean: every token does.", expert=True,
+        "sequence_mean",
+        title="Reduction",
+        help="sequence_mean: every answer counts the same. token_mean: every token does.",
+        expert=True,
     )
     optimiser: Optimiser = option(title="Optimiser", help="AdamW.", factory=Optimiser)
     until: Until = option(title="Until", help="When the stage ends.", factory=Until)

@@ -1,0 +1,144 @@
+"""What is wrong with a run definition, in plain sentences beside the field that they speak of.
+
+pydantic's errors name Python types and the tags of unions; a person who fills in a form or writes YAML sees neither.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from trainer.spec.base import Section, shown
+from trainer.spec.shape import item, literals, sections
+
+TOO_FEW = "needs more items: at least"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One complaint: `path` is dotted ("stages.0.until.steps", empty for the whole), `message` follows it as a sentence."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.message}" if self.path else self.message
+
+
+class SpecError(ValueError):
+    """A run definition that is refused, with every complaint."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def translate(error: ValidationError, root: type[Section]) -> list[Problem]:
+    """All complaints of pydantic about a `root`, in its order."""
+    found = [problem for details in error.errors(include_url=False) for problem in _problems(details, root)]
+    return [problem for problem in found if not (problem.message.startswith(TOO_FEW) and _complained_inside(problem.path, found))]
+
+
+def _complained_inside(path: str, found: list[Problem]) -> bool:
+    """Whether an item of the list has a complaint of its own: pydantic then also calls the list too short."""
+    return any(problem.path.startswith(path + ".") for problem in found)
+
+
+def _problems(details: Any, root: type[Section]) -> list[Problem]:
+    path, owner = locate(details["loc"], root)
+    if details["type"] == "nonsense":
+        return [Problem(at, message) for at, message in details["ctx"]["refusals"]]
+    return [Problem(path, _sentence(details, path.rpartition(".")[2], owner))]
+
+
+def locate(location: Sequence[str | int], root: type[Section]) -> tuple[str, type[Section] | None]:
+    """Dotted path without the tags of unions, and the section that holds the last key if there is one."""
+    path: list[str] = []
+    annotation: Any = root
+    owner: type[Section] | None = None
+    for key in location:
+        choices = sections(annotation)
+        if isinstance(key, str) and key in choices:
+            annotation = choices[key]
+            continue
+        path.append(str(key)[:80])
+        owner, annotation = _step(choices.get(""), annotation, key)
+    return ".".join(path), owner
+
+
+def _step(section: type[Section] | None, annotation: Any, key: str | int) -> tuple[type[Section] | None, Any]:
+    if section is None:
+        return None, item(annotation)
+    field = section.model_fields.get(str(key))
+    return section, field.annotation if field else None
+
+
+def _sentence(details: Any, key: str, owner: type[Section] | None) -> str:
+    kind, context, value = details["type"], details.get("ctx", {}), details["input"]
+    field = owner.model_fields.get(key) if owner else None
+    if kind == "extra_forbidden":
+        return f"is not a setting here{_nearest(key, owner.model_fields if owner else ())}"
+    if kind == "missing":
+        return f"is missing{': ' + field.description if field and field.description else ''}"
+    if kind in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
+        return _choice(kind, value, list(literals(field.annotation)) or list(sections(field.annotation)) if field else [], details)
+    if kind == "value_error":
+        return str(context["error"])
+    return _bounds(kind, context, value) or _types(kind, value) or f"is not valid: {details['msg']}"
+
+
+def _choice(kind: str, value: Any, words: list[str], details: Any) -> str:
+    if kind == "union_tag_not_found":
+        return f"needs a `kind`: one of {', '.join(words)}"
+    given = value.get("kind") if kind == "union_tag_invalid" else value
+    allowed = words or [details["ctx"]["expected"]]
+    what = "has a `kind` that must be" if kind == "union_tag_invalid" else "must be"
+    return f"{what} one of {', '.join(allowed)}; got {shown(given)}"
+
+
+def _bounds(kind: str, context: Any, value: Any) -> str:
+    match kind:
+        case "greater_than_equal":
+            least = "not be negative" if context["ge"] == 0 else f"be at least {context['ge']:g}"
+            return f"must {least}, got {shown(value)}"
+        case "greater_than":
+            return f"must be above {context['gt']:g}, got {shown(value)}"
+        case "less_than_equal":
+            return f"must be at most {context['le']:g}, got {shown(value)}"
+        case "less_than":
+            return f"must be below {context['lt']:g}, got {shown(value)}"
+        case "string_too_short":
+            return "must not be empty" if context["min_length"] == 1 else f"needs at least {context['min_length']} characters"
+        case "string_too_long":
+            return f"must have at most {context['max_length']} characters, got {len(value)}"
+        case "too_short":
+            return f"{TOO_FEW} {context['min_length']}"
+        case "too_long":
+            return f"must have at most {context['max_length']} items"
+    return ""
+
+
+def _types(kind: str, value: Any) -> str:
+    if kind.startswith("int"):
+        return f"must be a whole number, got {shown(value)}"
+    if kind.startswith(("float", "finite")):
+        return f"must be a number, got {shown(value)}"
+    if kind.startswith("bool"):
+        return f"must be true or false, got {shown(value)}"
+    if kind.startswith("string"):
+        return f"must be text, got {shown(value)}; put it in quotes"
+    if kind.startswith("tuple"):
+        return f"must be a list, got {shown(value)}"
+    if kind.startswith(("model", "dict")):
+        return f"must be a group of settings, got {shown(value)}"
+    return ""
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else f"; the settings here are {', '.join(known)}"

@@ -1,0 +1,105 @@
+"""Read a run definition from YAML, JSON or a dict, and write it again.
+
+`load` migrates older versions and refuses what cannot run; `problems_in` says all that is wrong with unfinished input, for a form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from trainer.spec.base import shown
+from trainer.spec.errors import Problem, SpecError, translate
+from trainer.spec.run import VERSION, RunSpec
+
+LONGEST = 256 * 1024
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""What turns a definition of version n into one of version n + 1, by n."""
+
+
+def load(source: str | Mapping[str, Any]) -> RunSpec:
+    """The validated definition in YAML or JSON text, or in a dict. Raises SpecError with every complaint."""
+    data = parse(source) if isinstance(source, str) else dict(source)
+    try:
+        return RunSpec.model_validate(migrate(data))
+    except ValidationError as error:
+        raise SpecError(translate(error, RunSpec)) from None
+
+
+def problems_in(data: Mapping[str, Any]) -> list[Problem]:
+    """Every complaint about `data`; empty if it can run."""
+    try:
+        load(data)
+    except SpecError as error:
+        return list(error.problems)
+    return []
+
+
+def to_dict(spec: RunSpec) -> dict[str, Any]:
+    """The whole definition, defaults included, as JSON values."""
+    return spec.model_dump(mode="json")
+
+
+def to_yaml(spec: RunSpec) -> str:
+    return yaml.safe_dump(to_dict(spec), sort_keys=False, allow_unicode=True, width=120)
+
+
+def migrate(data: dict[str, Any]) -> dict[str, Any]:
+    """`data` in today's version. Raises SpecError for a version that nothing here can read."""
+    version = data.get("version", VERSION)
+    while version in MIGRATIONS and version != VERSION:
+        data = {**MIGRATIONS[version](data), "version": version + 1}
+        version += 1
+    if version != VERSION:
+        raise _refusal(f"is {shown(version)}, but this program reads version {VERSION}; was it written by a newer one?", "version")
+    return data
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The mapping in YAML or JSON text. Raises SpecError for anything else."""
+    if len(text) > LONGEST:
+        raise _refusal(f"The definition has {len(text):,} characters; at most {LONGEST:,} are read.")
+    try:
+        data = json.loads(text, object_pairs_hook=_pairs) if text.lstrip().startswith("{") else _Loader(text).get_single_data()
+    except json.JSONDecodeError as error:
+        raise _refusal(f"The definition is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from None
+    except yaml.YAMLError as error:
+        raise _refusal(f"The definition is not valid YAML: {_where(error)}.") from None
+    except RecursionError:
+        raise _refusal("The definition is nested too deeply.") from None
+    if not isinstance(data, dict):
+        raise _refusal("The definition is empty." if data is None else "The definition must be settings with names, as in `name: my run`.")
+    return data
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key given twice is an error, not a silent choice of the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(None, None, f"{shown(twice)} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        twice = next(key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1)
+        raise _refusal(f"The definition gives {shown(twice)} twice.")
+    return mapping
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    return f"{problem} in line {mark.line + 1}, column {mark.column + 1}" if mark else str(problem)
+
+
+def _refusal(message: str, path: str = "") -> SpecError:
+    return SpecError([Problem(path, message)])
