@@ -10,6 +10,7 @@ from webapp.runs.models import Run
 class Point(models.Model):
     """One value of one key. Idempotent by (run, attempt, seq, key)."""
 
+    pk = models.CompositePrimaryKey("run_id", "attempt", "seq", "key")
     run = models.ForeignKey(Run, on_delete=models.CASCADE)
     attempt = models.IntegerField()
     seq = models.BigIntegerField()
@@ -22,5 +23,4 @@ class Point(models.Model):
     news = models.BigIntegerField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "attempt", "seq", "key"], name="one_row_per_point")]
         indexes = [models.Index(fields=["run", "key", "step"]), models.Index(fields=["run", "news"])]

@@ -14,6 +14,7 @@ ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 def public_id() -> str:
+    """A name for a run in URLs: hard to guess, easy to read aloud."""
     return "".join(secrets.choice(ALPHABET) for _ in range(10))
 
 
@@ -122,9 +123,12 @@ class Run(models.Model):
             models.Index(fields=["heartbeat_at"], name="active_runs", condition=models.Q(state__in=["queued", *ACTIVE])),
         ]
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class Attempt(models.Model):
-    """One try at a run, with its own folder, log and series branch."""
+    """One try at a run, with its own folder, log and series branch. It replaces what earlier attempts did after step `rewound_to`."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
     number = models.IntegerField()
@@ -134,7 +138,7 @@ class Attempt(models.Model):
     pid_started = models.FloatField(null=True)
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
-    resumed_from_step = models.BigIntegerField(null=True)
+    rewound_to = models.BigIntegerField(null=True)
     last_seq = models.BigIntegerField(default=0)
     exit = models.JSONField(null=True)
 
@@ -156,7 +160,7 @@ class Transition(models.Model):
 class Event(models.Model):
     """Everything in an event log but metrics and rollout rows: pass rates, logs, checkpoints, progress, rewinds."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
     attempt = models.IntegerField()
     seq = models.BigIntegerField()
     type = models.CharField(max_length=20)
@@ -167,20 +171,41 @@ class Event(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "attempt", "seq"], name="one_row_per_event")]
-        indexes = [models.Index(fields=["run", "type", "step"])]
+        indexes = [models.Index(fields=["run", "type", "step"]), models.Index(fields=["run", "news"])]
+
+
+class Checkpoint(models.Model):
+    """A checkpoint whose every file is in the artifact store: one that a run can be resumed from. `manifest` maps file name to hash and size."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")
+    attempt = models.IntegerField()
+    seq = models.BigIntegerField()
+    step = models.BigIntegerField()
+    stage = models.CharField(max_length=32, blank=True)
+    folder = models.CharField(max_length=255)
+    size = models.BigIntegerField()
+    best = models.BooleanField(default=False)
+    metrics = models.JSONField(default=dict)
+    manifest = models.JSONField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "attempt", "folder"], name="one_row_per_checkpoint")]
 
 
 class RolloutRow(models.Model):
     """The index entry of one kept rollout; its tokens are row `offset` of the Parquet artifact."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="rollouts")
     attempt = models.IntegerField()
     seq = models.BigIntegerField()
     offset = models.IntegerField()
     step = models.BigIntegerField()
     stage = models.CharField(max_length=32, blank=True)
     problem = models.CharField(max_length=64)
+    role = models.CharField(max_length=12, blank=True)
     source = models.CharField(max_length=10)
+    sample = models.IntegerField(default=0)
     verdict = models.BooleanField(null=True)
     truncated = models.BooleanField(default=False)
     length = models.IntegerField()

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+from typing import Any, ClassVar
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.utils import timezone
 
 
-def new_token() -> str:
-    return secrets.token_urlsafe(32)
+class UserManager(BaseUserManager["User"]):
+    """Makes people by their email address, which is kept in lower case so that one address is one person."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(email=(username or "").strip().lower())
 
 
-def token_digest(token: str) -> str:
-    """Only digests are stored: a leaked table opens no door."""
-    return hashlib.sha256(token.encode()).hexdigest()
+class User(AbstractBaseUser):
+    """A person, signed in by email address. The password is optional: a one-time link signs in too."""
 
-
-class User(AbstractUser):
-    """A person, signed in by email address."""
-
-    username = None  # type: ignore[assignment]
     email = models.EmailField(unique=True)
+    name = models.CharField(max_length=80, blank=True)
+    is_active = models.BooleanField(default=True)
+    joined_at = models.DateTimeField(default=timezone.now)
+
     USERNAME_FIELD = "email"
-    REQUIRED_FIELDS: list[str] = []
+    objects: ClassVar[UserManager] = UserManager()
+
+    def __str__(self) -> str:
+        return self.name or self.email
 
 
 class Role(models.TextChoices):
@@ -39,10 +48,13 @@ class Team(models.Model):
     slug = models.SlugField(unique=True)
     members = models.ManyToManyField(User, through="Membership", related_name="teams")
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class Membership(models.Model):
-    team = models.ForeignKey(Team, on_delete=models.CASCADE)
-    user = models.ForeignKey(User, on_delete=models.CASCADE)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=8, choices=Role)
 
     class Meta:
@@ -50,7 +62,7 @@ class Membership(models.Model):
 
 
 class Invitation(models.Model):
-    """A link that makes whoever opens it a member; used once."""
+    """A link that makes whoever opens it a member; used once. Only the digest of its token is kept."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     role = models.CharField(max_length=8, choices=Role)
@@ -63,7 +75,7 @@ class Invitation(models.Model):
 
 
 class SignInLink(models.Model):
-    """A link on the console that signs one person in, once."""
+    """A link that signs one person in, once. Only the digest of its token is kept."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE)
     digest = models.CharField(max_length=64, unique=True)

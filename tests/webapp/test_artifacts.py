@@ -1,0 +1,82 @@
+"""The artifact store: named by content, atomic, one row per team."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import storages
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from webapp import artifacts
+from webapp.runs.models import Artifact
+from webapp.teams.models import Team
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def still() -> Team:
+    return Team.objects.create(name="Still", slug="still")
+
+
+@pytest.fixture(autouse=True)
+def _own_store(settings, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    settings.STORAGES = {**settings.STORAGES, "artifacts": {**settings.STORAGES["artifacts"], "OPTIONS": {"location": tmp_path / "store"}}}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@given(content=st.binary(max_size=5000))
+def test_what_was_put_is_what_is_read(still: Team, content: bytes) -> None:
+    artifact = artifacts.put(io.BytesIO(content), still)
+    assert artifact.sha256 == hashlib.sha256(content).hexdigest()
+    with artifacts.open(still, artifact.sha256) as stream:
+        assert stream.read() == content
+
+
+def test_the_same_content_twice_is_one_artifact(still: Team, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"same")
+    assert artifacts.put(tmp_path / "a", still) == artifacts.put(io.BytesIO(b"same"), still)
+    assert Artifact.objects.count() == 1
+
+
+def test_another_team_cannot_open_it_by_its_hash(still: Team) -> None:
+    other = Team.objects.create(name="Other", slug="other")
+    artifact = artifacts.put(io.BytesIO(b"private"), still)
+    with pytest.raises(FileNotFoundError, match="holds no artifact"):
+        artifacts.open(other, artifact.sha256)
+
+
+class Failing(io.BytesIO):
+    """A stream that breaks off on its second reading, as a disk may."""
+
+    rewinds = 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self.rewinds += offset == 0 and whence == 0
+        return super().seek(offset, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.rewinds > 1:
+            raise OSError(28, "No space left on device")
+        return super().read(size)
+
+
+def test_a_write_that_breaks_off_leaves_nothing_behind(still: Team, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        artifacts.put(Failing(b"half"), still)
+    assert Artifact.objects.count() == 0
+    assert [file for file in (tmp_path / "store").rglob("*") if file.is_file()] == []
+
+
+def test_fetch_copies_to_a_new_folder(still: Team, tmp_path: Path) -> None:
+    artifact = artifacts.put(io.BytesIO(b"weights"), still)
+    artifacts.fetch(still, artifact.sha256, tmp_path / "new" / "student.safetensors")
+    assert (tmp_path / "new" / "student.safetensors").read_bytes() == b"weights"
+
+
+def test_the_store_is_the_one_that_the_settings_name() -> None:
+    assert isinstance(storages["artifacts"], artifacts.AtomicFolder)

@@ -1,0 +1,34 @@
+"""Refusals as pages: one plain sentence, what to do, and never a stack trace."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+
+def page(request: HttpRequest, status: int, title: str, message: str, remedy: str = "") -> HttpResponse:
+    """The message page with `status`."""
+    context = {"title": title, "message": message, "remedy": remedy, "link_url": "/", "link_text": "To the runs"}
+    return render(request, "message.html", context, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return HttpResponse("This request could not be understood. Go back and try again.\n", status=400, content_type="text/plain; charset=utf-8")
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    reason = str(exception or "") or "Your role in this team does not allow that."
+    return page(request, 403, "Not allowed", reason, "Ask an administrator of the team for another role.")
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return page(request, 404, "Not found", "There is nothing here, or it is not shown to you.", "Check the address, or sign in as somebody who can see it.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    text = "Something went wrong on the server. Nothing that was recorded is lost; the server's log says what happened.\n"
+    return HttpResponse(text, status=500, content_type="text/plain; charset=utf-8")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return page(request, 403, "Not done", "The form was too old or came from another site, so nothing was changed.", "Reload the page and try again.")
