@@ -1,0 +1,97 @@
+"""Pytest plugin (loaded by `-p tests.services`): this session's own Postgres and Redis, unless DATABASE_URL / REDIS_URL name others.
+
+The addresses are fixed before Django reads its settings; the servers start when a test first needs them, in a private folder with a short
+path, and end with the session. What a killed session left behind is stopped by the next one. Sessions do not share anything.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from workers.launcher import account as accounts
+from workers.launcher import folders, leftovers, postgres, redis_server
+from workers.launcher.postgres import Postgres
+from workers.launcher.redis_server import Redis
+
+CLONE = Path(__file__).resolve().parent.parent
+PREFIX = "stillroom-test-"
+RECORD = "processes.json"
+FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB", "jit=off")
+
+
+def _base() -> Path:
+    """The temporary directory, unless its own path is too long for a socket."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) < 50 else Path("/tmp")
+
+
+FOLDER = _base() / f"{PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
+OWN_POSTGRES = "DATABASE_URL" not in os.environ
+OWN_REDIS = "REDIS_URL" not in os.environ
+
+
+def _postgres() -> Postgres:
+    account = accounts.of_services()
+    programs = folders.reachable_programs(CLONE, account)
+    return Postgres(programs, FOLDER / "postgres", FOLDER, FOLDER / "postgres.log", account, FAST)
+
+
+def _redis() -> Redis:
+    account = accounts.of_services()
+    return Redis(folders.reachable_programs(CLONE, account), FOLDER, FOLDER / "redis.log", account)
+
+
+def pytest_unconfigure() -> None:
+    leftovers.stop(FOLDER / RECORD)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def services() -> None:
+    """Postgres and Redis are running. Tests with the `db` fixtures have it already."""
+    children: dict[str, int] = {}
+    if OWN_POSTGRES:
+        server = _postgres()
+        postgres.prepare(server, ["--no-sync"])
+        postgres.wait_until_ready(server, _start("postgres", server.command(), server.log, children))
+    if OWN_REDIS:
+        redis = _redis()
+        redis_server.wait_until_ready(redis, _start("redis", redis.command(), redis.log, children))
+
+
+def _start(label: str, command: list[str], log: Path, children: dict[str, int]) -> subprocess.Popen[bytes]:
+    account = accounts.of_services()
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=stream, cwd="/", env=postgres.plain_environment(), start_new_session=True, **account.popen()
+        )
+    children[label] = process.pid
+    leftovers.record(FOLDER / RECORD, children)
+    return process
+
+
+def _clear_stale() -> None:
+    """Stop the servers of sessions that were killed, and remove their folders."""
+    for folder in _base().glob(f"{PREFIX}*"):
+        if (folder / RECORD).exists() and not leftovers.owner_lives(folder / RECORD):
+            leftovers.stop(folder / RECORD)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+# Django reads these once, while pytest-django loads: long before the first fixture.
+_clear_stale()
+folders.make_private(FOLDER, accounts.of_services())
+leftovers.record(FOLDER / RECORD, {})
+if OWN_POSTGRES:
+    os.environ["DATABASE_URL"] = _postgres().url
+if OWN_REDIS:
+    os.environ["REDIS_URL"] = _redis().url
+os.environ["STILLROOM_STATE"] = str(FOLDER / "state")
+os.environ["SECRET_KEY"] = secrets.token_urlsafe(32)
