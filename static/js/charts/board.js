@@ -1,0 +1,97 @@
+/**
+ * The charts of one run together: one request for all of them, one zoom, one cursor, and the live points as they come.
+ *
+ * Deltas carry steps. On another axis, and while zoomed, the board asks series.json again instead, at most once in a while.
+ */
+
+import { createChart } from "./chart.js";
+import { keysOf } from "./columns.js";
+import { emptySeries, merge, seriesOf } from "./series.js";
+
+/**
+ * @typedef {{run: string, series: string, charts: import("./columns.js").Declaration[]}} BoardData
+ * @typedef {import("../live.js").Frame} Frame
+ */
+
+const WIDTH = 800;
+const REFETCH_MS = 2000;
+
+/** @param {BoardData} declared @param {import("../live.js").Live} live @param {(frame: Frame) => void} onFrame what else of the page hears of a frame */
+export function createBoard({ run, series: address, charts }, live, onFrame) {
+  const keys = [...new Set(charts.flatMap((chart) => keysOf(chart.lines)))];
+  const drawn = charts.map((chart) => createChart(/** @type {HTMLElement} */ (document.getElementById(`chart-${chart.id}`)), chart, run, zoom));
+  /** @type {Map<string, import("./series.js").Series>} */
+  let store = new Map();
+  /** @type {import("./chart.js").View} */
+  let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null };
+  let fetched = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let waiting;
+
+  async function load() {
+    const number = ++fetched;
+    const query = new URLSearchParams({ keys: keys.join(","), axis: view.axis, width: String(WIDTH) });
+    if (view.from !== null) query.set("from", String(view.from));
+    if (view.to !== null) query.set("to", String(view.to));
+    const response = await fetch(`${address}?${query}`, { headers: { Accept: "application/json" } });
+    if (!response.ok || number !== fetched) return;
+    const answer = await response.json();
+    store = new Map(answer.series.map((/** @type {any} */ one) => [one.key, seriesOf(one)]));
+    view = { ...view, marks: answer.marks };
+    show();
+    live.follow(run, { keys, width: WIDTH, since: answer.cursor, onFrame: receive });
+  }
+
+  function show() {
+    for (const chart of drawn) chart.show(store, view);
+  }
+
+  /** @param {Frame} frame */
+  function receive(frame) {
+    onFrame(frame);
+    if (frame.type === "reset" || frame.changed?.includes("checkpoints")) return later();
+    if (!frame.series.length) return;
+    if (view.axis !== "step" || view.from !== null || crowded()) return later();
+    for (const { key, x, y } of frame.series) {
+      const series = store.get(key) ?? emptySeries();
+      merge(series, x, y);
+      store.set(key, series);
+    }
+    show();
+  }
+
+  function crowded() {
+    return [...store.values()].some((series) => series.points > 2 * WIDTH);
+  }
+
+  function later() {
+    waiting ??= setTimeout(() => {
+      waiting = undefined;
+      load();
+    }, REFETCH_MS);
+  }
+
+  /** @param {number | null} from @param {number | null} to */
+  function zoom(from, to) {
+    view = { ...view, from, to };
+    document.querySelector("[data-zoom-out]")?.toggleAttribute("hidden", from === null);
+    show();
+    load();
+  }
+
+  return {
+    load,
+    zoom,
+    /** @param {import("./chart.js").View["axis"]} axis */
+    setAxis(axis) {
+      view = { ...view, axis, from: null, to: null, marks: [] };
+      store = new Map();
+      load();
+    },
+    /** @param {number} smoothing */
+    setSmoothing(smoothing) {
+      view = { ...view, smoothing };
+      show();
+    },
+  };
+}

@@ -1,0 +1,181 @@
+/**
+ * One chart: uPlot for the curves, and around it what a canvas lacks: a legend in text, a cursor for the keyboard that speaks, and a table.
+ */
+
+import uPlot from "../../vendor/uplot/uPlot.esm.js";
+import { formatter } from "../format.js";
+import { columnsOf, PER_LINE } from "./columns.js";
+import { listenToKeys } from "./keyboard.js";
+import { createLegend } from "./legend.js";
+import { drawBaseline, drawBroken, drawMarks } from "./marks.js";
+import { colour, DASHES, faint, token, whenSchemeChanges } from "./palette.js";
+import { fillTable } from "./table.js";
+
+/**
+ * @typedef {import("./columns.js").Declaration} Declaration
+ * @typedef {{axis: "step" | "tokens" | "time" | "compute", smoothing: number, marks: import("./marks.js").Mark[], from: number | null, to: number | null}} View
+ * @typedef {(from: number | null, to: number | null) => void} Zoom
+ */
+
+const AXIS_FORMAT = { step: "count", tokens: "count", time: "seconds", compute: "count" };
+const HEIGHT = 220;
+
+/** @param {HTMLElement} figure @param {Declaration} declaration @param {string} sync @param {Zoom} zoom */
+export function createChart(figure, declaration, sync, zoom) {
+  const holder = /** @type {HTMLElement} */ (figure.querySelector(".plot"));
+  const legend = createLegend(/** @type {HTMLElement} */ (figure.querySelector(".legend")), declaration);
+  const table = /** @type {HTMLElement} */ (figure.querySelector("[data-table]"));
+  let log = declaration.log;
+  /** @type {View} */
+  let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null };
+  /** @type {Map<string, import("./series.js").Series>} */
+  let store = new Map();
+  /** @type {uPlot | null} */
+  let plot = null;
+
+  function build() {
+    plot?.destroy();
+    plot = new uPlot(optionsOf(), data(), holder);
+    listenToKeys(holder, plot, { declaration, figure, axisFormat: axisFormat(), zoom });
+  }
+
+  /** @returns {any} */
+  function data() {
+    return columnsOf(declaration.lines, store, view.smoothing).map((column, i) => (log && i ? column.map(positive) : column));
+  }
+
+  function axisFormat() {
+    return formatter(/** @type {any} */ (AXIS_FORMAT[view.axis]));
+  }
+
+  /** @returns {uPlot.Options} */
+  function optionsOf() {
+    const right = declaration.lines.find((line) => line.right);
+    return {
+      width: holder.clientWidth,
+      height: HEIGHT,
+      legend: { show: false },
+      padding: [8, right ? 0 : 12, 0, 0],
+      cursor: { sync: { key: sync, setSeries: false, scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
+      scales: { x: { time: false, range: xRange }, y: { distr: log ? 3 : 1 }, right: { distr: 1 } },
+      axes: [
+        axis({ values: (_, ticks) => ticks.map(axisFormat()), space: 64 }),
+        axis({ size: 58, values: ticks(formatter(declaration.format)) }),
+        ...(right ? [axis({ scale: "right", side: 1, size: 58, grid: { show: false }, values: ticks(formatter(right.format ?? declaration.format)) })] : []),
+      ],
+      series: [{}, ...declaration.lines.flatMap(seriesOfLine)],
+      bands: declaration.lines.map((_, i) => ({ series: [1 + i * PER_LINE + 2, 1 + i * PER_LINE + 1], fill: () => faint(colour(i), 0.2) })),
+      hooks: { draw: [decorate], setCursor: [(u) => legend.show(/** @type {any} */ (u.data), u.cursor.idx)], setSelect: [select] },
+    };
+  }
+
+  /** @param {uPlot} _ @param {number} low @param {number} high @returns {[number, number]} */
+  function xRange(_, low, high) {
+    const [from, to] = [view.from ?? low ?? 0, view.to ?? high ?? 1];
+    return from < to ? [from, to] : [from - 0.5, from + 0.5];
+  }
+
+  /** @param {uPlot} u */
+  function decorate(u) {
+    drawMarks(u, view.marks);
+    for (const line of declaration.lines) {
+      const series = store.get(line.key);
+      if (line.baseline && series?.points) drawBaseline(u, series.mean[0], line.right ? "right" : "y");
+      drawBroken(u, series?.broken ?? []);
+    }
+  }
+
+  /** @param {uPlot} u */
+  function select(u) {
+    if (u.select.width < 6) return;
+    const [from, to] = [u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")];
+    u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    zoom(from, to);
+  }
+
+  function draw() {
+    const drawn = declaration.lines.map((line) => store.get(line.key)).filter((series) => series !== undefined);
+    const found = drawn.some((series) => series.points || series.broken.length);
+    figure.classList.toggle("is-empty", !found);
+    if (!found) return;
+    if (plot) plot.setData(data());
+    else build();
+    legend.show(/** @type {any} */ (plot?.data), plot?.cursor.idx);
+    setText(figure, "[data-count]", countOf(drawn));
+    if (!table.hidden && plot) fillTable(table, declaration, view.axis, /** @type {any} */ (plot.data));
+  }
+
+  new ResizeObserver(() => plot?.setSize({ width: holder.clientWidth, height: HEIGHT })).observe(holder);
+  whenSchemeChanges(() => plot?.redraw());
+  holder.addEventListener("dblclick", () => zoom(null, null));
+  whenPressed(figure, "[data-log]", (on) => {
+    log = on;
+    if (plot) build();
+  });
+  whenPressed(figure, "[data-show-table]", (on) => {
+    table.hidden = !on;
+    if (on && plot) fillTable(table, declaration, view.axis, /** @type {any} */ (plot.data));
+  });
+
+  return {
+    /** @param {Map<string, import("./series.js").Series>} series @param {View} shown */
+    show(series, shown) {
+      store = series;
+      const rebuild = plot && view.axis !== shown.axis;
+      view = shown;
+      if (rebuild) build();
+      draw();
+    },
+  };
+}
+
+/** @param {number} index of the line @returns {uPlot.Series[]} curve, low, high, raw */
+function seriesOfLine(/** @type {import("./columns.js").Line} */ line, index) {
+  const scale = line.right ? "right" : "y";
+  const edge = { scale, stroke: "transparent", points: { show: false }, spanGaps: true };
+  return [
+    { scale, label: line.label, stroke: () => colour(index), width: 1.75, dash: DASHES[index], spanGaps: true, points: { size: 5 } },
+    edge,
+    { ...edge },
+    { scale, stroke: () => faint(colour(index), 0.3), width: 1, points: { show: false }, spanGaps: true },
+  ];
+}
+
+/** @param {uPlot.Axis} options @returns {uPlot.Axis} */
+function axis(options) {
+  const font = "12px system-ui, sans-serif";
+  return { stroke: () => token("muted"), font, grid: { stroke: () => token("grid"), width: 1 }, ticks: { show: false }, ...options };
+}
+
+/** @param {(value: number) => string} format @returns {uPlot.Axis.Values} */
+function ticks(format) {
+  return (_, values) => values.map((value) => (value == null ? "" : format(value)));
+}
+
+/** @param {number | null} value a logarithmic axis has no place for the rest */
+function positive(value) {
+  return value != null && value > 0 ? value : null;
+}
+
+/** @param {import("./series.js").Series[]} drawn @returns {string} */
+function countOf(drawn) {
+  const points = drawn.reduce((sum, series) => sum + series.points, 0);
+  const count = drawn.reduce((sum, series) => sum + series.count, 0);
+  return count > points ? `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points, min and max kept` : `${count.toLocaleString("en-GB")} points`;
+}
+
+/** @param {HTMLElement} figure @param {string} selector @param {string} text */
+function setText(figure, selector, text) {
+  const element = figure.querySelector(selector);
+  if (element) element.textContent = text;
+}
+
+/** A button that stays pressed. @param {HTMLElement} figure @param {string} selector @param {(on: boolean) => void} act */
+function whenPressed(figure, selector, act) {
+  const button = figure.querySelector(selector);
+  button?.addEventListener("click", () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    act(on);
+  });
+}

@@ -1,0 +1,51 @@
+/** The legend of a chart: a swatch with the line's dash, its name, and its value at the cursor or else its latest. */
+
+import { formatter, plain } from "../format.js";
+import { DASHES } from "./palette.js";
+import { PER_LINE } from "./columns.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** @param {HTMLElement} list @param {import("./columns.js").Declaration} declaration */
+export function createLegend(list, { lines, format }) {
+  const values = lines.map((line, index) => {
+    const item = document.createElement("li");
+    const value = document.createElement("b");
+    item.append(swatch(index), document.createTextNode(line.label + " "), value);
+    list.append(item);
+    return value;
+  });
+  return {
+    /** @param {(number | null | undefined)[][]} data @param {number | null | undefined} idx of the cursor, or null for the latest */
+    show(data, idx) {
+      lines.forEach((line, index) => {
+        values[index].textContent = describe(data, index, idx, formatter(line.format ?? format));
+      });
+    },
+  };
+}
+
+/** @param {(number | null | undefined)[][]} data @param {number} line @param {number | null | undefined} idx @param {(value: number) => string} format */
+export function describe(data, line, idx, format = plain) {
+  const [curve, low, high] = data.slice(1 + line * PER_LINE);
+  const at = lastKnown(curve, idx ?? curve.length - 1);
+  if (at < 0) return "–";
+  const interval = low[at] != null && high[at] != null ? ` (${format(/** @type {number} */ (low[at]))} to ${format(/** @type {number} */ (high[at]))})` : "";
+  return format(/** @type {number} */ (curve[at])) + interval;
+}
+
+/** @param {(number | null | undefined)[]} column @param {number} idx @returns {number} the last index up to `idx` that has a value, or -1 */
+export function lastKnown(column, idx) {
+  while (idx >= 0 && column[idx] == null) idx -= 1;
+  return idx;
+}
+
+/** @param {number} index */
+function swatch(index) {
+  const svg = document.createElementNS(SVG, "svg");
+  const stroke = document.createElementNS(SVG, "line");
+  for (const [name, value] of Object.entries({ width: "22", height: "8", "aria-hidden": "true", class: `swatch series-${index + 1}` })) svg.setAttribute(name, value);
+  for (const [name, value] of Object.entries({ x1: "0", x2: "22", y1: "4", y2: "4", "stroke-dasharray": DASHES[index].join(" ") || "none" })) stroke.setAttribute(name, value);
+  svg.append(stroke);
+  return svg;
+}
