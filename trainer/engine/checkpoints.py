@@ -1,0 +1,135 @@
+"""Checkpoints: everything a run needs to go on exactly where it was, in folders that are complete or absent.
+
+A checkpoint is `step-00000100/` with one safetensors file per set of tensors, `state.json` with the rest, and `manifest.json` with
+the size and SHA-256 of every file. It is written to a temporary folder, synced and renamed; a folder whose content does not match its
+manifest is never loaded. There is no pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from trainer.engine.events import plain, sync_folder
+from trainer.engine.outcome import DiskFull
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+TEMPORARY = ".writing-"
+
+
+class Damaged(ValueError):
+    """A checkpoint that cannot be loaded. The message says which file is wrong and how."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a run after `step` updates. `tensors` maps a file name without its suffix to named tensors."""
+
+    step: int
+    stage: str
+    tensors: Mapping[str, Mapping[str, torch.Tensor]]
+    state: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def name_of(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
+    """Write a snapshot below `root`; return its folder and size in bytes. Raises DiskFull when the disk refuses."""
+    root.mkdir(parents=True, exist_ok=True)
+    temporary = root / f"{TEMPORARY}{name_of(snapshot.step)}"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        size = _write(temporary, snapshot)
+        target = root / name_of(snapshot.step)
+        if target.exists():
+            shutil.rmtree(target)
+        os.rename(temporary, target)
+        sync_folder(root)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            reason = f"The checkpoint of step {snapshot.step} could not be written: {error.strerror}."
+            raise DiskFull(reason, "Free some space and resume the run.") from error
+        raise
+    return target, size
+
+
+def load(folder: Path) -> Snapshot:
+    """Read a checkpoint back. Raises Damaged where a file is missing or differs from its manifest."""
+    manifest = _checked_manifest(folder)
+    tensors = {Path(name).stem: load_file(folder / name) for name in manifest["files"] if name.endswith(".safetensors")}
+    state = json.loads((folder / STATE).read_text())
+    return Snapshot(manifest["step"], manifest["stage"], tensors, state, manifest["metrics"])
+
+
+def found(root: Path) -> list[Path]:
+    """Checkpoint folders below `root`, the newest first."""
+    return sorted(root.glob("step-*"), reverse=True)
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint; a crash half-way leaves a folder that no one takes for a checkpoint."""
+    doomed = folder.with_name(f"{TEMPORARY}{folder.name}-removed")
+    os.rename(folder, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def superfluous(root: Path, keep_last: int, best: int | None) -> list[Path]:
+    """Checkpoints that are neither among the last `keep_last` nor the best step's."""
+    return [folder for folder in found(root)[keep_last:] if best is None or folder.name != name_of(best)]
+
+
+def _write(folder: Path, snapshot: Snapshot) -> int:
+    for name, tensors in snapshot.tensors.items():
+        save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, folder / f"{name}.safetensors")
+    for name, content in snapshot.files.items():
+        (folder / name).write_bytes(content)
+    (folder / STATE).write_text(json.dumps(snapshot.state))
+    files = {path.name: {"sha256": _sha256(path), "size": path.stat().st_size} for path in sorted(folder.iterdir())}
+    manifest = {"version": 1, "step": snapshot.step, "stage": snapshot.stage, "metrics": plain(dict(snapshot.metrics)), "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for path in folder.iterdir():
+        _sync_file(path)
+    sync_folder(folder)
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _checked_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        expected = manifest["files"]
+    except (OSError, ValueError, KeyError) as error:
+        raise Damaged(f"{folder.name} has no readable manifest ({error})") from error
+    for name, facts in expected.items():
+        path = folder / name
+        if not path.is_file():
+            raise Damaged(f"{folder.name} lacks {name}")
+        if path.stat().st_size != facts["size"] or _sha256(path) != facts["sha256"]:
+            raise Damaged(f"{name} in {folder.name} differs from what was written")
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

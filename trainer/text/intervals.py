@@ -1,0 +1,71 @@
+"""How sure a measured pass rate is. Problems, not answers, are the independent units: answers to one problem resemble each other.
+
+Intervals are 95 % and resample problems (percentile bootstrap); with one answer per problem Wilson's interval is used, which also
+holds at 0 and 1. pass@k is the unbiased estimator 1 − C(n − c, k) / C(n, k) of Chen et al. 2021 (arXiv 2107.03374).
+
+Shapes: `passed` and `verdicts` are vectors over problems; a problem without verdicts is left out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+Interval = tuple[float, float]
+
+RESAMPLES = 2000
+Z95 = 1.959963984540054
+
+
+def pass_rates(passed: Counts, verdicts: Counts) -> NDArray[np.float64]:
+    """Pass rate of each problem that has a verdict."""
+    judged = verdicts > 0
+    return passed[judged] / verdicts[judged]
+
+
+def pass_rate(passed: Counts, verdicts: Counts) -> tuple[float, Interval]:
+    """Mean over problems of their pass rate, with its 95 % interval. NaN where no problem has a verdict."""
+    rates = pass_rates(passed, verdicts)
+    if not rates.size:
+        return math.nan, (math.nan, math.nan)
+    if int(verdicts.max()) == 1:
+        return float(rates.mean()), wilson(int(passed.sum()), int(verdicts.sum()))
+    return float(rates.mean()), bootstrap(rates)
+
+
+def difference(now: tuple[Counts, Counts], before: tuple[Counts, Counts]) -> tuple[float, Interval]:
+    """Mean paired difference of pass rates over the problems judged both times, with its 95 % interval."""
+    judged = (now[1] > 0) & (before[1] > 0)
+    if not judged.any():
+        return math.nan, (math.nan, math.nan)
+    change = now[0][judged] / now[1][judged] - before[0][judged] / before[1][judged]
+    return float(change.mean()), bootstrap(change)
+
+
+def bootstrap(values: NDArray[np.float64], seed: int = 0) -> Interval:
+    """95 % percentile interval of the mean, from 2,000 resamples of `values`. The same values give the same interval."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def wilson(passed: int, total: int) -> Interval:
+    """Wilson's 95 % score interval of a share."""
+    share, z2 = passed / total, Z95**2
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def pass_at(k: int, passed: Counts, verdicts: Counts) -> float:
+    """Mean over the problems with at least k verdicts of the chance that one of k answers is right. NaN where there is none."""
+    chances = [1.0 - _all_wrong(int(n), int(c), k) for n, c in zip(verdicts, passed, strict=True) if n >= k]
+    return float(np.mean(chances)) if chances else math.nan
+
+
+def _all_wrong(n: int, c: int, k: int) -> float:
+    return math.prod((n - c - i) / (n - i) for i in range(k)) if n - c >= k else 0.0

@@ -1,0 +1,85 @@
+"""What a pass rate makes of a problem: w(p) = p^α (1 − p)^β and the baselines (PACED, arXiv 2603.11178).
+
+`w̃ = w / mean of w over the kept pool` has mean 1, so that the size of a step does not depend on α, β or K. A problem of weight 0 is
+dropped. The web preview draws the same functions, so nothing here imports torch.
+
+Shapes: `p`, `passed`, `verdicts` and weights are vectors over the problems of the pool.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trainer.spec.pool import HardFilterWeights, PacedWeights, Weighting
+
+Vector = NDArray[np.float64]
+
+MATTERS = 0.1  # a true weight of at least this share of the highest one makes dropping a problem wrong
+GRID = np.linspace(0.0, 1.0, 101)
+EM_STEPS = 200
+
+
+def paced_weights(p: ArrayLike, alpha: float, beta: float, floor: float = 0.0) -> Vector:
+    """w(p) = p^α (1 − p)^β + floor, with 0⁰ = 1. The peak lies at p* = α / (α + β)."""
+    rates = np.asarray(p, dtype=np.float64)
+    return np.asarray(rates**alpha * (1.0 - rates) ** beta + floor, dtype=np.float64)
+
+
+def weigh(weighting: Weighting, p: ArrayLike) -> Vector:
+    """Unnormalised weight of each pass rate under any of the weightings of a run definition."""
+    rates = np.asarray(p, dtype=np.float64)
+    if isinstance(weighting, PacedWeights):
+        return paced_weights(rates, weighting.alpha, weighting.beta, weighting.floor)
+    if isinstance(weighting, HardFilterWeights):
+        return ((rates >= weighting.low) & (rates <= weighting.high)).astype(np.float64)
+    return np.ones_like(rates)
+
+
+def normalised(weights: ArrayLike) -> Vector:
+    """w̃: divided by the mean over the kept problems (those above 0). All zeros stay zeros."""
+    values = np.asarray(weights, dtype=np.float64)
+    kept = values[values > 0]
+    return values / kept.mean() if kept.size else values
+
+
+def effective_problems(weights: ArrayLike) -> float:
+    """(Σw)² / Σw²: how many equally weighted problems would average out as much noise."""
+    values = np.asarray(weights, dtype=np.float64)
+    squares = float((values**2).sum())
+    return float(values.sum()) ** 2 / squares if squares else 0.0
+
+
+def share_wrongly_dropped(weighting: Weighting, passed: ArrayLike, verdicts: ArrayLike) -> float:
+    """Estimated share of the dropped problems that would matter at their true pass rate; 0 where none is dropped.
+
+    With K samples a problem of p = 0.1 shows no success in 0.9^K of all cases. How many of those that show none are of that kind
+    depends on the pool, so the distribution of true pass rates is estimated first (non-parametric maximum likelihood on a grid, by
+    expectation–maximisation: Laird 1978), and each dropped problem then has a posterior probability that w(p) is at least a tenth of
+    the highest weight.
+    """
+    counts = np.stack([np.asarray(passed, dtype=np.int64), np.asarray(verdicts, dtype=np.int64)], axis=1)
+    counts = counts[counts[:, 1] > 0]
+    if not counts.size:
+        return 0.0
+    pairs, multiplicity = np.unique(counts, axis=0, return_counts=True)
+    dropped = weigh(weighting, pairs[:, 0] / pairs[:, 1]) == 0
+    if not dropped.any():
+        return 0.0
+    posterior = _posterior(pairs[:, 0], pairs[:, 1], multiplicity)
+    at_truth = weigh(weighting, GRID)
+    wrongly = posterior[:, at_truth >= MATTERS * at_truth.max()].sum(axis=1) if at_truth.max() > 0 else np.zeros(len(pairs))
+    return float((wrongly * multiplicity)[dropped].sum() / multiplicity[dropped].sum())
+
+
+def _posterior(passed: NDArray[np.int64], verdicts: NDArray[np.int64], multiplicity: NDArray[np.int64]) -> Vector:
+    """P(p = grid point | passed of verdicts) for each distinct pair of counts: shape [pairs, grid]."""
+    x, n = passed[:, None], verdicts[:, None]
+    likelihood = GRID[None, :] ** x * (1.0 - GRID[None, :]) ** (n - x)
+    prior = np.full(GRID.size, 1.0 / GRID.size)
+    share = multiplicity / multiplicity.sum()
+    for _ in range(EM_STEPS):
+        posterior = likelihood * prior
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        prior = share @ posterior
+    return np.asarray(posterior, dtype=np.float64)
