@@ -1,0 +1,64 @@
+"""From the text of a question to the token ids that a model is asked with.
+
+From here on a prompt is ids: answers are sampled, scored and trained on as ids and never read back from text, because encoding
+a decoded text again may give other ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.text.models import LanguageModel, ModelError
+
+
+def prompt_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
+    """Encode a question: through the chat template where there is one and the run wants it, else with the tokenizer's own BOS.
+
+    Raises ModelError if the tokenizer lacks a character of the text.
+    """
+    ids = _from_template(language_model, text) if language_model.chat_template else _plain(language_model, text)
+    if _unknown(language_model) in ids:
+        raise _unreadable(language_model, text)
+    if not ids:
+        raise ModelError(f"A prompt is empty for {language_model.name}. Give the problem a question.")
+    return tuple(ids)
+
+
+def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_tokens: int) -> None:
+    """Raise ModelError if prompt and longest answer do not fit the model."""
+    if len(prompt) + max_new_tokens > language_model.max_length:
+        raise ModelError(
+            f"A prompt of {len(prompt)} tokens and an answer of up to {max_new_tokens} do not fit {language_model.name}, "
+            f"which reads {language_model.max_length} tokens. "
+            f"Lower the longest answer to {max(0, language_model.max_length - len(prompt))} or shorten the prompt."
+        )
+
+
+def _from_template(language_model: LanguageModel, text: str) -> list[int]:
+    message = [{"role": "user", "content": text}]
+    ids: Any = language_model.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=False)
+    return list(ids)
+
+
+def _plain(language_model: LanguageModel, text: str) -> list[int]:
+    """Some tokenizers also append an end token, after which nothing would be asked; it is taken off."""
+    try:
+        ids = language_model.tokenizer(text).input_ids
+    except Exception as error:
+        raise _unreadable(language_model, text) from error
+    while ids and ids[-1] in language_model.ends:
+        ids = ids[:-1]
+    return ids
+
+
+def _unknown(language_model: LanguageModel) -> int | None:
+    """The id that stands for unreadable characters; some models reuse their end token's, which says nothing."""
+    unknown = language_model.tokenizer.unk_token_id
+    special = {*language_model.ends, language_model.tokenizer.bos_token_id, language_model.tokenizer.pad_token_id}
+    return None if unknown in special else unknown
+
+
+def _unreadable(language_model: LanguageModel, text: str) -> ModelError:
+    shown = text if len(text) <= 60 else text[:60] + "…"
+    return ModelError(f"The tokenizer of {language_model.name} lacks a character of “{shown}”. Use one whose tokenizer covers the data.")
