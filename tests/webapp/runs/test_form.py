@@ -1,0 +1,155 @@
+"""The form and the run definition say the same, whatever a browser sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.spec.fields import fields
+from trainer.spec.load import load, problems_in, to_dict
+from webapp.runs import form as forms
+from webapp.runs import layout
+
+ALICE_RUN: dict[str, Any] = {
+    "name": "Alice's run",
+    "seed": 7,
+    "networks": {"student": {"model": "file:/models/small", "random_init": True}, "teacher": {"model": "hub:org/large@main"}},
+    "data": {
+        "train": {"kind": "file", "path": "dataset:gsm8k@abc", "columns": {"question": "q", "answer": "a", "id": "n"}, "limit": 500},
+        "evaluation": {"kind": "split", "share": 0.2},
+        "retained": {"kind": "arithmetic", "families": ["mul", "word"], "levels": [2], "count": 30},
+        "prompt": "Think.\n{question}\n",
+        "verifier": {"kind": "choice", "choices": "ABC"},
+    },
+    "pool": {"weighting": {"kind": "hard_filter", "low": 0.2, "high": 0.6}, "rollouts_per_problem": 5, "measure_snr": True},
+    "stages": [
+        {"name": "warm", "source": "teacher_written", "objective": {"kind": "forward_kl", "temperature": 0.5}, "until": {"steps": 11}},
+        {"name": "polish", "optimiser": {"learning_rate": 1e-05}},
+    ],
+    "evaluation": {"problems": 64, "pass_at": [1, 2]},
+}
+
+
+def sent(form: MultiValueDict[str, str]) -> QueryDict:
+    """The form as a browser would post it."""
+    query = QueryDict(mutable=True)
+    for key, values in form.lists():
+        query.setlist(key, values)
+    return QueryDict(query.urlencode())
+
+
+def through_the_form(spec: dict[str, Any]) -> dict[str, Any]:
+    return forms.spec_from(forms.normalised(sent(forms.form_from(spec))))
+
+
+def test_a_definition_survives_the_form() -> None:
+    assert to_dict(load(through_the_form(ALICE_RUN))) == to_dict(load(ALICE_RUN))
+
+
+def test_a_definition_that_says_little_shows_the_defaults() -> None:
+    little = {"stages": [{"name": "only"}]}
+    assert to_dict(load(through_the_form(little))) == to_dict(load(little))
+
+
+def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
+    page = layout.lay_out(forms.form_from(ALICE_RUN), [], layout.Places())
+    shown = {
+        (one.name, tuple(sorted(one.conditions.items()))) for group in page.groups.values() for part in group.parts for one in part.fields
+    }
+    shown |= {(one.name, tuple(sorted(one.conditions.items()))) for part in page.stages[0].parts for one in part.fields}
+    first = [(forms.at_stage(info.path, 0), tuple((forms.at_stage(path, 0), value) for path, value in info.when)) for info in fields()]
+    assert {(name, tuple(sorted(when))) for name, when in first} == shown
+
+
+def test_only_fields_that_matter_for_the_choices_are_kept() -> None:
+    form = forms.form_from(ALICE_RUN)
+    form["pool.weighting.kind"], form["pool.weighting.alpha"] = "uniform", "3"
+    form["data.retained.kind"] = ""
+    spec = forms.spec_from(form)
+    assert spec["pool"]["weighting"] == {"kind": "uniform"}
+    assert spec["data"]["retained"] is None
+
+
+def test_alternatives_with_a_field_of_the_same_name_have_ids_of_their_own() -> None:
+    page = layout.lay_out(forms.form_from(ALICE_RUN), [], layout.Places())
+    ids = [one.id for group in (*page.groups.values(), *page.stages) for one in group.fields]
+    assert len(ids) == len(set(ids))
+
+
+def test_stages_come_in_the_order_of_their_numbers_whatever_the_gaps() -> None:
+    query = QueryDict("stages.7.name=last&stages.2.name=first&stages.2.until.steps=9")
+    assert forms.spec_from(forms.normalised(query))["stages"] == [{"name": "first", "until": {"steps": 9}}, {"name": "last"}]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("pool.weighting.alpha", "-1", "Must not be negative"),
+        ("pool.weighting.beta", "-0.5", "Must not be negative"),
+        ("pool.rollouts_per_problem", "0", "Must be at least 1"),
+        ("pool.rollouts_per_problem", "many", "Must be a whole number"),
+        ("pool.rollouts_per_problem", "", "Must be a whole number"),
+        ("pool.weighting.alpha", "nan", "Must be a number"),
+        ("stages.0.name", "Not A Name", "Must be 1 to 32"),
+        ("networks.student.model", "ftp://somewhere", "Must say where to find it"),
+        ("data.train.levels", "1, two", "Must be a whole number"),
+        ("seed", "9" * 5000, "Must be a whole number"),
+    ],
+)
+def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: str) -> None:
+    form = forms.form_from({"stages": [{"name": "only"}]})
+    form[field] = value
+    page = layout.lay_out(form, problems_in(forms.spec_from(form)), layout.Places())
+    bound = next(one for group in (*page.groups.values(), *page.stages) for one in group.fields if one.name == field and one.shown)
+    assert says in bound.problem
+    assert bound.value == value
+    assert [problem.target for problem in page.problems] == [bound.id]
+
+
+def test_a_problem_of_a_choice_stands_beside_the_choice() -> None:
+    form = forms.form_from({"stages": [{"name": "only"}]})
+    form["pool.weighting.kind"], form["pool.weighting.low"], form["pool.weighting.high"] = "hard_filter", "0.9", "0.1"
+    page = layout.lay_out(form, problems_in(forms.spec_from(form)), layout.Places())
+    assert [problem.target for problem in page.problems][:1] == ["field-pool-weighting-kind"]
+
+
+def test_a_form_without_stages_says_so_at_the_stages() -> None:
+    form = forms.normalised(QueryDict("name=nothing"))
+    page = layout.lay_out(form, problems_in(forms.spec_from(form)), layout.Places())
+    assert page.stages_problem
+
+
+NAMES = [name for name, _ in forms.names(2)] + ["stages.9999.name", "stages.0", "stages..name", "__class__", "stages.0.name.rest", "pool"]
+VALUES = st.one_of(
+    st.text(max_size=30), st.sampled_from(["", "on", "hub:", "file:", "../../etc", "$(id)", "NaN", "-1", "1e400", "{question}"])
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=25))
+def test_whatever_is_sent_is_data_and_is_answered_in_sentences(pairs: list[tuple[str, str]]) -> None:
+    query = QueryDict(mutable=True)
+    for name, value in pairs:
+        query.appendlist(name, value)
+    form = forms.normalised(query)
+    spec = forms.spec_from(form)
+    problems = problems_in(spec)
+    page = layout.lay_out(form, problems, layout.Places())
+    assert len(page.problems) == len(problems)
+    if not problems:
+        assert to_dict(load(through_the_form(to_dict(load(spec))))) == to_dict(load(spec))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3)),
+    st.sampled_from(NAMES),
+)
+def test_a_definition_of_any_shape_can_be_shown(value: Any, name: str) -> None:
+    spec: dict[str, Any] = {name.split(".")[0]: value}
+    assert isinstance(forms.spec_from(forms.form_from(spec)), dict)
