@@ -13,11 +13,11 @@ from trainer.spec.data import (
     Verifier,
 )
 from trainer.spec.errors import Problem, SpecError
-from trainer.spec.fields import Choice, FieldInfo, fields
-from trainer.spec.load import load, problems_in, to_dict, to_yaml
+from trainer.spec.field_list import Choice, FieldInfo, fields
 from trainer.spec.networks import Network, Networks
 from trainer.spec.operation import Checkpoints, Compute, Evaluation, Record
 from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool, UniformWeights, Weighting
+from trainer.spec.reader import load, problems_in, to_dict, to_yaml
 from trainer.spec.run import RunSpec
 from trainer.spec.sampling import Sampling
 from trainer.spec.stages import ForwardKL, Objective, Optimiser, PlainGenerate, ReverseKL, Rollouts, Stage, Until

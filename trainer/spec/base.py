@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 
 class Section(BaseModel):
@@ -37,7 +37,7 @@ def option(
     **bounds: Any,
 ) -> Any:
     """Declare a field of a section: `bounds` are pydantic's (ge, gt, le, lt, min_length, ...)."""
-    extra = {"unit": unit, "expert": expert, "paper": paper}
+    extra: dict[str, JsonValue] = {"unit": unit, "expert": expert, "paper": paper}
     if factory is not None:
         return Field(default_factory=factory, title=title, description=help, json_schema_extra=extra, **bounds)
     return Field(default, title=title, description=help, json_schema_extra=extra, **bounds)

@@ -49,14 +49,27 @@ def _complained_inside(path: str, found: list[Problem]) -> bool:
 
 
 def _problems(details: Any, root: type[Section]) -> list[Problem]:
-    path, owner = locate(details["loc"], root)
+    place = locate(details["loc"], root)
     if details["type"] == "nonsense":
         return [Problem(at, message) for at, message in details["ctx"]["refusals"]]
-    return [Problem(path, _sentence(details, path.rpartition(".")[2], owner))]
+    return [Problem(place.path, _sentence(details, place))]
 
 
-def locate(location: Sequence[str | int], root: type[Section]) -> tuple[str, type[Section] | None]:
-    """Dotted path without the tags of unions, and the section that holds the last key if there is one."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a location leads to: its dotted path, the section that holds the last key, and the type expected there."""
+
+    path: str
+    owner: type[Section] | None
+    annotation: Any
+
+    @property
+    def key(self) -> str:
+        return self.path.rpartition(".")[2]
+
+
+def locate(location: Sequence[str | int], root: type[Section]) -> Place:
+    """Follow pydantic's location, which names the alternatives of unions, to the place that a person calls by its path."""
     path: list[str] = []
     annotation: Any = root
     owner: type[Section] | None = None
@@ -67,7 +80,7 @@ def locate(location: Sequence[str | int], root: type[Section]) -> tuple[str, typ
             continue
         path.append(str(key)[:80])
         owner, annotation = _step(choices.get(""), annotation, key)
-    return ".".join(path), owner
+    return Place(".".join(path), owner, annotation)
 
 
 def _step(section: type[Section] | None, annotation: Any, key: str | int) -> tuple[type[Section] | None, Any]:
@@ -77,27 +90,27 @@ def _step(section: type[Section] | None, annotation: Any, key: str | int) -> tup
     return section, field.annotation if field else None
 
 
-def _sentence(details: Any, key: str, owner: type[Section] | None) -> str:
+def _sentence(details: Any, place: Place) -> str:
     kind, context, value = details["type"], details.get("ctx", {}), details["input"]
-    field = owner.model_fields.get(key) if owner else None
+    known = place.owner.model_fields if place.owner else {}
     if kind == "extra_forbidden":
-        return f"is not a setting here{_nearest(key, owner.model_fields if owner else ())}"
+        return f"is not a setting here{_nearest(place.key, known)}"
     if kind == "missing":
-        return f"is missing{': ' + field.description if field and field.description else ''}"
+        return f"is missing: {known[place.key].description}"
     if kind in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
-        return _choice(kind, value, list(literals(field.annotation)) or list(sections(field.annotation)) if field else [], details)
+        return _choice(kind, value, place.annotation)
     if kind == "value_error":
         return str(context["error"])
     return _bounds(kind, context, value) or _types(kind, value) or f"is not valid: {details['msg']}"
 
 
-def _choice(kind: str, value: Any, words: list[str], details: Any) -> str:
+def _choice(kind: str, value: Any, annotation: Any) -> str:
+    words = ", ".join(literals(annotation) or sections(annotation))
     if kind == "union_tag_not_found":
-        return f"needs a `kind`: one of {', '.join(words)}"
-    given = value.get("kind") if kind == "union_tag_invalid" else value
-    allowed = words or [details["ctx"]["expected"]]
-    what = "has a `kind` that must be" if kind == "union_tag_invalid" else "must be"
-    return f"{what} one of {', '.join(allowed)}; got {shown(given)}"
+        return f"needs a `kind`: one of {words}"
+    if kind == "union_tag_invalid":
+        return f"has a `kind` that must be one of {words}; got {shown(value.get('kind'))}"
+    return f"must be one of {words}; got {shown(value)}"
 
 
 def _bounds(kind: str, context: Any, value: Any) -> str:

@@ -28,19 +28,17 @@ def nonsense(spec: RunSpec) -> list[Refusal]:
 def _networks(spec: RunSpec) -> Iterator[Refusal]:
     student, teacher = spec.networks.student, spec.networks.teacher
     if student.model == teacher.model and student.random_init == teacher.random_init:
-        yield "networks.student.model", "is also the teacher: two equal networks never differ, so there is nothing to learn; choose two"
+        yield "networks.student.model", "is the teacher too: equal networks never differ, so there is nothing to learn; choose another"
 
 
 def _pool(pool: Pool) -> Iterator[Refusal]:
     count = pool.rollouts_per_problem
     if pool.sampling.temperature == 0 and count > 1:
-        yield "pool.sampling.temperature", (
-            f"is 0: greedy answers are all the same, so {count} of them say no more than one; raise it or set rollouts_per_problem to 1"
-        )
+        reason = f"is 0: greedy answers are all the same, so {count} say no more than one; raise it or set rollouts_per_problem to 1"
+        yield "pool.sampling.temperature", reason
     elif all(_weight_is_zero(pool, passed / count) for passed in range(count + 1)):
-        yield "pool.rollouts_per_problem", (
-            f"is {count}: every pass rate that so many answers can show has weight 0, so all problems would be dropped; raise it"
-        )
+        reason = f"is {count}: every pass rate that so many answers can show has weight 0, so all problems would be dropped; raise it"
+        yield "pool.rollouts_per_problem", reason
 
 
 def _weight_is_zero(pool: Pool, rate: float) -> bool:
@@ -53,24 +51,22 @@ def _weight_is_zero(pool: Pool, rate: float) -> bool:
 
 
 def _refresh(spec: RunSpec) -> Iterator[Refusal]:
-    if spec.pool.refresh == "every" and spec.pool.refresh_every >= spec.total_steps:
-        yield "pool.refresh_every", (
-            f"is {spec.pool.refresh_every} but the run has {spec.total_steps} steps, so pass rates would never be refreshed; lower it"
-        )
-    if spec.pool.refresh == "each_stage" and len(spec.stages) == 1:
-        yield "pool.refresh", "is each_stage but there is one stage, so pass rates would never be refreshed; choose never or every"
+    pool = spec.pool
+    if pool.refresh == "every" and pool.refresh_every >= spec.total_steps:
+        reason = f"is {pool.refresh_every} but the run has {spec.total_steps} steps, so pass rates are never refreshed; lower it"
+        yield "pool.refresh_every", reason
+    if pool.refresh == "each_stage" and len(spec.stages) == 1:
+        yield "pool.refresh", "is each_stage but there is one stage, so pass rates are never refreshed; choose never or every"
 
 
 def _evaluation(spec: RunSpec) -> Iterator[Refusal]:
     evaluation = spec.evaluation
-    if beyond := [k for k in evaluation.pass_at if k > evaluation.final_samples]:
-        yield "evaluation.pass_at", (
-            f"asks for pass@{max(beyond)}, which needs at least {max(beyond)} samples; final_samples is {evaluation.final_samples}"
-        )
+    most = max(evaluation.pass_at, default=0)
+    if most > evaluation.final_samples:
+        yield "evaluation.pass_at", f"asks for pass@{most}, which needs {most} samples; final_samples is {evaluation.final_samples}"
     if evaluation.sampling.temperature == 0 and max(evaluation.samples, evaluation.final_samples) > 1:
-        yield "evaluation.sampling.temperature", (
-            "is 0: greedy answers are all the same; set samples and final_samples to 1, or raise the temperature"
-        )
+        reason = "is 0: greedy answers are all the same; set samples and final_samples to 1, or raise the temperature"
+        yield "evaluation.sampling.temperature", reason
 
 
 def _stage_names(spec: RunSpec) -> Iterator[Refusal]:
@@ -82,16 +78,13 @@ def _stage_names(spec: RunSpec) -> Iterator[Refusal]:
 
 def _stage(stage: Stage) -> Iterator[Refusal]:
     generate = stage.rollouts.generate
-    if stage.source == "teacher_written" and generate.per_problem > 1:
-        yield "rollouts.generate.per_problem", (
-            f"is {generate.per_problem}, but a teacher_written stage trains on one answer to each problem; "
-            "set it to 1 or train on student_rollouts"
-        )
-    elif generate.sampling.temperature == 0 and generate.per_problem > 1:
-        yield "rollouts.generate.sampling.temperature", (
-            f"is 0: {generate.per_problem} greedy answers to a problem are all the same; raise it or set per_problem to 1"
-        )
+    count = generate.per_problem
+    if stage.source == "teacher_written" and count > 1:
+        reason = f"is {count}, but a teacher_written stage trains on one answer to each problem; set it to 1 or choose student_rollouts"
+        yield "rollouts.generate.per_problem", reason
+    elif generate.sampling.temperature == 0 and count > 1:
+        reason = f"is 0: {count} greedy answers to a problem are all the same; raise it or set per_problem to 1"
+        yield "rollouts.generate.sampling.temperature", reason
     if stage.optimiser.warmup_steps > stage.until.steps:
-        yield "optimiser.warmup_steps", (
-            f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps, so the learning rate is never reached"
-        )
+        reason = f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps: the learning rate is never reached"
+        yield "optimiser.warmup_steps", reason

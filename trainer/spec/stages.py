@@ -80,7 +80,7 @@ class Optimiser(Section):
 class Until(Section):
     """When a stage ends."""
 
-    steps: int = option(100, title="Steps", help="Optimiser steps of this stage.", ge=1, le=10_000_000)
+    steps: int = option(100, title="Steps", help="Optimiser steps of this stage.", unit="steps", ge=1, le=10_000_000)
 
 
 class Stage(Section):

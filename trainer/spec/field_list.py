@@ -74,16 +74,16 @@ def fields() -> list[FieldInfo]:
 
 
 def _walk(section: type[Section], example: Any, place: _Place) -> Iterator[FieldInfo]:
-    for name, field in section.model_fields.items():
-        default = getattr(example, name) if isinstance(example, section) else _default(field)
-        inner = item(field.annotation)
-        below = sections(inner if inner is not None else field.annotation)
+    for name, declared in section.model_fields.items():
+        default = getattr(example, name) if isinstance(example, section) else _default(declared)
+        inner = item(declared.annotation)
+        below = sections(inner if inner is not None else declared.annotation)
         if not below:
-            yield from _setting(name, field, default, place)
+            yield from _setting(name, declared, default, place)
         elif "" in below:
-            yield from _walk(below[""], default, place.below(name, field, inner is not None))
+            yield from _walk(below[""], default, place.below(name, declared, inner is not None))
         else:
-            yield from _alternatives(below, field, default, place.below(name, field, inner is not None))
+            yield from _alternatives(below, declared, default, place.below(name, declared, inner is not None))
 
 
 def _alternatives(below: dict[str, type[Section]], field: PydanticField, default: Any, place: _Place) -> Iterator[FieldInfo]:

@@ -46,15 +46,15 @@ def to_dict(spec: RunSpec) -> dict[str, Any]:
 
 
 def to_yaml(spec: RunSpec) -> str:
-    return yaml.safe_dump(to_dict(spec), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(to_dict(spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def migrate(data: dict[str, Any]) -> dict[str, Any]:
     """`data` in today's version. Raises SpecError for a version that nothing here can read."""
     version = data.get("version", VERSION)
-    while version in MIGRATIONS and version != VERSION:
-        data = {**MIGRATIONS[version](data), "version": version + 1}
+    while isinstance(version, int) and version in MIGRATIONS:
         version += 1
+        data = {**MIGRATIONS[version - 1](data), "version": version}
     if version != VERSION:
         raise _refusal(f"is {shown(version)}, but this program reads version {VERSION}; was it written by a newer one?", "version")
     return data
@@ -85,6 +85,17 @@ class _Loader(yaml.SafeLoader):
         if twice := next((key for key in keys if keys.count(key) > 1), None):
             raise yaml.constructor.ConstructorError(None, None, f"{shown(twice)} is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the rare line breaks of Unicode, which plain YAML would fold into spaces."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = '"' if set(data) & set("\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

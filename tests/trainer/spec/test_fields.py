@@ -1,0 +1,91 @@
+"""The list of settings that the form and the docs are made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainer.spec import FieldInfo, fields, load, to_dict
+
+ALL = {(info.path, info.when): info for info in fields()}
+
+
+def only(path: str) -> FieldInfo:
+    (found,) = [info for info in fields() if info.path == path]
+    return found
+
+
+def leaves(value: Any, path: str = "") -> set[str]:
+    if isinstance(value, dict):
+        return {leaf for key, inner in value.items() for leaf in leaves(inner, f"{path}.{key}" if path else key)}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return {leaf for inner in value for leaf in leaves(inner, f"{path}.*")}
+    return {path}
+
+
+def test_every_setting_of_a_definition_is_listed() -> None:
+    listed = {info.path for info in fields()}
+    alternatives: list[dict[str, Any]] = [
+        {},
+        {"pool": {"weighting": {"kind": "hard_filter"}}, "data": {"verifier": {"kind": "choice"}}},
+        {"data": {"train": {"kind": "file", "path": "file:a.csv"}, "retained": {"kind": "arithmetic"}, "verifier": {"kind": "exact"}}},
+    ]
+    for settings in alternatives:
+        written = leaves(to_dict(load({"stages": [{"name": "a"}], **settings})))
+        assert written - listed <= {"data.retained"}, "absent optional sections are the only settings without a line of their own"
+
+
+def test_no_setting_is_listed_twice() -> None:
+    assert len(ALL) == len(fields())
+
+
+def test_every_setting_says_what_it_is() -> None:
+    for info in fields():
+        assert info.title, info.path
+        assert info.help or info.path.endswith(".kind"), info.path
+        assert all(choice.value for choice in info.choices)
+        assert bool(info.choices) == (info.type in ("choice", "choices")), info.path
+
+
+def test_a_number_carries_its_bounds_unit_and_paper() -> None:
+    alpha = only("pool.weighting.alpha")
+    assert (alpha.type, alpha.default, alpha.bounds, alpha.paper) == ("number", 1.0, {"ge": 0, "le": 16}, "PACED, arXiv 2603.11178")
+    assert alpha.when == (("pool.weighting.kind", "paced"),)
+    assert only("stages.*.until.steps").unit == "steps"
+
+
+def test_a_choice_between_sections_is_a_setting_with_help_for_each_alternative() -> None:
+    kind = only("pool.weighting.kind")
+    assert [choice.value for choice in kind.choices] == ["paced", "uniform", "hard_filter"]
+    assert kind.default == "paced"
+    assert kind.choices[0].help.startswith("w(p) = p^α (1 − p)^β")
+
+
+def test_lists_say_the_bounds_of_their_items() -> None:
+    levels = only("evaluation.pass_at")
+    assert (levels.type, levels.default, levels.bounds) == ("integers", [1, 4], {"ge": 1})
+
+
+def test_defaults_are_those_of_the_role_that_a_section_plays() -> None:
+    assert only("networks.student.model").default == "builtin:student"
+    assert only("networks.teacher.model").default == "builtin:teacher"
+
+
+def test_a_setting_without_a_default_is_required() -> None:
+    assert only("stages.*.name").required
+    assert not only("name").required
+
+
+def test_an_absent_section_is_a_choice_that_may_stay_empty() -> None:
+    retained = only("data.retained.kind")
+    assert (retained.optional, retained.default) == (True, None)
+
+
+def test_settings_inside_an_expert_section_are_for_experts() -> None:
+    assert only("stages.*.rollouts.filter.kind").expert
+    assert not only("pool.rollouts_per_problem").expert
+
+
+def test_the_listed_defaults_are_valid() -> None:
+    for info in fields():
+        if info.type in ("integer", "number") and info.default is not None:
+            assert info.bounds.get("ge", info.default) <= info.default <= info.bounds.get("le", info.default), info.path

@@ -1,0 +1,94 @@
+"""Reading and writing run definitions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.spec import RunSpec, SpecError, load, reader, to_dict, to_yaml
+
+STAGE = {"name": "only"}
+
+
+def complaint(source: object) -> str:
+    with pytest.raises(SpecError) as caught:
+        load(source)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def test_yaml_json_and_a_dict_give_the_same_definition() -> None:
+    from_yaml = load("name: a\nstages:\n  - name: only\n")
+    from_json = load('{"name": "a", "stages": [\t{"name": "only"}]}')
+    assert from_yaml == from_json == load({"name": "a", "stages": [STAGE]})
+
+
+@given(
+    name=st.text(min_size=1, max_size=40).filter(lambda text: "\0" not in text),
+    seed=st.integers(0, 2**31 - 1),
+    rate=st.floats(1e-12, 1.0),
+    prompt=st.text(max_size=40).filter(lambda text: "\0" not in text),
+)
+def test_what_is_written_as_yaml_is_read_back_unchanged(name: str, seed: int, rate: float, prompt: str) -> None:
+    stage = {**STAGE, "optimiser": {"learning_rate": rate}}
+    spec = load({"name": name, "seed": seed, "stages": [stage], "data": {"prompt": prompt + "{question}"}})
+    assert load(to_yaml(spec)) == spec
+    assert load(to_dict(spec)) == spec
+
+
+def test_a_learning_rate_without_a_decimal_point_is_a_number() -> None:
+    assert load("stages: [{name: only, optimiser: {learning_rate: 1e-4}}]").stages[0].optimiser.learning_rate == 1e-4
+
+
+def test_a_setting_given_twice_is_refused() -> None:
+    assert "“seed” is given twice in line 1" in complaint("seed: 1\nseed: 2\nstages: [{name: only}]")
+    assert "“seed” twice" in complaint('{"seed": 1, "seed": 2}')
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "The definition is empty."),
+        ("just words", "must be settings with names"),
+        ("a: [1", "not valid YAML"),
+        ('{"a": 1,}', "not valid JSON: "),
+        ("name: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("name: \x00", "not valid YAML"),
+        ("{" + '"a":{' * 5000, "nested too deeply"),
+        ("[" * 5000, "nested too deeply"),
+        ("#" * 300_000, "300,000 characters"),
+    ],
+)
+def test_text_that_is_no_definition_is_refused_in_a_sentence(text: str, sentence: str) -> None:
+    assert sentence in complaint(text)
+
+
+def test_shared_yaml_parts_cannot_blow_up_memory() -> None:
+    lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 60)]
+    assert "a59 is not a setting here" in complaint("\n".join(lines))
+
+
+@pytest.mark.parametrize("version", [2, "x", None, [1]])
+def test_a_version_that_nothing_here_reads_is_refused(version: object) -> None:
+    assert "this program reads version 1" in complaint({"version": version, "stages": [STAGE]})
+
+
+def test_an_older_version_is_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(reader.MIGRATIONS, 0, lambda data: {"name": data["title"], "stages": data["stages"]})
+    spec = load({"version": 0, "title": "old", "stages": [STAGE]})
+    assert (spec.version, spec.name) == (1, "old")
+
+
+def test_definitions_are_read_without_torch() -> None:
+    program = "import sys, trainer.spec, trainer.recipes; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_definition_is_immutable() -> None:
+    spec = load({"stages": [STAGE]})
+    assert isinstance(spec, RunSpec)
+    with pytest.raises(ValueError, match="frozen"):
+        spec.seed = 3  # type: ignore[misc]
