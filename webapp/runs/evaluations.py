@@ -1,0 +1,71 @@
+"""The evaluations of a run: the newest of each role and moment, and what they say in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.runs.branch import on_live_branch
+from webapp.runs.models import Run
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measured skill before training and now. `now` is the final evaluation if `final`, else the newest so far."""
+
+    role: str
+    before: Payload | None
+    now: Payload | None
+    final: bool
+    groups: list[dict[str, Any]]
+
+
+def comparisons(run: Run) -> list[Comparison]:
+    """Held-out problems first, then the retained skill, where they were measured."""
+    rows = on_live_branch(run, run.events.filter(type="evaluation")).order_by("step", "attempt", "seq")
+    payloads = list(rows.values_list("payload", flat=True))
+    found = [_comparison(role, [p for p in payloads if p["role"] == role]) for role in ("evaluation", "retained")]
+    return [comparison for comparison in found if comparison.before or comparison.now]
+
+
+def sentence(comparison: Comparison) -> str:
+    """The result in words, plainly, also where there is none."""
+    now, before = comparison.now, comparison.before
+    if now is None:
+        return f"Before training the student solved {_percent(before)} of the held-out problems." if before else ""
+    if not now["pass_rate"]:
+        return f"The student solved none of the {now['problems']:,} held-out problems, in {now['samples']} attempts at each."
+    difference = now.get("difference")
+    if not difference:
+        return f"The student solves {_percent(now)} of the held-out problems."
+    low, high = difference["interval"]
+    return f"{_percent(before)} → {_percent(now)} of the held-out problems: {_verdict(low, high)}"
+
+
+def _verdict(low: float, high: float) -> str:
+    if low > 0:
+        return "better than before, beyond the noise of the measurement."
+    if high < 0:
+        return "worse than before, beyond the noise of the measurement."
+    return "no difference that the measurement can tell from noise."
+
+
+def _comparison(role: str, payloads: list[Payload]) -> Comparison:
+    before = next((p for p in payloads if p["when"] == "before"), None)
+    later = [p for p in payloads if p["when"] != "before"]
+    after = [p for p in later if p["when"] == "after"]
+    now = (after or later or [None])[-1]
+    return Comparison(role, before, now, bool(after), _groups(before, now))
+
+
+def _groups(before: Payload | None, now: Payload | None) -> list[dict[str, Any]]:
+    """Groups of the newest evaluation beside the same groups before training."""
+    earlier = {(group["by"], group["name"]): group for group in (before or {}).get("groups", [])}
+    newest = (now or before or {}).get("groups", [])
+    return [{**group, "before": earlier.get((group["by"], group["name"])), "measured": now is not None} for group in newest]
+
+
+def _percent(payload: Payload | None) -> str:
+    return "–" if payload is None else f"{100 * payload['pass_rate']:.1f} %"
