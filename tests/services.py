@@ -60,17 +60,17 @@ def services() -> None:
     if OWN_POSTGRES:
         server = _postgres()
         postgres.prepare(server, ["--no-sync"])
-        postgres.wait_until_ready(server, _start("postgres", server.command(), server.log, children))
+        postgres.wait_until_ready(server, _start("Postgres", server.command(), server.log, children))
     if OWN_REDIS:
         redis = _redis()
-        redis_server.wait_until_ready(redis, _start("redis", redis.command(), redis.log, children))
+        redis_server.wait_until_ready(redis, _start("Redis", redis.command(), redis.log, children))
 
 
 def _start(label: str, command: list[str], log: Path, children: dict[str, int]) -> subprocess.Popen[bytes]:
     account = accounts.of_services()
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            command, stdout=stream, stderr=stream, cwd="/", env=postgres.plain_environment(), start_new_session=True, **account.popen()
+            command, stdout=stream, stderr=stream, cwd="/", env=accounts.plain_environment(), start_new_session=True, **account.popen()
         )
     children[label] = process.pid
     leftovers.record(FOLDER / RECORD, children)

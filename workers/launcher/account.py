@@ -55,3 +55,8 @@ def of_services() -> Account:
             continue
         return Account(entry.pw_uid, entry.pw_gid, switch=True)
     raise Refusal("Postgres cannot run as root and this system has no user 'postgres' or 'nobody'. Add one, or run as an ordinary user.")
+
+
+def plain_environment() -> dict[str, str]:
+    """What a service gets from our environment: nothing that would steer it (PG…, locale, preloads)."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}

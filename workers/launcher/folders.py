@@ -1,6 +1,7 @@
-"""Where things live: data in the clone's `var/`, sockets in a short private folder, and both out of the clone where root needs it.
+"""Where things live: data in the clone's `var/`, or out of the clone where root needs it; sockets in a short private folder.
 
-A unix socket's path may have about 100 characters, so sockets never lie under a path of unknown length. No parent folder's mode is ever changed.
+A unix socket's path may have about 100 characters, so sockets never lie under a path of unknown length.
+No parent folder's mode is ever changed.
 """
 
 from __future__ import annotations

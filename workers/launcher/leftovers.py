@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -16,16 +17,11 @@ Name = tuple[int, float]  # pid, start time in unix seconds
 STOP_SECONDS = 20.0
 
 
-def name_of(pid: int) -> Name:
-    """Raises psutil.NoSuchProcess if it is gone."""
-    return pid, psutil.Process(pid).create_time()
-
-
 def record(path: Path, children: Mapping[str, int]) -> None:
     """Write down ourselves as owner and the pids of our children, replacing the earlier record whole."""
-    alive = {label: name_of(pid) for label, pid in children.items() if psutil.pid_exists(pid)}
+    named = {label: name for label, pid in children.items() if (name := _name_of(pid)) is not None}
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps({"owner": name_of(os.getpid()), "children": alive}))
+    temporary.write_text(json.dumps({"owner": _name_of(os.getpid()), "children": named}))
     temporary.replace(path)
 
 
@@ -40,21 +36,28 @@ def stop(path: Path) -> list[str]:
     running = {label: process for label, name in found["children"].items() if (process := _find(name)) is not None}
     for label, process in running.items():
         # SIGINT is Postgres' fast shutdown; its SIGTERM would wait for clients.
-        process.send_signal(2) if label == "postgres" else process.terminate()
+        process.send_signal(2) if label == "Postgres" else process.terminate()
     for process in psutil.wait_procs(running.values(), timeout=STOP_SECONDS)[1]:
         process.kill()
     path.unlink(missing_ok=True)
     return list(running)
 
 
-def _read(path: Path) -> dict | None:
+def _read(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
 
 
-def _find(name: list | Name) -> psutil.Process | None:
+def _name_of(pid: int) -> Name | None:
+    try:
+        return pid, psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _find(name: Name) -> psutil.Process | None:
     """The living process of that name; a zombie is dead."""
     pid, created = name
     try:

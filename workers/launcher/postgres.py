@@ -18,7 +18,7 @@ from urllib.parse import quote
 import psutil
 
 from workers.launcher import refusal
-from workers.launcher.account import Account
+from workers.launcher.account import Account, plain_environment
 from workers.launcher.binaries import Binaries
 from workers.launcher.refusal import Refusal
 
@@ -110,11 +110,6 @@ def _initialise(server: Postgres, folder: Path, options: Sequence[str]) -> None:
             said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
             worst = next((line for line in said if "error:" in line or "FATAL" in line), said[-1] if said else "it said nothing")
             raise Refusal(f"The database folder {server.data} could not be made: {worst.strip()}. Mend that and start again.")
-
-
-def plain_environment() -> dict[str, str]:
-    """What Postgres gets from our environment: nothing that would steer it (PG…, locale, preloads)."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _check(server: Postgres) -> None:

@@ -1,4 +1,4 @@
-"""Our own Redis on a unix socket. It keeps nothing on disk: Redis is a doorbell, Postgres remembers (a lost message is found by the sweep)."""
+"""Our own Redis on a unix socket. It keeps nothing on disk: it is a doorbell, and the sweep in Postgres finds what a lost message meant."""
 
 from __future__ import annotations
 
