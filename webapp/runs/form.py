@@ -15,7 +15,7 @@ from typing import Any
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
-from trainer.spec.fields import FieldInfo, fields
+from trainer.spec.field_list import FieldInfo, fields
 
 FormData = MultiValueDict[str, str]
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from trainer.spec.errors import Problem
-from trainer.spec.fields import FieldInfo
+from trainer.spec.field_list import FieldInfo
 from webapp.runs import form as forms
 from webapp.runs.form import FormData
 

@@ -10,8 +10,8 @@ from django.utils.datastructures import MultiValueDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.spec.fields import fields
-from trainer.spec.load import load, problems_in, to_dict
+from trainer.spec.field_list import fields
+from trainer.spec.reader import load, problems_in, to_dict
 from webapp.runs import form as forms
 from webapp.runs import layout
 
