@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.runs.branch import on_live_branch
+from webapp.runs import branches
 from webapp.runs.models import Run
 
 Payload = dict[str, Any]
@@ -24,7 +24,7 @@ class Comparison:
 
 def comparisons(run: Run) -> list[Comparison]:
     """Held-out problems first, then the retained skill, where they were measured."""
-    rows = on_live_branch(run, run.events.filter(type="evaluation")).order_by("step", "attempt", "seq")
+    rows = run.events.filter(branches.live(run), type="evaluation").order_by("step", "attempt", "seq")
     payloads = list(rows.values_list("payload", flat=True))
     found = [_comparison(role, [p for p in payloads if p["role"] == role]) for role in ("evaluation", "retained")]
     return [comparison for comparison in found if comparison.before or comparison.now]

@@ -15,7 +15,7 @@ import numpy as np
 
 from trainer.spec import SpecError, load
 from trainer.text.weights import weigh
-from webapp.runs.branch import on_live_branch
+from webapp.runs import branches
 from webapp.runs.models import Run
 
 MOST_COLUMNS = 120
@@ -44,7 +44,7 @@ def tracked(run: Run) -> list[Measurement]:
 
 def pool(run: Run) -> Measurement | None:
     """The latest pass rates of the whole training pool, which the weights in use come from."""
-    newest = on_live_branch(run, run.events.filter(type="problems", payload__role="train")).order_by("step", "attempt", "seq").last()
+    newest = run.events.filter(branches.live(run), type="problems", payload__role="train").order_by("step", "attempt", "seq").last()
     return _measurement(newest.payload) if newest else None
 
 
@@ -88,7 +88,7 @@ def trajectories(columns: Sequence[Measurement]) -> dict[str, list[float | None]
 
 
 def _measurements(run: Run, role: str) -> list[Measurement]:
-    rows = on_live_branch(run, run.events.filter(type="problems", payload__role=role)).order_by("step", "attempt", "seq")
+    rows = run.events.filter(branches.live(run), type="problems", payload__role=role).order_by("step", "attempt", "seq")
     return [_measurement(payload) for payload in rows.values_list("payload", flat=True)]
 
 

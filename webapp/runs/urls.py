@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from webapp.runs.views import checkpoints, config, control, rollouts, run, run_list, series
+
+urlpatterns = [
+    path("", run_list.runs, name="runs"),
+    path("runs/<str:run_id>/", run.run, name="run"),
+    path("runs/<str:run_id>/series.json", series.series_json, name="series_json"),
+    path("runs/<str:run_id>/series.csv", series.series_csv, name="series_csv"),
+    path("runs/<str:run_id>/frontier/", run.frontier_page, name="frontier"),
+    path("runs/<str:run_id>/frontier.json", run.frontier_json, name="frontier_json"),
+    path("runs/<str:run_id>/rollouts/", rollouts.rollouts, name="rollouts"),
+    path("runs/<str:run_id>/rollouts/<int:attempt>/<int:seq>/<int:offset>/", rollouts.rollout, name="rollout"),
+    path("runs/<str:run_id>/log/", run.log, name="log"),
+    path("runs/<str:run_id>/log.txt", run.log_text, name="log_text"),
+    path("runs/<str:run_id>/config/", config.config, name="config"),
+    path("runs/<str:run_id>/config.yaml", config.config_yaml, name="config_yaml"),
+    path("runs/<str:run_id>/checkpoints/", checkpoints.checkpoints, name="checkpoints"),
+    path("runs/<str:run_id>/checkpoints/<int:step>/download/", checkpoints.download, name="checkpoint"),
+    path("runs/<str:run_id>/stop/", control.stop, name="stop"),
+    path("runs/<str:run_id>/resume/", control.resume, name="resume"),
+    path("runs/<str:run_id>/clone/", control.clone, name="clone"),
+    path("runs/<str:run_id>/delete/", control.delete, name="delete"),
+]

@@ -14,13 +14,16 @@ export function emptySeries() {
   return { x: [], mean: [], min: [], max: [], broken: [], count: 0, points: 0 };
 }
 
-/** @param {{x: number[], mean: any[], min: any[], max: any[], count: number}} answer as series.json and `reset` frames send it @returns {Series} */
+/**
+ * @param {{x: number[], mean: any[], min: any[], max: any[], count: number, marks: [number, any][]}} answer as series.json sends it
+ * @returns {Series}
+ */
 export function seriesOf(answer) {
   const series = emptySeries();
   answer.x.forEach((x, i) => {
     if (isNumber(answer.mean[i])) push(series, x, answer.mean[i], answer.min[i], answer.max[i]);
-    else series.broken.push(x);
   });
+  series.broken = answer.marks.map(([x]) => x);
   series.count = answer.count;
   series.points = series.x.length;
   return series;

@@ -1,0 +1,41 @@
+"""The definition of a run, as it was carried out."""
+
+from __future__ import annotations
+
+import yaml
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_GET
+
+from webapp.runs.models import Run
+from webapp.runs.problem_sets import problem_sets
+from webapp.runs.views.shown import actor_of, find_run, render_tab
+from webapp.teams import access
+
+
+@access.shown_to_guests
+@require_GET
+def config(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = find_run(request, run_id)
+    environment = run.events.filter(type="environment").order_by("attempt", "seq").last()
+    parent = access.visible(actor_of(request), Run).filter(pk=run.parent_id).first() if run.parent_id else None
+    context = {
+        "yaml": to_yaml(run),
+        "problem_sets": problem_sets(run),
+        "environment": environment.payload if environment else None,
+        "parent": parent,
+    }
+    return render_tab(request, run, "config", context)
+
+
+@access.shown_to_guests
+@require_GET
+def config_yaml(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = find_run(request, run_id)
+    response = HttpResponse(to_yaml(run), content_type="application/yaml; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{run.public_id}.yaml"'
+    return response
+
+
+def to_yaml(run: Run) -> str:
+    """The stored definition word for word, so that what is shown is what ran; empty for a run without one."""
+    return "" if run.spec is None else yaml.safe_dump(run.spec, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,123 @@
+"""The overview, the frontier and the log of one run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from webapp import metrics
+from webapp.runs import charts, evaluations, frontier, words
+from webapp.runs.models import Event, Run
+from webapp.runs.problem_sets import questions
+from webapp.runs.views.shown import find_run, render_tab
+from webapp.teams import access
+
+PAGE = 50
+LOG_LINES = 500
+LEVELS = ("info", "warning", "error")
+KINDS = {"": "all", "mastered": "mastered (p = 1)", "frontier": "at the frontier", "hopeless": "hopeless (p = 0)", "set_aside": "set aside"}
+
+
+@access.shown_to_guests
+@require_GET
+def run(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = find_run(request, run_id)
+    shown = charts.charts_of(run.spec)
+    board = {
+        "run": run.public_id,
+        "series": reverse("series_json", args=[run.public_id]),
+        "charts": [charts.declaration(chart) for chart in shown],
+    }
+    measured = evaluations.comparisons(run)
+    context = {
+        "charts": [(chart, ",".join(chart.keys)) for chart in shown],
+        "board": board,
+        "comparisons": measured,
+        "result": evaluations.sentence(measured[0]) if measured and measured[0].role == "evaluation" else "",
+    }
+    return render_tab(request, run, "run", context)
+
+
+@access.shown_to_guests
+@require_GET
+def frontier_page(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = find_run(request, run_id)
+    pool, columns = frontier.pool(run), frontier.tracked(run)
+    kind = request.GET.get("kind", "")
+    problems = Paginator(_problems(pool, kind), PAGE).get_page(request.GET.get("page"))
+    texts, paths = questions(run, [row["id"] for row in problems]), frontier.trajectories(columns)
+    for row in problems:
+        row |= {"text": texts.get(row["id"], {}), "path": paths.get(row["id"])}
+    context = {
+        "heat": {"address": reverse("frontier_json", args=[run.public_id])},
+        "pool": pool,
+        "shares": frontier.shares(pool) if pool else None,
+        "kinds": KINDS.items(),
+        "kind": kind,
+        "problems": problems,
+        "snr": _newest(run, "snr"),
+        "facts": metrics.latest(run, ["pool/kept", "pool/set_aside", "pool/wrongly_dropped", "pool/drift", "weights/effective_problems"]),
+    }
+    return render_tab(request, run, "frontier", context)
+
+
+@access.shown_to_guests
+@require_GET
+def frontier_json(request: HttpRequest, run_id: str) -> JsonResponse:
+    return JsonResponse(frontier.heat_map(find_run(request, run_id)))
+
+
+@access.shown_to_guests
+@require_GET
+def log(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = find_run(request, run_id)
+    level = request.GET.get("level", "")
+    lines = list(_lines(run, level)[:LOG_LINES])
+    context = {
+        "lines": lines,
+        "is_cut": len(lines) == LOG_LINES,
+        "level": level,
+        "levels": LEVELS,
+        "transitions": run.transitions.select_related("actor").order_by("-at", "-pk"),
+        "attempts": [(attempt, words.exit_of(attempt)) for attempt in run.attempts.order_by("-number")],
+    }
+    return render_tab(request, run, "log", context)
+
+
+@access.shown_to_guests
+@require_GET
+def log_text(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = find_run(request, run_id)
+    rows = _lines(run, "").order_by("attempt", "seq").values_list("attempt", "wall_time", "payload")
+    text = "".join(f"{at:%Y-%m-%dT%H:%M:%SZ} attempt {attempt} {p.get('level', ''):7} {p.get('message', '')}\n" for attempt, at, p in rows)
+    return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
+
+def _lines(run: Run, level: str) -> Any:
+    lines = run.events.filter(type="log").order_by("-attempt", "-seq")
+    return lines.filter(payload__level=level) if level in LEVELS else lines
+
+
+def _newest(run: Run, kind: str) -> dict[str, Any] | None:
+    event: Event | None = run.events.filter(type=kind).order_by("attempt", "seq").last()
+    return event.payload if event else None
+
+
+def _problems(pool: frontier.Measurement | None, kind: str) -> list[dict[str, Any]]:
+    """Rows of the problem table, heaviest first."""
+    if pool is None:
+        return []
+    rows = [
+        {"id": id, "rate": rate, "passed": pool.passed[id], "verdicts": pool.verdicts[id], "weight": pool.weights[id], "kind": _kind(rate)}
+        for id, rate in pool.rates.items()
+    ]
+    kept = [row for row in rows if kind not in KINDS or not kind or row["kind"] == kind]
+    return sorted(kept, key=lambda row: (-(row["weight"] or 0.0), row["id"]))
+
+
+def _kind(rate: float | None) -> str:
+    return "set_aside" if rate is None else "mastered" if rate == 1 else "hopeless" if rate == 0 else "frontier"

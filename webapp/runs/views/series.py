@@ -1,0 +1,138 @@
+"""The numbers behind the charts: as JSON for the browser, as CSV for everybody else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, get_args
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotModified, JsonResponse, StreamingHttpResponse
+from django.views.decorators.http import require_GET
+
+from webapp import metrics
+from webapp.runs import branches
+from webapp.runs.models import Run
+from webapp.runs.views.shown import find_run
+from webapp.teams import access
+
+WIDTH = 1000
+WIDEST = 5000
+MOST_KEYS = 200
+ROWS_AT_ONCE = 2000
+HEADER = ("attempt", "step", "key", "value", "tokens", "compute", "wall_time")
+
+
+class Question(Exception):
+    """The query cannot be understood; the message says which part."""
+
+
+@access.shown_to_guests
+@require_GET
+def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
+    """{cursor, axis, series, marks}: everything up to `cursor`, from which the live connection continues."""
+    run = find_run(request, run_id)
+    try:
+        axis, start, stop, width = _axis(request), _number(request, "from"), _number(request, "to"), _width(request)
+    except Question as error:
+        return JsonResponse({"message": str(error)}, status=400)
+    tag = metrics.etag([run], request.GET.urlencode())
+    if request.headers.get("If-None-Match") == tag:
+        return HttpResponseNotModified(headers={"ETag": tag})
+    found = metrics.read([run], _keys(request), axis=axis, start=start, stop=stop, width=width)
+    answer = {"cursor": run.news, "axis": axis, "series": [one.json() for one in found], "marks": marks(run, axis)}
+    return JsonResponse(answer, headers={"ETag": tag, "Cache-Control": "private, no-cache"})
+
+
+@access.shown_to_guests
+@require_GET
+def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHttpResponse:
+    """Every point on the live branch, one per line, streamed."""
+    run = find_run(request, run_id)
+    response = StreamingHttpResponse(_csv(metrics.rows(run, _keys(request))), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{run.public_id}.csv"'
+    return response
+
+
+def marks(run: Run, axis: metrics.Axis) -> list[dict[str, Any]]:
+    """Stage switches, checkpoints and restarts, placed on `axis`."""
+    steps = [*_stages(run), *_restarts(run), *_checkpoints(run)]
+    if axis == "step" or not steps:
+        return [{"x": step, "kind": kind, "label": label} for step, kind, label in sorted(steps)]
+    places = _places(run, axis)
+    return [{"x": places[step], "kind": kind, "label": label} for step, kind, label in sorted(steps) if step in places]
+
+
+def _places(run: Run, axis: metrics.Axis) -> dict[int, float]:
+    """Where each step lies on another axis, as far as the loss has been recorded there."""
+    position = {"tokens": 4, "compute": 5, "time": 6}[axis]
+    origin = run.started_at.timestamp() if axis == "time" and run.started_at else 0.0
+    return {row[1]: row[position] - origin for row in metrics.rows(run, ["loss"])}
+
+
+def _stages(run: Run) -> Iterator[tuple[int, str, str]]:
+    step = 0
+    for stage in (run.spec or {}).get("stages", []):
+        yield step, "stage", stage["name"]
+        step += stage["until"]["steps"]
+
+
+def _restarts(run: Run) -> Iterator[tuple[int, str, str]]:
+    for number, step in run.attempts.exclude(rewound_to=None).values_list("number", "rewound_to"):
+        yield step, "restart", f"attempt {number}"
+
+
+def _checkpoints(run: Run) -> Iterator[tuple[int, str, str]]:
+    for step in run.events.filter(branches.live(run), type="checkpoint").values_list("step", flat=True):
+        yield step or 0, "checkpoint", "checkpoint"
+
+
+async def _csv(rows: Iterator[tuple[Any, ...]]) -> AsyncIterator[str]:
+    yield _lines([HEADER])
+    while block := await sync_to_async(_block)(rows):
+        yield _lines(block)
+
+
+def _block(rows: Iterator[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [row for _, row in zip(range(ROWS_AT_ONCE), rows, strict=False)]
+
+
+def _lines(rows: list[tuple[Any, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _keys(request: HttpRequest) -> list[str] | None:
+    """The keys asked for, without what no key can be; None for all."""
+    keys = [key for key in request.GET.get("keys", "").replace("\0", "").split(",") if key]
+    return keys[:MOST_KEYS] or None
+
+
+def _axis(request: HttpRequest) -> metrics.Axis:
+    axis = request.GET.get("axis", "step")
+    if axis not in get_args(metrics.Axis):
+        raise Question(f"axis must be one of {', '.join(get_args(metrics.Axis))}")
+    return axis  # type: ignore[return-value]
+
+
+def _number(request: HttpRequest, name: str) -> float | None:
+    text = request.GET.get(name)
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise Question(f"{name} must be a number")
+    return number
+
+
+def _width(request: HttpRequest) -> int:
+    text = request.GET.get("width", str(WIDTH))
+    if not (text.isascii() and text.isdecimal() and len(text) < 7 and int(text)):
+        raise Question("width must be a whole number above 0")
+    return min(int(text), WIDEST)
