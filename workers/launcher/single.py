@@ -24,8 +24,10 @@ def only(path: Path, address: str) -> Iterator[None]:
         stream.truncate(0)
         stream.write(json.dumps({"pid": os.getpid(), "address": address}))
         stream.flush()
-        yield
-        stream.truncate(0)
+        try:
+            yield
+        finally:
+            stream.truncate(0)
 
 
 def _already(text: str) -> str:

@@ -1,0 +1,97 @@
+"""`python -m tests [lint]`: every check and every test, then one summary. Nothing is left out because something else failed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.launcher.node import find_node
+
+CLONE = Path(__file__).resolve().parent.parent
+RESULTS = CLONE / "test-results"
+BROWSER = "tests/browser"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step of the whole came to."""
+
+    name: str
+    seconds: float
+    passed: int
+    failed: int
+    skipped: int = 0
+
+    def line(self) -> str:
+        counts = f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
+        return f"{self.name:<18} {counts:<34} {self.seconds:6.1f} s"
+
+
+def main(arguments: Sequence[str]) -> int:
+    outcomes = [check(name, command) for name, command in checks().items()]
+    if "lint" not in arguments:
+        # Two sessions: Playwright keeps an event loop running in the main thread, which tests of coroutines cannot share.
+        outcomes.append(tests("tests", "tests", f"--ignore={BROWSER}"))
+        outcomes.append(tests("browser tests", BROWSER))
+    return summary(outcomes)
+
+
+def checks() -> dict[str, list[str]]:
+    """Each check by its name: a command that succeeds or prints what is wrong."""
+    node = find_node(Path(sys.executable))
+    if node is None:
+        sys.exit("Node.js is missing. Type `make install`.")
+    python = [sys.executable, "-m"]
+    return {
+        "lint": [*python, "ruff", "check", "--quiet", "."],
+        "format": [*python, "ruff", "format", "--check", "--quiet", "."],
+        "types": [*python, "mypy"],
+        "import contracts": [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
+        "JavaScript types": [node.node, "node_modules/typescript/bin/tsc", "--project", "jsconfig.json"],
+        "JavaScript lint": [node.node, "node_modules/eslint/bin/eslint.js", "static"],
+    }
+
+
+def check(name: str, command: Sequence[str]) -> Outcome:
+    print(f"== {name}", flush=True)
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=CLONE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        print(done.stdout, flush=True)
+    return Outcome(name, time.monotonic() - started, int(done.returncode == 0), int(done.returncode != 0))
+
+
+def tests(name: str, *arguments: str) -> Outcome:
+    """One pytest session; its counts are read from its own report, and no report counts as a failure."""
+    print(f"== {name}", flush=True)
+    report = RESULTS / f"{name.replace(' ', '-')}.xml"
+    report.unlink(missing_ok=True)
+    started = time.monotonic()
+    code = subprocess.run([sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments], cwd=CLONE).returncode
+    passed, failed, skipped = _counts(report)
+    return Outcome(name, time.monotonic() - started, passed, max(failed, int(code != 0)), skipped)
+
+
+def _counts(report: Path) -> tuple[int, int, int]:
+    if not report.exists():
+        return 0, 1, 0
+    suites = ElementTree.parse(report).getroot().iter("testsuite")
+    totals = [[int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped")] for suite in suites]
+    run, failures, errors, skipped = (sum(column) for column in zip(*totals, strict=True))
+    return run - failures - errors - skipped, failures + errors, skipped
+
+
+def summary(outcomes: Sequence[Outcome]) -> int:
+    print("", *(outcome.line() for outcome in outcomes), sep="\n")
+    passed, failed, skipped = (sum(getattr(outcome, key) for outcome in outcomes) for key in ("passed", "failed", "skipped"))
+    print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
