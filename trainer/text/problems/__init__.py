@@ -1,5 +1,20 @@
-"""The problems of a run: built-in arithmetic, data files and hub data sets, all as `Problem` records."""
+"""The problems of a run: built-in arithmetic, data files and hub data sets, all as `Problem` records. Imports without torch."""
 
+from trainer.text.problems.inspection import Inspection, inspect
+from trainer.text.problems.locations import locate
 from trainer.text.problems.records import Problem, ProblemError, ProblemSet
+from trainer.text.problems.sources import RunProblems, load, load_all, preview, problem_set
 
-__all__ = ["Problem", "ProblemError", "ProblemSet"]
+__all__ = [
+    "Inspection",
+    "Problem",
+    "ProblemError",
+    "ProblemSet",
+    "RunProblems",
+    "inspect",
+    "load",
+    "load_all",
+    "locate",
+    "preview",
+    "problem_set",
+]

@@ -6,6 +6,7 @@ Nothing here imports torch: the web page previews problems with the same code th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,11 @@ class ProblemSet:
 
 class ProblemError(ValueError):
     """Problems that cannot be used. The message is a sentence: what, where, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a data file. `number` is its line, or its row where a format has no lines; both count from 1."""
+
+    number: int
+    values: dict[str, Any]

@@ -1,0 +1,53 @@
+"""CSV with a header line: comma, semicolon, tab or bar between values, quotes as in RFC 4180."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainer.text.problems.records import ProblemError, Row
+from trainer.text.problems.text_lines import lines
+
+SEPARATORS = ",;\t|"
+
+
+def read(path: Path) -> Iterator[Row]:
+    """Rows of the file; empty lines are passed over. Raises ProblemError with the line's number."""
+    reader = csv.reader((line.text for line in lines(path)), delimiter=_separator(path), strict=True)
+    header: list[str] | None = None
+    while (values := _next(reader, path.name)) is not None:
+        if header is None:
+            header = _header(values, path.name)
+        elif values:
+            yield _row(reader.line_num, header, values, path.name)
+
+
+def _separator(path: Path) -> str:
+    """The separator that the header has most of, quoted text aside."""
+    header = next((line.text for line in lines(path)), "")
+    unquoted = "".join(header.split('"')[::2])
+    return max(SEPARATORS, key=unquoted.count)
+
+
+def _next(reader: Iterator[list[str]], name: str) -> list[str] | None:
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        number = getattr(reader, "line_num", 0)
+        reason = "a quote is opened and never closed" if "end of data" in str(error) else str(error)
+        raise ProblemError(f"line {number} of {name} is not valid CSV: {reason}") from None
+
+
+def _header(values: list[str], name: str) -> list[str]:
+    header = [value.strip() for value in values]
+    if twice := next((value for value in header if header.count(value) > 1), None):
+        raise ProblemError(f"the header of {name} has two columns called “{twice}”; rename one")
+    return header
+
+
+def _row(number: int, header: list[str], values: list[str], name: str) -> Row:
+    if len(values) != len(header):
+        counted = f"{len(values)} values, the header has {len(header)}"
+        raise ProblemError(f"line {number} of {name} has {counted}; put values that contain a separator or line break in quotes")
+    return Row(number, dict(zip(header, values, strict=True)))

@@ -1,0 +1,41 @@
+"""What a data file holds, from its head alone: columns and some rows, to choose the mapping by. Any size of file takes the same time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from trainer.text.problems import files
+from trainer.text.problems.mapping import guess
+from trainer.text.problems.records import ProblemError
+
+READ = 100
+LONGEST_CELL = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """`columns` in the order of their appearance; `rows` hold text; `guess` maps a role to a column or None."""
+
+    format: str
+    columns: tuple[str, ...]
+    rows: tuple[dict[str, str], ...]
+    guess: dict[str, str | None]
+
+
+def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection:
+    """Read the head of a data file or folder. Raises ProblemError for what is no data."""
+    path = Path(path)
+    format = files.format_of(files.data_files(path, split)[0])
+    head = list(islice(files.rows(path, split=split), READ))
+    if not head:
+        raise ProblemError(f"{path.name} has no rows after its header; it needs one for each problem")
+    columns = tuple(dict.fromkeys(str(column) for row in head for column in row.values))
+    rows = tuple({column: _cell(row.values.get(column)) for column in columns} for row in head[:count])
+    return Inspection(format, columns, rows, guess(columns))
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text[:LONGEST_CELL].encode("utf-8", "replace").decode()

@@ -1,0 +1,92 @@
+"""How a row becomes a problem: which column holds what, and where GSM8K hides the answer.
+
+GSM8K writes `worked solution … #### 1,234` into one column: the answer is what follows `####`, the rest is the solution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.spec.data import Columns
+from trainer.text.problems.records import Problem, ProblemError, Row
+
+LONGEST_TEXT = 100_000  # characters
+GSM8K = re.compile(r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE)
+GUESSES = {
+    "question": ("question", "problem", "prompt", "input", "instruction", "query"),
+    "answer": ("answer", "final_answer", "expected_answer", "target", "label", "output", "solution"),
+    "solution": ("solution", "rationale", "explanation", "reasoning"),
+    "id": ("id", "unique_id", "uid", "problem_id", "key"),
+    "domain": ("domain", "subject", "category", "topic", "type", "family"),
+    "difficulty": ("difficulty", "level", "grade"),
+}
+
+
+def guess(columns: Sequence[str]) -> dict[str, str | None]:
+    """A mapping to start from for a file with these columns: role → column, None where no name fits."""
+    lower = {column.lower(): column for column in reversed(columns)}
+    found = {role: next((lower[name] for name in names if name in lower), None) for role, names in GUESSES.items()}
+    return {**found, "solution": None if found["solution"] == found["answer"] else found["solution"]}
+
+
+def problem_of(row: Row, columns: Columns, name: str) -> Problem:
+    """The problem in a row of the file `name`. Raises ProblemError for a missing column or text that cannot be kept.
+
+    An empty question or answer is left to the caller, who can count them.
+    """
+    texts = {role: _text(row, column, name) for role, column in columns if column is not None}
+    answer, solution = _gsm8k(texts["answer"], texts.get("solution", ""))
+    question = texts["question"].strip()
+    return Problem(
+        id=texts.get("id", "").strip() or content_id(question, answer),
+        question=question,
+        answer=answer,
+        solution=solution,
+        domain=texts.get("domain", "").strip(),
+        difficulty=texts.get("difficulty", "").strip(),
+    )
+
+
+def content_id(question: str, answer: str) -> str:
+    """The name of a problem that brings none: the same content has the same name in every file."""
+    return hashlib.sha256(f"{question}\0{answer}".encode()).hexdigest()[:16]
+
+
+def _gsm8k(answer: str, solution: str) -> tuple[str, str]:
+    if not (found := GSM8K.match(answer)):
+        return answer.strip(), solution.strip()
+    short = re.sub(r"(?<=\d),(?=\d{3})", "", found["answer"].strip())
+    return short, solution.strip() or found["solution"].strip()
+
+
+def _text(row: Row, column: str, name: str) -> str:
+    where = f"row {row.number} of {name}"
+    if column not in row.values:
+        known = ", ".join(f"“{key}”" for key in list(row.values)[:20])
+        raise ProblemError(f"{where} has no column “{column}”; it has {known or 'none'}")
+    value = _plain(row.values[column])
+    if value is None:
+        raise ProblemError(f"column “{column}” in {where} holds a list or a group of values; choose a column of text or numbers")
+    if len(value) > LONGEST_TEXT:
+        raise ProblemError(f"column “{column}” in {where} has {len(value):,} characters; at most {LONGEST_TEXT:,} are read")
+    if not _is_clean(value):
+        raise ProblemError(f"column “{column}” in {where} holds a broken Unicode character or a NUL; remove it")
+    return value
+
+
+def _plain(value: Any) -> str | None:
+    """The value as text; empty for null, None for what has parts."""
+    if value is None:
+        return ""
+    return None if isinstance(value, dict | list | bytes) else str(value)
+
+
+def _is_clean(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

@@ -1,0 +1,81 @@
+"""Which problems of a source are used: limits, held-out shares and repeated questions.
+
+Every choice is a function of the seed and the problem alone, never of the order of the file: a hash of (seed, question) ranks the
+problems, the lowest ranks are taken. The same question, however often and wherever it stands, falls on the same side of a split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+from trainer.text.problems.records import Problem, ProblemError
+
+Numbered = tuple[int, Problem]  # a problem with the number of its row, which messages name
+TYPOGRAPHY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "×": "*", "\u00a0": " "})
+NAMED = 5
+
+
+def normalised(question: str) -> str:
+    """The question as it is compared: case, white space, typographic signs and closing punctuation aside."""
+    text = unicodedata.normalize("NFC", question).translate(TYPOGRAPHY).casefold()
+    return " ".join(text.split()).rstrip(" .?!")
+
+
+def rank(seed: int, purpose: str, question: str) -> float:
+    """A number in [0, 1) from (seed, purpose, question), evenly spread."""
+    digest = hashlib.sha256(f"{seed}\0{purpose}\0{normalised(question)}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def sampled(problems: Iterable[Numbered], limit: int, seed: int) -> list[Numbered]:
+    """At most `limit` of the problems, in their order, holding no more than `limit` of them in memory."""
+    heap: list[tuple[float, int, Numbered]] = []
+    for index, numbered in enumerate(problems):
+        entry = (-rank(seed, "limit", numbered[1].question), -index, numbered)
+        if len(heap) < limit:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heappushpop(heap, entry)
+    return [numbered for _, _, numbered in sorted(heap, key=lambda entry: -entry[1])]
+
+
+def split(problems: Iterable[Problem], share: float, seed: int) -> tuple[list[Problem], list[Problem]]:
+    """(kept, held out): about `share` of the questions are held out, and no question is in both."""
+    kept: list[Problem] = []
+    held_out: list[Problem] = []
+    for problem in problems:
+        (held_out if rank(seed, "split", problem.question) < share else kept).append(problem)
+    return kept, held_out
+
+
+def check_disjoint(train: Iterable[Problem], other: Iterable[Problem], role: str) -> None:
+    """Raise ProblemError, naming the questions, if `other` asks what `train` asks."""
+    known = {normalised(problem.question): problem for problem in train}
+    pairs = [(problem, known[key]) for problem in other if (key := normalised(problem.question)) in known]
+    if pairs:
+        named = "; ".join(f"{excerpt(problem.question)} ({problem.id} and {twin.id})" for problem, twin in pairs[:NAMED])
+        more = f"; and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+        raise ProblemError(
+            f"{len(pairs)} of the {role} problems are training problems too, so they would measure memory: {named}{more}. "
+            "Remove them from one of the two, or hold out a share of the training problems instead."
+        )
+
+
+def excerpt(text: str, length: int = 60) -> str:
+    line = " ".join(text.split())
+    return f"“{line[:length]}…”" if len(line) > length else f"“{line}”"
+
+
+def without_repeats(problems: Iterable[Numbered], named: bool) -> Iterator[Numbered]:
+    """Pass each id once. Where the file names its problems (`named`), a second use of a name raises ProblemError."""
+    seen: dict[str, int] = {}
+    for row, problem in problems:
+        if problem.id not in seen:
+            seen[problem.id] = row
+            yield row, problem
+        elif named:
+            first = seen[problem.id]
+            raise ProblemError(f"rows {first} and {row} have the same id {excerpt(problem.id)}; ids must differ, or map no id column")
