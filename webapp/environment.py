@@ -33,6 +33,7 @@ class Environment:
     host: str
     port: int
     https: bool
+    no_sample: bool
     debug: bool
     max_upload_bytes: int
 
@@ -51,6 +52,7 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
         host=values.get("STILLROOM_HOST", "127.0.0.1"),
         port=_number(values, "STILLROOM_PORT", 8000),
         https=_flag(values, "STILLROOM_HTTPS"),
+        no_sample=_flag(values, "STILLROOM_NO_SAMPLE"),
         debug=_flag(values, "DEBUG"),
         max_upload_bytes=_number(values, "STILLROOM_MAX_UPLOAD_BYTES", 16 * 2**30),
     )
