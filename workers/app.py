@@ -1,0 +1,23 @@
+"""The Celery application of the workers. Tasks are short: a task claims a run and starts a supervisor, it never is the training."""
+
+from __future__ import annotations
+
+import os
+
+import django
+from celery import Celery
+
+from webapp.environment import celery_broker
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
+django.setup()
+
+app = Celery("workers", broker=celery_broker(), include=["workers.tasks"])
+app.conf.update(
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,
+    task_default_queue="runs",
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+)

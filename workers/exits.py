@@ -1,0 +1,73 @@
+"""How a trainer's end is told to a person: what happened and what to do, in words."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.runs.models import State
+
+COMPLETED, BAD_DEFINITION, NAN_LOSS, EXCEPTION, DISK_FULL, STOPPED = 0, 64, 65, 70, 74, 75
+
+VANISHED = "The training process disappeared without a word: its machine was restarted, or the process and its watcher were killed."
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The state that a run ends in, with the cause and the remedy as sentences."""
+
+    state: State
+    reason: str = ""
+    remedy: str = ""
+
+
+def explain(exit: dict[str, Any] | None, end: dict[str, Any] | None, output: str, stop_requested: bool) -> Ending:
+    """Tell how a trainer ended.
+
+    `exit` is the shim's report (None if the host or the shim died too), `end` the trainer's own last event if it could write one,
+    `output` the tail of what it printed.
+    """
+    code = exit["code"] if exit else None
+    if code == COMPLETED:
+        return Ending(State.COMPLETED, (end or {}).get("reason", ""), (end or {}).get("remedy", ""))
+    if code == STOPPED:
+        return Ending(State.STOPPED, "Stopped on request; the last state is in a checkpoint.")
+    if end and end.get("outcome") == "failed":
+        return Ending(State.FAILED, end.get("reason", ""), end.get("remedy", ""))
+    if exit and exit["signal"] is not None:
+        return _killed(exit, stop_requested)
+    if exit is None:
+        return Ending(State.FAILED, VANISHED, "Resume to go on from the last checkpoint.")
+    return _unexplained(code, output)
+
+
+def _killed(exit: dict[str, Any], stop_requested: bool) -> Ending:
+    name = signal.Signals(exit["signal"]).name
+    if stop_requested:
+        return Ending(State.STOPPED, f"Stopped at once by force ({name}).", "Resume goes on from the last checkpoint.")
+    if exit["signal"] == signal.SIGKILL and exit["out_of_memory"]:
+        return Ending(
+            State.FAILED,
+            f"Out of memory: the system killed the training process, which had used {exit['max_rss_bytes'] / 2**30:.1f} GiB.",
+            "Lower the micro-batch, the generation rows or the longest answer, then resume or clone.",
+        )
+    return Ending(
+        State.FAILED,
+        f"The training process was killed by signal {exit['signal']} ({name}), which somebody or something else sent.",
+        "Resume to go on from the last checkpoint.",
+    )
+
+
+def _unexplained(code: int | None, output: str) -> Ending:
+    lines = [line.strip() for line in output.strip().splitlines() if line.strip()]
+    last = lines[-1] if lines else "it printed nothing"
+    if "No space left on device" in output:
+        return Ending(State.FAILED, "The disk is full: the training process could not write.", "Free some space, then resume.")
+    if "MemoryError" in last or "out of memory" in last.lower():
+        return Ending(
+            State.FAILED,
+            f"Out of memory: {last}",
+            "Lower the micro-batch, the generation rows or the longest answer, then resume or clone.",
+        )
+    return Ending(State.FAILED, f"The training process ended with code {code}: {last}", "The log has the rest of what it printed.")
