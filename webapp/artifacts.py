@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.db import connection, transaction
+from django.utils import timezone
 
-from webapp.runs.models import Artifact
+from webapp.runs.models import Artifact, Checkpoint, DataSet, Event, StoredModel
 from webapp.teams.models import Team
 
 CHUNK = 2**20
+COLLECTING = 0x5711100  # names the advisory lock between writers (shared) and `collect` (exclusive)
 
 
 class AtomicFolder(FileSystemStorage):
@@ -49,16 +53,27 @@ def put(source: Path | IO[bytes], team: Team, media_type: str = "application/oct
         with source.open("rb") as stream:
             return put(stream, team, media_type)
     sha256, size = _digest(source)
-    if not _store().exists(_name(sha256)):
+    with transaction.atomic():  # the fresh `stored_at` keeps `collect` away from bytes that are about to be named
+        _lock("pg_advisory_xact_lock_shared")
+        facts = {"size": size, "stored_at": timezone.now()}
+        artifact, _ = Artifact.objects.update_or_create(
+            team=team, sha256=sha256, defaults=facts, create_defaults={**facts, "media_type": media_type}
+        )
+        missing = not _store().exists(_name(sha256))
+    if missing:
         source.seek(0)
         _store().save(_name(sha256), File(source))
-    artifact, _ = Artifact.objects.get_or_create(team=team, sha256=sha256, defaults={"size": size, "media_type": media_type})
     return artifact
+
+
+def holds(team: Team, sha256: str) -> bool:
+    """Whether `team` stored that content and all of it is there."""
+    return Artifact.objects.filter(team=team, sha256=sha256).exists() and _store().exists(_name(sha256))
 
 
 def open(team: Team, sha256: str) -> IO[bytes]:
     """A binary stream of what `team` stored. Raises FileNotFoundError if the team holds no such artifact."""
-    if not Artifact.objects.filter(team=team, sha256=sha256).exists():
+    if not holds(team, sha256):
         raise FileNotFoundError(f"team {team.slug} holds no artifact {sha256}")
     return _store().open(_name(sha256), "rb")
 
@@ -73,9 +88,28 @@ def fetch(team: Team, sha256: str, target: Path) -> None:
 
 
 def path(team: Team, sha256: str) -> Path:
-    """Where the bytes lie, for readers that need random access (Parquet). Raises FileNotFoundError as `open` does."""
+    """Where an artifact of `team` lies, for readers that need random access (Parquet). Raises FileNotFoundError as `open` does."""
     with open(team, sha256):
-        return Path(_store().path(_name(sha256)))
+        return local_path(sha256)
+
+
+def local_path(sha256: str) -> Path:
+    """Where the bytes lie, for readers that need a path. The caller has decided on access already."""
+    return Path(_store().path(_name(sha256)))
+
+
+def collect(grace: timedelta = timedelta(hours=1)) -> int:
+    """Delete artifacts that nothing names and nobody stored within `grace`; return how many. Safe beside any number of writers."""
+    old = Artifact.objects.filter(stored_at__lt=timezone.now() - grace)
+    with transaction.atomic():
+        _lock("pg_advisory_xact_lock")
+        named = {team: _named(team) for team in set(old.values_list("team", flat=True))}
+        unused = [artifact for artifact in old if artifact.sha256 not in named[artifact.team_id]]
+        Artifact.objects.filter(pk__in=[artifact.pk for artifact in unused]).delete()
+        gone = {artifact.sha256 for artifact in unused}
+        for sha256 in gone - set(Artifact.objects.filter(sha256__in=gone).values_list("sha256", flat=True)):
+            _store().delete(_name(sha256))
+    return len(unused)
 
 
 def _store() -> Storage:
@@ -84,6 +118,22 @@ def _store() -> Storage:
 
 def _name(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
+
+
+def _lock(kind: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {kind}(%s)", [COLLECTING])
+
+
+def _named(team_id: int) -> set[str]:
+    """Every hash that something of the team names."""
+    named = set(DataSet.objects.filter(team=team_id).values_list("artifact__sha256", flat=True))
+    named |= set(Event.objects.filter(run__team=team_id, payload__has_key="file").values_list("payload__file__sha256", flat=True))
+    for manifest in StoredModel.objects.filter(team=team_id).values_list("manifest", flat=True):
+        named |= set(manifest.values())
+    for manifest in Checkpoint.objects.filter(run__team=team_id).values_list("manifest", flat=True):
+        named |= {file["sha256"] for file in manifest.values()}
+    return named
 
 
 def _digest(source: IO[bytes]) -> tuple[str, int]:

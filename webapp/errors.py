@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+PLAIN = "text/plain; charset=utf-8"
+
 
 def page(request: HttpRequest, status: int, title: str, message: str, remedy: str = "") -> HttpResponse:
     """The message page with `status`."""
@@ -13,7 +15,7 @@ def page(request: HttpRequest, status: int, title: str, message: str, remedy: st
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return HttpResponse("This request could not be understood. Go back and try again.\n", status=400, content_type="text/plain; charset=utf-8")
+    return HttpResponse("This request could not be understood. Go back and try again.\n", status=400, content_type=PLAIN)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -22,13 +24,15 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return page(request, 404, "Not found", "There is nothing here, or it is not shown to you.", "Check the address, or sign in as somebody who can see it.")
+    remedy = "Check the address, or sign in as somebody who can see it."
+    return page(request, 404, "Not found", "There is nothing here, or it is not shown to you.", remedy)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     text = "Something went wrong on the server. Nothing that was recorded is lost; the server's log says what happened.\n"
-    return HttpResponse(text, status=500, content_type="text/plain; charset=utf-8")
+    return HttpResponse(text, status=500, content_type=PLAIN)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return page(request, 403, "Not done", "The form was too old or came from another site, so nothing was changed.", "Reload the page and try again.")
+    message = "The form was too old or came from another site, so nothing was changed."
+    return page(request, 403, "Not done", message, "Reload the page and try again.")

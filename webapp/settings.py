@@ -11,8 +11,8 @@ SECRET_KEY = ENVIRONMENT.secret_key
 DEBUG = ENVIRONMENT.debug
 ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
 REDIS_URL = ENVIRONMENT.redis_url
-STATE = ENVIRONMENT.state
-FILE_ROOTS = ENVIRONMENT.file_roots
+STILLROOM_STATE = ENVIRONMENT.state
+STILLROOM_FILE_ROOTS = ENVIRONMENT.file_roots
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -94,7 +94,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # Uploads of any size go to a file on the disk that holds the artifacts, never to memory.
-UPLOADS = STATE / "uploads"
+UPLOADS = STILLROOM_STATE / "uploads"
 UPLOADS.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_TEMP_DIR = str(UPLOADS)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
@@ -104,12 +104,12 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 DATA_UPLOAD_MAX_NUMBER_FILES = 200
 
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": STATE / "files"}},
-    "artifacts": {"BACKEND": "webapp.artifacts.AtomicFolder", "OPTIONS": {"location": STATE / "artifacts"}},
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": STILLROOM_STATE / "files"}},
+    "artifacts": {"BACKEND": "webapp.artifacts.AtomicFolder", "OPTIONS": {"location": STILLROOM_STATE / "artifacts"}},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STATIC_URL = "/static/"
-STATIC_ROOT = STATE / "static"
+STATIC_ROOT = STILLROOM_STATE / "static"
 NODE_MODULES = BASE_DIR / "node_modules"
 STATICFILES_DIRS = [
     BASE_DIR / "static",

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.core.files.storage import storages
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webapp import artifacts
-from webapp.runs.models import Artifact
-from webapp.teams.models import Team
+from webapp.runs.models import Artifact, DataSet
+from webapp.teams.models import Team, User
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def still() -> Team:
-    return Team.objects.create(name="Still", slug="still")
-
-
-@pytest.fixture(autouse=True)
-def _own_store(settings, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    settings.STORAGES = {**settings.STORAGES, "artifacts": {**settings.STORAGES["artifacts"], "OPTIONS": {"location": tmp_path / "store"}}}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
@@ -68,7 +60,7 @@ class Failing(io.BytesIO):
 def test_a_write_that_breaks_off_leaves_nothing_behind(still: Team, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         artifacts.put(Failing(b"half"), still)
-    assert Artifact.objects.count() == 0
+    assert not artifacts.holds(still, hashlib.sha256(b"half").hexdigest())
     assert [file for file in (tmp_path / "store").rglob("*") if file.is_file()] == []
 
 
@@ -76,6 +68,24 @@ def test_fetch_copies_to_a_new_folder(still: Team, tmp_path: Path) -> None:
     artifact = artifacts.put(io.BytesIO(b"weights"), still)
     artifacts.fetch(still, artifact.sha256, tmp_path / "new" / "student.safetensors")
     assert (tmp_path / "new" / "student.safetensors").read_bytes() == b"weights"
+
+
+def test_what_nothing_names_is_collected_after_an_hour_and_not_before(still: Team, alice: User) -> None:
+    named, unnamed = (artifacts.put(io.BytesIO(content), still) for content in (b"named", b"unnamed"))
+    DataSet.objects.create(team=still, name="kept", artifact=named, fingerprint="f", filename="a.csv", format="csv", problem_count=1)
+    assert artifacts.collect() == 0
+    Artifact.objects.update(stored_at=timezone.now() - timedelta(hours=2))
+    assert artifacts.collect() == 1
+    assert artifacts.holds(still, named.sha256)
+    assert not artifacts.holds(still, unnamed.sha256)
+
+
+def test_bytes_that_another_team_names_stay(still: Team) -> None:
+    other = Team.objects.create(name="Other", slug="other")
+    ours, theirs = (artifacts.put(io.BytesIO(b"shared"), team) for team in (still, other))
+    Artifact.objects.filter(pk=ours.pk).update(stored_at=timezone.now() - timedelta(hours=2))
+    assert artifacts.collect() == 1
+    assert artifacts.holds(other, theirs.sha256)
 
 
 def test_the_store_is_the_one_that_the_settings_name() -> None:

@@ -25,7 +25,7 @@ class Artifact(models.Model):
     sha256 = models.CharField(max_length=64)
     size = models.BigIntegerField()
     media_type = models.CharField(max_length=100, default="application/octet-stream")
-    created_at = models.DateTimeField(default=timezone.now)
+    stored_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "sha256"], name="one_artifact_per_team_and_content")]
@@ -139,6 +139,7 @@ class Attempt(models.Model):
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
     rewound_to = models.BigIntegerField(null=True)
+    step = models.BigIntegerField(default=0)
     last_seq = models.BigIntegerField(default=0)
     exit = models.JSONField(null=True)
 
@@ -175,7 +176,7 @@ class Event(models.Model):
 
 
 class Checkpoint(models.Model):
-    """A checkpoint whose every file is in the artifact store: one that a run can be resumed from. `manifest` maps file name to hash and size."""
+    """A checkpoint that is whole in the artifact store, so that a run can be resumed from it. `manifest`: file name → sha256 and size."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")
     attempt = models.IntegerField()
@@ -202,7 +203,7 @@ class RolloutRow(models.Model):
     offset = models.IntegerField()
     step = models.BigIntegerField()
     stage = models.CharField(max_length=32, blank=True)
-    problem = models.CharField(max_length=64)
+    problem = models.CharField(max_length=200)
     role = models.CharField(max_length=12, blank=True)
     source = models.CharField(max_length=10)
     sample = models.IntegerField(default=0)

@@ -34,11 +34,14 @@ ALLOWED: dict[str, frozenset[Action]] = {
 GUEST: frozenset[Action] = frozenset({"view"})
 
 # How each kind of object hangs on its team, and on the one run that a share link shows.
+IN_TEAM: tuple[type[Model], ...] = (Run, DataSet, StoredModel, Artifact, Membership, Invitation)
+IN_RUN: tuple[type[Model], ...] = (Attempt, Transition, Event, RolloutRow, Checkpoint)
 TEAM_OF: dict[type[Model], str] = {
-    Team: "pk", Run: "team", DataSet: "team", StoredModel: "team", Artifact: "team", Membership: "team", Invitation: "team",
-    Attempt: "run__team", Transition: "run__team", Event: "run__team", RolloutRow: "run__team", Checkpoint: "run__team", ShareLink: "run__team",
-}  # fmt: skip
-RUN_OF: dict[type[Model], str] = {Run: "pk", Attempt: "run", Transition: "run", Event: "run", RolloutRow: "run", Checkpoint: "run"}
+    Team: "pk",
+    **dict.fromkeys(IN_TEAM, "team"),
+    **dict.fromkeys((*IN_RUN, ShareLink), "run__team"),
+}
+RUN_OF: dict[type[Model], str] = {Run: "pk", **dict.fromkeys(IN_RUN, "run")}
 
 GRANTS = "share_links"
 CURRENT_TEAM = "team"
@@ -122,7 +125,7 @@ def _user_of(session: SessionBase) -> User | AnonymousUser:
     if SESSION_KEY not in session:
         return AnonymousUser()
     request = HttpRequest()
-    request.session = session  # type: ignore[assignment]
+    request.session = session
     found = get_user(request)
     return found if isinstance(found, User) else AnonymousUser()
 

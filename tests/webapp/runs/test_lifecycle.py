@@ -1,0 +1,186 @@
+"""Who may change a run, and when: claims, fences, stops, resumes."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from webapp.runs import lifecycle
+from webapp.runs.lifecycle import Refused
+from webapp.runs.models import Attempt, Run, State, Transition
+from webapp.teams.models import Team, User
+
+pytestmark = pytest.mark.django_db
+
+
+def running(run: Run) -> Run:
+    lifecycle.claim(run.pk, "host-a")
+    Run.objects.filter(pk=run.pk).update(state=State.RUNNING)
+    run.refresh_from_db()
+    return run
+
+
+def ended(run: Run, state: State = State.FAILED) -> Run:
+    running(run)
+    assert lifecycle.finish(run.pk, run.attempt, state, "It broke.", "Mend it.")
+    run.refresh_from_db()
+    return run
+
+
+def test_a_new_run_waits_and_says_what_it_will_do(run: Run) -> None:
+    assert (run.state, run.name, run.recipe, run.total_steps) == (State.QUEUED, "first distillation", "paced", 100)
+    assert run.summary == {"student": "student", "teacher": "teacher"}
+    assert list(lifecycle.queued()) == [run]
+
+
+def test_a_claim_begins_an_attempt(run: Run) -> None:
+    attempt = lifecycle.claim(run.pk, "host-a")
+    run.refresh_from_db()
+    assert attempt is not None
+    assert (attempt.number, run.attempt, run.state, run.lease_holder) == (1, 1, State.STARTING, "host-a")
+
+
+def test_a_run_is_claimed_once(run: Run) -> None:
+    assert lifecycle.claim(run.pk, "host-a") is not None
+    assert lifecycle.claim(run.pk, "host-b") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_claim_at_once_one_wins(run: Run) -> None:
+    won: list[Attempt | None] = []
+    start = threading.Barrier(6)
+
+    def claim(holder: str) -> None:
+        start.wait()
+        won.append(lifecycle.claim(run.pk, holder))
+        connections.close_all()
+
+    threads = [threading.Thread(target=claim, args=[f"host-{i}"]) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(attempt is not None for attempt in won) == 1
+    assert Attempt.objects.filter(run=run).count() == 1
+
+
+def test_a_heartbeat_under_an_older_number_is_refused(run: Run) -> None:
+    ended(run)
+    lifecycle.resume(run)
+    lifecycle.claim(run.pk, "host-b")
+    assert not lifecycle.heartbeat(run.pk, 1, "host-a")
+    assert lifecycle.heartbeat(run.pk, 2, "host-b")
+
+
+def test_an_older_attempt_cannot_end_a_newer_one(run: Run) -> None:
+    running(run)
+    assert lifecycle.requeue(run.pk, 1, "Its machine is gone.")
+    lifecycle.claim(run.pk, "host-b")
+    assert not lifecycle.finish(run.pk, 1, State.FAILED, "too late")
+    run.refresh_from_db()
+    assert (run.state, run.reason) == (State.STARTING, "")
+    assert Attempt.objects.get(run=run, number=1).finished_at is not None
+
+
+def test_an_attempt_ends_once(run: Run) -> None:
+    ended(run, State.COMPLETED)
+    assert not lifecycle.finish(run.pk, 1, State.FAILED, "again")
+    run.refresh_from_db()
+    assert (run.state, run.reason, run.remedy) == (State.COMPLETED, "It broke.", "Mend it.")
+
+
+def test_a_stop_is_first_asked_for_and_then_forced(run: Run, alice: User) -> None:
+    running(run)
+    lifecycle.request_stop(run, alice)
+    assert (run.state, run.force_requested_at) == (State.STOPPING, None)
+    lifecycle.request_stop(run, alice, force=True)
+    assert run.force_requested_at is not None
+
+
+def test_a_queued_run_stops_on_the_spot(run: Run, alice: User) -> None:
+    lifecycle.request_stop(run, alice)
+    assert run.state == State.STOPPED
+    assert lifecycle.claim(run.pk, "host-a") is None
+
+
+def test_what_has_ended_cannot_be_stopped(run: Run, alice: User) -> None:
+    ended(run)
+    with pytest.raises(Refused, match="failed already"):
+        lifecycle.request_stop(run, alice)
+
+
+def test_what_runs_or_is_complete_cannot_be_resumed(run: Run) -> None:
+    running(run)
+    with pytest.raises(Refused, match="only one that stopped or failed"):
+        lifecycle.resume(run)
+    lifecycle.finish(run.pk, 1, State.COMPLETED)
+    with pytest.raises(Refused, match="completed"):
+        lifecycle.resume(run)
+
+
+def test_a_resumed_run_is_queued_with_a_clean_slate(run: Run) -> None:
+    lifecycle.resume(ended(run))
+    assert (run.state, run.reason, run.remedy, run.stop_requested_at, run.finished_at) == (State.QUEUED, "", "", None, None)
+
+
+def test_a_stop_for_a_restart_leaves_a_mark_but_does_not_undo_a_persons_stop(run: Run, alice: User) -> None:
+    running(run)
+    lifecycle.request_stop(run, resume_after_restart=True)
+    assert run.resume_after_restart
+    lifecycle.finish(run.pk, 1, State.STOPPED)
+    run.refresh_from_db()
+    lifecycle.resume(run)
+    assert not run.resume_after_restart
+    lifecycle.claim(run.pk, "host-a")
+    run.refresh_from_db()
+    lifecycle.request_stop(run, alice)
+    lifecycle.request_stop(run, force=True, resume_after_restart=True)
+    assert not run.resume_after_restart
+
+
+def test_a_run_whose_worker_went_silent_is_an_orphan(run: Run) -> None:
+    running(run)
+    lease = timedelta(seconds=30)
+    assert not lifecycle.orphans(lease).exists()
+    Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - 2 * lease)
+    assert list(lifecycle.orphans(lease)) == [run]
+
+
+def test_an_orphan_that_was_told_to_stop_is_stopped_not_queued(run: Run, alice: User) -> None:
+    running(run)
+    lifecycle.request_stop(run, alice)
+    assert lifecycle.requeue(run.pk, 1, "Its machine is gone.")
+    run.refresh_from_db()
+    assert run.state == State.STOPPED
+
+
+def test_a_clone_is_a_new_run_that_remembers_its_parent(run: Run, still: Team, bob: User) -> None:
+    copy = lifecycle.clone(run, still, bob)
+    assert (copy.spec, copy.parent, copy.owner, copy.state) == (run.spec, run, bob, State.QUEUED)
+
+
+def test_what_was_recorded_elsewhere_has_no_definition_to_resume_or_clone(still: Team, alice: User) -> None:
+    imported = lifecycle.create_run(still, alice, None, name="from afar", source=Run.Source.IMPORTED, state=State.FAILED)
+    for attempt in (lambda: lifecycle.resume(imported), lambda: lifecycle.clone(imported, still, alice)):
+        with pytest.raises(Refused, match="recorded elsewhere"):
+            attempt()
+
+
+def test_only_what_is_over_can_be_deleted(run: Run) -> None:
+    with pytest.raises(Refused, match="Stop this run"):
+        lifecycle.delete(run)
+    lifecycle.delete(ended(run))
+    assert not Run.objects.exists()
+
+
+def test_every_change_is_recorded_and_is_news(run: Run, alice: User) -> None:
+    running(run)
+    lifecycle.request_stop(run, alice)
+    lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
+    run.refresh_from_db()
+    assert list(Transition.objects.filter(run=run).order_by("pk").values_list("state", flat=True)) == ["queued", "starting", "stopping", "stopped"]
+    assert run.news == 3

@@ -1,0 +1,32 @@
+"""The doorbell: a notice on Redis that Postgres has news of a run. Losing one loses nothing, because the hub also looks by itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+from functools import cache
+
+import redis
+from django.conf import settings
+from django.db import transaction
+
+log = logging.getLogger(__name__)
+PREFIX = "run:"
+
+
+def ring_on_commit(public_id: str, news: int) -> None:
+    """Ring once the surrounding transaction is committed, so that whoever hears it finds the news."""
+    transaction.on_commit(lambda: ring(public_id, news))
+
+
+def ring(public_id: str, news: int) -> None:
+    """Publish that run `public_id` stands at batch `news`. Never raises: Redis is only a doorbell."""
+    try:
+        _client().publish(PREFIX + public_id, json.dumps({"news": news}))
+    except redis.RedisError as problem:
+        log.warning("Redis did not take the notice of run %s (%s); readers will look by themselves.", public_id, problem)
+
+
+@cache
+def _client() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1)
