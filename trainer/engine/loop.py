@@ -80,6 +80,9 @@ class Method(Protocol):
 
     def load(self, snapshot: Snapshot) -> None: ...
 
+    def close(self) -> None:
+        """Let go of processes and files. Called once, however the run ends."""
+
 
 class Runtime:
     """What a method may ask of the engine: counters, log, optimiser groups, progress, checkpoints and the wish to stop."""
@@ -94,6 +97,7 @@ class Runtime:
         self.stage = ""
         self.evaluated = self.saved = -1
         self.best: tuple[float, int] | None = None
+        self.wants_checkpoint = False
         self.last_values: Mapping[str, float] = {}
         self._stop = ""
         self._progress_at = 0.0
@@ -149,8 +153,8 @@ class Runtime:
         return values
 
 
-def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> str:
-    """Carry a method through to its last step, from a snapshot if there is one; return the sentence that the run ends with.
+def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> tuple[str, str]:
+    """Carry a method through to its last step, from a snapshot if there is one; return the reason and remedy that the run ends with.
 
     Raises Stopped after saving a checkpoint, NotANumber and DiskFull with their remedies, and whatever the method raises.
     """
@@ -167,20 +171,20 @@ def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> str:
         raise
 
 
-def _train(method: Method, rt: Runtime) -> str:
-    sentence = f"All {method.total_steps} steps are done."
+def _train(method: Method, rt: Runtime) -> tuple[str, str]:
+    ending = f"All {method.total_steps} steps are done.", ""
     try:
         while rt.step < method.total_steps:
             _at_boundary(method, rt)
             rt.leave_if_asked()
             _round(method, rt)
-    except NothingToTrain as reason:
-        sentence = str(reason)
+    except NothingToTrain as nothing:
+        ending = nothing.reason, nothing.remedy
     if rt.evaluated != rt.step:
         _evaluate(method, rt, "after")
     if rt.saved != rt.step:
         save(method, rt)
-    return sentence
+    return ending
 
 
 def _at_boundary(method: Method, rt: Runtime) -> None:
@@ -197,6 +201,8 @@ def _at_boundary(method: Method, rt: Runtime) -> None:
 
 def _round(method: Method, rt: Runtime) -> None:
     batch = method.batch(rt)
+    if rt.wants_checkpoint:
+        save(method, rt)
     began, tokens = time.perf_counter(), rt.tokens
     values: dict[str, float] = {}
     for phase in method.phases:
@@ -250,7 +256,7 @@ def save(method: Method, rt: Runtime) -> None:
         rt.last_values, state.files,
     )  # fmt: skip
     folder, size = checkpoints.save(rt.folder / "checkpoints", snapshot)
-    rt.saved = rt.step
+    rt.saved, rt.wants_checkpoint = rt.step, False
     best = rt.best is not None and rt.best[1] == rt.step
     name = f"checkpoints/{folder.name}"
     rt.emit("checkpoint", stage=rt.stage, folder=name, bytes=size, best=best, metrics=dict(rt.last_values))

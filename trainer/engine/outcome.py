@@ -43,4 +43,8 @@ class Stopped(Exception):
 
 
 class NothingToTrain(Exception):
-    """A method has no training left to do, though steps remain. The message says why; the run completes with it."""
+    """A method has no training left to do, though steps remain. The run completes with `reason` and `remedy`."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.remedy = reason, remedy
