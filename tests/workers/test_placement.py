@@ -1,0 +1,99 @@
+"""Queued runs and slots: every run is claimed once, and never more of them than a host carries."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connections
+
+from webapp.runs import lifecycle
+from webapp.runs.models import Attempt, Run, State
+from webapp.teams.models import Team
+from workers import host, placement, sweep
+
+
+@pytest.fixture
+def team() -> Team:
+    return Team.objects.create(name="Cellar", slug="cellar")
+
+
+@pytest.fixture
+def supervisors(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """What would be started; the processes themselves have their own tests."""
+    started: list[tuple[str, int]] = []
+    monkeypatch.setattr(placement, "start_supervisor", lambda run, attempt: started.append((run, attempt)))
+    monkeypatch.setattr(sweep, "start_supervisor", lambda run, attempt: started.append((run, attempt)))
+    return started
+
+
+def queued(team: Team, name: str = "run") -> Run:
+    return lifecycle.create_run(team, None, {"name": name})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_workers_that_claim_one_run_one_gets_it(
+    team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STILLROOM_SLOTS", "100")
+    run, gate = queued(team), threading.Barrier(8)
+
+    def claim() -> None:
+        gate.wait()
+        placement.place(run.pk)
+        connections.close_all()
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert supervisors == [(run.public_id, 1)]
+    assert Attempt.objects.filter(run=run).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_claims_at_once_do_not_share_the_last_slot(
+    team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STILLROOM_SLOTS", "1")
+    runs, gate = [queued(team, f"run {n}") for n in range(4)], threading.Barrier(4)
+
+    def claim(run: Run) -> None:
+        gate.wait()
+        placement.place(run.pk)
+        connections.close_all()
+
+    threads = [threading.Thread(target=claim, args=[run]) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(supervisors) == 1
+    assert Run.objects.filter(state=State.QUEUED).count() == 3
+
+
+@pytest.mark.django_db
+def test_the_sweep_starts_waiting_runs_oldest_first_until_the_slots_are_full(
+    team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STILLROOM_SLOTS", "2")
+    first, second, third = (queued(team, name) for name in ("first", "second", "third"))
+    sweep.sweep()
+    assert supervisors == [(first.public_id, 1), (second.public_id, 1)]
+    lifecycle.finish(first.pk, 1, State.COMPLETED)
+    sweep.sweep()
+    assert supervisors[-1] == (third.public_id, 1)
+
+
+@pytest.mark.django_db
+def test_a_run_whose_supervisor_fell_silent_gets_another_for_the_same_attempt(
+    team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queued(team)
+    placement.place(run.pk)
+    sweep.sweep()
+    assert supervisors == [(run.public_id, 1)], "a fresh lease is left alone"
+    monkeypatch.setattr(host, "LEASE_SECONDS", -1.0)
+    sweep.sweep()
+    assert supervisors == [(run.public_id, 1)] * 2

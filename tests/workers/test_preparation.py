@@ -1,0 +1,106 @@
+"""From the names in a definition to paths on this host, and nothing that the team may not read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trainer.spec
+from webapp import artifacts
+from webapp.runs import lifecycle
+from webapp.runs.models import Attempt, DataSet, Run, StoredModel
+from webapp.teams.models import Team
+from workers.preparation import Unresolved, prepare
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def team() -> Team:
+    return Team.objects.create(name="Cellar", slug="cellar")
+
+
+@pytest.fixture
+def data_set(team: Team, tmp_path: Path) -> DataSet:
+    file = tmp_path / "problems.jsonl"
+    file.write_text('{"question": "1+1", "answer": "2"}\n')
+    artifact = artifacts.put(file, team)
+    return DataSet.objects.create(
+        team=team, name="sums", artifact=artifact, fingerprint="f1", filename=file.name, format="jsonl", problem_count=1
+    )
+
+
+def spec(**data: Any) -> dict[str, Any]:
+    return {"stages": [{"name": "one"}], "data": data}
+
+
+def run_of(team: Team, definition: dict[str, Any]) -> tuple[Run, Attempt]:
+    run = lifecycle.create_run(team, None, definition)
+    attempt = lifecycle.claim(run.pk, "host")
+    assert attempt is not None
+    return run, attempt
+
+
+def prepared(team: Team, definition: dict[str, Any]) -> dict[str, Any]:
+    """What the trainer finds as its definition."""
+    run, attempt = run_of(team, trainer.spec.to_dict(trainer.spec.load(definition)))
+    arguments = prepare(run, attempt)
+    assert arguments[0] == "run"
+    written: dict[str, Any] = json.loads(Path(arguments[1]).read_text())
+    return written
+
+
+def test_a_data_set_becomes_a_path_that_holds_its_bytes(team: Team, data_set: DataSet) -> None:
+    train = prepared(team, spec(train={"kind": "file", "path": "dataset:sums@f1"}))["data"]["train"]
+    assert Path(train["path"].removeprefix("file:")).read_text().startswith('{"question"')
+    assert train["format"] == "jsonl"
+
+
+def test_another_teams_data_set_is_not_found(data_set: DataSet) -> None:
+    other = Team.objects.create(name="Other", slug="other")
+    with pytest.raises(Unresolved, match=r"data\.train\.path.*no data set 'sums@f1'"):
+        prepared(other, spec(train={"kind": "file", "path": "dataset:sums@f1"}))
+
+
+def test_a_stored_model_becomes_a_folder_with_its_own_file_names(team: Team, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text("{}")
+    digest = artifacts.put(config, team).sha256
+    StoredModel.objects.create(team=team, name="mine", hash="h1", manifest={"config.json": digest})
+    definition = spec() | {"networks": {"student": {"model": "model:mine@h1"}}}
+    student = prepared(team, definition)["networks"]["student"]["model"]
+    assert (Path(student.removeprefix("file:")) / "config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "{root}/../secret.jsonl", "{root}/link"])
+def test_a_path_outside_the_operators_folders_is_refused(team: Team, tmp_path: Path, settings: Any, path: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret.jsonl").write_text("{}")
+    (root / "link").symlink_to(tmp_path / "secret.jsonl")
+    settings.STILLROOM_FILE_ROOTS = (root,)
+    with pytest.raises(Unresolved, match="not under a folder"):
+        prepared(team, spec(train={"kind": "file", "path": f"file:{path.format(root=root)}"}))
+
+
+def test_a_path_under_an_operators_folder_is_used(team: Team, tmp_path: Path, settings: Any) -> None:
+    settings.STILLROOM_FILE_ROOTS = (tmp_path,)
+    (tmp_path / "x.csv").write_text("question,answer\n1,1\n")
+    train = prepared(team, spec(train={"kind": "file", "path": f"file:{tmp_path}/x.csv"}))["data"]["train"]
+    assert train["path"] == f"file:{tmp_path.resolve()}/x.csv"
+
+
+def test_a_definition_that_is_no_longer_valid_says_so(team: Team) -> None:
+    run, attempt = run_of(team, {"stages": []} | {"networks": {}, "data": {}})
+    with pytest.raises(Unresolved, match="stages"):
+        prepare(run, attempt)
+
+
+def test_a_later_attempt_resumes(team: Team) -> None:
+    definition = trainer.spec.to_dict(trainer.spec.load(spec()))
+    run, attempt = run_of(team, definition)
+    attempt.number = 2
+    assert prepare(run, attempt) == ["resume", str(Path(prepare(run, attempt)[1])), "--attempt", "2"]
