@@ -20,7 +20,8 @@ LOG_BYTES = 10 * 2**20
 
 @dataclass
 class Child:
-    """`identity` are keyword arguments for Popen that choose the user; `ending` asks it to finish in its own way."""
+    """`identity` are keyword arguments for Popen that choose the user; `ending` is the signal that asks it to finish;
+    `wait` (seconds) comes before the first restart and doubles with each further one."""
 
     label: str
     command: list[str]
@@ -29,9 +30,10 @@ class Child:
     environment: Mapping[str, str]
     identity: Mapping[str, Any] = field(default_factory=dict)
     ending: signal.Signals = signal.SIGTERM
+    wait: float = FIRST_WAIT
     process: subprocess.Popen[bytes] | None = None
     _started: float = 0.0
-    _wait: float = FIRST_WAIT
+    _deaths: int = 0
     _due: float | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -74,10 +76,9 @@ class Child:
             self.process.wait()
 
     def _mourn(self, now: float) -> str:
-        if now - self._started > STEADY_SECONDS:
-            self._wait = FIRST_WAIT
-        wait, self._wait = self._wait, min(self._wait * 2, LONGEST_WAIT)
-        self._due = now + wait
+        self._deaths = 0 if now - self._started > STEADY_SECONDS else self._deaths
+        wait = min(self.wait * 2**self._deaths, LONGEST_WAIT)
+        self._due, self._deaths = now + wait, self._deaths + 1
         assert self.process is not None
         how = ending(self.process.returncode)
         return f"{self.label} {how}; starting it again in {wait:g} s. Its last line: {last_line(self.log)} (log: {self.log})"

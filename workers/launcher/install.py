@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from workers.launcher.node import Node, find_node
@@ -60,8 +60,17 @@ def _python_packages(purpose: str) -> None:
 def _pip(*arguments: str) -> None:
     # One command for everything: torch must be resolved together with what needs it, else a CUDA build comes along.
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    if subprocess.run(command, cwd=CLONE).returncode:
-        raise Refusal(f"pip could not install the packages; its own words are above. Mend that and repeat: {' '.join(command)}")
+    _quietly(command, "pip", dict(os.environ))
+
+
+def _quietly(command: Sequence[str], program: str, environment: Mapping[str, str]) -> None:
+    """Run it without its chatter; if it fails, its last words and how to repeat it."""
+    done = subprocess.run(command, cwd=CLONE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        words = "\n".join(done.stdout.splitlines()[-20:])
+        raise Refusal(
+            f"{words}\n{program} could not install the packages; its last words are above. Mend that and repeat: {' '.join(command)}"
+        )
 
 
 def _npm_packages(purpose: str) -> None:
@@ -71,8 +80,7 @@ def _npm_packages(purpose: str) -> None:
     print("Installing the browser packages …", flush=True)
     node = _node()
     command = [*node.npm, "ci", "--no-audit", "--no-fund", "--loglevel=error", *(["--omit=dev"] if purpose == "run" else [])]
-    if subprocess.run(command, cwd=CLONE, env=node.environment()).returncode:
-        raise Refusal(f"npm could not install the packages; its own words are above. Mend that and repeat: {' '.join(command)}")
+    _quietly(command, "npm", node.environment())
     stamp.write_text(wanted)
 
 
@@ -106,7 +114,7 @@ def _browser() -> None:
     raise Refusal(f"Chromium could not be installed: {done.stderr.strip().splitlines()[-1:]}. Type: {' '.join(install)}")
 
 
-def _digest(files: Sequence[str] | object, *more: str) -> str:
+def _digest(files: Iterable[str], *more: str) -> str:
     digest = hashlib.sha256("\n".join(more).encode())
     for name in files:
         digest.update((CLONE / name).read_bytes())

@@ -42,7 +42,7 @@ class Launcher:
         self.hurry = threading.Event()
         self._asked = 0.0
         settings = environment.read()
-        self.host, self.port = settings.host, settings.port
+        self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
         self.address = f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
 
     def run(self) -> None:
@@ -107,7 +107,8 @@ class Launcher:
         self._wait_for_web()
         self._try("resume", "-m", "workers", "resume-all")
         self._try("first_admin", "manage.py", "first_admin")
-        self._try("sample_run", "manage.py", "sample_run")
+        if self.sample:
+            self._try("sample_run", "manage.py", "sample_run")
         self.say(f"Stillroom is running at {self.address}")
         link = last_line(self.folders.logs / "first_admin.log")
         if link.startswith("http"):

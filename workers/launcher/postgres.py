@@ -68,9 +68,7 @@ def wait_until_ready(server: Postgres, process: subprocess.Popen[bytes]) -> None
         if _answers(server):
             return
         time.sleep(0.05)
-    raise Refusal(
-        f"Postgres did not start: {refusal.last_line(server.log) or 'it said nothing'} (log: {server.log}). Mend that and start again."
-    )
+    raise refusal.of_silence("Postgres", server.log, server.data)
 
 
 def _answers(server: Postgres) -> bool:

@@ -12,7 +12,6 @@ from urllib.parse import quote
 from workers.launcher import refusal
 from workers.launcher.account import Account
 from workers.launcher.binaries import Binaries
-from workers.launcher.refusal import Refusal
 
 READY_SECONDS = 30.0
 
@@ -53,9 +52,7 @@ def wait_until_ready(server: Redis, process: subprocess.Popen[bytes]) -> None:
         if _answers(server.socket):
             return
         time.sleep(0.02)
-    raise Refusal(
-        f"Redis did not start: {refusal.last_line(server.log) or 'it said nothing'} (log: {server.log}). Mend that and start again."
-    )
+    raise refusal.of_silence("Redis", server.log, server.sockets)
 
 
 def _answers(path: Path) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
+
+FULL_BYTES = 16 * 2**20  # one segment of Postgres' log
 
 
 class Refusal(Exception):
@@ -20,6 +23,13 @@ def of_os_error(error: OSError, doing: str) -> Refusal:
             f"{doing[:1].upper()}{doing[1:]} failed{where}: no permission to write. Change the owner of that folder or run as its owner."
         )
     return Refusal(f"{doing[:1].upper()}{doing[1:]} failed{where}: {error.strerror or error}.")
+
+
+def of_silence(who: str, log: Path, folder: Path) -> Refusal:
+    """The sentence for a service that did not start; a full disk explains it best, because then its log could not be written either."""
+    if shutil.disk_usage(folder).free < FULL_BYTES:
+        return Refusal(f"The disk is full: {who} cannot write in {folder}. Free some space and start again.")
+    return Refusal(f"{who} did not start: {last_line(log) or 'it said nothing'} (log: {log}). Mend that and start again.")
 
 
 def last_line(log: Path) -> str:

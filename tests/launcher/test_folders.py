@@ -1,0 +1,89 @@
+"""Services come up wherever the clone lies, and no folder of somebody else is touched for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.launcher.conftest import answer, modes
+from workers.launcher import account, binaries
+from workers.launcher.account import Account
+from workers.launcher.children import Child
+from workers.launcher.folders import Folders, make_private
+from workers.launcher.postgres import Postgres, prepare, wait_until_ready
+from workers.launcher.refusal import Refusal
+from workers.launcher.services import start_redis
+
+
+def test_a_clone_whose_parent_is_closed_gets_its_services_and_no_mode_changes(open_folder: Path, started: Callable[[Path], str]) -> None:
+    """As root, Postgres' account cannot enter: the data lies in the state directory, and `var/` says where. Otherwise it lies in `var/`."""
+    closed = open_folder / "closed"
+    closed.mkdir(mode=0o700)
+    clone = closed / "clone"
+    before = modes(clone)
+
+    assert answer(started(clone)) == ("stillroom",)
+    assert modes(clone) == before
+    note = clone / "var" / "services-folder"
+    data = Path(note.read_text().strip()) if note.exists() else clone / "var"
+    assert (data / "postgres" / "PG_VERSION").exists()
+    assert data.is_relative_to(open_folder / "state") == (os.geteuid() == 0)
+
+
+def test_a_clone_that_postgres_reaches_keeps_its_data_under_var(open_folder: Path, started: Callable[[Path], str]) -> None:
+    started(open_folder / "clone")
+
+    assert (open_folder / "clone" / "var" / "postgres" / "PG_VERSION").exists()
+
+
+def test_services_answer_in_a_path_of_150_characters(
+    open_folder: Path, started: Callable[[Path], str], prepare: Callable[[Path], Folders]
+) -> None:
+    clone = open_folder / ("deep" * 20) / ("d" * (150 - len(str(open_folder)) - 82))
+    assert len(str(clone)) == 150
+
+    assert answer(started(clone)) == ("stillroom",)
+    redis, url = start_redis(prepare(clone))
+    redis.stop(5)
+    assert len(url.removeprefix("unix://")) < 107
+
+
+def test_sockets_lie_in_a_private_folder_of_the_clone(open_folder: Path, prepare: Callable[[Path], Folders]) -> None:
+    one, other = prepare(open_folder / "one"), prepare(open_folder / "other")
+
+    assert one.sockets != other.sockets
+    assert one.sockets.stat().st_mode & 0o777 == 0o700
+
+
+def test_sockets_lie_in_the_runtime_directory_of_an_ordinary_user(
+    open_folder: Path, prepare: Callable[[Path], Folders], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(open_folder))
+    us = Account(os.geteuid(), os.getegid(), switch=False)
+    monkeypatch.setattr(account, "of_services", lambda: us)
+
+    assert prepare(open_folder / "clone").sockets.parent == open_folder
+
+
+def test_a_folder_that_others_may_enter_is_not_taken_for_the_private_one(open_folder: Path) -> None:
+    with pytest.raises(Refusal, match=r"not a private folder of ours .* Remove it"):
+        make_private(open_folder, account.of_services())
+
+
+def test_copied_programs_run_where_the_installed_ones_cannot(open_folder: Path) -> None:
+    """The copy lies in an open folder, so that the account that runs Postgres reaches it; Postgres starts from it."""
+    who = account.of_services()
+    programs = binaries.copied(binaries.installed(), open_folder)
+    assert programs.usable_by(who)
+    (open_folder / "p").mkdir()
+    who.give(open_folder / "p")
+    server = Postgres(programs, open_folder / "p" / "data", open_folder / "p", open_folder / "log", who)
+    prepare(server, ["--no-sync"])
+    child = Child("Postgres", server.command(), server.log, open_folder, {}, who.popen())
+    wait_until_ready(server, child.start())
+    child.stop(20)
+
+    assert binaries.copied(binaries.installed(), open_folder) == programs

@@ -1,0 +1,81 @@
+"""One launcher per clone, and what a killed one leaves behind is found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from workers.launcher import leftovers
+from workers.launcher.refusal import Refusal
+from workers.launcher.single import only
+
+ADDRESS = "http://127.0.0.1:8000/"
+HOLDER = f"""
+import sys, time
+from pathlib import Path
+from workers.launcher.single import only
+with only(Path(sys.argv[1]), {ADDRESS!r}):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(lock: Path) -> subprocess.Popen[str]:
+    """Another process that holds the lock."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_launcher_is_told_where_the_first_one_is(tmp_path: Path) -> None:
+    holder = hold(tmp_path / "lock")
+
+    with pytest.raises(Refusal, match=rf"already running here \(pid {holder.pid}\) at {ADDRESS}"), only(tmp_path / "lock", ADDRESS):
+        pass
+    holder.kill()
+    holder.communicate()
+
+
+def test_the_lock_of_a_killed_launcher_is_free(tmp_path: Path) -> None:
+    holder = hold(tmp_path / "lock")
+    holder.kill()
+    holder.communicate()
+
+    with only(tmp_path / "lock", ADDRESS):
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+
+
+def test_children_of_a_killed_owner_are_stopped(tmp_path: Path) -> None:
+    code = "import subprocess, sys; from pathlib import Path; from workers.launcher import leftovers\n"
+    code += "p = subprocess.Popen(['sleep', '60']); leftovers.record(Path(sys.argv[1]), {'web': p.pid}); print(p.pid)"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "record")], capture_output=True, text=True, check=True)
+    left = psutil.Process(int(done.stdout))
+
+    assert not leftovers.owner_lives(tmp_path / "record")
+    assert leftovers.stop(tmp_path / "record") == ["web"]
+    assert not left.is_running()
+
+
+def test_a_stranger_with_the_same_pid_is_left_alone(tmp_path: Path) -> None:
+    stranger = subprocess.Popen(["sleep", "60"])
+    started = psutil.Process(stranger.pid).create_time()
+    record = {"owner": [1, 0.0], "children": {"web": [stranger.pid, started - 100]}}
+    (tmp_path / "record").write_text(json.dumps(record))
+
+    assert leftovers.stop(tmp_path / "record") == []
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_torn_record_names_nobody(tmp_path: Path) -> None:
+    (tmp_path / "record").write_text('{"owner": [1')
+
+    assert leftovers.stop(tmp_path / "record") == []
+    assert not leftovers.owner_lives(tmp_path / "record")
