@@ -32,11 +32,11 @@ class Group:
         self.normaliser = 1.0
         self.clip_norm = 1.0
         self._loss = 0.0
-        self.reset()
+        self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=0.0, weight_decay=0.0, fused=True)
 
     def reset(self) -> None:
         """Forget the moments."""
-        self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=0.0, weight_decay=0.0, fused=True)
+        self.optimiser.state.clear()
 
     def configure(self, settings: Optimiser, rate: float) -> None:
         self.clip_norm = settings.clip_norm

@@ -1,0 +1,117 @@
+"""The loop, on a method that fits a line: counting, cadence, evaluation, checkpoints, stopping and what is not a number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.engine.toy import Line, events, runtime
+from trainer.engine import checkpoints
+from trainer.engine.loop import train
+from trainer.engine.optimisers import rate_at
+from trainer.engine.outcome import DiskFull, NotANumber, Stopped
+from trainer.spec import Optimiser
+
+TIMING = ("time/", "memory/", "tokens_per_second")
+
+
+def losses(folder: Path) -> dict[int, dict[str, float]]:
+    """Metrics by step, without what the clock or the machine decides."""
+    return {
+        event["step"]: {key: value for key, value in event["values"].items() if not key.startswith(TIMING)}
+        for event in events(folder, "metrics")
+        if "loss" in event["values"]
+    }
+
+
+def test_a_run_evaluates_before_during_and_after_and_saves_where_asked(tmp_path: Path) -> None:
+    method = Line(10)
+    assert train(method, runtime(tmp_path)) == ("All 10 steps are done.", "")
+    assert [call for call in method.calls if call.startswith("evaluate")] == [
+        "evaluate before 0", "evaluate during 4", "evaluate during 8", "evaluate after 10",
+    ]  # fmt: skip
+    assert [event["step"] for event in events(tmp_path, "checkpoint")] == [3, 4, 6, 9, 10]
+    assert [event["best"] for event in events(tmp_path, "checkpoint")] == [False, True, False, False, False]
+    assert [folder.name for folder in checkpoints.found(tmp_path / "checkpoints")] == ["step-00000010", "step-00000009", "step-00000004"]
+    assert [event["step"] for event in events(tmp_path, "checkpoint_removed")] == [3, 6]
+
+
+def test_a_phase_runs_at_its_own_cadence(tmp_path: Path) -> None:
+    method = Line(5)
+    train(method, runtime(tmp_path))
+    assert method.calls.count("first") == 5
+    assert method.calls.count("second") == 3
+
+
+def test_metrics_carry_loss_rate_counts_and_times(tmp_path: Path) -> None:
+    train(Line(3), runtime(tmp_path))
+    last = [event for event in events(tmp_path, "metrics") if "loss" in event["values"]][-1]
+    assert last["step"] == 3
+    assert (last["tokens"], last["compute"]) == (24, 3.0)
+    assert {"loss", "grad_norm", "learning_rate", "time/step_s", "time/first_s", "tokens_per_second", "memory/rss_bytes"} <= set(last["values"])
+
+
+def test_micro_batches_give_the_same_numbers_as_one_batch(tmp_path: Path) -> None:
+    train(Line(6, micro=1), runtime(tmp_path / "one"))
+    train(Line(6, micro=4), runtime(tmp_path / "four"))
+    one, four = losses(tmp_path / "one"), losses(tmp_path / "four")
+    for step, values in one.items():
+        assert four[step] == pytest.approx(values, rel=1e-12)
+
+
+def test_a_stopped_and_resumed_run_gives_the_same_numbers(tmp_path: Path) -> None:
+    whole = Line(10)
+    train(whole, runtime(tmp_path / "whole"))
+    with pytest.raises(Stopped):
+        train(Line(10, stop_at=6), runtime(tmp_path / "first"))
+    newest = checkpoints.found(tmp_path / "first" / "checkpoints")[0]
+    assert newest.name == "step-00000007"
+    resumed = Line(10)
+    train(resumed, runtime(tmp_path / "second", attempt=2), checkpoints.load(newest))
+    assert {**losses(tmp_path / "first"), **losses(tmp_path / "second")} == losses(tmp_path / "whole")
+    assert torch.equal(resumed.slope, whole.slope)
+    assert torch.equal(resumed.offset, whole.offset)
+    assert "evaluate before 7" not in resumed.calls
+
+
+def test_a_finished_run_that_is_resumed_has_nothing_to_do(tmp_path: Path) -> None:
+    train(Line(4), runtime(tmp_path / "first"))
+    again = Line(4)
+    train(again, runtime(tmp_path / "second"), checkpoints.load(checkpoints.found(tmp_path / "first" / "checkpoints")[0]))
+    assert again.calls == []
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    method = Line(10, poison_at=5)
+    with pytest.raises(NotANumber) as failure:
+        train(method, runtime(tmp_path))
+    assert "At step 6 the loss is nan" in failure.value.reason
+    assert "last good checkpoint is that of step 4" in failure.value.reason
+    assert torch.isfinite(method.slope).all()
+    assert checkpoints.load(checkpoints.found(tmp_path / "checkpoints")[0]).step == 4
+
+
+def test_a_log_that_cannot_be_written_stops_the_run_at_the_next_step(tmp_path: Path) -> None:
+    rt = runtime(tmp_path)
+    method = Line(10)
+    original = method.after_step
+
+    def fill_the_disk(rt_: object) -> None:
+        original(rt)
+        if rt.step == 2:
+            rt.log.trouble = "the event log cannot be written: No space left on device"
+
+    rt.log._drain = lambda: None  # type: ignore[method-assign]
+    method.after_step = fill_the_disk  # type: ignore[method-assign]
+    with pytest.raises(DiskFull, match="stopped after step 2"):
+        train(method, rt)
+
+
+def test_the_rate_warms_up_and_decays_to_its_final_share() -> None:
+    settings = Optimiser(learning_rate=1.0, warmup_steps=4, final_share=0.1)
+    rates = [rate_at(settings, index, 14) for index in range(14)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates[-1] == pytest.approx(0.1)
+    assert rates[4:] == sorted(rates[4:], reverse=True)
