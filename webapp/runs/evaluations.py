@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ class Comparison:
 def comparisons(run: Run) -> list[Comparison]:
     """Held-out problems first, then the retained skill, where they were measured."""
     rows = run.events.filter(branches.live(run), type="evaluation").order_by("step", "attempt", "seq")
-    payloads = list(rows.values_list("payload", flat=True))
+    payloads = [{**payload, "step": step} for step, payload in rows.values_list("step", "payload")]
     found = [_comparison(role, [p for p in payloads if p["role"] == role]) for role in ("evaluation", "retained")]
     return [comparison for comparison in found if comparison.before or comparison.now]
 
@@ -35,12 +36,14 @@ def sentence(comparison: Comparison) -> str:
     now, before = comparison.now, comparison.before
     if now is None:
         return f"Before training the student solved {_percent(before)} of the held-out problems." if before else ""
+    if math.isnan(float(now["pass_rate"])):
+        return "The verifier could not tell of any held-out answer whether it is right, so there is no pass rate."
     if not now["pass_rate"]:
         return f"The student solved none of the {now['problems']:,} held-out problems, in {now['samples']} attempts at each."
     difference = now.get("difference")
     if not difference:
         return f"The student solves {_percent(now)} of the held-out problems."
-    low, high = difference["interval"]
+    low, high = (float(edge) for edge in difference["interval"])
     return f"{_percent(before)} → {_percent(now)} of the held-out problems: {_verdict(low, high)}"
 
 
@@ -68,4 +71,4 @@ def _groups(before: Payload | None, now: Payload | None) -> list[dict[str, Any]]
 
 
 def _percent(payload: Payload | None) -> str:
-    return "–" if payload is None else f"{100 * payload['pass_rate']:.1f} %"
+    return "–" if payload is None else f"{100 * float(payload['pass_rate']):.1f} %"

@@ -29,7 +29,6 @@ class Measurement:
 
     step: int
     k: int
-    reason: str
     rates: dict[str, float | None]
     passed: dict[str, int]
     verdicts: dict[str, int]
@@ -45,7 +44,7 @@ def tracked(run: Run) -> list[Measurement]:
 def pool(run: Run) -> Measurement | None:
     """The latest pass rates of the whole training pool, which the weights in use come from."""
     newest = run.events.filter(branches.live(run), type="problems", payload__role="train").order_by("step", "attempt", "seq").last()
-    return _measurement(newest.payload) if newest else None
+    return _measurement(newest.step or 0, newest.payload) if newest else None
 
 
 def heat_map(run: Run) -> dict[str, Any]:
@@ -89,15 +88,15 @@ def trajectories(columns: Sequence[Measurement]) -> dict[str, list[float | None]
 
 def _measurements(run: Run, role: str) -> list[Measurement]:
     rows = run.events.filter(branches.live(run), type="problems", payload__role=role).order_by("step", "attempt", "seq")
-    return [_measurement(payload) for payload in rows.values_list("payload", flat=True)]
+    return [_measurement(step or 0, payload) for step, payload in rows.values_list("step", "payload")]
 
 
-def _measurement(payload: dict[str, Any]) -> Measurement:
+def _measurement(step: int, payload: dict[str, Any]) -> Measurement:
     ids = [str(id) for id in payload["ids"]]
     passed, verdicts = dict(zip(ids, payload["passed"], strict=True)), dict(zip(ids, payload["verdicts"], strict=True))
     rates = {id: passed[id] / verdicts[id] if verdicts[id] else None for id in ids}
     weights = dict(zip(ids, payload.get("weights") or [None] * len(ids), strict=False))
-    return Measurement(int(payload["step"] or 0), int(payload["k"]), str(payload.get("reason", "")), rates, passed, verdicts, weights)
+    return Measurement(step, int(payload["k"]), rates, passed, verdicts, weights)
 
 
 def _thinned(found: list[Measurement]) -> list[Measurement]:

@@ -11,6 +11,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from webapp.teams.access import Action, Actor
+
 register = template.Library()
 
 MINUS = "−"
@@ -107,6 +109,12 @@ def trajectory(rates: Sequence[float | None]) -> SafeString:
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
     dots = SafeString("".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>' for x, y in known))
     return format_html('<svg class="trajectory" width="120" height="24" viewBox="0 0 120 24" role="img" aria-label="{}"><polyline points="{}"/>{}</svg>', words, line, dots)
+
+
+@register.filter
+def can(actor: Actor, action: Action) -> bool:
+    """Whether the person may do `action` in their current team: for buttons."""
+    return actor.can(action)
 
 
 def _number(value: float | str | None) -> float | None:

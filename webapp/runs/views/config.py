@@ -11,17 +11,21 @@ from webapp.runs.problem_sets import problem_sets
 from webapp.runs.views.shown import actor_of, find_run, render_tab
 from webapp.teams import access
 
+FACTS = ("python", "platform", "device", "commit")
+
 
 @access.shown_to_guests
 @require_GET
 def config(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
-    environment = run.events.filter(type="environment").order_by("attempt", "seq").last()
+    started = run.events.filter(type="environment").order_by("attempt", "seq").last()
+    environment = started.payload if started else {}
     parent = access.visible(actor_of(request), Run).filter(pk=run.parent_id).first() if run.parent_id else None
     context = {
         "yaml": to_yaml(run),
         "problem_sets": problem_sets(run),
-        "environment": environment.payload if environment else None,
+        "environment": environment,
+        "environment_facts": [(name, environment[name]) for name in FACTS if environment.get(name)],
         "parent": parent,
     }
     return render_tab(request, run, "config", context)

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from webapp import metrics
-from webapp.runs import charts, evaluations, frontier, words
+from webapp.runs import branches, charts, evaluations, frontier, snr_plot, words
 from webapp.runs.models import Event, Run
 from webapp.runs.problem_sets import questions
 from webapp.runs.views.shown import find_run, render_tab
@@ -19,6 +19,7 @@ from webapp.teams import access
 PAGE = 50
 LOG_LINES = 500
 LEVELS = ("info", "warning", "error")
+FACTS = ("pool/kept", "pool/set_aside", "pool/wrongly_dropped", "pool/drift", "weights/effective_problems")
 KINDS = {"": "all", "mastered": "mastered (p = 1)", "frontier": "at the frontier", "hopeless": "hopeless (p = 0)", "set_aside": "set aside"}
 
 
@@ -49,18 +50,21 @@ def frontier_page(request: HttpRequest, run_id: str) -> HttpResponse:
     pool, columns = frontier.pool(run), frontier.tracked(run)
     kind = request.GET.get("kind", "")
     problems = Paginator(_problems(pool, kind), PAGE).get_page(request.GET.get("page"))
+    snr = _newest(run, "snr")
     texts, paths = questions(run, [row["id"] for row in problems]), frontier.trajectories(columns)
     for row in problems:
         row |= {"text": texts.get(row["id"], {}), "path": paths.get(row["id"])}
     context = {
         "heat": {"address": reverse("frontier_json", args=[run.public_id])},
         "pool": pool,
-        "shares": frontier.shares(pool) if pool else None,
+        "shares": _bar(frontier.shares(pool)) if pool else None,
         "kinds": KINDS.items(),
         "kind": kind,
         "problems": problems,
-        "snr": _newest(run, "snr"),
-        "facts": metrics.latest(run, ["pool/kept", "pool/set_aside", "pool/wrongly_dropped", "pool/drift", "weights/effective_problems"]),
+        "kind_query": f"kind={kind}" if kind in KINDS else "",
+        "snr": snr,
+        "snr_plot": snr_plot.plot(snr["bins"]) if snr else None,
+        "facts": {key.rpartition("/")[2]: value for key, value in metrics.latest(run, FACTS).items()},
     }
     return render_tab(request, run, "frontier", context)
 
@@ -103,8 +107,8 @@ def _lines(run: Run, level: str) -> Any:
 
 
 def _newest(run: Run, kind: str) -> dict[str, Any] | None:
-    event: Event | None = run.events.filter(type=kind).order_by("attempt", "seq").last()
-    return event.payload if event else None
+    event: Event | None = run.events.filter(branches.live(run), type=kind).order_by("step", "attempt", "seq").last()
+    return {**event.payload, "step": event.step} if event else None
 
 
 def _problems(pool: frontier.Measurement | None, kind: str) -> list[dict[str, Any]]:
@@ -117,6 +121,12 @@ def _problems(pool: frontier.Measurement | None, kind: str) -> list[dict[str, An
     ]
     kept = [row for row in rows if kind not in KINDS or not kind or row["kind"] == kind]
     return sorted(kept, key=lambda row: (-(row["weight"] or 0.0), row["id"]))
+
+
+def _bar(shares: dict[str, float]) -> dict[str, float]:
+    """The shares, and where their parts of a bar of 100 units begin and how wide they are."""
+    widths = {f"{name}_width": round(100 * share, 3) for name, share in shares.items()}
+    return {**shares, **widths, "mastered_left": round(100 * (shares["hopeless"] + shares["frontier"]), 3)}
 
 
 def _kind(rate: float | None) -> str:

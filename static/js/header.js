@@ -1,0 +1,76 @@
+/**
+ * The header of a run, kept true by the states that the socket brings: figures are written in place; when the state itself changes, the
+ * header is fetched again, because other actions are then possible.
+ */
+
+import { count, seconds } from "./format.js";
+import { announce, pageData, writeLive } from "./page.js";
+
+/**
+ * @typedef {{state: string, step: number, total_steps: number | null, phase: string, eta_s: number | null, reason: string, attempt: number,
+ *   last_event_at: string | null, behind_s: number | null}} State
+ */
+
+const SILENCE_S = 30;
+const FRESH_S = 3;
+const ACTIVE = ["starting", "running", "stopping"];
+
+/** @param {import("./live.js").Live} live */
+export function keepHeader(live) {
+  const { phases } = pageData("live-data");
+  /** @type {State | null} */
+  let latest = null;
+  /** @type {import("./live.js").Status} */
+  let connection = "connecting";
+
+  live.whenStatusChanges((status) => {
+    connection = status;
+    showStatus();
+  });
+  document.body.addEventListener("htmx:afterSettle", show);
+  setInterval(showSilence, 5000);
+
+  function show() {
+    const head = document.getElementById("run-head");
+    if (!head || !latest) return;
+    writeLive(head, "step", count(latest.step));
+    writeLive(head, "phase", ACTIVE.includes(latest.state) ? (phases[latest.phase] ?? latest.phase) : "");
+    writeLive(head, "eta_s", latest.eta_s == null ? "–" : seconds(latest.eta_s));
+    const bar = /** @type {HTMLProgressElement | null} */ (head.querySelector("[data-progress]"));
+    if (bar) bar.value = latest.step;
+    document.title = document.title.replace(/^(\d+ % · )?/, ACTIVE.includes(latest.state) && latest.total_steps ? `${Math.floor((100 * latest.step) / latest.total_steps)} % · ` : "");
+    showStatus();
+    showSilence();
+  }
+
+  function showStatus() {
+    const status = document.querySelector("[data-status]");
+    if (!status) return;
+    const behind = latest?.behind_s ?? 0;
+    const late = behind > FRESH_S;
+    const words = { connecting: "connecting…", waiting: "connection lost, trying again…", asleep: "paused while hidden", live: late ? `${seconds(behind)} behind` : "caught up" };
+    if (status.textContent !== words[connection]) status.textContent = words[connection];
+    status.classList.toggle("is-live", connection === "live" && !late);
+    status.classList.toggle("is-behind", connection !== "live" || late);
+  }
+
+  function showSilence() {
+    const badge = /** @type {HTMLElement | null} */ (document.querySelector("#run-head [data-silent]"));
+    const last = latest?.last_event_at ?? badge?.dataset.lastEvent;
+    const state = latest?.state ?? document.querySelector("#run-head [data-state]")?.getAttribute("data-state") ?? "";
+    if (!badge || !last) return;
+    badge.hidden = !ACTIVE.includes(state) || Date.now() - Date.parse(last) < SILENCE_S * 1000;
+    writeLive(badge, "last_event_at", new Date(last).toLocaleTimeString("en-GB"));
+  }
+
+  return {
+    /** @param {import("./live.js").Frame} frame */
+    receive(frame) {
+      const shown = document.querySelector("#run-head [data-state]")?.getAttribute("data-state");
+      latest = /** @type {State} */ (frame.state);
+      show();
+      if (shown && shown !== latest.state) announce("run:state");
+      for (const part of frame.changed ?? []) announce(`run:${part}`);
+    },
+  };
+}

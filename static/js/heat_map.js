@@ -1,0 +1,125 @@
+/**
+ * The frontier's heat map as SVG: a column per measurement, a row per pass rate, darker where more problems are; the weight w(p) at the right.
+ * Arrow keys move a marker over the cells and its figures are read out.
+ */
+
+import { count, percent } from "./format.js";
+
+/**
+ * @typedef {{step: number, counts: number[], mastered: number, frontier: number, hopeless: number}} Column
+ * @typedef {{levels: number[], columns: Column[], weight: [number, number][], total_steps: number | null}} Heat
+ */
+
+const SVG = "http://www.w3.org/2000/svg";
+const BOX = { left: 52, top: 8, height: 260, gap: 14, weight: 110, bottom: 40 };
+
+/** @param {HTMLElement} holder @param {Heat} heat @param {(text: string) => void} read */
+export function drawHeatMap(holder, heat, read) {
+  const width = Math.max(300, holder.clientWidth);
+  const plot = { left: BOX.left, top: BOX.top, width: width - BOX.left - BOX.gap - BOX.weight, height: BOX.height };
+  const svg = element("svg", { viewBox: `0 0 ${width} ${BOX.top + BOX.height + BOX.bottom}`, tabindex: "0", role: "application", "aria-roledescription": "heat map", "aria-label": summary(heat) });
+  const cell = { width: plot.width / heat.columns.length, height: plot.height / heat.levels.length };
+  const most = Math.max(1, ...heat.columns.flatMap((column) => column.counts));
+  svg.append(element("rect", { class: "field", x: plot.left, y: plot.top, width: plot.width, height: plot.height }));
+  heat.columns.forEach((column, i) => {
+    column.counts.forEach((number, level) => {
+      if (!number) return;
+      svg.append(element("rect", {
+        class: "cell", x: plot.left + i * cell.width, y: topOf(plot, cell.height, heat, level), width: Math.max(cell.width - 1, 0.5), height: cell.height - 1,
+        "fill-opacity": (0.12 + 0.88 * Math.sqrt(number / most)).toFixed(3),
+      }));
+    });
+  });
+  svg.append(...rateAxis(plot), ...stepAxis(plot, heat, cell.width), ...weightCurve(plot, heat));
+  listen(svg, heat, plot, cell, read);
+  holder.replaceChildren(svg);
+}
+
+/** @param {Heat} heat @returns {string} */
+export function summary({ columns }) {
+  const last = columns[columns.length - 1];
+  return `Tracked problems by pass rate over ${columns.length} measurements. At step ${count(last.step)}: ${percent(last.hopeless)} hopeless, ${percent(last.frontier)} at the frontier, ${percent(last.mastered)} mastered. Arrow keys read the cells.`;
+}
+
+/** @param {SVGElement} svg @param {Heat} heat @param {any} plot @param {{width: number, height: number}} cell @param {(text: string) => void} read */
+function listen(svg, heat, plot, cell, read) {
+  const marker = element("rect", { class: "marker", width: cell.width, height: cell.height, visibility: "hidden" });
+  svg.append(marker);
+  let at = { i: heat.columns.length - 1, level: 0 };
+
+  /** @param {number} i @param {number} level */
+  function show(i, level) {
+    at = { i: clamp(i, heat.columns.length), level: clamp(level, heat.levels.length) };
+    const { step, counts } = heat.columns[at.i];
+    const total = counts.reduce((sum, number) => sum + number, 0) || 1;
+    place(marker, { x: plot.left + at.i * cell.width, y: topOf(plot, cell.height, heat, at.level), visibility: "visible" });
+    read(`Step ${count(step)}, pass rate ${percent(heat.levels[at.level])}: ${counts[at.level]} problems, ${percent(counts[at.level] / total)} of the tracked`);
+  }
+
+  svg.addEventListener("keydown", (event) => {
+    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    if (!move) return;
+    event.preventDefault();
+    show(at.i + move[0], at.level + move[1]);
+  });
+  svg.addEventListener("pointermove", (event) => {
+    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(/** @type {SVGGraphicsElement} */ (svg).getScreenCTM()?.inverse());
+    const i = Math.floor((point.x - plot.left) / cell.width);
+    const level = heat.levels.length - 1 - Math.floor((point.y - plot.top) / cell.height);
+    if (heat.columns[i] && heat.levels[level] !== undefined) show(i, level);
+  });
+}
+
+/** @param {any} plot @param {number} height @param {Heat} heat @param {number} level */
+function topOf(plot, height, heat, level) {
+  return plot.top + (heat.levels.length - 1 - level) * height;
+}
+
+/** @param {any} plot */
+function rateAxis(plot) {
+  return [0, 0.25, 0.5, 0.75, 1].map((rate) =>
+    text(plot.left - 8, plot.top + plot.height * (1 - rate) + (rate === 1 ? 10 : rate ? 4 : 0), `${100 * rate} %`, "end"));
+}
+
+/** @param {any} plot @param {Heat} heat @param {number} width */
+function stepAxis(plot, { columns }, width) {
+  const every = Math.ceil(columns.length / Math.max(1, Math.floor(plot.width / 64)));
+  const ticks = columns.flatMap(({ step }, i) => (i % every ? [] : [text(plot.left + (i + 0.5) * width, plot.top + plot.height + 18, count(step), "middle")]));
+  return [...ticks, text(plot.left + plot.width / 2, plot.top + plot.height + 36, "step", "middle")];
+}
+
+/** @param {any} plot @param {Heat} heat */
+function weightCurve(plot, { weight }) {
+  if (!weight.length) return [];
+  const left = plot.left + plot.width + BOX.gap;
+  const line = weight.map(([p, w]) => `${(left + w * (BOX.weight - 6)).toFixed(1)},${(plot.top + plot.height * (1 - p)).toFixed(1)}`).join(" ");
+  return [
+    element("line", { class: "axis-line", x1: left, x2: left, y1: plot.top, y2: plot.top + plot.height }),
+    element("polyline", { class: "weight", points: line }),
+    text(left, plot.top + plot.height + 18, "weight w(p)", "start"),
+  ];
+}
+
+/** @param {number} x @param {number} y @param {string} content @param {string} anchor */
+function text(x, y, content, anchor) {
+  const label = element("text", { x, y, "text-anchor": anchor });
+  label.textContent = content;
+  return label;
+}
+
+/** @param {string} name @param {Record<string, string | number>} attributes @returns {SVGElement} */
+function element(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  place(made, attributes);
+  return made;
+}
+
+/** @param {SVGElement} target @param {Record<string, string | number>} attributes */
+function place(target, attributes) {
+  for (const [name, value] of Object.entries(attributes)) target.setAttribute(name, String(value));
+}
+
+/** @param {number} value @param {number} length */
+function clamp(value, length) {
+  return Math.max(0, Math.min(length - 1, value));
+}

@@ -1,0 +1,31 @@
+/** Small things that pages share: data that the server put on a page, ages that stay true, and news as DOM events. */
+
+import { seconds } from "./format.js";
+
+/** @param {string} id @returns {any} the JSON in the element, or null if there is none */
+export function pageData(id) {
+  const element = document.getElementById(id);
+  return element ? JSON.parse(element.textContent ?? "null") : null;
+}
+
+/** Tell the parts of the page that listen (hx-trigger) that something is new. @param {string} name */
+export function announce(name) {
+  document.body.dispatchEvent(new CustomEvent(name));
+}
+
+/** @param {ParentNode} root @param {string} name @param {string} text written into every [data-live=name] */
+export function writeLive(root, name, text) {
+  root.querySelectorAll(`[data-live="${name}"]`).forEach((element) => {
+    if (element.textContent !== text) element.textContent = text;
+  });
+}
+
+/** Keep every <time data-age> true, without asking the server. */
+export function keepAges() {
+  setInterval(() => {
+    document.querySelectorAll("time[data-age]").forEach((time) => {
+      const passed = (Date.now() - Date.parse(/** @type {HTMLTimeElement} */ (time).dateTime)) / 1000;
+      time.textContent = passed < 5 ? "just now" : `${seconds(passed).replace(/^(\d+ \w+) .*/, "$1")} ago`;
+    });
+  }, 10_000);
+}
