@@ -1,0 +1,62 @@
+"""The process in which answers are judged: `python -m trainer.text.verifiers.child DEFINITION SECONDS`.
+
+Once ready it writes a line "ready". A request is one JSON line, a list of [completion, reference]; each pair is answered by one JSON
+line [correct, answer] as soon as it is judged. A request of texts alone asks how references are read. It ends with its standard input.
+It needs no goodwill to be stopped: it can be killed at any time, has a limit of memory and ends itself if it hangs without a parent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import signal
+import sys
+
+from trainer.text.verifiers.judges import judge_of
+from trainer.text.verifiers.records import Judge
+
+MEMORY = 4 * 2**30  # bytes of address space
+GRACE = 5.0  # seconds after which a verdict that the parent did not end ends the process
+
+
+def main() -> None:
+    definition, seconds = sys.argv[1], float(sys.argv[2])
+    _prepare()
+    judge = judge_of(definition)
+    _write("ready")
+    for line in sys.stdin.buffer:
+        for item in json.loads(line):
+            signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
+            _write(_answer(judge, item))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _prepare() -> None:
+    """The parent decides when this process ends: signals to the whole group are not for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.disable(logging.CRITICAL)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _answer(judge: Judge, item: str | list[str]) -> list[object]:
+    """[correct, answer]; what fails to be judged is a verdict of None, whatever the reason."""
+    try:
+        if isinstance(item, str):
+            return [None, judge.read_reference(item)]
+        verdict = judge.judge(*item)
+        return [verdict.correct, verdict.answer]
+    except Exception:
+        return [None, ""]
+
+
+def _write(message: object) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

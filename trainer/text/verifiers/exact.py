@@ -1,0 +1,33 @@
+"""Equal text, white space aside."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from trainer.spec.data import ExactVerifier
+from trainer.text.verifiers.records import Verdict, clean
+
+
+class ExactJudge:
+    """The whole completion, or what follows the last `after`, must be the reference."""
+
+    def __init__(self, spec: ExactVerifier) -> None:
+        self.spec = spec
+
+    def read_reference(self, text: str) -> str:
+        _, mark, tail = text.rpartition(self.spec.after) if self.spec.after else ("", "", text)
+        return " ".join((tail if mark else text).split())
+
+    def judge(self, completion: str, reference: str) -> Verdict:
+        answer = self._answer(completion)
+        wanted = self.read_reference(reference)
+        return Verdict(self._form(answer) == self._form(wanted) if wanted else None, clean(answer))
+
+    def _answer(self, completion: str) -> str:
+        if self.spec.after and self.spec.after not in completion:
+            return ""
+        return self.read_reference(completion)
+
+    def _form(self, text: str) -> str:
+        text = unicodedata.normalize("NFC", text)
+        return text.casefold() if self.spec.ignore_case else text

@@ -1,0 +1,96 @@
+"""The child process as its parent sees it: lines out, lines in, both with a time limit, and an end that cannot be refused.
+
+It is a fresh process, not a fork: the parent may hold a GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import trainer
+from trainer.text.verifiers.records import VerifierError
+
+START_SECONDS = 120.0  # importing SymPy on a busy machine takes a while
+PAUSE = 0.001  # seconds in which more lines gather, so that the two processes do not take turns line by line
+
+
+class Lost(Exception):
+    """The child died or did not answer in time."""
+
+
+class Child:
+    """A running child. Raises VerifierError if it does not start."""
+
+    def __init__(self, definition: str, seconds: float) -> None:
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `kill`
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "trainer.text.verifiers.child", definition, str(seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=_environment(),
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.to_child, self.from_child = self.process.stdin.fileno(), self.process.stdout.fileno()
+        os.set_blocking(self.to_child, False)
+        self.unread = b""
+        self._await_start()
+
+    def write(self, line: bytes, seconds: float) -> None:
+        """Raises Lost if the child does not take the line."""
+        deadline = time.monotonic() + seconds
+        rest = memoryview(line)
+        while rest:
+            _, writable, _ = select.select([], [self.to_child], [], max(0.0, deadline - time.monotonic()))
+            if not writable:
+                raise Lost
+            try:
+                rest = rest[os.write(self.to_child, rest) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise Lost from None
+
+    def read(self, seconds: float) -> bytes:
+        """The next line. Raises Lost if there is none within the time."""
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self.unread:
+            readable, _, _ = select.select([self.from_child], [], [], max(0.0, deadline - time.monotonic()))
+            time.sleep(PAUSE)
+            received = os.read(self.from_child, 65536) if readable else b""
+            if not received:
+                raise Lost
+            self.unread += received
+        line, _, self.unread = self.unread.partition(b"\n")
+        return line
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.errors):
+            assert stream is not None
+            stream.close()
+
+    def _await_start(self) -> None:
+        try:
+            self.read(START_SECONDS)
+        except Lost:
+            self.process.kill()
+            self.process.wait()
+            self.errors.seek(0)
+            last = self.errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+            self.kill()
+            raise VerifierError(f"the verifier's process does not start: {last[0]}") from None
+
+
+def _environment() -> dict[str, str]:
+    """The parent's environment, in which the child finds this very package."""
+    home = str(Path(trainer.__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))}

@@ -1,0 +1,35 @@
+"""What a verifier says of an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+LONGEST_ANSWER = 200  # characters of an answer as it is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`correct` is None for "could not tell". `answer` is the answer as it was read, empty if none was found."""
+
+    correct: bool | None
+    answer: str
+
+
+class Judge(Protocol):
+    """One way to read and compare answers. Runs inside the child process."""
+
+    def read_reference(self, text: str) -> str:
+        """The reference as it is compared; empty if it cannot be read."""
+
+    def judge(self, completion: str, reference: str) -> Verdict:
+        """The verdict on a completion; None if the reference cannot be read."""
+
+
+class VerifierError(RuntimeError):
+    """A verifier that cannot work at all. The message is a sentence."""
+
+
+def clean(answer: str) -> str:
+    """An answer that may be stored and shown: short, one line, no broken characters."""
+    return " ".join(answer.split())[:LONGEST_ANSWER].encode("utf-8", "replace").decode().replace("\0", "")

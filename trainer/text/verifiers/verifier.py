@@ -1,0 +1,74 @@
+"""Verdicts on answers, from a child process that is killed and started again when it hangs or dies.
+
+An item that takes longer than the time limit, or that the child dies of, gets the verdict None ("could not tell"); the others are not
+affected. Items go out in batches, so that a hundred thousand simple verdicts take seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from trainer.spec.data import Verifier as Definition
+from trainer.text.verifiers.process import Child, Lost
+from trainer.text.verifiers.records import Verdict
+
+BATCH = 512
+LONGEST = 100_000  # characters of a completion that are read: the last ones, where the answer is
+
+Item = str | tuple[str, str]
+
+
+class Verifier:
+    """Judges answers as `definition` says. Use it in a `with` block, from one thread at a time.
+
+    The child starts with the first item. Raises VerifierError if it cannot.
+    """
+
+    def __init__(self, definition: Definition, seconds: float = 5.0) -> None:
+        self.definition = definition.model_dump_json()
+        self.seconds = seconds
+        self.child: Child | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+            self.child = None
+
+    def judge(self, pairs: Iterable[tuple[str, str]]) -> list[Verdict]:
+        """A verdict for each (completion, reference), in order."""
+        return self._ask([(completion[-LONGEST:], reference) for completion, reference in pairs])
+
+    def read_reference(self, text: str) -> str:
+        """The reference as it is compared; empty if it cannot be read, and then every verdict is None."""
+        return self.read_references([text])[0]
+
+    def read_references(self, texts: Iterable[str]) -> list[str]:
+        return [verdict.answer for verdict in self._ask([text[-LONGEST:] for text in texts])]
+
+    def _ask(self, items: Sequence[Item]) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        while len(verdicts) < len(items):
+            batch = items[len(verdicts) : len(verdicts) + BATCH]
+            verdicts += self._batch(batch)
+        return verdicts
+
+    def _batch(self, items: Sequence[Item]) -> list[Verdict]:
+        """Verdicts on the first of the items, at least on one: it ends at an item that the child is lost over."""
+        child = self.child = self.child or Child(self.definition, self.seconds)
+        verdicts: list[Verdict] = []
+        try:
+            child.write(json.dumps(items).encode() + b"\n", self.seconds)
+            verdicts.extend(Verdict(*json.loads(child.read(self.seconds))) for _ in items)
+        except Lost:
+            self.close()
+            verdicts.append(Verdict(None, ""))
+        return verdicts
