@@ -1,0 +1,128 @@
+"""Supervised training of a small network on worked arithmetic: Muon for the hidden matrices, AdamW for the rest.
+
+Loss: mean over completion tokens of −log p(token | prompt, earlier tokens). Shapes: ids_BT int64, mask_BT 1 on completion tokens.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from trainer.text.builtin.muon import Muon
+from trainer.text.builtin.tokenizer import VOCABULARY
+from trainer.text.problems.arithmetic import draw
+from trainer.text.problems.records import Problem
+
+HELD_OUT_SHARE = 10  # one question in ten, by its checksum, is never trained on
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A network's size, its curriculum (family, level, share of the problems) and its training."""
+
+    hidden: int
+    layers: int
+    heads: int
+    curriculum: tuple[tuple[str, int, float], ...]
+    steps: int
+    batch: int
+    muon_rate: float = 0.02
+    adam_rate: float = 3e-3
+    seed: int = 0
+
+
+def held_out(problem: Problem) -> bool:
+    """Whether the built-in pair never saw this question in its training."""
+    return zlib.crc32(problem.question.encode()) % HELD_OUT_SHARE == 0
+
+
+def initial(plan: Pretraining) -> Qwen2ForCausalLM:
+    """A network with random weights drawn from the plan's seed."""
+    torch.manual_seed(plan.seed)
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(VOCABULARY), hidden_size=plan.hidden, num_hidden_layers=plan.layers, num_attention_heads=plan.heads,
+            num_key_value_heads=plan.heads, intermediate_size=3 * plan.hidden, max_position_embeddings=256, tie_word_embeddings=True,
+            pad_token_id=0, eos_token_id=1, bos_token_id=None,
+        )
+    )
+
+
+def train(plan: Pretraining, tokenizer: PreTrainedTokenizerFast, report: Callable[[int, float], None]) -> Qwen2ForCausalLM:
+    """Return the trained network; `report(step, loss)` is called after every step."""
+    network = initial(plan)
+    optimisers = _optimisers(network, plan)
+    problems = _problems(plan)
+    for step in range(plan.steps):
+        _set_rates(optimisers, plan, step)
+        loss = _accumulate(network, tokenizer, [next(problems) for _ in range(plan.batch)])
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
+        report(step + 1, loss)
+    return network
+
+
+def _problems(plan: Pretraining) -> Iterator[Problem]:
+    rng = Random(plan.seed)
+    shares = [share for _, _, share in plan.curriculum]
+    while True:
+        family, level, _ = rng.choices(plan.curriculum, shares)[0]
+        problem = draw(family, level, rng)
+        if not held_out(problem):
+            yield problem
+
+
+def _optimisers(network: Qwen2ForCausalLM, plan: Pretraining) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    hidden = [weight for name, weight in network.named_parameters() if weight.ndim == 2 and "embed" not in name]
+    rest = [weight for name, weight in network.named_parameters() if weight.ndim != 2 or "embed" in name]
+    return (
+        Muon(hidden, lr=plan.muon_rate),
+        torch.optim.AdamW(rest, lr=plan.adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    )
+
+
+def _set_rates(optimisers: Sequence[torch.optim.Optimizer], plan: Pretraining, step: int) -> None:
+    """Linear warm-up over 3 % of the steps, then linear decay to 0."""
+    share = min(step / (0.03 * plan.steps), 1.0, 1 - step / plan.steps)
+    for optimiser, rate in zip(optimisers, (plan.muon_rate, plan.adam_rate), strict=True):
+        optimiser.param_groups[0]["lr"] = rate * share
+
+
+def _accumulate(network: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem]) -> float:
+    """Add the gradient of the batch's mean token loss, in four parts of similar length; return the loss."""
+    rows = sorted((_row(tokenizer, problem) for problem in problems), key=lambda row: len(row[0]))
+    tokens, total = sum(len(ids) - start for ids, start in rows), 0.0
+    for part in range(4):
+        ids_BT, mask_BT = _padded(rows[part * len(rows) // 4 : (part + 1) * len(rows) // 4])
+        logits = network(input_ids=ids_BT[:, :-1]).logits
+        loss_N = functional.cross_entropy(logits.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none")
+        loss = (loss_N * mask_BT[:, 1:].flatten()).sum() / tokens
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def _row(tokenizer: PreTrainedTokenizerFast, problem: Problem) -> tuple[list[int], int]:
+    """Token ids of a problem with its solution and the end token, and where the solution begins."""
+    prompt = tokenizer.encode(problem.question, add_special_tokens=False)
+    solution = tokenizer.encode(problem.solution, add_special_tokens=False)
+    return [*prompt, *solution, int(tokenizer.eos_token_id)], len(prompt)
+
+
+def _padded(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
+    """Right-padded ids_BT and mask_BT. Padding comes last, so that causal attention alone keeps it out."""
+    longest = max(len(ids) for ids, _ in rows)
+    ids_BT, mask_BT = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest)
+    for at, (ids, start) in enumerate(rows):
+        ids_BT[at, : len(ids)] = torch.tensor(ids)
+        mask_BT[at, start : len(ids)] = 1.0
+    return ids_BT, mask_BT
