@@ -78,10 +78,18 @@ def _append(place: Place, run: Run, batch: list[dict[str, Any]], stored: files.S
 def _checkpoint(place: Place, event: dict[str, Any], stored: files.Stored) -> Checkpoint:
     manifest = stored.checkpoints[event["seq"]]
     return Checkpoint(
-        run_id=place.run_id, attempt=place.attempt, seq=event["seq"], step=event["step"], stage=str(event.get("stage") or "")[:32],
-        folder=event["folder"], size=sum(file["size"] for file in manifest.values()), best=bool(event.get("best")),
-        metrics=event.get("metrics") or {}, manifest=manifest, created_at=moment(event["wall_time"]),
-    )  # fmt: skip
+        run_id=place.run_id,
+        attempt=place.attempt,
+        seq=event["seq"],
+        step=event["step"],
+        stage=str(event.get("stage") or "")[:32],
+        folder=event["folder"],
+        size=sum(file["size"] for file in manifest.values()),
+        best=bool(event.get("best")),
+        metrics=event.get("metrics") or {},
+        manifest=manifest,
+        created_at=moment(event["wall_time"]),
+    )
 
 
 def _forget_removed(place: Place, batch: list[dict[str, Any]]) -> None:

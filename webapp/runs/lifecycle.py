@@ -8,7 +8,7 @@ Every change is one conditional UPDATE that must hit exactly one row, so that of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -40,13 +40,16 @@ def create_run(
     parent: Run | None = None,
     source: str = Run.Source.MANAGED,
     state: str = State.QUEUED,
+    tags: Sequence[str] = (),
 ) -> Run:
     """A new run of `team`; a managed one is queued and a worker woken. `spec` is a validated definition as plain JSON."""
     definition = spec or {}
     facts = {"summary": naming.summary_of(definition), "total_steps": naming.total_steps(definition)}
     with transaction.atomic():
         named = {"name": name or definition.get("name", "untitled"), "recipe": recipe or definition.get("recipe", "")}
-        run = Run.objects.create(team=team, owner=owner, spec=spec, parent=parent, source=source, state=state, **named, **facts)
+        run = Run.objects.create(
+            team=team, owner=owner, spec=spec, parent=parent, source=source, state=state, tags=list(tags), **named, **facts
+        )
         _record(run, "", owner)
         if state == State.QUEUED:
             _wake(run)
@@ -72,8 +75,8 @@ def request_stop(run: Run, actor: User | None = None, force: bool = False, resum
 
 def resume(run: Run, actor: User | None = None) -> Run:
     """Queue a run that ended early again; it goes on from its last stored checkpoint. Raises Refused."""
-    if run.spec is None:
-        raise Refused("This run was recorded elsewhere and has no definition, so it cannot be resumed here.")
+    if run.source != Run.Source.MANAGED:
+        raise Refused("This run was recorded elsewhere, so it cannot be resumed here.")
     cleared = {"stop_requested_at": None, "force_requested_at": None, "finished_at": None, "reason": "", "remedy": ""}
     with transaction.atomic():
         if not _change(run, [State.STOPPED, State.FAILED], "Resumed.", actor, state=State.QUEUED, **RELEASED, **cleared):
@@ -85,7 +88,7 @@ def resume(run: Run, actor: User | None = None) -> Run:
 def clone(run: Run, team: Team, owner: User | None) -> Run:
     """A new run with the same definition. Raises Refused if there is none."""
     if run.spec is None:
-        raise Refused("This run was recorded elsewhere and has no definition, so it cannot be cloned.")
+        raise Refused("This run was recorded elsewhere without its definition, so it cannot be cloned.")
     return create_run(team, owner, run.spec, name=run.name, recipe=run.recipe, parent=run)
 
 

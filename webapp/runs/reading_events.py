@@ -67,22 +67,39 @@ def event_row(place: Place, event: dict[str, Any]) -> Event:
     """The row of any event but `metrics`. A rollouts event leaves its index to the rollout rows."""
     left_out = {"v", "attempt", "seq", "type", "step", "wall_time", "monotonic", *(("index",) if event["type"] == "rollouts" else ())}
     return Event(
-        run_id=place.run_id, attempt=place.attempt, seq=event["seq"], type=event["type"][:20], step=event.get("step"),
-        wall_time=moment(event["wall_time"]), payload={key: value for key, value in event.items() if key not in left_out}, news=place.news,
-    )  # fmt: skip
+        run_id=place.run_id,
+        attempt=place.attempt,
+        seq=event["seq"],
+        type=event["type"][:20],
+        step=event.get("step"),
+        wall_time=moment(event["wall_time"]),
+        payload={key: value for key, value in event.items() if key not in left_out},
+        news=place.news,
+    )
 
 
 def rollout_rows(place: Place, event: dict[str, Any]) -> Iterator[RolloutRow]:
     """One row for each kept rollout. Raises KeyError, TypeError or ValueError for a malformed index."""
     for offset, entry in enumerate(event["index"]):
         yield RolloutRow(
-            run_id=place.run_id, attempt=place.attempt, seq=event["seq"], offset=offset, step=int(event["step"]),
-            stage=str(event.get("stage") or "")[:32], role=str(event.get("role") or "")[:12],
-            problem=str(entry["problem"])[:200], source=str(entry["source"])[:10], sample=int(entry.get("sample") or 0),
-            verdict=None if entry.get("verdict") is None else bool(entry["verdict"]), truncated=bool(entry.get("truncated")),
-            length=int(entry["length"]), weight=_optional(entry.get("weight")), divergence=_optional(entry.get("divergence")),
-            excerpt=str(entry.get("excerpt") or "")[:240], artifact=str(event["file"]["sha256"])[:64],
-        )  # fmt: skip
+            run_id=place.run_id,
+            attempt=place.attempt,
+            seq=event["seq"],
+            offset=offset,
+            step=int(event["step"]),
+            stage=str(event.get("stage") or "")[:32],
+            role=str(event.get("role") or "")[:12],
+            problem=str(entry["problem"])[:200],
+            source=str(entry["source"])[:10],
+            sample=int(entry.get("sample") or 0),
+            verdict=None if entry.get("verdict") is None else bool(entry["verdict"]),
+            truncated=bool(entry.get("truncated")),
+            length=int(entry["length"]),
+            weight=_optional(entry.get("weight")),
+            divergence=_optional(entry.get("divergence")),
+            excerpt=str(entry.get("excerpt") or "")[:240],
+            artifact=str(event["file"]["sha256"])[:64],
+        )
 
 
 def moment(wall_time: float) -> datetime:

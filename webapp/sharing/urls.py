@@ -1,7 +1,13 @@
-"""Addresses of this room."""
+"""Addresses of shared runs."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from webapp.sharing import views
+
+urlpatterns = [
+    path("s/<str:token>/", views.shared, name="shared"),
+    path("runs/<str:run_id>/share/", views.share, name="share"),
+    path("runs/<str:run_id>/share/<int:link_id>/revoke/", views.revoke, name="revoke_share"),
+]

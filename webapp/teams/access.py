@@ -66,9 +66,10 @@ class Actor:
 
 
 def actor_of(source: HttpRequest | Mapping[str, Any]) -> Actor:
-    """The actor behind a request or a WebSocket scope, read from the database now."""
+    """The actor behind a request (read once by the middleware) or a WebSocket scope (read now)."""
     if isinstance(source, HttpRequest):
-        return actor_of_session(source.session, source.user)
+        actor: Actor = source.actor  # type: ignore[attr-defined]
+        return actor
     return actor_of_session(source["session"], None)
 
 

@@ -19,13 +19,13 @@ class SignInRequired:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request.actor = SimpleLazyObject(lambda: access.actor_of(request))  # type: ignore[attr-defined]
+        request.actor = SimpleLazyObject(lambda: access.actor_of_session(request.session, request.user))  # type: ignore[attr-defined]
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> HttpResponse | None:
         if not getattr(view, "login_required", True):
             return None
-        actor: access.Actor = request.actor  # type: ignore[attr-defined]
+        actor = access.actor_of(request)
         if actor.user is not None or (actor.guest_runs and getattr(view, "shown_to_guests", False)):
             return None
         if request.headers.get("HX-Request"):

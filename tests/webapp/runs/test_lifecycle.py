@@ -127,16 +127,18 @@ def test_a_resumed_run_is_queued_with_a_clean_slate(run: Run) -> None:
     assert (run.state, run.reason, run.remedy, run.stop_requested_at, run.finished_at) == (State.QUEUED, "", "", None, None)
 
 
-def test_a_stop_for_a_restart_leaves_a_mark_but_does_not_undo_a_persons_stop(run: Run, alice: User) -> None:
+def test_a_stop_for_a_restart_is_remembered_until_the_run_is_resumed(run: Run) -> None:
     running(run)
     lifecycle.request_stop(run, resume_after_restart=True)
-    assert run.resume_after_restart
     lifecycle.finish(run.pk, 1, State.STOPPED)
+    assert list(Run.objects.filter(resume_after_restart=True)) == [run]
     run.refresh_from_db()
     lifecycle.resume(run)
-    assert not run.resume_after_restart
-    lifecycle.claim(run.pk, "host-a")
-    run.refresh_from_db()
+    assert not Run.objects.filter(resume_after_restart=True).exists()
+
+
+def test_a_restart_does_not_undo_a_persons_stop(run: Run, alice: User) -> None:
+    running(run)
     lifecycle.request_stop(run, alice)
     lifecycle.request_stop(run, force=True, resume_after_restart=True)
     assert not run.resume_after_restart
@@ -182,5 +184,10 @@ def test_every_change_is_recorded_and_is_news(run: Run, alice: User) -> None:
     lifecycle.request_stop(run, alice)
     lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
     run.refresh_from_db()
-    assert list(Transition.objects.filter(run=run).order_by("pk").values_list("state", flat=True)) == ["queued", "starting", "stopping", "stopped"]
+    assert list(Transition.objects.filter(run=run).order_by("pk").values_list("state", flat=True)) == [
+        "queued",
+        "starting",
+        "stopping",
+        "stopped",
+    ]
     assert run.news == 3

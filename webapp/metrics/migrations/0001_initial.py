@@ -5,31 +5,38 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('runs', '0001_initial'),
+        ("runs", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Point',
+            name="Point",
             fields=[
-                ('pk', models.CompositePrimaryKey('run_id', 'attempt', 'seq', 'key', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('attempt', models.IntegerField()),
-                ('seq', models.BigIntegerField()),
-                ('key', models.CharField(max_length=120)),
-                ('step', models.BigIntegerField()),
-                ('value', models.FloatField()),
-                ('tokens', models.BigIntegerField(default=0)),
-                ('compute', models.FloatField(default=0.0)),
-                ('wall_time', models.FloatField()),
-                ('news', models.BigIntegerField()),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='runs.run')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "run_id", "attempt", "seq", "key", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("attempt", models.IntegerField()),
+                ("seq", models.BigIntegerField()),
+                ("key", models.CharField(max_length=120)),
+                ("step", models.BigIntegerField()),
+                ("value", models.FloatField()),
+                ("tokens", models.BigIntegerField(default=0)),
+                ("compute", models.FloatField(default=0.0)),
+                ("wall_time", models.FloatField()),
+                ("news", models.BigIntegerField()),
+                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="runs.run")),
             ],
             options={
-                'indexes': [models.Index(fields=['run', 'key', 'step'], name='metrics_poi_run_id_a5545a_idx'), models.Index(fields=['run', 'news'], name='metrics_poi_run_id_2c92e8_idx')],
+                "indexes": [
+                    models.Index(fields=["run", "key", "step"], name="metrics_poi_run_id_a5545a_idx"),
+                    models.Index(fields=["run", "news"], name="metrics_poi_run_id_2c92e8_idx"),
+                ],
             },
         ),
     ]

@@ -1,0 +1,113 @@
+"""Who sees and may do what: one decision for pages, sockets and files."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from django.test import Client
+from django.utils import timezone
+
+from webapp.runs.models import Event, Run
+from webapp.sharing import links
+from webapp.sharing.models import ShareLink
+from webapp.teams import access
+from webapp.teams.access import ALLOWED, Action, Actor
+from webapp.teams.models import Membership, Role, Team, User
+
+pytestmark = pytest.mark.django_db
+
+ACTIONS: tuple[Action, ...] = ("view", "download", "edit", "start", "stop", "share", "admin")
+
+
+def actor(client: Client) -> Actor:
+    return access.actor_of_session(client.session, None)
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def guest(run: Run, alice: User) -> Client:
+    client = Client()
+    client.get(f"/s/{links.share(run, alice, timedelta(days=1))}/")
+    return client
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_role_allows_what_the_table_says(role: Role, action: Action, run: Run, still: Team, charlie: User) -> None:
+    Membership.objects.create(team=still, user=charlie, role=role)
+    asker = actor(signed_in(charlie))
+    assert access.may(asker, action, run) == access.may(asker, action, still) == (action in ALLOWED[role])
+
+
+def test_a_viewer_sees_but_may_not_start(run: Run, bob: User) -> None:
+    asker = actor(signed_in(bob))
+    assert access.find(asker, "view", Run, pk=run.pk) == run
+    with pytest.raises(PermissionDenied, match="Your role"):
+        access.require(asker, "start", run)
+
+
+def test_for_a_stranger_the_run_does_not_exist(run: Run, charlie: User) -> None:
+    asker = actor(signed_in(charlie))
+    assert not access.visible(asker, Run).exists()
+    for action in ACTIONS:
+        with pytest.raises(Http404):
+            access.require(asker, action, run)
+
+
+def test_a_guest_sees_that_run_and_nothing_beside_it(run: Run, still: Team, guest: Client) -> None:
+    sibling = Run.objects.create(team=still, name="sibling")
+    for shown in (run, sibling):
+        Event.objects.create(run=shown, attempt=1, seq=1, type="log", wall_time=timezone.now(), payload={}, news=1)
+    asker = actor(guest)
+    assert list(access.visible(asker, Run)) == [run]
+    assert list(access.visible(asker, Event)) == list(run.events.all())
+    assert [action for action in ACTIONS if access.may(asker, action, run)] == ["view"]
+    assert not any(access.visible(asker, model).exists() for model in (Team, Membership, ShareLink))
+    with pytest.raises(PermissionDenied, match="only shows the run"):
+        access.require(asker, "stop", run)
+
+
+def test_a_link_that_is_withdrawn_or_old_shows_nothing(run: Run, guest: Client) -> None:
+    ShareLink.objects.update(expires_at=timezone.now())
+    assert actor(guest).is_anonymous
+    ShareLink.objects.update(expires_at=timezone.now() + timedelta(days=1), revoked_at=timezone.now())
+    assert actor(guest).is_anonymous
+
+
+def test_somebody_signed_in_also_sees_what_was_shared_with_them(run: Run, alice: User, charlie: User) -> None:
+    client = signed_in(charlie)
+    client.get(f"/s/{links.share(run, alice, timedelta(days=1))}/")
+    asker = actor(client)
+    assert access.may(asker, "view", run)
+    assert not access.may(asker, "download", run)
+
+
+def test_membership_that_ends_takes_the_view_away_at_once(run: Run, bob: User) -> None:
+    client = signed_in(bob)
+    assert access.may(actor(client), "view", run)
+    Membership.objects.filter(user=bob).delete()
+    assert not access.may(actor(client), "view", run)
+
+
+def test_an_account_that_is_closed_is_nobody(run: Run, alice: User) -> None:
+    client = signed_in(alice)
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert actor(client).is_anonymous
+
+
+def test_who_is_in_two_teams_sees_both_and_is_shown_one(alice: User, still: Team) -> None:
+    second = Team.objects.create(name="Zymurgy", slug="zymurgy")
+    Membership.objects.create(team=second, user=alice, role=Role.VIEWER)
+    client = signed_in(alice)
+    assert actor(client).team == still
+    client.post("/teams/zymurgy/switch/")
+    assert actor(client).team == second
+    assert set(access.visible(actor(client), Team)) == {still, second}

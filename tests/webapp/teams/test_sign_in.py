@@ -1,0 +1,115 @@
+"""Ways in and out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from webapp.teams import links
+from webapp.teams.models import Membership, Role, SignInLink, Team, User
+from webapp.teams.tokens import digest
+
+pytestmark = pytest.mark.django_db
+
+
+def who(client: Client) -> str | None:
+    return client.session.get("_auth_user_id")
+
+
+def printed(command: str, *args: str) -> str:
+    out = StringIO()
+    call_command(command, *args, stdout=out)
+    return out.getvalue().strip()
+
+
+def test_a_private_page_leads_to_the_door_and_back(client: Client, alice: User) -> None:
+    alice.set_password("correct horse battery")
+    alice.save()
+    door = client.get("/team/")
+    assert door.headers["Location"] == "/sign-in/?next=/team/"
+    entered = client.post("/sign-in/", {"email": "ALICE@still.example", "password": "correct horse battery", "next": "/team/"})
+    assert entered.headers["Location"] == "/team/"
+    assert who(client) == str(alice.pk)
+
+
+@pytest.mark.parametrize("target", ["https://elsewhere.example/", "//elsewhere.example/", "javascript:alert(1)"])
+def test_the_door_leads_nowhere_else(client: Client, alice: User, target: str) -> None:
+    alice.set_password("correct horse battery")
+    alice.save()
+    entered = client.post("/sign-in/", {"email": alice.email, "password": "correct horse battery", "next": target})
+    assert entered.headers["Location"] == "/"
+
+
+@pytest.mark.parametrize("password", ["wrong", "", "\0"])
+def test_a_wrong_password_gets_a_sentence(client: Client, alice: User, password: str) -> None:
+    answer = client.post("/sign-in/", {"email": alice.email, "password": password})
+    assert answer.status_code == 422
+    assert who(client) is None
+
+
+def test_a_one_time_link_shows_whom_it_signs_in_and_works_once(client: Client, alice: User) -> None:
+    address = f"/sign-in/{links.make_sign_in_link(alice)}/"
+    assert alice.email in client.get(address).content.decode()
+    assert who(client) is None
+    client.post(address)
+    assert who(client) == str(alice.pk)
+    for answer in (Client().get(address), Client().post(address)):
+        assert answer.status_code == 410
+        assert "used already" in answer.content.decode()
+
+
+def test_an_old_or_unknown_link_says_so(client: Client, alice: User) -> None:
+    token = links.make_sign_in_link(alice)
+    SignInLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert "has expired" in client.post(f"/sign-in/{token}/").content.decode()
+    assert "not known here" in client.post("/sign-in/nonsense/").content.decode()
+    assert who(client) is None
+
+
+def test_tokens_are_stored_as_digests_only(alice: User) -> None:
+    token = links.make_sign_in_link(alice)
+    assert SignInLink.objects.get().digest == digest(token) != token
+
+
+def test_signing_out_ends_the_session(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    client.post("/sign-out/")
+    assert client.get("/team/").status_code == 302
+
+
+def test_the_first_start_makes_a_team_and_a_way_in(client: Client, db: None) -> None:
+    address = printed("first_admin")
+    assert address.startswith("http://127.0.0.1:8000/sign-in/")
+    client.post(address.removeprefix("http://127.0.0.1:8000"))
+    membership = Membership.objects.get()
+    assert (membership.role, who(client)) == (Role.ADMIN, str(membership.user_id))
+
+
+def test_a_later_start_makes_nothing_twice_and_ends_offering_links_once_somebody_came_in(client: Client, db: None) -> None:
+    printed("first_admin")
+    address = printed("first_admin")
+    assert (User.objects.count(), Team.objects.count()) == (1, 1)
+    client.post(address.removeprefix("http://127.0.0.1:8000"))
+    assert "signed in already" in printed("first_admin")
+
+
+def test_the_console_makes_a_link_for_a_person_and_names_who_there_is(alice: User) -> None:
+    assert "/sign-in/" in printed("sign_in_link", "Alice@still.example")
+    with pytest.raises(CommandError, match=r"Nobody has the address alicia@still\.example\. There are: alice@still\.example"):
+        printed("sign_in_link", "alicia@still.example")
+
+
+def test_a_password_can_be_set_once_inside(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    weak = client.post("/account/", {"name": "Alice", "password": "short"})
+    assert weak.status_code == 422
+    client.post("/account/", {"name": "Alice L.", "password": "a long enough phrase"})
+    alice.refresh_from_db()
+    assert alice.check_password("a long enough phrase")
+    assert alice.name == "Alice L."
+    assert client.get("/account/").status_code == 200

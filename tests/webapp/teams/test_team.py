@@ -1,0 +1,118 @@
+"""The team page: members, roles and invitations."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from webapp.teams import links
+from webapp.teams.models import Invitation, Membership, Role, Team, User
+
+pytestmark = pytest.mark.django_db
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def role_of(user: User, team: Team) -> str | None:
+    return Membership.objects.filter(user=user, team=team).values_list("role", flat=True).first()
+
+
+def membership(user: User) -> int:
+    return Membership.objects.get(user=user).pk
+
+
+def test_members_see_who_else_is_there(alice: User, bob: User, charlie: User) -> None:
+    page = signed_in(bob).get("/team/").content.decode()
+    assert alice.email in page
+    assert charlie.email not in page
+    assert "Make a link" not in page
+
+
+def test_an_invitation_is_shown_once_and_lets_somebody_new_in(alice: User, still: Team) -> None:
+    admin, newcomer = signed_in(alice), Client()
+    page = admin.post("/team/invite/", {"role": "editor"}).content.decode()
+    address = re.search(r"http://testserver(/invitations/[^/]+/)", page)
+    assert address is not None
+    assert address[1] not in admin.get("/team/").content.decode()
+    assert "Still" in newcomer.get(address[1]).content.decode()
+    newcomer.post(address[1], {"name": "Dora", "email": "Dora@still.example", "password": "a long enough phrase"})
+    dora = User.objects.get(email="dora@still.example")
+    assert role_of(dora, still) == Role.EDITOR
+    assert newcomer.get("/team/").status_code == 200
+    assert "used already" in Client().get(address[1]).content.decode()
+
+
+def test_an_invitation_also_takes_somebody_who_has_an_account(alice: User, still: Team, charlie: User) -> None:
+    address = f"/invitations/{links.invite(still, Role.VIEWER, alice)}/"
+    guest = signed_in(charlie)
+    guest.post(address)
+    assert role_of(charlie, still) == Role.VIEWER
+
+
+def test_an_invitation_does_not_change_the_role_of_a_member(alice: User, still: Team) -> None:
+    signed_in(alice).post(f"/invitations/{links.invite(still, Role.VIEWER, alice)}/")
+    assert role_of(alice, still) == Role.ADMIN
+
+
+def test_nobody_joins_under_an_address_that_has_an_account(alice: User, bob: User, still: Team) -> None:
+    address = f"/invitations/{links.invite(still, Role.ADMIN, alice)}/"
+    answer = Client().post(address, {"name": "Bob?", "email": bob.email, "password": "a long enough phrase"})
+    assert "Sign in first" in answer.content.decode()
+    assert role_of(bob, still) == Role.VIEWER
+
+
+def test_a_withdrawn_or_old_invitation_lets_nobody_in(alice: User, still: Team, charlie: User) -> None:
+    withdrawn, old = (f"/invitations/{links.invite(still, Role.ADMIN, alice)}/" for _ in range(2))
+    first, second = Invitation.objects.order_by("pk")
+    signed_in(alice).post(f"/team/invitations/{first.pk}/withdraw/")
+    Invitation.objects.filter(pk=second.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    for address in (withdrawn, old):
+        assert signed_in(charlie).post(address).status_code == 410
+    assert role_of(charlie, still) is None
+
+
+def test_an_admin_changes_roles(alice: User, bob: User, still: Team) -> None:
+    signed_in(alice).post(f"/team/members/{membership(bob)}/role/", {"role": "editor"})
+    assert role_of(bob, still) == Role.EDITOR
+    signed_in(alice).post(f"/team/members/{membership(bob)}/role/", {"role": "emperor"})
+    assert role_of(bob, still) == Role.EDITOR
+
+
+def test_an_editor_changes_nobody(erin: User, bob: User, still: Team) -> None:
+    client = signed_in(erin)
+    for action, data in (("role", {"role": "admin"}), ("remove", {})):
+        assert client.post(f"/team/members/{membership(bob)}/{action}/", data).status_code == 403
+    assert client.post("/team/invite/", {"role": "admin"}).status_code == 403
+    assert role_of(bob, still) == Role.VIEWER
+
+
+def test_everybody_may_leave(bob: User, still: Team) -> None:
+    client = signed_in(bob)
+    client.post(f"/team/members/{membership(bob)}/remove/")
+    assert role_of(bob, still) is None
+    assert client.get("/team/").status_code == 404
+
+
+@pytest.mark.parametrize(("action", "data"), [("remove", {}), ("role", {"role": "viewer"})])
+def test_the_last_admin_stays(alice: User, erin: User, still: Team, action: str, data: dict[str, str]) -> None:
+    answer = signed_in(alice).post(f"/team/members/{membership(alice)}/{action}/", data, follow=True)
+    assert "A team needs an administrator" in answer.content.decode()
+    assert role_of(alice, still) == Role.ADMIN
+
+
+def test_one_of_two_admins_may_go(alice: User, erin: User, still: Team) -> None:
+    Membership.objects.filter(user=erin).update(role=Role.ADMIN)
+    signed_in(alice).post(f"/team/members/{membership(alice)}/remove/")
+    assert role_of(alice, still) is None
+
+
+def test_a_team_that_one_is_not_in_cannot_be_switched_to(alice: User, charlie: User) -> None:
+    assert signed_in(alice).post("/teams/other/switch/").status_code == 404

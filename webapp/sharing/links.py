@@ -1,0 +1,31 @@
+"""Share links: made, withdrawn, and turned into what a guest may see."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from webapp.runs.models import Run
+from webapp.sharing.models import ShareLink
+from webapp.teams.models import User
+from webapp.teams.tokens import digest, new_token
+
+LIFETIMES = {"1": timedelta(days=1), "7": timedelta(days=7), "30": timedelta(days=30), "365": timedelta(days=365)}
+
+
+def share(run: Run, user: User, lifetime: timedelta) -> str:
+    """The token of a new link that shows `run`, and only it, to whoever has the link."""
+    token = new_token()
+    ShareLink.objects.create(run=run, created_by=user, digest=digest(token), expires_at=timezone.now() + lifetime)
+    return token
+
+
+def revoke(link: ShareLink) -> None:
+    """End a link now, for those who watch as well."""
+    ShareLink.objects.filter(pk=link.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def find(token: str) -> ShareLink | None:
+    """The link of that token, if it still shows something."""
+    return ShareLink.objects.select_related("run").filter(digest=digest(token), revoked_at=None, expires_at__gt=timezone.now()).first()

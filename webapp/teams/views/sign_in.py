@@ -1,0 +1,55 @@
+"""Ways in and out: password, one-time link, sign-out. A link is shown first and used by a button, so that a preview cannot spend it."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.auth import login, logout
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods, require_POST
+
+from webapp import errors
+from webapp.teams import links
+from webapp.teams.access import actor_of
+from webapp.teams.forms import SignInForm
+from webapp.teams.models import User
+
+
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """By email and password."""
+    if request.method != "POST" and actor_of(request).user is not None:
+        return redirect(settings.LOGIN_REDIRECT_URL)
+    form = SignInForm(request.POST if request.method == "POST" else None)
+    target = request.POST.get("next") or request.GET.get("next", "")
+    if request.method == "POST" and form.is_valid():
+        return _enter(request, form.cleaned_data["user"], target)
+    return render(request, "teams/sign_in.html", {"form": form, "next": target}, status=422 if form.errors else 200)
+
+
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
+    """By a one-time link."""
+    try:
+        if request.method == "POST":
+            return _enter(request, links.use_sign_in_link(token), "")
+        return render(request, "teams/sign_in_link.html", {"person": links.find_sign_in_link(token).user})
+    except links.Spent as problem:
+        return errors.page(request, 410, "This link does not work", str(problem))
+
+
+@login_not_required
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    return redirect(settings.LOGOUT_REDIRECT_URL)
+
+
+def _enter(request: HttpRequest, user: User, target: str) -> HttpResponse:
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    safe = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+    return redirect(target if safe else settings.LOGIN_REDIRECT_URL)
