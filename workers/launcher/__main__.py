@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
 from webapp.environment import ConfigurationError
-from workers.launcher.launch import Launcher
+from workers.launcher.launch import PARTS, Launcher
 from workers.launcher.refusal import Refusal, of_os_error
+
+CLONE = Path(__file__).resolve().parents[2]
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers.launcher", description="Start Stillroom and keep it running until Ctrl-C.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what runs here: {' or '.join(PARTS)}; both if none is named")
+    return parser
 
 
 def main() -> int:
+    parser = arguments()
+    chosen = parser.parse_args()
+    if unknown := set(chosen.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     try:
-        Launcher(Path(__file__).resolve().parents[2], lambda sentence: print(sentence, flush=True)).run()
+        Launcher(CLONE, chosen.parts or PARTS, lambda sentence: print(sentence, flush=True)).run()
     except (Refusal, ConfigurationError) as refusal:
         print(refusal, file=sys.stderr)
         return 1

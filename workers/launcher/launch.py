@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,11 +31,14 @@ SAME_SIGNAL_SECONDS = 2.0  # make and the terminal may both pass on one Ctrl-C
 LOOK_SECONDS = 0.25
 
 
-class Launcher:
-    """One start of Stillroom in one clone. `say` prints a sentence at the console."""
+PARTS = ("web", "worker")
 
-    def __init__(self, clone: Path, say: Callable[[str], None]) -> None:
-        self.clone, self.say = clone, say
+
+class Launcher:
+    """One start of Stillroom in one clone. `parts` are what runs here; `say` prints a sentence at the console."""
+
+    def __init__(self, clone: Path, parts: Collection[str], say: Callable[[str], None]) -> None:
+        self.clone, self.parts, self.say = clone, parts, say
         self.folders: Folders = places.prepare(clone)
         self.children: list[Child] = []
         self.ending = threading.Event()
@@ -52,7 +55,11 @@ class Launcher:
                 signal.signal(name, self._on_signal)
             self._clear_leftovers()
             stack.callback(self._stop)
-            for step in (self._check_port, self._start_services, self._make_tables, self._start_programs, self._greet):
+            web, worker = ("web" in self.parts), ("worker" in self.parts)
+            steps = [self._check_port, self._start_services, self._make_tables, self._start_web] if web else [self._start_services]
+            steps += [self._start_worker] if worker else []
+            steps += [self._greet] if web else []
+            for step in steps:
                 if self.ending.is_set():
                     return
                 step()
@@ -95,17 +102,23 @@ class Launcher:
             log = self.folders.logs / "migrate.log"
             raise Refusal(f"The tables could not be made: {last_line(log)} (log: {log}). Check DATABASE_URL and start again.")
 
-    def _start_programs(self) -> None:
-        web = ["uvicorn", "webapp.asgi:application", "--host", self.host, "--port", str(self.port), "--timeout-graceful-shutdown", "5"]
-        worker = ["celery", "-A", "workers.app", "worker", "--pool", "solo", "--queues", "runs", "--without-gossip", "--without-mingle"]
-        for label, command in (("web", web), ("worker", worker), ("sweep", ["workers", "sweep"])):
-            child = Child(label, [sys.executable, "-m", *command], self.folders.logs / f"{label}.log", self.clone, os.environ)
-            child.start()
-            self._adopt(child)
+    def _start_web(self) -> None:
+        place = ["--host", self.host, "--port", str(self.port)]
+        self._start_program("web", "uvicorn", "webapp.asgi:application", *place, "--timeout-graceful-shutdown", "5")
+
+    def _start_worker(self) -> None:
+        self._start_program("worker", "celery", "-A", "workers.app", "worker", "--pool", "solo", "--queues", "runs", "--without-mingle")
+        self._start_program("sweep", "workers", "sweep")
+        self._try("resume", "-m", "workers", "resume-all")
+
+    def _start_program(self, label: str, *module: str) -> None:
+        child = Child(label, [sys.executable, "-m", *module], self.folders.logs / f"{label}.log", self.clone, os.environ)
+        child.start()
+        self._adopt(child)
 
     def _greet(self) -> None:
+        """Once the web answers: the sample run, the address and the first administrator's link."""
         self._wait_for_web()
-        self._try("resume", "-m", "workers", "resume-all")
         self._try("first_admin", "manage.py", "first_admin")
         if self.sample:
             self._try("sample_run", "manage.py", "sample_run")
