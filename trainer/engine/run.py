@@ -16,7 +16,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -83,7 +84,11 @@ def method_for(spec: RunSpec) -> Method:
 
 def _carry_out(run_dir: Path, attempt: int, begin: Beginning) -> int:
     folder = run_dir / "attempts" / str(attempt)
-    log = EventLog(folder / "events", attempt)
+    try:
+        log = EventLog(folder / "events", attempt)
+    except OSError as error:
+        print(f"The event log cannot be begun in {folder}: {error.strerror}. Free some space or choose another folder.", file=sys.stderr)
+        return outcome.DISK_FULL
     code, fields = _outcome(log, lambda: _run(folder, log, begin))
     log.emit("end", **fields)
     log.close()
@@ -94,24 +99,25 @@ def _carry_out(run_dir: Path, attempt: int, begin: Beginning) -> int:
 def _run(folder: Path, log: EventLog, begin: Beginning) -> tuple[str, str]:
     spec, snapshot = begin(log)
     rt = Runtime(folder, log, devices.prepare(spec.compute), spec.checkpoints, spec.evaluation.every)
-    _listen(rt)
-    method = method_for(spec)
-    try:
+    with _stopped_by_signals(rt), closing(method_for(spec)) as method:
         return train(method, rt, snapshot)
-    finally:
-        method.close()
 
 
-def _listen(rt: Runtime) -> None:
+@contextmanager
+def _stopped_by_signals(rt: Runtime) -> Iterator[None]:
     """The first SIGTERM or SIGINT asks for a checkpoint and leaves; a second one kills."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         rt.request_stop("The run was asked to stop.")
-        for each in (signal.SIGTERM, signal.SIGINT):
+        for each in before:
             signal.signal(each, signal.SIG_DFL)
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, ask)
+    before = {each: signal.signal(each, ask) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _outcome(log: EventLog, work: Callable[[], tuple[str, str]]) -> tuple[int, dict[str, str]]:

@@ -18,7 +18,7 @@ from trainer.text.intervals import Counts
 from trainer.text.models import LanguageModel
 from trainer.text.problems import Problem
 from trainer.text.rollouts.noise import Noise
-from trainer.text.rollouts.records import Request, Trajectory
+from trainer.text.rollouts.records import Request, Source, Trajectory
 from trainer.text.rollouts.sampling import sample
 from trainer.text.tokenizers import decode
 from trainer.text.verifiers import Verifier
@@ -43,7 +43,7 @@ class Answer:
 
     problem: Problem
     sample: int
-    source: str
+    source: Source
     prompt: tuple[int, ...]
     ids: tuple[int, ...]
     truncated: bool
@@ -70,7 +70,7 @@ class Examiner:
 
     def ask(
         self, model: LanguageModel, asked: Sequence[Question], samples: Sequence[tuple[int, ...]], sampling: Sampling, noise: Noise,
-        source: str = "student", progress: Progress | None = None,
+        source: Source = "student", progress: Progress | None = None,
     ) -> list[Answer]:  # fmt: skip
         """Sample and judge the answers number `samples[i]` to question i, in that order."""
         requests = [Request(question.problem.id, question.prompt, numbers) for question, numbers in zip(asked, samples, strict=True)]
@@ -78,7 +78,7 @@ class Examiner:
         problems = [question.problem for question, numbers in zip(asked, samples, strict=True) for _ in numbers]
         return self._judge(model, problems, trajectories, source)
 
-    def _judge(self, model: LanguageModel, problems: list[Problem], trajectories: list[Trajectory], source: str) -> list[Answer]:
+    def _judge(self, model: LanguageModel, problems: list[Problem], trajectories: list[Trajectory], source: Source) -> list[Answer]:
         texts = [decode(model, trajectory.ids) for trajectory in trajectories]
         whole = [at for at, trajectory in enumerate(trajectories) if not trajectory.truncated]
         verdicts = dict(zip(whole, self.verifier.judge([(texts[at], problems[at].answer) for at in whole]), strict=True))

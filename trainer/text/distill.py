@@ -26,7 +26,7 @@ from trainer.text.answers import Answer, tally, truncated_share
 from trainer.text.averaging import Average
 from trainer.text.costs import count_sampled, count_trained
 from trainer.text.held_out import HeldOut
-from trainer.text.materials import gather
+from trainer.text.materials import description, gather
 from trainer.text.objectives.distillation import TokenStatistics
 from trainer.text.pool import Pool, draw
 from trainer.text.recording import record, signals_of, spread
@@ -42,7 +42,7 @@ COLLECT, STUDENT = Phase("collect"), Phase("student", GROUP)
 class Distillation:
     """The method of text runs. Between steps everything that later steps depend on is in `state`."""
 
-    phases = (COLLECT, STUDENT)
+    phases: tuple[Phase, ...] = (COLLECT, STUDENT)
 
     def __init__(self, spec: RunSpec) -> None:
         self.spec, self.total_steps = spec, spec.total_steps
@@ -57,6 +57,7 @@ class Distillation:
         parameters = dict(self.materials.student.model.named_parameters())
         rt.group(GROUP, parameters)
         self.average = Average(parameters, self.spec.evaluation.ema_decay)
+        self.files = description(self.materials.student)
         rt.stage = self.spec.stages[0].name
         for role, problems in self.materials.sets.items():
             file = side_files.write(rt.folder / "side", side_files.problem_table(problems))
@@ -116,7 +117,7 @@ class Distillation:
             "teacher_answers": self.teacher_answers.verdicts(),
             "held_out": self.held_out.state(),
         }
-        return MethodState({name: found for name, found in tensors.items() if found}, values)
+        return MethodState({name: found for name, found in tensors.items() if found}, values, self.files)
 
     def load(self, snapshot: Snapshot) -> None:
         values = snapshot.state["method"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -61,3 +63,11 @@ def _trained(network: Network, seed: int, device: torch.device) -> LanguageModel
     """The student. bfloat16 means that it computes in bfloat16: weights, moments and gradients are held in float32."""
     held = "float32" if network.dtype == "bfloat16" else network.dtype
     return load(network.model_copy(update={"dtype": held}), seed, device)
+
+
+def description(model: LanguageModel) -> dict[str, bytes]:
+    """What a model folder holds beside its weights: configuration and tokenizer files, by name."""
+    with TemporaryDirectory() as folder:
+        model.model.config.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}

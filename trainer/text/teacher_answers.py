@@ -5,7 +5,7 @@ They follow from (seed, problem) alone. A checkpoint holds them, so that a resum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ class TeacherAnswers:
             for answer in self.by_place.values()
         ]
 
-    def load(self, tensors: dict[str, Tensor], verdicts: Sequence[dict[str, Any]], asked: Sequence[Question]) -> None:
+    def load(self, tensors: Mapping[str, Tensor], verdicts: Sequence[dict[str, Any]], asked: Sequence[Question]) -> None:
         self.by_place = {}
         if not tensors:
             return
