@@ -113,6 +113,8 @@ def require(actor: Actor, action: Action, obj: M | None) -> M:
 
 def find(actor: Actor, action: Action, model: type[M], **lookup: Any) -> M:
     """The one visible object that matches `lookup`, if the actor may do `action` to it. Raises as `require` does."""
+    if any(isinstance(value, str) and "\0" in value for value in lookup.values()):
+        raise Http404("no name holds a NUL character")  # and Postgres would refuse the query
     return require(actor, action, visible(actor, model).filter(**lookup).first())
 
 
