@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from trainer.spec.errors import Problem
-from trainer.spec.field_list import FieldInfo
+from trainer.spec import FieldInfo, Problem
 from webapp.runs import form as forms
 from webapp.runs.form import FormData
 
@@ -43,11 +42,12 @@ HEADINGS = (
 
 @dataclass(frozen=True)
 class Place:
-    """A location that may be chosen; `mapping` are the settings that come with a data set."""
+    """A location that may be chosen. An open one ("hub:") is completed by hand, as `example` shows; a data set brings a `mapping`."""
 
     value: str
     label: str
     group: str = ""
+    example: str = ""
     mapping: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -141,7 +141,7 @@ class FormField:
     def range(self) -> str:
         """The bounds in words: "0 to 16", "above 0, at most 60"."""
         words = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
-        bounds = {key: f"{bound:,}" for key, bound in self.info.bounds}
+        bounds = {key: f"{bound:,}" for key, bound in self.info.bounds.items()}
         if "ge" in bounds and "le" in bounds:
             return f"{bounds['ge']} to {bounds['le']}"
         return ", ".join(text.format(bounds[key]) for key, text in words.items() if key in bounds)
@@ -155,6 +155,10 @@ class FormField:
         if isinstance(default, list):
             return ", ".join(map(str, default))
         return "" if default is None else str(default).replace("_", " ")
+
+    @property
+    def wide(self) -> bool:
+        return forms.is_location(self.info) or self.info.type == "choices" or self.name == "data.prompt"
 
     @property
     def subheading(self) -> str:
@@ -203,6 +207,10 @@ class PlacedProblem:
     target: str
     label: str
 
+    @property
+    def sentence(self) -> str:
+        return sentence(self.message)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -212,12 +220,36 @@ class Layout:
     problems: tuple[PlacedProblem, ...]
     stages_problem: str
 
+    @property
+    def basics(self) -> Group:
+        return self.groups[BASICS]
+
+    @property
+    def pool(self) -> Group:
+        return self.groups["pool"]
+
+    @property
+    def networks(self) -> list[Group]:
+        return self._within("networks")
+
+    @property
+    def data(self) -> list[Group]:
+        return self._within("data")
+
+    @property
+    def others(self) -> list[Group]:
+        """Sections without a layout of their own."""
+        return [group for key, group in self.groups.items() if key.split(".")[0] not in (BASICS, "pool", "networks", "data")]
+
+    def _within(self, section: str) -> list[Group]:
+        return [group for key, group in self.groups.items() if key.split(".")[0] == section]
+
 
 def lay_out(form: FormData, problems: Sequence[Problem], places: Places) -> Layout:
     """Bind what was sent (normalised) and what is wrong with it to the fields and groups of the page."""
     bound = [bind(name, info, form, places) for name, info in forms.names(forms.stage_count(form))]
     listed = place(problems, bound)
-    said = {target: " ".join(sentence(one.message) for one in listed if one.target == target) for target in {one.target for one in listed}}
+    said = {target: " ".join(one.sentence for one in listed if one.target == target) for target in {one.target for one in listed}}
     bound = [replace(one, problem=said.get(one.id, "")) for one in bound]
     return Layout(
         groups={heading.key: _group(heading, bound, said) for heading in headings()},
@@ -316,3 +348,8 @@ def _part(title: str, fields: tuple[FormField, ...]) -> Part:
     """A part is hidden with its fields if all of them depend on the same choices."""
     when = {one.when for one in fields}
     return Part(title, fields, when.pop() if len(when) == 1 else "", any(one.shown for one in fields))
+
+
+def shortened(text: str, length: int = 160) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"

@@ -3,7 +3,7 @@
 from trainer.text.problems.inspection import Inspection, inspect
 from trainer.text.problems.locations import locate
 from trainer.text.problems.records import Problem, ProblemError, ProblemSet
-from trainer.text.problems.sources import RunProblems, load, load_all, preview, problem_set
+from trainer.text.problems.sources import RunProblems, Survey, load, load_all, preview, problem_set, survey
 
 __all__ = [
     "Inspection",
@@ -11,10 +11,12 @@ __all__ = [
     "ProblemError",
     "ProblemSet",
     "RunProblems",
+    "Survey",
     "inspect",
     "load",
     "load_all",
     "locate",
     "preview",
     "problem_set",
+    "survey",
 ]

@@ -27,6 +27,15 @@ Resolve = Callable[[str], Path]
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What a whole file holds: `fingerprint` is that of the `ProblemSet` which `load` makes of it, `repeats` were left out."""
+
+    count: int
+    fingerprint: str
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunProblems:
     """What a run trains on, is measured on, and is watched for forgetting on."""
 
@@ -61,12 +70,34 @@ def preview(path: Path, columns: Columns, count: int = 10, format: str = "auto",
     return [problem_of(row, columns, path.name) for row in islice(files.rows(path, format, split), count)]
 
 
+def survey(source: FileProblems, path: Path) -> Survey:
+    """Read a file of any size once and keep none of it but the names of its problems. Raises ProblemError as `load` does."""
+    digest, read, kept = hashlib.sha256(), 0, 0
+
+    def complete() -> Iterator[Numbered]:
+        nonlocal read
+        for numbered in _complete(_numbered(source, path), path.name):
+            read += 1
+            yield numbered
+
+    for _, problem in selection.without_repeats(complete(), named=source.columns.id is not None):
+        digest.update(_line(problem))
+        kept += 1
+    if not kept:
+        raise ProblemError(f"{path.name} has no rows after its header; it needs one for each problem")
+    return Survey(kept, digest.hexdigest(), read - kept)
+
+
 def problem_set(problems: Iterable[Problem], notes: Iterable[str] = ()) -> ProblemSet:
     items = tuple(problems)
     digest = hashlib.sha256()
     for problem in items:
-        digest.update(json.dumps(astuple(problem), ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        digest.update(_line(problem))
     return ProblemSet(items, digest.hexdigest(), tuple(notes))
+
+
+def _line(problem: Problem) -> bytes:
+    return json.dumps(astuple(problem), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def _whole(source: EvalProblems, resolve: Resolve) -> ProblemSet:

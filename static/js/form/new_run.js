@@ -1,0 +1,56 @@
+/**
+ * The new-run page: fields follow the choices, the curve follows the fields, the server checks what is written.
+ */
+
+import { copyText } from "./copy.js";
+import { drawCurve } from "./curve.js";
+import { applyConditions, applyMapping } from "./fields.js";
+import { markProblems } from "./problems.js";
+import { manageStages } from "./stages.js";
+
+const MODE = "new-run-mode";
+
+const form = /** @type {HTMLFormElement} */ (document.querySelector("#run-form"));
+const figure = /** @type {HTMLElement} */ (document.querySelector("#curve"));
+
+function refresh() {
+  applyConditions(form);
+  drawCurve(figure, form);
+}
+
+function setMode(/** @type {string} */ mode) {
+  form.dataset.mode = mode;
+  for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("[data-mode-choice]"))) radio.checked = radio.value === mode;
+}
+
+form.addEventListener("input", refresh);
+form.addEventListener("change", (event) => {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (target instanceof HTMLSelectElement && target.dataset.location !== undefined) applyMapping(form, target);
+  refresh();
+});
+form.addEventListener("keydown", (event) => {
+  // Return in a field must not start a run that somebody is still writing.
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.key === "Enter" && (target instanceof HTMLInputElement || target instanceof HTMLSelectElement)) event.preventDefault();
+});
+document.body.addEventListener("htmx:afterSettle", () => markProblems(form));
+document.addEventListener("click", (event) => {
+  const button = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest("[data-copy]"));
+  if (button) copyText(button);
+});
+for (const radio of document.querySelectorAll("[data-mode-choice]")) {
+  radio.addEventListener("change", () => {
+    const mode = /** @type {HTMLInputElement} */ (radio).value;
+    setMode(mode);
+    localStorage.setItem(MODE, mode);
+  });
+}
+
+manageStages(form, () => {
+  refresh();
+  form.dispatchEvent(new Event("change", { bubbles: true }));
+});
+setMode(localStorage.getItem(MODE) ?? form.dataset.mode ?? "simple");
+refresh();
+document.querySelector("#problem-summary")?.scrollIntoView({ block: "center" });

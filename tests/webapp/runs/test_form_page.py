@@ -1,0 +1,143 @@
+"""The new-run page as a browser meets it: GET fills it in, the check answers, POST starts a run."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.utils.html import escape
+
+from tests.webapp.conftest import SPEC
+from trainer.spec import load, to_dict, to_yaml
+from webapp.runs import form as forms
+from webapp.runs.models import Run
+from webapp.teams.models import Team, User
+
+pytestmark = pytest.mark.django_db
+
+
+def posted(spec: dict[str, object], **changes: str) -> dict[str, list[str] | str]:
+    """A definition as the browser posts it, with some fields changed."""
+    form = forms.form_from(spec)
+    return {**{name: form.getlist(name) for name in form}, **{name.replace("__", "."): value for name, value in changes.items()}}
+
+
+def as_(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_the_page_starts_from_the_sample(alice: User) -> None:
+    page = as_(alice).get("/runs/new/").content.decode()
+    assert 'name="pool.weighting.alpha"' in page
+    assert "Ready to start" in page
+
+
+def test_every_preset_of_every_recipe_can_be_started(alice: User) -> None:
+    client = as_(alice)
+    for start in client.get("/runs/new/").context["starts"]:
+        assert "Ready to start" in client.get("/runs/new/" + start["url"]).content.decode()
+
+
+def test_an_unknown_recipe_is_not_found(alice: User) -> None:
+    client = as_(alice)
+    assert client.get("/runs/new/?recipe=nothing").status_code == 404
+    assert client.get("/runs/new/?preset=../../etc/passwd").status_code == 404
+
+
+def test_an_editor_starts_a_run_and_sees_it(erin: User, still: Team) -> None:
+    answer = as_(erin).post("/runs/new/", posted(SPEC, name="Erin's own"))
+    run = Run.objects.get()
+    assert answer.status_code == 302
+    assert answer["Location"] == f"/runs/{run.public_id}/"
+    assert (run.name, run.team, run.owner) == ("Erin's own", still, erin)
+    assert run.spec == {**to_dict(load(SPEC)), "name": "Erin's own"}
+
+
+def test_a_viewer_sees_the_form_but_starts_nothing(bob: User) -> None:
+    client = as_(bob)
+    assert "not start them" in client.get("/runs/new/").content.decode()
+    assert client.post("/runs/new/", posted(SPEC)).status_code == 403
+    assert not Run.objects.exists()
+
+
+def test_a_bad_field_starts_nothing_and_keeps_what_was_written(alice: User) -> None:
+    answer = as_(alice).post("/runs/new/", posted(SPEC, pool__rollouts_per_problem="0", pool__weighting__alpha="-2", name="kept"))
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "2 problems found" in page
+    assert 'value="-2"' in page and 'value="kept"' in page
+    assert page.count('aria-invalid="true"') == 2
+    assert not Run.objects.exists()
+
+
+def test_the_check_answers_with_problems_schedule_estimate_and_yaml(alice: User) -> None:
+    client = as_(alice)
+    good = client.post("/runs/new/check/", posted(SPEC)).content.decode()
+    assert "Ready to start" in good and "60 steps" in good and "at most" in good
+    assert escape(to_yaml(load(SPEC))) in good
+    bad = client.post("/runs/new/check/", posted(SPEC, pool__weighting__beta="-1")).content.decode()
+    assert 'data-target="field-pool-weighting-beta-paced"' in bad
+    assert "must not be negative" in bad
+
+
+def test_values_that_look_like_code_stay_text(alice: User) -> None:
+    name = "<script>alert(1)</script> $(rm -rf /) `id` --flag"
+    as_(alice).post("/runs/new/", posted(SPEC, name=name))
+    assert Run.objects.get().spec["name"] == name
+    page = as_(alice).post("/runs/new/", posted(SPEC, name=name, seed="-1")).content.decode()
+    assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../../../etc", "/work/../etc", "file:///etc", "%2e%2e%2fetc", "a\0b", "/proc/self/environ", "~"]
+)
+def test_a_path_outside_the_operators_folders_is_refused(alice: User, path: str) -> None:
+    changes = {"networks__student__model": "file:", "networks__student__model__rest": path}
+    page = as_(alice).post("/runs/new/check/", posted(SPEC, **changes)).content.decode()
+    assert 'data-target="field-networks-student-model"' in page
+    assert "Ready to start" not in page
+
+
+def test_a_clone_starts_from_the_parent_and_remembers_it(alice: User, run: Run) -> None:
+    client = as_(alice)
+    page = client.get(f"/runs/new/?clone={run.public_id}").content.decode()
+    assert "first distillation (clone)" in page
+    client.post("/runs/new/", {**posted(SPEC), "parent": run.public_id})
+    assert Run.objects.exclude(pk=run.pk).get().parent == run
+
+
+def test_a_strangers_run_cannot_be_cloned(charlie: User, run: Run) -> None:
+    client = as_(charlie)
+    assert client.get(f"/runs/new/?clone={run.public_id}").status_code == 404
+    assert client.post("/runs/new/", {**posted(SPEC), "parent": run.public_id}).status_code == 404
+
+
+@pytest.mark.parametrize("clone", ["\0", "nothing", "../x", "a" * 500])
+def test_a_strange_id_to_clone_is_not_found(alice: User, clone: str) -> None:
+    assert as_(alice).get("/runs/new/", {"clone": clone}).status_code == 404
+
+
+def test_yaml_fills_the_form_in(alice: User) -> None:
+    page = as_(alice).post("/runs/import/", {"yaml": to_yaml(load({**SPEC, "name": "from YAML"}))})
+    assert page.status_code == 200
+    assert 'value="from YAML"' in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "says"),
+    [
+        ("", "is empty"),
+        ("- a list", "must be settings with names"),
+        ("name: [unclosed", "not valid YAML"),
+        ("name: x\nstages: [{name: a}]\nseeed: 3", "did you mean seed"),
+        ("name: x\nstages: [{name: a}]\npool: {weighting: {kind: paced, alfa: 1}}", "did you mean alpha"),
+        ("!!python/object/apply:os.system ['id']", "not valid YAML"),
+        ("stages: [1, {name: {}}]\ndata: 7", "problems found"),
+        ("name: " + "x" * 300_000, "at most 262,144 are read"),
+    ],
+)
+def test_yaml_that_cannot_be_used_is_answered_in_a_sentence(alice: User, yaml: str, says: str) -> None:
+    answer = as_(alice).post("/runs/import/", {"yaml": yaml})
+    assert answer.status_code == 422
+    assert says in answer.content.decode()

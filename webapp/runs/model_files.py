@@ -1,0 +1,165 @@
+"""What a model folder says of itself, read without torch: configuration, size of the weights and tokenizer.
+
+A folder is a mapping from file name to path, so that an uploaded model, whose files lie in the store under their hashes, and a folder
+on the server are read alike. Safetensors: 8 bytes with the length n of the header, n bytes of JSON {tensor: {dtype, shape,
+data_offsets}}, then the data (https://github.com/huggingface/safetensors).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+Folder = Mapping[str, Path]
+
+WEIGHTS = ".safetensors"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+LONGEST_HEADER = 100 * 2**20
+LONGEST_CONFIG = 2**22
+
+
+class UnusableModel(ValueError):
+    """The files are no model that can be trained here; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """`max_length` counts positions, `vocabulary` the tokens; None where the files do not say."""
+
+    architecture: str
+    parameters: int | None
+    bytes: int
+    vocabulary: int | None
+    max_length: int | None
+
+
+def folder_at(path: Path) -> dict[str, Path]:
+    return {file.name: file for file in sorted(path.iterdir()) if file.is_file()}
+
+
+def facts(folder: Folder) -> ModelFacts:
+    """Read all that the page shows. Raises UnusableModel."""
+    config = read_config(folder)
+    weights = [path for name, path in folder.items() if name.endswith(WEIGHTS)]
+    tokens = vocabulary(folder)
+    return ModelFacts(
+        architecture=architecture_of(config),
+        parameters=sum(map(parameters_in, weights)) if weights else None,
+        bytes=sum(path.stat().st_size for path in weights),
+        vocabulary=len(tokens) if tokens else _whole(config.get("vocab_size")),
+        max_length=max_length_of(config),
+    )
+
+
+def read_config(folder: Folder) -> dict[str, Any]:
+    """config.json as a mapping. Raises UnusableModel."""
+    if "config.json" not in folder:
+        raise UnusableModel(
+            "There is no config.json, so this is not a model folder. Save the model with save_pretrained and choose that folder."
+        )
+    config = _json(folder["config.json"], "config.json")
+    if not isinstance(config, dict):
+        raise UnusableModel("config.json is not a model configuration. Save the model again.")
+    return config
+
+
+def architecture_of(config: Mapping[str, Any]) -> str:
+    named = config.get("architectures")
+    first = named[0] if isinstance(named, list) and named else config.get("model_type")
+    return str(first or "")[:80]
+
+
+def max_length_of(config: Mapping[str, Any]) -> int | None:
+    """Positions that the model was made for."""
+    text = config.get("text_config")
+    return _whole(config.get("max_position_embeddings") or config.get("n_positions") or (text or {}).get("max_position_embeddings"))
+
+
+def parameters_in(path: Path) -> int:
+    """Numbers in a safetensors file. Raises UnusableModel if the file is not whole."""
+    header = safetensors_header(path)
+    tensors = [value for key, value in header.items() if key != "__metadata__"]
+    try:
+        end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+        count = sum(math.prod(tensor["shape"]) for tensor in tensors)
+    except (KeyError, TypeError, IndexError) as error:
+        raise UnusableModel("A *.safetensors file lists its tensors in no known way. Save the model again.") from error
+    if path.stat().st_size < _header_end(path) + end:
+        raise UnusableModel("A *.safetensors file is cut short: it names more data than it holds. Upload it again.")
+    return count
+
+
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """The list of tensors of a safetensors file. Raises UnusableModel."""
+    length = _header_end(path) - 8
+    if not 2 <= length <= min(LONGEST_HEADER, path.stat().st_size - 8):
+        raise UnusableModel(
+            "A *.safetensors file does not begin as one. It may be a pickle with another name; save the model again as safetensors."
+        )
+    with path.open("rb") as file:
+        file.seek(8)
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise UnusableModel("A *.safetensors file has an unreadable header. Upload it again.") from error
+    if not isinstance(header, dict):
+        raise UnusableModel("A *.safetensors file has an unreadable header. Upload it again.")
+    return header
+
+
+def vocabulary(folder: Folder) -> dict[str, int]:
+    """Token → id, empty if the folder has no tokenizer.json. Raises UnusableModel if it cannot be read."""
+    path = folder.get("tokenizer.json")
+    return _vocabulary_at(path, path.stat().st_mtime_ns) if path else {}
+
+
+@lru_cache(maxsize=16)
+def _vocabulary_at(path: Path, changed: int) -> dict[str, int]:
+    try:
+        return dict(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True))
+    except Exception as error:  # the library raises plain Exception for whatever is wrong
+        raise UnusableModel(f"tokenizer.json cannot be read ({str(error)[:120]}). Save the tokenizer again.") from error
+
+
+def difference(ours: Mapping[str, int], theirs: Mapping[str, int]) -> str:
+    """How two vocabularies differ, as "id 5 is “a” for the student and “b” for the teacher (7 ids differ)"; empty if they do not."""
+    by_id, other = {id: token for token, id in ours.items()}, {id: token for token, id in theirs.items()}
+    different = sorted(id for id in by_id.keys() | other.keys() if by_id.get(id) != other.get(id))
+    if not different:
+        return ""
+    first = different[0]
+    return (
+        f"id {first} is {_shown(by_id, first)} for the student and {_shown(other, first)} for the teacher ({len(different):,} ids differ)"
+    )
+
+
+def _shown(tokens: Mapping[int, str], id: int) -> str:
+    return f"“{tokens[id]}”" if id in tokens else "missing"
+
+
+def _header_end(path: Path) -> int:
+    with path.open("rb") as file:
+        first = file.read(8)
+    return 8 + int(struct.unpack("<Q", first)[0]) if len(first) == 8 else 8
+
+
+def _json(path: Path, name: str) -> Any:
+    if path.stat().st_size > LONGEST_CONFIG:
+        raise UnusableModel(f"{name} is larger than any model configuration. Save the model again.")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UnusableModel(f"{name} is not readable JSON ({str(error)[:120]}). Save the model again.") from error
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

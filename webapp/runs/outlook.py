@@ -1,0 +1,154 @@
+"""What a definition will do before it does it: its schedule, and a rough estimate with the assumptions it rests on.
+
+Tokens are upper bounds (every answer as long as allowed). Memory counts what the definition fixes: the student's fp32 weights,
+gradient and two AdamW moments (16 bytes for each parameter, plus 2 for a bfloat16 copy), the frozen teacher in its own precision.
+Activations, the key-value cache and the program itself come on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainer.spec import FileProblems, RunSpec, SplitProblems, Stage
+from webapp.runs.model_files import ModelFacts
+from webapp.runs.templatetags.figures import bytes_size
+
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2}
+TRAINED = 16  # fp32 weight, gradient and two moments
+STORED = 12  # fp32 weight and two moments in a checkpoint
+BAR = 320
+SOURCES = {"teacher_written": "the teacher's answers", "student_rollouts": "the student's own answers"}
+OBJECTIVES = {"forward_kl": "forward KL", "reverse_kl": "reverse KL"}
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One stage on the bar: `x` and `width` in units of the drawing, `tone` counts the colours."""
+
+    name: str
+    says: str
+    x: float
+    width: float
+    tone: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    title: str
+    value: str
+    assumes: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    legs: tuple[Leg, ...]
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the server could see of the things that a definition names: models by role, problems by role; None where it could not."""
+
+    models: Mapping[str, ModelFacts | None]
+    problems: Mapping[str, int | None]
+
+
+def outlook_of(spec: RunSpec, known: Known) -> Outlook:
+    figures = [_tokens(spec, known), _memory(spec, known), _disk(spec, known)]
+    return Outlook(legs_of(spec), tuple(figures))
+
+
+def legs_of(spec: RunSpec) -> tuple[Leg, ...]:
+    """The stages, as wide as their share of the steps."""
+    legs, done = [], 0
+    for at, stage in enumerate(spec.stages):
+        x, width = BAR * done / spec.total_steps, BAR * stage.until.steps / spec.total_steps
+        legs.append(Leg(stage.name, _says(stage), round(x, 1), round(max(width - 1, 1), 1), at % 6 + 1))
+        done += stage.until.steps
+    return tuple(legs)
+
+
+def problem_counts(spec: RunSpec, found: Mapping[str, int | None]) -> dict[str, int | None]:
+    """Problems of each role after limits and the held-out share; `found` counts those of files by role."""
+    counts: dict[str, int | None] = {}
+    for role in ("train", "evaluation", "retained"):
+        source = getattr(spec.data, role)
+        if isinstance(source, FileProblems):
+            size = found.get(role)
+            counts[role] = min(size, source.limit) if size is not None and source.limit else size
+        elif source is not None and not isinstance(source, SplitProblems):
+            counts[role] = source.count
+    if isinstance(spec.data.evaluation, SplitProblems) and counts["train"] is not None:
+        held_out = round(counts["train"] * spec.data.evaluation.share)
+        counts |= {"train": counts["train"] - held_out, "evaluation": held_out}
+    return counts
+
+
+def _says(stage: Stage) -> str:
+    steps = f"{stage.until.steps:,} step{'s' if stage.until.steps > 1 else ''}"
+    return f"{steps} of {stage.problems_per_step:,} problems: {OBJECTIVES[stage.objective.kind]} on {SOURCES[stage.source]}"
+
+
+def _tokens(spec: RunSpec, known: Known) -> Figure:
+    counts = problem_counts(spec, known.problems)
+    train, held_out = counts.get("train"), counts.get("evaluation")
+    if train is None or held_out is None:
+        return Figure("Tokens written", "unknown", "The number of problems is known when the worker reads them.")
+    pool = spec.pool
+    total = train * pool.rollouts_per_problem * pool.sampling.max_new_tokens + sum(_stage_tokens(stage, train) for stage in spec.stages)
+    total += _evaluation_tokens(spec, held_out, counts.get("retained") or 0)
+    return Figure(
+        "Tokens written",
+        f"at most {_count(total)}",
+        f"{train:,} training and {held_out:,} held-out problems; every answer as long as allowed.",
+    )
+
+
+def _stage_tokens(stage: Stage, train: int) -> int:
+    generate = stage.rollouts.generate
+    answers = stage.until.steps * stage.problems_per_step * generate.per_problem
+    if stage.source == "teacher_written":
+        answers = min(answers, train * generate.per_problem)
+    return answers * generate.sampling.max_new_tokens
+
+
+def _evaluation_tokens(spec: RunSpec, held_out: int, retained: int) -> int:
+    evaluation = spec.evaluation
+    between = max(0, (spec.total_steps - 1) // evaluation.every) if evaluation.every else 0
+    during = between * evaluation.samples * min(evaluation.problems or held_out, held_out)
+    tracked = between * spec.pool.rollouts_per_problem * spec.pool.track_problems
+    return (2 * evaluation.final_samples * (held_out + retained) + during) * evaluation.sampling.max_new_tokens + (
+        tracked * spec.pool.sampling.max_new_tokens
+    )
+
+
+def _memory(spec: RunSpec, known: Known) -> Figure:
+    student, teacher = _parameters(known, "student"), _parameters(known, "teacher")
+    if student is None or teacher is None:
+        return Figure("Memory", "unknown", "The size of a model of the hub is known when the worker has fetched it.")
+    trained = student * (TRAINED + (2 if spec.networks.student.dtype == "bfloat16" else 0) + (4 if spec.evaluation.ema_decay else 0))
+    frozen = teacher * BYTES[spec.networks.teacher.dtype]
+    assumes = f"Student {_count(student)}, teacher {_count(teacher)} parameters. Weights, gradient and AdamW; activations come on top."
+    return Figure("Memory", f"{bytes_size(trained + frozen)} and more", assumes)
+
+
+def _disk(spec: RunSpec, known: Known) -> Figure:
+    student = _parameters(known, "student")
+    kept = spec.checkpoints.keep_last + spec.checkpoints.keep_best
+    if student is None:
+        return Figure("Disk", "unknown", "Checkpoints grow with the student, whose size is not known here.")
+    assumes = f"{kept} checkpoint{'s' if kept > 1 else ''} of weights and two moments. Recorded rollouts come on top."
+    return Figure("Disk", f"about {bytes_size(kept * STORED * student)}", assumes)
+
+
+def _parameters(known: Known, role: str) -> int | None:
+    found = known.models.get(role)
+    return found.parameters if found else None
+
+
+def _count(number: int) -> str:
+    for limit, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**4, "k")):
+        if number >= limit:
+            return f"{number / (1000 if unit == 'k' else limit):.3g} {unit}"
+    return f"{number:,}"

@@ -1,0 +1,71 @@
+"""The team's models: the built-in pair and uploaded folders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods
+
+from webapp.runs import model_files, places, stored_models
+from webapp.runs.model_files import ModelFacts, UnusableModel
+from webapp.runs.models import StoredModel
+from webapp.runs.team_pages import created, team_of
+from webapp.teams import access
+
+
+@require_GET
+def models(request: HttpRequest) -> HttpResponse:
+    team = team_of(request)
+    stored = (
+        access.visible(request.actor, StoredModel).filter(team=team).select_related("team", "created_by").order_by("name", "-created_at")
+    )
+    builtin = [{"name": label, "uri": f"builtin:{name}", "facts": _builtin_facts(name)} for name, label in places.BUILTIN_LABELS.items()]
+    rows = [{"model": model, "uri": places.uri_of_model(model), "facts": _facts(model)} for model in stored]
+    return render(request, "models/list.html", {"builtin": builtin, "rows": rows})
+
+
+@require_http_methods(["GET", "POST"])
+def new_model(request: HttpRequest) -> HttpResponse:
+    """GET shows the upload form; POST stores the folder, or shows the form again with the reason."""
+    team = team_of(request)
+    if request.method == "GET":
+        return _form(request)
+    access.require(request.actor, "edit", team)
+    files = request.FILES.getlist("files")
+    if not files:
+        return _form(request, "Choose the folder of the model.")
+    try:
+        stored = stored_models.store(team, request.actor.user, request.POST.get("name", ""), files)
+    except UnusableModel as error:
+        return _form(request, str(error))
+    messages.success(request, _told(stored))
+    return created(request, reverse("models"))
+
+
+def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
+    context: dict[str, Any] = {"problem": problem, "name": request.POST.get("name", ""), "may_edit": request.actor.can("edit")}
+    return render(request, "models/new.html", context, status=422 if problem else 200)
+
+
+def _told(stored: stored_models.Stored) -> str:
+    left_out = f" Left out, as no model is loaded from them: {', '.join(stored.left_out[:8])}." if stored.left_out else ""
+    return f"{stored.model.name} is stored.{left_out}"
+
+
+def _facts(model: StoredModel) -> ModelFacts | None:
+    """None if a file is missing from the store."""
+    try:
+        return model_files.facts(stored_models.folder_of(model))
+    except (UnusableModel, FileNotFoundError):
+        return None
+
+
+def _builtin_facts(name: str) -> ModelFacts | None:
+    try:
+        return model_files.facts(places.builtin_folder(name))
+    except places.Nowhere:
+        return None

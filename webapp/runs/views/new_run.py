@@ -1,0 +1,137 @@
+"""The new-run page: a form derived from the run definition, checked as it is filled in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.utils.http import urlencode
+from django.views.decorators.http import require_http_methods, require_POST
+
+from trainer import recipes
+from trainer.spec import Problem, SpecError, problems_in, to_dict
+from trainer.spec.reader import LONGEST, parse
+from webapp.runs import form as forms
+from webapp.runs import lifecycle, places
+from webapp.runs.draft import Draft, draft_of
+from webapp.runs.form import FormData
+from webapp.runs.models import DataSet, Run
+from webapp.runs.team_pages import team_of
+from webapp.teams import access
+
+FIRST = ("paced", "sample")
+
+
+@require_http_methods(["GET", "POST"])
+def new_run(request: HttpRequest) -> HttpResponse:
+    """GET shows the form from a recipe's preset or as a clone; POST starts the run, or shows the form again with its problems."""
+    team = team_of(request)
+    if request.method == "POST":
+        access.require(request.actor, "start", team)
+        return _start(request)
+    if clone := request.GET.get("clone"):
+        parent = access.find(request.actor, "view", Run, public_id=clone)
+        if parent.spec is None:
+            raise Http404("a run without a definition cannot be cloned")
+        named = {**parent.spec, "name": f"{parent.name} (clone)"[:120]}
+        return _page(request, draft_of(forms.form_from(named), team), parent=parent, origin=f"A clone of {parent.name}.")
+    form = forms.form_from(_preset(request.GET))
+    if data := request.GET.get("data"):
+        _use(form, access.find(request.actor, "view", DataSet, team=team, pk=data if data.isdecimal() else 0))
+    return _page(request, draft_of(form, team))
+
+
+@require_POST
+def check_run(request: HttpRequest) -> HttpResponse:
+    """The side panel for the form as it stands: problems, schedule, estimate and YAML."""
+    draft = draft_of(forms.normalised(request.POST), team_of(request))
+    return render(request, "new_run/_check.html", _checked(draft))
+
+
+@require_POST
+def import_run(request: HttpRequest) -> HttpResponse:
+    """Fill the form in from YAML or JSON; what it holds beyond the known settings is named, not dropped silently."""
+    team = team_of(request)
+    try:
+        spec = parse(_imported_text(request))
+    except SpecError as error:
+        draft = draft_of(forms.form_from(_preset(QueryDict())), team, tuple(error.problems))
+        return _page(request, draft, origin="The definition could not be read, so this is the sample run's.", status=422)
+    form = forms.form_from(spec)
+    draft = draft_of(form, team, tuple(_not_shown(spec)))
+    return _page(request, draft, origin="Filled in from the imported definition.", status=422 if draft.layout.problems else 200)
+
+
+def _start(request: HttpRequest) -> HttpResponse:
+    draft = draft_of(forms.normalised(request.POST), team_of(request))
+    parent = access.find(request.actor, "view", Run, public_id=request.POST["parent"]) if request.POST.get("parent") else None
+    if not draft.startable:
+        return _page(request, draft, parent=parent, status=422)
+    run = lifecycle.create_run(team_of(request), request.actor.user, draft.definition, parent=parent)
+    return redirect("run", run.public_id)
+
+
+def _preset(query: QueryDict) -> dict[str, Any]:
+    """The definition to start from. Raises Http404 for a recipe or preset that there is not."""
+    try:
+        return to_dict(recipes.load(query.get("recipe", FIRST[0])).spec(query.get("preset", FIRST[1])))
+    except KeyError as error:
+        raise Http404(str(error)) from None
+
+
+def _use(form: FormData, data: DataSet) -> None:
+    """Train on a data set, with its columns and its verifier."""
+    form["data.train.kind"], form["data.train.path"] = "file", places.uri_of_data(data)
+    for name, value in places.mapping_of(data).items():
+        form[name.replace("{role}", "data.train")] = value
+
+
+def _imported_text(request: HttpRequest) -> str:
+    file = request.FILES.get("file")
+    if file is None or request.POST.get("yaml", "").strip():
+        return request.POST.get("yaml", "")
+    try:
+        return file.read(4 * LONGEST + 1).decode("utf-8")
+    except UnicodeDecodeError:
+        raise SpecError([Problem("", "The file is not UTF-8 text; save it as UTF-8.")]) from None
+
+
+def _not_shown(spec: dict[str, Any]) -> list[Problem]:
+    """Problems of an imported definition that the form, which has no place for them, would lose: unknown settings."""
+    kept = {problem.path for problem in problems_in(forms.spec_from(forms.form_from(spec)))}
+    return [problem for problem in problems_in(spec) if problem.path not in kept]
+
+
+def _checked(draft: Draft) -> dict[str, Any]:
+    return {"problems": draft.layout.problems, "notes": draft.notes, "outlook": draft.outlook, "yaml": draft.yaml}
+
+
+def _page(request: HttpRequest, draft: Draft, *, parent: Run | None = None, origin: str = "", status: int = 200) -> HttpResponse:
+    asked = request.POST.get("mode") or request.GET.get("mode")
+    context = {
+        "layout": draft.layout,
+        **_checked(draft),
+        "mode": "expert" if asked == "expert" else "simple",
+        "parent": parent,
+        "origin": origin,
+        "starts": _starts(request, fresh=not origin and request.method == "GET"),
+        "may_start": request.actor.can("start"),
+    }
+    return render(request, "new_run/page.html", context, status=status)
+
+
+def _starts(request: HttpRequest, fresh: bool) -> list[dict[str, Any]]:
+    """The presets of all recipes, as links that fill the form in."""
+    current = (request.GET.get("recipe", FIRST[0]), request.GET.get("preset", FIRST[1])) if fresh else None
+    found = [(recipes.load(name), preset) for name in recipes.names() for preset in recipes.load(name).presets]
+    return [
+        {
+            "recipe": recipe.title,
+            "title": recipe.presets[preset].title,
+            "help": recipe.presets[preset].help,
+            "url": "?" + urlencode({"recipe": recipe.name, "preset": preset}),
+            "current": (recipe.name, preset) == current,
+        }
+        for recipe, preset in found
+    ]
