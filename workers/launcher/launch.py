@@ -56,13 +56,16 @@ class Launcher:
             self._clear_leftovers()
             stack.callback(self._stop)
             web, worker = ("web" in self.parts), ("worker" in self.parts)
-            steps = [self._check_port, self._start_services, self._make_tables, self._start_web] if web else [self._start_services]
+            steps = (
+                [self._check_port, self._start_services, self._make_tables, self._start_web, self._greet] if web else [self._start_services]
+            )
             steps += [self._start_worker] if worker else []
-            steps += [self._greet] if web else []
+            steps += [self._start_sample] if web and self.sample else []
             for step in steps:
                 if self.ending.is_set():
                     return
                 step()
+            self.say("Ctrl-C checkpoints the runs and stops; the next start goes on with them.")
             self._watch()
 
     # Starting
@@ -117,16 +120,16 @@ class Launcher:
         self._adopt(child)
 
     def _greet(self) -> None:
-        """Once the web answers: the sample run, the address and the first administrator's link."""
+        """Once the web answers: its address and the first administrator's link. The rest of the start goes on behind it."""
         self._wait_for_web()
         self._try("first_admin", "manage.py", "first_admin")
-        if self.sample:
-            self._try("sample_run", "manage.py", "sample_run")
         self.say(f"Stillroom is running at {self.address}")
         link = last_line(self.folders.logs / "first_admin.log")
         if link.startswith("http"):
             self.say(f"Sign in for the first time: {link}")
-        self.say("Ctrl-C checkpoints the runs and stops; the next start goes on with them.")
+
+    def _start_sample(self) -> None:
+        self._try("sample_run", "manage.py", "sample_run")
 
     def _wait_for_web(self) -> None:
         deadline = time.monotonic() + WEB_SECONDS
