@@ -1,0 +1,97 @@
+"""A run definition in plain words, with upper bounds of what it writes: `python -m trainer explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.spec import HardFilterWeights, PacedWeights, RunSpec, Stage, Weighting
+from trainer.text.problems import RunProblems
+
+OBJECTIVES = {"forward_kl": "forward KL to the teacher", "reverse_kl": "reverse KL to the teacher"}
+
+
+def explain(spec: RunSpec, problems: RunProblems) -> str:
+    """What the run does, a line for each part in the order of doing."""
+    return "\n".join(_lines(spec, problems)) + "\n"
+
+
+def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
+    count = len(problems.train)
+    yield f"{spec.name} (recipe {spec.recipe}, seed {spec.seed}, {spec.total_steps:,} steps)"
+    yield f"Networks: {spec.networks.student.model} learns from {spec.networks.teacher.model}."
+    retained = f", {len(problems.retained):,} of a retained skill" if problems.retained else ""
+    yield f"Problems: {count:,} to train on, {len(problems.evaluation):,} held out{retained}; judged by {spec.data.verifier.kind}."
+    yield _pool(spec, count)
+    for number, stage in enumerate(spec.stages, 1):
+        yield f"Stage {number}, {stage.name}: {_stage(stage, count)}"
+    yield _evaluation(spec, problems)
+    yield f"In all at most {sum(_tokens(spec, problems)):,} tokens are written, if every answer is as long as it may be."
+
+
+def _pool(spec: RunSpec, count: int) -> str:
+    pool = spec.pool
+    refreshed = {
+        "never": "",
+        "each_stage": " Pass rates are estimated again before each later stage.",
+        "every": f" Pass rates are estimated again every {pool.refresh_every:,} steps.",
+    }[pool.refresh]
+    asked = f"{pool.rollouts_per_problem} answers of the student to each of {count:,} problems"
+    return f"Stage 0, pass rates: {asked}; {_weights(pool.weighting)}.{refreshed}"
+
+
+def _weights(weighting: Weighting) -> str:
+    match weighting:
+        case PacedWeights(alpha=alpha, beta=beta, floor=floor):
+            return f"problems count with w(p) = p^{alpha:g} (1 − p)^{beta:g}" + (f" + {floor:g}" if floor else "")
+        case HardFilterWeights(low=low, high=high):
+            return f"problems with a pass rate from {low:g} to {high:g} count the same, others are dropped"
+    return "all problems count the same"
+
+
+def _stage(stage: Stage, count: int) -> str:
+    generate, optimiser = stage.rollouts.generate, stage.optimiser
+    longest = generate.sampling.max_new_tokens
+    answers = {
+        "teacher_written": f"one answer of the teacher to each, at most {min(count, _planned(stage)):,} written before the stage",
+        "student_rollouts": f"{_fresh(generate.per_problem)} of the student to each, of at most {longest:,} tokens",
+    }[stage.source]
+    steps = f"{stage.until.steps:,} steps of {stage.problems_per_step:,} problems, {answers}"
+    return f"{steps}; {OBJECTIVES[stage.objective.kind]}; AdamW at {optimiser.learning_rate:g}."
+
+
+def _evaluation(spec: RunSpec, problems: RunProblems) -> str:
+    evaluation = spec.evaluation
+    during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
+    asked = f"each of {len(problems.evaluation):,} held-out problems"
+    return f"Evaluation: {evaluation.final_samples} answers to {asked} before and after{during}."
+
+
+def _tokens(spec: RunSpec, problems: RunProblems) -> Iterator[int]:
+    """Upper bounds of the tokens written: pass rates, each stage, evaluations."""
+    count, evaluation = len(problems.train), spec.evaluation
+    estimates = 1 + _refreshes(spec)
+    yield estimates * count * spec.pool.rollouts_per_problem * spec.pool.sampling.max_new_tokens
+    for stage in spec.stages:
+        answers = min(count, _planned(stage)) if stage.source == "teacher_written" else _planned(stage)
+        yield answers * stage.rollouts.generate.sampling.max_new_tokens
+    held_out = len(problems.evaluation)
+    during = (spec.total_steps - 1) // evaluation.every if evaluation.every else 0
+    answers = 2 * evaluation.final_samples * (held_out + len(problems.retained or ()))
+    answers += during * evaluation.samples * min(held_out, evaluation.problems or held_out)
+    yield answers * evaluation.sampling.max_new_tokens
+    yield during * min(count, spec.pool.track_problems) * spec.pool.rollouts_per_problem * spec.pool.sampling.max_new_tokens
+
+
+def _refreshes(spec: RunSpec) -> int:
+    if spec.pool.refresh == "each_stage":
+        return len(spec.stages) - 1
+    return (spec.total_steps - 1) // spec.pool.refresh_every if spec.pool.refresh == "every" else 0
+
+
+def _planned(stage: Stage) -> int:
+    """Answers that the stage's steps use."""
+    return stage.until.steps * stage.problems_per_step * stage.rollouts.generate.per_problem
+
+
+def _fresh(count: int) -> str:
+    return "a fresh answer" if count == 1 else f"{count} fresh answers"
