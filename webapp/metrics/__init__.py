@@ -5,6 +5,7 @@ Django imports this package before models may be loaded, so its functions are lo
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,11 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Axis", "Series", "append", "etag", "keys", "latest", "pace", "plain", "read", "rows"]
 
+HOMES = {**dict.fromkeys(("Axis", "Series", "plain", "read"), "series"), "append": "writing"}
+
 
 def __getattr__(name: str) -> Any:
-    from webapp.metrics import reading, series, writing
-
-    for module in (series, reading, writing):
-        if name in __all__ and hasattr(module, name):
-            return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{HOMES.get(name, 'reading')}"), name)

@@ -21,7 +21,7 @@ Row = tuple[int, str, int, float, int, float, float]
 
 
 def append(run: Run, attempt: int, events: Iterable[dict[str, Any]], news: int) -> None:
-    """Store the values of `metrics` events under batch number `news`. Raises KeyError, TypeError or ValueError for a malformed event."""
+    """Store the values of `metrics` events, checked before, under batch number `news`."""
     found = [row for event in events for row in points(event)]
     if found:
         with connection.cursor() as cursor:

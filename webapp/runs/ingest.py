@@ -7,7 +7,6 @@ events of an attempt that has been replaced are appended to that attempt and cha
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +18,8 @@ from webapp import metrics
 from webapp.live import doorbell
 from webapp.runs import files, progress
 from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, State, Transition
-from webapp.runs.reading_events import Place, Unreadable, checked, event_row, moment, rollout_rows, unreadable
+from webapp.runs.reading_events import Place, checked, event_row, moment, rollout_rows, unreadable
 
-log = logging.getLogger(__name__)
 TAKE = "UPDATE runs_run SET news = news + 1 WHERE id = %s RETURNING news"
 
 
@@ -45,11 +43,8 @@ def ingest(run_id: int, attempt: int, events: Sequence[dict[str, Any]], folder: 
 
 def _readable(event: dict[str, Any]) -> dict[str, Any]:
     try:
-        readable = checked(event)
-        if event["type"] == "rollouts":
-            list(rollout_rows(Place(0, 0, 0), readable))
-        return readable
-    except (Unreadable, KeyError, TypeError, ValueError, OverflowError) as problem:
+        return checked(event)
+    except (ValueError, OverflowError, RecursionError) as problem:
         return unreadable(event, problem, time.time())
 
 
@@ -93,12 +88,11 @@ def _checkpoint(place: Place, event: dict[str, Any], stored: files.Stored) -> Ch
 
 
 def _forget_removed(place: Place, batch: list[dict[str, Any]]) -> None:
-    """What the trainer removed to save space leaves the store too: `artifacts.collect` takes the bytes."""
-    for event in batch:
-        if event["type"] == "checkpoint_removed":
-            Checkpoint.objects.filter(
-                run=place.run_id, attempt__lte=place.attempt, folder=str(event.get("folder")), seq__lt=event["seq"]
-            ).delete()
+    """What the trainer removed to save space leaves the store too, whichever event came first; `artifacts.collect` takes the bytes."""
+    touched = {str(event.get("folder")) for event in batch if event["type"] in ("checkpoint", "checkpoint_removed")}
+    removed = Event.objects.filter(run=place.run_id, attempt=place.attempt, type="checkpoint_removed", payload__folder__in=list(touched))
+    for folder, seq in removed.values_list("payload__folder", "seq"):
+        Checkpoint.objects.filter(run=place.run_id, attempt=place.attempt, folder=folder, seq__lt=seq).delete()
 
 
 def _advance(known: Attempt, batch: list[dict[str, Any]]) -> None:

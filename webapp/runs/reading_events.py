@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
+from webapp.runs import event_types
 from webapp.runs.models import Event, RolloutRow
-
-LARGEST = 2**62
-LATEST = 2**35  # seconds; beyond the year 3000
-
-
-class Unreadable(ValueError):
-    """An event that does not say what its type must say; the message says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +39,19 @@ def clean(value: Any) -> Any:
 
 
 def checked(event: dict[str, Any]) -> dict[str, Any]:
-    """The event, cleaned, if its head and numbers can be stored. Raises Unreadable."""
+    """The event, cleaned, if it says what its type must say. Raises ValueError with what is wrong in a few words."""
     found: dict[str, Any] = clean(event)
-    if not isinstance(found.get("type"), str):
-        raise Unreadable("it has no type")
-    _number(found, "wall_time", 0, LATEST)
-    if found.get("step") is not None:
-        _whole(found, "step", -1)
-    if found["type"] == "metrics":
-        _check_metrics(found)
-    if found["type"] == "rewind":
-        _whole(found, "step", -1)
-    return found
+    try:
+        model = event_types.check(found)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    read = {"step": model.step, "wall_time": model.wall_time}
+    if isinstance(model, event_types.Metrics):
+        return {**found, **read, "tokens": model.tokens, "compute": model.compute, "values": model.values}
+    if isinstance(model, event_types.Rollouts):
+        return {**found, **read, "index": [entry.model_dump() for entry in model.index]}
+    return {**found, **read}
 
 
 def unreadable(event: dict[str, Any], problem: Exception, wall_time: float) -> dict[str, Any]:
@@ -70,7 +67,7 @@ def event_row(place: Place, event: dict[str, Any]) -> Event:
         run_id=place.run_id,
         attempt=place.attempt,
         seq=event["seq"],
-        type=event["type"][:20],
+        type=event["type"],
         step=event.get("step"),
         wall_time=moment(event["wall_time"]),
         payload={key: value for key, value in event.items() if key not in left_out},
@@ -79,60 +76,29 @@ def event_row(place: Place, event: dict[str, Any]) -> Event:
 
 
 def rollout_rows(place: Place, event: dict[str, Any]) -> Iterator[RolloutRow]:
-    """One row for each kept rollout. Raises KeyError, TypeError or ValueError for a malformed index."""
+    """One row for each kept rollout of a checked event."""
     for offset, entry in enumerate(event["index"]):
         yield RolloutRow(
             run_id=place.run_id,
             attempt=place.attempt,
             seq=event["seq"],
             offset=offset,
-            step=int(event["step"]),
+            step=event["step"],
             stage=str(event.get("stage") or "")[:32],
-            role=str(event.get("role") or "")[:12],
-            problem=str(entry["problem"])[:200],
-            source=str(entry["source"])[:10],
-            sample=int(entry.get("sample") or 0),
-            verdict=None if entry.get("verdict") is None else bool(entry["verdict"]),
-            truncated=bool(entry.get("truncated")),
-            length=int(entry["length"]),
-            weight=_optional(entry.get("weight")),
-            divergence=_optional(entry.get("divergence")),
-            excerpt=str(entry.get("excerpt") or "")[:240],
-            artifact=str(event["file"]["sha256"])[:64],
+            role=event["role"][:12],
+            problem=entry["problem"][:200],
+            source=entry["source"][:10],
+            sample=entry["sample"],
+            verdict=entry["verdict"],
+            truncated=entry["truncated"],
+            length=entry["length"],
+            weight=entry["weight"],
+            divergence=entry["divergence"],
+            excerpt=entry["excerpt"][:240],
+            artifact=event["file"]["sha256"],
         )
 
 
 def moment(wall_time: float) -> datetime:
     """Unix seconds as a moment."""
     return datetime.fromtimestamp(wall_time, UTC)
-
-
-def _check_metrics(event: dict[str, Any]) -> None:
-    _whole(event, "step", -1)
-    event["tokens"], event["compute"] = event.get("tokens") or 0, event.get("compute") or 0.0
-    _whole(event, "tokens", 0)
-    _number(event, "compute", 0, 1e30)
-    if not isinstance(event.get("values"), dict):
-        raise Unreadable("it has no values")
-    for key, value in event["values"].items():
-        try:
-            float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise Unreadable(f"{key} is no number: {str(value)[:40]}") from None
-
-
-def _number(event: dict[str, Any], name: str, low: float, high: float) -> None:
-    value = event.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise Unreadable(f"{name} is {str(value)[:40]}")
-
-
-def _whole(event: dict[str, Any], name: str, low: int) -> None:
-    _number(event, name, low, LARGEST)
-    if event[name] != int(event[name]):
-        raise Unreadable(f"{name} is {event[name]}, which is no whole number")
-    event[name] = int(event[name])
-
-
-def _optional(value: Any) -> float | None:
-    return None if value is None else float(value)
