@@ -1,0 +1,92 @@
+"""The fallback for networks that the in-process sampler does not know: transformers' `generate`, with our choice of tokens.
+
+A logits processor draws each token from the keyed noise and leaves only that one possible, so answers follow the same law, noise
+and record as with the sampler. Finished rows stay in the batch until all are done, and each answer reads its prompt again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor
+
+from trainer.spec.sampling import Sampling
+from trainer.text.models import LanguageModel
+from trainer.text.rollouts.choice import choose
+from trainer.text.rollouts.engines.transcript import Transcript
+from trainer.text.rollouts.noise import Noise, rollout_keys, uniforms
+from trainer.text.rollouts.records import Request, Source, Trajectory
+
+
+class KeyedChoice(LogitsProcessor):
+    """Draws each row's token by its key and forbids all others; `transcript` remembers what was drawn."""
+
+    def __init__(self, keys: NDArray[np.uint64], vocabulary: int, sampling: Sampling) -> None:
+        self.keys, self.vocabulary, self.sampling = keys, vocabulary, sampling
+        self.transcript = Transcript(len(keys))
+        self.every: NDArray[np.bool_] = np.ones(len(keys), dtype=np.bool_)
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        numbers = torch.from_numpy(uniforms(self.keys, self.transcript.lengths)).to(scores.device)
+        choice = choose(scores[:, : self.vocabulary], numbers, self.sampling)
+        self.transcript.append(choice, self.every)
+        return torch.full_like(scores, -torch.inf).scatter_(1, choice.ids[:, None], 0.0)
+
+
+@torch.no_grad()
+def write(
+    language_model: LanguageModel, requests: Sequence[Request], sampling: Sampling, noise: Noise, slots: int, source: Source
+) -> Iterator[Trajectory]:
+    """Answers in the order of prompt lengths, longest first; `slots` of them side by side."""
+    answers = [(request, sample) for request in requests for sample in request.samples]
+    answers.sort(key=lambda answer: -len(answer[0].prompt))
+    for start in range(0, len(answers), slots):
+        yield from _batch(language_model, answers[start : start + slots], sampling, noise, source)
+
+
+def _batch(
+    language_model: LanguageModel, answers: list[tuple[Request, int]], sampling: Sampling, noise: Noise, source: Source
+) -> Iterator[Trajectory]:
+    keys = rollout_keys(noise, ((request.problem, sample) for request, sample in answers))
+    drawn = KeyedChoice(keys, language_model.vocabulary, sampling)
+    ids, mask = _left_padded([request.prompt for request, _ in answers], language_model.device)
+    with _without_defaults(language_model.model):
+        model: Any = language_model.model
+        model.generate(
+            input_ids=ids, attention_mask=mask, logits_processor=[drawn], do_sample=False, max_new_tokens=sampling.max_new_tokens,
+            eos_token_id=list(language_model.ends), pad_token_id=language_model.ends[0],
+        )
+    ends = np.array(language_model.ends)
+    for row, (request, sample) in enumerate(answers):
+        stops = np.flatnonzero(np.isin(drawn.transcript.ids[row, : drawn.transcript.lengths[row]], ends))
+        if len(stops):
+            drawn.transcript.lengths[row] = stops[0] + 1
+        segment = drawn.transcript.segment(row, source)
+        yield Trajectory(request.problem, sample, request.prompt, (segment,), truncated=not len(stops))
+
+
+def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids and mask [N, T], the prompts ending in the last column."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[row, longest - len(prompt) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+@contextmanager
+def _without_defaults(model: Any) -> Iterator[None]:
+    """A model may come with sampling defaults (penalties, temperature) that would change the law; they are set aside."""
+    stored, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = stored

@@ -1,0 +1,51 @@
+"""Sampling noise as a pure function of what is sampled.
+
+One uniform number per token, computed from (seed, purpose, round, problem, rollout, branch, position) and nothing else: neither the
+order of calls nor the place in a batch nor the number of processes changes an answer, and a resumed run draws what it would have drawn.
+
+A rollout's name is hashed (BLAKE2b) to a 64-bit key; position t gives output t of SplitMix64 started at that key
+(Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), whose top 53 bits are the number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+FIRST = np.uint64(0xBF58476D1CE4E5B9)
+SECOND = np.uint64(0x94D049BB133111EB)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """One independent draw of everything: `purpose` keeps training, evaluation and pass rates apart, `round` counts within it."""
+
+    seed: int
+    round: int
+    purpose: str = "train"
+
+
+def rollout_keys(noise: Noise, rollouts: Iterable[tuple[str, int]], branch: int = 0) -> NDArray[np.uint64]:
+    """The 64-bit key of each (problem id, rollout index)."""
+    prefix = hashlib.blake2b(repr((noise.seed, noise.purpose, noise.round, branch)).encode(), digest_size=8)
+    keys = []
+    for problem, sample in rollouts:
+        name = prefix.copy()
+        name.update(repr((problem, sample)).encode())
+        keys.append(int.from_bytes(name.digest(), "little"))
+    return np.array(keys, dtype=np.uint64)
+
+
+def uniforms(keys: NDArray[np.uint64], positions: NDArray[np.int64] | int) -> NDArray[np.float64]:
+    """Numbers in [0, 1), one per key (and position, broadcast)."""
+    with np.errstate(over="ignore"):
+        state = keys + GOLDEN * (np.asarray(positions).astype(np.uint64) + np.uint64(1))
+        state = (state ^ (state >> np.uint64(30))) * FIRST
+        state = (state ^ (state >> np.uint64(27))) * SECOND
+        state = state ^ (state >> np.uint64(31))
+    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,0 +1,36 @@
+"""Answers to problems: the one door to all engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from trainer.spec.sampling import Sampling
+from trainer.text.models import LanguageModel
+from trainer.text.rollouts.engines import decoder, generate, in_process
+from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.records import Request, Source, Trajectory
+
+
+def sample(
+    language_model: LanguageModel,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    noise: Noise,
+    *,
+    rows: int = 256,
+    source: Source = "student",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Trajectory]:
+    """Write the requested answers; in the order of `requests`, then of their samples.
+
+    At most `rows` answers are in progress together. `progress(done, of)` is called as answers finish and may raise to leave.
+    An answer depends on model, prompt, sampling, noise, problem id and rollout index only, not on what is sampled beside it.
+    """
+    engine = in_process if decoder.unsupported(language_model) is None else generate
+    wanted = [(request.problem, request.prompt, sample) for request in requests for sample in request.samples]
+    written: dict[tuple[str, tuple[int, ...], int], Trajectory] = {}
+    for done, trajectory in enumerate(engine.write(language_model, requests, sampling, noise, rows, source), start=1):
+        written[trajectory.problem, trajectory.prompt, trajectory.sample] = trajectory
+        if progress:
+            progress(done, len(wanted))
+    return [written[name] for name in wanted]
