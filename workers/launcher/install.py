@@ -27,14 +27,14 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 def main(purpose: str) -> None:
     """Install for `purpose`. Raises Refusal with what to do if a part cannot be had."""
-    _environment()
+    environment()
     _python_packages(purpose)
     _npm_packages(purpose)
     if purpose == "test":
-        _browser()
+        browser()
 
 
-def _environment() -> None:
+def environment() -> None:
     if PYTHON.exists():
         return
     print("Making the Python environment .venv …", flush=True)
@@ -60,12 +60,12 @@ def _python_packages(purpose: str) -> None:
 def _pip(*arguments: str) -> None:
     # One command for everything: torch must be resolved together with what needs it, else a CUDA build comes along.
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    _quietly(command, "pip", dict(os.environ))
+    quietly(command, "pip", dict(os.environ))
 
 
-def _quietly(command: Sequence[str], program: str, environment: Mapping[str, str]) -> None:
+def quietly(command: Sequence[str], program: str, variables: Mapping[str, str]) -> None:
     """Run it without its chatter; if it fails, its last words and how to repeat it."""
-    done = subprocess.run(command, cwd=CLONE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, cwd=CLONE, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         words = "\n".join(done.stdout.splitlines()[-20:])
         raise Refusal(
@@ -80,7 +80,7 @@ def _npm_packages(purpose: str) -> None:
     print("Installing the browser packages …", flush=True)
     node = _node()
     command = [*node.npm, "ci", "--no-audit", "--no-fund", "--loglevel=error", *(["--omit=dev"] if purpose == "run" else [])]
-    _quietly(command, "npm", node.environment())
+    quietly(command, "npm", node.environment())
     stamp.write_text(wanted)
 
 
@@ -97,7 +97,7 @@ def _node() -> Node:
     return node
 
 
-def _browser() -> None:
+def browser() -> None:
     """Chromium for the browser tests: installed where we may, otherwise named; never silently left out."""
     if any(shutil.which(name) for name in BROWSERS):
         return
