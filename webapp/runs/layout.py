@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
-from trainer.spec import FieldInfo, Problem
+from trainer.spec import Problem
 from webapp.runs import form as forms
 from webapp.runs.form import FormData
+from webapp.runs.form_fields import FormField, Places, bind
 
 BASICS = "run"
-SUBHEADINGS = ("Columns", "Rollouts", "Sampling", "Optimiser")
 
 
 @dataclass(frozen=True)
@@ -41,131 +39,6 @@ HEADINGS = (
 
 
 @dataclass(frozen=True)
-class Place:
-    """A location that may be chosen. An open one ("hub:") is completed by hand, as `example` shows; a data set brings a `mapping`."""
-
-    value: str
-    label: str
-    group: str = ""
-    example: str = ""
-    mapping: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def mapping_json(self) -> str:
-        return json.dumps(dict(self.mapping)) if self.mapping else ""
-
-
-@dataclass(frozen=True)
-class Places:
-    """What the team can choose from."""
-
-    models: tuple[Place, ...] = ()
-    data: tuple[Place, ...] = ()
-
-    def of(self, name: str) -> tuple[Place, ...]:
-        return self.models if name.startswith("networks.") else self.data
-
-
-@dataclass(frozen=True)
-class FormField:
-    """One field of the form with what was sent for it."""
-
-    name: str
-    info: FieldInfo
-    values: tuple[str, ...]
-    rest: str
-    conditions: dict[str, str]
-    shown: bool
-    places: tuple[Place, ...] = ()
-    problem: str = ""
-
-    @property
-    def id(self) -> str:
-        """Differs between alternatives that have a field of the same name."""
-        return "-".join(["field", *self.name.split("."), *list(self.conditions.values())[-1:]])
-
-    @property
-    def template(self) -> str:
-        kind = "location" if forms.is_location(self.info) else "fixed" if self.fixed else self.info.type
-        known = ("boolean", "choice", "choices", "fixed", "location")
-        return f"new_run/fields/{kind if kind in known else 'long_text' if self.name == 'data.prompt' else 'text'}.html"
-
-    @property
-    def value(self) -> str:
-        return self.values[-1] if self.values else ""
-
-    @property
-    def checked(self) -> bool:
-        return self.value == forms.ON
-
-    @property
-    def when(self) -> str:
-        return json.dumps(self.conditions) if self.conditions else ""
-
-    @property
-    def fixed(self) -> bool:
-        """A choice of one is told, not asked."""
-        return self.info.type == "choice" and len(self.info.choices) == 1 and not self.info.optional
-
-    @property
-    def open_location(self) -> bool:
-        return self.value in forms.OPEN_LOCATIONS
-
-    @property
-    def foreign_location(self) -> bool:
-        """Whether the value is a name that the team has nothing for, as after an import."""
-        return bool(self.value) and self.value not in {place.value for place in self.places}
-
-    @property
-    def choices(self) -> list[dict[str, Any]]:
-        empty = [{"value": "", "label": "none", "help": "", "chosen": not self.value}] if self.info.optional else []
-        return empty + [
-            {"value": choice.value, "label": choice.value.replace("_", " "), "help": choice.help, "chosen": choice.value in self.values}
-            for choice in self.info.choices
-        ]
-
-    @property
-    def choice_help(self) -> list[tuple[str, str, bool]]:
-        """(condition, help, shown) of each choice that has something to say."""
-        return [
-            (json.dumps({**self.conditions, self.name: choice.value}), choice.help, choice.value == self.value)
-            for choice in self.info.choices
-            if choice.help
-        ]
-
-    @property
-    def numeric(self) -> str:
-        return {"integer": "numeric", "number": "decimal"}.get(self.info.type, "")
-
-    @property
-    def range(self) -> str:
-        """The bounds in words: "0 to 16", "above 0, at most 60"."""
-        words = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
-        bounds = {key: f"{bound:,}" for key, bound in self.info.bounds.items()}
-        if "ge" in bounds and "le" in bounds:
-            return f"{bounds['ge']} to {bounds['le']}"
-        return ", ".join(text.format(bounds[key]) for key, text in words.items() if key in bounds)
-
-    @property
-    def default(self) -> str:
-        """The default in words; empty if there is none worth telling."""
-        default = self.info.default
-        if isinstance(default, bool):
-            return "on" if default else "off"
-        if isinstance(default, list):
-            return ", ".join(map(str, default))
-        return "" if default is None else str(default).replace("_", " ")
-
-    @property
-    def wide(self) -> bool:
-        return forms.is_location(self.info) or self.info.type == "choices" or self.name == "data.prompt"
-
-    @property
-    def subheading(self) -> str:
-        return next((title for title in self.info.group if title in SUBHEADINGS), "")
-
-
-@dataclass(frozen=True)
 class Part:
     """Fields of a group under a subheading of their own, or under none."""
 
@@ -176,7 +49,7 @@ class Part:
 
     @property
     def expert(self) -> bool:
-        return all(one.info.expert for one in self.fields)
+        return all(one.expert for one in self.fields)
 
 
 @dataclass(frozen=True)
@@ -191,7 +64,7 @@ class Group:
 
     @property
     def expert(self) -> bool:
-        return all(one.info.expert for one in self.fields)
+        return all(one.expert for one in self.fields)
 
     @property
     def parts(self) -> list[Part]:
@@ -292,18 +165,6 @@ def group_id(key: str) -> str:
     return "group-" + key.replace(".", "-")
 
 
-def bind(name: str, info: FieldInfo, form: FormData, places: Places) -> FormField:
-    return FormField(
-        name=name,
-        info=info,
-        values=tuple(form.getlist(name)),
-        rest=form.get(name + forms.REST, ""),
-        conditions=forms.conditions(info, name),
-        shown=forms.applies(info, name, form),
-        places=places.of(name) if forms.is_location(info) else (),
-    )
-
-
 def new_stage(places: Places) -> Group:
     """The stage that the button "Add a stage" adds; the browser numbers it."""
     form = forms.form_from({"stages": [{}]})
@@ -313,7 +174,7 @@ def new_stage(places: Places) -> Group:
 
 def label_of(one: FormField) -> str:
     stage = forms.STAGE.match(one.name)
-    return f"Stage {int(stage[1]) + 1}, {one.info.title}" if stage else one.info.title
+    return f"Stage {int(stage[1]) + 1}, {one.title}" if stage else one.title
 
 
 def sentence(message: str) -> str:
@@ -348,8 +209,3 @@ def _part(title: str, fields: tuple[FormField, ...]) -> Part:
     """A part is hidden with its fields if all of them depend on the same choices."""
     when = {one.when for one in fields}
     return Part(title, fields, when.pop() if len(when) == 1 else "", any(one.shown for one in fields))
-
-
-def shortened(text: str, length: int = 160) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 1] + "…"

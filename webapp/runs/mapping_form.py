@@ -13,7 +13,7 @@ from trainer.text.problems import Inspection
 from webapp.runs import form as forms
 from webapp.runs import layout
 from webapp.runs.form import FormData
-from webapp.runs.layout import FormField, Places
+from webapp.runs.form_fields import FormField, Places, bind
 
 COLUMNS = "data.train.columns."
 VERIFIER = "data.verifier."
@@ -56,6 +56,6 @@ def verifier_fields(form: FormData, problems: Sequence[Problem]) -> list[FormFie
 
 
 def _fields(form: FormData, prefix: str, problems: Sequence[Problem]) -> list[FormField]:
-    bound = [layout.bind(name, info, form, Places()) for name, info in forms.names(0) if name.startswith(prefix)]
+    bound = [bind(name, info, form, Places()) for name, info in forms.names(0) if name.startswith(prefix)]
     said = {problem.target: problem.sentence for problem in layout.place(problems, bound)}
     return [replace(field, problem=said.get(field.id, "")) for field in bound]

@@ -42,6 +42,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Outlook:
+    before: str
     legs: tuple[Leg, ...]
     figures: tuple[Figure, ...]
 
@@ -56,7 +57,7 @@ class Known:
 
 def outlook_of(spec: RunSpec, known: Known) -> Outlook:
     figures = [_tokens(spec, known), _memory(spec, known), _disk(spec, known)]
-    return Outlook(legs_of(spec), tuple(figures))
+    return Outlook(_before(spec, known), legs_of(spec), tuple(figures))
 
 
 def legs_of(spec: RunSpec) -> tuple[Leg, ...]:
@@ -83,6 +84,11 @@ def problem_counts(spec: RunSpec, found: Mapping[str, int | None]) -> dict[str, 
         held_out = round(counts["train"] * spec.data.evaluation.share)
         counts |= {"train": counts["train"] - held_out, "evaluation": held_out}
     return counts
+
+
+def _before(spec: RunSpec, known: Known) -> str:
+    count = problem_counts(spec, known.problems).get("train")
+    return f"{spec.pool.rollouts_per_problem} answers to each of {f'{count:,}' if count is not None else 'the'} training problems"
 
 
 def _says(stage: Stage) -> str:

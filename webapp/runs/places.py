@@ -15,7 +15,7 @@ from trainer.text import builtin
 from webapp import artifacts
 from webapp.runs import form as forms
 from webapp.runs import model_files, stored_models
-from webapp.runs.layout import Place, Places
+from webapp.runs.form_fields import Place, Places
 from webapp.runs.model_files import Folder
 from webapp.runs.models import DataSet, StoredModel
 from webapp.teams.models import Team

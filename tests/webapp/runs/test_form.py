@@ -14,6 +14,7 @@ from trainer.spec.field_list import fields
 from trainer.spec.reader import load, problems_in, to_dict
 from webapp.runs import form as forms
 from webapp.runs import layout
+from webapp.runs.form_fields import Places
 
 ALICE_RUN: dict[str, Any] = {
     "name": "Alice's run",
@@ -57,7 +58,7 @@ def test_a_definition_that_says_little_shows_the_defaults() -> None:
 
 
 def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
-    page = layout.lay_out(forms.form_from(ALICE_RUN), [], layout.Places())
+    page = layout.lay_out(forms.form_from(ALICE_RUN), [], Places())
     shown = {
         (one.name, tuple(sorted(one.conditions.items()))) for group in page.groups.values() for part in group.parts for one in part.fields
     }
@@ -76,7 +77,7 @@ def test_only_fields_that_matter_for_the_choices_are_kept() -> None:
 
 
 def test_alternatives_with_a_field_of_the_same_name_have_ids_of_their_own() -> None:
-    page = layout.lay_out(forms.form_from(ALICE_RUN), [], layout.Places())
+    page = layout.lay_out(forms.form_from(ALICE_RUN), [], Places())
     ids = [one.id for group in (*page.groups.values(), *page.stages) for one in group.fields]
     assert len(ids) == len(set(ids))
 
@@ -104,7 +105,7 @@ def test_stages_come_in_the_order_of_their_numbers_whatever_the_gaps() -> None:
 def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: str) -> None:
     form = forms.form_from({"stages": [{"name": "only"}]})
     form[field] = value
-    page = layout.lay_out(form, problems_in(forms.spec_from(form)), layout.Places())
+    page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
     bound = next(one for group in (*page.groups.values(), *page.stages) for one in group.fields if one.name == field and one.shown)
     assert says in bound.problem
     assert bound.value == value
@@ -114,13 +115,13 @@ def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: 
 def test_a_problem_of_a_choice_stands_beside_the_choice() -> None:
     form = forms.form_from({"stages": [{"name": "only"}]})
     form["pool.weighting.kind"], form["pool.weighting.low"], form["pool.weighting.high"] = "hard_filter", "0.9", "0.1"
-    page = layout.lay_out(form, problems_in(forms.spec_from(form)), layout.Places())
+    page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
     assert [problem.target for problem in page.problems][:1] == ["field-pool-weighting-kind"]
 
 
 def test_a_form_without_stages_says_so_at_the_stages() -> None:
     form = forms.normalised(QueryDict("name=nothing"))
-    page = layout.lay_out(form, problems_in(forms.spec_from(form)), layout.Places())
+    page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
     assert page.stages_problem
 
 
@@ -139,7 +140,7 @@ def test_whatever_is_sent_is_data_and_is_answered_in_sentences(pairs: list[tuple
     form = forms.normalised(query)
     spec = forms.spec_from(form)
     problems = problems_in(spec)
-    page = layout.lay_out(form, problems, layout.Places())
+    page = layout.lay_out(form, problems, Places())
     assert len(page.problems) == len(problems)
     if not problems:
         assert to_dict(load(through_the_form(to_dict(load(spec))))) == to_dict(load(spec))

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from tests.webapp.recorded import SPEC, Recorder, recorded
-from webapp.runs import lifecycle
+from tests.webapp.recorded import recorded
 from webapp.runs.models import Run
 from webapp.teams.models import Team, User
 

@@ -17,8 +17,9 @@ from trainer.spec import Problem
 from trainer.text.problems import Inspection, ProblemError
 from trainer.text.verifiers import VerifierError
 from webapp import artifacts
-from webapp.runs import datasets, layout, mapping_form, places
+from webapp.runs import datasets, mapping_form, places
 from webapp.runs import form as forms
+from webapp.runs.form_fields import shortened
 from webapp.runs.models import Artifact, DataSet
 from webapp.runs.team_pages import created, team_of
 from webapp.teams import access
@@ -125,7 +126,7 @@ def _mapping_page(request: HttpRequest, sent: QueryDict, problems: tuple[Problem
 
 def _cells(found: Inspection) -> list[list[str]]:
     """The first rows as they stand in the file, shortened."""
-    return [[layout.shortened(row.get(column, "")) for column in found.columns] for row in found.rows[:3]]
+    return [[shortened(row.get(column, "")) for column in found.columns] for row in found.rows[:3]]
 
 
 def _file(request: HttpRequest, sent: QueryDict) -> tuple[Artifact, str]:
