@@ -12,6 +12,7 @@ from trainer.spec.data import Data
 from trainer.spec.networks import Networks
 from trainer.spec.operation import Checkpoints, Compute, Evaluation, Record
 from trainer.spec.pool import Pool
+from trainer.spec.rules import nonsense
 from trainer.spec.stages import Stage
 
 VERSION = 1
@@ -40,8 +41,6 @@ class RunSpec(Section):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> RunSpec:
-        from trainer.spec.rules import nonsense  # the rules read whole specs
-
         if refusals := nonsense(self):
             raise PydanticCustomError("nonsense", "{sentences}", {"sentences": " ".join(m for _, m in refusals), "refusals": refusals})
         return self

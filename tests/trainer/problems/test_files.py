@@ -170,6 +170,17 @@ def test_repeated_ids_are_refused_and_repeated_problems_left_out(tmp_path: Path)
     assert twice.notes == ("4 repeated problems of b.jsonl were left out",)
 
 
+def test_what_names_and_groups_problems_is_short_and_repeats(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [{**row, "topic": f"topic\n{n}"} for n, row in enumerate(ROWS)])
+    assert read(path, columns={"domain": "topic"}, limit=5).items[0].domain.startswith("topic ")
+    assert "the id in row 1 of b.jsonl has 65 characters" in refusal(
+        write_jsonl(tmp_path / "b.jsonl", [{**ROWS[0], "nr": "x" * 65}]), columns={"id": "nr"}
+    )
+    many = [{"question": f"{n}?", "answer": "1"} for n in range(101)]
+    sentence = "the difficulty column of c.jsonl has more than 100 different values"
+    assert sentence in refusal(write_jsonl(tmp_path / "c.jsonl", many), columns={"difficulty": "question"})
+
+
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     assert "there is no file" in refusal(tmp_path / "none.csv")
     with pytest.raises(ProblemError, match="only the server knows"):

@@ -14,6 +14,7 @@ from trainer.spec.data import Columns
 from trainer.text.problems.records import Problem, ProblemError, Row
 
 LONGEST_TEXT = 100_000  # characters
+LONGEST_NAME = 64  # characters of what names a problem or a group of problems
 GSM8K = re.compile(r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE)
 GUESSES = {
     "question": ("question", "problem", "prompt", "input", "instruction", "query"),
@@ -40,14 +41,17 @@ def problem_of(row: Row, columns: Columns, name: str) -> Problem:
     texts = {role: _text(row, column, name) for role, column in columns if column is not None}
     answer, solution = _gsm8k(texts["answer"], texts.get("solution", ""))
     question = texts["question"].strip()
-    return Problem(
-        id=texts.get("id", "").strip() or content_id(question, answer),
-        question=question,
-        answer=answer,
-        solution=solution,
-        domain=texts.get("domain", "").strip(),
-        difficulty=texts.get("difficulty", "").strip(),
-    )
+    names = {role: _short(texts.get(role, ""), role, row, name) for role in ("id", "domain", "difficulty")}
+    return Problem(question=question, answer=answer, solution=solution, **{**names, "id": names["id"] or content_id(question, answer)})
+
+
+def _short(text: str, role: str, row: Row, name: str) -> str:
+    """The text on one line, if it can name something."""
+    line = " ".join(text.split())
+    if len(line) > LONGEST_NAME:
+        where = f"row {row.number} of {name}"
+        raise ProblemError(f"the {role} in {where} has {len(line):,} characters; at most {LONGEST_NAME} can be shown; map another column")
+    return line
 
 
 def content_id(question: str, answer: str) -> str:

@@ -21,6 +21,7 @@ from trainer.text.problems.records import Problem, ProblemError, ProblemSet
 from trainer.text.problems.selection import Numbered
 
 MOST = 1_000_000
+MOST_GROUPS = 100
 NAMED = 5
 
 Resolve = Callable[[str], Path]
@@ -119,8 +120,17 @@ def _from_file(source: FileProblems, path: Path) -> ProblemSet:
 
 
 def _numbered(source: FileProblems, path: Path) -> Iterator[Numbered]:
+    groups: dict[str, set[str]] = {"domain": set(), "difficulty": set()}
     for row in files.rows(path, source.format, source.split):
-        yield row.number, problem_of(row, source.columns, path.name)
+        problem = problem_of(row, source.columns, path.name)
+        for role, values in groups.items():
+            values.add(getattr(problem, role))
+            if len(values) > MOST_GROUPS:
+                raise ProblemError(
+                    f"the {role} column of {path.name} has more than {MOST_GROUPS} different values; "
+                    "it groups the pass rates, so map a column with few values or none"
+                )
+        yield row.number, problem
 
 
 def _complete(problems: Iterable[Numbered], name: str) -> Iterator[Numbered]:
