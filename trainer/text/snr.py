@@ -73,18 +73,25 @@ def bin_of(low: float, high: float, gram: NDArray[np.float64]) -> Bin:
     """Summarise one bin from the inner products of its gradients [n, n]."""
     n = len(gram)
     rng = np.random.Generator(np.random.PCG64(0))
-    resampled = [ratio(gram[np.ix_(chosen, chosen)]) for chosen in rng.integers(0, n, (RESAMPLES, n))]
-    below, above = np.quantile([numerator / denominator for numerator, denominator in resampled if denominator > 0] or [0.0], [0.05, 0.95])
-    numerator, denominator = ratio(gram)
-    return Bin(low, high, n, numerator / denominator if denominator else 0.0, (float(below), float(above)), numerator, denominator)
+    resampled = [_snr(*ratio(gram, counts)) for counts in rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)]
+    below, above = np.quantile(resampled, [0.05, 0.95])
+    numerator, denominator = ratio(gram, np.ones(n))
+    return Bin(low, high, n, _snr(numerator, denominator), (float(below), float(above)), numerator, denominator)
 
 
-def ratio(gram: NDArray[np.float64]) -> tuple[float, float]:
-    """Numerator max(0, |ḡ|² − tr Σ̂ / n) and denominator tr Σ̂ from inner products [n, n]."""
-    n = len(gram)
-    squared_mean = float(gram.sum()) / n**2
-    spread = (float(np.trace(gram)) - n * squared_mean) / (n - 1)
-    return max(0.0, squared_mean - spread / n), spread
+def ratio(gram: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
+    """|ḡ|² − tr Σ̂ / n and tr Σ̂ from inner products [n, n], with gradient i taken `counts[i]` times.
+
+    The first is the mean of g_i · g_j over pairs of different problems, so a problem that a resample repeats is not its own witness.
+    """
+    pairs = np.outer(counts, counts)
+    np.fill_diagonal(pairs, 0.0)
+    shared = float((pairs * gram).sum() / pairs.sum()) if pairs.any() else 0.0
+    return max(0.0, shared), float(counts @ np.diag(gram)) / float(counts.sum()) - shared
+
+
+def _snr(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0 else 0.0
 
 
 def _bins(pool: Pool, seed: int) -> list[tuple[tuple[float, float], list[int]]]:

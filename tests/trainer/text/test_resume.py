@@ -1,0 +1,140 @@
+"""An interrupted and resumed run gives the same numbers, bit for bit, as one that was left alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.text.tiny_run import end, events, final_hash, live, numbers, spec, start
+from trainer.engine import run
+from trainer.engine.loop import Runtime
+from trainer.spec import RunSpec, load
+
+CASES = {
+    "two_stages": {},
+    "refreshed_pool": {"pool": {"refresh": "every", "refresh_every": 3, "weighting": {"kind": "paced", "floor": 0.05}}},
+}
+
+
+Whole = tuple[RunSpec, Path]
+
+
+def carried_out(case: str, factory: pytest.TempPathFactory) -> Whole:
+    definition, folder = spec(**CASES[case]), factory.mktemp(case)
+    assert start(definition, folder) == 0
+    return definition, folder
+
+
+@pytest.fixture(scope="module", params=list(CASES))
+def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return carried_out(request.param, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return carried_out("two_stages", tmp_path_factory)
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask the run to stop once that many steps are done."""
+    original = Runtime.metrics
+
+    def metrics(self: Runtime, values: dict[str, float]) -> None:
+        original(self, values)
+        if self.step == step and "loss" in values:
+            self.request_stop("asked in the test")
+
+    monkeypatch.setattr(Runtime, "metrics", metrics)
+
+
+@pytest.mark.parametrize("steps", [(1,), (4, 7)])
+def test_stopping_and_resuming_changes_no_number(
+    each: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: tuple[int, ...]
+) -> None:
+    definition, uninterrupted = each
+    stop_after(steps[0], monkeypatch)
+    assert start(definition, tmp_path) == 75
+    for step in steps[1:]:
+        monkeypatch.undo()
+        stop_after(step, monkeypatch)
+        assert run.resume(tmp_path) == 75
+    monkeypatch.undo()
+    assert run.resume(tmp_path) == 0
+    assert numbers(tmp_path) == numbers(uninterrupted)
+    assert final_hash(tmp_path) == final_hash(uninterrupted)
+
+
+def test_the_first_event_of_a_resumed_attempt_is_its_rewind(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(3, monkeypatch)
+    start(whole[0], tmp_path)
+    monkeypatch.undo()
+    run.resume(tmp_path)
+    assert events(tmp_path, attempt=2)[0] | {"step": 3} == events(tmp_path, attempt=2)[0]
+    assert events(tmp_path, attempt=2)[0]["type"] == "rewind"
+    assert end(tmp_path, attempt=1)["outcome"] == "stopped"
+    assert end(tmp_path, attempt=2)["outcome"] == "completed"
+
+
+def abandoned(whole: Whole, folder: Path, last: int) -> Path:
+    """A copy of the run as a killed trainer left it: nothing after the checkpoint of step `last` but its log."""
+    shutil.copytree(whole[1], folder, dirs_exist_ok=True)
+    return folder / "attempts" / "1" / "checkpoints"
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint_and_the_tail_is_abandoned(whole: Whole, tmp_path: Path) -> None:
+    checkpoints = abandoned(whole, tmp_path, 6)
+    shutil.rmtree(checkpoints / "step-00000008")
+    assert run.resume(tmp_path) == 0
+    assert events(tmp_path, "rewind", attempt=2)[0]["step"] == 6
+    assert numbers(tmp_path) == numbers(whole[1])
+    assert final_hash(tmp_path) == final_hash(whole[1])
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_word(whole: Whole, tmp_path: Path) -> None:
+    checkpoints = abandoned(whole, tmp_path, 6)
+    with (checkpoints / "step-00000008" / "student.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x55")
+    assert run.resume(tmp_path) == 0
+    warnings = [event["message"] for event in events(tmp_path, "log", attempt=2) if event["level"] == "warning"]
+    assert "step-00000008 of attempt 1 is passed over" in warnings[0]
+    assert final_hash(tmp_path) == final_hash(whole[1])
+
+
+def test_a_chosen_checkpoint_is_gone_on_from(whole: Whole, tmp_path: Path) -> None:
+    checkpoints = abandoned(whole, tmp_path, 8)
+    assert run.resume(tmp_path, attempt=5, checkpoint=checkpoints / "step-00000006") == 0
+    assert events(tmp_path, "rewind", attempt=5)[0]["step"] == 6
+    assert final_hash(tmp_path) == final_hash(whole[1])
+
+
+def test_a_run_without_any_checkpoint_begins_anew(whole: Whole, tmp_path: Path) -> None:
+    shutil.rmtree(abandoned(whole, tmp_path, 0))
+    assert run.resume(tmp_path) == 0
+    assert events(tmp_path, "rewind", attempt=2)[0]["step"] == -1
+    assert numbers(tmp_path) == numbers(whole[1])
+    assert len([event for event in live(tmp_path) if event["type"] == "evaluation" and event["when"] == "before"]) == 1
+
+
+def test_sigterm_means_checkpoint_and_leave(tmp_path: Path) -> None:
+    definition = spec(stages=[{"name": "long", "until": {"steps": 100_000}}], evaluation={"every": 0}, checkpoints={"every": 0})
+    (tmp_path / "definition.json").write_text(definition.model_dump_json())
+    script = "import sys; from pathlib import Path; from trainer.engine.run import start; sys.exit(start(Path(sys.argv[1]), Path(sys.argv[2])))"
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "definition.json"), str(tmp_path)], stderr=subprocess.PIPE)
+    while not [event for event in events(tmp_path, "metrics") if event["step"] >= 2] and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 75
+    saved = events(tmp_path, "checkpoint")[-1]["step"]
+    assert saved == max(event["step"] for event in events(tmp_path, "metrics"))
+    assert end(tmp_path)["outcome"] == "stopped"
+    assert load((tmp_path / "spec.json").read_text()) == definition

@@ -1,0 +1,40 @@
+"""Gradient signal-to-noise: right on gradients whose truth is known, and measured on answers of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.text.snr import bin_of, ratio
+
+
+def gram(signal: float, n: int = 48, size: int = 200, seed: int = 0) -> np.ndarray:
+    """Gradients with mean of length `signal` and noise of variance 1 in each of `size` directions."""
+    gradients = np.random.default_rng(seed).normal(size=(n, size))
+    gradients[:, 0] += signal
+    return gradients @ gradients.T
+
+
+def test_numerator_and_denominator_follow_their_definition() -> None:
+    gradients = np.random.default_rng(0).normal(1.0, 1.0, (7, 5))
+    mean = gradients.mean(axis=0)
+    spread = ((gradients - mean) ** 2).sum() / 6
+    numerator, denominator = ratio(gradients @ gradients.T, np.ones(7))
+    assert numerator == pytest.approx(mean @ mean - spread / 7)
+    assert denominator == pytest.approx(spread)
+
+
+def test_pure_noise_shows_no_signal() -> None:
+    found = [bin_of(0, 0, gram(0.0, seed=seed)) for seed in range(10)]
+    assert np.mean([each.snr for each in found]) < 0.005
+    assert sum(each.interval[0] > 0.01 for each in found) <= 1
+
+
+def test_a_known_signal_is_recovered_within_its_interval() -> None:
+    found = [bin_of(0, 0, gram(10.0, seed=seed)) for seed in range(20)]
+    assert np.mean([each.snr for each in found]) == pytest.approx(100 / 200, rel=0.1)
+    assert sum(each.interval[0] <= 0.5 <= each.interval[1] for each in found) >= 14
+
+
+def test_equal_gradients_have_no_noise_and_are_not_divided_by_zero() -> None:
+    assert bin_of(1, 1, np.ones((5, 5))).snr == 0.0
