@@ -120,6 +120,15 @@ def test_a_definition_is_validated_without_torch(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", program, "validate", written(tmp_path), "--data"], check=False).returncode == 0
 
 
+def test_run_and_resume_hand_on_the_trainers_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, pool={"rollouts_per_problem": 0})
+    assert main(["run", path, "--dir", str(tmp_path / "a")]) == 64
+    assert "pool.rollouts_per_problem must be at least 1" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path / "b"), "--attempt", "2"]) == 64
+    assert "There is no run definition" in capsys.readouterr().err
+    assert [folder.name for folder in (tmp_path / "b" / "attempts").iterdir()] == ["2"]
+
+
 def test_the_package_is_a_program(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "trainer", "validate", str(tmp_path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (64, f"{tmp_path} cannot be read: is a directory.\n")
