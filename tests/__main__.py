@@ -53,6 +53,7 @@ def checks() -> dict[str, list[str]]:
         "types": [*python, "mypy"],
         "import contracts": [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
         "JavaScript types": [node.node, "node_modules/typescript/bin/tsc", "--project", "jsconfig.json"],
+        "JavaScript tests": [node.node, "--test", *(str(path) for path in sorted((CLONE / "tests" / "js").glob("*.test.js")))],
         "JavaScript lint": [node.node, "node_modules/eslint/bin/eslint.js", "static"],
     }
 

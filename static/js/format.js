@@ -8,9 +8,9 @@ const MINUS = "−";
 
 /** @param {number} value @returns {string} three significant digits, powers of ten only where needed */
 export function plain(value) {
-  if (!Number.isFinite(value)) return String(value);
+  if (!Number.isFinite(value) || value === 0) return String(value);
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace("-", MINUS).replace("e+", "e");
+  if (size < 1e-3 || size >= 1e6) return value.toExponential(2).replace("-", MINUS).replace("e+", "e");
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
   return value.toFixed(digits).replace("-", MINUS);
 }
@@ -47,6 +47,24 @@ export function seconds(value) {
 }
 
 const FORMATS = { plain, percent, bytes, count, seconds, step: count };
+
+/**
+ * A label on an axis: as many decimals as tell neighbouring ticks apart, and no more.
+ * @param {number} value @param {number} distance of two ticks @param {Format} format @returns {string}
+ */
+export function tick(value, distance, format) {
+  if (format === "percent") return `${decimals(100 * value, 100 * distance)} %`;
+  if (format === "bytes") return bytes(value).replace(/\.\d+ (MiB|KiB)/, " $1");
+  if (format === "seconds") return value < 60 ? `${decimals(value, distance)} s` : seconds(value).replace(/ 0 (s|min|h)$/, "");
+  if (Math.abs(value) >= 1e4) return count(value).replace(".0", "");
+  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(0).replaceAll("-", MINUS) : decimals(value, distance);
+}
+
+/** @param {number} value @param {number} distance */
+function decimals(value, distance) {
+  const digits = distance > 0 ? Math.ceil(-Math.log10(distance) - 1e-9) : 0;
+  return String(Number(value.toFixed(Math.max(0, Math.min(digits + (distance * 10 ** Math.max(0, digits) % 1 ? 1 : 0), 6))))).replace("-", MINUS);
+}
 
 /** @param {Format} format @returns {(value: number) => string} */
 export function formatter(format) {

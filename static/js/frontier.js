@@ -70,7 +70,7 @@ const header = keepHeader(live);
 keepAges();
 live.follow(run, {
   keys: [],
-  width: 1,
+  width: 10,
   since,
   onFrame(frame) {
     header.receive(frame);

@@ -34,7 +34,7 @@ export function keepHeader(live) {
     const head = document.getElementById("run-head");
     if (!head || !latest) return;
     writeLive(head, "step", count(latest.step));
-    writeLive(head, "phase", ACTIVE.includes(latest.state) ? (phases[latest.phase] ?? latest.phase) : "");
+    if (ACTIVE.includes(latest.state)) writeLive(head, "phase", phases[latest.phase] ?? latest.phase);
     writeLive(head, "eta_s", latest.eta_s == null ? "–" : seconds(latest.eta_s));
     const bar = /** @type {HTMLProgressElement | null} */ (head.querySelector("[data-progress]"));
     if (bar) bar.value = latest.step;

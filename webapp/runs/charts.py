@@ -40,39 +40,56 @@ class Chart:
 
 CHARTS = (
     Chart(
-        "pass-rate", "Pass rate", "held-out problems, 95 % interval",
+        "pass-rate",
+        "Pass rate",
+        "held-out problems, 95 % interval",
         (
             Line("eval/pass_rate", "held-out", "eval/pass_rate/low", "eval/pass_rate/high", baseline=True),
             Line("pass_rate/train", "answers in training"),
         ),
-        format="percent", empty="Appears with the first evaluation, before training begins.",
+        format="percent",
+        empty="Appears with the first evaluation, before training begins.",
     ),
-    Chart("divergence", "Divergence", "nats per token", (Line("divergence/mean", "mean"), Line("divergence/p99", "99th percentile")), log=True),
+    Chart(
+        "divergence", "Divergence", "nats per token", (Line("divergence/mean", "mean"), Line("divergence/p99", "99th percentile")), log=True
+    ),
     Chart("loss", "Loss", "weighted divergence", (Line("loss", "loss"),)),
     Chart(
-        "retained", "Retained skill", "pass rate outside the pool, 95 % interval",
+        "retained",
+        "Retained skill",
+        "pass rate outside the pool, 95 % interval",
         (Line("retained/pass_rate", "retained", "retained/pass_rate/low", "retained/pass_rate/high", baseline=True),),
-        format="percent", empty="Appears with the first evaluation.",
+        format="percent",
+        empty="Appears with the first evaluation.",
     ),
     Chart("entropy", "Entropy of the student", "nats per token", (Line("entropy/mean", "mean"),)),
     Chart(
-        "length", "Answer length and truncation", "tokens; share cut at the limit",
+        "length",
+        "Answer length and truncation",
+        "tokens; share cut at the limit",
         (Line("length/mean", "mean length"), Line("truncated/share", "cut", right=True, format="percent")),
     ),
     Chart(
-        "optimiser", "Gradient norm and learning rate", "before clipping",
+        "optimiser",
+        "Gradient norm and learning rate",
+        "before clipping",
         (Line("grad_norm", "gradient norm"), Line("learning_rate", "learning rate", right=True)),
     ),
     Chart(
-        "throughput", "Throughput", "tokens trained and sampled per second",
+        "throughput",
+        "Throughput",
+        "tokens trained and sampled per second",
         (Line("tokens_per_second", "tokens/s", format="count"), Line("time/step_s", "time of a step", right=True, format="seconds")),
         format="count",
     ),
     Chart(
-        "memory", "Memory", "of the trainer",
-        (Line("memory/rss_bytes", "main memory"), Line("memory/device_bytes", "device")), format="bytes",
+        "memory",
+        "Memory",
+        "of the trainer",
+        (Line("memory/rss_bytes", "main memory"), Line("memory/device_bytes", "device")),
+        format="bytes",
     ),
-)  # fmt: skip
+)
 
 
 def charts_of(spec: dict[str, Any] | None) -> tuple[Chart, ...]:
@@ -84,4 +101,12 @@ def charts_of(spec: dict[str, Any] | None) -> tuple[Chart, ...]:
 def declaration(chart: Chart) -> dict[str, Any]:
     """`chart` as the browser reads it (static/js/charts/columns.js)."""
     lines = [{name: value for name, value in asdict(line).items() if value not in (None, False)} for line in chart.lines]
-    return {"id": chart.id, "title": chart.title, "unit": chart.unit, "format": chart.format, "log": chart.log, "empty": chart.empty, "lines": lines}
+    return {
+        "id": chart.id,
+        "title": chart.title,
+        "unit": chart.unit,
+        "format": chart.format,
+        "log": chart.log,
+        "empty": chart.empty,
+        "lines": lines,
+    }

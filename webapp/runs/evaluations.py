@@ -8,6 +8,7 @@ from typing import Any
 
 from webapp.runs import branches
 from webapp.runs.models import Run
+from webapp.runs.templatetags.figures import percent, points
 
 Payload = dict[str, Any]
 
@@ -44,7 +45,8 @@ def sentence(comparison: Comparison) -> str:
     if not difference:
         return f"The student solves {_percent(now)} of the held-out problems."
     low, high = (float(edge) for edge in difference["interval"])
-    return f"{_percent(before)} → {_percent(now)} of the held-out problems: {_verdict(low, high)}"
+    change = f"{points(difference['pass_rate'])} points (95 % interval {points(low)} to {points(high)})"
+    return f"{_percent(before)} → {_percent(now)} of the held-out problems, {change}: {_verdict(low, high)}"
 
 
 def _verdict(low: float, high: float) -> str:
@@ -59,7 +61,7 @@ def _comparison(role: str, payloads: list[Payload]) -> Comparison:
     before = next((p for p in payloads if p["when"] == "before"), None)
     later = [p for p in payloads if p["when"] != "before"]
     after = [p for p in later if p["when"] == "after"]
-    now = (after or later or [None])[-1]
+    now = next(reversed(after or later), None)
     return Comparison(role, before, now, bool(after), _groups(before, now))
 
 
@@ -71,4 +73,4 @@ def _groups(before: Payload | None, now: Payload | None) -> list[dict[str, Any]]
 
 
 def _percent(payload: Payload | None) -> str:
-    return "–" if payload is None else f"{100 * float(payload['pass_rate']):.1f} %"
+    return percent(payload["pass_rate"] if payload else None)

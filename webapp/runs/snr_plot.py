@@ -1,4 +1,4 @@
-"""The bars of the gradient's signal-to-noise ratio against pass rate, in the coordinates of a 640 × 220 drawing (templates/runs/snr.html)."""
+"""The gradient's signal-to-noise ratio against pass rate as bars, in the coordinates of templates/runs/snr.html (640 × 220)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def _bar(one: dict[str, Any], highest: float) -> dict[str, float]:
     width = max(right - left - 2, NARROWEST)
     middle = (left + right) / 2
     top = _up(float(one["snr"]), highest)
-    whisker = {"low": _up(float(one["interval"][0]), highest), "high": _up(float(one["interval"][1]), highest)} if one.get("interval") else {}
+    whisker = (
+        {"low": _up(float(one["interval"][0]), highest), "high": _up(float(one["interval"][1]), highest)} if one.get("interval") else {}
+    )
     return {"x": middle - width / 2, "y": top, "width": width, "height": BOTTOM - top, "middle": middle, **whisker}
 
 

@@ -60,7 +60,9 @@ def read_rollout(run: Run, row: RolloutRow) -> Rollout:
     columns = {name: _column(record, name, len(pieces)) for name in PER_TOKEN}
     tokens = [_token(str(piece), {name: column[i] for name, column in columns.items()}) for i, piece in enumerate(pieces)]
     text = str(record.get("text") or "".join(map(str, pieces)))
-    return Rollout(row, str(record.get("question") or ""), str(record.get("reference") or ""), str(record.get("answer") or ""), text, tokens)
+    return Rollout(
+        row, str(record.get("question") or ""), str(record.get("reference") or ""), str(record.get("answer") or ""), text, tokens
+    )
 
 
 def shade_of(divergence: float | None) -> int | None:

@@ -23,7 +23,7 @@ export function createBoard({ run, series: address, charts }, live, onFrame) {
   /** @type {Map<string, import("./series.js").Series>} */
   let store = new Map();
   /** @type {import("./chart.js").View} */
-  let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null };
+  let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null, extent: null };
   let fetched = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let waiting;
@@ -43,6 +43,7 @@ export function createBoard({ run, series: address, charts }, live, onFrame) {
   }
 
   function show() {
+    view = { ...view, extent: extentOf(store) };
     for (const chart of drawn) chart.show(store, view);
   }
 
@@ -94,4 +95,10 @@ export function createBoard({ run, series: address, charts }, live, onFrame) {
       show();
     },
   };
+}
+
+/** @param {Map<string, import("./series.js").Series>} store @returns {[number, number] | null} least and greatest x of all series */
+function extentOf(store) {
+  const ends = [...store.values()].filter((series) => series.points).flatMap(({ x }) => [x[0], x[x.length - 1]]);
+  return ends.length ? [Math.min(...ends), Math.max(...ends)] : null;
 }

@@ -3,7 +3,7 @@
  */
 
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
-import { formatter } from "../format.js";
+import { formatter, tick } from "../format.js";
 import { columnsOf, PER_LINE } from "./columns.js";
 import { listenToKeys } from "./keyboard.js";
 import { createLegend } from "./legend.js";
@@ -13,7 +13,7 @@ import { fillTable } from "./table.js";
 
 /**
  * @typedef {import("./columns.js").Declaration} Declaration
- * @typedef {{axis: "step" | "tokens" | "time" | "compute", smoothing: number, marks: import("./marks.js").Mark[], from: number | null, to: number | null}} View
+ * @typedef {{axis: "step" | "tokens" | "time" | "compute", smoothing: number, marks: import("./marks.js").Mark[], from: number | null, to: number | null, extent: [number, number] | null}} View
  * @typedef {(from: number | null, to: number | null) => void} Zoom
  */
 
@@ -27,7 +27,7 @@ export function createChart(figure, declaration, sync, zoom) {
   const table = /** @type {HTMLElement} */ (figure.querySelector("[data-table]"));
   let log = declaration.log;
   /** @type {View} */
-  let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null };
+  let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null, extent: null };
   /** @type {Map<string, import("./series.js").Series>} */
   let store = new Map();
   /** @type {uPlot | null} */
@@ -59,9 +59,9 @@ export function createChart(figure, declaration, sync, zoom) {
       cursor: { sync: { key: sync, setSeries: false, scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
       scales: { x: { time: false, range: xRange }, y: { distr: log ? 3 : 1 }, right: { distr: 1 } },
       axes: [
-        axis({ values: (_, ticks) => ticks.map(axisFormat()), space: 64 }),
-        axis({ size: 58, values: ticks(formatter(declaration.format)) }),
-        ...(right ? [axis({ scale: "right", side: 1, size: 58, grid: { show: false }, values: ticks(formatter(right.format ?? declaration.format)) })] : []),
+        axis({ size: 30, values: ticks(/** @type {any} */ (AXIS_FORMAT[view.axis])), space: 64 }),
+        axis({ size: widest, values: ticks(declaration.format, log) }),
+        ...(right ? [axis({ scale: "right", side: 1, size: widest, grid: { show: false }, values: ticks(right.format ?? declaration.format) })] : []),
       ],
       series: [{}, ...declaration.lines.flatMap(seriesOfLine)],
       bands: declaration.lines.map((_, i) => ({ series: [1 + i * PER_LINE + 2, 1 + i * PER_LINE + 1], fill: () => faint(colour(i), 0.2) })),
@@ -69,9 +69,10 @@ export function createChart(figure, declaration, sync, zoom) {
     };
   }
 
-  /** @param {uPlot} _ @param {number} low @param {number} high @returns {[number, number]} */
-  function xRange(_, low, high) {
-    const [from, to] = [view.from ?? low ?? 0, view.to ?? high ?? 1];
+  /** All charts of a board span the same x. @returns {[number, number]} */
+  function xRange() {
+    const [low, high] = view.extent ?? [0, 1];
+    const [from, to] = [view.from ?? low, view.to ?? high];
     return from < to ? [from, to] : [from - 0.5, from + 0.5];
   }
 
@@ -147,9 +148,14 @@ function axis(options) {
   return { stroke: () => token("muted"), font, grid: { stroke: () => token("grid"), width: 1 }, ticks: { show: false }, ...options };
 }
 
-/** @param {(value: number) => string} format @returns {uPlot.Axis.Values} */
-function ticks(format) {
-  return (_, values) => values.map((value) => (value == null ? "" : format(value)));
+/** @param {import("../format.js").Format} format @param {boolean} [log] @returns {uPlot.Axis.Values} as many digits as the distance of two ticks needs */
+function ticks(format, log = false) {
+  return (_, values, _axis, _space, distance) => values.map((value) => (value == null ? "" : tick(value, log ? value : distance, format)));
+}
+
+/** As wide as its widest label. @param {uPlot} _ @param {string[] | null} labels @returns {number} */
+function widest(_, labels) {
+  return 16 + 7 * Math.max(3, ...(labels ?? []).map((label) => label?.length ?? 0));
 }
 
 /** @param {number | null} value a logarithmic axis has no place for the rest */

@@ -13,13 +13,15 @@ export function createLegend(list, { lines, format }) {
     const value = document.createElement("b");
     item.append(swatch(index), document.createTextNode(line.label + " "), value);
     list.append(item);
-    return value;
+    return { item, value };
   });
   return {
     /** @param {(number | null | undefined)[][]} data @param {number | null | undefined} idx of the cursor, or null for the latest */
     show(data, idx) {
       lines.forEach((line, index) => {
-        values[index].textContent = describe(data, index, idx, formatter(line.format ?? format));
+        const { item, value } = values[index];
+        item.hidden = lines.length > 1 && lastKnown(data[1 + index * PER_LINE], data[0].length - 1) < 0;
+        value.textContent = describe(data, index, idx, formatter(line.format ?? format));
       });
     },
   };

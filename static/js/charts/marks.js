@@ -16,6 +16,8 @@ export function drawMarks(plot, marks) {
   let labelled = -Infinity;
   ctx.save();
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
   for (const { x, kind, label } of marks) {
     const left = plot.valToPos(x, "x", true);
     if (left < bbox.left || left > bbox.left + bbox.width) continue;
@@ -46,6 +48,7 @@ export function drawBaseline(plot, value, scale) {
   ctx.stroke();
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
   ctx.textAlign = "right";
+  ctx.textBaseline = "alphabetic";
   ctx.fillText("base", bbox.left + bbox.width - 3 * ratio, top + 12 * ratio);
   ctx.restore();
 }

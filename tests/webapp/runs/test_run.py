@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from django.test import Client
 
-from tests.webapp.recorded import recorded
-from webapp.runs.models import Run
+from tests.webapp.recorded import EVERY, PROBLEMS, STAGES, Recorder, recorded
+from webapp.runs import evaluations, frontier, lifecycle
+from webapp.runs.models import Attempt, Run
 from webapp.teams.models import Team, User
 
 TABS = ("", "frontier/", "rollouts/", "log/", "config/", "checkpoints/")
@@ -19,10 +21,23 @@ def finished(still: Team, alice: User, tmp_path: Path) -> Run:
     return recorded(still, alice, tmp_path)
 
 
+def shown(client: Client, run: Run, tab: str = "") -> str:
+    answer = client.get(f"/runs/{run.public_id}/{tab}")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
 @pytest.mark.parametrize("tab", TABS)
 def test_a_run_that_waits_has_every_tab(client: Client, run: Run, bob: User, tab: str) -> None:
     client.force_login(bob)
-    assert client.get(f"/runs/{run.public_id}/{tab}").status_code == 200
+    assert "A worker will take this run as soon as one is free." in shown(client, run, tab)
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_run_that_was_recorded_elsewhere_has_every_tab(client: Client, still: Team, bob: User, tab: str) -> None:
+    run = lifecycle.create_run(still, None, None, name="from elsewhere", source=Run.Source.IMPORTED, state="completed")
+    client.force_login(bob)
+    assert "from elsewhere" in shown(client, run, tab)
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -33,6 +48,91 @@ def test_a_stranger_sees_no_tab(client: Client, run: Run, charlie: User, tab: st
 
 def test_the_overview_says_the_result_in_words(client: Client, finished: Run, bob: User) -> None:
     client.force_login(bob)
-    page = client.get(f"/runs/{finished.public_id}/").content.decode()
-    assert "40.0 % → 52.0 % of the held-out problems: better than before, beyond the noise of the measurement." in page
-    assert "All stages are done." in page
+    page = shown(client, finished)
+    assert "40.0 % → 52.0 % of the held-out problems, +12.0 points (95 % interval +1.0 to +20.0)" in page
+    assert "better than before, beyond the noise of the measurement." in page
+
+
+def test_a_student_that_solves_nothing_is_told_plainly(finished: Run) -> None:
+    payload = {"pass_rate": 0.0, "interval": [0.0, 0.01], "problems": 1319, "samples": 2, "difference": None}
+    comparison = evaluations.Comparison("evaluation", None, payload, True, [])
+    assert evaluations.sentence(comparison) == "The student solved none of the 1,319 held-out problems, in 2 attempts at each."
+
+
+def test_a_pass_rate_without_a_verdict_is_told_plainly() -> None:
+    comparison = evaluations.Comparison("evaluation", None, {"pass_rate": "NaN", "problems": 5, "samples": 1}, True, [])
+    assert "could not tell of any held-out answer" in evaluations.sentence(comparison)
+
+
+def test_a_failure_is_told_with_its_remedy(client: Client, run: Run, bob: User, tmp_path: Path) -> None:
+    recorder = Recorder(run, tmp_path)
+    recorder.end("failed", "The disk was full at step 12.", "Free some space and resume.")
+    client.force_login(bob)
+    page = shown(client, run)
+    assert "The disk was full at step 12." in page
+    assert "Free some space and resume." in page
+
+
+@pytest.mark.parametrize(
+    ("exit", "sentence"),
+    [
+        ({"code": 74, "signal": None}, "The disk was full."),
+        ({"code": None, "signal": 9}, "It was killed from outside"),
+        ({"code": None, "signal": 37}, "It was ended by signal 37."),
+    ],
+)
+def test_the_log_explains_how_an_attempt_ended(
+    client: Client, finished: Run, bob: User, exit: dict[str, int | None], sentence: str
+) -> None:
+    Attempt.objects.filter(run=finished).update(exit=exit)
+    client.force_login(bob)
+    assert sentence in shown(client, finished, "log/")
+
+
+def test_the_log_can_be_narrowed_and_taken_away_as_text(client: Client, finished: Run, bob: User) -> None:
+    client.force_login(bob)
+    assert "The pool keeps 18 of 24 problems." in shown(client, finished, "log/")
+    assert "The pool keeps" not in shown(client, finished, "log/?level=error")
+    text = client.get(f"/runs/{finished.public_id}/log.txt")
+    assert text["Content-Type"] == "text/plain; charset=utf-8"
+    assert text.content.decode().endswith("info    The pool keeps 18 of 24 problems.\n")
+
+
+def test_the_definition_can_be_taken_away_and_read_again(client: Client, finished: Run, bob: User) -> None:
+    client.force_login(bob)
+    assert "f1f1f1f1" in shown(client, finished, "config/")
+    found = yaml.safe_load(client.get(f"/runs/{finished.public_id}/config.yaml").content)
+    assert found["stages"][1]["name"] == STAGES[1]["name"]
+
+
+def test_the_heat_map_counts_every_tracked_problem_in_every_column(client: Client, finished: Run, bob: User) -> None:
+    client.force_login(bob)
+    heat = client.get(f"/runs/{finished.public_id}/frontier.json").json()
+    assert [column["step"] for column in heat["columns"]] == list(range(0, 61, EVERY))
+    assert {sum(column["counts"]) for column in heat["columns"]} == {PROBLEMS}
+    assert heat["levels"] == [i / 8 for i in range(9)]
+    assert heat["weight"][20] == [0.5, 1.0]
+
+
+def test_the_frontier_follows_each_problem(client: Client, finished: Run, bob: User) -> None:
+    client.force_login(bob)
+    assert frontier.trajectories(frontier.tracked(finished))["p07"] == [i / 8 for i in range(7)]
+    page = shown(client, finished, "frontier/")
+    assert "What is 11 + 11?" in page
+    assert "75.0 %" in page
+
+
+def test_problems_can_be_narrowed_to_the_hopeless(client: Client, finished: Run, bob: User) -> None:
+    client.force_login(bob)
+    page = shown(client, finished, "frontier/?kind=hopeless")
+    assert "What is 0 + 0?" in page
+    assert "What is 11 + 11?" not in page
+
+
+def test_an_abandoned_tail_is_not_part_of_the_frontier(finished: Run, tmp_path: Path) -> None:
+    Run.objects.filter(pk=finished.pk).update(state="stopped")
+    finished.refresh_from_db()
+    lifecycle.resume(finished)
+    again = Recorder(finished, tmp_path / "again")
+    again.send([{"type": "rewind", "step": 30}])
+    assert [column.step for column in frontier.tracked(finished)] == [0, 10, 20, 30]

@@ -24,9 +24,11 @@ def plain(value: float | str | None) -> str:
     """Three significant digits; powers of ten only where needed."""
     number = _number(value)
     if number is None:
-        return "–" if value is None else str(value)
+        return str(value or "–")
     size = abs(number)
-    if size and (size < 1e-3 or size >= 1e6):
+    if not size:
+        return "0"
+    if size < 1e-3 or size >= 1e6:
         return f"{number:.2e}".replace("-", MINUS).replace("e+0", "e").replace("e+", "e").replace(f"e{MINUS}0", f"e{MINUS}")
     digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{number:.{digits}f}".replace("-", MINUS)
@@ -46,8 +48,8 @@ def points(share: float | None) -> str:
 
 
 @register.filter
-def grouped(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
+def grouped(value: int | str | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else "–"
 
 
 @register.filter
@@ -57,11 +59,12 @@ def bytes_size(size: int) -> str:
 
 
 @register.filter
-def duration(seconds: float | None) -> str:
+def duration(seconds: float | str | None) -> str:
     """The two largest units."""
-    if seconds is None:
+    number = _number(seconds)
+    if number is None:
         return "–"
-    whole = max(0, round(seconds))
+    whole = max(0, round(number))
     for size, unit, smaller, small_unit in SECONDS:
         if whole >= size:
             rest = whole % size // smaller
@@ -71,7 +74,7 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def age(moment: datetime | None) -> SafeString | str:
-    """"3 min ago" with the exact time behind it; static/js/ages.js keeps it true."""
+    """ "3 min ago" with the exact time behind it; static/js/ages.js keeps it true."""
     if moment is None:
         return "–"
     seconds = (timezone.now() - moment).total_seconds()
@@ -81,7 +84,9 @@ def age(moment: datetime | None) -> SafeString | str:
 
 @register.filter
 def clock(moment: datetime) -> SafeString:
-    return format_html('<time datetime="{}" title="{} UTC">{}</time>', moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S}", f"{moment:%H:%M:%S}")
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>', moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S}", f"{moment:%H:%M:%S}"
+    )
 
 
 @register.filter
@@ -105,10 +110,19 @@ def sparkline(values: Sequence[float] | None) -> SafeString | str:
 def trajectory(rates: Sequence[float | None]) -> SafeString:
     """A problem's pass rate over time, from 0 at the bottom to 1 at the top; gaps where it has no verdict."""
     known = [(4 + 112 * i / max(1, len(rates) - 1), 21 - 18 * rate) for i, rate in enumerate(rates) if rate is not None]
-    words = " → ".join(percent(rate) for rate in rates if rate is not None) if len(rates) <= 6 else f"from {percent(rates[0])} to {percent(rates[-1])}"
+    words = (
+        " → ".join(percent(rate) for rate in rates if rate is not None)
+        if len(rates) <= 6
+        else f"from {percent(rates[0])} to {percent(rates[-1])}"
+    )
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
     dots = SafeString("".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>' for x, y in known))
-    return format_html('<svg class="trajectory" width="120" height="24" viewBox="0 0 120 24" role="img" aria-label="{}"><polyline points="{}"/>{}</svg>', words, line, dots)
+    return format_html(
+        '<svg class="trajectory" width="120" height="24" viewBox="0 0 120 24" role="img" aria-label="{}"><polyline points="{}"/>{}</svg>',
+        words,
+        line,
+        dots,
+    )
 
 
 @register.filter
@@ -118,7 +132,7 @@ def can(actor: Actor, action: Action) -> bool:
 
 
 def _number(value: float | str | None) -> float | None:
-    """The finite number in a value that may be a string such as "NaN", as JSON needs it."""
+    """The finite number in a value that may be a string such as "NaN", as JSON needs it, or missing from the context ("")."""
     try:
         number = float(value) if value is not None else math.nan
     except ValueError:

@@ -71,5 +71,5 @@ class Outlet(io.RawIOBase):
 
 
 async def _off_thread(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (block := await sync_to_async(next, thread_sensitive=False)(blocks, None)) is not None:
+    while (block := await sync_to_async(lambda: next(blocks, None))()) is not None:
         yield block

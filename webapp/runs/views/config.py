@@ -6,6 +6,7 @@ import yaml
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
+from trainer import spec
 from webapp.runs.models import Run
 from webapp.runs.problem_sets import problem_sets
 from webapp.runs.views.shown import actor_of, find_run, render_tab
@@ -41,5 +42,10 @@ def config_yaml(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 def to_yaml(run: Run) -> str:
-    """The stored definition word for word, so that what is shown is what ran; empty for a run without one."""
-    return "" if run.spec is None else yaml.safe_dump(run.spec, sort_keys=False, allow_unicode=True, width=120)
+    """The stored definition; word for word where this version cannot read it, and empty for a run without one."""
+    if run.spec is None:
+        return ""
+    try:
+        return spec.to_yaml(spec.load(run.spec))
+    except spec.SpecError:
+        return yaml.safe_dump(run.spec, allow_unicode=True, width=120)

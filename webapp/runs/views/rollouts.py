@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -24,7 +25,9 @@ ORDERS = {"newest": ("-step", "-attempt", "seq", "offset"), "divergence": ("-div
 @require_GET
 def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
-    wanted = {name: request.GET.get(name, "").replace("\0", "").strip() for name in ("problem", "step", "verdict", "truncated", "source", "order")}
+    wanted = {
+        name: request.GET.get(name, "").replace("\0", "").strip() for name in ("problem", "step", "verdict", "truncated", "source", "order")
+    }
     kept = run.rollouts.filter(branches.live(run))
     rows = _matching(kept, wanted).order_by(*_order(wanted["order"]))
     query = request.GET.copy()
@@ -95,4 +98,8 @@ def _share(run: Run) -> dict[str, int]:
 
 def _legend() -> list[tuple[int, str]]:
     edges = [f"{edge:g}" for edge in tokens.STEPS]
-    return [(0, f"below {edges[0]}"), *((i, f"{low} to {high}") for i, (low, high) in enumerate(zip(edges, edges[1:], strict=False), 1)), (6, f"above {edges[-1]}")]
+    return [
+        (0, f"below {edges[0]}"),
+        *((i, f"{low} to {high}") for i, (low, high) in enumerate(itertools.pairwise(edges), 1)),
+        (6, f"above {edges[-1]}"),
+    ]

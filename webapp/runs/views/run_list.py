@@ -24,7 +24,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     text, state = request.GET.get("q", "").strip(), request.GET.get("state", "")
     found = access.visible(actor, Run).filter(team=actor.team).select_related("owner").defer("spec").order_by("-pk")
     page = list(_before(_matching(found, text, state), request.GET.get("before", ""))[: PAGE + 1])
-    rows = [{"run": run, "phase": words.phase_of(run), "silent": words.is_silent(run)} for run in page[:PAGE]]
+    rows: list[dict[str, Any]] = [{"run": run, "phase": words.phase_of(run), "silent": words.is_silent(run)} for run in page[:PAGE]]
     context: dict[str, Any] = {
         "rows": rows,
         "older": rows[-1]["run"].pk if len(page) > PAGE else None,

@@ -81,7 +81,7 @@ def _stages(run: Run) -> Iterator[tuple[int, str, str]]:
 
 def _restarts(run: Run) -> Iterator[tuple[int, str, str]]:
     for number, step in run.attempts.exclude(rewound_to=None).values_list("number", "rewound_to"):
-        yield step, "restart", f"attempt {number}"
+        yield step or 0, "restart", f"attempt {number}"
 
 
 def _checkpoints(run: Run) -> Iterator[tuple[int, str, str]]:

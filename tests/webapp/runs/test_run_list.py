@@ -1,0 +1,111 @@
+"""The list of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.webapp.recorded import SPEC, recorded
+from webapp.runs import lifecycle
+from webapp.runs.models import Run
+from webapp.runs.templatetags.figures import duration, plain, sparkline
+from webapp.runs.views.run_list import PAGE
+from webapp.teams.models import Team, User
+
+
+def shown(client: Client, query: str = "") -> str:
+    answer = client.get(f"/{query}")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_an_empty_list_says_what_to_do(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    assert "Start the first run" in shown(client)
+
+
+def test_an_empty_list_sends_a_viewer_nowhere(client: Client, bob: User) -> None:
+    client.force_login(bob)
+    assert "Start the first run" not in shown(client)
+
+
+def test_a_row_tells_models_pass_rate_and_gain(client: Client, still: Team, alice: User, bob: User, tmp_path: Path) -> None:
+    recorded(still, alice, tmp_path)
+    client.force_login(bob)
+    page = shown(client)
+    for part in ("paced on arithmetic", "student", "← teacher", "52.0 %", "+12.0", " of 60", "Alice", "<polyline"):
+        assert part in page
+
+
+def test_the_runs_of_another_team_are_not_listed(client: Client, run: Run, charlie: User) -> None:
+    client.force_login(charlie)
+    assert run.name not in shown(client)
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("?q=uniform", {"uniform seed 1"}),
+        ("?q=seed+paced", {"paced seed 1"}),
+        ("?q=alice", {"paced seed 1", "uniform seed 1"}),
+        ("?state=queued", {"paced seed 1", "uniform seed 1"}),
+        ("?state=failed", set()),
+        ("?q=%00", {"paced seed 1", "uniform seed 1"}),
+        ("?state=asleep&before=x", {"paced seed 1", "uniform seed 1"}),
+        ("?before=99999999999999999999", {"paced seed 1", "uniform seed 1"}),
+    ],
+)
+def test_the_filter_leaves_what_fits(client: Client, still: Team, alice: User, query: str, names: set[str]) -> None:
+    for name in ("paced seed 1", "uniform seed 1"):
+        lifecycle.create_run(still, alice, {**SPEC, "name": name}, recipe="other")
+    client.force_login(alice)
+    assert {row["run"].name for row in client.get(f"/{query}").context["rows"]} == names
+
+
+def test_every_run_is_on_some_page(client: Client, still: Team, alice: User) -> None:
+    Run.objects.bulk_create(Run(team=still, owner=alice, name=f"run {i}") for i in range(PAGE + 3))
+    client.force_login(alice)
+    first = client.get("/").context
+    second = client.get(f"/?before={first['older']}").context
+    assert len({row["run"].pk for row in [*first["rows"], *second["rows"]]}) == PAGE + 3
+    assert second["older"] is None
+
+
+def test_more_runs_need_no_more_queries(
+    client: Client,
+    still: Team,
+    alice: User,
+    django_assert_num_queries: Callable[..., Any],
+    django_assert_max_num_queries: Callable[..., Any],
+) -> None:
+    client.force_login(alice)
+    Run.objects.bulk_create(Run(team=still, owner=alice, name=f"run {i}") for i in range(30))
+    with django_assert_max_num_queries(6) as counted:
+        client.get("/")
+    runs = [query["sql"] for query in counted.captured_queries if 'FROM "runs_run"' in query["sql"]]
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.000123, "1.23e−4"), (0.5, "0.500"), (12.345, "12.3"), (-4567.0, "−4567"), (2.5e7, "2.50e7"), ("NaN", "NaN"), (None, "–"), (0, "0")],
+)
+def test_numbers_have_three_digits(value: Any, text: str) -> None:
+    assert plain(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59, "59 s"), (75, "1 min 15 s"), (3600, "1 h"), (5400, "1 h 30 min"), (90_000, "1 d 1 h"), (None, "–")],
+)
+def test_durations_have_two_units(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_sparkline_leaves_out_what_is_no_number() -> None:
+    assert sparkline([0.1, "NaN", 0.3]).count(",") == 2  # type: ignore[list-item]
+    assert sparkline([0.1]) == ""

@@ -1,0 +1,124 @@
+"""The numbers behind the charts, as JSON and as CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.webapp.recorded import SPEC, Recorder
+from tests.webapp.streams import content_of
+from webapp.runs import lifecycle
+from webapp.runs.models import Run
+from webapp.teams.models import Team, User
+
+
+@pytest.fixture
+def trained(still: Team, alice: User, tmp_path: Path) -> Recorder:
+    """A run that has made 40 of its 60 steps."""
+    recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
+    recorder.begin()
+    recorder.train(1, 30)
+    recorder.checkpoint(30)
+    recorder.train(31, 40)
+    return recorder
+
+
+def read(client: Client, run: Run, **query: Any) -> dict[str, Any]:
+    answer = client.get(f"/runs/{run.public_id}/series.json", query)
+    assert answer.status_code == 200, answer.content
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_it_gives_the_series_asked_for_and_the_cursor_that_they_reach(client: Client, trained: Recorder, bob: User) -> None:
+    client.force_login(bob)
+    answer = read(client, trained.run, keys="loss,nothing/of/the/kind")
+    assert [series["key"] for series in answer["series"]] == ["loss"]
+    assert answer["series"][0]["x"] == list(range(1, 41))
+    assert answer["cursor"] == trained.run.news
+
+
+def test_a_long_series_comes_in_buckets_that_keep_least_and_greatest(client: Client, trained: Recorder, bob: User) -> None:
+    client.force_login(bob)
+    series = read(client, trained.run, keys="loss", width=10)["series"][0]
+    assert series["count"] == 40
+    assert series["points"] <= 11
+    assert max(series["max"]) == 2.0
+
+
+def test_zooming_gives_only_that_range(client: Client, trained: Recorder, bob: User) -> None:
+    client.force_login(bob)
+    assert read(client, trained.run, keys="loss", **{"from": 5, "to": 7})["series"][0]["x"] == [5, 6, 7]
+
+
+@pytest.mark.parametrize(("axis", "last"), [("step", 40), ("tokens", 480 * 40), ("compute", 40e9)])
+def test_x_may_be_steps_tokens_or_compute(client: Client, trained: Recorder, bob: User, axis: str, last: float) -> None:
+    client.force_login(bob)
+    assert read(client, trained.run, keys="loss", axis=axis)["series"][0]["x"][-1] == last
+
+
+def test_marks_show_stages_checkpoints_and_restarts(client: Client, trained: Recorder, bob: User) -> None:
+    client.force_login(bob)
+    lifecycle.finish(trained.run.pk, trained.attempt, "failed", "killed")
+    trained.run.refresh_from_db()
+    lifecycle.resume(trained.run)
+    again = Recorder(trained.run, trained.folder, trained.clock)
+    again.send([{"type": "rewind", "step": 30}])
+    again.train(31, 32)
+    marks = read(client, trained.run, keys="loss")["marks"]
+    assert [(mark["x"], mark["kind"], mark["label"]) for mark in marks] == [
+        (0, "stage", "forward"),
+        (30, "checkpoint", "checkpoint"),
+        (30, "restart", "attempt 2"),
+        (30, "stage", "reverse"),
+    ]
+
+
+def test_marks_find_their_place_on_another_axis(client: Client, trained: Recorder, bob: User) -> None:
+    client.force_login(bob)
+    marks = read(client, trained.run, keys="loss", axis="tokens")["marks"]
+    assert {mark["x"] for mark in marks if mark["kind"] != "stage"} == {480 * 30}
+
+
+def test_what_has_not_changed_is_not_sent_again(client: Client, trained: Recorder, bob: User) -> None:
+    client.force_login(bob)
+    address = f"/runs/{trained.run.public_id}/series.json?keys=loss"
+    tag = client.get(address)["ETag"]
+    assert client.get(address, headers={"If-None-Match": tag}).status_code == 304
+    trained.train(41, 42)
+    assert client.get(address, headers={"If-None-Match": tag}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"axis": "weekday"}, "axis must be one of step, tokens, time, compute"),
+        ({"from": "early"}, "from must be a number"),
+        ({"to": "nan"}, "to must be a number"),
+        ({"width": "0"}, "width must be a whole number above 0"),
+        ({"width": "-3"}, "width must be a whole number above 0"),
+    ],
+)
+def test_a_query_that_makes_no_sense_gets_a_sentence(client: Client, run: Run, bob: User, query: dict[str, str], message: str) -> None:
+    client.force_login(bob)
+    answer = client.get(f"/runs/{run.public_id}/series.json", query)
+    assert answer.status_code == 400
+    assert answer.json()["message"] == message
+
+
+def test_csv_holds_every_point_of_the_live_branch(client: Client, trained: Recorder, bob: User) -> None:
+    client.force_login(bob)
+    answer = client.get(f"/runs/{trained.run.public_id}/series.csv", {"keys": "loss"})
+    lines = content_of(answer).decode().splitlines()
+    assert lines[0] == "attempt,step,key,value,tokens,compute,wall_time"
+    assert len(lines) == 41
+    assert lines[1].startswith("1,1,loss,2.0,480,")
+
+
+def test_a_stranger_gets_neither(client: Client, run: Run, charlie: User) -> None:
+    client.force_login(charlie)
+    for name in ("series.json", "series.csv"):
+        assert client.get(f"/runs/{run.public_id}/{name}").status_code == 404
