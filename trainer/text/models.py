@@ -16,6 +16,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.spec.networks import Network
+from trainer.text.heads import check_head
 from trainer.text.model_folders import ModelError, check_folder, content_hash, local_folder
 from trainer.text.tokenizers import load_tokenizer, vocabulary_size
 
@@ -62,8 +63,10 @@ def load(
     vocabulary = vocabulary_size(tokenizer)
     if _embedded_ids(model) < vocabulary:
         raise ModelError(f"{folder}: the tokenizer knows {vocabulary} tokens, more than the model embeds. Use the model's own tokenizer.")
+    model = model.eval().to(device)
+    check_head(model, str(folder))
     return LanguageModel(
-        model=model.eval().to(device),
+        model=model,
         tokenizer=tokenizer,
         name=network.model,
         hash=content_hash(folder, weights=not network.random_init, extra=f"random:{seed}" if network.random_init else ""),

@@ -1,0 +1,73 @@
+"""Tokens add up to the loss that is written down, and division by Z happens once, for the global batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.text.objectives.reductions import normaliser, token_coefficients
+
+Batch = list[tuple[float, list[int]]]
+REDUCTIONS: list[Any] = ["sequence_mean", "token_mean"]
+problems = st.lists(st.tuples(st.floats(0.01, 5), st.lists(st.integers(1, 9), min_size=1, max_size=4)), min_size=1, max_size=6)
+
+
+def per_row(batch: Batch) -> tuple[list[float], list[int], list[int]]:
+    rows = [(weight, len(lengths), length) for weight, lengths in batch for length in lengths]
+    weights, siblings, lengths = zip(*rows, strict=True)
+    return list(weights), list(siblings), list(lengths)
+
+
+def loss_of(batch: Batch, reduction: Any, values: torch.Tensor) -> float:
+    """(1/B) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_t D_ijt, or the mean over tokens, by loops."""
+    total, tokens, place = 0.0, 0, 0
+    for weight, lengths in batch:
+        for length in lengths:
+            summed = float(values[place : place + length].sum())
+            total += weight * (summed / length / len(lengths) if reduction == "sequence_mean" else summed)
+            tokens, place = tokens + length, place + length
+    return total / (len(batch) if reduction == "sequence_mean" else tokens)
+
+
+@given(problems, st.sampled_from(REDUCTIONS))
+def test_coefficients_over_z_give_the_written_loss(batch: Batch, reduction: Any) -> None:
+    weights, siblings, lengths = per_row(batch)
+    values = torch.arange(1.0, sum(lengths) + 1, dtype=torch.float64)
+    z = normaliser(reduction, "pool", [weight for weight, _ in batch], [len(answers) for _, answers in batch], lengths)
+    loss = float((token_coefficients(weights, siblings, lengths, reduction) * values).sum()) / z
+    assert loss == pytest.approx(loss_of(batch, reduction, values))
+
+
+@given(problems, st.sampled_from(REDUCTIONS), st.floats(0.1, 10))
+def test_self_normalised_batches_do_not_feel_the_scale_of_weights(batch: Batch, reduction: Any, scale: float) -> None:
+    weights, siblings, lengths = per_row(batch)
+
+    def loss(factor: float) -> float:
+        scaled = [factor * weight for weight, _ in batch]
+        z = normaliser(reduction, "batch_self_norm", scaled, [len(answers) for _, answers in batch], lengths)
+        return float(token_coefficients([factor * weight for weight in weights], siblings, lengths, reduction).sum()) / z
+
+    assert loss(scale) == pytest.approx(loss(1.0)) == pytest.approx(1.0)
+
+
+def test_a_row_that_drops_out_leaves_the_others_coefficients() -> None:
+    whole = token_coefficients([1.0, 2.0], [1, 1], [3, 4], "sequence_mean")
+    rest = token_coefficients([2.0], [1], [4], "sequence_mean")
+    assert torch.equal(whole[3:], rest)
+
+
+def test_weights_are_normalised_once_for_the_global_batch() -> None:
+    """The example of PACED's pitfalls: weights .25, 0, .1, .2 on losses 1, 2, 3, 4 give 2.4545, whatever the micro-batches."""
+    weights = [0.25, 0.0, 0.1, 0.2]
+    z = normaliser("sequence_mean", "batch_self_norm", weights, [1] * 4, [1] * 4)
+    for size in (1, 2, 4):
+        parts = [token_coefficients(weights[start : start + size], [1] * size, [1] * size, "sequence_mean") for start in range(0, 4, size)]
+        assert float((torch.cat(parts) * torch.arange(1, 5)).sum()) / z == pytest.approx(2.4545454545)
+
+
+def test_a_batch_of_zero_weights_is_a_zero_loss() -> None:
+    assert normaliser("sequence_mean", "batch_self_norm", [0.0, 0.0], [1, 1], [2, 3]) == 1.0

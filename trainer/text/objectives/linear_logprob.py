@@ -1,0 +1,68 @@
+"""Log-prob of given tokens and entropy, straight from hidden states, without the [tokens × vocabulary] logits of a batch.
+
+For objectives whose weight per token is known only after the log-probs are (ratios, preferences, cross-entropy). The forward pass
+keeps two numbers per token, log Σ_v exp z_v and the entropy E; the backward pass computes the logits again, chunk by chunk:
+
+    ∂ log p_y / ∂ z_v = [v = y] − p_v        ∂ E / ∂ z_v = −p_v (log p_v + E)
+
+Shapes: T tokens, C tokens of a chunk, H hidden, V vocabulary in use.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from trainer.text.heads import Head
+from trainer.text.objectives.linear_divergence import Gradients, chunks, tokens_per_chunk
+
+
+def linear_logprob(hidden_TH: Tensor, head: Head, ids_T: Tensor, *, vocabulary: int, chunk: int | None = None) -> tuple[Tensor, Tensor]:
+    """(log p(id_t), entropy of p at t) as two [T] tensors in float32 at least, both differentiable once."""
+    log_probs_T, entropies_T = LinearLogprob.apply(hidden_TH, *head, ids_T, vocabulary, chunk or tokens_per_chunk(vocabulary))
+    return log_probs_T, entropies_T
+
+
+class LinearLogprob(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_TH: Tensor, weight: Tensor, bias: Tensor | None, ids_T: Tensor, vocabulary: int, chunk: int
+    ) -> tuple[Tensor, Tensor]:
+        head = Head(weight, bias)
+        parts = []
+        for tokens in chunks(len(hidden_TH), chunk):
+            log_p_CV, normaliser_C = _log_law(head, hidden_TH[tokens], vocabulary)
+            entropy_C = -torch.bmm(log_p_CV.exp()[:, None], log_p_CV[:, :, None])[:, 0, 0]
+            parts.append((log_p_CV.gather(1, ids_T[tokens, None])[:, 0], entropy_C, normaliser_C))
+        log_probs_T, entropies_T, normalisers_T = (torch.cat(column) for column in zip(*parts, strict=True))
+        ctx.save_for_backward(hidden_TH, weight, bias, ids_T, entropies_T, normalisers_T)
+        ctx.vocabulary, ctx.chunk = vocabulary, chunk
+        return log_probs_T, entropies_T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, log_prob_gradients_T: Tensor, entropy_gradients_T: Tensor) -> Any:
+        hidden_TH, weight, bias, ids_T, entropies_T, normalisers_T = ctx.saved_tensors
+        head = Head(weight, bias)
+        gradients = Gradients(hidden_TH, head, ctx.needs_input_grad[:3])
+        for tokens in chunks(len(hidden_TH), ctx.chunk):
+            logits_CV = head.logits(hidden_TH[tokens], ctx.vocabulary).to(normalisers_T.dtype)
+            log_p_CV = logits_CV.sub_(normalisers_T[tokens, None])
+            p_CV = log_p_CV.exp()
+            of_log_prob_C1, of_entropy_C1 = log_prob_gradients_T[tokens, None], entropy_gradients_T[tokens, None]
+            gradient_CV = log_p_CV.add_(entropies_T[tokens, None]).mul_(of_entropy_C1).add_(of_log_prob_C1).mul_(p_CV).neg_()
+            gradient_CV.scatter_add_(1, ids_T[tokens, None], of_log_prob_C1)
+            gradients.add(tokens, hidden_TH[tokens], gradient_CV)
+        of_weight = None if gradients.weight is None else gradients.weight.to(weight.dtype)
+        of_bias = None if gradients.bias is None else gradients.bias.to(weight.dtype)
+        return gradients.hidden, of_weight, of_bias, None, None, None
+
+
+def _log_law(head: Head, hidden_CH: Tensor, vocabulary: int) -> tuple[Tensor, Tensor]:
+    logits_CV = head.logits(hidden_CH, vocabulary)
+    logits_CV = logits_CV.to(torch.promote_types(logits_CV.dtype, torch.float32))
+    normaliser_C = logits_CV.logsumexp(-1)
+    return logits_CV.sub_(normaliser_C[:, None]), normaliser_C
