@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from trainer.engine.events import plain, sync_folder
@@ -26,6 +27,7 @@ from trainer.engine.outcome import DiskFull
 MANIFEST = "manifest.json"
 STATE = "state.json"
 TEMPORARY = ".writing-"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Damaged(ValueError):
@@ -61,10 +63,10 @@ def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
             shutil.rmtree(target)
         os.rename(temporary, target)
         sync_folder(root)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            reason = f"The checkpoint of step {snapshot.step} could not be written: {error.strerror}."
+        if any(os.strerror(number) in str(error) for number in NO_ROOM):
+            reason = f"The checkpoint of step {snapshot.step} could not be written: {error}."
             raise DiskFull(reason, "Free some space and resume the run.") from error
         raise
     return target, size

@@ -10,7 +10,6 @@ Both return the exit code of the trainer (`outcome`); nothing but a second stop 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -24,7 +23,7 @@ from types import FrameType
 import torch
 
 from trainer.engine import checkpoints, devices, outcome
-from trainer.engine.checkpoints import Damaged, Snapshot
+from trainer.engine.checkpoints import NO_ROOM, Damaged, Snapshot
 from trainer.engine.events import EventLog, segments
 from trainer.engine.loop import Method, Runtime, train
 from trainer.engine.outcome import DiskFull, Failure, Refused, Stopped
@@ -147,7 +146,7 @@ def _explained(error: Exception) -> Failure:
         return Refused(f"The run's definition cannot be used: {error}", "Correct the definition and start again.")
     if isinstance(error, ModelError | ProblemError):
         return Refused(f"{error}", "Correct the data or the networks of the run and start again.")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return DiskFull(f"The disk is full: {error}.", "Free some space and resume the run.")
     if _is_out_of_memory(error):
         return Failure(

@@ -50,7 +50,9 @@ def test_metrics_carry_loss_rate_counts_and_times(tmp_path: Path) -> None:
     last = [event for event in events(tmp_path, "metrics") if "loss" in event["values"]][-1]
     assert last["step"] == 3
     assert (last["tokens"], last["compute"]) == (24, 3.0)
-    assert {"loss", "grad_norm", "learning_rate", "time/step_s", "time/first_s", "tokens_per_second", "memory/rss_bytes"} <= set(last["values"])
+    assert {"loss", "grad_norm", "learning_rate", "time/step_s", "time/first_s", "tokens_per_second", "memory/rss_bytes"} <= set(
+        last["values"]
+    )
 
 
 def test_micro_batches_give_the_same_numbers_as_one_batch(tmp_path: Path) -> None:

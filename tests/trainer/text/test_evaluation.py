@@ -1,0 +1,57 @@
+"""Held-out figures: groups, tiers, paired differences and pass@k, from counts that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.text.evaluation import Measured, metrics, summary, tiers_of
+from trainer.text.problems import Problem
+
+PROBLEMS = [Problem(str(at), "?", "1", domain="add" if at < 2 else "sub", difficulty="1", tier="") for at in range(4)]
+TIERS = ["mastered", "frontier", "frontier", "hopeless"]
+
+
+def counts(*passed: int, of: int = 4) -> Measured:
+    return Measured(PROBLEMS, np.array(passed), np.full(4, of))
+
+
+def test_each_group_is_reported_alone_with_its_paired_difference() -> None:
+    event = summary(counts(4, 3, 3, 0), counts(4, 1, 1, 0), TIERS, [], samples=4, pass_at=[1, 4])
+    groups = {(group["by"], group["name"]): group for group in event["groups"]}
+    assert groups["tier", "frontier"]["pass_rate"] == 0.75
+    assert groups["tier", "frontier"]["difference"]["pass_rate"] == 0.5
+    assert groups["tier", "mastered"]["difference"]["pass_rate"] == 0
+    assert groups["domain", "add"]["n"] == 2
+    assert groups["difficulty", "1"]["n"] == 4
+
+
+def test_mastered_and_frontier_are_also_reported_together() -> None:
+    event = summary(counts(4, 3, 3, 0), counts(4, 1, 1, 0), TIERS, [], 4, [1])
+    both = next(group for group in event["groups"] if group["name"] == "mastered or frontier")
+    assert both["n"] == 3
+    assert both["difference"]["pass_rate"] == pytest.approx(1 / 3)
+    assert both["difference"]["interval"][0] <= 1 / 3 <= both["difference"]["interval"][1]
+
+
+def test_the_first_evaluation_has_no_difference() -> None:
+    event = summary(counts(1, 1, 1, 1), None, TIERS, [], 4, [1, 4])
+    assert event["difference"] is None
+    assert event["pass_at"] == {"1": 0.25, "4": 1.0}
+
+
+def test_pass_at_more_than_the_samples_is_left_out() -> None:
+    assert set(summary(counts(1, 1, 1, 1), None, TIERS, [], 1, [1, 4])["pass_at"]) == {"1"}
+
+
+def test_tiers_are_told_from_the_answers_that_were_set_apart_for_it() -> None:
+    shown = Measured(PROBLEMS, np.array([4, 2, 0, 0]), np.array([4, 4, 4, 0]))
+    assert tiers_of(shown) == ["mastered", "frontier", "hopeless", ""]
+
+
+def test_metrics_name_every_figure_of_the_event() -> None:
+    values = metrics("eval", summary(counts(4, 3, 3, 0), None, TIERS, [], 4, [1, 4]))
+    assert values["eval/pass_rate"] == 0.625
+    assert values["eval/pass_rate/tier=frontier"] == 0.75
+    assert values["eval/pass_rate/low"] <= 0.625 <= values["eval/pass_rate/high"]
+    assert {"eval/pass_at_1", "eval/pass_at_4", "eval/truncated", "eval/pass_rate/domain=sub"} <= set(values)

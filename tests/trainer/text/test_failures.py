@@ -1,0 +1,160 @@
+"""What cannot run ends with a sentence, a remedy and its exit code, and never loses the last good checkpoint."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainer.text import tiny
+from tests.trainer.text.tiny_run import end, events, spec, start
+from trainer.engine import checkpoints, outcome, run
+from trainer.spec import to_yaml
+from trainer.text import answers, update
+
+
+def ended(folder: Path, *words: str) -> None:
+    """The run ended as failed with these words in reason or remedy."""
+    last = end(folder)
+    assert last["outcome"] == "failed"
+    sentence = f"{last['reason']} {last['remedy']}"
+    assert all(word in sentence for word in words), sentence
+    assert last["remedy"]
+
+
+def refused(folder: Path, definition: str | bytes) -> str:
+    path = folder / "definition.yaml"
+    path.write_bytes(definition if isinstance(definition, bytes) else definition.encode())
+    assert run.start(path, folder) == outcome.REFUSED
+    assert end(folder)["outcome"] == "failed"
+    return str(end(folder)["reason"])
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("pool: {weighting: {kind: paced, alpha: -1}}\nstages: [{name: a}]", "pool.weighting.alpha"),
+        ("pool: {rollouts_per_problem: 0}\nstages: [{name: a}]", "pool.rollouts_per_problem"),
+        ("stagse: []", "stagse"),
+        ("", "empty"),
+        (b"\xff\xfe\x00", "UTF-8"),
+    ],
+)
+def test_a_definition_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str | bytes, word: str) -> None:
+    assert word in refused(tmp_path, text)
+
+
+def test_a_definition_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    assert run.start(tmp_path / "nowhere.yaml", tmp_path) == outcome.REFUSED
+    ended(tmp_path, "no run definition", "nowhere.yaml")
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "attempts/1/events").mkdir(parents=True)
+    (tmp_path / "attempts/1/events/000001.jsonl").write_text('{"seq":1}\n')
+    (tmp_path / "definition.yaml").write_text(to_yaml(spec()))
+    assert run.start(tmp_path / "definition.yaml", tmp_path, attempt=2) == outcome.REFUSED
+    assert "already holds a run" in end(tmp_path, attempt=2)["reason"]
+
+
+def test_a_model_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = tiny.save_folder(tmp_path / "model")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    assert start(spec(networks={"student": {"model": f"file:{folder}"}}), tmp_path / "run") == outcome.REFUSED
+    ended(tmp_path / "run", "tokenizer")
+
+
+def test_a_student_with_another_tokenizer_than_the_teacher_is_refused(tmp_path: Path) -> None:
+    tokenizer = tiny.character_tokenizer(tiny.CHARACTERS[::-1])
+    other = tiny.save_folder(tmp_path / "other", tokenizer=tokenizer)
+    teacher = tiny.save_folder(tmp_path / "teacher", seed=1)
+    networks = {"student": {"model": f"file:{other}"}, "teacher": {"model": f"file:{teacher}"}}
+    assert start(spec(networks=networks), tmp_path / "run") == outcome.REFUSED
+    ended(tmp_path / "run", "different tokenizers")
+
+
+def test_answers_longer_than_the_model_reads_are_refused(tmp_path: Path) -> None:
+    sampling = {"max_new_tokens": 100_000}
+    assert start(spec(evaluation={"sampling": sampling}), tmp_path) == outcome.REFUSED
+    ended(tmp_path, "do not fit", "Lower the longest answer")
+
+
+def test_held_out_problems_that_are_trained_on_are_refused_by_name(tmp_path: Path) -> None:
+    same = {"kind": "arithmetic", "families": ["add", "sub"], "levels": [1, 2], "count": 16, "seed": 1}
+    assert start(spec(data={"evaluation": same}), tmp_path) == outcome.REFUSED
+    ended(tmp_path, "training problems too", "add-")
+
+
+def poison_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = update.divergence, iter(range(10_000))
+
+    def poisoned(*arguments: Any) -> Any:
+        result = original(*arguments)
+        return replace(result, loss=result.loss * torch.nan) if next(calls) >= step else result
+
+    monkeypatch.setattr(update, "divergence", poisoned)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison_after(3, monkeypatch)
+    assert start(spec(), tmp_path) == outcome.NOT_A_NUMBER
+    ended(tmp_path, "At step 4 the loss is nan", "checkpoint is that of step 3", "learning rate")
+    newest = checkpoints.found(tmp_path / "attempts/1/checkpoints")[0]
+    assert all(torch.isfinite(tensor).all() for tensor in checkpoints.load(newest).tensors["student"].values())
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 bytes")]
+)
+def test_running_out_of_memory_names_the_settings_that_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(answers, "sample", fail)
+    assert start(spec(), tmp_path) == outcome.FAILED
+    ended(tmp_path, "memory", "micro_batch_tokens", "generation_rows")
+
+
+def test_an_unforeseen_error_leaves_its_trace_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise KeyError("nobody thought of this")
+
+    monkeypatch.setattr(answers, "sample", fail)
+    assert start(spec(), tmp_path) == outcome.FAILED
+    ended(tmp_path, "KeyError", "test_failures.py")
+    assert "Traceback" in next(event["message"] for event in events(tmp_path, "log") if event["level"] == "error")
+
+
+def test_a_full_disk_ends_the_run_in_words_and_with_its_code(tmp_path: Path) -> None:
+    (tmp_path / "definition.yaml").write_text(to_yaml(spec()))
+    script = (
+        "import sys; from pathlib import Path; from trainer.engine.run import start; sys.exit(start(Path(sys.argv[1]), Path(sys.argv[2])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "definition.yaml"), str(tmp_path)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == outcome.DISK_FULL, done.stderr
+    ended(tmp_path, "could not be written", "Free some space")
+
+
+def test_a_folder_that_cannot_be_written_is_said_on_the_console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "attempts").write_text("a file where a folder must be")
+    assert run.resume(tmp_path, attempt=1) == outcome.DISK_FULL
+    assert "cannot be begun" in capsys.readouterr().err
+
+
+def test_resuming_where_there_is_no_run_is_refused(tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "attempts", ignore_errors=True)
+    assert run.resume(tmp_path) == outcome.REFUSED
+    ended(tmp_path, "no run definition")

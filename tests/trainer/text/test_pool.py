@@ -1,0 +1,82 @@
+"""The pool: what a pass rate is, who is set aside, dropped or kept, and what a step draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.spec import HardFilterWeights, PacedWeights, UniformWeights, Weighting
+from trainer.text.answers import Answer, tally, truncated_share
+from trainer.text.pool import Pool, draw
+from trainer.text.problems import Problem
+
+
+def pool(passed: list[int], verdicts: list[int], k: int = 8, weighting: Weighting | None = None, step: int = 0) -> Pool:
+    return Pool(np.array(passed), np.array(verdicts), k, step, weighting or PacedWeights())
+
+
+def answer(problem: str, verdict: bool | None, truncated: bool = False) -> Answer:
+    return Answer(Problem(problem, "?", "1"), 0, "student", (5,), (6, 1), truncated, "1", verdict, "1")
+
+
+def test_a_verdict_that_could_not_be_told_leaves_numerator_and_denominator() -> None:
+    problems = [Problem("a", "?", "1"), Problem("b", "?", "1")]
+    passed, verdicts = tally(problems, [answer("a", True), answer("a", None), answer("a", False), answer("b", None)])
+    assert passed.tolist() == [1, 0]
+    assert verdicts.tolist() == [2, 0]
+
+
+def test_a_cut_answer_counts_as_a_failure_and_its_share_is_known() -> None:
+    cut = [answer("a", False, truncated=True), answer("a", True)]
+    assert tally([Problem("a", "?", "1")], cut)[1].tolist() == [2]
+    assert truncated_share(cut) == 0.5
+
+
+def test_a_problem_with_fewer_than_half_of_its_verdicts_is_set_aside() -> None:
+    found = pool([2, 2, 0], [4, 3, 0])
+    assert found.known.tolist() == [True, False, False]
+    assert found.kept.tolist() == [0]
+    assert found.metrics()["pool/set_aside"] == pytest.approx(2 / 3)
+    assert found.shown_weights() == [1.0, None, None]
+
+
+def test_paced_drops_the_solved_and_the_hopeless_and_weighs_the_rest_around_one() -> None:
+    found = pool([0, 1, 4, 8], [8, 8, 8, 8])
+    assert found.kept.tolist() == [1, 2]
+    assert found.weights.tolist() == pytest.approx([0, 0.109375 / 0.1796875, 0.25 / 0.1796875, 0])
+    shares = found.metrics()
+    assert (shares["pool/hopeless"], shares["pool/frontier"], shares["pool/mastered"]) == (0.25, 0.5, 0.25)
+
+
+@pytest.mark.parametrize("weighting", [UniformWeights(), HardFilterWeights(low=0.1, high=0.9)])
+def test_the_baselines_weigh_all_kept_problems_alike(weighting: Weighting) -> None:
+    found = pool([0, 2, 6, 8], [8] * 4, weighting=weighting)
+    assert set(found.weights[found.kept]) == {1.0}
+
+
+def test_drift_is_the_mean_change_of_pass_rates_known_both_times() -> None:
+    assert pool([4, 8, 0], [8, 8, 2]).drift(pool([0, 8, 4], [8, 8, 8])) == pytest.approx(0.25)
+
+
+def test_a_pool_comes_back_from_its_state() -> None:
+    found = pool([1, 2, 3], [8, 7, 3], step=5)
+    back = Pool.from_state(found.state(), found.weighting)
+    assert (back.weights == found.weights).all()
+    assert back.step == 5
+
+
+@given(st.integers(1, 20), st.integers(1, 30), st.integers(0, 3))
+def test_every_pass_draws_each_kept_problem_once(count: int, size: int, seed: int) -> None:
+    kept = np.arange(10, 10 + count)
+    drawn = [place for index in range(count) for place in draw(kept, size, index, seed, origin=0)]
+    for turn in range(size):
+        assert sorted(drawn[turn * count : (turn + 1) * count]) == kept.tolist()
+
+
+def test_the_order_follows_from_seed_and_origin_alone() -> None:
+    kept = np.arange(50)
+    assert draw(kept, 8, 3, seed=1, origin=0) == draw(kept, 8, 3, seed=1, origin=0)
+    assert draw(kept, 8, 3, seed=1, origin=0) != draw(kept, 8, 3, seed=2, origin=0)
+    assert draw(kept, 8, 3, seed=1, origin=0) != draw(kept, 8, 3, seed=1, origin=7)

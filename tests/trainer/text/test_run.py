@@ -1,0 +1,166 @@
+"""Whole runs of the built-in pair: what they do in which order, what they record, and how they end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.trainer.text.tiny_run import end, events, numbers, spec, start
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    retained = {"kind": "arithmetic", "families": ["msum"], "levels": [1], "count": 6}
+    assert start(spec(data={"retained": retained}, pool={"weighting": {"kind": "paced"}}), folder) == 0
+    return folder
+
+
+def of(folder: Path, type: str, **fields: Any) -> list[dict[str, Any]]:
+    return [event for event in events(folder, type) if all(event[name] == value for name, value in fields.items())]
+
+
+def test_it_ends_in_words(folder: Path) -> None:
+    assert end(folder)["outcome"] == "completed"
+    assert end(folder)["reason"] == "All 8 steps are done."
+
+
+def test_the_definition_lies_beside_the_log(folder: Path) -> None:
+    assert json.loads((folder / "spec.json").read_text())["name"] == "tiny"
+
+
+def test_every_role_of_problems_is_recorded_with_its_fingerprint(folder: Path) -> None:
+    sets = {event["role"]: event for event in events(folder, "problem_set")}
+    assert {role: event["count"] for role, event in sets.items()} == {"train": 16, "evaluation": 12, "retained": 6}
+    assert len(sets["train"]["fingerprint"]) == 64
+    table = pq.read_table(folder / "attempts/1/side" / sets["evaluation"]["file"]["name"])
+    assert table.column_names == ["id", "question", "answer", "domain", "difficulty"]
+    assert table.num_rows == 12
+
+
+def test_the_teacher_answers_each_kept_problem_once_and_no_other(folder: Path) -> None:
+    measured = of(folder, "problems", role="train")[0]
+    kept = [id for id, weight in zip(measured["ids"], measured["weights"], strict=True) if weight]
+    written = of(folder, "rollouts", role="teacher")
+    assert len(written) == 1
+    assert written[0]["of"] == len(kept) < 16
+    trained = {entry["problem"] for event in of(folder, "rollouts", role="train") if event["step"] for entry in event["index"]}
+    assert trained <= set(kept)
+
+
+def test_weights_of_the_kept_problems_have_mean_one(folder: Path) -> None:
+    weights = [weight for weight in of(folder, "problems", role="train")[0]["weights"] if weight]
+    assert sum(weights) / len(weights) == pytest.approx(1)
+
+
+def test_teacher_written_steps_generate_nothing_and_student_steps_report_their_pass_rate(folder: Path) -> None:
+    steps = {key for step, key in numbers(folder) if 1 <= step <= 4}
+    assert "pass_rate/train" not in steps
+    assert {"loss", "grad_norm", "divergence/mean", "divergence/p99", "entropy/mean", "length/mean", "truncated/share"} <= steps
+    assert (5, "pass_rate/train") in numbers(folder)
+
+
+def test_tracked_problems_are_followed_at_each_evaluation(folder: Path) -> None:
+    tracked = of(folder, "problems", reason="tracking")
+    assert [event["step"] for event in tracked] == [3, 6, 8]
+    assert len({tuple(event["ids"]) for event in tracked}) == 1
+    assert len(tracked[0]["ids"]) == 4
+
+
+def test_evaluations_before_and_after_carry_intervals_groups_and_the_paired_difference(folder: Path) -> None:
+    before, after = (
+        of(folder, "evaluation", when="before", role="evaluation")[0],
+        of(folder, "evaluation", when="after", role="evaluation")[0],
+    )
+    assert before["difference"] is None
+    assert after["difference"]["interval"][0] <= after["difference"]["pass_rate"] <= after["difference"]["interval"][1]
+    assert {group["by"] for group in after["groups"]} == {"tier", "difficulty", "domain"}
+    assert after["samples"] == 2
+    assert [event["step"] for event in of(folder, "evaluation", when="during")] == [3, 6]
+
+
+def test_the_retained_skill_is_measured_before_and_after(folder: Path) -> None:
+    assert [event["when"] for event in of(folder, "evaluation", role="retained")] == ["before", "after"]
+    assert (0, "retained/pass_rate") in numbers(folder)
+
+
+def test_side_files_hold_what_their_hash_says_and_what_the_index_shows(folder: Path) -> None:
+    for event in events(folder, "rollouts"):
+        path = folder / "attempts/1/side" / event["file"]["name"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == event["file"]["sha256"]
+        rows = pq.read_table(path).to_pylist()
+        assert len(rows) == event["file"]["rows"] == event["kept"] == len(event["index"]) <= 4
+        for row, entry in zip(rows, event["index"], strict=True):
+            assert len(row["ids"]) == len(row["tokens"]) == entry["length"]
+            assert (row["problem"], row["verdict"], row["truncated"]) == (entry["problem"], entry["verdict"], entry["truncated"])
+
+
+def test_trained_rollouts_carry_every_signal_of_every_token(folder: Path) -> None:
+    event = [event for event in of(folder, "rollouts", role="train") if event["step"]][-1]
+    for row in pq.read_table(folder / "attempts/1/side" / event["file"]["name"]).to_pylist():
+        for signal in ("student_logprob", "teacher_logprob", "divergence", "entropy", "student_top", "teacher_top"):
+            assert len(row[signal]) == len(row["ids"])
+        assert row["weight"] > 0
+
+
+def test_a_checkpoint_holds_a_model_description_that_loads(folder: Path) -> None:
+    newest = max((folder / "attempts/1/checkpoints").glob("step-*"))
+    names = {path.name for path in newest.iterdir()}
+    assert {
+        "manifest.json",
+        "state.json",
+        "student.safetensors",
+        "optimiser.safetensors",
+        "ema.safetensors",
+        "config.json",
+        "tokenizer.json",
+    } <= names
+
+
+def test_compute_and_tokens_only_grow(folder: Path) -> None:
+    for name in ("tokens", "compute"):
+        counts = [event[name] for event in events(folder, "metrics")]
+        assert counts == sorted(counts)
+        assert counts[-1] > counts[0] > 0
+
+
+def test_an_unchanged_student_scores_exactly_the_same(tmp_path: Path) -> None:
+    still = {"learning_rate": 1e-30}
+    stages = [{"name": "still", "optimiser": still, "until": {"steps": 2}, "problems_per_step": 4}]
+    start(spec(stages=stages, evaluation={"every": 0, "ema_decay": 0}), tmp_path)
+    after = of(tmp_path, "evaluation", when="after")[0]
+    assert after["difference"] == {"pass_rate": 0.0, "interval": [0.0, 0.0]}
+
+
+def test_a_pool_that_nobody_can_learn_from_ends_the_run_well_and_says_why(tmp_path: Path) -> None:
+    hopeless = {
+        "train": {"kind": "arithmetic", "levels": [3], "count": 4},
+        "evaluation": {"kind": "arithmetic", "levels": [3], "count": 4, "seed": 9},
+    }
+    assert start(spec(data=hopeless, pool={"weighting": {"kind": "paced"}}), tmp_path) == 0
+    assert end(tmp_path)["outcome"] == "completed"
+    assert "No problem is left to train on" in end(tmp_path)["reason"]
+    assert "uniform" in end(tmp_path)["remedy"]
+    assert len(events(tmp_path, "evaluation")) == 1
+    assert not events(tmp_path, "rollouts")[-1]["role"] == "teacher"
+
+
+def test_a_refresh_measures_dropped_problems_again_and_logs_the_drift(tmp_path: Path) -> None:
+    start(spec(pool={"refresh": "each_stage", "weighting": {"kind": "hard_filter", "low": 0.25, "high": 0.75}}), tmp_path)
+    measured = of(tmp_path, "problems", role="train")
+    assert [(event["step"], event["reason"]) for event in measured] == [(0, "initial"), (4, "refresh")]
+    assert len(measured[1]["ids"]) == 16
+    assert (4, "pool/drift") in numbers(tmp_path)
+
+
+def test_gradient_snr_is_measured_on_request(tmp_path: Path) -> None:
+    stages = [{"name": "short", "until": {"steps": 1}, "problems_per_step": 4}]
+    start(spec(pool={"measure_snr": True, "rollouts_per_problem": 2}, stages=stages, evaluation={"every": 0}), tmp_path)
+    bins = events(tmp_path, "snr")[0]["bins"]
+    assert len({found["n"] for found in bins}) == 1
+    assert all(found["interval"][0] <= found["interval"][1] for found in bins)
