@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from django.contrib.auth import SESSION_KEY, get_user
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest
@@ -70,7 +71,7 @@ def actor_of(source: HttpRequest | Mapping[str, Any]) -> Actor:
     if isinstance(source, HttpRequest):
         actor: Actor = source.actor  # type: ignore[attr-defined]
         return actor
-    return actor_of_session(source["session"], None)
+    return actor_of_session(SessionStore(source["session"].session_key), None)
 
 
 def actor_of_session(session: SessionBase, user: User | AnonymousUser | None) -> Actor:

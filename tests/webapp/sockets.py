@@ -1,0 +1,48 @@
+"""A browser's side of the live socket, spoken to the ASGI application directly."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from asgiref.testing import ApplicationCommunicator
+from django.test import Client
+
+from webapp.asgi import application
+
+HERE = b"http://localhost:8000"
+SECONDS = 15
+
+
+class Socket(ApplicationCommunicator):
+    """One connection with the cookies of `client`, from a page at `origin`."""
+
+    def __init__(self, client: Client, origin: bytes | None = HERE, path: str = "/live/") -> None:
+        cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items()).encode()
+        headers = [(b"cookie", cookie), *([(b"origin", origin)] if origin else [])]
+        scope = {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
+        super().__init__(application, scope)
+
+    async def connect(self) -> bool:
+        """Whether the server let us in."""
+        await self.send_input({"type": "websocket.connect"})
+        return bool((await self.receive_output(SECONDS))["type"] == "websocket.accept")
+
+    async def say(self, **message: Any) -> None:
+        await self.send_input({"type": "websocket.receive", "text": json.dumps(message)})
+
+    async def say_raw(self, **frame: Any) -> None:
+        """A frame with `text` or `bytes` as it is."""
+        await self.send_input({"type": "websocket.receive", **frame})
+
+    async def hear(self) -> dict[str, Any]:
+        """The next frame. A closing is `{"type": "closed", "code": …}`."""
+        output = await self.receive_output(SECONDS)
+        if output["type"] == "websocket.close":
+            return {"type": "closed", "code": output["code"]}
+        frame: dict[str, Any] = json.loads(output["text"])
+        return frame
+
+    async def disconnect(self) -> None:
+        await self.send_input({"type": "websocket.disconnect", "code": 1000})
+        await self.wait(SECONDS)
