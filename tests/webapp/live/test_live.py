@@ -254,6 +254,8 @@ async def test_after_unsubscribing_there_is_silence(connect: Connect, bobs: Clie
     await subscribed(socket, run)
     await socket.say(type="unsubscribe", run=run.public_id)
     await socket.say(type="unsubscribe", run="never-was")
+    await socket.say(type="hello?")
+    assert (await socket.hear())["type"] == "error"  # so the server has read what came before
     await send(losses(1, 3))
     assert await socket.receive_nothing(timeout=0.5)
 
