@@ -22,7 +22,7 @@ from trainer.text.problems.arithmetic import make as problems
 from trainer.text.tokenizers import require_same_vocabulary
 
 FOLDER = Path(builtin.__file__).parent
-TINY = replace(PLANS["student"], hidden=16, layers=1, heads=1, steps=40, batch=16)
+TINY = replace(PLANS["student"], hidden=16, layers=1, heads=1, steps=40, horizon=40, batch=16)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_stated_confidence_is_one_token() -> None:
     assert all(len(build().encode(f">7{stated}", add_special_tokens=False)) == 3 for stated in CONFIDENCES)
 
 
-@pytest.mark.parametrize(("name", "solved"), [("teacher", 0.9), ("student", 0.5)])
+@pytest.mark.parametrize(("name", "solved"), [("teacher", 0.9), ("student", 0.4)])
 def test_greedy_answers_at_levels_1_and_2_are_mostly_right(pair: dict[str, LanguageModel], name: str, solved: float) -> None:
     asked = [problem for problem in problems(POOL_FAMILIES, (1, 2), 400, seed=5) if held_out(problem)][:32]
     answers = greedy(pair[name], [problem.question for problem in asked])

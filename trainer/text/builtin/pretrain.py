@@ -25,13 +25,17 @@ HELD_OUT_SHARE = 10  # one question in ten, by its checksum, is never trained on
 
 @dataclass(frozen=True)
 class Pretraining:
-    """A network's size, its curriculum (family, level, share of the problems) and its training."""
+    """A network's size, its curriculum (family, level, share of the problems) and its training.
+
+    The learning rate falls to 0 over `horizon` steps; with fewer `steps` the training is broken off before.
+    """
 
     hidden: int
     layers: int
     heads: int
     curriculum: tuple[tuple[str, int, float], ...]
     steps: int
+    horizon: int
     batch: int
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
@@ -91,8 +95,8 @@ def _optimisers(network: Qwen2ForCausalLM, plan: Pretraining) -> tuple[torch.opt
 
 
 def _set_rates(optimisers: Sequence[torch.optim.Optimizer], plan: Pretraining, step: int) -> None:
-    """Linear warm-up over 3 % of the steps, then linear decay to 0."""
-    share = min(step / (0.03 * plan.steps), 1.0, 1 - step / plan.steps)
+    """Linear warm-up over 3 % of the horizon, then down along 1 − step / horizon."""
+    share = min(step / (0.03 * plan.horizon), 1.0, 1 - step / plan.horizon)
     for optimiser, rate in zip(optimisers, (plan.muon_rate, plan.adam_rate), strict=True):
         optimiser.param_groups[0]["lr"] = rate * share
 
