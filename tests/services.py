@@ -21,7 +21,7 @@ from workers.launcher.postgres import Postgres
 from workers.launcher.redis_server import Redis
 
 CLONE = Path(__file__).resolve().parent.parent
-PREFIX = "stillroom-test-"
+PREFIX = f"stillroom-test-{os.geteuid()}-"
 RECORD = "processes.json"
 FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB", "jit=off")
 
@@ -93,5 +93,6 @@ if OWN_POSTGRES:
     os.environ["DATABASE_URL"] = _postgres().url
 if OWN_REDIS:
     os.environ["REDIS_URL"] = _redis().url
+os.environ["STILLROOM_ENV_FILE"] = str(FOLDER / "env")  # not the developer's own settings
 os.environ["STILLROOM_STATE"] = str(FOLDER / "state")
 os.environ["SECRET_KEY"] = secrets.token_urlsafe(32)

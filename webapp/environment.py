@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-ENV_FILE = ROOT / "var" / "env"
+ENV_FILE = Path(os.environ.get("STILLROOM_ENV_FILE") or ROOT / "var" / "env")
 
 
 class ConfigurationError(Exception):

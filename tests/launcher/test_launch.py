@@ -18,11 +18,10 @@ import psutil
 import pytest
 
 from tests.launcher.conftest import modes
-from webapp import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("trainer", "webapp", "workers", "templates", "static")
-OURS = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "STILLROOM_STATE"}
+OURS = {"STILLROOM_ENV_FILE", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "STILLROOM_STATE"}
 PATIENCE = 120
 STARTED = "Ctrl-C checkpoints the runs"
 
@@ -46,12 +45,14 @@ class Clone:
         self.console = self.outside / "console"
         self.launcher: subprocess.Popen[bytes] | None = None
 
+    def settings(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name not in OURS}
+        return inherited | {"STILLROOM_PORT": str(self.port), "STILLROOM_NO_SAMPLE": "1"}
+
     def start(self) -> subprocess.Popen[bytes]:
-        settings = {name: value for name, value in os.environ.items() if name not in OURS}
-        settings |= {"STILLROOM_PORT": str(self.port), "STILLROOM_NO_SAMPLE": "1"}
         with self.console.open("wb") as stream:
             command = [sys.executable, "-m", "workers.launcher"]
-            self.launcher = subprocess.Popen(command, cwd=self.folder, env=settings, stdout=stream, stderr=stream)
+            self.launcher = subprocess.Popen(command, cwd=self.folder, env=self.settings(), stdout=stream, stderr=stream)
         return self.launcher
 
     def said(self) -> str:
@@ -82,9 +83,7 @@ class Clone:
         if self.launcher is not None and self.launcher.poll() is None:
             self.launcher.send_signal(signal.SIGINT)
             self.launcher.wait(PATIENCE)
-        sockets = environment.database(environment.read({}, self.folder / "var" / "env").database_url).get("HOST")
-        for folder in (self.outside, sockets):
-            shutil.rmtree(folder or "", ignore_errors=True)
+        shutil.rmtree(self.outside)
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -131,7 +130,8 @@ def test_nothing_listens_beyond_loopback(running: Clone) -> None:
 
 
 def test_a_second_start_is_told_that_the_first_one_runs(running: Clone) -> None:
-    second = subprocess.run([sys.executable, "-m", "workers.launcher"], cwd=running.folder, capture_output=True, text=True)
+    command = [sys.executable, "-m", "workers.launcher"]
+    second = subprocess.run(command, cwd=running.folder, env=running.settings(), capture_output=True, text=True)
 
     assert second.returncode == 1
     assert f"already running here (pid {running.launcher and running.launcher.pid})" in second.stderr

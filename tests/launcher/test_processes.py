@@ -25,6 +25,15 @@ with only(Path(sys.argv[1]), {ADDRESS!r}):
     time.sleep(60)
 """
 
+OWNER = """
+import subprocess, sys
+from pathlib import Path
+from workers.launcher import leftovers
+child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+leftovers.record(Path(sys.argv[1]), {"web": child.pid})
+print(child.pid)
+"""
+
 
 def hold(lock: Path) -> subprocess.Popen[str]:
     """Another process that holds the lock."""
@@ -52,9 +61,7 @@ def test_the_lock_of_a_killed_launcher_is_free(tmp_path: Path) -> None:
 
 
 def test_children_of_a_killed_owner_are_stopped(tmp_path: Path) -> None:
-    code = "import subprocess, sys; from pathlib import Path; from workers.launcher import leftovers\n"
-    code += "p = subprocess.Popen(['sleep', '60']); leftovers.record(Path(sys.argv[1]), {'web': p.pid}); print(p.pid)"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "record")], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", OWNER, str(tmp_path / "record")], capture_output=True, text=True, check=True)
     left = psutil.Process(int(done.stdout))
 
     assert not leftovers.owner_lives(tmp_path / "record")

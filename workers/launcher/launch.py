@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -168,6 +169,7 @@ class Launcher:
         for child in reversed(self.children):
             child.stop(CHILD_SECONDS)
         self._record.unlink(missing_ok=True)
+        shutil.rmtree(self.folders.sockets, ignore_errors=True)
         if labels:
             self.say("Stopped.")
 
