@@ -5,7 +5,7 @@ export default [
   { ignores: ["node_modules/", "var/", ".venv/", "static/vendor/"] },
   js.configs.recommended,
   {
-    files: ["static/js/**/*.js"],
+    files: ["static/js/**/*.js", "tests/js/**/*.js"],
     languageOptions: { globals: globals.browser },
     rules: {
       eqeqeq: ["error", "always", { null: "ignore" }],

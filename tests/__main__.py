@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -33,28 +34,29 @@ class Outcome:
 
 
 def main(arguments: Sequence[str]) -> int:
-    outcomes = [check(name, command) for name, command in checks().items()]
+    node = find_node(Path(sys.executable))
+    if node is None:
+        sys.exit("Node.js is missing. Type `make install`.")
+    outcomes = [check(name, command) for name, command in checks(node.node).items()]
     if "lint" not in arguments:
+        outcomes.append(script_tests(node.node))
         # Two sessions: Playwright keeps an event loop running in the main thread, which tests of coroutines cannot share.
         outcomes.append(tests("tests", "tests", f"--ignore={BROWSER}"))
         outcomes.append(tests("browser tests", BROWSER))
     return summary(outcomes)
 
 
-def checks() -> dict[str, list[str]]:
+def checks(node: str) -> dict[str, list[str]]:
     """Each check by its name: a command that succeeds or prints what is wrong."""
-    node = find_node(Path(sys.executable))
-    if node is None:
-        sys.exit("Node.js is missing. Type `make install`.")
     python = [sys.executable, "-m"]
     return {
         "lint": [*python, "ruff", "check", "--quiet", "."],
         "format": [*python, "ruff", "format", "--check", "--quiet", "."],
         "types": [*python, "mypy"],
         "import contracts": [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
-        "JavaScript types": [node.node, "node_modules/typescript/bin/tsc", "--project", "jsconfig.json"],
+        "JavaScript types": [node, "node_modules/typescript/bin/tsc", "--project", "jsconfig.json"],
         "JavaScript tests": [node.node, "--test", *(str(path) for path in sorted((CLONE / "tests" / "js").glob("*.test.js")))],
-        "JavaScript lint": [node.node, "node_modules/eslint/bin/eslint.js", "static"],
+        "JavaScript lint": [node, "node_modules/eslint/bin/eslint.js", "static", "tests/js"],
     }
 
 
@@ -65,6 +67,20 @@ def check(name: str, command: Sequence[str]) -> Outcome:
     if done.returncode:
         print(done.stdout, flush=True)
     return Outcome(name, time.monotonic() - started, int(done.returncode == 0), int(done.returncode != 0))
+
+
+def script_tests(node: str) -> Outcome:
+    """The tests of the browser's modules, under Node's own test runner; its closing lines `# pass 41`, `# fail 0` … hold the counts."""
+    print("== JavaScript tests", flush=True)
+    started = time.monotonic()
+    files = sorted(str(file.relative_to(CLONE)) for file in (CLONE / "tests" / "js").glob("*.test.js"))
+    done = subprocess.run([node, "--test", "--test-reporter=tap", *files], cwd=CLONE, capture_output=True, text=True)
+    counts = {name: int(number) for name, number in re.findall(r"^# (pass|fail|cancelled|skipped) (\d+)$", done.stdout, re.M)}
+    if done.returncode:
+        print(done.stdout, done.stderr, flush=True)
+    failed = counts.get("fail", 0) + counts.get("cancelled", 0)
+    seconds = time.monotonic() - started
+    return Outcome("JavaScript tests", seconds, counts.get("pass", 0), max(failed, int(done.returncode != 0)), counts.get("skipped", 0))
 
 
 def tests(name: str, *arguments: str) -> Outcome:
