@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,5 +18,6 @@ def child_environment(services: None, django_db_setup: None) -> dict[str, str]:
     """Environment for processes that a test starts (web, worker, manage.py): they use the test database, not the one beside it."""
     from django.db import connection
 
-    url = urlsplit(os.environ["DATABASE_URL"])
-    return {**os.environ, "DATABASE_URL": urlunsplit(url._replace(path=f"/{connection.settings_dict['NAME']}"))}
+    beside = urlsplit(os.environ["DATABASE_URL"])
+    ours = f"{beside.scheme}://{beside.netloc}/{connection.settings_dict['NAME']}?{beside.query}"
+    return {**os.environ, "DATABASE_URL": ours}
