@@ -51,6 +51,16 @@ def test_a_child_that_keeps_dying_is_started_ever_later_and_its_last_line_is_sho
     ]
 
 
+def test_a_child_that_cannot_be_started_again_is_tried_later(tmp_path: Path) -> None:
+    one = child(tmp_path, "")
+    one.start().wait()
+    one.command = [str(tmp_path / "gone")]
+    said = tended(one, 2)
+
+    assert said[1] == f"Starting child again failed at {tmp_path / 'gone'}: No such file or directory."
+    assert one.tend() is None
+
+
 def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
     one = child(tmp_path, "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)")
     process = one.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from webapp.environment import ConfigurationError
@@ -19,13 +20,18 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def say(sentence: str) -> None:
+    with suppress(OSError):  # the terminal may be gone; stopping in order matters more
+        print(sentence, flush=True)
+
+
 def main() -> int:
     parser = arguments()
     chosen = parser.parse_args()
     if unknown := set(chosen.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     try:
-        Launcher(CLONE, chosen.parts or PARTS, lambda sentence: print(sentence, flush=True)).run()
+        Launcher(CLONE, chosen.parts or PARTS, say).run()
     except (Refusal, ConfigurationError) as refusal:
         print(refusal, file=sys.stderr)
         return 1

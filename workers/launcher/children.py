@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workers.launcher.refusal import last_line
+from workers.launcher.refusal import last_line, of_os_error
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
@@ -61,7 +61,11 @@ class Child:
             return self._mourn(now)
         if now < self._due:
             return None
-        self.start()
+        try:
+            self.start()
+        except OSError as error:
+            self._due = now + LONGEST_WAIT
+            return str(of_os_error(error, f"starting {self.label} again"))
         return f"{self.label} was started again."
 
     def stop(self, seconds: float) -> None:

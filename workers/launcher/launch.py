@@ -21,7 +21,7 @@ from workers.launcher import folders as places
 from workers.launcher import leftovers, settings_file
 from workers.launcher.children import Child
 from workers.launcher.folders import Folders
-from workers.launcher.refusal import Refusal, last_line
+from workers.launcher.refusal import Refusal, last_line, of_os_error
 from workers.launcher.services import start_postgres, start_redis
 from workers.launcher.single import only
 
@@ -196,9 +196,12 @@ class Launcher:
 
     def _try(self, label: str, *arguments: str) -> None:
         """A command whose failure is said, but stops nothing."""
-        if not self._command(label, *arguments) and not self.hurry.is_set():
-            log = self.folders.logs / f"{label}.log"
-            self.say(f"`{' '.join(arguments)}` failed: {last_line(log)} (log: {log})")
+        try:
+            if not self._command(label, *arguments) and not self.hurry.is_set():
+                log = self.folders.logs / f"{label}.log"
+                self.say(f"`{' '.join(arguments)}` failed: {last_line(log)} (log: {log})")
+        except OSError as error:
+            self.say(str(of_os_error(error, f"`{' '.join(arguments)}`")))
 
     def _command(self, label: str, *arguments: str) -> bool:
         """Run one of our own commands to its end, its words in a log; whether it did what it was asked."""
