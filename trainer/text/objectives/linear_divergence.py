@@ -12,7 +12,7 @@ Shapes: T tokens, C tokens of a chunk, H hidden, V vocabulary in use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -91,7 +91,7 @@ def chunks(tokens: int, chunk: int) -> Iterator[slice]:
 class Gradients:
     """Sums of the gradients of hidden states and head, each only if wanted."""
 
-    def __init__(self, hidden_TH: Tensor, head: Head, wanted: tuple[bool, bool, bool]) -> None:
+    def __init__(self, hidden_TH: Tensor, head: Head, wanted: Sequence[bool]) -> None:
         self.head = head
         wide = _at_least_float32(hidden_TH.dtype)
         self.hidden = torch.empty_like(hidden_TH) if wanted[0] else None
@@ -113,7 +113,7 @@ class LinearDivergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_TH: Tensor, weight: Tensor, bias: Tensor | None, teaching: Teaching, differentiate: bool) -> Any:
         head = Head(weight, bias)
-        wanted = tuple(differentiate and needed for needed in ctx.needs_input_grad[:3])
+        wanted = [differentiate and needed for needed in ctx.needs_input_grad[:3]]
         gradients = Gradients(hidden_TH, head, wanted) if any(wanted) else None
         parts = []
         for tokens in chunks(len(hidden_TH), teaching.chunk):

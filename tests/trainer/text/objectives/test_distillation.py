@@ -72,7 +72,8 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(kind: Any) -> None:
     groups = micro_batches(rows(), 14)
     assert len(groups) > 1
     for group in groups:
-        loss = divergence(student, teacher, [rows()[place] for place in group], torch.cat([coefficients[place] for place in group]), kind).loss
+        weights = torch.cat([coefficients[place] for place in group])
+        loss = divergence(student, teacher, [rows()[place] for place in group], weights, kind).loss
         for total, part in zip(summed, gradients(loss, student), strict=True):
             total += part
     for total, part in zip(summed, whole, strict=True):

@@ -51,7 +51,13 @@ class Case:
 
 
 def case(
-    seed: int = 0, tokens: int = 13, width: int = 6, vocabulary: int = 17, padding: int = 3, bias: bool = True, dtype: torch.dtype = torch.float64
+    seed: int = 0,
+    tokens: int = 13,
+    width: int = 6,
+    vocabulary: int = 17,
+    padding: int = 3,
+    bias: bool = True,
+    dtype: torch.dtype = torch.float64,
 ) -> Case:
     generator = torch.Generator().manual_seed(seed)
 
