@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from trainer.engine.events import Reader
 from webapp.runs.models import Attempt
@@ -21,41 +17,32 @@ from workers.trainer_process import REPOSITORY, TrainerProcess
 log = logging.getLogger(__name__)
 
 
-def start_supervisor(public_id: str, attempt: int) -> None:
-    """Start a detached supervisor. If one is at work already, the new one sees that and leaves."""
+def start_supervisor(public_id: str, attempt: int) -> bool:
+    """Start a detached supervisor; False if the attempt has one on this host.
+
+    The lock is taken here and inherited by the supervisor, so it is held without a gap until that process dies.
+    """
     folder = host.attempt_folder(public_id, attempt)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "supervisor.log").open("ab") as output:
+    command = [sys.executable, "-m", "workers", "supervise", public_id, str(attempt)]
+    with (folder / "supervisor.lock").open("ab") as lock, (folder / "supervisor.log").open("ab") as output:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        keep = [lock.fileno()]
         subprocess.Popen(
-            [sys.executable, "-m", "workers", "supervise", public_id, str(attempt)],
-            cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
+            command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=keep
+        )
+    return True
 
 
 def supervise(public_id: str, number: int) -> None:
-    """Carry the attempt to its end, unless another supervisor on this host is doing so."""
+    """Carry the attempt to its end. Only `start_supervisor` runs this, in a process that holds the attempt's lock."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    attempt = persist(lambda: Attempt.objects.select_related("run__team").filter(run__public_id=public_id, number=number).first())
+    if attempt is None:
+        log.warning("run %s has no attempt %d any more", public_id, number)
+        return
     folder = host.attempt_folder(public_id, number)
-    with only_one(folder / "supervisor.lock") as alone:
-        if not alone:
-            return
-        attempt = persist(lambda: Attempt.objects.select_related("run__team").filter(run__public_id=public_id, number=number).first())
-        if attempt is None:
-            log.warning("run %s has no attempt %d any more", public_id, number)
-            return
-        Supervisor(attempt.run, attempt, TrainerProcess(folder), Reader(folder / "events", attempt.last_seq)).carry_out()
-
-
-@contextmanager
-def only_one(path: Path) -> Iterator[bool]:
-    """Hold `path` as a lock that the system releases when this process dies; False if another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(descriptor)
+    Supervisor(attempt.run, attempt, TrainerProcess(folder), Reader(folder / "events", attempt.last_seq)).carry_out()
