@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.core.files.uploadedfile import UploadedFile
 from django.utils.text import slugify
 
 from trainer.spec import Data, FileProblems, Problem, problems_in
@@ -19,6 +19,7 @@ from trainer.text import problems
 from trainer.text.problems import Inspection, ProblemError, Survey
 from trainer.text.verifiers import Verifier
 from webapp import artifacts
+from webapp.runs import uploads
 from webapp.runs.models import Artifact, DataSet
 from webapp.runs.templatetags.figures import bytes_size
 from webapp.teams.models import Team, User
@@ -46,12 +47,12 @@ class Reading:
     reference: str
 
 
-def keep(team: Team, file: TemporaryUploadedFile) -> Artifact:
+def keep(team: Team, file: UploadedFile) -> Artifact:
     """Store an upload that holds data. Raises ProblemError with a sentence."""
-    path = Path(file.temporary_file_path())
+    path = uploads.path_of(file)
     if (file.size or 0) > settings.MAX_UPLOAD_BYTES:
         raise ProblemError(f"The file has {bytes_size(file.size or 0)}; this server takes at most {bytes_size(settings.MAX_UPLOAD_BYTES)}.")
-    found = inspect(path, filename_of(file))
+    found = inspect(path, uploads.shown_name(file.name or ""))
     return artifacts.put(path, team, MEDIA_TYPES.get(found.format, "application/octet-stream"))
 
 
@@ -110,16 +111,6 @@ def create(team: Team, user: User | None, name: str, artifact: Artifact, filenam
         team=team, name=slug, fingerprint=found.fingerprint, defaults=kept, create_defaults={**kept, "created_by": user}
     )
     return row, found
-
-
-def filename_of(file: TemporaryUploadedFile) -> str:
-    return clean_filename(file.name or "")
-
-
-def clean_filename(name: str) -> str:
-    """A name to show and never to open: its last part, printable, of bounded length."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(sign for sign in last if sign.isprintable())[:200] or "data"
 
 
 def called(error: ProblemError, path: Path, filename: str) -> str:

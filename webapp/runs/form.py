@@ -106,14 +106,19 @@ def _default_of(name: str) -> str:
     return next((str(info.default or "") for info in settings() if info.path == path), "")
 
 
+def last(form: FormData, name: str) -> str:
+    """What was sent last under a name, as a check box after its hidden companion."""
+    return (form.getlist(name) or [""])[-1]
+
+
 def _read(info: FieldInfo, name: str, form: FormData) -> Any:
     if info.type == "boolean":
-        return form[name] == ON
+        return last(form, name) == ON
     if info.type == "choices":
         return [value for value in form.getlist(name) if value]
-    text = form[name].replace("\r\n", "\n")
+    text = last(form, name).replace("\r\n", "\n")
     if is_location(info):
-        return text + form.get(name + REST, "").strip() if text in OPEN_LOCATIONS else text.strip()
+        return text + last(form, name + REST).strip() if text in OPEN_LOCATIONS else text.strip()
     if info.optional and not text.strip():
         return None
     if info.type == "integers":

@@ -172,7 +172,7 @@ def bind(name: str, info: FieldInfo, form: FormData, places: Places) -> FormFiel
         name=name,
         info=info,
         values=tuple(form.getlist(name)),
-        rest=form.get(name + forms.REST, ""),
+        rest=forms.last(form, name + forms.REST),
         conditions=forms.conditions(info, name),
         shown=forms.applies(info, name, form),
         places=places.of(name) if forms.is_location(info) else (),

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils.text import slugify
 
 from webapp import artifacts
-from webapp.runs import model_files
+from webapp.runs import model_files, uploads
 from webapp.runs.model_files import Folder, UnusableModel
 from webapp.runs.models import StoredModel
 from webapp.teams.models import Team, User
@@ -48,13 +48,13 @@ class Stored:
     left_out: tuple[str, ...]
 
 
-def store(team: Team, user: User | None, name: str, files: Iterable[TemporaryUploadedFile]) -> Stored:
+def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile]) -> Stored:
     """Keep a model folder for the team; the same content twice is one model. Raises UnusableModel with a sentence."""
     chosen, left_out = sort_out(files)
     slug = slugify(name)[:80]
     if not slug:
         raise UnusableModel("Give the model a name with at least one letter or digit.")
-    paths = {kept: Path(file.temporary_file_path()) for kept, file in chosen.items()}
+    paths = {kept: uploads.path_of(file) for kept, file in chosen.items()}
     facts = model_files.facts(paths)
     with transaction.atomic():
         manifest = {kept: artifacts.put(path, team, _media_type(kept)).sha256 for kept, path in paths.items()}
@@ -67,12 +67,12 @@ def store(team: Team, user: User | None, name: str, files: Iterable[TemporaryUpl
     return Stored(model, tuple(left_out))
 
 
-def sort_out(files: Iterable[TemporaryUploadedFile]) -> tuple[dict[str, TemporaryUploadedFile], list[str]]:
+def sort_out(files: Iterable[UploadedFile]) -> tuple[dict[str, UploadedFile], list[str]]:
     """The files to keep by base name, and the names of those that are left out. Raises UnusableModel if no model can come of them."""
-    chosen: dict[str, TemporaryUploadedFile] = {}
+    chosen: dict[str, UploadedFile] = {}
     left_out: list[str] = []
     for file in files:
-        name = base_name(file.name or "")
+        name = uploads.base_name(file.name or "")
         if not is_kept(name):
             left_out.append(name)
         elif name in chosen:
@@ -81,11 +81,6 @@ def sort_out(files: Iterable[TemporaryUploadedFile]) -> tuple[dict[str, Temporar
             chosen[name] = file
     _require_parts(set(chosen), left_out)
     return chosen, sorted(left_out)
-
-
-def base_name(name: str) -> str:
-    """The last part of a name as any system writes paths: a name never leads anywhere."""
-    return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def is_kept(name: str) -> bool:

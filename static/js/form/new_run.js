@@ -35,6 +35,17 @@ form.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (target instanceof HTMLInputElement || target instanceof HTMLSelectElement)) event.preventDefault();
 });
 document.body.addEventListener("htmx:afterSettle", () => markProblems(form));
+
+/** On a narrow page the curve stands beside α and β, which would otherwise be far from it. */
+function placeCurve() {
+  const home = document.querySelector(narrow.matches ? "#group-pool" : ".run-form-side");
+  if (narrow.matches) home?.append(figure);
+  else home?.prepend(figure);
+}
+const narrow = matchMedia("(max-width: 960px)");
+narrow.addEventListener("change", placeCurve);
+placeCurve();
+
 document.addEventListener("click", (event) => {
   const button = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest("[data-copy]"));
   if (button) copyText(button);
@@ -53,4 +64,4 @@ manageStages(form, () => {
 });
 setMode(localStorage.getItem(MODE) ?? form.dataset.mode ?? "simple");
 refresh();
-document.querySelector("#problem-summary")?.scrollIntoView({ block: "center" });
+if (form.dataset.refused !== undefined) /** @type {HTMLElement} */ (document.querySelector("#problem-summary")).focus();

@@ -14,6 +14,8 @@ export function markProblems(form) {
     const message = said.get(element.dataset.problemOf ?? "")?.join(" ") ?? "";
     if (element.textContent !== message) element.textContent = message;
   }
+  const verdict = form.querySelector("[data-verdict]");
+  if (verdict) verdict.textContent = form.querySelector("#problems-title")?.textContent ?? "";
   for (const control of form.querySelectorAll("[data-control]")) {
     control.toggleAttribute("aria-invalid", false);
     if (said.has(control.id)) control.setAttribute("aria-invalid", "true");

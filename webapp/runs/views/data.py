@@ -17,11 +17,11 @@ from trainer.spec import Problem
 from trainer.text.problems import Inspection, ProblemError
 from trainer.text.verifiers import VerifierError
 from webapp import artifacts
-from webapp.runs import datasets, mapping_form, places
+from webapp.runs import datasets, mapping_form, places, uploads
 from webapp.runs import form as forms
 from webapp.runs.form_fields import shortened
 from webapp.runs.models import Artifact, DataSet
-from webapp.runs.team_pages import created, team_of
+from webapp.runs.team_pages import team_of
 from webapp.teams import access
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -31,17 +31,20 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 def data_sets(request: HttpRequest) -> HttpResponse:
     team = team_of(request)
     found = (
-        access.visible(request.actor, DataSet).filter(team=team).select_related("artifact", "created_by").order_by("name", "-created_at")
+        access.visible(access.actor_of(request), DataSet)
+        .filter(team=team)
+        .select_related("artifact", "created_by")
+        .order_by("name", "-created_at")
     )
     return render(request, "data/list.html", {"data_sets": found})
 
 
 @require_GET
 def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
-    found = access.find(request.actor, "view", DataSet, pk=data_id)
+    found = access.find(access.actor_of(request), "view", DataSet, pk=data_id)
     form = forms.form_from({"data": {"train": {"kind": "file", "columns": found.columns}, "verifier": found.verifier}})
     query = {"file": found.artifact.sha256, "filename": found.filename} | {
-        name: form[name] for name in form if name.startswith(mapping_form.PREFIXES)
+        name: forms.last(form, name) for name in form if name.startswith(mapping_form.PREFIXES)
     }
     context = {"data": found, "uri": places.uri_of_data(found), "preview_query": urlencode(query)}
     return render(request, "data/data_set.html", context)
@@ -52,7 +55,7 @@ def new_data(request: HttpRequest) -> HttpResponse:
     """Without a file: the upload. With one (its hash in the address): the mapping, which POST keeps as a data set."""
     team = team_of(request)
     if request.method == "POST":
-        access.require(request.actor, "edit", team)
+        access.require(access.actor_of(request), "edit", team)
         return _keep_upload(request) if request.FILES else _create(request)
     return _mapping_page(request, request.GET) if request.GET.get("file") else _upload_page(request)
 
@@ -78,8 +81,8 @@ def _keep_upload(request: HttpRequest) -> HttpResponse:
         artifact = datasets.keep(team_of(request), file)
     except ProblemError as error:
         return _upload_page(request, str(error))
-    address = urlencode({"file": artifact.sha256, "filename": datasets.filename_of(file)})
-    return created(request, f"{reverse('new_data')}?{address}")
+    address = urlencode({"file": artifact.sha256, "filename": uploads.shown_name(file.name or "")})
+    return uploads.created(request, f"{reverse('new_data')}?{address}")
 
 
 def _create(request: HttpRequest) -> HttpResponse:
@@ -90,7 +93,9 @@ def _create(request: HttpRequest) -> HttpResponse:
     if mapping.problems:
         return _mapping_page(request, request.POST, mapping.problems)
     try:
-        kept, survey = datasets.create(team_of(request), request.actor.user, request.POST.get("name", ""), artifact, filename, mapping)
+        kept, survey = datasets.create(
+            team_of(request), access.actor_of(request).user, request.POST.get("name", ""), artifact, filename, mapping
+        )
     except ProblemError as error:
         return _mapping_page(request, request.POST, said=str(error))
     left_out = f" {survey.repeats:,} repeated rows were left out." if survey.repeats else ""
@@ -99,7 +104,7 @@ def _create(request: HttpRequest) -> HttpResponse:
 
 
 def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
-    context = {"problem": problem, "may_edit": request.actor.can("edit")}
+    context = {"problem": problem, "may_edit": access.actor_of(request).can("edit")}
     return render(request, "data/new.html", context, status=422 if problem else 200)
 
 
@@ -119,7 +124,7 @@ def _mapping_page(request: HttpRequest, sent: QueryDict, problems: tuple[Problem
         "columns": mapping_form.column_fields(form, found, problems),
         "verifier": mapping_form.verifier_fields(form, problems),
         "problem": said,
-        "may_edit": request.actor.can("edit"),
+        "may_edit": access.actor_of(request).can("edit"),
     }
     return render(request, "data/mapping.html", context, status=422 if said or problems else 200)
 
@@ -134,7 +139,7 @@ def _file(request: HttpRequest, sent: QueryDict) -> tuple[Artifact, str]:
     sha256 = sent.get("file", "")
     if not SHA256.fullmatch(sha256):
         raise Http404("no such file")
-    return access.find(request.actor, "view", Artifact, sha256=sha256, team=team_of(request)), datasets.clean_filename(
+    return access.find(access.actor_of(request), "view", Artifact, sha256=sha256, team=team_of(request)), uploads.shown_name(
         sent.get("filename", "")
     )
 

@@ -10,10 +10,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
-from webapp.runs import model_files, places, stored_models
+from webapp.runs import model_files, places, stored_models, uploads
 from webapp.runs.model_files import ModelFacts, UnusableModel
 from webapp.runs.models import StoredModel
-from webapp.runs.team_pages import created, team_of
+from webapp.runs.team_pages import team_of
 from webapp.teams import access
 
 
@@ -21,7 +21,10 @@ from webapp.teams import access
 def models(request: HttpRequest) -> HttpResponse:
     team = team_of(request)
     stored = (
-        access.visible(request.actor, StoredModel).filter(team=team).select_related("team", "created_by").order_by("name", "-created_at")
+        access.visible(access.actor_of(request), StoredModel)
+        .filter(team=team)
+        .select_related("team", "created_by")
+        .order_by("name", "-created_at")
     )
     builtin = [{"name": label, "uri": f"builtin:{name}", "facts": _builtin_facts(name)} for name, label in places.BUILTIN_LABELS.items()]
     rows = [{"model": model, "uri": places.uri_of_model(model), "facts": _facts(model)} for model in stored]
@@ -34,20 +37,20 @@ def new_model(request: HttpRequest) -> HttpResponse:
     team = team_of(request)
     if request.method == "GET":
         return _form(request)
-    access.require(request.actor, "edit", team)
+    access.require(access.actor_of(request), "edit", team)
     files = request.FILES.getlist("files")
     if not files:
         return _form(request, "Choose the folder of the model.")
     try:
-        stored = stored_models.store(team, request.actor.user, request.POST.get("name", ""), files)
+        stored = stored_models.store(team, access.actor_of(request).user, request.POST.get("name", ""), files)
     except UnusableModel as error:
         return _form(request, str(error))
     messages.success(request, _told(stored))
-    return created(request, reverse("models"))
+    return uploads.created(request, reverse("models"))
 
 
 def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
-    context: dict[str, Any] = {"problem": problem, "name": request.POST.get("name", ""), "may_edit": request.actor.can("edit")}
+    context: dict[str, Any] = {"problem": problem, "name": request.POST.get("name", ""), "may_edit": access.actor_of(request).can("edit")}
     return render(request, "models/new.html", context, status=422 if problem else 200)
 
 

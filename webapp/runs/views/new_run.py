@@ -28,17 +28,17 @@ def new_run(request: HttpRequest) -> HttpResponse:
     """GET shows the form from a recipe's preset or as a clone; POST starts the run, or shows the form again with its problems."""
     team = team_of(request)
     if request.method == "POST":
-        access.require(request.actor, "start", team)
+        access.require(access.actor_of(request), "start", team)
         return _start(request)
     if clone := request.GET.get("clone"):
-        parent = access.find(request.actor, "view", Run, public_id=clone)
+        parent = access.find(access.actor_of(request), "view", Run, public_id=clone)
         if parent.spec is None:
             raise Http404("a run without a definition cannot be cloned")
         named = {**parent.spec, "name": f"{parent.name} (clone)"[:120]}
         return _page(request, draft_of(forms.form_from(named), team), parent=parent, origin=f"A clone of {parent.name}.")
     form = forms.form_from(_preset(request.GET))
     if data := request.GET.get("data"):
-        _use(form, access.find(request.actor, "view", DataSet, team=team, pk=data if data.isdecimal() else 0))
+        _use(form, access.find(access.actor_of(request), "view", DataSet, team=team, pk=data if data.isdecimal() else 0))
     return _page(request, draft_of(form, team))
 
 
@@ -65,10 +65,10 @@ def import_run(request: HttpRequest) -> HttpResponse:
 
 def _start(request: HttpRequest) -> HttpResponse:
     draft = draft_of(forms.normalised(request.POST), team_of(request))
-    parent = access.find(request.actor, "view", Run, public_id=request.POST["parent"]) if request.POST.get("parent") else None
+    parent = access.find(access.actor_of(request), "view", Run, public_id=request.POST["parent"]) if request.POST.get("parent") else None
     if not draft.startable:
         return _page(request, draft, parent=parent, status=422)
-    run = lifecycle.create_run(team_of(request), request.actor.user, draft.definition, parent=parent)
+    run = lifecycle.create_run(team_of(request), access.actor_of(request).user, draft.definition, parent=parent)
     return redirect("run", run.public_id)
 
 
@@ -115,8 +115,9 @@ def _page(request: HttpRequest, draft: Draft, *, parent: Run | None = None, orig
         "mode": "expert" if asked == "expert" else "simple",
         "parent": parent,
         "origin": origin,
+        "refused": status == 422,
         "starts": _starts(request, fresh=not origin and request.method == "GET"),
-        "may_start": request.actor.can("start"),
+        "may_start": access.actor_of(request).can("start"),
     }
     return render(request, "new_run/page.html", context, status=status)
 

@@ -1,0 +1,168 @@
+"""The new-run page in a browser: the form follows its choices, is checked while it is written, and starts a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
+from trainer.text.weights import paced_weights
+from webapp.runs.models import Run
+from webapp.teams.models import User
+
+ALPHA = "#field-pool-weighting-alpha-paced"
+BETA = "#field-pool-weighting-beta-paced"
+SHIFTS = """() => new Promise((done) => {
+  let total = 0;
+  new PerformanceObserver((list) => { for (const entry of list.getEntries()) total += entry.value; }).observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(total), 500);
+})"""
+
+
+@pytest.fixture
+def form(page: Page) -> Page:
+    page.goto("/runs/new/")
+    return page
+
+
+def fill(page: Page, selector: str, value: str) -> None:
+    """Write into a field and wait for the server's check."""
+    with page.expect_response("**/runs/new/check/"):
+        page.fill(selector, value)
+
+
+def choose(page: Page, selector: str, value: str) -> None:
+    with page.expect_response("**/runs/new/check/"):
+        page.select_option(selector, value)
+
+
+def test_the_drawn_weights_are_the_trainers(form: Page) -> None:
+    rates = np.linspace(0, 1, 33)
+    for alpha, beta, floor in product((0, 0.5, 1, 3, 16), (0, 1, 2.5), (0, 0.1)):
+        drawn = form.evaluate(
+            """async ([rates, weighting]) => {
+              const { weigh } = await import("/static/js/form/weights.js");
+              return rates.map((p) => weigh(p, weighting));
+            }""",
+            [rates.tolist(), {"kind": "paced", "alpha": alpha, "beta": beta, "floor": floor}],
+        )
+        np.testing.assert_allclose(drawn, paced_weights(rates, alpha, beta, floor), rtol=1e-12, atol=0)
+
+
+def test_the_curve_moves_with_alpha_and_beta(form: Page) -> None:
+    curve = form.locator("[data-curve-line]")
+    before = curve.get_attribute("d")
+    fill(form, ALPHA, "3")
+    expect(form.locator("[data-curve-says]")).to_contain_text("Counts most at p = 0.75")
+    assert curve.get_attribute("d") != before
+    fill(form, BETA, "0")
+    expect(form.locator("[data-curve-says]")).to_contain_text("Counts most at p = 1.00. Dropped: p = 0 of 8")
+    fill(form, BETA, "x")
+    expect(form.locator("[data-curve-says]")).to_contain_text("appears when its numbers can be read")
+
+
+def test_only_fields_that_matter_are_shown_and_sent(form: Page) -> None:
+    expect(form.locator("#yaml")).to_contain_text("alpha: 1.0")
+    choose(form, "#field-pool-weighting-kind", "uniform")
+    expect(form.locator(ALPHA)).to_be_hidden()
+    expect(form.locator("#yaml")).not_to_contain_text("alpha")
+    choose(form, "#field-pool-weighting-kind", "hard_filter")
+    expect(form.locator("#field-pool-weighting-low-hard_filter")).to_be_visible()
+    expect(form.locator("#yaml")).to_contain_text("low: 0.125")
+
+
+def test_a_problem_is_said_beside_its_field_and_goes_when_it_is_mended(form: Page) -> None:
+    fill(form, ALPHA, "-1")
+    problem = form.locator(f"{ALPHA}-problem")
+    expect(problem).to_contain_text("Must not be negative")
+    expect(form.locator(ALPHA)).to_have_attribute("aria-invalid", "true")
+    assert problem.get_attribute("id") in (form.get_attribute(ALPHA, "aria-describedby") or "").split()
+    expect(form.locator("#problems-title")).to_have_text("1 problem found")
+    expect(form.locator("[data-verdict]")).to_have_text("1 problem found")
+    form.click("#problem-summary a")
+    fill(form, ALPHA, "1")
+    expect(problem).to_be_empty()
+    expect(form.locator("#problems-title")).to_have_text("Ready to start")
+
+
+def test_stages_are_added_moved_and_removed_by_keyboard(form: Page) -> None:
+    names = form.locator('#stages input[name$=".name"]')
+    first, second = names.nth(0).input_value(), names.nth(1).input_value()
+    with form.expect_response("**/runs/new/check/"):
+        form.focus("[data-add-stage]")
+        form.keyboard.press("Enter")
+    form.keyboard.type("third")
+    expect(names.nth(2)).to_have_value("third")
+    with form.expect_response("**/runs/new/check/"):
+        form.get_by_label("Move stage 3 up").focus()
+        form.keyboard.press("Enter")
+    expect(form.locator("#stages-status")).to_have_text("Now stage 2 of 3.")
+    expect(form.get_by_label("Move stage 2 up")).to_be_focused()
+    with form.expect_response("**/runs/new/check/"):
+        form.get_by_label("Remove stage 1").press("Enter")
+    expect(form.locator(".schedule-list strong")).to_have_text(["pass rates", "third", second])
+    assert first != second
+
+
+def test_return_in_a_field_starts_nothing(form: Page) -> None:
+    form.press("#field-name", "Enter")
+    form.press("#field-seed", "Enter")
+    assert form.url.endswith("/runs/new/")
+    assert not Run.objects.exists()
+
+
+def test_expert_settings_are_shown_on_request_and_remembered(form: Page) -> None:
+    floor = form.locator("#field-pool-weighting-floor-paced")
+    expect(floor).to_be_hidden()
+    form.check("[data-mode-choice][value=expert]")
+    expect(floor).to_be_visible()
+    form.goto("/runs/new/")
+    expect(floor).to_be_visible()
+
+
+def test_a_problem_of_an_expert_setting_shows_it_in_simple_mode(form: Page) -> None:
+    form.check("[data-mode-choice][value=expert]")
+    fill(form, "#field-compute-micro_batch_tokens", "0")
+    form.check("[data-mode-choice][value=simple]")
+    expect(form.locator("#field-compute-micro_batch_tokens")).to_be_visible()
+    expect(form.locator("#field-compute-generation_rows")).to_be_hidden()
+
+
+def test_a_location_elsewhere_is_written_beside_the_choice(form: Page) -> None:
+    choose(form, "#field-networks-student-model", "hub:")
+    with form.expect_response("**/runs/new/check/"):
+        form.get_by_label("Model: name or folder").first.fill("organisation/small@main")
+    expect(form.locator("#yaml")).to_contain_text("hub:organisation/small@main")
+    expect(form.locator("#check")).to_contain_text("The student is a model of the hub")
+
+
+def test_the_form_starts_a_run(form: Page, alice: User) -> None:
+    fill(form, "#field-name", "From the browser")
+    form.click("text=Start run")
+    form.wait_for_url("**/runs/*/", wait_until="networkidle")
+    run = Run.objects.get()
+    assert (run.name, run.owner) == ("From the browser", alice)
+    assert run.spec["pool"]["weighting"]["alpha"] == 1.0
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE])
+def test_the_page_fits_and_stands_still(open_page: Callable[..., Page], alice: User, viewport: dict[str, int]) -> None:
+    page = open_page(alice, viewport)
+    page.goto("/runs/new/?mode=expert")
+    assert page.evaluate(SHIFTS) < 0.02
+    assert not has_sideways_scroll(page)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_is_accessible(
+    open_page: Callable[..., Page], alice: User, complaints_of_axe: Callable[[Page], list[str]], dark: bool
+) -> None:
+    page = open_page(alice, dark=dark)
+    page.goto("/runs/new/")
+    page.check("[data-mode-choice][value=expert]")
+    fill(page, ALPHA, "-1")
+    assert complaints_of_axe(page) == []

@@ -1,0 +1,208 @@
+"""Model folders: what is kept, what is refused, and what the form says of models that do not go together."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from tests.webapp.conftest import SPEC
+from tests.webapp.runs.test_form_page import as_, posted
+from webapp import artifacts
+from webapp.runs import model_files, places, stored_models
+from webapp.runs.models import Artifact, StoredModel
+from webapp.teams.models import Team, User
+
+pytestmark = pytest.mark.django_db
+
+Files = dict[str, bytes]
+
+
+def safetensors(shapes: Mapping[str, list[int]], short_by: int = 0) -> bytes:
+    """A file of zeros in fp32, `short_by` bytes too short."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        size = 4 * shape[0] * shape[1]
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(end - short_by)
+
+
+def tokenizer(*words: str) -> bytes:
+    return Tokenizer(WordLevel({word: at for at, word in enumerate(words)}, unk_token=words[0])).to_str().encode()
+
+
+def folder(**changes: bytes | None) -> Files:
+    """A small Llama-shaped model; None leaves a file out."""
+    files = {
+        "config.json": b'{"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 128, "vocab_size": 8}',
+        "model.safetensors": safetensors({"embed": [3, 4], "head": [2, 5]}),
+        "tokenizer.json": tokenizer("a", "b", "c"),
+        "tokenizer_config.json": b"{}",
+    }
+    changed = {name.replace("__", "."): content for name, content in changes.items()}
+    return {name: content for name, content in {**files, **changed}.items() if content is not None}
+
+
+def send(client: Client, files: Files, name: str = "Small Llama") -> Any:
+    return client.post("/models/new/", {"name": name, "files": [SimpleUploadedFile(name, content) for name, content in files.items()]})
+
+
+def refusal(client: Client, files: Files) -> str:
+    answer = send(client, files)
+    assert answer.status_code == 422
+    assert not StoredModel.objects.exists()
+    assert not Artifact.objects.exists()
+    return str(answer.context["problem"])
+
+
+def test_a_folder_becomes_a_model_of_the_team(erin: User, still: Team) -> None:
+    client = as_(erin)
+    assert send(client, folder()).status_code == 302
+    model = StoredModel.objects.get()
+    assert (model.team, model.name, model.architecture, model.parameters) == (still, "small-llama", "LlamaForCausalLM", 22)
+    assert set(model.manifest) == set(folder())
+    with artifacts.open(still, model.manifest["tokenizer.json"]) as file:
+        assert file.read() == tokenizer("a", "b", "c")
+    facts = model_files.facts(stored_models.folder_of(model))
+    assert (facts.vocabulary, facts.max_length) == (3, 128)
+    page = client.get("/models/").content.decode()
+    assert "small-llama" in page and "LlamaForCausalLM" in page and "Built-in student" in page
+
+
+def test_the_same_folder_twice_is_one_model(alice: User) -> None:
+    client = as_(alice)
+    send(client, folder())
+    send(client, folder())
+    assert StoredModel.objects.count() == 1
+
+
+def test_weights_in_several_files_are_counted_together(alice: User) -> None:
+    parts = {"model-00001-of-00002.safetensors": safetensors({"a": [5, 2]}), "model-00002-of-00002.safetensors": safetensors({"b": [3, 3]})}
+    send(as_(alice), {**folder(model__safetensors=None), **parts, "model.safetensors.index.json": b"{}"})
+    assert StoredModel.objects.get().parameters == 19
+
+
+def test_code_and_pickles_beside_the_weights_are_left_out_and_named(alice: User) -> None:
+    client = as_(alice)
+    extra = {"modeling_evil.py": b"import os", "pytorch_model.bin": b"\x80\x04", "README.md": b"hello", ".hidden.json": b"{}"}
+    send(client, {**folder(), **extra})
+    assert set(StoredModel.objects.get().manifest) == set(folder())
+    page = client.get("/models/").content.decode()
+    assert "Left out" in page and "modeling_evil.py" in page and "pytorch_model.bin" in page
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (folder(tokenizer__json=None, tokenizer_config__json=None), "has no tokenizer"),
+        ({**folder(model__safetensors=None), "pytorch_model.bin": b"\x80\x04."}, "pickled weights only"),
+        (folder(model__safetensors=None), "has no weights"),
+        (folder(config__json=None), "no config.json"),
+        (folder(config__json=b"{not json"), "config.json is not readable JSON"),
+        (folder(config__json=b"[1]"), "not a model configuration"),
+        (folder(model__safetensors=b"\x80\x04\x95 a pickle with another name"), "does not begin as one"),
+        (folder(model__safetensors=b""), "does not begin as one"),
+        (folder(model__safetensors=struct.pack("<Q", 12) + b"not a header" + b"x" * 20), "unreadable header"),
+        (folder(model__safetensors=struct.pack("<Q", 2**60) + b"{}"), "does not begin as one"),
+        (folder(model__safetensors=safetensors({"a": [4, 4]}, short_by=1)), "is cut short"),
+        (folder(tokenizer__json=b"{}"), "tokenizer.json cannot be read"),
+        ({}, "Choose the folder"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_refused_with_a_sentence(alice: User, files: Files, says: str) -> None:
+    assert says in refusal(as_(alice), files)
+
+
+def test_a_name_that_is_a_path_leads_nowhere(alice: User) -> None:
+    client = as_(alice)
+    files = {("..\\..\\config.json" if name == "config.json" else name): content for name, content in folder().items()}
+    assert send(client, files, name="../../etc/cron.d").status_code == 302
+    model = StoredModel.objects.get()
+    assert model.name == "etccrond" and set(model.manifest) == set(folder())
+
+
+def test_two_files_of_one_name_are_refused(alice: User) -> None:
+    files = {**folder(), "checkpoint\\config.json": b"{}"}
+    assert "Two files are called config.json" in refusal(as_(alice), files)
+
+
+def test_a_viewer_uploads_no_model(bob: User) -> None:
+    assert send(as_(bob), folder()).status_code == 403
+    assert not StoredModel.objects.exists()
+
+
+def stored(user: User, files: Files, name: str) -> str:
+    """Upload a folder and return how a definition names it."""
+    assert send(as_(user), files, name).status_code == 302
+    return places.uri_of_model(StoredModel.objects.latest("created_at"))
+
+
+def check(user: User, **changes: str) -> str:
+    return as_(user).post("/runs/new/check/", posted(SPEC, **changes)).content.decode()
+
+
+def test_two_models_with_one_tokenizer_go_together(alice: User) -> None:
+    student, teacher = stored(alice, folder(), "student"), stored(alice, folder(generation_config__json=b'{"a": 1}'), "teacher")
+    page = check(alice, networks__student__model=student, networks__teacher__model=teacher)
+    assert "Ready to start" in page
+    assert "22 parameters" in page or "Student 22" in page
+
+
+def test_another_tokenizer_than_the_teachers_is_named_token_by_token(alice: User) -> None:
+    student = stored(alice, folder(), "student")
+    teacher = stored(alice, folder(tokenizer__json=tokenizer("a", "x", "c", "d")), "teacher")
+    page = check(alice, networks__student__model=student, networks__teacher__model=teacher)
+    assert 'data-target="field-networks-teacher-model"' in page
+    assert "id 1 is “b” for the student and “x” for the teacher (2 ids differ)" in page
+
+
+def test_a_longest_answer_over_the_models_positions_is_refused(alice: User) -> None:
+    student, teacher = stored(alice, folder(), "student"), stored(alice, folder(generation_config__json=b"{}"), "teacher")
+    changes = {"networks__student__model": student, "networks__teacher__model": teacher}
+    page = check(
+        alice, **changes, evaluation__sampling__max_new_tokens="128", stages__0__rollouts__generate__sampling__max_new_tokens="500"
+    )
+    assert 'data-target="field-evaluation-sampling-max_new_tokens"' in page
+    assert 'data-target="field-stages-0-rollouts-generate-sampling-max_new_tokens"' in page
+    assert "the student reads at most 128 tokens" in page
+
+
+def test_a_strangers_model_is_as_good_as_none(alice: User, charlie: User) -> None:
+    theirs = stored(charlie, folder(), "secret")
+    page = check(alice, networks__student__model=theirs)
+    assert "names a model that the team does not have" in page
+    assert "Ready to start" not in page
+
+
+def test_a_folder_on_the_server_is_read_under_the_operators_roots_only(alice: User, tmp_path: Path, settings: Any) -> None:
+    inside, outside = tmp_path / "models", tmp_path / "elsewhere"
+    for place in (inside / "small", outside):
+        place.mkdir(parents=True)
+        for name, content in folder().items():
+            (place / name).write_bytes(content)
+    (inside / "link").symlink_to(outside)
+    settings.STILLROOM_FILE_ROOTS = (inside,)
+    allowed = {"networks__teacher__model": "file:", "networks__teacher__model__rest": str(inside / "small")}
+    assert "may read" not in check(alice, **allowed)
+    for path in (outside, inside / "link", inside / ".." / "elsewhere", inside / "missing"):
+        page = check(alice, networks__student__model="file:", networks__student__model__rest=str(path))
+        assert "is nothing that this server may read" in page
+
+
+def test_training_problems_that_are_measured_too_are_named(alice: User) -> None:
+    same = {"kind": "arithmetic", "families": ["add"], "levels": [1], "count": 50, "seed": 3}
+    spec = {**SPEC, "data": {"train": same, "evaluation": {**same, "count": 20}}}
+    page = as_(alice).post("/runs/new/check/", posted(spec)).content.decode()
+    assert "of the held-out problems are training problems too" in page
+    assert 'data-target="field-data-evaluation-kind"' in page
