@@ -53,7 +53,8 @@ class EventLog:
         with self._lock:
             self.seq += 1
             head = {"v": VERSION, "attempt": self.attempt, "seq": self.seq, "wall_time": time.time(), "monotonic": time.monotonic()}
-            self._append(json.dumps(plain({**head, "type": type, **fields}), ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            text = json.dumps(plain({**head, "type": type, **fields}), ensure_ascii=False, separators=(",", ":"))
+            self._append(text.encode("utf-8", "replace") + b"\n")
 
     def log(self, level: str, message: str) -> None:
         self.emit("log", level=level, message=message)

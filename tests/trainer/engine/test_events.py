@@ -41,13 +41,15 @@ def test_an_event_is_on_disk_as_soon_as_emit_returns(tmp_path: Path) -> None:
 
 
 @given(json_like)
-def test_every_line_is_strict_json_and_numbers_that_json_lacks_are_words(value: object) -> None:
-    def refuse(word: str) -> None:
-        raise AssertionError(word)
+def test_every_value_becomes_strict_json(value: object) -> None:
+    assert json.dumps(plain(value), allow_nan=False)
 
-    json.loads(json.dumps(plain(value)), parse_constant=refuse)
-    assert plain(math.nan) == "NaN"
-    assert plain([math.inf, -math.inf]) == ["Infinity", "-Infinity"]
+
+def test_numbers_that_json_lacks_are_words(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, 1)
+    log.emit("metrics", step=1, values={"loss": math.nan, "high": math.inf, "low": -math.inf, "text": "a lone \ud800 surrogate"})
+    log.close()
+    assert next(read(tmp_path))["values"] == {"loss": "NaN", "high": "Infinity", "low": "-Infinity", "text": "a lone ? surrogate"}
 
 
 def test_a_reopened_log_continues_its_numbers_in_a_new_segment(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ FIRST, SECOND = Phase("first", "slope"), Phase("second", "offset", every=2)
 class Line:
     """Minimises the mean of (slope·x + offset − 3x − 1)² over 8 points that follow from the step."""
 
-    phases = (FIRST, SECOND)
+    phases: tuple[Phase, ...] = (FIRST, SECOND)
 
     def __init__(self, total_steps: int = 10, micro: int = 1, poison_at: int = -1, stop_at: int = -1) -> None:
         self.total_steps, self.micro, self.poison_at, self.stop_at = total_steps, micro, poison_at, stop_at

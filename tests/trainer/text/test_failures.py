@@ -18,6 +18,7 @@ from tests.trainer.text.tiny_run import end, events, spec, start
 from trainer.engine import checkpoints, outcome, run
 from trainer.spec import to_yaml
 from trainer.text import answers, update
+from trainer.text.objectives import distillation
 
 
 def ended(folder: Path, *words: str) -> None:
@@ -94,7 +95,7 @@ def test_held_out_problems_that_are_trained_on_are_refused_by_name(tmp_path: Pat
 
 
 def poison_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original, calls = update.divergence, iter(range(10_000))
+    original, calls = distillation.divergence, iter(range(10_000))
 
     def poisoned(*arguments: Any) -> Any:
         result = original(*arguments)
@@ -113,9 +114,10 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_check
     assert all(torch.isfinite(tensor).all() for tensor in checkpoints.load(newest).tensors["student"].values())
 
 
-@pytest.mark.parametrize(
-    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 bytes")]
-)
+OUT_OF_MEMORY = [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 bytes")]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
 def test_running_out_of_memory_names_the_settings_that_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
         raise error
@@ -137,11 +139,8 @@ def test_an_unforeseen_error_leaves_its_trace_in_the_log(tmp_path: Path, monkeyp
 
 def test_a_full_disk_ends_the_run_in_words_and_with_its_code(tmp_path: Path) -> None:
     (tmp_path / "definition.yaml").write_text(to_yaml(spec()))
-    script = (
-        "import sys; from pathlib import Path; from trainer.engine.run import start; sys.exit(start(Path(sys.argv[1]), Path(sys.argv[2])))"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "definition.yaml"), str(tmp_path)],
+        [sys.executable, "-m", "trainer", "run", str(tmp_path / "definition.yaml"), "--dir", str(tmp_path)],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == outcome.DISK_FULL, done.stderr

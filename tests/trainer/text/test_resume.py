@@ -126,10 +126,8 @@ def test_a_run_without_any_checkpoint_begins_anew(whole: Whole, tmp_path: Path) 
 def test_sigterm_means_checkpoint_and_leave(tmp_path: Path) -> None:
     definition = spec(stages=[{"name": "long", "until": {"steps": 100_000}}], evaluation={"every": 0}, checkpoints={"every": 0})
     (tmp_path / "definition.json").write_text(definition.model_dump_json())
-    script = (
-        "import sys; from pathlib import Path; from trainer.engine.run import start; sys.exit(start(Path(sys.argv[1]), Path(sys.argv[2])))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "definition.json"), str(tmp_path)], stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "trainer", "run", str(tmp_path / "definition.json"), "--dir", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
     while not [event for event in events(tmp_path, "metrics") if event["step"] >= 2] and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
