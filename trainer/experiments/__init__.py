@@ -1,0 +1,1 @@
+"""Arms × seeds over a common run definition, and what they show."""

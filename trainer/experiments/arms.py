@@ -1,0 +1,56 @@
+"""Runs that differ in one thing, carried out one after the other: arms × seeds over a common run definition.
+
+An arm is a set of changes to the definition, as `field.path = value`. Each (arm, seed) is one `python -m trainer run` in a process of
+its own with a folder of its own; one that has completed is not run again, so that a broken-off experiment goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from trainer.engine import events
+from trainer.spec import load
+
+Changes = Mapping[str, Any]
+
+
+def changed(definition: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """The definition with the values at the dotted paths replaced. Raises the errors of `trainer.spec.load` for what makes no sense."""
+    result = deepcopy(dict(definition))
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        section: Any = result
+        for parent in parents:
+            section = section[int(parent)] if isinstance(section, list) else section[parent]
+        section[last] = value
+    return load(result).model_dump(mode="json")
+
+
+def carry_out(definition: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Run a definition in `folder` unless it has completed there; return its events. Raises RuntimeError if it does not complete."""
+    if not completed(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        file = folder.with_suffix(".json")
+        file.write_text(json.dumps(definition))
+        ended = subprocess.run([sys.executable, "-m", "trainer", "run", str(file), "--dir", str(folder)], check=False)
+        if ended.returncode:
+            raise RuntimeError(f"the run in {folder} ended with code {ended.returncode}; the last lines of its log say why")
+    return list(log(folder))
+
+
+def completed(folder: Path) -> bool:
+    return any(event["type"] == "end" and event["outcome"] == "completed" for event in log(folder))
+
+
+def log(folder: Path) -> Iterator[dict[str, Any]]:
+    """The events of a run's first attempt."""
+    written = folder / "attempts" / "1" / "events"
+    return events.read(written) if written.is_dir() else iter(())

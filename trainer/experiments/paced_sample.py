@@ -1,0 +1,65 @@
+"""PACED beside uniform weights and a hard filter on the sample run: `python -m trainer.experiments.paced_sample --out FOLDER`.
+
+The arms share student, teacher, problems, steps and optimiser; weights have mean 1 over the kept pool in each. A seed draws the problems
+(pool, held-out, retained) and all randomness of the run, so that three seeds are three samples of the whole experiment. What only
+serves watching (evaluations in between, tracked problems, recorded rollouts) is off: it changes no number that is kept here.
+
+Writes `results.json`: for each arm and seed the evaluations before and after, the pool, and the processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer import recipes
+from trainer.experiments.arms import carry_out, changed
+
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    "paced": {"pool.weighting": {"kind": "paced", "alpha": 1.0, "beta": 1.0}},
+    "uniform": {"pool.weighting": {"kind": "uniform"}},
+    "hard_filter": {"pool.weighting": {"kind": "hard_filter", "low": 0.125, "high": 0.875}},
+}
+UNWATCHED = {"evaluation.every": 0, "pool.track_problems": 0, "record.every": 0, "checkpoints.every": 0}
+KEPT = ("when", "role", "step", "samples", "problems", "pass_rate", "interval", "difference", "truncated", "groups")
+
+
+def definition(arm: str, seed: int) -> dict[str, Any]:
+    """The sample run with an arm's weights and everything drawn from `seed`."""
+    seeds = {"seed": seed, "data.train.seed": seed, "data.retained.seed": seed}
+    sample = recipes.load("paced").spec("sample").model_dump(mode="json")
+    return changed(sample, {"name": f"{arm}, seed {seed}", **ARMS[arm], **seeds, **UNWATCHED})
+
+
+def outcome(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is kept of a run: evaluations, shares of the pool, the teacher's pass rate, losses, computation."""
+    measured = [event for event in events if event["type"] == "metrics"]
+    last = {key: value for event in measured for key, value in event["values"].items() if key.startswith(("pool/", "teacher/", "weights/"))}
+    return {
+        "evaluations": [{key: event[key] for key in KEPT} for event in events if event["type"] == "evaluation"],
+        "pool": last,
+        "losses": [[event["step"], event["values"]["loss"]] for event in measured if "loss" in event["values"]],
+        "tokens": measured[-1]["tokens"],
+        "compute": measured[-1]["compute"],
+        "seconds": events[-1]["monotonic"] - events[0]["monotonic"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of results.json; a second call goes on there")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args()
+    results = []
+    for seed in options.seeds:
+        for arm in ARMS:
+            events = carry_out(definition(arm, seed), options.out / f"{arm}-{seed}")
+            results.append({"arm": arm, "seed": seed, **outcome(events)})
+            (options.out / "results.json").write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

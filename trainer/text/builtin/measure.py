@@ -1,0 +1,60 @@
+"""How good the built-in pair is as stored: `python -m trainer.text.builtin.measure [--problems N]` prints a Markdown table.
+
+One sampled answer (temperature 1) to each of N problems of every family and level, drawn among those that neither model was trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from itertools import product
+
+import torch
+
+from trainer.spec.data import NumericVerifier
+from trainer.spec.networks import Network
+from trainer.spec.sampling import Sampling
+from trainer.text.answers import Examiner
+from trainer.text.builtin.make import PLANS
+from trainer.text.builtin.pretrain import held_out
+from trainer.text.models import load
+from trainer.text.problems import Problem
+from trainer.text.problems.arithmetic import LEVELS, POOL_FAMILIES, make
+from trainer.text.rollouts.noise import Noise
+from trainer.text.verifiers import Verifier
+
+CELLS = [*product(POOL_FAMILIES, LEVELS), ("word", 1)]
+LONGEST = 80
+
+
+def unseen(family: str, level: int, count: int) -> list[Problem]:
+    """At most `count` problems that the pair never saw; the small families have fewer."""
+    return [problem for problem in make([family], [level], 800, seed=12345) if held_out(problem)][:count]
+
+
+def pass_rates(name: str, examiner: Examiner, problems: Mapping[tuple[str, int], list[Problem]]) -> dict[tuple[str, int], float]:
+    """The pass rate of `builtin:<name>` on each family and level."""
+    model = load(Network(model=f"builtin:{name}"))
+    everything = [problem for cell in problems.values() for problem in cell]
+    asked = examiner.questions(model, everything, LONGEST)
+    answers = examiner.ask(model, asked, [(0,)] * len(asked), Sampling(max_new_tokens=LONGEST), Noise(0, 0, "measure"))
+    passed = {answer.problem.id: bool(answer.verdict) for answer in answers}
+    return {cell: sum(passed[problem.id] for problem in found) / len(found) for cell, found in problems.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the built-in teacher and student.")
+    parser.add_argument("--problems", type=int, default=75, help="of each family and level")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    problems = {cell: unseen(*cell, options.problems) for cell in CELLS}
+    print("| model | " + " | ".join(f"{family} {level}" for family, level in CELLS) + " |")
+    print("|---" * (len(CELLS) + 1) + "|")
+    with Verifier(NumericVerifier(), seconds=5.0) as verifier:
+        for name in PLANS:
+            rates = pass_rates(name, Examiner(verifier, "{question}", rows=256), problems)
+            print(f"| {name} | " + " | ".join(f"{rates[cell]:.2f}" for cell in CELLS) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
