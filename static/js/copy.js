@@ -1,11 +1,12 @@
-/** Buttons that copy the text of the element they name: data-copy="#id". */
-
-document.querySelectorAll("[data-copy]").forEach((button) => {
-  button.addEventListener("click", async () => {
-    const source = document.querySelector(button.getAttribute("data-copy") ?? "");
-    const label = button.textContent;
-    await navigator.clipboard.writeText(/** @type {HTMLInputElement | null} */ (source)?.value ?? source?.textContent ?? "");
+/** Copies the text of the element that a button names in `data-copy`, and says so on the button. @param {HTMLElement} button */
+export async function copyText(button) {
+  const text = document.querySelector(button.dataset.copy ?? "")?.textContent ?? "";
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
-    setTimeout(() => (button.textContent = label), 2000);
-  });
-});
+  } catch {
+    button.textContent = "Copy refused by the browser";
+  }
+  setTimeout(() => (button.textContent = label), 2000);
+}

@@ -57,7 +57,13 @@ export function tick(value, distance, format) {
   if (format === "bytes") return bytes(value).replace(/\.\d+ (MiB|KiB)/, " $1");
   if (format === "seconds") return value < 60 ? `${decimals(value, distance)} s` : seconds(value).replace(/ 0 (s|min|h)$/, "");
   if (Math.abs(value) >= 1e4) return count(value).replace(".0", "");
-  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(0).replaceAll("-", MINUS) : decimals(value, distance);
+  if (value === 0 || Math.abs(value) >= 1e-3) return decimals(value, distance);
+  return value.toExponential(Math.max(0, magnitude(value) - magnitude(distance))).replaceAll("-", MINUS);
+}
+
+/** @param {number} value @returns {number} the power of ten that it begins with */
+function magnitude(value) {
+  return Math.floor(Math.log10(Math.abs(value)) + 1e-9);
 }
 
 /** @param {number} value @param {number} distance */

@@ -72,6 +72,7 @@ live.follow(run, {
   keys: [],
   width: 10,
   since,
+  onRefused: header.refused,
   onFrame(frame) {
     header.receive(frame);
     if (frame.changed?.includes("problems") || frame.type === "reset") waiting ??= setTimeout(() => { waiting = undefined; load(); }, REFETCH_MS);

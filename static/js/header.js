@@ -22,6 +22,7 @@ export function keepHeader(live) {
   let latest = null;
   /** @type {import("./live.js").Status} */
   let connection = "connecting";
+  let refusal = "";
 
   live.whenStatusChanges((status) => {
     connection = status;
@@ -48,10 +49,13 @@ export function keepHeader(live) {
     if (!status) return;
     const behind = latest?.behind_s ?? 0;
     const late = behind > FRESH_S;
+    /** @type {Record<string, string>} */
     const words = { connecting: "connecting…", waiting: "connection lost, trying again…", asleep: "paused while hidden", live: late ? `${seconds(behind)} behind` : "caught up" };
-    if (status.textContent !== words[connection]) status.textContent = words[connection];
-    status.classList.toggle("is-live", connection === "live" && !late);
-    status.classList.toggle("is-behind", connection !== "live" || late);
+    const text = refusal || words[connection];
+    if (status.textContent !== text) status.textContent = text;
+    const fresh = connection === "live" && !late && !refusal;
+    status.classList.toggle("is-live", fresh);
+    status.classList.toggle("is-behind", !fresh);
   }
 
   function showSilence() {
@@ -64,6 +68,11 @@ export function keepHeader(live) {
   }
 
   return {
+    /** @param {string} message why the run is not shown any more */
+    refused(message) {
+      refusal = message;
+      showStatus();
+    },
     /** @param {import("./live.js").Frame} frame */
     receive(frame) {
       const shown = document.querySelector("#run-head [data-state]")?.getAttribute("data-state");

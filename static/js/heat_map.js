@@ -11,12 +11,14 @@ import { count, percent } from "./format.js";
  */
 
 const SVG = "http://www.w3.org/2000/svg";
-const BOX = { left: 52, top: 8, height: 260, gap: 14, weight: 110, bottom: 40 };
+const BOX = { left: 52, top: 8, height: 260, gap: 14, bottom: 40 };
+const WEIGHT = { share: 0.2, widest: 110 };
 
 /** @param {HTMLElement} holder @param {Heat} heat @param {(text: string) => void} read */
 export function drawHeatMap(holder, heat, read) {
   const width = Math.max(300, holder.clientWidth);
-  const plot = { left: BOX.left, top: BOX.top, width: width - BOX.left - BOX.gap - BOX.weight, height: BOX.height };
+  const side = Math.min(WEIGHT.widest, WEIGHT.share * width);
+  const plot = { left: BOX.left, top: BOX.top, width: width - BOX.left - BOX.gap - side, height: BOX.height };
   const svg = element("svg", { viewBox: `0 0 ${width} ${BOX.top + BOX.height + BOX.bottom}`, tabindex: "0", role: "application", "aria-roledescription": "heat map", "aria-label": summary(heat) });
   const cell = { width: plot.width / heat.columns.length, height: plot.height / heat.levels.length };
   const most = Math.max(1, ...heat.columns.flatMap((column) => column.counts));
@@ -30,7 +32,7 @@ export function drawHeatMap(holder, heat, read) {
       }));
     });
   });
-  svg.append(...rateAxis(plot), ...stepAxis(plot, heat, cell.width), ...weightCurve(plot, heat));
+  svg.append(...rateAxis(plot), ...stepAxis(plot, heat, cell.width), ...weightCurve(plot, heat, side));
   listen(svg, heat, plot, cell, read);
   holder.replaceChildren(svg);
 }
@@ -88,15 +90,15 @@ function stepAxis(plot, { columns }, width) {
   return [...ticks, text(plot.left + plot.width / 2, plot.top + plot.height + 36, "step", "middle")];
 }
 
-/** @param {any} plot @param {Heat} heat */
-function weightCurve(plot, { weight }) {
+/** @param {any} plot @param {Heat} heat @param {number} side its width */
+function weightCurve(plot, { weight }, side) {
   if (!weight.length) return [];
   const left = plot.left + plot.width + BOX.gap;
-  const line = weight.map(([p, w]) => `${(left + w * (BOX.weight - 6)).toFixed(1)},${(plot.top + plot.height * (1 - p)).toFixed(1)}`).join(" ");
+  const line = weight.map(([p, w]) => `${(left + w * (side - 6)).toFixed(1)},${(plot.top + plot.height * (1 - p)).toFixed(1)}`).join(" ");
   return [
     element("line", { class: "axis-line", x1: left, x2: left, y1: plot.top, y2: plot.top + plot.height }),
     element("polyline", { class: "weight", points: line }),
-    text(left, plot.top + plot.height + 18, "weight w(p)", "start"),
+    text(left, plot.top + plot.height + 18, "w(p)", "start"),
   ];
 }
 

@@ -7,7 +7,7 @@ import { keepAges, pageData } from "./page.js";
 
 const live = openLive();
 const header = keepHeader(live);
-const board = createBoard(pageData("board-data"), live, header.receive);
+const board = createBoard(pageData("board-data"), live, header);
 keepAges();
 
 /** @param {string} selector @param {(value: string) => void} act */

@@ -29,7 +29,7 @@ function show(token) {
     const term = document.createElement("dt");
     const text = document.createElement("dd");
     term.textContent = label;
-    text.textContent = /^\s+$/.test(value) ? JSON.stringify(value) : value;
+    text.textContent = value.trim() !== value ? JSON.stringify(value) : value;
     text.className = "mono";
     group.append(term, text);
     list.append(group);

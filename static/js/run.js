@@ -8,4 +8,4 @@ const { run, since } = pageData("live-data");
 const live = openLive();
 const header = keepHeader(live);
 keepAges();
-live.follow(run, { keys: [], width: 10, since, onFrame: header.receive });
+live.follow(run, { keys: [], width: 10, since, onFrame: header.receive, onRefused: header.refused });

@@ -12,7 +12,7 @@ function writeRow({ run, state, step, phase, summary }) {
   const row = /** @type {HTMLElement | null} */ (document.querySelector(`tr[data-run="${CSS.escape(run)}"]`));
   if (!row) return isWhole;
   writeLive(row, "step", count(step));
-  writeLive(row, "phase", ["starting", "running", "stopping"].includes(state) ? (phases[phase] ?? phase ?? "") : "");
+  if (phase && ["starting", "running", "stopping"].includes(state)) writeLive(row, "phase", phases[phase] ?? phase);
   if (summary.pass_rate != null) writeLive(row, "pass_rate", percent(summary.pass_rate));
   if (summary.difference != null) writeLive(row, "difference", points(summary.difference.pass_rate));
   const bar = row.querySelector("progress");

@@ -1,7 +1,6 @@
 """A real browser before a real server: uvicorn on a free port with the test database and Redis, and Debian's Chromium.
 
 A page fails its test if the browser reports an error, a blocked resource or a breach of the content security policy.
-The browser ends with each module, because Playwright's event loop would otherwise stand in the way of asynchronous tests that follow.
 """
 
 from __future__ import annotations
@@ -20,10 +19,13 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.webapp.conftest import member
 from webapp.teams.models import Role, Team, User
+
+# A busy machine is slow, not wrong.
+expect.set_options(timeout=30_000)
 
 # Playwright keeps an event loop in this thread, which Django takes for asynchronous code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -72,7 +74,7 @@ def site(child_environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
         server.wait(30)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     executable = shutil.which("chromium")
     assert executable, "Chromium is missing: apt-get install chromium"
@@ -98,7 +100,7 @@ def bob(still: Team) -> User:
 
 
 @pytest.fixture
-def open_page(browser: Browser, site: str) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser, site: str, transactional_db: None) -> Iterator[Callable[..., Page]]:
     """Opens pages of `site` as somebody: open_page(user, viewport, dark). Fails the test for anything that the browser complains of."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
@@ -109,6 +111,7 @@ def open_page(browser: Browser, site: str) -> Iterator[Callable[..., Page]]:
         if user is not None:
             context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": _session_of(user), "url": site}])
         page = context.new_page()
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: _note(message, complaints))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         return page

@@ -88,6 +88,16 @@ def read(
     return found
 
 
+def places(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict[int, float]:
+    """Where each of `steps` lies on `axis`, for those at which `key` was recorded."""
+    selection = _selection(run, [key], axis, None, None, None)
+    found = _rows(
+        f"SELECT step, min({selection.x}) FROM metrics_point WHERE {selection.where} AND step = ANY(%(steps)s) GROUP BY step",
+        {**selection.values, "steps": list(steps)},
+    )
+    return dict(found)
+
+
 def plain(value: float) -> float | str:
     """A number as JSON can hold it."""
     if math.isfinite(value):

@@ -46,7 +46,8 @@ def sentence(comparison: Comparison) -> str:
         return f"The student solves {_percent(now)} of the held-out problems."
     low, high = (float(edge) for edge in difference["interval"])
     change = f"{points(difference['pass_rate'])} points (95 % interval {points(low)} to {points(high)})"
-    return f"{_percent(before)} → {_percent(now)} of the held-out problems, {change}: {_verdict(low, high)}"
+    when = "" if comparison.final else f" at step {now['step']:,}"
+    return f"{_percent(before)} → {_percent(now)} of the held-out problems{when}, {change}: {_verdict(low, high)}"
 
 
 def _verdict(low: float, high: float) -> str:

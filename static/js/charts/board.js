@@ -16,8 +16,8 @@ import { emptySeries, merge, seriesOf } from "./series.js";
 const WIDTH = 800;
 const REFETCH_MS = 2000;
 
-/** @param {BoardData} declared @param {import("../live.js").Live} live @param {(frame: Frame) => void} onFrame what else of the page hears of a frame */
-export function createBoard({ run, series: address, charts }, live, onFrame) {
+/** @param {BoardData} declared @param {import("../live.js").Live} live @param {{receive: (frame: Frame) => void, refused: (message: string) => void}} header hears of every frame too */
+export function createBoard({ run, series: address, charts }, live, header) {
   const keys = [...new Set(charts.flatMap((chart) => keysOf(chart.lines)))];
   const drawn = charts.map((chart) => createChart(/** @type {HTMLElement} */ (document.getElementById(`chart-${chart.id}`)), chart, run, zoom));
   /** @type {Map<string, import("./series.js").Series>} */
@@ -39,7 +39,7 @@ export function createBoard({ run, series: address, charts }, live, onFrame) {
     store = new Map(answer.series.map((/** @type {any} */ one) => [one.key, seriesOf(one)]));
     view = { ...view, marks: answer.marks };
     show();
-    live.follow(run, { keys, width: WIDTH, since: answer.cursor, onFrame: receive });
+    live.follow(run, { keys, width: WIDTH, since: answer.cursor, onFrame: receive, onRefused: header.refused });
   }
 
   function show() {
@@ -49,7 +49,7 @@ export function createBoard({ run, series: address, charts }, live, onFrame) {
 
   /** @param {Frame} frame */
   function receive(frame) {
-    onFrame(frame);
+    header.receive(frame);
     if (frame.type === "reset" || frame.changed?.includes("checkpoints")) return later();
     if (!frame.series.length) return;
     if (view.axis !== "step" || view.from !== null || crowded()) return later();

@@ -2,7 +2,7 @@
  * The new-run page: fields follow the choices, the curve follows the fields, the server checks what is written.
  */
 
-import { copyText } from "./copy.js";
+import { copyText } from "../copy.js";
 import { drawCurve } from "./curve.js";
 import { applyConditions, applyMapping } from "./fields.js";
 import { markProblems } from "./problems.js";

@@ -58,18 +58,11 @@ def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHtt
 
 def marks(run: Run, axis: metrics.Axis) -> list[dict[str, Any]]:
     """Stage switches, checkpoints and restarts, placed on `axis`."""
-    steps = [*_stages(run), *_restarts(run), *_checkpoints(run)]
-    if axis == "step" or not steps:
-        return [{"x": step, "kind": kind, "label": label} for step, kind, label in sorted(steps)]
-    places = _places(run, axis)
-    return [{"x": places[step], "kind": kind, "label": label} for step, kind, label in sorted(steps) if step in places]
-
-
-def _places(run: Run, axis: metrics.Axis) -> dict[int, float]:
-    """Where each step lies on another axis, as far as the loss has been recorded there."""
-    position = {"tokens": 4, "compute": 5, "time": 6}[axis]
-    origin = run.started_at.timestamp() if axis == "time" and run.started_at else 0.0
-    return {row[1]: row[position] - origin for row in metrics.rows(run, ["loss"])}
+    found = sorted([*_stages(run), *_restarts(run), *_checkpoints(run)])
+    places = {step: float(step) for step, _, _ in found}
+    if axis != "step":
+        places = {0: 0.0, **metrics.places(run, "loss", axis, places)}
+    return [{"x": places[step], "kind": kind, "label": label} for step, kind, label in found if step in places]
 
 
 def _stages(run: Run) -> Iterator[tuple[int, str, str]]:

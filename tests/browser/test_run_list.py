@@ -1,0 +1,54 @@
+"""The list of runs in a browser: it keeps itself true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
+from tests.webapp.recorded import SPEC, Recorder, recorded
+from webapp.runs import lifecycle
+from webapp.teams.models import Team, User
+
+
+def test_a_run_appears_and_moves_without_a_reload(page: Page, still: Team, alice: User, tmp_path: Path) -> None:
+    page.goto("/")
+    expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
+    recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
+    recorder.begin()
+    row = page.locator("tbody tr")
+    expect(row.locator(".badge.running")).to_be_visible()
+    recorder.train(1, 20)
+    expect(row.locator("[data-live=step]")).to_have_text("20")
+    expect(row.locator("[data-live=pass_rate]")).to_have_text("44.0 %")
+    expect(row.locator("[data-live=difference]")).to_have_text("+4.0")
+    expect(row.locator(".sparkline")).to_be_attached()
+
+
+def test_a_run_is_found_by_a_word_and_opened_by_keyboard(page: Page, still: Team, alice: User) -> None:
+    for name in ("uniform", "hard filter"):
+        lifecycle.create_run(still, alice, {**SPEC, "name": name})
+    page.goto("/")
+    page.get_by_label("Find").fill("filter")
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="hard filter").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="hard filter")).to_be_visible()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("viewport", [WIDE, PHONE])
+def test_the_list_is_accessible_and_fits(
+    open_page: Callable[..., Page], still: Team, alice: User, tmp_path: Path, complaints_of_axe: Callable[[Page], list[str]],
+    viewport: dict[str, int], dark: bool,
+) -> None:  # fmt: skip
+    recorded(still, alice, tmp_path)
+    page = open_page(alice, viewport, dark)
+    page.goto("/")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert complaints_of_axe(page) == []
+    assert not has_sideways_scroll(page)
