@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Axis", "Series", "append", "etag", "keys", "latest", "pace", "places", "plain", "read", "rows"]
 
-HOMES = {**dict.fromkeys(("Axis", "Series", "plain", "read"), "series"), "append": "writing"}
+HOMES = {**dict.fromkeys(("Axis", "Series", "places", "plain", "read"), "series"), "append": "writing"}
 
 
 def __getattr__(name: str) -> Any:
