@@ -27,7 +27,7 @@ from workers.launcher.single import only
 
 TRAINER_SECONDS = 60
 CHILD_SECONDS = 15.0
-WEB_SECONDS = 60.0
+WEB_SECONDS = 180.0  # a busy machine; a web that dies meanwhile is told of at once
 SAME_SIGNAL_SECONDS = 2.0  # make and the terminal may both pass on one Ctrl-C
 LOOK_SECONDS = 0.25
 
@@ -93,11 +93,11 @@ class Launcher:
         own, made = settings_file.kept(file), {}
         settings_file.write(file, own, {})  # so that addresses of an earlier start are not taken for the operator's
         given = environment.read()
-        if not given.redis_url:
-            child, made["REDIS_URL"] = start_redis(self.folders)
-            self._adopt(child)
         if not given.database_url:
             child, made["DATABASE_URL"] = start_postgres(self.folders)
+            self._adopt(child)
+        if not given.redis_url:
+            child, made["REDIS_URL"] = start_redis(self.folders)
             self._adopt(child)
         settings_file.write(file, own, made)
 
@@ -136,16 +136,22 @@ class Launcher:
         deadline = time.monotonic() + WEB_SECONDS
         while time.monotonic() < deadline and not self.ending.is_set():
             self._tend()
-            try:
-                urllib.request.urlopen(f"{self.address}healthz", timeout=5).close()
+            if self._web_answers():
                 return
-            except urllib.error.HTTPError:
-                return
-            except OSError:
-                self.ending.wait(LOOK_SECONDS)
+            self.ending.wait(LOOK_SECONDS)
         if not self.ending.is_set():
             log = self.folders.logs / "web.log"
             raise Refusal(f"The web did not answer at {self.address} within {WEB_SECONDS:g} s: {last_line(log)} (log: {log}).")
+
+    def _web_answers(self) -> bool:
+        try:
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            direct.open(f"{self.address}healthz", timeout=5).close()
+        except urllib.error.HTTPError:
+            pass  # an answer, if not a good one: the page will say what is wrong
+        except OSError:
+            return False
+        return True
 
     # Watching and stopping
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from workers.launcher import postgres, redis_server
 from workers.launcher.account import plain_environment
@@ -11,13 +13,16 @@ from workers.launcher.folders import Folders
 from workers.launcher.postgres import Postgres
 from workers.launcher.redis_server import Redis
 
+STOP_SECONDS = 15.0
+
 
 def start_postgres(folders: Folders) -> tuple[Child, str]:
     """The running server and its DATABASE_URL. Raises Refusal if it cannot run."""
     server = Postgres(folders.programs, folders.services / "postgres", folders.sockets, folders.logs / "postgres.log", folders.account)
     postgres.prepare(server)
     child = Child("Postgres", server.command(), server.log, folders.sockets, plain_environment(), folders.account.popen(), signal.SIGINT)
-    postgres.wait_until_ready(server, child.start())
+    with ended_unless_ready(child):
+        postgres.wait_until_ready(server, child.start())
     return child, server.url
 
 
@@ -25,5 +30,16 @@ def start_redis(folders: Folders) -> tuple[Child, str]:
     """The running server and its REDIS_URL. Raises Refusal if it cannot run."""
     server = Redis(folders.programs, folders.sockets, folders.logs / "redis.log", folders.account)
     child = Child("Redis", server.command(), server.log, folders.sockets, plain_environment(), folders.account.popen())
-    redis_server.wait_until_ready(server, child.start())
+    with ended_unless_ready(child):
+        redis_server.wait_until_ready(server, child.start())
     return child, server.url
+
+
+@contextmanager
+def ended_unless_ready(child: Child) -> Iterator[None]:
+    """A service that does not become ready is not left running."""
+    try:
+        yield
+    except BaseException:
+        child.stop(STOP_SECONDS)
+        raise
