@@ -18,7 +18,8 @@ ALPHA = "#field-pool-weighting-alpha-paced"
 BETA = "#field-pool-weighting-beta-paced"
 SHIFTS = """() => new Promise((done) => {
   let total = 0;
-  new PerformanceObserver((list) => { for (const entry of list.getEntries()) total += entry.value; }).observe({ type: "layout-shift", buffered: true });
+  const add = (list) => list.getEntries().forEach((entry) => (total += entry.value));
+  new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
   setTimeout(() => done(total), 500);
 })"""
 

@@ -34,6 +34,7 @@ export function drawCurve(figure, form) {
   const weighting = weightingOf(form);
   const rollouts = numberOf(form, "pool.rollouts_per_problem");
   const says = /** @type {HTMLElement} */ (figure.querySelector("[data-curve-says]"));
+  figure.toggleAttribute("data-stale", !weighting);
   if (!weighting) {
     says.textContent = "The curve appears when its numbers can be read.";
     return;

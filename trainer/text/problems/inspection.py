@@ -28,11 +28,11 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
     """Read the head of a data file or folder. Raises ProblemError for what is no data."""
     path = Path(path)
     format = files.format_of(files.data_files(path, split)[0])
-    head = list(islice(files.rows(path, split=split), READ))
+    head = [{str(column): _cell(value) for column, value in row.values.items()} for row in islice(files.rows(path, split=split), READ)]
     if not head:
         raise ProblemError(f"{path.name} has no rows after its header; it needs one for each problem")
-    columns = tuple(dict.fromkeys(str(column) for row in head for column in row.values))
-    rows = tuple({column: _cell(row.values.get(column)) for column in columns} for row in head[:count])
+    columns = tuple(dict.fromkeys(column for row in head for column in row))
+    rows = tuple({column: row.get(column, "") for column in columns} for row in head[:count])
     return Inspection(format, columns, rows, guess(columns))
 
 

@@ -1,0 +1,108 @@
+"""A data file of more than a gigabyte: it is streamed to the disk and read in the memory of a small one."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from webapp.runs.models import Artifact, DataSet
+from webapp.teams.models import User
+
+ROOT = Path(__file__).resolve().parents[3]
+ROWS, PADDING = 150, 7_500_000  # 1.1 GB
+BOUNDARY = "between-parts"
+MOST_MEMORY = 150 * 2**20  # what the server may need on top of what it needs anyway
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def row(number: int) -> bytes:
+    return b'{"question": "%d+1?", "answer": "%d", "note": "%s"}\n' % (number, number + 1, b"x" * PADDING)
+
+
+def body() -> Iterator[bytes]:
+    """The multipart form of the file, never whole in memory."""
+    yield f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="large.jsonl"\r\n\r\n'.encode()
+    yield from (row(number) for number in range(ROWS))
+    yield f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+@pytest.fixture
+def server(child_environment: dict[str, str]) -> Iterator[tuple[int, int]]:
+    """(port, process id) of a running server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "webapp.asgi:application", "--port", str(port), "--log-level", "warning"]
+    process = subprocess.Popen(command, cwd=ROOT, env=child_environment)
+    try:
+        wait_for(port, process)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        assert process.poll() is None, "the server did not start"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the server did not open its port")
+
+
+def peak_memory(pid: int) -> int:
+    """Most bytes that the process ever held."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return 1024 * int(found[1])
+
+
+def request(
+    port: int, method: str, path: str, client: Client, content: Iterator[bytes] | bytes = b"", **headers: str
+) -> http.client.HTTPResponse:
+    """Send a request as the client's person, with the client's cookies."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=240)
+    cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    token = client.cookies["csrftoken"].value
+    sent = {"Cookie": cookies, "X-CSRFToken": token, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    connection.request(method, path, body=content, headers=sent)
+    return connection.getresponse()
+
+
+def test_a_file_of_more_than_a_gigabyte_is_streamed(server: tuple[int, int], alice: User) -> None:
+    port, pid = server
+    client = Client()
+    client.force_login(alice)
+    client.get("/data/new/")
+    request(port, "GET", "/data/new/", client).read()
+    before = peak_memory(pid)
+    length = sum(map(len, body()))
+    assert length > 2**30
+
+    form = f"multipart/form-data; boundary={BOUNDARY}"
+    answer = request(port, "POST", "/data/new/", client, body(), Content_Type=form, Content_Length=str(length))
+    assert answer.status == 302, answer.read()[-2000:]
+    stored = Artifact.objects.get()
+    assert stored.size > 2**30
+
+    mapping = {"file": stored.sha256, "filename": "large.jsonl", "name": "large"}
+    mapping |= {"data.train.columns.question": "question", "data.train.columns.answer": "answer", "data.verifier.kind": "numeric"}
+    kept = request(port, "POST", "/data/new/", client, urlencode(mapping).encode(), Content_Type="application/x-www-form-urlencoded")
+    assert kept.status == 302, kept.read()[-2000:]
+    assert DataSet.objects.get().problem_count == ROWS
+    assert peak_memory(pid) - before < MOST_MEMORY
+    assert not any(Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir())
