@@ -27,7 +27,7 @@ class Head(NamedTuple):
 
     def logits(self, hidden_TH: Tensor, vocabulary: int) -> Tensor:
         """[T, vocabulary] in the head's own number format."""
-        return F.linear(hidden_TH, self.weight[:vocabulary], None if self.bias is None else self.bias[:vocabulary])
+        return F.linear(hidden_TH.to(self.weight.dtype), self.weight[:vocabulary], None if self.bias is None else self.bias[:vocabulary])
 
 
 def head_of(model: PreTrainedModel) -> Head:

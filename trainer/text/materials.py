@@ -60,7 +60,7 @@ def gather(spec: RunSpec, device: torch.device, stack: ExitStack) -> Materials:
 
 
 def _trained(network: Network, seed: int, device: torch.device) -> LanguageModel:
-    """The student. bfloat16 means that it computes in bfloat16: weights, moments and gradients are held in float32."""
+    """The student. bfloat16 means that updates compute in it: weights, moments and gradients are held, and answers sampled, in float32."""
     held = "float32" if network.dtype == "bfloat16" else network.dtype
     return load(network.model_copy(update={"dtype": held}), seed, device)
 

@@ -53,11 +53,14 @@ def differentiate(materials: Materials, spec: RunSpec, round: Round, rt: Runtime
     rt.normalise(GROUP, normaliser(stage.reduction, spec.pool.normalisation, round.weights, siblings, lengths))
     parts = torch.split(coefficients.to(rt.device), lengths)
     found: dict[int, TokenStatistics] = {}
+    computing = torch.autocast(rt.device.type, torch.bfloat16, enabled=spec.networks.student.dtype == "bfloat16")
     for chosen in micro_batches(rows, spec.compute.micro_batch_tokens):
-        result = divergence(
-            materials.student, materials.teacher, [rows[at] for at in chosen], torch.cat([parts[at] for at in chosen]),
-            stage.objective.kind, stage.objective.temperature, materials.vocabulary,
-        )  # fmt: skip
+        chosen_rows, chosen_coefficients = [rows[at] for at in chosen], torch.cat([parts[at] for at in chosen])
+        with computing:
+            result = divergence(
+                materials.student, materials.teacher, chosen_rows, chosen_coefficients,
+                stage.objective.kind, stage.objective.temperature, materials.vocabulary,
+            )  # fmt: skip
         rt.backward(result.loss, GROUP)
         found |= zip(chosen, split(result.tokens, [lengths[at] for at in chosen]), strict=True)
     return [found[at] for at in range(len(rows))]

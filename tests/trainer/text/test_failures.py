@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import resource
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,14 +137,29 @@ def test_an_unforeseen_error_leaves_its_trace_in_the_log(tmp_path: Path, monkeyp
     assert "Traceback" in next(event["message"] for event in events(tmp_path, "log") if event["level"] == "error")
 
 
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """A disk with room for files up to `size` bytes only."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_full_disk_ends_the_run_in_words_and_with_its_code(tmp_path: Path) -> None:
-    (tmp_path / "definition.yaml").write_text(to_yaml(spec()))
-    done = subprocess.run(
-        [sys.executable, "-m", "trainer", "run", str(tmp_path / "definition.yaml"), "--dir", str(tmp_path)],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == outcome.DISK_FULL, done.stderr
-    ended(tmp_path, "could not be written", "Free some space")
+    with largest_file(200_000):
+        assert start(spec(), tmp_path) == outcome.DISK_FULL
+    ended(tmp_path, "checkpoint of step 0 could not be written", "Free some space")
+    assert checkpoints.found(tmp_path / "attempts/1/checkpoints") == []
+
+
+def test_a_log_without_room_stops_the_run_before_anything_is_dropped(tmp_path: Path) -> None:
+    with largest_file(2_500):
+        assert start(spec(), tmp_path) == outcome.DISK_FULL
+    seen = [event["seq"] for event in events(tmp_path)]
+    assert seen == list(range(1, len(seen) + 1))
 
 
 def test_a_folder_that_cannot_be_written_is_said_on_the_console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,9 @@ def linear_divergence(
     a buffer of about 39 MB in float32).
     """
     teaching = Teaching(teacher_logits, coefficients_T, ids_T, kind, temperature, vocabulary, chunk or tokens_per_chunk(vocabulary))
-    loss, *statistics = LinearDivergence.apply(hidden_TH, head.weight, head.bias, teaching, torch.is_grad_enabled())
+    with torch.autocast(hidden_TH.device.type, enabled=False):  # a divergence of bfloat16 logits would be mostly rounding
+        hidden_TH = hidden_TH.to(head.weight.dtype)
+        loss, *statistics = LinearDivergence.apply(hidden_TH, head.weight, head.bias, teaching, torch.is_grad_enabled())
     return loss, TokenStatistics(*statistics)
 
 

@@ -1,0 +1,135 @@
+"""One update against the equation, in float64: whatever the micro-batches, the gradient is that of the whole batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainer.text import tiny
+from tests.trainer.text.tiny_run import spec
+from trainer.engine.events import EventLog
+from trainer.engine.loop import Runtime
+from trainer.spec import RunSpec, Stage
+from trainer.spec.operation import Checkpoints
+from trainer.text.answers import Answer, Examiner
+from trainer.text.materials import Materials
+from trainer.text.models import LanguageModel
+from trainer.text.problems import Problem
+from trainer.text.update import GROUP, Round, differentiate
+from trainer.text.verifiers import Verifier
+
+WEIGHTS = [0.5, 0.0, 1.0, 2.5]
+LENGTHS = [3, 9, 5, 1, 7, 7, 2, 4]
+
+
+@pytest.fixture(scope="module")
+def materials() -> Materials:
+    student, teacher = tiny.language_model("qwen2", "float64", seed=3), tiny.language_model("qwen2", "float64", seed=4)
+    examiner = Examiner(Verifier(spec().data.verifier), "{question}", 8)
+    return Materials(student, teacher, student.vocabulary, examiner, {}, [], [], [])
+
+
+def answers() -> list[Answer]:
+    """Two answers to each of four problems, of very different lengths."""
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(torch.randint(3, tiny.VOCABULARY, (count,), generator=generator).tolist())
+
+    def answer(at: int, length: int) -> Answer:
+        return Answer(Problem(str(at // 2), "?", "1"), at % 2, "student", ids(4 + at), ids(length), False, "", True, "")
+
+    return [answer(at, length) for at, length in enumerate(LENGTHS)]
+
+
+def round_of(stage: Stage) -> Round:
+    return Round(stage, WEIGHTS, answers(), [0, 0, 1, 1, 2, 2, 3, 3], 2)
+
+
+def definition(objective: str, reduction: str, normalisation: str, micro: int) -> RunSpec:
+    stage: dict[str, Any] = {"name": "only", "objective": {"kind": objective}, "reduction": reduction}
+    return spec(stages=[stage], pool={"normalisation": normalisation}, compute={"micro_batch_tokens": micro})
+
+
+def gradient(materials: Materials, settings: RunSpec, folder: Path) -> tuple[dict[str, Tensor], float, int]:
+    """Gradient as the loop's group holds it, loss, and the number of micro-batches."""
+    rt = Runtime(folder, EventLog(folder / "events", 1), torch.device("cpu"), Checkpoints(), 0)
+    parameters = dict(materials.student.model.named_parameters())
+    materials.student.model.zero_grad()
+    group = rt.group(GROUP, parameters)
+    differentiate(materials, settings, round_of(settings.stages[0]), rt)
+    return {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}, group._loss / group.normaliser, rt.micro
+
+
+def token_divergences(student: LanguageModel, teacher: LanguageModel, answer: Answer, kind: str) -> Tensor:
+    """The divergence at each token of one answer alone: no padding, no chunks."""
+    ids = torch.tensor([answer.prompt + answer.ids])
+    places = slice(len(answer.prompt) - 1, -1)
+    log_s = student.model(ids).logits[0, places, : student.vocabulary].log_softmax(-1)
+    log_t = teacher.model(ids).logits[0, places, : teacher.vocabulary].log_softmax(-1)
+    return (log_t.exp() * (log_t - log_s)).sum(-1) if kind == "forward_kl" else (log_s.exp() * (log_s - log_t)).sum(-1)
+
+
+def reference(materials: Materials, settings: RunSpec) -> tuple[dict[str, Tensor], float]:
+    """The equation of `distill`, written out."""
+    stage, rows = settings.stages[0], answers()
+    each = [token_divergences(materials.student, materials.teacher, row, stage.objective.kind) for row in rows]
+    means = stage.reduction == "sequence_mean"
+    terms = [WEIGHTS[at // 2] * (part.mean() / 2 if means else part.sum()) for at, part in enumerate(each)]
+    counts: Sequence[float] = [1.0] * 4 if means else [LENGTHS[2 * i] + LENGTHS[2 * i + 1] for i in range(4)]
+    own = settings.pool.normalisation == "batch_self_norm"
+    z = sum(count * (weight if own else 1.0) for count, weight in zip(counts, WEIGHTS, strict=True))
+    materials.student.model.zero_grad()
+    loss = torch.stack(terms).sum() / z
+    loss.backward()
+    return {name: p.grad.clone() for name, p in materials.student.model.named_parameters() if p.grad is not None}, float(loss.detach())
+
+
+@pytest.mark.parametrize("objective", ["forward_kl", "reverse_kl"])
+@pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean"])
+@pytest.mark.parametrize("normalisation", ["pool", "batch_self_norm"])
+def test_the_gradient_is_that_of_the_equation_whatever_the_micro_batches(
+    materials: Materials, tmp_path: Path, objective: str, reduction: str, normalisation: str
+) -> None:
+    counts = set()
+    for micro in (16, 40, 100_000):
+        settings = definition(objective, reduction, normalisation, micro)
+        found, loss, count = gradient(materials, settings, tmp_path / str(micro))
+        expected, expected_loss = reference(materials, settings)
+        counts.add(count)
+        assert loss == pytest.approx(expected_loss, rel=1e-10)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-8, atol=1e-12)
+    assert len(counts) == 3
+
+
+def test_a_row_that_drops_out_leaves_the_others_as_they_were(materials: Materials, tmp_path: Path) -> None:
+    """Z is that of the planned problems, so weights [.25, 0, .1, .2] never become [.25, .1, .2] / .55."""
+    settings = definition("forward_kl", "sequence_mean", "pool", 100_000)
+    _, loss, _ = gradient(materials, settings, tmp_path)
+    parts = [token_divergences(materials.student, materials.teacher, row, "forward_kl").mean().item() for row in answers()]
+    by_problem = [(parts[2 * i] + parts[2 * i + 1]) / 2 for i in range(4)]
+    assert loss == pytest.approx(math.fsum(w * part for w, part in zip(WEIGHTS, by_problem, strict=True)) / 4)
+
+
+def test_bfloat16_computes_in_it_but_holds_weights_and_gradients_in_float32(tmp_path: Path) -> None:
+    student, teacher = tiny.language_model("qwen2", "float32", seed=3), tiny.language_model("qwen2", "float32", seed=4)
+    examiner = Examiner(Verifier(spec().data.verifier), "{question}", 8)
+    single = Materials(student, teacher, student.vocabulary, examiner, {}, [], [], [])
+    full = definition("reverse_kl", "sequence_mean", "pool", 100_000)
+    student_format = {"student": {"model": "builtin:student", "dtype": "bfloat16"}}
+    half = full.model_copy(update={"networks": spec(networks=student_format).networks})
+    exact, loss, _ = gradient(single, full, tmp_path / "full")
+    rounded, half_loss, _ = gradient(single, half, tmp_path / "half")
+    assert half_loss == pytest.approx(loss, rel=0.03)
+    assert half_loss != loss
+    for name, value in exact.items():
+        assert rounded[name].dtype == torch.float32
+        assert float((rounded[name] - value).norm() / value.norm()) < 0.1
