@@ -23,6 +23,11 @@ def create_team(name: str, admin: User) -> Team:
     return team
 
 
+def create_account(email: str, password: str, name: str) -> User:
+    """A new person, in no team yet."""
+    return User.objects.create_user(email, password, name=name)
+
+
 def change_role(membership: Membership, role: str) -> None:
     """Give a member another role. Raises LastAdmin."""
     with transaction.atomic():

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from webapp import errors
-from webapp.teams import access, links
+from webapp.teams import access, links, members
 from webapp.teams.access import actor_of
 from webapp.teams.forms import JoinForm
 from webapp.teams.models import User
@@ -47,4 +47,4 @@ def _join(request: HttpRequest, token: str, user: User | None, form: JoinForm | 
 def _new_account(form: JoinForm | None) -> User:
     assert form is not None
     typed = form.cleaned_data
-    return User.objects.create_user(typed["email"], typed["password"], name=typed["name"])
+    return members.create_account(typed["email"], typed["password"], typed["name"])
