@@ -22,7 +22,7 @@ from types import FrameType
 
 import torch
 
-from trainer.engine import checkpoints, devices, outcome
+from trainer.engine import checkpoints, devices, environment, outcome
 from trainer.engine.checkpoints import NO_ROOM, Damaged, Snapshot
 from trainer.engine.events import EventLog, segments
 from trainer.engine.loop import Method, Runtime, train
@@ -97,7 +97,9 @@ def _carry_out(run_dir: Path, attempt: int, begin: Beginning) -> int:
 
 def _run(folder: Path, log: EventLog, begin: Beginning) -> tuple[str, str]:
     spec, snapshot = begin(log)
-    rt = Runtime(folder, log, devices.prepare(spec.compute), spec.checkpoints, spec.evaluation.every)
+    device = devices.prepare(spec.compute)
+    log.emit("environment", **environment.facts(device))
+    rt = Runtime(folder, log, device, spec.checkpoints, spec.evaluation.every)
     with _stopped_by_signals(rt), closing(method_for(spec)) as method:
         return train(method, rt, snapshot)
 

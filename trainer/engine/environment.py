@@ -1,0 +1,35 @@
+"""What a run ran on: Python, platform, device, source version and installed packages, for the record of the run."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SOURCE = Path(__file__).resolve().parents[2]
+GIT_SECONDS = 5
+
+
+def facts(device: torch.device) -> dict[str, Any]:
+    """The fields of an `environment` event. `commit` is None where the program does not run from a git clone."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "commit": _commit(),
+        "packages": dict(sorted((name, found.version) for found in metadata.distributions() if (name := found.metadata["Name"]))),
+    }
+
+
+def _commit() -> str | None:
+    if not (SOURCE / ".git").exists():
+        return None
+    try:
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=SOURCE, capture_output=True, text=True, timeout=GIT_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None
