@@ -1,0 +1,98 @@
+"""What every answer of the site has in common: headers, hosts, refusals, and a bound on what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.test import Client
+
+from webapp.teams import links
+from webapp.teams.models import User
+from webapp.uploads import LimitedBody
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("path", ["/sign-in/", "/healthz", "/static/css/base.css", "/nowhere/"])
+def test_every_answer_forbids_inline_scripts_framing_and_guessing(client: Client, path: str) -> None:
+    headers = client.get(path).headers
+    policy = headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in/", "/healthz", "/static/css/base.css"])
+def test_another_hosts_name_is_refused(client: Client, path: str) -> None:
+    assert client.get(path, headers={"host": "attacker.example"}).status_code == 400
+
+
+def test_cookies_are_closed_to_scripts_and_other_sites(client: Client, alice: User) -> None:
+    client.post(f"/sign-in/{links.make_sign_in_link(alice)}/")
+    cookie = client.cookies["sessionid"]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+
+
+def test_nothing_there_is_said_in_a_sentence(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    answer = client.get("/runs/nosuchrun/")
+    assert answer.status_code == 404
+    assert "not shown to you" in answer.content.decode()
+
+
+def test_a_refusal_names_the_reason(client: Client, bob: User, alice: User) -> None:
+    client.force_login(bob)
+    answer = client.post("/team/invite/", {"role": "admin"})
+    assert "Your role in this team does not allow that." in answer.content.decode()
+
+
+def test_health_is_told_to_anybody(client: Client) -> None:
+    assert client.get("/healthz").json() == {"ok": True}
+
+
+@pytest.mark.parametrize("path", ["/static/vendor/uplot/uPlot.esm.js", "/static/vendor/htmx/htmx.min.js", "/static/css/base.css"])
+def test_scripts_and_styles_come_from_here(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert len(b"".join(answer)) > 1000
+
+
+@pytest.mark.parametrize("path", ["/static/../webapp/settings.py", "/static/%2e%2e/webapp/settings.py", "/static/..%2f..%2fmanage.py"])
+def test_nothing_beside_the_static_files_is_served(client: Client, path: str) -> None:
+    assert client.get(path).status_code in (302, 400, 404)
+
+
+async def echo(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    """Answers with what it has read: how much, or that the client went away."""
+    size, message = 0, await receive()
+    while message["type"] == "http.request":
+        size += len(message["body"])
+        if not message.get("more_body"):
+            break
+        message = await receive()
+    await send({"type": "done", "size": size, "whole": message["type"] == "http.request"})
+
+
+def upload(limit: int, announced: int | None) -> ApplicationCommunicator:
+    headers = [] if announced is None else [(b"content-length", str(announced).encode())]
+    return ApplicationCommunicator(LimitedBody(echo, limit), {"type": "http", "headers": headers})
+
+
+async def test_an_upload_that_is_announced_too_large_is_refused_unread() -> None:
+    request = upload(limit=10, announced=11)
+    assert (await request.receive_output())["status"] == 413
+    assert b"more than the" in (await request.receive_output())["body"]
+
+
+@pytest.mark.parametrize(("parts", "whole"), [((4, 6), True), ((4, 7), False)])
+async def test_an_upload_that_grows_too_large_is_cut_off(parts: tuple[int, int], whole: bool) -> None:
+    request = upload(limit=10, announced=None)
+    for size, more in zip(parts, (True, False), strict=True):
+        await request.send_input({"type": "http.request", "body": b"x" * size, "more_body": more})
+    assert (await request.receive_output())["whole"] == whole
