@@ -11,6 +11,7 @@ from webapp.runs.models import Run
 from webapp.runs.templatetags.figures import percent, points
 
 Payload = dict[str, Any]
+SUBJECTS = {"evaluation": "held-out problems", "retained": "problems of the retained skill"}
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,21 @@ def comparisons(run: Run) -> list[Comparison]:
 
 def sentence(comparison: Comparison) -> str:
     """The result in words, plainly, also where there is none."""
+    subject = SUBJECTS[comparison.role]
     now, before = comparison.now, comparison.before
     if now is None:
-        return f"Before training the student solved {_percent(before)} of the held-out problems." if before else ""
+        return f"Before training the student solved {_percent(before)} of the {subject}." if before else ""
     if math.isnan(float(now["pass_rate"])):
-        return "The verifier could not tell of any held-out answer whether it is right, so there is no pass rate."
+        return "The verifier could not tell of any answer whether it is right, so there is no pass rate."
     if not now["pass_rate"]:
-        return f"The student solved none of the {now['problems']:,} held-out problems, in {now['samples']} attempts at each."
+        return f"The student solved none of the {now['problems']:,} {subject}, in {now['samples']} attempts at each."
     difference = now.get("difference")
     if not difference:
-        return f"The student solves {_percent(now)} of the held-out problems."
+        return f"The student solves {_percent(now)} of the {subject}."
     low, high = (float(edge) for edge in difference["interval"])
     change = f"{points(difference['pass_rate'])} points (95 % interval {points(low)} to {points(high)})"
     when = "" if comparison.final else f" at step {now['step']:,}"
-    return f"{_percent(before)} → {_percent(now)} of the held-out problems{when}, {change}: {_verdict(low, high)}"
+    return f"{_percent(before)} → {_percent(now)} of the {subject}{when}, {change}: {_verdict(low, high)}"
 
 
 def _verdict(low: float, high: float) -> str:
@@ -70,7 +72,7 @@ def _groups(before: Payload | None, now: Payload | None) -> list[dict[str, Any]]
     """Groups of the newest evaluation beside the same groups before training."""
     earlier = {(group["by"], group["name"]): group for group in (before or {}).get("groups", [])}
     newest = (now or before or {}).get("groups", [])
-    return [{**group, "before": earlier.get((group["by"], group["name"])), "measured": now is not None} for group in newest]
+    return [{**group, "before": earlier.get((group["by"], group["name"]))} for group in newest]
 
 
 def _percent(payload: Payload | None) -> str:

@@ -57,7 +57,7 @@ export function createChart(figure, declaration, sync, zoom) {
       legend: { show: false },
       padding: [8, right ? 0 : 12, 0, 0],
       cursor: { sync: { key: sync, setSeries: false, scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
-      scales: { x: { time: false, range: xRange }, y: { distr: log ? 3 : 1 }, right: { distr: 1 } },
+      scales: { x: { time: false, range: xRange }, y: { distr: log ? 3 : 1, ...(log ? {} : { range: yRange }) }, right: { range: yRange } },
       axes: [
         axis({ size: 30, values: ticks(/** @type {any} */ (AXIS_FORMAT[view.axis])), space: 64 }),
         axis({ size: widest, values: ticks(declaration.format, log) }),
@@ -151,6 +151,13 @@ function axis(options) {
 /** @param {import("../format.js").Format} format @param {boolean} [log] @returns {uPlot.Axis.Values} as many digits as the distance of two ticks needs */
 function ticks(format, log = false) {
   return (_, values, _axis, _space, distance) => values.map((value) => (value == null ? "" : tick(value, log ? value : distance, format)));
+}
+
+/** Room around the values, also where they are all the same. @param {uPlot} _ @param {number} low @param {number} high @returns {uPlot.Range.MinMax} */
+function yRange(_, low, high) {
+  if (low == null) return [0, 1];
+  const room = low === high ? Math.abs(low) / 2 || 0.05 : 0;
+  return uPlot.rangeNum(low - (low ? room : 0), high + room, 0.1, true);
 }
 
 /** As wide as its widest label. @param {uPlot} _ @param {string[] | null} labels @returns {number} */

@@ -103,3 +103,10 @@ def test_a_larger_divergence_never_gets_a_paler_shade(one: float, other: float) 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_what_was_not_measured_has_no_shade(value: float | None) -> None:
     assert shade_of(value) is None
+
+
+def test_the_largest_divergence_comes_first_and_what_has_none_last(client: Client, finished: Run, bob: User) -> None:
+    client.force_login(bob)
+    page = client.get(f"/runs/{finished.public_id}/rollouts/?order=divergence&page=2").context["page"]
+    assert [row.divergence for row in page.object_list][-1] is None
+    assert client.get(f"/runs/{finished.public_id}/rollouts/?order=divergence").context["page"].object_list[0].divergence is not None

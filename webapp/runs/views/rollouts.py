@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
@@ -18,7 +18,11 @@ from webapp.teams import access
 PAGE = 40
 VERDICTS = {"correct": True, "wrong": False, "unknown": None}
 SOURCES = ("student", "teacher")
-ORDERS = {"newest": ("-step", "-attempt", "seq", "offset"), "divergence": ("-divergence", "-step"), "longest": ("-length", "-step")}
+ORDERS: dict[str, tuple[Any, ...]] = {
+    "newest": ("-step", "-attempt", "seq", "offset"),
+    "divergence": (F("divergence").desc(nulls_last=True), "-step", "offset"),
+    "longest": ("-length", "-step", "offset"),
+}
 
 
 @access.shown_to_guests

@@ -38,7 +38,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
         "charts": [(chart, ",".join(chart.keys)) for chart in shown],
         "board": board,
         "comparisons": measured,
-        "result": evaluations.sentence(measured[0]) if measured and measured[0].role == "evaluation" else "",
+        "results": [evaluations.sentence(one) for one in measured],
     }
     return render_tab(request, run, "run", context)
 
