@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer.estimate import Counts, most_tokens, planned_answers
 from trainer.spec import HardFilterWeights, PacedWeights, RunSpec, Stage, Weighting
 from trainer.text.problems import RunProblems
 
@@ -25,7 +26,8 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     for number, stage in enumerate(spec.stages, 1):
         yield f"Stage {number}, {stage.name}: {_stage(stage, count)}"
     yield _evaluation(spec, problems)
-    yield f"In all at most {sum(_tokens(spec, problems)):,} tokens are written, if every answer is as long as it may be."
+    counts = Counts(count, len(problems.evaluation), len(problems.retained or ()))
+    yield f"In all at most {most_tokens(spec, counts):,} tokens are written, if every answer is as long as it may be."
 
 
 def _pool(spec: RunSpec, count: int) -> str:
@@ -52,7 +54,7 @@ def _stage(stage: Stage, count: int) -> str:
     generate, optimiser = stage.rollouts.generate, stage.optimiser
     longest = generate.sampling.max_new_tokens
     answers = {
-        "teacher_written": f"one answer of the teacher to each, at most {min(count, _planned(stage)):,} written before the stage",
+        "teacher_written": f"one answer of the teacher to each, at most {min(count, planned_answers(stage)):,} written before the stage",
         "student_rollouts": f"{_fresh(generate.per_problem)} of the student to each, of at most {longest:,} tokens",
     }[stage.source]
     steps = f"{stage.until.steps:,} steps of {stage.problems_per_step:,} problems, {answers}"
@@ -64,33 +66,6 @@ def _evaluation(spec: RunSpec, problems: RunProblems) -> str:
     during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
     asked = f"each of {len(problems.evaluation):,} held-out problems"
     return f"Evaluation: {evaluation.final_samples} answers to {asked} before and after{during}."
-
-
-def _tokens(spec: RunSpec, problems: RunProblems) -> Iterator[int]:
-    """Upper bounds of the tokens written: pass rates, each stage, evaluations."""
-    count, evaluation = len(problems.train), spec.evaluation
-    estimates = 1 + _refreshes(spec)
-    yield estimates * count * spec.pool.rollouts_per_problem * spec.pool.sampling.max_new_tokens
-    for stage in spec.stages:
-        answers = min(count, _planned(stage)) if stage.source == "teacher_written" else _planned(stage)
-        yield answers * stage.rollouts.generate.sampling.max_new_tokens
-    held_out = len(problems.evaluation)
-    during = (spec.total_steps - 1) // evaluation.every if evaluation.every else 0
-    answers = 2 * evaluation.final_samples * (held_out + len(problems.retained or ()))
-    answers += during * evaluation.samples * min(held_out, evaluation.problems or held_out)
-    yield answers * evaluation.sampling.max_new_tokens
-    yield during * min(count, spec.pool.track_problems) * spec.pool.rollouts_per_problem * spec.pool.sampling.max_new_tokens
-
-
-def _refreshes(spec: RunSpec) -> int:
-    if spec.pool.refresh == "each_stage":
-        return len(spec.stages) - 1
-    return (spec.total_steps - 1) // spec.pool.refresh_every if spec.pool.refresh == "every" else 0
-
-
-def _planned(stage: Stage) -> int:
-    """Answers that the stage's steps use."""
-    return stage.until.steps * stage.problems_per_step * stage.rollouts.generate.per_problem
 
 
 def _fresh(count: int) -> str:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, ROOT, has_sideways_scroll
+from tests.webapp.runs.test_form_page import definition_of
 from webapp.runs.models import Run, StoredModel
 from webapp.teams.models import User
 
@@ -31,7 +32,7 @@ def test_an_uploaded_folder_can_be_chosen_as_the_student(page: Page) -> None:
     expect(page.locator("#problems-title")).to_have_text("Ready to start")
     page.click("text=Start run")
     page.wait_for_url("**/runs/*/", wait_until="networkidle")
-    assert Run.objects.get().spec["networks"]["student"]["model"] == f"model:small-one@{model.hash}"
+    assert definition_of(Run.objects.get())["networks"]["student"]["model"] == f"model:small-one@{model.hash}"
 
 
 def test_a_recipe_leads_to_its_form(page: Page) -> None:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
+from tests.webapp.runs.test_form_page import definition_of
 from trainer.text.weights import paced_weights
 from webapp.runs.models import Run
 from webapp.teams.models import User
@@ -147,7 +148,7 @@ def test_the_form_starts_a_run(form: Page, alice: User) -> None:
     form.wait_for_url("**/runs/*/", wait_until="networkidle")
     run = Run.objects.get()
     assert (run.name, run.owner) == ("From the browser", alice)
-    assert run.spec["pool"]["weighting"]["alpha"] == 1.0
+    assert definition_of(run)["pool"]["weighting"]["alpha"] == 1.0
 
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trainer.estimate import Counts, most_tokens
 from trainer.spec import FileProblems, RunSpec, SplitProblems, Stage
 from webapp.runs.model_files import ModelFacts
 from webapp.runs.templatetags.figures import bytes_size
@@ -101,31 +102,11 @@ def _tokens(spec: RunSpec, known: Known) -> Figure:
     train, held_out = counts.get("train"), counts.get("evaluation")
     if train is None or held_out is None:
         return Figure("Tokens written", "unknown", "The number of problems is known when the worker reads them.")
-    pool = spec.pool
-    total = train * pool.rollouts_per_problem * pool.sampling.max_new_tokens + sum(_stage_tokens(stage, train) for stage in spec.stages)
-    total += _evaluation_tokens(spec, held_out, counts.get("retained") or 0)
+    total = most_tokens(spec, Counts(train, held_out, counts.get("retained") or 0))
     return Figure(
         "Tokens written",
         f"at most {_count(total)}",
         f"{train:,} training and {held_out:,} held-out problems; every answer as long as allowed.",
-    )
-
-
-def _stage_tokens(stage: Stage, train: int) -> int:
-    generate = stage.rollouts.generate
-    answers = stage.until.steps * stage.problems_per_step * generate.per_problem
-    if stage.source == "teacher_written":
-        answers = min(answers, train * generate.per_problem)
-    return answers * generate.sampling.max_new_tokens
-
-
-def _evaluation_tokens(spec: RunSpec, held_out: int, retained: int) -> int:
-    evaluation = spec.evaluation
-    between = max(0, (spec.total_steps - 1) // evaluation.every) if evaluation.every else 0
-    during = between * evaluation.samples * min(evaluation.problems or held_out, held_out)
-    tracked = between * spec.pool.rollouts_per_problem * spec.pool.track_problems
-    return (2 * evaluation.final_samples * (held_out + retained) + during) * evaluation.sampling.max_new_tokens + (
-        tracked * spec.pool.sampling.max_new_tokens
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from django.test import Client
 from django.utils.html import escape
@@ -15,10 +18,15 @@ from webapp.teams.models import Team, User
 pytestmark = pytest.mark.django_db
 
 
-def posted(spec: dict[str, object], **changes: str) -> dict[str, list[str] | str]:
+def posted(spec: Mapping[str, Any], **changes: str) -> dict[str, list[str] | str]:
     """A definition as the browser posts it, with some fields changed."""
     form = forms.form_from(spec)
     return {**{name: form.getlist(name) for name in form}, **{name.replace("__", "."): value for name, value in changes.items()}}
+
+
+def definition_of(run: Run) -> dict[str, Any]:
+    assert run.spec is not None
+    return dict(run.spec)
 
 
 def as_(user: User) -> Client:
@@ -84,7 +92,7 @@ def test_the_check_answers_with_problems_schedule_estimate_and_yaml(alice: User)
 def test_values_that_look_like_code_stay_text(alice: User) -> None:
     name = "<script>alert(1)</script> $(rm -rf /) `id` --flag"
     as_(alice).post("/runs/new/", posted(SPEC, name=name))
-    assert Run.objects.get().spec["name"] == name
+    assert definition_of(Run.objects.get())["name"] == name
     page = as_(alice).post("/runs/new/", posted(SPEC, name=name, seed="-1")).content.decode()
     assert "<script>alert" not in page
 
@@ -105,6 +113,23 @@ def test_a_clone_starts_from_the_parent_and_remembers_it(alice: User, run: Run) 
     assert "first distillation (clone)" in page
     client.post("/runs/new/", {**posted(SPEC), "parent": run.public_id})
     assert Run.objects.exclude(pk=run.pk).get().parent == run
+
+
+def test_a_clone_shows_what_is_new_since_its_parent(alice: User, run: Run) -> None:
+    client = as_(alice)
+    sent = {**posted(definition_of(run), pool__weighting__kind="uniform", stages__1__until__steps="77"), "parent": run.public_id}
+    answer = client.post("/runs/new/check/", sent)
+    found = {change.path: (change.before, change.after) for change in answer.context["changes"]}
+    assert found["pool.weighting.kind"] == ("paced", "uniform")
+    assert found["pool.weighting.alpha"] == ("1.0", "not set")
+    assert found["stages.1.until.steps"] == ("40", "77")
+    assert set(found) == {
+        "pool.weighting.kind",
+        "pool.weighting.alpha",
+        "pool.weighting.beta",
+        "pool.weighting.floor",
+        "stages.1.until.steps",
+    }
 
 
 def test_a_strangers_run_cannot_be_cloned(charlie: User, run: Run) -> None:

@@ -10,10 +10,11 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST
 
 from trainer import recipes
-from trainer.spec import Problem, SpecError, problems_in, to_dict
+from trainer.spec import Problem, SpecError, load, problems_in, to_dict
 from trainer.spec.reader import LONGEST, parse
 from webapp.runs import form as forms
 from webapp.runs import lifecycle, places
+from webapp.runs.changes import changes
 from webapp.runs.draft import Draft, draft_of
 from webapp.runs.form import FormData
 from webapp.runs.models import DataSet, Run
@@ -30,10 +31,7 @@ def new_run(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         access.require(access.actor_of(request), "start", team)
         return _start(request)
-    if clone := request.GET.get("clone"):
-        parent = access.find(access.actor_of(request), "view", Run, public_id=clone)
-        if parent.spec is None:
-            raise Http404("a run without a definition cannot be cloned")
+    if parent := _parent(request, request.GET.get("clone")):
         named = {**parent.spec, "name": f"{parent.name} (clone)"[:120]}
         return _page(request, draft_of(forms.form_from(named), team), parent=parent, origin=f"A clone of {parent.name}.")
     form = forms.form_from(_preset(request.GET))
@@ -44,9 +42,9 @@ def new_run(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def check_run(request: HttpRequest) -> HttpResponse:
-    """The side panel for the form as it stands: problems, schedule, estimate and YAML."""
+    """The side panel for the form as it stands: problems, schedule, estimate, YAML and what is new since the parent."""
     draft = draft_of(forms.normalised(request.POST), team_of(request))
-    return render(request, "new_run/_check.html", _checked(draft))
+    return render(request, "new_run/_check.html", _checked(draft, _parent(request, request.POST.get("parent"))))
 
 
 @require_POST
@@ -65,7 +63,7 @@ def import_run(request: HttpRequest) -> HttpResponse:
 
 def _start(request: HttpRequest) -> HttpResponse:
     draft = draft_of(forms.normalised(request.POST), team_of(request))
-    parent = access.find(access.actor_of(request), "view", Run, public_id=request.POST["parent"]) if request.POST.get("parent") else None
+    parent = _parent(request, request.POST.get("parent"))
     if not draft.startable:
         return _page(request, draft, parent=parent, status=422)
     run = lifecycle.create_run(team_of(request), access.actor_of(request).user, draft.definition, parent=parent)
@@ -103,17 +101,35 @@ def _not_shown(spec: dict[str, Any]) -> list[Problem]:
     return [problem for problem in problems_in(spec) if problem.path not in kept]
 
 
-def _checked(draft: Draft) -> dict[str, Any]:
-    return {"problems": draft.layout.problems, "notes": draft.notes, "outlook": draft.outlook, "yaml": draft.yaml}
+def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
+    """The run that is cloned. Raises Http404 if the person cannot see it, or if it has no definition."""
+    if not public_id:
+        return None
+    parent = access.find(access.actor_of(request), "view", Run, public_id=public_id)
+    if parent.spec is None:
+        raise Http404("a run without a definition cannot be cloned")
+    return parent
+
+
+def _checked(draft: Draft, parent: Run | None) -> dict[str, Any]:
+    shown = {"problems": draft.layout.problems, "notes": draft.notes, "outlook": draft.outlook, "yaml": draft.yaml}
+    return {**shown, "parent": parent, "changes": changes(_whole(parent), draft.definition) if parent and draft.spec else []}
+
+
+def _whole(run: Run) -> dict[str, Any]:
+    """The definition of a run with its defaults; as it is stored, if this version cannot read it."""
+    try:
+        return to_dict(load(run.spec or {}))
+    except SpecError:
+        return run.spec or {}
 
 
 def _page(request: HttpRequest, draft: Draft, *, parent: Run | None = None, origin: str = "", status: int = 200) -> HttpResponse:
     asked = request.POST.get("mode") or request.GET.get("mode")
     context = {
         "layout": draft.layout,
-        **_checked(draft),
+        **_checked(draft, parent),
         "mode": "expert" if asked == "expert" else "simple",
-        "parent": parent,
         "origin": origin,
         "refused": status == 422,
         "starts": _starts(request, fresh=not origin and request.method == "GET"),
