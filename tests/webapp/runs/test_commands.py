@@ -70,8 +70,8 @@ def test_a_run_made_elsewhere_is_imported_whole(still: Team, elsewhere: Path) ->
     (loss,) = metrics.read([run], ["loss"])
     assert loss.mean == [float(step) for step in range(1, 21)]
     assert Event.objects.filter(run=run, type="log").count() == 1
-    assert run.started_at is not None
-    assert run.started_at <= run.last_event_at == run.finished_at
+    assert None not in (run.started_at, run.last_event_at)
+    assert run.finished_at == run.last_event_at
 
 
 def test_an_import_brings_its_definition_along(still: Team, elsewhere: Path) -> None:
