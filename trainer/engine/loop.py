@@ -40,10 +40,11 @@ class Phase:
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found: metrics, and a score by which checkpoints are compared (higher is better)."""
+    """What an evaluation found: metrics, a score by which checkpoints are compared (higher is better), and the same in a sentence."""
 
     values: Mapping[str, float]
     score: float | None = None
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Runtime:
         self.wants_checkpoint = False
         self.last_values: Mapping[str, float] = {}
         self._stop = ""
-        self._progress_at = 0.0
+        self._progress: tuple[str, float] = ("", 0.0)
         self._process = psutil.Process()
 
     def group(self, name: str, parameters: Mapping[str, Parameter]) -> Group:
@@ -129,12 +130,15 @@ class Runtime:
         self.emit("metrics", stage=self.stage, tokens=self.tokens, compute=self.compute, values=dict(values))
 
     def progress(self, phase: str, done: int, of: int) -> None:
-        """Say how far a long phase is, at most twice a second. Raises Stopped if that was asked for: call it where that loses nothing."""
-        now = time.monotonic()
-        if done >= of or now - self._progress_at >= PROGRESS_SECONDS:
-            self._progress_at = now
-            self.emit("progress", total_steps=self.total_steps, stage=self.stage, phase=phase, done=done, of=of)
+        """Say how far a phase is, at most twice a second. Raises Stopped if that was asked for: call it where that loses nothing."""
+        self.show_progress(phase, done, of)
         self.leave_if_asked()
+
+    def show_progress(self, phase: str, done: int, of: int) -> None:
+        now, (shown, at) = time.monotonic(), self._progress
+        if phase != shown or done >= of or now - at >= PROGRESS_SECONDS:
+            self._progress = phase, now
+            self.emit("progress", total_steps=self.total_steps, stage=self.stage, phase=phase, done=done, of=of)
 
     def request_stop(self, reason: str) -> None:
         self._stop = reason
@@ -172,19 +176,19 @@ def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> tupl
 
 
 def _train(method: Method, rt: Runtime) -> tuple[str, str]:
-    ending = f"All {method.total_steps} steps are done.", ""
+    reason, remedy = f"All {method.total_steps} steps are done.", ""
     try:
         while rt.step < method.total_steps:
             _at_boundary(method, rt)
-            rt.leave_if_asked()
+            rt.progress("training", rt.step, method.total_steps)
             _round(method, rt)
     except NothingToTrain as nothing:
-        ending = nothing.reason, nothing.remedy
+        reason, remedy = nothing.reason, nothing.remedy
     if rt.evaluated != rt.step:
-        _evaluate(method, rt, "after")
+        reason = f"{reason} {_evaluate(method, rt, 'after').sentence}".strip()
     if rt.saved != rt.step:
         save(method, rt)
-    return ending
+    return reason, remedy
 
 
 def _at_boundary(method: Method, rt: Runtime) -> None:
@@ -236,17 +240,18 @@ def _update(rt: Runtime, group: Group) -> dict[str, float]:
         ) from error
 
 
-def _evaluate(method: Method, rt: Runtime, when: str) -> None:
+def _evaluate(method: Method, rt: Runtime, when: str) -> Report:
     report = method.evaluate(rt, when)
     rt.evaluated = rt.step
     if when != "before" and report.score is not None and (rt.best is None or report.score > rt.best[0]):
         rt.best = (report.score, rt.step)
     rt.metrics(report.values)
+    return report
 
 
 def save(method: Method, rt: Runtime) -> None:
     """Write a checkpoint of this step, say so, and remove those that need not be kept."""
-    rt.emit("progress", total_steps=rt.total_steps, stage=rt.stage, phase="checkpoint", done=0, of=1)
+    rt.show_progress("checkpoint", 0, 1)
     state = method.state()
     tensors = {name: group.parameters for name, group in rt.groups.items()}
     moments = {path: value for group in rt.groups.values() for path, value in group.moments().items()}

@@ -21,6 +21,7 @@ from trainer.text.materials import Materials
 from trainer.text.recording import record, spread
 from trainer.text.rollouts.noise import Noise
 from trainer.text.scoring import scored
+from trainer.text.sentences import of_evaluation
 
 
 @dataclass
@@ -40,7 +41,7 @@ class HeldOut:
         values = evaluation.metrics("eval", event)
         if self.materials.retained and when != "during":
             values |= evaluation.metrics("retained", self._role(rt, when, "retained", range(len(self.materials.retained))))
-        return Report(values, event["pass_rate"])
+        return Report(values, event["pass_rate"], of_evaluation(event))
 
     def track(self, rt: Runtime, weights: Sequence[float | None]) -> None:
         """Measure the pass rates of the tracked problems anew."""

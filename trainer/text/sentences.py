@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,21 @@ def of_pool(pool: Pool, truncated: float) -> str:
 def of_teacher(answers: Sequence[Answer]) -> str:
     right = sum(answer.verdict is True for answer in answers)
     return f"The teacher wrote {len(answers)} answers: {right} are right, {truncated_share(answers):.1%} were cut at the length limit."
+
+
+def of_evaluation(event: Mapping[str, Any]) -> str:
+    """An `evaluation` event in words."""
+    low, high = event["interval"]
+    if event["pass_rate"] == 0:
+        found = f"The student solves none of the {event['problems']} held-out problems"
+    else:
+        found = f"The student solves {event['pass_rate']:.1%} of the held-out problems (95 % interval {low:.1%} to {high:.1%})"
+    return f"{found}.{'' if event['difference'] is None else _against_before(event['difference'])}"
+
+
+def _against_before(difference: Mapping[str, Any]) -> str:
+    low, high = (100 * bound for bound in difference["interval"])
+    return f" That is {100 * difference['pass_rate']:+.1f} points against before ({low:+.1f} to {high:+.1f})."
 
 
 def nothing_kept(pool: Pool, spec: RunSpec) -> tuple[str, str]:

@@ -28,7 +28,7 @@ def losses(folder: Path) -> dict[int, dict[str, float]]:
 
 def test_a_run_evaluates_before_during_and_after_and_saves_where_asked(tmp_path: Path) -> None:
     method = Line(10)
-    assert train(method, runtime(tmp_path)) == ("All 10 steps are done.", "")
+    assert train(method, runtime(tmp_path)) == ("All 10 steps are done. The score is -6.", "")
     assert [call for call in method.calls if call.startswith("evaluate")] == [
         "evaluate before 0", "evaluate during 4", "evaluate during 8", "evaluate after 10",
     ]  # fmt: skip

@@ -58,7 +58,7 @@ class Line:
     def evaluate(self, rt: Runtime, when: str) -> Report:
         self.calls.append(f"evaluate {when} {rt.step}")
         score = -abs(rt.step - 4)
-        return Report({"eval/score": score}, score)
+        return Report({"eval/score": score}, score, f"The score is {score}.")
 
     def state(self) -> MethodState:
         return MethodState(values={"remembered": self.slope.item()})

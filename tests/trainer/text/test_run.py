@@ -27,7 +27,8 @@ def of(folder: Path, type: str, **fields: Any) -> list[dict[str, Any]]:
 
 def test_it_ends_in_words(folder: Path) -> None:
     assert end(folder)["outcome"] == "completed"
-    assert end(folder)["reason"] == "All 8 steps are done."
+    assert end(folder)["reason"].startswith("All 8 steps are done. The student solves ")
+    assert "points against before" in end(folder)["reason"]
 
 
 def test_the_definition_lies_beside_the_log(folder: Path) -> None:
