@@ -23,8 +23,7 @@ function setMode(/** @type {string} */ mode) {
   for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("[data-mode-choice]"))) radio.checked = radio.value === mode;
 }
 
-form.addEventListener("input", refresh);
-form.addEventListener("change", (event) => {
+form.addEventListener("input", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   if (target instanceof HTMLSelectElement && target.dataset.location !== undefined) applyMapping(form, target);
   refresh();
@@ -60,7 +59,7 @@ for (const radio of document.querySelectorAll("[data-mode-choice]")) {
 
 manageStages(form, () => {
   refresh();
-  form.dispatchEvent(new Event("change", { bubbles: true }));
+  form.dispatchEvent(new Event("input", { bubbles: true }));
 });
 setMode(localStorage.getItem(MODE) ?? form.dataset.mode ?? "simple");
 refresh();

@@ -143,6 +143,13 @@ def test_a_strange_id_to_clone_is_not_found(alice: User, clone: str) -> None:
     assert as_(alice).get("/runs/new/", {"clone": clone}).status_code == 404
 
 
+@pytest.mark.parametrize("data", ["0", "999999999999999999", "9" * 5000, "-1", "x", "1 OR 1=1", "\0"])
+def test_a_data_set_that_is_not_there_is_not_found(alice: User, data: str) -> None:
+    client = as_(alice)
+    assert client.get("/runs/new/", {"data": data}).status_code == 404
+    assert client.get(f"/data/{'9' * 30}/").status_code == 404
+
+
 def test_yaml_fills_the_form_in(alice: User) -> None:
     page = as_(alice).post("/runs/import/", {"yaml": to_yaml(load({**SPEC, "name": "from YAML"}))})
     assert page.status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -22,6 +23,7 @@ from webapp.runs.team_pages import team_of
 from webapp.teams import access
 
 FIRST = ("paced", "sample")
+ID = re.compile(r"[0-9]{1,18}")
 
 
 @require_http_methods(["GET", "POST"])
@@ -32,11 +34,11 @@ def new_run(request: HttpRequest) -> HttpResponse:
         access.require(access.actor_of(request), "start", team)
         return _start(request)
     if parent := _parent(request, request.GET.get("clone")):
-        named = {**parent.spec, "name": f"{parent.name} (clone)"[:120]}
+        named = {**_whole(parent), "name": f"{parent.name} (clone)"[:120]}
         return _page(request, draft_of(forms.form_from(named), team), parent=parent, origin=f"A clone of {parent.name}.")
     form = forms.form_from(_preset(request.GET))
     if data := request.GET.get("data"):
-        _use(form, access.find(access.actor_of(request), "view", DataSet, team=team, pk=data if data.isdecimal() else 0))
+        _use(form, access.find(access.actor_of(request), "view", DataSet, team=team, pk=int(data) if ID.fullmatch(data) else 0))
     return _page(request, draft_of(form, team))
 
 
