@@ -4,16 +4,14 @@
  */
 
 import { count, seconds } from "./format.js";
-import { announce, pageData, writeLive } from "./page.js";
+import { ACTIVE, announce, isSilent, pageData, writeLive } from "./page.js";
 
 /**
  * @typedef {{state: string, step: number, total_steps: number | null, phase: string, eta_s: number | null, reason: string, attempt: number,
  *   last_event_at: string | null, behind_s: number | null}} State
  */
 
-const SILENCE_S = 30;
 const FRESH_S = 3;
-const ACTIVE = ["starting", "running", "stopping"];
 
 /** @param {import("./live.js").Live} live */
 export function keepHeader(live) {
@@ -63,7 +61,7 @@ export function keepHeader(live) {
     const last = latest?.last_event_at ?? badge?.dataset.lastEvent;
     const state = latest?.state ?? document.querySelector("#run-head [data-state]")?.getAttribute("data-state") ?? "";
     if (!badge || !last) return;
-    badge.hidden = !ACTIVE.includes(state) || Date.now() - Date.parse(last) < SILENCE_S * 1000;
+    badge.hidden = !isSilent(state, last);
     writeLive(badge, "last_event_at", new Date(last).toLocaleTimeString("en-GB"));
   }
 

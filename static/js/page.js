@@ -20,6 +20,14 @@ export function writeLive(root, name, text) {
   });
 }
 
+const SILENCE_MS = 30_000;
+export const ACTIVE = ["starting", "running", "stopping"];
+
+/** @param {string} state @param {string | null | undefined} lastEvent when the run was last heard of @returns {boolean} as webapp/runs/words.py judges it */
+export function isSilent(state, lastEvent) {
+  return ACTIVE.includes(state) && lastEvent != null && lastEvent !== "" && Date.now() - Date.parse(lastEvent) > SILENCE_MS;
+}
+
 /** Keep every <time data-age> true, without asking the server. */
 export function keepAges() {
   setInterval(() => {

@@ -2,25 +2,44 @@
 
 import { count, percent, points } from "./format.js";
 import { openLive } from "./live.js";
-import { announce, keepAges, pageData, writeLive } from "./page.js";
+import { ACTIVE, announce, isSilent, keepAges, pageData, writeLive } from "./page.js";
 
 const { phases } = pageData("live-data");
 const isWhole = !new URLSearchParams(location.search).size;
+/** @type {Set<string>} */
+const absent = new Set();
 
 /** @param {Record<string, any>} row @returns {boolean} whether the row on the page is out of date beyond its figures */
-function writeRow({ run, state, step, phase, summary }) {
+function writeRow({ run, state, step, phase, summary, last_event_at: lastEvent }) {
   const row = /** @type {HTMLElement | null} */ (document.querySelector(`tr[data-run="${CSS.escape(run)}"]`));
-  if (!row) return isWhole;
+  if (!row) return isNew(run);
   writeLive(row, "step", count(step));
-  if (phase && ["starting", "running", "stopping"].includes(state)) writeLive(row, "phase", phases[phase] ?? phase);
+  if (phase && ACTIVE.includes(state)) writeLive(row, "phase", phases[phase] ?? phase);
   if (summary.pass_rate != null) writeLive(row, "pass_rate", percent(summary.pass_rate));
   if (summary.difference != null) writeLive(row, "difference", points(summary.difference.pass_rate));
+  row.dataset.lastEvent = lastEvent ?? "";
   const bar = row.querySelector("progress");
   if (bar) bar.value = step;
   return row.dataset.state !== state || Number(row.dataset.drawn) !== (summary.sparkline ?? []).length;
 }
 
+/** @param {string} run not on this page @returns {boolean} whether it may belong there: asked once, because it may as well be on an older page */
+function isNew(run) {
+  const first = isWhole && !absent.has(run);
+  absent.add(run);
+  return first;
+}
+
+function showSilence() {
+  document.querySelectorAll("tr[data-run]").forEach((element) => {
+    const row = /** @type {HTMLElement} */ (element);
+    row.querySelector("[data-silent]")?.toggleAttribute("hidden", !isSilent(row.dataset.state ?? "", row.dataset.lastEvent));
+  });
+}
+
 keepAges();
+setInterval(showSilence, 5000);
 openLive().followList((rows) => {
   if (rows.map(writeRow).some(Boolean)) announce("runs:changed");
+  showSilence();
 });

@@ -1,7 +1,9 @@
 /**
  * The charts of one run together: one request for all of them, one zoom, one cursor, and the live points as they come.
  *
- * Deltas carry steps. On another axis, and while zoomed, the board asks series.json again instead, at most once in a while.
+ * The page, the answers of series.json and the frames each reach up to a cursor of their own. The board follows from the least of them, so that no
+ * change of the run's state falls between two; points that come twice are merged. Deltas carry steps: on another axis, and while zoomed, the board
+ * asks series.json again instead, at most once in a while.
  */
 
 import { createChart } from "./chart.js";
@@ -9,7 +11,7 @@ import { keysOf } from "./columns.js";
 import { emptySeries, merge, seriesOf } from "./series.js";
 
 /**
- * @typedef {{run: string, series: string, charts: import("./columns.js").Declaration[]}} BoardData
+ * @typedef {{run: string, since: number, series: string, charts: import("./columns.js").Declaration[]}} BoardData
  * @typedef {import("../live.js").Frame} Frame
  */
 
@@ -17,7 +19,7 @@ const WIDTH = 800;
 const REFETCH_MS = 2000;
 
 /** @param {BoardData} declared @param {import("../live.js").Live} live @param {{receive: (frame: Frame) => void, refused: (message: string) => void}} header hears of every frame too */
-export function createBoard({ run, series: address, charts }, live, header) {
+export function createBoard({ run, since, series: address, charts }, live, header) {
   const keys = [...new Set(charts.flatMap((chart) => keysOf(chart.lines)))];
   const drawn = charts.map((chart) => createChart(/** @type {HTMLElement} */ (document.getElementById(`chart-${chart.id}`)), chart, run, zoom));
   /** @type {Map<string, import("./series.js").Series>} */
@@ -25,6 +27,8 @@ export function createBoard({ run, series: address, charts }, live, header) {
   /** @type {import("./chart.js").View} */
   let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null, extent: null };
   let fetched = 0;
+  let loaded = 0;
+  let seen = since;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let waiting;
 
@@ -38,8 +42,9 @@ export function createBoard({ run, series: address, charts }, live, header) {
     const answer = await response.json();
     store = new Map(answer.series.map((/** @type {any} */ one) => [one.key, seriesOf(one)]));
     view = { ...view, marks: answer.marks };
+    loaded = answer.cursor;
     show();
-    live.follow(run, { keys, width: WIDTH, since: answer.cursor, onFrame: receive, onRefused: header.refused });
+    live.follow(run, { keys, width: WIDTH, since: Math.min(seen, loaded), onFrame: receive, onRefused: header.refused });
   }
 
   function show() {
@@ -49,9 +54,10 @@ export function createBoard({ run, series: address, charts }, live, header) {
 
   /** @param {Frame} frame */
   function receive(frame) {
+    seen = frame.cursor;
     header.receive(frame);
     if (frame.type === "reset" || frame.changed?.includes("checkpoints")) return later();
-    if (!frame.series.length) return;
+    if (!frame.series.length || frame.cursor <= loaded) return;
     if (view.axis !== "step" || view.from !== null || crowded()) return later();
     for (const { key, x, y } of frame.series) {
       const series = store.get(key) ?? emptySeries();

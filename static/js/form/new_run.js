@@ -5,7 +5,7 @@
 import { copyText } from "../copy.js";
 import { drawCurve } from "./curve.js";
 import { applyConditions, applyMapping } from "./fields.js";
-import { markProblems } from "./problems.js";
+import { followChecks } from "./problems.js";
 import { manageStages } from "./stages.js";
 
 const MODE = "new-run-mode";
@@ -33,7 +33,6 @@ form.addEventListener("keydown", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   if (event.key === "Enter" && (target instanceof HTMLInputElement || target instanceof HTMLSelectElement)) event.preventDefault();
 });
-document.body.addEventListener("htmx:afterSettle", () => markProblems(form));
 
 /** On a narrow page the curve stands beside α and β, which would otherwise be far from it. */
 function placeCurve() {
@@ -57,6 +56,7 @@ for (const radio of document.querySelectorAll("[data-mode-choice]")) {
   });
 }
 
+followChecks(form);
 manageStages(form, () => {
   refresh();
   form.dispatchEvent(new Event("input", { bubbles: true }));

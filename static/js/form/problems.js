@@ -3,7 +3,23 @@
  */
 
 /** @param {HTMLElement} form */
-export function markProblems(form) {
+export function followChecks(form) {
+  const verdict = /** @type {HTMLElement} */ (form.querySelector("[data-verdict]"));
+  document.body.addEventListener("htmx:afterSettle", () => markProblems(form, verdict));
+  for (const failure of ["htmx:sendError", "htmx:responseError"]) {
+    document.body.addEventListener(failure, () => (verdict.textContent = "The server did not answer: the check may be old"));
+  }
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    // Somebody who has been signed out gets the sign-in page instead of a check: it does not belong here.
+    const { detail } = /** @type {CustomEvent} */ (event);
+    if (new URL(detail.xhr.responseURL).pathname === form.getAttribute("hx-post")) return;
+    detail.shouldSwap = false;
+    verdict.textContent = "You are signed out: sign in in another tab, then go on here";
+  });
+}
+
+/** @param {HTMLElement} form @param {HTMLElement} verdict */
+function markProblems(form, verdict) {
   /** @type {Map<string, string[]>} */
   const said = new Map();
   for (const item of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll("#check [data-target]"))) {
@@ -14,8 +30,7 @@ export function markProblems(form) {
     const message = said.get(element.dataset.problemOf ?? "")?.join(" ") ?? "";
     if (element.textContent !== message) element.textContent = message;
   }
-  const verdict = form.querySelector("[data-verdict]");
-  if (verdict) verdict.textContent = form.querySelector("#problems-title")?.textContent ?? "";
+  verdict.textContent = form.querySelector("#problems-title")?.textContent ?? "";
   for (const control of form.querySelectorAll("[data-control]")) {
     control.toggleAttribute("aria-invalid", false);
     if (said.has(control.id)) control.setAttribute("aria-invalid", "true");

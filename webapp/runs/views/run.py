@@ -30,6 +30,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
     shown = charts.charts_of(run.spec)
     board = {
         "run": run.public_id,
+        "since": run.news,
         "series": reverse("series_json", args=[run.public_id]),
         "charts": [charts.declaration(chart) for chart in shown],
     }
