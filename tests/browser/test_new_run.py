@@ -7,9 +7,10 @@ from itertools import product
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from django.conf import settings
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
+from tests.browser.conftest import PHONE, WIDE, _session_of, has_sideways_scroll
 from tests.webapp.runs.test_form_page import definition_of
 from trainer.text.weights import paced_weights
 from webapp.runs.models import Run
@@ -140,6 +141,17 @@ def test_a_location_elsewhere_is_written_beside_the_choice(form: Page) -> None:
         form.get_by_label("Model: name or folder").first.fill("organisation/small@main")
     expect(form.locator("#yaml")).to_contain_text("hub:organisation/small@main")
     expect(form.locator("#check")).to_contain_text("The student is a model of the hub")
+
+
+def test_somebody_who_was_signed_out_keeps_the_form(browser: Browser, site: str, alice: User) -> None:
+    with browser.new_context(base_url=site) as context:  # a page of its own: the browser rightly reports the 401
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": _session_of(alice), "url": site}])
+        page = context.new_page()
+        page.goto("/runs/new/")
+        context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
+        page.fill("#field-name", "kept")
+        expect(page.locator("[data-verdict]")).to_contain_text("You are signed out")
+        expect(page.locator("#field-name")).to_have_value("kept")
 
 
 def test_the_form_starts_a_run(form: Page, alice: User) -> None:

@@ -9,11 +9,10 @@ export function followChecks(form) {
   for (const failure of ["htmx:sendError", "htmx:responseError"]) {
     document.body.addEventListener(failure, () => (verdict.textContent = "The server did not answer: the check may be old"));
   }
-  document.body.addEventListener("htmx:beforeSwap", (event) => {
-    // Somebody who has been signed out gets the sign-in page instead of a check: it does not belong here.
-    const { detail } = /** @type {CustomEvent} */ (event);
-    if (new URL(detail.xhr.responseURL).pathname === form.getAttribute("hx-post")) return;
-    detail.shouldSwap = false;
+  document.body.addEventListener("htmx:beforeOnLoad", (event) => {
+    // The answer to somebody who was signed out leads to the sign-in page; what they have written would be lost.
+    if (/** @type {CustomEvent} */ (event).detail.xhr.status !== 401) return;
+    event.preventDefault();
     verdict.textContent = "You are signed out: sign in in another tab, then go on here";
   });
 }
