@@ -73,7 +73,7 @@ class Group:
             group, name, key = path.split("/")
             if group == self.name:
                 parameter = self.parameters[name]
-                self.optimiser.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device)
+                self.optimiser.state[parameter][key] = value.to(parameter.device)
 
 
 def _finite(value: float) -> bool:

@@ -141,13 +141,16 @@ def _explained(error: Exception) -> Failure:
     """What happened, in words, with the exit code and what to do."""
     from trainer.text.models import ModelError
     from trainer.text.problems import ProblemError
+    from trainer.text.verifiers import VerifierError
 
     if isinstance(error, Failure):
         return error
     if isinstance(error, SpecError):
         return Refused(f"The run's definition cannot be used: {error}", "Correct the definition and start again.")
     if isinstance(error, ModelError | ProblemError):
-        return Refused(f"{error}", "Correct the data or the networks of the run and start again.")
+        return Refused(_sentence(error), "Correct the data or the networks of the run and start again.")
+    if isinstance(error, VerifierError):
+        return Failure(_sentence(error), "Resume the run once the verifier's process can start.")
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return DiskFull(f"The disk is full: {error}.", "Free some space and resume the run.")
     if _is_out_of_memory(error):
@@ -160,6 +163,11 @@ def _explained(error: Exception) -> Failure:
         f"{type(error).__name__}: {error} (in {os.path.basename(where.filename)}, line {where.lineno}).",
         "The log holds the whole trace; resume the run once the cause is removed.",
     )
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _is_out_of_memory(error: Exception) -> bool:

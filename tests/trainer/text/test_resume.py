@@ -19,7 +19,10 @@ from trainer.spec import RunSpec, load
 
 CASES = {
     "two_stages": {},
-    "refreshed_pool": {"pool": {"refresh": "every", "refresh_every": 3, "weighting": {"kind": "paced", "floor": 0.05}}},
+    "refreshed_pool": {
+        "data": {"retained": {"kind": "arithmetic", "families": ["word"], "levels": [1], "count": 4}},
+        "pool": {"refresh": "every", "refresh_every": 3, "weighting": {"kind": "paced", "floor": 0.05}},
+    },
 }
 
 
