@@ -7,8 +7,8 @@ hopeless at p = 0, and at the frontier between.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,9 +36,12 @@ class Measurement:
 
 
 def tracked(run: Run) -> list[Measurement]:
-    """The tracked problems over time, oldest first; the training pool's where none are tracked."""
-    found = _measurements(run, "tracked")
-    return _thinned(found or _measurements(run, "train"))
+    """The tracked problems over time, oldest first, from the pool's own measurement on; the whole pool where none are tracked."""
+    found, pools = _measurements(run, "tracked"), _measurements(run, "train")
+    if not found:
+        return _thinned(pools)
+    first = [_only(pool, found[0].rates) for pool in pools[:1] if pool.step < found[0].step]
+    return _thinned([*first, *found])
 
 
 def pool(run: Run) -> Measurement | None:
@@ -97,6 +100,11 @@ def _measurement(step: int, payload: dict[str, Any]) -> Measurement:
     rates = {id: passed[id] / verdicts[id] if verdicts[id] else None for id in ids}
     weights = dict(zip(ids, payload.get("weights") or [None] * len(ids), strict=False))
     return Measurement(step, int(payload["k"]), rates, passed, verdicts, weights)
+
+
+def _only(measurement: Measurement, ids: Iterable[str]) -> Measurement:
+    """The part of a measurement that is about `ids`."""
+    return replace(measurement, rates={id: measurement.rates.get(id) for id in ids})
 
 
 def _thinned(found: list[Measurement]) -> list[Measurement]:

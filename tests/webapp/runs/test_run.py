@@ -9,7 +9,7 @@ import yaml
 from django.test import Client
 
 from tests.webapp.recorded import EVERY, PROBLEMS, STAGES, Recorder, recorded
-from webapp.runs import evaluations, frontier, lifecycle
+from webapp.runs import evaluations, frontier, ingest, lifecycle
 from webapp.runs.models import Attempt, Run
 from webapp.teams.models import Team, User
 
@@ -136,3 +136,38 @@ def test_an_abandoned_tail_is_not_part_of_the_frontier(finished: Run, tmp_path: 
     again = Recorder(finished, tmp_path / "again")
     again.send([{"type": "rewind", "step": 30}])
     assert [column.step for column in frontier.tracked(finished)] == [0, 10, 20, 30]
+
+
+def test_the_path_of_a_tracked_problem_begins_with_the_pool(run: Run, tmp_path: Path) -> None:
+    recorder = Recorder(run, tmp_path)
+    pool = {"type": "problems", "role": "train", "reason": "initial", "k": 4, "weights": [1.0, 0.0]}
+    recorder.send([{**pool, "step": 0, "ids": ["a", "b"], "passed": [1, 4], "verdicts": [4, 4]}])
+    later = {"type": "problems", "role": "tracked", "reason": "tracking", "k": 4, "weights": [None]}
+    recorder.send([{**later, "step": 20, "ids": ["a"], "passed": [0], "verdicts": [0]}])
+    recorder.send([{**later, "step": 40, "ids": ["a"], "passed": [3], "verdicts": [4]}])
+    assert frontier.trajectories(frontier.tracked(run)) == {"a": [0.25, None, 0.75]}
+    assert frontier.heat_map(run)["columns"][1]["counts"] == [0, 0, 0, 0, 0]
+
+
+def test_a_long_run_has_no_more_columns_than_a_page_can_show(run: Run, tmp_path: Path) -> None:
+    recorder = Recorder(run, tmp_path)
+    shared = {"type": "problems", "role": "tracked", "reason": "tracking", "k": 1, "ids": ["a"], "passed": [1], "verdicts": [1]}
+    recorder.send([{**shared, "step": step} for step in range(300)])
+    steps = [column.step for column in frontier.tracked(run)]
+    assert len(steps) == frontier.MOST_COLUMNS
+    assert (steps[0], steps[-1]) == (0, 299)
+
+
+def test_the_signal_to_noise_ratio_is_shown_where_it_was_measured(client: Client, finished: Run, bob: User) -> None:
+    bins = [
+        {"low": low, "high": high, "n": 20, "snr": snr, "interval": [snr / 2, 2 * snr], "numerator": 0.1, "denominator": 0.5}
+        for low, high, snr in ((0.0, 0.0, 0.01), (0.25, 0.5, 0.2), (1.0, 1.0, 0.03))
+    ]
+    event = {"type": "snr", "step": 0, "wall_time": 1.0, "seq": 10_000, "bins": bins}
+    ingest.ingest(finished.pk, 1, [event], Path())
+    client.force_login(bob)
+    page = client.get(f"/runs/{finished.public_id}/frontier/")
+    assert "Gradient signal-to-noise ratio by pass rate" in page.content.decode()
+    heights = [bar["height"] for bar in page.context["snr_plot"]["bars"]]
+    assert heights[1] == max(heights)
+    assert heights[1] / heights[0] == pytest.approx(20)

@@ -17,6 +17,7 @@ from webapp.runs.views.shown import find_run, render_tab
 from webapp.teams import access
 
 CHUNK = 2**20
+SHOWN = ("eval/pass_rate", "retained/pass_rate", "pass_rate/train", "loss", "divergence/mean", "entropy/mean")
 
 
 @access.shown_to_guests
@@ -24,7 +25,8 @@ CHUNK = 2**20
 def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     stored = run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
-    return render_tab(request, run, "checkpoints", {"checkpoints": stored})
+    rows = [(one, [(key, one.metrics[key]) for key in SHOWN if key in one.metrics]) for one in stored]
+    return render_tab(request, run, "checkpoints", {"checkpoints": rows})
 
 
 @require_GET

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -50,9 +51,9 @@ def frontier_page(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     pool, columns = frontier.pool(run), frontier.tracked(run)
     kind = request.GET.get("kind", "")
-    problems = Paginator(_problems(pool, kind), PAGE).get_page(request.GET.get("page"))
-    snr = _newest(run, "snr")
-    texts, paths = questions(run, [row["id"] for row in problems]), frontier.trajectories(columns)
+    snr, paths = _newest(run, "snr"), frontier.trajectories(columns)
+    problems = Paginator(_problems(pool, kind, paths), PAGE).get_page(request.GET.get("page"))
+    texts = questions(run, [row["id"] for row in problems])
     for row in problems:
         row |= {"text": texts.get(row["id"], {}), "path": paths.get(row["id"])}
     context = {
@@ -112,8 +113,8 @@ def _newest(run: Run, kind: str) -> dict[str, Any] | None:
     return {**event.payload, "step": event.step} if event else None
 
 
-def _problems(pool: frontier.Measurement | None, kind: str) -> list[dict[str, Any]]:
-    """Rows of the problem table, heaviest first."""
+def _problems(pool: frontier.Measurement | None, kind: str, tracked: Container[str]) -> list[dict[str, Any]]:
+    """Rows of the problem table: those with a path first, the heaviest of them on top."""
     if pool is None:
         return []
     rows = [
@@ -121,7 +122,7 @@ def _problems(pool: frontier.Measurement | None, kind: str) -> list[dict[str, An
         for id, rate in pool.rates.items()
     ]
     kept = [row for row in rows if kind not in KINDS or not kind or row["kind"] == kind]
-    return sorted(kept, key=lambda row: (-(row["weight"] or 0.0), row["id"]))
+    return sorted(kept, key=lambda row: (row["id"] not in tracked, -(row["weight"] or 0.0), row["id"]))
 
 
 def _bar(shares: dict[str, float]) -> dict[str, float]:
