@@ -55,7 +55,6 @@ def checks(node: str) -> dict[str, list[str]]:
         "types": [*python, "mypy"],
         "import contracts": [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
         "JavaScript types": [node, "node_modules/typescript/bin/tsc", "--project", "jsconfig.json"],
-        "JavaScript tests": [node.node, "--test", *(str(path) for path in sorted((CLONE / "tests" / "js").glob("*.test.js")))],
         "JavaScript lint": [node, "node_modules/eslint/bin/eslint.js", "static", "tests/js"],
     }
 
