@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from webapp.metrics.reading import etag, keys, latest, pace, rows
+    from webapp.metrics.reading import etag, glimpse, keys, latest, pace, rows
     from webapp.metrics.series import Axis, Series, places, plain, read
     from webapp.metrics.writing import append
 
-__all__ = ["Axis", "Series", "append", "etag", "keys", "latest", "pace", "places", "plain", "read", "rows"]
+__all__ = ["Axis", "Series", "append", "etag", "glimpse", "keys", "latest", "pace", "places", "plain", "read", "rows"]
 
 HOMES = {**dict.fromkeys(("Axis", "Series", "places", "plain", "read"), "series"), "append": "writing"}
 

@@ -27,9 +27,7 @@ EXPRESSION: dict[Axis, str] = {
     "compute": "compute",
     "time": "wall_time - %(origin)s",
 }
-FINITE = "value NOT IN ('NaN', 'Infinity', '-Infinity')"
-# avg() also sums squares, which overflow from 1e154 on; a sum of clamped values cannot.
-MEAN = f"sum(greatest(least(value, 1e300), -1e300)) FILTER (WHERE {FINITE}) / nullif(count(*) FILTER (WHERE {FINITE}), 0)"
+FINITE = "value - value = 0"
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,11 @@ def read(
     found: list[Series] = []
     for run in runs:
         selection = _selection(run, keys, axis, start, stop, since)
-        for key, count, low, high, attempts, broken in _extents(selection):
-            x, mean, lows, highs, last = (
-                _points(selection, key) if count <= width else _buckets(selection, key, _bucket_size(low, high, width))
-            )
-            marks = _marks(selection, key, width) if broken else []
-            found.append(Series(run.public_id, key, x, mean, lows, highs, last, count, len(x), attempts, marks))
+        for key, extent in _extents(selection).items():
+            bucket = _bucket_size(extent.low, extent.high, width)
+            x, mean, lows, highs, last = _points(selection, key) if extent.count <= width else _buckets(selection, key, bucket)
+            marks = _marks(selection, key, width) if extent.broken else []
+            found.append(Series(run.public_id, key, x, mean, lows, highs, last, extent.count, len(x), extent.attempts, marks))
     return found
 
 
@@ -107,33 +104,51 @@ def plain(value: float) -> float | str:
 
 def _selection(run: Run, keys: Sequence[str] | None, axis: Axis, start: float | None, stop: float | None, since: int | None) -> Selection:
     x = EXPRESSION[axis]
+    place = "step" if axis == "step" else x  # the bare column is what the index knows
     values: dict[str, Any] = {"run": run.pk, "origin": run.started_at.timestamp() if run.started_at else 0.0}
-    conditions = ["run_id = %(run)s", _live(run)]
+    conditions = ["run_id = %(run)s", branches.live_sql(run)]
     for name, limit, condition in (
         ("keys", None if keys is None else list(keys), "key = ANY(%(keys)s)"),
-        ("start", start, f"{x} >= %(start)s"),
-        ("stop", stop, f"{x} <= %(stop)s"),
+        ("start", start, f"{place} >= %(start)s"),
+        ("stop", stop, f"{place} <= %(stop)s"),
         ("since", since, "news > %(since)s"),
     ):
         if limit is not None:
             values[name] = limit
             conditions.append(condition)
+    for name, whole in (("start", math.ceil), ("stop", math.floor)):
+        if axis == "step" and name in values:
+            values[name] = max(-(2**62), min(2**62, whole(values[name])))
     return Selection(run, x, " AND ".join(conditions), values)
 
 
-def _live(run: Run) -> str:
-    """The live branch as SQL; its values are integers of ours."""
-    stretches = branches.stretches(run)
-    parts = [f"attempt = {one.attempt}" if one.last is None else f"(attempt = {one.attempt} AND step <= {one.last})" for one in stretches]
-    return f"({' OR '.join(parts)})" if parts else "FALSE"
+@dataclass
+class Extent:
+    """What a key has in a selection: how many points, from where to where, of which attempts, and how many that are not finite."""
+
+    count: int
+    low: float
+    high: float
+    broken: int
+    attempts: list[int]
 
 
-def _extents(selection: Selection) -> list[tuple[Any, ...]]:
-    return _rows(
-        f"SELECT key, count(*), min({selection.x}), max({selection.x}), array_agg(DISTINCT attempt), bool_or(NOT {FINITE}) "
-        f"FROM metrics_point WHERE {selection.where} GROUP BY key ORDER BY key",
+def _extents(selection: Selection) -> dict[str, Extent]:
+    found: dict[str, Extent] = {}
+    for key, attempt, count, low, high, broken in _rows(
+        f"SELECT key, attempt, count(*), min({selection.x}), max({selection.x}), count(*) FILTER (WHERE NOT {FINITE}) "
+        f"FROM metrics_point WHERE {selection.where} GROUP BY key, attempt ORDER BY key, attempt",
         selection.values,
-    )
+    ):
+        part = Extent(count, low, high, broken, [attempt])
+        known = found.get(key)
+        found[key] = part if known is None else _joined(known, part)
+    return found
+
+
+def _joined(one: Extent, other: Extent) -> Extent:
+    low, high = min(one.low, other.low), max(one.high, other.high)
+    return Extent(one.count + other.count, low, high, one.broken + other.broken, one.attempts + other.attempts)
 
 
 def _points(selection: Selection, key: str) -> tuple[list[float], ...]:
@@ -146,16 +161,29 @@ def _points(selection: Selection, key: str) -> tuple[list[float], ...]:
 
 
 def _buckets(selection: Selection, key: str, size: float) -> tuple[list[float], ...]:
+    """The mean is a sum of clamped values over their number: avg() also sums squares, which overflow from 1e154 on."""
+    values = {**selection.values, "key": key, "size": size}
     found = _rows(
         f"""
-        SELECT sum(x) / count(*), coalesce({MEAN}, (max(ARRAY[x, value]))[2]), min(value) FILTER (WHERE {FINITE}),
-               max(value) FILTER (WHERE {FINITE}), (max(ARRAY[x, value]))[2]
-        FROM (SELECT {selection.x} AS x, value FROM metrics_point WHERE {selection.where} AND key = %(key)s) AS points
+        SELECT sum(x) / count(*),
+               sum(greatest(least(finite, 1e300), -1e300)) FILTER (WHERE finite IS NOT NULL) / nullif(count(finite), 0),
+               min(finite), max(finite), max(step)
+        FROM (SELECT {selection.x} AS x, step, CASE WHEN {FINITE} THEN value END AS finite
+              FROM metrics_point WHERE {selection.where} AND key = %(key)s) AS points
         GROUP BY floor(x / %(size)s) ORDER BY 1
         """,
-        {**selection.values, "key": key, "size": size},
+        values,
     )
-    whole = [(x, mean, mean if low is None else low, mean if high is None else high, last) for x, mean, low, high, last in found]
+    ends = _rows(
+        f"SELECT DISTINCT ON (step) step, value FROM metrics_point WHERE {selection.where} AND key = %(key)s AND step = ANY(%(steps)s) "
+        "ORDER BY step, attempt DESC, seq DESC",
+        {**values, "steps": [row[4] for row in found]},
+    )
+    last = dict(ends)
+    whole = [
+        (x, last[step], last[step], last[step], last[step]) if mean is None else (x, mean, low, high, last[step])
+        for x, mean, low, high, step in found
+    ]
     return tuple(list(column) for column in zip(*whole, strict=True))
 
 

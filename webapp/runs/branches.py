@@ -39,3 +39,11 @@ def live(run: Run) -> Q:
         part = Q(attempt=stretch.attempt)
         condition |= part if stretch.last is None else part & Q(step__lte=stretch.last)
     return condition
+
+
+def live_sql(run: Run) -> str:
+    """The same condition as SQL, for tables whose every row has a step. Its values are integers of ours."""
+    parts = [
+        f"attempt = {one.attempt}" if one.last is None else f"(attempt = {one.attempt} AND step <= {one.last})" for one in stretches(run)
+    ]
+    return f"({' OR '.join(parts)})" if parts else "FALSE"

@@ -41,6 +41,8 @@ def store(team: Team, batch: list[dict[str, Any]], folder: Path) -> Stored:
                 stored.checkpoints[event["seq"]] = _checkpoint(team, event, folder)
         except (Missing, KeyError, TypeError, ValueError) as problem:
             event["trouble"] = str(problem)
+        except OSError as problem:
+            event["trouble"] = f"it could not be stored: {problem.strerror or problem}"
     return stored
 
 

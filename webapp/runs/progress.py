@@ -51,11 +51,11 @@ def _phase(run: Run) -> None:
 
 def _shown(run: Run) -> dict[str, Any]:
     latest = metrics.latest(run, list(SHOWN.values()))
-    sparkline = metrics.read([run], ["eval/pass_rate"], width=SPARKLINE)
-    if not sparkline or sparkline[0].count < 2:
-        sparkline = metrics.read([run], ["loss"], width=SPARKLINE)
-    drawn = [metrics.plain(value) for value in sparkline[0].mean][-SPARKLINE:] if sparkline else []
-    return {**{name: metrics.plain(latest[key]) for name, key in SHOWN.items() if key in latest}, "sparkline": drawn}
+    sketch = metrics.glimpse(run, "eval/pass_rate", SPARKLINE)
+    if len(sketch) < 2:
+        sketch = metrics.glimpse(run, "loss", SPARKLINE)
+    shown = {name: metrics.plain(latest[key]) for name, key in SHOWN.items() if key in latest}
+    return {**shown, "sparkline": [metrics.plain(value) for value in sketch]}
 
 
 def _pass_rates(run: Run) -> dict[str, Any]:

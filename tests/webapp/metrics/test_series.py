@@ -189,3 +189,12 @@ def test_runs_do_not_mix(run: Run) -> None:
     attempt(run, 1, losses(1, 3))
     attempt(other, 1, losses(5, 6))
     assert [(series.run, series.count) for series in metrics.read([run, other], None)] == [(run.public_id, 3), (other.public_id, 2)]
+
+
+def test_a_glimpse_is_short_whatever_the_length_of_the_run(run: Run) -> None:
+    attempt(run, 1, losses(1, 500))
+    attempt(run, 2, losses(401, 450, seq=2), rewound_to=400)
+    glimpsed = metrics.glimpse(run, "loss", 10)
+    assert len(glimpsed) <= 10
+    assert (glimpsed[0], glimpsed[-1]) == (1, 450)
+    assert metrics.glimpse(run, "absent", 10) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import threading
 from pathlib import Path
@@ -261,6 +262,16 @@ def test_a_side_file_that_is_missing_or_altered_is_reported_not_indexed(claimed:
     assert troubles[1] == "gone.parquet is missing"
     assert "no plain file name" in troubles[2]
     assert not RolloutRow.objects.exists()
+
+
+def test_a_full_disk_is_reported_and_the_record_goes_on(claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    ingest(claimed.pk, 1, [rollouts(1, side_file(tmp_path)), logged(2, 4, loss=0.5)], tmp_path)
+    assert Event.objects.get(run=claimed, type="rollouts").payload["trouble"] == "it could not be stored: No space left on device"
+    assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
 
 
 def checkpoint(folder: Path, step: int) -> dict[str, Any]:
