@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from asgiref.sync import sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from webapp import artifacts
 from webapp.runs import branches
@@ -21,7 +21,7 @@ SHOWN = ("eval/pass_rate", "retained/pass_rate", "pass_rate/train", "loss", "div
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     stored = run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
@@ -29,7 +29,7 @@ def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "checkpoints", {"checkpoints": rows})
 
 
-@require_GET
+@require_safe
 def download(request: HttpRequest, run_id: str, step: int) -> StreamingHttpResponse:
     run = find_run(request, run_id, "download")
     checkpoint = run.checkpoints.filter(branches.live(run), step=step).order_by("-attempt").first()

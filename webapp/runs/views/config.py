@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from trainer import spec
 from webapp.runs.models import Run
@@ -16,7 +16,7 @@ FACTS = ("python", "platform", "device", "commit")
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def config(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     started = run.events.filter(type="environment").order_by("attempt", "seq").last()
@@ -33,7 +33,7 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def config_yaml(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     response = HttpResponse(to_yaml(run), content_type="application/yaml; charset=utf-8")

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from trainer.spec import Problem
 from trainer.text.problems import Inspection, ProblemError
@@ -27,7 +27,7 @@ from webapp.teams import access
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@require_GET
+@require_safe
 def data_sets(request: HttpRequest) -> HttpResponse:
     team = team_of(request)
     found = (
@@ -39,7 +39,7 @@ def data_sets(request: HttpRequest) -> HttpResponse:
     return render(request, "data/list.html", {"data_sets": found})
 
 
-@require_GET
+@require_safe
 def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
     found = access.find(access.actor_of(request), "view", DataSet, pk=data_id)
     form = forms.form_from({"data": {"train": {"kind": "file", "columns": found.columns}, "verifier": found.verifier}})
@@ -50,7 +50,7 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
     return render(request, "data/data_set.html", context)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def new_data(request: HttpRequest) -> HttpResponse:
     """Without a file: the upload. With one (its hash in the address): the mapping, which POST keeps as a data set."""
     team = team_of(request)
@@ -60,7 +60,7 @@ def new_data(request: HttpRequest) -> HttpResponse:
     return _mapping_page(request, request.GET) if request.GET.get("file") else _upload_page(request)
 
 
-@require_GET
+@require_safe
 def preview(request: HttpRequest) -> HttpResponse:
     """Ten problems as the run will see them, under the mapping in the address."""
     artifact, filename = _file(request, request.GET)

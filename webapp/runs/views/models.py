@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from webapp.runs import model_files, places, stored_models, uploads
 from webapp.runs.model_files import ModelFacts, UnusableModel
@@ -17,7 +17,7 @@ from webapp.runs.team_pages import team_of
 from webapp.teams import access
 
 
-@require_GET
+@require_safe
 def models(request: HttpRequest) -> HttpResponse:
     team = team_of(request)
     stored = (
@@ -31,7 +31,7 @@ def models(request: HttpRequest) -> HttpResponse:
     return render(request, "models/list.html", {"builtin": builtin, "rows": rows})
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def new_model(request: HttpRequest) -> HttpResponse:
     """GET shows the upload form; POST stores the folder, or shows the form again with the reason."""
     team = team_of(request)

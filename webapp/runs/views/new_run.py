@@ -26,7 +26,7 @@ FIRST = ("paced", "sample")
 ID = re.compile(r"[0-9]{1,18}")
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def new_run(request: HttpRequest) -> HttpResponse:
     """GET shows the form from a recipe's preset or as a clone; POST starts the run, or shows the form again with its problems."""
     team = team_of(request)

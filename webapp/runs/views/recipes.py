@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from trainer import recipes as published
 
 
-@require_GET
+@require_safe
 def recipes(request: HttpRequest) -> HttpResponse:
     return render(request, "recipes/list.html", {"recipes": [published.load(name) for name in published.names()]})
 
 
-@require_GET
+@require_safe
 def recipe(request: HttpRequest, name: str) -> HttpResponse:
     try:
         found = published.load(name)

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from webapp.runs import branches, tokens
 from webapp.runs.models import RolloutRow, Run
@@ -26,7 +26,7 @@ ORDERS: dict[str, tuple[Any, ...]] = {
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     wanted = {
@@ -50,7 +50,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: int) -> HttpResponse:
     run = find_run(request, run_id)
     row = run.rollouts.filter(attempt=attempt, seq=seq, offset=offset).first()

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from webapp import metrics
 from webapp.runs import branches, charts, evaluations, frontier, snr_plot, words
@@ -25,7 +25,7 @@ KINDS = {"": "all", "mastered": "mastered (p = 1)", "frontier": "at the frontier
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     shown = charts.charts_of(run.spec)
@@ -46,7 +46,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def frontier_page(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     pool, columns = frontier.pool(run), frontier.tracked(run)
@@ -72,13 +72,13 @@ def frontier_page(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def frontier_json(request: HttpRequest, run_id: str) -> JsonResponse:
     return JsonResponse(frontier.heat_map(find_run(request, run_id)))
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def log(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     level = request.GET.get("level", "")
@@ -95,7 +95,7 @@ def log(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def log_text(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     rows = _lines(run, "").order_by("attempt", "seq").values_list("attempt", "wall_time", "payload")

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from webapp.runs import words
 from webapp.runs.models import Run, State
@@ -18,7 +18,7 @@ PAGE = 50
 SEARCHED = ("name", "recipe", "owner__email", "owner__name", "summary__student", "summary__teacher", "public_id")
 
 
-@require_GET
+@require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     text, state = request.GET.get("q", "").strip(), request.GET.get("state", "")

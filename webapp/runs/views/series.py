@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotModified, JsonResponse, StreamingHttpResponse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from webapp import metrics
 from webapp.runs import branches
@@ -30,7 +30,7 @@ class Question(Exception):
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
     """{cursor, axis, series, marks}: everything up to `cursor`, from which the live connection continues."""
     run = find_run(request, run_id)
@@ -47,7 +47,7 @@ def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
 
 
 @access.shown_to_guests
-@require_GET
+@require_safe
 def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHttpResponse:
     """Every point on the live branch, one per line, streamed."""
     run = find_run(request, run_id)
