@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,14 @@ from workers.launcher.children import Child
 from workers.launcher.folders import Folders, make_private
 from workers.launcher.postgres import Postgres, prepare, wait_until_ready
 from workers.launcher.refusal import Refusal
-from workers.launcher.services import start_redis
+from workers.launcher.services import start_postgres, start_redis
+
+
+@pytest.fixture
+def closed_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 def test_a_clone_whose_parent_is_closed_gets_its_services_and_no_mode_changes(open_folder: Path, started: Callable[[Path], str]) -> None:
@@ -31,6 +38,17 @@ def test_a_clone_whose_parent_is_closed_gets_its_services_and_no_mode_changes(op
     data = Path(note.read_text().strip()) if note.exists() else clone / "var"
     assert (data / "postgres" / "PG_VERSION").exists()
     assert data.is_relative_to(open_folder / "state") == (os.geteuid() == 0)
+
+
+def test_a_closed_umask_does_not_lock_the_services_out(
+    open_folder: Path, prepare: Callable[[Path], Folders], closed_umask: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(open_folder / "made"))
+    folders = prepare(open_folder / "clone")
+    child, url = start_postgres(folders)
+    child.stop(20)
+
+    assert url.startswith("postgresql:///stillroom")
 
 
 def test_a_clone_that_postgres_reaches_keeps_its_data_under_var(open_folder: Path, started: Callable[[Path], str]) -> None:

@@ -93,8 +93,12 @@ def _reachable(clone: Path, var: Path, account: Account) -> tuple[Path, Binaries
 
 def _state_directory(clone: Path) -> Path:
     """This clone's folder in the system's state directory (systemd's $STATE_DIRECTORY, else /var/lib)."""
-    folder = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/stillroom")) / f"{clone.name[:40]}-{_fingerprint(clone)}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    root = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/stillroom"))
+    folder = root / f"{clone.name[:40]}-{_fingerprint(clone)}"
+    for path in (root, folder):
+        if not path.exists():
+            path.mkdir(parents=True)
+            path.chmod(0o755)  # ours, and whatever the umask says, the account must get through
     return folder
 
 
