@@ -36,9 +36,8 @@ form.addEventListener("keydown", (event) => {
 
 /** On a narrow page the curve stands beside α and β, which would otherwise be far from it. */
 function placeCurve() {
-  const home = document.querySelector(narrow.matches ? "#group-pool" : ".run-form-side");
-  if (narrow.matches) home?.append(figure);
-  else home?.prepend(figure);
+  if (narrow.matches) document.querySelector("#group-pool > .part")?.after(figure);
+  else document.querySelector(".run-form-side")?.prepend(figure);
 }
 const narrow = matchMedia("(max-width: 960px)");
 narrow.addEventListener("change", placeCurve);
