@@ -167,6 +167,13 @@ def test_everybody_gets_what_the_table_says(world: World, name: str, method: str
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("name", sorted({name for name, method in TABLE if method == "GET"}))
+def test_head_is_as_get(world: World, name: str) -> None:
+    for person in ("anonymous", "bob"):
+        assert outcome(ask(world, person, "HEAD", world.address(name))) == outcome(ask(world, person, "GET", world.address(name))), person
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("name", sorted({name for name, _ in TABLE}))
 def test_looking_changes_nothing_and_other_methods_are_refused(world: World, name: str) -> None:
     address, before = world.address(name), contents()

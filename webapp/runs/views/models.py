@@ -35,7 +35,7 @@ def models(request: HttpRequest) -> HttpResponse:
 def new_model(request: HttpRequest) -> HttpResponse:
     """GET shows the upload form; POST stores the folder, or shows the form again with the reason."""
     team = team_of(request)
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(request)
     access.require(access.actor_of(request), "edit", team)
     files = request.FILES.getlist("files")

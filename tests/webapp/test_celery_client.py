@@ -1,0 +1,36 @@
+"""Waking a worker: a message by name, and no harm done if it cannot be sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import redis
+from django.conf import settings
+
+from webapp import celery_client
+
+
+@pytest.fixture(autouse=True)
+def _fresh_client(services: None) -> Iterator[None]:
+    """A client of this test's own."""
+    celery_client._client.cache_clear()
+    yield
+    celery_client._client.cache_clear()
+
+
+def test_a_worker_is_called_by_name() -> None:
+    with redis.Redis.from_url(settings.REDIS_URL) as queue:
+        queue.delete("runs")
+        celery_client.wake(42)
+        message = json.loads(queue.rpop("runs") or "{}")
+    assert message["headers"]["task"] == "workers.start_run"
+    assert message["headers"]["argsrepr"] == "[42]"
+    assert message["content-type"] == "application/json"
+
+
+def test_without_redis_nothing_is_raised(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    celery_client.wake(42)
+    assert "the sweep will find it" in caplog.text
