@@ -44,6 +44,8 @@ def explain(exit: dict[str, Any] | None, end: dict[str, Any] | None, output: str
 
 def _killed(exit: dict[str, Any], stop_requested: bool) -> Ending:
     name = signal.Signals(exit["signal"]).name
+    if stop_requested and exit["signal"] == signal.SIGTERM:
+        return Ending(State.STOPPED, "Stopped while the trainer was still loading; nothing had been trained yet in this attempt.")
     if stop_requested:
         return Ending(State.STOPPED, f"Stopped at once by force ({name}).", "Resume goes on from the last checkpoint.")
     if exit["signal"] == signal.SIGKILL and exit["out_of_memory"]:

@@ -43,6 +43,11 @@ def test_a_forced_stop_is_no_failure() -> None:
     assert explain(exit_report(signal=signal.SIGKILL), None, "", True).state == State.STOPPED
 
 
+def test_a_stop_before_the_trainer_listens_is_a_stop() -> None:
+    ending = explain(exit_report(signal=signal.SIGTERM), None, "", True)
+    assert ending.state == State.STOPPED and "still loading" in ending.reason
+
+
 @pytest.mark.parametrize(
     ("output", "said"),
     [
