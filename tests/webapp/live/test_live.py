@@ -15,6 +15,7 @@ import redis
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
 from django.test import Client
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -24,7 +25,7 @@ from tests.webapp.logs import event, losses
 from tests.webapp.logs import metrics as logged
 from tests.webapp.sockets import Socket
 from webapp.live import consumer as consumers
-from webapp.live import doorbell, messages
+from webapp.live import doorbell, frames, messages
 from webapp.live import hub as hubs
 from webapp.runs import lifecycle
 from webapp.runs.ingest import ingest
@@ -168,6 +169,26 @@ async def test_without_redis_everything_still_arrives(
     await subscribed(socket, run)
     await send(losses(1, 3))
     assert await heard_until(socket, await news_of(run)) == [1, 2, 3]
+
+
+async def test_an_outage_of_postgres_delays_news_and_loses_none(
+    connect: Connect, bobs: Client, run: Run, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 3600.0)
+    socket = await connect(bobs)
+    await subscribed(socket, run)
+    outages = iter([OperationalError("the server closed the connection"), OperationalError("connection refused")])
+    original = frames.news_since
+
+    def interrupted(run_id: int, since: int) -> frames.News:
+        for outage in outages:
+            raise outage
+        return original(run_id, since)
+
+    monkeypatch.setattr(frames, "news_since", interrupted)
+    await send(losses(1, 5))
+    assert await heard_until(socket, await news_of(run)) == [1, 2, 3, 4, 5]
 
 
 async def test_a_client_that_comes_back_goes_on_from_its_cursor(connect: Connect, bobs: Client, run: Run, send: Send) -> None:
