@@ -33,17 +33,27 @@ def changed(definition: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     return load(result).model_dump(mode="json")
 
 
-def carry_out(definition: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Run a definition in `folder` unless it has completed there; return its events. Raises RuntimeError if it does not complete."""
+def carry_out(definition: Mapping[str, Any], folder: Path, base: Path | None = None) -> list[dict[str, Any]]:
+    """Run a definition in `folder` unless it has completed there; return its events.
+
+    With `base`, the folder of a run that differs in its weights alone, the run goes on from that one's checkpoint of step 0, which holds
+    what the untrained student scored and its pass rates. Raises RuntimeError if the run does not complete.
+    """
     if not completed(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        file = folder.with_suffix(".json")
-        file.write_text(json.dumps(definition))
-        ended = subprocess.run([sys.executable, "-m", "trainer", "run", str(file), "--dir", str(folder)], check=False)
+        folder.mkdir(parents=True)
+        (folder / "spec.json").write_text(json.dumps(definition))
+        anew = ["run", str(folder / "spec.json"), "--dir", str(folder)]
+        command = ["resume", str(folder), "--from", str(start_of(base))] if base else anew
+        ended = subprocess.run([sys.executable, "-m", "trainer", *command, "--attempt", "1"], check=False)
         if ended.returncode:
             raise RuntimeError(f"the run in {folder} ended with code {ended.returncode}; the last lines of its log say why")
     return list(log(folder))
+
+
+def start_of(folder: Path) -> Path:
+    """A run's checkpoint of step 0, made when pass rates and teacher answers were there."""
+    return folder / "attempts" / "1" / "checkpoints" / "step-00000000"
 
 
 def completed(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 GROUPS = ("mastered or frontier", "mastered", "frontier", "hopeless", "retained")
 LABELS = {"paced": "PACED", "uniform": "uniform", "hard_filter": "hard filter"}
 COLOURS = {"paced": "#2f6fde", "uniform": "#c2571a", "hard_filter": "#3a8f4d"}
-LOW, HIGH, LEFT, WIDTH, ROW, GAP = -0.8, 0.3, 170, 560, 11, 16
+LOW, HIGH, LEFT, WIDTH, ROW, GAP = -0.9, 0.3, 170, 560, 11, 16
 
 
 class Change(NamedTuple):
@@ -34,17 +34,18 @@ class Change(NamedTuple):
 
 def changes(results: Sequence[Mapping[str, Any]]) -> list[Change]:
     """Every group of every run, in the order of GROUPS, then of arms, then of seeds."""
-    found = [change for run in results for change in _of_run(run)]
+    befores = {run["seed"]: run["evaluations"] for run in results if any(event["when"] == "before" for event in run["evaluations"])}
+    found = [change for run in results for change in _of_run(run, befores[run["seed"]])]
     arms = list(LABELS)
     return sorted(found, key=lambda change: (GROUPS.index(change.group), arms.index(change.arm), change.seed))
 
 
-def _of_run(run: Mapping[str, Any]) -> Iterator[Change]:
-    groups = {when: _groups(run["evaluations"], when) for when in ("before", "after")}
+def _of_run(run: Mapping[str, Any], measured_before: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
+    befores, afters = _groups(measured_before, "before"), _groups(run["evaluations"], "after")
     for name in GROUPS:
-        before, after = groups["before"][name], groups["after"][name]
+        after = afters[name]
         shift = after["difference"]
-        rates = before["pass_rate"], after["pass_rate"], shift["pass_rate"]
+        rates = befores[name]["pass_rate"], after["pass_rate"], shift["pass_rate"]
         yield Change(run["arm"], run["seed"], name, after["n"], *rates, *shift["interval"])
 
 
