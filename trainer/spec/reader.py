@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -66,19 +67,36 @@ def parse(text: str) -> dict[str, Any]:
         raise _refusal(f"The definition has {len(text):,} characters; at most {LONGEST:,} are read.")
     try:
         data = json.loads(text, object_pairs_hook=_pairs) if text.lstrip().startswith("{") else _Loader(text).get_single_data()
+        json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise _refusal(f"The definition is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from None
     except yaml.YAMLError as error:
         raise _refusal(f"The definition is not valid YAML: {_where(error)}.") from None
     except RecursionError:
         raise _refusal("The definition is nested too deeply.") from None
+    except SpecError:
+        raise
+    except (ValueError, TypeError):  # numbers of thousands of digits, halves of characters, YAML's binary values and sets
+        raise _refusal("The definition holds a value that is neither text, a number of ordinary size, true or false.") from None
     if not isinstance(data, dict):
         raise _refusal("The definition is empty." if data is None else "The definition must be settings with names, as in `name: my run`.")
     return data
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key given twice is an error, not a silent choice of the last."""
+    """Safe YAML with the plain values of YAML 1.2: no dates, no base 60, `1e-3` is a number and `on` a word.
+
+    A key given twice is an error, not a silent choice of the last. Aliases are refused: ten lines of them stand for billions of values.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.constructor.ConstructorError(None, None, "aliases (`*name`) are not read; write the value out", mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -87,8 +105,26 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+PLAIN_VALUES = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "int": (r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+}
+for _name, (_pattern, _first) in PLAIN_VALUES.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
 class _Dumper(yaml.SafeDumper):
-    """Quotes the rare line breaks of Unicode, which plain YAML would fold into spaces."""
+    """Quotes the rare line breaks of Unicode, which plain YAML would fold into spaces, and whatever `_Loader` takes for no text."""
+
+    yaml_implicit_resolvers = {
+        first: [*yaml.SafeDumper.yaml_implicit_resolvers.get(first, []), *_Loader.yaml_implicit_resolvers.get(first, [])]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+    }
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
         style = '"' if set(data) & set("\x85\u2028\u2029") else None

@@ -66,11 +66,6 @@ def test_text_that_is_no_definition_is_refused_in_a_sentence(text: str, sentence
     assert sentence in complaint(text)
 
 
-def test_shared_yaml_parts_cannot_blow_up_memory() -> None:
-    lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 60)]
-    assert "a59 is not a setting here" in complaint("\n".join(lines))
-
-
 @pytest.mark.parametrize("version", [2, "x", None, [1]])
 def test_a_version_that_nothing_here_reads_is_refused(version: object) -> None:
     assert "this program reads version 1" in complaint({"version": version, "stages": [STAGE]})
@@ -92,3 +87,33 @@ def test_a_definition_is_immutable() -> None:
     assert isinstance(spec, RunSpec)
     with pytest.raises(ValueError, match="frozen"):
         spec.seed = 3  # type: ignore[misc]
+
+
+BOMB = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)), "name: *a59"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "aliases"),
+        ("name: a\nseed: " + "9" * 5000, "ordinary size"),
+        ('{"seed": ' + "9" * 5000 + "}", "ordinary size"),
+        ('{"name": "\\ud800"}', "neither text"),
+        ('name: "\\ud800"', "neither text"),
+        ("name: !!binary aGk=", "neither text"),
+        ("name: !!timestamp 2020-13-45", "neither text"),
+    ],
+)
+def test_what_no_setting_can_hold_is_refused_at_once(text: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        load(text)
+
+
+@pytest.mark.parametrize("name", ["1e3", "on", "012", "null", "~", "0x1f", "2020-01-01", "1_000", "1:20", "true"])
+def test_a_name_that_looks_like_another_value_stays_text(name: str) -> None:
+    spec = load({"name": name, "stages": [{"name": "one"}]})
+    assert load(to_yaml(spec)) == spec
+
+
+def test_an_exponent_without_a_point_is_a_number() -> None:
+    assert load("stages: [{name: one, optimiser: {learning_rate: 1e-4}}]").stages[0].optimiser.learning_rate == 1e-4
