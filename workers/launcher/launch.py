@@ -89,7 +89,7 @@ class Launcher:
                 ) from None
 
     def _start_services(self) -> None:
-        file = self.folders.var / "env"
+        file = environment.ENV_FILE
         own, made = settings_file.kept(file), {}
         settings_file.write(file, own, {})  # so that addresses of an earlier start are not taken for the operator's
         given = environment.read()
