@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.text.tiny import CHARACTERS, EOS, VOCABULARY, character_tokenizer, language_model, save_folder
@@ -21,6 +21,7 @@ def opened(folder: Path, chat: bool = True) -> LanguageModel:
     return load(Network(model=f"file:{folder}", chat_template=chat))
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.text(CHARACTERS, min_size=1))
 def test_every_character_comes_back(text: str) -> None:
     model = language_model()

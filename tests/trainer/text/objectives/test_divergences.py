@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -53,6 +53,7 @@ def logit_table(seed: int) -> Tensor:
 logit_tables = st.integers(0, 2**31).map(logit_table)
 
 
+@settings(deadline=None, max_examples=25)
 @given(logit_tables)
 def test_the_forward_gradient_is_student_minus_teacher(logits: Tensor) -> None:
     teacher, student = logits[0], logits[1].requires_grad_()
@@ -60,6 +61,7 @@ def test_the_forward_gradient_is_student_minus_teacher(logits: Tensor) -> None:
     torch.testing.assert_close(gradient, student.softmax(-1).detach() - teacher.softmax(-1))
 
 
+@settings(deadline=None, max_examples=25)
 @given(logit_tables)
 def test_the_reverse_gradient_is_the_expected_policy_gradient(logits: Tensor) -> None:
     """∇ reverse KL = E_{v ~ p_S}[−A_v ∇ log p_S(v)] with the advantage A_v = log p_T(v) − log p_S(v)."""
@@ -71,12 +73,14 @@ def test_the_reverse_gradient_is_the_expected_policy_gradient(logits: Tensor) ->
     torch.testing.assert_close(gradient, expected)
 
 
+@settings(deadline=None, max_examples=25)
 @given(logit_tables, st.floats(0.2, 5))
 def test_temperature_divides_the_logits_of_both(logits: Tensor, temperature: float) -> None:
     for kl in (forward_kl, reverse_kl):
         torch.testing.assert_close(kl(logits[0], logits[1], temperature), kl(logits[0] / temperature, logits[1] / temperature))
 
 
+@settings(deadline=None, max_examples=25)
 @given(logit_tables)
 def test_divergences_are_positive_and_zero_only_for_equals(logits: Tensor) -> None:
     for kl in (forward_kl, reverse_kl):
@@ -84,6 +88,7 @@ def test_divergences_are_positive_and_zero_only_for_equals(logits: Tensor) -> No
         assert kl(logits[0], logits[0] + 7).abs().max() < 1e-12
 
 
+@settings(deadline=None, max_examples=25)
 @given(logit_tables)
 def test_the_two_directions_mirror_each_other(logits: Tensor) -> None:
     torch.testing.assert_close(forward_kl(logits[0], logits[1]), reverse_kl(logits[1], logits[0]))

@@ -74,7 +74,7 @@ def case(
 cases = st.builds(case, st.integers(0, 2**31), st.integers(1, 20), st.integers(1, 8), st.integers(2, 30), st.integers(0, 4), st.booleans())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(cases, st.sampled_from(KINDS), st.sampled_from([1.0, 0.7, 2.0]), st.integers(1, 25))
 def test_loss_and_gradients_equal_those_of_the_full_logits(one: Case, kind: str, temperature: float, chunk: int) -> None:
     loss, statistics = one.run(kind, temperature, chunk)
@@ -86,7 +86,7 @@ def test_loss_and_gradients_equal_those_of_the_full_logits(one: Case, kind: str,
         torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(cases, st.sampled_from(KINDS), st.sampled_from([1.0, 1.7]))
 def test_statistics_describe_every_token(one: Case, kind: str, temperature: float) -> None:
     _, statistics = one.run(kind, temperature)
@@ -173,7 +173,7 @@ def test_chunks_shrink_as_the_vocabulary_grows() -> None:
     assert tokens_per_chunk(10_000_000) == 16
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(cases, st.integers(1, 25))
 def test_log_probs_and_entropies_equal_those_of_the_full_logits(one: Case, chunk: int) -> None:
     log_probs, entropies = linear_logprob(one.hidden, one.head, one.ids, vocabulary=one.vocabulary, chunk=chunk)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.text.objectives.reductions import normaliser, token_coefficients
@@ -33,6 +33,7 @@ def loss_of(batch: Batch, reduction: Any, values: torch.Tensor) -> float:
     return total / (len(batch) if reduction == "sequence_mean" else tokens)
 
 
+@settings(deadline=None, max_examples=25)
 @given(problems, st.sampled_from(REDUCTIONS))
 def test_coefficients_over_z_give_the_written_loss(batch: Batch, reduction: Any) -> None:
     weights, siblings, lengths = per_row(batch)
@@ -42,6 +43,7 @@ def test_coefficients_over_z_give_the_written_loss(batch: Batch, reduction: Any)
     assert loss == pytest.approx(loss_of(batch, reduction, values))
 
 
+@settings(deadline=None, max_examples=25)
 @given(problems, st.sampled_from(REDUCTIONS), st.floats(0.1, 10))
 def test_self_normalised_batches_do_not_feel_the_scale_of_weights(batch: Batch, reduction: Any, scale: float) -> None:
     weights, siblings, lengths = per_row(batch)

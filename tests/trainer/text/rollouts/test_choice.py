@@ -74,7 +74,7 @@ def test_top_p_keeps_at_least_one_token() -> None:
     assert set(drawn(logits(), Sampling(top_p=1e-9), 100).ids.tolist()) == {int(logits().argmax())}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**31), st.floats(0, 1, exclude_max=True), st.sampled_from(LAWS))
 def test_a_token_that_was_cut_is_never_drawn(seed: int, number: float, sampling: Sampling) -> None:
     values = logits(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -27,6 +27,7 @@ def test_the_first_numbers_are_those_of_splitmix64() -> None:
     np.testing.assert_array_equal(numbers, [(number >> 11) * 2.0**-53 for number in published])
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.permutations(range(12)), st.integers(1, 12))
 def test_neither_order_nor_batch_changes_a_number(order: list[int], size: int) -> None:
     noise = Noise(seed=3, round=5)

@@ -59,8 +59,8 @@ def same(first: Trajectory, second: Trajectory) -> bool:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_greedy_answers_equal_those_of_generate(shape: str, rows: int) -> None:
     model = many_ends(shape)
-    ours = sample(model, requests(), Sampling(temperature=0, max_new_tokens=40), NOISE, rows=rows)
-    assert [list(trajectory.ids) for trajectory in ours] == greedy_answers(model, requests(), 40)
+    ours = sample(model, requests(), Sampling(temperature=0, max_new_tokens=24), NOISE, rows=rows)
+    assert [list(trajectory.ids) for trajectory in ours] == greedy_answers(model, requests(), 24)
     assert len({trajectory.length for trajectory in ours}) > 3
 
 
@@ -89,7 +89,7 @@ def _clear_prefix(model: LanguageModel, trajectory: Trajectory) -> int:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_remembered_numbers_are_those_of_the_whole_forward_pass(shape: str) -> None:
     model = many_ends(shape)
-    for trajectory in sample(model, requests(samples=3), Sampling(max_new_tokens=40), NOISE, rows=5):
+    for trajectory in sample(model, requests(samples=2), Sampling(max_new_tokens=24), NOISE, rows=5):
         with torch.no_grad():
             logits_TV = model.model(torch.tensor([trajectory.prompt + trajectory.ids])).logits[0, len(trajectory.prompt) - 1 : -1]
         own_TV = logits_TV[:, : model.vocabulary].log_softmax(-1)
@@ -102,11 +102,11 @@ def test_remembered_numbers_are_those_of_the_whole_forward_pass(shape: str) -> N
 @settings(deadline=None, max_examples=8)
 @given(rows=st.integers(1, 40), order=st.permutations(range(len(LENGTHS))), asked=st.integers(1, len(LENGTHS)))
 def test_an_answer_does_not_depend_on_what_is_sampled_beside_it(rows: int, order: list[int], asked: int) -> None:
-    model, law = many_ends("qwen2"), Sampling(max_new_tokens=40, temperature=1.2, top_k=20)
-    alone = {(one.problem, one.sample): one for one in sample(model, requests(samples=4), law, NOISE)}
-    chosen = [requests(samples=4)[place] for place in order[:asked]]
+    model, law = many_ends("qwen2"), Sampling(max_new_tokens=20, temperature=1.2, top_k=20)
+    alone = {(one.problem, one.sample): one for one in sample(model, requests(samples=3), law, NOISE)}
+    chosen = [requests(samples=3)[place] for place in order[:asked]]
     together = sample(model, chosen, law, NOISE, rows=rows)
-    assert [(one.problem, one.sample) for one in together] == [(request.problem, one) for request in chosen for one in range(4)]
+    assert [(one.problem, one.sample) for one in together] == [(request.problem, one) for request in chosen for one in range(3)]
     assert all(same(one, alone[one.problem, one.sample]) for one in together)
 
 
@@ -180,7 +180,7 @@ def test_sampling_in_bfloat16_works() -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [Sampling(temperature=0, max_new_tokens=40), Sampling(max_new_tokens=40), Sampling(temperature=1.5, top_p=0.9, max_new_tokens=9)]
+    "law", [Sampling(temperature=0, max_new_tokens=20), Sampling(max_new_tokens=20), Sampling(temperature=1.5, top_p=0.9, max_new_tokens=9)]
 )
 def test_the_fallback_to_generate_writes_the_same_answers(monkeypatch: pytest.MonkeyPatch, law: Sampling) -> None:
     model = many_ends("llama")

@@ -1,16 +1,14 @@
-"""One forward pass at a time through Llama-, Qwen2- and Qwen3-shaped networks, with a cache of slots.
+"""One forward pass at a time through Llama-, Qwen2- and Qwen3-shaped networks, with a cache of our own.
 
 It calls the network's own layers (so weights, biases, norms, adapters and number format are the network's) and replaces only
-what transformers spends most of a small step on: attention over the cache, masks and positions. A slot is a row of the cache
-that holds one answer being written, its tokens in columns 0 … length − 1: no padding on the left, so a finished answer's slot can be
-given to a new prompt of any length.
+what transformers spends most of a small step on: attention over the cache, masks and positions.
 
-Shapes: P prompts, S slots, T tokens, C columns of the cache, Q query heads, K key-value heads, D width of a head, V vocabulary.
+Shapes: P prompts, N rows, T tokens, H hidden, Q query heads, K key-value heads, D width of a head, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,9 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.text.models import LanguageModel
+from trainer.text.rollouts.engines.cohort import Cohort
 
 MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
 ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
+FIRST_COLUMNS = 32
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -38,65 +38,57 @@ def unsupported(language_model: LanguageModel) -> str | None:
 
 
 class Decoder:
-    """The cache and the two passes over it: `start` prompts in slots, then `step` by one token each."""
+    """The two passes of sampling: `start` reads prompts, `step` reads one token of every row."""
 
-    def __init__(self, language_model: LanguageModel, slots: int, columns: int) -> None:
+    def __init__(self, language_model: LanguageModel) -> None:
         self.model: Any = language_model.model
+        self.layers = self.model.model.layers
         self.vocabulary = language_model.vocabulary
         config = self.model.config
-        self.heads = config.num_key_value_heads
         self.width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (config.num_hidden_layers, slots, self.heads, columns, self.width)
-        # Zeros, not empty memory: what a mask hides is still multiplied, and 0 · NaN is NaN.
-        self.keys = torch.zeros(shape, dtype=language_model.dtype, device=language_model.device)
-        self.values = torch.zeros_like(self.keys)
-        self.cosines, self.sines = self._rotations(columns)
+        self.cosines, self.sines = self._rotations(FIRST_COLUMNS)
 
-    def start(self, ids_PT: Tensor, lengths_P: Tensor, slots: Tensor, prompt_of_slot: Tensor) -> Tensor:
-        """Read right-padded prompts once each and lay them into slots. Returns the next token's logits [slots, V]."""
+    def start(self, ids_PT: Tensor, lengths_P: Tensor, prompt_of_row: Tensor) -> tuple[Cohort, Tensor]:
+        """Read right-padded prompts once each, for one or more rows. Returns their cohort and the next token's logits [N, V]."""
         prompts, tokens = ids_PT.shape
-        self._widen(tokens)
+        cohort: Cohort | None = None
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            nonlocal cohort
             query, key, value = (part.unflatten(0, (prompts, tokens)).transpose(1, 2) for part in (query, key, value))
-            self.keys[layer, slots, :, :tokens] = key[prompt_of_slot]
-            self.values[layer, slots, :, :tokens] = value[prompt_of_slot]
+            cohort = cohort or Cohort(len(self.layers), lengths_P[prompt_of_row], tokens, tokens + FIRST_COLUMNS, key)
+            cohort.keys[layer, :, :, :tokens] = key[prompt_of_row]
+            cohort.values[layer, :, :, :tokens] = value[prompt_of_row]
             # Padding stands on the right, where the causal mask hides it from every real token.
             mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=self._scale(layer), enable_gqa=True)
-            return mixed.transpose(1, 2)
+            return mixed.transpose(1, 2).reshape(prompts * tokens, -1)
 
         positions = torch.arange(tokens, device=ids_PT.device).repeat(prompts)
-        hidden = self._layers(ids_PT.flatten(), positions, attend)
+        hidden = self._hidden(ids_PT.flatten(), positions, tokens, attend)
         last = torch.arange(prompts, device=ids_PT.device) * tokens + lengths_P - 1
-        return self._logits(hidden[last])[prompt_of_slot]
+        assert cohort is not None
+        return cohort, self._logits(hidden[last])[prompt_of_row]
 
-    def step(self, ids_S: Tensor, lengths_S: Tensor, columns: int) -> Tensor:
-        """Append one token to every slot, whose tokens so far are `lengths_S`, all below `columns`. Returns the next logits [S, V]."""
-        self._widen(columns)
-        bias = self._hide_unwritten(lengths_S, columns)
-        places = self._places(lengths_S)
+    def step(self, ids_N: Tensor, cohorts: Sequence[Cohort]) -> Tensor:
+        """Append one token to every row, the cohorts' rows one after the other. Returns the next token's logits [N, V]."""
+        positions = torch.cat([cohort.lengths for cohort in cohorts])
+        sizes = [len(cohort) for cohort in cohorts]
+        for cohort in cohorts:
+            cohort.advance()
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            keys, values = self.keys[layer], self.values[layer]
-            keys.view(-1, self.width)[places] = key.flatten(0, 1)
-            values.view(-1, self.width)[places] = value.flatten(0, 1)
-            # The query heads of one key-value head stand side by side as if they were tokens: no copy of the cache per head.
-            grouped = query.reshape(len(ids_S) * self.heads, -1, self.width)
-            scores = torch.baddbmm(bias, grouped, keys.flatten(0, 1)[:, :columns].transpose(1, 2), alpha=self._scale(layer))
-            return torch.bmm(scores.softmax(-1), values.flatten(0, 1)[:, :columns])
+            parts = zip(cohorts, query.split(sizes), key.split(sizes), value.split(sizes), strict=True)
+            return torch.cat([cohort.attend(layer, *part, self._scale(layer)) for cohort, *part in parts])
 
-        return self._logits(self._layers(ids_S, lengths_S, attend))
+        return self._logits(self._hidden(ids_N, positions, max(cohort.longest for cohort in cohorts), attend))
 
-    def keep(self, slots: Tensor) -> None:
-        """Drop all other slots; the kept ones are renumbered in the given order."""
-        self.keys, self.values = self.keys.index_select(1, slots), self.values.index_select(1, slots)
-
-    def _layers(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """Hidden states [tokens, H] of a flat list of tokens."""
-        network = self.model.model
-        hidden = network.embed_tokens(ids)
+    def _hidden(self, ids: Tensor, positions: Tensor, columns: int, attend: Attend) -> Tensor:
+        """Last hidden states [T, H] of a flat list of tokens at positions below `columns`."""
+        if columns > len(self.cosines):
+            self.cosines, self.sines = self._rotations(2 * columns)
         cosines, sines = self.cosines[positions, None], self.sines[positions, None]
-        for number, layer in enumerate(network.layers):
+        hidden = self.model.model.embed_tokens(ids)
+        for number, layer in enumerate(self.layers):
             attention = layer.self_attn
             normed = layer.input_layernorm(hidden)
             query = attention.q_proj(normed).view(len(ids), -1, self.width)
@@ -105,42 +97,23 @@ class Decoder:
             if hasattr(attention, "q_norm"):
                 query, key = attention.q_norm(query), attention.k_norm(key)
             mixed = attend(number, _rotated(query, cosines, sines), _rotated(key, cosines, sines), value)
-            hidden = hidden + attention.o_proj(mixed.reshape(len(ids), -1))
+            hidden = hidden + attention.o_proj(mixed)
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        return network.norm(hidden)
-
-    def _hide_unwritten(self, lengths_S: Tensor, columns: int) -> Tensor:
-        """What to add to the scores [S·K, 1, C] so that nothing beyond a slot's newest token is attended to."""
-        unwritten_SC = torch.arange(columns, device=lengths_S.device) > lengths_S[:, None]
-        bias_SC = torch.zeros(unwritten_SC.shape, dtype=self.keys.dtype, device=lengths_S.device).masked_fill_(unwritten_SC, -torch.inf)
-        return bias_SC.repeat_interleave(self.heads, 0)[:, None]
-
-    def _places(self, lengths_S: Tensor) -> Tensor:
-        """Rows of a layer's cache, seen as [S·K·C, D], in which the newest token goes."""
-        lines = torch.arange(len(lengths_S) * self.heads, device=lengths_S.device)
-        return lines * self.keys.shape[-2] + lengths_S.repeat_interleave(self.heads)
+        return self.model.model.norm(hidden)
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self.model.lm_head(hidden)[:, : self.vocabulary]
 
     def _scale(self, layer: int) -> float:
-        return float(self.model.model.layers[layer].self_attn.scaling)
+        return float(self.layers[layer].self_attn.scaling)
 
     def _rotations(self, columns: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines [C, D] of every position; the sign of the rotation's first half is folded into the sines."""
-        positions = torch.arange(columns, device=self.keys.device)
-        cosines, sines = self.model.model.rotary_emb(self.keys, positions[None])
+        positions = torch.arange(columns, device=self.model.device)
+        cosines, sines = self.model.model.rotary_emb(self.model.lm_head.weight, positions[None])
         sines = sines[0].clone()
         sines[:, : self.width // 2].neg_()
         return cosines[0], sines
-
-    def _widen(self, columns: int) -> None:
-        """Make room for `columns` tokens, at least doubling, so that growing costs little in all."""
-        missing = columns - self.keys.shape[-2]
-        if missing > 0:
-            missing = max(missing, self.keys.shape[-2])
-            self.keys, self.values = F.pad(self.keys, (0, 0, 0, missing)), F.pad(self.values, (0, 0, 0, missing))
-            self.cosines, self.sines = self._rotations(self.keys.shape[-2])
 
 
 def _rotated(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ class KeyedChoice(LogitsProcessor):
 
     def __init__(self, keys: NDArray[np.uint64], vocabulary: int, sampling: Sampling) -> None:
         self.keys, self.vocabulary, self.sampling = keys, vocabulary, sampling
-        self.transcript = Transcript(len(keys))
+        self.transcript = Transcript()
+        self.transcript.extend(len(keys))
         self.every: NDArray[np.bool_] = np.ones(len(keys), dtype=np.bool_)
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -41,13 +42,13 @@ class KeyedChoice(LogitsProcessor):
 
 @torch.no_grad()
 def write(
-    language_model: LanguageModel, requests: Sequence[Request], sampling: Sampling, noise: Noise, slots: int, source: Source
+    language_model: LanguageModel, requests: Sequence[Request], sampling: Sampling, noise: Noise, rows: int, source: Source
 ) -> Iterator[Trajectory]:
-    """Answers in the order of prompt lengths, longest first; `slots` of them side by side."""
+    """Answers in the order of prompt lengths, longest first; `rows` of them side by side."""
     answers = [(request, sample) for request in requests for sample in request.samples]
     answers.sort(key=lambda answer: -len(answer[0].prompt))
-    for start in range(0, len(answers), slots):
-        yield from _batch(language_model, answers[start : start + slots], sampling, noise, source)
+    for start in range(0, len(answers), rows):
+        yield from _batch(language_model, answers[start : start + rows], sampling, noise, source)
 
 
 def _batch(

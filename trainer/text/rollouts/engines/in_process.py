@@ -1,7 +1,7 @@
 """The batched sampler: many answers side by side on the trainer's own device.
 
-Each prompt is read once and its cache is copied to all its answers; a finished answer leaves and its slot goes to the next prompt,
-longest prompts first, so that neighbours have similar lengths. When no prompt waits, the batch shrinks with what it still writes.
+Each prompt is read once and its cache is copied to all its answers. Finished rows leave the batch, and waiting prompts take their
+place as a cohort of their own, longest prompts first, so that neighbours have similar lengths.
 """
 
 from __future__ import annotations
@@ -17,115 +17,117 @@ from torch import Tensor
 from trainer.spec.sampling import Sampling
 from trainer.text.models import LanguageModel
 from trainer.text.rollouts.choice import choose
+from trainer.text.rollouts.engines.cohort import Cohort
 from trainer.text.rollouts.engines.decoder import Decoder
 from trainer.text.rollouts.engines.transcript import Transcript
 from trainer.text.rollouts.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.records import Request, Source, Trajectory
 
-# One in so many slots may stand idle before they are refilled or dropped: each of the two costs about as much as a step.
-IDLE_SHARE = 8
-FIRST_COLUMNS = 32
+# Finished rows leave when they are this share of the batch: leaving copies the cache, staying computes in vain.
+LEAVING_SHARE = 0.125
+# Waiting prompts start when this share of the rows is free: every cohort costs some calls per layer and step.
+STARTING_SHARE = 0.375
 
 
 @torch.no_grad()
 def write(
-    language_model: LanguageModel, requests: Sequence[Request], sampling: Sampling, noise: Noise, slots: int, source: Source
+    language_model: LanguageModel, requests: Sequence[Request], sampling: Sampling, noise: Noise, rows: int, source: Source
 ) -> Iterator[Trajectory]:
-    """Answers in the order in which they are finished. `slots` bounds how many are in progress together."""
-    waiting = deque(sorted(_parts(requests, slots), key=lambda part: -len(part.prompt)))
-    if not waiting:
-        return
-    slots = min(slots, sum(len(part.samples) for part in waiting))
-    batch = Batch(language_model, sampling, noise, slots, len(waiting[0].prompt))
-    while waiting or batch.occupied.any():
-        idle = int((~batch.occupied).sum())
-        if idle * IDLE_SHARE >= len(batch.occupied):
-            started = _that_fit(waiting, idle)
-            if started:
-                batch.start(started)
-            elif not waiting:
-                batch.shrink()
-        for slot in batch.advance():
-            yield batch.finish(slot, source)
+    """Answers in the order in which they are finished. `rows` bounds how many are in progress together."""
+    waiting = deque(sorted(_parts(requests, rows), key=lambda part: -len(part.prompt)))
+    batch = Batch(language_model, sampling, noise)
+    while waiting or len(batch):
+        free = rows - len(batch)
+        if free >= STARTING_SHARE * rows or not len(batch):
+            starting = _that_fit(waiting, free)
+            if starting:
+                batch.start(starting)
+        for row in batch.advance():
+            yield batch.trajectory(row, source)
+        batch.leave()
 
 
-def _parts(requests: Sequence[Request], slots: int) -> Iterator[Request]:
-    """A request for more answers than there are slots is served in parts."""
+def _parts(requests: Sequence[Request], rows: int) -> Iterator[Request]:
+    """A request for more answers than there are rows is served in parts."""
     for request in requests:
-        for start in range(0, len(request.samples), slots):
-            yield Request(request.problem, request.prompt, request.samples[start : start + slots])
+        for start in range(0, len(request.samples), rows):
+            yield Request(request.problem, request.prompt, request.samples[start : start + rows])
 
 
-def _that_fit(waiting: deque[Request], idle: int) -> list[Request]:
-    """Take requests from the queue while all of their answers find a slot."""
+def _that_fit(waiting: deque[Request], free: int) -> list[Request]:
+    """Take requests from the queue while all of their answers find a row."""
     taken: list[Request] = []
-    while waiting and len(waiting[0].samples) <= idle:
-        idle -= len(waiting[0].samples)
+    while waiting and len(waiting[0].samples) <= free:
+        free -= len(waiting[0].samples)
         taken.append(waiting.popleft())
     return taken
 
 
 class Batch:
-    """Answers in progress; slot numbers index all arrays and the decoder's cache alike."""
+    """Answers in progress. Rows of all cohorts, one after the other, index the arrays alike; `active` ones are not finished."""
 
-    def __init__(self, language_model: LanguageModel, sampling: Sampling, noise: Noise, slots: int, longest_prompt: int) -> None:
+    def __init__(self, language_model: LanguageModel, sampling: Sampling, noise: Noise) -> None:
         self.sampling, self.noise = sampling, noise
-        self.ends = np.array(language_model.ends)
-        self.device = language_model.device
-        self.decoder = Decoder(language_model, slots, longest_prompt + min(sampling.max_new_tokens, FIRST_COLUMNS))
-        self.logits = torch.zeros(slots, language_model.vocabulary, dtype=language_model.dtype, device=self.device)
-        self.occupied: NDArray[np.bool_] = np.zeros(slots, dtype=np.bool_)
-        self.owners: list[tuple[Request, int] | None] = [None] * slots
-        self.keys = np.zeros(slots, dtype=np.uint64)
-        self.prompt_lengths = np.zeros(slots, dtype=np.int64)
-        self.written = Transcript(slots)
+        self.ends, self.device = np.array(language_model.ends), language_model.device
+        self.decoder = Decoder(language_model)
+        self.cohorts: list[Cohort] = []
+        self.logits = torch.zeros(0, language_model.vocabulary, dtype=language_model.dtype, device=self.device)
+        self.owners: list[tuple[Request, int]] = []
+        self.active: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self.keys: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
+        self.written = Transcript()
+
+    def __len__(self) -> int:
+        return len(self.owners)
 
     def start(self, requests: Sequence[Request]) -> None:
-        """Give idle slots to the answers of `requests`, which must fit."""
-        owner = np.repeat(np.arange(len(requests)), [len(request.samples) for request in requests])
+        """Begin the answers of `requests` as a new cohort."""
         answers = [(request, sample) for request in requests for sample in request.samples]
-        slots = np.flatnonzero(~self.occupied)[: len(answers)]
+        prompt_of_row = np.repeat(np.arange(len(requests)), [len(request.samples) for request in requests])
         lengths = np.array([len(request.prompt) for request in requests])
         padded = np.zeros((len(requests), lengths.max()), dtype=np.int64)
         for line, request in zip(padded, requests, strict=True):
             line[: len(request.prompt)] = request.prompt
-        where = self._tensor(slots)
-        self.logits[where] = self.decoder.start(self._tensor(padded), self._tensor(lengths), where, self._tensor(owner))
-        for slot, answer in zip(slots.tolist(), answers, strict=True):
-            self.owners[slot] = answer
-        self.keys[slots] = rollout_keys(self.noise, ((request.problem, sample) for request, sample in answers))
-        self.prompt_lengths[slots] = lengths[owner]
-        self.occupied[slots] = True
+        cohort, logits = self.decoder.start(self._tensor(padded), self._tensor(lengths), self._tensor(prompt_of_row))
+        self.cohorts.append(cohort)
+        self.logits = torch.cat((self.logits, logits))
+        self.owners += answers
+        self.active = np.concatenate((self.active, np.ones(len(answers), dtype=np.bool_)))
+        keys = rollout_keys(self.noise, ((request.problem, sample) for request, sample in answers))
+        self.keys = np.concatenate((self.keys, keys))
+        self.written.extend(len(answers))
 
     def advance(self) -> list[int]:
-        """Write one token in every slot; return the slots whose answers are finished. An idle slot writes over its own start."""
+        """Write one token in every row; return the rows whose answers are finished by it."""
         numbers = uniforms(self.keys, self.written.lengths)
         choice = choose(self.logits, self._tensor(numbers), self.sampling)
-        ids = self.written.append(choice, self.occupied)
-        ended = np.isin(ids, self.ends) | (self.written.lengths == self.sampling.max_new_tokens)
-        going = self.occupied & ~ended
-        if going.any():
-            lengths = np.where(going, self.prompt_lengths + self.written.lengths - 1, 0)
-            self.logits = self.decoder.step(choice.ids, self._tensor(lengths), int(lengths.max()) + 1)
-        return [int(slot) for slot in np.flatnonzero(self.occupied & ended)]
+        ids = self.written.append(choice, self.active)
+        finished = self.active & (np.isin(ids, self.ends) | (self.written.lengths == self.sampling.max_new_tokens))
+        self.active = self.active & ~finished
+        if self.active.any():
+            self.logits = self.decoder.step(choice.ids, self.cohorts)
+        return [int(row) for row in np.flatnonzero(finished)]
 
-    def finish(self, slot: int, source: Source) -> Trajectory:
-        """Take the finished answer out of its slot."""
-        owner = self.owners[slot]
-        assert owner is not None
-        segment = self.written.segment(slot, source)
-        self.occupied[slot], self.owners[slot], self.written.lengths[slot] = False, None, 0
-        request, sample = owner
+    def trajectory(self, row: int, source: Source) -> Trajectory:
+        request, sample = self.owners[row]
+        segment = self.written.segment(row, source)
         return Trajectory(request.problem, sample, request.prompt, (segment,), truncated=segment.ids[-1] not in self.ends)
 
-    def shrink(self) -> None:
-        """Drop the idle slots."""
-        kept = np.flatnonzero(self.occupied)
-        where = self._tensor(kept)
-        self.decoder.keep(where)
-        self.logits = self.logits[where]
-        self.owners = [self.owners[slot] for slot in kept.tolist()]
-        self.keys, self.prompt_lengths, self.occupied = self.keys[kept], self.prompt_lengths[kept], self.occupied[kept]
+    def leave(self) -> None:
+        """Drop finished rows once they are many enough."""
+        kept = np.flatnonzero(self.active)
+        if len(self) - len(kept) < LEAVING_SHARE * len(self):
+            return
+        first = 0
+        for cohort in self.cohorts:
+            staying = np.flatnonzero(self.active[first : first + len(cohort)])
+            first += len(cohort)
+            if len(staying) < len(cohort):
+                cohort.keep(self._tensor(staying))
+        self.cohorts = [cohort for cohort in self.cohorts if len(cohort)]
+        self.logits = self.logits[self._tensor(kept)]
+        self.owners = [self.owners[row] for row in kept.tolist()]
+        self.keys, self.active = self.keys[kept], self.active[kept]
         self.written.keep(kept)
 
     def _tensor(self, values: NDArray[np.int64] | NDArray[np.float64]) -> Tensor:

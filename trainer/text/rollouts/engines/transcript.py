@@ -1,4 +1,4 @@
-"""What is being written, on the host: one line per slot, one column per token. Shapes: S slots, C columns."""
+"""What is being written, on the host: one line per row of the batch, one column per token. Shapes: N rows, C columns."""
 
 from __future__ import annotations
 
@@ -13,32 +13,38 @@ FIRST_COLUMNS = 64
 
 
 class Transcript:
-    """Ids [S, C] and three float32 tracks [3, S, C] (own log-prob, sampled log-prob, entropy); `lengths` [S] of each line."""
+    """Ids [N, C] and three float32 tracks [3, N, C] (own log-prob, sampled log-prob, entropy); `lengths` [N] of the lines."""
 
-    def __init__(self, slots: int) -> None:
-        self.lengths = np.zeros(slots, dtype=np.int64)
-        self.ids = np.zeros((slots, FIRST_COLUMNS), dtype=np.int64)
-        self.tracks = np.zeros((3, slots, FIRST_COLUMNS), dtype=np.float32)
+    def __init__(self) -> None:
+        self.lengths: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.ids: NDArray[np.int64] = np.zeros((0, FIRST_COLUMNS), dtype=np.int64)
+        self.tracks: NDArray[np.float32] = np.zeros((3, 0, FIRST_COLUMNS), dtype=np.float32)
+
+    def extend(self, lines: int) -> None:
+        self.lengths, self.ids, self.tracks = (
+            np.concatenate((part, np.zeros((*part.shape[:axis], lines, *part.shape[axis + 1 :]), dtype=part.dtype)), axis)
+            for part, axis in ((self.lengths, 0), (self.ids, 0), (self.tracks, 1))
+        )
 
     def append(self, choice: Choice, lines: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Add the chosen token to the lines in use; return all chosen ids [S]."""
+        """Add the chosen token to the lines that are still written; return all chosen ids [N]."""
         if self.lengths.max() == self.ids.shape[1]:
             self._widen()
         ids = choice.ids.cpu().numpy()
-        every = np.arange(len(ids))
-        self.ids[every, self.lengths] = ids
-        tracks = torch.stack((choice.logprobs, choice.sampled_logprobs, choice.entropies))
-        self.tracks[:, every, self.lengths] = tracks.float().cpu().numpy()
-        self.lengths += lines
+        tracks = torch.stack((choice.logprobs, choice.sampled_logprobs, choice.entropies)).float().cpu().numpy()
+        rows = np.flatnonzero(lines)
+        self.ids[rows, self.lengths[rows]] = ids[rows]
+        self.tracks[:, rows, self.lengths[rows]] = tracks[:, rows]
+        self.lengths[rows] += 1
         return ids
 
-    def segment(self, slot: int, source: Source) -> Segment:
-        length = self.lengths[slot]
-        own, sampled, entropies = self.tracks[:, slot, :length].copy()
-        return Segment(tuple(self.ids[slot, :length].tolist()), own, sampled, entropies, source)
+    def segment(self, line: int, source: Source) -> Segment:
+        length = self.lengths[line]
+        own, sampled, entropies = self.tracks[:, line, :length].copy()
+        return Segment(tuple(self.ids[line, :length].tolist()), own, sampled, entropies, source)
 
-    def keep(self, slots: NDArray[np.int64]) -> None:
-        self.lengths, self.ids, self.tracks = self.lengths[slots], self.ids[slots], self.tracks[:, slots]
+    def keep(self, lines: NDArray[np.int64]) -> None:
+        self.lengths, self.ids, self.tracks = self.lengths[lines], self.ids[lines], self.tracks[:, lines]
 
     def _widen(self) -> None:
         self.ids = np.concatenate((self.ids, np.zeros_like(self.ids)), axis=-1)

@@ -1,0 +1,63 @@
+"""The peers: what one would write with transformers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.text.models import LanguageModel
+from trainer.text.rollouts.records import Request
+
+Rows = list[tuple[tuple[int, ...], tuple[int, ...]]]
+
+
+def generate(language_model: LanguageModel, requests: Sequence[Request], new_tokens: int, batch: int) -> Rows:
+    """transformers' `generate` at temperature 1: prompts of similar length together, padded on the left."""
+    network: Any = language_model.model
+    prompts = sorted((request.prompt for request in requests for _ in request.samples), key=len)
+    rows: Rows = []
+    for start in range(0, len(prompts), batch):
+        group = prompts[start : start + batch]
+        ids, mask = padded(group, left=True)
+        with torch.inference_mode():
+            answers = network.generate(
+                input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=new_tokens,
+                eos_token_id=list(language_model.ends), pad_token_id=language_model.ends[0],
+            )[:, ids.shape[1] :].tolist()  # fmt: skip
+        rows += [(prompt, _cut(answer, language_model.ends)) for prompt, answer in zip(group, answers, strict=True)]
+    return rows
+
+
+def reverse_kl_of_full_logits(student: LanguageModel, teacher: LanguageModel, rows: Rows) -> Tensor:
+    """Mean over answers of the mean over their tokens, by autograd through the logits of the whole padded batch."""
+    ids, mask = padded([prompt + answer for prompt, answer in rows], left=False)
+    answered = torch.zeros(ids.shape, dtype=torch.bool)
+    for line, (prompt, answer) in enumerate(rows):
+        answered[line, len(prompt) - 1 : len(prompt) + len(answer) - 1] = True
+    network: Any = student.model
+    log_s = network(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
+    with torch.no_grad():
+        other: Any = teacher.model
+        log_t = other(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
+    tokens = (log_s.exp() * (log_s - log_t)).sum(-1) * answered
+    return (tokens.sum(-1) / answered.sum(-1)).mean()
+
+
+def padded(prompts: Sequence[tuple[int, ...]], *, left: bool) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask [N, T]."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        place = slice(longest - len(prompt), longest) if left else slice(0, len(prompt))
+        ids[row, place] = torch.tensor(prompt)
+        mask[row, place] = 1
+    return ids, mask
+
+
+def _cut(answer: list[int], ends: tuple[int, ...]) -> tuple[int, ...]:
+    length = next((place + 1 for place, id in enumerate(answer) if id in ends), len(answer))
+    return tuple(answer[:length])

@@ -1,0 +1,43 @@
+"""Rollouts per second: our sampler against transformers' `generate`, both at temperature 1 with the same prompts, rows and limit."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from bench import contents, peers
+from bench.alternate import ratio, seconds
+from trainer.spec.sampling import Sampling
+from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.sampling import sample
+
+PROBLEMS, SAMPLES, ROUNDS, ROWS = 96, 8, 5, (64, 256)
+
+
+def measure() -> list[dict[str, Any]]:
+    return [_compare(name, rows) for name in ("student", "teacher") for rows in ROWS]
+
+
+def _compare(name: str, rows: int) -> dict[str, Any]:
+    model = contents.model(name)
+    requests = contents.requests(model, PROBLEMS, SAMPLES)
+    law = Sampling(max_new_tokens=contents.LONGEST_ANSWER)
+    taken = seconds(
+        {
+            "stillroom": lambda number: sample(model, requests, law, Noise(0, number), rows=rows),
+            "transformers generate": lambda number: peers.generate(model, requests, law.max_new_tokens, rows),
+        },
+        ROUNDS,
+    )
+    answers = sample(model, requests, law, Noise(0, 0), rows=rows)
+    per_second = {who: PROBLEMS * SAMPLES / statistics.median(times) for who, times in taken.items()}
+    return {
+        "network": name,
+        "rows side by side": rows,
+        "rollouts": PROBLEMS * SAMPLES,
+        "mean length": statistics.fmean(answer.length for answer in answers),
+        "longest": max(answer.length for answer in answers),
+        "stillroom rollouts/s": per_second["stillroom"],
+        "generate rollouts/s": per_second["transformers generate"],
+        "times faster": ratio(taken["transformers generate"], taken["stillroom"]),
+    }

@@ -1,0 +1,65 @@
+"""The cache of answers that started together.
+
+All rows of a cohort have written the same number of tokens, so they differ only by their prompts: attention over the longest row
+reads little that is not needed, which would not hold for a batch of answers of all ages. A row's tokens stand in columns
+0 … length − 1: no padding on the left.
+
+Shapes: L layers, N rows, K key-value heads, C columns, D width of a head, G query heads of one key-value head.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Cohort:
+    """`keys` and `values` [L, N, K, C, D]; `lengths` [N] of the rows' tokens and `longest` of them."""
+
+    def __init__(self, layers: int, lengths_N: Tensor, longest: int, room: int, like: Tensor) -> None:
+        """Room for `room` columns; number format, device, K and D as in `like` [N, K, T, D]."""
+        # Zeros, not empty memory: what a mask hides is still multiplied, and 0 · NaN is NaN.
+        self.keys = like.new_zeros(layers, len(lengths_N), like.shape[1], room, like.shape[3])
+        self.values = torch.zeros_like(self.keys)
+        self.lengths, self.longest = lengths_N, longest
+        self._find_places()
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def advance(self) -> None:
+        """Make one more column part of every row: the one that the newest token is put in and that is attended to from now on."""
+        if self.longest == self.keys.shape[-2]:
+            self.keys, self.values = (F.pad(part, (0, 0, 0, self.longest)) for part in (self.keys, self.values))
+            self._find_places()
+        self.newest = self.newest + 1
+        self.bias.view(-1)[self.newest] = 0
+        self.lengths = self.lengths + 1
+        self.longest += 1
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """Put the newest key and value [N, K, D] in their column; mix for the query [N, K·G, D]. Returns [N, K·G·D]."""
+        keys, values = self.keys[layer], self.values[layer]
+        width = keys.shape[-1]
+        keys.view(-1, width)[self.newest] = key.reshape(-1, width)
+        values.view(-1, width)[self.newest] = value.reshape(-1, width)
+        # The query heads of one key-value head stand side by side as if they were tokens: no copy of the cache per head.
+        grouped = query.reshape(len(self.bias), -1, width)
+        seen_keys, seen_values = (part.flatten(0, 1)[:, : self.longest] for part in (keys, values))
+        scores = torch.baddbmm(self.bias[:, None, : self.longest], grouped, seen_keys.transpose(1, 2), alpha=scale)
+        return torch.bmm(scores.softmax(-1), seen_values).view(len(keys), -1)
+
+    def keep(self, rows: Tensor) -> None:
+        self.keys, self.values = self.keys.index_select(1, rows), self.values.index_select(1, rows)
+        self.lengths = self.lengths[rows]
+        self._find_places()
+
+    def _find_places(self) -> None:
+        """`newest` [N·K] is the place of each row's newest token in a layer's cache seen as [N·K·C, D], and in `bias` [N·K, C], which
+        is added to the scores: 0 for a row's tokens, −∞ beyond them."""
+        heads, room = self.keys.shape[2:4]
+        columns = torch.arange(room, device=self.keys.device)
+        lengths = self.lengths.repeat_interleave(heads)
+        self.newest = torch.arange(len(lengths), device=self.keys.device) * room + lengths - 1
+        self.bias = self.keys.new_zeros(len(lengths), room).masked_fill_(columns >= lengths[:, None], -torch.inf)
