@@ -43,7 +43,7 @@ def form_from(spec: Mapping[str, Any]) -> FormData:
     """The form that shows a definition. Fields that it leaves out show their defaults."""
     form: FormData = MultiValueDict()
     stages = spec.get("stages")
-    for name, info in names(len(stages) if isinstance(stages, list | tuple) else 1):
+    for name, info in names(min(len(stages), MOST_STAGES) if isinstance(stages, list | tuple) else 1):
         _write(info, name, _dig(spec, name, info.default), form)
     return form
 
