@@ -6,6 +6,10 @@ import os
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("no timing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no timing")
 
 
 @pytest.fixture(scope="session")

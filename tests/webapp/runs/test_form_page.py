@@ -173,3 +173,9 @@ def test_yaml_that_cannot_be_used_is_answered_in_a_sentence(alice: User, yaml: s
     answer = as_(alice).post("/runs/import/", {"yaml": yaml})
     assert answer.status_code == 422
     assert says in answer.content.decode()
+
+
+def test_an_import_with_thousands_of_stages_is_told_so(alice: User) -> None:
+    answer = as_(alice).post("/runs/import/", {"yaml": "stages:\n" + "- {name: a}\n" * 2000})
+    assert answer.status_code == 422
+    assert "at most 16" in answer.content.decode()
