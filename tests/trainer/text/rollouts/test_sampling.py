@@ -18,6 +18,7 @@ from tests.trainer.text.tiny import PAD, VOCABULARY, language_model
 from trainer.spec.sampling import Sampling
 from trainer.text.models import LanguageModel
 from trainer.text.rollouts.engines import decoder, generate
+from trainer.text.rollouts.engines.cohort import Cohort
 from trainer.text.rollouts.noise import Noise
 from trainer.text.rollouts.records import Request, Trajectory
 from trainer.text.rollouts.sampling import sample
@@ -149,7 +150,7 @@ def test_each_prompt_is_read_once_however_many_answers_it_gets(monkeypatch: pyte
     read: list[int] = []
     start = decoder.Decoder.start
 
-    def counted(self: decoder.Decoder, ids_PT: Tensor, *rest: Tensor) -> Tensor:
+    def counted(self: decoder.Decoder, ids_PT: Tensor, *rest: Tensor) -> tuple[Cohort, Tensor]:
         read.append(len(ids_PT))
         return start(self, ids_PT, *rest)
 

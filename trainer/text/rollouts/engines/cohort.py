@@ -17,6 +17,9 @@ from torch import Tensor
 class Cohort:
     """`keys` and `values` [L, N, K, C, D]; `lengths` [N] of the rows' tokens and `longest` of them."""
 
+    newest: Tensor
+    bias: Tensor
+
     def __init__(self, layers: int, lengths_N: Tensor, longest: int, room: int, like: Tensor) -> None:
         """Room for `room` columns; number format, device, K and D as in `like` [N, K, T, D]."""
         # Zeros, not empty memory: what a mask hides is still multiplied, and 0 · NaN is NaN.
@@ -33,7 +36,7 @@ class Cohort:
         if self.longest == self.keys.shape[-2]:
             self.keys, self.values = (F.pad(part, (0, 0, 0, self.longest)) for part in (self.keys, self.values))
             self._find_places()
-        self.newest = self.newest + 1
+        self.newest += 1
         self.bias.view(-1)[self.newest] = 0
         self.lengths = self.lengths + 1
         self.longest += 1

@@ -78,7 +78,7 @@ class Decoder:
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             parts = zip(cohorts, query.split(sizes), key.split(sizes), value.split(sizes), strict=True)
-            return torch.cat([cohort.attend(layer, *part, self._scale(layer)) for cohort, *part in parts])
+            return torch.cat([cohort.attend(layer, q, k, v, self._scale(layer)) for cohort, q, k, v in parts])
 
         return self._logits(self._hidden(ids_N, positions, max(cohort.longest for cohort in cohorts), attend))
 
