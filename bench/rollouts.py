@@ -11,7 +11,7 @@ from trainer.spec.sampling import Sampling
 from trainer.text.rollouts.noise import Noise
 from trainer.text.rollouts.sampling import sample
 
-PROBLEMS, SAMPLES, ROUNDS, ROWS = 96, 8, 5, (64, 256)
+PROBLEMS, SAMPLES, ROUNDS, ROWS = 64, 8, 5, (64, 256)
 
 
 def measure() -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from trainer.text.heads import check_head
 from trainer.text.model_folders import ModelError, check_folder, content_hash, local_folder
 from trainer.text.tokenizers import load_tokenizer, vocabulary_size
 
-__all__ = ["LanguageModel", "ModelError", "load", "save"]
+__all__ = ["LanguageModel", "ModelError", "load"]
 
 NUMBER_FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -122,11 +122,3 @@ def _ends(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Pa
     if not ends:
         raise ModelError(f"{folder}: neither tokenizer nor generation_config.json names an end-of-text token, so no answer could end.")
     return ends
-
-
-def save(language_model: LanguageModel, folder: Path, dtype: torch.dtype | None = None) -> None:
-    """Write a folder that `load` opens again; `dtype` is the stored number format (default: as held)."""
-    weights = language_model.model.state_dict()
-    stored = {name: value.to(dtype) if dtype and value.is_floating_point() else value for name, value in weights.items()}
-    language_model.model.save_pretrained(folder, state_dict=stored)
-    language_model.tokenizer.save_pretrained(folder)
