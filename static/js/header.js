@@ -28,6 +28,7 @@ export function keepHeader(live) {
   });
   document.body.addEventListener("htmx:afterSettle", show);
   setInterval(showSilence, 5000);
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 
   function show() {
     const head = document.getElementById("run-head");
