@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import sys
+from collections.abc import Iterator
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -29,6 +34,13 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Called by Django while it handles the exception. What passes by itself is a 503 that says so."""
+    if any(isinstance(error, OperationalError | InterfaceError) for error in _chain(sys.exc_info()[1])):
+        text = "The database does not answer just now. Runs go on without it, and nothing is lost. Try again in a moment.\n"
+        return HttpResponse(text, status=503, content_type=PLAIN, headers={"Retry-After": "5"})
+    if any(isinstance(error, OSError) and error.errno == errno.ENOSPC for error in _chain(sys.exc_info()[1])):
+        text = "The server's disk is full, so nothing was changed. Free some space on it and try again.\n"
+        return HttpResponse(text, status=507, content_type=PLAIN)
     text = "Something went wrong on the server. Nothing that was recorded is lost; the server's log says what happened.\n"
     return HttpResponse(text, status=500, content_type=PLAIN)
 
@@ -36,3 +48,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     message = "The form was too old or came from another site, so nothing was changed."
     return page(request, 403, "Not done", message, "Reload the page and try again.")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.db import OperationalError
 from django.test import Client
 
 from webapp.teams import links
@@ -96,3 +98,26 @@ async def test_an_upload_that_grows_too_large_is_cut_off(parts: tuple[int, int],
     for size, more in zip(parts, (True, False), strict=True):
         await request.send_input({"type": "http.request", "body": b"x" * size, "more_body": more})
     assert (await request.receive_output())["whole"] == whole
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "said"),
+    [
+        (OperationalError("server closed the connection"), 503, "database does not answer"),
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "disk is full"),
+        (RuntimeError("nobody expects this"), 500, "Something went wrong"),
+    ],
+)
+def test_a_failure_of_the_server_is_told_in_a_sentence_without_its_trace(
+    alice: User, monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int, said: str
+) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(alice)
+
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("webapp.teams.access.visible", fail)
+    answer = client.get("/")
+    assert answer.status_code == status
+    assert said in answer.content.decode() and "Traceback" not in answer.content.decode()

@@ -116,4 +116,5 @@ def create(team: Team, user: User | None, name: str, artifact: Artifact, filenam
 def called(error: ProblemError, path: Path, filename: str) -> str:
     """The complaint with the file's own name in place of its name in the store."""
     text = str(error).replace(path.name, filename)
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    started = text if text.startswith(filename) else text[:1].upper() + text[1:]
+    return started + ("" if started.endswith((".", "?", "!")) else ".")

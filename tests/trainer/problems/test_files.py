@@ -218,3 +218,10 @@ def test_a_survey_counts_a_file_as_it_would_be_loaded(tmp_path: Path) -> None:
     assert (found.count, found.fingerprint, found.repeats) == (20, read(path).fingerprint, 4)
     with pytest.raises(ProblemError, match="has no rows"):
         survey(FileProblems(path="file:b.csv"), write(tmp_path / "b.csv", "question,answer\n"))
+
+
+def test_a_table_of_thousands_of_columns_is_refused(tmp_path: Path) -> None:
+    names = [f"c{n}" for n in range(2_000)]
+    file = write(tmp_path / "wide.csv", ",".join(names) + "\n" + ",".join(names) + "\n")
+    with pytest.raises(ProblemError, match=r"wide\.csv has 2,000 columns; at most 1,000"):
+        inspect(file)

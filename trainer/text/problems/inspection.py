@@ -12,6 +12,7 @@ from trainer.text.problems.records import ProblemError
 
 READ = 100
 LONGEST_CELL = 2_000
+MOST_COLUMNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
     if not head:
         raise ProblemError(f"{path.name} has no rows after its header; it needs one for each problem")
     columns = tuple(dict.fromkeys(column for row in head for column in row))
+    if len(columns) > MOST_COLUMNS:
+        raise ProblemError(f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read. Is it a table of problems?")
     rows = tuple({column: row.get(column, "") for column in columns} for row in head[:count])
     return Inspection(format, columns, rows, guess(columns))
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
@@ -25,6 +26,7 @@ from webapp.runs.team_pages import team_of
 from webapp.teams import access
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+NOTHING_READABLE = "The verifier can read none of the first answers, so it can judge none. Map another column or choose another verifier."
 
 
 @require_safe
@@ -99,7 +101,11 @@ def _create(request: HttpRequest) -> HttpResponse:
     except ProblemError as error:
         return _mapping_page(request, request.POST, said=str(error))
     left_out = f" {survey.repeats:,} repeated rows were left out." if survey.repeats else ""
-    messages.success(request, f"{kept.name} is kept: {survey.count:,} problems.{left_out}")
+    messages.success(request, f"{kept.name} is kept: {survey.count:,} problem{pluralize(survey.count)}.{left_out}")
+    if not any(reading.reference for reading in datasets.read(_path(artifact), filename, mapping)):
+        messages.warning(
+            request, "The verifier can read none of the first answers, so it can judge none. Map another column or choose another verifier."
+        )
     return redirect("data_set", kept.pk)
 
 
