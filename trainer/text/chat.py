@@ -37,7 +37,13 @@ def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_t
 
 def _from_template(language_model: LanguageModel, text: str) -> list[int]:
     message = [{"role": "user", "content": text}]
-    ids: Any = language_model.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=False)
+    try:
+        ids: Any = language_model.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=False)
+    except Exception as error:
+        cause = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"The chat template of {language_model.name} cannot format “{_short(text)}” ({cause}). Repair the template or turn it off."
+        ) from error
     return list(ids)
 
 
@@ -60,5 +66,8 @@ def _unknown(language_model: LanguageModel) -> int | None:
 
 
 def _unreadable(language_model: LanguageModel, text: str) -> ModelError:
-    shown = text if len(text) <= 60 else text[:60] + "…"
-    return ModelError(f"The tokenizer of {language_model.name} lacks a character of “{shown}”. Use one whose tokenizer covers the data.")
+    return ModelError(f"The tokenizer of {language_model.name} lacks a character of “{_short(text)}”. Use one that covers the data.")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:60] + "…"

@@ -74,6 +74,13 @@ def test_the_chat_template_can_be_turned_off(tmp_path: Path) -> None:
     assert decode(model, prompt_ids(model, "1+1")) == "1+1"
 
 
+@pytest.mark.parametrize("template", ["{{ raise_exception('only for teachers') }}", "{% for %}", "{{ messages[0].content.nothing() }}"])
+def test_a_chat_template_that_fails_is_named(tmp_path: Path, template: str) -> None:
+    model = opened(save_folder(tmp_path, tokenizer=character_tokenizer(chat_template=template)))
+    with pytest.raises(ModelError, match="chat template of .* cannot format “1”"):
+        prompt_ids(model, "1")
+
+
 def test_an_end_token_that_the_tokenizer_appends_is_taken_off(tmp_path: Path) -> None:
     from tokenizers.processors import TemplateProcessing
 
