@@ -77,7 +77,7 @@ def test_the_chat_template_can_be_turned_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize("template", ["{{ raise_exception('only for teachers') }}", "{% for %}", "{{ messages[0].content.nothing() }}"])
 def test_a_chat_template_that_fails_is_named(tmp_path: Path, template: str) -> None:
     model = opened(save_folder(tmp_path, tokenizer=character_tokenizer(chat_template=template)))
-    with pytest.raises(ModelError, match="chat template of .* cannot format “1”"):
+    with pytest.raises(ModelError, match=r"chat template of .* cannot format “1”"):
         prompt_ids(model, "1")
 
 
