@@ -21,5 +21,6 @@ test("neighbouring ticks differ, and carry no digits beyond that", () => {
   assert.deepEqual([0, 0.5, 1].map((value) => tick(value, 0.5, "plain")), ["0", "0.5", "1"]);
   assert.deepEqual([0.925, 0.95].map((value) => tick(value, 0.025, "percent")), ["92.5 %", "95 %"]);
   assert.deepEqual([12_500, 15_000].map((value) => tick(value, 2500, "count")), ["12.5k", "15k"]);
+  assert.deepEqual([8e-4, 8.5e-4].map((value) => tick(value, 5e-5, "plain")), ["8.0e−4", "8.5e−4"]);
   assert.deepEqual([60, 120].map((value) => tick(value, 60, "seconds")), ["1 min", "2 min"]);
 });
