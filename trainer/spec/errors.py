@@ -113,17 +113,21 @@ def _choice(kind: str, value: Any, annotation: Any) -> str:
     return f"must be one of {words}; got {shown(value)}"
 
 
+def _number(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) or (bound.is_integer() and abs(bound) >= 1000) else f"{bound:g}"
+
+
 def _bounds(kind: str, context: Any, value: Any) -> str:
     match kind:
         case "greater_than_equal":
-            least = "not be negative" if context["ge"] == 0 else f"be at least {context['ge']:g}"
+            least = "not be negative" if context["ge"] == 0 else f"be at least {_number(context['ge'])}"
             return f"must {least}, got {shown(value)}"
         case "greater_than":
-            return f"must be above {context['gt']:g}, got {shown(value)}"
+            return f"must be above {_number(context['gt'])}, got {shown(value)}"
         case "less_than_equal":
-            return f"must be at most {context['le']:g}, got {shown(value)}"
+            return f"must be at most {_number(context['le'])}, got {shown(value)}"
         case "less_than":
-            return f"must be below {context['lt']:g}, got {shown(value)}"
+            return f"must be below {_number(context['lt'])}, got {shown(value)}"
         case "string_too_short":
             return "must not be empty" if context["min_length"] == 1 else f"needs at least {context['min_length']} characters"
         case "string_too_long":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from dataclasses import dataclass
@@ -196,4 +197,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self._send({"type": "error", "message": message})
 
     async def _send(self, frame: dict[str, Any]) -> None:
-        await self.send(text_data=json.dumps(frame, allow_nan=False, separators=(",", ":")))
+        """Send a frame, unless the client has just left: the server then tells so by an OSError, and `disconnect` follows."""
+        with contextlib.suppress(OSError):
+            await self.send(text_data=json.dumps(frame, allow_nan=False, separators=(",", ":")))

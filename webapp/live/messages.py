@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 LARGEST = 64 * 1024
-RunId = Annotated[str, Field(min_length=1, max_length=16)]
+RunId = Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
 
 
 class BadMessage(ValueError):

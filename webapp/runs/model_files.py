@@ -1,21 +1,20 @@
 """What a model folder says of itself, read without torch: configuration, size of the weights and tokenizer.
 
 A folder is a mapping from file name to path, so that an uploaded model, whose files lie in the store under their hashes, and a folder
-on the server are read alike. Safetensors: 8 bytes with the length n of the header, n bytes of JSON {tensor: {dtype, shape,
-data_offsets}}, then the data (https://github.com/huggingface/safetensors).
+on the server are read alike.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 Folder = Mapping[str, Path]
@@ -23,7 +22,6 @@ Folder = Mapping[str, Path]
 WEIGHTS = ".safetensors"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
-LONGEST_HEADER = 100 * 2**20
 LONGEST_CONFIG = 2**22
 
 
@@ -75,7 +73,7 @@ def read_config(folder: Folder) -> dict[str, Any]:
 def architecture_of(config: Mapping[str, Any]) -> str:
     named = config.get("architectures")
     first = named[0] if isinstance(named, list) and named else config.get("model_type")
-    return str(first or "")[:80]
+    return first[:80] if isinstance(first, str) and first.isprintable() else ""
 
 
 def max_length_of(config: Mapping[str, Any]) -> int | None:
@@ -85,35 +83,19 @@ def max_length_of(config: Mapping[str, Any]) -> int | None:
 
 
 def parameters_in(path: Path) -> int:
-    """Numbers in a safetensors file. Raises UnusableModel if the file is not whole."""
-    header = safetensors_header(path)
-    tensors = [value for key, value in header.items() if key != "__metadata__"]
+    """Numbers in a safetensors file, whose list of tensors is checked against its bytes. Raises UnusableModel."""
     try:
-        end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
-        count = sum(math.prod(tensor["shape"]) for tensor in tensors)
-    except (KeyError, TypeError, IndexError) as error:
-        raise UnusableModel("A *.safetensors file lists its tensors in no known way. Save the model again.") from error
-    if path.stat().st_size < _header_end(path) + end:
-        raise UnusableModel("A *.safetensors file is cut short: it names more data than it holds. Upload it again.")
-    return count
-
-
-def safetensors_header(path: Path) -> dict[str, Any]:
-    """The list of tensors of a safetensors file. Raises UnusableModel."""
-    length = _header_end(path) - 8
-    if not 2 <= length <= min(LONGEST_HEADER, path.stat().st_size - 8):
+        with safe_open(path, framework="numpy") as file:
+            names: list[str] = list(file.keys())
+            count = sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    except (SafetensorError, OSError) as error:
         raise UnusableModel(
-            "A *.safetensors file does not begin as one. It may be a pickle with another name; save the model again as safetensors."
-        )
-    with path.open("rb") as file:
-        file.seek(8)
-        try:
-            header = json.loads(file.read(length))
-        except ValueError as error:
-            raise UnusableModel("A *.safetensors file has an unreadable header. Upload it again.") from error
-    if not isinstance(header, dict):
-        raise UnusableModel("A *.safetensors file has an unreadable header. Upload it again.")
-    return header
+            f"A *.safetensors file cannot be read ({str(error)[:120]}). It is cut short, or something else under that name, such as a "
+            "pickle: save the model again as safetensors and upload it whole."
+        ) from error
+    if not count:
+        raise UnusableModel("A *.safetensors file holds no numbers at all. Save the model again.")
+    return count
 
 
 def vocabulary(folder: Folder) -> dict[str, int]:
@@ -146,19 +128,15 @@ def _shown(tokens: Mapping[int, str], id: int) -> str:
     return f"“{tokens[id]}”" if id in tokens else "missing"
 
 
-def _header_end(path: Path) -> int:
-    with path.open("rb") as file:
-        first = file.read(8)
-    return 8 + int(struct.unpack("<Q", first)[0]) if len(first) == 8 else 8
-
-
 def _json(path: Path, name: str) -> Any:
     if path.stat().st_size > LONGEST_CONFIG:
         raise UnusableModel(f"{name} is larger than any model configuration. Save the model again.")
     try:
         return json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise UnusableModel(f"{name} is not readable JSON ({str(error)[:120]}). Save the model again.") from error
+    except (ValueError, RecursionError) as error:
+        raise UnusableModel(f"{name} holds what no model configuration does. Save the model again.") from error
 
 
 def _whole(value: Any) -> int | None:

@@ -32,7 +32,7 @@ def test_negative_exponents_are_refused(exponent: str) -> None:
     assert found == {f"pool.weighting.{exponent}": "must not be negative, got “-0.5”"}
 
 
-@pytest.mark.parametrize(("tokens", "sentence"), [(0, "must be at least 1"), (10**9, "must be at most 131072")])
+@pytest.mark.parametrize(("tokens", "sentence"), [(0, "must be at least 1"), (10**9, "must be at most 131,072")])
 def test_answer_lengths_are_bounded(tokens: int, sentence: str) -> None:
     stage = {"name": "only", "rollouts": {"generate": {"kind": "plain", "sampling": {"max_new_tokens": tokens}}}}
     found = problems_in({"stages": [stage]})

@@ -1,0 +1,96 @@
+"""Sockets with the cookies of a browser, events that reach them, and what was heard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.test import Client
+
+from tests.webapp.sockets import Socket
+from webapp.live import doorbell
+from webapp.live import hub as hubs
+from webapp.runs import lifecycle
+from webapp.runs.ingest import ingest
+from webapp.runs.models import Run
+from webapp.teams.models import User
+
+Connect = Callable[[Client], Awaitable[Socket]]
+Send = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Opens sockets with the cookies of a browser, and closes them after the test."""
+    opened: list[Socket] = []
+
+    async def open_socket(client: Client) -> Socket:
+        socket = Socket(client)
+        assert await socket.connect()
+        opened.append(socket)
+        return socket
+
+    yield open_socket
+    for socket in opened:
+        await socket.disconnect()
+
+
+@pytest.fixture
+def bobs(bob: User) -> Client:
+    """Bob's browser."""
+    client = Client()
+    client.force_login(bob)
+    return client
+
+
+@pytest.fixture
+def send(run: Run, tmp_path: Path) -> Send:
+    """Ingests events of the run's first attempt."""
+    lifecycle.claim(run.pk, "host-a")
+
+    async def ingest_now(events: list[dict[str, Any]], attempt: int = 1) -> None:
+        await sync_to_async(ingest)(run.pk, attempt, events, tmp_path)
+
+    return ingest_now
+
+
+@pytest.fixture
+def _doorbell_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub does not look by itself."""
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(hubs, "RETRY_SECONDS", 0.01)
+
+
+@pytest.fixture
+def _no_doorbell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every notice on Redis is lost."""
+    monkeypatch.setattr(doorbell, "ring", lambda public_id, news: None)
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+
+
+async def subscribed(socket: Socket, run: Run, **question: Any) -> dict[str, Any]:
+    await socket.say(type="subscribe", run=run.public_id, **question)
+    return await socket.hear()
+
+
+def loss(frame: dict[str, Any]) -> list[Any]:
+    return next((series["y"] for series in frame["series"] if series["key"] == "loss"), [])
+
+
+async def heard_until(socket: Socket, cursor: int) -> list[float]:
+    """The losses of all deltas until one is complete up to `cursor`."""
+    found: list[float] = []
+    while True:
+        frame = await socket.hear()
+        assert frame["type"] == "delta"
+        found += loss(frame)
+        if frame["cursor"] >= cursor:
+            return found
+
+
+async def news_of(run: Run) -> int:
+    await sync_to_async(run.refresh_from_db)()
+    return run.news
