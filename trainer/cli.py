@@ -57,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def resume(options: argparse.Namespace) -> int:
+    if not (options.run_dir / "spec.json").is_file():
+        raise Unusable(f"{options.run_dir} holds no run: it has no spec.json. Name the folder that `run --dir` was given.")
     from trainer.engine.run import resume
 
     return resume(options.run_dir, options.attempt, options.checkpoint)

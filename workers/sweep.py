@@ -9,19 +9,26 @@ import logging
 import time
 from datetime import timedelta
 
+from webapp import artifacts
 from webapp.runs import lifecycle
 from workers import host
 from workers.persistence import persist
 from workers.placement import place_queued
 from workers.supervision import start_supervisor
 
+logger = logging.getLogger(__name__)
 PERIOD_SECONDS = 3.0
+COLLECT_SECONDS = 3600.0
 
 
 def forever() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    collected = time.monotonic()
     while True:
         persist(sweep)
+        if time.monotonic() - collected > COLLECT_SECONDS:
+            collected = time.monotonic()
+            logger.info("removed %d artifacts that nothing names", persist(artifacts.collect))
         time.sleep(PERIOD_SECONDS)
 
 

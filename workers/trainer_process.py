@@ -52,8 +52,10 @@ class TrainerProcess:
         return _json(self.folder / "exit.json")
 
     def ask_to_stop(self) -> None:
-        """SIGTERM: the trainer writes a checkpoint at the next step boundary and leaves."""
-        if pid := self.pid():
+        """SIGTERM, once, whoever asks: the trainer saves at the next step boundary and leaves. A second one would end it at once."""
+        asked = self.folder / "stop-asked"
+        if not asked.exists() and (pid := self.pid()):
+            asked.touch()
             _signal(os.kill, pid, signal.SIGTERM)
 
     def kill(self) -> None:

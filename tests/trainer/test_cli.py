@@ -125,8 +125,8 @@ def test_run_and_resume_hand_on_the_trainers_exit_code(tmp_path: Path, capsys: p
     assert main(["run", path, "--dir", str(tmp_path / "a")]) == 64
     assert "pool.rollouts_per_problem must be at least 1" in capsys.readouterr().err
     assert main(["resume", str(tmp_path / "b"), "--attempt", "2"]) == 64
-    assert "There is no run definition" in capsys.readouterr().err
-    assert [folder.name for folder in (tmp_path / "b" / "attempts").iterdir()] == ["2"]
+    assert "holds no run: it has no spec.json" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
 def test_the_package_is_a_program(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from trainer.spec.errors import Problem, SpecError, translate
 from trainer.spec.run import VERSION, RunSpec
 
 LONGEST = 256 * 1024
+MOST_ALIASED = 20_000
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """What turns a definition of version n into one of version n + 1, by n."""
@@ -86,17 +87,33 @@ def parse(text: str) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """Safe YAML with the plain values of YAML 1.2: no dates, no base 60, `1e-3` is a number and `on` a word.
 
-    A key given twice is an error, not a silent choice of the last. Aliases are refused: ten lines of them stand for billions of values.
+    A key given twice is an error, not a silent choice of the last. Aliases count as what they stand for: ten lines of them can stand
+    for billions of values.
     """
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._sizes: dict[int, int] = {}
+        self._aliased = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.constructor.ConstructorError(None, None, "aliases (`*name`) are not read; write the value out", mark)
+        alias = self.peek_event() if self.check_event(yaml.events.AliasEvent) else None
         node: yaml.Node | None = super().compose_node(parent, index)
+        if alias is not None and node is not None:
+            self._aliased += self._size(node)
+            if self._aliased > MOST_ALIASED:
+                raise yaml.constructor.ConstructorError(None, None, "aliases (`*name`) stand for too many values", alias.start_mark)
         return node
+
+    def _size(self, node: yaml.Node) -> int:
+        """Values in `node`, aliases written out. A node that holds itself is not complete here; `parse` refuses it."""
+        if id(node) not in self._sizes:
+            pairs = node.value if isinstance(node, yaml.MappingNode) else []
+            inner = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in pairs for part in pair]
+            self._sizes[id(node)] = 1 + sum(map(self._size, inner))
+        return self._sizes[id(node)]
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]

@@ -115,5 +115,15 @@ def test_a_name_that_looks_like_another_value_stays_text(name: str) -> None:
     assert load(to_yaml(spec)) == spec
 
 
+def test_a_part_that_is_used_twice_by_an_alias_is_read() -> None:
+    spec = load("stages: [{name: one, optimiser: &same {learning_rate: 0.5}}, {name: two, optimiser: *same}]")
+    assert spec.stages[0].optimiser == spec.stages[1].optimiser
+
+
+def test_a_part_that_holds_itself_is_refused() -> None:
+    with pytest.raises(SpecError, match="neither text"):
+        load("stages: &all [{name: one, again: *all}]")
+
+
 def test_an_exponent_without_a_point_is_a_number() -> None:
     assert load("stages: [{name: one, optimiser: {learning_rate: 1e-4}}]").stages[0].optimiser.learning_rate == 1e-4

@@ -26,8 +26,12 @@ CHARACTERS = "0123456789+-*/=()?.,> abcdefghij"
 PAD, EOS, BOS = 0, 1, 2
 VOCABULARY = 3 + len(CHARACTERS)
 LLAMA3_ROPE = {
-    "rope_type": "llama3", "rope_theta": 10000.0, "factor": 4.0,
-    "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32,
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
 }
 SHAPES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "llama": (LlamaConfig, LlamaForCausalLM, {"rope_parameters": LLAMA3_ROPE}),
@@ -50,9 +54,17 @@ def save_folder(
     """A model folder with GQA attention (4 query heads on 2), two layers and weights large enough to have opinions."""
     config_class, model_class, options = SHAPES[shape]
     settings: dict[str, Any] = {
-        "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 128, "initializer_range": 0.3,
-        "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD,
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "initializer_range": 0.3,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "pad_token_id": PAD,
     }
     torch.manual_seed(seed)
     model_class(config_class(**settings | options | changes)).save_pretrained(folder)

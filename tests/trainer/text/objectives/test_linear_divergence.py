@@ -35,8 +35,15 @@ class Case:
 
     def run(self, kind: Any, temperature: float = 1.0, chunk: int | None = None) -> tuple[Tensor, TokenStatistics]:
         return linear_divergence(
-            self.hidden, self.head, lambda tokens: self.teacher[tokens], self.coefficients, self.ids, kind,
-            vocabulary=self.vocabulary, temperature=temperature, chunk=chunk,
+            self.hidden,
+            self.head,
+            lambda tokens: self.teacher[tokens],
+            self.coefficients,
+            self.ids,
+            kind,
+            vocabulary=self.vocabulary,
+            temperature=temperature,
+            chunk=chunk,
         )
 
     def reference(self, kind: str, temperature: float = 1.0) -> tuple[Tensor, Tensor]:

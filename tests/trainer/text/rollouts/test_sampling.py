@@ -52,7 +52,11 @@ def greedy_answers(model: LanguageModel, prompts: list[Request], new_tokens: int
 
 def same(first: Trajectory, second: Trajectory) -> bool:
     return (first.problem, first.sample, first.prompt, first.ids, first.truncated) == (
-        second.problem, second.sample, second.prompt, second.ids, second.truncated,
+        second.problem,
+        second.sample,
+        second.prompt,
+        second.ids,
+        second.truncated,
     )
 
 
