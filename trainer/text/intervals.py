@@ -1,7 +1,8 @@
 """How sure a measured pass rate is. Problems, not answers, are the independent units: answers to one problem resemble each other.
 
-Intervals are 95 % and resample problems (percentile bootstrap); with one answer per problem Wilson's interval is used, which also
-holds at 0 and 1. pass@k is the unbiased estimator 1 − C(n − c, k) / C(n, k) of Chen et al. 2021 (arXiv 2107.03374).
+Intervals are 95 % and resample problems (percentile bootstrap); with one answer per problem, or where every problem is always or never
+solved and resampling would show no doubt at all, Wilson's interval over problems is used. pass@k is the unbiased estimator
+1 − C(n − c, k) / C(n, k) of Chen et al. 2021 (arXiv 2107.03374).
 
 Shapes: `passed` and `verdicts` are vectors over problems; a problem without verdicts is left out.
 """
@@ -33,6 +34,8 @@ def pass_rate(passed: Counts, verdicts: Counts) -> tuple[float, Interval]:
         return math.nan, (math.nan, math.nan)
     if int(verdicts.max()) == 1:
         return float(rates.mean()), wilson(int(passed.sum()), int(verdicts.sum()))
+    if rates.min() == rates.max() and rates[0] in (0.0, 1.0):
+        return float(rates[0]), wilson(int(rates.sum()), rates.size)
     return float(rates.mean()), bootstrap(rates)
 
 

@@ -96,8 +96,13 @@ def _stored(folder: Path, config: Any, network: Network) -> PreTrainedModel:
     transformers.utils.logging.disable_progress_bar()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=NUMBER_FORMATS[network.dtype], use_safetensors=True,
-            trust_remote_code=False, local_files_only=True, output_loading_info=True,
+            folder,
+            config=config,
+            dtype=NUMBER_FORMATS[network.dtype],
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
         )
     except Exception as error:
         cause = str(error).strip().splitlines()[0]

@@ -101,6 +101,7 @@ def claim(run_id: int, holder: str) -> Attempt | None:
             return None
         run = Run.objects.get(pk=run_id)
         Run.objects.filter(pk=run_id, started_at=None).update(started_at=now)
+        Run.objects.filter(pk=run_id).update(summary={**run.summary, "phase": "loading", "done": None, "of": None})
         attempt = Attempt.objects.create(run=run, number=run.attempt, host=holder[:200])
         _announce(run, f"Claimed by {holder}.", None)
     return attempt

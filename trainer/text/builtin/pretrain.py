@@ -52,9 +52,17 @@ def initial(plan: Pretraining) -> Qwen2ForCausalLM:
     torch.manual_seed(plan.seed)
     return Qwen2ForCausalLM(
         Qwen2Config(
-            vocab_size=len(VOCABULARY), hidden_size=plan.hidden, num_hidden_layers=plan.layers, num_attention_heads=plan.heads,
-            num_key_value_heads=plan.heads, intermediate_size=3 * plan.hidden, max_position_embeddings=256, tie_word_embeddings=True,
-            pad_token_id=0, eos_token_id=1, bos_token_id=None,
+            vocab_size=len(VOCABULARY),
+            hidden_size=plan.hidden,
+            num_hidden_layers=plan.layers,
+            num_attention_heads=plan.heads,
+            num_key_value_heads=plan.heads,
+            intermediate_size=3 * plan.hidden,
+            max_position_embeddings=256,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            eos_token_id=1,
+            bos_token_id=None,
         )
     )
 

@@ -23,6 +23,7 @@ from webapp.runs.team_pages import team_of
 from webapp.teams import access
 
 FIRST = ("paced", "sample")
+FOR_OWN_DATA = "paper"
 ID = re.compile(r"[0-9]{1,18}")
 
 
@@ -36,8 +37,9 @@ def new_run(request: HttpRequest) -> HttpResponse:
     if parent := _parent(request, request.GET.get("clone")):
         named = {**_whole(parent), "name": f"{parent.name} (clone)"[:120]}
         return _page(request, draft_of(forms.form_from(named), team), parent=parent, origin=f"A clone of {parent.name}.")
-    form = forms.form_from(_preset(request.GET))
-    if data := request.GET.get("data"):
+    data = request.GET.get("data")
+    form = forms.form_from(_preset(request.GET, FOR_OWN_DATA if data else FIRST[1]))
+    if data:
         _use(form, access.find(access.actor_of(request), "view", DataSet, team=team, pk=int(data) if ID.fullmatch(data) else 0))
     return _page(request, draft_of(form, team))
 
@@ -72,16 +74,17 @@ def _start(request: HttpRequest) -> HttpResponse:
     return redirect("run", run.public_id)
 
 
-def _preset(query: QueryDict) -> dict[str, Any]:
-    """The definition to start from. Raises Http404 for a recipe or preset that there is not."""
+def _preset(query: QueryDict, otherwise: str = FIRST[1]) -> dict[str, Any]:
+    """The definition to start from, by default preset `otherwise`. Raises Http404 for a recipe or preset that there is not."""
     try:
-        return to_dict(recipes.load(query.get("recipe", FIRST[0])).spec(query.get("preset", FIRST[1])))
+        return to_dict(recipes.load(query.get("recipe", FIRST[0])).spec(query.get("preset", otherwise)))
     except KeyError as error:
         raise Http404(str(error)) from None
 
 
 def _use(form: FormData, data: DataSet) -> None:
-    """Train on a data set, with its columns and its verifier."""
+    """Train on a data set, with its columns and its verifier, and name the run after it."""
+    form["name"] = f"PACED on {data.name}"
     form["data.train.kind"], form["data.train.path"] = "file", places.uri_of_data(data)
     for name, value in places.mapping_of(data).items():
         form[name.replace("{role}", "data.train")] = value

@@ -60,8 +60,13 @@ def _batch(
     with _without_defaults(language_model.model):
         model: Any = language_model.model
         model.generate(
-            input_ids=ids, attention_mask=mask, logits_processor=[drawn], do_sample=False, max_new_tokens=sampling.max_new_tokens,
-            eos_token_id=list(language_model.ends), pad_token_id=language_model.ends[0],
+            input_ids=ids,
+            attention_mask=mask,
+            logits_processor=[drawn],
+            do_sample=False,
+            max_new_tokens=sampling.max_new_tokens,
+            eos_token_id=list(language_model.ends),
+            pad_token_id=language_model.ends[0],
         )
     ends = np.array(language_model.ends)
     for row, (request, sample) in enumerate(answers):
