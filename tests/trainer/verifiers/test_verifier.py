@@ -26,6 +26,11 @@ MATHEMATICS = [
 ]
 
 
+def judges() -> list[psutil.Process]:
+    """The verifiers' processes; the test session may have other children."""
+    return [child for child in psutil.Process().children() if "trainer.text.verifiers.child" in child.cmdline()]
+
+
 def test_verdicts_come_in_order() -> None:
     with Verifier(NumericVerifier()) as verifier:
         verdicts = verifier.judge([(f"it is {n}", str(n % 2 * n)) for n in range(2000)])
@@ -36,7 +41,7 @@ def test_verdicts_come_in_order() -> None:
 def test_nothing_to_judge_needs_no_process() -> None:
     with Verifier(NumericVerifier()) as verifier:
         assert verifier.judge([]) == []
-        assert psutil.Process().children() == []
+        assert judges() == []
 
 
 def test_references_are_shown_as_they_are_compared() -> None:
@@ -56,7 +61,7 @@ def test_mathematical_equality_survives_what_never_ends() -> None:
 def test_a_process_that_dies_costs_one_verdict() -> None:
     with Verifier(NumericVerifier()) as verifier:
         verifier.judge([("1", "1")])
-        (child,) = psutil.Process().children()
+        (child,) = judges()
         child.kill()
         verdicts = verifier.judge([("1", "1"), ("2", "2"), ("3", "4")])
     assert [verdict.correct for verdict in verdicts] == [None, True, False]
@@ -65,7 +70,7 @@ def test_a_process_that_dies_costs_one_verdict() -> None:
 def test_a_process_that_stops_answering_costs_one_verdict() -> None:
     with Verifier(NumericVerifier(), seconds=0.5) as verifier:
         verifier.judge([("1", "1")])
-        (child,) = psutil.Process().children()
+        (child,) = judges()
         child.suspend()
         verdicts = verifier.judge([("1" * 90_000, "1"), ("2", "2")])
     assert [verdict.correct for verdict in verdicts] == [None, True]
@@ -74,7 +79,7 @@ def test_a_process_that_stops_answering_costs_one_verdict() -> None:
 def test_a_death_in_the_middle_of_many_verdicts_loses_one() -> None:
     with Verifier(NumericVerifier()) as verifier:
         verifier.judge([("1", "1")])
-        (child,) = psutil.Process().children()
+        (child,) = judges()
         threading.Timer(0.05, child.kill).start()
         verdicts = verifier.judge([("the sum is 4", "4")] * 20_000)
     assert len(verdicts) == 20_000
@@ -85,11 +90,11 @@ def test_a_death_in_the_middle_of_many_verdicts_loses_one() -> None:
 def test_signals_to_the_whole_group_do_not_end_it() -> None:
     with Verifier(NumericVerifier()) as verifier:
         verifier.judge([("1", "1")])
-        (child,) = psutil.Process().children()
+        (child,) = judges()
         child.send_signal(2)
         child.send_signal(15)
         assert verifier.judge([("1", "1")]) == [Verdict(True, "1")]
-        assert psutil.Process().children() == [child]
+        assert judges() == [child]
 
 
 def test_huge_and_broken_text_is_judged() -> None:
@@ -101,7 +106,7 @@ def test_huge_and_broken_text_is_judged() -> None:
 def test_nothing_is_left_behind() -> None:
     with Verifier(ExactVerifier()) as verifier:
         verifier.judge([("a", "a")])
-        (child,) = psutil.Process().children()
+        (child,) = judges()
     assert not child.is_running()
 
 
@@ -125,7 +130,7 @@ def test_it_starts_from_any_folder_and_without_torch(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with Verifier(NumericVerifier()) as verifier:
         verifier.judge([("1", "1")])
-        (child,) = psutil.Process().children()
+        (child,) = judges()
         assert not any("libtorch" in region.path for region in child.memory_maps())
 
 
