@@ -14,7 +14,7 @@ from pathlib import Path
 from workers.launcher.node import find_node
 
 CLONE = Path(__file__).resolve().parent.parent
-RESULTS = CLONE / "test-results"
+RESULTS = CLONE / "var" / "test-results"  # not `test-results`, which Playwright empties
 BROWSER = "tests/browser"
 
 

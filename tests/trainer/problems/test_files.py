@@ -97,10 +97,10 @@ def test_hashes_that_are_no_answer_line_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_gsm8k_itself_is_read() -> None:
-    """Real data: the folder `../shared/data/gsm8k` beside the repository holds GSM8K as published."""
-    folder = Path(__file__).resolve().parents[4] / "shared" / "data" / "gsm8k"
+    """Real data: the first rows of GSM8K as published."""
+    folder = Path(__file__).resolve().parents[2] / "gsm8k"
     train, test = read(folder / "train.jsonl"), read(folder / "test.jsonl")
-    assert (len(train), len(test)) == (7473, 1319)
+    assert (len(train), len(test)) == (40, 20)
     assert test.items[0].answer == "18"
     assert all(problem.answer.lstrip("-").replace(".", "").isdigit() for problem in (*train.items, *test.items))
     assert not any("####" in problem.solution for problem in train.items)

@@ -16,7 +16,7 @@ from webapp.teams.models import Team, User
 
 pytestmark = pytest.mark.django_db
 
-GSM8K = Path(__file__).resolve().parents[4] / "shared" / "data" / "gsm8k" / "train.jsonl"  # lies beside the repository
+GSM8K = Path(__file__).resolve().parents[2] / "gsm8k" / "train.jsonl"  # its first rows as published
 
 JSONL = b'{"q": "1+1?", "a": "2", "note": "x"}\n{"q": "2+2?", "a": "#### 4"}\n'
 COLUMNS = {"data.train.columns.question": "q", "data.train.columns.answer": "a", "data.verifier.kind": "numeric"}
@@ -96,7 +96,7 @@ def test_gsm8k_is_read_whole(alice: User) -> None:
     data = keep(
         client, GSM8K.read_bytes(), "gsm8k", **{"data__train__columns__question": "question", "data__train__columns__answer": "answer"}
     )
-    assert data.problem_count == 7473
+    assert data.problem_count == 40
     page = client.get(f"/data/{data.pk}/")
     preview = client.get("/data/new/preview/?" + page.context["preview_query"])
     assert [one.reference for one in preview.context["readings"]][:3] == ["72", "10", "5"]
