@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.launcher.children import ending
 from workers.launcher.node import find_node
 
 CLONE = Path(__file__).resolve().parent.parent
@@ -89,6 +90,8 @@ def tests(name: str, *arguments: str) -> Outcome:
     report.unlink(missing_ok=True)
     started = time.monotonic()
     code = subprocess.run([sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments], cwd=CLONE).returncode
+    if not report.exists():
+        print(f"pytest {ending(code)} and left no report.", flush=True)
     passed, failed, skipped = _counts(report)
     return Outcome(name, time.monotonic() - started, passed, max(failed, int(code != 0)), skipped)
 
