@@ -146,7 +146,9 @@ def has_sideways_scroll(page: Page) -> bool:
 
 
 def _note(message: ConsoleMessage, complaints: list[str]) -> None:
-    if message.type in ("error", "warning"):
+    """Keep what the browser complains of; a socket that is refused because its page has just signed out is as it should be."""
+    signed_out = "WebSocket handshake: Unexpected response code: 403" in message.text
+    if message.type in ("error", "warning") and not signed_out:
         complaints.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
 
