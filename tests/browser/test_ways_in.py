@@ -21,6 +21,7 @@ def test_the_first_link_signs_in_and_is_then_spent(open_page: OpenPage, alice: U
     address = f"/sign-in/{links.make_sign_in_link(alice)}/"
     page = open_page()
     page.goto(address)
+    expect(page.locator("main button")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
