@@ -98,7 +98,7 @@ def test_values_that_look_like_code_stay_text(alice: User) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../../../etc", "/work/../etc", "file:///etc", "%2e%2e%2fetc", "a\0b", "/proc/self/environ", "~"]
+    "path", ["/etc/passwd", "../../../etc", "/srv/../etc", "file:///etc", "%2e%2e%2fetc", "a\0b", "/proc/self/environ", "~"]
 )
 def test_a_path_outside_the_operators_folders_is_refused(alice: User, path: str) -> None:
     changes = {"networks__student__model": "file:", "networks__student__model__rest": path}
