@@ -1,5 +1,6 @@
 """What a run is: the one source of truth for the form, the YAML files, the command line and the docs. Imports without torch."""
 
+from trainer.spec.confidence import Confidence, NoConfidence, StatedConfidence
 from trainer.spec.data import (
     ArithmeticProblems,
     ChoiceVerifier,
@@ -14,49 +15,117 @@ from trainer.spec.data import (
 )
 from trainer.spec.errors import Problem, SpecError
 from trainer.spec.field_list import Choice, FieldInfo, fields
-from trainer.spec.networks import Network, Networks
-from trainer.spec.operation import Checkpoints, Compute, Evaluation, Record
+from trainer.spec.networks import (
+    Context,
+    EndpointTeacher,
+    LowRankAdapter,
+    ModelTeacher,
+    Network,
+    Networks,
+    NoAdapter,
+    PlainContext,
+    PrivilegedContext,
+    SelfTeacher,
+    Specialist,
+    Student,
+    Teacher,
+    TextTeacher,
+)
+from trainer.spec.objectives import (
+    GRPO,
+    JSD,
+    AdaptiveKL,
+    AllLogits,
+    Clip,
+    CrossEntropy,
+    Divergence,
+    ForwardKL,
+    NoClip,
+    Objective,
+    PolicyGradient,
+    ReverseKL,
+    SkewedKL,
+    TopLogits,
+)
+from trainer.spec.operation import Checkpoints, Compute, Evaluation, InProcessSampler, Record, VllmSampler
 from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool, UniformWeights, Weighting
 from trainer.spec.reader import load, problems_in, to_dict, to_yaml
+from trainer.spec.rollouts import CalibratedFilter, FixedControl, NoReplay, PlainGenerate, Rollouts, VerifierFilter
 from trainer.spec.run import RunSpec
 from trainer.spec.sampling import Sampling
-from trainer.spec.stages import ForwardKL, Objective, Optimiser, PlainGenerate, ReverseKL, Rollouts, Stage, Until
+from trainer.spec.stages import Optimiser, Stage, Until
+from trainer.spec.tokens import AllTokens, SelectedTokens, Tokens
 
 __all__ = [
+    "GRPO",
+    "JSD",
+    "AdaptiveKL",
+    "AllLogits",
+    "AllTokens",
     "ArithmeticProblems",
+    "CalibratedFilter",
     "Checkpoints",
     "Choice",
     "ChoiceVerifier",
+    "Clip",
     "Columns",
     "Compute",
+    "Confidence",
+    "Context",
+    "CrossEntropy",
     "Data",
+    "Divergence",
+    "EndpointTeacher",
     "Evaluation",
     "ExactVerifier",
     "FieldInfo",
     "FileProblems",
+    "FixedControl",
     "ForwardKL",
     "HardFilterWeights",
+    "InProcessSampler",
+    "LowRankAdapter",
     "MathVerifier",
+    "ModelTeacher",
     "Network",
     "Networks",
+    "NoAdapter",
+    "NoClip",
+    "NoConfidence",
+    "NoReplay",
     "NumericVerifier",
     "Objective",
     "Optimiser",
     "PacedWeights",
+    "PlainContext",
     "PlainGenerate",
+    "PolicyGradient",
     "Pool",
+    "PrivilegedContext",
     "Problem",
     "Record",
     "ReverseKL",
     "Rollouts",
     "RunSpec",
     "Sampling",
+    "SelectedTokens",
+    "SelfTeacher",
+    "SkewedKL",
     "SpecError",
+    "Specialist",
     "SplitProblems",
     "Stage",
+    "StatedConfidence",
+    "Student",
+    "Teacher",
+    "TextTeacher",
+    "Tokens",
+    "TopLogits",
     "UniformWeights",
     "Until",
     "Verifier",
+    "VerifierFilter",
+    "VllmSampler",
     "Weighting",
     "fields",
     "load",

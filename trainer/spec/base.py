@@ -7,6 +7,7 @@ unit, bounds and whether it is for experts. `option` is how a field is declared.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
@@ -20,9 +21,23 @@ class Section(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _storable(cls, value: Any) -> Any:
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("must not contain a NUL character")
+        for text in _texts(value):
+            if "\0" in text:
+                raise ValueError("must not contain a NUL character")
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise ValueError("must not contain half of a character (a lone surrogate)")
         return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text of a value, however deep in its lists; sections within it have looked at their own."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts([*value.keys(), *value.values()])
+    elif isinstance(value, Iterable) and not isinstance(value, BaseModel):
+        for each in value:
+            yield from _texts(each)
 
 
 def option(
@@ -61,7 +76,13 @@ def check_slug(value: str) -> str:
 def shown(value: Any) -> str:
     """`value` as an error message quotes it: short, whatever was sent."""
     text = value if isinstance(value, str) else type(value).__name__ if isinstance(value, dict | list | tuple) else str(value)
+    text = writable(text)
     return f"“{text[:60]}…”" if len(text) > 60 else f"“{text}”"
+
+
+def writable(text: str) -> str:
+    """The text with ? for each character that UTF-8 or a database has no place for."""
+    return text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 DataURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "dataset", "file", "hub"))]

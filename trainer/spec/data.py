@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from trainer.spec.base import DataURI, Section, option
+from trainer.spec.confidence import Confidence, NoConfidence
 
 Family = Literal["add", "sub", "msum", "paren", "mul", "word"]
 Level = Annotated[int, Field(ge=1, le=3)]
@@ -18,6 +19,9 @@ class Columns(Section):
     question: str = option("question", title="Question column", help="The text that the student is asked.", min_length=1)
     answer: str = option(
         "answer", title="Answer column", help="The reference answer. GSM8K's `#### 42` ending is recognised.", min_length=1
+    )
+    choices: str | None = option(
+        None, title="Choices column", help="A list, for multiple choice: it is put below the question, and the answer becomes a letter."
     )
     solution: str | None = option(None, title="Solution column", help="A worked solution, if there is one.")
     id: str | None = option(None, title="Id column", help="A stable name of each problem. Without one, the content names it.")
@@ -48,6 +52,12 @@ class FileProblems(Section):
     )
     split: str | None = option(
         None, title="Split", help="Which part of a folder or hub data set: train, test, … Needed only where there are several.", expert=True
+    )
+    shape: Literal["columns", "auto"] = option(
+        "columns",
+        title="Columns are",
+        help="columns: as named below. auto: told by their names, as those of GSM8K, MATH-500, AIME and MMLU are.",
+        expert=True,
     )
     columns: Columns = option(title="Columns", help="Which column holds what.", factory=Columns)
     limit: int | None = option(
@@ -115,6 +125,7 @@ class Data(Section):
     )
     prompt: str = option("{question}", title="Prompt", help="What is asked; `{question}` stands for the problem's question.", expert=True)
     verifier: Verifier = option(title="Verifier", help="How an answer is judged.", factory=NumericVerifier)
+    confidence: Confidence = option(title="Confidence", help="Whether answers state how sure they are.", factory=NoConfidence)
     verifier_seconds: float = option(
         5.0, title="Time limit per verdict", help="After this the verdict is “could not tell”.", unit="s", gt=0, le=60, expert=True
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainer.spec.base import Section, shown
+from trainer.spec.base import Section, shown, writable
 from trainer.spec.shape import item, literals, sections
 
 TOO_FEW = "needs more items: at least"
@@ -78,7 +78,7 @@ def locate(location: Sequence[str | int], root: type[Section]) -> Place:
         if isinstance(key, str) and key in choices:
             annotation = choices[key]
             continue
-        path.append(str(key)[:80])
+        path.append(writable(str(key))[:80])
         owner, annotation = _step(choices.get(""), annotation, key)
     return Place(".".join(path), owner, annotation)
 

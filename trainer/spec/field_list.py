@@ -1,4 +1,4 @@
-"""Every setting of a run as a flat list with all that a form, a table or a schema says about it.
+"""Every setting of a definition as a flat list with all that a form, a table or a schema says about it.
 
 A list of sections stands as `*` in the path ("stages.*.until.steps"). A choice between sections is a setting of its own
 ("pool.weighting.kind"); the settings of each alternative say in `when` which choice they belong to.
@@ -68,9 +68,9 @@ class _Place:
         return replace(self, path=path, group=(*self.group, field.title or name), expert=self.expert or _extra(field, "expert"))
 
 
-def fields() -> list[FieldInfo]:
-    """Every setting of a RunSpec, in the order of the definition."""
-    return list(_walk(RunSpec, None, _Place()))
+def fields(root: type[Section] = RunSpec) -> list[FieldInfo]:
+    """Every setting of a definition, in its order."""
+    return list(_walk(root, None, _Place()))
 
 
 def _walk(section: type[Section], example: Any, place: _Place) -> Iterator[FieldInfo]:

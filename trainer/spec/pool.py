@@ -49,6 +49,11 @@ Weighting = Annotated[PacedWeights | UniformWeights | HardFilterWeights, Field(d
 class Pool(Section):
     """Stage 0: the student's pass rate on every problem, and what follows from it."""
 
+    estimate: Literal["before", "never"] = option(
+        "before",
+        title="Pass rates",
+        help="before: the student answers every problem before training. never: no stage 0; all problems count the same.",
+    )
     rollouts_per_problem: int = option(
         8, title="Rollouts per problem (K)", help="Student answers that a pass rate is estimated from.", ge=1, le=1024, paper=PACED
     )

@@ -20,7 +20,17 @@ from trainer.spec.run import VERSION, RunSpec
 LONGEST = 256 * 1024
 MOST_ALIASED = 20_000
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+def _name_the_kind_of_teacher(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew one kind of teacher, another model."""
+    networks = data.get("networks")
+    teacher = networks.get("teacher") if isinstance(networks, dict) else None
+    if not isinstance(networks, dict) or not isinstance(teacher, dict):
+        return data
+    return {**data, "networks": {**networks, "teacher": {"kind": "model", **teacher}}}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _name_the_kind_of_teacher}
 """What turns a definition of version n into one of version n + 1, by n."""
 
 
@@ -52,8 +62,8 @@ def to_yaml(spec: RunSpec) -> str:
 
 
 def migrate(data: dict[str, Any]) -> dict[str, Any]:
-    """`data` in today's version. Raises SpecError for a version that nothing here can read."""
-    version = data.get("version", VERSION)
+    """`data` in today's version; one that names none is read as the first. Raises SpecError for a version that nothing here can read."""
+    version = data.get("version", 1)
     while isinstance(version, int) and version in MIGRATIONS:
         version += 1
         data = {**MIGRATIONS[version - 1](data), "version": version}

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool
-from trainer.spec.stages import Stage
+from trainer.spec.network_rules import network_refusals
+from trainer.spec.objectives import Divergence
+from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool, UniformWeights
+from trainer.spec.stage_rules import stage_refusals
 
 if TYPE_CHECKING:
     from trainer.spec.run import RunSpec
@@ -19,19 +21,16 @@ Refusal = tuple[str, str]
 
 def nonsense(spec: RunSpec) -> list[Refusal]:
     """All refusals of a spec as (field path, sentence)."""
-    refusals = [*_networks(spec), *_pool(spec.pool), *_refresh(spec), *_evaluation(spec), *_stage_names(spec)]
+    refusals = [*network_refusals(spec), *_pool(spec.pool), *_snr(spec), *_refresh(spec), *_evaluation(spec), *_stage_names(spec)]
     for index, stage in enumerate(spec.stages):
-        refusals += [(f"stages.{index}.{path}", sentence) for path, sentence in _stage(stage)]
+        refusals += [(f"stages.{index}.{path}", sentence) for path, sentence in stage_refusals(spec, stage)]
     return refusals
 
 
-def _networks(spec: RunSpec) -> Iterator[Refusal]:
-    student, teacher = spec.networks.student, spec.networks.teacher
-    if student.model == teacher.model and student.random_init == teacher.random_init:
-        yield "networks.student.model", "is the teacher too: equal networks never differ, so there is nothing to learn; choose another"
-
-
 def _pool(pool: Pool) -> Iterator[Refusal]:
+    if pool.estimate == "never":
+        yield from _no_estimate(pool)
+        return
     count = pool.rollouts_per_problem
     if pool.sampling.temperature == 0 and count > 1:
         reason = f"is 0: greedy answers are all the same, so {count} say no more than one; raise it or set rollouts_per_problem to 1"
@@ -39,6 +38,20 @@ def _pool(pool: Pool) -> Iterator[Refusal]:
     elif all(_weight_is_zero(pool, passed / count) for passed in range(count + 1)):
         reason = f"is {count}: every pass rate that so many answers can show has weight 0, so all problems would be dropped; raise it"
         yield "pool.rollouts_per_problem", reason
+
+
+def _no_estimate(pool: Pool) -> Iterator[Refusal]:
+    if not isinstance(pool.weighting, UniformWeights):
+        yield "pool.estimate", f"is never, but {pool.weighting.kind} weights need pass rates; choose before, or uniform weights"
+    if pool.refresh != "never" or pool.measure_snr:
+        yield "pool.estimate", "is never, but pass rates are to be refreshed or set beside the gradient; choose before"
+
+
+def _snr(spec: RunSpec) -> Iterator[Refusal]:
+    objective = spec.stages[0].objective
+    if spec.pool.measure_snr and not isinstance(objective, Divergence):
+        reason = f"is on, but it is the gradient of a divergence that is measured, and the first stage has {objective.kind}; turn it off"
+        yield "pool.measure_snr", reason
 
 
 def _weight_is_zero(pool: Pool, rate: float) -> bool:
@@ -74,17 +87,3 @@ def _stage_names(spec: RunSpec) -> Iterator[Refusal]:
     for index, name in enumerate(names):
         if name in names[:index]:
             yield f"stages.{index}.name", f"“{name}” names two stages; give each its own name"
-
-
-def _stage(stage: Stage) -> Iterator[Refusal]:
-    generate = stage.rollouts.generate
-    count = generate.per_problem
-    if stage.source == "teacher_written" and count > 1:
-        reason = f"is {count}, but a teacher_written stage trains on one answer to each problem; set it to 1 or choose student_rollouts"
-        yield "rollouts.generate.per_problem", reason
-    elif generate.sampling.temperature == 0 and count > 1:
-        reason = f"is 0: {count} greedy answers to a problem are all the same; raise it or set per_problem to 1"
-        yield "rollouts.generate.sampling.temperature", reason
-    if stage.optimiser.warmup_steps > stage.until.steps:
-        reason = f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps: the learning rate is never reached"
-        yield "optimiser.warmup_steps", reason

@@ -15,13 +15,13 @@ from trainer.spec.pool import Pool
 from trainer.spec.rules import nonsense
 from trainer.spec.stages import Stage
 
-VERSION = 1
+VERSION = 2
 
 
 class RunSpec(Section):
     """A distillation run of a language model."""
 
-    version: Literal[1] = option(VERSION, title="Version", help="Of this format.", expert=True)
+    version: Literal[2] = option(VERSION, title="Version", help="Of this format.", expert=True)
     modality: Literal["text"] = option("text", title="Modality", help="What is distilled.", expert=True)
     recipe: Slug = option("paced", title="Recipe", help="The published system that this run started from.", expert=True)
     name: str = option("untitled", title="Name", help="What the run is called on every page.", min_length=1, max_length=120)

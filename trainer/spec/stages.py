@@ -2,64 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from trainer.spec.base import Section, Slug, option
-from trainer.spec.sampling import Sampling
-
-
-class PlainGenerate(Section):
-    """N independent answers to each problem."""
-
-    kind: Literal["plain"] = "plain"
-    per_problem: int = option(1, title="Answers per problem", help="Student rollouts of each problem in a step.", ge=1, le=1024)
-    sampling: Sampling = option(title="Sampling", help="How answers are drawn.", factory=Sampling)
-
-
-class VerifierFilter(Section):
-    """Every answer gets a verdict; none is removed."""
-
-    kind: Literal["verifier"] = "verifier"
-
-
-class FixedControl(Section):
-    """The same number of answers for each problem; all are waited for."""
-
-    kind: Literal["fixed"] = "fixed"
-
-
-class NoReplay(Section):
-    """Nothing is kept for a later round."""
-
-    kind: Literal["none"] = "none"
-
-
-class Rollouts(Section):
-    """The four rooms that a rollout passes."""
-
-    generate: PlainGenerate = option(title="Generate", help="How answers are made.", factory=PlainGenerate)
-    filter: VerifierFilter = option(title="Filter", help="How answers are judged.", factory=VerifierFilter, expert=True)
-    control: FixedControl = option(title="Control", help="How many answers each problem gets.", factory=FixedControl, expert=True)
-    replay: NoReplay = option(title="Replay", help="What is kept for later.", factory=NoReplay, expert=True)
-
-
-class ForwardKL(Section):
-    """KL(teacher ‖ student): covers all that the teacher would say."""
-
-    kind: Literal["forward_kl"] = "forward_kl"
-    temperature: float = option(1.0, title="Temperature", help="Divides the logits of both models.", gt=0, le=10, expert=True)
-
-
-class ReverseKL(Section):
-    """KL(student ‖ teacher): avoids what the teacher would not say."""
-
-    kind: Literal["reverse_kl"] = "reverse_kl"
-    temperature: float = option(1.0, title="Temperature", help="Divides the logits of both models.", gt=0, le=10, expert=True)
-
-
-Objective = Annotated[ForwardKL | ReverseKL, Field(discriminator="kind")]
+from trainer.spec.objectives import Objective, ReverseKL
+from trainer.spec.rollouts import Rollouts
+from trainer.spec.tokens import AllTokens, Tokens
 
 
 class Optimiser(Section):
@@ -87,19 +35,21 @@ class Stage(Section):
     """One leg of the run."""
 
     name: Slug = option(title="Name", help="Shown on the charts where the stage begins.")
-    source: Literal["teacher_written", "student_rollouts"] = option(
+    source: Literal["teacher_written", "student_rollouts", "solutions"] = option(
         "student_rollouts",
         title="Trained on",
         help="teacher_written: one answer to each problem that the teacher wrote before the stage. "
-        "student_rollouts: fresh answers of the student in each step.",
+        "student_rollouts: fresh answers of the student in each step. solutions: the worked solutions of the data.",
     )
     rollouts: Rollouts = option(title="Rollouts", help="How answers are made and judged.", factory=Rollouts)
-    objective: Objective = option(title="Objective", help="The divergence that is minimised.", factory=ReverseKL)
+    objective: Objective = option(title="Objective", help="What is minimised at each token.", factory=ReverseKL)
+    tokens: Tokens = option(title="Tokens", help="Which tokens of an answer are learnt from.", factory=AllTokens)
     problems_per_step: int = option(16, title="Problems per step", help="Batch size B.", ge=1, le=65_536)
-    reduction: Literal["sequence_mean", "token_mean"] = option(
+    reduction: Literal["sequence_mean", "token_mean", "sequence_sum", "fixed"] = option(
         "sequence_mean",
         title="Reduction",
-        help="sequence_mean: every answer counts the same. token_mean: every token does.",
+        help="sequence_mean: every answer counts the same. token_mean: every token does. sequence_sum: answers count by their length. "
+        "fixed: the sum over tokens is divided by what the longest answers would have.",
         expert=True,
     )
     optimiser: Optimiser = option(title="Optimiser", help="AdamW.", factory=Optimiser)

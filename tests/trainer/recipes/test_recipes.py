@@ -35,7 +35,7 @@ def test_paced_starts_from_the_papers_settings() -> None:
 
 
 def test_an_unknown_recipe_or_preset_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(KeyError, match="there is paced"):
+    with pytest.raises(KeyError, match="there is caopd, opsd, paced, tip"):
         recipes.load("../paced")
     with pytest.raises(KeyError, match="it has paper, sample"):
         recipes.load("paced").spec("own")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.spec import RunSpec, SpecError, load, reader, to_dict, to_yaml
+from trainer.spec import ModelTeacher, RunSpec, SpecError, load, reader, to_dict, to_yaml
 
 STAGE = {"name": "only"}
 
@@ -66,15 +66,20 @@ def test_text_that_is_no_definition_is_refused_in_a_sentence(text: str, sentence
     assert sentence in complaint(text)
 
 
-@pytest.mark.parametrize("version", [2, "x", None, [1]])
+@pytest.mark.parametrize("version", [3, "x", None, [1]])
 def test_a_version_that_nothing_here_reads_is_refused(version: object) -> None:
-    assert "this program reads version 1" in complaint({"version": version, "stages": [STAGE]})
+    assert "this program reads version 2" in complaint({"version": version, "stages": [STAGE]})
 
 
 def test_an_older_version_is_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(reader.MIGRATIONS, 0, lambda data: {"name": data["title"], "stages": data["stages"]})
     spec = load({"version": 0, "title": "old", "stages": [STAGE]})
-    assert (spec.version, spec.name) == (1, "old")
+    assert (spec.version, spec.name) == (2, "old")
+
+
+def test_a_definition_of_version_1_names_no_kind_of_teacher() -> None:
+    old = load({"version": 1, "stages": [STAGE], "networks": {"teacher": {"model": "file:some/teacher"}}})
+    assert old.networks.teacher == ModelTeacher(model="file:some/teacher")
 
 
 def test_definitions_are_read_without_torch() -> None:

@@ -151,3 +151,20 @@ def test_whatever_is_sent_gives_sentences_and_never_an_exception(data: dict[str,
     assert all(problem.message and len(str(problem)) < 600 for problem in found)
     if not found:
         assert load(data).total_steps > 0
+
+
+UNSTORABLE = ["\0", "\ud800", "a\udfff"]
+
+
+@pytest.mark.parametrize("text", UNSTORABLE)
+@pytest.mark.parametrize("place", ["name", "domains", "prompt", "a key", "a kind"])
+def test_text_that_no_database_holds_is_refused_wherever_it_stands_and_told_of_in_text_that_one_holds(place: str, text: str) -> None:
+    settings: dict[str, dict[str, Any]] = {
+        "name": {"name": text},
+        "domains": {"networks": {"specialists": [{"domains": ["algebra", text], "teacher": {"model": "builtin:teacher"}}]}},
+        "prompt": {"data": {"prompt": "{question}" + text}},
+        "a key": {text: 1},
+        "a kind": {"data": {"train": {"kind": text}}},
+    }
+    said = "\n".join(map(str, problems_in({"stages": [{"name": "only"}], **settings[place]})))
+    assert said and "\0" not in said and said.encode()

@@ -1,0 +1,57 @@
+"""What names a teacher that is not loaded here."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from trainer.spec import EndpointTeacher, ModelTeacher, Networks, PrivilegedContext, Specialist
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "https://api.example.org/v1/", "http://[::1]:8000/v1"])
+def test_an_endpoint_is_a_host_that_speaks_http(url: str) -> None:
+    assert EndpointTeacher(url=url, model="m").url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url", ["api.example.org/v1", "http://", "https:///v1", "file:///etc/passwd", "http://h:99999/v1", "http://[::1/v1"]
+)
+def test_what_names_no_host_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="must begin with http:// or https:// and name a host"):
+        EndpointTeacher(url=url, model="m")
+
+
+@pytest.mark.parametrize("url", ["https://me:pass@h/v1", "https://me@h/v1", "https://h/v1?key=1", "https://h/v1#a"])
+def test_a_password_has_no_place_in_a_definition(url: str) -> None:
+    with pytest.raises(ValidationError, match="must hold no name, password"):
+        EndpointTeacher(url=url, model="m")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h/v1 ", "https://h/a b", "https://h/\nv1", "https://h/\x01", "https://h\x7f/v1", "https://h/\xa0v1"]
+)
+def test_a_url_holds_no_white_space_and_no_control_characters(url: str) -> None:
+    with pytest.raises(ValidationError, match="must hold no white space and no control characters"):
+        EndpointTeacher(url=url, model="m")
+
+
+def teaching(*domains: str) -> Specialist:
+    return Specialist(domains=domains, teacher=ModelTeacher(model="builtin:teacher"))
+
+
+@pytest.mark.parametrize("domain", ["", "  ", "x" * 201])
+def test_a_domain_is_a_short_name(domain: str) -> None:
+    assert teaching("x" * 200).domains == ("x" * 200,)
+    with pytest.raises(ValidationError, match="must be names of 1 to 200 characters"):
+        teaching("algebra", domain)
+
+
+def test_a_domain_given_twice_is_quoted_in_short() -> None:
+    with pytest.raises(ValidationError, match=f"gives the domain “{'x' * 60}…” to two specialists"):
+        Networks(specialists=(teaching("x" * 200), teaching("x" * 200)))
+
+
+@pytest.mark.parametrize("template", ["{question}", "{privileged}", ""])
+def test_a_template_has_both_parts(template: str) -> None:
+    with pytest.raises(ValidationError, match="or the teacher does not see it"):
+        PrivilegedContext(template=template)

@@ -1,0 +1,83 @@
+"""Networks that make no sense together, or with the data: each with the reason and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from trainer.spec.data import FileProblems
+from trainer.spec.networks import LowRankAdapter, ModelTeacher, PrivilegedContext, SelfTeacher, TextTeacher
+from trainer.spec.operation import VllmSampler
+
+if TYPE_CHECKING:
+    from trainer.spec.run import RunSpec
+
+Refusal = tuple[str, str]
+COLUMNS = {"solution": "solution", "demonstration": "solution"}
+
+
+def network_refusals(spec: RunSpec) -> Iterator[Refusal]:
+    yield from _equal_networks(spec)
+    yield from _self_teacher(spec)
+    yield from _privileged(spec)
+    yield from _specialists(spec)
+    yield from _processes(spec)
+
+
+def _equal_networks(spec: RunSpec) -> Iterator[Refusal]:
+    student, teacher = spec.networks.student, spec.networks.teacher
+    if not isinstance(teacher, ModelTeacher) or isinstance(teacher.context, PrivilegedContext):
+        return
+    if student.model == teacher.model and student.random_init == teacher.random_init:
+        yield "networks.student.model", "is the teacher too: equal networks never differ, so there is nothing to learn; choose another"
+
+
+def _self_teacher(spec: RunSpec) -> Iterator[Refusal]:
+    teacher = spec.networks.teacher
+    if not isinstance(teacher, SelfTeacher):
+        return
+    if not isinstance(teacher.context, PrivilegedContext):
+        reason = "is plain, but a student that teaches itself must be shown more than it is asked; choose privileged"
+        yield "networks.teacher.context.kind", reason
+    if teacher.weights == "adapter_off" and not isinstance(spec.networks.student.adapter, LowRankAdapter):
+        yield (
+            "networks.teacher.weights",
+            "is adapter_off, but the student has none; choose initial, or a lora adapter for it",
+        )
+
+
+def _privileged(spec: RunSpec) -> Iterator[Refusal]:
+    teacher, train = spec.networks.teacher, spec.data.train
+    if isinstance(teacher, TextTeacher) or not isinstance(teacher.context, PrivilegedContext):
+        return
+    shows = teacher.context.shows
+    if shows in COLUMNS and isinstance(train, FileProblems) and train.columns.solution is None:
+        reason = f"is {shows}, but the training data names no solution column; set data.train.columns.solution or show the answer"
+        yield "networks.teacher.context.shows", reason
+    written = [stage.name for stage in spec.stages if stage.source != "student_rollouts"]
+    if shows in ("demonstration", "feedback") and written:
+        reason = f"is {shows}, which comes from the student's own answers, but stage {written[0]} has none; show the solution instead"
+        yield "networks.teacher.context.shows", reason
+
+
+def _specialists(spec: RunSpec) -> Iterator[Refusal]:
+    train = spec.data.train
+    if spec.networks.specialists and isinstance(train, FileProblems) and train.columns.domain is None:
+        yield "networks.specialists", "need a domain for each problem; set data.train.columns.domain"
+
+
+def _processes(spec: RunSpec) -> Iterator[Refusal]:
+    compute = spec.compute
+    if compute.parallel == "fsdp" and compute.ranks == 1:
+        reason = "is fsdp, which shares the student among processes, but there is one; raise processes or nodes, or choose ddp"
+        yield "compute.parallel", reason
+    if compute.ranks == 1:
+        return
+    several, fewer = ("there are several", "processes") if compute.nodes == 1 else ("several machines have more", "nodes and processes")
+    if isinstance(compute.sampler, VllmSampler):
+        yield "compute.sampler.kind", f"is vllm, which answers one process, but {several}; set {fewer} to 1 or choose in_process"
+    if compute.overlap:
+        yield "compute.overlap", f"is on, but only one process can sample while it trains, and {several}; set {fewer} to 1 or turn it off"
+    if spec.pool.measure_snr:
+        reason = f"is on, but one process alone can measure single gradients, and {several}; set compute's {fewer} to 1 or turn it off"
+        yield "pool.measure_snr", reason

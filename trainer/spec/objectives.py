@@ -1,0 +1,132 @@
+"""What a stage minimises at each token. p_T and p_S are the next-token distributions of teacher and student."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainer.spec.base import Section, option
+
+OPSD = "OPSD, arXiv 2601.18734"
+DISTILLM = "DistiLLM, arXiv 2402.03898"
+AKL = "AKL, arXiv 2404.02657"
+DAPO = "DAPO, arXiv 2503.14476"
+
+
+class NoClip(Section):
+    """Divergences count as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class Clip(Section):
+    """Divergences are cut, so that a few tokens of style do not drown the rest."""
+
+    kind: Literal["clip"] = "clip"
+    scope: Literal["entry", "entry_nonneg", "token"] = option(
+        "entry",
+        title="Clip",
+        help="entry: each (token, vocabulary entry), as published; negative entries are not cut. entry_nonneg: the same on a form "
+        " whose entries are never negative. token: the sum over the vocabulary; right for small vocabularies.",
+        paper=OPSD,
+    )
+    limit: float = option(0.05, title="Limit τ", help="0.05 suits vocabularies of 10,000 and more.", unit="nats", gt=0, le=100)
+
+
+class AllLogits(Section):
+    """The divergence is taken over the whole vocabulary."""
+
+    kind: Literal["all"] = "all"
+
+
+class TopLogits(Section):
+    """The divergence is taken over the likeliest tokens of one of the models."""
+
+    kind: Literal["top"] = "top"
+    k: int = option(100, title="k", help="How many tokens.", ge=1, le=1_000_000)
+    of: Literal["teacher", "student"] = option("teacher", title="Likeliest of", help="Whose likeliest tokens.")
+    rest: Literal["renormalise", "tail"] = option(
+        "tail",
+        title="Other tokens",
+        help="renormalise: left out. tail: one entry for all.",
+        expert=True,
+    )
+
+
+class _Divergence(Section):
+    temperature: float = option(
+        1.0, title="Temperature", help="Divides the logits of both models; no factor τ² is applied.", gt=0, le=10, expert=True
+    )
+    clip: Annotated[NoClip | Clip, Field(discriminator="kind")] = option(
+        title="Clipping", help="Whether large divergences are cut.", factory=NoClip, expert=True
+    )
+    vocabulary: Annotated[AllLogits | TopLogits, Field(discriminator="kind")] = option(
+        title="Vocabulary", help="Which tokens are compared.", factory=AllLogits, expert=True
+    )
+
+
+class ForwardKL(_Divergence):
+    """KL(teacher ‖ student): covers all that the teacher would say."""
+
+    kind: Literal["forward_kl"] = "forward_kl"
+
+
+class ReverseKL(_Divergence):
+    """KL(student ‖ teacher): avoids what the teacher would not say."""
+
+    kind: Literal["reverse_kl"] = "reverse_kl"
+
+
+class JSD(_Divergence):
+    """Generalised Jensen–Shannon divergence: β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T + (1 − β) p_S."""
+
+    kind: Literal["jsd"] = "jsd"
+    beta: float = option(
+        0.5, title="β", help="0 is forward KL and 1 reverse KL, not their limits, which would be 0 everywhere.", ge=0, le=1, paper=OPSD
+    )
+
+
+class SkewedKL(_Divergence):
+    """KL to a mixture, which is never infinite."""
+
+    kind: Literal["skewed_kl"] = "skewed_kl"
+    direction: Literal["forward", "reverse"] = option(
+        "forward", title="Direction", help="forward: KL(p_T ‖ α p_T + (1 − α) p_S). reverse: KL(p_S ‖ α p_S + (1 − α) p_T)."
+    )
+    alpha: float = option(0.1, title="α", help="Share of the first distribution in the mixture; 0 is plain KL.", ge=0, lt=1, paper=DISTILLM)
+
+
+class AdaptiveKL(_Divergence):
+    """Forward and reverse KL, mixed at each token by where the two models differ: in the teacher's head or in its tail."""
+
+    kind: Literal["adaptive_kl"] = "adaptive_kl"
+    head_mass: float = option(0.5, title="Head mass μ", help="The head: the teacher's likeliest tokens.", gt=0, lt=1, paper=AKL)
+
+
+class PolicyGradient(Section):
+    """−A log p_S(token) with A = log p_T(token) − log p_S(token): reverse KL from the sampled token alone."""
+
+    kind: Literal["policy_gradient"] = "policy_gradient"
+    temperature: float = option(1.0, title="Temperature", help="Divides the logits of both models.", gt=0, le=10, expert=True)
+
+
+class GRPO(Section):
+    """No teacher: the clipped surrogate with the verdicts of each problem's answers, compared with their mean, as advantages."""
+
+    kind: Literal["grpo"] = "grpo"
+    clip_low: float = option(0.2, title="Clip below", help="Ratios below 1 − this do not count.", gt=0, lt=1, expert=True, paper=DAPO)
+    clip_high: float = option(0.28, title="Clip above", help="Ratios above 1 + this do not count.", gt=0, le=10, expert=True, paper=DAPO)
+    standardise: bool = option(True, title="Standardise", help="Divide a problem's advantages by their standard deviation.", expert=True)
+
+
+class CrossEntropy(Section):
+    """−log p_S(token): plain supervised training on what was written."""
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+
+
+Objective = Annotated[
+    ForwardKL | ReverseKL | JSD | SkewedKL | AdaptiveKL | PolicyGradient | GRPO | CrossEntropy, Field(discriminator="kind")
+]
+Divergence = ForwardKL | ReverseKL | JSD | SkewedKL | AdaptiveKL

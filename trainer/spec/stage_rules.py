@@ -1,0 +1,111 @@
+"""Settings of a stage that make no sense together: each with the reason and the remedy. Paths are below the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from trainer.spec.confidence import StatedConfidence
+from trainer.spec.data import FileProblems
+from trainer.spec.networks import EndpointTeacher, TextTeacher
+from trainer.spec.objectives import GRPO, CrossEntropy, PolicyGradient
+from trainer.spec.operation import VllmSampler
+from trainer.spec.rollouts import CalibratedFilter
+from trainer.spec.stages import Stage
+from trainer.spec.tokens import SelectedTokens
+
+if TYPE_CHECKING:
+    from trainer.spec.run import RunSpec
+
+Refusal = tuple[str, str]
+
+
+def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
+    yield from _source(spec, stage)
+    yield from _answers(stage)
+    yield from _objective(spec, stage)
+    yield from _tokens(stage)
+    yield from _calibrated(spec, stage)
+    yield from _sampler(spec, stage)
+    if stage.optimiser.warmup_steps > stage.until.steps:
+        reason = f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps: the learning rate is never reached"
+        yield "optimiser.warmup_steps", reason
+
+
+def needs_probabilities(stage: Stage) -> bool:
+    """Whether the objective compares with the teacher's distribution, which only a network that is loaded here has."""
+    return not isinstance(stage.objective, GRPO | CrossEntropy)
+
+
+def _source(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
+    train = spec.data.train
+    if stage.source == "solutions" and isinstance(train, FileProblems) and train.columns.solution is None:
+        yield "source", "is solutions, but the training data names no solution column; set data.train.columns.solution"
+
+
+def _answers(stage: Stage) -> Iterator[Refusal]:
+    generate = stage.rollouts.generate
+    count = generate.per_problem
+    if stage.source != "student_rollouts" and count > 1:
+        reason = f"is {count}, but a {stage.source} stage trains on one answer to each problem; set it to 1 or choose student_rollouts"
+        yield "rollouts.generate.per_problem", reason
+    elif generate.sampling.temperature == 0 and count > 1:
+        reason = f"is 0: {count} greedy answers to a problem are all the same; raise it or set per_problem to 1"
+        yield "rollouts.generate.sampling.temperature", reason
+
+
+def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
+    objective, teacher = stage.objective, spec.networks.teacher
+    if needs_probabilities(stage) and isinstance(teacher, TextTeacher | EndpointTeacher):
+        reason = (
+            f"is {objective.kind}, which needs the teacher's probabilities, but a teacher of kind {teacher.kind} gives texts only; "
+            "choose cross_entropy on teacher_written answers, or a teacher of kind model"
+        )
+        yield "objective.kind", reason
+    if isinstance(objective, CrossEntropy) and stage.source == "student_rollouts":
+        reason = "is cross_entropy, which would teach the student its own answers; choose teacher_written or solutions as source"
+        yield "objective.kind", reason
+    if isinstance(objective, GRPO | PolicyGradient) and stage.source != "student_rollouts":
+        yield "objective.kind", f"is {objective.kind}, which learns from the student's own answers; choose student_rollouts as source"
+    if isinstance(objective, GRPO) and stage.rollouts.generate.per_problem < 2:
+        reason = "is 1, but grpo compares the answers to a problem with each other; raise it to 4 or more"
+        yield "rollouts.generate.per_problem", reason
+
+
+def _tokens(stage: Stage) -> Iterator[Refusal]:
+    tokens = stage.tokens
+    if not isinstance(tokens, SelectedTokens):
+        return
+    if tokens.score not in ("entropy", "random") and not needs_probabilities(stage):
+        reason = f"is {tokens.score}, which compares with the teacher, but {stage.objective.kind} does not; choose entropy or random"
+        yield "tokens.score", reason
+    if tokens.score == "random" and tokens.how != "sample":
+        yield "tokens.how", f"is {tokens.how}, but random scores have no order; choose sample"
+
+
+def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
+    chosen = stage.rollouts.filter
+    if not isinstance(chosen, CalibratedFilter):
+        return
+    if not isinstance(spec.data.confidence, StatedConfidence):
+        yield "rollouts.filter.kind", "is calibrated, but answers state no confidence; set data.confidence to stated"
+    if stage.source != "student_rollouts" or not needs_probabilities(stage):
+        yield "rollouts.filter.kind", "is calibrated, which needs fresh student_rollouts and a divergence as objective; choose those"
+    count = stage.rollouts.generate.per_problem
+    if count < 2:
+        reason = f"is {count}, but a confidence is learnt from the pass rate of a problem's answers; raise it to 8, or to 2 at least"
+        yield "rollouts.generate.per_problem", reason
+    if chosen.target == "one_hot" and not chosen.in_answer:
+        yield "rollouts.filter.target", "is one_hot, which learns the measured number in the answer; turn in_answer on or choose teacher"
+    if not (chosen.in_answer or chosen.in_privileged or chosen.in_note):
+        yield "rollouts.filter.in_answer", "and the two other places are off, so no confidence is replaced; turn one on"
+
+
+def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
+    sampling = stage.rollouts.generate.sampling
+    others = "vLLM" if isinstance(spec.compute.sampler, VllmSampler) else "overlap" if spec.compute.overlap else ""
+    if others and (sampling.top_p < 1 or sampling.top_k > 0):
+        reason = (
+            f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with {others} set top_p to 1 and top_k to 0"
+        )
+        yield "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"), reason
