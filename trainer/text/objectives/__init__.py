@@ -1,1 +1,1 @@
-"""What is minimised: divergences between teacher and student, per token, and how tokens add up to a loss."""
+"""What is minimised: divergences of student and teacher, losses of sampled tokens, and how tokens add up to one loss."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +29,55 @@ def micro_batches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
 
 
 def response_hidden(language_model: LanguageModel, rows: Sequence[Row]) -> Tensor:
-    """[ΣT, H], row by row: the state at a token's predecessor. A completion's last token predicts nothing and is not read."""
+    """[ΣT, H], row by row: the state at a token's predecessor. A completion's last token predicts nothing and is not read.
+
+    Rows of like length are read together, so that little padding is.
+    """
+    groups = like_lengths([_fed(row) for row in rows], _cost_of_a_pass(language_model))
+    hidden_TH = torch.cat([_padded_together(language_model, [rows[place] for place in group]) for group in groups])
+    if len(groups) == 1:
+        return hidden_TH
+    lengths = [len(completion) for _, completion in rows]
+    read = [place for group in groups for place in group]
+    begins = dict(zip(read, itertools.accumulate((lengths[place] for place in read), initial=0), strict=False))
+    order_T = torch.cat([torch.arange(begins[place], begins[place] + length) for place, length in enumerate(lengths)])
+    return hidden_TH.index_select(0, order_T.to(hidden_TH.device))
+
+
+def like_lengths(lengths: Sequence[int], cost: float) -> list[Sequence[int]]:
+    """Places in groups that are read together, each padded to its longest row, at the least Σ padded ids + `cost` of each group.
+
+    A group is a run of the rows in falling order of length; which runs are best follows from those of fewer rows. A single group
+    keeps the order of the rows.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    longest = np.asarray(lengths, dtype=np.float64)[order]
+    least, first = np.zeros(len(order) + 1), np.zeros(len(order) + 1, dtype=np.int64)
+    for count in range(1, len(order) + 1):
+        begins = np.arange(count)
+        costs = least[:count] + cost + (count - begins) * longest[:count]
+        first[count] = costs.argmin()
+        least[count] = costs[first[count]]
+    groups: list[Sequence[int]] = []
+    end = len(order)
+    while end:
+        groups.append(order[first[end] : end].tolist())
+        end = int(first[end])
+    return groups[::-1] if len(groups) > 1 else [range(len(lengths))]
+
+
+def _cost_of_a_pass(language_model: LanguageModel) -> float:
+    """What one more pass through the network costs, in ids that could be read in that time: measured, and larger where ids are cheap.
+
+    A network in shards (with DTensors as parameters) must be passed equally often in every process, whatever the rows' lengths.
+    """
+    parameters = list(language_model.model.parameters())
+    if any(hasattr(parameter, "placements") for parameter in parameters):
+        return math.inf
+    return 8 + 4e7 / sum(parameter.numel() for parameter in parameters) if language_model.device.type == "cpu" else 2048
+
+
+def _padded_together(language_model: LanguageModel, rows: Sequence[Row]) -> Tensor:
     fed = [_fed(row) for row in rows]
     ids_NT = torch.zeros(len(rows), max(fed), dtype=torch.long)
     predicts_NT = torch.zeros(ids_NT.shape, dtype=torch.bool)

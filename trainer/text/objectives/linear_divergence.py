@@ -1,40 +1,48 @@
 """LM head, divergence and its gradient in one pass over chunks of tokens, so that no [tokens × vocabulary] tensor of a batch exists.
 
 The loss is Σ_t c_t · D_t with coefficients c known beforehand, hence its gradient with respect to hidden states and head can be
-formed while the logits of a chunk are at hand, in the forward pass; the backward pass only multiplies by the incoming scalar.
-With p = softmax(z / τ) of teacher (T) and student (S), the gradients of D with respect to the student's logits are
+formed while the logits of a chunk are at hand, in the forward pass; the backward pass only multiplies by the incoming scalar. The
+gradients with respect to the logits are those of `slopes`.
 
-    forward KL   (p_S − p_T) / τ                                reverse KL   p_S · (log p_S − log p_T − D) / τ
+Only tokens that are handed in are computed: to leave tokens out, index hidden states, coefficients and ids first and let the teacher's
+logits be those of the same tokens. The gradient is that of a coefficient 0, and work falls in proportion. Peak memory hardly does,
+because it does not grow with tokens in the first place: chunking takes away the memory that TIP (arXiv 2604.14084) saves by selection.
 
-Peak memory above the inputs: the head's gradient, the hidden states' gradient and four [chunk × vocabulary] buffers.
-Shapes: T tokens, C tokens of a chunk, H hidden, V vocabulary in use.
+Peak memory above the inputs: the head's gradient, the hidden states' gradient, two [chunk × vocabulary] buffers (logits of the
+teacher; logits of the student, overwritten by their gradient) and the temporaries of a few rows.
+Shapes: T tokens, C tokens of a chunk, R rows of a chunk at a time, H hidden, V vocabulary in use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from trainer.spec.objectives import AllLogits, Divergence
 from trainer.text.heads import Head
+from trainer.text.objectives.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
+from trainer.text.objectives.divergences import log_softmax
+from trainer.text.objectives.slopes import Laws, divergence_and_gradient, laws_of
+from trainer.text.objectives.vocabularies import expand, restrict, top_ids
 
-Kind = Literal["forward_kl", "reverse_kl"]
 TeacherLogits = Callable[[slice], Tensor]
 
-# Entries of one [chunk × vocabulary] buffer: 64 tokens of a vocabulary of 152 thousand.
-BUFFER_ENTRIES = 64 * 152_064
+# Entries of one temporary on a CPU, where few rows at a time stay in its cache. A GPU is faster with all rows of a chunk at once.
+CACHED_ENTRIES = 1 << 19
 
 
 @dataclass(frozen=True)
 class TokenStatistics:
-    """What is known about each scored token, detached, [T] each, at the objective's temperature, in nats.
+    """What is known about each token of a divergence, detached, [T] each, at the objective's temperature, in nats.
 
-    `divergence` and the student's `entropy`; log-probs that student and teacher give to the token that was written; the ids that each
-    of them finds likeliest.
+    `divergence` D, clipped if the objective clips; the student's `entropy`; log-probs that student and teacher give to the token that
+    was written; the ids that each of them finds likeliest; `capped`, the share of D's entries that were cut (0 without a clip; of a
+    clip of whole tokens 0 or 1). All but `divergence` and `capped` are over the whole vocabulary.
     """
 
     divergence: Tensor
@@ -43,6 +51,29 @@ class TokenStatistics:
     teacher_logprob: Tensor
     student_top: Tensor
     teacher_top: Tensor
+    capped: Tensor
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """What decides which tokens are learnt from, detached, [T] each, in nats, over the whole vocabulary.
+
+    The student's `entropy`; `reverse_kl` KL(p_S ‖ p_T) and `forward_kl` KL(p_T ‖ p_S), not below 0; log-probs of the written token; ids
+    that each finds likeliest.
+    """
+
+    entropy: Tensor
+    reverse_kl: Tensor
+    forward_kl: Tensor
+    student_logprob: Tensor
+    teacher_logprob: Tensor
+    student_top: Tensor
+    teacher_top: Tensor
+
+    @property
+    def divergence(self) -> Tensor:
+        """What pages show of a token that was scored: the reverse KL."""
+        return self.reverse_kl
 
 
 class Teaching(NamedTuple):
@@ -51,8 +82,7 @@ class Teaching(NamedTuple):
     logits: TeacherLogits
     coefficients: Tensor
     ids: Tensor
-    kind: Kind
-    temperature: float
+    objective: Divergence
     vocabulary: int
     chunk: int
 
@@ -63,52 +93,44 @@ def linear_divergence(
     teacher_logits: TeacherLogits,
     coefficients_T: Tensor,
     ids_T: Tensor,
-    kind: Kind,
+    objective: Divergence,
     *,
     vocabulary: int,
-    temperature: float = 1.0,
     chunk: int | None = None,
 ) -> tuple[Tensor, TokenStatistics]:
-    """Σ_t c_t · D_t as a scalar that can be differentiated once, and the statistics of each token.
+    """Σ_t c_t · D_t as a scalar that can be differentiated once with respect to hidden states and head, and the statistics of each token.
 
+    `objective` names divergence, temperature, clip and the tokens of the vocabulary that are compared, as `divergences` defines them.
     `teacher_logits(tokens)` gives the teacher's logits of a slice of the tokens; both models' logits are cut to the shared
     `vocabulary` before softmax. Computed in float32 at least; float64 stays float64. `chunk` tokens at a time (default: what fits
-    a buffer of about 39 MB in float32).
+    a buffer of about 39 MB in float32). No tokens (T = 0) give a loss of 0 and gradients of 0.
     """
-    teaching = Teaching(teacher_logits, coefficients_T, ids_T, kind, temperature, vocabulary, chunk or tokens_per_chunk(vocabulary))
+    teaching = Teaching(teacher_logits, coefficients_T, ids_T, objective, vocabulary, chunk or tokens_per_chunk(vocabulary))
     with torch.autocast(hidden_TH.device.type, enabled=False):  # a divergence of bfloat16 logits would be mostly rounding
         hidden_TH = hidden_TH.to(head.weight.dtype)
         loss, *statistics = LinearDivergence.apply(hidden_TH, head.weight, head.bias, teaching, torch.is_grad_enabled())
     return loss, TokenStatistics(*statistics)
 
 
-def tokens_per_chunk(vocabulary: int) -> int:
-    return max(16, BUFFER_ENTRIES // vocabulary)
-
-
-def chunks(tokens: int, chunk: int) -> Iterator[slice]:
-    return (slice(start, min(start + chunk, tokens)) for start in range(0, tokens, chunk))
-
-
-class Gradients:
-    """Sums of the gradients of hidden states and head, each only if wanted."""
-
-    def __init__(self, hidden_TH: Tensor, head: Head, wanted: Sequence[bool]) -> None:
-        self.head = head
-        wide = _at_least_float32(hidden_TH.dtype)
-        self.hidden = torch.empty_like(hidden_TH) if wanted[0] else None
-        self.weight = torch.zeros_like(head.weight, dtype=wide) if wanted[1] else None
-        self.bias = torch.zeros_like(head.bias, dtype=wide) if wanted[2] and head.bias is not None else None
-
-    def add(self, tokens: slice, hidden_CH: Tensor, logits_gradient_CV: Tensor) -> None:
-        vocabulary = logits_gradient_CV.shape[-1]
-        narrow_CV = logits_gradient_CV.to(hidden_CH.dtype)
-        if self.hidden is not None:
-            torch.mm(narrow_CV, self.head.weight[:vocabulary], out=self.hidden[tokens])
-        if self.weight is not None:
-            self.weight[:vocabulary].addmm_(logits_gradient_CV.T, hidden_CH.to(logits_gradient_CV.dtype))
-        if self.bias is not None:
-            self.bias[:vocabulary] += logits_gradient_CV.sum(0)
+@torch.no_grad()
+def score_tokens(
+    hidden_TH: Tensor,
+    head: Head,
+    teacher_logits: TeacherLogits,
+    ids_T: Tensor,
+    *,
+    vocabulary: int,
+    temperature: float = 1.0,
+    chunk: int | None = None,
+) -> TokenScores:
+    """Both directions of the KL at once, without clip or gradient, in chunks. Arguments as of `linear_divergence`."""
+    scores = TokenScores(*_columns(TokenScores, hidden_TH, head))
+    with torch.autocast(hidden_TH.device.type, enabled=False):
+        for tokens in chunks(len(hidden_TH), chunk or tokens_per_chunk(vocabulary)):
+            student_CV, teacher_CV = _both(head, hidden_TH[tokens], teacher_logits, tokens, vocabulary)
+            for rows, at in _rows(tokens, student_CV):
+                _fill(scores, at, _score(student_CV[rows], teacher_CV[rows], ids_T[at], temperature))
+    return scores
 
 
 class LinearDivergence(torch.autograd.Function):
@@ -117,17 +139,18 @@ class LinearDivergence(torch.autograd.Function):
         head = Head(weight, bias)
         wanted = [differentiate and needed for needed in ctx.needs_input_grad[:3]]
         gradients = Gradients(hidden_TH, head, wanted) if any(wanted) else None
-        parts = []
+        columns = _columns(TokenStatistics, hidden_TH, head)
+        statistics = TokenStatistics(*columns)
         for tokens in chunks(len(hidden_TH), teaching.chunk):
-            statistics, logits_gradient_CV = _chunk(head, hidden_TH[tokens], tokens, teaching, gradients is not None)
-            parts.append(statistics)
-            if gradients is not None and logits_gradient_CV is not None:
-                gradients.add(tokens, hidden_TH[tokens], logits_gradient_CV)
-        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+            student_CV, teacher_CV = _both(head, hidden_TH[tokens], teaching.logits, tokens, teaching.vocabulary)
+            for rows, at in _rows(tokens, student_CV):
+                _fill(statistics, at, _differentiate(student_CV[rows], teacher_CV[rows], at, teaching))
+            if gradients is not None:
+                gradients.add(tokens, hidden_TH[tokens], student_CV)
         ctx.gradients = gradients
         ctx.dtypes = hidden_TH.dtype, weight.dtype
         ctx.mark_non_differentiable(*columns)
-        return (teaching.coefficients.to(columns[0]) * columns[0]).sum(), *columns
+        return (teaching.coefficients.to(statistics.divergence) * statistics.divergence).sum(), *columns
 
     @staticmethod
     @once_differentiable
@@ -142,37 +165,65 @@ class LinearDivergence(torch.autograd.Function):
         return hidden, None if weight is None else weight.to(weight_dtype), None if bias is None else bias.to(weight_dtype), None, None
 
 
-def _chunk(head: Head, hidden_CH: Tensor, tokens: slice, teaching: Teaching, differentiate: bool) -> tuple[list[Tensor], Tensor | None]:
-    """Statistics of a chunk, and the gradient of Σ c·D with respect to its logits [C, V]."""
-    log_s_CV = _log_softmax(head.logits(hidden_CH, teaching.vocabulary), teaching.temperature)
-    log_t_CV = _log_softmax(teaching.logits(tokens)[:, : teaching.vocabulary].to(log_s_CV.device), teaching.temperature)
-    ids_C1 = teaching.ids[tokens, None]
-    written = [log_CV.gather(1, ids_C1)[:, 0] for log_CV in (log_s_CV, log_t_CV)]
-    likeliest = [log_CV.argmax(-1) for log_CV in (log_s_CV, log_t_CV)]
-    s_CV = log_s_CV.exp()
-    entropy_C = -_row_dot(s_CV, log_s_CV)
-    if teaching.kind == "forward_kl":
-        t_CV = log_t_CV.exp()
-        divergence_C = _row_dot(t_CV, log_t_CV.sub_(log_s_CV))
-        gradient_CV = s_CV.sub_(t_CV)
-    else:
-        log_s_CV.sub_(log_t_CV)
-        divergence_C = _row_dot(s_CV, log_s_CV)
-        gradient_CV = s_CV.mul_(log_s_CV.sub_(divergence_C[:, None])) if differentiate else s_CV
-    if differentiate:
-        gradient_CV.mul_((teaching.coefficients[tokens].to(gradient_CV) / teaching.temperature)[:, None])
-    return [divergence_C, entropy_C, *written, *likeliest], gradient_CV if differentiate else None
+def _columns(kind: type[TokenStatistics] | type[TokenScores], hidden_TH: Tensor, head: Head) -> list[Tensor]:
+    """A column [T] for each field, to be filled.
+
+    Made before the temporaries: small tensors that outlive large ones keep the allocator from joining what the large ones leave.
+    """
+    wide = at_least_float32(head.weight.dtype)
+    dtypes = [torch.long if field.name.endswith("_top") else wide for field in fields(kind)]
+    return [torch.empty(len(hidden_TH), dtype=dtype, device=hidden_TH.device) for dtype in dtypes]
 
 
-def _log_softmax(logits_CV: Tensor, temperature: float) -> Tensor:
-    wide_CV = logits_CV.to(_at_least_float32(logits_CV.dtype))
-    return (wide_CV if temperature == 1 else wide_CV / temperature).log_softmax(-1)
+def _fill(columns: TokenStatistics | TokenScores, at: slice, values: Sequence[Tensor]) -> None:
+    for field, value in zip(fields(columns), values, strict=True):
+        getattr(columns, field.name)[at] = value
 
 
-def _row_dot(first_CV: Tensor, second_CV: Tensor) -> Tensor:
-    """Σ_v of the products, without a tensor of the products."""
-    return torch.bmm(first_CV[:, None], second_CV[:, :, None])[:, 0, 0]
+def _both(head: Head, hidden_CH: Tensor, teacher_logits: TeacherLogits, tokens: slice, vocabulary: int) -> tuple[Tensor, Tensor]:
+    """Logits [C, V] of student, a tensor of our own in float32 at least, and teacher."""
+    student_CV = head.logits(hidden_CH, vocabulary)
+    student_CV = student_CV.to(at_least_float32(student_CV.dtype))
+    return student_CV, teacher_logits(tokens)[:, :vocabulary].to(student_CV.device)
 
 
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+def _token_laws(student_RV: Tensor, teacher_RV: Tensor, ids_R: Tensor, temperature: float) -> tuple[Laws, list[Tensor]]:
+    """Distributions over the whole vocabulary, and what they say: entropy, log-probs of the written ids, likeliest ids."""
+    laws = laws_of(log_softmax(teacher_RV, temperature), log_softmax(student_RV, temperature))
+    written = [log_RV.gather(1, ids_R[:, None])[:, 0] for log_RV in (laws.log_s, laws.log_t)]
+    return laws, [-(laws.s * laws.log_s).sum(-1), *written, laws.log_s.argmax(-1), laws.log_t.argmax(-1)]
+
+
+def _rows(tokens: slice, logits_CV: Tensor) -> Iterator[tuple[slice, slice]]:
+    """A chunk's rows, few at a time on a CPU: their place in the chunk and among all tokens."""
+    count, width = logits_CV.shape
+    few = max(1, CACHED_ENTRIES // width) if logits_CV.device.type == "cpu" else max(1, count)
+    return ((rows, slice(tokens.start + rows.start, tokens.start + rows.stop)) for rows in chunks(count, few))
+
+
+def _differentiate(student_RV: Tensor, teacher_RV: Tensor, at: slice, teaching: Teaching) -> list[Tensor]:
+    """Statistics of some tokens; their logits of the student are overwritten by the gradient of Σ c·D with respect to them."""
+    objective = teaching.objective
+    laws, said = _token_laws(student_RV, teacher_RV, teaching.ids[at], objective.temperature)
+    divergence_R, capped_R, gradient_RV = _over_vocabulary(objective, laws)
+    scale_R = teaching.coefficients[at].to(student_RV) / objective.temperature
+    torch.mul(gradient_RV, scale_R[:, None], out=student_RV)
+    return [divergence_R, *said, capped_R]
+
+
+def _score(student_RV: Tensor, teacher_RV: Tensor, ids_R: Tensor, temperature: float) -> list[Tensor]:
+    laws, (entropy_R, *said) = _token_laws(student_RV, teacher_RV, ids_R, temperature)
+    difference_RV = laws.log_s - laws.log_t
+    reverse_R, forward_R = (laws.s * difference_RV).sum(-1), -(laws.t * difference_RV).sum(-1)
+    return [entropy_R, reverse_R.clamp_min_(0), forward_R.clamp_min_(0), *said]
+
+
+def _over_vocabulary(objective: Divergence, laws: Laws) -> tuple[Tensor, Tensor, Tensor]:
+    """`divergence_and_gradient` over the tokens that are compared, with the gradient brought back to the whole vocabulary."""
+    ids_RK = top_ids(objective.vocabulary, laws.log_t, laws.log_s)
+    if ids_RK is None or isinstance(objective.vocabulary, AllLogits):
+        return divergence_and_gradient(objective, laws)
+    rest = objective.vocabulary.rest
+    log_t_RK, log_s_RK = restrict(laws.log_t, ids_RK, rest), restrict(laws.log_s, ids_RK, rest)
+    divergence_R, capped_R, gradient_RK = divergence_and_gradient(objective, laws_of(log_t_RK.log_softmax(-1), log_s_RK.log_softmax(-1)))
+    return divergence_R, capped_R, expand(gradient_RK, laws.log_s, log_s_RK, ids_RK, rest)

@@ -1,12 +1,16 @@
-"""How divergences of tokens add up to one loss.
+"""How the losses of tokens add up to one.
 
     sequence_mean   loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_t D_ijt     Z = B planned problems
-    token_mean      loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt     Z = planned tokens
+    sequence_sum    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j            Σ_t D_ijt     Z = B planned problems
+    token_mean      loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt     Z = Σ_ij |T_ij|, planned tokens
+    fixed           loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt     Z = Σ_ij L, as if every answer had the longest length L
 
-over problems i with weight w̃_i, their N_i answers j and tokens t. A method sums coefficient · D over the rows that it has at hand, and
-the loop divides by Z once for the global batch: so micro-batches and ranks give the gradient of the whole batch, and a row that
-drops out later leaves the others' coefficients as they were. `batch_self_norm` (an ablation) replaces B by Σ w̃_i, and the tokens
-by their weighted count.
+over problems i with weight w̃_i, their N_i answers j and the tokens t ∈ T_ij that are learnt from: lengths count **kept** tokens only.
+A method sums coefficient · D over the rows that it has at hand, and the loop divides by Z once for the global batch: so micro-batches
+and ranks give the gradient of the whole batch, and a row that drops out later leaves the others' coefficients as they were.
+`batch_self_norm` (an ablation) weighs what Z counts: Σ_i w̃_i, Σ_ij w̃_i |T_ij|, Σ_ij w̃_i L.
+
+`fixed` is the constant denominator of Dr. GRPO (arXiv 2503.20783): an answer's length changes no other token's share.
 """
 
 from __future__ import annotations
@@ -17,30 +21,41 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Reduction = Literal["sequence_mean", "token_mean"]
+Reduction = Literal["sequence_mean", "token_mean", "sequence_sum", "fixed"]
 Normalisation = Literal["pool", "batch_self_norm"]
 
 
 def token_coefficients(weights: Sequence[float], siblings: Sequence[int], lengths: Sequence[int], reduction: Reduction) -> Tensor:
-    """One coefficient per token of the rows one after the other, float64 [Σ lengths], before division by Z.
+    """One coefficient per kept token of the rows one after the other, float64 [Σ lengths], before division by Z.
 
-    Per row: w̃ of its problem, how many answers its problem has in the batch, and its tokens.
+    Per row: w̃ of its problem, how many answers its problem has in the batch, and its kept tokens, of which there may be none.
     """
     per_row = torch.tensor(weights, dtype=torch.float64)
+    if reduction in ("sequence_mean", "sequence_sum"):
+        per_row = per_row / torch.tensor(siblings)
+    counts = torch.tensor(lengths, dtype=torch.long)
     if reduction == "sequence_mean":
-        per_row = per_row / torch.tensor(siblings) / torch.tensor(lengths)
-    return per_row.repeat_interleave(torch.tensor(lengths))
+        per_row = per_row / counts.clamp_min(1)
+    return per_row.repeat_interleave(counts)
 
 
 def normaliser(
-    reduction: Reduction, normalisation: Normalisation, weights: Sequence[float], siblings: Sequence[int], lengths: Sequence[int]
+    reduction: Reduction,
+    normalisation: Normalisation,
+    weights: Sequence[float],
+    row_weights: Sequence[float],
+    lengths: Sequence[int],
+    longest: int,
 ) -> float:
-    """Z of the global batch: `weights` and `siblings` per planned problem, `lengths` per planned row in the problems' order."""
+    """Z of the global batch: `weights` per planned problem; `row_weights` (their problems') and kept `lengths` per planned row.
+
+    `longest` is L, the most tokens that an answer may have.
+    """
     own = normalisation == "batch_self_norm"
-    if reduction == "sequence_mean":
+    if reduction in ("sequence_mean", "sequence_sum"):
         z = float(sum(weights)) if own else float(len(weights))
     else:
-        rows = [weight if own else 1.0 for weight, answers in zip(weights, siblings, strict=True) for _ in range(answers)]
-        z = float(sum(weight * length for weight, length in zip(rows, lengths, strict=True)))
-    # All weights zero: the sum to be divided is zero too.
+        counted = lengths if reduction == "token_mean" else [longest] * len(lengths)
+        z = float(sum((weight if own else 1.0) * length for weight, length in zip(row_weights, counted, strict=True)))
+    # Nothing to count, or all weights zero: the sum to be divided is zero too.
     return z or 1.0

@@ -1,9 +1,8 @@
-"""The chunked operators give the numbers and gradients of the full logits."""
+"""The chunked operator gives the numbers and gradients of the full logits, for every kind."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import fields
 
 import pytest
 import torch
@@ -11,92 +10,70 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.trainer.text.objectives.cases import Case, case, cases
+from tests.trainer.text.objectives.strategies import cuts, objectives, temperatures, vocabularies
+from trainer.spec.objectives import JSD, AdaptiveKL, AllLogits, Clip, Divergence, ForwardKL, NoClip, ReverseKL, SkewedKL, TopLogits
 from trainer.text.heads import Head
-from trainer.text.objectives import divergences
-from trainer.text.objectives.linear_divergence import TokenStatistics, linear_divergence, tokens_per_chunk
-from trainer.text.objectives.linear_logprob import linear_logprob
+from trainer.text.objectives.chunks import tokens_per_chunk
+from trainer.text.objectives.divergences import divergence_of, forward_kl, kl_entries, log_laws, reverse_kl
+from trainer.text.objectives.linear_divergence import score_tokens
 
-KINDS = ["forward_kl", "reverse_kl"]
-
-
-@dataclass
-class Case:
-    """Random hidden states, a head that may be wider than the vocabulary, a teacher, coefficients with zeros, written ids."""
-
-    hidden: Tensor
-    head: Head
-    teacher: Tensor
-    coefficients: Tensor
-    ids: Tensor
-    vocabulary: int
-
-    def inputs(self) -> list[Tensor]:
-        return [part for part in (self.hidden, *self.head) if part is not None]
-
-    def run(self, kind: Any, temperature: float = 1.0, chunk: int | None = None) -> tuple[Tensor, TokenStatistics]:
-        return linear_divergence(
-            self.hidden,
-            self.head,
-            lambda tokens: self.teacher[tokens],
-            self.coefficients,
-            self.ids,
-            kind,
-            vocabulary=self.vocabulary,
-            temperature=temperature,
-            chunk=chunk,
-        )
-
-    def reference(self, kind: str, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Loss and per-token divergence by autograd through full logits in float64."""
-        student, teacher = self.full_logits(), self.teacher[:, : self.vocabulary].double()
-        tokens = getattr(divergences, kind)(teacher, student, temperature)
-        return (self.coefficients * tokens).sum(), tokens
-
-    def full_logits(self) -> Tensor:
-        bias = None if self.head.bias is None else self.head.bias.double()[: self.vocabulary]
-        return torch.nn.functional.linear(self.hidden.double(), self.head.weight.double()[: self.vocabulary], bias)
+KINDS: list[Divergence] = [
+    ForwardKL(),
+    ReverseKL(),
+    JSD(beta=0.5),
+    SkewedKL(alpha=0.1),
+    SkewedKL(alpha=0.1, direction="reverse"),
+    AdaptiveKL(),
+    ForwardKL(clip=Clip(scope="entry", limit=0.05)),
+    ReverseKL(vocabulary=TopLogits(k=5, of="teacher", rest="tail")),
+    ForwardKL(vocabulary=TopLogits(k=5, of="student", rest="renormalise")),
+]
+all_kinds = pytest.mark.parametrize(
+    "objective", KINDS, ids=lambda objective: f"{objective.kind}-{objective.clip.kind}-{objective.vocabulary.kind}"
+)
 
 
-def case(
-    seed: int = 0,
-    tokens: int = 13,
-    width: int = 6,
-    vocabulary: int = 17,
-    padding: int = 3,
-    bias: bool = True,
-    dtype: torch.dtype = torch.float64,
-) -> Case:
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int, scale: float = 1.0) -> Tensor:
-        return (torch.randn(*shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
-
-    coefficients = torch.rand(tokens, generator=generator, dtype=torch.float64) * (torch.rand(tokens, generator=generator) > 0.3)
-    head = Head(normal(vocabulary + padding, width).requires_grad_(), normal(vocabulary + padding).requires_grad_() if bias else None)
-    ids = torch.randint(0, vocabulary, (tokens,), generator=generator)
-    teacher = normal(tokens, vocabulary + 2 * padding, scale=3.0)
-    return Case(normal(tokens, width).requires_grad_(), head, teacher, coefficients, ids, vocabulary)
-
-
-cases = st.builds(case, st.integers(0, 2**31), st.integers(1, 20), st.integers(1, 8), st.integers(2, 30), st.integers(0, 4), st.booleans())
-
-
-@settings(deadline=None, max_examples=25)
-@given(cases, st.sampled_from(KINDS), st.sampled_from([1.0, 0.7, 2.0]), st.integers(1, 25))
-def test_loss_and_gradients_equal_those_of_the_full_logits(one: Case, kind: str, temperature: float, chunk: int) -> None:
-    loss, statistics = one.run(kind, temperature, chunk)
-    expected_loss, expected_tokens = one.reference(kind, temperature)
+@settings(deadline=None, max_examples=80)
+@given(cases, objectives, st.integers(1, 25))
+def test_loss_and_gradients_equal_those_of_the_full_logits(one: Case, objective: Divergence, chunk: int) -> None:
+    loss, statistics = one.run(objective, chunk)
+    expected_loss, expected_tokens = one.reference(objective)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(statistics.divergence, expected_tokens.detach(), rtol=1e-10, atol=1e-12)
     gradients = torch.autograd.grad(3 * loss, one.inputs())
     for gradient, expected in zip(gradients, torch.autograd.grad(3 * expected_loss, one.inputs()), strict=True):
-        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-11)
 
 
 @settings(deadline=None, max_examples=25)
-@given(cases, st.sampled_from(KINDS), st.sampled_from([1.0, 1.7]))
-def test_statistics_describe_every_token(one: Case, kind: str, temperature: float) -> None:
-    _, statistics = one.run(kind, temperature)
+@given(cases, objectives, st.integers(1, 25))
+def test_the_size_of_chunks_changes_nothing(one: Case, objective: Divergence, chunk: int) -> None:
+    whole, parts = one.run(objective, 100), one.run(objective, chunk)
+    torch.testing.assert_close(parts[0], whole[0], rtol=1e-11, atol=1e-13)
+    for gradient, expected in zip(*(torch.autograd.grad(loss, one.inputs()) for loss, _ in (parts, whole)), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-11, atol=1e-12)
+    for column in fields(parts[1]):
+        torch.testing.assert_close(getattr(parts[1], column.name), getattr(whole[1], column.name), rtol=1e-11, atol=1e-12)
+
+
+def test_many_rows_are_worked_on_in_parts() -> None:
+    """A chunk of more entries than fit the cache: 40 tokens of a vocabulary of 30,011."""
+    one, objective = case(tokens=40, width=2, vocabulary=30_011, padding=1), JSD(beta=0.3, vocabulary=TopLogits(k=7, rest="tail"))
+    loss, statistics = one.run(objective)
+    expected_loss, expected_tokens = one.reference(objective)
+    torch.testing.assert_close(statistics.divergence, expected_tokens.detach())
+    for gradient, expected in zip(*(torch.autograd.grad(part, one.inputs()) for part in (loss, expected_loss)), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-8, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(cases, st.sampled_from([ForwardKL, ReverseKL]), temperatures, vocabularies)
+def test_statistics_describe_every_token(
+    one: Case, kind: type[ForwardKL | ReverseKL], temperature: float, vocabulary: AllLogits | TopLogits
+) -> None:
+    """All but the divergence are over the whole vocabulary, whatever is compared."""
+    _, statistics = one.run(kind(temperature=temperature, vocabulary=vocabulary))
     student = (one.full_logits() / temperature).log_softmax(-1).detach()
     teacher = (one.teacher[:, : one.vocabulary] / temperature).log_softmax(-1)
     torch.testing.assert_close(statistics.entropy, -(student.exp() * student).sum(-1))
@@ -106,89 +83,149 @@ def test_statistics_describe_every_token(one: Case, kind: str, temperature: floa
     assert torch.equal(statistics.teacher_top, teacher.argmax(-1))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_rows_beyond_the_vocabulary_get_no_gradient(kind: str) -> None:
+@settings(deadline=None, max_examples=25)
+@given(cases, st.booleans(), cuts, vocabularies)
+def test_the_capped_share_counts_what_the_clip_cuts(one: Case, forward: bool, clip: Clip, vocabulary: AllLogits | TopLogits) -> None:
+    objective = (ForwardKL if forward else ReverseKL)(clip=clip, vocabulary=vocabulary)
+    log_t, log_s = log_laws(one.teacher_logits(), one.full_logits().detach(), 1.0, vocabulary)
+    entries = kl_entries(log_t, log_s, clip) if forward else kl_entries(log_s, log_t, clip)
+    cut = (entries.sum(-1) > clip.limit) if clip.scope == "token" else (entries > clip.limit)
+    expected = cut.double() if clip.scope == "token" else cut.double().mean(-1)
+    torch.testing.assert_close(one.run(objective)[1].capped, expected)
+    assert not one.run(objective.model_copy(update={"clip": NoClip()}))[1].capped.any()
+
+
+@settings(deadline=None, max_examples=25)
+@given(cases, objectives)
+def test_tokens_left_out_have_the_gradient_of_a_coefficient_of_zero(one: Case, objective: Divergence) -> None:
+    """Hidden states of kept tokens alone through the head, as a selection of tokens wants it."""
+    kept = one.coefficients != 0
+    some = Case(one.hidden[kept], one.head, one.teacher[kept], one.coefficients[kept], one.ids[kept], one.vocabulary)
+    loss, statistics = some.run(objective)
+    whole, of_all = one.run(objective)
+    torch.testing.assert_close(loss, whole, rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(statistics.divergence, of_all.divergence[kept])
+    for gradient, expected in zip(*(torch.autograd.grad(part, one.inputs()) for part in (loss, whole)), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(cases, temperatures, st.integers(1, 25))
+def test_scores_are_both_directions_without_a_gradient(one: Case, temperature: float, chunk: int) -> None:
+    scores = score_tokens(
+        one.hidden, one.head, lambda tokens: one.teacher[tokens], one.ids, vocabulary=one.vocabulary, temperature=temperature, chunk=chunk
+    )
+    _, statistics = one.run(ReverseKL(temperature=temperature))
+    torch.testing.assert_close(scores.reverse_kl, statistics.divergence)
+    torch.testing.assert_close(scores.forward_kl, one.run(ForwardKL(temperature=temperature))[1].divergence)
+    for name in ("entropy", "student_logprob", "teacher_logprob", "student_top", "teacher_top"):
+        torch.testing.assert_close(getattr(scores, name), getattr(statistics, name))
+    assert not any(getattr(scores, column.name).requires_grad for column in fields(scores))
+
+
+def test_scores_of_equal_models_are_not_below_zero() -> None:
+    one = case(tokens=500, dtype=torch.float32, padding=0)
+    same = one.full_logits().float().detach()
+    scores = score_tokens(one.hidden, one.head, lambda tokens: same[tokens], one.ids, vocabulary=one.vocabulary)
+    for values in (scores.reverse_kl, scores.forward_kl):
+        assert float(values.min()) >= 0 and float(values.max()) < 1e-5
+
+
+@all_kinds
+def test_rows_beyond_the_vocabulary_get_no_gradient(objective: Divergence) -> None:
     one = case(padding=4)
-    loss, _ = one.run(kind)
+    loss, _ = one.run(objective)
     loss.backward()
     assert one.head.weight.grad is not None
     assert not one.head.weight.grad[one.vocabulary :].any()
     assert one.head.weight.grad[: one.vocabulary].any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_tied_embedding_collects_both_gradients(kind: str) -> None:
+@pytest.mark.parametrize("objective", KINDS[:2], ids=["forward", "reverse"])
+def test_a_tied_embedding_collects_both_gradients(objective: Divergence) -> None:
     """The head's weight also embeds the inputs: its gradient is the sum of both uses."""
     one = case(bias=False, padding=0)
 
     def gradient(reference: bool) -> Tensor:
         one.hidden = one.head.weight[one.ids].tanh()
-        loss = one.reference(kind)[0] if reference else one.run(kind)[0]
+        loss = one.reference(objective)[0] if reference else one.run(objective)[0]
         return torch.autograd.grad(loss, one.head.weight)[0]
 
     torch.testing.assert_close(gradient(reference=False), gradient(reference=True))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states(kind: str) -> None:
+@all_kinds
+def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states(objective: Divergence) -> None:
     one = case()
     frozen = Case(one.hidden, Head(one.head.weight.detach(), None), one.teacher, one.coefficients, one.ids, one.vocabulary)
-    (gradient,) = torch.autograd.grad(frozen.run(kind)[0], frozen.hidden)
-    torch.testing.assert_close(gradient, torch.autograd.grad(frozen.reference(kind)[0], frozen.hidden)[0])
+    (gradient,) = torch.autograd.grad(frozen.run(objective)[0], frozen.hidden)
+    torch.testing.assert_close(gradient, torch.autograd.grad(frozen.reference(objective)[0], frozen.hidden)[0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@all_kinds
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-def test_narrow_formats_are_exact_to_their_rounding(kind: str, dtype: torch.dtype, tolerance: float) -> None:
+def test_narrow_formats_are_exact_to_their_rounding(objective: Divergence, dtype: torch.dtype, tolerance: float) -> None:
     one = case(tokens=40, width=16, vocabulary=50, dtype=dtype)
-    loss, statistics = one.run(kind, chunk=7)
+    loss, statistics = one.run(objective, chunk=7)
     assert statistics.divergence.dtype == torch.float32
     gradients = torch.autograd.grad(loss, one.inputs())
-    expected_loss, _ = one.reference(kind)
-    for gradient, expected in zip(gradients, torch.autograd.grad(expected_loss, one.inputs()), strict=True):
-        assert gradient.dtype == dtype
-        scale = expected.double().abs().max().item()
-        torch.testing.assert_close(gradient.double(), expected.double(), rtol=0, atol=tolerance * scale)
+    # Clip and choice of top tokens jump: the reference makes them on the same rounded logits.
+    assert one.head.bias is not None
+    logits = torch.nn.functional.linear(one.hidden, one.head.weight[: one.vocabulary], one.head.bias[: one.vocabulary])
+    leaf = logits.detach().double().requires_grad_()
+    expected_loss = (one.coefficients * divergence_of(objective, one.teacher_logits(), leaf)).sum()
+    logits.backward(torch.autograd.grad(expected_loss, leaf)[0].to(dtype))
+    for gradient, part in zip(gradients, one.inputs(), strict=True):
+        assert gradient.dtype == dtype and part.grad is not None
+        torch.testing.assert_close(gradient.double(), part.grad.double(), rtol=0, atol=tolerance * part.grad.abs().max().item())
 
 
 def test_nothing_is_differentiated_without_gradients() -> None:
     one = case()
     with torch.no_grad():
-        loss, statistics = one.run("forward_kl")
+        loss, statistics = one.run(ForwardKL())
     assert not loss.requires_grad
-    torch.testing.assert_close(statistics.divergence, one.reference("forward_kl")[1].detach())
+    torch.testing.assert_close(statistics.divergence, one.reference(ForwardKL())[1].detach())
 
 
 def test_a_second_backward_is_refused_with_a_sentence() -> None:
-    loss, _ = case().run("forward_kl")
+    loss, _ = case().run(ForwardKL())
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="compute it again"):
         loss.backward()
 
 
-def test_the_teachers_logits_are_left_as_they_were() -> None:
+@all_kinds
+def test_the_teachers_logits_are_left_as_they_were(objective: Divergence) -> None:
     one = case(padding=0)
     before = one.teacher.clone()
-    one.run("forward_kl")
-    one.run("reverse_kl")
+    one.run(objective)
     assert torch.equal(one.teacher, before)
+
+
+def test_autocast_does_not_narrow_the_divergence() -> None:
+    one = case(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = one.run(ReverseKL())
+        scores = score_tokens(one.hidden, one.head, lambda tokens: one.teacher[tokens], one.ids, vocabulary=one.vocabulary)
+    expected_loss, _ = one.reference(ReverseKL())
+    torch.testing.assert_close(loss.double(), expected_loss, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        scores.reverse_kl.double(), reverse_kl(one.teacher_logits(), one.full_logits()).detach(), rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(
+        scores.forward_kl.double(), forward_kl(one.teacher_logits(), one.full_logits()).detach(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_no_tokens_give_a_loss_and_gradients_of_zero() -> None:
+    one = case(tokens=0)
+    loss, _ = one.run(ReverseKL())
+    assert float(loss.detach()) == 0
+    assert not any(gradient.any() for gradient in torch.autograd.grad(loss, one.inputs()))
 
 
 def test_chunks_shrink_as_the_vocabulary_grows() -> None:
     assert tokens_per_chunk(151_936) == 64
     assert tokens_per_chunk(67) > 100_000
     assert tokens_per_chunk(10_000_000) == 16
-
-
-@settings(deadline=None, max_examples=25)
-@given(cases, st.integers(1, 25))
-def test_log_probs_and_entropies_equal_those_of_the_full_logits(one: Case, chunk: int) -> None:
-    log_probs, entropies = linear_logprob(one.hidden, one.head, one.ids, vocabulary=one.vocabulary, chunk=chunk)
-    full = one.full_logits().log_softmax(-1)
-    expected_log_probs, expected_entropies = full.gather(1, one.ids[:, None])[:, 0], -(full.exp() * full).sum(-1)
-    torch.testing.assert_close(log_probs, expected_log_probs)
-    torch.testing.assert_close(entropies, expected_entropies)
-    mixed = (one.coefficients * log_probs).sum() + (entropies**2).sum()
-    expected = (one.coefficients * expected_log_probs).sum() + (expected_entropies**2).sum()
-    for gradient, reference in zip(torch.autograd.grad(mixed, one.inputs()), torch.autograd.grad(expected, one.inputs()), strict=True):
-        torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-11)

@@ -1,0 +1,72 @@
+"""Random inputs of the LM-head operators, and the same through full logits and autograd in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainer.spec.objectives import Divergence
+from trainer.text.heads import Head
+from trainer.text.objectives.divergences import divergence_of
+from trainer.text.objectives.linear_divergence import TokenStatistics, linear_divergence
+
+
+@dataclass
+class Case:
+    """Random hidden states, a head that may be wider than the vocabulary, a teacher, coefficients with zeros, written ids."""
+
+    hidden: Tensor
+    head: Head
+    teacher: Tensor
+    coefficients: Tensor
+    ids: Tensor
+    vocabulary: int
+
+    def inputs(self) -> list[Tensor]:
+        return [part for part in (self.hidden, *self.head) if part is not None]
+
+    def run(self, objective: Divergence, chunk: int | None = None) -> tuple[Tensor, TokenStatistics]:
+        teacher = self.teacher
+        return linear_divergence(
+            self.hidden, self.head, lambda tokens: teacher[tokens], self.coefficients, self.ids, objective,
+            vocabulary=self.vocabulary, chunk=chunk,
+        )  # fmt: skip
+
+    def reference(self, objective: Divergence) -> tuple[Tensor, Tensor]:
+        """Loss and per-token divergence by autograd through full logits in float64."""
+        tokens = divergence_of(objective, self.teacher_logits(), self.full_logits())
+        return (self.coefficients * tokens).sum(), tokens
+
+    def teacher_logits(self) -> Tensor:
+        return self.teacher[:, : self.vocabulary].double()
+
+    def full_logits(self) -> Tensor:
+        bias = None if self.head.bias is None else self.head.bias.double()[: self.vocabulary]
+        return torch.nn.functional.linear(self.hidden.double(), self.head.weight.double()[: self.vocabulary], bias)
+
+
+def case(
+    seed: int = 0,
+    tokens: int = 13,
+    width: int = 6,
+    vocabulary: int = 17,
+    padding: int = 3,
+    bias: bool = True,
+    dtype: torch.dtype = torch.float64,
+) -> Case:
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int, scale: float = 1.0) -> Tensor:
+        return (torch.randn(*shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
+
+    coefficients = torch.rand(tokens, generator=generator, dtype=torch.float64) * (torch.rand(tokens, generator=generator) > 0.3)
+    head = Head(normal(vocabulary + padding, width).requires_grad_(), normal(vocabulary + padding).requires_grad_() if bias else None)
+    ids = torch.randint(0, vocabulary, (tokens,), generator=generator)
+    teacher = normal(tokens, vocabulary + 2 * padding, scale=3.0)
+    return Case(normal(tokens, width).requires_grad_(), head, teacher, coefficients, ids, vocabulary)
+
+
+cases = st.builds(case, st.integers(0, 2**31), st.integers(0, 20), st.integers(1, 8), st.integers(2, 30), st.integers(0, 4), st.booleans())

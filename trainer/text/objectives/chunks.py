@@ -1,0 +1,50 @@
+"""What the two LM-head operators share: how many tokens are done at a time, and where their gradients add up.
+
+Shapes: T tokens, C tokens of a chunk, H hidden, V vocabulary in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from trainer.text.heads import Head
+
+# Entries of one [chunk × vocabulary] buffer: 64 tokens of a vocabulary of 152 thousand.
+BUFFER_ENTRIES = 64 * 152_064
+
+
+def tokens_per_chunk(vocabulary: int) -> int:
+    return max(16, BUFFER_ENTRIES // vocabulary)
+
+
+def chunks(tokens: int, chunk: int) -> Iterator[slice]:
+    """The tokens in slices; one empty slice where there are none, so that a batch without tokens has a loss and gradients too."""
+    return (slice(start, min(start + chunk, tokens)) for start in range(0, max(tokens, 1), chunk))
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+class Gradients:
+    """Sums of the gradients of hidden states and head, each only if wanted."""
+
+    def __init__(self, hidden_TH: Tensor, head: Head, wanted: Sequence[bool]) -> None:
+        self.head = head
+        wide = at_least_float32(hidden_TH.dtype)
+        self.hidden = torch.empty_like(hidden_TH) if wanted[0] else None
+        self.weight = torch.zeros_like(head.weight, dtype=wide) if wanted[1] else None
+        self.bias = torch.zeros_like(head.bias, dtype=wide) if wanted[2] and head.bias is not None else None
+
+    def add(self, tokens: slice, hidden_CH: Tensor, logits_gradient_CV: Tensor) -> None:
+        vocabulary = logits_gradient_CV.shape[-1]
+        narrow_CV = logits_gradient_CV.to(hidden_CH.dtype)
+        if self.hidden is not None:
+            torch.mm(narrow_CV, self.head.weight[:vocabulary], out=self.hidden[tokens])
+        if self.weight is not None:
+            self.weight[:vocabulary].addmm_(logits_gradient_CV.T, hidden_CH.to(logits_gradient_CV.dtype))
+        if self.bias is not None:
+            self.bias[:vocabulary] += logits_gradient_CV.sum(0)
