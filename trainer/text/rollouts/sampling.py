@@ -1,9 +1,12 @@
-"""Answers to problems: the one door to all engines."""
+"""Answers sampled by the trainer itself, from any network it can load."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
+from trainer.engine.world import World
 from trainer.spec.sampling import Sampling
 from trainer.text.models import LanguageModel
 from trainer.text.rollouts.engines import decoder, generate, in_process
@@ -34,3 +37,30 @@ def sample(
         if progress:
             progress(done, len(wanted))
     return [written[name] for name in wanted]
+
+
+@dataclass
+class InProcess:
+    """The engine that samples with the very weights that are trained, so its `version` is theirs.
+
+    `rows` are sampled side by side, in each of the processes that share the work.
+    """
+
+    language_model: LanguageModel
+    rows: int
+    version: int = 0
+    world: World = field(default_factory=World)
+
+    def update(self, version: int) -> None:
+        self.version = version
+
+    def write(
+        self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Callable[[int, int], None] | None = None
+    ) -> list[Trajectory]:
+        own = self.world.divide(requests)
+        written = iter(sample(self.language_model, own, sampling, noise, rows=self.rows, progress=progress))
+        by_request = self.world.gather([list(islice(written, len(request.samples))) for request in own])
+        return [self._versioned(one) for trajectories in by_request for one in trajectories]
+
+    def _versioned(self, one: Trajectory) -> Trajectory:
+        return replace(one, segments=tuple(replace(part, version=self.version) for part in one.segments))

@@ -1,7 +1,7 @@
 """One forward pass at a time through Llama-, Qwen2- and Qwen3-shaped networks, with a cache of our own.
 
-It calls the network's own layers (so weights, biases, norms, adapters and number format are the network's) and replaces only
-what transformers spends most of a small step on: attention over the cache, masks and positions.
+Weights, biases, adapters and number format are the network's; replaced is what transformers spends most of a small step on:
+attention over the cache, masks, positions, norms in many parts, and calls.
 
 Shapes: P prompts, N rows, T tokens, H hidden, Q query heads, K key-value heads, D width of a head, V vocabulary.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.text.models import LanguageModel
 from trainer.text.rollouts.engines.cohort import Cohort
@@ -21,6 +21,8 @@ from trainer.text.rollouts.engines.cohort import Cohort
 MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
 ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
 FIRST_COLUMNS = 32
+# Weights of joined layers; copying more takes longer than the calls that it saves.
+MOST_JOINED = 1 << 20
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -46,6 +48,11 @@ class Decoder:
         self.vocabulary = language_model.vocabulary
         config = self.model.config
         self.width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.heads = config.num_attention_heads, config.num_key_value_heads
+        self.projections = [Joined([layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj]) for layer in self.layers]
+        self.mixers = [Joined([layer.self_attn.o_proj]) for layer in self.layers]
+        self.gates = [Joined([layer.mlp.gate_proj, layer.mlp.up_proj]) for layer in self.layers]
+        self.closers = [Joined([layer.mlp.down_proj]) for layer in self.layers]
         self.cosines, self.sines = self._rotations(FIRST_COLUMNS)
 
     def start(self, ids_PT: Tensor, lengths_P: Tensor, prompt_of_row: Tensor) -> tuple[Cohort, Tensor]:
@@ -77,6 +84,8 @@ class Decoder:
             cohort.advance()
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            if len(cohorts) == 1:
+                return cohorts[0].attend(layer, query, key, value, self._scale(layer))
             parts = zip(cohorts, query.split(sizes), key.split(sizes), value.split(sizes), strict=True)
             return torch.cat([cohort.attend(layer, q, k, v, self._scale(layer)) for cohort, q, k, v in parts])
 
@@ -88,18 +97,23 @@ class Decoder:
             self.cosines, self.sines = self._rotations(2 * columns)
         cosines, sines = self.cosines[positions, None], self.sines[positions, None]
         hidden = self.model.model.embed_tokens(ids)
-        for number, layer in enumerate(self.layers):
-            attention = layer.self_attn
-            normed = layer.input_layernorm(hidden)
-            query = attention.q_proj(normed).view(len(ids), -1, self.width)
-            key = attention.k_proj(normed).view(len(ids), -1, self.width)
-            value = attention.v_proj(normed).view(len(ids), -1, self.width)
-            if hasattr(attention, "q_norm"):
-                query, key = attention.q_norm(query), attention.k_norm(key)
-            mixed = attend(number, _rotated(query, cosines, sines), _rotated(key, cosines, sines), value)
-            hidden = hidden + attention.o_proj(mixed)
-            hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        return self.model.model.norm(hidden)
+        parts = zip(self.layers, self.projections, self.mixers, self.gates, self.closers, strict=True)
+        for number, (layer, project, mix, gate, close) in enumerate(parts):
+            heads = project(_normed(layer.input_layernorm, hidden)).view(len(ids), -1, self.width)
+            query, key, value = self._turned(layer.self_attn, heads, cosines, sines)
+            hidden = hidden + mix(attend(number, query, key, value))
+            opened, raised = gate(_normed(layer.post_attention_layernorm, hidden)).chunk(2, -1)
+            hidden = hidden + close(layer.mlp.act_fn(opened) * raised)
+        return _normed(self.model.model.norm, hidden)
+
+    def _turned(self, attention: Any, heads: Tensor, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values from all heads [T, Q + 2K, D], the first two turned by their positions."""
+        queries, keys = self.heads
+        turning = heads[:, : queries + keys]
+        if hasattr(attention, "q_norm"):
+            turning = torch.cat((_normed(attention.q_norm, turning[:, :queries]), _normed(attention.k_norm, turning[:, queries:])), 1)
+        turned = turning * cosines + turning.roll(self.width // 2, -1) * sines
+        return turned[:, :queries], turned[:, queries:], heads[:, queries + keys :]
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self.model.lm_head(hidden)[:, : self.vocabulary]
@@ -116,5 +130,25 @@ class Decoder:
         return cosines[0], sines
 
 
-def _rotated(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    return heads * cosines + heads.roll(heads.shape[-1] // 2, -1) * sines
+class Joined:
+    """Linear layers that read the same, as one, because a small network spends most of its time in calls.
+
+    Weights are copied, as they are now; large ones, and layers with an adapter, are left where they are and called one by one.
+    """
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        self.layers = layers
+        self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
+        if all(type(layer) is nn.Linear for layer in layers) and sum(layer.weight.numel() for layer in layers) <= MOST_JOINED:
+            self.weight = torch.cat([layer.weight for layer in layers])
+            self.bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+
+    def __call__(self, hidden_TH: Tensor) -> Tensor:
+        if self.weight is None:
+            return torch.cat([layer(hidden_TH) for layer in self.layers], -1)
+        return F.linear(hidden_TH, self.weight, self.bias)
+
+
+def _normed(norm: Any, hidden: Tensor) -> Tensor:
+    return F.rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)

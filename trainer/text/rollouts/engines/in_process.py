@@ -29,7 +29,7 @@ LEAVING_SHARE = 0.125
 STARTING_SHARE = 0.375
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def write(
     language_model: LanguageModel, requests: Sequence[Request], sampling: Sampling, noise: Noise, rows: int, source: Source
 ) -> Iterator[Trajectory]:
@@ -68,7 +68,8 @@ class Batch:
 
     def __init__(self, language_model: LanguageModel, sampling: Sampling, noise: Noise) -> None:
         self.sampling, self.noise = sampling, noise
-        self.ends, self.device = np.array(language_model.ends), language_model.device
+        self.ends, self.device = language_model.ends, language_model.device
+        self.is_end: NDArray[np.bool_] = np.isin(np.arange(language_model.vocabulary), language_model.ends)
         self.decoder = Decoder(language_model)
         self.cohorts: list[Cohort] = []
         self.logits = torch.zeros(0, language_model.vocabulary, dtype=language_model.dtype, device=self.device)
@@ -102,7 +103,7 @@ class Batch:
         numbers = uniforms(self.keys, self.written.lengths)
         choice = choose(self.logits, self._tensor(numbers), self.sampling)
         ids = self.written.append(choice, self.active)
-        finished = self.active & (np.isin(ids, self.ends) | (self.written.lengths == self.sampling.max_new_tokens))
+        finished = self.active & (self.is_end[ids] | (self.written.lengths == self.sampling.max_new_tokens))
         self.active = self.active & ~finished
         if self.active.any():
             self.logits = self.decoder.step(choice.ids, self.cohorts)

@@ -1,0 +1,104 @@
+"""Rounds without a model: a toy engine whose answers are random ids, so that properties can be tried on thousands of answers.
+
+And a model with a teacher, whose tokenizer has the characters of a stated confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+
+from tests.trainer.text.tiny import character_tokenizer, save_folder
+from trainer.spec.networks import Network, PrivilegedContext
+from trainer.spec.sampling import Sampling
+from trainer.text.answers import Answer, Question
+from trainer.text.models import LanguageModel, load
+from trainer.text.problems import Problem
+from trainer.text.rollouts.control import FixedController
+from trainer.text.rollouts.filter import plain_row, with_advantages
+from trainer.text.rollouts.generate import PlainGenerator
+from trainer.text.rollouts.noise import Noise, rollout_keys, uniforms
+from trainer.text.rollouts.pipeline import Pipeline
+from trainer.text.rollouts.protocols import Progress
+from trainer.text.rollouts.records import DIVERGENCE, Dropped, Group, Prompt, Request, Segment, TrainRow, Trajectory
+from trainer.text.rollouts.replay import NoReplay
+from trainer.text.teachers import TeacherView
+from trainer.text.teachers.snapshots import Own
+
+END = 1
+
+
+def prompts(*names: str) -> list[Prompt]:
+    """One problem for each name, asked with three ids; its weight is its place."""
+    return [Prompt(Question(Problem(name, name, "1"), (7, 8, 3 + place), name), float(place)) for place, name in enumerate(names)]
+
+
+@dataclass
+class ToyEngine:
+    """Lengths and ids follow from the noise alone, as a model's would."""
+
+    version: int = -1
+    asked: list[Request] = field(default_factory=list)
+
+    def update(self, version: int) -> None:
+        self.version = version
+
+    def write(self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None) -> list[Trajectory]:
+        self.asked += requests
+        return [self._answer(request, sample, sampling, noise) for request in requests for sample in request.samples]
+
+    def _answer(self, request: Request, sample: int, sampling: Sampling, noise: Noise) -> Trajectory:
+        numbers = uniforms(rollout_keys(noise, [(request.problem, sample)])[:, None], np.arange(sampling.max_new_tokens + 1)[None])[0]
+        length = 1 + int(numbers[0] * sampling.max_new_tokens)
+        truncated = numbers[0] > 0.9
+        ids = [3 + int(number * 20) for number in numbers[1 : length + 1]]
+        if not truncated:
+            ids[-1] = END
+        tracks = numbers[1 : length + 1].astype(np.float32)
+        segment = Segment(tuple(ids), -tracks, -tracks, tracks, "student", self.version)
+        return Trajectory(request.problem, sample, request.prompt, (segment,), truncated)
+
+
+@dataclass
+class ToyFilter:
+    """An answer is right if its first id is even, and has no verdict if its last but one is 5."""
+
+    advantages: bool = False
+    lose: int = 0
+
+    def judge(self, asked: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]) -> list[Group]:
+        return [Group(prompt, tuple(self._answer(prompt, one) for one in own)) for prompt, own in zip(asked, trajectories, strict=True)]
+
+    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
+        rows = [plain_row(owner, group, answer, DIVERGENCE, None) for owner, group in enumerate(groups) for answer in group.answers]
+        return (with_advantages(rows, True) if self.advantages else rows)[self.lose :], []
+
+    def _answer(self, prompt: Prompt, one: Trajectory) -> Answer:
+        verdict = None if 5 in one.ids[-2:] else one.ids[0] % 2 == 0
+        return Answer(
+            prompt.question.problem, one.sample, "student", one.prompt, one.ids, one.truncated, "", verdict, "",
+            one.logprobs, one.entropies, one.sampled_logprobs, one.versions,
+        )  # fmt: skip
+
+
+def pipeline(per_problem: int = 3, longest: int = 12, **parts: Any) -> Pipeline:
+    plain = Pipeline(ToyEngine(), PlainGenerator(per_problem, Sampling(max_new_tokens=longest)), ToyFilter(), FixedController(), NoReplay())
+    return replace(plain, **parts)
+
+
+@cache
+def student() -> LanguageModel:
+    tokenizer = character_tokenizer("0123456789+=.: cdefhinort\n?")
+    return load(Network(model=f"file:{save_folder(Path(mkdtemp()), tokenizer=tokenizer)}"))
+
+
+def view() -> TeacherView:
+    """The student, shown the solution."""
+    context = PrivilegedContext(shows="solution", template="{question}\n{privileged}\n=")
+    return TeacherView("teacher", student(), context, Own(), 16)

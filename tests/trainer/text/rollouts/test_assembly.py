@@ -1,0 +1,106 @@
+"""A stage's settings become the plug-ins of its rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer.text.rollouts.rounds import ToyEngine, student, view
+from tests.trainer.text.tiny import language_model
+from tests.trainer.text.tiny_run import spec
+from trainer.engine.world import World
+from trainer.spec import RunSpec
+from trainer.spec.data import NumericVerifier
+from trainer.spec.operation import VllmSampler
+from trainer.text.answers import Examiner
+from trainer.text.models import ModelError
+from trainer.text.problems import Problem
+from trainer.text.rollouts.assembly import engine_of, pipeline_of
+from trainer.text.rollouts.engines.vllm.engine import VllmEngine
+from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.pipeline import Pipeline
+from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO, Prompt
+from trainer.text.rollouts.sampling import InProcess
+from trainer.text.teachers import Teachers
+from trainer.text.verifiers import Verifier
+
+
+@pytest.fixture(scope="module")
+def examiner() -> Iterator[Examiner]:
+    with Verifier(NumericVerifier()) as verifier:
+        yield Examiner(verifier, "{question}", rows=8)
+
+
+def definition(longest: int = 12, **stage: Any) -> RunSpec:
+    rollouts = {"generate": {"per_problem": 2, "sampling": {"max_new_tokens": longest}}, **stage.pop("rollouts", {})}
+    confidence = {"kind": "stated", "wording": " conf:{value}", "own_line": False}
+    return spec(stages=[{"name": "only", "rollouts": rollouts, **stage}], data={"confidence": confidence})
+
+
+def rounds(examiner: Examiner, chosen: RunSpec, held_out: tuple[str, ...] = ()) -> Pipeline:
+    teachers = Teachers(student().vocabulary, view())
+    return pipeline_of(chosen, chosen.stages[0], ToyEngine(), examiner, student(), teachers, held_out)
+
+
+def asked(examiner: Examiner) -> list[Prompt]:
+    problems = [Problem(name, "1+1", "2", solution="1+1=2") for name in "ab"]
+    return [Prompt(question) for question in examiner.questions(student(), problems, 12)]
+
+
+@pytest.mark.parametrize(
+    ("objective", "kind", "teacher", "advantages"),
+    [
+        ({"kind": "jsd"}, DIVERGENCE, "teacher", False),
+        ({"kind": "policy_gradient"}, RATIO, "teacher", False),
+        ({"kind": "grpo"}, RATIO, "", True),
+    ],
+)
+def test_the_objective_says_how_tokens_are_learnt_and_who_reads_them(
+    examiner: Examiner, objective: dict[str, Any], kind: int, teacher: str, advantages: bool
+) -> None:
+    for row in rounds(examiner, definition(objective=objective)).run_round(asked(examiner), Noise(0, 0), 5).rows:
+        assert (row.kinds == kind).all() and row.teacher == teacher and bool(row.teacher_prompt) == bool(teacher)
+        assert (row.advantages is not None) == advantages and row.versions == (5,)
+
+
+def test_a_calibrated_stage_rewrites_confidences_and_tells_the_teacher(examiner: Examiner) -> None:
+    chosen = definition(20, objective={"kind": "jsd"}, rollouts={"filter": {"kind": "calibrated", "note": "note{confidence}"}})
+    done = rounds(examiner, chosen).run_round(asked(examiner), Noise(1, 0), 0)
+    edited = [row for row in done.rows if row.edited]
+    assert edited and all(row.kinds[-1] == CROSS_ENTROPY for row in edited)
+    for row in done.rows:
+        told = student().tokenizer.decode(list(row.teacher_prompt))
+        assert told.count(f" conf:{row.target_confidence:.2f}") == 2 and "note conf" in told
+
+
+def test_an_answer_too_short_for_a_confidence_is_refused(examiner: Examiner) -> None:
+    chosen = definition(10, objective={"kind": "jsd"}, rollouts={"filter": {"kind": "calibrated"}})
+    with pytest.raises(ModelError, match="at most 10 tokens, but a stated confidence alone takes 12"):
+        rounds(examiner, chosen)
+
+
+def test_held_out_problems_are_kept_out(examiner: Examiner) -> None:
+    with pytest.raises(ValueError, match="Problem b is held out"):
+        rounds(examiner, definition(), ("b",)).run_round(asked(examiner), Noise(0, 0), 0)
+
+
+def test_the_sampler_says_who_samples(examiner: Examiner, tmp_path: Path) -> None:
+    questions = examiner.questions(language_model(), [Problem("a", "1+1", "2"), Problem("b", "12+34", "46")], 24)
+    with ExitStack() as stack:
+        own = engine_of(spec(compute={"generation_rows": 7}), language_model(), questions, tmp_path, stack, print, World())
+        assert isinstance(own, InProcess) and own.rows == 7
+        server = engine_of(spec(compute={"sampler": {"kind": "vllm"}}), language_model(), questions, tmp_path, stack, print, World())
+        assert isinstance(server, VllmEngine) and server.launch.dtype == "float32"
+        assert server.launch.longest == len(questions[1].prompt) + 24
+
+
+def test_answers_of_another_sampler_are_weighed(examiner: Examiner) -> None:
+    chosen = definition(objective={"kind": "grpo"})
+    other = chosen.model_copy(update={"compute": chosen.compute.model_copy(update={"sampler": VllmSampler()})})
+    plain, weighed = (rounds(examiner, one).run_round(asked(examiner), Noise(0, 0), 5).rows for one in (chosen, other))
+    assert all((row.coefficients == 1).all() for row in plain)
+    assert any((row.coefficients != 1).any() for row in weighed) and all((row.coefficients <= 2).all() for row in weighed)

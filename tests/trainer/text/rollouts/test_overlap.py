@@ -1,0 +1,135 @@
+"""Sampling ahead: the same answers as the older weights give, while the newer ones are being made."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+
+from tests.trainer.text.rollouts.rounds import ToyEngine, pipeline, prompts
+from tests.trainer.text.tiny import language_model
+from trainer.spec.sampling import Sampling
+from trainer.text.models import LanguageModel
+from trainer.text.rollouts.engines.overlap import Ahead, FromCopy
+from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.protocols import Progress
+from trainer.text.rollouts.records import Request, Trajectory
+from trainer.text.rollouts.sampling import InProcess
+
+LAW = Sampling(max_new_tokens=12)
+REQUESTS = [Request("a", (3, 4, 5), (0, 1)), Request("b", (6, 7), (0, 1))]
+
+
+@pytest.fixture
+def student() -> LanguageModel:
+    shared = language_model()
+    return replace(shared, model=copy.deepcopy(shared.model))
+
+
+@pytest.fixture
+def ahead(student: LanguageModel) -> Iterator[Ahead]:
+    engine = Ahead(FromCopy(student, 8))
+    yield engine
+    engine.close()
+
+
+def train(student: LanguageModel) -> None:
+    with torch.no_grad():
+        for parameter in student.model.parameters():
+            parameter.add_(torch.ones_like(parameter).uniform_(-0.3, 0.3, generator=torch.Generator().manual_seed(0)))
+
+
+def ids(answers: list[Trajectory]) -> list[tuple[int, ...]]:
+    return [answer.ids for answer in answers]
+
+
+def test_what_is_begun_is_written_with_the_weights_of_its_beginning(student: LanguageModel, ahead: Ahead) -> None:
+    old = ids(InProcess(student, 8).write(REQUESTS, LAW, Noise(0, 1)))
+    ahead.update(0)
+    ahead.begin(REQUESTS, LAW, Noise(0, 1))
+    train(student)
+    ahead.update(1)
+    answers = ahead.write(REQUESTS, LAW, Noise(0, 1))
+    assert ids(answers) == old and {answer.versions for answer in answers} == {(0,)}
+    again = ahead.write(REQUESTS, LAW, Noise(0, 1))
+    assert ids(again) == ids(InProcess(student, 8).write(REQUESTS, LAW, Noise(0, 1))) != old
+    assert {answer.versions for answer in again} == {(1,)}
+
+
+def test_something_else_than_was_begun_is_written_now(student: LanguageModel, ahead: Ahead) -> None:
+    ahead.update(0)
+    ahead.begin(REQUESTS, LAW, Noise(0, 1))
+    assert ids(ahead.write(REQUESTS, LAW, Noise(0, 2))) == ids(InProcess(student, 8).write(REQUESTS, LAW, Noise(0, 2)))
+
+
+def test_weights_do_not_change_under_an_answer_that_is_being_written() -> None:
+    inner = Waiting()
+    ahead = Ahead(inner)
+    ahead.update(0)
+    ahead.begin(REQUESTS, LAW, Noise(0, 1))
+    updating = threading.Thread(target=ahead.update, args=(1,))
+    updating.start()
+    assert inner.version == 0
+    inner.let.set()
+    updating.join()
+    assert inner.version == 1 and {answer.versions for answer in ahead.write(REQUESTS, LAW, Noise(0, 1))} == {(0,)}
+    ahead.close()
+
+
+def test_what_fails_ahead_of_time_fails_where_it_is_asked_for() -> None:
+    class Failing(ToyEngine):
+        def write(
+            self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None
+        ) -> list[Trajectory]:
+            raise OSError("gone")
+
+    ahead = Ahead(Failing())
+    ahead.begin(REQUESTS, LAW, Noise(0, 1))
+    ahead.update(1)
+    with pytest.raises(OSError, match="gone"):
+        ahead.write(REQUESTS, LAW, Noise(0, 1))
+    ahead.close()
+
+
+def test_a_run_that_ends_waits_for_one_answer_at_most() -> None:
+    class Endless(ToyEngine):
+        def write(
+            self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None
+        ) -> list[Trajectory]:
+            assert progress is not None
+            while True:
+                progress(1, 2)
+
+    ahead = Ahead(Endless())
+    ahead.begin(REQUESTS, LAW, Noise(0, 1))
+    ahead.close()
+
+
+def test_rounds_that_overlap_say_how_old_their_answers_are() -> None:
+    rounds = pipeline(2, engine=Ahead(ToyEngine()))
+    ages = []
+    for version in range(4):
+        ages.append(rounds.run_round(prompts("a", "b"), Noise(0, version), version).telemetry.staleness)
+        rounds.begin(prompts("a", "b"), Noise(0, version + 1))
+    assert ages == [0, 1, 1, 1]
+
+
+def test_an_engine_that_cannot_sample_ahead_is_left_alone() -> None:
+    rounds = pipeline(2)
+    rounds.begin(prompts("a"), Noise(0, 0))
+    assert isinstance(rounds.engine, ToyEngine) and not rounds.engine.asked
+
+
+@dataclass
+class Waiting(ToyEngine):
+    """Writes only once it is let."""
+
+    let: threading.Event = field(default_factory=threading.Event)
+
+    def write(self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None) -> list[Trajectory]:
+        self.let.wait(30)
+        return super().write(requests, sampling, noise, progress)

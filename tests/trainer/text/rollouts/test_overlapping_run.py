@@ -1,0 +1,30 @@
+"""A whole run that samples while it trains: its answers are one update old from the second step on, and a repetition is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.trainer.text.tiny_run import events, final_hash, spec, start
+
+
+def run(folder: Path, **changes: Any) -> dict[int, dict[str, float]]:
+    generate = {"generate": {"per_problem": 2, "sampling": {"max_new_tokens": 24}}}
+    stage = {"objective": {"kind": "grpo"}, "problems_per_step": 4, "until": {"steps": 3}, "rollouts": generate}
+    stages = [{"name": "first", **stage}, {"name": "second", **stage}]
+    assert start(spec(stages=stages, compute={"overlap": True}, **changes), folder) == 0
+    found = [event for event in events(folder, "metrics") if "staleness/mean" in event["values"]]
+    return {event["step"]: event["values"] for event in found}
+
+
+def test_answers_are_one_update_old_except_at_the_beginning_of_a_stage(tmp_path: Path) -> None:
+    told = run(tmp_path / "run")
+    assert [values["staleness/mean"] for _, values in sorted(told.items())] == [0, 1, 1, 0, 1, 1]
+    run(tmp_path / "again")
+    assert final_hash(tmp_path / "run") == final_hash(tmp_path / "again")
+
+
+def test_a_pool_that_is_measured_again_makes_what_was_begun_void(tmp_path: Path) -> None:
+    pool = {"refresh": "every", "refresh_every": 2, "rollouts_per_problem": 2}
+    told = run(tmp_path / "run", pool=pool)
+    assert [values["staleness/mean"] for _, values in sorted(told.items())] == [0, 1, 0, 0, 0, 1]

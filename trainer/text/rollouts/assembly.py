@@ -1,0 +1,110 @@
+"""From the settings of a stage to the plug-ins of its rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from trainer.engine.world import World
+from trainer.spec import RunSpec, Stage
+from trainer.spec.confidence import StatedConfidence
+from trainer.spec.objectives import GRPO, CrossEntropy, PolicyGradient
+from trainer.spec.operation import VllmSampler
+from trainer.spec.rollouts import CalibratedFilter
+from trainer.text.answers import Examiner, Question
+from trainer.text.calibration.codec import Codec
+from trainer.text.calibration.tokens import with_confidence
+from trainer.text.model_folders import ModelError
+from trainer.text.models import LanguageModel
+from trainer.text.rollouts.behaviour import WeighedFilter
+from trainer.text.rollouts.calibrated import ConfidenceFilter
+from trainer.text.rollouts.contexts import TeacherReading
+from trainer.text.rollouts.control import FixedController
+from trainer.text.rollouts.engines.overlap import Ahead, FromCopy
+from trainer.text.rollouts.engines.vllm.engine import VllmEngine
+from trainer.text.rollouts.engines.vllm.server import Launch
+from trainer.text.rollouts.filter import VerifierFilter
+from trainer.text.rollouts.generate import PlainGenerator
+from trainer.text.rollouts.pipeline import Pipeline
+from trainer.text.rollouts.protocols import Engine, Filter
+from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO
+from trainer.text.rollouts.replay import NoReplay
+from trainer.text.rollouts.sampling import InProcess
+from trainer.text.teachers import Teachers
+
+
+def engine_of(
+    spec: RunSpec, student: LanguageModel, asked: Sequence[Question], folder: Path, stack: ExitStack, tell: Callable[[str], None],
+    world: World,
+) -> Engine:  # fmt: skip
+    """Who answers the questions of the rounds. A server keeps its files in `folder`, tells of its restarts, and ends with `stack`.
+
+    `world` are the processes that share the sampling where the trainer itself samples.
+    """
+    engine = _sampler_of(spec, student, asked, folder, stack, tell, world)
+    if not spec.compute.overlap:
+        return engine
+    ahead = Ahead(engine)
+    stack.callback(ahead.close)
+    return ahead
+
+
+def _sampler_of(
+    spec: RunSpec, student: LanguageModel, asked: Sequence[Question], folder: Path, stack: ExitStack, tell: Callable[[str], None],
+    world: World,
+) -> Engine:  # fmt: skip
+    sampler, rows = spec.compute.sampler, spec.compute.generation_rows
+    if not isinstance(sampler, VllmSampler):
+        return FromCopy(student, rows) if spec.compute.overlap else InProcess(student, rows, world=world)
+    dtype = "bfloat16" if spec.networks.student.dtype == "bfloat16" else "float32"
+    answers = [stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages if stage.source == "student_rollouts"]
+    longest = max(len(question.prompt) for question in asked) + max(answers, default=1)
+    engine = VllmEngine(student, Launch(sampler, dtype, longest, eager=student.device.type == "cpu"), rows, folder, tell)
+    stack.callback(engine.close)
+    return engine
+
+
+def pipeline_of(
+    spec: RunSpec, stage: Stage, engine: Engine, examiner: Examiner, student: LanguageModel, teachers: Teachers,
+    held_out: Iterable[str] = (),
+) -> Pipeline:  # fmt: skip
+    """The rounds of a stage; `held_out` are ids of problems that must never be trained on. Raises ModelError."""
+    generate, sampling = stage.rollouts.generate, stage.rollouts.generate.sampling
+    made = filter_of(spec, stage, examiner, student, teachers)
+    other = isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap
+    if other and sampling.temperature:
+        made = WeighedFilter(made, student, sampling.temperature, spec.compute.micro_batch_tokens)
+    return Pipeline(engine, PlainGenerator(generate.per_problem, sampling), made, FixedController(), NoReplay(), frozenset(held_out))
+
+
+def filter_of(spec: RunSpec, stage: Stage, examiner: Examiner, student: LanguageModel, teachers: Teachers) -> Filter:
+    """What makes rows of a stage's answers, sampled in its rounds or written before it. Raises ModelError."""
+    objective, settings = stage.objective, stage.rollouts.filter
+    kind = kind_of(stage)
+    read = None if isinstance(objective, GRPO | CrossEntropy) else TeacherReading(teachers)
+    standardise = objective.standardise if isinstance(objective, GRPO) else None
+    if not isinstance(settings, CalibratedFilter):
+        return VerifierFilter(examiner, student, kind, read, standardise)
+    assert isinstance(spec.data.confidence, StatedConfidence)
+    codec, longest = Codec(spec.data.confidence), stage.rollouts.generate.sampling.max_new_tokens
+    reading = TeacherReading(teachers, codec, settings.in_privileged, settings.note if settings.in_note else "")
+    _require_room(codec, student, longest, stage.name)
+    return ConfidenceFilter(VerifierFilter(examiner, student, kind, reading), settings, codec, longest)
+
+
+def kind_of(stage: Stage) -> int:
+    """What a stage's tokens are trained by, unless a plug-in says otherwise."""
+    if isinstance(stage.objective, GRPO | PolicyGradient):
+        return RATIO
+    return CROSS_ENTROPY if isinstance(stage.objective, CrossEntropy) else DIVERGENCE
+
+
+def _require_room(codec: Codec, student: LanguageModel, longest: int, stage: str) -> None:
+    """An answer must be able to hold a statement and one more token."""
+    needed = len(with_confidence(codec, student, (), 1.0).ids) + 1
+    if longest < needed:
+        raise ModelError(
+            f"Answers of stage {stage} have at most {longest} tokens, but a stated confidence alone takes {needed}; "
+            "raise rollouts.generate.sampling.max_new_tokens."
+        )

@@ -1,0 +1,21 @@
+"""The third room: how much is generated and what becomes of it. The same number of answers for each problem, all trained on at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.text.rollouts.budget import Budget
+from trainer.text.rollouts.protocols import Generator
+from trainer.text.rollouts.records import Decision, Group, Prompt
+
+
+@dataclass(frozen=True)
+class FixedController:
+    def plan(self, prompts: Sequence[Prompt], generator: Generator, budget: Budget) -> list[int]:
+        answers = len(prompts) * generator.per_problem
+        budget.reserve(answers, answers * generator.sampling.max_new_tokens)
+        return [generator.per_problem] * len(prompts)
+
+    def decide(self, group: Group) -> Decision:
+        return Decision("train")

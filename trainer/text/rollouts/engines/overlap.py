@@ -1,0 +1,85 @@
+"""Sampling the next round while this one is trained on: the answers come from weights that are one update old, and say so.
+
+    round n:  wait for its answers → send weights n to the sampler → begin sampling round n + 1 → train
+
+The weights that are being trained change under a sampler in the same process, so it samples with a copy of the network. A resumed run
+samples its first round anew, with the weights of the checkpoint: overlap gives up bit-exact resuming.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from trainer.spec.sampling import Sampling
+from trainer.text.models import LanguageModel
+from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.protocols import Engine, Progress
+from trainer.text.rollouts.records import Request, Trajectory
+from trainer.text.rollouts.sampling import InProcess
+
+
+class FromCopy(InProcess):
+    """Samples with a copy of the student's network, which `update` brings up to date."""
+
+    def __init__(self, student: LanguageModel, rows: int) -> None:
+        super().__init__(replace(student, model=copy.deepcopy(student.model)), rows)
+        self.student = student
+
+    @torch.no_grad()
+    def update(self, version: int) -> None:
+        super().update(version)
+        self.language_model.model.load_state_dict(self.student.model.state_dict())
+
+
+class Leaving(Exception):
+    """The run ends, and nobody waits for what was begun."""
+
+
+Wanted = tuple[tuple[Request, ...], Sampling, Noise]
+
+
+@dataclass
+class Ahead:
+    """An engine over `inner` that may be told what it will be asked next."""
+
+    inner: Engine
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _begun: tuple[Wanted, Future[list[Trajectory]]] | None = None
+    _leaving: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def version(self) -> int:
+        return self.inner.version
+
+    def update(self, version: int) -> None:
+        """Waits until what was begun is there: it is written to its end with the weights that it was begun with."""
+        if self._begun is not None:
+            self._begun[1].exception()
+        self.inner.update(version)
+
+    def begin(self, requests: Sequence[Request], sampling: Sampling, noise: Noise) -> None:
+        """Start on what the next `write` will ask, with the weights of the last `update`."""
+        wanted = tuple(requests), sampling, noise
+        self._begun = wanted, self._thread.submit(self.inner.write, requests, sampling, noise, self._go_on)
+
+    def write(self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None) -> list[Trajectory]:
+        """What was begun, if it is this; else written now."""
+        begun, self._begun = self._begun, None
+        if begun is not None and begun[0] == (tuple(requests), sampling, noise):
+            return begun[1].result()
+        return self.inner.write(requests, sampling, noise, progress)
+
+    def close(self) -> None:
+        """Leave with the next answer that is finished."""
+        self._leaving.set()
+        self._thread.shutdown()
+
+    def _go_on(self, done: int, of: int) -> None:
+        if self._leaving.is_set():
+            raise Leaving

@@ -1,0 +1,72 @@
+"""JSON over HTTP over a unix socket: what little of HTTP the trainer and its server need.
+
+A private socket, not a port: the server's routes for new weights let whoever reaches them run code.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from trainer.engine.outcome import Failure
+
+MODEL = "student"  # what the server calls the network
+
+
+class ServerGone(Exception):
+    """The server does not answer, or says that it cannot go on. The sentence says how this showed."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("vllm", timeout=seconds)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+def call(path: Path, route: str, body: dict[str, Any] | None, seconds: float) -> Any:
+    """The server's answer to a POST, or to a GET without a body. Raises ServerGone, and Failure if it refuses the request."""
+    connection = _Connection(path, seconds)
+    try:
+        connection.request("GET" if body is None else "POST", route, _encoded(body), {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        content = reply.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise ServerGone(f"{route}: {type(error).__name__}: {error}") from error
+    finally:
+        connection.close()
+    if reply.status >= 500:
+        raise ServerGone(f"{route} answered {reply.status}: {_excerpt(content)}")
+    if reply.status >= 400:
+        raise Failure(f"vLLM refused a request ({route} answered {reply.status}: {_excerpt(content)}).")
+    return _decoded(route, content)
+
+
+def rubbish(route: str, content: object) -> Failure:
+    return Failure(
+        f"vLLM answered {route} with something else than it should: {str(content)[:200]}", "Use the version that `make vllm` installs."
+    )
+
+
+def _encoded(body: dict[str, Any] | None) -> bytes | None:
+    return None if body is None else json.dumps(body).encode()
+
+
+def _decoded(route: str, content: bytes) -> Any:
+    if not content:
+        return None
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise rubbish(route, content) from error
+
+
+def _excerpt(content: bytes) -> str:
+    return content.decode(errors="replace")[:300]

@@ -1,0 +1,35 @@
+"""Runs a server that must not outlive whoever started it: `python guard.py COMMAND…`. Standard library only.
+
+Its standard input is a pipe that nobody writes to. The pipe ends when its other end is closed: on purpose, or because the owner died,
+however it died. Then the server is asked to end and, with everything that it has started, made to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+PATIENCE = 10.0  # seconds for the server to free its shared memory
+
+
+def main(command: list[str]) -> None:
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    threading.Thread(target=_end_when_it_does, args=(server,), daemon=True).start()
+    sys.stdin.buffer.read()
+    server.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(PATIENCE)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _end_when_it_does(server: subprocess.Popen[bytes]) -> None:
+    server.wait()
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,118 @@
+"""The server as a process of the run: a group of its own that ends with the trainer, a log, and a private socket."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.engine.outcome import Failure, Refused
+from trainer.spec.operation import VllmSampler
+from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, call
+
+HERE = Path(__file__).resolve().parent
+WORKER = HERE / "worker"  # all that vLLM's environment sees of this project
+EXTENSION = "stillroom_worker.WeightLoader"
+# Not in the definition of a run: whoever may start one would choose which program runs on the worker.
+PYTHON_VARIABLE = "STILLROOM_VLLM_PYTHON"
+INSTALLED = HERE.parents[4] / ".venv-vllm" / "bin" / "python"
+POLL = 0.5
+LAST_WORDS = 4
+
+
+def installed() -> Path:
+    """The Python of vLLM's environment. Raises Refused if there is none."""
+    found = Path(os.environ.get(PYTHON_VARIABLE) or INSTALLED)
+    if not found.is_file():
+        reason = f"compute.sampler.kind: vllm is not installed on this machine, there is no {found}."
+        raise Refused(reason, f"Type `make vllm`, name its Python in {PYTHON_VARIABLE}, or choose in_process.")
+    return found
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the server is started. `longest` is of prompt and answer together, in tokens; `eager` builds no graphs, which need a GPU."""
+
+    settings: VllmSampler
+    dtype: str
+    longest: int
+    eager: bool
+    extension: str = EXTENSION
+    extension_folders: tuple[Path, ...] = (WORKER,)
+
+    def command(self, model: Path, socket: Path) -> list[str]:
+        options = {
+            "--model": model, "--served-model-name": MODEL, "--uds": socket, "--dtype": self.dtype, "--max-model-len": self.longest,
+            "--kv-cache-memory-bytes": int(self.settings.memory * 2**30), "--logprobs-mode": "processed_logprobs",
+            "--generation-config": "vllm", "--worker-extension-cls": self.extension,
+        }  # fmt: skip
+        flags = ["--skip-tokenizer-init", "--disable-uvicorn-access-log", *(["--enforce-eager"] if self.eager else [])]
+        values = [str(word) for option in options.items() for word in option]
+        return [str(installed()), "-m", "vllm.entrypoints.openai.api_server", *values, *flags]
+
+    def environment(self) -> Mapping[str, str]:
+        path = os.pathsep.join(map(str, self.extension_folders))
+        ours = {"PYTHONPATH": path, "VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+        # Some helpers of vLLM are compiled at their first use, even eagerly: the better part of a minute, and a C++ compiler is needed.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("STILLROOM_")}
+        return {**inherited, **ours, **({"TORCH_COMPILE_DISABLE": "1"} if self.eager else {})}
+
+
+class Server:
+    """One life of a server over the model folder `model`. Raises Failure if it does not come up in time."""
+
+    def __init__(self, launch: Launch, model: Path, log: Path) -> None:
+        self.settings, self.log = launch.settings, log
+        # Not in the run's folder: the path of a unix socket must be short.
+        self._folder = tempfile.TemporaryDirectory(prefix="vllm-")
+        self.socket = Path(self._folder.name) / "socket"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, str(HERE / "guard.py"), *launch.command(model, self.socket)], env=launch.environment(),
+                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self._wait()
+
+    def call(self, route: str, body: dict[str, Any] | None = None) -> Any:
+        """See `client.call`."""
+        return call(self.socket, route, body, self.settings.seconds)
+
+    @property
+    def group(self) -> int:
+        """The process group of the server and all that it starts."""
+        return self._process.pid
+
+    def stop(self) -> None:
+        """End the server and all that it has started; returns when they are gone."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + self.settings.seconds
+        while True:
+            try:
+                self.call("/health")
+                return
+            except ServerGone:
+                pass
+            ended = self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                self.stop()
+                why = "ended" if ended else f"was not ready after {self.settings.seconds:g} s"
+                raise Failure(f"The vLLM server {why}; the last words of {self.log.name} are: {last_words(self.log)}")
+            time.sleep(POLL)
+
+
+def last_words(log: Path) -> str:
+    """What a server said last of errors, or at all."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    telling = [line for line in lines if "Error" in line and "shutdown" not in line] or lines
+    return " | ".join(line.strip()[:300] for line in telling[-LAST_WORDS:])

@@ -1,0 +1,64 @@
+"""The student's weights as a model folder that vLLM opens: adapter folded in, one number format, no more rows than the tokenizer has ids.
+
+Checkpoints pad the embedding to a round number. Those rows mean nothing, and the trainer's softmax leaves them out; vLLM would draw from
+them, so they are not sent.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from trainer.text import adapters
+from trainer.text.models import NUMBER_FORMATS, LanguageModel
+from trainer.text.rollouts.engines.vllm.worker.stillroom_worker import checksum
+
+FILE = "model.safetensors"
+
+
+def plain_weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    """All weights under the names of the network without an adapter, detached."""
+    adapted = any(".lora_" in name for name, _ in model.named_parameters())
+    return adapters.merged(model) if adapted else {name: value.detach() for name, value in model.state_dict().items()}
+
+
+def write_description(student: LanguageModel, dtype: str, folder: Path) -> None:
+    """The configuration file of a model folder with `student`'s shape."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = copy.deepcopy(student.model.config)
+    config.vocab_size, config.dtype, config.architectures = student.vocabulary, NUMBER_FORMATS[dtype], [type(student.model).__name__]
+    config.save_pretrained(folder)
+
+
+def write_weights(student: LanguageModel, weights: Mapping[str, Tensor], dtype: str, folder: Path) -> dict[str, str]:
+    """Put `weights` into the model folder in place of what was there; the checksum of every tensor written."""
+    vocabulary_wide = _vocabulary_wide(student.model)
+    cut = {name: value[: student.vocabulary] if name in vocabulary_wide else value for name, value in weights.items()}
+    if student.model.config.tie_word_embeddings:
+        cut = {name: value for name, value in cut.items() if not name.startswith("lm_head.")}
+    tensors = {name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous() for name, value in cut.items()}
+    written = folder / f"{FILE}.new"
+    save_file(tensors, written, {"format": "pt"})
+    written.replace(folder / FILE)
+    return {name: checksum(tensor) for name, tensor in tensors.items()}
+
+
+def _vocabulary_wide(model: PreTrainedModel) -> set[str]:
+    """Names of the tensors with one row per token."""
+    layers = [model.get_input_embeddings(), model.get_output_embeddings()]
+    rows = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    return {name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in rows}
+
+
+@torch.no_grad()
+def logprobs_of(student: LanguageModel, ids: tuple[int, ...]) -> Tensor:
+    """The trainer's own log-probs of ids[1:], each after those before it, float32 [T − 1]."""
+    tokens = torch.tensor([ids], device=student.device)
+    logits_TV = student.model(tokens, use_cache=False).logits[0, :-1, : student.vocabulary].float()
+    return logits_TV.log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0].cpu()

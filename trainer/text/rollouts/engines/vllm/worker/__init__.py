@@ -1,0 +1,1 @@
+"""What vLLM's environment sees of this project: one module, on a path of its own."""

@@ -1,0 +1,99 @@
+"""One round of rollouts: Generate → Filter → Control → Replay (rooms after the GFCR taxonomy; `docs/engine.md` has their order).
+
+    plan (control) → requests (generate) → answers (engine) → verdicts (filter) → decisions (control) → rows (filter), rest (replay)
+
+The optimiser is elsewhere: a round ends with rows to train on and the account of its tokens. With the plug-ins at their plainest the
+answers are, bit for bit, those of `Examiner.ask` with the same noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from trainer.text.answers import Answer
+from trainer.text.rollouts.budget import Budget
+from trainer.text.rollouts.engines.overlap import Ahead
+from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.protocols import Controller, Engine, Filter, Generator, Progress, Replay
+from trainer.text.rollouts.records import Dropped, Group, Prompt, TrainRow, Trajectory
+from trainer.text.rollouts.telemetry import Telemetry, settle
+
+
+@dataclass(frozen=True)
+class Round:
+    """`rows` to train on, made of the groups `trained`; `fresh` are the groups that were sampled in this round."""
+
+    rows: list[TrainRow]
+    trained: list[Group]
+    fresh: list[Group]
+    telemetry: Telemetry
+
+    @property
+    def answers(self) -> list[Answer]:
+        """All that was sampled in this round, as it was sampled."""
+        return [answer for group in self.fresh for answer in group.answers]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The five plug-ins of a stage. No problem whose id is among `held_out` passes."""
+
+    engine: Engine
+    generate: Generator
+    filter: Filter
+    control: Controller
+    replay: Replay
+    held_out: frozenset[str] = frozenset()
+
+    def run_round(
+        self, prompts: Sequence[Prompt], noise: Noise, version: int, budget: Budget | None = None, progress: Progress | None = None
+    ) -> Round:
+        """Answers of the student, whose weights have had `version` updates, to the planned problems, as rows.
+
+        Without a budget the round may generate just what its generator asks for. Raises BudgetExceeded and, for a held-out problem,
+        ValueError, both before anything is generated; ConservationError if a plug-in loses an answer or uses it twice.
+        """
+        self._refuse_held_out(prompts)
+        budget = budget or self._own_budget(len(prompts))
+        counts = self.control.plan(prompts, self.generate, budget)
+        self.engine.update(version)
+        written = self.engine.write(self.generate.propose(prompts, counts), self.generate.sampling, noise, progress)
+        self._charge(budget, written)
+        answers = iter(written)
+        fresh = self.filter.judge(prompts, [list(islice(answers, count)) for count in counts])
+        return self._settled(fresh, version, budget)
+
+    def begin(self, prompts: Sequence[Prompt], noise: Noise) -> None:
+        """Start sampling what the next round will be asked, where the engine can do so ahead of time; else nothing happens."""
+        if isinstance(self.engine, Ahead):
+            self._refuse_held_out(prompts)
+            counts = self.control.plan(prompts, self.generate, self._own_budget(len(prompts)))
+            self.engine.begin(self.generate.propose(prompts, counts), self.generate.sampling, noise)
+
+    def _settled(self, fresh: list[Group], version: int, budget: Budget) -> Round:
+        decided = [(group, self.control.decide(group)) for group in fresh]
+        stored = [group for group, decision in decided if decision.action == "store"]
+        taken = self.replay.take()
+        trained = [*taken, *(group for group, decision in decided if decision.action == "train")]
+        rows, dropped = self.filter.rows(trained)
+        dropped += [
+            Dropped(answer, decision.reason) for group, decision in decided if decision.action == "drop" for answer in group.answers
+        ]
+        telemetry = settle(fresh, taken, stored, rows, dropped, version)
+        self.replay.put(stored)
+        budget.consumed.add(telemetry.rows, telemetry.consumed)
+        return Round(rows, trained, fresh, telemetry)
+
+    def _own_budget(self, problems: int) -> Budget:
+        answers = problems * self.generate.per_problem
+        return Budget(answers, answers * self.generate.sampling.max_new_tokens)
+
+    def _charge(self, budget: Budget, written: Sequence[Trajectory]) -> None:
+        for trajectory in written:
+            budget.spend(self.generate.sampling.max_new_tokens, trajectory.length, completed=not trajectory.truncated)
+
+    def _refuse_held_out(self, prompts: Sequence[Prompt]) -> None:
+        if found := next((prompt for prompt in prompts if prompt.question.problem.id in self.held_out), None):
+            raise ValueError(f"Problem {found.question.problem.id} is held out for evaluation and cannot be trained on.")

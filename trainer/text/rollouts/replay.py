@@ -1,0 +1,25 @@
+"""The fourth room: what is kept for later. Nothing, so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.text.rollouts.records import Group
+
+
+@dataclass(frozen=True)
+class NoReplay:
+    def take(self) -> list[Group]:
+        return []
+
+    def put(self, groups: Sequence[Group]) -> None:
+        if groups:
+            raise ValueError(f"The controller stores {len(groups)} groups for a later round, but replay keeps none; choose another replay.")
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        pass
