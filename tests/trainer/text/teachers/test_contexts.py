@@ -1,0 +1,127 @@
+"""What a teacher is shown, in which words, and within which length."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.trainer.text.teachers.classroom import PROSE, SHOWN, an_answer, merging_folder, prose_folder, question, reader
+from trainer.spec import Network, PlainContext, PrivilegedContext
+from trainer.text.answers import Question
+from trainer.text.models import LanguageModel, ModelError, load
+from trainer.text.problems import Problem, ProblemError
+from trainer.text.teachers.contexts import Formatter, asked_text, privileged_text, require_privileged, within
+from trainer.text.tokenizers import decode
+
+PROBLEM = question().problem
+BOTH = PrivilegedContext(template="{question}|{privileged}|again")
+
+
+@pytest.fixture(scope="module")
+def merging(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    return load(Network(model=f"file:{merging_folder(tmp_path_factory.mktemp('merging'))}"))
+
+
+def showing(what: str, **changes: object) -> PrivilegedContext:
+    return PrivilegedContext.model_validate({**SHOWN, "shows": what, **changes})
+
+
+def written(formatter: Formatter, question: Question, shown: str, note: str = "") -> str:
+    return decode(formatter.language_model, formatter.prompt(question, shown, note))
+
+
+def test_a_plain_context_shows_nothing() -> None:
+    assert privileged_text(PlainContext(), PROBLEM, an_answer("2", True)) == ""
+    assert asked_text(PlainContext(), "1+1=", "the solution") == "1+1="
+
+
+def test_solution_and_answer_come_from_the_problem() -> None:
+    assert privileged_text(showing("solution"), PROBLEM) == "1+1 is 2"
+    assert privileged_text(showing("answer"), PROBLEM) == "2"
+
+
+def test_a_demonstration_is_an_accepted_answer_of_the_group_and_rather_not_the_one_that_is_read() -> None:
+    own, wrong, other = an_answer("own", True), an_answer("wrong", False, 1), an_answer("other", True, 2)
+    shown = showing("demonstration")
+    assert privileged_text(shown, PROBLEM, own, [own, wrong, other]) == "other"
+    assert privileged_text(shown, PROBLEM, own, [own, wrong]) == "own"
+    assert privileged_text(shown, PROBLEM, wrong, [wrong, an_answer("untold", None)]) == "1+1 is 2"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "truncated", "words"),
+    [(True, False, "is right"), (False, False, "is wrong"), (None, False, "could not be told"), (False, True, "cut off")],
+)
+def test_feedback_is_the_own_answer_with_the_verdict_in_words(verdict: bool | None, truncated: bool, words: str) -> None:
+    shown = privileged_text(showing("feedback"), PROBLEM, an_answer("it is 2", verdict, truncated=truncated))
+    assert shown.startswith("it is 2\n\n") and words in shown
+
+
+def test_names_in_the_question_are_not_places_of_the_template() -> None:
+    assert asked_text(BOTH, "what is {privileged}?", "a {question}") == "what is {privileged}?|a {question}|again"
+
+
+def test_a_note_follows_the_privileged_text_and_stands_before_the_closing_request() -> None:
+    assert asked_text(BOTH, "q", "s", "note") == "q|s\n\nnote|again"
+    assert asked_text(PlainContext(), "q", "", "note") == "q\n\nnote"
+
+
+def test_problems_without_what_is_shown_are_refused_with_their_number() -> None:
+    problems = [PROBLEM, Problem("bare", "2+2=", "4")]
+    require_privileged(showing("answer"), problems)
+    require_privileged(PlainContext(), problems)
+    with pytest.raises(ProblemError, match=r"1 of 2 training problems .* have no solution.*data\.train\.columns\.solution"):
+        require_privileged(showing("demonstration"), problems)
+
+
+def test_what_fits_is_shown_whole() -> None:
+    assert written(Formatter(reader(), BOTH, 16), question("q"), "solution") == "q|solution|again"
+
+
+def test_too_long_a_text_loses_its_middle() -> None:
+    within_seven = BOTH.model_copy(update={"most_tokens": 7})
+    assert written(Formatter(reader(), within_seven, 16), question("q"), "abcdefghij") == "q|abc…hij|again"
+
+
+def test_a_tokenizer_without_an_ellipsis_gets_three_full_stops() -> None:
+    model = load(Network(model=f"file:{prose_folder(characters=PROSE[:-1])}"))
+    within_seven = BOTH.model_copy(update={"most_tokens": 7})
+    assert written(Formatter(model, within_seven, 16), question("q"), "abcdefghij") == "q|ab...ij|again"
+
+
+def test_a_note_is_never_cut() -> None:
+    text = written(Formatter(reader(), BOTH, 80), question("q"), "s" * 200, "note that")
+    assert "…" in text and text.endswith("\n\nnote that|again")
+
+
+def test_a_question_that_does_not_fit_with_nothing_shown_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"A prompt of 57 tokens and an answer of up to 72 do not fit .*, which reads 128 tokens"):
+        Formatter(reader(), BOTH, 72).prompt(question("q" * 50), "solution")
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    asked=st.text("abc ", min_size=1, max_size=40), shown=st.text("the sum of all 123\n", max_size=300),
+    longest=st.integers(1, 60), most=st.integers(1, 60), note=st.sampled_from(["", "a note"]),
+)  # fmt: skip
+def test_prompt_and_answer_always_fit_and_the_question_stays_whole(
+    merging: LanguageModel, asked: str, shown: str, longest: int, most: int, note: str
+) -> None:
+    context = BOTH.model_copy(update={"most_tokens": most})
+    prompt = Formatter(merging, context, longest).prompt(question(asked), shown, note)
+    text = decode(merging, prompt)
+    piece = text.removeprefix(f"{asked}|").removesuffix("|again").removesuffix(note).removesuffix("\n\n" if note else "")
+    assert len(prompt) + longest <= merging.max_length
+    assert text == asked_text(context, asked, piece, note)
+    assert within(merging, piece, most) or piece == ""
+    head, cut, tail = piece.partition("…")
+    assert piece in (shown, "") or (cut and shown.startswith(head) and shown.endswith(tail) and abs(len(head) - len(tail)) <= 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(shown=st.text("abc", max_size=60), most=st.integers(1, 60))
+def test_nothing_is_cut_that_would_have_fitted(shown: str, most: int) -> None:
+    text = written(Formatter(reader(), BOTH.model_copy(update={"most_tokens": most}), 16), question("q"), shown)
+    piece = text.removeprefix("q|").removesuffix("|again")
+    assert piece == shown if len(shown) <= most else len(piece) in ((most,) if most > 1 else (0,))

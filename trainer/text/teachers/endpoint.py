@@ -1,0 +1,196 @@
+"""Asking a model behind an OpenAI-compatible endpoint for texts: POST <url>/chat/completions.
+
+A request is tried again, after growing pauses, when the endpoint is down, slow, over its limit, broken or answers rubbish; a pause is at
+least what `Retry-After` asks for. What cannot get better by waiting (a wrong key, model or address) ends the run at once. Every answer is
+kept before the next is awaited, so that whatever happens none is asked for, or paid for, twice. Redirects are not followed: the key is
+for the named host alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from trainer.engine.outcome import Failure, Refused
+from trainer.spec import EndpointTeacher, Sampling
+from trainer.text.teachers.cache import Cache, Completion, counted
+from trainer.text.teachers.secrets import value_of
+
+if TYPE_CHECKING:
+    import httpx2
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
+TICK = 0.5  # seconds between two reports of progress, at which a run can be stopped
+PASSING = frozenset({408, 409, 425, 429})
+EXCERPT = 200  # characters of what an endpoint said
+RESUME = "Resume the run once it answers as it should; what it has written is kept and not asked for again."
+
+Progress = Callable[[int, int], None]
+
+
+class Trouble(Exception):
+    """One attempt failed in a way that may pass; `pause` is how many seconds the endpoint asks to be left alone."""
+
+    def __init__(self, what: str, pause: float = 0.0) -> None:
+        super().__init__(what)
+        self.pause = pause
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A teacher and what it has written before. `pause` waits for that many seconds."""
+
+    teacher: EndpointTeacher
+    cache: Cache
+    pause: Callable[[float], Awaitable[Any]] = asyncio.sleep
+
+    @cached_property
+    def key(self) -> str:
+        return key_of(self.teacher)
+
+    def write(self, prompts: Sequence[str], sampling: Sampling, progress: Progress | None = None) -> list[Completion]:
+        """One completion to each prompt, in order; equal prompts share theirs.
+
+        `progress(done, of)` is called as they come and may raise to leave. Raises Failure when an answer does not come for all the
+        retries, and Refused when none can.
+        """
+        different = list(dict.fromkeys(prompts))
+        completions = asyncio.run(self._write([self._body(prompt, sampling) for prompt in different], progress))
+        found = dict(zip(different, completions, strict=True))
+        return [found[prompt] for prompt in prompts]
+
+    def _body(self, prompt: str, sampling: Sampling) -> dict[str, Any]:
+        """`top_k` is beyond OpenAI's own interface, so it is sent only where the definition sets it."""
+        body = {
+            "model": self.teacher.model,
+            "messages": [{"role": "user", "content": prompt}],
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
+        return {**body, "top_k": sampling.top_k} if sampling.top_k else body
+
+    async def _write(self, bodies: Sequence[dict[str, Any]], progress: Progress | None) -> list[Completion]:
+        import httpx2
+
+        free = asyncio.Semaphore(self.teacher.at_once)
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        async with httpx2.AsyncClient(headers=headers, timeout=None, follow_redirects=False) as client:
+            tasks = [asyncio.create_task(self._kept_or_asked(client, free, body)) for body in bodies]
+            try:
+                await _watched(tasks, progress)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        return [task.result() for task in tasks]
+
+    async def _kept_or_asked(self, client: httpx2.AsyncClient, free: asyncio.Semaphore, body: dict[str, Any]) -> Completion:
+        asked = {"url": self.teacher.url, "body": body}
+        async with free:
+            if kept := self.cache.get(asked):
+                return kept
+            completion = await self._asked(client, body)
+            self.cache.put(asked, completion)
+            return completion
+
+    async def _asked(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> Completion:
+        attempt = 1
+        while True:
+            try:
+                return await self._attempt(client, body)
+            except Trouble as trouble:
+                if attempt > self.teacher.retries:
+                    tried = "once" if attempt == 1 else f"{attempt} times"
+                    raise Failure(f"The teacher at {self.teacher.url} {trouble}; it was asked {tried}.", RESUME) from None
+                await self.pause(_pause(attempt, trouble.pause))
+            attempt += 1
+
+    async def _attempt(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> Completion:
+        import httpx2
+
+        try:
+            async with asyncio.timeout(self.teacher.seconds):
+                response = await client.post(f"{self.teacher.url}/chat/completions", json=body)
+        except TimeoutError:
+            raise Trouble(f"did not answer within {self.teacher.seconds:g} s (networks.teacher.seconds)") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise Trouble(f"cannot be reached ({str(error) or type(error).__name__})") from None
+        self._check(response)
+        return _completion(response)
+
+    def _check(self, response: httpx2.Response) -> None:
+        """Raise what a status other than success means."""
+        status, url = response.status_code, self.teacher.url
+        if status == 200:
+            return
+        if status == 429:
+            raise Trouble("limits how often it may be asked (status 429)", _asked_pause(response))
+        if status in PASSING or status >= 500:
+            raise Trouble(f"fails with status {status}{self._said(response)}", _asked_pause(response))
+        if status in (401, 403):
+            reason = f"The teacher at {url} does not accept the key (status {status})."
+            raise Refused(reason, "Correct networks.teacher.key, or the secret that it names on the worker.")
+        remedy = "Check networks.teacher.url, which ends as a rule with /v1, the model's name and the longest answer."
+        raise Refused(f"The teacher at {url} refuses the request with status {status}{self._said(response)}.", remedy)
+
+    def _said(self, response: httpx2.Response) -> str:
+        """What the endpoint says of it, short and without the key."""
+        text = " ".join(response.text.split())
+        text = text.replace(self.key, "…") if self.key else text
+        return f" ({text[:EXCERPT]})" if text else ""
+
+
+def key_of(teacher: EndpointTeacher) -> str:
+    """The key's value, empty where none is named. Raises Refused if its secret is not known here."""
+    return value_of(teacher.key, "networks.teacher.key") if teacher.key else ""
+
+
+async def _watched(tasks: Sequence[asyncio.Task[Completion]], progress: Progress | None) -> None:
+    """Until all are done. Raises what the first failing one raises."""
+    pending = set(tasks)
+    while pending:
+        done, pending = await asyncio.wait(pending, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        if progress:
+            progress(len(tasks) - len(pending), len(tasks))
+
+
+def _completion(response: httpx2.Response) -> Completion:
+    try:
+        content = response.json()
+        choice = content["choices"][0]
+        text, truncated = choice["message"]["content"], choice.get("finish_reason") == "length"
+        tokens = counted((content.get("usage") or {}).get("completion_tokens") or 0)
+        clean = isinstance(text, str) and "\0" not in text and bool(text.encode())
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        raise Trouble("answers with something that is no chat completion") from None
+    if not clean or not text.strip():
+        raise Trouble("gives an empty answer" + (" that used up the longest answer" if truncated else ""))
+    return Completion(text, truncated, tokens)
+
+
+def _pause(attempt: int, asked: float) -> float:
+    """Doubles with each attempt; up to half is left to chance, so that requests that failed together do not come back together."""
+    growing = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
+    return min(LONGEST_PAUSE, max(growing, asked))
+
+
+def _asked_pause(response: httpx2.Response) -> float:
+    """Seconds of the `Retry-After` header, which gives them or a date; 0 without a readable one."""
+    value = response.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0

@@ -1,0 +1,166 @@
+"""The teachers of a run, opened as its definition names them.
+
+A run has one teacher and perhaps specialists, each a model for the problems of some domains. A teacher that no stage learns from is not
+loaded. Where a stage compares with a teacher's probabilities, the two tokenizers must give the same ids the same meaning; embeddings may
+be padded to different widths. Where all stages learn from a teacher's texts alone, any tokenizer will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from trainer.engine.tensors import in_shards
+from trainer.spec import EndpointTeacher, ModelTeacher, RunSpec, SelfTeacher, Teacher, TextTeacher
+from trainer.spec.stage_rules import needs_probabilities
+from trainer.text.answers import Question
+from trainer.text.models import LanguageModel, ModelError, load
+from trainer.text.problems import Problem, ProblemError
+from trainer.text.teachers.contexts import require_privileged
+from trainer.text.teachers.endpoint import key_of
+from trainer.text.teachers.snapshots import Own, weights_of
+from trainer.text.teachers.texts import texts_for
+from trainer.text.teachers.views import TeacherView
+from trainer.text.tokenizers import require_same_vocabulary
+
+MAIN = "teacher"
+LOOKED_AT = 1000
+INSTEAD = (
+    "Or learn from the teacher's texts alone, for which any tokenizer will do: "
+    "give every stage the source teacher_written and the objective cross_entropy."
+)
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """`main` teaches what no specialist does. `vocabulary` is the number of token ids that the student shares with all of them.
+
+    `texts` is the main teacher where it gives texts only; then `main` is None.
+    """
+
+    vocabulary: int
+    main: TeacherView | None = None
+    texts: TextTeacher | EndpointTeacher | None = None
+    by_domain: Mapping[str, TeacherView] = field(default_factory=dict)
+
+    @property
+    def views(self) -> tuple[TeacherView, ...]:
+        """Every teacher whose network is loaded here."""
+        return (*([self.main] if self.main else []), *dict.fromkeys(self.by_domain.values()))
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether each problem has a teacher whose distributions can be compared with the student's."""
+        return self.main is not None and all(view.gives_probabilities for view in self.views)
+
+    def has_view(self, problem: Problem) -> bool:
+        """Whether the teacher of this problem is a network that is loaded here."""
+        return self.main is not None or problem.domain in self.by_domain
+
+    def of(self, problem: Problem) -> TeacherView:
+        """The teacher of this problem; see `has_view`."""
+        found = self.by_domain.get(problem.domain, self.main)
+        assert found is not None
+        return found
+
+    def check(self, questions: Sequence[Question]) -> list[str]:
+        """What is to be said of how these training problems will be taught, before anything is sampled.
+
+        Raises ModelError, ProblemError or Refused if some could not be taught.
+        """
+        domains = {question.problem.domain for question in questions}
+        if idle := [domain for domain in self.by_domain if domain not in domains]:
+            raise ProblemError(
+                f"no training problem has the domain “{idle[0]}” of networks.specialists; correct it or remove the specialist"
+            )
+        notes = []
+        for view in self.views:
+            taught = [question for question in questions if self.by_domain.get(question.problem.domain, self.main) is view]
+            require_privileged(view.context, [question.problem for question in taught])
+            if taught:
+                view.prompt(max(taught, key=lambda question: len(question.prompt)), "")
+            notes += _cut(view, taught)
+        self._check_texts([question.problem for question in questions if question.problem.domain not in self.by_domain])
+        return notes
+
+    def after_step(self) -> None:
+        """Let moving averages follow the student."""
+        for view in self.views:
+            view.weights.follow()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold: a moving average. Everything else is opened again as it was."""
+        return self.main.weights.tensors() if self.main else {}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        if self.main:
+            self.main.weights.load(tensors)
+
+    def _check_texts(self, problems: Sequence[Problem]) -> None:
+        if isinstance(self.texts, TextTeacher):
+            texts_for(self.texts, problems)
+        elif isinstance(self.texts, EndpointTeacher):
+            require_privileged(self.texts.context, problems)
+            key_of(self.texts)
+
+
+def _cut(view: TeacherView, questions: Sequence[Question]) -> list[str]:
+    """How many privileged texts are too long, in words; told from a part of the problems where these are many."""
+    looked_at = questions[:: max(1, len(questions) // LOOKED_AT)]
+    cut = sum(not view.shows_whole(question) for question in looked_at)
+    if not cut:
+        return []
+    return [
+        f"What the {view.name} is shown is too long for {cut} of {len(looked_at)} training problems that were looked at, and loses its "
+        f"middle: together with question and longest answer ({view.longest} tokens) it must fit the model and the context's most_tokens."
+    ]
+
+
+def open_teachers(spec: RunSpec, student: LanguageModel, device: torch.device, refresh: Callable[[], None] = lambda: None) -> Teachers:
+    """Open the run's teachers. `student` has the weights of before the run, its adapter if it gets one, and its place (`Runtime.network`).
+
+    `refresh` is called whenever the student's parameters have been given other values for a while (`Runtime.refresh`). Raises ModelError
+    if a model cannot be used, or does not share the student's tokenizer where it must.
+    """
+    if not any(needs_probabilities(stage) or stage.source == "teacher_written" for stage in spec.stages):
+        return Teachers(student.vocabulary)
+    compared = any(map(needs_probabilities, spec.stages))
+    longest = max(stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages)
+
+    def model(name: str, teacher: ModelTeacher, seed: int) -> TeacherView:
+        loaded = load(teacher, seed, device)
+        loaded.model.requires_grad_(False)
+        return TeacherView(name, loaded, teacher.context, Own(), longest, _agrees(student, loaded, compared))
+
+    by_domain = {
+        domain: view
+        for place, specialist in enumerate(spec.networks.specialists)
+        for view in [model(f"specialist {'+'.join(specialist.domains)}", specialist.teacher, spec.seed + 2 + place)]
+        for domain in specialist.domains
+    }
+    teacher: Teacher = spec.networks.teacher
+    if isinstance(teacher, TextTeacher | EndpointTeacher):
+        return Teachers(student.vocabulary, None, teacher, by_domain)
+    if isinstance(teacher, ModelTeacher):
+        return Teachers(student.vocabulary, model(MAIN, teacher, spec.seed + 1), None, by_domain)
+    return Teachers(student.vocabulary, _oneself(teacher, spec, student, longest, refresh), None, by_domain)
+
+
+def _oneself(teacher: SelfTeacher, spec: RunSpec, student: LanguageModel, longest: int, refresh: Callable[[], None]) -> TeacherView:
+    weights = weights_of(teacher, spec.networks.student.adapter, student.model, refresh)
+    sharded = any(map(in_shards, student.model.parameters()))
+    return TeacherView(MAIN, replace(student, thinking=teacher.thinking), teacher.context, weights, longest, head_must_be_copied=sharded)
+
+
+def _agrees(student: LanguageModel, teacher: LanguageModel, compared: bool) -> bool:
+    """Whether the teacher's ids mean what the student's do. Raises ModelError if they must and do not."""
+    try:
+        require_same_vocabulary(student, teacher)
+    except ModelError as error:
+        if compared:
+            raise ModelError(f"{error} {INSTEAD}") from error
+        return False
+    return True

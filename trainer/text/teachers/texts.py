@@ -1,0 +1,42 @@
+"""Answers that some teacher wrote before, read from a file and matched with the problems by their questions, white space aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer.spec import TextTeacher
+from trainer.text.problems import Problem, ProblemError, files, locate
+from trainer.text.problems.records import Row
+
+
+def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
+    """What the file says to each problem; the first answer where it has several. Raises ProblemError if it lacks some."""
+    path = locate(teacher.path)
+    known: dict[str, str] = {}
+    for row in files.rows(path):
+        question, response = (_text(row, column, path.name) for column in (teacher.question, teacher.response))
+        if response.strip():
+            known.setdefault(_key(question), response)
+    without = [problem for problem in problems if _key(problem.question) not in known]
+    if without:
+        raise ProblemError(
+            f"{path.name} has no answer to {len(without)} of {len(problems)} training problems, the first of which asks "
+            f"“{_short(without[0].question)}”; add them to the file, check networks.teacher.question, or train on the other problems alone"
+        )
+    return [known[_key(problem.question)] for problem in problems]
+
+
+def _text(row: Row, column: str, name: str) -> str:
+    value = row.values.get(column)
+    if isinstance(value, str):
+        return value
+    known = ", ".join(f"“{key}”" for key in list(row.values)[:20])
+    raise ProblemError(f"row {row.number} of {name} has no text in column “{column}”; its columns are {known or 'none'}")
+
+
+def _key(question: str) -> str:
+    return " ".join(question.split())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}…"
