@@ -1,0 +1,143 @@
+"""The statement of a confidence in an answer's text: asked for, read, written, replaced (CaOPD, arXiv 2604.16830, section 3 and code).
+
+A statement is the wording with a number, such as the line `Confidence: 0.38` or ` conf:0.4` in running text. Case, spacing and Markdown
+emphasis of the words do not matter. With `own_line` it begins a line, so that words in the reasoning are not taken for it.
+The number is 0 … 1, or a percentage with its sign; a full stop or bracket around it is none of it. The last statement counts.
+
+What is wrong with an answer's confidence, first that applies: `missing`, no statement; `malformed`, no number in the last one;
+`out_of_range`, the last number is below 0 or above 1 (85 is no percentage without its sign); `duplicated`, earlier statements give
+another number.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cached_property
+from typing import Literal, get_args
+
+from trainer.spec.confidence import StatedConfidence
+
+Problem = Literal["", "missing", "duplicated", "out_of_range", "malformed"]
+PROBLEMS = tuple(problem for problem in get_args(Problem) if problem)
+
+EMPHASIS = r"[ \t*_`]*"
+MARKUP = r"[ \t>*_#`-]*"
+WRITTEN = r"(?P<written>[^\s*_`]*(?:[ \t]*%)?)"
+NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[ \t]*(%?)")
+OPENING, CLOSING = "([{\"'~≈$", ".,;:!?)]}\"'$"
+LEVELS = tuple(tenths / 10 for tenths in range(11))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The stated confidence in 0 … 1, or None and what is wrong with it."""
+
+    value: float | None
+    problem: Problem = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Characters start … end − 1 of a text are a statement; `number` is None where it has none."""
+
+    start: int
+    end: int
+    number: float | None
+
+
+@dataclass(frozen=True)
+class Codec:
+    """What the settings of a stated confidence mean."""
+
+    settings: StatedConfidence
+
+    def instruction(self, prompt: str) -> str:
+        """The prompt with the request for a confidence below it."""
+        return f"{prompt}\n{self.settings.instruction}" if self.settings.instruction else prompt
+
+    def render(self, value: float) -> str:
+        """The statement of a value in 0 … 1, without line break. Raises ValueError for any other value.
+
+        Halves are rounded to even digits, so that pass rates of 8 rollouts, 0.12 0.25 0.38 …, are right on average with 2 decimals.
+        """
+        if not 0 <= value <= 1:
+            raise ValueError(f"a confidence must lie between 0 and 1, not at {value}")
+        digits = Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-self.settings.decimals), ROUND_HALF_EVEN)
+        return self.settings.wording.replace("{value}", f"{digits:f}", 1)
+
+    def rounded(self, value: float) -> float:
+        """The value that `render` writes."""
+        return self.read(self.render(value)).value or 0.0
+
+    def read(self, text: str) -> Reading:
+        found = self._matches(text)
+        if not found:
+            return Reading(None, "missing")
+        last, others = found[-1].number, {statement.number for statement in found} - {None, found[-1].number}
+        if last is None:
+            return Reading(None, "malformed")
+        if not 0 <= last <= 1:
+            return Reading(None, "out_of_range")
+        return Reading(None, "duplicated") if others else Reading(last)
+
+    def statements(self, text: str) -> list[Statement]:
+        """Every statement with a number, and the last one even without."""
+        found = self._matches(text)
+        return [statement for statement in found if statement.number is not None or statement is found[-1]]
+
+    def strip(self, text: str) -> str:
+        """The text without its statements. The line break before one stays."""
+        for statement in reversed(self.statements(text)):
+            text = text[: statement.start] + text[statement.end :]
+        return text
+
+    def between(self, text: str) -> str:
+        """The line break that a statement after this text needs, or nothing."""
+        return "\n" if self.settings.own_line and text and not text.endswith("\n") else ""
+
+    def replace(self, text: str, value: float) -> str:
+        """The text with this value as its only statement, at its end."""
+        rest = self.strip(text)
+        return rest + self.between(rest) + self.render(value)
+
+    def _matches(self, text: str) -> list[Statement]:
+        found, at = [], 0
+        while match := self._pattern.search(text, at):
+            found.append(self._statement(text, match))
+            at = match.end("words") if found[-1].number is None else match.end()
+        return found
+
+    def _statement(self, text: str, match: re.Match[str]) -> Statement:
+        number = _number(match["written"])
+        line_end = text.find("\n", match.end())
+        vague = number is None and self.settings.own_line
+        return Statement(match.start(), (line_end if line_end >= 0 else len(text)) if vague else match.end(), number)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        before, _, after = self.settings.wording.partition("{value}")
+        words = EMPHASIS.join(re.escape(part) for part in _parts(before))
+        ending = "".join(EMPHASIS + re.escape(part) for part in _parts(after))
+        pattern = rf"{self._lead(before)}(?P<words>{words}){EMPHASIS}{WRITTEN}(?:{ending})?[*_`]*"
+        return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
+
+    def _lead(self, before: str) -> str:
+        """What may stand before the words: markup of a line, or the space that belongs to the wording, but no part of a longer word."""
+        if self.settings.own_line:
+            return rf"^{MARKUP}"
+        return (r"[ \t]?" if before[0].isspace() else "") + (r"(?<!\w)[*_`]*" if re.match(r"\s*[*_`]*\w", before) else "")
+
+
+def _parts(wording: str) -> list[str]:
+    """Words and signs, without the emphasis that may stand anywhere between them."""
+    parts = re.findall(r"[^\W_]+|[^\w\s]|_", wording)
+    return [part for part in parts if part not in "*_`"] or parts
+
+
+def _number(written: str) -> float | None:
+    """0.9 of `0.9.`, 0.85 of `85 %`, None of `1.2.3`, `8/10` or `high`."""
+    if not (found := NUMBER.fullmatch(written.lstrip(OPENING).rstrip(CLOSING))):
+        return None
+    return float(found[1]) / (100 if found[2] else 1)
