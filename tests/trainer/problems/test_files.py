@@ -137,7 +137,7 @@ def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
         ("a.csv", 'question,answer\n"a"?,1\n', "is not valid CSV"),
         ("a.csv", "question,answer,answer\na?,1,2\n", "two columns called “answer”"),
         ("a.parquet", b"PAR1 but no more", "a.parquet cannot be read as Parquet"),
-        ("a.jsonl", gzip.compress(b"{}"), "a.jsonl is packed with gzip"),
+        ("a.jsonl", gzip.compress(b"{}", mtime=0), "a.jsonl is packed with gzip"),
         ("a.csv", b"PK\x03\x04\x14\x00", "a ZIP archive or an Excel workbook"),
         ("a.jsonl", json.dumps({"question": "x" * 200_000, "answer": "1"}), "has 200,000 characters; at most 100,000"),
     ],
@@ -201,7 +201,8 @@ def test_inspection_reads_the_head_of_a_large_file(tmp_path: Path) -> None:
     assert (found.format, found.columns, len(found.rows)) == ("jsonl", ("problem", "final_answer", "Level"), 3)
     assert found.rows[0] == {"problem": "a?", "final_answer": "1.5", "Level": "3"}
     assert found.guess == {
-        "question": "problem", "answer": "final_answer", "solution": None, "id": None, "domain": None, "difficulty": "Level",
+        "question": "problem", "answer": "final_answer", "choices": None, "solution": None,
+        "id": None, "domain": None, "difficulty": "Level",
     }  # fmt: skip
     columns = Columns(question="problem", answer="final_answer")
     assert [problem.answer for problem in preview(path, columns, 2)] == ["1.5", "1.5"]

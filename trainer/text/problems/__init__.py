@@ -3,7 +3,7 @@
 from trainer.text.problems.inspection import Inspection, inspect
 from trainer.text.problems.locations import locate
 from trainer.text.problems.records import Problem, ProblemError, ProblemSet
-from trainer.text.problems.sources import RunProblems, Survey, load, load_all, preview, problem_set, survey
+from trainer.text.problems.sources import RunProblems, Survey, load, load_all, preview, problem_set, survey, whole
 
 __all__ = [
     "Inspection",
@@ -19,4 +19,5 @@ __all__ = [
     "preview",
     "problem_set",
     "survey",
+    "whole",
 ]

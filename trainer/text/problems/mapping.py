@@ -1,4 +1,4 @@
-"""How a row becomes a problem: which column holds what, and where GSM8K hides the answer.
+"""How a row becomes a problem: which column holds what, where GSM8K hides the answer, and choices below their question.
 
 GSM8K writes `worked solution … #### 1,234` into one column: the answer is what follows `####`, the rest is the solution.
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.spec.data import Columns
+from trainer.text.problems.benchmarks import multiple_choice
 from trainer.text.problems.records import Problem, ProblemError, Row
 
 LONGEST_TEXT = 100_000  # characters
@@ -18,7 +19,8 @@ LONGEST_NAME = 64  # characters of what names a problem or a group of problems
 GSM8K = re.compile(r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE)
 GUESSES = {
     "question": ("question", "problem", "prompt", "input", "instruction", "query"),
-    "answer": ("answer", "final_answer", "expected_answer", "target", "label", "output", "solution"),
+    "answer": ("answer", "final_answer", "expected_answer", "answerkey", "target", "label", "output", "solution"),
+    "choices": ("choices", "options"),
     "solution": ("solution", "rationale", "explanation", "reasoning"),
     "id": ("id", "unique_id", "uid", "problem_id", "key"),
     "domain": ("domain", "subject", "category", "topic", "type", "family"),
@@ -38,11 +40,19 @@ def problem_of(row: Row, columns: Columns, name: str) -> Problem:
 
     An empty question or answer is left to the caller, who can count them.
     """
-    texts = {role: _text(row, column, name) for role, column in columns if column is not None}
+    texts = {role: _text(row, column, name) for role, column in columns if column is not None and role != "choices"}
     answer, solution = _gsm8k(texts["answer"], texts.get("solution", ""))
     question = texts["question"].strip()
+    if columns.choices is not None:
+        question, answer = _with_choices(row, columns.choices, question, answer, name)
     names = {role: _short(texts.get(role, ""), role, row, name) for role in ("id", "domain", "difficulty")}
     return Problem(question=question, answer=answer, solution=solution, **{**names, "id": names["id"] or content_id(question, answer)})
+
+
+def _with_choices(row: Row, column: str, question: str, answer: str, name: str) -> tuple[str, str]:
+    where = f"row {row.number} of {name}"
+    listed, letter = multiple_choice(question, _value(row, column, where), answer, where)
+    return _checked(listed, column, where), letter
 
 
 def _short(text: str, role: str, row: Row, name: str) -> str:
@@ -68,12 +78,20 @@ def _gsm8k(answer: str, solution: str) -> tuple[str, str]:
 
 def _text(row: Row, column: str, name: str) -> str:
     where = f"row {row.number} of {name}"
+    value = _plain(_value(row, column, where))
+    if value is None:
+        raise ProblemError(f"column “{column}” in {where} holds a list or a group of values; choose a column of text or numbers")
+    return _checked(value, column, where)
+
+
+def _value(row: Row, column: str, where: str) -> Any:
     if column not in row.values:
         known = ", ".join(f"“{key}”" for key in list(row.values)[:20])
         raise ProblemError(f"{where} has no column “{column}”; it has {known or 'none'}")
-    value = _plain(row.values[column])
-    if value is None:
-        raise ProblemError(f"column “{column}” in {where} holds a list or a group of values; choose a column of text or numbers")
+    return row.values[column]
+
+
+def _checked(value: str, column: str, where: str) -> str:
     if len(value) > LONGEST_TEXT:
         raise ProblemError(f"column “{column}” in {where} has {len(value):,} characters; at most {LONGEST_TEXT:,} are read")
     if not _is_clean(value):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from trainer.spec.data import ArithmeticProblems, Columns, Data, EvalProblems, FileProblems, SplitProblems
 from trainer.text.problems import arithmetic, files, selection
+from trainer.text.problems.inspection import inspect
 from trainer.text.problems.locations import locate
 from trainer.text.problems.mapping import problem_of
 from trainer.text.problems.records import Problem, ProblemError, ProblemSet
@@ -47,12 +48,12 @@ class RunProblems:
 
 def load_all(data: Data, resolve: Resolve = locate) -> RunProblems:
     """All problems of a run. Raises ProblemError for what cannot be used and for evaluation problems that are trained on."""
-    whole = _whole(data.train, resolve)
+    everything = whole(data.train, resolve)
     if isinstance(data.evaluation, SplitProblems):
-        train, evaluation = _split(whole, data.evaluation.share, data.train.seed)
+        train, evaluation = _split(everything, data.evaluation.share, data.train.seed)
     else:
-        train, evaluation = whole, _whole(data.evaluation, resolve)
-    retained = _whole(data.retained, resolve) if data.retained else None
+        train, evaluation = everything, whole(data.evaluation, resolve)
+    retained = whole(data.retained, resolve) if data.retained else None
     selection.check_disjoint(train.items, evaluation.items, "held-out")
     selection.check_disjoint(train.items, retained.items if retained else (), "retained")
     return RunProblems(train, evaluation, retained)
@@ -61,8 +62,8 @@ def load_all(data: Data, resolve: Resolve = locate) -> RunProblems:
 def load(source: EvalProblems, data: Data, resolve: Resolve = locate) -> ProblemSet:
     """The problems of one source of `data`; those of the training source lack what is held out. Leakage is not looked for."""
     if not isinstance(data.evaluation, SplitProblems) or source not in (data.evaluation, data.train):
-        return _whole(source, resolve)
-    train, evaluation = _split(_whole(data.train, resolve), data.evaluation.share, data.train.seed)
+        return whole(source, resolve)
+    train, evaluation = _split(whole(data.train, resolve), data.evaluation.share, data.train.seed)
     return evaluation if source == data.evaluation else train
 
 
@@ -74,14 +75,15 @@ def preview(path: Path, columns: Columns, count: int = 10, format: str = "auto",
 def survey(source: FileProblems, path: Path) -> Survey:
     """Read a file of any size once and keep none of it but the names of its problems. Raises ProblemError as `load` does."""
     digest, read, kept = hashlib.sha256(), 0, 0
+    columns = _columns(source, path)
 
     def complete() -> Iterator[Numbered]:
         nonlocal read
-        for numbered in _complete(_numbered(source, path), path.name):
+        for numbered in _complete(_numbered(source, columns, path), path.name):
             read += 1
             yield numbered
 
-    for _, problem in selection.without_repeats(complete(), named=source.columns.id is not None):
+    for _, problem in selection.without_repeats(complete(), named=columns.id is not None):
         digest.update(_line(problem))
         kept += 1
     if not kept:
@@ -101,7 +103,8 @@ def _line(problem: Problem) -> bytes:
     return json.dumps(astuple(problem), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _whole(source: EvalProblems, resolve: Resolve) -> ProblemSet:
+def whole(source: EvalProblems, resolve: Resolve = locate) -> ProblemSet:
+    """Every problem of one source by itself. Raises ProblemError."""
     if isinstance(source, ArithmeticProblems):
         return problem_set(arithmetic.make(source.families, source.levels, source.count, source.seed))
     if isinstance(source, FileProblems):
@@ -110,19 +113,32 @@ def _whole(source: EvalProblems, resolve: Resolve) -> ProblemSet:
 
 
 def _from_file(source: FileProblems, path: Path) -> ProblemSet:
-    found = _complete(_numbered(source, path), path.name)
+    columns = _columns(source, path)
+    found = _complete(_numbered(source, columns, path), path.name)
     chosen = selection.sampled(found, source.limit, source.seed) if source.limit else _counted(found, path.name)
-    kept = [problem for _, problem in selection.without_repeats(chosen, named=source.columns.id is not None)]
+    kept = [problem for _, problem in selection.without_repeats(chosen, named=columns.id is not None)]
     if not kept:
         raise ProblemError(f"{path.name} has no rows after its header; it needs one for each problem")
     repeats = len(chosen) - len(kept)
     return problem_set(kept, [f"{repeats} repeated problems of {path.name} were left out"] if repeats else [])
 
 
-def _numbered(source: FileProblems, path: Path) -> Iterator[Numbered]:
+def _columns(source: FileProblems, path: Path) -> Columns:
+    """The mapping: as named, or told from the names in the file."""
+    if source.shape == "columns":
+        return source.columns
+    found = inspect(path, split=source.split)
+    for role in ("question", "answer"):
+        if not found.guess[role]:
+            known = ", ".join(f"“{column}”" for column in found.columns[:NAMED])
+            raise ProblemError(f"no column of {path.name} has a name for the {role} (it has {known}); set shape to columns and name it")
+    return Columns(**{role: column for role, column in found.guess.items() if column})
+
+
+def _numbered(source: FileProblems, columns: Columns, path: Path) -> Iterator[Numbered]:
     groups: dict[str, set[str]] = {"domain": set(), "difficulty": set()}
     for row in files.rows(path, source.format, source.split):
-        problem = problem_of(row, source.columns, path.name)
+        problem = problem_of(row, columns, path.name)
         for role, values in groups.items():
             values.add(getattr(problem, role))
             if len(values) > MOST_GROUPS:
@@ -162,9 +178,9 @@ def _counted(problems: Iterator[Numbered], name: str) -> list[Numbered]:
     return found
 
 
-def _split(whole: ProblemSet, share: float, seed: int) -> tuple[ProblemSet, ProblemSet]:
-    kept, held_out = selection.split(whole.items, share, seed)
+def _split(everything: ProblemSet, share: float, seed: int) -> tuple[ProblemSet, ProblemSet]:
+    kept, held_out = selection.split(everything.items, share, seed)
     if not kept or not held_out:
         empty = "training" if not kept else "evaluation"
-        raise ProblemError(f"holding out {share:g} of {len(whole)} problems leaves none for {empty}; change the share or add problems")
-    return problem_set(kept, whole.notes), problem_set(held_out)
+        raise ProblemError(f"holding out {share:g} of {len(everything)} problems leaves none for {empty}; change the share or add problems")
+    return problem_set(kept, everything.notes), problem_set(held_out)

@@ -1,0 +1,55 @@
+"""Counts of parts add up to the counts of the whole."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.text import intervals
+from trainer.text.jobs.tallies import Tally, bin_begins, length_bin, tally
+
+ANSWERS = st.fixed_dictionaries(
+    {"verdict": st.sampled_from([True, False, None]), "truncated": st.booleans(), "tokens": st.integers(0, 3000)},
+    optional={},
+).flatmap(
+    lambda plain: st.sampled_from(
+        [plain, {**plain, "confidence": 0.5, "malformed": ""}, {**plain, "confidence": None, "malformed": "missing"}]
+    )
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"domain": st.sampled_from(["", "add", "sub"]), "difficulty": st.just(""), "answers": st.lists(ANSWERS, min_size=1, max_size=4)}
+    ),
+    max_size=12,
+)
+
+
+@given(ROWS, st.lists(st.integers(0, 12), max_size=4))
+def test_any_cut_adds_up_to_the_whole(rows: list[dict[str, Any]], cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(rows)]
+    parts = [tally(rows[first:last]) for first, last in pairwise(edges)]
+    stored = [Tally.from_json(json.loads(json.dumps(part.to_json()))) for part in parts]
+    assert sum(reversed(stored), Tally()) == tally(rows)
+
+
+@given(ROWS)
+def test_rates_and_intervals_are_those_of_the_answers(rows: list[dict[str, Any]]) -> None:
+    judged = [[answer["verdict"] for answer in row["answers"] if answer["verdict"] is not None] for row in rows]
+    passed, verdicts = np.array([sum(one) for one in judged], np.int64), np.array([len(one) for one in judged], np.int64)
+    if not verdicts.any():
+        return
+    found = tally(rows)
+    assert np.isclose(found.pass_rate[0], intervals.pass_rate(passed, verdicts)[0])
+    assert np.allclose(found.pass_rate[1], intervals.pass_rate(passed, verdicts)[1])
+    assert np.isclose(sum(found.share(tier) for tier in ("mastered", "frontier", "hopeless")), 1)
+
+
+@given(st.integers(1, 10**6))
+def test_a_length_lies_in_its_bin(tokens: int) -> None:
+    assert bin_begins(length_bin(tokens)) <= tokens
+    assert length_bin(tokens) >= length_bin(tokens - 1)

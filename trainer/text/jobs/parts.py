@@ -1,0 +1,92 @@
+"""Carrying out one part of a job: a model answers its problems, the verifier judges, a file of JSON lines (`tallies`) has what came of it.
+
+    python -m trainer shard JOB --part 2 --of 7 --out FILE
+
+The lines are a function of the definition alone: problems are sampled block by block, and neither the noise nor what stands beside an
+answer in its batch depends on the cut. FILE.part grows as blocks are done; FILE itself is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from trainer.engine import devices
+from trainer.engine.places import Place
+from trainer.spec import Compute, EndpointTeacher, PlainContext, StatedConfidence
+from trainer.spec.jobs import CheckpointModel, JobSpec, TeacherAnswers, blocks_of_part
+from trainer.text.answers import Examiner
+from trainer.text.calibration.codec import Codec
+from trainer.text.calibration.tokens import require_writable
+from trainer.text.jobs.authors import Author, EndpointAuthor, ModelAuthor, Written
+from trainer.text.jobs.opening import open_model
+from trainer.text.problems import Problem, whole
+from trainer.text.rollouts.noise import Noise
+from trainer.text.teachers.cache import Cache
+from trainer.text.teachers.endpoint import Endpoint
+from trainer.text.verifiers import Verifier
+
+
+def carry_out(spec: JobSpec, part: int, parts: int, out: Path) -> int:
+    """Write part number `part` (from 0) of `parts` to `out`; return how many problems that are.
+
+    Raises ProblemError, ModelError, VerifierError and Failure (Refused where the definition cannot be used).
+    """
+    items = whole(spec.problems).items
+    growing = out.with_name(f"{out.name}.part")
+    done = 0
+    with ExitStack() as stack, growing.open("w", encoding="utf-8") as file:
+        for block, answers in _answered(spec, items, blocks_of_part(len(items), spec.compute.block, part, parts), out, stack):
+            for place, written in zip(block, answers, strict=True):
+                file.write(json.dumps(_line(spec, place, items[place], written), ensure_ascii=False) + "\n")
+            file.flush()
+            done += len(block)
+        os.fsync(file.fileno())
+    growing.rename(out)
+    return done
+
+
+def _answered(
+    spec: JobSpec, items: Sequence[Problem], blocks: Sequence[range], out: Path, stack: ExitStack
+) -> Iterator[tuple[range, list[list[Written]]]]:
+    """Each block with the answers to its problems. A part without problems opens no model."""
+    if not blocks:
+        return
+    author = _author(spec, out, stack)
+    for block in blocks:
+        yield block, author.answers(items[block.start : block.stop])
+
+
+def _author(spec: JobSpec, out: Path, stack: ExitStack) -> Author:
+    verifier = stack.enter_context(Verifier(spec.verifier, spec.verifier_seconds))
+    codec = Codec(spec.confidence) if isinstance(spec.confidence, StatedConfidence) else None
+    if isinstance(spec.model, EndpointTeacher):
+        endpoint = Endpoint(spec.model, Cache(out.parent / "answers_kept"))
+        return EndpointAuthor(endpoint, spec.model, spec.prompt, spec.sampling, verifier, codec)
+    device = devices.prepare(Compute(device=spec.compute.device, threads=spec.compute.threads), Place())
+    model = open_model(spec.model, spec.seed, device)
+    if codec:
+        require_writable(codec, model, spec.sampling.max_new_tokens)
+    context = PlainContext() if isinstance(spec.model, CheckpointModel) else spec.model.context
+    examiner = Examiner(verifier, spec.prompt, spec.compute.generation_rows, codec)
+    return ModelAuthor(model, examiner, context, spec.sampling, Noise(spec.seed, 0, spec.work.kind), spec.samples)
+
+
+def _line(spec: JobSpec, place: int, problem: Problem, written: list[Written]) -> dict[str, Any]:
+    if isinstance(spec.work, TeacherAnswers):
+        written = [next((answer for answer in written if answer["verdict"]), written[0])]
+    elif not spec.work.keep_texts:
+        written = [{name: value for name, value in answer.items() if name != "text"} for answer in written]
+    return {
+        "place": place,
+        "id": problem.id,
+        "question": problem.question,
+        "reference": problem.answer,
+        "domain": problem.domain,
+        "difficulty": problem.difficulty,
+        "answers": written,
+    }
