@@ -7,7 +7,6 @@ manifest is never loaded. There is no pickle anywhere.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -21,13 +20,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from trainer.engine.events import plain, sync_folder
+from trainer.engine.events import NO_ROOM, plain, sync_folder
 from trainer.engine.outcome import DiskFull
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
 TEMPORARY = ".writing-"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Damaged(ValueError):
@@ -66,7 +64,7 @@ def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if any(os.strerror(number) in str(error) for number in NO_ROOM):
-            reason = f"The checkpoint of step {snapshot.step} could not be written: {error}."
+            reason = f"The checkpoint of step {snapshot.step} could not be written, because the disk is full: {error}."
             raise DiskFull(reason, "Free some space and resume the run.") from error
         raise
     return target, size

@@ -5,13 +5,26 @@ from __future__ import annotations
 import torch
 
 from trainer.engine.outcome import Refused
+from trainer.engine.places import Place
 from trainer.spec.operation import Compute
 
 
-def prepare(compute: Compute) -> torch.device:
-    """Choose the device and fix threads and algorithms. Raises Refused where a GPU is asked for and there is none."""
+def prepare(compute: Compute, place: Place) -> torch.device:
+    """Choose the device and fix threads and algorithms. Several processes on a machine with GPUs get one each.
+
+    Raises Refused where there are fewer GPUs than are asked for.
+    """
     if compute.device == "cuda" and not torch.cuda.is_available():
         raise Refused("The run asks for a GPU, and this machine has none that torch can use.", "Set compute.device to cpu or auto.")
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device("cuda" if compute.device != "cpu" and torch.cuda.is_available() else "cpu")
+    if compute.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if place.local_rank >= torch.cuda.device_count():
+        raise Refused(
+            f"The run asks for at least {place.local_rank + 1} processes on this machine, which has {torch.cuda.device_count()} GPUs.",
+            "Lower compute.processes to their number, or set compute.device to cpu.",
+        )
+    if place.size > 1:
+        torch.cuda.set_device(place.local_rank)
+    return torch.device("cuda", place.local_rank) if place.size > 1 else torch.device("cuda")

@@ -5,56 +5,84 @@ A log is a folder of segments `000001.jsonl`, `000002.jsonl`, …; every line is
 "NaN", "Infinity" and "-Infinity", because JSON has no others.
 
 Each emit is one unbuffered append to the operating system, so that a killed process loses nothing; only `fsync` is grouped (at
-most one second, which bounds the loss on power failure). When the disk is full, lines wait in memory and `trouble` says so: the
-training loop stops at the next step boundary, before anything is dropped. `emit` never raises into training.
+most one second, which bounds the loss on power failure), in a thread that holds nothing which `emit` needs. When the disk is full,
+`trouble` says so and the training loop stops at the next step boundary; until then lines go into a reserve that was set aside when the
+log was opened, and wait in memory where even that cannot be used. `emit` never raises into training.
 
 This module imports neither torch nor numpy: the process that forwards a log uses it too.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import to_json
 
 VERSION = 1
 SEGMENT_BYTES = 64 << 20
 WAITING_BYTES = 64 << 20
+RESERVE_BYTES = 1 << 20
 SYNC_SECONDS = 1.0
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+HEAD = ("v", "attempt", "seq", "wall_time", "monotonic", "type")
 
 
 class EventLog:
-    """Writer of one attempt's log. Opening a folder that holds events continues their numbering in a new segment."""
+    """Writer of one attempt's log. Opening a folder that holds events continues their numbering in a new segment.
 
-    def __init__(self, folder: Path, attempt: int, segment_bytes: int = SEGMENT_BYTES, waiting_bytes: int = WAITING_BYTES) -> None:
+    `heard` is called with type and fields of each event. Raises OSError if the log cannot be begun.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        attempt: int,
+        segment_bytes: int = SEGMENT_BYTES,
+        waiting_bytes: int = WAITING_BYTES,
+        heard: Callable[[str, dict[str, Any]], None] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.attempt, self.seq = folder, attempt, last_seq(folder)
-        self.trouble = ""
         self.dropped = 0
+        self._heard = heard
+        self._refused = self._unsafe = ""
         self._segment_bytes, self._waiting_bytes = segment_bytes, waiting_bytes
         self._waiting: deque[bytes] = deque()
+        self._waiting_size = 0
         self._lock = threading.Lock()
         self._number = int(segments(folder)[-1].stem) if segments(folder) else 0
-        self._file = -1
-        self._written, self._at_line_start, self._unsynced = 0, True, False
+        self._full: list[int] = []
+        self._file = self._next_segment()
+        self._written, self._at_line_start, self._unsynced, self._unnamed = 0, True, False, True
+        self._reserve = Reserve(folder / "reserve")
+        self._reserve.set_aside()
         self._closed = threading.Event()
-        self._open_next()
         self._syncer = threading.Thread(target=self._sync_regularly, name="event-log-sync", daemon=True)
         self._syncer.start()
 
+    @property
+    def trouble(self) -> str:
+        """Why the log cannot go on, in a few words; empty while all is well."""
+        return self._refused or self._unsafe
+
     def emit(self, type: str, **fields: Any) -> None:
-        """Append one event. Fields must be JSON-like (numbers, strings, lists, mappings); anything else is written as text."""
+        """Append one event. Fields should be JSON-like (numbers, strings, lists, mappings); anything else is written as text."""
         with self._lock:
             self.seq += 1
             head = {"v": VERSION, "attempt": self.attempt, "seq": self.seq, "wall_time": time.time(), "monotonic": time.monotonic()}
-            text = json.dumps(plain({**head, "type": type, **fields}), ensure_ascii=False, separators=(",", ":"))
-            self._append(text.encode("utf-8", "replace") + b"\n")
+            self._append(line({**head, "type": type, **fields}))
+        if self._heard is not None:
+            self._heard(type, fields)
 
     def log(self, level: str, message: str) -> None:
         self.emit("log", level=level, message=message)
@@ -66,56 +94,99 @@ class EventLog:
         with self._lock:
             self._drain()
             self.dropped += len(self._waiting)
-            self._sync()
-            os.close(self._file)
+        self._sync()
+        os.close(self._file)
+        self._reserve.spend()
 
     def _append(self, line: bytes) -> None:
-        if sum(map(len, self._waiting)) + len(line) > self._waiting_bytes:
+        if self._waiting_size + len(line) > self._waiting_bytes:
             self.dropped += 1
             return
         self._waiting.append(line)
+        self._waiting_size += len(line)
         self._drain()
 
     def _drain(self) -> None:
-        """Write waiting lines in order, until the disk refuses. A line that was cut by a full disk is continued, not repeated."""
-        try:
-            while self._waiting:
-                if self._written >= self._segment_bytes and self._at_line_start:
-                    self._open_next()
-                line = self._waiting[0]
-                count = os.write(self._file, line)
-                self._written += count
-                self._unsynced = True
-                self._at_line_start = count == len(line)
-                if self._at_line_start:
-                    self._waiting.popleft()
-                else:
-                    self._waiting[0] = line[count:]
-            self.trouble = ""
-        except OSError as error:
-            self.trouble = f"the event log cannot be written: {error.strerror or error}"
+        """Write waiting lines in order. When the disk refuses, once more with the reserve; the trouble lasts until there is a new one."""
+        while self._waiting:
+            try:
+                self._write_first()
+            except OSError as error:
+                full = "the disk is full: " * (error.errno in NO_ROOM)
+                self._refused = f"the event log cannot be written: {full}{error.strerror or error}"
+                if not self._reserve.spend():
+                    return
+        if self._refused and self._reserve.set_aside():
+            self._refused = ""
 
-    def _open_next(self) -> None:
+    def _write_first(self) -> None:
+        """A line that was cut by a full disk is continued, not repeated."""
+        if self._written >= self._segment_bytes and self._at_line_start:
+            opened = self._next_segment()
+            self._full.append(self._file)
+            self._file, self._written, self._unnamed = opened, 0, True
+        line = self._waiting[0]
+        count = os.write(self._file, line)
+        self._written += count
+        self._waiting_size -= count
+        self._unsynced = True
+        self._at_line_start = count == len(line)
+        if self._at_line_start:
+            self._waiting.popleft()
+        else:
+            self._waiting[0] = line[count:]
+
+    def _next_segment(self) -> int:
         path = self.folder / f"{self._number + 1:06d}.jsonl"
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o644)
-        if self._file >= 0:
-            self._sync()
-            os.close(self._file)
-        self._file, self._number, self._written, self._at_line_start = opened, self._number + 1, 0, True
-        sync_folder(self.folder)
+        self._number += 1
+        return opened
 
     def _sync_regularly(self) -> None:
         while not self._closed.wait(SYNC_SECONDS):
-            with self._lock:
-                self._sync()
+            self._sync()
 
     def _sync(self) -> None:
-        if self._unsynced:
-            try:
-                os.fsync(self._file)
-                self._unsynced = False
-            except OSError as error:
-                self.trouble = f"the event log cannot be synced: {error.strerror or error}"
+        """Bring what is written to the disk. It may take long, so it holds the lock only to see what there is."""
+        with self._lock:
+            full, self._full = self._full, []
+            newest, self._unsynced = [self._file] if self._unsynced else [], False
+            unnamed, self._unnamed = self._unnamed, False
+        try:
+            for file in full + newest:
+                os.fsync(file)
+            if unnamed:
+                sync_folder(self.folder)
+        except OSError as error:  # for good: the system forgets which pages it could not write
+            self._unsafe = f"the event log cannot be synced: {error.strerror or error}"
+        for file in full:
+            os.close(file)
+
+
+class Reserve:
+    """Room on the disk that is kept for the last words of a run: a file of that size, given back when the disk is full."""
+
+    def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
+        self._path, self._size = path, size
+
+    def set_aside(self) -> bool:
+        """Whether there is room, now or already."""
+        try:
+            with self._path.open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, self._size)
+            return True
+        except OSError:
+            self.spend()
+            return False
+
+    def spend(self) -> bool:
+        """Whether there was room to give back."""
+        try:
+            whole = self._path.stat().st_size == self._size
+            self._path.unlink()
+        except OSError:
+            return False
+        return whole
 
 
 class Reader:
@@ -123,14 +194,26 @@ class Reader:
 
     `damage` lists what could not be read: a line that is not JSON, or one that a crash cut at the end of a segment. A last line
     without its end in the newest segment may still be being written: it is left for the next poll, and `unfinished` is true.
+    `more` says that the last `take` may have left something.
     """
 
     def __init__(self, folder: Path, since_seq: int = 0) -> None:
         self.folder, self.seq = folder, since_seq
         self.damage: list[str] = []
-        self.unfinished = False
+        self.unfinished = self.more = False
         self._segment: Path | None = None
-        self._offset = 0
+        self._offset = self._consumed = 0
+
+    def take(self, count: int, size: int) -> list[dict[str, Any]]:
+        """The next events: at most `count`, and none after the one that fills `size` bytes."""
+        taken: list[dict[str, Any]] = []
+        end, self.more = self._consumed + size, False
+        for event in self.poll():
+            taken.append(event)
+            self.more = len(taken) >= count or self._consumed >= end
+            if self.more:
+                break
+        return taken
 
     def poll(self) -> Iterator[dict[str, Any]]:
         found = segments(self.folder)
@@ -152,6 +235,7 @@ class Reader:
                     self._cut(path, newest)
                     return
                 self._offset += len(line)
+                self._consumed += len(line)
                 event = self._parse(line, path)
                 if event is not None and event["seq"] > self.seq:
                     self.seq = event["seq"]
@@ -167,7 +251,7 @@ class Reader:
             event = json.loads(line)
             if isinstance(event, dict) and isinstance(event.get("seq"), int):
                 return event
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         self.damage.append(f"{path.name} has an unreadable line after event {self.seq}: {line[:80]!r}")
         return None
@@ -185,15 +269,27 @@ def segments(folder: Path) -> list[Path]:
 def last_seq(folder: Path) -> int:
     """Number of the last complete event in a log folder; 0 if there is none."""
     for path in reversed(segments(folder)):
-        last = 0
-        for line in path.read_bytes().split(b"\n")[:-1]:
-            try:
-                last = max(last, json.loads(line)["seq"])
-            except (ValueError, KeyError, TypeError):
-                continue
-        if last:
-            return last
+        for line in reversed(path.read_bytes().split(b"\n")[:-1]):
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+                return int(json.loads(line)["seq"])
     return 0
+
+
+def line(event: dict[str, Any]) -> bytes:
+    """The line of a log that holds `event`, whatever is in it: where nothing else helps, only what cannot be written."""
+    try:
+        return to_json(event, inf_nan_mode="strings", fallback=plain) + b"\n"
+    except Exception:
+        return _by_force(event)
+
+
+def _by_force(event: dict[str, Any]) -> bytes:
+    """As `line`, for half characters, endless nesting and objects that cannot even say what they are."""
+    try:
+        return json.dumps(plain(event), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+    except Exception as error:
+        known = {name: event[name] for name in HEAD}
+        return json.dumps({**known, "unwritable": type(error).__name__}).encode() + b"\n"
 
 
 def number(value: Any) -> float:
@@ -232,6 +328,6 @@ def _segment_after(found: list[Path], since_seq: int) -> Path:
             try:
                 if json.loads(file.readline())["seq"] <= since_seq + 1:
                     return path
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
     return found[0]

@@ -4,6 +4,9 @@ A *round* is: choose a batch, then run each phase of the method on it; a phase w
 group, whose gradient may be gathered over any number of *micro*-batches. Methods hand unnormalised sums to `Runtime.backward`; the
 loop divides by Z, clips, steps, times, logs, evaluates, saves and stops. Every decision depends on the state that a checkpoint holds,
 so that an interrupted and resumed run gives the same numbers as one that was left alone.
+
+With several processes each runs this loop, on the same state (`world`): they divide the work inside the method's calls, and the loop adds
+up gradients, saves and stops with all of them together.
 """
 
 from __future__ import annotations
@@ -11,22 +14,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
-import torch
 from torch import Tensor
-from torch.nn import Parameter
 
-from trainer.engine import checkpoints
+from trainer.engine import memory
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.events import EventLog
 from trainer.engine.optimisers import Group
-from trainer.engine.outcome import DiskFull, NotANumber, NothingToTrain, Stopped
-from trainer.spec.operation import Checkpoints
+from trainer.engine.outcome import NotANumber, NothingToTrain, OutOfMemory, Stopped
+from trainer.engine.runtime import Runtime
+from trainer.engine.saving import restore, save
 
-PROGRESS_SECONDS = 0.5
+__all__ = ["Method", "MethodState", "Phase", "Report", "Runtime", "train"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,10 @@ class Method(Protocol):
         """What the next round is about. Must follow from the state alone. Raises NothingToTrain where no round makes sense."""
 
     def run(self, phase: Phase, batch: Any, rt: Runtime) -> Mapping[str, float]:
-        """Carry out one phase. A phase with a group sets `rt.normalise` and calls `rt.backward` for each micro-batch."""
+        """Carry out one phase. A phase with a group sets `rt.normalise`; for each micro-batch it calls `rt.forward` and `rt.backward`.
+
+        It may be called again for the same batch, when memory ran out: nothing may change before its end.
+        """
 
     def after_step(self, rt: Runtime) -> None:
         """Moving averages and the like."""
@@ -83,78 +85,6 @@ class Method(Protocol):
 
     def close(self) -> None:
         """Let go of processes and files. Called once, however the run ends."""
-
-
-class Runtime:
-    """What a method may ask of the engine: counters, log, optimiser groups, progress, checkpoints and the wish to stop."""
-
-    def __init__(self, folder: Path, log: EventLog, device: torch.device, keep: Checkpoints, evaluate_every: int) -> None:
-        self.folder, self.log, self.device = folder, log, device
-        self.keep, self.evaluate_every = keep, evaluate_every
-        self.groups: dict[str, Group] = {}
-        self.step = self.round = self.micro = 0
-        self.total_steps = 0
-        self.tokens, self.compute = 0, 0.0
-        self.stage = ""
-        self.evaluated = self.saved = -1
-        self.best: tuple[float, int] | None = None
-        self.wants_checkpoint = False
-        self.last_values: Mapping[str, float] = {}
-        self._stop = ""
-        self._progress: tuple[str, float] = ("", 0.0)
-        self._process = psutil.Process()
-
-    def group(self, name: str, parameters: Mapping[str, Parameter]) -> Group:
-        """Register parameters under an optimiser group."""
-        self.groups[name] = Group(name, parameters)
-        return self.groups[name]
-
-    def normalise(self, group: str, z: float) -> None:
-        """Set Z of the coming update: the sums that `backward` gets are divided by it."""
-        self.groups[group].normaliser = z
-
-    def backward(self, loss_sum: Tensor, group: str) -> None:
-        """Add the gradient of an unnormalised local sum."""
-        self.micro += 1
-        self.groups[group].backward(loss_sum)
-
-    def count(self, tokens: int, compute: float) -> None:
-        """Add tokens that were sampled or trained on, and the floating-point operations they took."""
-        self.tokens += tokens
-        self.compute += compute
-
-    def emit(self, type: str, **fields: Any) -> None:
-        self.log.emit(type, step=self.step, **fields)
-
-    def metrics(self, values: Mapping[str, float]) -> None:
-        self.emit("metrics", stage=self.stage, tokens=self.tokens, compute=self.compute, values=dict(values))
-
-    def progress(self, phase: str, done: int, of: int) -> None:
-        """Say how far a phase is, at most twice a second. Raises Stopped if that was asked for: call it where that loses nothing."""
-        self.show_progress(phase, done, of)
-        self.leave_if_asked()
-
-    def show_progress(self, phase: str, done: int, of: int) -> None:
-        now, (shown, at) = time.monotonic(), self._progress
-        if phase != shown or done >= of or now - at >= PROGRESS_SECONDS:
-            self._progress = phase, now
-            self.emit("progress", total_steps=self.total_steps, stage=self.stage, phase=phase, done=done, of=of)
-
-    def request_stop(self, reason: str) -> None:
-        self._stop = reason
-
-    def leave_if_asked(self) -> None:
-        """Raise where the run is to end here: on request, or because the event log cannot be written."""
-        if self.log.trouble:
-            raise DiskFull(f"The run stopped after step {self.step}: {self.log.trouble}.", "Free some space and resume the run.")
-        if self._stop:
-            raise Stopped(self._stop)
-
-    def memory(self) -> dict[str, float]:
-        values = {"memory/rss_bytes": float(self._process.memory_info().rss)}
-        if self.device.type == "cuda":
-            values["memory/device_bytes"] = float(torch.cuda.max_memory_allocated(self.device))
-        return values
 
 
 def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> tuple[str, str]:
@@ -180,7 +110,8 @@ def _train(method: Method, rt: Runtime) -> tuple[str, str]:
     try:
         while rt.step < method.total_steps:
             _at_boundary(method, rt)
-            rt.progress("training", rt.step, method.total_steps)
+            rt.show_progress("training", rt.step, method.total_steps)
+            rt.leave_if_asked()
             _round(method, rt)
     except NothingToTrain as nothing:
         reason, remedy = nothing.reason, nothing.remedy
@@ -204,7 +135,8 @@ def _at_boundary(method: Method, rt: Runtime) -> None:
 
 
 def _round(method: Method, rt: Runtime) -> None:
-    batch = method.batch(rt)
+    with rt.whole():
+        batch = method.batch(rt)
     if rt.wants_checkpoint:
         save(method, rt)
     began, tokens = time.perf_counter(), rt.tokens
@@ -223,10 +155,37 @@ def _round(method: Method, rt: Runtime) -> None:
 
 def _phase(method: Method, phase: Phase, batch: Any, rt: Runtime) -> dict[str, float]:
     began = time.perf_counter()
-    values = dict(method.run(phase, batch, rt))
-    if phase.group is not None:
+    if phase.group is None:
+        with rt.whole():
+            values = dict(method.run(phase, batch, rt))
+    else:
+        values = dict(_gradients(method, phase, batch, rt))
         values |= _update(rt, rt.groups[phase.group])
     return values | {f"time/{phase.name}_s": time.perf_counter() - began}
+
+
+def _gradients(method: Method, phase: Phase, batch: Any, rt: Runtime) -> Mapping[str, float]:
+    """Run a phase that gathers gradients; where memory runs out, from its beginning with half as large micro-batches.
+
+    Among several ranks the others cannot follow in the middle of a phase: there all begin again from the checkpoint (`processes`).
+    """
+    random, counted = memory.RandomState(rt.device), (rt.micro, rt.tokens, rt.compute)
+    while True:
+        try:
+            return method.run(phase, batch, rt)
+        except Exception as error:
+            if not memory.ran_out(error) or not rt.can_be_smaller:
+                raise
+            cause = memory.first_line(error)
+            if rt.world.size > 1:
+                raise OutOfMemory(cause, again=True) from error
+        rt.groups[phase.group or ""].drop()
+        memory.release(rt.device)
+        random.restore()
+        rt.micro, rt.tokens, rt.compute = counted
+        rt.micro_scale /= 2
+        message = f"Memory ran out in step {rt.step + 1} ({cause}); the step is computed again, {rt.micro_batch_tokens:,} tokens at a time."
+        rt.log.log("warning", message)
 
 
 def _update(rt: Runtime, group: Group) -> dict[str, float]:
@@ -241,42 +200,10 @@ def _update(rt: Runtime, group: Group) -> dict[str, float]:
 
 
 def _evaluate(method: Method, rt: Runtime, when: str) -> Report:
-    report = method.evaluate(rt, when)
+    with rt.whole():
+        report = method.evaluate(rt, when)
     rt.evaluated = rt.step
     if when != "before" and report.score is not None and (rt.best is None or report.score > rt.best[0]):
         rt.best = (report.score, rt.step)
     rt.metrics(report.values)
     return report
-
-
-def save(method: Method, rt: Runtime) -> None:
-    """Write a checkpoint of this step, say so, and remove those that need not be kept."""
-    rt.show_progress("checkpoint", 0, 1)
-    state = method.state()
-    tensors = {name: group.parameters for name, group in rt.groups.items()}
-    moments = {path: value for group in rt.groups.values() for path, value in group.moments().items()}
-    loop = {"round": rt.round, "micro": rt.micro, "tokens": rt.tokens, "compute": rt.compute, "evaluated": rt.evaluated, "best": rt.best}
-    snapshot = Snapshot(
-        rt.step, rt.stage, {**tensors, "optimiser": moments, **state.tensors}, {"loop": loop, "method": dict(state.values)},
-        rt.last_values, state.files,
-    )  # fmt: skip
-    folder, size = checkpoints.save(rt.folder / "checkpoints", snapshot)
-    rt.saved, rt.wants_checkpoint = rt.step, False
-    best = rt.best is not None and rt.best[1] == rt.step
-    name = f"checkpoints/{folder.name}"
-    rt.emit("checkpoint", stage=rt.stage, folder=name, bytes=size, best=best, metrics=dict(rt.last_values))
-    for old in checkpoints.superfluous(folder.parent, rt.keep.keep_last, rt.best[1] if rt.keep.keep_best and rt.best else None):
-        checkpoints.remove(old)
-        rt.log.emit("checkpoint_removed", step=int(old.name.removeprefix("step-")), folder=f"checkpoints/{old.name}")
-
-
-def restore(method: Method, rt: Runtime, snapshot: Snapshot) -> None:
-    """Put everything back as it was when the snapshot was taken."""
-    loop = snapshot.state["loop"]
-    rt.step, rt.saved, rt.stage = snapshot.step, snapshot.step, snapshot.stage
-    rt.round, rt.micro, rt.tokens, rt.compute = loop["round"], loop["micro"], loop["tokens"], loop["compute"]
-    rt.evaluated, rt.best = loop["evaluated"], tuple(loop["best"]) if loop["best"] else None
-    rt.last_values = snapshot.metrics
-    for name, group in rt.groups.items():
-        group.load(snapshot.tensors[name], snapshot.tensors["optimiser"])
-    method.load(snapshot)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from trainer.engine.outcome import NotANumber
+from trainer.engine.outcome import NotANumber, Refused
+from trainer.engine.tensors import like, whole
+from trainer.engine.world import World
 from trainer.spec.stages import Optimiser
+
+if TYPE_CHECKING:
+    from trainer.engine.sharding import Sharded
+
+R = TypeVar("R")
 
 
 def rate_at(settings: Optimiser, index: int, steps: int) -> float:
@@ -22,13 +30,24 @@ def rate_at(settings: Optimiser, index: int, steps: int) -> float:
 
 
 class Group:
-    """Named parameters with their AdamW. Gradients gather over micro-batches until `update`.
+    """Named parameters with their AdamW. Gradients gather over micro-batches, and over the ranks of `world`, until `update`.
 
-    `normaliser` is Z: methods hand in unnormalised sums of a loss, and only this class divides by Z.
+    `normaliser` is Z of the whole round, the same on every rank: methods hand in unnormalised sums of what this rank computes, and
+    only this class divides by Z. With `sharded` the parameters lie in shards, else each rank has them all. With `bfloat16` the forward
+    pass computes in it; parameters, gradients and moments never are narrower than float32.
     """
 
-    def __init__(self, name: str, parameters: Mapping[str, Parameter]) -> None:
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Parameter],
+        world: World | None = None,
+        sharded: Sharded | None = None,
+        bfloat16: bool = False,
+    ) -> None:
         self.name, self.parameters = name, dict(parameters)
+        _refuse_narrow(name, self.parameters)
+        self.world, self.sharded, self.bfloat16 = world or World(), sharded, bfloat16
         self.normaliser = 1.0
         self.clip_norm = 1.0
         self._loss = 0.0
@@ -43,20 +62,36 @@ class Group:
         for part in self.optimiser.param_groups:
             part["lr"], part["weight_decay"] = rate, settings.weight_decay
 
+    def forward(self, compute: Callable[[], R]) -> R:
+        """Compute a micro-batch's loss in the group's precision, with its parameters at hand."""
+        device = next(iter(self.parameters.values())).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self.sharded.forward(compute) if self.sharded else compute()
+
     def backward(self, loss_sum: Tensor) -> None:
         """Add the gradient of `loss_sum / Z`."""
         self._loss += float(loss_sum.detach())
         (loss_sum / self.normaliser).backward()
 
+    def drop(self) -> None:
+        """Forget the gradients gathered so far."""
+        self._loss = 0.0
+        self.optimiser.zero_grad()
+
     def update(self) -> dict[str, float]:
-        """Clip, step and clear. Raises NotANumber, with the parameters untouched, where the loss or a gradient is not finite."""
-        loss, self._loss = self._loss / self.normaliser, 0.0
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm))
+        """Add up over the ranks, clip, step and clear.
+
+        Raises NotANumber, with the parameters untouched, where the loss or a gradient is not finite.
+        """
+        loss = self.world.total(self._loss) / self.normaliser
+        if self.sharded is None and self.world.size > 1:
+            self._add_up_gradients()
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm)))
         if not (_finite(loss) and _finite(norm)):
-            self.optimiser.zero_grad()
+            self.drop()
             raise NotANumber(f"the loss is {loss} and its gradient's norm {norm}")
         self.optimiser.step()
-        self.optimiser.zero_grad()
+        self.drop()
         return {"loss": loss, "grad_norm": norm, "learning_rate": float(self.optimiser.param_groups[0]["lr"])}
 
     def moments(self) -> dict[str, Tensor]:
@@ -65,15 +100,36 @@ class Group:
         return {f"{self.name}/{name}/{key}": value for name, p in self.parameters.items() for key, value in state.get(p, {}).items()}
 
     def load(self, parameters: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> None:
+        """Take over whole tensors, whatever number of ranks wrote them."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(parameters[name])
+                parameter.copy_(like(parameter, parameters[name]))
         self.reset()
         for path, value in moments.items():
             group, name, key = path.split("/")
             if group == self.name:
                 parameter = self.parameters[name]
-                self.optimiser.state[parameter][key] = value.to(parameter.device)
+                self.optimiser.state[parameter][key] = like(parameter, value) if value.ndim else value.to(parameter.device)
+
+    def _add_up_gradients(self) -> None:
+        """A rank without rows has no gradients and adds zeros; what no rank has a gradient of stays without one."""
+        parameters = list(self.parameters.values())
+        wanted = self.world.largest([parameter.grad is not None for parameter in parameters])
+        for parameter, anywhere in zip(parameters, wanted, strict=True):
+            if anywhere and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.world.add_up([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+
+def _refuse_narrow(group: str, parameters: Mapping[str, Parameter]) -> None:
+    """Adding a small update to a bfloat16 number changes nothing: the next larger one is up to 1/128 away."""
+    for name, parameter in parameters.items():
+        if parameter.dtype in (torch.bfloat16, torch.float16):
+            held = str(parameter.dtype).removeprefix("torch.")
+            raise Refused(
+                f"The parameter {name} of {group} is held in {held}, in which small updates are lost.",
+                "Hold trained weights in float32; networks.student.dtype bfloat16 computes in bfloat16 all the same.",
+            )
 
 
 def _finite(value: float) -> bool:

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from trainer.engine.places import Place
+
 COMPLETED = 0
 REFUSED = 64  # the definition, the data or a model cannot be used
 NOT_A_NUMBER = 65
+SEPARATED = 69  # of several machines: the others do not answer any more
 FAILED = 70
+BROKEN_OFF = 71  # of several machines: something died without a word here; the run may go on from its last checkpoint
 DISK_FULL = 74
 STOPPED = 75
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: exit code, `outcome` (completed, stopped, failed), and sentences.
+
+    `again` asks for another try with smaller micro-batches; `lost` says that this rank ended only because another one did not answer.
+    """
+
+    code: int
+    outcome: str
+    reason: str
+    remedy: str = ""
+    again: bool = False
+    lost: bool = False
+
+    def fields(self) -> dict[str, str]:
+        """Of the `end` event."""
+        return {"outcome": self.outcome, "reason": self.reason, "remedy": self.remedy}
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.reason, self.remedy]))
 
 
 class Failure(Exception):
@@ -32,10 +60,29 @@ class NotANumber(Failure):
     code = NOT_A_NUMBER
 
 
+class OutOfMemory(Failure):
+    """Memory ran out. `again`: all processes of the run can begin again from the checkpoint with smaller micro-batches."""
+
+    def __init__(self, cause: str, again: bool) -> None:
+        super().__init__(
+            f"The run needs more memory than there is: {cause}.",
+            "Lower compute.micro_batch_tokens, compute.generation_rows or the longest answer, and resume.",
+        )
+        self.again = again
+
+
 class DiskFull(Failure):
     """Events or checkpoints can no longer be written."""
 
     code = DISK_FULL
+
+
+class NotMet(Failure):
+    """The machines of the run did not come together."""
+
+    def __init__(self, cause: str, place: Place) -> None:
+        super().__init__(f"The machines of the run could not meet at {place.port}: {cause}.", "Resume the run at another port.")
+        self.code = BROKEN_OFF if place.leads else SEPARATED
 
 
 class Stopped(Exception):

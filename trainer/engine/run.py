@@ -5,7 +5,8 @@
     RUN_DIR/attempts/<n>/side/             tables that events name
     RUN_DIR/attempts/<n>/checkpoints/      what to resume from (`checkpoints`)
 
-Both return the exit code of the trainer (`outcome`); nothing but a second stop signal leaves without an `end` event.
+Both return the exit code of the trainer (`outcome`); nothing but a second stop signal leaves without an `end` event. A process among
+several does its part of the run: the leading one writes here, the others into a folder that is thrown away.
 """
 
 from __future__ import annotations
@@ -14,58 +15,70 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
-import torch
-
-from trainer.engine import checkpoints, devices, environment, outcome
-from trainer.engine.checkpoints import NO_ROOM, Damaged, Snapshot
-from trainer.engine.events import EventLog, segments
+from trainer.engine import checkpoints, devices, environment, memory, outcome, places
+from trainer.engine.attempts import attempts, next_attempt
+from trainer.engine.checkpoints import Damaged, Snapshot
+from trainer.engine.console import Console
+from trainer.engine.events import NO_ROOM, EventLog, segments
 from trainer.engine.loop import Method, Runtime, train
-from trainer.engine.outcome import DiskFull, Failure, Refused, Stopped
+from trainer.engine.outcome import DiskFull, Ending, Failure, OutOfMemory, Refused, Stopped
+from trainer.engine.places import Place
+from trainer.engine.world import World, lost_another
 from trainer.spec import RunSpec, SpecError, load, to_dict
 
-Beginning = Callable[[EventLog], tuple[RunSpec, Snapshot | None]]
+BEGUN_ANEW = "Begun anew: there is no checkpoint to go on from."
+Beginning = Callable[[EventLog, Place], tuple[RunSpec, Snapshot | None]]
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Unforeseen(Failure):
+    """An exception that no sentence of ours explains; its trace is all there is."""
 
 
 def start(spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
     """Carry out the definition at `spec_path` (YAML or JSON) in `run_dir`."""
 
-    def begin(log: EventLog) -> tuple[RunSpec, Snapshot | None]:
-        if any(segments(folder / "events") for folder in _attempts(run_dir) if folder != log.folder.parent):
+    def begin(log: EventLog, place: Place) -> tuple[RunSpec, Snapshot | None]:
+        if place.leads and any(segments(folder / "events") for folder in attempts(run_dir) if folder != log.folder.parent):
             raise Refused(f"{run_dir} already holds a run.", "Resume it, or choose an empty folder.")
         spec = _read_spec(spec_path)
         text = json.dumps(to_dict(spec), indent=1, ensure_ascii=False)
-        if spec_path.resolve() != (run_dir / "spec.json").resolve():
+        if place.leads and spec_path.resolve() != (run_dir / "spec.json").resolve():
             (run_dir / "spec.json").write_text(text)
         return spec, None
 
     return _carry_out(run_dir, attempt or 1, begin)
 
 
-def resume(run_dir: Path, attempt: int | None = None, checkpoint: Path | None = None) -> int:
-    """Go on from `checkpoint`, or from the newest one in `run_dir` that is whole; from the beginning where there is none."""
-    number = attempt or 1 + max((int(folder.name) for folder in _attempts(run_dir)), default=0)
+def resume(run_dir: Path, attempt: int | None = None, checkpoint: Path | None = None, anew: bool = False) -> int:
+    """Go on from `checkpoint`, or from the newest one in `run_dir` that is whole; from the beginning where there is none, or if `anew`."""
 
-    def begin(log: EventLog) -> tuple[RunSpec, Snapshot | None]:
+    def begin(log: EventLog, place: Place) -> tuple[RunSpec, Snapshot | None]:
         messages: list[str] = []
-        snapshot = _chosen(checkpoint) if checkpoint else newest(run_dir, messages)
+        snapshot = _chosen(checkpoint) if checkpoint else None if anew else newest(run_dir, messages)
         log.emit("rewind", step=snapshot.step if snapshot else -1)
+        if scale := places.micro_scale():
+            messages.append(f"Memory ran out in one of the processes; they go on with {scale:.3g} of the micro-batch.")
         for message in messages:
             log.log("warning", message)
-        log.log("info", f"Resumed from the checkpoint of step {snapshot.step}." if snapshot else "There is no checkpoint: begun anew.")
+        log.log("info", f"Resumed from the checkpoint of step {snapshot.step}." if snapshot else BEGUN_ANEW)
         return _read_spec(run_dir / "spec.json"), snapshot
 
-    return _carry_out(run_dir, number, begin)
+    return _carry_out(run_dir, attempt or next_attempt(run_dir), begin)
 
 
 def newest(run_dir: Path, messages: list[str]) -> Snapshot | None:
     """The last whole checkpoint of the latest attempt that has one; `messages` gets a sentence for each damaged one on the way."""
-    for attempt in sorted(_attempts(run_dir), key=lambda folder: int(folder.name), reverse=True):
+    for attempt in sorted(attempts(run_dir), key=lambda folder: int(folder.name), reverse=True):
         for folder in checkpoints.found(attempt / "checkpoints"):
             try:
                 return checkpoints.load(folder)
@@ -82,62 +95,99 @@ def method_for(spec: RunSpec) -> Method:
 
 
 def _carry_out(run_dir: Path, attempt: int, begin: Beginning) -> int:
-    folder = run_dir / "attempts" / str(attempt)
-    try:
-        log = EventLog(folder / "events", attempt)
-    except OSError as error:
-        print(f"The event log cannot be begun in {folder}: {error.strerror}. Free some space or choose another folder.", file=sys.stderr)
-        return outcome.DISK_FULL
-    code, fields = _outcome(log, lambda: _run(folder, log, begin))
-    log.emit("end", **fields)
-    log.close()
-    print(" ".join(filter(None, [fields["reason"], fields["remedy"]])), file=sys.stderr)
-    return code
+    place = places.of_this_process() or Place()
+    with ExitStack() as stack:
+        stack.enter_context(_signals_as_before())
+        if not place.leads:
+            run_dir = Path(stack.enter_context(TemporaryDirectory(prefix=f"rank-{place.rank}-")))
+        folder = run_dir / "attempts" / str(attempt)
+        try:
+            log = EventLog(folder / "events", attempt, heard=Console() if place.leads else None)
+        except OSError as error:
+            print(
+                f"The event log cannot be begun in {folder}: {error.strerror}. Free some space or choose another folder.", file=sys.stderr
+            )
+            return outcome.DISK_FULL
+        ending = _ending(log, place, lambda: _run(folder, log, begin, place))
+        if place.ending is not None:
+            place.ending.write_text(json.dumps(asdict(ending)))
+        elif place.leads:
+            log.emit("end", **ending.fields())
+            print(ending, file=sys.stderr)
+        log.close()
+    return ending.code
 
 
-def _run(folder: Path, log: EventLog, begin: Beginning) -> tuple[str, str]:
-    spec, snapshot = begin(log)
-    device = devices.prepare(spec.compute)
+def _run(folder: Path, log: EventLog, begin: Beginning, place: Place) -> tuple[str, str]:
+    spec, snapshot = begin(log, place)
+    device = devices.prepare(spec.compute, place)
     log.emit("environment", **environment.facts(device))
-    rt = Runtime(folder, log, device, spec.checkpoints, spec.evaluation.every)
-    with _stopped_by_signals(rt), closing(method_for(spec)) as method:
-        return train(method, rt, snapshot)
+    world = World(place, device)
+    if not world.agrees_on(snapshot.step if snapshot else -1):
+        raise Refused("The machines of the run would go on from different checkpoints.", "Name one that all have, and resume the run.")
+    rt = Runtime(folder, log, device, spec.checkpoints, spec.evaluation.every, world, spec.compute)
+    _listen(rt, place)
+    with closing(method_for(spec)) as method:
+        try:
+            told = train(method, rt, snapshot)
+        except Stopped:
+            world.leave()
+            raise
+        world.leave()
+        return told
 
 
-@contextmanager
-def _stopped_by_signals(rt: Runtime) -> Iterator[None]:
-    """The first SIGTERM or SIGINT asks for a checkpoint and leaves; a second one kills."""
+def _listen(rt: Runtime, place: Place) -> None:
+    """SIGTERM or SIGINT, however often the first, asks for a checkpoint and leaves; a SIGINT after that kills.
+
+    A rank among several is told by its parent.
+    """
+    if place.folder is not None:
+        threading.Thread(target=_obey, args=[rt], name="parent", daemon=True).start()
+        return
 
     def ask(number: int, frame: FrameType | None) -> None:
         rt.request_stop("The run was asked to stop.")
-        for each in before:
-            signal.signal(each, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    before = {each: signal.signal(each, ask) for each in (signal.SIGTERM, signal.SIGINT)}
+    for each in SIGNALS:
+        signal.signal(each, ask)
+
+
+@contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """What `_listen` changes lasts until the run's last words are written: a signal that comes late cannot cut them off."""
+    before = {each: signal.getsignal(each) for each in SIGNALS}
     try:
         yield
     finally:
         for each, handler in before.items():
-            signal.signal(each, handler)
+            if signal.getsignal(each) is not handler:
+                signal.signal(each, handler)
 
 
-def _outcome(log: EventLog, work: Callable[[], tuple[str, str]]) -> tuple[int, dict[str, str]]:
-    """Do the work; return the exit code and the fields of the `end` event."""
+def _obey(rt: Runtime) -> None:
+    """Any line from the parent, or its end, means: stop."""
+    told = os.read(sys.stdin.fileno(), 1)
+    rt.request_stop("The run was asked to stop." if told else "The process that had started this run is gone.")
+
+
+def _ending(log: EventLog, place: Place, work: Callable[[], tuple[str, str]]) -> Ending:
+    """Do the work and say how it ended."""
     try:
-        reason, remedy = work()
-        return outcome.COMPLETED, {"outcome": "completed", "reason": reason, "remedy": remedy}
+        return Ending(outcome.COMPLETED, "completed", *work())
     except Stopped as stopped:
-        remedy = "Resume the run to go on from the checkpoint."
-        return outcome.STOPPED, {"outcome": "stopped", "reason": str(stopped), "remedy": remedy}
+        return Ending(outcome.STOPPED, "stopped", str(stopped), "Resume the run to go on from the checkpoint.")
     except Exception as error:
-        failure = _explained(error)
-        if failure.code == outcome.FAILED:
+        failure = explained(error)
+        if isinstance(failure, Unforeseen):
             traceback.print_exc()
             log.log("error", "".join(traceback.format_exception(error))[-4000:])
-        return failure.code, {"outcome": "failed", "reason": failure.reason, "remedy": failure.remedy}
+        again, lost = isinstance(error, OutOfMemory) and error.again, place.size > 1 and lost_another(error)
+        return Ending(failure.code, "failed", failure.reason, failure.remedy, again, lost)
 
 
-def _explained(error: Exception) -> Failure:
+def explained(error: Exception) -> Failure:
     """What happened, in words, with the exit code and what to do."""
     from trainer.text.models import ModelError
     from trainer.text.problems import ProblemError
@@ -153,13 +203,10 @@ def _explained(error: Exception) -> Failure:
         return Failure(_sentence(error), "Resume the run once the verifier's process can start.")
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return DiskFull(f"The disk is full: {error}.", "Free some space and resume the run.")
-    if _is_out_of_memory(error):
-        return Failure(
-            f"The run needs more memory than there is: {str(error).splitlines()[0] if str(error) else 'an allocation failed'}.",
-            "Lower compute.micro_batch_tokens, compute.generation_rows or the longest answer, and resume.",
-        )
+    if memory.ran_out(error):
+        return OutOfMemory(memory.first_line(error), again=False)
     where = traceback.extract_tb(error.__traceback__)[-1]
-    return Failure(
+    return Unforeseen(
         f"{type(error).__name__}: {error} (in {os.path.basename(where.filename)}, line {where.lineno}).",
         "The log holds the whole trace; resume the run once the cause is removed.",
     )
@@ -168,10 +215,6 @@ def _explained(error: Exception) -> Failure:
 def _sentence(error: Exception) -> str:
     text = str(error).strip().rstrip(".")
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
 
 
 def _read_spec(path: Path) -> RunSpec:
@@ -188,7 +231,3 @@ def _chosen(folder: Path) -> Snapshot:
         return checkpoints.load(folder)
     except Damaged as damage:
         raise Refused(f"The checkpoint {folder} cannot be used: {damage}.", "Choose another one.") from damage
-
-
-def _attempts(run_dir: Path) -> list[Path]:
-    return [folder for folder in (run_dir / "attempts").glob("*") if folder.name.isdigit()]

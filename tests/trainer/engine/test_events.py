@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.engine.events import EventLog, Reader, plain, read, segments
+from trainer.engine import events
+from trainer.engine.events import EventLog, Reader, line, plain, read, segments
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -43,6 +47,35 @@ def test_an_event_is_on_disk_as_soon_as_emit_returns(tmp_path: Path) -> None:
 @given(json_like)
 def test_every_value_becomes_strict_json(value: object) -> None:
     assert json.dumps(plain(value), allow_nan=False)
+
+
+@given(st.dictionaries(st.text(), json_like))
+def test_a_line_says_the_same_however_it_is_written(fields: dict[str, Any]) -> None:
+    written = line({"type": "x", "fields": fields})
+    assert written.endswith(b"\n") and written.count(b"\n") == 1
+    assert json.loads(written)["fields"] == json.loads(json.dumps(plain(fields)))
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise ValueError("I shall not say what I am")
+
+
+def endless() -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    inner["inner"] = inner
+    return inner
+
+
+@pytest.mark.parametrize("value", [Mute(), {"key": [Mute()]}, endless(), {Mute(): 1}])
+def test_what_cannot_be_written_costs_its_event_and_nothing_else(tmp_path: Path, value: object) -> None:
+    log = EventLog(tmp_path, 1)
+    log.emit("metrics", step=1, values=value)
+    log.log("info", "and on")
+    log.close()
+    first, second = read(tmp_path)
+    assert (first["seq"], first["type"], "unwritable" in first) == (1, "metrics", True)
+    assert second["message"] == "and on"
 
 
 def test_numbers_that_json_lacks_are_words(tmp_path: Path) -> None:
@@ -80,6 +113,19 @@ def test_a_reader_yields_each_event_once_while_the_log_grows(tmp_path: Path) -> 
     log.close()
     assert seen == list(range(1, 13))
     assert list(reader.poll()) == []
+
+
+def test_a_backlog_is_taken_in_parts_of_bounded_number_and_size(tmp_path: Path) -> None:
+    log, reader = EventLog(tmp_path, 1, segment_bytes=1500), Reader(tmp_path)
+    for number in range(20):
+        log.log("info", str(number) + (400 * "x" if number >= 10 else ""))
+    log.close()
+    parts = []
+    while taken := reader.take(4, 1000):
+        parts.append([event["seq"] for event in taken])
+        assert reader.more
+    assert parts == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14], [15, 16], [17, 18], [19, 20]]
+    assert not reader.more
 
 
 def test_a_torn_last_line_is_left_alone_until_it_is_whole(tmp_path: Path) -> None:
@@ -148,6 +194,95 @@ def test_a_full_disk_makes_events_wait_and_loses_none(tmp_path: Path) -> None:
     assert after == "'' 0"
     messages = [event["message"] for event in read(tmp_path)]
     assert messages == ["there is room", *(f"waiting {number}" for number in range(10)), "room again"]
+
+
+REALLY_FULL_DISK = """
+import subprocess, sys
+from pathlib import Path
+from trainer.engine.events import EventLog
+disk = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
+log = EventLog(disk / "events", 1)
+log.log("info", "there is room")
+with (disk / "somebody else's").open("wb", buffering=0) as file:
+    try:
+        while file.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+for number in range(100):
+    log.log("info", f"on a full disk {number}" + 100 * "x")
+print(log.trouble)
+log.emit("end", outcome="failed")
+log.close()
+print(log.dropped, sum(1 for line in (disk / "events" / "000001.jsonl").open()))
+"""
+
+
+def may_mount() -> bool:
+    return os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not may_mount(), reason="a small disk of its own needs the right to mount")
+def test_the_last_words_of_a_run_are_kept_though_the_disk_stays_full(tmp_path: Path) -> None:
+    command = ["unshare", "--mount", sys.executable, "-c", REALLY_FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    trouble, kept = done.stdout.splitlines()
+    assert trouble == "the event log cannot be written: the disk is full: No space left on device"
+    assert kept == "0 102", "nothing was dropped, and every line is there"
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from trainer.engine.events import EventLog
+log = EventLog(Path(sys.argv[1]), 1)
+for number in range(2000):
+    log.emit("metrics", step=number, values={"loss": number / 7})
+    time.sleep(0.001)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_that_was_emitted_dies_with_the_process(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [event["values"]["loss"] for event in read(tmp_path)] == [number / 7 for number in range(2000)]
+
+
+def test_emit_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sync hangs, also that of a full segment; events are written all the same."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def hangs(file: int) -> None:
+        asked.set()
+        answered.wait()
+
+    monkeypatch.setattr(events, "SYNC_SECONDS", 0.01)
+    monkeypatch.setattr(os, "fsync", hangs)
+    log = EventLog(tmp_path, 1, segment_bytes=300)
+    log.log("info", "0")
+    asked.wait()
+    for number in range(1, 20):
+        log.log("info", str(number))
+    assert [event["message"] for event in read(tmp_path)] == [str(number) for number in range(20)]
+    answered.set()
+    log.close()
+
+
+def test_a_disk_that_loses_what_was_written_is_trouble_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(file: int) -> None:
+        monkeypatch.undo()
+        raise OSError(5, "Input/output error")
+
+    log = EventLog(tmp_path, 1)
+    monkeypatch.setattr(os, "fsync", fails)
+    log.log("info", "lost on the way")
+    log._sync()
+    log.log("info", "later")
+    log._sync()
+    assert log.trouble == "the event log cannot be synced: Input/output error"
+    log.close()
 
 
 def test_emit_never_raises_even_when_the_file_is_gone(tmp_path: Path) -> None:

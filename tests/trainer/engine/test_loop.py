@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -95,14 +97,16 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_check
 
 
 def test_a_log_that_cannot_be_written_stops_the_run_at_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     class FillsTheDisk(Line):
         def after_step(self, rt: Runtime) -> None:
             super().after_step(rt)
             if rt.step == 2:
-                rt.log.trouble = "the event log cannot be written: No space left on device"
-                monkeypatch.setattr(rt.log, "_drain", lambda: None)
+                monkeypatch.setattr(os, "write", full)
 
-    with pytest.raises(DiskFull, match="stopped after step 2"):
+    with pytest.raises(DiskFull, match="stopped after step 2: the event log cannot be written: the disk is full: No space left on device"):
         train(FillsTheDisk(10), runtime(tmp_path))
 
 

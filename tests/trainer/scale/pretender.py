@@ -1,0 +1,46 @@
+"""A rank that only pretends: `python -m tests.trainer.scale.pretender BEHAVIOUR …`, one behaviour for each rank."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict
+
+from trainer.engine.outcome import COMPLETED, FAILED, STOPPED, Ending
+from trainer.engine.places import micro_scale, of_this_process
+
+DONE = Ending(COMPLETED, "completed", "All 8 steps are done.")
+ENDINGS = {
+    "completes": DONE,
+    "refuses": Ending(FAILED, "failed", "The model has no head.", "Choose another one."),
+    "is left alone": Ending(FAILED, "failed", "RuntimeError: Connection closed by peer.", lost=True),
+    "has no memory": Ending(FAILED, "failed", "The run needs more memory than there is.", again=True),
+    "has enough memory at a quarter": DONE,
+}
+
+
+def main() -> int:
+    place = of_this_process()
+    assert place is not None
+    assert place.ending is not None
+    behaviour = sys.argv[1 + place.rank]
+    if behaviour == "waits":
+        told = sys.stdin.readline()
+        ending = Ending(STOPPED, "stopped", f"The run was asked to {told.strip()}.")
+    elif behaviour == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif behaviour == "hangs":
+        time.sleep(600)
+    elif behaviour == "has enough memory at a quarter" and micro_scale() != 0.25:
+        ending = ENDINGS["has no memory"]
+    else:
+        ending = ENDINGS[behaviour]
+    place.ending.write_text(json.dumps(asdict(ending)))
+    return ending.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

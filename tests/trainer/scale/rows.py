@@ -1,0 +1,134 @@
+"""A method on a network of two blocks and rows of different lengths, to be carried out by one process or by one of several.
+
+`python -m tests.trainer.scale.rows FOLDER STEPS PARALLEL DTYPE [CHECKPOINT]` is one rank; its place is in the environment.
+What it saw is in FOLDER/<rank>: an event log, and the leading rank's checkpoints.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainer.engine import checkpoints
+from trainer.engine.checkpoints import Snapshot
+from trainer.engine.events import EventLog
+from trainer.engine.loop import MethodState, Phase, Report, Runtime, train
+from trainer.engine.places import Place, of_this_process
+from trainer.engine.world import World
+from trainer.spec import Optimiser
+from trainer.spec.operation import Checkpoints, Compute
+from trainer.text.averaging import Average
+
+LOOK, LEARN = Phase("look"), Phase("learn", "net")
+ALONE = Place()
+COUNTS = (5, 1, 6, 2)  # rows of each step in turn: two ranks get different numbers of them, sometimes none
+WIDTH, KINDS = 8, 11
+
+
+class Net(nn.Module):
+    """ids [T] → logits [T, KINDS]; the head is the embedding, and one parameter is never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(KINDS, WIDTH)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh()) for _ in range(2))
+        self.unused = nn.Parameter(torch.ones(3))
+
+    def forward(self, ids_T: Tensor) -> Tensor:
+        hidden_TH = self.embed(ids_T)
+        for block in self.blocks:
+            hidden_TH = hidden_TH + block(hidden_TH)
+        return hidden_TH @ self.embed.weight.T
+
+
+class Rows:
+    """Each row's weight follows from what the network made of the row when the step began, so ranks must tell each other."""
+
+    phases: tuple[Phase, ...] = (LOOK, LEARN)
+
+    def __init__(self, total_steps: int, dtype: str) -> None:
+        self.total_steps, self.dtype = total_steps, dtype
+        self.sampled = 0
+
+    def setup(self, rt: Runtime) -> None:
+        torch.manual_seed(3)
+        self.net = Net().to(getattr(torch, self.dtype))
+        self.group = rt.network("net", self.net, list(self.net.blocks))
+        self.average = Average(self.group.parameters, 0.5, rt.refresh)
+
+    def batch(self, rt: Runtime) -> list[Tensor]:
+        self.group.configure(Optimiser(learning_rate=0.05, weight_decay=0.1), 0.05)
+        generator = torch.Generator().manual_seed(rt.step)
+        lengths = torch.randint(1, 9, (COUNTS[rt.step % 4],), generator=generator)
+        return [torch.randint(0, KINDS, (int(length),), generator=generator) for length in lengths]
+
+    def run(self, phase: Phase, batch: Sequence[Tensor], rt: Runtime) -> Mapping[str, float]:
+        if phase is LOOK:
+            self.weights = self._losses(batch, rt)
+            return {"look": sum(self.weights)}
+        rt.normalise("net", len(batch))
+        own = rt.world.divide(list(zip(batch, self.weights, strict=True)))
+        for place in range(rt.micro_batches_due(len(own), "net")):
+            row, weight = own[place] if place < len(own) else (batch[0], 0.0)
+            rt.backward(rt.forward(partial(weighted, self.net, row, weight), "net"), "net")
+        return {}
+
+    def _losses(self, rows: Sequence[Tensor], rt: Runtime) -> list[float]:
+        own = rt.world.divide(rows)
+        self.sampled += len(own)
+        with torch.no_grad():
+            return rt.world.gather([float(cross_entropy(self.net, row)) for row in own])
+
+    def after_step(self, rt: Runtime) -> None:
+        self.average.follow()
+
+    def evaluate(self, rt: Runtime, when: str) -> Report:
+        rows = [torch.arange(length) % KINDS for length in range(1, 4)]
+        live = self._losses(rows, rt)
+        with self.average.in_place():
+            averaged = self._losses(rows, rt)
+        assert self._losses(rows, rt) == live
+        return Report({"live": sum(live), "averaged": sum(averaged)}, -sum(averaged))
+
+    def state(self) -> MethodState:
+        return MethodState({"ema": self.average.tensors()})
+
+    def load(self, snapshot: Snapshot) -> None:
+        self.average.load(snapshot.tensors["ema"])
+
+    def close(self) -> None:
+        pass
+
+
+def cross_entropy(net: nn.Module, row: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(net(row), row.flip(0), reduction="sum")
+
+
+def weighted(net: nn.Module, row: Tensor, weight: float) -> Tensor:
+    return weight * cross_entropy(net, row)
+
+
+def carry_out(folder: Path, steps: int, parallel: str, dtype: str, checkpoint: Path | None = None, place: Place = ALONE) -> Rows:
+    """Train for some steps, as the rank of that place."""
+    torch.set_num_threads(1)
+    own = folder / str(place.rank)
+    world = World(place)
+    settings = Compute.model_validate({"parallel": parallel})
+    log = EventLog(own / "events", 1)
+    rt = Runtime(own, log, torch.device("cpu"), Checkpoints(every=3, keep_last=9), 2, world, settings)
+    method = Rows(steps, dtype)
+    train(method, rt, checkpoints.load(checkpoint) if checkpoint else None)
+    world.leave()
+    log.close()
+    return method
+
+
+if __name__ == "__main__":
+    told, place = sys.argv[1:], of_this_process()
+    assert place is not None
+    carry_out(Path(told[0]), int(told[1]), told[2], told[3], Path(told[4]) if len(told) > 4 else None, place)

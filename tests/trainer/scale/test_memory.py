@@ -1,0 +1,137 @@
+"""Memory that runs out in the middle of an update costs time, not numbers; weights that would lose small updates are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from tests.trainer.engine.toy import events
+from trainer.engine import checkpoints
+from trainer.engine.checkpoints import Snapshot
+from trainer.engine.events import EventLog
+from trainer.engine.loop import MethodState, Phase, Report, Runtime, train
+from trainer.engine.optimisers import Group
+from trainer.engine.outcome import Refused
+from trainer.spec import Optimiser
+from trainer.spec.operation import Checkpoints, Compute
+
+LEARN = Phase("learn", "net")
+FAILURES = [torch.OutOfMemoryError("CUDA out of memory\nmore"), MemoryError(), RuntimeError("can't allocate memory: 9 bytes")]
+
+
+class Noisy:
+    """Fits 64 numbers under noise from torch's own generator, `rt.micro_batch_tokens` at a time; memory runs out where it is told to."""
+
+    phases: tuple[Phase, ...] = (LEARN,)
+    total_steps = 4
+
+    def __init__(self, failure: Exception | None = None, at_step: int = 2, while_larger_than: int = 16) -> None:
+        self.failure, self.at_step, self.while_larger_than = failure, at_step, while_larger_than
+
+    def setup(self, rt: Runtime) -> None:
+        torch.manual_seed(5)
+        self.weights = Parameter(torch.zeros(64, dtype=torch.float64))
+        rt.group("net", {"weights": self.weights}).configure(Optimiser(), 0.1)
+
+    def batch(self, rt: Runtime) -> Tensor:
+        return torch.arange(64) / 64
+
+    def run(self, phase: Phase, batch: Tensor, rt: Runtime) -> Mapping[str, float]:
+        rt.normalise("net", 64)
+        noise = torch.randn(64, dtype=torch.float64)
+        for places in torch.arange(64).split(rt.micro_batch_tokens):
+            rt.count(len(places), 1.0)
+            rt.backward((self.weights[places] - batch[places] - noise[places]).pow(2).sum(), "net")
+            if self.failure and rt.step == self.at_step and rt.micro_batch_tokens > self.while_larger_than:
+                raise self.failure
+        return {}
+
+    def after_step(self, rt: Runtime) -> None:
+        pass
+
+    def evaluate(self, rt: Runtime, when: str) -> Report:
+        return Report({})
+
+    def state(self) -> MethodState:
+        return MethodState()
+
+    def load(self, snapshot: Snapshot) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def runtime(folder: Path, micro: int) -> Runtime:
+    settings = Compute(micro_batch_tokens=micro)
+    return Runtime(folder, EventLog(folder / "events", 1), torch.device("cpu"), Checkpoints(every=1), 0, settings=settings)
+
+
+def losses(folder: Path) -> list[float]:
+    return [event["values"]["loss"] for event in events(folder, "metrics") if "loss" in event["values"]]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_step_that_ran_out_of_memory_is_computed_again_in_smaller_pieces(tmp_path: Path, failure: Exception) -> None:
+    failing, undisturbed = Noisy(failure), Noisy()
+    rt = runtime(tmp_path / "failing", 64)
+    train(failing, rt)
+    train(undisturbed, runtime(tmp_path / "undisturbed", 16))
+    torch.testing.assert_close(failing.weights, undisturbed.weights, rtol=1e-12, atol=1e-14)
+    assert losses(tmp_path / "failing") == pytest.approx(losses(tmp_path / "undisturbed"), rel=1e-12)
+    assert rt.micro_batch_tokens == 16
+    assert rt.micro == 1 + 1 + 4 + 4
+    assert rt.tokens == 4 * 64
+    said = [event["message"] for event in events(tmp_path / "failing", "log")]
+    assert [message.rsplit("; ", 1)[1] for message in said] == [
+        "the step is computed again, 32 tokens at a time.", "the step is computed again, 16 tokens at a time.",
+    ]  # fmt: skip
+
+
+def test_a_resumed_run_goes_on_in_the_smaller_pieces(tmp_path: Path) -> None:
+    train(Noisy(MemoryError()), runtime(tmp_path / "first", 64))
+    rt = runtime(tmp_path / "second", 64)
+    train(Noisy(), rt, checkpoints.load(checkpoints.found(tmp_path / "first" / "checkpoints")[0]))
+    assert rt.micro_batch_tokens == 16
+
+
+def test_where_no_piece_is_small_enough_the_failure_stands(tmp_path: Path) -> None:
+    with pytest.raises(MemoryError):
+        train(Noisy(MemoryError(), while_larger_than=0), runtime(tmp_path, 64))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_held_in_half_precision_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(Refused, match="The parameter head of student is held in") as refusal:
+        Group("student", {"head": Parameter(torch.zeros(2, dtype=dtype))})
+    assert "float32" in refusal.value.remedy
+
+
+def test_computing_in_bfloat16_moves_the_weights_by_the_expected_norm() -> None:
+    """Each number moves by the learning rate in AdamW's first step, which is far below what bfloat16 could add to a weight of 1."""
+    net = nn.Linear(64, 32, bias=False)
+    nn.init.ones_(net.weight)
+    before, rate = net.weight.detach().clone(), 1e-5
+    group = Group("net", dict(net.named_parameters()), bfloat16=True)
+    group.configure(Optimiser(), rate)
+    seen: list[torch.dtype] = []
+
+    def compute() -> Tensor:
+        output = net(torch.randn(8, 64, generator=torch.Generator().manual_seed(0)))
+        seen.append(output.dtype)
+        return output.float().pow(2).sum()
+
+    group.backward(group.forward(compute))
+    assert net.weight.grad is not None
+    assert net.weight.grad.dtype == torch.float32
+    group.update()
+    moments = [value for key, value in group.moments().items() if "exp_avg" in key]
+    assert seen == [torch.bfloat16]
+    assert {value.dtype for value in moments} == {net.weight.dtype} == {torch.float32}
+    assert float((net.weight.detach() - before).norm()) == pytest.approx(rate * net.weight.numel() ** 0.5, rel=1e-2)
+    assert torch.equal((before + rate).bfloat16(), before.bfloat16())

@@ -1,0 +1,48 @@
+"""Distillation in two processes: shares of the student, answers and rows divided, and every number of one process alone."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.text.tiny_run import CLOCK, spec
+from trainer.engine import processes, run
+from trainer.engine.events import read
+from trainer.engine.outcome import COMPLETED
+from trainer.spec import RunSpec, to_yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def definition() -> RunSpec:
+    """Two steps on the teacher's answers and two on the student's own."""
+    sampling = {"max_new_tokens": 16}
+    first = {"name": "written", "source": "teacher_written", "objective": {"kind": "forward_kl"}}
+    second = {"name": "own", "objective": {"kind": "reverse_kl"}}
+    rest = {"problems_per_step": 5, "until": {"steps": 2}, "rollouts": {"generate": {"sampling": sampling}}}
+    return spec(
+        stages=[{**first, **rest}, {**second, **rest}],
+        pool={"rollouts_per_problem": 2, "track_problems": 0},
+        evaluation={"every": 0, "final_samples": 1, "pass_at": [1]},
+        checkpoints={"every": 0},
+        compute={"processes": 2, "parallel": "fsdp"},
+    )
+
+
+def numbers(run_dir: Path) -> dict[tuple[int, str], float]:
+    """Every metric but those of the clock, by step and name."""
+    events = [event for event in read(run_dir / "attempts" / "1" / "events") if event["type"] == "metrics"]
+    return {(event["step"], key): float(value) for event in events for key, value in event["values"].items() if not key.startswith(CLOCK)}
+
+
+def test_a_run_in_shards_on_two_processes_gives_every_number_of_one(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(to_yaml(definition()))
+    ended = subprocess.run([*processes.TRAINER, "run", str(path), "--dir", str(tmp_path / "two")], cwd=ROOT, timeout=280)
+    assert ended.returncode == COMPLETED
+    assert run.start(path, tmp_path / "one") == COMPLETED
+    expected = numbers(tmp_path / "one")
+    assert {step for step, key in expected if key == "loss"} == {1, 2, 3, 4}
+    assert numbers(tmp_path / "two") == pytest.approx(expected, rel=1e-3, abs=1e-6, nan_ok=True)
