@@ -1,7 +1,7 @@
-"""The trainer's command line. Everything but `run` and `resume` answers without torch, in a moment.
+"""The trainer's command line. Everything but `run`, `resume` and `shard` answers without torch, in a moment.
 
 Exit codes: 0 completed, 64 unusable definition, data or model, 65 the loss is not a number, 70 any other failure, 74 disk full,
-75 stopped on request after a checkpoint.
+75 stopped on request after a checkpoint. Of several machines: 69 the others do not answer, 71 a process died here or they did not meet.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer import recipes
+from trainer.engine import processes
+from trainer.engine.attempts import next_attempt
 from trainer.engine.outcome import COMPLETED, REFUSED
+from trainer.engine.places import Machines, of_this_process
 from trainer.explain import explain
 from trainer.field_table import markdown
 from trainer.spec import RunSpec, SpecError, load, to_yaml
+from trainer.spec.jobs import load_job
 from trainer.text.problems import ProblemError, load_all
 
 
@@ -51,6 +55,12 @@ def explain_spec(options: argparse.Namespace) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    """In this process, or in several that this one watches."""
+    count, device, machines = _processes(options, options.spec)
+    if count * machines.count > 1:
+        attempt = options.attempt or 1
+        command = [*processes.TRAINER, "run", str(options.spec), "--dir", str(options.dir), "--attempt", str(attempt)]
+        return processes.carry_out(command, _resuming(options.dir, attempt), options.dir, attempt, count, device, machines)
     from trainer.engine.run import start
 
     return start(options.spec, options.dir, options.attempt)
@@ -59,9 +69,60 @@ def run(options: argparse.Namespace) -> int:
 def resume(options: argparse.Namespace) -> int:
     if not (options.run_dir / "spec.json").is_file():
         raise Unusable(f"{options.run_dir} holds no run: it has no spec.json. Name the folder that `run --dir` was given.")
+    count, device, machines = _processes(options, options.run_dir / "spec.json")
+    if count * machines.count > 1:
+        attempt = options.attempt or next_attempt(options.run_dir)
+        again = _resuming(options.run_dir, attempt)
+        command = [*again, "--from", str(options.checkpoint)] if options.checkpoint else [*again, "--anew"] if options.anew else again
+        return processes.carry_out(command, again, options.run_dir, attempt, count, device, machines)
     from trainer.engine.run import resume
 
-    return resume(options.run_dir, options.attempt, options.checkpoint)
+    return resume(options.run_dir, options.attempt, options.checkpoint, options.anew)
+
+
+def _resuming(run_dir: Path, attempt: int) -> list[str]:
+    return [*processes.TRAINER, "resume", str(run_dir), "--attempt", str(attempt)]
+
+
+def _processes(options: argparse.Namespace, spec: Path) -> tuple[int, str, Machines]:
+    """How many processes this one has to start, on which device, and beside which machines.
+
+    A definition that cannot be read starts none: the run says why. A rank that was started already starts no others.
+    """
+    try:
+        compute = load(spec.read_text()).compute
+    except (OSError, ValueError):
+        return 1, "auto", processes.ONE
+    if of_this_process() is not None:
+        return 1, compute.device, processes.ONE
+    return options.processes or compute.processes, compute.device, _machines(options, options.machines or compute.nodes)
+
+
+def shard(options: argparse.Namespace) -> int:
+    """One part of a job, to be carried out on its own."""
+    if not 0 <= options.part < options.of:
+        raise Unusable(f"There is no part {options.part} of {options.of}; parts count from 0.")
+    spec = load_job(_text_of(options.spec))
+    from trainer.engine.run import explained
+    from trainer.text.jobs import parts
+
+    try:
+        done = parts.carry_out(spec, options.part, options.of, options.out)
+    except Exception as error:
+        failure = explained(error)
+        print(failure.reason, file=sys.stderr)
+        return failure.code
+    print(f"{options.out} holds part {options.part} of {options.of}: {done:,} problems.")
+    return COMPLETED
+
+
+def _machines(options: argparse.Namespace, count: int) -> Machines:
+    if count > 1 and not (0 <= options.machine < count and options.meeting.rpartition(":")[2].isdecimal()):
+        raise Unusable(
+            f"The run wants {count} machines: each needs its --machine from 0 and the --meeting of all, a host:port of machine 0. "
+            "Give --machines 1 to carry it out on this one alone."
+        )
+    return Machines(count, options.machine, options.meeting)
 
 
 def show_recipes(options: argparse.Namespace) -> int:
@@ -93,8 +154,12 @@ def _recipe(name: str | None, preset: str | None) -> str:
 
 def _read(path: Path) -> RunSpec:
     """Raises Unusable and SpecError."""
+    return load(_text_of(path))
+
+
+def _text_of(path: Path) -> str:
     try:
-        return load(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise Unusable(f"{path} is not UTF-8 text; save it as UTF-8.") from None
     except OSError as error:
@@ -131,9 +196,25 @@ def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("spec", type=Path)
     command.add_argument("--dir", type=Path, required=True, help="folder of the run: log, checkpoints")
     command.add_argument("--attempt", type=int, help="number of this attempt")
+    _add_processes(command)
     command.set_defaults(command=run)
     command = commands.add_parser("resume", help="go on from a checkpoint")
     command.add_argument("run_dir", type=Path)
     command.add_argument("--attempt", type=int, help="number of this attempt; the next free one by default")
     command.add_argument("--from", dest="checkpoint", type=Path, help="folder of a checkpoint; the newest whole one by default")
+    command.add_argument("--anew", action="store_true", help="begin again, whatever checkpoints there are")
+    _add_processes(command)
     command.set_defaults(command=resume)
+    command = commands.add_parser("shard", help="carry out one part of a job: a model over a data set, without training")
+    command.add_argument("spec", type=Path)
+    command.add_argument("--part", type=int, default=0, help="number of the part, from 0")
+    command.add_argument("--of", type=int, default=1, help="how many parts the job is cut into")
+    command.add_argument("--out", type=Path, required=True, help="file of JSON lines to write")
+    command.set_defaults(command=shard)
+
+
+def _add_processes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--processes", type=int, help="how many on this machine, instead of the definition's compute.processes")
+    command.add_argument("--machines", type=int, help="how many carry the run out together, instead of the definition's compute.nodes")
+    command.add_argument("--machine", type=int, default=0, help="number of this one, from 0; machine 0 keeps the log and the checkpoints")
+    command.add_argument("--meeting", default="", help="host:port of machine 0 where the processes of all machines meet")

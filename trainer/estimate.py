@@ -32,10 +32,11 @@ def planned_answers(stage: Stage) -> int:
 
 def _tokens(spec: RunSpec, counts: Counts) -> Iterator[int]:
     pool, evaluation = spec.pool, spec.evaluation
-    yield (1 + _refreshes(spec)) * counts.train * pool.rollouts_per_problem * pool.sampling.max_new_tokens
+    if pool.estimate == "before":
+        yield (1 + _refreshes(spec)) * counts.train * pool.rollouts_per_problem * pool.sampling.max_new_tokens
     for stage in spec.stages:
         planned = planned_answers(stage)
-        answers = min(counts.train, planned) if stage.source == "teacher_written" else planned
+        answers = {"teacher_written": min(counts.train, planned), "solutions": 0, "student_rollouts": planned}[stage.source]
         yield answers * stage.rollouts.generate.sampling.max_new_tokens
     during = (spec.total_steps - 1) // evaluation.every if evaluation.every else 0
     answers = 2 * evaluation.final_samples * (counts.held_out + counts.retained)

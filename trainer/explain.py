@@ -5,10 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.estimate import Counts, most_tokens, planned_answers
-from trainer.spec import HardFilterWeights, PacedWeights, RunSpec, Stage, Weighting
+from trainer.spec import (
+    EndpointTeacher,
+    HardFilterWeights,
+    ModelTeacher,
+    PacedWeights,
+    PrivilegedContext,
+    RunSpec,
+    SelectedTokens,
+    SelfTeacher,
+    Stage,
+    Teacher,
+    TextTeacher,
+    Tokens,
+    Weighting,
+)
 from trainer.text.problems import RunProblems
 
-OBJECTIVES = {"forward_kl": "forward KL to the teacher", "reverse_kl": "reverse KL to the teacher"}
+OBJECTIVES = {
+    "forward_kl": "forward KL to the teacher",
+    "reverse_kl": "reverse KL to the teacher",
+    "jsd": "Jensen–Shannon divergence to the teacher",
+    "skewed_kl": "skewed KL to the teacher",
+    "adaptive_kl": "adaptive KL to the teacher",
+    "policy_gradient": "policy gradient towards the teacher on the sampled tokens",
+    "grpo": "GRPO on the verdicts",
+    "cross_entropy": "cross-entropy",
+}
 
 
 def explain(spec: RunSpec, problems: RunProblems) -> str:
@@ -19,7 +42,7 @@ def explain(spec: RunSpec, problems: RunProblems) -> str:
 def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     count = len(problems.train)
     yield f"{spec.name} (recipe {spec.recipe}, seed {spec.seed}, {spec.total_steps:,} steps)"
-    yield f"Networks: {spec.networks.student.model} learns from {spec.networks.teacher.model}."
+    yield f"Networks: {spec.networks.student.model} learns from {teacher(spec.networks.teacher)}."
     retained = f", {len(problems.retained):,} of a retained skill" if problems.retained else ""
     yield f"Problems: {count:,} to train on, {len(problems.evaluation):,} held out{retained}; judged by {spec.data.verifier.kind}."
     yield _pool(spec, count)
@@ -30,8 +53,27 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     yield f"In all at most {most_tokens(spec, counts):,} tokens are written, if every answer is as long as it may be."
 
 
+def teacher(chosen: Teacher) -> str:
+    """Whom the student learns from, in words."""
+    match chosen:
+        case ModelTeacher(model=model):
+            found = model
+        case SelfTeacher(weights=weights):
+            found = {"initial": "itself as it was", "ema": "its moving average", "adapter_off": "itself without the adapter"}.get(
+                weights, "itself as it is"
+            )
+        case TextTeacher(path=path):
+            return f"the answers in {path}"
+        case EndpointTeacher(url=url, model=model):
+            found = f"{model} at {url}"
+    context = chosen.context
+    return f"{found}, shown the {context.shows}" if isinstance(context, PrivilegedContext) else found
+
+
 def _pool(spec: RunSpec, count: int) -> str:
     pool = spec.pool
+    if pool.estimate == "never":
+        return "No stage 0: all problems count the same."
     refreshed = {
         "never": "",
         "each_stage": " Pass rates are estimated again before each later stage.",
@@ -55,10 +97,18 @@ def _stage(stage: Stage, count: int) -> str:
     longest = generate.sampling.max_new_tokens
     answers = {
         "teacher_written": f"one answer of the teacher to each, at most {min(count, planned_answers(stage)):,} written before the stage",
+        "solutions": "the worked solution of each",
         "student_rollouts": f"{_fresh(generate.per_problem)} of the student to each, of at most {longest:,} tokens",
     }[stage.source]
     steps = f"{stage.until.steps:,} steps of {stage.problems_per_step:,} problems, {answers}"
-    return f"{steps}; {OBJECTIVES[stage.objective.kind]}; AdamW at {optimiser.learning_rate:g}."
+    return f"{steps}; {OBJECTIVES[stage.objective.kind]}{_tokens(stage.tokens)}; AdamW at {optimiser.learning_rate:g}."
+
+
+def _tokens(tokens: Tokens) -> str:
+    if not isinstance(tokens, SelectedTokens):
+        return ""
+    rule = {"top": "the highest by", "sample": "drawn by", "bottom": "the lowest by"}[tokens.how]
+    return f" on {tokens.share:.0%} of the tokens, {rule} {tokens.score.replace('_', ' ')}"
 
 
 def _evaluation(spec: RunSpec, problems: RunProblems) -> str:

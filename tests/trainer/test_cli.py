@@ -101,7 +101,7 @@ def test_recipes_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["recipes", "paced"]) == 0
     assert "https://arxiv.org/abs/2603.11178" in capsys.readouterr().out
     assert main(["recipes", "unknown"]) == 64
-    assert capsys.readouterr().err == "there is no recipe unknown; there is paced\n"
+    assert capsys.readouterr().err == f"there is no recipe unknown; there is {', '.join(recipes.names())}\n"
 
 
 def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from trainer.engine.tensors import exchange, like
+
 
 class Average:
-    """Holds the average in float32 at least; with decay 0 it holds nothing and the live weights are evaluated."""
+    """Holds the average in float32 at least; with decay 0 it holds nothing and the live weights are evaluated.
 
-    def __init__(self, parameters: Mapping[str, Parameter], decay: float) -> None:
-        self._parameters, self._decay = parameters, decay
+    `refresh` is called whenever the parameters have been given other values (`Runtime.refresh`).
+    """
+
+    def __init__(self, parameters: Mapping[str, Parameter], decay: float, refresh: Callable[[], None] = lambda: None) -> None:
+        self._parameters, self._decay, self._refresh = parameters, decay, refresh
         self._mean = {name: parameter.detach().clone() for name, parameter in parameters.items()} if decay else {}
 
     @torch.no_grad()
@@ -37,9 +42,9 @@ class Average:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         for name, mean in self._mean.items():
-            mean.copy_(tensors[name])
+            mean.copy_(like(mean, tensors[name]))
 
     def _swap(self) -> None:
         for name, mean in self._mean.items():
-            parameter = self._parameters[name]
-            parameter.data, self._mean[name] = mean, parameter.data
+            self._mean[name] = exchange(self._parameters[name], mean)
+        self._refresh()

@@ -15,13 +15,29 @@ from trainer.text.models import LanguageModel, ModelError
 def prompt_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
     """Encode a question: through the chat template where there is one and the run wants it, else with the tokenizer's own BOS.
 
-    Raises ModelError if the tokenizer lacks a character of the text.
+    Raises ModelError if the tokenizer lacks a character of the text, or the template the thinking mode that the run chooses.
     """
+    if language_model.thinking != "as_the_template":
+        _check_thinking(language_model)
     ids = _from_template(language_model, text) if language_model.chat_template else _plain(language_model, text)
     if _unknown(language_model) in ids:
         raise _unreadable(language_model, text)
     if not ids:
         raise ModelError(f"A prompt is empty for {language_model.name}. Give the problem a question.")
+    return tuple(ids)
+
+
+def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
+    """Encode a piece of text by itself: no template, no BOS or end token, and special tokens that it spells out are plain text.
+
+    Raises ModelError if the tokenizer lacks a character of the text.
+    """
+    try:
+        ids = language_model.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    except Exception as error:
+        raise _unreadable(language_model, text) from error
+    if _unknown(language_model) in ids:
+        raise _unreadable(language_model, text)
     return tuple(ids)
 
 
@@ -37,14 +53,25 @@ def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_t
 
 def _from_template(language_model: LanguageModel, text: str) -> list[int]:
     message = [{"role": "user", "content": text}]
+    thinking: dict[str, Any] = {} if language_model.thinking == "as_the_template" else {"enable_thinking": language_model.thinking == "on"}
     try:
-        ids: Any = language_model.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=False)
+        ids: Any = language_model.tokenizer.apply_chat_template(
+            message, add_generation_prompt=True, tokenize=True, return_dict=False, **thinking
+        )
     except Exception as error:
         cause = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"The chat template of {language_model.name} cannot format “{_short(text)}” ({cause}). Repair the template or turn it off."
         ) from error
     return list(ids)
+
+
+def _check_thinking(language_model: LanguageModel) -> None:
+    if not language_model.chat_template or "enable_thinking" not in str(language_model.tokenizer.chat_template):
+        raise ModelError(
+            f"The thinking mode of {language_model.name} is “{language_model.thinking}”, but its chat template knows no `enable_thinking` "
+            "(or is not used), so nothing would change. Set its `thinking` to as_the_template, or choose a model with such a mode."
+        )
 
 
 def _plain(language_model: LanguageModel, text: str) -> list[int]:

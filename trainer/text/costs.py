@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from trainer.engine.loop import Runtime
 from trainer.text.answers import Answer, tokens_of
 from trainer.text.models import LanguageModel
+from trainer.text.rollouts.records import TrainRow
+from trainer.text.teachers import Teachers
 
 FORWARD = 2
 TRAINED = 6
@@ -26,11 +28,17 @@ def count_sampled(rt: Runtime, model: LanguageModel, answers: Sequence[Answer]) 
     rt.count(sum(len(answer.ids) for answer in answers), FORWARD * parameters(model) * tokens_of(answers))
 
 
-def count_scored(rt: Runtime, student: LanguageModel, teacher: LanguageModel, answers: Sequence[Answer]) -> None:
-    """Both networks read the answers, and nothing is learnt from it."""
-    rt.count(0, FORWARD * (parameters(student) + parameters(teacher)) * tokens_of(answers))
+def count_read_by_teachers(rt: Runtime, teachers: Teachers, rows: Sequence[TrainRow]) -> None:
+    """Each row was read once by its teacher, after the teacher's own prompt."""
+    for view in teachers.views:
+        read = sum(len(row.teacher_prompt) + len(row.answer.ids) for row in rows if row.teacher == view.name)
+        rt.count(0, FORWARD * parameters(view.language_model) * read)
 
 
-def count_trained(rt: Runtime, student: LanguageModel, teacher: LanguageModel, answers: Sequence[Answer]) -> None:
-    cost = TRAINED * parameters(student) + FORWARD * parameters(teacher)
-    rt.count(sum(len(answer.ids) for answer in answers), cost * tokens_of(answers))
+def count_scored(rt: Runtime, student: LanguageModel, answers: Sequence[Answer]) -> None:
+    """The student read the answers, and nothing is learnt from it."""
+    rt.count(0, FORWARD * parameters(student) * tokens_of(answers))
+
+
+def count_trained(rt: Runtime, student: LanguageModel, answers: Sequence[Answer]) -> None:
+    rt.count(sum(len(answer.ids) for answer in answers), TRAINED * parameters(student) * tokens_of(answers))

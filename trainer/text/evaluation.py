@@ -76,6 +76,17 @@ def metrics(prefix: str, event: Mapping[str, Any]) -> dict[str, float]:
     return values
 
 
+def forgetting(event: Mapping[str, Any]) -> dict[str, float]:
+    """How much of the retained skill is lost: pass rate before − now, paired by problem, with its 95 % interval; negative is a gain.
+
+    Nothing from the first evaluation, which has nothing to compare with.
+    """
+    if event["difference"] is None:
+        return {}
+    change, (low, high) = event["difference"]["pass_rate"], event["difference"]["interval"]
+    return {"retained/forgetting": -change, "retained/forgetting/low": -high, "retained/forgetting/high": -low}
+
+
 def _rates(now: Measured, before: Measured | None) -> dict[str, Any]:
     rate, interval = intervals.pass_rate(now.passed, now.verdicts)
     return {"pass_rate": rate, "interval": interval, "difference": None if before is None else _difference(now, before)}

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from trainer.engine.loop import Report, Runtime
-from trainer.spec import RunSpec
-from trainer.text import evaluation
+from trainer.spec import PrivilegedContext, RunSpec
+from trainer.text import confidence, evaluation, privileged
 from trainer.text.answers import Answer, Question, tally
 from trainer.text.costs import count_sampled
 from trainer.text.evaluation import Measured, measured
@@ -37,10 +37,11 @@ class HeldOut:
         """Measure every role that is due; emit its events."""
         if when == "before":
             self._find_tiers(rt)
-        event = self._role(rt, when, "evaluation", self._chosen(when))
-        values = evaluation.metrics("eval", event)
+        event, answers = self._role(rt, when, "evaluation", self._chosen(when))
+        values = evaluation.metrics("eval", event) | self._confidence(rt, when, answers) | self._privilege(rt, when, answers)
         if self.materials.retained and when != "during":
-            values |= evaluation.metrics("retained", self._role(rt, when, "retained", range(len(self.materials.retained))))
+            retained, _ = self._role(rt, when, "retained", range(len(self.materials.retained)))
+            values |= evaluation.metrics("retained", retained) | evaluation.forgetting(retained)
         return Report(values, event["pass_rate"], of_evaluation(event))
 
     def track(self, rt: Runtime, weights: Sequence[float | None]) -> None:
@@ -74,7 +75,7 @@ class HeldOut:
         count, limit = len(self.materials.evaluation), self.spec.evaluation.problems
         return _sample(count, limit) if when == "during" and limit is not None else range(count)
 
-    def _role(self, rt: Runtime, when: str, role: str, places: Sequence[int]) -> dict[str, Any]:
+    def _role(self, rt: Runtime, when: str, role: str, places: Sequence[int]) -> tuple[dict[str, Any], list[Answer]]:
         settings, questions = self.spec.evaluation, self._questions(role)
         samples = settings.samples if when == "during" else settings.final_samples
         asked = [questions[place] for place in places]
@@ -88,7 +89,18 @@ class HeldOut:
         rt.emit("evaluation", when=when, role=role, **event)
         if role == "evaluation":
             self._keep_some(rt, answers)
-        return event
+        return event, answers
+
+    def _confidence(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
+        return confidence.measure(self.materials, answers, self.spec.compute.micro_batch_tokens, when, rt)
+
+    def _privilege(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
+        """Measured where the teacher is shown something that held-out problems have, too."""
+        teachers = self.materials.teachers
+        view = teachers.main
+        if view is None or not isinstance(view.context, PrivilegedContext) or not view.gives_probabilities:
+            return {}
+        return privileged.measure(self.materials, view, answers, self.spec.evaluation.sampling, self.spec.seed, when, rt)
 
     def _find_tiers(self, rt: Runtime) -> None:
         questions = self.materials.evaluation
@@ -109,7 +121,8 @@ class HeldOut:
 
     def _keep_some(self, rt: Runtime, answers: list[Answer]) -> None:
         kept = spread(answers, self.spec.record.rollouts)
-        record(rt, self.materials.student, "evaluation", kept, len(answers), scored(self.materials, kept, rt))
+        signals = scored(self.materials, kept, self.spec.compute.micro_batch_tokens, rt)
+        record(rt, self.materials.student, "evaluation", kept, len(answers), signals)
 
 
 def _sample(count: int, size: int) -> list[int]:

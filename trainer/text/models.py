@@ -8,26 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import transformers
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from trainer.spec.networks import Network
+from trainer.spec.networks import Network, Thinking
 from trainer.text.heads import check_head
 from trainer.text.model_folders import ModelError, check_folder, content_hash, local_folder
 from trainer.text.tokenizers import load_tokenizer, vocabulary_size
 
-__all__ = ["LanguageModel", "ModelError", "load"]
+__all__ = ["LanguageModel", "ModelError", "layers_of", "load", "recompute_activations"]
 
 NUMBER_FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal language model with its tokenizer. `ends` are the ids that end an answer, the tokenizer's own first."""
+    """A causal language model with its tokenizer. `ends` are the ids that end an answer, the tokenizer's own first.
+
+    `chat_template` and `thinking` say how its prompts are formatted.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -37,6 +43,7 @@ class LanguageModel:
     max_length: int
     ends: tuple[int, ...]
     chat_template: bool
+    thinking: Thinking = "as_the_template"
 
     @property
     def device(self) -> torch.device:
@@ -74,7 +81,24 @@ def load(
         max_length=int(settings.get("max_position_embeddings") or getattr(config, "max_position_embeddings", None) or 2**31),
         ends=_ends(tokenizer, model, folder),
         chat_template=network.chat_template and bool(tokenizer.chat_template),
+        thinking=network.thinking,
     )
+
+
+def layers_of(model: PreTrainedModel) -> list[torch.nn.Module]:
+    """The blocks that a network is a stack of."""
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+
+def recompute_activations(model: PreTrainedModel) -> None:
+    """From now on the backward pass computes each layer's activations again instead of keeping them: the same gradients, less memory.
+
+    Only the layers' own switch says "training"; everything inside them stays in eval mode, hence without dropout.
+    """
+    layers: list[Any] = layers_of(model)
+    for layer in layers:
+        layer.training = layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
 def _config(folder: Path) -> Any:

@@ -35,7 +35,9 @@ class Pool:
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
-        """Whether a problem has verdicts on at least half of its answers."""
+        """Whether a problem has verdicts on at least half of its answers; of an unmeasured pool, all count as known."""
+        if not self.k:
+            return np.ones(len(self.passed), np.bool_)
         return np.asarray((2 * self.verdicts >= self.k) & (self.verdicts > 0))
 
     @cached_property
@@ -69,6 +71,12 @@ class Pool:
         """Mean |p_new − p_old| over the problems known both times."""
         both = self.known & earlier.known
         return float(np.abs(self.rates[both] - earlier.rates[both]).mean()) if both.any() else 0.0
+
+    @classmethod
+    def unmeasured(cls, count: int, weighting: Weighting) -> Pool:
+        """A pool of problems whose pass rates nobody asked for; `weighting` must not need them."""
+        nothing = np.zeros(count, np.int64)
+        return cls(nothing, nothing, 0, 0, weighting)
 
     def state(self) -> dict[str, Any]:
         return {"passed": self.passed.tolist(), "verdicts": self.verdicts.tolist(), "k": self.k, "step": self.step}

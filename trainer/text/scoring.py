@@ -6,16 +6,31 @@ from collections.abc import Sequence
 
 from trainer.engine.loop import Runtime
 from trainer.text.answers import Answer
-from trainer.text.costs import count_scored
+from trainer.text.costs import count_read_by_teachers, count_scored
 from trainer.text.materials import Materials
-from trainer.text.objectives.distillation import score
 from trainer.text.recording import Signals, signals_of
-from trainer.text.update import split
+from trainer.text.rollouts.filter import plain_row
+from trainer.text.rollouts.records import DIVERGENCE, Group, Prompt
+from trainer.text.selecting import score_rows
+from trainer.text.teacher_states import read_by_teachers
+from trainer.text.teachers import privileged_text
 
 
-def scored(materials: Materials, answers: Sequence[Answer], rt: Runtime) -> list[Signals]:
-    """Signals of each answer at temperature 1; the divergence is KL(student ‖ teacher)."""
-    rows = [(answer.prompt, answer.ids) for answer in answers]
-    statistics = score(materials.student, materials.teacher, rows, "reverse_kl", 1.0)
-    count_scored(rt, materials.student, materials.teacher, answers)
-    return [signals_of(materials.student, part) for part in split(statistics, [len(answer.ids) for answer in answers])]
+def scored(materials: Materials, answers: Sequence[Answer], tokens: int, rt: Runtime) -> list[Signals] | None:
+    """Signals of each answer at temperature 1; the divergence is KL(student ‖ teacher). None where no teacher's probabilities are known.
+
+    `tokens` is how many ids are read at a time.
+    """
+    teachers = materials.teachers
+    if not teachers.gives_probabilities:
+        return None
+    rows = []
+    for answer in answers:
+        question = materials.questions[answer.problem.id]
+        view = teachers.of(question.problem)
+        prompt = view.name, view.prompt(question, privileged_text(view.context, question.problem, answer))
+        rows.append(plain_row(0, Group(Prompt(question), (answer,)), answer, DIVERGENCE, lambda *_, found=prompt: found))
+    scores = score_rows(materials.student, rows, read_by_teachers(teachers, rows, tokens), tokens, range(len(rows)))
+    count_scored(rt, materials.student, answers)
+    count_read_by_teachers(rt, teachers, rows)
+    return [signals_of(materials.student, part) for part in scores]

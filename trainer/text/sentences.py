@@ -16,28 +16,38 @@ def of_pool(pool: Pool, truncated: float) -> str:
     solved, count = int(pool.passed.sum()), len(pool.passed)
     return (
         f"The student solved {solved} of {int(pool.verdicts.sum())} answers to {count} problems; {len(pool.kept)} problems are kept, "
-        f"{int((~pool.known).sum())} are set aside for want of verdicts, {truncated:.1%} of the answers were cut at the length limit."
+        f"{int((~pool.known).sum())} are set aside for want of verdicts, {_percent(truncated)} of the answers were cut at the length limit."
     )
 
 
 def of_teacher(answers: Sequence[Answer]) -> str:
     right = sum(answer.verdict is True for answer in answers)
-    return f"The teacher wrote {len(answers)} answers: {right} are right, {truncated_share(answers):.1%} were cut at the length limit."
+    return (
+        f"The teacher wrote {len(answers)} answers: {right} are right, {_percent(truncated_share(answers))} were cut at the length limit."
+    )
 
 
 def of_evaluation(event: Mapping[str, Any]) -> str:
     """An `evaluation` event in words."""
-    low, high = event["interval"]
+    low, high = map(_percent, event["interval"])
     if event["pass_rate"] == 0:
         found = f"The student solves none of the {event['problems']} held-out problems"
     else:
-        found = f"The student solves {event['pass_rate']:.1%} of the held-out problems (95 % interval {low:.1%} to {high:.1%})"
+        found = f"The student solves {_percent(event['pass_rate'])} of the held-out problems (95 % interval {low} to {high})"
     return f"{found}.{'' if event['difference'] is None else _against_before(event['difference'])}"
 
 
 def _against_before(difference: Mapping[str, Any]) -> str:
-    low, high = (100 * bound for bound in difference["interval"])
-    return f" That is {100 * difference['pass_rate']:+.1f} points against before ({low:+.1f} to {high:+.1f})."
+    low, high = map(_points, difference["interval"])
+    return f" That is {_points(difference['pass_rate'])} points against before ({low} to {high})."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def nothing_kept(pool: Pool, spec: RunSpec) -> tuple[str, str]:

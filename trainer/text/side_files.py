@@ -55,6 +55,11 @@ ROLLOUTS = pa.schema(
         *((name, pa.list_(pa.float32())) for name in ("student_logprob", "teacher_logprob", "divergence", "entropy")),
         *((name, pa.list_(pa.string())) for name in ("student_top", "teacher_top")),
         ("weight", pa.float64()),
+        ("teacher_prompt_ids", pa.list_(pa.int32())),
+        ("kind", pa.list_(pa.int8())),
+        *((name, pa.list_(pa.float32())) for name in ("coefficient", "advantage")),
+        *((name, pa.float64()) for name in ("confidence", "target_confidence")),
+        ("edited", pa.bool_()),
     ]
 )
 

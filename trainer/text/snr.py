@@ -27,10 +27,13 @@ from trainer.engine.loop import Runtime
 from trainer.spec import RunSpec
 from trainer.text.answers import Answer
 from trainer.text.costs import count_sampled, count_trained
+from trainer.text.learner import Learner, MicroBatch
 from trainer.text.materials import Materials
-from trainer.text.objectives.distillation import divergence
 from trainer.text.pool import Pool
+from trainer.text.rollouts.filter import plain_row
 from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.records import DIVERGENCE, Group, Prompt
+from trainer.text.teacher_states import read_by_teachers
 
 EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PER_BIN = 48
@@ -63,7 +66,7 @@ def measure(materials: Materials, spec: RunSpec, pool: Pool, rt: Runtime) -> Non
     for done, ((low, high), places) in enumerate(members):
         answers = _answers(materials, spec, places, rt)
         gradients = np.stack([_gradient(materials, spec, answer) for answer in answers])
-        count_trained(rt, materials.student, materials.teacher, answers)
+        count_trained(rt, materials.student, answers)
         bins.append(bin_of(low, high, gradients @ gradients.T))
         rt.progress("pass_rates", done + 1, len(members))
     rt.emit("snr", bins=[asdict(found) for found in bins])
@@ -117,15 +120,16 @@ def _answers(materials: Materials, spec: RunSpec, places: Sequence[int], rt: Run
 
 
 def _gradient(materials: Materials, spec: RunSpec, answer: Answer) -> NDArray[np.float64]:
-    """Gradient of the mean divergence over one answer's tokens, flat, sketched where the student is large."""
+    """Gradient of the mean of the first stage's terms over one answer's tokens, flat, sketched where the student is large."""
     parameters = [parameter for parameter in materials.student.model.parameters() if parameter.requires_grad]
-    objective = spec.stages[0].objective
+    stage, question = spec.stages[0], materials.questions[answer.problem.id]
+    view = materials.teachers.of(answer.problem)
+    context = view.name, view.prompt(question)
+    row = plain_row(0, Group(Prompt(question), (answer,)), answer, DIVERGENCE, lambda *_: context)
     even = torch.full((len(answer.ids),), 1.0 / len(answer.ids), device=materials.student.device)
-    result = divergence(
-        materials.student, materials.teacher, [(answer.prompt, answer.ids)], even,
-        objective.kind, objective.temperature, materials.vocabulary,
-    )  # fmt: skip
-    gradients: tuple[Tensor, ...] = torch.autograd.grad(result.loss, parameters)
+    states = read_by_teachers(materials.teachers, [row], spec.compute.micro_batch_tokens)
+    loss, _ = Learner(materials.student)(MicroBatch([row], [0], even, states), stage.objective)
+    gradients: tuple[Tensor, ...] = torch.autograd.grad(loss, parameters)
     flat = torch.cat([gradient.flatten() for gradient in gradients]).double().cpu()
     return np.asarray(_sketched(flat).numpy()) if len(flat) > SKETCH_ABOVE else flat.numpy()
 

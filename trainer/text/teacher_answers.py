@@ -1,6 +1,7 @@
-"""Answers that the teacher wrote, once for each problem that is trained on, and kept for the whole run.
+"""Answers that are not the student's: those that the teacher wrote, once for each problem that is trained on, and the data's solutions.
 
-They follow from (seed, problem) alone. A checkpoint holds them, so that a resumed run does not write them again.
+A teacher's answers follow from (seed, problem) alone, or from what it gave when it was asked. A checkpoint holds them, so that a
+resumed run does not ask again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.text.answers import Answer, Question
+from trainer.engine.loop import Runtime
+from trainer.spec import RunSpec, Stage
+from trainer.text.answers import Answer, Question, truncated_share
+from trainer.text.chat import text_ids
+from trainer.text.collecting import pass_rate
+from trainer.text.costs import count_sampled
+from trainer.text.materials import Materials
+from trainer.text.models import LanguageModel
+from trainer.text.recording import record, spread
+from trainer.text.rollouts.noise import Noise
+from trainer.text.scoring import scored
+from trainer.text.sentences import of_teacher
+from trainer.text.teachers.writing import Desk, write_answers
 
 
 class TeacherAnswers:
@@ -50,3 +63,29 @@ class TeacherAnswers:
         for place, ids, facts in zip(tensors["places"].tolist(), pieces, verdicts, strict=True):
             question = asked[place]
             self.by_place[place] = Answer(question.problem, 0, "teacher", question.prompt, tuple(ids.tolist()), **facts)
+
+
+def solution_of(student: LanguageModel, question: Question, longest: int) -> Answer:
+    """The worked solution as an answer of at most `longest` of the student's tokens. It is right by definition."""
+    problem = question.problem
+    whole = (*text_ids(student, problem.solution), student.ends[0])
+    return Answer(problem, 0, "teacher", question.prompt, whole[:longest], len(whole) > longest, problem.solution, True, problem.answer)
+
+
+def let_teachers_write(materials: Materials, spec: RunSpec, stage: Stage, places: Sequence[int], rt: Runtime) -> list[Answer]:
+    """The teachers' answers to the problems at `places`, as what the student is to learn after its own prompt."""
+    teachers, asked = materials.teachers, [materials.train[place] for place in places]
+    written = write_answers(
+        teachers, asked, stage.rollouts.generate.sampling, Noise(spec.seed, 0, "teacher"),
+        Desk(materials.student, materials.examiner, rt.folder.parent.parent),
+        lambda done, of: rt.progress("teacher_responses", done, of),
+    )  # fmt: skip
+    answers = written.answers
+    for view in teachers.views:
+        own = [answer for answer in answers if teachers.has_view(answer.problem) and teachers.of(answer.problem) is view]
+        count_sampled(rt, view.language_model, own)
+    rt.metrics({"teacher/pass_rate": pass_rate(answers), "teacher/truncated": truncated_share(answers), **written.metrics})
+    rt.log.log("info", of_teacher(answers))
+    kept = spread(answers, spec.record.rollouts)
+    record(rt, materials.student, "teacher", kept, len(answers), scored(materials, kept, spec.compute.micro_batch_tokens, rt))
+    return answers

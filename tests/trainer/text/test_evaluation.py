@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.text.evaluation import Measured, metrics, summary, tiers_of
+from trainer.text.evaluation import Measured, forgetting, metrics, summary, tiers_of
 from trainer.text.problems import Problem
 
 PROBLEMS = [Problem(str(at), "?", "1", domain="add" if at < 2 else "sub", difficulty="1", tier="") for at in range(4)]
@@ -55,3 +55,11 @@ def test_metrics_name_every_figure_of_the_event() -> None:
     assert values["eval/pass_rate/tier=frontier"] == 0.75
     assert values["eval/pass_rate/low"] <= 0.625 <= values["eval/pass_rate/high"]
     assert {"eval/pass_at_1", "eval/pass_at_4", "eval/truncated", "eval/pass_rate/domain=sub"} <= set(values)
+
+
+def test_forgetting_is_the_paired_loss_of_pass_rate() -> None:
+    lost = forgetting(summary(counts(2, 1, 4, 0), counts(4, 3, 4, 0), [""] * 4, [], 4, [1]))
+    assert lost["retained/forgetting"] == 0.25
+    assert lost["retained/forgetting/low"] <= 0.25 <= lost["retained/forgetting/high"]
+    assert lost["retained/forgetting/low"] >= 0
+    assert forgetting(summary(counts(1, 1, 1, 1), None, [""] * 4, [], 4, [1])) == {}

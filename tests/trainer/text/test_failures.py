@@ -6,7 +6,6 @@ import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from tests.trainer.text import tiny
 from tests.trainer.text.tiny_run import end, events, spec, start
 from trainer.engine import checkpoints, outcome, run
 from trainer.spec import to_yaml
-from trainer.text import answers, update
-from trainer.text.objectives import distillation
+from trainer.text import answers
+from trainer.text.learner import Learner
 
 
 def ended(folder: Path, *words: str) -> None:
@@ -95,13 +94,13 @@ def test_held_out_problems_that_are_trained_on_are_refused_by_name(tmp_path: Pat
 
 
 def poison_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original, calls = distillation.divergence, iter(range(10_000))
+    original, calls = Learner.__call__, iter(range(10_000))
 
     def poisoned(*arguments: Any) -> Any:
-        result = original(*arguments)
-        return replace(result, loss=result.loss * torch.nan) if next(calls) >= step else result
+        loss, statistics = original(*arguments)
+        return (loss * torch.nan if next(calls) >= step else loss), statistics
 
-    monkeypatch.setattr(update, "divergence", poisoned)
+    monkeypatch.setattr(Learner, "__call__", poisoned)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(
@@ -137,6 +136,19 @@ def test_an_unforeseen_error_leaves_its_trace_in_the_log(tmp_path: Path, monkeyp
     assert "Traceback" in next(event["message"] for event in events(tmp_path, "log") if event["level"] == "error")
 
 
+def test_a_failure_that_has_its_sentence_shows_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise outcome.Failure("The teacher cannot be reached.", "Resume the run once it answers.")
+
+    monkeypatch.setattr(answers, "sample", fail)
+    assert start(spec(), tmp_path) == outcome.FAILED
+    ended(tmp_path, "The teacher cannot be reached.", "Resume the run")
+    assert "Traceback" not in capsys.readouterr().err
+    assert not [event for event in events(tmp_path, "log") if event["level"] == "error"]
+
+
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """A disk with room for files up to `size` bytes only."""
@@ -156,7 +168,7 @@ def test_a_full_disk_ends_the_run_in_words_and_with_its_code(tmp_path: Path) -> 
 
 
 def test_a_log_without_room_stops_the_run_before_anything_is_dropped(tmp_path: Path) -> None:
-    with largest_file(2_500):
+    with largest_file(6_000):
         assert start(spec(), tmp_path) == outcome.DISK_FULL
     seen = [event["seq"] for event in events(tmp_path)]
     assert seen == list(range(1, len(seen) + 1))

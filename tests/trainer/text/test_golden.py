@@ -8,6 +8,8 @@ import pytest
 
 from tests.trainer.text import tiny
 from tests.trainer.text.tiny_run import numbers, spec, start
+from trainer import recipes
+from trainer.spec import RunSpec, load, to_dict
 
 LOSSES = {1: 2.4548028, 2: 2.3779243, 3: 2.6411381, 4: 2.4499884, 5: 2.4151169, 6: 2.6742872, 7: 2.6992706, 8: 2.5180060}
 
@@ -19,3 +21,27 @@ def test_the_losses_of_a_known_run_are_the_same_as_ever(tmp_path: Path) -> None:
     assert start(spec(networks=networks, evaluation={"every": 0, "final_samples": 1, "pass_at": [1]}), tmp_path / "run") == 0
     found = {step: value for (step, key), value in numbers(tmp_path / "run").items() if key == "loss"}
     assert found == pytest.approx(LOSSES, rel=1e-3)
+
+
+RECIPES = {
+    "opsd": {1: 0.8317849, 2: 1.7459834, 3: 1.4406836},
+    "tip": {1: 0.4841390, 2: 0.5783988, 3: 0.8759761},
+    "caopd": {1: 0.1894832, 2: 0.3380886, 3: 1.0252719},
+}
+
+
+def cut(recipe: str) -> RunSpec:
+    """Three steps of a recipe's small preset on a few problems."""
+    definition = to_dict(recipes.load(recipe).spec("small"))
+    definition["data"]["train"]["count"] = 40
+    definition["evaluation"] |= {"every": 0, "final_samples": 1}
+    definition["stages"][0] |= {"problems_per_step": 4, "until": {"steps": 3}}
+    definition["stages"][0]["optimiser"]["warmup_steps"] = 0
+    return load(definition)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_losses_of_each_recipe_are_the_same_as_ever(recipe: str, tmp_path: Path) -> None:
+    assert start(cut(recipe), tmp_path) == 0
+    found = {step: value for (step, key), value in numbers(tmp_path).items() if key == "loss"}
+    assert found == pytest.approx(RECIPES[recipe], rel=1e-3)

@@ -121,8 +121,10 @@ def test_sigterm_means_checkpoint_and_leave(tmp_path: Path) -> None:
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     while not [event for event in events(tmp_path, "metrics") if event["step"] >= 2] and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait() == 75
+    while process.poll() is None:  # however often it is asked
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    assert process.returncode in (75, -signal.SIGTERM)  # the last one may come when all is said
     saved = events(tmp_path, "checkpoint")[-1]["step"]
     assert saved == max(event["step"] for event in events(tmp_path, "metrics"))
     assert end(tmp_path)["outcome"] == "stopped"

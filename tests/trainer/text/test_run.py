@@ -85,6 +85,7 @@ def test_evaluations_before_and_after_carry_intervals_groups_and_the_paired_diff
 def test_the_retained_skill_is_measured_before_and_after(folder: Path) -> None:
     assert [event["when"] for event in of(folder, "evaluation", role="retained")] == ["before", "after"]
     assert (0, "retained/pass_rate") in numbers(folder)
+    assert {step for step, name in numbers(folder) if name == "retained/forgetting"} == {8}
 
 
 def test_side_files_hold_what_their_hash_says_and_what_the_index_shows(folder: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,24 +17,35 @@ from tests.trainer.text import tiny
 from tests.trainer.text.tiny_run import spec
 from trainer.engine.events import EventLog
 from trainer.engine.loop import Runtime
-from trainer.spec import RunSpec, Stage
+from trainer.spec import PlainContext, RunSpec
 from trainer.spec.operation import Checkpoints
-from trainer.text.answers import Answer, Examiner
-from trainer.text.materials import Materials
+from trainer.text.answers import Answer
+from trainer.text.learner import Learner
 from trainer.text.models import LanguageModel
 from trainer.text.problems import Problem
+from trainer.text.rollouts.records import DIVERGENCE, TrainRow
+from trainer.text.teacher_states import read_by_teachers
+from trainer.text.teachers import Teachers, TeacherView
+from trainer.text.teachers.snapshots import Own
 from trainer.text.update import GROUP, Round, differentiate
-from trainer.text.verifiers import Verifier
 
 WEIGHTS = [0.5, 0.0, 1.0, 2.5]
 LENGTHS = [3, 9, 5, 1, 7, 7, 2, 4]
 
 
+@dataclass(frozen=True)
+class Pair:
+    student: LanguageModel
+    teacher: LanguageModel
+
+    @property
+    def teachers(self) -> Teachers:
+        return Teachers(self.student.vocabulary, TeacherView("teacher", self.teacher, PlainContext(), Own(), 16))
+
+
 @pytest.fixture(scope="module")
-def materials() -> Materials:
-    student, teacher = tiny.language_model("qwen2", "float64", seed=3), tiny.language_model("qwen2", "float64", seed=4)
-    examiner = Examiner(Verifier(spec().data.verifier), "{question}", 8)
-    return Materials(student, teacher, student.vocabulary, examiner, {}, [], [], [])
+def pair() -> Pair:
+    return Pair(tiny.language_model("qwen2", "float64", seed=3), tiny.language_model("qwen2", "float64", seed=4))
 
 
 def answers() -> list[Answer]:
@@ -48,8 +61,24 @@ def answers() -> list[Answer]:
     return [answer(at, length) for at, length in enumerate(LENGTHS)]
 
 
-def round_of(stage: Stage) -> Round:
-    return Round(stage, WEIGHTS, answers(), [0, 0, 1, 1, 2, 2, 3, 3], 2)
+def row(at: int, answer: Answer, kind: int = DIVERGENCE, **columns: Any) -> TrainRow:
+    length = len(answer.ids)
+    return TrainRow(
+        answer,
+        at // 2,
+        2,
+        WEIGHTS[at // 2],
+        "teacher",
+        answer.prompt,
+        np.full(length, kind, np.int8),
+        np.ones(length, np.float32),
+        **columns,
+    )
+
+
+def round_of(pair: Pair, settings: RunSpec, rows: Sequence[TrainRow] | None = None) -> Round:
+    rows = rows or [row(at, answer) for at, answer in enumerate(answers())]
+    return Round(settings.stages[0], WEIGHTS, rows, read_by_teachers(pair.teachers, rows, 64), range(len(rows)))
 
 
 def definition(objective: str, reduction: str, normalisation: str, micro: int) -> RunSpec:
@@ -57,13 +86,13 @@ def definition(objective: str, reduction: str, normalisation: str, micro: int) -
     return spec(stages=[stage], pool={"normalisation": normalisation}, compute={"micro_batch_tokens": micro})
 
 
-def gradient(materials: Materials, settings: RunSpec, folder: Path) -> tuple[dict[str, Tensor], float, int]:
+def gradient(pair: Pair, settings: RunSpec, folder: Path, rows: Sequence[TrainRow] | None = None) -> tuple[dict[str, Tensor], float, int]:
     """Gradient as the loop's group holds it, loss, and the number of micro-batches."""
-    rt = Runtime(folder, EventLog(folder / "events", 1), torch.device("cpu"), Checkpoints(), 0)
-    parameters = dict(materials.student.model.named_parameters())
-    materials.student.model.zero_grad()
-    group = rt.group(GROUP, parameters)
-    differentiate(materials, settings, round_of(settings.stages[0]), rt)
+    rt = Runtime(folder, EventLog(folder / "events", 1), torch.device("cpu"), Checkpoints(), 0, settings=settings.compute)
+    parameters = dict(pair.student.model.named_parameters())
+    pair.student.model.zero_grad()
+    group = rt.network(GROUP, pair.student.model, bfloat16=settings.networks.student.dtype == "bfloat16")
+    differentiate(Learner(pair.student), settings, round_of(pair, settings, rows), rt)
     return {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}, group._loss / group.normaliser, rt.micro
 
 
@@ -76,32 +105,32 @@ def token_divergences(student: LanguageModel, teacher: LanguageModel, answer: An
     return (log_t.exp() * (log_t - log_s)).sum(-1) if kind == "forward_kl" else (log_s.exp() * (log_s - log_t)).sum(-1)
 
 
-def reference(materials: Materials, settings: RunSpec) -> tuple[dict[str, Tensor], float]:
+def reference(pair: Pair, settings: RunSpec) -> tuple[dict[str, Tensor], float]:
     """The equation of `distill`, written out."""
     stage, rows = settings.stages[0], answers()
-    each = [token_divergences(materials.student, materials.teacher, row, stage.objective.kind) for row in rows]
+    each = [token_divergences(pair.student, pair.teacher, answer, stage.objective.kind) for answer in rows]
     means = stage.reduction == "sequence_mean"
     terms = [WEIGHTS[at // 2] * (part.mean() / 2 if means else part.sum()) for at, part in enumerate(each)]
     counts: Sequence[float] = [1.0] * 4 if means else [LENGTHS[2 * i] + LENGTHS[2 * i + 1] for i in range(4)]
     own = settings.pool.normalisation == "batch_self_norm"
     z = sum(count * (weight if own else 1.0) for count, weight in zip(counts, WEIGHTS, strict=True))
-    materials.student.model.zero_grad()
+    pair.student.model.zero_grad()
     loss = torch.stack(terms).sum() / z
     loss.backward()
-    return {name: p.grad.clone() for name, p in materials.student.model.named_parameters() if p.grad is not None}, float(loss.detach())
+    return {name: p.grad.clone() for name, p in pair.student.model.named_parameters() if p.grad is not None}, float(loss.detach())
 
 
 @pytest.mark.parametrize("objective", ["forward_kl", "reverse_kl"])
 @pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean"])
 @pytest.mark.parametrize("normalisation", ["pool", "batch_self_norm"])
 def test_the_gradient_is_that_of_the_equation_whatever_the_micro_batches(
-    materials: Materials, tmp_path: Path, objective: str, reduction: str, normalisation: str
+    pair: Pair, tmp_path: Path, objective: str, reduction: str, normalisation: str
 ) -> None:
     counts = set()
     for micro in (16, 40, 100_000):
         settings = definition(objective, reduction, normalisation, micro)
-        found, loss, count = gradient(materials, settings, tmp_path / str(micro))
-        expected, expected_loss = reference(materials, settings)
+        found, loss, count = gradient(pair, settings, tmp_path / str(micro))
+        expected, expected_loss = reference(pair, settings)
         counts.add(count)
         assert loss == pytest.approx(expected_loss, rel=1e-10)
         assert found.keys() == expected.keys()
@@ -110,19 +139,18 @@ def test_the_gradient_is_that_of_the_equation_whatever_the_micro_batches(
     assert len(counts) == 3
 
 
-def test_a_row_that_drops_out_leaves_the_others_as_they_were(materials: Materials, tmp_path: Path) -> None:
+def test_a_row_that_drops_out_leaves_the_others_as_they_were(pair: Pair, tmp_path: Path) -> None:
     """Z is that of the planned problems, so weights [.25, 0, .1, .2] never become [.25, .1, .2] / .55."""
     settings = definition("forward_kl", "sequence_mean", "pool", 100_000)
-    _, loss, _ = gradient(materials, settings, tmp_path)
-    parts = [token_divergences(materials.student, materials.teacher, row, "forward_kl").mean().item() for row in answers()]
+    _, loss, _ = gradient(pair, settings, tmp_path)
+    parts = [token_divergences(pair.student, pair.teacher, answer, "forward_kl").mean().item() for answer in answers()]
     by_problem = [(parts[2 * i] + parts[2 * i + 1]) / 2 for i in range(4)]
     assert loss == pytest.approx(math.fsum(w * part for w, part in zip(WEIGHTS, by_problem, strict=True)) / 4)
 
 
 def test_bfloat16_computes_in_it_but_holds_weights_and_gradients_in_float32(tmp_path: Path) -> None:
     student, teacher = tiny.language_model("qwen2", "float32", seed=3), tiny.language_model("qwen2", "float32", seed=4)
-    examiner = Examiner(Verifier(spec().data.verifier), "{question}", 8)
-    single = Materials(student, teacher, student.vocabulary, examiner, {}, [], [], [])
+    single = Pair(student, teacher)
     full = definition("reverse_kl", "sequence_mean", "pool", 100_000)
     student_format = {"student": {"model": "builtin:student", "dtype": "bfloat16"}}
     half = full.model_copy(update={"networks": spec(networks=student_format).networks})

@@ -1,6 +1,7 @@
 """Supervised training of a small network on worked arithmetic: Muon for the hidden matrices, AdamW for the rest.
 
-Loss: mean over completion tokens of −log p(token | prompt, earlier tokens). Shapes: ids_BT int64, mask_BT 1 on completion tokens.
+A *lesson* turns a drawn problem into what the network reads and what it is to write. Loss: mean over written tokens of
+−log p(token | read, earlier tokens). Shapes: ids_BT int64, mask_BT 1 on written tokens.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,11 +25,27 @@ from trainer.text.problems.records import Problem
 HELD_OUT_SHARE = 10  # one question in ten, by its checksum, is never trained on
 
 
+class Example(NamedTuple):
+    """What the network reads, and what it learns to write after it (the end token is added)."""
+
+    read: str
+    written: str
+
+
+Lesson = Callable[[Problem, Random], Example | None]
+
+
+def worked(problem: Problem, rng: Random) -> Example:
+    """The plain lesson: the question, then its worked solution."""
+    return Example(problem.question, problem.solution)
+
+
 @dataclass(frozen=True)
 class Pretraining:
     """A network's size, its curriculum (family, level, share of the problems) and its training.
 
-    The learning rate falls to 0 over `horizon` steps; with fewer `steps` the training is broken off before.
+    `lesson` may draw from the generator that it is given, so that a problem can be taught in several ways; None leaves it out. The
+    learning rate falls to 0 over `horizon` steps; with fewer `steps` the training is broken off before.
     """
 
     hidden: int
@@ -40,6 +58,7 @@ class Pretraining:
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     seed: int = 0
+    lesson: Lesson = worked
 
 
 def held_out(problem: Problem) -> bool:
@@ -71,10 +90,10 @@ def train(plan: Pretraining, tokenizer: PreTrainedTokenizerFast, report: Callabl
     """Return the trained network; `report(step, loss)` is called after every step."""
     network = initial(plan)
     optimisers = _optimisers(network, plan)
-    problems = _problems(plan)
+    examples = _examples(plan)
     for step in range(plan.steps):
         _set_rates(optimisers, plan, step)
-        loss = _accumulate(network, tokenizer, [next(problems) for _ in range(plan.batch)])
+        loss = _accumulate(network, tokenizer, [next(examples) for _ in range(plan.batch)])
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for optimiser in optimisers:
             optimiser.step()
@@ -83,14 +102,14 @@ def train(plan: Pretraining, tokenizer: PreTrainedTokenizerFast, report: Callabl
     return network
 
 
-def _problems(plan: Pretraining) -> Iterator[Problem]:
+def _examples(plan: Pretraining) -> Iterator[Example]:
     rng = Random(plan.seed)
     shares = [share for _, _, share in plan.curriculum]
     while True:
         family, level, _ = rng.choices(plan.curriculum, shares)[0]
         problem = draw(family, level, rng)
-        if not held_out(problem):
-            yield problem
+        if not held_out(problem) and (example := plan.lesson(problem, rng)):
+            yield example
 
 
 def _optimisers(network: Qwen2ForCausalLM, plan: Pretraining) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
@@ -109,9 +128,9 @@ def _set_rates(optimisers: Sequence[torch.optim.Optimizer], plan: Pretraining, s
         optimiser.param_groups[0]["lr"] = rate * share
 
 
-def _accumulate(network: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Problem]) -> float:
+def _accumulate(network: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, examples: list[Example]) -> float:
     """Add the gradient of the batch's mean token loss, in four parts of similar length; return the loss."""
-    rows = sorted((_row(tokenizer, problem) for problem in problems), key=lambda row: len(row[0]))
+    rows = sorted((_row(tokenizer, example) for example in examples), key=lambda row: len(row[0]))
     tokens, total = sum(len(ids) - start for ids, start in rows), 0.0
     for part in range(4):
         ids_BT, mask_BT = _padded(rows[part * len(rows) // 4 : (part + 1) * len(rows) // 4])
@@ -123,11 +142,10 @@ def _accumulate(network: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, p
     return total
 
 
-def _row(tokenizer: PreTrainedTokenizerFast, problem: Problem) -> tuple[list[int], int]:
-    """Token ids of a problem with its solution and the end token, and where the solution begins."""
-    prompt = tokenizer.encode(problem.question, add_special_tokens=False)
-    solution = tokenizer.encode(problem.solution, add_special_tokens=False)
-    return [*prompt, *solution, int(tokenizer.eos_token_id)], len(prompt)
+def _row(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], int]:
+    """Token ids of an example with the end token, and where what is written begins."""
+    read, written = (tokenizer.encode(text, add_special_tokens=False) for text in example)
+    return [*read, *written, int(tokenizer.eos_token_id)], len(read)
 
 
 def _padded(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
