@@ -1,0 +1,137 @@
+"""From event logs to verdicts, a page and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.trainer.experiments.test_definition import SMALL
+from trainer.engine.events import EventLog
+from trainer.experiments.definition import Contrast, Experiment, Side
+from trainer.experiments.findings import findings
+from trainer.experiments.measures import Outcome, differences, outcome, value
+from trainer.experiments.report import write
+from trainer.experiments.run import folder_of, outcomes
+
+EXPERIMENT = Experiment.model_validate(SMALL)
+GAIN = {"a": 0.2, "b": 0.1}
+
+
+def events(curve: Sequence[tuple[int, int, float]]) -> list[dict[str, Any]]:
+    """A run whose metric m has these (step, tokens, value); an operation for every tenth of a token."""
+    start = {"type": "environment", "commit": "c0ffee"}
+    return [start, *({"type": "metrics", "step": s, "tokens": t, "compute": t / 10, "values": {"m": v, "other": 1}} for s, t, v in curve)]
+
+
+def measured(arm: str, seed: int, curve: Sequence[tuple[int, int, float]]) -> Outcome:
+    return outcome(EXPERIMENT, arm, seed, events(curve))
+
+
+def pair(seed: int, noise: float = 0.0) -> list[Outcome]:
+    return [measured(arm, seed, [(0, 0, 0.3), (10, 100, 0.3 + gain + noise)]) for arm, gain in GAIN.items()]
+
+
+def test_a_run_is_read_from_its_log() -> None:
+    found = measured("a", 0, [(0, 0, 0.3), (5, 50, 0.4), (10, 100, 0.5)])
+    assert (found.commit, found.step, found.tokens, found.compute) == ("c0ffee", 10, 100, 10.0)
+    assert (found.before, found.after) == ({"m": 0.3}, {"m": 0.5})
+
+
+def test_the_ends_of_the_snr_are_shares_of_the_peak_between() -> None:
+    edges = [(0.0, 0.0, 0.1), (0.0, 0.5, 0.2), (0.5, 1.0, 0.4), (1.0, 1.0, 0.3)]
+    event = {"type": "snr", "step": 0, "bins": [{"low": low, "high": high, "snr": snr} for low, high, snr in edges]}
+    claim = SMALL["claims"][0] | {"of": 0.5, "minus": {"arm": "a", "metric": "snr/at_0"}}
+    experiment = Experiment.model_validate(SMALL | {"claims": [claim], "watched": ["snr/at_1"]})
+    assert outcome(experiment, "a", 0, [event]).after == {"snr/at_0": 0.25, "snr/at_1": pytest.approx(0.75)}
+
+
+def test_differences_pair_the_seeds_that_both_arms_have() -> None:
+    contrast = EXPERIMENT.claims[0]
+    assert differences(contrast, [*pair(0), *pair(1), pair(2)[0]]) == {0: pytest.approx(0.1), 1: pytest.approx(0.1)}
+
+
+def test_a_number_can_be_a_side() -> None:
+    contrast = Contrast(says="m is below a half.", of=0.5, minus=Side(arm="b", metric="m"), interest=0.1)
+    assert differences(contrast, pair(0)) == {0: pytest.approx(0.1)}
+
+
+def test_at_equal_tokens_the_longer_run_is_read_where_the_shorter_ends() -> None:
+    longer = measured("a", 0, [(0, 0, 0.3), (10, 100, 0.5), (20, 200, 0.9)])
+    shorter = measured("b", 0, [(0, 0, 0.3), (20, 150, 0.4)])
+    contrast = EXPERIMENT.claims[0].model_copy(update={"at": "equal_tokens"})
+    assert differences(contrast, [longer, shorter]) == {0: pytest.approx(0.7 - 0.4)}
+    assert value(longer, Side(arm="a", metric="m"), "equal_compute", 2.5) == pytest.approx(0.35)
+
+
+def test_a_metric_that_was_not_measured_is_named() -> None:
+    contrast = Contrast(says="", of=Side(arm="a", metric="n"), minus=0.0, interest=0.1)
+    with pytest.raises(KeyError, match="the run of a with seed 0 has no n after its training"):
+        differences(contrast, pair(0))
+
+
+def test_a_gate_that_does_not_hold_silences_the_claims() -> None:
+    gate = {"says": "m rises by a half.", "of": {"arm": "a", "metric": "m"}, "minus": 0.9, "interest": 0.1}
+    gated = Experiment.model_validate(SMALL | {"gates": [gate]})
+    runs = [*pair(0), *pair(1, 0.01), *pair(2, -0.01)]
+    assert findings(EXPERIMENT, runs).claims[0].verdict == "shown"
+    assert findings(gated, runs).claims[0].verdict == "precondition not met"
+    assert findings(EXPERIMENT, pair(0)).claims[0].verdict == "not shown"
+
+
+def test_a_difference_can_be_shown_and_still_be_too_small_to_matter() -> None:
+    wanted = tuple(EXPERIMENT.claims[0].model_copy(update={"interest": interest}) for interest in (0.2, 0.05))
+    found = findings(EXPERIMENT.model_copy(update={"claims": wanted}), [*pair(0), *pair(1)]).claims
+    assert [(each.verdict, each.remark) for each in found] == [("shown", "a difference of 0.2 is ruled out"), ("shown", "")]
+
+
+def test_the_report_says_what_the_numbers_are(tmp_path: Path) -> None:
+    write(EXPERIMENT, [*pair(0), *pair(1, 0.01), *pair(2, -0.01)], tmp_path)
+    record = json.loads((tmp_path / "small" / "results.json").read_text())
+    [claim] = record["claims"]
+    assert (claim["verdict"], len(record["runs"]), record["seeds"]) == ("shown", 6, [0, 1, 2])
+    assert claim["estimate"]["mean"] == pytest.approx(0.1) and list(claim["differences"].values()) == pytest.approx([0.1] * 3)
+    page = (tmp_path / "small" / "report.md").read_text()
+    assert "| A is better. | a `m` − b `m` | +0.100 |" in page and record["command"] in page
+    assert "| A | 10 | 100 | 1.00e+01 | 0.500 ± 0.010 (0.300) |" in page
+
+
+def test_a_report_says_which_of_the_planned_seeds_were_carried_out(tmp_path: Path) -> None:
+    write(EXPERIMENT, pair(0), tmp_path)
+    page = (tmp_path / "small" / "report.md").read_text()
+    assert "with seeds 0 (planned: 0, 1), with the program of c0ffee" in page and "fewer than two seeds" in page
+
+
+def test_the_figures_hold_every_difference_and_every_run(tmp_path: Path) -> None:
+    write(EXPERIMENT, [*pair(0), *pair(1)], tmp_path)
+    contrasts = ElementTree.parse(tmp_path / "small" / "contrasts.svg")
+    assert len(contrasts.findall(".//{*}circle[@class='dot']")) == 2
+    curves = ElementTree.parse(tmp_path / "small" / "curves.svg")
+    assert len(curves.findall(".//{*}polyline")) == 2 * 2 + 2
+
+
+def test_arms_that_share_their_start_share_what_was_measured_there(tmp_path: Path) -> None:
+    experiment = Experiment.model_validate(SMALL | {"shares_start": True})
+    for arm, curve in {"a": [(0, 0, 0.3), (10, 100, 0.5)], "b": [(10, 100, 0.4)]}.items():
+        with closing(EventLog(folder_of(experiment, tmp_path, arm, 0) / "attempts" / "1" / "events", attempt=1)) as log:
+            for event in events(curve):
+                log.emit(event.pop("type"), **event)
+            log.emit("end", outcome="completed", reason="All steps are done.", remedy="")
+    assert [each.before for each in outcomes(experiment, tmp_path)] == [{"m": 0.3}, {"m": 0.3}]
+
+
+def test_seeds_of_the_search_are_no_part_of_the_results(tmp_path: Path) -> None:
+    for seed in (0, 100):
+        with closing(EventLog(folder_of(EXPERIMENT, tmp_path, "a", seed) / "attempts" / "1" / "events", attempt=1)) as log:
+            log.emit("end", outcome="completed", reason="All steps are done.", remedy="")
+    assert [each.seed for each in outcomes(EXPERIMENT, tmp_path)] == [0]
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no completed run of small; run it first"):
+        outcomes(EXPERIMENT, tmp_path)

@@ -1,0 +1,157 @@
+"""What an experiment is, as data: arms × seeds over a common run definition, and what they are to show.
+
+One YAML file in `definitions/` for each recipe, fixed before its seeds are run. A *claim* is one contrast: the difference of two sides,
+written so that a positive one supports the claim, measured once for each seed. *Gates* are contrasts that must hold, or the claims
+say nothing. Everything that is looked at beside the claims is listed under `explored`.
+
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from trainer import recipes
+from trainer.experiments.arms import changed
+from trainer.spec import load as load_spec
+from trainer.spec.base import Section
+
+HERE = Path(__file__).parent / "definitions"
+At = Literal["end", "equal_compute", "equal_tokens"]
+
+
+class Arm(Section):
+    """A way to run: what differs from the common definition, as `field.path: value`."""
+
+    title: str
+    changes: dict[str, Any] = Field(default_factory=dict)
+
+
+class Side(Section):
+    """One measurement of an arm: a metric of its event log, before the first step or after the last one."""
+
+    arm: str
+    metric: str
+    when: Literal["before", "after"] = "after"
+
+
+class Contrast(Section):
+    """`of` − `minus`, paired by seed; one of them may be a number.
+
+    The contrast holds where its interval lies above `above`: 0 for “is higher”, below 0 for “is no lower than by that much”. `interest` is
+    the smallest difference that would matter. `at` says where the arms are compared: at the end, after equal steps, or at the
+    largest compute or number of tokens that both have spent.
+    """
+
+    says: str
+    of: Side | float
+    minus: Side | float
+    above: float = 0.0
+    interest: float = Field(gt=0)
+    at: At = "end"
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return tuple(side for side in (self.of, self.minus) if isinstance(side, Side))
+
+
+class Experiment(Section):
+    """One experiment. The common definition is a preset of the recipe, or `spec`, with `changes`.
+
+    `seeded` are the fields that take the seed; `searched` says how the setting was found and on which seeds.
+    With `shares_start`, the arms differ in nothing that matters before the first step, and what the first arm measured of the untrained
+    student is measured for all. `reading` alone is written after the seeds: what the verdicts mean together and what they cannot say.
+    """
+
+    name: str
+    recipe: str
+    title: str
+    about: str
+    searched: str
+    preset: str | None = None
+    spec: dict[str, Any] | None = None
+    changes: dict[str, Any] = Field(default_factory=dict)
+    seeded: tuple[str, ...] = ("seed",)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    shares_start: bool = False
+    arms: dict[str, Arm] = Field(min_length=1)
+    gates: tuple[Contrast, ...] = ()
+    claims: tuple[Contrast, ...] = Field(min_length=1)
+    explored: tuple[Contrast, ...] = ()
+    watched: tuple[str, ...] = Field(min_length=1, description="Metrics that the report gives for every arm.")
+    curve: str = Field(description="Metric that is drawn over tokens.")
+    reading: str = ""
+
+    @model_validator(mode="after")
+    def _has_one_common_definition(self) -> Experiment:
+        if (self.preset is None) == (self.spec is None):
+            raise ValueError("must have either a preset or a spec as the definition that the arms have in common")
+        return self
+
+    @model_validator(mode="after")
+    def _names_its_arms(self) -> Experiment:
+        named = [side.arm for contrast in self.contrasts for side in contrast.sides]
+        if stranger := next((arm for arm in named if arm not in self.arms), None):
+            raise ValueError(f"compares an arm {stranger}, but its arms are {', '.join(self.arms)}")
+        return self
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        return (*self.gates, *self.claims, *self.explored)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric that a result keeps."""
+        compared = [side.metric for contrast in self.contrasts for side in contrast.sides]
+        return tuple(dict.fromkeys([*self.watched, self.curve, *compared]))
+
+    def definition(self, arm: str, seed: int, bases: Path) -> dict[str, Any]:
+        """The whole run definition of an arm with a seed; `base:<name>` becomes a folder in `bases`.
+
+        Raises the errors of `trainer.spec.load` for what makes no sense.
+        """
+        common = recipes.load(self.recipe).presets[self.preset].spec if self.preset else self.spec
+        common = load_spec({"recipe": self.recipe, **_resolved(common, bases)}).model_dump(mode="json")
+        seeded = dict.fromkeys(self.seeded, seed)
+        name = f"{self.arms[arm].title}, seed {seed}"
+        changes = {**self.changes, **self.arms[arm].changes, **seeded, "name": name[:120]}
+        return changed(common, {path: _resolved(value, bases) for path, value in changes.items()})
+
+    @property
+    def bases(self) -> list[str]:
+        """Names of the bases that the arms need."""
+        texts = _texts([self.spec, self.changes, *(arm.changes for arm in self.arms.values())])
+        return sorted({text.removeprefix("base:").partition("/")[0] for text in texts})
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in HERE.glob("*.yaml"))
+
+
+@cache
+def load(name: str) -> Experiment:
+    """The experiment of that name. Raises KeyError with the names there are."""
+    if name not in names():
+        raise KeyError(f"there is no experiment {name}; there is {', '.join(names())}")
+    return Experiment.model_validate({"name": name, **yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))})
+
+
+def _resolved(value: Any, bases: Path) -> Any:
+    if isinstance(value, str):
+        return f"file:{bases.resolve() / value.removeprefix('base:')}" if value.startswith("base:") else value
+    if isinstance(value, dict):
+        return {key: _resolved(each, bases) for key, each in value.items()}
+    return [_resolved(each, bases) for each in value] if isinstance(value, list) else value
+
+
+def _texts(value: Any) -> list[str]:
+    """Every text that names a base, anywhere in a value."""
+    if isinstance(value, str):
+        return [value] if value.startswith("base:") else []
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for each in inner for text in _texts(each)]
