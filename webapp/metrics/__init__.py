@@ -9,13 +9,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from webapp.metrics.reading import etag, glimpse, keys, latest, pace, rows
-    from webapp.metrics.series import Axis, Series, places, plain, read
-    from webapp.metrics.writing import append
+    from webapp.metrics.compaction import compact, thin, tidy_finished
+    from webapp.metrics.exporting import parquet, rows
+    from webapp.metrics.points import Axis
+    from webapp.metrics.reading import etag, glimpse, keys, latest, pace, places, sequences
+    from webapp.metrics.series import Series, plain, read, since
+    from webapp.metrics.writing import Addition, Identity, append, append_all
 
-__all__ = ["Axis", "Series", "append", "etag", "glimpse", "keys", "latest", "pace", "places", "plain", "read", "rows"]
+__all__ = [
+    "Addition",
+    "Axis",
+    "Identity",
+    "Series",
+    "append",
+    "append_all",
+    "compact",
+    "etag",
+    "glimpse",
+    "keys",
+    "latest",
+    "pace",
+    "parquet",
+    "places",
+    "plain",
+    "read",
+    "rows",
+    "sequences",
+    "since",
+    "thin",
+    "tidy_finished",
+]
 
-HOMES = {**dict.fromkeys(("Axis", "Series", "places", "plain", "read"), "series"), "append": "writing"}
+HOMES = {
+    **dict.fromkeys(("compact", "thin", "tidy_finished"), "compaction"),
+    **dict.fromkeys(("parquet", "rows"), "exporting"),
+    **dict.fromkeys(("Series", "plain", "read", "since"), "series"),
+    "Axis": "points",
+    **dict.fromkeys(("Addition", "Identity", "append", "append_all"), "writing"),
+}
 
 
 def __getattr__(name: str) -> Any:

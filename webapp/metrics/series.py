@@ -1,38 +1,37 @@
 """Series as charts draw them: the live branch of each run, whole where it is short, in buckets where it is long.
 
-Buckets are powers of two on the chosen axis, anchored at 0, so that they stay where they are while a run grows; each keeps mean, minimum
-and maximum, so that a spike of one step is seen at any width.
+Buckets hold a power of two of steps, anchored at step 0, so that they stay where they are while a run grows; each keeps mean, minimum and
+maximum, so that a spike of one step is seen at any width. On the axes of tokens, time and compute the same buckets are drawn where their
+points lie on average; a series that does not grow along an axis, because its clock went back or its steps stand still, is put into
+buckets of powers of two on that axis instead.
 
-NaN and infinities, once and for all: the table's double precision holds them. A bucket's mean, min and max are over its finite values; one
-that has none carries its last value instead. JSON has no such numbers, so `Series.json` writes them as the strings "NaN", "Infinity" and
-"-Infinity", as the event log does. `marks` lists every non-finite point as (x, value), at most `width` of them.
+NaN and infinities, once and for all: the store holds them. A bucket's mean, min and max are over its finite values; one that has none
+carries its last value instead. JSON has no such numbers, so `Series.json` writes them as the strings "NaN", "Infinity" and "-Infinity", as
+the event log does. `marks` lists every non-finite point as (x, value), at most `width` of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from django.db import connection
-
-from webapp.runs import branches
+from webapp.metrics.curves import Curve, Range, curves, grows, limit, origin
+from webapp.metrics.drawing import Drawing, Drawn, draw, singles
+from webapp.metrics.models import Log
+from webapp.metrics.points import Axis, Loom
+from webapp.metrics.pyramid import levels
 from webapp.runs.models import Run
-
-Axis = Literal["step", "tokens", "time", "compute"]
-EXPRESSION: dict[Axis, str] = {
-    "step": "step::float8",
-    "tokens": "tokens::float8",
-    "compute": "compute",
-    "time": "wall_time - %(origin)s",
-}
-FINITE = "value - value = 0"
+from webapp.snapshot import snapshot
 
 
 @dataclass(frozen=True)
 class Series:
-    """One key of one run. `count` values lie in the range asked for, `points` of them are returned; `attempts` contributed."""
+    """One key of one run. `count` values lie in the range asked for, `points` of them are returned; `attempts` contributed.
+
+    `thinned`: single points are not kept any more; no bucket is finer than that many steps (0: all are kept).
+    """
 
     run: str
     key: str
@@ -45,23 +44,14 @@ class Series:
     points: int
     attempts: list[int]
     marks: list[tuple[float, float]]
+    thinned: int = 0
 
     def json(self) -> dict[str, Any]:
         """The same as plain JSON."""
-        columns = {name: [plain(value) for value in getattr(self, name)] for name in ("x", "mean", "min", "max", "last")}
-        marks = [[x, plain(value)] for x, value in self.marks]
-        facts = {"count": self.count, "points": self.points, "attempts": self.attempts}
+        columns = {name: _plain_column(getattr(self, name)) for name in ("x", "mean", "min", "max", "last")}
+        marks = [[plain(x), plain(value)] for x, value in self.marks]
+        facts = {"count": self.count, "points": self.points, "attempts": self.attempts, "thinned": self.thinned}
         return {"run": self.run, "key": self.key, **columns, **facts, "marks": marks}
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Points of one run: an SQL expression of their x, a condition, and the values that both need."""
-
-    run: Run
-    x: str
-    where: str
-    values: dict[str, Any]
 
 
 def read(
@@ -71,28 +61,30 @@ def read(
     start: float | None = None,
     stop: float | None = None,
     width: int = 1000,
-    since: int | None = None,
 ) -> list[Series]:
-    """The series `keys` (None: all) of `runs` for x in [start, stop], each in about `width` buckets; only past batch `since` if given."""
-    found: list[Series] = []
-    for run in runs:
-        selection = _selection(run, keys, axis, start, stop, since)
-        for key, extent in _extents(selection).items():
-            bucket = _bucket_size(extent.low, extent.high, width)
-            x, mean, lows, highs, last = _points(selection, key) if extent.count <= width else _buckets(selection, key, bucket)
-            marks = _marks(selection, key, width) if extent.broken else []
-            found.append(Series(run.public_id, key, x, mean, lows, highs, last, extent.count, len(x), extent.attempts, marks))
-    return found
+    """The series `keys` (None: all) of `runs` for x in [start, stop], each in about `width` buckets."""
+    low, high = -math.inf if start is None else start, math.inf if stop is None else stop
+    with snapshot():
+        loom = Loom()
+        drawings = [_drawing(curve, axis, low, high, loom) for curve in curves(runs, keys)]
+        if axis != "step" and (start, stop) != (None, None):
+            limit([(part, one.wanted) for one in drawings if one.ordered for part in one.curve.parts], axis)
+        draw(drawings, axis, width, loom)
+    return [_series(one.curve, one.drawn) for one in drawings if one.drawn is not None]
 
 
-def places(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict[int, float]:
-    """Where each of `steps` lies on `axis`, for those at which `key` was recorded."""
-    selection = _selection(run, [key], axis, None, None, None)
-    found = _rows(
-        f"SELECT step, min({selection.x}) FROM metrics_point WHERE {selection.where} AND step = ANY(%(steps)s) GROUP BY step",
-        {**selection.values, "steps": list(steps)},
-    )
-    return dict(found)
+def since(run: Run, cursor: int, keys: Sequence[str] | None = None) -> list[Series] | None:
+    """Every point of batches past `cursor`, in order of step; None if batches are not kept apart any more from there on."""
+    with snapshot():
+        if Log.objects.filter(run=run, folded__gt=cursor).exists():
+            return None
+        found = []
+        for curve in curves([run], keys, past=cursor):
+            points = [(part.attempt, points) for part in curve.parts if len(points := Loom().points(part.strands, part.low, part.high))]
+            drawn = singles(points, 0.0, "step", sum(len(one) for _, one in points))
+            if drawn is not None:
+                found.append(_series(curve, drawn))
+        return found
 
 
 def plain(value: float) -> float | str:
@@ -102,105 +94,25 @@ def plain(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _selection(run: Run, keys: Sequence[str] | None, axis: Axis, start: float | None, stop: float | None, since: int | None) -> Selection:
-    x = EXPRESSION[axis]
-    place = "step" if axis == "step" else x  # the bare column is what the index knows
-    values: dict[str, Any] = {"run": run.pk, "origin": run.started_at.timestamp() if run.started_at else 0.0}
-    conditions = ["run_id = %(run)s", branches.live_sql(run)]
-    for name, limit, condition in (
-        ("keys", None if keys is None else list(keys), "key = ANY(%(keys)s)"),
-        ("start", start, f"{place} >= %(start)s"),
-        ("stop", stop, f"{place} <= %(stop)s"),
-        ("since", since, "news > %(since)s"),
-    ):
-        if limit is not None:
-            values[name] = limit
-            conditions.append(condition)
-    for name, whole in (("start", math.ceil), ("stop", math.floor)):
-        if axis == "step" and name in values:
-            values[name] = max(-(2**62), min(2**62, whole(values[name])))
-    return Selection(run, x, " AND ".join(conditions), values)
+def _plain_column(column: list[float]) -> list[float | str] | list[float]:
+    return column if all(map(math.isfinite, column)) else [plain(value) for value in column]
 
 
-@dataclass
-class Extent:
-    """What a key has in a selection: how many points, from where to where, of which attempts, and how many that are not finite."""
-
-    count: int
-    low: float
-    high: float
-    broken: int
-    attempts: list[int]
+def _drawing(curve: Curve, axis: Axis, start: float, stop: float, loom: Loom) -> Drawing:
+    wanted = Range(start, stop, origin(curve.run, axis))
+    if axis == "step":
+        for part in curve.parts:
+            part.narrow(_whole(math.ceil, start), _whole(math.floor, stop))
+    return Drawing(curve, wanted, all(grows(part, axis, loom) for part in curve.parts))
 
 
-def _extents(selection: Selection) -> dict[str, Extent]:
-    found: dict[str, Extent] = {}
-    for key, attempt, count, low, high, broken in _rows(
-        f"SELECT key, attempt, count(*), min({selection.x}), max({selection.x}), count(*) FILTER (WHERE NOT {FINITE}) "
-        f"FROM metrics_point WHERE {selection.where} GROUP BY key, attempt ORDER BY key, attempt",
-        selection.values,
-    ):
-        part = Extent(count, low, high, broken, [attempt])
-        known = found.get(key)
-        found[key] = part if known is None else _joined(known, part)
-    return found
+def _whole(rounded: Callable[[float], int], step: float) -> int:
+    """A limit as a step that the store can hold."""
+    return rounded(max(-(2.0**62), min(2.0**62, step)))
 
 
-def _joined(one: Extent, other: Extent) -> Extent:
-    low, high = min(one.low, other.low), max(one.high, other.high)
-    return Extent(one.count + other.count, low, high, one.broken + other.broken, one.attempts + other.attempts)
-
-
-def _points(selection: Selection, key: str) -> tuple[list[float], ...]:
-    found = _rows(
-        f"SELECT {selection.x} AS x, value FROM metrics_point WHERE {selection.where} AND key = %(key)s ORDER BY x, attempt, seq",
-        {**selection.values, "key": key},
-    )
-    x, y = [row[0] for row in found], [row[1] for row in found]
-    return x, y, y, y, y
-
-
-def _buckets(selection: Selection, key: str, size: float) -> tuple[list[float], ...]:
-    """The mean is a sum of clamped values over their number: avg() also sums squares, which overflow from 1e154 on."""
-    values = {**selection.values, "key": key, "size": size}
-    found = _rows(
-        f"""
-        SELECT sum(x) / count(*),
-               sum(greatest(least(finite, 1e300), -1e300)) FILTER (WHERE finite IS NOT NULL) / nullif(count(finite), 0),
-               min(finite), max(finite), max(step)
-        FROM (SELECT {selection.x} AS x, step, CASE WHEN {FINITE} THEN value END AS finite
-              FROM metrics_point WHERE {selection.where} AND key = %(key)s) AS points
-        GROUP BY floor(x / %(size)s) ORDER BY 1
-        """,
-        values,
-    )
-    ends = _rows(
-        f"SELECT DISTINCT ON (step) step, value FROM metrics_point WHERE {selection.where} AND key = %(key)s AND step = ANY(%(steps)s) "
-        "ORDER BY step, attempt DESC, seq DESC",
-        {**values, "steps": [row[4] for row in found]},
-    )
-    last = dict(ends)
-    whole = [
-        (x, last[step], last[step], last[step], last[step]) if mean is None else (x, mean, low, high, last[step])
-        for x, mean, low, high, step in found
-    ]
-    return tuple(list(column) for column in zip(*whole, strict=True))
-
-
-def _marks(selection: Selection, key: str, width: int) -> list[tuple[float, float]]:
-    return _rows(
-        f"SELECT {selection.x} AS x, value FROM metrics_point WHERE {selection.where} AND key = %(key)s AND NOT {FINITE} "
-        "ORDER BY x LIMIT %(width)s",
-        {**selection.values, "key": key, "width": width},
-    )
-
-
-def _bucket_size(low: float, high: float, width: int) -> float:
-    """The smallest power of two that cuts [low, high] into at most about `width` buckets."""
-    return 2.0 ** math.ceil(math.log2((high - low) / width)) if high > low else 1.0
-
-
-def _rows(sql: str, values: dict[str, Any]) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return cursor.fetchall()
+def _series(curve: Curve, drawn: Drawn) -> Series:
+    x, mean, low, high, last = (column.tolist() for column in (drawn.x, drawn.mean, drawn.min, drawn.max, drawn.last))
+    thinned = [1 << levels(part.known)[0] for part in curve.parts if part.known is not None and part.known.thinned]
+    facts = (drawn.count, len(x), drawn.attempts, drawn.marks, max(thinned, default=0))
+    return Series(curve.run.public_id, curve.key, x, mean, low, high, last, *facts)

@@ -8,15 +8,16 @@ import random
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.webapp.logs import NOON, losses
 from tests.webapp.logs import metrics as logged
 from webapp import metrics
-from webapp.metrics.models import Point
+from webapp.metrics.models import Axis, Batch, Log, Series
 from webapp.runs.branches import stretches
-from webapp.runs.models import Attempt, Run
+from webapp.runs.models import Attempt, Event, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -27,8 +28,19 @@ finite = st.floats(min_value=-8e307, max_value=8e307)
 
 def attempt(run: Run, number: int, events: list[dict[str, Any]], rewound_to: int | None = None) -> None:
     last_seq = max((event["seq"] for event in events), default=0)
-    Attempt.objects.update_or_create(run=run, number=number, defaults={"rewound_to": rewound_to, "last_seq": last_seq})
+    Attempt.objects.update_or_create(run=run, number=number, defaults={"last_seq": last_seq})
+    if rewound_to is not None:
+        rewind(run, number, 0, rewound_to)
     metrics.append(run, number, events, news=number)
+
+
+def rewind(run: Run, number: int, seq: int, step: int) -> None:
+    Event.objects.create(run=run, attempt=number, seq=seq, type="rewind", step=step, wall_time=timezone.now(), payload={}, news=number)
+
+
+def forget(run: Run) -> None:
+    for model in (Batch, Log, Series, Axis):
+        model.objects.filter(run=run).delete()
 
 
 def curve(run: Run, **question: Any) -> metrics.Series:
@@ -39,7 +51,7 @@ def curve(run: Run, **question: Any) -> metrics.Series:
 @in_database
 @given(values=st.lists(finite, min_size=1, max_size=40))
 def test_a_short_series_is_returned_as_it_was_written(run: Run, values: list[float]) -> None:
-    Point.objects.filter(run=run).delete()
+    forget(run)
     attempt(run, 1, [logged(seq, seq, loss=value) for seq, value in enumerate(values, 1)])
     found = curve(run)
     assert found.mean == found.min == found.max == found.last == values
@@ -49,7 +61,7 @@ def test_a_short_series_is_returned_as_it_was_written(run: Run, values: list[flo
 @in_database
 @given(values=st.lists(finite, min_size=30, max_size=200), width=st.integers(min_value=1, max_value=25))
 def test_buckets_keep_extremes_count_and_last_value(run: Run, values: list[float], width: int) -> None:
-    Point.objects.filter(run=run).delete()
+    forget(run)
     attempt(run, 1, [logged(seq, seq, loss=value) for seq, value in enumerate(values, 1)])
     found = curve(run, width=width)
     assert found.points <= width + 1
@@ -86,7 +98,7 @@ def test_the_same_batch_twice_is_one_copy(run: Run) -> None:
 @in_database
 @given(order=st.randoms(use_true_random=False))
 def test_batches_in_any_order_give_the_same_curve(run: Run, order: random.Random) -> None:
-    Point.objects.filter(run=run).delete()
+    forget(run)
     events = losses(1, 40)
     batches = [events[start : start + 7] for start in range(0, 40, 7)]
     order.shuffle(batches)
@@ -110,6 +122,28 @@ def test_an_attempt_that_goes_further_back_cuts_all_before_it(run: Run) -> None:
     attempt(run, 3, losses(21, 30), rewound_to=20)
     assert curve(run).x == [float(step) for step in range(1, 31)]
     assert [(part.attempt, part.last) for part in stretches(run)] == [(1, 20), (2, 20), (3, None)]
+
+
+def test_an_attempt_that_begins_again_in_the_middle_of_its_log_is_one_curve(run: Run) -> None:
+    """As when memory runs out in one of several processes, here twice: what the same attempt did after those steps is left out."""
+    attempt(run, 1, losses(1, 30))
+    attempt(run, 2, losses(21, 35, seq=2), rewound_to=20)
+    rewind(run, 2, 17, 24)
+    attempt(run, 2, [logged(seq, step, loss=100.0 + step) for seq, step in enumerate(range(25, 40), 18)])
+    rewind(run, 2, 33, 30)
+    attempt(run, 2, [logged(seq, step, loss=1000.0 + step) for seq, step in enumerate(range(31, 41), 34)])
+    found = curve(run)
+    assert found.x == [float(step) for step in range(1, 41)]
+    assert found.mean == [step + 100.0 * (25 <= step <= 30) + 1000.0 * (step > 30) for step in found.x]
+    assert metrics.latest(run, ["loss"]) == {"loss": 1040.0}
+    assert len(list(metrics.rows(run, abandoned=True))) == 30 + 15 + 15 + 10
+
+
+def test_a_first_attempt_that_rewinds_keeps_what_came_before(run: Run) -> None:
+    attempt(run, 1, losses(1, 9))
+    rewind(run, 1, 10, 4)
+    attempt(run, 1, losses(5, 12, seq=11))
+    assert curve(run).x == [float(step) for step in range(1, 13)]
 
 
 def test_an_attempt_that_began_anew_replaces_everything(run: Run) -> None:
@@ -163,8 +197,8 @@ def test_only_what_is_past_a_cursor_is_read(run: Run) -> None:
     metrics.append(run, 1, losses(1, 10), news=1)
     attempt(run, 1, [])
     metrics.append(run, 1, losses(11, 13, seq=11), news=2)
-    assert curve(run, since=1).x == [11, 12, 13]
-    assert metrics.read([run], None, since=2) == []
+    assert [series.x for series in metrics.since(run, 1) or []] == [[11, 12, 13]]
+    assert metrics.since(run, 2) == []
 
 
 def test_keys_latest_values_and_rows(run: Run) -> None:
@@ -196,5 +230,6 @@ def test_a_glimpse_is_short_whatever_the_length_of_the_run(run: Run) -> None:
     attempt(run, 2, losses(401, 450, seq=2), rewound_to=400)
     glimpsed = metrics.glimpse(run, "loss", 10)
     assert len(glimpsed) <= 10
-    assert (glimpsed[0], glimpsed[-1]) == (1, 450)
+    assert glimpsed == sorted(glimpsed)
+    assert (glimpsed[0] < 50, glimpsed[-1]) == (True, 450)
     assert metrics.glimpse(run, "absent", 10) == []

@@ -1,0 +1,50 @@
+"""Installations whose points were rows of their own lose nothing by `migrate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from webapp import metrics
+from webapp.runs.models import Attempt, Event, Run
+from webapp.runs.reading_events import moment
+
+POINTS = """
+INSERT INTO metrics_point (run_id, attempt, seq, key, step, value, tokens, compute, wall_time, news)
+SELECT %s, %s, 2 * n, key, n, CASE WHEN n = 7 THEN 'NaN' ELSE n / 8.0 END, 10 * n, n, 1000 + n, n / 100 + 1
+FROM generate_series(1, %s) AS n, unnest(%s::text[]) AS key
+"""
+
+
+def migrate(name: str) -> None:
+    MigrationExecutor(connection).migrate([("metrics", name)])
+
+
+@pytest.fixture
+def _before(transactional_db: None) -> Iterator[None]:
+    migrate("0001_initial")
+    yield
+    migrate("0004_delete_point")
+
+
+@pytest.mark.usefixtures("_before")
+@pytest.mark.django_db(transaction=True)
+def test_points_become_series(run: Run) -> None:
+    for number, last in ((1, 10_000), (2, 500)):
+        Attempt.objects.create(run=run, number=number, last_seq=2 * last)
+        with connection.cursor() as cursor:
+            cursor.execute(POINTS, [run.pk, number, last, ["loss", "grad_norm"]])
+    Event.objects.create(run=run, attempt=2, seq=1, type="rewind", step=0, wall_time=moment(0), payload={}, news=1)
+    migrate("0004_delete_point")
+    migrate("0004_delete_point")
+    assert len(list(metrics.rows(run, abandoned=True))) == 2 * 10_500
+    (found,) = metrics.read([run], ["loss"], width=1000)
+    assert (found.x, found.mean[7:]) == ([float(n) for n in range(1, 501)], [n / 8 for n in range(8, 501)])
+    assert found.marks[0][0] == 7
+    again = {"seq": 2, "step": 1, "values": {"loss": 9.0}, "wall_time": 0.0}
+    metrics.append(run, 2, [again, {"seq": 1, "type": "rewind"}], 999)
+    assert metrics.read([run], ["loss"])[0].count == 500
+    assert metrics.since(run, 0) is None

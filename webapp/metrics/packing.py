@@ -1,0 +1,102 @@
+"""Columns of numbers as few bytes, exactly.
+
+Whole numbers, and floats that grow slowly such as times, are kept as differences of neighbours (of their bits, for floats) in the narrowest
+integer that holds them all; other floats as float32 where that is exact, else as float64. The bytes of each column are shuffled, so that
+those of like significance stand together, and everything is compressed by zstd.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Column = npt.NDArray[Any]
+
+FRONT = struct.Struct("<HI")  # number of columns, bytes before compression
+HEAD = struct.Struct("<ccIq")  # kind, type of what is stored, values, first value of a column of differences
+WHOLE, BITS, PLAIN = b"w", b"b", b"p"
+NARROW = ((b"1", np.int8), (b"2", np.int16), (b"4", np.int32), (b"8", np.int64))
+SINGLE, DOUBLE = b"f", b"d"
+STORED: dict[bytes, type] = {**dict(NARROW), SINGLE: np.float32, DOUBLE: np.float64}
+CODEC = pyarrow.Codec("zstd", compression_level=1)
+
+
+def pack(columns: Sequence[Column]) -> bytes:
+    """`columns`, of any lengths, as bytes."""
+    heads, bodies = [], []
+    for column in columns:
+        kind, code, first, stored = _stored(column)
+        heads.append(HEAD.pack(kind, code, len(column), first))
+        bodies.append(_shuffled(stored))
+    body = b"".join(bodies)
+    return b"".join([FRONT.pack(len(columns), len(body)), *heads, CODEC.compress(body, asbytes=True)])
+
+
+def unpack(data: bytes | memoryview) -> list[Column]:
+    """The columns that `pack` was given."""
+    data = memoryview(data)
+    count, size = FRONT.unpack_from(data)
+    start = FRONT.size + count * HEAD.size
+    body = memoryview(CODEC.decompress(data[start:], size))
+    found: list[Column] = []
+    at = 0
+    for kind, code, length, first in HEAD.iter_unpack(data[FRONT.size : start]):
+        stored: npt.NDArray[np.generic] = np.empty(0, STORED[code])
+        if length > (kind != PLAIN):
+            taken = (length - (kind != PLAIN)) * stored.itemsize
+            stored = _unshuffled(body[at : at + taken], STORED[code], stored.itemsize)
+            at += taken
+        found.append(stored.astype(np.float64) if kind == PLAIN else _summed(kind, length, first, stored))
+    return found
+
+
+def exact_single(values: Floats) -> npt.NDArray[np.bool_]:
+    """Which of `values` a float32 holds exactly; any NaN counts as held."""
+    with np.errstate(over="ignore"):
+        return (values.astype(np.float32) == values) | np.isnan(values)
+
+
+def _stored(column: Column) -> tuple[bytes, bytes, int, npt.NDArray[np.generic]]:
+    if column.dtype.kind == "i":
+        code, first, stored = _differences(column)
+        return WHOLE, code, first, stored
+    if exact_single(column).all():
+        return PLAIN, SINGLE, 0, column.astype(np.float32)
+    code, first, stored = _differences(column.view(np.int64))
+    return (PLAIN, DOUBLE, 0, column) if code == b"8" else (BITS, code, first, stored)
+
+
+def _differences(column: npt.NDArray[np.int64]) -> tuple[bytes, int, npt.NDArray[np.generic]]:
+    """Sums wrap round as differences do, so that any numbers come back."""
+    if not len(column):
+        return b"1", 0, column
+    steps = np.diff(column)
+    low, high = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
+    code, dtype = next((code, dtype) for code, dtype in NARROW if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max)
+    return code, int(column[0]), steps.astype(dtype)
+
+
+def _summed(kind: bytes, length: int, first: int, steps: npt.NDArray[np.generic]) -> Column:
+    column = np.empty(length, np.int64)
+    if length:
+        column[0] = first
+        column[1:] = steps
+        np.cumsum(column, out=column)
+    return column.view(np.float64) if kind == BITS else column
+
+
+def _unshuffled(data: memoryview, dtype: type, size: int) -> npt.NDArray[np.generic]:
+    if size == 1:
+        return np.frombuffer(data, dtype)
+    return np.frombuffer(data, np.uint8).reshape(size, -1).T.copy().view(dtype).ravel()
+
+
+def _shuffled(stored: npt.NDArray[np.generic]) -> bytes:
+    return np.ascontiguousarray(stored).view(np.uint8).reshape(-1, stored.itemsize).T.tobytes()
