@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
+import { serverNow } from "../../static/js/clock.js";
 import { backoff, openLive } from "../../static/js/live.js";
+import { fromClient, fromServer } from "./messages.js";
 
 /** A server's end of the sockets that the page opens. */
 class FakeSocket {
@@ -17,7 +19,9 @@ class FakeSocket {
   }
 
   send(text) {
-    this.sent.push(JSON.parse(text));
+    const message = JSON.parse(text);
+    fromClient(message);
+    this.sent.push(message);
   }
 
   accept() {
@@ -26,12 +30,13 @@ class FakeSocket {
   }
 
   push(frame) {
+    fromServer(frame);
     this.onmessage({ data: JSON.stringify(frame) });
   }
 
-  close() {
+  close(code = 1006) {
     this.readyState = 3;
-    this.onclose();
+    this.onclose({ code });
   }
 }
 
@@ -44,13 +49,15 @@ class FakePage extends EventTarget {
   }
 }
 
+const NOON = Date.parse("2026-01-01T12:00:00Z");
+const MINUTE = 60_000;
 let page;
 let live;
 let frames;
 
 beforeEach(() => {
   mock.timers.reset();
-  mock.timers.enable({ apis: ["setTimeout"] });
+  mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: NOON });
   FakeSocket.opened = [];
   page = new FakePage();
   frames = [];
@@ -62,10 +69,18 @@ function follow(since = 0) {
 }
 
 const last = () => FakeSocket.opened[FakeSocket.opened.length - 1];
-const delta = (cursor) => ({ type: "delta", run: "abc", cursor, series: [], changed: [], state: {} });
+const state = { state: "running", word: "running", step: 1, total_steps: 9, phase: "training", eta_s: 5, reason: "", remedy: "", attempt: 1, last_event_at: null, behind_s: 0.1, summary: {} };
+const now = "2026-01-01T12:00:00Z";
+const delta = (cursor, told = {}) => ({ type: "delta", run: "abc", cursor, part: 0, parts: 1, now, series: [], changed: [], state: { ...state, ...told } });
+const reset = (cursor, told = {}) => ({ ...delta(cursor), type: "reset", width: 800, ...told });
+
+/** Let time pass as it does while a machine is awake. @param {number} milliseconds */
+function pass(milliseconds) {
+  for (let left = milliseconds; left > 0; left -= 1000) mock.timers.tick(Math.min(left, 1000));
+}
 
 test("a page that follows nothing opens no connection", () => {
-  mock.timers.tick(60_000);
+  pass(60_000);
   assert.equal(FakeSocket.opened.length, 0);
 });
 
@@ -80,7 +95,7 @@ test("after an interruption it asks for what came since, and drops what it has s
   last().accept();
   last().push(delta(9));
   last().close();
-  mock.timers.tick(1000);
+  pass(1000);
   assert.equal(FakeSocket.opened.length, 2);
   last().accept();
   assert.equal(last().sent[0].since, 9);
@@ -92,7 +107,7 @@ test("after an interruption it asks for what came since, and drops what it has s
 test("a reset counts even with an older cursor", () => {
   follow(7);
   last().accept();
-  last().push({ ...delta(3), type: "reset" });
+  last().push(reset(3));
   assert.equal(frames.length, 1);
   last().push(delta(4));
   assert.equal(frames.length, 2);
@@ -104,7 +119,7 @@ test("while the server is away the attempts become rarer, never more than half a
     assert.ok(backoff(failures) >= Math.min(30_000, 500 * 2 ** failures) / 2);
     assert.ok(backoff(failures) <= 30_000);
     last().close();
-    mock.timers.tick(30_000);
+    pass(30_000);
     assert.equal(FakeSocket.opened.length, failures + 2);
   }
 });
@@ -114,9 +129,9 @@ test("a hidden tab lets go after a while and makes no request until it is seen a
   last().accept();
   last().push(delta(5));
   page.turn("hidden");
-  mock.timers.tick(31_000);
+  pass(31_000);
   assert.equal(last().readyState, 3);
-  mock.timers.tick(3_600_000);
+  pass(3_600_000);
   assert.equal(FakeSocket.opened.length, 1);
   page.turn("visible");
   last().accept();
@@ -126,22 +141,23 @@ test("a hidden tab lets go after a while and makes no request until it is seen a
 test("a tab that is hidden for a moment keeps its connection", () => {
   follow();
   last().accept();
+  last().push(delta(5, { state: "completed" }));
   page.turn("hidden");
-  mock.timers.tick(5000);
+  pass(5000);
   page.turn("visible");
-  mock.timers.tick(60_000);
+  pass(60_000);
   assert.equal(FakeSocket.opened.length, 1);
   assert.equal(last().readyState, 1);
 });
 
 test("a refused run is not asked for again", () => {
   let reason = "";
-  live.follow("abc", { keys: null, width: 1, since: 0, onFrame: () => {}, onRefused: (message) => (reason = message) });
+  live.follow("abc", { keys: null, width: 10, since: 0, onFrame: () => {}, onRefused: (message) => (reason = message) });
   last().accept();
   last().push({ type: "refused", run: "abc", message: "The link was revoked." });
   assert.equal(reason, "The link was revoked.");
   last().close();
-  mock.timers.tick(60_000);
+  pass(60_000);
   assert.equal(FakeSocket.opened.length, 1);
 });
 
@@ -150,8 +166,9 @@ test("the list of runs hears of every row", () => {
   live.followList((rows) => heard.push(...rows));
   last().accept();
   assert.deepEqual(last().sent, [{ type: "subscribe_list" }]);
-  last().push({ type: "runs", rows: [{ run: "abc", state: "running" }] });
-  assert.deepEqual(heard, [{ run: "abc", state: "running" }]);
+  const row = { run: "abc", name: "first", ...state };
+  last().push({ type: "runs", now, rows: [row] });
+  assert.deepEqual(heard, [row]);
 });
 
 test("what the page is told of the connection is true", () => {
@@ -162,4 +179,130 @@ test("what the page is told of the connection is true", () => {
   last().push(delta(1));
   last().close();
   assert.deepEqual(heard, ["connecting", "live", "waiting"]);
+});
+
+test("a reset in parts is complete with the last of them", () => {
+  follow(7);
+  last().accept();
+  last().push(reset(20, { part: 0, parts: 2 }));
+  last().close();
+  pass(1000);
+  last().accept();
+  assert.equal(last().sent[0].since, 7);
+  last().push(reset(21, { part: 0, parts: 2 }));
+  last().push(reset(21, { part: 1, parts: 2 }));
+  last().push(delta(21));
+  last().push(delta(22));
+  assert.deepEqual(frames.map(({ type, cursor, part }) => [type, cursor, part]), [["reset", 20, 0], ["reset", 21, 0], ["reset", 21, 1], ["delta", 22, 0]]);
+});
+
+/** Let the clock jump without a single timer running: the lid was closed. @param {number} passed */
+function sleepThrough(passed) {
+  mock.timers.setTime(Date.now() + passed);
+}
+
+test("after the laptop has slept for an hour the page asks for all that it missed, on a new connection", () => {
+  follow(7);
+  last().accept();
+  last().push(delta(9));
+  sleepThrough(60 * MINUTE);
+  pass(5000);
+  assert.equal(FakeSocket.opened.length, 2);
+  assert.equal(FakeSocket.opened[0].readyState, 3);
+  last().accept();
+  assert.equal(last().sent[0].since, 9);
+});
+
+test("a frame that a lost connection still delivers changes nothing", () => {
+  follow(7);
+  const lost = last();
+  lost.accept();
+  sleepThrough(60 * MINUTE);
+  pass(5000);
+  lost.push(delta(30));
+  assert.deepEqual(frames, []);
+  last().accept();
+  assert.equal(last().sent[0].since, 7);
+});
+
+test("while a run is at work and nothing is heard, the page asks; without an answer it connects anew", () => {
+  follow();
+  last().accept();
+  last().push(delta(1));
+  pass(40_000);
+  assert.equal(last().sent.length, 1);
+  pass(10_000);
+  assert.deepEqual(last().sent[1], { type: "ping" });
+  last().push({ type: "pong" });
+  pass(40_000);
+  assert.equal(FakeSocket.opened.length, 1);
+  pass(30_000);
+  assert.equal(FakeSocket.opened.length, 2);
+});
+
+test("the page of a finished run says nothing more for hours", () => {
+  follow();
+  last().accept();
+  last().push(delta(1, { state: "completed" }));
+  pass(45 * MINUTE);
+  assert.equal(FakeSocket.opened.length, 1);
+  assert.equal(last().sent.length, 1);
+});
+
+test("who is signed out is not let in again by asking again and again", () => {
+  const heard = [];
+  live.whenStatusChanges((status) => heard.push(status));
+  follow();
+  last().accept();
+  last().close(4401);
+  pass(10 * MINUTE);
+  assert.equal(FakeSocket.opened.length, 1);
+  assert.equal(heard.at(-1), "signed_out");
+});
+
+test("with too many pages open the next attempt is half a minute away", () => {
+  follow();
+  last().accept();
+  last().close(4429);
+  pass(29_000);
+  assert.equal(FakeSocket.opened.length, 1);
+  pass(2000);
+  assert.equal(FakeSocket.opened.length, 2);
+});
+
+test("an outage of the server's database is told, and its end", () => {
+  const heard = [];
+  live.whenStatusChanges((status) => heard.push(status));
+  follow();
+  last().accept();
+  last().push({ type: "stalled", message: "The server cannot read its database." });
+  last().push(delta(0));
+  assert.deepEqual(heard, ["connecting", "stalled", "live"]);
+});
+
+test("the server's clock is taken from its frames", () => {
+  follow();
+  last().accept();
+  last().push({ ...delta(1), now: "2026-01-01T12:10:00Z" });
+  assert.equal(serverNow() - Date.now(), 10 * MINUTE);
+});
+
+test("whoever follows the jobs hears of them, also after an interruption, and asks whether the server is there while one is at work", () => {
+  const heard = [];
+  live.followJobs((rows) => heard.push(rows));
+  last().accept();
+  assert.deepEqual(last().sent, [{ type: "subscribe_jobs" }]);
+  const rows = [{ job: "abc", done: 3, parts_done: 0, at_work: 1 }];
+  last().push({ type: "jobs", now, rows });
+  assert.deepEqual(heard, [rows]);
+  pass(MINUTE);
+  assert.deepEqual(last().sent.at(-1), { type: "ping" });
+  last().push({ type: "pong" });
+  last().push({ type: "jobs", now, rows: [] });
+  pass(2 * MINUTE);
+  assert.equal(last().sent.length, 2);
+  last().close();
+  pass(1000);
+  last().accept();
+  assert.deepEqual(last().sent, [{ type: "subscribe_jobs" }]);
 });

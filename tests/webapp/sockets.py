@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,19 +10,32 @@ from asgiref.testing import ApplicationCommunicator
 from django.test import Client
 
 from webapp.asgi import application
+from webapp.live import messages
 
 HERE = b"http://localhost:8000"
 SECONDS = 15
 
 
-class Socket(ApplicationCommunicator):
-    """One connection with the cookies of `client`, from a page at `origin`."""
+async def quiet() -> None:
+    """The hub's own tasks, which end when the last socket has left, are over: they do not outlive the event loop of the test."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, pending = await asyncio.wait(left, timeout=SECONDS)
+        assert not pending, f"still at work: {pending}"
 
-    def __init__(self, client: Client, origin: bytes | None = HERE, path: str = "/live/") -> None:
+
+class Socket(ApplicationCommunicator):
+    """One connection with the cookies of `client`, from a page at `origin`. The server can be `room` frames ahead of what it has heard.
+
+    Every frame that it hears is held against the definition of the messages.
+    """
+
+    def __init__(self, client: Client, origin: bytes | None = HERE, path: str = "/live/", room: int = 0) -> None:
         cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items()).encode()
         headers = [(b"cookie", cookie), *([(b"origin", origin)] if origin else [])]
         scope = {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
         super().__init__(application, scope)
+        self._output_queue = asyncio.Queue(room)
 
     async def connect(self) -> bool:
         """Whether the server let us in."""
@@ -40,6 +54,8 @@ class Socket(ApplicationCommunicator):
         output = await self.receive_output(SECONDS)
         if output["type"] == "websocket.close":
             return {"type": "closed", "code": output["code"]}
+        assert len(output["text"].encode()) <= messages.LARGEST_FRAME
+        messages.from_server.validate_json(output["text"])
         frame: dict[str, Any] = json.loads(output["text"])
         return frame
 

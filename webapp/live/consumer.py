@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error
+from pydantic import BaseModel
 
-from webapp import metrics
+from webapp import figures, logs
 from webapp.live import frames, messages
-from webapp.live.hub import Hub, hub, read
+from webapp.live.frames import Answer, TooMany
+from webapp.live.guard import session_of
+from webapp.live.hub import FRAME_SECONDS, Hub, hub
+from webapp.live.reading import read
 from webapp.runs.models import Run
 from webapp.teams import access
+from webapp.teams.access import Actor
 
 log = logging.getLogger(__name__)
-FRAME_SECONDS = 0.2
-RECHECK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
-MOST_SUBSCRIPTIONS = 50
+SEND_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
 MOST_MISTAKES = 20
-NOT_SIGNED_IN, TOO_BIG, TOO_MUCH, BROKEN, LATER = 4401, 1009, 1008, 1011, 1013
+MOST_MESSAGES = 300
+MESSAGES_SECONDS = 60.0
+TOO_MUCH, TOO_BIG, BROKEN, LATER = 1008, 1009, 1011, 1013
+NOT_SIGNED_IN, TOO_SLOW, TOO_MANY = 4401, 4408, 4429
 GONE = "This run is not shown to you, or not any more."
+AWAY = "The server cannot read its database; it tries again."
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 @dataclass
@@ -38,81 +48,164 @@ class Subscription:
     cursor: int
     told: bool = False
 
-    def wants(self, series: metrics.Series) -> bool:
-        return self.keys is None or series.key in self.keys
+
+class Ended(Exception):
+    """The talk is over; `code` tells the client why, None if it has left."""
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(code)
+        self.code = code
 
 
-class LiveConsumer(AsyncWebsocketConsumer):
+async def live(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """The ASGI application at `/live/`."""
+    await LiveSocket(scope, receive, send).serve()
+
+
+class LiveSocket:
     """A slow client delays only itself: what is new waits in the database, and the next frame has all of it."""
 
-    async def connect(self) -> None:
+    actor: Actor
+
+    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self.scope, self._receive, self._send = scope, receive, send
+        self.hub: Hub = hub()
+        self.session = session_of(scope)
         self.subscriptions: dict[int, Subscription] = {}
         self.list_cursors: dict[int, int] = {}
+        self.told_jobs: tuple[messages.JobRow, ...] | None = None
         self.waiting: dict[int, None] = {}
         self.woken = asyncio.Event()
-        self.mistakes = 0
-        self.sender: asyncio.Task[None] | None = None
-        self.hub: Hub = hub()
-        await self._read_actor()
-        if self.actor.is_anonymous:
-            await self.close(NOT_SIGNED_IN)
-            return
-        await self.accept()
-        self.sender = asyncio.create_task(self._send_frames())
+        self.mistakes = self.said = 0
+        self.said_since = 0.0
+        self.stalled = False
 
-    async def disconnect(self, code: int) -> None:
-        for run_id in [*self.subscriptions, Hub.LIST]:
-            self.hub.unwatch(run_id, self._wake)
-        if self.sender is not None:
-            self.sender.cancel()
-
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if len(text_data or bytes_data or "") > messages.LARGEST:
-            await self.close(TOO_BIG)
-            return
+    async def serve(self) -> None:
+        await self._receive()  # the wish to connect
         try:
-            message = messages.parse(text_data)
-        except messages.BadMessage as problem:
-            await self._complain(str(problem))
-            return
-        try:
-            await self._follow(message)
+            self.actor = await self.hub.guard.enter(self.scope, self._wake_all)
         except Error as problem:
-            log.warning("Postgres does not answer a subscription: %s", problem)
-            await self.close(LATER)
+            log.warning("Postgres does not answer a new socket: %s", problem)
+            await self._close(LATER)
+            return
+        try:
+            if self.actor.is_anonymous:
+                await self._close(NOT_SIGNED_IN)
+                return
+            await self._send({"type": "websocket.accept"})
+            if not self.hub.census.enter(self.session):
+                await self._close(TOO_MANY)
+                return
+            try:
+                with logs.about(user=self.actor.user.pk if self.actor.user else None):
+                    await self._talk()
+            finally:
+                self._leave_all()
+                self.hub.census.leave(self.session)
+        finally:
+            self.hub.guard.leave(self.scope, self._wake_all)
 
-    async def _follow(self, message: messages.Subscribe | messages.Unsubscribe | messages.SubscribeList) -> None:
+    async def _talk(self) -> None:
+        """Hear and send, until one of both ends."""
+        tasks = [asyncio.create_task(self._hear()), asyncio.create_task(self._send_frames())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        problem = done.pop().exception()
+        if isinstance(problem, Ended):
+            await self._close(problem.code)
+        elif problem is not None:
+            log.error("A live socket is closed, because a frame could not be made.", exc_info=problem)
+            await self._close(BROKEN)
+
+    # What the client says
+
+    async def _hear(self) -> None:
+        while True:
+            event = await self._receive()
+            if event["type"] == "websocket.disconnect":
+                raise Ended(None)
+            text = event.get("text")
+            self._measure(text if text is not None else event.get("bytes") or b"")
+            try:
+                message = messages.parse(text)
+            except messages.BadMessage as problem:
+                self.mistakes += 1
+                if self.mistakes > MOST_MISTAKES:
+                    raise Ended(TOO_MUCH) from None
+                await self._say(messages.Mistake(type="error", message=str(problem)))
+                continue
+            try:
+                await self._follow(message)
+            except Error as problem:
+                log.warning("Postgres does not answer a subscription: %s", problem)
+                raise Ended(LATER) from None
+
+    def _measure(self, said: str | bytes) -> None:
+        """Raises Ended if this is too long, or too much was said lately."""
+        if len(said) > messages.LARGEST:
+            raise Ended(TOO_BIG)
+        now = asyncio.get_running_loop().time()
+        if now - self.said_since > MESSAGES_SECONDS:
+            self.said, self.said_since = 0, now
+        self.said += 1
+        if self.said > MOST_MESSAGES:
+            raise Ended(TOO_MUCH)
+
+    async def _follow(self, message: BaseModel) -> None:
         if isinstance(message, messages.Subscribe):
             await self._subscribe(message)
         elif isinstance(message, messages.Unsubscribe):
             self._leave(next((run_id for run_id, one in self.subscriptions.items() if one.run.public_id == message.run), None))
+        elif isinstance(message, messages.Ping):
+            await self._say(messages.Pong(type="pong"))
         elif self.actor.team is not None:
-            self.hub.watch(Hub.LIST, "", self._wake)
-            self.list_cursors = {}
-            self._wake(Hub.LIST)
+            if isinstance(message, messages.SubscribeJobs):
+                watched, self.told_jobs = Hub.JOBS, None
+            else:
+                watched, self.list_cursors = Hub.LIST, {}
+            self.hub.watch(watched, "", self._wake)
+            self._wake(watched)
 
     async def _subscribe(self, message: messages.Subscribe) -> None:
-        await self._read_actor()
-        run = await read(lambda: access.visible(self.actor, Run).filter(public_id=message.run).first())
-        if run is None:
-            await self._send({"type": "refused", "run": message.run, "message": GONE})
-        elif run.pk not in self.subscriptions and len(self.subscriptions) >= MOST_SUBSCRIPTIONS:
-            text = f"One page can follow {MOST_SUBSCRIPTIONS} runs at once."
-            await self._send({"type": "refused", "run": message.run, "message": text})
-        else:
-            keys = None if message.keys is None else frozenset(message.keys)
-            self.subscriptions[run.pk] = Subscription(run, keys, message.width, message.since)
-            self.hub.watch(run.pk, run.public_id, self._wake)
-            self._wake(run.pk)
+        self.actor = await self.hub.guard.actor_now(self.scope)
+        run = await read(lambda: access.visible(self.actor, Run).filter(public_id=message.run).defer("spec").first())
+        refusal = GONE
+        if run is not None:
+            known = run.pk in self.subscriptions
+            refusal = "" if known else self.hub.census.subscribe(self.session, len(self.subscriptions))
+        if run is None or refusal:
+            await self._say(messages.Refused(type="refused", run=message.run, message=refusal))
+            return
+        keys = None if message.keys is None else frozenset(message.keys)
+        self.subscriptions[run.pk] = Subscription(run, keys, message.width, message.since)
+        self.hub.watch(run.pk, run.public_id, self._wake)
+        self._wake(run.pk)
 
     def _leave(self, run_id: int | None) -> None:
         if run_id is not None:
             del self.subscriptions[run_id]
             self.hub.unwatch(run_id, self._wake)
+            self.hub.census.unsubscribe(self.session)
+
+    def _leave_all(self) -> None:
+        for run_id in list(self.subscriptions):
+            self._leave(run_id)
+        for watched in (Hub.LIST, Hub.JOBS):
+            self.hub.unwatch(watched, self._wake)
+
+    # What the client is told
 
     def _wake(self, run_id: int) -> None:
         self.waiting[run_id] = None
         self.woken.set()
+
+    def _wake_all(self) -> None:
+        for run_id in self.subscriptions:
+            self._wake(run_id)
 
     async def _send_frames(self) -> None:
         """One frame at a time for whatever has news, at most one in FRAME_SECONDS."""
@@ -124,79 +217,111 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 continue
             del self.waiting[run_id]
             try:
-                if await self._frame(run_id):
-                    await asyncio.sleep(FRAME_SECONDS)
+                await self._tell(run_id)
+                self.stalled = False
             except Error as problem:
                 log.warning("Postgres does not answer, trying again: %s", problem)
-                self._wake(run_id)
-                await asyncio.sleep(RETRY_SECONDS)
-            except Exception:
-                log.exception("A live socket is closed, because a frame could not be made.")
-                await self.close(BROKEN)
-                return
+                await self._stall(run_id)
 
-    async def _frame(self, run_id: int) -> bool:
-        """Send what is new of one run, or of the list; whether anything was sent."""
-        if asyncio.get_running_loop().time() - self.checked_at > RECHECK_SECONDS:
-            await self._read_actor()
+    async def _stall(self, run_id: int) -> None:
+        """Say once that there is an outage; the next frame, even if it has nothing new, says that it is over."""
+        if not self.stalled:
+            self.stalled = True
+            await self._say(messages.Stalled(type="stalled", message=AWAY))
+        for subscription in self.subscriptions.values():
+            subscription.told = False
+        await asyncio.sleep(RETRY_SECONDS)
+        for watched in [run_id, *self.subscriptions]:
+            self._wake(watched)
+
+    async def _tell(self, run_id: int) -> None:
+        """Send what is new of one run, or of a list."""
+        self.actor = await self.hub.guard.actor(self.scope)
+        if self.actor.is_anonymous:
+            for subscription in self.subscriptions.values():
+                await self._say(messages.Refused(type="refused", run=subscription.run.public_id, message=GONE))
+            raise Ended(NOT_SIGNED_IN)
         if run_id == Hub.LIST:
-            return await self._list_frame()
-        subscription = self.subscriptions.get(run_id)
-        if subscription is None:
-            return False
+            await self._send_all(await self._list_frames())
+            return
+        if run_id == Hub.JOBS:
+            await self._send_all(await self._jobs_frames())
+            return
+        if run_id not in self.subscriptions:
+            return
+        subscription = self.subscriptions[run_id]
         try:
             if not access.may(self.actor, "view", subscription.run):
                 raise Run.DoesNotExist
-            frame = await self._run_frame(subscription)
-        except Run.DoesNotExist:
-            self._leave(run_id)
-            frame = {"type": "refused", "run": subscription.run.public_id, "message": GONE}
-        if frame is not None:
-            await self._send(frame)
-        return frame is not None
+            answer = await self._answer(subscription)
+        except (Run.DoesNotExist, TooMany) as problem:
+            if self.subscriptions.get(run_id) is subscription:
+                self._leave(run_id)
+            text = str(problem) if isinstance(problem, TooMany) else GONE
+            await self._say(messages.Refused(type="refused", run=subscription.run.public_id, message=text))
+            return
+        if answer is not None and await self._send_all(answer.frames, subscription):
+            figures.RESETS.inc(answer.is_reset)
+            figures.COALESCED.inc(0 if answer.is_reset else max(0, answer.cursor - subscription.cursor - 1))
+            subscription.cursor = answer.cursor
 
-    async def _run_frame(self, subscription: Subscription) -> dict[str, Any] | None:
+    async def _answer(self, subscription: Subscription) -> Answer | None:
         """What lies past the subscription's cursor; None if that is nothing and the client knows it."""
-        run_id, since = subscription.run.pk, subscription.cursor
+        run_id, since, keys, width = subscription.run.pk, subscription.cursor, subscription.keys, subscription.width
         news = await self.hub.shared(run_id, since, frames.news_since, run_id, since)
         if news.cursor == since and subscription.told:
             return None
         subscription.told = True
-        wanted = [series for series in news.series if subscription.wants(series)]
-        frame = {"run": subscription.run.public_id, "changed": list(news.changed), "state": news.state}
-        if news.rewound or any(series.count > subscription.width for series in wanted):
-            keys = None if subscription.keys is None else sorted(subscription.keys)
-            question = ("whole", tuple(keys or ()), keys is None, subscription.width)
-            cursor, series = await self.hub.shared(run_id, question, frames.whole, run_id, keys, subscription.width)
-            subscription.cursor = cursor
-            return {"type": "reset", **frame, "cursor": cursor, "series": [one.json() for one in series]}
-        subscription.cursor = news.cursor
-        points = [{"key": one.key, "x": one.json()["x"], "y": one.json()["mean"]} for one in wanted]
-        return {"type": "delta", **frame, "cursor": news.cursor, "series": points}
+        return await self.hub.shared(run_id, (since, news.cursor, keys, width), frames.answer, news, run_id, keys, width)
 
-    async def _list_frame(self) -> bool:
-        team = self.actor.team
-        if team is None:
-            return False
-        rows = await self.hub.shared(Hub.LIST, team.pk, frames.list_rows, self.actor)
-        changed = [row for run_id, (cursor, row) in rows.items() if self.list_cursors.get(run_id) != cursor]
+    async def _list_frames(self) -> Sequence[str]:
+        if self.actor.team is None:
+            return ()
+        rows = await self.hub.list_rows(self.actor)
+        changed = tuple((run_id, cursor) for run_id, (cursor, _) in rows.items() if self.list_cursors.get(run_id) != cursor)
         self.list_cursors = {run_id: cursor for run_id, (cursor, _) in rows.items()}
-        if changed:
-            await self._send({"type": "runs", "rows": changed})
-        return bool(changed)
+        if not changed:
+            return ()
+        return await self.hub.shared(Hub.LIST, changed, frames.list_frames, [rows[run_id][1] for run_id, _ in changed])
 
-    async def _read_actor(self) -> None:
-        self.actor = await read(access.actor_of, self.scope)
-        self.checked_at = asyncio.get_running_loop().time()
+    async def _jobs_frames(self) -> Sequence[str]:
+        if self.actor.team is None:
+            return ()
+        rows = await self.hub.shared(Hub.JOBS, self.actor.team.pk, frames.job_rows, self.actor)
+        if rows == self.told_jobs:
+            return ()
+        self.told_jobs = rows
+        return (frames.job_frame(rows),)
 
-    async def _complain(self, message: str) -> None:
-        self.mistakes += 1
-        if self.mistakes > MOST_MISTAKES:
-            await self.close(TOO_MUCH)
-        else:
-            await self._send({"type": "error", "message": message})
+    async def _send_all(self, texts: Sequence[str], subscription: Subscription | None = None) -> bool:
+        """Send frames one after the other, each with its rest; False if the client meanwhile asked something else of that run."""
+        for text in texts:
+            if subscription is not None and self.subscriptions.get(subscription.run.pk) is not subscription:
+                return False
+            await self._send_text(text)
+            await asyncio.sleep(FRAME_SECONDS)
+        return True
 
-    async def _send(self, frame: dict[str, Any]) -> None:
-        """Send a frame, unless the client has just left: the server then tells so by an OSError, and `disconnect` follows."""
-        with contextlib.suppress(OSError):
-            await self.send(text_data=json.dumps(frame, allow_nan=False, separators=(",", ":")))
+    async def _say(self, message: BaseModel) -> None:
+        await self._send_text(message.model_dump_json())
+
+    async def _send_text(self, text: str) -> None:
+        """Raises Ended if the client has left, or has not taken what it was sent before for SEND_SECONDS."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._send({"type": "websocket.send", "text": text})
+        except TimeoutError:
+            figures.TOO_SLOW.inc()
+            raise Ended(TOO_SLOW) from None
+        except OSError:
+            raise Ended(None) from None
+        figures.FRAMES.inc()
+        figures.BYTES.inc(len(text))
+
+    async def _close(self, code: int | None) -> None:
+        """Tell the client why, if it can still be told."""
+        if code is None:
+            return
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._send({"type": "websocket.close", "code": code})

@@ -1,20 +1,28 @@
-"""What the live socket tells of a run, read from Postgres in one consistent look."""
+"""What the live socket tells of a run, read from Postgres in one consistent look and encoded once for all who ask the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, transaction
+from django.utils import timezone
 
 from webapp import metrics
+from webapp.jobs import progress
+from webapp.jobs.models import Job
+from webapp.jobs.models import State as JobState
+from webapp.live.messages import MOST_KEYS, Buckets, Delta, JobRow, Jobs, Points, Reset, Row, Runs, State
+from webapp.runs import words
 from webapp.runs.models import Event, Run
+from webapp.snapshot import snapshot
 from webapp.teams import access
 from webapp.teams.access import Actor
 
-LONGEST_DELTA = 4000
+MOST_POINTS = 100_000
+FRAME_NUMBERS = 20_000  # at most 25 bytes each: a frame stays below LARGEST_FRAME
+FRAME_ROWS = 50
+LEAST_WIDTH = 10
 LIST_LENGTH = 200
 PARTS = {
     "problem_set": "problems",
@@ -27,41 +35,86 @@ PARTS = {
     "checkpoint": "checkpoints",
     "checkpoint_removed": "checkpoints",
     "evaluation": "evaluation",
+    "calibration": "calibration",
+    "token_regions": "token_regions",
+    "privileged": "privileged",
+    "pipeline": "pipeline",
 }
 
 
 @dataclass(frozen=True)
 class News:
-    """What lies past a cursor: `series` of points in order, at most LONGEST_DELTA each; `rewound` if the curve before it changed too."""
+    """What lies past a cursor. `series` are points in order; None: too many, not at hand any more, or the curve before changed too."""
+
+    run: str
+    cursor: int
+    state: State
+    series: tuple[metrics.Series, ...] | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Frames as text, in order, which together bring a client to `cursor`."""
 
     cursor: int
-    state: dict[str, Any]
-    series: tuple[metrics.Series, ...]
-    changed: tuple[str, ...]
-    rewound: bool
+    frames: tuple[str, ...]
+    is_reset: bool = False
+
+
+class TooMany(ValueError):
+    """More series than one socket tells of; the message says what to do."""
 
 
 def news_since(run_id: int, since: int) -> News:
     """Everything about a run past batch `since`. Raises Run.DoesNotExist."""
-    with _snapshot():
+    with snapshot():
         run = Run.objects.defer("spec").get(pk=run_id)
-        types = set(Event.objects.filter(run=run, news__gt=since).values_list("type", flat=True).distinct())
+        types = set(Event.objects.filter(run=run, news__gt=since).values_list("type", flat=True).distinct()) if since != run.news else set()
         rewound = since > run.news or (since > 0 and "rewind" in types)
-        series = () if rewound or since == run.news else tuple(metrics.read([run], None, width=LONGEST_DELTA, since=since))
-        return News(run.news, state_of(run), series, tuple(sorted({PARTS[type] for type in types if type in PARTS})), rewound)
+        series = None if rewound else _series_since(run, since)
+        return News(run.public_id, run.news, state_of(run), series, tuple(sorted({PARTS[type] for type in types if type in PARTS})))
 
 
-def whole(run_id: int, keys: Sequence[str] | None, width: int) -> tuple[int, list[metrics.Series]]:
-    """The cursor and the series from the beginning, in about `width` buckets. Raises Run.DoesNotExist."""
-    with _snapshot():
-        run = Run.objects.defer("spec").get(pk=run_id)
-        return run.news, metrics.read([run], keys, width=width)
+def answer(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
+    """`news` for a client that wants `keys`: a delta, or a reset where more lies past its cursor than it would draw."""
+    wanted = None if news.series is None else [one for one in news.series if keys is None or one.key in keys]
+    if wanted is None or any(one.count > width for one in wanted):
+        return _reset(news, run_id, keys, width)
+    points = [Points.model_construct(key=one.key, x=one.x, y=one.mean) for one in wanted]
+    return Answer(news.cursor, _frames(Delta, "delta", news, news.cursor, points))
 
 
-def list_rows(actor: Actor) -> dict[int, tuple[int, dict[str, Any]]]:
-    """The newest runs of the actor's team: id → (cursor, row)."""
-    runs = access.visible(actor, Run).filter(team=actor.team).defer("spec").order_by("-pk")[:LIST_LENGTH]
-    return {run.pk: (run.news, {"run": run.public_id, "name": run.name, **state_of(run)}) for run in runs}
+def list_rows(actor: Actor, known: Mapping[int, tuple[int, Row]]) -> dict[int, tuple[int, Row]]:
+    """The newest runs of the actor's team: id → (cursor, row). Rows in `known` whose cursor still holds are not read again."""
+    newest = access.visible(actor, Run).filter(team=actor.team).order_by("-pk")
+    now = dict(newest.values_list("pk", "news")[:LIST_LENGTH])
+    stale = [pk for pk, cursor in now.items() if pk not in known or known[pk][0] != cursor]
+    rows = {pk: known[pk] for pk in now if pk not in stale}
+    for run in newest.filter(pk__in=stale).defer("spec"):
+        rows[run.pk] = (run.news, Row.model_construct(run=run.public_id, name=run.name, **dict(state_of(run))))
+    return rows
+
+
+def list_frames(rows: Sequence[Row]) -> list[str]:
+    """`rows` in as many frames as they need."""
+    parts = [rows[first : first + FRAME_ROWS] for first in range(0, len(rows), FRAME_ROWS)]
+    return [Runs.model_construct(type="runs", now=timezone.now(), rows=list(part)).model_dump_json() for part in parts]
+
+
+def job_rows(actor: Actor) -> tuple[JobRow, ...]:
+    """The jobs of the actor's team that are not over."""
+    running = access.visible(actor, Job).filter(team=actor.team, state=JobState.RUNNING).order_by("pk")
+    jobs = list(running.only("public_id"))
+    found = progress.counts(jobs) if jobs else {}
+    return tuple(
+        JobRow(job=job.public_id, done=counts.done, parts_done=counts.parts_done, at_work=counts.at_work)
+        for job, counts in zip(jobs, found.values(), strict=True)
+    )
+
+
+def job_frame(rows: Sequence[JobRow]) -> str:
+    return Jobs(type="jobs", now=timezone.now(), rows=list(rows)).model_dump_json()
 
 
 def cursors(run_ids: Sequence[int]) -> dict[int, int]:
@@ -69,29 +122,69 @@ def cursors(run_ids: Sequence[int]) -> dict[int, int]:
     return dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "news"))
 
 
-def state_of(run: Run) -> dict[str, Any]:
+def state_of(run: Run) -> State:
     """What headers and lists show of a run."""
-    return {
-        "state": run.state,
-        "step": run.step,
-        "total_steps": run.total_steps,
-        "phase": run.summary.get("phase", ""),
-        "eta_s": run.summary.get("eta_s"),
-        "reason": run.reason,
-        "remedy": run.remedy,
-        "attempt": run.attempt,
-        "last_event_at": run.last_event_at.isoformat() if run.last_event_at else None,
-        "behind_s": run.summary.get("behind_s"),
-        "summary": run.summary,
-    }
+    return State.model_construct(
+        state=run.state,
+        word=words.state_of(run),
+        step=run.step,
+        total_steps=run.total_steps,
+        phase=run.summary.get("phase", ""),
+        eta_s=run.summary.get("eta_s"),
+        reason=run.reason,
+        remedy=run.remedy,
+        attempt=run.attempt,
+        last_event_at=run.last_event_at,
+        behind_s=run.summary.get("behind_s"),
+        summary=run.summary,
+    )
 
 
-@contextmanager
-def _snapshot() -> Iterator[None]:
-    """A transaction that sees one state of the database, so that a cursor and what is read with it belong together."""
-    outermost = not connection.in_atomic_block
-    with transaction.atomic():
-        if outermost:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        yield
+def _series_since(run: Run, since: int) -> tuple[metrics.Series, ...] | None:
+    if since == run.news:
+        return ()
+    found = metrics.since(run, since)
+    return None if found is None or sum(one.count for one in found) > MOST_POINTS else tuple(found)
+
+
+def _reset(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
+    """The series from the beginning. Many of them get fewer buckets each, so that the whole stays within MOST_POINTS."""
+    with snapshot():
+        run = Run.objects.defer("spec").get(pk=run_id)
+        wanted = sorted(metrics.keys(run) if keys is None else keys)
+        if len(wanted) > MOST_KEYS:
+            raise TooMany(f"This run has {len(wanted)} series. Name those that you want, at most {MOST_KEYS}.")
+        width = max(LEAST_WIDTH, min(width, MOST_POINTS // max(1, len(wanted))))
+        found = metrics.read([run], wanted, width=width)
+    series = [
+        Buckets.model_construct(
+            key=one.key, x=one.x, mean=one.mean, min=one.min, max=one.max, last=one.last, count=one.count, marks=one.marks
+        )
+        for one in found
+    ]
+    return Answer(run.news, _frames(Reset, "reset", news, run.news, series, width=width), is_reset=True)
+
+
+def _frames(
+    kind: type[Delta] | type[Reset], type: str, news: News, cursor: int, series: Sequence[Points | Buckets], **more: Any
+) -> tuple[str, ...]:
+    """`series` in as many frames as they need; the state and what changed stand in each."""
+    packs = list(_packs(series))
+    facts: dict[str, Any] = {"now": timezone.now(), "state": news.state, "changed": list(news.changed)}
+    same = {"type": type, "run": news.run, "cursor": cursor, "parts": len(packs), **facts}
+    whole = [{**same, **more, "part": part, "series": pack} for part, pack in enumerate(packs)]
+    return tuple(kind.model_construct(None, **one).model_dump_json() for one in whole)
+
+
+def _packs(series: Iterable[Points | Buckets]) -> Iterator[list[Points | Buckets]]:
+    """Groups of at most FRAME_NUMBERS numbers; at least one group, and at least one series in each if there are any."""
+    pack: list[Points | Buckets] = []
+    size = 0
+    for one in series:
+        numbers = 2 * len(one.x) if isinstance(one, Points) else 5 * len(one.x) + 2 * len(one.marks)
+        if pack and size + numbers > FRAME_NUMBERS:
+            yield pack
+            pack, size = [], 0
+        pack.append(one)
+        size += numbers
+    yield pack

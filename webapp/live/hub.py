@@ -1,52 +1,57 @@
-"""One per process: hears the doorbell, looks by itself now and then, wakes who watches, and lets them share reads.
+"""One per process: hears the doorbell, looks by itself now and then, wakes who watches, and lets them share what is read.
 
 The doorbell is Redis pub/sub, at most once. Whoever misses it is woken by the regular look at the `news` of the watched runs: one query
-for all of them.
+for all of them. All who watch a run are woken at the same moment, so that they ask the same question and it is read and encoded once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import redis.asyncio
-from channels.db import DatabaseSyncToAsync
 from django.conf import settings
 from django.db import Error
 from redis.exceptions import RedisError
 
+from webapp import figures
 from webapp.live import frames
+from webapp.live.census import Census
 from webapp.live.doorbell import PREFIX
+from webapp.live.guard import Guard
+from webapp.live.reading import read
+from webapp.teams.access import Actor
 
 log = logging.getLogger(__name__)
+FRAME_SECONDS = 0.2
+LIST_SECONDS = 1.0
 LOOK_SECONDS = 2.0
 RETRY_SECONDS = 1.0
-THREADS = ThreadPoolExecutor(4, thread_name_prefix="live")
 T = TypeVar("T")
 Wake = Callable[[int], None]
 
 
-def read(work: Callable[..., T], *args: Any) -> Awaitable[T]:
-    """Run a database read off the event loop."""
-    done: Awaitable[T] = DatabaseSyncToAsync(work, thread_sensitive=False, executor=THREADS)(*args)
-    return done
-
-
 class Hub:
-    """`watch` and `unwatch` say who wants to be woken for a run; LIST stands for every run."""
+    """`watch` and `unwatch` say who wants to be woken for a run; LIST stands for every run, JOBS for every job.
 
-    LIST = 0
+    Nobody rings for jobs, which move in minutes: they are looked at regularly.
+    """
+
+    LIST, JOBS = 0, -1
 
     def __init__(self) -> None:
+        self.census, self.guard = Census(), Guard()
         self._watchers: dict[int, set[Wake]] = defaultdict(set)
         self._names: dict[str, int] = {}
         self._known: dict[int, int] = {}
+        self._resting: dict[int, bool] = {}
         self._shared: dict[tuple[int, Hashable], asyncio.Task[Any]] = {}
+        self._lists: dict[int, dict[int, tuple[int, Any]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def watch(self, run_id: int, public_id: str, wake: Wake) -> None:
@@ -63,55 +68,88 @@ class Hub:
             self._known.pop(run_id, None)
             self._names = {name: known for name, known in self._names.items() if known != run_id}
             self._forget(run_id)
+        if self.LIST not in self._watchers:
+            self._lists.clear()
         if not self._watchers:
             for task in self._tasks:
                 task.cancel()
             self._tasks = []
 
     async def shared(self, run_id: int, question: Hashable, work: Callable[..., T], *args: Any) -> T:
-        """The answer of `work(*args)`, read once for all who ask the same of a run until there is news of it."""
+        """The answer of `work(*args)`, found once for all who ask the same of a run, until there is news of it, FRAME_SECONDS at most."""
         key = (run_id, question)
-        if key not in self._shared:
-            self._shared[key] = asyncio.ensure_future(read(work, *args))
-        task = self._shared[key]
-        try:
-            found: T = await asyncio.shield(task)
-            return found
-        except Exception:
-            self._shared.pop(key, None)
-            raise
+        task = self._shared.get(key)
+        if task is None:
+            task = self._shared[key] = asyncio.ensure_future(read(work, *args))
+            task.add_done_callback(lambda done: self._answered(key, done))
+        found: T = await asyncio.shield(task)
+        return found
 
-    def _ring(self, public_id: str) -> None:
-        self._wake(self._names.get(public_id, self.LIST))
+    async def list_rows(self, actor: Actor) -> dict[int, tuple[int, Any]]:
+        """The rows of the list of the actor's team; only those that changed are read."""
+        team = actor.team.pk if actor.team else 0
+        rows = await self.shared(self.LIST, team, frames.list_rows, actor, self._lists.get(team, {}))
+        self._lists[team] = rows
+        return rows
 
-    def _wake(self, run_id: int) -> None:
-        for watched in {run_id, self.LIST}:
-            self._forget(watched)
-            for wake in list(self._watchers.get(watched, ())):
-                wake(watched)
+    def _answered(self, key: tuple[int, Hashable], task: asyncio.Task[Any]) -> None:
+        failed = task.cancelled() or task.exception() is not None
+        asyncio.get_running_loop().call_later(0 if failed else FRAME_SECONDS, self._drop, key, task)
 
-    def _wake_all(self) -> None:
-        for run_id in list(self._watchers):
-            self._wake(run_id)
+    def _drop(self, key: tuple[int, Hashable], task: asyncio.Task[Any]) -> None:
+        if self._shared.get(key) is task:
+            del self._shared[key]
 
     def _forget(self, run_id: int) -> None:
         for key in [key for key in self._shared if key[0] == run_id]:
             del self._shared[key]
 
+    def _ring(self, public_id: str, news: int) -> None:
+        run_id = self._names.get(public_id)
+        if run_id is not None:
+            self._known[run_id] = news
+            self._tell(run_id)
+        self._tell(self.LIST)
+
+    def _tell(self, run_id: int) -> None:
+        """Wake who watches: at once after a quiet time, else when FRAME_SECONDS have passed since they were last woken."""
+        if run_id not in self._watchers:
+            return
+        if run_id in self._resting:
+            self._resting[run_id] = True
+            return
+        self._resting[run_id] = False
+        self._forget(run_id)
+        for wake in list(self._watchers[run_id]):
+            wake(run_id)
+        rest = FRAME_SECONDS if run_id > self.LIST else LIST_SECONDS
+        asyncio.get_running_loop().call_later(rest, self._rested, run_id)
+
+    def _rested(self, run_id: int) -> None:
+        if self._resting.pop(run_id):
+            self._tell(run_id)
+
     async def _listen(self) -> None:
         """Hear the doorbell; through any outage of Redis, try again."""
         while True:
             try:
-                async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as ear:
+                # With a time limit redis sends by `asyncio.wait_for`, which in Python 3.11 may swallow the end of this task.
+                async with redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=None) as client, client.pubsub() as ear:
                     await ear.psubscribe(f"{PREFIX}*")
-                    async for message in ear.listen():
+                    while True:
+                        message = await ear.get_message(timeout=None) or {"type": "nothing"}
                         if message["type"] == "psubscribe":
-                            self._wake_all()  # somebody may have rung while nobody heard
+                            self._tell_all()  # somebody may have rung while nobody heard
                         elif message["type"] == "pmessage":
-                            self._ring(message["channel"].decode().removeprefix(PREFIX))
-            except (RedisError, OSError) as problem:
+                            self._ring(message["channel"].decode().removeprefix(PREFIX), int(json.loads(message["data"])["news"]))
+            except (RedisError, OSError, ValueError, KeyError) as problem:
+                figures.DOORBELL_FAILURES.labels(end="hear").inc()
                 log.warning("Redis cannot be heard (%s); looking every %s s until it can.", problem, LOOK_SECONDS)
             await asyncio.sleep(RETRY_SECONDS)
+
+    def _tell_all(self) -> None:
+        for run_id in list(self._watchers):
+            self._tell(run_id)
 
     async def _look_regularly(self) -> None:
         """The safety net under the doorbell."""
@@ -123,12 +161,14 @@ class Hub:
                 log.warning("Postgres does not answer: %s", problem)
 
     async def _look(self) -> None:
-        runs = [run_id for run_id in self._watchers if run_id != self.LIST]
+        """Wake for every run whose `news` is not what was last heard, for the lists, and whoever may see more or less than before."""
+        runs = [run_id for run_id in self._watchers if run_id > self.LIST]
         now = await read(frames.cursors, runs) if runs else {}
         changed = [run_id for run_id in runs if now.get(run_id) != self._known.get(run_id)]
         self._known.update(now)
-        for run_id in changed or ([self.LIST] if self.LIST in self._watchers else []):
-            self._wake(run_id)
+        for run_id in [*changed, self.LIST, self.JOBS]:
+            self._tell(run_id)
+        await self.guard.look()
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

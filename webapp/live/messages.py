@@ -1,13 +1,25 @@
-"""What a client may say on the live socket."""
+"""Every message of the live socket, in both directions: the one definition that server, tests and the schema for JavaScript share.
+
+`python -m webapp.live.messages` writes `messages.schema.json` anew, against which the tests of the browser's modules hold both sides.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
-LARGEST = 64 * 1024
+LARGEST = 64 * 1024  # bytes that a client may say at once; what the server says stays below LARGEST_FRAME
+LARGEST_FRAME = 1024 * 1024
+MOST_KEYS = 500
+SCHEMA = Path(__file__).with_name("messages.schema.json")
+
 RunId = Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
+Cursor = Annotated[int, Field(ge=0, lt=2**63)]
+Value = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]})]
 
 
 class BadMessage(ValueError):
@@ -15,14 +27,21 @@ class BadMessage(ValueError):
 
 
 class Message(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """No unknown fields; what is not a number is written as the strings "NaN", "Infinity" and "-Infinity"."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+
+# What a client says
 
 
 class Subscribe(Message):
+    """Follow a run from batch `since` on, in place of an earlier subscription to it. `keys` null: every series."""
+
     type: Literal["subscribe"]
     run: RunId
-    keys: Annotated[list[Annotated[str, Field(max_length=120)]], Field(max_length=500)] | None = None
-    since: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    keys: Annotated[list[Annotated[str, Field(max_length=120)]], Field(max_length=MOST_KEYS)] | None = None
+    since: Cursor = 0
     width: Annotated[int, Field(ge=10, le=4000)] = 1000
 
 
@@ -32,21 +51,183 @@ class Unsubscribe(Message):
 
 
 class SubscribeList(Message):
+    """Follow the newest runs of the team whose pages are shown."""
+
     type: Literal["subscribe_list"]
 
 
-_messages: TypeAdapter[Subscribe | Unsubscribe | SubscribeList] = TypeAdapter(
-    Annotated[Subscribe | Unsubscribe | SubscribeList, Field(discriminator="type")]
-)
+class SubscribeJobs(Message):
+    """Follow the jobs of the team whose pages are shown, as far as they are at work."""
+
+    type: Literal["subscribe_jobs"]
 
 
-def parse(text: str | None) -> Subscribe | Unsubscribe | SubscribeList:
-    """The message in a text frame. Raises BadMessage."""
+class Ping(Message):
+    """Are you there? Sent by a page that has long heard nothing of a run that is at work."""
+
+    type: Literal["ping"]
+
+
+ClientMessage = Annotated[Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping, Field(discriminator="type")]
+
+
+# What the server says
+
+
+class State(Message):
+    """What headers and lists show of a run. `word` is how people read its state: a queued run may be held, a running one logging.
+
+    `last_event_at` is by the trainer's clock; `behind_s` is its age while more wait.
+    """
+
+    state: str
+    word: str
+    step: int
+    total_steps: int | None
+    phase: str
+    eta_s: float | None
+    reason: str
+    remedy: str
+    attempt: int
+    last_event_at: datetime | None
+    behind_s: float | None
+    summary: dict[str, Any]
+
+
+class Points(Message):
+    """New points of one series: `y[i]` at step `x[i]`."""
+
+    key: str
+    x: list[float]
+    y: list[Value]
+
+
+class Buckets(Message):
+    """A series from its beginning: `count` points in as many buckets as `x` has entries; `marks` are (step, value) of what is no number."""
+
+    key: str
+    x: list[float]
+    mean: list[Value]
+    min: list[Value]
+    max: list[Value]
+    last: list[Value]
+    count: int
+    marks: list[tuple[float, Value]]
+
+
+class News(Message):
+    """Complete up to batch `cursor` once part `parts - 1` has come. `changed` names the parts of the page that have news of their own;
+    `now` is the server's clock."""
+
+    run: RunId
+    cursor: Cursor
+    part: Annotated[int, Field(ge=0)]
+    parts: Annotated[int, Field(ge=1)]
+    now: datetime
+    state: State
+    changed: list[str]
+
+
+class Delta(News):
+    """What lies between the client's cursor and this one."""
+
+    type: Literal["delta"]
+    series: list[Points]
+
+
+class Reset(News):
+    """In place of all that the client has, from part 0 on: each series in about `width` buckets."""
+
+    type: Literal["reset"]
+    width: int
+    series: list[Buckets]
+
+
+class Row(State):
+    run: RunId
+    name: str
+
+
+class Runs(Message):
+    """Rows of the list that changed, or are new to this client."""
+
+    type: Literal["runs"]
+    now: datetime
+    rows: list[Row]
+
+
+class JobRow(Message):
+    """How far a job is: problems that were answered, parts that are done, and copies of parts that are at work."""
+
+    job: RunId
+    done: int
+    parts_done: int
+    at_work: int
+
+
+class Jobs(Message):
+    """Every job that is not over, first at once and then whenever one of them moved; one that is over is not among them any more."""
+
+    type: Literal["jobs"]
+    now: datetime
+    rows: list[JobRow]
+
+
+class Refused(Message):
+    """This subscription is over, or never was."""
+
+    type: Literal["refused"]
+    run: RunId
+    message: str
+
+
+class Stalled(Message):
+    """The server cannot read its database now; it tries again, and the next frame says that it could."""
+
+    type: Literal["stalled"]
+    message: str
+
+
+class Pong(Message):
+    type: Literal["pong"]
+
+
+class Mistake(Message):
+    """The client's last message was not understood."""
+
+    type: Literal["error"]
+    message: str
+
+
+ServerMessage = Annotated[Delta | Reset | Runs | Jobs | Refused | Stalled | Pong | Mistake, Field(discriminator="type")]
+
+from_client: TypeAdapter[Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping] = TypeAdapter(ClientMessage)
+from_server: TypeAdapter[Delta | Reset | Runs | Jobs | Refused | Stalled | Pong | Mistake] = TypeAdapter(ServerMessage)
+
+
+def parse(text: str | None) -> Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping:
+    """The message in a client's text frame. Raises BadMessage."""
     if text is None:
         raise BadMessage("Only text frames with JSON are understood.")
     try:
-        return _messages.validate_json(text)
+        return from_client.validate_json(text)
     except ValidationError as problem:
         first = problem.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BadMessage(f"This message is not understood: {where + ': ' if where else ''}{first['msg']}") from None
+
+
+def schema() -> str:
+    """JSON Schema of both directions: `$defs/ClientMessage` and `$defs/ServerMessage`."""
+    sides: list[tuple[str, Literal["validation"], TypeAdapter[Any]]] = [
+        ("ClientMessage", "validation", from_client),
+        ("ServerMessage", "validation", from_server),
+    ]
+    found, parts = TypeAdapter.json_schemas(sides)
+    defs = parts["$defs"] | {name: found[name, "validation"] for name, _, _ in sides}
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "The live socket's messages", "$defs": defs}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(schema(), encoding="utf-8")

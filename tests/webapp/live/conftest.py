@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 
-from tests.webapp.sockets import Socket
+from tests.webapp.sockets import Socket, quiet
 from webapp.live import doorbell
 from webapp.live import hub as hubs
 from webapp.runs import lifecycle
@@ -18,7 +18,9 @@ from webapp.runs.ingest import ingest
 from webapp.runs.models import Run
 from webapp.teams.models import User
 
-Connect = Callable[[Client], Awaitable[Socket]]
+from .page import Page
+
+Connect = Callable[..., Awaitable[Socket]]
 Send = Callable[..., Awaitable[None]]
 
 
@@ -27,8 +29,8 @@ async def connect() -> AsyncIterator[Connect]:
     """Opens sockets with the cookies of a browser, and closes them after the test."""
     opened: list[Socket] = []
 
-    async def open_socket(client: Client) -> Socket:
-        socket = Socket(client)
+    async def open_socket(client: Client, room: int = 0) -> Socket:
+        socket = Socket(client, room=room)
         assert await socket.connect()
         opened.append(socket)
         return socket
@@ -36,6 +38,7 @@ async def connect() -> AsyncIterator[Connect]:
     yield open_socket
     for socket in opened:
         await socket.disconnect()
+    await quiet()
 
 
 @pytest.fixture
@@ -85,10 +88,17 @@ async def heard_until(socket: Socket, cursor: int) -> list[float]:
     found: list[float] = []
     while True:
         frame = await socket.hear()
+        if frame["type"] == "stalled":
+            continue
         assert frame["type"] == "delta"
         found += loss(frame)
         if frame["cursor"] >= cursor:
             return found
+
+
+async def read_until(socket: Socket, page: Page, cursor: int) -> None:
+    while page.cursor < cursor:
+        page.take(await socket.hear())
 
 
 async def news_of(run: Run) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import redis
 from asgiref.sync import sync_to_async
@@ -13,13 +11,19 @@ from django.test import Client
 
 from tests.webapp.logs import event, losses
 from tests.webapp.logs import metrics as logged
+from trainer.spec.jobs import JobSpec
+from webapp.jobs import lifecycle as jobs
+from webapp.jobs.models import Copy
 from webapp.live import consumer as consumers
 from webapp.live import frames
+from webapp.live import hub as hubs
+from webapp.nodes import ordering
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
 from webapp.teams.models import Team, User
 
-from .conftest import Connect, Send, heard_until, loss, news_of, subscribed
+from .conftest import Connect, Send, heard_until, loss, news_of, read_until, subscribed
+from .page import Page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,7 +86,6 @@ async def test_an_outage_of_postgres_delays_news_and_loses_none(
     connect: Connect, bobs: Client, run: Run, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumers, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 3600.0)
     socket = await connect(bobs)
     await subscribed(socket, run)
     outages = iter([OperationalError("the server closed the connection"), OperationalError("connection refused")])
@@ -102,8 +105,9 @@ async def test_a_client_that_comes_back_goes_on_from_its_cursor(connect: Connect
     await send(losses(1, 5))
     cursor = (await subscribed(await connect(bobs), run))["cursor"]
     await send(losses(6, 8, seq=6))
-    frame = await subscribed(await connect(bobs), run, since=cursor)
-    assert loss(frame) == [6, 7, 8]
+    socket = await connect(bobs)
+    await socket.say(type="subscribe", run=run.public_id, since=cursor)
+    assert await heard_until(socket, await news_of(run)) == [6, 7, 8]
 
 
 async def test_only_wanted_series_are_sent(connect: Connect, bobs: Client, run: Run, send: Send) -> None:
@@ -122,14 +126,17 @@ async def test_more_than_can_be_drawn_comes_as_a_reset_in_buckets(connect: Conne
 
 
 async def test_a_run_that_goes_back_to_a_checkpoint_is_drawn_anew(connect: Connect, bobs: Client, run: Run, send: Send) -> None:
+    """Whoever comes back may first be told of the run's state alone, as another page has just heard it."""
+    page = Page()
     await send(losses(1, 9))
-    cursor = (await subscribed(await connect(bobs), run))["cursor"]
+    page.take(await subscribed(await connect(bobs), run))
     await sync_to_async(lifecycle.requeue)(run.pk, 1, "Its machine is gone.")
     await sync_to_async(lifecycle.claim)(run.pk, "host-b")
     await send([event(1, "rewind", step=5), logged(2, 6, loss=60.0)], attempt=2)
-    frame = await subscribed(await connect(bobs), run, since=cursor)
-    assert frame["type"] == "reset"
-    assert frame["series"][0]["mean"] == [1, 2, 3, 4, 5, 60]
+    socket = await connect(bobs)
+    await socket.say(type="subscribe", run=run.public_id, since=page.cursor)
+    await read_until(socket, page, await news_of(run))
+    assert page.curves == {"loss": {1.0: 1, 2.0: 2, 3.0: 3, 4.0: 4, 5.0: 5, 6.0: 60}}
 
 
 async def test_the_kinds_of_events_past_the_cursor_are_named(connect: Connect, bobs: Client, run: Run, send: Send) -> None:
@@ -161,20 +168,12 @@ async def test_two_pages_on_one_run_hear_the_same(connect: Connect, bobs: Client
 
 
 async def test_a_burst_comes_in_few_frames(connect: Connect, bobs: Client, run: Run, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[str] = []
-    original = consumers.LiveConsumer.send
-
-    async def counted(self: consumers.LiveConsumer, **frame: Any) -> None:
-        sent.append(frame["text_data"])
-        await original(self, **frame)
-
     monkeypatch.setattr(consumers, "FRAME_SECONDS", 3600.0)
-    monkeypatch.setattr(consumers.LiveConsumer, "send", counted)
     socket = await connect(bobs)
     await subscribed(socket, run)
     for step in range(1, 20):
         await send([logged(step, step, loss=1.0)])
-    assert len(sent) == 1
+    assert await socket.receive_nothing(timeout=0.5)
 
 
 async def test_after_unsubscribing_there_is_silence(connect: Connect, bobs: Client, run: Run, send: Send) -> None:
@@ -199,3 +198,32 @@ async def test_the_list_hears_of_every_run_of_the_team(connect: Connect, bobs: C
     new = await sync_to_async(lifecycle.create_run)(still, None, run.spec)
     await sync_to_async(lifecycle.request_stop)(new)
     assert [row["run"] for row in (await socket.hear())["rows"]] == [new.public_id]
+
+
+async def test_a_run_on_hold_is_told_as_held(connect: Connect, bobs: Client, run: Run) -> None:
+    socket = await connect(bobs)
+    await socket.say(type="subscribe_list")
+    assert [(row["state"], row["word"]) for row in (await socket.hear())["rows"]] == [("queued", "queued")]
+    await sync_to_async(ordering.hold)(run, None)
+    assert [(row["state"], row["word"]) for row in (await socket.hear())["rows"]] == [("queued", "held")]
+
+
+async def test_jobs_are_told_of_until_they_are_over(
+    connect: Connect, bobs: Client, still: Team, charlie: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(hubs, "LIST_SECONDS", 0.01)
+    job = await sync_to_async(jobs.create_job)(still, None, JobSpec(), 128, 1)
+    stranger = Client()
+    await sync_to_async(stranger.force_login)(charlie)
+    socket, elsewhere = await connect(bobs), await connect(stranger)
+    for one in (socket, elsewhere):
+        await one.say(type="subscribe_jobs")
+    waiting = {"job": job.public_id, "done": 0, "parts_done": 0, "at_work": 0}
+    assert ((await socket.hear())["rows"], (await elsewhere.hear())["rows"]) == ([waiting], [])
+    shard = await job.shards.aget(part=0)
+    await Copy.objects.acreate(shard=shard, number=1, host="elm", device="cpu 0", done=7)
+    assert (await socket.hear())["rows"] == [waiting | {"done": 7, "at_work": 1}]
+    await sync_to_async(jobs.stop)(job)
+    assert (await socket.hear())["rows"] == []
+    assert await elsewhere.receive_nothing(timeout=0.3)

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from tests.webapp.logs import losses
 from tests.webapp.sockets import Socket
+from webapp.live import census, doorbell, guard, messages
 from webapp.live import consumer as consumers
-from webapp.live import doorbell, messages
 from webapp.live import hub as hubs
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
@@ -73,7 +73,7 @@ async def test_a_guest_follows_the_shared_run_only(connect: Connect, run: Run, a
 async def test_what_is_taken_away_is_not_told_any_more(
     connect: Connect, bobs: Client, run: Run, bob: User, send: Send, taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.0)
     socket = await connect(bobs)
     await subscribed(socket, run)
     take: dict[str, Callable[[], Any]] = {
@@ -88,17 +88,20 @@ async def test_what_is_taken_away_is_not_told_any_more(
     assert (frame["type"], "loss" in json.dumps(frame)) == ("refused", False)
 
 
-async def test_a_withdrawn_link_is_refused_at_the_next_news(
-    connect: Connect, run: Run, alice: User, send: Send, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("news", [True, False])
+async def test_a_withdrawn_link_is_refused_with_or_without_news(
+    connect: Connect, run: Run, alice: User, send: Send, news: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 100 if news else 0.1)
     client = Client()
     token = await sync_to_async(links.share)(run, alice, timedelta(days=1))
     await sync_to_async(client.get)(f"/s/{token}/")
     socket = await connect(client)
     await subscribed(socket, run)
     await sync_to_async(lambda: links.revoke(ShareLink.objects.get()))()
-    await send(losses(1, 3))
+    if news:
+        await send(losses(1, 3))
     assert (await socket.hear())["type"] == "refused"
 
 
@@ -137,13 +140,13 @@ spoken = st.builds(
 @given(text=st.text(max_size=50) | spoken.map(json.dumps) | st.just("[" * 5000) | st.none())
 def test_every_message_is_either_understood_or_a_mistake(text: str | None) -> None:
     with suppress(messages.BadMessage):
-        assert messages.parse(text).type in ("subscribe", "unsubscribe", "subscribe_list")
+        assert messages.parse(text).type in ("subscribe", "unsubscribe", "subscribe_list", "ping")
 
 
 async def test_one_page_follows_a_bounded_number_of_runs(
     connect: Connect, bobs: Client, run: Run, still: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "MOST_SUBSCRIPTIONS", 1)
+    monkeypatch.setattr(census, "SUBSCRIPTIONS_OF_SOCKET", 1)
     socket = await connect(bobs)
     await subscribed(socket, run)
     second = await sync_to_async(lifecycle.create_run)(still, None, run.spec)

@@ -1,0 +1,17 @@
+/** The links that MLflow's client prints lead to the run or the project that they mean, and nothing else is taken for one. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { placeOf } from "../../static/js/mlflow_links.js";
+
+const projects = { 7: "sums & more" };
+
+test("a run's link leads to the run, an experiment's to the runs of its project", () => {
+  assert.equal(placeOf("#/experiments/7/runs/abcdefghjk", projects), "/runs/abcdefghjk/");
+  assert.equal(placeOf("#/experiments/7", projects), "/?project=sums+%26+more");
+});
+
+test("anything else leads nowhere", () => {
+  for (const hash of ["", "#main", "#/experiments/8", "#/experiments/7/runs/../../evil", "#/experiments/x/runs/abc", "#//evil.example"]) assert.equal(placeOf(hash, projects), null, hash);
+});

@@ -1,0 +1,18 @@
+"""Database reads of the live sockets, off the event loop, in threads of their own that no page waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from channels.db import DatabaseSyncToAsync
+
+THREADS = ThreadPoolExecutor(4, thread_name_prefix="live")
+T = TypeVar("T")
+
+
+def read(work: Callable[..., T], *args: Any) -> Awaitable[T]:
+    """Run `work(*args)` in one of the threads."""
+    done: Awaitable[T] = DatabaseSyncToAsync(work, thread_sensitive=False, executor=THREADS)(*args)
+    return done
