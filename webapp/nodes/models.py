@@ -1,0 +1,55 @@
+"""The machines of the installation and what they lend: a device has one holder or is free."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from webapp.teams.models import Team
+
+
+class Node(models.Model):
+    """A machine that carries runs out. It lives as long as its heartbeat is fresh, by the clock of the database."""
+
+    name = models.CharField(max_length=200, unique=True)
+    address = models.CharField(max_length=255)
+    version = models.CharField(max_length=40, blank=True)
+    cpus = models.IntegerField()
+    memory_bytes = models.BigIntegerField()
+    draining = models.BooleanField(default=False)
+    started_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Kind(models.TextChoices):
+    """A slot for one process on the CPU, or a GPU."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Device(models.Model):
+    """Lent to one `holder`, such as `run/<public id>/<attempt>`; free if that is empty. `team` is whose work the holder is.
+
+    One that the machine no longer has is `retired`: nobody gets it again.
+    """
+
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="devices")
+    kind = models.CharField(max_length=4, choices=Kind)
+    index = models.IntegerField()
+    name = models.CharField(max_length=120, blank=True)
+    memory_bytes = models.BigIntegerField(null=True)
+    retired = models.BooleanField(default=False)
+    holder = models.CharField(max_length=200, blank=True)
+    held_since = models.DateTimeField(null=True)
+    team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["node", "kind", "index"], name="one_row_per_device")]
+        indexes = [models.Index(fields=["holder"], name="held_devices", condition=~models.Q(holder=""))]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.index} of {self.node}"
