@@ -6,8 +6,11 @@ import os
 
 import django
 from celery import Celery
+from celery.signals import worker_init
+from kombu.entity import Queue
 
 from webapp.environment import celery_broker
+from workers import host
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
 django.setup()
@@ -18,6 +21,14 @@ app.conf.update(
     accept_content=["json"],
     task_ignore_result=True,
     task_default_queue="runs",
+    task_queues=[Queue("runs"), Queue(f"node.{host.name()}")],
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
 )
+
+
+@worker_init.connect
+def _begin(**_: object) -> None:
+    from workers.persistence import let_go_when_stopped
+
+    let_go_when_stopped()

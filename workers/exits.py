@@ -8,14 +8,14 @@ from typing import Any
 
 from webapp.runs.models import State
 
-COMPLETED, BAD_DEFINITION, NAN_LOSS, EXCEPTION, DISK_FULL, STOPPED = 0, 64, 65, 70, 74, 75
+COMPLETED, BAD_DEFINITION, NAN_LOSS, SEPARATED, EXCEPTION, BROKEN_OFF, DISK_FULL, STOPPED = 0, 64, 65, 69, 70, 71, 74, 75
 
 VANISHED = "The training process disappeared without a word: its machine was restarted, or the process and its watcher were killed."
 
 
 @dataclass(frozen=True)
 class Ending:
-    """The state that a run ends in, with the cause and the remedy as sentences."""
+    """The state that a run ends in, with the cause and the remedy as sentences. `queued`: it goes on in another attempt."""
 
     state: State
     reason: str = ""
@@ -29,17 +29,27 @@ def explain(exit: dict[str, Any] | None, end: dict[str, Any] | None, output: str
     `output` the tail of what it printed.
     """
     code = exit["code"] if exit else None
-    if code == COMPLETED:
+    outcome = (end or {}).get("outcome")  # said when all was saved: what hits the process after that changes nothing
+    if code == COMPLETED or outcome == "completed":
         return Ending(State.COMPLETED, (end or {}).get("reason", ""), (end or {}).get("remedy", ""))
-    if code == STOPPED:
+    if code == STOPPED or outcome == "stopped":
         return Ending(State.STOPPED, "Stopped on request; the last state is in a checkpoint.")
-    if end and end.get("outcome") == "failed":
+    if end and outcome == "failed":
         return Ending(State.FAILED, end.get("reason", ""), end.get("remedy", ""))
     if exit and exit["signal"] is not None:
         return _killed(exit, stop_requested)
     if exit is None:
-        return Ending(State.FAILED, VANISHED, "Resume to go on from the last checkpoint.")
+        return Ending(State.QUEUED, VANISHED)
     return _unexplained(code, output)
+
+
+def told(exit: dict[str, Any] | None, output: str) -> str:
+    """Why a trainer ended that writes no log, because another machine of the run does: its own last words, where it had any."""
+    if exit is None:
+        return VANISHED
+    if exit["signal"] is not None:
+        return _killed(exit, stop_requested=False).reason
+    return _last_line(output)
 
 
 def _killed(exit: dict[str, Any], stop_requested: bool) -> Ending:
@@ -62,8 +72,7 @@ def _killed(exit: dict[str, Any], stop_requested: bool) -> Ending:
 
 
 def _unexplained(code: int | None, output: str) -> Ending:
-    lines = [line.strip() for line in output.strip().splitlines() if line.strip()]
-    last = lines[-1] if lines else "it printed nothing"
+    last = _last_line(output)
     if "No space left on device" in output:
         return Ending(State.FAILED, "The disk is full: the training process could not write.", "Free some space, then resume.")
     if "MemoryError" in last or "out of memory" in last.lower():
@@ -73,3 +82,8 @@ def _unexplained(code: int | None, output: str) -> Ending:
             "Lower the micro-batch, the generation rows or the longest answer, then resume or clone.",
         )
     return Ending(State.FAILED, f"The training process ended with code {code}: {last}", "The log has the rest of what it printed.")
+
+
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.strip().splitlines() if line.strip()]
+    return lines[-1] if lines else "it printed nothing"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
+import sys
 from pathlib import Path
 
 from django.conf import settings
 
-LEASE_SECONDS = 30.0
-HEARTBEAT_SECONDS = 5.0
+from webapp import environment
+
+LEASE_SECONDS = float(environment.read().lease_seconds)
+HEARTBEAT_SECONDS = LEASE_SECONDS / 6
 
 
 def name() -> str:
@@ -21,8 +25,17 @@ def slots() -> int:
     return int(os.environ.get("STILLROOM_SLOTS") or os.cpu_count() or 1)
 
 
+def trainer_command() -> list[str]:
+    """The program that carries runs out: our own, unless this host is told another one, such as that of another environment."""
+    return shlex.split(os.environ.get("STILLROOM_TRAINER") or "") or [sys.executable, "-m", "trainer"]
+
+
+def runs_folder() -> Path:
+    return Path(settings.STILLROOM_STATE) / "runs"
+
+
 def run_folder(public_id: str) -> Path:
-    return Path(settings.STILLROOM_STATE) / "runs" / public_id
+    return runs_folder() / public_id
 
 
 def attempt_folder(public_id: str, attempt: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 
@@ -39,13 +40,14 @@ def wait_for_end(timeout: float, force: bool) -> None:
 
 def resume_all() -> None:
     """Queue again what `stop_all` has stopped here."""
-    for run in Run.objects.filter(resume_after_restart=True, lease_holder=host.name()):
-        lifecycle.resume(run)
-        say(f"Resuming {run.name}.")
+    for run in lifecycle.on_machine(host.name()).filter(resume_after_restart=True):
+        with contextlib.suppress(lifecycle.Refused):  # another machine of it was quicker
+            lifecycle.resume(run, cause="Stillroom was stopped and started again.")
+            say(f"Resuming {run.name}.")
 
 
 def active_here() -> QuerySet[Run]:
-    return Run.objects.filter(state__in=ACTIVE, lease_holder=host.name())
+    return lifecycle.on_machine(host.name()).filter(state__in=ACTIVE)
 
 
 def say(sentence: str) -> None:

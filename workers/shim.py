@@ -3,11 +3,13 @@
     python -m workers.shim ATTEMPT_FOLDER COMMAND [ARG ...]
 
 Standard library only, so that it costs little and cannot fail on an import. It leaves three files in the attempt's folder:
-`process.json` (who runs), `stdout.log` (all that the trainer prints) and, last and atomically, `exit.json`.
+`process.json` (who runs), `stdout.log` (all that the trainer prints) and, last and atomically, `exit.json`. An attempt has one trainer:
+a second shim, started because nobody knew yet of the first, waits for its end and leaves.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -53,6 +55,12 @@ def write_atomically(path: Path, content: dict[str, Any]) -> None:
 
 
 def supervise(folder: Path, command: list[str]) -> int:
+    with (folder / "shim.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return 0 if (folder / "process.json").exists() else watch(folder, command)
+
+
+def watch(folder: Path, command: list[str]) -> int:
     kills_before = out_of_memory_kills()
     started_at = time.time()
     with (folder / "stdout.log").open("ab", buffering=0) as output:

@@ -8,8 +8,12 @@ import subprocess
 import sys
 
 from trainer.engine.events import Reader
+from webapp import logs
+from webapp.nodes.holders import holder_of
 from webapp.runs.models import Attempt
-from workers import host
+from workers import devices, host
+from workers.member import MemberSupervisor
+from workers.party import Party
 from workers.persistence import persist
 from workers.supervisor import Supervisor
 from workers.trainer_process import REPOSITORY, TrainerProcess
@@ -38,11 +42,21 @@ def start_supervisor(public_id: str, attempt: int) -> bool:
 
 
 def supervise(public_id: str, number: int) -> None:
-    """Carry the attempt to its end. Only `start_supervisor` runs this, in a process that holds the attempt's lock."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    """Carry the attempt, or this machine's part of it, to its end.
+
+    Only `start_supervisor` runs this, in a process that holds the attempt's lock.
+    """
+    folder = host.attempt_folder(public_id, number)
     attempt = persist(lambda: Attempt.objects.select_related("run__team").filter(run__public_id=public_id, number=number).first())
     if attempt is None:
         log.warning("run %s has no attempt %d any more", public_id, number)
+        TrainerProcess(folder).kill()
+        persist(lambda: devices.release(holder_of(public_id, number), host.name()))
         return
-    folder = host.attempt_folder(public_id, number)
-    Supervisor(attempt.run, attempt, TrainerProcess(folder), Reader(folder / "events", attempt.last_seq)).carry_out()
+    party = persist(lambda: Party(attempt))
+    part = next((one for one in party.others if one.host == host.name()), None)
+    with logs.about(run=public_id, attempt=number):
+        if part is not None:
+            MemberSupervisor(attempt.run, attempt, part, TrainerProcess(folder)).carry_out()
+        else:
+            Supervisor(attempt.run, attempt, TrainerProcess(folder), Reader(folder / "events", attempt.last_seq), party).carry_out()

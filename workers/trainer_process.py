@@ -12,10 +12,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from workers import host
 from workers.shim import process_started
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -28,11 +32,15 @@ class TrainerProcess:
 
     folder: Path
 
-    def start(self, arguments: list[str]) -> None:
-        """Start `python -m trainer ARGUMENTS` under a shim in a session of its own, and wait until it is known."""
+    def start(self, arguments: list[str], exported: Mapping[str, str] | None = None) -> None:
+        """Start `python -m trainer ARGUMENTS` under a shim in a session of its own, and wait until it is known.
+
+        `exported` are environment variables beyond this process's own.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        shim = [sys.executable, "-m", "workers.shim", str(self.folder), sys.executable, "-m", "trainer", *arguments]
-        watcher = subprocess.Popen(shim, cwd=REPOSITORY, env=_environment(), stdin=subprocess.DEVNULL, start_new_session=True)
+        shim = [sys.executable, "-m", "workers.shim", str(self.folder), *host.trainer_command(), *arguments]
+        environment = _environment() | dict(exported or {})
+        watcher = subprocess.Popen(shim, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
         while not (self.folder / "process.json").exists() and watcher.poll() is None:
             time.sleep(0.01)
 
@@ -51,17 +59,22 @@ class TrainerProcess:
         """The shim's report, once the trainer has ended."""
         return _json(self.folder / "exit.json")
 
+    def ended(self) -> bool:
+        """Whether the trainer is gone and its report is written, or nobody is left to write one."""
+        return self.exit() is not None or (self.pid() is None and not self.watched())
+
     def ask_to_stop(self) -> None:
-        """SIGTERM, once, whoever asks: the trainer saves at the next step boundary and leaves. A second one would end it at once."""
-        asked = self.folder / "stop-asked"
-        if not asked.exists() and (pid := self.pid()):
-            asked.touch()
+        """SIGTERM: the trainer saves at the next step boundary and leaves. To ask again, as a later supervisor does, changes nothing."""
+        if pid := self.pid():
             _signal(os.kill, pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to the trainer and all that it started."""
+        """SIGKILL to the trainer and all that it started, even if it is gone itself."""
         if pid := self.pid():
             _signal(os.killpg, pid, signal.SIGKILL)
+        for process in self._left_behind():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def output(self) -> str:
         """The end of what the trainer printed."""
@@ -71,6 +84,13 @@ class TrainerProcess:
                 return file.read().decode(errors="replace")
         except FileNotFoundError:
             return ""
+
+    def _left_behind(self) -> list[psutil.Process]:
+        """What the trainer started and has outlived it. Its group alone would not do: a pid may name another group by now."""
+        group = (_json(self.folder / "process.json") or {"trainer": {"pid": 0}})["trainer"]["pid"]
+        run = str(self.folder.parent.parent)
+        found = [one for one in psutil.process_iter(["cmdline"]) if any(run in part for part in one.info["cmdline"] or [])]
+        return [one for one in found if _group_of(one.pid) == group]
 
     def _living(self, who: str) -> int | None:
         written = _json(self.folder / "process.json")
@@ -93,6 +113,13 @@ def _json(path: Path) -> dict[str, Any] | None:
         content: dict[str, Any] = json.loads(path.read_text())
         return content
     except (FileNotFoundError, ValueError):
+        return None
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
         return None
 
 

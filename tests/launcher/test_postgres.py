@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.launcher.conftest import answer
-from workers.launcher import postgres
+from workers.launcher import account, postgres
 from workers.launcher.children import Child
 from workers.launcher.folders import Folders
 from workers.launcher.refusal import Refusal
@@ -25,8 +25,8 @@ def data(open_folder: Path) -> Path:
 
 @pytest.fixture
 def stranger() -> Iterator[int]:
-    """The pid of a living process that has nothing to do with us."""
-    process = subprocess.Popen(["sleep", "60"])
+    """The pid of a living process that has nothing to do with us, but runs under the account of the services."""
+    process = subprocess.Popen(["sleep", "60"], **account.of_services().popen())
     yield process.pid
     process.kill()
     process.wait()
@@ -50,8 +50,10 @@ def test_what_was_written_is_there_after_a_restart(open_folder: Path, prepare: C
 def test_a_pid_file_of_a_stranger_is_forgotten(
     open_folder: Path, data: Path, stranger: int, started: Callable[[Path], str], prepare: Callable[[Path], Folders]
 ) -> None:
-    _start(prepare(open_folder / "clone")).stop(20)
-    (data / "postmaster.pid").write_text(f"{stranger}\n{data}\n1700000000\n5432\n/tmp\n\n0 0\nready\n")
+    folders = prepare(open_folder / "clone")
+    _start(folders).stop(20)
+    for pid_file in (data / "postmaster.pid", folders.sockets / postgres.SOCKET_LOCK):
+        pid_file.write_text(f"{stranger}\n{data}\n1700000000\n5432\n/tmp\n\n0 0\nready\n")
 
     assert answer(started(open_folder / "clone")) == ("stillroom",)
 

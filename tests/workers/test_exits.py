@@ -48,6 +48,13 @@ def test_a_stop_before_the_trainer_listens_is_a_stop() -> None:
     assert ending.state == State.STOPPED and "still loading" in ending.reason
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("outcome", [State.COMPLETED, State.STOPPED])
+def test_what_hits_the_trainer_after_its_last_words_changes_nothing(outcome: State, number: int) -> None:
+    said = {"outcome": str(outcome), "reason": "", "remedy": ""}
+    assert [explain(exit_report(signal=number), said, "", asked).state for asked in (True, False)] == [outcome] * 2
+
+
 @pytest.mark.parametrize(
     ("output", "said"),
     [

@@ -7,10 +7,11 @@ import threading
 import pytest
 from django.db import connections
 
+from webapp.nodes.holders import holder_of
 from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Run, State
 from webapp.teams.models import Team
-from workers import host, placement, sweep
+from workers import devices, host, placement, sweep
 
 
 @pytest.fixture
@@ -22,8 +23,15 @@ def team() -> Team:
 def supervisors(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """What would be started; the processes themselves have their own tests."""
     started: list[tuple[str, int]] = []
-    monkeypatch.setattr(placement, "start_supervisor", lambda run, attempt: started.append((run, attempt)))
-    monkeypatch.setattr(sweep, "start_supervisor", lambda run, attempt: started.append((run, attempt)))
+
+    def start(run: str, attempt: int) -> None:
+        started.append((run, attempt))
+        folder = host.attempt_folder(run, attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "supervisor.lock").touch()
+
+    monkeypatch.setattr(placement, "start_supervisor", start)
+    monkeypatch.setattr(sweep, "start_supervisor", start)
     return started
 
 
@@ -82,6 +90,7 @@ def test_the_sweep_starts_waiting_runs_oldest_first_until_the_slots_are_full(
     sweep.sweep()
     assert supervisors == [(first.public_id, 1), (second.public_id, 1)]
     lifecycle.finish(first.pk, 1, State.COMPLETED)
+    devices.release(holder_of(first.public_id, 1))
     sweep.sweep()
     assert supervisors[-1] == (third.public_id, 1)
 

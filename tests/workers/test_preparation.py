@@ -104,3 +104,24 @@ def test_a_later_attempt_resumes(team: Team) -> None:
     run, attempt = run_of(team, definition)
     attempt.number = 2
     assert prepare(run, attempt) == ["resume", str(Path(prepare(run, attempt)[1])), "--attempt", "2"]
+
+
+def test_every_teacher_is_looked_for_where_its_kind_has_it(team: Team, data_set: DataSet) -> None:
+    stage = {"name": "one", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
+    definition = {"stages": [stage], "networks": {"teacher": {"kind": "texts", "path": "dataset:sums@f1"}}}
+    teacher = prepared(team, definition)["networks"]["teacher"]
+    assert Path(teacher["path"].removeprefix("file:")).read_text().startswith('{"question"')
+    context = {"kind": "privileged", "shows": "answer"}
+    itself = {"stages": [{"name": "one"}], "networks": {"teacher": {"kind": "self", "context": context}}}
+    assert prepared(team, itself)["networks"]["teacher"]["kind"] == "self"
+
+
+def test_an_endpoint_that_the_operator_no_longer_lists_is_not_asked(team: Team, settings: Any) -> None:
+    stage = {"name": "one", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
+    teacher = {"kind": "endpoint", "url": "http://10.0.0.5/v1", "model": "large"}
+    definition = {"stages": [stage], "networks": {"teacher": teacher}}
+    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5",)
+    assert prepared(team, definition)["networks"]["teacher"]["url"] == "http://10.0.0.5/v1"
+    settings.STILLROOM_ENDPOINTS = ()
+    with pytest.raises(Unresolved, match=r"networks\.teacher\.url is no endpoint that this server may ask"):
+        prepared(team, definition)

@@ -61,6 +61,14 @@ def test_a_stop_sent_to_the_shim_reaches_the_trainer(tmp_path: Path) -> None:
     assert report(tmp_path, shim)["code"] == 75
 
 
+def test_of_two_shims_one_starts_a_trainer(tmp_path: Path) -> None:
+    """As when a supervisor was killed after it had started the first, which has not yet said so."""
+    code = "import time; print('begun', flush=True); time.sleep(0.5)"
+    shims = [run_shim(tmp_path, code) for _ in range(2)]
+    assert [report(tmp_path, shim)["code"] for shim in shims] == [0, 0]
+    assert (tmp_path / "stdout.log").read_text() == "begun\n"
+
+
 def test_a_terminal_interrupt_leaves_the_trainer_alone(tmp_path: Path) -> None:
     shim = run_shim(tmp_path, "import time; time.sleep(0.5)")
     when_known(tmp_path)

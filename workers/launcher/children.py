@@ -21,7 +21,8 @@ LOG_BYTES = 10 * 2**20
 @dataclass
 class Child:
     """`identity` are keyword arguments for Popen that choose the user; `ending` is the signal that asks it to finish;
-    `wait` (seconds) comes before the first restart and doubles with each further one."""
+    `wait` (seconds) comes before the first restart and doubles with each further one. What it says goes to `log`, or, if it speaks
+    `aloud`, to the launcher's own output."""
 
     label: str
     command: list[str]
@@ -31,6 +32,7 @@ class Child:
     identity: Mapping[str, Any] = field(default_factory=dict)
     ending: signal.Signals = signal.SIGTERM
     wait: float = FIRST_WAIT
+    aloud: bool = False
     process: subprocess.Popen[bytes] | None = None
     _started: float = 0.0
     _deaths: int = 0
@@ -42,8 +44,8 @@ class Child:
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
+                stdout=None if self.aloud else stream,
+                stderr=None if self.aloud else stream,
                 cwd=self.folder,
                 env=dict(self.environment),
                 start_new_session=True,

@@ -24,6 +24,7 @@ from workers.launcher.folders import Folders
 from workers.launcher.refusal import Refusal, last_line, of_os_error
 from workers.launcher.services import start_postgres, start_redis
 from workers.launcher.single import only
+from workers.launcher.web import arguments as web_arguments
 
 TRAINER_SECONDS = 60
 CHILD_SECONDS = 15.0
@@ -47,6 +48,7 @@ class Launcher:
         self._asked = 0.0
         settings = environment.read()
         self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
+        self.aloud = settings.logs == "json"  # whoever collects JSON reads a container's output
         self.address = f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
 
     def run(self) -> None:
@@ -107,16 +109,16 @@ class Launcher:
             raise Refusal(f"The tables could not be made: {last_line(log)} (log: {log}). Check DATABASE_URL and start again.")
 
     def _start_web(self) -> None:
-        place = ["--host", self.host, "--port", str(self.port)]
-        self._start_program("web", "uvicorn", "webapp.asgi:application", *place, "--timeout-graceful-shutdown", "5")
+        self._start_program("web", *web_arguments(self.host, self.port))
 
     def _start_worker(self) -> None:
-        self._start_program("worker", "celery", "-A", "workers.app", "worker", "--pool", "solo", "--queues", "runs", "--without-mingle")
+        self._start_program("worker", "celery", "-A", "workers.app", "worker", "--pool", "solo", "--without-mingle")
         self._start_program("sweep", "workers", "sweep")
         self._try("resume", "-m", "workers", "resume-all")
 
     def _start_program(self, label: str, *module: str) -> None:
-        child = Child(label, [sys.executable, "-m", *module], self.folders.logs / f"{label}.log", self.clone, os.environ)
+        command, log = [sys.executable, "-m", *module], self.folders.logs / f"{label}.log"
+        child = Child(label, command, log, self.clone, os.environ, aloud=self.aloud)
         child.start()
         self._adopt(child)
 

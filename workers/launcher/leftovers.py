@@ -30,6 +30,13 @@ def owner_lives(path: Path) -> bool:
     return found is not None and _find(found["owner"]) is not None
 
 
+def dead(path: Path) -> list[str]:
+    """The recorded children that do not run, and "the launcher" where its record is missing or it is gone itself."""
+    found = _read(path) or {"owner": [0, 0.0], "children": {}}
+    named = {"the launcher": found["owner"], **found["children"]}
+    return [label for label, name in named.items() if _find(name) is None]
+
+
 def stop(path: Path) -> list[str]:
     """Stop the recorded children that still run and remove the record; the labels of those that were stopped."""
     found = _read(path) or {"children": {}}

@@ -26,6 +26,7 @@ USER = DATABASE = "stillroom"
 MAJOR = "18"
 FIRST_START_BYTES = 300 * 2**20
 READY_SECONDS = 60.0
+SOCKET_LOCK = ".s.PGSQL.5432.lock"
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def _clear_leftover(server: Postgres) -> None:
     process = _process_on(server.data, pid_file)
     if process is None:
         pid_file.unlink()
+        (server.sockets / SOCKET_LOCK).unlink(missing_ok=True)  # it names the same pid
         return
     process.send_signal(2)  # SIGINT: Postgres' fast shutdown
     try:

@@ -1,0 +1,270 @@
+"""Parts of jobs and devices: every part is answered once, whoever tries how often, and slow or silent copies hold nothing up."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from trainer.spec.jobs import load_job
+from trainer.text.jobs.tallies import tally
+from webapp import artifacts
+from webapp.jobs import lifecycle, results
+from webapp.jobs.models import Copy, Job, Shard, State
+from webapp.nodes.models import Device, Node
+from webapp.runs import lifecycle as runs
+from webapp.runs.models import Artifact
+from webapp.teams.models import Team
+from workers import devices, hardware, registration, shards
+from workers.hardware import Found
+
+ROW = {"place": 0, "id": "a", "question": "1+1", "reference": "2", "domain": "", "difficulty": ""}
+
+
+@pytest.fixture(autouse=True)
+def _own_store(settings: Any, tmp_path: Path) -> None:
+    folder = {"OPTIONS": {"location": tmp_path / "store"}}
+    settings.STORAGES = {**settings.STORAGES, "artifacts": {**settings.STORAGES["artifacts"], **folder}}
+
+
+@pytest.fixture
+def slots(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Give this host so many devices."""
+
+    def have(count: int) -> None:
+        monkeypatch.setattr(hardware, "devices", lambda: [Found("cpu", index, "", None) for index in range(count)])
+        registration.register()
+
+    return have
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Copy]:
+    """What would be started; the processes themselves have their own tests."""
+    found: list[Copy] = []
+
+    def start(copy: Copy) -> bool:
+        found.append(copy)
+        return True
+
+    monkeypatch.setattr(shards, "start_runner", start)
+    return found
+
+
+def job(team: str = "cellar", problems: int = 256, devices: int = 1, **changes: Any) -> Job:
+    owner, _ = Team.objects.get_or_create(slug=team, defaults={"name": team})
+    spec = load_job({"name": "rates", "problems": {"kind": "arithmetic", "count": problems}, **changes})
+    return lifecycle.create_job(owner, None, spec, problems, devices)
+
+
+def answer(copy: Copy, right: bool = True) -> bool:
+    """Hand in an answer of one problem."""
+    given = {"verdict": right, "truncated": False, "tokens": 3, "read": "2", "text": "1+1=2"}
+    row = {**ROW, "answers": [given]}
+    stored = artifacts.put(io.BytesIO(repr((row, right)).encode()), copy.shard.job.team)
+    return lifecycle.complete(copy, stored, tally([row]).to_json())
+
+
+def age(copy: Copy, seconds: float) -> None:
+    past = timezone.now() - timedelta(seconds=seconds)
+    Copy.objects.filter(pk=copy.pk).update(started_at=past, heartbeat_at=past)
+
+
+def outcomes(found: Job) -> list[tuple[int, str]]:
+    return list(Copy.objects.filter(shard__job=found).order_by("shard__part", "number").values_list("shard__part", "outcome"))
+
+
+def test_a_job_has_some_parts_for_each_device_and_none_smaller_than_a_block() -> None:
+    assert lifecycle.parts_for(1000, 64, 2) == 8
+    assert lifecycle.parts_for(100, 64, 2) == 2
+    assert lifecycle.parts_for(1, 64, 0) == 1
+    assert lifecycle.parts_for(10**6, 64, 100) == 64
+    assert lifecycle.parts_for(None, 64, 2) == 16
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_that_claim_a_part_one_gets_it(slots: Callable[[int], None]) -> None:
+    slots(8)
+    [shard] = Shard.objects.filter(job=job(problems=3))
+    gate, got = threading.Barrier(6), []
+
+    def claim() -> None:
+        gate.wait()
+        got.append(shards.claim(shard))
+        connections.close_all()
+
+    threads = [threading.Thread(target=claim) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([copy for copy in got if copy is not None]) == 1
+    assert Device.objects.exclude(holder="").count() == 1
+
+
+@pytest.mark.django_db
+def test_devices_are_shared_between_teams_then_between_jobs(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(5)
+    first, second, other = job(), job(), job(team="press")
+    assert shards.place_waiting() == 5
+    assert [copy.shard.job for copy in started] == [first, other, second, other, first]
+    assert [copy.shard.part for copy in started if copy.shard.job == first] == [0, 1]
+    assert shards.place_waiting() == 0
+
+
+@pytest.mark.django_db
+def test_what_a_run_waits_for_is_not_taken_by_jobs(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(3)
+    job()
+    waiting = runs.create_run(Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}})
+    assert shards.place_waiting() == 1, "two of three are the run's"
+    runs.request_stop(waiting)
+    assert shards.place_waiting() == 2
+
+
+@pytest.mark.django_db
+def test_a_large_run_is_not_starved_by_small_parts(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(2)
+    job()
+    devices.claim(1, "cpu", "run/other/1")
+    runs.create_run(Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}})
+    assert shards.place_waiting() == 0, "the free one is kept until the other is given back"
+
+
+@pytest.mark.django_db
+def test_jobs_keep_within_the_quota_of_their_team(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(3)
+    job()
+    Team.objects.update(device_quota=1)
+    assert shards.place_waiting() == 1
+
+
+@pytest.mark.django_db
+def test_who_was_deaf_gives_no_copy_up(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(1)
+    job(problems=3)
+    shards.place_waiting()
+    Copy.objects.update(host="elsewhere")
+    age(started[0], 300)
+    shards.sweep(may_give_up=False)
+    assert Copy.objects.get().outcome == ""
+    shards.sweep()
+    assert Copy.objects.filter(number=1, outcome="lost").exists()
+
+
+@pytest.mark.django_db
+def test_a_machine_that_is_drained_gets_nothing_new(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(2)
+    job()
+    Node.objects.update(draining=True)
+    assert shards.place_waiting() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_first_of_two_answers_at_once_wins(slots: Callable[[int], None]) -> None:
+    slots(1)
+    found = job(problems=3)
+    copy = shards.claim(found.shards.get())
+    assert copy is not None
+    gate, won = threading.Barrier(4), []
+
+    def hand_in(right: bool) -> None:
+        gate.wait()
+        won.append((answer(copy, right), right))
+        connections.close_all()
+
+    threads = [threading.Thread(target=hand_in, args=[bool(number % 2)]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [(_, right)] = [one for one in won if one[0]]
+    assert results.tally_of(found).pass_rate[0] == float(right)
+    assert Artifact.objects.count() == 2
+    assert artifacts.collect(timedelta(0)) == 1, "nothing of the late answer is kept"
+
+
+@pytest.mark.django_db
+def test_a_slow_part_is_doubled_once_devices_are_idle(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(2)
+    found = job(problems=192, devices=2)
+    shards.place_waiting()
+    quick, slow = started
+    answer(quick)
+    Copy.objects.filter(pk=quick.pk).update(started_at=timezone.now() - timedelta(seconds=20))
+    devices.release(quick.holder)
+    age(slow, 50)
+    shards.place_waiting()
+    assert [copy.shard.part for copy in started] == [0, 1, 2], "a part that waits comes first, and 50 s are not thrice 20"
+    age(slow, 70)
+    answer(started[2])
+    devices.release(started[2].holder)
+    Copy.objects.filter(outcome="won").update(started_at=timezone.now() - timedelta(seconds=20))
+    assert shards.place_waiting() == 1
+    assert (started[3].shard.part, started[3].number) == (1, 2)
+    devices.release(started[3].holder)
+    assert shards.place_waiting() == 0, "twice is enough"
+    assert answer(started[3]) and not answer(slow)
+    assert outcomes(found) == [(0, "won"), (1, "late"), (1, "won"), (2, "won")]
+
+
+@pytest.mark.django_db
+def test_a_part_that_was_lost_is_done_again_at_most_three_times(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(1)
+    found = job(problems=3)
+    for number in range(1, 4):
+        shards.sweep()
+        assert started[-1].number == number
+        started[-1].host = "gone"
+        Copy.objects.update(host="gone")
+        age(started[-1], 90)
+    shards.sweep()
+    found.refresh_from_db()
+    assert found.state == State.FAILED
+    assert found.reason == "Part 1 failed 3 times; the last time: The machine gone was not heard of any more."
+    assert not Device.objects.exclude(holder="").exists()
+    assert len(started) == 3
+
+
+@pytest.mark.django_db
+def test_a_silent_copy_of_this_host_gets_a_new_runner(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(1)
+    job(problems=3)
+    shards.sweep()
+    age(started[0], 40)
+    shards.sweep()
+    assert [copy.pk for copy in started] == [started[0].pk] * 2
+
+
+@pytest.mark.django_db
+def test_a_job_whose_runner_died_after_the_last_part_is_closed(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(1)
+    found = job(problems=3)
+    shards.place_waiting()
+    answer(started[0])
+    shards.sweep()
+    found.refresh_from_db()
+    assert found.state == State.COMPLETED
+    assert not Device.objects.exclude(holder="").exists()
+
+
+@pytest.mark.django_db
+def test_a_stopped_job_takes_no_answer_and_starts_nothing(slots: Callable[[int], None], started: list[Copy]) -> None:
+    slots(2)
+    found = job(problems=300)
+    shards.place_waiting()
+    lifecycle.stop(found)
+    assert not lifecycle.beat(started[0], 3)
+    assert not answer(started[0])
+    assert shards.place_waiting() == 0
+    with pytest.raises(lifecycle.Refused, match="stopped already"):
+        lifecycle.stop(found)
+    lifecycle.delete(found)
+    assert not Copy.objects.exists()
