@@ -1,0 +1,292 @@
+"""The programs' door: Trackio's and MLflow's interfaces as an ASGI application beside Django's pages.
+
+It stands outside Django's middlewares on purpose: it knows no session and no cookie, so nothing that a browser carries along opens it, and
+a request costs little. Every address is in `ROUTES` and names what its token must allow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from tempfile import TemporaryFile
+from typing import IO, Any, TypeVar
+from urllib.parse import parse_qsl
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError, connection
+from django.http import Http404
+from django.http.request import split_domain_port, validate_host
+from pydantic import ValidationError
+
+from webapp.api import backlog, mlflow, mlflow_models, trackio
+from webapp.api.guesses import Guesses
+from webapp.api.messages import Reading, Refusal, Request, Route, Said, body_of, token_of
+from webapp.api.rates import Rates
+from webapp.clients import writer
+from webapp.clients.describe import Unfit
+from webapp.clients.tokens import Doorman
+from webapp.runs.models import Run
+from webapp.teams import access
+from webapp.teams.access import Action, Actor
+from webapp.teams.tokens import digest
+from webapp.uploads import Message, Receive, Send
+
+log = logging.getLogger(__name__)
+PREFIXES = ("/version", "/api/")
+MAX_BODY = 64 * 2**20
+PARSED_AT_ONCE = 2**18
+PATIENCE_SECONDS = 20.0  # less than Trackio's clients wait, at the end of a run too
+MOST_PATIENT = 200
+BACKLOG_THREADS = ThreadPoolExecutor(3, thread_name_prefix="backlogs")
+THREADS = ThreadPoolExecutor(4, thread_name_prefix="programs")
+ROUTES: dict[tuple[str, str], Route] = {**trackio.ROUTES, **mlflow.ROUTES}
+T = TypeVar("T")
+
+
+class Programs:
+    """The ASGI application for the addresses below PREFIXES."""
+
+    def __init__(self) -> None:
+        self._doorman = Doorman()
+        self._guesses = Guesses()
+        self._rates = Rates(settings.STILLROOM_LOG_RATE)
+        self._waiting = 0
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        try:
+            long = _is_long(scope)
+            answer = await (self._backlog(scope, receive) if long else self._patiently(scope, await _body(receive)))
+            status, headers = 200, []
+        except _Gone:
+            return
+        except Exception as problem:
+            refusal = _refusal(problem)
+            status, answer, headers = refusal.status, _complaint(refusal), _headers(refusal)
+        await _send(send, status, answer, headers)
+
+    async def _patiently(self, scope: MutableMapping[str, Any], body: bytes) -> Any:
+        """The answer; where a client loses what is refused for the moment, the request waits for a while instead."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        is_patient = scope["path"].startswith(trackio.PREFIX) and len(body) < PARSED_AT_ONCE
+        while True:
+            try:
+                return await self._answer(scope, body)
+            except Exception as problem:
+                pause = _refusal(problem).retry_after if is_patient else None
+                if pause is None or self._waiting >= MOST_PATIENT or time.monotonic() + pause > deadline:
+                    raise
+            self._waiting += 1
+            try:
+                await asyncio.sleep(pause)
+            finally:
+                self._waiting -= 1
+
+    async def _answer(self, scope: MutableMapping[str, Any], body: bytes) -> Any:
+        path, named = _placed(scope["path"])
+        route = _route(scope["method"], path)
+        actor = await self._let_in(scope, route.action)
+        if route.action is None:
+            return await _threaded(route.work, Request(actor, {}, body))
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        request = Request(actor, query | named, body)
+        if isinstance(route, Reading):
+            return await _threaded(route.work, request)
+        said = route.work(request) if len(body) < PARSED_AT_ONCE else await _threaded(route.work, request)
+        return await self._take(said, request)
+
+    async def _backlog(self, scope: MutableMapping[str, Any], receive: Receive) -> Any:
+        """Take in a body that is too long to hold. Whoever may not is told before it is read; the team's rate does not count here."""
+        actor = await self._let_in(scope, "start")
+        understand = partial(trackio.BACKLOGS[scope["path"]], Request(actor, {}, b""))
+        with TemporaryFile(dir=settings.UPLOADS) as file:
+            await _spooled(receive, file)
+            await asyncio.get_running_loop().run_in_executor(BACKLOG_THREADS, backlog.take, file, understand, writer.submit)
+        return trackio.DONE
+
+    async def _let_in(self, scope: MutableMapping[str, Any], action: Action | None) -> Actor:
+        """Who asks, if they may. Raises Refusal or PermissionDenied."""
+        headers = dict(scope["headers"])
+        _check_host(headers)
+        if action is None:
+            return Actor()
+        actor = await self._actor(headers, (scope.get("client") or ("",))[0])
+        access.require(actor, action, actor.team)
+        if headers.get(b"content-encoding", b"identity") != b"identity":
+            raise Refusal(415, "INVALID_PARAMETER_VALUE", "The body is compressed, which is not understood here. Send it as it is.")
+        return actor
+
+    async def _actor(self, headers: dict[bytes, bytes], address: str) -> Actor:
+        token = token_of(headers)
+        if token is None:
+            raise Refusal(401, "UNAUTHENTICATED", "This needs an API token of a team; members make one on the team's page.")
+        actor = self._doorman.remembered(token) or await self._looked_up(token, address)
+        if actor is None:
+            raise Refusal(401, "UNAUTHENTICATED", "This API token is not known here, or not any more. Make another on the team's page.")
+        return actor
+
+    async def _looked_up(self, token: str, address: str) -> Actor | None:
+        known = digest(token)
+        wait = self._guesses.wait(address, known)
+        if wait:
+            text = "Too many wrong API tokens came from this address. Try again in a quarter of an hour, or with a token that has worked."
+            raise Refusal(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
+        actor = await _threaded(self._doorman.find, token)
+        self._guesses.note(address, known, right=actor is not None)
+        return actor
+
+    async def _take(self, said: Said, request: Request) -> Any:
+        """Answer only when everything is committed."""
+        assert request.actor.team is not None
+        size = sum(batch.size for batch in said.batches)
+        wait = self._rates.wait(request.actor.team.pk, size)
+        if wait:
+            text = f"This team logs more than {self._rates.rate:,} values a second. Send this again in a moment; nothing counts twice."
+            raise Refusal(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
+        if said.batches:
+            await asyncio.wrap_future(writer.submit(said.batches))
+        return said.answer
+
+
+class _Gone(Exception):
+    """The client left before it had sent everything."""
+
+
+def _is_long(scope: MutableMapping[str, Any]) -> bool:
+    """Whether the body is too long to hold. Raises Refusal where that is not expected."""
+    announced = dict(scope["headers"]).get(b"content-length", b"0")
+    if not announced.isdigit() or int(announced) <= MAX_BODY:
+        return False
+    if scope["method"] != "POST" or scope["path"] not in trackio.BACKLOGS:
+        raise _too_long()
+    return True
+
+
+def _too_long() -> Refusal:
+    return Refusal(413, "INVALID_PARAMETER_VALUE", f"A request may have {MAX_BODY // 2**20} MiB; this one has more. Send less at once.")
+
+
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in _parts(receive):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BODY:
+            raise _too_long()
+    return b"".join(parts)
+
+
+async def _spooled(receive: Receive, file: IO[bytes]) -> None:
+    async for part in _parts(receive):
+        file.write(part)
+    file.seek(0)
+
+
+async def _parts(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
+async def _threaded(work: Callable[..., T], *args: Any) -> T:
+    """Run what asks the database in a thread that keeps its connection, unless Postgres broke it."""
+
+    def run() -> T:
+        try:
+            return work(*args)
+        except (OperationalError, InterfaceError):
+            connection.close()
+            raise
+
+    return await asyncio.get_running_loop().run_in_executor(THREADS, run)
+
+
+def _check_host(headers: dict[bytes, bytes]) -> None:
+    if not _is_ours(headers.get(b"host", b"")):
+        raise Refusal(400, "BAD_REQUEST", "This server is not known under the name that the request has in its Host header.")
+
+
+@lru_cache(maxsize=100)
+def _is_ours(host: bytes) -> bool:
+    domain, _ = split_domain_port(host.decode("latin-1"))
+    return validate_host(domain, settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"])
+
+
+def _placed(path: str) -> tuple[str, dict[str, str]]:
+    """An address as ROUTES writes it, and what stands in the place of its names."""
+    one = mlflow_models.PATH + "/"
+    if not path.startswith(one):
+        return path, {}
+    model_id, slash, rest = path.removeprefix(one).partition("/")
+    return f"{mlflow_models.ONE}{slash}{rest}", {"model_id": model_id}
+
+
+def _route(method: str, path: str) -> Route:
+    found = ROUTES.get((method, path))
+    if found is not None:
+        return found
+    if path in mlflow.ELSEWHERE:
+        raise Refusal(501, "NOT_IMPLEMENTED", mlflow.ELSEWHERE[path])
+    if path.startswith(mlflow.ARTIFACTS):
+        raise Refusal(501, "NOT_IMPLEMENTED", mlflow.NO_FILES)
+    if any(path == known for _, known in ROUTES):
+        raise Refusal(405, "BAD_REQUEST", f"{path} is not asked with {method}.")
+    raise Refusal(404, "ENDPOINT_NOT_FOUND", f"There is no interface at {path} here.")
+
+
+def _refusal(problem: Exception) -> Refusal:
+    """Every failure as what a client hears of it."""
+    match problem:
+        case Refusal():
+            return problem
+        case ValidationError():
+            first = problem.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            return Refusal(400, "INVALID_PARAMETER_VALUE", f"{where}: {first['msg']}" if where else first["msg"])
+        case Unfit():
+            return Refusal(400, "INVALID_PARAMETER_VALUE", str(problem))
+        case Http404() | Run.DoesNotExist():
+            return Refusal(404, "RESOURCE_DOES_NOT_EXIST", "There is no such run or experiment in the team of this token.")
+        case PermissionDenied():
+            return Refusal(403, "PERMISSION_DENIED", "This token may only read. Make one that may log on the team's page.")
+        case writer.Full():
+            return Refusal(429, "REQUEST_LIMIT_EXCEEDED", str(problem), 1)
+        case writer.Away():
+            return Refusal(503, "TEMPORARILY_UNAVAILABLE", str(problem), problem.retry_after)
+        case OperationalError() | InterfaceError():
+            away = writer.Away(2)
+            return Refusal(503, "TEMPORARILY_UNAVAILABLE", str(away), away.retry_after)
+        case _:
+            log.error("A request of a program failed.", exc_info=problem)
+            return Refusal(500, "INTERNAL_ERROR", "Something went wrong on the server; its log says what. Nothing of this was recorded.")
+
+
+def _complaint(refusal: Refusal) -> dict[str, str]:
+    """As MLflow's clients read it, and as Trackio's do."""
+    return {"error_code": refusal.code, "message": str(refusal), "error": str(refusal)}
+
+
+def _headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+    headers = [] if refusal.retry_after is None else [(b"retry-after", str(refusal.retry_after).encode())]
+    return [*headers, (b"www-authenticate", b"Bearer")] if refusal.status == 401 else headers
+
+
+async def _send(send: Send, status: int, answer: Any, headers: list[tuple[bytes, bytes]]) -> None:
+    body = body_of(answer)
+    fixed = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,84 @@
+"""What Trackio's client could not send for hours or days: it comes as one request, however long, and again and again until it is answered.
+
+So it is kept in a file and read piece by piece; each piece is committed by itself, and what has come before counts once. A client that
+gave up waiting for the answer finds most of it done when it comes back.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import islice
+from typing import IO, Any
+
+from webapp.api.messages import Refusal
+from webapp.clients.logs import Batch
+
+MOST_BYTES = 2**30
+PIECE = 2**20
+LONGEST_ENTRY = 16 * 2**20
+AT_ONCE = 2000
+SECONDS = 60
+BEGIN = re.compile(r'"logs"\s*:\s*\[')
+BETWEEN = re.compile(r"[\s,]*")
+_room = threading.BoundedSemaphore(2)
+
+Submit = Callable[[Sequence[Batch]], Future[None]]
+
+
+def take(stream: IO[bytes], understand: Callable[[Any], Batch], submit: Submit) -> None:
+    """Commit what the entries in `stream` say, each understood by `understand`. Raises Refusal, and what `submit` raises."""
+    with _turn():
+        found = entries(stream)
+        while part := list(islice(found, AT_ONCE)):
+            submit([understand(entry) for entry in part]).result()
+
+
+def entries(stream: IO[bytes]) -> Iterator[Any]:
+    """The items of the list `logs` in the JSON of `stream`. Raises Refusal with the place where it is none."""
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    decoder = json.JSONDecoder()
+    text, at = "", 0
+    began = False
+    while piece := stream.read(PIECE):
+        text, at = text[at:] + decode(piece), 0
+        if not began:
+            begin = BEGIN.search(text)
+            began, at = begin is not None, begin.end() if begin else 0
+        while began:
+            at = _skip(text, at)
+            if text.startswith("]", at):
+                return
+            try:
+                entry, end = decoder.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                break
+            if end == len(text):  # a number may go on
+                break
+            yield entry
+            at = end
+        if len(text) - at > LONGEST_ENTRY:
+            break
+    raise Refusal(400, "BAD_REQUEST", f'The list "logs" is not whole JSON, or an entry has more than {LONGEST_ENTRY // 2**20} MiB.')
+
+
+def _skip(text: str, at: int) -> int:
+    between = BETWEEN.match(text, at)
+    return between.end() if between else at
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Few at a time: the same client may have come back before it was answered."""
+    if not _room.acquire(blocking=False):
+        text = "Other long backlogs are being taken in. Send this again in a minute; nothing counts twice."
+        raise Refusal(503, "TEMPORARILY_UNAVAILABLE", text, SECONDS)
+    try:
+        yield
+    finally:
+        _room.release()

@@ -1,0 +1,46 @@
+"""How many wrong tokens one address may try. One that is wrong again and again counts once: programs go on with a token that was revoked.
+
+A token that has let somebody in lately is looked at whatever else its address has tried, so that nobody who guesses shuts out a cluster
+behind the same address.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+WINDOW_SECONDS = 900.0
+MOST_WRONG = 50
+REMEMBERED = 10_000
+
+
+class Guesses:
+    """Of one process of the web. Tokens are given as their digests."""
+
+    def __init__(self) -> None:
+        self._wrong: OrderedDict[str, dict[str, float]] = OrderedDict()
+        self._right: OrderedDict[str, float] = OrderedDict()
+
+    def wait(self, address: str, token: str) -> int:
+        """0 if the token may be looked at now, else the seconds after which to try again."""
+        now = time.monotonic()
+        wrong = {one: until for one, until in self._wrong.get(address, {}).items() if until > now}
+        if len(wrong) < MOST_WRONG or token in wrong or self._right.get(token, 0.0) > now:
+            return 0
+        return 1 + int(min(wrong.values()) - now)
+
+    def note(self, address: str, token: str, right: bool) -> None:
+        """What a look at the token has found."""
+        until = time.monotonic() + WINDOW_SECONDS
+        if right:
+            self._right[token] = until
+        else:
+            self._right.pop(token, None)
+            tried = self._wrong.setdefault(address, {})
+            tried[token] = until
+            self._wrong.move_to_end(address)
+            if len(tried) > MOST_WRONG:
+                del tried[min(tried, key=tried.__getitem__)]
+        for known in (self._right, self._wrong):
+            while len(known) > REMEMBERED:
+                known.popitem(last=False)

@@ -1,0 +1,84 @@
+"""Requests and answers of the programs' interfaces, apart from what each of them means."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.clients.logs import Batch
+from webapp.teams.access import Action, Actor
+
+TRACKIO_HEADER = b"x-trackio-write-token"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request of a program that was let in as `actor`."""
+
+    actor: Actor
+    query: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a request logs, and the answer once it is committed."""
+
+    batches: Sequence[Batch]
+    answer: Any
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An address whose work asks the database, so that it is done in a thread. `action` None: open to everybody."""
+
+    work: Callable[[Request], Any]
+    action: Action | None = "view"
+
+
+@dataclass(frozen=True)
+class Logging:
+    """An address whose work only understands the request; what it says goes to the writer."""
+
+    work: Callable[[Request], Said]
+    action: Action = "start"
+
+
+Route = Reading | Logging
+
+
+class Refusal(Exception):
+    """The request is not carried out. `code` is what MLflow calls the reason; `retry_after` seconds if trying again may help."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.retry_after = status, code, retry_after
+
+
+def token_of(headers: dict[bytes, bytes]) -> str | None:
+    """The token that a request shows: Bearer, the password (or else the user) of Basic, or Trackio's own header."""
+    if TRACKIO_HEADER in headers:
+        return headers[TRACKIO_HEADER].decode("latin-1").strip() or None
+    kind, _, value = headers.get(b"authorization", b"").decode("latin-1").strip().partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip() or None
+    if kind.lower() == "basic":
+        return _basic(value)
+    return None
+
+
+def _basic(value: str) -> str | None:
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return password or user or None
+
+
+def body_of(answer: Any) -> bytes:
+    """An answer as JSON; numbers that JSON lacks have been written as strings before."""
+    return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,282 @@
+"""MLflow's tracking interface (REST, version 2.0), as far as its clients need it to log, to take a run up again and to read back.
+
+Points count once by (run, key, step, time, value), so a request that is sent again changes nothing. Files stay with the client.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+from django.http import Http404
+
+from webapp import metrics
+from webapp.api import mlflow_models
+from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
+from webapp.api.mlflow_search import matching
+from webapp.api.mlflow_shapes import (
+    STATUSES,
+    CreateExperiment,
+    CreateRun,
+    DeleteTag,
+    Experiment,
+    ExperimentTag,
+    History,
+    LogBatch,
+    LogInputs,
+    LogMetric,
+    LogParam,
+    OfRun,
+    Search,
+    SetTag,
+    UpdateRun,
+    experiment,
+    info,
+    logs,
+    read,
+    whole,
+)
+from webapp.clients import runs
+from webapp.clients.bounds import MOST_NAMED
+from webapp.clients.logs import Batch, Named, key
+from webapp.clients.models import Origin, Project
+from webapp.runs.models import Run, State
+from webapp.runs.reading_events import clean
+from webapp.teams import access
+from webapp.teams.models import Team
+
+BASE = "/api/2.0/mlflow/"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/"
+NO_FILES = "Stillroom keeps no files of runs that are logged from elsewhere: start the run anew, and its client keeps them beside itself."
+LONGEST_BATCH = 1_000_000
+LONGEST_INPUT = 2000
+MOST_RUNS = 100
+MOST_EXPERIMENTS = 100
+DEFAULT = ("0", "Default")
+
+
+def log_batch(request: Request) -> Said:
+    if len(request.body) > LONGEST_BATCH:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"A batch may have {LONGEST_BATCH} bytes; this one has {len(request.body)}.")
+    said = read(LogBatch, request.body)
+    params, tags = ({clean(one["key"]): clean(one.get("value", "")) for one in pairs} for pairs in (said.params, said.tags))
+    return Said([Batch(_named(request, said), logs(said.metrics), params=params, tags=tags)], {})
+
+
+def log_metric(request: Request) -> Said:
+    said = read(LogMetric, request.body)
+    point = logs([{"key": said.key, "value": said.value, "timestamp": said.timestamp, "step": said.step}])
+    return Said([Batch(_named(request, said), point)], {})
+
+
+def log_parameter(request: Request) -> Said:
+    said = read(LogParam, request.body)
+    return Said([Batch(_named(request, said), params={clean(said.key): clean(said.value)})], {})
+
+
+def set_tag(request: Request) -> Said:
+    said = read(SetTag, request.body)
+    return Said([Batch(_named(request, said), tags={clean(said.key): clean(said.value)})], {})
+
+
+def log_inputs(request: Request) -> Said:
+    """The data sets that a run used: name, digest, where from and what for."""
+    said = read(LogInputs, request.body)
+    return Said([Batch(_named(request, said), inputs=[_input(one) for one in said.datasets])], {})
+
+
+def create_experiment(request: Request) -> dict[str, Any]:
+    said, team = read(CreateExperiment, request.body), _team(request)
+    name = runs.project_name(clean(said.name))
+    if access.visible(request.actor, Project).filter(team=team, name=name).exists():
+        raise Refusal(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
+    made = runs.project(team, name)
+    if said.tags:
+        made.tags = {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
+        made.save(update_fields=["tags"])
+    return {"experiment_id": str(made.pk)}
+
+
+def set_experiment_tag(request: Request) -> dict[str, Any]:
+    said = read(ExperimentTag, request.body)
+    with transaction.atomic():
+        found = access.visible(request.actor, Project).select_for_update().get(pk=_project(request, said.experiment_id).pk)
+        found.tags = {**found.tags, clean(said.key): clean(said.value)}
+        if len(found.tags) > MOST_NAMED:
+            raise Refusal(400, "INVALID_PARAMETER_VALUE", f"An experiment may have {MOST_NAMED:,} tags. This one has as many.")
+        found.save(update_fields=["tags"])
+    return {}
+
+
+def get_experiment(request: Request) -> dict[str, Any]:
+    return {"experiment": experiment(_project(request, read(Experiment, request.query).experiment_id))}
+
+
+def get_experiment_by_name(request: Request) -> dict[str, Any]:
+    name = runs.project_name(clean(read(Experiment, request.query).experiment_name))
+    found = access.visible(request.actor, Project).filter(name=name).first()
+    if found is None:
+        raise Refusal(404, "RESOURCE_DOES_NOT_EXIST", f"Could not find experiment with name '{name}'")
+    return {"experiment": experiment(found)}
+
+
+def search_experiments(request: Request) -> dict[str, Any]:
+    said = read(Search, request.body)
+    if said.filter:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", "Experiments are not filtered here; leave the filter empty.")
+    first = _offset(said.page_token)
+    found = access.visible(request.actor, Project).order_by("-pk")[first : first + said.max_results + 1]
+    return _paged("experiments", [experiment(one) for one in found], first, said.max_results)
+
+
+def create_run(request: Request) -> dict[str, Any]:
+    said = read(CreateRun, request.body)
+    tags = {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
+    name = clean(said.run_name) or tags.get(runs.NAME_TAG, "")
+    began = _moment(said.start_time)
+    made = runs.create(_project(request, said.experiment_id), request.actor.user, "mlflow", name, tags=tags, started_at=began)
+    return {"run": whole(made)}
+
+
+def get_run(request: Request) -> dict[str, Any]:
+    return {"run": whole(_run(request, read(OfRun, request.query)))}
+
+
+def update_run(request: Request) -> dict[str, Any]:
+    said = read(UpdateRun, request.body)
+    run = _run(request, said)
+    if said.run_name:
+        runs.rename(run, clean(said.run_name))
+    if said.status is not None and said.status not in STATUSES:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"status must be one of {', '.join(STATUSES)}, not {said.status[:40]!r}.")
+    state = STATUSES[said.status] if said.status else None
+    if state == State.RUNNING:
+        runs.reopen(run)
+    elif state is not None:
+        runs.end(run, state, _moment(said.end_time))
+    return {"run_info": info(_run(request, said))}
+
+
+def delete_tag(request: Request) -> dict[str, Any]:
+    said = read(DeleteTag, request.body)
+    with transaction.atomic():
+        origin = access.visible(request.actor, Origin).select_for_update().get(run=_run(request, said))
+        if origin.tags.pop(clean(said.key), None) is None:
+            raise Refusal(404, "RESOURCE_DOES_NOT_EXIST", f"No tag with name: {said.key[:100]} in this run.")
+        origin.save(update_fields=["tags"])
+    return {}
+
+
+def search_runs(request: Request) -> dict[str, Any]:
+    """At most MOST_RUNS at once; the client asks for the rest by the token of the next page."""
+    said = read(Search, request.body)
+    if len(said.experiment_ids) > MOST_EXPERIMENTS:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"Runs are searched in at most {MOST_EXPERIMENTS} experiments at once.")
+    projects = [_project(request, one).pk for one in set(said.experiment_ids)]
+    mine = access.visible(request.actor, Run).filter(origin__project__in=projects).select_related("origin", "owner")
+    first, count = _offset(said.page_token), min(said.max_results, MOST_RUNS)
+    found = matching(mine, said.filter, said.order_by)[first : first + count + 1]
+    return _paged("runs", [whole(run) for run in found], first, count)
+
+
+def get_history(request: Request) -> dict[str, Any]:
+    said = read(History, request.query)
+    run, first = _run(request, said), _offset(said.page_token)
+    found: list[dict[str, Any]] = []
+    for place, (_, step, _, value, _, _, at) in enumerate(metrics.rows(run, [key(said.metric_key)])):
+        if place >= first:
+            found.append({"key": said.metric_key, "value": metrics.plain(value), "timestamp": round(at * 1000), "step": step})
+        if len(found) > said.max_results:
+            break
+    return _paged("metrics", found, first, said.max_results)
+
+
+def list_artifacts(request: Request) -> dict[str, Any]:
+    return {"root_uri": info(_run(request, read(OfRun, request.query)))["artifact_uri"], "files": []}
+
+
+def _team(request: Request) -> Team:
+    assert request.actor.team is not None
+    return request.actor.team
+
+
+def _named(request: Request, said: OfRun) -> Named:
+    return Named(_team(request).pk, said.run_id)
+
+
+def _run(request: Request, said: OfRun) -> Run:
+    """The run that a request names. Raises Http404."""
+    found = access.visible(request.actor, Run).filter(public_id=said.run_id, source=Run.Source.CLIENT)
+    run = found.select_related("origin", "owner").first()
+    if run is None:
+        raise Http404("no such run")
+    return run
+
+
+def _project(request: Request, id: str) -> Project:
+    """The experiment of that id; MLflow calls the one that is always there 0. Raises Http404."""
+    if id == DEFAULT[0]:
+        return runs.project(_team(request), DEFAULT[1])
+    known = id.isascii() and id.isdecimal() and len(id) < 19
+    found = access.visible(request.actor, Project).filter(pk=int(id)).first() if known else None
+    if found is None:
+        raise Refusal(404, "RESOURCE_DOES_NOT_EXIST", f"No Experiment with id={id[:40]} exists")
+    return found
+
+
+def _input(said: dict[str, Any]) -> dict[str, str]:
+    try:
+        facts = {name: clean(str(value))[:LONGEST_INPUT] for name, value in (said.get("dataset") or {}).items()}
+        tags = {str(tag.get("key")): str(tag.get("value")) for tag in said.get("tags") or []}
+    except (AttributeError, TypeError):
+        message = "A dataset input has a `dataset` with named facts and `tags` with `key` and `value`."
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", message) from None
+    wanted = {name: facts[name] for name in ("name", "digest", "source_type", "source") if name in facts}
+    return {**wanted, "context": clean(tags.get("mlflow.data.context", ""))}
+
+
+def _moment(milliseconds: int) -> datetime | None:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+
+
+def _offset(token: str) -> int:
+    if token and not (token.isascii() and token.isdecimal() and len(token) < 10):
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", "This page_token was not given by this server.")
+    return int(token or 0)
+
+
+def _paged(name: str, found: list[dict[str, Any]], first: int, count: int) -> dict[str, Any]:
+    """A page of `count`, and the token of the next one if there was one more."""
+    more = {"next_page_token": str(first + count)} if len(found) > count else {}
+    return {name: found[:count], **more}
+
+
+ROUTES: dict[tuple[str, str], Route] = {
+    ("POST", BASE + "runs/log-batch"): Logging(log_batch),
+    ("POST", BASE + "runs/log-metric"): Logging(log_metric),
+    ("POST", BASE + "runs/log-parameter"): Logging(log_parameter),
+    ("POST", BASE + "runs/set-tag"): Logging(set_tag),
+    ("POST", BASE + "runs/log-inputs"): Logging(log_inputs),
+    ("POST", BASE + "runs/delete-tag"): Reading(delete_tag, "start"),
+    ("POST", BASE + "experiments/create"): Reading(create_experiment, "start"),
+    ("POST", BASE + "experiments/set-experiment-tag"): Reading(set_experiment_tag, "start"),
+    ("GET", BASE + "experiments/get"): Reading(get_experiment),
+    ("GET", BASE + "experiments/get-by-name"): Reading(get_experiment_by_name),
+    ("POST", BASE + "experiments/search"): Reading(search_experiments),
+    ("POST", BASE + "runs/create"): Reading(create_run, "start"),
+    ("GET", BASE + "runs/get"): Reading(get_run),
+    ("POST", BASE + "runs/update"): Reading(update_run, "start"),
+    ("POST", BASE + "runs/search"): Reading(search_runs),
+    ("GET", BASE + "metrics/get-history"): Reading(get_history),
+    ("GET", BASE + "artifacts/list"): Reading(list_artifacts),
+    **mlflow_models.ROUTES,
+}
+ELSEWHERE = {
+    **dict.fromkeys((BASE + "runs/delete", BASE + "runs/restore"), "Runs are deleted on their own page in Stillroom, and not restored."),
+    **dict.fromkeys(
+        (BASE + "experiments/delete", BASE + "experiments/restore", BASE + "experiments/update"),
+        "An experiment is the project of its runs here: it is neither renamed nor deleted. Delete its runs on their pages.",
+    ),
+}
+"""Addresses of MLflow's that are nothing here, and what is said there."""

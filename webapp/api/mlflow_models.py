@@ -1,0 +1,152 @@
+"""Models that MLflow's clients log. Their files stay where the client is; what is known of a model is a tag of its run."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from django.db import transaction
+from django.http import Http404
+from pydantic import BaseModel, Field
+
+from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
+from webapp.api.mlflow_shapes import OfRun, Tag, files_of, read
+from webapp.clients.bounds import MOST_NAMED
+from webapp.clients.models import Origin
+from webapp.runs.models import Run
+from webapp.runs.reading_events import clean
+from webapp.teams import access
+
+PATH = "/api/2.0/mlflow/logged-models"
+TAG = "logged_model."
+STATUSES = ("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED")
+LONGEST_NAME = 500
+MOST_TAGS = 100
+
+
+class CreateModel(BaseModel):
+    source_run_id: str = ""
+    name: Annotated[str, Field(max_length=LONGEST_NAME)] = ""
+    model_type: Annotated[str, Field(max_length=LONGEST_NAME)] = ""
+    tags: Annotated[list[Tag], Field(max_length=MOST_TAGS)] = []
+
+
+class FinalizeModel(BaseModel):
+    status: str | int = STATUSES[1]
+
+
+class TagModel(BaseModel):
+    tags: Annotated[list[Tag], Field(max_length=MOST_TAGS)] = []
+
+
+def create(request: Request) -> dict[str, Any]:
+    said = read(CreateModel, request.body)
+    if not said.source_run_id:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", "A model is logged under a run here: call mlflow.start_run() first.")
+    with transaction.atomic():
+        origin = _origin(request, said.source_run_id, lock=True)
+        number = sum(name.startswith(TAG) for name in origin.tags)
+        if len(origin.tags) >= MOST_NAMED:
+            raise Refusal(
+                400, "INVALID_PARAMETER_VALUE", f"A run may have {MOST_NAMED:,} tags, and each model is one. This run has as many."
+            )
+        facts = {"name": clean(said.name) or f"model-{number}", "type": clean(said.model_type), "status": STATUSES[0]}
+        _keep(origin, number, {**facts, "tags": {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}})
+    return _model(origin, number)
+
+
+def get(request: Request) -> dict[str, Any]:
+    return _model(*_find(request))
+
+
+def finalize(request: Request) -> dict[str, Any]:
+    said = read(FinalizeModel, request.body)
+    status = STATUSES[said.status - 1] if isinstance(said.status, int) and 0 < said.status <= len(STATUSES) else said.status
+    if status not in STATUSES:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"status must be one of {', '.join(STATUSES)}.")
+    return _change(request, {"status": status})
+
+
+def tag(request: Request) -> dict[str, Any]:
+    said = read(TagModel, request.body)
+    return _change(request, {}, {clean(one["key"]): clean(one.get("value", "")) for one in said.tags})
+
+
+def log_params(request: Request) -> dict[str, Any]:
+    """A model's parameters are those of its run, which are kept there."""
+    _find(request)
+    return {}
+
+
+def log_outputs(request: Request) -> Said:
+    """That a model is of a run is said when the model is made."""
+    read(OfRun, request.body)
+    return Said([], {})
+
+
+def _change(request: Request, facts: dict[str, Any], tags: dict[str, str] | None = None) -> dict[str, Any]:
+    with transaction.atomic():
+        origin, number = _find(request, lock=True)
+        known = _facts(origin, number)
+        _keep(origin, number, {**known, **facts, "tags": dict([*known["tags"].items(), *(tags or {}).items()][:MOST_TAGS])})
+    return _model(origin, number)
+
+
+def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
+    """The run's origin and the model's number in it, by the id that `_model` gives. Raises Http404."""
+    run_id, _, number = request.query["model_id"].removeprefix("m-").partition("-")
+    origin = _origin(request, run_id, lock)
+    if not (number.isascii() and number.isdecimal() and f"{TAG}{number}" in origin.tags):
+        raise Http404("no such model")
+    return origin, int(number)
+
+
+def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
+    """What is known of a run. Raises Http404."""
+    found = access.visible(request.actor, Origin).filter(run__public_id=clean(run_id), run__source=Run.Source.CLIENT).select_related("run")
+    origin = (found.select_for_update(of=("self",)) if lock else found).first()
+    if origin is None:
+        raise Http404("no such run")
+    return origin
+
+
+def _facts(origin: Origin, number: int) -> dict[str, Any]:
+    try:
+        known = json.loads(origin.tags[f"{TAG}{number}"])
+        return {"name": str(known["name"]), "type": str(known["type"]), "status": known["status"], "tags": dict(known["tags"])}
+    except (ValueError, TypeError, KeyError):
+        return {"name": f"model-{number}", "type": "", "status": STATUSES[1], "tags": {}}
+
+
+def _keep(origin: Origin, number: int, facts: dict[str, Any]) -> None:
+    origin.tags = {**origin.tags, f"{TAG}{number}": json.dumps(facts)}
+    origin.save(update_fields=["tags"])
+
+
+def _model(origin: Origin, number: int) -> dict[str, Any]:
+    facts = _facts(origin, number)
+    at = int(origin.run.created_at.timestamp() * 1000)
+    known = {
+        "model_id": f"m-{origin.run.public_id}-{number}",
+        "experiment_id": str(origin.project_id),
+        "name": facts["name"],
+        "creation_timestamp_ms": at,
+        "last_updated_timestamp_ms": at,
+        "artifact_uri": f"{files_of(origin)}/models/{number}/artifacts",
+        "status": facts["status"],
+        "model_type": facts["type"],
+        "source_run_id": origin.run.public_id,
+        "tags": [{"key": key, "value": str(value)} for key, value in facts["tags"].items()],
+    }
+    return {"model": {"info": known, "data": {"params": [], "metrics": []}}}
+
+
+ONE = PATH + "/{model_id}"
+ROUTES: dict[tuple[str, str], Route] = {
+    ("POST", PATH): Reading(create, "start"),
+    ("GET", ONE): Reading(get),
+    ("PATCH", ONE): Reading(finalize, "start"),
+    ("PATCH", ONE + "/tags"): Reading(tag, "start"),
+    ("POST", ONE + "/params"): Reading(log_params, "start"),
+    ("POST", "/api/2.0/mlflow/runs/outputs"): Logging(log_outputs),
+}

@@ -1,0 +1,58 @@
+"""The part of MLflow's search language that is understood: equality of attributes, parameters and tags, joined by AND."""
+
+from __future__ import annotations
+
+import re
+
+from django.db.models import Q, QuerySet
+
+from webapp.api.messages import Refusal
+from webapp.api.mlflow_shapes import STATUSES
+from webapp.runs.models import Run
+from webapp.runs.reading_events import clean
+
+CONDITION = re.compile(
+    r"""\s*(?:(?P<kind>attributes?|attr|runs?|params?|parameters?|tags?)\.)?(?P<key>[\w.\-/]+|`[^`]+`|"[^"]+")"""
+    r"""\s*(?P<sign>!=|=)\s*(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)")\s*"""
+)
+ORDER = re.compile(r"""\s*(?:attributes?\.)?`?(start_time|end_time|run_name)`?(?:\s+(asc|desc))?\s*""", re.I)
+ATTRIBUTES = {"run_id": "public_id", "run_name": "name", "status": "state"}
+ORDERED = {"start_time": "started_at", "end_time": "finished_at", "run_name": "name"}
+LONGEST_FILTER, MOST_ORDERS = 5000, 10
+UNDERSTOOD = (
+    "Understood are status, run_id, run_name, params.<name> and tags.<name>, compared by = or != with a quoted text, joined by AND."
+)
+
+
+def matching(runs: QuerySet[Run], filter: str, order_by: list[str]) -> QuerySet[Run]:
+    """The runs that `filter` describes, in order. Raises Refusal for what is not understood."""
+    if len(filter) > LONGEST_FILTER or len(order_by) > MOST_ORDERS:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"A filter has at most {LONGEST_FILTER:,} characters, an order {MOST_ORDERS} parts.")
+    for text in re.split(r"(?<=\s)and(?=\s)", filter, flags=re.I) if filter.strip() else []:
+        runs = runs.filter(_condition(text))
+    return runs.order_by(*(_order(text) for text in order_by), "-pk")
+
+
+def _condition(text: str) -> Q:
+    found = CONDITION.fullmatch(text)
+    if found is None:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"The filter {text[:200]!r} is not understood. {UNDERSTOOD}")
+    key, kind = clean(found["key"].strip('`"')), (found["kind"] or "attribute")[:3]
+    value = clean(found["single"] if found["single"] is not None else found["double"])
+    condition = Q(**_lookup(kind, key, value))
+    return ~condition if found["sign"] == "!=" else condition
+
+
+def _lookup(kind: str, key: str, value: str) -> dict[str, object]:
+    if kind in ("par", "tag"):
+        return {f"origin__{'params' if kind == 'par' else 'tags'}__contains": {key: value}}
+    if key not in ATTRIBUTES:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"Runs are not filtered by {key[:60]!r}. {UNDERSTOOD}")
+    return {ATTRIBUTES[key]: STATUSES.get(value, value) if key == "status" else value}
+
+
+def _order(text: str) -> str:
+    found = ORDER.fullmatch(text)
+    if found is None:
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"Runs are ordered by {', '.join(ORDERED)}, not by {text[:60]!r}.")
+    return ("-" if (found[2] or "").lower() == "desc" else "") + ORDERED[found[1].lower()]

@@ -1,0 +1,222 @@
+"""What MLflow's clients send and expect: requests as types with MLflow's limits, runs and experiments as MLflow writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, NotRequired, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from typing_extensions import TypedDict
+
+from webapp import metrics
+from webapp.api.messages import Refusal
+from webapp.clients.logs import FARTHEST, Log, key
+from webapp.clients.models import Origin, Project
+from webapp.runs.models import Run, State
+
+LONGEST_PARAM = 6000
+LONGEST_TAG = 8000
+MOST_ENTITIES = 1000
+FILES = "mlartifacts"
+STATUSES = {
+    "RUNNING": State.RUNNING,
+    "SCHEDULED": State.RUNNING,
+    "FINISHED": State.COMPLETED,
+    "FAILED": State.FAILED,
+    "KILLED": State.STOPPED,
+}
+STATUS_OF: dict[str, str] = {State.RUNNING: "RUNNING", State.COMPLETED: "FINISHED", State.FAILED: "FAILED", State.STOPPED: "KILLED"}
+B = TypeVar("B", bound=BaseModel)
+
+Key = Annotated[str, Field(min_length=1, max_length=250)]
+Milliseconds = Annotated[int, Field(ge=0, lt=2**53)]
+Moment = Annotated[int, Field(ge=0, lt=253_370_764_800_000)]
+"""In milliseconds, before the year 9999; 0: now."""
+
+
+def cut(length: int) -> BeforeValidator:
+    """Longer text is cut, as MLflow does."""
+    return BeforeValidator(lambda value: str(value)[:length])
+
+
+class Metric(TypedDict):
+    key: Key
+    value: float
+    timestamp: Milliseconds
+    step: NotRequired[Annotated[int, Field(gt=-FARTHEST, lt=FARTHEST)]]
+
+
+class Param(TypedDict):
+    key: Key
+    value: NotRequired[Annotated[str, cut(LONGEST_PARAM)]]
+
+
+class Tag(TypedDict):
+    key: Key
+    value: NotRequired[Annotated[str, cut(LONGEST_TAG)]]
+
+
+class OfRun(BaseModel):
+    """A request about a run, which older clients name by `run_uuid`."""
+
+    run_id: str = ""
+    run_uuid: str = ""
+
+    @model_validator(mode="after")
+    def _named(self) -> OfRun:
+        self.run_id = self.run_id or self.run_uuid
+        if not self.run_id or "\0" in self.run_id:
+            raise ValueError("Missing value for required parameter 'run_id'.")
+        return self
+
+
+class LogBatch(OfRun):
+    metrics: Annotated[list[Metric], Field(max_length=MOST_ENTITIES)] = []
+    params: Annotated[list[Param], Field(max_length=100)] = []
+    tags: Annotated[list[Tag], Field(max_length=100)] = []
+
+    @model_validator(mode="after")
+    def _together(self) -> LogBatch:
+        if len(self.metrics) + len(self.params) + len(self.tags) > MOST_ENTITIES:
+            raise ValueError(f"A batch may have at most {MOST_ENTITIES} metrics, params and tags together.")
+        return self
+
+
+class LogMetric(OfRun):
+    key: Key
+    value: float
+    timestamp: Milliseconds
+    step: Annotated[int, Field(gt=-FARTHEST, lt=FARTHEST)] = 0
+
+
+class LogParam(OfRun):
+    key: Key
+    value: Annotated[str, cut(LONGEST_PARAM)] = ""
+
+
+class SetTag(OfRun):
+    key: Key
+    value: Annotated[str, cut(LONGEST_TAG)] = ""
+
+
+class LogInputs(OfRun):
+    datasets: Annotated[list[dict[str, Any]], Field(max_length=100)] = []
+
+
+class UpdateRun(OfRun):
+    status: str | None = None
+    run_name: str | None = None
+    end_time: Moment = 0
+
+
+class DeleteTag(OfRun):
+    key: Key
+
+
+class CreateRun(BaseModel):
+    experiment_id: str = "0"
+    run_name: str = ""
+    start_time: Moment = 0
+    tags: Annotated[list[Tag], Field(max_length=1000)] = []
+
+
+class CreateExperiment(BaseModel):
+    name: Annotated[str, Field(min_length=1, max_length=500)]
+    tags: Annotated[list[Tag], Field(max_length=1000)] = []
+
+
+class ExperimentTag(BaseModel):
+    experiment_id: str
+    key: Key
+    value: Annotated[str, cut(LONGEST_TAG)] = ""
+
+
+class Search(BaseModel):
+    """Of runs, or of experiments."""
+
+    experiment_ids: list[str] = []
+    filter: str = ""
+    max_results: Annotated[int, Field(ge=1, le=50_000)] = 1000
+    order_by: list[str] = []
+    page_token: str = ""
+
+
+class History(OfRun):
+    metric_key: Key
+    max_results: Annotated[int, Field(ge=1)] = 25_000
+    page_token: str = ""
+
+
+class Experiment(BaseModel):
+    experiment_id: str = ""
+    experiment_name: str = ""
+
+
+def read(shape: type[B], said: bytes | Mapping[str, str]) -> B:
+    """The body or the query as `shape`. Raises Refusal, with the place and what is wrong."""
+    try:
+        return shape.model_validate_json(said or b"{}") if isinstance(said, bytes) else shape.model_validate(said)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        text = f"Invalid value for parameter '{where}': {first['msg']}" if where else first["msg"]
+        raise Refusal(400, "INVALID_PARAMETER_VALUE", text) from None
+
+
+def logs(metrics: Iterable[Metric]) -> list[Log]:
+    """Values of one step and time together, as long as each key stands there once."""
+    found: list[Log] = []
+    for one in metrics:
+        step, at, name = one.get("step", 0), one["timestamp"] / 1000, key(one["key"])
+        if not found or (found[-1].step, found[-1].wall_time) != (step, at) or name in found[-1].values:
+            found.append(Log({}, step, at))
+        found[-1].values[name] = one["value"]
+    return found
+
+
+def experiment(project: Project) -> dict[str, Any]:
+    return {
+        "experiment_id": str(project.pk),
+        "name": project.name,
+        "artifact_location": f"{FILES}/{project.pk}",
+        "lifecycle_stage": "active",
+        "creation_time": _milliseconds(project.created_at),
+        "tags": _pairs(project.tags),
+    }
+
+
+def info(run: Run) -> dict[str, Any]:
+    facts = {
+        "run_id": run.public_id,
+        "run_uuid": run.public_id,
+        "run_name": run.name,
+        "experiment_id": str(run.origin.project_id),
+        "user_id": str(run.owner or ""),
+        "status": STATUS_OF.get(run.state, "RUNNING"),
+        "start_time": _milliseconds(run.started_at),
+        "end_time": _milliseconds(run.finished_at),
+        "artifact_uri": f"{files_of(run.origin)}/artifacts",
+        "lifecycle_stage": "active",
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def files_of(origin: Origin) -> str:
+    """Where a client keeps the files of a run: a path without a host is on its own machine, below the folder that it runs in."""
+    return f"{FILES}/{origin.project_id}/{origin.run.public_id}"
+
+
+def whole(run: Run) -> dict[str, Any]:
+    """A run with its newest values; the step and time of each are in its history."""
+    newest = metrics.latest(run, metrics.keys(run))
+    values = [{"key": name, "value": metrics.plain(value)} for name, value in newest.items()]
+    return {"info": info(run), "data": {"metrics": values, "params": _pairs(run.origin.params), "tags": _pairs(run.origin.tags)}}
+
+
+def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"key": name, "value": str(value)} for name, value in values.items()]
+
+
+def _milliseconds(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp() * 1000)

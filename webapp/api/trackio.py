@@ -1,0 +1,255 @@
+"""Trackio's interface (version 1 of its HTTP transport), as its stock client speaks it.
+
+The client sends what it could not deliver again, in one piece and without end, so a value that cannot be kept never refuses the request:
+numbers are stored, the names of all else are noted on the run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
+from webapp.clients.logs import Address, Batch, Line, Log, cut, identity, step
+from webapp.clients.runs import key_of, project_name
+from webapp.clients.values import flat, numbers
+from webapp.runs.models import Run
+from webapp.runs.reading_events import clean
+from webapp.teams import access
+
+CLIENT = "trackio"
+PREFIX = "/api/bulk_"
+"""Of the addresses whose requests wait while they cannot be taken, rather than be refused: the client sends no alert a second time, and
+what it keeps to send later gets stuck behind a value that is not finite (trackio 0.43)."""
+VERSION = {"version": "stillroom", "api_version": 1, "api_transport": "http", "mcp_enabled": False}
+STEP_KEY = "train/global_step"
+SYSTEM = "system/"
+LEVELS = {"info": "info", "warn": "warning", "error": "error"}
+LONGEST_MESSAGE = 2000
+LONGEST_NAME = 250
+DONE = {"data": None}
+ARTIFACTS = ("check_artifact_blobs", "bulk_upload_artifact_blob", "artifact_log", "log_artifact_use", "get_artifact_manifest")
+NO_ARTIFACTS = (
+    "Stillroom keeps no artifacts of runs that are logged from elsewhere: keep the files where the run is, and their place in its config."
+)
+Name = Annotated[str, Field(max_length=2000)]
+
+
+class Entry(TypedDict):
+    """What every entry says first: of which run it is, and when it was."""
+
+    project: Name
+    run: NotRequired[Name | None]
+    run_id: NotRequired[Name | None]
+    step: NotRequired[int | float | None]
+    timestamp: NotRequired[str | None]
+
+
+class LogEntry(Entry):
+    metrics: dict[str, Any]
+    config: NotRequired[dict[str, Any] | None]
+    log_id: NotRequired[Name | None]
+
+
+class AlertEntry(Entry):
+    title: str
+    text: NotRequired[str | None]
+    level: NotRequired[str | None]
+    alert_id: NotRequired[Name | None]
+
+
+class UploadEntry(Entry):
+    relative_path: NotRequired[str | None]
+
+
+class Logs(TypedDict):
+    logs: list[LogEntry]
+
+
+class Alerts(TypedDict):
+    alerts: list[AlertEntry]
+
+
+class Uploads(TypedDict):
+    uploads: list[UploadEntry]
+
+
+class LogCall(TypedDict):
+    kwargs: Logs
+
+
+class AlertCall(TypedDict):
+    kwargs: Alerts
+
+
+class UploadCall(TypedDict):
+    kwargs: Uploads
+
+
+_logs, _alerts, _uploads = TypeAdapter(LogCall), TypeAdapter(AlertCall), TypeAdapter(UploadCall)
+_entry = TypeAdapter(LogEntry)
+
+
+def bulk_log(request: Request) -> Said:
+    return Said([_measured(request, entry, "") for entry in _logs.validate_json(request.body)["kwargs"]["logs"]], DONE)
+
+
+def bulk_log_system(request: Request) -> Said:
+    """Figures of the machine, which have a time and no step: they stand at the step that the run is at."""
+    return Said([_measured(request, entry, SYSTEM) for entry in _logs.validate_json(request.body)["kwargs"]["logs"]], DONE)
+
+
+def bulk_alert(request: Request) -> Said:
+    batches = []
+    for entry in _alerts.validate_json(request.body)["kwargs"]["alerts"]:
+        message = ": ".join(filter(None, [entry["title"], entry.get("text")]))
+        level = LEVELS.get(entry.get("level") or "warn", "warning")
+        batches.append(_line(request, entry, level, message, "alert", entry.get("alert_id") or message))
+    return Said(batches, DONE)
+
+
+def bulk_upload_media(request: Request) -> Said:
+    """Files are not kept. The run's log says so, because a refusal would have the client hold its training up and try again."""
+    batches = []
+    for entry in _uploads.validate_json(request.body)["kwargs"]["uploads"]:
+        name = entry.get("relative_path") or "without a name"
+        message = f"The client sent a file ({name}), which Stillroom does not keep; it stays in the client's own folder."
+        batches.append(_line(request, entry, "warning", message, "upload", name, entry.get("step")))
+    return Said(batches, DONE)
+
+
+def upload(request: Request) -> Said:
+    """The bytes of a file that `bulk_upload_media` names next; they are let go."""
+    return Said([], {"paths": ["not-kept"]})
+
+
+def refuse_artifacts(request: Request) -> dict[str, Any]:
+    """The client raises this sentence; of an answer that is not 200 it would show the number alone."""
+    return {"error": NO_ARTIFACTS}
+
+
+def version(request: Request) -> dict[str, Any]:
+    return VERSION
+
+
+def get_runs_for_project(request: Request) -> dict[str, Any]:
+    found = _runs(request).order_by("pk").values_list("origin__key", "name", "created_at")
+    return {"data": [{"id": key, "name": name, "created_at": at.isoformat()} for key, name, at in found]}
+
+
+def get_run_summary(request: Request) -> dict[str, Any]:
+    """Asked when a run is taken up again: where its client's own counter goes on."""
+    asked = _asked(request)
+    runs = _runs(request).select_related("origin")
+    run = (runs.filter(origin__key=key_of(str(asked["run_id"]))) if asked.get("run_id") else runs.filter(name=asked.get("run"))).last()
+    if run is None:
+        return {"data": {"num_logs": 0, "last_step": None, "config": None}}
+    facts = {"project": asked.get("project"), "run": run.name, "run_id": run.origin.key, "config": run.origin.params}
+    return {"data": {**facts, "last_step": run.step if run.news > 1 else None}}
+
+
+def _measured(request: Request, entry: LogEntry, prefix: str) -> Batch:
+    measured, others = numbers(entry["metrics"], prefix)
+    told = measured.pop(STEP_KEY, None) if not prefix else None
+    at, notes = (None, []) if prefix else _step(entry, told, entry.get("step"))
+    when, late = _time(entry)
+    said = entry.get("log_id") or json.dumps(entry, sort_keys=True)
+    log = Log(measured, at, when, identity(prefix or "log", said))
+    params = {cut(clean(name), LONGEST_NAME): clean(value) for name, value in flat(entry.get("config") or {})}
+    return Batch(_address(request, entry), [log], [*notes, *late], params, not_kept=frozenset(others))
+
+
+def _line(request: Request, entry: Entry, level: str, message: str, *name: object) -> Batch:
+    (at, notes), (when, late) = _step(entry, entry.get("step")), _time(entry)
+    line = Line(level, clean(message)[:LONGEST_MESSAGE], at, when, identity(*name, entry.get("run_id"), entry.get("run")))
+    return Batch(_address(request, entry), lines=[line, *notes, *late])
+
+
+def _step(entry: Entry, *named: float | None) -> tuple[int | None, list[Line]]:
+    """The first of the steps that are named which can be stored, else None; and what the run's log says of one that cannot."""
+    steps = [(one, step(one)) for one in named if one is not None]
+    at = next((found for _, found in steps if found is not None), None)
+    odd = next((one for one, found in steps if found is None), None)
+    if odd is None:
+        return at, []
+    where = "at the step that the run had reached" if at is None else "at Trackio's own count of steps"
+    return at, [_note(entry, "step", f"The step {odd!r:.40} is no whole number between -2^62 and 2^62. What came with it stands {where}.")]
+
+
+def _note(entry: Entry, kind: str, message: str) -> Line:
+    """A line that a run's log has once of its kind."""
+    text = f"{message} The run's log says this once."
+    return Line("warning", text, None, time.time(), identity("note", kind, entry.get("run_id"), entry.get("run")))
+
+
+def _address(request: Request, entry: Entry) -> Address:
+    actor = request.actor
+    assert actor.team is not None
+    owner = actor.user.pk if actor.user else None
+    return _named(actor.team.pk, owner, entry["project"], entry.get("run") or "", entry.get("run_id") or "")
+
+
+@lru_cache(maxsize=1000)
+def _named(team: int, owner: int | None, project: str, run: str, id: str) -> Address:
+    name = clean(run or id or "untitled")
+    return Address(team, owner, clean(project), CLIENT, clean(id) or f"name:{name}", name)
+
+
+def _time(entry: Entry) -> tuple[float, list[Line]]:
+    """When it was logged, if the client says so, which it does for what it sends late; else now. And what the log says of no moment."""
+    stamp = entry.get("timestamp")
+    if not stamp:
+        return time.time(), []
+    try:
+        at = datetime.fromisoformat(stamp).timestamp()
+        datetime.fromtimestamp(at, UTC)  # the first and last hours of the calendar are no moments everywhere
+        return at, []
+    except (ValueError, OverflowError):
+        message = f"The time {clean(stamp)!r:.60} is no moment of the calendar. What came with it has the time at which it arrived."
+        return time.time(), [_note(entry, "time", message)]
+
+
+def _runs(request: Request) -> Any:
+    project = _asked(request).get("project")
+    runs = access.visible(request.actor, Run).filter(origin__client=CLIENT)
+    return runs.filter(origin__project__name=project_name(clean(str(project or ""))))
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """The arguments of a question by their names; the first one without a name is the project."""
+    try:
+        call = json.loads(request.body)
+        given, unnamed = call.get("kwargs") or {}, call.get("args") or []
+        named: dict[str, Any] = {name: clean(value) for name, value in given.items()}
+        return {"project": unnamed[0], **named} if unnamed else named
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
+        raise Refusal(400, "BAD_REQUEST", 'The body must be JSON of the shape {"kwargs": {"project": …}}.') from None
+
+
+def _of_backlog(prefix: str, request: Request, entry: Any) -> Batch:
+    return _measured(request, _entry.validate_python(entry), prefix)
+
+
+BACKLOGS = {"/api/bulk_log": partial(_of_backlog, ""), "/api/bulk_log_system": partial(_of_backlog, SYSTEM)}
+"""Addresses whose requests may be too long to hold, and what an entry of theirs says."""
+WORK: Sequence[tuple[str, Any]] = [
+    ("bulk_log", bulk_log),
+    ("bulk_log_system", bulk_log_system),
+    ("bulk_alert", bulk_alert),
+    ("bulk_upload_media", bulk_upload_media),
+    ("upload", upload),
+]
+ROUTES: dict[tuple[str, str], Route] = {
+    ("GET", "/version"): Reading(version, action=None),
+    ("POST", "/api/get_runs_for_project"): Reading(get_runs_for_project),
+    ("POST", "/api/get_run_summary"): Reading(get_run_summary),
+    **{("POST", f"/api/{name}"): Logging(work) for name, work in WORK},
+    **{("POST", f"/api/{name}"): Reading(refuse_artifacts) for name in ARTIFACTS},
+}

@@ -1,0 +1,73 @@
+"""How much one run may have, so that a mistake in a script, such as a name for each step, takes down neither the server nor a page.
+
+What is beyond a bound is left out and said so in the run's log; what came before goes on. The caller holds the run's row, so that of
+several writers none lets in more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from webapp import metrics
+from webapp.clients.logs import Log
+from webapp.runs.models import Run
+
+MOST_SERIES = 10_000
+MOST_NAMED = 5_000
+"""Parameters of a run; likewise its tags."""
+MOST_INPUTS = 1_000
+LONGEST_VALUE = 8_000
+"""Characters of one parameter or tag; MLflow's clients are held to MLflow's own limits, which are not larger."""
+REMEMBERED = 1_000_000
+
+
+class KnownSeries:
+    """The names of runs' series as this process last read them. They are never taken away, so that only a new name is looked for again."""
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[int, frozenset[str]] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def refused(self, run: Run, names: Iterable[str]) -> list[str]:
+        """Those of `names`, which stand in order of arrival, that are new to a run that has no room for them."""
+        known = self._names.get(run.pk, frozenset())
+        if known.issuperset(names):
+            return []
+        if len(known) < MOST_SERIES:
+            known = frozenset(metrics.keys(run))
+            self._remember(run.pk, known)
+        new = [name for name in names if name not in known]
+        return new[max(0, MOST_SERIES - len(known)) :]
+
+    def _remember(self, run: int, names: frozenset[str]) -> None:
+        with self._lock:
+            self._size += len(names) - len(self._names.pop(run, ()))
+            self._names[run] = names
+            while self._size > REMEMBERED and len(self._names) > 1:
+                self._size -= len(self._names.popitem(last=False)[1])
+
+
+_known = KnownSeries()
+
+
+def within(run: Run, logs: Sequence[Log]) -> tuple[list[Log], str]:
+    """`logs` without the series that are too many, and the sentence that says so, if there are any."""
+    refused = _known.refused(run, dict.fromkeys(name for log in logs for name in log.values))
+    if not refused:
+        return list(logs), ""
+    left_out = set(refused)
+    kept = [Log({k: v for k, v in log.values.items() if k not in left_out}, log.step, log.wall_time, log.id) for log in logs]
+    return kept, (
+        f"This run has {MOST_SERIES:,} series, as many as a run may have. Values under further names are not kept, such as "
+        f"{listed(refused)}; those under known names are. Does the script make a name for each step?"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, for a sentence."""
+    shown = ", ".join(f"“{name}”" for name in islice(names, 3))
+    return f"{shown} and {len(names) - 3:,} more" if len(names) > 3 else shown

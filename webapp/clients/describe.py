@@ -1,0 +1,93 @@
+"""What clients say of a run besides its values: parameters, tags, data sets, and the names of what is not kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from webapp.clients import runs
+from webapp.clients.bounds import LONGEST_VALUE, MOST_INPUTS, MOST_NAMED, listed
+from webapp.clients.logs import Batch
+from webapp.clients.models import Origin
+from webapp.runs.models import Run
+
+MOST_NOT_KEPT = 200
+STARTED = "_Created"
+"""The moment at which a Trackio process began, in its configuration: another one means that the run was taken up again."""
+
+
+class Unfit(Exception):
+    """A client that can be told so says what cannot be kept, such as another value of a parameter; the message names it."""
+
+
+def describe(said: Mapping[int, Sequence[Batch]], resuming: set[int]) -> dict[int, str]:
+    """Merge what is said into the runs' origins, whose rows the caller has locked; adds to `resuming`.
+
+    What is too much for a run is left out, and the sentence that says so is returned by its run. MLflow's clients, which raise what they
+    are answered, hear it instead. Raises Unfit.
+    """
+    complaints = {}
+    for origin in Origin.objects.filter(pk__in=list(said)).select_related("run") if said else ():
+        before = _kept(origin)
+        too_many = [name for batch in said[origin.pk] for name in _merge(origin, batch)]
+        if too_many:
+            complaints[origin.pk] = _complaint(too_many)
+            if _hears(origin):
+                raise Unfit(complaints[origin.pk])
+        if before != _kept(origin):
+            origin.save(update_fields=["params", "tags", "inputs", "not_kept", "resuming"])
+        if origin.resuming:
+            resuming.add(origin.pk)
+    return complaints
+
+
+def _merge(origin: Origin, batch: Batch) -> list[str]:
+    """The names that the run has no room for."""
+    started = batch.params.get(STARTED)
+    origin.resuming = origin.resuming or (started is not None and origin.params.get(STARTED, started) != started)
+    if _hears(origin):
+        _refuse_changes(origin, batch.params)
+    origin.params, params = _room(origin.params, {name: _short(value) for name, value in batch.params.items()})
+    origin.tags, tags = _room(origin.tags, batch.tags)
+    new = [one for one in batch.inputs if one not in origin.inputs]
+    room = MOST_INPUTS - len(origin.inputs)
+    origin.inputs = [*origin.inputs, *new[:room]]
+    origin.not_kept = sorted({*origin.not_kept, *batch.not_kept})[:MOST_NOT_KEPT]
+    if batch.tags.get(runs.NAME_TAG):
+        runs.rename(origin.run, batch.tags[runs.NAME_TAG])
+    return [*params, *tags, *(str(one.get("name")) for one in new[room:])]
+
+
+def _hears(origin: Origin) -> bool:
+    return origin.client == "mlflow" and origin.run.source == Run.Source.CLIENT
+
+
+def _kept(origin: Origin) -> tuple[object, ...]:
+    return origin.params, origin.tags, origin.inputs, origin.not_kept, origin.resuming
+
+
+def _refuse_changes(origin: Origin, given: dict[str, Any]) -> None:
+    for name, value in given.items():
+        if origin.params.get(name, value) != value:
+            raise Unfit(f"The parameter {name!r} of this run is {origin.params[name]!r} already; it cannot become {value!r}.")
+
+
+def _room(known: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`known` with what is given, as far as there is room, and the names for which there is none."""
+    new = [name for name in given if name not in known]
+    beyond = set(new[max(0, MOST_NAMED - len(known)) :])
+    return {**known, **{name: value for name, value in given.items() if name not in beyond}}, sorted(beyond)
+
+
+def _short(value: Any) -> Any:
+    """A value of a configuration, which may be a whole tree; a long one becomes the beginning of its text."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return value if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+
+
+def _complaint(names: Sequence[str]) -> str:
+    return (
+        f"A run may have {MOST_NAMED:,} parameters, {MOST_NAMED:,} tags and {MOST_INPUTS:,} data sets. This one has as many; "
+        f"further ones are not kept, such as {listed(names)}."
+    )

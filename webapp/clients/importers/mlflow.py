@@ -1,0 +1,96 @@
+"""MLflow: its folder `mlruns`, and metric histories as CSV with the columns run_id, key, value, step and timestamp.
+
+Below `mlruns` an experiment has a `meta.yaml` and its runs; a run has a `meta.yaml`, and a file for each of its metrics (lines of time,
+value, step), params and tags. Points count by their content, as when MLflow's client logs them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from webapp.clients.importers import tables
+from webapp.clients.importers.found import Found, Placed, Source, Unreadable, logged
+from webapp.clients.logs import key
+from webapp.runs.models import State
+
+CLIENT = "mlflow"
+STATUSES = {"3": State.COMPLETED, "FINISHED": State.COMPLETED, "4": State.FAILED, "FAILED": State.FAILED}
+MOST_ROWS = 50_000
+LONGEST_LINE = 1000
+COLUMNS = {"key", "value", "step", "timestamp"}
+
+
+def found(folder: Path) -> Iterator[Found]:
+    """Every run below `folder`. Raises Unreadable."""
+    for meta in sorted(folder.rglob("meta.yaml")):
+        if (meta.parent / "metrics").is_dir():
+            yield _run(meta.parent, _meta(meta))
+    for file in sorted(folder.rglob("*.csv")):
+        yield from _table(file)
+
+
+def _run(place: Path, meta: dict[str, Any]) -> Found:
+    above = place.parent / "meta.yaml"
+    project = str(_meta(above).get("name") or "") if above.is_file() else ""
+    facts: dict[str, dict[str, str]] = {kind: _texts(place / kind) for kind in ("params", "tags")}
+    name = str(meta.get("run_name") or facts["tags"].get("mlflow.runName") or place.name)
+    state = STATUSES.get(str(meta.get("status")))
+    sources = [Source(None, partial(_logs, place / "metrics"))]
+    return Found(CLIENT, str(meta.get("run_id") or place.name), name, sources, project, state=state, **facts)
+
+
+def _logs(folder: Path) -> Iterator[Placed]:
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder).as_posix()
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                where = f"metrics/{name}: line {number}"
+                parts = line[:LONGEST_LINE].split()
+                try:
+                    moment, value, at = int(parts[0]), float(parts[1]), int(parts[2]) if len(parts) > 2 else 0
+                except (ValueError, IndexError) as problem:
+                    raise Unreadable(f"{where} is not a time, a value and a step.") from problem
+                yield number, logged({key(name): value}, at, _seconds(moment), where)
+
+
+def _table(file: Path) -> Iterator[Found]:
+    """The runs of a table, each as often as something of it stands among MOST_ROWS rows: bringing a run again continues it."""
+    names = {str(row.get("run_id", "")) for _, row in tables.rows(file)}
+    unnamed = str(tables.head(file))
+    rows = tables.rows(file)
+    while part := list(islice(rows, MOST_ROWS)):
+        logs: dict[str, list[Placed]] = defaultdict(list)
+        for offset, row in part:
+            where = f"{file.name}: the row at byte {offset}"
+            if not row.keys() >= COLUMNS or not isinstance(row["value"], int | float) or not isinstance(row["timestamp"], int | float):
+                raise Unreadable(f"{where} lacks a number or a name in {', '.join(sorted(COLUMNS))}.")
+            run = str(row.get("run_id") or unnamed)
+            logs[run].append((offset, logged({key(str(row["key"])): float(row["value"])}, row["step"], _seconds(row["timestamp"]), where)))
+        for run, own in logs.items():
+            yield Found(CLIENT, run, run if len(names) > 1 else file.stem, [Source(None, partial(iter, own))])
+
+
+def _seconds(milliseconds: float) -> float:
+    """A time in seconds; an absurd one stays absurd rather than overflow."""
+    return milliseconds / 1000 if abs(milliseconds) < 2**63 else math.inf
+
+
+def _meta(file: Path) -> dict[str, Any]:
+    try:
+        read = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise Unreadable(f"{file.parent.name}/{file.name} cannot be read as YAML.") from problem
+    return read if isinstance(read, dict) else {}
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8", errors="replace")[:8000] for file in files}

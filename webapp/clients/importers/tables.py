@@ -1,0 +1,98 @@
+"""Tables as text: CSV with a header, or lines of JSON objects. Each row is told with the byte at which it stands."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from webapp.clients.importers.found import Unreadable
+from webapp.clients.logs import identity
+
+LONGEST_LINE = 16 * 2**20
+
+
+def head(file: Path) -> UUID:
+    """What a table is known by while it grows: its header or first row, and the row after it."""
+    lines = _lines(file)
+    return identity(*(next(lines, (0, "")) for _ in range(2)))
+
+
+def rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(offset, row) of each. A last line of JSON that is not whole yet is left out. Raises Unreadable."""
+    return _csv(file) if file.suffix == ".csv" else _json(file)
+
+
+def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    lines = _whole(_lines(file))
+    names = _cells(file, 0, next(lines, (0, ""))[1])
+    if not names:
+        raise Unreadable(f"{file.name} is empty; a table begins with a line of column names.")
+    for offset, line in lines:
+        values = _cells(file, offset, line)
+        if len(values) > len(names):
+            raise Unreadable(f"{file.name}: the row at byte {offset} has {len(values)} values for {len(names)} columns.")
+        yield offset, {name: _number(value) for name, value in zip(names, values, strict=False) if name and value != ""}
+
+
+def _whole(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Lines put together where a quoted cell goes on in the next one."""
+    parts: list[str] = []
+    began = size = 0
+    open_quote = False
+    for offset, line in lines:
+        began = began if parts else offset
+        parts.append(line)
+        size += len(line)
+        open_quote ^= line.count('"') % 2 == 1
+        if not open_quote or size > LONGEST_LINE:
+            yield began, "\n".join(parts)
+            parts, size, open_quote = [], 0, False
+    if parts:
+        yield began, "\n".join(parts)
+
+
+def _cells(file: Path, offset: int, line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error as problem:
+        raise Unreadable(f"{file.name}: the row at byte {offset} cannot be read as CSV: {problem}.") from problem
+
+
+def _json(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    whole = file.stat().st_size
+    for offset, line in _lines(file):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as problem:
+            if offset + len(line.encode()) >= whole:
+                return
+            raise Unreadable(f"{file.name}: the line at byte {offset} is not JSON: {problem}.") from problem
+        if not isinstance(row, dict):
+            raise Unreadable(f"{file.name}: the line at byte {offset} is not an object with names and values.")
+        yield offset, row
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    offset = 0
+    with file.open("rb") as stream:
+        while line := stream.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise Unreadable(f"{file.name}: the line at byte {offset} is longer than {LONGEST_LINE // 2**20} MiB.")
+            if line.strip():
+                try:
+                    yield offset, line.decode("utf-8").rstrip("\r\n")
+                except UnicodeDecodeError as problem:
+                    raise Unreadable(f"{file.name}: the line at byte {offset} is not UTF-8 text.") from problem
+            offset += len(line)
+
+
+def _number(text: str) -> Any:
+    """A cell as the number that it is, else as text; NaN and the infinities by the names that clients use."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

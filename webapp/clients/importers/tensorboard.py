@@ -1,0 +1,129 @@
+"""TensorBoard's event files: a folder of them is a run, and its scalars are the run's values.
+
+A file is a sequence of records: length (8 bytes), its masked CRC-32C (4), the record, the record's CRC (4). A record is an `Event` message:
+wall_time = 1, step = 2, summary = 5; a summary has values = 1 with tag = 1, simple_value = 2, or a tensor = 8 with one number. Both CRCs of
+the length are checked, so that a damaged file is found where it breaks; a last record that is not whole yet waits for the next import.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+from webapp.clients.importers.found import Found, Placed, Source, Unreadable, logged
+from webapp.clients.importers.protobuf import double, fields, signed, single
+from webapp.clients.logs import Log, identity, key
+
+CLIENT = "tensorboard"
+PATTERN = "*tfevents*"
+LARGEST_RECORD = 256 * 2**20
+FLOAT, DOUBLE = 1, 2
+POLYNOMIAL = 0x82F63B78
+
+
+def found(folder: Path) -> Iterator[Found]:
+    """Every run below `folder`, by the path of its folder. Raises Unreadable."""
+    files: dict[Path, list[Path]] = defaultdict(list)
+    for file in sorted(folder.rglob(PATTERN)):
+        if file.is_file() and file.stat().st_size:
+            files[file.parent].append(file)
+    for place, own in files.items():
+        name = place.relative_to(folder).as_posix()
+        sources = [Source(_head(file), partial(_logs, file)) for file in own]
+        yield Found(CLIENT, str(sources[0].head), own[0].name if name == "." else name, sources)
+
+
+def _head(file: Path) -> UUID:
+    """What a file is known by while it grows: its first records, which hold when and where it was begun."""
+    records = _records(file)
+    return identity(*(record.hex() for _, record in (next(records, (0, b"")), next(records, (0, b"")))))
+
+
+def _logs(file: Path) -> Iterator[Placed]:
+    for offset, record in _records(file):
+        where = f"{file.name}: the record at byte {offset}"
+        try:
+            log = _log(record, where)
+        except (ValueError, struct.error, TypeError) as problem:
+            raise Unreadable(f"{where} cannot be read: {problem}.") from problem
+        if log is not None:
+            yield offset, log
+
+
+def _records(file: Path) -> Iterator[tuple[int, bytes]]:
+    """(offset, record) up to the last whole one. Raises Unreadable."""
+    offset = 0
+    with file.open("rb") as stream:
+        while len(frame := stream.read(12)) == 12:
+            length, check = struct.unpack("<QI", frame)
+            if masked_crc(frame[:8]) != check or length > LARGEST_RECORD:
+                raise Unreadable(
+                    f"{file.name}: at byte {offset} there is no record of TensorBoard; the file is damaged or of another kind."
+                )
+            record = stream.read(length + 4)
+            if len(record) < length + 4:
+                return
+            yield offset, record[:-4]
+            offset += 16 + length
+
+
+def _log(record: bytes, where: str) -> Log | None:
+    """The scalars of an event; None if it has none. Raises Unreadable for what cannot be stored, and errors of `protobuf`."""
+    at, step = 0.0, 0
+    values: dict[str, float] = {}
+    for number, value in fields(record):
+        if number == 1 and isinstance(value, bytes):
+            at = double(value)
+        elif number == 2 and isinstance(value, int):
+            step = signed(value)
+        elif number == 5 and isinstance(value, bytes):
+            values |= {key(tag): scalar for tag, scalar in map(_value, _parts(value, 1)) if scalar is not None}
+    return logged(values, step, at, where) if values else None
+
+
+def _parts(message: bytes, wanted: int) -> list[bytes]:
+    return [value for number, value in fields(message) if number == wanted and isinstance(value, bytes)]
+
+
+def _value(message: bytes) -> tuple[str, float | None]:
+    """(tag, number) of a summary's value; what is no single number has None."""
+    tag, scalar = "", None
+    for number, value in fields(message):
+        if isinstance(value, int):
+            continue
+        if number == 1:
+            tag = value.decode()
+        elif number == 2:
+            scalar = single(value)
+        elif number == 8:
+            scalar = _of_tensor(value)
+    return tag, scalar
+
+
+def _of_tensor(message: bytes) -> float | None:
+    """The number of a tensor that holds one float or double: as content (4), or among the floats (5) or doubles (6)."""
+    kind = next((value for number, value in fields(message) if number == 1), None)
+    read, size = (single, 4) if kind == FLOAT else (double, 8)
+    held = b"".join(value for number, value in fields(message) if number in (4, 5, 6) and isinstance(value, bytes))
+    return read(held) if kind in (FLOAT, DOUBLE) and len(held) == size else None
+
+
+def masked_crc(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = TABLE[(crc ^ byte) & 255] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _entry(byte: int) -> int:
+    for _ in range(8):
+        byte = (byte >> 1) ^ (POLYNOMIAL if byte & 1 else 0)
+    return byte
+
+
+TABLE = [_entry(byte) for byte in range(256)]

@@ -1,0 +1,41 @@
+"""Imports runs from the files of another tracker."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from webapp.clients.importers import FORMATS, Unreadable, bring
+from webapp.teams.models import Team
+
+
+class Command(BaseCommand):
+    help = "Import runs from TensorBoard event files, W&B exports or an MLflow folder. The same files may be imported again as they grow."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("path", type=Path, help="a folder, or one file")
+        parser.add_argument("--from", dest="format", choices=list(FORMATS), required=True)
+        parser.add_argument("--team", help="short name of the team; the first one if left out")
+        parser.add_argument("--project", help="where the files name none; the name of the folder if left out")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        teams = Team.objects.order_by("pk")
+        team = (teams.filter(slug=options["team"]) if options["team"] else teams).first()
+        if team is None:
+            raise CommandError("There is no such team." if options["team"] else "There is no team yet. Run `first_admin` first.")
+        path = options["path"].resolve()
+        if not path.exists():
+            raise CommandError(f"{path} does not exist.")
+        with tempfile.TemporaryDirectory() as alone:
+            if path.is_file():
+                (Path(alone) / path.name).symlink_to(path)
+            folder = Path(alone) if path.is_file() else path
+            try:
+                found = bring(folder, options["format"], team, None, options["project"] or path.stem, self.stdout.write)
+            except Unreadable as problem:
+                raise CommandError(str(problem)) from problem
+        for run in found:
+            self.stdout.write(f"“{run.name}” is {run.public_id}, at step {run.step}.")

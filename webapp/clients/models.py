@@ -1,0 +1,90 @@
+"""What runs that were logged or imported from elsewhere bring with them, and the tokens that let programs in."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+from django.utils import timezone
+
+from webapp.runs.models import Run
+from webapp.teams.models import Team
+
+
+class Scope(models.TextChoices):
+    """What a token lets a program do; whoever may log may also read."""
+
+    LOG = "log", "log runs and read"
+    READ = "read", "read only"
+
+
+class ApiToken(models.Model):
+    """A program's way into one team. Only the digest of the token is kept; it ends with its maker's right to start runs there."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    name = models.CharField(max_length=80)
+    digest = models.CharField(max_length=64, unique=True)
+    scope = models.CharField(max_length=4, choices=Scope)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    @property
+    def is_open(self) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+
+class Project(models.Model):
+    """What gathers runs in the client: Trackio's project, MLflow's experiment."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    name = models.CharField(max_length=500)
+    tags = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_project_per_name")]
+
+
+class Origin(models.Model):
+    """Where a run that has no definition comes from. `key` is its name in the client; `not_kept` lists keys whose values are no numbers.
+
+    `resuming` is set when a process of the client takes the run up again, until its first values tell at which step.
+    """
+
+    run = models.OneToOneField(Run, primary_key=True, on_delete=models.CASCADE, related_name="origin")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="origins")
+    client = models.CharField(max_length=16)
+    key = models.CharField(max_length=250)
+    params = models.JSONField(default=dict)
+    tags = models.JSONField(default=dict)
+    inputs = models.JSONField(default=list)
+    not_kept = models.JSONField(default=list)
+    resuming = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "client", "key"], name="one_run_per_client_key")]
+
+
+class ImportedFile(models.Model):
+    """How far a file has been read into a run: what stands before byte `done` is recorded. `head` is what the file is known by."""
+
+    pk = models.CompositePrimaryKey("run_id", "head")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
+    head = models.UUIDField()
+    done = models.BigIntegerField(default=0)
+
+
+class Receipt(models.Model):
+    """That a log of a client has been taken in, so that it counts once however often it is sent. Kept for `receipts.KEPT`."""
+
+    pk = models.CompositePrimaryKey("run_id", "log")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE)
+    log = models.UUIDField()
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [BrinIndex(fields=["at"], name="receipts_by_age", autosummarize=True)]

@@ -1,0 +1,204 @@
+"""Taking what clients say into Postgres: once, whatever is repeated, and in one transaction with the runs' cursors.
+
+A log with an id counts once by its receipt; one without by its content (key, step, time, value). A client that takes a run up again at an
+earlier step opens a new attempt, which replaces what came after that step, as when a managed run is resumed.
+
+All runs of a transaction share a statement where they can: what a request costs is mostly its trips to Postgres.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db import connection
+
+from webapp import metrics
+from webapp.clients import receipts
+from webapp.clients.bounds import within
+from webapp.clients.describe import describe
+from webapp.clients.logs import Batch, Line, Log, identity
+from webapp.clients.models import Origin
+from webapp.runs.models import Attempt, Event, Run
+from webapp.runs.reading_events import moment
+
+Said = TypeVar("Said", Log, Line)
+
+# The rows are locked in the order of their ids, so that of two writers none waits for the other in a circle.
+TAKE = """
+WITH locked AS (SELECT id FROM runs_run WHERE id = ANY(%(runs)s) ORDER BY id FOR UPDATE)
+UPDATE runs_run AS run SET news = run.news + 1, last_event_at = to_timestamp(%(now)s), step = greatest(run.step, given.step)
+FROM locked, clients_origin AS origin, unnest(%(runs)s::bigint[], %(steps)s::bigint[]) AS given(run, step)
+WHERE run.id = locked.id AND origin.run_id = locked.id AND given.run = locked.id
+RETURNING run.id, run.public_id, run.news, run.attempt, origin.client, origin.resuming
+"""
+NUMBER = """
+UPDATE runs_attempt AS attempt SET last_seq = attempt.last_seq + given.count, step = greatest(attempt.step, given.step)
+FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[]) AS given(run, number, count, step)
+WHERE attempt.run_id = given.run AND attempt.number = given.number RETURNING attempt.run_id, attempt.last_seq, attempt.step
+"""
+LOWEST = -(2**62)
+LOOKED_AT = 20
+"""Series that tell whether a run goes back."""
+
+
+@dataclass
+class Part:
+    """What is said of one run: of `logs` and `lines` only what counts. `at` is the step that the run is at, `first` the first number."""
+
+    run: Run
+    news: int
+    client: str
+    logs: list[Log]
+    lines: list[Line]
+    first: int = 0
+    at: int = 0
+
+    @property
+    def step(self) -> int:
+        """The highest step that is named."""
+        named = [log.step for log in self.logs] + [line.step for line in self.lines]
+        return max([LOWEST, *(step for step in named if step is not None)])
+
+    @property
+    def ids(self) -> Iterator[UUID]:
+        named = [log.id for log in self.logs] + [line.id for line in self.lines]
+        return (id for id in named if id is not None)
+
+
+def record(said: Mapping[int, Sequence[Batch]]) -> dict[str, int]:
+    """Append what is said of each run, inside the caller's transaction: the runs' new cursors, for the doorbell.
+
+    Raises Run.DoesNotExist, or describe.Unfit.
+    """
+    parts, resuming = _take(said)
+    complaints = describe({run: batches for run, batches in said.items() if any(batch.describes for batch in batches)}, resuming)
+    for part in parts:
+        part.logs, complaint = within(part.run, part.logs)
+        part.lines += [_warning(part.run, text) for text in (complaint, complaints.get(part.run.pk)) if text]
+    _receive(parts)
+    for part in parts:
+        if part.run.pk in resuming:
+            _go_back(part)
+    _number(parts)
+    _append(parts)
+    return {part.run.public_id: part.news for part in parts}
+
+
+def _take(said: Mapping[int, Sequence[Batch]]) -> tuple[list[Part], set[int]]:
+    """Lock the runs and count the batch on each; also which of them a client has taken up again."""
+    parts = {
+        run: Part(Run(pk=run), 0, "", [log for one in batches for log in one.logs], [line for one in batches for line in one.lines])
+        for run, batches in said.items()
+    }
+    resuming = set()
+    steps = [part.step for part in parts.values()]
+    found = _rows(TAKE, {"runs": list(parts), "steps": steps, "now": time.time()})
+    for run, public_id, news, attempt, client, resumed in found:
+        part = parts[run]
+        part.run.public_id, part.run.attempt, part.news, part.client = public_id, attempt, news, client
+        if resumed:
+            resuming.add(run)
+    if len(found) < len(parts):
+        raise Run.DoesNotExist("a run that is logged to is gone")
+    return list(parts.values()), resuming
+
+
+def _warning(run: Run, text: str) -> Line:
+    """A line that the run says once of each kind, which its first words tell."""
+    return Line("warning", text, None, time.time(), identity("warning", run.pk, text[:40]))
+
+
+def _receive(parts: Sequence[Part]) -> None:
+    """Leave only what had no receipt, and of that the first of each id."""
+    fresh = receipts.receive({(part.run.pk, id) for part in parts for id in part.ids})
+    for part in parts:
+        part.logs = receipts.unknown(part.run, _once(part.run.pk, part.logs, fresh))
+        part.lines = _once(part.run.pk, part.lines, fresh)
+
+
+def _once(run: int, said: Sequence[Said], fresh: set[tuple[int, UUID]]) -> list[Said]:
+    kept = []
+    for one in said:
+        if one.id is None or (run, one.id) in fresh:
+            kept.append(one)
+            fresh -= {(run, one.id)} if one.id is not None else set()
+    return kept
+
+
+def _go_back(part: Part) -> None:
+    """Open a new attempt if a client that took the run up again does again what a series has already; its first values decide."""
+    known, step = _done_again(part)
+    if known:
+        Origin.objects.filter(pk=part.run.pk).update(resuming=False)
+    if step is None:
+        return
+    back, number = step - 1, part.run.attempt + 1
+    Attempt.objects.create(run=part.run, number=number, step=back, last_seq=1)
+    rewind = {"run": part.run, "attempt": number, "seq": 1, "type": "rewind", "step": back, "news": part.news}
+    Event.objects.create(**rewind, wall_time=moment(time.time()), payload={})
+    Run.objects.filter(pk=part.run.pk).update(attempt=number, step=max(log.step for log in part.logs if log.step is not None))
+    part.run.attempt = number
+
+
+def _done_again(part: Part) -> tuple[bool, int | None]:
+    """Whether any of the series is a curve that the run has; and the first step from which one is done again.
+
+    A series that has one step alone is no curve: it is a result, such as a test's, which may be logged again at step 0.
+    """
+    first: dict[str, int] = {}
+    for log in part.logs:
+        for name in log.values if log.step is not None else ():
+            first[name] = min(log.step or 0, first.get(name, log.step or 0))
+    known, again = False, list[int]()
+    for name, step in islice(first.items(), LOOKED_AT):
+        later = [x for series in metrics.read([part.run], [name], start=step) for x in series.x]
+        is_curve = any(x != step for x in later) or bool(metrics.read([part.run], [name], stop=step - 1, width=1))
+        known = known or is_curve
+        if later and is_curve:
+            again.append(step)
+    return known, min(again, default=None)
+
+
+def _number(parts: Sequence[Part]) -> None:
+    """Give what counts its sequence numbers, and what names no step the step that the run is at."""
+    given = [(part.run.pk, part.run.attempt, len(part.logs) + len(part.lines), part.step) for part in parts]
+    found = {run: (last, step) for run, last, step in _rows(NUMBER, list(map(list, zip(*given, strict=True))))}
+    for part, (run, _, count, _) in zip(parts, given, strict=True):
+        last, part.at = found[run]
+        part.first = last - count + 1
+
+
+def _append(parts: Sequence[Part]) -> None:
+    """The values, and the lines, whose numbers follow those of the values."""
+    additions, lines = [], []
+    for part in parts:
+        rows: list[dict[str, Any]] = [
+            {"seq": seq, "step": part.at if log.step is None else log.step, "values": log.values, "wall_time": log.wall_time}
+            for seq, log in enumerate(part.logs, part.first)
+        ]
+        events = [_event(part, line, seq) for seq, line in enumerate(part.lines, part.first + len(rows))]
+        rows += [{"seq": event.seq, "type": event.type} for event in events]
+        if rows:
+            identity: metrics.Identity = "content" if part.client == "mlflow" else "seq"
+            additions.append(metrics.Addition(part.run, part.run.attempt, rows, part.news, identity, fresh=True))
+        lines += events
+    metrics.append_all(additions)
+    if lines:
+        Event.objects.bulk_create(lines)
+
+
+def _event(part: Part, line: Line, seq: int) -> Event:
+    payload = {"level": line.level, "message": line.message}
+    place = {"run": part.run, "attempt": part.run.attempt, "seq": seq, "step": part.at if line.step is None else line.step}
+    return Event(**place, type="log", wall_time=moment(line.wall_time), payload=payload, news=part.news)
+
+
+def _rows(sql: str, values: Any) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchall()

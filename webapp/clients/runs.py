@@ -1,0 +1,105 @@
+"""Runs that clients log: found by what the client calls them, made when something is first said of them, ended when the client says so.
+
+There is no state in which a run refuses data: whatever arrives later is appended.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from webapp.clients.logs import Address, Named, cut
+from webapp.clients.models import Origin, Project
+from webapp.runs import lifecycle
+from webapp.runs.models import ACTIVE, Attempt, Run, State
+from webapp.teams.models import Team, User
+
+LONGEST_NAME = 120
+ALONGSIDE = timedelta(seconds=5)
+LONGEST_PROJECT = 500
+LONGEST_KEY = 250
+NAME_TAG = "mlflow.runName"
+"""The tag by which MLflow's clients name a run, and rename it."""
+
+
+def project(team: Team, name: str) -> Project:
+    """The team's project of that name, made if there is none."""
+    return Project.objects.get_or_create(team=team, name=project_name(name))[0]
+
+
+def project_name(name: str) -> str:
+    """As it is stored."""
+    return cut(name, LONGEST_PROJECT) or "default"
+
+
+def key_of(name: str) -> str:
+    """What a client calls its run, as it is stored."""
+    return cut(name, LONGEST_KEY)
+
+
+def at(address: Address) -> int:
+    """The id of the run that a client calls so, made if there is none. Of two who make it at once both get the same."""
+    where = {"project__team": address.team_id, "project__name": project_name(address.project)}
+    known = Origin.objects.filter(**where, client=address.client, key=key_of(address.key))
+    found = known.values_list("run_id", flat=True).first()
+    if found is not None:
+        return found
+    team = Team.objects.get(pk=address.team_id)
+    owner = None if address.owner_id is None else User.objects.filter(pk=address.owner_id).first()
+    try:
+        return create(project(team, address.project), owner, address.client, address.name, address.key, source=address.source).pk
+    except IntegrityError:
+        return known.values_list("run_id", flat=True)[0]
+
+
+def named(name: Named) -> int:
+    """The id of a run that a client of the team logs. Raises Run.DoesNotExist."""
+    return Run.objects.values_list("pk", flat=True).get(team=name.team_id, public_id=name.public_id, source=Run.Source.CLIENT)
+
+
+def create(
+    where: Project,
+    owner: User | None,
+    client: str,
+    name: str,
+    key: str = "",
+    tags: dict[str, str] | None = None,
+    source: str = Run.Source.CLIENT,
+    started_at: datetime | None = None,
+) -> Run:
+    """A run that a client begins to log. Without a `key` the client calls it by its public id. Raises IntegrityError for a key in use."""
+    state = State.RUNNING if source == Run.Source.CLIENT else State.STOPPED
+    with transaction.atomic():
+        run = lifecycle.create_run(where.team, owner, None, name=name[:LONGEST_NAME] or "untitled", source=source, state=state)
+        now = timezone.now()
+        Run.objects.filter(pk=run.pk).update(attempt=1, started_at=started_at or now, last_event_at=now)
+        Attempt.objects.create(run=run, number=1, host=client)
+        Origin.objects.create(run=run, project=where, client=client, key=key_of(key) or run.public_id, tags=tags or {})
+        run.refresh_from_db()
+    return run
+
+
+def rename(run: Run, name: str) -> None:
+    Run.objects.filter(pk=run.pk).update(name=name[:LONGEST_NAME])
+
+
+def end(run: Run, state: str, at: datetime | None = None) -> None:
+    """The client says that it is done, and perhaps since when; a run that ended before takes the state that was said last."""
+    with transaction.atomic():
+        lifecycle.report(run, state, "The client reported the end.")
+        if at is not None:
+            Run.objects.filter(pk=run.pk).update(finished_at=at)
+
+
+def reopen(run: Run) -> None:
+    """The client takes the run up again; its next values tell whether it went back.
+
+    So it does where a process was killed, which ends no run. A run that was heard of a moment ago is logged by several processes.
+    """
+    silent = run.last_event_at is None or timezone.now() - run.last_event_at > ALONGSIDE
+    with transaction.atomic():
+        if run.state not in ACTIVE or silent:
+            Origin.objects.filter(pk=run.pk).update(resuming=True)
+        lifecycle.report(run, State.RUNNING, "The client logs again.")

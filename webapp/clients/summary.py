@@ -1,0 +1,86 @@
+"""What the list of runs shows of a run that a client logs: its newest loss and a curve over its steps."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import Error, connection, transaction
+
+from webapp import metrics
+from webapp.live import doorbell
+from webapp.runs.ingest import take
+from webapp.runs.models import Run
+
+log = logging.getLogger(__name__)
+SECONDS = 2.0
+RESTS = 10
+SPARKLINE = 40
+SHOWN = ("loss", "train/loss", "train_loss", "training/loss", "eval/loss", "eval_loss", "val_loss", "reward", "train/reward")
+"""Keys by which clients call what a run is about, the likeliest first; without any of them the run's first series is sketched."""
+
+
+class Summaries:
+    """Brings the summaries of runs up to date in a thread of its own, which rests ten times as long as it works."""
+
+    def __init__(self) -> None:
+        self._due: dict[int, float] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def note(self, run_ids: Iterable[int]) -> None:
+        """Runs that have news; each is looked at once within a while, however often it is named."""
+        with self._changed:
+            for run_id in run_ids:
+                self._due.setdefault(run_id, time.monotonic() + SECONDS)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="client-summaries", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            run_id = self._next()
+            began = time.monotonic()
+            try:
+                refresh(run_id)
+            except Run.DoesNotExist:
+                continue
+            except Error as problem:
+                log.warning("The summary of run %s waits for its next values: %s", run_id, problem)
+                connection.close()
+            time.sleep(min(SECONDS, RESTS * (time.monotonic() - began)))
+
+    def _next(self) -> int:
+        """The run that is due first, once it is."""
+        with self._changed:
+            while not self._due or min(self._due.values()) > time.monotonic():
+                self._changed.wait(min(self._due.values()) - time.monotonic() if self._due else None)
+            run_id = min(self._due, key=self._due.__getitem__)
+            del self._due[run_id]
+            return run_id
+
+
+def refresh(run_id: int) -> None:
+    """Read the summary back from the run's series. Raises Run.DoesNotExist."""
+    with transaction.atomic():
+        news = take(run_id)
+        run = Run.objects.defer("spec").get(pk=run_id)
+        run.summary = {**run.summary, **_shown(run)}
+        run.save(update_fields=["summary"])
+        doorbell.ring_on_commit(run.public_id, news)
+
+
+def _shown(run: Run) -> dict[str, Any]:
+    known = metrics.keys(run)
+    chosen = next((key for key in SHOWN if key in known), known[0] if known else None)
+    if chosen is None:
+        return {"series": 0}
+    sketch = metrics.glimpse(run, chosen, SPARKLINE)
+    found: dict[str, Any] = {"sparkline": [metrics.plain(value) for value in sketch], "sketched": chosen, "series": len(known)}
+    if "loss" in chosen:
+        found["loss"] = metrics.plain(metrics.latest(run, [chosen]).get(chosen, float("nan")))
+    return found

@@ -1,0 +1,43 @@
+"""Values as clients give them: numbers, their names, and what is no number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from webapp.clients.logs import key
+
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def numbers(metrics: dict[str, Any], prefix: str = "") -> tuple[dict[str, float], list[str]]:
+    """Values that are numbers by their keys, and the keys of what is not, or comes under a key that has a value already."""
+    found: dict[str, float] = {}
+    others = []
+    for name, value in flat(metrics, prefix):
+        number = value if type(value) is float else _number(value)  # most are, and there are many
+        known = key(name)
+        if number is not None and known not in found:
+            found[known] = number
+        elif value is not None:
+            others.append(known)
+    return found, others
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str):
+        return NOT_FINITE.get(value)
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Nested dictionaries as `outer/inner`, so that each value has one key."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value and "_type" not in value:
+            yield from flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,154 @@
+"""The one writer of a process: requests that arrive while a transaction is open are gathered into the next one.
+
+Whoever submits hears after the commit. A group that fails is tried again job by job, so that a bad one fails alone; while Postgres is away
+every job fails at once with `Away`, for its client to send again. What waits is bounded: beyond that, `Full`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from webapp.clients import runs
+from webapp.clients.logs import Address, Batch, Named
+from webapp.clients.record import record
+from webapp.clients.summary import Summaries
+from webapp.live import doorbell
+
+log = logging.getLogger(__name__)
+MOST_WAITING = 1_000_000
+GROUP = 50_000
+REMEMBERED = 10_000
+LONGEST_RETRY = 60
+
+
+class Full(Exception):
+    """More waits than will be written soon."""
+
+
+class Away(Exception):
+    """Postgres does not answer; `retry_after` seconds are what to wait."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("The database does not answer just now. Send this again in a moment; nothing counts twice.")
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one request says, of however many runs."""
+
+    batches: Sequence[Batch]
+    done: Future[None] = field(default_factory=Future)
+
+    @property
+    def size(self) -> int:
+        return sum(batch.size for batch in self.batches)
+
+
+class Writer:
+    """`submit` from any thread or loop; one thread of its own writes."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Job] = []
+        self._size = 0
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._known: dict[Address | Named, int] = {}
+        self._summaries = Summaries()
+        self._away_since: float | None = None
+
+    def submit(self, batches: Sequence[Batch]) -> Future[None]:
+        """A future that is done when everything is committed. It fails with Away, Run.DoesNotExist or describe.Unfit. Raises Full."""
+        job = Job(batches)
+        with self._changed:
+            if self._waiting and self._size + job.size > MOST_WAITING:
+                raise Full("More is being logged than this server can write. Send this again in a moment.")
+            self._waiting.append(job)
+            self._size += job.size
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="client-logs", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return job.done
+
+    def _work(self) -> None:
+        while True:
+            self._commit(self._gather())
+
+    def _gather(self) -> list[Job]:
+        """The jobs of the next transaction, without those that nobody waits for any more."""
+        with self._changed:
+            while not self._waiting:
+                self._changed.wait()
+            jobs: list[Job] = []
+            size = 0
+            while self._waiting and (not jobs or size < GROUP):
+                jobs.append(self._waiting.pop(0))
+                size += jobs[-1].size
+            self._size -= size
+            return [job for job in jobs if job.done.set_running_or_notify_cancel()]
+
+    def _commit(self, jobs: list[Job], again: bool = True) -> None:
+        try:
+            with transaction.atomic():
+                written, rung = self._write([batch for job in jobs for batch in job.batches])
+        except (OperationalError, InterfaceError) as problem:
+            log.warning("Postgres does not take what clients log: %s", problem)
+            connection.close()
+            self._forget(jobs)
+            self._fail(jobs, Away(self._retry_after()))
+        except Exception as problem:
+            self._forget(jobs)
+            if again:  # each by itself: a bad one fails alone, and a run that was deleted is made anew
+                for job in jobs:
+                    self._commit([job], again=False)
+            else:
+                self._fail(jobs, problem)
+        else:
+            self._away_since = None
+            for job in jobs:
+                job.done.set_result(None)
+            doorbell.ring_all(rung)
+            self._summaries.note(written)
+
+    def _forget(self, jobs: list[Job]) -> None:
+        """Runs whose making was taken back, or that are gone, are looked up again."""
+        for job in jobs:
+            for batch in job.batches:
+                self._known.pop(batch.run, None)
+
+    def _fail(self, jobs: list[Job], problem: Exception) -> None:
+        for job in jobs:
+            job.done.set_exception(problem)
+
+    def _write(self, batches: Sequence[Batch]) -> tuple[list[int], dict[str, int]]:
+        """Record everything; the ids of the runs that were written to, and their cursors by their names."""
+        said: dict[int, list[Batch]] = defaultdict(list)
+        for batch in batches:
+            said[self._run_of(batch.run)].append(batch)
+        return list(said), record(said)
+
+    def _run_of(self, run: Address | Named) -> int:
+        if run not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[run] = runs.at(run) if isinstance(run, Address) else runs.named(run)
+        return self._known[run]
+
+    def _retry_after(self) -> int:
+        """Longer the longer Postgres is away, so that clients that count their tries last through it."""
+        now = time.monotonic()
+        self._away_since = self._away_since or now
+        return round(min(LONGEST_RETRY, 2 + (now - self._away_since) / 2))
+
+
+_writer = Writer()
+submit: Callable[[Sequence[Batch]], Future[None]] = _writer.submit
