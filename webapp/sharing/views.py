@@ -14,24 +14,25 @@ from webapp import errors
 from webapp.runs.models import Run
 from webapp.sharing import links
 from webapp.sharing.models import ShareLink
-from webapp.teams import access
+from webapp.teams import access, shown_once
 from webapp.teams.access import actor_of
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def share(request: HttpRequest, run_id: str) -> HttpResponse:
-    """The links of a run; POST makes one and shows it, this once."""
+    """The links of a run; POST makes one, which the page shows this once."""
     actor = actor_of(request)
     run = access.find(actor, "share", Run, public_id=run_id)
-    link = ""
     if request.method == "POST" and actor.user is not None:
         lifetime = links.LIFETIMES.get(request.POST.get("days", ""))
         if lifetime is None:
             messages.error(request, "Choose how long the link shall work.")
             return redirect("share", run.public_id)
-        link = request.build_absolute_uri(reverse("shared", args=[links.share(run, actor.user, lifetime)]))
+        link = reverse("shared", args=[links.share(run, actor.user, lifetime)])
+        return shown_once.redirect(request.path, link=request.build_absolute_uri(link))
     shown = access.visible(actor, ShareLink).filter(run=run, revoked_at=None, expires_at__gt=timezone.now()).select_related("created_by")
-    return render(request, "sharing/share.html", {"run": run, "links": shown.order_by("-created_at"), "link": link})
+    context = {"run": run, "links": shown.order_by("-created_at"), **shown_once.taken(request)}
+    return shown_once.shown(request, render(request, "sharing/share.html", context))
 
 
 @require_POST

@@ -6,24 +6,31 @@ An *actor* is a member of teams, a guest who opened a share link, both, or nobod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 from django.contrib.auth import SESSION_KEY, get_user
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
-from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest
 from django.utils import timezone
 
+from webapp.clients.models import ApiToken, Origin, Project
+from webapp.jobs.models import Job
+from webapp.nodes.models import Device, Node
 from webapp.runs.models import Artifact, Attempt, Checkpoint, DataSet, Event, RolloutRow, Run, StoredModel, Transition
 from webapp.sharing.models import ShareLink
 from webapp.teams.models import Invitation, Membership, Role, Team, User
+from webapp.teams.sessions import SessionStore
 
-Action = Literal["view", "download", "edit", "start", "stop", "share", "admin"]
+Action = Literal["view", "download", "edit", "start", "stop", "share", "admin", "operate"]
 M = TypeVar("M", bound=Model)
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -35,15 +42,22 @@ ALLOWED: dict[str, frozenset[Action]] = {
 GUEST: frozenset[Action] = frozenset({"view"})
 
 # How each kind of object hangs on its team, and on the one run that a share link shows.
-IN_TEAM: tuple[type[Model], ...] = (Run, DataSet, StoredModel, Artifact, Membership, Invitation)
-IN_RUN: tuple[type[Model], ...] = (Attempt, Transition, Event, RolloutRow, Checkpoint)
+IN_TEAM: tuple[type[Model], ...] = (Run, Job, DataSet, StoredModel, Artifact, Membership, Invitation, ApiToken, Project)
+IN_RUN: tuple[type[Model], ...] = (Attempt, Transition, Event, RolloutRow, Checkpoint, Origin)
 TEAM_OF: dict[type[Model], str] = {
     Team: "pk",
     **dict.fromkeys(IN_TEAM, "team"),
     **dict.fromkeys((*IN_RUN, ShareLink), "run__team"),
 }
+# Machines belong to the installation: every member sees them, an operator looks after them.
+INSTALLATION: tuple[type[Model], ...] = (Node, Device)
 RUN_OF: dict[type[Model], str] = {Run: "pk", **dict.fromkeys(IN_RUN, "run")}
 
+# The teams of a person, each with their role in it. A statement that is ready, because every request asks it.
+TEAMS = """
+SELECT membership.role, {fields} FROM teams_membership AS membership JOIN teams_team AS team ON team.id = membership.team_id
+WHERE membership.user_id = %s ORDER BY team.name, team.id
+"""
 GRANTS = "share_links"
 CURRENT_TEAM = "team"
 
@@ -71,7 +85,28 @@ def actor_of(source: HttpRequest | Mapping[str, Any]) -> Actor:
     if isinstance(source, HttpRequest):
         actor: Actor = source.actor  # type: ignore[attr-defined]
         return actor
-    return actor_of_session(SessionStore(source["session"].session_key), None)
+    return actor_of_key(source["session"].session_key)
+
+
+def actor_of_key(session_key: str | None) -> Actor:
+    """The actor of the session of that key, read now."""
+    return actor_of_session(SessionStore(session_key), None)
+
+
+def standings(session_keys: Collection[str]) -> dict[str, Hashable]:
+    """What the actors of sessions hang on: while it stays equal, so does the actor. A few queries for any number; no entry: it is over."""
+    found = Session.objects.filter(session_key__in=session_keys, expire_date__gt=timezone.now()).values_list("session_key", "session_data")
+    told = {key: (data, *_references(data)) for key, data in found}
+    people = {person for _, person, _ in told.values()}
+    accounts = {pk: rest for pk, *rest in User.objects.filter(pk__in=people).values_list("pk", "is_active", "password")}
+    roles: dict[int, list[Any]] = defaultdict(list)
+    for person, *role in Membership.objects.filter(user__in=people).order_by("pk").values_list("user_id", "team_id", "role"):
+        roles[person].append(tuple(role))
+    links = frozenset(_valid(link for _, _, granted in told.values() for link in granted).values_list("pk", flat=True))
+    return {
+        key: (data, *accounts.get(person, ()), tuple(roles[person]), links.intersection(granted))
+        for key, (data, person, granted) in told.items()
+    }
 
 
 def actor_of_session(session: SessionBase, user: User | AnonymousUser | None) -> Actor:
@@ -80,14 +115,16 @@ def actor_of_session(session: SessionBase, user: User | AnonymousUser | None) ->
     guest_runs = _granted_runs(session.get(GRANTS, []))
     if not isinstance(person, User) or not person.is_active:
         return Actor(guest_runs=guest_runs)
-    memberships = list(person.memberships.select_related("team").order_by("team__name", "team_id"))
-    teams = {membership.team.slug: membership.team for membership in memberships}
+    roles = _roles_of(person)
+    teams = {team.slug: team for team, _ in roles}
     team = teams.get(session.get(CURRENT_TEAM, "")) or next(iter(teams.values()), None)
-    return Actor(person, {membership.team_id: membership.role for membership in memberships}, team, guest_runs)
+    return Actor(person, {team.pk: role for team, role in roles}, team, guest_runs)
 
 
 def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
     """Everything of `model` that the actor may see, of all their teams."""
+    if model in INSTALLATION:
+        return model._default_manager.all() if actor.user is not None else model._default_manager.none()
     teams = [team for team, role in actor.roles.items() if "view" in ALLOWED[role]]
     allowed = Q(**{f"{TEAM_OF[model]}__in": teams})
     if model in RUN_OF and actor.guest_runs:
@@ -97,6 +134,8 @@ def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
 
 def may(actor: Actor, action: Action, obj: Model) -> bool:
     """Whether the actor may do `action` to `obj`, or to anything in it if it is a team."""
+    if type(obj) in INSTALLATION:
+        return actor.user is not None and (action == "view" or (action == "operate" and actor.user.is_operator))
     role = actor.roles.get(_team_id(obj))
     if role is not None and action in ALLOWED[role]:
         return True
@@ -108,7 +147,8 @@ def require(actor: Actor, action: Action, obj: M | None) -> M:
     if obj is None or not may(actor, "view", obj):
         raise Http404("not found")
     if not may(actor, action, obj):
-        raise PermissionDenied("Your role in this team does not allow that." if actor.user else "A shared link only shows the run.")
+        role = "Only operators of this installation may do that." if action == "operate" else "Your role in this team does not allow that."
+        raise PermissionDenied(role if actor.user else "A shared link only shows the run.")
     return obj
 
 
@@ -134,11 +174,28 @@ def _user_of(session: SessionBase) -> User | AnonymousUser:
     return found if isinstance(found, User) else AnonymousUser()
 
 
+def _roles_of(person: User) -> list[tuple[Team, str]]:
+    fields = [field.attname for field in Team._meta.concrete_fields]
+    with connection.cursor() as cursor:
+        cursor.execute(TEAMS.format(fields=", ".join(f"team.{name}" for name in fields)), [person.pk])
+        return [(Team.from_db(connection.alias, fields, row), role) for role, *row in cursor.fetchall()]
+
+
 def _granted_runs(links: list[int]) -> frozenset[int]:
     if not links:
         return frozenset()
-    valid = ShareLink.objects.filter(pk__in=links, revoked_at=None, expires_at__gt=timezone.now())
-    return frozenset(valid.values_list("run_id", flat=True))
+    return frozenset(_valid(links).values_list("run_id", flat=True))
+
+
+def _valid(links: Iterable[int]) -> QuerySet[ShareLink]:
+    return ShareLink.objects.filter(pk__in=set(links), revoked_at=None, expires_at__gt=timezone.now())
+
+
+@lru_cache(maxsize=4096)
+def _references(session_data: str) -> tuple[int, tuple[int, ...]]:
+    """Whom a stored session names (0: nobody), and the share links that it has opened."""
+    session = SessionStore().decode(session_data)
+    return int(session.get(SESSION_KEY, 0)), tuple(session.get(GRANTS, ()))
 
 
 def _team_id(obj: Model) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth import authenticate, password_validation
 
+from webapp.clients.models import Scope
 from webapp.teams.models import Role, User
 
 
@@ -74,3 +75,19 @@ class RoleForm(forms.Form):
     """A role in a team."""
 
     role = forms.ChoiceField(label="Role", choices=Role.choices, initial=Role.VIEWER)
+
+
+class TokenForm(forms.Form):
+    """A token for a program."""
+
+    DAYS = (("7", "in 7 days"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never"))
+
+    name = forms.CharField(label="Name", max_length=80, help_text="Where it will be used, such as the cluster's name.")
+    scope = forms.ChoiceField(label="It may", choices=Scope.choices, initial=Scope.LOG)
+    days = forms.ChoiceField(label="It ends", choices=DAYS, initial="90", required=False)
+
+
+class QuotaForm(forms.Form):
+    """How many devices a team's work may hold together; None for as many as there are."""
+
+    devices = forms.IntegerField(label="Devices at once, at most", required=False, min_value=0, max_value=1_000_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils.text import slugify
 
+from webapp import celery_client
 from webapp.teams.models import Membership, Role, Team, User
 
 
@@ -26,6 +27,13 @@ def create_team(name: str, admin: User) -> Team:
 def create_account(email: str, password: str, name: str) -> User:
     """A new person, in no team yet."""
     return User.objects.create_user(email, password, name=name)
+
+
+def set_quota(team: Team, devices: int | None) -> None:
+    """How many devices the team's work may hold together; None for as many as there are."""
+    with transaction.atomic():
+        Team.objects.filter(pk=team.pk).update(device_quota=devices)
+        transaction.on_commit(celery_client.wake)
 
 
 def change_role(membership: Membership, role: str) -> None:

@@ -23,11 +23,15 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
-    """A person, signed in by email address. The password is optional: a one-time link signs in too."""
+    """A person, signed in by email address. The password is optional: a one-time link signs in too.
+
+    An operator looks after the machines of the installation, whatever their roles in teams.
+    """
 
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=80, blank=True)
     is_active = models.BooleanField(default=True)
+    is_operator = models.BooleanField(default=False)
     joined_at = models.DateTimeField(default=timezone.now)
 
     USERNAME_FIELD = "email"
@@ -44,9 +48,12 @@ class Role(models.TextChoices):
 
 
 class Team(models.Model):
+    """People who share runs. Together its runs hold at most `device_quota` devices, where there is one."""
+
     name = models.CharField(max_length=80)
     slug = models.SlugField(unique=True)
     members = models.ManyToManyField(User, through="Membership", related_name="teams")
+    device_quota = models.IntegerField(null=True)
 
     def __str__(self) -> str:
         return self.name
@@ -72,6 +79,17 @@ class Invitation(models.Model):
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     used_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+
+
+class SignInTry(models.Model):
+    """A password that was tried. Only digests of the account and of where it came from are kept, and not for long."""
+
+    account = models.CharField(max_length=64)
+    address = models.CharField(max_length=64)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=[name]) for name in ("account", "address", "at")]
 
 
 class SignInLink(models.Model):

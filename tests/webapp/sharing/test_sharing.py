@@ -21,7 +21,7 @@ def signed_in(user: User) -> Client:
 
 
 def make_link(client: Client, run: Run) -> str:
-    page = client.post(f"/runs/{run.public_id}/share/", {"days": "7"}).content.decode()
+    page = client.post(f"/runs/{run.public_id}/share/", {"days": "7"}, follow=True).content.decode()
     found = re.search(r"http://testserver(/s/[^/]+/)", page)
     assert found is not None
     return found[1]

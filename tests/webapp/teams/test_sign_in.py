@@ -10,8 +10,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from webapp.teams import links
-from webapp.teams.models import Membership, Role, SignInLink, Team, User
+from webapp.teams import links, throttle
+from webapp.teams.models import Membership, Role, SignInLink, SignInTry, Team, User
 from webapp.teams.tokens import digest
 
 pytestmark = pytest.mark.django_db
@@ -113,3 +113,57 @@ def test_a_password_can_be_set_once_inside(client: Client, alice: User) -> None:
     assert alice.check_password("a long enough phrase")
     assert alice.name == "Alice L."
     assert client.get("/account/").status_code == 200
+
+
+# How often a password may be tried
+
+PASSWORD = "correct horse battery"
+
+
+def tried(client: Client, email: str, password: str = "wrong", address: str = "203.0.113.5") -> int:
+    return client.post("/sign-in/", {"email": email, "password": password}, REMOTE_ADDR=address).status_code
+
+
+@pytest.fixture
+def known(alice: User) -> User:
+    alice.set_password(PASSWORD)
+    alice.save()
+    return alice
+
+
+def test_after_five_wrong_passwords_even_the_right_one_must_wait(client: Client, known: User) -> None:
+    assert [tried(client, known.email) for _ in range(6)] == [422] * 5 + [429]
+    answer = client.post("/sign-in/", {"email": known.email.upper(), "password": PASSWORD}, REMOTE_ADDR="203.0.113.5")
+    assert answer.status_code == 429 and "too often" in answer.content.decode()
+    assert who(client) is None
+    SignInTry.objects.update(at=timezone.now() - throttle.WINDOW - timedelta(seconds=1))
+    assert tried(client, known.email, PASSWORD) == 302
+
+
+def test_elsewhere_the_person_can_still_come_in_and_a_link_always_works(client: Client, known: User) -> None:
+    for _ in range(6):
+        tried(client, known.email)
+    assert tried(Client(), known.email, PASSWORD, address="198.51.100.7") == 302
+    assert client.post(f"/sign-in/{links.make_sign_in_link(known)}/", REMOTE_ADDR="203.0.113.5").status_code == 302
+
+
+def test_a_right_password_forgives_earlier_slips(client: Client, known: User) -> None:
+    for _ in range(3):
+        assert [tried(client, known.email), tried(client, known.email), tried(client, known.email, PASSWORD)] == [422, 422, 302]
+        client.post("/sign-out/")
+
+
+def test_one_address_cannot_try_many_accounts_nor_many_addresses_one(client: Client, known: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "MOST_OF_ADDRESS", 3)
+    assert [tried(client, f"person{i}@still.example") for i in range(4)] == [422, 422, 422, 429]
+    monkeypatch.setattr(throttle, "MOST_OF_ACCOUNT", 3)
+    assert [tried(client, known.email, address=f"198.51.100.{i}") for i in range(4)] == [422, 422, 422, 429]
+
+
+def test_neither_accounts_nor_addresses_are_kept_and_nothing_for_long(client: Client, known: User) -> None:
+    tried(client, known.email)
+    (row,) = SignInTry.objects.values_list("account", "address")
+    assert "alice" not in row[0] and "203.0" not in row[1]
+    SignInTry.objects.update(at=timezone.now() - throttle.WINDOW - timedelta(seconds=1))
+    tried(client, "somebody@else.example")
+    assert SignInTry.objects.count() == 1

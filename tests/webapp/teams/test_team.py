@@ -38,7 +38,7 @@ def test_members_see_who_else_is_there(alice: User, bob: User, charlie: User) ->
 
 def test_an_invitation_is_shown_once_and_lets_somebody_new_in(alice: User, still: Team) -> None:
     admin, newcomer = signed_in(alice), Client()
-    page = admin.post("/team/invite/", {"role": "editor"}).content.decode()
+    page = admin.post("/team/invite/", {"role": "editor"}, follow=True).content.decode()
     address = re.search(r"http://testserver(/invitations/[^/]+/)", page)
     assert address is not None
     assert address[1] not in admin.get("/team/").content.decode()

@@ -11,7 +11,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
 from webapp import errors
-from webapp.teams import links
+from webapp.teams import links, throttle
 from webapp.teams.access import actor_of
 from webapp.teams.forms import SignInForm
 from webapp.teams.models import User
@@ -23,11 +23,17 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     """By email and password."""
     if request.method != "POST" and actor_of(request).user is not None:
         return redirect(settings.LOGIN_REDIRECT_URL)
-    form = SignInForm(request.POST if request.method == "POST" else None)
     target = request.POST.get("next") or request.GET.get("next", "")
-    if request.method == "POST" and form.is_valid():
-        return _enter(request, form.cleaned_data["user"], target)
-    return render(request, "teams/sign_in.html", {"form": form, "next": target}, status=422 if form.errors else 200)
+    if request.method != "POST":
+        return _door(request, SignInForm(), target, 200)
+    account, address = request.POST.get("email", ""), request.META.get("REMOTE_ADDR", "")
+    if not throttle.allow(account, address):
+        return _door(request, SignInForm(initial={"email": account}), target, 429, throttle.TOO_OFTEN)
+    form = SignInForm(request.POST)
+    if not form.is_valid():
+        return _door(request, form, target, 422)
+    throttle.forget(account, address)
+    return _enter(request, form.cleaned_data["user"], target)
 
 
 @login_not_required
@@ -47,6 +53,10 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
 def sign_out(request: HttpRequest) -> HttpResponse:
     logout(request)
     return redirect(settings.LOGOUT_REDIRECT_URL)
+
+
+def _door(request: HttpRequest, form: SignInForm, target: str, status: int, refusal: str = "") -> HttpResponse:
+    return render(request, "teams/sign_in.html", {"form": form, "next": target, "refusal": refusal}, status=status)
 
 
 def _enter(request: HttpRequest, user: User, target: str) -> HttpResponse:

@@ -1,6 +1,8 @@
-"""The team page: members and their roles, invitations, and switching between teams."""
+"""The team page: members and their roles, invitations, tokens of programs, and switching between teams."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -9,20 +11,22 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from webapp.teams import access, links, members
+from webapp.clients.models import ApiToken
+from webapp.teams import access, links, members, shown_once
 from webapp.teams.access import actor_of
-from webapp.teams.forms import RoleForm
+from webapp.teams.forms import QuotaForm, RoleForm, TokenForm
 from webapp.teams.models import Invitation, Membership, Role, Team
 
 
 @require_safe
 def team(request: HttpRequest) -> HttpResponse:
-    return _page(request, access.require(actor_of(request), "view", actor_of(request).team))
+    found = access.require(actor_of(request), "view", actor_of(request).team)
+    return shown_once.shown(request, page(request, found, **shown_once.taken(request)))
 
 
 @require_POST
 def invite(request: HttpRequest) -> HttpResponse:
-    """Make an invitation and show its link, this once."""
+    """Make an invitation; the team's page shows its link, this once."""
     actor = actor_of(request)
     found = access.require(actor, "admin", actor.team)
     form = RoleForm(request.POST)
@@ -30,7 +34,21 @@ def invite(request: HttpRequest) -> HttpResponse:
         messages.error(request, "Choose one of the roles.")
         return redirect("team")
     token = links.invite(found, form.cleaned_data["role"], actor.user)
-    return _page(request, found, request.build_absolute_uri(reverse("invitation", args=[token])))
+    return shown_once.redirect(reverse("team"), "#invite", link=request.build_absolute_uri(reverse("invitation", args=[token])))
+
+
+@require_POST
+def set_quota(request: HttpRequest) -> HttpResponse:
+    """How many devices the team's work may hold together; nothing typed means as many as there are."""
+    actor = actor_of(request)
+    found = access.require(actor, "admin", actor.team)
+    form = QuotaForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "The quota is a whole number of devices from 0 to 1,000,000, or nothing.")
+        return redirect("team")
+    members.set_quota(found, form.cleaned_data["devices"])
+    messages.success(request, "The quota is changed.")
+    return redirect("team")
 
 
 @require_POST
@@ -81,8 +99,11 @@ def switch(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("runs")
 
 
-def _page(request: HttpRequest, shown: Team, link: str = "") -> HttpResponse:
+def page(request: HttpRequest, shown: Team, *, status: int = 200, **made: Any) -> HttpResponse:
+    """The team's page; `made` is what was just made and is shown this once: `link`, `token` or the form with its complaints."""
     actor = actor_of(request)
+    is_admin = access.may(actor, "admin", shown)
+    tokens = access.visible(actor, ApiToken).filter(team=shown).select_related("created_by", "revoked_by").order_by("-pk")
     open_invitations = access.visible(actor, Invitation).filter(team=shown, used_at=None, expires_at__gt=timezone.now())
     context = {
         "team": shown,
@@ -90,7 +111,10 @@ def _page(request: HttpRequest, shown: Team, link: str = "") -> HttpResponse:
         "invitations": open_invitations.select_related("created_by").order_by("-created_at"),
         "teams": access.visible(actor, Team).exclude(pk=shown.pk).order_by("name"),
         "roles": Role.choices,
-        "is_admin": access.may(actor, "admin", shown),
-        "link": link,
+        "is_admin": is_admin,
+        "may_log": access.may(actor, "start", shown),
+        "tokens": tokens if is_admin else tokens.filter(created_by=actor.user),
+        "token_form": TokenForm(),
+        "server": request.build_absolute_uri("/").rstrip("/"),
     }
-    return render(request, "teams/team.html", context)
+    return render(request, "teams/team.html", {**context, **made}, status=status)

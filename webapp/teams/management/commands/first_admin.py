@@ -21,7 +21,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         admin = User.objects.filter(memberships__role=Role.ADMIN).order_by("pk").first()
         if admin is None:
-            admin = User.objects.filter(email=options["email"].lower()).first() or User.objects.create_user(options["email"], name="Admin")
+            admin = User.objects.filter(email=options["email"].lower()).first() or User.objects.create_user(
+                options["email"], name="Admin", is_operator=True
+            )
             members.create_team(options["team"], admin)
         elif Membership.objects.filter(user__last_login__isnull=False).exists():
             self.stdout.write("Somebody has signed in already. `python manage.py sign_in_link EMAIL` makes a new link.")

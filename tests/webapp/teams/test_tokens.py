@@ -1,0 +1,79 @@
+"""The team page's tokens for programs: who makes, sees and revokes them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.test import Client
+
+from webapp.clients import tokens
+from webapp.clients.models import ApiToken, Scope
+from webapp.teams.models import Team, User
+
+pytestmark = pytest.mark.django_db
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_a_token_is_shown_once_with_the_lines_to_paste(erin: User) -> None:
+    client = signed_in(erin)
+    answer = client.post("/team/tokens/", {"name": "cluster", "scope": "log", "days": "30"})
+    assert answer.headers["Location"] == "/team/#tokens"
+    shown = client.get("/team/")
+    page = shown.content.decode()
+    assert shown.headers["Cache-Control"] == "no-store"
+    found = re.search(r"http://testserver/\?write_token=([\w-]{43})&quot;", page.replace('"', "&quot;"))
+    assert found is not None and f'MLFLOW_TRACKING_TOKEN="{found[1]}"' in page.replace("&quot;", '"')
+    actor = tokens.actor_of(found[1])
+    assert actor is not None and actor.user == erin
+    again = client.get("/team/").content.decode()
+    assert "cluster" in again and found[1] not in again
+    made = ApiToken.objects.get()
+    assert made.expires_at is not None and (made.expires_at - made.created_at).days in (29, 30)
+
+
+def test_a_token_ends_by_itself_unless_somebody_wants_otherwise(erin: User) -> None:
+    page = signed_in(erin).get("/team/").content.decode()
+    assert '<option value="90" selected>' in page
+
+
+def test_a_secret_is_shown_only_where_it_was_made_for(erin: User) -> None:
+    client = signed_in(erin)
+    client.post("/team/tokens/", {"name": "cluster", "scope": "log"})
+    client.get("/")
+    carried = client.cookies["shown_once"].value
+    client.cookies["shown_once"] = carried[:-1] + ("A" if carried[-1] != "A" else "B")
+    assert 'id="token"' not in client.get("/team/").content.decode()
+    client.cookies["shown_once"] = carried
+    assert 'id="token"' in client.get("/team/").content.decode()
+
+
+def test_a_token_without_a_name_is_complained_about(erin: User) -> None:
+    answer = signed_in(erin).post("/team/tokens/", {"name": " ", "scope": "everything"})
+    assert answer.status_code == 422 and not ApiToken.objects.exists()
+
+
+def test_editors_see_and_revoke_their_own_and_administrators_all(still: Team, alice: User, erin: User, bob: User) -> None:
+    tokens.make(still, "of Alice", Scope.LOG, alice)
+    tokens.make(still, "of Erin", Scope.READ, erin)
+    first, second = ApiToken.objects.order_by("pk")
+    page = signed_in(erin).get("/team/").content.decode()
+    assert "of Erin" in page and "of Alice" not in page
+    assert "of Erin" not in signed_in(bob).get("/team/").content.decode()
+    assert signed_in(erin).post(f"/team/tokens/{first.pk}/revoke/").status_code == 403
+    signed_in(alice).post(f"/team/tokens/{second.pk}/revoke/")
+    signed_in(erin).post(f"/team/tokens/{second.pk}/revoke/")
+    second.refresh_from_db()
+    assert second.revoked_by == alice and second.revoked_at is not None
+    assert "revoked by Alice" in signed_in(alice).get("/team/").content.decode()
+
+
+def test_a_token_of_another_team_does_not_exist(still: Team, erin: User, charlie: User) -> None:
+    tokens.make(still, "cluster", Scope.LOG, erin)
+    assert signed_in(charlie).post(f"/team/tokens/{ApiToken.objects.get().pk}/revoke/").status_code == 404
+    assert ApiToken.objects.get().revoked_at is None
