@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
 from django.core.files import File
+from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import connection, transaction
 from django.utils import timezone
 
+from webapp.jobs.models import Shard
 from webapp.runs.models import Artifact, Checkpoint, DataSet, Event, StoredModel
 from webapp.teams.models import Team
 
 CHUNK = 2**20
 COLLECTING = 0x5711100  # names the advisory lock between writers (shared) and `collect` (exclusive)
+
+
+class Damaged(Exception):
+    """The store holds other bytes than were put there; the message says of what."""
 
 
 class AtomicFolder(FileSystemStorage):
@@ -45,6 +52,13 @@ class AtomicFolder(FileSystemStorage):
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         return name  # the content names the file: writing it twice changes nothing
+
+
+def check() -> None:
+    """Write a file into the store and remove it again. Raises OSError if that cannot be done."""
+    store = storages["artifacts"]
+    name = store.save(f".check-{os.getpid()}-{secrets.token_hex(4)}", ContentFile(b"?"))
+    store.delete(name)
 
 
 def put(source: Path | IO[bytes], team: Team, media_type: str = "application/octet-stream") -> Artifact:
@@ -79,11 +93,16 @@ def open(team: Team, sha256: str) -> IO[bytes]:
 
 
 def fetch(team: Team, sha256: str, target: Path) -> None:
-    """Copy an artifact of `team` to the path `target`, whose folder is made. Raises FileNotFoundError as `open` does."""
+    """Copy an artifact of `team` to the path `target`, whose folder is made. Raises Damaged, and FileNotFoundError as `open` does."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    copied = hashlib.sha256()
     with open(team, sha256) as source, tempfile.NamedTemporaryFile(dir=target.parent, prefix=".incoming-", delete=False) as part:
         while chunk := source.read(CHUNK):
+            copied.update(chunk)
             part.write(chunk)
+    if copied.hexdigest() != sha256:
+        os.unlink(part.name)
+        raise Damaged(f"{target.name} in the store is not what was put there")
     os.replace(part.name, target)
 
 
@@ -129,6 +148,7 @@ def _named(team_id: int) -> set[str]:
     """Every hash that something of the team names."""
     named = set(DataSet.objects.filter(team=team_id).values_list("artifact__sha256", flat=True))
     named |= set(Event.objects.filter(run__team=team_id, payload__has_key="file").values_list("payload__file__sha256", flat=True))
+    named |= set(Shard.objects.filter(job__team=team_id).exclude(result=None).values_list("result__sha256", flat=True))
     for manifest in StoredModel.objects.filter(team=team_id).values_list("manifest", flat=True):
         named |= set(manifest.values())
     for manifest in Checkpoint.objects.filter(run__team=team_id).values_list("manifest", flat=True):

@@ -1,15 +1,15 @@
-"""The ASGI entry point: pages over HTTP, and the live socket at `/live/` for pages of our own origin."""
+"""The ASGI entry point: pages and the programs' interfaces over HTTP, and the live socket at `/live/` for pages of our own origin."""
 
 from __future__ import annotations
 
 import os
-from typing import cast
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-pages = get_asgi_application()  # loads the models, which the imports below need
+django.setup()  # loads the models, which the imports below need
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier
@@ -17,13 +17,19 @@ from channels.sessions import SessionMiddlewareStack
 from django.conf import settings
 from django.urls import path, re_path
 
-from webapp.live.consumer import LiveConsumer
-from webapp.uploads import App, LimitedBody
+from webapp.api.app import PREFIXES, Programs
+from webapp.api.backlog import MOST_BYTES
+from webapp.live.consumer import live
+from webapp.pages import Pages
+from webapp.proxies import BehindProxies
+from webapp.uploads import App, LimitedBody, Prefixed
 
-sockets = [path("live/", LiveConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())]
-application = ProtocolTypeRouter(
+sockets = [path("live/", cast(Any, live)), re_path("", WebsocketDenier.as_asgi())]
+programs = LimitedBody(Programs(), MOST_BYTES)
+protocols = ProtocolTypeRouter(
     {
-        "http": LimitedBody(cast(App, pages), settings.MAX_UPLOAD_BYTES),
+        "http": Prefixed(PREFIXES, programs, LimitedBody(Pages(), settings.MAX_UPLOAD_BYTES)),
         "websocket": AllowedHostsOriginValidator(SessionMiddlewareStack(URLRouter(sockets))),
     }
 )
+application = BehindProxies(cast(App, protocols), settings.STILLROOM_TRUSTED_PROXIES, settings.STILLROOM_PROXY_HOPS)

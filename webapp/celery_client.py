@@ -1,6 +1,6 @@
 """A bare Celery client: the web sends wake-ups by name and knows nothing of the code that answers them.
 
-A wake-up that cannot be sent is no loss: the sweep finds queued runs in Postgres.
+A wake-up that cannot be sent is no loss: the sweep finds in Postgres what waits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 from webapp import environment
 
 log = logging.getLogger(__name__)
+STALE_SECONDS = 60  # the sweep has been by more than once
 
 
 @cache
@@ -28,9 +29,23 @@ def _client() -> Celery:
     return client
 
 
-def wake(run_id: int) -> None:
-    """Ask a worker to look at run `run_id` now."""
+def wake() -> None:
+    """Ask a worker to look at the queue of runs now."""
+    _send("workers.place", "runs")
+
+
+def wake_node(name: str) -> None:
+    """Tell the machine `name` that a run was placed on it."""
+    _send("workers.start_placed", f"node.{name}")
+
+
+def wake_jobs() -> None:
+    """Ask a worker to look for parts of jobs that it could carry out."""
+    _send("workers.start_shards", "runs")
+
+
+def _send(task: str, queue: str) -> None:
     try:
-        _client().send_task("workers.start_run", args=[run_id], queue="runs", retry=False)
+        _client().send_task(task, queue=queue, retry=False, expires=STALE_SECONDS)
     except (OperationalError, OSError) as problem:
-        log.warning("Redis did not take the wake-up of run %s (%s); the sweep will find it.", run_id, problem)
+        log.warning("Redis did not take %s (%s); the sweep will find what it was about.", task, problem)

@@ -8,12 +8,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV_FILE = Path(os.environ.get("STILLROOM_ENV_FILE") or ROOT / "var" / "env")
+
+# Seconds (the last: milliseconds) after which a database that the network has cut off is given up; the URL may say otherwise.
+PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
 
 
 class ConfigurationError(Exception):
@@ -28,33 +38,55 @@ class Environment:
     database_url: str
     redis_url: str
     state: Path
+    artifacts: Path
     allowed_hosts: tuple[str, ...]
     file_roots: tuple[Path, ...]
+    endpoints: tuple[str, ...]
     host: str
     port: int
     https: bool
     no_sample: bool
     debug: bool
     max_upload_bytes: int
+    raw_days: int
+    max_restarts: int
+    lease_seconds: int
+    log_rate: int
+    logs: str
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    proxy_hops: int
+    metrics_token: str
+    metrics_addresses: tuple[IPv4Network | IPv6Network, ...]
 
 
 def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Environment:
     """Environment variables win over `file`. Raises ConfigurationError if a value cannot be read."""
     values = {**_lines(file), **(os.environ if environ is None else environ)}
-    state = Path(values.get("STILLROOM_STATE") or ROOT / "var")
+    state = ROOT / (values.get("STILLROOM_STATE") or "var")
     return Environment(
         secret_key=values.get("SECRET_KEY", ""),
         database_url=values.get("DATABASE_URL", ""),
         redis_url=values.get("REDIS_URL", ""),
-        state=state if state.is_absolute() else ROOT / state,
+        state=state,
+        artifacts=ROOT / (values.get("STILLROOM_ARTIFACTS") or state / "artifacts"),
         allowed_hosts=tuple(_split(values.get("ALLOWED_HOSTS", "localhost,127.0.0.1"), ",")),
         file_roots=tuple(Path(root) for root in _split(values.get("STILLROOM_FILE_ROOTS", ""), ":")),
+        endpoints=tuple(_split(values.get("STILLROOM_ENDPOINTS", ""), ",")),
         host=values.get("STILLROOM_HOST", "127.0.0.1"),
         port=_number(values, "STILLROOM_PORT", 8000),
         https=_flag(values, "STILLROOM_HTTPS"),
         no_sample=_flag(values, "STILLROOM_NO_SAMPLE"),
         debug=_flag(values, "DEBUG"),
         max_upload_bytes=_number(values, "STILLROOM_MAX_UPLOAD_BYTES", 16 * 2**30),
+        raw_days=_number(values, "STILLROOM_RAW_DAYS", 0),
+        max_restarts=_number(values, "STILLROOM_MAX_RESTARTS", 3),
+        lease_seconds=_number(values, "STILLROOM_LEASE_SECONDS", 30),
+        log_rate=_number(values, "STILLROOM_LOG_RATE", 200_000),
+        logs=_one_of(values, "STILLROOM_LOGS", ("text", "json")),
+        trusted_proxies=_networks(values, "STILLROOM_TRUSTED_PROXIES"),
+        proxy_hops=max(1, _number(values, "STILLROOM_PROXY_HOPS", 1)),
+        metrics_token=values.get("STILLROOM_METRICS_TOKEN", ""),
+        metrics_addresses=_networks(values, "STILLROOM_METRICS_ADDRESSES"),
     )
 
 
@@ -83,7 +115,7 @@ def database(url: str) -> dict[str, Any]:
         "USER": query.pop("user", None) or unquote(parts.username or ""),
         "PASSWORD": query.pop("password", None) or unquote(parts.password or ""),
     }
-    return {**found, "OPTIONS": query}
+    return {**found, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": {**PATIENCE, **query}}
 
 
 def broker_url(redis_url: str) -> str:
@@ -116,6 +148,21 @@ def _number(values: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal():
         raise ConfigurationError(f"{name} must be a whole number, not {text!r}")
     return int(text)
+
+
+def _one_of(values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """The first choice is the default."""
+    text = values.get(name) or choices[0]
+    if text not in choices:
+        raise ConfigurationError(f"{name} must be {' or '.join(choices)}, not {text!r}")
+    return text
+
+
+def _networks(values: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(text) for text in _split(values.get(name, ""), ","))
+    except ValueError as problem:
+        raise ConfigurationError(f"{name} must be addresses or networks, separated by commas: {problem}") from None
 
 
 def _flag(values: Mapping[str, str], name: str) -> bool:

@@ -6,11 +6,25 @@ import errno
 import sys
 from collections.abc import Iterator
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.shortcuts import render
+from django.utils.html import format_html
+
+from webapp.headers import GetResponse
 
 PLAIN = "text/plain; charset=utf-8"
+UNREADABLE = "This request could not be understood. Go back and try again."
+TOO_MUCH: dict[type[Exception], str] = {
+    TooManyFilesSent: f"These are more than {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files; nothing was stored. A model folder holds few: "
+    "choose the folder that save_pretrained wrote, without others inside it.",
+    RequestDataTooBig: f"The form holds more than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20} MiB of text; nothing was changed. "
+    "Go back and shorten it, or upload a file.",
+    TooManyFieldsSent: f"The form holds more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} values; nothing was changed. "
+    "Go back and shorten it.",
+}
 
 
 def page(request: HttpRequest, status: int, title: str, message: str, remedy: str = "") -> HttpResponse:
@@ -20,7 +34,10 @@ def page(request: HttpRequest, status: int, title: str, message: str, remedy: st
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return HttpResponse("This request could not be understood. Go back and try again.\n", status=400, content_type=PLAIN)
+    """A page without the site around it: the request was refused before anything is known of who sent it."""
+    said = next((sentence for kind, sentence in TOO_MUCH.items() if isinstance(exception, kind)), UNREADABLE)
+    page = format_html('<!doctype html><html lang="en"><title>Not done</title><main><p>{}</p></main></html>', said)
+    return HttpResponse(page, status=400)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -48,6 +65,22 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     message = "The form was too old or came from another site, so nothing was changed."
     return page(request, 403, "Not done", message, "Reload the page and try again.")
+
+
+class FormsOnly:
+    """An address that only takes a form, opened like a page: the refusal in words. After the middleware that knows who asks."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if not isinstance(response, HttpResponseNotAllowed) or request.method != "GET":
+            return response
+        remedy = "Go back to the page with the button. Signing in on the way here loses what was pressed, so press it again."
+        found = page(request, 405, "Nothing to see here", "This address only takes what a button or a form sends.", remedy)
+        found["Allow"] = response["Allow"]
+        return found
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webapp import environment
+from webapp import environment, logs
 
 ENVIRONMENT = environment.read()
 BASE_DIR = environment.ROOT
@@ -13,6 +13,14 @@ ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
 REDIS_URL = ENVIRONMENT.redis_url
 STILLROOM_STATE = ENVIRONMENT.state
 STILLROOM_FILE_ROOTS = ENVIRONMENT.file_roots
+STILLROOM_MAX_RESTARTS = ENVIRONMENT.max_restarts
+STILLROOM_LEASE_SECONDS = ENVIRONMENT.lease_seconds
+STILLROOM_ENDPOINTS = ENVIRONMENT.endpoints
+STILLROOM_LOG_RATE = ENVIRONMENT.log_rate
+STILLROOM_TRUSTED_PROXIES = ENVIRONMENT.trusted_proxies
+STILLROOM_PROXY_HOPS = ENVIRONMENT.proxy_hops
+STILLROOM_METRICS_TOKEN = ENVIRONMENT.metrics_token
+STILLROOM_METRICS_ADDRESSES = ENVIRONMENT.metrics_addresses
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -22,12 +30,16 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "webapp.teams",
     "webapp.runs",
+    "webapp.nodes",
+    "webapp.jobs",
     "webapp.metrics",
     "webapp.live",
     "webapp.sharing",
+    "webapp.clients",
 ]
 
 MIDDLEWARE = [
+    "webapp.requests.Measured",
     "django.middleware.security.SecurityMiddleware",
     "webapp.headers.ContentSecurityPolicy",
     "webapp.headers.KnownHost",
@@ -39,6 +51,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "webapp.teams.middleware.SignInRequired",
+    "webapp.errors.FormsOnly",
 ]
 
 ROOT_URLCONF = "webapp.urls"
@@ -72,6 +85,7 @@ LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "runs"
 LOGOUT_REDIRECT_URL = "sign_in"
 
+SESSION_ENGINE = "webapp.teams.sessions"
 SESSION_COOKIE_AGE = 30 * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENVIRONMENT.https
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -99,35 +113,33 @@ UPLOADS.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_TEMP_DIR = str(UPLOADS)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 MAX_UPLOAD_BYTES = ENVIRONMENT.max_upload_bytes
+RAW_DAYS = ENVIRONMENT.raw_days
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 DATA_UPLOAD_MAX_NUMBER_FILES = 200
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": STILLROOM_STATE / "files"}},
-    "artifacts": {"BACKEND": "webapp.artifacts.AtomicFolder", "OPTIONS": {"location": STILLROOM_STATE / "artifacts"}},
+    "artifacts": {"BACKEND": "webapp.artifacts.AtomicFolder", "OPTIONS": {"location": ENVIRONMENT.artifacts}},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STATIC_URL = "/static/"
 NODE_MODULES = BASE_DIR / "node_modules"
 STATICFILES_DIRS = [
     BASE_DIR / "static",
+    ("docs/images", BASE_DIR / "docs" / "images"),
+    ("docs/results", BASE_DIR / "docs" / "results"),
     ("vendor/uplot", NODE_MODULES / "uplot" / "dist"),
     ("vendor/htmx", NODE_MODULES / "htmx.org" / "dist"),
 ]
 # Files are served from where they lie: no collecting step stands between a clone and a page.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ROOT = BASE_DIR / "static" / "root"
 
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-}
+LOGGING = logs.configuration(ENVIRONMENT.logs)

@@ -11,6 +11,17 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
+class Prefixed:
+    """Requests whose path begins with one of `prefixes` go to `inside`, all others to `outside`."""
+
+    def __init__(self, prefixes: tuple[str, ...], inside: App, outside: App) -> None:
+        self.prefixes, self.inside, self.outside = prefixes, inside, outside
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        app = self.inside if scope["path"].startswith(self.prefixes) else self.outside
+        await app(scope, receive, send)
+
+
 class LimitedBody:
     """An ASGI application that refuses bodies over `limit` bytes with 413; one that grows past it is cut off."""
 

@@ -1,8 +1,4 @@
 /** The tab with a run's definition: like every tab, and its text can be copied. */
 
-import { copyText } from "./copy.js";
+import "./copying.js";
 import "./run.js";
-
-document.querySelectorAll("[data-copy]").forEach((button) => {
-  button.addEventListener("click", () => copyText(/** @type {HTMLElement} */ (button)));
-});

@@ -1,6 +1,7 @@
-/** Copies the text of the element that a button names in `data-copy`, and says so on the button. @param {HTMLElement} button */
+/** Copies the text, or what is typed, of the element that a button names in `data-copy`, and says so on the button. @param {HTMLElement} button */
 export async function copyText(button) {
-  const text = document.querySelector(button.dataset.copy ?? "")?.textContent ?? "";
+  const source = document.querySelector(button.dataset.copy ?? "");
+  const text = source instanceof HTMLInputElement ? source.value : (source?.textContent ?? "");
   const label = button.textContent;
   try {
     await navigator.clipboard.writeText(text);

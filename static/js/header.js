@@ -1,22 +1,27 @@
 /**
- * The header of a run, kept true by the states that the socket brings: figures are written in place; when the state itself changes, the
- * header is fetched again, because other actions are then possible.
+ * The header of a run, kept true by the states that the socket brings: figures are written in place; when the state itself changes, or
+ * what waits for the artifact store, the header is fetched again.
  */
 
 import { count, seconds } from "./format.js";
 import { ACTIVE, announce, isSilent, pageData, writeLive } from "./page.js";
 
-/**
- * @typedef {{state: string, step: number, total_steps: number | null, phase: string, eta_s: number | null, reason: string, attempt: number,
- *   last_event_at: string | null, behind_s: number | null}} State
- */
-
 const FRESH_S = 3;
+
+/** @type {Record<import("./live.js").Status, string>} */
+const WORDS = {
+  connecting: "connecting…",
+  live: "caught up",
+  stalled: "the server cannot read its database, trying again…",
+  waiting: "connection lost, trying again…",
+  asleep: "paused while hidden",
+  signed_out: "signed out: open the page again to sign in",
+};
 
 /** @param {import("./live.js").Live} live */
 export function keepHeader(live) {
-  const { phases } = pageData("live-data");
-  /** @type {State | null} */
+  const { phases, patience_s: patience } = pageData("live-data");
+  /** @type {import("./live.js").State | null} */
   let latest = null;
   /** @type {import("./live.js").Status} */
   let connection = "connecting";
@@ -39,8 +44,8 @@ export function keepHeader(live) {
     const bar = /** @type {HTMLProgressElement | null} */ (head.querySelector("[data-progress]"));
     if (bar) bar.value = latest.step;
     document.title = document.title.replace(/^(\d+ % · )?/, ACTIVE.includes(latest.state) && latest.total_steps ? `${Math.floor((100 * latest.step) / latest.total_steps)} % · ` : "");
-    showStatus();
     showSilence();
+    showStatus();
   }
 
   function showStatus() {
@@ -48,11 +53,10 @@ export function keepHeader(live) {
     if (!status) return;
     const behind = latest?.behind_s ?? 0;
     const late = behind > FRESH_S;
-    /** @type {Record<string, string>} */
-    const words = { connecting: "connecting…", waiting: "connection lost, trying again…", asleep: "paused while hidden", live: late ? `${seconds(behind)} behind` : "caught up" };
-    const text = refusal || words[connection];
+    const silent = /** @type {HTMLElement | null} */ (document.querySelector("#run-head [data-silent]"))?.hidden === false;
+    const text = refusal || (connection !== "live" ? WORDS[connection] : late ? `${seconds(behind)} behind` : silent ? "no news of the run" : WORDS.live);
     if (status.textContent !== text) status.textContent = text;
-    const fresh = connection === "live" && !late && !refusal;
+    const fresh = connection === "live" && !late && !silent && !refusal;
     status.classList.toggle("is-live", fresh);
     status.classList.toggle("is-behind", !fresh);
   }
@@ -62,8 +66,9 @@ export function keepHeader(live) {
     const last = latest?.last_event_at ?? badge?.dataset.lastEvent;
     const state = latest?.state ?? document.querySelector("#run-head [data-state]")?.getAttribute("data-state") ?? "";
     if (!badge || !last) return;
-    badge.hidden = !isSilent(state, last);
+    badge.hidden = !isSilent(state, last, patience);
     writeLive(badge, "last_event_at", new Date(last).toLocaleTimeString("en-GB"));
+    showStatus();
   }
 
   return {
@@ -74,11 +79,14 @@ export function keepHeader(live) {
     },
     /** @param {import("./live.js").Frame} frame */
     receive(frame) {
-      const shown = document.querySelector("#run-head [data-state]")?.getAttribute("data-state");
-      latest = /** @type {State} */ (frame.state);
+      if (frame.part < frame.parts - 1) return;
+      const head = document.getElementById("run-head");
+      const shown = head?.querySelector("[data-state]")?.textContent;
+      latest = frame.state;
       show();
-      if (shown && shown !== latest.state) announce("run:state");
-      for (const part of frame.changed ?? []) announce(`run:${part}`);
+      const waiting = latest.summary.unstored?.files ?? 0;
+      if (head && ((shown && shown !== latest.word) || Number(head.dataset.unstored) !== waiting)) announce("run:state");
+      for (const part of frame.changed) announce(`run:${part}`);
     },
   };
 }

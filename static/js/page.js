@@ -1,5 +1,6 @@
 /** Small things that pages share: data that the server put on a page, ages that stay true, and news as DOM events. */
 
+import { serverNow } from "./clock.js";
 import { seconds } from "./format.js";
 
 /** @param {string} id @returns {any} the JSON in the element, or null if there is none */
@@ -20,19 +21,21 @@ export function writeLive(root, name, text) {
   });
 }
 
-const SILENCE_MS = 30_000;
 export const ACTIVE = ["starting", "running", "stopping"];
 
-/** @param {string} state @param {string | null | undefined} lastEvent when the run was last heard of @returns {boolean} as webapp/runs/words.py judges it */
-export function isSilent(state, lastEvent) {
-  return ACTIVE.includes(state) && lastEvent != null && lastEvent !== "" && Date.now() - Date.parse(lastEvent) > SILENCE_MS;
+/**
+ * @param {string} state @param {string | null | undefined} lastEvent when the run was last heard of @param {number} patience seconds
+ * @returns {boolean} as webapp/runs/words.py judges it
+ */
+export function isSilent(state, lastEvent, patience) {
+  return ACTIVE.includes(state) && lastEvent != null && lastEvent !== "" && serverNow() - Date.parse(lastEvent) > 1000 * patience;
 }
 
 /** Keep every <time data-age> true, without asking the server. */
 export function keepAges() {
   setInterval(() => {
     document.querySelectorAll("time[data-age]").forEach((time) => {
-      const passed = (Date.now() - Date.parse(/** @type {HTMLTimeElement} */ (time).dateTime)) / 1000;
+      const passed = (serverNow() - Date.parse(/** @type {HTMLTimeElement} */ (time).dateTime)) / 1000;
       time.textContent = passed < 5 ? "just now" : `${seconds(passed).replace(/^(\d+ \w+) .*/, "$1")} ago`;
     });
   }, 10_000);

@@ -11,6 +11,8 @@ const FIELDS = [
   ["teacher", "log p, teacher"],
   ["studentTop", "student's likeliest"],
   ["teacherTop", "teacher's likeliest"],
+  ["trained", "trained on, weight"],
+  ["advantage", "advantage"],
 ];
 
 const detail = document.querySelector("[data-token-detail]");

@@ -2,15 +2,16 @@
 
 import { count, percent, points } from "./format.js";
 import { openLive } from "./live.js";
+import { followMlflowLinks } from "./mlflow_links.js";
 import { ACTIVE, announce, isSilent, keepAges, pageData, writeLive } from "./page.js";
 
-const { phases } = pageData("live-data");
+const { phases, projects } = pageData("live-data");
 const isWhole = !new URLSearchParams(location.search).size;
 /** @type {Set<string>} */
 const absent = new Set();
 
 /** @param {Record<string, any>} row @returns {boolean} whether the row on the page is out of date beyond its figures */
-function writeRow({ run, state, step, phase, summary, last_event_at: lastEvent }) {
+function writeRow({ run, state, word, step, phase, summary, last_event_at: lastEvent }) {
   const row = /** @type {HTMLElement | null} */ (document.querySelector(`tr[data-run="${CSS.escape(run)}"]`));
   if (!row) return isNew(run);
   writeLive(row, "step", count(step));
@@ -20,7 +21,7 @@ function writeRow({ run, state, step, phase, summary, last_event_at: lastEvent }
   row.dataset.lastEvent = lastEvent ?? "";
   const bar = row.querySelector("progress");
   if (bar) bar.value = step;
-  return row.dataset.state !== state || Number(row.dataset.drawn) !== (summary.sparkline ?? []).length;
+  return row.dataset.word !== word || Number(row.dataset.drawn) !== (summary.sparkline ?? []).length;
 }
 
 /** @param {string} run not on this page @returns {boolean} whether it may belong there: asked once, because it may as well be on an older page */
@@ -33,11 +34,12 @@ function isNew(run) {
 function showSilence() {
   document.querySelectorAll("tr[data-run]").forEach((element) => {
     const row = /** @type {HTMLElement} */ (element);
-    row.querySelector("[data-silent]")?.toggleAttribute("hidden", !isSilent(row.dataset.state ?? "", row.dataset.lastEvent));
+    row.querySelector("[data-silent]")?.toggleAttribute("hidden", !isSilent(row.dataset.state ?? "", row.dataset.lastEvent, Number(row.dataset.patience)));
   });
 }
 
 keepAges();
+followMlflowLinks(projects);
 setInterval(showSilence, 5000);
 openLive().followList((rows) => {
   if (rows.map(writeRow).some(Boolean)) announce("runs:changed");

@@ -56,6 +56,14 @@ def run(still: Team, alice: User) -> Run:
     return lifecycle.create_run(still, alice, SPEC)
 
 
+@pytest.fixture
+def claimed(run: Run) -> Run:
+    """The same, claimed by a worker: attempt 1 has begun."""
+    lifecycle.claim(run.pk, "host-a")
+    run.refresh_from_db()
+    return run
+
+
 def member(email: str, name: str, team: Team, role: str) -> User:
     """A person with a role in a team."""
     user = User.objects.create_user(email, name=name)

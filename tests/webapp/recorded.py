@@ -24,7 +24,7 @@ K = 8
 PROBLEMS = 24
 EVERY = 10
 STAGES: list[dict[str, Any]] = [{"name": "forward", "until": {"steps": 30}}, {"name": "reverse", "until": {"steps": 30}}]
-SPEC = {
+SPEC: dict[str, Any] = {
     "version": 1,
     "name": "paced on arithmetic",
     "recipe": "paced",

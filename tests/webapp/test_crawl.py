@@ -20,14 +20,20 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from tests.webapp import recorded
 from tests.webapp.access_table import CAST, READING_POSTS, SOCKET, TABLE
 from tests.webapp.conftest import member
-from tests.webapp.sockets import Socket
+from tests.webapp.sockets import Socket, quiet
+from trainer.spec.jobs import JobSpec
 from webapp import artifacts
-from webapp.runs.models import DataSet, Run
+from webapp.clients import tokens
+from webapp.clients.models import ApiToken, Scope
+from webapp.jobs import lifecycle as jobs
+from webapp.nodes.models import Node
+from webapp.runs.models import DataSet, Run, StoredModel
 from webapp.sharing import links as sharing
 from webapp.sharing.models import ShareLink
 from webapp.teams import links
 from webapp.teams.models import Invitation, Membership, Role, Team, User
 
+JOB_PAGES = ("job", "stop_job", "delete_job", "job_csv", "job_json_lines", "job_parquet")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REFUSALS = {302, 401, 403, 404, 405}
 
@@ -48,6 +54,8 @@ class World:
         data = DataSet.objects.create(
             team=still, name="sums", artifact=stored, fingerprint="f" * 64, filename="sums.csv", format="csv", problem_count=1
         )
+        job = jobs.create_job(still, alice, JobSpec(), 400, 1)
+        node = Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
         self.invitation = links.invite(still, Role.VIEWER, alice)
         self.queries = {"preview_data": f"?file={stored.sha256}&filename=sums.csv"}
         self.places: dict[str, Any] = {
@@ -57,12 +65,18 @@ class World:
             "change_role": {"membership_id": Membership.objects.get(user=bob).pk},
             "remove_member": {"membership_id": Membership.objects.get(user=people["erin"]).pk},
             "switch_team": {"slug": still.slug},
+            "revoke_token": {"token_id": token_of(still, people["erin"]).pk},
             "shared": {"token": self.token},
             "revoke_share": {"run_id": self.run.public_id, "link_id": ShareLink.objects.get().pk},
             "rollout": {"run_id": self.run.public_id, "attempt": rollout.attempt, "seq": rollout.seq, "offset": rollout.offset},
             "checkpoint": {"run_id": self.run.public_id, "step": 30},
             "data_set": {"data_id": data.pk},
+            "delete_data": {"data_id": data.pk},
+            "delete_model": {"model_id": StoredModel.objects.create(team=self.run.team, name="small", hash="h1", manifest={}).pk},
+            **{page: {"job_id": job.public_id} for page in JOB_PAGES},
             "recipe": {"name": "paced"},
+            **{name: {"node_id": node.pk} for name in ("drain", "undrain", "forget")},
+            "manual_page": {"name": "data"},
         }
 
     def address(self, name: str, run: Run | None = None) -> str:
@@ -78,6 +92,11 @@ class World:
         elif person != "anonymous":
             client.force_login(self.people[person])
         return client
+
+
+def token_of(team: Team, maker: User) -> ApiToken:
+    tokens.make(team, "cluster", Scope.LOG, maker)
+    return ApiToken.objects.get()
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +236,7 @@ async def test_everybody_hears_on_the_socket_what_the_table_says(tmp_path: Path)
     for question, row in SOCKET.items():
         found = {person: await heard(await sync_to_async(world.client)(person), question, world.run) for person in CAST}
         assert found == dict(zip(CAST, row.split(), strict=True)), question
+    await quiet()
 
 
 async def heard(client: Client, question: str, run: Run) -> str:
@@ -225,7 +245,7 @@ async def heard(client: Client, question: str, run: Run) -> str:
     if not await socket.connect():
         return "closed"
     await socket.say(type=question, **({"run": run.public_id} if question == "subscribe" else {}))
-    silent = question == "subscribe_list" and await socket.receive_nothing(timeout=0.3)
+    silent = question != "subscribe" and await socket.receive_nothing(timeout=0.3)
     found = "silence" if silent else str((await socket.hear())["type"])
     await socket.disconnect()
     return found
@@ -250,4 +270,4 @@ def test_views_and_consumers_ask_the_access_module_for_what_they_show() -> None:
 def test_a_view_is_private_unless_it_is_marked() -> None:
     """Public doors are few, and each is written here."""
     public = {pattern.name for pattern in patterns() if not getattr(pattern.callback, "login_required", True)}
-    assert public == {"healthz", "sign_in", "sign_in_link", "sign_out", "invitation", "shared"}
+    assert public == {"healthz", "readyz", "metrics", "sign_in", "sign_in_link", "sign_out", "invitation", "shared"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from webapp import environment
+from webapp.environment import PATIENCE
 
 
 def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_a_socket_folder_and_a_server_both_name_a_database() -> None:
     assert (socket["NAME"], socket["HOST"], socket["USER"]) == ("stillroom", "/run/pg", "room")
     server = environment.database("postgresql://ann:p%40ss@db.example:5433/room?sslmode=require")
     assert (server["USER"], server["PASSWORD"], server["HOST"], server["PORT"]) == ("ann", "p@ss", "db.example", "5433")
-    assert server["OPTIONS"] == {"sslmode": "require"}
+    assert server["OPTIONS"] == {**PATIENCE, "sslmode": "require"}
 
 
 def test_another_database_is_refused() -> None:

@@ -11,6 +11,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.db import OperationalError
 from django.test import Client
 
+from webapp.runs.models import Run
 from webapp.teams import links
 from webapp.teams.models import User
 from webapp.uploads import LimitedBody
@@ -54,11 +55,21 @@ def test_a_refusal_names_the_reason(client: Client, bob: User, alice: User) -> N
     assert "Your role in this team does not allow that." in answer.content.decode()
 
 
+def test_an_address_that_only_takes_a_form_says_so(client: Client, alice: User, run: Run) -> None:
+    client.force_login(alice)
+    answer = client.get(f"/runs/{run.public_id}/stop/")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert "only takes what a button or a form sends" in answer.content.decode()
+    assert "Import YAML" in client.get("/runs/import/", follow=True).content.decode()
+
+
 def test_health_is_told_to_anybody(client: Client) -> None:
     assert client.get("/healthz").json() == {"ok": True}
 
 
-@pytest.mark.parametrize("path", ["/static/vendor/uplot/uPlot.esm.js", "/static/vendor/htmx/htmx.min.js", "/static/css/base.css"])
+@pytest.mark.parametrize(
+    "path", ["/favicon.ico", "/static/vendor/uplot/uPlot.esm.js", "/static/vendor/htmx/htmx.min.js", "/static/css/base.css"]
+)
 def test_scripts_and_styles_come_from_here(client: Client, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 200

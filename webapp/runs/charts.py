@@ -6,8 +6,13 @@ drawn as a band, and `right` puts it on an axis of its own.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from webapp.runs import definitions
+from webapp.runs.definitions import Definition
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """`log` is how the y axis starts; `empty` is shown until there is a point."""
+    """`log` is how the y axis starts; `empty` is shown until there is a point. `fits` says which definitions lead to any."""
 
     id: str
     title: str
@@ -32,12 +37,14 @@ class Chart:
     format: str = "plain"
     log: bool = False
     empty: str = "Appears with the first training step."
+    fits: Callable[[Definition], bool] = definitions.any_run
 
     @property
     def keys(self) -> list[str]:
         return [key for line in self.lines for key in (line.key, line.low, line.high) if key]
 
 
+MACHINE = "system"
 CHARTS = (
     Chart(
         "pass-rate",
@@ -48,9 +55,65 @@ CHARTS = (
         empty="Appears with the first evaluation, before training begins.",
     ),
     Chart(
-        "divergence", "Divergence", "nats per token", (Line("divergence/mean", "mean"), Line("divergence/p99", "99th percentile")), log=True
+        "calibration",
+        "Calibration",
+        "of confidences on held-out problems, as stated and as expected",
+        (
+            Line("calibration/stated/ece", "ECE, stated"),
+            Line("calibration/stated/ece_if_calibrated", "ECE if perfectly calibrated"),
+            Line("calibration/stated/brier", "Brier, stated"),
+            Line("calibration/expected/ece", "ECE, expected"),
+            Line("calibration/expected/brier", "Brier, expected"),
+        ),
+        empty="Appears with the first evaluation.",
+        fits=definitions.states_confidence,
     ),
-    Chart("loss", "Loss", "weighted divergence", (Line("loss", "loss"),)),
+    Chart(
+        "privileged",
+        "Privileged teacher",
+        "pass rates, with and without what only the teacher is shown",
+        (
+            Line("privileged/plain_pass_rate", "student"),
+            Line("privileged/pass_rate", "privileged teacher"),
+            Line("privileged/continuation_pass_rate", "teacher going on from the student's beginnings"),
+        ),
+        format="percent",
+        empty="Appears when the teacher has been measured for the first time.",
+        fits=definitions.is_privileged,
+    ),
+    Chart(
+        "divergence",
+        "Divergence",
+        "nats per token",
+        (Line("divergence/mean", "mean"), Line("divergence/p99", "99th percentile")),
+        log=True,
+        fits=definitions.compares_distributions,
+    ),
+    Chart("loss", "Loss", "what is minimised", (Line("loss", "loss"),)),
+    Chart(
+        "selected",
+        "Selected tokens",
+        "share of the answers' tokens",
+        (Line("tokens/kept_share", "selected"), Line("tokens/q3", "confident and wrong (Q3)")),
+        format="percent",
+        fits=definitions.selects_tokens,
+    ),
+    Chart(
+        "capped",
+        "Cut divergences",
+        "share of the entries at the limit",
+        (Line("tokens/capped_share", "divergences cut"),),
+        format="percent",
+        fits=definitions.clips,
+    ),
+    Chart(
+        "advantages",
+        "Advantages",
+        "shares",
+        (Line("advantages/zero_variance_share", "problems without a difference"), Line("ratio/clipped_share", "clipped ratios")),
+        format="percent",
+        fits=definitions.has_advantages,
+    ),
     Chart(
         "retained",
         "Retained skill",
@@ -58,6 +121,7 @@ CHARTS = (
         (Line("retained/pass_rate", "retained", "retained/pass_rate/low", "retained/pass_rate/high", baseline=True),),
         format="percent",
         empty="Appears with the first evaluation.",
+        fits=definitions.retains,
     ),
     Chart(
         "answers",
@@ -66,6 +130,7 @@ CHARTS = (
         (Line("pass_rate/train", "correct"), Line("truncated/share", "cut at the limit")),
         format="percent",
         empty="Appears when the student's own answers are trained on.",
+        fits=definitions.trains_on_own_answers,
     ),
     Chart(
         "entropy",
@@ -97,9 +162,23 @@ CHARTS = (
 
 
 def charts_of(spec: dict[str, Any] | None) -> tuple[Chart, ...]:
-    """The charts that a run can fill: without a retained skill in its definition there is nothing to draw of it."""
-    retained = spec is None or bool(spec.get("data", {}).get("retained"))
-    return tuple(chart for chart in CHARTS if retained or chart.id != "retained")
+    """The charts that a run can fill, as its definition tells; one that came without a definition gets those of a plain distillation."""
+    return tuple(chart for chart in CHARTS if chart.fits(definitions.PLAIN if spec is None else spec))
+
+
+def by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
+    """A chart for each key, grouped by what stands before the first slash; keys without one come first, figures of the machine last."""
+    groups: dict[str, list[Chart]] = {}
+    for place, key in enumerate(sorted(keys, key=_natural)):
+        prefix, slash, _ = key.partition("/")
+        chart = Chart(f"key-{place}", key, "", (Line(key, key),), empty="Drawn when it is in view.")
+        groups.setdefault(prefix if slash else "", []).append(chart)
+    return sorted(groups.items(), key=lambda group: (group[0] == MACHINE, group[0]))
+
+
+def _natural(key: str) -> list[str]:
+    """An order in which layer 2 comes before layer 10."""
+    return [part.zfill(20) if part.isdecimal() else part for part in re.split(r"(\d+)", key)]
 
 
 def declaration(chart: Chart) -> dict[str, Any]:

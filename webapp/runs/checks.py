@@ -9,15 +9,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from trainer.spec import ArithmeticProblems, FileProblems, Problem, RunSpec, SplitProblems
+from trainer.spec.networks import EndpointTeacher, ModelTeacher, Network, TextTeacher
 from trainer.spec.sampling import Sampling
+from trainer.spec.stage_rules import needs_probabilities
 from trainer.text.problems import ProblemError, ProblemSet, selection
+from webapp import endpoints
 from webapp.runs import model_files, places, pools
 from webapp.runs.model_files import Folder, ModelFacts, UnusableModel
 from webapp.runs.outlook import Known
 from webapp.runs.places import Nowhere
 from webapp.teams.models import Team
 
-ROLES = ("student", "teacher")
+STUDENT, TEACHER = "networks.student", "networks.teacher"
+OTHER_TOKENIZER = (
+    "A divergence compares the two token by token: choose a teacher with the student's tokenizer, or train on answers that it wrote, "
+    "from a file or an endpoint, with cross-entropy"
+)
+
+NAMED = 12
 
 
 @dataclass
@@ -37,29 +46,54 @@ class Findings:
 def look_around(spec: RunSpec, team: Team) -> Findings:
     """Follow every name in a valid definition."""
     findings = Findings()
-    folders = {role: _model(spec, role, team, findings) for role in ROLES}
-    if folders["student"] and folders["teacher"]:
-        findings.problems += _tokenizers(folders["student"], folders["teacher"])
-    findings.problems += [problem for role in ROLES for problem in _lengths(spec, role, findings.models.get(role))]
+    loaded = _loaded(spec)
+    folders = {path: _model(path, network, team, findings) for path, network in loaded.items()}
+    findings.problems += _tokenizers(spec, folders)
+    findings.problems += [problem for path in loaded for problem in _lengths(spec, path, findings.models.get(path))]
+    findings.problems += _texts(spec, team)
     _data(spec, team, findings)
     return findings
 
 
-def _model(spec: RunSpec, role: str, team: Team, findings: Findings) -> Folder | None:
-    """The files of a role's model, if they are here and usable."""
-    network = getattr(spec.networks, role)
-    path = f"networks.{role}.model"
+def _loaded(spec: RunSpec) -> dict[str, Network]:
+    """The networks that the worker loads, by their path in the definition."""
+    networks = spec.networks
+    found: dict[str, Network] = {STUDENT: networks.student}
+    if isinstance(networks.teacher, ModelTeacher):
+        found[TEACHER] = networks.teacher
+    return found | {f"networks.specialists.{at}.teacher": one.teacher for at, one in enumerate(networks.specialists)}
+
+
+def _called(path: str) -> str:
+    return "specialist" if "specialists" in path else path.rpartition(".")[2]
+
+
+def _model(path: str, network: Network, team: Team, findings: Findings) -> Folder | None:
+    """The files of a network's model, if they are here and usable."""
     try:
         folder = places.model_folder(network.model, team)
-        findings.models[role] = model_files.facts(folder) if folder is not None else None
+        findings.models[path] = model_files.facts(folder) if folder is not None else None
         if folder is not None:
             _require_usable(folder, weights=not network.random_init)
     except (Nowhere, UnusableModel) as error:
-        findings.problems.append(Problem(path, str(error)))
+        findings.problems.append(Problem(f"{path}.model", str(error)))
         return None
     if folder is None:
-        findings.notes.append(f"The {role} is a model of the hub: its size, tokenizer and longest text are checked when the run starts.")
+        text = f"The {_called(path)} is a model of the hub: its size, tokenizer and longest text are checked when the run starts."
+        findings.notes.append(text)
     return folder
+
+
+def _texts(spec: RunSpec, team: Team) -> Iterator[Problem]:
+    """A teacher of whom only texts are known: its file must be there, its endpoint allowed."""
+    teacher = spec.networks.teacher
+    if isinstance(teacher, EndpointTeacher) and not endpoints.is_allowed(teacher.url):
+        yield Problem(f"{TEACHER}.url", endpoints.refusal())
+    if isinstance(teacher, TextTeacher):
+        try:
+            places.data_path(teacher.path, team)
+        except Nowhere as error:
+            yield Problem(f"{TEACHER}.path", str(error))
 
 
 def _require_usable(folder: Folder, weights: bool) -> None:
@@ -71,34 +105,41 @@ def _require_usable(folder: Folder, weights: bool) -> None:
         raise UnusableModel("has no tokenizer; copy the model's tokenizer.json into its folder")
 
 
-def _tokenizers(student: Folder, teacher: Folder) -> Iterator[Problem]:
+def _tokenizers(spec: RunSpec, folders: Mapping[str, Folder | None]) -> Iterator[Problem]:
+    """Teachers whose tokens are not the student's, where a divergence compares the two token by token."""
+    student = folders[STUDENT]
+    if student is None or not any(map(needs_probabilities, spec.stages)):
+        return
+    for path, folder in folders.items():
+        if path != STUDENT and folder is not None and (said := _difference(student, folder)):
+            message = f"has another tokenizer than the student: {said}. {OTHER_TOKENIZER}"
+            yield Problem(f"{path}.model", message)
+
+
+def _difference(student: Folder, teacher: Folder) -> str:
     try:
         ours, theirs = model_files.vocabulary(student), model_files.vocabulary(teacher)
     except UnusableModel:
-        return  # said beside the model already
-    if ours and theirs and (said := model_files.difference(ours, theirs)):
-        message = f"has another tokenizer than the student: {said}. Choose a teacher with the student's tokenizer"
-        yield Problem("networks.teacher.model", message)
+        return ""  # said beside the model already
+    return model_files.difference(ours, theirs) if ours and theirs else ""
 
 
-def _lengths(spec: RunSpec, role: str, facts: ModelFacts | None) -> Iterator[Problem]:
+def _lengths(spec: RunSpec, path: str, facts: ModelFacts | None) -> Iterator[Problem]:
     if facts is None or facts.max_length is None:
         return
-    for path, sampling in _samplings(spec, role):
+    for at, sampling in _samplings(spec, path):
         if sampling.max_new_tokens >= facts.max_length:
-            message = (
-                f"is {sampling.max_new_tokens:,}, but the {role} reads at most {facts.max_length:,} tokens, question included; lower it"
-            )
-            yield Problem(f"{path}.max_new_tokens", message)
+            longest = f"the {_called(path)} reads at most {facts.max_length:,} tokens, question included"
+            yield Problem(f"{at}.max_new_tokens", f"is {sampling.max_new_tokens:,}, but {longest}; lower it or choose another model")
 
 
-def _samplings(spec: RunSpec, role: str) -> Iterator[tuple[str, Sampling]]:
-    """Where a role's answers are drawn or read."""
-    if role == "student":
+def _samplings(spec: RunSpec, path: str) -> Iterator[tuple[str, Sampling]]:
+    """Where a network's answers are drawn or read."""
+    if path == STUDENT:
         yield "pool.sampling", spec.pool.sampling
         yield "evaluation.sampling", spec.evaluation.sampling
     for at, stage in enumerate(spec.stages):
-        if role == "student" or stage.source == "teacher_written":
+        if path == STUDENT or stage.source == "teacher_written":
             yield f"stages.{at}.rollouts.generate.sampling", stage.rollouts.generate.sampling
 
 
@@ -114,10 +155,23 @@ def _data(spec: RunSpec, team: Team, findings: Findings) -> None:
             except (Nowhere, ProblemError) as error:
                 findings.problems.append(Problem(f"data.{role}.{'path' if isinstance(source, FileProblems) else 'count'}", str(error)))
     findings.problems += _leakage(spec, found)
+    findings.problems += _idle_specialists(spec, found.get("train"))
     if len(found) < sum(1 for role in ("train", "evaluation", "retained") if _is_own(spec, role)):
         findings.notes.append(
             "Some problems are too many, or too far away, to be compared here: the run compares them before its first step."
         )
+
+
+def _idle_specialists(spec: RunSpec, train: ProblemSet | None) -> Iterator[Problem]:
+    """Specialists for domains that no training problem has; the domain of built-in arithmetic is its family."""
+    source = spec.data.train
+    items = train.items if train else ()
+    domains = set(source.families) if isinstance(source, ArithmeticProblems) else {problem.domain for problem in items} - {""}
+    for at, specialist in enumerate(spec.networks.specialists):
+        idle = [domain for domain in specialist.domains if domain not in domains]
+        if domains and idle:
+            known = ", ".join(sorted(domains)[:NAMED])
+            yield Problem(f"networks.specialists.{at}.domains", f"names {idle[0]}, which no training problem has; they have {known}")
 
 
 def _is_own(spec: RunSpec, role: str) -> bool:

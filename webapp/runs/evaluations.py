@@ -39,7 +39,7 @@ def sentence(comparison: Comparison) -> str:
     now, before = comparison.now, comparison.before
     if now is None:
         return f"Before training the student solved {_percent(before)} of the {subject}." if before else ""
-    if math.isnan(float(now["pass_rate"])):
+    if now["pass_rate"] is None or math.isnan(float(now["pass_rate"])):
         return "The verifier could not tell of any answer whether it is right, so there is no pass rate."
     if not now["pass_rate"]:
         return f"The student solved none of the {now['problems']:,} {subject}, in {now['samples']} attempts at each."
@@ -47,7 +47,7 @@ def sentence(comparison: Comparison) -> str:
     if not difference:
         return f"The student solves {_percent(now)} of the {subject}."
     low, high = (float(edge) for edge in difference["interval"])
-    change = f"{points(difference['pass_rate'])} points (95 % interval {points(low)} to {points(high)})"
+    change = f"{points(difference['pass_rate'])} points on the same problems (95 % interval {points(low)} to {points(high)})"
     when = "" if comparison.final else f" at step {now['step']:,}"
     return f"{_percent(before)} → {_percent(now)} of the {subject}{when}, {change}: {_verdict(low, high)}"
 

@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django.db.models import QuerySet
+
 from webapp import artifacts
-from webapp.runs.models import Checkpoint
+from webapp.outages import OUTAGES
+from webapp.runs import branches
+from webapp.runs.models import Checkpoint, Run
 from webapp.teams.models import Team
 
 log = logging.getLogger(__name__)
+LARGEST = 2**50
 MANIFEST = "manifest.json"
 PARQUET = "application/vnd.apache.parquet"
 Manifest = dict[str, dict[str, Any]]
@@ -31,9 +36,14 @@ class Stored:
 
 
 def store(team: Team, batch: list[dict[str, Any]], folder: Path) -> Stored:
-    """Store every file that the batch names. What is missing or differs from its hash is noted in its event as `trouble`."""
+    """Store every file that the batch names. What is missing or differs from its hash is noted in its event as `trouble`.
+
+    So is what the store does not take now; such an event is also marked as `unstored`, to be tried again. Raises OUTAGES.
+    """
     stored = Stored()
     for event in batch:
+        for name in ("trouble", "unstored"):
+            event.pop(name, None)
         try:
             if isinstance(event.get("file"), dict):
                 stored.hashes.add(_side_file(team, event["file"], folder))
@@ -41,8 +51,10 @@ def store(team: Team, batch: list[dict[str, Any]], folder: Path) -> Stored:
                 stored.checkpoints[event["seq"]] = _checkpoint(team, event, folder)
         except (Missing, KeyError, TypeError, ValueError) as problem:
             event["trouble"] = str(problem)
-        except OSError as problem:
-            event["trouble"] = f"it could not be stored: {problem.strerror or problem}"
+        except OUTAGES:
+            raise
+        except Exception as problem:  # whatever a disk or a service of objects may say
+            event |= {"trouble": f"it could not be stored: {getattr(problem, 'strerror', '') or problem}", "unstored": True}
     return stored
 
 
@@ -51,14 +63,14 @@ class Missing(Exception):
 
 
 def restore(checkpoint: Checkpoint, folder: Path) -> None:
-    """Lay a stored checkpoint out in `folder`. Raises FileNotFoundError if the store has lost a file."""
+    """Lay a stored checkpoint out in `folder`. Raises FileNotFoundError if the store has lost a file, artifacts.Damaged if it changed."""
     for name, facts in checkpoint.manifest.items():
         artifacts.fetch(checkpoint.run.team, facts["sha256"], folder / name)
 
 
-def latest_checkpoint(run_id: int) -> Checkpoint | None:
-    """The one that the run would be resumed from."""
-    return Checkpoint.objects.filter(run=run_id).order_by("-attempt", "-step").first()
+def stored_checkpoints(run: Run) -> QuerySet[Checkpoint]:
+    """Those that the run could be resumed from, the one that it would be first. An abandoned tail is no way on."""
+    return run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
 
 
 def _side_file(team: Team, facts: dict[str, Any], folder: Path) -> str:
@@ -75,9 +87,11 @@ def _checkpoint(team: Team, event: dict[str, Any], folder: Path) -> Manifest:
     try:
         content = manifest.read_bytes()
         listed = json.loads(content)["files"].items()
-        expected = {_plain(name): {"sha256": facts["sha256"], "size": facts["size"]} for name, facts in listed}
+        expected = {_plain(name): {"sha256": str(facts["sha256"]), "size": _size(facts["size"])} for name, facts in listed}
     except OSError as problem:
         raise Missing(f"{place.name} was gone before it could be stored, so the run cannot be resumed from it") from problem
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as problem:
+        raise Missing(f"{MANIFEST} of {place.name} is damaged, so the run cannot be resumed from it") from problem
     found: Manifest = {**expected, MANIFEST: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}}
     for name, facts in found.items():
         _put(team, place / name, facts["sha256"], "application/octet-stream")
@@ -91,6 +105,14 @@ def _put(team: Team, path: Path, sha256: str, media_type: str) -> None:
         raise Missing(f"{path.name} is missing") from problem
     if artifact.sha256 != sha256:
         raise Missing(f"{path.name} is not what was written: its hash differs")
+
+
+def _size(value: Any) -> int:
+    """Bytes of a file, as many as a disk can have."""
+    size = int(value)
+    if not 0 <= size < LARGEST:
+        raise ValueError(f"{value!r} is no size of a file")
+    return size
 
 
 def _plain(name: str) -> str:

@@ -13,11 +13,17 @@ from django.utils.safestring import SafeString, mark_safe
 
 from trainer.spec import FieldInfo
 from webapp.runs import form as forms
+from webapp.runs import locations
 from webapp.runs.form import FormData
+from webapp.runs.settings_list import Setting
 
 CODE = re.compile(r"`([^`]+)`")
 WORTH_TELLING = 1_000_000
 SUBHEADINGS = ("Columns", "Rollouts", "Sampling", "Optimiser")
+LONG_TEXTS = re.compile(r"(data\.)?(prompt|confidence\.instruction)|(networks\..*|model\.)context\.template")
+OPENING = re.compile(r"(data\.(train|evaluation|retained|confidence)|networks\.teacher|work|model|problems|confidence)\.kind")
+ENDPOINTS = ("networks.teacher.url", "model.url")
+ALWAYS_EXPERT = ("recipe", "version")
 
 
 @dataclass(frozen=True)
@@ -41,34 +47,50 @@ class Places:
 
     models: tuple[Place, ...] = ()
     data: tuple[Place, ...] = ()
+    endpoints: str = ""
 
-    def of(self, name: str) -> tuple[Place, ...]:
-        return self.models if name.startswith("networks.") else self.data
+    def of(self, info: FieldInfo) -> tuple[Place, ...]:
+        if not locations.is_location(info):
+            return ()
+        return self.models if locations.is_model(info) else self.data
+
+    def note_on(self, info: FieldInfo) -> str:
+        """What the operator has to say about a field."""
+        return self.endpoints if info.path in ENDPOINTS else ""
 
 
 @dataclass(frozen=True)
 class FormField:
-    """One field of the form with what was sent for it."""
+    """One field of the form with what was sent for it. `note` comes from the operator."""
 
     name: str
     info: FieldInfo
     values: tuple[str, ...]
     rest: str
-    conditions: dict[str, str]
+    conditions: dict[str, tuple[str, ...]]
     shown: bool
     places: tuple[Place, ...] = ()
+    note: str = ""
     problem: str = ""
 
     @property
     def id(self) -> str:
         """Differs between alternatives that have a field of the same name."""
-        return "-".join(["field", *self.name.split("."), *list(self.conditions.values())[-1:]])
+        return "-".join(["field", *self.name.split("."), *(value for _, value in self.info.when[-1:])])
 
     @property
     def template(self) -> str:
-        kind = "location" if forms.is_location(self.info) else "fixed" if self.fixed else self.info.type
+        kind = "location" if self.is_location else "fixed" if self.fixed else self.info.type
         known = ("boolean", "choice", "choices", "fixed", "location")
-        return f"new_run/fields/{kind if kind in known else 'long_text' if self.name == 'data.prompt' else 'text'}.html"
+        return f"new_run/fields/{kind if kind in known else 'long_text' if self.is_long else 'text'}.html"
+
+    @property
+    def is_location(self) -> bool:
+        return locations.is_location(self.info)
+
+    @property
+    def is_long(self) -> bool:
+        return LONG_TEXTS.fullmatch(self.info.path) is not None
 
     @property
     def value(self) -> str:
@@ -80,7 +102,7 @@ class FormField:
 
     @property
     def when(self) -> str:
-        return json.dumps(self.conditions) if self.conditions else ""
+        return condition(self.conditions)
 
     @property
     def fixed(self) -> bool:
@@ -89,7 +111,7 @@ class FormField:
 
     @property
     def open_location(self) -> bool:
-        return self.value in forms.OPEN_LOCATIONS
+        return self.value in locations.OPEN
 
     @property
     def foreign_location(self) -> bool:
@@ -108,7 +130,7 @@ class FormField:
     def choice_help(self) -> list[tuple[str, str, bool]]:
         """(condition, help, shown) of each choice that has something to say."""
         return [
-            (json.dumps({**self.conditions, self.name: choice.value}), choice.help, choice.value == self.value)
+            (condition({**self.conditions, self.name: (choice.value,)}), choice.help, choice.value == self.value)
             for choice in self.info.choices
             if choice.help
         ]
@@ -128,12 +150,20 @@ class FormField:
 
     @property
     def expert(self) -> bool:
-        return self.info.expert or self.fixed
+        """Whether only the expert mode shows it: never what has been set to something of its own."""
+        is_default = self.values == forms.default_values(self.info, self.name)
+        return self.fixed or (self.info.expert and (is_default or self.name in ALWAYS_EXPERT))
+
+    @property
+    def hidden_at(self) -> str:
+        """The values with which only the expert mode shows it, as the browser reads them; empty if its values do not decide that."""
+        decides = self.info.expert and not self.fixed and self.name not in ALWAYS_EXPERT
+        return json.dumps(forms.default_values(self.info, self.name)) if decides else ""
 
     @property
     def opens_group(self) -> bool:
         """Whether this choice decides all of its group, whose heading then speaks for it."""
-        return re.fullmatch(r"data\.(train|evaluation|retained)\.kind", self.name) is not None
+        return OPENING.fullmatch(self.name) is not None
 
     @property
     def help(self) -> SafeString:
@@ -156,27 +186,36 @@ class FormField:
             return "on" if default else "off"
         if isinstance(default, list):
             return ", ".join(map(str, default))
-        return "" if default is None or forms.is_location(self.info) else str(default).replace("_", " ")
+        text = "" if default is None or self.is_location or self.is_long else str(default)
+        return text.replace("_", " ") if self.info.type == "choice" else text
 
     @property
     def wide(self) -> bool:
-        return forms.is_location(self.info) or self.info.type == "choices" or self.name == "data.prompt"
+        return self.is_location or self.info.type == "choices" or self.is_long
 
     @property
     def subheading(self) -> str:
         return next((title for title in self.info.group if title in SUBHEADINGS), "")
 
 
-def bind(name: str, info: FieldInfo, form: FormData, places: Places) -> FormField:
+def bind(name: str, setting: Setting, form: FormData, places: Places) -> FormField:
+    """The field with what was sent for it; one that does not matter for the choices made shows its default."""
+    shown, info = forms.applies(setting, name, form), setting.info
     return FormField(
         name=name,
         info=info,
-        values=tuple(form.getlist(name)),
-        rest=forms.last(form, name + forms.REST),
-        conditions=forms.conditions(info, name),
-        shown=forms.applies(info, name, form),
-        places=places.of(name) if forms.is_location(info) else (),
+        values=tuple(form.getlist(name)) if shown and name in form else forms.default_values(info, name),
+        rest=forms.last(form, name + forms.REST) if shown else "",
+        conditions=forms.conditions(setting, name),
+        shown=shown,
+        places=places.of(info),
+        note=places.note_on(info),
     )
+
+
+def condition(choices: Mapping[str, tuple[str, ...]]) -> str:
+    """Conditions as the browser reads them; empty for none."""
+    return json.dumps(choices) if choices else ""
 
 
 def shortened(text: str, length: int = 160) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,9 @@ from webapp.runs.models import Attempt, Event, Run, State
 from webapp.runs.reading_events import moment
 from webapp.teams.models import Team, User
 
-BATCH = 500
+BATCH_EVENTS, BATCH_BYTES = 5_000, 4 << 20
+LONGEST_NAME = 120
+MOST_DIGITS = 9
 OUTCOMES = {"completed": State.COMPLETED, "stopped": State.STOPPED, "failed": State.FAILED}
 
 
@@ -26,25 +26,32 @@ class NotARun(Exception):
 
 def import_folder(folder: Path, team: Team, owner: User | None, into: Run | None = None) -> Run:
     """A run with everything that the folder records. `into` continues an earlier import of it. Raises NotARun."""
-    attempts = sorted((int(path.parent.name), path.parent) for path in folder.glob("attempts/*/events") if path.parent.name.isdecimal())
-    if not attempts:
-        raise NotARun(f"{folder} holds no attempts/<number>/events, so there is no run to import.")
+    attempts = _attempts(folder)
     spec = _definition(folder / "spec.json")
-    run = into or lifecycle.create_run(team, owner, spec, name="" if spec else folder.name, source=Run.Source.IMPORTED, state=State.STOPPED)
+    run = into or lifecycle.create_run(
+        team, owner, spec, name="" if spec else folder.name[:LONGEST_NAME], source=Run.Source.IMPORTED, state=State.STOPPED
+    )
     damage: list[str] = []
     for number, place in attempts:
         Attempt.objects.get_or_create(run=run, number=number, defaults={"folder": str(place)[:1024]})
         Run.objects.filter(pk=run.pk).update(attempt=number)
         reader = Reader(place / "events")
-        for batch in _batches(reader.poll()):
+        while batch := reader.take(BATCH_EVENTS, BATCH_BYTES):
             ingest(run.pk, number, batch, place)
         damage += reader.damage
+        damage += [f"the last line of attempt {number}, which is not whole"] if reader.unfinished else []
     return _conclude(run, attempts[-1][0], damage)
 
 
-def _batches(events: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while batch := list(islice(events, BATCH)):
-        yield batch
+def _attempts(folder: Path) -> list[tuple[int, Path]]:
+    """The attempts by number. Raises NotARun if there is none, or one whose number no run can reach."""
+    found = [path.parent for path in folder.glob("attempts/*/events") if path.parent.name.isdecimal()]
+    if not found:
+        raise NotARun(f"{folder} holds no attempts/<number>/events, so there is no run to import.")
+    for place in found:
+        if len(place.name) > MOST_DIGITS:
+            raise NotARun(f"The attempt attempts/{place.name[:40]} has too large a number: it may have {MOST_DIGITS} digits.")
+    return sorted((int(place.name), place) for place in found)
 
 
 def _definition(file: Path) -> dict[str, Any] | None:
@@ -53,6 +60,8 @@ def _definition(file: Path) -> dict[str, Any] | None:
         return trainer.spec.to_dict(trainer.spec.load(json.loads(file.read_text(encoding="utf-8"))))
     except FileNotFoundError:
         return None
+    except RecursionError as problem:
+        raise NotARun(f"{file} cannot be read as a run definition: it is nested too deeply.") from problem
     except (OSError, ValueError, trainer.spec.SpecError) as problem:
         raise NotARun(f"{file} cannot be read as a run definition: {problem}") from problem
 

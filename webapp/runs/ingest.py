@@ -7,6 +7,7 @@ events of an attempt that has been replaced are appended to that attempt and cha
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,31 +15,78 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from trainer.engine.events import Reader
 from webapp import metrics
 from webapp.live import doorbell
-from webapp.runs import files, progress
+from webapp.outages import OUTAGES
+from webapp.runs import files, progress, unstored
 from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, State, Transition
 from webapp.runs.reading_events import Place, checked, event_row, moment, rollout_rows, unreadable
 
+log = logging.getLogger(__name__)
+BATCH_EVENTS, BATCH_BYTES = 500, 4 << 20
 TAKE = "UPDATE runs_run SET news = news + 1 WHERE id = %s RETURNING news"
 
 
-def ingest(run_id: int, attempt: int, events: Sequence[dict[str, Any]], folder: Path) -> int:
+def ingest(run_id: int, attempt: int, events: Sequence[dict[str, Any]], folder: Path, more: bool = False) -> int:
     """Append `events` of attempt `attempt`, whose files lie below its `folder`; return the run's cursor.
 
-    Safe to repeat. Raises Run.DoesNotExist or Attempt.DoesNotExist when there is nothing to append to.
+    Safe to repeat. `more` says that later events wait already. An event that the database refuses is recorded as a warning, and the rest as
+    it is. Raises OUTAGES while the database is away, Run.DoesNotExist or Attempt.DoesNotExist when there is nothing to append to.
     """
     known = Attempt.objects.select_related("run__team").get(run=run_id, number=attempt)
     batch = [_readable(event) for event in events if isinstance(event.get("seq"), int) and 0 < event["seq"] < 2**62]
+    return _record(known, batch, folder, more)
+
+
+def store_again(run_id: int, attempt: int, folder: Path) -> None:
+    """Try once more to store the files that the store had no room for. Rows keep only a part of an event, so the log is read again."""
+    wanted = unstored.waiting(run_id, attempt)
+    if not wanted:
+        return
+    reader = Reader(folder / "events", wanted[0] - 1)
+    while reader.seq < wanted[-1] and (taken := reader.take(BATCH_EVENTS, BATCH_BYTES)):
+        if batch := [event for event in taken if event["seq"] in wanted]:
+            ingest(run_id, attempt, batch, folder)
+
+
+def _record(known: Attempt, batch: list[dict[str, Any]], folder: Path, more: bool) -> int:
+    """Record the batch; where something in it cannot be recorded, its halves, down to the one event that is to blame."""
+    try:
+        return _append_once(known, batch, folder, more)
+    except (*OUTAGES, Run.DoesNotExist):
+        raise
+    except Exception as problem:
+        log.exception("%d events of run %s attempt %d were refused", len(batch), known.run.public_id, known.number)
+        if len(batch) < 2:
+            return _append_once(known, [unreadable(event, problem, time.time()) for event in batch], folder, more)
+        half = len(batch) // 2
+        _record(known, batch[:half], folder, True)
+        return _record(known, batch[half:], folder, more)
+
+
+def _append_once(known: Attempt, batch: list[dict[str, Any]], folder: Path, more: bool) -> int:
     stored = files.store(known.run.team, batch, folder)
     with transaction.atomic():
-        place = Place(run_id, attempt, _take(run_id))
+        place = Place(known.run_id, known.number, take(known.run_id))
         _append(place, known.run, batch, stored)
+        unstored.note(place, batch)
         known.refresh_from_db()
         _advance(known, batch)
-        progress.refresh(known, batch)
+        _show(known, batch, more)
         doorbell.ring_on_commit(known.run.public_id, place.news)
     return place.news
+
+
+def _show(known: Attempt, batch: list[dict[str, Any]], more: bool) -> None:
+    """Bring what lists show up to date. It is derived, so that it may fail without holding up the record."""
+    try:
+        with transaction.atomic():
+            progress.refresh(known, batch, more)
+    except OUTAGES:
+        raise
+    except Exception:
+        log.exception("the summary of run %s could not be brought up to date", known.run.public_id)
 
 
 def _readable(event: dict[str, Any]) -> dict[str, Any]:
@@ -48,8 +96,8 @@ def _readable(event: dict[str, Any]) -> dict[str, Any]:
         return unreadable(event, problem, time.time())
 
 
-def _take(run_id: int) -> int:
-    """Lock the run's row until the end of the transaction and count this batch."""
+def take(run_id: int) -> int:
+    """Lock the run's row until the end of the transaction and count this batch: the run's new cursor. Raises Run.DoesNotExist."""
     with connection.cursor() as cursor:
         cursor.execute(TAKE, [run_id])
         found = cursor.fetchone()
@@ -59,7 +107,7 @@ def _take(run_id: int) -> int:
 
 
 def _append(place: Place, run: Run, batch: list[dict[str, Any]], stored: files.Stored) -> None:
-    metrics.append(run, place.attempt, [event for event in batch if event["type"] == "metrics"], place.news)
+    metrics.append(run, place.attempt, batch, place.news)
     others = [event_row(place, event) for event in batch if event["type"] != "metrics"]
     Event.objects.bulk_create(others, ignore_conflicts=True, batch_size=500)
     for event in batch:
@@ -96,13 +144,10 @@ def _forget_removed(place: Place, batch: list[dict[str, Any]]) -> None:
 
 
 def _advance(known: Attempt, batch: list[dict[str, Any]]) -> None:
-    """The attempt's own marks; all of them only grow, or are set once, so that order does not matter."""
-    for event in batch:
-        if event["type"] == "rewind" and known.rewound_to is None:
-            known.rewound_to = event["step"]
+    """The attempt's own marks; they only grow, so that order does not matter."""
     known.step = max([known.step, *(event.get("step") or 0 for event in batch)])
     known.last_seq = max([known.last_seq, *(event["seq"] for event in batch)])
-    known.save(update_fields=["rewound_to", "step", "last_seq"])
+    known.save(update_fields=["step", "last_seq"])
     run = known.run
     if Run.objects.filter(pk=run.pk, attempt=known.number, state=State.STARTING).update(state=State.RUNNING):
         Transition.objects.create(run=run, attempt=known.number, state=State.RUNNING, reason="The trainer reports.")

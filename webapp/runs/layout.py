@@ -9,9 +9,12 @@ from functools import cache
 from trainer.spec import Problem
 from webapp.runs import form as forms
 from webapp.runs.form import FormData
-from webapp.runs.form_fields import FormField, Places, bind
+from webapp.runs.form_fields import FormField, Places, bind, condition
+from webapp.runs.settings_list import list_of, lists, numbered, settings
 
 BASICS = "run"
+WEIGHTED = {"pool.estimate": ("before",), "pool.weighting.kind": ("paced", "hard_filter")}
+"""Choices under which problems count by their pass rates, so that there is a curve w(p) to draw."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,12 @@ class Heading:
 HEADINGS = (
     Heading(BASICS, "Run"),
     Heading("networks.student", "Student", "The model that is trained."),
-    Heading("networks.teacher", "Teacher", "The frozen model that the student learns from."),
+    Heading("networks.teacher", "Teacher", "Whom the student learns from."),
     Heading("data.train", "Training problems", "The pool that is distilled on."),
     Heading("data.evaluation", "Held-out problems", "Measured during the run, never trained on."),
     Heading("data.retained", "Retained skill", "A skill outside the pool, measured before and after: how much is forgotten."),
     Heading("data", "Prompt and verifier", "What is asked, and how an answer is judged."),
+    Heading("data.confidence", "Stated confidence", "Whether answers say how sure they are, so that it can be measured and taught."),
     Heading("pool", "Problem pool", "Stage 0: the student's pass rate on every problem, and the weight that follows from it."),
     Heading("compute", "Compute", "Devices and their use."),
     Heading("evaluation", "Evaluation", "What is measured on held-out problems."),
@@ -86,12 +90,50 @@ class PlacedProblem:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A list of sections: its items, one to add, and what is wrong with the list as such."""
+
+    path: str
+    items: tuple[Group, ...]
+    new: Group
+    problem: str
+
+    @property
+    def id(self) -> str:
+        return group_id(self.path)
+
+    @property
+    def path_id(self) -> str:
+        return self.path.replace(".", "-")
+
+    @property
+    def title(self) -> str:
+        return title_of(self.path)
+
+    @property
+    def word(self) -> str:
+        return self.title.lower()
+
+    @property
+    def expert(self) -> bool:
+        """Whether only the expert mode shows it: an empty list of experts."""
+        return not self.items and self.new.expert
+
+
+@dataclass(frozen=True)
 class Layout:
     groups: dict[str, Group]
-    stages: tuple[Group, ...]
-    new_stage: Group
+    lists: dict[str, Listing]
     problems: tuple[PlacedProblem, ...]
-    stages_problem: str
+    has_curve: bool
+
+    @property
+    def stages(self) -> Listing:
+        return self.lists["stages"]
+
+    @property
+    def specialists(self) -> Listing:
+        return self.lists["networks.specialists"]
 
     @property
     def basics(self) -> Group:
@@ -100,6 +142,10 @@ class Layout:
     @property
     def pool(self) -> Group:
         return self.groups["pool"]
+
+    @property
+    def curve_when(self) -> str:
+        return condition(WEIGHTED)
 
     @property
     def networks(self) -> list[Group]:
@@ -120,16 +166,16 @@ class Layout:
 
 def lay_out(form: FormData, problems: Sequence[Problem], places: Places) -> Layout:
     """Bind what was sent (normalised) and what is wrong with it to the fields and groups of the page."""
-    bound = [bind(name, info, form, places) for name, info in forms.names(forms.stage_count(form))]
+    counts = forms.counts(form)
+    bound = [bind(name, setting, form, places) for name, setting in forms.names(counts)]
     listed = place(problems, bound)
     said = {target: " ".join(one.sentence for one in listed if one.target == target) for target in {one.target for one in listed}}
     bound = [replace(one, problem=said.get(one.id, "")) for one in bound]
     return Layout(
         groups={heading.key: _group(heading, bound, said) for heading in headings()},
-        stages=tuple(_group(Heading(f"stages.{at}", f"Stage {at + 1}"), bound, said) for at in range(forms.stage_count(form))),
-        new_stage=new_stage(places),
+        lists={path: _listing(path, counts[path], bound, said, places) for path in lists()},
         problems=listed,
-        stages_problem=said.get(group_id("stages"), ""),
+        has_curve=forms.hold(WEIGHTED, form),
     )
 
 
@@ -138,7 +184,7 @@ def place(problems: Sequence[Problem], bound: Sequence[FormField]) -> tuple[Plac
     labels = (
         {one.id: label_of(one) for one in bound}
         | {group_id(heading.key): heading.title for heading in headings()}
-        | {group_id("stages"): "Stages"}
+        | {group_id(path): title_of(path) + "s" for path in lists()}
     )
     targets = [_target(problem.path, bound) for problem in problems]
     return tuple(PlacedProblem(p.message, target, labels.get(target, p.path)) for p, target in zip(problems, targets, strict=True))
@@ -148,9 +194,9 @@ def place(problems: Sequence[Problem], bound: Sequence[FormField]) -> tuple[Plac
 def headings() -> tuple[Heading, ...]:
     """The known headings, then one for each section that has come since."""
     known = {heading.key: heading for heading in HEADINGS}
-    for info in forms.settings():
-        if group_key(info.path) not in {*known, "stages"}:
-            known[group_key(info.path)] = Heading(group_key(info.path), info.group[0])
+    for setting in settings():
+        if not list_of(setting.path) and group_key(setting.path) not in known:
+            known[group_key(setting.path)] = Heading(group_key(setting.path), setting.info.group[0])
     return tuple(known.values())
 
 
@@ -165,16 +211,14 @@ def group_id(key: str) -> str:
     return "group-" + key.replace(".", "-")
 
 
-def new_stage(places: Places) -> Group:
-    """The stage that the button "Add a stage" adds; the browser numbers it."""
-    form = forms.form_from({"stages": [{}]})
-    fields = [bind(name, info, form, places) for name, info in forms.names(1)]
-    return _group(Heading("stages.0", "New stage"), fields, {})
+def title_of(path: str) -> str:
+    """What an item of a list is called: "Stage", "Specialist"."""
+    return path.rpartition(".")[2].removesuffix("s").capitalize()
 
 
 def label_of(one: FormField) -> str:
-    stage = forms.STAGE.match(one.name)
-    return f"Stage {int(stage[1]) + 1}, {one.title}" if stage else one.title
+    item = numbered().match(one.name)
+    return f"{title_of(item[1])} {int(item[2]) + 1}, {one.title}" if item else one.title
 
 
 def sentence(message: str) -> str:
@@ -189,8 +233,9 @@ def _target(path: str, bound: Iterable[FormField]) -> str:
     for above in _upwards(path):
         if found := ids.get(above) or ids.get(f"{above}.kind"):
             return found
-    stage = forms.STAGE.match(f"{path}.")
-    return group_id(f"stages.{stage[1]}" if stage else "stages" if path == "stages" else group_key(f"{path}."))
+        if above in lists() or numbered().fullmatch(f"{above}."):
+            return group_id(above)
+    return group_id(group_key(f"{path}."))
 
 
 def _upwards(path: str) -> Iterable[str]:
@@ -200,9 +245,25 @@ def _upwards(path: str) -> Iterable[str]:
 
 
 def _group(heading: Heading, bound: Iterable[FormField], said: Mapping[str, str]) -> Group:
-    stage = heading.key.startswith("stages.")
-    fields = [one for one in bound if (one.name.startswith(heading.key + ".") if stage else group_key(one.name) == heading.key)]
+    fields = (one for one in bound if not numbered().match(one.name) and group_key(one.name) == heading.key)
     return Group(heading, tuple(fields), said.get(group_id(heading.key), ""))
+
+
+def _listing(path: str, count: int, bound: Sequence[FormField], said: Mapping[str, str], places: Places) -> Listing:
+    items = tuple(_item(path, at, bound, said) for at in range(count))
+    return Listing(path, items, new_item(path, places), said.get(group_id(path), ""))
+
+
+def _item(path: str, at: int, bound: Iterable[FormField], said: Mapping[str, str]) -> Group:
+    key = f"{path}.{at}"
+    fields = tuple(one for one in bound if one.name.startswith(key + "."))
+    return Group(Heading(key, f"{title_of(path)} {at + 1}"), fields, said.get(group_id(key), ""))
+
+
+def new_item(path: str, places: Places) -> Group:
+    """The item that the button "Add a …" adds; the browser numbers it."""
+    fields = [bind(name, setting, forms.EMPTY, places) for name, setting in forms.names({path: 1}) if numbered().match(name)]
+    return _item(path, 0, fields, {})
 
 
 def _part(title: str, fields: tuple[FormField, ...]) -> Part:

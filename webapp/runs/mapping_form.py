@@ -56,6 +56,6 @@ def verifier_fields(form: FormData, problems: Sequence[Problem]) -> list[FormFie
 
 
 def _fields(form: FormData, prefix: str, problems: Sequence[Problem]) -> list[FormField]:
-    bound = [bind(name, info, form, Places()) for name, info in forms.names(0) if name.startswith(prefix)]
+    bound = [bind(name, setting, form, Places()) for name, setting in forms.names({}) if name.startswith(prefix)]
     said = {problem.target: problem.sentence for problem in layout.place(problems, bound)}
     return [replace(field, problem=said.get(field.id, "")) for field in bound]

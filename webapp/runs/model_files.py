@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -104,10 +104,21 @@ def vocabulary(folder: Folder) -> dict[str, int]:
     return _vocabulary_at(path, path.stat().st_mtime_ns) if path else {}
 
 
+def text_of(folder: Folder, ids: Sequence[int]) -> str:
+    """Token ids as text, special tokens included; empty if the folder has no tokenizer.json. Raises UnusableModel if it cannot be read."""
+    path = folder.get("tokenizer.json")
+    return str(_tokenizer_at(path, path.stat().st_mtime_ns).decode(list(ids), skip_special_tokens=False)) if path else ""
+
+
 @lru_cache(maxsize=16)
 def _vocabulary_at(path: Path, changed: int) -> dict[str, int]:
+    return dict(_tokenizer_at(path, changed).get_vocab(with_added_tokens=True))
+
+
+@lru_cache(maxsize=4)
+def _tokenizer_at(path: Path, changed: int) -> Tokenizer:
     try:
-        return dict(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True))
+        return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception for whatever is wrong
         raise UnusableModel(f"tokenizer.json cannot be read ({str(error)[:120]}). Save the tokenizer again.") from error
 

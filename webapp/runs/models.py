@@ -71,17 +71,28 @@ class State(models.TextChoices):
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
+    PAUSED = "paused"
     STOPPED = "stopped"
     COMPLETED = "completed"
     FAILED = "failed"
 
 
 ACTIVE = (State.STARTING, State.RUNNING, State.STOPPING)
-FINISHED = (State.STOPPED, State.COMPLETED, State.FAILED)
+FINISHED = (State.PAUSED, State.STOPPED, State.COMPLETED, State.FAILED)
+
+
+class Priority(models.IntegerChoices):
+    LOW = -1, "low"
+    NORMAL = 0, "normal"
+    HIGH = 1, "high"
 
 
 class Run(models.Model):
-    """A run of any source. `attempt` is the fencing number; `news` counts the batches that were appended."""
+    """A run of any source. `attempt` is the fencing number; `news` counts the batches that were appended.
+
+    In the queue, `queue_position` is its place by hand (None: by age, which `queued_at` tells) and `on_hold` keeps it from being placed.
+    `memory_bytes` is what each of its processes needs at least, where somebody could tell.
+    """
 
     class Source(models.TextChoices):
         MANAGED = "managed"
@@ -105,7 +116,15 @@ class Run(models.Model):
     heartbeat_at = models.DateTimeField(null=True)
     stop_requested_at = models.DateTimeField(null=True)
     force_requested_at = models.DateTimeField(null=True)
+    after_stop = models.CharField(max_length=10, choices=State, default=State.STOPPED)
     resume_after_restart = models.BooleanField(default=False)
+    priority = models.SmallIntegerField(choices=Priority, default=Priority.NORMAL)
+    queue_position = models.IntegerField(null=True)
+    queued_at = models.DateTimeField(default=timezone.now)
+    on_hold = models.BooleanField(default=False)
+    memory_bytes = models.BigIntegerField(null=True)
+    restarts = models.SmallIntegerField(default=0)
+    max_restarts = models.SmallIntegerField(null=True)
     reason = models.TextField(blank=True)
     remedy = models.TextField(blank=True)
 
@@ -128,7 +147,11 @@ class Run(models.Model):
 
 
 class Attempt(models.Model):
-    """One try at a run, with its own folder, log and series branch. It replaces what earlier attempts did after step `rewound_to`."""
+    """One try at a run, with its own folder, log and series branch; its log's rewinds say what of earlier ones it replaces.
+
+    `host` is the machine that keeps the log. Where it leads several, `meeting` says where they meet and from which checkpoint they begin,
+    once it knows: {"place": "10.0.0.5:29400", "checkpoint": 17 or null}.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
     number = models.IntegerField()
@@ -138,13 +161,41 @@ class Attempt(models.Model):
     pid_started = models.FloatField(null=True)
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
-    rewound_to = models.BigIntegerField(null=True)
     step = models.BigIntegerField(default=0)
     last_seq = models.BigIntegerField(default=0)
     exit = models.JSONField(null=True)
+    meeting = models.JSONField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "number"], name="one_row_per_attempt")]
+
+    @property
+    def machines(self) -> str:
+        """`alder`, `alder and birch`, `alder, birch and cedar`: the leading one first."""
+        *others, last = [self.host, *self.members.order_by("number").values_list("host", flat=True)]
+        return f"{', '.join(others)} and {last}" if others else last
+
+
+class Member(models.Model):
+    """A machine that carries an attempt out beside the leading one, which is number 0. Its heartbeat is its lease.
+
+    `reason` says why its part ended; `exit` is its trainer's, None if nothing is known of that.
+    """
+
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="members")
+    number = models.IntegerField()
+    host = models.CharField(max_length=200)
+    heartbeat_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    exit = models.JSONField(null=True)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["attempt", "number"], name="one_row_per_member")]
+        indexes = [models.Index(fields=["host"], name="members_at_work", condition=models.Q(finished_at=None))]
+
+    def __str__(self) -> str:
+        return self.host
 
 
 class Transition(models.Model):

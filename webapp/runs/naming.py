@@ -8,7 +8,19 @@ from typing import Any
 def summary_of(spec: dict[str, Any]) -> dict[str, Any]:
     """The part of a run's summary that its definition knows."""
     networks = spec.get("networks") or {}
-    return {role: short_name((networks.get(role) or {}).get("model", "")) for role in ("student", "teacher") if networks.get(role)}
+    return {role: network_name(networks[role]) for role in ("student", "teacher") if networks.get(role)}
+
+
+def network_name(network: dict[str, Any]) -> str:
+    """What a student or a teacher of any kind is called."""
+    match network.get("kind", "model"):
+        case "self":
+            return f"itself ({str(network.get('weights', 'initial')).replace('_', ' ')})"
+        case "texts":
+            return short_name(network.get("path", ""))
+        case "endpoint":
+            return str(network.get("model", ""))
+    return short_name(network.get("model", ""))
 
 
 def total_steps(spec: dict[str, Any]) -> int | None:

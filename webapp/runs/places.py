@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from trainer.text import builtin
-from webapp import artifacts
+from webapp import artifacts, endpoints
 from webapp.runs import form as forms
 from webapp.runs import model_files, stored_models
 from webapp.runs.form_fields import Place, Places
@@ -21,7 +21,7 @@ from webapp.runs.models import DataSet, StoredModel
 from webapp.teams.models import Team
 
 BUILTIN = Path(builtin.__file__).parent
-BUILTIN_LABELS = {"student": "Built-in student", "teacher": "Built-in teacher"}
+BUILTIN_LABELS = {folder.name: f"Built-in {folder.name}" for folder in sorted(BUILTIN.iterdir()) if (folder / "config.json").is_file()}
 HUB_MODEL = Place("hub:", "A model of the Hugging Face hub…", "Elsewhere", example="organisation/name@revision")
 HUB_DATA = Place("hub:", "A data set of the Hugging Face hub…", "Elsewhere", example="organisation/name@revision")
 
@@ -31,13 +31,17 @@ class Nowhere(ValueError):
 
 
 def places_of(team: Team) -> Places:
-    """What the form offers: the built-in pair, the team's uploads, the hub, and the operator's folders if there are any."""
+    """What the form offers: the built-in models, the team's uploads, the hub, and the operator's folders if there are any."""
     builtins = tuple(Place(f"builtin:{name}", label, "Built in") for name, label in BUILTIN_LABELS.items())
     models = tuple(Place(uri_of_model(model), label_of_model(model), "The team's models") for model in models_of(team))
     data = tuple(
         Place(uri_of_data(found), label_of_data(found), "The team's data sets", mapping=mapping_of(found)) for found in data_of(team)
     )
-    return Places((*builtins, *models, HUB_MODEL, *_roots("A folder on the server…")), (*data, HUB_DATA, *_roots("A file on the server…")))
+    return Places(
+        models=(*builtins, *models, HUB_MODEL, *_roots("A folder on the server…")),
+        data=(*data, HUB_DATA, *_roots("A file on the server…")),
+        endpoints=endpoints.sentence(),
+    )
 
 
 def models_of(team: Team) -> list[StoredModel]:
@@ -123,9 +127,9 @@ def _folder(path: str) -> Path:
 
 
 def builtin_folder(name: str) -> Folder:
-    """The files of one of the built-in pair. Raises Nowhere."""
-    if name not in BUILTIN_LABELS or not (BUILTIN / name).is_dir():
-        raise Nowhere(f"is no built-in model; there is {' and '.join(f'builtin:{known}' for known in BUILTIN_LABELS)}")
+    """The files of a built-in model. Raises Nowhere."""
+    if name not in BUILTIN_LABELS:
+        raise Nowhere(f"is no built-in model; there is {', '.join(f'builtin:{known}' for known in BUILTIN_LABELS)}")
     return model_files.folder_at(BUILTIN / name)
 
 

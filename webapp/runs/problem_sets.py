@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from webapp import artifacts
@@ -26,16 +27,17 @@ def questions(run: Run, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     wanted = set(ids)
     found: dict[str, dict[str, Any]] = {}
     for payload in problem_sets(run):
-        if wanted - found.keys():
+        if payload.get("file") and wanted - found.keys():
             found |= _rows(run, payload["file"]["sha256"], wanted)
     return found
 
 
 def _rows(run: Run, sha256: str, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """Rows of one table by id; none from a file that is gone or damaged."""
     try:
         path = artifacts.path(run.team, sha256)
-    except FileNotFoundError:
+        present = [name for name in COLUMNS if name in parquet.read_schema(path).names]
+        table = parquet.read_table(path, columns=present, filters=[("id", "in", sorted(wanted))])
+    except (pa.ArrowException, OSError, TypeError, ValueError):
         return {}
-    present = [name for name in COLUMNS if name in parquet.read_schema(path).names]
-    table = parquet.read_table(path, columns=present, filters=[("id", "in", sorted(wanted))])
     return {str(row["id"]): row for row in table.to_pylist()}

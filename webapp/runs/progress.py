@@ -17,8 +17,11 @@ SPARKLINE = 40
 SHOWN = {"loss": "loss", "tokens_per_second": "tokens_per_second"}
 
 
-def refresh(attempt: Attempt, batch: list[dict[str, Any]]) -> None:
-    """Bring the run of `attempt` up to date, if the attempt is the run's; part of the transaction that holds the run's row."""
+def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -> None:
+    """Bring the run of `attempt` up to date, if the attempt is the run's; part of the transaction that holds the run's row.
+
+    With `more` events waiting already, the run is as far behind as this batch is old.
+    """
     run = Run.objects.get(pk=attempt.run_id)
     if run.attempt != attempt.number or not batch:
         return
@@ -26,7 +29,7 @@ def refresh(attempt: Attempt, batch: list[dict[str, Any]]) -> None:
     written = max(event["wall_time"] for event in batch)
     run.step = attempt.step
     run.last_event_at = max(filter(None, [run.last_event_at, moment(written)]))
-    run.summary = {**run.summary, "behind_s": round(max(0.0, time.time() - written), 1)}
+    run.summary = {**run.summary, "behind_s": round(max(0.0, time.time() - written), 1) if more else 0.0}
     if types & {"progress", "end"}:
         _phase(run)
     if types & {"metrics", "rewind"}:

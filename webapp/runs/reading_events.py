@@ -35,23 +35,21 @@ def clean(value: Any) -> Any:
         return value if math.isfinite(value) else str(value).replace("inf", "Infinity").replace("nan", "NaN")
     if isinstance(value, dict):
         return {clean(key): clean(item) for key, item in value.items()}
-    return [clean(item) for item in value] if isinstance(value, list) else value
+    return [clean(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def checked(event: dict[str, Any]) -> dict[str, Any]:
-    """The event, cleaned, if it says what its type must say. Raises ValueError with what is wrong in a few words."""
-    found: dict[str, Any] = clean(event)
+    """The event as its type reads it, for pages to rely on: storable but for the numbers of series and rollouts, which have columns.
+
+    Raises ValueError with what is wrong in a few words.
+    """
     try:
-        model = event_types.check(found)
+        model = event_types.check(clean(event))
     except ValidationError as problem:
         first = problem.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    read = {"step": model.step, "wall_time": model.wall_time}
-    if isinstance(model, event_types.Metrics):
-        return {**found, **read, "tokens": model.tokens, "compute": model.compute, "values": model.values}
-    if isinstance(model, event_types.Rollouts):
-        return {**found, **read, "index": [entry.model_dump() for entry in model.index]}
-    return {**found, **read}
+    read = model.model_dump()
+    return read if isinstance(model, event_types.Metrics | event_types.Rollouts) else clean(read)
 
 
 def unreadable(event: dict[str, Any], problem: Exception, wall_time: float) -> dict[str, Any]:

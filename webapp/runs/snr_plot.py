@@ -9,10 +9,13 @@ NARROWEST = 10.0
 
 
 def plot(bins: list[dict[str, Any]]) -> dict[str, Any]:
-    """`bars` with their whiskers, and `ticks` below. A bin that holds one pass rate only (0 or 1) gets a narrow bar."""
-    highest = max((float((one.get("interval") or [0, one["snr"]])[1]) for one in bins), default=0.0) or 1.0
+    """`bars` with their whiskers, and `ticks` below. A bin that holds one pass rate only (0 or 1) gets a narrow bar, one without a
+    ratio none.
+    """
+    measured = [one for one in bins if one["snr"] is not None]
+    highest = max((float((one.get("interval") or [0, one["snr"]])[1]) for one in measured), default=0.0) or 1.0
     return {
-        "bars": [_bar(one, highest) for one in bins],
+        "bars": [_bar(one, highest) for one in measured],
         "ticks": [{"x": round(_across(p), 1), "label": f"{p:g}"} for p in (0.0, 0.25, 0.5, 0.75, 1.0)],
     }
 

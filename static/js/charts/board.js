@@ -3,7 +3,7 @@
  *
  * The page, the answers of series.json and the frames each reach up to a cursor of their own. The board follows from the least of them, so that no
  * change of the run's state falls between two; points that come twice are merged. Deltas carry steps: on another axis, and while zoomed, the board
- * asks series.json again instead, at most once in a while.
+ * asks series.json again instead, at most once in a while. A lazy board reads and draws only what it is told to look at.
  */
 
 import { createChart } from "./chart.js";
@@ -11,7 +11,8 @@ import { keysOf } from "./columns.js";
 import { emptySeries, merge, seriesOf } from "./series.js";
 
 /**
- * @typedef {{run: string, since: number, series: string, charts: import("./columns.js").Declaration[]}} BoardData
+ * @typedef {{run: string, since: number, series: string, charts: Declaration[], lazy?: boolean}} BoardData
+ * @typedef {import("./columns.js").Declaration} Declaration
  * @typedef {import("../live.js").Frame} Frame
  */
 
@@ -19,9 +20,10 @@ const WIDTH = 800;
 const REFETCH_MS = 2000;
 
 /** @param {BoardData} declared @param {import("../live.js").Live} live @param {{receive: (frame: Frame) => void, refused: (message: string) => void}} header hears of every frame too */
-export function createBoard({ run, since, series: address, charts }, live, header) {
-  const keys = [...new Set(charts.flatMap((chart) => keysOf(chart.lines)))];
-  const drawn = charts.map((chart) => createChart(/** @type {HTMLElement} */ (document.getElementById(`chart-${chart.id}`)), chart, run, zoom));
+export function createBoard({ run, since, series: address, charts, lazy = false }, live, header) {
+  /** @type {Map<Declaration, ReturnType<typeof createChart>>} */
+  const drawn = new Map();
+  let shown = lazy ? [] : charts;
   /** @type {Map<string, import("./series.js").Series>} */
   let store = new Map();
   /** @type {import("./chart.js").View} */
@@ -34,7 +36,9 @@ export function createBoard({ run, since, series: address, charts }, live, heade
 
   async function load() {
     const number = ++fetched;
-    const query = new URLSearchParams({ keys: keys.join(","), axis: view.axis, width: String(WIDTH) });
+    const keys = [...new Set(shown.flatMap((chart) => keysOf(chart.lines)))];
+    if (!keys.length) return follow(keys);
+    const query = new URLSearchParams([["axis", view.axis], ["width", String(WIDTH)], ...keys.map((key) => ["key", key])]);
     if (view.from !== null) query.set("from", String(view.from));
     if (view.to !== null) query.set("to", String(view.to));
     const response = await fetch(`${address}?${query}`, { headers: { Accept: "application/json" } });
@@ -44,27 +48,55 @@ export function createBoard({ run, since, series: address, charts }, live, heade
     view = { ...view, marks: answer.marks };
     loaded = answer.cursor;
     show();
-    live.follow(run, { keys, width: WIDTH, since: Math.min(seen, loaded), onFrame: receive, onRefused: header.refused });
+    follow(keys);
+  }
+
+  /** @param {string[]} keys */
+  function follow(keys) {
+    live.follow(run, { keys, width: WIDTH, since: keys.length ? Math.min(seen, loaded) : seen, onFrame: receive, onRefused: header.refused });
+  }
+
+  /** @param {Declaration} declared */
+  function chartOf(declared) {
+    const known = drawn.get(declared);
+    if (known) return known;
+    const made = createChart(/** @type {HTMLElement} */ (document.getElementById(`chart-${declared.id}`)), declared, run, zoom);
+    drawn.set(declared, made);
+    return made;
   }
 
   function show() {
     view = { ...view, extent: extentOf(store) };
-    for (const chart of drawn) chart.show(store, view);
+    for (const declared of shown) chartOf(declared).show(store, view);
   }
 
   /** @param {Frame} frame */
   function receive(frame) {
-    seen = frame.cursor;
+    const last = frame.part === frame.parts - 1;
+    if (last) seen = frame.cursor;
     header.receive(frame);
-    if (frame.type === "reset" || frame.changed?.includes("checkpoints")) return later();
-    if (!frame.series.length || frame.cursor <= loaded) return;
-    if (view.axis !== "step" || view.from !== null || crowded()) return later();
-    for (const { key, x, y } of frame.series) {
-      const series = store.get(key) ?? emptySeries();
-      merge(series, x, y);
-      store.set(key, series);
+    if (frame.changed.includes("checkpoints")) return later();
+    if (frame.type === "delta" && (!frame.series.length || frame.cursor <= loaded)) return;
+    if (view.axis !== "step" || view.from !== null || (frame.type === "delta" && crowded())) return later();
+    if (frame.type === "reset") replace(frame);
+    else grow(frame);
+    if (last) show();
+  }
+
+  /** @param {import("../live.js").Reset} frame */
+  function replace({ part, parts, cursor, series }) {
+    if (part === 0) store = new Map();
+    for (const one of series) store.set(one.key, seriesOf(one));
+    if (part === parts - 1) loaded = cursor;
+  }
+
+  /** @param {import("../live.js").Delta} frame */
+  function grow({ series }) {
+    for (const { key, x, y } of series) {
+      const known = store.get(key) ?? emptySeries();
+      merge(known, x, y);
+      store.set(key, known);
     }
-    show();
   }
 
   function crowded() {
@@ -88,6 +120,12 @@ export function createBoard({ run, since, series: address, charts }, live, heade
 
   return {
     load,
+    /** Read and draw these charts and no others. @param {(declared: Declaration) => boolean} wanted */
+    look(wanted) {
+      for (const declared of shown) if (!wanted(declared)) drawn.get(declared)?.clear();
+      shown = charts.filter(wanted);
+      load();
+    },
     zoom,
     /** @param {import("./chart.js").View["axis"]} axis */
     setAxis(axis) {

@@ -19,6 +19,8 @@ import { fillTable } from "./table.js";
 
 const AXIS_FORMAT = { step: "count", tokens: "count", time: "seconds", compute: "count" };
 const HEIGHT = 220;
+/** Distances of ticks on an axis of steps, which are whole. */
+const WHOLE = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
 /** @param {HTMLElement} figure @param {Declaration} declaration @param {string} sync @param {Zoom} zoom */
 export function createChart(figure, declaration, sync, zoom) {
@@ -51,21 +53,22 @@ export function createChart(figure, declaration, sync, zoom) {
   /** @returns {uPlot.Options} */
   function optionsOf() {
     const right = declaration.lines.find((line) => line.right);
+    const range = declaration.format === "percent" ? shareRange : yRange;
     return {
       width: holder.clientWidth,
       height: HEIGHT,
       legend: { show: false },
       padding: [8, right ? 0 : 12, 0, 0],
       cursor: { sync: { key: sync, setSeries: false, scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
-      scales: { x: { time: false, range: xRange }, y: { distr: log ? 3 : 1, ...(log ? {} : { range: yRange }) }, right: { range: yRange } },
+      scales: { x: { time: false, range: xRange }, y: { distr: log ? 3 : 1, ...(log ? {} : { range }) }, right: { range: yRange } },
       axes: [
-        axis({ size: 30, values: ticks(/** @type {any} */ (AXIS_FORMAT[view.axis])), space: 64 }),
+        axis({ size: 30, values: ticks(/** @type {any} */ (AXIS_FORMAT[view.axis])), space: 64, ...(view.axis === "step" ? { incrs: WHOLE } : {}) }),
         axis({ size: widest, values: ticks(declaration.format, log) }),
         ...(right ? [axis({ scale: "right", side: 1, size: widest, grid: { show: false }, values: ticks(right.format ?? declaration.format) })] : []),
       ],
       series: [{}, ...declaration.lines.flatMap(seriesOfLine)],
       bands: declaration.lines.map((_, i) => ({ series: [1 + i * PER_LINE + 2, 1 + i * PER_LINE + 1], fill: () => faint(colour(i), 0.2) })),
-      hooks: { draw: [decorate], setCursor: [(u) => legend.show(/** @type {any} */ (u.data), u.cursor.idx)], setSelect: [select] },
+      hooks: { draw: [decorate], setCursor: [tell], setSelect: [select] },
     };
   }
 
@@ -73,7 +76,7 @@ export function createChart(figure, declaration, sync, zoom) {
   function xRange() {
     const [low, high] = view.extent ?? [0, 1];
     const [from, to] = [view.from ?? low, view.to ?? high];
-    return from < to ? [from, to] : [from - 0.5, from + 0.5];
+    return from < to ? [from, to] : [from, from + 1];
   }
 
   /** @param {uPlot} u */
@@ -84,6 +87,12 @@ export function createChart(figure, declaration, sync, zoom) {
       if (line.baseline && series?.points) drawBaseline(u, series.mean[0], line.right ? "right" : "y");
       drawBroken(u, series?.broken ?? []);
     }
+  }
+
+  /** @param {uPlot} u */
+  function tell(u) {
+    const broken = declaration.lines.map((line) => Boolean(store.get(line.key)?.broken.length));
+    legend.show(/** @type {any} */ (u.data), u.cursor.idx, broken);
   }
 
   /** @param {uPlot} u */
@@ -101,7 +110,7 @@ export function createChart(figure, declaration, sync, zoom) {
     if (!found) return;
     if (plot) plot.setData(data());
     else build();
-    legend.show(/** @type {any} */ (plot?.data), plot?.cursor.idx);
+    if (plot) tell(plot);
     setText(figure, "[data-count]", countOf(drawn));
     if (!table.hidden && plot) fillTable(table, declaration, view.axis, /** @type {any} */ (plot.data));
   }
@@ -119,6 +128,11 @@ export function createChart(figure, declaration, sync, zoom) {
   });
 
   return {
+    /** Let the canvas go; `show` draws it anew. */
+    clear() {
+      plot?.destroy();
+      plot = null;
+    },
     /** @param {Map<string, import("./series.js").Series>} series @param {View} shown */
     show(series, shown) {
       store = series;
@@ -160,6 +174,12 @@ function yRange(_, low, high) {
   return uPlot.rangeNum(low - (low ? room : 0), high + room, 0.1, true);
 }
 
+/** The same within 0 and 100 %, beyond which no share lies. @param {uPlot} u @param {number} low @param {number} high @returns {uPlot.Range.MinMax} */
+function shareRange(u, low, high) {
+  const [from, to] = yRange(u, low, high);
+  return [Math.max(from ?? 0, 0), Math.min(to ?? 1, 1)];
+}
+
 /** As wide as its widest label. @param {uPlot} _ @param {string[] | null} labels @returns {number} */
 function widest(_, labels) {
   return 16 + 7 * Math.max(3, ...(labels ?? []).map((label) => label?.length ?? 0));
@@ -174,7 +194,11 @@ function positive(value) {
 function countOf(drawn) {
   const points = drawn.reduce((sum, series) => sum + series.points, 0);
   const count = drawn.reduce((sum, series) => sum + series.count, 0);
-  return count > points ? `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points, min and max kept` : `${count.toLocaleString("en-GB")} points`;
+  const thinned = Math.max(0, ...drawn.map((series) => series.thinned));
+  if (thinned) return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points; min, max and mean of ${thinned} steps each are kept`;
+  if (count && !points) return `${count.toLocaleString("en-GB")} points, none of them a finite number`;
+  if (count > points) return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points, min and max kept`;
+  return count === 1 ? "1 point" : `${count.toLocaleString("en-GB")} points`;
 }
 
 /** @param {HTMLElement} figure @param {string} selector @param {string} text */

@@ -16,12 +16,16 @@ export function createLegend(list, { lines, format }) {
     return { item, value };
   });
   return {
-    /** @param {(number | null | undefined)[][]} data @param {number | null | undefined} idx of the cursor, or null for the latest */
-    show(data, idx) {
+    /**
+     * @param {(number | null | undefined)[][]} data @param {number | null | undefined} idx of the cursor, or null for the latest
+     * @param {boolean[]} broken whether a line has values that are no finite numbers
+     */
+    show(data, idx, broken) {
       lines.forEach((line, index) => {
         const { item, value } = values[index];
-        item.hidden = lines.length > 1 && lastKnown(data[1 + index * PER_LINE], data[0].length - 1) < 0;
-        value.textContent = describe(data, index, idx, formatter(line.format ?? format));
+        const empty = lastKnown(data[1 + index * PER_LINE], data[0].length - 1) < 0;
+        item.hidden = lines.length > 1 && empty && !broken[index];
+        value.textContent = empty && broken[index] ? "no finite value" : describe(data, index, idx, formatter(line.format ?? format));
       });
     },
   };

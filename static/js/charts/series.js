@@ -5,17 +5,17 @@
  */
 
 /**
- * @typedef {{x: number[], mean: number[], min: number[], max: number[], broken: number[], count: number, points: number}} Series
- * `count` values were measured, `points` of them are drawn.
+ * @typedef {{x: number[], mean: number[], min: number[], max: number[], broken: number[], count: number, points: number, thinned: number}} Series
+ * `count` values were measured, `points` of them are drawn. `thinned`: no bucket is finer than that many steps, as single points are not kept any more.
  */
 
 /** @returns {Series} */
 export function emptySeries() {
-  return { x: [], mean: [], min: [], max: [], broken: [], count: 0, points: 0 };
+  return { x: [], mean: [], min: [], max: [], broken: [], count: 0, points: 0, thinned: 0 };
 }
 
 /**
- * @param {{x: number[], mean: any[], min: any[], max: any[], count: number, marks: [number, any][]}} answer as series.json sends it
+ * @param {{x: number[], mean: any[], min: any[], max: any[], count: number, marks: [number, any][], thinned?: number}} answer as series.json sends it
  * @returns {Series}
  */
 export function seriesOf(answer) {
@@ -26,6 +26,7 @@ export function seriesOf(answer) {
   series.broken = answer.marks.map(([x]) => x);
   series.count = answer.count;
   series.points = series.x.length;
+  series.thinned = answer.thinned ?? 0;
   return series;
 }
 

@@ -21,10 +21,27 @@ export function numberOf(form, name) {
 /** Shows what matters for the choices made; the rest is hidden and not sent. @param {HTMLElement} form */
 export function applyConditions(form) {
   for (const element of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll("[data-when]"))) {
-    const wanted = Object.entries(/** @type {Record<string, string>} */ (JSON.parse(element.dataset.when ?? "{}")));
-    show(element, wanted.every(([name, value]) => valueOf(form, name) === value));
+    const wanted = Object.entries(/** @type {Record<string, string[]>} */ (JSON.parse(element.dataset.when ?? "{}")));
+    show(element, wanted.every(([name, values]) => values.includes(valueOf(form, name) ?? "")));
   }
   for (const select of /** @type {NodeListOf<HTMLSelectElement>} */ (form.querySelectorAll("select[data-location]"))) applyLocation(select);
+}
+
+/** Marks what only the expert mode shows: settings at their default, and groups of nothing else. @param {HTMLElement} form */
+export function markExpert(form) {
+  for (const field of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll("[data-hidden-at]"))) {
+    const hiddenAt = JSON.stringify(JSON.parse(field.dataset.hiddenAt ?? "[]"));
+    field.classList.toggle("expert", JSON.stringify(valuesIn(field)) === hiddenAt);
+  }
+  for (const group of form.querySelectorAll("[data-fields]")) {
+    group.classList.toggle("expert", !group.querySelector("[data-item], .field:not(.expert)"));
+  }
+}
+
+/** @param {HTMLElement} field @returns {string[]} what would be sent for it, without the second half of a location */
+function valuesIn(field) {
+  const controls = /** @type {Control[]} */ ([...field.querySelectorAll(`:is(${CONTROLS}):not([data-location-rest])`)]);
+  return controls.filter((one) => !(one instanceof HTMLInputElement && one.type === "checkbox" && !one.checked)).map((one) => one.value);
 }
 
 /** A location that the list does not hold is written beside it. @param {HTMLSelectElement} select */

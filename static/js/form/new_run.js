@@ -4,9 +4,9 @@
 
 import { copyText } from "../copy.js";
 import { drawCurve } from "./curve.js";
-import { applyConditions, applyMapping } from "./fields.js";
+import { applyConditions, applyMapping, markExpert } from "./fields.js";
+import { manageLists } from "./lists.js";
 import { followChecks } from "./problems.js";
-import { manageStages } from "./stages.js";
 
 const MODE = "new-run-mode";
 
@@ -19,6 +19,8 @@ function refresh() {
 }
 
 function setMode(/** @type {string} */ mode) {
+  // Only now: a field that somebody is writing in must not vanish when its value passes by the default.
+  markExpert(form);
   form.dataset.mode = mode;
   for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("[data-mode-choice]"))) radio.checked = radio.value === mode;
 }
@@ -48,6 +50,7 @@ document.addEventListener("click", (event) => {
   if (button) copyText(button);
 });
 for (const radio of document.querySelectorAll("[data-mode-choice]")) {
+  radio.addEventListener("input", (event) => event.stopPropagation()); // what is shown changes nothing that the server could check
   radio.addEventListener("change", () => {
     const mode = /** @type {HTMLInputElement} */ (radio).value;
     setMode(mode);
@@ -56,7 +59,7 @@ for (const radio of document.querySelectorAll("[data-mode-choice]")) {
 }
 
 followChecks(form);
-manageStages(form, () => {
+manageLists(form, () => {
   refresh();
   form.dispatchEvent(new Event("input", { bubbles: true }));
 });

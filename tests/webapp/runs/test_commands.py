@@ -103,6 +103,7 @@ def test_a_torn_log_is_taken_as_far_as_it_can_be_read_and_says_so(still: Team, e
     assert (run.state, run.step) == (State.STOPPED, 14)
     assert "does not say how the run ended" in run.reason
     assert "unreadable line" in run.reason
+    assert "the last line of attempt 2, which is not whole" in run.reason
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,37 @@ def test_what_is_no_run_is_refused_in_a_sentence(still: Team, elsewhere: Path, c
     with pytest.raises(CommandError, match=sentence):
         printed("import_run", str(elsewhere))
     assert not Run.objects.exists()
+
+
+DEEP = "[" * 100_000
+
+
+def test_a_definition_nested_too_deeply_is_refused_in_a_sentence(still: Team, elsewhere: Path) -> None:
+    (elsewhere / "spec.json").write_text(DEEP)
+    with pytest.raises(CommandError, match="nested too deeply"):
+        printed("import_run", str(elsewhere))
+
+
+def test_an_attempt_with_too_large_a_number_is_refused_in_a_sentence(still: Team, elsewhere: Path) -> None:
+    (elsewhere / "attempts" / ("9" * 200) / "events").mkdir(parents=True)
+    with pytest.raises(CommandError, match="too large a number"):
+        printed("import_run", str(elsewhere))
+    assert not Run.objects.exists()
+
+
+def test_a_folder_with_a_long_name_gives_its_beginning_to_the_run(still: Team, elsewhere: Path) -> None:
+    printed("import_run", str(elsewhere.rename(elsewhere.with_name("n" * 200))))
+    assert Run.objects.get().name == "n" * 120
+
+
+def test_a_line_nested_too_deeply_is_told_and_holds_up_nothing(still: Team, elsewhere: Path) -> None:
+    (segment,) = (elsewhere / "attempts" / "2" / "events").iterdir()
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(DEEP.encode() + b"\n" + b"".join(lines) + b'{"seq": 99, "a": ' + DEEP.encode() + b"\n")
+    printed("import_run", str(elsewhere))
+    run = Run.objects.get()
+    assert (run.state, run.step) == (State.COMPLETED, 20)
+    assert "unreadable line" in run.reason
 
 
 def test_an_unknown_team_is_refused(still: Team, elsewhere: Path) -> None:

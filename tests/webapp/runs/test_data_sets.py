@@ -9,8 +9,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils.html import escape
 
+from tests.webapp.conftest import SPEC
 from tests.webapp.runs.test_form_page import as_
 from webapp import artifacts
+from webapp.runs import lifecycle, places
 from webapp.runs.models import Artifact, DataSet
 from webapp.teams.models import Team, User
 
@@ -54,7 +56,15 @@ def keep(client: Client, content: bytes, name: str = "sums", **changes: str) -> 
 def test_a_file_becomes_a_data_set_with_its_mapping(erin: User, still: Team) -> None:
     data = keep(as_(erin), JSONL)
     assert (data.team, data.name, data.problem_count, data.format, data.filename) == (still, "sums", 2, "jsonl", "sums.jsonl")
-    assert data.columns == {"question": "q", "answer": "a", "solution": None, "id": None, "domain": None, "difficulty": None}
+    assert data.columns == {
+        "question": "q",
+        "answer": "a",
+        "choices": None,
+        "solution": None,
+        "id": None,
+        "domain": None,
+        "difficulty": None,
+    }
     assert data.verifier == {"kind": "numeric", "tolerance": 0.0}
     with artifacts.open(still, data.artifact.sha256) as file:
         assert file.read() == JSONL
@@ -195,3 +205,21 @@ def test_a_run_can_be_made_from_a_data_set(alice: User) -> None:
     page = client.get(f"/runs/new/?data={data.pk}").content.decode()
     assert f'value="dataset:sums@{data.fingerprint}"' in page and "Ready to start" in page
     assert "42 training" not in page  # a share is held out
+
+
+def test_a_data_set_that_no_run_names_is_deleted(erin: User, still: Team) -> None:
+    client = as_(erin)
+    data = keep(client, JSONL)
+    page = client.post(f"/data/{data.pk}/delete/", follow=True).content.decode()
+    assert "sums was deleted." in page
+    assert not DataSet.objects.exists()
+
+
+def test_a_data_set_that_a_run_names_stays(erin: User, still: Team) -> None:
+    client = as_(erin)
+    data = keep(client, JSONL)
+    train = {"kind": "file", "path": places.uri_of_data(data), "columns": data.columns}
+    lifecycle.create_run(still, erin, {**SPEC, "data": {"train": train}})
+    page = client.post(f"/data/{data.pk}/delete/", follow=True).content.decode()
+    assert "sums is named by 1 run; delete it first." in page
+    assert DataSet.objects.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -19,9 +20,18 @@ from webapp.runs.form_fields import Places
 ALICE_RUN: dict[str, Any] = {
     "name": "Alice's run",
     "seed": 7,
-    "networks": {"student": {"model": "file:/models/small", "random_init": True}, "teacher": {"model": "hub:org/large@main"}},
+    "networks": {
+        "student": {"model": "file:/models/small", "random_init": True, "adapter": {"kind": "lora", "layers": ["q_proj", "up_proj"]}},
+        "teacher": {"model": "hub:org/large@main"},
+        "specialists": [{"domains": ["algebra", "geometry"], "teacher": {"model": "hub:org/sums@main"}}],
+    },
     "data": {
-        "train": {"kind": "file", "path": "dataset:gsm8k@abc", "columns": {"question": "q", "answer": "a", "id": "n"}, "limit": 500},
+        "train": {
+            "kind": "file",
+            "path": "dataset:gsm8k@abc",
+            "columns": {"question": "q", "answer": "a", "id": "n", "domain": "d"},
+            "limit": 500,
+        },
         "evaluation": {"kind": "split", "share": 0.2},
         "retained": {"kind": "arithmetic", "families": ["mul", "word"], "levels": [2], "count": 30},
         "prompt": "Think.\n{question}\n",
@@ -48,6 +58,10 @@ def through_the_form(spec: dict[str, Any]) -> dict[str, Any]:
     return forms.spec_from(forms.normalised(sent(forms.form_from(spec))))
 
 
+def all_items(page: layout.Layout) -> list[layout.Group]:
+    return [item for listing in page.lists.values() for item in listing.items]
+
+
 def test_a_definition_survives_the_form() -> None:
     assert to_dict(load(through_the_form(ALICE_RUN))) == to_dict(load(ALICE_RUN))
 
@@ -59,12 +73,58 @@ def test_a_definition_that_says_little_shows_the_defaults() -> None:
 
 def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
     page = layout.lay_out(forms.form_from(ALICE_RUN), [], Places())
-    shown = {
-        (one.name, tuple(sorted(one.conditions.items()))) for group in page.groups.values() for part in group.parts for one in part.fields
-    }
-    shown |= {(one.name, tuple(sorted(one.conditions.items()))) for part in page.stages[0].parts for one in part.fields}
-    first = [(forms.at_stage(info.path, 0), tuple((forms.at_stage(path, 0), value) for path, value in info.when)) for info in fields()]
-    assert {(name, tuple(sorted(when))) for name, when in first} == shown
+    first = [listing.items[0] for listing in page.lists.values()]
+    shown = [one for group in (*page.groups.values(), *first) for part in group.parts for one in part.fields]
+    for info in fields():
+        name = info.path.replace("*", "0")
+        when = {path.replace("*", "0"): value for path, value in info.when}
+        found = [one for one in shown if one.name == name and all(value in one.conditions[path] for path, value in when.items())]
+        assert len(found) == 1, (name, when)
+
+
+def test_no_two_fields_of_a_name_are_shown_for_the_same_choices() -> None:
+    fields_of: dict[str, list[dict[str, tuple[str, ...]]]] = {}
+    for name, setting in forms.names({"stages": 1, "networks.specialists": 1}):
+        fields_of.setdefault(name, []).append(forms.conditions(setting, name))
+    for name, alternatives in fields_of.items():
+        for one, other in itertools.combinations(alternatives, 2):
+            assert any(not set(one[path]) & set(other[path]) for path in one.keys() & other.keys()), name
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        {"kind": "self", "weights": "ema", "ema_rate": 0.01, "context": {"kind": "privileged", "shows": "answer", "most_tokens": 7}},
+        {"kind": "texts", "path": "file:/srv/answers.jsonl", "question": "q"},
+        {"kind": "endpoint", "url": "https://models.example/v1", "model": "hub:a-strange-name", "key": "secret:models"},
+    ],
+)
+def test_a_teacher_of_any_kind_survives_the_form(teacher: dict[str, Any]) -> None:
+    stage = {"name": "only", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
+    pool = {**ALICE_RUN["pool"], "measure_snr": False}
+    spec = {**ALICE_RUN, "version": 2, "networks": {"teacher": teacher}, "stages": [stage], "pool": pool}
+    assert to_dict(load(through_the_form(spec))) == to_dict(load(spec))
+
+
+def test_a_field_of_several_alternatives_keeps_the_value_of_the_chosen_one() -> None:
+    objective = {"kind": "jsd", "beta": 0.3, "temperature": 2.0, "clip": {"kind": "clip", "limit": 0.2}}
+    spec = {"stages": [{"name": "only", "objective": objective}]}
+    assert to_dict(load(through_the_form(spec))) == to_dict(load(spec))
+
+
+def test_a_setting_that_another_one_makes_idle_is_not_kept() -> None:
+    form = forms.form_from({"stages": [{"name": "only", "rollouts": {"generate": {"per_problem": 4}}}]})
+    form["stages.0.source"] = "teacher_written"
+    assert "per_problem" not in forms.spec_from(form)["stages"][0]["rollouts"]["generate"]
+
+
+def test_an_expert_setting_with_a_value_of_its_own_is_no_longer_hidden() -> None:
+    def is_expert(spec: dict[str, Any]) -> bool:
+        fields = layout.lay_out(forms.form_from(spec), [], Places()).groups["pool"].fields
+        return next(one for one in fields if one.name == "pool.weighting.floor").expert
+
+    assert is_expert({})
+    assert not is_expert({"pool": {"weighting": {"kind": "paced", "floor": 0.1}}})
 
 
 def test_only_fields_that_matter_for_the_choices_are_kept() -> None:
@@ -78,7 +138,7 @@ def test_only_fields_that_matter_for_the_choices_are_kept() -> None:
 
 def test_alternatives_with_a_field_of_the_same_name_have_ids_of_their_own() -> None:
     page = layout.lay_out(forms.form_from(ALICE_RUN), [], Places())
-    ids = [one.id for group in (*page.groups.values(), *page.stages) for one in group.fields]
+    ids = [one.id for group in (*page.groups.values(), *all_items(page)) for one in group.fields]
     assert len(ids) == len(set(ids))
 
 
@@ -106,7 +166,7 @@ def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: 
     form = forms.form_from({"stages": [{"name": "only"}]})
     form[field] = value
     page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
-    bound = next(one for group in (*page.groups.values(), *page.stages) for one in group.fields if one.name == field and one.shown)
+    bound = next(one for group in (*page.groups.values(), *all_items(page)) for one in group.fields if one.name == field and one.shown)
     assert says in bound.problem
     assert bound.value == value
     assert [problem.target for problem in page.problems] == [bound.id]
@@ -122,10 +182,17 @@ def test_a_problem_of_a_choice_stands_beside_the_choice() -> None:
 def test_a_form_without_stages_says_so_at_the_stages() -> None:
     form = forms.normalised(QueryDict("name=nothing"))
     page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
-    assert page.stages_problem
+    assert page.stages.problem
 
 
-NAMES = [name for name, _ in forms.names(2)] + ["stages.9999.name", "stages.0", "stages..name", "__class__", "stages.0.name.rest", "pool"]
+NAMES = [name for name, _ in forms.names({"stages": 2, "networks.specialists": 1})] + [
+    "stages.9999.name",
+    "stages.0",
+    "stages..name",
+    "__class__",
+    "stages.0.name.rest",
+    "pool",
+]
 VALUES = st.one_of(
     st.text(max_size=30), st.sampled_from(["", "on", "hub:", "file:", "../../etc", "$(id)", "NaN", "-1", "1e400", "{question}"])
 )

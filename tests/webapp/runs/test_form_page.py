@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils.html import escape
 
 from tests.webapp.conftest import SPEC
+from trainer import recipes
 from trainer.spec import load, to_dict, to_yaml
 from webapp.runs import form as forms
 from webapp.runs.models import Run
@@ -41,10 +42,22 @@ def test_the_page_starts_from_the_sample(alice: User) -> None:
     assert "Ready to start" in page
 
 
-def test_every_preset_of_every_recipe_can_be_started(alice: User) -> None:
-    client = as_(alice)
-    for start in client.get("/runs/new/").context["starts"]:
-        assert "Ready to start" in client.get("/runs/new/" + start["url"]).content.decode()
+PRESETS = [(name, preset) for name in recipes.names() for preset in recipes.load(name).presets]
+FOR_TWO_CORES = ("sample", "small")
+
+
+@pytest.mark.parametrize(("recipe", "preset"), PRESETS)
+def test_every_preset_of_every_recipe_fills_the_form_in(alice: User, recipe: str, preset: str) -> None:
+    page = as_(alice).get("/runs/new/", {"recipe": recipe, "preset": preset})
+    expected = to_dict(recipes.load(recipe).spec(preset))
+    assert to_dict(load(page.context["yaml"])) == {**expected, "name": expected["name"].removeprefix("Sample: ")}
+    if preset in FOR_TWO_CORES:
+        assert "Ready to start" in page.content.decode()
+
+
+@pytest.mark.parametrize("recipe", recipes.names())
+def test_every_recipe_starts_with_what_is_built_in(alice: User, recipe: str) -> None:
+    assert "Ready to start" in as_(alice).get("/runs/new/", {"recipe": recipe}).content.decode()
 
 
 def test_an_unknown_recipe_is_not_found(alice: User) -> None:
@@ -105,6 +118,16 @@ def test_a_path_outside_the_operators_folders_is_refused(alice: User, path: str)
     page = as_(alice).post("/runs/new/check/", posted(SPEC, **changes)).content.decode()
     assert 'data-target="field-networks-student-model"' in page
     assert "Ready to start" not in page
+
+
+def test_a_specialist_for_a_domain_that_no_problem_has_is_told_beside_it(alice: User) -> None:
+    specialists = [{"domains": ["add", "algebra"], "teacher": {"model": "builtin:teacher"}}]
+    networks: dict[str, Any] = to_dict(load(SPEC))["networks"]
+    sent = posted({**SPEC, "networks": networks | {"specialists": specialists}})
+    page = as_(alice).post("/runs/new/check/", sent).content.decode()
+    assert 'data-target="field-networks-specialists-0-domains"' in page
+    assert "Names algebra, which no training problem has; they have add" in page
+    assert "algebra" not in as_(alice).post("/runs/new/check/", {**sent, "networks.specialists.0.domains": "add"}).content.decode()
 
 
 def test_a_clone_starts_from_the_parent_and_remembers_it(alice: User, run: Run) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import random
 import threading
 from pathlib import Path
@@ -20,11 +18,11 @@ from hypothesis import strategies as st
 
 from tests.webapp.logs import NOON, event, losses
 from tests.webapp.logs import metrics as logged
-from webapp import artifacts, metrics
+from webapp import metrics
 from webapp.live import doorbell
-from webapp.runs import files, lifecycle
+from webapp.runs import lifecycle, progress
 from webapp.runs.ingest import ingest
-from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, State
+from webapp.runs.models import Attempt, Event, Run, State
 
 pytestmark = pytest.mark.django_db
 
@@ -38,13 +36,6 @@ LOG = [
           difference={"pass_rate": 0.2, "interval": [0.1, 0.3]}),
     event(25, "end", outcome="completed", reason="All steps are done.", remedy=""),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def claimed(run: Run) -> Run:
-    lifecycle.claim(run.pk, "host-a")
-    run.refresh_from_db()
-    return run
 
 
 def recorded(run: Run) -> dict[str, Any]:
@@ -221,92 +212,34 @@ def test_no_event_however_mad_stops_the_record(claimed: Run, tmp_path: Path, fou
     json.dumps(Run.objects.get(pk=claimed.pk).summary, allow_nan=False)
 
 
-def rollouts(seq: int, file: dict[str, Any]) -> dict[str, Any]:
-    index = [
-        {"problem": "p1", "source": "student", "sample": i, "verdict": verdict, "truncated": False, "length": 9, "weight": 0.5,
-         "divergence": "NaN", "excerpt": "7 \0 " + "x" * 500}
-        for i, verdict in enumerate([True, None])
-    ]  # fmt: skip
-    return event(seq, "rollouts", step=4, stage="forward", role="train", file=file, kept=2, of=16, index=index)
+@pytest.mark.parametrize("bad", [1, 7, 20])
+def test_an_event_that_the_database_refuses_is_reported_and_the_rest_is_recorded(
+    claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    """Something that no check foresaw: the table itself says no to one of the rows."""
+    append = metrics.append
+
+    def refuses(run: Run, attempt: int, rows: list[dict[str, Any]], *more: Any, **named: Any) -> None:
+        append(run, attempt, [{**row, "step": 2**80 if row["seq"] == bad else row["step"]} for row in rows], *more, **named)
+
+    monkeypatch.setattr(metrics, "append", refuses)
+    ingest(claimed.pk, 1, losses(1, 20), tmp_path)
+    (series,) = metrics.read([claimed], ["loss"])
+    assert series.x == [step for step in range(1, 21) if step != bad]
+    (warning,) = Event.objects.filter(run=claimed)
+    assert (warning.seq, warning.type, warning.payload["level"]) == (bad, "log", "warning")
 
 
-def side_file(folder: Path, content: bytes = b"parquet") -> dict[str, Any]:
-    sha256 = hashlib.sha256(content).hexdigest()
-    (folder / "side").mkdir(exist_ok=True)
-    (folder / "side" / f"{sha256}.parquet").write_bytes(content)
-    return {"name": f"{sha256}.parquet", "sha256": sha256, "rows": 2}
+def test_a_summary_that_cannot_be_made_holds_up_nothing(claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(progress, "refresh", breaks)
+    ingest(claimed.pk, 1, losses(1, 20), tmp_path)
+    assert metrics.read([claimed], ["loss"])[0].count == 20
 
 
-def test_rollouts_are_indexed_and_their_file_is_stored(claimed: Run, tmp_path: Path) -> None:
-    file = side_file(tmp_path)
-    for _ in range(2):
-        ingest(claimed.pk, 1, [rollouts(1, file)], tmp_path)
-    rows = RolloutRow.objects.filter(run=claimed).order_by("offset")
-    assert [(row.offset, row.problem, row.verdict, row.artifact) for row in rows] == [
-        (0, "p1", True, file["sha256"]),
-        (1, "p1", None, file["sha256"]),
-    ]
-    assert len(rows[0].excerpt) == 240
-    assert artifacts.path(claimed.team, file["sha256"]).read_bytes() == b"parquet"
-    assert "index" not in Event.objects.get(run=claimed, type="rollouts").payload
-
-
-def test_a_side_file_that_is_missing_or_altered_is_reported_not_indexed(claimed: Run, tmp_path: Path) -> None:
-    altered = side_file(tmp_path)
-    (tmp_path / "side" / altered["name"]).write_bytes(b"something else")
-    missing = {"name": "gone.parquet", "sha256": "0" * 64, "rows": 2}
-    outside = {"name": "../../secret", "sha256": "1" * 64, "rows": 2}
-    ingest(claimed.pk, 1, [rollouts(seq, file) for seq, file in enumerate([altered, missing, outside], 1)], tmp_path)
-    troubles = [row.payload["trouble"] for row in Event.objects.filter(run=claimed).order_by("seq")]
-    assert "its hash differs" in troubles[0]
-    assert troubles[1] == "gone.parquet is missing"
-    assert "no plain file name" in troubles[2]
-    assert not RolloutRow.objects.exists()
-
-
-def test_a_full_disk_is_reported_and_the_record_goes_on(claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    ingest(claimed.pk, 1, [rollouts(1, side_file(tmp_path)), logged(2, 4, loss=0.5)], tmp_path)
-    assert Event.objects.get(run=claimed, type="rollouts").payload["trouble"] == "it could not be stored: No space left on device"
-    assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
-
-
-def checkpoint(folder: Path, step: int) -> dict[str, Any]:
-    """Write a checkpoint as the trainer does; return what its event says."""
-    place = folder / "checkpoints" / f"step-{step:08d}"
-    place.mkdir(parents=True)
-    content = {"student.safetensors": f"weights {step}".encode(), "tokenizer.json": b"the same in all"}
-    for name, data in content.items():
-        (place / name).write_bytes(data)
-    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in content.items()}
-    (place / "manifest.json").write_text(json.dumps({"version": 1, "step": step, "stage": "forward", "metrics": {}, "files": listed}))
-    return {"step": step, "stage": "forward", "folder": f"checkpoints/{place.name}", "bytes": 30, "best": False, "metrics": {"loss": 1.0}}
-
-
-def test_a_checkpoint_counts_once_it_is_whole_in_the_store(claimed: Run, tmp_path: Path) -> None:
-    first, second = checkpoint(tmp_path, 10), checkpoint(tmp_path, 20)
-    (tmp_path / second["folder"] / "student.safetensors").unlink()
-    ingest(claimed.pk, 1, [event(1, "checkpoint", **first), event(2, "checkpoint", **second)], tmp_path)
-    latest = files.latest_checkpoint(claimed.pk)
-    assert latest is not None
-    assert latest.step == 10
-    assert "student.safetensors is missing" in Event.objects.get(run=claimed, seq=2).payload["trouble"]
-    files.restore(latest, tmp_path / "elsewhere")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()} == {
-        path.name: path.read_bytes() for path in (tmp_path / first["folder"]).iterdir()
-    }
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0, 0)])
-def test_a_removed_checkpoint_is_gone_whichever_event_came_first(claimed: Run, tmp_path: Path, order: tuple[int, ...]) -> None:
-    events = [
-        event(1, "checkpoint", **checkpoint(tmp_path, 10)),
-        event(2, "checkpoint", **checkpoint(tmp_path, 20)),
-        event(3, "checkpoint_removed", step=10, folder="checkpoints/step-00000010"),
-    ]
-    for position in order:
-        ingest(claimed.pk, 1, [events[position]], tmp_path)
-    assert list(Checkpoint.objects.filter(run=claimed).values_list("step", flat=True)) == [20]
+@pytest.mark.parametrize(("more", "behind"), [(True, True), (False, False)])
+def test_a_run_is_behind_only_while_more_waits(claimed: Run, tmp_path: Path, more: bool, behind: bool) -> None:
+    ingest(claimed.pk, 1, LOG, tmp_path, more=more)
+    assert (Run.objects.get(pk=claimed.pk).summary["behind_s"] > 1000) is behind

@@ -34,7 +34,6 @@ def ended(run: Run, state: State = State.FAILED) -> Run:
 def test_a_new_run_waits_and_says_what_it_will_do(run: Run) -> None:
     assert (run.state, run.name, run.recipe, run.total_steps) == (State.QUEUED, "first distillation", "paced", 100)
     assert run.summary == {"student": "student", "teacher": "teacher"}
-    assert list(lifecycle.queued()) == [run]
 
 
 def test_a_claim_begins_an_attempt(run: Run) -> None:
@@ -115,7 +114,7 @@ def test_what_has_ended_cannot_be_stopped(run: Run, alice: User) -> None:
 
 def test_what_runs_or_is_complete_cannot_be_resumed(run: Run) -> None:
     running(run)
-    with pytest.raises(Refused, match="only one that stopped or failed"):
+    with pytest.raises(Refused, match="only one that is paused, stopped or failed"):
         lifecycle.resume(run)
     lifecycle.finish(run.pk, 1, State.COMPLETED)
     with pytest.raises(Refused, match="completed"):
@@ -191,3 +190,69 @@ def test_every_change_is_recorded_and_is_news(run: Run, alice: User) -> None:
         "stopped",
     ]
     assert run.news == 3
+
+
+def test_a_pause_gives_the_machine_back_until_the_run_is_resumed(run: Run, alice: User) -> None:
+    lifecycle.pause(running(run), alice)
+    assert (run.state, run.after_stop) == (State.STOPPING, State.PAUSED)
+    lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
+    run.refresh_from_db()
+    assert run.state == State.PAUSED and lifecycle.claim(run.pk, "host-b") is None
+    lifecycle.resume(run, alice)
+    assert (run.state, run.after_stop, run.stop_requested_at) == (State.QUEUED, State.STOPPED, None)
+
+
+def test_a_waiting_run_is_paused_and_a_paused_one_cancelled_on_the_spot(run: Run, alice: User) -> None:
+    assert lifecycle.pause(run, alice).state == State.PAUSED
+    with pytest.raises(Refused, match="is paused, so it cannot be paused"):
+        lifecycle.pause(run, alice)
+    assert lifecycle.request_stop(run, alice).state == State.STOPPED
+
+
+def test_a_restart_does_not_undo_a_pause(run: Run, alice: User) -> None:
+    lifecycle.pause(running(run), alice)
+    lifecycle.request_stop(run, force=True, resume_after_restart=True)
+    lifecycle.finish(run.pk, 1, State.STOPPED)
+    run.refresh_from_db()
+    assert (run.state, run.resume_after_restart) == (State.PAUSED, False)
+
+
+def test_a_run_that_moves_waits_again_in_its_old_place(run: Run) -> None:
+    since = running(run).queued_at
+    assert lifecycle.move(run, "host-a is being drained.")
+    assert lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
+    run.refresh_from_db()
+    assert (run.state, run.restarts, run.queued_at, run.stop_requested_at) == (State.QUEUED, 0, since, None)
+
+
+def test_a_run_is_restarted_as_often_as_it_may_be_and_then_fails_with_words(run: Run) -> None:
+    Run.objects.filter(pk=run.pk).update(max_restarts=2)
+    for attempt in (1, 2):
+        lifecycle.claim(run.pk, "host-a")
+        assert lifecycle.requeue(run.pk, attempt, "Its machine is gone.")
+    lifecycle.claim(run.pk, "host-a")
+    assert lifecycle.requeue(run.pk, 3, "Its machine is gone.")
+    run.refresh_from_db()
+    assert run.state == State.FAILED and run.reason.startswith("Its machine is gone. It has been restarted 2 times by itself")
+    lifecycle.resume(run)
+    assert run.restarts == 0
+
+
+def test_a_machine_that_is_back_in_time_has_lost_nothing(run: Run) -> None:
+    running(run)
+    lifecycle.requeue(run.pk, 1, "host-a was lost.")
+    assert lifecycle.heartbeat(run.pk, 1, "host-a")
+    run.refresh_from_db()
+    assert (run.state, run.attempt, run.lease_holder, run.restarts) == (State.RUNNING, 1, "host-a", 0)
+    assert lifecycle.claim(run.pk, "host-b") is None
+
+
+def test_a_run_is_taken_from_a_silent_machine_alone(run: Run) -> None:
+    running(run)
+    lease = timedelta(seconds=30)
+    assert not lifecycle.abandon(run.pk, 1, lease, "host-a was lost.")
+    Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - 2 * lease)
+    assert not lifecycle.abandon(run.pk, 2, lease, "host-a was lost.")
+    assert lifecycle.abandon(run.pk, 1, lease, "host-a was lost.")
+    run.refresh_from_db()
+    assert run.state == State.QUEUED

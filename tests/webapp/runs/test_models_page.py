@@ -17,7 +17,7 @@ from tokenizers.models import WordLevel
 from tests.webapp.conftest import SPEC
 from tests.webapp.runs.test_form_page import as_, posted
 from webapp import artifacts
-from webapp.runs import model_files, places, stored_models
+from webapp.runs import lifecycle, model_files, places, stored_models
 from webapp.runs.models import Artifact, StoredModel
 from webapp.teams.models import Team, User
 
@@ -163,7 +163,7 @@ def test_another_tokenizer_than_the_teachers_is_named_token_by_token(alice: User
     student = stored(alice, folder(), "student")
     teacher = stored(alice, folder(tokenizer__json=tokenizer("a", "x", "c", "d")), "teacher")
     page = check(alice, networks__student__model=student, networks__teacher__model=teacher)
-    assert 'data-target="field-networks-teacher-model"' in page
+    assert 'data-target="field-networks-teacher-model-model"' in page
     assert "id 1 is “b” for the student and “x” for the teacher (2 ids differ)" in page
 
 
@@ -206,3 +206,27 @@ def test_training_problems_that_are_measured_too_are_named(alice: User) -> None:
     page = as_(alice).post("/runs/new/check/", posted(spec)).content.decode()
     assert "of the held-out problems are training problems too" in page
     assert 'data-target="field-data-evaluation-kind"' in page
+
+
+def test_a_model_that_no_run_names_is_deleted(alice: User, still: Team) -> None:
+    stored(alice, folder(), "small")
+    used = stored(alice, folder(generation_config__json=b"{}"), "used")
+    networks = {"student": {"model": used}, "teacher": {"kind": "model", "model": "builtin:teacher"}}
+    lifecycle.create_run(still, alice, {**SPEC, "version": 2, "networks": networks})
+    client = as_(alice)
+    for model in StoredModel.objects.all():
+        client.post(f"/models/{model.pk}/delete/")
+    assert [model.name for model in StoredModel.objects.all()] == ["used"]
+    assert "in 1 run" in client.get("/models/").content.decode()
+
+
+def test_a_folder_of_too_many_files_is_refused_with_a_sentence(alice: User) -> None:
+    answer = send(as_(alice), {f"{number}.json": b"{}" for number in range(201)})
+    assert answer.status_code == 400
+    assert "more than 200 files; nothing was stored" in answer.content.decode()
+
+
+def test_a_form_of_too_much_text_is_refused_with_a_sentence(alice: User) -> None:
+    answer = as_(alice).post("/runs/new/", {"name": "x" * (5 * 2**20)})
+    assert answer.status_code == 400
+    assert "more than 4 MiB of text; nothing was changed" in answer.content.decode()

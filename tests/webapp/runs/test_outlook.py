@@ -8,7 +8,7 @@ import pytest
 
 from trainer.spec import load
 from webapp.runs.model_files import ModelFacts
-from webapp.runs.outlook import BAR, Known, legs_of, outlook_of, problem_counts
+from webapp.runs.outlook import BAR, Known, legs_of, memory_of, outlook_of, problem_counts
 
 SMALL = ModelFacts(architecture="LlamaForCausalLM", parameters=1000, bytes=4000, vocabulary=10, max_length=64)
 LARGE = ModelFacts(architecture="LlamaForCausalLM", parameters=5000, bytes=20_000, vocabulary=10, max_length=64)
@@ -30,7 +30,7 @@ def spec(**changes: Any) -> Any:
 
 
 def figures(**changes: Any) -> dict[str, str]:
-    known = Known({"student": SMALL, "teacher": LARGE}, {})
+    known = Known({"networks.student": SMALL, "networks.teacher": LARGE}, {})
     return {figure.title: figure.value for figure in outlook_of(spec(**changes), known).figures}
 
 
@@ -48,6 +48,19 @@ def test_tokens_are_an_upper_bound_of_all_that_is_written() -> None:
 
 def test_memory_counts_weights_gradient_and_moments() -> None:
     assert figures()["Memory"] == "35.2 KiB and more"  # 1000 × 16 + 5000 × 4 bytes
+
+
+def test_a_run_is_placed_where_there_is_as_much_memory_as_the_page_says() -> None:
+    known = Known({"networks.student": SMALL, "networks.teacher": LARGE}, {})
+    assert memory_of(spec(), known) == 1000 * 16 + 5000 * 4
+    assert memory_of(spec(), Known({"networks.student": None, "networks.teacher": LARGE}, {})) is None
+
+
+def test_specialists_are_counted_in_words() -> None:
+    specialist = {"domains": ["add"], "teacher": {"model": "builtin:teacher"}}
+    known = Known({"networks.student": SMALL, "networks.teacher": LARGE, "networks.specialists.0.teacher": LARGE}, {})
+    memory = outlook_of(spec(networks={"specialists": [specialist]}), known).figures[1]
+    assert "5,000 parameters and 1 specialist." in memory.assumes
 
 
 def test_disk_counts_the_checkpoints_that_are_kept() -> None:

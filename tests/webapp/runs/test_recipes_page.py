@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from django.utils.html import escape
 
 from tests.webapp.runs.test_form_page import as_
-from trainer import recipes
+from trainer import experiments, recipes
+from trainer.experiments import definition
 from webapp.teams.models import User
 
 pytestmark = pytest.mark.django_db
@@ -31,3 +35,35 @@ def test_a_recipe_tells_its_equation_figure_claims_and_settings(bob: User, name:
 @pytest.mark.parametrize("name", ["nothing", "__init__", "paced-yaml"])
 def test_an_unknown_recipe_is_not_found(bob: User, name: str) -> None:
     assert as_(bob).get(f"/recipes/{name}/").status_code == 404
+
+
+@pytest.mark.parametrize("name", definition.names())
+def test_verdicts_stand_below_their_reading_and_lead_to_the_whole_report(bob: User, name: str) -> None:
+    client = as_(bob)
+    page = client.get(f"/recipes/{name}/").content.decode()
+    reading = escape(definition.load(name).reading)
+    assert "0.17 M parameters" in reading and page.index(reading) < page.index('aria-label="Results"')
+    assert f'href="/docs/results/{name}/report/"' in page
+    assert "Reproduce: <code>.venv/bin/python -m trainer.experiments run" in page
+
+
+def test_what_a_recipes_experiment_showed_is_told_with_its_verdict(bob: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    estimate = {"mean": 0.031, "low": 0.012, "high": 0.05, "detectable": 0.02}
+    contrast = {"says": "beats uniform", "verdict": "shown", "estimate": estimate, "interest": 0.021, "remark": ""}
+    small = contrast | {"says": "beats little", "remark": "a difference of 0.1 is ruled out", "interest": 0.1}
+    gate = {"says": "the base can learn", "verdict": "not shown", "estimate": None, "interest": 0.05, "remark": ""}
+    found = {
+        "seeds": [0, 1, 2],
+        "command": "python -m trainer.experiments run paced",
+        "gates": [gate],
+        "claims": [contrast, small],
+        "explored": [],
+    }
+    (tmp_path / "paced").mkdir()
+    (tmp_path / "paced" / "results.json").write_text(json.dumps(found))
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    page = as_(bob).get("/recipes/paced/").content.decode()
+    for said in ("beats uniform", "0.031", "0.012 to 0.050", "0.021", ">shown<", "too few seeds", found["command"]):
+        assert str(said) in page
+    assert ">shown, below what was of interest</span>" in page and "a difference of 0.1 is ruled out" in page
+    assert "What a small experiment here showed" not in as_(bob).get("/recipes/tip/").content.decode()

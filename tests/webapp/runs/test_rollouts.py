@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.webapp.recorded import recorded
+from tests.webapp.recorded import SPEC, Recorder, answer, recorded
+from trainer.text import side_files
 from webapp import artifacts
+from webapp.runs import lifecycle
 from webapp.runs.models import Run
 from webapp.runs.tokens import STEPS, shade_of
 from webapp.teams.models import Team, User
@@ -69,6 +73,65 @@ def test_a_rollout_shows_both_models_token_by_token(client: Client, finished: Ru
     assert page.context["after"] is None
 
 
+def test_the_index_says_what_was_asked_and_the_reference(client: Client, finished: Run, bob: User) -> None:
+    client.force_login(bob)
+    page = shown(client, finished, "?problem=p03")
+    assert "What is 3 + 3?" in page
+    assert '= <span class="mono">6</span>' in page
+
+
+@pytest.fixture
+def edited(still: Team, alice: User, tmp_path: Path) -> Run:
+    """A run with one kept rollout whose confidence was replaced, and of which two tokens of four were trained on."""
+    recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
+    more = {
+        "coefficient": [0.0, 1.0, 2.0, 0.0],
+        "advantage": [0.5] * 4,
+        "confidence": 0.9,
+        "target_confidence": 0.375,
+        "edited": True,
+        "teacher_prompt_ids": [3, 4, 5],
+    }
+    row = {**answer(1, 5, "student"), **more}
+    file = side_files.write(recorder.folder / "side", pa.Table.from_pylist([row]))
+    index = [{"problem": "p01", "source": "student", "length": 4, "excerpt": row["text"]}]
+    recorder.send([{"type": "rollouts", "step": 5, "role": "train", "file": file, "kept": 1, "of": 1, "index": index}])
+    return recorder.run
+
+
+def test_what_was_not_trained_on_is_faded(client: Client, edited: Run, bob: User) -> None:
+    client.force_login(bob)
+    row = edited.rollouts.get()
+    page = client.get(f"/runs/{edited.public_id}/rollouts/{row.attempt}/{row.seq}/{row.offset}/")
+    text = page.content.decode()
+    assert [token.trained for token in page.context["rollout"].tokens] == [False, True, True, False]
+    assert "2 of 4 tokens trained on" in text
+    assert 'data-trained="2.00"' in text and 'data-advantage="0.500"' in text
+
+
+def test_a_replaced_confidence_and_what_the_teacher_read_are_told(client: Client, edited: Run, bob: User) -> None:
+    client.force_login(bob)
+    row = edited.rollouts.get()
+    page = client.get(f"/runs/{edited.public_id}/rollouts/{row.attempt}/{row.seq}/{row.offset}/")
+    text = page.content.decode()
+    assert "stated 0.900 · measured, and learnt, 0.375" in text
+    assert "What the teacher read before this answer" in text
+    assert page.context["teacher_prompt"]
+
+
+def test_the_index_marks_edited_answers(client: Client, edited: Run, finished: Run, bob: User) -> None:
+    client.force_login(bob)
+    page = shown(client, edited)
+    assert ">edited</span>" in page and "0.900 → 0.375" in page
+    assert ">edited</span>" not in shown(client, finished)
+
+
+def test_the_index_needs_no_block(client: Client, edited: Run, bob: User) -> None:
+    client.force_login(bob)
+    artifacts.path(edited.team, edited.rollouts.get().artifact).unlink()
+    assert ">edited</span>" not in shown(client, edited)
+
+
 def test_text_of_a_rollout_is_shown_and_never_obeyed(client: Client, finished: Run, bob: User) -> None:
     client.force_login(bob)
     finished.rollouts.update(excerpt="<script>alert(1)</script>")
@@ -83,6 +146,44 @@ def test_a_rollout_whose_block_is_gone_still_has_its_page(client: Client, finish
     artifacts.path(finished.team, row.artifact).unlink()
     page = client.get(f"/runs/{finished.public_id}/rollouts/{row.attempt}/{row.seq}/{row.offset}/")
     assert "The tokens of this rollout are not in the store" in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        None,
+        pa.table({"tokens": [1], "text": ["x"]}),
+        pa.table({"tokens": [["x"]], "divergence": [["far"]]}),
+        pa.table({"tokens": [["x"]], "student_logprob": [[[1.0]]]}),
+        pa.table({"tokens": [["x"]], "teacher_prompt_ids": [["a"]]}),
+        pa.table({"tokens": [["x"]], "confidence": [[0.5]]}),
+    ],
+    ids=["cut", "tokens", "divergence", "logprob", "prompt", "confidence"],
+)
+def test_a_rollout_whose_block_is_damaged_still_has_its_page(client: Client, edited: Run, bob: User, table: pa.Table | None) -> None:
+    client.force_login(bob)
+    row = edited.rollouts.get()
+    block = artifacts.path(edited.team, row.artifact)
+    content = block.read_bytes()
+    block.unlink()
+    if table is None:
+        block.write_bytes(content[: len(content) // 2])
+    else:
+        parquet.write_table(table, block)
+    page = client.get(f"/runs/{edited.public_id}/rollouts/{row.attempt}/{row.seq}/{row.offset}/")
+    assert page.status_code == 200
+    assert "The file of this rollout is damaged" in page.content.decode()
+
+
+@pytest.mark.parametrize("page", ["rollouts/", "frontier/"])
+def test_a_damaged_table_of_problems_leaves_pages_without_their_text(client: Client, finished: Run, bob: User, page: str) -> None:
+    client.force_login(bob)
+    table = artifacts.path(finished.team, finished.events.get(type="problem_set").payload["file"]["sha256"])
+    table.unlink()
+    table.write_bytes(b"no Parquet")
+    answer = client.get(f"/runs/{finished.public_id}/{page}")
+    assert answer.status_code == 200
+    assert "What is 3 + 3?" not in answer.content.decode()
 
 
 def test_a_rollout_of_another_run_is_not_found(client: Client, finished: Run, run: Run, bob: User) -> None:

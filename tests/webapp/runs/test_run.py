@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def shown(client: Client, run: Run, tab: str = "") -> str:
 @pytest.mark.parametrize("tab", TABS)
 def test_a_run_that_waits_has_every_tab(client: Client, run: Run, bob: User, tab: str) -> None:
     client.force_login(bob)
-    assert "A worker will take this run as soon as one is free." in shown(client, run, tab)
+    assert "no machine has 1 CPU slot" in shown(client, run, tab)
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -49,7 +50,7 @@ def test_a_stranger_sees_no_tab(client: Client, run: Run, charlie: User, tab: st
 def test_the_overview_says_the_result_in_words(client: Client, finished: Run, bob: User) -> None:
     client.force_login(bob)
     page = shown(client, finished)
-    assert "40.0 % → 52.0 % of the held-out problems, +12.0 points (95 % interval +1.0 to +20.0)" in page
+    assert "40.0 % → 52.0 % of the held-out problems, +12.0 points on the same problems (95 % interval +1.0 to +20.0)" in page
     assert "better than before, beyond the noise of the measurement." in page
 
 
@@ -71,6 +72,22 @@ def test_a_failure_is_told_with_its_remedy(client: Client, run: Run, bob: User, 
     page = shown(client, run)
     assert "The disk was full at step 12." in page
     assert "Free some space and resume." in page
+
+
+@pytest.mark.parametrize(("code", "first"), [(64, "Clone and correct"), (70, "Resume")])
+def test_a_run_whose_definition_is_at_fault_is_corrected_rather_than_resumed(
+    client: Client, run: Run, alice: User, tmp_path: Path, code: int, first: str
+) -> None:
+    Recorder(run, tmp_path).end("failed", "It could not begin.")
+    Attempt.objects.filter(run=run).update(exit={"code": code, "signal": None})
+    client.force_login(alice)
+    assert re.findall(r'class="button primary"[^>]*>([^<]*)<', shown(client, run)) == [first]
+
+
+def test_the_result_of_a_finished_run_is_stated_once(client: Client, finished: Run, bob: User) -> None:
+    client.force_login(bob)
+    assert "All stages are done." not in shown(client, finished)
+    assert "All stages are done." in shown(client, finished, "log/")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from tests.webapp.recorded import SPEC, recorded
+from webapp.clients import runs
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
 from webapp.runs.templatetags.figures import duration, plain, sparkline
@@ -39,6 +40,14 @@ def test_a_row_tells_models_pass_rate_and_gain(client: Client, still: Team, alic
     page = shown(client)
     for part in ("paced on arithmetic", "student", "← teacher", "52.0 %", "+12.0", " of 60", "Alice", "<polyline"):
         assert part in page
+
+
+def test_a_run_whose_length_nobody_knows_has_no_bar(client: Client, still: Team, alice: User) -> None:
+    logged = runs.create(runs.project(still, "sums"), alice, "trackio", "from afar", "key")
+    client.force_login(alice)
+    assert "<progress" not in shown(client) and "← –" not in shown(client) and "step <span" in shown(client)
+    Run.objects.filter(pk=logged.pk).update(total_steps=9)
+    assert "<progress" in shown(client)
 
 
 def test_the_runs_of_another_team_are_not_listed(client: Client, run: Run, charlie: User) -> None:

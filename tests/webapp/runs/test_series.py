@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from django.test import Client
 
@@ -118,7 +120,35 @@ def test_csv_holds_every_point_of_the_live_branch(client: Client, trained: Recor
     assert lines[1].startswith("1,1,loss,2.0,480,")
 
 
+def test_parquet_holds_the_same_rows(client: Client, trained: Recorder, bob: User) -> None:
+    client.force_login(bob)
+    answer = client.get(f"/runs/{trained.run.public_id}/series.parquet", {"keys": "loss"})
+    table = pyarrow.parquet.read_table(io.BytesIO(content_of(answer)))
+    assert table.column_names == ["attempt", "step", "key", "value", "tokens", "compute", "wall_time"]
+    assert table.slice(0, 1).drop(["wall_time"]).to_pylist() == [
+        {"attempt": 1, "step": 1, "key": "loss", "value": 2.0, "tokens": 480, "compute": 1e9}
+    ]
+    assert table.num_rows == 40
+
+
+@pytest.mark.parametrize("name", ["series.csv", "series.parquet"])
+def test_abandoned_tails_come_if_asked_for(client: Client, trained: Recorder, bob: User, name: str) -> None:
+    client.force_login(bob)
+    lifecycle.finish(trained.run.pk, trained.attempt, "failed", "killed")
+    trained.run.refresh_from_db()
+    lifecycle.resume(trained.run)
+    again = Recorder(trained.run, trained.folder, trained.clock)
+    again.send([{"type": "rewind", "step": 30}])
+    again.train(31, 32)
+
+    def rows(**query: str) -> int:
+        content = content_of(client.get(f"/runs/{trained.run.public_id}/{name}", {"keys": "loss", **query}))
+        return len(content.splitlines()) - 1 if name.endswith("csv") else int(pyarrow.parquet.read_table(io.BytesIO(content)).num_rows)
+
+    assert (rows(), rows(abandoned="1")) == (32, 42)
+
+
 def test_a_stranger_gets_neither(client: Client, run: Run, charlie: User) -> None:
     client.force_login(charlie)
-    for name in ("series.json", "series.csv"):
+    for name in ("series.json", "series.csv", "series.parquet"):
         assert client.get(f"/runs/{run.public_id}/{name}").status_code == 404

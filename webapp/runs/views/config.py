@@ -9,9 +9,11 @@ from django.views.decorators.http import require_safe
 from trainer import spec
 from webapp.runs.models import Run
 from webapp.runs.problem_sets import problem_sets
+from webapp.runs.tabs import origin_of
 from webapp.runs.views.shown import actor_of, find_run, render_tab
 from webapp.teams import access
 
+MOST_PARAMS = 2000
 FACTS = ("python", "platform", "device", "commit")
 
 
@@ -21,13 +23,17 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     started = run.events.filter(type="environment").order_by("attempt", "seq").last()
     environment = started.payload if started else {}
+    origin = origin_of(run)
     parent = access.visible(actor_of(request), Run).filter(pk=run.parent_id).first() if run.parent_id else None
+    params = [(name, value) for name, value in origin.params.items() if not name.startswith("_")] if origin else []
     context = {
         "yaml": to_yaml(run),
         "problem_sets": problem_sets(run),
         "environment": environment,
         "environment_facts": [(name, environment[name]) for name in FACTS if environment.get(name)],
         "parent": parent,
+        "params": params[:MOST_PARAMS],
+        "params_left_out": max(0, len(params) - MOST_PARAMS),
     }
     return render_tab(request, run, "config", context)
 

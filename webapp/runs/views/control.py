@@ -1,4 +1,4 @@
-"""What a person does to a run: stop, resume, run again, delete. Every one is a POST that goes through `webapp.runs.lifecycle`."""
+"""What a person does to a run: stop, pause, resume, run again, delete. Every one is a POST that goes through `webapp.runs.lifecycle`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ from webapp.runs.views.shown import actor_of, find_run
 
 @require_POST
 def stop(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
-    """Cooperative first; with force=1, at once."""
+    """Cooperative first; with force=1, at once. With next=queue, the queue is shown afterwards."""
     run = find_run(request, run_id, "stop")
     force = request.POST.get("force") == "1"
-    return _then_show(request, run, lambda: lifecycle.request_stop(run, actor_of(request).user, force=force))
+    shown = _then_show(request, run, lambda: lifecycle.request_stop(run, actor_of(request).user, force=force))
+    return redirect("queue") if request.POST.get("next") == "queue" else shown
+
+
+@require_POST
+def pause(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
+    """A checkpoint, and the devices are free for others until the run is resumed."""
+    run = find_run(request, run_id, "stop")
+    return _then_show(request, run, lambda: lifecycle.pause(run, actor_of(request).user))
 
 
 @require_POST

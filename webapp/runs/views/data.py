@@ -12,13 +12,13 @@ from django.shortcuts import redirect, render
 from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from trainer.spec import Problem
 from trainer.text.problems import Inspection, ProblemError
 from trainer.text.verifiers import VerifierError
 from webapp import artifacts
-from webapp.runs import datasets, mapping_form, places, uploads
+from webapp.runs import datasets, mapping_form, places, unused, uploads
 from webapp.runs import form as forms
 from webapp.runs.form_fields import shortened
 from webapp.runs.models import Artifact, DataSet
@@ -50,6 +50,18 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
     }
     context = {"data": found, "uri": places.uri_of_data(found), "preview_query": urlencode(query)}
     return render(request, "data/data_set.html", context)
+
+
+@require_POST
+def delete_data(request: HttpRequest, data_id: int) -> HttpResponse:
+    found = access.find(access.actor_of(request), "edit", DataSet, pk=data_id)
+    try:
+        unused.delete(found)
+    except unused.InUse as refusal:
+        messages.error(request, str(refusal))
+        return redirect("data_set", data_id)
+    messages.success(request, f"{found.name} was deleted.")
+    return redirect("data")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from webapp.runs import model_files, places, stored_models, uploads
+from webapp.runs import model_files, places, stored_models, unused, uploads
 from webapp.runs.model_files import ModelFacts, UnusableModel
 from webapp.runs.models import StoredModel
 from webapp.runs.team_pages import team_of
@@ -27,8 +27,20 @@ def models(request: HttpRequest) -> HttpResponse:
         .order_by("name", "-created_at")
     )
     builtin = [{"name": label, "uri": f"builtin:{name}", "facts": _builtin_facts(name)} for name, label in places.BUILTIN_LABELS.items()]
-    rows = [{"model": model, "uri": places.uri_of_model(model), "facts": _facts(model)} for model in stored]
+    rows = [{"model": model, "uri": places.uri_of_model(model), "facts": _facts(model), "runs": _runs_with(model)} for model in stored]
     return render(request, "models/list.html", {"builtin": builtin, "rows": rows})
+
+
+@require_POST
+def delete_model(request: HttpRequest, model_id: int) -> HttpResponse:
+    found = access.find(access.actor_of(request), "edit", StoredModel, pk=model_id)
+    try:
+        unused.delete(found)
+    except unused.InUse as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"{found.name} was deleted.")
+    return redirect("models")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -57,6 +69,10 @@ def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
 def _told(stored: stored_models.Stored) -> str:
     left_out = f" Left out, as no model is loaded from them: {', '.join(stored.left_out[:8])}." if stored.left_out else ""
     return f"{stored.model.name} is stored.{left_out}"
+
+
+def _runs_with(model: StoredModel) -> int:
+    return unused.runs_with(places.uri_of_model(model), model.team).count()
 
 
 def _facts(model: StoredModel) -> ModelFacts | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.http import urlencode
@@ -12,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from trainer import recipes
 from trainer.spec import Problem, SpecError, load, problems_in, to_dict
-from trainer.spec.reader import LONGEST, parse
+from trainer.spec.reader import LONGEST, migrate, parse
 from webapp.runs import form as forms
 from webapp.runs import lifecycle, places
 from webapp.runs.changes import changes
@@ -22,8 +24,11 @@ from webapp.runs.models import DataSet, Run
 from webapp.runs.team_pages import team_of
 from webapp.teams import access
 
-FIRST = ("paced", "sample")
-FOR_OWN_DATA = "paper"
+FIRST = "paced"
+SMALL = ("sample", "small")
+"""Names of the presets that train on two CPU cores with what is built in."""
+FOR_OWN_DATA = ("paper",)
+SAMPLE = "Sample: "
 ID = re.compile(r"[0-9]{1,18}")
 
 
@@ -38,7 +43,7 @@ def new_run(request: HttpRequest) -> HttpResponse:
         named = {**_whole(parent), "name": f"{parent.name} (clone)"[:120]}
         return _page(request, draft_of(forms.form_from(named), team), parent=parent, origin=f"A clone of {parent.name}.")
     data = request.GET.get("data")
-    form = forms.form_from(_preset(request.GET, FOR_OWN_DATA if data else FIRST[1]))
+    form = forms.form_from(_preset(request.GET, FOR_OWN_DATA if data else SMALL))
     if data:
         _use(form, access.find(access.actor_of(request), "view", DataSet, team=team, pk=int(data) if ID.fullmatch(data) else 0))
     return _page(request, draft_of(form, team))
@@ -51,12 +56,16 @@ def check_run(request: HttpRequest) -> HttpResponse:
     return render(request, "new_run/_check.html", _checked(draft, _parent(request, request.POST.get("parent"))))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def import_run(request: HttpRequest) -> HttpResponse:
     """Fill the form in from YAML or JSON; what it holds beyond the known settings is named, not dropped silently."""
     team = team_of(request)
+    if request.method != "POST":
+        messages.info(request, "A definition is imported on this page, under “Import YAML”.")
+        return redirect("new_run")
+    access.require(access.actor_of(request), "start", team)
     try:
-        spec = parse(_imported_text(request))
+        spec = migrate(parse(_imported_text(request)))
     except SpecError as error:
         draft = draft_of(forms.form_from(_preset(QueryDict())), team, tuple(error.problems))
         return _page(request, draft, origin="The definition could not be read, so this is the sample run's.", status=422)
@@ -70,16 +79,23 @@ def _start(request: HttpRequest) -> HttpResponse:
     parent = _parent(request, request.POST.get("parent"))
     if not draft.startable:
         return _page(request, draft, parent=parent, status=422)
-    run = lifecycle.create_run(team_of(request), access.actor_of(request).user, draft.definition, parent=parent)
+    memory = draft.outlook.memory_bytes if draft.outlook else None
+    run = lifecycle.create_run(team_of(request), access.actor_of(request).user, draft.definition, parent=parent, memory_bytes=memory)
     return redirect("run", run.public_id)
 
 
-def _preset(query: QueryDict, otherwise: str = FIRST[1]) -> dict[str, Any]:
-    """The definition to start from, by default preset `otherwise`. Raises Http404 for a recipe or preset that there is not."""
+def _preset(query: QueryDict, otherwise: Sequence[str] = SMALL) -> dict[str, Any]:
+    """The definition to start from, by default the first preset among `otherwise`. Raises Http404 for what there is not."""
     try:
-        return to_dict(recipes.load(query.get("recipe", FIRST[0])).spec(query.get("preset", otherwise)))
+        recipe = recipes.load(query.get("recipe", FIRST))
+        spec = to_dict(recipe.spec(query.get("preset") or _first(recipe, otherwise)))
     except KeyError as error:
         raise Http404(str(error)) from None
+    return {**spec, "name": spec["name"].removeprefix(SAMPLE)}
+
+
+def _first(recipe: recipes.Recipe, wanted: Sequence[str]) -> str:
+    return next((name for name in wanted if name in recipe.presets), next(iter(recipe.presets)))
 
 
 def _use(form: FormData, data: DataSet) -> None:
@@ -145,15 +161,19 @@ def _page(request: HttpRequest, draft: Draft, *, parent: Run | None = None, orig
 
 def _starts(request: HttpRequest, fresh: bool) -> list[dict[str, Any]]:
     """The presets of all recipes, as links that fill the form in."""
-    current = (request.GET.get("recipe", FIRST[0]), request.GET.get("preset", FIRST[1])) if fresh else None
-    found = [(recipes.load(name), preset) for name in recipes.names() for preset in recipes.load(name).presets]
-    return [
+    chosen = request.GET.get("recipe", FIRST) if fresh else None
+    return [_start_from(recipes.load(name), request.GET.get("preset"), name == chosen) for name in recipes.names()]
+
+
+def _start_from(recipe: recipes.Recipe, preset: str | None, chosen: bool) -> dict[str, Any]:
+    current = (preset or _first(recipe, SMALL)) if chosen else None
+    links = [
         {
-            "recipe": recipe.title,
-            "title": recipe.presets[preset].title,
-            "help": recipe.presets[preset].help,
-            "url": "?" + urlencode({"recipe": recipe.name, "preset": preset}),
-            "current": (recipe.name, preset) == current,
+            "title": found.title,
+            "help": found.help,
+            "url": "?" + urlencode({"recipe": recipe.name, "preset": name}),
+            "current": name == current,
         }
-        for recipe, preset in found
+        for name, found in recipe.presets.items()
     ]
+    return {"recipe": recipe.title, "presets": links, "current": chosen, "help": recipe.presets[current].help if current else ""}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -10,8 +11,9 @@ from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from webapp.runs import branches, tokens
+from webapp.runs import branches, model_files, places, tokens
 from webapp.runs.models import RolloutRow, Run
+from webapp.runs.problem_sets import questions
 from webapp.runs.views.shown import find_run, render_tab
 from webapp.teams import access
 
@@ -36,8 +38,12 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     rows = _matching(kept, wanted).order_by(*_order(wanted["order"]))
     query = request.GET.copy()
     query.pop("page", None)
+    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    texts = questions(run, {row.problem for row in page})
+    edits = tokens.edits(run, list(page))
     context = {
-        "page": Paginator(rows, PAGE).get_page(request.GET.get("page")),
+        "page": page,
+        "rows": [(row, texts.get(row.problem, {}), edits.get(row.pk)) for row in page],
         "wanted": wanted,
         "query": query.urlencode(),
         "is_filtered": any(value for name, value in wanted.items() if name != "order"),
@@ -57,9 +63,11 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
     if row is None:
         raise Http404("no such rollout")
     same = run.rollouts.filter(branches.live(run), problem=row.problem)
+    read, gone = _read(run, row)
     context: dict[str, Any] = {
         "row": row,
-        "rollout": _read(run, row),
+        "rollout": read,
+        "gone": gone,
         "shades": _legend(),
         "before": same.filter(source=row.source, step__lt=row.step).order_by("-step").first(),
         "after": same.filter(source=row.source, step__gt=row.step).order_by("step").first(),
@@ -67,15 +75,27 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
     }
     if row.source == "student":
         written = same.filter(source="teacher").order_by("-step").first()
-        context["teacher"] = _read(run, written) if written else None
+        context["teacher"] = _read(run, written)[0] if written else None
+    if read and read.teacher_prompt:
+        context["teacher_prompt"] = _as_text(run, read.teacher_prompt)
     return render_tab(request, run, "rollout", {**context, "tab": "rollouts"})
 
 
-def _read(run: Run, row: RolloutRow) -> tokens.Rollout | None:
+def _as_text(run: Run, ids: Sequence[int]) -> str:
+    """What the teacher read, in the words of the student's tokenizer; empty where that is not on this server."""
     try:
-        return tokens.read_rollout(run, row)
-    except tokens.Gone:
-        return None
+        folder = places.model_folder((run.spec or {})["networks"]["student"]["model"], run.team)
+        return model_files.text_of(folder, ids) if folder else ""
+    except (KeyError, places.Nowhere, model_files.UnusableModel, FileNotFoundError, OverflowError):
+        return ""
+
+
+def _read(run: Run, row: RolloutRow) -> tuple[tokens.Rollout | None, str]:
+    """The rollout, or why it cannot be shown."""
+    try:
+        return tokens.read_rollout(run, row), ""
+    except tokens.Gone as gone:
+        return None, str(gone)
 
 
 def _matching(rows: QuerySet[RolloutRow], wanted: dict[str, str]) -> QuerySet[RolloutRow]:

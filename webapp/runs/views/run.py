@@ -14,7 +14,8 @@ from webapp import metrics
 from webapp.runs import branches, charts, evaluations, frontier, snr_plot, words
 from webapp.runs.models import Event, Run
 from webapp.runs.problem_sets import questions
-from webapp.runs.views.shown import find_run, render_tab
+from webapp.runs.tabs import origin_of
+from webapp.runs.views.shown import board_of, find_run, free_board_of, render_tab
 from webapp.teams import access
 
 PAGE = 50
@@ -28,21 +29,11 @@ KINDS = {"": "all", "mastered": "mastered (p = 1)", "frontier": "at the frontier
 @require_safe
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
-    shown = charts.charts_of(run.spec)
-    board = {
-        "run": run.public_id,
-        "since": run.news,
-        "series": reverse("series_json", args=[run.public_id]),
-        "charts": [charts.declaration(chart) for chart in shown],
-    }
+    if origin_of(run) is not None:
+        return render_tab(request, run, "logged", free_board_of(run))
     measured = evaluations.comparisons(run)
-    context = {
-        "charts": [(chart, ",".join(chart.keys)) for chart in shown],
-        "board": board,
-        "comparisons": measured,
-        "results": [evaluations.sentence(one) for one in measured],
-    }
-    return render_tab(request, run, "run", context)
+    context = {"comparisons": measured, "results": [evaluations.sentence(one) for one in measured]}
+    return render_tab(request, run, "run", context | board_of(run, charts.charts_of(run.spec)))
 
 
 @access.shown_to_guests

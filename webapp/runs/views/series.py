@@ -1,4 +1,4 @@
-"""The numbers behind the charts: as JSON for the browser, as CSV for everybody else."""
+"""The numbers behind the charts: as JSON for the browser, as CSV and Parquet for everybody else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, get_args
 
+import orjson
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotModified, JsonResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
@@ -16,6 +17,7 @@ from webapp import metrics
 from webapp.runs import branches
 from webapp.runs.models import Run
 from webapp.runs.views.shown import find_run
+from webapp.snapshot import snapshot
 from webapp.teams import access
 
 WIDTH = 1000
@@ -33,32 +35,44 @@ class Question(Exception):
 @require_safe
 def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
     """{cursor, axis, series, marks}: everything up to `cursor`, from which the live connection continues."""
-    run = find_run(request, run_id)
     try:
         axis, start, stop, width = _axis(request), _number(request, "from"), _number(request, "to"), _width(request)
     except Question as error:
         return JsonResponse({"message": str(error)}, status=400)
-    tag = metrics.etag([run], request.GET.urlencode())
-    if request.headers.get("If-None-Match") == tag:
-        return HttpResponseNotModified(headers={"ETag": tag})
-    found = metrics.read([run], _keys(request), axis=axis, start=start, stop=stop, width=width)
-    answer = {"cursor": run.news, "axis": axis, "series": [one.json() for one in found], "marks": marks(run, axis)}
-    return JsonResponse(answer, headers={"ETag": tag, "Cache-Control": "private, no-cache"})
+    with snapshot():
+        run = find_run(request, run_id)
+        tag = metrics.etag([run], request.GET.urlencode())
+        if request.headers.get("If-None-Match") == tag:
+            return HttpResponseNotModified(headers={"ETag": tag})
+        found = metrics.read([run], _keys(request), axis=axis, start=start, stop=stop, width=width)
+        answer = {"cursor": run.news, "axis": axis, "series": [one.json() for one in found], "marks": marks(run, axis)}
+    return HttpResponse(orjson.dumps(answer), content_type="application/json", headers={"ETag": tag, "Cache-Control": "private, no-cache"})
 
 
 @access.shown_to_guests
 @require_safe
 def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHttpResponse:
-    """Every point on the live branch, one per line, streamed."""
+    """Every point on the live branch, one per line, streamed; with `abandoned=1` also those that an attempt went back behind."""
     run = find_run(request, run_id)
-    response = StreamingHttpResponse(_csv(metrics.rows(run, _keys(request))), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(_csv(metrics.rows(run, _keys(request), _abandoned(request))), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{run.public_id}.csv"'
+    return response
+
+
+@access.shown_to_guests
+@require_safe
+def series_parquet(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
+    """The same rows as a Parquet file, streamed."""
+    run = find_run(request, run_id)
+    pieces = metrics.parquet(run, _keys(request), _abandoned(request))
+    response = StreamingHttpResponse(_pieces(pieces), content_type="application/vnd.apache.parquet")
+    response["Content-Disposition"] = f'attachment; filename="{run.public_id}.parquet"'
     return response
 
 
 def marks(run: Run, axis: metrics.Axis) -> list[dict[str, Any]]:
     """Stage switches, checkpoints and restarts, placed on `axis`."""
-    found = sorted([*_stages(run), *_restarts(run), *_checkpoints(run)])
+    found = sorted([*_stages(run), *_turns(run)])
     places = {step: float(step) for step, _, _ in found}
     if axis != "step":
         places = {0: 0.0, **metrics.places(run, "loss", axis, places)}
@@ -72,20 +86,25 @@ def _stages(run: Run) -> Iterator[tuple[int, str, str]]:
         step += stage["until"]["steps"]
 
 
-def _restarts(run: Run) -> Iterator[tuple[int, str, str]]:
-    for number, step in run.attempts.exclude(rewound_to=None).values_list("number", "rewound_to"):
-        yield step or 0, "restart", f"attempt {number}"
-
-
-def _checkpoints(run: Run) -> Iterator[tuple[int, str, str]]:
-    for step in run.events.filter(branches.live(run), type="checkpoint").values_list("step", flat=True):
-        yield step or 0, "checkpoint", "checkpoint"
+def _turns(run: Run) -> Iterator[tuple[int, str, str]]:
+    """Restarts, and the checkpoints of the live branch."""
+    for kind, attempt, step in branches.turns(run):
+        yield (step, "restart", f"attempt {attempt}") if kind == "rewind" else (step, kind, kind)
 
 
 async def _csv(rows: Iterator[tuple[Any, ...]]) -> AsyncIterator[str]:
     yield _lines([HEADER])
     while block := await sync_to_async(_block)(rows):
         yield _lines(block)
+
+
+async def _pieces(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (piece := await sync_to_async(_next)(pieces)) is not None:
+        yield piece
+
+
+def _next(pieces: Iterator[bytes]) -> bytes | None:
+    return next(pieces, None)
 
 
 def _block(rows: Iterator[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -99,9 +118,14 @@ def _lines(rows: list[tuple[Any, ...]]) -> str:
 
 
 def _keys(request: HttpRequest) -> list[str] | None:
-    """The keys asked for, without what no key can be; None for all."""
-    keys = [key for key in request.GET.get("keys", "").replace("\0", "").split(",") if key]
+    """The keys asked for, without what no key can be; None for all. `key=` names one, whatever it holds; `keys=` several by commas."""
+    named = [*request.GET.getlist("key"), *request.GET.get("keys", "").split(",")]
+    keys = [key for key in (name.replace("\0", "") for name in named) if key]
     return keys[:MOST_KEYS] or None
+
+
+def _abandoned(request: HttpRequest) -> bool:
+    return request.GET.get("abandoned") == "1"
 
 
 def _axis(request: HttpRequest) -> metrics.Axis:

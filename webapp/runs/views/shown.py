@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 
-from webapp.runs import words
+from webapp import metrics
+from webapp.clients.bounds import MOST_SERIES
+from webapp.nodes import board
+from webapp.runs import charts, words
+from webapp.runs.charts import Chart
 from webapp.runs.models import ACTIVE, Run, State
+from webapp.runs.tabs import news_of_others, origin_of, panels_of, tabs_of
 from webapp.teams import access
 from webapp.teams.access import Action, Actor
 
-TABS = (
-    ("run", "Overview"),
-    ("frontier", "Frontier"),
-    ("rollouts", "Rollouts"),
-    ("log", "Log"),
-    ("config", "Config"),
-    ("checkpoints", "Checkpoints"),
-)
+MOST_CHARTS = 5000
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -32,17 +32,52 @@ def find_run(request: HttpRequest, run_id: str, action: Action = "view") -> Run:
     return access.find(actor_of(request), action, Run, public_id=run_id)
 
 
+def board_of(run: Run, shown: Sequence[Chart]) -> dict[str, Any]:
+    """What templates/runs/charts.html needs to draw `shown` and to keep it up to date."""
+    board = {
+        "run": run.public_id,
+        "since": run.news,
+        "series": reverse("series_json", args=[run.public_id]),
+        "charts": [charts.declaration(chart) for chart in shown],
+    }
+    return {"charts": [(chart, ",".join(chart.keys)) for chart in shown], "board": board}
+
+
+def free_board_of(run: Run) -> dict[str, Any]:
+    """What templates/runs/free_charts.html needs: a chart for each series of a run whose series nobody knows beforehand."""
+    keys = metrics.keys(run)
+    groups = charts.by_prefix(keys[:MOST_CHARTS])
+    shown = [chart for _, found in groups for chart in found]
+    listed = [(prefix, [(chart, chart.keys[0]) for chart in found]) for prefix, found in groups]
+    facts = {"left_out": max(0, len(keys) - MOST_CHARTS), "full": MOST_SERIES if len(keys) >= MOST_SERIES else 0}
+    return {"groups": listed, "board": board_of(run, shown)["board"] | {"lazy": True}, **facts}
+
+
 def render_tab(request: HttpRequest, run: Run, tab: str, context: dict[str, Any]) -> HttpResponse:
     """The page `runs/<tab>.html` below the run's header."""
-    actor = actor_of(request)
+    actor, panels = actor_of(request), panels_of(run, tab)
     shared = {
         "run": run,
         "tab": tab,
-        "tabs": TABS,
+        "tabs": tabs_of(run, panels),
+        "new_tabs": news_of_others(panels) if run.state in ACTIVE and origin_of(run) is None else "",
+        "origin": origin_of(run),
+        "state_word": words.state_of(run),
+        "is_managed": run.source == Run.Source.MANAGED,
         "phase": words.phase_of(run),
+        "why": board.why(run) if run.state == State.QUEUED and actor.user is not None else "",
+        "where": board.whereabouts(run) if run.state in ACTIVE and actor.user is not None else "",
+        "resumption": words.resumption_of(run) if run.attempt > 1 else "",
         "silent": words.is_silent(run),
+        "is_at_fault": words.is_at_fault(run),
         "is_active": run.state in ACTIVE or run.state == State.QUEUED,
         "may": {action: access.may(actor, action, run) for action in ("edit", "start", "stop", "share", "download")},
-        "live": {"run": run.public_id, "since": run.news, "states": words.STATES, "phases": words.PHASES},
+        "live": {
+            "run": run.public_id,
+            "since": run.news,
+            "states": words.STATES,
+            "phases": words.PHASES,
+            "patience_s": words.patience(run).total_seconds(),
+        },
     }
     return render(request, f"runs/{tab}.html", {**shared, **context})

@@ -1,0 +1,192 @@
+"""The panels that only some runs have, as they answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.webapp.panel_events import ALL_PANELS, calibration, privileged, send_panels, token_regions
+from tests.webapp.recorded import SPEC, Recorder, rate
+from webapp.live import frames
+from webapp.runs import lifecycle
+from webapp.runs.models import Run
+from webapp.runs.panels import privileged as rates
+from webapp.runs.panels import regions
+from webapp.teams.models import Team, User
+
+PANELS = ("calibration", "tokens", "privileged")
+
+
+@pytest.fixture
+def recorder(still: Team, alice: User, tmp_path: Path) -> Recorder:
+    """A run whose definition leads to every panel, before its first measurement."""
+    return Recorder(lifecycle.create_run(still, alice, ALL_PANELS), tmp_path)
+
+
+@pytest.fixture
+def measured(recorder: Recorder) -> Run:
+    for step, when in ((0, "before"), (30, "during"), (60, "after")):
+        send_panels(recorder, step, when)
+    return recorder.run
+
+
+@pytest.fixture
+def reader(client: Client, bob: User) -> Client:
+    client.force_login(bob)
+    return client
+
+
+def shown(client: Client, run: Run, address: str) -> Any:
+    answer = client.get(f"/runs/{run.public_id}/{address}")
+    assert answer.status_code == 200
+    return answer
+
+
+def tabs(client: Client, run: Run) -> list[str]:
+    return [name for name, _ in shown(client, run, "").context["tabs"]]
+
+
+def test_a_run_has_the_panels_that_its_definition_leads_to(reader: Client, recorder: Recorder) -> None:
+    assert [name for name in tabs(reader, recorder.run) if name in PANELS] == list(PANELS)
+
+
+def test_a_run_has_a_panel_as_soon_as_there_is_something_to_show(reader: Client, still: Team, tmp_path: Path) -> None:
+    recorder = Recorder(lifecycle.create_run(still, None, {**SPEC, "pool": {"estimate": "never"}}), tmp_path)
+    assert not {"frontier", *PANELS} & set(tabs(reader, recorder.run))
+    recorder.send([calibration(0, "before", "answer")])
+    assert "calibration" in tabs(reader, recorder.run)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_an_empty_panel_says_what_will_come(reader: Client, recorder: Recorder, panel: str) -> None:
+    assert "Not measured yet" in shown(reader, recorder.run, f"{panel}/").content.decode()
+
+
+def test_the_diagram_has_a_bar_for_every_bin_with_answers(reader: Client, measured: Run) -> None:
+    page = shown(reader, measured, "calibration/?step=0")
+    filled = [one for one in page.context["event"]["bins"] if one["n"]]
+    assert len(page.context["diagram"]["bars"]) == len(filled) > 1
+    bar = page.context["diagram"]["bars"][-1]
+    frame = page.context["diagram"]["frame"]
+    assert (frame.bottom - bar["y"]) / frame.height == pytest.approx(filled[-1]["accuracy"], abs=1e-4)
+    assert bar["low"] > bar["y"] > bar["high"]
+    assert "are right: over-confident by" in page.content.decode()
+
+
+def test_malformed_statements_are_counted(reader: Client, measured: Run) -> None:
+    assert "20 state none" in shown(reader, measured, "calibration/").content.decode()
+    assert "20 state none" not in shown(reader, measured, "calibration/?readout=expected").content.decode()
+
+
+def test_the_confidence_of_an_answer_is_explained_and_never_malformed(reader: Client, measured: Run) -> None:
+    page = shown(reader, measured, "calibration/?readout=answer")
+    assert "This confidence is the mean probability of the answer&#x27;s own tokens." in page.content.decode()
+    assert "Malformed" not in page.content.decode()
+    assert "Malformed" in shown(reader, measured, "calibration/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("address", "step", "follows"),
+    [
+        ("calibration/", 60, True),
+        ("calibration/?step=30", 30, False),
+        ("calibration/?step=45&readout=answer", 30, False),
+        ("calibration/?step=-1", 60, True),
+        ("calibration/?step=" + "9" * 400, 60, True),
+        ("calibration/?step=%00&readout=%00", 60, True),
+        ("tokens/?step=0", 0, False),
+    ],
+)
+def test_the_address_says_which_step_is_shown(reader: Client, measured: Run, address: str, step: int, follows: bool) -> None:
+    page = shown(reader, measured, address)
+    assert (page.context["event"]["step"], page.context["scrubber"].follows) == (step, follows)
+    assert page.context["scrubber"].steps == (0, 30, 60)
+
+
+def test_every_readout_has_its_own_curves(reader: Client, measured: Run) -> None:
+    page = shown(reader, measured, "calibration/?readout=expected")
+    keys = {line["key"] for chart in page.context["board"]["charts"] for line in chart["lines"]}
+    assert "calibration/expected/ece_if_calibrated" in keys
+    assert not any("stated" in key for key in keys)
+
+
+def test_the_overview_shows_what_is_stated_and_what_is_expected(reader: Client, measured: Run) -> None:
+    keys = {line["key"] for chart in shown(reader, measured, "").context["board"]["charts"] for line in chart["lines"]}
+    assert {"calibration/stated/ece", "calibration/expected/ece"} <= keys
+
+
+def test_an_evaluation_in_which_nothing_was_judged_is_told(reader: Client, recorder: Recorder) -> None:
+    empty = {"n": 0, "bins": [], "risk_coverage": [], "ece": "NaN", "gap": "NaN", "brier_parts": None, "auroc": "NaN"}
+    recorder.send([{**calibration(0), **empty}])
+    assert "No answer had both a confidence and a verdict." in shown(reader, recorder.run, "calibration/").content.decode()
+
+
+def test_every_token_is_in_one_cell_and_every_cell_in_the_drawing() -> None:
+    event = token_regions(30)
+    drawing = regions.heat_map(event)
+    assert len(drawing["cells"]) == sum(count > 0 for row in event["counts"] for count in row)
+    for cell in drawing["cells"]:
+        assert drawing["frame"].left <= cell["x"] < drawing["frame"].right
+        assert drawing["frame"].top <= cell["y"] < drawing["frame"].bottom
+
+
+def test_a_threshold_stands_where_its_cell_is() -> None:
+    event = {**token_regions(30), "thresholds": {"entropy": 0.25, "divergence": 1e-5}}
+    drawing = regions.heat_map(event)
+    frame = drawing["frame"]
+    assert (drawing["entropy_at"], drawing["divergence_at"]) == (frame.x(0.25), frame.bottom)
+
+
+def test_the_regions_are_told_as_a_table(reader: Client, measured: Run) -> None:
+    page = shown(reader, measured, "tokens/").content.decode()
+    assert "50 % of 1,000 tokens were selected." in page
+    for name in ("Both high (Q1)", "Entropy high (Q2)", "Confident and wrong (Q3)", "Both low (Q4)"):
+        assert name in page
+
+
+@pytest.mark.parametrize(
+    ("tokens", "clip", "lines"),
+    [
+        ("all", "none", []),
+        ("all", "clip", ["divergences cut"]),
+        ("selected", "none", ["selected", "confident and wrong (Q3)"]),
+    ],
+)
+def test_shares_over_steps_are_of_what_the_definition_does(tokens: str, clip: str, lines: list[str]) -> None:
+    by_region, *others = regions.charts({"stages": [{"tokens": {"kind": tokens}, "objective": {"clip": {"kind": clip}}}]})
+    assert by_region.lines[2].label == "confident and wrong (Q3)"
+    assert [line.label for chart in others for line in chart.lines] == lines
+
+
+def test_the_privileged_rates_are_drawn_and_listed(reader: Client, measured: Run) -> None:
+    page = shown(reader, measured, "privileged/")
+    assert [len(line["marks"]) for line in page.context["plot"]["lines"]] == [3, 3, 3]
+    assert f"{100 * rate(0):.1f} %" in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("continuation", "passed", "says"),
+    [
+        (0.7, True, "there is something to learn"),
+        (0.45, None, "cannot tell that from noise"),
+        (0.3, False, "precondition is not met"),
+        (None, None, "was not measured"),
+    ],
+)
+def test_the_gate_is_told_in_words(continuation: float | None, passed: bool | None, says: str) -> None:
+    gate = rates.gate(privileged(0, continuation=continuation))
+    assert gate.passed is passed
+    assert says in gate.words
+
+
+def test_news_of_a_panel_are_told_to_whoever_watches(measured: Run) -> None:
+    assert {"calibration", "token_regions", "privileged", "pipeline"} <= set(frames.news_since(measured.pk, 0).changed)
+
+
+def test_an_event_with_too_few_counts_becomes_a_warning(recorder: Recorder) -> None:
+    recorder.send([{**token_regions(0), "counts": [[1]]}])
+    assert not recorder.run.events.filter(type="token_regions").exists()
+    assert "could not be read" in recorder.run.events.get(type="log").payload["message"]

@@ -1,0 +1,104 @@
+"""Figures about ourselves: who may read them, and that they are true."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.webapp.logs import losses
+from webapp import prometheus
+from webapp.nodes.models import Device, Node
+from webapp.runs import lifecycle
+from webapp.runs.ingest import ingest
+from webapp.runs.models import Run
+from webapp.teams.models import Team, User
+
+pytestmark = pytest.mark.django_db
+TOKEN = "a-token-for-prometheus"
+
+
+@pytest.fixture
+def scrape(client: Client, settings: Any) -> Any:
+    """Reads the figures: (name, labels) → value."""
+    settings.STILLROOM_METRICS_TOKEN = TOKEN
+
+    def read() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        text = client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
+
+    return read
+
+
+def test_nobody_may_read_them_unless_an_operator_says_who(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    assert client.get("/metrics").status_code == 404
+    assert client.get("/metrics", headers={"authorization": "Bearer "}).status_code == 404
+
+
+def test_a_wrong_token_is_refused(client: Client, settings: Any) -> None:
+    settings.STILLROOM_METRICS_TOKEN = TOKEN
+    assert client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}x"}).status_code == 404
+    assert client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+
+def test_an_allowed_address_needs_no_token_but_must_ask_directly(client: Client, settings: Any) -> None:
+    settings.STILLROOM_METRICS_ADDRESSES = (ip_network("10.1.0.0/16"),)
+    assert client.get("/metrics", REMOTE_ADDR="10.1.2.3").status_code == 200
+    assert client.get("/metrics", REMOTE_ADDR="10.2.2.3").status_code == 404
+    assert client.get("/metrics", REMOTE_ADDR="10.1.2.3", headers={"x-forwarded-for": "203.0.113.9"}).status_code == 404
+
+
+def test_runs_and_machines_are_counted(scrape: Any, run: Run, still: Team, tmp_path: Path) -> None:
+    working = lifecycle.create_run(still, None, run.spec)
+    lifecycle.claim(working.pk, "host-a")
+    ingest(working.pk, 1, losses(1, 3), tmp_path, more=True)
+    node = Node.objects.create(name="forge", address="10.0.0.1", cpus=8, memory_bytes=2**34)
+    Device.objects.create(node=node, kind="cuda", index=0, holder="run/abc/1")
+    Device.objects.create(node=node, kind="cuda", index=1)
+    found = scrape()
+    assert found["stillroom_runs", (("state", "queued"),)] == 1
+    assert found["stillroom_runs", (("state", "running"),)] == 1
+    assert found["stillroom_runs", (("state", "failed"),)] == 0
+    assert found["stillroom_devices", (("held", "yes"), ("kind", "cuda"))] == 1
+    assert found["stillroom_devices", (("held", "no"), ("kind", "cuda"))] == 1
+    assert found["stillroom_ingest_behind_seconds", ()] > 1000  # the recorded events are old
+    assert 0 <= found["stillroom_sweep_age_seconds", ()] < 60
+    assert found["stillroom_database_up", ()] == 1
+
+
+def test_without_postgres_the_figures_of_the_process_are_still_told(scrape: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(prometheus, "_runs", refuse)
+    found = scrape()
+    assert found["stillroom_database_up", ()] == 0
+    assert ("stillroom_live_frames_total", ()) in found
+
+
+def test_requests_are_timed_by_view(scrape: Any, client: Client, alice: User, run: Run) -> None:
+    labels = (("method", "GET"), ("status", "2xx"), ("view", "run"))
+    before = scrape().get(("stillroom_request_seconds_count", labels), 0)
+    client.force_login(alice)
+    client.get(f"/runs/{run.public_id}/")
+    found = scrape()
+    assert found["stillroom_request_seconds_count", labels] == before + 1
+
+
+def test_no_label_names_a_team_a_person_or_a_run(scrape: Any, client: Client, alice: User, run: Run) -> None:
+    client.force_login(alice)
+    client.get(f"/runs/{run.public_id}/")
+    labels = " ".join(value for _, pairs in scrape() for _, value in pairs)
+    assert run.public_id not in labels and "still" not in labels and "alice" not in labels
+
+
+def test_the_database_is_only_asked_when_somebody_reads() -> None:
+    with connection.execute_wrapper(lambda *_: pytest.fail("the database was asked")):
+        assert list(prometheus.Database().describe()) == []

@@ -1,0 +1,62 @@
+"""What a definition leads to, so that a page shows what will be filled and nothing else.
+
+A definition is JSON as it was stored, possibly of an older version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Definition = Mapping[str, Any]
+
+PLAIN: Definition = {"data": {"retained": {"kind": "arithmetic"}}, "stages": [{}]}
+"""Stands for the definition of a run that came without one."""
+
+
+def any_run(spec: Definition) -> bool:
+    return True
+
+
+def estimates_pass_rates(spec: Definition) -> bool:
+    return bool(spec.get("pool", {}).get("estimate", "before") == "before")
+
+
+def states_confidence(spec: Definition) -> bool:
+    return bool(spec.get("data", {}).get("confidence", {}).get("kind") == "stated")
+
+
+def selects_tokens(spec: Definition) -> bool:
+    return any(stage.get("tokens", {}).get("kind") == "selected" for stage in _stages(spec))
+
+
+def is_privileged(spec: Definition) -> bool:
+    return bool(spec.get("networks", {}).get("teacher", {}).get("context", {}).get("kind") == "privileged")
+
+
+def retains(spec: Definition) -> bool:
+    return bool(spec.get("data", {}).get("retained"))
+
+
+def trains_on_own_answers(spec: Definition) -> bool:
+    return any(stage.get("source", "student_rollouts") == "student_rollouts" for stage in _stages(spec))
+
+
+def compares_distributions(spec: Definition) -> bool:
+    return any(objective.get("kind") not in ("grpo", "cross_entropy") for objective in _objectives(spec))
+
+
+def clips(spec: Definition) -> bool:
+    return any(objective.get("clip", {}).get("kind") == "clip" for objective in _objectives(spec))
+
+
+def has_advantages(spec: Definition) -> bool:
+    return any(objective.get("kind") == "grpo" for objective in _objectives(spec))
+
+
+def _objectives(spec: Definition) -> Iterator[Definition]:
+    return (stage.get("objective", {}) for stage in _stages(spec))
+
+
+def _stages(spec: Definition) -> Iterator[Definition]:
+    return iter(spec.get("stages", ()))
