@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,16 +10,15 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from trainer.engine.events import read
+from tests.faults import records
 from webapp import metrics
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
 from webapp.teams.models import Team
 from workers import sweep
-from workers.placement import place
 from workers.trainer_process import REPOSITORY
 
-from .conftest import definition, exits, log_of, over, process_of, recorded_sequences, start, trained, until
+from .conftest import assert_whole, definition, exits, over, process_of, queued, signalled, started, trained, until
 
 TOTAL_STEPS = 24
 
@@ -32,101 +30,90 @@ def losses(run: Run) -> dict[float, float]:
     return dict(zip(series.x, series.mean, strict=True))
 
 
-def assert_complete(run: Run) -> None:
-    """What Postgres holds of each attempt is what its log holds, and the curve has every step once."""
-    for attempt in range(1, run.attempt + 1):
-        assert recorded_sequences(run, attempt) == {event["seq"] for event in read(log_of(run, attempt))}
-    assert list(losses(run)) == list(range(1, TOTAL_STEPS + 1))
-
-
-def supervisor_of(run: Run) -> psutil.Process:
-    """The process that carries the run's log."""
-    wanted = ["supervise", run.public_id]
-    return until(lambda: next((p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[3:5] == wanted), None))
-
-
 def over_after(work: Callable[[], None], run: Run) -> bool:
     work()
     return over(run)
 
 
-def test_a_run_goes_from_the_queue_to_its_end(team: Team) -> None:
-    run = start(team)
+def real(team: Team) -> Run:
+    """A run of the real trainer, at work."""
+    return started(lifecycle.create_run(team, None, definition()))
+
+
+def light_one(team: Team, steps: int = 60) -> Run:
+    return started(queued(team, steps))
+
+
+def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_curve(team: Team) -> None:
+    """The real trainer, beside a run that nothing disturbs."""
+    run = real(team)
+    until(trained(run, 2))
+    lifecycle.request_stop(run)
     until(lambda: over(run))
-    assert (run.state, run.step, run.total_steps) == (State.COMPLETED, TOTAL_STEPS, TOTAL_STEPS), run.reason
-    assert_complete(run)
-    assert [row.state for row in run.transitions.order_by("pk")] == ["queued", "starting", "running", "completed"]
-    assert [ended["code"] for ended in exits(run) if ended] == [0]
+    assert run.state == State.STOPPED, run.reason
+    assert run.checkpoints.filter(step=run.step).exists()
 
-
-def test_after_a_killed_trainer_the_run_is_resumed_on_the_same_curve(team: Team) -> None:
-    undisturbed = start(team)
-    run = start(team)
+    undisturbed = real(team)
+    lifecycle.resume(run)
+    started(run)
     until(trained(run, 9))
-    os.kill(process_of(run).pid() or 0, signal.SIGKILL)
+    signalled(process_of(run), signal.SIGKILL)
     until(lambda: over(run))
     assert run.state == State.FAILED
     assert "signal 9 (SIGKILL)" in run.reason and "Resume" in run.remedy
 
     lifecycle.resume(run)
-    until(lambda: place(run.pk) or run.state != State.QUEUED)
+    started(run)
     until(lambda: over(run))
-    assert (run.state, run.attempt) == (State.COMPLETED, 2), run.reason
-    assert_complete(run)
+    assert (run.state, run.attempt, run.step, run.total_steps) == (State.COMPLETED, 3, TOTAL_STEPS, TOTAL_STEPS), run.reason
     until(lambda: over(undisturbed))
+    assert [row.state for row in undisturbed.transitions.order_by("pk")] == ["queued", "starting", "running", "completed"]
+    assert [ended["code"] for ended in exits(undisturbed) if ended] == [0]
+    for one in (run, undisturbed):
+        records.assert_complete(one)
+        assert list(losses(one)) == list(range(1, TOTAL_STEPS + 1))
     assert losses(run) == losses(undisturbed), "a resumed run gives the numbers of one that was never interrupted"
 
 
+@pytest.mark.usefixtures("light")
 def test_a_killed_supervisor_is_replaced_and_the_trainer_never_notices(team: Team) -> None:
-    run = start(team)
+    run = light_one(team)
     until(trained(run, 3))
-    supervisor_of(run).kill()
-    trainer = process_of(run).pid()
-    assert trainer, "the trainer outlives its supervisor"
+    wanted = ["supervise", run.public_id]
+    [supervisor] = [found for found in psutil.process_iter(["cmdline"]) if (found.info["cmdline"] or [])[3:5] == wanted]
+    supervisor.kill()
+    assert process_of(run).pid(), "the trainer outlives its supervisor"
     until(lambda: over_after(sweep.adopt_orphans, run))
-    assert (run.state, run.attempt) == (State.COMPLETED, 1), run.reason
-    assert_complete(run)
+    assert_whole(run, attempts=1)
 
 
+@pytest.mark.usefixtures("light")
 def test_a_trainer_that_vanished_with_its_watcher_is_resumed_by_itself(team: Team) -> None:
     """As after a restart of the machine: nobody is left to tell how it ended."""
-    run = start(team)
-    until(trained(run, 9))
+    run = light_one(team)
+    until(trained(run, 12))
     trainer = psutil.Process(process_of(run).pid())
     shim = trainer.parent()
     assert shim is not None
     shim.kill()
     trainer.kill()
     until(lambda: over_after(sweep.sweep, run))
-    assert (run.state, run.attempt) == (State.COMPLETED, 2), run.reason
+    assert_whole(run, attempts=2)
     assert any("disappeared" in row.reason for row in run.transitions.all())
-    assert_complete(run)
 
 
-def test_a_stop_leaves_a_checkpoint_from_which_the_run_goes_on(team: Team) -> None:
-    run = start(team)
-    until(trained(run, 2))
-    lifecycle.request_stop(run)
-    until(lambda: over(run))
-    assert run.state == State.STOPPED, run.reason
-    assert run.checkpoints.filter(step=run.step).exists()
-    lifecycle.resume(run)
-    assert place(run.pk)
-    until(lambda: over(run))
-    assert (run.state, run.attempt) == (State.COMPLETED, 2), run.reason
-    assert_complete(run)
-
-
+@pytest.mark.usefixtures("light")
 def test_a_forced_stop_ends_the_run_at_once_and_is_no_failure(team: Team) -> None:
-    run = start(team)
+    run = light_one(team, steps=10_000)
     until(trained(run, 2))
     lifecycle.request_stop(run, force=True)
     until(lambda: over(run))
     assert run.state == State.STOPPED and "force" in run.reason
 
 
+@pytest.mark.usefixtures("light")
 def test_a_newer_attempt_shuts_an_older_one_out(team: Team) -> None:
-    run = start(team)
+    run = light_one(team, steps=10_000)
     until(trained(run, 2))
     trainer = process_of(run)
     Run.objects.filter(pk=run.pk).update(attempt=2)
@@ -136,16 +123,14 @@ def test_a_newer_attempt_shuts_an_older_one_out(team: Team) -> None:
     Run.objects.filter(pk=run.pk).update(state=State.FAILED)
 
 
-@pytest.mark.parametrize(
-    ("model", "said"),
-    [("file:/nowhere/at/all", "not under a folder"), ("model:gone@123", "no model"), ("builtin:nobody", "nobody")],
-)
+@pytest.mark.parametrize(("model", "said"), [("file:/nowhere/at/all", "not under a folder"), ("model:gone@123", "no model")])
 def test_a_model_that_cannot_be_had_ends_the_run_with_a_sentence(team: Team, model: str, said: str) -> None:
-    run = start(team, networks={"student": {"model": model}})
+    run = started(lifecycle.create_run(team, None, definition(networks={"student": {"model": model}})))
     until(lambda: over(run))
     assert run.state == State.FAILED and said in run.reason and run.remedy
 
 
+@pytest.mark.usefixtures("light")
 def test_a_killed_celery_worker_does_not_disturb_its_runs(team: Team) -> None:
     """The real worker, woken through real Redis."""
     worker = subprocess.Popen(
@@ -154,12 +139,11 @@ def test_a_killed_celery_worker_does_not_disturb_its_runs(team: Team) -> None:
         start_new_session=True,
     )
     try:
-        run = lifecycle.create_run(team, None, definition())
+        run = queued(team, 60)
         until(trained(run, 2))
         worker.kill()
         until(lambda: over(run))
-        assert (run.state, run.attempt) == (State.COMPLETED, 1), run.reason
-        assert_complete(run)
+        assert_whole(run, attempts=1)
     finally:
         worker.kill()
         worker.wait()

@@ -1,0 +1,59 @@
+"""A page that reads on: it follows a run over the real socket, whatever happens to the web in between."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+
+from django.conf import settings
+from django.test import Client
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
+
+from tests.webapp.live.page import Page
+from webapp import metrics
+from webapp.runs.models import Run
+from webapp.teams.models import User
+
+WIDTH = 4000
+
+
+class Follower(threading.Thread):
+    """After every interruption it connects again, as `user`, and goes on from its cursor."""
+
+    def __init__(self, address: str, user: User, run: Run) -> None:
+        super().__init__(daemon=True)
+        client = Client()
+        client.force_login(user)
+        self.cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+        self.address, self.run_id = address, run.public_id
+        self.page, self.connections, self.over = Page(), 0, False
+
+    def run(self) -> None:
+        while not self.over:
+            with contextlib.suppress(OSError, WebSocketException, TimeoutError):
+                self._follow()
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        self.over = True
+        self.join()
+
+    def draws_all_of(self, run: Run) -> bool:
+        """Whether the page has reached the run's cursor. Raises AssertionError if it then draws something else than the store holds."""
+        if self.page.cursor < run.news:
+            return False
+        stored = {one.key: dict(zip(one.x, one.mean, strict=True)) for one in metrics.read([run], None, width=WIDTH)}
+        assert self.page.curves == stored
+        return True
+
+    def _follow(self) -> None:
+        headers = {"Cookie": self.cookie, "Origin": f"http://{self.address}"}
+        with connect(f"ws://{self.address}/live/", additional_headers=headers, compression=None) as socket:
+            self.connections += 1
+            socket.send(json.dumps({"type": "subscribe", "run": self.run_id, "since": self.page.cursor, "width": WIDTH}))
+            while not self.over:
+                with contextlib.suppress(TimeoutError):
+                    self.page.take(json.loads(socket.recv(timeout=0.2)))

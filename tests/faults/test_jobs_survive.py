@@ -1,0 +1,157 @@
+"""Processes die or hang in the middle of a job: what it finds is what an undisturbed trainer finds, and every part counts once."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from django.utils import timezone
+
+from trainer.spec.jobs import load_job
+from trainer.text.jobs.parts import carry_out
+from webapp.jobs import lifecycle, results
+from webapp.jobs.models import Copy, Job, Shard, State
+from webapp.nodes.models import Device
+from webapp.teams.models import Team
+from workers import host, registration, shards
+from workers.shard_runner import hand_in
+from workers.trainer_process import TrainerProcess
+
+from .conftest import signalled, until
+
+PROBLEMS = 12
+SPEC: dict[str, Any] = {
+    "name": "rates",
+    "work": {"kind": "pass_rates", "samples": 2, "keep_texts": True},
+    "problems": {"kind": "arithmetic", "count": PROBLEMS},
+    "sampling": {"max_new_tokens": 24},
+    "compute": {"device": "cpu", "block": PROBLEMS // 3},
+}
+
+
+@pytest.fixture(autouse=True)
+def _devices(team: Team, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Four slots here. Nothing that a test starts survives it."""
+    monkeypatch.setenv("STILLROOM_SLOTS", "4")
+    monkeypatch.setattr(host, "LEASE_SECONDS", 30.0)
+    registration.register()
+    yield
+    Job.objects.filter(state=State.RUNNING).update(state=State.STOPPED)
+    for copy in Copy.objects.all():
+        process_of(copy).kill()
+    until(lambda: not Copy.objects.filter(ended_at=None).exists())
+
+
+def job(team: Team, **changes: Any) -> Job:
+    return lifecycle.create_job(team, None, load_job({**SPEC, **changes}), PROBLEMS, 1)
+
+
+def process_of(copy: Copy) -> TrainerProcess:
+    return TrainerProcess(shards.folder_of(copy))
+
+
+def started(copy: Copy) -> bool:
+    return process_of(copy).pid() is not None
+
+
+def runner_of(copy: Copy) -> psutil.Process:
+    wanted = ["carry-shard", str(copy.pk)]
+    return next(process for process in psutil.process_iter(["cmdline"]) if (process.info["cmdline"] or [])[3:5] == wanted)
+
+
+def over(found: Job) -> bool:
+    found.refresh_from_db()
+    return found.state != State.RUNNING
+
+
+def test_killed_and_hanging_processes_change_nothing_of_what_a_job_finds(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = job(team)
+    assert shards.place_waiting() == 3
+    killed, orphaned, hanging = Copy.objects.order_by("shard__part")
+    for copy in (killed, orphaned, hanging):
+        until(partial(started, copy))
+    signalled(process_of(hanging), signal.SIGSTOP)
+    signalled(process_of(killed), signal.SIGKILL)
+    runner = runner_of(orphaned)
+    runner.kill()
+    runner.wait(30)
+    until(lambda: Copy.objects.filter(pk=killed.pk, outcome="failed").exists())
+    Copy.objects.filter(pk=orphaned.pk).update(heartbeat_at=timezone.now() - timedelta(seconds=40))
+    shards.sweep()
+    until(lambda: found.shards.exclude(result=None).count() == 2)
+
+    monkeypatch.setattr(shards, "LEAST_SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(shards, "SLOW", 0.1)
+    until(shards.place_waiting)
+    until(lambda: over(found))
+    assert found.state == State.COMPLETED, found.reason
+
+    signalled(process_of(hanging), signal.SIGCONT)
+    until(lambda: Device.objects.exclude(holder="").count() == 0)
+    copies = Copy.objects.order_by("shard__part", "number").values_list("shard__part", "number", "outcome")
+    assert list(copies) == [(0, 1, "failed"), (0, 2, "won"), (1, 1, "won"), (2, 1, "late"), (2, 2, "won")]
+    assert "killed by signal 9" in Copy.objects.get(pk=killed.pk).reason
+
+    carry_out(load_job(SPEC), 0, 1, tmp_path / "undisturbed.jsonl")
+    assert list(results.lines(found)) == [json.loads(line) for line in (tmp_path / "undisturbed.jsonl").open()]
+    assert results.tally_of(found).problems == PROBLEMS
+
+
+def test_a_part_that_is_handed_in_twice_counts_once(team: Team, tmp_path: Path) -> None:
+    found = job(team, problems={"kind": "arithmetic", "count": 4}, compute={"device": "cpu", "block": PROBLEMS})
+    spec = load_job(found.spec)
+    copies = [
+        Copy.objects.create(shard=shard, number=number, host="a", device="cpu 0") for shard in found.shards.all() for number in (1, 2)
+    ]
+    for part, copy in enumerate(copies):
+        carry_out(spec, copy.shard.part, found.shards.count(), tmp_path / f"{part}.jsonl")
+    assert [hand_in(copy, tmp_path / f"{part}.jsonl") for part, copy in enumerate(copies)] == [True, False] * found.shards.count()
+    assert hand_in(copies[0], tmp_path / "0.jsonl") is False
+    assert results.tally_of(found).problems == 4
+    assert over(found) and found.state == State.COMPLETED
+
+
+def test_a_stop_ends_the_processes_and_frees_the_devices(team: Team) -> None:
+    found = job(team, compute={"device": "cpu", "block": PROBLEMS // 2})
+    shards.place_waiting()
+    copies = list(Copy.objects.all())
+    for copy in copies:
+        until(partial(started, copy))
+    lifecycle.stop(found)
+    until(lambda: not Device.objects.exclude(holder="").exists())
+    assert not any(map(started, copies))
+    assert set(Copy.objects.values_list("outcome", flat=True)) == {"stopped"}
+
+
+def test_data_that_cannot_be_used_ends_the_job_with_a_sentence(
+    team: Team, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.csv").write_text("question,answer\nwhy?,\n")
+    monkeypatch.setenv("STILLROOM_FILE_ROOTS", str(tmp_path))
+    settings.STILLROOM_FILE_ROOTS = (tmp_path,)
+    found = job(team, problems={"kind": "file", "path": f"file:{tmp_path / 'bad.csv'}"}, compute={"device": "cpu", "block": PROBLEMS})
+    shards.place_waiting()
+    until(lambda: over(found))
+    assert found.state == State.FAILED
+    assert found.reason == "Row 2 of bad.csv has no answer; fill it in or remove the row."
+    assert Shard.objects.filter(job=found, result=None).exists()
+
+
+def test_what_a_teacher_wrote_becomes_a_data_set(team: Team) -> None:
+    found = job(team, work={"kind": "teacher_answers"}, model={"kind": "model", "model": "builtin:teacher"}, compute={"block": PROBLEMS})
+    shards.place_waiting()
+    until(lambda: over(found))
+    assert found.state == State.COMPLETED, found.reason
+    data = found.data_set
+    assert data is not None and data.problem_count == PROBLEMS
+    assert data.columns["solution"] == "response"
+    assert all(row["response"] for row in results.flat(found))

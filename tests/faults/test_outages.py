@@ -1,0 +1,209 @@
+"""Postgres, Redis, the network or a process is away while runs go on: the record is complete afterwards, and nothing is doubled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from django.conf import settings
+from django.db import connection, connections, transaction
+from django.db.models.functions import Now
+from pytest_django import DjangoDbBlocker
+
+from tests.faults import steady
+from tests.faults.chaos import processes
+from tests.faults.conftest import definition
+from tests.faults.follower import Follower
+from tests.faults.records import assert_complete, assert_curve
+from tests.faults.world import LEASE_SECONDS, World, migrate, until, world
+from tests.webapp.conftest import member
+from trainer.engine.events import last_seq
+from webapp import celery_client, environment
+from webapp.live import doorbell
+from webapp.runs import lifecycle
+from webapp.runs.models import ACTIVE, Attempt, Run, State
+from webapp.teams.models import Role, Team
+from workers.persistence import persist
+
+STEPS = 60
+AWAY_SECONDS = 3 * LEASE_SECONDS  # `outage` keeps services away for ten minutes, twenty of the lease periods that are the default
+LONG = STEPS + round(AWAY_SECONDS / steady.STEP_SECONDS)
+Begin = Callable[..., list[Run]]
+
+
+@pytest.fixture(scope="module")
+def broken(django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    """A world of our own for this module; the ORM of this process reaches it directly."""
+    with world() as made, django_db_blocker.unblock(), pointed_at(made):
+        migrate(made.environment)
+        made.start_sweep()
+        made.start_worker()
+        yield made
+
+
+@contextmanager
+def pointed_at(made: World) -> Iterator[None]:
+    """Django, the doorbell and new children of this process use the services of that world."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.environment.items():
+            patch.setenv(name, value)
+        there = environment.database(made.environment["DATABASE_URL"])
+        patch.setitem(connections.settings, "default", {**connections.settings["default"], **there})
+        patch.setattr(settings, "REDIS_URL", made.redis.url)
+        patch.setattr(settings, "SECRET_KEY", made.environment["SECRET_KEY"])
+        patch.setattr(settings, "STILLROOM_STATE", made.folder / "state")
+        forget_connections()
+        yield
+    forget_connections()
+
+
+def forget_connections() -> None:
+    """The next use of each begins anew, with the settings as they are then."""
+    connections.close_all()
+    del connections["default"]
+    doorbell._client.cache_clear()
+    celery_client._client.cache_clear()
+
+
+@pytest.fixture
+def begin(broken: World) -> Iterator[Begin]:
+    """Starts runs of so many steps each and waits until all are at work, the last one first; every test leaves the world whole."""
+
+    def start(*steps: int) -> list[Run]:
+        runs = [queued(each) for each in steps]
+        until(lambda: all(fresh(run).step >= 5 for run in runs), "the beginning of the runs", meanwhile=broken.tend)
+        return sorted(runs, key=lambda run: run.step)
+
+    yield start
+    broken.heal()
+    unfinished = Run.objects.filter(state__in=[State.QUEUED, *ACTIVE])
+    until(lambda: not persist(unfinished.exists), "the end of every run", meanwhile=broken.tend)
+
+
+def queued(steps: int) -> Run:
+    stages = [{"name": "steady", "until": {"steps": steps}}]
+    return lifecycle.create_run(team(), None, definition(stages=stages, seed=Run.objects.count()))
+
+
+def team() -> Team:
+    return Team.objects.get_or_create(slug="cellar", defaults={"name": "Cellar"})[0]
+
+
+def fresh(run: Run) -> Run:
+    """As the database has it, once that answers."""
+    persist(run.refresh_from_db)
+    return run
+
+
+def assert_whole(broken: World, run: Run, attempts: int = 1) -> None:
+    until(lambda: fresh(run).state in (State.COMPLETED, State.FAILED), "the run's end", meanwhile=broken.tend)
+    steps = run.total_steps or 0
+    assert (run.state, run.attempt, run.step) == (State.COMPLETED, attempts, steps), run.reason
+    assert_complete(run)
+    assert_curve(run, steady.losses((run.spec or {})["seed"], steps))
+    assert run.summary["behind_s"] == 0
+
+
+def log_of(run: Run) -> Path:
+    return Path(Attempt.objects.get(run=run, number=run.attempt).folder) / "events"
+
+
+def supervisor_of(run: Run) -> psutil.Process:
+    """The process that carries the run's log."""
+
+    def found() -> psutil.Process | None:
+        wanted = ["supervise", run.public_id]
+        return next((process for process in psutil.process_iter(["cmdline"]) if (process.info["cmdline"] or [])[3:5] == wanted), None)
+
+    return until(found, "a supervisor") or psutil.Process()
+
+
+def reaches(log: Path, more: int) -> None:
+    """The trainer writes so many events more: it goes on, whoever else is away."""
+    goal = last_seq(log) + more
+    until(lambda: last_seq(log) >= goal, "the trainer's going on")
+
+
+def test_postgres_is_away_for_long_and_nobody_is_called_lost_for_a_lease_period_after_that(broken: World, begin: Begin) -> None:
+    """Of two runs here one loses its supervisor too; a third is on a machine whose last word, when the outage begins, is a day old."""
+    orphaned, run = begin(LONG, LONG)
+    log = log_of(orphaned)
+    [sweep] = processes(broken, "sweep")
+    sweep.suspend()  # it is not to see the third run before the outage
+    silent = silent_elsewhere()
+    broken.kill("postgres")
+    away = time.monotonic()
+    supervisor_of(orphaned).kill()
+    sweep.resume()
+    reaches(log, 20)
+    until(lambda: time.monotonic() - away > AWAY_SECONDS, "a long time")
+    broken.revive("postgres")
+    until(lambda: fresh(silent).attempt == 2, "the silent run's going on", meanwhile=broken.tend)
+    lost = silent.transitions.get(attempt=1, state=State.QUEUED)
+    assert "elsewhere was lost" in lost.reason
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_postmaster_start_time()")
+        [began] = cursor.fetchone()
+    assert lost.at - began >= timedelta(seconds=LEASE_SECONDS)
+    assert_whole(broken, run)
+    assert_whole(broken, orphaned)
+    assert_whole(broken, silent, attempts=2)
+
+
+def silent_elsewhere() -> Run:
+    """A run that a machine which nobody knows has claimed, before anybody here could see that it waits."""
+    with transaction.atomic():
+        run = queued(STEPS)
+        assert lifecycle.claim(run.pk, "elsewhere")
+        Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(days=1))
+    return run
+
+
+def test_without_redis_for_long_nobody_misses_it_and_a_page_whose_web_dies_reads_on(broken: World, begin: Begin) -> None:
+    address = f"127.0.0.1:{broken.start_web()}"
+    [run] = begin(LONG)
+    follower = Follower(address, member("ben@cellar.example", "Ben", team(), Role.VIEWER), run)
+    follower.start()
+    try:
+        until(lambda: follower.page.cursor, "the page's first frame")
+        broken.kill("redis")
+        away, read_before = time.monotonic(), follower.page.cursor
+        reaches(log_of(run), 20)
+        until(lambda: follower.page.cursor > read_before, "the web's looking by itself")
+        until(lambda: time.monotonic() - away > AWAY_SECONDS, "a long time")
+        broken.kill("web")
+        broken.revive("web")
+        assert_whole(broken, run)
+        until(lambda: follower.draws_all_of(run), "the page's catching up", meanwhile=broken.tend)
+    finally:
+        follower.end()
+    assert follower.connections == 2
+
+
+def test_the_network_is_cut_and_then_worker_and_sweep_die(broken: World, begin: Begin) -> None:
+    assert broken.wire is not None
+    [run] = begin(2 * STEPS)
+    log = log_of(run)
+    broken.wire.cut()
+    reaches(log, 20)
+    broken.wire.mend()
+    broken.kill("worker")
+    broken.kill("sweep")
+    reaches(log, 10)
+    assert_whole(broken, run)
+
+
+def test_a_supervisor_that_stood_still_for_longer_than_its_lease_goes_on(broken: World, begin: Begin) -> None:
+    [run] = begin(STEPS)
+    supervisor = supervisor_of(run)
+    supervisor.suspend()
+    try:
+        until(lambda: lifecycle.orphans(timedelta(seconds=1.5 * LEASE_SECONDS)).filter(pk=run.pk).exists(), "the end of its lease")
+    finally:
+        supervisor.resume()
+    assert_whole(broken, run)

@@ -1,0 +1,213 @@
+"""A whole installation that may be broken: its own Postgres and Redis, a wire between workers and database, web, worker and sweep.
+
+Everything that a launcher keeps alive is tended here in the same way. Postgres keeps its promises about what is committed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from tests.faults.wire import Wire
+from workers.launcher import account as accounts
+from workers.launcher import folders, postgres, redis_server
+from workers.launcher.children import Child
+from workers.launcher.postgres import Postgres
+from workers.launcher.redis_server import Redis
+
+CLONE = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 90.0
+LEASE_SECONDS = 2
+QUICK = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "jit=off")
+Found = TypeVar("Found")
+
+
+@dataclass
+class World:
+    """Its folder, and the children by name: postgres, redis, and of `python -m …` web, worker and sweep."""
+
+    folder: Path
+    lease_seconds: int = LEASE_SECONDS
+    children: dict[str, Child] = field(default_factory=dict)
+    wire: Wire | None = None
+
+    def __post_init__(self) -> None:
+        account = accounts.of_services()
+        programs = folders.reachable_programs(CLONE, account)
+        self.postgres = Postgres(programs, self.folder / "postgres", self.folder, self.folder / "postgres.log", account, QUICK)
+        self.redis = Redis(programs, self.folder, self.folder / "redis.log", account)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process here is given; it reaches the database directly."""
+        return {
+            "DATABASE_URL": f"{self.postgres.url}&connect_timeout=3",
+            "REDIS_URL": self.redis.url,
+            "SECRET_KEY": "of a world that does not last",
+            "STILLROOM_ENV_FILE": str(self.folder / "env"),
+            "STILLROOM_STATE": str(self.folder / "state"),
+            "STILLROOM_ARTIFACTS": str(self.folder / "artifacts"),
+            "STILLROOM_TRAINER": f"{sys.executable} -m tests.faults.steady",
+            "STILLROOM_LEASE_SECONDS": str(self.lease_seconds),
+            "STILLROOM_MAX_RESTARTS": "1000",
+            "STILLROOM_SLOTS": "8",
+            "STILLROOM_HOST_NAME": "still-one",
+            "DJANGO_SETTINGS_MODULE": "webapp.settings",
+        }
+
+    @property
+    def behind_the_wire(self) -> dict[str, str]:
+        """What worker, sweep, supervisors and trainers are given: they reach the database through the wire."""
+        url = self.environment["DATABASE_URL"].replace(str(self.folder), str(self.folder / "near"))
+        return {**os.environ, **self.environment, "DATABASE_URL": url}
+
+    def start_services(self) -> None:
+        postgres.prepare(self.postgres, ["--no-sync"])
+        self._service("postgres", self.postgres.command(), self.postgres.log)
+        self._service("redis", self.redis.command(), self.redis.log)
+        for name in ("postgres", "redis"):
+            self.wait_until_ready(name)
+        (self.folder / "near").mkdir()
+        self.wire = Wire(self.folder / "near", self.folder)
+
+    def start_program(self, name: str, *module: str, environment: Mapping[str, str] | None = None) -> None:
+        command = [sys.executable, "-m", *module]
+        child = Child(name, command, self.folder / f"{name}.log", CLONE, environment or self.behind_the_wire, wait=0.2)
+        child.start()
+        self.children[name] = child
+
+    def start_worker(self, name: str = "worker", environment: Mapping[str, str] | None = None) -> None:
+        options = ("--pool", "solo", "--without-mingle", "--without-gossip", "--hostname", f"{name.replace(' ', '-')}@world")
+        self.start_program(name, "celery", "-A", "workers.app", "worker", *options, environment=environment)
+
+    def start_sweep(self, name: str = "sweep", environment: Mapping[str, str] | None = None) -> None:
+        self.start_program(name, "workers", "sweep", environment=environment)
+
+    def start_web(self) -> int:
+        """The port on which it answers."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        place = ["--host", "127.0.0.1", "--port", str(port)]
+        self.start_program("web", "uvicorn", "webapp.asgi:application", *place, environment={**os.environ, **self.environment})
+        return port
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to a child and, of Postgres, to every process of it."""
+        process = self.children[name].process
+        assert process is not None
+        victims = [psutil.Process(process.pid)] if process.poll() is None else []
+        victims += [child for victim in victims for child in (victim.children(recursive=True) if name == "postgres" else [])]
+        for victim in victims:
+            slay(victim)
+        process.wait()
+        psutil.wait_procs(victims)
+
+    def revive(self, name: str) -> None:
+        """Start a child again at once."""
+        if name == "postgres":
+            postgres.prepare(self.postgres)
+        self.children[name].start()
+        if name in ("postgres", "redis"):
+            self.wait_until_ready(name)
+
+    def tend(self) -> None:
+        """Start again what has died, as the launcher does: after a moment."""
+        for name, child in self.children.items():
+            if name == "postgres" and child.process is not None and child.process.poll() is not None:
+                postgres.prepare(self.postgres)
+            child.tend()
+
+    def heal(self) -> None:
+        """Mend the wire and start again, at once, what is dead."""
+        assert self.wire is not None
+        self.wire.cut()
+        self.wire.mend()
+        for name, child in self.children.items():
+            if child.process is not None and child.process.poll() is not None:
+                self.revive(name)
+
+    def wait_until_ready(self, name: str) -> None:
+        process = self.children[name].process
+        assert process is not None
+        if name == "postgres":
+            postgres.wait_until_ready(self.postgres, process)
+        else:
+            redis_server.wait_until_ready(self.redis, process)
+
+    def end(self) -> None:
+        """Nothing that was started here outlives it: neither children nor the supervisors and trainers that they left behind."""
+        for process in of_world(self.folder):
+            slay(process)
+        for child in self.children.values():
+            if child.process is not None:
+                child.process.kill()
+                child.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _service(self, name: str, command: list[str], log: Path) -> None:
+        account = accounts.of_services()
+        child = Child(name, command, log, self.folder, accounts.plain_environment(), account.popen(), signal.SIGINT, wait=0.2)
+        child.start()
+        self.children[name] = child
+
+
+def slay(process: psutil.Process) -> None:
+    """SIGKILL, unless it has just ended by itself: as servers of a Postgres do whose postmaster was killed."""
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def of_world(folder: Path) -> Iterator[psutil.Process]:
+    """Every process whose environment says that it belongs to the world in `folder`."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("STILLROOM_STATE", "").startswith(f"{folder}/") and process.pid != os.getpid():
+                yield process
+        except psutil.Error:
+            continue
+
+
+@contextmanager
+def world(lease_seconds: int = LEASE_SECONDS) -> Iterator[World]:
+    """A world whose services run, in a private folder with a short path."""
+    folder = Path(tempfile.gettempdir()) / f"stillroom-world-{os.getpid()}-{secrets.token_hex(3)}"
+    folders.make_private(folder, accounts.of_services())
+    made = World(folder, lease_seconds)
+    try:
+        made.start_services()
+        yield made
+    finally:
+        made.end()
+
+
+def migrate(environment: Mapping[str, str]) -> None:
+    command = [sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0"]
+    subprocess.run(command, cwd=CLONE, env={**os.environ, **environment}, check=True)
+
+
+def until(
+    condition: Callable[[], Found], what: str, patience: float = PATIENCE_SECONDS, meanwhile: Callable[[], Any] = lambda: None
+) -> Found:
+    """Wait until `condition` gives something true, and return that. Raises AssertionError saying `what` did not happen."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        meanwhile()
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {patience:g} s")
