@@ -33,8 +33,9 @@ def _base() -> Path:
 
 
 FOLDER = _base() / f"{PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
-OWN_POSTGRES = "DATABASE_URL" not in os.environ
-OWN_REDIS = "REDIS_URL" not in os.environ
+BY_US = "STILLROOM_TEST_SERVICES"  # which addresses a parent process of ours has set: each process of pytest-xdist has its own services
+OWN_POSTGRES = "DATABASE_URL" not in os.environ or "postgres" in os.environ.get(BY_US, "")
+OWN_REDIS = "REDIS_URL" not in os.environ or "redis" in os.environ.get(BY_US, "")
 
 
 def _postgres() -> Postgres:
@@ -89,6 +90,7 @@ def _clear_stale() -> None:
 _clear_stale()
 folders.make_private(FOLDER, accounts.of_services())
 leftovers.record(FOLDER / RECORD, {})
+os.environ[BY_US] = " ".join(name for name, own in (("postgres", OWN_POSTGRES), ("redis", OWN_REDIS)) if own)
 if OWN_POSTGRES:
     os.environ["DATABASE_URL"] = _postgres().url
 if OWN_REDIS:

@@ -1,4 +1,7 @@
-"""docker-compose.yml and the Dockerfile agree with each other, with the launcher and with the settings that the program reads."""
+"""docker-compose.yml, the Caddyfile and the Dockerfile agree with each other, with the launcher and with the settings of the program.
+
+No container is started here: these tests read the files.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from webapp import environment
 from workers.launcher.launch import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
+OURS = {"web": "web", "worker-cpu": "worker", "worker-gpu": "worker"}
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +33,62 @@ def services(compose: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_the_four_parts_are_there(services: dict[str, Any]) -> None:
-    assert set(services) == {"web", "worker", "postgres", "redis"}
+def filled_in(text: object, given: dict[str, str]) -> str:
+    """`${NAME:-default}` and `${NAME:?complaint}` as compose reads them."""
+    return re.sub(r"\$\{(\w+)(?::([-?])([^}]*))?\}", lambda found: given.get(found[1], found[3] if found[2] == "-" else "given"), str(text))
 
 
-def test_every_part_depends_on_parts_that_say_when_they_are_healthy(services: dict[str, Any]) -> None:
+def environment_of(service: dict[str, Any], **given: str) -> dict[str, str]:
+    return {name: filled_in(value, given) for name, value in service.get("environment", {}).items()}
+
+
+def test_every_part_is_there(services: dict[str, Any]) -> None:
+    assert set(services) == {"proxy", "web", "worker-cpu", "worker-gpu", "vllm", "postgres", "redis"}
+
+
+def test_workers_and_vllm_are_chosen_by_profile_and_the_rest_always_runs(services: dict[str, Any]) -> None:
+    profiles = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+
+    assert profiles == {"worker-cpu": ["cpu"], "worker-gpu": ["gpu"], "vllm": ["vllm"]}
+
+
+def test_every_part_says_whether_it_is_healthy_and_comes_back(services: dict[str, Any]) -> None:
+    for service in services.values():
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][0] == "CMD" and service["healthcheck"]["retries"] > 0
+        assert service["logging"]["options"]["max-size"]
+
+
+def test_every_part_waits_for_parts_that_are_healthy(services: dict[str, Any]) -> None:
     for service in services.values():
         for needed, condition in service.get("depends_on", {}).items():
             assert condition == {"condition": "service_healthy"}
-            assert "healthcheck" in services[needed]
+            assert needed in services and "profiles" not in services[needed]
 
 
-def test_nothing_listens_beyond_loopback(services: dict[str, Any]) -> None:
-    published = [port for service in services.values() for port in service.get("ports", [])]
+def test_only_the_proxy_is_reached_from_outside(services: dict[str, Any]) -> None:
+    assert [name for name, service in services.items() if service.get("ports")] == ["proxy"]
 
-    assert published and all(port.startswith("127.0.0.1:") for port in published)
+
+def test_gpus_are_reserved_for_those_who_need_them(services: dict[str, Any]) -> None:
+    reserved = {
+        name: device["count"]
+        for name, service in services.items()
+        for device in service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+        if device["driver"] == "nvidia" and device["capabilities"] == ["gpu"]
+    }
+
+    assert reserved == {"worker-gpu": "all", "vllm": 1}
+
+
+def test_vllm_takes_no_weights_from_the_network(services: dict[str, Any]) -> None:
+    text = yaml.safe_dump(services["vllm"]).lower()
+
+    assert "dev_mode" not in text and "worker-extension" not in text and "trust" not in text
+
+
+def test_nobody_runs_in_debug_mode(services: dict[str, Any]) -> None:
+    assert not any("DEBUG" in service.get("environment", {}) for service in services.values())
 
 
 def test_secrets_have_no_default(services: dict[str, Any]) -> None:
@@ -53,27 +98,72 @@ def test_secrets_have_no_default(services: dict[str, Any]) -> None:
     assert secret and all(re.search(r"\$\{(SECRET_KEY|POSTGRES_PASSWORD):\?", value) for value in secret)
 
 
-def test_volumes_are_declared(compose: dict[str, Any], services: dict[str, Any]) -> None:
-    used = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])}
+def test_volumes_are_declared_and_only_the_artifacts_are_shared(compose: dict[str, Any], services: dict[str, Any]) -> None:
+    mounted = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+    named = [name for name in mounted if not name.startswith(".")]
 
-    assert used == set(compose["volumes"])
+    assert set(named) == set(compose["volumes"])
+    assert {name for name in named if named.count(name) > 1} == {"artifacts"}
+    assert all((ROOT / name).exists() for name in mounted if name.startswith("."))
 
 
 def test_the_launcher_knows_the_commands(services: dict[str, Any]) -> None:
-    assert [services[name]["command"] for name in PARTS] == [[name] for name in PARTS]
+    assert {name: services[name]["command"] for name in OURS} == {name: [part] for name, part in OURS.items()}
+    assert set(OURS.values()) == set(PARTS)
     assert '"-m", "workers.launcher"]' in (ROOT / "Dockerfile").read_text()
 
 
-def test_the_program_reads_what_compose_sets(services: dict[str, Any]) -> None:
-    given = {name: re.sub(r"\$\{[^}]*\}", "x", value) for name, value in services["web"]["environment"].items()}
-    found = environment.require(environment.read(given, Path("/nonexistent")))
+def test_trainers_have_the_time_for_a_checkpoint(services: dict[str, Any]) -> None:
+    from workers.launcher.launch import CHILD_SECONDS, TRAINER_SECONDS
 
-    assert found.host == "0.0.0.0"
-    assert found.state == Path("/state")
+    assert all(int(services[name]["stop_grace_period"].rstrip("s")) > TRAINER_SECONDS + CHILD_SECONDS for name in OURS if name != "web")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_program_reads_what_compose_sets(services: dict[str, Any], name: str) -> None:
+    given = environment_of(services[name], STILLROOM_DOMAIN="stillroom.example")
+    found = environment.require(environment.read(given, Path("/nonexistent")))
+    sources = [*(ROOT / "workers").rglob("*.py"), *(ROOT / "webapp").rglob("*.py")]
+    read = {word for source in sources for word in re.findall(r"\b[A-Z][A-Z_]{3,}\b", source.read_text())}
+
+    assert set(given) <= read
+    assert (found.state, found.artifacts, found.logs) == (Path("/state"), Path("/artifacts"), "json")
     assert environment.database(found.database_url)["HOST"] == "postgres"
+
+
+def test_the_web_is_behind_tls_and_answers_to_its_name_and_to_its_health_check(services: dict[str, Any]) -> None:
+    found = environment.read(environment_of(services["web"], STILLROOM_DOMAIN="stillroom.example"), Path("/nonexistent"))
+
+    assert found.https and found.host == "0.0.0.0"
+    assert found.allowed_hosts == ("stillroom.example", "localhost", "127.0.0.1")
+    assert "127.0.0.1:8000/readyz" in services["web"]["healthcheck"]["test"][-1]
+
+
+def test_each_worker_has_a_name_of_its_own_that_stays(services: dict[str, Any]) -> None:
+    names = [environment_of(services[name])["STILLROOM_HOST_NAME"] for name in OURS if name != "web"]
+
+    assert names == ["one-cpu", "one-gpu"]
+
+
+def test_the_proxy_passes_on_what_the_web_takes(services: dict[str, Any]) -> None:
+    caddy = (ROOT / "deploy" / "Caddyfile").read_text()
+    largest = re.search(r"max_size (\d+)GiB", caddy)
+
+    assert largest and int(largest[1]) * 2**30 == environment.read({}, Path("/nonexistent")).max_upload_bytes
+    assert re.search(r"reverse_proxy web:8000\b", caddy) and re.search(r"@inside path /metrics /readyz\n\s+respond @inside 404", caddy)
+    assert set(re.findall(r"\{\$(\w+)", caddy)) <= set(services["proxy"]["environment"])
+    assert caddy.count("{") == caddy.count("}")
 
 
 def test_the_image_copies_only_what_is_there() -> None:
     copied = re.findall(r"^COPY --chown=\w+ (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.M)
 
     assert copied and all((ROOT / name).exists() for line in copied for name in line.split())
+
+
+def test_the_image_owns_the_folders_that_are_mounted(services: dict[str, Any]) -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    targets = {volume.split(":")[1] for name in OURS for volume in services[name]["volumes"]}
+    made = re.search(r"mkdir -p (.+?) &&", image)
+
+    assert made and targets <= set(made[1].split())

@@ -37,7 +37,7 @@ def test_an_uploaded_folder_can_be_chosen_as_the_student(page: Page) -> None:
 
 def test_a_recipe_leads_to_its_form(page: Page) -> None:
     page.goto("/recipes/")
-    page.click("text=Read more")
+    page.locator("a[href='/recipes/paced/']", has_text="Read more").click()
     page.wait_for_url("**/recipes/paced/")
     page.locator("text=Start from these settings").first.click()
     page.wait_for_url("**/runs/new/?recipe=paced&preset=*")
@@ -52,3 +52,13 @@ def test_the_pages_fit_a_phone_and_are_accessible(
     page.goto(address)
     assert not has_sideways_scroll(page)
     assert complaints_of_axe(page) == []
+
+
+def test_a_phone_shows_each_verdict_without_scrolling(open_page: Callable[..., Page], alice: User) -> None:
+    page = open_page(alice, PHONE)
+    page.goto("/recipes/opsd/")
+    badges = page.locator(".verdicts .badge").all()
+    assert len(badges) > 1
+    for badge in badges:
+        box = badge.bounding_box()
+        assert box is not None and box["x"] + box["width"] <= PHONE["width"]

@@ -72,10 +72,53 @@ def test_only_fields_that_matter_are_shown_and_sent(form: Page) -> None:
     expect(form.locator("#yaml")).to_contain_text("alpha: 1.0")
     choose(form, "#field-pool-weighting-kind", "uniform")
     expect(form.locator(ALPHA)).to_be_hidden()
+    expect(form.locator("#curve")).to_be_hidden()
     expect(form.locator("#yaml")).not_to_contain_text("alpha")
     choose(form, "#field-pool-weighting-kind", "hard_filter")
     expect(form.locator("#field-pool-weighting-low-hard_filter")).to_be_visible()
     expect(form.locator("#yaml")).to_contain_text("low: 0.125")
+    expect(form.locator("#curve")).to_be_visible()
+
+
+def test_a_teacher_of_another_kind_brings_its_own_fields(form: Page) -> None:
+    model, template = "#field-networks-teacher-model-model", "#field-networks-teacher-context-template-privileged"
+    expect(form.locator(model)).to_be_visible()
+    choose(form, "#field-networks-teacher-kind", "self")
+    expect(form.locator(model)).to_be_hidden()
+    expect(form.locator("#field-networks-teacher-context-kind-model-problem")).to_contain_text("must be shown more than it is asked")
+    choose(form, "#field-networks-teacher-context-kind-model", "privileged")
+    form.check("[data-mode-choice][value=expert]")
+    expect(form.locator(template)).to_be_visible()
+    choose(form, "#field-networks-teacher-weights-self", "ema")
+    expect(form.locator("#yaml")).to_contain_text("ema_rate: 0.05")
+    choose(form, "#field-networks-teacher-kind", "endpoint")
+    fill(form, "#field-networks-teacher-url-endpoint", "https://models.example/v1")
+    expect(form.locator("#field-networks-teacher-url-endpoint-help")).to_contain_text("STILLROOM_ENDPOINTS")
+
+
+def test_a_setting_that_several_objectives_share_stays_when_the_objective_changes(form: Page) -> None:
+    form.check("[data-mode-choice][value=expert]")
+    clip, limit = "#field-stages-1-objective-clip-kind-forward_kl", "#field-stages-1-objective-clip-limit-clip"
+    choose(form, clip, "clip")
+    fill(form, limit, "0.2")
+    choose(form, "#field-stages-1-objective-kind", "jsd")
+    expect(form.locator(limit)).to_have_value("0.2")
+    expect(form.locator("#yaml")).to_contain_text("limit: 0.2")
+    choose(form, "#field-stages-1-objective-kind", "cross_entropy")
+    expect(form.locator(limit)).to_be_hidden()
+
+
+def test_specialists_are_added_and_removed(form: Page) -> None:
+    form.check("[data-mode-choice][value=expert]")
+    with form.expect_response("**/runs/new/check/"):
+        form.get_by_role("button", name="Add a specialist").click()
+    expect(form.get_by_label("Domains")).to_be_focused()
+    fill(form, "#field-networks-specialists-0-domains", "add, sub")
+    choose(form, "#field-networks-specialists-0-teacher-model", "builtin:teacher")
+    expect(form.locator("#yaml")).to_contain_text("specialists:\n  - domains:\n    - add\n    - sub")
+    with form.expect_response("**/runs/new/check/"):
+        form.get_by_label("Remove specialist 1").click()
+    expect(form.locator("#yaml")).to_contain_text("specialists: []")
 
 
 def test_a_problem_is_said_beside_its_field_and_goes_when_it_is_mended(form: Page) -> None:
@@ -96,14 +139,14 @@ def test_stages_are_added_moved_and_removed_by_keyboard(form: Page) -> None:
     names = form.locator('#stages input[name$=".name"]')
     first, second = names.nth(0).input_value(), names.nth(1).input_value()
     with form.expect_response("**/runs/new/check/"):
-        form.focus("[data-add-stage]")
+        form.focus("[data-list=stages] [data-add]")
         form.keyboard.press("Enter")
     form.keyboard.type("third")
     expect(names.nth(2)).to_have_value("third")
     with form.expect_response("**/runs/new/check/"):
         form.get_by_label("Move stage 3 up").focus()
         form.keyboard.press("Enter")
-    expect(form.locator("#stages-status")).to_have_text("Now stage 2 of 3.")
+    expect(form.locator("[data-list=stages] [data-list-status]")).to_have_text("Now stage 2 of 3.")
     expect(form.get_by_label("Move stage 2 up")).to_be_focused()
     with form.expect_response("**/runs/new/check/"):
         form.get_by_label("Remove stage 1").press("Enter")
@@ -125,6 +168,23 @@ def test_expert_settings_are_shown_on_request_and_remembered(form: Page) -> None
     expect(floor).to_be_visible()
     form.goto("/runs/new/")
     expect(floor).to_be_visible()
+
+
+def test_what_was_set_in_expert_mode_stays_in_simple_mode(form: Page) -> None:
+    decay = form.locator('[name="stages.0.optimiser.weight_decay"]')
+    form.check("[data-mode-choice][value=expert]")
+    fill(form, '[name="stages.0.optimiser.weight_decay"]', "0.3")
+    with form.expect_response("**/runs/new/check/"):
+        form.get_by_role("button", name="Add a specialist").click()
+    fill(form, "#field-networks-specialists-0-domains", "add")
+    form.check("[data-mode-choice][value=simple]")
+    expect(decay).to_be_visible()
+    expect(form.locator("#field-networks-specialists-0-domains")).to_be_visible()
+    expect(form.locator("#field-pool-weighting-floor-paced")).to_be_hidden()
+    form.check("[data-mode-choice][value=expert]")
+    fill(form, '[name="stages.0.optimiser.weight_decay"]', decay.get_attribute("value") or "")
+    form.check("[data-mode-choice][value=simple]")
+    expect(decay).to_be_hidden()
 
 
 def test_a_problem_of_an_expert_setting_shows_it_in_simple_mode(form: Page) -> None:

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
 from tests.webapp.recorded import SPEC, Recorder, recorded
+from webapp.nodes import ordering
 from webapp.runs import lifecycle
 from webapp.teams.models import Team, User
 
@@ -29,9 +30,10 @@ def test_a_run_appears_and_moves_without_a_reload(page: Page, still: Team, alice
 
 
 def test_a_run_is_found_by_a_word_and_opened_by_keyboard(page: Page, still: Team, alice: User) -> None:
-    for name in ("uniform", "hard filter"):
-        lifecycle.create_run(still, alice, {**SPEC, "name": name})
+    uniform, _ = (lifecycle.create_run(still, alice, {**SPEC, "name": name}) for name in ("uniform", "hard filter"))
     page.goto("/")
+    ordering.hold(uniform, alice)
+    expect(page.get_by_role("row", name="uniform").locator(".badge.queued")).to_have_text("held")
     page.get_by_label("Find").fill("filter")
     page.keyboard.press("Enter")
     expect(page.locator("tbody tr")).to_have_count(1)
@@ -40,8 +42,7 @@ def test_a_run_is_found_by_a_word_and_opened_by_keyboard(page: Page, still: Team
     expect(page.get_by_role("heading", name="hard filter")).to_be_visible()
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("viewport", [WIDE, PHONE])
+@pytest.mark.parametrize(("viewport", "dark"), [(WIDE, False), (PHONE, True)])
 def test_the_list_is_accessible_and_fits(
     open_page: Callable[..., Page], still: Team, alice: User, tmp_path: Path, complaints_of_axe: Callable[[Page], list[str]],
     viewport: dict[str, int], dark: bool,

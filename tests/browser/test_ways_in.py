@@ -32,7 +32,7 @@ def test_somebody_is_invited_and_joins_with_a_new_account(open_page: OpenPage, p
     page.goto("/team/")
     page.get_by_label("Role", exact=True).select_option("viewer")
     page.get_by_role("button", name="Make a link").click()
-    address = page.get_by_label("Invitation link").input_value()
+    address = page.get_by_label("Invitation link", exact=True).input_value()
     newcomer = open_page()
     newcomer.goto(address)
     newcomer.get_by_label("Name").fill("Bob")
