@@ -1,4 +1,4 @@
-"""`python -m bench [rollouts] [step] [memory]`: measure, print a table and keep the figures in bench/results/."""
+"""`python -m bench [NAME …]`: measure, print a table and keep the figures in bench/results/."""
 
 from __future__ import annotations
 
@@ -14,13 +14,29 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from bench import divergence_memory, machine, rollouts, training_step
+from bench import divergence_memory, divergence_peers, imports, machine, paced, rollouts
+from bench.emit import compare as emitters
+from bench.ingest import compare as ingest
+from bench.live import measure as live
+from bench.step import compare
+from bench.store import charts, growth
 
 Measurement = Callable[[], list[dict[str, Any]]]
 MEASUREMENTS: dict[str, tuple[str, Measurement]] = {
     "rollouts": ("Rollouts per CPU second against transformers' generate", rollouts.measure),
-    "step": ("CPU seconds of one training step against plain transformers", training_step.measure),
+    "tiny": ("On-policy distillation steps of the built-in pair against TRL", compare.measure_tiny),
+    "middle": ("On-policy distillation steps, 50 million parameters of 120 million, against TRL", compare.measure_middle),
     "memory": ("Peak memory of a divergence with gradients, 151,936 × 2,048 × 896, float32", divergence_memory.measure),
+    "peers": ("The same by what TRL and Liger bring", divergence_peers.measure),
+    "paced": ("Tokens of a pass over a pool of which 40 % has pass rate 0 or 1", paced.measure),
+    "emit": ("A call of ten metrics, against trackers", emitters.measure),
+    "survivors": ("What a killed process had logged and can be read, against trackers", emitters.measure_survivors),
+    "live": ("From a trainer's emit to the number on 200 open pages", live.measure),
+    "series": ("A chart's data over HTTP, against trackers", charts.measure),
+    "growth": ("What a stored value costs as a run grows", growth.measure),
+    "ingest": ("Durable ingest over HTTP, 8 writers, 100 points a request, against trackers", ingest.measure),
+    "imports": ("Importing one series from the files of other trackers, and importing the same file again", imports.measure),
+    "start": ("Start-up against TRL", compare.measure_start),
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -31,21 +31,6 @@ def generate(language_model: LanguageModel, requests: Sequence[Request], new_tok
     return rows
 
 
-def reverse_kl_of_full_logits(student: LanguageModel, teacher: LanguageModel, rows: Rows) -> Tensor:
-    """Mean over answers of the mean over their tokens, by autograd through the logits of the whole padded batch."""
-    ids, mask = padded([prompt + answer for prompt, answer in rows], left=False)
-    answered = torch.zeros(ids.shape, dtype=torch.bool)
-    for line, (prompt, answer) in enumerate(rows):
-        answered[line, len(prompt) - 1 : len(prompt) + len(answer) - 1] = True
-    network: Any = student.model
-    log_s = network(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
-    with torch.no_grad():
-        other: Any = teacher.model
-        log_t = other(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
-    tokens = (log_s.exp() * (log_s - log_t)).sum(-1) * answered
-    return (tokens.sum(-1) / answered.sum(-1)).mean()
-
-
 def padded(prompts: Sequence[tuple[int, ...]], *, left: bool) -> tuple[Tensor, Tensor]:
     """Ids and attention mask [N, T]."""
     longest = max(len(prompt) for prompt in prompts)

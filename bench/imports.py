@@ -1,0 +1,95 @@
+"""What `manage.py import_metrics` costs for long files of other trackers: seconds and peak memory, and again when all is there already."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.services import CLONE, services
+
+SIZES = (100_000, 1_000_000)
+MEASURED = r"""
+import json, re, sys, time
+import manage
+began = time.perf_counter()
+sys.argv = ["manage.py", "import_metrics", *sys.argv[1:]]
+manage.main()
+taken = time.perf_counter() - began
+with open("/proc/self/status") as status:  # getrusage would tell the peak of the process that it was forked from
+    peak = int(re.search(r"VmHWM:\s+(\d+)", status.read())[1])
+print(json.dumps([taken, peak / 1024]))
+"""
+
+
+def measure() -> list[dict[str, Any]]:
+    """One row for each format and number of events: a step, a time and one value each."""
+    with services(), tempfile.TemporaryDirectory() as place:
+        import django
+
+        django.setup()
+        subprocess.run([sys.executable, "manage.py", "first_admin"], cwd=CLONE, check=True, stdout=subprocess.DEVNULL)
+        return [_measured(Path(place), format, events) for format in WRITERS for events in SIZES]
+
+
+def _measured(place: Path, format: str, events: int) -> dict[str, Any]:
+    name, write = WRITERS[format]
+    file = place / f"{format}-{events}" / name
+    file.parent.mkdir()
+    with file.open("wb") as stream:
+        stream.writelines(write(events))
+    first, again = (_import(file, format) for _ in range(2))
+    return {
+        "format": format,
+        "events": events,
+        "MB": round(file.stat().st_size / 1e6, 1),
+        "seconds": round(first[0], 1),
+        "peak MiB": round(first[1]),
+        "again, seconds": round(again[0], 1),
+        "again, peak MiB": round(again[1]),
+    }
+
+
+def _import(file: Path, format: str) -> tuple[float, float]:
+    command = [sys.executable, "-c", MEASURED, str(file), "--from", format]
+    said = subprocess.run(command, cwd=CLONE, check=True, capture_output=True, text=True).stdout
+    seconds, mebibytes = said.splitlines()[-1].strip("[]").split(",")
+    return float(seconds), float(mebibytes)
+
+
+def _tensorboard(events: int) -> Iterator[bytes]:
+    from webapp.clients.importers.tensorboard import masked_crc
+
+    for step in range(events):
+        value = b"\x0a\x04loss\x15" + struct.pack("<f", 1 / (step + 1))
+        summary = bytes([0x0A, len(value)]) + value
+        event = b"\x09" + struct.pack("<d", 1.7e9 + step) + b"\x10" + _varint(step) + bytes([0x2A, len(summary)]) + summary
+        length = struct.pack("<Q", len(event))
+        yield length + struct.pack("<I", masked_crc(length)) + event + bytes(4)
+
+
+def _varint(number: int) -> bytes:
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + _varint(number >> 7)
+
+
+def _wandb(events: int) -> Iterator[bytes]:
+    yield b"_step,_timestamp,loss\n"
+    for step in range(events):
+        yield b"%d,%f,%.17g\n" % (step, 1.7e9 + step, 1 / (step + 1))
+
+
+def _mlflow(events: int) -> Iterator[bytes]:
+    yield b"run_id,key,value,step,timestamp\n"
+    for step in range(events):
+        yield b"run%d,loss,%.17g,%d,%d\n" % (events, 1 / (step + 1), step, 1_700_000_000_000 + 1000 * step)
+
+
+WRITERS: dict[str, tuple[str, Callable[[int], Iterator[bytes]]]] = {
+    "tensorboard": ("events.out.tfevents.1", _tensorboard),
+    "wandb": ("run.csv", _wandb),
+    "mlflow": ("run.csv", _mlflow),
+}

@@ -1,0 +1,128 @@
+"""Durable ingest over HTTP, 8 writers, 100 points a request, each answered before the next: Stillroom, MLflow on Postgres, Trackio.
+
+All servers run side by side on this machine, Stillroom and MLflow on one Postgres with its usual (durable) settings, and are written to in
+turn. Stillroom and Trackio are one process each, MLflow has two workers. The writers are the same for a protocol, whoever serves it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import services, turns
+
+SECONDS = 8
+TURNS = 3
+START_SECONDS = 120
+TRACKIO_TOKEN = "bench"
+TRACKIO = "import sys, trackio; trackio.show(open_browser=False, block_thread=True, server_port=int(sys.argv[1]))"
+
+
+def measure() -> list[dict[str, Any]]:
+    """One row for each server and protocol: the median of the turns, the least and the most."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(services.services())
+        ours, _ = stack.enter_context(services.web_server(folder / "web.log"))
+        token = _token()
+        mlflow = stack.enter_context(_mlflow(folder))
+        trackio = stack.enter_context(_trackio(folder))
+        contenders = {
+            "Stillroom, MLflow's interface": ("mlflow", ours, token),
+            "MLflow on Postgres": ("mlflow", mlflow, token),
+            "Stillroom, Trackio's interface": ("trackio", ours, token),
+            "Trackio": ("trackio", trackio, TRACKIO_TOKEN),
+        }
+        commands = {name: turns.ours("bench.ingest.writers", *given, str(SECONDS)) for name, given in contenders.items()}
+        found = turns.take(commands, TURNS)
+    return [{"server": name, **_row(found[name])} for name in contenders]
+
+
+def _row(taken: Sequence[dict[str, float]]) -> dict[str, Any]:
+    rates = [one["points_per_second"] for one in taken]
+    shown = {"median": statistics.median(rates), "least": min(rates), "most": max(rates)}
+    return {"points/s": shown, **{name: statistics.median(one[name] for one in taken) for name in ("p50_ms", "p95_ms")}}
+
+
+def _token() -> str:
+    """A token of a new team; Django is set up on the private database."""
+    import django
+
+    django.setup()
+    from webapp.clients import tokens
+    from webapp.clients.models import Scope
+    from webapp.teams import members
+
+    person = members.create_account("bench@stillroom.example", "a long enough phrase", "Bench")
+    return tokens.make(members.create_team("Bench", person), "bench", Scope.LOG, person)
+
+
+@contextmanager
+def _mlflow(folder: Path) -> Iterator[str]:
+    """MLflow's own server with two workers, on a database of its own in the same Postgres.
+
+    Its supervisor would end workers that are slow to answer it on a busy machine, so it is told to wait; what it runs besides is off.
+    """
+    import psycopg
+
+    url = os.environ["DATABASE_URL"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE mlflow")
+    store = url.replace("postgresql:///stillroom", "postgresql+psycopg2:///mlflow")
+    with _served(
+        folder / "mlflow.log",
+        lambda port: [
+            *turns.tracker("mlflow", "server", "--backend-store-uri", store, "--artifacts-destination", str(folder / "mlflow")),
+            *("--port", port, "--workers", "2", "--uvicorn-opts", "--timeout-worker-healthcheck 120"),
+        ],
+        "/health",
+        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+    ) as address:
+        yield address
+
+
+@contextmanager
+def _trackio(folder: Path) -> Iterator[str]:
+    """Trackio's own server, on a folder of its own."""
+    environment = {"TRACKIO_DIR": str(folder / "trackio"), "TRACKIO_WRITE_TOKEN": TRACKIO_TOKEN, "HF_HUB_OFFLINE": "1"}
+    with _served(folder / "trackio.log", lambda port: [str(turns.TRACKERS), "-c", TRACKIO, port], "/version", environment) as address:
+        yield address
+
+
+@contextmanager
+def _served(log: Path, command: Callable[[str], list[str]], path: str, environment: dict[str, str]) -> Iterator[str]:
+    """A peer's server, which is killed with everything that it started: not each of them ends when it is asked."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            command(str(port)), stdout=stream, stderr=stream, env={**os.environ, **environment}, cwd=log.parent, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(f"http://127.0.0.1:{port}{path}"):
+            if server.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"a peer's server did not start: {log.read_text()[-2000:]}")
+            time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=5).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,90 @@
+"""A private Stillroom for a measurement: Postgres and Redis with their usual settings, tables, and a web server; gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from workers.launcher import account as accounts
+from workers.launcher import folders, postgres, redis_server, web
+from workers.launcher.postgres import Postgres
+from workers.launcher.redis_server import Redis
+
+CLONE = Path(__file__).resolve().parents[1]
+START_SECONDS = 120
+
+
+@contextmanager
+def services() -> Iterator[Path]:
+    """Point this process and its children at a fresh, migrated database; yields the folder of everything. Before Django is set up."""
+    account = accounts.of_services()
+    folder = Path("/tmp") / f"stillroom-bench-{os.getpid()}-{secrets.token_hex(3)}"  # short, because it holds sockets
+    folders.make_private(folder, account)
+    programs = folders.reachable_programs(CLONE, account)
+    database = Postgres(programs, folder / "postgres", folder, folder / "postgres.log", account)
+    bell = Redis(programs, folder, folder / "redis.log", account)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        postgres.prepare(database)
+        plain = accounts.plain_environment()
+        postgres.wait_until_ready(database, stack.enter_context(process(database.command(), database.log, plain, "/", **account.popen())))
+        redis_server.wait_until_ready(bell, stack.enter_context(process(bell.command(), bell.log, plain, "/", **account.popen())))
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stillroom-state-", dir="/tmp")))
+        os.environ |= {
+            "DATABASE_URL": database.url,
+            "REDIS_URL": bell.url,
+            "SECRET_KEY": secrets.token_urlsafe(32),
+            "STILLROOM_ENV_FILE": str(state / "env"),
+            "STILLROOM_STATE": str(state),
+            "DJANGO_SETTINGS_MODULE": "webapp.settings",
+        }
+        subprocess.run([sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0"], cwd=CLONE, check=True)
+        yield state
+
+
+@contextmanager
+def web_server(log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The address (`127.0.0.1:port`) and the process of a web server as the launcher starts it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", *web.arguments("127.0.0.1", port), "--no-access-log"]
+    with process(command, log, dict(os.environ), str(CLONE)) as server:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(f"http://127.0.0.1:{port}/healthz"):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the web server did not start: {log.read_text()[-2000:]}")
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}", server
+
+
+@contextmanager
+def process(command: list[str], log: Path, environment: dict[str, str], folder: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that is interrupted at the end of the context (Postgres ends at once then); `options` are further ones of Popen."""
+    with log.open("ab") as stream:
+        child: subprocess.Popen[bytes] = subprocess.Popen(command, stdout=stream, stderr=stream, cwd=folder, env=environment, **options)
+    try:
+        yield child
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=5).close()
+    except OSError:
+        return False
+    return True

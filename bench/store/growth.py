@@ -1,0 +1,101 @@
+"""`python -m bench growth`: one run of ten keys that grows to STILLROOM_BENCH_POINTS values (10^7 if not set), many short runs, and what
+noise in the values costs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from bench.store import material, site
+
+KEYS = [f"group/metric_{number}" for number in range(10)]
+BATCH = 500
+TIMES = 9
+
+
+def measure() -> list[dict[str, Any]]:
+    most = int(float(os.environ.get("STILLROOM_BENCH_POINTS", "1e7")))
+    with site.database():
+        return [*_one_run(most), *_short_runs(), *_noise()]
+
+
+def _one_run(most: int) -> list[dict[str, Any]]:
+    """Each row of the table is measured when the run has got there."""
+    run, found, step = material.new_run("long"), [], 0
+    marks = [10**power for power in range(4, 12) if 10**power <= most]
+    for points in marks:
+        before, spent, slowest = step, 0.0, 0.0
+        while step < points // len(KEYS):
+            rows = list(material.rows(KEYS, material.single, step, min(step + BATCH, points // len(KEYS))))
+            began = time.perf_counter()
+            material.append(run, rows)
+            took = time.perf_counter() - began
+            spent, slowest, step = spent + took, max(slowest, took), step + len(rows)
+        rate = (step - before) * len(KEYS) / spent
+        found.append(_row("one run, 10 keys, float32 noise", run, points, rate, slowest, material.stored_bytes() / points))
+        print(found[-1], file=sys.stderr, flush=True)  # the last of them take hours
+    _compact(run)
+    return [*found, _row("the same, finished and compacted", run, marks[-1], None, None, material.stored_bytes() / marks[-1])]
+
+
+def _short_runs() -> list[dict[str, Any]]:
+    keys, runs, steps = [f"group/metric_{number}" for number in range(500)], 50, 200
+    empty, spent, slowest = material.stored_bytes(), 0.0, 0.0
+    for number in range(runs):
+        run = material.new_run("short")
+        for start in range(0, steps, 20):
+            rows = list(material.rows(keys, material.single, start, start + 20, seed=number))
+            began = time.perf_counter()
+            material.append(run, rows)
+            took = time.perf_counter() - began
+            spent, slowest = spent + took, max(slowest, took)
+        _compact(run)
+    points = runs * steps * len(keys)
+    size = (material.stored_bytes() - empty) / points
+    return [_row(f"{runs} finished runs × 500 keys × 200 points, float32 noise", run, points, points / spent, slowest, size)]
+
+
+def _noise() -> list[dict[str, Any]]:
+    found = []
+    for name, values in material.KINDS.items():
+        for keys in (KEYS[:1], KEYS):
+            empty, run = material.stored_bytes(), material.new_run(name)
+            for start in range(0, 100_000, 5000):
+                material.append(run, list(material.rows(keys, values, start, start + 5000)))
+            _compact(run)
+            points = 100_000 * len(keys)
+            size = (material.stored_bytes() - empty) / points
+            found.append(_row(f"finished, 100,000 steps × {len(keys)} keys, {name}", run, points, None, None, size))
+    return found
+
+
+def _compact(run: Any) -> None:
+    from webapp import metrics
+
+    metrics.compact(run)
+
+
+def _row(what: str, run: Any, points: int, rate: float | None, slowest: float | None, size: float) -> dict[str, Any]:
+    return {
+        "what": what,
+        "values": f"{points:,}",
+        "appended/s": "" if rate is None else f"{rate:,.0f}",
+        "slowest append, ms": "" if slowest is None else round(1000 * slowest),
+        "one series at 1,000 px, ms": _read_ms(run, KEYS[:1]),
+        "B per value": round(size, 2),
+    }
+
+
+def _read_ms(run: Any, keys: Sequence[str]) -> float:
+    from webapp import metrics
+
+    times = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        metrics.read([run], keys, width=1000)
+        times.append(1000 * (time.perf_counter() - began))
+    return round(statistics.median(times), 1)
