@@ -1,7 +1,7 @@
 # One image for the web and the worker. A CPU build of torch: pass PyTorch's CPU index as PIP_EXTRA_INDEX_URL when building.
 FROM python:3.11-slim-bookworm
 
-RUN useradd --create-home --uid 1000 stillroom && mkdir -p /srv/stillroom /state && chown stillroom /srv/stillroom /state
+RUN useradd --create-home --uid 1000 stillroom && mkdir -p /srv/stillroom /state /artifacts && chown stillroom /srv/stillroom /state /artifacts
 USER stillroom
 WORKDIR /srv/stillroom
 
