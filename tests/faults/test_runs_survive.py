@@ -35,33 +35,33 @@ def over_after(work: Callable[[], None], run: Run) -> bool:
     return over(run)
 
 
-def real(team: Team) -> Run:
-    """A run of the real trainer, at work."""
-    return started(lifecycle.create_run(team, None, definition()))
-
-
 def light_one(team: Team, steps: int = 60) -> Run:
     return started(queued(team, steps))
 
 
-def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_curve(team: Team) -> None:
+def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_curve(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real trainer, beside a run that nothing disturbs."""
-    run = real(team)
-    until(trained(run, 2))
+    undisturbed = started(lifecycle.create_run(team, None, definition()))
+
+    monkeypatch.setenv("STILLROOM_TRAINER", f"{sys.executable} -m tests.faults.disturbed")
+    monkeypatch.setenv("WAIT_AFTER_STEP", "3")
+    run = started(lifecycle.create_run(team, None, definition()))
+    until(trained(run, 3))
     lifecycle.request_stop(run)
     until(lambda: over(run))
     assert run.state == State.STOPPED, run.reason
     assert run.checkpoints.filter(step=run.step).exists()
 
-    undisturbed = real(team)
+    monkeypatch.setenv("WAIT_AFTER_STEP", "10")
     lifecycle.resume(run)
     started(run)
-    until(trained(run, 9))
+    until(trained(run, 10))
     signalled(process_of(run), signal.SIGKILL)
     until(lambda: over(run))
     assert run.state == State.FAILED
     assert "signal 9 (SIGKILL)" in run.reason and "Resume" in run.remedy
 
+    monkeypatch.delenv("STILLROOM_TRAINER")
     lifecycle.resume(run)
     started(run)
     until(lambda: over(run))
