@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from typing import Any
+from unittest.mock import patch
 
 from trainer.cli import main
 from trainer.engine.events import EventLog
@@ -27,5 +28,5 @@ if __name__ == "__main__":
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
-    EventLog.emit = emit_and_wait  # type: ignore[method-assign]
-    sys.exit(main())
+    with patch.object(EventLog, "emit", emit_and_wait):
+        sys.exit(main())
