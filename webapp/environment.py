@@ -108,7 +108,7 @@ def database(url: str) -> dict[str, Any]:
         raise ConfigurationError(f"DATABASE_URL must begin with postgresql://, not {parts.scheme or 'nothing'}:")
     query = dict(parse_qsl(parts.query))
     found = {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "webapp.database",
         "NAME": unquote(parts.path.lstrip("/")),
         "HOST": query.pop("host", None) or parts.hostname or "",
         "PORT": query.pop("port", None) or str(parts.port or ""),

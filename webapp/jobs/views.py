@@ -137,9 +137,9 @@ def _asked_for(request: HttpRequest) -> dict[str, Any]:
         spec |= {"verifier": found.verifier} if found.verifier else {}
         about = found.name
     if run := query.get("run"):
-        about = f"{access.find(actor, 'view', Run, public_id=run).name} on {about}"
+        about = f"{access.find_run(actor, 'view', run).name} on {about}"
         spec["model"] = {"kind": "checkpoint", "checkpoint": f"checkpoint:{run}@{query.get('step', '')}"}
-        spec |= _as_measured(access.find(actor, "view", Run, public_id=run)) if not data else {}
+        spec |= _as_measured(access.find_run(actor, "view", run)) if not data else {}
     elif kind == "teacher_answers":
         spec["model"] = {"kind": "model", "model": "builtin:teacher"}
     return {**spec, "name": f"{KINDS[kind][0]}: {about}"[:120]}

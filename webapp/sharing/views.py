@@ -11,7 +11,6 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from webapp import errors
-from webapp.runs.models import Run
 from webapp.sharing import links
 from webapp.sharing.models import ShareLink
 from webapp.teams import access, shown_once
@@ -22,7 +21,7 @@ from webapp.teams.access import actor_of
 def share(request: HttpRequest, run_id: str) -> HttpResponse:
     """The links of a run; POST makes one, which the page shows this once."""
     actor = actor_of(request)
-    run = access.find(actor, "share", Run, public_id=run_id)
+    run = access.find_run(actor, "share", run_id)
     if request.method == "POST" and actor.user is not None:
         lifetime = links.LIFETIMES.get(request.POST.get("days", ""))
         if lifetime is None:

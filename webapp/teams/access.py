@@ -58,6 +58,8 @@ TEAMS = """
 SELECT membership.role, {fields} FROM teams_membership AS membership JOIN teams_team AS team ON team.id = membership.team_id
 WHERE membership.user_id = %s ORDER BY team.name, team.id
 """
+# Likewise the run that a page is about.
+RUN = "SELECT {fields} FROM runs_run WHERE public_id = %s"
 GRANTS = "share_links"
 CURRENT_TEAM = "team"
 
@@ -157,6 +159,14 @@ def find(actor: Actor, action: Action, model: type[M], **lookup: Any) -> M:
     if any(isinstance(value, str) and "\0" in value for value in lookup.values()):
         raise Http404("no name holds a NUL character")  # and Postgres would refuse the query
     return require(actor, action, visible(actor, model).filter(**lookup).first())
+
+
+def find_run(actor: Actor, action: Action, public_id: str) -> Run:
+    """The run of that public id, if the actor may do `action` to it. Raises as `require` does."""
+    if "\0" in public_id:
+        raise Http404("no name holds a NUL character")
+    fields = ", ".join(field.attname for field in Run._meta.concrete_fields)
+    return require(actor, action, next(iter(Run.objects.raw(RUN.format(fields=fields), [public_id])), None))
 
 
 def shown_to_guests(view: View) -> View:

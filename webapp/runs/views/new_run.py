@@ -126,7 +126,7 @@ def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
     """The run that is cloned. Raises Http404 if the person cannot see it, or if it has no definition."""
     if not public_id:
         return None
-    parent = access.find(access.actor_of(request), "view", Run, public_id=public_id)
+    parent = access.find_run(access.actor_of(request), "view", public_id)
     if parent.spec is None:
         raise Http404("a run without a definition cannot be cloned")
     return parent

@@ -29,7 +29,7 @@ def actor_of(request: HttpRequest) -> Actor:
 
 def find_run(request: HttpRequest, run_id: str, action: Action = "view") -> Run:
     """The run of that public id. Raises Http404 if the person cannot see it, PermissionDenied if they may not do `action`."""
-    return access.find(actor_of(request), action, Run, public_id=run_id)
+    return access.find_run(actor_of(request), action, run_id)
 
 
 def board_of(run: Run, shown: Sequence[Chart]) -> dict[str, Any]:
