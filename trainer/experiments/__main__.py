@@ -34,10 +34,10 @@ def _run(experiment: Experiment, options: argparse.Namespace) -> int:
 
 
 def _report(experiment: Experiment, options: argparse.Namespace) -> int:
-    from trainer.experiments.report import write
+    from trainer.experiments.report import joined, reported, write
     from trainer.experiments.run import outcomes
 
-    write(experiment, outcomes(experiment, options.dir), options.out)
+    write(experiment, joined(experiment, reported(experiment, options.out), outcomes(experiment, options.dir)), options.out)
     print(f"{options.out / experiment.name / 'report.md'} is written.")
     return 0
 
@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="name the experiments")
     run = commands.add_parser("run", help="carry an experiment out; a second call goes on where the first was broken off")
-    report = commands.add_parser("report", help="write results, verdicts and figures of the completed runs")
+    report = commands.add_parser(
+        "report", help="write results, verdicts and figures of the completed runs, and of those that were reported before"
+    )
     for command in (run, report):
         command.add_argument("name")
         command.add_argument("--dir", type=Path, required=True, help="folder of bases and runs")

@@ -41,6 +41,12 @@ class Outcome:
     def record(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Outcome:
+        """What `record` gave, also from JSON."""
+        curves = {metric: [Point(**point) for point in points] for metric, points in record["curves"].items()}
+        return cls(**{**record, "curves": curves})
+
 
 def outcome(experiment: Experiment, arm: str, seed: int, events: Iterable[Mapping[str, Any]]) -> Outcome:
     """Read a run's events. A metric that a run never gave is left out."""

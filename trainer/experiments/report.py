@@ -11,6 +11,9 @@ from trainer.experiments.definition import Contrast, Experiment, Side
 from trainer.experiments.findings import Finding, Findings, findings, mean_and_spread
 from trainer.experiments.measures import Outcome
 
+AFTERWARDS = {"seeds": None, "reading": None}
+"""What of a definition may change without making its runs others."""
+
 
 def write(experiment: Experiment, outcomes: Sequence[Outcome], out: Path) -> None:
     """Write `<out>/<name>/`: results.json, report.md, contrasts.svg and curves.svg."""
@@ -28,6 +31,23 @@ def write(experiment: Experiment, outcomes: Sequence[Outcome], out: Path) -> Non
     (folder / "contrasts.svg").write_text(figures.contrasts([*found.gates, *found.claims, *found.explored]), encoding="utf-8")
     titles = {name: arm.title for name, arm in experiment.arms.items()}
     (folder / "curves.svg").write_text(figures.curves(experiment.curve, titles, outcomes), encoding="utf-8")
+
+
+def reported(experiment: Experiment, out: Path) -> list[Outcome]:
+    """The runs of the planned seeds that an earlier report in `out` holds, if it is of the same definition."""
+    try:
+        record = json.loads((out / experiment.name / "results.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    now, then = ({**given, **AFTERWARDS} for given in (experiment.model_dump(mode="json"), record["definition"]))
+    runs = [Outcome.of_record(run) for run in record["runs"]] if now == then else []
+    return [run for run in runs if run.seed in experiment.seeds]
+
+
+def joined(experiment: Experiment, earlier: Sequence[Outcome], new: Sequence[Outcome]) -> list[Outcome]:
+    """Each (arm, seed) once, a new run in the place of an earlier one, in the order of seeds and arms."""
+    found = {(one.seed, one.arm): one for one in (*earlier, *new)}
+    return [found[place] for seed in experiment.seeds for arm in experiment.arms if (place := (seed, arm)) in found]
 
 
 def command(experiment: Experiment) -> str:

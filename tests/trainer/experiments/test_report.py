@@ -16,7 +16,7 @@ from trainer.engine.events import EventLog
 from trainer.experiments.definition import Contrast, Experiment, Side
 from trainer.experiments.findings import findings
 from trainer.experiments.measures import Outcome, differences, outcome, value
-from trainer.experiments.report import write
+from trainer.experiments.report import joined, reported, write
 from trainer.experiments.run import folder_of, outcomes
 
 EXPERIMENT = Experiment.model_validate(SMALL)
@@ -135,3 +135,22 @@ def test_seeds_of_the_search_are_no_part_of_the_results(tmp_path: Path) -> None:
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no completed run of small; run it first"):
         outcomes(EXPERIMENT, tmp_path)
+
+
+def test_a_report_keeps_the_runs_of_an_earlier_one(tmp_path: Path) -> None:
+    """Seeds may be run in several sittings, on several machines."""
+    three = EXPERIMENT.model_copy(update={"seeds": (0, 1, 2)})
+    earlier = [*pair(0), *pair(1)]
+    write(three, earlier, tmp_path)
+    assert reported(three, tmp_path) == earlier
+    again, more = pair(1, noise=0.05), pair(2)
+    assert joined(three, earlier, [*more, *again]) == [*pair(0), *again, *more]
+
+
+def test_runs_of_another_definition_or_of_seeds_that_are_not_planned_are_not_taken_over(tmp_path: Path) -> None:
+    write(EXPERIMENT, [*pair(0), *pair(1)], tmp_path)
+    other = Experiment.model_validate(SMALL | {"changes": {"data.train.count": 41}})
+    assert reported(other, tmp_path) == []
+    fewer = EXPERIMENT.model_copy(update={"seeds": (1,), "reading": "Nothing."})
+    assert reported(fewer, tmp_path) == pair(1)
+    assert reported(EXPERIMENT, tmp_path / "elsewhere") == []
