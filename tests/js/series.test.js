@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { columnsOf, keysOf } from "../../static/js/charts/columns.js";
+import { columnsOf, keysOf, PER_LINE } from "../../static/js/charts/columns.js";
+import { describe } from "../../static/js/charts/legend.js";
 import { align, emptySeries, merge, seriesOf, smooth } from "../../static/js/charts/series.js";
 
 /** @param {number} seed */
@@ -70,6 +71,19 @@ test("a line with an interval draws it, a bucketed one what its buckets hide", (
   const store = new Map([["p", one(5)], ["p/low", one(4.5)], ["p/high", one(5.5)], ["q", one(7)]]);
   assert.deepEqual(keysOf(lines), ["p", "p/low", "p/high", "q"]);
   assert.deepEqual(columnsOf(lines, store, 0).map((column) => column[0]), [1, 5, 4.5, 5.5, null, 7, 6, 8, null]);
+});
+
+test("a measurement with an interval is not smoothed, and the legend never tells a smoothed value", () => {
+  const lines = [{ key: "p", label: "p", low: "p/low", high: "p/high" }, { key: "q", label: "q" }];
+  const series = ["p", "p/low", "p/high", "q"].map((key) => {
+    const one = emptySeries();
+    merge(one, [1, 2], [0, 1]);
+    return /** @type {[string, import("../../static/js/charts/series.js").Series]} */ ([key, one]);
+  });
+  const data = columnsOf(lines, new Map(series), 0.9);
+  assert.deepEqual(data[1], [0, 1]);
+  assert.ok(/** @type {number} */ (data[1 + PER_LINE][1]) < 1);
+  assert.deepEqual([describe(data, 0, null, String), describe(data, 1, null, String)], ["1 (1 to 1)", "1"]);
 });
 
 test("a smoothed line keeps its raw curve behind it", () => {

@@ -126,10 +126,9 @@ CHARTS = (
     Chart(
         "answers",
         "Answers in training",
-        "shares of the student's answers",
-        (Line("pass_rate/train", "correct"), Line("truncated/share", "cut at the limit")),
+        "shares of the answers that are trained on",
+        (Line("pass_rate/train", "correct, of the student's own"), Line("truncated/share", "cut at the limit")),
         format="percent",
-        empty="Appears when the student's own answers are trained on.",
         fits=definitions.trains_on_own_answers,
     ),
     Chart(

@@ -49,7 +49,9 @@ def sentence(comparison: Comparison) -> str:
     low, high = (float(edge) for edge in difference["interval"])
     change = f"{points(difference['pass_rate'])} points on the same problems (95 % interval {points(low)} to {points(high)})"
     when = "" if comparison.final else f" at step {now['step']:,}"
-    return f"{_percent(before)} → {_percent(now)} of the {subject}{when}, {change}: {_verdict(low, high)}"
+    of = f"{now['problems']:,} of the" if before and now["problems"] < before["problems"] else "the"
+    same = percent(float(now["pass_rate"]) - float(difference["pass_rate"]))
+    return f"{same} → {_percent(now)} of {of} {subject}{when}, {change}: {_verdict(low, high)}"
 
 
 def _verdict(low: float, high: float) -> str:

@@ -79,6 +79,13 @@ def phase_of(run: Run) -> str:
     return PHASES.get(phase, phase.replace("_", " ")) or "starting the trainer"
 
 
+def took(run: Run) -> float | None:
+    """Seconds from the start to the end, pauses between attempts included; None before the end."""
+    if run.started_at is None or run.finished_at is None:
+        return None
+    return (run.finished_at - run.started_at).total_seconds()
+
+
 def resumption_of(run: Run) -> str:
     """Why the present attempt was begun by itself, from which step, and what of the one before it is left; empty for any other attempt."""
     cause = run.transitions.filter(state=State.QUEUED, attempt=run.attempt - 1).order_by("-pk").first()

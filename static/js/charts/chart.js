@@ -18,6 +18,7 @@ import { fillTable } from "./table.js";
  */
 
 const AXIS_FORMAT = { step: "count", tokens: "count", time: "seconds", compute: "count" };
+const PLACES = { step: "at step", tokens: "at token", time: "after", compute: "at operation" };
 const HEIGHT = 220;
 /** Distances of ticks on an axis of steps, which are whole. */
 const WHOLE = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
@@ -92,7 +93,7 @@ export function createChart(figure, declaration, sync, zoom) {
   /** @param {uPlot} u */
   function tell(u) {
     const broken = declaration.lines.map((line) => Boolean(store.get(line.key)?.broken.length));
-    legend.show(/** @type {any} */ (u.data), u.cursor.idx, broken);
+    legend.show(/** @type {any} */ (u.data), u.cursor.idx, broken, (x) => `${PLACES[view.axis]} ${axisFormat()(x)}`);
   }
 
   /** @param {uPlot} u */

@@ -24,11 +24,11 @@ export function columnsOf(lines, store, smoothing) {
 /** @param {Line} line @param {Map<string, Series>} store @param {number} smoothing */
 function partsOf(line, store, smoothing) {
   const series = store.get(line.key) ?? emptySeries();
-  const curve = smoothing ? smooth(series.mean, smoothing) : series.mean;
+  const smoothed = smoothing && !line.low; // a measurement with an interval stands for itself
   return [
-    { x: series.x, columns: [curve] },
+    { x: series.x, columns: [smoothed ? smooth(series.mean, smoothing) : series.mean] },
     ...edgesOf(line, series, store),
-    { x: series.x, columns: [smoothing ? series.mean : []] },
+    { x: series.x, columns: [smoothed ? series.mean : []] },
   ];
 }
 

@@ -1,4 +1,4 @@
-/** The legend of a chart: a swatch with the line's dash, its name, and its value at the cursor or else its latest. */
+/** The legend of a chart: a swatch with the line's dash, its name, and its value at the cursor or else its latest, never a smoothed one. */
 
 import { formatter, plain } from "../format.js";
 import { DASHES } from "./palette.js";
@@ -8,6 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** @param {HTMLElement} list @param {import("./columns.js").Declaration} declaration */
 export function createLegend(list, { lines, format }) {
+  const place = document.createElement("li");
   const values = lines.map((line, index) => {
     const item = document.createElement("li");
     const value = document.createElement("b");
@@ -15,25 +16,41 @@ export function createLegend(list, { lines, format }) {
     list.append(item);
     return { item, value };
   });
+  list.append(place);
   return {
     /**
      * @param {(number | null | undefined)[][]} data @param {number | null | undefined} idx of the cursor, or null for the latest
-     * @param {boolean[]} broken whether a line has values that are no finite numbers
+     * @param {boolean[]} broken whether a line has values that are no finite numbers @param {(x: number) => string} placeOf x, in words
      */
-    show(data, idx, broken) {
+    show(data, idx, broken, placeOf) {
+      place.textContent = idx == null ? "" : placeOf(/** @type {number} */ (data[0][idx]));
       lines.forEach((line, index) => {
         const { item, value } = values[index];
         const empty = lastKnown(data[1 + index * PER_LINE], data[0].length - 1) < 0;
         item.hidden = lines.length > 1 && empty && !broken[index];
         value.textContent = empty && broken[index] ? "no finite value" : describe(data, index, idx, formatter(line.format ?? format));
+        if (idx != null) value.append(elsewhere(data, index, idx, placeOf));
       });
     },
   };
 }
 
+/**
+ * Where a value was measured, if not at the cursor: a series may have few points.
+ * @param {(number | null | undefined)[][]} data @param {number} line @param {number} idx @param {(x: number) => string} placeOf
+ */
+function elsewhere(data, line, idx, placeOf) {
+  const at = lastKnown(data[1 + line * PER_LINE], idx);
+  const note = document.createElement("span");
+  note.className = "elsewhere";
+  note.textContent = at >= 0 && at !== idx ? ` (${placeOf(/** @type {number} */ (data[0][at]))})` : "";
+  return note;
+}
+
 /** @param {(number | null | undefined)[][]} data @param {number} line @param {number | null | undefined} idx @param {(value: number) => string} format */
 export function describe(data, line, idx, format = plain) {
-  const [curve, low, high] = data.slice(1 + line * PER_LINE);
+  const [drawn, low, high, raw] = data.slice(1 + line * PER_LINE);
+  const curve = raw && lastKnown(raw, raw.length - 1) >= 0 ? raw : drawn;
   const at = lastKnown(curve, idx ?? curve.length - 1);
   if (at < 0) return "–";
   const interval = low[at] != null && high[at] != null ? ` (${format(/** @type {number} */ (low[at]))} to ${format(/** @type {number} */ (high[at]))})` : "";

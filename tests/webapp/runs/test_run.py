@@ -54,6 +54,13 @@ def test_the_overview_says_the_result_in_words(client: Client, finished: Run, bo
     assert "better than before, beyond the noise of the measurement." in page
 
 
+def test_an_evaluation_on_a_part_of_the_problems_is_compared_with_the_same_part_before() -> None:
+    before = {"pass_rate": 0.406, "problems": 1520, "samples": 2}
+    now = {"pass_rate": 0.479, "step": 40, "problems": 240, "difference": {"pass_rate": 0.067, "interval": [0.03, 0.1]}}
+    said = evaluations.sentence(evaluations.Comparison("evaluation", before, now, False, []))
+    assert said.startswith("41.2 % → 47.9 % of 240 of the held-out problems at step 40, +6.7 points on the same problems")
+
+
 def test_a_student_that_solves_nothing_is_told_plainly(finished: Run) -> None:
     payload = {"pass_rate": 0.0, "interval": [0.0, 0.01], "problems": 1319, "samples": 2, "difference": None}
     comparison = evaluations.Comparison("evaluation", None, payload, True, [])

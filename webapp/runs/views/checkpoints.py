@@ -26,7 +26,8 @@ def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     stored = run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
     rows = [(one, [(key, one.metrics[key]) for key in SHOWN if key in one.metrics]) for one in stored]
-    return render_tab(request, run, "checkpoints", {"checkpoints": rows})
+    best = next((one.pk for one in stored if one.best), None)  # the newest: each was the best when it was made
+    return render_tab(request, run, "checkpoints", {"checkpoints": rows, "best": best})
 
 
 @require_safe

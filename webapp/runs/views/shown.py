@@ -67,6 +67,7 @@ def render_tab(request: HttpRequest, run: Run, tab: str, context: dict[str, Any]
         "phase": words.phase_of(run),
         "why": board.why(run) if run.state == State.QUEUED and actor.user is not None else "",
         "where": board.whereabouts(run) if run.state in ACTIVE and actor.user is not None else "",
+        "took": words.took(run),
         "resumption": words.resumption_of(run) if run.attempt > 1 else "",
         "silent": words.is_silent(run),
         "is_at_fault": words.is_at_fault(run),
