@@ -170,6 +170,15 @@ def test_a_run_that_goes_back_when_it_is_taken_up_again_opens_another_attempt(si
     assert (run.attempt, run.step, len(points(run))) == (2, 11, 16)
 
 
+def test_a_second_program_that_evaluates_backwards_abandons_no_curve(site: str, token: str) -> None:
+    first = [entry(step, log_id=f"a-{step}") for step in range(20)]
+    send(site, token, {**first[0], "config": {"_Created": "A"}}, *first[1:])
+    for step in (15, 5):
+        send(site, token, {**entry(step, log_id=f"b-{step}", metrics={"eval/acc": 0.5}), "config": {"_Created": "B"}})
+    run = only_run()
+    assert run.attempt == 1 and len(points(run)) == 20 and len(metrics.read([run], ["loss"])[0].x) == 20
+
+
 def test_alerts_and_files_are_lines_of_the_log_once(site: str, token: str) -> None:
     alert = {"project": "p", "run": "r", "run_id": "r", "title": "Look", "text": "here", "level": "warn", "step": 3, "alert_id": "a"}
     file = {"project": "p", "run": "r", "run_id": "r", "step": 3, "relative_path": "media/x.png", "uploaded_file": {"path": "not-kept"}}

@@ -120,6 +120,43 @@ def test_a_result_that_is_logged_after_the_end_abandons_no_curve(caller: Caller,
     assert curve(only_run(), "loss") == {**dict.fromkeys(range(4), 1.5), 4: 9.0} and curve(only_run(), "test") == {0: 0.75}
 
 
+def taken_up_again(caller: Caller, run_id: str) -> None:
+    for status in ("FINISHED", "RUNNING"):
+        caller.post("runs/update", {"run_id": run_id, "status": status})
+
+
+@pytest.mark.parametrize("steps", [(100, 50), (50, 100), (100, 50, 75)])
+def test_evaluations_that_are_logged_afterwards_in_any_order_abandon_no_curve(caller: Caller, run_id: str, steps: tuple[int, ...]) -> None:
+    caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(step=step) for step in range(101)]})
+    taken_up_again(caller, run_id)
+    for step in steps:
+        caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(key="eval/acc", step=step)]})
+    run = only_run()
+    assert run.attempt == 1 and len(curve(run, "loss")) == 101 and sorted(curve(run, "eval/acc")) == sorted(steps)
+
+
+def test_each_curve_tells_by_itself_whether_it_goes_back(caller: Caller, run_id: str) -> None:
+    """The figures of the machine go on, and then the loss goes back."""
+    both = [*(point(step=step) for step in range(101)), *(point(key="system/cpu", step=step) for step in range(10))]
+    caller.post("runs/log-batch", {"run_id": run_id, "metrics": both})
+    taken_up_again(caller, run_id)
+    caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(key="system/cpu", step=10)]})
+    for steps in (range(51, 61), range(61, 71)):
+        caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(step=step, value=9.0) for step in steps]})
+    run = only_run()
+    assert curve(run, "loss") == {**dict.fromkeys(range(51), 1.5), **dict.fromkeys(range(51, 71), 9.0)}
+    assert list(curve(run, "system/cpu")) == list(range(11)) and run.attempt == 2
+
+
+def test_a_run_all_of_whose_curves_go_on_is_not_watched_any_longer(caller: Caller, run_id: str) -> None:
+    caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(step=step) for step in range(5)]})
+    taken_up_again(caller, run_id)
+    caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(key="new", step=1)]})
+    assert Origin.objects.get().resuming
+    caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(step=5)]})
+    assert not Origin.objects.get().resuming and len(curve(only_run(), "loss")) == 6
+
+
 def test_what_a_client_says_of_a_runs_time_and_tags_is_kept(caller: Caller, run_id: str) -> None:
     caller.post("runs/update", {"run_id": run_id, "status": "FINISHED", "end_time": 65_000})
     run = only_run()

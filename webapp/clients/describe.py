@@ -36,7 +36,7 @@ def describe(said: Mapping[int, Sequence[Batch]], resuming: set[int]) -> dict[in
             if _hears(origin):
                 raise Unfit(complaints[origin.pk])
         if before != _kept(origin):
-            origin.save(update_fields=["params", "tags", "inputs", "not_kept", "resuming"])
+            origin.save(update_fields=["params", "tags", "inputs", "not_kept", "resuming", "told"])
         if origin.resuming:
             resuming.add(origin.pk)
     return complaints
@@ -45,7 +45,8 @@ def describe(said: Mapping[int, Sequence[Batch]], resuming: set[int]) -> dict[in
 def _merge(origin: Origin, batch: Batch) -> list[str]:
     """The names that the run has no room for."""
     started = batch.params.get(STARTED)
-    origin.resuming = origin.resuming or (started is not None and origin.params.get(STARTED, started) != started)
+    if started is not None and origin.params.get(STARTED, started) != started:
+        origin.resuming, origin.told = True, []
     if _hears(origin):
         _refuse_changes(origin, batch.params)
     origin.params, params = _room(origin.params, {name: _short(value) for name, value in batch.params.items()})
@@ -64,7 +65,7 @@ def _hears(origin: Origin) -> bool:
 
 
 def _kept(origin: Origin) -> tuple[object, ...]:
-    return origin.params, origin.tags, origin.inputs, origin.not_kept, origin.resuming
+    return origin.params, origin.tags, origin.inputs, origin.not_kept, origin.resuming, origin.told
 
 
 def _refuse_changes(origin: Origin, given: dict[str, Any]) -> None:

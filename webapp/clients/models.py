@@ -52,7 +52,8 @@ class Project(models.Model):
 class Origin(models.Model):
     """Where a run that has no definition comes from. `key` is its name in the client; `not_kept` lists keys whose values are no numbers.
 
-    `resuming` is set when a process of the client takes the run up again, until its first values tell at which step.
+    `resuming` is set when a process of the client takes the run up again, until the first values of its series tell at which step; `told`
+    are the series whose first values have come since then.
     """
 
     run = models.OneToOneField(Run, primary_key=True, on_delete=models.CASCADE, related_name="origin")
@@ -64,6 +65,7 @@ class Origin(models.Model):
     inputs = models.JSONField(default=list)
     not_kept = models.JSONField(default=list)
     resuming = models.BooleanField(default=False)
+    told = models.JSONField(default=list)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "client", "key"], name="one_run_per_client_key")]

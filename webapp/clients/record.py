@@ -43,7 +43,7 @@ WHERE attempt.run_id = given.run AND attempt.number = given.number RETURNING att
 """
 LOWEST = -(2**62)
 LOOKED_AT = 20
-"""Series that tell whether a run goes back."""
+"""Of the series that come together, so many tell whether the run goes back."""
 
 
 @dataclass
@@ -131,13 +131,15 @@ def _once(run: int, said: Sequence[Said], fresh: set[tuple[int, UUID]]) -> list[
 
 
 def _go_back(part: Part) -> None:
-    """Open a new attempt if a client that took the run up again does again what a series has already; its first values decide."""
-    known, step = _done_again(part)
-    if known:
-        Origin.objects.filter(pk=part.run.pk).update(resuming=False)
+    """Open a new attempt if a client that took the run up again does again what a curve has already; the first values of each tell."""
+    origin = Origin.objects.only("told").get(pk=part.run.pk)
+    first = {name: step for name, step in _first_steps(part.logs).items() if name not in origin.told}
+    step = min((step for name, step in islice(first.items(), LOOKED_AT) if _is_done_again(part.run, name, step)), default=None)
     if step is None:
+        _listen_on(part.run, {*origin.told, *first})
         return
     back, number = step - 1, part.run.attempt + 1
+    Origin.objects.filter(pk=part.run.pk).update(resuming=False, told=[])
     Attempt.objects.create(run=part.run, number=number, step=back, last_seq=1)
     rewind = {"run": part.run, "attempt": number, "seq": 1, "type": "rewind", "step": back, "news": part.news}
     Event.objects.create(**rewind, wall_time=moment(time.time()), payload={})
@@ -145,23 +147,25 @@ def _go_back(part: Part) -> None:
     part.run.attempt = number
 
 
-def _done_again(part: Part) -> tuple[bool, int | None]:
-    """Whether any of the series is a curve that the run has; and the first step from which one is done again.
-
-    A series that has one step alone is no curve: it is a result, such as a test's, which may be logged again at step 0.
-    """
+def _first_steps(logs: Sequence[Log]) -> dict[str, int]:
+    """The lowest step of each series, in the order in which they come."""
     first: dict[str, int] = {}
-    for log in part.logs:
+    for log in logs:
         for name in log.values if log.step is not None else ():
             first[name] = min(log.step or 0, first.get(name, log.step or 0))
-    known, again = False, list[int]()
-    for name, step in islice(first.items(), LOOKED_AT):
-        later = [x for series in metrics.read([part.run], [name], start=step) for x in series.x]
-        is_curve = any(x != step for x in later) or bool(metrics.read([part.run], [name], stop=step - 1, width=1))
-        known = known or is_curve
-        if later and is_curve:
-            again.append(step)
-    return known, min(again, default=None)
+    return first
+
+
+def _is_done_again(run: Run, name: str, step: int) -> bool:
+    """Whether the series is a curve that has `step` or later ones. One of a single step is a result, such as a test's, which comes as often
+    as it likes; one that the run does not have yet begins."""
+    steps = {x for series in metrics.read([run], [name]) for x in series.x}
+    return len(steps) > 1 and max(steps) >= step
+
+
+def _listen_on(run: Run, told: set[str]) -> None:
+    """Wait for the first values of the other series, while there are any: each may go on from where it was, or go back."""
+    Origin.objects.filter(pk=run.pk).update(told=sorted(told), resuming=not told.issuperset(metrics.keys(run)))
 
 
 def _number(parts: Sequence[Part]) -> None:

@@ -101,5 +101,5 @@ def reopen(run: Run) -> None:
     silent = run.last_event_at is None or timezone.now() - run.last_event_at > ALONGSIDE
     with transaction.atomic():
         if run.state not in ACTIVE or silent:
-            Origin.objects.filter(pk=run.pk).update(resuming=True)
+            Origin.objects.filter(pk=run.pk).update(resuming=True, told=[])
         lifecycle.report(run, State.RUNNING, "The client logs again.")
