@@ -52,8 +52,13 @@ def configuration(style: str) -> dict[str, Any]:
         "formatters": {"text": {"()": "webapp.logs.Text"}, "json": {"()": "webapp.logs.Json"}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": style, "filters": ["context"]}},
         "root": {"handlers": ["console"], "level": "INFO"},
-        # Each request has a line of ours, which names the view and not the address: that may hold a token.
-        "loggers": {"uvicorn": ours, "uvicorn.error": ours, "uvicorn.access": {**ours, "level": "WARNING"}},
+        # Each request has a line of ours, which names the view and not the address: that may hold a token. It says of refusals enough.
+        "loggers": {
+            "django.request": {"level": "ERROR"},
+            "uvicorn": ours,
+            "uvicorn.error": ours,
+            "uvicorn.access": {**ours, "level": "WARNING"},
+        },
     }
 
 

@@ -170,6 +170,13 @@ def test_a_run_that_goes_back_when_it_is_taken_up_again_opens_another_attempt(si
     assert (run.attempt, run.step, len(points(run))) == (2, 11, 16)
 
 
+def test_half_a_character_refuses_no_request(site: str, token: str) -> None:
+    """As in the name of a file that is no text."""
+    body = json.dumps({"args": [], "kwargs": {"logs": [entry(1, config={"path": "caf\udce9"})]}})
+    assert http.post(f"{site}/api/bulk_log", headers={"X-Trackio-Write-Token": token}, content=body).status_code == 200
+    assert only_run().origin.params["path"] == "caf?" and points(only_run()) == [(1, 0.5)]
+
+
 def test_a_second_program_that_evaluates_backwards_abandons_no_curve(site: str, token: str) -> None:
     first = [entry(step, log_id=f"a-{step}") for step in range(20)]
     send(site, token, {**first[0], "config": {"_Created": "A"}}, *first[1:])

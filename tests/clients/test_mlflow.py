@@ -179,6 +179,31 @@ def test_a_run_has_bounds_and_mlflows_client_hears_of_them(caller: Caller, run_i
     assert caller.post("runs/log-parameter", {"run_id": run_id, "key": "p1", "value": "1"}).status_code == 200
 
 
+def test_a_parameter_that_comes_twice_in_a_batch_with_two_values_is_refused(caller: Caller, run_id: str) -> None:
+    twice = [{"key": "p", "value": "1"}, {"key": "p", "value": "2"}]
+    answer = caller.post("runs/log-batch", {"run_id": run_id, "params": twice})
+    assert answer.status_code == 400 and "'1' and as '2'" in answer.json()["message"] and "p" not in Origin.objects.get().params
+
+
+def test_an_and_inside_of_quotes_belongs_to_the_value(caller: Caller, run_id: str) -> None:
+    caller.post("runs/log-parameter", {"run_id": run_id, "key": "x", "value": "a and b"})
+    experiments = [str(only_run().origin.project_id)]
+    for filter, count in (("params.x = 'a and b' and status = 'RUNNING'", 1), ("params.x = 'a' AND status = 'RUNNING'", 0)):
+        found = caller.post("runs/search", {"experiment_ids": experiments, "filter": filter}).json()
+        assert len(found.get("runs", [])) == count
+    for filter in ("params.x = 'a'and status = 'RUNNING'", "params.x = 'a' and", "params.x = 'a' or status = 'RUNNING'"):
+        assert caller.post("runs/search", {"experiment_ids": experiments, "filter": filter}).status_code == 400
+
+
+def test_a_model_takes_no_place_of_another(caller: Caller, run_id: str) -> None:
+    def made(name: str) -> str:
+        return str(caller.post("logged-models", {"source_run_id": run_id, "name": name}).json()["model"]["info"]["model_id"])
+
+    first, second = made("a"), made("b")
+    caller.post("runs/delete-tag", {"run_id": run_id, "key": "logged_model.0"})
+    assert len({first, second, made("c")}) == 3
+
+
 def test_a_model_is_known_by_its_run(caller: Caller, run_id: str) -> None:
     made = caller.post("logged-models", {"source_run_id": run_id, "name": "m", "tags": [{"key": "a", "value": "b"}]}).json()["model"][
         "info"

@@ -87,4 +87,13 @@ def writable(text: str) -> str:
 
 DataURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "dataset", "file", "hub"))]
 ModelURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "builtin", "model", "file", "hub"))]
+
+
+def _visible(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank; write something that can be seen and clicked")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_visible)]
 Slug = Annotated[str, AfterValidator(check_slug)]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from trainer.spec.base import Section, check_uri, option
+from trainer.spec.base import Name, Section, check_uri, option
 from trainer.spec.confidence import Confidence, NoConfidence
 from trainer.spec.data import ArithmeticProblems, NumericVerifier, TrainProblems, Verifier
 from trainer.spec.errors import Problem, SpecError, translate
@@ -99,7 +99,7 @@ class JobSpec(Section):
     """A job over a whole data set."""
 
     version: Literal[1] = option(1, title="Version", help="Of this format.", expert=True)
-    name: str = option("untitled", title="Name", help="What the job is called.", min_length=1, max_length=120)
+    name: Name = option("untitled", title="Name", help="What the job is called.", min_length=1, max_length=120)
     seed: int = option(0, title="Seed", help="The answers follow from it.", ge=0, le=2**31 - 1, expert=True)
     work: Work = option(title="Work", help="What is to be found out.", factory=PassRates)
     model: Author = option(title="Model", help="Who answers.", factory=lambda: ModelTeacher(model="builtin:student"))

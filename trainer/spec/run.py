@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from trainer.spec.base import Section, Slug, option
+from trainer.spec.base import Name, Section, Slug, option
 from trainer.spec.data import Data
 from trainer.spec.networks import Networks
 from trainer.spec.operation import Checkpoints, Compute, Evaluation, Record
@@ -24,7 +24,7 @@ class RunSpec(Section):
     version: Literal[2] = option(VERSION, title="Version", help="Of this format.", expert=True)
     modality: Literal["text"] = option("text", title="Modality", help="What is distilled.", expert=True)
     recipe: Slug = option("paced", title="Recipe", help="The published system that this run started from.", expert=True)
-    name: str = option("untitled", title="Name", help="What the run is called on every page.", min_length=1, max_length=120)
+    name: Name = option("untitled", title="Name", help="What the run is called on every page.", min_length=1, max_length=120)
     seed: int = option(0, title="Seed", help="All randomness follows from it.", ge=0, le=2**31 - 1)
     networks: Networks = option(title="Networks", help="Student and teacher.", factory=Networks)
     data: Data = option(title="Data", help="Problems and verifier.", factory=Data)

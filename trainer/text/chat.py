@@ -44,10 +44,11 @@ def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
 def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_tokens: int) -> None:
     """Raise ModelError if prompt and longest answer do not fit the model."""
     if len(prompt) + max_new_tokens > language_model.max_length:
+        room = language_model.max_length - len(prompt)
+        remedy = f"Lower the longest answer to {room} or shorten the prompt." if room > 0 else "Shorten the prompt."
         raise ModelError(
             f"A prompt of {len(prompt)} tokens and an answer of up to {max_new_tokens} do not fit {language_model.name}, "
-            f"which reads {language_model.max_length} tokens. "
-            f"Lower the longest answer to {max(0, language_model.max_length - len(prompt))} or shorten the prompt."
+            f"which reads {language_model.max_length} tokens. {remedy}"
         )
 
 

@@ -60,7 +60,13 @@ def log_batch(request: Request) -> Said:
     if len(request.body) > LONGEST_BATCH:
         raise Refusal(400, "INVALID_PARAMETER_VALUE", f"A batch may have {LONGEST_BATCH} bytes; this one has {len(request.body)}.")
     said = read(LogBatch, request.body)
-    params, tags = ({clean(one["key"]): clean(one.get("value", "")) for one in pairs} for pairs in (said.params, said.tags))
+    tags = {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
+    params: dict[str, str] = {}
+    for one in said.params:
+        name, value = clean(one["key"]), clean(one.get("value", ""))
+        if params.setdefault(name, value) != value:
+            twice = f"The parameter {name!r} comes twice in this batch, as {params[name]!r} and as {value!r}."
+            raise Refusal(400, "INVALID_PARAMETER_VALUE", twice)
     return Said([Batch(_named(request, said), logs(said.metrics), params=params, tags=tags)], {})
 
 

@@ -45,7 +45,7 @@ def create(request: Request) -> dict[str, Any]:
         raise Refusal(400, "INVALID_PARAMETER_VALUE", "A model is logged under a run here: call mlflow.start_run() first.")
     with transaction.atomic():
         origin = _origin(request, said.source_run_id, lock=True)
-        number = sum(name.startswith(TAG) for name in origin.tags)
+        number = 1 + max((int(end) for name in origin.tags if (end := name.removeprefix(TAG)) != name and end.isdecimal()), default=-1)
         if len(origin.tags) >= MOST_NAMED:
             raise Refusal(
                 400, "INVALID_PARAMETER_VALUE", f"A run may have {MOST_NAMED:,} tags, and each model is one. This run has as many."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from django.db.models import Q, QuerySet
 
@@ -15,6 +16,7 @@ CONDITION = re.compile(
     r"""\s*(?:(?P<kind>attributes?|attr|runs?|params?|parameters?|tags?)\.)?(?P<key>[\w.\-/]+|`[^`]+`|"[^"]+")"""
     r"""\s*(?P<sign>!=|=)\s*(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)")\s*"""
 )
+JOINT = re.compile(r"and(?=\s)", re.I)
 ORDER = re.compile(r"""\s*(?:attributes?\.)?`?(start_time|end_time|run_name)`?(?:\s+(asc|desc))?\s*""", re.I)
 ATTRIBUTES = {"run_id": "public_id", "run_name": "name", "status": "state"}
 ORDERED = {"start_time": "started_at", "end_time": "finished_at", "run_name": "name"}
@@ -28,15 +30,28 @@ def matching(runs: QuerySet[Run], filter: str, order_by: list[str]) -> QuerySet[
     """The runs that `filter` describes, in order. Raises Refusal for what is not understood."""
     if len(filter) > LONGEST_FILTER or len(order_by) > MOST_ORDERS:
         raise Refusal(400, "INVALID_PARAMETER_VALUE", f"A filter has at most {LONGEST_FILTER:,} characters, an order {MOST_ORDERS} parts.")
-    for text in re.split(r"(?<=\s)and(?=\s)", filter, flags=re.I) if filter.strip() else []:
-        runs = runs.filter(_condition(text))
+    for condition in _conditions(filter) if filter.strip() else ():
+        runs = runs.filter(condition)
     return runs.order_by(*(_order(text) for text in order_by), "-pk")
 
 
-def _condition(text: str) -> Q:
-    found = CONDITION.fullmatch(text)
-    if found is None:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"The filter {text[:200]!r} is not understood. {UNDERSTOOD}")
+def _conditions(text: str) -> Iterator[Q]:
+    """One after the other, so that an AND inside of quotes belongs to the value."""
+    at = 0
+    while True:
+        found = CONDITION.match(text, at)
+        if found is None:
+            raise Refusal(400, "INVALID_PARAMETER_VALUE", f"The filter {text[at : at + 200]!r} is not understood. {UNDERSTOOD}")
+        yield _condition(found)
+        if found.end() == len(text):
+            return
+        joint = JOINT.match(text, found.end())
+        if joint is None or not text[found.end() - 1].isspace():
+            raise Refusal(400, "INVALID_PARAMETER_VALUE", f"The filter {text[found.start() :][:200]!r} is not understood. {UNDERSTOOD}")
+        at = joint.end()
+
+
+def _condition(found: re.Match[str]) -> Q:
     key, kind = clean(found["key"].strip('`"')), (found["kind"] or "attribute")[:3]
     value = clean(found["single"] if found["single"] is not None else found["double"])
     condition = Q(**_lookup(kind, key, value))

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NotRequired, TypeVar
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
@@ -40,6 +40,7 @@ NO_ARTIFACTS = (
     "Stillroom keeps no artifacts of runs that are logged from elsewhere: keep the files where the run is, and their place in its config."
 )
 Name = Annotated[str, Field(max_length=2000)]
+T = TypeVar("T")
 
 
 class Entry(TypedDict):
@@ -98,17 +99,17 @@ _entry = TypeAdapter(LogEntry)
 
 
 def bulk_log(request: Request) -> Said:
-    return Said([_measured(request, entry, "") for entry in _logs.validate_json(request.body)["kwargs"]["logs"]], DONE)
+    return Said([_measured(request, entry, "") for entry in _read(_logs, request)["kwargs"]["logs"]], DONE)
 
 
 def bulk_log_system(request: Request) -> Said:
     """Figures of the machine, which have a time and no step: they stand at the step that the run is at."""
-    return Said([_measured(request, entry, SYSTEM) for entry in _logs.validate_json(request.body)["kwargs"]["logs"]], DONE)
+    return Said([_measured(request, entry, SYSTEM) for entry in _read(_logs, request)["kwargs"]["logs"]], DONE)
 
 
 def bulk_alert(request: Request) -> Said:
     batches = []
-    for entry in _alerts.validate_json(request.body)["kwargs"]["alerts"]:
+    for entry in _read(_alerts, request)["kwargs"]["alerts"]:
         message = ": ".join(filter(None, [entry["title"], entry.get("text")]))
         level = LEVELS.get(entry.get("level") or "warn", "warning")
         batches.append(_line(request, entry, level, message, "alert", entry.get("alert_id") or message))
@@ -118,7 +119,7 @@ def bulk_alert(request: Request) -> Said:
 def bulk_upload_media(request: Request) -> Said:
     """Files are not kept. The run's log says so, because a refusal would have the client hold its training up and try again."""
     batches = []
-    for entry in _uploads.validate_json(request.body)["kwargs"]["uploads"]:
+    for entry in _read(_uploads, request)["kwargs"]["uploads"]:
         name = entry.get("relative_path") or "without a name"
         message = f"The client sent a file ({name}), which Stillroom does not keep; it stays in the client's own folder."
         batches.append(_line(request, entry, "warning", message, "upload", name, entry.get("step")))
@@ -153,6 +154,22 @@ def get_run_summary(request: Request) -> dict[str, Any]:
         return {"data": {"num_logs": 0, "last_step": None, "config": None}}
     facts = {"project": asked.get("project"), "run": run.name, "run_id": run.origin.key, "config": run.origin.params}
     return {"data": {**facts, "last_step": run.step if run.news > 1 else None}}
+
+
+def _read(shape: TypeAdapter[T], request: Request) -> T:
+    """The request as `shape`. Half a character, as of a file name that is no text, becomes a question mark. Raises ValidationError."""
+    try:
+        return shape.validate_json(request.body)
+    except ValidationError:
+        if rb"\u" not in request.body:
+            raise
+        try:
+            text = json.dumps(json.loads(request.body), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            text = ""
+        if not text or text.isascii():
+            raise
+        return shape.validate_json(text.encode("utf-8", "replace"))
 
 
 def _measured(request: Request, entry: LogEntry, prefix: str) -> Batch:

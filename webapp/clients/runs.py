@@ -72,7 +72,7 @@ def create(
     """A run that a client begins to log. Without a `key` the client calls it by its public id. Raises IntegrityError for a key in use."""
     state = State.RUNNING if source == Run.Source.CLIENT else State.STOPPED
     with transaction.atomic():
-        run = lifecycle.create_run(where.team, owner, None, name=name[:LONGEST_NAME] or "untitled", source=source, state=state)
+        run = lifecycle.create_run(where.team, owner, None, name=name.strip()[:LONGEST_NAME] or "untitled", source=source, state=state)
         now = timezone.now()
         Run.objects.filter(pk=run.pk).update(attempt=1, started_at=started_at or now, last_event_at=now)
         Attempt.objects.create(run=run, number=1, host=client)
@@ -82,7 +82,8 @@ def create(
 
 
 def rename(run: Run, name: str) -> None:
-    Run.objects.filter(pk=run.pk).update(name=name[:LONGEST_NAME])
+    if name.strip():
+        Run.objects.filter(pk=run.pk).update(name=name.strip()[:LONGEST_NAME])
 
 
 def end(run: Run, state: str, at: datetime | None = None) -> None:

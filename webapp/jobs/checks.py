@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from trainer.spec import EndpointTeacher, FileProblems, Problem
 from trainer.spec.jobs import CheckpointModel, JobSpec
 from webapp import endpoints
-from webapp.runs import branches, places
+from webapp.runs import branches, model_files, places
+from webapp.runs.model_files import UnusableModel
 from webapp.runs.models import Checkpoint, Run
 from webapp.runs.places import Nowhere
 from webapp.teams.models import Team
@@ -49,9 +50,15 @@ def _model(spec: JobSpec, team: Team) -> Iterator[Problem]:
             yield Problem("model.checkpoint", "names a checkpoint that the team does not have; choose one on the page of its run")
     else:
         try:
-            places.model_folder(model.model, team)
-        except Nowhere as error:
+            folder = places.model_folder(model.model, team)
+            longest = model_files.facts(folder).max_length if folder is not None else None
+        except (Nowhere, UnusableModel) as error:
             yield Problem("model.model", str(error))
+            return
+        asked = spec.sampling.max_new_tokens
+        if longest is not None and asked >= longest:
+            reads = f"the model reads at most {longest:,} tokens, question included"
+            yield Problem("sampling.max_new_tokens", f"is {asked:,}, but {reads}; lower it or choose another model")
 
 
 def _problems(spec: JobSpec, team: Team) -> Iterator[Problem]:

@@ -31,7 +31,8 @@ KINDS = {
     "teacher_answers": ("Teacher answers", "An answer to every problem, as a data set that the teacher “texts” reads."),
     "evaluation": ("Evaluation", "A model or a checkpoint on a benchmark: pass rate with interval, pass@k, lengths, calibration."),
 }
-LONGER = {"sampling": {"max_new_tokens": 256}}
+LONGER = {"sampling": {"max_new_tokens": 128}}
+"""Of data of the team's own; half of what the built-in models read."""
 
 
 @require_safe

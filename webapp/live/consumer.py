@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import Error
 from pydantic import BaseModel
 
 from webapp import figures, logs
@@ -18,6 +17,7 @@ from webapp.live.frames import Answer, TooMany
 from webapp.live.guard import session_of
 from webapp.live.hub import FRAME_SECONDS, Hub, hub
 from webapp.live.reading import read
+from webapp.outages import OUTAGES
 from webapp.runs.models import Run
 from webapp.teams import access
 from webapp.teams.access import Actor
@@ -84,7 +84,7 @@ class LiveSocket:
         await self._receive()  # the wish to connect
         try:
             self.actor = await self.hub.guard.enter(self.scope, self._wake_all)
-        except Error as problem:
+        except OUTAGES as problem:
             log.warning("Postgres does not answer a new socket: %s", problem)
             await self._close(LATER)
             return
@@ -140,7 +140,7 @@ class LiveSocket:
                 continue
             try:
                 await self._follow(message)
-            except Error as problem:
+            except OUTAGES as problem:
                 log.warning("Postgres does not answer a subscription: %s", problem)
                 raise Ended(LATER) from None
 
@@ -219,7 +219,7 @@ class LiveSocket:
             try:
                 await self._tell(run_id)
                 self.stalled = False
-            except Error as problem:
+            except OUTAGES as problem:
                 log.warning("Postgres does not answer, trying again: %s", problem)
                 await self._stall(run_id)
 

@@ -18,6 +18,7 @@ MOST_KEYS = 500
 SCHEMA = Path(__file__).with_name("messages.schema.json")
 
 RunId = Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
+Key = Annotated[str, Field(max_length=120, pattern=r"^[^\x00]*$")]
 Cursor = Annotated[int, Field(ge=0, lt=2**63)]
 Value = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]})]
 
@@ -40,7 +41,7 @@ class Subscribe(Message):
 
     type: Literal["subscribe"]
     run: RunId
-    keys: Annotated[list[Annotated[str, Field(max_length=120)]], Field(max_length=MOST_KEYS)] | None = None
+    keys: Annotated[list[Key], Field(max_length=MOST_KEYS)] | None = None
     since: Cursor = 0
     width: Annotated[int, Field(ge=10, le=4000)] = 1000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def test_the_right_choice_is_named_in_many_ways(tmp_path: Path, row: Mapping[str
         ({"choices": ["one\0", "two"]}, "column “choices” in row 1 of a.jsonl holds a broken Unicode character or a NUL"),
         ({"question": ""}, "row 1 of a.jsonl has no question"),
         ({"answer": ""}, "row 1 of a.jsonl has no answer"),
+        ({"answer": math.inf}, "row 1 of a.jsonl has no answer"),
+        ({"question": math.nan}, "row 1 of a.jsonl has no question"),
     ],
 )
 def test_choices_that_cannot_be_asked_are_refused_in_a_sentence(tmp_path: Path, change: Mapping[str, object], sentence: str) -> None:

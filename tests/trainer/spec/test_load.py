@@ -27,7 +27,7 @@ def test_yaml_json_and_a_dict_give_the_same_definition() -> None:
 
 
 @given(
-    name=st.text(min_size=1, max_size=40).filter(lambda text: "\0" not in text),
+    name=st.text(min_size=1, max_size=40).filter(lambda text: "\0" not in text and text.strip()),
     seed=st.integers(0, 2**31 - 1),
     rate=st.floats(1e-12, 1.0),
     prompt=st.text(max_size=40).filter(lambda text: "\0" not in text),

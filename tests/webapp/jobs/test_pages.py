@@ -82,6 +82,8 @@ def test_the_form_starts_a_job_cut_into_parts(client_of_erin: Client, still: Tea
         ({"sampling.temperature": "nan"}, "number"),
         ({"work.kind": "nonsense"}, "must be one of pass_rates, teacher_answers, evaluation"),
         ({"name": "\0"}, "NUL"),
+        ({"name": "   "}, "Is blank"),
+        ({"sampling.max_new_tokens": "256"}, "Is 256, but the model reads at most 256 tokens, question included"),
     ],
 )
 def test_what_cannot_start_is_said_beside_its_field(client_of_erin: Client, changes: dict[str, str], sentence: str) -> None:

@@ -108,6 +108,12 @@ async def test_a_withdrawn_link_is_refused_with_or_without_news(
 # Whatever is said
 
 
+async def test_a_key_that_no_series_can_have_is_a_mistake_and_no_outage(connect: Connect, bobs: Client, run: Run) -> None:
+    socket = await connect(bobs)
+    await socket.say(type="subscribe", run=run.public_id, keys=["\0"])
+    assert (await socket.hear())["type"] == "error"
+
+
 async def test_garbage_is_answered_and_too_much_of_it_ends_the_talk(connect: Connect, bobs: Client, run: Run) -> None:
     socket = await connect(bobs)
     await socket.say_raw(bytes=b"\x00\xff")

@@ -20,7 +20,7 @@ def read(path: Path) -> Iterator[Row]:
 
 def _object(line: Line, name: str) -> dict[str, Any]:
     try:
-        value = json.loads(line.text, parse_int=str, parse_float=str, parse_constant=str)
+        value = json.loads(line.text, parse_int=str, parse_float=str, parse_constant=_nothing)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ProblemError(_complaint(line, name, error)) from None
     if isinstance(value, dict):
@@ -37,3 +37,7 @@ def _complaint(line: Line, name: str, error: Exception) -> str:
         return f"line {line.number} of {name} begins a value of several lines; write one object per line (JSON Lines)"
     reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
     return f"line {line.number} of {name} is not valid JSON: {reason}"
+
+
+def _nothing(constant: str) -> None:
+    """NaN and infinities are how tables write that there is nothing."""

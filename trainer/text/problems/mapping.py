@@ -6,6 +6,7 @@ GSM8K writes `worked solution … #### 1,234` into one column: the answer is wha
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -103,6 +104,8 @@ def _plain(value: Any) -> str | None:
     """The value as text; empty for null, None for what has parts."""
     if value is None:
         return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""  # how tables write that there is nothing
     return None if isinstance(value, dict | list | bytes) else str(value)
 
 
