@@ -24,6 +24,10 @@ from webapp.runs.models import DataSet, Run
 from webapp.runs.team_pages import team_of
 from webapp.teams import access
 
+PARTED = (
+    "This run holds out a part of its training data, which a job cannot name by itself. Choose problems that the run has not seen: "
+    "those below may be among the ones that it was trained on, and a pass rate on such is no measure of what it has learnt."
+)
 ID = re.compile(r"[0-9]{1,18}")
 MOST_LISTED = 200
 KINDS = {
@@ -118,6 +122,7 @@ def _form(request: HttpRequest, sent: FormData, problems: Any = ()) -> HttpRespo
         "query": request.GET.urlencode(),
         "mode": "expert" if "expert" in (request.POST.get("mode"), request.GET.get("mode")) else "simple",
         "may_start": access.actor_of(request).can("start"),
+        "caution": _caution(request),
     }
     return render(request, "jobs/new.html", context, status=422 if problems else 200)
 
@@ -144,6 +149,15 @@ def _asked_for(request: HttpRequest) -> dict[str, Any]:
     elif kind == "teacher_answers":
         spec["model"] = {"kind": "model", "model": "builtin:teacher"}
     return {**spec, "name": f"{KINDS[kind][0]}: {about}"[:120]}
+
+
+def _caution(request: HttpRequest) -> str:
+    """What to know of a job on a run's model before it starts."""
+    run = request.GET.get("run")
+    if not run or request.GET.get("data"):
+        return ""
+    spec = access.find_run(access.actor_of(request), "view", run).spec or {}
+    return PARTED if spec.get("data", {}).get("evaluation", {}).get("kind") == "split" else ""
 
 
 def _as_measured(run: Run) -> dict[str, Any]:
