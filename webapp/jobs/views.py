@@ -157,7 +157,7 @@ def _caution(request: HttpRequest) -> str:
     if not run or request.GET.get("data"):
         return ""
     spec = access.find_run(access.actor_of(request), "view", run).spec or {}
-    return PARTED if spec.get("data", {}).get("evaluation", {}).get("kind") == "split" else ""
+    return PARTED if spec.get("data", {}).get("evaluation", {}).get("kind", "split") == "split" else ""
 
 
 def _as_measured(run: Run) -> dict[str, Any]:
