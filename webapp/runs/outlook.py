@@ -156,7 +156,7 @@ def _memory(spec: RunSpec, known: Known) -> Figure:
         )
     else:
         assumes = f"Student {_count(student)}, {_teachers(spec, known)}. Weights, gradient and AdamW; activations come on top."
-    return Figure("Memory", f"{bytes_size(least)} and more", assumes)
+    return Figure("Memory", f"{bytes_size(least)} and more", f"{assumes} The program itself takes about half a GiB.")
 
 
 def _frozen(spec: RunSpec, known: Known) -> int | None:

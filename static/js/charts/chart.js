@@ -23,6 +23,9 @@ const HEIGHT = 220;
 /** Distances of ticks on an axis of steps, which are whole. */
 const WHOLE = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
+/** Distances of ticks on an axis of bytes. */
+const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
+
 /** @param {HTMLElement} figure @param {Declaration} declaration @param {string} sync @param {Zoom} zoom */
 export function createChart(figure, declaration, sync, zoom) {
   const holder = /** @type {HTMLElement} */ (figure.querySelector(".plot"));
@@ -64,7 +67,7 @@ export function createChart(figure, declaration, sync, zoom) {
       scales: { x: { time: false, range: xRange }, y: { distr: log ? 3 : 1, ...(log ? {} : { range }) }, right: { range: yRange } },
       axes: [
         axis({ size: 30, values: ticks(/** @type {any} */ (AXIS_FORMAT[view.axis])), space: 64, ...(view.axis === "step" ? { incrs: WHOLE } : {}) }),
-        axis({ size: widest, values: ticks(declaration.format, log) }),
+        axis({ size: widest, values: ticks(declaration.format, log), ...(declaration.format === "bytes" ? { incrs: BINARY } : {}) }),
         ...(right ? [axis({ scale: "right", side: 1, size: widest, grid: { show: false }, values: ticks(right.format ?? declaration.format) })] : []),
       ],
       series: [{}, ...declaration.lines.flatMap(seriesOfLine)],
