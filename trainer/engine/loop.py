@@ -206,4 +206,6 @@ def _evaluate(method: Method, rt: Runtime, when: str) -> Report:
     if when != "before" and report.score is not None and (rt.best is None or report.score > rt.best[0]):
         rt.best = (report.score, rt.step)
     rt.metrics(report.values)
+    if report.sentence and when != "after":  # the last one is part of the run's last words
+        rt.log.log("info", f"{'Before training' if when == 'before' else f'After step {rt.step:,}'}: {report.sentence}")
     return report

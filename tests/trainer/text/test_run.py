@@ -31,6 +31,13 @@ def test_it_ends_in_words(folder: Path) -> None:
     assert "points against before" in end(folder)["reason"]
 
 
+def test_the_log_tells_every_evaluation_but_the_last_which_the_end_tells(folder: Path) -> None:
+    said = [event["message"] for event in events(folder, "log") if "held-out" in event["message"]]
+    assert [one.partition(":")[0] for one in said] == ["Before training", "After step 3", "After step 6"]
+    [end] = events(folder, "end")
+    assert "of the held-out problems" in end["reason"] or "none of the" in end["reason"]
+
+
 def test_the_definition_lies_beside_the_log(folder: Path) -> None:
     assert json.loads((folder / "spec.json").read_text())["name"] == "tiny"
 
