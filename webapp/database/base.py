@@ -9,6 +9,7 @@ import select
 
 from django.db.backends.postgresql import base
 from psycopg import Error
+from psycopg.pq import TransactionStatus
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -16,10 +17,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def is_usable(self) -> bool:
         """Whether the server still holds the connection. One that it has ended has something to read: last words, or the end."""
-        return self._is_quiet() or super().is_usable()
+        return self._rests() or super().is_usable()
 
-    def _is_quiet(self) -> bool:
-        if self.connection is None:
+    def _rests(self) -> bool:
+        """Whether it is between transactions and nothing has come on it."""
+        if self.connection is None or self.connection.info.transaction_status != TransactionStatus.IDLE:
             return False
         try:
             socket = self.connection.fileno()
