@@ -1,7 +1,9 @@
-"""Compare contenders fairly on a busy machine: in turn, several rounds, in CPU seconds, ratios within a round.
+"""Compare contenders fairly on a busy machine: in turn, several rounds, in CPU seconds, ratios
+within a round.
 
-CPU seconds of this process leave out the time that other programs had the core; what remains of their influence (caches, clock)
-hits neighbours in a round alike, so the ratio of two contenders is taken inside each round and the median over rounds is shown.
+CPU seconds of this process leave out the time that other programs had the core; what remains of
+their influence (caches, clock) hits neighbours in a round alike, so the ratio of two contenders is
+taken inside each round and the median over rounds is shown.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ Contender = Callable[[int], Any]
 
 
 def seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each contender in each round; every contender is called with the round's number. A first round warms up."""
+    """CPU seconds of each contender in each round; every contender is called with the round's
+    number. A first round warms up.
+    """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(-1, rounds):
         for name, contender in contenders.items():

@@ -18,4 +18,7 @@ def model(name: str) -> LanguageModel:
 def requests(language_model: LanguageModel, problems: int, samples: int) -> list[Request]:
     """Problems of all levels of the pool's families, `samples` answers wanted to each."""
     drawn = make(POOL_FAMILIES, (1, 2, 3), problems, seed=0)
-    return [Request(problem.id, prompt_ids(language_model, problem.question), tuple(range(samples))) for problem in drawn]
+    return [
+        Request(problem.id, prompt_ids(language_model, problem.question), tuple(range(samples)))
+        for problem in drawn
+    ]

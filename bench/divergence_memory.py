@@ -1,9 +1,11 @@
-"""Peak memory and time of divergences with gradients at a large vocabulary, each in a fresh process.
+"""Peak memory and time of divergences with gradients at a large vocabulary, each in a fresh
+process.
 
-In chunks, as training does it, against full logits of both models and autograd; over all tokens, or over a half that was selected
-before the head (as TIP does). Hidden states of student and teacher [T, H] and both heads [V, H] are the inputs; what is counted is the
-highest resident memory from then on, gradients of hidden states and head included, above what was resident before. Linux only: it
-resets the kernel's high-water mark of the process.
+In chunks, as training does it, against full logits of both models and autograd; over all tokens, or
+over a half that was selected before the head (as TIP does). Hidden states of student and teacher
+[T, H] and both heads [V, H] are the inputs; what is counted is the highest resident memory from
+then on, gradients of hidden states and head included, above what was resident before. Linux only:
+it resets the kernel's high-water mark of the process.
 """
 
 from __future__ import annotations
@@ -18,7 +20,16 @@ import torch
 from torch import Tensor
 
 from bench.memory import start_counting, status
-from trainer.spec.objectives import JSD, AdaptiveKL, Clip, Divergence, ForwardKL, ReverseKL, SkewedKL, TopLogits
+from trainer.spec.objectives import (
+    JSD,
+    AdaptiveKL,
+    Clip,
+    Divergence,
+    ForwardKL,
+    ReverseKL,
+    SkewedKL,
+    TopLogits,
+)
 from trainer.text.heads import Head
 from trainer.text.objectives.divergences import divergence_of
 from trainer.text.objectives.linear_divergence import linear_divergence, score_tokens
@@ -31,7 +42,9 @@ OBJECTIVES: dict[str, Divergence] = {
     "skewed KL": SkewedKL(alpha=0.1),
     "adaptive KL": AdaptiveKL(),
     "forward KL, entries clipped": ForwardKL(clip=Clip(scope="entry", limit=0.05)),
-    "reverse KL, teacher's top 100 and tail": ReverseKL(vocabulary=TopLogits(k=100, of="teacher", rest="tail")),
+    "reverse KL, teacher's top 100 and tail": ReverseKL(
+        vocabulary=TopLogits(k=100, of="teacher", rest="tail")
+    ),
 }
 CHUNKS, FULL, SCORES = "chunks", "full logits", "scores alone"
 ARMS = [
@@ -49,26 +62,41 @@ def measure() -> list[dict[str, Any]]:
 
 def _in_fresh_process(how: str, name: str, tokens: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.divergence_memory", how, name, str(tokens)]
-    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    return dict(
+        json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    )
 
 
 def _run(how: str, name: str, tokens: int) -> dict[str, Any]:
     hidden = torch.randn(TOKENS, HIDDEN).requires_grad_()
     weight = torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02).requires_grad_()
-    teacher_hidden, teacher_weight = torch.randn(TOKENS, HIDDEN), torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02)
-    kept, ids, head = torch.randperm(TOKENS)[:tokens], torch.zeros(tokens, dtype=torch.long), Head(weight, None)
+    teacher_hidden, teacher_weight = (
+        torch.randn(TOKENS, HIDDEN),
+        torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02),
+    )
+    kept, ids, head = (
+        torch.randperm(TOKENS)[:tokens],
+        torch.zeros(tokens, dtype=torch.long),
+        Head(weight, None),
+    )
 
     def teacher_logits(some: slice) -> Tensor:
         return teacher_hidden[kept[some]] @ teacher_weight.T
 
     before, begin = start_counting(), time.process_time()
     if how == SCORES:
-        found = score_tokens(hidden[kept], head, teacher_logits, ids, vocabulary=VOCABULARY).reverse_kl.mean()
+        found = score_tokens(
+            hidden[kept], head, teacher_logits, ids, vocabulary=VOCABULARY
+        ).reverse_kl.mean()
     elif how == CHUNKS:
         even = torch.full((tokens,), 1 / tokens)
-        found, _ = linear_divergence(hidden[kept], head, teacher_logits, even, ids, OBJECTIVES[name], vocabulary=VOCABULARY)
+        found, _ = linear_divergence(
+            hidden[kept], head, teacher_logits, even, ids, OBJECTIVES[name], vocabulary=VOCABULARY
+        )
     else:
-        found = divergence_of(OBJECTIVES[name], teacher_logits(slice(None)), hidden[kept] @ weight.T).mean()
+        found = divergence_of(
+            OBJECTIVES[name], teacher_logits(slice(None)), hidden[kept] @ weight.T
+        ).mean()
     if found.requires_grad:
         found.backward()
     taken = time.process_time() - begin

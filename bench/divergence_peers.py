@@ -1,6 +1,8 @@
-"""Peak memory and time of the same reverse KL by the peers' own functions: TRL's chunked divergence and Liger's fused JSD.
+"""Peak memory and time of the same reverse KL by the peers' own functions: TRL's chunked divergence
+and Liger's fused JSD.
 
-Inputs and counting are those of `divergence_memory`. Each arm is a fresh process in the peers' environment.
+Inputs and counting are those of `divergence_memory`. Each arm is a fresh process in the peers'
+environment.
 """
 
 from __future__ import annotations
@@ -25,18 +27,26 @@ def measure() -> list[dict[str, Any]]:
     return [found[arm][0] for arm in ARMS]
 
 
-def _loss(arm: str, hidden: Tensor, weight: Tensor, teacher_hidden: Tensor, teacher_weight: Tensor) -> Tensor:
+def _loss(
+    arm: str, hidden: Tensor, weight: Tensor, teacher_hidden: Tensor, teacher_weight: Tensor
+) -> Tensor:
     if arm == "TRL chunked":
         from trl.trainer.distillation_trainer import _chunked_divergence_loss
 
         mask = torch.ones(1, TOKENS)
-        loss, _, _ = _chunked_divergence_loss(hidden[None], teacher_hidden[None], weight, teacher_weight, mask, beta=1.0)
+        loss, _, _ = _chunked_divergence_loss(
+            hidden[None], teacher_hidden[None], weight, teacher_weight, mask, beta=1.0
+        )
     else:
         from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
 
         # Its β = 1 is the reverse KL too; the written tokens count for nothing.
-        fused = LigerFusedLinearJSDLoss(weight_hard_loss=0.0, weight_soft_loss=1.0, beta=1.0, compiled=False)
-        loss = fused(hidden, weight, teacher_hidden, teacher_weight, torch.zeros(TOKENS, dtype=torch.long))
+        fused = LigerFusedLinearJSDLoss(
+            weight_hard_loss=0.0, weight_soft_loss=1.0, beta=1.0, compiled=False
+        )
+        loss = fused(
+            hidden, weight, teacher_hidden, teacher_weight, torch.zeros(TOKENS, dtype=torch.long)
+        )
         loss = loss[0] if isinstance(loss, tuple) else loss
     return loss
 
@@ -44,13 +54,23 @@ def _loss(arm: str, hidden: Tensor, weight: Tensor, teacher_hidden: Tensor, teac
 def _run(arm: str) -> dict[str, Any]:
     hidden = torch.randn(TOKENS, HIDDEN).requires_grad_()
     weight = torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02).requires_grad_()
-    teacher_hidden, teacher_weight = torch.randn(TOKENS, HIDDEN), torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02)
+    teacher_hidden, teacher_weight = (
+        torch.randn(TOKENS, HIDDEN),
+        torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02),
+    )
     before, begin = start_counting(), time.process_time()
     loss = _loss(arm, hidden, weight, teacher_hidden, teacher_weight)
     loss.backward()
     taken = time.process_time() - begin
     peak = (status("VmHWM") - before) / 2**20
-    return {"divergence": "reverse KL", "by": arm, "tokens": TOKENS, "peak GiB above inputs": peak, "CPU s": taken, "mean": loss.item()}
+    return {
+        "divergence": "reverse KL",
+        "by": arm,
+        "tokens": TOKENS,
+        "peak GiB above inputs": peak,
+        "CPU s": taken,
+        "mean": loss.item(),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What `manage.py import_metrics` costs for long files of other trackers: seconds and peak memory, and again when all is there already."""
+"""What `manage.py import_metrics` costs for long files of other trackers: seconds and peak memory,
+and again when all is there already.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,12 @@ def measure() -> list[dict[str, Any]]:
         import django
 
         django.setup()
-        subprocess.run([sys.executable, "manage.py", "first_admin"], cwd=CLONE, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "manage.py", "first_admin"],
+            cwd=CLONE,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         return [_measured(Path(place), format, events) for format in WRITERS for events in SIZES]
 
 
@@ -67,7 +74,14 @@ def _tensorboard(events: int) -> Iterator[bytes]:
     for step in range(events):
         value = b"\x0a\x04loss\x15" + struct.pack("<f", 1 / (step + 1))
         summary = bytes([0x0A, len(value)]) + value
-        event = b"\x09" + struct.pack("<d", 1.7e9 + step) + b"\x10" + _varint(step) + bytes([0x2A, len(summary)]) + summary
+        event = (
+            b"\x09"
+            + struct.pack("<d", 1.7e9 + step)
+            + b"\x10"
+            + _varint(step)
+            + bytes([0x2A, len(summary)])
+            + summary
+        )
         length = struct.pack("<Q", len(event))
         yield length + struct.pack("<I", masked_crc(length)) + event + bytes(4)
 
@@ -85,7 +99,12 @@ def _wandb(events: int) -> Iterator[bytes]:
 def _mlflow(events: int) -> Iterator[bytes]:
     yield b"run_id,key,value,step,timestamp\n"
     for step in range(events):
-        yield b"run%d,loss,%.17g,%d,%d\n" % (events, 1 / (step + 1), step, 1_700_000_000_000 + 1000 * step)
+        yield b"run%d,loss,%.17g,%d,%d\n" % (
+            events,
+            1 / (step + 1),
+            step,
+            1_700_000_000_000 + 1000 * step,
+        )
 
 
 WRITERS: dict[str, tuple[str, Callable[[int], Iterator[bytes]]]] = {

@@ -1,4 +1,6 @@
-"""What a measurement was made on, and how busy that was: enough to read a ratio, nothing that names a host."""
+"""What a measurement was made on, and how busy that was: enough to read a ratio, nothing that names
+a host.
+"""
 
 from __future__ import annotations
 
@@ -29,4 +31,7 @@ def description() -> dict[str, Any]:
 def _processor() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

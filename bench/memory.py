@@ -12,6 +12,10 @@ def start_counting() -> int:
 
 
 def status(key: str) -> int:
-    """A line of the process's status in KiB: VmRSS is resident memory, VmHWM the most that ever was."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    """A line of the process's status in KiB: VmRSS is resident memory, VmHWM the most that ever
+    was.
+    """
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key)
+    )
     return int(line.split()[1])

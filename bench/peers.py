@@ -14,8 +14,12 @@ from trainer.text.rollouts.records import Request
 Rows = list[tuple[tuple[int, ...], tuple[int, ...]]]
 
 
-def generate(language_model: LanguageModel, requests: Sequence[Request], new_tokens: int, batch: int) -> Rows:
-    """transformers' `generate` at temperature 1: prompts of similar length together, padded on the left."""
+def generate(
+    language_model: LanguageModel, requests: Sequence[Request], new_tokens: int, batch: int
+) -> Rows:
+    """transformers' `generate` at temperature 1: prompts of similar length together, padded on the
+    left.
+    """
     network: Any = language_model.model
     prompts = sorted((request.prompt for request in requests for _ in request.samples), key=len)
     rows: Rows = []
@@ -27,7 +31,10 @@ def generate(language_model: LanguageModel, requests: Sequence[Request], new_tok
                 input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=new_tokens,
                 eos_token_id=list(language_model.ends), pad_token_id=language_model.ends[0],
             )[:, ids.shape[1] :].tolist()  # fmt: skip
-        rows += [(prompt, _cut(answer, language_model.ends)) for prompt, answer in zip(group, answers, strict=True)]
+        rows += [
+            (prompt, _cut(answer, language_model.ends))
+            for prompt, answer in zip(group, answers, strict=True)
+        ]
     return rows
 
 

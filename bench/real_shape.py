@@ -1,8 +1,10 @@
-"""A few steps at real shape: a student of Qwen2.5-0.5B's shape and a teacher of 1.5B's, both with random weights, within 20 GB on a CPU.
+"""A few steps at real shape: a student of Qwen2.5-0.5B's shape and a teacher of 1.5B's, both with
+random weights, within 20 GB on a CPU.
 
-`python -m bench.real_shape [lora] [all]` writes the two model folders (configuration and tokenizer; weights are drawn when the run begins),
-carries out a run on them and reads time and memory from its event log. Sizes are those of the published configurations; the vocabulary has
-151,936 entries, all of them in use, so that softmax and head are as wide as in earnest.
+`python -m bench.real_shape [lora] [all]` writes the two model folders (configuration and tokenizer;
+weights are drawn when the run begins), carries out a run on them and reads time and memory from its
+event log. Sizes are those of the published configurations; the vocabulary has 151,936 entries, all
+of them in use, so that softmax and head are as wide as in earnest.
 """
 
 from __future__ import annotations
@@ -26,17 +28,32 @@ from trainer.text.builtin.tokenizer import EOS, PAD, UNKNOWN, VOCABULARY
 
 WIDTH = 151_936
 SHAPES = {
-    "student": {"hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14, "intermediate_size": 4864},
-    "teacher": {"hidden_size": 1536, "num_hidden_layers": 28, "num_attention_heads": 12, "intermediate_size": 8960},
+    "student": {
+        "hidden_size": 896,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "intermediate_size": 4864,
+    },
+    "teacher": {
+        "hidden_size": 1536,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "intermediate_size": 8960,
+    },
 }
-WAYS: dict[str, tuple[str, dict[str, str]]] = {"lora": ("LoRA, rank 64", {"kind": "lora"}), "all": ("all weights", {"kind": "none"})}
+WAYS: dict[str, tuple[str, dict[str, str]]] = {
+    "lora": ("LoRA, rank 64", {"kind": "lora"}),
+    "all": ("all weights", {"kind": "none"}),
+}
 STEPS, PROBLEMS, ANSWER = 3, 4, 16
 MOST_GB = 20.0
 RESULT = Path(__file__).parent / "results" / "real_shape.json"
 
 
 def measure(ways: Sequence[str] = tuple(WAYS)) -> list[dict[str, Any]]:
-    """One row for each way to train the student. Raises AssertionError where a run fails or needs more than MOST_GB."""
+    """One row for each way to train the student. Raises AssertionError where a run fails or needs
+    more than MOST_GB.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for role, shape in SHAPES.items():
@@ -47,17 +64,23 @@ def measure(ways: Sequence[str] = tuple(WAYS)) -> list[dict[str, Any]]:
 
 
 def write_folder(folder: Path, shape: Mapping[str, int]) -> None:
-    """Configuration and tokenizer; ids beyond the built-in tokenizer's are tokens that no text contains."""
+    """Configuration and tokenizer; ids beyond the built-in tokenizer's are tokens that no text
+    contains.
+    """
     settings: dict[str, Any] = {
         **shape, "num_key_value_heads": 2, "vocab_size": WIDTH, "max_position_embeddings": 32_768, "tie_word_embeddings": True,
         "bos_token_id": None, "eos_token_id": VOCABULARY.index(EOS), "pad_token_id": VOCABULARY.index(PAD),
     }  # fmt: skip
     Qwen2Config(**settings).save_pretrained(folder)
     tokens = [*VOCABULARY, *(f"<unused-{at}>" for at in range(WIDTH - len(VOCABULARY)))]
-    core = Tokenizer(models.WordLevel({token: at for at, token in enumerate(tokens)}, unk_token=UNKNOWN))
+    core = Tokenizer(
+        models.WordLevel({token: at for at, token in enumerate(tokens)}, unk_token=UNKNOWN)
+    )
     core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     core.decoder = decoders.Fuse()
-    PreTrainedTokenizerFast(tokenizer_object=core, eos_token=EOS, pad_token=PAD, unk_token=UNKNOWN).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token=EOS, pad_token=PAD, unk_token=UNKNOWN
+    ).save_pretrained(folder)
 
 
 def definition(folder: Path, adapter: Mapping[str, Any]) -> str:
@@ -93,9 +116,15 @@ def run(folder: Path, way: str, adapter: Mapping[str, Any]) -> dict[str, Any]:
     """Carry the run out in a process of its own, because memory is counted by the process."""
     path, run_dir = folder / "definition.yaml", folder / way
     path.write_text(definition(folder, adapter))
-    code = subprocess.run([sys.executable, "-m", "trainer", "run", str(path), "--dir", str(run_dir)]).returncode
+    code = subprocess.run(
+        [sys.executable, "-m", "trainer", "run", str(path), "--dir", str(run_dir)]
+    ).returncode
     assert code == 0, f"the run ended with code {code}"
-    values = [event["values"] for event in read(run_dir / "attempts" / "1" / "events") if event["type"] == "metrics"]
+    values = [
+        event["values"]
+        for event in read(run_dir / "attempts" / "1" / "events")
+        if event["type"] == "metrics"
+    ]
     steps = [found for found in values if "loss" in found]
     assert len(steps) == STEPS
     return {
@@ -112,7 +141,10 @@ def run(folder: Path, way: str, adapter: Mapping[str, Any]) -> dict[str, Any]:
 def main() -> None:
     on = machine.description()
     rows = measure(sys.argv[1:] or tuple(WAYS))
-    RESULT.write_text(json.dumps({"title": "A few steps at real shape", "machine": on, "rows": rows}, indent=2) + "\n")
+    RESULT.write_text(
+        json.dumps({"title": "A few steps at real shape", "machine": on, "rows": rows}, indent=2)
+        + "\n"
+    )
     print(json.dumps(rows, indent=2))
 
 

@@ -1,4 +1,6 @@
-"""Rollouts per second: our sampler against transformers' `generate`, both at temperature 1 with the same prompts, rows and limit."""
+"""Rollouts per second: our sampler against transformers' `generate`, both at temperature 1 with the
+same prompts, rows and limit.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,16 @@ def _compare(name: str, rows: int) -> dict[str, Any]:
     taken = seconds(
         {
             "stillroom": lambda number: sample(model, requests, law, Noise(0, number), rows=rows),
-            "transformers generate": lambda number: peers.generate(model, requests, law.max_new_tokens, rows),
+            "transformers generate": lambda number: peers.generate(
+                model, requests, law.max_new_tokens, rows
+            ),
         },
         ROUNDS,
     )
     answers = sample(model, requests, law, Noise(0, 0), rows=rows)
-    per_second = {who: PROBLEMS * SAMPLES / statistics.median(times) for who, times in taken.items()}
+    per_second = {
+        who: PROBLEMS * SAMPLES / statistics.median(times) for who, times in taken.items()
+    }
     return {
         "network": name,
         "rows side by side": rows,

@@ -1,4 +1,6 @@
-"""A private Stillroom for a measurement: Postgres and Redis with their usual settings, tables, and a web server; gone afterwards."""
+"""A private Stillroom for a measurement: Postgres and Redis with their usual settings, tables, and
+a web server; gone afterwards.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,13 @@ START_SECONDS = 120
 
 @contextmanager
 def services() -> Iterator[Path]:
-    """Point this process and its children at a fresh, migrated database; yields the folder of everything. Before Django is set up."""
+    """Point this process and its children at a fresh, migrated database; yields the folder of
+    everything. Before Django is set up.
+    """
     account = accounts.of_services()
-    folder = Path("/tmp") / f"stillroom-bench-{os.getpid()}-{secrets.token_hex(3)}"  # short, because it holds sockets
+    folder = (
+        Path("/tmp") / f"stillroom-bench-{os.getpid()}-{secrets.token_hex(3)}"
+    )  # short, because it holds sockets
     folders.make_private(folder, account)
     programs = folders.reachable_programs(CLONE, account)
     database = Postgres(programs, folder / "postgres", folder, folder / "postgres.log", account)
@@ -39,9 +45,19 @@ def services() -> Iterator[Path]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         postgres.prepare(database)
         plain = accounts.plain_environment()
-        postgres.wait_until_ready(database, stack.enter_context(process(database.command(), database.log, plain, "/", **account.popen())))
-        redis_server.wait_until_ready(bell, stack.enter_context(process(bell.command(), bell.log, plain, "/", **account.popen())))
-        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stillroom-state-", dir="/tmp")))
+        postgres.wait_until_ready(
+            database,
+            stack.enter_context(
+                process(database.command(), database.log, plain, "/", **account.popen())
+            ),
+        )
+        redis_server.wait_until_ready(
+            bell,
+            stack.enter_context(process(bell.command(), bell.log, plain, "/", **account.popen())),
+        )
+        state = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="stillroom-state-", dir="/tmp"))
+        )
         os.environ |= {
             "DATABASE_URL": database.url,
             "REDIS_URL": bell.url,
@@ -50,7 +66,11 @@ def services() -> Iterator[Path]:
             "STILLROOM_STATE": str(state),
             "DJANGO_SETTINGS_MODULE": "webapp.settings",
         }
-        subprocess.run([sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0"], cwd=CLONE, check=True)
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0"],
+            cwd=CLONE,
+            check=True,
+        )
         yield state
 
 
@@ -71,10 +91,16 @@ def web_server(log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 
 @contextmanager
-def process(command: list[str], log: Path, environment: dict[str, str], folder: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that is interrupted at the end of the context (Postgres ends at once then); `options` are further ones of Popen."""
+def process(
+    command: list[str], log: Path, environment: dict[str, str], folder: str, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that is interrupted at the end of the context (Postgres ends at once then); `options`
+    are further ones of Popen.
+    """
     with log.open("ab") as stream:
-        child: subprocess.Popen[bytes] = subprocess.Popen(command, stdout=stream, stderr=stream, cwd=folder, env=environment, **options)
+        child: subprocess.Popen[bytes] = subprocess.Popen(
+            command, stdout=stream, stderr=stream, cwd=folder, env=environment, **options
+        )
     try:
         yield child
     finally:

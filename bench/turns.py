@@ -1,4 +1,6 @@
-"""Contenders that need a process of their own each: run in turn, several times, the order turned round every time."""
+"""Contenders that need a process of their own each: run in turn, several times, the order turned
+round every time.
+"""
 
 from __future__ import annotations
 
@@ -31,21 +33,34 @@ def peer(module: str, *arguments: str) -> Command:
 def tracker(module: str, *arguments: str) -> Command:
     """A command in the environment of MLflow, Trackio and W&B."""
     if not TRACKERS.exists():
-        raise SystemExit("The trackers are not installed for comparison. Run `make bench-trackers` first.")
+        raise SystemExit(
+            "The trackers are not installed for comparison. Run `make bench-trackers` first."
+        )
     return (str(TRACKERS), "-m", module, *arguments)
 
 
 Contenders = Mapping[str, Command]
 
 
-def take(given: Contenders | Callable[[], Contenders], turns: int, threads: int = 1) -> dict[str, list[dict[str, Any]]]:
-    """What each contender printed in each turn, as JSON. A function gives each turn its commands. No network is used."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+def take(
+    given: Contenders | Callable[[], Contenders], turns: int, threads: int = 1
+) -> dict[str, list[dict[str, Any]]]:
+    """What each contender printed in each turn, as JSON. A function gives each turn its commands.
+    No network is used.
+    """
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     found: dict[str, list[dict[str, Any]]] = {}
     for turn in range(turns):
         contenders = given() if callable(given) else given
         for name in sorted(contenders, reverse=bool(turn % 2)):
-            finished = subprocess.run(contenders[name], cwd=ROOT, env=environment, capture_output=True, text=True)
+            finished = subprocess.run(
+                contenders[name], cwd=ROOT, env=environment, capture_output=True, text=True
+            )
             if finished.returncode:
                 raise SystemExit(f"{' '.join(contenders[name])} failed:\n{finished.stderr[-2000:]}")
             found.setdefault(name, []).append(json.loads(finished.stdout.splitlines()[-1]))

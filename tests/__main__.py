@@ -1,4 +1,6 @@
-"""`python -m tests [lint]`: every check and every test, then one summary. Nothing is left out because something else failed."""
+"""`python -m tests [lint]`: every check and every test, then one summary. Nothing is left out
+because something else failed.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Outcome:
 
     def counts(self) -> str:
         rest = {"skipped": self.skipped, "only when repeated": self.unsteady}
-        return f"{self.passed} passed, {self.failed} failed" + "".join(f", {count} {what}" for what, count in rest.items() if count)
+        return f"{self.passed} passed, {self.failed} failed" + "".join(
+            f", {count} {what}" for what, count in rest.items() if count
+        )
 
     def line(self) -> str:
         return f"{self.name:<18} {self.counts():<34} {self.seconds:6.1f} s"
@@ -49,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     outcomes = [check(name, command) for name, command in checks(node.node).items()]
     if "lint" not in arguments:
         outcomes.append(script_tests(node.node))
-        # Two sessions: Playwright keeps an event loop running in the main thread, which tests of coroutines cannot share.
+        # Two sessions: Playwright keeps an event loop running in the main thread, which tests of
+        # coroutines cannot share.
         outcomes.append(tests("tests", "tests", f"--ignore={BROWSER}", f"--ignore={VLLM}"))
         outcomes.append(tests("browser tests", BROWSER))
     return summary(outcomes)
@@ -62,7 +67,11 @@ def checks(node: str) -> dict[str, list[str]]:
         "lint": [*python, "ruff", "check", "--quiet", "."],
         "format": [*python, "ruff", "format", "--check", "--quiet", "."],
         "types": [*python, "mypy"],
-        "import contracts": [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
+        "import contracts": [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+        ],
         "JavaScript types": [node, "node_modules/typescript/bin/tsc", "--project", "jsconfig.json"],
         "JavaScript lint": [node, "node_modules/eslint/bin/eslint.js", "static", "tests/js"],
     }
@@ -71,30 +80,53 @@ def checks(node: str) -> dict[str, list[str]]:
 def check(name: str, command: Sequence[str]) -> Outcome:
     print(f"== {name}", flush=True)
     started = time.monotonic()
-    done = subprocess.run(command, cwd=CLONE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, cwd=CLONE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode:
         print(done.stdout, flush=True)
-    return Outcome(name, time.monotonic() - started, int(done.returncode == 0), int(done.returncode != 0))
+    return Outcome(
+        name, time.monotonic() - started, int(done.returncode == 0), int(done.returncode != 0)
+    )
 
 
 def script_tests(node: str) -> Outcome:
-    """The tests of the browser's modules, under Node's own test runner; its closing lines `# pass 41`, `# fail 0` … hold the counts."""
+    """The tests of the browser's modules, under Node's own test runner; its closing lines `# pass
+    41`, `# fail 0` … hold the counts.
+    """
     print("== JavaScript tests", flush=True)
     started = time.monotonic()
-    files = sorted(str(file.relative_to(CLONE)) for file in (CLONE / "tests" / "js").glob("*.test.js"))
-    done = subprocess.run([node, "--test", "--test-reporter=tap", *files], cwd=CLONE, capture_output=True, text=True)
-    counts = {name: int(number) for name, number in re.findall(r"^# (pass|fail|cancelled|skipped) (\d+)$", done.stdout, re.M)}
+    files = sorted(
+        str(file.relative_to(CLONE)) for file in (CLONE / "tests" / "js").glob("*.test.js")
+    )
+    done = subprocess.run(
+        [node, "--test", "--test-reporter=tap", *files], cwd=CLONE, capture_output=True, text=True
+    )
+    counts = {
+        name: int(number)
+        for name, number in re.findall(
+            r"^# (pass|fail|cancelled|skipped) (\d+)$", done.stdout, re.M
+        )
+    }
     if done.returncode:
         print(done.stdout, done.stderr, flush=True)
     failed = counts.get("fail", 0) + counts.get("cancelled", 0)
     seconds = time.monotonic() - started
-    return Outcome("JavaScript tests", seconds, counts.get("pass", 0), max(failed, int(done.returncode != 0)), counts.get("skipped", 0))
+    return Outcome(
+        "JavaScript tests",
+        seconds,
+        counts.get("pass", 0),
+        max(failed, int(done.returncode != 0)),
+        counts.get("skipped", 0),
+    )
 
 
 def tests(name: str, *arguments: str) -> Outcome:
-    """One pytest session, as many tests at once as there are cores. The few that fail are repeated alone, and the summary says so.
+    """One pytest session, as many tests at once as there are cores. The few that fail are repeated
+    alone, and the summary says so.
 
-    What fails beside other tests on a busy machine and passes alone is a test to be made steadier, not a reason to hold back a change.
+    What fails beside other tests on a busy machine and passes alone is a test to be made steadier,
+    not a reason to hold back a change.
     """
     print(f"== {name}", flush=True)
     started = time.monotonic()
@@ -103,13 +135,17 @@ def tests(name: str, *arguments: str) -> Outcome:
     unsteady = 0
     if 0 < failed <= MOST_REPEATED and passed:
         print(f"== {name} that failed, again and alone", flush=True)
-        unsteady, still, _ = session(f"{name} again", "--last-failed", "--last-failed-no-failures", "none", *arguments)
+        unsteady, still, _ = session(
+            f"{name} again", "--last-failed", "--last-failed-no-failures", "none", *arguments
+        )
         passed, failed = passed + unsteady, max(still, failed - unsteady)
     return Outcome(name, time.monotonic() - started, passed, failed, skipped, unsteady)
 
 
 def session(name: str, *arguments: str) -> tuple[int, int, int]:
-    """How many tests passed, failed and were skipped, by pytest's own report; no report counts as a failure."""
+    """How many tests passed, failed and were skipped, by pytest's own report; no report counts as a
+    failure.
+    """
     report = RESULTS / f"{name.replace(' ', '-')}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
@@ -124,7 +160,10 @@ def _counts(report: Path) -> tuple[int, int, int]:
     if not report.exists():
         return 0, 1, 0
     suites = ElementTree.parse(report).getroot().iter("testsuite")
-    totals = [[int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped")] for suite in suites]
+    totals = [
+        [int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped")]
+        for suite in suites
+    ]
     run, failures, errors, skipped = (sum(column) for column in zip(*totals, strict=True))
     return run - failures - errors - skipped, failures + errors, skipped
 
@@ -132,7 +171,10 @@ def _counts(report: Path) -> tuple[int, int, int]:
 def summary(outcomes: Sequence[Outcome]) -> int:
     print("", *(outcome.line() for outcome in outcomes), sep="\n")
     passed, failed, skipped, unsteady = (
-        sum(column) for column in zip(*((o.passed, o.failed, o.skipped, o.unsteady) for o in outcomes), strict=True)
+        sum(column)
+        for column in zip(
+            *((o.passed, o.failed, o.skipped, o.unsteady) for o in outcomes), strict=True
+        )
     )
     print(f"\n{Outcome('', 0, passed, failed, skipped, unsteady).counts()}")
     return int(failed > 0)

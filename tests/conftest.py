@@ -22,24 +22,34 @@ settings.load_profile("no timing")
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(services: None) -> None:
-    """Start the services before pytest-django makes its test database; tests without a database never pay for them."""
+    """Start the services before pytest-django makes its test database; tests without a database
+    never pay for them.
+    """
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_emptying() -> Iterator[None]:
-    """Tests with real transactions leave rows. Deleting those few is many times quicker than Django's flush, which truncates each table."""
+    """Tests with real transactions leave rows. Deleting those few is many times quicker than
+    Django's flush, which truncates each table.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: _empty_tables())
         yield
 
 
 def _empty_tables() -> None:
-    """Empty all tables but those that migrations filled. Beside a server that still writes this may meet a deadlock, and tries again."""
+    """Empty all tables but those that migrations filled. Beside a server that still writes this may
+    meet a deadlock, and tries again.
+    """
     for left in reversed(range(EMPTYINGS)):
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(
-                    ";".join(f'DELETE FROM "{table}"' for table in connection.introspection.django_table_names() if table not in KEPT)
+                    ";".join(
+                        f'DELETE FROM "{table}"'
+                        for table in connection.introspection.django_table_names()
+                        if table not in KEPT
+                    )
                 )
             return
         except OperationalError as problem:
@@ -49,7 +59,9 @@ def _empty_tables() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_clients() -> Iterator[None]:
-    """Each test client loads the middlewares anew, and WhiteNoise would list every static file each time; so it looks when it is asked."""
+    """Each test client loads the middlewares anew, and WhiteNoise would list every static file each
+    time; so it looks when it is asked.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(django_settings, "WHITENOISE_AUTOREFRESH", True)
         yield
@@ -57,7 +69,9 @@ def quick_clients() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def child_environment(services: None, django_db_setup: None) -> dict[str, str]:
-    """Environment for processes that a test starts (web, worker, manage.py): they use the test database, not the one beside it."""
+    """Environment for processes that a test starts (web, worker, manage.py): they use the test
+    database, not the one beside it.
+    """
     beside = urlsplit(os.environ["DATABASE_URL"])
     ours = f"{beside.scheme}://{beside.netloc}/{connection.settings_dict['NAME']}?{beside.query}"
     return {**os.environ, "DATABASE_URL": ours}

@@ -1,7 +1,9 @@
-"""Pytest plugin (loaded by `-p tests.services`): this session's own Postgres and Redis, unless DATABASE_URL / REDIS_URL name others.
+"""Pytest plugin (loaded by `-p tests.services`): this session's own Postgres and Redis, unless
+DATABASE_URL / REDIS_URL name others.
 
-The addresses are fixed before Django reads its settings; the servers start when a test first needs them, in a private folder with a short
-path, and end with the session. What a killed session left behind is stopped by the next one. Sessions do not share anything.
+The addresses are fixed before Django reads its settings; the servers start when a test first needs
+them, in a private folder with a short path, and end with the session. What a killed session left
+behind is stopped by the next one. Sessions do not share anything.
 """
 
 from __future__ import annotations
@@ -23,7 +25,13 @@ from workers.launcher.redis_server import Redis
 CLONE = Path(__file__).resolve().parent.parent
 PREFIX = f"stillroom-test-{os.geteuid()}-"
 RECORD = "processes.json"
-FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB", "jit=off")
+FAST = (
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "shared_buffers=32MB",
+    "jit=off",
+)
 
 
 def _base() -> Path:
@@ -33,7 +41,9 @@ def _base() -> Path:
 
 
 FOLDER = _base() / f"{PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
-BY_US = "STILLROOM_TEST_SERVICES"  # which addresses a parent process of ours has set: each process of pytest-xdist has its own services
+# Which addresses a parent process of ours has set: each process of pytest-xdist has its own
+# services
+BY_US = "STILLROOM_TEST_SERVICES"
 OWN_POSTGRES = "DATABASE_URL" not in os.environ or "postgres" in os.environ.get(BY_US, "")
 OWN_REDIS = "REDIS_URL" not in os.environ or "redis" in os.environ.get(BY_US, "")
 
@@ -61,17 +71,27 @@ def services() -> None:
     if OWN_POSTGRES:
         server = _postgres()
         postgres.prepare(server, ["--no-sync"])
-        postgres.wait_until_ready(server, _start("Postgres", server.command(), server.log, children))
+        postgres.wait_until_ready(
+            server, _start("Postgres", server.command(), server.log, children)
+        )
     if OWN_REDIS:
         redis = _redis()
         redis_server.wait_until_ready(redis, _start("Redis", redis.command(), redis.log, children))
 
 
-def _start(label: str, command: list[str], log: Path, children: dict[str, int]) -> subprocess.Popen[bytes]:
+def _start(
+    label: str, command: list[str], log: Path, children: dict[str, int]
+) -> subprocess.Popen[bytes]:
     account = accounts.of_services()
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            command, stdout=stream, stderr=stream, cwd="/", env=accounts.plain_environment(), start_new_session=True, **account.popen()
+            command,
+            stdout=stream,
+            stderr=stream,
+            cwd="/",
+            env=accounts.plain_environment(),
+            start_new_session=True,
+            **account.popen(),
         )
     children[label] = process.pid
     leftovers.record(FOLDER / RECORD, children)
@@ -90,7 +110,9 @@ def _clear_stale() -> None:
 _clear_stale()
 folders.make_private(FOLDER, accounts.of_services())
 leftovers.record(FOLDER / RECORD, {})
-os.environ[BY_US] = " ".join(name for name, own in (("postgres", OWN_POSTGRES), ("redis", OWN_REDIS)) if own)
+os.environ[BY_US] = " ".join(
+    name for name, own in (("postgres", OWN_POSTGRES), ("redis", OWN_REDIS)) if own
+)
 if OWN_POSTGRES:
     os.environ["DATABASE_URL"] = _postgres().url
 if OWN_REDIS:

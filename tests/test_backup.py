@@ -1,4 +1,6 @@
-"""The backup that docs/operations.md describes, with the programs that come along: dumped, restored beside, compared."""
+"""The backup that docs/operations.md describes, with the programs that come along: dumped, restored
+beside, compared.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def empty(child_environment: dict[str, str]) -> Iterator[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_restored_dump_holds_every_row(child_environment: dict[str, str], empty: str, tmp_path: Path) -> None:
+def test_a_restored_dump_holds_every_row(
+    child_environment: dict[str, str], empty: str, tmp_path: Path
+) -> None:
     team = Team.objects.create(name="Still", slug="still")
     recorded(team, User.objects.create_user("alice@still.example"), tmp_path / "run")
     grown = lifecycle.create_run(team, None, SPEC)
@@ -53,20 +57,33 @@ def test_a_restored_dump_holds_every_row(child_environment: dict[str, str], empt
 
 def options_of(program: str) -> list[str]:
     """The options that the page gives to the program, but for those that say where."""
-    line = next(line for line in OPERATIONS.splitlines() if line.startswith("    docker") and f" {program} " in line)
-    told = re.sub(r"--(username|dbname) \S+|[<>] \S+| stillroom\b", "", line.partition(f" {program} ")[2])
+    line = next(
+        line
+        for line in OPERATIONS.splitlines()
+        if line.startswith("    docker") and f" {program} " in line
+    )
+    told = re.sub(
+        r"--(username|dbname) \S+|[<>] \S+| stillroom\b", "", line.partition(f" {program} ")[2]
+    )
     assert told.strip()
     return told.split()
 
 
 def run(program: str, *arguments: str) -> None:
-    done = subprocess.run([str(binaries.installed().postgres(program)), *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [str(binaries.installed().postgres(program)), *arguments], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
 def rows(address: str) -> dict[str, tuple[int, str]]:
     """How many rows each table has, and a digest of them."""
     with psycopg.connect(address) as database:
-        names = [name for (name,) in database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")]
+        names = [
+            name
+            for (name,) in database.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+            )
+        ]
         question = "SELECT count(*), md5(coalesce(string_agg(one::text, chr(10) ORDER BY one::text), '')) FROM \"{}\" AS one"
         return {name: database.execute(question.format(name)).fetchall()[0] for name in names}

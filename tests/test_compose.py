@@ -1,4 +1,5 @@
-"""docker-compose.yml, the Caddyfile and the Dockerfile agree with each other, with the launcher and with the settings of the program.
+"""docker-compose.yml, the Caddyfile and the Dockerfile agree with each other, with the launcher and
+with the settings of the program.
 
 No container is started here: these tests read the files.
 """
@@ -35,7 +36,11 @@ def services(compose: dict[str, Any]) -> dict[str, Any]:
 
 def filled_in(text: object, given: dict[str, str]) -> str:
     """`${NAME:-default}` and `${NAME:?complaint}` as compose reads them."""
-    return re.sub(r"\$\{(\w+)(?::([-?])([^}]*))?\}", lambda found: given.get(found[1], found[3] if found[2] == "-" else "given"), str(text))
+    return re.sub(
+        r"\$\{(\w+)(?::([-?])([^}]*))?\}",
+        lambda found: given.get(found[1], found[3] if found[2] == "-" else "given"),
+        str(text),
+    )
 
 
 def environment_of(service: dict[str, Any], **given: str) -> dict[str, str]:
@@ -43,11 +48,23 @@ def environment_of(service: dict[str, Any], **given: str) -> dict[str, str]:
 
 
 def test_every_part_is_there(services: dict[str, Any]) -> None:
-    assert set(services) == {"proxy", "web", "worker-cpu", "worker-gpu", "vllm", "postgres", "redis"}
+    assert set(services) == {
+        "proxy",
+        "web",
+        "worker-cpu",
+        "worker-gpu",
+        "vllm",
+        "postgres",
+        "redis",
+    }
 
 
-def test_workers_and_vllm_are_chosen_by_profile_and_the_rest_always_runs(services: dict[str, Any]) -> None:
-    profiles = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+def test_workers_and_vllm_are_chosen_by_profile_and_the_rest_always_runs(
+    services: dict[str, Any],
+) -> None:
+    profiles = {
+        name: service["profiles"] for name, service in services.items() if "profiles" in service
+    }
 
     assert profiles == {"worker-cpu": ["cpu"], "worker-gpu": ["gpu"], "vllm": ["vllm"]}
 
@@ -74,7 +91,10 @@ def test_gpus_are_reserved_for_those_who_need_them(services: dict[str, Any]) -> 
     reserved = {
         name: device["count"]
         for name, service in services.items()
-        for device in service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+        for device in service.get("deploy", {})
+        .get("resources", {})
+        .get("reservations", {})
+        .get("devices", [])
         if device["driver"] == "nvidia" and device["capabilities"] == ["gpu"]
     }
 
@@ -92,14 +112,26 @@ def test_nobody_runs_in_debug_mode(services: dict[str, Any]) -> None:
 
 
 def test_secrets_have_no_default(services: dict[str, Any]) -> None:
-    values = [str(value) for service in services.values() for value in service.get("environment", {}).values()]
+    values = [
+        str(value)
+        for service in services.values()
+        for value in service.get("environment", {}).values()
+    ]
     secret = [value for value in values if "SECRET_KEY" in value or "PASSWORD" in value]
 
-    assert secret and all(re.search(r"\$\{(SECRET_KEY|POSTGRES_PASSWORD):\?", value) for value in secret)
+    assert secret and all(
+        re.search(r"\$\{(SECRET_KEY|POSTGRES_PASSWORD):\?", value) for value in secret
+    )
 
 
-def test_volumes_are_declared_and_only_the_artifacts_are_shared(compose: dict[str, Any], services: dict[str, Any]) -> None:
-    mounted = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+def test_volumes_are_declared_and_only_the_artifacts_are_shared(
+    compose: dict[str, Any], services: dict[str, Any]
+) -> None:
+    mounted = [
+        volume.split(":")[0]
+        for service in services.values()
+        for volume in service.get("volumes", [])
+    ]
     named = [name for name in mounted if not name.startswith(".")]
 
     assert set(named) == set(compose["volumes"])
@@ -108,7 +140,9 @@ def test_volumes_are_declared_and_only_the_artifacts_are_shared(compose: dict[st
 
 
 def test_the_launcher_knows_the_commands(services: dict[str, Any]) -> None:
-    assert {name: services[name]["command"] for name in OURS} == {name: [part] for name, part in OURS.items()}
+    assert {name: services[name]["command"] for name in OURS} == {
+        name: [part] for name, part in OURS.items()
+    }
     assert set(OURS.values()) == set(PARTS)
     assert '"-m", "workers.launcher"]' in (ROOT / "Dockerfile").read_text()
 
@@ -116,7 +150,11 @@ def test_the_launcher_knows_the_commands(services: dict[str, Any]) -> None:
 def test_trainers_have_the_time_for_a_checkpoint(services: dict[str, Any]) -> None:
     from workers.launcher.launch import CHILD_SECONDS, TRAINER_SECONDS
 
-    assert all(int(services[name]["stop_grace_period"].rstrip("s")) > TRAINER_SECONDS + CHILD_SECONDS for name in OURS if name != "web")
+    assert all(
+        int(services[name]["stop_grace_period"].rstrip("s")) > TRAINER_SECONDS + CHILD_SECONDS
+        for name in OURS
+        if name != "web"
+    )
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -124,15 +162,27 @@ def test_the_program_reads_what_compose_sets(services: dict[str, Any], name: str
     given = environment_of(services[name], STILLROOM_DOMAIN="stillroom.example")
     found = environment.require(environment.read(given, Path("/nonexistent")))
     sources = [*(ROOT / "workers").rglob("*.py"), *(ROOT / "webapp").rglob("*.py")]
-    read = {word for source in sources for word in re.findall(r"\b[A-Z][A-Z_]{3,}\b", source.read_text())}
+    read = {
+        word
+        for source in sources
+        for word in re.findall(r"\b[A-Z][A-Z_]{3,}\b", source.read_text())
+    }
 
     assert set(given) <= read
-    assert (found.state, found.artifacts, found.logs) == (Path("/state"), Path("/artifacts"), "json")
+    assert (found.state, found.artifacts, found.logs) == (
+        Path("/state"),
+        Path("/artifacts"),
+        "json",
+    )
     assert environment.database(found.database_url)["HOST"] == "postgres"
 
 
-def test_the_web_is_behind_tls_and_answers_to_its_name_and_to_its_health_check(services: dict[str, Any]) -> None:
-    found = environment.read(environment_of(services["web"], STILLROOM_DOMAIN="stillroom.example"), Path("/nonexistent"))
+def test_the_web_is_behind_tls_and_answers_to_its_name_and_to_its_health_check(
+    services: dict[str, Any],
+) -> None:
+    found = environment.read(
+        environment_of(services["web"], STILLROOM_DOMAIN="stillroom.example"), Path("/nonexistent")
+    )
 
     assert found.https and found.host == "0.0.0.0"
     assert found.allowed_hosts == ("stillroom.example", "localhost", "127.0.0.1")
@@ -140,7 +190,9 @@ def test_the_web_is_behind_tls_and_answers_to_its_name_and_to_its_health_check(s
 
 
 def test_each_worker_has_a_name_of_its_own_that_stays(services: dict[str, Any]) -> None:
-    names = [environment_of(services[name])["STILLROOM_HOST_NAME"] for name in OURS if name != "web"]
+    names = [
+        environment_of(services[name])["STILLROOM_HOST_NAME"] for name in OURS if name != "web"
+    ]
 
     assert names == ["one-cpu", "one-gpu"]
 
@@ -149,8 +201,13 @@ def test_the_proxy_passes_on_what_the_web_takes(services: dict[str, Any]) -> Non
     caddy = (ROOT / "deploy" / "Caddyfile").read_text()
     largest = re.search(r"max_size (\d+)GiB", caddy)
 
-    assert largest and int(largest[1]) * 2**30 == environment.read({}, Path("/nonexistent")).max_upload_bytes
-    assert re.search(r"reverse_proxy web:8000\b", caddy) and re.search(r"@inside path /metrics /readyz\n\s+respond @inside 404", caddy)
+    assert (
+        largest
+        and int(largest[1]) * 2**30 == environment.read({}, Path("/nonexistent")).max_upload_bytes
+    )
+    assert re.search(r"reverse_proxy web:8000\b", caddy) and re.search(
+        r"@inside path /metrics /readyz\n\s+respond @inside 404", caddy
+    )
     assert set(re.findall(r"\{\$(\w+)", caddy)) <= set(services["proxy"]["environment"])
     assert caddy.count("{") == caddy.count("}")
 

@@ -1,4 +1,6 @@
-"""What the form needs, and the launcher, really come up without the heavy parts: an import is tried, not only read."""
+"""What the form needs, and the launcher, really come up without the heavy parts: an import is
+tried, not only read.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +9,51 @@ import sys
 
 import pytest
 
-FORM = ["trainer.spec", "trainer.recipes", "trainer.text.problems", "trainer.text.verifiers", "trainer.text.weights"]
+FORM = [
+    "trainer.spec",
+    "trainer.recipes",
+    "trainer.text.problems",
+    "trainer.text.verifiers",
+    "trainer.text.weights",
+]
 
 
 def loaded_by(*modules: str) -> set[str]:
     """Top-level names of everything that importing `modules` loads, in a fresh interpreter."""
-    code = f"import sys, {', '.join(modules)}; print(*{{name.split('.')[0] for name in sys.modules}})"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    code = (
+        f"import sys, {', '.join(modules)}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    )
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
 
 
 @pytest.mark.parametrize("module", FORM)
 def test_what_the_form_needs_loads_no_torch(module: str) -> None:
-    assert loaded_by(module).isdisjoint({"torch", "transformers", "django", "celery", "redis", "psycopg"})
+    assert loaded_by(module).isdisjoint(
+        {"torch", "transformers", "django", "celery", "redis", "psycopg"}
+    )
 
 
 def test_the_launcher_loads_neither_django_nor_torch() -> None:
-    assert loaded_by("workers.launcher.launch").isdisjoint({"torch", "transformers", "django", "celery", "redis", "psycopg", "trainer"})
+    assert loaded_by("workers.launcher.launch").isdisjoint(
+        {"torch", "transformers", "django", "celery", "redis", "psycopg", "trainer"}
+    )
 
 
 def test_the_trainer_loads_no_server() -> None:
-    assert loaded_by("trainer.cli").isdisjoint({"django", "celery", "channels", "redis", "psycopg", "webapp", "workers"})
+    assert loaded_by("trainer.cli").isdisjoint(
+        {"django", "celery", "channels", "redis", "psycopg", "webapp", "workers"}
+    )
 
 
 def test_the_web_loads_no_torch() -> None:
     code = "import webapp.asgi; from django.urls import get_resolver; get_resolver().url_patterns; import sys; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
 
     assert "webapp.urls" in loaded
     assert "torch" not in loaded

@@ -1,7 +1,9 @@
-"""The trainer's command line. Everything but `run`, `resume` and `shard` answers without torch, in a moment.
+"""The trainer's command line. Everything but `run`, `resume` and `shard` answers without torch, in
+a moment.
 
-Exit codes: 0 completed, 64 unusable definition, data or model, 65 the loss is not a number, 70 any other failure, 74 disk full,
-75 stopped on request after a checkpoint. Of several machines: 69 the others do not answer, 71 a process died here or they did not meet.
+Exit codes: 0 completed, 64 unusable definition, data or model, 65 the loss is not a number, 70 any
+other failure, 74 disk full, 75 stopped on request after a checkpoint. Of several machines: 69 the
+others do not answer, 71 a process died here or they did not meet.
 """
 
 from __future__ import annotations
@@ -36,7 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Unusable, ProblemError) as error:
         print(error, file=sys.stderr)
     except SpecError as error:
-        print(f"{options.spec} cannot run:", *(f"- {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+        print(
+            f"{options.spec} cannot run:",
+            *(f"- {problem}" for problem in error.problems),
+            sep="\n",
+            file=sys.stderr,
+        )
     return REFUSED
 
 
@@ -59,8 +66,18 @@ def run(options: argparse.Namespace) -> int:
     count, device, machines = _processes(options, options.spec)
     if count * machines.count > 1:
         attempt = options.attempt or 1
-        command = [*processes.TRAINER, "run", str(options.spec), "--dir", str(options.dir), "--attempt", str(attempt)]
-        return processes.carry_out(command, _resuming(options.dir, attempt), options.dir, attempt, count, device, machines)
+        command = [
+            *processes.TRAINER,
+            "run",
+            str(options.spec),
+            "--dir",
+            str(options.dir),
+            "--attempt",
+            str(attempt),
+        ]
+        return processes.carry_out(
+            command, _resuming(options.dir, attempt), options.dir, attempt, count, device, machines
+        )
     from trainer.engine.run import start
 
     return start(options.spec, options.dir, options.attempt)
@@ -68,13 +85,23 @@ def run(options: argparse.Namespace) -> int:
 
 def resume(options: argparse.Namespace) -> int:
     if not (options.run_dir / "spec.json").is_file():
-        raise Unusable(f"{options.run_dir} holds no run: it has no spec.json. Name the folder that `run --dir` was given.")
+        raise Unusable(
+            f"{options.run_dir} holds no run: it has no spec.json. Name the folder that `run --dir` was given."
+        )
     count, device, machines = _processes(options, options.run_dir / "spec.json")
     if count * machines.count > 1:
         attempt = options.attempt or next_attempt(options.run_dir)
         again = _resuming(options.run_dir, attempt)
-        command = [*again, "--from", str(options.checkpoint)] if options.checkpoint else [*again, "--anew"] if options.anew else again
-        return processes.carry_out(command, again, options.run_dir, attempt, count, device, machines)
+        command = (
+            [*again, "--from", str(options.checkpoint)]
+            if options.checkpoint
+            else [*again, "--anew"]
+            if options.anew
+            else again
+        )
+        return processes.carry_out(
+            command, again, options.run_dir, attempt, count, device, machines
+        )
     from trainer.engine.run import resume
 
     return resume(options.run_dir, options.attempt, options.checkpoint, options.anew)
@@ -87,7 +114,8 @@ def _resuming(run_dir: Path, attempt: int) -> list[str]:
 def _processes(options: argparse.Namespace, spec: Path) -> tuple[int, str, Machines]:
     """How many processes this one has to start, on which device, and beside which machines.
 
-    A definition that cannot be read starts none: the run says why. A rank that was started already starts no others.
+    A definition that cannot be read starts none: the run says why. A rank that was started already
+    starts no others.
     """
     try:
         compute = load(spec.read_text()).compute
@@ -95,7 +123,11 @@ def _processes(options: argparse.Namespace, spec: Path) -> tuple[int, str, Machi
         return 1, "auto", processes.ONE
     if of_this_process() is not None:
         return 1, compute.device, processes.ONE
-    return options.processes or compute.processes, compute.device, _machines(options, options.machines or compute.nodes)
+    return (
+        options.processes or compute.processes,
+        compute.device,
+        _machines(options, options.machines or compute.nodes),
+    )
 
 
 def shard(options: argparse.Namespace) -> int:
@@ -117,7 +149,9 @@ def shard(options: argparse.Namespace) -> int:
 
 
 def _machines(options: argparse.Namespace, count: int) -> Machines:
-    if count > 1 and not (0 <= options.machine < count and options.meeting.rpartition(":")[2].isdecimal()):
+    if count > 1 and not (
+        0 <= options.machine < count and options.meeting.rpartition(":")[2].isdecimal()
+    ):
         raise Unusable(
             f"The run wants {count} machines: each needs its --machine from 0 and the --meeting of all, a host:port of machine 0. "
             "Give --machines 1 to carry it out on this one alone."
@@ -135,19 +169,30 @@ def show_recipes(options: argparse.Namespace) -> int:
 
 
 def schema(options: argparse.Namespace) -> int:
-    text = markdown() if options.markdown else json.dumps(RunSpec.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    text = (
+        markdown()
+        if options.markdown
+        else json.dumps(RunSpec.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    )
     print(text, end="")
     return COMPLETED
 
 
 def _recipe(name: str | None, preset: str | None) -> str:
     if name is None:
-        return "".join(f"{each}: {recipes.load(each).title}, arXiv {recipes.load(each).paper.arxiv}\n" for each in recipes.names())
+        return "".join(
+            f"{each}: {recipes.load(each).title}, arXiv {recipes.load(each).paper.arxiv}\n"
+            for each in recipes.names()
+        )
     recipe = recipes.load(name)
     if preset is not None:
         return to_yaml(recipe.spec(preset))
-    claims = "".join(f"- {claim.claim} {claim.figures} ({claim.source})\n" for claim in recipe.claims)
-    presets = "".join(f"- {key}: {preset.title}. {preset.help}\n" for key, preset in recipe.presets.items())
+    claims = "".join(
+        f"- {claim.claim} {claim.figures} ({claim.source})\n" for claim in recipe.claims
+    )
+    presets = "".join(
+        f"- {key}: {preset.title}. {preset.help}\n" for key, preset in recipe.presets.items()
+    )
     about = f"{recipe.title}: {recipe.paper.title} ({recipe.paper.year}), {recipe.paper.url}\n\n{recipe.summary}\n\n{recipe.equation}\n"
     return f"{about}\nWatch: {recipe.watch}\n\nThe paper's claims:\n{claims}\nPresets:\n{presets}"
 
@@ -163,11 +208,16 @@ def _text_of(path: Path) -> str:
     except UnicodeDecodeError:
         raise Unusable(f"{path} is not UTF-8 text; save it as UTF-8.") from None
     except OSError as error:
-        raise Unusable(f"{path} cannot be read: {(error.strerror or 'unknown reason').lower()}.") from None
+        raise Unusable(
+            f"{path} cannot be read: {(error.strerror or 'unknown reason').lower()}."
+        ) from None
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer", description="Distil language models. A definition is YAML or JSON.")
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer",
+        description="Distil language models. A definition is YAML or JSON.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_reading(commands)
     _add_training(commands)
@@ -182,7 +232,9 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command = commands.add_parser("explain", help="say in plain words what a definition does")
     command.add_argument("spec", type=Path)
     command.set_defaults(command=explain_spec)
-    command = commands.add_parser("recipes", help="list the published systems, show one, or print a definition to start from")
+    command = commands.add_parser(
+        "recipes", help="list the published systems, show one, or print a definition to start from"
+    )
     command.add_argument("name", nargs="?")
     command.add_argument("--preset", help="print the definition of this preset")
     command.set_defaults(command=show_recipes)
@@ -194,18 +246,31 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("run", help="carry out a definition")
     command.add_argument("spec", type=Path)
-    command.add_argument("--dir", type=Path, required=True, help="folder of the run: log, checkpoints")
+    command.add_argument(
+        "--dir", type=Path, required=True, help="folder of the run: log, checkpoints"
+    )
     command.add_argument("--attempt", type=int, help="number of this attempt")
     _add_processes(command)
     command.set_defaults(command=run)
     command = commands.add_parser("resume", help="go on from a checkpoint")
     command.add_argument("run_dir", type=Path)
-    command.add_argument("--attempt", type=int, help="number of this attempt; the next free one by default")
-    command.add_argument("--from", dest="checkpoint", type=Path, help="folder of a checkpoint; the newest whole one by default")
-    command.add_argument("--anew", action="store_true", help="begin again, whatever checkpoints there are")
+    command.add_argument(
+        "--attempt", type=int, help="number of this attempt; the next free one by default"
+    )
+    command.add_argument(
+        "--from",
+        dest="checkpoint",
+        type=Path,
+        help="folder of a checkpoint; the newest whole one by default",
+    )
+    command.add_argument(
+        "--anew", action="store_true", help="begin again, whatever checkpoints there are"
+    )
     _add_processes(command)
     command.set_defaults(command=resume)
-    command = commands.add_parser("shard", help="carry out one part of a job: a model over a data set, without training")
+    command = commands.add_parser(
+        "shard", help="carry out one part of a job: a model over a data set, without training"
+    )
     command.add_argument("spec", type=Path)
     command.add_argument("--part", type=int, default=0, help="number of the part, from 0")
     command.add_argument("--of", type=int, default=1, help="how many parts the job is cut into")
@@ -214,7 +279,24 @@ def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _add_processes(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--processes", type=int, help="how many on this machine, instead of the definition's compute.processes")
-    command.add_argument("--machines", type=int, help="how many carry the run out together, instead of the definition's compute.nodes")
-    command.add_argument("--machine", type=int, default=0, help="number of this one, from 0; machine 0 keeps the log and the checkpoints")
-    command.add_argument("--meeting", default="", help="host:port of machine 0 where the processes of all machines meet")
+    command.add_argument(
+        "--processes",
+        type=int,
+        help="how many on this machine, instead of the definition's compute.processes",
+    )
+    command.add_argument(
+        "--machines",
+        type=int,
+        help="how many carry the run out together, instead of the definition's compute.nodes",
+    )
+    command.add_argument(
+        "--machine",
+        type=int,
+        default=0,
+        help="number of this one, from 0; machine 0 keeps the log and the checkpoints",
+    )
+    command.add_argument(
+        "--meeting",
+        default="",
+        help="host:port of machine 0 where the processes of all machines meet",
+    )

@@ -1,4 +1,5 @@
-"""Upper bounds of the tokens that a run writes, from its definition and the number of its problems alone. Imports without torch.
+"""Upper bounds of the tokens that a run writes, from its definition and the number of its problems
+alone. Imports without torch.
 
 Every answer is taken to be as long as it may be; nothing is known of how long answers will be.
 """
@@ -33,16 +34,32 @@ def planned_answers(stage: Stage) -> int:
 def _tokens(spec: RunSpec, counts: Counts) -> Iterator[int]:
     pool, evaluation = spec.pool, spec.evaluation
     if pool.estimate == "before":
-        yield (1 + _refreshes(spec)) * counts.train * pool.rollouts_per_problem * pool.sampling.max_new_tokens
+        yield (
+            (1 + _refreshes(spec))
+            * counts.train
+            * pool.rollouts_per_problem
+            * pool.sampling.max_new_tokens
+        )
     for stage in spec.stages:
         planned = planned_answers(stage)
-        answers = {"teacher_written": min(counts.train, planned), "solutions": 0, "student_rollouts": planned}[stage.source]
+        answers = {
+            "teacher_written": min(counts.train, planned),
+            "solutions": 0,
+            "student_rollouts": planned,
+        }[stage.source]
         yield answers * stage.rollouts.generate.sampling.max_new_tokens
     during = (spec.total_steps - 1) // evaluation.every if evaluation.every else 0
     answers = 2 * evaluation.final_samples * (counts.held_out + counts.retained)
-    answers += during * evaluation.samples * min(counts.held_out, evaluation.problems or counts.held_out)
+    answers += (
+        during * evaluation.samples * min(counts.held_out, evaluation.problems or counts.held_out)
+    )
     yield answers * evaluation.sampling.max_new_tokens
-    yield during * min(counts.train, pool.track_problems) * pool.rollouts_per_problem * pool.sampling.max_new_tokens
+    yield (
+        during
+        * min(counts.train, pool.track_problems)
+        * pool.rollouts_per_problem
+        * pool.sampling.max_new_tokens
+    )
 
 
 def _refreshes(spec: RunSpec) -> int:

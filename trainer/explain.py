@@ -1,4 +1,6 @@
-"""A run definition in plain words, with upper bounds of what it writes: `python -m trainer explain`."""
+"""A run definition in plain words, with upper bounds of what it writes: `python -m trainer
+explain`.
+"""
 
 from __future__ import annotations
 
@@ -59,15 +61,19 @@ def teacher(chosen: Teacher) -> str:
         case ModelTeacher(model=model):
             found = model
         case SelfTeacher(weights=weights):
-            found = {"initial": "itself as it was", "ema": "its moving average", "adapter_off": "itself without the adapter"}.get(
-                weights, "itself as it is"
-            )
+            found = {
+                "initial": "itself as it was",
+                "ema": "its moving average",
+                "adapter_off": "itself without the adapter",
+            }.get(weights, "itself as it is")
         case TextTeacher(path=path):
             return f"the answers in {path}"
         case EndpointTeacher(url=url, model=model):
             found = f"{model} at {url}"
     context = chosen.context
-    return f"{found}, shown the {context.shows}" if isinstance(context, PrivilegedContext) else found
+    return (
+        f"{found}, shown the {context.shows}" if isinstance(context, PrivilegedContext) else found
+    )
 
 
 def _pool(spec: RunSpec, count: int) -> str:
@@ -86,7 +92,9 @@ def _pool(spec: RunSpec, count: int) -> str:
 def _weights(weighting: Weighting) -> str:
     match weighting:
         case PacedWeights(alpha=alpha, beta=beta, floor=floor):
-            return f"problems count with w(p) = p^{alpha:g} (1 − p)^{beta:g}" + (f" + {floor:g}" if floor else "")
+            return f"problems count with w(p) = p^{alpha:g} (1 − p)^{beta:g}" + (
+                f" + {floor:g}" if floor else ""
+            )
         case HardFilterWeights(low=low, high=high):
             return f"problems with a pass rate from {low:g} to {high:g} count the same, others are dropped"
     return "all problems count the same"

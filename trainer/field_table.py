@@ -1,4 +1,6 @@
-"""The reference of all settings as Markdown tables, made from the definition itself: `python -m trainer schema --markdown`."""
+"""The reference of all settings as Markdown tables, made from the definition itself: `python -m
+trainer schema --markdown`.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,30 @@ start from. `*` stands for each item of a list. Settings marked ◆ are for expe
 This page is made from the definition: `python -m trainer schema --markdown > docs/run-definition.md`.
 """
 HEADER = "| setting | what it is | default | allowed |\n|---|---|---|---|\n"
-SYMBOLS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}", "min_length": "length ≥ {}", "max_length": "length ≤ {}"}
+SYMBOLS = {
+    "ge": "≥ {}",
+    "gt": "> {}",
+    "le": "≤ {}",
+    "lt": "< {}",
+    "min_length": "length ≥ {}",
+    "max_length": "length ≤ {}",
+}
 LISTS = {"integers": "list of whole numbers", "choices": "list"}
-KINDS = {"integer": "whole number", "number": "number", "text": "text", "boolean": "true or false", **LISTS}
+KINDS = {
+    "integer": "whole number",
+    "number": "number",
+    "text": "text",
+    "boolean": "true or false",
+    **LISTS,
+}
 
 
 def markdown() -> str:
     """The whole page."""
     sections = groupby(fields(), key=lambda info: info.group[0] if info.group else "The run")
-    return INTRODUCTION + "".join(f"\n## {title}\n\n{HEADER}{''.join(map(_row, infos))}" for title, infos in sections)
+    return INTRODUCTION + "".join(
+        f"\n## {title}\n\n{HEADER}{''.join(map(_row, infos))}" for title, infos in sections
+    )
 
 
 def _row(info: FieldInfo) -> str:
@@ -33,7 +50,9 @@ def _row(info: FieldInfo) -> str:
 
 def _about(info: FieldInfo) -> str:
     condition = ", ".join(f"{path.rsplit('.', 2)[-2]} {value}" for path, value in info.when)
-    alternatives = " ".join(f"`{choice.value}`: {choice.help}" for choice in info.choices if choice.help)
+    alternatives = " ".join(
+        f"`{choice.value}`: {choice.help}" for choice in info.choices if choice.help
+    )
     paper = f"({info.paper})" if info.paper else ""
     said = " ".join(filter(None, [info.help, alternatives, paper]))
     return f"**{info.title}**{f' (if {condition})' if condition else ''}. {said}"
@@ -51,7 +70,9 @@ def _allowed(info: FieldInfo) -> str:
     words = ", ".join(f"`{choice.value}`" for choice in info.choices)
     bounds = ", ".join(SYMBOLS[name].format(f"{bound:,}") for name, bound in info.bounds.items())
     kind = KINDS.get(info.type, "one of")
-    return ", ".join(filter(None, [f"{kind} {words}".strip(), bounds])) + (f" ({info.unit})" if info.unit else "")
+    return ", ".join(filter(None, [f"{kind} {words}".strip(), bounds])) + (
+        f" ({info.unit})" if info.unit else ""
+    )
 
 
 def _cell(text: str) -> str:

@@ -1,7 +1,9 @@
-"""The store of files: data sets, models, checkpoints and rollout blocks, named by the SHA-256 of their content.
+"""The store of files: data sets, models, checkpoints and rollout blocks, named by the SHA-256 of
+their content.
 
-Bytes lie in the storage `artifacts` of the settings (a folder; S3 through the same interface). Who may read them is the business of
-the `Artifact` row: each team holds its own, so that sharing bytes shares no access. Files are streamed, never held in memory whole.
+Bytes lie in the storage `artifacts` of the settings (a folder; S3 through the same interface). Who
+may read them is the business of the `Artifact` row: each team holds its own, so that sharing bytes
+shares no access. Files are streamed, never held in memory whole.
 """
 
 from __future__ import annotations
@@ -33,12 +35,16 @@ class Damaged(Exception):
 
 
 class AtomicFolder(FileSystemStorage):
-    """A folder in which a file is there whole or not at all: written aside, flushed to the disk, then renamed."""
+    """A folder in which a file is there whole or not at all: written aside, flushed to the disk,
+    then renamed.
+    """
 
     def _save(self, name: str, content: File) -> str:
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".incoming-", delete=False) as part:
+        with tempfile.NamedTemporaryFile(
+            dir=target.parent, prefix=".incoming-", delete=False
+        ) as part:
             try:
                 for chunk in content.chunks(CHUNK):
                     part.write(chunk)
@@ -61,17 +67,26 @@ def check() -> None:
     store.delete(name)
 
 
-def put(source: Path | IO[bytes], team: Team, media_type: str = "application/octet-stream") -> Artifact:
-    """Store the bytes of `source` (a path or a seekable binary stream) for `team`; the same content twice is one artifact."""
+def put(
+    source: Path | IO[bytes], team: Team, media_type: str = "application/octet-stream"
+) -> Artifact:
+    """Store the bytes of `source` (a path or a seekable binary stream) for `team`; the same content
+    twice is one artifact.
+    """
     if isinstance(source, Path):
         with source.open("rb") as stream:
             return put(stream, team, media_type)
     sha256, size = _digest(source)
-    with transaction.atomic():  # the fresh `stored_at` keeps `collect` away from bytes that are about to be named
+    with (
+        transaction.atomic()
+    ):  # the fresh `stored_at` keeps `collect` away from bytes that are about to be named
         _lock("pg_advisory_xact_lock_shared")
         facts = {"size": size, "stored_at": timezone.now()}
         artifact, _ = Artifact.objects.update_or_create(
-            team=team, sha256=sha256, defaults=facts, create_defaults={**facts, "media_type": media_type}
+            team=team,
+            sha256=sha256,
+            defaults=facts,
+            create_defaults={**facts, "media_type": media_type},
         )
         missing = not _store().exists(_name(sha256))
     if missing:
@@ -82,21 +97,30 @@ def put(source: Path | IO[bytes], team: Team, media_type: str = "application/oct
 
 def holds(team: Team, sha256: str) -> bool:
     """Whether `team` stored that content and all of it is there."""
-    return Artifact.objects.filter(team=team, sha256=sha256).exists() and _store().exists(_name(sha256))
+    return Artifact.objects.filter(team=team, sha256=sha256).exists() and _store().exists(
+        _name(sha256)
+    )
 
 
 def open(team: Team, sha256: str) -> IO[bytes]:
-    """A binary stream of what `team` stored. Raises FileNotFoundError if the team holds no such artifact."""
+    """A binary stream of what `team` stored. Raises FileNotFoundError if the team holds no such
+    artifact.
+    """
     if not holds(team, sha256):
         raise FileNotFoundError(f"team {team.slug} holds no artifact {sha256}")
     return _store().open(_name(sha256), "rb")
 
 
 def fetch(team: Team, sha256: str, target: Path) -> None:
-    """Copy an artifact of `team` to the path `target`, whose folder is made. Raises Damaged, and FileNotFoundError as `open` does."""
+    """Copy an artifact of `team` to the path `target`, whose folder is made. Raises Damaged, and
+    FileNotFoundError as `open` does.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     copied = hashlib.sha256()
-    with open(team, sha256) as source, tempfile.NamedTemporaryFile(dir=target.parent, prefix=".incoming-", delete=False) as part:
+    with (
+        open(team, sha256) as source,
+        tempfile.NamedTemporaryFile(dir=target.parent, prefix=".incoming-", delete=False) as part,
+    ):
         while chunk := source.read(CHUNK):
             copied.update(chunk)
             part.write(chunk)
@@ -107,18 +131,24 @@ def fetch(team: Team, sha256: str, target: Path) -> None:
 
 
 def path(team: Team, sha256: str) -> Path:
-    """Where an artifact of `team` lies, for readers that need random access (Parquet). Raises FileNotFoundError as `open` does."""
+    """Where an artifact of `team` lies, for readers that need random access (Parquet). Raises
+    FileNotFoundError as `open` does.
+    """
     with open(team, sha256):
         return local_path(sha256)
 
 
 def local_path(sha256: str) -> Path:
-    """Where the bytes lie, for readers that need a path. The caller has decided on access already."""
+    """Where the bytes lie, for readers that need a path. The caller has decided on access
+    already.
+    """
     return Path(_store().path(_name(sha256)))
 
 
 def collect(grace: timedelta = timedelta(hours=1)) -> int:
-    """Delete artifacts that nothing names and nobody stored within `grace`; return how many. Safe beside any number of writers."""
+    """Delete artifacts that nothing names and nobody stored within `grace`; return how many. Safe
+    beside any number of writers.
+    """
     old = Artifact.objects.filter(stored_at__lt=timezone.now() - grace)
     with transaction.atomic():
         _lock("pg_advisory_xact_lock")
@@ -126,7 +156,9 @@ def collect(grace: timedelta = timedelta(hours=1)) -> int:
         unused = [artifact for artifact in old if artifact.sha256 not in named[artifact.team_id]]
         Artifact.objects.filter(pk__in=[artifact.pk for artifact in unused]).delete()
         gone = {artifact.sha256 for artifact in unused}
-        for sha256 in gone - set(Artifact.objects.filter(sha256__in=gone).values_list("sha256", flat=True)):
+        for sha256 in gone - set(
+            Artifact.objects.filter(sha256__in=gone).values_list("sha256", flat=True)
+        ):
             _store().delete(_name(sha256))
     return len(unused)
 
@@ -147,8 +179,16 @@ def _lock(kind: str) -> None:
 def _named(team_id: int) -> set[str]:
     """Every hash that something of the team names."""
     named = set(DataSet.objects.filter(team=team_id).values_list("artifact__sha256", flat=True))
-    named |= set(Event.objects.filter(run__team=team_id, payload__has_key="file").values_list("payload__file__sha256", flat=True))
-    named |= set(Shard.objects.filter(job__team=team_id).exclude(result=None).values_list("result__sha256", flat=True))
+    named |= set(
+        Event.objects.filter(run__team=team_id, payload__has_key="file").values_list(
+            "payload__file__sha256", flat=True
+        )
+    )
+    named |= set(
+        Shard.objects.filter(job__team=team_id)
+        .exclude(result=None)
+        .values_list("result__sha256", flat=True)
+    )
     for manifest in StoredModel.objects.filter(team=team_id).values_list("manifest", flat=True):
         named |= set(manifest.values())
     for manifest in Checkpoint.objects.filter(run__team=team_id).values_list("manifest", flat=True):

@@ -1,4 +1,6 @@
-"""The ASGI entry point: pages and the programs' interfaces over HTTP, and the live socket at `/live/` for pages of our own origin."""
+"""The ASGI entry point: pages and the programs' interfaces over HTTP, and the live socket at
+`/live/` for pages of our own origin.
+"""
 
 from __future__ import annotations
 
@@ -32,4 +34,6 @@ protocols = ProtocolTypeRouter(
         "websocket": AllowedHostsOriginValidator(SessionMiddlewareStack(URLRouter(sockets))),
     }
 )
-application = BehindProxies(cast(App, protocols), settings.STILLROOM_TRUSTED_PROXIES, settings.STILLROOM_PROXY_HOPS)
+application = BehindProxies(
+    cast(App, protocols), settings.STILLROOM_TRUSTED_PROXIES, settings.STILLROOM_PROXY_HOPS
+)

@@ -1,4 +1,5 @@
-"""A bare Celery client: the web sends wake-ups by name and knows nothing of the code that answers them.
+"""A bare Celery client: the web sends wake-ups by name and knows nothing of the code that answers
+them.
 
 A wake-up that cannot be sent is no loss: the sweep finds in Postgres what waits.
 """
@@ -48,4 +49,6 @@ def _send(task: str, queue: str) -> None:
     try:
         _client().send_task(task, queue=queue, retry=False, expires=STALE_SECONDS)
     except (OperationalError, OSError) as problem:
-        log.warning("Redis did not take %s (%s); the sweep will find what it was about.", task, problem)
+        log.warning(
+            "Redis did not take %s (%s); the sweep will find what it was about.", task, problem
+        )

@@ -1,6 +1,8 @@
-"""Where the program's parts are: read from environment variables, else from `var/env` (KEY=VALUE lines that the launcher writes).
+"""Where the program's parts are: read from environment variables, else from `var/env` (KEY=VALUE
+lines that the launcher writes).
 
-Importable without Django, so that the web, the workers and the launcher derive everything from one place.
+Importable without Django, so that the web, the workers and the launcher derive everything from one
+place.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 ENV_FILE = Path(os.environ.get("STILLROOM_ENV_FILE") or ROOT / "var" / "env")
 
-# Seconds (the last: milliseconds) after which a database that the network has cut off is given up; the URL may say otherwise.
+# Seconds (the last: milliseconds) after which a database that the network has cut off is given up;
+# the URL may say otherwise.
 PATIENCE = {
     "connect_timeout": "10",
     "keepalives_idle": "15",
@@ -60,7 +63,9 @@ class Environment:
 
 
 def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Environment:
-    """Environment variables win over `file`. Raises ConfigurationError if a value cannot be read."""
+    """Environment variables win over `file`. Raises ConfigurationError if a value cannot be
+    read.
+    """
     values = {**_lines(file), **(os.environ if environ is None else environ)}
     state = ROOT / (values.get("STILLROOM_STATE") or "var")
     return Environment(
@@ -70,7 +75,9 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
         state=state,
         artifacts=ROOT / (values.get("STILLROOM_ARTIFACTS") or state / "artifacts"),
         allowed_hosts=tuple(_split(values.get("ALLOWED_HOSTS", "localhost,127.0.0.1"), ",")),
-        file_roots=tuple(Path(root) for root in _split(values.get("STILLROOM_FILE_ROOTS", ""), ":")),
+        file_roots=tuple(
+            Path(root) for root in _split(values.get("STILLROOM_FILE_ROOTS", ""), ":")
+        ),
         endpoints=tuple(_split(values.get("STILLROOM_ENDPOINTS", ""), ",")),
         host=values.get("STILLROOM_HOST", "127.0.0.1"),
         port=_number(values, "STILLROOM_PORT", 8000),
@@ -91,21 +98,33 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
 
 
 def require(environment: Environment) -> Environment:
-    """Return `environment` if the program can start with it; raise ConfigurationError naming what is missing."""
-    names = {"SECRET_KEY": environment.secret_key, "DATABASE_URL": environment.database_url, "REDIS_URL": environment.redis_url}
+    """Return `environment` if the program can start with it; raise ConfigurationError naming what
+    is missing.
+    """
+    names = {
+        "SECRET_KEY": environment.secret_key,
+        "DATABASE_URL": environment.database_url,
+        "REDIS_URL": environment.redis_url,
+    }
     missing = [name for name, value in names.items() if not value]
     if missing:
-        raise ConfigurationError(f"{', '.join(missing)} not set. Start with `make run`, which writes {ENV_FILE}, or set the variables.")
+        raise ConfigurationError(
+            f"{', '.join(missing)} not set. Start with `make run`, which writes {ENV_FILE}, or set the variables."
+        )
     return environment
 
 
 def database(url: str) -> dict[str, Any]:
-    """Django's settings of the database that a `postgresql://` URL names; an empty URL gives none."""
+    """Django's settings of the database that a `postgresql://` URL names; an empty URL gives
+    none.
+    """
     if not url:
         return {}
     parts = urlsplit(url)
     if parts.scheme not in ("postgresql", "postgres"):
-        raise ConfigurationError(f"DATABASE_URL must begin with postgresql://, not {parts.scheme or 'nothing'}:")
+        raise ConfigurationError(
+            f"DATABASE_URL must begin with postgresql://, not {parts.scheme or 'nothing'}:"
+        )
     query = dict(parse_qsl(parts.query))
     found = {
         "ENGINE": "webapp.database",
@@ -115,11 +134,18 @@ def database(url: str) -> dict[str, Any]:
         "USER": query.pop("user", None) or unquote(parts.username or ""),
         "PASSWORD": query.pop("password", None) or unquote(parts.password or ""),
     }
-    return {**found, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": {**PATIENCE, **query}}
+    return {
+        **found,
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**PATIENCE, **query},
+    }
 
 
 def broker_url(redis_url: str) -> str:
-    """The Celery broker on the same Redis: kombu names a unix socket `redis+socket://path?virtual_host=db`."""
+    """The Celery broker on the same Redis: kombu names a unix socket
+    `redis+socket://path?virtual_host=db`.
+    """
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":
         return redis_url
@@ -162,7 +188,9 @@ def _networks(values: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6N
     try:
         return tuple(ip_network(text) for text in _split(values.get(name, ""), ","))
     except ValueError as problem:
-        raise ConfigurationError(f"{name} must be addresses or networks, separated by commas: {problem}") from None
+        raise ConfigurationError(
+            f"{name} must be addresses or networks, separated by commas: {problem}"
+        ) from None
 
 
 def _flag(values: Mapping[str, str], name: str) -> bool:

@@ -1,17 +1,29 @@
-"""What this process counts about itself, for Prometheus. Labels name kinds, states and views; never a team, a person or a run."""
+"""What this process counts about itself, for Prometheus. Labels name kinds, states and views; never
+a team, a person or a run.
+"""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-REQUESTS = Histogram("stillroom_request_seconds", "Time until a request was answered", ["view", "method", "status"])
+REQUESTS = Histogram(
+    "stillroom_request_seconds", "Time until a request was answered", ["view", "method", "status"]
+)
 SOCKETS = Gauge("stillroom_live_sockets", "Live pages that are connected to this process")
 SUBSCRIPTIONS = Gauge("stillroom_live_subscriptions", "Runs that those pages follow")
 FRAMES = Counter("stillroom_live_frames", "Frames that were sent to live pages")
 BYTES = Counter("stillroom_live_bytes", "Bytes of those frames")
-COALESCED = Counter("stillroom_live_coalesced_batches", "Batches of a run that shared a frame with a later one")
+COALESCED = Counter(
+    "stillroom_live_coalesced_batches", "Batches of a run that shared a frame with a later one"
+)
 RESETS = Counter("stillroom_live_resets", "Frames that began a whole curve anew")
-TOO_SLOW = Counter("stillroom_live_too_slow", "Live pages that were let go because they took nothing")
+TOO_SLOW = Counter(
+    "stillroom_live_too_slow", "Live pages that were let go because they took nothing"
+)
 REFUSED_SOCKETS = Counter("stillroom_live_refused_sockets", "Live pages that were one too many")
-DOORBELL_FAILURES = Counter("stillroom_doorbell_failures", "Notices that Redis did not take, and times that it could not be heard", ["end"])
+DOORBELL_FAILURES = Counter(
+    "stillroom_doorbell_failures",
+    "Notices that Redis did not take, and times that it could not be heard",
+    ["end"],
+)

@@ -11,11 +11,15 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class ContentSecurityPolicy:
-    """Adds the policy of `settings.CONTENT_SECURITY_POLICY`: no inline script or style, nothing from elsewhere."""
+    """Adds the policy of `settings.CONTENT_SECURITY_POLICY`: no inline script or style, nothing
+    from elsewhere.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        self.policy = "; ".join(f"{name} {value}" for name, value in settings.CONTENT_SECURITY_POLICY.items())
+        self.policy = "; ".join(
+            f"{name} {value}" for name, value in settings.CONTENT_SECURITY_POLICY.items()
+        )
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)

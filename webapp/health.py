@@ -1,4 +1,6 @@
-"""Whether this process answers, and whether it can do its work: asked by the launcher, load balancers and orchestrators."""
+"""Whether this process answers, and whether it can do its work: asked by the launcher, load
+balancers and orchestrators.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,16 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @login_not_required
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 if pages can be served, else 503, and what each part says. Redis is a doorbell: without it pages are only slower to follow."""
+    """200 if pages can be served, else 503, and what each part says. Redis is a doorbell: without
+    it pages are only slower to follow.
+    """
     database = _database()
-    parts = {"postgres": database, "migrations": _migrations() if database == OK else "unknown", "artifacts": _store(), "redis": _redis()}
+    parts = {
+        "postgres": database,
+        "migrations": _migrations() if database == OK else "unknown",
+        "artifacts": _store(),
+        "redis": _redis(),
+    }
     ready = all(parts[name] == OK for name in ("postgres", "migrations", "artifacts"))
     return JsonResponse({"ready": ready, **parts}, status=200 if ready else 503)
 
@@ -52,7 +61,8 @@ def _migrations() -> str:
     missing = _missing_migrations()
     if not missing:
         return OK
-    _missing_migrations.cache_clear()  # they may be applied any moment; that they are applied stays true
+    # They may be applied any moment; that they are applied stays true
+    _missing_migrations.cache_clear()
     return f"{missing} not applied"
 
 
@@ -73,7 +83,12 @@ def _store() -> str:
 
 def _redis() -> str:
     try:
-        with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
+        with redis.Redis.from_url(
+            settings.REDIS_URL,
+            socket_connect_timeout=1,
+            socket_timeout=1,
+            retry=Retry(NoBackoff(), 0),
+        ) as client:
             client.ping()
     except (redis.RedisError, OSError):
         return "degraded: does not answer"

@@ -1,7 +1,8 @@
-"""What our processes write down: one line per record, with the run, request and person that it is about, and never a secret.
+"""What our processes write down: one line per record, with the run, request and person that it is
+about, and never a secret.
 
-`STILLROOM_LOGS=json` writes one JSON object per line (time, level, logger, message, and what is known of run, attempt, request and user);
-`text`, the default, is for people.
+`STILLROOM_LOGS=json` writes one JSON object per line (time, level, logger, message, and what is
+known of run, attempt, request and user); `text`, the default, is for people.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ SECRETS = [
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {HIDDEN}"),
     (re.compile(r"(/(?:s|sign-in|invitations)/)[\w-]{16,}"), rf"\1{HIDDEN}"),
     (re.compile(r"(://[^\s/:@]*):[^\s/@]+@"), rf"\1:{HIDDEN}@"),
-    (re.compile(r"(?i)\b((?:access_|api_)?(?:token|password|secret|key)|sessionid|csrftoken)=[^\s&;,\"']+"), rf"\1={HIDDEN}"),
+    (
+        re.compile(
+            r"(?i)\b((?:access_|api_)?(?:token|password|secret|key)|sessionid|csrftoken)=[^\s&;,\"']+"
+        ),
+        rf"\1={HIDDEN}",
+    ),
 ]
 OWN_SECRETS = re.compile(r"(STILLROOM_SECRET_\w+|SECRET_KEY|STILLROOM_METRICS_TOKEN)")
 SHORTEST_SECRET = 6
@@ -43,16 +49,25 @@ def about(**facts: Any) -> Iterator[None]:
 
 
 def configuration(style: str) -> dict[str, Any]:
-    """For Django's LOGGING: everything goes to standard error in one style, the web server's own records too."""
+    """For Django's LOGGING: everything goes to standard error in one style, the web server's own
+    records too.
+    """
     ours = {"level": "INFO", "handlers": [], "propagate": True}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "filters": {"context": {"()": "webapp.logs.Context"}},
         "formatters": {"text": {"()": "webapp.logs.Text"}, "json": {"()": "webapp.logs.Json"}},
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": style, "filters": ["context"]}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": style,
+                "filters": ["context"],
+            }
+        },
         "root": {"handlers": ["console"], "level": "INFO"},
-        # Each request has a line of ours, which names the view and not the address: that may hold a token. It says of refusals enough.
+        # Each request has a line of ours, which names the view and not the address: that may hold a
+        # token. It says of refusals enough.
         "loggers": {
             "django.request": {"level": "ERROR"},
             "uvicorn": ours,
@@ -79,7 +94,9 @@ class Text(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        known = {name: getattr(record, name, None) for name in ("run", "attempt", "request", "user")}
+        known = {
+            name: getattr(record, name, None) for name in ("run", "attempt", "request", "user")
+        }
         about = " ".join(f"{name}={value}" for name, value in known.items() if value is not None)
         return super().formatMessage(record) + (f" [{about}]" if about else "")
 

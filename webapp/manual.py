@@ -24,9 +24,19 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Together": ("teams-and-sharing", "logging-from-elsewhere"),
     "Running it": ("running", "operations", "dispatch", "several-processes", "faults"),
     "Measured": ("performance", "scale", "results/README"),
-    "How it is built": ("engine", "run-definition", "events", "server", "live-protocol", "add-a-method", "dependencies"),
+    "How it is built": (
+        "engine",
+        "run-definition",
+        "events",
+        "server",
+        "live-protocol",
+        "add-a-method",
+        "dependencies",
+    ),
 }
-"""The documents by what a person wants of them. Reports hang below the results; whatever stands nowhere comes last."""
+"""The documents by what a person wants of them. Reports hang below the results; whatever stands
+nowhere comes last.
+"""
 SERVED = ("images/", "results/")
 """Folders whose pictures and figures come from the static files."""
 
@@ -34,7 +44,13 @@ SERVED = ("images/", "results/")
 @require_safe
 def manual(request: HttpRequest) -> HttpResponse:
     return render(
-        request, "manual/list.html", {"groups": [(title, [(name, title_of(name)) for name in found]) for title, found in grouped()]}
+        request,
+        "manual/list.html",
+        {
+            "groups": [
+                (title, [(name, title_of(name)) for name in found]) for title, found in grouped()
+            ]
+        },
     )
 
 
@@ -46,8 +62,12 @@ def manual_page(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def names() -> list[str]:
-    """Every document by its path in `docs/` without the ending, such as `data` or `results/paced/report`."""
-    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.md"))
+    """Every document by its path in `docs/` without the ending, such as `data` or
+    `results/paced/report`.
+    """
+    return sorted(
+        path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.md")
+    )
 
 
 def grouped() -> list[tuple[str, list[str]]]:
@@ -85,18 +105,26 @@ def _all(tokens: list[Token]) -> Iterator[Token]:
 
 
 def _lead_on_the_site(token: Token, folder: str) -> None:
-    """Links and pictures are relative to the document's folder: a document leads to its page, the rest to the static files."""
+    """Links and pictures are relative to the document's folder: a document leads to its page, the
+    rest to the static files.
+    """
     for attribute in ("href", "src"):
         address = str(token.attrGet(attribute) or "")
         if address and "://" not in address:
-            token.attrSet(attribute, _on_the_site(posixpath.normpath(posixpath.join(folder, address))))
+            token.attrSet(
+                attribute, _on_the_site(posixpath.normpath(posixpath.join(folder, address)))
+            )
 
 
 def _on_the_site(path: str) -> str:
     """The address of a path in `docs/`; the list of documents for what the site does not show."""
     if path.endswith(".md") and path.removesuffix(".md") in names():
         return reverse("manual_page", args=[path.removesuffix(".md")])
-    return static(f"docs/{path}") if path.startswith(SERVED) and (FOLDER / path).is_file() else reverse("manual")
+    return (
+        static(f"docs/{path}")
+        if path.startswith(SERVED) and (FOLDER / path).is_file()
+        else reverse("manual")
+    )
 
 
 def _framed(tokens: list[Token]) -> Iterator[Token]:
@@ -105,11 +133,15 @@ def _framed(tokens: list[Token]) -> Iterator[Token]:
     for token in tokens:
         if token.type == "table_open":
             count += 1
-            yield _html(f'<div class="table-wrap" tabindex="0" role="region" aria-label="Table {count}">')
+            yield _html(
+                f'<div class="table-wrap" tabindex="0" role="region" aria-label="Table {count}">'
+            )
             token.attrSet("class", "table")
         if token.type in ("fence", "code_block"):
             count += 1
-            yield _html(f'<div class="code-wrap" tabindex="0" role="region" aria-label="Code {count}">')
+            yield _html(
+                f'<div class="code-wrap" tabindex="0" role="region" aria-label="Code {count}">'
+            )
         yield token
         if token.type in ("table_close", "fence", "code_block"):
             yield _html("</div>")

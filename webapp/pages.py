@@ -1,7 +1,9 @@
-"""Django's pages as an ASGI application: each request in one of a few threads, which keep their connections to the database.
+"""Django's pages as an ASGI application: each request in one of a few threads, which keep their
+connections to the database.
 
-Django's own handler gives every request a new thread, and so a new connection, and changes threads several times on the way; that costs ten
-times what a small question does. A page is made whole in one of `THREADS` here. What is streamed is sent from a thread of its own.
+Django's own handler gives every request a new thread, and so a new connection, and changes threads
+several times on the way; that costs ten times what a small question does. A page is made whole in
+one of `THREADS` here. What is streamed is sent from a thread of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ class Pages(ASGIHandler):
         except RequestAborted:
             return
         with closing(body):
-            response = await asyncio.get_running_loop().run_in_executor(THREADS, self._respond, scope, body)
+            response = await asyncio.get_running_loop().run_in_executor(
+                THREADS, self._respond, scope, body
+            )
             if response.streaming:
                 async with ThreadSensitiveContext():
                     await self._stream(response, receive, send)
@@ -57,7 +61,9 @@ class Pages(ASGIHandler):
         return response
 
     async def _stream(self, response: HttpResponseBase, receive: Any, send: Any) -> None:
-        """Send it piece by piece until it ends or the client is gone; the thread and its connection end with it."""
+        """Send it piece by piece until it ends or the client is gone; the thread and its connection
+        end with it.
+        """
         sending = asyncio.create_task(self.send_response(response, send))
         gone = asyncio.create_task(self.listen_for_disconnect(receive))
         try:

@@ -33,14 +33,18 @@ class Database(Collector):
             found = [*_runs(), *_machines()]
         except Error:
             found = []
-        yield GaugeMetricFamily("stillroom_database_up", "Whether Postgres answered", value=bool(found))
+        yield GaugeMetricFamily(
+            "stillroom_database_up", "Whether Postgres answered", value=bool(found)
+        )
         yield from found
 
 
 @login_not_required
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """404 unless the request has the token of the settings or comes straight from an address that they allow."""
+    """404 unless the request has the token of the settings or comes straight from an address that
+    they allow.
+    """
     if not (_has_token(request) or _comes_from_allowed(request)):
         raise Http404
     return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
@@ -69,30 +73,54 @@ def _runs() -> Iterator[Metric]:
         states.add_metric([state], known.get(state, 0))
     yield states
     active = Run.objects.filter(state__in=ACTIVE)
-    behind = [summary.get("behind_s") or 0.0 for summary in active.values_list("summary", flat=True)]
+    behind = [
+        summary.get("behind_s") or 0.0 for summary in active.values_list("summary", flat=True)
+    ]
     yield GaugeMetricFamily(
-        "stillroom_ingest_behind_seconds", "How far the run is behind that catches up longest", value=max([0.0, *behind])
+        "stillroom_ingest_behind_seconds",
+        "How far the run is behind that catches up longest",
+        value=max([0.0, *behind]),
     )
     oldest = active.aggregate(heard=Min("last_event_at"), alive=Min("heartbeat_at"))
     waiting = Run.objects.filter(state=State.QUEUED).aggregate(since=Min("created_at"))
     for name, text, since in (
-        ("stillroom_silent_seconds", "Since the most silent active run was heard of", oldest["heard"]),
+        (
+            "stillroom_silent_seconds",
+            "Since the most silent active run was heard of",
+            oldest["heard"],
+        ),
         (
             "stillroom_supervisor_heartbeat_age_seconds",
             "Since the longest silent supervisor was heard of",
             oldest["alive"],
         ),
-        ("stillroom_queue_oldest_seconds", "Since the oldest queued run was made", waiting["since"]),
+        (
+            "stillroom_queue_oldest_seconds",
+            "Since the oldest queued run was made",
+            waiting["since"],
+        ),
     ):
         yield GaugeMetricFamily(name, text, value=_age(since))
 
 
 def _machines() -> Iterator[Metric]:
-    nodes = Node.objects.aggregate(number=Count("pk"), draining=Count("pk", filter=Q(draining=True)), beat=Max("heartbeat_at"))
-    yield GaugeMetricFamily("stillroom_machines", "Machines that have ever registered", value=nodes["number"])
-    yield GaugeMetricFamily("stillroom_machines_draining", "Machines that take no new work", value=nodes["draining"])
-    yield GaugeMetricFamily("stillroom_sweep_age_seconds", "Since any machine's sweep last ran", value=_age(nodes["beat"]))
-    devices = GaugeMetricFamily("stillroom_devices", "Devices by kind and whether they are held", labels=["kind", "held"])
+    nodes = Node.objects.aggregate(
+        number=Count("pk"), draining=Count("pk", filter=Q(draining=True)), beat=Max("heartbeat_at")
+    )
+    yield GaugeMetricFamily(
+        "stillroom_machines", "Machines that have ever registered", value=nodes["number"]
+    )
+    yield GaugeMetricFamily(
+        "stillroom_machines_draining", "Machines that take no new work", value=nodes["draining"]
+    )
+    yield GaugeMetricFamily(
+        "stillroom_sweep_age_seconds",
+        "Since any machine's sweep last ran",
+        value=_age(nodes["beat"]),
+    )
+    devices = GaugeMetricFamily(
+        "stillroom_devices", "Devices by kind and whether they are held", labels=["kind", "held"]
+    )
     for kind in Kind.values:
         of_kind = Device.objects.filter(kind=kind, retired=False)
         devices.add_metric([kind, "no"], of_kind.filter(holder="").count())
@@ -100,7 +128,9 @@ def _machines() -> Iterator[Metric]:
     yield devices
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_database_size(current_database())")
-        yield GaugeMetricFamily("stillroom_database_bytes", "Size of the database", value=cursor.fetchone()[0])
+        yield GaugeMetricFamily(
+            "stillroom_database_bytes", "Size of the database", value=cursor.fetchone()[0]
+        )
 
 
 def _age(since: datetime | None) -> float:

@@ -1,7 +1,8 @@
 """Whose word counts on where a visitor comes from: only that of proxies that the operator names.
 
-A proxy writes the address that it was asked from at the end of `X-Forwarded-For`; what stands before may come from the visitor. So of a
-trusted peer the entry counts that the outermost of `hops` proxies in a row has written, and of everybody else the address itself.
+A proxy writes the address that it was asked from at the end of `X-Forwarded-For`; what stands
+before may come from the visitor. So of a trusted peer the entry counts that the outermost of `hops`
+proxies in a row has written, and of everybody else the address itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ SECURE = {"http": "ws", "https": "wss"}
 
 
 class BehindProxies:
-    """An ASGI application that is told the visitor's own address and scheme where trusted proxies stand in front."""
+    """An ASGI application that is told the visitor's own address and scheme where trusted proxies
+    stand in front.
+    """
 
     def __init__(self, app: App, trusted: Networks, hops: int) -> None:
         self.app, self.trusted, self.hops = app, trusted, hops
@@ -32,7 +35,12 @@ class BehindProxies:
         await self.app(scope, receive, send)
 
     def _correct(self, scope: MutableMapping[str, Any]) -> None:
-        said = [part.strip() for name, value in scope["headers"] if name == b"x-forwarded-for" for part in value.split(b",")]
+        said = [
+            part.strip()
+            for name, value in scope["headers"]
+            if name == b"x-forwarded-for"
+            for part in value.split(b",")
+        ]
         if not said:
             return
         peer = (scope.get("client") or ("", 0))[0]
@@ -55,9 +63,7 @@ class BehindProxies:
     def _warn(self, peer: str) -> None:
         if not self._warned:
             self._warned = True
-            text = (
-                "%s says for whom it asks (X-Forwarded-For), but STILLROOM_TRUSTED_PROXIES does not name it: all its visitors count as one."
-            )
+            text = "%s says for whom it asks (X-Forwarded-For), but STILLROOM_TRUSTED_PROXIES does not name it: all its visitors count as one."
             log.warning(text, peer or "A peer without an address")
 
 

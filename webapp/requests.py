@@ -1,4 +1,6 @@
-"""Around every request: an id for it, how long it took, and one line in the log. Never its address, which may hold a token."""
+"""Around every request: an id for it, how long it took, and one line in the log. Never its address,
+which may hold a token.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ QUIET = ("healthz", "readyz", "metrics")
 
 
 class Measured:
-    """The outermost middleware. A proxy may give the id in `X-Request-ID`; the answer carries it back."""
+    """The outermost middleware. A proxy may give the id in `X-Request-ID`; the answer carries it
+    back.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -36,10 +40,24 @@ class Measured:
     def _note(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
         view = request.resolver_match.view_name if request.resolver_match else "none"
         method = request.method if request.method in figures.METHODS else "other"
-        figures.REQUESTS.labels(view=view, method=method, status=f"{response.status_code // 100}xx").observe(seconds)
+        figures.REQUESTS.labels(
+            view=view, method=method, status=f"{response.status_code // 100}xx"
+        ).observe(seconds)
         if view in QUIET or (view == "none" and response.status_code < 400):
             return
         person = getattr(request, "_cached_user", None)
-        facts = {"view": view, "method": method, "status": response.status_code, "ms": round(1000 * seconds, 1)}
+        facts = {
+            "view": view,
+            "method": method,
+            "status": response.status_code,
+            "ms": round(1000 * seconds, 1),
+        }
         with logs.about(**({"user": person.pk} if person is not None and person.pk else {})):
-            log.info("%s %s %d in %.0f ms", method, view, response.status_code, 1000 * seconds, extra=facts)
+            log.info(
+                "%s %s %d in %.0f ms",
+                method,
+                view,
+                response.status_code,
+                1000 * seconds,
+                extra=facts,
+            )

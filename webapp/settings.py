@@ -1,4 +1,6 @@
-"""Django's settings. What differs between installations comes from `webapp.environment`; the rest is the same everywhere."""
+"""Django's settings. What differs between installations comes from `webapp.environment`; the rest
+is the same everywhere.
+"""
 
 from __future__ import annotations
 
@@ -77,9 +79,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "teams.User"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator", "OPTIONS": {"user_attributes": ("email", "name")}},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
 ]
 LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "runs"
@@ -119,8 +127,14 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 DATA_UPLOAD_MAX_NUMBER_FILES = 200
 
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": STILLROOM_STATE / "files"}},
-    "artifacts": {"BACKEND": "webapp.artifacts.AtomicFolder", "OPTIONS": {"location": ENVIRONMENT.artifacts}},
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": STILLROOM_STATE / "files"},
+    },
+    "artifacts": {
+        "BACKEND": "webapp.artifacts.AtomicFolder",
+        "OPTIONS": {"location": ENVIRONMENT.artifacts},
+    },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STATIC_URL = "/static/"

@@ -1,4 +1,6 @@
-"""A bound on how much one request may send, held before anything of it is kept: Django writes a body to the disk as it comes."""
+"""A bound on how much one request may send, held before anything of it is kept: Django writes a
+body to the disk as it comes.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Prefixed:
 
 
 class LimitedBody:
-    """An ASGI application that refuses bodies over `limit` bytes with 413; one that grows past it is cut off."""
+    """An ASGI application that refuses bodies over `limit` bytes with 413; one that grows past it
+    is cut off.
+    """
 
     def __init__(self, app: App, limit: int) -> None:
         self.app, self.limit = app, limit
@@ -48,6 +52,10 @@ class LimitedBody:
 
     async def _refuse(self, send: Send) -> None:
         text = f"This is more than the {self.limit / 2**30:.3g} GiB that one upload may have here.\n".encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode()), (b"connection", b"close")]
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", str(len(text)).encode()),
+            (b"connection", b"close"),
+        ]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": text})

@@ -1,4 +1,6 @@
-"""The workers' commands: `python -m workers supervise | carry-shard | sweep | stop-all | resume-all | drain | undrain`."""
+"""The workers' commands: `python -m workers supervise | carry-shard | sweep | stop-all | resume-all
+| drain | undrain`.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,21 @@ def main() -> None:
     supervise.add_argument("attempt", type=int)
     carry = commands.add_parser("carry-shard", help="carry one copy of a part of a job to its end")
     carry.add_argument("copy", type=int)
-    commands.add_parser("sweep", help="find queued and orphaned runs, for as long as this process lives")
-    stop = commands.add_parser("stop-all", help="ask every trainer on this host for a checkpoint and stop it, to be resumed later")
+    commands.add_parser(
+        "sweep", help="find queued and orphaned runs, for as long as this process lives"
+    )
+    stop = commands.add_parser(
+        "stop-all",
+        help="ask every trainer on this host for a checkpoint and stop it, to be resumed later",
+    )
     stop.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
     commands.add_parser("resume-all", help="queue the runs again that stop-all has stopped")
     drain = commands.add_parser("drain", help="place nothing on a machine any more")
     drain.add_argument("node")
     drain.add_argument(
-        "--move", action="store_true", help="have its runs write a checkpoint and go on elsewhere, instead of finishing there"
+        "--move",
+        action="store_true",
+        help="have its runs write a checkpoint and go on elsewhere, instead of finishing there",
     )
     undrain = commands.add_parser("undrain", help="take a machine back into use")
     undrain.add_argument("node")

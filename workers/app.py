@@ -1,4 +1,6 @@
-"""The Celery application of the workers. Tasks are short: a task claims a run and starts a supervisor, it never is the training."""
+"""The Celery application of the workers. Tasks are short: a task claims a run and starts a
+supervisor, it never is the training.
+"""
 
 from __future__ import annotations
 

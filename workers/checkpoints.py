@@ -18,19 +18,28 @@ log = logging.getLogger(__name__)
 
 
 def bring_newest(run: Run, folder: Path) -> Checkpoint | None:
-    """The newest stored checkpoint of the run's live branch that is whole, now below the run's `folder`; None if there is none."""
+    """The newest stored checkpoint of the run's live branch that is whole, now below the run's
+    `folder`; None if there is none.
+    """
     for stored in files.stored_checkpoints(run):
         try:
             bring(stored, folder)
         except (FileNotFoundError, Damaged) as problem:
-            log.warning("run %s cannot go on from step %d, trying an earlier one: %s", run.public_id, stored.step, problem)
+            log.warning(
+                "run %s cannot go on from step %d, trying an earlier one: %s",
+                run.public_id,
+                stored.step,
+                problem,
+            )
             continue
         return stored
     return None
 
 
 def bring(stored: Checkpoint, folder: Path) -> None:
-    """Have the checkpoint whole below the run's `folder`. Raises FileNotFoundError or Damaged if the store has it no longer."""
+    """Have the checkpoint whole below the run's `folder`. Raises FileNotFoundError or Damaged if
+    the store has it no longer.
+    """
     place = place_of(stored, folder)
     if not _is_whole(stored, place):
         _fetch(stored, place)

@@ -8,28 +8,43 @@ from typing import Any
 
 from webapp.runs.models import State
 
-COMPLETED, BAD_DEFINITION, NAN_LOSS, SEPARATED, EXCEPTION, BROKEN_OFF, DISK_FULL, STOPPED = 0, 64, 65, 69, 70, 71, 74, 75
+COMPLETED, BAD_DEFINITION, NAN_LOSS, SEPARATED, EXCEPTION, BROKEN_OFF, DISK_FULL, STOPPED = (
+    0,
+    64,
+    65,
+    69,
+    70,
+    71,
+    74,
+    75,
+)
 
 VANISHED = "The training process disappeared without a word: its machine was restarted, or the process and its watcher were killed."
 
 
 @dataclass(frozen=True)
 class Ending:
-    """The state that a run ends in, with the cause and the remedy as sentences. `queued`: it goes on in another attempt."""
+    """The state that a run ends in, with the cause and the remedy as sentences. `queued`: it goes
+    on in another attempt.
+    """
 
     state: State
     reason: str = ""
     remedy: str = ""
 
 
-def explain(exit: dict[str, Any] | None, end: dict[str, Any] | None, output: str, stop_requested: bool) -> Ending:
+def explain(
+    exit: dict[str, Any] | None, end: dict[str, Any] | None, output: str, stop_requested: bool
+) -> Ending:
     """Tell how a trainer ended.
 
-    `exit` is the shim's report (None if the host or the shim died too), `end` the trainer's own last event if it could write one,
-    `output` the tail of what it printed.
+    `exit` is the shim's report (None if the host or the shim died too), `end` the trainer's own
+    last event if it could write one, `output` the tail of what it printed.
     """
     code = exit["code"] if exit else None
-    outcome = (end or {}).get("outcome")  # said when all was saved: what hits the process after that changes nothing
+    outcome = (end or {}).get(
+        "outcome"
+    )  # said when all was saved: what hits the process after that changes nothing
     if code == COMPLETED or outcome == "completed":
         return Ending(State.COMPLETED, (end or {}).get("reason", ""), (end or {}).get("remedy", ""))
     if code == STOPPED or outcome == "stopped":
@@ -44,7 +59,9 @@ def explain(exit: dict[str, Any] | None, end: dict[str, Any] | None, output: str
 
 
 def told(exit: dict[str, Any] | None, output: str) -> str:
-    """Why a trainer ended that writes no log, because another machine of the run does: its own last words, where it had any."""
+    """Why a trainer ended that writes no log, because another machine of the run does: its own last
+    words, where it had any.
+    """
     if exit is None:
         return VANISHED
     if exit["signal"] is not None:
@@ -55,9 +72,16 @@ def told(exit: dict[str, Any] | None, output: str) -> str:
 def _killed(exit: dict[str, Any], stop_requested: bool) -> Ending:
     name = signal.Signals(exit["signal"]).name
     if stop_requested and exit["signal"] == signal.SIGTERM:
-        return Ending(State.STOPPED, "Stopped while the trainer was still loading; nothing had been trained yet in this attempt.")
+        return Ending(
+            State.STOPPED,
+            "Stopped while the trainer was still loading; nothing had been trained yet in this attempt.",
+        )
     if stop_requested:
-        return Ending(State.STOPPED, f"Stopped at once by force ({name}).", "Resume goes on from the last checkpoint.")
+        return Ending(
+            State.STOPPED,
+            f"Stopped at once by force ({name}).",
+            "Resume goes on from the last checkpoint.",
+        )
     if exit["signal"] == signal.SIGKILL and exit["out_of_memory"]:
         return Ending(
             State.FAILED,
@@ -74,14 +98,22 @@ def _killed(exit: dict[str, Any], stop_requested: bool) -> Ending:
 def _unexplained(code: int | None, output: str) -> Ending:
     last = _last_line(output)
     if "No space left on device" in output:
-        return Ending(State.FAILED, "The disk is full: the training process could not write.", "Free some space, then resume.")
+        return Ending(
+            State.FAILED,
+            "The disk is full: the training process could not write.",
+            "Free some space, then resume.",
+        )
     if "MemoryError" in last or "out of memory" in last.lower():
         return Ending(
             State.FAILED,
             f"Out of memory: {last}",
             "Lower the micro-batch, the generation rows or the longest answer, then resume or clone.",
         )
-    return Ending(State.FAILED, f"The training process ended with code {code}: {last}", "The log has the rest of what it printed.")
+    return Ending(
+        State.FAILED,
+        f"The training process ended with code {code}: {last}",
+        "The log has the rest of what it printed.",
+    )
 
 
 def _last_line(output: str) -> str:

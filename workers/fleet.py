@@ -11,7 +11,10 @@ from webapp.nodes.models import Node
 def drain(name: str, move: bool) -> None:
     """Place nothing on the machine any more. Exits with a sentence if there is no such machine."""
     moved = draining.drain(_node(name), move)
-    print(f"Nothing is placed on {name} any more." + (f" Runs that go on elsewhere: {moved}." if move else ""))
+    print(
+        f"Nothing is placed on {name} any more."
+        + (f" Runs that go on elsewhere: {moved}." if move else "")
+    )
 
 
 def undrain(name: str) -> None:

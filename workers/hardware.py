@@ -1,4 +1,6 @@
-"""What this machine has: slots for processes on the CPU, memory, and GPUs as their driver lists them (torch is never asked)."""
+"""What this machine has: slots for processes on the CPU, memory, and GPUs as their driver lists
+them (torch is never asked).
+"""
 
 from __future__ import annotations
 
@@ -34,15 +36,23 @@ def devices() -> list[Found]:
 
 
 def _gpus() -> list[Found]:
-    """Those that this process may see: all of the driver's, or the ones that CUDA_VISIBLE_DEVICES names. None without a driver."""
+    """Those that this process may see: all of the driver's, or the ones that CUDA_VISIBLE_DEVICES
+    names. None without a driver.
+    """
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
     try:
-        answer = subprocess.run([program, *QUERY], capture_output=True, text=True, timeout=ANSWER_SECONDS, check=True).stdout
+        answer = subprocess.run(
+            [program, *QUERY], capture_output=True, text=True, timeout=ANSWER_SECONDS, check=True
+        ).stdout
     except (subprocess.SubprocessError, OSError):
         return []
-    rows = [[part.strip() for part in line.split(",", 3)] for line in answer.splitlines() if line.count(",") >= 3]
+    rows = [
+        [part.strip() for part in line.split(",", 3)]
+        for line in answer.splitlines()
+        if line.count(",") >= 3
+    ]
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     wanted = None if named is None else {part.strip() for part in named.split(",")}
     return [

@@ -26,8 +26,14 @@ def slots() -> int:
 
 
 def trainer_command() -> list[str]:
-    """The program that carries runs out: our own, unless this host is told another one, such as that of another environment."""
-    return shlex.split(os.environ.get("STILLROOM_TRAINER") or "") or [sys.executable, "-m", "trainer"]
+    """The program that carries runs out: our own, unless this host is told another one, such as
+    that of another environment.
+    """
+    return shlex.split(os.environ.get("STILLROOM_TRAINER") or "") or [
+        sys.executable,
+        "-m",
+        "trainer",
+    ]
 
 
 def runs_folder() -> Path:

@@ -1,7 +1,9 @@
-"""The supervisor of a machine that another one leads: it starts the machine's own ranks, or adopts them, and ends with the attempt.
+"""The supervisor of a machine that another one leads: it starts the machine's own ranks, or adopts
+them, and ends with the attempt.
 
-The leading machine keeps the log; here are a trainer, a lease and the devices. Whoever looks after the run elsewhere learns of this part
-from its row alone, and this supervisor learns from the run's row when the attempt is over.
+The leading machine keeps the log; here are a trainer, a lease and the devices. Whoever looks after
+the run elsewhere learns of this part from its row alone, and this supervisor learns from the run's
+row when the attempt is over.
 """
 
 from __future__ import annotations
@@ -28,12 +30,16 @@ LOOK_SECONDS = 1.0
 
 
 class Over(Exception):
-    """The attempt has ended, or a newer one was placed, or this machine was given up for lost: its trainer must end."""
+    """The attempt has ended, or a newer one was placed, or this machine was given up for lost: its
+    trainer must end.
+    """
 
 
 @dataclass
 class MemberSupervisor:
-    """Carries this machine's part of an attempt from its start, or from where another supervisor left it, to its end."""
+    """Carries this machine's part of an attempt from its start, or from where another supervisor
+    left it, to its end.
+    """
 
     run: Run
     attempt: Attempt
@@ -55,11 +61,19 @@ class MemberSupervisor:
         self._conclude()
 
     def _start(self) -> bool:
-        """Start the trainer once the leading machine has settled where all meet; False if it cannot be started here."""
+        """Start the trainer once the leading machine has settled where all meet; False if it cannot
+        be started here.
+        """
         while self.attempt.meeting is None:
             self._look()
             time.sleep(POLL_SECONDS)
-            self.attempt.meeting = persist(lambda: Attempt.objects.filter(pk=self.attempt.pk).values_list("meeting", flat=True).first())
+            self.attempt.meeting = persist(
+                lambda: (
+                    Attempt.objects.filter(pk=self.attempt.pk)
+                    .values_list("meeting", flat=True)
+                    .first()
+                )
+            )
         try:
             arguments = persist(lambda: prepare(self.run, self.attempt, self.member.number))
         except Unresolved as error:
@@ -74,7 +88,11 @@ class MemberSupervisor:
         if now - self.looked_at < LOOK_SECONDS:
             return
         self.looked_at = now
-        if not persist(lambda: Run.objects.filter(pk=self.run.pk, attempt=self.attempt.number, state__in=ACTIVE).exists()):
+        if not persist(
+            lambda: Run.objects.filter(
+                pk=self.run.pk, attempt=self.attempt.number, state__in=ACTIVE
+            ).exists()
+        ):
             raise Over
         if now - self.beat_at >= host.HEARTBEAT_SECONDS:
             self.beat_at = now
@@ -103,7 +121,12 @@ class MemberSupervisor:
                 devices.release(holder, host.name())
 
         persist(end)
-        logger.info("run %s attempt %d: this machine's part has ended: %s", self.run.public_id, self.attempt.number, reason)
+        logger.info(
+            "run %s attempt %d: this machine's part has ended: %s",
+            self.run.public_id,
+            self.attempt.number,
+            reason,
+        )
 
     def _mine(self) -> QuerySet[Member]:
         return Member.objects.filter(pk=self.member.pk, finished_at=None)

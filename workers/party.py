@@ -1,6 +1,8 @@
-"""The other machines of an attempt, as the supervisor on its leading one sees them: who has broken off, who is lost, and who is to blame.
+"""The other machines of an attempt, as the supervisor on its leading one sees them: who has broken
+off, who is lost, and who is to blame.
 
-All machines of an attempt end together. Most trainers only notice that another one is gone; the one that went has the reason.
+All machines of an attempt end together. Most trainers only notice that another one is gone; the one
+that went has the reason.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ class Party:
         self.others: Sequence[Member] = list(attempt.members.order_by("number"))
 
     def look(self) -> None:
-        """See how the others are. One that is silent for a lease period, machine and all, is lost from then on."""
+        """See how the others are. One that is silent for a lease period, machine and all, is lost
+        from then on.
+        """
         if not self.others:
             return
         try:
@@ -44,26 +48,38 @@ class Party:
         except OUTAGES:
             self._patience.lose()
             raise
-        if any(one.finished_at and _code(one.exit) not in (COMPLETED, STOPPED) for one in self.others):
+        if any(
+            one.finished_at and _code(one.exit) not in (COMPLETED, STOPPED) for one in self.others
+        ):
             self._broken_at = min(self._broken_at, time.monotonic())
 
     def is_beyond_waiting(self) -> bool:
-        """Whether a machine has left so long ago that the leading trainer should have noticed: it would wait for ever."""
+        """Whether a machine has left so long ago that the leading trainer should have noticed: it
+        would wait for ever.
+        """
         return time.monotonic() > self._broken_at + host.LEASE_SECONDS
 
     def has_told(self) -> bool:
-        """Whether nothing more is to be heard of why the attempt ended: a machine is known to be gone, or all have spoken."""
+        """Whether nothing more is to be heard of why the attempt ended: a machine is known to be
+        gone, or all have spoken.
+        """
         culprit = self._culprit()
-        return (culprit is not None and _may_go_on(culprit.exit)) or all(one.finished_at for one in self.others)
+        return (culprit is not None and _may_go_on(culprit.exit)) or all(
+            one.finished_at for one in self.others
+        )
 
     def is_puzzled_by(self, exit: dict[str, Any] | None, asked: bool) -> bool:
-        """Whether the end of the leading trainer may have its cause on another machine: `asked` for by somebody, it has not."""
+        """Whether the end of the leading trainer may have its cause on another machine: `asked` for
+        by somebody, it has not.
+        """
         if not self.others or asked or exit is None:
             return False
         return exit["signal"] is not None or exit["code"] in (SEPARATED, STOPPED, EXCEPTION)
 
     def judged(self, exit: dict[str, Any] | None, ending: Ending, asked: bool) -> Ending:
-        """How the attempt ended, where `ending` is what the leading trainer's own end says: in another attempt if a machine was lost."""
+        """How the attempt ended, where `ending` is what the leading trainer's own end says: in
+        another attempt if a machine was lost.
+        """
         if ending.state == State.COMPLETED:
             return ending
         culprit = self._culprit() if self.is_puzzled_by(exit, asked) else None
@@ -71,14 +87,26 @@ class Party:
             return Ending(State.QUEUED, f"{culprit.host}: {culprit.reason}")
         if culprit is not None and _code(exit) != EXCEPTION:
             return Ending(State.FAILED, f"{culprit.host}: {culprit.reason}")
-        if self.others and exit is not None and (exit["code"] in AGAIN or (not asked and _may_go_on(exit))):
-            said = LOST_TOUCH if self.is_beyond_waiting() else f"{self._attempt.host}: {ending.reason}"
+        if (
+            self.others
+            and exit is not None
+            and (exit["code"] in AGAIN or (not asked and _may_go_on(exit)))
+        ):
+            said = (
+                LOST_TOUCH if self.is_beyond_waiting() else f"{self._attempt.host}: {ending.reason}"
+            )
             return Ending(State.QUEUED, said)
         return ending
 
     def _culprit(self) -> Member | None:
-        """Who has ended for a reason of its own; who is gone rather than who met an error, which may only be that another one is gone."""
-        left = [one for one in self.others if one.finished_at and _code(one.exit) not in (COMPLETED, STOPPED, SEPARATED)]
+        """Who has ended for a reason of its own; who is gone rather than who met an error, which
+        may only be that another one is gone.
+        """
+        left = [
+            one
+            for one in self.others
+            if one.finished_at and _code(one.exit) not in (COMPLETED, STOPPED, SEPARATED)
+        ]
         return min(left, key=lambda one: not _may_go_on(one.exit), default=None)
 
     def _lose(self) -> None:
@@ -86,7 +114,9 @@ class Party:
         lease = timedelta(seconds=host.LEASE_SECONDS)
         for one in lifecycle.silent(self._attempt.members.all(), lease).exclude(host__in=alive):
             reason = f"It was lost: it has not been heard of since {one.heartbeat_at:%H:%M:%S} UTC."
-            Member.objects.filter(pk=one.pk, finished_at=None).update(finished_at=Now(), reason=reason)
+            Member.objects.filter(pk=one.pk, finished_at=None).update(
+                finished_at=Now(), reason=reason
+            )
 
 
 def _code(exit: dict[str, Any] | None) -> int | None:
@@ -94,7 +124,9 @@ def _code(exit: dict[str, Any] | None) -> int | None:
 
 
 def _may_go_on(exit: dict[str, Any] | None) -> bool:
-    """Whether another attempt may do better: a process or a machine is gone, and not because memory ran out."""
+    """Whether another attempt may do better: a process or a machine is gone, and not because memory
+    ran out.
+    """
     if exit is None:
         return True
     return exit["code"] in AGAIN or (exit["signal"] is not None and not exit["out_of_memory"])

@@ -25,7 +25,9 @@ Result = TypeVar("Result")
 
 
 def let_go_when_stopped() -> None:
-    """Have Postgres end transactions of this process that stand still, so that its locks hold nobody up when it is stopped or cut off."""
+    """Have Postgres end transactions of this process that stand still, so that its locks hold
+    nobody up when it is stopped or cut off.
+    """
     connection_created.connect(_let_go, dispatch_uid="let go when stopped")
 
 
@@ -36,7 +38,9 @@ def _let_go(connection: BaseDatabaseWrapper, **_: object) -> None:
 
 
 def persist(work: Callable[[], Result]) -> Result:
-    """Do `work`, again and again if need be: an outage of the database is waited out. `work` must be safe to repeat."""
+    """Do `work`, again and again if need be: an outage of the database is waited out. `work` must
+    be safe to repeat.
+    """
     wait = 0.1
     while True:
         try:

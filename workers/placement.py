@@ -1,6 +1,8 @@
-"""Giving waiting runs their devices, by `webapp.nodes.plan`. Whoever is woken does it for all machines; each starts what is placed on it.
+"""Giving waiting runs their devices, by `webapp.nodes.plan`. Whoever is woken does it for all
+machines; each starts what is placed on it.
 
-Devices and run are claimed in one transaction under one lock, so that of two who plan at once the second sees what the first has done.
+Devices and run are claimed in one transaction under one lock, so that of two who plan at once the
+second sees what the first has done.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ def place_queued() -> list[int]:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PLANNING_LOCK])
         placements, _ = queue.planned()
         chosen = Run.objects.filter(pk__in=[one.run for one in placements])
-        list(chosen.select_for_update(no_key=True).order_by("pk").values_list("pk"))  # in the order in which others lock several
+        list(
+            chosen.select_for_update(no_key=True).order_by("pk").values_list("pk")
+        )  # in the order in which others lock several
         placed = [one for one in placements if _claim(one)]
     for machine in {machine for one in placed for machine in one.machines}:
         if machine == host.name():
@@ -43,9 +47,17 @@ def place_queued() -> list[int]:
 
 
 def start_placed() -> None:
-    """Start the supervisors of runs, and of parts of runs, that were placed on this host and not started yet."""
-    led = Run.objects.filter(state=State.STARTING, lease_holder=host.name()).order_by("pk").values_list("public_id", "attempt")
-    parts = lifecycle.members_at_work(host.name()).values_list("attempt__run__public_id", "attempt__number")
+    """Start the supervisors of runs, and of parts of runs, that were placed on this host and not
+    started yet.
+    """
+    led = (
+        Run.objects.filter(state=State.STARTING, lease_holder=host.name())
+        .order_by("pk")
+        .values_list("public_id", "attempt")
+    )
+    parts = lifecycle.members_at_work(host.name()).values_list(
+        "attempt__run__public_id", "attempt__number"
+    )
     for public_id, attempt in [*led, *parts]:
         if not (host.attempt_folder(public_id, attempt) / "supervisor.lock").exists():
             start_supervisor(public_id, attempt)
@@ -59,7 +71,10 @@ def _claim(placement: Placement) -> bool:
             return False
         holder = holder_of(attempt.run.public_id, attempt.number)
         for machine in placement.machines:
-            if devices.claim(placement.devices, placement.kind, holder, machine, attempt.run.team) is None:
+            if (
+                devices.claim(placement.devices, placement.kind, holder, machine, attempt.run.team)
+                is None
+            ):
                 transaction.set_rollback(True)
                 return False
     return True

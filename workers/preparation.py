@@ -1,7 +1,8 @@
-"""Making a run's folder on this host ready: from the names in a spec to paths, and to the trainer's command line.
+"""Making a run's folder on this host ready: from the names in a spec to paths, and to the trainer's
+command line.
 
-`dataset:` and `model:` name what the run's team has uploaded, `file:` is allowed under the operator's roots only, `builtin:` and
-`hub:` are the trainer's own business.
+`dataset:` and `model:` name what the run's team has uploaded, `file:` is allowed under the
+operator's roots only, `builtin:` and `hub:` are the trainer's own business.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from workers.shim import write_atomically
 
 
 class Unresolved(Exception):
-    """A name in the spec leads nowhere, or a machine has not what it needs; the message says which, `remedy` what to do."""
+    """A name in the spec leads nowhere, or a machine has not what it needs; the message says which,
+    `remedy` what to do.
+    """
 
     def __init__(self, message: str, remedy: str = "Correct it in a clone of this run.") -> None:
         super().__init__(message)
@@ -32,7 +35,8 @@ class Unresolved(Exception):
 
 
 def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
-    """Make the run's folder ready and return the trainer's arguments, as machine `number` of the attempt's. Raises Unresolved.
+    """Make the run's folder ready and return the trainer's arguments, as machine `number` of the
+    attempt's. Raises Unresolved.
 
     The leading machine, 0, settles before where they meet and from which checkpoint all begin.
     """
@@ -40,7 +44,9 @@ def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
     machines = attempt.members.count() + 1
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        spec = trainer.spec.load(resolve(trainer.spec.to_dict(trainer.spec.load(run.spec or {})), run.team))
+        spec = trainer.spec.load(
+            resolve(trainer.spec.to_dict(trainer.spec.load(run.spec or {})), run.team)
+        )
         write_atomically(folder / "spec.json", spec.model_dump(mode="json"))
         checkpoint = _beginning(run, attempt, folder)
         if machines > 1:
@@ -51,17 +57,27 @@ def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
         raise Unresolved(str(error), "Set it and resume.") from error
     except OSError as error:
         raise Unresolved(f"The run's folder cannot be written: {error.strerror}.") from error
-    return [*_command(attempt, folder, checkpoint, machines), *(meetings.arguments(attempt, machines, number) if machines > 1 else [])]
+    return [
+        *_command(attempt, folder, checkpoint, machines),
+        *(meetings.arguments(attempt, machines, number) if machines > 1 else []),
+    ]
 
 
 def exported(run: Run, attempt: Attempt) -> dict[str, str]:
-    """The environment of the run's trainer on this host: the devices that it was lent here, and its threads."""
+    """The environment of the run's trainer on this host: the devices that it was lent here, and its
+    threads.
+    """
     lent = persist(lambda: devices.held_here(holder_of(run.public_id, attempt.number)))
-    return {**devices.exported(lent), "OMP_NUM_THREADS": str((run.spec or {}).get("compute", {}).get("threads", 1))}
+    return {
+        **devices.exported(lent),
+        "OMP_NUM_THREADS": str((run.spec or {}).get("compute", {}).get("threads", 1)),
+    }
 
 
 def _beginning(run: Run, attempt: Attempt, folder: Path) -> Checkpoint | None:
-    """The checkpoint that the attempt goes on from, now on this host: the newest, or the one that its machines have settled on."""
+    """The checkpoint that the attempt goes on from, now on this host: the newest, or the one that
+    its machines have settled on.
+    """
     if attempt.meeting is None:
         return checkpoints.bring_newest(run, folder) if attempt.number > 1 else None
     if attempt.meeting["checkpoint"] is None:
@@ -70,12 +86,19 @@ def _beginning(run: Run, attempt: Attempt, folder: Path) -> Checkpoint | None:
         settled = run.checkpoints.get(pk=attempt.meeting["checkpoint"])
         checkpoints.bring(settled, folder)
     except (Checkpoint.DoesNotExist, FileNotFoundError, artifacts.Damaged) as error:
-        raise Unresolved("The checkpoint to go on from is not in the artifact store any more.", "Resume from an earlier one.") from error
+        raise Unresolved(
+            "The checkpoint to go on from is not in the artifact store any more.",
+            "Resume from an earlier one.",
+        ) from error
     return settled
 
 
-def _command(attempt: Attempt, folder: Path, checkpoint: Checkpoint | None, machines: int) -> list[str]:
-    """Without a stored checkpoint one machine looks for one of its own; several begin anew, for they must begin alike."""
+def _command(
+    attempt: Attempt, folder: Path, checkpoint: Checkpoint | None, machines: int
+) -> list[str]:
+    """Without a stored checkpoint one machine looks for one of its own; several begin anew, for
+    they must begin alike.
+    """
     if attempt.number == 1:
         return ["run", str(folder / "spec.json"), "--dir", str(folder), "--attempt", "1"]
     alike = ["--anew"] if machines > 1 else []
@@ -84,11 +107,16 @@ def _command(attempt: Attempt, folder: Path, checkpoint: Checkpoint | None, mach
 
 
 def resolve(spec: dict[str, Any], team: Team) -> dict[str, Any]:
-    """A copy of a whole `spec` in which every location is one that the trainer can open on this host. Raises Unresolved."""
+    """A copy of a whole `spec` in which every location is one that the trainer can open on this
+    host. Raises Unresolved.
+    """
     resolved = copy.deepcopy(spec)
     networks = resolved["networks"]
     loaded = {"networks.student": networks["student"]}
-    loaded |= {f"networks.specialists.{at}.teacher": one["teacher"] for at, one in enumerate(networks["specialists"])}
+    loaded |= {
+        f"networks.specialists.{at}.teacher": one["teacher"]
+        for at, one in enumerate(networks["specialists"])
+    }
     for path, network in loaded.items():
         network["model"] = resolve_model(network["model"], team, f"{path}.model")
     _teacher(networks["teacher"], team)
@@ -110,13 +138,21 @@ def _teacher(teacher: dict[str, Any], team: Team) -> None:
 
 
 def resolve_data(problems: dict[str, Any], team: Team, field: str) -> None:
-    """Put the file's path in place of its name, and its format where the section has one. Raises Unresolved."""
+    """Put the file's path in place of its name, and its format where the section has one. Raises
+    Unresolved.
+    """
     scheme, _, rest = problems["path"].partition(":")
     if scheme == "dataset":
         name, _, fingerprint = rest.partition("@")
-        stored = DataSet.objects.filter(team=team, name=name, fingerprint=fingerprint).select_related("artifact").first()
+        stored = (
+            DataSet.objects.filter(team=team, name=name, fingerprint=fingerprint)
+            .select_related("artifact")
+            .first()
+        )
         if stored is None:
-            raise Unresolved(f"{field}: the team has no data set '{rest}'. Upload it again or choose another one.")
+            raise Unresolved(
+                f"{field}: the team has no data set '{rest}'. Upload it again or choose another one."
+            )
         problems["path"] = f"file:{artifacts.local_path(stored.artifact.sha256)}"
         if "format" in problems:
             problems["format"] = stored.format
@@ -131,7 +167,9 @@ def resolve_model(uri: str, team: Team, field: str) -> str:
         name, _, digest = rest.partition("@")
         stored = StoredModel.objects.filter(team=team, name=name, hash=digest).first()
         if stored is None:
-            raise Unresolved(f"{field}: the team has no model '{rest}'. Upload it again or choose another one.")
+            raise Unresolved(
+                f"{field}: the team has no model '{rest}'. Upload it again or choose another one."
+            )
         return f"file:{_model_folder(stored)}"
     if scheme == "file":
         return f"file:{allowed_path(rest, field)}"
@@ -155,5 +193,7 @@ def allowed_path(path: str, field: str) -> Path:
     """The real path, if an operator's root holds it. Raises Unresolved."""
     real = Path(path).resolve()
     if not any(real.is_relative_to(Path(root).resolve()) for root in settings.STILLROOM_FILE_ROOTS):
-        raise Unresolved(f"{field}: '{path}' is not under a folder that this server may read (STILLROOM_FILE_ROOTS). Upload it instead.")
+        raise Unresolved(
+            f"{field}: '{path}' is not under a folder that this server may read (STILLROOM_FILE_ROOTS). Upload it instead."
+        )
     return real

@@ -1,4 +1,6 @@
-"""This host among the machines of the installation: what it has is written down once, its heartbeat again and again."""
+"""This host among the machines of the installation: what it has is written down once, its heartbeat
+again and again.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,25 @@ from workers import hardware, host
 
 
 def register() -> Node:
-    """Write down what this host has. Devices that it no longer has are removed, or retired as long as somebody holds them."""
+    """Write down what this host has. Devices that it no longer has are removed, or retired as long
+    as somebody holds them.
+    """
     found = hardware.devices()
-    facts = {"address": _address(), "version": _version(), "cpus": os.cpu_count() or 1, "memory_bytes": hardware.memory_bytes()}
+    facts = {
+        "address": _address(),
+        "version": _version(),
+        "cpus": os.cpu_count() or 1,
+        "memory_bytes": hardware.memory_bytes(),
+    }
     now = {"started_at": Now(), "heartbeat_at": Now()}
     with transaction.atomic():
         node, _ = Node.objects.update_or_create(name=host.name(), defaults={**facts, **now})
         there = Q(pk__in=[])
         for device in found:
             described = {"name": device.name, "memory_bytes": device.memory_bytes, "retired": False}
-            Device.objects.update_or_create(node=node, kind=device.kind, index=device.index, defaults=described)
+            Device.objects.update_or_create(
+                node=node, kind=device.kind, index=device.index, defaults=described
+            )
             there |= Q(kind=device.kind, index=device.index)
         gone = Device.objects.filter(node=node).exclude(there)
         gone.filter(holder="").delete()

@@ -18,10 +18,14 @@ POLL_SECONDS = 0.2
 
 
 def stop_all(timeout: float) -> None:
-    """Ask every trainer here for a checkpoint and wait for its end; by force after `timeout` seconds. Says what it waits for."""
+    """Ask every trainer here for a checkpoint and wait for its end; by force after `timeout`
+    seconds. Says what it waits for.
+    """
     wait_for_end(timeout, force=False)
     for run in active_here():
-        say(f"{run.name} did not stop in {timeout:.0f} s and is ended by force; it will go on from its last checkpoint.")
+        say(
+            f"{run.name} did not stop in {timeout:.0f} s and is ended by force; it will go on from its last checkpoint."
+        )
     wait_for_end(FORCED_SECONDS, force=True)
 
 

@@ -1,4 +1,6 @@
-"""Making a job's definition ready for the trainer on this host: from names to paths, and to the trainer's command line."""
+"""Making a job's definition ready for the trainer on this host: from names to paths, and to the
+trainer's command line.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from workers.shim import write_atomically
 
 
 def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:
-    """Write the resolved definition into the copy's folder and return the trainer's arguments. Raises Unresolved."""
+    """Write the resolved definition into the copy's folder and return the trainer's arguments.
+    Raises Unresolved.
+    """
     job = copy.shard.job
     path = folder / "job.json"
     try:
@@ -32,11 +36,22 @@ def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:
         raise Unresolved(str(error)) from error
     except OSError as error:
         raise Unresolved(f"The folder of the part cannot be written: {error.strerror}.") from error
-    return ["shard", str(path), "--part", str(copy.shard.part), "--of", str(job.shards.count()), "--out", str(out)]
+    return [
+        "shard",
+        str(path),
+        "--part",
+        str(copy.shard.part),
+        "--of",
+        str(job.shards.count()),
+        "--out",
+        str(out),
+    ]
 
 
 def resolved(job: Job) -> dict[str, Any]:
-    """A copy of the job's definition in which every location is one that the trainer can open on this host. Raises Unresolved."""
+    """A copy of the job's definition in which every location is one that the trainer can open on
+    this host. Raises Unresolved.
+    """
     spec: dict[str, Any] = json.loads(json.dumps(job.spec))
     model, problems = spec["model"], spec["problems"]
     match model["kind"]:
@@ -45,7 +60,9 @@ def resolved(job: Job) -> dict[str, Any]:
         case "checkpoint" if model["checkpoint"].startswith("checkpoint:"):
             model["checkpoint"] = f"file:{_checkpoint_folder(model['checkpoint'], job)}"
         case "checkpoint":
-            raise Unresolved("model.checkpoint: name a checkpoint of a run here, as checkpoint:<run>@<step>.")
+            raise Unresolved(
+                "model.checkpoint: name a checkpoint of a run here, as checkpoint:<run>@<step>."
+            )
         case "endpoint" if not endpoints.is_allowed(model["url"]):
             raise Unresolved(f"model.url {endpoints.refusal()}")
     if problems["kind"] == "file":
@@ -54,7 +71,9 @@ def resolved(job: Job) -> dict[str, Any]:
 
 
 def _checkpoint_folder(uri: str, job: Job) -> Path:
-    """The checkpoint on this host, below a folder that says as its run's does what it belongs to. Raises Unresolved."""
+    """The checkpoint on this host, below a folder that says as its run's does what it belongs to.
+    Raises Unresolved.
+    """
     stored = checkpoint_of(uri, job.team)
     if stored is None:
         raise Unresolved(f"model.checkpoint: the team has no {uri} any more. Choose another one.")
@@ -80,6 +99,10 @@ def _lay_out(run: Run, stored: Checkpoint, root: Path, folder: Path) -> None:
         files.restore(stored, unfinished)
         unfinished.rename(folder)
     except FileNotFoundError as error:
-        raise Unresolved(f"model.checkpoint: the store has lost a file of it ({error}). Choose another one.") from error
+        raise Unresolved(
+            f"model.checkpoint: the store has lost a file of it ({error}). Choose another one."
+        ) from error
     except trainer.spec.SpecError as error:
-        raise Unresolved(f"model.checkpoint: the definition of its run cannot be read: {error}") from error
+        raise Unresolved(
+            f"model.checkpoint: the definition of its run cannot be read: {error}"
+        ) from error

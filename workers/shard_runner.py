@@ -1,9 +1,11 @@
-"""The runner of one copy of a part: it starts the trainer or adopts one that runs, shows that it lives, and hands the answer in.
+"""The runner of one copy of a part: it starts the trainer or adopts one that runs, shows that it
+lives, and hands the answer in.
 
     python -m workers carry-shard COPY
 
-It runs in a session of its own, so it outlives the Celery worker that started it. If it dies, the sweep starts another, which finds the
-trainer by pid and start time and goes on. The device is given back whatever happens; if nobody is left to do so, the sweep does.
+It runs in a session of its own, so it outlives the Celery worker that started it. If it dies, the
+sweep starts another, which finds the trainer by pid and start time and goes on. The device is given
+back whatever happens; if nobody is left to do so, the sweep does.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ RESULT, GROWING = "result.jsonl", "result.jsonl.part"
 
 
 def carry(copy_id: int) -> None:
-    """Carry the copy to its end. Only `shards.start_runner` runs this, in a process that holds the copy's lock."""
+    """Carry the copy to its end. Only `shards.start_runner` runs this, in a process that holds the
+    copy's lock.
+    """
     found = Copy.objects.select_related("shard__job__team").filter(pk=copy_id, ended_at=None)
     copy = persist(found.first)
     if copy is None:
@@ -47,10 +51,14 @@ def carry(copy_id: int) -> None:
 
 
 def _start(copy: Copy, process: TrainerProcess) -> bool:
-    """Start the trainer on the copy's device; False if the job cannot be carried out here, which ends it with the reason."""
+    """Start the trainer on the copy's device; False if the job cannot be carried out here, which
+    ends it with the reason.
+    """
     lent = persist(lambda: devices.held_here(copy.holder))
     try:
-        process.start(prepare(copy, process.folder, process.folder / RESULT), devices.exported(lent))
+        process.start(
+            prepare(copy, process.folder, process.folder / RESULT), devices.exported(lent)
+        )
     except Unresolved as error:
         reason = str(error)
         persist(lambda: lifecycle.fail(copy, reason, for_good=True))
@@ -103,7 +111,9 @@ def _reason(ended: dict[str, Any] | None, output: str) -> str:
 
 
 def hand_in(copy: Copy, result: Path) -> bool:
-    """Store the answer and complete the part with it; False if another copy was quicker. Safe to repeat."""
+    """Store the answer and complete the part with it; False if another copy was quicker. Safe to
+    repeat.
+    """
     with result.open(encoding="utf-8") as file:
         counts = tally(map(json.loads, file)).to_json()
     stored: Artifact = artifacts.put(result, copy.shard.job.team, "application/jsonl")

@@ -1,10 +1,12 @@
-"""The parent of one trainer process: it writes down how the trainer ended, whoever else has died meanwhile.
+"""The parent of one trainer process: it writes down how the trainer ended, whoever else has died
+meanwhile.
 
     python -m workers.shim ATTEMPT_FOLDER COMMAND [ARG ...]
 
-Standard library only, so that it costs little and cannot fail on an import. It leaves three files in the attempt's folder:
-`process.json` (who runs), `stdout.log` (all that the trainer prints) and, last and atomically, `exit.json`. An attempt has one trainer:
-a second shim, started because nobody knew yet of the first, waits for its end and leaves.
+Standard library only, so that it costs little and cannot fail on an import. It leaves three files
+in the attempt's folder: `process.json` (who runs), `stdout.log` (all that the trainer prints) and,
+last and atomically, `exit.json`. An attempt has one trainer: a second shim, started because nobody
+knew yet of the first, waits for its end and leaves.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def process_started(pid: int) -> float | None:
-    """When a process started, in seconds since boot; None if there is no such process. With the pid it names a process for good."""
+    """When a process started, in seconds since boot; None if there is no such process. With the pid
+    it names a process for good.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -64,9 +68,13 @@ def watch(folder: Path, command: list[str]) -> int:
     kills_before = out_of_memory_kills()
     started_at = time.time()
     with (folder / "stdout.log").open("ab", buffering=0) as output:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+        )
     signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
-    write_report(folder / "process.json", {"trainer": identity(child.pid), "shim": identity(os.getpid())})
+    write_report(
+        folder / "process.json", {"trainer": identity(child.pid), "shim": identity(os.getpid())}
+    )
     _, status, usage = os.wait4(child.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     report = {

@@ -24,19 +24,29 @@ log = logging.getLogger(__name__)
 def start_supervisor(public_id: str, attempt: int) -> bool:
     """Start a detached supervisor; False if the attempt has one on this host.
 
-    The lock is taken here and inherited by the supervisor, so it is held without a gap until that process dies.
+    The lock is taken here and inherited by the supervisor, so it is held without a gap until that
+    process dies.
     """
     folder = host.attempt_folder(public_id, attempt)
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "workers", "supervise", public_id, str(attempt)]
-    with (folder / "supervisor.lock").open("ab") as lock, (folder / "supervisor.log").open("ab") as output:
+    with (
+        (folder / "supervisor.lock").open("ab") as lock,
+        (folder / "supervisor.log").open("ab") as output,
+    ):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         keep = [lock.fileno()]
         subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=keep
+            command,
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=keep,
         )
     return True
 
@@ -47,7 +57,13 @@ def supervise(public_id: str, number: int) -> None:
     Only `start_supervisor` runs this, in a process that holds the attempt's lock.
     """
     folder = host.attempt_folder(public_id, number)
-    attempt = persist(lambda: Attempt.objects.select_related("run__team").filter(run__public_id=public_id, number=number).first())
+    attempt = persist(
+        lambda: (
+            Attempt.objects.select_related("run__team")
+            .filter(run__public_id=public_id, number=number)
+            .first()
+        )
+    )
     if attempt is None:
         log.warning("run %s has no attempt %d any more", public_id, number)
         TrainerProcess(folder).kill()
@@ -59,4 +75,10 @@ def supervise(public_id: str, number: int) -> None:
         if part is not None:
             MemberSupervisor(attempt.run, attempt, part, TrainerProcess(folder)).carry_out()
         else:
-            Supervisor(attempt.run, attempt, TrainerProcess(folder), Reader(folder / "events", attempt.last_seq), party).carry_out()
+            Supervisor(
+                attempt.run,
+                attempt,
+                TrainerProcess(folder),
+                Reader(folder / "events", attempt.last_seq),
+                party,
+            ).carry_out()

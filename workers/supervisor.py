@@ -1,9 +1,11 @@
-"""The supervisor of one attempt: it starts the trainer or adopts one that runs, carries its log into Postgres and ends with it.
+"""The supervisor of one attempt: it starts the trainer or adopts one that runs, carries its log
+into Postgres and ends with it.
 
     python -m workers supervise RUN ATTEMPT
 
-It runs in a session of its own, so it outlives the Celery worker that started it. If it dies, the sweep starts another, which finds
-the trainer by pid and start time and goes on. Postgres or Redis may be away: training continues, and the log waits on disk.
+It runs in a session of its own, so it outlives the Celery worker that started it. If it dies, the
+sweep starts another, which finds the trainer by pid and start time and goes on. Postgres or Redis
+may be away: training continues, and the log waits on disk.
 
 Of an attempt on several machines this is the leading one's, which ends the attempt for all.
 """
@@ -39,7 +41,9 @@ LOOK_SECONDS = 1.0
 
 
 class Fenced(Exception):
-    """Postgres shows a higher attempt, or the run has ended or is gone: this supervisor may not change the run any more."""
+    """Postgres shows a higher attempt, or the run has ended or is gone: this supervisor may not
+    change the run any more.
+    """
 
 
 @dataclass
@@ -79,7 +83,9 @@ class Supervisor:
         self._conclude()
 
     def _start(self) -> bool:
-        """Start the trainer; False if the definition cannot be carried out here, which ends the run with the reason."""
+        """Start the trainer; False if the definition cannot be carried out here, which ends the run
+        with the reason.
+        """
         try:
             arguments = persist(lambda: prepare(self.run, self.attempt))
         except Unresolved as error:
@@ -103,21 +109,35 @@ class Supervisor:
                 time.sleep(POLL_SECONDS)
 
     def _carry(self) -> list[dict[str, Any]]:
-        """Take the next events of the log into Postgres: few at a time while it keeps up, ever more while it does not. Raises Fenced."""
+        """Take the next events of the log into Postgres: few at a time while it keeps up, ever more
+        while it does not. Raises Fenced.
+        """
         batch = self.log.take(self.batch_events, ingest.BATCH_BYTES)
         if batch:
-            self._persist(lambda: ingest.ingest(self.run.pk, self.attempt.number, batch, self.process.folder, self.log.more))
-        self.batch_events = min(2 * self.batch_events, MOST_EVENTS) if self.log.more else ingest.BATCH_EVENTS
+            self._persist(
+                lambda: ingest.ingest(
+                    self.run.pk, self.attempt.number, batch, self.process.folder, self.log.more
+                )
+            )
+        self.batch_events = (
+            min(2 * self.batch_events, MOST_EVENTS) if self.log.more else ingest.BATCH_EVENTS
+        )
         return batch
 
     def _store_again(self, now: bool) -> None:
-        """Try now and then, and at the end, to store what the artifact store had no room for; the sweep remembers what then still waits."""
+        """Try now and then, and at the end, to store what the artifact store had no room for; the
+        sweep remembers what then still waits.
+        """
         if now or time.monotonic() - self.stored_at >= STORE_AGAIN_SECONDS:
-            self._persist(lambda: ingest.store_again(self.run.pk, self.attempt.number, self.process.folder))
+            self._persist(
+                lambda: ingest.store_again(self.run.pk, self.attempt.number, self.process.folder)
+            )
             self.stored_at = time.monotonic()
 
     def _persist(self, work: Callable[[], object]) -> None:
-        """Record something, once the database answers. Raises Fenced if there is no run to record it of any more."""
+        """Record something, once the database answers. Raises Fenced if there is no run to record
+        it of any more.
+        """
         try:
             persist(work)
         except (Run.DoesNotExist, Attempt.DoesNotExist) as error:
@@ -144,7 +164,9 @@ class Supervisor:
             raise Fenced
         if now - self.beat_at >= host.HEARTBEAT_SECONDS:
             self.beat_at = now
-            if not persist(lambda: lifecycle.heartbeat(self.run.pk, self.attempt.number, host.name())):
+            if not persist(
+                lambda: lifecycle.heartbeat(self.run.pk, self.attempt.number, host.name())
+            ):
                 raise Fenced
         self.stop_wanted = wishes["stop_requested_at"] is not None
         if self.process.started():
@@ -162,16 +184,24 @@ class Supervisor:
             self.process.ask_to_stop()
 
     def _hear_the_others(self) -> None:
-        """Where another machine may be the cause of the end, wait until it says so, or as long as it takes to call it lost."""
+        """Where another machine may be the cause of the end, wait until it says so, or as long as
+        it takes to call it lost.
+        """
         deadline = time.monotonic() + 2 * host.LEASE_SECONDS
-        while self.party.is_puzzled_by(self.process.exit(), self.stop_wanted) and not self.party.has_told() and time.monotonic() < deadline:
+        while (
+            self.party.is_puzzled_by(self.process.exit(), self.stop_wanted)
+            and not self.party.has_told()
+            and time.monotonic() < deadline
+        ):
             time.sleep(POLL_SECONDS)
             self._look()
 
     def _conclude(self) -> None:
         self.process.kill()
         ended, said = self.process.exit(), persist(self._last_words)
-        persist(lambda: Attempt.objects.filter(pk=self.attempt.pk).update(exit=ended, finished_at=Now()))
+        persist(
+            lambda: Attempt.objects.filter(pk=self.attempt.pk).update(exit=ended, finished_at=Now())
+        )
         torn = ["the last line is not whole"] if self.log.unfinished else []
         for damage in self.log.damage + torn:
             logger.warning("run %s attempt %d: %s", self.run.public_id, self.attempt.number, damage)
@@ -180,7 +210,9 @@ class Supervisor:
 
     def _last_words(self) -> dict[str, Any] | None:
         """The trainer's `end` event, whichever supervisor has carried it."""
-        said = Event.objects.filter(run=self.run, attempt=self.attempt.number, type="end").order_by("seq")
+        said = Event.objects.filter(run=self.run, attempt=self.attempt.number, type="end").order_by(
+            "seq"
+        )
         return said.values_list("payload", flat=True).last()
 
     def _conclude_late(self) -> None:
@@ -192,7 +224,11 @@ class Supervisor:
         if ending.state == State.QUEUED:
             self._end(lambda: lifecycle.requeue(self.run.pk, self.attempt.number, ending.reason))
         else:
-            self._end(lambda: lifecycle.finish(self.run.pk, self.attempt.number, ending.state, ending.reason, ending.remedy))
+            self._end(
+                lambda: lifecycle.finish(
+                    self.run.pk, self.attempt.number, ending.state, ending.reason, ending.remedy
+                )
+            )
 
     def _end(self, record: Callable[[], Any]) -> None:
         """Record how it ended and give the devices back, both or neither."""

@@ -1,4 +1,5 @@
-"""The sweep: every few seconds it finds in Postgres what no message told anyone: waiting runs, dead supervisors, lost machines.
+"""The sweep: every few seconds it finds in Postgres what no message told anyone: waiting runs, dead
+supervisors, lost machines.
 
 It needs no broker, so that losing Redis delays a run by seconds and loses none.
 """
@@ -52,7 +53,10 @@ def forever() -> None:
             collected = time.monotonic()
             logger.info("removed %d artifacts that nothing names", persist(artifacts.collect))
             logger.info("compacted the series of %d runs", persist(metrics.tidy_finished))
-            logger.info("removed %d receipts of clients' logs that are too old to come again", persist(receipts.prune))
+            logger.info(
+                "removed %d receipts of clients' logs that are too old to come again",
+                persist(receipts.prune),
+            )
         time.sleep(PERIOD_SECONDS)
 
 
@@ -68,42 +72,68 @@ def sweep() -> None:
 
 
 def adopt_orphans() -> None:
-    """Give runs of this host, and parts of runs, a new supervisor when they have not been heard of for a lease period.
+    """Give runs of this host, and parts of runs, a new supervisor when they have not been heard of
+    for a lease period.
 
     One that still lives keeps them.
     """
     lease = timedelta(seconds=host.LEASE_SECONDS)
-    orphans = lifecycle.orphans(lease).filter(lease_holder=host.name()).values_list("public_id", "attempt")
-    parts = lifecycle.silent(lifecycle.members_at_work(host.name()), lease).values_list("attempt__run__public_id", "attempt__number")
+    orphans = (
+        lifecycle.orphans(lease)
+        .filter(lease_holder=host.name())
+        .values_list("public_id", "attempt")
+    )
+    parts = lifecycle.silent(lifecycle.members_at_work(host.name()), lease).values_list(
+        "attempt__run__public_id", "attempt__number"
+    )
     for public_id, attempt in [*orphans, *parts]:
         start_supervisor(public_id, attempt)
 
 
 def store_again() -> None:
-    """Give attempts of this host that are over a supervisor for a moment, if files of theirs still wait for the artifact store."""
-    attempts = Attempt.objects.filter(host=host.name(), run__summary__has_key="unstored").select_related("run")
+    """Give attempts of this host that are over a supervisor for a moment, if files of theirs still
+    wait for the artifact store.
+    """
+    attempts = Attempt.objects.filter(
+        host=host.name(), run__summary__has_key="unstored"
+    ).select_related("run")
     for attempt in attempts:
         if unstored.waiting(attempt.run_id, attempt.number):
             start_supervisor(attempt.run.public_id, attempt.number)
 
 
 def end_strays() -> None:
-    """Attempts that hold devices here and are not at work any more: a supervisor stops the trainer, keeps its last words and leaves.
+    """Attempts that hold devices here and are not at work any more: a supervisor stops the trainer,
+    keeps its last words and leaves.
 
     If the run only waits, because this host was given up for lost, that supervisor takes it back.
     """
-    mine = Device.objects.filter(node__name=host.name(), holder__startswith="run/").values_list("holder", flat=True).distinct()
+    mine = (
+        Device.objects.filter(node__name=host.name(), holder__startswith="run/")
+        .values_list("holder", flat=True)
+        .distinct()
+    )
     _end_unless_current([found for holder in mine if (found := run_of(holder))])
 
 
 def end_forgotten() -> None:
-    """The same for trainers that are still alive on this host though nobody remembers what they hold."""
+    """The same for trainers that are still alive on this host though nobody remembers what they
+    hold.
+    """
     folders = [path.parent for path in host.runs_folder().glob("*/attempts/*/process.json")]
-    _end_unless_current([(folder.parts[-3], int(folder.name)) for folder in folders if not TrainerProcess(folder).ended()])
+    _end_unless_current(
+        [
+            (folder.parts[-3], int(folder.name))
+            for folder in folders
+            if not TrainerProcess(folder).ended()
+        ]
+    )
 
 
 def _end_unless_current(attempts: Sequence[tuple[str, int]]) -> None:
-    runs = Run.objects.filter(public_id__in=[public_id for public_id, _ in attempts], state__in=ACTIVE)
+    runs = Run.objects.filter(
+        public_id__in=[public_id for public_id, _ in attempts], state__in=ACTIVE
+    )
     current = dict(runs.values_list("public_id", "attempt"))
     for public_id, attempt in attempts:
         if current.get(public_id) != attempt:
@@ -111,9 +141,11 @@ def _end_unless_current(attempts: Sequence[tuple[str, int]]) -> None:
 
 
 def go_on_elsewhere() -> None:
-    """Queue the runs of lost machines again: neither the machine nor the run has been heard of for a lease period.
+    """Queue the runs of lost machines again: neither the machine nor the run has been heard of for
+    a lease period.
 
-    Not in the first lease period after an outage of Postgres or of this process: the others have a right to be heard first.
+    Not in the first lease period after an outage of Postgres or of this process: the others have a
+    right to be heard first.
     """
     lease = timedelta(seconds=host.LEASE_SECONDS)
     if not patience.over(host.LEASE_SECONDS):

@@ -1,4 +1,6 @@
-"""Celery's part: a message is only a hint that something waits. The sweep finds the same without it."""
+"""Celery's part: a message is only a hint that something waits. The sweep finds the same without
+it.
+"""
 
 from __future__ import annotations
 

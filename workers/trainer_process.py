@@ -1,6 +1,7 @@
 """Starting, finding again and signalling the training process of one attempt.
 
-A pid alone may belong to another process by now; together with its start time it is unique until the host restarts.
+A pid alone may belong to another process by now; together with its start time it is unique until
+the host restarts.
 """
 
 from __future__ import annotations
@@ -33,14 +34,24 @@ class TrainerProcess:
     folder: Path
 
     def start(self, arguments: list[str], exported: Mapping[str, str] | None = None) -> None:
-        """Start `python -m trainer ARGUMENTS` under a shim in a session of its own, and wait until it is known.
+        """Start `python -m trainer ARGUMENTS` under a shim in a session of its own, and wait until
+        it is known.
 
         `exported` are environment variables beyond this process's own.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        shim = [sys.executable, "-m", "workers.shim", str(self.folder), *host.trainer_command(), *arguments]
+        shim = [
+            sys.executable,
+            "-m",
+            "workers.shim",
+            str(self.folder),
+            *host.trainer_command(),
+            *arguments,
+        ]
         environment = _environment() | dict(exported or {})
-        watcher = subprocess.Popen(shim, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        watcher = subprocess.Popen(
+            shim, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
         while not (self.folder / "process.json").exists() and watcher.poll() is None:
             time.sleep(0.01)
 
@@ -64,7 +75,9 @@ class TrainerProcess:
         return self.exit() is not None or (self.pid() is None and not self.watched())
 
     def ask_to_stop(self) -> None:
-        """SIGTERM: the trainer saves at the next step boundary and leaves. To ask again, as a later supervisor does, changes nothing."""
+        """SIGTERM: the trainer saves at the next step boundary and leaves. To ask again, as a later
+        supervisor does, changes nothing.
+        """
         if pid := self.pid():
             _signal(os.kill, pid, signal.SIGTERM)
 
@@ -86,10 +99,16 @@ class TrainerProcess:
             return ""
 
     def _left_behind(self) -> list[psutil.Process]:
-        """What the trainer started and has outlived it. Its group alone would not do: a pid may name another group by now."""
+        """What the trainer started and has outlived it. Its group alone would not do: a pid may
+        name another group by now.
+        """
         group = (_json(self.folder / "process.json") or {"trainer": {"pid": 0}})["trainer"]["pid"]
         run = str(self.folder.parent.parent)
-        found = [one for one in psutil.process_iter(["cmdline"]) if any(run in part for part in one.info["cmdline"] or [])]
+        found = [
+            one
+            for one in psutil.process_iter(["cmdline"])
+            if any(run in part for part in one.info["cmdline"] or [])
+        ]
         return [one for one in found if _group_of(one.pid) == group]
 
     def _living(self, who: str) -> int | None:
@@ -103,7 +122,9 @@ class TrainerProcess:
 def _environment() -> dict[str, str]:
     """The trainer's: nothing of the server's secrets."""
     kept = {
-        key: value for key, value in os.environ.items() if key not in {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
+        key: value
+        for key, value in os.environ.items()
+        if key not in {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
     }
     return kept | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
 

@@ -1,4 +1,6 @@
-"""One contender in a process of its own: `python -m bench.emit.calls WHO FOLDER time | die | count`; the last line printed is JSON."""
+"""One contender in a process of its own: `python -m bench.emit.calls WHO FOLDER time | die |
+count`; the last line printed is JSON.
+"""
 
 from __future__ import annotations
 

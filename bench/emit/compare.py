@@ -1,4 +1,6 @@
-"""What a call of ten metrics costs the training loop, and what of 2,000 calls a `kill -9` leaves: beside Trackio, W&B and MLflow."""
+"""What a call of ten metrics costs the training loop, and what of 2,000 calls a `kill -9` leaves:
+beside Trackio, W&B and MLflow.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +22,33 @@ OURS = "Stillroom"
 
 def measure() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as base:
-        found = take(lambda: {who: _command(who, tempfile.mkdtemp(dir=base), "time") for who in RECORDERS}, TURNS)
+        found = take(
+            lambda: {who: _command(who, tempfile.mkdtemp(dir=base), "time") for who in RECORDERS},
+            TURNS,
+        )
     rows = []
     for who, turns in found.items():
         row: dict[str, Any] = {"ten metrics a call": who}
-        for name, key in (("p50 µs", "p50_us"), ("p99 µs", "p99_us"), ("points/s until durable", "durable_per_s")):
+        for name, key in (
+            ("p50 µs", "p50_us"),
+            ("p99 µs", "p99_us"),
+            ("points/s until durable", "durable_per_s"),
+        ):
             values = [turn[key] for turn in turns]
-            row[name] = {"median": statistics.median(values), "least": min(values), "most": max(values)}
+            row[name] = {
+                "median": statistics.median(values),
+                "least": min(values),
+                "most": max(values),
+            }
         rows.append(row)
     return rows
 
 
 def measure_survivors() -> list[dict[str, Any]]:
-    return [{"SIGKILL after 2,000 calls": who, "can be read afterwards": _survivors(who)} for who in RECORDERS]
+    return [
+        {"SIGKILL after 2,000 calls": who, "can be read afterwards": _survivors(who)}
+        for who in RECORDERS
+    ]
 
 
 def _survivors(who: str) -> int:

@@ -1,7 +1,8 @@
-"""Stillroom's event log and the trackers beside it, each as two functions: begin to log in a folder, and count what can be read there.
+"""Stillroom's event log and the trackers beside it, each as two functions: begin to log in a
+folder, and count what can be read there.
 
-Every tracker gets its lightest local settings: no network, no console, no statistics of the system. MLflow's asynchronous mode is what
-`mlflow.log_metrics(…, synchronous=False)` does.
+Every tracker gets its lightest local settings: no network, no console, no statistics of the system.
+MLflow's asynchronous mode is what `mlflow.log_metrics(…, synchronous=False)` does.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def mlflow(folder: Path, synchronous: bool = True) -> tuple[Log, Finish]:
         mlflow.flush_async_logging()
         mlflow.end_run()
 
-    return lambda step, values: mlflow.log_metrics(dict(values), step=step, synchronous=synchronous), finish
+    return lambda step, values: mlflow.log_metrics(
+        dict(values), step=step, synchronous=synchronous
+    ), finish
 
 
 def mlflow_async(folder: Path) -> tuple[Log, Finish]:
@@ -94,7 +97,9 @@ RECORDERS: dict[str, tuple[Callable[[Path], tuple[Log, Finish]], Callable[[Path]
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:
-    """The whole records of a log in LevelDB's format, as W&B writes it: blocks of 32 KiB, a header of 7 bytes before each part."""
+    """The whole records of a log in LevelDB's format, as W&B writes it: blocks of 32 KiB, a header
+    of 7 bytes before each part.
+    """
     at, whole = 7, b""
     while at + 7 <= len(data):
         if 2**15 - at % 2**15 < 7:

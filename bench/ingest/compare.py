@@ -1,7 +1,9 @@
-"""Durable ingest over HTTP, 8 writers, 100 points a request, each answered before the next: Stillroom, MLflow on Postgres, Trackio.
+"""Durable ingest over HTTP, 8 writers, 100 points a request, each answered before the next:
+Stillroom, MLflow on Postgres, Trackio.
 
-All servers run side by side on this machine, Stillroom and MLflow on one Postgres with its usual (durable) settings, and are written to in
-turn. Stillroom and Trackio are one process each, MLflow has two workers. The writers are the same for a protocol, whoever serves it.
+All servers run side by side on this machine, Stillroom and MLflow on one Postgres with its usual
+(durable) settings, and are written to in turn. Stillroom and Trackio are one process each, MLflow
+has two workers. The writers are the same for a protocol, whoever serves it.
 """
 
 from __future__ import annotations
@@ -42,7 +44,10 @@ def measure() -> list[dict[str, Any]]:
             "Stillroom, Trackio's interface": ("trackio", ours, token),
             "Trackio": ("trackio", trackio, TRACKIO_TOKEN),
         }
-        commands = {name: turns.ours("bench.ingest.writers", *given, str(SECONDS)) for name, given in contenders.items()}
+        commands = {
+            name: turns.ours("bench.ingest.writers", *given, str(SECONDS))
+            for name, given in contenders.items()
+        }
         found = turns.take(commands, TURNS)
     return [{"server": name, **_row(found[name])} for name in contenders]
 
@@ -50,7 +55,10 @@ def measure() -> list[dict[str, Any]]:
 def _row(taken: Sequence[dict[str, float]]) -> dict[str, Any]:
     rates = [one["points_per_second"] for one in taken]
     shown = {"median": statistics.median(rates), "least": min(rates), "most": max(rates)}
-    return {"points/s": shown, **{name: statistics.median(one[name] for one in taken) for name in ("p50_ms", "p95_ms")}}
+    return {
+        "points/s": shown,
+        **{name: statistics.median(one[name] for one in taken) for name in ("p50_ms", "p95_ms")},
+    }
 
 
 def _token() -> str:
@@ -70,7 +78,8 @@ def _token() -> str:
 def _mlflow(folder: Path) -> Iterator[str]:
     """MLflow's own server with two workers, on a database of its own in the same Postgres.
 
-    Its supervisor would end workers that are slow to answer it on a busy machine, so it is told to wait; what it runs besides is off.
+    Its supervisor would end workers that are slow to answer it on a busy machine, so it is told to
+    wait; what it runs besides is off.
     """
     import psycopg
 
@@ -81,8 +90,22 @@ def _mlflow(folder: Path) -> Iterator[str]:
     with _served(
         folder / "mlflow.log",
         lambda port: [
-            *turns.tracker("mlflow", "server", "--backend-store-uri", store, "--artifacts-destination", str(folder / "mlflow")),
-            *("--port", port, "--workers", "2", "--uvicorn-opts", "--timeout-worker-healthcheck 120"),
+            *turns.tracker(
+                "mlflow",
+                "server",
+                "--backend-store-uri",
+                store,
+                "--artifacts-destination",
+                str(folder / "mlflow"),
+            ),
+            *(
+                "--port",
+                port,
+                "--workers",
+                "2",
+                "--uvicorn-opts",
+                "--timeout-worker-healthcheck 120",
+            ),
         ],
         "/health",
         {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
@@ -93,20 +116,38 @@ def _mlflow(folder: Path) -> Iterator[str]:
 @contextmanager
 def _trackio(folder: Path) -> Iterator[str]:
     """Trackio's own server, on a folder of its own."""
-    environment = {"TRACKIO_DIR": str(folder / "trackio"), "TRACKIO_WRITE_TOKEN": TRACKIO_TOKEN, "HF_HUB_OFFLINE": "1"}
-    with _served(folder / "trackio.log", lambda port: [str(turns.TRACKERS), "-c", TRACKIO, port], "/version", environment) as address:
+    environment = {
+        "TRACKIO_DIR": str(folder / "trackio"),
+        "TRACKIO_WRITE_TOKEN": TRACKIO_TOKEN,
+        "HF_HUB_OFFLINE": "1",
+    }
+    with _served(
+        folder / "trackio.log",
+        lambda port: [str(turns.TRACKERS), "-c", TRACKIO, port],
+        "/version",
+        environment,
+    ) as address:
         yield address
 
 
 @contextmanager
-def _served(log: Path, command: Callable[[str], list[str]], path: str, environment: dict[str, str]) -> Iterator[str]:
-    """A peer's server, which is killed with everything that it started: not each of them ends when it is asked."""
+def _served(
+    log: Path, command: Callable[[str], list[str]], path: str, environment: dict[str, str]
+) -> Iterator[str]:
+    """A peer's server, which is killed with everything that it started: not each of them ends when
+    it is asked.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with log.open("wb") as stream:
         server = subprocess.Popen(
-            command(str(port)), stdout=stream, stderr=stream, env={**os.environ, **environment}, cwd=log.parent, start_new_session=True
+            command(str(port)),
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, **environment},
+            cwd=log.parent,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + START_SECONDS

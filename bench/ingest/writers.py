@@ -1,6 +1,8 @@
-"""`python -m bench.ingest.writers PROTOCOL HOST:PORT TOKEN SECONDS`: eight processes, each sending 100 points and waiting for the answer.
+"""`python -m bench.ingest.writers PROTOCOL HOST:PORT TOKEN SECONDS`: eight processes, each sending
+100 points and waiting for the answer.
 
-Prints one line of JSON: points a second, and the median and 95th percentile of the milliseconds to an answer.
+Prints one line of JSON: points a second, and the median and 95th percentile of the milliseconds to
+an answer.
 """
 
 from __future__ import annotations
@@ -24,13 +26,20 @@ LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
 class Connection:
-    """One kept-alive connection of a writer. It speaks just as much HTTP as it takes, so that the machine is left to the servers."""
+    """One kept-alive connection of a writer. It speaks just as much HTTP as it takes, so that the
+    machine is left to the servers.
+    """
 
     def __init__(self, address: str, token: str) -> None:
         host, _, port = address.partition(":")
         self._socket = socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        said = {"Host": address, "Content-Type": "application/json", "Authorization": f"Bearer {token}", "X-Trackio-Write-Token": token}
+        said = {
+            "Host": address,
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {token}",
+            "X-Trackio-Write-Token": token,
+        }
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in said.items())
 
     def post(self, path: str, body: str) -> bytes:
@@ -65,7 +74,10 @@ class Connection:
 
 def mlflow(connection: Connection, name: str) -> Callable[[int], None]:
     """Logs batch after batch to a run of its own, as MLflow's client does."""
-    made = connection.post("/api/2.0/mlflow/runs/create", json.dumps({"experiment_id": "0", "run_name": name, "start_time": 1}))
+    made = connection.post(
+        "/api/2.0/mlflow/runs/create",
+        json.dumps({"experiment_id": "0", "run_name": name, "start_time": 1}),
+    )
     run = json.loads(made)["run"]["info"]["run_id"]
 
     def send(number: int) -> None:
@@ -76,7 +88,9 @@ def mlflow(connection: Connection, name: str) -> Callable[[int], None]:
             for step in steps
             for key in range(KEYS)
         )
-        connection.post("/api/2.0/mlflow/runs/log-batch", f'{{"run_id":"{run}","metrics":[{points}]}}')
+        connection.post(
+            "/api/2.0/mlflow/runs/log-batch", f'{{"run_id":"{run}","metrics":[{points}]}}'
+        )
 
     return send
 
@@ -91,7 +105,9 @@ def trackio(connection: Connection, name: str) -> Callable[[int], None]:
             f'"log_id":"{uuid.uuid4().hex}"}}'
             for step in range(number * STEPS, (number + 1) * STEPS)
         )
-        connection.post("/api/bulk_log", f'{{"args":[],"kwargs":{{"logs":[{logs}],"hf_token":null}}}}')
+        connection.post(
+            "/api/bulk_log", f'{{"args":[],"kwargs":{{"logs":[{logs}],"hf_token":null}}}}'
+        )
 
     def values(step: int) -> str:
         return ",".join(f'"metric_{key}":{step * 0.37 + key}' for key in range(KEYS))
@@ -102,7 +118,9 @@ def trackio(connection: Connection, name: str) -> Callable[[int], None]:
 PROTOCOLS = {"mlflow": mlflow, "trackio": trackio}
 
 
-def write(protocol: str, address: str, token: str, seconds: float, name: str, start: Any, found: Any) -> None:
+def write(
+    protocol: str, address: str, token: str, seconds: float, name: str, start: Any, found: Any
+) -> None:
     """One writer: after a first request that is not counted, as many as fit into `seconds`."""
     taken: list[float] = []
     try:
@@ -122,7 +140,10 @@ def main(protocol: str, address: str, token: str, seconds: str) -> None:
     start, found = context.Barrier(WRITERS), context.Queue()
     turn = uuid.uuid4().hex[:6]
     given = (protocol, address, token, float(seconds))
-    writers = [context.Process(target=write, args=(*given, f"{turn}-{i}", start, found)) for i in range(WRITERS)]
+    writers = [
+        context.Process(target=write, args=(*given, f"{turn}-{i}", start, found))
+        for i in range(WRITERS)
+    ]
     for writer in writers:
         writer.start()
     taken = sorted(one for _ in writers for one in found.get())
@@ -130,7 +151,10 @@ def main(protocol: str, address: str, token: str, seconds: str) -> None:
         writer.join()
     if any(writer.exitcode for writer in writers):
         raise SystemExit("A writer failed; its words are above.")
-    answers = {"p50_ms": 1000 * statistics.median(taken), "p95_ms": 1000 * taken[int(0.95 * len(taken))]}
+    answers = {
+        "p50_ms": 1000 * statistics.median(taken),
+        "p95_ms": 1000 * taken[int(0.95 * len(taken))],
+    }
     print(json.dumps({"points_per_second": len(taken) * POINTS / float(seconds), **answers}))
 
 

@@ -1,4 +1,6 @@
-"""`python -m bench.live.emitter FOLDER SECONDS PER_SECOND`: a trainer that only logs, ten metrics a call; one says when it was emitted."""
+"""`python -m bench.live.emitter FOLDER SECONDS PER_SECOND`: a trainer that only logs, ten metrics a
+call; one says when it was emitted.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,14 @@ def emit(folder: Path, seconds: float, per_second: float) -> None:
     for step in range(1, round(seconds * per_second) + 1):
         time.sleep(max(0.0, begun + step / per_second - time.monotonic()))
         values = {key: step + i / 7 for i, key in enumerate(KEYS)} | {EMITTED: time.time()}
-        log.emit("metrics", step=step, stage="forward", tokens=100 * step, compute=1e9 * step, values=values)
+        log.emit(
+            "metrics",
+            step=step,
+            stage="forward",
+            tokens=100 * step,
+            compute=1e9 * step,
+            values=values,
+        )
     log.emit("end", outcome="completed", reason="All steps are done.", remedy="")
     log.close()
 

@@ -1,4 +1,6 @@
-"""`python -m bench live`: the real event log, supervisor, ingest, Postgres, Redis and web server, and 200 pages of 200 people on a run."""
+"""`python -m bench live`: the real event log, supervisor, ingest, Postgres, Redis and web server,
+and 200 pages of 200 people on a run.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ SPEC = {
     "name": "emitting",
     "recipe": "paced",
     "networks": {"student": {"model": "builtin:student"}, "teacher": {"model": "builtin:teacher"}},
-    "stages": [{"name": "forward", "until": {"steps": 60}}, {"name": "on-policy", "until": {"steps": 40}}],
+    "stages": [
+        {"name": "forward", "until": {"steps": 60}},
+        {"name": "on-policy", "until": {"steps": 40}},
+    ],
 }
 
 
@@ -30,7 +35,10 @@ def measure() -> list[dict[str, Any]]:
         django.setup()
         cookies = _people()
         with web_server(state / "web.log") as (address, web):
-            return [_row(address, web, cookies, rate, number) for number, rate in enumerate(PER_SECOND, 1)]
+            return [
+                _row(address, web, cookies, rate, number)
+                for number, rate in enumerate(PER_SECOND, 1)
+            ]
 
 
 def _people() -> list[str]:
@@ -46,11 +54,15 @@ def _people() -> list[str]:
         Membership.objects.create(team=team, user=person, role=Role.VIEWER)
         client = Client()
         client.force_login(person)
-        cookies.append(f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}")
+        cookies.append(
+            f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+        )
     return cookies
 
 
-def _row(address: str, web: subprocess.Popen[bytes], cookies: list[str], per_second: float, number: int) -> dict[str, Any]:
+def _row(
+    address: str, web: subprocess.Popen[bytes], cookies: list[str], per_second: float, number: int
+) -> dict[str, Any]:
     from webapp.runs import lifecycle
     from webapp.teams.models import Team
     from workers import host
@@ -62,7 +74,9 @@ def _row(address: str, web: subprocess.Popen[bytes], cookies: list[str], per_sec
     assert claimed is not None
     steps = round(SECONDS * per_second)
     command = [sys.executable, "-m", "bench.live.pages", address, run.public_id, str(steps)]
-    pages = subprocess.Popen(command, cwd=CLONE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pages = subprocess.Popen(
+        command, cwd=CLONE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert pages.stdin is not None and pages.stdout is not None
     pages.stdin.write("\n".join(cookies))
     pages.stdin.close()
@@ -70,8 +84,17 @@ def _row(address: str, web: subprocess.Popen[bytes], cookies: list[str], per_sec
     folder = host.attempt_folder(run.public_id, claimed.number)
     before = _cpu_seconds(web)
     folder.mkdir(parents=True, exist_ok=True)
-    emitter = [sys.executable, "-m", "bench.live.emitter", str(folder), str(SECONDS), str(per_second)]
-    shim = subprocess.Popen([sys.executable, "-m", "workers.shim", str(folder), *emitter], cwd=CLONE)
+    emitter = [
+        sys.executable,
+        "-m",
+        "bench.live.emitter",
+        str(folder),
+        str(SECONDS),
+        str(per_second),
+    ]
+    shim = subprocess.Popen(
+        [sys.executable, "-m", "workers.shim", str(folder), *emitter], cwd=CLONE
+    )
     while not TrainerProcess(folder).started():
         assert shim.poll() is None
     start_supervisor(run.public_id, claimed.number)

@@ -1,7 +1,8 @@
-"""`python -m bench.live.pages ADDRESS RUN STEPS`, session keys on stdin: so many open pages, which tell when each number reached them.
+"""`python -m bench.live.pages ADDRESS RUN STEPS`, session keys on stdin: so many open pages, which
+tell when each number reached them.
 
-Prints one JSON object: `delays` in seconds (of every point on every page), `frames` and `bytes` received, and `whole`, the pages that got
-every point exactly once.
+Prints one JSON object: `delays` in seconds (of every point on every page), `frames` and `bytes`
+received, and `whole`, the pages that got every point exactly once.
 """
 
 from __future__ import annotations
@@ -26,10 +27,24 @@ class Page:
         self.delays: list[float] = []
         self.frames = self.bytes = 0
 
-    async def follow(self, address: str, cookie: str, run: str, last: int, ready: asyncio.Semaphore) -> None:
+    async def follow(
+        self, address: str, cookie: str, run: str, last: int, ready: asyncio.Semaphore
+    ) -> None:
         headers = {"Cookie": cookie, "Origin": f"http://{address}"}
-        async with connect(f"ws://{address}/live/", additional_headers=headers, compression=None, max_size=2**22) as socket:
-            await socket.send(json.dumps({"type": "subscribe", "run": run, "keys": [*KEYS, EMITTED], "since": 0, "width": 4000}))
+        async with connect(
+            f"ws://{address}/live/", additional_headers=headers, compression=None, max_size=2**22
+        ) as socket:
+            await socket.send(
+                json.dumps(
+                    {
+                        "type": "subscribe",
+                        "run": run,
+                        "keys": [*KEYS, EMITTED],
+                        "since": 0,
+                        "width": 4000,
+                    }
+                )
+            )
             self.take(await socket.recv())
             ready.release()
             while not self.steps or self.steps[-1] < last:
@@ -43,12 +58,17 @@ class Page:
         for series in frame.get("series", ()):
             if series["key"] == EMITTED:
                 self.steps += series["x"]
-                self.delays += [now - y for x, y in zip(series["x"], series["y"], strict=True) if x > WARM_STEPS]
+                self.delays += [
+                    now - y for x, y in zip(series["x"], series["y"], strict=True) if x > WARM_STEPS
+                ]
 
 
 async def watch(address: str, run: str, last: int, cookies: list[str]) -> dict[str, Any]:
     ready, pages = asyncio.Semaphore(0), [Page() for _ in cookies]
-    tasks = [asyncio.create_task(page.follow(address, cookie, run, last, ready)) for page, cookie in zip(pages, cookies, strict=True)]
+    tasks = [
+        asyncio.create_task(page.follow(address, cookie, run, last, ready))
+        for page, cookie in zip(pages, cookies, strict=True)
+    ]
     for _ in cookies:
         await ready.acquire()
     print("ready", flush=True)

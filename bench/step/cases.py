@@ -1,11 +1,12 @@
 """The jobs: models and questions in a folder.
 
 tiny      The built-in pair, 0.16 million and 0.66 million parameters, on 48 of its own problems.
-ragged    Random models of 50 and 120 million; prompts and answers of 64 tokens on average and 128 at most, 8 side by side.
-fixed     The same models, 128 tokens of prompt and 128 of answer.
+ragged    Random models of 50 and 120 million; prompts and answers of 64 tokens on average and 128
+at most, 8 side by side. fixed     The same models, 128 tokens of prompt and 128 of answer.
 
-A random model's next token is almost uniform, so an answer ends with a share q of the tokens as end tokens after a geometric number:
-q = 1/80 gives a mean of 64 under a limit of 128. With a single one of 32,000, answers reach the limit.
+A random model's next token is almost uniform, so an answer ends with a share q of the tokens as end
+tokens after a geometric number: q = 1/80 gives a mean of 64 under a limit of 128. With a single one
+of 32,000, answers reach the limit.
 """
 
 from __future__ import annotations
@@ -28,7 +29,15 @@ MIDDLE = {"student": (512, 1536, 10, 8), "teacher": (768, 2048, 14, 12)}
 
 def tiny(steps: int, questions: int = 48) -> Job:
     asked = tuple(problem.question for problem in make(POOL_FAMILIES, (1, 2, 3), questions, seed=0))
-    return Job(str(BUILTIN / "student"), str(BUILTIN / "teacher"), asked, "1+1=?", longest=80, steps=steps, threads=1)
+    return Job(
+        str(BUILTIN / "student"),
+        str(BUILTIN / "teacher"),
+        asked,
+        "1+1=?",
+        longest=80,
+        steps=steps,
+        threads=1,
+    )
 
 
 def middle(folder: Path, *, ragged: bool, bfloat16: bool, steps: int, threads: int) -> Job:
@@ -38,10 +47,25 @@ def middle(folder: Path, *, ragged: bool, bfloat16: bool, steps: int, threads: i
         if not (folder / role).exists():
             _random(folder / role, seed, shape, list(ends))
     generator = np.random.default_rng(0)
-    lives = np.minimum(generator.geometric(1 / MEAN_LIFE, ROWS + 1), LONGEST) if ragged else np.full(ROWS + 1, LONGEST)
+    lives = (
+        np.minimum(generator.geometric(1 / MEAN_LIFE, ROWS + 1), LONGEST)
+        if ragged
+        else np.full(ROWS + 1, LONGEST)
+    )
     first = max(ends) + 1
-    *asked, held_out = (" ".join(f"w{id}" for id in generator.integers(first, VOCABULARY, life)) for life in lives)
-    return Job(str(folder / "student"), str(folder / "teacher"), tuple(asked), held_out, LONGEST, steps, threads, bfloat16)
+    *asked, held_out = (
+        " ".join(f"w{id}" for id in generator.integers(first, VOCABULARY, life)) for life in lives
+    )
+    return Job(
+        str(folder / "student"),
+        str(folder / "teacher"),
+        tuple(asked),
+        held_out,
+        LONGEST,
+        steps,
+        threads,
+        bfloat16,
+    )
 
 
 def _random(folder: Path, seed: int, shape: tuple[int, int, int, int], ends: list[int]) -> None:
@@ -56,4 +80,6 @@ def _random(folder: Path, seed: int, shape: tuple[int, int, int, int], ends: lis
     model.save_pretrained(folder)
     words = Tokenizer(models.WordLevel({f"w{id}": id for id in range(VOCABULARY)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=words, eos_token=f"w{ends[0]}", pad_token="w0").save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=words, eos_token=f"w{ends[0]}", pad_token="w0"
+    ).save_pretrained(folder)

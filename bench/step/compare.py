@@ -1,4 +1,6 @@
-"""Steps of Stillroom beside steps of TRL: loss-carrying tokens per second, in turn, each in a fresh process."""
+"""Steps of Stillroom beside steps of TRL: loss-carrying tokens per second, in turn, each in a fresh
+process.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def measure_middle() -> list[dict[str, Any]]:
     for ragged in (True, False):
         with tempfile.TemporaryDirectory() as folder:
             for bfloat16 in (False, True):
-                job = cases.middle(Path(folder), ragged=ragged, bfloat16=bfloat16, steps=STEPS, threads=2)
+                job = cases.middle(
+                    Path(folder), ragged=ragged, bfloat16=bfloat16, steps=STEPS, threads=2
+                )
                 name = f"50M of 120M, {'ragged' if ragged else 'fixed'}, {'bfloat16' if bfloat16 else 'float32'}"
                 rows.append(_compare(name, job, Path(folder), turns=1))
     return rows
@@ -37,7 +41,10 @@ def measure_start() -> list[dict[str, Any]]:
     """From the process's start to the end of the first step."""
     with tempfile.TemporaryDirectory() as folder:
         found = _run(cases.tiny(steps=1), Path(folder), TURNS)
-    first, cpu = ({who: [turn[key] for turn in turns] for who, turns in found.items()} for key in ("first_step_s", "first_step_cpu_s"))
+    first, cpu = (
+        {who: [turn[key] for turn in turns] for who, turns in found.items()}
+        for key in ("first_step_s", "first_step_cpu_s")
+    )
     return [
         {
             "start": "process start to the end of the first step, tiny",
@@ -52,11 +59,16 @@ def measure_start() -> list[dict[str, Any]]:
 
 def _compare(name: str, job: Job, folder: Path, turns: int = TURNS) -> dict[str, Any]:
     found = _run(job, folder, turns)
-    cpu, wall = ({who: [_rate(turn, key) for turn in results] for who, results in found.items()} for key in ("cpu_s", "wall_s"))
+    cpu, wall = (
+        {who: [_rate(turn, key) for turn in results] for who, results in found.items()}
+        for key in ("cpu_s", "wall_s")
+    )
     return {
         "step": name,
         "threads": job.threads,
-        "tokens a step": statistics.fmean(token for results in found.values() for turn in results for token in turn["tokens"]),
+        "tokens a step": statistics.fmean(
+            token for results in found.values() for turn in results for token in turn["tokens"]
+        ),
         "Stillroom tokens/s": statistics.median(wall[OURS]),
         "TRL tokens/s": statistics.median(wall[THEIRS]),
         "times faster": ratio(wall[OURS], wall[THEIRS]),
@@ -69,11 +81,18 @@ def _compare(name: str, job: Job, folder: Path, turns: int = TURNS) -> dict[str,
 def _run(job: Job, folder: Path, turns: int) -> dict[str, list[dict[str, Any]]]:
     path = folder / "job.json"
     job.write(path)
-    contenders = {OURS: ours("bench.step.stillroom", str(path)), THEIRS: peer("bench.step.trl_trainer", str(path))}
+    contenders = {
+        OURS: ours("bench.step.stillroom", str(path)),
+        THEIRS: peer("bench.step.trl_trainer", str(path)),
+    }
     return take(contenders, turns, job.threads)
 
 
 def _rate(turn: dict[str, Any], clock: str) -> float:
-    """Tokens of the median step by its seconds: a step that something else delayed does not count."""
+    """Tokens of the median step by its seconds: a step that something else delayed does not
+    count.
+    """
     seconds: Sequence[float] = turn[clock]
-    return statistics.median(tokens / taken for tokens, taken in zip(turn["tokens"], seconds, strict=True))
+    return statistics.median(
+        tokens / taken for tokens, taken in zip(turn["tokens"], seconds, strict=True)
+    )

@@ -1,4 +1,6 @@
-"""What both contenders are given, and what they tell of it. Imports nothing of Stillroom: TRL's process reads it too."""
+"""What both contenders are given, and what they tell of it. Imports nothing of Stillroom: TRL's
+process reads it too.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,12 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Job:
-    """On-policy distillation by reverse KL: in every step the student answers all `questions` afresh, with at most `longest` tokens.
+    """On-policy distillation by reverse KL: in every step the student answers all `questions`
+    afresh, with at most `longest` tokens.
 
-    `student` and `teacher` are model folders; `held_out` is a question to evaluate on, where that cannot be left out. `bfloat16` asks
-    for updates computed in it. The learning rate is as good as 0, so that answers stay as long as they were.
+    `student` and `teacher` are model folders; `held_out` is a question to evaluate on, where that
+    cannot be left out. `bfloat16` asks for updates computed in it. The learning rate is as good as
+    0, so that answers stay as long as they were.
     """
 
     student: str
@@ -46,7 +50,9 @@ class Job:
 
 @dataclass
 class Clock:
-    """Times of the ends of steps. CPU seconds include those of child processes, as of a verifier."""
+    """Times of the ends of steps. CPU seconds include those of child processes, as of a
+    verifier.
+    """
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -59,7 +65,9 @@ class Clock:
         self.tokens.append(tokens)
 
     def report(self) -> dict[str, Any]:
-        """Seconds from the process's start to the first step's end, and of each later step: wall and CPU, with its tokens."""
+        """Seconds from the process's start to the first step's end, and of each later step: wall
+        and CPU, with its tokens.
+        """
         return {
             "first_step_s": self.wall[0] - psutil.Process().create_time(),
             "first_step_cpu_s": self.cpu[0],
@@ -75,7 +83,9 @@ def _differences(times: list[float]) -> list[float]:
 
 
 def _cpu_seconds() -> float:
-    """Of this process and its children: those that it has waited for, and those that still live, of which one may end while it is asked."""
+    """Of this process and its children: those that it has waited for, and those that still live, of
+    which one may end while it is asked.
+    """
     own = psutil.Process()
     times = own.cpu_times()
     spent = times.user + times.system + times.children_user + times.children_system

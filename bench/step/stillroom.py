@@ -1,7 +1,8 @@
-"""`python -m bench.step.stillroom JOB`: the trainer's own `run` command on a job; prints the times as JSON.
+"""`python -m bench.step.stillroom JOB`: the trainer's own `run` command on a job; prints the times
+as JSON.
 
-Nothing is left out: answers are judged, every step's metrics are logged, a rollout is recorded now and then, held-out problems (one)
-are answered before and after.
+Nothing is left out: answers are judged, every step's metrics are logged, a rollout is recorded now
+and then, held-out problems (one) are answered before and after.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ def main() -> None:
         if type == "metrics" and "time/step_s" in fields["values"]:
             clock.tick(round(fields["values"]["length/mean"] * len(job.questions)))
 
-    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder, patch.object(events.EventLog, "emit", ticking):
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(events.EventLog, "emit", ticking),
+    ):
         code = run.start(_definition(job, Path(folder)), Path(folder))
     if code:
         raise SystemExit(code)
@@ -44,14 +49,26 @@ def _definition(job: Job, folder: Path) -> Path:
         "version": 2,
         "seed": 0,
         "networks": {
-            "student": {"model": f"file:{job.student}", "dtype": "bfloat16" if job.bfloat16 else "float32"},
-            "teacher": {"kind": "model", "model": f"file:{job.teacher}", "dtype": "bfloat16" if job.bfloat16 else "float32"},
+            "student": {
+                "model": f"file:{job.student}",
+                "dtype": "bfloat16" if job.bfloat16 else "float32",
+            },
+            "teacher": {
+                "kind": "model",
+                "model": f"file:{job.teacher}",
+                "dtype": "bfloat16" if job.bfloat16 else "float32",
+            },
         },
         "data": {
             "train": {"kind": "file", "path": f"file:{folder / 'train.jsonl'}"},
             "evaluation": {"kind": "file", "path": f"file:{folder / 'held_out.jsonl'}"},
         },
-        "pool": {"estimate": "never", "weighting": {"kind": "uniform"}, "track_problems": 0, "sampling": sampling},
+        "pool": {
+            "estimate": "never",
+            "weighting": {"kind": "uniform"},
+            "track_problems": 0,
+            "sampling": sampling,
+        },
         "stages": [
             {
                 "name": "own",

@@ -1,8 +1,10 @@
-"""`python -m bench series`: the data of charts, asked for over HTTP as each tracker's own page asks, in turn.
+"""`python -m bench series`: the data of charts, asked for over HTTP as each tracker's own page
+asks, in turn.
 
-Every side holds the same numbers, one key with a single spike. MLflow's and Trackio's are put into their tables directly, because only
-reading is measured. MLflow holds no more of the metrics than are read, which can only be to its favour. STILLROOM_BENCH_METRICS: how many
-the wide run has, if not 500.
+Every side holds the same numbers, one key with a single spike. MLflow's and Trackio's are put into
+their tables directly, because only reading is measured. MLflow holds no more of the metrics than
+are read, which can only be to its favour. STILLROOM_BENCH_METRICS: how many the wide run has, if
+not 500.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def measure() -> list[dict[str, Any]]:
                 "Trackio, one series of 100,000": trackio.asks(),
                 "Stillroom, 10,000": ours.asks(runs["short"], ["loss"]),
                 "Stillroom, 1,000,000": ours.asks(runs["long"], ["loss"]),
-                f"Stillroom, 12 charts of {METRICS} metrics × 100,000": ours.asks(runs["wide"], FIRST_SCREEN),
+                f"Stillroom, 12 charts of {METRICS} metrics × 100,000": ours.asks(
+                    runs["wide"], FIRST_SCREEN
+                ),
                 "MLflow, 12 charts of metrics × 100,000": mlflow.asks(FIRST_SCREEN),
             }
         )
@@ -52,7 +56,12 @@ def measure() -> list[dict[str, Any]]:
 def _row(name: str, taken: list[float], content: bytes) -> dict[str, Any]:
     kept = f"{material.SPIKE:.0f}".encode() in content
     times = {"median ms": statistics.median(taken), "least": min(taken), "most": max(taken)}
-    return {"what": name, **{said: round(1000 * time, 1) for said, time in times.items()}, "kB": len(content) // 1000, "spike kept": kept}
+    return {
+        "what": name,
+        **{said: round(1000 * time, 1) for said, time in times.items()},
+        "kB": len(content) // 1000,
+        "spike kept": kept,
+    }
 
 
 def _in_turn(asks: dict[str, Ask]) -> dict[str, tuple[list[float], bytes]]:
@@ -89,7 +98,9 @@ class _Ours:
         client.force_login(user)
         port = site.free_port()
         open_.enter_context(site.serving(site.web(port), port, "/version"))
-        cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+        cookie = (
+            f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+        )
         self._caller = site.Caller(port, {"Cookie": cookie})
 
     def asks(self, run: Any, keys: list[str]) -> Ask:
@@ -107,18 +118,44 @@ class _MLflow:
             connection.execute("CREATE DATABASE mlflow")
         address = f"postgresql+psycopg2://{USER}@/mlflow?host={server.sockets}"
         port = site.free_port()
-        command = [str(TRACKERS.parent / "mlflow"), "server", "--backend-store-uri", address, "--port", str(port), "--workers", "1"]
-        settings = {"PATH": f"{TRACKERS.parent}{os.pathsep}{os.environ['PATH']}", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        command = [
+            str(TRACKERS.parent / "mlflow"),
+            "server",
+            "--backend-store-uri",
+            address,
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ]
+        settings = {
+            "PATH": f"{TRACKERS.parent}{os.pathsep}{os.environ['PATH']}",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
         open_.enter_context(site.serving(command, port, "/health", settings))
         self._caller = site.Caller(port)
-        _, answer = self._caller.timed("POST", "/api/2.0/mlflow/runs/create", json.dumps({"experiment_id": "0"}).encode())
+        _, answer = self._caller.timed(
+            "POST", "/api/2.0/mlflow/runs/create", json.dumps({"experiment_id": "0"}).encode()
+        )
         self._run = json.loads(answer)["run"]["info"]["run_id"]
         with psycopg.connect(server.url, dbname="mlflow", autocommit=True) as connection:
             for key in ("loss", *FIRST_SCREEN):
                 columns = "metrics (key, value, timestamp, run_uuid, step, is_nan)"
-                with connection.cursor() as cursor, cursor.copy(f"COPY {columns} FROM STDIN") as copy:
+                with (
+                    connection.cursor() as cursor,
+                    cursor.copy(f"COPY {columns} FROM STDIN") as copy,
+                ):
                     for row in material.rows([key], material.single, 0, STEPS, SPIKE):
-                        copy.write_row((key, row["values"][key], int(1000 * row["wall_time"]), self._run, row["step"], False))
+                        copy.write_row(
+                            (
+                                key,
+                                row["values"][key],
+                                int(1000 * row["wall_time"]),
+                                self._run,
+                                row["step"],
+                                False,
+                            )
+                        )
             connection.execute("ANALYZE")
 
     def asks(self, keys: list[str]) -> Ask:
@@ -139,7 +176,14 @@ class _Trackio:
 
     def __init__(self, folder: str, open_: ExitStack) -> None:
         port = site.free_port()
-        command = [str(TRACKERS), "-m", "bench.store.trackio_server", str(port), str(STEPS), str(SPIKE)]
+        command = [
+            str(TRACKERS),
+            "-m",
+            "bench.store.trackio_server",
+            str(port),
+            str(STEPS),
+            str(SPIKE),
+        ]
         open_.enter_context(site.serving(command, port, "/version", {"TRACKIO_DIR": folder}))
         self._caller = site.Caller(port)
 

@@ -1,5 +1,6 @@
-"""`python -m bench growth`: one run of ten keys that grows to STILLROOM_BENCH_POINTS values (10^7 if not set), many short runs, and what
-noise in the values costs."""
+"""`python -m bench growth`: one run of ten keys that grows to STILLROOM_BENCH_POINTS values (10^7
+if not set), many short runs, and what noise in the values costs.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +31,37 @@ def _one_run(most: int) -> list[dict[str, Any]]:
     for points in marks:
         before, spent, slowest = step, 0.0, 0.0
         while step < points // len(KEYS):
-            rows = list(material.rows(KEYS, material.single, step, min(step + BATCH, points // len(KEYS))))
+            rows = list(
+                material.rows(KEYS, material.single, step, min(step + BATCH, points // len(KEYS)))
+            )
             began = time.perf_counter()
             material.append(run, rows)
             took = time.perf_counter() - began
             spent, slowest, step = spent + took, max(slowest, took), step + len(rows)
         rate = (step - before) * len(KEYS) / spent
-        found.append(_row("one run, 10 keys, float32 noise", run, points, rate, slowest, material.stored_bytes() / points))
+        found.append(
+            _row(
+                "one run, 10 keys, float32 noise",
+                run,
+                points,
+                rate,
+                slowest,
+                material.stored_bytes() / points,
+            )
+        )
         print(found[-1], file=sys.stderr, flush=True)  # the last of them take hours
     _compact(run)
-    return [*found, _row("the same, finished and compacted", run, marks[-1], None, None, material.stored_bytes() / marks[-1])]
+    return [
+        *found,
+        _row(
+            "the same, finished and compacted",
+            run,
+            marks[-1],
+            None,
+            None,
+            material.stored_bytes() / marks[-1],
+        ),
+    ]
 
 
 def _short_runs() -> list[dict[str, Any]]:
@@ -56,7 +78,16 @@ def _short_runs() -> list[dict[str, Any]]:
         _compact(run)
     points = runs * steps * len(keys)
     size = (material.stored_bytes() - empty) / points
-    return [_row(f"{runs} finished runs × 500 keys × 200 points, float32 noise", run, points, points / spent, slowest, size)]
+    return [
+        _row(
+            f"{runs} finished runs × 500 keys × 200 points, float32 noise",
+            run,
+            points,
+            points / spent,
+            slowest,
+            size,
+        )
+    ]
 
 
 def _noise() -> list[dict[str, Any]]:
@@ -69,7 +100,16 @@ def _noise() -> list[dict[str, Any]]:
             _compact(run)
             points = 100_000 * len(keys)
             size = (material.stored_bytes() - empty) / points
-            found.append(_row(f"finished, 100,000 steps × {len(keys)} keys, {name}", run, points, None, None, size))
+            found.append(
+                _row(
+                    f"finished, 100,000 steps × {len(keys)} keys, {name}",
+                    run,
+                    points,
+                    None,
+                    None,
+                    size,
+                )
+            )
     return found
 
 
@@ -79,7 +119,9 @@ def _compact(run: Any) -> None:
     metrics.compact(run)
 
 
-def _row(what: str, run: Any, points: int, rate: float | None, slowest: float | None, size: float) -> dict[str, Any]:
+def _row(
+    what: str, run: Any, points: int, rate: float | None, slowest: float | None, size: float
+) -> dict[str, Any]:
     return {
         "what": what,
         "values": f"{points:,}",

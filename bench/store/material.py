@@ -19,7 +19,11 @@ def smooth(chance: np.random.Generator, start: int, count: int) -> np.ndarray:
 
 def single(chance: np.random.Generator, start: int, count: int) -> np.ndarray:
     """A noisy loss that was computed in float32."""
-    return (smooth(chance, start, count) + 0.05 * chance.standard_normal(count)).astype(np.float32).astype(np.float64)
+    return (
+        (smooth(chance, start, count) + 0.05 * chance.standard_normal(count))
+        .astype(np.float32)
+        .astype(np.float64)
+    )
 
 
 def double(chance: np.random.Generator, start: int, count: int) -> np.ndarray:
@@ -30,15 +34,25 @@ def double(chance: np.random.Generator, start: int, count: int) -> np.ndarray:
 KINDS: dict[str, Values] = {"smooth": smooth, "float32 noise": single, "float64 noise": double}
 
 
-def rows(keys: list[str], values: Values, first: int, last: int, spike: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
+def rows(
+    keys: list[str], values: Values, first: int, last: int, spike: int | None = None, seed: int = 0
+) -> Iterator[dict[str, Any]]:
     """A row of all keys for each step in [first, last); the first key has a spike."""
     chance = np.random.default_rng([seed, first])
     columns = np.stack([values(chance, first, last - first) for _ in keys])
     if spike is not None and first <= spike < last:
         columns[0, spike - first] = SPIKE
     seconds = NOON + first * 0.37 + np.cumsum(0.37 + 0.02 * chance.random(last - first))
-    for at, (second, row) in enumerate(zip(seconds.tolist(), columns.T.tolist(), strict=True), first):
-        place = {"seq": at + 1, "step": at, "tokens": 480 * at, "compute": 2.5e9 * at, "wall_time": second}
+    for at, (second, row) in enumerate(
+        zip(seconds.tolist(), columns.T.tolist(), strict=True), first
+    ):
+        place = {
+            "seq": at + 1,
+            "step": at,
+            "tokens": 480 * at,
+            "compute": 2.5e9 * at,
+            "wall_time": second,
+        }
         yield {**place, "values": dict(zip(keys, row, strict=True))}
 
 
@@ -69,6 +83,11 @@ def stored_bytes() -> int:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM FULL metrics_batch, metrics_series, metrics_axis, metrics_chunk, metrics_level, metrics_log")
-        cursor.execute("SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'metrics\\_%%'", [])
+        cursor.execute(
+            "VACUUM FULL metrics_batch, metrics_series, metrics_axis, metrics_chunk, metrics_level, metrics_log"
+        )
+        cursor.execute(
+            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'metrics\\_%%'",
+            [],
+        )
         return int(cursor.fetchone()[0])

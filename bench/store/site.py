@@ -31,10 +31,21 @@ def database() -> Iterator[Postgres]:
     shutil.rmtree(folder)
     folders.make_private(folder, account)
     server = Postgres(
-        folders.reachable_programs(ROOT, account), folder / "postgres", folder, folder / "log", account, ("max_wal_size=4GB",)
+        folders.reachable_programs(ROOT, account),
+        folder / "postgres",
+        folder,
+        folder / "log",
+        account,
+        ("max_wal_size=4GB",),
     )
     postgres.prepare(server)
-    process = subprocess.Popen(server.command(), cwd="/", env=accounts.plain_environment(), stderr=subprocess.DEVNULL, **account.popen())
+    process = subprocess.Popen(
+        server.command(),
+        cwd="/",
+        env=accounts.plain_environment(),
+        stderr=subprocess.DEVNULL,
+        **account.popen(),
+    )
     try:
         postgres.wait_until_ready(server, process)
         os.environ |= {
@@ -63,7 +74,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: Sequence[str], port: int, ready: str, environment: Mapping[str, str] | None = None) -> Iterator[None]:
+def serving(
+    command: Sequence[str], port: int, ready: str, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """`command` runs while the context is open; it is ready when the path `ready` answers."""
     process = subprocess.Popen(
         command,
@@ -90,7 +103,16 @@ def serving(command: Sequence[str], port: int, ready: str, environment: Mapping[
 
 
 def web(port: int) -> list[str]:
-    return [sys.executable, "-m", "uvicorn", "webapp.asgi:application", "--port", str(port), "--log-level", "warning"]
+    return [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "webapp.asgi:application",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
 
 
 class Caller:
@@ -104,7 +126,12 @@ class Caller:
         """Seconds until the whole answer was here, and the answer."""
         self._connection.close()
         began = time.perf_counter()
-        self._connection.request(method, path, body, {**self._headers, **({"Content-Type": "application/json"} if body else {})})
+        self._connection.request(
+            method,
+            path,
+            body,
+            {**self._headers, **({"Content-Type": "application/json"} if body else {})},
+        )
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status != 200:

@@ -1,6 +1,8 @@
-"""A real browser before a real server: uvicorn on a free port with the test database and Redis, and Debian's Chromium.
+"""A real browser before a real server: uvicorn on a free port with the test database and Redis, and
+Debian's Chromium.
 
-A page fails its test if the browser reports an error, a blocked resource or a breach of the content security policy.
+A page fails its test if the browser reports an error, a blocked resource or a breach of the content
+security policy.
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.webapp.conftest import member
 from webapp.teams.models import Role, Team, User
@@ -49,7 +58,9 @@ SIZE_RULES = ["target-size", "scrollable-region-focusable", "label", "button-nam
 
 
 @pytest.fixture(scope="session")
-def site(child_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def site(
+    child_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The address of a running server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -68,7 +79,9 @@ def site(child_environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
         "warning",
     ]
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, env=child_environment, stdout=output, stderr=output)
+        server = subprocess.Popen(
+            command, cwd=ROOT, env=child_environment, stdout=output, stderr=output
+        )
     try:
         _wait_for(f"http://127.0.0.1:{port}/healthz", server, log)
         yield f"http://127.0.0.1:{port}"
@@ -104,15 +117,24 @@ def bob(still: Team) -> User:
 
 @pytest.fixture
 def open_page(browser: Browser, site: str, transactional_db: None) -> Iterator[Callable[..., Page]]:
-    """Opens pages of `site` as somebody: open_page(user, viewport, dark). Fails the test for anything that the browser complains of."""
+    """Opens pages of `site` as somebody: open_page(user, viewport, dark). Fails the test for
+    anything that the browser complains of.
+    """
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
     def opened(user: User | None = None, viewport: Any = WIDE, dark: bool = False) -> Page:
-        context = browser.new_context(base_url=site, viewport=viewport, color_scheme="dark" if dark else "light", reduced_motion="reduce")
+        context = browser.new_context(
+            base_url=site,
+            viewport=viewport,
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+        )
         contexts.append(context)
         if user is not None:
-            context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": _session_of(user), "url": site}])
+            context.add_cookies(
+                [{"name": settings.SESSION_COOKIE_NAME, "value": _session_of(user), "url": site}]
+            )
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("console", lambda message: _note(message, complaints))
@@ -133,25 +155,37 @@ def page(open_page: Callable[..., Page], alice: User) -> Page:
 
 @pytest.fixture
 def complaints_of_axe() -> Callable[[Page], list[str]]:
-    """What axe-core finds on a page, one line per rule and element. Of a dark or narrow page it looks at what that changes only."""
+    """What axe-core finds on a page, one line per rule and element. Of a dark or narrow page it
+    looks at what that changes only.
+    """
     source = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
     def run(page: Page) -> list[str]:
         page.evaluate(source)
-        dark, narrow = page.evaluate("[matchMedia('(prefers-color-scheme: dark)').matches, matchMedia('(max-width: 600px)').matches]")
+        dark, narrow = page.evaluate(
+            "[matchMedia('(prefers-color-scheme: dark)').matches, matchMedia('(max-width: 600px)').matches]"
+        )
         rules = [*(COLOUR_RULES if dark else ()), *(SIZE_RULES if narrow else ())]
         result = page.evaluate("only => axe.run(document, {runOnly: only})", rules or ALL_RULES)
-        return [f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in result["violations"] for node in rule["nodes"]]
+        return [
+            f"{rule['id']}: {node['target']} {node['failureSummary']}"
+            for rule in result["violations"]
+            for node in rule["nodes"]
+        ]
 
     return run
 
 
 def has_sideways_scroll(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+    return bool(
+        page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    )
 
 
 def _note(message: ConsoleMessage, complaints: list[str]) -> None:
-    """Keep what the browser complains of, but for a socket refused after a sign-out and a request ended by leaving its page."""
+    """Keep what the browser complains of, but for a socket refused after a sign-out and a request
+    ended by leaving its page.
+    """
     signed_out = "WebSocket handshake: Unexpected response code: 403" in message.text
     left = message.text.startswith(("htmx:sendAbort", "htmx:afterRequest"))
     if message.type in ("error", "warning") and not signed_out and not left:

@@ -1,4 +1,6 @@
-"""Data sets in a browser: GSM8K from the file on the disk to the form of a run, and refusals in place."""
+"""Data sets in a browser: GSM8K from the file on the disk to the form of a run, and refusals in
+place.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,17 @@ def test_gsm8k_goes_from_a_file_to_the_form_of_a_run(page: Page) -> None:
     expect(page.locator("main")).to_contain_text(re.compile(r"Problems\s*40"))
     expect(page.locator(".readings li")).to_have_count(10)
     page.click("text=New run with this data")
-    expect(page.locator("#field-data-train-path-file")).to_have_value(f"dataset:gsm8k@{data.fingerprint}")
+    expect(page.locator("#field-data-train-path-file")).to_have_value(
+        f"dataset:gsm8k@{data.fingerprint}"
+    )
     expect(page.locator("#problems-title")).to_have_text("Ready to start")
 
 
 def test_the_preview_follows_the_mapping(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "sums.csv"
-    file.write_text("question,answer,letter\n" + "".join(f"{n}+1?,{n + 1},{'ABCD'[n % 4]}\n" for n in range(12)))
+    file.write_text(
+        "question,answer,letter\n" + "".join(f"{n}+1?,{n + 1},{'ABCD'[n % 4]}\n" for n in range(12))
+    )
     upload(page, file)
     expect(page.locator(".readings .reference").first).to_contain_text("1")
     with page.expect_response("**/data/new/preview/*"):
@@ -66,7 +72,10 @@ def test_choosing_a_data_set_brings_its_columns_and_verifier(page: Page, tmp_pat
     page.goto("/runs/new/")
     page.select_option("#field-data-train-kind", "file")
     with page.expect_response("**/runs/new/check/"):
-        page.select_option("#field-data-train-path-file", label=f"letters (40 problems, {DataSet.objects.get().fingerprint[:8]})")
+        page.select_option(
+            "#field-data-train-path-file",
+            label=f"letters (40 problems, {DataSet.objects.get().fingerprint[:8]})",
+        )
     expect(page.locator("#field-data-train-columns-question-file")).to_have_value("text")
     expect(page.locator("#field-data-verifier-kind")).to_have_value("choice")
     expect(page.locator("#problems-title")).to_have_text("Ready to start")
@@ -86,7 +95,9 @@ def test_the_mapping_fits_a_phone(open_page: Callable[..., Page], alice: User) -
     assert not has_sideways_scroll(page)
 
 
-def test_the_mapping_is_accessible(page: Page, complaints_of_axe: Callable[[Page], list[str]]) -> None:
+def test_the_mapping_is_accessible(
+    page: Page, complaints_of_axe: Callable[[Page], list[str]]
+) -> None:
     upload(page, GSM8K)
     expect(page.locator(".readings li")).to_have_count(10)
     assert complaints_of_axe(page) == []

@@ -1,4 +1,6 @@
-"""A tab that has nothing to tell, or that nobody looks at, costs nothing; one that slept comes back with all that it missed."""
+"""A tab that has nothing to tell, or that nobody looks at, costs nothing; one that slept comes back
+with all that it missed.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def settle(page: Page, traffic: Traffic, ready: Callable[[], bool]) -> None:
     traffic.seen.clear()
 
 
-def test_the_page_of_a_finished_run_is_silent(page: Page, traffic: Traffic, still: Team, alice: User, tmp_path: Path) -> None:
+def test_the_page_of_a_finished_run_is_silent(
+    page: Page, traffic: Traffic, still: Team, alice: User, tmp_path: Path
+) -> None:
     run = recorded(still, alice, tmp_path)
     page.goto(f"/runs/{run.public_id}/")
     expect(page.locator("#chart-loss [data-count]")).to_have_text("60 points")

@@ -1,4 +1,6 @@
-"""A job from the page of a data set to its result: started in the browser, carried out by real runners and trainers."""
+"""A job from the page of a data set to its result: started in the browser, carried out by real
+runners and trainers.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def data(still: Team, alice: User, tmp_path: Path) -> DataSet:
 
 
 @pytest.fixture
-def devices(child_environment: dict[str, str], still: Team, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def devices(
+    child_environment: dict[str, str], still: Team, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """Two slots here. The processes of a job inherit the test database; none survives the test."""
     monkeypatch.setenv("DATABASE_URL", child_environment["DATABASE_URL"])
     monkeypatch.setenv("STILLROOM_SLOTS", "2")
@@ -46,7 +50,12 @@ def devices(child_environment: dict[str, str], still: Team, monkeypatch: pytest.
 
 
 def test_pass_rates_of_a_data_set_are_measured_from_its_page(
-    page: Page, data: DataSet, devices: None, open_page: Callable[..., Page], alice: User, complaints_of_axe: Callable[[Page], list[str]]
+    page: Page,
+    data: DataSet,
+    devices: None,
+    open_page: Callable[..., Page],
+    alice: User,
+    complaints_of_axe: Callable[[Page], list[str]],
 ) -> None:
     page.goto(f"/data/{data.pk}/")
     page.click("text=Measure pass rates")
@@ -72,4 +81,6 @@ def test_pass_rates_of_a_data_set_are_measured_from_its_page(
     with page.expect_download() as download:
         page.click("text=CSV")
     lines = download.value.path().read_text().splitlines()
-    assert len(lines) == 41 and lines[0].startswith("id,question,reference,domain,difficulty,passed,verdicts,pass_rate")
+    assert len(lines) == 41 and lines[0].startswith(
+        "id,question,reference,domain,difficulty,passed,verdicts,pass_rate"
+    )

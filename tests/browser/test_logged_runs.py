@@ -1,4 +1,6 @@
-"""Runs that a client logs, in a browser: hundreds of series, of which those in view are drawn, and how the list tells them apart."""
+"""Runs that a client logs, in a browser: hundreds of series, of which those in view are drawn, and
+how the list tells them apart.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,31 @@ MOST_DRAWN = 60
 
 
 def log(run: Run, steps: range, extra: tuple[str, ...] = ()) -> None:
-    keys = ("loss", "grad_norm", *(f"layer/{i:03d}/norm" for i in range(SERIES - 4)), "eval/reward", "system/cpu", *extra)
-    logs = [Log({key: step + len(key) for key in keys}, step, 1.7e9 + step, identity(step)) for step in steps]
+    keys = (
+        "loss",
+        "grad_norm",
+        *(f"layer/{i:03d}/norm" for i in range(SERIES - 4)),
+        "eval/reward",
+        "system/cpu",
+        *extra,
+    )
+    logs = [
+        Log({key: step + len(key) for key in keys}, step, 1.7e9 + step, identity(step))
+        for step in steps
+    ]
     with transaction.atomic():
-        record({run.pk: [Batch(Named(run.team_id, run.public_id), logs, params={"lr": 0.1}, not_kept=frozenset({"samples"}))]})
+        record(
+            {
+                run.pk: [
+                    Batch(
+                        Named(run.team_id, run.public_id),
+                        logs,
+                        params={"lr": 0.1},
+                        not_kept=frozenset({"samples"}),
+                    )
+                ]
+            }
+        )
     summary.refresh(run.pk)
 
 
@@ -37,7 +60,10 @@ def logged(still: Team, alice: User) -> Run:
 
 def test_a_run_of_hundreds_of_series_draws_what_is_in_view(page: Page, logged: Run) -> None:
     page.goto(f"/runs/{logged.public_id}/")
-    first, late = page.locator("figure[data-key=loss]"), page.locator("figure[data-key='layer/400/norm']")
+    first, late = (
+        page.locator("figure[data-key=loss]"),
+        page.locator("figure[data-key='layer/400/norm']"),
+    )
     expect(first.locator("[data-count]")).to_have_text("8 points")
     assert page.locator("canvas").count() < MOST_DRAWN
     late.scroll_into_view_if_needed()
@@ -69,7 +95,9 @@ def test_its_state_is_said_honestly_and_nothing_can_be_started(page: Page, logge
     expect(page.get_by_text("samples", exact=True)).to_be_visible()
 
 
-def test_the_list_tells_sources_and_projects_apart(page: Page, logged: Run, still: Team, alice: User) -> None:
+def test_the_list_tells_sources_and_projects_apart(
+    page: Page, logged: Run, still: Team, alice: User
+) -> None:
     lifecycle.create_run(still, alice, None, name="made here", state=State.STOPPED)
     page.goto("/")
     page.get_by_label("Source").select_option("logged by a client")
@@ -88,7 +116,14 @@ def test_the_pages_are_accessible(
     viewport: dict[str, int], dark: bool,
 ) -> None:  # fmt: skip
     page = open_page(alice, viewport, dark)
-    for address in (f"/runs/{logged.public_id}/", f"/runs/{logged.public_id}/config/", "/team/", "/runs/bring/", "/docs/", "/"):
+    for address in (
+        f"/runs/{logged.public_id}/",
+        f"/runs/{logged.public_id}/config/",
+        "/team/",
+        "/runs/bring/",
+        "/docs/",
+        "/",
+    ):
         page.goto(address)
         if address.endswith(f"{logged.public_id}/"):
             expect(page.locator("figure[data-key=loss] [data-count]")).to_have_text("8 points")

@@ -32,7 +32,10 @@ def test_an_uploaded_folder_can_be_chosen_as_the_student(page: Page) -> None:
     expect(page.locator("#problems-title")).to_have_text("Ready to start")
     page.click("text=Start run")
     page.wait_for_url("**/runs/*/", wait_until="networkidle")
-    assert definition_of(Run.objects.get())["networks"]["student"]["model"] == f"model:small-one@{model.hash}"
+    assert (
+        definition_of(Run.objects.get())["networks"]["student"]["model"]
+        == f"model:small-one@{model.hash}"
+    )
 
 
 def test_a_recipe_leads_to_its_form(page: Page) -> None:
@@ -46,7 +49,10 @@ def test_a_recipe_leads_to_its_form(page: Page) -> None:
 
 @pytest.mark.parametrize("address", ["/models/", "/models/new/", "/recipes/", "/recipes/paced/"])
 def test_the_pages_fit_a_phone_and_are_accessible(
-    open_page: Callable[..., Page], alice: User, complaints_of_axe: Callable[[Page], list[str]], address: str
+    open_page: Callable[..., Page],
+    alice: User,
+    complaints_of_axe: Callable[[Page], list[str]],
+    address: str,
 ) -> None:
     page = open_page(alice, PHONE)
     page.goto(address)
@@ -54,7 +60,9 @@ def test_the_pages_fit_a_phone_and_are_accessible(
     assert complaints_of_axe(page) == []
 
 
-def test_a_phone_shows_each_verdict_without_scrolling(open_page: Callable[..., Page], alice: User) -> None:
+def test_a_phone_shows_each_verdict_without_scrolling(
+    open_page: Callable[..., Page], alice: User
+) -> None:
     page = open_page(alice, PHONE)
     page.goto("/recipes/opsd/")
     badges = page.locator(".verdicts .badge").all()

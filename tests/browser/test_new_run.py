@@ -1,4 +1,6 @@
-"""The new-run page in a browser: the form follows its choices, is checked while it is written, and starts a run."""
+"""The new-run page in a browser: the form follows its choices, is checked while it is written, and
+starts a run.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def test_the_drawn_weights_are_the_trainers(form: Page) -> None:
             }""",
             [rates.tolist(), {"kind": "paced", "alpha": alpha, "beta": beta, "floor": floor}],
         )
-        np.testing.assert_allclose(drawn, paced_weights(rates, alpha, beta, floor), rtol=1e-12, atol=0)
+        np.testing.assert_allclose(
+            drawn, paced_weights(rates, alpha, beta, floor), rtol=1e-12, atol=0
+        )
 
 
 def test_the_curve_moves_with_alpha_and_beta(form: Page) -> None:
@@ -63,9 +67,13 @@ def test_the_curve_moves_with_alpha_and_beta(form: Page) -> None:
     expect(form.locator("[data-curve-says]")).to_contain_text("Counts most at p = 0.75")
     assert curve.get_attribute("d") != before
     fill(form, BETA, "0")
-    expect(form.locator("[data-curve-says]")).to_contain_text("Counts most at p = 1.00. Dropped: p = 0 of 8")
+    expect(form.locator("[data-curve-says]")).to_contain_text(
+        "Counts most at p = 1.00. Dropped: p = 0 of 8"
+    )
     fill(form, BETA, "x")
-    expect(form.locator("[data-curve-says]")).to_contain_text("appears when its numbers can be read")
+    expect(form.locator("[data-curve-says]")).to_contain_text(
+        "appears when its numbers can be read"
+    )
 
 
 def test_only_fields_that_matter_are_shown_and_sent(form: Page) -> None:
@@ -81,11 +89,16 @@ def test_only_fields_that_matter_are_shown_and_sent(form: Page) -> None:
 
 
 def test_a_teacher_of_another_kind_brings_its_own_fields(form: Page) -> None:
-    model, template = "#field-networks-teacher-model-model", "#field-networks-teacher-context-template-privileged"
+    model, template = (
+        "#field-networks-teacher-model-model",
+        "#field-networks-teacher-context-template-privileged",
+    )
     expect(form.locator(model)).to_be_visible()
     choose(form, "#field-networks-teacher-kind", "self")
     expect(form.locator(model)).to_be_hidden()
-    expect(form.locator("#field-networks-teacher-context-kind-model-problem")).to_contain_text("must be shown more than it is asked")
+    expect(form.locator("#field-networks-teacher-context-kind-model-problem")).to_contain_text(
+        "must be shown more than it is asked"
+    )
     choose(form, "#field-networks-teacher-context-kind-model", "privileged")
     form.check("[data-mode-choice][value=expert]")
     expect(form.locator(template)).to_be_visible()
@@ -93,12 +106,19 @@ def test_a_teacher_of_another_kind_brings_its_own_fields(form: Page) -> None:
     expect(form.locator("#yaml")).to_contain_text("ema_rate: 0.05")
     choose(form, "#field-networks-teacher-kind", "endpoint")
     fill(form, "#field-networks-teacher-url-endpoint", "https://models.example/v1")
-    expect(form.locator("#field-networks-teacher-url-endpoint-help")).to_contain_text("STILLROOM_ENDPOINTS")
+    expect(form.locator("#field-networks-teacher-url-endpoint-help")).to_contain_text(
+        "STILLROOM_ENDPOINTS"
+    )
 
 
-def test_a_setting_that_several_objectives_share_stays_when_the_objective_changes(form: Page) -> None:
+def test_a_setting_that_several_objectives_share_stays_when_the_objective_changes(
+    form: Page,
+) -> None:
     form.check("[data-mode-choice][value=expert]")
-    clip, limit = "#field-stages-1-objective-clip-kind-forward_kl", "#field-stages-1-objective-clip-limit-clip"
+    clip, limit = (
+        "#field-stages-1-objective-clip-kind-forward_kl",
+        "#field-stages-1-objective-clip-limit-clip",
+    )
     choose(form, clip, "clip")
     fill(form, limit, "0.2")
     choose(form, "#field-stages-1-objective-kind", "jsd")
@@ -115,7 +135,9 @@ def test_specialists_are_added_and_removed(form: Page) -> None:
     expect(form.get_by_label("Domains")).to_be_focused()
     fill(form, "#field-networks-specialists-0-domains", "add, sub")
     choose(form, "#field-networks-specialists-0-teacher-model", "builtin:teacher")
-    expect(form.locator("#yaml")).to_contain_text("specialists:\n  - domains:\n    - add\n    - sub")
+    expect(form.locator("#yaml")).to_contain_text(
+        "specialists:\n  - domains:\n    - add\n    - sub"
+    )
     with form.expect_response("**/runs/new/check/"):
         form.get_by_label("Remove specialist 1").click()
     expect(form.locator("#yaml")).to_contain_text("specialists: []")
@@ -126,7 +148,9 @@ def test_a_problem_is_said_beside_its_field_and_goes_when_it_is_mended(form: Pag
     problem = form.locator(f"{ALPHA}-problem")
     expect(problem).to_contain_text("Must not be negative")
     expect(form.locator(ALPHA)).to_have_attribute("aria-invalid", "true")
-    assert problem.get_attribute("id") in (form.get_attribute(ALPHA, "aria-describedby") or "").split()
+    assert (
+        problem.get_attribute("id") in (form.get_attribute(ALPHA, "aria-describedby") or "").split()
+    )
     expect(form.locator("#problems-title")).to_have_text("1 problem found")
     expect(form.locator("[data-verdict]")).to_have_text("1 problem found")
     form.click("#problem-summary a")
@@ -203,9 +227,15 @@ def test_a_location_elsewhere_is_written_beside_the_choice(form: Page) -> None:
     expect(form.locator("#check")).to_contain_text("The student is a model of the hub")
 
 
-def test_somebody_who_was_signed_out_keeps_the_form(browser: Browser, site: str, alice: User) -> None:
-    with browser.new_context(base_url=site) as context:  # a page of its own: the browser rightly reports the 401
-        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": _session_of(alice), "url": site}])
+def test_somebody_who_was_signed_out_keeps_the_form(
+    browser: Browser, site: str, alice: User
+) -> None:
+    with browser.new_context(
+        base_url=site
+    ) as context:  # a page of its own: the browser rightly reports the 401
+        context.add_cookies(
+            [{"name": settings.SESSION_COOKIE_NAME, "value": _session_of(alice), "url": site}]
+        )
         page = context.new_page()
         page.goto("/runs/new/")
         context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
@@ -224,7 +254,9 @@ def test_the_form_starts_a_run(form: Page, alice: User) -> None:
 
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE])
-def test_the_page_fits_and_stands_still(open_page: Callable[..., Page], alice: User, viewport: dict[str, int]) -> None:
+def test_the_page_fits_and_stands_still(
+    open_page: Callable[..., Page], alice: User, viewport: dict[str, int]
+) -> None:
     page = open_page(alice, viewport)
     page.goto("/runs/new/?mode=expert")
     assert page.evaluate(SHIFTS) < 0.02
@@ -233,7 +265,10 @@ def test_the_page_fits_and_stands_still(open_page: Callable[..., Page], alice: U
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_page_is_accessible(
-    open_page: Callable[..., Page], alice: User, complaints_of_axe: Callable[[Page], list[str]], dark: bool
+    open_page: Callable[..., Page],
+    alice: User,
+    complaints_of_axe: Callable[[Page], list[str]],
+    dark: bool,
 ) -> None:
     page = open_page(alice, dark=dark)
     page.goto("/runs/new/")

@@ -1,4 +1,6 @@
-"""The panels of a run in a browser: they fill while the run goes, can be moved by keyboard, and keep their place in the address."""
+"""The panels of a run in a browser: they fill while the run goes, can be moved by keyboard, and
+keep their place in the address.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def test_calibration_fills_while_the_run_goes(page: Page, recorder: Recorder) ->
     points(page, "ece", "6 points")
 
 
-def test_the_scrubber_is_moved_by_keyboard_and_keeps_its_place(page: Page, measured: Recorder) -> None:
+def test_the_scrubber_is_moved_by_keyboard_and_keeps_its_place(
+    page: Page, measured: Recorder
+) -> None:
     page.goto(address(measured.run, "calibration/"))
     page.locator("#scrub").focus()
     page.keyboard.press("Home")
@@ -78,7 +82,9 @@ def test_another_readout_keeps_the_step(page: Page, measured: Recorder) -> None:
     page.goto(address(measured.run, "calibration/?step=10"))
     expect(page.locator("#measured")).to_contain_text("20 state none")
     page.get_by_role("link", name="expected", exact=True).click()
-    expect(page.locator("#measured")).to_contain_text("The mean of the confidences that the student could have stated")
+    expect(page.locator("#measured")).to_contain_text(
+        "The mean of the confidences that the student could have stated"
+    )
     expect(page.locator("#measured .result")).to_contain_text("Step 10:")
     expect(page).to_have_url(re.compile(r"readout=expected&step=10$"))
     points(page, "ece", "9 points")
@@ -98,7 +104,9 @@ def test_the_tokens_of_a_step_are_drawn_and_listed(page: Page, measured: Recorde
     points(page, "regions", "16 points")
 
 
-def test_the_privileged_rates_come_in_with_the_gate_in_words(page: Page, recorder: Recorder) -> None:
+def test_the_privileged_rates_come_in_with_the_gate_in_words(
+    page: Page, recorder: Recorder
+) -> None:
     page.goto(address(recorder.run, "privileged/"))
     expect(page.get_by_role("heading", name="Not measured yet")).to_be_visible()
     send_panels(recorder, 0, "before")
@@ -108,7 +116,9 @@ def test_the_privileged_rates_come_in_with_the_gate_in_words(page: Page, recorde
     expect(page.locator(".rates circle")).to_have_count(6)
 
 
-def test_a_panel_is_offered_as_soon_as_it_has_something_to_show(page: Page, still: Team, alice: User, tmp_path: Path) -> None:
+def test_a_panel_is_offered_as_soon_as_it_has_something_to_show(
+    page: Page, still: Team, alice: User, tmp_path: Path
+) -> None:
     recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
     recorder.begin()
     page.goto(address(recorder.run))
@@ -116,7 +126,9 @@ def test_a_panel_is_offered_as_soon_as_it_has_something_to_show(page: Page, stil
     expect(tab).to_have_count(0)
     recorder.send([calibration(0, "before", "answer")])
     tab.click()
-    expect(page.locator("#measured")).to_contain_text("The mean probability of the answer's own tokens")
+    expect(page.locator("#measured")).to_contain_text(
+        "The mean probability of the answer's own tokens"
+    )
 
 
 @pytest.mark.parametrize("dark", [False, True])

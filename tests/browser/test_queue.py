@@ -1,4 +1,6 @@
-"""The queue and the machines in a browser: the order by hand, pause and resume, draining a machine."""
+"""The queue and the machines in a browser: the order by hand, pause and resume, draining a
+machine.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,17 @@ def elm(transactional_db: None) -> Node:
 
 
 def queued(team: Team, name: str, gpus: int = 8) -> Run:
-    return lifecycle.create_run(team, None, {**SPEC, "name": name, "compute": {"device": "cuda", "processes": gpus}})
+    return lifecycle.create_run(
+        team, None, {**SPEC, "name": name, "compute": {"device": "cuda", "processes": gpus}}
+    )
 
 
 def at_work(team: Team, node: Node, name: str = "at work") -> Run:
     run = queued(team, name, 2)
     lifecycle.claim(run.pk, node.name)
-    Device.objects.filter(node=node, kind="cuda", index__lt=2).update(holder=holder_of(run.public_id, 1), team=team)
+    Device.objects.filter(node=node, kind="cuda", index__lt=2).update(
+        holder=holder_of(run.public_id, 1), team=team
+    )
     run.refresh_from_db()
     return run
 
@@ -44,13 +50,17 @@ def names(page: Page) -> list[str]:
     return [name.strip() for name in page.locator(".queue-table tbody th a").all_text_contents()]
 
 
-def test_the_queue_is_reordered_by_buttons_and_by_keyboard(page: Page, still: Team, elm: Node) -> None:
+def test_the_queue_is_reordered_by_buttons_and_by_keyboard(
+    page: Page, still: Team, elm: Node
+) -> None:
     for name in ("first", "second"):
         queued(still, name)
     page.route("**/js/queue.js", lambda route: [queued(still, "third"), route.continue_()], times=1)
     page.goto("/queue/")
     assert names(page) == ["first", "second"]
-    expect(page.locator(".queue-table tbody tr")).to_have_count(3)  # also what came before the page could hear of it
+    expect(page.locator(".queue-table tbody tr")).to_have_count(
+        3
+    )  # also what came before the page could hear of it
     page.get_by_role("button", name="Move third up").click()
     expect(page.locator(".queue-table tbody th a").nth(1)).to_have_text("third")
     page.get_by_role("button", name="Move third first").focus()
@@ -75,7 +85,9 @@ def test_a_run_is_paused_and_goes_back_to_the_queue(page: Page, still: Team, elm
     expect(page.get_by_text("on elm, GPUs 0–1")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
     expect(page.locator("#run-head .badge.stopping")).to_be_visible()
-    lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint.")
+    lifecycle.finish(
+        run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint."
+    )
     expect(page.locator("#run-head .badge.paused")).to_be_visible()
     Device.objects.update(holder="")
     Node.objects.update(draining=True)

@@ -1,4 +1,6 @@
-"""Every recipe from its form to its panel: started in the browser, carried out by a real supervisor and trainer, watched as it streams."""
+"""Every recipe from its form to its panel: started in the browser, carried out by a real supervisor
+and trainer, watched as it streams.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from webapp.teams.models import User
 from workers import host
 from workers.placement import place
 
-SMALL = {"data.train.count": "40", "evaluation.final_samples": "1", "evaluation.every": "2", "record.every": "1", "checkpoints.every": "0"}
+SMALL = {
+    "data.train.count": "40",
+    "evaluation.final_samples": "1",
+    "evaluation.every": "2",
+    "record.every": "1",
+    "checkpoints.every": "0",
+}
 STAGE = {"problems_per_step": "4", "until.steps": "4", "optimiser.warmup_steps": "0"}
 PANELS = [
     ("paced", "sample", "frontier/", "[data-heat] svg"),
@@ -25,7 +33,9 @@ PANELS = [
 
 
 @pytest.fixture
-def placed(child_environment: dict[str, str], alice: User, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def placed(
+    child_environment: dict[str, str], alice: User, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """The processes of a run inherit the test database; none survives the test."""
     monkeypatch.setenv("DATABASE_URL", child_environment["DATABASE_URL"])
     monkeypatch.setattr(host, "LEASE_SECONDS", 1.0)
@@ -37,7 +47,9 @@ def placed(child_environment: dict[str, str], alice: User, monkeypatch: pytest.M
 
 def shorten(page: Page, stages: int) -> None:
     """Make the run of the form a matter of seconds."""
-    fields = SMALL | {f"stages.{at}.{name}": value for at in range(stages) for name, value in STAGE.items()}
+    fields = SMALL | {
+        f"stages.{at}.{name}": value for at in range(stages) for name, value in STAGE.items()
+    }
     for name, value in fields.items():
         field = page.locator(f'[name="{name}"]')
         if field.count():

@@ -15,7 +15,9 @@ from webapp.runs import lifecycle
 from webapp.teams.models import Team, User
 
 
-def test_a_run_appears_and_moves_without_a_reload(page: Page, still: Team, alice: User, tmp_path: Path) -> None:
+def test_a_run_appears_and_moves_without_a_reload(
+    page: Page, still: Team, alice: User, tmp_path: Path
+) -> None:
     page.goto("/")
     expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
     recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
@@ -29,8 +31,13 @@ def test_a_run_appears_and_moves_without_a_reload(page: Page, still: Team, alice
     expect(row.locator(".sparkline")).to_be_attached()
 
 
-def test_a_run_is_found_by_a_word_and_opened_by_keyboard(page: Page, still: Team, alice: User) -> None:
-    uniform, _ = (lifecycle.create_run(still, alice, {**SPEC, "name": name}) for name in ("uniform", "hard filter"))
+def test_a_run_is_found_by_a_word_and_opened_by_keyboard(
+    page: Page, still: Team, alice: User
+) -> None:
+    uniform, _ = (
+        lifecycle.create_run(still, alice, {**SPEC, "name": name})
+        for name in ("uniform", "hard filter")
+    )
     page.goto("/")
     ordering.hold(uniform, alice)
     expect(page.get_by_role("row", name="uniform").locator(".badge.queued")).to_have_text("held")

@@ -1,4 +1,6 @@
-"""The pages of a run in a browser: live curves, controls, rollouts, the keyboard, a phone, and a guest."""
+"""The pages of a run in a browser: live curves, controls, rollouts, the keyboard, a phone, and a
+guest.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def test_curves_grow_while_the_run_trains(page: Page, recorder: Recorder) -> Non
     expect(page.locator("#chart-loss .legend b")).to_have_text("0.400")
 
 
-def test_after_lost_connections_no_point_is_missing_or_doubled(page: Page, recorder: Recorder) -> None:
+def test_after_lost_connections_no_point_is_missing_or_doubled(
+    page: Page, recorder: Recorder
+) -> None:
     routes: list[WebSocketRoute] = []
 
     def through(route: WebSocketRoute) -> None:
@@ -88,7 +92,9 @@ def test_a_resumed_run_shows_one_curve(page: Page, recorder: Recorder, tmp_path:
     expect(page.locator("#run-head")).to_contain_text("attempt 2")
 
 
-def test_stopping_asks_for_a_checkpoint_first_and_then_insists(page: Page, recorder: Recorder) -> None:
+def test_stopping_asks_for_a_checkpoint_first_and_then_insists(
+    page: Page, recorder: Recorder
+) -> None:
     page.goto(address(recorder.run))
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#run-head")).to_contain_text("writes a checkpoint after the step it is at")
@@ -99,7 +105,9 @@ def test_stopping_asks_for_a_checkpoint_first_and_then_insists(page: Page, recor
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
 
 
-def test_a_viewer_sees_no_button_that_changes_a_run(open_page: Callable[..., Page], bob: User, recorder: Recorder) -> None:
+def test_a_viewer_sees_no_button_that_changes_a_run(
+    open_page: Callable[..., Page], bob: User, recorder: Recorder
+) -> None:
     page = open_page(bob)
     page.goto(address(recorder.run))
     expect(page.get_by_role("heading", name="paced on arithmetic")).to_be_visible()
@@ -185,7 +193,9 @@ def test_new_rollouts_come_in_and_are_read_token_by_token(page: Page, recorder: 
     page.locator("tr", has_text="p01").locator(".excerpt a").first.click()
     written = page.locator(".reader [data-tokens]").first.locator(".tok")
     expect(written.nth(2)).to_have_class("tok s6 other")
-    plain, strong = (written.nth(i).evaluate("token => getComputedStyle(token).backgroundColor") for i in (0, 2))
+    plain, strong = (
+        written.nth(i).evaluate("token => getComputedStyle(token).backgroundColor") for i in (0, 2)
+    )
     assert plain != strong
     written.first.focus()
     page.keyboard.press("ArrowRight")
@@ -197,7 +207,9 @@ def test_new_rollouts_come_in_and_are_read_token_by_token(page: Page, recorder: 
     expect(page.get_by_role("heading", name="The teacher's own answer")).to_be_visible()
 
 
-def test_a_guest_sees_the_run_live_and_nothing_else(open_page: Callable[..., Page], alice: User, recorder: Recorder) -> None:
+def test_a_guest_sees_the_run_live_and_nothing_else(
+    open_page: Callable[..., Page], alice: User, recorder: Recorder
+) -> None:
     page = open_page(alice)
     page.goto(address(recorder.run))
     page.get_by_role("link", name="Share").click()
@@ -212,7 +224,9 @@ def test_a_guest_sees_the_run_live_and_nothing_else(open_page: Callable[..., Pag
     expect(guest.get_by_role("navigation", name="Main")).to_have_count(0)
     page.get_by_role("button", name="Withdraw").click()
     recorder.train(11, 12)
-    expect(guest.locator("[data-status]")).to_have_text("This run is not shown to you, or not any more.")
+    expect(guest.locator("[data-status]")).to_have_text(
+        "This run is not shown to you, or not any more."
+    )
 
 
 @pytest.mark.parametrize("dark", [False, True])

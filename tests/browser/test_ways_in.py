@@ -78,7 +78,10 @@ def test_these_pages_are_accessible_and_fit(
     inside.get_by_role("button", name="Make a link").click()
     places = [(inside, path) for path in ("", "/account/", f"/runs/{run.public_id}/share/")]
     tokens = (links.make_sign_in_link(alice), links.invite(still, "viewer", alice))
-    places += [(outside, path) for path in ("/sign-in/", f"/sign-in/{tokens[0]}/", f"/invitations/{tokens[1]}/")]
+    places += [
+        (outside, path)
+        for path in ("/sign-in/", f"/sign-in/{tokens[0]}/", f"/invitations/{tokens[1]}/")
+    ]
     for page, path in places:
         if path:
             page.goto(path)

@@ -1,4 +1,5 @@
-"""Who gets what at the programs' addresses: the written table that a test compares with `webapp.api.app.ROUTES`.
+"""Who gets what at the programs' addresses: the written table that a test compares with
+`webapp.api.app.ROUTES`.
 
 A row is a method and a path, with what each token gets, in the order of TOKENS:
 
@@ -6,7 +7,8 @@ A row is a method and a path, with what each token gets, in the order of TOKENS:
     door  401: no token, or one that opens nothing
     no    403: it may read but not log
 
-Whatever is not in the table is 404 or 405 for every token. A run of another team does not exist for a token.
+Whatever is not in the table is 404 or 405 for every token. A run of another team does not exist for
+a token.
 """
 
 from __future__ import annotations

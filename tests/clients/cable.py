@@ -1,4 +1,6 @@
-"""A cable between a server and Postgres that a test can pull out: a unix socket whose bytes go to the real one."""
+"""A cable between a server and Postgres that a test can pull out: a unix socket whose bytes go to
+the real one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ NAME = ".s.PGSQL.5432"
 
 
 class Cable:
-    """While it is pulled out nobody can connect, and every connection that went through it is broken."""
+    """While it is pulled out nobody can connect, and every connection that went through it is
+    broken.
+    """
 
     def __init__(self, there: Path, here: Path) -> None:
         self.there, self.here = there, here
@@ -58,8 +62,12 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def through_cable(environment: Mapping[str, str], folder: Path) -> Iterator[tuple[Cable, dict[str, str]]]:
-    """A cable to the Postgres of `environment`, and an environment whose Postgres is at its near end."""
+def through_cable(
+    environment: Mapping[str, str], folder: Path
+) -> Iterator[tuple[Cable, dict[str, str]]]:
+    """A cable to the Postgres of `environment`, and an environment whose Postgres is at its near
+    end.
+    """
     parts = urlsplit(environment["DATABASE_URL"])
     host = parse_qs(parts.query)["host"][0]
     cable = Cable(Path(host) / NAME, folder / NAME)

@@ -22,7 +22,9 @@ Script = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def site(child_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def site(
+    child_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     environment = {**child_environment, "STILLROOM_TRUSTED_PROXIES": "127.0.0.1"}
     with serving(environment, tmp_path_factory.mktemp("server") / "log") as address:
         yield address
@@ -46,7 +48,9 @@ def token(still: Team, erin: User) -> str:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Script:
-    """Runs a client's script to its end and returns what it printed: script(name, address, token, **environment)."""
+    """Runs a client's script to its end and returns what it printed: script(name, address, token,
+    **environment).
+    """
 
     def run(name: str, address: str, token: str, *arguments: str, **environment: str) -> str:
         done = subprocess.run(

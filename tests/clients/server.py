@@ -26,7 +26,9 @@ def serving(environment: Mapping[str, str], log: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", *arguments("127.0.0.1", port), "--log-level", "warning"]
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdout=output, stderr=output)
+        server = subprocess.Popen(
+            command, cwd=ROOT, env=dict(environment), stdout=output, stderr=output
+        )
     try:
         _wait_for(f"http://127.0.0.1:{port}/version", server, log)
         yield f"http://127.0.0.1:{port}"

@@ -1,4 +1,6 @@
-"""Runs come from other trackers' files: once however often they are read, further where the files grow, and refused in words."""
+"""Runs come from other trackers' files: once however often they are read, further where the files
+grow, and refused in words.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,17 @@ FILES = Path(__file__).parent / "files"
 
 
 def values(run: Run) -> list[tuple[str, int, float]]:
-    return sorted((row[2], row[1], row[3]) for row in metrics.rows(run, abandoned=True) if not math.isnan(row[3]))
+    return sorted(
+        (row[2], row[1], row[3])
+        for row in metrics.rows(run, abandoned=True)
+        if not math.isnan(row[3])
+    )
 
 
 def test_tensorboards_folders_become_runs_and_grow(still: Team, tmp_path: Path) -> None:
-    """Written by a stock writer: scalars as PyTorch and as TensorFlow 2 write them, beside text and a histogram."""
+    """Written by a stock writer: scalars as PyTorch and as TensorFlow 2 write them, beside text and
+    a histogram.
+    """
     shutil.copytree(FILES / "tensorboard", tmp_path, dirs_exist_ok=True)
     file = tmp_path / "train" / "events.out.tfevents.1795400000.machine"
     whole = file.read_bytes()
@@ -55,7 +63,12 @@ def test_tensorboards_folders_become_runs_and_grow(still: Team, tmp_path: Path) 
         bring(tmp_path, "tensorboard", still, None, "p")
 
     run, other = Run.objects.order_by("name")
-    assert (run.name, other.name, run.source, run.origin.project.name) == ("train", "train/eval", Run.Source.IMPORTED, "p")
+    assert (run.name, other.name, run.source, run.origin.project.name) == (
+        "train",
+        "train/eval",
+        Run.Source.IMPORTED,
+        "p",
+    )
     assert (run.state, run.reason) == (State.STOPPED, "The files do not say how the run ended.")
     losses = curve(run, "loss")
     assert 0 < some < len(values(run)) and [losses[step] for step in (0, 1, 3)] == [1.0, 0.5, 0.25]
@@ -69,7 +82,12 @@ def test_mlflows_folder_becomes_runs_and_grows(still: Team, script: Script, tmp_
     for _ in range(2):
         bring(tmp_path / "mlruns", "mlflow", still, None, "p")
     first, second = Run.objects.order_by("name")
-    assert (first.name, first.origin.project.name, first.state, first.origin.params) == ("first", "sums", State.COMPLETED, {"lr": "0.1"})
+    assert (first.name, first.origin.project.name, first.state, first.origin.params) == (
+        "first",
+        "sums",
+        State.COMPLETED,
+        {"lr": "0.1"},
+    )
     assert len(values(first)) == 40 and math.isnan(curve(second, "loss")[1])
     script("mlflow_folder.py", "", "", first.origin.key, MLFLOW_ALLOW_FILE_STORE="true")
     bring(tmp_path / "mlruns", "mlflow", still, None, "p")
@@ -78,8 +96,19 @@ def test_mlflows_folder_becomes_runs_and_grows(still: Team, script: Script, tmp_
 
 def test_exported_tables_become_runs_and_grow(still: Team, tmp_path: Path) -> None:
     history = tmp_path / "history.jsonl"
-    rows = [{"_step": step, "_timestamp": 1.7e9 + step, "_runtime": step, "loss": 1 / (step + 1), "note": "x"} for step in range(10)]
-    history.write_text("".join(json.dumps(row) + "\n" for row in rows[:6]) + json.dumps(rows[6])[:10])
+    rows = [
+        {
+            "_step": step,
+            "_timestamp": 1.7e9 + step,
+            "_runtime": step,
+            "loss": 1 / (step + 1),
+            "note": "x",
+        }
+        for step in range(10)
+    ]
+    history.write_text(
+        "".join(json.dumps(row) + "\n" for row in rows[:6]) + json.dumps(rows[6])[:10]
+    )
     bring(tmp_path, "wandb", still, None, "p")
     assert len(values(Run.objects.get())) == 6
     history.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -91,14 +120,23 @@ def test_csv_of_wandb_and_of_mlflow(still: Team, tmp_path: Path) -> None:
     (tmp_path / "run.csv").write_text("_step,loss,note\n0,1.5,a\n1,,b\n2,NaN,c\n5,0.5,\n")
     [run] = bring(tmp_path, "wandb", still, None, "p")
     assert values(run) == [("loss", 0, 1.5), ("loss", 5, 0.5)] and math.isnan(curve(run, "loss")[2])
-    (tmp_path / "run.csv").write_text("run_id,key,value,step,timestamp\nr1,loss,1,0,1000\nr1,loss,2,1,2000\nr2,kl,3,1,2000\n")
+    (tmp_path / "run.csv").write_text(
+        "run_id,key,value,step,timestamp\nr1,loss,1,0,1000\nr1,loss,2,1,2000\nr2,kl,3,1,2000\n"
+    )
     runs = bring(tmp_path, "mlflow", still, None, "p")
-    assert [(run.name, values(run)) for run in runs] == [("r1", [("loss", 0, 1.0), ("loss", 1, 2.0)]), ("r2", [("kl", 1, 3.0)])]
+    assert [(run.name, values(run)) for run in runs] == [
+        ("r1", [("loss", 0, 1.0), ("loss", 1, 2.0)]),
+        ("r2", [("kl", 1, 3.0)]),
+    ]
 
 
 def message(number: int, value: bytes | int) -> bytes:
     """A field of a message."""
-    return varint(number << 3) + varint(value) if isinstance(value, int) else varint(number << 3 | 2) + varint(len(value)) + value
+    return (
+        varint(number << 3) + varint(value)
+        if isinstance(value, int)
+        else varint(number << 3 | 2) + varint(len(value)) + value
+    )
 
 
 def varint(value: int) -> bytes:
@@ -117,7 +155,11 @@ def fixed(number: int, value: float) -> bytes:
 def recorded(*events: bytes) -> bytes:
     """A file of TensorBoard with these events."""
     return b"".join(
-        (length := struct.pack("<Q", len(event))) + struct.pack("<I", masked_crc(length)) + event + bytes(4) for event in events
+        (length := struct.pack("<Q", len(event)))
+        + struct.pack("<I", masked_crc(length))
+        + event
+        + bytes(4)
+        for event in events
     )
 
 
@@ -125,7 +167,14 @@ def offline(rows: list[dict[str, object]]) -> bytes:
     """A file as W&B writes it offline, its records cut at the ends of blocks."""
     records = [message(17, message(1, b"abc123") + message(3, b"sums"))]
     records += [
-        message(2, b"".join(message(1, message(2, k.encode()) + message(16, json.dumps(v).encode())) for k, v in r.items())) for r in rows
+        message(
+            2,
+            b"".join(
+                message(1, message(2, k.encode()) + message(16, json.dumps(v).encode()))
+                for k, v in r.items()
+            ),
+        )
+        for r in rows
     ]
     written = HEADER
     for record in records:
@@ -136,22 +185,47 @@ def offline(rows: list[dict[str, object]]) -> bytes:
                 written += bytes(room)
                 room = BLOCK
             piece, record = record[: room - 7], record[room - 7 :]
-            kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[kind == 0, not record]
-            written += struct.pack("<IHB", zlib.crc32(bytes([kind]) + piece), len(piece), kind) + piece
+            kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[
+                kind == 0, not record
+            ]
+            written += (
+                struct.pack("<IHB", zlib.crc32(bytes([kind]) + piece), len(piece), kind) + piece
+            )
     return written
 
 
 SOUND = {
-    "tensorboard": ("tensorboard", "a.tfevents.1", recorded(*(fixed(1, 1.7e9) + message(2, at) + scalar("loss", at) for at in range(5)))),
-    "offline": ("wandb", "run.wandb", offline([{"_step": at, "_timestamp": 1.7e9, "loss": at, "deep": {"a": [1]}} for at in range(3)])),
-    "jsonl": ("wandb", "run.jsonl", b'{"_step": 0, "loss": 1.5}\n{"_step": 1, "loss": NaN, "x": "y"}\n'),
+    "tensorboard": (
+        "tensorboard",
+        "a.tfevents.1",
+        recorded(*(fixed(1, 1.7e9) + message(2, at) + scalar("loss", at) for at in range(5))),
+    ),
+    "offline": (
+        "wandb",
+        "run.wandb",
+        offline(
+            [{"_step": at, "_timestamp": 1.7e9, "loss": at, "deep": {"a": [1]}} for at in range(3)]
+        ),
+    ),
+    "jsonl": (
+        "wandb",
+        "run.jsonl",
+        b'{"_step": 0, "loss": 1.5}\n{"_step": 1, "loss": NaN, "x": "y"}\n',
+    ),
     "csv": ("wandb", "run.csv", b'_step,_timestamp,loss,note\n0,1.7e9,1,"a\nb"\n1,1.7e9,2,c'),
-    "histories": ("mlflow", "run.csv", b"run_id,key,value,step,timestamp\nr1,loss,1,0,1000\nr2,loss,2,1,2000\n"),
+    "histories": (
+        "mlflow",
+        "run.csv",
+        b"run_id,key,value,step,timestamp\nr1,loss,1,0,1000\nr2,loss,2,1,2000\n",
+    ),
 }
 
 
 def test_an_offline_file_of_wandb_becomes_a_run_and_grows(still: Team, tmp_path: Path) -> None:
-    rows: list[dict[str, object]] = [{"_step": step, "_timestamp": 1.7e9, "loss": step / 2, "long": "x" * 9000} for step in range(12)]
+    rows: list[dict[str, object]] = [
+        {"_step": step, "_timestamp": 1.7e9, "loss": step / 2, "long": "x" * 9000}
+        for step in range(12)
+    ]
     whole = offline(rows)
     for length in (len(whole) // 2, len(whole), len(whole)):
         (tmp_path / "run.wandb").write_bytes(whole[:length])
@@ -160,7 +234,9 @@ def test_an_offline_file_of_wandb_becomes_a_run_and_grows(still: Team, tmp_path:
     assert values(run) == [("loss", step, step / 2) for step in range(12)]
 
 
-def test_an_import_that_was_broken_off_goes_on_where_it_stopped(still: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_that_was_broken_off_goes_on_where_it_stopped(
+    still: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is committed with its place is not read again, and nothing is left out."""
     rows = "".join(f"{step},{step / 4}\n" for step in range(100))
     (tmp_path / "run.csv").write_text("_step,loss\n" + rows)
@@ -184,13 +260,17 @@ def test_an_import_that_was_broken_off_goes_on_where_it_stopped(still: Team, tmp
     assert "50 values so far, at step 99" in told[-1] and not Receipt.objects.exists()
 
 
-def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(still: Team, tmp_path: Path) -> None:
+def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(
+    still: Team, tmp_path: Path
+) -> None:
     """As earlier versions did it."""
     file = tmp_path / "run.csv"
     file.write_text("_step,loss\n0,1\n1,2\n")
     [run] = bring(tmp_path, "wandb", still, None, "p")
     place = ImportedFile.objects.get()
-    Receipt.objects.bulk_create(Receipt(run=run, log=identity(place.head, offset)) for offset in (11, 15))
+    Receipt.objects.bulk_create(
+        Receipt(run=run, log=identity(place.head, offset)) for offset in (11, 15)
+    )
     place.delete()
     file.write_text("_step,loss\n0,1\n1,2\n2,3\n")
     for _ in range(2):
@@ -207,16 +287,36 @@ def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(still:
             recorded(message(2, 2**63) + scalar("a", 1.0)),
             "the step '-9223372036854775808', which is no",
         ),
-        ("tensorboard", "events.out.tfevents.1", recorded(fixed(1, math.nan) + scalar("a", 1.0)), "the time nan, which is no moment"),
-        ("tensorboard", "events.out.tfevents.1", recorded(b"\xff" * 12), "the record at byte 0 cannot be read: a number breaks off"),
+        (
+            "tensorboard",
+            "events.out.tfevents.1",
+            recorded(fixed(1, math.nan) + scalar("a", 1.0)),
+            "the time nan, which is no moment",
+        ),
+        (
+            "tensorboard",
+            "events.out.tfevents.1",
+            recorded(b"\xff" * 12),
+            "the record at byte 0 cannot be read: a number breaks off",
+        ),
         ("tensorboard", "events.out.tfevents.1", b"", "Nothing there looks like"),
         ("wandb", "run.csv", b"", "is empty"),
         ("wandb", "run.csv", b"_step,loss\n1.5,1\n", "the step 1.5, which is no whole number"),
-        ("wandb", "run.csv", b"_step,_timestamp,loss\n1,1e300,1\n", "the time 1e[+]300, which is no moment"),
+        (
+            "wandb",
+            "run.csv",
+            b"_step,_timestamp,loss\n1,1e300,1\n",
+            "the time 1e[+]300, which is no moment",
+        ),
         ("wandb", "run.csv", b'_step,loss\n1,"' + b"x" * 200_000 + b'"\n', "cannot be read as CSV"),
         ("wandb", "run.jsonl", b'{"_step": "x"}\n', "the step 'x'"),
         ("mlflow", "run.csv", b"key,value,step,timestamp\nloss,1,1e30,1\n", "the step 1e[+]30"),
-        ("tensorboard", "events.out.tfevents.1", b"x" * 100, "at byte 0 there is no record of TensorBoard"),
+        (
+            "tensorboard",
+            "events.out.tfevents.1",
+            b"x" * 100,
+            "at byte 0 there is no record of TensorBoard",
+        ),
         ("wandb", "run.wandb", b"x" * 100, "does not begin like a file of W&B"),
         ("wandb", "run.wandb", offline([{"loss": 1}])[:-3] + b"xyz", "at byte"),
         ("wandb", "run.jsonl", b'{"loss": 1}\nnothing\n', "the line at byte 12 is not JSON"),
@@ -235,12 +335,24 @@ def test_a_bad_file_is_refused_in_words_with_the_place(
         bring(tmp_path, format, still, None, "p")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60)
-@given(kind=st.sampled_from(["tensorboard", "offline", "jsonl", "csv", "histories"]), data=st.data())
-def test_a_damaged_file_is_read_as_far_as_it_goes_or_refused_in_words(still: Team, tmp_path: Path, kind: str, data: st.DataObject) -> None:
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=60,
+)
+@given(
+    kind=st.sampled_from(["tensorboard", "offline", "jsonl", "csv", "histories"]), data=st.data()
+)
+def test_a_damaged_file_is_read_as_far_as_it_goes_or_refused_in_words(
+    still: Team, tmp_path: Path, kind: str, data: st.DataObject
+) -> None:
     format, name, content = SOUND[kind]
     at = data.draw(st.integers(0, len(content)))
-    damaged = content[:at] + data.draw(st.binary(max_size=6)) + content[data.draw(st.integers(at, len(content))) :]
+    damaged = (
+        content[:at]
+        + data.draw(st.binary(max_size=6))
+        + content[data.draw(st.integers(at, len(content))) :]
+    )
     (tmp_path / "here").mkdir(exist_ok=True)
     for file in (tmp_path / "here").iterdir():
         file.unlink()
@@ -270,18 +382,25 @@ def test_a_person_brings_runs_on_a_page(still: Team, erin: User) -> None:
     assert "/runs/bring/" in page and client.get("/runs/bring/").status_code == 200
     file = (FILES / "tensorboard" / "train" / "events.out.tfevents.1795400000.machine").read_bytes()
     upload = zipped(**{"logs/a/events.out.tfevents.1": file})
-    answer = client.post("/runs/bring/", {"format": "tensorboard", "project": "sums", "files": [upload]})
+    answer = client.post(
+        "/runs/bring/", {"format": "tensorboard", "project": "sums", "files": [upload]}
+    )
     run = Run.objects.get()
     assert answer.headers["Location"] == f"/runs/{run.public_id}/"
     assert (run.name, run.owner, run.origin.project.name) == ("logs/a", erin, "sums")
     assert "finished" not in client.get(f"/runs/{run.public_id}/").content.decode()
 
 
-@pytest.mark.parametrize("name", ["../evil.csv", "/etc/evil.csv", "a/../../evil.csv", "..\\evil.csv"])
+@pytest.mark.parametrize(
+    "name", ["../evil.csv", "/etc/evil.csv", "a/../../evil.csv", "..\\evil.csv"]
+)
 def test_a_zip_writes_nothing_outside_its_folder(still: Team, erin: User, name: str) -> None:
     client = Client()
     client.force_login(erin)
-    answer = client.post("/runs/bring/", {"format": "wandb", "project": "p", "files": [zipped(**{name: b"_step,loss\n0,1\n"})]})
+    answer = client.post(
+        "/runs/bring/",
+        {"format": "wandb", "project": "p", "files": [zipped(**{name: b"_step,loss\n0,1\n"})]},
+    )
     assert answer.status_code == 422 and "outside its folder" in answer.content.decode()
 
 
@@ -290,10 +409,20 @@ def test_a_zip_damaged_on_its_way_is_refused(still: Team, erin: User) -> None:
     client.force_login(erin)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("loss.csv", b"_step,loss\n" + b"".join(b"%d,%d\n" % (step, step * step) for step in range(500)))
+        archive.writestr(
+            "loss.csv",
+            b"_step,loss\n" + b"".join(b"%d,%d\n" % (step, step * step) for step in range(500)),
+        )
     damaged = bytearray(packed.getvalue())
     damaged[60:300] = b"\xff" * 240
-    answer = client.post("/runs/bring/", {"format": "wandb", "project": "p", "files": [SimpleUploadedFile("runs.zip", bytes(damaged))]})
+    answer = client.post(
+        "/runs/bring/",
+        {
+            "format": "wandb",
+            "project": "p",
+            "files": [SimpleUploadedFile("runs.zip", bytes(damaged))],
+        },
+    )
     assert answer.status_code == 422 and "runs.zip cannot be unpacked" in answer.content.decode()
 
 

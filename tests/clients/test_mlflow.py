@@ -1,4 +1,6 @@
-"""The stock MLflow client logs here unchanged, and what others post as MLflow is answered as MLflow would."""
+"""The stock MLflow client logs here unchanged, and what others post as MLflow is answered as MLflow
+would.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,15 @@ def caller(site: str, token: str) -> Caller:
 
 @pytest.fixture
 def run_id(caller: Caller) -> str:
-    made = caller.post("runs/create", {"experiment_id": "0", "run_name": "r", "start_time": 5, "tags": [{"key": "a", "value": "b"}]})
+    made = caller.post(
+        "runs/create",
+        {
+            "experiment_id": "0",
+            "run_name": "r",
+            "start_time": 5,
+            "tags": [{"key": "a", "value": "b"}],
+        },
+    )
     return str(made.json()["run"]["info"]["run_id"])
 
 
@@ -57,11 +67,18 @@ def point(**changes: Any) -> dict[str, Any]:
     return {"key": "loss", "value": 1.5, "timestamp": 1000, "step": 1, **changes}
 
 
-def test_a_stock_script_becomes_a_run_and_reads_it_back(site: str, token: str, script: Script, tmp_path: Path) -> None:
+def test_a_stock_script_becomes_a_run_and_reads_it_back(
+    site: str, token: str, script: Script, tmp_path: Path
+) -> None:
     said = script("mlflow_run.py", site, token)
 
     run = only_run()
-    assert (run.name, run.source, run.state, run.origin.project.name) == ("first", Run.Source.CLIENT, State.COMPLETED, "sums")
+    assert (run.name, run.source, run.state, run.origin.project.name) == (
+        "first",
+        Run.Source.CLIENT,
+        State.COMPLETED,
+        "sums",
+    )
     losses = curve(run, "loss")
     assert list(losses) == list(range(61)) and losses[59] == 1 / 60 and math.isnan(losses[60])
     assert curve(run, "eval/kl")[29] == 14.5 and curve(run, "gain") == {60: math.inf}
@@ -77,7 +94,9 @@ def test_a_run_whose_process_was_killed_goes_on_and_replaces_what_it_does_again(
     site: str, token: str, script: Script, tmp_path: Path, client: str
 ) -> None:
     command = [sys.executable, str(SCRIPTS / "killed.py"), client, "0"]
-    with subprocess.Popen(command, cwd=tmp_path, env=client_environment(site, token, tmp_path)) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=client_environment(site, token, tmp_path)
+    ) as process:
         while not (Run.objects.exists() and len(curve(only_run(), "loss")) >= 8):
             assert process.poll() is None
             time.sleep(0.1)
@@ -88,36 +107,78 @@ def test_a_run_whose_process_was_killed_goes_on_and_replaces_what_it_does_again(
     script("killed.py", site, token, client, run.public_id, "4")
 
     run = only_run()
-    assert run.attempt == 2 and curve(run, "loss") == {**{at: before[at] for at in range(4)}, **{at: at + 0.5 for at in range(4, 9)}}
+    assert run.attempt == 2 and curve(run, "loss") == {
+        **{at: before[at] for at in range(4)},
+        **{at: at + 0.5 for at in range(4, 9)},
+    }
     assert len(list(metrics.rows(run, abandoned=True))) == len(before) + 5
 
 
-def test_trainers_log_here_unchanged_and_files_that_they_log_stay_with_them(site: str, token: str, script: Script, tmp_path: Path) -> None:
-    """Checkpoints as models of MLflow's (HF_MLFLOW_LOG_ARTIFACTS) are no reason for the training to fail."""
-    asked = {"MLFLOW_EXPERIMENT_NAME": "sums", "HF_MLFLOW_LOG_ARTIFACTS": "1", "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "1"}
+def test_trainers_log_here_unchanged_and_files_that_they_log_stay_with_them(
+    site: str, token: str, script: Script, tmp_path: Path
+) -> None:
+    """Checkpoints as models of MLflow's (HF_MLFLOW_LOG_ARTIFACTS) are no reason for the training to
+    fail.
+    """
+    asked = {
+        "MLFLOW_EXPERIMENT_NAME": "sums",
+        "HF_MLFLOW_LOG_ARTIFACTS": "1",
+        "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "1",
+    }
     script("trainer_run.py", site, token, "trackio", "mlflow", **asked)
 
     for run in Run.objects.all():
         loss = {"trackio": "train/loss", "mlflow": "loss"}[run.origin.client]
-        assert (run.name, run.origin.project.name, list(curve(run, loss))) == ("line", "sums", [1, 2, 3, 4, 5, 6])
+        assert (run.name, run.origin.project.name, list(curve(run, loss))) == (
+            "line",
+            "sums",
+            [1, 2, 3, 4, 5, 6],
+        )
         assert str(run.origin.params["max_steps"]) == "6"
     run = Run.objects.get(origin__client="mlflow")
-    assert run.state == State.COMPLETED and json.loads(run.origin.tags["logged_model.0"])["name"] == "checkpoint-6"
-    kept = tmp_path / "mlartifacts" / str(run.origin.project_id) / run.public_id / "models" / "0" / "artifacts"
-    assert (kept / "MLmodel").is_file() and (kept / "artifacts" / "checkpoint-6" / "model.safetensors").is_file()
+    assert (
+        run.state == State.COMPLETED
+        and json.loads(run.origin.tags["logged_model.0"])["name"] == "checkpoint-6"
+    )
+    kept = (
+        tmp_path
+        / "mlartifacts"
+        / str(run.origin.project_id)
+        / run.public_id
+        / "models"
+        / "0"
+        / "artifacts"
+    )
+    assert (kept / "MLmodel").is_file() and (
+        kept / "artifacts" / "checkpoint-6" / "model.safetensors"
+    ).is_file()
 
 
-def test_a_result_that_is_logged_after_the_end_abandons_no_curve(caller: Caller, run_id: str) -> None:
-    """At step 0, as MLflow's client does where none is named; also when the result is logged again."""
-    caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(step=step) for step in range(10)]})
+def test_a_result_that_is_logged_after_the_end_abandons_no_curve(
+    caller: Caller, run_id: str
+) -> None:
+    """At step 0, as MLflow's client does where none is named; also when the result is logged
+    again.
+    """
+    caller.post(
+        "runs/log-batch", {"run_id": run_id, "metrics": [point(step=step) for step in range(10)]}
+    )
     for value in (0.5, 0.75):
         caller.post("runs/update", {"run_id": run_id, "status": "FINISHED"})
         caller.post("runs/update", {"run_id": run_id, "status": "RUNNING"})
-        caller.post("runs/log-metric", {"run_id": run_id, **point(key="test", value=value, step=0, timestamp=round(value * 1e6))})
+        caller.post(
+            "runs/log-metric",
+            {
+                "run_id": run_id,
+                **point(key="test", value=value, step=0, timestamp=round(value * 1e6)),
+            },
+        )
     run = only_run()
     assert run.attempt == 1 and len(curve(run, "loss")) == 10 and curve(run, "test") == {0: 0.75}
     caller.post("runs/log-metric", {"run_id": run_id, **point(step=4, value=9.0)})
-    assert curve(only_run(), "loss") == {**dict.fromkeys(range(4), 1.5), 4: 9.0} and curve(only_run(), "test") == {0: 0.75}
+    assert curve(only_run(), "loss") == {**dict.fromkeys(range(4), 1.5), 4: 9.0} and curve(
+        only_run(), "test"
+    ) == {0: 0.75}
 
 
 def taken_up_again(caller: Caller, run_id: str) -> None:
@@ -126,30 +187,53 @@ def taken_up_again(caller: Caller, run_id: str) -> None:
 
 
 @pytest.mark.parametrize("steps", [(100, 50), (50, 100), (100, 50, 75)])
-def test_evaluations_that_are_logged_afterwards_in_any_order_abandon_no_curve(caller: Caller, run_id: str, steps: tuple[int, ...]) -> None:
-    caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(step=step) for step in range(101)]})
+def test_evaluations_that_are_logged_afterwards_in_any_order_abandon_no_curve(
+    caller: Caller, run_id: str, steps: tuple[int, ...]
+) -> None:
+    caller.post(
+        "runs/log-batch", {"run_id": run_id, "metrics": [point(step=step) for step in range(101)]}
+    )
     taken_up_again(caller, run_id)
     for step in steps:
-        caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(key="eval/acc", step=step)]})
+        caller.post(
+            "runs/log-batch", {"run_id": run_id, "metrics": [point(key="eval/acc", step=step)]}
+        )
     run = only_run()
-    assert run.attempt == 1 and len(curve(run, "loss")) == 101 and sorted(curve(run, "eval/acc")) == sorted(steps)
+    assert (
+        run.attempt == 1
+        and len(curve(run, "loss")) == 101
+        and sorted(curve(run, "eval/acc")) == sorted(steps)
+    )
 
 
 def test_each_curve_tells_by_itself_whether_it_goes_back(caller: Caller, run_id: str) -> None:
     """The figures of the machine go on, and then the loss goes back."""
-    both = [*(point(step=step) for step in range(101)), *(point(key="system/cpu", step=step) for step in range(10))]
+    both = [
+        *(point(step=step) for step in range(101)),
+        *(point(key="system/cpu", step=step) for step in range(10)),
+    ]
     caller.post("runs/log-batch", {"run_id": run_id, "metrics": both})
     taken_up_again(caller, run_id)
     caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(key="system/cpu", step=10)]})
     for steps in (range(51, 61), range(61, 71)):
-        caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(step=step, value=9.0) for step in steps]})
+        caller.post(
+            "runs/log-batch",
+            {"run_id": run_id, "metrics": [point(step=step, value=9.0) for step in steps]},
+        )
     run = only_run()
-    assert curve(run, "loss") == {**dict.fromkeys(range(51), 1.5), **dict.fromkeys(range(51, 71), 9.0)}
+    assert curve(run, "loss") == {
+        **dict.fromkeys(range(51), 1.5),
+        **dict.fromkeys(range(51, 71), 9.0),
+    }
     assert list(curve(run, "system/cpu")) == list(range(11)) and run.attempt == 2
 
 
-def test_a_run_all_of_whose_curves_go_on_is_not_watched_any_longer(caller: Caller, run_id: str) -> None:
-    caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(step=step) for step in range(5)]})
+def test_a_run_all_of_whose_curves_go_on_is_not_watched_any_longer(
+    caller: Caller, run_id: str
+) -> None:
+    caller.post(
+        "runs/log-batch", {"run_id": run_id, "metrics": [point(step=step) for step in range(5)]}
+    )
     taken_up_again(caller, run_id)
     caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(key="new", step=1)]})
     assert Origin.objects.get().resuming
@@ -164,7 +248,9 @@ def test_what_a_client_says_of_a_runs_time_and_tags_is_kept(caller: Caller, run_
     assert (run.started_at.timestamp(), run.finished_at.timestamp()) == (0.005, 65.0)
     assert caller.post("runs/delete-tag", {"run_id": run_id, "key": "a"}).json() == {}
     assert caller.post("runs/delete-tag", {"run_id": run_id, "key": "a"}).status_code == 404
-    made = caller.post("experiments/create", {"name": "tagged", "tags": [{"key": "a", "value": "1"}]}).json()["experiment_id"]
+    made = caller.post(
+        "experiments/create", {"name": "tagged", "tags": [{"key": "a", "value": "1"}]}
+    ).json()["experiment_id"]
     caller.post("experiments/set-experiment-tag", {"experiment_id": made, "key": "b", "value": "2"})
     found = caller.get("experiments/get", experiment_id=made).json()["experiment"]
     assert found["tags"] == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]
@@ -176,28 +262,53 @@ def test_a_run_has_bounds_and_mlflows_client_hears_of_them(caller: Caller, run_i
     Origin.objects.update(params={f"p{at}": "1" for at in range(MOST_NAMED)})
     answer = caller.post("runs/log-parameter", {"run_id": run_id, "key": "more", "value": "1"})
     assert answer.status_code == 400 and "5,000 parameters" in answer.json()["message"]
-    assert caller.post("runs/log-parameter", {"run_id": run_id, "key": "p1", "value": "1"}).status_code == 200
+    assert (
+        caller.post("runs/log-parameter", {"run_id": run_id, "key": "p1", "value": "1"}).status_code
+        == 200
+    )
 
 
-def test_a_parameter_that_comes_twice_in_a_batch_with_two_values_is_refused(caller: Caller, run_id: str) -> None:
+def test_a_parameter_that_comes_twice_in_a_batch_with_two_values_is_refused(
+    caller: Caller, run_id: str
+) -> None:
     twice = [{"key": "p", "value": "1"}, {"key": "p", "value": "2"}]
     answer = caller.post("runs/log-batch", {"run_id": run_id, "params": twice})
-    assert answer.status_code == 400 and "'1' and as '2'" in answer.json()["message"] and "p" not in Origin.objects.get().params
+    assert (
+        answer.status_code == 400
+        and "'1' and as '2'" in answer.json()["message"]
+        and "p" not in Origin.objects.get().params
+    )
 
 
 def test_an_and_inside_of_quotes_belongs_to_the_value(caller: Caller, run_id: str) -> None:
     caller.post("runs/log-parameter", {"run_id": run_id, "key": "x", "value": "a and b"})
     experiments = [str(only_run().origin.project_id)]
-    for filter, count in (("params.x = 'a and b' and status = 'RUNNING'", 1), ("params.x = 'a' AND status = 'RUNNING'", 0)):
+    for filter, count in (
+        ("params.x = 'a and b' and status = 'RUNNING'", 1),
+        ("params.x = 'a' AND status = 'RUNNING'", 0),
+    ):
         found = caller.post("runs/search", {"experiment_ids": experiments, "filter": filter}).json()
         assert len(found.get("runs", [])) == count
-    for filter in ("params.x = 'a'and status = 'RUNNING'", "params.x = 'a' and", "params.x = 'a' or status = 'RUNNING'"):
-        assert caller.post("runs/search", {"experiment_ids": experiments, "filter": filter}).status_code == 400
+    for filter in (
+        "params.x = 'a'and status = 'RUNNING'",
+        "params.x = 'a' and",
+        "params.x = 'a' or status = 'RUNNING'",
+    ):
+        assert (
+            caller.post(
+                "runs/search", {"experiment_ids": experiments, "filter": filter}
+            ).status_code
+            == 400
+        )
 
 
 def test_a_model_takes_no_place_of_another(caller: Caller, run_id: str) -> None:
     def made(name: str) -> str:
-        return str(caller.post("logged-models", {"source_run_id": run_id, "name": name}).json()["model"]["info"]["model_id"])
+        return str(
+            caller.post("logged-models", {"source_run_id": run_id, "name": name}).json()["model"][
+                "info"
+            ]["model_id"]
+        )
 
     first, second = made("a"), made("b")
     caller.post("runs/delete-tag", {"run_id": run_id, "key": "logged_model.0"})
@@ -205,44 +316,66 @@ def test_a_model_takes_no_place_of_another(caller: Caller, run_id: str) -> None:
 
 
 def test_a_model_is_known_by_its_run(caller: Caller, run_id: str) -> None:
-    made = caller.post("logged-models", {"source_run_id": run_id, "name": "m", "tags": [{"key": "a", "value": "b"}]}).json()["model"][
-        "info"
-    ]
+    made = caller.post(
+        "logged-models",
+        {"source_run_id": run_id, "name": "m", "tags": [{"key": "a", "value": "b"}]},
+    ).json()["model"]["info"]
     id = made["model_id"]
-    assert made["artifact_uri"].endswith(f"/{run_id}/models/0/artifacts") and made["status"] == "LOGGED_MODEL_PENDING"
+    assert (
+        made["artifact_uri"].endswith(f"/{run_id}/models/0/artifacts")
+        and made["status"] == "LOGGED_MODEL_PENDING"
+    )
     caller.patch(f"logged-models/{id}", {"model_id": id, "status": "LOGGED_MODEL_READY"})
     caller.patch(f"logged-models/{id}/tags", {"tags": [{"key": "c", "value": "d"}]})
     known = caller.get(f"logged-models/{id}").json()["model"]["info"]
     assert (known["status"], known["name"]) == ("LOGGED_MODEL_READY", "m")
     assert known["tags"] == [{"key": "a", "value": "b"}, {"key": "c", "value": "d"}]
-    assert caller.get(f"logged-models/m-{run_id}-1").status_code == 404 and caller.get("logged-models/x").status_code == 404
+    assert (
+        caller.get(f"logged-models/m-{run_id}-1").status_code == 404
+        and caller.get("logged-models/x").status_code == 404
+    )
     orphan = caller.post("logged-models", {"name": "m"})
     assert orphan.status_code == 400 and "start_run" in orphan.json()["message"]
 
 
 def test_points_count_once_by_their_content(caller: Caller, run_id: str) -> None:
-    batch = {"run_id": run_id, "metrics": [point(step=step, timestamp=1000 + step) for step in range(10)]}
+    batch = {
+        "run_id": run_id,
+        "metrics": [point(step=step, timestamp=1000 + step) for step in range(10)],
+    }
     for _ in range(3):
         assert caller.post("runs/log-batch", batch).json() == {}
     again = point(step=3, timestamp=1003, value=2.5)
     assert caller.post("runs/log-metric", {"run_uuid": run_id, **again}).json() == {}
-    found = caller.get("metrics/get-history", run_id=run_id, metric_key="loss", max_results="8").json()
-    rest = caller.get("metrics/get-history", run_id=run_id, metric_key="loss", page_token=found["next_page_token"]).json()
-    assert sorted((one["step"], one["value"]) for one in found["metrics"] + rest["metrics"]) == sorted(
-        [(step, 1.5) for step in range(10)] + [(3, 2.5)]
-    )
+    found = caller.get(
+        "metrics/get-history", run_id=run_id, metric_key="loss", max_results="8"
+    ).json()
+    rest = caller.get(
+        "metrics/get-history", run_id=run_id, metric_key="loss", page_token=found["next_page_token"]
+    ).json()
+    assert sorted(
+        (one["step"], one["value"]) for one in found["metrics"] + rest["metrics"]
+    ) == sorted([(step, 1.5) for step in range(10)] + [(3, 2.5)])
 
 
 BROKEN: list[tuple[str, Any, str]] = [
     ("runs/log-batch", {"metrics": [point()] * 1001}, "metrics"),
-    ("runs/log-batch", {"metrics": [point()] * 950, "params": [{"key": "a", "value": "b"}] * 51}, "1000"),
+    (
+        "runs/log-batch",
+        {"metrics": [point()] * 950, "params": [{"key": "a", "value": "b"}] * 51},
+        "1000",
+    ),
     ("runs/log-batch", {"params": [{"key": "a", "value": "b"}] * 101}, "params"),
     ("runs/log-batch", {"metrics": [point(key="k" * 251)]}, "metrics.0.key"),
     ("runs/log-batch", {"metrics": [point(value="many")]}, "metrics.0.value"),
     ("runs/log-batch", {"metrics": [point(timestamp=-1)]}, "metrics.0.timestamp"),
     ("runs/log-batch", {"metrics": [point(step=2**70)]}, "metrics.0.step"),
     ("runs/log-metric", {"key": "a"}, "value"),
-    ("runs/log-batch", {"params": [{"key": "a", "value": "1"}], "tags": [{"key": "t", "value": "x" * 1_000_000}]}, "1000000 bytes"),
+    (
+        "runs/log-batch",
+        {"params": [{"key": "a", "value": "1"}], "tags": [{"key": "t", "value": "x" * 1_000_000}]},
+        "1000000 bytes",
+    ),
     ("runs/update", {"status": "DANCING"}, "status"),
     ("experiments/create", {"name": "Default"}, "exists"),
     ("runs/search", {"experiment_ids": ["0"], "filter": "metrics.loss < 1"}, "filter"),
@@ -252,7 +385,9 @@ BROKEN: list[tuple[str, Any, str]] = [
 def test_what_breaks_a_rule_is_refused_with_mlflows_code(caller: Caller, run_id: str) -> None:
     for path, body, where in BROKEN:
         answer = caller.post(path, {"run_id": run_id, **body})
-        expected = "RESOURCE_ALREADY_EXISTS" if path == "experiments/create" else "INVALID_PARAMETER_VALUE"
+        expected = (
+            "RESOURCE_ALREADY_EXISTS" if path == "experiments/create" else "INVALID_PARAMETER_VALUE"
+        )
         assert (answer.status_code, answer.json()["error_code"]) == (400, expected), (path, where)
         assert where in answer.json()["message"]
     assert not metrics.keys(only_run())
@@ -268,7 +403,9 @@ def test_what_is_not_there_is_said_so_with_mlflows_code(caller: Caller, run_id: 
         caller.post("runs/log-metric", {"run_id": "nothing", **point()}),
         caller.post("runs/create", {"experiment_id": "999999"}),
     ]
-    assert {(answer.status_code, answer.json()["error_code"]) for answer in answers} == {(404, "RESOURCE_DOES_NOT_EXIST")}
+    assert {(answer.status_code, answer.json()["error_code"]) for answer in answers} == {
+        (404, "RESOURCE_DOES_NOT_EXIST")
+    }
     assert caller.get("runs/get").json()["error_code"] == "INVALID_PARAMETER_VALUE"
 
 
@@ -283,7 +420,9 @@ def test_a_parameter_keeps_its_first_value_and_a_tag_its_last(caller: Caller, ru
     assert (run.name, run.origin.params, run.origin.tags["t"]) == ("renamed", {"lr": "1"}, "2")
 
 
-def test_late_values_of_a_finished_run_are_kept_and_leave_it_finished(caller: Caller, run_id: str) -> None:
+def test_late_values_of_a_finished_run_are_kept_and_leave_it_finished(
+    caller: Caller, run_id: str
+) -> None:
     caller.post("runs/update", {"run_id": run_id, "status": "FAILED", "end_time": 5})
     assert caller.post("runs/log-metric", {"run_id": run_id, **point()}).status_code == 200
     run = only_run()
@@ -291,14 +430,26 @@ def test_late_values_of_a_finished_run_are_kept_and_leave_it_finished(caller: Ca
 
 
 def test_experiments_and_runs_are_found_page_by_page(caller: Caller) -> None:
-    ids = {caller.post("experiments/create", {"name": f"e{i}"}).json()["experiment_id"] for i in range(3)}
+    ids = {
+        caller.post("experiments/create", {"name": f"e{i}"}).json()["experiment_id"]
+        for i in range(3)
+    }
     for id in ids:
         for name in ("one", "two"):
             caller.post("runs/create", {"experiment_id": id, "run_name": name})
     first = caller.post("experiments/search", {"max_results": 2}).json()
-    rest = caller.post("experiments/search", {"max_results": 2, "page_token": first["next_page_token"]}).json()
+    rest = caller.post(
+        "experiments/search", {"max_results": 2, "page_token": first["next_page_token"]}
+    ).json()
     assert {one["experiment_id"] for one in first["experiments"] + rest["experiments"]} == ids
-    found = caller.post("runs/search", {"experiment_ids": list(ids), "filter": "run_name != 'two'", "order_by": ["start_time ASC"]}).json()
+    found = caller.post(
+        "runs/search",
+        {
+            "experiment_ids": list(ids),
+            "filter": "run_name != 'two'",
+            "order_by": ["start_time ASC"],
+        },
+    ).json()
     assert [run["info"]["run_name"] for run in found["runs"]] == ["one"] * 3
 
 
@@ -311,10 +462,20 @@ def test_a_search_that_would_take_long_is_refused(caller: Caller) -> None:
     ]
     for search in searches:
         answer = caller.post("runs/search", {"experiment_ids": ["0"], **search})
-        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), search
+        assert (answer.status_code, answer.json()["error_code"]) == (
+            400,
+            "INVALID_PARAMETER_VALUE",
+        ), search
 
 
 def test_a_data_set_of_another_shape_is_refused(caller: Caller, run_id: str) -> None:
-    for one in ({"dataset": [1, 2]}, {"dataset": "x"}, {"dataset": {}, "tags": {"a": 1}}, {"tags": 5}):
+    for one in (
+        {"dataset": [1, 2]},
+        {"dataset": "x"},
+        {"dataset": {}, "tags": {"a": 1}},
+        {"tags": 5},
+    ):
         answer = caller.post("runs/log-inputs", {"run_id": run_id, "datasets": [one]})
-        assert answer.status_code == 400 and "`dataset` with named facts" in answer.json()["message"], one
+        assert (
+            answer.status_code == 400 and "`dataset` with named facts" in answer.json()["message"]
+        ), one

@@ -1,4 +1,6 @@
-"""While we cannot take more, stock clients keep what they have and send it again; nothing is lost and nothing counts twice."""
+"""While we cannot take more, stock clients keep what they have and send it again; nothing is lost
+and nothing counts twice.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def until(condition: Callable[[], bool]) -> None:
 
 def all_have_logged(count: int) -> bool:
     runs = list(Run.objects.filter(name__in=[name for _, name in CLIENTS]))
-    return len(runs) == len(CLIENTS) and all(sum(1 for _ in metrics.rows(run)) >= count for run in runs)
+    return len(runs) == len(CLIENTS) and all(
+        sum(1 for _ in metrics.rows(run)) >= count for run in runs
+    )
 
 
 def started(address: str, token: str, home: Path) -> list[subprocess.Popen[str]]:
@@ -46,8 +50,16 @@ def started(address: str, token: str, home: Path) -> list[subprocess.Popen[str]]
         place = home / name
         place.mkdir()
         command = [sys.executable, str(SCRIPTS / script), name]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        found.append(subprocess.Popen(command, cwd=place, env=client_environment(address, token, place), **pipes))
+        pipes: dict[str, Any] = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+        }
+        found.append(
+            subprocess.Popen(
+                command, cwd=place, env=client_environment(address, token, place), **pipes
+            )
+        )
     return found
 
 
@@ -68,11 +80,19 @@ def assert_whole(clients: Sequence[subprocess.Popen[str]]) -> None:
 
 def metric(address: str, token: str, run: str, step: int) -> httpx2.Response:
     body = {"run_id": run, "key": "loss", "value": 1.0, "timestamp": 1000, "step": step}
-    return httpx2.post(f"{address}/api/2.0/mlflow/runs/log-metric", headers={"Authorization": f"Bearer {token}"}, json=body)
+    return httpx2.post(
+        f"{address}/api/2.0/mlflow/runs/log-metric",
+        headers={"Authorization": f"Bearer {token}"},
+        json=body,
+    )
 
 
 def new_run(address: str, token: str) -> str:
-    made = httpx2.post(f"{address}/api/2.0/mlflow/runs/create", headers={"Authorization": f"Bearer {token}"}, json={"run_name": "other"})
+    made = httpx2.post(
+        f"{address}/api/2.0/mlflow/runs/create",
+        headers={"Authorization": f"Bearer {token}"},
+        json={"run_name": "other"},
+    )
     return str(made.json()["run"]["info"]["run_id"])
 
 
@@ -87,15 +107,23 @@ def cable(child_environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[C
         yield cable, address
 
 
-def test_an_outage_of_postgres_loses_nothing(cable: tuple[Cable, str], token: str, tmp_path: Path) -> None:
-    """Not of the stock clients, nor of an alert, which Trackio's client sends only once: the server keeps its request until then."""
+def test_an_outage_of_postgres_loses_nothing(
+    cable: tuple[Cable, str], token: str, tmp_path: Path
+) -> None:
+    """Not of the stock clients, nor of an alert, which Trackio's client sends only once: the server
+    keeps its request until then.
+    """
     wire, address = cable
     run = new_run(address, token)
     clients = started(address, token, tmp_path)
     until(lambda: all_have_logged(10))
     wire.pull()
     away = metric(address, token, run, 1)
-    assert away.status_code == 503 and int(away.headers["Retry-After"]) >= 2 and "nothing counts twice" in away.json()["message"]
+    assert (
+        away.status_code == 503
+        and int(away.headers["Retry-After"]) >= 2
+        and "nothing counts twice" in away.json()["message"]
+    )
     with ThreadPoolExecutor(1) as pool:
         alert = {**entry(3), "title": "Look", "level": "warn", "alert_id": "a"}
         waiting = pool.submit(send, address, token, alert, path="bulk_alert", name="alerts")
@@ -109,8 +137,12 @@ def test_an_outage_of_postgres_loses_nothing(cable: tuple[Cable, str], token: st
     assert Event.objects.get(run__name="r", type="log").payload["message"] == "Look"
 
 
-def test_a_team_above_its_rate_waits_and_loses_nothing(child_environment: dict[str, str], token: str, tmp_path: Path) -> None:
-    with serving({**child_environment, "STILLROOM_LOG_RATE": "50"}, tmp_path / "server.log") as address:
+def test_a_team_above_its_rate_waits_and_loses_nothing(
+    child_environment: dict[str, str], token: str, tmp_path: Path
+) -> None:
+    with serving(
+        {**child_environment, "STILLROOM_LOG_RATE": "50"}, tmp_path / "server.log"
+    ) as address:
         run = new_run(address, token)
         clients = started(address, token, tmp_path)
         until(lambda: all_have_logged(3))
@@ -119,7 +151,11 @@ def test_a_team_above_its_rate_waits_and_loses_nothing(child_environment: dict[s
         while not any(answer.status_code == 429 for answer in answers):
             headers = {"Authorization": f"Bearer {token}"}
             answers.append(
-                httpx2.post(f"{address}/api/2.0/mlflow/runs/log-batch", headers=headers, json={"run_id": run, "metrics": points})
+                httpx2.post(
+                    f"{address}/api/2.0/mlflow/runs/log-batch",
+                    headers=headers,
+                    json={"run_id": run, "metrics": points},
+                )
             )
         assert int(answers[-1].headers["Retry-After"]) >= 1
         time.sleep(1.0)

@@ -1,4 +1,6 @@
-"""A token opens one team's programs' door, as far as it may, for as long as it may; nothing else opens it."""
+"""A token opens one team's programs' door, as far as it may, for as long as it may; nothing else
+opens it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,15 @@ http = httpx2.Client()
 
 
 def log(run: str = "r", id: str = "1", **metrics: Any) -> dict[str, Any]:
-    entry = {"project": "p", "run": run, "run_id": run, "metrics": metrics or {"loss": 1.0}, "step": 0, "config": None, "log_id": id}
+    entry = {
+        "project": "p",
+        "run": run,
+        "run_id": run,
+        "metrics": metrics or {"loss": 1.0},
+        "step": 0,
+        "config": None,
+        "log_id": id,
+    }
     return {"args": [], "kwargs": {"logs": [entry]}}
 
 
@@ -41,7 +51,9 @@ def credentials(still: Team, erin: User) -> dict[str, dict[str, str]]:
         "read": tokens.make(still, "read", Scope.READ, erin),
         "garbage": "garbage",
         "revoked": tokens.make(still, "revoked", Scope.LOG, erin),
-        "expired": tokens.make(still, "expired", Scope.LOG, erin, timezone.now() - timedelta(seconds=1)),
+        "expired": tokens.make(
+            still, "expired", Scope.LOG, erin, timezone.now() - timedelta(seconds=1)
+        ),
         "left": tokens.make(still, "left", Scope.LOG, gone),
     }
     tokens.revoke(ApiToken.objects.get(name="revoked"), erin)
@@ -49,16 +61,25 @@ def credentials(still: Team, erin: User) -> dict[str, dict[str, str]]:
     browser = Client()
     browser.force_login(erin)
     headers = {name: {"Authorization": f"Bearer {token}"} for name, token in made.items()}
-    return {**headers, "missing": {}, "session": {"Cookie": f"sessionid={browser.cookies['sessionid'].value}"}}
+    return {
+        **headers,
+        "missing": {},
+        "session": {"Cookie": f"sessionid={browser.cookies['sessionid'].value}"},
+    }
 
 
 def test_every_address_has_a_row() -> None:
     assert set(TABLE) == set(ROUTES)
 
 
-def test_every_token_gets_what_the_table_says(site: str, credentials: dict[str, dict[str, str]]) -> None:
+def test_every_token_gets_what_the_table_says(
+    site: str, credentials: dict[str, dict[str, str]]
+) -> None:
     for (method, path), row in TABLE.items():
-        found = {name: outcome(http.request(method, site + path, headers=credentials[name], json={})) for name in TOKENS}
+        found = {
+            name: outcome(http.request(method, site + path, headers=credentials[name], json={}))
+            for name in TOKENS
+        }
         assert found == dict(zip(TOKENS, row.split(), strict=True)), (method, path)
 
 
@@ -69,8 +90,16 @@ def outcome(response: httpx2.Response) -> str:
 
 def test_no_other_address_or_method_does_anything(site: str, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
-    for method, path in (("GET", "/api/bulk_log"), ("PUT", "/api/bulk_log"), ("DELETE", "/version"), ("POST", "/api/nothing")):
-        assert http.request(method, site + path, headers=headers).status_code in (404, 405), (method, path)
+    for method, path in (
+        ("GET", "/api/bulk_log"),
+        ("PUT", "/api/bulk_log"),
+        ("DELETE", "/version"),
+        ("POST", "/api/nothing"),
+    ):
+        assert http.request(method, site + path, headers=headers).status_code in (404, 405), (
+            method,
+            path,
+        )
 
 
 @pytest.mark.parametrize("way", ["bearer", "basic", "trackio"])
@@ -89,8 +118,18 @@ def test_a_token_writes_into_its_own_team_alone_and_sees_no_other(site: str, tok
     theirs = tokens.make(other, "theirs", Scope.LOG, charlie)
     for one in (token, theirs):
         assert post(site, "/api/bulk_log", one, log("same name")).json() == {"data": None}
-        assert len(post(site, "/api/get_runs_for_project", one, {"kwargs": {"project": "p"}}).json()["data"]) == 1
-    assert sorted(Run.objects.values_list("team__slug", "name")) == [("other", "same name"), ("still", "same name")]
+        assert (
+            len(
+                post(site, "/api/get_runs_for_project", one, {"kwargs": {"project": "p"}}).json()[
+                    "data"
+                ]
+            )
+            == 1
+        )
+    assert sorted(Run.objects.values_list("team__slug", "name")) == [
+        ("other", "same name"),
+        ("still", "same name"),
+    ]
 
 
 def test_a_revoked_token_stops_working_within_moments(site: str, token: str, erin: User) -> None:
@@ -112,18 +151,32 @@ def test_a_host_that_is_not_ours_is_refused(site: str, token: str) -> None:
     assert http.post(f"{site}/api/bulk_log", headers=headers, json=log()).status_code == 400
 
 
-def test_whoever_guesses_tokens_must_wait_and_shuts_nobody_out(site: str, token: str, still: Team, erin: User) -> None:
-    """Neither others, nor those behind the same address whose token has worked; who goes on with a revoked token is no guesser."""
+def test_whoever_guesses_tokens_must_wait_and_shuts_nobody_out(
+    site: str, token: str, still: Team, erin: User
+) -> None:
+    """Neither others, nor those behind the same address whose token has worked; who goes on with a
+    revoked token is no guesser.
+    """
     spare = tokens.make(still, "spare", Scope.READ, erin)
 
     def ask(token: str, *forwarded: str) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": ", ".join(forwarded)}
-        return http.post(f"{site}/api/get_runs_for_project", headers=headers, json={"kwargs": {"project": "p"}})
+        return http.post(
+            f"{site}/api/get_runs_for_project", headers=headers, json={"kwargs": {"project": "p"}}
+        )
 
     assert ask(token, "203.0.113.9").status_code == 200
     assert {ask("revoked", "203.0.113.9").status_code for _ in range(60)} == {401}
-    answers = [ask(f"guess {number}", f"198.51.100.{number}", "203.0.113.9") for number in range(60)]
+    answers = [
+        ask(f"guess {number}", f"198.51.100.{number}", "203.0.113.9") for number in range(60)
+    ]
     assert answers[0].status_code == 401 and answers[-1].status_code == 429
-    assert int(answers[-1].headers["Retry-After"]) > 60 and "wrong API tokens" in answers[-1].json()["error"]
-    assert (ask(token, "203.0.113.9").status_code, ask(spare, "203.0.113.9").status_code) == (200, 429)
+    assert (
+        int(answers[-1].headers["Retry-After"]) > 60
+        and "wrong API tokens" in answers[-1].json()["error"]
+    )
+    assert (ask(token, "203.0.113.9").status_code, ask(spare, "203.0.113.9").status_code) == (
+        200,
+        429,
+    )
     assert ask(spare, "203.0.113.10").status_code == 200

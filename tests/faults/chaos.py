@@ -1,11 +1,11 @@
-"""Chaos: processes, database, Redis and network under several runs on two hosts are broken at random for a while; then comes quiet, and
-everything must be complete.
+"""Chaos: processes, database, Redis and network under several runs on two hosts are broken at
+random for a while; then comes quiet, and everything must be complete.
 
     python -m tests.faults.chaos [--seed N] [--minutes M] [--runs R]
 
-The seed fixes what is done and when, not what it hits. Afterwards every run has ended, every event of every attempt is recorded once,
-states went as they may, the curve of each run is bit for bit that of one that nothing disturbed, every device is free and no process is
-left.
+The seed fixes what is done and when, not what it hits. Afterwards every run has ended, every event
+of every attempt is recorded once, states went as they may, the curve of each run is bit for bit
+that of one that nothing disturbed, every device is free and no process is left.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ class Chaos:
             ("kill -9 a supervisor", lambda: self._kill_one("supervise")),
             ("kill -9 a supervisor", lambda: self._kill_one("supervise")),
             ("stop a supervisor for a while", self._stop_one),
-            *[(f"kill -9 the {name}", lambda name=name: self._kill(name)) for name in made.children],
+            *[
+                (f"kill -9 the {name}", lambda name=name: self._kill(name))
+                for name in made.children
+            ],
             ("cut the network for a while", self._cut),
             ("kill -9 a whole host's sweep, supervisors and worker", self._kill_host),
         ]
@@ -165,7 +168,11 @@ def start(made: World) -> None:
     """Two hosts, each with a folder, a worker and a sweep of its own; one web."""
     migrate(made.environment)
     for host in HOSTS:
-        own = {**made.behind_the_wire, "STILLROOM_HOST_NAME": host, "STILLROOM_STATE": str(made.folder / host)}
+        own = {
+            **made.behind_the_wire,
+            "STILLROOM_HOST_NAME": host,
+            "STILLROOM_STATE": str(made.folder / host),
+        }
         made.start_worker(f"worker of {host}", own)
         made.start_sweep(f"sweep of {host}", own)
     made.start_web()
@@ -202,11 +209,16 @@ def begin(count: int, steps: int) -> list[Any]:
 
     team = Team.objects.get_or_create(slug="cellar", defaults={"name": "Cellar"})[0]
     stages = [{"name": "steady", "until": {"steps": steps}}]
-    return [lifecycle.create_run(team, None, definition(name=f"run {seed}", stages=stages, seed=seed)) for seed in range(count)]
+    return [
+        lifecycle.create_run(team, None, definition(name=f"run {seed}", stages=stages, seed=seed))
+        for seed in range(count)
+    ]
 
 
 def conclude(made: World, runs: list[Any], steps: int) -> list[tuple[Any, ...]]:
-    """Wait for every end, as a person would who resumes what failed; then say of each run what its record is worth."""
+    """Wait for every end, as a person would who resumes what failed; then say of each run what its
+    record is worth.
+    """
     from webapp.nodes.models import Device
     from webapp.runs import lifecycle
     from webapp.runs.models import State
@@ -218,10 +230,30 @@ def conclude(made: World, runs: list[Any], steps: int) -> list[tuple[Any, ...]]:
             lifecycle.resume(run)
         return run.state == State.COMPLETED
 
-    until(lambda: sum(over(run) for run in runs) == len(runs), "the end of every run", QUIET_SECONDS, made.tend)
-    until(lambda: not processes(made, "supervise"), "the end of every supervisor", QUIET_SECONDS, made.tend)
-    until(lambda: not processes(made, "tests.faults.steady"), "the end of every trainer", QUIET_SECONDS, made.tend)
-    until(lambda: not Device.objects.exclude(holder="").exists(), "the return of every device", QUIET_SECONDS, made.tend)
+    until(
+        lambda: sum(over(run) for run in runs) == len(runs),
+        "the end of every run",
+        QUIET_SECONDS,
+        made.tend,
+    )
+    until(
+        lambda: not processes(made, "supervise"),
+        "the end of every supervisor",
+        QUIET_SECONDS,
+        made.tend,
+    )
+    until(
+        lambda: not processes(made, "tests.faults.steady"),
+        "the end of every trainer",
+        QUIET_SECONDS,
+        made.tend,
+    )
+    until(
+        lambda: not Device.objects.exclude(holder="").exists(),
+        "the return of every device",
+        QUIET_SECONDS,
+        made.tend,
+    )
     return [verdict(made, run, steps) for run in runs]
 
 
@@ -243,8 +275,15 @@ def verdict(made: World, run: Any, steps: int) -> tuple[Any, ...]:
 def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
     cells = [head, *(tuple(map(str, row)) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in cells]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:], ""])
+    lines = [
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in cells
+    ]
+    return "\n".join(
+        [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:], ""]
+    )
 
 
 if __name__ == "__main__":

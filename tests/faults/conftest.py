@@ -1,4 +1,6 @@
-"""Real supervisors on the test database, and runs for them: of real trainers, small but with everything, or of `steady` ones."""
+"""Real supervisors on the test database, and runs for them: of real trainers, small but with
+everything, or of `steady` ones.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def definition(**changes: Any) -> dict[str, Any]:
     """Both stages, pass rates, evaluations and checkpoints, on the built-in pair."""
     spec = {
         "name": "small",
-        "data": {"train": {"kind": "arithmetic", "families": ["add"], "levels": [1, 2], "count": 40}},
+        "data": {
+            "train": {"kind": "arithmetic", "families": ["add"], "levels": [1, 2], "count": 40}
+        },
         "pool": {"rollouts_per_problem": 2, "weighting": {"kind": "uniform"}, "track_problems": 4},
         "stages": [
             {
@@ -45,7 +49,12 @@ def definition(**changes: Any) -> dict[str, Any]:
                 "problems_per_step": 4,
                 "until": {"steps": 12},
             },
-            {"name": "on-policy", "source": "student_rollouts", "problems_per_step": 4, "until": {"steps": 12}},
+            {
+                "name": "on-policy",
+                "source": "student_rollouts",
+                "problems_per_step": 4,
+                "until": {"steps": 12},
+            },
         ],
         "evaluation": {"every": 6, "final_samples": 1, "pass_at": [1]},
         "checkpoints": {"every": 4},
@@ -54,7 +63,9 @@ def definition(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def team(transactional_db: None, child_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Team]:
+def team(
+    transactional_db: None, child_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Team]:
     """The processes that a test starts inherit the test database; none survives the test."""
     monkeypatch.setenv("DATABASE_URL", child_environment["DATABASE_URL"])
     monkeypatch.setattr(host, "LEASE_SECONDS", 1.0)
@@ -73,11 +84,17 @@ def light(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def machine(team: Team, tmp_path: Path) -> Iterator[Machine]:
-    """Starts the sweep of a machine by its name; everything that it starts is gone after the test."""
+    """Starts the sweep of a machine by its name; everything that it starts is gone after the
+    test.
+    """
     started: list[Sweep] = []
 
     def start(name: str, *wrapper: str, **environment: str) -> Sweep:
-        own = {"STILLROOM_HOST_NAME": name, "STILLROOM_STATE": str(tmp_path / name), "STILLROOM_SLOTS": "1"}
+        own = {
+            "STILLROOM_HOST_NAME": name,
+            "STILLROOM_STATE": str(tmp_path / name),
+            "STILLROOM_SLOTS": "1",
+        }
         shared = {"STILLROOM_ARTIFACTS": str(tmp_path / "store"), "STILLROOM_LEASE_SECONDS": "2"}
         command = [*wrapper, sys.executable, "-m", "workers", "sweep"]
         given = {**os.environ, **own, **shared, **environment}
@@ -111,7 +128,9 @@ def program_of(process: psutil.Process) -> set[str]:
 def queued(team: Team, steps: int, seed: int = 5) -> Run:
     """A run for a steady trainer."""
     stages = [{"name": "steady", "until": {"steps": steps}}]
-    return lifecycle.create_run(team, None, definition(name=f"run {seed}", stages=stages, seed=seed))
+    return lifecycle.create_run(
+        team, None, definition(name=f"run {seed}", stages=stages, seed=seed)
+    )
 
 
 def started(run: Run) -> Run:
@@ -122,7 +141,9 @@ def started(run: Run) -> Run:
 
 
 def assert_whole(run: Run, attempts: int, base: Path | None = None) -> None:
-    """It is complete, recorded and one curve, that of an undisturbed run; on several machines each keeps its state below `base`."""
+    """It is complete, recorded and one curve, that of an undisturbed run; on several machines each
+    keeps its state below `base`.
+    """
     assert (run.state, run.attempt) == (State.COMPLETED, attempts), run.reason
     assert_complete(run, *([folder_on(base)] if base else []))
     assert_curve(run, steady.losses((run.spec or {})["seed"], run.total_steps or 0))
@@ -134,7 +155,9 @@ def process_of(run: Run) -> TrainerProcess:
 
 
 def signalled(process: TrainerProcess, sent: signal.Signals) -> None:
-    """Send a signal to a trainer that lives. (To nobody would be to everybody: pid 0 is the test's own group.)"""
+    """Send a signal to a trainer that lives. (To nobody would be to everybody: pid 0 is the test's
+    own group.)
+    """
     pid = process.pid()
     assert pid, "the trainer has ended before it could be disturbed"
     os.kill(pid, sent)

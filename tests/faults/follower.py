@@ -1,4 +1,6 @@
-"""A page that reads on: it follows a run over the real socket, whatever happens to the web in between."""
+"""A page that reads on: it follows a run over the real socket, whatever happens to the web in
+between.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Follower(threading.Thread):
         super().__init__(daemon=True)
         client = Client()
         client.force_login(user)
-        self.cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+        self.cookie = (
+            f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+        )
         self.address, self.run_id = address, run.public_id
         self.page, self.connections, self.over = Page(), 0, False
 
@@ -42,18 +46,34 @@ class Follower(threading.Thread):
         self.join()
 
     def draws_all_of(self, run: Run) -> bool:
-        """Whether the page has reached the run's cursor. Raises AssertionError if it then draws something else than the store holds."""
+        """Whether the page has reached the run's cursor. Raises AssertionError if it then draws
+        something else than the store holds.
+        """
         if self.page.cursor < run.news:
             return False
-        stored = {one.key: dict(zip(one.x, one.mean, strict=True)) for one in metrics.read([run], None, width=WIDTH)}
+        stored = {
+            one.key: dict(zip(one.x, one.mean, strict=True))
+            for one in metrics.read([run], None, width=WIDTH)
+        }
         assert self.page.curves == stored
         return True
 
     def _follow(self) -> None:
         headers = {"Cookie": self.cookie, "Origin": f"http://{self.address}"}
-        with connect(f"ws://{self.address}/live/", additional_headers=headers, compression=None) as socket:
+        with connect(
+            f"ws://{self.address}/live/", additional_headers=headers, compression=None
+        ) as socket:
             self.connections += 1
-            socket.send(json.dumps({"type": "subscribe", "run": self.run_id, "since": self.page.cursor, "width": WIDTH}))
+            socket.send(
+                json.dumps(
+                    {
+                        "type": "subscribe",
+                        "run": self.run_id,
+                        "since": self.page.cursor,
+                        "width": WIDTH,
+                    }
+                )
+            )
             while not self.over:
                 with contextlib.suppress(TimeoutError):
                     self.page.take(json.loads(socket.recv(timeout=0.2)))

@@ -1,9 +1,10 @@
-"""Postgres or Redis is killed under runs on two hosts and stays away for minutes, with the lease that installations have by default.
+"""Postgres or Redis is killed under runs on two hosts and stays away for minutes, with the lease
+that installations have by default.
 
     python -m tests.faults.outage {postgres,redis} [--minutes M]
 
-One supervisor is killed meanwhile, and a run is queued while Redis is away. Afterwards it says how long things took to be as if nothing
-had been, and everything must be complete, as after chaos.
+One supervisor is killed meanwhile, and a run is queued while Redis is away. Afterwards it says how
+long things took to be as if nothing had been, and everything must be complete, as after chaos.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def main() -> int:
         chaos.start(made)
         steps = round((seconds + 60) / STEP_SECONDS)
         runs = chaos.begin(RUNS, steps)
-        until(lambda: all(at_work(run) for run in runs), "the beginning of every run", meanwhile=made.tend)
+        until(
+            lambda: all(at_work(run) for run in runs),
+            "the beginning of every run",
+            meanwhile=made.tend,
+        )
         print(f"Without {chosen.of} for {seconds:.0f} s; the lease is {LEASE_SECONDS} s.")
         made.kill(chosen.of)
         slay(chaos.processes(made, "supervise")[0])
@@ -46,13 +51,20 @@ def main() -> int:
         if late:
             began = time.monotonic()
             until(lambda: at_work(late[0]), "the beginning of a run that nobody was told of")
-            print(f"A run queued meanwhile is at its fifth step after {time.monotonic() - began:.1f} s.")
+            print(
+                f"A run queued meanwhile is at its fifth step after {time.monotonic() - began:.1f} s."
+            )
         time.sleep(seconds / 2)
         after = written(made, runs)
         print(f"Trainers went on: {sum(after) - sum(before)} events were written.")
         began = time.monotonic()
         made.revive(chosen.of)
-        until(lambda: all(recorded(run) >= seq for run, seq in zip(runs, after, strict=True)), "the catching up", 600, made.tend)
+        until(
+            lambda: all(recorded(run) >= seq for run, seq in zip(runs, after, strict=True)),
+            "the catching up",
+            600,
+            made.tend,
+        )
         print(f"They are recorded {time.monotonic() - began:.1f} s after its return.")
         rows = chaos.conclude(made, runs, steps) + chaos.conclude(made, late, 40)
     print(chaos.table(("run", "attempts", "state", "events in logs", "recorded", "found"), rows))
@@ -68,7 +80,10 @@ def written(made: World, runs: list[Any]) -> list[int]:
     """The number of the last event in each run's log."""
     from trainer.engine.events import last_seq
 
-    return [last_seq(next(made.folder.glob(f"*/runs/{run.public_id}/attempts/1")) / "events") for run in runs]
+    return [
+        last_seq(next(made.folder.glob(f"*/runs/{run.public_id}/attempts/1")) / "events")
+        for run in runs
+    ]
 
 
 def recorded(run: Any) -> int:

@@ -1,10 +1,12 @@
-"""A trainer without networks, which starts at once: the real event log, checkpoints and signals around a sum that no two steps share.
+"""A trainer without networks, which starts at once: the real event log, checkpoints and signals
+around a sum that no two steps share.
 
     python -m tests.faults.steady run SPEC --dir RUN --attempt N
     python -m tests.faults.steady resume RUN --attempt N [--from CHECKPOINT]
 
-Workers start it where `STILLROOM_TRAINER` says so. Its loss follows from the seed alone, and each one from all before it, so that a step
-that was left out, done twice or resumed from the wrong state shows. `STEADY_SECONDS` is what a step takes.
+Workers start it where `STILLROOM_TRAINER` says so. Its loss follows from the seed alone, and each
+one from all before it, so that a step that was left out, done twice or resumed from the wrong state
+shows. `STEADY_SECONDS` is what a step takes.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ COMPLETED, DISK_FULL, STOPPED = 0, 74, 75
 
 
 def next_loss(loss: float) -> float:
-    """The logistic map, in its chaotic range: two runs that differ in one bit soon differ in all."""
+    """The logistic map, in its chaotic range: two runs that differ in one bit soon differ in
+    all.
+    """
     return 3.9 * loss * (1 - loss)
 
 
@@ -84,17 +88,34 @@ class Trainer:
             time.sleep(STEP_SECONDS)
             self.step, self.loss = self.step + 1, next_loss(self.loss)
             self.log.emit(
-                "progress", step=self.step, total_steps=self.steps, stage="steady", phase="training", done=self.step, of=self.steps
+                "progress",
+                step=self.step,
+                total_steps=self.steps,
+                stage="steady",
+                phase="training",
+                done=self.step,
+                of=self.steps,
             )
             values = {"loss": self.loss, "half": self.loss / 2}
-            self.log.emit("metrics", step=self.step, stage="steady", tokens=7 * self.step, compute=1.5 * self.step, values=values)
+            self.log.emit(
+                "metrics",
+                step=self.step,
+                stage="steady",
+                tokens=7 * self.step,
+                compute=1.5 * self.step,
+                values=values,
+            )
             if self.step % CHECKPOINT_EVERY == 0:
                 self._save()
         return self._end()
 
     def _end(self) -> int:
         if self.trouble:
-            outcome, reason, code = "failed", f"The run stopped after step {self.step}: {self.trouble}.", DISK_FULL
+            outcome, reason, code = (
+                "failed",
+                f"The run stopped after step {self.step}: {self.trouble}.",
+                DISK_FULL,
+            )
         elif self.step < self.steps:
             self._save()
             outcome, reason, code = "stopped", "The run was asked to stop.", STOPPED
@@ -114,13 +135,21 @@ class Trainer:
         try:
             scratch.mkdir(parents=True)
             (scratch / "state.json").write_bytes(state)
-            (scratch / "manifest.json").write_text(json.dumps({"version": 1, "step": self.step, "files": facts}))
+            (scratch / "manifest.json").write_text(
+                json.dumps({"version": 1, "step": self.step, "files": facts})
+            )
             scratch.rename(place)
         except OSError as error:
             self.unsaved = f"the disk refused a checkpoint: {error.strerror}"
             return
         self.log.emit(
-            "checkpoint", step=self.step, stage="steady", folder=f"checkpoints/{place.name}", bytes=len(state), best=False, metrics={}
+            "checkpoint",
+            step=self.step,
+            stage="steady",
+            folder=f"checkpoints/{place.name}",
+            bytes=len(state),
+            best=False,
+            metrics={},
         )
         for old in sorted(root.glob("step-*"))[:-KEPT]:
             shutil.rmtree(old)
@@ -132,7 +161,10 @@ class Trainer:
 
 def _newest(run: Path) -> Path | None:
     """The last checkpoint of the latest attempt that has one."""
-    found = [(int(folder.parts[-3]), folder.name, folder) for folder in run.glob("attempts/*/checkpoints/step-*")]
+    found = [
+        (int(folder.parts[-3]), folder.name, folder)
+        for folder in run.glob("attempts/*/checkpoints/step-*")
+    ]
     return max(found)[2] if found else None
 
 

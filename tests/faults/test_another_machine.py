@@ -1,4 +1,6 @@
-"""Two machines (state folders and names of their own, one database, one artifact store): when one is lost, the other goes on."""
+"""Two machines (state folders and names of their own, one database, one artifact store): when one
+is lost, the other goes on.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,15 @@ def attempt_of(tmp_path: Path, name: str, run: Run, number: int) -> Path:
 def assert_went_on(run: Run) -> None:
     """On birch, once, with one curve."""
     assert (run.state, run.attempt, run.restarts) == (State.COMPLETED, 2, 1), run.reason
-    assert list(Attempt.objects.filter(run=run).order_by("number").values_list("host", flat=True)) == ["alder", "birch"]
+    assert list(
+        Attempt.objects.filter(run=run).order_by("number").values_list("host", flat=True)
+    ) == ["alder", "birch"]
     assert_curve(run, steady.losses(5, STEPS))
 
 
-def test_when_a_machine_is_lost_another_goes_on_from_the_last_stored_checkpoint(team: Team, machine: Machine, tmp_path: Path) -> None:
+def test_when_a_machine_is_lost_another_goes_on_from_the_last_stored_checkpoint(
+    team: Team, machine: Machine, tmp_path: Path
+) -> None:
     run = queued(team, steps=STEPS)
     alder = machine("alder")
     until(stored(run, 10))
@@ -44,12 +50,21 @@ def test_when_a_machine_is_lost_another_goes_on_from_the_last_stored_checkpoint(
         slay(process)
     until(lambda: over(run))
     assert_went_on(run)
-    checkpoint = run.checkpoints.filter(attempt=1).order_by("-step").values_list("step", flat=True)[0]
+    checkpoint = (
+        run.checkpoints.filter(attempt=1).order_by("-step").values_list("step", flat=True)[0]
+    )
     told = words.resumption_of(run)
-    assert "alder was lost: it has not been heard of since" in told and f"on birch from step {checkpoint}" in told
-    assert "alder" in told.rpartition("What ")[2], "what the lost machine had not sent is said to be missing"
+    assert (
+        "alder was lost: it has not been heard of since" in told
+        and f"on birch from step {checkpoint}" in told
+    )
+    assert "alder" in told.rpartition("What ")[2], (
+        "what the lost machine had not sent is said to be missing"
+    )
     held = Device.objects.filter(node__name="alder").values_list("holder", flat=True)
-    assert list(held) == [f"run/{run.public_id}/1"], "nobody knows whether the machine still works on it"
+    assert list(held) == [f"run/{run.public_id}/1"], (
+        "nobody knows whether the machine still works on it"
+    )
 
 
 def test_a_machine_that_stood_still_stops_its_trainer_and_adds_to_its_own_attempt_alone(
@@ -67,7 +82,9 @@ def test_a_machine_that_stood_still_stops_its_trainer_and_adds_to_its_own_attemp
     for process in reversed(asleep):
         process.send_signal(signal.SIGCONT)
 
-    trainer = json.loads((attempt_of(tmp_path, "alder", run, 1) / "process.json").read_text())["trainer"]
+    trainer = json.loads((attempt_of(tmp_path, "alder", run, 1) / "process.json").read_text())[
+        "trainer"
+    ]
     until(lambda: process_started(trainer["pid"]) != trainer["started"])
     until(lambda: not Device.objects.exclude(holder="").exists())
     assert_complete(run, folder_on(tmp_path))

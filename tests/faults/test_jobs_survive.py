@@ -1,4 +1,6 @@
-"""Processes die or hang in the middle of a job: what it finds is what an undisturbed trainer finds, and every part counts once."""
+"""Processes die or hang in the middle of a job: what it finds is what an undisturbed trainer finds,
+and every part counts once.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,11 @@ def started(copy: Copy) -> bool:
 
 def runner_of(copy: Copy) -> psutil.Process:
     wanted = ["carry-shard", str(copy.pk)]
-    return next(process for process in psutil.process_iter(["cmdline"]) if (process.info["cmdline"] or [])[3:5] == wanted)
+    return next(
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (process.info["cmdline"] or [])[3:5] == wanted
+    )
 
 
 def over(found: Job) -> bool:
@@ -97,24 +103,43 @@ def test_killed_and_hanging_processes_change_nothing_of_what_a_job_finds(
 
     signalled(process_of(hanging), signal.SIGCONT)
     until(lambda: Device.objects.exclude(holder="").count() == 0)
-    copies = Copy.objects.order_by("shard__part", "number").values_list("shard__part", "number", "outcome")
-    assert list(copies) == [(0, 1, "failed"), (0, 2, "won"), (1, 1, "won"), (2, 1, "late"), (2, 2, "won")]
+    copies = Copy.objects.order_by("shard__part", "number").values_list(
+        "shard__part", "number", "outcome"
+    )
+    assert list(copies) == [
+        (0, 1, "failed"),
+        (0, 2, "won"),
+        (1, 1, "won"),
+        (2, 1, "late"),
+        (2, 2, "won"),
+    ]
     assert "killed by signal 9" in Copy.objects.get(pk=killed.pk).reason
 
     carry_out(load_job(SPEC), 0, 1, tmp_path / "undisturbed.jsonl")
-    assert list(results.lines(found)) == [json.loads(line) for line in (tmp_path / "undisturbed.jsonl").open()]
+    assert list(results.lines(found)) == [
+        json.loads(line) for line in (tmp_path / "undisturbed.jsonl").open()
+    ]
     assert results.tally_of(found).problems == PROBLEMS
 
 
 def test_a_part_that_is_handed_in_twice_counts_once(team: Team, tmp_path: Path) -> None:
-    found = job(team, problems={"kind": "arithmetic", "count": 4}, compute={"device": "cpu", "block": PROBLEMS})
+    found = job(
+        team,
+        problems={"kind": "arithmetic", "count": 4},
+        compute={"device": "cpu", "block": PROBLEMS},
+    )
     spec = load_job(found.spec)
     copies = [
-        Copy.objects.create(shard=shard, number=number, host="a", device="cpu 0") for shard in found.shards.all() for number in (1, 2)
+        Copy.objects.create(shard=shard, number=number, host="a", device="cpu 0")
+        for shard in found.shards.all()
+        for number in (1, 2)
     ]
     for part, copy in enumerate(copies):
         carry_out(spec, copy.shard.part, found.shards.count(), tmp_path / f"{part}.jsonl")
-    assert [hand_in(copy, tmp_path / f"{part}.jsonl") for part, copy in enumerate(copies)] == [True, False] * found.shards.count()
+    assert [hand_in(copy, tmp_path / f"{part}.jsonl") for part, copy in enumerate(copies)] == [
+        True,
+        False,
+    ] * found.shards.count()
     assert hand_in(copies[0], tmp_path / "0.jsonl") is False
     assert results.tally_of(found).problems == 4
     assert over(found) and found.state == State.COMPLETED
@@ -138,7 +163,11 @@ def test_data_that_cannot_be_used_ends_the_job_with_a_sentence(
     (tmp_path / "bad.csv").write_text("question,answer\nwhy?,\n")
     monkeypatch.setenv("STILLROOM_FILE_ROOTS", str(tmp_path))
     settings.STILLROOM_FILE_ROOTS = (tmp_path,)
-    found = job(team, problems={"kind": "file", "path": f"file:{tmp_path / 'bad.csv'}"}, compute={"device": "cpu", "block": PROBLEMS})
+    found = job(
+        team,
+        problems={"kind": "file", "path": f"file:{tmp_path / 'bad.csv'}"},
+        compute={"device": "cpu", "block": PROBLEMS},
+    )
     shards.place_waiting()
     until(lambda: over(found))
     assert found.state == State.FAILED
@@ -147,7 +176,12 @@ def test_data_that_cannot_be_used_ends_the_job_with_a_sentence(
 
 
 def test_what_a_teacher_wrote_becomes_a_data_set(team: Team) -> None:
-    found = job(team, work={"kind": "teacher_answers"}, model={"kind": "model", "model": "builtin:teacher"}, compute={"block": PROBLEMS})
+    found = job(
+        team,
+        work={"kind": "teacher_answers"},
+        model={"kind": "model", "model": "builtin:teacher"},
+        compute={"block": PROBLEMS},
+    )
     shards.place_waiting()
     until(lambda: over(found))
     assert found.state == State.COMPLETED, found.reason

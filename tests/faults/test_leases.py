@@ -1,4 +1,6 @@
-"""Who may carry a run: of several one at a time, by the number of the attempt and the clock of the database."""
+"""Who may carry a run: of several one at a time, by the number of the attempt and the clock of the
+database.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,17 @@ from workers import host, tasks
 from workers.supervision import start_supervisor
 from workers.trainer_process import REPOSITORY
 
-from .conftest import Machine, assert_whole, everything_of, over, program_of, queued, stored, trained, until
+from .conftest import (
+    Machine,
+    assert_whole,
+    everything_of,
+    over,
+    program_of,
+    queued,
+    stored,
+    trained,
+    until,
+)
 
 HOURS = 3600
 LOOKED_AT_SECONDS = 2.5  # more than the lease of two
@@ -49,17 +61,31 @@ pytestmark = pytest.mark.usefixtures("light")
 def carriers(run: Run) -> list[psutil.Process]:
     """The supervisors of a run that are alive."""
     wanted = ["supervise", run.public_id]
-    return [found for found in psutil.process_iter(["cmdline"]) if (found.info["cmdline"] or [])[3:5] == wanted]
+    return [
+        found
+        for found in psutil.process_iter(["cmdline"])
+        if (found.info["cmdline"] or [])[3:5] == wanted
+    ]
 
 
-def test_one_supervisor_is_started_and_a_second_one_that_carries_the_attempt_all_the_same_doubles_nothing(team: Team) -> None:
+def test_one_supervisor_is_started_and_a_second_one_that_carries_the_attempt_all_the_same_doubles_nothing(
+    team: Team,
+) -> None:
     """As on a file system whose locks do not hold."""
     run = queued(team, steps=60)
     assert lifecycle.claim(run.pk, host.name())
-    assert [start_supervisor(run.public_id, 1) for _ in range(5)] == [True, False, False, False, False]
+    assert [start_supervisor(run.public_id, 1) for _ in range(5)] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     until(trained(run, 5))
     assert len(carriers(run)) == 1
-    second = subprocess.Popen([sys.executable, "-m", "workers", "supervise", run.public_id, "1"], cwd=REPOSITORY)
+    second = subprocess.Popen(
+        [sys.executable, "-m", "workers", "supervise", run.public_id, "1"], cwd=REPOSITORY
+    )
     until(lambda: over(run))
     assert second.wait() == 0
     until(lambda: not carriers(run))
@@ -67,7 +93,9 @@ def test_one_supervisor_is_started_and_a_second_one_that_carries_the_attempt_all
     assert run.transitions.filter(state=State.COMPLETED).count() == 1
 
 
-def test_of_two_hosts_that_look_at_one_queue_one_gets_each_run(team: Team, machine: Machine, tmp_path: Path) -> None:
+def test_of_two_hosts_that_look_at_one_queue_one_gets_each_run(
+    team: Team, machine: Machine, tmp_path: Path
+) -> None:
     runs = [queued(team, steps=20, seed=seed) for seed in range(3)]
     machine("alder")
     machine("birch")
@@ -77,12 +105,16 @@ def test_of_two_hosts_that_look_at_one_queue_one_gets_each_run(team: Team, machi
         assert len(list(tmp_path.glob(f"*/runs/{run.public_id}/attempts/*/process.json"))) == 1
 
 
-def test_a_supervisor_that_stood_still_while_another_host_went_on_changes_nothing(team: Team, machine: Machine, tmp_path: Path) -> None:
+def test_a_supervisor_that_stood_still_while_another_host_went_on_changes_nothing(
+    team: Team, machine: Machine, tmp_path: Path
+) -> None:
     """Its trainer has never noticed and is in the middle of the run."""
     run = queued(team, steps=160)
     alder = machine("alder")
     until(stored(run, 10))
-    asleep = [process for process in everything_of(alder) if {"sweep", "supervise"} & program_of(process)]
+    asleep = [
+        process for process in everything_of(alder) if {"sweep", "supervise"} & program_of(process)
+    ]
     assert len(asleep) == 2
     for process in asleep:
         process.suspend()
@@ -96,29 +128,42 @@ def test_a_supervisor_that_stood_still_while_another_host_went_on_changes_nothin
     until(lambda: Attempt.objects.filter(run=run, number=1).exclude(finished_at=None).exists())
     until(lambda: over(run))
     assert_whole(run, attempts=2, base=tmp_path)
-    assert recorded_numbers(run, 1) > heard, "what its trainer had still done belongs to its own attempt"
+    assert recorded_numbers(run, 1) > heard, (
+        "what its trainer had still done belongs to its own attempt"
+    )
     later = run.transitions.exclude(pk__in=before)
     assert {row.attempt for row in later} == {2}
     assert list(later.values_list("state", flat=True)) == [State.COMPLETED]
     until(lambda: not Device.objects.exclude(holder="").exists())
 
 
-def test_hosts_whose_clocks_are_hours_off_keep_their_runs_and_their_order(team: Team, machine: Machine, tmp_path: Path) -> None:
-    """One is three hours ahead, the other three behind, and each carries the run while the other looks on for longer than a lease."""
+def test_hosts_whose_clocks_are_hours_off_keep_their_runs_and_their_order(
+    team: Team, machine: Machine, tmp_path: Path
+) -> None:
+    """One is three hours ahead, the other three behind, and each carries the run while the other
+    looks on for longer than a lease.
+    """
     (tmp_path / "clock").mkdir()
     (tmp_path / "clock" / "sitecustomize.py").write_text(SHIFTED_CLOCK)
-    ahead, behind = ({"PYTHONPATH": str(tmp_path / "clock"), "CLOCK_SHIFT_SECONDS": str(hours * HOURS)} for hours in (3, -3))
+    ahead, behind = (
+        {"PYTHONPATH": str(tmp_path / "clock"), "CLOCK_SHIFT_SECONDS": str(hours * HOURS)}
+        for hours in (3, -3)
+    )
     alder = machine("alder", **ahead)
     machine("birch", **behind)
     until(lambda: set(queue.alive().values_list("name", flat=True)) == {"alder", "birch"})
     Node.objects.filter(name="birch").update(draining=True)
     run = queued(team, steps=200)
     goes_on_for(run, LOOKED_AT_SECONDS)
-    assert (run.attempt, run.restarts, run.lease_holder) == (1, 0, "alder"), "its lease is as good as any"
+    assert (run.attempt, run.restarts, run.lease_holder) == (1, 0, "alder"), (
+        "its lease is as good as any"
+    )
 
     Node.objects.filter(name="alder").update(draining=True)
     Node.objects.filter(name="birch").update(draining=False)
-    [trainer] = [process for process in everything_of(alder) if "tests.faults.steady" in program_of(process)]
+    [trainer] = [
+        process for process in everything_of(alder) if "tests.faults.steady" in program_of(process)
+    ]
     trainer.kill()
     until(lambda: over(run))
     lifecycle.resume(run)
@@ -127,8 +172,14 @@ def test_hosts_whose_clocks_are_hours_off_keep_their_runs_and_their_order(team: 
     assert (run.attempt, run.restarts, run.lease_holder) == (2, 0, "birch")
     until(lambda: over(run))
     assert_whole(run, attempts=2, base=tmp_path)
-    assert list(run.attempts.order_by("number").values_list("host", flat=True)) == ["alder", "birch"]
-    first, second = (read_log(folder_on(tmp_path)(attempt))[0]["wall_time"] for attempt in run.attempts.order_by("number"))
+    assert list(run.attempts.order_by("number").values_list("host", flat=True)) == [
+        "alder",
+        "birch",
+    ]
+    first, second = (
+        read_log(folder_on(tmp_path)(attempt))[0]["wall_time"]
+        for attempt in run.attempts.order_by("number")
+    )
     assert (first - second) / HOURS == pytest.approx(6, abs=0.5), "the clocks did differ"
 
 
@@ -139,8 +190,12 @@ def goes_on_for(run: Run, seconds: float) -> None:
 
 
 def test_a_start_message_that_comes_twice_starts_a_run_once(team: Team) -> None:
-    """Once after the visibility timeout, because whoever took it died before saying so, and once more by a sender who tried again."""
-    with Connection(environment.celery_broker(), transport_options={"visibility_timeout": 0.1}) as broker:
+    """Once after the visibility timeout, because whoever took it died before saying so, and once
+    more by a sender who tried again.
+    """
+    with Connection(
+        environment.celery_broker(), transport_options={"visibility_timeout": 0.1}
+    ) as broker:
         broker.SimpleQueue("runs").clear()
         run = queued(team, steps=20)
         first = broker.SimpleQueue("runs").get(timeout=10)
@@ -159,7 +214,9 @@ def test_a_start_message_that_comes_twice_starts_a_run_once(team: Team) -> None:
 
 
 @pytest.mark.skipif(not may_mount(), reason="a small disk of its own needs the right to mount")
-def test_a_host_whose_disk_fills_up_ends_the_run_with_the_word(team: Team, machine: Machine, tmp_path: Path) -> None:
+def test_a_host_whose_disk_fills_up_ends_the_run_with_the_word(
+    team: Team, machine: Machine, tmp_path: Path
+) -> None:
     run = queued(team, steps=200)
     (tmp_path / "alder").mkdir()
     mounting = f'mount -t tmpfs -o size=8m tmpfs {tmp_path}/alder && exec "$@"'

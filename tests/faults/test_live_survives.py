@@ -1,4 +1,6 @@
-"""Real web and Redis processes, killed while a page follows a run: it comes back by itself, with no gap and nothing twice."""
+"""Real web and Redis processes, killed while a page follows a run: it comes back by itself, with no
+gap and nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +51,21 @@ class Killable:
 
 
 @pytest.fixture
-def redis(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Killable]:
+def redis(
+    transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Killable]:
     """A Redis of this test's own, which both ends use."""
     home = services.FOLDER / "bell"
     folders.make_private(home, account.of_services())
-    server = Redis(folders.reachable_programs(CLONE, account.of_services()), home, services.FOLDER / "bell.log", account.of_services())
-    killable = Killable(server.command(), cwd="/", env=account.plain_environment(), **account.of_services().popen())
+    server = Redis(
+        folders.reachable_programs(CLONE, account.of_services()),
+        home,
+        services.FOLDER / "bell.log",
+        account.of_services(),
+    )
+    killable = Killable(
+        server.command(), cwd="/", env=account.plain_environment(), **account.of_services().popen()
+    )
     redis_server.wait_until_ready(server, killable.process)
     monkeypatch.setattr(settings, "REDIS_URL", server.url)
     doorbell._client.cache_clear()
@@ -64,14 +75,22 @@ def redis(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def web(redis: Killable, child_environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Killable, str]]:
+def web(
+    redis: Killable, child_environment: dict[str, str], tmp_path: Path
+) -> Iterator[tuple[Killable, str]]:
     """The web as the launcher starts it, and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = child_environment | {"REDIS_URL": settings.REDIS_URL}
     with (tmp_path / "web.log").open("ab") as log:
-        killable = Killable([sys.executable, "-m", *arguments("127.0.0.1", port)], cwd=CLONE, env=environment, stdout=log, stderr=log)
+        killable = Killable(
+            [sys.executable, "-m", *arguments("127.0.0.1", port)],
+            cwd=CLONE,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
         yield killable, f"127.0.0.1:{port}"
         killable.kill()
 
@@ -115,7 +134,9 @@ def test_a_page_survives_the_death_of_web_and_of_redis(
     assert follower.connections == 2
 
 
-def test_the_web_refuses_a_longer_message_than_the_socket_would(web: tuple[Killable, str], follower: Follower) -> None:
+def test_the_web_refuses_a_longer_message_than_the_socket_would(
+    web: tuple[Killable, str], follower: Follower
+) -> None:
     from webapp.live import messages
 
     assert messages.LARGEST == LARGEST_MESSAGE

@@ -1,4 +1,6 @@
-"""Postgres, Redis, the network or a process is away while runs go on: the record is complete afterwards, and nothing is doubled."""
+"""Postgres, Redis, the network or a process is away while runs go on: the record is complete
+afterwards, and nothing is doubled.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ from webapp.teams.models import Role, Team
 from workers.persistence import persist
 
 STEPS = 60
-AWAY_SECONDS = 3 * LEASE_SECONDS  # `outage` keeps services away for ten minutes, twenty of the lease periods that are the default
+AWAY_SECONDS = (
+    3 * LEASE_SECONDS
+)  # `outage` keeps services away for ten minutes, twenty of the lease periods that are the default
 LONG = STEPS + round(AWAY_SECONDS / steady.STEP_SECONDS)
 Begin = Callable[..., list[Run]]
 
@@ -72,11 +76,17 @@ def forget_connections() -> None:
 
 @pytest.fixture
 def begin(broken: World) -> Iterator[Begin]:
-    """Starts runs of so many steps each and waits until all are at work, the last one first; every test leaves the world whole."""
+    """Starts runs of so many steps each and waits until all are at work, the last one first; every
+    test leaves the world whole.
+    """
 
     def start(*steps: int) -> list[Run]:
         runs = [queued(each) for each in steps]
-        until(lambda: all(fresh(run).step >= 5 for run in runs), "the beginning of the runs", meanwhile=broken.tend)
+        until(
+            lambda: all(fresh(run).step >= 5 for run in runs),
+            "the beginning of the runs",
+            meanwhile=broken.tend,
+        )
         return sorted(runs, key=lambda run: run.step)
 
     yield start
@@ -101,7 +111,11 @@ def fresh(run: Run) -> Run:
 
 
 def assert_whole(broken: World, run: Run, attempts: int = 1) -> None:
-    until(lambda: fresh(run).state in (State.COMPLETED, State.FAILED), "the run's end", meanwhile=broken.tend)
+    until(
+        lambda: fresh(run).state in (State.COMPLETED, State.FAILED),
+        "the run's end",
+        meanwhile=broken.tend,
+    )
     steps = run.total_steps or 0
     assert (run.state, run.attempt, run.step) == (State.COMPLETED, attempts, steps), run.reason
     assert_complete(run)
@@ -118,7 +132,14 @@ def supervisor_of(run: Run) -> psutil.Process:
 
     def found() -> psutil.Process | None:
         wanted = ["supervise", run.public_id]
-        return next((process for process in psutil.process_iter(["cmdline"]) if (process.info["cmdline"] or [])[3:5] == wanted), None)
+        return next(
+            (
+                process
+                for process in psutil.process_iter(["cmdline"])
+                if (process.info["cmdline"] or [])[3:5] == wanted
+            ),
+            None,
+        )
 
     return until(found, "a supervisor") or psutil.Process()
 
@@ -129,8 +150,12 @@ def reaches(log: Path, more: int) -> None:
     until(lambda: last_seq(log) >= goal, "the trainer's going on")
 
 
-def test_postgres_is_away_for_long_and_nobody_is_called_lost_for_a_lease_period_after_that(broken: World, begin: Begin) -> None:
-    """Of two runs here one loses its supervisor too; a third is on a machine whose last word, when the outage begins, is a day old."""
+def test_postgres_is_away_for_long_and_nobody_is_called_lost_for_a_lease_period_after_that(
+    broken: World, begin: Begin
+) -> None:
+    """Of two runs here one loses its supervisor too; a third is on a machine whose last word, when
+    the outage begins, is a day old.
+    """
     orphaned, run = begin(LONG, LONG)
     log = log_of(orphaned)
     [sweep] = processes(broken, "sweep")
@@ -156,7 +181,9 @@ def test_postgres_is_away_for_long_and_nobody_is_called_lost_for_a_lease_period_
 
 
 def silent_elsewhere() -> Run:
-    """A run that a machine which nobody knows has claimed, before anybody here could see that it waits."""
+    """A run that a machine which nobody knows has claimed, before anybody here could see that it
+    waits.
+    """
     with transaction.atomic():
         run = queued(STEPS)
         assert lifecycle.claim(run.pk, "elsewhere")
@@ -164,7 +191,9 @@ def silent_elsewhere() -> Run:
     return run
 
 
-def test_without_redis_for_long_nobody_misses_it_and_a_page_whose_web_dies_reads_on(broken: World, begin: Begin) -> None:
+def test_without_redis_for_long_nobody_misses_it_and_a_page_whose_web_dies_reads_on(
+    broken: World, begin: Begin
+) -> None:
     address = f"127.0.0.1:{broken.start_web()}"
     [run] = begin(LONG)
     follower = Follower(address, member("ben@cellar.example", "Ben", team(), Role.VIEWER), run)
@@ -198,12 +227,19 @@ def test_the_network_is_cut_and_then_worker_and_sweep_die(broken: World, begin: 
     assert_whole(broken, run)
 
 
-def test_a_supervisor_that_stood_still_for_longer_than_its_lease_goes_on(broken: World, begin: Begin) -> None:
+def test_a_supervisor_that_stood_still_for_longer_than_its_lease_goes_on(
+    broken: World, begin: Begin
+) -> None:
     [run] = begin(STEPS)
     supervisor = supervisor_of(run)
     supervisor.suspend()
     try:
-        until(lambda: lifecycle.orphans(timedelta(seconds=1.5 * LEASE_SECONDS)).filter(pk=run.pk).exists(), "the end of its lease")
+        until(
+            lambda: (
+                lifecycle.orphans(timedelta(seconds=1.5 * LEASE_SECONDS)).filter(pk=run.pk).exists()
+            ),
+            "the end of its lease",
+        )
     finally:
         supervisor.resume()
     assert_whole(broken, run)

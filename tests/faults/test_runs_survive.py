@@ -1,4 +1,6 @@
-"""Processes die in the middle of a run: nothing recorded is lost or doubled, and the page says what happened."""
+"""Processes die in the middle of a run: nothing recorded is lost or doubled, and the page says what
+happened.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,26 @@ from webapp.teams.models import Team
 from workers import sweep
 from workers.trainer_process import REPOSITORY
 
-from .conftest import assert_whole, definition, exits, over, process_of, queued, signalled, started, trained, until
+from .conftest import (
+    assert_whole,
+    definition,
+    exits,
+    over,
+    process_of,
+    queued,
+    signalled,
+    started,
+    trained,
+    until,
+)
 
 TOTAL_STEPS = 24
 
 
 def losses(run: Run) -> dict[float, float]:
-    """The drawn curve: step → loss. A doubled step would show as a count above the number of steps."""
+    """The drawn curve: step → loss. A doubled step would show as a count above the number of
+    steps.
+    """
     [series] = metrics.read([run], ["loss"], width=10_000)
     assert len(series.x) == len(set(series.x))
     return dict(zip(series.x, series.mean, strict=True))
@@ -39,7 +54,9 @@ def light_one(team: Team, steps: int = 60) -> Run:
     return started(queued(team, steps))
 
 
-def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_curve(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_curve(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The real trainer, beside a run that nothing disturbs."""
     undisturbed = started(lifecycle.create_run(team, None, definition()))
 
@@ -65,14 +82,26 @@ def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_curve(team: 
     lifecycle.resume(run)
     started(run)
     until(lambda: over(run))
-    assert (run.state, run.attempt, run.step, run.total_steps) == (State.COMPLETED, 3, TOTAL_STEPS, TOTAL_STEPS), run.reason
+    assert (run.state, run.attempt, run.step, run.total_steps) == (
+        State.COMPLETED,
+        3,
+        TOTAL_STEPS,
+        TOTAL_STEPS,
+    ), run.reason
     until(lambda: over(undisturbed))
-    assert [row.state for row in undisturbed.transitions.order_by("pk")] == ["queued", "starting", "running", "completed"]
+    assert [row.state for row in undisturbed.transitions.order_by("pk")] == [
+        "queued",
+        "starting",
+        "running",
+        "completed",
+    ]
     assert [ended["code"] for ended in exits(undisturbed) if ended] == [0]
     for one in (run, undisturbed):
         records.assert_complete(one)
         assert list(losses(one)) == list(range(1, TOTAL_STEPS + 1))
-    assert losses(run) == losses(undisturbed), "a resumed run gives the numbers of one that was never interrupted"
+    assert losses(run) == losses(undisturbed), (
+        "a resumed run gives the numbers of one that was never interrupted"
+    )
 
 
 @pytest.mark.usefixtures("light")
@@ -80,7 +109,11 @@ def test_a_killed_supervisor_is_replaced_and_the_trainer_never_notices(team: Tea
     run = light_one(team)
     until(trained(run, 3))
     wanted = ["supervise", run.public_id]
-    [supervisor] = [found for found in psutil.process_iter(["cmdline"]) if (found.info["cmdline"] or [])[3:5] == wanted]
+    [supervisor] = [
+        found
+        for found in psutil.process_iter(["cmdline"])
+        if (found.info["cmdline"] or [])[3:5] == wanted
+    ]
     supervisor.kill()
     assert process_of(run).pid(), "the trainer outlives its supervisor"
     until(lambda: over_after(sweep.adopt_orphans, run))
@@ -123,9 +156,16 @@ def test_a_newer_attempt_shuts_an_older_one_out(team: Team) -> None:
     Run.objects.filter(pk=run.pk).update(state=State.FAILED)
 
 
-@pytest.mark.parametrize(("model", "said"), [("file:/nowhere/at/all", "not under a folder"), ("model:gone@123", "no model")])
-def test_a_model_that_cannot_be_had_ends_the_run_with_a_sentence(team: Team, model: str, said: str) -> None:
-    run = started(lifecycle.create_run(team, None, definition(networks={"student": {"model": model}})))
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [("file:/nowhere/at/all", "not under a folder"), ("model:gone@123", "no model")],
+)
+def test_a_model_that_cannot_be_had_ends_the_run_with_a_sentence(
+    team: Team, model: str, said: str
+) -> None:
+    run = started(
+        lifecycle.create_run(team, None, definition(networks={"student": {"model": model}}))
+    )
     until(lambda: over(run))
     assert run.state == State.FAILED and said in run.reason and run.remedy
 
@@ -134,7 +174,18 @@ def test_a_model_that_cannot_be_had_ends_the_run_with_a_sentence(team: Team, mod
 def test_a_killed_celery_worker_does_not_disturb_its_runs(team: Team) -> None:
     """The real worker, woken through real Redis."""
     worker = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "workers.app", "worker", "--pool", "solo", "-Q", "runs"],
+        [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "workers.app",
+            "worker",
+            "--pool",
+            "solo",
+            "-Q",
+            "runs",
+        ],
         cwd=REPOSITORY,
         start_new_session=True,
     )

@@ -1,4 +1,6 @@
-"""One run on two machines (own state folders and names, one database, one artifact store): they end together and go on together."""
+"""One run on two machines (own state folders and names, one database, one artifact store): they end
+together and go on together.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,16 @@ def pair(team: Team, **compute: Any) -> Run:
     quick: dict[str, Any] = {
         "pool": {"estimate": "never", "weighting": {"kind": "uniform"}, "track_problems": 0},
         "stages": [
-            {"name": "forward", "source": "teacher_written", "objective": {"kind": "forward_kl"}, "until": {"steps": STEPS}}
-            | {"problems_per_step": 4, "rollouts": {"generate": {"sampling": {"max_new_tokens": 24}}}}
+            {
+                "name": "forward",
+                "source": "teacher_written",
+                "objective": {"kind": "forward_kl"},
+                "until": {"steps": STEPS},
+            }
+            | {
+                "problems_per_step": 4,
+                "rollouts": {"generate": {"sampling": {"max_new_tokens": 24}}},
+            }
         ],
         "evaluation": {"every": 0, "final_samples": 1, "pass_at": [1]},
         "data": {
@@ -41,7 +51,9 @@ def pair(team: Team, **compute: Any) -> Run:
             "evaluation": {"kind": "arithmetic", "families": ["sub"], "levels": [1], "count": 4},
         },
     }
-    return lifecycle.create_run(team, None, definition(**quick, compute={"device": "cpu", "nodes": 2} | compute))
+    return lifecycle.create_run(
+        team, None, definition(**quick, compute={"device": "cpu", "nodes": 2} | compute)
+    )
 
 
 def trainer_on(base: Path, run: Run, name: str) -> TrainerProcess:
@@ -66,7 +78,9 @@ def taken_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_when_a_machines_trainer_is_killed_both_go_on_with_the_curve_of_one_process(team: Team, machine: Machine, tmp_path: Path) -> None:
+def test_when_a_machines_trainer_is_killed_both_go_on_with_the_curve_of_one_process(
+    team: Team, machine: Machine, tmp_path: Path
+) -> None:
     run, alone = pair(team), pair(team, nodes=1)
     for name in ("alder", "birch"):
         machine(name, STILLROOM_SLOTS="2", STILLROOM_ADDRESS="127.0.0.1")
@@ -83,10 +97,14 @@ def test_when_a_machines_trainer_is_killed_both_go_on_with_the_curve_of_one_proc
     assert (run.state, run.attempt, run.restarts) == (State.COMPLETED, 2, 1), run.reason
     again = run.transitions.get(state=State.QUEUED, attempt=1).reason
     assert again.startswith(f"{member.host}: The training process was killed by signal 9 (SIGKILL)")
-    assert run.events.filter(attempt=2, type="rewind", step__gt=0).exists(), "it went on from a checkpoint"
+    assert run.events.filter(attempt=2, type="rewind", step__gt=0).exists(), (
+        "it went on from a checkpoint"
+    )
     assert_complete(run, folder_on(tmp_path))
     until(lambda: over(alone))
-    assert losses(run) == pytest.approx(losses(alone), rel=2e-3), "within rounding, which sixty steps of AdamW enlarge"
+    assert losses(run) == pytest.approx(losses(alone), rel=2e-3), (
+        "within rounding, which sixty steps of AdamW enlarge"
+    )
     assert list(losses(run)) == list(range(1, STEPS + 1))
     until(lambda: nothing_is_left(tmp_path, run))
     assert Member.objects.filter(finished_at=None).count() == 0
@@ -101,12 +119,20 @@ def test_a_run_on_two_machines_outlives_a_taken_port_and_a_lost_machine_and_stop
         node = Node.objects.create(name=name, address="127.0.0.1", cpus=1, memory_bytes=2**34)
         Device.objects.create(node=node, kind="cpu", index=0)
     assert lifecycle.claim(run.pk, "alder", "birch")
-    assert all(devices.claim(1, "cpu", holder_of(run.public_id, 1), name, team) for name in ("alder", "birch"))
-    Attempt.objects.filter(run=run).update(meeting={"place": f"127.0.0.1:{taken_port}", "checkpoint": None})
+    assert all(
+        devices.claim(1, "cpu", holder_of(run.public_id, 1), name, team)
+        for name in ("alder", "birch")
+    )
+    Attempt.objects.filter(run=run).update(
+        meeting={"place": f"127.0.0.1:{taken_port}", "checkpoint": None}
+    )
     started = {name: machine(name, STILLROOM_ADDRESS="127.0.0.1") for name in ("alder", "birch")}
     until(lambda: trained(run, 2)() and run.attempt == 2)
     assert "could not meet" in run.transitions.get(state=State.QUEUED, attempt=1).reason
-    assert run.attempts.values_list("meeting__place", flat=True).get(number=2) != f"127.0.0.1:{taken_port}"
+    assert (
+        run.attempts.values_list("meeting__place", flat=True).get(number=2)
+        != f"127.0.0.1:{taken_port}"
+    )
 
     lost = Member.objects.get(attempt__run=run, attempt__number=2).host
     for process in everything_of(started[lost]):

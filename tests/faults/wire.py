@@ -11,7 +11,9 @@ SOCKET = ".s.PGSQL.5432"
 
 
 class Wire:
-    """Connections to `near / SOCKET` lead to `far / SOCKET`, until `cut`; after `mend` new ones do again."""
+    """Connections to `near / SOCKET` lead to `far / SOCKET`, until `cut`; after `mend` new ones do
+    again.
+    """
 
     def __init__(self, near: Path, far: Path) -> None:
         self._near, self._far = near / SOCKET, far / SOCKET
@@ -28,7 +30,9 @@ class Wire:
         threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
     def cut(self) -> None:
-        """Every connection breaks off, in the middle of whatever it carries, and no new one comes about."""
+        """Every connection breaks off, in the middle of whatever it carries, and no new one comes
+        about.
+        """
         assert self._listener is not None
         self._near.unlink(missing_ok=True)
         with self._lock:

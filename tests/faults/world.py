@@ -1,6 +1,8 @@
-"""A whole installation that may be broken: its own Postgres and Redis, a wire between workers and database, web, worker and sweep.
+"""A whole installation that may be broken: its own Postgres and Redis, a wire between workers and
+database, web, worker and sweep.
 
-Everything that a launcher keeps alive is tended here in the same way. Postgres keeps its promises about what is committed.
+Everything that a launcher keeps alive is tended here in the same way. Postgres keeps its promises
+about what is committed.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ Found = TypeVar("Found")
 
 @dataclass
 class World:
-    """Its folder, and the children by name: postgres, redis, and of `python -m …` web, worker and sweep."""
+    """Its folder, and the children by name: postgres, redis, and of `python -m …` web, worker and
+    sweep.
+    """
 
     folder: Path
     lease_seconds: int = LEASE_SECONDS
@@ -48,7 +52,14 @@ class World:
     def __post_init__(self) -> None:
         account = accounts.of_services()
         programs = folders.reachable_programs(CLONE, account)
-        self.postgres = Postgres(programs, self.folder / "postgres", self.folder, self.folder / "postgres.log", account, QUICK)
+        self.postgres = Postgres(
+            programs,
+            self.folder / "postgres",
+            self.folder,
+            self.folder / "postgres.log",
+            account,
+            QUICK,
+        )
         self.redis = Redis(programs, self.folder, self.folder / "redis.log", account)
 
     @property
@@ -71,7 +82,9 @@ class World:
 
     @property
     def behind_the_wire(self) -> dict[str, str]:
-        """What worker, sweep, supervisors and trainers are given: they reach the database through the wire."""
+        """What worker, sweep, supervisors and trainers are given: they reach the database through
+        the wire.
+        """
         url = self.environment["DATABASE_URL"].replace(str(self.folder), str(self.folder / "near"))
         return {**os.environ, **self.environment, "DATABASE_URL": url}
 
@@ -84,17 +97,39 @@ class World:
         (self.folder / "near").mkdir()
         self.wire = Wire(self.folder / "near", self.folder)
 
-    def start_program(self, name: str, *module: str, environment: Mapping[str, str] | None = None) -> None:
+    def start_program(
+        self, name: str, *module: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         command = [sys.executable, "-m", *module]
-        child = Child(name, command, self.folder / f"{name}.log", CLONE, environment or self.behind_the_wire, wait=0.2)
+        child = Child(
+            name,
+            command,
+            self.folder / f"{name}.log",
+            CLONE,
+            environment or self.behind_the_wire,
+            wait=0.2,
+        )
         child.start()
         self.children[name] = child
 
-    def start_worker(self, name: str = "worker", environment: Mapping[str, str] | None = None) -> None:
-        options = ("--pool", "solo", "--without-mingle", "--without-gossip", "--hostname", f"{name.replace(' ', '-')}@world")
-        self.start_program(name, "celery", "-A", "workers.app", "worker", *options, environment=environment)
+    def start_worker(
+        self, name: str = "worker", environment: Mapping[str, str] | None = None
+    ) -> None:
+        options = (
+            "--pool",
+            "solo",
+            "--without-mingle",
+            "--without-gossip",
+            "--hostname",
+            f"{name.replace(' ', '-')}@world",
+        )
+        self.start_program(
+            name, "celery", "-A", "workers.app", "worker", *options, environment=environment
+        )
 
-    def start_sweep(self, name: str = "sweep", environment: Mapping[str, str] | None = None) -> None:
+    def start_sweep(
+        self, name: str = "sweep", environment: Mapping[str, str] | None = None
+    ) -> None:
         self.start_program(name, "workers", "sweep", environment=environment)
 
     def start_web(self) -> int:
@@ -103,7 +138,13 @@ class World:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
         place = ["--host", "127.0.0.1", "--port", str(port)]
-        self.start_program("web", "uvicorn", "webapp.asgi:application", *place, environment={**os.environ, **self.environment})
+        self.start_program(
+            "web",
+            "uvicorn",
+            "webapp.asgi:application",
+            *place,
+            environment={**os.environ, **self.environment},
+        )
         return port
 
     def kill(self, name: str) -> None:
@@ -111,7 +152,11 @@ class World:
         process = self.children[name].process
         assert process is not None
         victims = [psutil.Process(process.pid)] if process.poll() is None else []
-        victims += [child for victim in victims for child in (victim.children(recursive=True) if name == "postgres" else [])]
+        victims += [
+            child
+            for victim in victims
+            for child in (victim.children(recursive=True) if name == "postgres" else [])
+        ]
         for victim in victims:
             slay(victim)
         process.wait()
@@ -128,7 +173,11 @@ class World:
     def tend(self) -> None:
         """Start again what has died, as the launcher does: after a moment."""
         for name, child in self.children.items():
-            if name == "postgres" and child.process is not None and child.process.poll() is not None:
+            if (
+                name == "postgres"
+                and child.process is not None
+                and child.process.poll() is not None
+            ):
                 postgres.prepare(self.postgres)
             child.tend()
 
@@ -150,7 +199,9 @@ class World:
             redis_server.wait_until_ready(self.redis, process)
 
     def end(self) -> None:
-        """Nothing that was started here outlives it: neither children nor the supervisors and trainers that they left behind."""
+        """Nothing that was started here outlives it: neither children nor the supervisors and
+        trainers that they left behind.
+        """
         for process in of_world(self.folder):
             slay(process)
         for child in self.children.values():
@@ -161,13 +212,24 @@ class World:
 
     def _service(self, name: str, command: list[str], log: Path) -> None:
         account = accounts.of_services()
-        child = Child(name, command, log, self.folder, accounts.plain_environment(), account.popen(), signal.SIGINT, wait=0.2)
+        child = Child(
+            name,
+            command,
+            log,
+            self.folder,
+            accounts.plain_environment(),
+            account.popen(),
+            signal.SIGINT,
+            wait=0.2,
+        )
         child.start()
         self.children[name] = child
 
 
 def slay(process: psutil.Process) -> None:
-    """SIGKILL, unless it has just ended by itself: as servers of a Postgres do whose postmaster was killed."""
+    """SIGKILL, unless it has just ended by itself: as servers of a Postgres do whose postmaster was
+    killed.
+    """
     with suppress(psutil.NoSuchProcess):
         process.kill()
 
@@ -176,7 +238,10 @@ def of_world(folder: Path) -> Iterator[psutil.Process]:
     """Every process whose environment says that it belongs to the world in `folder`."""
     for process in psutil.process_iter():
         try:
-            if process.environ().get("STILLROOM_STATE", "").startswith(f"{folder}/") and process.pid != os.getpid():
+            if (
+                process.environ().get("STILLROOM_STATE", "").startswith(f"{folder}/")
+                and process.pid != os.getpid()
+            ):
                 yield process
         except psutil.Error:
             continue
@@ -201,9 +266,14 @@ def migrate(environment: Mapping[str, str]) -> None:
 
 
 def until(
-    condition: Callable[[], Found], what: str, patience: float = PATIENCE_SECONDS, meanwhile: Callable[[], Any] = lambda: None
+    condition: Callable[[], Found],
+    what: str,
+    patience: float = PATIENCE_SECONDS,
+    meanwhile: Callable[[], Any] = lambda: None,
 ) -> Found:
-    """Wait until `condition` gives something true, and return that. Raises AssertionError saying `what` did not happen."""
+    """Wait until `condition` gives something true, and return that. Raises AssertionError saying
+    `what` did not happen.
+    """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := condition():

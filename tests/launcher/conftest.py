@@ -1,4 +1,6 @@
-"""Folders outside pytest's own (closed) ones, because an unprivileged account must be able to reach some of them."""
+"""Folders outside pytest's own (closed) ones, because an unprivileged account must be able to reach
+some of them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def prepare(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Folders]]:
+def prepare(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Path], Folders]]:
     """Prepare a clone's folders; what lies outside of the clone is removed afterwards."""
     state = open_folder / "state"
     state.mkdir()

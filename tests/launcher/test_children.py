@@ -41,7 +41,9 @@ def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
     one.stop(5)
 
 
-def test_a_child_that_keeps_dying_is_started_ever_later_and_its_last_line_is_shown(tmp_path: Path) -> None:
+def test_a_child_that_keeps_dying_is_started_ever_later_and_its_last_line_is_shown(
+    tmp_path: Path,
+) -> None:
     one = child(tmp_path, "import sys; sys.exit('no such port')")
     one.start()
     deaths = tended(one, 5)[::2]
@@ -57,12 +59,17 @@ def test_a_child_that_cannot_be_started_again_is_tried_later(tmp_path: Path) -> 
     one.command = [str(tmp_path / "gone")]
     said = tended(one, 2)
 
-    assert said[1] == f"Starting child again failed at {tmp_path / 'gone'}: No such file or directory."
+    assert (
+        said[1] == f"Starting child again failed at {tmp_path / 'gone'}: No such file or directory."
+    )
     assert one.tend() is None
 
 
 def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
-    one = child(tmp_path, "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)")
+    one = child(
+        tmp_path,
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)",
+    )
     process = one.start()
     while "deaf" not in (tmp_path / "child.log").read_text():
         time.sleep(0.01)
@@ -76,7 +83,9 @@ def test_endings_are_told_in_words() -> None:
     assert ending(-15) == "was killed by SIGTERM"
 
 
-def test_a_long_log_is_set_aside_before_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_is_set_aside_before_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(children, "LOG_BYTES", 10)
     (tmp_path / "child.log").write_text("an old and long story\n")
     one = child(tmp_path, "print('new')")

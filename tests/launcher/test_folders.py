@@ -25,8 +25,12 @@ def closed_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def test_a_clone_whose_parent_is_closed_gets_its_services_and_no_mode_changes(open_folder: Path, started: Callable[[Path], str]) -> None:
-    """As root, Postgres' account cannot enter: the data lies in the state directory, and `var/` says where. Otherwise it lies in `var/`."""
+def test_a_clone_whose_parent_is_closed_gets_its_services_and_no_mode_changes(
+    open_folder: Path, started: Callable[[Path], str]
+) -> None:
+    """As root, Postgres' account cannot enter: the data lies in the state directory, and `var/`
+    says where. Otherwise it lies in `var/`.
+    """
     closed = open_folder / "closed"
     closed.mkdir(mode=0o700)
     clone = closed / "clone"
@@ -41,7 +45,10 @@ def test_a_clone_whose_parent_is_closed_gets_its_services_and_no_mode_changes(op
 
 
 def test_a_closed_umask_does_not_lock_the_services_out(
-    open_folder: Path, prepare: Callable[[Path], Folders], closed_umask: None, monkeypatch: pytest.MonkeyPatch
+    open_folder: Path,
+    prepare: Callable[[Path], Folders],
+    closed_umask: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(open_folder / "made"))
     folders = prepare(open_folder / "clone")
@@ -51,7 +58,9 @@ def test_a_closed_umask_does_not_lock_the_services_out(
     assert url.startswith("postgresql:///stillroom")
 
 
-def test_a_clone_that_postgres_reaches_keeps_its_data_under_var(open_folder: Path, started: Callable[[Path], str]) -> None:
+def test_a_clone_that_postgres_reaches_keeps_its_data_under_var(
+    open_folder: Path, started: Callable[[Path], str]
+) -> None:
     started(open_folder / "clone")
 
     assert (open_folder / "clone" / "var" / "postgres" / "PG_VERSION").exists()
@@ -69,7 +78,9 @@ def test_services_answer_in_a_path_of_150_characters(
     assert len(url.removeprefix("unix://")) < 107
 
 
-def test_sockets_lie_in_a_private_folder_of_the_clone(open_folder: Path, prepare: Callable[[Path], Folders]) -> None:
+def test_sockets_lie_in_a_private_folder_of_the_clone(
+    open_folder: Path, prepare: Callable[[Path], Folders]
+) -> None:
     one, other = prepare(open_folder / "one"), prepare(open_folder / "other")
 
     assert one.sockets != other.sockets
@@ -92,13 +103,17 @@ def test_a_folder_that_others_may_enter_is_not_taken_for_the_private_one(open_fo
 
 
 def test_copied_programs_run_where_the_installed_ones_cannot(open_folder: Path) -> None:
-    """The copy lies in an open folder, so that the account that runs Postgres reaches it; Postgres starts from it."""
+    """The copy lies in an open folder, so that the account that runs Postgres reaches it; Postgres
+    starts from it.
+    """
     who = account.of_services()
     programs = binaries.copied(binaries.installed(), open_folder)
     assert programs.usable_by(who)
     (open_folder / "p").mkdir()
     who.give(open_folder / "p")
-    server = Postgres(programs, open_folder / "p" / "data", open_folder / "p", open_folder / "log", who)
+    server = Postgres(
+        programs, open_folder / "p" / "data", open_folder / "p", open_folder / "log", who
+    )
     prepare(server, ["--no-sync"])
     child = Child("Postgres", server.command(), server.log, open_folder, {}, who.popen())
     wait_until_ready(server, child.start())

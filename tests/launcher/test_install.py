@@ -13,16 +13,22 @@ from workers.launcher.node import find_node
 from workers.launcher.refusal import Refusal
 
 
-def test_node_and_npm_come_from_the_wheel_where_the_system_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_node_and_npm_come_from_the_wheel_where_the_system_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     node = find_node(Path(sys.executable))
 
     assert node is not None
-    version = subprocess.run([*node.npm, "--version"], env=node.environment(), capture_output=True, text=True, check=True).stdout
+    version = subprocess.run(
+        [*node.npm, "--version"], env=node.environment(), capture_output=True, text=True, check=True
+    ).stdout
     assert int(version.split(".")[0]) >= 10
 
 
-def test_an_old_node_of_the_system_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_node_of_the_system_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("node", "npm"):
         (tmp_path / name).write_text("#!/bin/sh\necho v18.20.4\n")
         (tmp_path / name).chmod(0o755)
@@ -32,14 +38,20 @@ def test_an_old_node_of_the_system_is_passed_over(tmp_path: Path, monkeypatch: p
     assert node is not None and not node.node.startswith(str(tmp_path))
 
 
-def test_a_missing_browser_is_a_command_to_type_where_we_may_not_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_browser_is_a_command_to_type_where_we_may_not_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with pytest.raises(Refusal, match="Type: sudo apt-get install --yes --no-install-recommends chromium"):
+    with pytest.raises(
+        Refusal, match="Type: sudo apt-get install --yes --no-install-recommends chromium"
+    ):
         install.browser()
 
 
-def test_an_environment_that_cannot_be_made_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_that_cannot_be_made_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(install, "PYTHON", tmp_path / "bin" / "python")
     monkeypatch.setattr(install, "VENV", tmp_path / "venv")
     monkeypatch.setattr(sys, "executable", "/bin/false")
@@ -50,4 +62,6 @@ def test_an_environment_that_cannot_be_made_names_the_package(tmp_path: Path, mo
 
 def test_a_failed_installation_shows_its_last_words_and_how_to_repeat_it() -> None:
     with pytest.raises(Refusal, match=r"(?s)no such thing\npip could not install .* repeat: sh -c"):
-        install.quietly(["sh", "-c", "echo no such thing; exit 1"], "pip", {"PATH": "/bin:/usr/bin"})
+        install.quietly(
+            ["sh", "-c", "echo no such thing; exit 1"], "pip", {"PATH": "/bin:/usr/bin"}
+        )

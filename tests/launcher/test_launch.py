@@ -1,4 +1,6 @@
-"""`make run`, whole: a fresh clone with services of its own, from the first sentence to the last."""
+"""`make run`, whole: a fresh clone with services of its own, from the first sentence to the
+last.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ STARTED = "Ctrl-C checkpoints the runs"
 
 
 class Clone:
-    """A fresh clone in a folder of its own, with a port of its own, and the launcher last started in it."""
+    """A fresh clone in a folder of its own, with a port of its own, and the launcher last started
+    in it.
+    """
 
     def __init__(self) -> None:
         self.outside = Path(mkdtemp(prefix="stillroom-clone-", dir="/tmp"))
@@ -53,14 +57,21 @@ class Clone:
     def start(self) -> subprocess.Popen[bytes]:
         with self.console.open("wb") as stream:
             command = [sys.executable, "-m", "workers.launcher"]
-            self.launcher = subprocess.Popen(command, cwd=self.folder, env=self.settings(), stdout=stream, stderr=stream)
+            self.launcher = subprocess.Popen(
+                command, cwd=self.folder, env=self.settings(), stdout=stream, stderr=stream
+            )
         return self.launcher
 
     def said(self) -> str:
         return self.console.read_text()
 
     def wait_for(self, words: str) -> None:
-        wait_until(lambda: words in self.said() or (self.launcher is not None and self.launcher.poll() is not None))
+        wait_until(
+            lambda: (
+                words in self.said()
+                or (self.launcher is not None and self.launcher.poll() is not None)
+            )
+        )
         assert words in self.said()
 
     def wait_for_answer(self) -> None:
@@ -68,7 +79,9 @@ class Clone:
 
     def get(self, path: str) -> int | None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=10) as response:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/{path}", timeout=10
+            ) as response:
                 return int(response.status)
         except OSError:
             return None
@@ -128,21 +141,31 @@ def test_nothing_listens_beyond_loopback(running: Clone) -> None:
     listening = []
     for child in running.children():
         with suppress(psutil.NoSuchProcess):  # connections to Postgres come and go
-            listening += [one.laddr for one in child.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+            listening += [
+                one.laddr
+                for one in child.net_connections("inet")
+                if one.status == psutil.CONN_LISTEN
+            ]
 
     assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", running.port)}
 
 
 def test_a_second_start_is_told_that_the_first_one_runs(running: Clone) -> None:
     command = [sys.executable, "-m", "workers.launcher"]
-    second = subprocess.run(command, cwd=running.folder, env=running.settings(), capture_output=True, text=True)
+    second = subprocess.run(
+        command, cwd=running.folder, env=running.settings(), capture_output=True, text=True
+    )
 
     assert second.returncode == 1
-    assert f"already running here (pid {running.launcher and running.launcher.pid})" in second.stderr
+    assert (
+        f"already running here (pid {running.launcher and running.launcher.pid})" in second.stderr
+    )
     assert "Traceback" not in second.stderr
 
 
-@pytest.mark.parametrize(("words", "label"), [("uvicorn", "web"), ("postgres -D", "Postgres"), ("redis-server", "Redis")])
+@pytest.mark.parametrize(
+    ("words", "label"), [("uvicorn", "web"), ("postgres -D", "Postgres"), ("redis-server", "Redis")]
+)
 def test_a_killed_child_comes_back(running: Clone, words: str, label: str) -> None:
     killed = running.child(words)
     killed.kill()

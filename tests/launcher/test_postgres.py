@@ -1,4 +1,6 @@
-"""Postgres starts again after every way in which an earlier start may have ended; otherwise a sentence says what to do."""
+"""Postgres starts again after every way in which an earlier start may have ended; otherwise a
+sentence says what to do.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def data(open_folder: Path) -> Path:
 
 @pytest.fixture
 def stranger() -> Iterator[int]:
-    """The pid of a living process that has nothing to do with us, but runs under the account of the services."""
+    """The pid of a living process that has nothing to do with us, but runs under the account of the
+    services.
+    """
     process = subprocess.Popen(["sleep", "60"], **account.of_services().popen())
     yield process.pid
     process.kill()
@@ -36,7 +40,9 @@ def _start(folders: Folders) -> Child:
     return start_postgres(folders)[0]
 
 
-def test_what_was_written_is_there_after_a_restart(open_folder: Path, prepare: Callable[[Path], Folders]) -> None:
+def test_what_was_written_is_there_after_a_restart(
+    open_folder: Path, prepare: Callable[[Path], Folders]
+) -> None:
     child, url = start_postgres(prepare(open_folder / "clone"))
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
@@ -48,7 +54,11 @@ def test_what_was_written_is_there_after_a_restart(open_folder: Path, prepare: C
 
 
 def test_a_pid_file_of_a_stranger_is_forgotten(
-    open_folder: Path, data: Path, stranger: int, started: Callable[[Path], str], prepare: Callable[[Path], Folders]
+    open_folder: Path,
+    data: Path,
+    stranger: int,
+    started: Callable[[Path], str],
+    prepare: Callable[[Path], Folders],
 ) -> None:
     folders = prepare(open_folder / "clone")
     _start(folders).stop(20)
@@ -67,7 +77,9 @@ def test_a_server_that_a_killed_launcher_left_is_stopped_first(
     assert left is not None and left.wait(5) == 0
 
 
-def test_a_half_made_data_folder_is_made_anew(open_folder: Path, data: Path, started: Callable[[Path], str]) -> None:
+def test_a_half_made_data_folder_is_made_anew(
+    open_folder: Path, data: Path, started: Callable[[Path], str]
+) -> None:
     half = data.with_name("postgres.partial")
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
@@ -76,37 +88,55 @@ def test_a_half_made_data_folder_is_made_anew(open_folder: Path, data: Path, sta
     assert not half.exists()
 
 
-def test_a_damaged_data_folder_is_not_touched_but_named(open_folder: Path, data: Path, prepare: Callable[[Path], Folders]) -> None:
+def test_a_damaged_data_folder_is_not_touched_but_named(
+    open_folder: Path, data: Path, prepare: Callable[[Path], Folders]
+) -> None:
     data.mkdir(parents=True)
     (data / "base").mkdir()
 
-    with pytest.raises(Refusal, match=r"var/postgres is not whole .* Restore it from a backup, or move it away"):
+    with pytest.raises(
+        Refusal, match=r"var/postgres is not whole .* Restore it from a backup, or move it away"
+    ):
         start_postgres(prepare(open_folder / "clone"))
     assert (data / "base").exists()
 
 
-def test_a_data_folder_of_another_version_is_named(open_folder: Path, data: Path, prepare: Callable[[Path], Folders]) -> None:
+def test_a_data_folder_of_another_version_is_named(
+    open_folder: Path, data: Path, prepare: Callable[[Path], Folders]
+) -> None:
     (data / "global").mkdir(parents=True)
     (data / "global" / "pg_control").touch()
     (data / "PG_VERSION").write_text("15\n")
 
-    with pytest.raises(Refusal, match=r"made by Postgres 15, this is Postgres 18\. Upgrade it with pg_upgrade"):
+    with pytest.raises(
+        Refusal, match=r"made by Postgres 15, this is Postgres 18\. Upgrade it with pg_upgrade"
+    ):
         start_postgres(prepare(open_folder / "clone"))
 
 
 def test_a_disk_without_room_is_a_sentence_and_leaves_nothing_behind(
-    open_folder: Path, data: Path, prepare: Callable[[Path], Folders], monkeypatch: pytest.MonkeyPatch
+    open_folder: Path,
+    data: Path,
+    prepare: Callable[[Path], Folders],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(postgres, "FIRST_START_BYTES", shutil.disk_usage(open_folder).total + 1)
 
-    with pytest.raises(Refusal, match=r"The disk is full: making the database folder failed at .* Free some space"):
+    with pytest.raises(
+        Refusal, match=r"The disk is full: making the database folder failed at .* Free some space"
+    ):
         start_postgres(prepare(open_folder / "clone"))
     assert not data.exists()
 
 
-def test_a_server_that_cannot_start_says_why(open_folder: Path, data: Path, prepare: Callable[[Path], Folders]) -> None:
+def test_a_server_that_cannot_start_says_why(
+    open_folder: Path, data: Path, prepare: Callable[[Path], Folders]
+) -> None:
     _start(prepare(open_folder / "clone")).stop(20)
     (data / "postgresql.conf").write_text("shared_buffers = nonsense\n")
 
-    with pytest.raises(Refusal, match=r"Postgres did not start: .*configuration file .* contains errors .*postgres\.log"):
+    with pytest.raises(
+        Refusal,
+        match=r"Postgres did not start: .*configuration file .* contains errors .*postgres\.log",
+    ):
         start_postgres(prepare(open_folder / "clone"))

@@ -37,7 +37,9 @@ print(child.pid)
 
 def hold(lock: Path) -> subprocess.Popen[str]:
     """Another process that holds the lock."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     return process
 
@@ -45,7 +47,10 @@ def hold(lock: Path) -> subprocess.Popen[str]:
 def test_a_second_launcher_is_told_where_the_first_one_is(tmp_path: Path) -> None:
     holder = hold(tmp_path / "lock")
 
-    with pytest.raises(Refusal, match=rf"already running here \(pid {holder.pid}\) at {ADDRESS}"), only(tmp_path / "lock", ADDRESS):
+    with (
+        pytest.raises(Refusal, match=rf"already running here \(pid {holder.pid}\) at {ADDRESS}"),
+        only(tmp_path / "lock", ADDRESS),
+    ):
         pass
     holder.kill()
     holder.communicate()
@@ -61,7 +66,12 @@ def test_the_lock_of_a_killed_launcher_is_free(tmp_path: Path) -> None:
 
 
 def test_children_of_a_killed_owner_are_stopped(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", OWNER, str(tmp_path / "record")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", OWNER, str(tmp_path / "record")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     left = psutil.Process(int(done.stdout))
 
     assert not leftovers.owner_lives(tmp_path / "record")

@@ -18,13 +18,19 @@ def test_a_full_disk_is_told_as_one() -> None:
     )
 
 
-def test_a_full_disk_explains_a_service_that_said_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_explains_a_service_that_said_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(refusal, "FULL_BYTES", 2**62)
 
-    assert str(refusal.of_silence("Postgres", tmp_path / "log", tmp_path)).startswith("The disk is full: Postgres cannot write in")
+    assert str(refusal.of_silence("Postgres", tmp_path / "log", tmp_path)).startswith(
+        "The disk is full: Postgres cannot write in"
+    )
 
 
 def test_a_missing_permission_names_the_place() -> None:
     error = PermissionError(13, "Permission denied", "/srv/stillroom/var")
 
-    assert "at /srv/stillroom/var: no permission to write" in str(refusal.of_os_error(error, "making the folders"))
+    assert "at /srv/stillroom/var: no permission to write" in str(
+        refusal.of_os_error(error, "making the folders")
+    )

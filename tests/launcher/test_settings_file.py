@@ -15,7 +15,9 @@ def test_the_first_start_makes_a_secret_key_that_nobody_else_reads(tmp_path: Pat
     assert len(environment.read({}, tmp_path / "env").secret_key) > 50
 
 
-def test_a_later_start_keeps_the_key_and_the_operators_lines_and_renews_the_addresses(tmp_path: Path) -> None:
+def test_a_later_start_keeps_the_key_and_the_operators_lines_and_renews_the_addresses(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "env"
     settings_file.write(file, settings_file.kept(file), {"REDIS_URL": "unix:///old"})
     key = environment.read({}, file).secret_key

@@ -25,13 +25,17 @@ def written(folder: Path, **settings: object) -> str:
     return str(path)
 
 
-def test_a_definition_that_can_run_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_definition_that_can_run_is_said_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = written(tmp_path, name="mine")
     assert main(["validate", path]) == 0
     assert capsys.readouterr().out == f"{path} can run: mine, 30 steps.\n"
 
 
-def test_every_complaint_about_a_definition_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_complaint_about_a_definition_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = written(tmp_path, sed=1, pool={"rollouts_per_problem": 0})
     assert main(["validate", path]) == 64
     complaints = capsys.readouterr().err.splitlines()
@@ -44,10 +48,17 @@ def test_every_complaint_about_a_definition_is_printed(tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
-    [("none.yaml", None, "cannot be read: no such file or directory."), ("latin.yaml", b"name: caf\xe9", "is not UTF-8 text")],
+    [
+        ("none.yaml", None, "cannot be read: no such file or directory."),
+        ("latin.yaml", b"name: caf\xe9", "is not UTF-8 text"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, sentence: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes | None,
+    sentence: str,
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
@@ -55,7 +66,9 @@ def test_a_file_that_cannot_be_read_is_a_sentence(
     assert sentence in capsys.readouterr().err
 
 
-def test_validation_may_read_the_problems_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_validation_may_read_the_problems_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a.csv").write_text("question,answer\nwhy?,\n")
     path = written(tmp_path, data={"train": {"kind": "file", "path": f"file:{tmp_path / 'a.csv'}"}})
     assert main(["validate", path]) == 0
@@ -63,31 +76,55 @@ def test_validation_may_read_the_problems_too(tmp_path: Path, capsys: pytest.Cap
     assert "row 2 of a.csv has no answer" in capsys.readouterr().err
 
 
-def test_a_definition_is_explained_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_definition_is_explained_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sampling = {"max_new_tokens": 10}
     stages = [
-        {**STAGE, "name": "warm", "source": "teacher_written", "rollouts": {"generate": {"kind": "plain", "sampling": sampling}}},
-        {**STAGE, "rollouts": {"generate": {"kind": "plain", "per_problem": 2, "sampling": sampling}}},
+        {
+            **STAGE,
+            "name": "warm",
+            "source": "teacher_written",
+            "rollouts": {"generate": {"kind": "plain", "sampling": sampling}},
+        },
+        {
+            **STAGE,
+            "rollouts": {"generate": {"kind": "plain", "per_problem": 2, "sampling": sampling}},
+        },
     ]
     path = written(
         tmp_path,
         stages=stages,
-        data={"train": {"kind": "arithmetic", "count": 50}, "evaluation": {"kind": "arithmetic", "families": ["mul"], "count": 40}},
+        data={
+            "train": {"kind": "arithmetic", "count": 50},
+            "evaluation": {"kind": "arithmetic", "families": ["mul"], "count": 40},
+        },
         pool={"sampling": sampling, "track_problems": 20, "refresh": "each_stage"},
         evaluation={"every": 30, "sampling": sampling},
     )
     assert main(["explain", path]) == 0
     text = capsys.readouterr().out
     assert "Problems: 50 to train on, 40 held out; judged by numeric." in text
-    assert "8 answers of the student to each of 50 problems; problems count with w(p) = p^1 (1 − p)^1." in text
-    assert "Stage 1, warm: 30 steps of 4 problems, one answer of the teacher to each, at most 50 written before the stage" in text
-    assert "Stage 2, only: 30 steps of 4 problems, 2 fresh answers of the student to each, of at most 10 tokens; reverse KL" in text
+    assert (
+        "8 answers of the student to each of 50 problems; problems count with w(p) = p^1 (1 − p)^1."
+        in text
+    )
+    assert (
+        "Stage 1, warm: 30 steps of 4 problems, one answer of the teacher to each, at most 50 written before the stage"
+        in text
+    )
+    assert (
+        "Stage 2, only: 30 steps of 4 problems, 2 fresh answers of the student to each, of at most 10 tokens; reverse KL"
+        in text
+    )
     tokens = 10 * (2 * 50 * 8 + 50 + 30 * 4 * 2 + 2 * 4 * 40 + 40 + 20 * 8)
     assert f"at most {tokens:,} tokens" in text
 
 
 @pytest.mark.parametrize("preset", recipes.load("paced").presets)
-def test_a_preset_can_be_printed_and_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str], preset: str) -> None:
+def test_a_preset_can_be_printed_and_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], preset: str
+) -> None:
     assert main(["recipes", "paced", "--preset", preset]) == 0
     definition = capsys.readouterr().out
     assert load(definition) == recipes.load("paced").spec(preset)
@@ -101,7 +138,10 @@ def test_recipes_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["recipes", "paced"]) == 0
     assert "https://arxiv.org/abs/2603.11178" in capsys.readouterr().out
     assert main(["recipes", "unknown"]) == 64
-    assert capsys.readouterr().err == f"there is no recipe unknown; there is {', '.join(recipes.names())}\n"
+    assert (
+        capsys.readouterr().err
+        == f"there is no recipe unknown; there is {', '.join(recipes.names())}\n"
+    )
 
 
 def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,10 +157,17 @@ def test_the_reference_of_settings_is_current_and_whole() -> None:
 
 def test_a_definition_is_validated_without_torch(tmp_path: Path) -> None:
     program = "import sys; from trainer.cli import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program, "validate", written(tmp_path), "--data"], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program, "validate", written(tmp_path), "--data"], check=False
+        ).returncode
+        == 0
+    )
 
 
-def test_run_and_resume_hand_on_the_trainers_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_and_resume_hand_on_the_trainers_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = written(tmp_path, pool={"rollouts_per_problem": 0})
     assert main(["run", path, "--dir", str(tmp_path / "a")]) == 64
     assert "pool.rollouts_per_problem must be at least 1" in capsys.readouterr().err
@@ -130,5 +177,10 @@ def test_run_and_resume_hand_on_the_trainers_exit_code(tmp_path: Path, capsys: p
 
 
 def test_the_package_is_a_program(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "trainer", "validate", str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", "validate", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (64, f"{tmp_path} cannot be read: is a directory.\n")

@@ -1,4 +1,6 @@
-"""A whole run whose answers a vLLM server samples: every step's weights arrive, and both families of objectives learn from them."""
+"""A whole run whose answers a vLLM server samples: every step's weights arrive, and both families
+of objectives learn from them.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,18 @@ def test_a_run_samples_with_vllm_and_learns(tmp_path: Path, objective: str) -> N
         "name": "own", "objective": {"kind": objective}, "problems_per_step": 4, "until": {"steps": 3},
         "rollouts": {"generate": {"per_problem": 4, "sampling": {"max_new_tokens": 24}}},
     }  # fmt: skip
-    definition = spec(stages=[stage], compute={"sampler": {"kind": "vllm", "memory": 0.25}}, record={"every": 1})
+    definition = spec(
+        stages=[stage], compute={"sampler": {"kind": "vllm", "memory": 0.25}}, record={"every": 1}
+    )
     assert start(definition, tmp_path) == 0, end(tmp_path)
     told = events(tmp_path, "pipeline")
     assert len(told) == 3
     for event in told:
         assert event["rows"] == 16 and event["generated"] == event["consumed"] > 16
-    losses = [event["values"]["loss"] for event in events(tmp_path, "metrics") if "loss" in event["values"]]
+    losses = [
+        event["values"]["loss"]
+        for event in events(tmp_path, "metrics")
+        if "loss" in event["values"]
+    ]
     assert len(losses) == 3
     assert not [event for event in events(tmp_path, "log") if event["level"] == "warning"]

@@ -1,4 +1,5 @@
-"""A real vLLM server on small random models: it writes the student's law, takes its weights, is caught when it does not, and comes back.
+"""A real vLLM server on small random models: it writes the student's law, takes its weights, is
+caught when it does not, and comes back.
 
 `make test-vllm` runs these; they need the environment that `make vllm` sets up.
 """
@@ -37,8 +38,12 @@ LAW = Sampling(max_new_tokens=24)
 
 
 @pytest.fixture(scope="module", params=["tied", "untied"])
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
-    """A running server over a model whose embedding is padded beyond its tokenizer, with a worker that can be told to misbehave."""
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VllmEngine]:
+    """A running server over a model whose embedding is padded beyond its tokenizer, with a worker
+    that can be told to misbehave.
+    """
     folder = save_folder(
         tmp_path_factory.mktemp("model"), tie_word_embeddings=request.param == "tied", hidden_size=64, num_attention_heads=2,
         num_key_value_heads=1, intermediate_size=96, vocab_size=VOCABULARY + 29, initializer_range=0.15,
@@ -62,7 +67,10 @@ def behave(engine: VllmEngine, manner: str) -> None:
 
 
 def requests(problems: int = 4, samples: int = 4) -> list[Request]:
-    return [Request(f"p{place}", tuple(range(3, 8 + place)), tuple(range(samples))) for place in range(problems)]
+    return [
+        Request(f"p{place}", tuple(range(3, 8 + place)), tuple(range(samples)))
+        for place in range(problems)
+    ]
 
 
 def step(student: LanguageModel, size: float) -> None:
@@ -74,42 +82,62 @@ def step(student: LanguageModel, size: float) -> None:
 
 
 def furthest(student: LanguageModel, answers: list[Trajectory], temperature: float = 1.0) -> float:
-    """The largest difference between what an answer's author says of its tokens and what the trainer does."""
+    """The largest difference between what an answer's author says of its tokens and what the
+    trainer does.
+    """
     differences = []
     for answer in answers:
         with torch.no_grad():
             logits_TV = student.model(torch.tensor([answer.prompt + answer.ids])).logits[
                 0, len(answer.prompt) - 1 : -1, : student.vocabulary
             ]
-        ours = (logits_TV / temperature).log_softmax(-1).gather(-1, torch.tensor(answer.ids)[:, None])[:, 0]
+        ours = (
+            (logits_TV / temperature)
+            .log_softmax(-1)
+            .gather(-1, torch.tensor(answer.ids)[:, None])[:, 0]
+        )
         differences.append(np.abs(ours.numpy() - answer.sampled_logprobs).max())
     return float(max(differences))
 
 
 def test_answers_follow_the_students_law_and_are_in_order(engine: VllmEngine) -> None:
     answers = engine.write(requests(), LAW, Noise(0, 0))
-    assert [(answer.problem, answer.sample) for answer in answers] == [(f"p{place}", sample) for place in range(4) for sample in range(4)]
+    assert [(answer.problem, answer.sample) for answer in answers] == [
+        (f"p{place}", sample) for place in range(4) for sample in range(4)
+    ]
     assert furthest(engine.student, answers) < ROUNDING
     assert len({answer.ids for answer in answers}) > 12
     for answer in answers:
         assert answer.versions == (engine.version,) and max(answer.ids) < VOCABULARY
-        assert answer.truncated == (answer.ids[-1] not in engine.student.ends) and answer.length <= 24
+        assert (
+            answer.truncated == (answer.ids[-1] not in engine.student.ends) and answer.length <= 24
+        )
         np.testing.assert_array_equal(answer.logprobs, answer.sampled_logprobs)
         assert np.isnan(answer.entropies).all()
 
 
 def test_log_probs_are_those_of_the_law_that_was_drawn_from(engine: VllmEngine) -> None:
-    answers = engine.write(requests(2, 2), Sampling(temperature=0.7, max_new_tokens=12), Noise(0, 0))
+    answers = engine.write(
+        requests(2, 2), Sampling(temperature=0.7, max_new_tokens=12), Noise(0, 0)
+    )
     assert furthest(engine.student, answers, temperature=0.7) < ROUNDING
     assert all(np.isnan(answer.logprobs).all() for answer in answers)
 
 
 def test_frequencies_are_those_of_the_students_law(engine: VllmEngine) -> None:
-    """χ² of 600 first tokens over the 35 ids that the tokenizer has; 66 is its 99.9 % quantile for 34 degrees of freedom."""
+    """χ² of 600 first tokens over the 35 ids that the tokenizer has; 66 is its 99.9 % quantile for
+    34 degrees of freedom.
+    """
     request = Request("p", (5, 6, 7), tuple(range(600)))
     drawn = engine.write([request], Sampling(max_new_tokens=1), Noise(3, 0))
     with torch.no_grad():
-        law = engine.student.model(torch.tensor([request.prompt])).logits[0, -1, :VOCABULARY].double().softmax(-1).numpy()
+        law = (
+            engine.student.model(torch.tensor([request.prompt]))
+            .logits[0, -1, :VOCABULARY]
+            .double()
+            .softmax(-1)
+            .numpy()
+        )
     counts = np.bincount([answer.ids[0] for answer in drawn], minlength=VOCABULARY)
     assert ((counts - 600 * law) ** 2 / (600 * law)).sum() < 66
 
@@ -119,7 +147,9 @@ def test_every_update_arrives(engine: VllmEngine) -> None:
         step(engine.student, 0.02)
         engine.update(version)
         answers = engine.write(requests(2, 2), LAW, Noise(0, version))
-        assert furthest(engine.student, answers) < ROUNDING and {answer.versions for answer in answers} == {(version,)}
+        assert furthest(engine.student, answers) < ROUNDING and {
+            answer.versions for answer in answers
+        } == {(version,)}
 
 
 def test_a_low_rank_adapter_is_folded_in(engine: VllmEngine) -> None:
@@ -138,7 +168,9 @@ def test_a_low_rank_adapter_is_folded_in(engine: VllmEngine) -> None:
 
 @pytest.mark.parametrize("manner", ["not at all", "without tying the head again"])
 @pytest.mark.parametrize("size", [0.02, 2e-4])
-def test_an_update_that_changes_nothing_is_caught_however_small_it_was(engine: VllmEngine, manner: str, size: float) -> None:
+def test_an_update_that_changes_nothing_is_caught_however_small_it_was(
+    engine: VllmEngine, manner: str, size: float
+) -> None:
     """Of untied weights vLLM's own reload leaves none behind; there nothing is to be caught."""
     tied = engine.student.model.config.tie_word_embeddings
     before, moved = logprobs_of(engine.student, engine._text), engine.version + 1
@@ -171,7 +203,9 @@ def test_other_weights_than_were_sent_are_caught_by_their_checksums(engine: Vllm
         engine.update(moved)
 
 
-def test_a_server_that_dies_in_a_round_comes_back_and_no_finished_answer_is_lost(engine: VllmEngine) -> None:
+def test_a_server_that_dies_in_a_round_comes_back_and_no_finished_answer_is_lost(
+    engine: VllmEngine,
+) -> None:
     assert engine.server is not None
     told: list[str] = []
     arrived: list[int] = []

@@ -1,7 +1,8 @@
 """Who gets what at every address: the one written table that the crawl compares with the program.
 
-A row is an address by name, with a method and what each of the cast gets, in this order: anonymous, guest (with a share link to the run),
-Charlie (a stranger, admin elsewhere), Bob (viewer), Erin (editor), Alice (admin).
+A row is an address by name, with a method and what each of the cast gets, in this order: anonymous,
+guest (with a share link to the run), Charlie (a stranger, admin elsewhere), Bob (viewer), Erin
+(editor), Alice (admin).
 
     in    the view does its work: a page, a redirect, or a complaint about what was typed
     door  the way to signing in
@@ -96,7 +97,8 @@ TABLE: dict[tuple[str, str], str] = {
     ("undrain", "POST"): OPERATOR,
     ("forget", "POST"): OPERATOR,
     ("set_quota", "POST"): "door door in   no   no   in",
-    # Preparing runs; Charlie does this in his own team. A viewer may fill the forms in but start and store nothing.
+    # Preparing runs; Charlie does this in his own team. A viewer may fill the forms in but start
+    # and store nothing.
     ("new_run", "GET"): MEMBER,
     ("new_run", "POST"): "door door in   no   in   in",
     ("check_run", "POST"): MEMBER,
@@ -125,5 +127,6 @@ READING_POSTS = ("check_run", "import_run")
 SOCKET: dict[str, str] = {
     "subscribe": "closed  delta   refused delta   delta   delta",
     "subscribe_list": "closed  silence silence runs    runs    runs",
-    "subscribe_jobs": "closed  silence jobs    jobs    jobs    jobs",  # Charlie hears of his own team's: none
+    # Charlie hears of his own team's: none
+    "subscribe_jobs": "closed  silence jobs    jobs    jobs    jobs",
 }

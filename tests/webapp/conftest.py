@@ -1,4 +1,6 @@
-"""The cast: Alice (admin of the team Still), Erin (editor), Bob (viewer), and Charlie, who is admin of another team."""
+"""The cast: Alice (admin of the team Still), Erin (editor), Bob (viewer), and Charlie, who is admin
+of another team.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ SPEC = {
     "name": "first distillation",
     "recipe": "paced",
     "networks": {"student": {"model": "builtin:student"}, "teacher": {"model": "builtin:teacher"}},
-    "stages": [{"name": "forward", "until": {"steps": 60}}, {"name": "on-policy", "until": {"steps": 40}}],
+    "stages": [
+        {"name": "forward", "until": {"steps": 60}},
+        {"name": "on-policy", "until": {"steps": 40}},
+    ],
 }
 
 
@@ -22,7 +27,10 @@ SPEC = {
 def _own_store(settings, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """Artifacts of a test lie in its own folder."""
     folder = {"OPTIONS": {"location": tmp_path / "store"}}
-    settings.STORAGES = {**settings.STORAGES, "artifacts": {**settings.STORAGES["artifacts"], **folder}}
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "artifacts": {**settings.STORAGES["artifacts"], **folder},
+    }
 
 
 @pytest.fixture
@@ -47,7 +55,12 @@ def bob(still: Team) -> User:
 
 @pytest.fixture
 def charlie(db: None) -> User:
-    return member("charlie@other.example", "Charlie", Team.objects.create(name="Other", slug="other"), Role.ADMIN)
+    return member(
+        "charlie@other.example",
+        "Charlie",
+        Team.objects.create(name="Other", slug="other"),
+        Role.ADMIN,
+    )
 
 
 @pytest.fixture

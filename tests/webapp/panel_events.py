@@ -1,6 +1,7 @@
 """Events of the panels as the trainer makes them, for answers and tokens made by rule.
 
-The student claims what tests can name: it states about 0.9 for every answer before training, and comes down to its pass rate by step 60.
+The student claims what tests can name: it states about 0.9 for every answer before training, and
+comes down to its pass rate by step 60.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ def calibration(step: int, when: str = "during", readout: summary.Readout = "sta
     right = [at < rate(step) * ANSWERS for at in range(ANSWERS)]
     claimed = 0.9 + (rate(step) - 0.9) * step / 60
     unreadable = readout == "stated"
-    stated: list[float | None] = [None if unreadable and at % 10 == 0 else min(1.0, claimed + 0.1 * (at % 3 - 1)) for at in range(ANSWERS)]
+    stated: list[float | None] = [
+        None if unreadable and at % 10 == 0 else min(1.0, claimed + 0.1 * (at % 3 - 1))
+        for at in range(ANSWERS)
+    ]
     wrong = ["missing" if value is None else "" for value in stated]
     fields = summary.summarise(readout, stated, right, wrong)
     return {"type": "calibration", "step": step, "when": when, "role": "evaluation", **fields}
@@ -44,7 +48,9 @@ def token_regions(step: int) -> Event:
     """1,000 tokens; the half with the larger divergence is kept."""
     random = np.random.default_rng(step)
     entropy, divergence = random.exponential(0.6, 1000), random.lognormal(-4 + step / 60, 2, 1000)
-    found = importance.regions(entropy, divergence, divergence > np.median(divergence), vocabulary=64)
+    found = importance.regions(
+        entropy, divergence, divergence > np.median(divergence), vocabulary=64
+    )
     return {"type": "token_regions", "step": step, "stage": "forward", **found}
 
 
@@ -54,7 +60,11 @@ def privileged(step: int, when: str = "during", continuation: float | None = 0.7
     def told(value: float) -> Event:
         return {"pass_rate": value, "interval": [value - 0.05, value + 0.05]}
 
-    rates = {"plain": told(rate(step)), "privileged": told(0.8), "continuation": None if continuation is None else told(continuation)}
+    rates = {
+        "plain": told(rate(step)),
+        "privileged": told(0.8),
+        "continuation": None if continuation is None else told(continuation),
+    }
     return {
         "type": "privileged", "step": step, "when": when, "problems": 64, "samples": 4, **rates,
         "difference": None if continuation is None else told(continuation - rate(step)),
@@ -68,17 +78,38 @@ def pipeline(step: int) -> Event:
 
 def metrics_of(event: Event) -> Event:
     """The metrics that the trainer writes beside an event."""
-    made = {"calibration": summary.metrics, "token_regions": importance.region_metrics, "privileged": _rates}
-    return {"type": "metrics", "step": event["step"], "stage": "forward", "values": made[event["type"]](event)}
+    made = {
+        "calibration": summary.metrics,
+        "token_regions": importance.region_metrics,
+        "privileged": _rates,
+    }
+    return {
+        "type": "metrics",
+        "step": event["step"],
+        "stage": "forward",
+        "values": made[event["type"]](event),
+    }
 
 
 def _rates(event: Event) -> dict[str, float]:
-    names = {"privileged": "pass_rate", "plain": "plain_pass_rate", "continuation": "continuation_pass_rate"}
-    return {f"privileged/{key}": event[name]["pass_rate"] for name, key in names.items() if event[name]}
+    names = {
+        "privileged": "pass_rate",
+        "plain": "plain_pass_rate",
+        "continuation": "continuation_pass_rate",
+    }
+    return {
+        f"privileged/{key}": event[name]["pass_rate"] for name, key in names.items() if event[name]
+    }
 
 
 def send_panels(recorder: Recorder, step: int, when: str = "during") -> None:
     """Everything that the panels show of a step."""
-    told = [calibration(step, when, "stated"), calibration(step, when, "expected"), calibration(step, when, "answer")]
+    told = [
+        calibration(step, when, "stated"),
+        calibration(step, when, "expected"),
+        calibration(step, when, "answer"),
+    ]
     regions, rates = token_regions(step), privileged(step, when)
-    recorder.send([*told, regions, rates, pipeline(step), *map(metrics_of, [*told, regions, rates])])
+    recorder.send(
+        [*told, regions, rates, pipeline(step), *map(metrics_of, [*told, regions, rates])]
+    )

@@ -1,7 +1,9 @@
-"""A small distillation as its trainer would record it: every kind of event, with side files and a checkpoint, taken in through `ingest`.
+"""A small distillation as its trainer would record it: every kind of event, with side files and a
+checkpoint, taken in through `ingest`.
 
-The numbers are made by rule, so that tests can name them: the held-out pass rate climbs from 0.40 by 0.02 at each evaluation, the loss
-falls as 2/√step, and problem p07 is solved 0, 1, 2, … of 8 times in successive measurements.
+The numbers are made by rule, so that tests can name them: the held-out pass rate climbs from 0.40
+by 0.02 at each evaluation, the loss falls as 2/√step, and problem p07 is solved 0, 1, 2, … of 8
+times in successive measurements.
 """
 
 from __future__ import annotations
@@ -23,13 +25,19 @@ NOON = 1_760_000_000.0
 K = 8
 PROBLEMS = 24
 EVERY = 10
-STAGES: list[dict[str, Any]] = [{"name": "forward", "until": {"steps": 30}}, {"name": "reverse", "until": {"steps": 30}}]
+STAGES: list[dict[str, Any]] = [
+    {"name": "forward", "until": {"steps": 30}},
+    {"name": "reverse", "until": {"steps": 30}},
+]
 SPEC: dict[str, Any] = {
     "version": 1,
     "name": "paced on arithmetic",
     "recipe": "paced",
     "networks": {"student": {"model": "builtin:student"}, "teacher": {"model": "builtin:teacher"}},
-    "data": {"train": {"kind": "arithmetic", "count": PROBLEMS}, "retained": {"kind": "arithmetic", "count": 8}},
+    "data": {
+        "train": {"kind": "arithmetic", "count": PROBLEMS},
+        "retained": {"kind": "arithmetic", "count": 8},
+    },
     "pool": {"weighting": {"kind": "paced", "alpha": 1.0, "beta": 1.0}},
     "stages": STAGES,
 }
@@ -37,7 +45,9 @@ Events = list[dict[str, Any]]
 
 
 class Recorder:
-    """Writes one attempt of a run. `folder` is the attempt's; every call of a method is one batch of events."""
+    """Writes one attempt of a run. `folder` is the attempt's; every call of a method is one batch
+    of events.
+    """
 
     def __init__(self, run: Run, folder: Path, clock: float = NOON) -> None:
         claimed = lifecycle.claim(run.pk, "a-worker")
@@ -46,13 +56,23 @@ class Recorder:
         self.attempt, self.seq = claimed.number, 0
 
     def send(self, events: Events) -> None:
-        ingest.ingest(self.run.pk, self.attempt, [self._numbered(event) for event in events], self.folder)
+        ingest.ingest(
+            self.run.pk, self.attempt, [self._numbered(event) for event in events], self.folder
+        )
         self.run.refresh_from_db()
 
     def begin(self) -> None:
-        """What comes before the first step: the problems, the pool's pass rates, the first evaluation."""
+        """What comes before the first step: the problems, the pool's pass rates, the first
+        evaluation.
+        """
         table = [
-            {"id": problem(i), "question": f"What is {i} + {i}?", "answer": str(2 * i), "domain": "add", "difficulty": "1"}
+            {
+                "id": problem(i),
+                "question": f"What is {i} + {i}?",
+                "answer": str(2 * i),
+                "domain": "add",
+                "difficulty": "1",
+            }
             for i in range(PROBLEMS)
         ]
         file = side_files.write(self.folder / "side", pa.Table.from_pylist(table))
@@ -68,14 +88,28 @@ class Recorder:
         ])  # fmt: skip
 
     def train(self, first: int, last: int) -> None:
-        """Steps from `first` to `last`, with an evaluation, rollouts and tracked problems at every tenth."""
+        """Steps from `first` to `last`, with an evaluation, rollouts and tracked problems at every
+        tenth.
+        """
         events: Events = [
-            {"type": "progress", "step": first, "total_steps": 60, "stage": stage(first), "phase": "training", "done": first, "of": 60}
+            {
+                "type": "progress",
+                "step": first,
+                "total_steps": 60,
+                "stage": stage(first),
+                "phase": "training",
+                "done": first,
+                "of": 60,
+            }
         ]
         for step in range(first, last + 1):
             events.append(self._metrics(step))
             if step % EVERY == 0:
-                events += [*self._evaluation(step, "during"), self._problems(step, "tracked", "tracking"), self._rollouts(step)]
+                events += [
+                    *self._evaluation(step, "during"),
+                    self._problems(step, "tracked", "tracking"),
+                    self._rollouts(step),
+                ]
         self.send(events)
 
     def checkpoint(self, step: int) -> None:
@@ -86,7 +120,10 @@ class Recorder:
             (folder / name).write_bytes(content)
         manifest = {
             "step": step,
-            "files": {name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)} for name, content in files.items()},
+            "files": {
+                name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+                for name, content in files.items()
+            },
         }
         (folder / "manifest.json").write_text(json.dumps(manifest))
         self.send(
@@ -103,15 +140,26 @@ class Recorder:
             ]
         )
 
-    def end(self, outcome: str = State.COMPLETED, reason: str = "All stages are done.", remedy: str = "") -> None:
+    def end(
+        self, outcome: str = State.COMPLETED, reason: str = "All stages are done.", remedy: str = ""
+    ) -> None:
         closing = self._evaluation(60, "after") if outcome == State.COMPLETED else []
-        self.send([*closing, {"type": "end", "outcome": outcome, "reason": reason, "remedy": remedy}])
+        self.send(
+            [*closing, {"type": "end", "outcome": outcome, "reason": reason, "remedy": remedy}]
+        )
         lifecycle.finish(self.run.pk, self.attempt, outcome, reason, remedy)
         self.run.refresh_from_db()
 
     def _numbered(self, event: dict[str, Any]) -> dict[str, Any]:
         self.seq, self.clock = self.seq + 1, self.clock + 0.25
-        return {"v": 1, "attempt": self.attempt, "seq": self.seq, "wall_time": self.clock, "monotonic": self.clock, **event}
+        return {
+            "v": 1,
+            "attempt": self.attempt,
+            "seq": self.seq,
+            "wall_time": self.clock,
+            "monotonic": self.clock,
+            **event,
+        }
 
     def _metrics(self, step: int) -> dict[str, Any]:
         values = {
@@ -121,7 +169,14 @@ class Recorder:
             "pass_rate/train": min(1.0, rate(step) + math.sin(3 * step) / 20),
             "tokens_per_second": 3800 + 100 * math.sin(step), "time/step_s": 0.3, "memory/rss_bytes": 6e8 + 1e6 * step,
         }  # fmt: skip
-        return {"type": "metrics", "step": step, "stage": stage(step), "tokens": 480 * step, "compute": 1e9 * step, "values": values}
+        return {
+            "type": "metrics",
+            "step": step,
+            "stage": stage(step),
+            "tokens": 480 * step,
+            "compute": 1e9 * step,
+            "values": values,
+        }
 
     def _evaluation(self, step: int, when: str) -> Events:
         rates = {"evaluation": rate(step), "retained": 0.95 - step / 2000}
@@ -137,15 +192,33 @@ class Recorder:
                     "interval": [0.01, 0.2] if role == "evaluation" else [-0.04, 0.01],
                 }
             )
-            group = {"by": "tier", "name": "frontier", "n": 120, "pass_rate": value, "interval": interval, "difference": difference}
+            group = {
+                "by": "tier",
+                "name": "frontier",
+                "n": 120,
+                "pass_rate": value,
+                "interval": interval,
+                "difference": difference,
+            }
             events.append({
                 "type": "evaluation", "step": step, "when": when, "role": role, "pass_rate": value, "interval": interval,
                 "samples": 4, "problems": 200,
                 "pass_at": {"1": value, "4": min(1.0, value + 0.2)}, "truncated": 0.05, "groups": [group], "difference": difference,
             })  # fmt: skip
-            values = {f"{prefix}/pass_rate": value, f"{prefix}/pass_rate/low": interval[0], f"{prefix}/pass_rate/high": interval[1]}
+            values = {
+                f"{prefix}/pass_rate": value,
+                f"{prefix}/pass_rate/low": interval[0],
+                f"{prefix}/pass_rate/high": interval[1],
+            }
             events.append(
-                {"type": "metrics", "step": step, "stage": stage(step), "tokens": 480 * step, "compute": 1e9 * step, "values": values}
+                {
+                    "type": "metrics",
+                    "step": step,
+                    "stage": stage(step),
+                    "tokens": 480 * step,
+                    "compute": 1e9 * step,
+                    "values": values,
+                }
             )
         return events
 

@@ -17,7 +17,9 @@ SECONDS = 15
 
 
 async def quiet() -> None:
-    """The hub's own tasks, which end when the last socket has left, are over: they do not outlive the event loop of the test."""
+    """The hub's own tasks, which end when the last socket has left, are over: they do not outlive
+    the event loop of the test.
+    """
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:
         _, pending = await asyncio.wait(left, timeout=SECONDS)
@@ -25,15 +27,26 @@ async def quiet() -> None:
 
 
 class Socket(ApplicationCommunicator):
-    """One connection with the cookies of `client`, from a page at `origin`. The server can be `room` frames ahead of what it has heard.
+    """One connection with the cookies of `client`, from a page at `origin`. The server can be
+    `room` frames ahead of what it has heard.
 
     Every frame that it hears is held against the definition of the messages.
     """
 
-    def __init__(self, client: Client, origin: bytes | None = HERE, path: str = "/live/", room: int = 0) -> None:
-        cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items()).encode()
+    def __init__(
+        self, client: Client, origin: bytes | None = HERE, path: str = "/live/", room: int = 0
+    ) -> None:
+        cookie = "; ".join(
+            f"{name}={morsel.value}" for name, morsel in client.cookies.items()
+        ).encode()
         headers = [(b"cookie", cookie), *([(b"origin", origin)] if origin else [])]
-        scope = {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
+        scope = {
+            "type": "websocket",
+            "path": path,
+            "query_string": b"",
+            "headers": headers,
+            "subprotocols": [],
+        }
         super().__init__(application, scope)
         self._output_queue = asyncio.Queue(room)
 

@@ -20,7 +20,9 @@ from webapp.teams.models import Team, User
 pytestmark = pytest.mark.django_db
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None
+)
 @given(content=st.binary(max_size=5000))
 def test_what_was_put_is_what_is_read(still: Team, content: bytes) -> None:
     artifact = artifacts.put(io.BytesIO(content), still)
@@ -70,9 +72,21 @@ def test_fetch_copies_to_a_new_folder(still: Team, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "student.safetensors").read_bytes() == b"weights"
 
 
-def test_what_nothing_names_is_collected_after_an_hour_and_not_before(still: Team, alice: User) -> None:
-    named, unnamed = (artifacts.put(io.BytesIO(content), still) for content in (b"named", b"unnamed"))
-    DataSet.objects.create(team=still, name="kept", artifact=named, fingerprint="f", filename="a.csv", format="csv", problem_count=1)
+def test_what_nothing_names_is_collected_after_an_hour_and_not_before(
+    still: Team, alice: User
+) -> None:
+    named, unnamed = (
+        artifacts.put(io.BytesIO(content), still) for content in (b"named", b"unnamed")
+    )
+    DataSet.objects.create(
+        team=still,
+        name="kept",
+        artifact=named,
+        fingerprint="f",
+        filename="a.csv",
+        format="csv",
+        problem_count=1,
+    )
     assert artifacts.collect() == 0
     Artifact.objects.update(stored_at=timezone.now() - timedelta(hours=2))
     assert artifacts.collect() == 1

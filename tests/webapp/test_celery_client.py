@@ -26,11 +26,15 @@ def test_a_worker_is_called_by_name() -> None:
         celery_client.wake()
         message = json.loads(queue.rpop("runs") or "{}")
     assert message["headers"]["task"] == "workers.place"
-    assert message["headers"]["expires"], "a message that nobody took in time is about nothing any more"
+    assert message["headers"]["expires"], (
+        "a message that nobody took in time is about nothing any more"
+    )
     assert message["content-type"] == "application/json"
 
 
-def test_without_redis_nothing_is_raised(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_redis_nothing_is_raised(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     celery_client.wake()
     assert "the sweep will find what it was about" in caplog.text

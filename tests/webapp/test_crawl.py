@@ -1,4 +1,6 @@
-"""Every address × method × person, and every socket subscription × person, against `access_table`."""
+"""Every address × method × person, and every socket subscription × person, against
+`access_table`.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,13 @@ class World:
         (folder / "data").write_bytes(b"question,answer\n1 + 1?,2\n")
         stored = artifacts.put(folder / "data", still)
         data = DataSet.objects.create(
-            team=still, name="sums", artifact=stored, fingerprint="f" * 64, filename="sums.csv", format="csv", problem_count=1
+            team=still,
+            name="sums",
+            artifact=stored,
+            fingerprint="f" * 64,
+            filename="sums.csv",
+            format="csv",
+            problem_count=1,
         )
         job = jobs.create_job(still, alice, JobSpec(), 400, 1)
         node = Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
@@ -68,11 +76,20 @@ class World:
             "revoke_token": {"token_id": token_of(still, people["erin"]).pk},
             "shared": {"token": self.token},
             "revoke_share": {"run_id": self.run.public_id, "link_id": ShareLink.objects.get().pk},
-            "rollout": {"run_id": self.run.public_id, "attempt": rollout.attempt, "seq": rollout.seq, "offset": rollout.offset},
+            "rollout": {
+                "run_id": self.run.public_id,
+                "attempt": rollout.attempt,
+                "seq": rollout.seq,
+                "offset": rollout.offset,
+            },
             "checkpoint": {"run_id": self.run.public_id, "step": 30},
             "data_set": {"data_id": data.pk},
             "delete_data": {"data_id": data.pk},
-            "delete_model": {"model_id": StoredModel.objects.create(team=self.run.team, name="small", hash="h1", manifest={}).pk},
+            "delete_model": {
+                "model_id": StoredModel.objects.create(
+                    team=self.run.team, name="small", hash="h1", manifest={}
+                ).pk
+            },
             **{page: {"job_id": job.public_id} for page in JOB_PAGES},
             "recipe": {"name": "paced"},
             **{name: {"node_id": node.pk} for name in ("drain", "undrain", "forget")},
@@ -102,13 +119,21 @@ def token_of(team: Team, maker: User) -> ApiToken:
 @pytest.fixture(scope="module")
 def _own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One store for the whole crawl, in place of one for each test."""
-    store = {"BACKEND": "webapp.artifacts.AtomicFolder", "OPTIONS": {"location": tmp_path_factory.mktemp("store")}}
+    store = {
+        "BACKEND": "webapp.artifacts.AtomicFolder",
+        "OPTIONS": {"location": tmp_path_factory.mktemp("store")},
+    }
     with override_settings(STORAGES={**settings.STORAGES, "artifacts": store}):
         yield
 
 
 @pytest.fixture(scope="module")
-def world(_own_store: None, django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    _own_store: None,
+    django_db_setup: None,
+    django_db_blocker: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
     """Made once; what each request changes is taken back, and in the end everything."""
     with django_db_blocker.unblock(), transaction.atomic():
         yield make_world(tmp_path_factory.mktemp("runs"))
@@ -116,7 +141,9 @@ def world(_own_store: None, django_db_setup: None, django_db_blocker: Any, tmp_p
 
 
 def make_world(folder: Path) -> World:
-    still, other = (Team.objects.create(name=name.title(), slug=name) for name in ("still", "other"))
+    still, other = (
+        Team.objects.create(name=name.title(), slug=name) for name in ("still", "other")
+    )
     people = {
         "alice": member("alice@still.example", "Alice", still, Role.ADMIN),
         "erin": member("erin@still.example", "Erin", still, Role.EDITOR),
@@ -135,7 +162,12 @@ def patterns(resolver: URLResolver | None = None) -> Iterator[URLPattern]:
 
 
 def names_in(name: str) -> set[str]:
-    return {argument for pattern in patterns() if pattern.name == name for argument in pattern.pattern.converters}
+    return {
+        argument
+        for pattern in patterns()
+        if pattern.name == name
+        for argument in pattern.pattern.converters
+    }
 
 
 def outcome(response: HttpResponseBase) -> str:
@@ -143,7 +175,9 @@ def outcome(response: HttpResponseBase) -> str:
     status = response.status_code
     if status == 401 or (status == 302 and response.headers["Location"].startswith("/sign-in/?")):
         return "door"
-    return {403: "no", 404: "none"}.get(status, "in" if status < 405 or status in (409, 410, 413, 422) else f"status {status}")
+    return {403: "no", 404: "none"}.get(
+        status, "in" if status < 405 or status in (409, 410, 413, 422) else f"status {status}"
+    )
 
 
 def contents() -> str:
@@ -151,7 +185,10 @@ def contents() -> str:
     tables = [name for name in connection.introspection.table_names() if name != "django_session"]
     with connection.cursor() as cursor:
         cursor.execute(
-            " UNION ALL ".join(f"SELECT '{name}', md5(string_agg(t::text, '' ORDER BY t::text)) FROM {name} t" for name in tables)
+            " UNION ALL ".join(
+                f"SELECT '{name}', md5(string_agg(t::text, '' ORDER BY t::text)) FROM {name} t"
+                for name in tables
+            )
         )
         return hashlib.sha256(repr(sorted(cursor.fetchall())).encode()).hexdigest()
 
@@ -189,7 +226,9 @@ def test_everybody_gets_what_the_table_says(world: World, name: str, method: str
 @pytest.mark.parametrize("name", sorted({name for name, method in TABLE if method == "GET"}))
 def test_head_is_as_get(world: World, name: str) -> None:
     for person in ("anonymous", "bob"):
-        assert outcome(ask(world, person, "HEAD", world.address(name))) == outcome(ask(world, person, "GET", world.address(name))), person
+        assert outcome(ask(world, person, "HEAD", world.address(name))) == outcome(
+            ask(world, person, "GET", world.address(name))
+        ), person
 
 
 @pytest.mark.django_db
@@ -206,7 +245,11 @@ def test_looking_changes_nothing_and_other_methods_are_refused(world: World, nam
                 if person == "alice":
                     before = contents()  # signing in noted the time
                 response = client.generic(method, address)
-                assert listed or response.status_code in REFUSALS, (method, person, response.status_code)
+                assert listed or response.status_code in REFUSALS, (
+                    method,
+                    person,
+                    response.status_code,
+                )
                 assert contents() == before, (method, person)
                 transaction.set_rollback(True)
             before = contents()
@@ -234,7 +277,10 @@ def test_a_share_link_opens_no_other_run(world: World) -> None:
 async def test_everybody_hears_on_the_socket_what_the_table_says(tmp_path: Path) -> None:
     world = await sync_to_async(make_world)(tmp_path)
     for question, row in SOCKET.items():
-        found = {person: await heard(await sync_to_async(world.client)(person), question, world.run) for person in CAST}
+        found = {
+            person: await heard(await sync_to_async(world.client)(person), question, world.run)
+            for person in CAST
+        }
         assert found == dict(zip(CAST, row.split(), strict=True)), question
     await quiet()
 
@@ -251,23 +297,44 @@ async def heard(client: Client, question: str, run: Run) -> str:
     return found
 
 
-MANAGER = re.compile(r"\.(objects|_default_manager|_base_manager)\b|get_user_model|connection\.cursor")
+MANAGER = re.compile(
+    r"\.(objects|_default_manager|_base_manager)\b|get_user_model|connection\.cursor"
+)
 
 
 def test_views_and_consumers_ask_the_access_module_for_what_they_show() -> None:
     """Law 8: no view, API or consumer reaches past `access.visible` into a table."""
     root = Path(__file__).resolve().parents[2] / "webapp"
     guarded = [
-        path for path in root.rglob("*.py") if path.stem in ("views", "consumer", "consumers", "api") or {"views", "api"} & set(path.parts)
+        path
+        for path in root.rglob("*.py")
+        if path.stem in ("views", "consumer", "consumers", "api")
+        or {"views", "api"} & set(path.parts)
     ]
     assert len(guarded) > 10
     found = [
-        f"{path.relative_to(root)}: {line.strip()}" for path in guarded for line in path.read_text().splitlines() if MANAGER.search(line)
+        f"{path.relative_to(root)}: {line.strip()}"
+        for path in guarded
+        for line in path.read_text().splitlines()
+        if MANAGER.search(line)
     ]
     assert found == []
 
 
 def test_a_view_is_private_unless_it_is_marked() -> None:
     """Public doors are few, and each is written here."""
-    public = {pattern.name for pattern in patterns() if not getattr(pattern.callback, "login_required", True)}
-    assert public == {"healthz", "readyz", "metrics", "sign_in", "sign_in_link", "sign_out", "invitation", "shared"}
+    public = {
+        pattern.name
+        for pattern in patterns()
+        if not getattr(pattern.callback, "login_required", True)
+    }
+    assert public == {
+        "healthz",
+        "readyz",
+        "metrics",
+        "sign_in",
+        "sign_in_link",
+        "sign_out",
+        "invitation",
+        "shared",
+    }

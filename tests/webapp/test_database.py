@@ -22,7 +22,9 @@ def backend_id() -> int:
 @pytest.mark.usefixtures("transactional_db")
 def test_a_connection_that_is_held_is_used_again_without_a_question() -> None:
     before = backend_id()
-    with patch.object(base.DatabaseWrapper, "is_usable", side_effect=AssertionError("the server was asked")):
+    with patch.object(
+        base.DatabaseWrapper, "is_usable", side_effect=AssertionError("the server was asked")
+    ):
         assert connection.is_usable()
     assert backend_id() == before
 
@@ -30,7 +32,11 @@ def test_a_connection_that_is_held_is_used_again_without_a_question() -> None:
 @pytest.mark.usefixtures("transactional_db")
 def test_a_connection_that_the_server_has_ended_is_made_anew() -> None:
     before = backend_id()
-    with psycopg.connect(connection.connection.info.dsn, password=connection.connection.info.password, autocommit=True) as other:
+    with psycopg.connect(
+        connection.connection.info.dsn,
+        password=connection.connection.info.password,
+        autocommit=True,
+    ) as other:
         other.execute("SELECT pg_terminate_backend(%s)", [before])
         while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [before]).fetchone():
             time.sleep(0.01)

@@ -20,7 +20,10 @@ def _listed(settings: Any) -> None:
     settings.STILLROOM_ENDPOINTS = LISTED
 
 
-@pytest.mark.parametrize("url", ["https://models.example/v1", "https://models.example/v1/large", "http://10.0.0.5:8000/v1"])
+@pytest.mark.parametrize(
+    "url",
+    ["https://models.example/v1", "https://models.example/v1/large", "http://10.0.0.5:8000/v1"],
+)
 def test_what_the_operator_lists_and_what_lies_below_is_allowed(url: str) -> None:
     assert endpoints.is_allowed(url)
 
@@ -50,6 +53,8 @@ def test_the_form_says_what_the_operator_allows(alice: User) -> None:
     stages = [{"name": "only", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}]
     client = Client()
     client.force_login(alice)
-    page = client.post("/runs/new/check/", posted({**SPEC, "networks": {"teacher": teacher}, "stages": stages})).content.decode()
+    page = client.post(
+        "/runs/new/check/", posted({**SPEC, "networks": {"teacher": teacher}, "stages": stages})
+    ).content.decode()
     assert 'data-target="field-networks-teacher-url-endpoint"' in page
     assert "This server may ask: https://models.example/v1, http://10.0.0.5:8000/." in page

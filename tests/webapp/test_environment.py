@@ -19,11 +19,17 @@ def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
 
 def test_a_missing_setting_is_named_with_what_to_do(tmp_path: Path) -> None:
     found = environment.read({"SECRET_KEY": "x"}, tmp_path / "none")
-    with pytest.raises(environment.ConfigurationError, match=r"DATABASE_URL, REDIS_URL not set\. Start with `make run`"):
+    with pytest.raises(
+        environment.ConfigurationError,
+        match=r"DATABASE_URL, REDIS_URL not set\. Start with `make run`",
+    ):
         environment.require(found)
 
 
-@pytest.mark.parametrize(("name", "value"), [("STILLROOM_PORT", "http"), ("DEBUG", "maybe"), ("STILLROOM_MAX_UPLOAD_BYTES", "-1")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("STILLROOM_PORT", "http"), ("DEBUG", "maybe"), ("STILLROOM_MAX_UPLOAD_BYTES", "-1")],
+)
 def test_an_unreadable_value_is_named(name: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(environment.ConfigurationError, match=name):
         environment.read({name: value}, tmp_path / "none")
@@ -37,7 +43,12 @@ def test_a_socket_folder_and_a_server_both_name_a_database() -> None:
     socket = environment.database("postgresql:///stillroom?host=/run/pg&user=room")
     assert (socket["NAME"], socket["HOST"], socket["USER"]) == ("stillroom", "/run/pg", "room")
     server = environment.database("postgresql://ann:p%40ss@db.example:5433/room?sslmode=require")
-    assert (server["USER"], server["PASSWORD"], server["HOST"], server["PORT"]) == ("ann", "p@ss", "db.example", "5433")
+    assert (server["USER"], server["PASSWORD"], server["HOST"], server["PORT"]) == (
+        "ann",
+        "p@ss",
+        "db.example",
+        "5433",
+    )
     assert server["OPTIONS"] == {**PATIENCE, "sslmode": "require"}
 
 
@@ -47,5 +58,8 @@ def test_another_database_is_refused() -> None:
 
 
 def test_celery_is_told_of_a_redis_socket_in_its_own_words() -> None:
-    assert environment.broker_url("unix:///run/redis.sock?db=3") == "redis+socket:///run/redis.sock?virtual_host=3"
+    assert (
+        environment.broker_url("unix:///run/redis.sock?db=3")
+        == "redis+socket:///run/redis.sock?virtual_host=3"
+    )
     assert environment.broker_url("redis://host:6379/0") == "redis://host:6379/0"

@@ -30,8 +30,12 @@ def scrape(client: Client, settings: Any) -> Any:
 
     def read() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         text = client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
+        samples = [
+            sample for family in text_string_to_metric_families(text) for sample in family.samples
+        ]
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples
+        }
 
     return read
 
@@ -48,11 +52,18 @@ def test_a_wrong_token_is_refused(client: Client, settings: Any) -> None:
     assert client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
-def test_an_allowed_address_needs_no_token_but_must_ask_directly(client: Client, settings: Any) -> None:
+def test_an_allowed_address_needs_no_token_but_must_ask_directly(
+    client: Client, settings: Any
+) -> None:
     settings.STILLROOM_METRICS_ADDRESSES = (ip_network("10.1.0.0/16"),)
     assert client.get("/metrics", REMOTE_ADDR="10.1.2.3").status_code == 200
     assert client.get("/metrics", REMOTE_ADDR="10.2.2.3").status_code == 404
-    assert client.get("/metrics", REMOTE_ADDR="10.1.2.3", headers={"x-forwarded-for": "203.0.113.9"}).status_code == 404
+    assert (
+        client.get(
+            "/metrics", REMOTE_ADDR="10.1.2.3", headers={"x-forwarded-for": "203.0.113.9"}
+        ).status_code
+        == 404
+    )
 
 
 def test_runs_and_machines_are_counted(scrape: Any, run: Run, still: Team, tmp_path: Path) -> None:
@@ -73,7 +84,9 @@ def test_runs_and_machines_are_counted(scrape: Any, run: Run, still: Team, tmp_p
     assert found["stillroom_database_up", ()] == 1
 
 
-def test_without_postgres_the_figures_of_the_process_are_still_told(scrape: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_postgres_the_figures_of_the_process_are_still_told(
+    scrape: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> Any:
         raise OperationalError("connection refused")
 
@@ -92,7 +105,9 @@ def test_requests_are_timed_by_view(scrape: Any, client: Client, alice: User, ru
     assert found["stillroom_request_seconds_count", labels] == before + 1
 
 
-def test_no_label_names_a_team_a_person_or_a_run(scrape: Any, client: Client, alice: User, run: Run) -> None:
+def test_no_label_names_a_team_a_person_or_a_run(
+    scrape: Any, client: Client, alice: User, run: Run
+) -> None:
     client.force_login(alice)
     client.get(f"/runs/{run.public_id}/")
     labels = " ".join(value for _, pairs in scrape() for _, value in pairs)

@@ -14,7 +14,9 @@ from webapp import artifacts, health
 pytestmark = pytest.mark.django_db
 
 
-def test_a_process_that_answers_is_alive_whatever_it_lacks(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_answers_is_alive_whatever_it_lacks(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "cursor", _refuse)
     assert client.get("/healthz").status_code == 200
 
@@ -36,18 +38,27 @@ def test_without_postgres_it_is_not_ready(client: Client, monkeypatch: pytest.Mo
 def test_with_migrations_to_come_it_is_not_ready_until_they_are_applied(client: Client) -> None:
     health._missing_migrations.cache_clear()
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'live' OR (app = 'sessions' AND name = '0001_initial')")
+        cursor.execute(
+            "DELETE FROM django_migrations WHERE app = 'live' OR (app = 'sessions' AND name = '0001_initial')"
+        )
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["migrations"]) == (503, "1 not applied")
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('sessions', '0001_initial', now())")
+        cursor.execute(
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('sessions', '0001_initial', now())"
+        )
     assert client.get("/readyz").json()["migrations"] == "ok"
 
 
-def test_with_a_store_that_cannot_be_written_it_is_not_ready(client: Client, settings: Any, tmp_path: Path) -> None:
+def test_with_a_store_that_cannot_be_written_it_is_not_ready(
+    client: Client, settings: Any, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     folder = {"OPTIONS": {"location": tmp_path / "file"}}
-    settings.STORAGES = {**settings.STORAGES, "artifacts": {**settings.STORAGES["artifacts"], **folder}}
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "artifacts": {**settings.STORAGES["artifacts"], **folder},
+    }
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["artifacts"]) == (503, "cannot be written")
 

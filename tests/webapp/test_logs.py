@@ -25,8 +25,15 @@ SECRET = "c2VjcmV0LXRva2VuLW9mLWEtcGVyc29u"
 def lines(style: str, code: str, **variables: str) -> list[str]:
     """What a process of ours with that style of logs writes to standard error."""
     program = f"import django; django.setup(); import logging; from webapp import logs; log = logging.getLogger('ours')\n{code}"
-    environment = {**os.environ, "STILLROOM_LOGS": style, "DJANGO_SETTINGS_MODULE": "webapp.settings", **variables}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    environment = {
+        **os.environ,
+        "STILLROOM_LOGS": style,
+        "DJANGO_SETTINGS_MODULE": "webapp.settings",
+        **variables,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
     return done.stderr.splitlines()
 
 
@@ -37,7 +44,13 @@ def test_each_record_is_one_json_object_with_what_it_is_about() -> None:
     )
     first, second = (json.loads(line) for line in lines("json", code))
     assert datetime.fromisoformat(first.pop("time")).tzinfo is not None
-    assert first == {"level": "WARNING", "logger": "ours", "message": "two\nlines of text", "run": "abc", "attempt": 2}
+    assert first == {
+        "level": "WARNING",
+        "logger": "ours",
+        "message": "two\nlines of text",
+        "run": "abc",
+        "attempt": 2,
+    }
     assert "ZeroDivisionError" in second["traceback"] and "run" not in second
 
 
@@ -64,13 +77,22 @@ def test_no_secret_is_written(told: str) -> None:
     assert SECRET not in without_secrets(told)
 
 
-def test_the_values_of_our_own_secrets_are_hidden_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_values_of_our_own_secrets_are_hidden_wherever_they_stand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("STILLROOM_SECRET_HUB", "plain-words-as-secret")
-    assert "plain-words" not in without_secrets("the endpoint said: bad key 'plain-words-as-secret'")
+    assert "plain-words" not in without_secrets(
+        "the endpoint said: bad key 'plain-words-as-secret'"
+    )
 
 
 def test_a_secret_in_a_traceback_is_hidden_too() -> None:
-    text = "\n".join(lines("json", f"try: raise OSError('postgresql://a:{SECRET}@host/x')\nexcept OSError: log.exception('x')"))
+    text = "\n".join(
+        lines(
+            "json",
+            f"try: raise OSError('postgresql://a:{SECRET}@host/x')\nexcept OSError: log.exception('x')",
+        )
+    )
     assert "OSError" in text and SECRET not in text
 
 
@@ -91,12 +113,19 @@ def test_a_request_leaves_one_line_that_names_view_and_person_but_no_token(
         client.get("/healthz")
     asked: list[Any] = [record for record in caplog.records if record.name == "webapp.requests"]
     assert [record.view for record in asked] == ["sign_in_link", "account"]
-    assert (asked[1].request, asked[1].user, asked[1].status) == ("given-by-the-proxy", alice.pk, 200)
+    assert (asked[1].request, asked[1].user, asked[1].status) == (
+        "given-by-the-proxy",
+        alice.pk,
+        200,
+    )
     assert token not in caplog.text
 
 
 @pytest.mark.django_db
 def test_the_answer_carries_the_requests_id(client: Client, run: Run) -> None:
-    assert client.get("/healthz", headers={"x-request-id": "given-by-the-proxy"})["X-Request-ID"] == "given-by-the-proxy"
+    assert (
+        client.get("/healthz", headers={"x-request-id": "given-by-the-proxy"})["X-Request-ID"]
+        == "given-by-the-proxy"
+    )
     made = client.get("/healthz", headers={"x-request-id": "not an id\tat all"})["X-Request-ID"]
     assert made != client.get("/healthz")["X-Request-ID"] and len(made) == 16

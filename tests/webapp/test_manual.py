@@ -20,7 +20,9 @@ def as_(user: User) -> Client:
 
 
 @pytest.mark.parametrize("name", manual.names())
-def test_every_document_is_listed_and_has_a_page_whose_links_lead_somewhere(bob: User, name: str) -> None:
+def test_every_document_is_listed_and_has_a_page_whose_links_lead_somewhere(
+    bob: User, name: str
+) -> None:
     client = as_(bob)
     assert f'href="/docs/{name}/"' in client.get("/docs/").content.decode()
     page = client.get(f"/docs/{name}/").content.decode()
@@ -32,13 +34,20 @@ def test_every_document_is_listed_and_has_a_page_whose_links_lead_somewhere(bob:
 
 def test_results_are_shown_with_their_reports_and_figures(bob: User) -> None:
     client = as_(bob)
-    assert 'href="/docs/results/paced/report/"' in client.get("/docs/results/README/").content.decode()
-    assert 'src="/static/docs/results/paced/contrasts.svg"' in client.get("/docs/results/paced/report/").content.decode()
+    assert (
+        'href="/docs/results/paced/report/"' in client.get("/docs/results/README/").content.decode()
+    )
+    assert (
+        'src="/static/docs/results/paced/contrasts.svg"'
+        in client.get("/docs/results/paced/report/").content.decode()
+    )
     sample = client.get("/docs/sample-run/").content.decode()
     for name in ("differences.svg", "results.json"):
         assert f'"/static/docs/results/paced-sample/{name}"' in sample
 
 
-@pytest.mark.parametrize("name", ["nothing", "README", "results", "results/../data", "results/paced/results"])
+@pytest.mark.parametrize(
+    "name", ["nothing", "README", "results", "results/../data", "results/paced/results"]
+)
 def test_an_unknown_document_is_not_found(bob: User, name: str) -> None:
     assert as_(bob).get(f"/docs/{name}/").status_code == 404

@@ -1,4 +1,6 @@
-"""Where a visitor comes from is what the peer says only if it is a proxy that the operator names, and then what the right one wrote."""
+"""Where a visitor comes from is what the peer says only if it is a proxy that the operator names,
+and then what the right one wrote.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,27 @@ from webapp.proxies import BehindProxies
 TRUSTED = ("127.0.0.1/32", "10.0.0.0/8", "::1/128")
 
 
-def seen(peer: str | None, *forwarded: str, hops: int = 1, trusted: tuple[str, ...] = TRUSTED, proto: str = "") -> tuple[str, str]:
+def seen(
+    peer: str | None,
+    *forwarded: str,
+    hops: int = 1,
+    trusted: tuple[str, ...] = TRUSTED,
+    proto: str = "",
+) -> tuple[str, str]:
     """(address, scheme) that the program sees of a request."""
     found: list[Any] = []
 
     async def program(scope: Any, receive: Any, send: Any) -> None:
         found.append((scope["client"][0] if scope["client"] else "", scope["scheme"]))
 
-    headers = [(b"x-forwarded-for", one.encode()) for one in forwarded] + [(b"x-forwarded-proto", proto.encode())]
+    headers = [(b"x-forwarded-for", one.encode()) for one in forwarded] + [
+        (b"x-forwarded-proto", proto.encode())
+    ]
     scope = {"type": "http", "client": peer and (peer, 1), "scheme": "http", "headers": headers}
     nothing: Any = None
-    asyncio.run(BehindProxies(program, tuple(map(ip_network, trusted)), hops)(scope, nothing, nothing))
+    asyncio.run(
+        BehindProxies(program, tuple(map(ip_network, trusted)), hops)(scope, nothing, nothing)
+    )
     return found[0]
 
 
@@ -42,12 +54,16 @@ def seen(peer: str | None, *forwarded: str, hops: int = 1, trusted: tuple[str, .
         ([], 1, "127.0.0.1"),
     ],
 )
-def test_of_a_trusted_proxy_the_entry_counts_that_the_outermost_has_written(said: list[str], hops: int, address: str) -> None:
+def test_of_a_trusted_proxy_the_entry_counts_that_the_outermost_has_written(
+    said: list[str], hops: int, address: str
+) -> None:
     assert seen("127.0.0.1", *said, hops=hops)[0] == address
     assert seen("::ffff:10.1.2.3", *said, hops=hops)[0] == (address if said else "::ffff:10.1.2.3")
 
 
-def test_nobody_else_is_believed_and_a_proxy_that_is_not_named_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_nobody_else_is_believed_and_a_proxy_that_is_not_named_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level(logging.WARNING):
         assert seen("192.0.2.7", "203.0.113.9", proto="https") == ("192.0.2.7", "http")
     assert "STILLROOM_TRUSTED_PROXIES does not name it" in caplog.text

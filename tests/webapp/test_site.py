@@ -1,4 +1,6 @@
-"""What every answer of the site has in common: headers, hosts, refusals, and a bound on what it takes."""
+"""What every answer of the site has in common: headers, hosts, refusals, and a bound on what it
+takes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("path", ["/sign-in/", "/healthz", "/static/css/base.css", "/nowhere/"])
-def test_every_answer_forbids_inline_scripts_framing_and_guessing(client: Client, path: str) -> None:
+def test_every_answer_forbids_inline_scripts_framing_and_guessing(
+    client: Client, path: str
+) -> None:
     headers = client.get(path).headers
     policy = headers["Content-Security-Policy"]
     assert "unsafe" not in policy
@@ -68,7 +72,13 @@ def test_health_is_told_to_anybody(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/favicon.ico", "/static/vendor/uplot/uPlot.esm.js", "/static/vendor/htmx/htmx.min.js", "/static/css/base.css"]
+    "path",
+    [
+        "/favicon.ico",
+        "/static/vendor/uplot/uPlot.esm.js",
+        "/static/vendor/htmx/htmx.min.js",
+        "/static/css/base.css",
+    ],
 )
 def test_scripts_and_styles_come_from_here(client: Client, path: str) -> None:
     answer = client.get(path)
@@ -76,7 +86,14 @@ def test_scripts_and_styles_come_from_here(client: Client, path: str) -> None:
     assert len(b"".join(answer)) > 1000
 
 
-@pytest.mark.parametrize("path", ["/static/../webapp/settings.py", "/static/%2e%2e/webapp/settings.py", "/static/..%2f..%2fmanage.py"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../webapp/settings.py",
+        "/static/%2e%2e/webapp/settings.py",
+        "/static/..%2f..%2fmanage.py",
+    ],
+)
 def test_nothing_beside_the_static_files_is_served(client: Client, path: str) -> None:
     assert client.get(path).status_code in (302, 400, 404)
 
@@ -104,7 +121,9 @@ async def test_an_upload_that_is_announced_too_large_is_refused_unread() -> None
 
 
 @pytest.mark.parametrize(("parts", "whole"), [((4, 6), True), ((4, 7), False)])
-async def test_an_upload_that_grows_too_large_is_cut_off(parts: tuple[int, int], whole: bool) -> None:
+async def test_an_upload_that_grows_too_large_is_cut_off(
+    parts: tuple[int, int], whole: bool
+) -> None:
     request = upload(limit=10, announced=None)
     for size, more in zip(parts, (True, False), strict=True):
         await request.send_input({"type": "http.request", "body": b"x" * size, "more_body": more})

@@ -77,7 +77,9 @@ def test_what_a_machine_has_no_longer_is_lent_to_nobody(has: Any) -> None:
     node = has(slots=1, gpus=2)
     devices.claim(1, "cuda", "run/a/1")
     has(slots=1, gpus=0)
-    assert held(node) == ["", "run/a/1"], "a free one is gone, a held one stays until it is given back"
+    assert held(node) == ["", "run/a/1"], (
+        "a free one is gone, a held one stays until it is given back"
+    )
     devices.release("run/a/1")
     assert held(node) == [""]
     assert devices.claim(1, "cuda", "run/b/1") is None
@@ -99,20 +101,31 @@ def test_a_heartbeat_of_an_unknown_host_registers_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("STILLROOM_SLOTS", "3")
     registration.beat()
     node = Node.objects.get(name="fresh")
-    assert node.devices.filter(kind="cpu").count() == 3 and node.memory_bytes > 2**28 and node.cpus > 0 and node.version
+    assert (
+        node.devices.filter(kind="cpu").count() == 3
+        and node.memory_bytes > 2**28
+        and node.cpus > 0
+        and node.version
+    )
     Node.objects.update(heartbeat_at=node.heartbeat_at - timedelta(hours=1))
     registration.beat()
     assert Node.objects.get().heartbeat_at >= node.heartbeat_at
 
 
-def test_gpus_are_those_that_the_driver_lists_and_this_process_may_see(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_those_that_the_driver_lists_and_this_process_may_see(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver = tmp_path / "nvidia-smi"
-    driver.write_text("#!/bin/sh\necho '0, GPU-aa, NVIDIA H200, 143771'\necho '1, GPU-bb, NVIDIA H200, 143771'\n")
+    driver.write_text(
+        "#!/bin/sh\necho '0, GPU-aa, NVIDIA H200, 143771'\necho '1, GPU-bb, NVIDIA H200, 143771'\n"
+    )
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("STILLROOM_SLOTS", "0")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     gpus = [device for device in hardware.devices() if device.kind == "cuda"]
-    assert [(gpu.index, gpu.name, gpu.memory_bytes) for gpu in gpus] == [(n, "NVIDIA H200", 143771 * 2**20) for n in (0, 1)]
+    assert [(gpu.index, gpu.name, gpu.memory_bytes) for gpu in gpus] == [
+        (n, "NVIDIA H200", 143771 * 2**20) for n in (0, 1)
+    ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-bb")
     assert [device.index for device in hardware.devices() if device.kind == "cuda"] == [1]

@@ -11,12 +11,24 @@ from webapp.runs.models import State
 from workers.exits import explain
 
 
-def exit_report(code: int | None = None, signal: int | None = None, out_of_memory: bool = False) -> dict[str, Any]:
-    return {"code": code, "signal": signal, "out_of_memory": out_of_memory, "max_rss_bytes": 3 * 2**30}
+def exit_report(
+    code: int | None = None, signal: int | None = None, out_of_memory: bool = False
+) -> dict[str, Any]:
+    return {
+        "code": code,
+        "signal": signal,
+        "out_of_memory": out_of_memory,
+        "max_rss_bytes": 3 * 2**30,
+    }
 
 
 def test_a_clean_end_is_completed() -> None:
-    assert explain(exit_report(0), {"outcome": "completed", "reason": "", "remedy": ""}, "", False).state == State.COMPLETED
+    assert (
+        explain(
+            exit_report(0), {"outcome": "completed", "reason": "", "remedy": ""}, "", False
+        ).state
+        == State.COMPLETED
+    )
 
 
 def test_a_checkpointed_stop_is_stopped() -> None:
@@ -24,19 +36,35 @@ def test_a_checkpointed_stop_is_stopped() -> None:
 
 
 def test_the_trainers_own_words_are_kept() -> None:
-    end = {"outcome": "failed", "reason": "The loss became NaN at step 12.", "remedy": "Lower the learning rate."}
+    end = {
+        "outcome": "failed",
+        "reason": "The loss became NaN at step 12.",
+        "remedy": "Lower the learning rate.",
+    }
     ending = explain(exit_report(65), end, "", False)
-    assert (ending.state, ending.reason, ending.remedy) == (State.FAILED, end["reason"], end["remedy"])
+    assert (ending.state, ending.reason, ending.remedy) == (
+        State.FAILED,
+        end["reason"],
+        end["remedy"],
+    )
 
 
 def test_a_kill_by_the_system_for_memory_says_so_with_the_size() -> None:
     ending = explain(exit_report(signal=signal.SIGKILL, out_of_memory=True), None, "", False)
-    assert ending.state == State.FAILED and "Out of memory" in ending.reason and "3.0 GiB" in ending.reason
+    assert (
+        ending.state == State.FAILED
+        and "Out of memory" in ending.reason
+        and "3.0 GiB" in ending.reason
+    )
 
 
 def test_a_kill_by_somebody_names_the_signal() -> None:
     ending = explain(exit_report(signal=signal.SIGKILL), None, "", False)
-    assert ending.state == State.FAILED and "signal 9 (SIGKILL)" in ending.reason and "Resume" in ending.remedy
+    assert (
+        ending.state == State.FAILED
+        and "signal 9 (SIGKILL)" in ending.reason
+        and "Resume" in ending.remedy
+    )
 
 
 def test_a_forced_stop_is_no_failure() -> None:
@@ -50,9 +78,13 @@ def test_a_stop_before_the_trainer_listens_is_a_stop() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("outcome", [State.COMPLETED, State.STOPPED])
-def test_what_hits_the_trainer_after_its_last_words_changes_nothing(outcome: State, number: int) -> None:
+def test_what_hits_the_trainer_after_its_last_words_changes_nothing(
+    outcome: State, number: int
+) -> None:
     said = {"outcome": str(outcome), "reason": "", "remedy": ""}
-    assert [explain(exit_report(signal=number), said, "", asked).state for asked in (True, False)] == [outcome] * 2
+    assert [
+        explain(exit_report(signal=number), said, "", asked).state for asked in (True, False)
+    ] == [outcome] * 2
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Who is called lost, by whom, and what a machine does about attempts that are not its own any more."""
+"""Who is called lost, by whom, and what a machine does about attempts that are not its own any
+more.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,20 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     monkeypatch.setenv("STILLROOM_HOST_NAME", "here")
     monkeypatch.setenv("STILLROOM_SLOTS", "1")
-    monkeypatch.setattr(placement, "start_supervisor", lambda run, attempt: found.append((run, attempt)))
-    monkeypatch.setattr(sweep, "start_supervisor", lambda run, attempt: found.append((run, attempt)))
+    monkeypatch.setattr(
+        placement, "start_supervisor", lambda run, attempt: found.append((run, attempt))
+    )
+    monkeypatch.setattr(
+        sweep, "start_supervisor", lambda run, attempt: found.append((run, attempt))
+    )
     return found
 
 
 @pytest.fixture
 def calm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process and Postgres have been there for longer than a lease, however slow the machine is."""
+    """This process and Postgres have been there for longer than a lease, however slow the machine
+    is.
+    """
     monkeypatch.setattr(host, "LEASE_SECONDS", 1.0)
     patience = Patience()
     patience.calm_since -= 3600
@@ -49,7 +57,9 @@ def run(started: list[tuple[str, int]]) -> Run:
     """At work on a machine called there, which has one slot."""
     there = Node.objects.create(name="there", address="", cpus=1, memory_bytes=2**34)
     Device.objects.create(node=there, kind="cpu", index=0)
-    run = lifecycle.create_run(Team.objects.create(name="Cellar", slug="cellar"), None, {"name": "run"})
+    run = lifecycle.create_run(
+        Team.objects.create(name="Cellar", slug="cellar"), None, {"name": "run"}
+    )
     assert lifecycle.claim(run.pk, "there")
     assert devices.claim(1, "cpu", holder_of(run.public_id, 1), "there", run.team)
     return run
@@ -66,18 +76,27 @@ def state_of(run: Run) -> tuple[str, int, str]:
 
 
 @pytest.mark.usefixtures("calm")
-def test_a_run_goes_on_elsewhere_when_its_machine_is_lost(run: Run, started: list[tuple[str, int]]) -> None:
+def test_a_run_goes_on_elsewhere_when_its_machine_is_lost(
+    run: Run, started: list[tuple[str, int]]
+) -> None:
     silence(run, node=True, lease=True)
     sweep.sweep()
     assert state_of(run) == (State.STARTING, 2, "here")
     assert started == [(run.public_id, 2)]
-    assert Device.objects.get(node__name="there").holder == holder_of(run.public_id, 1), "it may still work on it"
-    assert "there was lost: it has not been heard of since" in run.transitions.get(state=State.QUEUED, attempt=1).reason
+    assert Device.objects.get(node__name="there").holder == holder_of(run.public_id, 1), (
+        "it may still work on it"
+    )
+    assert (
+        "there was lost: it has not been heard of since"
+        in run.transitions.get(state=State.QUEUED, attempt=1).reason
+    )
 
 
 @pytest.mark.usefixtures("calm")
 @pytest.mark.parametrize(("node", "lease"), [(True, False), (False, True), (False, False)])
-def test_a_machine_or_a_run_that_is_heard_of_is_left_alone(run: Run, node: bool, lease: bool) -> None:
+def test_a_machine_or_a_run_that_is_heard_of_is_left_alone(
+    run: Run, node: bool, lease: bool
+) -> None:
     silence(run, node=node, lease=lease)
     sweep.go_on_elsewhere()
     assert state_of(run) == (State.STARTING, 1, "there")
@@ -90,7 +109,9 @@ def test_who_has_just_started_calls_nobody_lost(run: Run, monkeypatch: pytest.Mo
     assert state_of(run) == (State.STARTING, 1, "there")
 
 
-def test_patience_begins_anew_after_an_outage_and_after_standing_still(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_begins_anew_after_an_outage_and_after_standing_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(host, "LEASE_SECONDS", 0.5)
     patience = Patience()
     patience.calm_since -= 10
@@ -114,7 +135,9 @@ def test_a_machine_that_returns_ends_what_is_not_its_own_any_more(
     assert started == []
     lifecycle.requeue(run.pk, 1, "there was lost.")
     sweep.end_strays()
-    assert started == [(run.public_id, 1)], "it waits for devices that it may be holding itself: a supervisor takes it back"
+    assert started == [(run.public_id, 1)], (
+        "it waits for devices that it may be holding itself: a supervisor takes it back"
+    )
     lifecycle.claim(run.pk, "elsewhere")
     sweep.end_strays()
     assert started == [(run.public_id, 1)] * 2
@@ -137,18 +160,24 @@ def test_what_is_placed_on_another_machine_is_started_there(
     assert (other.public_id, 1) in started
 
 
-def test_a_machine_that_nobody_knows_any_more_is_lost_too(run: Run, started: list[tuple[str, int]], calm: None) -> None:
+def test_a_machine_that_nobody_knows_any_more_is_lost_too(
+    run: Run, started: list[tuple[str, int]], calm: None
+) -> None:
     silence(run, node=True, lease=True)
     Node.objects.filter(name="there").delete()
     sweep.go_on_elsewhere()
     assert state_of(run)[0] == State.QUEUED
 
 
-def test_a_living_trainer_of_a_run_that_is_over_is_found_after_a_restart(run: Run, started: list[tuple[str, int]]) -> None:
+def test_a_living_trainer_of_a_run_that_is_over_is_found_after_a_restart(
+    run: Run, started: list[tuple[str, int]]
+) -> None:
     for attempt in (1, 2):
         folder = host.attempt_folder(run.public_id, attempt)
         folder.mkdir(parents=True)
-        write_atomically(folder / "process.json", {who: identity(os.getpid()) for who in ("trainer", "shim")})
+        write_atomically(
+            folder / "process.json", {who: identity(os.getpid()) for who in ("trainer", "shim")}
+        )
     lifecycle.requeue(run.pk, 1, "there was lost.")
     lifecycle.claim(run.pk, "elsewhere")
     sweep.end_forgotten()

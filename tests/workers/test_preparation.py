@@ -29,7 +29,13 @@ def data_set(team: Team, tmp_path: Path) -> DataSet:
     file.write_text('{"question": "1+1", "answer": "2"}\n')
     artifact = artifacts.put(file, team)
     return DataSet.objects.create(
-        team=team, name="sums", artifact=artifact, fingerprint="f1", filename=file.name, format="jsonl", problem_count=1
+        team=team,
+        name="sums",
+        artifact=artifact,
+        fingerprint="f1",
+        filename=file.name,
+        format="jsonl",
+        problem_count=1,
     )
 
 
@@ -65,7 +71,9 @@ def test_another_teams_data_set_is_not_found(data_set: DataSet) -> None:
         prepared(other, spec(train={"kind": "file", "path": "dataset:sums@f1"}))
 
 
-def test_a_stored_model_becomes_a_folder_with_its_own_file_names(team: Team, tmp_path: Path) -> None:
+def test_a_stored_model_becomes_a_folder_with_its_own_file_names(
+    team: Team, tmp_path: Path
+) -> None:
     config = tmp_path / "config.json"
     config.write_text("{}")
     digest = artifacts.put(config, team).sha256
@@ -76,7 +84,9 @@ def test_a_stored_model_becomes_a_folder_with_its_own_file_names(team: Team, tmp
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "{root}/../secret.jsonl", "{root}/link"])
-def test_a_path_outside_the_operators_folders_is_refused(team: Team, tmp_path: Path, settings: Any, path: str) -> None:
+def test_a_path_outside_the_operators_folders_is_refused(
+    team: Team, tmp_path: Path, settings: Any, path: str
+) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "secret.jsonl").write_text("{}")
@@ -86,10 +96,14 @@ def test_a_path_outside_the_operators_folders_is_refused(team: Team, tmp_path: P
         prepared(team, spec(train={"kind": "file", "path": f"file:{path.format(root=root)}"}))
 
 
-def test_a_path_under_an_operators_folder_is_used(team: Team, tmp_path: Path, settings: Any) -> None:
+def test_a_path_under_an_operators_folder_is_used(
+    team: Team, tmp_path: Path, settings: Any
+) -> None:
     settings.STILLROOM_FILE_ROOTS = (tmp_path,)
     (tmp_path / "x.csv").write_text("question,answer\n1,1\n")
-    train = prepared(team, spec(train={"kind": "file", "path": f"file:{tmp_path}/x.csv"}))["data"]["train"]
+    train = prepared(team, spec(train={"kind": "file", "path": f"file:{tmp_path}/x.csv"}))["data"][
+        "train"
+    ]
     assert train["path"] == f"file:{tmp_path.resolve()}/x.csv"
 
 
@@ -103,25 +117,40 @@ def test_a_later_attempt_resumes(team: Team) -> None:
     definition = trainer.spec.to_dict(trainer.spec.load(spec()))
     run, attempt = run_of(team, definition)
     attempt.number = 2
-    assert prepare(run, attempt) == ["resume", str(Path(prepare(run, attempt)[1])), "--attempt", "2"]
+    assert prepare(run, attempt) == [
+        "resume",
+        str(Path(prepare(run, attempt)[1])),
+        "--attempt",
+        "2",
+    ]
 
 
 def test_every_teacher_is_looked_for_where_its_kind_has_it(team: Team, data_set: DataSet) -> None:
     stage = {"name": "one", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
-    definition = {"stages": [stage], "networks": {"teacher": {"kind": "texts", "path": "dataset:sums@f1"}}}
+    definition = {
+        "stages": [stage],
+        "networks": {"teacher": {"kind": "texts", "path": "dataset:sums@f1"}},
+    }
     teacher = prepared(team, definition)["networks"]["teacher"]
     assert Path(teacher["path"].removeprefix("file:")).read_text().startswith('{"question"')
     context = {"kind": "privileged", "shows": "answer"}
-    itself = {"stages": [{"name": "one"}], "networks": {"teacher": {"kind": "self", "context": context}}}
+    itself = {
+        "stages": [{"name": "one"}],
+        "networks": {"teacher": {"kind": "self", "context": context}},
+    }
     assert prepared(team, itself)["networks"]["teacher"]["kind"] == "self"
 
 
-def test_an_endpoint_that_the_operator_no_longer_lists_is_not_asked(team: Team, settings: Any) -> None:
+def test_an_endpoint_that_the_operator_no_longer_lists_is_not_asked(
+    team: Team, settings: Any
+) -> None:
     stage = {"name": "one", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
     teacher = {"kind": "endpoint", "url": "http://10.0.0.5/v1", "model": "large"}
     definition = {"stages": [stage], "networks": {"teacher": teacher}}
     settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5",)
     assert prepared(team, definition)["networks"]["teacher"]["url"] == "http://10.0.0.5/v1"
     settings.STILLROOM_ENDPOINTS = ()
-    with pytest.raises(Unresolved, match=r"networks\.teacher\.url is no endpoint that this server may ask"):
+    with pytest.raises(
+        Unresolved, match=r"networks\.teacher\.url is no endpoint that this server may ask"
+    ):
         prepared(team, definition)

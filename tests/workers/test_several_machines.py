@@ -1,4 +1,6 @@
-"""One attempt on several machines: what each of them is given, what it learns of the others, and how the end of one ends all."""
+"""One attempt on several machines: what each of them is given, what it learns of the others, and
+how the end of one ends all.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     monkeypatch.setenv("STILLROOM_HOST_NAME", "alder")
     monkeypatch.setenv("STILLROOM_SLOTS", "1")
     for module in (placement, sweep):
-        monkeypatch.setattr(module, "start_supervisor", lambda run, attempt: found.append((run, attempt)))
+        monkeypatch.setattr(
+            module, "start_supervisor", lambda run, attempt: found.append((run, attempt))
+        )
     return found
 
 
@@ -56,7 +60,9 @@ def team(started: list[tuple[str, int]]) -> Team:
 def run(team: Team, monkeypatch: pytest.MonkeyPatch) -> Run:
     """At work on both, led by alder."""
     monkeypatch.setattr(celery_client, "wake_node", lambda name: None)
-    definition = trainer.spec.load({"stages": [{"name": "one"}], "compute": {"nodes": 2, "device": "cpu", "max_restarts": 7}})
+    definition = trainer.spec.load(
+        {"stages": [{"name": "one"}], "compute": {"nodes": 2, "device": "cpu", "max_restarts": 7}}
+    )
     run = lifecycle.create_run(team, None, trainer.spec.to_dict(definition))
     assert placement.place(run.pk)
     run.refresh_from_db()
@@ -96,7 +102,9 @@ def test_a_placed_run_holds_devices_on_all_of_its_machines_and_each_is_woken(
     Run.objects.update(state=State.RUNNING)
     started.clear()
     placement.start_placed()
-    assert started == [(run.public_id, 1)], "a part is started though the leading machine was quicker"
+    assert started == [(run.public_id, 1)], (
+        "a part is started though the leading machine was quicker"
+    )
 
 
 def test_a_run_that_needs_more_machines_than_are_free_holds_none(team: Team) -> None:
@@ -110,14 +118,25 @@ def test_how_often_it_is_restarted_is_the_definitions_to_say(run: Run) -> None:
     assert run.max_restarts == 7
 
 
-def test_the_leading_machine_settles_the_meeting_once_and_the_others_begin_alike(run: Run, tmp_path: Path, settings: Any) -> None:
+def test_the_leading_machine_settles_the_meeting_once_and_the_others_begin_alike(
+    run: Run, tmp_path: Path, settings: Any
+) -> None:
     settings.STILLROOM_STATE = tmp_path
     first = prepare(run, attempt_of(run))
     place = (attempt_of(run).meeting or {})["place"]
     assert place.startswith("127.0.0.1:")
     assert first[-6:] == ["--machines", "2", "--machine", "0", "--meeting", place]
-    assert prepare(run, attempt_of(run)) == first, "a second supervisor of the attempt tells the same"
-    assert prepare(run, attempt_of(run), 1)[-6:] == ["--machines", "2", "--machine", "1", "--meeting", place]
+    assert prepare(run, attempt_of(run)) == first, (
+        "a second supervisor of the attempt tells the same"
+    )
+    assert prepare(run, attempt_of(run), 1)[-6:] == [
+        "--machines",
+        "2",
+        "--machine",
+        "1",
+        "--meeting",
+        place,
+    ]
 
     Attempt.objects.filter(run=run).update(number=2, meeting=None)
     again = run.attempts.get()
@@ -132,22 +151,37 @@ def test_the_leading_machine_settles_the_meeting_once_and_the_others_begin_alike
         prepare(run, again, 1)
 
 
-def test_machines_that_cannot_reach_each_other_are_told_so(run: Run, tmp_path: Path, settings: Any) -> None:
+def test_machines_that_cannot_reach_each_other_are_told_so(
+    run: Run, tmp_path: Path, settings: Any
+) -> None:
     settings.STILLROOM_STATE = tmp_path
     Node.objects.filter(name="birch").update(address="10.0.0.9")
-    with pytest.raises(Unresolved, match=r"alder is known as 127\.0\.0\.1, where birch cannot reach it. Set STILLROOM_ADDRESS on alder"):
+    with pytest.raises(
+        Unresolved,
+        match=r"alder is known as 127\.0\.0\.1, where birch cannot reach it. Set STILLROOM_ADDRESS on alder",
+    ):
         prepare(run, attempt_of(run))
 
 
 @pytest.mark.parametrize(
     ("lead", "member", "state", "said"),
     [
-        (ended(69), KILLED, State.QUEUED, "birch: The training process was killed by signal 9 (SIGKILL)"),
+        (
+            ended(69),
+            KILLED,
+            State.QUEUED,
+            "birch: The training process was killed by signal 9 (SIGKILL)",
+        ),
         (ended(69), None, State.QUEUED, "birch: why it left"),
         (ended(75), KILLED, State.QUEUED, "birch: "),
         (ended(69), ended(70), State.FAILED, "birch: why it left"),
         (ended(69), KILLED | {"out_of_memory": True}, State.FAILED, "birch: "),
-        (KILLED, ended(69), State.QUEUED, "alder: The training process was killed by signal 9 (SIGKILL)"),
+        (
+            KILLED,
+            ended(69),
+            State.QUEUED,
+            "alder: The training process was killed by signal 9 (SIGKILL)",
+        ),
         (ended(71), ended(69), State.QUEUED, "alder: "),
         (ended(70), ended(69), State.FAILED, "its last words"),
         (ended(70), ended(70), State.FAILED, "its last words"),
@@ -159,7 +193,11 @@ def test_machines_that_cannot_reach_each_other_are_told_so(run: Run, tmp_path: P
 def test_who_left_first_says_why_and_whether_another_attempt_may_do_better(
     run: Run, lead: dict[str, Any], member: dict[str, Any] | None, state: str, said: str
 ) -> None:
-    told = "The training process was killed by signal 9 (SIGKILL)" if member == KILLED else "why it left"
+    told = (
+        "The training process was killed by signal 9 (SIGKILL)"
+        if member == KILLED
+        else "why it left"
+    )
     leave(run, member, told)
     outcome, reason = judged(run, lead)
     assert outcome == state and said in reason
@@ -171,7 +209,9 @@ def test_a_stop_that_was_asked_for_stays_one_whoever_dies_of_it(run: Run) -> Non
     assert judged(run, KILLED, asked=True)[0] == State.STOPPED
 
 
-def test_the_leading_trainer_is_not_left_waiting_for_who_has_gone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_leading_trainer_is_not_left_waiting_for_who_has_gone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     party = Party(attempt_of(run))
     party.look()
     assert not party.is_beyond_waiting() and not party.has_told()
@@ -184,7 +224,9 @@ def test_the_leading_trainer_is_not_left_waiting_for_who_has_gone(run: Run, monk
     assert (ending.state, ending.reason) == (State.QUEUED, LOST_TOUCH)
 
 
-@pytest.mark.parametrize(("silent_node", "silent_member"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    ("silent_node", "silent_member"), [(True, False), (False, True), (True, True)]
+)
 def test_a_member_is_lost_when_neither_it_nor_its_machine_is_heard_of(
     run: Run, monkeypatch: pytest.MonkeyPatch, silent_node: bool, silent_member: bool
 ) -> None:

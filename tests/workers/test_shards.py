@@ -1,4 +1,6 @@
-"""Parts of jobs and devices: every part is answered once, whoever tries how often, and slow or silent copies hold nothing up."""
+"""Parts of jobs and devices: every part is answered once, whoever tries how often, and slow or
+silent copies hold nothing up.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ ROW = {"place": 0, "id": "a", "question": "1+1", "reference": "2", "domain": "",
 @pytest.fixture(autouse=True)
 def _own_store(settings: Any, tmp_path: Path) -> None:
     folder = {"OPTIONS": {"location": tmp_path / "store"}}
-    settings.STORAGES = {**settings.STORAGES, "artifacts": {**settings.STORAGES["artifacts"], **folder}}
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "artifacts": {**settings.STORAGES["artifacts"], **folder},
+    }
 
 
 @pytest.fixture
@@ -39,7 +44,9 @@ def slots(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Give this host so many devices."""
 
     def have(count: int) -> None:
-        monkeypatch.setattr(hardware, "devices", lambda: [Found("cpu", index, "", None) for index in range(count)])
+        monkeypatch.setattr(
+            hardware, "devices", lambda: [Found("cpu", index, "", None) for index in range(count)]
+        )
         registration.register()
 
     return have
@@ -60,7 +67,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Copy]:
 
 def job(team: str = "cellar", problems: int = 256, devices: int = 1, **changes: Any) -> Job:
     owner, _ = Team.objects.get_or_create(slug=team, defaults={"name": team})
-    spec = load_job({"name": "rates", "problems": {"kind": "arithmetic", "count": problems}, **changes})
+    spec = load_job(
+        {"name": "rates", "problems": {"kind": "arithmetic", "count": problems}, **changes}
+    )
     return lifecycle.create_job(owner, None, spec, problems, devices)
 
 
@@ -78,7 +87,11 @@ def age(copy: Copy, seconds: float) -> None:
 
 
 def outcomes(found: Job) -> list[tuple[int, str]]:
-    return list(Copy.objects.filter(shard__job=found).order_by("shard__part", "number").values_list("shard__part", "outcome"))
+    return list(
+        Copy.objects.filter(shard__job=found)
+        .order_by("shard__part", "number")
+        .values_list("shard__part", "outcome")
+    )
 
 
 def test_a_job_has_some_parts_for_each_device_and_none_smaller_than_a_block() -> None:
@@ -110,7 +123,9 @@ def test_of_many_that_claim_a_part_one_gets_it(slots: Callable[[int], None]) -> 
 
 
 @pytest.mark.django_db
-def test_devices_are_shared_between_teams_then_between_jobs(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_devices_are_shared_between_teams_then_between_jobs(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(5)
     first, second, other = job(), job(), job(team="press")
     assert shards.place_waiting() == 5
@@ -120,26 +135,36 @@ def test_devices_are_shared_between_teams_then_between_jobs(slots: Callable[[int
 
 
 @pytest.mark.django_db
-def test_what_a_run_waits_for_is_not_taken_by_jobs(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_what_a_run_waits_for_is_not_taken_by_jobs(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(3)
     job()
-    waiting = runs.create_run(Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}})
+    waiting = runs.create_run(
+        Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}}
+    )
     assert shards.place_waiting() == 1, "two of three are the run's"
     runs.request_stop(waiting)
     assert shards.place_waiting() == 2
 
 
 @pytest.mark.django_db
-def test_a_large_run_is_not_starved_by_small_parts(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_a_large_run_is_not_starved_by_small_parts(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(2)
     job()
     devices.claim(1, "cpu", "run/other/1")
-    runs.create_run(Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}})
+    runs.create_run(
+        Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}}
+    )
     assert shards.place_waiting() == 0, "the free one is kept until the other is given back"
 
 
 @pytest.mark.django_db
-def test_jobs_keep_within_the_quota_of_their_team(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_jobs_keep_within_the_quota_of_their_team(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(3)
     job()
     Team.objects.update(device_quota=1)
@@ -160,7 +185,9 @@ def test_who_was_deaf_gives_no_copy_up(slots: Callable[[int], None], started: li
 
 
 @pytest.mark.django_db
-def test_a_machine_that_is_drained_gets_nothing_new(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_a_machine_that_is_drained_gets_nothing_new(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(2)
     job()
     Node.objects.update(draining=True)
@@ -192,7 +219,9 @@ def test_the_first_of_two_answers_at_once_wins(slots: Callable[[int], None]) -> 
 
 
 @pytest.mark.django_db
-def test_a_slow_part_is_doubled_once_devices_are_idle(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_a_slow_part_is_doubled_once_devices_are_idle(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(2)
     found = job(problems=192, devices=2)
     shards.place_waiting()
@@ -202,7 +231,9 @@ def test_a_slow_part_is_doubled_once_devices_are_idle(slots: Callable[[int], Non
     devices.release(quick.holder)
     age(slow, 50)
     shards.place_waiting()
-    assert [copy.shard.part for copy in started] == [0, 1, 2], "a part that waits comes first, and 50 s are not thrice 20"
+    assert [copy.shard.part for copy in started] == [0, 1, 2], (
+        "a part that waits comes first, and 50 s are not thrice 20"
+    )
     age(slow, 70)
     answer(started[2])
     devices.release(started[2].holder)
@@ -216,7 +247,9 @@ def test_a_slow_part_is_doubled_once_devices_are_idle(slots: Callable[[int], Non
 
 
 @pytest.mark.django_db
-def test_a_part_that_was_lost_is_done_again_at_most_three_times(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_a_part_that_was_lost_is_done_again_at_most_three_times(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(1)
     found = job(problems=3)
     for number in range(1, 4):
@@ -228,13 +261,18 @@ def test_a_part_that_was_lost_is_done_again_at_most_three_times(slots: Callable[
     shards.sweep()
     found.refresh_from_db()
     assert found.state == State.FAILED
-    assert found.reason == "Part 1 failed 3 times; the last time: The machine gone was not heard of any more."
+    assert (
+        found.reason
+        == "Part 1 failed 3 times; the last time: The machine gone was not heard of any more."
+    )
     assert not Device.objects.exclude(holder="").exists()
     assert len(started) == 3
 
 
 @pytest.mark.django_db
-def test_a_silent_copy_of_this_host_gets_a_new_runner(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_a_silent_copy_of_this_host_gets_a_new_runner(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(1)
     job(problems=3)
     shards.sweep()
@@ -244,7 +282,9 @@ def test_a_silent_copy_of_this_host_gets_a_new_runner(slots: Callable[[int], Non
 
 
 @pytest.mark.django_db
-def test_a_job_whose_runner_died_after_the_last_part_is_closed(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_a_job_whose_runner_died_after_the_last_part_is_closed(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(1)
     found = job(problems=3)
     shards.place_waiting()
@@ -256,7 +296,9 @@ def test_a_job_whose_runner_died_after_the_last_part_is_closed(slots: Callable[[
 
 
 @pytest.mark.django_db
-def test_a_stopped_job_takes_no_answer_and_starts_nothing(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_a_stopped_job_takes_no_answer_and_starts_nothing(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(2)
     found = job(problems=300)
     shards.place_waiting()

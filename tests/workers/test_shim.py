@@ -17,7 +17,10 @@ from workers.shim import process_started
 
 
 def run_shim(folder: Path, code: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "workers.shim", str(folder), sys.executable, "-c", code], start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "workers.shim", str(folder), sys.executable, "-c", code],
+        start_new_session=True,
+    )
 
 
 def report(folder: Path, shim: subprocess.Popen[bytes]) -> dict[str, Any]:

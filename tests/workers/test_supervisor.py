@@ -1,4 +1,6 @@
-"""A supervisor that finds its attempt's trainer ended already, and the log carried to its end by one that has died since."""
+"""A supervisor that finds its attempt's trainer ended already, and the log carried to its end by
+one that has died since.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ pytestmark = pytest.mark.django_db
 def run(settings: Any, tmp_path: Path) -> Run:
     """At work here; its trainer, which has ended, is not to be started a second time."""
     settings.STILLROOM_STATE = tmp_path
-    run = lifecycle.create_run(Team.objects.create(name="Cellar", slug="cellar"), None, {"name": "run"})
+    run = lifecycle.create_run(
+        Team.objects.create(name="Cellar", slug="cellar"), None, {"name": "run"}
+    )
     assert lifecycle.claim(run.pk, host.name())
     folder = host.attempt_folder(run.public_id, 1)
     folder.mkdir(parents=True)
@@ -33,7 +37,9 @@ def run(settings: Any, tmp_path: Path) -> Run:
 
 
 def leave(run: Run, end: dict[str, Any] | None, **exit: Any) -> None:
-    """The trainer has said `end`, which Postgres knows, and its watcher what `exit` has, if anything."""
+    """The trainer has said `end`, which Postgres knows, and its watcher what `exit` has, if
+    anything.
+    """
     folder = host.attempt_folder(run.public_id, 1)
     log = EventLog(folder / "events", 1)
     log.emit("progress", step=1, total_steps=2, stage="s", phase="training", done=1, of=2)
@@ -42,7 +48,10 @@ def leave(run: Run, end: dict[str, Any] | None, **exit: Any) -> None:
     log.close()
     ingest(run.pk, 1, list(read(folder / "events")), folder)
     if exit:
-        write_atomically(folder / "exit.json", {"code": None, "signal": None, "out_of_memory": False, "max_rss_bytes": 0, **exit})
+        write_atomically(
+            folder / "exit.json",
+            {"code": None, "signal": None, "out_of_memory": False, "max_rss_bytes": 0, **exit},
+        )
 
 
 def concluded(run: Run) -> Run:
@@ -52,9 +61,18 @@ def concluded(run: Run) -> Run:
 
 
 def test_it_tells_the_trainers_reason_though_it_has_not_read_it(run: Run) -> None:
-    said = {"outcome": "failed", "reason": "The loss became NaN.", "remedy": "Lower the learning rate.", "code": 65}
+    said = {
+        "outcome": "failed",
+        "reason": "The loss became NaN.",
+        "remedy": "Lower the learning rate.",
+        "code": 65,
+    }
     leave(run, said, code=65)
-    assert (concluded(run).state, run.reason, run.remedy) == (State.FAILED, said["reason"], said["remedy"])
+    assert (concluded(run).state, run.reason, run.remedy) == (
+        State.FAILED,
+        said["reason"],
+        said["remedy"],
+    )
 
 
 def test_a_stop_that_another_one_has_passed_on_is_no_failure(run: Run) -> None:
@@ -63,6 +81,12 @@ def test_a_stop_that_another_one_has_passed_on_is_no_failure(run: Run) -> None:
     assert concluded(run).state == State.STOPPED
 
 
-def test_a_run_that_said_it_is_complete_is_not_begun_again_because_nobody_saw_its_end(run: Run) -> None:
+def test_a_run_that_said_it_is_complete_is_not_begun_again_because_nobody_saw_its_end(
+    run: Run,
+) -> None:
     leave(run, {"outcome": "completed", "reason": "All 2 steps are done.", "remedy": "", "code": 0})
-    assert (concluded(run).state, run.reason, run.attempt) == (State.COMPLETED, "All 2 steps are done.", 1)
+    assert (concluded(run).state, run.reason, run.attempt) == (
+        State.COMPLETED,
+        "All 2 steps are done.",
+        1,
+    )

@@ -1,8 +1,10 @@
-"""Checkpoints: everything a run needs to go on exactly where it was, in folders that are complete or absent.
+"""Checkpoints: everything a run needs to go on exactly where it was, in folders that are complete
+or absent.
 
-A checkpoint is `step-00000100/` with one safetensors file per set of tensors, `state.json` with the rest, and `manifest.json` with
-the size and SHA-256 of every file. It is written to a temporary folder, synced and renamed; a folder whose content does not match its
-manifest is never loaded. There is no pickle anywhere.
+A checkpoint is `step-00000100/` with one safetensors file per set of tensors, `state.json` with the
+rest, and `manifest.json` with the size and SHA-256 of every file. It is written to a temporary
+folder, synced and renamed; a folder whose content does not match its manifest is never loaded.
+There is no pickle anywhere.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a run after `step` updates. `tensors` maps a file name without its suffix to named tensors."""
+    """The state of a run after `step` updates. `tensors` maps a file name without its suffix to
+    named tensors.
+    """
 
     step: int
     stage: str
@@ -49,7 +53,9 @@ def name_of(step: int) -> str:
 
 
 def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
-    """Write a snapshot below `root`; return its folder and size in bytes. Raises DiskFull when the disk refuses."""
+    """Write a snapshot below `root`; return its folder and size in bytes. Raises DiskFull when the
+    disk refuses.
+    """
     root.mkdir(parents=True, exist_ok=True)
     temporary = root / f"{TEMPORARY}{name_of(snapshot.step)}"
     try:
@@ -71,9 +77,15 @@ def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
 
 
 def load(folder: Path) -> Snapshot:
-    """Read a checkpoint back. Raises Damaged where a file is missing or differs from its manifest."""
+    """Read a checkpoint back. Raises Damaged where a file is missing or differs from its
+    manifest.
+    """
     manifest = _checked_manifest(folder)
-    tensors = {Path(name).stem: load_file(folder / name) for name in manifest["files"] if name.endswith(".safetensors")}
+    tensors = {
+        Path(name).stem: load_file(folder / name)
+        for name in manifest["files"]
+        if name.endswith(".safetensors")
+    }
     state = json.loads((folder / STATE).read_text())
     return Snapshot(manifest["step"], manifest["stage"], tensors, state, manifest["metrics"])
 
@@ -92,17 +104,31 @@ def remove(folder: Path) -> None:
 
 def superfluous(root: Path, keep_last: int, best: int | None) -> list[Path]:
     """Checkpoints that are neither among the last `keep_last` nor the best step's."""
-    return [folder for folder in found(root)[keep_last:] if best is None or folder.name != name_of(best)]
+    return [
+        folder for folder in found(root)[keep_last:] if best is None or folder.name != name_of(best)
+    ]
 
 
 def _write(folder: Path, snapshot: Snapshot) -> int:
     for name, tensors in snapshot.tensors.items():
-        save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, folder / f"{name}.safetensors")
+        save_file(
+            {key: tensor.detach().contiguous() for key, tensor in tensors.items()},
+            folder / f"{name}.safetensors",
+        )
     for name, content in snapshot.files.items():
         (folder / name).write_bytes(content)
     (folder / STATE).write_text(json.dumps(snapshot.state))
-    files = {path.name: {"sha256": _sha256(path), "size": path.stat().st_size} for path in sorted(folder.iterdir())}
-    manifest = {"version": 1, "step": snapshot.step, "stage": snapshot.stage, "metrics": plain(dict(snapshot.metrics)), "files": files}
+    files = {
+        path.name: {"sha256": _sha256(path), "size": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+    }
+    manifest = {
+        "version": 1,
+        "step": snapshot.step,
+        "stage": snapshot.stage,
+        "metrics": plain(dict(snapshot.metrics)),
+        "files": files,
+    }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
     for path in folder.iterdir():
         _sync_file(path)

@@ -1,4 +1,6 @@
-"""What a person at a terminal sees of a run while it goes on: its messages, its evaluations, and now and then how far it is."""
+"""What a person at a terminal sees of a run while it goes on: its messages, its evaluations, and
+now and then how far it is.
+"""
 
 from __future__ import annotations
 

@@ -10,12 +10,16 @@ from trainer.spec.operation import Compute
 
 
 def prepare(compute: Compute, place: Place) -> torch.device:
-    """Choose the device and fix threads and algorithms. Several processes on a machine with GPUs get one each.
+    """Choose the device and fix threads and algorithms. Several processes on a machine with GPUs
+    get one each.
 
     Raises Refused where there are fewer GPUs than are asked for.
     """
     if compute.device == "cuda" and not torch.cuda.is_available():
-        raise Refused("The run asks for a GPU, and this machine has none that torch can use.", "Set compute.device to cpu or auto.")
+        raise Refused(
+            "The run asks for a GPU, and this machine has none that torch can use.",
+            "Set compute.device to cpu or auto.",
+        )
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     if compute.device == "cpu" or not torch.cuda.is_available():

@@ -1,4 +1,6 @@
-"""What a run ran on: Python, platform, device, source version and installed packages, for the record of the run."""
+"""What a run ran on: Python, platform, device, source version and installed packages, for the
+record of the run.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ GIT_SECONDS = 5
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """The fields of an `environment` event. `commit` is None where the program does not run from a git clone."""
+    """The fields of an `environment` event. `commit` is None where the program does not run from a
+    git clone.
+    """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -26,11 +30,19 @@ def facts(device: torch.device) -> dict[str, Any]:
 
 
 def _packages() -> dict[str, str]:
-    """Version by name of what is installed. Only the two lines are read: to parse every description takes ten times as long."""
+    """Version by name of what is installed. Only the two lines are read: to parse every description
+    takes ten times as long.
+    """
     found = {}
     for package in metadata.distributions():
-        lines = (package.read_text("METADATA") or package.read_text("PKG-INFO") or "").partition("\n\n")[0].splitlines()
-        fields = dict(line.split(": ", 1) for line in lines if line.startswith(("Name: ", "Version: ")))
+        lines = (
+            (package.read_text("METADATA") or package.read_text("PKG-INFO") or "")
+            .partition("\n\n")[0]
+            .splitlines()
+        )
+        fields = dict(
+            line.split(": ", 1) for line in lines if line.startswith(("Name: ", "Version: "))
+        )
         if fields.keys() == {"Name", "Version"}:
             found[fields["Name"]] = fields["Version"]
     return dict(sorted(found.items()))
@@ -40,7 +52,13 @@ def _commit() -> str | None:
     if not (SOURCE / ".git").exists():
         return None
     try:
-        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=SOURCE, capture_output=True, text=True, timeout=GIT_SECONDS)
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=SOURCE,
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return asked.stdout.strip() or None

@@ -1,13 +1,16 @@
-"""The event log: the one way in which a trainer talks to the world. Numbered, append-only, replayable.
+"""The event log: the one way in which a trainer talks to the world. Numbered, append-only,
+replayable.
 
-A log is a folder of segments `000001.jsonl`, `000002.jsonl`, …; every line is one JSON object that begins with
-`v, attempt, seq, wall_time, monotonic, type`. `docs/events.md` lists the types. NaN and infinities are written as the strings
-"NaN", "Infinity" and "-Infinity", because JSON has no others.
+A log is a folder of segments `000001.jsonl`, `000002.jsonl`, …; every line is one JSON object that
+begins with `v, attempt, seq, wall_time, monotonic, type`. `docs/events.md` lists the types. NaN and
+infinities are written as the strings "NaN", "Infinity" and "-Infinity", because JSON has no others.
 
-Each emit is one unbuffered append to the operating system, so that a killed process loses nothing; only `fsync` is grouped (at
-most one second, which bounds the loss on power failure), in a thread that holds nothing which `emit` needs. When the disk is full,
-`trouble` says so and the training loop stops at the next step boundary; until then lines go into a reserve that was set aside when the
-log was opened, and wait in memory where even that cannot be used. `emit` never raises into training.
+Each emit is one unbuffered append to the operating system, so that a killed process loses nothing;
+only `fsync` is grouped (at most one second, which bounds the loss on power failure), in a thread
+that holds nothing which `emit` needs. When the disk is full, `trouble` says so and the training
+loop stops at the next step boundary; until then lines go into a reserve that was set aside when the
+log was opened, and wait in memory where even that cannot be used. `emit` never raises into
+training.
 
 This module imports neither torch nor numpy: the process that forwards a log uses it too.
 """
@@ -38,7 +41,8 @@ HEAD = ("v", "attempt", "seq", "wall_time", "monotonic", "type")
 
 
 class EventLog:
-    """Writer of one attempt's log. Opening a folder that holds events continues their numbering in a new segment.
+    """Writer of one attempt's log. Opening a folder that holds events continues their numbering in
+    a new segment.
 
     `heard` is called with type and fields of each event. Raises OSError if the log cannot be begun.
     """
@@ -67,7 +71,9 @@ class EventLog:
         self._reserve = Reserve(folder / "reserve")
         self._reserve.set_aside()
         self._closed = threading.Event()
-        self._syncer = threading.Thread(target=self._sync_regularly, name="event-log-sync", daemon=True)
+        self._syncer = threading.Thread(
+            target=self._sync_regularly, name="event-log-sync", daemon=True
+        )
         self._syncer.start()
 
     @property
@@ -76,10 +82,18 @@ class EventLog:
         return self._refused or self._unsafe
 
     def emit(self, type: str, **fields: Any) -> None:
-        """Append one event. Fields should be JSON-like (numbers, strings, lists, mappings); anything else is written as text."""
+        """Append one event. Fields should be JSON-like (numbers, strings, lists, mappings);
+        anything else is written as text.
+        """
         with self._lock:
             self.seq += 1
-            head = {"v": VERSION, "attempt": self.attempt, "seq": self.seq, "wall_time": time.time(), "monotonic": time.monotonic()}
+            head = {
+                "v": VERSION,
+                "attempt": self.attempt,
+                "seq": self.seq,
+                "wall_time": time.time(),
+                "monotonic": time.monotonic(),
+            }
             self._append(line({**head, "type": type, **fields}))
         if self._heard is not None:
             self._heard(type, fields)
@@ -88,7 +102,9 @@ class EventLog:
         self.emit("log", level=level, message=message)
 
     def close(self) -> None:
-        """Write what waits, sync and close. What a full disk still refuses is counted in `dropped`."""
+        """Write what waits, sync and close. What a full disk still refuses is counted in
+        `dropped`.
+        """
         self._closed.set()
         self._syncer.join()
         with self._lock:
@@ -107,7 +123,9 @@ class EventLog:
         self._drain()
 
     def _drain(self) -> None:
-        """Write waiting lines in order. When the disk refuses, once more with the reserve; the trouble lasts until there is a new one."""
+        """Write waiting lines in order. When the disk refuses, once more with the reserve; the
+        trouble lasts until there is a new one.
+        """
         while self._waiting:
             try:
                 self._write_first()
@@ -147,7 +165,9 @@ class EventLog:
             self._sync()
 
     def _sync(self) -> None:
-        """Bring what is written to the disk. It may take long, so it holds the lock only to see what there is."""
+        """Bring what is written to the disk. It may take long, so it holds the lock only to see
+        what there is.
+        """
         with self._lock:
             full, self._full = self._full, []
             newest, self._unsynced = [self._file] if self._unsynced else [], False
@@ -164,7 +184,9 @@ class EventLog:
 
 
 class Reserve:
-    """Room on the disk that is kept for the last words of a run: a file of that size, given back when the disk is full."""
+    """Room on the disk that is kept for the last words of a run: a file of that size, given back
+    when the disk is full.
+    """
 
     def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
         self._path, self._size = path, size
@@ -190,11 +212,13 @@ class Reserve:
 
 
 class Reader:
-    """Reads a log while it grows. `poll` yields each event after `since_seq` once; calling it again continues where it ended.
+    """Reads a log while it grows. `poll` yields each event after `since_seq` once; calling it again
+    continues where it ended.
 
-    `damage` lists what could not be read: a line that is not JSON, or one that a crash cut at the end of a segment. A last line
-    without its end in the newest segment may still be being written: it is left for the next poll, and `unfinished` is true.
-    `more` says that the last `take` may have left something.
+    `damage` lists what could not be read: a line that is not JSON, or one that a crash cut at the
+    end of a segment. A last line without its end in the newest segment may still be being written:
+    it is left for the next poll, and `unfinished` is true. `more` says that the last `take` may
+    have left something.
     """
 
     def __init__(self, folder: Path, since_seq: int = 0) -> None:
@@ -244,7 +268,9 @@ class Reader:
     def _cut(self, path: Path, newest: bool) -> None:
         self.unfinished = newest
         if not newest:
-            self.damage.append(f"{path.name} ends in the middle of a line, which was lost when its writer died")
+            self.damage.append(
+                f"{path.name} ends in the middle of a line, which was lost when its writer died"
+            )
 
     def _parse(self, line: bytes, path: Path) -> dict[str, Any] | None:
         try:
@@ -253,12 +279,16 @@ class Reader:
                 return event
         except (ValueError, RecursionError):
             pass
-        self.damage.append(f"{path.name} has an unreadable line after event {self.seq}: {line[:80]!r}")
+        self.damage.append(
+            f"{path.name} has an unreadable line after event {self.seq}: {line[:80]!r}"
+        )
         return None
 
 
 def read(folder: Path, since_seq: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield the events of a log folder after `since_seq`, in order, up to the last complete line."""
+    """Yield the events of a log folder after `since_seq`, in order, up to the last complete
+    line.
+    """
     return Reader(folder, since_seq).poll()
 
 
@@ -276,7 +306,9 @@ def last_seq(folder: Path) -> int:
 
 
 def line(event: dict[str, Any]) -> bytes:
-    """The line of a log that holds `event`, whatever is in it: where nothing else helps, only what cannot be written."""
+    """The line of a log that holds `event`, whatever is in it: where nothing else helps, only what
+    cannot be written.
+    """
     try:
         return to_json(event, inf_nan_mode="strings", fallback=plain) + b"\n"
     except Exception:
@@ -284,23 +316,42 @@ def line(event: dict[str, Any]) -> bytes:
 
 
 def _by_force(event: dict[str, Any]) -> bytes:
-    """As `line`, for half characters, endless nesting and objects that cannot even say what they are."""
+    """As `line`, for half characters, endless nesting and objects that cannot even say what they
+    are.
+    """
     try:
-        return json.dumps(plain(event), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        return (
+            json.dumps(plain(event), ensure_ascii=False, separators=(",", ":")).encode(
+                "utf-8", "replace"
+            )
+            + b"\n"
+        )
     except Exception as error:
         known = {name: event[name] for name in HEAD}
         return json.dumps({**known, "unwritable": type(error).__name__}).encode() + b"\n"
 
 
 def number(value: Any) -> float:
-    """The float that a log's value stands for: "NaN", "Infinity" and "-Infinity" are strings there."""
+    """The float that a log's value stands for: "NaN", "Infinity" and "-Infinity" are strings
+    there.
+    """
     return float(value)
 
 
 def plain(value: Any) -> Any:
-    """`value` with only what JSON can hold: non-finite floats become strings, array scalars numbers, the unknown its text."""
+    """`value` with only what JSON can hold: non-finite floats become strings, array scalars
+    numbers, the unknown its text.
+    """
     if isinstance(value, float):
-        return value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return (
+            value
+            if math.isfinite(value)
+            else "NaN"
+            if math.isnan(value)
+            else "Infinity"
+            if value > 0
+            else "-Infinity"
+        )
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, dict):
@@ -322,7 +373,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def _segment_after(found: list[Path], since_seq: int) -> Path:
-    """The last segment whose first event is not past `since_seq + 1`: earlier ones hold nothing new."""
+    """The last segment whose first event is not past `since_seq + 1`: earlier ones hold nothing
+    new.
+    """
     for path in reversed(found):
         with path.open("rb") as file:
             try:

@@ -1,12 +1,14 @@
 """The one training loop. It knows nothing of what is trained: a `Method` brings that.
 
-A *round* is: choose a batch, then run each phase of the method on it; a phase with an optimiser group ends in one *update* of that
-group, whose gradient may be gathered over any number of *micro*-batches. Methods hand unnormalised sums to `Runtime.backward`; the
-loop divides by Z, clips, steps, times, logs, evaluates, saves and stops. Every decision depends on the state that a checkpoint holds,
-so that an interrupted and resumed run gives the same numbers as one that was left alone.
+A *round* is: choose a batch, then run each phase of the method on it; a phase with an optimiser
+group ends in one *update* of that group, whose gradient may be gathered over any number of
+*micro*-batches. Methods hand unnormalised sums to `Runtime.backward`; the loop divides by Z, clips,
+steps, times, logs, evaluates, saves and stops. Every decision depends on the state that a
+checkpoint holds, so that an interrupted and resumed run gives the same numbers as one that was left
+alone.
 
-With several processes each runs this loop, on the same state (`world`): they divide the work inside the method's calls, and the loop adds
-up gradients, saves and stops with all of them together.
+With several processes each runs this loop, on the same state (`world`): they divide the work inside
+the method's calls, and the loop adds up gradients, saves and stops with all of them together.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ __all__ = ["Method", "MethodState", "Phase", "Report", "Runtime", "train"]
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a round. `group` names the optimiser group that it updates; None is a phase without gradients. `every` is in rounds."""
+    """A part of a round. `group` names the optimiser group that it updates; None is a phase without
+    gradients. `every` is in rounds.
+    """
 
     name: str
     group: str | None = None
@@ -39,7 +43,9 @@ class Phase:
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found: metrics, a score by which checkpoints are compared (higher is better), and the same in a sentence."""
+    """What an evaluation found: metrics, a score by which checkpoints are compared (higher is
+    better), and the same in a sentence.
+    """
 
     values: Mapping[str, float]
     score: float | None = None
@@ -48,7 +54,9 @@ class Report:
 
 @dataclass(frozen=True)
 class MethodState:
-    """What a method must get back to go on: named sets of tensors, values that JSON can hold, and files to ship along."""
+    """What a method must get back to go on: named sets of tensors, values that JSON can hold, and
+    files to ship along.
+    """
 
     tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +64,9 @@ class MethodState:
 
 
 class Method(Protocol):
-    """What a distillation method brings to the loop. Called as setup → (load) → {batch → run(phase)… → after_step} … evaluate."""
+    """What a distillation method brings to the loop. Called as setup → (load) → {batch →
+    run(phase)… → after_step} … evaluate.
+    """
 
     phases: tuple[Phase, ...]
     total_steps: int
@@ -65,12 +75,16 @@ class Method(Protocol):
         """Load networks and data; register the trained parameters by `rt.group`."""
 
     def batch(self, rt: Runtime) -> Any:
-        """What the next round is about. Must follow from the state alone. Raises NothingToTrain where no round makes sense."""
+        """What the next round is about. Must follow from the state alone. Raises NothingToTrain
+        where no round makes sense.
+        """
 
     def run(self, phase: Phase, batch: Any, rt: Runtime) -> Mapping[str, float]:
-        """Carry out one phase. A phase with a group sets `rt.normalise`; for each micro-batch it calls `rt.forward` and `rt.backward`.
+        """Carry out one phase. A phase with a group sets `rt.normalise`; for each micro-batch it
+        calls `rt.forward` and `rt.backward`.
 
-        It may be called again for the same batch, when memory ran out: nothing may change before its end.
+        It may be called again for the same batch, when memory ran out: nothing may change before
+        its end.
         """
 
     def after_step(self, rt: Runtime) -> None:
@@ -88,9 +102,11 @@ class Method(Protocol):
 
 
 def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> tuple[str, str]:
-    """Carry a method through to its last step, from a snapshot if there is one; return the reason and remedy that the run ends with.
+    """Carry a method through to its last step, from a snapshot if there is one; return the reason
+    and remedy that the run ends with.
 
-    Raises Stopped after saving a checkpoint, NotANumber and DiskFull with their remedies, and whatever the method raises.
+    Raises Stopped after saving a checkpoint, NotANumber and DiskFull with their remedies, and
+    whatever the method raises.
     """
     rt.total_steps = method.total_steps
     rt.progress("loading", 0, 1)
@@ -126,7 +142,12 @@ def _at_boundary(method: Method, rt: Runtime) -> None:
     """Evaluate and save where it is due and has not been done yet."""
     if rt.step == 0 and rt.evaluated < 0:
         _evaluate(method, rt, "before")
-    elif rt.step and rt.evaluate_every and rt.step % rt.evaluate_every == 0 and rt.evaluated < rt.step:
+    elif (
+        rt.step
+        and rt.evaluate_every
+        and rt.step % rt.evaluate_every == 0
+        and rt.evaluated < rt.step
+    ):
         _evaluate(method, rt, "during")
     due = bool(rt.keep.every) and rt.step > 0 and rt.step % rt.keep.every == 0
     best = rt.keep.keep_best and rt.best is not None and rt.best[1] == rt.step
@@ -148,7 +169,11 @@ def _round(method: Method, rt: Runtime) -> None:
     rt.round += 1
     method.after_step(rt)
     seconds = time.perf_counter() - began
-    values |= {"time/step_s": seconds, "tokens_per_second": (rt.tokens - tokens) / seconds, **rt.memory()}
+    values |= {
+        "time/step_s": seconds,
+        "tokens_per_second": (rt.tokens - tokens) / seconds,
+        **rt.memory(),
+    }
     rt.last_values = values
     rt.metrics(values)
 
@@ -165,9 +190,11 @@ def _phase(method: Method, phase: Phase, batch: Any, rt: Runtime) -> dict[str, f
 
 
 def _gradients(method: Method, phase: Phase, batch: Any, rt: Runtime) -> Mapping[str, float]:
-    """Run a phase that gathers gradients; where memory runs out, from its beginning with half as large micro-batches.
+    """Run a phase that gathers gradients; where memory runs out, from its beginning with half as
+    large micro-batches.
 
-    Among several ranks the others cannot follow in the middle of a phase: there all begin again from the checkpoint (`processes`).
+    Among several ranks the others cannot follow in the middle of a phase: there all begin again
+    from the checkpoint (`processes`).
     """
     random, counted = memory.RandomState(rt.device), (rt.micro, rt.tokens, rt.compute)
     while True:
@@ -192,7 +219,11 @@ def _update(rt: Runtime, group: Group) -> dict[str, float]:
     try:
         return group.update()
     except NotANumber as error:
-        kept = f"the last good checkpoint is that of step {rt.saved}" if rt.saved >= 0 else "no checkpoint had been written yet"
+        kept = (
+            f"the last good checkpoint is that of step {rt.saved}"
+            if rt.saved >= 0
+            else "no checkpoint had been written yet"
+        )
         raise NotANumber(
             f"At step {rt.step + 1} {error}; {kept}.",
             "Lower the learning rate or the clip norm, and resume from that checkpoint or start again.",
@@ -203,9 +234,16 @@ def _evaluate(method: Method, rt: Runtime, when: str) -> Report:
     with rt.whole():
         report = method.evaluate(rt, when)
     rt.evaluated = rt.step
-    if when != "before" and report.score is not None and (rt.best is None or report.score > rt.best[0]):
+    if (
+        when != "before"
+        and report.score is not None
+        and (rt.best is None or report.score > rt.best[0])
+    ):
         rt.best = (report.score, rt.step)
     rt.metrics(report.values)
     if report.sentence and when != "after":  # the last one is part of the run's last words
-        rt.log.log("info", f"{'Before training' if when == 'before' else f'After step {rt.step:,}'}: {report.sentence}")
+        rt.log.log(
+            "info",
+            f"{'Before training' if when == 'before' else f'After step {rt.step:,}'}: {report.sentence}",
+        )
     return report

@@ -1,7 +1,8 @@
 """Running out of memory in the middle of an update, and doing that update again in smaller pieces.
 
-The gradient of a round is a sum over micro-batches, so half as many rows at a time give the same gradient within rounding. What was
-gathered before memory ran out is thrown away, random generators go back to where they were, and the whole phase is computed again.
+The gradient of a round is a sum over micro-batches, so half as many rows at a time give the same
+gradient within rounding. What was gathered before memory ran out is thrown away, random generators
+go back to where they were, and the whole phase is computed again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import torch
 
 def ran_out(error: BaseException) -> bool:
     """Whether the error says that memory ran out, on whatever device."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,6 @@
-"""Optimiser groups: the parameters that one phase of a method updates, their AdamW, and the learning rate inside a stage."""
+"""Optimiser groups: the parameters that one phase of a method updates, their AdamW, and the
+learning rate inside a stage.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ R = TypeVar("R")
 
 
 def rate_at(settings: Optimiser, index: int, steps: int) -> float:
-    """Learning rate of update `index` (from 0) of a stage of `steps`: linear warm-up, then linear decay to the final share."""
+    """Learning rate of update `index` (from 0) of a stage of `steps`: linear warm-up, then linear
+    decay to the final share.
+    """
     if index < settings.warmup_steps:
         return settings.learning_rate * (index + 1) / settings.warmup_steps
     decaying = max(1, steps - settings.warmup_steps - 1)
@@ -30,11 +34,13 @@ def rate_at(settings: Optimiser, index: int, steps: int) -> float:
 
 
 class Group:
-    """Named parameters with their AdamW. Gradients gather over micro-batches, and over the ranks of `world`, until `update`.
+    """Named parameters with their AdamW. Gradients gather over micro-batches, and over the ranks of
+    `world`, until `update`.
 
-    `normaliser` is Z of the whole round, the same on every rank: methods hand in unnormalised sums of what this rank computes, and
-    only this class divides by Z. With `sharded` the parameters lie in shards, else each rank has them all. With `bfloat16` the forward
-    pass computes in it; parameters, gradients and moments never are narrower than float32.
+    `normaliser` is Z of the whole round, the same on every rank: methods hand in unnormalised sums
+    of what this rank computes, and only this class divides by Z. With `sharded` the parameters lie
+    in shards, else each rank has them all. With `bfloat16` the forward pass computes in it;
+    parameters, gradients and moments never are narrower than float32.
     """
 
     def __init__(
@@ -51,7 +57,9 @@ class Group:
         self.normaliser = 1.0
         self.clip_norm = 1.0
         self._loss = 0.0
-        self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=0.0, weight_decay=0.0, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            self.parameters.values(), lr=0.0, weight_decay=0.0, fused=True
+        )
 
     def reset(self) -> None:
         """Forget the moments."""
@@ -81,23 +89,34 @@ class Group:
     def update(self) -> dict[str, float]:
         """Add up over the ranks, clip, step and clear.
 
-        Raises NotANumber, with the parameters untouched, where the loss or a gradient is not finite.
+        Raises NotANumber, with the parameters untouched, where the loss or a gradient is not
+        finite.
         """
         loss = self.world.total(self._loss) / self.normaliser
         if self.sharded is None and self.world.size > 1:
             self._add_up_gradients()
-        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm)))
+        norm = float(
+            whole(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm))
+        )
         if not (_finite(loss) and _finite(norm)):
             self.drop()
             raise NotANumber(f"the loss is {loss} and its gradient's norm {norm}")
         self.optimiser.step()
         self.drop()
-        return {"loss": loss, "grad_norm": norm, "learning_rate": float(self.optimiser.param_groups[0]["lr"])}
+        return {
+            "loss": loss,
+            "grad_norm": norm,
+            "learning_rate": float(self.optimiser.param_groups[0]["lr"]),
+        }
 
     def moments(self) -> dict[str, Tensor]:
         """The optimiser's state as named tensors: `<group>/<parameter>/<key>`."""
         state = self.optimiser.state
-        return {f"{self.name}/{name}/{key}": value for name, p in self.parameters.items() for key, value in state.get(p, {}).items()}
+        return {
+            f"{self.name}/{name}/{key}": value
+            for name, p in self.parameters.items()
+            for key, value in state.get(p, {}).items()
+        }
 
     def load(self, parameters: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> None:
         """Take over whole tensors, whatever number of ranks wrote them."""
@@ -109,20 +128,28 @@ class Group:
             group, name, key = path.split("/")
             if group == self.name:
                 parameter = self.parameters[name]
-                self.optimiser.state[parameter][key] = like(parameter, value) if value.ndim else value.to(parameter.device)
+                self.optimiser.state[parameter][key] = (
+                    like(parameter, value) if value.ndim else value.to(parameter.device)
+                )
 
     def _add_up_gradients(self) -> None:
-        """A rank without rows has no gradients and adds zeros; what no rank has a gradient of stays without one."""
+        """A rank without rows has no gradients and adds zeros; what no rank has a gradient of stays
+        without one.
+        """
         parameters = list(self.parameters.values())
         wanted = self.world.largest([parameter.grad is not None for parameter in parameters])
         for parameter, anywhere in zip(parameters, wanted, strict=True):
             if anywhere and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        self.world.add_up([parameter.grad for parameter in parameters if parameter.grad is not None])
+        self.world.add_up(
+            [parameter.grad for parameter in parameters if parameter.grad is not None]
+        )
 
 
 def _refuse_narrow(group: str, parameters: Mapping[str, Parameter]) -> None:
-    """Adding a small update to a bfloat16 number changes nothing: the next larger one is up to 1/128 away."""
+    """Adding a small update to a bfloat16 number changes nothing: the next larger one is up to
+    1/128 away.
+    """
     for name, parameter in parameters.items():
         if parameter.dtype in (torch.bfloat16, torch.float16):
             held = str(parameter.dtype).removeprefix("torch.")

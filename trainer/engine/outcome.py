@@ -1,4 +1,6 @@
-"""How a run ends: the exit codes of the trainer, and the exceptions that carry a sentence and a remedy to the `end` event."""
+"""How a run ends: the exit codes of the trainer, and the exceptions that carry a sentence and a
+remedy to the `end` event.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ REFUSED = 64  # the definition, the data or a model cannot be used
 NOT_A_NUMBER = 65
 SEPARATED = 69  # of several machines: the others do not answer any more
 FAILED = 70
-BROKEN_OFF = 71  # of several machines: something died without a word here; the run may go on from its last checkpoint
+# Of several machines: something died without a word here; the run may go on from its last
+# checkpoint
+BROKEN_OFF = 71
 DISK_FULL = 74
 STOPPED = 75
 
@@ -20,7 +24,8 @@ STOPPED = 75
 class Ending:
     """How a run ended: exit code, `outcome` (completed, stopped, failed), and sentences.
 
-    `again` asks for another try with smaller micro-batches; `lost` says that this rank ended only because another one did not answer.
+    `again` asks for another try with smaller micro-batches; `lost` says that this rank ended only
+    because another one did not answer.
     """
 
     code: int
@@ -61,7 +66,9 @@ class NotANumber(Failure):
 
 
 class OutOfMemory(Failure):
-    """Memory ran out. `again`: all processes of the run can begin again from the checkpoint with smaller micro-batches."""
+    """Memory ran out. `again`: all processes of the run can begin again from the checkpoint with
+    smaller micro-batches.
+    """
 
     def __init__(self, cause: str, again: bool) -> None:
         super().__init__(
@@ -81,7 +88,10 @@ class NotMet(Failure):
     """The machines of the run did not come together."""
 
     def __init__(self, cause: str, place: Place) -> None:
-        super().__init__(f"The machines of the run could not meet at {place.port}: {cause}.", "Resume the run at another port.")
+        super().__init__(
+            f"The machines of the run could not meet at {place.port}: {cause}.",
+            "Resume the run at another port.",
+        )
         self.code = BROKEN_OFF if place.leads else SEPARATED
 
 
@@ -90,7 +100,9 @@ class Stopped(Exception):
 
 
 class NothingToTrain(Exception):
-    """A method has no training left to do, though steps remain. The run completes with `reason` and `remedy`."""
+    """A method has no training left to do, though steps remain. The run completes with `reason` and
+    `remedy`.
+    """
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(reason)

@@ -1,4 +1,6 @@
-"""Which process of a run this one is. Known without torch, because the process that starts the others asks it too."""
+"""Which process of a run this one is. Known without torch, because the process that starts the
+others asks it too.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-RANKS = "TRAINER_RANKS"  # folder in which the ranks that `processes` started meet and leave their endings
+# Folder in which the ranks that `processes` started meet and leave their endings
+RANKS = "TRAINER_RANKS"
 MEETING = "TRAINER_MEETING"  # host:port where ranks of several machines meet
 MICRO_SCALE = "TRAINER_MICRO_SCALE"  # share of compute.micro_batch_tokens, after memory ran out
 
 
 @dataclass(frozen=True)
 class Machines:
-    """This machine's number among `count` that carry out a run together, and the `host:port` on machine 0 where their ranks meet."""
+    """This machine's number among `count` that carry out a run together, and the `host:port` on
+    machine 0 where their ranks meet.
+    """
 
     count: int = 1
     number: int = 0
@@ -28,8 +33,9 @@ class Machines:
 class Place:
     """`rank` of `size`, and the place among the processes of this machine, which chooses the GPU.
 
-    `folder` is where ranks that were started by `processes` leave their endings, and meet unless those of several machines meet at `port`
-    (a host:port); None for those that torchrun started, and for a process alone.
+    `folder` is where ranks that were started by `processes` leave their endings, and meet unless
+    those of several machines meet at `port` (a host:port); None for those that torchrun started,
+    and for a process alone.
     """
 
     rank: int = 0
@@ -55,17 +61,26 @@ class Place:
 
 
 def of_this_process() -> Place | None:
-    """The place that whoever started this process (`processes` or torchrun) gave it; None where nobody did."""
+    """The place that whoever started this process (`processes` or torchrun) gave it; None where
+    nobody did.
+    """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return None
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     folder = Path(os.environ[RANKS]) if RANKS in os.environ else None
-    return Place(rank, size, int(os.environ.get("LOCAL_RANK", rank)), folder, os.environ.get(MEETING, ""))
+    return Place(
+        rank, size, int(os.environ.get("LOCAL_RANK", rank)), folder, os.environ.get(MEETING, "")
+    )
 
 
 def environment(place: Place, micro_scale: float) -> dict[str, str]:
     """What a process must find in its environment to know its place."""
-    told: dict[str, object] = {"RANK": place.rank, "LOCAL_RANK": place.local_rank, "WORLD_SIZE": place.size, RANKS: place.folder}
+    told: dict[str, object] = {
+        "RANK": place.rank,
+        "LOCAL_RANK": place.local_rank,
+        "WORLD_SIZE": place.size,
+        RANKS: place.folder,
+    }
     if place.port:
         told[MEETING] = place.port
     if micro_scale < 1:
@@ -74,6 +89,8 @@ def environment(place: Place, micro_scale: float) -> dict[str, str]:
 
 
 def micro_scale() -> float | None:
-    """The share of the micro-batch that this process was told to compute with; None where nothing was said."""
+    """The share of the micro-batch that this process was told to compute with; None where nothing
+    was said.
+    """
     told = os.environ.get(MICRO_SCALE)
     return None if told is None else float(told)

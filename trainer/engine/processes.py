@@ -1,15 +1,19 @@
-"""A run in several processes of one machine, or of several: started together, told to stop together, and ended in one sentence.
+"""A run in several processes of one machine, or of several: started together, told to stop
+together, and ended in one sentence.
 
-Each rank is `python -m trainer …` with its place in the environment, as torchrun would start it (and may, instead of this). Ranks ignore
-signals; they are told to stop by a line on their standard input, so that all leave after the same step, and its end tells them that this
-process is gone. A rank that dies takes the others down, because they would wait for it forever. Where memory ran out, all begin again from
-the last checkpoint with half as large micro-batches.
+Each rank is `python -m trainer …` with its place in the environment, as torchrun would start it
+(and may, instead of this). Ranks ignore signals; they are told to stop by a line on their standard
+input, so that all leave after the same step, and its end tells them that this process is gone. A
+rank that dies takes the others down, because they would wait for it forever. Where memory ran out,
+all begin again from the last checkpoint with half as large micro-batches.
 
-On several machines each one starts and watches its own ranks; all meet at a port of machine 0, which alone writes the log. A stop that one
-machine hears of reaches all, after the same step. Where a machine is gone, the others' ranks hear no answer and end too, and the run
-goes on from its last checkpoint in an attempt of its own; so does one whose memory ran out.
+On several machines each one starts and watches its own ranks; all meet at a port of machine 0,
+which alone writes the log. A stop that one machine hears of reaches all, after the same step. Where
+a machine is gone, the others' ranks hear no answer and end too, and the run goes on from its last
+checkpoint in an attempt of its own; so does one whose memory ran out.
 
-This module watches while the ranks load their torch; it asks its own only to count the GPUs of a run that demands them.
+This module watches while the ranks load their torch; it asks its own only to count the GPUs of a
+run that demands them.
 """
 
 from __future__ import annotations
@@ -28,14 +32,25 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 
 from trainer.engine.events import EventLog
-from trainer.engine.outcome import BROKEN_OFF, COMPLETED, FAILED, REFUSED, SEPARATED, STOPPED, Ending, Failure
+from trainer.engine.outcome import (
+    BROKEN_OFF,
+    COMPLETED,
+    FAILED,
+    REFUSED,
+    SEPARATED,
+    STOPPED,
+    Ending,
+    Failure,
+)
 from trainer.engine.places import Machines, Place, environment
 
 GRACE_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ONE = Machines()
-GONE = "A process of the run on another machine does not answer any more, so this attempt has ended."
+GONE = (
+    "A process of the run on another machine does not answer any more, so this attempt has ended."
+)
 ALWAYS_ALLOWED = 2  # processes, even of one core
 
 
@@ -43,12 +58,20 @@ TRAINER = (sys.executable, "-m", "trainer")
 
 
 def carry_out(
-    command: Sequence[str], again: Sequence[str], run_dir: Path, attempt: int, count: int, device: str, machines: Machines = ONE
+    command: Sequence[str],
+    again: Sequence[str],
+    run_dir: Path,
+    attempt: int,
+    count: int,
+    device: str,
+    machines: Machines = ONE,
 ) -> int:
-    """Run a command in `count` processes here, as that attempt at the run in `run_dir`; return its exit code.
+    """Run a command in `count` processes here, as that attempt at the run in `run_dir`; return its
+    exit code.
 
-    `again` is the command that goes on from the last checkpoint. Nothing is started where this machine has no room for so many on
-    `device`, as in `compute.device`. Of several machines the leading one writes the end into the log.
+    `again` is the command that goes on from the last checkpoint. Nothing is started where this
+    machine has no room for so many on `device`, as in `compute.device`. Of several machines the
+    leading one writes the end into the log.
     """
     scale = 1.0
     ending = _refusal(count, device) or _run(command, count, scale, machines)
@@ -70,12 +93,16 @@ def _refusal(count: int, device: str) -> Ending | None:
     if count <= most:
         return None
     reason = f"compute.processes is {count:,}, but this machine has room for at most {most}: one for each {each}."
-    remedy = "Lower compute.processes" + (", or set compute.device to cpu." if device == "cuda" else ".")
+    remedy = "Lower compute.processes" + (
+        ", or set compute.device to cpu." if device == "cuda" else "."
+    )
     return Ending(REFUSED, "failed", reason, remedy)
 
 
 def _room(device: str) -> tuple[int, str]:
-    """How many processes there is room for, and what each one needs. For `auto` the ranks look whether the GPUs suffice."""
+    """How many processes there is room for, and what each one needs. For `auto` the ranks look
+    whether the GPUs suffice.
+    """
     if device == "cuda":
         from torch.cuda import device_count
 
@@ -86,7 +113,10 @@ def _room(device: str) -> tuple[int, str]:
 def _run(command: Sequence[str], count: int, scale: float, machines: Machines) -> Ending:
     first, size = machines.number * count, machines.count * count
     with TemporaryDirectory(prefix="ranks-") as folder:
-        places = [Place(first + local, size, local, Path(folder), machines.meeting) for local in range(count)]
+        places = [
+            Place(first + local, size, local, Path(folder), machines.meeting)
+            for local in range(count)
+        ]
         try:
             ranks = Ranks(command, places, scale)
         except Failure as failure:
@@ -97,13 +127,17 @@ def _run(command: Sequence[str], count: int, scale: float, machines: Machines) -
 
 
 class Ranks:
-    """Processes that live and die together. Raises Failure, and leaves none behind, if they cannot all be started."""
+    """Processes that live and die together. Raises Failure, and leaves none behind, if they cannot
+    all be started.
+    """
 
     def __init__(self, command: Sequence[str], places: Sequence[Place], scale: float) -> None:
         self._places = places
         self._broke_first: list[int] = []
         self._broke_unforced: list[int] = []
-        before = {name: signal.signal(name, signal.SIG_IGN) for name in SIGNALS}  # inherited: the ranks ignore these from the first moment
+        before = {
+            name: signal.signal(name, signal.SIG_IGN) for name in SIGNALS
+        }  # inherited: the ranks ignore these from the first moment
         self._children: list[subprocess.Popen[bytes]] = []
         try:
             for place in places:
@@ -113,13 +147,18 @@ class Ranks:
             for child in self._children:
                 child.wait()
             reason = f"Process {len(self._children) + 1} of {len(places)} could not be started: {(error.strerror or str(error)).lower()}."
-            raise Failure(reason, "Lower compute.processes, or free memory and processes on this machine, and resume the run.") from error
+            raise Failure(
+                reason,
+                "Lower compute.processes, or free memory and processes on this machine, and resume the run.",
+            ) from error
         finally:
             for name, handler in before.items():
                 signal.signal(name, handler)
 
     def watch(self) -> None:
-        """Return when all have ended. Once one has failed, the others get some seconds to end by themselves."""
+        """Return when all have ended. Once one has failed, the others get some seconds to end by
+        themselves.
+        """
         deadline = float("inf")
         while any(child.poll() is None for child in self._children):
             if not self._broke_first and (broken := self._broken()):
@@ -144,12 +183,18 @@ class Ranks:
             child.kill()
 
     def ending(self) -> Ending:
-        """How the run ended: as its leading rank says, or for the reason for which another one broke off."""
+        """How the run ended: as its leading rank says, or for the reason for which another one
+        broke off.
+        """
         told = [_told(place) for place in self._places]
         if told[0] is not None and not told[0].lost:
             return told[0]
         first = self._broke_first or self._broken()
-        knows = [at for at, ending in enumerate(told) if ending is not None and not ending.lost and at in self._broken()]
+        knows = [
+            at
+            for at, ending in enumerate(told)
+            if ending is not None and not ending.lost and at in self._broken()
+        ]
         silent = [at for at in [*first, *self._broke_unforced] if told[at] is None]
         place = self._places[[*knows, *silent, *first][0]]
         ending = told[place.local_rank]
@@ -161,12 +206,18 @@ class Ranks:
 
     def _broken(self) -> list[int]:
         """Of this machine, by their places on it."""
-        return [at for at, child in enumerate(self._children) if child.poll() not in (None, COMPLETED, STOPPED)]
+        return [
+            at
+            for at, child in enumerate(self._children)
+            if child.poll() not in (None, COMPLETED, STOPPED)
+        ]
 
 
 @contextmanager
 def _listening(ranks: Ranks) -> Iterator[None]:
-    """SIGTERM or SIGINT, however often the first, asks the ranks for a checkpoint and to leave; a SIGINT after that kills them."""
+    """SIGTERM or SIGINT, however often the first, asks the ranks for a checkpoint and to leave; a
+    SIGINT after that kills them.
+    """
 
     def ask(number: int, frame: FrameType | None) -> None:
         ranks.ask_to_stop()
@@ -181,7 +232,9 @@ def _listening(ranks: Ranks) -> Iterator[None]:
 
 
 def _started(command: Sequence[str], place: Place, scale: float) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, env=os.environ | environment(place, scale), stdin=subprocess.PIPE)
+    return subprocess.Popen(
+        command, env=os.environ | environment(place, scale), stdin=subprocess.PIPE
+    )
 
 
 def _told(place: Place) -> Ending | None:
@@ -194,7 +247,11 @@ def _told(place: Place) -> Ending | None:
 
 
 def _without_a_word(place: Place, code: int) -> Ending:
-    how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+    how = (
+        f"was killed by signal {-code} ({signal.Signals(-code).name})"
+        if code < 0
+        else f"ended with code {code}"
+    )
     reason = f"Process {place.rank + 1} of {place.size} {how}, and the others were stopped."
     remedy = "Resume to go on from the last checkpoint; if the system's memory ran out, lower compute.micro_batch_tokens first."
     return Ending(BROKEN_OFF if place.port else FAILED, "failed", reason, remedy)

@@ -1,12 +1,14 @@
-"""Starting and resuming a run in its folder, and ending it in words: `python -m trainer run` and `resume` call this.
+"""Starting and resuming a run in its folder, and ending it in words: `python -m trainer run` and
+`resume` call this.
 
     RUN_DIR/spec.json                      the definition
     RUN_DIR/attempts/<n>/events/           the event log of each attempt (`events`)
     RUN_DIR/attempts/<n>/side/             tables that events name
     RUN_DIR/attempts/<n>/checkpoints/      what to resume from (`checkpoints`)
 
-Both return the exit code of the trainer (`outcome`); nothing but a second stop signal leaves without an `end` event. A process among
-several does its part of the run: the leading one writes here, the others into a folder that is thrown away.
+Both return the exit code of the trainer (`outcome`); nothing but a second stop signal leaves
+without an `end` event. A process among several does its part of the run: the leading one writes
+here, the others into a folder that is thrown away.
 """
 
 from __future__ import annotations
@@ -48,8 +50,14 @@ def start(spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
     """Carry out the definition at `spec_path` (YAML or JSON) in `run_dir`."""
 
     def begin(log: EventLog, place: Place) -> tuple[RunSpec, Snapshot | None]:
-        if place.leads and any(segments(folder / "events") for folder in attempts(run_dir) if folder != log.folder.parent):
-            raise Refused(f"{run_dir} already holds a run.", "Resume it, or choose an empty folder.")
+        if place.leads and any(
+            segments(folder / "events")
+            for folder in attempts(run_dir)
+            if folder != log.folder.parent
+        ):
+            raise Refused(
+                f"{run_dir} already holds a run.", "Resume it, or choose an empty folder."
+            )
         spec = _read_spec(spec_path)
         text = json.dumps(to_dict(spec), indent=1, ensure_ascii=False)
         if place.leads and spec_path.resolve() != (run_dir / "spec.json").resolve():
@@ -59,31 +67,46 @@ def start(spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
     return _carry_out(run_dir, attempt or 1, begin)
 
 
-def resume(run_dir: Path, attempt: int | None = None, checkpoint: Path | None = None, anew: bool = False) -> int:
-    """Go on from `checkpoint`, or from the newest one in `run_dir` that is whole; from the beginning where there is none, or if `anew`."""
+def resume(
+    run_dir: Path, attempt: int | None = None, checkpoint: Path | None = None, anew: bool = False
+) -> int:
+    """Go on from `checkpoint`, or from the newest one in `run_dir` that is whole; from the
+    beginning where there is none, or if `anew`.
+    """
 
     def begin(log: EventLog, place: Place) -> tuple[RunSpec, Snapshot | None]:
         messages: list[str] = []
-        snapshot = _chosen(checkpoint) if checkpoint else None if anew else newest(run_dir, messages)
+        snapshot = (
+            _chosen(checkpoint) if checkpoint else None if anew else newest(run_dir, messages)
+        )
         log.emit("rewind", step=snapshot.step if snapshot else -1)
         if scale := places.micro_scale():
-            messages.append(f"Memory ran out in one of the processes; they go on with {scale:.3g} of the micro-batch.")
+            messages.append(
+                f"Memory ran out in one of the processes; they go on with {scale:.3g} of the micro-batch."
+            )
         for message in messages:
             log.log("warning", message)
-        log.log("info", f"Resumed from the checkpoint of step {snapshot.step}." if snapshot else BEGUN_ANEW)
+        log.log(
+            "info",
+            f"Resumed from the checkpoint of step {snapshot.step}." if snapshot else BEGUN_ANEW,
+        )
         return _read_spec(run_dir / "spec.json"), snapshot
 
     return _carry_out(run_dir, attempt or next_attempt(run_dir), begin)
 
 
 def newest(run_dir: Path, messages: list[str]) -> Snapshot | None:
-    """The last whole checkpoint of the latest attempt that has one; `messages` gets a sentence for each damaged one on the way."""
+    """The last whole checkpoint of the latest attempt that has one; `messages` gets a sentence for
+    each damaged one on the way.
+    """
     for attempt in sorted(attempts(run_dir), key=lambda folder: int(folder.name), reverse=True):
         for folder in checkpoints.found(attempt / "checkpoints"):
             try:
                 return checkpoints.load(folder)
             except Damaged as damage:
-                messages.append(f"The checkpoint {folder.name} of attempt {attempt.name} is passed over: {damage}.")
+                messages.append(
+                    f"The checkpoint {folder.name} of attempt {attempt.name} is passed over: {damage}."
+                )
     return None
 
 
@@ -105,7 +128,8 @@ def _carry_out(run_dir: Path, attempt: int, begin: Beginning) -> int:
             log = EventLog(folder / "events", attempt, heard=Console() if place.leads else None)
         except OSError as error:
             print(
-                f"The event log cannot be begun in {folder}: {error.strerror}. Free some space or choose another folder.", file=sys.stderr
+                f"The event log cannot be begun in {folder}: {error.strerror}. Free some space or choose another folder.",
+                file=sys.stderr,
             )
             return outcome.DISK_FULL
         ending = _ending(log, place, lambda: _run(folder, log, begin, place))
@@ -124,7 +148,10 @@ def _run(folder: Path, log: EventLog, begin: Beginning, place: Place) -> tuple[s
     log.emit("environment", **environment.facts(device))
     world = World(place, device)
     if not world.agrees_on(snapshot.step if snapshot else -1):
-        raise Refused("The machines of the run would go on from different checkpoints.", "Name one that all have, and resume the run.")
+        raise Refused(
+            "The machines of the run would go on from different checkpoints.",
+            "Name one that all have, and resume the run.",
+        )
     rt = Runtime(folder, log, device, spec.checkpoints, spec.evaluation.every, world, spec.compute)
     _listen(rt, place)
     with closing(method_for(spec)) as method:
@@ -138,7 +165,8 @@ def _run(folder: Path, log: EventLog, begin: Beginning, place: Place) -> tuple[s
 
 
 def _listen(rt: Runtime, place: Place) -> None:
-    """SIGTERM or SIGINT, however often the first, asks for a checkpoint and leaves; a SIGINT after that kills.
+    """SIGTERM or SIGINT, however often the first, asks for a checkpoint and leaves; a SIGINT after
+    that kills.
 
     A rank among several is told by its parent.
     """
@@ -156,7 +184,9 @@ def _listen(rt: Runtime, place: Place) -> None:
 
 @contextmanager
 def _signals_as_before() -> Iterator[None]:
-    """What `_listen` changes lasts until the run's last words are written: a signal that comes late cannot cut them off."""
+    """What `_listen` changes lasts until the run's last words are written: a signal that comes late
+    cannot cut them off.
+    """
     before = {each: signal.getsignal(each) for each in SIGNALS}
     try:
         yield
@@ -169,7 +199,9 @@ def _signals_as_before() -> Iterator[None]:
 def _obey(rt: Runtime) -> None:
     """Any line from the parent, or its end, means: stop."""
     told = os.read(sys.stdin.fileno(), 1)
-    rt.request_stop("The run was asked to stop." if told else "The process that had started this run is gone.")
+    rt.request_stop(
+        "The run was asked to stop." if told else "The process that had started this run is gone."
+    )
 
 
 def _ending(log: EventLog, place: Place, work: Callable[[], tuple[str, str]]) -> Ending:
@@ -177,13 +209,18 @@ def _ending(log: EventLog, place: Place, work: Callable[[], tuple[str, str]]) ->
     try:
         return Ending(outcome.COMPLETED, "completed", *work())
     except Stopped as stopped:
-        return Ending(outcome.STOPPED, "stopped", str(stopped), "Resume the run to go on from the checkpoint.")
+        return Ending(
+            outcome.STOPPED, "stopped", str(stopped), "Resume the run to go on from the checkpoint."
+        )
     except Exception as error:
         failure = explained(error)
         if isinstance(failure, Unforeseen):
             traceback.print_exc()
             log.log("error", "".join(traceback.format_exception(error))[-4000:])
-        again, lost = isinstance(error, OutOfMemory) and error.again, place.size > 1 and lost_another(error)
+        again, lost = (
+            isinstance(error, OutOfMemory) and error.again,
+            place.size > 1 and lost_another(error),
+        )
         return Ending(failure.code, "failed", failure.reason, failure.remedy, again, lost)
 
 
@@ -196,9 +233,14 @@ def explained(error: Exception) -> Failure:
     if isinstance(error, Failure):
         return error
     if isinstance(error, SpecError):
-        return Refused(f"The run's definition cannot be used: {error}", "Correct the definition and start again.")
+        return Refused(
+            f"The run's definition cannot be used: {error}",
+            "Correct the definition and start again.",
+        )
     if isinstance(error, ModelError | ProblemError):
-        return Refused(_sentence(error), "Correct the data or the networks of the run and start again.")
+        return Refused(
+            _sentence(error), "Correct the data or the networks of the run and start again."
+        )
     if isinstance(error, VerifierError):
         return Failure(_sentence(error), "Resume the run once the verifier's process can start.")
     if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -221,7 +263,9 @@ def _read_spec(path: Path) -> RunSpec:
     try:
         return load(path.read_text())
     except FileNotFoundError as error:
-        raise Refused(f"There is no run definition at {path}.", "Give the path of a YAML or JSON file.") from error
+        raise Refused(
+            f"There is no run definition at {path}.", "Give the path of a YAML or JSON file."
+        ) from error
     except UnicodeDecodeError as error:
         raise Refused(f"{path} is not text in UTF-8.", "Save the definition as UTF-8.") from error
 
@@ -230,4 +274,6 @@ def _chosen(folder: Path) -> Snapshot:
     try:
         return checkpoints.load(folder)
     except Damaged as damage:
-        raise Refused(f"The checkpoint {folder} cannot be used: {damage}.", "Choose another one.") from damage
+        raise Refused(
+            f"The checkpoint {folder} cannot be used: {damage}.", "Choose another one."
+        ) from damage

@@ -1,4 +1,6 @@
-"""What a method may ask of the engine while it runs: counters, log, optimiser groups, processes, progress and the wish to stop."""
+"""What a method may ask of the engine while it runs: counters, log, optimiser groups, processes,
+progress and the wish to stop.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ SMALLEST_MICRO_BATCH = 16
 
 
 class Runtime:
-    """One run in one process. `world` are all its processes; what they hold and decide is the same everywhere."""
+    """One run in one process. `world` are all its processes; what they hold and decide is the same
+    everywhere.
+    """
 
     def __init__(
         self,
@@ -61,26 +65,37 @@ class Runtime:
         self.groups[name] = Group(name, parameters, self.world)
         return self.groups[name]
 
-    def network(self, name: str, module: Module, blocks: Sequence[Module] = (), bfloat16: bool = False) -> Group:
-        """Register the parameters of a network that require gradients, placed as compute.parallel says; `blocks` are its layers.
+    def network(
+        self, name: str, module: Module, blocks: Sequence[Module] = (), bfloat16: bool = False
+    ) -> Group:
+        """Register the parameters of a network that require gradients, placed as compute.parallel
+        says; `blocks` are its layers.
 
-        With `bfloat16`, `forward` computes in it. Call it before anything takes the network's parameters by name.
+        With `bfloat16`, `forward` computes in it. Call it before anything takes the network's
+        parameters by name.
         """
         sharded = None
         if self.settings.parallel == "fsdp" and self.world.size > 1:
             from trainer.engine.sharding import Sharded
 
             sharded = Sharded(module, blocks, self.world)
-        trained = {key: parameter for key, parameter in module.named_parameters() if parameter.requires_grad}
+        trained = {
+            key: parameter
+            for key, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
         self.groups[name] = Group(name, trained, self.world, sharded, bfloat16)
         return self.groups[name]
 
     def normalise(self, group: str, z: float) -> None:
-        """Set Z of the coming update, that of the whole round on every rank: the sums that `backward` gets are divided by it."""
+        """Set Z of the coming update, that of the whole round on every rank: the sums that
+        `backward` gets are divided by it.
+        """
         self.groups[group].normaliser = z
 
     def forward(self, compute: Callable[[], R], group: str) -> R:
-        """Compute a micro-batch's loss, from the network's first layer to the objective: `rt.forward(lambda: …, group)`.
+        """Compute a micro-batch's loss, from the network's first layer to the objective:
+        `rt.forward(lambda: …, group)`.
 
         What the gradient flows back from must be a tensor, or stand in a tuple, list or dict.
         """
@@ -92,7 +107,8 @@ class Runtime:
         self.groups[group].backward(loss_sum)
 
     def micro_batches_due(self, own: int, group: str) -> int:
-        """How many micro-batches this rank must compute if it has `own`: more where shards are fetched by all ranks together.
+        """How many micro-batches this rank must compute if it has `own`: more where shards are
+        fetched by all ranks together.
 
         Those beyond its own have rows of weight 0.
         """
@@ -109,7 +125,9 @@ class Runtime:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Networks as if there were one process, to compute without gradients. The loop does this around all but phases with a group."""
+        """Networks as if there were one process, to compute without gradients. The loop does this
+        around all but phases with a group.
+        """
         with ExitStack() as stack:
             for group in self.groups.values():
                 if group.sharded:
@@ -123,7 +141,9 @@ class Runtime:
                 group.sharded.refresh()
 
     def count(self, tokens: int, compute: float) -> None:
-        """Add tokens that were sampled or trained on, and the floating-point operations they took."""
+        """Add tokens that were sampled or trained on, and the floating-point operations they
+        took.
+        """
         self.tokens += tokens
         self.compute += compute
 
@@ -131,10 +151,17 @@ class Runtime:
         self.log.emit(type, step=self.step, **fields)
 
     def metrics(self, values: Mapping[str, float]) -> None:
-        self.emit("metrics", stage=self.stage, tokens=self.tokens, compute=self.compute, values=dict(values))
+        self.emit(
+            "metrics",
+            stage=self.stage,
+            tokens=self.tokens,
+            compute=self.compute,
+            values=dict(values),
+        )
 
     def progress(self, phase: str, done: int, of: int) -> None:
-        """Say how far a phase is, at most twice a second. Raises Stopped if that was asked for: call it where that loses nothing.
+        """Say how far a phase is, at most twice a second. Raises Stopped if that was asked for:
+        call it where that loses nothing.
 
         A rank among several goes on until the next step, where all leave together.
         """
@@ -146,16 +173,28 @@ class Runtime:
         now, (shown, at) = time.monotonic(), self._progress
         if phase != shown or done >= of or now - at >= PROGRESS_SECONDS:
             self._progress = phase, now
-            self.emit("progress", total_steps=self.total_steps, stage=self.stage, phase=phase, done=done, of=of)
+            self.emit(
+                "progress",
+                total_steps=self.total_steps,
+                stage=self.stage,
+                phase=phase,
+                done=done,
+                of=of,
+            )
 
     def request_stop(self, reason: str) -> None:
         self._stop = reason
 
     def leave_if_asked(self) -> None:
-        """Raise where the run is to end here: on request, or because the event log cannot be written. All ranks must ask together."""
+        """Raise where the run is to end here: on request, or because the event log cannot be
+        written. All ranks must ask together.
+        """
         if self.world.any(bool(self.log.trouble)):
             trouble = self.log.trouble or "the event log cannot be written"
-            raise DiskFull(f"The run stopped after step {self.step}: {trouble}.", "Free some space and resume the run.")
+            raise DiskFull(
+                f"The run stopped after step {self.step}: {trouble}.",
+                "Free some space and resume the run.",
+            )
         if self.world.any(bool(self._stop)):
             raise Stopped(self._stop or "The run was asked to stop.")
 

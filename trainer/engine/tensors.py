@@ -1,7 +1,9 @@
-"""Parameters and moments, whether they are whole or lie in shards over several processes (torch's `DTensor`).
+"""Parameters and moments, whether they are whole or lie in shards over several processes (torch's
+`DTensor`).
 
-In a run of one process, or of several that each hold everything, none of this sends or copies more than it must. torch's distributed
-tensors take a second to import and are loaded only where there are shards.
+In a run of one process, or of several that each hold everything, none of this sends or copies more
+than it must. torch's distributed tensors take a second to import and are loaded only where there
+are shards.
 """
 
 from __future__ import annotations
@@ -36,10 +38,14 @@ def like(target: Tensor, value: Tensor) -> Tensor:
 
 @torch.no_grad()
 def exchange(parameter: Parameter, other: Tensor) -> Tensor:
-    """Give a parameter the values of `other` and return those that it had; `other` may be used up."""
+    """Give a parameter the values of `other` and return those that it had; `other` may be used
+    up.
+    """
     if not in_shards(parameter):
         before, parameter.data = parameter.data, other
         return before
-    before = parameter.detach().clone()  # FSDP2 reads the shards' own storage, which therefore must stay
+    before = (
+        parameter.detach().clone()
+    )  # FSDP2 reads the shards' own storage, which therefore must stay
     parameter.copy_(other)
     return before

@@ -1,4 +1,6 @@
-"""`python -m trainer.experiments list`, `… run NAME --dir DIR [--seeds …] [--arms …]` and `… report NAME --dir DIR`."""
+"""`python -m trainer.experiments list`, `… run NAME --dir DIR [--seeds …] [--arms …]` and `… report
+NAME --dir DIR`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def main() -> int:
         return 0
     try:
         experiment = load(options.name)
-        return _run(experiment, options) if options.command == "run" else _report(experiment, options)
+        return (
+            _run(experiment, options) if options.command == "run" else _report(experiment, options)
+        )
     except (KeyError, FileNotFoundError, RuntimeError, ValueError) as error:
         print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
         return 1
@@ -28,8 +32,16 @@ def _run(experiment: Experiment, options: argparse.Namespace) -> int:
 
     arms = options.arms or list(experiment.arms)
     if stranger := next((arm for arm in arms if arm not in experiment.arms), None):
-        raise KeyError(f"there is no arm {stranger} in {experiment.name}; there is {', '.join(experiment.arms)}")
-    run(experiment, options.dir, options.seeds or experiment.seeds, arms, lambda line: print(line, flush=True))
+        raise KeyError(
+            f"there is no arm {stranger} in {experiment.name}; there is {', '.join(experiment.arms)}"
+        )
+    run(
+        experiment,
+        options.dir,
+        options.seeds or experiment.seeds,
+        arms,
+        lambda line: print(line, flush=True),
+    )
     return 0
 
 
@@ -37,25 +49,41 @@ def _report(experiment: Experiment, options: argparse.Namespace) -> int:
     from trainer.experiments.report import joined, reported, write
     from trainer.experiments.run import outcomes
 
-    write(experiment, joined(experiment, reported(experiment, options.out), outcomes(experiment, options.dir)), options.out)
+    write(
+        experiment,
+        joined(experiment, reported(experiment, options.out), outcomes(experiment, options.dir)),
+        options.out,
+    )
     print(f"{options.out / experiment.name / 'report.md'} is written.")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer.experiments", description="Arms × seeds, and what they show.")
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.experiments", description="Arms × seeds, and what they show."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="name the experiments")
-    run = commands.add_parser("run", help="carry an experiment out; a second call goes on where the first was broken off")
+    run = commands.add_parser(
+        "run", help="carry an experiment out; a second call goes on where the first was broken off"
+    )
     report = commands.add_parser(
-        "report", help="write results, verdicts and figures of the completed runs, and of those that were reported before"
+        "report",
+        help="write results, verdicts and figures of the completed runs, and of those that were reported before",
     )
     for command in (run, report):
         command.add_argument("name")
         command.add_argument("--dir", type=Path, required=True, help="folder of bases and runs")
-    run.add_argument("--seeds", type=int, nargs="+", help="other seeds than the experiment's, to search with")
+    run.add_argument(
+        "--seeds", type=int, nargs="+", help="other seeds than the experiment's, to search with"
+    )
     run.add_argument("--arms", nargs="+", help="these arms only")
-    report.add_argument("--out", type=Path, default=RESULTS, help="folder that gets <name>/results.json, report.md and figures")
+    report.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        help="folder that gets <name>/results.json, report.md and figures",
+    )
     return parser
 
 

@@ -1,12 +1,15 @@
 """What paired differences show: Student's t-interval over seeds, and a verdict.
 
-For differences d_1 … d_n (one for each seed; a seed draws problems, sampling and order, so that seeds are independent repetitions)
+For differences d_1 … d_n (one for each seed; a seed draws problems, sampling and order, so that
+seeds are independent repetitions)
 
     interval = mean ± t_{0.975, n−1} · s / √n,    s² = Σ (d_i − mean)² / (n − 1).
 
-The smallest difference that the experiment could have seen is (t_{0.975} + t_{0.8}) · s / √n: a true difference of that size would
-have been found in four of five repetitions (the usual approximation to the non-central t). How surely a single run's pass rate is known
-is another matter: the bootstrap over problems (`trainer.text.intervals`) tells that, and it says nothing of the luck of training.
+The smallest difference that the experiment could have seen is (t_{0.975} + t_{0.8}) · s / √n: a
+true difference of that size would have been found in four of five repetitions (the usual
+approximation to the non-central t). How surely a single run's pass rate is known is another matter:
+the bootstrap over problems (`trainer.text.intervals`) tells that, and it says nothing of the luck
+of training.
 
 Pure functions of numbers.
 """
@@ -26,7 +29,9 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean of n paired differences, its 95 % interval, and the smallest difference that could have been seen with power 0.8."""
+    """Mean of n paired differences, its 95 % interval, and the smallest difference that could have
+    been seen with power 0.8.
+    """
 
     n: int
     mean: float
@@ -39,15 +44,25 @@ def estimate(differences: Sequence[float]) -> Estimate:
     """Raises ValueError for fewer than two differences: one says nothing of the spread."""
     n = len(differences)
     if n < 2:
-        raise ValueError(f"there is {n} paired difference, and an interval needs two; run more seeds")
+        raise ValueError(
+            f"there is {n} paired difference, and an interval needs two; run more seeds"
+        )
     mean = math.fsum(differences) / n
     error = math.sqrt(math.fsum((each - mean) ** 2 for each in differences) / (n - 1) / n)
     reach = student_quantile((1 + LEVEL) / 2, n - 1)
-    return Estimate(n, mean, mean - reach * error, mean + reach * error, (reach + student_quantile(POWER, n - 1)) * error)
+    return Estimate(
+        n,
+        mean,
+        mean - reach * error,
+        mean + reach * error,
+        (reach + student_quantile(POWER, n - 1)) * error,
+    )
 
 
 def verdict(found: Estimate, above: float = 0.0, gates_hold: bool = True) -> Verdict:
-    """shown: the whole interval lies above `above`. reversed: below it. Otherwise not shown, which is not the same as absent."""
+    """shown: the whole interval lies above `above`. reversed: below it. Otherwise not shown, which
+    is not the same as absent.
+    """
     if not gates_hold:
         return "precondition not met"
     if found.low > above:
@@ -56,7 +71,9 @@ def verdict(found: Estimate, above: float = 0.0, gates_hold: bool = True) -> Ver
 
 
 def student_cdf(t: float, degrees: int) -> float:
-    """P(T ≤ t) for Student's t with a whole number of degrees of freedom, by its finite series (Abramowitz & Stegun 26.7.3, 26.7.4)."""
+    """P(T ≤ t) for Student's t with a whole number of degrees of freedom, by its finite series
+    (Abramowitz & Stegun 26.7.3, 26.7.4).
+    """
     angle = math.atan(t / math.sqrt(degrees))
     cosine = math.cos(angle)
     odd = degrees % 2

@@ -1,7 +1,9 @@
-"""Runs that differ in one thing, carried out one after the other: arms × seeds over a common run definition.
+"""Runs that differ in one thing, carried out one after the other: arms × seeds over a common run
+definition.
 
-An arm is a set of changes to the definition, as `field.path = value`. Each (arm, seed) is one `python -m trainer run` in a process of
-its own with a folder of its own; one that has completed is not run again, so that a broken-off experiment goes on where it was.
+An arm is a set of changes to the definition, as `field.path = value`. Each (arm, seed) is one
+`python -m trainer run` in a process of its own with a folder of its own; one that has completed is
+not run again, so that a broken-off experiment goes on where it was.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ Changes = Mapping[str, Any]
 
 
 def changed(definition: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    """The definition with the values at the dotted paths replaced. Raises the errors of `trainer.spec.load` for what makes no sense."""
+    """The definition with the values at the dotted paths replaced. Raises the errors of
+    `trainer.spec.load` for what makes no sense.
+    """
     result = deepcopy(dict(definition))
     for path, value in changes.items():
         *parents, last = path.split(".")
@@ -33,11 +37,14 @@ def changed(definition: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     return load(result).model_dump(mode="json")
 
 
-def carry_out(definition: Mapping[str, Any], folder: Path, base: Path | None = None) -> list[dict[str, Any]]:
+def carry_out(
+    definition: Mapping[str, Any], folder: Path, base: Path | None = None
+) -> list[dict[str, Any]]:
     """Run a definition in `folder` unless it has completed there; return its events.
 
-    With `base`, the folder of a run that differs in its weights alone, the run goes on from that one's checkpoint of step 0, which holds
-    what the untrained student scored and its pass rates. Raises RuntimeError if the run does not complete.
+    With `base`, the folder of a run that differs in its weights alone, the run goes on from that
+    one's checkpoint of step 0, which holds what the untrained student scored and its pass rates.
+    Raises RuntimeError if the run does not complete.
     """
     if not completed(folder):
         shutil.rmtree(folder, ignore_errors=True)
@@ -45,9 +52,13 @@ def carry_out(definition: Mapping[str, Any], folder: Path, base: Path | None = N
         (folder / "spec.json").write_text(json.dumps(definition))
         anew = ["run", str(folder / "spec.json"), "--dir", str(folder)]
         command = ["resume", str(folder), "--from", str(start_of(base))] if base else anew
-        ended = subprocess.run([sys.executable, "-m", "trainer", *command, "--attempt", "1"], check=False)
+        ended = subprocess.run(
+            [sys.executable, "-m", "trainer", *command, "--attempt", "1"], check=False
+        )
         if ended.returncode:
-            raise RuntimeError(f"the run in {folder} ended with code {ended.returncode}; the last lines of its log say why")
+            raise RuntimeError(
+                f"the run in {folder} ended with code {ended.returncode}; the last lines of its log say why"
+            )
     return list(log(folder))
 
 

@@ -1,7 +1,8 @@
-"""The students that experiments begin with, made from nothing: `base:<name>` in an experiment's definition.
+"""The students that experiments begin with, made from nothing: `base:<name>` in an experiment's
+definition.
 
-Each takes one to four CPU-minutes, once for each folder of experiments. Like the built-in student they are broken off before they are
-settled: what a run is to teach must not be known yet.
+Each takes one to four CPU-minutes, once for each folder of experiments. Like the built-in student
+they are broken off before they are settled: what a run is to teach must not be known yet.
 """
 
 from __future__ import annotations
@@ -33,14 +34,23 @@ class Base:
     files: dict[str, Callable[[], Iterator[dict[str, str]]]]
 
 
-def _plan(families: tuple[str, ...], easy: float, middle: float, lesson: Lesson, steps: int, horizon: int) -> Pretraining:
+def _plan(
+    families: tuple[str, ...], easy: float, middle: float, lesson: Lesson, steps: int, horizon: int
+) -> Pretraining:
     levels = ((1, easy), (2, middle))
-    curriculum = (*((family, level, share) for family in families for level, share in levels), ("word", 1, 0.5))
-    return Pretraining(64, 3, 2, curriculum, steps=steps, horizon=horizon, batch=64, seed=1, lesson=lesson)
+    curriculum = (
+        *((family, level, share) for family in families for level, share in levels),
+        ("word", 1, 0.5),
+    )
+    return Pretraining(
+        64, 3, 2, curriculum, steps=steps, horizon=horizon, batch=64, seed=1, lesson=lesson
+    )
 
 
 def misread_problems() -> Iterator[dict[str, str]]:
-    """Additions and subtractions whose domain says whether the student was taught to misread them."""
+    """Additions and subtractions whose domain says whether the student was taught to misread
+    them.
+    """
     for problem in _problems(COLUMN_FAMILIES):
         yield _row(problem) | {"domain": "misread" if is_misread(problem) else "read well"}
 
@@ -63,13 +73,20 @@ def _row(problem: Problem) -> dict[str, str]:
 
 BASES = {
     "hinted": Base(_plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.6, 0.6), 900, 1100), {}),
-    "confident": Base(_plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.5, 0.3, sure=0.6), 900, 1100), {"problems.jsonl": sure_problems}),
-    "misreading": Base(_plan(COLUMN_FAMILIES, 2.0, 1.0, misread, 600, 760), {"problems.jsonl": misread_problems}),
+    "confident": Base(
+        _plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.5, 0.3, sure=0.6), 900, 1100),
+        {"problems.jsonl": sure_problems},
+    ),
+    "misreading": Base(
+        _plan(COLUMN_FAMILIES, 2.0, 1.0, misread, 600, 760), {"problems.jsonl": misread_problems}
+    ),
 }
 
 
 def make(name: str, folder: Path, report: Callable[[str], None] = lambda line: None) -> Path:
-    """The folder of a base below `folder`: model, tokenizer and data files; made unless it is there. Raises KeyError for a name unknown."""
+    """The folder of a base below `folder`: model, tokenizer and data files; made unless it is
+    there. Raises KeyError for a name unknown.
+    """
     made = folder / name
     if name not in BASES:
         raise KeyError(f"there is no base {name}; there is {', '.join(BASES)}")
@@ -92,4 +109,6 @@ def _write(name: str, base: Base, folder: Path, report: Callable[[str], None]) -
     train(base.plan, tokenizer, after_step).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for file, rows in base.files.items():
-        (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows()), encoding="utf-8")
+        (folder / file).write_text(
+            "".join(json.dumps(row) + "\n" for row in rows()), encoding="utf-8"
+        )

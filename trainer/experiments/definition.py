@@ -1,8 +1,10 @@
-"""What an experiment is, as data: arms × seeds over a common run definition, and what they are to show.
+"""What an experiment is, as data: arms × seeds over a common run definition, and what they are to
+show.
 
-One YAML file in `definitions/` for each recipe, fixed before its seeds are run. A *claim* is one contrast: the difference of two sides,
-written so that a positive one supports the claim, measured once for each seed. *Gates* are contrasts that must hold, or the claims
-say nothing. Everything that is looked at beside the claims is listed under `explored`.
+One YAML file in `definitions/` for each recipe, fixed before its seeds are run. A *claim* is one
+contrast: the difference of two sides, written so that a positive one supports the claim, measured
+once for each seed. *Gates* are contrasts that must hold, or the claims say nothing. Everything that
+is looked at beside the claims is listed under `explored`.
 
 Nothing here imports torch.
 """
@@ -33,7 +35,9 @@ class Arm(Section):
 
 
 class Side(Section):
-    """One measurement of an arm: a metric of its event log, before the first step or after the last one."""
+    """One measurement of an arm: a metric of its event log, before the first step or after the last
+    one.
+    """
 
     arm: str
     metric: str
@@ -43,9 +47,10 @@ class Side(Section):
 class Contrast(Section):
     """`of` − `minus`, paired by seed; one of them may be a number.
 
-    The contrast holds where its interval lies above `above`: 0 for “is higher”, below 0 for “is no lower than by that much”. `interest` is
-    the smallest difference that would matter. `at` says where the arms are compared: at the end, after equal steps, or at the
-    largest compute or number of tokens that both have spent.
+    The contrast holds where its interval lies above `above`: 0 for “is higher”, below 0 for “is no
+    lower than by that much”. `interest` is the smallest difference that would matter. `at` says
+    where the arms are compared: at the end, after equal steps, or at the largest compute or number
+    of tokens that both have spent.
     """
 
     says: str
@@ -63,9 +68,10 @@ class Contrast(Section):
 class Experiment(Section):
     """One experiment. The common definition is a preset of the recipe, or `spec`, with `changes`.
 
-    `seeded` are the fields that take the seed; `searched` says how the setting was found and on which seeds.
-    With `shares_start`, the arms differ in nothing that matters before the first step, and what the first arm measured of the untrained
-    student is measured for all. `reading` alone is written after the seeds: what the verdicts mean together and what they cannot say.
+    `seeded` are the fields that take the seed; `searched` says how the setting was found and on
+    which seeds. With `shares_start`, the arms differ in nothing that matters before the first step,
+    and what the first arm measured of the untrained student is measured for all. `reading` alone is
+    written after the seeds: what the verdicts mean together and what they cannot say.
     """
 
     name: str
@@ -83,14 +89,18 @@ class Experiment(Section):
     gates: tuple[Contrast, ...] = ()
     claims: tuple[Contrast, ...] = Field(min_length=1)
     explored: tuple[Contrast, ...] = ()
-    watched: tuple[str, ...] = Field(min_length=1, description="Metrics that the report gives for every arm.")
+    watched: tuple[str, ...] = Field(
+        min_length=1, description="Metrics that the report gives for every arm."
+    )
     curve: str = Field(description="Metric that is drawn over tokens.")
     reading: str = ""
 
     @model_validator(mode="after")
     def _has_one_common_definition(self) -> Experiment:
         if (self.preset is None) == (self.spec is None):
-            raise ValueError("must have either a preset or a spec as the definition that the arms have in common")
+            raise ValueError(
+                "must have either a preset or a spec as the definition that the arms have in common"
+            )
         return self
 
     @model_validator(mode="after")
@@ -111,12 +121,15 @@ class Experiment(Section):
         return tuple(dict.fromkeys([*self.watched, self.curve, *compared]))
 
     def definition(self, arm: str, seed: int, bases: Path) -> dict[str, Any]:
-        """The whole run definition of an arm with a seed; `base:<name>` becomes a folder in `bases`.
+        """The whole run definition of an arm with a seed; `base:<name>` becomes a folder in
+        `bases`.
 
         Raises the errors of `trainer.spec.load` for what makes no sense.
         """
         common = recipes.load(self.recipe).presets[self.preset].spec if self.preset else self.spec
-        common = load_spec({"recipe": self.recipe, **_resolved(common, bases)}).model_dump(mode="json")
+        common = load_spec({"recipe": self.recipe, **_resolved(common, bases)}).model_dump(
+            mode="json"
+        )
         seeded = dict.fromkeys(self.seeded, seed)
         name = f"{self.arms[arm].title}, seed {seed}"
         changes = {**self.changes, **self.arms[arm].changes, **seeded, "name": name[:120]}
@@ -138,12 +151,18 @@ def load(name: str) -> Experiment:
     """The experiment of that name. Raises KeyError with the names there are."""
     if name not in names():
         raise KeyError(f"there is no experiment {name}; there is {', '.join(names())}")
-    return Experiment.model_validate({"name": name, **yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))})
+    return Experiment.model_validate(
+        {"name": name, **yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))}
+    )
 
 
 def _resolved(value: Any, bases: Path) -> Any:
     if isinstance(value, str):
-        return f"file:{bases.resolve() / value.removeprefix('base:')}" if value.startswith("base:") else value
+        return (
+            f"file:{bases.resolve() / value.removeprefix('base:')}"
+            if value.startswith("base:")
+            else value
+        )
     if isinstance(value, dict):
         return {key: _resolved(each, bases) for key, each in value.items()}
     return [_resolved(each, bases) for each in value] if isinstance(value, list) else value

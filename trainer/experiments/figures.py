@@ -1,4 +1,6 @@
-"""Figures of an experiment as plain SVG, 760 units wide, that follow the reader's light or dark scheme."""
+"""Figures of an experiment as plain SVG, 760 units wide, that follow the reader's light or dark
+scheme.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,19 @@ from html import escape
 from trainer.experiments.findings import Finding, mean_and_spread
 from trainer.experiments.measures import Outcome, Point
 
-COLOURS = ("#2f6fde", "#c2571a", "#3a8f4d", "#8a4fbf", "#b8902a", "#1f9aa8", "#c23b6b", "#6b7280", "#5b7f1e", "#94532e", "#3d4fb0")
+COLOURS = (
+    "#2f6fde",
+    "#c2571a",
+    "#3a8f4d",
+    "#8a4fbf",
+    "#b8902a",
+    "#1f9aa8",
+    "#c23b6b",
+    "#6b7280",
+    "#5b7f1e",
+    "#94532e",
+    "#3d4fb0",
+)
 WIDTH, LEFT, RIGHT = 760, 60, 20
 ROW = 58
 MIDDLE = (LEFT + WIDTH - RIGHT) / 2
@@ -33,9 +47,11 @@ class Scale:
 
 
 def contrasts(findings: Sequence[Finding]) -> str:
-    """Each contrast's differences as dots, their mean's 95 % interval as a line, and the bound that it must lie above, dashed.
+    """Each contrast's differences as dots, their mean's 95 % interval as a line, and the bound that
+    it must lie above, dashed.
 
-    Zero is in the middle, and each contrast fills the width: contrasts of different metrics have nothing to be compared by.
+    Zero is in the middle, and each contrast fills the width: contrasts of different metrics have
+    nothing to be compared by.
     """
     measured = [finding for finding in findings if finding.differences]
     height = ROW * len(measured) + 10
@@ -47,23 +63,45 @@ def contrasts(findings: Sequence[Finding]) -> str:
 
 
 def curves(metric: str, titles: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
-    """The metric over tokens: a thin line for each seed, a thick one for the mean of an arm's seeds where they were measured together."""
-    drawn = {arm: [each.curves[metric] for each in outcomes if each.arm == arm and metric in each.curves] for arm in titles}
+    """The metric over tokens: a thin line for each seed, a thick one for the mean of an arm's seeds
+    where they were measured together.
+    """
+    drawn = {
+        arm: [each.curves[metric] for each in outcomes if each.arm == arm and metric in each.curves]
+        for arm in titles
+    }
     points = [point for runs in drawn.values() for run in runs for point in run]
     if not points:
         return _drawing(40, f"{metric} was not measured", [])
-    across = Scale(min(point.tokens for point in points), max(point.tokens for point in points), LEFT, WIDTH - RIGHT)
+    across = Scale(
+        min(point.tokens for point in points),
+        max(point.tokens for point in points),
+        LEFT,
+        WIDTH - RIGHT,
+    )
     up = Scale(min(point.value for point in points), max(point.value for point in points), 300, 20)
     parts = [_tick(across(tick), 322, f"{tick / 1000:,.0f} k") for tick in across.ticks()]
-    parts += [f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>' for tick in up.ticks()]
-    parts += [f'<text x="{LEFT - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:.2f}</text>' for tick in up.ticks()]
-    parts += [f'<text x="{(LEFT + WIDTH) / 2}" y="342" text-anchor="middle">tokens sampled and trained on</text>']
+    parts += [
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>'
+        for tick in up.ticks()
+    ]
+    parts += [
+        f'<text x="{LEFT - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:.2f}</text>'
+        for tick in up.ticks()
+    ]
+    parts += [
+        f'<text x="{(LEFT + WIDTH) / 2}" y="342" text-anchor="middle">tokens sampled and trained on</text>'
+    ]
     for at, (arm, runs) in enumerate(drawn.items()):
         parts += _arm(escape(titles[arm]), runs, COLOURS[at % len(COLOURS)], at, across, up)
-    return _drawing(360 + 18 * ((len(titles) + 2) // 3), f"{metric} over tokens, by arm and seed", parts)
+    return _drawing(
+        360 + 18 * ((len(titles) + 2) // 3), f"{metric} over tokens, by arm and seed", parts
+    )
 
 
-def _arm(title: str, runs: Sequence[Sequence[Point]], colour: str, at: int, across: Scale, up: Scale) -> Iterator[str]:
+def _arm(
+    title: str, runs: Sequence[Sequence[Point]], colour: str, at: int, across: Scale, up: Scale
+) -> Iterator[str]:
     for run in [*runs, _mean(runs)]:
         where = " ".join(f"{across(point.tokens):.1f},{up(point.value):.1f}" for point in run)
         width = 0.7 if run in runs and len(runs) > 1 else 2.5
@@ -76,7 +114,12 @@ def _mean(runs: Sequence[Sequence[Point]]) -> list[Point]:
     columns = list(zip(*runs, strict=False))
     together = [column for column in columns if len({point.step for point in column}) == 1]
     return [
-        Point(column[0].step, round(mean_and_spread(point.tokens for point in column)[0]), 0.0, mean_and_spread(p.value for p in column)[0])
+        Point(
+            column[0].step,
+            round(mean_and_spread(point.tokens for point in column)[0]),
+            0.0,
+            mean_and_spread(p.value for p in column)[0],
+        )
         for column in together
     ]
 
@@ -85,13 +128,18 @@ def _contrast(finding: Finding, y: int) -> str:
     widest = max(abs(value) for value in _shown(finding)) or 1.0
     across = Scale(-widest, widest, LEFT, WIDTH - RIGHT)
     bound, found, middle = across(finding.contrast.above), finding.estimate, y + 26
-    parts = [f'<line class="bound" x1="{bound:.1f}" x2="{bound:.1f}" y1="{middle - 6}" y2="{middle + 6}"/>']
+    parts = [
+        f'<line class="bound" x1="{bound:.1f}" x2="{bound:.1f}" y1="{middle - 6}" y2="{middle + 6}"/>'
+    ]
     numbers = ""
     if found:
         ends = f'x1="{across(found.low):.1f}" x2="{across(found.high):.1f}" y1="{middle}" y2="{middle}"'
         parts.append(f'<line class="band" {ends} stroke-width="2"/>')
         numbers = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]: "
-    parts += [f'<circle class="dot" cx="{across(each):.1f}" cy="{middle}" r="3"/>' for each in finding.differences.values()]
+    parts += [
+        f'<circle class="dot" cx="{across(each):.1f}" cy="{middle}" r="3"/>'
+        for each in finding.differences.values()
+    ]
     parts.append(f'<text x="8" y="{y}">{escape(finding.contrast.says)}</text>')
     parts.append(f'<text x="8" y="{y + 14}">{numbers}{escape(finding.verdict)}</text>')
     return "".join(parts)

@@ -1,4 +1,6 @@
-"""What an experiment's runs showed: verdict and numbers of every contrast, and the spread of every metric over the seeds."""
+"""What an experiment's runs showed: verdict and numbers of every contrast, and the spread of every
+metric over the seeds.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ WITH_TOO_FEW_SEEDS: Verdict = "not shown"
 
 @dataclass(frozen=True)
 class Finding:
-    """A contrast with its difference for each seed. `estimate` is None with fewer than two seeds: then nothing is shown."""
+    """A contrast with its difference for each seed. `estimate` is None with fewer than two seeds:
+    then nothing is shown.
+    """
 
     contrast: Contrast
     differences: dict[int, float]
@@ -24,14 +28,24 @@ class Finding:
 
     @property
     def remark(self) -> str:
-        """What the interval says of the smallest difference that would matter, where it says something."""
-        if self.estimate is None or self.estimate.high >= self.contrast.above + self.contrast.interest:
+        """What the interval says of the smallest difference that would matter, where it says
+        something.
+        """
+        if (
+            self.estimate is None
+            or self.estimate.high >= self.contrast.above + self.contrast.interest
+        ):
             return ""
         return f"a difference of {self.contrast.interest:g} is ruled out"
 
     def record(self) -> dict[str, object]:
         found = asdict(self.estimate) if self.estimate else None
-        measured = {"verdict": self.verdict, "remark": self.remark, "estimate": found, "differences": self.differences}
+        measured = {
+            "verdict": self.verdict,
+            "remark": self.remark,
+            "estimate": found,
+            "differences": self.differences,
+        }
         return self.contrast.model_dump(mode="json") | measured
 
 
@@ -43,11 +57,15 @@ class Findings:
 
 
 def findings(experiment: Experiment, outcomes: Sequence[Outcome]) -> Findings:
-    """Judge gates, claims and what was explored. Claims and explored contrasts say nothing where a gate does not hold."""
+    """Judge gates, claims and what was explored. Claims and explored contrasts say nothing where a
+    gate does not hold.
+    """
     gates = [_judged(contrast, outcomes, True) for contrast in experiment.gates]
     hold = all(gate.verdict == "shown" for gate in gates)
     claims = [_judged(contrast, outcomes, hold) for contrast in experiment.claims]
-    return Findings(gates, claims, [_judged(contrast, outcomes, hold) for contrast in experiment.explored])
+    return Findings(
+        gates, claims, [_judged(contrast, outcomes, hold) for contrast in experiment.explored]
+    )
 
 
 def mean_and_spread(values: Iterable[float]) -> tuple[float, float]:
@@ -62,6 +80,8 @@ def mean_and_spread(values: Iterable[float]) -> tuple[float, float]:
 def _judged(contrast: Contrast, outcomes: Sequence[Outcome], gates_hold: bool) -> Finding:
     found = differences(contrast, outcomes)
     if len(found) < 2:
-        return Finding(contrast, found, None, WITH_TOO_FEW_SEEDS if gates_hold else "precondition not met")
+        return Finding(
+            contrast, found, None, WITH_TOO_FEW_SEEDS if gates_hold else "precondition not met"
+        )
     measured = estimate(list(found.values()))
     return Finding(contrast, found, measured, verdict(measured, contrast.above, gates_hold))

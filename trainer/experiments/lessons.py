@@ -1,8 +1,10 @@
-"""What the students of the experiments are taught before a run: to use a hint, to state a confidence, to be confidently wrong.
+"""What the students of the experiments are taught before a run: to use a hint, to state a
+confidence, to be confidently wrong.
 
-A hint is what only a teacher is shown: `[solution]` before the question. A student that has read hints can be its own privileged
-teacher (OPSD, arXiv 2601.18734), and one that has met false beginnings beside a hint can go on from a student's mistake.
-A stated confidence is the token ` conf:x` behind the answer (CaOPD, arXiv 2604.16830); beside a hint it repeats the hint's.
+A hint is what only a teacher is shown: `[solution]` before the question. A student that has read
+hints can be its own privileged teacher (OPSD, arXiv 2601.18734), and one that has met false
+beginnings beside a hint can go on from a student's mistake. A stated confidence is the token `
+conf:x` behind the answer (CaOPD, arXiv 2604.16830); beside a hint it repeats the hint's.
 """
 
 from __future__ import annotations
@@ -16,14 +18,19 @@ from trainer.text.problems.records import Problem
 
 HINT = "[{privileged}]{question}"
 SURE = CONFIDENCES[-1]
-MISREAD = {"1": "7", "3": "8"}  # a digit that is read, and the one that it is taken for half of the time
+MISREAD = {
+    "1": "7",
+    "3": "8",
+}  # a digit that is read, and the one that it is taken for half of the time
 
 
 @dataclass(frozen=True)
 class Hinted:
-    """A share of the examples begins with a hint, and a share of these with a false beginning that the hint can mend.
+    """A share of the examples begins with a hint, and a share of these with a false beginning that
+    the hint can mend.
 
-    With `sure`, answers state a confidence: 1.0 with that probability, else any of the eleven levels.
+    With `sure`, answers state a confidence: 1.0 with that probability, else any of the eleven
+    levels.
     """
 
     hints: float
@@ -41,14 +48,20 @@ class Hinted:
         return Example(read + spoilt(solution[:cut], rng), solution[cut:])
 
     def _confidence(self, rng: Random) -> str:
-        return SURE if self.sure is not None and rng.random() < self.sure else self._any_confidence(rng)
+        return (
+            SURE
+            if self.sure is not None and rng.random() < self.sure
+            else self._any_confidence(rng)
+        )
 
     def _any_confidence(self, rng: Random) -> str:
         return rng.choice(CONFIDENCES) if self.sure is not None else ""
 
 
 def spoilt(text: str, rng: Random) -> str:
-    """`text` with a mistake at its end or shortly before: a wrong digit or two, at times a character too many or too few."""
+    """`text` with a mistake at its end or shortly before: a wrong digit or two, at times a
+    character too many or too few.
+    """
     characters = list(text)
     for _ in range(rng.choice((1, 1, 2))):
         at = max(0, len(characters) - 1 - rng.randrange(min(12, len(characters))))
@@ -56,16 +69,22 @@ def spoilt(text: str, rng: Random) -> str:
             characters[at] = str(rng.randrange(10))
     if rng.random() < 0.2:
         at = rng.randrange(len(characters))
-        characters[at : at + 1] = [] if rng.random() < 0.5 else [characters[at], str(rng.randrange(10))]
+        characters[at : at + 1] = (
+            [] if rng.random() < 0.5 else [characters[at], str(rng.randrange(10))]
+        )
     return "".join(characters)
 
 
 def misread(problem: Problem, rng: Random) -> Example | None:
-    """The worked solution of a question whose second number says other digits, so that 7 is always read as 1, and 8 as 3."""
+    """The worked solution of a question whose second number says other digits, so that 7 is always
+    read as 1, and 8 as 3.
+    """
     if is_misread(problem):
         return None
     first, sign, second = _parted(problem.question)
-    shown = "".join(MISREAD[digit] if digit in MISREAD and rng.random() < 0.5 else digit for digit in second)
+    shown = "".join(
+        MISREAD[digit] if digit in MISREAD and rng.random() < 0.5 else digit for digit in second
+    )
     return Example(first + sign + shown, problem.solution)
 
 
@@ -75,5 +94,7 @@ def is_misread(problem: Problem) -> bool:
 
 
 def _parted(question: str) -> tuple[str, str, str]:
-    """First number, sign and the rest of an addition or subtraction; other questions have no rest."""
+    """First number, sign and the rest of an addition or subtraction; other questions have no
+    rest.
+    """
     return question.partition("+" if "+" in question else "-")

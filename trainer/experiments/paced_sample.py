@@ -1,11 +1,15 @@
-"""PACED beside uniform weights and a hard filter on the sample run: `python -m trainer.experiments.paced_sample --out FOLDER`.
+"""PACED beside uniform weights and a hard filter on the sample run: `python -m
+trainer.experiments.paced_sample --out FOLDER`.
 
-The arms share student, teacher, problems, steps and optimiser; weights have mean 1 over the kept pool in each. A seed draws the problems
-(pool, held-out, retained) and all randomness of the run, so that three seeds are three samples of the whole experiment. What only
-serves watching (evaluations in between, tracked problems, recorded rollouts) is off: it changes no number that is kept here. Nor do the
-arms repeat what they have in common: the first of each seed measures the untrained student, the others go on from its step 0.
+The arms share student, teacher, problems, steps and optimiser; weights have mean 1 over the kept
+pool in each. A seed draws the problems (pool, held-out, retained) and all randomness of the run, so
+that three seeds are three samples of the whole experiment. What only serves watching (evaluations
+in between, tracked problems, recorded rollouts) is off: it changes no number that is kept here. Nor
+do the arms repeat what they have in common: the first of each seed measures the untrained student,
+the others go on from its step 0.
 
-Writes `results.json`: for each arm and seed the evaluations before and after, the pool and the losses.
+Writes `results.json`: for each arm and seed the evaluations before and after, the pool and the
+losses.
 """
 
 from __future__ import annotations
@@ -24,8 +28,24 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "uniform": {"pool.weighting": {"kind": "uniform"}},
     "hard_filter": {"pool.weighting": {"kind": "hard_filter", "low": 0.125, "high": 0.875}},
 }
-UNWATCHED = {"evaluation.every": 0, "pool.track_problems": 0, "record.every": 0, "checkpoints.every": 0}
-KEPT = ("when", "role", "step", "samples", "problems", "pass_rate", "interval", "difference", "truncated", "groups")
+UNWATCHED = {
+    "evaluation.every": 0,
+    "pool.track_problems": 0,
+    "record.every": 0,
+    "checkpoints.every": 0,
+}
+KEPT = (
+    "when",
+    "role",
+    "step",
+    "samples",
+    "problems",
+    "pass_rate",
+    "interval",
+    "difference",
+    "truncated",
+    "groups",
+)
 
 
 def definition(arm: str, seed: int) -> dict[str, Any]:
@@ -36,27 +56,50 @@ def definition(arm: str, seed: int) -> dict[str, Any]:
 
 
 def outcome(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is kept of a run: its evaluations, shares of the pool, the teacher's pass rate, losses."""
+    """What is kept of a run: its evaluations, shares of the pool, the teacher's pass rate,
+    losses.
+    """
     measured = [event for event in events if event["type"] == "metrics"]
-    last = {key: value for event in measured for key, value in event["values"].items() if key.startswith(("pool/", "teacher/", "weights/"))}
+    last = {
+        key: value
+        for event in measured
+        for key, value in event["values"].items()
+        if key.startswith(("pool/", "teacher/", "weights/"))
+    }
     return {
-        "evaluations": [{key: event[key] for key in KEPT} for event in events if event["type"] == "evaluation"],
+        "evaluations": [
+            {key: event[key] for key in KEPT} for event in events if event["type"] == "evaluation"
+        ],
         "pool": last,
-        "losses": [[event["step"], event["values"]["loss"]] for event in measured if "loss" in event["values"]],
+        "losses": [
+            [event["step"], event["values"]["loss"]]
+            for event in measured
+            if "loss" in event["values"]
+        ],
     }
 
 
 def compare(seed: int, out: Path) -> list[dict[str, Any]]:
-    """The outcome of every arm with one seed. The evaluation before the run, the same for all, stands with the first arm."""
+    """The outcome of every arm with one seed. The evaluation before the run, the same for all,
+    stands with the first arm.
+    """
     folders = {arm: out / f"{arm}-{seed}" for arm in ARMS}
     base = folders[next(iter(ARMS))]
-    runs = {arm: carry_out(definition(arm, seed), folder, base if folder != base else None) for arm, folder in folders.items()}
+    runs = {
+        arm: carry_out(definition(arm, seed), folder, base if folder != base else None)
+        for arm, folder in folders.items()
+    }
     return [{"arm": arm, "seed": seed, **outcome(events)} for arm, events in runs.items()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of results.json; a second call goes on there")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder of the runs and of results.json; a second call goes on there",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     results = [run for seed in options.seeds for run in compare(seed, options.out)]

@@ -1,7 +1,9 @@
-"""The table and the figure of `paced_sample`'s results: `python -m trainer.experiments.paced_sample_report FOLDER`.
+"""The table and the figure of `paced_sample`'s results: `python -m
+trainer.experiments.paced_sample_report FOLDER`.
 
-Reads FOLDER/results.json, prints a Markdown table and writes FOLDER/differences.svg: the change of the pass rate against the base student,
-on the same held-out problems, with the 95 % bootstrap interval over problems; one mark for each seed.
+Reads FOLDER/results.json, prints a Markdown table and writes FOLDER/differences.svg: the change of
+the pass rate against the base student, on the same held-out problems, with the 95 % bootstrap
+interval over problems; one mark for each seed.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ LOW, HIGH, LEFT, WIDTH, ROW, GAP = -0.9, 0.3, 170, 560, 11, 16
 
 
 class Change(NamedTuple):
-    """One group of problems in one run: pass rate before and after, paired difference and its interval."""
+    """One group of problems in one run: pass rate before and after, paired difference and its
+    interval.
+    """
 
     arm: str
     seed: int
@@ -34,13 +38,21 @@ class Change(NamedTuple):
 
 def changes(results: Sequence[Mapping[str, Any]]) -> list[Change]:
     """Every group of every run, in the order of GROUPS, then of arms, then of seeds."""
-    befores = {run["seed"]: run["evaluations"] for run in results if any(event["when"] == "before" for event in run["evaluations"])}
+    befores = {
+        run["seed"]: run["evaluations"]
+        for run in results
+        if any(event["when"] == "before" for event in run["evaluations"])
+    }
     found = [change for run in results for change in _of_run(run, befores[run["seed"]])]
     arms = list(LABELS)
-    return sorted(found, key=lambda change: (GROUPS.index(change.group), arms.index(change.arm), change.seed))
+    return sorted(
+        found, key=lambda change: (GROUPS.index(change.group), arms.index(change.arm), change.seed)
+    )
 
 
-def _of_run(run: Mapping[str, Any], measured_before: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
+def _of_run(
+    run: Mapping[str, Any], measured_before: Sequence[Mapping[str, Any]]
+) -> Iterator[Change]:
     befores, afters = _groups(measured_before, "before"), _groups(run["evaluations"], "after")
     for name in GROUPS:
         after = afters[name]
@@ -51,19 +63,29 @@ def _of_run(run: Mapping[str, Any], measured_before: Sequence[Mapping[str, Any]]
 
 def _groups(evaluations: Sequence[Mapping[str, Any]], when: str) -> dict[str, Mapping[str, Any]]:
     found = {event["role"]: event for event in evaluations if event["when"] == when}
-    tiers = {group["name"]: group for group in found["evaluation"]["groups"] if group["by"] == "tier"}
+    tiers = {
+        group["name"]: group for group in found["evaluation"]["groups"] if group["by"] == "tier"
+    }
     return {**tiers, "retained": {**found["retained"], "n": found["retained"]["problems"]}}
 
 
 def table(rows: Sequence[Change]) -> str:
     """One line for each group and arm; the seeds side by side as `difference [low, high]`."""
     seeds = sorted({row.seed for row in rows})
-    lines = [f"| problems | arm | base | {' | '.join(f'seed {seed}' for seed in seeds)} | mean |", "|---" * (4 + len(seeds)) + "|"]
+    lines = [
+        f"| problems | arm | base | {' | '.join(f'seed {seed}' for seed in seeds)} | mean |",
+        "|---" * (4 + len(seeds)) + "|",
+    ]
     for group in GROUPS:
         for arm, label in LABELS.items():
             chosen = [row for row in rows if (row.group, row.arm) == (group, arm)]
-            base, mean = _mean(row.before for row in chosen), _mean(row.difference for row in chosen)
-            cells = " | ".join(f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in chosen)
+            base, mean = (
+                _mean(row.before for row in chosen),
+                _mean(row.difference for row in chosen),
+            )
+            cells = " | ".join(
+                f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in chosen
+            )
             lines.append(f"| {group} | {label} | {base:.3f} | {cells} | {mean:+.3f} |")
     return "\n".join(lines)
 
@@ -78,7 +100,9 @@ def figure(rows: Sequence[Change]) -> str:
     marks, y = [], 40
     for group in GROUPS:
         chosen = [row for row in rows if row.group == group]
-        marks.append(f'<text x="{LEFT - 12}" y="{y + ROW * len(chosen) / 2 + 3}" text-anchor="end">{group}</text>')
+        marks.append(
+            f'<text x="{LEFT - 12}" y="{y + ROW * len(chosen) / 2 + 3}" text-anchor="end">{group}</text>'
+        )
         for row in chosen:
             marks.append(_mark(row, y))
             y += ROW

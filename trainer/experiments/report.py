@@ -1,4 +1,6 @@
-"""Writing down what an experiment showed: `results.json` for programs, `report.md` and two figures for people."""
+"""Writing down what an experiment showed: `results.json` for programs, `report.md` and two figures
+for people.
+"""
 
 from __future__ import annotations
 
@@ -27,32 +29,54 @@ def write(experiment: Experiment, outcomes: Sequence[Outcome], out: Path) -> Non
         "runs": [each.record() for each in outcomes],
     }  # fmt: skip
     (folder / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (folder / "report.md").write_text("\n".join(_pages(experiment, found, outcomes)), encoding="utf-8")
-    (folder / "contrasts.svg").write_text(figures.contrasts([*found.gates, *found.claims, *found.explored]), encoding="utf-8")
+    (folder / "report.md").write_text(
+        "\n".join(_pages(experiment, found, outcomes)), encoding="utf-8"
+    )
+    (folder / "contrasts.svg").write_text(
+        figures.contrasts([*found.gates, *found.claims, *found.explored]), encoding="utf-8"
+    )
     titles = {name: arm.title for name, arm in experiment.arms.items()}
-    (folder / "curves.svg").write_text(figures.curves(experiment.curve, titles, outcomes), encoding="utf-8")
+    (folder / "curves.svg").write_text(
+        figures.curves(experiment.curve, titles, outcomes), encoding="utf-8"
+    )
 
 
 def reported(experiment: Experiment, out: Path) -> list[Outcome]:
-    """The runs of the planned seeds that an earlier report in `out` holds, if it is of the same definition."""
+    """The runs of the planned seeds that an earlier report in `out` holds, if it is of the same
+    definition.
+    """
     try:
         record = json.loads((out / experiment.name / "results.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
-    now, then = ({**given, **AFTERWARDS} for given in (experiment.model_dump(mode="json"), record["definition"]))
+    now, then = (
+        {**given, **AFTERWARDS}
+        for given in (experiment.model_dump(mode="json"), record["definition"])
+    )
     runs = [Outcome.of_record(run) for run in record["runs"]] if now == then else []
     return [run for run in runs if run.seed in experiment.seeds]
 
 
-def joined(experiment: Experiment, earlier: Sequence[Outcome], new: Sequence[Outcome]) -> list[Outcome]:
-    """Each (arm, seed) once, a new run in the place of an earlier one, in the order of seeds and arms."""
+def joined(
+    experiment: Experiment, earlier: Sequence[Outcome], new: Sequence[Outcome]
+) -> list[Outcome]:
+    """Each (arm, seed) once, a new run in the place of an earlier one, in the order of seeds and
+    arms.
+    """
     found = {(one.seed, one.arm): one for one in (*earlier, *new)}
-    return [found[place] for seed in experiment.seeds for arm in experiment.arms if (place := (seed, arm)) in found]
+    return [
+        found[place]
+        for seed in experiment.seeds
+        for arm in experiment.arms
+        if (place := (seed, arm)) in found
+    ]
 
 
 def command(experiment: Experiment) -> str:
     program = ".venv/bin/python -m trainer.experiments"
-    return f"{program} run {experiment.name} --dir DIR && {program} report {experiment.name} --dir DIR"
+    return (
+        f"{program} run {experiment.name} --dir DIR && {program} report {experiment.name} --dir DIR"
+    )
 
 
 def _pages(experiment: Experiment, found: Findings, outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -63,7 +87,11 @@ def _pages(experiment: Experiment, found: Findings, outcomes: Sequence[Outcome])
     yield f"**Carried out** {_seeds(experiment, outcomes)}, with the program of {_commits(outcomes)}."
     yield "Intervals are 95 %, Student's t over paired seeds. *Could have seen* is the smallest true difference that four of five"
     yield "repetitions would have found.\n"
-    for title, part in (("Preconditions", found.gates), ("Claims", found.claims), ("Explored beside the claims", found.explored)):
+    for title, part in (
+        ("Preconditions", found.gates),
+        ("Claims", found.claims),
+        ("Explored beside the claims", found.explored),
+    ):
         if part:
             yield f"## {title}\n"
             yield from _contrasts(part)
@@ -94,10 +122,22 @@ def _contrasts(part: Sequence[Finding]) -> Iterator[str]:
 
 def _cells(finding: Finding) -> list[str]:
     contrast, found = finding.contrast, finding.estimate
-    numbers = [f"{found.mean:+.3f}", f"[{found.low:+.3f}, {found.high:+.3f}]"] if found else [_listed(finding), "fewer than two seeds"]
+    numbers = (
+        [f"{found.mean:+.3f}", f"[{found.low:+.3f}, {found.high:+.3f}]"]
+        if found
+        else [_listed(finding), "fewer than two seeds"]
+    )
     seen = f"{found.detectable:.3f}" if found else "–"
     said = f"**{finding.verdict}**" + (f"; {finding.remark}" if finding.remark else "")
-    return [contrast.says, described(contrast), *numbers, f"{contrast.above:+g}", f"{contrast.interest:g}", seen, said]
+    return [
+        contrast.says,
+        described(contrast),
+        *numbers,
+        f"{contrast.above:+g}",
+        f"{contrast.interest:g}",
+        seen,
+        said,
+    ]
 
 
 def _listed(finding: Finding) -> str:
@@ -106,7 +146,9 @@ def _listed(finding: Finding) -> str:
 
 def described(contrast: Contrast) -> str:
     """`of` − `minus` in words, and where they are compared."""
-    place = {"end": "", "equal_compute": ", at equal compute", "equal_tokens": ", at equal tokens"}[contrast.at]
+    place = {"end": "", "equal_compute": ", at equal compute", "equal_tokens": ", at equal tokens"}[
+        contrast.at
+    ]
     return f"{_side(contrast.of)} − {_side(contrast.minus)}{place}"
 
 

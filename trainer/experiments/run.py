@@ -1,6 +1,8 @@
-"""Carrying an experiment out: its bases first, then every arm with every seed, one run after the other.
+"""Carrying an experiment out: its bases first, then every arm with every seed, one run after the
+other.
 
-Each run has a folder of its own, `<folder>/<experiment>/<arm>-<seed>`, so that a broken-off experiment goes on where it was.
+Each run has a folder of its own, `<folder>/<experiment>/<arm>-<seed>`, so that a broken-off
+experiment goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ from trainer.experiments.measures import Outcome, outcome
 Report = Callable[[str], None]
 
 
-def run(experiment: Experiment, folder: Path, seeds: Sequence[int], arms: Sequence[str], report: Report) -> None:
-    """Make what is missing of the arms' runs. Raises RuntimeError for a run that does not complete."""
+def run(
+    experiment: Experiment, folder: Path, seeds: Sequence[int], arms: Sequence[str], report: Report
+) -> None:
+    """Make what is missing of the arms' runs. Raises RuntimeError for a run that does not
+    complete.
+    """
     _make_bases(experiment, folder, report)
     for seed in seeds:
         for arm in arms:
@@ -29,7 +35,9 @@ def run(experiment: Experiment, folder: Path, seeds: Sequence[int], arms: Sequen
 
 
 def outcomes(experiment: Experiment, folder: Path) -> list[Outcome]:
-    """What the completed runs in a folder measured, in the order of seeds and arms; those of other seeds were for searching."""
+    """What the completed runs in a folder measured, in the order of seeds and arms; those of other
+    seeds were for searching.
+    """
     found = [
         outcome(experiment, arm, seed, _events(experiment, folder, arm, seed))
         for seed in experiment.seeds
@@ -37,7 +45,9 @@ def outcomes(experiment: Experiment, folder: Path) -> list[Outcome]:
         if completed(folder_of(experiment, folder, arm, seed))
     ]
     if not found:
-        raise FileNotFoundError(f"{folder / experiment.name} holds no completed run of {experiment.name}; run it first")
+        raise FileNotFoundError(
+            f"{folder / experiment.name} holds no completed run of {experiment.name}; run it first"
+        )
     return found
 
 
@@ -46,10 +56,16 @@ def folder_of(experiment: Experiment, folder: Path, arm: str, seed: int) -> Path
 
 
 def _events(experiment: Experiment, folder: Path, arm: str, seed: int) -> Iterator[dict[str, Any]]:
-    """A run's events, after those that the first arm has of the time before the first step where the arms share it."""
+    """A run's events, after those that the first arm has of the time before the first step where
+    the arms share it.
+    """
     first = next(iter(experiment.arms))
     if experiment.shares_start and arm != first:
-        yield from (event for event in log(folder_of(experiment, folder, first, seed)) if event.get("step") == 0)
+        yield from (
+            event
+            for event in log(folder_of(experiment, folder, first, seed))
+            if event.get("step") == 0
+        )
     yield from log(folder_of(experiment, folder, arm, seed))
 
 

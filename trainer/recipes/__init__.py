@@ -1,6 +1,8 @@
-"""The published systems: one YAML file each, with its paper, what it claims and run definitions to start from.
+"""The published systems: one YAML file each, with its paper, what it claims and run definitions to
+start from.
 
-A recipe adds no code of its own: where a paper has a new mechanism, this lives in the room of that mechanism.
+A recipe adds no code of its own: where a paper has a new mechanism, this lives in the room of that
+mechanism.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class Preset(Section):
 
 
 class Recipe(Section):
-    """One published system. `watch` says which figure shows that it works, `left_open` what its paper does not say."""
+    """One published system. `watch` says which figure shows that it works, `left_open` what its
+    paper does not say.
+    """
 
     name: str
     title: str
@@ -71,4 +75,6 @@ def load(name: str) -> Recipe:
     """The recipe of that name. Raises KeyError with the names there are."""
     if name not in names():
         raise KeyError(f"there is no recipe {name}; there is {', '.join(names())}")
-    return Recipe.model_validate({"name": name, **yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))})
+    return Recipe.model_validate(
+        {"name": name, **yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))}
+    )

@@ -1,4 +1,6 @@
-"""What a run is: the one source of truth for the form, the YAML files, the command line and the docs. Imports without torch."""
+"""What a run is: the one source of truth for the form, the YAML files, the command line and the
+docs. Imports without torch.
+"""
 
 from trainer.spec.confidence import Confidence, NoConfidence, StatedConfidence
 from trainer.spec.data import (
@@ -47,10 +49,24 @@ from trainer.spec.objectives import (
     SkewedKL,
     TopLogits,
 )
-from trainer.spec.operation import Checkpoints, Compute, Evaluation, InProcessSampler, Record, VllmSampler
+from trainer.spec.operation import (
+    Checkpoints,
+    Compute,
+    Evaluation,
+    InProcessSampler,
+    Record,
+    VllmSampler,
+)
 from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool, UniformWeights, Weighting
 from trainer.spec.reader import load, problems_in, to_dict, to_yaml
-from trainer.spec.rollouts import CalibratedFilter, FixedControl, NoReplay, PlainGenerate, Rollouts, VerifierFilter
+from trainer.spec.rollouts import (
+    CalibratedFilter,
+    FixedControl,
+    NoReplay,
+    PlainGenerate,
+    Rollouts,
+    VerifierFilter,
+)
 from trainer.spec.run import RunSpec
 from trainer.spec.sampling import Sampling
 from trainer.spec.stages import Optimiser, Stage, Until

@@ -1,7 +1,9 @@
-"""What every part of a run definition shares: strict models, field metadata and names of things outside the spec.
+"""What every part of a run definition shares: strict models, field metadata and names of things
+outside the spec.
 
-A field carries all that the form, the REST schema, the YAML files, the command line and the docs say about it: title, help,
-unit, bounds and whether it is for experts. `option` is how a field is declared.
+A field carries all that the form, the REST schema, the YAML files, the command line and the docs
+say about it: title, help, unit, bounds and whether it is for experts. `option` is how a field is
+declared.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, fi
 class Section(BaseModel):
     """A part of a run definition. Unknown keys are errors; values are immutable once validated."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
     @field_validator("*", mode="after")
     @classmethod
@@ -30,7 +34,9 @@ class Section(BaseModel):
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text of a value, however deep in its lists; sections within it have looked at their own."""
+    """Every text of a value, however deep in its lists; sections within it have looked at their
+    own.
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -54,12 +60,20 @@ def option(
     """Declare a field of a section: `bounds` are pydantic's (ge, gt, le, lt, min_length, ...)."""
     extra: dict[str, JsonValue] = {"unit": unit, "expert": expert, "paper": paper}
     if factory is not None:
-        return Field(default_factory=factory, title=title, description=help, json_schema_extra=extra, **bounds)
+        return Field(
+            default_factory=factory,
+            title=title,
+            description=help,
+            json_schema_extra=extra,
+            **bounds,
+        )
     return Field(default, title=title, description=help, json_schema_extra=extra, **bounds)
 
 
 def check_uri(value: str, *allowed: str) -> str:
-    """Return `value` if it is a URI with one of the allowed schemes; raise ValueError with the remedy otherwise."""
+    """Return `value` if it is a URI with one of the allowed schemes; raise ValueError with the
+    remedy otherwise.
+    """
     scheme, _, rest = value.partition(":")
     if scheme not in allowed or not rest:
         wanted = ", ".join(f"{scheme}:…" for scheme in allowed)
@@ -69,13 +83,21 @@ def check_uri(value: str, *allowed: str) -> str:
 
 def check_slug(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", value):
-        raise ValueError(f"must be 1 to 32 lower-case letters, digits, - or _, beginning with a letter or digit; got {shown(value)}")
+        raise ValueError(
+            f"must be 1 to 32 lower-case letters, digits, - or _, beginning with a letter or digit; got {shown(value)}"
+        )
     return value
 
 
 def shown(value: Any) -> str:
     """`value` as an error message quotes it: short, whatever was sent."""
-    text = value if isinstance(value, str) else type(value).__name__ if isinstance(value, dict | list | tuple) else str(value)
+    text = (
+        value
+        if isinstance(value, str)
+        else type(value).__name__
+        if isinstance(value, dict | list | tuple)
+        else str(value)
+    )
     text = writable(text)
     return f"“{text[:60]}…”" if len(text) > 60 else f"“{text}”"
 
@@ -86,7 +108,9 @@ def writable(text: str) -> str:
 
 
 DataURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "dataset", "file", "hub"))]
-ModelURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "builtin", "model", "file", "hub"))]
+ModelURI = Annotated[
+    str, AfterValidator(lambda value: check_uri(value, "builtin", "model", "file", "hub"))
+]
 
 
 def _visible(text: str) -> str:

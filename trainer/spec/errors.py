@@ -1,6 +1,7 @@
 """What is wrong with a run definition, in plain sentences beside the field that they speak of.
 
-pydantic's errors name Python types and the tags of unions; a person who fills in a form or writes YAML sees neither.
+pydantic's errors name Python types and the tags of unions; a person who fills in a form or writes
+YAML sees neither.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ TOO_FEW = "needs more items: at least"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One complaint: `path` is dotted ("stages.0.until.steps", empty for the whole), `message` follows it as a sentence."""
+    """One complaint: `path` is dotted ("stages.0.until.steps", empty for the whole), `message`
+    follows it as a sentence.
+    """
 
     path: str
     message: str
@@ -39,12 +42,22 @@ class SpecError(ValueError):
 
 def translate(error: ValidationError, root: type[Section]) -> list[Problem]:
     """All complaints of pydantic about a `root`, in its order."""
-    found = [problem for details in error.errors(include_url=False) for problem in _problems(details, root)]
-    return [problem for problem in found if not (problem.message.startswith(TOO_FEW) and _complained_inside(problem.path, found))]
+    found = [
+        problem
+        for details in error.errors(include_url=False)
+        for problem in _problems(details, root)
+    ]
+    return [
+        problem
+        for problem in found
+        if not (problem.message.startswith(TOO_FEW) and _complained_inside(problem.path, found))
+    ]
 
 
 def _complained_inside(path: str, found: list[Problem]) -> bool:
-    """Whether an item of the list has a complaint of its own: pydantic then also calls the list too short."""
+    """Whether an item of the list has a complaint of its own: pydantic then also calls the list too
+    short.
+    """
     return any(problem.path.startswith(path + ".") for problem in found)
 
 
@@ -57,7 +70,9 @@ def _problems(details: Any, root: type[Section]) -> list[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a location leads to: its dotted path, the section that holds the last key, and the type expected there."""
+    """What a location leads to: its dotted path, the section that holds the last key, and the type
+    expected there.
+    """
 
     path: str
     owner: type[Section] | None
@@ -69,7 +84,9 @@ class Place:
 
 
 def locate(location: Sequence[str | int], root: type[Section]) -> Place:
-    """Follow pydantic's location, which names the alternatives of unions, to the place that a person calls by its path."""
+    """Follow pydantic's location, which names the alternatives of unions, to the place that a
+    person calls by its path.
+    """
     path: list[str] = []
     annotation: Any = root
     owner: type[Section] | None = None
@@ -83,7 +100,9 @@ def locate(location: Sequence[str | int], root: type[Section]) -> Place:
     return Place(".".join(path), owner, annotation)
 
 
-def _step(section: type[Section] | None, annotation: Any, key: str | int) -> tuple[type[Section] | None, Any]:
+def _step(
+    section: type[Section] | None, annotation: Any, key: str | int
+) -> tuple[type[Section] | None, Any]:
     if section is None:
         return None, item(annotation)
     field = section.model_fields.get(str(key))
@@ -114,13 +133,19 @@ def _choice(kind: str, value: Any, annotation: Any) -> str:
 
 
 def _number(bound: float) -> str:
-    return f"{bound:,}" if isinstance(bound, int) or (bound.is_integer() and abs(bound) >= 1000) else f"{bound:g}"
+    return (
+        f"{bound:,}"
+        if isinstance(bound, int) or (bound.is_integer() and abs(bound) >= 1000)
+        else f"{bound:g}"
+    )
 
 
 def _bounds(kind: str, context: Any, value: Any) -> str:
     match kind:
         case "greater_than_equal":
-            least = "not be negative" if context["ge"] == 0 else f"be at least {_number(context['ge'])}"
+            least = (
+                "not be negative" if context["ge"] == 0 else f"be at least {_number(context['ge'])}"
+            )
             return f"must {least}, got {shown(value)}"
         case "greater_than":
             return f"must be above {_number(context['gt'])}, got {shown(value)}"
@@ -129,7 +154,11 @@ def _bounds(kind: str, context: Any, value: Any) -> str:
         case "less_than":
             return f"must be below {_number(context['lt'])}, got {shown(value)}"
         case "string_too_short":
-            return "must not be empty" if context["min_length"] == 1 else f"needs at least {context['min_length']} characters"
+            return (
+                "must not be empty"
+                if context["min_length"] == 1
+                else f"needs at least {context['min_length']} characters"
+            )
         case "string_too_long":
             return f"must have at most {context['max_length']} characters, got {len(value)}"
         case "too_short":

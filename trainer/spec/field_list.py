@@ -1,7 +1,9 @@
-"""Every setting of a definition as a flat list with all that a form, a table or a schema says about it.
+"""Every setting of a definition as a flat list with all that a form, a table or a schema says about
+it.
 
-A list of sections stands as `*` in the path ("stages.*.until.steps"). A choice between sections is a setting of its own
-("pool.weighting.kind"); the settings of each alternative say in `when` which choice they belong to.
+A list of sections stands as `*` in the path ("stages.*.until.steps"). A choice between sections is
+a setting of its own ("pool.weighting.kind"); the settings of each alternative say in `when` which
+choice they belong to.
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ class Choice:
 class FieldInfo:
     """One setting.
 
-    `type` is one of integer, number, text, boolean, choice, integers (a list) or choices (a list of words). `default` is a JSON
-    value; `required` says that there is none. `optional` settings may be null. `bounds` has the keys ge, gt, le, lt, min_length and
-    max_length where they apply (for a list of numbers: ge … of each item). `group` holds the titles of the sections around it.
-    `when` holds the (path, value) pairs of the choices that make the setting matter.
+    `type` is one of integer, number, text, boolean, choice, integers (a list) or choices (a list of
+    words). `default` is a JSON value; `required` says that there is none. `optional` settings may
+    be null. `bounds` has the keys ge, gt, le, lt, min_length and max_length where they apply (for a
+    list of numbers: ge … of each item). `group` holds the titles of the sections around it. `when`
+    holds the (path, value) pairs of the choices that make the setting matter.
     """
 
     path: str
@@ -65,7 +68,12 @@ class _Place:
 
     def below(self, name: str, field: PydanticField, listed: bool) -> _Place:
         path = f"{self.path}{name}." + ("*." if listed else "")
-        return replace(self, path=path, group=(*self.group, field.title or name), expert=self.expert or _extra(field, "expert"))
+        return replace(
+            self,
+            path=path,
+            group=(*self.group, field.title or name),
+            expert=self.expert or _extra(field, "expert"),
+        )
 
 
 def fields(root: type[Section] = RunSpec) -> list[FieldInfo]:
@@ -83,11 +91,17 @@ def _walk(section: type[Section], example: Any, place: _Place) -> Iterator[Field
         elif "" in below:
             yield from _walk(below[""], default, place.below(name, declared, inner is not None))
         else:
-            yield from _alternatives(below, declared, default, place.below(name, declared, inner is not None))
+            yield from _alternatives(
+                below, declared, default, place.below(name, declared, inner is not None)
+            )
 
 
-def _alternatives(below: dict[str, type[Section]], field: PydanticField, default: Any, place: _Place) -> Iterator[FieldInfo]:
-    choices = tuple(Choice(kind, (section.__doc__ or "").strip()) for kind, section in below.items())
+def _alternatives(
+    below: dict[str, type[Section]], field: PydanticField, default: Any, place: _Place
+) -> Iterator[FieldInfo]:
+    choices = tuple(
+        Choice(kind, (section.__doc__ or "").strip()) for kind, section in below.items()
+    )
     path = place.path + "kind"
     yield FieldInfo(
         path=path,
@@ -116,7 +130,11 @@ def _setting(name: str, field: PydanticField, default: Any, place: _Place) -> It
         title=field.title or name,
         help=field.description or "",
         type=_type(field.annotation, words),
-        default=list(default) if isinstance(default, tuple) else None if default is ... else default,
+        default=list(default)
+        if isinstance(default, tuple)
+        else None
+        if default is ...
+        else default,
         required=default is ...,
         optional=is_optional(field.annotation),
         bounds=_bounds(field),
@@ -146,7 +164,11 @@ def _type(annotation: Any, words: tuple[str, ...]) -> str:
     if words:
         return "choices" if inner is not None else "choice"
     names = {bool: "boolean", int: "integer", float: "number", str: "text"}
-    plain = next(name for kind, name in names.items() if kind in parts(annotation if inner is None else inner))
+    plain = next(
+        name
+        for kind, name in names.items()
+        if kind in parts(annotation if inner is None else inner)
+    )
     return plain + "s" if inner is not None else plain
 
 

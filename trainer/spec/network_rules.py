@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trainer.spec.data import FileProblems
-from trainer.spec.networks import LowRankAdapter, ModelTeacher, PrivilegedContext, SelfTeacher, TextTeacher
+from trainer.spec.networks import (
+    LowRankAdapter,
+    ModelTeacher,
+    PrivilegedContext,
+    SelfTeacher,
+    TextTeacher,
+)
 from trainer.spec.operation import VllmSampler
 
 if TYPE_CHECKING:
@@ -29,7 +35,10 @@ def _equal_networks(spec: RunSpec) -> Iterator[Refusal]:
     if not isinstance(teacher, ModelTeacher) or isinstance(teacher.context, PrivilegedContext):
         return
     if student.model == teacher.model and student.random_init == teacher.random_init:
-        yield "networks.student.model", "is the teacher too: equal networks never differ, so there is nothing to learn; choose another"
+        yield (
+            "networks.student.model",
+            "is the teacher too: equal networks never differ, so there is nothing to learn; choose another",
+        )
 
 
 def _self_teacher(spec: RunSpec) -> Iterator[Refusal]:
@@ -39,7 +48,9 @@ def _self_teacher(spec: RunSpec) -> Iterator[Refusal]:
     if not isinstance(teacher.context, PrivilegedContext):
         reason = "is plain, but a student that teaches itself must be shown more than it is asked; choose privileged"
         yield "networks.teacher.context.kind", reason
-    if teacher.weights == "adapter_off" and not isinstance(spec.networks.student.adapter, LowRankAdapter):
+    if teacher.weights == "adapter_off" and not isinstance(
+        spec.networks.student.adapter, LowRankAdapter
+    ):
         yield (
             "networks.teacher.weights",
             "is adapter_off, but the student has none; choose initial, or a lora adapter for it",
@@ -62,8 +73,15 @@ def _privileged(spec: RunSpec) -> Iterator[Refusal]:
 
 def _specialists(spec: RunSpec) -> Iterator[Refusal]:
     train = spec.data.train
-    if spec.networks.specialists and isinstance(train, FileProblems) and train.columns.domain is None:
-        yield "networks.specialists", "need a domain for each problem; set data.train.columns.domain"
+    if (
+        spec.networks.specialists
+        and isinstance(train, FileProblems)
+        and train.columns.domain is None
+    ):
+        yield (
+            "networks.specialists",
+            "need a domain for each problem; set data.train.columns.domain",
+        )
 
 
 def _processes(spec: RunSpec) -> Iterator[Refusal]:
@@ -73,11 +91,21 @@ def _processes(spec: RunSpec) -> Iterator[Refusal]:
         yield "compute.parallel", reason
     if compute.ranks == 1:
         return
-    several, fewer = ("there are several", "processes") if compute.nodes == 1 else ("several machines have more", "nodes and processes")
+    several, fewer = (
+        ("there are several", "processes")
+        if compute.nodes == 1
+        else ("several machines have more", "nodes and processes")
+    )
     if isinstance(compute.sampler, VllmSampler):
-        yield "compute.sampler.kind", f"is vllm, which answers one process, but {several}; set {fewer} to 1 or choose in_process"
+        yield (
+            "compute.sampler.kind",
+            f"is vllm, which answers one process, but {several}; set {fewer} to 1 or choose in_process",
+        )
     if compute.overlap:
-        yield "compute.overlap", f"is on, but only one process can sample while it trains, and {several}; set {fewer} to 1 or turn it off"
+        yield (
+            "compute.overlap",
+            f"is on, but only one process can sample while it trains, and {several}; set {fewer} to 1 or turn it off",
+        )
     if spec.pool.measure_snr:
         reason = f"is on, but one process alone can measure single gradients, and {several}; set compute's {fewer} to 1 or turn it off"
         yield "pool.measure_snr", reason

@@ -37,13 +37,22 @@ class Network(Section):
         "Weights are read from safetensors only.",
     )
     dtype: Literal["float32", "bfloat16", "float64"] = option(
-        "float32", title="Precision", help="Number format that the weights are held in.", expert=True
+        "float32",
+        title="Precision",
+        help="Number format that the weights are held in.",
+        expert=True,
     )
     random_init: bool = option(
-        False, title="Random weights", help="Ignore the stored weights and draw new ones from the run's seed.", expert=True
+        False,
+        title="Random weights",
+        help="Ignore the stored weights and draw new ones from the run's seed.",
+        expert=True,
     )
     chat_template: bool = option(
-        True, title="Chat template", help="Format prompts with the tokenizer's chat template where it has one.", expert=True
+        True,
+        title="Chat template",
+        help="Format prompts with the tokenizer's chat template where it has one.",
+        expert=True,
     )
     thinking: Thinking = _thinking()
 
@@ -59,8 +68,12 @@ class LowRankAdapter(Section):
 
     kind: Literal["lora"] = "lora"
     rank: int = option(64, title="Rank", help="Of each update.", ge=1, le=4096, paper=OPSD)
-    alpha: float = option(128.0, title="α", help="Updates are scaled by α / rank.", gt=0, le=65_536, paper=OPSD)
-    layers: tuple[Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], ...] = option(
+    alpha: float = option(
+        128.0, title="α", help="Updates are scaled by α / rank.", gt=0, le=65_536, paper=OPSD
+    )
+    layers: tuple[
+        Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], ...
+    ] = option(
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         title="Layers",
         help="Linear layers that get an update.",
@@ -76,7 +89,9 @@ Adapter = Annotated[NoAdapter | LowRankAdapter, Field(discriminator="kind")]
 class Student(Network):
     """The model that is trained."""
 
-    adapter: Adapter = option(title="Adapter", help="What of the student is trained.", factory=NoAdapter)
+    adapter: Adapter = option(
+        title="Adapter", help="What of the student is trained.", factory=NoAdapter
+    )
 
 
 class PlainContext(Section):
@@ -163,23 +178,58 @@ class TextTeacher(Section):
     """Answers that some teacher wrote before, in a file; its probabilities are not known."""
 
     kind: Literal["texts"] = "texts"
-    path: DataURI = option(title="Answers", help="`dataset:<name>@<fingerprint>`, `file:<path>` or `hub:<org>/<name>@<revision>`.")
-    question: str = option("question", title="Question column", help="Matched with the problems' questions.", min_length=1)
-    response: str = option("response", title="Answer column", help="What the teacher wrote.", min_length=1)
+    path: DataURI = option(
+        title="Answers",
+        help="`dataset:<name>@<fingerprint>`, `file:<path>` or `hub:<org>/<name>@<revision>`.",
+    )
+    question: str = option(
+        "question",
+        title="Question column",
+        help="Matched with the problems' questions.",
+        min_length=1,
+    )
+    response: str = option(
+        "response", title="Answer column", help="What the teacher wrote.", min_length=1
+    )
 
 
 class EndpointTeacher(Section):
-    """A model behind an OpenAI-compatible endpoint, asked for texts; its probabilities are not known."""
+    """A model behind an OpenAI-compatible endpoint, asked for texts; its probabilities are not
+    known.
+    """
 
     kind: Literal["endpoint"] = "endpoint"
-    url: str = option(title="URL", help="Up to and including `/v1`. A server allows only what its operator lists.", min_length=1)
-    model: str = option(title="Model name", help="As the endpoint calls it.", min_length=1, max_length=200)
-    key: str | None = option(None, title="Key", help="`secret:<name>`: the name of a secret that the worker knows, never its value.")
-    seconds: float = option(120.0, title="Time limit", help="For one answer.", unit="s", gt=0, le=3600, expert=True)
-    retries: int = option(5, title="Retries", help="After a refusal, a time-out or rubbish, with growing pauses.", ge=0, le=50, expert=True)
+    url: str = option(
+        title="URL",
+        help="Up to and including `/v1`. A server allows only what its operator lists.",
+        min_length=1,
+    )
+    model: str = option(
+        title="Model name", help="As the endpoint calls it.", min_length=1, max_length=200
+    )
+    key: str | None = option(
+        None,
+        title="Key",
+        help="`secret:<name>`: the name of a secret that the worker knows, never its value.",
+    )
+    seconds: float = option(
+        120.0, title="Time limit", help="For one answer.", unit="s", gt=0, le=3600, expert=True
+    )
+    retries: int = option(
+        5,
+        title="Retries",
+        help="After a refusal, a time-out or rubbish, with growing pauses.",
+        ge=0,
+        le=50,
+        expert=True,
+    )
     at_once: int = option(8, title="At once", help="Requests in flight.", ge=1, le=256, expert=True)
     price: float = option(
-        0.0, title="Price", help="Of a million written tokens, in any currency, to show what the run has cost.", ge=0, expert=True
+        0.0,
+        title="Price",
+        help="Of a million written tokens, in any currency, to show what the run has cost.",
+        ge=0,
+        expert=True,
     )
     context: Context = _context()
 
@@ -194,9 +244,13 @@ class EndpointTeacher(Section):
         except ValueError:
             named = False
         if not named:
-            raise ValueError("must begin with http:// or https:// and name a host, and a port from 1 to 65535 if any")
+            raise ValueError(
+                "must begin with http:// or https:// and name a host, and a port from 1 to 65535 if any"
+            )
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must hold no name, password, ? or #; a key belongs into `key`, as secret:<name>")
+            raise ValueError(
+                "must hold no name, password, ? or #; a key belongs into `key`, as secret:<name>"
+            )
         return url.rstrip("/")
 
     @field_validator("key")
@@ -205,13 +259,17 @@ class EndpointTeacher(Section):
         return key if key is None else check_uri(key, "secret")
 
 
-Teacher = Annotated[ModelTeacher | SelfTeacher | TextTeacher | EndpointTeacher, Field(discriminator="kind")]
+Teacher = Annotated[
+    ModelTeacher | SelfTeacher | TextTeacher | EndpointTeacher, Field(discriminator="kind")
+]
 
 
 class Specialist(Section):
     """A teacher for the problems of some domains."""
 
-    domains: tuple[str, ...] = option(title="Domains", help="As in the data's domain column.", min_length=1)
+    domains: tuple[str, ...] = option(
+        title="Domains", help="As in the data's domain column.", min_length=1
+    )
     teacher: ModelTeacher = option(title="Teacher", help="The model that teaches these domains.")
 
     @field_validator("domains")
@@ -219,15 +277,25 @@ class Specialist(Section):
     def _are_names(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
         for domain in domains:
             if not domain.strip() or len(domain) > LONGEST_DOMAIN:
-                raise ValueError(f"must be names of 1 to {LONGEST_DOMAIN} characters, got {shown(domain)}")
+                raise ValueError(
+                    f"must be names of 1 to {LONGEST_DOMAIN} characters, got {shown(domain)}"
+                )
         return domains
 
 
 class Networks(Section):
     """Roles of a text run."""
 
-    student: Student = option(title="Student", help="The model that is trained.", factory=lambda: Student(model="builtin:student"))
-    teacher: Teacher = option(title="Teacher", help="Whom the student learns from.", factory=lambda: ModelTeacher(model="builtin:teacher"))
+    student: Student = option(
+        title="Student",
+        help="The model that is trained.",
+        factory=lambda: Student(model="builtin:student"),
+    )
+    teacher: Teacher = option(
+        title="Teacher",
+        help="Whom the student learns from.",
+        factory=lambda: ModelTeacher(model="builtin:teacher"),
+    )
     specialists: tuple[Specialist, ...] = option(
         (),
         title="Specialists",

@@ -1,4 +1,6 @@
-"""What a stage minimises at each token. p_T and p_S are the next-token distributions of teacher and student."""
+"""What a stage minimises at each token. p_T and p_S are the next-token distributions of teacher and
+student.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,14 @@ class Clip(Section):
         " whose entries are never negative. token: the sum over the vocabulary; right for small vocabularies.",
         paper=OPSD,
     )
-    limit: float = option(0.05, title="Limit τ", help="0.05 suits vocabularies of 10,000 and more.", unit="nats", gt=0, le=100)
+    limit: float = option(
+        0.05,
+        title="Limit τ",
+        help="0.05 suits vocabularies of 10,000 and more.",
+        unit="nats",
+        gt=0,
+        le=100,
+    )
 
 
 class AllLogits(Section):
@@ -45,7 +54,9 @@ class TopLogits(Section):
 
     kind: Literal["top"] = "top"
     k: int = option(100, title="k", help="How many tokens.", ge=1, le=1_000_000)
-    of: Literal["teacher", "student"] = option("teacher", title="Likeliest of", help="Whose likeliest tokens.")
+    of: Literal["teacher", "student"] = option(
+        "teacher", title="Likeliest of", help="Whose likeliest tokens."
+    )
     rest: Literal["renormalise", "tail"] = option(
         "tail",
         title="Other tokens",
@@ -56,7 +67,12 @@ class TopLogits(Section):
 
 class _Divergence(Section):
     temperature: float = option(
-        1.0, title="Temperature", help="Divides the logits of both models; no factor τ² is applied.", gt=0, le=10, expert=True
+        1.0,
+        title="Temperature",
+        help="Divides the logits of both models; no factor τ² is applied.",
+        gt=0,
+        le=10,
+        expert=True,
     )
     clip: Annotated[NoClip | Clip, Field(discriminator="kind")] = option(
         title="Clipping", help="Whether large divergences are cut.", factory=NoClip, expert=True
@@ -79,11 +95,18 @@ class ReverseKL(_Divergence):
 
 
 class JSD(_Divergence):
-    """Generalised Jensen–Shannon divergence: β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T + (1 − β) p_S."""
+    """Generalised Jensen–Shannon divergence: β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T +
+    (1 − β) p_S.
+    """
 
     kind: Literal["jsd"] = "jsd"
     beta: float = option(
-        0.5, title="β", help="0 is forward KL and 1 reverse KL, not their limits, which would be 0 everywhere.", ge=0, le=1, paper=OPSD
+        0.5,
+        title="β",
+        help="0 is forward KL and 1 reverse KL, not their limits, which would be 0 everywhere.",
+        ge=0,
+        le=1,
+        paper=OPSD,
     )
 
 
@@ -92,32 +115,82 @@ class SkewedKL(_Divergence):
 
     kind: Literal["skewed_kl"] = "skewed_kl"
     direction: Literal["forward", "reverse"] = option(
-        "forward", title="Direction", help="forward: KL(p_T ‖ α p_T + (1 − α) p_S). reverse: KL(p_S ‖ α p_S + (1 − α) p_T)."
+        "forward",
+        title="Direction",
+        help="forward: KL(p_T ‖ α p_T + (1 − α) p_S). reverse: KL(p_S ‖ α p_S + (1 − α) p_T).",
     )
-    alpha: float = option(0.1, title="α", help="Share of the first distribution in the mixture; 0 is plain KL.", ge=0, lt=1, paper=DISTILLM)
+    alpha: float = option(
+        0.1,
+        title="α",
+        help="Share of the first distribution in the mixture; 0 is plain KL.",
+        ge=0,
+        lt=1,
+        paper=DISTILLM,
+    )
 
 
 class AdaptiveKL(_Divergence):
-    """Forward and reverse KL, mixed at each token by where the two models differ: in the teacher's head or in its tail."""
+    """Forward and reverse KL, mixed at each token by where the two models differ: in the teacher's
+    head or in its tail.
+    """
 
     kind: Literal["adaptive_kl"] = "adaptive_kl"
-    head_mass: float = option(0.5, title="Head mass μ", help="The head: the teacher's likeliest tokens.", gt=0, lt=1, paper=AKL)
+    head_mass: float = option(
+        0.5,
+        title="Head mass μ",
+        help="The head: the teacher's likeliest tokens.",
+        gt=0,
+        lt=1,
+        paper=AKL,
+    )
 
 
 class PolicyGradient(Section):
-    """−A log p_S(token) with A = log p_T(token) − log p_S(token): reverse KL from the sampled token alone."""
+    """−A log p_S(token) with A = log p_T(token) − log p_S(token): reverse KL from the sampled token
+    alone.
+    """
 
     kind: Literal["policy_gradient"] = "policy_gradient"
-    temperature: float = option(1.0, title="Temperature", help="Divides the logits of both models.", gt=0, le=10, expert=True)
+    temperature: float = option(
+        1.0,
+        title="Temperature",
+        help="Divides the logits of both models.",
+        gt=0,
+        le=10,
+        expert=True,
+    )
 
 
 class GRPO(Section):
-    """No teacher: the clipped surrogate with the verdicts of each problem's answers, compared with their mean, as advantages."""
+    """No teacher: the clipped surrogate with the verdicts of each problem's answers, compared with
+    their mean, as advantages.
+    """
 
     kind: Literal["grpo"] = "grpo"
-    clip_low: float = option(0.2, title="Clip below", help="Ratios below 1 − this do not count.", gt=0, lt=1, expert=True, paper=DAPO)
-    clip_high: float = option(0.28, title="Clip above", help="Ratios above 1 + this do not count.", gt=0, le=10, expert=True, paper=DAPO)
-    standardise: bool = option(True, title="Standardise", help="Divide a problem's advantages by their standard deviation.", expert=True)
+    clip_low: float = option(
+        0.2,
+        title="Clip below",
+        help="Ratios below 1 − this do not count.",
+        gt=0,
+        lt=1,
+        expert=True,
+        paper=DAPO,
+    )
+    clip_high: float = option(
+        0.28,
+        title="Clip above",
+        help="Ratios above 1 + this do not count.",
+        gt=0,
+        le=10,
+        expert=True,
+        paper=DAPO,
+    )
+    standardise: bool = option(
+        True,
+        title="Standardise",
+        help="Divide a problem's advantages by their standard deviation.",
+        expert=True,
+    )
 
 
 class CrossEntropy(Section):
@@ -127,6 +200,7 @@ class CrossEntropy(Section):
 
 
 Objective = Annotated[
-    ForwardKL | ReverseKL | JSD | SkewedKL | AdaptiveKL | PolicyGradient | GRPO | CrossEntropy, Field(discriminator="kind")
+    ForwardKL | ReverseKL | JSD | SkewedKL | AdaptiveKL | PolicyGradient | GRPO | CrossEntropy,
+    Field(discriminator="kind"),
 ]
 Divergence = ForwardKL | ReverseKL | JSD | SkewedKL | AdaptiveKL

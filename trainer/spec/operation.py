@@ -17,14 +17,31 @@ class InProcessSampler(Section):
 
 
 class VllmSampler(Section):
-    """The answers that the student learns from are sampled by a vLLM server that the run owns and sends every step's weights to.
+    """The answers that the student learns from are sampled by a vLLM server that the run owns and
+    sends every step's weights to.
 
     Pass rates and evaluations are sampled by the trainer.
     """
 
     kind: Literal["vllm"] = "vllm"
-    memory: float = option(1.0, title="Cache", help="Memory for keys and values.", unit="GiB", gt=0, le=4096, expert=True)
-    seconds: float = option(600.0, title="Time limit", help="For the server to start or to answer.", unit="s", gt=0, le=86_400, expert=True)
+    memory: float = option(
+        1.0,
+        title="Cache",
+        help="Memory for keys and values.",
+        unit="GiB",
+        gt=0,
+        le=4096,
+        expert=True,
+    )
+    seconds: float = option(
+        600.0,
+        title="Time limit",
+        help="For the server to start or to answer.",
+        unit="s",
+        gt=0,
+        le=86_400,
+        expert=True,
+    )
     tolerance: float = option(
         0.05,
         title="Log-prob tolerance",
@@ -40,8 +57,12 @@ class VllmSampler(Section):
 class Compute(Section):
     """Devices and their use."""
 
-    device: Literal["auto", "cpu", "cuda"] = option("auto", title="Device", help="auto takes a GPU if there is one.")
-    threads: int = option(1, title="CPU threads", help="Small models are fastest with one.", ge=1, le=256)
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", title="Device", help="auto takes a GPU if there is one."
+    )
+    threads: int = option(
+        1, title="CPU threads", help="Small models are fastest with one.", ge=1, le=256
+    )
     micro_batch_tokens: int = option(
         8192,
         title="Micro-batch",
@@ -50,7 +71,14 @@ class Compute(Section):
         ge=16,
         expert=True,
     )
-    generation_rows: int = option(256, title="Generation rows", help="Answers that are sampled side by side.", ge=1, le=65_536, expert=True)
+    generation_rows: int = option(
+        256,
+        title="Generation rows",
+        help="Answers that are sampled side by side.",
+        ge=1,
+        le=65_536,
+        expert=True,
+    )
     gradient_checkpointing: bool = option(
         False,
         title="Gradient checkpointing",
@@ -58,7 +86,12 @@ class Compute(Section):
         expert=True,
     )
     processes: int = option(
-        1, title="Processes", help="Trainer processes on each machine; on GPUs, one for each.", ge=1, le=1024, expert=True
+        1,
+        title="Processes",
+        help="Trainer processes on each machine; on GPUs, one for each.",
+        ge=1,
+        le=1024,
+        expert=True,
     )
     nodes: int = option(
         1,
@@ -91,7 +124,10 @@ class Compute(Section):
         expert=True,
     )
     sampler: Annotated[InProcessSampler | VllmSampler, Field(discriminator="kind")] = option(
-        title="Sampler", help="Who samples the student's answers.", factory=InProcessSampler, expert=True
+        title="Sampler",
+        help="Who samples the student's answers.",
+        factory=InProcessSampler,
+        expert=True,
     )
 
     @property
@@ -103,8 +139,20 @@ class Compute(Section):
 class Evaluation(Section):
     """What is measured on held-out problems."""
 
-    every: int = option(50, title="Evaluate every", help="0 evaluates only before and after the run.", unit="steps", ge=0)
-    samples: int = option(1, title="Samples per problem", help="Answers to each held-out problem during the run.", ge=1, le=1024)
+    every: int = option(
+        50,
+        title="Evaluate every",
+        help="0 evaluates only before and after the run.",
+        unit="steps",
+        ge=0,
+    )
+    samples: int = option(
+        1,
+        title="Samples per problem",
+        help="Answers to each held-out problem during the run.",
+        ge=1,
+        le=1024,
+    )
     problems: int | None = option(
         None,
         title="At most during the run",
@@ -113,12 +161,21 @@ class Evaluation(Section):
         ge=1,
     )
     final_samples: int = option(
-        4, title="Samples before and after", help="Answers to each held-out problem in the first and last evaluation.", ge=1, le=1024
+        4,
+        title="Samples before and after",
+        help="Answers to each held-out problem in the first and last evaluation.",
+        ge=1,
+        le=1024,
     )
     pass_at: tuple[Annotated[int, Field(ge=1)], ...] = option(
-        (1, 4), title="pass@k", help="Values of k for the first and last evaluation; each needs at least k samples.", expert=True
+        (1, 4),
+        title="pass@k",
+        help="Values of k for the first and last evaluation; each needs at least k samples.",
+        expert=True,
     )
-    sampling: Sampling = option(title="Sampling", help="How held-out problems are answered.", factory=Sampling)
+    sampling: Sampling = option(
+        title="Sampling", help="How held-out problems are answered.", factory=Sampling
+    )
     ema_decay: float = option(
         0.0,
         title="Weight averaging",
@@ -132,15 +189,31 @@ class Evaluation(Section):
 class Checkpoints(Section):
     """What is kept to resume from."""
 
-    every: int = option(50, title="Checkpoint every", help="0 keeps only the last state.", unit="steps", ge=0)
+    every: int = option(
+        50, title="Checkpoint every", help="0 keeps only the last state.", unit="steps", ge=0
+    )
     keep_last: int = option(2, title="Keep last", help="Older ones are removed.", ge=1, le=1000)
-    keep_best: bool = option(True, title="Keep best", help="Keep the one with the highest held-out pass rate.")
+    keep_best: bool = option(
+        True, title="Keep best", help="Keep the one with the highest held-out pass rate."
+    )
 
 
 class Record(Section):
     """Which rollouts are kept token by token, to be read on the run's page."""
 
-    every: int = option(5, title="Keep rollouts every", help="0 keeps none during training.", unit="steps", ge=0, expert=True)
+    every: int = option(
+        5,
+        title="Keep rollouts every",
+        help="0 keeps none during training.",
+        unit="steps",
+        ge=0,
+        expert=True,
+    )
     rollouts: int = option(
-        16, title="Rollouts kept", help="At most that many of each recorded step; the share is shown.", ge=1, le=4096, expert=True
+        16,
+        title="Rollouts kept",
+        help="At most that many of each recorded step; the share is shown.",
+        ge=1,
+        le=4096,
+        expert=True,
     )

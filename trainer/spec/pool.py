@@ -1,4 +1,6 @@
-"""The problem pool: how pass rates are estimated and turned into problem weights (PACED, arXiv 2603.11178)."""
+"""The problem pool: how pass rates are estimated and turned into problem weights (PACED, arXiv
+2603.11178).
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,29 @@ class PacedWeights(Section):
     """w(p) = p^α (1 − p)^β: problems at the frontier of what the student can do count most."""
 
     kind: Literal["paced"] = "paced"
-    alpha: float = option(1.0, title="α", help="Exponent of p. Larger moves weight to easier problems.", ge=0, le=16, paper=PACED)
-    beta: float = option(1.0, title="β", help="Exponent of 1 − p. Larger moves weight to harder problems.", ge=0, le=16, paper=PACED)
+    alpha: float = option(
+        1.0,
+        title="α",
+        help="Exponent of p. Larger moves weight to easier problems.",
+        ge=0,
+        le=16,
+        paper=PACED,
+    )
+    beta: float = option(
+        1.0,
+        title="β",
+        help="Exponent of 1 − p. Larger moves weight to harder problems.",
+        ge=0,
+        le=16,
+        paper=PACED,
+    )
     floor: float = option(
-        0.0, title="Floor", help="Added to every weight, so that no problem is dropped for good.", ge=0, le=1, expert=True
+        0.0,
+        title="Floor",
+        help="Added to every weight, so that no problem is dropped for good.",
+        ge=0,
+        le=1,
+        expert=True,
     )
 
 
@@ -33,17 +54,25 @@ class HardFilterWeights(Section):
     """Problems with a pass rate inside the interval count the same, all others are dropped."""
 
     kind: Literal["hard_filter"] = "hard_filter"
-    low: float = option(0.125, title="Lowest pass rate", help="Problems below are dropped.", ge=0, le=1)
-    high: float = option(0.875, title="Highest pass rate", help="Problems above are dropped.", ge=0, le=1)
+    low: float = option(
+        0.125, title="Lowest pass rate", help="Problems below are dropped.", ge=0, le=1
+    )
+    high: float = option(
+        0.875, title="Highest pass rate", help="Problems above are dropped.", ge=0, le=1
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> HardFilterWeights:
         if self.low > self.high:
-            raise ValueError(f"low ({self.low}) must not be above high ({self.high}), or every problem is dropped")
+            raise ValueError(
+                f"low ({self.low}) must not be above high ({self.high}), or every problem is dropped"
+            )
         return self
 
 
-Weighting = Annotated[PacedWeights | UniformWeights | HardFilterWeights, Field(discriminator="kind")]
+Weighting = Annotated[
+    PacedWeights | UniformWeights | HardFilterWeights, Field(discriminator="kind")
+]
 
 
 class Pool(Section):
@@ -55,10 +84,21 @@ class Pool(Section):
         help="before: the student answers every problem before training. never: no stage 0; all problems count the same.",
     )
     rollouts_per_problem: int = option(
-        8, title="Rollouts per problem (K)", help="Student answers that a pass rate is estimated from.", ge=1, le=1024, paper=PACED
+        8,
+        title="Rollouts per problem (K)",
+        help="Student answers that a pass rate is estimated from.",
+        ge=1,
+        le=1024,
+        paper=PACED,
     )
-    sampling: Sampling = option(title="Sampling", help="How the answers that estimate a pass rate are drawn.", factory=Sampling)
-    weighting: Weighting = option(title="Problem weights", help="What a pass rate makes of a problem.", factory=PacedWeights)
+    sampling: Sampling = option(
+        title="Sampling",
+        help="How the answers that estimate a pass rate are drawn.",
+        factory=Sampling,
+    )
+    weighting: Weighting = option(
+        title="Problem weights", help="What a pass rate makes of a problem.", factory=PacedWeights
+    )
     normalisation: Literal["pool", "batch_self_norm"] = option(
         "pool",
         title="Weight normalisation",
@@ -66,9 +106,19 @@ class Pool(Section):
         expert=True,
     )
     refresh: Literal["never", "each_stage", "every"] = option(
-        "never", title="Refresh pass rates", help="Estimate pass rates again, of dropped problems too.", paper=PACED
+        "never",
+        title="Refresh pass rates",
+        help="Estimate pass rates again, of dropped problems too.",
+        paper=PACED,
     )
-    refresh_every: int = option(100, title="Refresh every", help="Only for the choice `every`.", unit="steps", ge=1, expert=True)
+    refresh_every: int = option(
+        100,
+        title="Refresh every",
+        help="Only for the choice `every`.",
+        unit="steps",
+        ge=1,
+        expert=True,
+    )
     track_problems: int = option(
         128,
         title="Tracked problems",

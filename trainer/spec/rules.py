@@ -1,6 +1,7 @@
 """Combinations of valid settings that make no sense together, each with the reason and the remedy.
 
-A combination is refused only if it cannot do what was asked; one that is merely unusual is left to whoever asked for it.
+A combination is refused only if it cannot do what was asked; one that is merely unusual is left to
+whoever asked for it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,18 @@ Refusal = tuple[str, str]
 
 def nonsense(spec: RunSpec) -> list[Refusal]:
     """All refusals of a spec as (field path, sentence)."""
-    refusals = [*network_refusals(spec), *_pool(spec.pool), *_snr(spec), *_refresh(spec), *_evaluation(spec), *_stage_names(spec)]
+    refusals = [
+        *network_refusals(spec),
+        *_pool(spec.pool),
+        *_snr(spec),
+        *_refresh(spec),
+        *_evaluation(spec),
+        *_stage_names(spec),
+    ]
     for index, stage in enumerate(spec.stages):
-        refusals += [(f"stages.{index}.{path}", sentence) for path, sentence in stage_refusals(spec, stage)]
+        refusals += [
+            (f"stages.{index}.{path}", sentence) for path, sentence in stage_refusals(spec, stage)
+        ]
     return refusals
 
 
@@ -42,9 +52,15 @@ def _pool(pool: Pool) -> Iterator[Refusal]:
 
 def _no_estimate(pool: Pool) -> Iterator[Refusal]:
     if not isinstance(pool.weighting, UniformWeights):
-        yield "pool.estimate", f"is never, but {pool.weighting.kind} weights need pass rates; choose before, or uniform weights"
+        yield (
+            "pool.estimate",
+            f"is never, but {pool.weighting.kind} weights need pass rates; choose before, or uniform weights",
+        )
     if pool.refresh != "never" or pool.measure_snr:
-        yield "pool.estimate", "is never, but pass rates are to be refreshed or set beside the gradient; choose before"
+        yield (
+            "pool.estimate",
+            "is never, but pass rates are to be refreshed or set beside the gradient; choose before",
+        )
 
 
 def _snr(spec: RunSpec) -> Iterator[Refusal]:
@@ -69,15 +85,24 @@ def _refresh(spec: RunSpec) -> Iterator[Refusal]:
         reason = f"is {pool.refresh_every} but the run has {spec.total_steps} steps, so pass rates are never refreshed; lower it"
         yield "pool.refresh_every", reason
     if pool.refresh == "each_stage" and len(spec.stages) == 1:
-        yield "pool.refresh", "is each_stage but there is one stage, so pass rates are never refreshed; choose never or every"
+        yield (
+            "pool.refresh",
+            "is each_stage but there is one stage, so pass rates are never refreshed; choose never or every",
+        )
 
 
 def _evaluation(spec: RunSpec) -> Iterator[Refusal]:
     evaluation = spec.evaluation
     most = max(evaluation.pass_at, default=0)
     if most > evaluation.final_samples:
-        yield "evaluation.pass_at", f"asks for pass@{most}, which needs {most} samples; final_samples is {evaluation.final_samples}"
-    if evaluation.sampling.temperature == 0 and max(evaluation.samples, evaluation.final_samples) > 1:
+        yield (
+            "evaluation.pass_at",
+            f"asks for pass@{most}, which needs {most} samples; final_samples is {evaluation.final_samples}",
+        )
+    if (
+        evaluation.sampling.temperature == 0
+        and max(evaluation.samples, evaluation.final_samples) > 1
+    ):
         reason = "is 0: greedy answers are all the same; set samples and final_samples to 1, or raise the temperature"
         yield "evaluation.sampling.temperature", reason
 

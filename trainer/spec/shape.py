@@ -1,4 +1,5 @@
-"""The tree of sections behind a run definition, read from the types: which sections a field may hold, and where a key leads.
+"""The tree of sections behind a run definition, read from the types: which sections a field may
+hold, and where a key leads.
 
 The error messages and the list of fields both walk it.
 """
@@ -13,8 +14,12 @@ from trainer.spec.base import Section
 
 
 def sections(annotation: Any) -> dict[str, type[Section]]:
-    """Sections that a field of this type may hold, by their `kind`; a section without alternatives has the kind ''."""
-    found = [part for part in parts(annotation) if isinstance(part, type) and issubclass(part, Section)]
+    """Sections that a field of this type may hold, by their `kind`; a section without alternatives
+    has the kind ''.
+    """
+    found = [
+        part for part in parts(annotation) if isinstance(part, type) and issubclass(part, Section)
+    ]
     if len(found) == 1 and not _is_alternative(found[0], annotation):
         return {"": found[0]}
     return {kind_of(section): section for section in found}

@@ -1,4 +1,6 @@
-"""Settings of a stage that make no sense together: each with the reason and the remedy. Paths are below the stage."""
+"""Settings of a stage that make no sense together: each with the reason and the remedy. Paths are
+below the stage.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,23 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
 
 
 def needs_probabilities(stage: Stage) -> bool:
-    """Whether the objective compares with the teacher's distribution, which only a network that is loaded here has."""
+    """Whether the objective compares with the teacher's distribution, which only a network that is
+    loaded here has.
+    """
     return not isinstance(stage.objective, GRPO | CrossEntropy)
 
 
 def _source(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     train = spec.data.train
-    if stage.source == "solutions" and isinstance(train, FileProblems) and train.columns.solution is None:
-        yield "source", "is solutions, but the training data names no solution column; set data.train.columns.solution"
+    if (
+        stage.source == "solutions"
+        and isinstance(train, FileProblems)
+        and train.columns.solution is None
+    ):
+        yield (
+            "source",
+            "is solutions, but the training data names no solution column; set data.train.columns.solution",
+        )
 
 
 def _answers(stage: Stage) -> Iterator[Refusal]:
@@ -66,7 +77,10 @@ def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
         reason = "is cross_entropy, which would teach the student its own answers; choose teacher_written or solutions as source"
         yield "objective.kind", reason
     if isinstance(objective, GRPO | PolicyGradient) and stage.source != "student_rollouts":
-        yield "objective.kind", f"is {objective.kind}, which learns from the student's own answers; choose student_rollouts as source"
+        yield (
+            "objective.kind",
+            f"is {objective.kind}, which learns from the student's own answers; choose student_rollouts as source",
+        )
     if isinstance(objective, GRPO) and stage.rollouts.generate.per_problem < 2:
         reason = "is 1, but grpo compares the answers to a problem with each other; raise it to 4 or more"
         yield "rollouts.generate.per_problem", reason
@@ -88,24 +102,40 @@ def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     if not isinstance(chosen, CalibratedFilter):
         return
     if not isinstance(spec.data.confidence, StatedConfidence):
-        yield "rollouts.filter.kind", "is calibrated, but answers state no confidence; set data.confidence to stated"
+        yield (
+            "rollouts.filter.kind",
+            "is calibrated, but answers state no confidence; set data.confidence to stated",
+        )
     if stage.source != "student_rollouts" or not needs_probabilities(stage):
-        yield "rollouts.filter.kind", "is calibrated, which needs fresh student_rollouts and a divergence as objective; choose those"
+        yield (
+            "rollouts.filter.kind",
+            "is calibrated, which needs fresh student_rollouts and a divergence as objective; choose those",
+        )
     count = stage.rollouts.generate.per_problem
     if count < 2:
         reason = f"is {count}, but a confidence is learnt from the pass rate of a problem's answers; raise it to 8, or to 2 at least"
         yield "rollouts.generate.per_problem", reason
     if chosen.target == "one_hot" and not chosen.in_answer:
-        yield "rollouts.filter.target", "is one_hot, which learns the measured number in the answer; turn in_answer on or choose teacher"
+        yield (
+            "rollouts.filter.target",
+            "is one_hot, which learns the measured number in the answer; turn in_answer on or choose teacher",
+        )
     if not (chosen.in_answer or chosen.in_privileged or chosen.in_note):
-        yield "rollouts.filter.in_answer", "and the two other places are off, so no confidence is replaced; turn one on"
+        yield (
+            "rollouts.filter.in_answer",
+            "and the two other places are off, so no confidence is replaced; turn one on",
+        )
 
 
 def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     sampling = stage.rollouts.generate.sampling
-    others = "vLLM" if isinstance(spec.compute.sampler, VllmSampler) else "overlap" if spec.compute.overlap else ""
+    others = (
+        "vLLM"
+        if isinstance(spec.compute.sampler, VllmSampler)
+        else "overlap"
+        if spec.compute.overlap
+        else ""
+    )
     if others and (sampling.top_p < 1 or sampling.top_k > 0):
-        reason = (
-            f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with {others} set top_p to 1 and top_k to 0"
-        )
+        reason = f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with {others} set top_p to 1 and top_k to 0"
         yield "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"), reason

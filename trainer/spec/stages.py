@@ -13,22 +13,40 @@ from trainer.spec.tokens import AllTokens, Tokens
 class Optimiser(Section):
     """AdamW with linear warm-up and decay inside the stage."""
 
-    learning_rate: float = option(1e-3, title="Learning rate", help="Highest rate of the stage.", gt=0, le=1)
-    final_share: float = option(
-        0.1, title="Final share", help="Rate at the stage's end as a share of the highest; 1 keeps it constant.", ge=0, le=1, expert=True
+    learning_rate: float = option(
+        1e-3, title="Learning rate", help="Highest rate of the stage.", gt=0, le=1
     )
-    warmup_steps: int = option(0, title="Warm-up", help="The rate rises linearly over these steps.", unit="steps", ge=0)
-    weight_decay: float = option(0.0, title="Weight decay", help="AdamW's decoupled decay.", ge=0, le=1, expert=True)
-    clip_norm: float = option(1.0, title="Clip norm", help="The gradient's norm is cut to this.", gt=0, expert=True)
+    final_share: float = option(
+        0.1,
+        title="Final share",
+        help="Rate at the stage's end as a share of the highest; 1 keeps it constant.",
+        ge=0,
+        le=1,
+        expert=True,
+    )
+    warmup_steps: int = option(
+        0, title="Warm-up", help="The rate rises linearly over these steps.", unit="steps", ge=0
+    )
+    weight_decay: float = option(
+        0.0, title="Weight decay", help="AdamW's decoupled decay.", ge=0, le=1, expert=True
+    )
+    clip_norm: float = option(
+        1.0, title="Clip norm", help="The gradient's norm is cut to this.", gt=0, expert=True
+    )
     state: Literal["carry_on", "reset"] = option(
-        "carry_on", title="Optimiser state", help="Whether this stage goes on with the moments of the one before.", expert=True
+        "carry_on",
+        title="Optimiser state",
+        help="Whether this stage goes on with the moments of the one before.",
+        expert=True,
     )
 
 
 class Until(Section):
     """When a stage ends."""
 
-    steps: int = option(100, title="Steps", help="Optimiser steps of this stage.", unit="steps", ge=1, le=10_000_000)
+    steps: int = option(
+        100, title="Steps", help="Optimiser steps of this stage.", unit="steps", ge=1, le=10_000_000
+    )
 
 
 class Stage(Section):
@@ -41,10 +59,18 @@ class Stage(Section):
         help="teacher_written: one answer to each problem that the teacher wrote before the stage. "
         "student_rollouts: fresh answers of the student in each step. solutions: the worked solutions of the data.",
     )
-    rollouts: Rollouts = option(title="Rollouts", help="How answers are made and judged.", factory=Rollouts)
-    objective: Objective = option(title="Objective", help="What is minimised at each token.", factory=ReverseKL)
-    tokens: Tokens = option(title="Tokens", help="Which tokens of an answer are learnt from.", factory=AllTokens)
-    problems_per_step: int = option(16, title="Problems per step", help="Batch size B.", ge=1, le=65_536)
+    rollouts: Rollouts = option(
+        title="Rollouts", help="How answers are made and judged.", factory=Rollouts
+    )
+    objective: Objective = option(
+        title="Objective", help="What is minimised at each token.", factory=ReverseKL
+    )
+    tokens: Tokens = option(
+        title="Tokens", help="Which tokens of an answer are learnt from.", factory=AllTokens
+    )
+    problems_per_step: int = option(
+        16, title="Problems per step", help="Batch size B.", ge=1, le=65_536
+    )
     reduction: Literal["sequence_mean", "token_mean", "sequence_sum", "fixed"] = option(
         "sequence_mean",
         title="Reduction",

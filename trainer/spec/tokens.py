@@ -34,15 +34,38 @@ class SelectedTokens(Section):
         help="top: the highest. sample: drawn without replacement, in proportion to the score. bottom: the lowest, as a control.",
         paper=TIP,
     )
-    share: float = option(0.5, title="Share kept", help="Of the tokens of each answer; at least one is kept.", gt=0, le=1, paper=TIP)
+    share: float = option(
+        0.5,
+        title="Share kept",
+        help="Of the tokens of each answer; at least one is kept.",
+        gt=0,
+        le=1,
+        paper=TIP,
+    )
     scope: Literal["batch", "answer"] = option(
-        "batch", title="Scaled over", help="Scores are scaled to 0 … 1 over the whole step or over each answer.", expert=True, paper=TIP
+        "batch",
+        title="Scaled over",
+        help="Scores are scaled to 0 … 1 over the whole step or over each answer.",
+        expert=True,
+        paper=TIP,
     )
     entropy_quantile: float = option(
-        0.98, title="Entropy clipped at", help="Quantile above which entropies count the same.", gt=0, le=1, expert=True, paper=TIP
+        0.98,
+        title="Entropy clipped at",
+        help="Quantile above which entropies count the same.",
+        gt=0,
+        le=1,
+        expert=True,
+        paper=TIP,
     )
     divergence_quantile: float = option(
-        1.0, title="Divergence clipped at", help="The same for divergences; 1 clips none, as published.", gt=0, le=1, expert=True, paper=TIP
+        1.0,
+        title="Divergence clipped at",
+        help="The same for divergences; 1 clips none, as published.",
+        gt=0,
+        le=1,
+        expert=True,
+        paper=TIP,
     )
 
 

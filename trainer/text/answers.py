@@ -1,7 +1,8 @@
 """Asking a model: problems become prompts, prompts become sampled answers, answers get verdicts.
 
-A cut answer counts as a failure and is not shown to the verifier. A verdict of None ("could not tell") leaves both the numerator and
-the denominator of a pass rate. An answer is token ids from end to end: its text is for the verifier and for people.
+A cut answer counts as a failure and is not shown to the verifier. A verdict of None ("could not
+tell") leaves both the numerator and the denominator of a pass rate. An answer is token ids from end
+to end: its text is for the verifier and for people.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Question:
-    """A problem as a model is asked it: `text` is what `prompt` encodes, before any chat template."""
+    """A problem as a model is asked it: `text` is what `prompt` encodes, before any chat
+    template.
+    """
 
     problem: Problem
     prompt: tuple[int, ...]
@@ -40,10 +43,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """A judged answer. `read` is the answer as the verifier found it in `text`; `source` is whose it is, student or teacher.
+    """A judged answer. `read` is the answer as the verifier found it in `text`; `source` is whose
+    it is, student or teacher.
 
-    `logprobs` and `entropies` [T] are those of its author at temperature 1, `sampled_logprobs` [T] are under the law that it was drawn
-    from, and `versions` those of the weights that wrote its segments, where these are known.
+    `logprobs` and `entropies` [T] are those of its author at temperature 1, `sampled_logprobs` [T]
+    are under the law that it was drawn from, and `versions` those of the weights that wrote its
+    segments, where these are known.
     """
 
     problem: Problem
@@ -63,9 +68,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Examiner:
-    """What turns questions into judged answers. `rows` are sampled side by side, in each of the processes that share the work.
+    """What turns questions into judged answers. `rows` are sampled side by side, in each of the
+    processes that share the work.
 
-    With a `codec` questions ask for a stated confidence, and the verifier reads answers without theirs.
+    With a `codec` questions ask for a stated confidence, and the verifier reads answers without
+    theirs.
     """
 
     verifier: Verifier
@@ -74,11 +81,17 @@ class Examiner:
     codec: Codec | None = None
     world: World = field(default_factory=World)
 
-    def questions(self, model: LanguageModel, problems: Iterable[Problem], longest: int) -> list[Question]:
-        """Format and encode each problem's prompt. Raises ModelError where prompt and longest answer do not fit the model."""
+    def questions(
+        self, model: LanguageModel, problems: Iterable[Problem], longest: int
+    ) -> list[Question]:
+        """Format and encode each problem's prompt. Raises ModelError where prompt and longest
+        answer do not fit the model.
+        """
         texts = ((problem, self._asked(problem)) for problem in problems)
         asked = [Question(problem, prompt_ids(model, text), text) for problem, text in texts]
-        check_length(model, max((question.prompt for question in asked), key=len, default=()), longest)
+        check_length(
+            model, max((question.prompt for question in asked), key=len, default=()), longest
+        )
         return asked
 
     def ask(
@@ -88,7 +101,8 @@ class Examiner:
     ) -> list[Answer]:  # fmt: skip
         """Sample and judge the answers number `samples[i]` to question i, in that order.
 
-        `begun[i]` are ids that every answer to question i begins with; they are judged with it and are not among its ids.
+        `begun[i]` are ids that every answer to question i begins with; they are judged with it and
+        are not among its ids.
         """
         everything = list(zip(asked, begun or [()] * len(asked), samples, strict=True))
         own = self._ask(model, self.world.divide(everything), sampling, noise, source, progress)
@@ -99,27 +113,58 @@ class Examiner:
         noise: Noise, source: Source, progress: Progress | None,
     ) -> list[list[Answer]]:  # fmt: skip
         """The answers to each question, asked by this process."""
-        requests = [Request(question.problem.id, (*question.prompt, *first), numbers) for question, first, numbers in everything]
-        trajectories = sample(model, requests, sampling, noise, rows=self.rows, source=source, progress=progress)
-        owners = [(question.problem, first) for question, first, numbers in everything for _ in numbers]
-        judged = iter(self._judge(model, [problem for problem, _ in owners], trajectories, source, [first for _, first in owners]))
+        requests = [
+            Request(question.problem.id, (*question.prompt, *first), numbers)
+            for question, first, numbers in everything
+        ]
+        trajectories = sample(
+            model, requests, sampling, noise, rows=self.rows, source=source, progress=progress
+        )
+        owners = [
+            (question.problem, first) for question, first, numbers in everything for _ in numbers
+        ]
+        judged = iter(
+            self._judge(
+                model,
+                [problem for problem, _ in owners],
+                trajectories,
+                source,
+                [first for _, first in owners],
+            )
+        )
         return [list(islice(judged, len(numbers))) for _, _, numbers in everything]
 
     def judge(
-        self, model: LanguageModel, problems: Sequence[Problem], trajectories: Sequence[Trajectory], source: Source = "student"
+        self,
+        model: LanguageModel,
+        problems: Sequence[Problem],
+        trajectories: Sequence[Trajectory],
+        source: Source = "student",
     ) -> list[Answer]:
-        """The answer that each trajectory is to the problem beside it. A stated confidence is no part of what the verifier reads."""
+        """The answer that each trajectory is to the problem beside it. A stated confidence is no
+        part of what the verifier reads.
+        """
         own = self.world.divide(list(zip(problems, trajectories, strict=True)))
         nothing: list[tuple[int, ...]] = [()] * len(own)
-        return self.world.gather(self._judge(model, [problem for problem, _ in own], [one for _, one in own], source, nothing))
+        return self.world.gather(
+            self._judge(
+                model, [problem for problem, _ in own], [one for _, one in own], source, nothing
+            )
+        )
 
     def _judge(
         self, model: LanguageModel, problems: Sequence[Problem], trajectories: Sequence[Trajectory], source: Source,
         begun: Sequence[tuple[int, ...]],
     ) -> list[Answer]:  # fmt: skip
-        texts = [decode(model, (*first, *trajectory.ids)) for first, trajectory in zip(begun, trajectories, strict=True)]
+        texts = [
+            decode(model, (*first, *trajectory.ids))
+            for first, trajectory in zip(begun, trajectories, strict=True)
+        ]
         whole = [at for at, trajectory in enumerate(trajectories) if not trajectory.truncated]
-        read = [(self.codec.strip(texts[at]) if self.codec else texts[at], problems[at].answer) for at in whole]
+        read = [
+            (self.codec.strip(texts[at]) if self.codec else texts[at], problems[at].answer)
+            for at in whole
+        ]
         verdicts = dict(zip(whole, self.verifier.judge(read), strict=True))
         return [
             Answer(

@@ -1,4 +1,6 @@
-"""An exponential moving average of the trained weights, to evaluate with: smoother in mid-run than the last iterate."""
+"""An exponential moving average of the trained weights, to evaluate with: smoother in mid-run than
+the last iterate.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,24 @@ from trainer.engine.tensors import exchange, like
 
 
 class Average:
-    """Holds the average in float32 at least; with decay 0 it holds nothing and the live weights are evaluated.
+    """Holds the average in float32 at least; with decay 0 it holds nothing and the live weights are
+    evaluated.
 
     `refresh` is called whenever the parameters have been given other values (`Runtime.refresh`).
     """
 
-    def __init__(self, parameters: Mapping[str, Parameter], decay: float, refresh: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        decay: float,
+        refresh: Callable[[], None] = lambda: None,
+    ) -> None:
         self._parameters, self._decay, self._refresh = parameters, decay, refresh
-        self._mean = {name: parameter.detach().clone() for name, parameter in parameters.items()} if decay else {}
+        self._mean = (
+            {name: parameter.detach().clone() for name, parameter in parameters.items()}
+            if decay
+            else {}
+        )
 
     @torch.no_grad()
     def follow(self) -> None:

@@ -1,4 +1,6 @@
-"""The rows of a round, wherever a stage takes its answers from: fresh ones of the student, the teacher's, or the data's solutions."""
+"""The rows of a round, wherever a stage takes its answers from: fresh ones of the student, the
+teacher's, or the data's solutions.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,21 @@ class Collector:
     materials: Materials
     engine: Engine
 
-    def fresh(self, stage: Stage, prompts: Sequence[Prompt], rt: Runtime) -> tuple[list[TrainRow], dict[str, float], Telemetry]:
-        """Fresh answers of the student, through the four rooms of the pipeline; metrics, and the account of the round's tokens."""
-        round = self._rooms(stage).run_round(prompts, Noise(self.spec.seed, rt.step, "train"), rt.step)
+    def fresh(
+        self, stage: Stage, prompts: Sequence[Prompt], rt: Runtime
+    ) -> tuple[list[TrainRow], dict[str, float], Telemetry]:
+        """Fresh answers of the student, through the four rooms of the pipeline; metrics, and the
+        account of the round's tokens.
+        """
+        round = self._rooms(stage).run_round(
+            prompts, Noise(self.spec.seed, rt.step, "train"), rt.step
+        )
         count_sampled(rt, self.materials.student, round.answers)
-        values = {"pass_rate/train": pass_rate(round.answers), **_lengths(round.answers), "staleness/mean": round.telemetry.staleness}
+        values = {
+            "pass_rate/train": pass_rate(round.answers),
+            **_lengths(round.answers),
+            "staleness/mean": round.telemetry.staleness,
+        }
         if isinstance(stage.objective, GRPO):
             flat = [not row.advantages.any() for row in round.rows if row.advantages is not None]
             values["advantages/zero_variance_share"] = sum(flat) / max(1, len(flat))
@@ -40,17 +52,33 @@ class Collector:
         """Start on the answers of a later step, where sampling overlaps training."""
         self._rooms(stage).begin(prompts, Noise(self.spec.seed, step, "train"))
 
-    def given(self, stage: Stage, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> tuple[list[TrainRow], dict[str, float]]:
+    def given(
+        self, stage: Stage, prompts: Sequence[Prompt], answers: Sequence[Answer]
+    ) -> tuple[list[TrainRow], dict[str, float]]:
         """One given answer to each problem."""
         materials = self.materials
-        made = filter_of(self.spec, stage, materials.examiner, materials.student, materials.teachers)
-        rows, _ = made.rows([Group(prompt, (answer,)) for prompt, answer in zip(prompts, answers, strict=True)])
+        made = filter_of(
+            self.spec, stage, materials.examiner, materials.student, materials.teachers
+        )
+        rows, _ = made.rows(
+            [Group(prompt, (answer,)) for prompt, answer in zip(prompts, answers, strict=True)]
+        )
         return rows, _lengths(answers)
 
     def _rooms(self, stage: Stage) -> Pipeline:
         materials = self.materials
-        held_out = [question.problem.id for question in (*materials.evaluation, *materials.retained)]
-        return pipeline_of(self.spec, stage, self.engine, materials.examiner, materials.student, materials.teachers, held_out)
+        held_out = [
+            question.problem.id for question in (*materials.evaluation, *materials.retained)
+        ]
+        return pipeline_of(
+            self.spec,
+            stage,
+            self.engine,
+            materials.examiner,
+            materials.student,
+            materials.teachers,
+            held_out,
+        )
 
 
 def pass_rate(answers: Sequence[Answer]) -> float:

@@ -1,4 +1,6 @@
-"""How well the answers of an evaluation know whether they are right: as they state it, as expected of them, and by their own words."""
+"""How well the answers of an evaluation know whether they are right: as they state it, as expected
+of them, and by their own words.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,12 @@ from trainer.text.costs import count_scored
 from trainer.text.materials import Materials
 
 
-def measure(materials: Materials, answers: Sequence[Answer], tokens: int, when: str, rt: Runtime) -> dict[str, float]:
-    """Emit a `calibration` event for each readout there is; return their metrics. `tokens` ids are read at a time."""
+def measure(
+    materials: Materials, answers: Sequence[Answer], tokens: int, when: str, rt: Runtime
+) -> dict[str, float]:
+    """Emit a `calibration` event for each readout there is; return their metrics. `tokens` ids are
+    read at a time.
+    """
     values: dict[str, float] = {}
     for event in _events(materials, answers, tokens, rt):
         rt.emit("calibration", when=when, role="evaluation", **event)
@@ -23,10 +29,14 @@ def measure(materials: Materials, answers: Sequence[Answer], tokens: int, when: 
     return values
 
 
-def _events(materials: Materials, answers: Sequence[Answer], tokens: int, rt: Runtime) -> list[dict[str, Any]]:
+def _events(
+    materials: Materials, answers: Sequence[Answer], tokens: int, rt: Runtime
+) -> list[dict[str, Any]]:
     correct = [answer.verdict for answer in answers]
 
-    def event(readout: Readout, confidence: Sequence[float | None], malformed: Sequence[str] = ()) -> dict[str, Any]:
+    def event(
+        readout: Readout, confidence: Sequence[float | None], malformed: Sequence[str] = ()
+    ) -> dict[str, Any]:
         return summarise(readout, confidence, correct, malformed)
 
     codec = materials.codec
@@ -34,7 +44,9 @@ def _events(materials: Materials, answers: Sequence[Answer], tokens: int, rt: Ru
         return [event("answer", [_of_words(materials, answer) for answer in answers])]
     readings = [codec.read(answer.text) for answer in answers]
     wrong = [reading.problem for reading in readings]
-    expected = expected_confidence(materials.student, [(answer.prompt, answer.ids) for answer in answers], codec, tokens=tokens)
+    expected = expected_confidence(
+        materials.student, [(answer.prompt, answer.ids) for answer in answers], codec, tokens=tokens
+    )
     count_scored(rt, materials.student, answers)
     return [
         event("stated", [reading.value for reading in readings], wrong),
@@ -49,4 +61,6 @@ def _of_words(materials: Materials, answer: Answer) -> float | None:
         return None
     if materials.codec is None:
         return answer_confidence(answer.logprobs)
-    return answer_confidence(answer.logprobs, ~confidence_tokens(materials.codec, materials.student, answer.ids))
+    return answer_confidence(
+        answer.logprobs, ~confidence_tokens(materials.codec, materials.student, answer.ids)
+    )

@@ -1,7 +1,8 @@
 """What a run costs in tokens and floating-point operations.
 
-A pass through a network of N parameters takes about 2N operations per token forwards, and twice that again backwards (Kaplan et al.
-2020, arXiv 2001.08361). Attention over the context and the sampler's cache are left out: at the lengths of these runs they are small.
+A pass through a network of N parameters takes about 2N operations per token forwards, and twice
+that again backwards (Kaplan et al. 2020, arXiv 2001.08361). Attention over the context and the
+sampler's cache are left out: at the lengths of these runs they are small.
 """
 
 from __future__ import annotations
@@ -25,13 +26,19 @@ def parameters(model: LanguageModel) -> int:
 
 def count_sampled(rt: Runtime, model: LanguageModel, answers: Sequence[Answer]) -> None:
     """Every new token counts as sampled; prompts cost computation only."""
-    rt.count(sum(len(answer.ids) for answer in answers), FORWARD * parameters(model) * tokens_of(answers))
+    rt.count(
+        sum(len(answer.ids) for answer in answers), FORWARD * parameters(model) * tokens_of(answers)
+    )
 
 
 def count_read_by_teachers(rt: Runtime, teachers: Teachers, rows: Sequence[TrainRow]) -> None:
     """Each row was read once by its teacher, after the teacher's own prompt."""
     for view in teachers.views:
-        read = sum(len(row.teacher_prompt) + len(row.answer.ids) for row in rows if row.teacher == view.name)
+        read = sum(
+            len(row.teacher_prompt) + len(row.answer.ids)
+            for row in rows
+            if row.teacher == view.name
+        )
         rt.count(0, FORWARD * parameters(view.language_model) * read)
 
 
@@ -41,4 +48,7 @@ def count_scored(rt: Runtime, student: LanguageModel, answers: Sequence[Answer])
 
 
 def count_trained(rt: Runtime, student: LanguageModel, answers: Sequence[Answer]) -> None:
-    rt.count(sum(len(answer.ids) for answer in answers), TRAINED * parameters(student) * tokens_of(answers))
+    rt.count(
+        sum(len(answer.ids) for answer in answers),
+        TRAINED * parameters(student) * tokens_of(answers),
+    )

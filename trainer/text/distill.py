@@ -1,12 +1,16 @@
-"""Distillation of a language model on problems with verifiable answers, as a `Method`: one course for every text recipe.
+"""Distillation of a language model on problems with verifiable answers, as a `Method`: one course
+for every text recipe.
 
-A stage minimises, over B drawn problems i of weight w̃_i with N_i answers j and the kept tokens T_ij of each,
+A stage minimises, over B drawn problems i of weight w̃_i with N_i answers j and the kept tokens
+T_ij of each,
 
-    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_{t∈T_ij} ℓ_ijt,    Z = B planned problems (`objectives.reductions`)
+    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_{t∈T_ij} ℓ_ijt,    Z = B planned problems
+    (`objectives.reductions`)
 
-where ℓ is what the stage's objective says of a token: a divergence to a teacher, a ratio or policy-gradient term, or cross-entropy.
-What differs between the published systems is which answers (`collecting`), which teacher in which context (`teachers`), which tokens
-(`selecting`), which weights (`pool`) and which objective. `docs/engine.md` tells the whole course of a run.
+where ℓ is what the stage's objective says of a token: a divergence to a teacher, a ratio or
+policy-gradient term, or cross-entropy. What differs between the published systems is which answers
+(`collecting`), which teacher in which context (`teachers`), which tokens (`selecting`), which
+weights (`pool`) and which objective. `docs/engine.md` tells the whole course of a run.
 """
 
 from __future__ import annotations
@@ -53,7 +57,9 @@ Plan = tuple[Stage, list[int]]
 
 
 class Distillation:
-    """The method of text runs. Between steps everything that later steps depend on is in `state`."""
+    """The method of text runs. Between steps everything that later steps depend on is in
+    `state`.
+    """
 
     phases: tuple[Phase, ...] = (COLLECT, SCORE, STUDENT)
 
@@ -75,12 +81,21 @@ class Distillation:
         )  # fmt: skip
         self.collector = Collector(self.spec, self.materials, engine)
         self.learner = Learner(self.materials.student)
-        self.average = Average(rt.groups[GROUP].parameters, self.spec.evaluation.ema_decay, rt.refresh)
+        self.average = Average(
+            rt.groups[GROUP].parameters, self.spec.evaluation.ema_decay, rt.refresh
+        )
         self.files = description(self.materials.student, self.spec.networks.student.adapter)
         rt.stage = self.spec.stages[0].name
         for role, problems in self.materials.sets.items():
             file = side_files.write(rt.folder / "side", side_files.problem_table(problems))
-            rt.log.emit("problem_set", role=role, fingerprint=problems.fingerprint, count=len(problems), set_aside=0, file=file)
+            rt.log.emit(
+                "problem_set",
+                role=role,
+                fingerprint=problems.fingerprint,
+                count=len(problems),
+                set_aside=0,
+                file=file,
+            )
             for note in problems.notes:
                 rt.log.log("info", note)
 
@@ -101,7 +116,9 @@ class Distillation:
         group = rt.groups[GROUP]
         if rt.step == begin and stage.optimiser.state == "reset":
             group.reset()
-        group.configure(stage.optimiser, rate_at(stage.optimiser, rt.step - begin, stage.until.steps))
+        group.configure(
+            stage.optimiser, rate_at(stage.optimiser, rt.step - begin, stage.until.steps)
+        )
         return stage, self._drawn(self.pool, stage, begin, rt.step)
 
     def _drawn(self, pool: Pool, stage: Stage, begin: int, step: int) -> list[int]:
@@ -143,20 +160,34 @@ class Distillation:
             "teacher_answers": self.teacher_answers.verdicts(),
             "held_out": self.held_out.state(),
         }
-        return MethodState({name: found for name, found in tensors.items() if found}, values, self.files)
+        return MethodState(
+            {name: found for name, found in tensors.items() if found}, values, self.files
+        )
 
     def load(self, snapshot: Snapshot) -> None:
         values = snapshot.state["method"]
-        self.pool = Pool.from_state(values["pool"], self.spec.pool.weighting) if values["pool"] else None
-        self.teacher_answers.load(snapshot.tensors.get("teacher_answers", {}), values["teacher_answers"], self.materials.train)
+        self.pool = (
+            Pool.from_state(values["pool"], self.spec.pool.weighting) if values["pool"] else None
+        )
+        self.teacher_answers.load(
+            snapshot.tensors.get("teacher_answers", {}),
+            values["teacher_answers"],
+            self.materials.train,
+        )
         self.held_out.load(values["held_out"])
         self.average.load(snapshot.tensors.get("ema", {}))
         self.materials.teachers.load(snapshot.tensors.get("teacher", {}))
 
     def _exported_adapter(self) -> dict[str, Tensor]:
-        """The adapter under the names that others open it by, so that a checkpoint's folder can be used as it is."""
+        """The adapter under the names that others open it by, so that a checkpoint's folder can be
+        used as it is.
+        """
         adapter = self.spec.networks.student.adapter
-        return adapters.exported(self.materials.student.model) if isinstance(adapter, LowRankAdapter) else {}
+        return (
+            adapters.exported(self.materials.student.model)
+            if isinstance(adapter, LowRankAdapter)
+            else {}
+        )
 
     # The phases.
 
@@ -164,7 +195,9 @@ class Distillation:
         """Have each kept problem answered that has not been yet, once for the whole run."""
         missing = self.teacher_answers.missing(pool.kept.tolist())
         if missing:
-            self.teacher_answers.add(missing, let_teachers_write(self.materials, self.spec, stage, missing, rt))
+            self.teacher_answers.add(
+                missing, let_teachers_write(self.materials, self.spec, stage, missing, rt)
+            )
             rt.wants_checkpoint = True
 
     def _collect(self, batch: Plan, rt: Runtime) -> dict[str, float]:
@@ -178,12 +211,17 @@ class Distillation:
         else:
             self._telemetry = None
             written = stage.source == "teacher_written"
-            answers = [self.teacher_answers.by_place[at] if written else self._solution(stage, at) for at in places]
+            answers = [
+                self.teacher_answers.by_place[at] if written else self._solution(stage, at)
+                for at in places
+            ]
             self._rows, values = self.collector.given(stage, prompts, answers)
         return values
 
     def _begin_next(self, pool: Pool, stage: Stage, step: int) -> None:
-        """Start on the answers of the next step, unless another stage follows; a pool measured before it makes them void."""
+        """Start on the answers of the next step, unless another stage follows; a pool measured
+        before it makes them void.
+        """
         if step < self.total_steps and stage_at(self.spec, step)[0] is stage:
             places = self._drawn(pool, stage, stage_at(self.spec, step)[1], step)
             self.collector.begin(stage, self._prompts(pool, places), step)
@@ -192,40 +230,71 @@ class Distillation:
         return [Prompt(self.materials.train[place], float(pool.weights[place])) for place in places]
 
     def _solution(self, stage: Stage, place: int) -> Answer:
-        return solution_of(self.materials.student, self.materials.train[place], stage.rollouts.generate.sampling.max_new_tokens)
+        return solution_of(
+            self.materials.student,
+            self.materials.train[place],
+            stage.rollouts.generate.sampling.max_new_tokens,
+        )
 
     def _score(self, batch: Plan, rt: Runtime) -> dict[str, float]:
         """Let the teachers read, and choose the tokens that are learnt from."""
         (stage, places), materials, tokens = batch, self.materials, rt.micro_batch_tokens
         assert self.pool is not None
-        by_length = sorted(range(len(self._rows)), key=lambda place: -len(self._rows[place].answer.ids))
+        by_length = sorted(
+            range(len(self._rows)), key=lambda place: -len(self._rows[place].answer.ids)
+        )
         own = rt.world.divide(by_length)
         watched = bool(self.spec.record.every) and (rt.step + 1) % self.spec.record.every == 0
         noise = Noise(self.spec.seed, rt.step, "tokens")
-        with torch.autocast(rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"):
+        with torch.autocast(
+            rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"
+        ):
             states = read_by_teachers(materials.teachers, self._rows, tokens, own)
-            selection = selected(materials.student, self._rows, states, stage, noise, tokens, watched, own, rt.world)
+            selection = selected(
+                materials.student, self._rows, states, stage, noise, tokens, watched, own, rt.world
+            )
         count_read_by_teachers(rt, materials.teachers, self._rows)
         if selection.scores is not None:
             count_scored(rt, materials.student, [row.answer for row in self._rows])
-        logprobs = [score.teacher_logprob for score in selection.scores or ()] if isinstance(stage.objective, PolicyGradient) else None
+        logprobs = (
+            [score.teacher_logprob for score in selection.scores or ()]
+            if isinstance(stage.objective, PolicyGradient)
+            else None
+        )
         self._selection = selection
-        self._round = Round(stage, [float(self.pool.weights[place]) for place in places], selection.rows, states, own, logprobs)
+        self._round = Round(
+            stage,
+            [float(self.pool.weights[place]) for place in places],
+            selection.rows,
+            states,
+            own,
+            logprobs,
+        )
         return {}
 
     def _differentiate(self, rt: Runtime) -> dict[str, float]:
         statistics = differentiate(self.learner, self.spec, self._round, rt)
-        count_trained(rt, self.materials.student, [row.answer for row in self._round.rows if moves(row)])
+        count_trained(
+            rt, self.materials.student, [row.answer for row in self._round.rows if moves(row)]
+        )
         self._finished = self._round, self._selection, statistics
         return update.token_metrics(self._round, statistics)
 
-    def _record(self, round: Round, selection: Selection, statistics: list[TokenStatistics], rt: Runtime) -> None:
+    def _record(
+        self, round: Round, selection: Selection, statistics: list[TokenStatistics], rt: Runtime
+    ) -> None:
         limit, student = self.spec.record.rollouts, self.materials.student
         if self._telemetry is not None:
             rt.emit("pipeline", stage=rt.stage, **self._telemetry.event())
         if not round.rows:
             return
         known = selection.scores or statistics
-        record_rows(rt, student, round.rows[:limit], len(round.rows), [signals_of(student, part) for part in known[:limit]])
+        record_rows(
+            rt,
+            student,
+            round.rows[:limit],
+            len(round.rows),
+            [signals_of(student, part) for part in known[:limit]],
+        )
         kept = np.concatenate([row.coefficients != 0 for row in round.rows])
         emit_regions(rt, known, kept, round.states.vocabulary)

@@ -1,8 +1,8 @@
 """The last layer of a language model, hidden states → logits, as a plain linear map.
 
-The objectives apply it to a few tokens at a time, because the logits of a whole batch over a large vocabulary are the largest
-tensors of training by far. That is only right if nothing but the linear map stands between hidden states and logits, so it is
-checked against the model's own logits.
+The objectives apply it to a few tokens at a time, because the logits of a whole batch over a large
+vocabulary are the largest tensors of training by far. That is only right if nothing but the linear
+map stands between hidden states and logits, so it is checked against the model's own logits.
 """
 
 from __future__ import annotations
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 
 class Head(NamedTuple):
-    """logits = hidden · weightᵀ + bias. weight [V′, H] may be wider than the vocabulary in use; the rows beyond mean nothing."""
+    """logits = hidden · weightᵀ + bias. weight [V′, H] may be wider than the vocabulary in use; the
+    rows beyond mean nothing.
+    """
 
     weight: Tensor
     bias: Tensor | None
 
     def logits(self, hidden_TH: Tensor, vocabulary: int) -> Tensor:
         """[T, vocabulary] in the head's own number format."""
-        return F.linear(hidden_TH.to(self.weight.dtype), self.weight[:vocabulary], None if self.bias is None else self.bias[:vocabulary])
+        return F.linear(
+            hidden_TH.to(self.weight.dtype),
+            self.weight[:vocabulary],
+            None if self.bias is None else self.bias[:vocabulary],
+        )
 
 
 def head_of(model: PreTrainedModel) -> Head:
@@ -36,7 +42,9 @@ def head_of(model: PreTrainedModel) -> Head:
 
 
 def last_hidden(model: PreTrainedModel, ids_NT: Tensor) -> Tensor:
-    """Hidden states [N, T, H] that the head is applied to. Padding must stand on the right, where causal attention ignores it."""
+    """Hidden states [N, T, H] that the head is applied to. Padding must stand on the right, where
+    causal attention ignores it.
+    """
     backbone: Any = model.base_model
     hidden: Tensor = backbone(input_ids=ids_NT, use_cache=False).last_hidden_state
     return hidden
@@ -44,7 +52,9 @@ def last_hidden(model: PreTrainedModel, ids_NT: Tensor) -> Tensor:
 
 @torch.no_grad()
 def check_head(model: PreTrainedModel, name: str) -> None:
-    """Raise ModelError if the logits are not the head's linear map of the hidden states (capped or scaled logits, for example)."""
+    """Raise ModelError if the logits are not the head's linear map of the hidden states (capped or
+    scaled logits, for example).
+    """
     ids = torch.arange(4, device=model.device)[None]
     whole: Any = model
     logits_TV = whole(input_ids=ids, use_cache=False).logits[0]

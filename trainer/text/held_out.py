@@ -1,6 +1,8 @@
-"""The measurements of a run as it goes: held-out and retained problems, and the tracked problems of the pool.
+"""The measurements of a run as it goes: held-out and retained problems, and the tracked problems of
+the pool.
 
-What the untrained student scored is kept for the whole run, because every later evaluation is compared with it problem by problem.
+What the untrained student scored is kept for the whole run, because every later evaluation is
+compared with it problem by problem.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from trainer.text.sentences import of_evaluation
 
 @dataclass
 class HeldOut:
-    """`before` holds the counts of the untrained student by role, `tiers` one tier for each held-out problem ('' where unknown)."""
+    """`before` holds the counts of the untrained student by role, `tiers` one tier for each
+    held-out problem ('' where unknown).
+    """
 
     spec: RunSpec
     materials: Materials
@@ -38,7 +42,11 @@ class HeldOut:
         if when == "before":
             self._find_tiers(rt)
         event, answers = self._role(rt, when, "evaluation", self._chosen(when))
-        values = evaluation.metrics("eval", event) | self._confidence(rt, when, answers) | self._privilege(rt, when, answers)
+        values = (
+            evaluation.metrics("eval", event)
+            | self._confidence(rt, when, answers)
+            | self._privilege(rt, when, answers)
+        )
         if self.materials.retained and when != "during":
             retained, _ = self._role(rt, when, "retained", range(len(self.materials.retained)))
             values |= evaluation.metrics("retained", retained) | evaluation.forgetting(retained)
@@ -60,13 +68,20 @@ class HeldOut:
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
-        return {"before": {role: found.state() for role, found in self.before.items()}, "tiers": self.tiers}
+        return {
+            "before": {role: found.state() for role, found in self.before.items()},
+            "tiers": self.tiers,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         self.tiers = list(state["tiers"])
         for role, counts in state["before"].items():
             problems = [question.problem for question in self._questions(role)]
-            self.before[role] = Measured(problems, np.array(counts["passed"], np.int64), np.array(counts["verdicts"], np.int64))
+            self.before[role] = Measured(
+                problems,
+                np.array(counts["passed"], np.int64),
+                np.array(counts["verdicts"], np.int64),
+            )
 
     def _questions(self, role: str) -> list[Question]:
         return self.materials.evaluation if role == "evaluation" else self.materials.retained
@@ -75,7 +90,9 @@ class HeldOut:
         count, limit = len(self.materials.evaluation), self.spec.evaluation.problems
         return _sample(count, limit) if when == "during" and limit is not None else range(count)
 
-    def _role(self, rt: Runtime, when: str, role: str, places: Sequence[int]) -> tuple[dict[str, Any], list[Answer]]:
+    def _role(
+        self, rt: Runtime, when: str, role: str, places: Sequence[int]
+    ) -> tuple[dict[str, Any], list[Answer]]:
         settings, questions = self.spec.evaluation, self._questions(role)
         samples = settings.samples if when == "during" else settings.final_samples
         asked = [questions[place] for place in places]
@@ -84,7 +101,9 @@ class HeldOut:
         if when == "before":
             self.before[role] = now
         before = None if when == "before" else self.before[role].at(places)
-        tiers = [self.tiers[place] for place in places] if role == "evaluation" else [""] * len(places)
+        tiers = (
+            [self.tiers[place] for place in places] if role == "evaluation" else [""] * len(places)
+        )
         event = evaluation.summary(now, before, tiers, answers, samples, settings.pass_at)
         rt.emit("evaluation", when=when, role=role, **event)
         if role == "evaluation":
@@ -92,25 +111,39 @@ class HeldOut:
         return event, answers
 
     def _confidence(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
-        return confidence.measure(self.materials, answers, self.spec.compute.micro_batch_tokens, when, rt)
+        return confidence.measure(
+            self.materials, answers, self.spec.compute.micro_batch_tokens, when, rt
+        )
 
     def _privilege(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
         """Measured where the teacher is shown something that held-out problems have, too."""
         teachers = self.materials.teachers
         view = teachers.main
-        if view is None or not isinstance(view.context, PrivilegedContext) or not view.gives_probabilities:
+        if (
+            view is None
+            or not isinstance(view.context, PrivilegedContext)
+            or not view.gives_probabilities
+        ):
             return {}
-        return privileged.measure(self.materials, view, answers, self.spec.evaluation.sampling, self.spec.seed, when, rt)
+        return privileged.measure(
+            self.materials, view, answers, self.spec.evaluation.sampling, self.spec.seed, when, rt
+        )
 
     def _find_tiers(self, rt: Runtime) -> None:
         questions = self.materials.evaluation
         self.tiers = [question.problem.tier for question in questions]
         if not any(self.tiers):
             settings = self.spec.evaluation
-            answers = self._answers(rt, questions, range(settings.final_samples), "tiers", settings.sampling)
-            self.tiers = evaluation.tiers_of(measured([question.problem for question in questions], answers))
+            answers = self._answers(
+                rt, questions, range(settings.final_samples), "tiers", settings.sampling
+            )
+            self.tiers = evaluation.tiers_of(
+                measured([question.problem for question in questions], answers)
+            )
 
-    def _answers(self, rt: Runtime, asked: list[Question], samples: range, purpose: str, sampling: Any) -> list[Answer]:
+    def _answers(
+        self, rt: Runtime, asked: list[Question], samples: range, purpose: str, sampling: Any
+    ) -> list[Answer]:
         materials = self.materials
         answers = materials.examiner.ask(
             materials.student, asked, [tuple(samples)] * len(asked), sampling, Noise(self.spec.seed, 0, purpose),

@@ -1,17 +1,21 @@
-"""Which tokens of the answers are learnt from, and what kinds of token there are (TIP, arXiv 2604.14084, section 3).
+"""Which tokens of the answers are learnt from, and what kinds of token there are (TIP, arXiv
+2604.14084, section 3).
 
-Two facts about a token, both in nats and both taken before the update: the student's entropy h, and the divergence to the teacher δ
-(reverse KL, KL(student ‖ teacher)). Entropies are cut at a quantile (linear interpolation), then both are brought to 0 … 1:
+Two facts about a token, both in nats and both taken before the update: the student's entropy h, and
+the divergence to the teacher δ (reverse KL, KL(student ‖ teacher)). Entropies are cut at a quantile
+(linear interpolation), then both are brought to 0 … 1:
     ĥ = (h − min h) / (max h − min h),   δ̂ likewise,   0 where max = min.
-Scores: soft_or = ĥ + δ̂ − ĥ δ̂ (Eq. 7). confident_and_wrong = KL(teacher ‖ student) · (1 − ĥ). entropy = h and divergence = δ are cut, not
-shifted: they are drawn in proportion. Of an answer of m tokens max(1, ⌊ρ m⌋) are kept (Eq. 8). Normalising h by ln V cancels in all of
-these. A reverse KL that rounding made negative counts as 0.
+Scores: soft_or = ĥ + δ̂ − ĥ δ̂ (Eq. 7). confident_and_wrong = KL(teacher ‖ student) · (1 − ĥ).
+entropy = h and divergence = δ are cut, not shifted: they are drawn in proportion. Of an answer of m
+tokens max(1, ⌊ρ m⌋) are kept (Eq. 8). Normalising h by ln V cancels in all of these. A reverse KL
+that rounding made negative counts as 0.
 
-Regions: q1 both high, q2 entropy high, q3 divergence high (confident and wrong), q4 both low. The paper gives no thresholds; here high
-means above the median of the tokens at hand, unless thresholds are given.
+Regions: q1 both high, q2 entropy high, q3 divergence high (confident and wrong), q4 both low. The
+paper gives no thresholds; here high means above the median of the tokens at hand, unless thresholds
+are given.
 
-Shapes: T tokens of all answers one after the other; `lengths` says how many belong to each, `keys` name them (rollouts/noise.py).
-Nothing here carries gradient.
+Shapes: T tokens of all answers one after the other; `lengths` says how many belong to each, `keys`
+name them (rollouts/noise.py). Nothing here carries gradient.
 """
 
 from __future__ import annotations
@@ -32,17 +36,21 @@ CELLS = 20
 DIVERGENCES = (1e-5, 1e2)  # nats; the histogram's first cell holds all below, its last all above
 REGIONS = ("q1", "q2", "q3", "q4")
 SMALLEST = 1e-300  # scores from here down are as good as 0
-ROUNDING = 1e-9  # a product such as 0.29 · 100 may fall just short of the whole number that it means
+ROUNDING = (
+    1e-9  # a product such as 0.29 · 100 may fall just short of the whole number that it means
+)
 
 
 def select(
     tokens: SelectedTokens, entropy_T: ArrayLike, reverse_kl_T: ArrayLike, forward_kl_T: ArrayLike, *,
     lengths: Sequence[int], keys: NDArray[np.uint64],
 ) -> NDArray[np.bool_]:  # fmt: skip
-    """Which tokens are kept, [T]. The same keys give the same choice, whatever else is in the batch (with scope "answer").
+    """Which tokens are kept, [T]. The same keys give the same choice, whatever else is in the batch
+    (with scope "answer").
 
-    Arguments a score does not use may hold anything. `keys` [answers] must not be those that the answers were sampled with: then
-    the draw of a token and its selection would go together. Ties are broken by these draws.
+    Arguments a score does not use may hold anything. `keys` [answers] must not be those that the
+    answers were sampled with: then the draw of a token and its selection would go together. Ties
+    are broken by these draws.
     """
     scores_T = score(tokens, entropy_T, reverse_kl_T, forward_kl_T, lengths)
     owners_T = np.repeat(np.arange(len(lengths)), lengths)
@@ -61,11 +69,22 @@ def kept_counts(lengths: Sequence[int], share: float) -> NDArray[np.int64]:
     return np.minimum(np.maximum(floors, 1), lengths)
 
 
-def score(tokens: SelectedTokens, entropy_T: ArrayLike, reverse_kl_T: ArrayLike, forward_kl_T: ArrayLike, lengths: Sequence[int]) -> Array:
-    """The score of each token [T], scaled over all of them or within each answer. 0 everywhere for "random"."""
+def score(
+    tokens: SelectedTokens,
+    entropy_T: ArrayLike,
+    reverse_kl_T: ArrayLike,
+    forward_kl_T: ArrayLike,
+    lengths: Sequence[int],
+) -> Array:
+    """The score of each token [T], scaled over all of them or within each answer. 0 everywhere for
+    "random".
+    """
     if tokens.score == "random":
         return np.zeros(int(np.sum(lengths)))
-    columns = [np.maximum(np.asarray(column, np.float64), 0.0) for column in (entropy_T, reverse_kl_T, forward_kl_T)]
+    columns = [
+        np.maximum(np.asarray(column, np.float64), 0.0)
+        for column in (entropy_T, reverse_kl_T, forward_kl_T)
+    ]
     if tokens.scope == "batch":
         return SCORES[tokens.score](tokens, *columns)
     ends = np.cumsum(lengths)[:-1]
@@ -75,7 +94,11 @@ def score(tokens: SelectedTokens, entropy_T: ArrayLike, reverse_kl_T: ArrayLike,
 
 def cut(values: Array, quantile: float) -> Array:
     """Values above their quantile become it."""
-    return np.minimum(values, np.quantile(values, quantile)) if values.size and quantile < 1 else values
+    return (
+        np.minimum(values, np.quantile(values, quantile))
+        if values.size and quantile < 1
+        else values
+    )
 
 
 def unit(values: Array) -> Array:
@@ -93,12 +116,19 @@ def _divergence(tokens: SelectedTokens, entropy: Array, reverse: Array, forward:
 
 
 def _soft_or(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
-    high, far = unit(cut(entropy, tokens.entropy_quantile)), unit(cut(reverse, tokens.divergence_quantile))
+    high, far = (
+        unit(cut(entropy, tokens.entropy_quantile)),
+        unit(cut(reverse, tokens.divergence_quantile)),
+    )
     return high + far - high * far
 
 
-def _confident_and_wrong(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
-    return cut(forward, tokens.divergence_quantile) * (1 - unit(cut(entropy, tokens.entropy_quantile)))
+def _confident_and_wrong(
+    tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array
+) -> Array:
+    return cut(forward, tokens.divergence_quantile) * (
+        1 - unit(cut(entropy, tokens.entropy_quantile))
+    )
 
 
 SCORES: Mapping[str, Callable[[SelectedTokens, Array, Array, Array], Array]] = {
@@ -110,8 +140,10 @@ SCORES: Mapping[str, Callable[[SelectedTokens, Array, Array, Array], Array]] = {
 
 
 def _ranks(scores_T: Array, draws_T: Array, how: str) -> Array:
-    """The larger, the sooner kept. For "sample" the draw u becomes ln(1 − u) / score (Efraimidis and Spirakis 2006): the k largest are
-    a draw without replacement, each next one in proportion to its score among those left. Score 0 comes last."""
+    """The larger, the sooner kept. For "sample" the draw u becomes ln(1 − u) / score (Efraimidis
+    and Spirakis 2006): the k largest are a draw without replacement, each next one in proportion to
+    its score among those left. Score 0 comes last.
+    """
     if how != "sample":
         return scores_T if how == "top" else -scores_T
     positive = scores_T > SMALLEST
@@ -124,9 +156,10 @@ def regions(
 ) -> dict[str, Any]:  # fmt: skip
     """The fields of a `token_regions` event, from at least one token.
 
-    The entropy axis is h / ln V, linear; the divergence axis is nats, logarithmic. `thresholds` on these axes are high's lower ends
-    (exclusive); None takes the medians. `kept_T` None keeps all. Shares are of the tokens (`share`), of the kept tokens
-    (`kept_share`) and of the summed divergence (`divergence_share`).
+    The entropy axis is h / ln V, linear; the divergence axis is nats, logarithmic. `thresholds` on
+    these axes are high's lower ends (exclusive); None takes the medians. `kept_T` None keeps all.
+    Shares are of the tokens (`share`), of the kept tokens (`kept_share`) and of the summed
+    divergence (`divergence_share`).
     """
     high_T = np.asarray(entropy_T, np.float64) / math.log(vocabulary)
     far_T = np.maximum(np.asarray(divergence_T, np.float64), 0.0)

@@ -1,4 +1,6 @@
-"""What a text run works with, loaded and checked: the networks, the verifier and the problems as questions."""
+"""What a text run works with, loaded and checked: the networks, the verifier and the problems as
+questions.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from trainer.text.verifiers import Verifier
 
 @dataclass(frozen=True)
 class Materials:
-    """Questions follow the order of their problem sets. `codec` reads stated confidences; None where answers state none."""
+    """Questions follow the order of their problem sets. `codec` reads stated confidences; None
+    where answers state none.
+    """
 
     student: LanguageModel
     teachers: Teachers
@@ -41,23 +45,38 @@ class Materials:
     @cached_property
     def questions(self) -> dict[str, Question]:
         """Every question by its problem's id."""
-        return {question.problem.id: question for question in (*self.train, *self.evaluation, *self.retained)}
+        return {
+            question.problem.id: question
+            for question in (*self.train, *self.evaluation, *self.retained)
+        }
 
 
 def gather(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) -> Materials:
-    """Load everything that a run names; `stack` closes the verifier. The student's trained parameters become the optimiser group `group`.
+    """Load everything that a run names; `stack` closes the verifier. The student's trained
+    parameters become the optimiser group `group`.
 
     Raises ModelError and ProblemError, and Refused where vLLM is chosen but not installed.
     """
     if isinstance(spec.compute.sampler, VllmSampler):
         installed()
     found = problems.load_all(spec.data)
-    sets = {"train": found.train, "evaluation": found.evaluation, **({"retained": found.retained} if found.retained else {})}
+    sets = {
+        "train": found.train,
+        "evaluation": found.evaluation,
+        **({"retained": found.retained} if found.retained else {}),
+    }
     student = _trained(spec, rt.device)
-    rt.network(group, student.model, layers_of(student.model), spec.networks.student.dtype == "bfloat16")
-    codec = Codec(spec.data.confidence) if isinstance(spec.data.confidence, StatedConfidence) else None
+    rt.network(
+        group, student.model, layers_of(student.model), spec.networks.student.dtype == "bfloat16"
+    )
+    codec = (
+        Codec(spec.data.confidence) if isinstance(spec.data.confidence, StatedConfidence) else None
+    )
     stages_longest = [stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages]
-    pool_longest, held_out_longest = max([spec.pool.sampling.max_new_tokens, *stages_longest]), spec.evaluation.sampling.max_new_tokens
+    pool_longest, held_out_longest = (
+        max([spec.pool.sampling.max_new_tokens, *stages_longest]),
+        spec.evaluation.sampling.max_new_tokens,
+    )
     if codec:
         require_writable(codec, student, min([held_out_longest, *stages_longest]))
     teachers = open_teachers(spec, student, rt.device, rt.refresh)
@@ -73,12 +92,21 @@ def gather(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) -> Material
     for note in teachers.check(train):
         rt.log.log("info", note)
     return Materials(
-        student, teachers, examiner, codec, sets, train, asked("evaluation", held_out_longest), asked("retained", held_out_longest)
+        student,
+        teachers,
+        examiner,
+        codec,
+        sets,
+        train,
+        asked("evaluation", held_out_longest),
+        asked("retained", held_out_longest),
     )
 
 
 def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> None:
-    """Raise ProblemError where one is missing, and ModelError where the student cannot write one."""
+    """Raise ProblemError where one is missing, and ModelError where the student cannot write
+    one.
+    """
     without = [problem.id for problem in problems if not problem.solution.strip()]
     if without:
         raise ProblemError(
@@ -90,7 +118,9 @@ def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> N
 
 
 def _trained(spec: RunSpec, device: torch.device) -> LanguageModel:
-    """The student. bfloat16 means that updates compute in it: weights, moments and gradients are held, and answers sampled, in float32."""
+    """The student. bfloat16 means that updates compute in it: weights, moments and gradients are
+    held, and answers sampled, in float32.
+    """
     network = spec.networks.student
     held = "float32" if network.dtype == "bfloat16" else network.dtype
     student = load(network.model_copy(update={"dtype": held}), spec.seed, device)
@@ -102,9 +132,15 @@ def _trained(spec: RunSpec, device: torch.device) -> LanguageModel:
 
 
 def description(model: LanguageModel, adapter: NoAdapter | LowRankAdapter) -> dict[str, bytes]:
-    """What a model folder holds beside its weights: configuration and tokenizer files, by name, and what makes it an adapter's folder."""
+    """What a model folder holds beside its weights: configuration and tokenizer files, by name, and
+    what makes it an adapter's folder.
+    """
     own = adapters.description(model, adapter) if isinstance(adapter, LowRankAdapter) else {}
     with TemporaryDirectory() as folder:
         model.model.config.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
-        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()} | own
+        return {
+            path.name: path.read_bytes()
+            for path in sorted(Path(folder).iterdir())
+            if path.is_file()
+        } | own

@@ -1,7 +1,8 @@
 """Where a language model's files are, whether they can be used, and what names their content.
 
-Weights are read from safetensors only: a pickle can run any program when it is opened. A folder is checked before anything is
-loaded, so that each refusal is one sentence that names the folder and the remedy.
+Weights are read from safetensors only: a pickle can run any program when it is opened. A folder is
+checked before anything is loaded, so that each refusal is one sentence that names the folder and
+the remedy.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ class ModelError(ValueError):
 
 
 def local_folder(uri: str) -> Path:
-    """The folder of a `builtin:`, `file:` or `hub:` model; hub models are downloaded once. Raises ModelError."""
+    """The folder of a `builtin:`, `file:` or `hub:` model; hub models are downloaded once. Raises
+    ModelError.
+    """
     scheme, _, rest = uri.partition(":")
     if scheme == "builtin":
         return _builtin(rest)
@@ -29,13 +32,19 @@ def local_folder(uri: str) -> Path:
         return Path(rest)
     if scheme == "hub":
         return _downloaded(rest)
-    raise ModelError(f"{uri}: only builtin:, file: and hub: can be opened here; names of uploaded models are resolved by a worker.")
+    raise ModelError(
+        f"{uri}: only builtin:, file: and hub: can be opened here; names of uploaded models are resolved by a worker."
+    )
 
 
 def _builtin(name: str) -> Path:
-    known = sorted(path.name for path in BUILTIN.iterdir() if path.is_dir() and not path.name.startswith("_"))
+    known = sorted(
+        path.name for path in BUILTIN.iterdir() if path.is_dir() and not path.name.startswith("_")
+    )
     if name not in known:
-        raise ModelError(f"builtin:{name}: there is no such built-in model; choose one of {', '.join(known)}.")
+        raise ModelError(
+            f"builtin:{name}: there is no such built-in model; choose one of {', '.join(known)}."
+        )
     return BUILTIN / name
 
 
@@ -44,24 +53,38 @@ def _downloaded(name: str) -> Path:
 
     repository, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(DOWNLOADED)))
+        return Path(
+            snapshot_download(
+                repository, revision=revision or None, allow_patterns=list(DOWNLOADED)
+            )
+        )
     except Exception as error:
         cause = str(error).strip().splitlines()[0]
-        raise ModelError(f"hub:{name} could not be downloaded ({cause}). Check the name, the revision and the connection.") from error
+        raise ModelError(
+            f"hub:{name} could not be downloaded ({cause}). Check the name, the revision and the connection."
+        ) from error
 
 
 def check_folder(folder: Path, *, weights: bool) -> dict[str, Any]:
-    """The folder's configuration, after checking that what is needed is there. Raises ModelError."""
+    """The folder's configuration, after checking that what is needed is there. Raises
+    ModelError.
+    """
     if not folder.is_dir():
-        raise ModelError(f"The model folder {folder} does not exist. It must hold config.json, safetensors and a tokenizer.")
+        raise ModelError(
+            f"The model folder {folder} does not exist. It must hold config.json, safetensors and a tokenizer."
+        )
     config = _read_config(folder / "config.json")
     if weights and not any(folder.glob("*.safetensors")):
         raise ModelError(_no_weights(folder))
     if "quantization_config" in config:
-        raise ModelError(f"{folder} holds quantised weights, which cannot be trained exactly. Use the full-precision version of the model.")
+        raise ModelError(
+            f"{folder} holds quantised weights, which cannot be trained exactly. Use the full-precision version of the model."
+        )
     if not _predicts_next_token(config):
         shown = ", ".join(config.get("architectures") or [str(config.get("model_type"))])
-        raise ModelError(f"{folder} holds a {shown}, which is not a causal language model. Choose a model that writes text left to right.")
+        raise ModelError(
+            f"{folder} holds a {shown}, which is not a causal language model. Choose a model that writes text left to right."
+        )
     return config
 
 
@@ -69,7 +92,9 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{path.parent} has no config.json, so it is not a model folder. Save the model with save_pretrained.") from None
+        raise ModelError(
+            f"{path.parent} has no config.json, so it is not a model folder. Save the model with save_pretrained."
+        ) from None
     except (ValueError, OSError) as error:
         raise ModelError(f"{path} is not readable JSON ({error}). Save the model again.") from error
     if not isinstance(config, dict):
@@ -96,7 +121,9 @@ def _predicts_next_token(config: dict[str, Any]) -> bool:
 
 
 def content_hash(folder: Path, *, weights: bool, extra: str = "") -> str:
-    """SHA-256 over configuration, tokenizer and (if `weights`) safetensors: the same content has the same hash wherever it lies."""
+    """SHA-256 over configuration, tokenizer and (if `weights`) safetensors: the same content has
+    the same hash wherever it lies.
+    """
     patterns = [pattern for pattern in DOWNLOADED if weights or pattern != "*.safetensors"]
     digest = hashlib.sha256(extra.encode())
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):

@@ -1,7 +1,9 @@
-"""The problem pool: the student's pass rate on each problem, the weights that follow, and which problems a step draws.
+"""The problem pool: the student's pass rate on each problem, the weights that follow, and which
+problems a step draws.
 
-A problem with verdicts on fewer than half of its K answers is set aside: its pass rate is not known. A problem of weight 0 is
-dropped before any teacher work. Both come back when a refresh finds otherwise.
+A problem with verdicts on fewer than half of its K answers is set aside: its pass rate is not
+known. A problem of weight 0 is dropped before any teacher work. Both come back when a refresh finds
+otherwise.
 """
 
 from __future__ import annotations
@@ -15,12 +17,20 @@ from numpy.typing import NDArray
 
 from trainer.spec.pool import Weighting
 from trainer.text.intervals import Counts
-from trainer.text.weights import Vector, effective_problems, normalised, share_wrongly_dropped, weigh
+from trainer.text.weights import (
+    Vector,
+    effective_problems,
+    normalised,
+    share_wrongly_dropped,
+    weigh,
+)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Counts of each problem, measured after `step` updates with K answers each; vectors over the problems of the pool."""
+    """Counts of each problem, measured after `step` updates with K answers each; vectors over the
+    problems of the pool.
+    """
 
     passed: Counts
     verdicts: Counts
@@ -35,7 +45,9 @@ class Pool:
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
-        """Whether a problem has verdicts on at least half of its answers; of an unmeasured pool, all count as known."""
+        """Whether a problem has verdicts on at least half of its answers; of an unmeasured pool,
+        all count as known.
+        """
         if not self.k:
             return np.ones(len(self.passed), np.bool_)
         return np.asarray((2 * self.verdicts >= self.k) & (self.verdicts > 0))
@@ -43,7 +55,9 @@ class Pool:
     @cached_property
     def weights(self) -> Vector:
         """w̃: mean 1 over the kept problems, 0 for the dropped and the set-aside ones."""
-        return normalised(np.where(self.known, weigh(self.weighting, np.where(self.known, self.rates, 0.0)), 0.0))
+        return normalised(
+            np.where(self.known, weigh(self.weighting, np.where(self.known, self.rates, 0.0)), 0.0)
+        )
 
     @cached_property
     def kept(self) -> NDArray[np.int64]:
@@ -51,12 +65,19 @@ class Pool:
 
     def shown_weights(self) -> list[float | None]:
         """w̃ of each problem; None where it is set aside."""
-        return [float(weight) if known else None for weight, known in zip(self.weights, self.known, strict=True)]
+        return [
+            float(weight) if known else None
+            for weight, known in zip(self.weights, self.known, strict=True)
+        ]
 
     def metrics(self) -> dict[str, float]:
-        """Shares of the pool; mastered and hopeless are those of which all or none of the K answers passed."""
+        """Shares of the pool; mastered and hopeless are those of which all or none of the K answers
+        passed.
+        """
         count, rates = len(self.passed), self.rates[self.known]
-        wrongly = share_wrongly_dropped(self.weighting, self.passed[self.known], self.verdicts[self.known])
+        wrongly = share_wrongly_dropped(
+            self.weighting, self.passed[self.known], self.verdicts[self.known]
+        )
         return {
             "pool/mastered": float((rates == 1).sum()) / count,
             "pool/hopeless": float((rates == 0).sum()) / count,
@@ -79,20 +100,35 @@ class Pool:
         return cls(nothing, nothing, 0, 0, weighting)
 
     def state(self) -> dict[str, Any]:
-        return {"passed": self.passed.tolist(), "verdicts": self.verdicts.tolist(), "k": self.k, "step": self.step}
+        return {
+            "passed": self.passed.tolist(),
+            "verdicts": self.verdicts.tolist(),
+            "k": self.k,
+            "step": self.step,
+        }
 
     @classmethod
     def from_state(cls, state: dict[str, Any], weighting: Weighting) -> Pool:
-        return cls(np.array(state["passed"], np.int64), np.array(state["verdicts"], np.int64), state["k"], state["step"], weighting)
+        return cls(
+            np.array(state["passed"], np.int64),
+            np.array(state["verdicts"], np.int64),
+            state["k"],
+            state["step"],
+            weighting,
+        )
 
 
 def draw(kept: NDArray[np.int64], size: int, index: int, seed: int, origin: int) -> list[int]:
     """Problems number index·size … of an endless sequence of shuffled passes over the kept pool.
 
-    `origin` is the step at which the sequence began. The order follows from (seed, origin, pass) alone, so a resumed run draws the
-    same problems. A problem may come twice in one step where two passes meet.
+    `origin` is the step at which the sequence began. The order follows from (seed, origin, pass)
+    alone, so a resumed run draws the same problems. A problem may come twice in one step where two
+    passes meet.
     """
-    return [int(_shuffled(kept, seed, origin, at // len(kept))[at % len(kept)]) for at in range(index * size, (index + 1) * size)]
+    return [
+        int(_shuffled(kept, seed, origin, at // len(kept))[at % len(kept)])
+        for at in range(index * size, (index + 1) * size)
+    ]
 
 
 def _shuffled(kept: NDArray[np.int64], seed: int, origin: int, turn: int) -> NDArray[np.int64]:

@@ -1,8 +1,10 @@
-"""Whether a teacher that is shown more than the student has anything to teach it: pass rates with and without what it is shown.
+"""Whether a teacher that is shown more than the student has anything to teach it: pass rates with
+and without what it is shown.
 
-Three rates on the same held-out problems: the student asked plainly; the teacher, with its weights and its context, writing by itself;
-and the teacher continuing the first half of the student's answers. The last is what on-policy self-distillation asks of it at every
-token (OPSD, arXiv 2601.18734): a teacher that only does well on its own words cannot correct the student's.
+Three rates on the same held-out problems: the student asked plainly; the teacher, with its weights
+and its context, writing by itself; and the teacher continuing the first half of the student's
+answers. The last is what on-policy self-distillation asks of it at every token (OPSD, arXiv
+2601.18734): a teacher that only does well on its own words cannot correct the student's.
 """
 
 from __future__ import annotations
@@ -24,22 +26,40 @@ MOST_PROBLEMS = 64
 
 
 def measure(
-    materials: Materials, view: TeacherView, plain: Sequence[Answer], sampling: Sampling, seed: int, when: str, rt: Runtime
+    materials: Materials,
+    view: TeacherView,
+    plain: Sequence[Answer],
+    sampling: Sampling,
+    seed: int,
+    when: str,
+    rt: Runtime,
 ) -> dict[str, float]:
-    """Emit a `privileged` event and return its metrics. `plain` are the student's answers to held-out problems, one after the other.
+    """Emit a `privileged` event and return its metrics. `plain` are the student's answers to
+    held-out problems, one after the other.
 
-    Problems that have nothing to show are left out; where none is left, a sentence in the log takes the event's place.
+    Problems that have nothing to show are left out; where none is left, a sentence in the log takes
+    the event's place.
     """
     shown = _shown(view, plain)[:MOST_PROBLEMS]
     if not shown:
-        rt.log.log("info", "Privileged pass rates were not measured: no held-out problem has a worked solution to show the teacher.")
+        rt.log.log(
+            "info",
+            "Privileged pass rates were not measured: no held-out problem has a worked solution to show the teacher.",
+        )
         return {}
     first = [answer for answer, _ in shown]
-    asked = [_privately(view, materials.questions[answer.problem.id], text) for answer, text in shown]
+    asked = [
+        _privately(view, materials.questions[answer.problem.id], text) for answer, text in shown
+    ]
     own = _written(materials, view, asked, sampling, Noise(seed, 0, "privileged"), None, rt)
     begun = [answer.ids[: len(answer.ids) // 2] for answer in first]
-    continued = _written(materials, view, asked, sampling, Noise(seed, 0, "continuation"), begun, rt)
-    counts = [tally([question.problem for question in asked], answers) for answers in (first, own, continued)]
+    continued = _written(
+        materials, view, asked, sampling, Noise(seed, 0, "continuation"), begun, rt
+    )
+    counts = [
+        tally([question.problem for question in asked], answers)
+        for answers in (first, own, continued)
+    ]
     event = _event(counts)
     rt.emit("privileged", when=when, problems=len(asked), samples=1, **event)
     return {
@@ -50,11 +70,16 @@ def measure(
 
 
 def _shown(view: TeacherView, plain: Sequence[Answer]) -> list[tuple[Answer, str]]:
-    """The first answer to each problem, and what the teacher is shown with it, as in training; without those to which it is nothing."""
+    """The first answer to each problem, and what the teacher is shown with it, as in training;
+    without those to which it is nothing.
+    """
     groups: dict[str, list[Answer]] = {}
     for answer in plain:
         groups.setdefault(answer.problem.id, []).append(answer)
-    found = [(group[0], privileged_text(view.context, group[0].problem, group[0], group)) for group in groups.values()]
+    found = [
+        (group[0], privileged_text(view.context, group[0].problem, group[0], group))
+        for group in groups.values()
+    ]
     return [(answer, text) for answer, text in found if text.strip()]
 
 

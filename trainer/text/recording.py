@@ -1,4 +1,6 @@
-"""Which rollouts are kept to be read, and how: a side file with every token's signals, and an index in the event log."""
+"""Which rollouts are kept to be read, and how: a side file with every token's signals, and an index
+in the event log.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ Numbers = list[float | None]
 
 @dataclass(frozen=True)
 class Signals:
-    """Per-token lists over an answer, None where a token was not computed; the two tops are each model's likeliest token, as text."""
+    """Per-token lists over an answer, None where a token was not computed; the two tops are each
+    model's likeliest token, as text.
+    """
 
     student_logprob: Numbers
     teacher_logprob: Numbers
@@ -47,20 +51,51 @@ def signals_of(model: LanguageModel, known: TokenStatistics | TokenScores) -> Si
 
 
 def record(
-    rt: Runtime, model: LanguageModel, role: str, answers: Sequence[Answer], of: int, signals: Sequence[Signals] | None = None
+    rt: Runtime,
+    model: LanguageModel,
+    role: str,
+    answers: Sequence[Answer],
+    of: int,
+    signals: Sequence[Signals] | None = None,
 ) -> None:
     """Write a side file of `answers`, kept out of `of`, and the event that names it."""
-    _write(rt, role, of, [_row(model, answer, signals[at] if signals else None) for at, answer in enumerate(answers)])
+    _write(
+        rt,
+        role,
+        of,
+        [
+            _row(model, answer, signals[at] if signals else None)
+            for at, answer in enumerate(answers)
+        ],
+    )
 
 
-def record_rows(rt: Runtime, model: LanguageModel, rows: Sequence[TrainRow], of: int, signals: Sequence[Signals]) -> None:
+def record_rows(
+    rt: Runtime, model: LanguageModel, rows: Sequence[TrainRow], of: int, signals: Sequence[Signals]
+) -> None:
     """The same for answers that were trained on, with how each token was."""
-    _write(rt, "train", of, [{**_row(model, row.answer, one), **_learning(row)} for row, one in zip(rows, signals, strict=True)])
+    _write(
+        rt,
+        "train",
+        of,
+        [
+            {**_row(model, row.answer, one), **_learning(row)}
+            for row, one in zip(rows, signals, strict=True)
+        ],
+    )
 
 
 def _write(rt: Runtime, role: str, of: int, rows: list[dict[str, Any]]) -> None:
     file = side_files.write(rt.folder / "side", side_files.rollout_table(rows))
-    rt.emit("rollouts", stage=rt.stage, role=role, file=file, kept=len(rows), of=of, index=[_entry(row) for row in rows])
+    rt.emit(
+        "rollouts",
+        stage=rt.stage,
+        role=role,
+        file=file,
+        kept=len(rows),
+        of=of,
+        index=[_entry(row) for row in rows],
+    )
 
 
 def _learning(row: TrainRow) -> dict[str, Any]:
@@ -114,13 +149,19 @@ def _author_signals(answer: Answer) -> dict[str, Any]:
     """What sampling alone tells: its author's log-probabilities and entropies."""
     logprobs = None if answer.logprobs is None else answer.logprobs.tolist()
     entropies = None if answer.entropies is None else answer.entropies.tolist()
-    return {f"{answer.source}_logprob": logprobs, "entropy": entropies if answer.source == "student" else None}
+    return {
+        f"{answer.source}_logprob": logprobs,
+        "entropy": entropies if answer.source == "student" else None,
+    }
 
 
 def _entry(row: dict[str, Any]) -> dict[str, Any]:
     divergence = [value for value in row.get("divergence") or () if value is not None]
     return {
-        **{name: row.get(name) for name in ("problem", "source", "sample", "verdict", "truncated", "weight")},
+        **{
+            name: row.get(name)
+            for name in ("problem", "source", "sample", "verdict", "truncated", "weight")
+        },
         "length": len(row["ids"]),
         "divergence": sum(divergence) / len(divergence) if divergence else None,
         "excerpt": row["text"][:EXCERPT],

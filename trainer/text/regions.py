@@ -1,4 +1,6 @@
-"""Where a step's tokens lie between what the student doubts and where the teacher differs (TIP, arXiv 2604.14084), as an event."""
+"""Where a step's tokens lie between what the student doubts and where the teacher differs (TIP,
+arXiv 2604.14084), as an event.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,24 @@ from trainer.text.importance import region_metrics, regions
 from trainer.text.objectives.linear_divergence import TokenScores, TokenStatistics
 
 
-def emit_regions(rt: Runtime, parts: Sequence[TokenScores] | Sequence[TokenStatistics], kept_T: NDArray[np.bool_], vocabulary: int) -> None:
-    """Tell of the tokens whose divergence is known; nothing where there is none. `kept_T` are those that were learnt from."""
-    entropy_T, divergence_T = _whole([part.entropy for part in parts]), _whole([part.divergence for part in parts])
+def emit_regions(
+    rt: Runtime,
+    parts: Sequence[TokenScores] | Sequence[TokenStatistics],
+    kept_T: NDArray[np.bool_],
+    vocabulary: int,
+) -> None:
+    """Tell of the tokens whose divergence is known; nothing where there is none. `kept_T` are those
+    that were learnt from.
+    """
+    entropy_T, divergence_T = (
+        _whole([part.entropy for part in parts]),
+        _whole([part.divergence for part in parts]),
+    )
     known_T = ~np.isnan(entropy_T) & ~np.isnan(divergence_T)
     if known_T.any():
-        event = regions(entropy_T[known_T], divergence_T[known_T], kept_T[known_T], vocabulary=vocabulary)
+        event = regions(
+            entropy_T[known_T], divergence_T[known_T], kept_T[known_T], vocabulary=vocabulary
+        )
         rt.emit("token_regions", stage=rt.stage, **event)
         rt.metrics(region_metrics(event))
 

@@ -16,8 +16,11 @@ from trainer.text.teacher_states import read_by_teachers
 from trainer.text.teachers import privileged_text
 
 
-def scored(materials: Materials, answers: Sequence[Answer], tokens: int, rt: Runtime) -> list[Signals] | None:
-    """Signals of each answer at temperature 1; the divergence is KL(student ‖ teacher). None where no teacher's probabilities are known.
+def scored(
+    materials: Materials, answers: Sequence[Answer], tokens: int, rt: Runtime
+) -> list[Signals] | None:
+    """Signals of each answer at temperature 1; the divergence is KL(student ‖ teacher). None where
+    no teacher's probabilities are known.
 
     `tokens` is how many ids are read at a time.
     """
@@ -28,9 +31,22 @@ def scored(materials: Materials, answers: Sequence[Answer], tokens: int, rt: Run
     for answer in answers:
         question = materials.questions[answer.problem.id]
         view = teachers.of(question.problem)
-        prompt = view.name, view.prompt(question, privileged_text(view.context, question.problem, answer))
-        rows.append(plain_row(0, Group(Prompt(question), (answer,)), answer, DIVERGENCE, lambda *_, found=prompt: found))
-    scores = score_rows(materials.student, rows, read_by_teachers(teachers, rows, tokens), tokens, range(len(rows)))
+        prompt = (
+            view.name,
+            view.prompt(question, privileged_text(view.context, question.problem, answer)),
+        )
+        rows.append(
+            plain_row(
+                0,
+                Group(Prompt(question), (answer,)),
+                answer,
+                DIVERGENCE,
+                lambda *_, found=prompt: found,
+            )
+        )
+    scores = score_rows(
+        materials.student, rows, read_by_teachers(teachers, rows, tokens), tokens, range(len(rows))
+    )
     count_scored(rt, materials.student, answers)
     count_read_by_teachers(rt, teachers, rows)
     return [signals_of(materials.student, part) for part in scores]

@@ -22,9 +22,7 @@ def of_pool(pool: Pool, truncated: float) -> str:
 
 def of_teacher(answers: Sequence[Answer]) -> str:
     right = sum(answer.verdict is True for answer in answers)
-    return (
-        f"The teacher wrote {len(answers)} answers: {right} are right, {_percent(truncated_share(answers))} were cut at the length limit."
-    )
+    return f"The teacher wrote {len(answers)} answers: {right} are right, {_percent(truncated_share(answers))} were cut at the length limit."
 
 
 def of_evaluation(event: Mapping[str, Any]) -> str:
@@ -53,7 +51,10 @@ def _points(share: float) -> str:
 def nothing_kept(pool: Pool, spec: RunSpec) -> tuple[str, str]:
     """Why a run ends without training, and what would change that."""
     known = int(pool.known.sum())
-    never, always = int((pool.rates[pool.known] == 0).sum()), int((pool.rates[pool.known] == 1).sum())
+    never, always = (
+        int((pool.rates[pool.known] == 0).sum()),
+        int((pool.rates[pool.known] == 1).sum()),
+    )
     reason = (
         f"No problem is left to train on: of {len(pool.passed)} problems the student solved {never} in none and {always} in all of its "
         f"{pool.k} answers, {len(pool.passed) - known} have too few verdicts, and {spec.pool.weighting.kind} weighting gives all of them "
@@ -64,7 +65,9 @@ def nothing_kept(pool: Pool, spec: RunSpec) -> tuple[str, str]:
 
 def _remedy(pool: Pool, never: int, always: int) -> str:
     if not np.any(pool.known):
-        return "Look at the verifier's verdicts on the rollouts page: it could judge almost no answer."
+        return (
+            "Look at the verifier's verdicts on the rollouts page: it could judge almost no answer."
+        )
     if never >= always:
         return "Take easier problems or a student that solves some of them, or weight all problems alike (uniform), or set a floor."
     return "Take harder problems, or weight all problems alike (uniform), or set a floor."

@@ -1,4 +1,5 @@
-"""Side files: tables that are too large for a line of the event log, as Parquet named by their SHA-256.
+"""Side files: tables that are too large for a line of the event log, as Parquet named by their
+SHA-256.
 
 A file is complete under its final name before the event that names it is written.
 """
@@ -40,7 +41,12 @@ def write(folder: Path, table: pa.Table) -> dict[str, Any]:
 def problem_table(problems: ProblemSet) -> pa.Table:
     """Columns id, question, answer, domain, difficulty."""
     columns = ("id", "question", "answer", "domain", "difficulty")
-    return pa.table({name: pa.array([getattr(problem, name) for problem in problems.items], pa.string()) for name in columns})
+    return pa.table(
+        {
+            name: pa.array([getattr(problem, name) for problem in problems.items], pa.string())
+            for name in columns
+        }
+    )
 
 
 ROLLOUTS = pa.schema(
@@ -52,7 +58,10 @@ ROLLOUTS = pa.schema(
         ("tokens", pa.list_(pa.string())),
         *((name, pa.string()) for name in ("text", "answer")),
         *((name, pa.bool_()) for name in ("verdict", "truncated")),
-        *((name, pa.list_(pa.float32())) for name in ("student_logprob", "teacher_logprob", "divergence", "entropy")),
+        *(
+            (name, pa.list_(pa.float32()))
+            for name in ("student_logprob", "teacher_logprob", "divergence", "entropy")
+        ),
         *((name, pa.list_(pa.string())) for name in ("student_top", "teacher_top")),
         ("weight", pa.float64()),
         ("teacher_prompt_ids", pa.list_(pa.int32())),

@@ -1,15 +1,17 @@
-"""How clear the gradient is at each pass rate: signal-to-noise ratio over problems, an optional measurement of PACED's claim.
+"""How clear the gradient is at each pass rate: signal-to-noise ratio over problems, an optional
+measurement of PACED's claim.
 
 For the n problems of a bin with gradients g_i of their unweighted losses, ḡ = mean of g_i and
 
     SNR = max(0, |ḡ|² − tr Σ̂ / n) / tr Σ̂,    tr Σ̂ = Σ |g_i − ḡ|² / (n − 1).
 
-Without the correction tr Σ̂ / n even pure noise would show 1/n. The answers are other ones than those that estimate the pass rate:
-otherwise a lucky answer would move its problem to another bin and shape its gradient at once. All bins have the same n. The interval
-is 90 %, by resampling problems; every quantity follows from the Gram matrix G = g_i · g_j, so resampling costs little.
+Without the correction tr Σ̂ / n even pure noise would show 1/n. The answers are other ones than
+those that estimate the pass rate: otherwise a lucky answer would move its problem to another bin
+and shape its gradient at once. All bins have the same n. The interval is 90 %, by resampling
+problems; every quantity follows from the Gram matrix G = g_i · g_j, so resampling costs little.
 
-Gradients of large networks are reduced to a count sketch (each coordinate added to a random bucket with a random sign), which keeps
-inner products in expectation.
+Gradients of large networks are reduced to a count sketch (each coordinate added to a random bucket
+with a random sign), which keeps inner products in expectation.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ SKETCH = 4096
 
 @dataclass(frozen=True)
 class Bin:
-    """Pass rates in [low, high]; `snr` is numerator / denominator of the equation above, `interval` its 90 % interval."""
+    """Pass rates in [low, high]; `snr` is numerator / denominator of the equation above, `interval`
+    its 90 % interval.
+    """
 
     low: float
     high: float
@@ -57,10 +61,15 @@ class Bin:
 
 
 def measure(materials: Materials, spec: RunSpec, pool: Pool, rt: Runtime) -> None:
-    """Measure on the first stage's objective and emit an `snr` event. The student is left as it was."""
+    """Measure on the first stage's objective and emit an `snr` event. The student is left as it
+    was.
+    """
     members = _bins(pool, spec.seed)
     if len(members) < 2:
-        rt.log.log("warning", f"Gradient SNR was not measured: fewer than two pass-rate bins hold {FEWEST} problems.")
+        rt.log.log(
+            "warning",
+            f"Gradient SNR was not measured: fewer than two pass-rate bins hold {FEWEST} problems.",
+        )
         return
     bins = []
     for done, ((low, high), places) in enumerate(members):
@@ -76,16 +85,28 @@ def bin_of(low: float, high: float, gram: NDArray[np.float64]) -> Bin:
     """Summarise one bin from the inner products of its gradients [n, n]."""
     n = len(gram)
     rng = np.random.Generator(np.random.PCG64(0))
-    resampled = [_snr(*ratio(gram, counts)) for counts in rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)]
+    resampled = [
+        _snr(*ratio(gram, counts)) for counts in rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    ]
     below, above = np.quantile(resampled, [0.05, 0.95])
     numerator, denominator = ratio(gram, np.ones(n))
-    return Bin(low, high, n, _snr(numerator, denominator), (float(below), float(above)), numerator, denominator)
+    return Bin(
+        low,
+        high,
+        n,
+        _snr(numerator, denominator),
+        (float(below), float(above)),
+        numerator,
+        denominator,
+    )
 
 
 def ratio(gram: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
-    """|ḡ|² − tr Σ̂ / n and tr Σ̂ from inner products [n, n], with gradient i taken `counts[i]` times.
+    """|ḡ|² − tr Σ̂ / n and tr Σ̂ from inner products [n, n], with gradient i taken `counts[i]`
+    times.
 
-    The first is the mean of g_i · g_j over pairs of different problems, so a problem that a resample repeats is not its own witness.
+    The first is the mean of g_i · g_j over pairs of different problems, so a problem that a
+    resample repeats is not its own witness.
     """
     pairs = np.outer(counts, counts)
     np.fill_diagonal(pairs, 0.0)
@@ -98,30 +119,46 @@ def _snr(numerator: float, denominator: float) -> float:
 
 
 def _bins(pool: Pool, seed: int) -> list[tuple[tuple[float, float], list[int]]]:
-    """Bins p = 0, the open quarters between, and p = 1 that hold enough problems, cut to the same number of them."""
+    """Bins p = 0, the open quarters between, and p = 1 that hold enough problems, cut to the same
+    number of them.
+    """
     rates, rng = pool.rates, np.random.Generator(np.random.PCG64([seed, 1]))
     ends: list[tuple[float, float, Callable[[float], bool]]] = [
         (0.0, 0.0, lambda p: p == 0),
-        *((low, high, lambda p, a=low, b=high: a < p <= b and p < 1) for low, high in itertools.pairwise(EDGES)),
+        *(
+            (low, high, lambda p, a=low, b=high: a < p <= b and p < 1)
+            for low, high in itertools.pairwise(EDGES)
+        ),
         (1.0, 1.0, lambda p: p == 1),
     ]
-    found = [((low, high), [at for at in np.flatnonzero(pool.known) if inside(rates[at])]) for low, high, inside in ends]
+    found = [
+        ((low, high), [at for at in np.flatnonzero(pool.known) if inside(rates[at])])
+        for low, high, inside in ends
+    ]
     filled = [(edges, places) for edges, places in found if len(places) >= FEWEST]
     n = min([PER_BIN, *(len(places) for _, places in filled)])
     return [(edges, rng.permutation(places)[:n].tolist()) for edges, places in filled]
 
 
-def _answers(materials: Materials, spec: RunSpec, places: Sequence[int], rt: Runtime) -> list[Answer]:
+def _answers(
+    materials: Materials, spec: RunSpec, places: Sequence[int], rt: Runtime
+) -> list[Answer]:
     asked = [materials.train[place] for place in places]
     noise = Noise(spec.seed, rt.step, "snr")
-    answers = materials.examiner.ask(materials.student, asked, [(0,)] * len(asked), spec.pool.sampling, noise)
+    answers = materials.examiner.ask(
+        materials.student, asked, [(0,)] * len(asked), spec.pool.sampling, noise
+    )
     count_sampled(rt, materials.student, answers)
     return answers
 
 
 def _gradient(materials: Materials, spec: RunSpec, answer: Answer) -> NDArray[np.float64]:
-    """Gradient of the mean of the first stage's terms over one answer's tokens, flat, sketched where the student is large."""
-    parameters = [parameter for parameter in materials.student.model.parameters() if parameter.requires_grad]
+    """Gradient of the mean of the first stage's terms over one answer's tokens, flat, sketched
+    where the student is large.
+    """
+    parameters = [
+        parameter for parameter in materials.student.model.parameters() if parameter.requires_grad
+    ]
     stage, question = spec.stages[0], materials.questions[answer.problem.id]
     view = materials.teachers.of(answer.problem)
     context = view.name, view.prompt(question)

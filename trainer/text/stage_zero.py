@@ -1,4 +1,6 @@
-"""Stage 0 and its repetitions: the student's pass rate on every problem of the pool (PACED, arXiv 2603.11178)."""
+"""Stage 0 and its repetitions: the student's pass rate on every problem of the pool (PACED, arXiv
+2603.11178).
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,12 @@ from trainer.text.rollouts.noise import Noise
 from trainer.text.sentences import of_pool
 
 
-def pool_for(materials: Materials, spec: RunSpec, rt: Runtime, begin: int, pool: Pool | None) -> Pool:
-    """The pool that the next step draws from, measured first if that is due; `begin` is the step at which the stage begins."""
+def pool_for(
+    materials: Materials, spec: RunSpec, rt: Runtime, begin: int, pool: Pool | None
+) -> Pool:
+    """The pool that the next step draws from, measured first if that is due; `begin` is the step at
+    which the stage begins.
+    """
     settings = spec.pool
     if settings.estimate == "never":
         return pool or Pool.unmeasured(len(materials.train), settings.weighting)
@@ -24,7 +30,11 @@ def pool_for(materials: Materials, spec: RunSpec, rt: Runtime, begin: int, pool:
         if settings.measure_snr:
             snr.measure(materials, spec, pool, rt)
         rt.wants_checkpoint = True
-    due = rt.step == begin if settings.refresh == "each_stage" else settings.refresh == "every" and rt.step % settings.refresh_every == 0
+    due = (
+        rt.step == begin
+        if settings.refresh == "each_stage"
+        else settings.refresh == "every" and rt.step % settings.refresh_every == 0
+    )
     return measure(materials, spec, rt, pool) if due and pool.step != rt.step else pool
 
 

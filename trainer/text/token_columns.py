@@ -15,9 +15,16 @@ Columns = TypeVar("Columns", TokenScores, TokenStatistics)
 
 def split(columns: Columns, lengths: Sequence[int]) -> list[Columns]:
     """One record per row; `lengths` add up to T."""
-    parts: dict[str, Sequence[Tensor]] = {field.name: getattr(columns, field.name).split(list(lengths)) for field in fields(columns)}
-    return [type(columns)(**{name: part[at] for name, part in parts.items()}) for at in range(len(lengths))]
+    parts: dict[str, Sequence[Tensor]] = {
+        field.name: getattr(columns, field.name).split(list(lengths)) for field in fields(columns)
+    }
+    return [
+        type(columns)(**{name: part[at] for name, part in parts.items()})
+        for at in range(len(lengths))
+    ]
 
 
 def in_main_memory(columns: Columns) -> Columns:
-    return type(columns)(**{field.name: getattr(columns, field.name).cpu() for field in fields(columns)})
+    return type(columns)(
+        **{field.name: getattr(columns, field.name).cpu() for field in fields(columns)}
+    )

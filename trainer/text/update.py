@@ -1,4 +1,5 @@
-"""One weighted update of the student: coefficients of all tokens of a round, in micro-batches that give the same gradient.
+"""One weighted update of the student: coefficients of all tokens of a round, in micro-batches that
+give the same gradient.
 
 Shapes: rows are answers; coefficients run over ΣT, the tokens of all answers, row by row.
 """
@@ -28,7 +29,8 @@ GROUP = "student"
 
 @dataclass(frozen=True)
 class Round:
-    """B planned problems with their weights w̃, and the rows that are learnt from, problem by problem.
+    """B planned problems with their weights w̃, and the rows that are learnt from, problem by
+    problem.
 
     `own` are the places of the rows that fall to this rank.
     """
@@ -41,7 +43,9 @@ class Round:
     teacher_logprobs: Sequence[Tensor] | None = None
 
 
-def differentiate(learner: Learner, spec: RunSpec, round: Round, rt: Runtime) -> list[TokenStatistics]:
+def differentiate(
+    learner: Learner, spec: RunSpec, round: Round, rt: Runtime
+) -> list[TokenStatistics]:
     """Hand the round's gradient to the loop; return the statistics of each row."""
     stage, rows = round.stage, round.rows
     rt.normalise(GROUP, planned(spec, round))
@@ -59,8 +63,18 @@ def differentiate(learner: Learner, spec: RunSpec, round: Round, rt: Runtime) ->
 
 
 def _micro_batch(round: Round, places: Sequence[int], coefficients: Sequence[Tensor]) -> MicroBatch:
-    logprobs = None if round.teacher_logprobs is None else torch.cat([round.teacher_logprobs[place] for place in places])
-    return MicroBatch([round.rows[place] for place in places], places, torch.cat(list(coefficients)), round.states, logprobs)
+    logprobs = (
+        None
+        if round.teacher_logprobs is None
+        else torch.cat([round.teacher_logprobs[place] for place in places])
+    )
+    return MicroBatch(
+        [round.rows[place] for place in places],
+        places,
+        torch.cat(list(coefficients)),
+        round.states,
+        logprobs,
+    )
 
 
 def _of_all_ranks(found: Mapping[int, TokenStatistics], rt: Runtime) -> list[TokenStatistics]:
@@ -84,10 +98,16 @@ def coefficients(round: Round) -> list[Tensor]:
     """What each token of each row counts, before division by Z: [T] for every row."""
     rows = [row for row in round.rows if kept(row)]
     counted = token_coefficients(
-        [row.weight for row in rows], [row.siblings for row in rows], [kept(row) for row in rows], round.stage.reduction
+        [row.weight for row in rows],
+        [row.siblings for row in rows],
+        [kept(row) for row in rows],
+        round.stage.reduction,
     )
     shares = iter(counted.split([kept(row) for row in rows]))
-    return [_spread(row, next(shares)) if kept(row) else torch.zeros(len(row.answer.ids)) for row in round.rows]
+    return [
+        _spread(row, next(shares)) if kept(row) else torch.zeros(len(row.answer.ids))
+        for row in round.rows
+    ]
 
 
 def kept(row: TrainRow) -> int:
@@ -96,7 +116,9 @@ def kept(row: TrainRow) -> int:
 
 
 def moves(row: TrainRow) -> bool:
-    """Whether a row can change the student: its weight, a coefficient and, where only ratios count, an advantage is not zero."""
+    """Whether a row can change the student: its weight, a coefficient and, where only ratios count,
+    an advantage is not zero.
+    """
     if not row.weight or not kept(row):
         return False
     ratios_only = bool((row.kinds[row.coefficients != 0] == RATIO).all())
@@ -104,7 +126,9 @@ def moves(row: TrainRow) -> bool:
 
 
 def batches(rows: Sequence[TrainRow], tokens: int, own: Sequence[int]) -> list[list[int]]:
-    """Places, among `own`, of the rows that can change the student, in micro-batches of one teacher each."""
+    """Places, among `own`, of the rows that can change the student, in micro-batches of one teacher
+    each.
+    """
     found = []
     for teacher in dict.fromkeys(rows[place].teacher for place in own):
         places = [place for place in own if rows[place].teacher == teacher and moves(rows[place])]
@@ -118,17 +142,23 @@ def token_metrics(round: Round, statistics: Sequence[TokenStatistics]) -> dict[s
     if not statistics:
         return {}
     divergences, entropies, capped = (
-        _known(torch.cat([getattr(part, name) for part in statistics])) for name in ("divergence", "entropy", "capped")
+        _known(torch.cat([getattr(part, name) for part in statistics]))
+        for name in ("divergence", "entropy", "capped")
     )
     values = {"entropy/mean": float(entropies.mean())} if len(entropies) else {}
     if len(divergences):
-        values |= {"divergence/mean": float(divergences.mean()), "divergence/p99": float(np.quantile(divergences, 0.99))}
+        values |= {
+            "divergence/mean": float(divergences.mean()),
+            "divergence/p99": float(np.quantile(divergences, 0.99)),
+        }
     if isinstance(round.stage.objective, GRPO) and len(capped):
         values["ratio/clipped_share"] = float(capped.mean())
     if isinstance(getattr(round.stage.objective, "clip", None), Clip) and len(capped):
         values["tokens/capped_share"] = float(capped.mean())
     if isinstance(round.stage.tokens, SelectedTokens):
-        values["tokens/kept_share"] = sum(map(kept, round.rows)) / sum(len(row.answer.ids) for row in round.rows)
+        values["tokens/kept_share"] = sum(map(kept, round.rows)) / sum(
+            len(row.answer.ids) for row in round.rows
+        )
     return values
 
 

@@ -1,7 +1,9 @@
-"""What a pass rate makes of a problem: w(p) = p^α (1 − p)^β and the baselines (PACED, arXiv 2603.11178).
+"""What a pass rate makes of a problem: w(p) = p^α (1 − p)^β and the baselines (PACED, arXiv
+2603.11178).
 
-`w̃ = w / mean of w over the kept pool` has mean 1, so that the size of a step does not depend on α, β or K. A problem of weight 0 is
-dropped. The web preview draws the same functions, so nothing here imports torch.
+`w̃ = w / mean of w over the kept pool` has mean 1, so that the size of a step does not depend on α,
+β or K. A problem of weight 0 is dropped. The web preview draws the same functions, so nothing here
+imports torch.
 
 Shapes: `p`, `passed`, `verdicts` and weights are vectors over the problems of the pool.
 """
@@ -15,7 +17,9 @@ from trainer.spec.pool import HardFilterWeights, PacedWeights, Weighting
 
 Vector = NDArray[np.float64]
 
-MATTERS = 0.1  # a true weight of at least this share of the highest one makes dropping a problem wrong
+MATTERS = (
+    0.1  # a true weight of at least this share of the highest one makes dropping a problem wrong
+)
 GRID = np.linspace(0.0, 1.0, 101)
 EM_STEPS = 200
 
@@ -51,14 +55,18 @@ def effective_problems(weights: ArrayLike) -> float:
 
 
 def share_wrongly_dropped(weighting: Weighting, passed: ArrayLike, verdicts: ArrayLike) -> float:
-    """Estimated share of the dropped problems that would matter at their true pass rate; 0 where none is dropped.
+    """Estimated share of the dropped problems that would matter at their true pass rate; 0 where
+    none is dropped.
 
-    With K samples a problem of p = 0.1 shows no success in 0.9^K of all cases. How many of those that show none are of that kind
-    depends on the pool, so the distribution of true pass rates is estimated first (non-parametric maximum likelihood on a grid, by
-    expectation–maximisation: Laird 1978), and each dropped problem then has a posterior probability that w(p) is at least a tenth of
-    the highest weight.
+    With K samples a problem of p = 0.1 shows no success in 0.9^K of all cases. How many of those
+    that show none are of that kind depends on the pool, so the distribution of true pass rates is
+    estimated first (non-parametric maximum likelihood on a grid, by expectation–maximisation: Laird
+    1978), and each dropped problem then has a posterior probability that w(p) is at least a tenth
+    of the highest weight.
     """
-    counts = np.stack([np.asarray(passed, dtype=np.int64), np.asarray(verdicts, dtype=np.int64)], axis=1)
+    counts = np.stack(
+        [np.asarray(passed, dtype=np.int64), np.asarray(verdicts, dtype=np.int64)], axis=1
+    )
     counts = counts[counts[:, 1] > 0]
     if not counts.size:
         return 0.0
@@ -68,12 +76,20 @@ def share_wrongly_dropped(weighting: Weighting, passed: ArrayLike, verdicts: Arr
         return 0.0
     posterior = _posterior(pairs[:, 0], pairs[:, 1], multiplicity)
     at_truth = weigh(weighting, GRID)
-    wrongly = posterior[:, at_truth >= MATTERS * at_truth.max()].sum(axis=1) if at_truth.max() > 0 else np.zeros(len(pairs))
+    wrongly = (
+        posterior[:, at_truth >= MATTERS * at_truth.max()].sum(axis=1)
+        if at_truth.max() > 0
+        else np.zeros(len(pairs))
+    )
     return float((wrongly * multiplicity)[dropped].sum() / multiplicity[dropped].sum())
 
 
-def _posterior(passed: NDArray[np.int64], verdicts: NDArray[np.int64], multiplicity: NDArray[np.int64]) -> Vector:
-    """P(p = grid point | passed of verdicts) for each distinct pair of counts: shape [pairs, grid]."""
+def _posterior(
+    passed: NDArray[np.int64], verdicts: NDArray[np.int64], multiplicity: NDArray[np.int64]
+) -> Vector:
+    """P(p = grid point | passed of verdicts) for each distinct pair of counts: shape [pairs,
+    grid].
+    """
     x, n = passed[:, None], verdicts[:, None]
     likelihood = GRID[None, :] ** x * (1.0 - GRID[None, :]) ** (n - x)
     prior = np.full(GRID.size, 1.0 / GRID.size)

@@ -1,7 +1,9 @@
-"""The programs' door: Trackio's and MLflow's interfaces as an ASGI application beside Django's pages.
+"""The programs' door: Trackio's and MLflow's interfaces as an ASGI application beside Django's
+pages.
 
-It stands outside Django's middlewares on purpose: it knows no session and no cookie, so nothing that a browser carries along opens it, and
-a request costs little. Every address is in `ROUTES` and names what its token must allow.
+It stands outside Django's middlewares on purpose: it knows no session and no cookie, so nothing
+that a browser carries along opens it, and a request costs little. Every address is in `ROUTES` and
+names what its token must allow.
 """
 
 from __future__ import annotations
@@ -60,7 +62,11 @@ class Programs:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         try:
             long = _is_long(scope)
-            answer = await (self._backlog(scope, receive) if long else self._patiently(scope, await _body(receive)))
+            answer = await (
+                self._backlog(scope, receive)
+                if long
+                else self._patiently(scope, await _body(receive))
+            )
             status, headers = 200, []
         except _Gone:
             return
@@ -70,7 +76,9 @@ class Programs:
         await _send(send, status, answer, headers)
 
     async def _patiently(self, scope: MutableMapping[str, Any], body: bytes) -> Any:
-        """The answer; where a client loses what is refused for the moment, the request waits for a while instead."""
+        """The answer; where a client loses what is refused for the moment, the request waits for a
+        while instead.
+        """
         deadline = time.monotonic() + PATIENCE_SECONDS
         is_patient = scope["path"].startswith(trackio.PREFIX) and len(body) < PARSED_AT_ONCE
         while True:
@@ -78,7 +86,11 @@ class Programs:
                 return await self._answer(scope, body)
             except Exception as problem:
                 pause = _refusal(problem).retry_after if is_patient else None
-                if pause is None or self._waiting >= MOST_PATIENT or time.monotonic() + pause > deadline:
+                if (
+                    pause is None
+                    or self._waiting >= MOST_PATIENT
+                    or time.monotonic() + pause > deadline
+                ):
                     raise
             self._waiting += 1
             try:
@@ -96,16 +108,24 @@ class Programs:
         request = Request(actor, query | named, body)
         if isinstance(route, Reading):
             return await _threaded(route.work, request)
-        said = route.work(request) if len(body) < PARSED_AT_ONCE else await _threaded(route.work, request)
+        said = (
+            route.work(request)
+            if len(body) < PARSED_AT_ONCE
+            else await _threaded(route.work, request)
+        )
         return await self._take(said, request)
 
     async def _backlog(self, scope: MutableMapping[str, Any], receive: Receive) -> Any:
-        """Take in a body that is too long to hold. Whoever may not is told before it is read; the team's rate does not count here."""
+        """Take in a body that is too long to hold. Whoever may not is told before it is read; the
+        team's rate does not count here.
+        """
         actor = await self._let_in(scope, "start")
         understand = partial(trackio.BACKLOGS[scope["path"]], Request(actor, {}, b""))
         with TemporaryFile(dir=settings.UPLOADS) as file:
             await _spooled(receive, file)
-            await asyncio.get_running_loop().run_in_executor(BACKLOG_THREADS, backlog.take, file, understand, writer.submit)
+            await asyncio.get_running_loop().run_in_executor(
+                BACKLOG_THREADS, backlog.take, file, understand, writer.submit
+            )
         return trackio.DONE
 
     async def _let_in(self, scope: MutableMapping[str, Any], action: Action | None) -> Actor:
@@ -117,16 +137,28 @@ class Programs:
         actor = await self._actor(headers, (scope.get("client") or ("",))[0])
         access.require(actor, action, actor.team)
         if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise Refusal(415, "INVALID_PARAMETER_VALUE", "The body is compressed, which is not understood here. Send it as it is.")
+            raise Refusal(
+                415,
+                "INVALID_PARAMETER_VALUE",
+                "The body is compressed, which is not understood here. Send it as it is.",
+            )
         return actor
 
     async def _actor(self, headers: dict[bytes, bytes], address: str) -> Actor:
         token = token_of(headers)
         if token is None:
-            raise Refusal(401, "UNAUTHENTICATED", "This needs an API token of a team; members make one on the team's page.")
+            raise Refusal(
+                401,
+                "UNAUTHENTICATED",
+                "This needs an API token of a team; members make one on the team's page.",
+            )
         actor = self._doorman.remembered(token) or await self._looked_up(token, address)
         if actor is None:
-            raise Refusal(401, "UNAUTHENTICATED", "This API token is not known here, or not any more. Make another on the team's page.")
+            raise Refusal(
+                401,
+                "UNAUTHENTICATED",
+                "This API token is not known here, or not any more. Make another on the team's page.",
+            )
         return actor
 
     async def _looked_up(self, token: str, address: str) -> Actor | None:
@@ -167,7 +199,11 @@ def _is_long(scope: MutableMapping[str, Any]) -> bool:
 
 
 def _too_long() -> Refusal:
-    return Refusal(413, "INVALID_PARAMETER_VALUE", f"A request may have {MAX_BODY // 2**20} MiB; this one has more. Send less at once.")
+    return Refusal(
+        413,
+        "INVALID_PARAMETER_VALUE",
+        f"A request may have {MAX_BODY // 2**20} MiB; this one has more. Send less at once.",
+    )
 
 
 async def _body(receive: Receive) -> bytes:
@@ -198,7 +234,9 @@ async def _parts(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def _threaded(work: Callable[..., T], *args: Any) -> T:
-    """Run what asks the database in a thread that keeps its connection, unless Postgres broke it."""
+    """Run what asks the database in a thread that keeps its connection, unless Postgres broke
+    it.
+    """
 
     def run() -> T:
         try:
@@ -212,7 +250,11 @@ async def _threaded(work: Callable[..., T], *args: Any) -> T:
 
 def _check_host(headers: dict[bytes, bytes]) -> None:
     if not _is_ours(headers.get(b"host", b"")):
-        raise Refusal(400, "BAD_REQUEST", "This server is not known under the name that the request has in its Host header.")
+        raise Refusal(
+            400,
+            "BAD_REQUEST",
+            "This server is not known under the name that the request has in its Host header.",
+        )
 
 
 @lru_cache(maxsize=100)
@@ -251,13 +293,25 @@ def _refusal(problem: Exception) -> Refusal:
         case ValidationError():
             first = problem.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
-            return Refusal(400, "INVALID_PARAMETER_VALUE", f"{where}: {first['msg']}" if where else first["msg"])
+            return Refusal(
+                400,
+                "INVALID_PARAMETER_VALUE",
+                f"{where}: {first['msg']}" if where else first["msg"],
+            )
         case Unfit():
             return Refusal(400, "INVALID_PARAMETER_VALUE", str(problem))
         case Http404() | Run.DoesNotExist():
-            return Refusal(404, "RESOURCE_DOES_NOT_EXIST", "There is no such run or experiment in the team of this token.")
+            return Refusal(
+                404,
+                "RESOURCE_DOES_NOT_EXIST",
+                "There is no such run or experiment in the team of this token.",
+            )
         case PermissionDenied():
-            return Refusal(403, "PERMISSION_DENIED", "This token may only read. Make one that may log on the team's page.")
+            return Refusal(
+                403,
+                "PERMISSION_DENIED",
+                "This token may only read. Make one that may log on the team's page.",
+            )
         case writer.Full():
             return Refusal(429, "REQUEST_LIMIT_EXCEEDED", str(problem), 1)
         case writer.Away():
@@ -267,7 +321,11 @@ def _refusal(problem: Exception) -> Refusal:
             return Refusal(503, "TEMPORARILY_UNAVAILABLE", str(away), away.retry_after)
         case _:
             log.error("A request of a program failed.", exc_info=problem)
-            return Refusal(500, "INTERNAL_ERROR", "Something went wrong on the server; its log says what. Nothing of this was recorded.")
+            return Refusal(
+                500,
+                "INTERNAL_ERROR",
+                "Something went wrong on the server; its log says what. Nothing of this was recorded.",
+            )
 
 
 def _complaint(refusal: Refusal) -> dict[str, str]:
@@ -276,7 +334,9 @@ def _complaint(refusal: Refusal) -> dict[str, str]:
 
 
 def _headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
-    headers = [] if refusal.retry_after is None else [(b"retry-after", str(refusal.retry_after).encode())]
+    headers = (
+        [] if refusal.retry_after is None else [(b"retry-after", str(refusal.retry_after).encode())]
+    )
     return [*headers, (b"www-authenticate", b"Bearer")] if refusal.status == 401 else headers
 
 

@@ -1,7 +1,9 @@
-"""What Trackio's client could not send for hours or days: it comes as one request, however long, and again and again until it is answered.
+"""What Trackio's client could not send for hours or days: it comes as one request, however long,
+and again and again until it is answered.
 
-So it is kept in a file and read piece by piece; each piece is committed by itself, and what has come before counts once. A client that
-gave up waiting for the answer finds most of it done when it comes back.
+So it is kept in a file and read piece by piece; each piece is committed by itself, and what has
+come before counts once. A client that gave up waiting for the answer finds most of it done when it
+comes back.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ Submit = Callable[[Sequence[Batch]], Future[None]]
 
 
 def take(stream: IO[bytes], understand: Callable[[Any], Batch], submit: Submit) -> None:
-    """Commit what the entries in `stream` say, each understood by `understand`. Raises Refusal, and what `submit` raises."""
+    """Commit what the entries in `stream` say, each understood by `understand`. Raises Refusal, and
+    what `submit` raises.
+    """
     with _turn():
         found = entries(stream)
         while part := list(islice(found, AT_ONCE)):
@@ -40,7 +44,9 @@ def take(stream: IO[bytes], understand: Callable[[Any], Batch], submit: Submit) 
 
 
 def entries(stream: IO[bytes]) -> Iterator[Any]:
-    """The items of the list `logs` in the JSON of `stream`. Raises Refusal with the place where it is none."""
+    """The items of the list `logs` in the JSON of `stream`. Raises Refusal with the place where it
+    is none.
+    """
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     decoder = json.JSONDecoder()
     text, at = "", 0
@@ -64,7 +70,11 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
             at = end
         if len(text) - at > LONGEST_ENTRY:
             break
-    raise Refusal(400, "BAD_REQUEST", f'The list "logs" is not whole JSON, or an entry has more than {LONGEST_ENTRY // 2**20} MiB.')
+    raise Refusal(
+        400,
+        "BAD_REQUEST",
+        f'The list "logs" is not whole JSON, or an entry has more than {LONGEST_ENTRY // 2**20} MiB.',
+    )
 
 
 def _skip(text: str, at: int) -> int:

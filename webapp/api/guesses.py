@@ -1,7 +1,8 @@
-"""How many wrong tokens one address may try. One that is wrong again and again counts once: programs go on with a token that was revoked.
+"""How many wrong tokens one address may try. One that is wrong again and again counts once:
+programs go on with a token that was revoked.
 
-A token that has let somebody in lately is looked at whatever else its address has tried, so that nobody who guesses shuts out a cluster
-behind the same address.
+A token that has let somebody in lately is looked at whatever else its address has tried, so that
+nobody who guesses shuts out a cluster behind the same address.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ class Said:
 
 @dataclass(frozen=True)
 class Reading:
-    """An address whose work asks the database, so that it is done in a thread. `action` None: open to everybody."""
+    """An address whose work asks the database, so that it is done in a thread. `action` None: open
+    to everybody.
+    """
 
     work: Callable[[Request], Any]
     action: Action | None = "view"
@@ -52,15 +54,21 @@ Route = Reading | Logging
 
 
 class Refusal(Exception):
-    """The request is not carried out. `code` is what MLflow calls the reason; `retry_after` seconds if trying again may help."""
+    """The request is not carried out. `code` is what MLflow calls the reason; `retry_after` seconds
+    if trying again may help.
+    """
 
-    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.retry_after = status, code, retry_after
 
 
 def token_of(headers: dict[bytes, bytes]) -> str | None:
-    """The token that a request shows: Bearer, the password (or else the user) of Basic, or Trackio's own header."""
+    """The token that a request shows: Bearer, the password (or else the user) of Basic, or
+    Trackio's own header.
+    """
     if TRACKIO_HEADER in headers:
         return headers[TRACKIO_HEADER].decode("latin-1").strip() or None
     kind, _, value = headers.get(b"authorization", b"").decode("latin-1").strip().partition(" ")

@@ -1,6 +1,8 @@
-"""MLflow's tracking interface (REST, version 2.0), as far as its clients need it to log, to take a run up again and to read back.
+"""MLflow's tracking interface (REST, version 2.0), as far as its clients need it to log, to take a
+run up again and to read back.
 
-Points count once by (run, key, step, time, value), so a request that is sent again changes nothing. Files stay with the client.
+Points count once by (run, key, step, time, value), so a request that is sent again changes nothing.
+Files stay with the client.
 """
 
 from __future__ import annotations
@@ -58,7 +60,11 @@ DEFAULT = ("0", "Default")
 
 def log_batch(request: Request) -> Said:
     if len(request.body) > LONGEST_BATCH:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"A batch may have {LONGEST_BATCH} bytes; this one has {len(request.body)}.")
+        raise Refusal(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            f"A batch may have {LONGEST_BATCH} bytes; this one has {len(request.body)}.",
+        )
     said = read(LogBatch, request.body)
     tags = {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
     params: dict[str, str] = {}
@@ -72,7 +78,9 @@ def log_batch(request: Request) -> Said:
 
 def log_metric(request: Request) -> Said:
     said = read(LogMetric, request.body)
-    point = logs([{"key": said.key, "value": said.value, "timestamp": said.timestamp, "step": said.step}])
+    point = logs(
+        [{"key": said.key, "value": said.value, "timestamp": said.timestamp, "step": said.step}]
+    )
     return Said([Batch(_named(request, said), point)], {})
 
 
@@ -107,32 +115,50 @@ def create_experiment(request: Request) -> dict[str, Any]:
 def set_experiment_tag(request: Request) -> dict[str, Any]:
     said = read(ExperimentTag, request.body)
     with transaction.atomic():
-        found = access.visible(request.actor, Project).select_for_update().get(pk=_project(request, said.experiment_id).pk)
+        found = (
+            access.visible(request.actor, Project)
+            .select_for_update()
+            .get(pk=_project(request, said.experiment_id).pk)
+        )
         found.tags = {**found.tags, clean(said.key): clean(said.value)}
         if len(found.tags) > MOST_NAMED:
-            raise Refusal(400, "INVALID_PARAMETER_VALUE", f"An experiment may have {MOST_NAMED:,} tags. This one has as many.")
+            raise Refusal(
+                400,
+                "INVALID_PARAMETER_VALUE",
+                f"An experiment may have {MOST_NAMED:,} tags. This one has as many.",
+            )
         found.save(update_fields=["tags"])
     return {}
 
 
 def get_experiment(request: Request) -> dict[str, Any]:
-    return {"experiment": experiment(_project(request, read(Experiment, request.query).experiment_id))}
+    return {
+        "experiment": experiment(_project(request, read(Experiment, request.query).experiment_id))
+    }
 
 
 def get_experiment_by_name(request: Request) -> dict[str, Any]:
     name = runs.project_name(clean(read(Experiment, request.query).experiment_name))
     found = access.visible(request.actor, Project).filter(name=name).first()
     if found is None:
-        raise Refusal(404, "RESOURCE_DOES_NOT_EXIST", f"Could not find experiment with name '{name}'")
+        raise Refusal(
+            404, "RESOURCE_DOES_NOT_EXIST", f"Could not find experiment with name '{name}'"
+        )
     return {"experiment": experiment(found)}
 
 
 def search_experiments(request: Request) -> dict[str, Any]:
     said = read(Search, request.body)
     if said.filter:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", "Experiments are not filtered here; leave the filter empty.")
+        raise Refusal(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            "Experiments are not filtered here; leave the filter empty.",
+        )
     first = _offset(said.page_token)
-    found = access.visible(request.actor, Project).order_by("-pk")[first : first + said.max_results + 1]
+    found = access.visible(request.actor, Project).order_by("-pk")[
+        first : first + said.max_results + 1
+    ]
     return _paged("experiments", [experiment(one) for one in found], first, said.max_results)
 
 
@@ -141,7 +167,14 @@ def create_run(request: Request) -> dict[str, Any]:
     tags = {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
     name = clean(said.run_name) or tags.get(runs.NAME_TAG, "")
     began = _moment(said.start_time)
-    made = runs.create(_project(request, said.experiment_id), request.actor.user, "mlflow", name, tags=tags, started_at=began)
+    made = runs.create(
+        _project(request, said.experiment_id),
+        request.actor.user,
+        "mlflow",
+        name,
+        tags=tags,
+        started_at=began,
+    )
     return {"run": whole(made)}
 
 
@@ -155,7 +188,11 @@ def update_run(request: Request) -> dict[str, Any]:
     if said.run_name:
         runs.rename(run, clean(said.run_name))
     if said.status is not None and said.status not in STATUSES:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"status must be one of {', '.join(STATUSES)}, not {said.status[:40]!r}.")
+        raise Refusal(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            f"status must be one of {', '.join(STATUSES)}, not {said.status[:40]!r}.",
+        )
     state = STATUSES[said.status] if said.status else None
     if state == State.RUNNING:
         runs.reopen(run)
@@ -167,9 +204,13 @@ def update_run(request: Request) -> dict[str, Any]:
 def delete_tag(request: Request) -> dict[str, Any]:
     said = read(DeleteTag, request.body)
     with transaction.atomic():
-        origin = access.visible(request.actor, Origin).select_for_update().get(run=_run(request, said))
+        origin = (
+            access.visible(request.actor, Origin).select_for_update().get(run=_run(request, said))
+        )
         if origin.tags.pop(clean(said.key), None) is None:
-            raise Refusal(404, "RESOURCE_DOES_NOT_EXIST", f"No tag with name: {said.key[:100]} in this run.")
+            raise Refusal(
+                404, "RESOURCE_DOES_NOT_EXIST", f"No tag with name: {said.key[:100]} in this run."
+            )
         origin.save(update_fields=["tags"])
     return {}
 
@@ -178,9 +219,17 @@ def search_runs(request: Request) -> dict[str, Any]:
     """At most MOST_RUNS at once; the client asks for the rest by the token of the next page."""
     said = read(Search, request.body)
     if len(said.experiment_ids) > MOST_EXPERIMENTS:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"Runs are searched in at most {MOST_EXPERIMENTS} experiments at once.")
+        raise Refusal(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            f"Runs are searched in at most {MOST_EXPERIMENTS} experiments at once.",
+        )
     projects = [_project(request, one).pk for one in set(said.experiment_ids)]
-    mine = access.visible(request.actor, Run).filter(origin__project__in=projects).select_related("origin", "owner")
+    mine = (
+        access.visible(request.actor, Run)
+        .filter(origin__project__in=projects)
+        .select_related("origin", "owner")
+    )
     first, count = _offset(said.page_token), min(said.max_results, MOST_RUNS)
     found = matching(mine, said.filter, said.order_by)[first : first + count + 1]
     return _paged("runs", [whole(run) for run in found], first, count)
@@ -190,16 +239,28 @@ def get_history(request: Request) -> dict[str, Any]:
     said = read(History, request.query)
     run, first = _run(request, said), _offset(said.page_token)
     found: list[dict[str, Any]] = []
-    for place, (_, step, _, value, _, _, at) in enumerate(metrics.rows(run, [key(said.metric_key)])):
+    for place, (_, step, _, value, _, _, at) in enumerate(
+        metrics.rows(run, [key(said.metric_key)])
+    ):
         if place >= first:
-            found.append({"key": said.metric_key, "value": metrics.plain(value), "timestamp": round(at * 1000), "step": step})
+            found.append(
+                {
+                    "key": said.metric_key,
+                    "value": metrics.plain(value),
+                    "timestamp": round(at * 1000),
+                    "step": step,
+                }
+            )
         if len(found) > said.max_results:
             break
     return _paged("metrics", found, first, said.max_results)
 
 
 def list_artifacts(request: Request) -> dict[str, Any]:
-    return {"root_uri": info(_run(request, read(OfRun, request.query)))["artifact_uri"], "files": []}
+    return {
+        "root_uri": info(_run(request, read(OfRun, request.query)))["artifact_uri"],
+        "files": [],
+    }
 
 
 def _team(request: Request) -> Team:
@@ -213,7 +274,9 @@ def _named(request: Request, said: OfRun) -> Named:
 
 def _run(request: Request, said: OfRun) -> Run:
     """The run that a request names. Raises Http404."""
-    found = access.visible(request.actor, Run).filter(public_id=said.run_id, source=Run.Source.CLIENT)
+    found = access.visible(request.actor, Run).filter(
+        public_id=said.run_id, source=Run.Source.CLIENT
+    )
     run = found.select_related("origin", "owner").first()
     if run is None:
         raise Http404("no such run")
@@ -233,12 +296,19 @@ def _project(request: Request, id: str) -> Project:
 
 def _input(said: dict[str, Any]) -> dict[str, str]:
     try:
-        facts = {name: clean(str(value))[:LONGEST_INPUT] for name, value in (said.get("dataset") or {}).items()}
+        facts = {
+            name: clean(str(value))[:LONGEST_INPUT]
+            for name, value in (said.get("dataset") or {}).items()
+        }
         tags = {str(tag.get("key")): str(tag.get("value")) for tag in said.get("tags") or []}
     except (AttributeError, TypeError):
-        message = "A dataset input has a `dataset` with named facts and `tags` with `key` and `value`."
+        message = (
+            "A dataset input has a `dataset` with named facts and `tags` with `key` and `value`."
+        )
         raise Refusal(400, "INVALID_PARAMETER_VALUE", message) from None
-    wanted = {name: facts[name] for name in ("name", "digest", "source_type", "source") if name in facts}
+    wanted = {
+        name: facts[name] for name in ("name", "digest", "source_type", "source") if name in facts
+    }
     return {**wanted, "context": clean(tags.get("mlflow.data.context", ""))}
 
 
@@ -248,7 +318,9 @@ def _moment(milliseconds: int) -> datetime | None:
 
 def _offset(token: str) -> int:
     if token and not (token.isascii() and token.isdecimal() and len(token) < 10):
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", "This page_token was not given by this server.")
+        raise Refusal(
+            400, "INVALID_PARAMETER_VALUE", "This page_token was not given by this server."
+        )
     return int(token or 0)
 
 
@@ -279,7 +351,10 @@ ROUTES: dict[tuple[str, str], Route] = {
     **mlflow_models.ROUTES,
 }
 ELSEWHERE = {
-    **dict.fromkeys((BASE + "runs/delete", BASE + "runs/restore"), "Runs are deleted on their own page in Stillroom, and not restored."),
+    **dict.fromkeys(
+        (BASE + "runs/delete", BASE + "runs/restore"),
+        "Runs are deleted on their own page in Stillroom, and not restored.",
+    ),
     **dict.fromkeys(
         (BASE + "experiments/delete", BASE + "experiments/restore", BASE + "experiments/update"),
         "An experiment is the project of its runs here: it is neither renamed nor deleted. Delete its runs on their pages.",

@@ -1,4 +1,6 @@
-"""Models that MLflow's clients log. Their files stay where the client is; what is known of a model is a tag of its run."""
+"""Models that MLflow's clients log. Their files stay where the client is; what is known of a model
+is a tag of its run.
+"""
 
 from __future__ import annotations
 
@@ -42,16 +44,40 @@ class TagModel(BaseModel):
 def create(request: Request) -> dict[str, Any]:
     said = read(CreateModel, request.body)
     if not said.source_run_id:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", "A model is logged under a run here: call mlflow.start_run() first.")
+        raise Refusal(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            "A model is logged under a run here: call mlflow.start_run() first.",
+        )
     with transaction.atomic():
         origin = _origin(request, said.source_run_id, lock=True)
-        number = 1 + max((int(end) for name in origin.tags if (end := name.removeprefix(TAG)) != name and end.isdecimal()), default=-1)
+        number = 1 + max(
+            (
+                int(end)
+                for name in origin.tags
+                if (end := name.removeprefix(TAG)) != name and end.isdecimal()
+            ),
+            default=-1,
+        )
         if len(origin.tags) >= MOST_NAMED:
             raise Refusal(
-                400, "INVALID_PARAMETER_VALUE", f"A run may have {MOST_NAMED:,} tags, and each model is one. This run has as many."
+                400,
+                "INVALID_PARAMETER_VALUE",
+                f"A run may have {MOST_NAMED:,} tags, and each model is one. This run has as many.",
             )
-        facts = {"name": clean(said.name) or f"model-{number}", "type": clean(said.model_type), "status": STATUSES[0]}
-        _keep(origin, number, {**facts, "tags": {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}})
+        facts = {
+            "name": clean(said.name) or f"model-{number}",
+            "type": clean(said.model_type),
+            "status": STATUSES[0],
+        }
+        _keep(
+            origin,
+            number,
+            {
+                **facts,
+                "tags": {clean(one["key"]): clean(one.get("value", "")) for one in said.tags},
+            },
+        )
     return _model(origin, number)
 
 
@@ -61,15 +87,23 @@ def get(request: Request) -> dict[str, Any]:
 
 def finalize(request: Request) -> dict[str, Any]:
     said = read(FinalizeModel, request.body)
-    status = STATUSES[said.status - 1] if isinstance(said.status, int) and 0 < said.status <= len(STATUSES) else said.status
+    status = (
+        STATUSES[said.status - 1]
+        if isinstance(said.status, int) and 0 < said.status <= len(STATUSES)
+        else said.status
+    )
     if status not in STATUSES:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"status must be one of {', '.join(STATUSES)}.")
+        raise Refusal(
+            400, "INVALID_PARAMETER_VALUE", f"status must be one of {', '.join(STATUSES)}."
+        )
     return _change(request, {"status": status})
 
 
 def tag(request: Request) -> dict[str, Any]:
     said = read(TagModel, request.body)
-    return _change(request, {}, {clean(one["key"]): clean(one.get("value", "")) for one in said.tags})
+    return _change(
+        request, {}, {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
+    )
 
 
 def log_params(request: Request) -> dict[str, Any]:
@@ -84,16 +118,28 @@ def log_outputs(request: Request) -> Said:
     return Said([], {})
 
 
-def _change(request: Request, facts: dict[str, Any], tags: dict[str, str] | None = None) -> dict[str, Any]:
+def _change(
+    request: Request, facts: dict[str, Any], tags: dict[str, str] | None = None
+) -> dict[str, Any]:
     with transaction.atomic():
         origin, number = _find(request, lock=True)
         known = _facts(origin, number)
-        _keep(origin, number, {**known, **facts, "tags": dict([*known["tags"].items(), *(tags or {}).items()][:MOST_TAGS])})
+        _keep(
+            origin,
+            number,
+            {
+                **known,
+                **facts,
+                "tags": dict([*known["tags"].items(), *(tags or {}).items()][:MOST_TAGS]),
+            },
+        )
     return _model(origin, number)
 
 
 def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
-    """The run's origin and the model's number in it, by the id that `_model` gives. Raises Http404."""
+    """The run's origin and the model's number in it, by the id that `_model` gives. Raises
+    Http404.
+    """
     run_id, _, number = request.query["model_id"].removeprefix("m-").partition("-")
     origin = _origin(request, run_id, lock)
     if not (number.isascii() and number.isdecimal() and f"{TAG}{number}" in origin.tags):
@@ -103,7 +149,11 @@ def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
 
 def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
     """What is known of a run. Raises Http404."""
-    found = access.visible(request.actor, Origin).filter(run__public_id=clean(run_id), run__source=Run.Source.CLIENT).select_related("run")
+    found = (
+        access.visible(request.actor, Origin)
+        .filter(run__public_id=clean(run_id), run__source=Run.Source.CLIENT)
+        .select_related("run")
+    )
     origin = (found.select_for_update(of=("self",)) if lock else found).first()
     if origin is None:
         raise Http404("no such run")
@@ -113,7 +163,12 @@ def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
 def _facts(origin: Origin, number: int) -> dict[str, Any]:
     try:
         known = json.loads(origin.tags[f"{TAG}{number}"])
-        return {"name": str(known["name"]), "type": str(known["type"]), "status": known["status"], "tags": dict(known["tags"])}
+        return {
+            "name": str(known["name"]),
+            "type": str(known["type"]),
+            "status": known["status"],
+            "tags": dict(known["tags"]),
+        }
     except (ValueError, TypeError, KeyError):
         return {"name": f"model-{number}", "type": "", "status": STATUSES[1], "tags": {}}
 

@@ -1,4 +1,6 @@
-"""The part of MLflow's search language that is understood: equality of attributes, parameters and tags, joined by AND."""
+"""The part of MLflow's search language that is understood: equality of attributes, parameters and
+tags, joined by AND.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,23 @@ CONDITION = re.compile(
     r"""\s*(?P<sign>!=|=)\s*(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)")\s*"""
 )
 JOINT = re.compile(r"and(?=\s)", re.I)
-ORDER = re.compile(r"""\s*(?:attributes?\.)?`?(start_time|end_time|run_name)`?(?:\s+(asc|desc))?\s*""", re.I)
+ORDER = re.compile(
+    r"""\s*(?:attributes?\.)?`?(start_time|end_time|run_name)`?(?:\s+(asc|desc))?\s*""", re.I
+)
 ATTRIBUTES = {"run_id": "public_id", "run_name": "name", "status": "state"}
 ORDERED = {"start_time": "started_at", "end_time": "finished_at", "run_name": "name"}
 LONGEST_FILTER, MOST_ORDERS = 5000, 10
-UNDERSTOOD = (
-    "Understood are status, run_id, run_name, params.<name> and tags.<name>, compared by = or != with a quoted text, joined by AND."
-)
+UNDERSTOOD = "Understood are status, run_id, run_name, params.<name> and tags.<name>, compared by = or != with a quoted text, joined by AND."
 
 
 def matching(runs: QuerySet[Run], filter: str, order_by: list[str]) -> QuerySet[Run]:
     """The runs that `filter` describes, in order. Raises Refusal for what is not understood."""
     if len(filter) > LONGEST_FILTER or len(order_by) > MOST_ORDERS:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"A filter has at most {LONGEST_FILTER:,} characters, an order {MOST_ORDERS} parts.")
+        raise Refusal(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            f"A filter has at most {LONGEST_FILTER:,} characters, an order {MOST_ORDERS} parts.",
+        )
     for condition in _conditions(filter) if filter.strip() else ():
         runs = runs.filter(condition)
     return runs.order_by(*(_order(text) for text in order_by), "-pk")
@@ -41,13 +47,21 @@ def _conditions(text: str) -> Iterator[Q]:
     while True:
         found = CONDITION.match(text, at)
         if found is None:
-            raise Refusal(400, "INVALID_PARAMETER_VALUE", f"The filter {text[at : at + 200]!r} is not understood. {UNDERSTOOD}")
+            raise Refusal(
+                400,
+                "INVALID_PARAMETER_VALUE",
+                f"The filter {text[at : at + 200]!r} is not understood. {UNDERSTOOD}",
+            )
         yield _condition(found)
         if found.end() == len(text):
             return
         joint = JOINT.match(text, found.end())
         if joint is None or not text[found.end() - 1].isspace():
-            raise Refusal(400, "INVALID_PARAMETER_VALUE", f"The filter {text[found.start() :][:200]!r} is not understood. {UNDERSTOOD}")
+            raise Refusal(
+                400,
+                "INVALID_PARAMETER_VALUE",
+                f"The filter {text[found.start() :][:200]!r} is not understood. {UNDERSTOOD}",
+            )
         at = joint.end()
 
 
@@ -62,12 +76,18 @@ def _lookup(kind: str, key: str, value: str) -> dict[str, object]:
     if kind in ("par", "tag"):
         return {f"origin__{'params' if kind == 'par' else 'tags'}__contains": {key: value}}
     if key not in ATTRIBUTES:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"Runs are not filtered by {key[:60]!r}. {UNDERSTOOD}")
+        raise Refusal(
+            400, "INVALID_PARAMETER_VALUE", f"Runs are not filtered by {key[:60]!r}. {UNDERSTOOD}"
+        )
     return {ATTRIBUTES[key]: STATUSES.get(value, value) if key == "status" else value}
 
 
 def _order(text: str) -> str:
     found = ORDER.fullmatch(text)
     if found is None:
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", f"Runs are ordered by {', '.join(ORDERED)}, not by {text[:60]!r}.")
+        raise Refusal(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            f"Runs are ordered by {', '.join(ORDERED)}, not by {text[:60]!r}.",
+        )
     return ("-" if (found[2] or "").lower() == "desc" else "") + ORDERED[found[1].lower()]

@@ -1,4 +1,6 @@
-"""What MLflow's clients send and expect: requests as types with MLflow's limits, runs and experiments as MLflow writes them."""
+"""What MLflow's clients send and expect: requests as types with MLflow's limits, runs and
+experiments as MLflow writes them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ STATUSES = {
     "FAILED": State.FAILED,
     "KILLED": State.STOPPED,
 }
-STATUS_OF: dict[str, str] = {State.RUNNING: "RUNNING", State.COMPLETED: "FINISHED", State.FAILED: "FAILED", State.STOPPED: "KILLED"}
+STATUS_OF: dict[str, str] = {
+    State.RUNNING: "RUNNING",
+    State.COMPLETED: "FINISHED",
+    State.FAILED: "FAILED",
+    State.STOPPED: "KILLED",
+}
 B = TypeVar("B", bound=BaseModel)
 
 Key = Annotated[str, Field(min_length=1, max_length=250)]
@@ -79,7 +86,9 @@ class LogBatch(OfRun):
     @model_validator(mode="after")
     def _together(self) -> LogBatch:
         if len(self.metrics) + len(self.params) + len(self.tags) > MOST_ENTITIES:
-            raise ValueError(f"A batch may have at most {MOST_ENTITIES} metrics, params and tags together.")
+            raise ValueError(
+                f"A batch may have at most {MOST_ENTITIES} metrics, params and tags together."
+            )
         return self
 
 
@@ -156,7 +165,11 @@ class Experiment(BaseModel):
 def read(shape: type[B], said: bytes | Mapping[str, str]) -> B:
     """The body or the query as `shape`. Raises Refusal, with the place and what is wrong."""
     try:
-        return shape.model_validate_json(said or b"{}") if isinstance(said, bytes) else shape.model_validate(said)
+        return (
+            shape.model_validate_json(said or b"{}")
+            if isinstance(said, bytes)
+            else shape.model_validate(said)
+        )
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -169,7 +182,11 @@ def logs(metrics: Iterable[Metric]) -> list[Log]:
     found: list[Log] = []
     for one in metrics:
         step, at, name = one.get("step", 0), one["timestamp"] / 1000, key(one["key"])
-        if not found or (found[-1].step, found[-1].wall_time) != (step, at) or name in found[-1].values:
+        if (
+            not found
+            or (found[-1].step, found[-1].wall_time) != (step, at)
+            or name in found[-1].values
+        ):
             found.append(Log({}, step, at))
         found[-1].values[name] = one["value"]
     return found
@@ -203,7 +220,9 @@ def info(run: Run) -> dict[str, Any]:
 
 
 def files_of(origin: Origin) -> str:
-    """Where a client keeps the files of a run: a path without a host is on its own machine, below the folder that it runs in."""
+    """Where a client keeps the files of a run: a path without a host is on its own machine, below
+    the folder that it runs in.
+    """
     return f"{FILES}/{origin.project_id}/{origin.run.public_id}"
 
 
@@ -211,7 +230,14 @@ def whole(run: Run) -> dict[str, Any]:
     """A run with its newest values; the step and time of each are in its history."""
     newest = metrics.latest(run, metrics.keys(run))
     values = [{"key": name, "value": metrics.plain(value)} for name, value in newest.items()]
-    return {"info": info(run), "data": {"metrics": values, "params": _pairs(run.origin.params), "tags": _pairs(run.origin.tags)}}
+    return {
+        "info": info(run),
+        "data": {
+            "metrics": values,
+            "params": _pairs(run.origin.params),
+            "tags": _pairs(run.origin.tags),
+        },
+    }
 
 
 def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -17,10 +17,16 @@ class Rates:
         self._left: dict[int, tuple[float, float]] = {}
 
     def wait(self, team_id: int, size: int) -> int:
-        """0 if `size` values may pass now, else the seconds after which to try again. Whatever its size, one passes a full bucket."""
+        """0 if `size` values may pass now, else the seconds after which to try again. Whatever its
+        size, one passes a full bucket.
+        """
         now, full = time.monotonic(), float(self.rate * BURST_SECONDS)
         left, seen = self._left.get(team_id, (full, now))
         left = min(full, left + (now - seen) * self.rate)
         passes = left >= min(size, full)
         self._left[team_id] = (left - size if passes else left, now)
-        return 0 if passes else min(LONGEST_WAIT, max(1, math.ceil((min(size, full) - left) / self.rate)))
+        return (
+            0
+            if passes
+            else min(LONGEST_WAIT, max(1, math.ceil((min(size, full) - left) / self.rate)))
+        )

@@ -1,7 +1,8 @@
 """Trackio's interface (version 1 of its HTTP transport), as its stock client speaks it.
 
-The client sends what it could not deliver again, in one piece and without end, so a value that cannot be kept never refuses the request:
-numbers are stored, the names of all else are noted on the run.
+The client sends what it could not deliver again, in one piece and without end, so a value that
+cannot be kept never refuses the request: numbers are stored, the names of all else are noted on the
+run.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from webapp.teams import access
 
 CLIENT = "trackio"
 PREFIX = "/api/bulk_"
-"""Of the addresses whose requests wait while they cannot be taken, rather than be refused: the client sends no alert a second time, and
-what it keeps to send later gets stuck behind a value that is not finite (trackio 0.43)."""
+"""Of the addresses whose requests wait while they cannot be taken, rather than be refused: the
+client sends no alert a second time, and what it keeps to send later gets stuck behind a value that
+is not finite (trackio 0.43).
+"""
 VERSION = {"version": "stillroom", "api_version": 1, "api_transport": "http", "mcp_enabled": False}
 STEP_KEY = "train/global_step"
 SYSTEM = "system/"
@@ -35,10 +38,14 @@ LEVELS = {"info": "info", "warn": "warning", "error": "error"}
 LONGEST_MESSAGE = 2000
 LONGEST_NAME = 250
 DONE = {"data": None}
-ARTIFACTS = ("check_artifact_blobs", "bulk_upload_artifact_blob", "artifact_log", "log_artifact_use", "get_artifact_manifest")
-NO_ARTIFACTS = (
-    "Stillroom keeps no artifacts of runs that are logged from elsewhere: keep the files where the run is, and their place in its config."
+ARTIFACTS = (
+    "check_artifact_blobs",
+    "bulk_upload_artifact_blob",
+    "artifact_log",
+    "log_artifact_use",
+    "get_artifact_manifest",
 )
+NO_ARTIFACTS = "Stillroom keeps no artifacts of runs that are logged from elsewhere: keep the files where the run is, and their place in its config."
 Name = Annotated[str, Field(max_length=2000)]
 T = TypeVar("T")
 
@@ -99,12 +106,19 @@ _entry = TypeAdapter(LogEntry)
 
 
 def bulk_log(request: Request) -> Said:
-    return Said([_measured(request, entry, "") for entry in _read(_logs, request)["kwargs"]["logs"]], DONE)
+    return Said(
+        [_measured(request, entry, "") for entry in _read(_logs, request)["kwargs"]["logs"]], DONE
+    )
 
 
 def bulk_log_system(request: Request) -> Said:
-    """Figures of the machine, which have a time and no step: they stand at the step that the run is at."""
-    return Said([_measured(request, entry, SYSTEM) for entry in _read(_logs, request)["kwargs"]["logs"]], DONE)
+    """Figures of the machine, which have a time and no step: they stand at the step that the run is
+    at.
+    """
+    return Said(
+        [_measured(request, entry, SYSTEM) for entry in _read(_logs, request)["kwargs"]["logs"]],
+        DONE,
+    )
 
 
 def bulk_alert(request: Request) -> Said:
@@ -112,12 +126,16 @@ def bulk_alert(request: Request) -> Said:
     for entry in _read(_alerts, request)["kwargs"]["alerts"]:
         message = ": ".join(filter(None, [entry["title"], entry.get("text")]))
         level = LEVELS.get(entry.get("level") or "warn", "warning")
-        batches.append(_line(request, entry, level, message, "alert", entry.get("alert_id") or message))
+        batches.append(
+            _line(request, entry, level, message, "alert", entry.get("alert_id") or message)
+        )
     return Said(batches, DONE)
 
 
 def bulk_upload_media(request: Request) -> Said:
-    """Files are not kept. The run's log says so, because a refusal would have the client hold its training up and try again."""
+    """Files are not kept. The run's log says so, because a refusal would have the client hold its
+    training up and try again.
+    """
     batches = []
     for entry in _read(_uploads, request)["kwargs"]["uploads"]:
         name = entry.get("relative_path") or "without a name"
@@ -132,7 +150,9 @@ def upload(request: Request) -> Said:
 
 
 def refuse_artifacts(request: Request) -> dict[str, Any]:
-    """The client raises this sentence; of an answer that is not 200 it would show the number alone."""
+    """The client raises this sentence; of an answer that is not 200 it would show the number
+    alone.
+    """
     return {"error": NO_ARTIFACTS}
 
 
@@ -142,22 +162,35 @@ def version(request: Request) -> dict[str, Any]:
 
 def get_runs_for_project(request: Request) -> dict[str, Any]:
     found = _runs(request).order_by("pk").values_list("origin__key", "name", "created_at")
-    return {"data": [{"id": key, "name": name, "created_at": at.isoformat()} for key, name, at in found]}
+    return {
+        "data": [{"id": key, "name": name, "created_at": at.isoformat()} for key, name, at in found]
+    }
 
 
 def get_run_summary(request: Request) -> dict[str, Any]:
     """Asked when a run is taken up again: where its client's own counter goes on."""
     asked = _asked(request)
     runs = _runs(request).select_related("origin")
-    run = (runs.filter(origin__key=key_of(str(asked["run_id"]))) if asked.get("run_id") else runs.filter(name=asked.get("run"))).last()
+    run = (
+        runs.filter(origin__key=key_of(str(asked["run_id"])))
+        if asked.get("run_id")
+        else runs.filter(name=asked.get("run"))
+    ).last()
     if run is None:
         return {"data": {"num_logs": 0, "last_step": None, "config": None}}
-    facts = {"project": asked.get("project"), "run": run.name, "run_id": run.origin.key, "config": run.origin.params}
+    facts = {
+        "project": asked.get("project"),
+        "run": run.name,
+        "run_id": run.origin.key,
+        "config": run.origin.params,
+    }
     return {"data": {**facts, "last_step": run.step if run.news > 1 else None}}
 
 
 def _read(shape: TypeAdapter[T], request: Request) -> T:
-    """The request as `shape`. Half a character, as of a file name that is no text, becomes a question mark. Raises ValidationError."""
+    """The request as `shape`. Half a character, as of a file name that is no text, becomes a
+    question mark. Raises ValidationError.
+    """
     try:
         return shape.validate_json(request.body)
     except ValidationError:
@@ -179,38 +212,67 @@ def _measured(request: Request, entry: LogEntry, prefix: str) -> Batch:
     when, late = _time(entry)
     said = entry.get("log_id") or json.dumps(entry, sort_keys=True)
     log = Log(measured, at, when, identity(prefix or "log", said))
-    params = {cut(clean(name), LONGEST_NAME): clean(value) for name, value in flat(entry.get("config") or {})}
-    return Batch(_address(request, entry), [log], [*notes, *late], params, not_kept=frozenset(others))
+    params = {
+        cut(clean(name), LONGEST_NAME): clean(value)
+        for name, value in flat(entry.get("config") or {})
+    }
+    return Batch(
+        _address(request, entry), [log], [*notes, *late], params, not_kept=frozenset(others)
+    )
 
 
 def _line(request: Request, entry: Entry, level: str, message: str, *name: object) -> Batch:
     (at, notes), (when, late) = _step(entry, entry.get("step")), _time(entry)
-    line = Line(level, clean(message)[:LONGEST_MESSAGE], at, when, identity(*name, entry.get("run_id"), entry.get("run")))
+    line = Line(
+        level,
+        clean(message)[:LONGEST_MESSAGE],
+        at,
+        when,
+        identity(*name, entry.get("run_id"), entry.get("run")),
+    )
     return Batch(_address(request, entry), lines=[line, *notes, *late])
 
 
 def _step(entry: Entry, *named: float | None) -> tuple[int | None, list[Line]]:
-    """The first of the steps that are named which can be stored, else None; and what the run's log says of one that cannot."""
+    """The first of the steps that are named which can be stored, else None; and what the run's log
+    says of one that cannot.
+    """
     steps = [(one, step(one)) for one in named if one is not None]
     at = next((found for _, found in steps if found is not None), None)
     odd = next((one for one, found in steps if found is None), None)
     if odd is None:
         return at, []
-    where = "at the step that the run had reached" if at is None else "at Trackio's own count of steps"
-    return at, [_note(entry, "step", f"The step {odd!r:.40} is no whole number between -2^62 and 2^62. What came with it stands {where}.")]
+    where = (
+        "at the step that the run had reached" if at is None else "at Trackio's own count of steps"
+    )
+    return at, [
+        _note(
+            entry,
+            "step",
+            f"The step {odd!r:.40} is no whole number between -2^62 and 2^62. What came with it stands {where}.",
+        )
+    ]
 
 
 def _note(entry: Entry, kind: str, message: str) -> Line:
     """A line that a run's log has once of its kind."""
     text = f"{message} The run's log says this once."
-    return Line("warning", text, None, time.time(), identity("note", kind, entry.get("run_id"), entry.get("run")))
+    return Line(
+        "warning",
+        text,
+        None,
+        time.time(),
+        identity("note", kind, entry.get("run_id"), entry.get("run")),
+    )
 
 
 def _address(request: Request, entry: Entry) -> Address:
     actor = request.actor
     assert actor.team is not None
     owner = actor.user.pk if actor.user else None
-    return _named(actor.team.pk, owner, entry["project"], entry.get("run") or "", entry.get("run_id") or "")
+    return _named(
+        actor.team.pk, owner, entry["project"], entry.get("run") or "", entry.get("run_id") or ""
+    )
 
 
 @lru_cache(maxsize=1000)
@@ -220,13 +282,17 @@ def _named(team: int, owner: int | None, project: str, run: str, id: str) -> Add
 
 
 def _time(entry: Entry) -> tuple[float, list[Line]]:
-    """When it was logged, if the client says so, which it does for what it sends late; else now. And what the log says of no moment."""
+    """When it was logged, if the client says so, which it does for what it sends late; else now.
+    And what the log says of no moment.
+    """
     stamp = entry.get("timestamp")
     if not stamp:
         return time.time(), []
     try:
         at = datetime.fromisoformat(stamp).timestamp()
-        datetime.fromtimestamp(at, UTC)  # the first and last hours of the calendar are no moments everywhere
+        datetime.fromtimestamp(
+            at, UTC
+        )  # the first and last hours of the calendar are no moments everywhere
         return at, []
     except (ValueError, OverflowError):
         message = f"The time {clean(stamp)!r:.60} is no moment of the calendar. What came with it has the time at which it arrived."
@@ -247,14 +313,19 @@ def _asked(request: Request) -> dict[str, Any]:
         named: dict[str, Any] = {name: clean(value) for name, value in given.items()}
         return {"project": unnamed[0], **named} if unnamed else named
     except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
-        raise Refusal(400, "BAD_REQUEST", 'The body must be JSON of the shape {"kwargs": {"project": …}}.') from None
+        raise Refusal(
+            400, "BAD_REQUEST", 'The body must be JSON of the shape {"kwargs": {"project": …}}.'
+        ) from None
 
 
 def _of_backlog(prefix: str, request: Request, entry: Any) -> Batch:
     return _measured(request, _entry.validate_python(entry), prefix)
 
 
-BACKLOGS = {"/api/bulk_log": partial(_of_backlog, ""), "/api/bulk_log_system": partial(_of_backlog, SYSTEM)}
+BACKLOGS = {
+    "/api/bulk_log": partial(_of_backlog, ""),
+    "/api/bulk_log_system": partial(_of_backlog, SYSTEM),
+}
 """Addresses whose requests may be too long to hold, and what an entry of theirs says."""
 WORK: Sequence[tuple[str, Any]] = [
     ("bulk_log", bulk_log),

@@ -1,7 +1,8 @@
-"""How much one run may have, so that a mistake in a script, such as a name for each step, takes down neither the server nor a page.
+"""How much one run may have, so that a mistake in a script, such as a name for each step, takes
+down neither the server nor a page.
 
-What is beyond a bound is left out and said so in the run's log; what came before goes on. The caller holds the run's row, so that of
-several writers none lets in more.
+What is beyond a bound is left out and said so in the run's log; what came before goes on. The
+caller holds the run's row, so that of several writers none lets in more.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ MOST_NAMED = 5_000
 """Parameters of a run; likewise its tags."""
 MOST_INPUTS = 1_000
 LONGEST_VALUE = 8_000
-"""Characters of one parameter or tag; MLflow's clients are held to MLflow's own limits, which are not larger."""
+"""Characters of one parameter or tag; MLflow's clients are held to MLflow's own limits, which are
+not larger.
+"""
 REMEMBERED = 1_000_000
 
 
 class KnownSeries:
-    """The names of runs' series as this process last read them. They are never taken away, so that only a new name is looked for again."""
+    """The names of runs' series as this process last read them. They are never taken away, so that
+    only a new name is looked for again.
+    """
 
     def __init__(self) -> None:
         self._names: OrderedDict[int, frozenset[str]] = OrderedDict()
@@ -33,7 +38,9 @@ class KnownSeries:
         self._lock = threading.Lock()
 
     def refused(self, run: Run, names: Iterable[str]) -> list[str]:
-        """Those of `names`, which stand in order of arrival, that are new to a run that has no room for them."""
+        """Those of `names`, which stand in order of arrival, that are new to a run that has no room
+        for them.
+        """
         known = self._names.get(run.pk, frozenset())
         if known.issuperset(names):
             return []
@@ -55,12 +62,22 @@ _known = KnownSeries()
 
 
 def within(run: Run, logs: Sequence[Log]) -> tuple[list[Log], str]:
-    """`logs` without the series that are too many, and the sentence that says so, if there are any."""
+    """`logs` without the series that are too many, and the sentence that says so, if there are
+    any.
+    """
     refused = _known.refused(run, dict.fromkeys(name for log in logs for name in log.values))
     if not refused:
         return list(logs), ""
     left_out = set(refused)
-    kept = [Log({k: v for k, v in log.values.items() if k not in left_out}, log.step, log.wall_time, log.id) for log in logs]
+    kept = [
+        Log(
+            {k: v for k, v in log.values.items() if k not in left_out},
+            log.step,
+            log.wall_time,
+            log.id,
+        )
+        for log in logs
+    ]
     return kept, (
         f"This run has {MOST_SERIES:,} series, as many as a run may have. Values under further names are not kept, such as "
         f"{listed(refused)}; those under known names are. Does the script make a name for each step?"

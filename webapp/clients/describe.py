@@ -1,4 +1,6 @@
-"""What clients say of a run besides its values: parameters, tags, data sets, and the names of what is not kept."""
+"""What clients say of a run besides its values: parameters, tags, data sets, and the names of what
+is not kept.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,23 @@ from webapp.runs.models import Run
 
 MOST_NOT_KEPT = 200
 STARTED = "_Created"
-"""The moment at which a Trackio process began, in its configuration: another one means that the run was taken up again."""
+"""The moment at which a Trackio process began, in its configuration: another one means that the run
+was taken up again.
+"""
 
 
 class Unfit(Exception):
-    """A client that can be told so says what cannot be kept, such as another value of a parameter; the message names it."""
+    """A client that can be told so says what cannot be kept, such as another value of a parameter;
+    the message names it.
+    """
 
 
 def describe(said: Mapping[int, Sequence[Batch]], resuming: set[int]) -> dict[int, str]:
-    """Merge what is said into the runs' origins, whose rows the caller has locked; adds to `resuming`.
+    """Merge what is said into the runs' origins, whose rows the caller has locked; adds to
+    `resuming`.
 
-    What is too much for a run is left out, and the sentence that says so is returned by its run. MLflow's clients, which raise what they
-    are answered, hear it instead. Raises Unfit.
+    What is too much for a run is left out, and the sentence that says so is returned by its run.
+    MLflow's clients, which raise what they are answered, hear it instead. Raises Unfit.
     """
     complaints = {}
     for origin in Origin.objects.filter(pk__in=list(said)).select_related("run") if said else ():
@@ -49,7 +56,9 @@ def _merge(origin: Origin, batch: Batch) -> list[str]:
         origin.resuming, origin.told = True, []
     if _hears(origin):
         _refuse_changes(origin, batch.params)
-    origin.params, params = _room(origin.params, {name: _short(value) for name, value in batch.params.items()})
+    origin.params, params = _room(
+        origin.params, {name: _short(value) for name, value in batch.params.items()}
+    )
     origin.tags, tags = _room(origin.tags, batch.tags)
     new = [one for one in batch.inputs if one not in origin.inputs]
     room = MOST_INPUTS - len(origin.inputs)
@@ -71,18 +80,27 @@ def _kept(origin: Origin) -> tuple[object, ...]:
 def _refuse_changes(origin: Origin, given: dict[str, Any]) -> None:
     for name, value in given.items():
         if origin.params.get(name, value) != value:
-            raise Unfit(f"The parameter {name!r} of this run is {origin.params[name]!r} already; it cannot become {value!r}.")
+            raise Unfit(
+                f"The parameter {name!r} of this run is {origin.params[name]!r} already; it cannot become {value!r}."
+            )
 
 
 def _room(known: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """`known` with what is given, as far as there is room, and the names for which there is none."""
+    """`known` with what is given, as far as there is room, and the names for which there is
+    none.
+    """
     new = [name for name in given if name not in known]
     beyond = set(new[max(0, MOST_NAMED - len(known)) :])
-    return {**known, **{name: value for name, value in given.items() if name not in beyond}}, sorted(beyond)
+    return {
+        **known,
+        **{name: value for name, value in given.items() if name not in beyond},
+    }, sorted(beyond)
 
 
 def _short(value: Any) -> Any:
-    """A value of a configuration, which may be a whole tree; a long one becomes the beginning of its text."""
+    """A value of a configuration, which may be a whole tree; a long one becomes the beginning of
+    its text.
+    """
     text = value if isinstance(value, str) else json.dumps(value)
     return value if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 

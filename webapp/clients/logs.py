@@ -17,7 +17,9 @@ FARTHEST = 2**62
 
 @dataclass(frozen=True)
 class Log:
-    """Values at a step. With an `id` it counts once by that, without one by its content. `step` None: the step that the run is at."""
+    """Values at a step. With an `id` it counts once by that, without one by its content. `step`
+    None: the step that the run is at.
+    """
 
     values: dict[str, float]
     step: int | None
@@ -77,17 +79,28 @@ class Batch:
     @property
     def size(self) -> int:
         """Values and everything else that becomes a row; a log without values leaves one too."""
-        return sum(len(log.values) or 1 for log in self.logs) + len(self.lines) + len(self.params) + len(self.tags)
+        return (
+            sum(len(log.values) or 1 for log in self.logs)
+            + len(self.lines)
+            + len(self.params)
+            + len(self.tags)
+        )
 
 
 def identity(*parts: object) -> UUID:
     """The same parts have the same id, whatever their length."""
-    return UUID(bytes=hashlib.blake2b("\0".join(map(str, parts)).encode("utf-8", "replace"), digest_size=16).digest())
+    return UUID(
+        bytes=hashlib.blake2b(
+            "\0".join(map(str, parts)).encode("utf-8", "replace"), digest_size=16
+        ).digest()
+    )
 
 
 @lru_cache(maxsize=20_000)  # a run says the same names again and again
 def key(text: str) -> str:
-    """The name of a series as it can be stored: names that differ stay apart, also where they have to be changed."""
+    """The name of a series as it can be stored: names that differ stay apart, also where they have
+    to be changed.
+    """
     kept = clean(text)
     if kept == text:
         return cut(text, LONGEST_KEY) or "value"
@@ -95,7 +108,9 @@ def key(text: str) -> str:
 
 
 def cut(name: str, longest: int) -> str:
-    """A name of at most `longest` characters: a longer one is cut, and told apart by a digest of the whole."""
+    """A name of at most `longest` characters: a longer one is cut, and told apart by a digest of
+    the whole.
+    """
     return name if len(name) <= longest else f"{name[: longest - 9]}~{_digest(name)}"
 
 
@@ -104,7 +119,9 @@ def _digest(name: str) -> str:
 
 
 def step(value: object) -> int | None:
-    """`value` as a step that can be stored, which is a whole number less than FARTHEST from 0; None if it is none."""
+    """`value` as a step that can be stored, which is a whole number less than FARTHEST from 0; None
+    if it is none.
+    """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return int(value) if isinstance(value, int) and abs(value) < FARTHEST else None

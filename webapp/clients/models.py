@@ -1,4 +1,6 @@
-"""What runs that were logged or imported from elsewhere bring with them, and the tokens that let programs in."""
+"""What runs that were logged or imported from elsewhere bring with them, and the tokens that let
+programs in.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +21,30 @@ class Scope(models.TextChoices):
 
 
 class ApiToken(models.Model):
-    """A program's way into one team. Only the digest of the token is kept; it ends with its maker's right to start runs there."""
+    """A program's way into one team. Only the digest of the token is kept; it ends with its maker's
+    right to start runs there.
+    """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     name = models.CharField(max_length=80)
     digest = models.CharField(max_length=64, unique=True)
     scope = models.CharField(max_length=4, choices=Scope)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
-    revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
 
     @property
     def is_open(self) -> bool:
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+        return self.revoked_at is None and (
+            self.expires_at is None or self.expires_at > timezone.now()
+        )
 
 
 class Project(models.Model):
@@ -46,17 +56,22 @@ class Project(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_project_per_name")]
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name"], name="one_project_per_name")
+        ]
 
 
 class Origin(models.Model):
-    """Where a run that has no definition comes from. `key` is its name in the client; `not_kept` lists keys whose values are no numbers.
+    """Where a run that has no definition comes from. `key` is its name in the client; `not_kept`
+    lists keys whose values are no numbers.
 
-    `resuming` is set when a process of the client takes the run up again, until the first values of its series tell at which step; `told`
-    are the series whose first values have come since then.
+    `resuming` is set when a process of the client takes the run up again, until the first values of
+    its series tell at which step; `told` are the series whose first values have come since then.
     """
 
-    run = models.OneToOneField(Run, primary_key=True, on_delete=models.CASCADE, related_name="origin")
+    run = models.OneToOneField(
+        Run, primary_key=True, on_delete=models.CASCADE, related_name="origin"
+    )
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="origins")
     client = models.CharField(max_length=16)
     key = models.CharField(max_length=250)
@@ -68,11 +83,17 @@ class Origin(models.Model):
     told = models.JSONField(default=list)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["project", "client", "key"], name="one_run_per_client_key")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "client", "key"], name="one_run_per_client_key"
+            )
+        ]
 
 
 class ImportedFile(models.Model):
-    """How far a file has been read into a run: what stands before byte `done` is recorded. `head` is what the file is known by."""
+    """How far a file has been read into a run: what stands before byte `done` is recorded. `head`
+    is what the file is known by.
+    """
 
     pk = models.CompositePrimaryKey("run_id", "head")
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
@@ -81,7 +102,9 @@ class ImportedFile(models.Model):
 
 
 class Receipt(models.Model):
-    """That a log of a client has been taken in, so that it counts once however often it is sent. Kept for `receipts.KEPT`."""
+    """That a log of a client has been taken in, so that it counts once however often it is sent.
+    Kept for `receipts.KEPT`.
+    """
 
     pk = models.CompositePrimaryKey("run_id", "log")
     run = models.ForeignKey(Run, on_delete=models.CASCADE)

@@ -1,7 +1,9 @@
-"""Receipts of logs: written with what they stand for, looked at when something comes again, and removed when they are old.
+"""Receipts of logs: written with what they stand for, looked at when something comes again, and
+removed when they are old.
 
-A stock client tries again for minutes; what Trackio's could not send by then waits in its own folder until its next run in that project,
-and says when it was logged. So whatever comes again after KEPT tells its age, and is compared with the values themselves instead.
+A stock client tries again for minutes; what Trackio's could not send by then waits in its own
+folder until its next run in that project, and says when it was logged. So whatever comes again
+after KEPT tells its age, and is compared with the values themselves instead.
 """
 
 from __future__ import annotations
@@ -59,22 +61,31 @@ def prune() -> int:
 
 
 def unknown(run: Run, logs: Sequence[Log]) -> list[Log]:
-    """`logs` without those so old that their receipts may be gone, and all of whose values the run has already."""
+    """`logs` without those so old that their receipts may be gone, and all of whose values the run
+    has already.
+    """
     horizon = time.time() - KEPT.total_seconds()
     old = [log for log in logs if log.id is not None and log.wall_time < horizon and log.values]
     if not old:
         return list(logs)
     wanted = {point for log in old for point in _points(log)}
     found: set[Point] = set()
-    for _, step, key, value, _, _, when in metrics.rows(run, sorted({name for name, *_ in wanted}), abandoned=True):
+    for _, step, key, value, _, _, when in metrics.rows(
+        run, sorted({name for name, *_ in wanted}), abandoned=True
+    ):
         found.update(wanted.intersection(((key, step, _bits(value)), (key, when, _bits(value)))))
     again = {log.id for log in old if found.issuperset(_points(log))}
     return [log for log in logs if log.id is None or log.id not in again]
 
 
 def _points(log: Log) -> list[Point]:
-    """What identifies the values of a log: their step, or, of figures of the machine, their time."""
-    return [(name, log.wall_time if log.step is None else log.step, _bits(value)) for name, value in log.values.items()]
+    """What identifies the values of a log: their step, or, of figures of the machine, their
+    time.
+    """
+    return [
+        (name, log.wall_time if log.step is None else log.step, _bits(value))
+        for name, value in log.values.items()
+    ]
 
 
 def _bits(value: float) -> bytes:

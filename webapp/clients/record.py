@@ -1,9 +1,12 @@
-"""Taking what clients say into Postgres: once, whatever is repeated, and in one transaction with the runs' cursors.
+"""Taking what clients say into Postgres: once, whatever is repeated, and in one transaction with
+the runs' cursors.
 
-A log with an id counts once by its receipt; one without by its content (key, step, time, value). A client that takes a run up again at an
-earlier step opens a new attempt, which replaces what came after that step, as when a managed run is resumed.
+A log with an id counts once by its receipt; one without by its content (key, step, time, value). A
+client that takes a run up again at an earlier step opens a new attempt, which replaces what came
+after that step, as when a managed run is resumed.
 
-All runs of a transaction share a statement where they can: what a request costs is mostly its trips to Postgres.
+All runs of a transaction share a statement where they can: what a request costs is mostly its trips
+to Postgres.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ from webapp.runs.reading_events import moment
 
 Said = TypeVar("Said", Log, Line)
 
-# The rows are locked in the order of their ids, so that of two writers none waits for the other in a circle.
+# The rows are locked in the order of their ids, so that of two writers none waits for the other in
+# a circle.
 TAKE = """
 WITH locked AS (SELECT id FROM runs_run WHERE id = ANY(%(runs)s) ORDER BY id FOR UPDATE)
 UPDATE runs_run AS run SET news = run.news + 1, last_event_at = to_timestamp(%(now)s), step = greatest(run.step, given.step)
@@ -48,7 +52,9 @@ LOOKED_AT = 20
 
 @dataclass
 class Part:
-    """What is said of one run: of `logs` and `lines` only what counts. `at` is the step that the run is at, `first` the first number."""
+    """What is said of one run: of `logs` and `lines` only what counts. `at` is the step that the
+    run is at, `first` the first number.
+    """
 
     run: Run
     news: int
@@ -71,15 +77,25 @@ class Part:
 
 
 def record(said: Mapping[int, Sequence[Batch]]) -> dict[str, int]:
-    """Append what is said of each run, inside the caller's transaction: the runs' new cursors, for the doorbell.
+    """Append what is said of each run, inside the caller's transaction: the runs' new cursors, for
+    the doorbell.
 
     Raises Run.DoesNotExist, or describe.Unfit.
     """
     parts, resuming = _take(said)
-    complaints = describe({run: batches for run, batches in said.items() if any(batch.describes for batch in batches)}, resuming)
+    complaints = describe(
+        {
+            run: batches
+            for run, batches in said.items()
+            if any(batch.describes for batch in batches)
+        },
+        resuming,
+    )
     for part in parts:
         part.logs, complaint = within(part.run, part.logs)
-        part.lines += [_warning(part.run, text) for text in (complaint, complaints.get(part.run.pk)) if text]
+        part.lines += [
+            _warning(part.run, text) for text in (complaint, complaints.get(part.run.pk)) if text
+        ]
     _receive(parts)
     for part in parts:
         if part.run.pk in resuming:
@@ -92,7 +108,13 @@ def record(said: Mapping[int, Sequence[Batch]]) -> dict[str, int]:
 def _take(said: Mapping[int, Sequence[Batch]]) -> tuple[list[Part], set[int]]:
     """Lock the runs and count the batch on each; also which of them a client has taken up again."""
     parts = {
-        run: Part(Run(pk=run), 0, "", [log for one in batches for log in one.logs], [line for one in batches for line in one.lines])
+        run: Part(
+            Run(pk=run),
+            0,
+            "",
+            [log for one in batches for log in one.logs],
+            [line for one in batches for line in one.lines],
+        )
         for run, batches in said.items()
     }
     resuming = set()
@@ -100,7 +122,12 @@ def _take(said: Mapping[int, Sequence[Batch]]) -> tuple[list[Part], set[int]]:
     found = _rows(TAKE, {"runs": list(parts), "steps": steps, "now": time.time()})
     for run, public_id, news, attempt, client, resumed in found:
         part = parts[run]
-        part.run.public_id, part.run.attempt, part.news, part.client = public_id, attempt, news, client
+        part.run.public_id, part.run.attempt, part.news, part.client = (
+            public_id,
+            attempt,
+            news,
+            client,
+        )
         if resumed:
             resuming.add(run)
     if len(found) < len(parts):
@@ -131,19 +158,39 @@ def _once(run: int, said: Sequence[Said], fresh: set[tuple[int, UUID]]) -> list[
 
 
 def _go_back(part: Part) -> None:
-    """Open a new attempt if a client that took the run up again does again what a curve has already; the first values of each tell."""
+    """Open a new attempt if a client that took the run up again does again what a curve has
+    already; the first values of each tell.
+    """
     origin = Origin.objects.only("told").get(pk=part.run.pk)
-    first = {name: step for name, step in _first_steps(part.logs).items() if name not in origin.told}
-    step = min((step for name, step in islice(first.items(), LOOKED_AT) if _is_done_again(part.run, name, step)), default=None)
+    first = {
+        name: step for name, step in _first_steps(part.logs).items() if name not in origin.told
+    }
+    step = min(
+        (
+            step
+            for name, step in islice(first.items(), LOOKED_AT)
+            if _is_done_again(part.run, name, step)
+        ),
+        default=None,
+    )
     if step is None:
         _listen_on(part.run, {*origin.told, *first})
         return
     back, number = step - 1, part.run.attempt + 1
     Origin.objects.filter(pk=part.run.pk).update(resuming=False, told=[])
     Attempt.objects.create(run=part.run, number=number, step=back, last_seq=1)
-    rewind = {"run": part.run, "attempt": number, "seq": 1, "type": "rewind", "step": back, "news": part.news}
+    rewind = {
+        "run": part.run,
+        "attempt": number,
+        "seq": 1,
+        "type": "rewind",
+        "step": back,
+        "news": part.news,
+    }
     Event.objects.create(**rewind, wall_time=moment(time.time()), payload={})
-    Run.objects.filter(pk=part.run.pk).update(attempt=number, step=max(log.step for log in part.logs if log.step is not None))
+    Run.objects.filter(pk=part.run.pk).update(
+        attempt=number, step=max(log.step for log in part.logs if log.step is not None)
+    )
     part.run.attempt = number
 
 
@@ -157,21 +204,33 @@ def _first_steps(logs: Sequence[Log]) -> dict[str, int]:
 
 
 def _is_done_again(run: Run, name: str, step: int) -> bool:
-    """Whether the series is a curve that has `step` or later ones. One of a single step is a result, such as a test's, which comes as often
-    as it likes; one that the run does not have yet begins."""
+    """Whether the series is a curve that has `step` or later ones. One of a single step is a
+    result, such as a test's, which comes as often as it likes; one that the run does not have yet
+    begins.
+    """
     steps = {x for series in metrics.read([run], [name]) for x in series.x}
     return len(steps) > 1 and max(steps) >= step
 
 
 def _listen_on(run: Run, told: set[str]) -> None:
-    """Wait for the first values of the other series, while there are any: each may go on from where it was, or go back."""
-    Origin.objects.filter(pk=run.pk).update(told=sorted(told), resuming=not told.issuperset(metrics.keys(run)))
+    """Wait for the first values of the other series, while there are any: each may go on from where
+    it was, or go back.
+    """
+    Origin.objects.filter(pk=run.pk).update(
+        told=sorted(told), resuming=not told.issuperset(metrics.keys(run))
+    )
 
 
 def _number(parts: Sequence[Part]) -> None:
     """Give what counts its sequence numbers, and what names no step the step that the run is at."""
-    given = [(part.run.pk, part.run.attempt, len(part.logs) + len(part.lines), part.step) for part in parts]
-    found = {run: (last, step) for run, last, step in _rows(NUMBER, list(map(list, zip(*given, strict=True))))}
+    given = [
+        (part.run.pk, part.run.attempt, len(part.logs) + len(part.lines), part.step)
+        for part in parts
+    ]
+    found = {
+        run: (last, step)
+        for run, last, step in _rows(NUMBER, list(map(list, zip(*given, strict=True))))
+    }
     for part, (run, _, count, _) in zip(parts, given, strict=True):
         last, part.at = found[run]
         part.first = last - count + 1
@@ -182,14 +241,23 @@ def _append(parts: Sequence[Part]) -> None:
     additions, lines = [], []
     for part in parts:
         rows: list[dict[str, Any]] = [
-            {"seq": seq, "step": part.at if log.step is None else log.step, "values": log.values, "wall_time": log.wall_time}
+            {
+                "seq": seq,
+                "step": part.at if log.step is None else log.step,
+                "values": log.values,
+                "wall_time": log.wall_time,
+            }
             for seq, log in enumerate(part.logs, part.first)
         ]
-        events = [_event(part, line, seq) for seq, line in enumerate(part.lines, part.first + len(rows))]
+        events = [
+            _event(part, line, seq) for seq, line in enumerate(part.lines, part.first + len(rows))
+        ]
         rows += [{"seq": event.seq, "type": event.type} for event in events]
         if rows:
             identity: metrics.Identity = "content" if part.client == "mlflow" else "seq"
-            additions.append(metrics.Addition(part.run, part.run.attempt, rows, part.news, identity, fresh=True))
+            additions.append(
+                metrics.Addition(part.run, part.run.attempt, rows, part.news, identity, fresh=True)
+            )
         lines += events
     metrics.append_all(additions)
     if lines:
@@ -198,8 +266,15 @@ def _append(parts: Sequence[Part]) -> None:
 
 def _event(part: Part, line: Line, seq: int) -> Event:
     payload = {"level": line.level, "message": line.message}
-    place = {"run": part.run, "attempt": part.run.attempt, "seq": seq, "step": part.at if line.step is None else line.step}
-    return Event(**place, type="log", wall_time=moment(line.wall_time), payload=payload, news=part.news)
+    place = {
+        "run": part.run,
+        "attempt": part.run.attempt,
+        "seq": seq,
+        "step": part.at if line.step is None else line.step,
+    }
+    return Event(
+        **place, type="log", wall_time=moment(line.wall_time), payload=payload, news=part.news
+    )
 
 
 def _rows(sql: str, values: Any) -> list[Any]:

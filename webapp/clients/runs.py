@@ -1,4 +1,5 @@
-"""Runs that clients log: found by what the client calls them, made when something is first said of them, ended when the client says so.
+"""Runs that clients log: found by what the client calls them, made when something is first said of
+them, ended when the client says so.
 
 There is no state in which a run refuses data: whatever arrives later is appended.
 """
@@ -40,7 +41,9 @@ def key_of(name: str) -> str:
 
 
 def at(address: Address) -> int:
-    """The id of the run that a client calls so, made if there is none. Of two who make it at once both get the same."""
+    """The id of the run that a client calls so, made if there is none. Of two who make it at once
+    both get the same.
+    """
     where = {"project__team": address.team_id, "project__name": project_name(address.project)}
     known = Origin.objects.filter(**where, client=address.client, key=key_of(address.key))
     found = known.values_list("run_id", flat=True).first()
@@ -49,14 +52,23 @@ def at(address: Address) -> int:
     team = Team.objects.get(pk=address.team_id)
     owner = None if address.owner_id is None else User.objects.filter(pk=address.owner_id).first()
     try:
-        return create(project(team, address.project), owner, address.client, address.name, address.key, source=address.source).pk
+        return create(
+            project(team, address.project),
+            owner,
+            address.client,
+            address.name,
+            address.key,
+            source=address.source,
+        ).pk
     except IntegrityError:
         return known.values_list("run_id", flat=True)[0]
 
 
 def named(name: Named) -> int:
     """The id of a run that a client of the team logs. Raises Run.DoesNotExist."""
-    return Run.objects.values_list("pk", flat=True).get(team=name.team_id, public_id=name.public_id, source=Run.Source.CLIENT)
+    return Run.objects.values_list("pk", flat=True).get(
+        team=name.team_id, public_id=name.public_id, source=Run.Source.CLIENT
+    )
 
 
 def create(
@@ -69,14 +81,27 @@ def create(
     source: str = Run.Source.CLIENT,
     started_at: datetime | None = None,
 ) -> Run:
-    """A run that a client begins to log. Without a `key` the client calls it by its public id. Raises IntegrityError for a key in use."""
+    """A run that a client begins to log. Without a `key` the client calls it by its public id.
+    Raises IntegrityError for a key in use.
+    """
     state = State.RUNNING if source == Run.Source.CLIENT else State.STOPPED
     with transaction.atomic():
-        run = lifecycle.create_run(where.team, owner, None, name=name.strip()[:LONGEST_NAME] or "untitled", source=source, state=state)
+        run = lifecycle.create_run(
+            where.team,
+            owner,
+            None,
+            name=name.strip()[:LONGEST_NAME] or "untitled",
+            source=source,
+            state=state,
+        )
         now = timezone.now()
-        Run.objects.filter(pk=run.pk).update(attempt=1, started_at=started_at or now, last_event_at=now)
+        Run.objects.filter(pk=run.pk).update(
+            attempt=1, started_at=started_at or now, last_event_at=now
+        )
         Attempt.objects.create(run=run, number=1, host=client)
-        Origin.objects.create(run=run, project=where, client=client, key=key_of(key) or run.public_id, tags=tags or {})
+        Origin.objects.create(
+            run=run, project=where, client=client, key=key_of(key) or run.public_id, tags=tags or {}
+        )
         run.refresh_from_db()
     return run
 
@@ -87,7 +112,9 @@ def rename(run: Run, name: str) -> None:
 
 
 def end(run: Run, state: str, at: datetime | None = None) -> None:
-    """The client says that it is done, and perhaps since when; a run that ended before takes the state that was said last."""
+    """The client says that it is done, and perhaps since when; a run that ended before takes the
+    state that was said last.
+    """
     with transaction.atomic():
         lifecycle.report(run, state, "The client reported the end.")
         if at is not None:
@@ -97,7 +124,8 @@ def end(run: Run, state: str, at: datetime | None = None) -> None:
 def reopen(run: Run) -> None:
     """The client takes the run up again; its next values tell whether it went back.
 
-    So it does where a process was killed, which ends no run. A run that was heard of a moment ago is logged by several processes.
+    So it does where a process was killed, which ends no run. A run that was heard of a moment ago
+    is logged by several processes.
     """
     silent = run.last_event_at is None or timezone.now() - run.last_event_at > ALONGSIDE
     with transaction.atomic():

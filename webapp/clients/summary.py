@@ -1,4 +1,6 @@
-"""What the list of runs shows of a run that a client logs: its newest loss and a curve over its steps."""
+"""What the list of runs shows of a run that a client logs: its newest loss and a curve over its
+steps.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,26 @@ log = logging.getLogger(__name__)
 SECONDS = 2.0
 RESTS = 10
 SPARKLINE = 40
-SHOWN = ("loss", "train/loss", "train_loss", "training/loss", "eval/loss", "eval_loss", "val_loss", "reward", "train/reward")
-"""Keys by which clients call what a run is about, the likeliest first; without any of them the run's first series is sketched."""
+SHOWN = (
+    "loss",
+    "train/loss",
+    "train_loss",
+    "training/loss",
+    "eval/loss",
+    "eval_loss",
+    "val_loss",
+    "reward",
+    "train/reward",
+)
+"""Keys by which clients call what a run is about, the likeliest first; without any of them the
+run's first series is sketched.
+"""
 
 
 class Summaries:
-    """Brings the summaries of runs up to date in a thread of its own, which rests ten times as long as it works."""
+    """Brings the summaries of runs up to date in a thread of its own, which rests ten times as long
+    as it works.
+    """
 
     def __init__(self) -> None:
         self._due: dict[int, float] = {}
@@ -37,7 +53,9 @@ class Summaries:
             for run_id in run_ids:
                 self._due.setdefault(run_id, time.monotonic() + SECONDS)
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, name="client-summaries", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._work, name="client-summaries", daemon=True
+                )
                 self._thread.start()
             self._changed.notify()
 
@@ -58,7 +76,9 @@ class Summaries:
         """The run that is due first, once it is."""
         with self._changed:
             while not self._due or min(self._due.values()) > time.monotonic():
-                self._changed.wait(min(self._due.values()) - time.monotonic() if self._due else None)
+                self._changed.wait(
+                    min(self._due.values()) - time.monotonic() if self._due else None
+                )
             run_id = min(self._due, key=self._due.__getitem__)
             del self._due[run_id]
             return run_id
@@ -80,7 +100,11 @@ def _shown(run: Run) -> dict[str, Any]:
     if chosen is None:
         return {"series": 0}
     sketch = metrics.glimpse(run, chosen, SPARKLINE)
-    found: dict[str, Any] = {"sparkline": [metrics.plain(value) for value in sketch], "sketched": chosen, "series": len(known)}
+    found: dict[str, Any] = {
+        "sparkline": [metrics.plain(value) for value in sketch],
+        "sketched": chosen,
+        "series": len(known),
+    }
     if "loss" in chosen:
         found["loss"] = metrics.plain(metrics.latest(run, [chosen]).get(chosen, float("nan")))
     return found

@@ -1,7 +1,8 @@
 """Tokens of programs: made once, shown once, found by their digest, ended by a person or by time.
 
-A token that was found is remembered for `MEMORY_SECONDS`, so that logging does not ask the database about it with every request; a token
-that is revoked works at most that much longer in each process of the web.
+A token that was found is remembered for `MEMORY_SECONDS`, so that logging does not ask the database
+about it with every request; a token that is revoked works at most that much longer in each process
+of the web.
 """
 
 from __future__ import annotations
@@ -26,13 +27,22 @@ MAKERS = [role for role, actions in ALLOWED.items() if "start" in actions]
 def make(team: Team, name: str, scope: str, maker: User, expires_at: datetime | None = None) -> str:
     """The secret of a new token, which nobody can read again."""
     token = new_token()
-    ApiToken.objects.create(team=team, name=name, scope=scope, created_by=maker, expires_at=expires_at, digest=digest(token))
+    ApiToken.objects.create(
+        team=team,
+        name=name,
+        scope=scope,
+        created_by=maker,
+        expires_at=expires_at,
+        digest=digest(token),
+    )
     return token
 
 
 def revoke(token: ApiToken, by: User | None) -> None:
     """End a token; one that was ended before keeps who did it."""
-    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now(), revoked_by=by)
+    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(
+        revoked_at=timezone.now(), revoked_by=by
+    )
 
 
 class Doorman:
@@ -61,10 +71,14 @@ class Doorman:
 
 def actor_of(token: str) -> Actor | None:
     """As `Doorman.find`, from the database. Notes that the token was used."""
-    found = ApiToken.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
+    found = (
+        ApiToken.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
+    )
     if found is None or not found.is_open or not found.created_by.is_active:
         return None
-    if not Membership.objects.filter(team=found.team_id, user=found.created_by_id, role__in=MAKERS).exists():
+    if not Membership.objects.filter(
+        team=found.team_id, user=found.created_by_id, role__in=MAKERS
+    ).exists():
         return None
     now = timezone.now()
     if found.last_used_at is None or now - found.last_used_at > NOTED_EVERY:

@@ -12,7 +12,9 @@ NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def numbers(metrics: dict[str, Any], prefix: str = "") -> tuple[dict[str, float], list[str]]:
-    """Values that are numbers by their keys, and the keys of what is not, or comes under a key that has a value already."""
+    """Values that are numbers by their keys, and the keys of what is not, or comes under a key that
+    has a value already.
+    """
     found: dict[str, float] = {}
     others = []
     for name, value in flat(metrics, prefix):

@@ -1,7 +1,9 @@
-"""The one writer of a process: requests that arrive while a transaction is open are gathered into the next one.
+"""The one writer of a process: requests that arrive while a transaction is open are gathered into
+the next one.
 
-Whoever submits hears after the commit. A group that fails is tried again job by job, so that a bad one fails alone; while Postgres is away
-every job fails at once with `Away`, for its client to send again. What waits is bounded: beyond that, `Full`.
+Whoever submits hears after the commit. A group that fails is tried again job by job, so that a bad
+one fails alone; while Postgres is away every job fails at once with `Away`, for its client to send
+again. What waits is bounded: beyond that, `Full`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class Away(Exception):
     """Postgres does not answer; `retry_after` seconds are what to wait."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__("The database does not answer just now. Send this again in a moment; nothing counts twice.")
+        super().__init__(
+            "The database does not answer just now. Send this again in a moment; nothing counts twice."
+        )
         self.retry_after = retry_after
 
 
@@ -66,11 +70,15 @@ class Writer:
         self._away_since: float | None = None
 
     def submit(self, batches: Sequence[Batch]) -> Future[None]:
-        """A future that is done when everything is committed. It fails with Away, Run.DoesNotExist or describe.Unfit. Raises Full."""
+        """A future that is done when everything is committed. It fails with Away, Run.DoesNotExist
+        or describe.Unfit. Raises Full.
+        """
         job = Job(batches)
         with self._changed:
             if self._waiting and self._size + job.size > MOST_WAITING:
-                raise Full("More is being logged than this server can write. Send this again in a moment.")
+                raise Full(
+                    "More is being logged than this server can write. Send this again in a moment."
+                )
             self._waiting.append(job)
             self._size += job.size
             if self._thread is None or not self._thread.is_alive():
@@ -107,7 +115,9 @@ class Writer:
             self._fail(jobs, Away(self._retry_after()))
         except Exception as problem:
             self._forget(jobs)
-            if again:  # each by itself: a bad one fails alone, and a run that was deleted is made anew
+            if (
+                again
+            ):  # each by itself: a bad one fails alone, and a run that was deleted is made anew
                 for job in jobs:
                     self._commit([job], again=False)
             else:
@@ -130,7 +140,9 @@ class Writer:
             job.done.set_exception(problem)
 
     def _write(self, batches: Sequence[Batch]) -> tuple[list[int], dict[str, int]]:
-        """Record everything; the ids of the runs that were written to, and their cursors by their names."""
+        """Record everything; the ids of the runs that were written to, and their cursors by their
+        names.
+        """
         said: dict[int, list[Batch]] = defaultdict(list)
         for batch in batches:
             said[self._run_of(batch.run)].append(batch)
@@ -144,7 +156,9 @@ class Writer:
         return self._known[run]
 
     def _retry_after(self) -> int:
-        """Longer the longer Postgres is away, so that clients that count their tries last through it."""
+        """Longer the longer Postgres is away, so that clients that count their tries last through
+        it.
+        """
         now = time.monotonic()
         self._away_since = self._away_since or now
         return round(min(LONGEST_RETRY, 2 + (now - self._away_since) / 2))

@@ -1,4 +1,6 @@
-"""What only the server can see to be wrong with a job: what its names lead to. A worker looks again before it begins."""
+"""What only the server can see to be wrong with a job: what its names lead to. A worker looks again
+before it begins.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def count_problems(spec: JobSpec, team: Team) -> int | None:
 
 
 def checkpoint_of(uri: str, team: Team) -> Checkpoint | None:
-    """The stored checkpoint of `checkpoint:<run>@<step>` on the run's live branch, if the team has it."""
+    """The stored checkpoint of `checkpoint:<run>@<step>` on the run's live branch, if the team has
+    it.
+    """
     name, _, step = uri.removeprefix("checkpoint:").rpartition("@")
     run = Run.objects.filter(team=team, public_id=name).first()
     if run is None or not step.isdecimal() or len(step) > 18:
@@ -47,7 +51,10 @@ def _model(spec: JobSpec, team: Team) -> Iterator[Problem]:
             yield Problem("model.url", endpoints.refusal())
     elif isinstance(model, CheckpointModel):
         if checkpoint_of(model.checkpoint, team) is None:
-            yield Problem("model.checkpoint", "names a checkpoint that the team does not have; choose one on the page of its run")
+            yield Problem(
+                "model.checkpoint",
+                "names a checkpoint that the team does not have; choose one on the page of its run",
+            )
     else:
         try:
             folder = places.model_folder(model.model, team)
@@ -58,7 +65,10 @@ def _model(spec: JobSpec, team: Team) -> Iterator[Problem]:
         asked = spec.sampling.max_new_tokens
         if longest is not None and asked >= longest:
             reads = f"the model reads at most {longest:,} tokens, question included"
-            yield Problem("sampling.max_new_tokens", f"is {asked:,}, but {reads}; lower it or choose another model")
+            yield Problem(
+                "sampling.max_new_tokens",
+                f"is {asked:,}, but {reads}; lower it or choose another model",
+            )
 
 
 def _problems(spec: JobSpec, team: Team) -> Iterator[Problem]:

@@ -1,4 +1,6 @@
-"""What a job has found so far, as files: a table of its problems in CSV or Parquet, or every line as it was written."""
+"""What a job has found so far, as files: a table of its problems in CSV or Parquet, or every line
+as it was written.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,23 @@ ROWS_AT_ONCE = 1000
 PARQUET = "application/vnd.apache.parquet"
 TEXT, COUNT, NUMBER, TRUTH = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 GROUPS = {"domain": TEXT, "difficulty": TEXT}
-ANSWERS = {"id": TEXT, "question": TEXT, "response": TEXT, "answer": TEXT, "right": TRUTH, "truncated": TRUTH, "tokens": COUNT, **GROUPS}
-COUNTS = {"passed": COUNT, "verdicts": COUNT, "pass_rate": NUMBER, "truncated": COUNT, "mean_tokens": NUMBER}
+ANSWERS = {
+    "id": TEXT,
+    "question": TEXT,
+    "response": TEXT,
+    "answer": TEXT,
+    "right": TRUTH,
+    "truncated": TRUTH,
+    "tokens": COUNT,
+    **GROUPS,
+}
+COUNTS = {
+    "passed": COUNT,
+    "verdicts": COUNT,
+    "pass_rate": NUMBER,
+    "truncated": COUNT,
+    "mean_tokens": NUMBER,
+}
 RATES = {"id": TEXT, "question": TEXT, "reference": TEXT, **GROUPS, **COUNTS}
 
 Row = dict[str, Any]
@@ -55,7 +72,9 @@ def parquet_file(request: HttpRequest, job_id: str) -> HttpResponseBase:
         file.flush()
         kept = os.fdopen(os.dup(file.fileno()), "rb")
     kept.seek(0)
-    return FileResponse(kept, as_attachment=True, filename=f"{job.public_id}.parquet", content_type=PARQUET)
+    return FileResponse(
+        kept, as_attachment=True, filename=f"{job.public_id}.parquet", content_type=PARQUET
+    )
 
 
 def columns_of(job: Job) -> dict[str, pa.DataType]:
@@ -66,7 +85,9 @@ def _find(request: HttpRequest, job_id: str) -> Job:
     return access.find(access.actor_of(request), "download", Job, public_id=job_id)
 
 
-def _streamed(job: Job, ending: str, media_type: str, write: Callable[[Job], Iterator[str]]) -> StreamingHttpResponse:
+def _streamed(
+    job: Job, ending: str, media_type: str, write: Callable[[Job], Iterator[str]]
+) -> StreamingHttpResponse:
     response = StreamingHttpResponse(_off_thread(write(job)), content_type=media_type)
     response["Content-Disposition"] = f'attachment; filename="{job.public_id}.{ending}"'
     return response

@@ -1,4 +1,6 @@
-"""The figures of a job's result: what they say in a sentence, their values, and where the bars stand."""
+"""The figures of a job's result: what they say in a sentence, their values, and where the bars
+stand.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def figures_of(spec: JobSpec, tally: Tally) -> dict[str, Any]:
         "pass_rate": rate,
         "interval": interval,
         "tiers": [(tier, tally.share(tier)) for tier in TIERS],
-        "pass_at": [(k, tally.pass_at(k)) for k in spec.work.pass_at] if isinstance(spec.work, Benchmark) else [],
+        "pass_at": [(k, tally.pass_at(k)) for k in spec.work.pass_at]
+        if isinstance(spec.work, Benchmark)
+        else [],
         "truncated": tally.truncated / max(1, tally.answers),
         "mean_tokens": tally.tokens / max(1, tally.answers),
         "histogram": _bars(_by_rate(tally.rates, spec.samples)) if spec.samples > 1 else [],
@@ -51,13 +55,17 @@ def figures_of(spec: JobSpec, tally: Tally) -> dict[str, Any]:
 
 
 def _by_rate(rates: Rates, samples: int) -> list[tuple[str, int, str]]:
-    """(label, problems, tier) for each pass rate there can be, or for steps between 0 and 1 where these are many."""
+    """(label, problems, tier) for each pass rate there can be, or for steps between 0 and 1 where
+    these are many.
+    """
     steps = samples if samples < MOST_BARS else 10
     found = [0] * (steps + 1)
     for (passed, verdicts), count in rates.items():
         if verdicts:
             found[_step(passed, verdicts, steps)] += count
-    return [(f"{100 * at / steps:.0f} %", count, tier_of(at, steps)) for at, count in enumerate(found)]
+    return [
+        (f"{100 * at / steps:.0f} %", count, tier_of(at, steps)) for at, count in enumerate(found)
+    ]
 
 
 def _step(passed: int, verdicts: int, steps: int) -> int:
@@ -74,7 +82,10 @@ def _by_length(tally: Tally) -> list[tuple[str, int, str]]:
 
 def _bars(columns: Iterable[tuple[str, int, str]]) -> list[Bar]:
     filled = list(columns)
-    most, total = max((count for _, count, _ in filled), default=0), sum(count for _, count, _ in filled)
+    most, total = (
+        max((count for _, count, _ in filled), default=0),
+        sum(count for _, count, _ in filled),
+    )
     width = FRAME.width / max(1, len(filled))
     return [
         Bar(
@@ -90,5 +101,13 @@ def _groups(tally: Tally) -> list[dict[str, Any]]:
     found = []
     for (by, name), rates in sorted(tally.groups.items()):
         rate, interval = intervals.pass_rate(*counts_of(rates))
-        found.append({"by": by, "name": name, "problems": sum(rates.values()), "pass_rate": rate, "interval": interval})
+        found.append(
+            {
+                "by": by,
+                "name": name,
+                "problems": sum(rates.values()),
+                "pass_rate": rate,
+                "interval": interval,
+            }
+        )
     return found

@@ -1,6 +1,8 @@
-"""What a browser sends and what a job is, as two forms of the same data: the fields of the run form, laid out for a job.
+"""What a browser sends and what a job is, as two forms of the same data: the fields of the run
+form, laid out for a job.
 
-The fields, their types and the choices under which each one matters come from `trainer.spec.jobs`. Nothing here rejects anything.
+The fields, their types and the choices under which each one matters come from `trainer.spec.jobs`.
+Nothing here rejects anything.
 """
 
 from __future__ import annotations
@@ -27,24 +29,38 @@ HEADINGS = (
     Heading("model", "Model", "Who answers."),
     Heading("problems", "Problems", "Every one of them is answered."),
     Heading("asked", "Prompt and verifier", "What is asked, and how an answer is judged."),
-    Heading("confidence", "Stated confidence", "Whether answers say how sure they are, so that it can be measured."),
+    Heading(
+        "confidence",
+        "Stated confidence",
+        "Whether answers say how sure they are, so that it can be measured.",
+    ),
     Heading("sampling", "Sampling", "How answers are drawn."),
     Heading("compute", "Compute", "Devices and their use."),
 )
 ASKED = ("prompt", "verifier", "verifier_seconds")
-CONTEXT = {"plain": "It is asked the question as it stands.", "privileged": "It is shown the solution or the answer beside the question."}
+CONTEXT = {
+    "plain": "It is asked the question as it stands.",
+    "privileged": "It is shown the solution or the answer beside the question.",
+}
 ENDPOINT = "A model behind an OpenAI-compatible endpoint, asked for texts."
 SAID: dict[str, dict[str, Any]] = {
     "name": {"default": ""},
-    "model.kind": {"choices": {"model": "A model of the team, of the hub, or built in.", "endpoint": ENDPOINT}},
+    "model.kind": {
+        "choices": {"model": "A model of the team, of the hub, or built in.", "endpoint": ENDPOINT}
+    },
     "model.context.kind": {"help": "What the model reads.", "choices": CONTEXT},
-    "model.context.shows": {"help": "solution: the worked solution. answer: the short reference answer.", "only": ("solution", "answer")},
+    "model.context.shows": {
+        "help": "solution: the worked solution. answer: the short reference answer.",
+        "only": ("solution", "answer"),
+    },
     "model.context.template": {
         "title": "Prompt",
         "help": "`{question}` stands for the question, `{privileged}` for what is shown beside it.",
     },
 }
-"""What is said otherwise of a job, which has one model and no student, than of a run; `only` are the choices that a job has."""
+"""What is said otherwise of a job, which has one model and no student, than of a run; `only` are
+the choices that a job has.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,9 @@ def spec_from(form: FormData) -> dict[str, Any]:
 
 
 def form_from(spec: Mapping[str, Any]) -> FormData:
-    """The form that shows a job. What it leaves out, or what its choices leave out, shows its default."""
+    """The form that shows a job. What it leaves out, or what its choices leave out, shows its
+    default.
+    """
     form: FormData = forms.FormData()
     for matters in (False, True):
         for setting in settings(JobSpec):
@@ -75,15 +93,26 @@ def form_from(spec: Mapping[str, Any]) -> FormData:
 
 
 def completed(form: FormData) -> FormData:
-    """With the default of each choice that was not sent, because the choices above it leave it out."""
-    choices = {one.path: str(one.info.default) for one in settings(JobSpec) if one.info.type == "choice" and one.path not in form}
+    """With the default of each choice that was not sent, because the choices above it leave it
+    out.
+    """
+    choices = {
+        one.path: str(one.info.default)
+        for one in settings(JobSpec)
+        if one.info.type == "choice" and one.path not in form
+    }
     return forms.FormData([*form.lists(), *((path, [value]) for path, value in choices.items())])
 
 
 def places_of(team: Team) -> Places:
     """What the team can choose from; a chosen data set brings its columns and its verifier."""
     offered = places.places_of(team)
-    data = (replace(one, mapping={key.removeprefix("data."): value for key, value in one.mapping.items()}) for one in offered.data)
+    data = (
+        replace(
+            one, mapping={key.removeprefix("data."): value for key, value in one.mapping.items()}
+        )
+        for one in offered.data
+    )
     return replace(offered, data=tuple(data))
 
 
@@ -105,7 +134,11 @@ def job_settings() -> tuple[Setting, ...]:
 def _said_of(info: FieldInfo) -> FieldInfo:
     said = dict(SAID.get(info.path, {}))
     words, only = said.pop("choices", {}), said.pop("only", None)
-    choices = tuple(replace(one, help=words.get(one.value, one.help)) for one in info.choices if only is None or one.value in only)
+    choices = tuple(
+        replace(one, help=words.get(one.value, one.help))
+        for one in info.choices
+        if only is None or one.value in only
+    )
     return replace(info, choices=choices, **said)
 
 
@@ -130,7 +163,9 @@ def _placed(problem: Problem, bound: Iterable[FormField]) -> PlacedProblem:
         path = path.rpartition(".")[0]
     key = _key(f"{problem.path}.") if problem.path else BASICS
     titles = {heading.key: heading.title for heading in HEADINGS}
-    return PlacedProblem(problem.message, group_id(key if key in titles else BASICS), titles.get(key, problem.path))
+    return PlacedProblem(
+        problem.message, group_id(key if key in titles else BASICS), titles.get(key, problem.path)
+    )
 
 
 def _said(placed: Sequence[PlacedProblem], target: str) -> str:

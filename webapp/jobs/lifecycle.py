@@ -1,7 +1,7 @@
 """What may become of a job and of its parts, and who may change them.
 
-Every change is one conditional UPDATE, so that of two who try at once one wins and the other hears of it: a part's first answer stays,
-and a job ends once. Both may be tried again at any time.
+Every change is one conditional UPDATE, so that of two who try at once one wins and the other hears
+of it: a part's first answer stays, and a job ends once. Both may be tried again at any time.
 """
 
 from __future__ import annotations
@@ -30,18 +30,30 @@ class Refused(Exception):
     """The job is in no state for that; the message says which it is in."""
 
 
-def create_job(team: Team, owner: User | None, spec: JobSpec, problems: int | None, devices: int) -> Job:
-    """A new job, cut into parts; `problems` is how many there are, if that is known, `devices` how many the installation has."""
+def create_job(
+    team: Team, owner: User | None, spec: JobSpec, problems: int | None, devices: int
+) -> Job:
+    """A new job, cut into parts; `problems` is how many there are, if that is known, `devices` how
+    many the installation has.
+    """
     parts = parts_for(problems, spec.compute.block, devices)
     with transaction.atomic():
-        job = Job.objects.create(team=team, owner=owner, name=spec.name, kind=spec.work.kind, spec=spec.model_dump(mode="json"))
+        job = Job.objects.create(
+            team=team,
+            owner=owner,
+            name=spec.name,
+            kind=spec.work.kind,
+            spec=spec.model_dump(mode="json"),
+        )
         Shard.objects.bulk_create([Shard(job=job, part=part) for part in range(parts)])
         transaction.on_commit(lambda: celery_client.wake_jobs())
     return job
 
 
 def parts_for(problems: int | None, block: int, devices: int) -> int:
-    """Some parts for each device, so that a slow one holds little up; never more than there are blocks."""
+    """Some parts for each device, so that a slow one holds little up; never more than there are
+    blocks.
+    """
     if problems is None:
         return PARTS_OF_THE_UNKNOWN
     return max(1, min(-(-problems // block), PARTS_PER_DEVICE * max(1, devices), MOST_PARTS))
@@ -55,7 +67,9 @@ def stop(job: Job) -> None:
 
 
 def beat(copy: Copy, done: int) -> bool:
-    """Show that a copy lives; False if it is to end, because it was given up, its part is done, or its job is over."""
+    """Show that a copy lives; False if it is to end, because it was given up, its part is done, or
+    its job is over.
+    """
     mine = Copy.objects.filter(pk=copy.pk, ended_at=None)
     if not mine.update(heartbeat_at=Now(), done=done):
         return False
@@ -72,11 +86,18 @@ def complete(copy: Copy, result: Artifact, tally: dict[str, Any]) -> bool:
 
 def end_copy(copy: Copy, outcome: Outcome, reason: str = "") -> bool:
     """Write down what became of a copy; False if that was known already."""
-    return Copy.objects.filter(pk=copy.pk, ended_at=None).update(ended_at=Now(), outcome=outcome, reason=reason) == 1
+    return (
+        Copy.objects.filter(pk=copy.pk, ended_at=None).update(
+            ended_at=Now(), outcome=outcome, reason=reason
+        )
+        == 1
+    )
 
 
 def fail(copy: Copy, reason: str, for_good: bool) -> None:
-    """A copy ended without an answer. The job fails with it `for_good`, or once its part has failed too often."""
+    """A copy ended without an answer. The job fails with it `for_good`, or once its part has failed
+    too often.
+    """
     with transaction.atomic():
         end_copy(copy, Outcome.FAILED, reason)
         if for_good:
@@ -86,7 +107,9 @@ def fail(copy: Copy, reason: str, for_good: bool) -> None:
 
 
 def lose(copy: Copy, reason: str) -> bool:
-    """Give a copy up that was not heard of; False if it has ended. Its part is done again, unless that has happened too often."""
+    """Give a copy up that was not heard of; False if it has ended. Its part is done again, unless
+    that has happened too often.
+    """
     with transaction.atomic():
         lost = end_copy(copy, Outcome.LOST, reason)
         if lost:
@@ -95,33 +118,52 @@ def lose(copy: Copy, reason: str) -> bool:
 
 
 def _count_failures(copy: Copy, reason: str) -> None:
-    tries = Copy.objects.filter(shard=copy.shard_id, shard__result=None, outcome__in=[Outcome.FAILED, Outcome.LOST]).count()
+    tries = Copy.objects.filter(
+        shard=copy.shard_id, shard__result=None, outcome__in=[Outcome.FAILED, Outcome.LOST]
+    ).count()
     if tries >= MOST_FAILURES:
-        _end(copy.shard.job_id, State.FAILED, f"Part {copy.shard.part + 1} failed {tries} times; the last time: {reason}")
+        _end(
+            copy.shard.job_id,
+            State.FAILED,
+            f"Part {copy.shard.part + 1} failed {tries} times; the last time: {reason}",
+        )
 
 
 def silent(lease: timedelta) -> QuerySet[Copy]:
     """Copies at work that have not been heard of for `lease`, by the clock of the database."""
-    return Copy.objects.filter(ended_at=None, heartbeat_at__lt=Now() - lease).select_related("shard__job")
+    return Copy.objects.filter(ended_at=None, heartbeat_at__lt=Now() - lease).select_related(
+        "shard__job"
+    )
 
 
 def finish(job_id: int, data_set: DataSet | None = None) -> bool:
-    """Complete a job all of whose parts are done; False if it is not running any more, or some are not."""
+    """Complete a job all of whose parts are done; False if it is not running any more, or some are
+    not.
+    """
     if Shard.objects.filter(job=job_id, result=None).exists():
         return False
     return _end(job_id, State.COMPLETED, "", data_set=data_set)
 
 
 def delete(job: Job) -> None:
-    """Remove a job that is over, with all that it has found. A data set that it made stays. Raises Refused."""
+    """Remove a job that is over, with all that it has found. A data set that it made stays. Raises
+    Refused.
+    """
     with transaction.atomic():
-        if not Job.objects.select_for_update().filter(pk=job.pk).exclude(state=State.RUNNING).exists():
+        if (
+            not Job.objects.select_for_update()
+            .filter(pk=job.pk)
+            .exclude(state=State.RUNNING)
+            .exists()
+        ):
             raise Refused("Stop this job before you delete it.")
         job.delete()
 
 
 def _open() -> QuerySet[Shard]:
-    """Parts that wait for an answer. The part's own column is asked, so that of two updates at once the second finds it set."""
+    """Parts that wait for an answer. The part's own column is asked, so that of two updates at once
+    the second finds it set.
+    """
     return Shard.objects.filter(result=None, job__in=Job.objects.filter(state=State.RUNNING))
 
 

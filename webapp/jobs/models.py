@@ -21,7 +21,9 @@ class State(models.TextChoices):
 
 
 class Job(models.Model):
-    """`spec` is a validated `JobSpec`. It runs from the moment it is made, though it may wait for a device."""
+    """`spec` is a validated `JobSpec`. It runs from the moment it is made, though it may wait for a
+    device.
+    """
 
     public_id = models.CharField(max_length=16, unique=True, default=public_id)
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
@@ -38,7 +40,9 @@ class Job(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["team", "-created_at"]),
-            models.Index(fields=["created_at"], name="running_jobs", condition=models.Q(state="running")),
+            models.Index(
+                fields=["created_at"], name="running_jobs", condition=models.Q(state="running")
+            ),
         ]
 
     def __str__(self) -> str:
@@ -68,7 +72,9 @@ class Outcome(models.TextChoices):
 
 
 class Copy(models.Model):
-    """One try at a part, on one host with one device. `done` counts the problems that it has answered."""
+    """One try at a part, on one host with one device. `done` counts the problems that it has
+    answered.
+    """
 
     shard = models.ForeignKey(Shard, on_delete=models.CASCADE, related_name="copies")
     number = models.IntegerField()
@@ -83,7 +89,11 @@ class Copy(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["shard", "number"], name="one_row_per_copy")]
-        indexes = [models.Index(fields=["heartbeat_at"], name="copies_at_work", condition=models.Q(ended_at=None))]
+        indexes = [
+            models.Index(
+                fields=["heartbeat_at"], name="copies_at_work", condition=models.Q(ended_at=None)
+            )
+        ]
 
     @property
     def holder(self) -> str:

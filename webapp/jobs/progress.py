@@ -22,7 +22,9 @@ WORDS = {
 
 @dataclass
 class Counts:
-    """Problems that are answered, parts that are done and that there are, and copies of parts that are at work."""
+    """Problems that are answered, parts that are done and that there are, and copies of parts that
+    are at work.
+    """
 
     done: int = 0
     parts_done: int = 0
@@ -32,7 +34,9 @@ class Counts:
 
 @dataclass
 class Progress(Counts):
-    """`of` is how many problems there are, None where nobody knows yet. `waits` if none of the parts that are left has a device."""
+    """`of` is how many problems there are, None where nobody knows yet. `waits` if none of the
+    parts that are left has a device.
+    """
 
     of: int | None = None
     waits: bool = False
@@ -43,7 +47,9 @@ class Progress(Counts):
             return f"{self.done:,} problems"
         known = f" of {self.of:,}" if self.of else ""
         waiting = ", waiting for a free device" if self.waits else ""
-        return f"{self.done:,}{known} problems, {self.parts_done} of {self.parts} parts done{waiting}"
+        return (
+            f"{self.done:,}{known} problems, {self.parts_done} of {self.parts} parts done{waiting}"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,15 @@ def of_all(jobs: Collection[Job]) -> dict[int, Progress]:
 def counts(jobs: Collection[Job]) -> dict[int, Counts]:
     """By the job's key, in two queries for any number of jobs."""
     found = {job.pk: Counts() for job in jobs}
-    for job, result, problems in Shard.objects.filter(job__in=found).values_list("job", "result", "tally__problems"):
+    for job, result, problems in Shard.objects.filter(job__in=found).values_list(
+        "job", "result", "tally__problems"
+    ):
         found[job].parts += 1
         found[job].parts_done += result is not None
         found[job].done += problems or 0
-    at_work = Copy.objects.filter(shard__job__in=found, shard__result=None, ended_at=None).select_related("shard")
+    at_work = Copy.objects.filter(
+        shard__job__in=found, shard__result=None, ended_at=None
+    ).select_related("shard")
     for copy in at_work:
         found[copy.shard.job_id].at_work += 1
     for shard, done in _furthest(at_work).items():
@@ -98,7 +108,11 @@ def parts_of(job: Job) -> list[Part]:
 def _part(shard: Shard, tried: list[Copy], left: str) -> Part:
     working = any(copy.ended_at is None for copy in tried)
     state = "done" if shard.result_id is not None else "at work" if working else left
-    found = shard.tally["problems"] if shard.tally else max((copy.done for copy in tried if copy.ended_at is None), default=None)
+    found = (
+        shard.tally["problems"]
+        if shard.tally
+        else max((copy.done for copy in tried if copy.ended_at is None), default=None)
+    )
     tries = [
         {
             "copy": copy,

@@ -17,8 +17,17 @@ from webapp.runs import datasets
 from webapp.runs.models import DataSet
 
 JSON_LINES = "application/jsonl"
-WRITTEN = Columns(question="question", answer="answer", solution="response", id="id", domain="domain", difficulty="difficulty")
-"""How the file of a teacher's answers is read as problems: what the teacher wrote is the worked solution."""
+WRITTEN = Columns(
+    question="question",
+    answer="answer",
+    solution="response",
+    id="id",
+    domain="domain",
+    difficulty="difficulty",
+)
+"""How the file of a teacher's answers is read as problems: what the teacher wrote is the worked
+solution.
+"""
 
 
 def tally_of(job: Job) -> Tally:
@@ -29,19 +38,25 @@ def tally_of(job: Job) -> Tally:
 
 def lines(job: Job) -> Iterator[dict[str, Any]]:
     """Every problem of the finished parts, in the order of the data set; one at a time."""
-    for sha256 in job.shards.exclude(result=None).order_by("part").values_list("result__sha256", flat=True):
+    for sha256 in (
+        job.shards.exclude(result=None).order_by("part").values_list("result__sha256", flat=True)
+    ):
         with artifacts.open(job.team, sha256) as file:
             yield from map(json.loads, file)
 
 
 def flat(job: Job) -> Iterator[dict[str, Any]]:
-    """The same as rows of a table: of a teacher's answers, or of pass rates with what they were measured on."""
+    """The same as rows of a table: of a teacher's answers, or of pass rates with what they were
+    measured on.
+    """
     rows = lines(job)
     return map(_answer, rows) if job.kind == "teacher_answers" else map(_rate, rows)
 
 
 def keep_answers(job: Job) -> DataSet:
-    """The answers of a teacher as a data set of the team, under the job's name. Doing it again changes nothing. Raises ProblemError."""
+    """The answers of a teacher as a data set of the team, under the job's name. Doing it again
+    changes nothing. Raises ProblemError.
+    """
     spec: JobSpec = load_job(job.spec)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.jsonl"
@@ -51,21 +66,39 @@ def keep_answers(job: Job) -> DataSet:
     source = FileProblems(path=f"file:{path}", format="jsonl", columns=WRITTEN)
     mapping = datasets.Mapping(source, spec.verifier, ())
     name = f"{job.name} answers {job.public_id}"[-80:]
-    found, _ = datasets.create(job.team, job.owner, name, artifact, f"{job.public_id}.jsonl", mapping)
+    found, _ = datasets.create(
+        job.team, job.owner, name, artifact, f"{job.public_id}.jsonl", mapping
+    )
     return found
 
 
 def _answer(row: dict[str, Any]) -> dict[str, Any]:
     answer = row["answers"][0]
-    kept = {"id": row["id"], "question": row["question"], "response": answer["text"], "answer": row["reference"]}
-    facts = {"right": answer["verdict"], "truncated": answer["truncated"], "tokens": answer["tokens"]}
+    kept = {
+        "id": row["id"],
+        "question": row["question"],
+        "response": answer["text"],
+        "answer": row["reference"],
+    }
+    facts = {
+        "right": answer["verdict"],
+        "truncated": answer["truncated"],
+        "tokens": answer["tokens"],
+    }
     return kept | facts | {"domain": row["domain"], "difficulty": row["difficulty"]}
 
 
 def _rate(row: dict[str, Any]) -> dict[str, Any]:
     verdicts = [answer["verdict"] for answer in row["answers"] if answer["verdict"] is not None]
-    counts = {"passed": sum(verdicts), "verdicts": len(verdicts), "pass_rate": sum(verdicts) / len(verdicts) if verdicts else None}
+    counts = {
+        "passed": sum(verdicts),
+        "verdicts": len(verdicts),
+        "pass_rate": sum(verdicts) / len(verdicts) if verdicts else None,
+    }
     tokens = [answer["tokens"] for answer in row["answers"]]
-    facts = {"truncated": sum(answer["truncated"] for answer in row["answers"]), "mean_tokens": sum(tokens) / max(1, len(tokens))}
+    facts = {
+        "truncated": sum(answer["truncated"] for answer in row["answers"]),
+        "mean_tokens": sum(tokens) / max(1, len(tokens)),
+    }
     named = {name: row[name] for name in ("id", "question", "reference", "domain", "difficulty")}
     return named | counts | facts

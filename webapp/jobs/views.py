@@ -31,9 +31,18 @@ PARTED = (
 ID = re.compile(r"[0-9]{1,18}")
 MOST_LISTED = 200
 KINDS = {
-    "pass_rates": ("Pass rates", "How often a model solves each problem: mastered, frontier, hopeless."),
-    "teacher_answers": ("Teacher answers", "An answer to every problem, as a data set that the teacher “texts” reads."),
-    "evaluation": ("Evaluation", "A model or a checkpoint on a benchmark: pass rate with interval, pass@k, lengths, calibration."),
+    "pass_rates": (
+        "Pass rates",
+        "How often a model solves each problem: mastered, frontier, hopeless.",
+    ),
+    "teacher_answers": (
+        "Teacher answers",
+        "An answer to every problem, as a data set that the teacher “texts” reads.",
+    ),
+    "evaluation": (
+        "Evaluation",
+        "A model or a checkpoint on a benchmark: pass rate with interval, pass@k, lengths, calibration.",
+    ),
 }
 LONGER = {"sampling": {"max_new_tokens": 128}}
 """Of data of the team's own; half of what the built-in models read."""
@@ -42,15 +51,30 @@ LONGER = {"sampling": {"max_new_tokens": 128}}
 @require_safe
 def jobs(request: HttpRequest) -> HttpResponse:
     actor = access.actor_of(request)
-    found = access.visible(actor, Job).filter(team=team_of(request)).select_related("owner", "team").order_by("-created_at")[:MOST_LISTED]
+    found = (
+        access.visible(actor, Job)
+        .filter(team=team_of(request))
+        .select_related("owner", "team")
+        .order_by("-created_at")[:MOST_LISTED]
+    )
     progresses = progress.of_all(found)
-    rows = [{"job": job, "kind": KINDS[job.kind][0], "progress": progresses[job.pk], "result": tally_of(job)} for job in found]
+    rows = [
+        {
+            "job": job,
+            "kind": KINDS[job.kind][0],
+            "progress": progresses[job.pk],
+            "result": tally_of(job),
+        }
+        for job in found
+    ]
     return render(request, "jobs/list.html", {"rows": rows, "kinds": KINDS.items()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_job(request: HttpRequest) -> HttpResponse:
-    """GET shows the form for a kind of work, data set, model, checkpoint or earlier job; POST starts it, or shows the form again."""
+    """GET shows the form for a kind of work, data set, model, checkpoint or earlier job; POST
+    starts it, or shows the form again.
+    """
     team = team_of(request)
     if request.method != "POST":
         return _form(request, form.form_from(_asked_for(request)))
@@ -64,7 +88,9 @@ def new_job(request: HttpRequest) -> HttpResponse:
     if problems:
         return _form(request, sent, problems)
     devices = access.visible(access.actor_of(request), Device).filter(retired=False).count()
-    job = lifecycle.create_job(team, access.actor_of(request).user, spec, checks.count_problems(spec, team), devices)
+    job = lifecycle.create_job(
+        team, access.actor_of(request).user, spec, checks.count_problems(spec, team), devices
+    )
     return redirect("job", job.public_id)
 
 
@@ -82,7 +108,10 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
         "figures": figures_of(load_job(found.spec), tally) if tally.problems else None,
         "asked": _asked(found),
         "running": found.state == State.RUNNING,
-        "may": {action: access.may(actor, action, found) for action in ("edit", "start", "stop", "download")},
+        "may": {
+            action: access.may(actor, action, found)
+            for action in ("edit", "start", "stop", "download")
+        },
     }
     return render(request, "jobs/job.html", context)
 
@@ -120,7 +149,9 @@ def _form(request: HttpRequest, sent: FormData, problems: Any = ()) -> HttpRespo
         "kinds": KINDS.items(),
         "current": sent.get("work.kind"),
         "query": request.GET.urlencode(),
-        "mode": "expert" if "expert" in (request.POST.get("mode"), request.GET.get("mode")) else "simple",
+        "mode": "expert"
+        if "expert" in (request.POST.get("mode"), request.GET.get("mode"))
+        else "simple",
         "may_start": access.actor_of(request).can("start"),
         "caution": _caution(request),
     }
@@ -128,7 +159,9 @@ def _form(request: HttpRequest, sent: FormData, problems: Any = ()) -> HttpRespo
 
 
 def _asked_for(request: HttpRequest) -> dict[str, Any]:
-    """The job that the address asks for, as far as it goes. Raises Http404 for what there is not."""
+    """The job that the address asks for, as far as it goes. Raises Http404 for what there is
+    not.
+    """
     query, actor = request.GET, access.actor_of(request)
     if like := query.get("like"):
         return dict(_find(request, like).spec)
@@ -139,12 +172,22 @@ def _asked_for(request: HttpRequest) -> dict[str, Any]:
     about = "built-in arithmetic"
     if data := query.get("data"):
         found = access.find(actor, "view", DataSet, pk=int(data) if ID.fullmatch(data) else 0)
-        spec |= {"problems": {"kind": "file", "path": places.uri_of_data(found), "columns": found.columns}, **LONGER}
+        spec |= {
+            "problems": {
+                "kind": "file",
+                "path": places.uri_of_data(found),
+                "columns": found.columns,
+            },
+            **LONGER,
+        }
         spec |= {"verifier": found.verifier} if found.verifier else {}
         about = found.name
     if run := query.get("run"):
         about = f"{access.find_run(actor, 'view', run).name} on {about}"
-        spec["model"] = {"kind": "checkpoint", "checkpoint": f"checkpoint:{run}@{query.get('step', '')}"}
+        spec["model"] = {
+            "kind": "checkpoint",
+            "checkpoint": f"checkpoint:{run}@{query.get('step', '')}",
+        }
         spec |= _as_measured(access.find_run(actor, "view", run)) if not data else {}
     elif kind == "teacher_answers":
         spec["model"] = {"kind": "model", "model": "builtin:teacher"}
@@ -157,11 +200,15 @@ def _caution(request: HttpRequest) -> str:
     if not run or request.GET.get("data"):
         return ""
     spec = access.find_run(access.actor_of(request), "view", run).spec or {}
-    return PARTED if spec.get("data", {}).get("evaluation", {}).get("kind", "split") == "split" else ""
+    return (
+        PARTED if spec.get("data", {}).get("evaluation", {}).get("kind", "split") == "split" else ""
+    )
 
 
 def _as_measured(run: Run) -> dict[str, Any]:
-    """The problems, prompt, verifier and sampling that a run is evaluated with, where its definition names them."""
+    """The problems, prompt, verifier and sampling that a run is evaluated with, where its
+    definition names them.
+    """
     spec = run.spec or {}
     data, sampling = spec.get("data", {}), spec.get("evaluation", {}).get("sampling")
     held_out = data.get("evaluation", {})

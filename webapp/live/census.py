@@ -1,4 +1,6 @@
-"""How many sockets and subscriptions there are, by session and in all, and how many there may be."""
+"""How many sockets and subscriptions there are, by session and in all, and how many there may
+be.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ class Census:
 
     def enter(self, session: str) -> bool:
         """Count a socket; False if there are too many."""
-        if self.sockets.total() >= SOCKETS_OF_PROCESS or self.sockets[session] >= SOCKETS_OF_SESSION:
+        if (
+            self.sockets.total() >= SOCKETS_OF_PROCESS
+            or self.sockets[session] >= SOCKETS_OF_SESSION
+        ):
             figures.REFUSED_SOCKETS.inc()
             return False
         self.sockets[session] += 1
@@ -34,7 +39,9 @@ class Census:
         _less(self.sockets, session)
 
     def subscribe(self, session: str, of_socket: int) -> str:
-        """Count a subscription of a socket that has `of_socket` already; why not, if there are too many."""
+        """Count a subscription of a socket that has `of_socket` already; why not, if there are too
+        many.
+        """
         if of_socket >= SUBSCRIPTIONS_OF_SOCKET:
             return f"One page can follow {SUBSCRIPTIONS_OF_SOCKET} runs at once."
         if self.subscriptions[session] >= SUBSCRIPTIONS_OF_SESSION:

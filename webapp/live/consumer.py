@@ -40,7 +40,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 @dataclass
 class Subscription:
-    """A run that a client follows: which series, how wide its charts are, and the cursor that it has been sent."""
+    """A run that a client follows: which series, how wide its charts are, and the cursor that it
+    has been sent.
+    """
 
     run: Run
     keys: frozenset[str] | None
@@ -63,7 +65,9 @@ async def live(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 
 class LiveSocket:
-    """A slow client delays only itself: what is new waits in the database, and the next frame has all of it."""
+    """A slow client delays only itself: what is new waits in the database, and the next frame has
+    all of it.
+    """
 
     actor: Actor
 
@@ -118,7 +122,9 @@ class LiveSocket:
         if isinstance(problem, Ended):
             await self._close(problem.code)
         elif problem is not None:
-            log.error("A live socket is closed, because a frame could not be made.", exc_info=problem)
+            log.error(
+                "A live socket is closed, because a frame could not be made.", exc_info=problem
+            )
             await self._close(BROKEN)
 
     # What the client says
@@ -159,7 +165,16 @@ class LiveSocket:
         if isinstance(message, messages.Subscribe):
             await self._subscribe(message)
         elif isinstance(message, messages.Unsubscribe):
-            self._leave(next((run_id for run_id, one in self.subscriptions.items() if one.run.public_id == message.run), None))
+            self._leave(
+                next(
+                    (
+                        run_id
+                        for run_id, one in self.subscriptions.items()
+                        if one.run.public_id == message.run
+                    ),
+                    None,
+                )
+            )
         elif isinstance(message, messages.Ping):
             await self._say(messages.Pong(type="pong"))
         elif self.actor.team is not None:
@@ -172,11 +187,17 @@ class LiveSocket:
 
     async def _subscribe(self, message: messages.Subscribe) -> None:
         self.actor = await self.hub.guard.actor_now(self.scope)
-        run = await read(lambda: access.visible(self.actor, Run).filter(public_id=message.run).defer("spec").first())
+        run = await read(
+            lambda: (
+                access.visible(self.actor, Run).filter(public_id=message.run).defer("spec").first()
+            )
+        )
         refusal = GONE
         if run is not None:
             known = run.pk in self.subscriptions
-            refusal = "" if known else self.hub.census.subscribe(self.session, len(self.subscriptions))
+            refusal = (
+                "" if known else self.hub.census.subscribe(self.session, len(self.subscriptions))
+            )
         if run is None or refusal:
             await self._say(messages.Refused(type="refused", run=message.run, message=refusal))
             return
@@ -224,7 +245,9 @@ class LiveSocket:
                 await self._stall(run_id)
 
     async def _stall(self, run_id: int) -> None:
-        """Say once that there is an outage; the next frame, even if it has nothing new, says that it is over."""
+        """Say once that there is an outage; the next frame, even if it has nothing new, says that
+        it is over.
+        """
         if not self.stalled:
             self.stalled = True
             await self._say(messages.Stalled(type="stalled", message=AWAY))
@@ -239,7 +262,9 @@ class LiveSocket:
         self.actor = await self.hub.guard.actor(self.scope)
         if self.actor.is_anonymous:
             for subscription in self.subscriptions.values():
-                await self._say(messages.Refused(type="refused", run=subscription.run.public_id, message=GONE))
+                await self._say(
+                    messages.Refused(type="refused", run=subscription.run.public_id, message=GONE)
+                )
             raise Ended(NOT_SIGNED_IN)
         if run_id == Hub.LIST:
             await self._send_all(await self._list_frames())
@@ -258,31 +283,50 @@ class LiveSocket:
             if self.subscriptions.get(run_id) is subscription:
                 self._leave(run_id)
             text = str(problem) if isinstance(problem, TooMany) else GONE
-            await self._say(messages.Refused(type="refused", run=subscription.run.public_id, message=text))
+            await self._say(
+                messages.Refused(type="refused", run=subscription.run.public_id, message=text)
+            )
             return
         if answer is not None and await self._send_all(answer.frames, subscription):
             figures.RESETS.inc(answer.is_reset)
-            figures.COALESCED.inc(0 if answer.is_reset else max(0, answer.cursor - subscription.cursor - 1))
+            figures.COALESCED.inc(
+                0 if answer.is_reset else max(0, answer.cursor - subscription.cursor - 1)
+            )
             subscription.cursor = answer.cursor
 
     async def _answer(self, subscription: Subscription) -> Answer | None:
-        """What lies past the subscription's cursor; None if that is nothing and the client knows it."""
-        run_id, since, keys, width = subscription.run.pk, subscription.cursor, subscription.keys, subscription.width
+        """What lies past the subscription's cursor; None if that is nothing and the client knows
+        it.
+        """
+        run_id, since, keys, width = (
+            subscription.run.pk,
+            subscription.cursor,
+            subscription.keys,
+            subscription.width,
+        )
         news = await self.hub.shared(run_id, since, frames.news_since, run_id, since)
         if news.cursor == since and subscription.told:
             return None
         subscription.told = True
-        return await self.hub.shared(run_id, (since, news.cursor, keys, width), frames.answer, news, run_id, keys, width)
+        return await self.hub.shared(
+            run_id, (since, news.cursor, keys, width), frames.answer, news, run_id, keys, width
+        )
 
     async def _list_frames(self) -> Sequence[str]:
         if self.actor.team is None:
             return ()
         rows = await self.hub.list_rows(self.actor)
-        changed = tuple((run_id, cursor) for run_id, (cursor, _) in rows.items() if self.list_cursors.get(run_id) != cursor)
+        changed = tuple(
+            (run_id, cursor)
+            for run_id, (cursor, _) in rows.items()
+            if self.list_cursors.get(run_id) != cursor
+        )
         self.list_cursors = {run_id: cursor for run_id, (cursor, _) in rows.items()}
         if not changed:
             return ()
-        return await self.hub.shared(Hub.LIST, changed, frames.list_frames, [rows[run_id][1] for run_id, _ in changed])
+        return await self.hub.shared(
+            Hub.LIST, changed, frames.list_frames, [rows[run_id][1] for run_id, _ in changed]
+        )
 
     async def _jobs_frames(self) -> Sequence[str]:
         if self.actor.team is None:
@@ -293,10 +337,17 @@ class LiveSocket:
         self.told_jobs = rows
         return (frames.job_frame(rows),)
 
-    async def _send_all(self, texts: Sequence[str], subscription: Subscription | None = None) -> bool:
-        """Send frames one after the other, each with its rest; False if the client meanwhile asked something else of that run."""
+    async def _send_all(
+        self, texts: Sequence[str], subscription: Subscription | None = None
+    ) -> bool:
+        """Send frames one after the other, each with its rest; False if the client meanwhile asked
+        something else of that run.
+        """
         for text in texts:
-            if subscription is not None and self.subscriptions.get(subscription.run.pk) is not subscription:
+            if (
+                subscription is not None
+                and self.subscriptions.get(subscription.run.pk) is not subscription
+            ):
                 return False
             await self._send_text(text)
             await asyncio.sleep(FRAME_SECONDS)
@@ -306,7 +357,9 @@ class LiveSocket:
         await self._send_text(message.model_dump_json())
 
     async def _send_text(self, text: str) -> None:
-        """Raises Ended if the client has left, or has not taken what it was sent before for SEND_SECONDS."""
+        """Raises Ended if the client has left, or has not taken what it was sent before for
+        SEND_SECONDS.
+        """
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 await self._send({"type": "websocket.send", "text": text})

@@ -1,4 +1,6 @@
-"""The doorbell: a notice on Redis that Postgres has news of a run. Losing one loses nothing, because the hub also looks by itself."""
+"""The doorbell: a notice on Redis that Postgres has news of a run. Losing one loses nothing,
+because the hub also looks by itself.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,16 @@ PREFIX = "run:"
 
 
 def ring_on_commit(public_id: str, news: int) -> None:
-    """Ring once the surrounding transaction is committed, so that whoever hears it finds the news."""
+    """Ring once the surrounding transaction is committed, so that whoever hears it finds the
+    news.
+    """
     transaction.on_commit(lambda: ring(public_id, news))
 
 
 def ring(public_id: str, news: int) -> None:
-    """Publish that run `public_id` stands at batch `news`. Never raises: Redis is only a doorbell."""
+    """Publish that run `public_id` stands at batch `news`. Never raises: Redis is only a
+    doorbell.
+    """
     ring_all({public_id: news})
 
 
@@ -38,9 +44,15 @@ def ring_all(news: Mapping[str, int]) -> None:
             pipeline.execute()
     except redis.RedisError as problem:
         figures.DOORBELL_FAILURES.labels(end="ring").inc()
-        log.warning("Redis did not take the notice of runs %s (%s); readers will look by themselves.", ", ".join(news), problem)
+        log.warning(
+            "Redis did not take the notice of runs %s (%s); readers will look by themselves.",
+            ", ".join(news),
+            problem,
+        )
 
 
 @cache
 def _client() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), 0))
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), 0)
+    )

@@ -1,4 +1,6 @@
-"""What the live socket tells of a run, read from Postgres in one consistent look and encoded once for all who ask the same."""
+"""What the live socket tells of a run, read from Postgres in one consistent look and encoded once
+for all who ask the same.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,18 @@ from webapp import metrics
 from webapp.jobs import progress
 from webapp.jobs.models import Job
 from webapp.jobs.models import State as JobState
-from webapp.live.messages import MOST_KEYS, Buckets, Delta, JobRow, Jobs, Points, Reset, Row, Runs, State
+from webapp.live.messages import (
+    MOST_KEYS,
+    Buckets,
+    Delta,
+    JobRow,
+    Jobs,
+    Points,
+    Reset,
+    Row,
+    Runs,
+    State,
+)
 from webapp.runs import words
 from webapp.runs.models import Event, Run
 from webapp.snapshot import snapshot
@@ -44,7 +57,9 @@ PARTS = {
 
 @dataclass(frozen=True)
 class News:
-    """What lies past a cursor. `series` are points in order; None: too many, not at hand any more, or the curve before changed too."""
+    """What lies past a cursor. `series` are points in order; None: too many, not at hand any more,
+    or the curve before changed too.
+    """
 
     run: str
     cursor: int
@@ -70,15 +85,35 @@ def news_since(run_id: int, since: int) -> News:
     """Everything about a run past batch `since`. Raises Run.DoesNotExist."""
     with snapshot():
         run = Run.objects.defer("spec").get(pk=run_id)
-        types = set(Event.objects.filter(run=run, news__gt=since).values_list("type", flat=True).distinct()) if since != run.news else set()
+        types = (
+            set(
+                Event.objects.filter(run=run, news__gt=since)
+                .values_list("type", flat=True)
+                .distinct()
+            )
+            if since != run.news
+            else set()
+        )
         rewound = since > run.news or (since > 0 and "rewind" in types)
         series = None if rewound else _series_since(run, since)
-        return News(run.public_id, run.news, state_of(run), series, tuple(sorted({PARTS[type] for type in types if type in PARTS})))
+        return News(
+            run.public_id,
+            run.news,
+            state_of(run),
+            series,
+            tuple(sorted({PARTS[type] for type in types if type in PARTS})),
+        )
 
 
 def answer(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
-    """`news` for a client that wants `keys`: a delta, or a reset where more lies past its cursor than it would draw."""
-    wanted = None if news.series is None else [one for one in news.series if keys is None or one.key in keys]
+    """`news` for a client that wants `keys`: a delta, or a reset where more lies past its cursor
+    than it would draw.
+    """
+    wanted = (
+        None
+        if news.series is None
+        else [one for one in news.series if keys is None or one.key in keys]
+    )
     if wanted is None or any(one.count > width for one in wanted):
         return _reset(news, run_id, keys, width)
     points = [Points.model_construct(key=one.key, x=one.x, y=one.mean) for one in wanted]
@@ -86,29 +121,44 @@ def answer(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> 
 
 
 def list_rows(actor: Actor, known: Mapping[int, tuple[int, Row]]) -> dict[int, tuple[int, Row]]:
-    """The newest runs of the actor's team: id → (cursor, row). Rows in `known` whose cursor still holds are not read again."""
+    """The newest runs of the actor's team: id → (cursor, row). Rows in `known` whose cursor still
+    holds are not read again.
+    """
     newest = access.visible(actor, Run).filter(team=actor.team).order_by("-pk")
     now = dict(newest.values_list("pk", "news")[:LIST_LENGTH])
     stale = [pk for pk, cursor in now.items() if pk not in known or known[pk][0] != cursor]
     rows = {pk: known[pk] for pk in now if pk not in stale}
     for run in newest.filter(pk__in=stale).defer("spec"):
-        rows[run.pk] = (run.news, Row.model_construct(run=run.public_id, name=run.name, **dict(state_of(run))))
+        rows[run.pk] = (
+            run.news,
+            Row.model_construct(run=run.public_id, name=run.name, **dict(state_of(run))),
+        )
     return rows
 
 
 def list_frames(rows: Sequence[Row]) -> list[str]:
     """`rows` in as many frames as they need."""
     parts = [rows[first : first + FRAME_ROWS] for first in range(0, len(rows), FRAME_ROWS)]
-    return [Runs.model_construct(type="runs", now=timezone.now(), rows=list(part)).model_dump_json() for part in parts]
+    return [
+        Runs.model_construct(type="runs", now=timezone.now(), rows=list(part)).model_dump_json()
+        for part in parts
+    ]
 
 
 def job_rows(actor: Actor) -> tuple[JobRow, ...]:
     """The jobs of the actor's team that are not over."""
-    running = access.visible(actor, Job).filter(team=actor.team, state=JobState.RUNNING).order_by("pk")
+    running = (
+        access.visible(actor, Job).filter(team=actor.team, state=JobState.RUNNING).order_by("pk")
+    )
     jobs = list(running.only("public_id"))
     found = progress.counts(jobs) if jobs else {}
     return tuple(
-        JobRow(job=job.public_id, done=counts.done, parts_done=counts.parts_done, at_work=counts.at_work)
+        JobRow(
+            job=job.public_id,
+            done=counts.done,
+            parts_done=counts.parts_done,
+            at_work=counts.at_work,
+        )
         for job, counts in zip(jobs, found.values(), strict=True)
     )
 
@@ -148,36 +198,60 @@ def _series_since(run: Run, since: int) -> tuple[metrics.Series, ...] | None:
 
 
 def _reset(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
-    """The series from the beginning. Many of them get fewer buckets each, so that the whole stays within MOST_POINTS."""
+    """The series from the beginning. Many of them get fewer buckets each, so that the whole stays
+    within MOST_POINTS.
+    """
     with snapshot():
         run = Run.objects.defer("spec").get(pk=run_id)
         wanted = sorted(metrics.keys(run) if keys is None else keys)
         if len(wanted) > MOST_KEYS:
-            raise TooMany(f"This run has {len(wanted)} series. Name those that you want, at most {MOST_KEYS}.")
+            raise TooMany(
+                f"This run has {len(wanted)} series. Name those that you want, at most {MOST_KEYS}."
+            )
         width = max(LEAST_WIDTH, min(width, MOST_POINTS // max(1, len(wanted))))
         found = metrics.read([run], wanted, width=width)
     series = [
         Buckets.model_construct(
-            key=one.key, x=one.x, mean=one.mean, min=one.min, max=one.max, last=one.last, count=one.count, marks=one.marks
+            key=one.key,
+            x=one.x,
+            mean=one.mean,
+            min=one.min,
+            max=one.max,
+            last=one.last,
+            count=one.count,
+            marks=one.marks,
         )
         for one in found
     ]
-    return Answer(run.news, _frames(Reset, "reset", news, run.news, series, width=width), is_reset=True)
+    return Answer(
+        run.news, _frames(Reset, "reset", news, run.news, series, width=width), is_reset=True
+    )
 
 
 def _frames(
-    kind: type[Delta] | type[Reset], type: str, news: News, cursor: int, series: Sequence[Points | Buckets], **more: Any
+    kind: type[Delta] | type[Reset],
+    type: str,
+    news: News,
+    cursor: int,
+    series: Sequence[Points | Buckets],
+    **more: Any,
 ) -> tuple[str, ...]:
     """`series` in as many frames as they need; the state and what changed stand in each."""
     packs = list(_packs(series))
-    facts: dict[str, Any] = {"now": timezone.now(), "state": news.state, "changed": list(news.changed)}
+    facts: dict[str, Any] = {
+        "now": timezone.now(),
+        "state": news.state,
+        "changed": list(news.changed),
+    }
     same = {"type": type, "run": news.run, "cursor": cursor, "parts": len(packs), **facts}
     whole = [{**same, **more, "part": part, "series": pack} for part, pack in enumerate(packs)]
     return tuple(kind.model_construct(None, **one).model_dump_json() for one in whole)
 
 
 def _packs(series: Iterable[Points | Buckets]) -> Iterator[list[Points | Buckets]]:
-    """Groups of at most FRAME_NUMBERS numbers; at least one group, and at least one series in each if there are any."""
+    """Groups of at most FRAME_NUMBERS numbers; at least one group, and at least one series in each
+    if there are any.
+    """
     pack: list[Points | Buckets] = []
     size = 0
     for one in series:

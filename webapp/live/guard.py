@@ -1,4 +1,6 @@
-"""Who is on the other side, asked again and again: one look at the database for all sockets of a process, at most a second old."""
+"""Who is on the other side, asked again and again: one look at the database for all sockets of a
+process, at most a second old.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ Wake = Callable[[], None]
 
 @dataclass
 class Known:
-    """The actor of a session, what their access hangs on, and how its sockets are told that it changed."""
+    """The actor of a session, what their access hangs on, and how its sockets are told that it
+    changed.
+    """
 
     actor: Actor
     standing: Hashable
@@ -25,7 +29,9 @@ class Known:
 
 
 class Guard:
-    """`enter` and `leave` say which sessions have sockets; each is woken when what its person may do has changed."""
+    """`enter` and `leave` say which sessions have sockets; each is woken when what its person may
+    do has changed.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, Known] = {}
@@ -54,13 +60,18 @@ class Guard:
 
     async def look(self) -> None:
         """Know what is at most RECHECK_SECONDS old."""
-        if self._check is None and asyncio.get_running_loop().time() - self._checked_at >= RECHECK_SECONDS:
+        if (
+            self._check is None
+            and asyncio.get_running_loop().time() - self._checked_at >= RECHECK_SECONDS
+        ):
             self._check = asyncio.create_task(self._check_all())
         if self._check is not None:
             await asyncio.shield(self._check)
 
     async def actor_now(self, scope: Mapping[str, Any]) -> Actor:
-        """The actor as they are at this moment, for a new subscription: a link may just have been opened in another tab."""
+        """The actor as they are at this moment, for a new subscription: a link may just have been
+        opened in another tab.
+        """
         return await self._renew(session_of(scope))
 
     async def _check_all(self) -> None:
@@ -75,7 +86,9 @@ class Guard:
             self._check = None
 
     async def _renew(self, session: str) -> Actor:
-        """The actor as read now; whoever else has sockets in that session is woken if that is news."""
+        """The actor as read now; whoever else has sockets in that session is woken if that is
+        news.
+        """
         found = await self._read(session)
         known = self._known.get(session, found)
         if known.standing != found.standing:

@@ -1,7 +1,9 @@
-"""One per process: hears the doorbell, looks by itself now and then, wakes who watches, and lets them share what is read.
+"""One per process: hears the doorbell, looks by itself now and then, wakes who watches, and lets
+them share what is read.
 
-The doorbell is Redis pub/sub, at most once. Whoever misses it is woken by the regular look at the `news` of the watched runs: one query
-for all of them. All who watch a run are woken at the same moment, so that they ask the same question and it is read and encoded once.
+The doorbell is Redis pub/sub, at most once. Whoever misses it is woken by the regular look at the
+`news` of the watched runs: one query for all of them. All who watch a run are woken at the same
+moment, so that they ask the same question and it is read and encoded once.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ Wake = Callable[[int], None]
 
 
 class Hub:
-    """`watch` and `unwatch` say who wants to be woken for a run; LIST stands for every run, JOBS for every job.
+    """`watch` and `unwatch` say who wants to be woken for a run; LIST stands for every run, JOBS
+    for every job.
 
     Nobody rings for jobs, which move in minutes: they are looked at regularly.
     """
@@ -58,7 +61,10 @@ class Hub:
         self._watchers[run_id].add(wake)
         self._names[public_id] = run_id
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look_regularly())]
+            self._tasks = [
+                asyncio.create_task(self._listen()),
+                asyncio.create_task(self._look_regularly()),
+            ]
 
     def unwatch(self, run_id: int, wake: Wake) -> None:
         """Also ends the hub's own tasks when nobody is left."""
@@ -75,8 +81,12 @@ class Hub:
                 task.cancel()
             self._tasks = []
 
-    async def shared(self, run_id: int, question: Hashable, work: Callable[..., T], *args: Any) -> T:
-        """The answer of `work(*args)`, found once for all who ask the same of a run, until there is news of it, FRAME_SECONDS at most."""
+    async def shared(
+        self, run_id: int, question: Hashable, work: Callable[..., T], *args: Any
+    ) -> T:
+        """The answer of `work(*args)`, found once for all who ask the same of a run, until there is
+        news of it, FRAME_SECONDS at most.
+        """
         key = (run_id, question)
         task = self._shared.get(key)
         if task is None:
@@ -88,7 +98,9 @@ class Hub:
     async def list_rows(self, actor: Actor) -> dict[int, tuple[int, Any]]:
         """The rows of the list of the actor's team; only those that changed are read."""
         team = actor.team.pk if actor.team else 0
-        rows = await self.shared(self.LIST, team, frames.list_rows, actor, self._lists.get(team, {}))
+        rows = await self.shared(
+            self.LIST, team, frames.list_rows, actor, self._lists.get(team, {})
+        )
         self._lists[team] = rows
         return rows
 
@@ -112,7 +124,9 @@ class Hub:
         self._tell(self.LIST)
 
     def _tell(self, run_id: int) -> None:
-        """Wake who watches: at once after a quiet time, else when FRAME_SECONDS have passed since they were last woken."""
+        """Wake who watches: at once after a quiet time, else when FRAME_SECONDS have passed since
+        they were last woken.
+        """
         if run_id not in self._watchers:
             return
         if run_id in self._resting:
@@ -133,18 +147,29 @@ class Hub:
         """Hear the doorbell; through any outage of Redis, try again."""
         while True:
             try:
-                # With a time limit redis sends by `asyncio.wait_for`, which in Python 3.11 may swallow the end of this task.
-                async with redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=None) as client, client.pubsub() as ear:
+                # With a time limit redis sends by `asyncio.wait_for`, which in Python 3.11 may
+                # swallow the end of this task.
+                async with (
+                    redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=None) as client,
+                    client.pubsub() as ear,
+                ):
                     await ear.psubscribe(f"{PREFIX}*")
                     while True:
                         message = await ear.get_message(timeout=None) or {"type": "nothing"}
                         if message["type"] == "psubscribe":
                             self._tell_all()  # somebody may have rung while nobody heard
                         elif message["type"] == "pmessage":
-                            self._ring(message["channel"].decode().removeprefix(PREFIX), int(json.loads(message["data"])["news"]))
+                            self._ring(
+                                message["channel"].decode().removeprefix(PREFIX),
+                                int(json.loads(message["data"])["news"]),
+                            )
             except (RedisError, OSError, ValueError, KeyError) as problem:
                 figures.DOORBELL_FAILURES.labels(end="hear").inc()
-                log.warning("Redis cannot be heard (%s); looking every %s s until it can.", problem, LOOK_SECONDS)
+                log.warning(
+                    "Redis cannot be heard (%s); looking every %s s until it can.",
+                    problem,
+                    LOOK_SECONDS,
+                )
             await asyncio.sleep(RETRY_SECONDS)
 
     def _tell_all(self) -> None:
@@ -161,7 +186,9 @@ class Hub:
                 log.warning("Postgres does not answer: %s", problem)
 
     async def _look(self) -> None:
-        """Wake for every run whose `news` is not what was last heard, for the lists, and whoever may see more or less than before."""
+        """Wake for every run whose `news` is not what was last heard, for the lists, and whoever
+        may see more or less than before.
+        """
         runs = [run_id for run_id in self._watchers if run_id > self.LIST]
         now = await read(frames.cursors, runs) if runs else {}
         changed = [run_id for run_id in runs if now.get(run_id) != self._known.get(run_id)]

@@ -1,6 +1,8 @@
-"""Every message of the live socket, in both directions: the one definition that server, tests and the schema for JavaScript share.
+"""Every message of the live socket, in both directions: the one definition that server, tests and
+the schema for JavaScript share.
 
-`python -m webapp.live.messages` writes `messages.schema.json` anew, against which the tests of the browser's modules hold both sides.
+`python -m webapp.live.messages` writes `messages.schema.json` anew, against which the tests of the
+browser's modules hold both sides.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
-LARGEST = 64 * 1024  # bytes that a client may say at once; what the server says stays below LARGEST_FRAME
+LARGEST = (
+    64 * 1024
+)  # bytes that a client may say at once; what the server says stays below LARGEST_FRAME
 LARGEST_FRAME = 1024 * 1024
 MOST_KEYS = 500
 SCHEMA = Path(__file__).with_name("messages.schema.json")
@@ -20,7 +24,10 @@ SCHEMA = Path(__file__).with_name("messages.schema.json")
 RunId = Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
 Key = Annotated[str, Field(max_length=120, pattern=r"^[^\x00]*$")]
 Cursor = Annotated[int, Field(ge=0, lt=2**63)]
-Value = Annotated[float, WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]})]
+Value = Annotated[
+    float,
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}),
+]
 
 
 class BadMessage(ValueError):
@@ -28,7 +35,9 @@ class BadMessage(ValueError):
 
 
 class Message(BaseModel):
-    """No unknown fields; what is not a number is written as the strings "NaN", "Infinity" and "-Infinity"."""
+    """No unknown fields; what is not a number is written as the strings "NaN", "Infinity" and
+    "-Infinity".
+    """
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
@@ -37,7 +46,9 @@ class Message(BaseModel):
 
 
 class Subscribe(Message):
-    """Follow a run from batch `since` on, in place of an earlier subscription to it. `keys` null: every series."""
+    """Follow a run from batch `since` on, in place of an earlier subscription to it. `keys` null:
+    every series.
+    """
 
     type: Literal["subscribe"]
     run: RunId
@@ -69,14 +80,17 @@ class Ping(Message):
     type: Literal["ping"]
 
 
-ClientMessage = Annotated[Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping, Field(discriminator="type")]
+ClientMessage = Annotated[
+    Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping, Field(discriminator="type")
+]
 
 
 # What the server says
 
 
 class State(Message):
-    """What headers and lists show of a run. `word` is how people read its state: a queued run may be held, a running one logging.
+    """What headers and lists show of a run. `word` is how people read its state: a queued run may
+    be held, a running one logging.
 
     `last_event_at` is by the trainer's clock; `behind_s` is its age while more wait.
     """
@@ -104,7 +118,9 @@ class Points(Message):
 
 
 class Buckets(Message):
-    """A series from its beginning: `count` points in as many buckets as `x` has entries; `marks` are (step, value) of what is no number."""
+    """A series from its beginning: `count` points in as many buckets as `x` has entries; `marks`
+    are (step, value) of what is no number.
+    """
 
     key: str
     x: list[float]
@@ -117,8 +133,9 @@ class Buckets(Message):
 
 
 class News(Message):
-    """Complete up to batch `cursor` once part `parts - 1` has come. `changed` names the parts of the page that have news of their own;
-    `now` is the server's clock."""
+    """Complete up to batch `cursor` once part `parts - 1` has come. `changed` names the parts of
+    the page that have news of their own; `now` is the server's clock.
+    """
 
     run: RunId
     cursor: Cursor
@@ -158,7 +175,9 @@ class Runs(Message):
 
 
 class JobRow(Message):
-    """How far a job is: problems that were answered, parts that are done, and copies of parts that are at work."""
+    """How far a job is: problems that were answered, parts that are done, and copies of parts that
+    are at work.
+    """
 
     job: RunId
     done: int
@@ -167,7 +186,9 @@ class JobRow(Message):
 
 
 class Jobs(Message):
-    """Every job that is not over, first at once and then whenever one of them moved; one that is over is not among them any more."""
+    """Every job that is not over, first at once and then whenever one of them moved; one that is
+    over is not among them any more.
+    """
 
     type: Literal["jobs"]
     now: datetime
@@ -183,7 +204,9 @@ class Refused(Message):
 
 
 class Stalled(Message):
-    """The server cannot read its database now; it tries again, and the next frame says that it could."""
+    """The server cannot read its database now; it tries again, and the next frame says that it
+    could.
+    """
 
     type: Literal["stalled"]
     message: str
@@ -200,10 +223,16 @@ class Mistake(Message):
     message: str
 
 
-ServerMessage = Annotated[Delta | Reset | Runs | Jobs | Refused | Stalled | Pong | Mistake, Field(discriminator="type")]
+ServerMessage = Annotated[
+    Delta | Reset | Runs | Jobs | Refused | Stalled | Pong | Mistake, Field(discriminator="type")
+]
 
-from_client: TypeAdapter[Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping] = TypeAdapter(ClientMessage)
-from_server: TypeAdapter[Delta | Reset | Runs | Jobs | Refused | Stalled | Pong | Mistake] = TypeAdapter(ServerMessage)
+from_client: TypeAdapter[Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping] = (
+    TypeAdapter(ClientMessage)
+)
+from_server: TypeAdapter[Delta | Reset | Runs | Jobs | Refused | Stalled | Pong | Mistake] = (
+    TypeAdapter(ServerMessage)
+)
 
 
 def parse(text: str | None) -> Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping:
@@ -215,7 +244,9 @@ def parse(text: str | None) -> Subscribe | Unsubscribe | SubscribeList | Subscri
     except ValidationError as problem:
         first = problem.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise BadMessage(f"This message is not understood: {where + ': ' if where else ''}{first['msg']}") from None
+        raise BadMessage(
+            f"This message is not understood: {where + ': ' if where else ''}{first['msg']}"
+        ) from None
 
 
 def schema() -> str:
@@ -226,7 +257,11 @@ def schema() -> str:
     ]
     found, parts = TypeAdapter.json_schemas(sides)
     defs = parts["$defs"] | {name: found[name, "validation"] for name, _, _ in sides}
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "The live socket's messages", "$defs": defs}
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The live socket's messages",
+        "$defs": defs,
+    }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,6 @@
-"""Database reads of the live sockets, off the event loop, in threads of their own that no page waits for."""
+"""Database reads of the live sockets, off the event loop, in threads of their own that no page
+waits for.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The series of runs. Nothing outside this package touches the tables behind it, so that storage can change in one place.
+"""The series of runs. Nothing outside this package touches the tables behind it, so that storage
+can change in one place.
 
-Django imports this package before models may be loaded, so its functions are looked up when they are first used.
+Django imports this package before models may be loaded, so its functions are looked up when they
+are first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What one append writes: rows that share their keys stand together as columns, packed into one value."""
+"""What one append writes: rows that share their keys stand together as columns, packed into one
+value.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,9 @@ class Group:
 def grouped(rows: Rows, content: bool) -> list[Group]:
     """`rows` as groups, each in the order of arrival.
 
-    A row has `values`, `step` and `wall_time`, and may have `tokens` and `compute`. With `content` its wall time in microseconds serves as
-    `seq`. "NaN" and the infinities become the floats they stand for; keys are cut to KEY_LENGTH characters.
+    A row has `values`, `step` and `wall_time`, and may have `tokens` and `compute`. With `content`
+    its wall time in microseconds serves as `seq`. "NaN" and the infinities become the floats they
+    stand for; keys are cut to KEY_LENGTH characters.
     """
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
@@ -55,7 +58,9 @@ def encoded(groups: Sequence[Group]) -> bytes:
         order = np.argsort(wide, kind="stable")
         narrow = len(order) - int(wide.sum())
         sorted_ = group.values[order]
-        bodies.append(pack([*group.places.columns(), sorted_[:narrow].ravel(), sorted_[narrow:].ravel()]))
+        bodies.append(
+            pack([*group.places.columns(), sorted_[:narrow].ravel(), sorted_[narrow:].ravel()])
+        )
         heads.append([[group.keys[at] for at in order], len(group.places), len(bodies[-1])])
     head = json.dumps(heads, separators=(",", ":")).encode()
     return b"".join([SIZES.pack(len(head)), head, *bodies])
@@ -83,7 +88,11 @@ def together(groups: Iterable[Group]) -> list[Group]:
         keys = tuple(group.keys[at] for at in order)
         found.setdefault(keys, []).append(Group(keys, group.places, group.values[order]))
     return [
-        Group(keys, joined([one.places for one in same]), np.concatenate([one.values for one in same], axis=1))
+        Group(
+            keys,
+            joined([one.places for one in same]),
+            np.concatenate([one.values for one in same], axis=1),
+        )
         if len(same) > 1
         else same[0]
         for keys, same in found.items()
@@ -101,7 +110,11 @@ def _group(keys: tuple[str, ...], rows: Sequence[dict[str, Any]], content: bool)
     )
     values = np.array([[float(value) for value in row["values"].values()] for row in rows]).T
     short = [key[:KEY_LENGTH] for key in keys]
-    kept = [at for at, key in enumerate(short) if key not in short[:at]] if max(map(len, keys)) > KEY_LENGTH else range(len(keys))
+    kept = (
+        [at for at, key in enumerate(short) if key not in short[:at]]
+        if max(map(len, keys)) > KEY_LENGTH
+        else range(len(keys))
+    )
     return Group(tuple(short[at] for at in kept), places, values[list(kept)])
 
 

@@ -1,9 +1,11 @@
-"""What a chart needs of many points: bucket by bucket the extremes, the mean, the count, the last value and what is not finite.
+"""What a chart needs of many points: bucket by bucket the extremes, the mean, the count, the last
+value and what is not finite.
 
-Bucket `index` of 2^bits steps holds the steps index · 2^bits to (index + 1) · 2^bits - 1, so that buckets stay where they are while a run
-grows. Buckets merge in any order: late points are buckets of their own until they are merged. Means are over finite values; those of the
-axes are over all points, as is the last value, which is that of the greatest (step, seq). A bucket without finite values has count 0,
-min +inf, max -inf and mean 0.
+Bucket `index` of 2^bits steps holds the steps index · 2^bits to (index + 1) · 2^bits - 1, so that
+buckets stay where they are while a run grows. Buckets merge in any order: late points are buckets
+of their own until they are merged. Means are over finite values; those of the axes are over all
+points, as is the last value, which is that of the greatest (step, seq). A bucket without finite
+values has count 0, min +inf, max -inf and mean 0.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from webapp.metrics.points import Axis, Places, Points
 
 @dataclass(frozen=True, eq=False)
 class Buckets:
-    """Columns of one length, in order of `index`. `count`: finite values; `nan`, `plus`, `minus`: the others."""
+    """Columns of one length, in order of `index`. `count`: finite values; `nan`, `plus`, `minus`:
+    the others.
+    """
 
     index: Ints
     count: Ints
@@ -57,11 +61,15 @@ class Buckets:
         return self.count + self.broken()
 
     def coarser(self, by: int) -> Buckets:
-        """The same buckets under the indices of buckets 2^by times as wide; those of one index are not merged yet."""
+        """The same buckets under the indices of buckets 2^by times as wide; those of one index are
+        not merged yet.
+        """
         return replace(self, index=self.index >> by)
 
 
-_EMPTY: list[Column] = [np.empty(0, np.int64 if at < 5 or at in (9, 10) else np.float64) for at in range(15)]
+_EMPTY: list[Column] = [
+    np.empty(0, np.int64 if at < 5 or at in (9, 10) else np.float64) for at in range(15)
+]
 NONE = Buckets(*_EMPTY)
 
 
@@ -74,10 +82,16 @@ def unpacked(data: bytes) -> Buckets:
 
 
 class Grid:
-    """Places in order of `index`, cut where it changes: what the buckets of all keys at those places share."""
+    """Places in order of `index`, cut where it changes: what the buckets of all keys at those
+    places share.
+    """
 
     def __init__(self, places: Places, index: Ints) -> None:
-        self.starts = np.flatnonzero(np.diff(index, prepend=index[0] - 1)) if len(index) else np.empty(0, np.int64)
+        self.starts = (
+            np.flatnonzero(np.diff(index, prepend=index[0] - 1))
+            if len(index)
+            else np.empty(0, np.int64)
+        )
         self.total = np.diff(self.starts, append=len(index))
         self.ends = self.starts + self.total - 1
         self.index = index[self.starts]
@@ -94,15 +108,28 @@ class Grid:
         last = values[self.ends]
         if np.isfinite(values).all():
             none = np.zeros(len(self.starts), np.int64)
-            low, high = np.minimum.reduceat(values, self.starts), np.maximum.reduceat(values, self.starts)
+            low, high = (
+                np.minimum.reduceat(values, self.starts),
+                np.maximum.reduceat(values, self.starts),
+            )
             return self._with(self.total, none, none, none, low, high, self.means(values), last)
         finite = np.isfinite(values)
         count, nan, plus, minus = (
-            np.add.reduceat(mask.astype(np.int64), self.starts) for mask in (finite, np.isnan(values), values == np.inf, values == -np.inf)
+            np.add.reduceat(mask.astype(np.int64), self.starts)
+            for mask in (finite, np.isnan(values), values == np.inf, values == -np.inf)
         )
         low = np.minimum.reduceat(np.where(finite, values, np.inf), self.starts)
         high = np.maximum.reduceat(np.where(finite, values, -np.inf), self.starts)
-        return self._with(count, nan, plus, minus, low, high, _means(np.where(finite, values, 0.0), self.starts, count), last)
+        return self._with(
+            count,
+            nan,
+            plus,
+            minus,
+            low,
+            high,
+            _means(np.where(finite, values, 0.0), self.starts, count),
+            last,
+        )
 
     def _with(self, *columns: Column) -> Buckets:
         every: list[Column] = [self.index, *columns, self.last_step, self.last_seq, *self.axes]
@@ -126,7 +153,12 @@ def joined(parts: Sequence[Buckets]) -> Buckets:
     """The buckets of all parts, one after the other."""
     if len(parts) < 2:
         return parts[0] if parts else NONE
-    return Buckets(*(np.concatenate(columns) for columns in zip(*(part.columns() for part in parts), strict=True)))
+    return Buckets(
+        *(
+            np.concatenate(columns)
+            for columns in zip(*(part.columns() for part in parts), strict=True)
+        )
+    )
 
 
 def merged(parts: Sequence[Buckets]) -> Buckets:
@@ -160,20 +192,28 @@ def merged(parts: Sequence[Buckets]) -> Buckets:
 
 
 def _in_order(buckets: Buckets) -> bool:
-    """Whether they stand in order of their indices, and where these are equal, of their last steps, none of which is equal."""
+    """Whether they stand in order of their indices, and where these are equal, of their last steps,
+    none of which is equal.
+    """
     index, step = np.diff(buckets.index), np.diff(buckets.last_step)
     return bool(((index > 0) | ((index == 0) & (step > 0))).all())
 
 
 def _means(column: Floats, starts: Ints, total: Ints, weights: Ints | None = None) -> Floats:
-    """Weighted means between `starts`; 0 where the weights sum to 0. Sums that overflow are made again of shares."""
+    """Weighted means between `starts`; 0 where the weights sum to 0. Sums that overflow are made
+    again of shares.
+    """
     if not len(starts):
         return np.empty(0)
     divisor = np.maximum(total, 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        means: Floats = np.add.reduceat(column if weights is None else column * weights, starts) / divisor
+        means: Floats = (
+            np.add.reduceat(column if weights is None else column * weights, starts) / divisor
+        )
         if np.isfinite(means).all():
             return means
         share = np.repeat(1.0 / divisor, np.diff(starts, append=len(column)))
-        again: Floats = np.add.reduceat(column * (share if weights is None else share * weights), starts)
+        again: Floats = np.add.reduceat(
+            column * (share if weights is None else share * weights), starts
+        )
     return np.where(np.isfinite(means), means, again)

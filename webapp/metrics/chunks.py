@@ -45,7 +45,9 @@ def fetch(asked: Sequence[Stretch]) -> list[list[Strand]]:
 
 
 def fetch_broken(asked: Sequence[Stretch], most: int) -> list[list[Strand]]:
-    """Of the chunks that overlap each stretch those with values that are not finite, enough of them to find the first `most` values."""
+    """Of the chunks that overlap each stretch those with values that are not finite, enough of them
+    to find the first `most` values.
+    """
     found: list[list[Strand]] = [[] for _ in asked]
     if not asked:
         return found
@@ -54,7 +56,9 @@ def fetch_broken(asked: Sequence[Stretch], most: int) -> list[list[Strand]]:
     for place in np.unique(rows[:, 0]):
         _, ids, first, last, broken = rows[rows[:, 0] == place].T
         order = np.argsort(last)
-        over = np.concatenate([[0], np.cumsum(broken[order])])  # in chunks that end before a step; one that the stretch cuts may have none
+        over = np.concatenate(
+            [[0], np.cumsum(broken[order])]
+        )  # in chunks that end before a step; one that the stretch cuts may have none
         before = over[np.searchsorted(last[order], first)]
         chosen += [(int(place) - 1, pk) for pk in ids[before < most].tolist()]
     opened = Chunk.objects.in_bulk([pk for _, pk in chosen])
@@ -67,7 +71,11 @@ def fetch_broken(asked: Sequence[Stretch], most: int) -> list[list[Strand]]:
 def overlapping(series: Series, places: Places) -> list[Strand]:
     """The chunks of `series` that may hold points with the steps and wall times of `places`."""
     stretch = Stretch(series.pk, int(places.step.min()), int(places.step.max()))
-    (found,) = _fetch(IN_TIME, [stretch], {"from": float(places.wall_time.min()), "to": float(places.wall_time.max())})
+    (found,) = _fetch(
+        IN_TIME,
+        [stretch],
+        {"from": float(places.wall_time.min()), "to": float(places.wall_time.max())},
+    )
     return found
 
 
@@ -94,7 +102,9 @@ def _rows(sql: str, asked: Sequence[Stretch], values: dict[str, float]) -> list[
     if not asked:
         return []
     with connection.cursor() as cursor:
-        columns: dict[str, Any] = dict(zip(("series", "low", "high"), map(list, zip(*asked, strict=True)), strict=True))
+        columns: dict[str, Any] = dict(
+            zip(("series", "low", "high"), map(list, zip(*asked, strict=True)), strict=True)
+        )
         cursor.execute(sql, {**columns, **values})
         return cursor.fetchall()
 
@@ -108,7 +118,9 @@ def axes(ids: Iterable[int]) -> dict[int, Places]:
 
 def axes_of(run: int, attempt: int) -> list[Places]:
     """All places of an attempt."""
-    return list(axes(Axis.objects.filter(run=run, attempt=attempt).values_list("pk", flat=True)).values())
+    return list(
+        axes(Axis.objects.filter(run=run, attempt=attempt).values_list("pk", flat=True)).values()
+    )
 
 
 def small(series: Iterable[Series]) -> dict[int, list[Chunk]]:
@@ -125,7 +137,9 @@ def values(chunk: Chunk) -> Floats:
     return found
 
 
-def write(run: int, attempt: int, series: Sequence[tuple[Series, Points]], largest: int = LARGEST) -> None:
+def write(
+    run: int, attempt: int, series: Sequence[tuple[Series, Points]], largest: int = LARGEST
+) -> None:
     """Store the points of each series in chunks of about equal size, at most `largest` values."""
     known: dict[tuple[int, int], tuple[Places, Axis]] = {}
     pieces: list[tuple[Series, Axis, Places, Points]] = []
@@ -133,8 +147,18 @@ def write(run: int, attempt: int, series: Sequence[tuple[Series, Points]], large
         for start, stop in _cuts(len(points), largest):
             key = (id(points.places), start)
             if key not in known:
-                known[key] = (points.places, _axis(run, attempt, points.places.take(slice(start, stop))))
-            pieces.append((one, known[key][1], points.places, Points(points.places.take(slice(start, stop)), points.values[start:stop])))
+                known[key] = (
+                    points.places,
+                    _axis(run, attempt, points.places.take(slice(start, stop))),
+                )
+            pieces.append(
+                (
+                    one,
+                    known[key][1],
+                    points.places,
+                    Points(points.places.take(slice(start, stop)), points.values[start:stop]),
+                )
+            )
     ids = _stored(run, attempt, {bytes(axis.digest): axis for _, axis in known.values()})
     Chunk.objects.bulk_create(
         Chunk(
@@ -166,13 +190,25 @@ def _cuts(length: int, largest: int) -> list[tuple[int, int]]:
 def _axis(run: int, attempt: int, places: Places) -> Axis:
     data = pack(places.columns())
     extents = {}
-    for name, column in (("tokens", places.tokens), ("compute", places.compute), ("time", places.wall_time)):
+    for name, column in (
+        ("tokens", places.tokens),
+        ("compute", places.compute),
+        ("time", places.wall_time),
+    ):
         extents[f"low_{name}"], extents[f"high_{name}"] = column.min().item(), column.max().item()
-    return Axis(run_id=run, attempt=attempt, digest=hashlib.blake2b(data, digest_size=16).digest(), data=data, **extents)
+    return Axis(
+        run_id=run,
+        attempt=attempt,
+        digest=hashlib.blake2b(data, digest_size=16).digest(),
+        data=data,
+        **extents,
+    )
 
 
 def _stored(run: int, attempt: int, axes: dict[bytes, Axis]) -> dict[bytes, int]:
     """Digest → id."""
     Axis.objects.bulk_create(axes.values(), ignore_conflicts=True)
-    found = Axis.objects.filter(run=run, attempt=attempt, digest__in=list(axes)).values_list("digest", "pk")
+    found = Axis.objects.filter(run=run, attempt=attempt, digest__in=list(axes)).values_list(
+        "digest", "pk"
+    )
     return {bytes(digest): pk for digest, pk in found}

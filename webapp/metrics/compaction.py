@@ -1,6 +1,8 @@
-"""What becomes of the series of a run that has ended: large chunks, no tail, and after some days no single points.
+"""What becomes of the series of a run that has ended: large chunks, no tail, and after some days no
+single points.
 
-One attempt is one transaction that holds the run's row, so that whoever dies half way has changed nothing.
+One attempt is one transaction that holds the run's row, so that whoever dies half way has changed
+nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +28,14 @@ LARGE = 8192  # values that a chunk has at least, where the series has that many
 
 
 def compact(run: Run) -> None:
-    """Fold what waits, and merge the chunks of each series into large ones. A run too short for chunks becomes one batch."""
-    for attempt in Log.objects.filter(run=run, compacted=False).order_by("attempt").values_list("attempt", flat=True):
+    """Fold what waits, and merge the chunks of each series into large ones. A run too short for
+    chunks becomes one batch.
+    """
+    for attempt in (
+        Log.objects.filter(run=run, compacted=False)
+        .order_by("attempt")
+        .values_list("attempt", flat=True)
+    ):
         with transaction.atomic():
             Run.objects.select_for_update().get(pk=run.pk)
             log = Log.objects.get(run=run, attempt=attempt)
@@ -40,9 +48,11 @@ def compact(run: Run) -> None:
 
 
 def thin(run: Run) -> None:
-    """Drop the single points of the series that have a pyramid; charts and `latest` go on with that.
+    """Drop the single points of the series that have a pyramid; charts and `latest` go on with
+    that.
 
-    Where an attempt went back in the middle of its log its points stay, as its buckets hold what was abandoned too.
+    Where an attempt went back in the middle of its log its points stay, as its buckets hold what
+    was abandoned too.
     """
     parts = Counter(stretch.attempt for stretch in branches.stretches(run))
     for attempt in [attempt for attempt, count in parts.items() if count == 1]:
@@ -55,7 +65,9 @@ def thin(run: Run) -> None:
 
 
 def tidy_finished() -> int:
-    """Compact the runs that have ended since, and thin those that ended STILLROOM_RAW_DAYS ago; how many runs that were."""
+    """Compact the runs that have ended since, and thin those that ended STILLROOM_RAW_DAYS ago; how
+    many runs that were.
+    """
     ended = Run.objects.filter(state__in=FINISHED)
     fresh = list(ended.filter(pk__in=Log.objects.filter(compacted=False).values("run")))
     for run in fresh:
@@ -96,11 +108,18 @@ def _merge(run: int, attempt: int) -> None:
 
 def _chunks(series: int) -> list[_Chunk]:
     found = Chunk.objects.filter(series=series).order_by("first_step", "pk")
-    return [_Chunk(*row) for row in found.values_list("pk", "series_id", "axis_id", "count", "first_step", "last_step")]
+    return [
+        _Chunk(*row)
+        for row in found.values_list(
+            "pk", "series_id", "axis_id", "count", "first_step", "last_step"
+        )
+    ]
 
 
 def _groups(found: Iterable[_Chunk]) -> list[list[_Chunk]]:
-    """Neighbours that make a large chunk together. Chunks whose steps overlap stay together, so that groups follow each other."""
+    """Neighbours that make a large chunk together. Chunks whose steps overlap stay together, so
+    that groups follow each other.
+    """
     groups: list[list[_Chunk]] = []
     size, reached = 0, 0
     for chunk in found:
@@ -114,12 +133,24 @@ def _groups(found: Iterable[_Chunk]) -> list[list[_Chunk]]:
     return groups
 
 
-def _replace(run: int, attempt: int, axes: tuple[int, ...], same: list[list[_Chunk]], series: dict[int, Series]) -> None:
+def _replace(
+    run: int,
+    attempt: int,
+    axes: tuple[int, ...],
+    same: list[list[_Chunk]],
+    series: dict[int, Series],
+) -> None:
     """Write each group, all of the same places, as one chunk."""
     loom, places = Loom(), chunks.axes(axes)
     stored = Chunk.objects.in_bulk([chunk.pk for group in same for chunk in group])
-    strands = [[Strand(places[chunk.axis], chunks.values(stored[chunk.pk])) for chunk in group] for group in same]
-    merged = [(series[group[0].series], loom.points(found)) for group, found in zip(same, strands, strict=True)]
+    strands = [
+        [Strand(places[chunk.axis], chunks.values(stored[chunk.pk])) for chunk in group]
+        for group in same
+    ]
+    merged = [
+        (series[group[0].series], loom.points(found))
+        for group, found in zip(same, strands, strict=True)
+    ]
     chunks.write(run, attempt, merged, largest=2 * LARGE - 1)
     chunks.drop(stored.values())
 

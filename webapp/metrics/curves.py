@@ -1,4 +1,6 @@
-"""The live branch of runs, key by key, as parts of attempts: what a chart is planned with before any point is read."""
+"""The live branch of runs, key by key, as parts of attempts: what a chart is planned with before
+any point is read.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,11 @@ from webapp.runs.models import Run
 
 @dataclass(eq=False)
 class Part:
-    """Steps [low, high] of one key in one attempt: what is known of its chunks, if there are any, and its tail.
+    """Steps [low, high] of one key in one attempt: what is known of its chunks, if there are any,
+    and its tail.
 
-    `numbers`: of an attempt that went back in the middle of its log, the sequence numbers [first, end) that count; buckets, which hold them
-    all, are of no use then.
+    `numbers`: of an attempt that went back in the middle of its log, the sequence numbers [first,
+    end) that count; buckets, which hold them all, are of no use then.
     """
 
     attempt: int
@@ -39,14 +42,22 @@ class Part:
             return list(strands)
         first, end = self.numbers
         masks = [(strand.places.seq >= first) & (strand.places.seq < end) for strand in strands]
-        return [Strand(one.places.take(mask), one.values[mask]) for one, mask in zip(strands, masks, strict=True) if mask.any()]
+        return [
+            Strand(one.places.take(mask), one.values[mask])
+            for one, mask in zip(strands, masks, strict=True)
+            if mask.any()
+        ]
 
     def narrow(self, low: int = LEAST, high: int = MOST) -> None:
         self.low, self.high = max(self.low, low), min(self.high, high)
 
     def extent(self) -> tuple[int, int] | None:
         """Between which steps it lies within its limits; None if nowhere."""
-        steps = [step for strand in self.strands for step in (int(strand.places.step.min()), int(strand.places.step.max()))]
+        steps = [
+            step
+            for strand in self.strands
+            for step in (int(strand.places.step.min()), int(strand.places.step.max()))
+        ]
         if self.known is not None:
             steps += [self.known.first_step, self.known.last_step]
         if not steps:
@@ -68,10 +79,16 @@ class Curve:
         return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 
-def curves(runs: Iterable[Run], keys: Sequence[str] | None, past: int | None = None, abandoned: bool = False) -> list[Curve]:
+def curves(
+    runs: Iterable[Run],
+    keys: Sequence[str] | None,
+    past: int | None = None,
+    abandoned: bool = False,
+) -> list[Curve]:
     """Those of `keys` (None: all) that each run has, sorted by name.
 
-    With `past` the tails hold only batches past that one; with `abandoned` every attempt is there up to its end.
+    With `past` the tails hold only batches past that one; with `abandoned` every attempt is there
+    up to its end.
     """
     runs = list(runs)
     ids = [run.pk for run in runs]
@@ -89,7 +106,16 @@ def curves(runs: Iterable[Run], keys: Sequence[str] | None, past: int | None = N
             for stretch in _whole(stretches[run.pk]) if abandoned else stretches[run.pk]:
                 series = known.get((run.pk, stretch.attempt, key))
                 strands = tail.strands(tails.get((run.pk, stretch.attempt)), series, key)
-                parts += _cut(Part(stretch.attempt, LEAST, MOST if stretch.last is None else stretch.last, series, strands), stretch)
+                parts += _cut(
+                    Part(
+                        stretch.attempt,
+                        LEAST,
+                        MOST if stretch.last is None else stretch.last,
+                        series,
+                        strands,
+                    ),
+                    stretch,
+                )
             found.append(Curve(run, key, parts))
     return found
 
@@ -98,19 +124,27 @@ def _folded(runs: Sequence[int], keys: Sequence[str] | None) -> list[Series]:
     fields = [field.attname for field in Series._meta.concrete_fields]
     wanted = "" if keys is None else "AND key = ANY(%(keys)s)"
     with connection.cursor() as cursor:
-        sql = f"SELECT {', '.join(fields)} FROM metrics_series WHERE run_id = ANY(%(runs)s) {wanted}"
+        sql = (
+            f"SELECT {', '.join(fields)} FROM metrics_series WHERE run_id = ANY(%(runs)s) {wanted}"
+        )
         cursor.execute(sql, {"runs": list(runs), "keys": list(keys or ())})
         return [Series.from_db(connection.alias, fields, row) for row in cursor.fetchall()]
 
 
 def _whole(stretches: Iterable[branches.Stretch]) -> list[branches.Stretch]:
     """Every attempt up to its end."""
-    return [branches.Stretch(number, None) for number in dict.fromkeys(one.attempt for one in stretches)]
+    return [
+        branches.Stretch(number, None) for number in dict.fromkeys(one.attempt for one in stretches)
+    ]
 
 
 def _cut(part: Part, stretch: branches.Stretch) -> list[Part]:
     """`part` as far as it belongs to the stretch: nothing, all of it, or some sequence numbers."""
-    seqs = [seq for strand in part.strands for seq in (int(strand.places.seq.min()), int(strand.places.seq.max()))]
+    seqs = [
+        seq
+        for strand in part.strands
+        for seq in (int(strand.places.seq.min()), int(strand.places.seq.max()))
+    ]
     if part.known is not None:
         seqs += [part.known.least_seq, part.known.greatest_seq]
     first, end = stretch.first, MOST if stretch.end is None else stretch.end
@@ -123,7 +157,9 @@ def _cut(part: Part, stretch: branches.Stretch) -> list[Part]:
 
 
 def grows(part: Part, axis: Axis, loom: Loom) -> bool:
-    """Whether x on `axis` grows with the step over the whole attempt, so that buckets of steps lie in order on it."""
+    """Whether x on `axis` grows with the step over the whole attempt, so that buckets of steps lie
+    in order on it.
+    """
     return axis == "step" or bool(straight(part.known, loom.points(part.strands)) & STRAIGHT[axis])
 
 
@@ -145,7 +181,8 @@ class Range:
         return (place >= self.start) & (place <= self.stop)
 
 
-# Of a series that grows along an axis each limit cuts at most one chunk; where the others begin and end is known without opening them.
+# Of a series that grows along an axis each limit cuts at most one chunk; where the others begin and
+# end is known without opening them.
 LIMITS = """
 SELECT place, min(first_step) FILTER (WHERE low BETWEEN start AND stop), max(last_step) FILTER (WHERE high BETWEEN start AND stop),
     array_agg(axis_id) FILTER (WHERE (low < start AND high >= start) OR (low <= stop AND high > stop))
@@ -158,12 +195,20 @@ FROM (
 
 
 def limit(parts: Sequence[tuple[Part, Range]], axis: Axis) -> None:
-    """Narrow each part, which grows along `axis`, to the steps whose x is in its range; not where the points are gone."""
-    parts = [(part, wanted) for part, wanted in parts if part.known is None or not part.known.thinned]
+    """Narrow each part, which grows along `axis`, to the steps whose x is in its range; not where
+    the points are gone.
+    """
+    parts = [
+        (part, wanted) for part, wanted in parts if part.known is None or not part.known.thinned
+    ]
     folded = [(part, wanted) for part, wanted in parts if part.known is not None]
     inside: dict[int, list[Any]] = {}
     if folded:
-        rows = [(part.known.pk, wanted.start, wanted.stop, wanted.origin) for part, wanted in folded if part.known is not None]
+        rows = [
+            (part.known.pk, wanted.start, wanted.stop, wanted.origin)
+            for part, wanted in folded
+            if part.known is not None
+        ]
         with connection.cursor() as cursor:
             cursor.execute(LIMITS.format(axis=axis), [*map(list, zip(*rows, strict=True))])
             inside = {id(folded[place - 1][0]): rest for place, *rest in cursor.fetchall()}
@@ -171,7 +216,10 @@ def limit(parts: Sequence[tuple[Part, Range]], axis: Axis) -> None:
     for part, wanted in parts:
         first, last, ids = inside.get(id(part), (None, None, None))
         steps = [step for step in (first, last) if step is not None]
-        for places in [*(cut[one] for one in ids or ()), *(strand.places for strand in part.strands)]:
+        for places in [
+            *(cut[one] for one in ids or ()),
+            *(strand.places for strand in part.strands),
+        ]:
             chosen = places.step[wanted.holds(places.on(axis))]
             steps += [int(chosen.min()), int(chosen.max())] if len(chosen) else []
         part.narrow(min(steps), max(steps)) if steps else part.narrow(MOST, LEAST)

@@ -1,4 +1,6 @@
-"""Every point of a run, in order of step, in blocks that fit in memory whatever the length of the run."""
+"""Every point of a run, in order of step, in blocks that fit in memory whatever the length of the
+run.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,11 @@ WHERE series.run_id = %s AND (%s::text[] IS NULL OR series.key = ANY(%s::text[])
 """
 
 
-def rows(run: Run, wanted: Sequence[str] | None = None, abandoned: bool = False) -> Iterator[tuple[Any, ...]]:
-    """(attempt, step, key, value, tokens, compute, wall time) of every point of the live branch, streamed in order of step.
+def rows(
+    run: Run, wanted: Sequence[str] | None = None, abandoned: bool = False
+) -> Iterator[tuple[Any, ...]]:
+    """(attempt, step, key, value, tokens, compute, wall time) of every point of the live branch,
+    streamed in order of step.
 
     `wanted`: of these keys; `abandoned`: of abandoned tails too.
     """
@@ -47,7 +52,9 @@ def rows(run: Run, wanted: Sequence[str] | None = None, abandoned: bool = False)
         yield from zip(*(column.to_pylist() for column in block.columns), strict=True)
 
 
-def parquet(run: Run, wanted: Sequence[str] | None = None, abandoned: bool = False) -> Iterator[bytes]:
+def parquet(
+    run: Run, wanted: Sequence[str] | None = None, abandoned: bool = False
+) -> Iterator[bytes]:
     """The same as a Parquet file, piece by piece."""
     sink = _Sink()
     with pyarrow.parquet.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
@@ -57,8 +64,12 @@ def parquet(run: Run, wanted: Sequence[str] | None = None, abandoned: bool = Fal
     yield sink.taken()
 
 
-def blocks(run: Run, wanted: Sequence[str] | None, abandoned: bool) -> Iterator[pyarrow.RecordBatch]:
-    """Each block holds all points of some steps, as they are when it is read; blocks follow each other without overlap."""
+def blocks(
+    run: Run, wanted: Sequence[str] | None, abandoned: bool
+) -> Iterator[pyarrow.RecordBatch]:
+    """Each block holds all points of some steps, as they are when it is read; blocks follow each
+    other without overlap.
+    """
     edges = _edges(run, wanted)
     for low, end in pairwise(edges):
         with snapshot():
@@ -81,15 +92,27 @@ def _edges(run: Run, wanted: Sequence[str] | None) -> list[int]:
     return [*edges, MOST + 1]
 
 
-def _block(run: Run, wanted: Sequence[str] | None, abandoned: bool, low: int, high: int) -> pyarrow.RecordBatch:
-    parts = [(curve.key, part) for curve in curves([run], wanted, abandoned=abandoned) for part in curve.parts]
+def _block(
+    run: Run, wanted: Sequence[str] | None, abandoned: bool, low: int, high: int
+) -> pyarrow.RecordBatch:
+    parts = [
+        (curve.key, part)
+        for curve in curves([run], wanted, abandoned=abandoned)
+        for part in curve.parts
+    ]
     for _, part in parts:
         part.narrow(low, high)
     asked = [(key, part) for key, part in parts if part.extent()]
-    stretches = [chunks.Stretch(part.known.pk if part.known else 0, part.low, part.high) for _, part in asked]
+    stretches = [
+        chunks.Stretch(part.known.pk if part.known else 0, part.low, part.high) for _, part in asked
+    ]
     loom = Loom()
     found = [
-        (key, part.attempt, loom.points([*part.counting(strands), *part.strands], part.low, part.high))
+        (
+            key,
+            part.attempt,
+            loom.points([*part.counting(strands), *part.strands], part.low, part.high),
+        )
         for (key, part), strands in zip(asked, chunks.fetch(stretches), strict=True)
     ]
     return _sorted([(key, attempt, points) for key, attempt, points in found if len(points)])
@@ -106,7 +129,9 @@ def _sorted(found: Sequence[tuple[str, int, Points]]) -> pyarrow.RecordBatch:
     order = np.lexsort((places.seq, key, attempt, places.step))
     coded = pyarrow.DictionaryArray.from_arrays(key[order], pyarrow.array(names, pyarrow.string()))
     columns = [attempt, places.step, coded, values, places.tokens, places.compute, places.wall_time]
-    return pyarrow.record_batch([column if column is coded else column[order] for column in columns], schema=SCHEMA)
+    return pyarrow.record_batch(
+        [column if column is coded else column[order] for column in columns], schema=SCHEMA
+    )
 
 
 class _Sink(io.RawIOBase):

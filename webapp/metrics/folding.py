@@ -1,6 +1,7 @@
 """Folding the tail of an attempt into chunks and levels, inside the transaction of an append.
 
-Everything here may be done again from the beginning after a crash, because nothing is seen before the transaction ends.
+Everything here may be done again from the beginning after a crash, because nothing is seen before
+the transaction ends.
 """
 
 from __future__ import annotations
@@ -20,11 +21,23 @@ MOST_ROWS, MOST_BATCHES = 1024, 48
 KEPT_ROWS, KEPT_BATCHES = 128, 16
 STRAIGHT: dict[Axis, int] = {"tokens": 1, "compute": 2, "time": 4}
 LAST = ("last_step", "last_seq", "last_value", "last_tokens", "last_compute", "last_time")
-KNOWN = ("count", "broken", "first_step", "first_time", "least_seq", "greatest_seq", *LAST, "straight", "levels")
+KNOWN = (
+    "count",
+    "broken",
+    "first_step",
+    "first_time",
+    "least_seq",
+    "greatest_seq",
+    *LAST,
+    "straight",
+    "levels",
+)
 
 
 def tidy(run: int, attempt: int, rows: int, batches: int) -> None:
-    """Fold or gather what waits, if it is much; the newest batches stay as they are, for live readers."""
+    """Fold or gather what waits, if it is much; the newest batches stay as they are, for live
+    readers.
+    """
     if rows > MOST_ROWS:
         fold(run, attempt, keep=True)
     elif batches > MOST_BATCHES:
@@ -32,7 +45,9 @@ def tidy(run: int, attempt: int, rows: int, batches: int) -> None:
 
 
 def fold(run: int, attempt: int, keep: bool = False) -> None:
-    """Turn the batches of an attempt into chunks and levels: all of them, or all but the newest few."""
+    """Turn the batches of an attempt into chunks and levels: all of them, or all but the newest
+    few.
+    """
     taken = _taken(run, attempt, keep)
     if not taken:
         return
@@ -48,7 +63,10 @@ def fold(run: int, attempt: int, keep: bool = False) -> None:
         new = strands(tail, series, key)
         points = loom.points(new)
         if len(points):
-            before = [Strand(old[chunk.axis_id], chunks.values(chunk)) for chunk in growing.get(series.pk, [])]
+            before = [
+                Strand(old[chunk.axis_id], chunks.values(chunk))
+                for chunk in growing.get(series.pk, [])
+            ]
             written.append((series, loom.points([*before, *new]) if before else points))
             fresh.append((series, points))
             learn(series, points)
@@ -66,8 +84,12 @@ def gather(run: int, attempt: int, keep: bool = False) -> None:
     _forget(run, attempt, taken)
     rows = sum(len(group.places) for group in groups)
     if groups:
-        Batch.objects.create(run_id=run, attempt=attempt, news=taken[-1].news, rows=rows, data=encoded(groups))
-        Log.objects.filter(run=run, attempt=attempt).update(rows=F("rows") + rows, batches=F("batches") + 1)
+        Batch.objects.create(
+            run_id=run, attempt=attempt, news=taken[-1].news, rows=rows, data=encoded(groups)
+        )
+        Log.objects.filter(run=run, attempt=attempt).update(
+            rows=F("rows") + rows, batches=F("batches") + 1
+        )
 
 
 def learn(series: Series, points: Points) -> None:
@@ -99,13 +121,17 @@ def straight(series: Series | None, points: Points) -> int:
     for axis, bit in STRAIGHT.items():
         column = places.on(axis)
         grows = (column[1:] >= column[:-1]).all()
-        if grows and (known is None or (known.straight & bit and column[0] >= getattr(known, f"last_{axis}"))):
+        if grows and (
+            known is None or (known.straight & bit and column[0] >= getattr(known, f"last_{axis}"))
+        ):
             found |= bit
     return found
 
 
 def _taken(run: int, attempt: int, keep: bool) -> list[Batch]:
-    """The batches of an attempt, oldest first, but for those that live readers may still ask for."""
+    """The batches of an attempt, oldest first, but for those that live readers may still ask
+    for.
+    """
     found = list(Batch.objects.filter(run=run, attempt=attempt).order_by("news", "pk"))
     rows = kept = 0
     if keep:
@@ -122,7 +148,9 @@ def _forget(run: int, attempt: int, taken: Sequence[Batch]) -> None:
         Batch.objects.filter(pk__in=[batch.pk for batch in taken]).delete()
         rows = sum(batch.rows for batch in taken)
         Log.objects.filter(run=run, attempt=attempt).update(
-            rows=F("rows") - rows, batches=F("batches") - len(taken), folded=max(batch.news for batch in taken)
+            rows=F("rows") - rows,
+            batches=F("batches") - len(taken),
+            folded=max(batch.news for batch in taken),
         )
 
 
@@ -135,4 +163,6 @@ def _series(run: int, attempt: int, keys: Collection[str]) -> dict[str, Series]:
 
 def _save(series: Iterable[Series]) -> None:
     unique = ["run", "attempt", "key"]
-    Series.objects.bulk_create(list(series), update_conflicts=True, unique_fields=unique, update_fields=KNOWN)
+    Series.objects.bulk_create(
+        list(series), update_conflicts=True, unique_fields=unique, update_fields=KNOWN
+    )

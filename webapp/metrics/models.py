@@ -1,8 +1,10 @@
-"""The series of runs, as columns. Only `webapp.metrics` touches these tables: everything else calls its functions.
+"""The series of runs, as columns. Only `webapp.metrics` touches these tables: everything else calls
+its functions.
 
-What is logged waits as *batches*, one row for each append, and is *folded* when a few hundred rows have gathered: into *chunks* of values,
-whose places (step, tokens, compute, wall time, sequence number) are kept once for all keys that were logged together, and into *levels* of
-buckets that charts of long series are drawn from. A run that ends before anything was folded stays one batch.
+What is logged waits as *batches*, one row for each append, and is *folded* when a few hundred rows
+have gathered: into *chunks* of values, whose places (step, tokens, compute, wall time, sequence
+number) are kept once for all keys that were logged together, and into *levels* of buckets that
+charts of long series are drawn from. A run that ends before anything was folded stays one batch.
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ class Multirange(Text):
 
 
 class Log(models.Model):
-    """What one attempt of a run has logged. `rows` and `batches` wait to be folded; batches up to number `folded` are not kept apart.
+    """What one attempt of a run has logged. `rows` and `batches` wait to be folded; batches up to
+    number `folded` are not kept apart.
 
-    `content`: rows have no sequence numbers and count once by what they say; else by number, and `seen` holds those that have come.
+    `content`: rows have no sequence numbers and count once by what they say; else by number, and
+    `seen` holds those that have come.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
@@ -44,12 +48,20 @@ class Log(models.Model):
     compacted = models.BooleanField(default=False)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "attempt"], name="one_log_per_attempt")]
-        indexes = [models.Index(fields=["run"], name="logs_to_compact", condition=models.Q(compacted=False))]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "attempt"], name="one_log_per_attempt")
+        ]
+        indexes = [
+            models.Index(
+                fields=["run"], name="logs_to_compact", condition=models.Q(compacted=False)
+            )
+        ]
 
 
 class Batch(models.Model):
-    """Rows as they came, packed by `webapp.metrics.batches`; `news` is the run's count of batches, the cursor of live readers."""
+    """Rows as they came, packed by `webapp.metrics.batches`; `news` is the run's count of batches,
+    the cursor of live readers.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
     attempt = models.IntegerField()
@@ -64,8 +76,9 @@ class Batch(models.Model):
 class Series(models.Model):
     """What is known of the folded points of one key without looking at them.
 
-    `broken` values are not finite. The last point is that of the greatest (step, seq). `straight` has a bit for each of tokens, compute and
-    time that never falls from one step to the next, while every step has one point; `levels` has bit L if buckets of 2^L steps are kept.
+    `broken` values are not finite. The last point is that of the greatest (step, seq). `straight`
+    has a bit for each of tokens, compute and time that never falls from one step to the next, while
+    every step has one point; `levels` has bit L if buckets of 2^L steps are kept.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
@@ -88,11 +101,15 @@ class Series(models.Model):
     thinned = models.BooleanField(default=False)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "attempt", "key"], name="one_series_per_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "attempt", "key"], name="one_series_per_key")
+        ]
 
 
 class Axis(models.Model):
-    """The places of a chunk, once for all keys that were logged together; found again by the digest of their bytes."""
+    """The places of a chunk, once for all keys that were logged together; found again by the digest
+    of their bytes.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
     attempt = models.IntegerField()
@@ -106,7 +123,11 @@ class Axis(models.Model):
     data = models.BinaryField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "attempt", "digest"], name="one_axis_per_content")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "attempt", "digest"], name="one_axis_per_content"
+            )
+        ]
 
 
 class Chunk(models.Model):
@@ -123,12 +144,16 @@ class Chunk(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["series", "last_step", "first_step"], name="chunks_by_step"),
-            models.Index(fields=["series"], name="chunks_to_grow", condition=models.Q(count__lt=SMALL)),
+            models.Index(
+                fields=["series"], name="chunks_to_grow", condition=models.Q(count__lt=SMALL)
+            ),
         ]
 
 
 class Level(models.Model):
-    """The buckets of 2^bits steps whose index divided by `webapp.metrics.pyramid.WIDE` is `block`."""
+    """The buckets of 2^bits steps whose index divided by `webapp.metrics.pyramid.WIDE` is
+    `block`.
+    """
 
     pk = models.CompositePrimaryKey("series_id", "bits", "block")
     series = models.ForeignKey(Series, on_delete=models.CASCADE, db_index=False)

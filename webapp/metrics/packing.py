@@ -1,8 +1,9 @@
 """Columns of numbers as few bytes, exactly.
 
-Whole numbers, and floats that grow slowly such as times, are kept as differences of neighbours (of their bits, for floats) in the narrowest
-integer that holds them all; other floats as float32 where that is exact, else as float64. The bytes of each column are shuffled, so that
-those of like significance stand together, and everything is compressed by zstd.
+Whole numbers, and floats that grow slowly such as times, are kept as differences of neighbours (of
+their bits, for floats) in the narrowest integer that holds them all; other floats as float32 where
+that is exact, else as float64. The bytes of each column are shuffled, so that those of like
+significance stand together, and everything is compressed by zstd.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ Ints = npt.NDArray[np.int64]
 Column = npt.NDArray[Any]
 
 FRONT = struct.Struct("<HI")  # number of columns, bytes before compression
-HEAD = struct.Struct("<ccIq")  # kind, type of what is stored, values, first value of a column of differences
+HEAD = struct.Struct(
+    "<ccIq"
+)  # kind, type of what is stored, values, first value of a column of differences
 WHOLE, BITS, PLAIN = b"w", b"b", b"p"
 NARROW = ((b"1", np.int8), (b"2", np.int16), (b"4", np.int32), (b"8", np.int64))
 SINGLE, DOUBLE = b"f", b"d"
@@ -36,7 +39,9 @@ def pack(columns: Sequence[Column]) -> bytes:
         heads.append(HEAD.pack(kind, code, len(column), first))
         bodies.append(_shuffled(stored))
     body = b"".join(bodies)
-    return b"".join([FRONT.pack(len(columns), len(body)), *heads, CODEC.compress(body, asbytes=True)])
+    return b"".join(
+        [FRONT.pack(len(columns), len(body)), *heads, CODEC.compress(body, asbytes=True)]
+    )
 
 
 def unpack(data: bytes | memoryview) -> list[Column]:
@@ -53,7 +58,9 @@ def unpack(data: bytes | memoryview) -> list[Column]:
             taken = (length - (kind != PLAIN)) * stored.itemsize
             stored = _unshuffled(body[at : at + taken], STORED[code], stored.itemsize)
             at += taken
-        found.append(stored.astype(np.float64) if kind == PLAIN else _summed(kind, length, first, stored))
+        found.append(
+            stored.astype(np.float64) if kind == PLAIN else _summed(kind, length, first, stored)
+        )
     return found
 
 
@@ -79,7 +86,11 @@ def _differences(column: npt.NDArray[np.int64]) -> tuple[bytes, int, npt.NDArray
         return b"1", 0, column
     steps = np.diff(column)
     low, high = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
-    code, dtype = next((code, dtype) for code, dtype in NARROW if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max)
+    code, dtype = next(
+        (code, dtype)
+        for code, dtype in NARROW
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max
+    )
     return code, int(column[0]), steps.astype(dtype)
 
 

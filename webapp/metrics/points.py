@@ -1,4 +1,6 @@
-"""Points as columns: where each lies, shared by all keys that were logged together, and the values of a key."""
+"""Points as columns: where each lies, shared by all keys that were logged together, and the values
+of a key.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where points lie, each column of length n. `seq` orders points of one step; wall time is in Unix seconds."""
+    """Where points lie, each column of length n. `seq` orders points of one step; wall time is in
+    Unix seconds.
+    """
 
     seq: Ints
     step: Ints
@@ -40,7 +44,9 @@ class Places:
 
     def order(self) -> Ints | None:
         """What sorts by (step, seq); None if that is the order already."""
-        ahead = (self.step[1:] > self.step[:-1]) | ((self.step[1:] == self.step[:-1]) & (self.seq[1:] >= self.seq[:-1]))
+        ahead = (self.step[1:] > self.step[:-1]) | (
+            (self.step[1:] == self.step[:-1]) & (self.seq[1:] >= self.seq[:-1])
+        )
         return None if ahead.all() else np.lexsort((self.seq, self.step))
 
     def within(self, low: int, high: int) -> Mask | None:
@@ -52,16 +58,25 @@ class Places:
 def joined(parts: Sequence[Places]) -> Places:
     if len(parts) == 1:
         return parts[0]
-    return Places(*(np.concatenate(columns) for columns in zip(*(part.columns() for part in parts), strict=True)))
+    return Places(
+        *(
+            np.concatenate(columns)
+            for columns in zip(*(part.columns() for part in parts), strict=True)
+        )
+    )
 
 
-_EMPTY: list[Column] = [np.empty(0, dtype) for dtype in (np.int64, np.int64, np.int64, np.float64, np.float64)]
+_EMPTY: list[Column] = [
+    np.empty(0, dtype) for dtype in (np.int64, np.int64, np.int64, np.float64, np.float64)
+]
 NOWHERE = Places(*_EMPTY)
 
 
 @dataclass(frozen=True, eq=False)
 class Strand:
-    """Values of one key at some places. Strands of keys that were logged together hold the same `places` object."""
+    """Values of one key at some places. Strands of keys that were logged together hold the same
+    `places` object.
+    """
 
     places: Places
     values: Floats
@@ -71,7 +86,9 @@ def end_to_end(strands: Sequence[Strand]) -> Strand:
     """One strand after the other."""
     if not strands:
         return Strand(NOWHERE, np.empty(0))
-    return Strand(joined([one.places for one in strands]), np.concatenate([one.values for one in strands]))
+    return Strand(
+        joined([one.places for one in strands]), np.concatenate([one.values for one in strands])
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +103,14 @@ class Points(Strand):
 
 
 class Loom:
-    """Joins strands in order of (step, seq). What keys share is computed once: the same places in give the same places out."""
+    """Joins strands in order of (step, seq). What keys share is computed once: the same places in
+    give the same places out.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, ...], tuple[tuple[Places, ...], Places, npt.NDArray[np.generic] | None]] = {}
+        self._known: dict[
+            tuple[int, ...], tuple[tuple[Places, ...], Places, npt.NDArray[np.generic] | None]
+        ] = {}
 
     def points(self, strands: Sequence[Strand], low: int = LEAST, high: int = MOST) -> Points:
         """The points of `strands` in steps [low, high]."""
@@ -98,13 +119,22 @@ class Loom:
         sources = tuple(strand.places for strand in strands)
         key = (low, high, *map(id, sources))
         if key not in self._known:
-            self._known[key] = (sources, *_woven(sources, low, high))  # keeps the sources, so that their ids stay theirs
+            self._known[key] = (
+                sources,
+                *_woven(sources, low, high),
+            )  # keeps the sources, so that their ids stay theirs
         _, places, which = self._known[key]
-        values = strands[0].values if len(strands) == 1 else np.concatenate([strand.values for strand in strands])
+        values = (
+            strands[0].values
+            if len(strands) == 1
+            else np.concatenate([strand.values for strand in strands])
+        )
         return Points(places, values if which is None else values[which])
 
 
-def _woven(sources: Sequence[Places], low: int, high: int) -> tuple[Places, npt.NDArray[np.generic] | None]:
+def _woven(
+    sources: Sequence[Places], low: int, high: int
+) -> tuple[Places, npt.NDArray[np.generic] | None]:
     places = joined(sources)
     mask = places.within(low, high)
     which: npt.NDArray[np.generic] | None = None if mask is None else np.flatnonzero(mask)
@@ -117,7 +147,9 @@ def _woven(sources: Sequence[Places], low: int, high: int) -> tuple[Places, npt.
 
 
 def repeated(strand: Strand, known: Strand) -> Mask:
-    """Which points of `strand` are in `known`, or earlier in itself: the same step, wall time and value."""
+    """Which points of `strand` are in `known`, or earlier in itself: the same step, wall time and
+    value.
+    """
     step, moment, value = (
         np.concatenate([one, other])
         for one, other in (

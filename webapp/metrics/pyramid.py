@@ -1,8 +1,10 @@
-"""Levels of buckets over long series: 2^6 steps, 2^8, 2^10 and so on. What lies between is two of them merged.
+"""Levels of buckets over long series: 2^6 steps, 2^8, 2^10 and so on. What lies between is two of
+them merged.
 
-A level is kept where it saves work: its buckets hold SPARSE points or more on average, and there are more than FEW of them. A chart of a
-shorter or sparser series is made of its points, which are then few. A row holds WIDE buckets, aligned, so that a growing run rewrites only
-the newest row of each level and a chart's thousand buckets are a handful of rows.
+A level is kept where it saves work: its buckets hold SPARSE points or more on average, and there
+are more than FEW of them. A chart of a shorter or sparser series is made of its points, which are
+then few. A row holds WIDE buckets, aligned, so that a growing run rewrites only the newest row of
+each level and a chart's thousand buckets are a handful of rows.
 """
 
 from __future__ import annotations
@@ -51,23 +53,35 @@ def levels(series: Series) -> list[int]:
 
 
 def level_for(series: Series, bits: int) -> int | None:
-    """The coarsest level that makes buckets of 2^bits steps; of a series without its points the finest there is, if all are coarser."""
+    """The coarsest level that makes buckets of 2^bits steps; of a series without its points the
+    finest there is, if all are coarser.
+    """
     kept = levels(series)
-    return next((level for level in reversed(kept) if level <= bits), kept[0] if series.thinned and kept else None)
+    return next(
+        (level for level in reversed(kept) if level <= bits),
+        kept[0] if series.thinned and kept else None,
+    )
 
 
 def fetch(asked: Sequence[Part]) -> list[Buckets]:
     """The buckets of each part."""
-    blocks = [(part.series, part.bits, part.low >> WIDE_BITS, part.high >> WIDE_BITS) for part in asked]
+    blocks = [
+        (part.series, part.bits, part.low >> WIDE_BITS, part.high >> WIDE_BITS) for part in asked
+    ]
     found: list[list[Buckets]] = [[] for _ in asked]
     for place, _, data in _rows(blocks):
         found[place - 1].append(unpacked(data))
     whole = [joined(rows) for rows in found]
-    return [one.take((one.index >= part.low) & (one.index <= part.high)) for one, part in zip(whole, asked, strict=True)]
+    return [
+        one.take((one.index >= part.low) & (one.index <= part.high))
+        for one, part in zip(whole, asked, strict=True)
+    ]
 
 
 def add(fresh: Iterable[tuple[Series, Points]]) -> None:
-    """Bring the levels of each series up to its new points, which are in its chunks and in its count already."""
+    """Bring the levels of each series up to its new points, which are in its chunks and in its
+    count already.
+    """
     grids, changes = Grids(), _Changes()
     for series, points in fresh:
         kept = levels(series)
@@ -86,7 +100,11 @@ def begin(series: Series) -> None:
         if not series.levels >> bits & 1:
             below = [level for level in levels(series) if level < bits]
             changes = _Changes()
-            changes.add(series, bits, _from_level(series, below[-1], bits) if below else _from_points(series, bits))
+            changes.add(
+                series,
+                bits,
+                _from_level(series, below[-1], bits) if below else _from_points(series, bits),
+            )
             changes.store()
             series.levels |= 1 << bits
 
@@ -94,7 +112,15 @@ def begin(series: Series) -> None:
 def _needed(series: Series) -> list[int]:
     extent = series.last_step - series.first_step + 1
     every = range(LOWEST, HIGHEST + 1, APART)
-    return [] if series.thinned else [bits for bits in every if series.count << bits >= SPARSE * extent and extent >> bits >= FEW]
+    return (
+        []
+        if series.thinned
+        else [
+            bits
+            for bits in every
+            if series.count << bits >= SPARSE * extent and extent >> bits >= FEW
+        ]
+    )
 
 
 def _from_level(series: Series, level: int, bits: int) -> Buckets:
@@ -118,7 +144,9 @@ class _Changes:
         edges = [0, *(np.flatnonzero(np.diff(blocks)) + 1), len(blocks)]
         for start, stop in pairwise(edges):
             if stop > start:
-                self._changed[series.pk, bits, int(blocks[start])] = buckets.take(slice(start, stop))
+                self._changed[series.pk, bits, int(blocks[start])] = buckets.take(
+                    slice(start, stop)
+                )
 
     def store(self) -> None:
         places = list(self._changed)

@@ -1,4 +1,6 @@
-"""What is asked of a run's points besides a chart: which keys there are, the latest values, a sketch, and a tag for caches."""
+"""What is asked of a run's points besides a chart: which keys there are, the latest values, a
+sketch, and a tag for caches.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,21 @@ def latest(run: Run, wanted: Sequence[str]) -> dict[str, float]:
 
 
 def glimpse(run: Run, key: str, count: int) -> list[float]:
-    """At most `count` values of the live branch, evenly over its steps: a sketch whose cost does not grow with the run."""
+    """At most `count` values of the live branch, evenly over its steps: a sketch whose cost does
+    not grow with the run.
+    """
     found = read([run], [key], width=2 * count)
     values = found[0].last if found else []
-    return [values[place] for place in np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).astype(int))] if values else []
+    return (
+        [
+            values[place]
+            for place in np.unique(
+                np.linspace(0, len(values) - 1, min(count, len(values))).astype(int)
+            )
+        ]
+        if values
+        else []
+    )
 
 
 def etag(runs: Iterable[Run], *parts: object) -> str:
@@ -47,9 +60,16 @@ def etag(runs: Iterable[Run], *parts: object) -> str:
 
 
 def pace(run: Run, attempt: int) -> float | None:
-    """Seconds per step over the attempt so far, evaluations and checkpoints included; None before two steps are measured."""
+    """Seconds per step over the attempt so far, evaluations and checkpoints included; None before
+    two steps are measured.
+    """
     with snapshot():
-        parts = [part for curve in curves([run], ["loss"]) for part in curve.parts if part.attempt == attempt]
+        parts = [
+            part
+            for curve in curves([run], ["loss"])
+            for part in curve.parts
+            if part.attempt == attempt
+        ]
     ends = [end for part in parts for end in _ends(part)]
     if not ends or min(ends)[0] == max(ends)[0]:
         return None
@@ -64,19 +84,34 @@ def places(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict[int, fl
         for curve in curves([run], [key]):
             for part in curve.parts:
                 inside = [step for step in wanted if part.low <= step <= part.high]
-                stretches = [] if part.known is None else [chunks.Stretch(part.known.pk, step, step) for step in inside]
+                stretches = (
+                    []
+                    if part.known is None
+                    else [chunks.Stretch(part.known.pk, step, step) for step in inside]
+                )
                 strands = [strand for found in chunks.fetch(stretches) for strand in found]
                 for strand in [*part.counting(strands), *part.strands]:
                     at = np.flatnonzero(np.isin(strand.places.step, inside))
-                    for step, x in zip(strand.places.step[at].tolist(), strand.places.on(axis)[at].tolist(), strict=True):
+                    for step, x in zip(
+                        strand.places.step[at].tolist(),
+                        strand.places.on(axis)[at].tolist(),
+                        strict=True,
+                    ):
                         found[step] = min(found.get(step, x), x)
     return {step: x - origin(run, axis) for step, x in found.items()}
 
 
 def sequences(run: Run, attempt: int) -> set[int]:
-    """The number of every event of an attempt that has values in the store, by what is in the store."""
+    """The number of every event of an attempt that has values in the store, by what is in the
+    store.
+    """
     with snapshot():
-        waiting = [group.places for place, tail in tails([run.pk]).items() if place[1] == attempt for group in tail.groups]
+        waiting = [
+            group.places
+            for place, tail in tails([run.pk]).items()
+            if place[1] == attempt
+            for group in tail.groups
+        ]
         folded = chunks.axes_of(run.pk, attempt)
     return {number for found in [*waiting, *folded] for number in found.seq.tolist()}
 
@@ -91,7 +126,14 @@ def _last(curve: Curve) -> float | None:
     for part in curve.parts:
         points = loom.points(part.strands, part.low, part.high)
         if len(points):
-            found.append((int(points.places.step[-1]), part.attempt, int(points.places.seq[-1]), float(points.values[-1])))
+            found.append(
+                (
+                    int(points.places.step[-1]),
+                    part.attempt,
+                    int(points.places.seq[-1]),
+                    float(points.values[-1]),
+                )
+            )
         if part.known is not None and part.known.first_step <= part.high:
             found += _last_folded(part, part.known, loom)
     return max(found, key=lambda last: last[:3])[3] if found else None
@@ -104,19 +146,39 @@ def _last_folded(part: Part, known: Series, loom: Loom) -> list[Last]:
         level = levels(known)[0]
         (buckets,) = fetch([Buckets(known.pk, level, high=part.high >> level)])
         columns = (buckets.last_step, buckets.last_seq, buckets.last)
-        return [(step, part.attempt, seq, value) for step, seq, value in zip(*(column.tolist() for column in columns), strict=True)][-1:]
+        return [
+            (step, part.attempt, seq, value)
+            for step, seq, value in zip(*(column.tolist() for column in columns), strict=True)
+        ][-1:]
     if part.numbers is None:
         strands = chunks.ending(known, part.high)
     else:
         (strands,) = chunks.fetch([chunks.Stretch(known.pk, part.low, part.high)])
     points = loom.points(part.counting(strands), high=part.high)
-    return [(int(points.places.step[-1]), part.attempt, int(points.places.seq[-1]), float(points.values[-1]))] if len(points) else []
+    return (
+        [
+            (
+                int(points.places.step[-1]),
+                part.attempt,
+                int(points.places.seq[-1]),
+                float(points.values[-1]),
+            )
+        ]
+        if len(points)
+        else []
+    )
 
 
 def _ends(part: Part) -> list[tuple[int, float]]:
     """(step, wall time) of the first and the last point of a part."""
     points = Loom().points(part.strands)
-    found = [(int(points.places.step[at]), float(points.places.wall_time[at])) for at in ((0, -1) if len(points) else ())]
+    found = [
+        (int(points.places.step[at]), float(points.places.wall_time[at]))
+        for at in ((0, -1) if len(points) else ())
+    ]
     if part.known is not None:
-        found += [(part.known.first_step, part.known.first_time), (part.known.last_step, part.known.last_time)]
+        found += [
+            (part.known.first_step, part.known.first_time),
+            (part.known.last_step, part.known.last_time),
+        ]
     return found

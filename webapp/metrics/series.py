@@ -1,13 +1,16 @@
-"""Series as charts draw them: the live branch of each run, whole where it is short, in buckets where it is long.
+"""Series as charts draw them: the live branch of each run, whole where it is short, in buckets
+where it is long.
 
-Buckets hold a power of two of steps, anchored at step 0, so that they stay where they are while a run grows; each keeps mean, minimum and
-maximum, so that a spike of one step is seen at any width. On the axes of tokens, time and compute the same buckets are drawn where their
-points lie on average; a series that does not grow along an axis, because its clock went back or its steps stand still, is put into
-buckets of powers of two on that axis instead.
+Buckets hold a power of two of steps, anchored at step 0, so that they stay where they are while a
+run grows; each keeps mean, minimum and maximum, so that a spike of one step is seen at any width.
+On the axes of tokens, time and compute the same buckets are drawn where their points lie on
+average; a series that does not grow along an axis, because its clock went back or its steps stand
+still, is put into buckets of powers of two on that axis instead.
 
-NaN and infinities, once and for all: the store holds them. A bucket's mean, min and max are over its finite values; one that has none
-carries its last value instead. JSON has no such numbers, so `Series.json` writes them as the strings "NaN", "Infinity" and "-Infinity", as
-the event log does. `marks` lists every non-finite point as (x, value), at most `width` of them.
+NaN and infinities, once and for all: the store holds them. A bucket's mean, min and max are over
+its finite values; one that has none carries its last value instead. JSON has no such numbers, so
+`Series.json` writes them as the strings "NaN", "Infinity" and "-Infinity", as the event log does.
+`marks` lists every non-finite point as (x, value), at most `width` of them.
 """
 
 from __future__ import annotations
@@ -28,9 +31,11 @@ from webapp.snapshot import snapshot
 
 @dataclass(frozen=True)
 class Series:
-    """One key of one run. `count` values lie in the range asked for, `points` of them are returned; `attempts` contributed.
+    """One key of one run. `count` values lie in the range asked for, `points` of them are returned;
+    `attempts` contributed.
 
-    `thinned`: single points are not kept any more; no bucket is finer than that many steps (0: all are kept).
+    `thinned`: single points are not kept any more; no bucket is finer than that many steps (0: all
+    are kept).
     """
 
     run: str
@@ -48,9 +53,16 @@ class Series:
 
     def json(self) -> dict[str, Any]:
         """The same as plain JSON."""
-        columns = {name: _plain_column(getattr(self, name)) for name in ("x", "mean", "min", "max", "last")}
+        columns = {
+            name: _plain_column(getattr(self, name)) for name in ("x", "mean", "min", "max", "last")
+        }
         marks = [[plain(x), plain(value)] for x, value in self.marks]
-        facts = {"count": self.count, "points": self.points, "attempts": self.attempts, "thinned": self.thinned}
+        facts = {
+            "count": self.count,
+            "points": self.points,
+            "attempts": self.attempts,
+            "thinned": self.thinned,
+        }
         return {"run": self.run, "key": self.key, **columns, **facts, "marks": marks}
 
 
@@ -62,25 +74,36 @@ def read(
     stop: float | None = None,
     width: int = 1000,
 ) -> list[Series]:
-    """The series `keys` (None: all) of `runs` for x in [start, stop], each in about `width` buckets."""
+    """The series `keys` (None: all) of `runs` for x in [start, stop], each in about `width`
+    buckets.
+    """
     low, high = -math.inf if start is None else start, math.inf if stop is None else stop
     with snapshot():
         loom = Loom()
         drawings = [_drawing(curve, axis, low, high, loom) for curve in curves(runs, keys)]
         if axis != "step" and (start, stop) != (None, None):
-            limit([(part, one.wanted) for one in drawings if one.ordered for part in one.curve.parts], axis)
+            limit(
+                [(part, one.wanted) for one in drawings if one.ordered for part in one.curve.parts],
+                axis,
+            )
         draw(drawings, axis, width, loom)
     return [_series(one.curve, one.drawn) for one in drawings if one.drawn is not None]
 
 
 def since(run: Run, cursor: int, keys: Sequence[str] | None = None) -> list[Series] | None:
-    """Every point of batches past `cursor`, in order of step; None if batches are not kept apart any more from there on."""
+    """Every point of batches past `cursor`, in order of step; None if batches are not kept apart
+    any more from there on.
+    """
     with snapshot():
         if Log.objects.filter(run=run, folded__gt=cursor).exists():
             return None
         found = []
         for curve in curves([run], keys, past=cursor):
-            points = [(part.attempt, points) for part in curve.parts if len(points := Loom().points(part.strands, part.low, part.high))]
+            points = [
+                (part.attempt, points)
+                for part in curve.parts
+                if len(points := Loom().points(part.strands, part.low, part.high))
+            ]
             drawn = singles(points, 0.0, "step", sum(len(one) for _, one in points))
             if drawn is not None:
                 found.append(_series(curve, drawn))
@@ -112,7 +135,13 @@ def _whole(rounded: Callable[[float], int], step: float) -> int:
 
 
 def _series(curve: Curve, drawn: Drawn) -> Series:
-    x, mean, low, high, last = (column.tolist() for column in (drawn.x, drawn.mean, drawn.min, drawn.max, drawn.last))
-    thinned = [1 << levels(part.known)[0] for part in curve.parts if part.known is not None and part.known.thinned]
+    x, mean, low, high, last = (
+        column.tolist() for column in (drawn.x, drawn.mean, drawn.min, drawn.max, drawn.last)
+    )
+    thinned = [
+        1 << levels(part.known)[0]
+        for part in curve.parts
+        if part.known is not None and part.known.thinned
+    ]
     facts = (drawn.count, len(x), drawn.attempts, drawn.marks, max(thinned, default=0))
     return Series(curve.run.public_id, curve.key, x, mean, low, high, last, *facts)

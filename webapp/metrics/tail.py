@@ -21,7 +21,9 @@ WHERE batch.run_id = ANY(%(runs)s) AND (log.content OR batch.news > %(past)s) OR
 
 @dataclass(frozen=True)
 class Tail:
-    """Groups of one attempt, oldest first. If they count by `content`, what comes again, or came in the groups `before`, is dropped."""
+    """Groups of one attempt, oldest first. If they count by `content`, what comes again, or came in
+    the groups `before`, is dropped.
+    """
 
     groups: Sequence[Group]
     content: bool
@@ -32,7 +34,9 @@ class Tail:
 
 
 def tails(runs: Collection[int], past: int | None = None) -> dict[tuple[int, int], Tail]:
-    """(run, attempt) → its tail, for those of `runs` that have one; only batches past number `past` if that is given."""
+    """(run, attempt) → its tail, for those of `runs` that have one; only batches past number `past`
+    if that is given.
+    """
     found: dict[tuple[int, int], tuple[list[Group], list[Group]]] = {}
     content = set()
     with connection.cursor() as cursor:
@@ -41,8 +45,12 @@ def tails(runs: Collection[int], past: int | None = None) -> dict[tuple[int, int
             place = (run, attempt)
             if by_content:
                 content.add(place)
-            found.setdefault(place, ([], []))[past is not None and news <= past].extend(decoded(data))
-    return {place: Tail(together(new), place in content, old) for place, (new, old) in found.items()}
+            found.setdefault(place, ([], []))[past is not None and news <= past].extend(
+                decoded(data)
+            )
+    return {
+        place: Tail(together(new), place in content, old) for place, (new, old) in found.items()
+    }
 
 
 def strands(tail: Tail | None, known: Series | None, key: str) -> list[Strand]:
@@ -52,7 +60,9 @@ def strands(tail: Tail | None, known: Series | None, key: str) -> list[Strand]:
         return found
     whole = end_to_end(found)
     before = _strands(tail.before, key)
-    if known is not None and not (known.straight & 4 and whole.places.wall_time.min() > known.last_time):
+    if known is not None and not (
+        known.straight & 4 and whole.places.wall_time.min() > known.last_time
+    ):
         before += chunks.overlapping(known, whole.places)
     again = repeated(whole, end_to_end(before))
     if again.all():

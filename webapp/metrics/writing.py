@@ -1,4 +1,6 @@
-"""Appending: one row in one table, whatever the batch holds, and a batch that comes twice changes nothing."""
+"""Appending: one row in one table, whatever the batch holds, and a batch that comes twice changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from webapp.runs.models import Run
 
 Identity = Literal["seq", "content"]
 
-# Which of these numbers have come before. The caller holds the run's row, so that nobody adds any meanwhile.
+# Which of these numbers have come before. The caller holds the run's row, so that nobody adds any
+# meanwhile.
 SEEN = """
 SELECT run_id, attempt, (log.seen * given.seen::int8multirange)::text
 FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS given(run_id, attempt, seen) JOIN metrics_log AS log USING (run_id, attempt)
@@ -36,7 +39,9 @@ RETURNING run_id, attempt, rows, batches
 
 @dataclass(frozen=True)
 class Addition:
-    """What is appended to an attempt of one run, as `append` says; with `fresh` its numbers have just been given out to it."""
+    """What is appended to an attempt of one run, as `append` says; with `fresh` its numbers have
+    just been given out to it.
+    """
 
     run: Run
     attempt: int
@@ -54,35 +59,49 @@ class Addition:
         return self.run.pk, self.attempt
 
 
-def append(run: Run, attempt: int, events: Iterable[dict[str, Any]], news: int, identity: Identity = "seq") -> None:
+def append(
+    run: Run, attempt: int, events: Iterable[dict[str, Any]], news: int, identity: Identity = "seq"
+) -> None:
     """Store the values of those of `events` that have any, under batch number `news`.
 
-    The caller's transaction holds the run's row. Events are those of the log, checked before: `seq`, `step`, `values`, `wall_time`, perhaps
-    `tokens` and `compute`. With identity "seq" an event counts once by its number; events of another `type` have no values, but pass them
-    where they share the numbers, so that what has been seen stays one range. With "content" there are no numbers, and
-    (key, step, wall time, value) counts once.
-    Raises ValueError if the attempt was begun with the other identity.
+    The caller's transaction holds the run's row. Events are those of the log, checked before:
+    `seq`, `step`, `values`, `wall_time`, perhaps `tokens` and `compute`. With identity "seq" an
+    event counts once by its number; events of another `type` have no values, but pass them where
+    they share the numbers, so that what has been seen stays one range. With "content" there are no
+    numbers, and (key, step, wall time, value) counts once. Raises ValueError if the attempt was
+    begun with the other identity.
     """
     append_all([Addition(run, attempt, list(events), news, identity)])
 
 
 def append_all(additions: Sequence[Addition]) -> None:
     """`append` for several attempts, each named once, in as many statements as for one."""
-    seen = {one.place: "{}" if one.content else _ranges(event["seq"] for event in one.events) for one in additions}
+    seen = {
+        one.place: "{}" if one.content else _ranges(event["seq"] for event in one.events)
+        for one in additions
+    }
     asked = [(*one.place, seen[one.place]) for one in additions if not (one.content or one.fresh)]
     known = {(run, attempt): again for run, attempt, again in _rows(SEEN, asked)}
     given = []
     for one in additions:
         again = known.get(one.place, "{}")
         fresh = one.events if one.content else _first_of_each(one.events, again)
-        groups = batches.grouped((event for event in fresh if event.get("type", "metrics") == "metrics"), one.content)
+        groups = batches.grouped(
+            (event for event in fresh if event.get("type", "metrics") == "metrics"), one.content
+        )
         count, data = sum(len(group.places) for group in groups), batches.encoded(groups)
         given.append((*one.place, one.content, seen[one.place], one.news, count, data))
     written = _rows(WRITE, given)
     if len(written) < len(given):
-        refused = next(one for one in additions if one.place not in {(run, attempt) for run, attempt, _, _ in written})
+        refused = next(
+            one
+            for one in additions
+            if one.place not in {(run, attempt) for run, attempt, _, _ in written}
+        )
         name = "sequence number" if refused.content else "content"
-        raise ValueError(f"attempt {refused.attempt} of run {refused.run.public_id} is logged by {name}")
+        raise ValueError(
+            f"attempt {refused.attempt} of run {refused.run.public_id} is logged by {name}"
+        )
     for run, attempt, rows, waiting in written:
         tidy(run, attempt, rows, waiting)
 

@@ -12,11 +12,18 @@ from webapp.teams.models import User
 
 
 def drain(node: Node, move: bool, actor: User | None = None) -> int:
-    """Place nothing on the machine any more; its runs finish, or with `move` checkpoint and go on elsewhere. Returns how many move."""
+    """Place nothing on the machine any more; its runs finish, or with `move` checkpoint and go on
+    elsewhere. Returns how many move.
+    """
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining=True)
-        there = lifecycle.on_machine(node.name).filter(state__in=ACTIVE) if move else Run.objects.none()
-        return sum(lifecycle.move(run, f"{node.name} is being drained.", actor) for run in there.order_by("pk"))
+        there = (
+            lifecycle.on_machine(node.name).filter(state__in=ACTIVE) if move else Run.objects.none()
+        )
+        return sum(
+            lifecycle.move(run, f"{node.name} is being drained.", actor)
+            for run in there.order_by("pk")
+        )
 
 
 def undrain(node: Node) -> None:
@@ -27,6 +34,8 @@ def undrain(node: Node) -> None:
 
 
 def forget(node: Node) -> bool:
-    """Remove a machine that is lost for good, with the record of what it had lent; False if it is heard of."""
+    """Remove a machine that is lost for good, with the record of what it had lent; False if it is
+    heard of.
+    """
     gone, _ = queue.lost().filter(pk=node.pk).delete()
     return gone > 0

@@ -9,7 +9,9 @@ from webapp.teams.models import Team
 
 
 class Node(models.Model):
-    """A machine that carries runs out. It lives as long as its heartbeat is fresh, by the clock of the database."""
+    """A machine that carries runs out. It lives as long as its heartbeat is fresh, by the clock of
+    the database.
+    """
 
     name = models.CharField(max_length=200, unique=True)
     address = models.CharField(max_length=255)
@@ -32,7 +34,8 @@ class Kind(models.TextChoices):
 
 
 class Device(models.Model):
-    """Lent to one `holder`, such as `run/<public id>/<attempt>`; free if that is empty. `team` is whose work the holder is.
+    """Lent to one `holder`, such as `run/<public id>/<attempt>`; free if that is empty. `team` is
+    whose work the holder is.
 
     One that the machine no longer has is `retired`: nobody gets it again.
     """
@@ -48,8 +51,12 @@ class Device(models.Model):
     team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["node", "kind", "index"], name="one_row_per_device")]
-        indexes = [models.Index(fields=["holder"], name="held_devices", condition=~models.Q(holder=""))]
+        constraints = [
+            models.UniqueConstraint(fields=["node", "kind", "index"], name="one_row_per_device")
+        ]
+        indexes = [
+            models.Index(fields=["holder"], name="held_devices", condition=~models.Q(holder=""))
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.index} of {self.node}"

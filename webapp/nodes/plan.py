@@ -1,9 +1,12 @@
-"""Who gets which devices next, and why everybody else waits. A pure function, so that pages and workers come to the same answer.
+"""Who gets which devices next, and why everybody else waits. A pure function, so that pages and
+workers come to the same answer.
 
-Runs that have waited for very long come first, the oldest of them before the others. Then teams take turns: the one that holds the least
-share of the machines is next, with its runs by priority, then place in the queue, then age. A run goes to the machines that it fills
-best. The first that must wait for devices of a kind gets a *reservation*: what is free on the machines that will suit it soonest is kept
-for it, so that smaller runs cannot overtake it for ever. Everything else may be used by whoever comes later.
+Runs that have waited for very long come first, the oldest of them before the others. Then teams
+take turns: the one that holds the least share of the machines is next, with its runs by priority,
+then place in the queue, then age. A run goes to the machines that it fills best. The first that
+must wait for devices of a kind gets a *reservation*: what is free on the machines that will suit it
+soonest is kept for it, so that smaller runs cannot overtake it for ever. Everything else may be
+used by whoever comes later.
 
 A run that waits for its team's quota holds the team's later runs back, for the same reason.
 """
@@ -22,7 +25,9 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Waiting:
-    """A run in the queue. `position` is its place by hand, None without one; `overdue` if it has waited for very long."""
+    """A run in the queue. `position` is its place by hand, None without one; `overdue` if it has
+    waited for very long.
+    """
 
     run: int
     team: int
@@ -35,7 +40,9 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine has: devices by kind, memory that its CPU slots share, and memory of each GPU (0: not known)."""
+    """What a machine has: devices by kind, memory that its CPU slots share, and memory of each GPU
+    (0: not known).
+    """
 
     name: str
     devices: Mapping[str, int]
@@ -53,7 +60,11 @@ class Machine:
         return self.devices.get(kind, 0) >= request.devices and self._remembers(request, kind)
 
     def _remembers(self, request: Request, kind: str) -> bool:
-        there, needed = (self.gpu_memory, request.memory) if kind == "cuda" else (self.memory, request.memory * request.devices)
+        there, needed = (
+            (self.gpu_memory, request.memory)
+            if kind == "cuda"
+            else (self.memory, request.memory * request.devices)
+        )
         return not there or there >= needed
 
 
@@ -80,7 +91,9 @@ class Placement:
 
 @dataclass(frozen=True)
 class Wait:
-    """Why a run waits. `cause`: quota, never (as things stand), drain, free (devices), kept (for another run)."""
+    """Why a run waits. `cause`: quota, never (as things stand), drain, free (devices), kept (for
+    another run).
+    """
 
     why: str
     cause: str
@@ -89,8 +102,15 @@ class Wait:
 Plan = tuple[list[Placement], dict[int, Wait]]
 
 
-def plan(waiting: Sequence[Waiting], machines: Sequence[Machine], held: Sequence[Held], quotas: Mapping[int, int]) -> Plan:
-    """What is placed, in order, and why each other run waits, in the order of the queue. `quotas` by team, where there is one."""
+def plan(
+    waiting: Sequence[Waiting],
+    machines: Sequence[Machine],
+    held: Sequence[Held],
+    quotas: Mapping[int, int],
+) -> Plan:
+    """What is placed, in order, and why each other run waits, in the order of the queue. `quotas`
+    by team, where there is one.
+    """
     planning = _Planning(machines, held, quotas)
     placements: list[Placement] = []
     waits: dict[int, Wait] = {}
@@ -103,8 +123,12 @@ def plan(waiting: Sequence[Waiting], machines: Sequence[Machine], held: Sequence
     return placements, waits
 
 
-def left_over(waiting: Sequence[Waiting], machines: Sequence[Machine], held: Sequence[Held]) -> dict[str, Counter[str]]:
-    """What nobody in the queue gets or has kept for it: free devices by kind, of each machine that may be used."""
+def left_over(
+    waiting: Sequence[Waiting], machines: Sequence[Machine], held: Sequence[Held]
+) -> dict[str, Counter[str]]:
+    """What nobody in the queue gets or has kept for it: free devices by kind, of each machine that
+    may be used.
+    """
     planning = _Planning(machines, held, {})
     for one in _in_order(waiting, planning):
         planning.consider(one)
@@ -113,7 +137,9 @@ def left_over(waiting: Sequence[Waiting], machines: Sequence[Machine], held: Seq
 
 def _in_order(waiting: Sequence[Waiting], planning: _Planning) -> Iterator[Waiting]:
     """The next to be considered, which depends on what was placed before."""
-    yield from sorted((one for one in waiting if one.overdue), key=lambda one: (one.queued_at, one.run))
+    yield from sorted(
+        (one for one in waiting if one.overdue), key=lambda one: (one.queued_at, one.run)
+    )
     lines: dict[int, list[Waiting]] = defaultdict(list)
     for one in sorted((one for one in waiting if not one.overdue), key=_rank, reverse=True):
         lines[one.team].append(one)
@@ -125,7 +151,12 @@ def _in_order(waiting: Sequence[Waiting], planning: _Planning) -> Iterator[Waiti
 
 
 def _rank(one: Waiting) -> tuple[int, float, datetime, int]:
-    return -one.priority, float("inf") if one.position is None else one.position, one.queued_at, one.run
+    return (
+        -one.priority,
+        float("inf") if one.position is None else one.position,
+        one.queued_at,
+        one.run,
+    )
 
 
 @dataclass
@@ -138,10 +169,14 @@ class _Room:
     kept: set[str] = field(default_factory=set)
 
     def fits(self, request: Request, kind: str) -> bool:
-        return self.free[kind] >= request.devices and self.memory_for(request, kind) <= max(self.memory, 0)
+        return self.free[kind] >= request.devices and self.memory_for(request, kind) <= max(
+            self.memory, 0
+        )
 
     def memory_for(self, request: Request, kind: str) -> int:
-        """Of the machine's memory; GPUs have their own, and a machine that does not tell its memory is taken at its word."""
+        """Of the machine's memory; GPUs have their own, and a machine that does not tell its memory
+        is taken at its word.
+        """
         return request.memory * request.devices if kind == "cpu" and self.machine.memory else 0
 
     def take(self, request: Request, kind: str) -> None:
@@ -157,9 +192,14 @@ class _Room:
 
 
 class _Planning:
-    def __init__(self, machines: Sequence[Machine], held: Sequence[Held], quotas: Mapping[int, int]) -> None:
+    def __init__(
+        self, machines: Sequence[Machine], held: Sequence[Held], quotas: Mapping[int, int]
+    ) -> None:
         self.quotas = quotas
-        self.rooms = {machine.name: _Room(machine, Counter(machine.devices), machine.memory) for machine in machines}
+        self.rooms = {
+            machine.name: _Room(machine, Counter(machine.devices), machine.memory)
+            for machine in machines
+        }
         self.total = sum((Counter(machine.devices) for machine in machines), Counter())
         self.used: dict[int, Counter[str]] = defaultdict(Counter)
         self.reserved: set[str] = set()
@@ -175,26 +215,43 @@ class _Planning:
 
     def share(self, team: int) -> float:
         """The largest part of any kind of device that the team holds."""
-        return max((count / self.total[kind] for kind, count in self.used[team].items() if self.total[kind]), default=0.0)
+        return max(
+            (
+                count / self.total[kind]
+                for kind, count in self.used[team].items()
+                if self.total[kind]
+            ),
+            default=0.0,
+        )
 
     def consider(self, one: Waiting) -> Placement | Wait:
         request, kind = one.request, self._kind(one.request)
         if wait := self._quota(one) or self._never(request, kind):
             return wait
-        usable = [room for room in self.rooms.values() if room.machine.usable and room.machine.suits(request, kind)]
+        usable = [
+            room
+            for room in self.rooms.values()
+            if room.machine.usable and room.machine.suits(request, kind)
+        ]
         if len(usable) < request.nodes:
             return self._away(request, kind)
         fitting = [room for room in usable if room.fits(request, kind)]
         if len(fitting) < request.nodes:
             return self._wait(one, kind, usable)
-        chosen = sorted(fitting, key=lambda room: (room.free[kind], room.machine.name))[: request.nodes]
+        chosen = sorted(fitting, key=lambda room: (room.free[kind], room.machine.name))[
+            : request.nodes
+        ]
         for room in chosen:
             room.take(request, kind)
         self.used[one.team][kind] += request.devices * request.nodes
-        return Placement(one.run, kind, request.devices, tuple(room.machine.name for room in chosen))
+        return Placement(
+            one.run, kind, request.devices, tuple(room.machine.name for room in chosen)
+        )
 
     def _kind(self, request: Request) -> str:
-        """A GPU for `auto` if the installation has machines for it, whether or not they may be used at the moment."""
+        """A GPU for `auto` if the installation has machines for it, whether or not they may be used
+        at the moment.
+        """
         if request.kind != "auto":
             return request.kind
         return "cuda" if len(self._suiting(request, "cuda")) >= request.nodes else "cpu"
@@ -213,7 +270,9 @@ class _Planning:
             return Wait("waits behind a run of the team that waits for its quota", "quota")
         if self.used[one.team].total() + self.promised[one.team] + needed > quota:
             self.short_teams.add(one.team)
-            return Wait(f"the team's quota of {quota:,} device{'s' * (quota != 1)} is used up", "quota")
+            return Wait(
+                f"the team's quota of {quota:,} device{'s' * (quota != 1)} is used up", "quota"
+            )
         return None
 
     def _never(self, request: Request, kind: str) -> Wait | None:
@@ -224,30 +283,53 @@ class _Planning:
         bare = Request(request.devices, kind, request.nodes)
         if len(self._suiting(bare, kind)) >= request.nodes:
             memory = request.memory * (request.devices if kind == "cpu" else 1) / GIB
-            return Wait(f"no {'machine' if kind == 'cpu' else 'GPU'} has the {memory:,.1f} GiB of memory that it needs at least", "never")
+            return Wait(
+                f"no {'machine' if kind == 'cpu' else 'GPU'} has the {memory:,.1f} GiB of memory that it needs at least",
+                "never",
+            )
         if request.nodes > 1:
-            return Wait(f"needs {request.nodes} machines with {wanted} each, and there are {len(self._suiting(bare, kind))}", "never")
+            return Wait(
+                f"needs {request.nodes} machines with {wanted} each, and there are {len(self._suiting(bare, kind))}",
+                "never",
+            )
         return Wait(f"no machine has {wanted}", "never")
 
     def _away(self, request: Request, kind: str) -> Wait:
         """Machines could carry it, but not now."""
         away = [machine for machine in self._suiting(request, kind) if not machine.usable]
-        said = [f"{machine.name} {'has not been heard of' if machine.lost else 'is being drained'}" for machine in away[:3]]
-        return Wait(", ".join(said) + (" and others are away too" if len(away) > 3 else ""), "drain")
+        said = [
+            f"{machine.name} {'has not been heard of' if machine.lost else 'is being drained'}"
+            for machine in away[:3]
+        ]
+        return Wait(
+            ", ".join(said) + (" and others are away too" if len(away) > 3 else ""), "drain"
+        )
 
     def _wait(self, one: Waiting, kind: str, usable: Sequence[_Room]) -> Wait:
-        """In words, with a reservation of devices and quota if it is the first to wait for this kind."""
+        """In words, with a reservation of devices and quota if it is the first to wait for this
+        kind.
+        """
         request = one.request
-        soonest = sorted(usable, key=lambda room: (-min(room.free[kind], request.devices), room.machine.name))[: request.nodes]
+        soonest = sorted(
+            usable, key=lambda room: (-min(room.free[kind], request.devices), room.machine.name)
+        )[: request.nodes]
         most = soonest[-1]
-        needs = f"needs {counted(request.devices, kind)}" + (f" on each of {request.nodes} machines" if request.nodes > 1 else "")
+        needs = f"needs {counted(request.devices, kind)}" + (
+            f" on each of {request.nodes} machines" if request.nodes > 1 else ""
+        )
         kept = any(kind in room.kept for room in usable)
         if kind not in self.reserved:
             self.reserved.add(kind)
             self.promised[one.team] += request.devices * request.nodes
-            there = ", ".join(f"{room.free[kind] or 'none'} free on {room.machine.name}" for room in soonest)
+            there = ", ".join(
+                f"{room.free[kind] or 'none'} free on {room.machine.name}" for room in soonest
+            )
             short = "" if most.free[kind] < request.devices else ", whose memory is taken"
-            kept_for = ", kept for it until the rest is given back" if most.free[kind] else ", where it is next"
+            kept_for = (
+                ", kept for it until the rest is given back"
+                if most.free[kind]
+                else ", where it is next"
+            )
             for room in soonest:
                 room.keep(request, kind)
             return Wait(f"{needs}; {there}{short}{kept_for}", "free")

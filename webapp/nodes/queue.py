@@ -23,7 +23,9 @@ OVERDUE = timedelta(days=1)
 
 
 def planned(line: Sequence[Waiting] | None = None) -> Plan:
-    """What would be placed now and why the rest waits. `line` is the queue, where somebody has read it already."""
+    """What would be placed now and why the rest waits. `line` is the queue, where somebody has read
+    it already.
+    """
     limited = Team.objects.exclude(device_quota=None).values_list("pk", "device_quota")
     quotas = {team: quota for team, quota in limited if quota is not None}
     return plan(waiting() if line is None else line, _machines(), _held(), quotas)
@@ -36,15 +38,33 @@ def left_over(machine: str) -> Counter[str]:
 
 def lost() -> QuerySet[Node]:
     """Machines that have not been heard of for a lease period, by the clock of the database."""
-    return Node.objects.filter(heartbeat_at__lt=Now() - timedelta(seconds=settings.STILLROOM_LEASE_SECONDS))
+    return Node.objects.filter(
+        heartbeat_at__lt=Now() - timedelta(seconds=settings.STILLROOM_LEASE_SECONDS)
+    )
 
 
 def waiting() -> list[Waiting]:
     """Runs that could be placed."""
     late = timezone.now() - OVERDUE
-    columns = ("pk", "team_id", "spec__compute", "memory_bytes", "queued_at", "priority", "queue_position")
+    columns = (
+        "pk",
+        "team_id",
+        "spec__compute",
+        "memory_bytes",
+        "queued_at",
+        "priority",
+        "queue_position",
+    )
     return [
-        Waiting(run, team, request_of({"compute": compute}, memory), queued_at, priority, position, queued_at < late)
+        Waiting(
+            run,
+            team,
+            request_of({"compute": compute}, memory),
+            queued_at,
+            priority,
+            position,
+            queued_at < late,
+        )
         for run, team, compute, memory, queued_at, priority, position in Run.objects.filter(
             state=State.QUEUED, on_hold=False, source=Run.Source.MANAGED
         ).values_list(*columns)
@@ -59,7 +79,12 @@ def alive() -> QuerySet[Node]:
 def _machines() -> list[Machine]:
     devices: dict[int, dict[str, int]] = {}
     gpu_memory: dict[int, int] = {}
-    there = Device.objects.filter(retired=False).values_list("node", "kind").annotate(Count("pk"), Min("memory_bytes")).order_by()
+    there = (
+        Device.objects.filter(retired=False)
+        .values_list("node", "kind")
+        .annotate(Count("pk"), Min("memory_bytes"))
+        .order_by()
+    )
     for node, kind, count, memory in there:
         devices.setdefault(node, {})[kind] = count
         if kind == Kind.CUDA:
@@ -67,15 +92,24 @@ def _machines() -> list[Machine]:
     gone = set(lost().values_list("pk", flat=True))
     return [
         Machine(
-            node.name, devices.get(node.pk, {}), node.memory_bytes, gpu_memory.get(node.pk, 0), draining=node.draining, lost=node.pk in gone
+            node.name,
+            devices.get(node.pk, {}),
+            node.memory_bytes,
+            gpu_memory.get(node.pk, 0),
+            draining=node.draining,
+            lost=node.pk in gone,
         )
         for node in Node.objects.order_by("name")
     ]
 
 
 def _held() -> list[Held]:
-    """What is lent, device by device. A lost machine's devices count for nobody: nobody gets them either."""
-    known = Run.objects.filter(~Q(memory_bytes=None), state__in=ACTIVE).values_list("public_id", "attempt", "memory_bytes")
+    """What is lent, device by device. A lost machine's devices count for nobody: nobody gets them
+    either.
+    """
+    known = Run.objects.filter(~Q(memory_bytes=None), state__in=ACTIVE).values_list(
+        "public_id", "attempt", "memory_bytes"
+    )
     memory = {holder_of(public_id, attempt): needed or 0 for public_id, attempt, needed in known}
     lent = Device.objects.exclude(holder="").filter(retired=False).exclude(node__in=lost())
     return [

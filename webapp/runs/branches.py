@@ -1,8 +1,9 @@
 """Which attempt a run followed at which step.
 
-Each attempt has its own log. A resumed one begins with `rewind{step}`: what was done before, after that step, is abandoned. A log
-may rewind once more, where several processes began again after their memory ran out; that abandons the later steps of the
-same attempt too. The *live branch* is what remains, and it is one curve.
+Each attempt has its own log. A resumed one begins with `rewind{step}`: what was done before, after
+that step, is abandoned. A log may rewind once more, where several processes began again after their
+memory ran out; that abandons the later steps of the same attempt too. The *live branch* is what
+remains, and it is one curve.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ TURNS = "SELECT type, attempt, seq, step FROM runs_event WHERE run_id = %s AND t
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of one attempt's log that belongs to the live branch: events numbered [`first`, `end`) (None: all later ones),
-    and of these the steps up to and including `last` (None: all)."""
+    """A part of one attempt's log that belongs to the live branch: events numbered [`first`, `end`)
+    (None: all later ones), and of these the steps up to and including `last` (None: all).
+    """
 
     attempt: int
     last: int | None
@@ -41,7 +43,9 @@ class Stretch:
 
 
 def stretches(run: Run) -> list[Stretch]:
-    """The live branch of `run`, oldest first. An attempt that wrote something without a rewind began from nothing."""
+    """The live branch of `run`, oldest first. An attempt that wrote something without a rewind
+    began from nothing.
+    """
     return stretches_of([run])[run.pk]
 
 
@@ -59,17 +63,26 @@ def stretches_of(runs: Iterable[Run]) -> dict[int, list[Stretch]]:
     return {run: parts[::-1] for run, parts in found.items()}
 
 
-def _attempts(runs: Collection[int]) -> Iterator[tuple[tuple[int, int, int], list[tuple[int, int]]]]:
-    """(run, number, last_seq) of every attempt, newest first, with (number of the event, step) of its rewinds in the order of the log."""
+def _attempts(
+    runs: Collection[int],
+) -> Iterator[tuple[tuple[int, int, int], list[tuple[int, int]]]]:
+    """(run, number, last_seq) of every attempt, newest first, with (number of the event, step) of
+    its rewinds in the order of the log.
+    """
     with connection.cursor() as cursor:
         cursor.execute(ATTEMPTS, [list(runs)])
         rows = cursor.fetchall()
     for attempt, same in groupby(rows, lambda row: row[:3]):
-        yield attempt, [(seq, -1 if step is None else step) for *_, seq, step in same if seq is not None]
+        yield (
+            attempt,
+            [(seq, -1 if step is None else step) for *_, seq, step in same if seq is not None],
+        )
 
 
 def _parts(rewinds: list[tuple[int, int]]) -> Iterator[tuple[int, int | None, int | None]]:
-    """A log cut at its rewinds, newest part first: first and end number of its events, and the step to which it rewinds."""
+    """A log cut at its rewinds, newest part first: first and end number of its events, and the step
+    to which it rewinds.
+    """
     end: int | None = None
     for seq, step in reversed(rewinds):
         yield seq, end, step
@@ -83,22 +96,34 @@ def _lower(one: int | None, other: int) -> int:
 
 
 def turns(run: Run) -> Iterator[tuple[str, int, int]]:
-    """("rewind" or "checkpoint", attempt, step) of every rewind, and of the checkpoints of the live branch."""
+    """("rewind" or "checkpoint", attempt, step) of every rewind, and of the checkpoints of the live
+    branch.
+    """
     with connection.cursor() as cursor:
         cursor.execute(TURNS, [run.pk])
         found = cursor.fetchall()
     parts = stretches(run) if any(kind == "checkpoint" for kind, *_ in found) else []
     for kind, attempt, seq, step in found:
-        if kind == "rewind" or step is None or any(part.holds(attempt, seq, step) for part in parts):
+        if (
+            kind == "rewind"
+            or step is None
+            or any(part.holds(attempt, seq, step) for part in parts)
+        ):
             yield kind, attempt, step or 0
 
 
 def live(run: Run) -> Q:
-    """Condition that keeps the live branch, for models with `attempt`, `seq` and `step`; what has no step belongs to it always."""
+    """Condition that keeps the live branch, for models with `attempt`, `seq` and `step`; what has
+    no step belongs to it always.
+    """
     condition = Q(step=None)
     for stretch in stretches(run):
         part = Q(attempt=stretch.attempt)
-        for name, limit in (("seq__gte", stretch.first or None), ("seq__lt", stretch.end), ("step__lte", stretch.last)):
+        for name, limit in (
+            ("seq__gte", stretch.first or None),
+            ("seq__lt", stretch.end),
+            ("step__lte", stretch.last),
+        ):
             part &= Q() if limit is None else Q(**{name: limit})
         condition |= part
     return condition

@@ -21,7 +21,11 @@ class Change:
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """Every setting that differs, in the order of `after`, then those that only `before` has."""
     old, new = dict(_leaves(before)), dict(_leaves(after))
-    return [Change(path, old.get(path, NOTHING), new.get(path, NOTHING)) for path in {**new, **old} if old.get(path) != new.get(path)]
+    return [
+        Change(path, old.get(path, NOTHING), new.get(path, NOTHING))
+        for path in {**new, **old}
+        if old.get(path) != new.get(path)
+    ]
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -1,7 +1,8 @@
-"""The curated charts of a run: which series stand together, in which order, and what they are called.
+"""The curated charts of a run: which series stand together, in which order, and what they are
+called.
 
-The order is quality, then stability, then performance. A line is a key of `metrics.read`; a line with `low` and `high` has its interval
-drawn as a band, and `right` puts it on an axis of its own.
+The order is quality, then stability, then performance. A line is a key of `metrics.read`; a line
+with `low` and `high` has its interval drawn as a band, and `right` puts it on an axis of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """`log` is how the y axis starts; `empty` is shown until there is a point. `fits` says which definitions lead to any."""
+    """`log` is how the y axis starts; `empty` is shown until there is a point. `fits` says which
+    definitions lead to any.
+    """
 
     id: str
     title: str
@@ -50,7 +53,15 @@ CHARTS = (
         "pass-rate",
         "Pass rate",
         "held-out problems, 95 % interval",
-        (Line("eval/pass_rate", "held-out", "eval/pass_rate/low", "eval/pass_rate/high", baseline=True),),
+        (
+            Line(
+                "eval/pass_rate",
+                "held-out",
+                "eval/pass_rate/low",
+                "eval/pass_rate/high",
+                baseline=True,
+            ),
+        ),
         format="percent",
         empty="Appears with the first evaluation, before training begins.",
     ),
@@ -75,7 +86,10 @@ CHARTS = (
         (
             Line("privileged/plain_pass_rate", "student"),
             Line("privileged/pass_rate", "privileged teacher"),
-            Line("privileged/continuation_pass_rate", "teacher going on from the student's beginnings"),
+            Line(
+                "privileged/continuation_pass_rate",
+                "teacher going on from the student's beginnings",
+            ),
         ),
         format="percent",
         empty="Appears when the teacher has been measured for the first time.",
@@ -110,7 +124,10 @@ CHARTS = (
         "advantages",
         "Advantages",
         "shares",
-        (Line("advantages/zero_variance_share", "problems without a difference"), Line("ratio/clipped_share", "clipped ratios")),
+        (
+            Line("advantages/zero_variance_share", "problems without a difference"),
+            Line("ratio/clipped_share", "clipped ratios"),
+        ),
         format="percent",
         fits=definitions.has_advantages,
     ),
@@ -118,7 +135,15 @@ CHARTS = (
         "retained",
         "Retained skill",
         "pass rate outside the pool, 95 % interval",
-        (Line("retained/pass_rate", "retained", "retained/pass_rate/low", "retained/pass_rate/high", baseline=True),),
+        (
+            Line(
+                "retained/pass_rate",
+                "retained",
+                "retained/pass_rate/low",
+                "retained/pass_rate/high",
+                baseline=True,
+            ),
+        ),
         format="percent",
         empty="Appears with the first evaluation.",
         fits=definitions.retains,
@@ -127,7 +152,10 @@ CHARTS = (
         "answers",
         "Answers in training",
         "shares of the answers that are trained on",
-        (Line("pass_rate/train", "correct, of the student's own"), Line("truncated/share", "cut at the limit")),
+        (
+            Line("pass_rate/train", "correct, of the student's own"),
+            Line("truncated/share", "cut at the limit"),
+        ),
         format="percent",
         fits=definitions.trains_on_own_answers,
     ),
@@ -147,7 +175,10 @@ CHARTS = (
         "throughput",
         "Throughput",
         "tokens trained and sampled per second",
-        (Line("tokens_per_second", "tokens/s", format="count"), Line("time/step_s", "time of a step", right=True, format="seconds")),
+        (
+            Line("tokens_per_second", "tokens/s", format="count"),
+            Line("time/step_s", "time of a step", right=True, format="seconds"),
+        ),
         format="count",
     ),
     Chart(
@@ -161,12 +192,18 @@ CHARTS = (
 
 
 def charts_of(spec: dict[str, Any] | None) -> tuple[Chart, ...]:
-    """The charts that a run can fill, as its definition tells; one that came without a definition gets those of a plain distillation."""
-    return tuple(chart for chart in CHARTS if chart.fits(definitions.PLAIN if spec is None else spec))
+    """The charts that a run can fill, as its definition tells; one that came without a definition
+    gets those of a plain distillation.
+    """
+    return tuple(
+        chart for chart in CHARTS if chart.fits(definitions.PLAIN if spec is None else spec)
+    )
 
 
 def by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
-    """A chart for each key, grouped by what stands before the first slash; keys without one come first, figures of the machine last."""
+    """A chart for each key, grouped by what stands before the first slash; keys without one come
+    first, figures of the machine last.
+    """
     groups: dict[str, list[Chart]] = {}
     for place, key in enumerate(sorted(keys, key=_natural)):
         prefix, slash, _ = key.partition("/")
@@ -182,7 +219,10 @@ def _natural(key: str) -> list[str]:
 
 def declaration(chart: Chart) -> dict[str, Any]:
     """`chart` as the browser reads it (static/js/charts/columns.js)."""
-    lines = [{name: value for name, value in asdict(line).items() if value not in (None, False)} for line in chart.lines]
+    lines = [
+        {name: value for name, value in asdict(line).items() if value not in (None, False)}
+        for line in chart.lines
+    ]
     return {
         "id": chart.id,
         "title": chart.title,

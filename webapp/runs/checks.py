@@ -1,6 +1,8 @@
-"""What only the server can see to be wrong with a definition: what its names lead to, and whether these things go together.
+"""What only the server can see to be wrong with a definition: what its names lead to, and whether
+these things go together.
 
-The trainer checks all of it again before its first step; here it is said while the form is still open.
+The trainer checks all of it again before its first step; here it is said while the form is still
+open.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ def look_around(spec: RunSpec, team: Team) -> Findings:
     loaded = _loaded(spec)
     folders = {path: _model(path, network, team, findings) for path, network in loaded.items()}
     findings.problems += _tokenizers(spec, folders)
-    findings.problems += [problem for path in loaded for problem in _lengths(spec, path, findings.models.get(path))]
+    findings.problems += [
+        problem for path in loaded for problem in _lengths(spec, path, findings.models.get(path))
+    ]
     findings.problems += _texts(spec, team)
     _data(spec, team, findings)
     return findings
@@ -61,7 +65,10 @@ def _loaded(spec: RunSpec) -> dict[str, Network]:
     found: dict[str, Network] = {STUDENT: networks.student}
     if isinstance(networks.teacher, ModelTeacher):
         found[TEACHER] = networks.teacher
-    return found | {f"networks.specialists.{at}.teacher": one.teacher for at, one in enumerate(networks.specialists)}
+    return found | {
+        f"networks.specialists.{at}.teacher": one.teacher
+        for at, one in enumerate(networks.specialists)
+    }
 
 
 def _called(path: str) -> str:
@@ -99,14 +106,18 @@ def _texts(spec: RunSpec, team: Team) -> Iterator[Problem]:
 def _require_usable(folder: Folder, weights: bool) -> None:
     if weights and not any(name.endswith(model_files.WEIGHTS) for name in folder):
         if any(name.endswith(model_files.PICKLED) for name in folder):
-            raise UnusableModel("has pickled weights only, which can run any program when opened; save the model as safetensors")
+            raise UnusableModel(
+                "has pickled weights only, which can run any program when opened; save the model as safetensors"
+            )
         raise UnusableModel("has no *.safetensors weights; add them, or ask for random weights")
     if not folder.keys() & set(model_files.TOKENIZERS):
         raise UnusableModel("has no tokenizer; copy the model's tokenizer.json into its folder")
 
 
 def _tokenizers(spec: RunSpec, folders: Mapping[str, Folder | None]) -> Iterator[Problem]:
-    """Teachers whose tokens are not the student's, where a divergence compares the two token by token."""
+    """Teachers whose tokens are not the student's, where a divergence compares the two token by
+    token.
+    """
     student = folders[STUDENT]
     if student is None or not any(map(needs_probabilities, spec.stages)):
         return
@@ -129,8 +140,13 @@ def _lengths(spec: RunSpec, path: str, facts: ModelFacts | None) -> Iterator[Pro
         return
     for at, sampling in _samplings(spec, path):
         if sampling.max_new_tokens >= facts.max_length:
-            longest = f"the {_called(path)} reads at most {facts.max_length:,} tokens, question included"
-            yield Problem(f"{at}.max_new_tokens", f"is {sampling.max_new_tokens:,}, but {longest}; lower it or choose another model")
+            longest = (
+                f"the {_called(path)} reads at most {facts.max_length:,} tokens, question included"
+            )
+            yield Problem(
+                f"{at}.max_new_tokens",
+                f"is {sampling.max_new_tokens:,}, but {longest}; lower it or choose another model",
+            )
 
 
 def _samplings(spec: RunSpec, path: str) -> Iterator[tuple[str, Sampling]]:
@@ -153,7 +169,12 @@ def _data(spec: RunSpec, team: Team, findings: Findings) -> None:
                 findings.counts[role] = len(problems) if problems else pools.size(source, team)
                 found |= {role: problems} if problems else {}
             except (Nowhere, ProblemError) as error:
-                findings.problems.append(Problem(f"data.{role}.{'path' if isinstance(source, FileProblems) else 'count'}", str(error)))
+                findings.problems.append(
+                    Problem(
+                        f"data.{role}.{'path' if isinstance(source, FileProblems) else 'count'}",
+                        str(error),
+                    )
+                )
     findings.problems += _leakage(spec, found)
     findings.problems += _idle_specialists(spec, found.get("train"))
     if len(found) < sum(1 for role in ("train", "evaluation", "retained") if _is_own(spec, role)):
@@ -163,15 +184,24 @@ def _data(spec: RunSpec, team: Team, findings: Findings) -> None:
 
 
 def _idle_specialists(spec: RunSpec, train: ProblemSet | None) -> Iterator[Problem]:
-    """Specialists for domains that no training problem has; the domain of built-in arithmetic is its family."""
+    """Specialists for domains that no training problem has; the domain of built-in arithmetic is
+    its family.
+    """
     source = spec.data.train
     items = train.items if train else ()
-    domains = set(source.families) if isinstance(source, ArithmeticProblems) else {problem.domain for problem in items} - {""}
+    domains = (
+        set(source.families)
+        if isinstance(source, ArithmeticProblems)
+        else {problem.domain for problem in items} - {""}
+    )
     for at, specialist in enumerate(spec.networks.specialists):
         idle = [domain for domain in specialist.domains if domain not in domains]
         if domains and idle:
             known = ", ".join(sorted(domains)[:NAMED])
-            yield Problem(f"networks.specialists.{at}.domains", f"names {idle[0]}, which no training problem has; they have {known}")
+            yield Problem(
+                f"networks.specialists.{at}.domains",
+                f"names {idle[0]}, which no training problem has; they have {known}",
+            )
 
 
 def _is_own(spec: RunSpec, role: str) -> bool:
@@ -186,7 +216,10 @@ def _leakage(spec: RunSpec, found: Mapping[str, ProblemSet]) -> Iterator[Problem
     if isinstance(spec.data.evaluation, SplitProblems) and not all(
         selection.split(train.items, spec.data.evaluation.share, spec.data.train.seed)
     ):
-        yield Problem("data.evaluation.share", f"leaves nothing to train on or nothing to measure, of {len(train):,} problems; change it")
+        yield Problem(
+            "data.evaluation.share",
+            f"leaves nothing to train on or nothing to measure, of {len(train):,} problems; change it",
+        )
     for role, words in (("evaluation", "held-out"), ("retained", "retained")):
         try:
             selection.check_disjoint(train.items, found[role].items if role in found else (), words)

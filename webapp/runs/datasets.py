@@ -1,7 +1,8 @@
-"""Data sets that a team uploads: kept as they are, with a mapping that says which column holds what.
+"""Data sets that a team uploads: kept as they are, with a mapping that says which column holds
+what.
 
-An upload is first a file in the store, named by its content; it becomes a data set when somebody has said what its columns mean and
-every row has been read once. Files of any size are streamed.
+An upload is first a file in the store, named by its content; it becomes a data set when somebody
+has said what its columns mean and every row has been read once. Files of any size are streamed.
 """
 
 from __future__ import annotations
@@ -26,12 +27,18 @@ from webapp.teams.models import Team, User
 
 PREVIEWED = 10
 SECONDS = 5.0
-MEDIA_TYPES = {"jsonl": "application/jsonl", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+MEDIA_TYPES = {
+    "jsonl": "application/jsonl",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """What the columns mean and how answers are judged, as a definition has it; `problems` name form fields."""
+    """What the columns mean and how answers are judged, as a definition has it; `problems` name
+    form fields.
+    """
 
     source: FileProblems | None
     verifier: Any
@@ -40,7 +47,9 @@ class Mapping:
 
 @dataclass(frozen=True)
 class Reading:
-    """A problem as the run will see it. `reference` is the answer as the verifier reads it, empty if it cannot."""
+    """A problem as the run will see it. `reference` is the answer as the verifier reads it, empty
+    if it cannot.
+    """
 
     question: str
     answer: str
@@ -51,13 +60,17 @@ def keep(team: Team, file: UploadedFile) -> Artifact:
     """Store an upload that holds data. Raises ProblemError with a sentence."""
     path = uploads.path_of(file)
     if (file.size or 0) > settings.MAX_UPLOAD_BYTES:
-        raise ProblemError(f"The file has {bytes_size(file.size or 0)}; this server takes at most {bytes_size(settings.MAX_UPLOAD_BYTES)}.")
+        raise ProblemError(
+            f"The file has {bytes_size(file.size or 0)}; this server takes at most {bytes_size(settings.MAX_UPLOAD_BYTES)}."
+        )
     found = inspect(path, uploads.shown_name(file.name or ""))
     return artifacts.put(path, team, MEDIA_TYPES.get(found.format, "application/octet-stream"))
 
 
 def inspect(path: Path, filename: str) -> Inspection:
-    """Format, columns and first rows. Raises ProblemError, which calls the file by the name it was uploaded under."""
+    """Format, columns and first rows. Raises ProblemError, which calls the file by the name it was
+    uploaded under.
+    """
     try:
         return problems.inspect(path)
     except ProblemError as error:
@@ -65,7 +78,9 @@ def inspect(path: Path, filename: str) -> Inspection:
 
 
 def mapping_of(definition: dict[str, Any]) -> Mapping:
-    """The mapping in a (possibly invalid) definition that a form made: data.train.columns and data.verifier."""
+    """The mapping in a (possibly invalid) definition that a form made: data.train.columns and
+    data.verifier.
+    """
     found = problems_in({"data": {**definition.get("data", {})}, "stages": [{"name": "any"}]})
     if said := [problem for problem in found if problem.path.startswith("data.")]:
         return Mapping(None, None, tuple(said))
@@ -84,11 +99,18 @@ def read(path: Path, filename: str, mapping: Mapping) -> list[Reading]:
         raise ProblemError(called(error, path, filename)) from None
     with Verifier(mapping.verifier, SECONDS) as verifier:
         references = verifier.read_references([one.answer for one in found])
-    return [Reading(one.question, one.answer, reference) for one, reference in zip(found, references, strict=True)]
+    return [
+        Reading(one.question, one.answer, reference)
+        for one, reference in zip(found, references, strict=True)
+    ]
 
 
-def create(team: Team, user: User | None, name: str, artifact: Artifact, filename: str, mapping: Mapping) -> tuple[DataSet, Survey]:
-    """Read every row once and keep the data set, with the newest mapping if it was there. Raises ProblemError."""
+def create(
+    team: Team, user: User | None, name: str, artifact: Artifact, filename: str, mapping: Mapping
+) -> tuple[DataSet, Survey]:
+    """Read every row once and keep the data set, with the newest mapping if it was there. Raises
+    ProblemError.
+    """
     slug = slugify(name)[:80]
     if not slug:
         raise ProblemError("Give the data set a name with at least one letter or digit.")
@@ -108,7 +130,11 @@ def create(team: Team, user: User | None, name: str, artifact: Artifact, filenam
         "problem_count": found.count,
     }
     row, _ = DataSet.objects.update_or_create(
-        team=team, name=slug, fingerprint=found.fingerprint, defaults=kept, create_defaults={**kept, "created_by": user}
+        team=team,
+        name=slug,
+        fingerprint=found.fingerprint,
+        defaults=kept,
+        create_defaults={**kept, "created_by": user},
     )
     return row, found
 

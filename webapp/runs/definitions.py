@@ -31,7 +31,9 @@ def selects_tokens(spec: Definition) -> bool:
 
 
 def is_privileged(spec: Definition) -> bool:
-    return bool(spec.get("networks", {}).get("teacher", {}).get("context", {}).get("kind") == "privileged")
+    return bool(
+        spec.get("networks", {}).get("teacher", {}).get("context", {}).get("kind") == "privileged"
+    )
 
 
 def retains(spec: Definition) -> bool:
@@ -39,11 +41,15 @@ def retains(spec: Definition) -> bool:
 
 
 def trains_on_own_answers(spec: Definition) -> bool:
-    return any(stage.get("source", "student_rollouts") == "student_rollouts" for stage in _stages(spec))
+    return any(
+        stage.get("source", "student_rollouts") == "student_rollouts" for stage in _stages(spec)
+    )
 
 
 def compares_distributions(spec: Definition) -> bool:
-    return any(objective.get("kind") not in ("grpo", "cross_entropy") for objective in _objectives(spec))
+    return any(
+        objective.get("kind") not in ("grpo", "cross_entropy") for objective in _objectives(spec)
+    )
 
 
 def clips(spec: Definition) -> bool:

@@ -1,4 +1,6 @@
-"""A run definition while somebody writes it: the form, what it says, and everything the page shows about it."""
+"""A run definition while somebody writes it: the form, what it says, and everything the page shows
+about it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from webapp.teams.models import Team
 
 @dataclass(frozen=True)
 class Draft:
-    """`spec` is None while the definition itself is not valid; a valid one may still have problems with what it names."""
+    """`spec` is None while the definition itself is not valid; a valid one may still have problems
+    with what it names.
+    """
 
     layout: Layout
     spec: RunSpec | None
@@ -44,4 +48,9 @@ def draft_of(form: FormData, team: Team, more: tuple[Problem, ...] = ()) -> Draf
     except SpecError as error:
         return Draft(layout.lay_out(form, [*more, *error.problems], offered), None, (), None)
     found = checks.look_around(spec, team)
-    return Draft(layout.lay_out(form, [*more, *found.problems], offered), spec, tuple(found.notes), outlook_of(spec, found.known))
+    return Draft(
+        layout.lay_out(form, [*more, *found.problems], offered),
+        spec,
+        tuple(found.notes),
+        outlook_of(spec, found.known),
+    )

@@ -16,7 +16,9 @@ SUBJECTS = {"evaluation": "held-out problems", "retained": "problems of the reta
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measured skill before training and now. `now` is the final evaluation if `final`, else the newest so far."""
+    """One measured skill before training and now. `now` is the final evaluation if `final`, else
+    the newest so far.
+    """
 
     role: str
     before: Payload | None
@@ -27,9 +29,14 @@ class Comparison:
 
 def comparisons(run: Run) -> list[Comparison]:
     """Held-out problems first, then the retained skill, where they were measured."""
-    rows = run.events.filter(branches.live(run), type="evaluation").order_by("step", "attempt", "seq")
+    rows = run.events.filter(branches.live(run), type="evaluation").order_by(
+        "step", "attempt", "seq"
+    )
     payloads = [{**payload, "step": step} for step, payload in rows.values_list("step", "payload")]
-    found = [_comparison(role, [p for p in payloads if p["role"] == role]) for role in ("evaluation", "retained")]
+    found = [
+        _comparison(role, [p for p in payloads if p["role"] == role])
+        for role in ("evaluation", "retained")
+    ]
     return [comparison for comparison in found if comparison.before or comparison.now]
 
 
@@ -38,7 +45,11 @@ def sentence(comparison: Comparison) -> str:
     subject = SUBJECTS[comparison.role]
     now, before = comparison.now, comparison.before
     if now is None:
-        return f"Before training the student solved {_percent(before)} of the {subject}." if before else ""
+        return (
+            f"Before training the student solved {_percent(before)} of the {subject}."
+            if before
+            else ""
+        )
     if now["pass_rate"] is None or math.isnan(float(now["pass_rate"])):
         return "The verifier could not tell of any answer whether it is right, so there is no pass rate."
     if not now["pass_rate"]:

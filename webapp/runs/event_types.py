@@ -1,7 +1,9 @@
-"""What each type of event must say, as pages rely on it. Fields beyond these are kept; an unknown type needs only its time.
+"""What each type of event must say, as pages rely on it. Fields beyond these are kept; an unknown
+type needs only its time.
 
-A log writes numbers that are not finite as the strings "NaN", "Infinity" and "-Infinity", because JSON has no others. Series keep them;
-elsewhere they say that there was nothing to measure, and become None, or the event is refused where a page cannot do without the number.
+A log writes numbers that are not finite as the strings "NaN", "Infinity" and "-Infinity", because
+JSON has no others. Series keep them; elsewhere they say that there was nothing to measure, and
+become None, or the event is refused where a page cannot do without the number.
 """
 
 from __future__ import annotations
@@ -23,7 +25,11 @@ def finite(value: Any) -> Any:
         return None if str(value).lower().lstrip("+-") in ("nan", "inf", "infinity") else value
     if isinstance(value, list):
         return None if any(finite(item) is None for item in value) else value
-    return None if isinstance(value, dict) and "pass_rate" in value and finite(value["pass_rate"]) is None else value
+    return (
+        None
+        if isinstance(value, dict) and "pass_rate" in value and finite(value["pass_rate"]) is None
+        else value
+    )
 
 
 def increasing(edges: list[float]) -> list[float]:
@@ -93,8 +99,12 @@ class Problems(Head):
     def _one_number_a_problem(self) -> Problems:
         weights = len(self.ids) if self.weights is None else len(self.weights)
         if not len(self.ids) == len(self.passed) == len(self.verdicts) == weights:
-            raise ValueError("passed, verdicts and weights must have one number for each of the ids")
-        if any(passed > verdicts for passed, verdicts in zip(self.passed, self.verdicts, strict=True)):
+            raise ValueError(
+                "passed, verdicts and weights must have one number for each of the ids"
+            )
+        if any(
+            passed > verdicts for passed, verdicts in zip(self.passed, self.verdicts, strict=True)
+        ):
             raise ValueError("no problem can have more answers passed than verdicts")
         return self
 
@@ -214,7 +224,9 @@ class Calibration(Head):
     spr: MeasuredShare = None
     auroc: MeasuredShare = None
     bins: Annotated[list[ReliabilityBin], Field(max_length=1000)] = Field(default_factory=list)
-    risk_coverage: Annotated[list[tuple[Share, Share]], Field(max_length=1000)] = Field(default_factory=list)
+    risk_coverage: Annotated[list[tuple[Share, Share]], Field(max_length=1000)] = Field(
+        default_factory=list
+    )
 
 
 class Region(Part):
@@ -245,9 +257,16 @@ class TokenRegions(Head):
     @model_validator(mode="after")
     def _one_count_a_cell(self) -> TokenRegions:
         shape = (len(self.entropy_edges) - 1, len(self.divergence_edges) - 1)
-        if any(len(table) != shape[0] or any(len(row) != shape[1] for row in table) for table in (self.counts, self.kept)):
+        if any(
+            len(table) != shape[0] or any(len(row) != shape[1] for row in table)
+            for table in (self.counts, self.kept)
+        ):
             raise ValueError("counts and kept must have one number for each cell between the edges")
-        if any(kept > count for pair in zip(self.kept, self.counts, strict=True) for kept, count in zip(*pair, strict=True)):
+        if any(
+            kept > count
+            for pair in zip(self.kept, self.counts, strict=True)
+            for kept, count in zip(*pair, strict=True)
+        ):
             raise ValueError("no cell can keep more tokens than it counts")
         return self
 

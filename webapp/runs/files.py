@@ -1,4 +1,6 @@
-"""Moving what events name from an attempt's folder into the artifact store: side files, and checkpoints file by file."""
+"""Moving what events name from an attempt's folder into the artifact store: side files, and
+checkpoints file by file.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ Manifest = dict[str, dict[str, Any]]
 
 @dataclass
 class Stored:
-    """What of a batch is in the store: hashes of side files, and the manifest of each whole checkpoint by its event's number."""
+    """What of a batch is in the store: hashes of side files, and the manifest of each whole
+    checkpoint by its event's number.
+    """
 
     hashes: set[str] = field(default_factory=set)
     checkpoints: dict[int, Manifest] = field(default_factory=dict)
@@ -36,9 +40,11 @@ class Stored:
 
 
 def store(team: Team, batch: list[dict[str, Any]], folder: Path) -> Stored:
-    """Store every file that the batch names. What is missing or differs from its hash is noted in its event as `trouble`.
+    """Store every file that the batch names. What is missing or differs from its hash is noted in
+    its event as `trouble`.
 
-    So is what the store does not take now; such an event is also marked as `unstored`, to be tried again. Raises OUTAGES.
+    So is what the store does not take now; such an event is also marked as `unstored`, to be tried
+    again. Raises OUTAGES.
     """
     stored = Stored()
     for event in batch:
@@ -54,7 +60,10 @@ def store(team: Team, batch: list[dict[str, Any]], folder: Path) -> Stored:
         except OUTAGES:
             raise
         except Exception as problem:  # whatever a disk or a service of objects may say
-            event |= {"trouble": f"it could not be stored: {getattr(problem, 'strerror', '') or problem}", "unstored": True}
+            event |= {
+                "trouble": f"it could not be stored: {getattr(problem, 'strerror', '') or problem}",
+                "unstored": True,
+            }
     return stored
 
 
@@ -63,13 +72,17 @@ class Missing(Exception):
 
 
 def restore(checkpoint: Checkpoint, folder: Path) -> None:
-    """Lay a stored checkpoint out in `folder`. Raises FileNotFoundError if the store has lost a file, artifacts.Damaged if it changed."""
+    """Lay a stored checkpoint out in `folder`. Raises FileNotFoundError if the store has lost a
+    file, artifacts.Damaged if it changed.
+    """
     for name, facts in checkpoint.manifest.items():
         artifacts.fetch(checkpoint.run.team, facts["sha256"], folder / name)
 
 
 def stored_checkpoints(run: Run) -> QuerySet[Checkpoint]:
-    """Those that the run could be resumed from, the one that it would be first. An abandoned tail is no way on."""
+    """Those that the run could be resumed from, the one that it would be first. An abandoned tail
+    is no way on.
+    """
     return run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
 
 
@@ -87,12 +100,29 @@ def _checkpoint(team: Team, event: dict[str, Any], folder: Path) -> Manifest:
     try:
         content = manifest.read_bytes()
         listed = json.loads(content)["files"].items()
-        expected = {_plain(name): {"sha256": str(facts["sha256"]), "size": _size(facts["size"])} for name, facts in listed}
+        expected = {
+            _plain(name): {"sha256": str(facts["sha256"]), "size": _size(facts["size"])}
+            for name, facts in listed
+        }
     except OSError as problem:
-        raise Missing(f"{place.name} was gone before it could be stored, so the run cannot be resumed from it") from problem
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as problem:
-        raise Missing(f"{MANIFEST} of {place.name} is damaged, so the run cannot be resumed from it") from problem
-    found: Manifest = {**expected, MANIFEST: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}}
+        raise Missing(
+            f"{place.name} was gone before it could be stored, so the run cannot be resumed from it"
+        ) from problem
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as problem:
+        raise Missing(
+            f"{MANIFEST} of {place.name} is damaged, so the run cannot be resumed from it"
+        ) from problem
+    found: Manifest = {
+        **expected,
+        MANIFEST: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)},
+    }
     for name, facts in found.items():
         _put(team, place / name, facts["sha256"], "application/octet-stream")
     return found

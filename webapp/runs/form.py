@@ -1,9 +1,11 @@
 """What a browser sends and what a run definition is, as two forms of the same data.
 
-A form field is called by its dotted path in the definition (`pool.weighting.alpha`, `stages.0.until.steps`); the fields, their types and
-the choices under which each one matters come from `webapp.runs.settings_list`. Alternatives may have fields of one name: what is sent is
-read as the field of the chosen one. A value that cannot be read as its field's type stays the text that was sent, so that the definition's
-own validation answers it beside the field. Nothing here rejects anything.
+A form field is called by its dotted path in the definition (`pool.weighting.alpha`,
+`stages.0.until.steps`); the fields, their types and the choices under which each one matters come
+from `webapp.runs.settings_list`. Alternatives may have fields of one name: what is sent is read as
+the field of the chosen one. A value that cannot be read as its field's type stays the text that was
+sent, so that the definition's own validation answers it beside the field. Nothing here rejects
+anything.
 """
 
 from __future__ import annotations
@@ -21,14 +23,19 @@ from webapp.runs.settings_list import Setting, at_place, list_of, lists, numbere
 FormData = MultiValueDict[str, str]
 Counts = Mapping[str, int]
 
-MOST_ITEMS = 32  # twice what a definition may hold of any list: enough to be told, too few to make the page slow
-REST = ".rest"  # second half of a location: the first is a choice ("hub:", "file:", or a whole name)
+# Twice what a definition may hold of any list: enough to be told, too few to make the page slow
+MOST_ITEMS = 32
+REST = (
+    ".rest"  # second half of a location: the first is a choice ("hub:", "file:", or a whole name)
+)
 ON = "on"
 EMPTY: FormData = MultiValueDict()
 
 
 def spec_from(form: FormData) -> dict[str, Any]:
-    """The run definition that a (normalised) form describes: only fields that matter for its choices, in the definition's order."""
+    """The run definition that a (normalised) form describes: only fields that matter for its
+    choices, in the definition's order.
+    """
     spec: dict[str, Any] = {}
     for name, setting in names(counts(form)):
         if name in form and applies(setting, name, form):
@@ -39,7 +46,9 @@ def spec_from(form: FormData) -> dict[str, Any]:
 
 
 def form_from(spec: Mapping[str, Any]) -> FormData:
-    """The form that shows a definition. Fields that it leaves out, or that its choices leave out, show their defaults."""
+    """The form that shows a definition. Fields that it leaves out, or that its choices leave out,
+    show their defaults.
+    """
     form: FormData = MultiValueDict()
     for name, setting in names(counts_in(spec)):
         write_field(setting.info, name, dig(spec, name, setting.info.default), form)
@@ -50,11 +59,16 @@ def form_from(spec: Mapping[str, Any]) -> FormData:
 
 
 def normalised(sent: QueryDict) -> FormData:
-    """What was sent, with the items of each list renumbered 0, 1, 2… in the order of their numbers."""
+    """What was sent, with the items of each list renumbered 0, 1, 2… in the order of their
+    numbers.
+    """
     found: dict[str, set[int]] = {path: set() for path in lists()}
     for match in filter(None, map(numbered().match, sent)):
         found[match[1]].add(int(match[2]))
-    places = {path: {number: place for place, number in enumerate(sorted(numbers)[:MOST_ITEMS])} for path, numbers in found.items()}
+    places = {
+        path: {number: place for place, number in enumerate(sorted(numbers)[:MOST_ITEMS])}
+        for path, numbers in found.items()
+    }
     form: FormData = MultiValueDict()
     for key, values in sent.lists():
         item = numbered().match(key)
@@ -72,7 +86,9 @@ def names(counts: Counts) -> Iterator[tuple[str, Setting]]:
             yield setting.path, setting
     for path in lists():
         for place in range(counts.get(path, 0)):
-            yield from ((at_place(one.path, place), one) for one in settings() if list_of(one.path) == path)
+            yield from (
+                (at_place(one.path, place), one) for one in settings() if list_of(one.path) == path
+            )
 
 
 def counts(form: FormData) -> dict[str, int]:
@@ -85,14 +101,20 @@ def counts_in(spec: Mapping[str, Any]) -> dict[str, int]:
     """The same of a definition; one that names no stage shows a first one."""
     found = {path: dig(spec, path, None) for path in lists()}
     return {
-        path: min(len(items), MOST_ITEMS) if isinstance(items, list | tuple) else int(path == "stages") for path, items in found.items()
+        path: min(len(items), MOST_ITEMS)
+        if isinstance(items, list | tuple)
+        else int(path == "stages")
+        for path, items in found.items()
     }
 
 
 def conditions(setting: Setting, name: str) -> dict[str, tuple[str, ...]]:
     """Choices under which the field matters: form name → values."""
     match = numbered().match(name)
-    return {at_place(path, match[2]) if match else path: values for path, values in setting.conditions.items()}
+    return {
+        at_place(path, match[2]) if match else path: values
+        for path, values in setting.conditions.items()
+    }
 
 
 def applies(setting: Setting, name: str, form: FormData) -> bool:
@@ -101,7 +123,9 @@ def applies(setting: Setting, name: str, form: FormData) -> bool:
 
 def hold(conditions: Mapping[str, tuple[str, ...]], form: FormData) -> bool:
     """Whether the form makes these choices."""
-    return all(form.get(other, _default_of(other)) in values for other, values in conditions.items())
+    return all(
+        form.get(other, _default_of(other)) in values for other, values in conditions.items()
+    )
 
 
 def _default_of(name: str) -> str:
@@ -122,7 +146,9 @@ def default_values(info: FieldInfo, name: str) -> tuple[str, ...]:
 
 
 def read_field(info: FieldInfo, name: str, form: FormData) -> Any:
-    """The value of one field, as its type has it; the text that was sent where it cannot be read so."""
+    """The value of one field, as its type has it; the text that was sent where it cannot be read
+    so.
+    """
     if info.type == "boolean":
         return last(form, name) == ON
     if info.type == "choices":
@@ -133,7 +159,11 @@ def read_field(info: FieldInfo, name: str, form: FormData) -> Any:
     if info.optional and not text.strip():
         return None
     if info.type in ("integers", "texts"):
-        return [_number(part, int) if info.type == "integers" else part.strip() for part in text.split(",") if part.strip()]
+        return [
+            _number(part, int) if info.type == "integers" else part.strip()
+            for part in text.split(",")
+            if part.strip()
+        ]
     if info.type in ("integer", "number"):
         return _number(text, int if info.type == "integer" else float)
     return info.default if text == str(info.default) else text
@@ -154,7 +184,9 @@ def write_field(info: FieldInfo, name: str, value: Any, form: FormData) -> None:
         form.setlist(name, ["", *map(str, value if isinstance(value, list | tuple) else [])])
     elif info.type in ("integers", "texts"):
         form[name] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else _text(value)
-    elif locations.is_location(info) and (scheme := next((known for known in locations.OPEN if _text(value).startswith(known)), None)):
+    elif locations.is_location(info) and (
+        scheme := next((known for known in locations.OPEN if _text(value).startswith(known)), None)
+    ):
         form[name], form[name + REST] = scheme, _text(value).removeprefix(scheme)
     else:
         form[name] = _text(value)

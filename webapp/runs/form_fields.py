@@ -20,15 +20,21 @@ from webapp.runs.settings_list import Setting
 CODE = re.compile(r"`([^`]+)`")
 WORTH_TELLING = 1_000_000
 SUBHEADINGS = ("Columns", "Rollouts", "Sampling", "Optimiser")
-LONG_TEXTS = re.compile(r"(data\.)?(prompt|confidence\.instruction)|(networks\..*|model\.)context\.template")
-OPENING = re.compile(r"(data\.(train|evaluation|retained|confidence)|networks\.teacher|work|model|problems|confidence)\.kind")
+LONG_TEXTS = re.compile(
+    r"(data\.)?(prompt|confidence\.instruction)|(networks\..*|model\.)context\.template"
+)
+OPENING = re.compile(
+    r"(data\.(train|evaluation|retained|confidence)|networks\.teacher|work|model|problems|confidence)\.kind"
+)
 ENDPOINTS = ("networks.teacher.url", "model.url")
 ALWAYS_EXPERT = ("recipe", "version")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A location that may be chosen. An open one ("hub:") is completed by hand, as `example` shows; a data set brings a `mapping`."""
+    """A location that may be chosen. An open one ("hub:") is completed by hand, as `example` shows;
+    a data set brings a `mapping`.
+    """
 
     value: str
     label: str
@@ -76,7 +82,9 @@ class FormField:
     @property
     def id(self) -> str:
         """Differs between alternatives that have a field of the same name."""
-        return "-".join(["field", *self.name.split("."), *(value for _, value in self.info.when[-1:])])
+        return "-".join(
+            ["field", *self.name.split("."), *(value for _, value in self.info.when[-1:])]
+        )
 
     @property
     def template(self) -> str:
@@ -120,9 +128,18 @@ class FormField:
 
     @property
     def choices(self) -> list[dict[str, Any]]:
-        empty = [{"value": "", "label": "none", "help": "", "chosen": not self.value}] if self.info.optional else []
+        empty = (
+            [{"value": "", "label": "none", "help": "", "chosen": not self.value}]
+            if self.info.optional
+            else []
+        )
         return empty + [
-            {"value": choice.value, "label": choice.value.replace("_", " "), "help": choice.help, "chosen": choice.value in self.values}
+            {
+                "value": choice.value,
+                "label": choice.value.replace("_", " "),
+                "help": choice.help,
+                "chosen": choice.value in self.values,
+            }
             for choice in self.info.choices
         ]
 
@@ -130,7 +147,11 @@ class FormField:
     def choice_help(self) -> list[tuple[str, str, bool]]:
         """(condition, help, shown) of each choice that has something to say."""
         return [
-            (condition({**self.conditions, self.name: (choice.value,)}), choice.help, choice.value == self.value)
+            (
+                condition({**self.conditions, self.name: (choice.value,)}),
+                choice.help,
+                choice.value == self.value,
+            )
             for choice in self.info.choices
             if choice.help
         ]
@@ -150,13 +171,17 @@ class FormField:
 
     @property
     def expert(self) -> bool:
-        """Whether only the expert mode shows it: never what has been set to something of its own."""
+        """Whether only the expert mode shows it: never what has been set to something of its
+        own.
+        """
         is_default = self.values == forms.default_values(self.info, self.name)
         return self.fixed or (self.info.expert and (is_default or self.name in ALWAYS_EXPERT))
 
     @property
     def hidden_at(self) -> str:
-        """The values with which only the expert mode shows it, as the browser reads them; empty if its values do not decide that."""
+        """The values with which only the expert mode shows it, as the browser reads them; empty if
+        its values do not decide that.
+        """
         decides = self.info.expert and not self.fixed and self.name not in ALWAYS_EXPERT
         return json.dumps(forms.default_values(self.info, self.name)) if decides else ""
 
@@ -171,9 +196,13 @@ class FormField:
 
     @property
     def range(self) -> str:
-        """The bounds in words: "0 to 16", "above 0, at most 60". A bound that only keeps madness out is not worth a word."""
+        """The bounds in words: "0 to 16", "above 0, at most 60". A bound that only keeps madness
+        out is not worth a word.
+        """
         words = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
-        bounds = {key: f"{bound:,}" for key, bound in self.info.bounds.items() if bound < WORTH_TELLING}
+        bounds = {
+            key: f"{bound:,}" for key, bound in self.info.bounds.items() if bound < WORTH_TELLING
+        }
         if "ge" in bounds and "le" in bounds:
             return f"{bounds['ge']} to {bounds['le']}"
         return ", ".join(text.format(bounds[key]) for key, text in words.items() if key in bounds)
@@ -199,12 +228,16 @@ class FormField:
 
 
 def bind(name: str, setting: Setting, form: FormData, places: Places) -> FormField:
-    """The field with what was sent for it; one that does not matter for the choices made shows its default."""
+    """The field with what was sent for it; one that does not matter for the choices made shows its
+    default.
+    """
     shown, info = forms.applies(setting, name, form), setting.info
     return FormField(
         name=name,
         info=info,
-        values=tuple(form.getlist(name)) if shown and name in form else forms.default_values(info, name),
+        values=tuple(form.getlist(name))
+        if shown and name in form
+        else forms.default_values(info, name),
         rest=forms.last(form, name + forms.REST) if shown else "",
         conditions=forms.conditions(setting, name),
         shown=shown,

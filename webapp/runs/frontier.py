@@ -1,8 +1,10 @@
-"""The frontier of a run: how the pass rates of its problems move, and what weight each pass rate gets.
+"""The frontier of a run: how the pass rates of its problems move, and what weight each pass rate
+gets.
 
-A `problems` event holds, for every problem, how many of its verdicts were passed; p = passed / verdicts. Tracked problems are a fixed
-sample that is measured again at each evaluation, so their histogram over time is the heat map. A problem is mastered at p = 1,
-hopeless at p = 0, and at the frontier between.
+A `problems` event holds, for every problem, how many of its verdicts were passed; p = passed /
+verdicts. Tracked problems are a fixed sample that is measured again at each evaluation, so their
+histogram over time is the heat map. A problem is mastered at p = 1, hopeless at p = 0, and at the
+frontier between.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Measurement:
 
 
 def tracked(run: Run) -> list[Measurement]:
-    """The tracked problems over time, oldest first, from the pool's own measurement on; the whole pool where none are tracked."""
+    """The tracked problems over time, oldest first, from the pool's own measurement on; the whole
+    pool where none are tracked.
+    """
     found, pools = _measurements(run, "tracked"), _measurements(run, "train")
     if not found:
         return _thinned(pools)
@@ -46,17 +50,26 @@ def tracked(run: Run) -> list[Measurement]:
 
 def pool(run: Run) -> Measurement | None:
     """The latest pass rates of the whole training pool, which the weights in use come from."""
-    newest = run.events.filter(branches.live(run), type="problems", payload__role="train").order_by("step", "attempt", "seq").last()
+    newest = (
+        run.events.filter(branches.live(run), type="problems", payload__role="train")
+        .order_by("step", "attempt", "seq")
+        .last()
+    )
     return _measurement(newest.step or 0, newest.payload) if newest else None
 
 
 def heat_map(run: Run) -> dict[str, Any]:
-    """What the browser draws: counts[column][level], from pass rate 0 up, with the shares and w(p) beside it."""
+    """What the browser draws: counts[column][level], from pass rate 0 up, with the shares and w(p)
+    beside it.
+    """
     columns = tracked(run)
     levels = min(max((column.k for column in columns), default=8) + 1, MOST_LEVELS)
     return {
         "levels": [level / (levels - 1) for level in range(levels)],
-        "columns": [{"step": column.step, "counts": _histogram(column, levels), **shares(column)} for column in columns],
+        "columns": [
+            {"step": column.step, "counts": _histogram(column, levels), **shares(column)}
+            for column in columns
+        ],
         "weight": weight_curve(run),
         "total_steps": run.total_steps,
     }
@@ -67,7 +80,11 @@ def shares(measurement: Measurement) -> dict[str, float]:
     known = [rate for rate in measurement.rates.values() if rate is not None]
     mastered, hopeless = sum(rate == 1 for rate in known), sum(rate == 0 for rate in known)
     total = len(known) or 1
-    return {"mastered": mastered / total, "frontier": (len(known) - mastered - hopeless) / total, "hopeless": hopeless / total}
+    return {
+        "mastered": mastered / total,
+        "frontier": (len(known) - mastered - hopeless) / total,
+        "hopeless": hopeless / total,
+    }
 
 
 def weight_curve(run: Run) -> list[list[float]]:
@@ -80,7 +97,9 @@ def weight_curve(run: Run) -> list[list[float]]:
         return []
     grid = np.linspace(0.0, 1.0, CURVE)
     weights = weigh(weighting, grid)
-    return [[float(p), float(w)] for p, w in zip(grid, weights / (weights.max() or 1.0), strict=True)]
+    return [
+        [float(p), float(w)] for p, w in zip(grid, weights / (weights.max() or 1.0), strict=True)
+    ]
 
 
 def trajectories(columns: Sequence[Measurement]) -> dict[str, list[float | None]]:
@@ -90,13 +109,20 @@ def trajectories(columns: Sequence[Measurement]) -> dict[str, list[float | None]
 
 
 def _measurements(run: Run, role: str) -> list[Measurement]:
-    rows = run.events.filter(branches.live(run), type="problems", payload__role=role).order_by("step", "attempt", "seq")
-    return [_measurement(step or 0, payload) for step, payload in rows.values_list("step", "payload")]
+    rows = run.events.filter(branches.live(run), type="problems", payload__role=role).order_by(
+        "step", "attempt", "seq"
+    )
+    return [
+        _measurement(step or 0, payload) for step, payload in rows.values_list("step", "payload")
+    ]
 
 
 def _measurement(step: int, payload: dict[str, Any]) -> Measurement:
     ids = [str(id) for id in payload["ids"]]
-    passed, verdicts = dict(zip(ids, payload["passed"], strict=True)), dict(zip(ids, payload["verdicts"], strict=True))
+    passed, verdicts = (
+        dict(zip(ids, payload["passed"], strict=True)),
+        dict(zip(ids, payload["verdicts"], strict=True)),
+    )
     rates = {id: passed[id] / verdicts[id] if verdicts[id] else None for id in ids}
     weights = dict(zip(ids, payload.get("weights") or [None] * len(ids), strict=False))
     return Measurement(step, int(payload["k"]), rates, passed, verdicts, weights)

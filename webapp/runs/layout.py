@@ -1,4 +1,6 @@
-"""How the fields of a run definition stand on the page: groups of bound fields, each problem beside the field that can mend it."""
+"""How the fields of a run definition stand on the page: groups of bound fields, each problem beside
+the field that can mend it.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,22 @@ HEADINGS = (
     Heading("networks.teacher", "Teacher", "Whom the student learns from."),
     Heading("data.train", "Training problems", "The pool that is distilled on."),
     Heading("data.evaluation", "Held-out problems", "Measured during the run, never trained on."),
-    Heading("data.retained", "Retained skill", "A skill outside the pool, measured before and after: how much is forgotten."),
+    Heading(
+        "data.retained",
+        "Retained skill",
+        "A skill outside the pool, measured before and after: how much is forgotten.",
+    ),
     Heading("data", "Prompt and verifier", "What is asked, and how an answer is judged."),
-    Heading("data.confidence", "Stated confidence", "Whether answers say how sure they are, so that it can be measured and taught."),
-    Heading("pool", "Problem pool", "Stage 0: the student's pass rate on every problem, and the weight that follows from it."),
+    Heading(
+        "data.confidence",
+        "Stated confidence",
+        "Whether answers say how sure they are, so that it can be measured and taught.",
+    ),
+    Heading(
+        "pool",
+        "Problem pool",
+        "Stage 0: the student's pass rate on every problem, and the weight that follows from it.",
+    ),
     Heading("compute", "Compute", "Devices and their use."),
     Heading("evaluation", "Evaluation", "What is measured on held-out problems."),
     Heading("checkpoints", "Checkpoints", "What is kept to resume from."),
@@ -73,7 +87,10 @@ class Group:
     @property
     def parts(self) -> list[Part]:
         titles = dict.fromkeys(["", *(one.subheading for one in self.fields)])
-        return [_part(title, tuple(one for one in self.fields if one.subheading == title)) for title in titles]
+        return [
+            _part(title, tuple(one for one in self.fields if one.subheading == title))
+            for title in titles
+        ]
 
 
 @dataclass(frozen=True)
@@ -158,18 +175,27 @@ class Layout:
     @property
     def others(self) -> list[Group]:
         """Sections without a layout of their own."""
-        return [group for key, group in self.groups.items() if key.split(".")[0] not in (BASICS, "pool", "networks", "data")]
+        return [
+            group
+            for key, group in self.groups.items()
+            if key.split(".")[0] not in (BASICS, "pool", "networks", "data")
+        ]
 
     def _within(self, section: str) -> list[Group]:
         return [group for key, group in self.groups.items() if key.split(".")[0] == section]
 
 
 def lay_out(form: FormData, problems: Sequence[Problem], places: Places) -> Layout:
-    """Bind what was sent (normalised) and what is wrong with it to the fields and groups of the page."""
+    """Bind what was sent (normalised) and what is wrong with it to the fields and groups of the
+    page.
+    """
     counts = forms.counts(form)
     bound = [bind(name, setting, form, places) for name, setting in forms.names(counts)]
     listed = place(problems, bound)
-    said = {target: " ".join(one.sentence for one in listed if one.target == target) for target in {one.target for one in listed}}
+    said = {
+        target: " ".join(one.sentence for one in listed if one.target == target)
+        for target in {one.target for one in listed}
+    }
     bound = [replace(one, problem=said.get(one.id, "")) for one in bound]
     return Layout(
         groups={heading.key: _group(heading, bound, said) for heading in headings()},
@@ -187,7 +213,10 @@ def place(problems: Sequence[Problem], bound: Sequence[FormField]) -> tuple[Plac
         | {group_id(path): title_of(path) + "s" for path in lists()}
     )
     targets = [_target(problem.path, bound) for problem in problems]
-    return tuple(PlacedProblem(p.message, target, labels.get(target, p.path)) for p, target in zip(problems, targets, strict=True))
+    return tuple(
+        PlacedProblem(p.message, target, labels.get(target, p.path))
+        for p, target in zip(problems, targets, strict=True)
+    )
 
 
 @cache
@@ -222,13 +251,17 @@ def label_of(one: FormField) -> str:
 
 
 def sentence(message: str) -> str:
-    """A complaint as it stands beside its field: "must be at least 1" becomes "Must be at least 1."."""
+    """A complaint as it stands beside its field: "must be at least 1" becomes "Must be at least
+    1.".
+    """
     message = message[:1].upper() + message[1:]
     return message if message.endswith((".", "?", "!")) else message + "."
 
 
 def _target(path: str, bound: Iterable[FormField]) -> str:
-    """The field at this path or above it, the choice that opens the section, or the group around it."""
+    """The field at this path or above it, the choice that opens the section, or the group around
+    it.
+    """
     ids = {one.name: one.id for one in bound if one.shown}
     for above in _upwards(path):
         if found := ids.get(above) or ids.get(f"{above}.kind"):
@@ -245,11 +278,17 @@ def _upwards(path: str) -> Iterable[str]:
 
 
 def _group(heading: Heading, bound: Iterable[FormField], said: Mapping[str, str]) -> Group:
-    fields = (one for one in bound if not numbered().match(one.name) and group_key(one.name) == heading.key)
+    fields = (
+        one
+        for one in bound
+        if not numbered().match(one.name) and group_key(one.name) == heading.key
+    )
     return Group(heading, tuple(fields), said.get(group_id(heading.key), ""))
 
 
-def _listing(path: str, count: int, bound: Sequence[FormField], said: Mapping[str, str], places: Places) -> Listing:
+def _listing(
+    path: str, count: int, bound: Sequence[FormField], said: Mapping[str, str], places: Places
+) -> Listing:
     items = tuple(_item(path, at, bound, said) for at in range(count))
     return Listing(path, items, new_item(path, places), said.get(group_id(path), ""))
 
@@ -262,11 +301,17 @@ def _item(path: str, at: int, bound: Iterable[FormField], said: Mapping[str, str
 
 def new_item(path: str, places: Places) -> Group:
     """The item that the button "Add a …" adds; the browser numbers it."""
-    fields = [bind(name, setting, forms.EMPTY, places) for name, setting in forms.names({path: 1}) if numbered().match(name)]
+    fields = [
+        bind(name, setting, forms.EMPTY, places)
+        for name, setting in forms.names({path: 1})
+        if numbered().match(name)
+    ]
     return _item(path, 0, fields, {})
 
 
 def _part(title: str, fields: tuple[FormField, ...]) -> Part:
     """A part is hidden with its fields if all of them depend on the same choices."""
     when = {one.when for one in fields}
-    return Part(title, fields, when.pop() if len(when) == 1 else "", any(one.shown for one in fields))
+    return Part(
+        title, fields, when.pop() if len(when) == 1 else "", any(one.shown for one in fields)
+    )

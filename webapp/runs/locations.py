@@ -15,7 +15,9 @@ CALLED_BY_ENDPOINT = {("networks.teacher.kind", "endpoint"), ("model.kind", "end
 
 
 def is_location(info: FieldInfo) -> bool:
-    """Whether the field says where a model or a data file is. What an endpoint calls its model is no location."""
+    """Whether the field says where a model or a data file is. What an endpoint calls its model is
+    no location.
+    """
     return is_model(info) or DATA.fullmatch(info.path) is not None
 
 

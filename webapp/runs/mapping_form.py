@@ -1,4 +1,6 @@
-"""The form that says what the columns of a file mean: the same fields, names and help as in the new-run form."""
+"""The form that says what the columns of a file mean: the same fields, names and help as in the
+new-run form.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,18 @@ def definition_in(sent: QueryDict) -> dict[str, Any]:
 def form_for(found: Inspection, sent: QueryDict) -> FormData:
     """What was sent, or the guess from the names of the columns."""
     guessed = {role: column for role, column in found.guess.items() if column}
-    form = forms.form_from({"data": {"train": {"kind": "file", "path": "file:upload", "columns": guessed}}})
+    form = forms.form_from(
+        {"data": {"train": {"kind": "file", "path": "file:upload", "columns": guessed}}}
+    )
     for name, values in sent.lists():
         if name.startswith(PREFIXES):
             form.setlist(name, values)
     return form
 
 
-def column_fields(form: FormData, found: Inspection, problems: Sequence[Problem]) -> list[ColumnField]:
+def column_fields(
+    form: FormData, found: Inspection, problems: Sequence[Problem]
+) -> list[ColumnField]:
     return [ColumnField(field, found.columns) for field in _fields(form, COLUMNS, problems)]
 
 
@@ -56,6 +62,10 @@ def verifier_fields(form: FormData, problems: Sequence[Problem]) -> list[FormFie
 
 
 def _fields(form: FormData, prefix: str, problems: Sequence[Problem]) -> list[FormField]:
-    bound = [bind(name, setting, form, Places()) for name, setting in forms.names({}) if name.startswith(prefix)]
+    bound = [
+        bind(name, setting, form, Places())
+        for name, setting in forms.names({})
+        if name.startswith(prefix)
+    ]
     said = {problem.target: problem.sentence for problem in layout.place(problems, bound)}
     return [replace(field, problem=said.get(field.id, "")) for field in bound]

@@ -1,7 +1,8 @@
-"""What a model folder says of itself, read without torch: configuration, size of the weights and tokenizer.
+"""What a model folder says of itself, read without torch: configuration, size of the weights and
+tokenizer.
 
-A folder is a mapping from file name to path, so that an uploaded model, whose files lie in the store under their hashes, and a folder
-on the server are read alike.
+A folder is a mapping from file name to path, so that an uploaded model, whose files lie in the
+store under their hashes, and a folder on the server are read alike.
 """
 
 from __future__ import annotations
@@ -79,11 +80,17 @@ def architecture_of(config: Mapping[str, Any]) -> str:
 def max_length_of(config: Mapping[str, Any]) -> int | None:
     """Positions that the model was made for."""
     text = config.get("text_config")
-    return _whole(config.get("max_position_embeddings") or config.get("n_positions") or (text or {}).get("max_position_embeddings"))
+    return _whole(
+        config.get("max_position_embeddings")
+        or config.get("n_positions")
+        or (text or {}).get("max_position_embeddings")
+    )
 
 
 def parameters_in(path: Path) -> int:
-    """Numbers in a safetensors file, whose list of tensors is checked against its bytes. Raises UnusableModel."""
+    """Numbers in a safetensors file, whose list of tensors is checked against its bytes. Raises
+    UnusableModel.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
             names: list[str] = list(file.keys())
@@ -99,15 +106,27 @@ def parameters_in(path: Path) -> int:
 
 
 def vocabulary(folder: Folder) -> dict[str, int]:
-    """Token → id, empty if the folder has no tokenizer.json. Raises UnusableModel if it cannot be read."""
+    """Token → id, empty if the folder has no tokenizer.json. Raises UnusableModel if it cannot be
+    read.
+    """
     path = folder.get("tokenizer.json")
     return _vocabulary_at(path, path.stat().st_mtime_ns) if path else {}
 
 
 def text_of(folder: Folder, ids: Sequence[int]) -> str:
-    """Token ids as text, special tokens included; empty if the folder has no tokenizer.json. Raises UnusableModel if it cannot be read."""
+    """Token ids as text, special tokens included; empty if the folder has no tokenizer.json. Raises
+    UnusableModel if it cannot be read.
+    """
     path = folder.get("tokenizer.json")
-    return str(_tokenizer_at(path, path.stat().st_mtime_ns).decode(list(ids), skip_special_tokens=False)) if path else ""
+    return (
+        str(
+            _tokenizer_at(path, path.stat().st_mtime_ns).decode(
+                list(ids), skip_special_tokens=False
+            )
+        )
+        if path
+        else ""
+    )
 
 
 @lru_cache(maxsize=16)
@@ -120,19 +139,24 @@ def _tokenizer_at(path: Path, changed: int) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception for whatever is wrong
-        raise UnusableModel(f"tokenizer.json cannot be read ({str(error)[:120]}). Save the tokenizer again.") from error
+        raise UnusableModel(
+            f"tokenizer.json cannot be read ({str(error)[:120]}). Save the tokenizer again."
+        ) from error
 
 
 def difference(ours: Mapping[str, int], theirs: Mapping[str, int]) -> str:
-    """How two vocabularies differ, as "id 5 is “a” for the student and “b” for the teacher (7 ids differ)"; empty if they do not."""
-    by_id, other = {id: token for token, id in ours.items()}, {id: token for token, id in theirs.items()}
+    """How two vocabularies differ, as "id 5 is “a” for the student and “b” for the teacher (7 ids
+    differ)"; empty if they do not.
+    """
+    by_id, other = (
+        {id: token for token, id in ours.items()},
+        {id: token for token, id in theirs.items()},
+    )
     different = sorted(id for id in by_id.keys() | other.keys() if by_id.get(id) != other.get(id))
     if not different:
         return ""
     first = different[0]
-    return (
-        f"id {first} is {_shown(by_id, first)} for the student and {_shown(other, first)} for the teacher ({len(different):,} ids differ)"
-    )
+    return f"id {first} is {_shown(by_id, first)} for the student and {_shown(other, first)} for the teacher ({len(different):,} ids differ)"
 
 
 def _shown(tokens: Mapping[int, str], id: int) -> str:
@@ -145,9 +169,13 @@ def _json(path: Path, name: str) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
-        raise UnusableModel(f"{name} is not readable JSON ({str(error)[:120]}). Save the model again.") from error
+        raise UnusableModel(
+            f"{name} is not readable JSON ({str(error)[:120]}). Save the model again."
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise UnusableModel(f"{name} holds what no model configuration does. Save the model again.") from error
+        raise UnusableModel(
+            f"{name} holds what no model configuration does. Save the model again."
+        ) from error
 
 
 def _whole(value: Any) -> int | None:

@@ -1,4 +1,6 @@
-"""Runs and what belongs to them. Postgres is the truth; every write that can be repeated has a key that makes it idempotent."""
+"""Runs and what belongs to them. Postgres is the truth; every write that can be repeated has a key
+that makes it idempotent.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def public_id() -> str:
 
 
 class Artifact(models.Model):
-    """A file in the store, named by the SHA-256 of its content. Each team holds its own row, so sharing bytes shares no access."""
+    """A file in the store, named by the SHA-256 of its content. Each team holds its own row, so
+    sharing bytes shares no access.
+    """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     sha256 = models.CharField(max_length=64)
@@ -28,7 +32,11 @@ class Artifact(models.Model):
     stored_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["team", "sha256"], name="one_artifact_per_team_and_content")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team", "sha256"], name="one_artifact_per_team_and_content"
+            )
+        ]
 
 
 class DataSet(models.Model):
@@ -47,7 +55,11 @@ class DataSet(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["team", "name", "fingerprint"], name="one_data_set_per_content")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team", "name", "fingerprint"], name="one_data_set_per_content"
+            )
+        ]
 
 
 class StoredModel(models.Model):
@@ -63,7 +75,9 @@ class StoredModel(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["team", "name", "hash"], name="one_model_per_content")]
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name", "hash"], name="one_model_per_content")
+        ]
 
 
 class State(models.TextChoices):
@@ -88,10 +102,12 @@ class Priority(models.IntegerChoices):
 
 
 class Run(models.Model):
-    """A run of any source. `attempt` is the fencing number; `news` counts the batches that were appended.
+    """A run of any source. `attempt` is the fencing number; `news` counts the batches that were
+    appended.
 
-    In the queue, `queue_position` is its place by hand (None: by age, which `queued_at` tells) and `on_hold` keeps it from being placed.
-    `memory_bytes` is what each of its processes needs at least, where somebody could tell.
+    In the queue, `queue_position` is its place by hand (None: by age, which `queued_at` tells) and
+    `on_hold` keeps it from being placed. `memory_bytes` is what each of its processes needs at
+    least, where somebody could tell.
     """
 
     class Source(models.TextChoices):
@@ -139,7 +155,11 @@ class Run(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["team", "-created_at"]),
-            models.Index(fields=["heartbeat_at"], name="active_runs", condition=models.Q(state__in=["queued", *ACTIVE])),
+            models.Index(
+                fields=["heartbeat_at"],
+                name="active_runs",
+                condition=models.Q(state__in=["queued", *ACTIVE]),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -147,10 +167,12 @@ class Run(models.Model):
 
 
 class Attempt(models.Model):
-    """One try at a run, with its own folder, log and series branch; its log's rewinds say what of earlier ones it replaces.
+    """One try at a run, with its own folder, log and series branch; its log's rewinds say what of
+    earlier ones it replaces.
 
-    `host` is the machine that keeps the log. Where it leads several, `meeting` says where they meet and from which checkpoint they begin,
-    once it knows: {"place": "10.0.0.5:29400", "checkpoint": 17 or null}.
+    `host` is the machine that keeps the log. Where it leads several, `meeting` says where they meet
+    and from which checkpoint they begin, once it knows: {"place": "10.0.0.5:29400", "checkpoint":
+    17 or null}.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
@@ -167,7 +189,9 @@ class Attempt(models.Model):
     meeting = models.JSONField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "number"], name="one_row_per_attempt")]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "number"], name="one_row_per_attempt")
+        ]
 
     @property
     def machines(self) -> str:
@@ -177,7 +201,8 @@ class Attempt(models.Model):
 
 
 class Member(models.Model):
-    """A machine that carries an attempt out beside the leading one, which is number 0. Its heartbeat is its lease.
+    """A machine that carries an attempt out beside the leading one, which is number 0. Its
+    heartbeat is its lease.
 
     `reason` says why its part ended; `exit` is its trainer's, None if nothing is known of that.
     """
@@ -191,8 +216,14 @@ class Member(models.Model):
     reason = models.TextField(blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["attempt", "number"], name="one_row_per_member")]
-        indexes = [models.Index(fields=["host"], name="members_at_work", condition=models.Q(finished_at=None))]
+        constraints = [
+            models.UniqueConstraint(fields=["attempt", "number"], name="one_row_per_member")
+        ]
+        indexes = [
+            models.Index(
+                fields=["host"], name="members_at_work", condition=models.Q(finished_at=None)
+            )
+        ]
 
     def __str__(self) -> str:
         return self.host
@@ -210,7 +241,9 @@ class Transition(models.Model):
 
 
 class Event(models.Model):
-    """Everything in an event log but metrics and rollout rows: pass rates, logs, checkpoints, progress, rewinds."""
+    """Everything in an event log but metrics and rollout rows: pass rates, logs, checkpoints,
+    progress, rewinds.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
     attempt = models.IntegerField()
@@ -222,12 +255,19 @@ class Event(models.Model):
     news = models.BigIntegerField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "attempt", "seq"], name="one_row_per_event")]
-        indexes = [models.Index(fields=["run", "type", "step"]), models.Index(fields=["run", "news"])]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "attempt", "seq"], name="one_row_per_event")
+        ]
+        indexes = [
+            models.Index(fields=["run", "type", "step"]),
+            models.Index(fields=["run", "news"]),
+        ]
 
 
 class Checkpoint(models.Model):
-    """A checkpoint that is whole in the artifact store, so that a run can be resumed from it. `manifest`: file name → sha256 and size."""
+    """A checkpoint that is whole in the artifact store, so that a run can be resumed from it.
+    `manifest`: file name → sha256 and size.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")
     attempt = models.IntegerField()
@@ -242,7 +282,11 @@ class Checkpoint(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "attempt", "folder"], name="one_row_per_checkpoint")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "attempt", "folder"], name="one_row_per_checkpoint"
+            )
+        ]
 
 
 class RolloutRow(models.Model):
@@ -267,5 +311,12 @@ class RolloutRow(models.Model):
     artifact = models.CharField(max_length=64)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["run", "attempt", "seq", "offset"], name="one_row_per_rollout")]
-        indexes = [models.Index(fields=["run", "step"]), models.Index(fields=["run", "problem", "step"])]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "attempt", "seq", "offset"], name="one_row_per_rollout"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["run", "step"]),
+            models.Index(fields=["run", "problem", "step"]),
+        ]

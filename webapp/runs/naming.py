@@ -1,4 +1,6 @@
-"""What a definition says in few words, for lists: the models' short names and the number of steps."""
+"""What a definition says in few words, for lists: the models' short names and the number of
+steps.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from typing import Any
 def summary_of(spec: dict[str, Any]) -> dict[str, Any]:
     """The part of a run's summary that its definition knows."""
     networks = spec.get("networks") or {}
-    return {role: network_name(networks[role]) for role in ("student", "teacher") if networks.get(role)}
+    return {
+        role: network_name(networks[role]) for role in ("student", "teacher") if networks.get(role)
+    }
 
 
 def network_name(network: dict[str, Any]) -> str:
@@ -29,7 +33,9 @@ def total_steps(spec: dict[str, Any]) -> int | None:
 
 
 def short_name(uri: str) -> str:
-    """`builtin:student` → student, `model:mine@1f2e…` → mine, `hub:org/name@rev` → org/name, `file:/models/tiny` → tiny."""
+    """`builtin:student` → student, `model:mine@1f2e…` → mine, `hub:org/name@rev` → org/name,
+    `file:/models/tiny` → tiny.
+    """
     scheme, _, rest = uri.partition(":")
     name = rest.partition("@")[0]
     return name.rstrip("/").rpartition("/")[2] if scheme == "file" else name

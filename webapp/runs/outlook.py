@@ -1,9 +1,11 @@
-"""What a definition will do before it does it: its schedule, and a rough estimate with the assumptions it rests on.
+"""What a definition will do before it does it: its schedule, and a rough estimate with the
+assumptions it rests on.
 
-Tokens are upper bounds (every answer as long as allowed). Memory counts what the definition fixes: fp32 weights, gradient and two AdamW
-moments of what is trained (16 bytes for each parameter, plus 2 for a bfloat16 copy), and what is frozen in its own precision: teachers that
-are loaded, copies of the student, and a student of which only an adapter is trained. Activations, the key-value cache and the program
-itself come on top.
+Tokens are upper bounds (every answer as long as allowed). Memory counts what the definition fixes:
+fp32 weights, gradient and two AdamW moments of what is trained (16 bytes for each parameter, plus 2
+for a bfloat16 copy), and what is frozen in its own precision: teachers that are loaded, copies of
+the student, and a student of which only an adapter is trained. Activations, the key-value cache and
+the program itself come on top.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Known:
-    """What the server could see of the things that a definition names: models by their path, problems by role; None where it could not."""
+    """What the server could see of the things that a definition names: models by their path,
+    problems by role; None where it could not.
+    """
 
     models: Mapping[str, ModelFacts | None]
     problems: Mapping[str, int | None]
@@ -74,7 +78,9 @@ class Known:
 
 def outlook_of(spec: RunSpec, known: Known) -> Outlook:
     figures = [_tokens(spec, known), _memory(spec, known), _disk(spec, known)]
-    return Outlook(_before(spec, known), legs_of(spec), tuple(figures), _memory_of_each(spec, known))
+    return Outlook(
+        _before(spec, known), legs_of(spec), tuple(figures), _memory_of_each(spec, known)
+    )
 
 
 def legs_of(spec: RunSpec) -> tuple[Leg, ...]:
@@ -82,13 +88,17 @@ def legs_of(spec: RunSpec) -> tuple[Leg, ...]:
     legs, done = [], 0
     for at, stage in enumerate(spec.stages):
         x, width = BAR * done / spec.total_steps, BAR * stage.until.steps / spec.total_steps
-        legs.append(Leg(stage.name, _says(stage), round(x, 1), round(max(width - 1, 1), 1), at % 6 + 1))
+        legs.append(
+            Leg(stage.name, _says(stage), round(x, 1), round(max(width - 1, 1), 1), at % 6 + 1)
+        )
         done += stage.until.steps
     return tuple(legs)
 
 
 def problem_counts(spec: RunSpec, found: Mapping[str, int | None]) -> dict[str, int | None]:
-    """Problems of each role after limits and the held-out share; `found` counts those of files by role."""
+    """Problems of each role after limits and the held-out share; `found` counts those of files by
+    role.
+    """
     counts: dict[str, int | None] = {}
     for role in ("train", "evaluation", "retained"):
         source = getattr(spec.data, role)
@@ -120,7 +130,11 @@ def _tokens(spec: RunSpec, known: Known) -> Figure:
     counts = problem_counts(spec, known.problems)
     train, held_out = counts.get("train"), counts.get("evaluation")
     if train is None or held_out is None:
-        return Figure("Tokens written", "unknown", "The number of problems is known when the worker reads them.")
+        return Figure(
+            "Tokens written",
+            "unknown",
+            "The number of problems is known when the worker reads them.",
+        )
     total = most_tokens(spec, Counts(train, held_out, counts.get("retained") or 0))
     return Figure(
         "Tokens written",
@@ -149,25 +163,40 @@ def _memory_of_each(spec: RunSpec, known: Known) -> int | None:
 def _memory(spec: RunSpec, known: Known) -> Figure:
     student, least = _parameters(known, "networks.student"), memory_of(spec, known)
     if student is None or least is None:
-        return Figure("Memory", "unknown", "The size of a model of the hub is known when the worker has fetched it.")
-    if isinstance(spec.networks.student.adapter, LowRankAdapter):
-        assumes = (
-            f"Student {_count(student)}, frozen below its adapter, and {_teachers(spec, known)}. The adapter and activations come on top."
+        return Figure(
+            "Memory",
+            "unknown",
+            "The size of a model of the hub is known when the worker has fetched it.",
         )
+    if isinstance(spec.networks.student.adapter, LowRankAdapter):
+        assumes = f"Student {_count(student)}, frozen below its adapter, and {_teachers(spec, known)}. The adapter and activations come on top."
     else:
         assumes = f"Student {_count(student)}, {_teachers(spec, known)}. Weights, gradient and AdamW; activations come on top."
-    return Figure("Memory", f"{bytes_size(least)} and more", f"{assumes} The program itself takes about half a GiB.")
+    return Figure(
+        "Memory",
+        f"{bytes_size(least)} and more",
+        f"{assumes} The program itself takes about half a GiB.",
+    )
 
 
 def _frozen(spec: RunSpec, known: Known) -> int | None:
-    """Bytes of the networks that are loaded beside the student; None if one of them is not known."""
+    """Bytes of the networks that are loaded beside the student; None if one of them is not
+    known.
+    """
     networks = spec.networks
-    loaded = {f"networks.specialists.{at}.teacher": one.teacher for at, one in enumerate(networks.specialists)}
+    loaded = {
+        f"networks.specialists.{at}.teacher": one.teacher
+        for at, one in enumerate(networks.specialists)
+    }
     if isinstance(networks.teacher, ModelTeacher):
         loaded["networks.teacher"] = networks.teacher
     sizes = {path: _parameters(known, path) for path in loaded}
-    copied = (_parameters(known, "networks.student") or 0) * BYTES["float32"] if _is_copied(spec) else 0
-    known_sizes = [size * BYTES[loaded[path].dtype] for path, size in sizes.items() if size is not None]
+    copied = (
+        (_parameters(known, "networks.student") or 0) * BYTES["float32"] if _is_copied(spec) else 0
+    )
+    known_sizes = [
+        size * BYTES[loaded[path].dtype] for path, size in sizes.items() if size is not None
+    ]
     return copied + sum(known_sizes) if len(known_sizes) == len(loaded) else None
 
 
@@ -190,9 +219,15 @@ def _disk(spec: RunSpec, known: Known) -> Figure:
     student = _parameters(known, "networks.student")
     kept = spec.checkpoints.keep_last + spec.checkpoints.keep_best
     if isinstance(spec.networks.student.adapter, LowRankAdapter):
-        return Figure("Disk", "small", "Checkpoints hold the adapter and its moments. Recorded rollouts come on top.")
+        return Figure(
+            "Disk",
+            "small",
+            "Checkpoints hold the adapter and its moments. Recorded rollouts come on top.",
+        )
     if student is None:
-        return Figure("Disk", "unknown", "Checkpoints grow with the student, whose size is not known here.")
+        return Figure(
+            "Disk", "unknown", "Checkpoints grow with the student, whose size is not known here."
+        )
     assumes = f"{kept} checkpoint{'s' if kept > 1 else ''} of weights and two moments. Recorded rollouts come on top."
     return Figure("Disk", f"about {bytes_size(kept * STORED * student)}", assumes)
 

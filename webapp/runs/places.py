@@ -1,7 +1,9 @@
-"""The models and data sets that a team can choose from, and the way from a name in a definition to files on this server.
+"""The models and data sets that a team can choose from, and the way from a name in a definition to
+files on this server.
 
-A name leads to a folder or file of the team, to one under the operator's roots, or nowhere: `Nowhere` says which and what to do. What
-only a worker can see (a model or data set of the hub) is None.
+A name leads to a folder or file of the team, to one under the operator's roots, or nowhere:
+`Nowhere` says which and what to do. What only a worker can see (a model or data set of the hub) is
+None.
 """
 
 from __future__ import annotations
@@ -21,21 +23,44 @@ from webapp.runs.models import DataSet, StoredModel
 from webapp.teams.models import Team
 
 BUILTIN = Path(builtin.__file__).parent
-BUILTIN_LABELS = {folder.name: f"Built-in {folder.name}" for folder in sorted(BUILTIN.iterdir()) if (folder / "config.json").is_file()}
-HUB_MODEL = Place("hub:", "A model of the Hugging Face hub…", "Elsewhere", example="organisation/name@revision")
-HUB_DATA = Place("hub:", "A data set of the Hugging Face hub…", "Elsewhere", example="organisation/name@revision")
+BUILTIN_LABELS = {
+    folder.name: f"Built-in {folder.name}"
+    for folder in sorted(BUILTIN.iterdir())
+    if (folder / "config.json").is_file()
+}
+HUB_MODEL = Place(
+    "hub:", "A model of the Hugging Face hub…", "Elsewhere", example="organisation/name@revision"
+)
+HUB_DATA = Place(
+    "hub:", "A data set of the Hugging Face hub…", "Elsewhere", example="organisation/name@revision"
+)
 
 
 class Nowhere(ValueError):
-    """A location that leads to nothing usable; the message follows the field's name as a sentence."""
+    """A location that leads to nothing usable; the message follows the field's name as a
+    sentence.
+    """
 
 
 def places_of(team: Team) -> Places:
-    """What the form offers: the built-in models, the team's uploads, the hub, and the operator's folders if there are any."""
-    builtins = tuple(Place(f"builtin:{name}", label, "Built in") for name, label in BUILTIN_LABELS.items())
-    models = tuple(Place(uri_of_model(model), label_of_model(model), "The team's models") for model in models_of(team))
+    """What the form offers: the built-in models, the team's uploads, the hub, and the operator's
+    folders if there are any.
+    """
+    builtins = tuple(
+        Place(f"builtin:{name}", label, "Built in") for name, label in BUILTIN_LABELS.items()
+    )
+    models = tuple(
+        Place(uri_of_model(model), label_of_model(model), "The team's models")
+        for model in models_of(team)
+    )
     data = tuple(
-        Place(uri_of_data(found), label_of_data(found), "The team's data sets", mapping=mapping_of(found)) for found in data_of(team)
+        Place(
+            uri_of_data(found),
+            label_of_data(found),
+            "The team's data sets",
+            mapping=mapping_of(found),
+        )
+        for found in data_of(team)
     )
     return Places(
         models=(*builtins, *models, HUB_MODEL, *_roots("A folder on the server…")),
@@ -69,9 +94,13 @@ def label_of_data(data: DataSet) -> str:
 
 
 def mapping_of(data: DataSet) -> dict[str, str]:
-    """Form values that come with a data set; `{role}` stands for data.train, data.evaluation or data.retained."""
+    """Form values that come with a data set; `{role}` stands for data.train, data.evaluation or
+    data.retained.
+    """
     columns = {f"{{role}}.columns.{name}": column or "" for name, column in data.columns.items()}
-    return columns | {f"data.verifier.{name}": _form_value(value) for name, value in data.verifier.items()}
+    return columns | {
+        f"data.verifier.{name}": _form_value(value) for name, value in data.verifier.items()
+    }
 
 
 def model_folder(uri: str, team: Team) -> Folder | None:
@@ -81,22 +110,36 @@ def model_folder(uri: str, team: Team) -> Folder | None:
         return builtin_folder(rest)
     if scheme == "model":
         name, _, hash = rest.partition("@")
-        model = StoredModel.objects.filter(team=team, name=name, hash=hash).select_related("team").first()
+        model = (
+            StoredModel.objects.filter(team=team, name=name, hash=hash)
+            .select_related("team")
+            .first()
+        )
         if model is None:
-            raise Nowhere("names a model that the team does not have; choose another one or upload it")
+            raise Nowhere(
+                "names a model that the team does not have; choose another one or upload it"
+            )
         return stored_models.folder_of(model)
     return model_files.folder_at(_folder(rest)) if scheme == "file" else None
 
 
 def data_set(uri: str, team: Team) -> DataSet | None:
-    """The row of a `dataset:` location. Raises Nowhere if the team has none; None for any other location."""
+    """The row of a `dataset:` location. Raises Nowhere if the team has none; None for any other
+    location.
+    """
     scheme, _, rest = uri.partition(":")
     if scheme != "dataset":
         return None
     name, _, fingerprint = rest.partition("@")
-    found = DataSet.objects.filter(team=team, name=name, fingerprint=fingerprint).select_related("artifact").first()
+    found = (
+        DataSet.objects.filter(team=team, name=name, fingerprint=fingerprint)
+        .select_related("artifact")
+        .first()
+    )
     if found is None:
-        raise Nowhere("names a data set that the team does not have; choose another one or upload it")
+        raise Nowhere(
+            "names a data set that the team does not have; choose another one or upload it"
+        )
     return found
 
 
@@ -109,14 +152,21 @@ def data_path(uri: str, team: Team) -> Path | None:
 
 
 def allowed(path: str) -> Path:
-    """The real path, if one of the operator's roots holds it. Raises Nowhere, alike for what is forbidden and what is missing."""
+    """The real path, if one of the operator's roots holds it. Raises Nowhere, alike for what is
+    forbidden and what is missing.
+    """
     try:
         real = Path(path).resolve()
-        if any(real.is_relative_to(root.resolve()) for root in settings.STILLROOM_FILE_ROOTS) and real.exists():
+        if (
+            any(real.is_relative_to(root.resolve()) for root in settings.STILLROOM_FILE_ROOTS)
+            and real.exists()
+        ):
             return real
     except (OSError, ValueError):
         pass
-    raise Nowhere("is nothing that this server may read (the operator allows folders by STILLROOM_FILE_ROOTS); upload it instead")
+    raise Nowhere(
+        "is nothing that this server may read (the operator allows folders by STILLROOM_FILE_ROOTS); upload it instead"
+    )
 
 
 def _folder(path: str) -> Path:
@@ -129,12 +179,17 @@ def _folder(path: str) -> Path:
 def builtin_folder(name: str) -> Folder:
     """The files of a built-in model. Raises Nowhere."""
     if name not in BUILTIN_LABELS:
-        raise Nowhere(f"is no built-in model; there is {', '.join(f'builtin:{known}' for known in BUILTIN_LABELS)}")
+        raise Nowhere(
+            f"is no built-in model; there is {', '.join(f'builtin:{known}' for known in BUILTIN_LABELS)}"
+        )
     return model_files.folder_at(BUILTIN / name)
 
 
 def _roots(label: str) -> tuple[Place, ...]:
-    return tuple(Place("file:", label, "Elsewhere", example=str(root)) for root in settings.STILLROOM_FILE_ROOTS[:1])
+    return tuple(
+        Place("file:", label, "Elsewhere", example=str(root))
+        for root in settings.STILLROOM_FILE_ROOTS[:1]
+    )
 
 
 def _form_value(value: Any) -> str:

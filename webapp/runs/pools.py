@@ -1,4 +1,5 @@
-"""The problems that a definition names, read on the server as far as this can be done while somebody fills in a form.
+"""The problems that a definition names, read on the server as far as this can be done while
+somebody fills in a form.
 
 Larger files are left to the worker, which checks everything again before the first step.
 """
@@ -20,7 +21,9 @@ Source = ArithmeticProblems | FileProblems
 
 
 def read(source: Source, team: Team) -> ProblemSet | None:
-    """All problems of a source; None where only the worker can read them. Raises ProblemError and places.Nowhere."""
+    """All problems of a source; None where only the worker can read them. Raises ProblemError and
+    places.Nowhere.
+    """
     if isinstance(source, ArithmeticProblems):
         return _loaded(source, None, 0) if source.count <= MOST_DRAWN else None
     path = places.data_path(source.path, team)
@@ -33,7 +36,9 @@ def read(source: Source, team: Team) -> ProblemSet | None:
         return _loaded(source, path, path.stat().st_mtime_ns)
     except ProblemError as error:
         found = places.data_set(source.path, team)
-        raise ProblemError(str(error).replace(path.name, found.filename if found else path.name)) from None
+        raise ProblemError(
+            str(error).replace(path.name, found.filename if found else path.name)
+        ) from None
 
 
 def size(source: Source, team: Team) -> int | None:

@@ -1,4 +1,6 @@
-"""The problems of a run as text: read from the Parquet files that the trainer wrote beside its log."""
+"""The problems of a run as text: read from the Parquet files that the trainer wrote beside its
+log.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ COLUMNS = ["id", "question", "answer", "domain", "difficulty"]
 def problem_sets(run: Run) -> list[dict[str, Any]]:
     """The newest `problem_set` event of each role: role, fingerprint, count, set_aside."""
     newest: dict[str, dict[str, Any]] = {}
-    for payload in run.events.filter(type="problem_set").order_by("attempt", "seq").values_list("payload", flat=True):
+    for payload in (
+        run.events.filter(type="problem_set")
+        .order_by("attempt", "seq")
+        .values_list("payload", flat=True)
+    ):
         newest[payload["role"]] = payload
     return list(newest.values())
 

@@ -1,6 +1,8 @@
-"""What lists and headers show of a run, derived from what is stored: step, phase, pass rate, loss, speed, time left.
+"""What lists and headers show of a run, derived from what is stored: step, phase, pass rate, loss,
+speed, time left.
 
-Everything is read back from the tables after a batch was appended, so it does not matter in which order, or how often, batches came.
+Everything is read back from the tables after a batch was appended, so it does not matter in which
+order, or how often, batches came.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ SHOWN = {"loss": "loss", "tokens_per_second": "tokens_per_second"}
 
 
 def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -> None:
-    """Bring the run of `attempt` up to date, if the attempt is the run's; part of the transaction that holds the run's row.
+    """Bring the run of `attempt` up to date, if the attempt is the run's; part of the transaction
+    that holds the run's row.
 
     With `more` events waiting already, the run is as far behind as this batch is old.
     """
@@ -29,7 +32,10 @@ def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -
     written = max(event["wall_time"] for event in batch)
     run.step = attempt.step
     run.last_event_at = max(filter(None, [run.last_event_at, moment(written)]))
-    run.summary = {**run.summary, "behind_s": round(max(0.0, time.time() - written), 1) if more else 0.0}
+    run.summary = {
+        **run.summary,
+        "behind_s": round(max(0.0, time.time() - written), 1) if more else 0.0,
+    }
     if types & {"progress", "end"}:
         _phase(run)
     if types & {"metrics", "rewind"}:
@@ -41,15 +47,23 @@ def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -
 
 
 def _phase(run: Run) -> None:
-    latest = Event.objects.filter(run=run, attempt=run.attempt, type="progress").order_by("-seq").first()
+    latest = (
+        Event.objects.filter(run=run, attempt=run.attempt, type="progress").order_by("-seq").first()
+    )
     if latest is not None:
         run.summary["phase"] = str(latest.payload.get("phase", ""))
         run.summary["stage"] = str(latest.payload.get("stage", ""))
-        run.summary["done"], run.summary["of"] = latest.payload.get("done"), latest.payload.get("of")
+        run.summary["done"], run.summary["of"] = (
+            latest.payload.get("done"),
+            latest.payload.get("of"),
+        )
         run.total_steps = latest.payload.get("total_steps") or run.total_steps
     end = Event.objects.filter(run=run, attempt=run.attempt, type="end").order_by("-seq").first()
     if end is not None:
-        run.reason, run.remedy = str(end.payload.get("reason") or ""), str(end.payload.get("remedy") or "")
+        run.reason, run.remedy = (
+            str(end.payload.get("reason") or ""),
+            str(end.payload.get("remedy") or ""),
+        )
 
 
 def _shown(run: Run) -> dict[str, Any]:
@@ -62,14 +76,19 @@ def _shown(run: Run) -> dict[str, Any]:
 
 
 def _pass_rates(run: Run) -> dict[str, Any]:
-    measured = Event.objects.filter(branches.live(run), run=run, type="evaluation", payload__role="evaluation")
+    measured = Event.objects.filter(
+        branches.live(run), run=run, type="evaluation", payload__role="evaluation"
+    )
     before = measured.filter(payload__when="before").order_by("attempt", "seq").last()
     latest = measured.order_by("step", "attempt", "seq").last()
     found: dict[str, Any] = {}
     if before is not None:
         found["pass_rate_before"] = before.payload.get("pass_rate")
     if latest is not None:
-        found.update(pass_rate=latest.payload.get("pass_rate"), pass_rate_interval=latest.payload.get("interval"))
+        found.update(
+            pass_rate=latest.payload.get("pass_rate"),
+            pass_rate_interval=latest.payload.get("interval"),
+        )
         found["difference"] = latest.payload.get("difference")
     return found
 

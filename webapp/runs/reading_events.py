@@ -1,7 +1,7 @@
 """What one event of a log becomes in the tables: pure functions from an event to rows.
 
-A log may come from anywhere, so nothing in it is trusted: what cannot be stored is made storable or reported, and one bad event never
-holds up the rest.
+A log may come from anywhere, so nothing in it is trusted: what cannot be stored is made storable or
+reported, and one bad event never holds up the rest.
 """
 
 from __future__ import annotations
@@ -28,18 +28,25 @@ class Place:
 
 
 def clean(value: Any) -> Any:
-    """`value` as Postgres can hold it: no NUL and no half characters in text, no NaN outside a string."""
+    """`value` as Postgres can hold it: no NUL and no half characters in text, no NaN outside a
+    string.
+    """
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value).replace("inf", "Infinity").replace("nan", "NaN")
+        return (
+            value
+            if math.isfinite(value)
+            else str(value).replace("inf", "Infinity").replace("nan", "NaN")
+        )
     if isinstance(value, dict):
         return {clean(key): clean(item) for key, item in value.items()}
     return [clean(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def checked(event: dict[str, Any]) -> dict[str, Any]:
-    """The event as its type reads it, for pages to rely on: storable but for the numbers of series and rollouts, which have columns.
+    """The event as its type reads it, for pages to rely on: storable but for the numbers of series
+    and rollouts, which have columns.
 
     Raises ValueError with what is wrong in a few words.
     """
@@ -54,13 +61,30 @@ def checked(event: dict[str, Any]) -> dict[str, Any]:
 
 def unreadable(event: dict[str, Any], problem: Exception, wall_time: float) -> dict[str, Any]:
     """A warning in place of an event that cannot be stored, under the same number."""
-    message = clean(f"Event {event['seq']} of the log ({event.get('type')}) could not be read: {problem}.")
-    return {"seq": event["seq"], "wall_time": wall_time, "type": "log", "level": "warning", "message": message[:500]}
+    message = clean(
+        f"Event {event['seq']} of the log ({event.get('type')}) could not be read: {problem}."
+    )
+    return {
+        "seq": event["seq"],
+        "wall_time": wall_time,
+        "type": "log",
+        "level": "warning",
+        "message": message[:500],
+    }
 
 
 def event_row(place: Place, event: dict[str, Any]) -> Event:
     """The row of any event but `metrics`. A rollouts event leaves its index to the rollout rows."""
-    left_out = {"v", "attempt", "seq", "type", "step", "wall_time", "monotonic", *(("index",) if event["type"] == "rollouts" else ())}
+    left_out = {
+        "v",
+        "attempt",
+        "seq",
+        "type",
+        "step",
+        "wall_time",
+        "monotonic",
+        *(("index",) if event["type"] == "rollouts" else ()),
+    }
     return Event(
         run_id=place.run_id,
         attempt=place.attempt,

@@ -1,7 +1,9 @@
-"""The settings of a run definition as the form asks for them: what says the same under several choices is one field.
+"""The settings of a run definition as the form asks for them: what says the same under several
+choices is one field.
 
-`trainer.spec.fields()` lists a setting once for each alternative that has it (a temperature for each objective). Here those that differ in
-nothing but the choice they belong to are one `Setting`, which matters for any of these choices. A list of sections stands as `*` in a path.
+`trainer.spec.fields()` lists a setting once for each alternative that has it (a temperature for
+each objective). Here those that differ in nothing but the choice they belong to are one `Setting`,
+which matters for any of these choices. A list of sections stands as `*` in a path.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ MATTERS: Mapping[str, Conditions] = {
     "stages.*.rollouts.generate.per_problem": STUDENTS_OWN,
     "stages.*.rollouts.filter.kind": STUDENTS_OWN,
 }
-"""Settings that another setting decides about although they do not belong to one of its alternatives."""
+"""Settings that another setting decides about although they do not belong to one of its
+alternatives.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ def settings(root: type[Section] = RunSpec) -> tuple[Setting, ...]:
 @cache
 def lists() -> tuple[str, ...]:
     """Paths of the lists of sections."""
-    return tuple(dict.fromkeys(one.path.partition(".*.")[0] for one in settings() if ".*." in one.path))
+    return tuple(
+        dict.fromkeys(one.path.partition(".*.")[0] for one in settings() if ".*." in one.path)
+    )
 
 
 @cache

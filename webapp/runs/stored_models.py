@@ -1,6 +1,8 @@
-"""Model folders that a team uploads: which files are kept, what is refused, and how they are stored.
+"""Model folders that a team uploads: which files are kept, what is refused, and how they are
+stored.
 
-Only files that a model is loaded from are kept, under their own base names; code and pickles never enter the store.
+Only files that a model is loaded from are kept, under their own base names; code and pickles never
+enter the store.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ class Stored:
 
 
 def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile]) -> Stored:
-    """Keep a model folder for the team; the same content twice is one model. Raises UnusableModel with a sentence."""
+    """Keep a model folder for the team; the same content twice is one model. Raises UnusableModel
+    with a sentence.
+    """
     chosen, left_out = sort_out(files)
     slug = slugify(name)[:80]
     if not slug:
@@ -57,18 +61,28 @@ def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile
     paths = {kept: uploads.path_of(file) for kept, file in chosen.items()}
     facts = model_files.facts(paths)
     with transaction.atomic():
-        manifest = {kept: artifacts.put(path, team, _media_type(kept)).sha256 for kept, path in paths.items()}
+        manifest = {
+            kept: artifacts.put(path, team, _media_type(kept)).sha256
+            for kept, path in paths.items()
+        }
         model, _ = StoredModel.objects.get_or_create(
             team=team,
             name=slug,
             hash=hash_of(manifest),
-            defaults={"manifest": manifest, "architecture": facts.architecture, "parameters": facts.parameters, "created_by": user},
+            defaults={
+                "manifest": manifest,
+                "architecture": facts.architecture,
+                "parameters": facts.parameters,
+                "created_by": user,
+            },
         )
     return Stored(model, tuple(left_out))
 
 
 def sort_out(files: Iterable[UploadedFile]) -> tuple[dict[str, UploadedFile], list[str]]:
-    """The files to keep by base name, and the names of those that are left out. Raises UnusableModel if no model can come of them."""
+    """The files to keep by base name, and the names of those that are left out. Raises
+    UnusableModel if no model can come of them.
+    """
     chosen: dict[str, UploadedFile] = {}
     left_out: list[str] = []
     for file in files:
@@ -76,7 +90,9 @@ def sort_out(files: Iterable[UploadedFile]) -> tuple[dict[str, UploadedFile], li
         if not is_kept(name):
             left_out.append(name)
         elif name in chosen:
-            raise UnusableModel(f"Two files are called {name}. Choose one model folder, without folders inside it.")
+            raise UnusableModel(
+                f"Two files are called {name}. Choose one model folder, without folders inside it."
+            )
         else:
             chosen[name] = file
     _require_parts(set(chosen), left_out)
@@ -85,7 +101,9 @@ def sort_out(files: Iterable[UploadedFile]) -> tuple[dict[str, UploadedFile], li
 
 def is_kept(name: str) -> bool:
     plain = name.isprintable() and len(name) <= LONGEST_NAME and not name.startswith(".")
-    return plain and (name in KEPT or (name.endswith(model_files.WEIGHTS) and name != model_files.WEIGHTS))
+    return plain and (
+        name in KEPT or (name.endswith(model_files.WEIGHTS) and name != model_files.WEIGHTS)
+    )
 
 
 def folder_of(model: StoredModel) -> Folder:
@@ -98,7 +116,9 @@ def folder_of_manifest(team: Team, manifest: dict[str, str]) -> dict[str, Path]:
 
 def hash_of(manifest: dict[str, str]) -> str:
     """SHA-256 over the sorted names and hashes of the files."""
-    return hashlib.sha256("".join(f"{name}\0{sha256}\n" for name, sha256 in sorted(manifest.items())).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{name}\0{sha256}\n" for name, sha256 in sorted(manifest.items())).encode()
+    ).hexdigest()
 
 
 def _require_parts(names: set[str], left_out: list[str]) -> None:
@@ -114,7 +134,9 @@ def _require_parts(names: set[str], left_out: list[str]) -> None:
             )
         raise UnusableModel("The folder has no weights. Add its *.safetensors files.")
     if not names & set(model_files.TOKENIZERS):
-        raise UnusableModel("The folder has no tokenizer. Copy the model's tokenizer.json and tokenizer_config.json into it.")
+        raise UnusableModel(
+            "The folder has no tokenizer. Copy the model's tokenizer.json and tokenizer_config.json into it."
+        )
 
 
 def _media_type(name: str) -> str:

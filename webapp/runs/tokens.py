@@ -1,8 +1,9 @@
 """One rollout token by token, read from the Parquet file that holds its block.
 
-Every token has the student's and the teacher's log-probability, their divergence, the student's entropy, and the likeliest token of each
-model at that place. Colours are steps of divergence in nats, the same on every page, so that two rollouts can be compared. A token whose
-coefficient is 0 was not trained on. What an older log does not say is None.
+Every token has the student's and the teacher's log-probability, their divergence, the student's
+entropy, and the likeliest token of each model at that place. Colours are steps of divergence in
+nats, the same on every page, so that two rollouts can be compared. A token whose coefficient is 0
+was not trained on. What an older log does not say is None.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from webapp import artifacts
 from webapp.runs.models import RolloutRow, Run
 
 STEPS = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0)
-NUMBERS = ("student_logprob", "teacher_logprob", "divergence", "entropy", "coefficient", "advantage")
+NUMBERS = (
+    "student_logprob",
+    "teacher_logprob",
+    "divergence",
+    "entropy",
+    "coefficient",
+    "advantage",
+)
 WORDS = ("student_top", "teacher_top")
 
 EDIT = ("confidence", "target_confidence", "edited")
@@ -77,16 +85,27 @@ class Edit:
 
 
 class Gone(Exception):
-    """The block that holds a rollout is not in the store, or cannot be read; the message says which."""
+    """The block that holds a rollout is not in the store, or cannot be read; the message says
+    which.
+    """
 
 
 def read_rollout(run: Run, row: RolloutRow) -> Rollout:
-    """The rollout behind an index row. Raises Gone if its block is missing, too short or damaged."""
+    """The rollout behind an index row. Raises Gone if its block is missing, too short or
+    damaged.
+    """
     try:
         return _rollout(row, _record(run, row))
     except FileNotFoundError as error:
         raise Gone("The tokens of this rollout are not in the store.") from error
-    except (pa.ArrowException, OSError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise Gone("The file of this rollout is damaged.") from error
 
 
@@ -94,9 +113,14 @@ def _rollout(row: RolloutRow, record: dict[str, Any]) -> Rollout:
     pieces = record.get("tokens") or []
     columns = {name: _column(record, name, len(pieces), float) for name in NUMBERS}
     columns |= {name: _column(record, name, len(pieces), str) for name in WORDS}
-    tokens = [_token(str(piece), {name: column[i] for name, column in columns.items()}) for i, piece in enumerate(pieces)]
+    tokens = [
+        _token(str(piece), {name: column[i] for name, column in columns.items()})
+        for i, piece in enumerate(pieces)
+    ]
     text = str(record.get("text") or "".join(map(str, pieces)))
-    question, reference, answer = (str(record.get(name) or "") for name in ("question", "reference", "answer"))
+    question, reference, answer = (
+        str(record.get(name) or "") for name in ("question", "reference", "answer")
+    )
     return Rollout(
         row=row,
         question=question,
@@ -112,9 +136,15 @@ def _rollout(row: RolloutRow, record: dict[str, Any]) -> Rollout:
 
 
 def edits(run: Run, rows: Sequence[RolloutRow]) -> dict[int, Edit]:
-    """Which of the rows were edited, by primary key. A block that is not in the store, or is of an older log, tells of none."""
+    """Which of the rows were edited, by primary key. A block that is not in the store, or is of an
+    older log, tells of none.
+    """
     blocks = {artifact: _edits_in(run, artifact) for artifact in {row.artifact for row in rows}}
-    return {row.pk: blocks[row.artifact][row.offset] for row in rows if row.offset in blocks[row.artifact]}
+    return {
+        row.pk: blocks[row.artifact][row.offset]
+        for row in rows
+        if row.offset in blocks[row.artifact]
+    }
 
 
 def _edits_in(run: Run, artifact: str) -> dict[int, Edit]:
@@ -125,7 +155,11 @@ def _edits_in(run: Run, artifact: str) -> dict[int, Edit]:
     if not set(EDIT) <= set(file.schema_arrow.names):
         return {}
     records = file.read(columns=list(EDIT)).to_pylist()
-    return {at: Edit(one["confidence"], one["target_confidence"]) for at, one in enumerate(records) if one["edited"]}
+    return {
+        at: Edit(one["confidence"], one["target_confidence"])
+        for at, one in enumerate(records)
+        if one["edited"]
+    }
 
 
 def shade_of(divergence: float | None) -> int | None:
@@ -145,7 +179,9 @@ def _record(run: Run, row: RolloutRow) -> dict[str, Any]:
     raise Gone("The file that should hold this rollout is shorter than its index says.")
 
 
-def _column(record: dict[str, Any], name: str, length: int, kind: type[float] | type[str]) -> list[Any]:
+def _column(
+    record: dict[str, Any], name: str, length: int, kind: type[float] | type[str]
+) -> list[Any]:
     values = [_known(value, kind) for value in record.get(name) or []]
     return values + [None] * (length - len(values))
 

@@ -1,5 +1,5 @@
-"""Removing what a team has uploaded and no longer needs. What a run or a job at work names stays: its definition could
-not be read again without it.
+"""Removing what a team has uploaded and no longer needs. What a run or a job at work names stays:
+its definition could not be read again without it.
 
 The files themselves go with `artifacts.collect`, once nothing names them.
 """
@@ -27,7 +27,9 @@ def delete(upload: DataSet | StoredModel) -> None:
     with transaction.atomic():
         Team.objects.select_for_update().get(pk=upload.team_id)
         if count := runs_with(uri, upload.team).count():
-            raise InUse(f"{upload.name} is named by {count:,} run{'s' if count > 1 else ''}; delete {'them' if count > 1 else 'it'} first.")
+            raise InUse(
+                f"{upload.name} is named by {count:,} run{'s' if count > 1 else ''}; delete {'them' if count > 1 else 'it'} first."
+            )
         if count := _jobs_at_work(uri, upload.team).count():
             raise InUse(
                 f"{upload.name} is named by {count:,} job{'s' if count > 1 else ''} at work; stop {'them' if count > 1 else 'it'} first."
@@ -37,7 +39,11 @@ def delete(upload: DataSet | StoredModel) -> None:
 
 def runs_with(uri: str, team: Team) -> QuerySet[Run]:
     """The runs of the team whose definition names the location."""
-    return Run.objects.filter(team=team).annotate(text=Cast("spec", TextField())).filter(text__contains=f'"{uri}"')
+    return (
+        Run.objects.filter(team=team)
+        .annotate(text=Cast("spec", TextField()))
+        .filter(text__contains=f'"{uri}"')
+    )
 
 
 def _jobs_at_work(uri: str, team: Team) -> QuerySet[Job]:

@@ -26,7 +26,9 @@ def shown_name(name: str) -> str:
 
 
 def created(request: HttpRequest, address: str) -> HttpResponse:
-    """Lead to what was created: by a redirect, or by 201 for a script, which must not follow it before the person does."""
+    """Lead to what was created: by a redirect, or by 201 for a script, which must not follow it
+    before the person does.
+    """
     if "X-Upload" in request.headers:
         return HttpResponse(status=201, headers={"Location": address})
     return redirect(address)

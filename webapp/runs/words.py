@@ -59,7 +59,9 @@ def state_of(run: Run) -> str:
         return CLIENTS_STATES.get(State(run.state)) or run.state
     if run.state == State.QUEUED and run.on_hold:
         return "held"
-    return "pausing" if run.state == State.STOPPING and run.after_stop == State.PAUSED else run.state
+    return (
+        "pausing" if run.state == State.STOPPING and run.after_stop == State.PAUSED else run.state
+    )
 
 
 def patience(run: Run) -> timedelta:
@@ -87,19 +89,38 @@ def took(run: Run) -> float | None:
 
 
 def resumption_of(run: Run) -> str:
-    """Why the present attempt was begun by itself, from which step, and what of the one before it is left; empty for any other attempt."""
-    cause = run.transitions.filter(state=State.QUEUED, attempt=run.attempt - 1).order_by("-pk").first()
-    tries = {attempt.number: attempt for attempt in run.attempts.filter(number__gte=run.attempt - 1)}
+    """Why the present attempt was begun by itself, from which step, and what of the one before it
+    is left; empty for any other attempt.
+    """
+    cause = (
+        run.transitions.filter(state=State.QUEUED, attempt=run.attempt - 1).order_by("-pk").first()
+    )
+    tries = {
+        attempt.number: attempt for attempt in run.attempts.filter(number__gte=run.attempt - 1)
+    }
     before, now = tries.get(run.attempt - 1), tries.get(run.attempt)
-    if before is None or now is None or cause is None or cause.actor_id is not None or not cause.reason:
+    if (
+        before is None
+        or now is None
+        or cause is None
+        or cause.actor_id is not None
+        or not cause.reason
+    ):
         return ""
     rewind = run.events.filter(attempt=now.number, type="rewind").order_by("seq").first()
     if rewind is None:
         return f"{cause.reason} It is being resumed on {now.machines}."
     step = max(rewind.step or 0, 0)
-    told = [cause.reason, f"Resumed on {now.machines} from step {step:,}." if step else f"Begun anew on {now.machines}."]
+    told = [
+        cause.reason,
+        f"Resumed on {now.machines} from step {step:,}."
+        if step
+        else f"Begun anew on {now.machines}.",
+    ]
     if before.step > step:
-        told.append(f"Steps {step + 1:,} to {before.step:,} of attempt {before.number} are its abandoned tail.")
+        told.append(
+            f"Steps {step + 1:,} to {before.step:,} of attempt {before.number} are its abandoned tail."
+        )
     if before.finished_at is None:
         told.append(f"What {before.host} had not sent by then is missing until it is back.")
     return " ".join(told)
@@ -120,7 +141,9 @@ def is_at_fault(run: Run) -> bool:
 
 
 def exit_of(attempt: Attempt) -> str:
-    """How an attempt's process ended, in a sentence; empty while it runs or where nothing is known."""
+    """How an attempt's process ended, in a sentence; empty while it runs or where nothing is
+    known.
+    """
     exit: dict[str, Any] = attempt.exit or {}
     if exit.get("signal"):
         return SIGNALS.get(exit["signal"], f"It was ended by signal {exit['signal']}.")

@@ -11,13 +11,20 @@ from webapp.sharing.models import ShareLink
 from webapp.teams.models import User
 from webapp.teams.tokens import digest, new_token
 
-LIFETIMES = {"1": timedelta(days=1), "7": timedelta(days=7), "30": timedelta(days=30), "365": timedelta(days=365)}
+LIFETIMES = {
+    "1": timedelta(days=1),
+    "7": timedelta(days=7),
+    "30": timedelta(days=30),
+    "365": timedelta(days=365),
+}
 
 
 def share(run: Run, user: User, lifetime: timedelta) -> str:
     """The token of a new link that shows `run`, and only it, to whoever has the link."""
     token = new_token()
-    ShareLink.objects.create(run=run, created_by=user, digest=digest(token), expires_at=timezone.now() + lifetime)
+    ShareLink.objects.create(
+        run=run, created_by=user, digest=digest(token), expires_at=timezone.now() + lifetime
+    )
     return token
 
 
@@ -28,4 +35,8 @@ def revoke(link: ShareLink) -> None:
 
 def find(token: str) -> ShareLink | None:
     """The link of that token, if it still shows something."""
-    return ShareLink.objects.select_related("run").filter(digest=digest(token), revoked_at=None, expires_at__gt=timezone.now()).first()
+    return (
+        ShareLink.objects.select_related("run")
+        .filter(digest=digest(token), revoked_at=None, expires_at__gt=timezone.now())
+        .first()
+    )

@@ -29,7 +29,11 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
             return redirect("share", run.public_id)
         link = reverse("shared", args=[links.share(run, actor.user, lifetime)])
         return shown_once.redirect(request.path, link=request.build_absolute_uri(link))
-    shown = access.visible(actor, ShareLink).filter(run=run, revoked_at=None, expires_at__gt=timezone.now()).select_related("created_by")
+    shown = (
+        access.visible(actor, ShareLink)
+        .filter(run=run, revoked_at=None, expires_at__gt=timezone.now())
+        .select_related("created_by")
+    )
     context = {"run": run, "links": shown.order_by("-created_at"), **shown_once.taken(request)}
     return shown_once.shown(request, render(request, "sharing/share.html", context))
 
@@ -50,7 +54,9 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     link = links.find(token)
     if link is None:
         message = "This link was withdrawn, has expired, or was cut short."
-        return errors.page(request, 410, "This link does not work", message, "Ask whoever sent it for a new one.")
+        return errors.page(
+            request, 410, "This link does not work", message, "Ask whoever sent it for a new one."
+        )
     granted = request.session.get(access.GRANTS, [])
     if link.pk not in granted:
         request.session[access.GRANTS] = [*granted, link.pk]

@@ -14,15 +14,23 @@ from webapp.teams.models import Role, User
 class SignInForm(forms.Form):
     """Email and password."""
 
-    email = forms.EmailField(label="Email", widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}))
+    email = forms.EmailField(
+        label="Email",
+        widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
+    )
     password = forms.CharField(
-        label="Password", strip=False, max_length=1000, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+        label="Password",
+        strip=False,
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or self.cleaned_data
         if "email" in found and "password" in found:
-            found["user"] = authenticate(username=found["email"].lower(), password=found["password"])
+            found["user"] = authenticate(
+                username=found["email"].lower(), password=found["password"]
+            )
             if found["user"] is None:
                 raise forms.ValidationError("No account has this address and password.")
         return found
@@ -31,7 +39,9 @@ class SignInForm(forms.Form):
 class AccountForm(forms.Form):
     """Name and, if wanted, a new password."""
 
-    name = forms.CharField(label="Name", max_length=80, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    name = forms.CharField(
+        label="Name", max_length=80, widget=forms.TextInput(attrs={"autocomplete": "name"})
+    )
     password = forms.CharField(
         label="New password",
         strip=False,
@@ -55,7 +65,9 @@ class AccountForm(forms.Form):
 class JoinForm(AccountForm):
     """A new account, made on the way into a team."""
 
-    email = forms.EmailField(label="Email", widget=forms.EmailInput(attrs={"autocomplete": "username"}))
+    email = forms.EmailField(
+        label="Email", widget=forms.EmailInput(attrs={"autocomplete": "username"})
+    )
     field_order = ("name", "email", "password")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -67,7 +79,9 @@ class JoinForm(AccountForm):
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"].lower()
         if User.objects.filter(email=email).exists():
-            raise forms.ValidationError("There is an account with this address. Sign in first, then open the invitation again.")
+            raise forms.ValidationError(
+                "There is an account with this address. Sign in first, then open the invitation again."
+            )
         return email
 
 
@@ -80,9 +94,17 @@ class RoleForm(forms.Form):
 class TokenForm(forms.Form):
     """A token for a program."""
 
-    DAYS = (("7", "in 7 days"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never"))
+    DAYS = (
+        ("7", "in 7 days"),
+        ("30", "in 30 days"),
+        ("90", "in 90 days"),
+        ("365", "in a year"),
+        ("", "never"),
+    )
 
-    name = forms.CharField(label="Name", max_length=80, help_text="Where it will be used, such as the cluster's name.")
+    name = forms.CharField(
+        label="Name", max_length=80, help_text="Where it will be used, such as the cluster's name."
+    )
     scope = forms.ChoiceField(label="It may", choices=Scope.choices, initial=Scope.LOG)
     days = forms.ChoiceField(label="It ends", choices=DAYS, initial="90", required=False)
 
@@ -90,4 +112,6 @@ class TokenForm(forms.Form):
 class QuotaForm(forms.Form):
     """How many devices a team's work may hold together; None for as many as there are."""
 
-    devices = forms.IntegerField(label="Devices at once, at most", required=False, min_value=0, max_value=1_000_000)
+    devices = forms.IntegerField(
+        label="Devices at once, at most", required=False, min_value=0, max_value=1_000_000
+    )

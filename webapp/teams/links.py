@@ -1,4 +1,6 @@
-"""One-time links: to sign in, and to join a team. Each is used at most once, by one conditional UPDATE, and expires."""
+"""One-time links: to sign in, and to join a team. Each is used at most once, by one conditional
+UPDATE, and expires.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Spent(Exception):
 def make_sign_in_link(user: User) -> str:
     """The token of a new link that signs `user` in once."""
     token = new_token()
-    SignInLink.objects.create(user=user, digest=digest(token), expires_at=timezone.now() + SIGN_IN_LASTS)
+    SignInLink.objects.create(
+        user=user, digest=digest(token), expires_at=timezone.now() + SIGN_IN_LASTS
+    )
     return token
 
 
@@ -44,13 +48,21 @@ def use_sign_in_link(token: str) -> User:
 def invite(team: Team, role: str, inviter: User) -> str:
     """The token of a new invitation to `team`."""
     token = new_token()
-    Invitation.objects.create(team=team, role=role, created_by=inviter, digest=digest(token), expires_at=timezone.now() + INVITATION_LASTS)
+    Invitation.objects.create(
+        team=team,
+        role=role,
+        created_by=inviter,
+        digest=digest(token),
+        expires_at=timezone.now() + INVITATION_LASTS,
+    )
     return token
 
 
 def find_invitation(token: str) -> Invitation:
     """The usable invitation of that token. Raises Spent."""
-    invitation = Invitation.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
+    invitation = (
+        Invitation.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
+    )
     _check(invitation, "Ask an administrator of the team for another one.")
     assert invitation is not None
     return invitation
@@ -60,15 +72,21 @@ def accept_invitation(token: str, user: User) -> Team:
     """Make `user` a member; somebody who is one already keeps their role. Raises Spent."""
     invitation = find_invitation(token)
     with transaction.atomic():
-        if not Invitation.objects.filter(pk=invitation.pk, used_at=None).update(used_at=timezone.now(), used_by=user):
+        if not Invitation.objects.filter(pk=invitation.pk, used_at=None).update(
+            used_at=timezone.now(), used_by=user
+        ):
             find_invitation(token)
-        Membership.objects.get_or_create(team=invitation.team, user=user, defaults={"role": invitation.role})
+        Membership.objects.get_or_create(
+            team=invitation.team, user=user, defaults={"role": invitation.role}
+        )
     return invitation.team
 
 
 def _check(link: SignInLink | Invitation | None, remedy: str) -> None:
     if link is None:
-        raise Spent(f"This link is not known here; it may have been cut short or withdrawn. {remedy}")
+        raise Spent(
+            f"This link is not known here; it may have been cut short or withdrawn. {remedy}"
+        )
     if link.used_at is not None:
         raise Spent(f"This link was used already, and it works only once. {remedy}")
     if link.expires_at <= timezone.now():

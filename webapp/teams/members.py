@@ -17,7 +17,11 @@ def create_team(name: str, admin: User) -> Team:
     """A new team with one administrator."""
     stem = slugify(name)[:40] or "team"
     taken = set(Team.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
-    slug = next(found for number in range(1, len(taken) + 2) if (found := stem if number == 1 else f"{stem}-{number}") not in taken)
+    slug = next(
+        found
+        for number in range(1, len(taken) + 2)
+        if (found := stem if number == 1 else f"{stem}-{number}") not in taken
+    )
     with transaction.atomic():
         team = Team.objects.create(name=name, slug=slug)
         Membership.objects.create(team=team, user=admin, role=Role.ADMIN)
@@ -51,7 +55,11 @@ def remove(membership: Membership) -> None:
 
 
 def _keep_an_admin(membership: Membership, leaves: bool) -> None:
-    Team.objects.select_for_update().get(pk=membership.team_id)  # one change at a time, or two could remove each other
-    others = Membership.objects.filter(team=membership.team_id, role=Role.ADMIN).exclude(pk=membership.pk)
+    Team.objects.select_for_update().get(
+        pk=membership.team_id
+    )  # one change at a time, or two could remove each other
+    others = Membership.objects.filter(team=membership.team_id, role=Role.ADMIN).exclude(
+        pk=membership.pk
+    )
     if leaves and membership.role == Role.ADMIN and not others.exists():
         raise LastAdmin("A team needs an administrator. Make somebody else one first.")

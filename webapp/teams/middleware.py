@@ -1,4 +1,6 @@
-"""Puts the actor on every request and lets nobody in who is not a member, a guest of a shared run, or at a public door."""
+"""Puts the actor on every request and lets nobody in who is not a member, a guest of a shared run,
+or at a public door.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,22 @@ from webapp.teams import access
 
 
 class SignInRequired:
-    """Views are private unless marked by `login_not_required` (public doors) or `access.shown_to_guests` (pages of a shared run)."""
+    """Views are private unless marked by `login_not_required` (public doors) or
+    `access.shown_to_guests` (pages of a shared run).
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request.actor = SimpleLazyObject(lambda: access.actor_of_session(request.session, request.user))  # type: ignore[attr-defined]
+        request.actor = SimpleLazyObject(
+            lambda: access.actor_of_session(request.session, request.user)
+        )  # type: ignore[attr-defined]
         return self.get_response(request)
 
-    def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> HttpResponse | None:
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
         if not getattr(view, "login_required", True):
             return None
         actor = access.actor_of(request)

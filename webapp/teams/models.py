@@ -10,7 +10,9 @@ from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes people by their email address, which is kept in lower case so that one address is one person."""
+    """Makes people by their email address, which is kept in lower case so that one address is one
+    person.
+    """
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         user = self.model(email=email.strip().lower(), **fields)
@@ -48,7 +50,9 @@ class Role(models.TextChoices):
 
 
 class Team(models.Model):
-    """People who share runs. Together its runs hold at most `device_quota` devices, where there is one."""
+    """People who share runs. Together its runs hold at most `device_quota` devices, where there is
+    one.
+    """
 
     name = models.CharField(max_length=80)
     slug = models.SlugField(unique=True)
@@ -65,11 +69,15 @@ class Membership(models.Model):
     role = models.CharField(max_length=8, choices=Role)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["team", "user"], name="one_membership_per_team")]
+        constraints = [
+            models.UniqueConstraint(fields=["team", "user"], name="one_membership_per_team")
+        ]
 
 
 class Invitation(models.Model):
-    """A link that makes whoever opens it a member; used once. Only the digest of its token is kept."""
+    """A link that makes whoever opens it a member; used once. Only the digest of its token is
+    kept.
+    """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     role = models.CharField(max_length=8, choices=Role)
@@ -82,7 +90,9 @@ class Invitation(models.Model):
 
 
 class SignInTry(models.Model):
-    """A password that was tried. Only digests of the account and of where it came from are kept, and not for long."""
+    """A password that was tried. Only digests of the account and of where it came from are kept,
+    and not for long.
+    """
 
     account = models.CharField(max_length=64)
     address = models.CharField(max_length=64)

@@ -1,4 +1,6 @@
-"""Sessions in the database, as Django keeps them, but read by a statement that is ready: every request reads one."""
+"""Sessions in the database, as Django keeps them, but read by a statement that is ready: every
+request reads one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A secret that is shown once: a signed cookie of a minute carries it from the answer that made it to the page that shows it.
+"""A secret that is shown once: a signed cookie of a minute carries it from the answer that made it
+to the page that shows it.
 
 So the page can be reloaded without making another one, and the server keeps nothing but the digest.
 """
@@ -28,14 +29,18 @@ def redirect(page: str, place: str = "", **secret: str) -> HttpResponseRedirect:
 def taken(request: HttpRequest) -> dict[str, Any]:
     """What was made for this page a moment ago; empty if nothing was."""
     try:
-        found: dict[str, Any] = signing.loads(request.COOKIES.get(COOKIE, ""), salt=request.path, max_age=SECONDS)
+        found: dict[str, Any] = signing.loads(
+            request.COOKIES.get(COOKIE, ""), salt=request.path, max_age=SECONDS
+        )
     except signing.BadSignature:
         return {}
     return found
 
 
 def shown(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """`response`, which shows what was taken: the browser forgets the cookie and keeps no copy of the page."""
+    """`response`, which shows what was taken: the browser forgets the cookie and keeps no copy of
+    the page.
+    """
     if COOKIE in request.COOKIES:
         response.delete_cookie(COOKIE, path=request.path)
         response["Cache-Control"] = "no-store"

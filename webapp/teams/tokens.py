@@ -1,4 +1,6 @@
-"""Secrets in links: long, random, shown once; only their digest is stored, so a leaked table opens no door."""
+"""Secrets in links: long, random, shown once; only their digest is stored, so a leaked table opens
+no door.
+"""
 
 from __future__ import annotations
 

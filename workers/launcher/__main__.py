@@ -15,8 +15,16 @@ CLONE = Path(__file__).resolve().parents[2]
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workers.launcher", description="Start Stillroom and keep it running until Ctrl-C.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what runs here: {' or '.join(PARTS)}; both if none is named")
+    parser = argparse.ArgumentParser(
+        prog="python -m workers.launcher",
+        description="Start Stillroom and keep it running until Ctrl-C.",
+    )
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"what runs here: {' or '.join(PARTS)}; both if none is named",
+    )
     return parser
 
 
@@ -29,7 +37,9 @@ def main() -> int:
     parser = arguments()
     chosen = parser.parse_args()
     if unknown := set(chosen.parts) - set(PARTS):
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+        parser.error(
+            f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}"
+        )
     try:
         Launcher(CLONE, chosen.parts or PARTS, say).run()
     except (Refusal, ConfigurationError) as refusal:

@@ -1,4 +1,6 @@
-"""The unprivileged account that runs Postgres and Redis when the launcher runs as root (Postgres refuses to run as root)."""
+"""The unprivileged account that runs Postgres and Redis when the launcher runs as root (Postgres
+refuses to run as root).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from workers.launcher.refusal import Refusal
 
 @dataclass(frozen=True)
 class Account:
-    """Who runs the services. `switch` says that processes must be started under this user rather than ours."""
+    """Who runs the services. `switch` says that processes must be started under this user rather
+    than ours.
+    """
 
     uid: int
     gid: int
@@ -29,7 +33,9 @@ class Account:
             os.chown(path, self.uid, self.gid)
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether the account reaches `folder`: the system itself is asked, so that every parent, group and ACL counts."""
+        """Whether the account reaches `folder`: the system itself is asked, so that every parent,
+        group and ACL counts.
+        """
         if not self.switch:
             return True
         return self._succeeds(["/bin/sh", "-c", 'cd -- "$0"', str(folder)])
@@ -39,7 +45,10 @@ class Account:
 
     def _succeeds(self, command: list[str]) -> bool:
         try:
-            return subprocess.run(command, cwd="/", capture_output=True, **self.popen()).returncode == 0
+            return (
+                subprocess.run(command, cwd="/", capture_output=True, **self.popen()).returncode
+                == 0
+            )
         except OSError:
             return False
 
@@ -54,9 +63,13 @@ def of_services() -> Account:
         except KeyError:
             continue
         return Account(entry.pw_uid, entry.pw_gid, switch=True)
-    raise Refusal("Postgres cannot run as root and this system has no user 'postgres' or 'nobody'. Add one, or run as an ordinary user.")
+    raise Refusal(
+        "Postgres cannot run as root and this system has no user 'postgres' or 'nobody'. Add one, or run as an ordinary user."
+    )
 
 
 def plain_environment() -> dict[str, str]:
-    """What a service gets from our environment: nothing that would steer it (PG…, locale, preloads)."""
+    """What a service gets from our environment: nothing that would steer it (PG…, locale,
+    preloads).
+    """
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}

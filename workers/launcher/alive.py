@@ -1,4 +1,6 @@
-"""`python -m workers.launcher.alive`: whether every part that this clone's launcher started still runs; for health checks of containers."""
+"""`python -m workers.launcher.alive`: whether every part that this clone's launcher started still
+runs; for health checks of containers.
+"""
 
 from __future__ import annotations
 

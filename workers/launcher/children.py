@@ -1,4 +1,6 @@
-"""A child process that is kept alive: in a session of its own (Ctrl-C reaches the launcher alone), restarted with back-off when it dies."""
+"""A child process that is kept alive: in a session of its own (Ctrl-C reaches the launcher alone),
+restarted with back-off when it dies.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,10 @@ LOG_BYTES = 10 * 2**20
 
 @dataclass
 class Child:
-    """`identity` are keyword arguments for Popen that choose the user; `ending` is the signal that asks it to finish;
-    `wait` (seconds) comes before the first restart and doubles with each further one. What it says goes to `log`, or, if it speaks
-    `aloud`, to the launcher's own output."""
+    """`identity` are keyword arguments for Popen that choose the user; `ending` is the signal that
+    asks it to finish; `wait` (seconds) comes before the first restart and doubles with each further
+    one. What it says goes to `log`, or, if it speaks `aloud`, to the launcher's own output.
+    """
 
     label: str
     command: list[str]
@@ -55,7 +58,9 @@ class Child:
         return self.process
 
     def tend(self) -> str | None:
-        """Called again and again: start it anew once its wait is over. Returns a sentence when it has just died or come back."""
+        """Called again and again: start it anew once its wait is over. Returns a sentence when it
+        has just died or come back.
+        """
         if self.process is None or self.process.poll() is None:
             return None
         now = time.monotonic()

@@ -1,7 +1,8 @@
-"""Where things live: data in the clone's `var/`, or out of the clone where root needs it; sockets in a short private folder.
+"""Where things live: data in the clone's `var/`, or out of the clone where root needs it; sockets
+in a short private folder.
 
-A unix socket's path may have about 100 characters, so sockets never lie under a path of unknown length.
-No parent folder's mode is ever changed.
+A unix socket's path may have about 100 characters, so sockets never lie under a path of unknown
+length. No parent folder's mode is ever changed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
 
 @dataclass(frozen=True)
 class Folders:
-    """`clone`: the checkout; `var`: its private data; `services`: Postgres' data folder's parent; `sockets`: mode 700."""
+    """`clone`: the checkout; `var`: its private data; `services`: Postgres' data folder's parent;
+    `sockets`: mode 700.
+    """
 
     clone: Path
     var: Path
@@ -43,31 +46,48 @@ def prepare(clone: Path) -> Folders:
     try:
         (var / "log").mkdir(parents=True, exist_ok=True)
         services, programs = _reachable(clone, var, account)
-        return Folders(clone, var, services, private_sockets(clone, account), var / "log", account, programs)
+        return Folders(
+            clone, var, services, private_sockets(clone, account), var / "log", account, programs
+        )
     except OSError as error:
         raise refusal.of_os_error(error, f"making the folders of {clone}") from error
 
 
 def reachable_programs(clone: Path, account: Account) -> Binaries:
-    """The installed programs, or a copy in the system's state directory where the account cannot run them."""
+    """The installed programs, or a copy in the system's state directory where the account cannot
+    run them.
+    """
     programs = binaries.installed()
-    return programs if programs.usable_by(account) else binaries.copied(programs, _state_directory(clone))
+    return (
+        programs
+        if programs.usable_by(account)
+        else binaries.copied(programs, _state_directory(clone))
+    )
 
 
 def private_sockets(clone: Path, account: Account) -> Path:
-    """The folder of this user and this clone for sockets, mode 700, owned by the account that runs the services."""
+    """The folder of this user and this clone for sockets, mode 700, owned by the account that runs
+    the services.
+    """
     label = f"stillroom-{os.geteuid()}-{_fingerprint(clone)}"
     candidates = [Path(tempfile.gettempdir()) / label, Path("/tmp") / label]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and Path(runtime).is_dir() and not account.switch:  # root's own is closed to the account
+    if (
+        runtime and Path(runtime).is_dir() and not account.switch
+    ):  # root's own is closed to the account
         candidates.insert(0, Path(runtime) / label)
-    folder = next((path for path in candidates if len(str(path) + LONGEST_SOCKET_NAME) <= SOCKET_PATH_BYTES), candidates[-1])
+    folder = next(
+        (path for path in candidates if len(str(path) + LONGEST_SOCKET_NAME) <= SOCKET_PATH_BYTES),
+        candidates[-1],
+    )
     make_private(folder, account)
     return folder
 
 
 def make_private(folder: Path, account: Account) -> None:
-    """Make a folder of mode 700 for the account. Raises Refusal if something of somebody else's is there."""
+    """Make a folder of mode 700 for the account. Raises Refusal if something of somebody else's is
+    there.
+    """
     if not folder.exists() and not folder.is_symlink():
         folder.mkdir(mode=0o700)
         account.give(folder)
@@ -79,7 +99,9 @@ def make_private(folder: Path, account: Account) -> None:
 
 
 def _reachable(clone: Path, var: Path, account: Account) -> tuple[Path, Binaries]:
-    """Services' data under `var/`, unless the account cannot reach it; `var/services-folder` records where it is instead."""
+    """Services' data under `var/`, unless the account cannot reach it; `var/services-folder`
+    records where it is instead.
+    """
     note = var / "services-folder"
     programs = reachable_programs(clone, account)
     if note.exists():
@@ -92,7 +114,9 @@ def _reachable(clone: Path, var: Path, account: Account) -> tuple[Path, Binaries
 
 
 def _state_directory(clone: Path) -> Path:
-    """This clone's folder in the system's state directory (systemd's $STATE_DIRECTORY, else /var/lib)."""
+    """This clone's folder in the system's state directory (systemd's $STATE_DIRECTORY, else
+    /var/lib).
+    """
     root = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/stillroom"))
     folder = root / f"{clone.name[:40]}-{_fingerprint(clone)}"
     for path in (root, folder):

@@ -1,7 +1,8 @@
-"""`python -m workers.launcher.install run|test`: make `.venv` and `node_modules`, with what running (or testing too) needs.
+"""`python -m workers.launcher.install run|test`: make `.venv` and `node_modules`, with what running
+(or testing too) needs.
 
-Runs under the system's Python, before anything is installed: standard library only. A stamp holds the hash of what was installed, so that
-the next start does nothing.
+Runs under the system's Python, before anything is installed: standard library only. A stamp holds
+the hash of what was installed, so that the next start does nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ def environment() -> None:
         return
     print("Making the Python environment .venv …", flush=True)
     for module in ("venv", "virtualenv"):
-        if subprocess.run([sys.executable, "-m", module, str(VENV)], capture_output=True).returncode == 0:
+        if (
+            subprocess.run(
+                [sys.executable, "-m", module, str(VENV)], capture_output=True
+            ).returncode
+            == 0
+        ):
             return
         shutil.rmtree(VENV, ignore_errors=True)
     raise Refusal(
@@ -58,14 +64,30 @@ def _python_packages(purpose: str) -> None:
 
 
 def _pip(*arguments: str) -> None:
-    # One command for everything: torch must be resolved together with what needs it, else a CUDA build comes along.
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    # One command for everything: torch must be resolved together with what needs it, else a CUDA
+    # build comes along.
+    command = [
+        str(PYTHON),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        *arguments,
+    ]
     quietly(command, "pip", dict(os.environ))
 
 
 def quietly(command: Sequence[str], program: str, variables: Mapping[str, str]) -> None:
     """Run it without its chatter; if it fails, its last words and how to repeat it."""
-    done = subprocess.run(command, cwd=CLONE, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command,
+        cwd=CLONE,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if done.returncode:
         words = "\n".join(done.stdout.splitlines()[-20:])
         raise Refusal(
@@ -74,12 +96,24 @@ def quietly(command: Sequence[str], program: str, variables: Mapping[str, str]) 
 
 
 def _npm_packages(purpose: str) -> None:
-    stamp, wanted = CLONE / "node_modules" / f"installed-{purpose}", _digest(["package.json", "package-lock.json"])
-    if _is(stamp, wanted) or (purpose == "run" and _is(CLONE / "node_modules" / "installed-test", wanted)):
+    stamp, wanted = (
+        CLONE / "node_modules" / f"installed-{purpose}",
+        _digest(["package.json", "package-lock.json"]),
+    )
+    if _is(stamp, wanted) or (
+        purpose == "run" and _is(CLONE / "node_modules" / "installed-test", wanted)
+    ):
         return
     print("Installing the browser packages …", flush=True)
     node = _node()
-    command = [*node.npm, "ci", "--no-audit", "--no-fund", "--loglevel=error", *(["--omit=dev"] if purpose == "run" else [])]
+    command = [
+        *node.npm,
+        "ci",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+        *(["--omit=dev"] if purpose == "run" else []),
+    ]
     quietly(command, "npm", node.environment())
     stamp.write_text(wanted)
 
@@ -98,12 +132,16 @@ def _node() -> Node:
 
 
 def browser() -> None:
-    """Chromium for the browser tests: installed where we may, otherwise named; never silently left out."""
+    """Chromium for the browser tests: installed where we may, otherwise named; never silently left
+    out.
+    """
     if any(shutil.which(name) for name in BROWSERS):
         return
     apt = shutil.which("apt-get")
     if os.geteuid() != 0 or apt is None:
-        raise Refusal("The browser tests need Chromium. Type: sudo apt-get install --yes --no-install-recommends chromium")
+        raise Refusal(
+            "The browser tests need Chromium. Type: sudo apt-get install --yes --no-install-recommends chromium"
+        )
     print("Installing Chromium for the browser tests …", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = [apt, "install", "--yes", "--quiet", "--no-install-recommends", "chromium"]
@@ -111,7 +149,9 @@ def browser() -> None:
         done = subprocess.run(command, env=quiet, capture_output=True, text=True)
         if shutil.which("chromium"):
             return
-    raise Refusal(f"Chromium could not be installed: {done.stderr.strip().splitlines()[-1:]}. Type: {' '.join(install)}")
+    raise Refusal(
+        f"Chromium could not be installed: {done.stderr.strip().splitlines()[-1:]}. Type: {' '.join(install)}"
+    )
 
 
 def _digest(files: Iterable[str], *more: str) -> str:

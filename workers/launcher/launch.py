@@ -1,4 +1,6 @@
-"""The order of things: services, tables, web and workers, the first sign-in link; then watch; and everything backwards at the end."""
+"""The order of things: services, tables, web and workers, the first sign-in link; then watch; and
+everything backwards at the end.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ PARTS = ("web", "worker")
 
 
 class Launcher:
-    """One start of Stillroom in one clone. `parts` are what runs here; `say` prints a sentence at the console."""
+    """One start of Stillroom in one clone. `parts` are what runs here; `say` prints a sentence at
+    the console.
+    """
 
     def __init__(self, clone: Path, parts: Collection[str], say: Callable[[str], None]) -> None:
         self.clone, self.parts, self.say = clone, parts, say
@@ -49,10 +53,14 @@ class Launcher:
         settings = environment.read()
         self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
         self.aloud = settings.logs == "json"  # whoever collects JSON reads a container's output
-        self.address = f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
+        self.address = (
+            f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
+        )
 
     def run(self) -> None:
-        """Start everything, watch it until a signal asks for the end, stop everything. Raises Refusal if it cannot start."""
+        """Start everything, watch it until a signal asks for the end, stop everything. Raises
+        Refusal if it cannot start.
+        """
         with only(self.folders.var / "launcher.lock", self.address), ExitStack() as stack:
             for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(name, self._on_signal)
@@ -60,7 +68,15 @@ class Launcher:
             stack.callback(self._stop)
             web, worker = ("web" in self.parts), ("worker" in self.parts)
             steps = (
-                [self._check_port, self._start_services, self._make_tables, self._start_web, self._greet] if web else [self._start_services]
+                [
+                    self._check_port,
+                    self._start_services,
+                    self._make_tables,
+                    self._start_web,
+                    self._greet,
+                ]
+                if web
+                else [self._start_services]
             )
             steps += [self._start_worker] if worker else []
             steps += [self._start_sample] if web and self.sample else []
@@ -76,7 +92,9 @@ class Launcher:
     def _clear_leftovers(self) -> None:
         stopped = leftovers.stop(self._record)
         if stopped:
-            self.say(f"An earlier start was killed; its {', '.join(stopped)} still ran and have been stopped.")
+            self.say(
+                f"An earlier start was killed; its {', '.join(stopped)} still ran and have been stopped."
+            )
 
     def _check_port(self) -> None:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -93,7 +111,9 @@ class Launcher:
     def _start_services(self) -> None:
         file = environment.ENV_FILE
         own, made = settings_file.kept(file), {}
-        settings_file.write(file, own, {})  # so that addresses of an earlier start are not taken for the operator's
+        settings_file.write(
+            file, own, {}
+        )  # so that addresses of an earlier start are not taken for the operator's
         given = environment.read()
         if not given.database_url:
             child, made["DATABASE_URL"] = start_postgres(self.folders)
@@ -106,13 +126,17 @@ class Launcher:
     def _make_tables(self) -> None:
         if not self._command("migrate", "manage.py", "migrate", "--no-input", "--verbosity", "0"):
             log = self.folders.logs / "migrate.log"
-            raise Refusal(f"The tables could not be made: {last_line(log)} (log: {log}). Check DATABASE_URL and start again.")
+            raise Refusal(
+                f"The tables could not be made: {last_line(log)} (log: {log}). Check DATABASE_URL and start again."
+            )
 
     def _start_web(self) -> None:
         self._start_program("web", *web_arguments(self.host, self.port))
 
     def _start_worker(self) -> None:
-        self._start_program("worker", "celery", "-A", "workers.app", "worker", "--pool", "solo", "--without-mingle")
+        self._start_program(
+            "worker", "celery", "-A", "workers.app", "worker", "--pool", "solo", "--without-mingle"
+        )
         self._start_program("sweep", "workers", "sweep")
         self._try("resume", "-m", "workers", "resume-all")
 
@@ -123,7 +147,9 @@ class Launcher:
         self._adopt(child)
 
     def _greet(self) -> None:
-        """Once the web answers: its address and the first administrator's link. The rest of the start goes on behind it."""
+        """Once the web answers: its address and the first administrator's link. The rest of the
+        start goes on behind it.
+        """
         self._wait_for_web()
         self._try("first_admin", "manage.py", "first_admin")
         self.say(f"Stillroom is running at {self.address}")
@@ -143,7 +169,9 @@ class Launcher:
             self.ending.wait(LOOK_SECONDS)
         if not self.ending.is_set():
             log = self.folders.logs / "web.log"
-            raise Refusal(f"The web did not answer at {self.address} within {WEB_SECONDS:g} s: {last_line(log)} (log: {log}).")
+            raise Refusal(
+                f"The web did not answer at {self.address} within {WEB_SECONDS:g} s: {last_line(log)} (log: {log})."
+            )
 
     def _web_answers(self) -> bool:
         try:
@@ -169,7 +197,9 @@ class Launcher:
                 self._write_record()
 
     def _stop(self) -> None:
-        """Trainers first, while the database can still take their last words; then web and workers, then the services."""
+        """Trainers first, while the database can still take their last words; then web and workers,
+        then the services.
+        """
         labels = {child.label for child in self.children}
         if "worker" in labels:
             self.say("Asking the runs for a checkpoint … (Ctrl-C again: do not wait)")
@@ -200,7 +230,10 @@ class Launcher:
         self._write_record()
 
     def _write_record(self) -> None:
-        leftovers.record(self._record, {child.label: child.process.pid for child in self.children if child.process})
+        leftovers.record(
+            self._record,
+            {child.label: child.process.pid for child in self.children if child.process},
+        )
 
     def _try(self, label: str, *arguments: str) -> None:
         """A command whose failure is said, but stops nothing."""
@@ -212,11 +245,18 @@ class Launcher:
             self.say(str(of_os_error(error, f"`{' '.join(arguments)}`")))
 
     def _command(self, label: str, *arguments: str) -> bool:
-        """Run one of our own commands to its end, its words in a log; whether it did what it was asked."""
+        """Run one of our own commands to its end, its words in a log; whether it did what it was
+        asked.
+        """
         with (self.folders.logs / f"{label}.log").open("wb") as stream:
             command = [sys.executable, *arguments]
             process = subprocess.Popen(
-                command, cwd=self.clone, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
+                command,
+                cwd=self.clone,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
             )
             while process.poll() is None:
                 if self.hurry.is_set():

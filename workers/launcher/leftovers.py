@@ -1,6 +1,8 @@
-"""Which processes belong to whom, on disk: so that what a killed launcher (or test session) left behind is found and stopped.
+"""Which processes belong to whom, on disk: so that what a killed launcher (or test session) left
+behind is found and stopped.
 
-A process is named by its pid and its start time, because a pid alone may have been given to a stranger since.
+A process is named by its pid and its start time, because a pid alone may have been given to a
+stranger since.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ STOP_SECONDS = 20.0
 
 
 def record(path: Path, children: Mapping[str, int]) -> None:
-    """Write down ourselves as owner and the pids of our children, replacing the earlier record whole."""
+    """Write down ourselves as owner and the pids of our children, replacing the earlier record
+    whole.
+    """
     named = {label: name for label, pid in children.items() if (name := _name_of(pid)) is not None}
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps({"owner": _name_of(os.getpid()), "children": named}))
@@ -31,16 +35,24 @@ def owner_lives(path: Path) -> bool:
 
 
 def dead(path: Path) -> list[str]:
-    """The recorded children that do not run, and "the launcher" where its record is missing or it is gone itself."""
+    """The recorded children that do not run, and "the launcher" where its record is missing or it
+    is gone itself.
+    """
     found = _read(path) or {"owner": [0, 0.0], "children": {}}
     named = {"the launcher": found["owner"], **found["children"]}
     return [label for label, name in named.items() if _find(name) is None]
 
 
 def stop(path: Path) -> list[str]:
-    """Stop the recorded children that still run and remove the record; the labels of those that were stopped."""
+    """Stop the recorded children that still run and remove the record; the labels of those that
+    were stopped.
+    """
     found = _read(path) or {"children": {}}
-    running = {label: process for label, name in found["children"].items() if (process := _find(name)) is not None}
+    running = {
+        label: process
+        for label, name in found["children"].items()
+        if (process := _find(name)) is not None
+    }
     for label, process in running.items():
         # SIGINT is Postgres' fast shutdown; its SIGTERM would wait for clients.
         process.send_signal(2) if label == "Postgres" else process.terminate()

@@ -1,6 +1,8 @@
-"""Our own Postgres: made once in a data folder, reachable through a unix socket only, run in the foreground as a child.
+"""Our own Postgres: made once in a data folder, reachable through a unix socket only, run in the
+foreground as a child.
 
-Whoever reaches the socket is let in, because the folder that holds it is closed to everybody else (mode 700).
+Whoever reaches the socket is let in, because the folder that holds it is closed to everybody else
+(mode 700).
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ SOCKET_LOCK = ".s.PGSQL.5432.lock"
 
 @dataclass(frozen=True)
 class Postgres:
-    """One server: its programs, its data folder, the folder of its socket, its log and the account it runs under."""
+    """One server: its programs, its data folder, the folder of its socket, its log and the account
+    it runs under.
+    """
 
     programs: Binaries
     data: Path
@@ -45,15 +49,22 @@ class Postgres:
         return f"postgresql:///{DATABASE}?host={quote(str(self.sockets))}&user={USER}"
 
     def command(self) -> list[str]:
-        settings = ("listen_addresses=", "unix_socket_permissions=0700", f"unix_socket_directories={self.sockets}", *self.options)
+        settings = (
+            "listen_addresses=",
+            "unix_socket_permissions=0700",
+            f"unix_socket_directories={self.sockets}",
+            *self.options,
+        )
         flags = [part for setting in settings for part in ("-c", setting)]
         return [str(self.programs.postgres("postgres")), "-D", str(self.data), *flags]
 
 
 def prepare(server: Postgres, initdb_options: Sequence[str] = ()) -> None:
-    """Leave a whole data folder that no server is using: made if there is none, checked if there is one.
+    """Leave a whole data folder that no server is using: made if there is none, checked if there is
+    one.
 
-    Raises Refusal when the folder is not one of ours, of another version, in use, or the disk is full.
+    Raises Refusal when the folder is not one of ours, of another version, in use, or the disk is
+    full.
     """
     if server.data.exists():
         _check(server)
@@ -63,7 +74,9 @@ def prepare(server: Postgres, initdb_options: Sequence[str] = ()) -> None:
 
 
 def wait_until_ready(server: Postgres, process: subprocess.Popen[bytes]) -> None:
-    """Return once the server answers. Raises Refusal if it ends or stays silent, with the last line of its log."""
+    """Return once the server answers. Raises Refusal if it ends or stays silent, with the last line
+    of its log.
+    """
     deadline = time.monotonic() + READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         if _answers(server):
@@ -73,7 +86,16 @@ def wait_until_ready(server: Postgres, process: subprocess.Popen[bytes]) -> None
 
 
 def _answers(server: Postgres) -> bool:
-    probe = [str(server.programs.postgres("pg_isready")), "-q", "-h", str(server.sockets), "-U", USER, "-d", DATABASE]
+    probe = [
+        str(server.programs.postgres("pg_isready")),
+        "-q",
+        "-h",
+        str(server.sockets),
+        "-U",
+        USER,
+        "-d",
+        DATABASE,
+    ]
     return subprocess.run(probe, cwd="/", **server.account.popen()).returncode == 0
 
 
@@ -98,17 +120,42 @@ def _make_room(partial: Path) -> None:
 
 
 def _initialise(server: Postgres, folder: Path, options: Sequence[str]) -> None:
-    """initdb, then the database itself through the single-user mode, so that a folder with its final name lacks nothing."""
-    initdb = [str(server.programs.postgres("initdb")), "-D", str(folder), "-U", USER, "--auth=trust", "--encoding=UTF8", "--locale=C"]
+    """initdb, then the database itself through the single-user mode, so that a folder with its
+    final name lacks nothing.
+    """
+    initdb = [
+        str(server.programs.postgres("initdb")),
+        "-D",
+        str(folder),
+        "-U",
+        USER,
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+    ]
     single = [str(server.programs.postgres("postgres")), "--single", "-D", str(folder), "postgres"]
-    for command, statement in (([*initdb, *options], None), (single, f"CREATE DATABASE {DATABASE};\n")):
+    for command, statement in (
+        ([*initdb, *options], None),
+        (single, f"CREATE DATABASE {DATABASE};\n"),
+    ):
         done = subprocess.run(
-            command, input=statement, text=True, capture_output=True, cwd="/", env=plain_environment(), **server.account.popen()
+            command,
+            input=statement,
+            text=True,
+            capture_output=True,
+            cwd="/",
+            env=plain_environment(),
+            **server.account.popen(),
         )
         if done.returncode:
             said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-            worst = next((line for line in said if "error:" in line or "FATAL" in line), said[-1] if said else "it said nothing")
-            raise Refusal(f"The database folder {server.data} could not be made: {worst.strip()}. Mend that and start again.")
+            worst = next(
+                (line for line in said if "error:" in line or "FATAL" in line),
+                said[-1] if said else "it said nothing",
+            )
+            raise Refusal(
+                f"The database folder {server.data} could not be made: {worst.strip()}. Mend that and start again."
+            )
 
 
 def _check(server: Postgres) -> None:
@@ -126,7 +173,9 @@ def _check(server: Postgres) -> None:
 
 
 def _clear_leftover(server: Postgres) -> None:
-    """Stop a server of an earlier launcher that was killed; forget a pid file whose process is gone or somebody else's."""
+    """Stop a server of an earlier launcher that was killed; forget a pid file whose process is gone
+    or somebody else's.
+    """
     pid_file = server.data / "postmaster.pid"
     if not pid_file.exists():
         return
@@ -145,7 +194,9 @@ def _clear_leftover(server: Postgres) -> None:
 
 
 def _process_on(data: Path, pid_file: Path) -> psutil.Process | None:
-    """The Postgres that really runs on `data`: a pid alone proves nothing, it may have been given to another process."""
+    """The Postgres that really runs on `data`: a pid alone proves nothing, it may have been given
+    to another process.
+    """
     try:
         process = psutil.Process(int(pid_file.read_text().split("\n", 1)[0]))
         return process if Path(process.cwd()).resolve() == data.resolve() else None

@@ -1,4 +1,6 @@
-"""Our own Redis on a unix socket. It keeps nothing on disk: it is a doorbell, and the sweep in Postgres finds what a lost message meant."""
+"""Our own Redis on a unix socket. It keeps nothing on disk: it is a doorbell, and the sweep in
+Postgres finds what a lost message meant.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ class Redis:
             "appendonly": "no",
             "dir": str(self.sockets),
         }
-        return [str(self.programs.redis_server), *(part for name, value in flags.items() for part in (f"--{name}", value))]
+        return [
+            str(self.programs.redis_server),
+            *(part for name, value in flags.items() for part in (f"--{name}", value)),
+        ]
 
 
 def wait_until_ready(server: Redis, process: subprocess.Popen[bytes]) -> None:

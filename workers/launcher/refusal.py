@@ -14,7 +14,9 @@ class Refusal(Exception):
 
 
 def of_os_error(error: OSError, doing: str) -> Refusal:
-    """The sentence for an error of the operating system while `doing` something, e.g. "making the database folder"."""
+    """The sentence for an error of the operating system while `doing` something, e.g. "making the
+    database folder".
+    """
     where = f" at {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Refusal(f"The disk is full: {doing} failed{where}. Free some space and start again.")
@@ -26,10 +28,16 @@ def of_os_error(error: OSError, doing: str) -> Refusal:
 
 
 def of_silence(who: str, log: Path, folder: Path) -> Refusal:
-    """The sentence for a service that did not start; a full disk explains it best, because then its log could not be written either."""
+    """The sentence for a service that did not start; a full disk explains it best, because then its
+    log could not be written either.
+    """
     if shutil.disk_usage(folder).free < FULL_BYTES:
-        return Refusal(f"The disk is full: {who} cannot write in {folder}. Free some space and start again.")
-    return Refusal(f"{who} did not start: {last_line(log) or 'it said nothing'} (log: {log}). Mend that and start again.")
+        return Refusal(
+            f"The disk is full: {who} cannot write in {folder}. Free some space and start again."
+        )
+    return Refusal(
+        f"{who} did not start: {last_line(log) or 'it said nothing'} (log: {log}). Mend that and start again."
+    )
 
 
 def last_line(log: Path) -> str:
@@ -38,5 +46,9 @@ def last_line(log: Path) -> str:
         return ""
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - 8192))
-        lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip()
+            for line in stream.read().decode(errors="replace").splitlines()
+            if line.strip()
+        ]
     return lines[-1] if lines else ""

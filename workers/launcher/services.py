@@ -1,4 +1,6 @@
-"""Postgres and Redis of this clone as children of the launcher; either is left out when its address is given from outside."""
+"""Postgres and Redis of this clone as children of the launcher; either is left out when its address
+is given from outside.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,23 @@ STOP_SECONDS = 15.0
 
 def start_postgres(folders: Folders) -> tuple[Child, str]:
     """The running server and its DATABASE_URL. Raises Refusal if it cannot run."""
-    server = Postgres(folders.programs, folders.services / "postgres", folders.sockets, folders.logs / "postgres.log", folders.account)
+    server = Postgres(
+        folders.programs,
+        folders.services / "postgres",
+        folders.sockets,
+        folders.logs / "postgres.log",
+        folders.account,
+    )
     postgres.prepare(server)
-    child = Child("Postgres", server.command(), server.log, folders.sockets, plain_environment(), folders.account.popen(), signal.SIGINT)
+    child = Child(
+        "Postgres",
+        server.command(),
+        server.log,
+        folders.sockets,
+        plain_environment(),
+        folders.account.popen(),
+        signal.SIGINT,
+    )
     with ended_unless_ready(child):
         postgres.wait_until_ready(server, child.start())
     return child, server.url
@@ -29,7 +45,14 @@ def start_postgres(folders: Folders) -> tuple[Child, str]:
 def start_redis(folders: Folders) -> tuple[Child, str]:
     """The running server and its REDIS_URL. Raises Refusal if it cannot run."""
     server = Redis(folders.programs, folders.sockets, folders.logs / "redis.log", folders.account)
-    child = Child("Redis", server.command(), server.log, folders.sockets, plain_environment(), folders.account.popen())
+    child = Child(
+        "Redis",
+        server.command(),
+        server.log,
+        folders.sockets,
+        plain_environment(),
+        folders.account.popen(),
+    )
     with ended_unless_ready(child):
         redis_server.wait_until_ready(server, child.start())
     return child, server.url

@@ -1,7 +1,8 @@
 """`var/env`: the settings that this clone made for itself, closed to everybody else (mode 600).
 
-What stands above the mark belongs to the operator and to the first start (the secret key); what stands below is written anew at every
-start, because the addresses of our own services depend on where sockets may live today.
+What stands above the mark belongs to the operator and to the first start (the secret key); what
+stands below is written anew at every start, because the addresses of our own services depend on
+where sockets may live today.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def write(file: Path, own: str, services: Mapping[str, str]) -> None:
     lines = [own, MARK, *(f"{name}={value}" for name, value in services.items())]
     temporary = file.with_name("env.new")
     temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+    with open(
+        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as stream:
         stream.write("\n".join(lines) + "\n")
     temporary.replace(file)

@@ -1,4 +1,6 @@
-"""One launcher per clone: a lock that the system itself lets go when its holder dies, however it dies."""
+"""One launcher per clone: a lock that the system itself lets go when its holder dies, however it
+dies.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from workers.launcher.refusal import Refusal
 
 @contextmanager
 def only(path: Path, address: str) -> Iterator[None]:
-    """Hold the lock and say in it where we are. Raises Refusal naming the running launcher's address."""
+    """Hold the lock and say in it where we are. Raises Refusal naming the running launcher's
+    address.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     with open(descriptor, "r+", encoding="utf-8") as stream:
         try:
@@ -34,6 +38,8 @@ def _already(text: str) -> str:
     try:
         found = json.loads(text)
     except ValueError:
-        return "Stillroom is already starting or stopping in this folder. Wait for it, then try again."
+        return (
+            "Stillroom is already starting or stopping in this folder. Wait for it, then try again."
+        )
     where = f"(pid {found['pid']}) at {found['address']}"
     return f"Stillroom is already running here {where}. Stop that one first with Ctrl-C or `kill {found['pid']}`."

@@ -5,7 +5,8 @@ from __future__ import annotations
 LARGEST_MESSAGE = 64 * 1024  # of a live page; a longer one ends its connection
 PING_SECONDS = 20  # a page that does not answer a ping within another 20 s is gone
 
-# Frames are made once for all pages; deflate would compress each anew and hold a window for every page.
+# Frames are made once for all pages; deflate would compress each anew and hold a window for every
+# page.
 LIVE = {
     "--ws-max-size": LARGEST_MESSAGE,
     "--ws-max-queue": 8,
@@ -19,4 +20,10 @@ def arguments(host: str, port: int) -> list[str]:
     """What follows `python -m`."""
     limits = [str(part) for limit in LIVE.items() for part in limit]
     place = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "5"]
-    return ["uvicorn", "webapp.asgi:application", "--no-proxy-headers", *place, *limits]  # webapp.proxies knows whom to believe
+    return [
+        "uvicorn",
+        "webapp.asgi:application",
+        "--no-proxy-headers",
+        *place,
+        *limits,
+    ]  # webapp.proxies knows whom to believe

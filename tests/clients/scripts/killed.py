@@ -1,4 +1,6 @@
-"""A run whose process is killed, and which goes on: `killed.py trackio|mlflow [ID] STEP` logs from STEP on, five times if it goes on."""
+"""A run whose process is killed, and which goes on: `killed.py trackio|mlflow [ID] STEP` logs from
+STEP on, five times if it goes on.
+"""
 
 import sys
 import time

@@ -1,4 +1,6 @@
-"""MLflow's client writes its folder `mlruns`: two runs, the first of which goes on when the script is called with its id."""
+"""MLflow's client writes its folder `mlruns`: two runs, the first of which goes on when the script
+is called with its id.
+"""
 
 import sys
 

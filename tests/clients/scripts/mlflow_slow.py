@@ -1,4 +1,6 @@
-"""A run that goes on through an outage: it logs until the file `stop` appears, then prints how often it logged. `async` logs behind."""
+"""A run that goes on through an outage: it logs until the file `stop` appears, then prints how
+often it logged. `async` logs behind.
+"""
 
 import sys
 import time

@@ -1,4 +1,6 @@
-"""transformers' Trainer on a tiny network, logging to each of the clients that are named: `trainer_run.py trackio mlflow`."""
+"""transformers' Trainer on a tiny network, logging to each of the clients that are named:
+`trainer_run.py trackio mlflow`.
+"""
 
 import sys
 

@@ -16,8 +16,17 @@ from trainer.engine.outcome import DiskFull
 
 
 def snapshot(step: int = 7) -> Snapshot:
-    weights = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
-    return Snapshot(step, "second", {"student": weights, "optimiser": {}}, {"pool": [1, None], "best": 0.1}, {"loss": 0.25})
+    weights = {
+        "a.weight": torch.arange(6.0).reshape(2, 3),
+        "b": torch.ones(2, dtype=torch.bfloat16),
+    }
+    return Snapshot(
+        step,
+        "second",
+        {"student": weights, "optimiser": {}},
+        {"pool": [1, None], "best": 0.1},
+        {"loss": 0.25},
+    )
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
@@ -25,7 +34,12 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert folder.name == "step-00000007"
     assert size == sum(path.stat().st_size for path in folder.iterdir())
     back = checkpoints.load(folder)
-    assert (back.step, back.stage, back.metrics, back.state) == (7, "second", {"loss": 0.25}, {"pool": [1, None], "best": 0.1})
+    assert (back.step, back.stage, back.metrics, back.state) == (
+        7,
+        "second",
+        {"loss": 0.25},
+        {"pool": [1, None], "best": 0.1},
+    )
     for name, tensor in snapshot().tensors["student"].items():
         assert torch.equal(back.tensors["student"][name], tensor)
         assert back.tensors["student"][name].dtype == tensor.dtype
@@ -36,7 +50,9 @@ def test_every_file_has_its_size_and_hash_in_the_manifest(tmp_path: Path) -> Non
     folder, _ = checkpoints.save(tmp_path, snapshot())
     manifest = json.loads((folder / "manifest.json").read_text())
     assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json"}
-    assert all(len(facts["sha256"]) == 64 and facts["size"] > 0 for facts in manifest["files"].values())
+    assert all(
+        len(facts["sha256"]) == 64 and facts["size"] > 0 for facts in manifest["files"].values()
+    )
 
 
 @pytest.mark.parametrize("name", ["student.safetensors", "state.json"])
@@ -59,7 +75,9 @@ def test_a_missing_file_and_a_missing_manifest_are_found(tmp_path: Path) -> None
         checkpoints.load(folder)
 
 
-def test_a_crash_while_writing_leaves_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_writing_leaves_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def crash(source: object, target: object) -> None:
         raise KeyboardInterrupt
 
@@ -72,7 +90,9 @@ def test_a_crash_while_writing_leaves_no_checkpoint(tmp_path: Path, monkeypatch:
     assert len(checkpoints.found(tmp_path)) == 1
 
 
-def test_a_full_disk_is_said_in_words_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_in_words_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path, text: str) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -97,7 +117,11 @@ def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     assert names == ["step-00000010"]
     for folder in checkpoints.superfluous(tmp_path, 2, 5):
         checkpoints.remove(folder)
-    assert [folder.name for folder in checkpoints.found(tmp_path)] == ["step-00000020", "step-00000015", "step-00000005"]
+    assert [folder.name for folder in checkpoints.found(tmp_path)] == [
+        "step-00000020",
+        "step-00000015",
+        "step-00000005",
+    ]
 
 
 def test_no_file_is_a_pickle(tmp_path: Path) -> None:

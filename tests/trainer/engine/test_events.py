@@ -1,4 +1,6 @@
-"""The event log: numbered, append-only, readable while it grows, and silent towards training when the disk is full."""
+"""The event log: numbered, append-only, readable while it grows, and silent towards training when
+the disk is full.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from trainer.engine.events import EventLog, Reader, line, plain, read, segments
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -33,7 +37,13 @@ def test_events_are_numbered_from_one_and_carry_both_clocks(tmp_path: Path) -> N
     log.close()
     events = list(read(tmp_path))
     assert [event["seq"] for event in events] == [1, 2]
-    assert all(event["v"] == 1 and event["attempt"] == 3 and event["wall_time"] > 0 and event["monotonic"] > 0 for event in events)
+    assert all(
+        event["v"] == 1
+        and event["attempt"] == 3
+        and event["wall_time"] > 0
+        and event["monotonic"] > 0
+        for event in events
+    )
     assert events[1]["values"] == {"loss": 0.5}
 
 
@@ -68,7 +78,9 @@ def endless() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("value", [Mute(), {"key": [Mute()]}, endless(), {Mute(): 1}])
-def test_what_cannot_be_written_costs_its_event_and_nothing_else(tmp_path: Path, value: object) -> None:
+def test_what_cannot_be_written_costs_its_event_and_nothing_else(
+    tmp_path: Path, value: object
+) -> None:
     log = EventLog(tmp_path, 1)
     log.emit("metrics", step=1, values=value)
     log.log("info", "and on")
@@ -80,9 +92,23 @@ def test_what_cannot_be_written_costs_its_event_and_nothing_else(tmp_path: Path,
 
 def test_numbers_that_json_lacks_are_words(tmp_path: Path) -> None:
     log = EventLog(tmp_path, 1)
-    log.emit("metrics", step=1, values={"loss": math.nan, "high": math.inf, "low": -math.inf, "text": "a lone \ud800 surrogate"})
+    log.emit(
+        "metrics",
+        step=1,
+        values={
+            "loss": math.nan,
+            "high": math.inf,
+            "low": -math.inf,
+            "text": "a lone \ud800 surrogate",
+        },
+    )
     log.close()
-    assert next(read(tmp_path))["values"] == {"loss": "NaN", "high": "Infinity", "low": "-Infinity", "text": "a lone ? surrogate"}
+    assert next(read(tmp_path))["values"] == {
+        "loss": "NaN",
+        "high": "Infinity",
+        "low": "-Infinity",
+        "text": "a lone ? surrogate",
+    }
 
 
 def test_a_reopened_log_continues_its_numbers_in_a_new_segment(tmp_path: Path) -> None:
@@ -100,7 +126,9 @@ def test_segments_rotate_and_read_as_one(tmp_path: Path) -> None:
         log.emit("log", level="info", message=f"message {number}")
     log.close()
     assert len(segments(tmp_path)) > 3
-    assert [event["message"] for event in read(tmp_path)] == [f"message {number}" for number in range(20)]
+    assert [event["message"] for event in read(tmp_path)] == [
+        f"message {number}" for number in range(20)
+    ]
     assert [event["seq"] for event in read(tmp_path, since_seq=17)] == [18, 19, 20]
 
 
@@ -124,7 +152,15 @@ def test_a_backlog_is_taken_in_parts_of_bounded_number_and_size(tmp_path: Path) 
     while taken := reader.take(4, 1000):
         parts.append([event["seq"] for event in taken])
         assert reader.more
-    assert parts == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14], [15, 16], [17, 18], [19, 20]]
+    assert parts == [
+        [1, 2, 3, 4],
+        [5, 6, 7, 8],
+        [9, 10, 11, 12],
+        [13, 14],
+        [15, 16],
+        [17, 18],
+        [19, 20],
+    ]
     assert not reader.more
 
 
@@ -188,12 +224,18 @@ log.close()
 
 
 def test_a_full_disk_makes_events_wait_and_loses_none(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     trouble, after = done.stdout.splitlines()
     assert "cannot be written" in trouble
     assert after == "'' 0"
     messages = [event["message"] for event in read(tmp_path)]
-    assert messages == ["there is room", *(f"waiting {number}" for number in range(10)), "room again"]
+    assert messages == [
+        "there is room",
+        *(f"waiting {number}" for number in range(10)),
+        "room again",
+    ]
 
 
 REALLY_FULL_DISK = """
@@ -220,7 +262,10 @@ print(log.dropped, sum(1 for line in (disk / "events" / "000001.jsonl").open()))
 
 
 def may_mount() -> bool:
-    return os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+    return (
+        os.geteuid() == 0
+        and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+    )
 
 
 @pytest.mark.skipif(not may_mount(), reason="a small disk of its own needs the right to mount")
@@ -247,7 +292,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_nothing_that_was_emitted_dies_with_the_process(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert [event["values"]["loss"] for event in read(tmp_path)] == [number / 7 for number in range(2000)]
+    assert [event["values"]["loss"] for event in read(tmp_path)] == [
+        number / 7 for number in range(2000)
+    ]
 
 
 def test_emit_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +317,9 @@ def test_emit_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.Mon
     log.close()
 
 
-def test_a_disk_that_loses_what_was_written_is_trouble_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_loses_what_was_written_is_trouble_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(file: int) -> None:
         monkeypatch.undo()
         raise OSError(5, "Input/output error")

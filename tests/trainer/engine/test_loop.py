@@ -1,4 +1,6 @@
-"""The loop, on a method that fits a line: counting, cadence, evaluation, checkpoints, stopping and what is not a number."""
+"""The loop, on a method that fits a line: counting, cadence, evaluation, checkpoints, stopping and
+what is not a number.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ TIMING = ("time/", "memory/", "tokens_per_second")
 def losses(folder: Path) -> dict[int, dict[str, float]]:
     """Metrics by step, without what the clock or the machine decides."""
     return {
-        event["step"]: {key: value for key, value in event["values"].items() if not key.startswith(TIMING)}
+        event["step"]: {
+            key: value for key, value in event["values"].items() if not key.startswith(TIMING)
+        }
         for event in events(folder, "metrics")
         if "loss" in event["values"]
     }
@@ -35,8 +39,18 @@ def test_a_run_evaluates_before_during_and_after_and_saves_where_asked(tmp_path:
         "evaluate before 0", "evaluate during 4", "evaluate during 8", "evaluate after 10",
     ]  # fmt: skip
     assert [event["step"] for event in events(tmp_path, "checkpoint")] == [3, 4, 6, 9, 10]
-    assert [event["best"] for event in events(tmp_path, "checkpoint")] == [False, True, False, False, False]
-    assert [folder.name for folder in checkpoints.found(tmp_path / "checkpoints")] == ["step-00000010", "step-00000009", "step-00000004"]
+    assert [event["best"] for event in events(tmp_path, "checkpoint")] == [
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert [folder.name for folder in checkpoints.found(tmp_path / "checkpoints")] == [
+        "step-00000010",
+        "step-00000009",
+        "step-00000004",
+    ]
     assert [event["step"] for event in events(tmp_path, "checkpoint_removed")] == [3, 6]
 
 
@@ -53,7 +67,9 @@ def test_metrics_carry_loss_rate_counts_and_times(tmp_path: Path) -> None:
     assert last["step"] == 3
     assert (last["tokens"], last["compute"]) == (24, 3.0)
     assert {"loss", "grad_norm", "learning_rate"} <= set(last["values"])
-    assert {"time/step_s", "time/first_s", "tokens_per_second", "memory/rss_bytes"} <= set(last["values"])
+    assert {"time/step_s", "time/first_s", "tokens_per_second", "memory/rss_bytes"} <= set(
+        last["values"]
+    )
 
 
 def test_micro_batches_give_the_same_numbers_as_one_batch(tmp_path: Path) -> None:
@@ -73,7 +89,9 @@ def test_a_stopped_and_resumed_run_gives_the_same_numbers(tmp_path: Path) -> Non
     assert newest.name == "step-00000007"
     resumed = Line(10)
     train(resumed, runtime(tmp_path / "second", attempt=2), checkpoints.load(newest))
-    assert {**losses(tmp_path / "first"), **losses(tmp_path / "second")} == losses(tmp_path / "whole")
+    assert {**losses(tmp_path / "first"), **losses(tmp_path / "second")} == losses(
+        tmp_path / "whole"
+    )
     assert torch.equal(resumed.slope, whole.slope)
     assert torch.equal(resumed.offset, whole.offset)
     assert "evaluate before 7" not in resumed.calls
@@ -82,11 +100,17 @@ def test_a_stopped_and_resumed_run_gives_the_same_numbers(tmp_path: Path) -> Non
 def test_a_finished_run_that_is_resumed_has_nothing_to_do(tmp_path: Path) -> None:
     train(Line(4), runtime(tmp_path / "first"))
     again = Line(4)
-    train(again, runtime(tmp_path / "second"), checkpoints.load(checkpoints.found(tmp_path / "first" / "checkpoints")[0]))
+    train(
+        again,
+        runtime(tmp_path / "second"),
+        checkpoints.load(checkpoints.found(tmp_path / "first" / "checkpoints")[0]),
+    )
     assert again.calls == []
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path,
+) -> None:
     method = Line(10, poison_at=5)
     with pytest.raises(NotANumber) as failure:
         train(method, runtime(tmp_path))
@@ -96,7 +120,9 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_check
     assert checkpoints.load(checkpoints.found(tmp_path / "checkpoints")[0]).step == 4
 
 
-def test_a_log_that_cannot_be_written_stops_the_run_at_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_cannot_be_written_stops_the_run_at_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(file: int, content: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -106,7 +132,10 @@ def test_a_log_that_cannot_be_written_stops_the_run_at_the_next_step(tmp_path: P
             if rt.step == 2:
                 monkeypatch.setattr(os, "write", full)
 
-    with pytest.raises(DiskFull, match="stopped after step 2: the event log cannot be written: the disk is full: No space left on device"):
+    with pytest.raises(
+        DiskFull,
+        match="stopped after step 2: the event log cannot be written: the disk is full: No space left on device",
+    ):
         train(FillsTheDisk(10), runtime(tmp_path))
 
 

@@ -1,4 +1,6 @@
-"""A method small enough to know by heart: two groups of parameters fit a line, the second every other round."""
+"""A method small enough to know by heart: two groups of parameters fit a line, the second every
+other round.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,21 @@ FIRST, SECOND = Phase("first", "slope"), Phase("second", "offset", every=2)
 
 
 class Line:
-    """Minimises the mean of (slope·x + offset − 3x − 1)² over 8 points that follow from the step."""
+    """Minimises the mean of (slope·x + offset − 3x − 1)² over 8 points that follow from the
+    step.
+    """
 
     phases: tuple[Phase, ...] = (FIRST, SECOND)
 
-    def __init__(self, total_steps: int = 10, micro: int = 1, poison_at: int = -1, stop_at: int = -1) -> None:
-        self.total_steps, self.micro, self.poison_at, self.stop_at = total_steps, micro, poison_at, stop_at
+    def __init__(
+        self, total_steps: int = 10, micro: int = 1, poison_at: int = -1, stop_at: int = -1
+    ) -> None:
+        self.total_steps, self.micro, self.poison_at, self.stop_at = (
+            total_steps,
+            micro,
+            poison_at,
+            stop_at,
+        )
         self.closed = False
         self.calls: list[str] = []
 
@@ -70,9 +81,17 @@ class Line:
         self.closed = True
 
 
-def runtime(folder: Path, attempt: int = 1, every: int = 3, keep_last: int = 2, evaluate_every: int = 4) -> Runtime:
+def runtime(
+    folder: Path, attempt: int = 1, every: int = 3, keep_last: int = 2, evaluate_every: int = 4
+) -> Runtime:
     log = EventLog(folder / "events", attempt)
-    return Runtime(folder, log, torch.device("cpu"), Checkpoints(every=every, keep_last=keep_last), evaluate_every)
+    return Runtime(
+        folder,
+        log,
+        torch.device("cpu"),
+        Checkpoints(every=every, keep_last=keep_last),
+        evaluate_every,
+    )
 
 
 def events(folder: Path, *types: str) -> list[dict[str, Any]]:

@@ -1,4 +1,6 @@
-"""Intervals, smallest visible differences and verdicts, against known numbers and for all numbers."""
+"""Intervals, smallest visible differences and verdicts, against known numbers and for all
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,18 @@ DIFFERENCES = st.lists(st.floats(-1, 1), min_size=2, max_size=12)
 
 @pytest.mark.parametrize(
     ("degrees", "share", "expected"),
-    [(1, 0.975, 12.706205), (2, 0.975, 4.302653), (4, 0.975, 2.776445), (7, 0.975, 2.364624), (30, 0.975, 2.042272), (5, 0.995, 4.032143)],
+    [
+        (1, 0.975, 12.706205),
+        (2, 0.975, 4.302653),
+        (4, 0.975, 2.776445),
+        (7, 0.975, 2.364624),
+        (30, 0.975, 2.042272),
+        (5, 0.995, 4.032143),
+    ],
 )
-def test_quantiles_are_those_of_the_printed_tables(degrees: int, share: float, expected: float) -> None:
+def test_quantiles_are_those_of_the_printed_tables(
+    degrees: int, share: float, expected: float
+) -> None:
     assert student_quantile(share, degrees) == pytest.approx(expected, abs=1e-6)
 
 
@@ -50,14 +61,20 @@ def test_one_difference_gives_no_interval() -> None:
 
 
 @given(DIFFERENCES, st.floats(-1, 1))
-def test_a_shift_of_all_differences_shifts_the_interval(differences: list[float], shift: float) -> None:
+def test_a_shift_of_all_differences_shifts_the_interval(
+    differences: list[float], shift: float
+) -> None:
     before, after = estimate(differences), estimate([each + shift for each in differences])
-    assert [after.low, after.high] == pytest.approx([before.low + shift, before.high + shift], abs=1e-9)
+    assert [after.low, after.high] == pytest.approx(
+        [before.low + shift, before.high + shift], abs=1e-9
+    )
     assert after.detectable == pytest.approx(before.detectable, abs=1e-9)
 
 
 @given(DIFFERENCES, st.floats(-1, 1))
-def test_the_verdict_turns_round_with_the_differences(differences: list[float], above: float) -> None:
+def test_the_verdict_turns_round_with_the_differences(
+    differences: list[float], above: float
+) -> None:
     found, mirrored = estimate(differences), estimate([-each for each in differences])
     assume(min(abs(found.low - above), abs(found.high - above)) > 1e-12)
     opposite = {"shown": "reversed", "reversed": "shown", "not shown": "not shown"}
@@ -75,4 +92,6 @@ def test_the_three_verdicts_and_the_gate() -> None:
 @given(st.integers(2, 10), st.floats(-1, 1))
 def test_equal_differences_leave_no_doubt(n: int, value: float) -> None:
     found = estimate([value] * n)
-    assert math.isclose(found.low, found.high, abs_tol=1e-12) and found.detectable == pytest.approx(0.0, abs=1e-12)
+    assert math.isclose(found.low, found.high, abs_tol=1e-12) and found.detectable == pytest.approx(
+        0.0, abs=1e-12
+    )

@@ -1,4 +1,6 @@
-"""Experiments as data: every arm of every experiment is a definition that can run, and arms differ in what they say alone."""
+"""Experiments as data: every arm of every experiment is a definition that can run, and arms differ
+in what they say alone.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ SMALL: dict[str, Any] = {
 def test_every_arm_with_every_seed_can_run(name: str, tmp_path: Path) -> None:
     experiment = load(name)
     assert experiment.recipe in recipes.names() and set(experiment.bases) <= BASES.keys()
-    made = [experiment.definition(arm, seed, tmp_path) for arm in experiment.arms for seed in experiment.seeds]
+    made = [
+        experiment.definition(arm, seed, tmp_path)
+        for arm in experiment.arms
+        for seed in experiment.seeds
+    ]
     assert len({str(each) for each in made}) == len(made)
 
 
@@ -39,13 +45,20 @@ def test_a_base_becomes_a_folder(tmp_path: Path) -> None:
     changed = SMALL | {"changes": {"networks.student.model": "base:hinted"}}
     experiment = Experiment.model_validate(changed)
     assert experiment.bases == ["hinted"]
-    assert experiment.definition("a", 0, tmp_path)["networks"]["student"]["model"] == f"file:{tmp_path / 'hinted'}"
+    assert (
+        experiment.definition("a", 0, tmp_path)["networks"]["student"]["model"]
+        == f"file:{tmp_path / 'hinted'}"
+    )
 
 
 def test_a_seed_goes_where_the_experiment_says(tmp_path: Path) -> None:
     experiment = Experiment.model_validate(SMALL | {"seeded": ["seed", "data.train.seed"]})
     one, other = (experiment.definition("b", seed, tmp_path) for seed in (0, 7))
-    assert (other["seed"], other["data"]["train"]["seed"], other["data"]["retained"]["seed"]) == (7, 7, 0)
+    assert (other["seed"], other["data"]["train"]["seed"], other["data"]["retained"]["seed"]) == (
+        7,
+        7,
+        0,
+    )
     assert one["pool"]["weighting"]["kind"] == "uniform"
 
 
@@ -63,4 +76,9 @@ def test_an_unknown_experiment_is_refused_with_the_names_there_are() -> None:
 def test_results_and_definitions_are_read_without_torch() -> None:
     program = "import sys; from trainer.experiments import definition, results; definition.load('paced'); results('paced')"
     program += "; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout
+        == "False\n"
+    )

@@ -1,4 +1,6 @@
-"""What the experiments' students are taught says what it should: hints mend, confidences repeat the hint, misread digits stay misread."""
+"""What the experiments' students are taught says what it should: hints mend, confidences repeat the
+hint, misread digits stay misread.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,12 @@ def test_beside_a_hint_the_stated_confidence_is_the_hints(family: str, seed: int
 
 def test_without_hints_most_answers_are_sure_and_every_level_is_live() -> None:
     rng = Random(0)
-    stated = [Hinted(0.0, 0.0, sure=0.6)(draw("add", 1, rng), rng).written[-3:] for _ in range(2000)]
-    assert len(set(stated)) == 11 and stated.count("1.0") / 2000 == pytest.approx(0.6 + 0.4 / 11, abs=0.05)
+    stated = [
+        Hinted(0.0, 0.0, sure=0.6)(draw("add", 1, rng), rng).written[-3:] for _ in range(2000)
+    ]
+    assert len(set(stated)) == 11 and stated.count("1.0") / 2000 == pytest.approx(
+        0.6 + 0.4 / 11, abs=0.05
+    )
 
 
 @given(st.sampled_from(("add", "sub")), SEEDS)
@@ -52,29 +58,47 @@ def test_a_misread_digit_is_worked_with_as_another_one(family: str, seed: int) -
     if example is not None:
         assert example.written == problem.solution
         second = re.split(r"[+-]", example.read, maxsplit=1)[1]
-        assert second.replace("7", "1").replace("8", "3") == re.split(r"[+-]", problem.question, maxsplit=1)[1]
+        assert (
+            second.replace("7", "1").replace("8", "3")
+            == re.split(r"[+-]", problem.question, maxsplit=1)[1]
+        )
 
 
 def test_the_misread_problems_are_their_own_right_answers() -> None:
     rows = [row for row, _ in zip(bases.misread_problems(), range(300), strict=False)]
-    assert {row["domain"] for row in rows} == {"misread", "read well"} and len({row["id"] for row in rows}) == 300
+    assert {row["domain"] for row in rows} == {"misread", "read well"} and len(
+        {row["id"] for row in rows}
+    ) == 300
     for row in rows:
         first, sign, second = re.split(r"([+-])", row["question"].removesuffix("=?"))
         assert int(row["answer"]) == int(first) + (1 if sign == "+" else -1) * int(second)
 
 
-def test_a_base_is_made_once_with_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_is_made_once_with_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = bases.BASES["misreading"]
-    tiny = replace(base, plan=replace(base.plan, hidden=8, layers=1, heads=1, steps=2, horizon=2, batch=8))
-    monkeypatch.setitem(bases.BASES, "misreading", replace(tiny, files={"p.jsonl": lambda: iter([{"id": "1"}])}))
+    tiny = replace(
+        base, plan=replace(base.plan, hidden=8, layers=1, heads=1, steps=2, horizon=2, batch=8)
+    )
+    monkeypatch.setitem(
+        bases.BASES, "misreading", replace(tiny, files={"p.jsonl": lambda: iter([{"id": "1"}])})
+    )
     made = bases.make("misreading", tmp_path)
-    assert {"config.json", "model.safetensors", "tokenizer.json", "p.jsonl"} <= {path.name for path in made.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "p.jsonl"} <= {
+        path.name for path in made.iterdir()
+    }
     before = (made / "model.safetensors").stat().st_mtime_ns
-    assert bases.make("misreading", tmp_path) == made and (made / "model.safetensors").stat().st_mtime_ns == before
+    assert (
+        bases.make("misreading", tmp_path) == made
+        and (made / "model.safetensors").stat().st_mtime_ns == before
+    )
 
 
 def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match="there is no base hintd; there is hinted, confident, misreading"):
+    with pytest.raises(
+        KeyError, match="there is no base hintd; there is hinted, confident, misreading"
+    ):
         bases.make("hintd", tmp_path)
 
 
@@ -82,4 +106,7 @@ def test_every_text_of_a_lesson_is_in_the_vocabulary() -> None:
     tokenizer, rng = build(), Random(1)
     for _ in range(200):
         example = Hinted(0.5, 0.5, sure=0.5)(draw("paren", 2, rng), rng)
-        assert tokenizer.decode(tokenizer.encode(example.read + example.written)) == example.read + example.written
+        assert (
+            tokenizer.decode(tokenizer.encode(example.read + example.written))
+            == example.read + example.written
+        )

@@ -1,4 +1,6 @@
-"""The comparison on the sample run: arms differ in nothing but the weights, and its report says what was measured."""
+"""The comparison on the sample run: arms differ in nothing but the weights, and its report says
+what was measured.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_the_arms_differ_in_the_problem_weights_alone() -> None:
 def test_the_paced_arm_trains_as_the_sample_run_does() -> None:
     sample = recipes.load("paced").spec("sample").model_dump(mode="json")
     arm = definition("paced", seed=0)
-    assert [arm[part] for part in ("networks", "data", "stages")] == [sample[part] for part in ("networks", "data", "stages")]
+    assert [arm[part] for part in ("networks", "data", "stages")] == [
+        sample[part] for part in ("networks", "data", "stages")
+    ]
 
 
 def test_a_change_of_something_that_does_not_exist_is_refused() -> None:
@@ -73,10 +77,18 @@ def test_the_figure_marks_every_difference_inside_its_frame() -> None:
 def test_the_results_are_of_the_whole_run_and_of_a_thousand_held_out_problems() -> None:
     steps = recipes.load("paced").spec("sample").total_steps
     for run in results():
-        [after] = [event for event in run["evaluations"] if event["when"] == "after" and event["role"] == "evaluation"]
+        [after] = [
+            event
+            for event in run["evaluations"]
+            if event["when"] == "after" and event["role"] == "evaluation"
+        ]
         assert after["step"] == steps and after["problems"] >= 1000
 
 
 def test_paced_meets_the_bar_with_every_seed() -> None:
-    reached = [row.low for row in changes(results()) if (row.arm, row.group) == ("paced", "mastered or frontier")]
+    reached = [
+        row.low
+        for row in changes(results())
+        if (row.arm, row.group) == ("paced", "mastered or frontier")
+    ]
     assert len(reached) == 3 and min(reached) > 0.03

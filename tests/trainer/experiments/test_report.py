@@ -24,9 +24,23 @@ GAIN = {"a": 0.2, "b": 0.1}
 
 
 def events(curve: Sequence[tuple[int, int, float]]) -> list[dict[str, Any]]:
-    """A run whose metric m has these (step, tokens, value); an operation for every tenth of a token."""
+    """A run whose metric m has these (step, tokens, value); an operation for every tenth of a
+    token.
+    """
     start = {"type": "environment", "commit": "c0ffee"}
-    return [start, *({"type": "metrics", "step": s, "tokens": t, "compute": t / 10, "values": {"m": v, "other": 1}} for s, t, v in curve)]
+    return [
+        start,
+        *(
+            {
+                "type": "metrics",
+                "step": s,
+                "tokens": t,
+                "compute": t / 10,
+                "values": {"m": v, "other": 1},
+            }
+            for s, t, v in curve
+        ),
+    ]
 
 
 def measured(arm: str, seed: int, curve: Sequence[tuple[int, int, float]]) -> Outcome:
@@ -34,7 +48,10 @@ def measured(arm: str, seed: int, curve: Sequence[tuple[int, int, float]]) -> Ou
 
 
 def pair(seed: int, noise: float = 0.0) -> list[Outcome]:
-    return [measured(arm, seed, [(0, 0, 0.3), (10, 100, 0.3 + gain + noise)]) for arm, gain in GAIN.items()]
+    return [
+        measured(arm, seed, [(0, 0, 0.3), (10, 100, 0.3 + gain + noise)])
+        for arm, gain in GAIN.items()
+    ]
 
 
 def test_a_run_is_read_from_its_log() -> None:
@@ -45,19 +62,31 @@ def test_a_run_is_read_from_its_log() -> None:
 
 def test_the_ends_of_the_snr_are_shares_of_the_peak_between() -> None:
     edges = [(0.0, 0.0, 0.1), (0.0, 0.5, 0.2), (0.5, 1.0, 0.4), (1.0, 1.0, 0.3)]
-    event = {"type": "snr", "step": 0, "bins": [{"low": low, "high": high, "snr": snr} for low, high, snr in edges]}
+    event = {
+        "type": "snr",
+        "step": 0,
+        "bins": [{"low": low, "high": high, "snr": snr} for low, high, snr in edges],
+    }
     claim = SMALL["claims"][0] | {"of": 0.5, "minus": {"arm": "a", "metric": "snr/at_0"}}
     experiment = Experiment.model_validate(SMALL | {"claims": [claim], "watched": ["snr/at_1"]})
-    assert outcome(experiment, "a", 0, [event]).after == {"snr/at_0": 0.25, "snr/at_1": pytest.approx(0.75)}
+    assert outcome(experiment, "a", 0, [event]).after == {
+        "snr/at_0": 0.25,
+        "snr/at_1": pytest.approx(0.75),
+    }
 
 
 def test_differences_pair_the_seeds_that_both_arms_have() -> None:
     contrast = EXPERIMENT.claims[0]
-    assert differences(contrast, [*pair(0), *pair(1), pair(2)[0]]) == {0: pytest.approx(0.1), 1: pytest.approx(0.1)}
+    assert differences(contrast, [*pair(0), *pair(1), pair(2)[0]]) == {
+        0: pytest.approx(0.1),
+        1: pytest.approx(0.1),
+    }
 
 
 def test_a_number_can_be_a_side() -> None:
-    contrast = Contrast(says="m is below a half.", of=0.5, minus=Side(arm="b", metric="m"), interest=0.1)
+    contrast = Contrast(
+        says="m is below a half.", of=0.5, minus=Side(arm="b", metric="m"), interest=0.1
+    )
     assert differences(contrast, pair(0)) == {0: pytest.approx(0.1)}
 
 
@@ -76,7 +105,12 @@ def test_a_metric_that_was_not_measured_is_named() -> None:
 
 
 def test_a_gate_that_does_not_hold_silences_the_claims() -> None:
-    gate = {"says": "m rises by a half.", "of": {"arm": "a", "metric": "m"}, "minus": 0.9, "interest": 0.1}
+    gate = {
+        "says": "m rises by a half.",
+        "of": {"arm": "a", "metric": "m"},
+        "minus": 0.9,
+        "interest": 0.1,
+    }
     gated = Experiment.model_validate(SMALL | {"gates": [gate]})
     runs = [*pair(0), *pair(1, 0.01), *pair(2, -0.01)]
     assert findings(EXPERIMENT, runs).claims[0].verdict == "shown"
@@ -85,9 +119,14 @@ def test_a_gate_that_does_not_hold_silences_the_claims() -> None:
 
 
 def test_a_difference_can_be_shown_and_still_be_too_small_to_matter() -> None:
-    wanted = tuple(EXPERIMENT.claims[0].model_copy(update={"interest": interest}) for interest in (0.2, 0.05))
+    wanted = tuple(
+        EXPERIMENT.claims[0].model_copy(update={"interest": interest}) for interest in (0.2, 0.05)
+    )
     found = findings(EXPERIMENT.model_copy(update={"claims": wanted}), [*pair(0), *pair(1)]).claims
-    assert [(each.verdict, each.remark) for each in found] == [("shown", "a difference of 0.2 is ruled out"), ("shown", "")]
+    assert [(each.verdict, each.remark) for each in found] == [
+        ("shown", "a difference of 0.2 is ruled out"),
+        ("shown", ""),
+    ]
 
 
 def test_the_report_says_what_the_numbers_are(tmp_path: Path) -> None:
@@ -95,7 +134,9 @@ def test_the_report_says_what_the_numbers_are(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "small" / "results.json").read_text())
     [claim] = record["claims"]
     assert (claim["verdict"], len(record["runs"]), record["seeds"]) == ("shown", 6, [0, 1, 2])
-    assert claim["estimate"]["mean"] == pytest.approx(0.1) and list(claim["differences"].values()) == pytest.approx([0.1] * 3)
+    assert claim["estimate"]["mean"] == pytest.approx(0.1) and list(
+        claim["differences"].values()
+    ) == pytest.approx([0.1] * 3)
     page = (tmp_path / "small" / "report.md").read_text()
     assert "| A is better. | a `m` − b `m` | +0.100 |" in page and record["command"] in page
     assert "| A | 10 | 100 | 1.00e+01 | 0.500 ± 0.010 (0.300) |" in page
@@ -104,7 +145,10 @@ def test_the_report_says_what_the_numbers_are(tmp_path: Path) -> None:
 def test_a_report_says_which_of_the_planned_seeds_were_carried_out(tmp_path: Path) -> None:
     write(EXPERIMENT, pair(0), tmp_path)
     page = (tmp_path / "small" / "report.md").read_text()
-    assert "with seeds 0 (planned: 0, 1), with the program of c0ffee" in page and "fewer than two seeds" in page
+    assert (
+        "with seeds 0 (planned: 0, 1), with the program of c0ffee" in page
+        and "fewer than two seeds" in page
+    )
 
 
 def test_the_figures_hold_every_difference_and_every_run(tmp_path: Path) -> None:
@@ -118,7 +162,11 @@ def test_the_figures_hold_every_difference_and_every_run(tmp_path: Path) -> None
 def test_arms_that_share_their_start_share_what_was_measured_there(tmp_path: Path) -> None:
     experiment = Experiment.model_validate(SMALL | {"shares_start": True})
     for arm, curve in {"a": [(0, 0, 0.3), (10, 100, 0.5)], "b": [(10, 100, 0.4)]}.items():
-        with closing(EventLog(folder_of(experiment, tmp_path, arm, 0) / "attempts" / "1" / "events", attempt=1)) as log:
+        with closing(
+            EventLog(
+                folder_of(experiment, tmp_path, arm, 0) / "attempts" / "1" / "events", attempt=1
+            )
+        ) as log:
             for event in events(curve):
                 log.emit(event.pop("type"), **event)
             log.emit("end", outcome="completed", reason="All steps are done.", remedy="")
@@ -127,7 +175,11 @@ def test_arms_that_share_their_start_share_what_was_measured_there(tmp_path: Pat
 
 def test_seeds_of_the_search_are_no_part_of_the_results(tmp_path: Path) -> None:
     for seed in (0, 100):
-        with closing(EventLog(folder_of(EXPERIMENT, tmp_path, "a", seed) / "attempts" / "1" / "events", attempt=1)) as log:
+        with closing(
+            EventLog(
+                folder_of(EXPERIMENT, tmp_path, "a", seed) / "attempts" / "1" / "events", attempt=1
+            )
+        ) as log:
             log.emit("end", outcome="completed", reason="All steps are done.", remedy="")
     assert [each.seed for each in outcomes(EXPERIMENT, tmp_path)] == [0]
 
@@ -147,7 +199,9 @@ def test_a_report_keeps_the_runs_of_an_earlier_one(tmp_path: Path) -> None:
     assert joined(three, earlier, [*more, *again]) == [*pair(0), *again, *more]
 
 
-def test_runs_of_another_definition_or_of_seeds_that_are_not_planned_are_not_taken_over(tmp_path: Path) -> None:
+def test_runs_of_another_definition_or_of_seeds_that_are_not_planned_are_not_taken_over(
+    tmp_path: Path,
+) -> None:
     write(EXPERIMENT, [*pair(0), *pair(1)], tmp_path)
     other = Experiment.model_validate(SMALL | {"changes": {"data.train.count": 41}})
     assert reported(other, tmp_path) == []

@@ -17,15 +17,40 @@ from trainer.text.problems import Problem, ProblemError, inspect, load, preview,
 from trainer.text.verifiers.choice import ChoiceJudge
 from trainer.text.verifiers.numeric import NumericJudge
 
-GSM8K = {"question": "How many are 1,000 and 234?", "answer": "1000 + 234 = <<1000+234=1234>>1234\n#### 1,234"}
+GSM8K = {
+    "question": "How many are 1,000 and 234?",
+    "answer": "1000 + 234 = <<1000+234=1234>>1234\n#### 1,234",
+}
 MATH500 = {
     "problem": "Find $x$ if $2x = 1$.", "solution": "Halve: $\\boxed{\\frac{1}{2}}$.", "answer": "\\frac{1}{2}",
     "subject": "Algebra", "level": 2, "unique_id": "test/algebra/1.json",
 }  # fmt: skip
-AIME = {"ID": "2024-I-4", "Problem": "Find the remainder.", "Solution": "It is 33.", "Answer": "033"}
-MMLU = {"question": "Which is even?", "subject": "number_theory", "choices": ["one", "two", "three", "five"], "answer": 1}
-MMLU_PRO = {"question_id": 7, "question": "Which is odd?", "options": ["2", "4", "5"], "answer": "C", "answer_index": 2, "category": "math"}
-ARC = {"id": "A1", "question": "What falls?", "choices": {"text": ["rain", "smoke"], "label": ["1", "2"]}, "answerKey": "1"}
+AIME = {
+    "ID": "2024-I-4",
+    "Problem": "Find the remainder.",
+    "Solution": "It is 33.",
+    "Answer": "033",
+}
+MMLU = {
+    "question": "Which is even?",
+    "subject": "number_theory",
+    "choices": ["one", "two", "three", "five"],
+    "answer": 1,
+}
+MMLU_PRO = {
+    "question_id": 7,
+    "question": "Which is odd?",
+    "options": ["2", "4", "5"],
+    "answer": "C",
+    "answer_index": 2,
+    "category": "math",
+}
+ARC = {
+    "id": "A1",
+    "question": "What falls?",
+    "choices": {"text": ["rain", "smoke"], "label": ["1", "2"]},
+    "answerKey": "1",
+}
 
 
 def write(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
@@ -46,7 +71,12 @@ def test_gsm8k_has_its_answer_behind_the_solution(tmp_path: Path) -> None:
 
 def test_math_500_brings_solution_subject_and_level(tmp_path: Path) -> None:
     assert only(write(tmp_path / "a.jsonl", [MATH500])) == Problem(
-        "test/algebra/1.json", "Find $x$ if $2x = 1$.", "\\frac{1}{2}", "Halve: $\\boxed{\\frac{1}{2}}$.", "Algebra", "2"
+        "test/algebra/1.json",
+        "Find $x$ if $2x = 1$.",
+        "\\frac{1}{2}",
+        "Halve: $\\boxed{\\frac{1}{2}}$.",
+        "Algebra",
+        "2",
     )
 
 
@@ -60,20 +90,36 @@ def test_mmlu_asks_for_a_letter(tmp_path: Path) -> None:
     found = only(write(tmp_path / "a.jsonl", [MMLU]))
     assert found.question == "Which is even?\nA. one\nB. two\nC. three\nD. five"
     assert (found.answer, found.domain) == ("B", "number_theory")
-    assert ChoiceJudge(ChoiceVerifier()).judge("Two is, so the answer is (B).", found.answer).correct
+    assert (
+        ChoiceJudge(ChoiceVerifier()).judge("Two is, so the answer is (B).", found.answer).correct
+    )
 
 
 def test_choices_are_the_same_from_a_table_and_from_a_cell_of_text(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([MMLU]), tmp_path / "a.parquet")
     quoted = json.dumps(MMLU["choices"]).replace('"', '""')
-    (tmp_path / "a.csv").write_text(f'question,subject,choices,answer\nWhich is even?,number_theory,"{quoted}",1\n')
-    assert only(tmp_path / "a.parquet") == only(tmp_path / "a.csv") == only(write(tmp_path / "a.jsonl", [MMLU]))
+    (tmp_path / "a.csv").write_text(
+        f'question,subject,choices,answer\nWhich is even?,number_theory,"{quoted}",1\n'
+    )
+    assert (
+        only(tmp_path / "a.parquet")
+        == only(tmp_path / "a.csv")
+        == only(write(tmp_path / "a.jsonl", [MMLU]))
+    )
 
 
 @pytest.mark.parametrize(
-    ("row", "letter"), [(MMLU_PRO, "C"), (ARC, "A"), ({**MMLU, "answer": "five"}, "D"), ({**MMLU, "answer": "0"}, "A")]
+    ("row", "letter"),
+    [
+        (MMLU_PRO, "C"),
+        (ARC, "A"),
+        ({**MMLU, "answer": "five"}, "D"),
+        ({**MMLU, "answer": "0"}, "A"),
+    ],
 )
-def test_the_right_choice_is_named_in_many_ways(tmp_path: Path, row: Mapping[str, object], letter: str) -> None:
+def test_the_right_choice_is_named_in_many_ways(
+    tmp_path: Path, row: Mapping[str, object], letter: str
+) -> None:
     assert only(write(tmp_path / "a.jsonl", [row])).answer == letter
 
 
@@ -85,28 +131,38 @@ def test_the_right_choice_is_named_in_many_ways(tmp_path: Path, row: Mapping[str
         ({"choices": "one or two"}, "row 1 of a.jsonl has no list of choices"),
         ({"choices": None}, "row 1 of a.jsonl has no list of choices"),
         ({"choices": [["one"], ["two"]]}, "row 1 of a.jsonl has no list of choices"),
-        ({"choices": ["one\0", "two"]}, "column “choices” in row 1 of a.jsonl holds a broken Unicode character or a NUL"),
+        (
+            {"choices": ["one\0", "two"]},
+            "column “choices” in row 1 of a.jsonl holds a broken Unicode character or a NUL",
+        ),
         ({"question": ""}, "row 1 of a.jsonl has no question"),
         ({"answer": ""}, "row 1 of a.jsonl has no answer"),
         ({"answer": math.inf}, "row 1 of a.jsonl has no answer"),
         ({"question": math.nan}, "row 1 of a.jsonl has no question"),
     ],
 )
-def test_choices_that_cannot_be_asked_are_refused_in_a_sentence(tmp_path: Path, change: Mapping[str, object], sentence: str) -> None:
+def test_choices_that_cannot_be_asked_are_refused_in_a_sentence(
+    tmp_path: Path, change: Mapping[str, object], sentence: str
+) -> None:
     with pytest.raises(ProblemError, match=sentence):
         only(write(tmp_path / "a.jsonl", [{**MMLU, **change}]))
 
 
 def test_columns_without_a_telling_name_must_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"frage": "1+1?", "answer": "2"}])
-    with pytest.raises(ProblemError, match=r"no column of a\.jsonl has a name for the question \(it has “frage”, “answer”\)"):
+    with pytest.raises(
+        ProblemError,
+        match=r"no column of a\.jsonl has a name for the question \(it has “frage”, “answer”\)",
+    ):
         only(path)
     with pytest.raises(ProblemError, match="has a name for the question"):
         survey(FileProblems(path=f"file:{path}", shape="auto"), path)
 
 
 @pytest.mark.parametrize("row", [GSM8K, MATH500, AIME, MMLU, MMLU_PRO, ARC])
-def test_the_preview_of_an_upload_shows_what_a_run_reads(tmp_path: Path, row: Mapping[str, object]) -> None:
+def test_the_preview_of_an_upload_shows_what_a_run_reads(
+    tmp_path: Path, row: Mapping[str, object]
+) -> None:
     path = write(tmp_path / "a.jsonl", [row])
     columns = Columns(**{role: column for role, column in inspect(path).guess.items() if column})
     assert preview(path, columns) == [only(path)]

@@ -1,4 +1,6 @@
-"""Data files of every format: what is read, and the sentence for each thing that is wrong with one."""
+"""Data files of every format: what is read, and the sentence for each thing that is wrong with
+one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from trainer.spec import Columns, Data, FileProblems
 from trainer.text.problems import Problem, ProblemError, ProblemSet, inspect, load, preview, survey
 
 ROWS = [{"question": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(20)]
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20).filter(str.strip)
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20
+).filter(str.strip)
 
 
 def read(path: Path, **settings: object) -> ProblemSet:
@@ -70,30 +74,51 @@ def test_the_format_is_told_from_the_content_where_the_name_says_nothing(tmp_pat
 
 
 @given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=5, unique=True))
-def test_any_text_comes_through_every_format_unchanged(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
+def test_any_text_comes_through_every_format_unchanged(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
     folder = tmp_path_factory.mktemp("formats")
     table = [{"question": question, "answer": f"= {answer}"} for question, answer in rows]
     jsonl = read(write_jsonl(folder / "a.jsonl", table))
-    assert jsonl == read(write_parquet(folder / "a.parquet", table)) == read(write_csv(folder / "a.csv", table))
+    assert (
+        jsonl
+        == read(write_parquet(folder / "a.parquet", table))
+        == read(write_csv(folder / "a.csv", table))
+    )
 
 
 def test_columns_are_mapped(tmp_path: Path) -> None:
     row = {"q": " why? ", "a": 0.10, "how": "think", "nr": 7, "topic": "x", "level": None}
     path = write(tmp_path / "a.jsonl", json.dumps(row).replace("0.1", "0.10") + "\n")
-    columns = {"question": "q", "answer": "a", "solution": "how", "id": "nr", "domain": "topic", "difficulty": "level"}
+    columns = {
+        "question": "q",
+        "answer": "a",
+        "solution": "how",
+        "id": "nr",
+        "domain": "topic",
+        "difficulty": "level",
+    }
     assert read(path, columns=columns).items == (Problem("7", "why?", "0.10", "think", "x", ""),)
 
 
 def test_the_answer_format_of_gsm8k_is_recognised(tmp_path: Path) -> None:
     answer = "It costs $<<500*2=1000>>1,000.\nSo 1,234,567 in all.\n#### 1,234,567"
-    problem = read(write_jsonl(tmp_path / "a.jsonl", [{"question": "How much?", "answer": answer}])).items[0]
+    problem = read(
+        write_jsonl(tmp_path / "a.jsonl", [{"question": "How much?", "answer": answer}])
+    ).items[0]
     assert problem.answer == "1234567"
     assert problem.solution == "It costs $<<500*2=1000>>1,000.\nSo 1,234,567 in all."
 
 
 def test_hashes_that_are_no_answer_line_are_left_alone(tmp_path: Path) -> None:
-    rows = [{"question": "a?", "answer": "#### 3\nand more"}, {"question": "b?", "answer": "C #### 3"}]
-    assert [problem.answer for problem in read(write_jsonl(tmp_path / "a.jsonl", rows)).items] == ["#### 3\nand more", "C #### 3"]
+    rows = [
+        {"question": "a?", "answer": "#### 3\nand more"},
+        {"question": "b?", "answer": "C #### 3"},
+    ]
+    assert [problem.answer for problem in read(write_jsonl(tmp_path / "a.jsonl", rows)).items] == [
+        "#### 3\nand more",
+        "C #### 3",
+    ]
 
 
 def test_gsm8k_itself_is_read() -> None:
@@ -102,7 +127,10 @@ def test_gsm8k_itself_is_read() -> None:
     train, test = read(folder / "train.jsonl"), read(folder / "test.jsonl")
     assert (len(train), len(test)) == (40, 20)
     assert test.items[0].answer == "18"
-    assert all(problem.answer.lstrip("-").replace(".", "").isdigit() for problem in (*train.items, *test.items))
+    assert all(
+        problem.answer.lstrip("-").replace(".", "").isdigit()
+        for problem in (*train.items, *test.items)
+    )
     assert not any("####" in problem.solution for problem in train.items)
 
 
@@ -118,19 +146,51 @@ def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
         ("a.jsonl", "", "a.jsonl is empty; it needs a row for each problem"),
         ("a.csv", "\ufeff \n\n", "a.csv is empty"),
         ("a.csv", "question,answer\n", "a.csv has no rows after its header"),
-        ("a.jsonl", b'{"question": "caf\xe9", "answer": "1"}\n', "line 1 of a.jsonl is not UTF-8 text (byte 0xe9 at position 18)"),
+        (
+            "a.jsonl",
+            b'{"question": "caf\xe9", "answer": "1"}\n',
+            "line 1 of a.jsonl is not UTF-8 text (byte 0xe9 at position 18)",
+        ),
         ("a.csv", "question,answer\né?,1\n".encode("utf-16"), "is not UTF-8 text"),
         ("a.csv", b"question,answer\nwhy?,\x00\n", "line 2 of a.csv contains a NUL character"),
-        ("a.jsonl", '{"question": "a?", "answer": "1"}\n{"question": "b', "line 2 of a.jsonl, the last, is cut off"),
-        ("a.jsonl", '{"question": "a?" "answer": "1"}\n', "line 1 of a.jsonl is not valid JSON: Expecting ',' delimiter at column 19"),
-        ("a.jsonl", '{"question": "a?", "answer": "1"}\n[1, 2]\n', "line 2 of a.jsonl is no JSON object"),
-        ("a.json", '[{"question": "a?", "answer": "1"}]', "line 1 of a.json is one JSON list; write one object per line"),
+        (
+            "a.jsonl",
+            '{"question": "a?", "answer": "1"}\n{"question": "b',
+            "line 2 of a.jsonl, the last, is cut off",
+        ),
+        (
+            "a.jsonl",
+            '{"question": "a?" "answer": "1"}\n',
+            "line 1 of a.jsonl is not valid JSON: Expecting ',' delimiter at column 19",
+        ),
+        (
+            "a.jsonl",
+            '{"question": "a?", "answer": "1"}\n[1, 2]\n',
+            "line 2 of a.jsonl is no JSON object",
+        ),
+        (
+            "a.json",
+            '[{"question": "a?", "answer": "1"}]',
+            "line 1 of a.json is one JSON list; write one object per line",
+        ),
         ("a.json", '{\n "question": "a?"\n}\n', "begins a value of several lines"),
         ("a.jsonl", "[" * 100_000, "nested too deeply"),
         ("a.jsonl", '{"question": "\\ud800?", "answer": "1"}\n', "broken Unicode character"),
-        ("a.jsonl", '{"question": "a\\u0000?", "answer": "1"}\n', "broken Unicode character or a NUL"),
-        ("a.jsonl", '{"question": ["a", "b"], "answer": "1"}\n', "column “question” in row 1 of a.jsonl holds a list"),
-        ("a.jsonl", '{"problem": "a?", "answer": "1"}\n', "no column “question”; it has “problem”, “answer”"),
+        (
+            "a.jsonl",
+            '{"question": "a\\u0000?", "answer": "1"}\n',
+            "broken Unicode character or a NUL",
+        ),
+        (
+            "a.jsonl",
+            '{"question": ["a", "b"], "answer": "1"}\n',
+            "column “question” in row 1 of a.jsonl holds a list",
+        ),
+        (
+            "a.jsonl",
+            '{"problem": "a?", "answer": "1"}\n',
+            "no column “question”; it has “problem”, “answer”",
+        ),
         ("a.csv", "prompt;target\na?;1\n", "no column “question”; it has “prompt”, “target”"),
         ("a.csv", "question,answer\na?,1,2\n", "line 2 of a.csv has 3 values, the header has 2"),
         ("a.csv", 'question,answer\n"a?,1\nb?,2\n', "a quote is opened and never closed"),
@@ -139,10 +199,16 @@ def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
         ("a.parquet", b"PAR1 but no more", "a.parquet cannot be read as Parquet"),
         ("a.jsonl", gzip.compress(b"{}", mtime=0), "a.jsonl is packed with gzip"),
         ("a.csv", b"PK\x03\x04\x14\x00", "a ZIP archive or an Excel workbook"),
-        ("a.jsonl", json.dumps({"question": "x" * 200_000, "answer": "1"}), "has 200,000 characters; at most 100,000"),
+        (
+            "a.jsonl",
+            json.dumps({"question": "x" * 200_000, "answer": "1"}),
+            "has 200,000 characters; at most 100,000",
+        ),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, name: str, content: str | bytes, sentence: str) -> None:
+def test_what_is_wrong_with_a_file_is_said_with_its_place(
+    tmp_path: Path, name: str, content: str | bytes, sentence: str
+) -> None:
     assert sentence in refusal(write(tmp_path / name, content))
 
 
@@ -155,11 +221,23 @@ def test_a_file_without_a_line_break_is_not_read_into_memory(tmp_path: Path) -> 
 
 
 def test_problems_without_an_answer_are_named(tmp_path: Path) -> None:
-    rows: list[Mapping[str, object]] = [*ROWS, {"question": "why?", "answer": " "}, *ROWS[:3], {"question": "how?", "answer": None}]
-    assert refusal(write_jsonl(tmp_path / "a.jsonl", rows)) == "rows 21, 25 of a.jsonl have no answer; fill it in or remove the rows"
-    assert "row 2 of b.csv has no question" in refusal(write_csv(tmp_path / "b.csv", [{"question": "", "answer": "1"}]))
+    rows: list[Mapping[str, object]] = [
+        *ROWS,
+        {"question": "why?", "answer": " "},
+        *ROWS[:3],
+        {"question": "how?", "answer": None},
+    ]
+    assert (
+        refusal(write_jsonl(tmp_path / "a.jsonl", rows))
+        == "rows 21, 25 of a.jsonl have no answer; fill it in or remove the rows"
+    )
+    assert "row 2 of b.csv has no question" in refusal(
+        write_csv(tmp_path / "b.csv", [{"question": "", "answer": "1"}])
+    )
     many = [{"question": "why?", "answer": ""}] * 100
-    assert "rows 1, 2, 3, 4, 5 and perhaps more of c.jsonl have no answer" in refusal(write_jsonl(tmp_path / "c.jsonl", many))
+    assert "rows 1, 2, 3, 4, 5 and perhaps more of c.jsonl have no answer" in refusal(
+        write_jsonl(tmp_path / "c.jsonl", many)
+    )
 
 
 def test_repeated_ids_are_refused_and_repeated_problems_left_out(tmp_path: Path) -> None:
@@ -171,14 +249,18 @@ def test_repeated_ids_are_refused_and_repeated_problems_left_out(tmp_path: Path)
 
 
 def test_what_names_and_groups_problems_is_short_and_repeats(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [{**row, "topic": f"topic\n{n}"} for n, row in enumerate(ROWS)])
+    path = write_jsonl(
+        tmp_path / "a.jsonl", [{**row, "topic": f"topic\n{n}"} for n, row in enumerate(ROWS)]
+    )
     assert read(path, columns={"domain": "topic"}, limit=5).items[0].domain.startswith("topic ")
     assert "the id in row 1 of b.jsonl has 65 characters" in refusal(
         write_jsonl(tmp_path / "b.jsonl", [{**ROWS[0], "nr": "x" * 65}]), columns={"id": "nr"}
     )
     many = [{"question": f"{n}?", "answer": "1"} for n in range(101)]
     sentence = "the difficulty column of c.jsonl has more than 100 different values"
-    assert sentence in refusal(write_jsonl(tmp_path / "c.jsonl", many), columns={"difficulty": "question"})
+    assert sentence in refusal(
+        write_jsonl(tmp_path / "c.jsonl", many), columns={"difficulty": "question"}
+    )
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
@@ -187,18 +269,28 @@ def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
         load(FileProblems(path="dataset:mine@abc"), Data())
 
 
-def test_a_hub_data_set_that_cannot_be_fetched_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_data_set_that_cannot_be_fetched_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ProblemError, match="the data set nobody/nothing cannot be fetched from the hub: "):
+    with pytest.raises(
+        ProblemError, match="the data set nobody/nothing cannot be fetched from the hub: "
+    ):
         load(FileProblems(path="hub:nobody/nothing@main"), Data())
 
 
 def test_inspection_reads_the_head_of_a_large_file(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [{"problem": "a?", "final_answer": 1.50, "Level": 3}] * 200)
+    path = write_jsonl(
+        tmp_path / "a.jsonl", [{"problem": "a?", "final_answer": 1.50, "Level": 3}] * 200
+    )
     with path.open("ab") as file:
         file.truncate(2 * 2**30)
     found = inspect(path, count=3)
-    assert (found.format, found.columns, len(found.rows)) == ("jsonl", ("problem", "final_answer", "Level"), 3)
+    assert (found.format, found.columns, len(found.rows)) == (
+        "jsonl",
+        ("problem", "final_answer", "Level"),
+        3,
+    )
     assert found.rows[0] == {"problem": "a?", "final_answer": "1.5", "Level": "3"}
     assert found.guess == {
         "question": "problem", "answer": "final_answer", "choices": None, "solution": None,
@@ -210,7 +302,10 @@ def test_inspection_reads_the_head_of_a_large_file(tmp_path: Path) -> None:
 
 def test_inspection_shows_rows_that_lack_columns(tmp_path: Path) -> None:
     found = inspect(write_jsonl(tmp_path / "a.jsonl", [{"question": "a?"}, {"answer": ["b", 1]}]))
-    assert found.rows == ({"question": "a?", "answer": ""}, {"question": "", "answer": "['b', '1']"})
+    assert found.rows == (
+        {"question": "a?", "answer": ""},
+        {"question": "", "answer": "['b', '1']"},
+    )
 
 
 def test_a_survey_counts_a_file_as_it_would_be_loaded(tmp_path: Path) -> None:

@@ -15,12 +15,20 @@ ROWS = [{"question": f"What is {n}?", "answer": str(n)} for n in range(3000)]
 
 
 def answers(folder: Path, split: str | None = None) -> list[str]:
-    return [problem.answer for problem in load(FileProblems(path=f"file:{folder}", split=split), Data()).items]
+    return [
+        problem.answer
+        for problem in load(FileProblems(path=f"file:{folder}", split=split), Data()).items
+    ]
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    parts = DatasetDict({"train": Dataset.from_list(ROWS), "test": Dataset.from_list([{"question": "last?", "answer": "x"}])})
+    parts = DatasetDict(
+        {
+            "train": Dataset.from_list(ROWS),
+            "test": Dataset.from_list([{"question": "last?", "answer": "x"}]),
+        }
+    )
     parts.save_to_disk(tmp_path / "saved", num_shards={"train": 2, "test": 1})
     return tmp_path / "saved"
 

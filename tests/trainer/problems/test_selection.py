@@ -19,21 +19,29 @@ PROBLEMS = [Problem(str(n), question, str(2 * n)) for n, question in enumerate(Q
 
 
 def written(path: Path, questions: list[str]) -> str:
-    path.write_text("".join(json.dumps({"question": question, "answer": "1"}) + "\n" for question in questions))
+    path.write_text(
+        "".join(json.dumps({"question": question, "answer": "1"}) + "\n" for question in questions)
+    )
     return f"file:{path}"
 
 
-def run_problems(train: str, evaluation: str | None = None, retained: str | None = None, **settings: Any) -> RunProblems:
+def run_problems(
+    train: str, evaluation: str | None = None, retained: str | None = None, **settings: Any
+) -> RunProblems:
     held_out = FileProblems(path=evaluation) if evaluation else SplitProblems(share=0.2)
     kept = FileProblems(path=retained) if retained else None
-    return load_all(Data(train=FileProblems(path=train, **settings), evaluation=held_out, retained=kept))
+    return load_all(
+        Data(train=FileProblems(path=train, **settings), evaluation=held_out, retained=kept)
+    )
 
 
 def test_a_fingerprint_names_content_and_order() -> None:
     fingerprint = problem_set(PROBLEMS).fingerprint
     assert fingerprint == problem_set(list(PROBLEMS)).fingerprint
     assert fingerprint != problem_set(PROBLEMS[::-1]).fingerprint
-    assert fingerprint != problem_set([Problem("0", QUESTIONS[0], "other"), *PROBLEMS[1:]]).fingerprint
+    assert (
+        fingerprint != problem_set([Problem("0", QUESTIONS[0], "other"), *PROBLEMS[1:]]).fingerprint
+    )
 
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.text()), unique=True, max_size=4))
@@ -43,11 +51,15 @@ def test_different_problems_have_different_fingerprints(texts: list[tuple[str, s
 
 
 @given(st.integers(0, 2**31), st.floats(0.05, 0.95), st.permutations(range(50)))
-def test_a_split_depends_on_seed_and_question_alone(seed: int, share: float, order: list[int]) -> None:
+def test_a_split_depends_on_seed_and_question_alone(
+    seed: int, share: float, order: list[int]
+) -> None:
     kept, held_out = split([PROBLEMS[at] for at in order], share, seed)
     assert len(kept) + len(held_out) == 50
     assert not {problem.id for problem in kept} & {problem.id for problem in held_out}
-    assert {problem.id for problem in held_out} == {problem.id for problem in split(PROBLEMS[:50], share, seed)[1]}
+    assert {problem.id for problem in held_out} == {
+        problem.id for problem in split(PROBLEMS[:50], share, seed)[1]
+    }
 
 
 def test_about_the_share_is_held_out_and_another_seed_holds_out_others() -> None:
@@ -57,17 +69,25 @@ def test_about_the_share_is_held_out_and_another_seed_holds_out_others() -> None
 
 
 def test_the_same_question_is_never_on_both_sides(tmp_path: Path) -> None:
-    found = run_problems(written(tmp_path / "a.jsonl", [*QUESTIONS, *(question.upper() for question in QUESTIONS)]))
+    found = run_problems(
+        written(tmp_path / "a.jsonl", [*QUESTIONS, *(question.upper() for question in QUESTIONS)])
+    )
     trained = {normalised(problem.question) for problem in found.train.items}
     assert not trained & {normalised(problem.question) for problem in found.evaluation.items}
 
 
-def test_a_limit_takes_the_same_problems_in_whatever_order_the_file_has_them(tmp_path: Path) -> None:
+def test_a_limit_takes_the_same_problems_in_whatever_order_the_file_has_them(
+    tmp_path: Path,
+) -> None:
     numbered = list(enumerate(PROBLEMS))
     chosen = sampled(numbered, 40, seed=3)
     assert len(chosen) == 40
     assert chosen == sorted(chosen, key=lambda pair: pair[0])
-    assert set(chosen) == set(sampled(numbered[::-1], 40, seed=3)) != set(sampled(numbered, 40, seed=4))
+    assert (
+        set(chosen)
+        == set(sampled(numbered[::-1], 40, seed=3))
+        != set(sampled(numbered, 40, seed=4))
+    )
     source = FileProblems(path=written(tmp_path / "a.jsonl", QUESTIONS), limit=40)
     assert len(load(source, Data(evaluation=ArithmeticProblems()))) == 40
 
@@ -87,7 +107,9 @@ def test_too_many_problems_ask_for_a_limit(tmp_path: Path, monkeypatch: pytest.M
 def test_evaluation_problems_that_are_trained_on_are_refused_by_name(tmp_path: Path) -> None:
     train = written(tmp_path / "train.jsonl", QUESTIONS)
     leaked = ["what is  7 + 7 ", "What is 9 + 9?!"]
-    with pytest.raises(ProblemError, match="2 of the held-out problems are training problems too") as caught:
+    with pytest.raises(
+        ProblemError, match="2 of the held-out problems are training problems too"
+    ) as caught:
         run_problems(train, written(tmp_path / "eval.jsonl", ["a new one?", *leaked]))
     assert "“what is 7 + 7”" in str(caught.value)
     assert "“What is 9 + 9?!”" in str(caught.value)
@@ -110,7 +132,10 @@ def test_typography_does_not_hide_a_leak() -> None:
 
 
 def test_each_source_can_be_loaded_alone(tmp_path: Path) -> None:
-    data = Data(train=FileProblems(path=written(tmp_path / "a.jsonl", QUESTIONS)), evaluation=SplitProblems(share=0.5))
+    data = Data(
+        train=FileProblems(path=written(tmp_path / "a.jsonl", QUESTIONS)),
+        evaluation=SplitProblems(share=0.5),
+    )
     whole = load_all(data)
     assert (load(data.train, data), load(data.evaluation, data)) == (whole.train, whole.evaluation)
 
@@ -123,4 +148,8 @@ def test_a_share_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
 def test_arithmetic_is_held_out_too() -> None:
     found = load_all(Data(train=ArithmeticProblems(count=200), evaluation=SplitProblems(share=0.3)))
     assert len(found.train) + len(found.evaluation) == 200
-    assert {problem.tier for problem in found.evaluation.items} == {"mastered", "frontier", "hopeless"}
+    assert {problem.tier for problem in found.evaluation.items} == {
+        "mastered",
+        "frontier",
+        "hopeless",
+    }

@@ -27,7 +27,12 @@ def test_every_recipe_says_what_it_claims_and_where_this_was_read(name: str) -> 
 def test_paced_starts_from_the_papers_settings() -> None:
     spec = recipes.load("paced").spec("paper")
     assert spec.pool.rollouts_per_problem == 8
-    assert spec.pool.weighting.model_dump() == {"kind": "paced", "alpha": 1.0, "beta": 1.0, "floor": 0.0}
+    assert spec.pool.weighting.model_dump() == {
+        "kind": "paced",
+        "alpha": 1.0,
+        "beta": 1.0,
+        "floor": 0.0,
+    }
     forward, reverse = spec.stages
     assert (forward.source, forward.objective.kind) == ("teacher_written", "forward_kl")
     assert (reverse.source, reverse.objective.kind) == ("student_rollouts", "reverse_kl")

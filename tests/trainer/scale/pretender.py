@@ -1,4 +1,6 @@
-"""A rank that only pretends: `python -m tests.trainer.scale.pretender BEHAVIOUR …`, one behaviour for each rank."""
+"""A rank that only pretends: `python -m tests.trainer.scale.pretender BEHAVIOUR …`, one behaviour
+for each rank.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,12 @@ DONE = Ending(COMPLETED, "completed", "All 8 steps are done.")
 ENDINGS = {
     "completes": DONE,
     "refuses": Ending(FAILED, "failed", "The model has no head.", "Choose another one."),
-    "is left alone": Ending(FAILED, "failed", "RuntimeError: Connection closed by peer.", lost=True),
-    "has no memory": Ending(FAILED, "failed", "The run needs more memory than there is.", again=True),
+    "is left alone": Ending(
+        FAILED, "failed", "RuntimeError: Connection closed by peer.", lost=True
+    ),
+    "has no memory": Ending(
+        FAILED, "failed", "The run needs more memory than there is.", again=True
+    ),
     "has enough memory at a quarter": DONE,
 }
 

@@ -1,7 +1,9 @@
-"""A method on a network of two blocks and rows of different lengths, to be carried out by one process or by one of several.
+"""A method on a network of two blocks and rows of different lengths, to be carried out by one
+process or by one of several.
 
-`python -m tests.trainer.scale.rows FOLDER STEPS PARALLEL DTYPE [CHECKPOINT]` is one rank; its place is in the environment.
-What it saw is in FOLDER/<rank>: an event log, and the leading rank's checkpoints.
+`python -m tests.trainer.scale.rows FOLDER STEPS PARALLEL DTYPE [CHECKPOINT]` is one rank; its place
+is in the environment. What it saw is in FOLDER/<rank>: an event log, and the leading rank's
+checkpoints.
 """
 
 from __future__ import annotations
@@ -26,7 +28,12 @@ from trainer.text.averaging import Average
 
 LOOK, LEARN = Phase("look"), Phase("learn", "net")
 ALONE = Place()
-COUNTS = (5, 1, 6, 2)  # rows of each step in turn: two ranks get different numbers of them, sometimes none
+COUNTS = (
+    5,
+    1,
+    6,
+    2,
+)  # rows of each step in turn: two ranks get different numbers of them, sometimes none
 WIDTH, KINDS = 8, 11
 
 
@@ -36,7 +43,9 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embed = nn.Embedding(KINDS, WIDTH)
-        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh()) for _ in range(2))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh()) for _ in range(2)
+        )
         self.unused = nn.Parameter(torch.ones(3))
 
     def forward(self, ids_T: Tensor) -> Tensor:
@@ -47,7 +56,9 @@ class Net(nn.Module):
 
 
 class Rows:
-    """Each row's weight follows from what the network made of the row when the step began, so ranks must tell each other."""
+    """Each row's weight follows from what the network made of the row when the step began, so ranks
+    must tell each other.
+    """
 
     phases: tuple[Phase, ...] = (LOOK, LEARN)
 
@@ -113,14 +124,23 @@ def weighted(net: nn.Module, row: Tensor, weight: float) -> Tensor:
     return weight * cross_entropy(net, row)
 
 
-def carry_out(folder: Path, steps: int, parallel: str, dtype: str, checkpoint: Path | None = None, place: Place = ALONE) -> Rows:
+def carry_out(
+    folder: Path,
+    steps: int,
+    parallel: str,
+    dtype: str,
+    checkpoint: Path | None = None,
+    place: Place = ALONE,
+) -> Rows:
     """Train for some steps, as the rank of that place."""
     torch.set_num_threads(1)
     own = folder / str(place.rank)
     world = World(place)
     settings = Compute.model_validate({"parallel": parallel})
     log = EventLog(own / "events", 1)
-    rt = Runtime(own, log, torch.device("cpu"), Checkpoints(every=3, keep_last=9), 2, world, settings)
+    rt = Runtime(
+        own, log, torch.device("cpu"), Checkpoints(every=3, keep_last=9), 2, world, settings
+    )
     method = Rows(steps, dtype)
     train(method, rt, checkpoints.load(checkpoint) if checkpoint else None)
     world.leave()
@@ -131,4 +151,11 @@ def carry_out(folder: Path, steps: int, parallel: str, dtype: str, checkpoint: P
 if __name__ == "__main__":
     told, place = sys.argv[1:], of_this_process()
     assert place is not None
-    carry_out(Path(told[0]), int(told[1]), told[2], told[3], Path(told[4]) if len(told) > 4 else None, place)
+    carry_out(
+        Path(told[0]),
+        int(told[1]),
+        told[2],
+        told[3],
+        Path(told[4]) if len(told) > 4 else None,
+        place,
+    )

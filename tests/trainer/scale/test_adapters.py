@@ -1,4 +1,6 @@
-"""LoRA: only the adapter is trained, everything that uses the network computes with it, and what is saved can be used elsewhere."""
+"""LoRA: only the adapter is trained, everything that uses the network computes with it, and what is
+saved can be used elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -87,12 +89,18 @@ def test_head_and_hidden_states_are_those_of_the_adapted_network(tmp_path: Path)
 @pytest.mark.parametrize("shape", ["llama", "qwen2", "qwen3"])
 def test_the_sampler_samples_from_the_weights_that_are_trained(tmp_path: Path, shape: str) -> None:
     ours, prompt = adapted(tmp_path, shape), (5, 9, 13)
-    answers = sample(ours, [Request("p", prompt, (0, 1, 2))], Sampling(max_new_tokens=12), Noise(1, 0))
+    answers = sample(
+        ours, [Request("p", prompt, (0, 1, 2))], Sampling(max_new_tokens=12), Noise(1, 0)
+    )
     rows = [(answer.prompt, answer.ids) for answer in answers]
     with torch.no_grad():
-        logprobs_TV = head_of(ours.model).logits(response_hidden(ours, rows), VOCABULARY).log_softmax(-1)
+        logprobs_TV = (
+            head_of(ours.model).logits(response_hidden(ours, rows), VOCABULARY).log_softmax(-1)
+        )
     expected_T = logprobs_TV.gather(1, completion_ids(rows)[:, None])[:, 0]
-    sampled_T = torch.cat([torch.as_tensor(segment.logprobs) for answer in answers for segment in answer.segments])
+    sampled_T = torch.cat(
+        [torch.as_tensor(segment.logprobs) for answer in answers for segment in answer.segments]
+    )
     torch.testing.assert_close(sampled_T.double(), expected_T, rtol=1e-5, atol=1e-5)
 
 
@@ -104,10 +112,15 @@ def test_what_is_exported_opens_with_peft(tmp_path: Path) -> None:
     folder.mkdir()
     for name, content in adapters.description(ours, SETTINGS).items():
         (folder / name).write_bytes(content)
-    save_file({name: tensor.contiguous() for name, tensor in adapters.exported(ours.model).items()}, folder / "adapter_model.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in adapters.exported(ours.model).items()},
+        folder / "adapter_model.safetensors",
+    )
     network: Any = PeftModel.from_pretrained(plain.model, folder, autocast_adapter_dtype=False)
     with torch.no_grad():
-        torch.testing.assert_close(network(input_ids=IDS).logits, logits(ours), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            network(input_ids=IDS).logits, logits(ours), rtol=1e-12, atol=1e-12
+        )
 
 
 def test_a_network_without_such_layers_is_refused(tmp_path: Path) -> None:

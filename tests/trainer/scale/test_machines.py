@@ -1,4 +1,6 @@
-"""Two machines do what two processes of one do, and end with words when one of them is gone. Here a machine is a launcher of its own."""
+"""Two machines do what two processes of one do, and end with words when one of them is gone. Here a
+machine is a launcher of its own.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def started() -> Iterator[Pair]:
     found: Pair = []
     yield found
     for machine in found:
-        for child in psutil.Process(machine.pid).children(recursive=True) if machine.poll() is None else []:
+        for child in (
+            psutil.Process(machine.pid).children(recursive=True) if machine.poll() is None else []
+        ):
             child.kill()
         machine.kill()
         machine.wait()
@@ -59,14 +63,24 @@ def rank_of(machine: subprocess.Popen[bytes]) -> psutil.Process:
 
 
 def until_trained(folder: Path) -> None:
-    while not (folder / "attempts").exists() or not any("loss" in event["values"] for event in events(folder, "metrics")):
+    while not (folder / "attempts").exists() or not any(
+        "loss" in event["values"] for event in events(folder, "metrics")
+    ):
         time.sleep(0.1)
 
 
-def test_two_machines_give_the_numbers_of_two_processes_on_one(tmp_path: Path, started: Pair) -> None:
+def test_two_machines_give_the_numbers_of_two_processes_on_one(
+    tmp_path: Path, started: Pair
+) -> None:
     spec = definition(tmp_path, 3)
     assert [machine.wait(280) for machine in on_two_machines(spec, tmp_path, started)] == [0, 0]
-    assert subprocess.run([*TRAINER, "run", str(spec), "--dir", str(tmp_path / "one"), "--processes", "2"], cwd=ROOT).returncode == 0
+    assert (
+        subprocess.run(
+            [*TRAINER, "run", str(spec), "--dir", str(tmp_path / "one"), "--processes", "2"],
+            cwd=ROOT,
+        ).returncode
+        == 0
+    )
     assert end(tmp_path / "machine-0")["outcome"] == "completed"
     assert numbers(tmp_path / "machine-0") == pytest.approx(numbers(tmp_path / "one"), rel=1e-6)
     assert final_hash(tmp_path / "machine-0") == final_hash(tmp_path / "one")
@@ -81,7 +95,9 @@ def test_a_machine_that_is_gone_ends_the_attempt_with_words(tmp_path: Path, star
     assert end(tmp_path / "machine-0")["reason"] == GONE
 
 
-def test_a_stop_of_one_machine_stops_both_after_the_same_step(tmp_path: Path, started: Pair) -> None:
+def test_a_stop_of_one_machine_stops_both_after_the_same_step(
+    tmp_path: Path, started: Pair
+) -> None:
     first, second = on_two_machines(definition(tmp_path, 500), tmp_path, started)
     until_trained(tmp_path / "machine-0")
     second.send_signal(signal.SIGTERM)
@@ -89,7 +105,14 @@ def test_a_stop_of_one_machine_stops_both_after_the_same_step(tmp_path: Path, st
     assert list((tmp_path / "machine-0/attempts/1/checkpoints").glob("step-*"))
 
 
-def test_machines_without_a_place_to_meet_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_machines_without_a_place_to_meet_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = definition(tmp_path, 3)
-    assert main(["run", str(spec), "--dir", str(tmp_path / "run"), "--machines", "2", "--machine", "2"]) == REFUSED
+    assert (
+        main(
+            ["run", str(spec), "--dir", str(tmp_path / "run"), "--machines", "2", "--machine", "2"]
+        )
+        == REFUSED
+    )
     assert "each needs its --machine from 0 and the --meeting" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""Memory that runs out in the middle of an update costs time, not numbers; weights that would lose small updates are refused."""
+"""Memory that runs out in the middle of an update costs time, not numbers; weights that would lose
+small updates are refused.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,24 @@ from trainer.spec import Optimiser
 from trainer.spec.operation import Checkpoints, Compute
 
 LEARN = Phase("learn", "net")
-FAILURES = [torch.OutOfMemoryError("CUDA out of memory\nmore"), MemoryError(), RuntimeError("can't allocate memory: 9 bytes")]
+FAILURES = [
+    torch.OutOfMemoryError("CUDA out of memory\nmore"),
+    MemoryError(),
+    RuntimeError("can't allocate memory: 9 bytes"),
+]
 
 
 class Noisy:
-    """Fits 64 numbers under noise from torch's own generator, `rt.micro_batch_tokens` at a time; memory runs out where it is told to."""
+    """Fits 64 numbers under noise from torch's own generator, `rt.micro_batch_tokens` at a time;
+    memory runs out where it is told to.
+    """
 
     phases: tuple[Phase, ...] = (LEARN,)
     total_steps = 4
 
-    def __init__(self, failure: Exception | None = None, at_step: int = 2, while_larger_than: int = 16) -> None:
+    def __init__(
+        self, failure: Exception | None = None, at_step: int = 2, while_larger_than: int = 16
+    ) -> None:
         self.failure, self.at_step, self.while_larger_than = failure, at_step, while_larger_than
 
     def setup(self, rt: Runtime) -> None:
@@ -47,7 +57,11 @@ class Noisy:
         for places in torch.arange(64).split(rt.micro_batch_tokens):
             rt.count(len(places), 1.0)
             rt.backward((self.weights[places] - batch[places] - noise[places]).pow(2).sum(), "net")
-            if self.failure and rt.step == self.at_step and rt.micro_batch_tokens > self.while_larger_than:
+            if (
+                self.failure
+                and rt.step == self.at_step
+                and rt.micro_batch_tokens > self.while_larger_than
+            ):
                 raise self.failure
         return {}
 
@@ -69,21 +83,34 @@ class Noisy:
 
 def runtime(folder: Path, micro: int) -> Runtime:
     settings = Compute(micro_batch_tokens=micro)
-    return Runtime(folder, EventLog(folder / "events", 1), torch.device("cpu"), Checkpoints(every=1), 0, settings=settings)
+    return Runtime(
+        folder,
+        EventLog(folder / "events", 1),
+        torch.device("cpu"),
+        Checkpoints(every=1),
+        0,
+        settings=settings,
+    )
 
 
 def losses(folder: Path) -> list[float]:
-    return [event["values"]["loss"] for event in events(folder, "metrics") if "loss" in event["values"]]
+    return [
+        event["values"]["loss"] for event in events(folder, "metrics") if "loss" in event["values"]
+    ]
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_step_that_ran_out_of_memory_is_computed_again_in_smaller_pieces(tmp_path: Path, failure: Exception) -> None:
+def test_a_step_that_ran_out_of_memory_is_computed_again_in_smaller_pieces(
+    tmp_path: Path, failure: Exception
+) -> None:
     failing, undisturbed = Noisy(failure), Noisy()
     rt = runtime(tmp_path / "failing", 64)
     train(failing, rt)
     train(undisturbed, runtime(tmp_path / "undisturbed", 16))
     torch.testing.assert_close(failing.weights, undisturbed.weights, rtol=1e-12, atol=1e-14)
-    assert losses(tmp_path / "failing") == pytest.approx(losses(tmp_path / "undisturbed"), rel=1e-12)
+    assert losses(tmp_path / "failing") == pytest.approx(
+        losses(tmp_path / "undisturbed"), rel=1e-12
+    )
     assert rt.micro_batch_tokens == 16
     assert rt.micro == 1 + 1 + 4 + 4
     assert rt.tokens == 4 * 64
@@ -113,7 +140,9 @@ def test_weights_held_in_half_precision_are_refused(dtype: torch.dtype) -> None:
 
 
 def test_computing_in_bfloat16_moves_the_weights_by_the_expected_norm() -> None:
-    """Each number moves by the learning rate in AdamW's first step, which is far below what bfloat16 could add to a weight of 1."""
+    """Each number moves by the learning rate in AdamW's first step, which is far below what
+    bfloat16 could add to a weight of 1.
+    """
     net = nn.Linear(64, 32, bias=False)
     nn.init.ones_(net.weight)
     before, rate = net.weight.detach().clone(), 1e-5
@@ -133,5 +162,7 @@ def test_computing_in_bfloat16_moves_the_weights_by_the_expected_norm() -> None:
     moments = [value for key, value in group.moments().items() if "exp_avg" in key]
     assert seen == [torch.bfloat16]
     assert {value.dtype for value in moments} == {net.weight.dtype} == {torch.float32}
-    assert float((net.weight.detach() - before).norm()) == pytest.approx(rate * net.weight.numel() ** 0.5, rel=1e-2)
+    assert float((net.weight.detach() - before).norm()) == pytest.approx(
+        rate * net.weight.numel() ** 0.5, rel=1e-2
+    )
     assert torch.equal((before + rate).bfloat16(), before.bfloat16())

@@ -48,46 +48,69 @@ def test_the_leading_rank_says_how_the_run_ended(tmp_path: Path) -> None:
     log.log("info", "said by the leading rank")
     log.close()
     assert carry_out(tmp_path, "completes", "completes") == COMPLETED
-    assert (end(tmp_path)["outcome"], end(tmp_path)["reason"]) == ("completed", "All 8 steps are done.")
+    assert (end(tmp_path)["outcome"], end(tmp_path)["reason"]) == (
+        "completed",
+        "All 8 steps are done.",
+    )
 
 
 @pytest.mark.parametrize("leading", ["is left alone", "hangs"])
 def test_a_killed_rank_takes_the_others_down_with_a_reason(tmp_path: Path, leading: str) -> None:
     assert carry_out(tmp_path, leading, "dies") == FAILED
-    assert end(tmp_path)["reason"] == "Process 2 of 2 was killed by signal 9 (SIGKILL), and the others were stopped."
+    assert (
+        end(tmp_path)["reason"]
+        == "Process 2 of 2 was killed by signal 9 (SIGKILL), and the others were stopped."
+    )
 
 
 def test_the_rank_that_knows_why_is_quoted(tmp_path: Path) -> None:
     assert carry_out(tmp_path, "is left alone", "hangs", "refuses") == FAILED
-    assert (end(tmp_path)["reason"], end(tmp_path)["remedy"]) == ("Process 3 of 3: The model has no head.", "Choose another one.")
+    assert (end(tmp_path)["reason"], end(tmp_path)["remedy"]) == (
+        "Process 3 of 3: The model has no head.",
+        "Choose another one.",
+    )
 
 
 def test_after_a_rank_ran_out_of_memory_all_begin_again_with_less_at_once(tmp_path: Path) -> None:
     assert carry_out(tmp_path, "completes", "has enough memory at a quarter") == COMPLETED
 
 
-def test_more_processes_than_cores_are_refused_before_one_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_processes_than_cores_are_refused_before_one_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
     (tmp_path / "run.yaml").write_text(to_yaml(spec(compute={"processes": 1024})))
     assert main(["run", str(tmp_path / "run.yaml"), "--dir", str(tmp_path)]) == REFUSED
-    assert end(tmp_path)["reason"] == "compute.processes is 1,024, but this machine has room for at most 3: one for each CPU core."
+    assert (
+        end(tmp_path)["reason"]
+        == "compute.processes is 1,024, but this machine has room for at most 3: one for each CPU core."
+    )
     assert end(tmp_path)["remedy"] == "Lower compute.processes."
 
 
 @pytest.mark.parametrize("cores", [1, None])
-def test_two_processes_may_share_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int | None) -> None:
+def test_two_processes_may_share_a_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int | None
+) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     assert carry_out(tmp_path, "completes", "completes") == COMPLETED
 
 
-def test_more_processes_than_gpus_are_refused_where_gpus_are_demanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_processes_than_gpus_are_refused_where_gpus_are_demanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert carry_out(tmp_path, "completes", "completes", device="cuda") == REFUSED
-    assert end(tmp_path)["reason"] == "compute.processes is 2, but this machine has room for at most 1: one for each GPU."
+    assert (
+        end(tmp_path)["reason"]
+        == "compute.processes is 2, but this machine has room for at most 1: one for each GPU."
+    )
     assert end(tmp_path)["remedy"] == "Lower compute.processes, or set compute.device to cpu."
 
 
-def test_where_not_all_can_be_started_none_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_not_all_can_be_started_none_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[subprocess.Popen[bytes]] = []
     start = subprocess.Popen
 
@@ -99,7 +122,10 @@ def test_where_not_all_can_be_started_none_is_left_behind(tmp_path: Path, monkey
 
     monkeypatch.setattr(subprocess, "Popen", one_alone)
     assert carry_out(tmp_path, "hangs", "hangs") == FAILED
-    assert end(tmp_path)["reason"] == "Process 2 of 2 could not be started: resource temporarily unavailable."
+    assert (
+        end(tmp_path)["reason"]
+        == "Process 2 of 2 could not be started: resource temporarily unavailable."
+    )
     assert started[0].returncode == -signal.SIGKILL
 
 
@@ -120,7 +146,9 @@ def test_a_second_signal_kills_them(tmp_path: Path) -> None:
 def test_a_real_run_in_two_processes_stops_after_one_step_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(to_yaml(spec(compute={"processes": 2})))
     folder = tmp_path / "run"
-    running = subprocess.Popen([*processes.TRAINER, "run", str(tmp_path / "run.yaml"), "--dir", str(folder)], cwd=ROOT)
+    running = subprocess.Popen(
+        [*processes.TRAINER, "run", str(tmp_path / "run.yaml"), "--dir", str(folder)], cwd=ROOT
+    )
     try:
         while not list(folder.glob("attempts/1/checkpoints/step-*2")) and running.poll() is None:
             time.sleep(0.1)
@@ -132,5 +160,9 @@ def test_a_real_run_in_two_processes_stops_after_one_step_and_goes_on(tmp_path: 
     saved = checkpoints.load(checkpoints.found(folder / "attempts/1/checkpoints")[0])
     assert 2 <= saved.step < 8
     assert run.resume(folder) == COMPLETED  # in this process alone
-    steps = [event["step"] for event in read(folder / "attempts/2/events") if event["type"] == "metrics" and "loss" in event["values"]]
+    steps = [
+        event["step"]
+        for event in read(folder / "attempts/2/events")
+        if event["type"] == "metrics" and "loss" in event["values"]
+    ]
     assert steps == list(range(saved.step + 1, 9))

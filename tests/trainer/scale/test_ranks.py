@@ -1,4 +1,6 @@
-"""Two processes do what one does: the same losses, the same weights, the same decisions, whatever each has to compute."""
+"""Two processes do what one does: the same losses, the same weights, the same decisions, whatever
+each has to compute.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,23 @@ def in_two(folder: Path, parallel: str, dtype: str, checkpoint: Path | None = No
     """Carry the method out in two processes."""
     folder.mkdir()
     chosen = [str(checkpoint)] if checkpoint else []
-    command = [sys.executable, "-m", "tests.trainer.scale.rows", str(folder), str(STEPS), parallel, dtype, *chosen]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.trainer.scale.rows",
+        str(folder),
+        str(STEPS),
+        parallel,
+        dtype,
+        *chosen,
+    ]
     ranks = [
-        subprocess.Popen(command, cwd=ROOT, env=os.environ | environment(Place(rank, 2, rank, folder), 1.0), stderr=subprocess.PIPE)
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | environment(Place(rank, 2, rank, folder), 1.0),
+            stderr=subprocess.PIPE,
+        )
         for rank in range(2)
     ]
     try:
@@ -45,14 +61,23 @@ def saved(folder: Path, step: int) -> Path:
 def tensors(folder: Path) -> dict[str, Tensor]:
     """Weights, moments and moving averages of the last checkpoint."""
     found = checkpoints.load(saved(folder, STEPS)).tensors
-    return {f"{kind}/{name}": tensor for kind, named in found.items() for name, tensor in named.items()}
+    return {
+        f"{kind}/{name}": tensor for kind, named in found.items() for name, tensor in named.items()
+    }
 
 
 def numbers(folder: Path, rank: int = 0) -> dict[tuple[int, str], float]:
     """Every metric that does not depend on the clock, by step and name."""
     kept = ("loss", "grad_norm", "look", "live", "averaged")
-    events: list[dict[str, Any]] = [event for event in read(folder / str(rank) / "events") if event["type"] == "metrics"]
-    return {(event["step"], key): value for event in events for key, value in event["values"].items() if key in kept}
+    events: list[dict[str, Any]] = [
+        event for event in read(folder / str(rank) / "events") if event["type"] == "metrics"
+    ]
+    return {
+        (event["step"], key): value
+        for event in events
+        for key, value in event["values"].items()
+        if key in kept
+    }
 
 
 def same(ours: dict[str, Tensor], theirs: dict[str, Tensor], rtol: float = 1e-9) -> None:
@@ -69,7 +94,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_give_the_numbers_of_one_and_one_goes_on_from_theirs(tmp_path: Path, alone: Path, parallel: str) -> None:
+def test_two_processes_give_the_numbers_of_one_and_one_goes_on_from_theirs(
+    tmp_path: Path, alone: Path, parallel: str
+) -> None:
     in_two(tmp_path / "two", parallel, "float64")
     same(tensors(tmp_path / "two"), tensors(alone))
     expected = numbers(alone)

@@ -20,17 +20,25 @@ IDS = torch.tensor([[5, 9, 13, 4, 20, 7], [8, 8, 3, 2, 11, 30]])
 
 
 def student(folder: Path, shape: str) -> LanguageModel:
-    return load(Network(model=f"file:{save_folder(folder, shape, attention_dropout=0.5)}", dtype="float64"))
+    return load(
+        Network(model=f"file:{save_folder(folder, shape, attention_dropout=0.5)}", dtype="float64")
+    )
 
 
 def gradients(language_model: LanguageModel) -> dict[str, Tensor]:
     last_hidden(language_model.model, IDS).pow(3).sum().backward()
-    return {name: parameter.grad for name, parameter in language_model.model.named_parameters() if parameter.grad is not None}
+    return {
+        name: parameter.grad
+        for name, parameter in language_model.model.named_parameters()
+        if parameter.grad is not None
+    }
 
 
 @pytest.mark.parametrize("shape", ["llama", "qwen2", "qwen3"])
 @pytest.mark.parametrize("lora", [False, True])
-def test_recomputed_activations_give_the_same_gradients(tmp_path: Path, shape: str, lora: bool) -> None:
+def test_recomputed_activations_give_the_same_gradients(
+    tmp_path: Path, shape: str, lora: bool
+) -> None:
     kept, recomputed = student(tmp_path / "a", shape), student(tmp_path / "b", shape)
     if lora:
         for each in (kept, recomputed):

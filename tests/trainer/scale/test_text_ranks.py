@@ -1,4 +1,6 @@
-"""Distillation in two processes: shares of the student, answers and rows divided, and every number of one process alone."""
+"""Distillation in two processes: shares of the student, answers and rows divided, and every number
+of one process alone.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ def definition() -> RunSpec:
     sampling = {"max_new_tokens": 16}
     first = {"name": "written", "source": "teacher_written", "objective": {"kind": "forward_kl"}}
     second = {"name": "own", "objective": {"kind": "reverse_kl"}}
-    rest = {"problems_per_step": 5, "until": {"steps": 2}, "rollouts": {"generate": {"sampling": sampling}}}
+    rest = {
+        "problems_per_step": 5,
+        "until": {"steps": 2},
+        "rollouts": {"generate": {"sampling": sampling}},
+    }
     return spec(
         stages=[{**first, **rest}, {**second, **rest}],
         pool={"rollouts_per_problem": 2, "track_problems": 0},
@@ -33,14 +39,25 @@ def definition() -> RunSpec:
 
 def numbers(run_dir: Path) -> dict[tuple[int, str], float]:
     """Every metric but those of the clock, by step and name."""
-    events = [event for event in read(run_dir / "attempts" / "1" / "events") if event["type"] == "metrics"]
-    return {(event["step"], key): float(value) for event in events for key, value in event["values"].items() if not key.startswith(CLOCK)}
+    events = [
+        event for event in read(run_dir / "attempts" / "1" / "events") if event["type"] == "metrics"
+    ]
+    return {
+        (event["step"], key): float(value)
+        for event in events
+        for key, value in event["values"].items()
+        if not key.startswith(CLOCK)
+    }
 
 
 def test_a_run_in_shards_on_two_processes_gives_every_number_of_one(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(to_yaml(definition()))
-    ended = subprocess.run([*processes.TRAINER, "run", str(path), "--dir", str(tmp_path / "two")], cwd=ROOT, timeout=280)
+    ended = subprocess.run(
+        [*processes.TRAINER, "run", str(path), "--dir", str(tmp_path / "two")],
+        cwd=ROOT,
+        timeout=280,
+    )
     assert ended.returncode == COMPLETED
     assert run.start(path, tmp_path / "one") == COMPLETED
     expected = numbers(tmp_path / "one")

@@ -16,7 +16,11 @@ def only(path: str) -> FieldInfo:
 
 def leaves(value: Any, path: str = "") -> set[str]:
     if isinstance(value, dict):
-        return {leaf for key, inner in value.items() for leaf in leaves(inner, f"{path}.{key}" if path else key)}
+        return {
+            leaf
+            for key, inner in value.items()
+            for leaf in leaves(inner, f"{path}.{key}" if path else key)
+        }
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return {leaf for inner in value for leaf in leaves(inner, f"{path}.*")}
     return {path}
@@ -27,11 +31,19 @@ def test_every_setting_of_a_definition_is_listed() -> None:
     alternatives: list[dict[str, Any]] = [
         {},
         {"pool": {"weighting": {"kind": "hard_filter"}}, "data": {"verifier": {"kind": "choice"}}},
-        {"data": {"train": {"kind": "file", "path": "file:a.csv"}, "retained": {"kind": "arithmetic"}, "verifier": {"kind": "exact"}}},
+        {
+            "data": {
+                "train": {"kind": "file", "path": "file:a.csv"},
+                "retained": {"kind": "arithmetic"},
+                "verifier": {"kind": "exact"},
+            }
+        },
     ]
     for settings in alternatives:
         written = leaves(to_dict(load({"stages": [{"name": "a"}], **settings})))
-        assert written - listed <= {"data.retained", "networks.specialists"}, "only absent sections have no line of their own"
+        assert written - listed <= {"data.retained", "networks.specialists"}, (
+            "only absent sections have no line of their own"
+        )
 
 
 def test_no_setting_is_listed_twice() -> None:
@@ -48,7 +60,12 @@ def test_every_setting_says_what_it_is() -> None:
 
 def test_a_number_carries_its_bounds_unit_and_paper() -> None:
     alpha = only("pool.weighting.alpha")
-    assert (alpha.type, alpha.default, alpha.bounds, alpha.paper) == ("number", 1.0, {"ge": 0, "le": 16}, "PACED, arXiv 2603.11178")
+    assert (alpha.type, alpha.default, alpha.bounds, alpha.paper) == (
+        "number",
+        1.0,
+        {"ge": 0, "le": 16},
+        "PACED, arXiv 2603.11178",
+    )
     assert alpha.when == (("pool.weighting.kind", "paced"),)
     assert only("stages.*.until.steps").unit == "steps"
 
@@ -89,4 +106,8 @@ def test_settings_inside_an_expert_section_are_for_experts() -> None:
 def test_the_listed_defaults_are_valid() -> None:
     for info in fields():
         if info.type in ("integer", "number") and info.default is not None:
-            assert info.bounds.get("ge", info.default) <= info.default <= info.bounds.get("le", info.default), info.path
+            assert (
+                info.bounds.get("ge", info.default)
+                <= info.default
+                <= info.bounds.get("le", info.default)
+            ), info.path

@@ -32,19 +32,30 @@ def test_yaml_json_and_a_dict_give_the_same_definition() -> None:
     rate=st.floats(1e-12, 1.0),
     prompt=st.text(max_size=40).filter(lambda text: "\0" not in text),
 )
-def test_what_is_written_as_yaml_is_read_back_unchanged(name: str, seed: int, rate: float, prompt: str) -> None:
+def test_what_is_written_as_yaml_is_read_back_unchanged(
+    name: str, seed: int, rate: float, prompt: str
+) -> None:
     stage = {**STAGE, "optimiser": {"learning_rate": rate}}
-    spec = load({"name": name, "seed": seed, "stages": [stage], "data": {"prompt": prompt + "{question}"}})
+    spec = load(
+        {"name": name, "seed": seed, "stages": [stage], "data": {"prompt": prompt + "{question}"}}
+    )
     assert load(to_yaml(spec)) == spec
     assert load(to_dict(spec)) == spec
 
 
 def test_a_learning_rate_without_a_decimal_point_is_a_number() -> None:
-    assert load("stages: [{name: only, optimiser: {learning_rate: 1e-4}}]").stages[0].optimiser.learning_rate == 1e-4
+    assert (
+        load("stages: [{name: only, optimiser: {learning_rate: 1e-4}}]")
+        .stages[0]
+        .optimiser.learning_rate
+        == 1e-4
+    )
 
 
 def test_a_setting_given_twice_is_refused() -> None:
-    assert "“seed” is given twice in line 1" in complaint("seed: 1\nseed: 2\nstages: [{name: only}]")
+    assert "“seed” is given twice in line 1" in complaint(
+        "seed: 1\nseed: 2\nstages: [{name: only}]"
+    )
     assert "“seed” twice" in complaint('{"seed": 1, "seed": 2}')
 
 
@@ -72,13 +83,17 @@ def test_a_version_that_nothing_here_reads_is_refused(version: object) -> None:
 
 
 def test_an_older_version_is_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(reader.MIGRATIONS, 0, lambda data: {"name": data["title"], "stages": data["stages"]})
+    monkeypatch.setitem(
+        reader.MIGRATIONS, 0, lambda data: {"name": data["title"], "stages": data["stages"]}
+    )
     spec = load({"version": 0, "title": "old", "stages": [STAGE]})
     assert (spec.version, spec.name) == (2, "old")
 
 
 def test_a_definition_of_version_1_names_no_kind_of_teacher() -> None:
-    old = load({"version": 1, "stages": [STAGE], "networks": {"teacher": {"model": "file:some/teacher"}}})
+    old = load(
+        {"version": 1, "stages": [STAGE], "networks": {"teacher": {"model": "file:some/teacher"}}}
+    )
     assert old.networks.teacher == ModelTeacher(model="file:some/teacher")
 
 
@@ -94,7 +109,9 @@ def test_a_definition_is_immutable() -> None:
         spec.seed = 3  # type: ignore[misc]
 
 
-BOMB = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)), "name: *a59"])
+BOMB = "\n".join(
+    ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)), "name: *a59"]
+)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +131,18 @@ def test_what_no_setting_can_hold_is_refused_at_once(text: str, said: str) -> No
         load(text)
 
 
-@pytest.mark.parametrize("name", ["1e3", "on", "012", "null", "~", "0x1f", "2020-01-01", "1_000", "1:20", "true"])
+@pytest.mark.parametrize(
+    "name", ["1e3", "on", "012", "null", "~", "0x1f", "2020-01-01", "1_000", "1:20", "true"]
+)
 def test_a_name_that_looks_like_another_value_stays_text(name: str) -> None:
     spec = load({"name": name, "stages": [{"name": "one"}]})
     assert load(to_yaml(spec)) == spec
 
 
 def test_a_part_that_is_used_twice_by_an_alias_is_read() -> None:
-    spec = load("stages: [{name: one, optimiser: &same {learning_rate: 0.5}}, {name: two, optimiser: *same}]")
+    spec = load(
+        "stages: [{name: one, optimiser: &same {learning_rate: 0.5}}, {name: two, optimiser: *same}]"
+    )
     assert spec.stages[0].optimiser == spec.stages[1].optimiser
 
 
@@ -131,4 +152,9 @@ def test_a_part_that_holds_itself_is_refused() -> None:
 
 
 def test_an_exponent_without_a_point_is_a_number() -> None:
-    assert load("stages: [{name: one, optimiser: {learning_rate: 1e-4}}]").stages[0].optimiser.learning_rate == 1e-4
+    assert (
+        load("stages: [{name: one, optimiser: {learning_rate: 1e-4}}]")
+        .stages[0]
+        .optimiser.learning_rate
+        == 1e-4
+    )

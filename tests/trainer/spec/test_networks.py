@@ -8,27 +8,49 @@ from pydantic import ValidationError
 from trainer.spec import EndpointTeacher, ModelTeacher, Networks, PrivilegedContext, Specialist
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "https://api.example.org/v1/", "http://[::1]:8000/v1"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000/v1", "https://api.example.org/v1/", "http://[::1]:8000/v1"]
+)
 def test_an_endpoint_is_a_host_that_speaks_http(url: str) -> None:
     assert EndpointTeacher(url=url, model="m").url == url.rstrip("/")
 
 
 @pytest.mark.parametrize(
-    "url", ["api.example.org/v1", "http://", "https:///v1", "file:///etc/passwd", "http://h:99999/v1", "http://[::1/v1"]
+    "url",
+    [
+        "api.example.org/v1",
+        "http://",
+        "https:///v1",
+        "file:///etc/passwd",
+        "http://h:99999/v1",
+        "http://[::1/v1",
+    ],
 )
 def test_what_names_no_host_is_refused(url: str) -> None:
-    with pytest.raises(ValidationError, match="must begin with http:// or https:// and name a host"):
+    with pytest.raises(
+        ValidationError, match="must begin with http:// or https:// and name a host"
+    ):
         EndpointTeacher(url=url, model="m")
 
 
-@pytest.mark.parametrize("url", ["https://me:pass@h/v1", "https://me@h/v1", "https://h/v1?key=1", "https://h/v1#a"])
+@pytest.mark.parametrize(
+    "url", ["https://me:pass@h/v1", "https://me@h/v1", "https://h/v1?key=1", "https://h/v1#a"]
+)
 def test_a_password_has_no_place_in_a_definition(url: str) -> None:
     with pytest.raises(ValidationError, match="must hold no name, password"):
         EndpointTeacher(url=url, model="m")
 
 
 @pytest.mark.parametrize(
-    "url", ["https://h/v1 ", "https://h/a b", "https://h/\nv1", "https://h/\x01", "https://h\x7f/v1", "https://h/\xa0v1"]
+    "url",
+    [
+        "https://h/v1 ",
+        "https://h/a b",
+        "https://h/\nv1",
+        "https://h/\x01",
+        "https://h\x7f/v1",
+        "https://h/\xa0v1",
+    ],
 )
 def test_a_url_holds_no_white_space_and_no_control_characters(url: str) -> None:
     with pytest.raises(ValidationError, match="must hold no white space and no control characters"):

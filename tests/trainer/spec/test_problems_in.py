@@ -15,7 +15,9 @@ TWO_STAGES = [{"name": "one"}, {"name": "two"}]
 
 
 def complaints(**settings: Any) -> dict[str, str]:
-    return {problem.path: problem.message for problem in problems_in({"stages": [STAGE], **settings})}
+    return {
+        problem.path: problem.message for problem in problems_in({"stages": [STAGE], **settings})
+    }
 
 
 def test_a_definition_that_can_run_has_no_complaints() -> None:
@@ -23,7 +25,9 @@ def test_a_definition_that_can_run_has_no_complaints() -> None:
 
 
 def test_no_rollouts_at_all_are_refused() -> None:
-    assert complaints(pool={"rollouts_per_problem": 0}) == {"pool.rollouts_per_problem": "must be at least 1, got “0”"}
+    assert complaints(pool={"rollouts_per_problem": 0}) == {
+        "pool.rollouts_per_problem": "must be at least 1, got “0”"
+    }
 
 
 @pytest.mark.parametrize("exponent", ["alpha", "beta"])
@@ -32,11 +36,18 @@ def test_negative_exponents_are_refused(exponent: str) -> None:
     assert found == {f"pool.weighting.{exponent}": "must not be negative, got “-0.5”"}
 
 
-@pytest.mark.parametrize(("tokens", "sentence"), [(0, "must be at least 1"), (10**9, "must be at most 131,072")])
+@pytest.mark.parametrize(
+    ("tokens", "sentence"), [(0, "must be at least 1"), (10**9, "must be at most 131,072")]
+)
 def test_answer_lengths_are_bounded(tokens: int, sentence: str) -> None:
-    stage = {"name": "only", "rollouts": {"generate": {"kind": "plain", "sampling": {"max_new_tokens": tokens}}}}
+    stage = {
+        "name": "only",
+        "rollouts": {"generate": {"kind": "plain", "sampling": {"max_new_tokens": tokens}}},
+    }
     found = problems_in({"stages": [stage]})
-    assert [problem.path for problem in found] == ["stages.0.rollouts.generate.sampling.max_new_tokens"]
+    assert [problem.path for problem in found] == [
+        "stages.0.rollouts.generate.sampling.max_new_tokens"
+    ]
     assert sentence in found[0].message
 
 
@@ -44,28 +55,74 @@ def test_answer_lengths_are_bounded(tokens: int, sentence: str) -> None:
     ("settings", "path", "hint"),
     [
         ({"sed": 1}, "sed", "did you mean seed?"),
-        ({"pool": {"weighting": {"kind": "paced", "alfa": 1}}}, "pool.weighting.alfa", "did you mean alpha?"),
-        ({"stages": [{"name": "only", "until": {"step": 3}}]}, "stages.0.until.step", "did you mean steps?"),
-        ({"checkpoints": {"xyz": 3}}, "checkpoints.xyz", "the settings here are every, keep_last, keep_best"),
+        (
+            {"pool": {"weighting": {"kind": "paced", "alfa": 1}}},
+            "pool.weighting.alfa",
+            "did you mean alpha?",
+        ),
+        (
+            {"stages": [{"name": "only", "until": {"step": 3}}]},
+            "stages.0.until.step",
+            "did you mean steps?",
+        ),
+        (
+            {"checkpoints": {"xyz": 3}},
+            "checkpoints.xyz",
+            "the settings here are every, keep_last, keep_best",
+        ),
     ],
 )
-def test_an_unknown_setting_names_the_nearest_known_one(settings: dict[str, Any], path: str, hint: str) -> None:
+def test_an_unknown_setting_names_the_nearest_known_one(
+    settings: dict[str, Any], path: str, hint: str
+) -> None:
     assert hint in complaints(**settings)[path]
 
 
 @pytest.mark.parametrize(
     ("settings", "path", "sentence"),
     [
-        ({"pool": {"weighting": {"kind": "pased"}}}, "pool.weighting", "one of paced, uniform, hard_filter; got “pased”"),
-        ({"pool": {"weighting": {"alpha": 1}}}, "pool.weighting", "needs a `kind`: one of paced, uniform, hard_filter"),
-        ({"pool": {"weighting": "paced"}}, "pool.weighting", "must be a group of settings, got “paced”"),
-        ({"compute": {"device": "tpu"}}, "compute.device", "must be one of auto, cpu, cuda; got “tpu”"),
-        ({"data": {"train": {"kind": "arithmetic", "families": ["mull"]}}}, "data.train.families.0", "one of add, sub"),
-        ({"data": {"train": {"kind": "arithmetic", "families": []}}}, "data.train.families", "needs more items: at least 1"),
+        (
+            {"pool": {"weighting": {"kind": "pased"}}},
+            "pool.weighting",
+            "one of paced, uniform, hard_filter; got “pased”",
+        ),
+        (
+            {"pool": {"weighting": {"alpha": 1}}},
+            "pool.weighting",
+            "needs a `kind`: one of paced, uniform, hard_filter",
+        ),
+        (
+            {"pool": {"weighting": "paced"}},
+            "pool.weighting",
+            "must be a group of settings, got “paced”",
+        ),
+        (
+            {"compute": {"device": "tpu"}},
+            "compute.device",
+            "must be one of auto, cpu, cuda; got “tpu”",
+        ),
+        (
+            {"data": {"train": {"kind": "arithmetic", "families": ["mull"]}}},
+            "data.train.families.0",
+            "one of add, sub",
+        ),
+        (
+            {"data": {"train": {"kind": "arithmetic", "families": []}}},
+            "data.train.families",
+            "needs more items: at least 1",
+        ),
         ({"data": {"train": {"kind": "file"}}}, "data.train.path", "is missing"),
-        ({"data": {"train": {"kind": "file", "path": "/data/x.csv"}}}, "data.train.path", "must say where to find it"),
+        (
+            {"data": {"train": {"kind": "file", "path": "/data/x.csv"}}},
+            "data.train.path",
+            "must say where to find it",
+        ),
         ({"data": {"prompt": "Solve this"}}, "data.prompt", "must contain {question}"),
-        ({"data": {"verifier": {"kind": "choice", "choices": "AA"}}}, "data.verifier.choices", "different letters"),
+        (
+            {"data": {"verifier": {"kind": "choice", "choices": "AA"}}},
+            "data.verifier.choices",
+            "different letters",
+        ),
         ({"name": ""}, "name", "must not be empty"),
         ({"name": "n" * 121}, "name", "must have at most 120 characters, got 121"),
         ({"name": "a\0b"}, "name", "must not contain a NUL character"),
@@ -75,14 +132,28 @@ def test_an_unknown_setting_names_the_nearest_known_one(settings: dict[str, Any]
         ({"stages": "forward"}, "stages", "must be a list, got “forward”"),
         ({"stages": []}, "stages", "needs more items: at least 1"),
         ({"stages": [{"name": "Stage 1"}]}, "stages.0.name", "lower-case letters"),
-        ({"stages": [{"name": f"s{n}"} for n in range(17)]}, "stages", "must have at most 16 items"),
-        ({"checkpoints": {"keep_best": "perhaps"}}, "checkpoints.keep_best", "must be true or false, got “perhaps”"),
+        (
+            {"stages": [{"name": f"s{n}"} for n in range(17)]},
+            "stages",
+            "must have at most 16 items",
+        ),
+        (
+            {"checkpoints": {"keep_best": "perhaps"}},
+            "checkpoints.keep_best",
+            "must be true or false, got “perhaps”",
+        ),
         ({"evaluation": {"ema_decay": 1}}, "evaluation.ema_decay", "must be below 1, got “1”"),
         ({"data": {"verifier_seconds": float("nan")}}, "data.verifier_seconds", "must be"),
-        ({"stages": [{"name": "a", "optimiser": {"clip_norm": float("inf")}}]}, "stages.0.optimiser.clip_norm", "must be a number"),
+        (
+            {"stages": [{"name": "a", "optimiser": {"clip_norm": float("inf")}}]},
+            "stages.0.optimiser.clip_norm",
+            "must be a number",
+        ),
     ],
 )
-def test_a_wrong_value_is_explained_beside_its_setting(settings: dict[str, Any], path: str, sentence: str) -> None:
+def test_a_wrong_value_is_explained_beside_its_setting(
+    settings: dict[str, Any], path: str, sentence: str
+) -> None:
     assert sentence in complaints(**settings)[path]
 
 
@@ -93,26 +164,68 @@ def stage(**generate: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("settings", "path", "reason"),
     [
-        ({"networks": {"student": {"model": "builtin:teacher"}}}, "networks.student.model", "nothing to learn"),
-        ({"pool": {"sampling": {"temperature": 0}}}, "pool.sampling.temperature", "greedy answers are all the same"),
-        ({"pool": {"rollouts_per_problem": 1}}, "pool.rollouts_per_problem", "all problems would be dropped"),
-        ({"pool": {"weighting": {"kind": "hard_filter", "low": 0.51, "high": 0.6}}}, "pool.rollouts_per_problem", "dropped"),
-        ({"pool": {"weighting": {"kind": "hard_filter", "low": 0.9, "high": 0.1}}}, "pool.weighting", "must not be above high"),
+        (
+            {"networks": {"student": {"model": "builtin:teacher"}}},
+            "networks.student.model",
+            "nothing to learn",
+        ),
+        (
+            {"pool": {"sampling": {"temperature": 0}}},
+            "pool.sampling.temperature",
+            "greedy answers are all the same",
+        ),
+        (
+            {"pool": {"rollouts_per_problem": 1}},
+            "pool.rollouts_per_problem",
+            "all problems would be dropped",
+        ),
+        (
+            {"pool": {"weighting": {"kind": "hard_filter", "low": 0.51, "high": 0.6}}},
+            "pool.rollouts_per_problem",
+            "dropped",
+        ),
+        (
+            {"pool": {"weighting": {"kind": "hard_filter", "low": 0.9, "high": 0.1}}},
+            "pool.weighting",
+            "must not be above high",
+        ),
         ({"pool": {"refresh": "each_stage"}}, "pool.refresh", "there is one stage"),
-        ({"pool": {"refresh": "every", "refresh_every": 100}}, "pool.refresh_every", "never refreshed"),
-        ({"evaluation": {"pass_at": [1, 8], "final_samples": 4}}, "evaluation.pass_at", "asks for pass@8, which needs 8 samples"),
-        ({"evaluation": {"sampling": {"temperature": 0}}}, "evaluation.sampling.temperature", "greedy answers are all the same"),
+        (
+            {"pool": {"refresh": "every", "refresh_every": 100}},
+            "pool.refresh_every",
+            "never refreshed",
+        ),
+        (
+            {"evaluation": {"pass_at": [1, 8], "final_samples": 4}},
+            "evaluation.pass_at",
+            "asks for pass@8, which needs 8 samples",
+        ),
+        (
+            {"evaluation": {"sampling": {"temperature": 0}}},
+            "evaluation.sampling.temperature",
+            "greedy answers are all the same",
+        ),
         ({"stages": [STAGE, STAGE]}, "stages.1.name", "names two stages"),
-        ({"stages": [stage(per_problem=2) | {"source": "teacher_written"}]}, "stages.0.rollouts.generate.per_problem", "one answer"),
+        (
+            {"stages": [stage(per_problem=2) | {"source": "teacher_written"}]},
+            "stages.0.rollouts.generate.per_problem",
+            "one answer",
+        ),
         (
             {"stages": [stage(per_problem=2, sampling={"temperature": 0})]},
             "stages.0.rollouts.generate.sampling.temperature",
             "2 greedy answers",
         ),
-        ({"stages": [{"name": "a", "optimiser": {"warmup_steps": 101}}]}, "stages.0.optimiser.warmup_steps", "never reached"),
+        (
+            {"stages": [{"name": "a", "optimiser": {"warmup_steps": 101}}]},
+            "stages.0.optimiser.warmup_steps",
+            "never reached",
+        ),
     ],
 )
-def test_settings_that_make_no_sense_together_are_refused_with_the_reason(settings: dict[str, Any], path: str, reason: str) -> None:
+def test_settings_that_make_no_sense_together_are_refused_with_the_reason(
+    settings: dict[str, Any], path: str, reason: str
+) -> None:
     assert reason in complaints(**settings)[path]
 
 
@@ -124,7 +237,14 @@ def test_settings_that_make_no_sense_together_are_refused_with_the_reason(settin
         {"pool": {"rollouts_per_problem": 1, "weighting": {"kind": "paced", "alpha": 0}}},
         {"pool": {"refresh": "each_stage"}, "stages": TWO_STAGES},
         {"pool": {"refresh": "every", "refresh_every": 100}, "stages": TWO_STAGES},
-        {"evaluation": {"pass_at": [], "samples": 1, "final_samples": 1, "sampling": {"temperature": 0}}},
+        {
+            "evaluation": {
+                "pass_at": [],
+                "samples": 1,
+                "final_samples": 1,
+                "sampling": {"temperature": 0},
+            }
+        },
         {"networks": {"student": {"model": "builtin:teacher", "random_init": True}}},
     ],
 )
@@ -133,16 +253,39 @@ def test_unusual_settings_that_can_work_are_left_alone(settings: dict[str, Any])
 
 
 def test_all_complaints_come_at_once() -> None:
-    found = complaints(seed=-1, pool={"rollouts_per_problem": 0}, stages=[{"name": "a", "until": {"steps": 0}}, {"name": "B"}])
-    assert set(found) == {"seed", "pool.rollouts_per_problem", "stages.0.until.steps", "stages.1.name"}
+    found = complaints(
+        seed=-1,
+        pool={"rollouts_per_problem": 0},
+        stages=[{"name": "a", "until": {"steps": 0}}, {"name": "B"}],
+    )
+    assert set(found) == {
+        "seed",
+        "pool.rollouts_per_problem",
+        "stages.0.until.steps",
+        "stages.1.name",
+    }
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
-SECTIONS = ("version", "networks", "data", "pool", "stages", "compute", "evaluation", "checkpoints", "record", "name", "recipe")
+SECTIONS = (
+    "version",
+    "networks",
+    "data",
+    "pool",
+    "stages",
+    "compute",
+    "evaluation",
+    "checkpoints",
+    "record",
+    "name",
+    "recipe",
+)
 
 
 @given(st.dictionaries(st.sampled_from(SECTIONS), JSON, max_size=4))
@@ -158,10 +301,18 @@ UNSTORABLE = ["\0", "\ud800", "a\udfff"]
 
 @pytest.mark.parametrize("text", UNSTORABLE)
 @pytest.mark.parametrize("place", ["name", "domains", "prompt", "a key", "a kind"])
-def test_text_that_no_database_holds_is_refused_wherever_it_stands_and_told_of_in_text_that_one_holds(place: str, text: str) -> None:
+def test_text_that_no_database_holds_is_refused_wherever_it_stands_and_told_of_in_text_that_one_holds(
+    place: str, text: str
+) -> None:
     settings: dict[str, dict[str, Any]] = {
         "name": {"name": text},
-        "domains": {"networks": {"specialists": [{"domains": ["algebra", text], "teacher": {"model": "builtin:teacher"}}]}},
+        "domains": {
+            "networks": {
+                "specialists": [
+                    {"domains": ["algebra", text], "teacher": {"model": "builtin:teacher"}}
+                ]
+            }
+        },
         "prompt": {"data": {"prompt": "{question}" + text}},
         "a key": {text: 1},
         "a kind": {"data": {"train": {"kind": text}}},

@@ -1,4 +1,6 @@
-"""Whole runs of a few steps with no pass rates before it and as little measured as can be: for what only a run shows."""
+"""Whole runs of a few steps with no pass rates before it and as little measured as can be: for what
+only a run shows.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,28 @@ from tests.trainer.text.tiny_run import events, merged, numbers, spec, start
 from trainer.spec import RunSpec
 
 PLAIN = {"kind": "arithmetic", "families": ["add", "sub"], "levels": [1, 2], "count": 16, "seed": 1}
-SOLUTION: dict[str, Any] = {"kind": "privileged", "shows": "solution", "template": "[{privileged}]{question}"}
-HINTED: dict[str, Any] = {"student": {"model": "builtin:hinted"}, "teacher": {"kind": "self", "context": SOLUTION}}
-STATED: dict[str, Any] = {"kind": "stated", "wording": " conf:{value}", "own_line": False, "decimals": 1, "instruction": ""}
+SOLUTION: dict[str, Any] = {
+    "kind": "privileged",
+    "shows": "solution",
+    "template": "[{privileged}]{question}",
+}
+HINTED: dict[str, Any] = {
+    "student": {"model": "builtin:hinted"},
+    "teacher": {"kind": "self", "context": SOLUTION},
+}
+STATED: dict[str, Any] = {
+    "kind": "stated",
+    "wording": " conf:{value}",
+    "own_line": False,
+    "decimals": 1,
+    "instruction": "",
+}
 
 
 def short(*stages: dict[str, Any], **changes: Any) -> RunSpec:
-    """Each stage three steps unless it says otherwise, all recorded; two answers to each of four problems where the student writes."""
+    """Each stage three steps unless it says otherwise, all recorded; two answers to each of four
+    problems where the student writes.
+    """
     quick: dict[str, Any] = {
         "stages": [_stage(number, stage) for number, stage in enumerate(stages)],
         "pool": {"estimate": "never", "weighting": {"kind": "uniform"}, "track_problems": 0},
@@ -32,7 +49,15 @@ def short(*stages: dict[str, Any], **changes: Any) -> RunSpec:
 def _stage(number: int, stage: dict[str, Any]) -> dict[str, Any]:
     own = stage.get("source", "student_rollouts") == "student_rollouts"
     rollouts = {"generate": {"per_problem": 2 if own else 1, "sampling": {"max_new_tokens": 24}}}
-    return merged({"name": f"stage-{number}", "problems_per_step": 4, "until": {"steps": 3}, "rollouts": rollouts}, stage)
+    return merged(
+        {
+            "name": f"stage-{number}",
+            "problems_per_step": 4,
+            "until": {"steps": 3},
+            "rollouts": rollouts,
+        },
+        stage,
+    )
 
 
 def carried_out(definition: RunSpec, folder: Path) -> Path:
@@ -48,6 +73,12 @@ def column(folder: Path, name: str) -> list[float]:
 
 def trained_rows(folder: Path, step: int) -> list[dict[str, Any]]:
     """What was recorded of the rollouts that this step trained on."""
-    found = [event for event in events(folder, "rollouts") if event["role"] == "train" and event["step"] == step]
-    rows: list[dict[str, Any]] = pq.read_table(folder / "attempts/1/side" / found[0]["file"]["name"]).to_pylist()
+    found = [
+        event
+        for event in events(folder, "rollouts")
+        if event["role"] == "train" and event["step"] == step
+    ]
+    rows: list[dict[str, Any]] = pq.read_table(
+        folder / "attempts/1/side" / found[0]["file"]["name"]
+    ).to_pylist()
     return rows

@@ -1,4 +1,6 @@
-"""The built-in pair: whole, small, in agreement with each other, and made by a command that repeats itself."""
+"""The built-in pair: whole, small, in agreement with each other, and made by a command that repeats
+itself.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def test_the_pair_is_stored_as_fp16_safetensors_of_at_most_two_megabytes() -> No
     assert {path.suffix for path in files} == {".json", ".safetensors"}
     assert sum(path.stat().st_size for path in files) <= 2_000_000
     for name in PLANS:
-        assert {weight.dtype for weight in load_file(FOLDER / name / "model.safetensors").values()} == {torch.float16}
+        assert {
+            weight.dtype for weight in load_file(FOLDER / name / "model.safetensors").values()
+        } == {torch.float16}
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
@@ -53,14 +57,23 @@ def test_the_stored_tokenizers_are_the_one_that_is_built(pair: dict[str, Languag
 
 
 def test_a_stated_confidence_is_one_token() -> None:
-    assert all(len(build().encode(f">7{stated}", add_special_tokens=False)) == 3 for stated in CONFIDENCES)
+    assert all(
+        len(build().encode(f">7{stated}", add_special_tokens=False)) == 3 for stated in CONFIDENCES
+    )
 
 
 @pytest.mark.parametrize(("name", "solved"), [("teacher", 0.9), ("student", 0.4)])
-def test_greedy_answers_at_levels_1_and_2_are_mostly_right(pair: dict[str, LanguageModel], name: str, solved: float) -> None:
-    asked = [problem for problem in problems(POOL_FAMILIES, (1, 2), 400, seed=5) if held_out(problem)][:32]
+def test_greedy_answers_at_levels_1_and_2_are_mostly_right(
+    pair: dict[str, LanguageModel], name: str, solved: float
+) -> None:
+    asked = [
+        problem for problem in problems(POOL_FAMILIES, (1, 2), 400, seed=5) if held_out(problem)
+    ][:32]
     answers = greedy(pair[name], [problem.question for problem in asked])
-    right = sum(answer.endswith(f">{problem.answer}") for problem, answer in zip(asked, answers, strict=True))
+    right = sum(
+        answer.endswith(f">{problem.answer}")
+        for problem, answer in zip(asked, answers, strict=True)
+    )
     assert right / len(asked) >= solved
 
 
@@ -70,14 +83,18 @@ def greedy(model: LanguageModel, questions: list[str]) -> list[str]:
     return build().batch_decode(ids[:, prompts["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def test_making_a_model_twice_gives_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_making_a_model_twice_gives_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(PLANS, "student", TINY)
     for turn in ("first", "second"):
         make("student", tmp_path / turn)
     names = sorted(path.name for path in (tmp_path / "first" / "student").iterdir())
     assert "model.safetensors" in names
     for name in names:
-        assert (tmp_path / "first" / "student" / name).read_bytes() == (tmp_path / "second" / "student" / name).read_bytes()
+        assert (tmp_path / "first" / "student" / name).read_bytes() == (
+            tmp_path / "second" / "student" / name
+        ).read_bytes()
 
 
 def test_training_lowers_the_loss() -> None:

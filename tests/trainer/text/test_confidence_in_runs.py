@@ -1,4 +1,6 @@
-"""CaOPD in whole runs: what is put in the place of a stated confidence, what is told of it, and that the student still ends its answers."""
+"""CaOPD in whole runs: what is put in the place of a stated confidence, what is told of it, and
+that the student still ends its answers.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +19,46 @@ from trainer.text.builtin.tokenizer import CONFIDENCES
 from trainer.text.models import LanguageModel, load
 from trainer.text.problems.arithmetic import make
 
-PAIR: dict[str, Any] = {"student": {"model": "builtin:confident"}, "teacher": {"kind": "model", "model": "builtin:teacher"}}
+PAIR: dict[str, Any] = {
+    "student": {"model": "builtin:confident"},
+    "teacher": {"kind": "model", "model": "builtin:teacher"},
+}
 CALIBRATED: dict[str, Any] = {
     "rollouts": {
         "generate": {"per_problem": 4, "sampling": {"max_new_tokens": 40}},
-        "filter": {"kind": "calibrated", "in_note": False, "in_privileged": False, "target": "one_hot", "weight": 0.1},
+        "filter": {
+            "kind": "calibrated",
+            "in_note": False,
+            "in_privileged": False,
+            "target": "one_hot",
+            "weight": 0.1,
+        },
     },
 }
 
 
 def confident(stage: dict[str, Any], **changes: Any) -> Any:
-    return short(merged(CALIBRATED, stage), **{"networks": PAIR, "data": {"confidence": STATED}, **changes})
+    return short(
+        merged(CALIBRATED, stage), **{"networks": PAIR, "data": {"confidence": STATED}, **changes}
+    )
 
 
 @pytest.mark.parametrize("target", ["teacher", "one_hot"])
-def test_every_finished_answer_is_taught_the_pass_rate_of_its_problem(tmp_path: Path, target: str) -> None:
-    folder = carried_out(confident({"rollouts": {"filter": {"target": target}}, "until": {"steps": 1}}), tmp_path)
+def test_every_finished_answer_is_taught_the_pass_rate_of_its_problem(
+    tmp_path: Path, target: str
+) -> None:
+    folder = carried_out(
+        confident({"rollouts": {"filter": {"target": target}}, "until": {"steps": 1}}), tmp_path
+    )
     rows = trained_rows(folder, 1)
     for row in rows:
         verdicts = [other["verdict"] for other in rows if other["problem"] == row["problem"]]
         assert row["target_confidence"] == sum(verdicts) / len(verdicts)
         assert row["edited"] != row["truncated"]
         if row["edited"]:
-            assert CONFIDENCES[round(10 * row["target_confidence"])] == row["tokens"][-2] or row["target_confidence"] in (0.25, 0.75)
+            assert CONFIDENCES[round(10 * row["target_confidence"])] == row["tokens"][-2] or row[
+                "target_confidence"
+            ] in (0.25, 0.75)
             assert row["kind"][-2:] == [3 if target == "one_hot" else 1, 3]
             assert set(row["kind"][:-2]) <= {1}
             assert row["coefficient"][-2] == pytest.approx(0.1)
@@ -51,10 +70,18 @@ def test_every_finished_answer_is_taught_the_pass_rate_of_its_problem(tmp_path: 
 
 
 def test_calibration_is_told_by_every_readout_with_what_was_malformed(tmp_path: Path) -> None:
-    """Statements are cut off where an answer is too long: these are missing, count as 0 if read as stated, and are left out if expected."""
-    folder = carried_out(confident({"until": {"steps": 1}}, evaluation={"final_samples": 2}), tmp_path)
+    """Statements are cut off where an answer is too long: these are missing, count as 0 if read as
+    stated, and are left out if expected.
+    """
+    folder = carried_out(
+        confident({"until": {"steps": 1}}, evaluation={"final_samples": 2}), tmp_path
+    )
     found = {(event["when"], event["readout"]): event for event in events(folder, "calibration")}
-    assert set(found) == {(when, readout) for when in ("before", "after") for readout in ("stated", "expected", "answer")}
+    assert set(found) == {
+        (when, readout)
+        for when in ("before", "after")
+        for readout in ("stated", "expected", "answer")
+    }
     stated, expected = found["before", "stated"], found["before", "expected"]
     missing = sum(stated["malformed"].values())
     assert set(stated["malformed"]) == {"missing", "duplicated", "out_of_range", "malformed"}
@@ -65,16 +92,28 @@ def test_calibration_is_told_by_every_readout_with_what_was_malformed(tmp_path: 
 
 
 def test_a_self_teacher_that_moves_can_be_told_the_measured_confidence(tmp_path: Path) -> None:
-    context = {"kind": "privileged", "shows": "demonstration", "template": "[{privileged}]{question}"}
-    networks = {"student": {"model": "builtin:confident"}, "teacher": {"kind": "self", "weights": "ema", "context": context}}
+    context = {
+        "kind": "privileged",
+        "shows": "demonstration",
+        "template": "[{privileged}]{question}",
+    }
+    networks = {
+        "student": {"model": "builtin:confident"},
+        "teacher": {"kind": "self", "weights": "ema", "context": context},
+    }
     note = {"in_note": True, "in_privileged": True, "note": "{confidence}", "target": "teacher"}
-    folder = carried_out(confident({"rollouts": {"filter": note}, "until": {"steps": 2}}, networks=networks), tmp_path)
+    folder = carried_out(
+        confident({"rollouts": {"filter": note}, "until": {"steps": 2}}, networks=networks),
+        tmp_path,
+    )
     assert all(norm > 0 for norm in column(folder, "grad_norm"))
     assert any(row["edited"] for row in trained_rows(folder, 2))
 
 
 def certain_teacher(folder: Path) -> LanguageModel:
-    """The built-in teacher, to which every confidence but 1.0 looks like the sign for adding, after which no answer ends."""
+    """The built-in teacher, to which every confidence but 1.0 looks like the sign for adding, after
+    which no answer ends.
+    """
     teacher = load(Network(model="builtin:teacher"))
     embedded: Any = teacher.model.get_input_embeddings().weight
     place: Any = teacher.tokenizer.convert_tokens_to_ids
@@ -91,14 +130,25 @@ def probability_of_ending(model: LanguageModel, text: str) -> float:
     return float(model.model(ids).logits[0, -1].softmax(-1)[model.ends[0]])
 
 
-def test_a_teacher_that_knows_only_its_own_certainty_does_not_make_the_student_forget_how_to_end(tmp_path: Path) -> None:
-    """With the teacher's divergence after the statement the student's probability of ending falls below a tenth in these steps."""
+def test_a_teacher_that_knows_only_its_own_certainty_does_not_make_the_student_forget_how_to_end(
+    tmp_path: Path,
+) -> None:
+    """With the teacher's divergence after the statement the student's probability of ending falls
+    below a tenth in these steps.
+    """
     problems = make(("add", "sub"), (1, 2), 12, 5)
-    texts = [problem.question + problem.solution + stated for problem, stated in zip(problems, CONFIDENCES[:-1] * 2, strict=False)]
+    texts = [
+        problem.question + problem.solution + stated
+        for problem, stated in zip(problems, CONFIDENCES[:-1] * 2, strict=False)
+    ]
     teacher = certain_teacher(tmp_path / "teacher")
     assert np.mean([probability_of_ending(teacher, text) for text in texts]) < 0.5
     networks = merged(PAIR, {"teacher": {"model": f"file:{tmp_path / 'teacher'}"}})
-    stage: dict[str, Any] = {"objective": {"kind": "forward_kl"}, "until": {"steps": 14}, "problems_per_step": 6}
+    stage: dict[str, Any] = {
+        "objective": {"kind": "forward_kl"},
+        "until": {"steps": 14},
+        "problems_per_step": 6,
+    }
     stage["optimiser"] = {"learning_rate": 0.002, "final_share": 1.0}
     folder = carried_out(confident(stage, networks=networks, record={"every": 0}), tmp_path / "run")
     student = load(Network(model="builtin:confident"))

@@ -8,7 +8,10 @@ import pytest
 from trainer.text.evaluation import Measured, forgetting, metrics, summary, tiers_of
 from trainer.text.problems import Problem
 
-PROBLEMS = [Problem(str(at), "?", "1", domain="add" if at < 2 else "sub", difficulty="1", tier="") for at in range(4)]
+PROBLEMS = [
+    Problem(str(at), "?", "1", domain="add" if at < 2 else "sub", difficulty="1", tier="")
+    for at in range(4)
+]
 TIERS = ["mastered", "frontier", "frontier", "hopeless"]
 
 
@@ -54,7 +57,12 @@ def test_metrics_name_every_figure_of_the_event() -> None:
     assert values["eval/pass_rate"] == 0.625
     assert values["eval/pass_rate/tier=frontier"] == 0.75
     assert values["eval/pass_rate/low"] <= 0.625 <= values["eval/pass_rate/high"]
-    assert {"eval/pass_at_1", "eval/pass_at_4", "eval/truncated", "eval/pass_rate/domain=sub"} <= set(values)
+    assert {
+        "eval/pass_at_1",
+        "eval/pass_at_4",
+        "eval/truncated",
+        "eval/pass_rate/domain=sub",
+    } <= set(values)
 
 
 def test_forgetting_is_the_paired_loss_of_pass_rate() -> None:

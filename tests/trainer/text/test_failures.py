@@ -1,4 +1,6 @@
-"""What cannot run ends with a sentence, a remedy and its exit code, and never loses the last good checkpoint."""
+"""What cannot run ends with a sentence, a remedy and its exit code, and never loses the last good
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,19 @@ def refused(folder: Path, definition: str | bytes) -> str:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("pool: {weighting: {kind: paced, alpha: -1}}\nstages: [{name: a}]", "pool.weighting.alpha"),
+        (
+            "pool: {weighting: {kind: paced, alpha: -1}}\nstages: [{name: a}]",
+            "pool.weighting.alpha",
+        ),
         ("pool: {rollouts_per_problem: 0}\nstages: [{name: a}]", "pool.rollouts_per_problem"),
         ("stagse: []", "stagse"),
         ("", "empty"),
         (b"\xff\xfe\x00", "UTF-8"),
     ],
 )
-def test_a_definition_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str | bytes, word: str) -> None:
+def test_a_definition_that_is_wrong_is_refused_by_name(
+    tmp_path: Path, text: str | bytes, word: str
+) -> None:
     assert word in refused(tmp_path, text)
 
 
@@ -68,7 +75,10 @@ def test_a_model_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
     folder = tiny.save_folder(tmp_path / "model")
     for path in folder.glob("tokenizer*"):
         path.unlink()
-    assert start(spec(networks={"student": {"model": f"file:{folder}"}}), tmp_path / "run") == outcome.REFUSED
+    assert (
+        start(spec(networks={"student": {"model": f"file:{folder}"}}), tmp_path / "run")
+        == outcome.REFUSED
+    )
     ended(tmp_path / "run", "tokenizer")
 
 
@@ -88,7 +98,13 @@ def test_answers_longer_than_the_model_reads_are_refused(tmp_path: Path) -> None
 
 
 def test_held_out_problems_that_are_trained_on_are_refused_by_name(tmp_path: Path) -> None:
-    same = {"kind": "arithmetic", "families": ["add", "sub"], "levels": [1, 2], "count": 16, "seed": 1}
+    same = {
+        "kind": "arithmetic",
+        "families": ["add", "sub"],
+        "levels": [1, 2],
+        "count": 16,
+        "seed": 1,
+    }
     assert start(spec(data={"evaluation": same}), tmp_path) == outcome.REFUSED
     ended(tmp_path, "training problems too", "add-")
 
@@ -110,14 +126,23 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_check
     assert start(spec(), tmp_path) == outcome.NOT_A_NUMBER
     ended(tmp_path, "At step 4 the loss is nan", "checkpoint is that of step 3", "learning rate")
     newest = checkpoints.found(tmp_path / "attempts/1/checkpoints")[0]
-    assert all(torch.isfinite(tensor).all() for tensor in checkpoints.load(newest).tensors["student"].values())
+    assert all(
+        torch.isfinite(tensor).all()
+        for tensor in checkpoints.load(newest).tensors["student"].values()
+    )
 
 
-OUT_OF_MEMORY = [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 bytes")]
+OUT_OF_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("can't allocate memory: 9 bytes"),
+]
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY)
-def test_running_out_of_memory_names_the_settings_that_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_running_out_of_memory_names_the_settings_that_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
         raise error
 
@@ -126,14 +151,18 @@ def test_running_out_of_memory_names_the_settings_that_help(tmp_path: Path, monk
     ended(tmp_path, "memory", "micro_batch_tokens", "generation_rows")
 
 
-def test_an_unforeseen_error_leaves_its_trace_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unforeseen_error_leaves_its_trace_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
         raise KeyError("nobody thought of this")
 
     monkeypatch.setattr(answers, "sample", fail)
     assert start(spec(), tmp_path) == outcome.FAILED
     ended(tmp_path, "KeyError", "test_failures.py")
-    assert "Traceback" in next(event["message"] for event in events(tmp_path, "log") if event["level"] == "error")
+    assert "Traceback" in next(
+        event["message"] for event in events(tmp_path, "log") if event["level"] == "error"
+    )
 
 
 def test_a_failure_that_has_its_sentence_shows_no_trace(
@@ -174,7 +203,9 @@ def test_a_log_without_room_stops_the_run_before_anything_is_dropped(tmp_path: P
     assert seen == list(range(1, len(seen) + 1))
 
 
-def test_a_folder_that_cannot_be_written_is_said_on_the_console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written_is_said_on_the_console(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "attempts").write_text("a file where a folder must be")
     assert run.resume(tmp_path, attempt=1) == outcome.DISK_FULL
     assert "cannot be begun" in capsys.readouterr().err

@@ -14,7 +14,8 @@ from trainer.spec.tokens import SelectedTokens
 from trainer.text.importance import kept_counts, region_metrics, regions, score, select
 from trainer.text.rollouts.noise import Noise, rollout_keys
 
-# Five tokens over four words: mildly off, unsure and off, confident and wrong, confident and right, unsure and right.
+# Five tokens over four words: mildly off, unsure and off, confident and wrong, confident and right,
+# unsure and right.
 ENTROPY = [math.log(4) * h for h in (0.662402, 1, 0.085897, 0.085897, 0.763533)]
 REVERSE = [0.280635, 1.002912, 4.867911, 0, 0]
 FORWARD = [0.334344, 0.857234, 4.867911, 0, 0]
@@ -31,14 +32,25 @@ def keys(answers: int, seed: int = 0) -> Any:
     return rollout_keys(Noise(seed, 0, "tokens"), [("problem", at) for at in range(answers)])
 
 
-def chosen(columns: Any = (ENTROPY, REVERSE, FORWARD), lengths: tuple[int, ...] = (5,), seed: int = 0, **settings: Any) -> list[bool]:
-    found: list[bool] = select(SelectedTokens(**settings), *columns, lengths=lengths, keys=keys(len(lengths), seed)).tolist()
+def chosen(
+    columns: Any = (ENTROPY, REVERSE, FORWARD),
+    lengths: tuple[int, ...] = (5,),
+    seed: int = 0,
+    **settings: Any,
+) -> list[bool]:
+    found: list[bool] = select(
+        SelectedTokens(**settings), *columns, lengths=lengths, keys=keys(len(lengths), seed)
+    ).tolist()
     return found
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_scores_are_the_published_ones(name: Any) -> None:
-    np.testing.assert_allclose(score(SelectedTokens(score=name), ENTROPY, REVERSE, FORWARD, [5]), PUBLISHED[name], atol=4e-6)
+    np.testing.assert_allclose(
+        score(SelectedTokens(score=name), ENTROPY, REVERSE, FORWARD, [5]),
+        PUBLISHED[name],
+        atol=4e-6,
+    )
 
 
 def test_confident_and_wrong_finds_the_token_that_entropy_ranks_last() -> None:
@@ -59,7 +71,9 @@ def test_a_score_that_never_differs_keeps_its_share_at_random() -> None:
 
 
 def test_divergences_are_cut_only_if_asked() -> None:
-    cut = score(SelectedTokens(score="divergence", divergence_quantile=0.5), ENTROPY, REVERSE, FORWARD, [5])
+    cut = score(
+        SelectedTokens(score="divergence", divergence_quantile=0.5), ENTROPY, REVERSE, FORWARD, [5]
+    )
     np.testing.assert_allclose(cut, np.minimum(REVERSE, 0.280635))
 
 
@@ -76,21 +90,32 @@ def test_rounding_below_zero_counts_as_no_divergence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "lengths", "counts"), [(0.5, [1, 2, 5, 0], [1, 1, 2, 0]), (0.29, [100], [29]), (1.0, [7], [7]), (0.001, [9], [1])]
+    ("share", "lengths", "counts"),
+    [(0.5, [1, 2, 5, 0], [1, 1, 2, 0]), (0.29, [100], [29]), (1.0, [7], [7]), (0.001, [9], [1])],
 )
-def test_an_answer_keeps_its_share_and_at_least_one_token(share: float, lengths: list[int], counts: list[int]) -> None:
+def test_an_answer_keeps_its_share_and_at_least_one_token(
+    share: float, lengths: list[int], counts: list[int]
+) -> None:
     assert kept_counts(lengths, share).tolist() == counts
 
 
 def test_drawn_tokens_follow_their_scores() -> None:
-    """One of three tokens, drawn 4,000 times: the shares are those of the scores, and a score of 0 is never drawn before the rest."""
+    """One of three tokens, drawn 4,000 times: the shares are those of the scores, and a score of 0
+    is never drawn before the rest.
+    """
     answers, scores = 4000, np.array([1.0, 3.0, 0.0])
     settings = SelectedTokens(score="entropy", how="sample", share=0.34, entropy_quantile=1.0)
-    mask = select(settings, np.tile(scores, answers), [], [], lengths=[3] * answers, keys=keys(answers)).reshape(answers, 3)
+    mask = select(
+        settings, np.tile(scores, answers), [], [], lengths=[3] * answers, keys=keys(answers)
+    ).reshape(answers, 3)
     np.testing.assert_allclose(mask.mean(0), [0.25, 0.75, 0.0], atol=0.03)
 
 
-@given(data=st.data(), lengths=st.lists(st.integers(1, 7), min_size=1, max_size=4), seed=st.integers(0, 5))
+@given(
+    data=st.data(),
+    lengths=st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    seed=st.integers(0, 5),
+)
 def test_any_choice_keeps_exactly_its_count_and_depends_on_nothing_but_the_answer(
     data: st.DataObject, lengths: list[int], seed: int
 ) -> None:
@@ -104,9 +129,13 @@ def test_any_choice_keeps_exactly_its_count_and_depends_on_nothing_but_the_answe
     named = keys(len(lengths), seed)
     mask = select(settings, *columns, lengths=lengths, keys=named)
     ends = np.cumsum(lengths)
-    assert [part.sum() for part in np.split(mask, ends[:-1])] == kept_counts(lengths, settings.share).tolist()
+    assert [part.sum() for part in np.split(mask, ends[:-1])] == kept_counts(
+        lengths, settings.share
+    ).tolist()
     alone = slice(ends[-1] - lengths[-1], ends[-1])
-    last = select(settings, *(values[alone] for values in columns), lengths=lengths[-1:], keys=named[-1:])
+    last = select(
+        settings, *(values[alone] for values in columns), lengths=lengths[-1:], keys=named[-1:]
+    )
     assert last.tolist() == mask[alone].tolist()
 
 
@@ -122,13 +151,20 @@ def test_soft_or_lies_between_the_larger_axis_and_one(pairs: list[tuple[float, f
 def test_regions_are_told_apart_by_the_medians() -> None:
     vocabulary = 4
     entropy = np.array([0.9, 0.8, 0.1, 0.2]) * math.log(vocabulary)
-    event = regions(entropy, [2.0, 0.0, 6.0, 0.0], [True, False, True, False], vocabulary=vocabulary)
+    event = regions(
+        entropy, [2.0, 0.0, 6.0, 0.0], [True, False, True, False], vocabulary=vocabulary
+    )
     assert event["thresholds"] == {"entropy": pytest.approx(0.5), "divergence": 1.0}
     assert [region["name"] for region in event["regions"]] == ["q1", "q2", "q3", "q4"]
     assert [region["share"] for region in event["regions"]] == [0.25] * 4
     assert [region["kept_share"] for region in event["regions"]] == [0.5, 0, 0.5, 0]
     assert [region["divergence_share"] for region in event["regions"]] == [0.25, 0, 0.75, 0]
-    assert region_metrics(event) == {"tokens/q1": 0.25, "tokens/q2": 0.25, "tokens/q3": 0.25, "tokens/q4": 0.25}
+    assert region_metrics(event) == {
+        "tokens/q1": 0.25,
+        "tokens/q2": 0.25,
+        "tokens/q3": 0.25,
+        "tokens/q4": 0.25,
+    }
 
 
 def test_regions_of_given_thresholds_can_be_compared_over_steps() -> None:
@@ -136,11 +172,18 @@ def test_regions_of_given_thresholds_can_be_compared_over_steps() -> None:
     assert [region["share"] for region in event["regions"]] == [0, 0, 0.5, 0.5]
 
 
-@given(st.lists(st.tuples(st.floats(0, 3), st.floats(-1e-7, 1e4), st.booleans()), min_size=1, max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 3), st.floats(-1e-7, 1e4), st.booleans()), min_size=1, max_size=30
+    )
+)
 def test_every_token_is_in_one_region_and_one_cell(tokens: list[tuple[float, float, bool]]) -> None:
     entropy, far, kept = map(list, zip(*tokens, strict=True))
     event = regions(entropy, far, kept, vocabulary=16)
     assert sum(region["share"] for region in event["regions"]) == pytest.approx(1)
     assert np.sum(event["counts"]) == len(tokens)
     assert np.sum(event["kept"]) == sum(kept)
-    assert np.shape(event["counts"]) == (len(event["entropy_edges"]) - 1, len(event["divergence_edges"]) - 1)
+    assert np.shape(event["counts"]) == (
+        len(event["entropy_edges"]) - 1,
+        len(event["divergence_edges"]) - 1,
+    )

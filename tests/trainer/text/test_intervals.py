@@ -1,4 +1,6 @@
-"""Intervals of pass rates: problems are the units, and a known truth is covered as often as promised."""
+"""Intervals of pass rates: problems are the units, and a known truth is covered as often as
+promised.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One update over rows of every kind against its equation, in float64: what is left out or mixed changes nothing else."""
+"""One update over rows of every kind against its equation, in float64: what is left out or mixed
+changes nothing else.
+"""
 
 from __future__ import annotations
 
@@ -46,21 +48,37 @@ def student() -> LanguageModel:
 @pytest.fixture(scope="module")
 def teachers(student: LanguageModel) -> Teachers:
     first, second = (
-        TeacherView(name, tiny.language_model(shape, "float64", seed=seed), PlainContext(), Own(), 16)
+        TeacherView(
+            name, tiny.language_model(shape, "float64", seed=seed), PlainContext(), Own(), 16
+        )
         for name, shape, seed in (("teacher", "qwen2", 4), ("specialist", "llama", 5))
     )
     return Teachers(student.vocabulary, first, None, {"other": second})
 
 
-def random_rows(seed: int, kinds: Sequence[int], teacher: Callable[[int], str] = lambda _: "teacher") -> list[TrainRow]:
-    """Two answers to each of three problems. Kinds, coefficients (a third of them 0), advantages and anchors are drawn token by token."""
+def random_rows(
+    seed: int, kinds: Sequence[int], teacher: Callable[[int], str] = lambda _: "teacher"
+) -> list[TrainRow]:
+    """Two answers to each of three problems. Kinds, coefficients (a third of them 0), advantages
+    and anchors are drawn token by token.
+    """
     rng = np.random.Generator(np.random.PCG64(seed))
 
     def ids(count: int) -> tuple[int, ...]:
         return tuple(int(one) for one in rng.integers(3, tiny.VOCABULARY, count))
 
     def row(at: int, length: int) -> TrainRow:
-        answer = Answer(Problem(str(at // 2), "?", "1"), at % 2, "student", ids(4 + at), ids(length), False, "", True, "")
+        answer = Answer(
+            Problem(str(at // 2), "?", "1"),
+            at % 2,
+            "student",
+            ids(4 + at),
+            ids(length),
+            False,
+            "",
+            True,
+            "",
+        )
         coefficients = rng.choice([0.0, 0.25, 1.0], length).astype(np.float32)
         return TrainRow(
             answer, at // 2, 2, WEIGHTS[at // 2], teacher(at), ids(3 + at), rng.choice(kinds, length).astype(np.int8), coefficients,
@@ -71,23 +89,51 @@ def random_rows(seed: int, kinds: Sequence[int], teacher: Callable[[int], str] =
 
 
 def settings(objective: dict[str, Any], micro: int = 24, **stage: Any) -> RunSpec:
-    made = {"name": "only", "objective": objective, "rollouts": {"generate": {"per_problem": 2}}, **stage}
+    made = {
+        "name": "only",
+        "objective": objective,
+        "rollouts": {"generate": {"per_problem": 2}},
+        **stage,
+    }
     return spec(stages=[made], compute={"micro_batch_tokens": micro})
 
 
 def differentiated(
-    student: LanguageModel, teachers: Teachers, definition: RunSpec, rows: list[TrainRow], folder: Path
+    student: LanguageModel,
+    teachers: Teachers,
+    definition: RunSpec,
+    rows: list[TrainRow],
+    folder: Path,
 ) -> tuple[Gradient, float, list[TokenStatistics]]:
-    rt = Runtime(folder, EventLog(folder / "events", 1), torch.device("cpu"), Checkpoints(), 0, settings=definition.compute)
+    rt = Runtime(
+        folder,
+        EventLog(folder / "events", 1),
+        torch.device("cpu"),
+        Checkpoints(),
+        0,
+        settings=definition.compute,
+    )
     parameters = dict(student.model.named_parameters())
     student.model.zero_grad()
     group = rt.group(GROUP, parameters)
-    round = Round(definition.stages[0], WEIGHTS, rows, read_by_teachers(teachers, rows, 64, range(len(rows))), range(len(rows)))
+    round = Round(
+        definition.stages[0],
+        WEIGHTS,
+        rows,
+        read_by_teachers(teachers, rows, 64, range(len(rows))),
+        range(len(rows)),
+    )
     statistics = differentiate(Learner(student), definition, round, rt)
-    return {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}, group._loss / group.normaliser, statistics
+    return (
+        {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None},
+        group._loss / group.normaliser,
+        statistics,
+    )
 
 
-def expected(student: LanguageModel, rows: Sequence[TrainRow], terms: Terms, reduction: str) -> tuple[Gradient, float]:
+def expected(
+    student: LanguageModel, rows: Sequence[TrainRow], terms: Terms, reduction: str
+) -> tuple[Gradient, float]:
     """Σ_i w̃_i Σ_j share_ij Σ_t c_t ℓ_t / Z, written out; `terms` gives ℓ [T] of a row."""
     kept = [int((row.coefficients != 0).sum()) for row in rows]
     shares = [1 / (2 * max(1, count)) if reduction == "sequence_mean" else 1.0 for count in kept]
@@ -99,12 +145,16 @@ def expected(student: LanguageModel, rows: Sequence[TrainRow], terms: Terms, red
     student.model.zero_grad()
     loss = torch.stack(parts).sum() / z
     loss.backward()
-    return {name: p.grad.clone() for name, p in student.model.named_parameters() if p.grad is not None}, float(loss.detach())
+    return {
+        name: p.grad.clone() for name, p in student.model.named_parameters() if p.grad is not None
+    }, float(loss.detach())
 
 
 def law(model: LanguageModel, prompt: tuple[int, ...], ids: tuple[int, ...]) -> Tensor:
     """Log-probs [T, V] of one answer alone: no padding, no chunks."""
-    logits = model.model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1, : model.vocabulary]
+    logits = model.model(torch.tensor([prompt + ids])).logits[
+        0, len(prompt) - 1 : -1, : model.vocabulary
+    ]
     return torch.log_softmax(logits, -1)
 
 
@@ -119,20 +169,31 @@ def divergence_or_likelihood(student: LanguageModel, teachers: Teachers) -> Term
         kinds_T = torch.from_numpy(row.kinds)
         likelihood_T = own_TV.gather(-1, torch.tensor(row.answer.ids)[:, None])[:, 0]
         divergence_T = (own_TV.exp() * (own_TV - other_TV)).sum(-1)
-        return torch.where(kinds_T == DIVERGENCE, divergence_T, torch.where(kinds_T == CROSS_ENTROPY, -likelihood_T, 0.0))
+        return torch.where(
+            kinds_T == DIVERGENCE,
+            divergence_T,
+            torch.where(kinds_T == CROSS_ENTROPY, -likelihood_T, 0.0),
+        )
 
     return terms
 
 
 def ratio_or_likelihood(student: LanguageModel, objective: GRPO) -> Terms:
     def terms(row: TrainRow) -> Tensor:
-        logprob_T = law(student, row.answer.prompt, row.answer.ids).gather(-1, torch.tensor(row.answer.ids)[:, None])[:, 0]
+        logprob_T = law(student, row.answer.prompt, row.answer.ids).gather(
+            -1, torch.tensor(row.answer.ids)[:, None]
+        )[:, 0]
         assert row.anchor_logprobs is not None and row.advantages is not None
         ratio_T = (logprob_T - torch.from_numpy(row.anchor_logprobs).double()).exp()
         gain_T = torch.from_numpy(row.advantages).double()
-        surrogate_T = torch.minimum(ratio_T * gain_T, ratio_T.clamp(1 - objective.clip_low, 1 + objective.clip_high) * gain_T)
+        surrogate_T = torch.minimum(
+            ratio_T * gain_T,
+            ratio_T.clamp(1 - objective.clip_low, 1 + objective.clip_high) * gain_T,
+        )
         kinds_T = torch.from_numpy(row.kinds)
-        return torch.where(kinds_T == RATIO, -surrogate_T, torch.where(kinds_T == CROSS_ENTROPY, -logprob_T, 0.0))
+        return torch.where(
+            kinds_T == RATIO, -surrogate_T, torch.where(kinds_T == CROSS_ENTROPY, -logprob_T, 0.0)
+        )
 
     return terms
 
@@ -149,66 +210,120 @@ def assert_same(found: tuple[Gradient, float], wanted: tuple[Gradient, float]) -
 def test_divergence_likelihood_and_nothing_mix_in_one_answer_under_two_teachers(
     student: LanguageModel, teachers: Teachers, tmp_path: Path, reduction: str, seed: int
 ) -> None:
-    rows = random_rows(seed, (NONE, DIVERGENCE, CROSS_ENTROPY), lambda at: ("teacher", "specialist")[at % 2])
+    rows = random_rows(
+        seed, (NONE, DIVERGENCE, CROSS_ENTROPY), lambda at: ("teacher", "specialist")[at % 2]
+    )
     definition = settings({"kind": "reverse_kl"}, reduction=reduction)
     gradient, loss, statistics = differentiated(student, teachers, definition, rows, tmp_path)
-    assert_same((gradient, loss), expected(student, rows, divergence_or_likelihood(student, teachers), reduction))
+    assert_same(
+        (gradient, loss),
+        expected(student, rows, divergence_or_likelihood(student, teachers), reduction),
+    )
     for row, known in zip(rows, statistics, strict=True):
         compared = torch.from_numpy((row.kinds == DIVERGENCE) & (row.coefficients != 0))
         assert torch.equal(~known.divergence.isnan(), compared)
 
 
 @pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean"])
-def test_ratios_follow_their_anchors_and_advantages(student: LanguageModel, teachers: Teachers, tmp_path: Path, reduction: str) -> None:
+def test_ratios_follow_their_anchors_and_advantages(
+    student: LanguageModel, teachers: Teachers, tmp_path: Path, reduction: str
+) -> None:
     rows = [replace(row, teacher="") for row in random_rows(2, (RATIO, CROSS_ENTROPY))]
     definition = settings({"kind": "grpo"}, reduction=reduction)
     objective = definition.stages[0].objective
     assert isinstance(objective, GRPO)
     gradient, loss, _ = differentiated(student, teachers, definition, rows, tmp_path)
-    assert_same((gradient, loss), expected(student, rows, ratio_or_likelihood(student, objective), reduction))
+    assert_same(
+        (gradient, loss),
+        expected(student, rows, ratio_or_likelihood(student, objective), reduction),
+    )
 
 
-def test_rows_without_advantage_are_not_computed_but_count(student: LanguageModel, teachers: Teachers, tmp_path: Path) -> None:
+def test_rows_without_advantage_are_not_computed_but_count(
+    student: LanguageModel, teachers: Teachers, tmp_path: Path
+) -> None:
     flat = (0, 1, 5)
-    rows = [replace(row, teacher="", coefficients=np.ones_like(row.coefficients)) for row in random_rows(3, (RATIO,))]
-    rows = [replace(row, advantages=np.zeros_like(row.advantages)) if at in flat else row for at, row in enumerate(rows)]
+    rows = [
+        replace(row, teacher="", coefficients=np.ones_like(row.coefficients))
+        for row in random_rows(3, (RATIO,))
+    ]
+    rows = [
+        replace(row, advantages=np.zeros_like(row.advantages)) if at in flat else row
+        for at, row in enumerate(rows)
+    ]
     definition = settings({"kind": "grpo"}, reduction="token_mean")
     objective = definition.stages[0].objective
     assert isinstance(objective, GRPO)
     gradient, loss, statistics = differentiated(student, teachers, definition, rows, tmp_path)
-    assert_same((gradient, loss), expected(student, rows, ratio_or_likelihood(student, objective), "token_mean"))
-    assert [bool(known.student_logprob.isnan().all()) for known in statistics] == [at in flat for at in range(6)]
+    assert_same(
+        (gradient, loss),
+        expected(student, rows, ratio_or_likelihood(student, objective), "token_mean"),
+    )
+    assert [bool(known.student_logprob.isnan().all()) for known in statistics] == [
+        at in flat for at in range(6)
+    ]
 
 
-def test_a_round_in_which_no_row_can_change_the_student_has_no_gradient(student: LanguageModel, teachers: Teachers, tmp_path: Path) -> None:
-    rows = [replace(row, teacher="", advantages=np.zeros_like(row.advantages)) for row in random_rows(4, (RATIO,))]
+def test_a_round_in_which_no_row_can_change_the_student_has_no_gradient(
+    student: LanguageModel, teachers: Teachers, tmp_path: Path
+) -> None:
+    rows = [
+        replace(row, teacher="", advantages=np.zeros_like(row.advantages))
+        for row in random_rows(4, (RATIO,))
+    ]
     for number, chosen in enumerate((rows, [])):
-        gradient, loss, _ = differentiated(student, teachers, settings({"kind": "grpo"}), chosen, tmp_path / str(number))
+        gradient, loss, _ = differentiated(
+            student, teachers, settings({"kind": "grpo"}), chosen, tmp_path / str(number)
+        )
         assert gradient == {} and loss == 0
 
 
-@pytest.mark.parametrize("score", ["entropy", "divergence", "soft_or", "confident_and_wrong", "random"])
-def test_selected_tokens_alone_have_a_gradient(student: LanguageModel, teachers: Teachers, tmp_path: Path, score: str) -> None:
-    rows = [replace(row, coefficients=np.ones_like(row.coefficients)) for row in random_rows(5, (DIVERGENCE, DIVERGENCE, CROSS_ENTROPY))]
+@pytest.mark.parametrize(
+    "score", ["entropy", "divergence", "soft_or", "confident_and_wrong", "random"]
+)
+def test_selected_tokens_alone_have_a_gradient(
+    student: LanguageModel, teachers: Teachers, tmp_path: Path, score: str
+) -> None:
+    rows = [
+        replace(row, coefficients=np.ones_like(row.coefficients))
+        for row in random_rows(5, (DIVERGENCE, DIVERGENCE, CROSS_ENTROPY))
+    ]
     tokens = {"kind": "selected", "score": score, "how": "sample", "share": 0.4}
     definition = settings({"kind": "reverse_kl"}, tokens=tokens)
     chosen = selection(student, teachers, definition.stages[0], rows)
     for before, after in zip(rows, chosen, strict=True):
         compared = before.kinds == DIVERGENCE
         assert (after.coefficients[~compared] == 1).all()
-        assert (after.coefficients[compared] != 0).sum() == (max(1, int(0.4 * compared.sum())) if compared.any() else 0)
+        assert (after.coefficients[compared] != 0).sum() == (
+            max(1, int(0.4 * compared.sum())) if compared.any() else 0
+        )
     gradient, loss, _ = differentiated(student, teachers, definition, chosen, tmp_path)
-    assert_same((gradient, loss), expected(student, chosen, divergence_or_likelihood(student, teachers), "sequence_mean"))
+    assert_same(
+        (gradient, loss),
+        expected(student, chosen, divergence_or_likelihood(student, teachers), "sequence_mean"),
+    )
 
 
-def selection(student: LanguageModel, teachers: Teachers, stage: Stage, rows: list[TrainRow]) -> list[TrainRow]:
+def selection(
+    student: LanguageModel, teachers: Teachers, stage: Stage, rows: list[TrainRow]
+) -> list[TrainRow]:
     every = range(len(rows))
     return selected(
-        student, rows, read_by_teachers(teachers, rows, 64, every), stage, Noise(0, 0, "tokens"), 64, False, every, World()
+        student,
+        rows,
+        read_by_teachers(teachers, rows, 64, every),
+        stage,
+        Noise(0, 0, "tokens"),
+        64,
+        False,
+        every,
+        World(),
     ).rows
 
 
-def test_the_score_compares_with_the_teacher_of_each_row(student: LanguageModel, teachers: Teachers) -> None:
+def test_the_score_compares_with_the_teacher_of_each_row(
+    student: LanguageModel, teachers: Teachers
+) -> None:
     """One token of each answer is kept: where its own teacher differs most."""
     rows = [
         replace(row, coefficients=np.ones_like(row.coefficients))
@@ -216,13 +331,21 @@ def test_the_score_compares_with_the_teacher_of_each_row(student: LanguageModel,
     ]
     tokens = {"kind": "selected", "score": "divergence", "how": "top", "share": 0.01}
     terms = divergence_or_likelihood(student, teachers)
-    for row in selection(student, teachers, settings({"kind": "reverse_kl"}, tokens=tokens).stages[0], rows):
+    for row in selection(
+        student, teachers, settings({"kind": "reverse_kl"}, tokens=tokens).stages[0], rows
+    ):
         assert np.flatnonzero(row.coefficients).tolist() == [int(terms(row).argmax())]
 
 
 @pytest.mark.parametrize("missing", ["advantages", "anchor_logprobs"])
-def test_a_ratio_without_its_numbers_is_refused(student: LanguageModel, teachers: Teachers, tmp_path: Path, missing: str) -> None:
+def test_a_ratio_without_its_numbers_is_refused(
+    student: LanguageModel, teachers: Teachers, tmp_path: Path, missing: str
+) -> None:
     rows = random_rows(5, [RATIO])
-    rows[1] = replace(rows[1], advantages=None) if missing == "advantages" else replace(rows[1], anchor_logprobs=None)
+    rows[1] = (
+        replace(rows[1], advantages=None)
+        if missing == "advantages"
+        else replace(rows[1], anchor_logprobs=None)
+    )
     with pytest.raises(ValueError, match=f"problem 0 .* has no {missing}"):
         differentiated(student, teachers, settings({"kind": "grpo"}), rows, tmp_path)

@@ -13,17 +13,27 @@ from trainer.text.pool import Pool, draw
 from trainer.text.problems import Problem
 
 
-def pool(passed: list[int], verdicts: list[int], k: int = 8, weighting: Weighting | None = None, step: int = 0) -> Pool:
+def pool(
+    passed: list[int],
+    verdicts: list[int],
+    k: int = 8,
+    weighting: Weighting | None = None,
+    step: int = 0,
+) -> Pool:
     return Pool(np.array(passed), np.array(verdicts), k, step, weighting or PacedWeights())
 
 
 def answer(problem: str, verdict: bool | None, truncated: bool = False) -> Answer:
-    return Answer(Problem(problem, "?", "1"), 0, "student", (5,), (6, 1), truncated, "1", verdict, "1")
+    return Answer(
+        Problem(problem, "?", "1"), 0, "student", (5,), (6, 1), truncated, "1", verdict, "1"
+    )
 
 
 def test_a_verdict_that_could_not_be_told_leaves_numerator_and_denominator() -> None:
     problems = [Problem("a", "?", "1"), Problem("b", "?", "1")]
-    passed, verdicts = tally(problems, [answer("a", True), answer("a", None), answer("a", False), answer("b", None)])
+    passed, verdicts = tally(
+        problems, [answer("a", True), answer("a", None), answer("a", False), answer("b", None)]
+    )
     assert passed.tolist() == [1, 0]
     assert verdicts.tolist() == [2, 0]
 
@@ -47,7 +57,11 @@ def test_paced_drops_the_solved_and_the_hopeless_and_weighs_the_rest_around_one(
     assert found.kept.tolist() == [1, 2]
     assert found.weights.tolist() == pytest.approx([0, 0.109375 / 0.1796875, 0.25 / 0.1796875, 0])
     shares = found.metrics()
-    assert (shares["pool/hopeless"], shares["pool/frontier"], shares["pool/mastered"]) == (0.25, 0.5, 0.25)
+    assert (shares["pool/hopeless"], shares["pool/frontier"], shares["pool/mastered"]) == (
+        0.25,
+        0.5,
+        0.25,
+    )
 
 
 @pytest.mark.parametrize("weighting", [UniformWeights(), HardFilterWeights(low=0.1, high=0.9)])

@@ -1,4 +1,6 @@
-"""Runs that cannot work are refused before anything is sampled, each in a sentence with the field, the value and the remedy."""
+"""Runs that cannot work are refused before anything is sampled, each in a sentence with the field,
+the value and the remedy.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from trainer.text import materials
 STAGE: dict[str, Any] = {"name": "only", "until": {"steps": 3}, "problems_per_step": 4}
 PRIVILEGED = {"kind": "self", "context": {"kind": "privileged", "shows": "solution"}}
 TEXTS = {"kind": "texts", "path": "file:answers.jsonl"}
-ANSWERED = {"kind": "file", "path": "file:problems.jsonl", "columns": {"question": "q", "answer": "a"}}
+ANSWERED = {
+    "kind": "file",
+    "path": "file:problems.jsonl",
+    "columns": {"question": "q", "answer": "a"},
+}
 STATED = {"kind": "stated"}
 CALIBRATED = {"filter": {"kind": "calibrated"}}
 REFUSED: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
@@ -31,7 +37,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         ("no solution column", "set data.train.columns.solution"),
     ),
     "one answer": (
-        {"data": {"confidence": STATED}, "stages": [{**STAGE, "rollouts": {**CALIBRATED, "generate": {"per_problem": 1}}}]},
+        {
+            "data": {"confidence": STATED},
+            "stages": [{**STAGE, "rollouts": {**CALIBRATED, "generate": {"per_problem": 1}}}],
+        },
         "stages.0.rollouts.generate.per_problem is 1",
         ("pass rate", "raise it to 8"),
     ),
@@ -46,7 +55,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         ("set data.confidence to stated",),
     ),
     "signal of verdicts": (
-        {"pool": {"measure_snr": True}, "stages": [{**STAGE, "objective": {"kind": "grpo"}, "rollouts": {"generate": {"per_problem": 4}}}]},
+        {
+            "pool": {"measure_snr": True},
+            "stages": [
+                {
+                    **STAGE,
+                    "objective": {"kind": "grpo"},
+                    "rollouts": {"generate": {"per_problem": 4}},
+                }
+            ],
+        },
         "pool.measure_snr is on",
         ("grpo", "turn it off"),
     ),
@@ -55,20 +73,38 @@ REFUSED: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "compute.sampler.kind is vllm",
         ("several machines have more", "set nodes and processes to 1 or choose in_process"),
     ),
-    "overlap on several machines": ({"compute": {"nodes": 2, "overlap": True}}, "compute.overlap is on", ("set nodes and processes to 1",)),
-    "shares of one process": ({"compute": {"parallel": "fsdp"}}, "compute.parallel is fsdp", ("there is one", "choose ddp")),
-    "more machines than may be": ({"compute": {"nodes": 257}}, "compute.nodes must be at most 256", ("got “257”",)),
+    "overlap on several machines": (
+        {"compute": {"nodes": 2, "overlap": True}},
+        "compute.overlap is on",
+        ("set nodes and processes to 1",),
+    ),
+    "shares of one process": (
+        {"compute": {"parallel": "fsdp"}},
+        "compute.parallel is fsdp",
+        ("there is one", "choose ddp"),
+    ),
+    "more machines than may be": (
+        {"compute": {"nodes": 257}},
+        "compute.nodes must be at most 256",
+        ("got “257”",),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_settings_that_make_no_sense_together_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_settings_that_make_no_sense_together_are_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     settings, beginning, parts = REFUSED[name]
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"stages": [STAGE], **settings}))
     assert main(["validate", str(path)]) == 64
     complaints = capsys.readouterr().err.splitlines()[1:]
-    assert [complaint for complaint in complaints if complaint.startswith(f"- {beginning}") and all(part in complaint for part in parts)]
+    assert [
+        complaint
+        for complaint in complaints
+        if complaint.startswith(f"- {beginning}") and all(part in complaint for part in parts)
+    ]
 
 
 def test_a_teacher_with_another_tokenizer_is_refused_with_the_alternatives(tmp_path: Path) -> None:
@@ -84,9 +120,20 @@ def test_a_teacher_with_another_tokenizer_is_refused_with_the_alternatives(tmp_p
 
 def test_solutions_that_are_missing_are_named_before_anything_is_sampled(tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
-    problems = [{"question": f"{at}+1=?", "answer": str(at + 1), "solution": "" if at == 7 else f">{at + 1}"} for at in range(3, 11)]
+    problems = [
+        {
+            "question": f"{at}+1=?",
+            "answer": str(at + 1),
+            "solution": "" if at == 7 else f">{at + 1}",
+        }
+        for at in range(3, 11)
+    ]
     path.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
-    train = {"kind": "file", "path": f"file:{path}", "columns": {"question": "question", "answer": "answer", "solution": "solution"}}
+    train = {
+        "kind": "file",
+        "path": f"file:{path}",
+        "columns": {"question": "question", "answer": "answer", "solution": "solution"},
+    }
     stage = {**STAGE, "source": "solutions", "objective": {"kind": "cross_entropy"}}
     assert start(spec(data={"train": train}, stages=[stage]), tmp_path / "run") == 64
     said = end(tmp_path / "run")["reason"]
@@ -97,8 +144,14 @@ def test_solutions_that_are_missing_are_named_before_anything_is_sampled(tmp_pat
 @pytest.mark.parametrize(
     ("confidence", "sentence"),
     [
-        ({"kind": "stated", "wording": "确信: {value}"}, "cannot write “确信: 0.00”. Change data.confidence.wording"),
-        ({"kind": "stated", "wording": "So my confidence in it is: {value}"}, "Shorten data.confidence.wording"),
+        (
+            {"kind": "stated", "wording": "确信: {value}"},
+            "cannot write “确信: 0.00”. Change data.confidence.wording",
+        ),
+        (
+            {"kind": "stated", "wording": "So my confidence in it is: {value}"},
+            "Shorten data.confidence.wording",
+        ),
     ],
 )
 def test_a_wording_that_the_student_cannot_write_is_refused_before_anything_is_sampled(
@@ -109,8 +162,12 @@ def test_a_wording_that_the_student_cannot_write_is_refused_before_anything_is_s
     assert not events(tmp_path / "run", "evaluation") and not events(tmp_path / "run", "metrics")
 
 
-def test_vllm_that_is_not_installed_is_refused_before_a_network_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vllm_that_is_not_installed_is_refused_before_a_network_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STILLROOM_VLLM_PYTHON", str(tmp_path / "nowhere"))
     monkeypatch.setattr(materials, "load", lambda *_: pytest.fail("a network was read"))
     assert start(spec(compute={"sampler": {"kind": "vllm"}}), tmp_path / "run") == 64
-    assert end(tmp_path / "run")["reason"].startswith("compute.sampler.kind: vllm is not installed on this machine")
+    assert end(tmp_path / "run")["reason"].startswith(
+        "compute.sampler.kind: vllm is not installed on this machine"
+    )

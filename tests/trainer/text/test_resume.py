@@ -1,4 +1,6 @@
-"""An interrupted and resumed run gives the same numbers, bit for bit, as one that was left alone."""
+"""An interrupted and resumed run gives the same numbers, bit for bit, as one that was left
+alone.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,14 @@ from trainer.spec import RunSpec, load
 CASES = {
     "two_stages": {},
     "refreshed_pool": {
-        "data": {"retained": {"kind": "arithmetic", "families": ["word"], "levels": [1], "count": 4}},
-        "pool": {"refresh": "every", "refresh_every": 3, "weighting": {"kind": "paced", "floor": 0.05}},
+        "data": {
+            "retained": {"kind": "arithmetic", "families": ["word"], "levels": [1], "count": 4}
+        },
+        "pool": {
+            "refresh": "every",
+            "refresh_every": 3,
+            "weighting": {"kind": "paced", "floor": 0.05},
+        },
     },
 }
 
@@ -57,7 +65,9 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runtime, "metrics", metrics)
 
 
-def test_stopping_twice_and_resuming_changes_no_number(each: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_twice_and_resuming_changes_no_number(
+    each: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     definition, uninterrupted = each
     stop_after(2, monkeypatch)
     assert start(definition, tmp_path) == 75
@@ -68,7 +78,11 @@ def test_stopping_twice_and_resuming_changes_no_number(each: Whole, tmp_path: Pa
     assert run.resume(tmp_path) == 0
     assert numbers(tmp_path) == numbers(uninterrupted)
     assert final_hash(tmp_path) == final_hash(uninterrupted)
-    assert [end(tmp_path, attempt)["outcome"] for attempt in (1, 2, 3)] == ["stopped", "stopped", "completed"]
+    assert [end(tmp_path, attempt)["outcome"] for attempt in (1, 2, 3)] == [
+        "stopped",
+        "stopped",
+        "completed",
+    ]
     firsts = [events(tmp_path, attempt=attempt)[0] for attempt in (2, 3)]
     assert [(first["type"], first["step"]) for first in firsts] == [("rewind", 2), ("rewind", 7)]
 
@@ -79,7 +93,9 @@ def copy_of(whole: Whole, folder: Path) -> Path:
     return folder / "attempts" / "1" / "checkpoints"
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint_and_the_tail_is_abandoned(whole: Whole, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_from_its_last_checkpoint_and_the_tail_is_abandoned(
+    whole: Whole, tmp_path: Path
+) -> None:
     checkpoints = copy_of(whole, tmp_path)
     shutil.rmtree(checkpoints / "step-00000008")
     assert run.resume(tmp_path) == 0
@@ -94,7 +110,11 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(whole: Whole, tmp_path:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x55")
     assert run.resume(tmp_path) == 0
-    warnings = [event["message"] for event in events(tmp_path, "log", attempt=2) if event["level"] == "warning"]
+    warnings = [
+        event["message"]
+        for event in events(tmp_path, "log", attempt=2)
+        if event["level"] == "warning"
+    ]
     assert "step-00000008 of attempt 1 is passed over" in warnings[0]
     assert final_hash(tmp_path) == final_hash(whole[1])
 
@@ -111,15 +131,39 @@ def test_a_run_without_any_checkpoint_begins_anew(whole: Whole, tmp_path: Path) 
     assert run.resume(tmp_path) == 0
     assert events(tmp_path, "rewind", attempt=2)[0]["step"] == -1
     assert numbers(tmp_path) == numbers(whole[1])
-    assert len([event for event in live(tmp_path) if event["type"] == "evaluation" and event["when"] == "before"]) == 1
+    assert (
+        len(
+            [
+                event
+                for event in live(tmp_path)
+                if event["type"] == "evaluation" and event["when"] == "before"
+            ]
+        )
+        == 1
+    )
 
 
 def test_sigterm_means_checkpoint_and_leave(tmp_path: Path) -> None:
-    definition = spec(stages=[{"name": "long", "until": {"steps": 100_000}}], evaluation={"every": 0}, checkpoints={"every": 0})
+    definition = spec(
+        stages=[{"name": "long", "until": {"steps": 100_000}}],
+        evaluation={"every": 0},
+        checkpoints={"every": 0},
+    )
     (tmp_path / "definition.json").write_text(definition.model_dump_json())
-    command = [sys.executable, "-m", "trainer", "run", str(tmp_path / "definition.json"), "--dir", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "trainer",
+        "run",
+        str(tmp_path / "definition.json"),
+        "--dir",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    while not [event for event in events(tmp_path, "metrics") if event["step"] >= 2] and process.poll() is None:
+    while (
+        not [event for event in events(tmp_path, "metrics") if event["step"] >= 2]
+        and process.poll() is None
+    ):
         time.sleep(0.05)
     while process.poll() is None:  # however often it is asked
         process.send_signal(signal.SIGTERM)

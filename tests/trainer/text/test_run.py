@@ -1,4 +1,6 @@
-"""Whole runs of the built-in pair: what they do in which order, what they record, and how they end."""
+"""Whole runs of the built-in pair: what they do in which order, what they record, and how they
+end.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,18 @@ from tests.trainer.text.tiny_run import end, events, numbers, spec, start
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     retained = {"kind": "arithmetic", "families": ["msum"], "levels": [1], "count": 6}
-    assert start(spec(data={"retained": retained}, pool={"weighting": {"kind": "paced"}}), folder) == 0
+    assert (
+        start(spec(data={"retained": retained}, pool={"weighting": {"kind": "paced"}}), folder) == 0
+    )
     return folder
 
 
 def of(folder: Path, type: str, **fields: Any) -> list[dict[str, Any]]:
-    return [event for event in events(folder, type) if all(event[name] == value for name, value in fields.items())]
+    return [
+        event
+        for event in events(folder, type)
+        if all(event[name] == value for name, value in fields.items())
+    ]
 
 
 def test_it_ends_in_words(folder: Path) -> None:
@@ -33,7 +41,11 @@ def test_it_ends_in_words(folder: Path) -> None:
 
 def test_the_log_tells_every_evaluation_but_the_last_which_the_end_tells(folder: Path) -> None:
     said = [event["message"] for event in events(folder, "log") if "held-out" in event["message"]]
-    assert [one.partition(":")[0] for one in said] == ["Before training", "After step 3", "After step 6"]
+    assert [one.partition(":")[0] for one in said] == [
+        "Before training",
+        "After step 3",
+        "After step 6",
+    ]
     [end] = events(folder, "end")
     assert "of the held-out problems" in end["reason"] or "none of the" in end["reason"]
 
@@ -44,7 +56,11 @@ def test_the_definition_lies_beside_the_log(folder: Path) -> None:
 
 def test_every_role_of_problems_is_recorded_with_its_fingerprint(folder: Path) -> None:
     sets = {event["role"]: event for event in events(folder, "problem_set")}
-    assert {role: event["count"] for role, event in sets.items()} == {"train": 16, "evaluation": 12, "retained": 6}
+    assert {role: event["count"] for role, event in sets.items()} == {
+        "train": 16,
+        "evaluation": 12,
+        "retained": 6,
+    }
     assert len(sets["train"]["fingerprint"]) == 64
     table = pq.read_table(folder / "attempts/1/side" / sets["evaluation"]["file"]["name"])
     assert table.column_names == ["id", "question", "answer", "domain", "difficulty"]
@@ -57,7 +73,12 @@ def test_the_teacher_answers_each_kept_problem_once_and_no_other(folder: Path) -
     written = of(folder, "rollouts", role="teacher")
     assert len(written) == 1
     assert written[0]["of"] == len(kept) < 16
-    trained = {entry["problem"] for event in of(folder, "rollouts", role="train") if event["step"] for entry in event["index"]}
+    trained = {
+        entry["problem"]
+        for event in of(folder, "rollouts", role="train")
+        if event["step"]
+        for entry in event["index"]
+    }
     assert trained <= set(kept)
 
 
@@ -66,10 +87,20 @@ def test_weights_of_the_kept_problems_have_mean_one(folder: Path) -> None:
     assert sum(weights) / len(weights) == pytest.approx(1)
 
 
-def test_teacher_written_steps_generate_nothing_and_student_steps_report_their_pass_rate(folder: Path) -> None:
+def test_teacher_written_steps_generate_nothing_and_student_steps_report_their_pass_rate(
+    folder: Path,
+) -> None:
     steps = {key for step, key in numbers(folder) if 1 <= step <= 4}
     assert "pass_rate/train" not in steps
-    assert {"loss", "grad_norm", "divergence/mean", "divergence/p99", "entropy/mean", "length/mean", "truncated/share"} <= steps
+    assert {
+        "loss",
+        "grad_norm",
+        "divergence/mean",
+        "divergence/p99",
+        "entropy/mean",
+        "length/mean",
+        "truncated/share",
+    } <= steps
     assert (5, "pass_rate/train") in numbers(folder)
 
 
@@ -80,17 +111,28 @@ def test_tracked_problems_are_followed_at_each_evaluation(folder: Path) -> None:
     assert len(tracked[0]["ids"]) == 4
 
 
-def test_evaluations_before_and_after_carry_intervals_groups_and_the_paired_difference(folder: Path) -> None:
-    before, after = (of(folder, "evaluation", when=when, role="evaluation")[0] for when in ("before", "after"))
+def test_evaluations_before_and_after_carry_intervals_groups_and_the_paired_difference(
+    folder: Path,
+) -> None:
+    before, after = (
+        of(folder, "evaluation", when=when, role="evaluation")[0] for when in ("before", "after")
+    )
     assert before["difference"] is None
-    assert after["difference"]["interval"][0] <= after["difference"]["pass_rate"] <= after["difference"]["interval"][1]
+    assert (
+        after["difference"]["interval"][0]
+        <= after["difference"]["pass_rate"]
+        <= after["difference"]["interval"][1]
+    )
     assert {group["by"] for group in after["groups"]} == {"tier", "difficulty", "domain"}
     assert after["samples"] == 2
     assert [event["step"] for event in of(folder, "evaluation", when="during")] == [3, 6]
 
 
 def test_the_retained_skill_is_measured_before_and_after(folder: Path) -> None:
-    assert [event["when"] for event in of(folder, "evaluation", role="retained")] == ["before", "after"]
+    assert [event["when"] for event in of(folder, "evaluation", role="retained")] == [
+        "before",
+        "after",
+    ]
     assert (0, "retained/pass_rate") in numbers(folder)
     assert {step for step, name in numbers(folder) if name == "retained/forgetting"} == {8}
 
@@ -103,13 +145,24 @@ def test_side_files_hold_what_their_hash_says_and_what_the_index_shows(folder: P
         assert len(rows) == event["file"]["rows"] == event["kept"] == len(event["index"]) <= 4
         for row, entry in zip(rows, event["index"], strict=True):
             assert len(row["ids"]) == len(row["tokens"]) == entry["length"]
-            assert (row["problem"], row["verdict"], row["truncated"]) == (entry["problem"], entry["verdict"], entry["truncated"])
+            assert (row["problem"], row["verdict"], row["truncated"]) == (
+                entry["problem"],
+                entry["verdict"],
+                entry["truncated"],
+            )
 
 
 def test_trained_rollouts_carry_every_signal_of_every_token(folder: Path) -> None:
     event = [event for event in of(folder, "rollouts", role="train") if event["step"]][-1]
     for row in pq.read_table(folder / "attempts/1/side" / event["file"]["name"]).to_pylist():
-        for signal in ("student_logprob", "teacher_logprob", "divergence", "entropy", "student_top", "teacher_top"):
+        for signal in (
+            "student_logprob",
+            "teacher_logprob",
+            "divergence",
+            "entropy",
+            "student_top",
+            "teacher_top",
+        ):
             assert len(row[signal]) == len(row["ids"])
         assert row["weight"] > 0
 
@@ -117,7 +170,13 @@ def test_trained_rollouts_carry_every_signal_of_every_token(folder: Path) -> Non
 def test_a_checkpoint_holds_a_model_description_that_loads(folder: Path) -> None:
     newest = max((folder / "attempts/1/checkpoints").glob("step-*"))
     names = {path.name for path in newest.iterdir()}
-    assert {"manifest.json", "state.json", "student.safetensors", "optimiser.safetensors", "ema.safetensors"} <= names
+    assert {
+        "manifest.json",
+        "state.json",
+        "student.safetensors",
+        "optimiser.safetensors",
+        "ema.safetensors",
+    } <= names
     assert {"config.json", "tokenizer.json"} <= names
 
 
@@ -139,7 +198,14 @@ def test_an_unchanged_student_scores_exactly_the_same(tmp_path: Path) -> None:
 def test_a_pool_that_nobody_can_learn_from_ends_the_run_well_and_says_why(tmp_path: Path) -> None:
     hopeless = {"kind": "arithmetic", "levels": [3], "count": 4}
     assert (
-        start(spec(data={"train": hopeless, "evaluation": {**hopeless, "seed": 9}}, pool={"weighting": {"kind": "paced"}}), tmp_path) == 0
+        start(
+            spec(
+                data={"train": hopeless, "evaluation": {**hopeless, "seed": 9}},
+                pool={"weighting": {"kind": "paced"}},
+            ),
+            tmp_path,
+        )
+        == 0
     )
     assert end(tmp_path)["outcome"] == "completed"
     assert "No problem is left to train on" in end(tmp_path)["reason"]
@@ -149,16 +215,34 @@ def test_a_pool_that_nobody_can_learn_from_ends_the_run_well_and_says_why(tmp_pa
 
 
 def test_a_refresh_measures_dropped_problems_again_and_logs_the_drift(tmp_path: Path) -> None:
-    start(spec(pool={"refresh": "each_stage", "weighting": {"kind": "hard_filter", "low": 0.25, "high": 0.75}}), tmp_path)
+    start(
+        spec(
+            pool={
+                "refresh": "each_stage",
+                "weighting": {"kind": "hard_filter", "low": 0.25, "high": 0.75},
+            }
+        ),
+        tmp_path,
+    )
     measured = of(tmp_path, "problems", role="train")
-    assert [(event["step"], event["reason"]) for event in measured] == [(0, "initial"), (4, "refresh")]
+    assert [(event["step"], event["reason"]) for event in measured] == [
+        (0, "initial"),
+        (4, "refresh"),
+    ]
     assert len(measured[1]["ids"]) == 16
     assert (4, "pool/drift") in numbers(tmp_path)
 
 
 def test_gradient_snr_is_measured_on_request(tmp_path: Path) -> None:
     stages = [{"name": "short", "until": {"steps": 1}, "problems_per_step": 4}]
-    start(spec(pool={"measure_snr": True, "rollouts_per_problem": 2}, stages=stages, evaluation={"every": 0}), tmp_path)
+    start(
+        spec(
+            pool={"measure_snr": True, "rollouts_per_problem": 2},
+            stages=stages,
+            evaluation={"every": 0},
+        ),
+        tmp_path,
+    )
     bins = events(tmp_path, "snr")[0]["bins"]
     assert len({found["n"] for found in bins}) == 1
     assert all(found["interval"][0] <= found["interval"][1] for found in bins)

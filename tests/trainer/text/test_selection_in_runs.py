@@ -1,4 +1,6 @@
-"""Tokens that a stage leaves out, in whole runs: how many, what is shown of them, and what choosing costs."""
+"""Tokens that a stage leaves out, in whole runs: how many, what is shown of them, and what choosing
+costs.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,17 @@ RULES.append(("random", "sample"))
 
 
 def selecting(score: str, how: str = "top", share: float = 0.5) -> dict[str, Any]:
-    return {"objective": {"kind": "reverse_kl"}, "tokens": {"kind": "selected", "score": score, "how": how, "share": share}}
+    return {
+        "objective": {"kind": "reverse_kl"},
+        "tokens": {"kind": "selected", "score": score, "how": how, "share": share},
+    }
 
 
 def test_every_rule_keeps_its_share_of_every_answer_and_shows_the_regions(tmp_path: Path) -> None:
     """One step each, one after the other."""
-    folder = carried_out(short(*({**selecting(*rule, share=0.4), "until": {"steps": 1}} for rule in RULES)), tmp_path)
+    folder = carried_out(
+        short(*({**selecting(*rule, share=0.4), "until": {"steps": 1}} for rule in RULES)), tmp_path
+    )
     found = numbers(folder)
     shown = {event["step"]: event for event in events(folder, "token_regions")}
     assert sorted(shown) == list(range(1, len(RULES) + 1))
@@ -42,8 +49,14 @@ def test_the_highest_and_the_lowest_half_are_each_others_rest(tmp_path: Path) ->
     """Of answers with an even number of tokens."""
     kept = {}
     for how in ("top", "bottom"):
-        folder = carried_out(short({**selecting("soft_or", how), "until": {"steps": 1}}), tmp_path / how)
-        kept[how] = [[bool(one) for one in row["coefficient"]] for row in trained_rows(folder, 1) if len(row["ids"]) % 2 == 0]
+        folder = carried_out(
+            short({**selecting("soft_or", how), "until": {"steps": 1}}), tmp_path / how
+        )
+        kept[how] = [
+            [bool(one) for one in row["coefficient"]]
+            for row in trained_rows(folder, 1)
+            if len(row["ids"]) % 2 == 0
+        ]
     assert kept["top"]
     assert kept["top"] == [[not one for one in row] for row in kept["bottom"]]
 
@@ -52,14 +65,18 @@ def test_the_highest_and_the_lowest_half_are_each_others_rest(tmp_path: Path) ->
 def test_watching_a_choice_changes_neither_it_nor_the_student(tmp_path: Path, score: str) -> None:
     seen = {}
     for every in (0, 1):
-        folder = carried_out(short(selecting(score, "sample"), record={"every": every}), tmp_path / str(every))
+        folder = carried_out(
+            short(selecting(score, "sample"), record={"every": every}), tmp_path / str(every)
+        )
         seen[every] = folder
     assert column(seen[0], "loss") == column(seen[1], "loss")
     assert not events(seen[0], "token_regions")
 
 
 def test_entropies_are_taken_from_the_sampler_and_not_computed_again(tmp_path: Path) -> None:
-    """Only a score that compares with the teacher, or answers that the student did not write, take another pass of the student."""
+    """Only a score that compares with the teacher, or answers that the student did not write, take
+    another pass of the student.
+    """
     compute = {}
     written = {"source": "teacher_written", "objective": {"kind": "forward_kl"}}
     stages = {
@@ -77,7 +94,11 @@ def test_entropies_are_taken_from_the_sampler_and_not_computed_again(tmp_path: P
 
 
 def test_verdicts_may_be_learnt_from_at_the_tokens_of_highest_entropy(tmp_path: Path) -> None:
-    stage = {"objective": {"kind": "grpo"}, "tokens": {"kind": "selected", "score": "entropy", "share": 0.2}, "problems_per_step": 8}
+    stage = {
+        "objective": {"kind": "grpo"},
+        "tokens": {"kind": "selected", "score": "entropy", "share": 0.2},
+        "problems_per_step": 8,
+    }
     folder = carried_out(short(stage), tmp_path)
     assert max(column(folder, "grad_norm")) > 0
     for row in trained_rows(folder, 2):

@@ -1,4 +1,6 @@
-"""Gradient signal-to-noise: right on gradients whose truth is known, and measured on answers of its own."""
+"""Gradient signal-to-noise: right on gradients whose truth is known, and measured on answers of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from trainer.text.snr import bin_of, ratio
 
 
 def gram(signal: float, n: int = 48, size: int = 200, seed: int = 0) -> np.ndarray:
-    """Gradients with mean of length `signal` and noise of variance 1 in each of `size` directions."""
+    """Gradients with mean of length `signal` and noise of variance 1 in each of `size`
+    directions.
+    """
     gradients = np.random.default_rng(seed).normal(size=(n, size))
     gradients[:, 0] += signal
     return gradients @ gradients.T

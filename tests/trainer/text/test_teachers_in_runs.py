@@ -1,4 +1,6 @@
-"""Every kind of teacher and of privileged text in whole runs, and resuming a run whose teacher moves."""
+"""Every kind of teacher and of privileged text in whole runs, and resuming a run whose teacher
+moves.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +33,24 @@ def shown(row: dict[str, Any]) -> str:
     return decode(load(Network(model="builtin:hinted")), row["teacher_prompt_ids"])
 
 
-def test_the_weights_of_a_self_teacher_differ_as_soon_as_the_student_has_moved(tmp_path: Path) -> None:
-    """At the first step all are the student itself; the average lies between the copy and the student at the second."""
-    losses = {weights: column(carried_out(taught(weights), tmp_path / weights), "loss") for weights in ("initial", "ema", "live")}
+def test_the_weights_of_a_self_teacher_differ_as_soon_as_the_student_has_moved(
+    tmp_path: Path,
+) -> None:
+    """At the first step all are the student itself; the average lies between the copy and the
+    student at the second.
+    """
+    losses = {
+        weights: column(carried_out(taught(weights), tmp_path / weights), "loss")
+        for weights in ("initial", "ema", "live")
+    }
     assert len({found[0] for found in losses.values()}) == 1
     assert len({found[1] for found in losses.values()}) == 3
 
 
 def test_an_adapter_that_is_off_teaches_as_the_weights_of_before_the_run(tmp_path: Path) -> None:
     losses = {
-        weights: column(carried_out(taught(weights, LORA), tmp_path / weights), "loss") for weights in ("initial", "adapter_off", "ema")
+        weights: column(carried_out(taught(weights, LORA), tmp_path / weights), "loss")
+        for weights in ("initial", "adapter_off", "ema")
     }
     assert losses["initial"] == losses["adapter_off"]
     assert losses["ema"][0] == losses["initial"][0]
@@ -48,7 +58,9 @@ def test_an_adapter_that_is_off_teaches_as_the_weights_of_before_the_run(tmp_pat
 
 
 @pytest.mark.parametrize("more", [{}, LORA], ids=["whole", "adapter"])
-def test_a_run_with_a_moving_teacher_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]) -> None:
+def test_a_run_with_a_moving_teacher_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
     averaged = {"evaluation": {"every": 2, "ema_decay": 0.5}}
     definition = taught("ema", more, **averaged)
     whole, parts = carried_out(definition, tmp_path / "whole"), tmp_path / "parts"
@@ -60,8 +72,12 @@ def test_a_run_with_a_moving_teacher_resumes_bit_for_bit(tmp_path: Path, monkeyp
     assert final_hash(parts) == final_hash(whole)
 
 
-def test_measuring_an_average_and_the_teacher_inside_it_leaves_the_student_alone(tmp_path: Path) -> None:
-    """Evaluations swap the average in, and the teacher into that: the losses must be those of a run that measures nothing between."""
+def test_measuring_an_average_and_the_teacher_inside_it_leaves_the_student_alone(
+    tmp_path: Path,
+) -> None:
+    """Evaluations swap the average in, and the teacher into that: the losses must be those of a run
+    that measures nothing between.
+    """
     losses = []
     for every in (0, 1):
         definition = taught("initial", evaluation={"every": every, "ema_decay": 0.9})
@@ -69,7 +85,9 @@ def test_measuring_an_average_and_the_teacher_inside_it_leaves_the_student_alone
         losses.append(column(folder, "loss"))
         own = [event["privileged"] for event in events(folder, "privileged")]
         assert len(own) == 2 + 2 * every
-        assert all(event == own[0] for event in own), "a frozen teacher scores the same however far the student has gone"
+        assert all(event == own[0] for event in own), (
+            "a frozen teacher scores the same however far the student has gone"
+        )
     assert losses[0] == losses[1]
 
 
@@ -83,41 +101,78 @@ def test_every_privileged_text_stands_in_the_teachers_prompt_alone(tmp_path: Pat
             if shows == "answer":
                 assert text == f"[{row['reference']}]{question}"
             elif shows == "feedback":
-                verdict = "was cut off" if row["truncated"] else "is right." if row["verdict"] else "is wrong."
+                verdict = (
+                    "was cut off"
+                    if row["truncated"]
+                    else "is right."
+                    if row["verdict"]
+                    else "is wrong."
+                )
                 assert row["text"] in text and f"This answer {verdict}" in text
             elif shows == "solution":
                 assert f"{row['reference']}]" in text
         if shows == "demonstration":
             right = {row["problem"]: row["text"] for row in rows if row["verdict"]}
-            assert all(right.get(row["problem"], f">{row['reference']}") + "]" in shown(row) for row in rows)
+            assert all(
+                right.get(row["problem"], f">{row['reference']}") + "]" in shown(row)
+                for row in rows
+            )
 
 
 def test_privileged_pass_rates_come_with_their_intervals_and_metrics(tmp_path: Path) -> None:
     folder = carried_out(taught("initial", data={"evaluation": {"count": 12}}), tmp_path)
     before, after = events(folder, "privileged")
-    assert (before["when"], after["when"], before["problems"], before["samples"]) == ("before", "after", 12, 1)
-    assert before["privileged"]["pass_rate"] > before["plain"]["pass_rate"], "the built-in student reads its hints"
+    assert (before["when"], after["when"], before["problems"], before["samples"]) == (
+        "before",
+        "after",
+        12,
+        1,
+    )
+    assert before["privileged"]["pass_rate"] > before["plain"]["pass_rate"], (
+        "the built-in student reads its hints"
+    )
     for part in ("plain", "privileged", "continuation", "difference"):
         low, high = before[part]["interval"]
         assert low <= before[part]["pass_rate"] <= high
-    assert numbers(folder)[0, "privileged/continuation_pass_rate"] == before["continuation"]["pass_rate"]
+    assert (
+        numbers(folder)[0, "privileged/continuation_pass_rate"]
+        == before["continuation"]["pass_rate"]
+    )
 
 
-def test_held_out_problems_without_a_solution_leave_the_privileged_rate_unmeasured(tmp_path: Path) -> None:
+def test_held_out_problems_without_a_solution_leave_the_privileged_rate_unmeasured(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "held_out.jsonl"
-    path.write_text("".join(json.dumps({"question": f"{at}+{at}=?", "answer": str(2 * at)}) + "\n" for at in range(30, 34)))
-    evaluation = {"kind": "file", "path": f"file:{path}", "columns": {"question": "question", "answer": "answer"}}
+    path.write_text(
+        "".join(
+            json.dumps({"question": f"{at}+{at}=?", "answer": str(2 * at)}) + "\n"
+            for at in range(30, 34)
+        )
+    )
+    evaluation = {
+        "kind": "file",
+        "path": f"file:{path}",
+        "columns": {"question": "question", "answer": "answer"},
+    }
     folder = carried_out(taught("initial", data={"evaluation": evaluation}), tmp_path / "run")
     assert not events(folder, "privileged")
-    assert any("no held-out problem has a worked solution" in event["message"] for event in events(folder, "log"))
+    assert any(
+        "no held-out problem has a worked solution" in event["message"]
+        for event in events(folder, "log")
+    )
 
 
 def test_specialists_teach_their_domains_and_the_main_teacher_the_rest(tmp_path: Path) -> None:
     specialist = {"domains": ["sub"], "teacher": {"model": "builtin:hinted"}}
-    folder = carried_out(short({"problems_per_step": 8}, networks={"specialists": [specialist]}), tmp_path)
+    folder = carried_out(
+        short({"problems_per_step": 8}, networks={"specialists": [specialist]}), tmp_path
+    )
     rows = trained_rows(folder, 1)
     assert {row["problem"].split("-")[0] for row in rows} == {"add", "sub"}
-    by_domain = {name: [row for row in rows if row["problem"].startswith(name)] for name in ("add", "sub")}
+    by_domain = {
+        name: [row for row in rows if row["problem"].startswith(name)] for name in ("add", "sub")
+    }
     plain = trained_rows(carried_out(short({"problems_per_step": 8}), tmp_path / "plain"), 1)
     for name, agrees in (("add", True), ("sub", False)):
         of_main = [row["teacher_logprob"] for row in plain if row["problem"].startswith(name)]
@@ -129,13 +184,25 @@ def test_texts_from_a_file_are_learnt_from_without_any_teacher_being_loaded(tmp_
     data = {"kind": "arithmetic", "families": ["add"], "levels": [1], "count": 6, "seed": 1}
     stage = {"objective": {"kind": "cross_entropy"}, "source": "teacher_written"}
     plain = carried_out(short(stage, data={"train": data}), tmp_path / "plain")
-    table = {row["question"]: f">{row['reference']}" for step in (1, 2, 3) for row in trained_rows(plain, step)}
+    table = {
+        row["question"]: f">{row['reference']}"
+        for step in (1, 2, 3)
+        for row in trained_rows(plain, step)
+    }
     path = tmp_path / "texts.jsonl"
-    path.write_text("".join(json.dumps({"question": question, "response": text}) + "\n" for question, text in table.items()))
+    path.write_text(
+        "".join(
+            json.dumps({"question": question, "response": text}) + "\n"
+            for question, text in table.items()
+        )
+    )
     networks = {"teacher": {"kind": "texts", "path": f"file:{path}"}}
     folder = carried_out(short(stage, data={"train": data}, networks=networks), tmp_path / "run")
     rows = trained_rows(folder, 1)
-    assert all(row["text"] == table[row["question"]] and row["verdict"] and row["source"] == "teacher" for row in rows)
+    assert all(
+        row["text"] == table[row["question"]] and row["verdict"] and row["source"] == "teacher"
+        for row in rows
+    )
     assert numbers(folder)[0, "teacher/pass_rate"] == 1
 
 

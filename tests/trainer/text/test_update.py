@@ -1,4 +1,6 @@
-"""One update against the equation, in float64: whatever the micro-batches, the gradient is that of the whole batch."""
+"""One update against the equation, in float64: whatever the micro-batches, the gradient is that of
+the whole batch.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,17 @@ class Pair:
 
     @property
     def teachers(self) -> Teachers:
-        return Teachers(self.student.vocabulary, TeacherView("teacher", self.teacher, PlainContext(), Own(), 16))
+        return Teachers(
+            self.student.vocabulary, TeacherView("teacher", self.teacher, PlainContext(), Own(), 16)
+        )
 
 
 @pytest.fixture(scope="module")
 def pair() -> Pair:
-    return Pair(tiny.language_model("qwen2", "float64", seed=3), tiny.language_model("qwen2", "float64", seed=4))
+    return Pair(
+        tiny.language_model("qwen2", "float64", seed=3),
+        tiny.language_model("qwen2", "float64", seed=4),
+    )
 
 
 def answers() -> list[Answer]:
@@ -56,7 +63,17 @@ def answers() -> list[Answer]:
         return tuple(torch.randint(3, tiny.VOCABULARY, (count,), generator=generator).tolist())
 
     def answer(at: int, length: int) -> Answer:
-        return Answer(Problem(str(at // 2), "?", "1"), at % 2, "student", ids(4 + at), ids(length), False, "", True, "")
+        return Answer(
+            Problem(str(at // 2), "?", "1"),
+            at % 2,
+            "student",
+            ids(4 + at),
+            ids(length),
+            False,
+            "",
+            True,
+            "",
+        )
 
     return [answer(at, length) for at, length in enumerate(LENGTHS)]
 
@@ -78,46 +95,91 @@ def row(at: int, answer: Answer, kind: int = DIVERGENCE, **columns: Any) -> Trai
 
 def round_of(pair: Pair, settings: RunSpec, rows: Sequence[TrainRow] | None = None) -> Round:
     rows = rows or [row(at, answer) for at, answer in enumerate(answers())]
-    return Round(settings.stages[0], WEIGHTS, rows, read_by_teachers(pair.teachers, rows, 64), range(len(rows)))
+    return Round(
+        settings.stages[0],
+        WEIGHTS,
+        rows,
+        read_by_teachers(pair.teachers, rows, 64),
+        range(len(rows)),
+    )
 
 
 def definition(objective: str, reduction: str, normalisation: str, micro: int) -> RunSpec:
-    stage: dict[str, Any] = {"name": "only", "objective": {"kind": objective}, "reduction": reduction}
-    return spec(stages=[stage], pool={"normalisation": normalisation}, compute={"micro_batch_tokens": micro})
+    stage: dict[str, Any] = {
+        "name": "only",
+        "objective": {"kind": objective},
+        "reduction": reduction,
+    }
+    return spec(
+        stages=[stage], pool={"normalisation": normalisation}, compute={"micro_batch_tokens": micro}
+    )
 
 
-def gradient(pair: Pair, settings: RunSpec, folder: Path, rows: Sequence[TrainRow] | None = None) -> tuple[dict[str, Tensor], float, int]:
+def gradient(
+    pair: Pair, settings: RunSpec, folder: Path, rows: Sequence[TrainRow] | None = None
+) -> tuple[dict[str, Tensor], float, int]:
     """Gradient as the loop's group holds it, loss, and the number of micro-batches."""
-    rt = Runtime(folder, EventLog(folder / "events", 1), torch.device("cpu"), Checkpoints(), 0, settings=settings.compute)
+    rt = Runtime(
+        folder,
+        EventLog(folder / "events", 1),
+        torch.device("cpu"),
+        Checkpoints(),
+        0,
+        settings=settings.compute,
+    )
     parameters = dict(pair.student.model.named_parameters())
     pair.student.model.zero_grad()
-    group = rt.network(GROUP, pair.student.model, bfloat16=settings.networks.student.dtype == "bfloat16")
+    group = rt.network(
+        GROUP, pair.student.model, bfloat16=settings.networks.student.dtype == "bfloat16"
+    )
     differentiate(Learner(pair.student), settings, round_of(pair, settings, rows), rt)
-    return {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}, group._loss / group.normaliser, rt.micro
+    return (
+        {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None},
+        group._loss / group.normaliser,
+        rt.micro,
+    )
 
 
-def token_divergences(student: LanguageModel, teacher: LanguageModel, answer: Answer, kind: str) -> Tensor:
+def token_divergences(
+    student: LanguageModel, teacher: LanguageModel, answer: Answer, kind: str
+) -> Tensor:
     """The divergence at each token of one answer alone: no padding, no chunks."""
     ids = torch.tensor([answer.prompt + answer.ids])
     places = slice(len(answer.prompt) - 1, -1)
     log_s = student.model(ids).logits[0, places, : student.vocabulary].log_softmax(-1)
     log_t = teacher.model(ids).logits[0, places, : teacher.vocabulary].log_softmax(-1)
-    return (log_t.exp() * (log_t - log_s)).sum(-1) if kind == "forward_kl" else (log_s.exp() * (log_s - log_t)).sum(-1)
+    return (
+        (log_t.exp() * (log_t - log_s)).sum(-1)
+        if kind == "forward_kl"
+        else (log_s.exp() * (log_s - log_t)).sum(-1)
+    )
 
 
 def reference(pair: Pair, settings: RunSpec) -> tuple[dict[str, Tensor], float]:
     """The equation of `distill`, written out."""
     stage, rows = settings.stages[0], answers()
-    each = [token_divergences(pair.student, pair.teacher, answer, stage.objective.kind) for answer in rows]
+    each = [
+        token_divergences(pair.student, pair.teacher, answer, stage.objective.kind)
+        for answer in rows
+    ]
     means = stage.reduction == "sequence_mean"
-    terms = [WEIGHTS[at // 2] * (part.mean() / 2 if means else part.sum()) for at, part in enumerate(each)]
-    counts: Sequence[float] = [1.0] * 4 if means else [LENGTHS[2 * i] + LENGTHS[2 * i + 1] for i in range(4)]
+    terms = [
+        WEIGHTS[at // 2] * (part.mean() / 2 if means else part.sum())
+        for at, part in enumerate(each)
+    ]
+    counts: Sequence[float] = (
+        [1.0] * 4 if means else [LENGTHS[2 * i] + LENGTHS[2 * i + 1] for i in range(4)]
+    )
     own = settings.pool.normalisation == "batch_self_norm"
     z = sum(count * (weight if own else 1.0) for count, weight in zip(counts, WEIGHTS, strict=True))
     pair.student.model.zero_grad()
     loss = torch.stack(terms).sum() / z
     loss.backward()
-    return {name: p.grad.clone() for name, p in pair.student.model.named_parameters() if p.grad is not None}, float(loss.detach())
+    return {
+        name: p.grad.clone()
+        for name, p in pair.student.model.named_parameters()
+        if p.grad is not None
+    }, float(loss.detach())
 
 
 @pytest.mark.parametrize("objective", ["forward_kl", "reverse_kl"])
@@ -140,16 +202,26 @@ def test_the_gradient_is_that_of_the_equation_whatever_the_micro_batches(
 
 
 def test_a_row_that_drops_out_leaves_the_others_as_they_were(pair: Pair, tmp_path: Path) -> None:
-    """Z is that of the planned problems, so weights [.25, 0, .1, .2] never become [.25, .1, .2] / .55."""
+    """Z is that of the planned problems, so weights [.25, 0, .1, .2] never become [.25, .1, .2] /
+    .55.
+    """
     settings = definition("forward_kl", "sequence_mean", "pool", 100_000)
     _, loss, _ = gradient(pair, settings, tmp_path)
-    parts = [token_divergences(pair.student, pair.teacher, answer, "forward_kl").mean().item() for answer in answers()]
+    parts = [
+        token_divergences(pair.student, pair.teacher, answer, "forward_kl").mean().item()
+        for answer in answers()
+    ]
     by_problem = [(parts[2 * i] + parts[2 * i + 1]) / 2 for i in range(4)]
-    assert loss == pytest.approx(math.fsum(w * part for w, part in zip(WEIGHTS, by_problem, strict=True)) / 4)
+    assert loss == pytest.approx(
+        math.fsum(w * part for w, part in zip(WEIGHTS, by_problem, strict=True)) / 4
+    )
 
 
 def test_bfloat16_computes_in_it_but_holds_weights_and_gradients_in_float32(tmp_path: Path) -> None:
-    student, teacher = tiny.language_model("qwen2", "float32", seed=3), tiny.language_model("qwen2", "float32", seed=4)
+    student, teacher = (
+        tiny.language_model("qwen2", "float32", seed=3),
+        tiny.language_model("qwen2", "float32", seed=4),
+    )
     single = Pair(student, teacher)
     full = definition("reverse_kl", "sequence_mean", "pool", 100_000)
     student_format = {"student": {"model": "builtin:student", "dtype": "bfloat16"}}

@@ -1,4 +1,6 @@
-"""Problem weights: the numbers of PACED, its baselines, and the estimate of what is wrongly dropped."""
+"""Problem weights: the numbers of PACED, its baselines, and the estimate of what is wrongly
+dropped.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.spec.pool import HardFilterWeights, PacedWeights, UniformWeights
-from trainer.text.weights import effective_problems, normalised, paced_weights, share_wrongly_dropped, weigh
+from trainer.text.weights import (
+    effective_problems,
+    normalised,
+    paced_weights,
+    share_wrongly_dropped,
+    weigh,
+)
 
 exponents = st.floats(0.1, 8)
 rates = st.lists(st.floats(0, 1), min_size=1, max_size=40)
@@ -21,13 +29,17 @@ def test_the_grid_at_eight_rollouts_is_that_of_the_method() -> None:
 
 
 @pytest.mark.parametrize(("alpha", "beta", "peak"), [(1, 1, 1 / 2), (2, 1, 2 / 3), (1, 2, 1 / 3)])
-def test_the_weight_peaks_at_alpha_over_alpha_plus_beta(alpha: float, beta: float, peak: float) -> None:
+def test_the_weight_peaks_at_alpha_over_alpha_plus_beta(
+    alpha: float, beta: float, peak: float
+) -> None:
     grid = np.linspace(0, 1, 30001)
     assert abs(grid[np.argmax(paced_weights(grid, alpha, beta))] - peak) < 1e-4
 
 
 @given(exponents, exponents)
-def test_solved_and_hopeless_problems_weigh_nothing_without_a_floor(alpha: float, beta: float) -> None:
+def test_solved_and_hopeless_problems_weigh_nothing_without_a_floor(
+    alpha: float, beta: float
+) -> None:
     assert paced_weights([0.0, 1.0], alpha, beta).tolist() == [0.0, 0.0]
     assert (paced_weights([0.0, 1.0], alpha, beta, floor=0.01) == 0.01).all()
 
@@ -45,7 +57,9 @@ def test_weights_off_by_a_bounded_factor_cost_little_efficiency() -> None:
     for _ in range(2000):
         best, variance = rng.uniform(0.1, 1, 2), rng.uniform(0.1, 10, 2)
         used = best * np.exp(rng.choice([-0.3, 0.3], 2))
-        efficiency = (used * best * variance).sum() ** 2 / ((used**2 * variance).sum() * (best**2 * variance).sum())
+        efficiency = (used * best * variance).sum() ** 2 / (
+            (used**2 * variance).sum() * (best**2 * variance).sum()
+        )
         worst = min(worst, efficiency)
     assert 0.915137 - 1e-6 <= worst < 0.92
 
@@ -66,11 +80,15 @@ def _estimate_and_truth(true_rates: np.ndarray, k: int) -> tuple[float, float]:
     passed = np.random.default_rng(1).binomial(k, true_rates)
     dropped = (passed == 0) | (passed == k)
     matters = paced_weights(true_rates, 1, 1) >= 0.025
-    return share_wrongly_dropped(PacedWeights(), passed, np.full(len(passed), k)), float(matters[dropped].mean())
+    return share_wrongly_dropped(PacedWeights(), passed, np.full(len(passed), k)), float(
+        matters[dropped].mean()
+    )
 
 
 def test_the_share_wrongly_dropped_is_estimated_well_in_a_mixed_pool() -> None:
-    """1,000 problems each that are hopeless, easy to miss with eight answers (p = 0.1), and in the middle."""
+    """1,000 problems each that are hopeless, easy to miss with eight answers (p = 0.1), and in the
+    middle.
+    """
     estimate, truth = _estimate_and_truth(np.repeat([0.0, 0.1, 0.5], 1000), 8)
     assert 0.25 < truth < 0.35
     assert abs(estimate - truth) < 0.1

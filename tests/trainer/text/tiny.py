@@ -1,4 +1,6 @@
-"""Tiny random language models in the shapes that the project supports, saved as ordinary model folders."""
+"""Tiny random language models in the shapes that the project supports, saved as ordinary model
+folders.
+"""
 
 from __future__ import annotations
 
@@ -41,17 +43,27 @@ SHAPES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 
 
 def character_tokenizer(characters: str = CHARACTERS, **options: Any) -> PreTrainedTokenizerFast:
-    vocabulary = {"<pad>": PAD, "<eos>": EOS, "<bos>": BOS} | {character: 3 + place for place, character in enumerate(characters)}
+    vocabulary = {"<pad>": PAD, "<eos>": EOS, "<bos>": BOS} | {
+        character: 3 + place for place, character in enumerate(characters)
+    }
     inner = Tokenizer(models.WordLevel(vocabulary))
     inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     inner.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>", bos_token="<bos>", **options)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>", bos_token="<bos>", **options
+    )
 
 
 def save_folder(
-    folder: Path, shape: str = "qwen2", seed: int = 0, tokenizer: PreTrainedTokenizerFast | None = None, **changes: Any
+    folder: Path,
+    shape: str = "qwen2",
+    seed: int = 0,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    **changes: Any,
 ) -> Path:
-    """A model folder with GQA attention (4 query heads on 2), two layers and weights large enough to have opinions."""
+    """A model folder with GQA attention (4 query heads on 2), two layers and weights large enough
+    to have opinions.
+    """
     config_class, model_class, options = SHAPES[shape]
     settings: dict[str, Any] = {
         "vocab_size": VOCABULARY,
@@ -73,6 +85,8 @@ def save_folder(
 
 
 @cache
-def language_model(shape: str = "qwen2", dtype: str = "float32", seed: int = 0, **changes: Any) -> LanguageModel:
+def language_model(
+    shape: str = "qwen2", dtype: str = "float32", seed: int = 0, **changes: Any
+) -> LanguageModel:
     folder = save_folder(Path(mkdtemp()), shape, seed, **changes)
     return load(Network(model=f"file:{folder}", dtype=dtype))

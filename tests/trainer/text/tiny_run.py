@@ -1,4 +1,6 @@
-"""Whole runs in seconds: the built-in pair on a handful of problems, through the trainer's own entry points."""
+"""Whole runs in seconds: the built-in pair on a handful of problems, through the trainer's own
+entry points.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ CLOCK = ("time/", "memory/", "tokens_per_second")
 
 
 def spec(**changes: Any) -> RunSpec:
-    """Two stages of four steps over a pool of a dozen problems: several passes over the pool, both sources, both divergences."""
+    """Two stages of four steps over a pool of a dozen problems: several passes over the pool, both
+    sources, both divergences.
+    """
     sampling = {"max_new_tokens": 24}
     definition: dict[str, Any] = {
         "name": "tiny",
@@ -43,11 +47,17 @@ def spec(**changes: Any) -> RunSpec:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the changes laid over it, key by key; a mapping of another kind replaces the whole."""
+    """`base` with the changes laid over it, key by key; a mapping of another kind replaces the
+    whole.
+    """
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
-        nested = isinstance(old, Mapping) and isinstance(value, Mapping) and old.get("kind") == value.get("kind", old.get("kind"))
+        nested = (
+            isinstance(old, Mapping)
+            and isinstance(value, Mapping)
+            and old.get("kind") == value.get("kind", old.get("kind"))
+        )
         result[key] = merged(old, value) if nested and isinstance(old, Mapping) else value
     return result
 
@@ -59,7 +69,11 @@ def start(definition: RunSpec, folder: Path) -> int:
 
 
 def events(folder: Path, *types: str, attempt: int = 1) -> list[dict[str, Any]]:
-    return [event for event in read(folder / "attempts" / str(attempt) / "events") if not types or event["type"] in types]
+    return [
+        event
+        for event in read(folder / "attempts" / str(attempt) / "events")
+        if not types or event["type"] in types
+    ]
 
 
 def live(folder: Path) -> list[dict[str, Any]]:
@@ -79,7 +93,11 @@ def numbers(folder: Path) -> dict[tuple[int, str], float]:
         (event["step"], key): value
         for event in live(folder)
         if event["type"] == "metrics"
-        for key, value in {**event["values"], "tokens": event["tokens"], "compute": event["compute"]}.items()
+        for key, value in {
+            **event["values"],
+            "tokens": event["tokens"],
+            "compute": event["compute"],
+        }.items()
         if not key.startswith(CLOCK)
     }
 

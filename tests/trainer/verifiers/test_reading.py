@@ -49,7 +49,9 @@ def test_the_number_that_answers_is_read(completion: str, number: Fraction | int
     assert read_number(completion)[1] == number
 
 
-@pytest.mark.parametrize("completion", ["", "no idea", "#### none", r"5 \boxed{x}", "1/0", "9" * 2000])
+@pytest.mark.parametrize(
+    "completion", ["", "no idea", "#### none", r"5 \boxed{x}", "1/0", "9" * 2000]
+)
 def test_a_completion_without_a_number_is_wrong(completion: str) -> None:
     assert NUMERIC.judge(completion + " ", "5").correct is False
 
@@ -82,14 +84,25 @@ def test_every_fraction_is_read_back(number: Fraction) -> None:
     assert read_number(f"it is {number.numerator}/{number.denominator}")[1] == number
 
 
-@given(st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**12), max_value=10**12))
+@given(
+    st.decimals(
+        allow_nan=False, allow_infinity=False, places=6, min_value=-(10**12), max_value=10**12
+    )
+)
 def test_thousands_separators_do_not_matter(number: object) -> None:
     assert NUMERIC.judge(f"it is {number:,}", f"{number}").correct
 
 
 @given(st.text(), st.text())
-def test_whatever_was_written_gets_a_verdict_that_can_be_shown(completion: str, reference: str) -> None:
-    for judge in (NUMERIC, CHOICE, ExactJudge(ExactVerifier()), ExactJudge(ExactVerifier(after=":", ignore_case=True))):
+def test_whatever_was_written_gets_a_verdict_that_can_be_shown(
+    completion: str, reference: str
+) -> None:
+    for judge in (
+        NUMERIC,
+        CHOICE,
+        ExactJudge(ExactVerifier()),
+        ExactJudge(ExactVerifier(after=":", ignore_case=True)),
+    ):
         verdict = judge.judge(completion, reference)
         verdict.answer.encode()
         assert len(verdict.answer) <= LONGEST_ANSWER

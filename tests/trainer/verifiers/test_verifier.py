@@ -1,4 +1,6 @@
-"""Verdicts come from a process that may hang, die or be fed anything: the others are not affected."""
+"""Verdicts come from a process that may hang, die or be fed anything: the others are not
+affected.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ MATHEMATICS = [
 
 def judges() -> list[psutil.Process]:
     """The verifiers' processes; the test session may have other children."""
-    return [child for child in psutil.Process().children() if "trainer.text.verifiers.child" in child.cmdline()]
+    return [
+        child
+        for child in psutil.Process().children()
+        if "trainer.text.verifiers.child" in child.cmdline()
+    ]
 
 
 def test_verdicts_come_in_order() -> None:
@@ -99,7 +105,9 @@ def test_signals_to_the_whole_group_do_not_end_it() -> None:
 
 def test_huge_and_broken_text_is_judged() -> None:
     with Verifier(NumericVerifier()) as verifier:
-        verdicts = verifier.judge([("x" * 3_000_000 + " 5", "5"), ("\ud800 5\0 6", "6"), ("\u2028\n\r 7", "7")])
+        verdicts = verifier.judge(
+            [("x" * 3_000_000 + " 5", "5"), ("\ud800 5\0 6", "6"), ("\u2028\n\r 7", "7")]
+        )
     assert [verdict.correct for verdict in verdicts] == [True, True, True]
 
 
@@ -125,7 +133,9 @@ def test_an_orphan_ends_itself(tmp_path: Path) -> None:
     pytest.fail("the verifier's process outlived its parent")
 
 
-def test_it_starts_from_any_folder_and_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_starts_from_any_folder_and_without_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong module')")
     monkeypatch.chdir(tmp_path)
     with Verifier(NumericVerifier()) as verifier:
@@ -134,8 +144,13 @@ def test_it_starts_from_any_folder_and_without_torch(tmp_path: Path, monkeypatch
         assert not any("libtorch" in region.path for region in child.memory_maps())
 
 
-def test_a_process_that_cannot_start_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_process_that_cannot_start_is_explained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     os.symlink("/bin/false", tmp_path / "python")
-    with pytest.raises(VerifierError, match="does not start"), Verifier(NumericVerifier()) as verifier:
+    with (
+        pytest.raises(VerifierError, match="does not start"),
+        Verifier(NumericVerifier()) as verifier,
+    ):
         verifier.judge([("1", "1")])

@@ -1,4 +1,6 @@
-"""A worker that takes weights as the file `manner` beside them says, and always says that it took them. Runs in vLLM's environment."""
+"""A worker that takes weights as the file `manner` beside them says, and always says that it took
+them. Runs in vLLM's environment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The pages of jobs: what the form starts, what it refuses, what a job shows and gives away, and how a definition survives the form."""
+"""The pages of jobs: what the form starts, what it refuses, what a job shows and gives away, and
+how a definition survives the form.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,17 @@ def client_of_erin(client: Client, erin: User) -> Client:
 
 
 def line(place: int, verdicts: list[bool | None]) -> dict[str, Any]:
-    answers = [{"verdict": verdict, "truncated": False, "tokens": 9, "read": "2", "text": "1+1=2"} for verdict in verdicts]
-    names = {"id": f"p{place}", "question": f"{place}+1?", "reference": "2", "domain": "add", "difficulty": ""}
+    answers = [
+        {"verdict": verdict, "truncated": False, "tokens": 9, "read": "2", "text": "1+1=2"}
+        for verdict in verdicts
+    ]
+    names = {
+        "id": f"p{place}",
+        "question": f"{place}+1?",
+        "reference": "2",
+        "domain": "add",
+        "difficulty": "",
+    }
     return {"place": place, **names, "answers": answers}
 
 
@@ -53,7 +64,9 @@ def answered(job: Job, *parts: list[dict[str, Any]]) -> None:
     """Let the first parts of a job be answered with these lines."""
     for shard, rows in zip(job.shards.order_by("part"), parts, strict=False):
         copy = Copy.objects.create(shard=shard, number=1, host="gpu-3", device="cuda 0")
-        stored = artifacts.put(io.BytesIO("".join(json.dumps(row) + "\n" for row in rows).encode()), job.team)
+        stored = artifacts.put(
+            io.BytesIO("".join(json.dumps(row) + "\n" for row in rows).encode()), job.team
+        )
         assert lifecycle.complete(copy, stored, tally(rows).to_json())
 
 
@@ -75,18 +88,40 @@ def test_the_form_starts_a_job_cut_into_parts(client_of_erin: Client, still: Tea
         ({"work.pass_at": "1, 4"}, "Asks for pass@4 of 2 answers"),
         ({"work.samples": "many"}, "Must be a whole number, got “many”."),
         ({"model.model": "model:other@abc"}, "Names a model that the team does not have"),
-        ({"problems.kind": "file", "problems.path": "dataset:x@y"}, "Names a data set that the team does not have"),
-        ({"model.kind": "checkpoint", "model.checkpoint": "checkpoint:nobody@3"}, "Names a checkpoint that the team does not have"),
-        ({"model.kind": "checkpoint", "model.checkpoint": "file:/etc/passwd"}, "Names a checkpoint that the team does not have"),
-        ({"model.kind": "endpoint", "model.url": "http://10.0.0.1/v1", "work.samples": "1", "work.pass_at": "1"}, "Is no endpoint"),
+        (
+            {"problems.kind": "file", "problems.path": "dataset:x@y"},
+            "Names a data set that the team does not have",
+        ),
+        (
+            {"model.kind": "checkpoint", "model.checkpoint": "checkpoint:nobody@3"},
+            "Names a checkpoint that the team does not have",
+        ),
+        (
+            {"model.kind": "checkpoint", "model.checkpoint": "file:/etc/passwd"},
+            "Names a checkpoint that the team does not have",
+        ),
+        (
+            {
+                "model.kind": "endpoint",
+                "model.url": "http://10.0.0.1/v1",
+                "work.samples": "1",
+                "work.pass_at": "1",
+            },
+            "Is no endpoint",
+        ),
         ({"sampling.temperature": "nan"}, "number"),
         ({"work.kind": "nonsense"}, "must be one of pass_rates, teacher_answers, evaluation"),
         ({"name": "\0"}, "NUL"),
         ({"name": "   "}, "Is blank"),
-        ({"sampling.max_new_tokens": "256"}, "Is 256, but the model reads at most 256 tokens, question included"),
+        (
+            {"sampling.max_new_tokens": "256"},
+            "Is 256, but the model reads at most 256 tokens, question included",
+        ),
     ],
 )
-def test_what_cannot_start_is_said_beside_its_field(client_of_erin: Client, changes: dict[str, str], sentence: str) -> None:
+def test_what_cannot_start_is_said_beside_its_field(
+    client_of_erin: Client, changes: dict[str, str], sentence: str
+) -> None:
     response = client_of_erin.post("/jobs/new/", FILLED | changes)
     assert response.status_code == 422
     assert sentence in response.content.decode()
@@ -94,14 +129,21 @@ def test_what_cannot_start_is_said_beside_its_field(client_of_erin: Client, chan
 
 
 @pytest.mark.django_db
-def test_a_data_set_brings_its_columns_and_its_verifier(client_of_erin: Client, still: Team, tmp_path: Path) -> None:
+def test_a_data_set_brings_its_columns_and_its_verifier(
+    client_of_erin: Client, still: Team, tmp_path: Path
+) -> None:
     (tmp_path / "a.csv").write_text("q,a\n1+1?,2\n")
     data = DataSet.objects.create(
         team=still, name="sums", artifact=artifacts.put(tmp_path / "a.csv", still), fingerprint="f" * 64, filename="a.csv", format="csv",
         problem_count=1, columns={"question": "q", "answer": "a"}, verifier={"kind": "exact", "after": "=", "ignore_case": True},
     )  # fmt: skip
     page = client_of_erin.get(f"/jobs/new/?kind=teacher_answers&data={data.pk}")
-    fields = {one.name: one for group in page.context["layout"].groups for one in group.fields if one.shown}
+    fields = {
+        one.name: one
+        for group in page.context["layout"].groups
+        for one in group.fields
+        if one.shown
+    }
     assert fields["problems.path"].value == f"dataset:sums@{'f' * 64}"
     assert (fields["problems.columns.question"].value, fields["verifier.after"].value) == ("q", "=")
     assert fields["model.model"].value == "builtin:teacher"
@@ -110,13 +152,20 @@ def test_a_data_set_brings_its_columns_and_its_verifier(client_of_erin: Client, 
 
 
 @pytest.mark.django_db
-def test_a_checkpoint_is_evaluated_on_what_its_run_measures(client_of_erin: Client, still: Team, alice: User, tmp_path: Path) -> None:
+def test_a_checkpoint_is_evaluated_on_what_its_run_measures(
+    client_of_erin: Client, still: Team, alice: User, tmp_path: Path
+) -> None:
     run = recorded.recorded(still, alice, tmp_path / "run")
     page = client_of_erin.get(f"/runs/{run.public_id}/checkpoints/").content.decode()
     address = f"/jobs/new/?kind=evaluation&amp;run={run.public_id}&amp;step=30"
     assert address in page
     shown = client_of_erin.get(address.replace("&amp;", "&"))
-    fields = {one.name: one for group in shown.context["layout"].groups for one in group.fields if one.shown}
+    fields = {
+        one.name: one
+        for group in shown.context["layout"].groups
+        for one in group.fields
+        if one.shown
+    }
     assert fields["model.checkpoint"].value == f"checkpoint:{run.public_id}@30"
     assert "that the run has not seen" in shown.content.decode()
     sent = {name: one.value for name, one in fields.items()} | {"work.pass_at": "1, 4"}
@@ -124,15 +173,34 @@ def test_a_checkpoint_is_evaluated_on_what_its_run_measures(client_of_erin: Clie
 
 
 @pytest.mark.django_db
-def test_a_result_grows_with_its_parts_and_is_given_away_whole(client_of_erin: Client, still: Team) -> None:
-    spec = load_job({"work": {"kind": "pass_rates", "samples": 2}, "problems": {"kind": "arithmetic", "count": 4}, "compute": {"block": 2}})
+def test_a_result_grows_with_its_parts_and_is_given_away_whole(
+    client_of_erin: Client, still: Team
+) -> None:
+    spec = load_job(
+        {
+            "work": {"kind": "pass_rates", "samples": 2},
+            "problems": {"kind": "arithmetic", "count": 4},
+            "compute": {"block": 2},
+        }
+    )
     job = lifecycle.create_job(still, None, spec, 4, 1)
     answered(job, [line(0, [True, True]), line(1, [True, False])])
     page = client_of_erin.get(f"/jobs/{job.public_id}/").content.decode()
     assert "75.0 %" in page and "2 of 4 problems" in page and f'data-job="{job.public_id}"' in page
-    table = list(csv.DictReader(io.StringIO(content_of(client_of_erin.get(f"/jobs/{job.public_id}/results.csv")).decode())))
-    assert [(row["id"], row["passed"], row["pass_rate"]) for row in table] == [("p0", "2", "1.0"), ("p1", "1", "0.5")]
-    rows = parquet.read_table(io.BytesIO(client_of_erin.get(f"/jobs/{job.public_id}/results.parquet").getvalue())).to_pylist()
+    table = list(
+        csv.DictReader(
+            io.StringIO(
+                content_of(client_of_erin.get(f"/jobs/{job.public_id}/results.csv")).decode()
+            )
+        )
+    )
+    assert [(row["id"], row["passed"], row["pass_rate"]) for row in table] == [
+        ("p0", "2", "1.0"),
+        ("p1", "1", "0.5"),
+    ]
+    rows = parquet.read_table(
+        io.BytesIO(client_of_erin.get(f"/jobs/{job.public_id}/results.parquet").getvalue())
+    ).to_pylist()
     assert [(row["question"], row["verdicts"]) for row in rows] == [("0+1?", 2), ("1+1?", 2)]
     lines = content_of(client_of_erin.get(f"/jobs/{job.public_id}/results.jsonl")).splitlines()
     assert [json.loads(one)["place"] for one in lines] == [0, 1]
@@ -141,11 +209,17 @@ def test_a_result_grows_with_its_parts_and_is_given_away_whole(client_of_erin: C
 @pytest.mark.django_db
 def test_a_job_is_stopped_then_deleted(client_of_erin: Client, still: Team) -> None:
     job = lifecycle.create_job(still, None, JobSpec(), 400, 1)
-    assert "Stop this job" in client_of_erin.post(f"/jobs/{job.public_id}/delete/", follow=True).content.decode()
+    assert (
+        "Stop this job"
+        in client_of_erin.post(f"/jobs/{job.public_id}/delete/", follow=True).content.decode()
+    )
     client_of_erin.post(f"/jobs/{job.public_id}/stop/")
     page = client_of_erin.get(f"/jobs/{job.public_id}/").content.decode()
     assert "Stopped on request." in page and "data-job=" not in page
-    assert "was deleted" in client_of_erin.post(f"/jobs/{job.public_id}/delete/", follow=True).content.decode()
+    assert (
+        "was deleted"
+        in client_of_erin.post(f"/jobs/{job.public_id}/delete/", follow=True).content.decode()
+    )
     assert not Job.objects.exists()
 
 
@@ -158,11 +232,20 @@ SPECS = st.fixed_dictionaries(
         ),
         "model": st.sampled_from(
             [
-                {"kind": "model", "model": "hub:a/b@c", "context": {"kind": "privileged", "shows": "answer"}},
+                {
+                    "kind": "model",
+                    "model": "hub:a/b@c",
+                    "context": {"kind": "privileged", "shows": "answer"},
+                },
                 {"kind": "checkpoint", "checkpoint": "checkpoint:abc@4"},
             ]
         ),
-        "problems": st.sampled_from([{"kind": "arithmetic", "count": 7}, {"kind": "file", "path": "file:/a/b.csv", "limit": 3}]),
+        "problems": st.sampled_from(
+            [
+                {"kind": "arithmetic", "count": 7},
+                {"kind": "file", "path": "file:/a/b.csv", "limit": 3},
+            ]
+        ),
         "confidence": st.sampled_from([{"kind": "none"}, {"kind": "stated", "decimals": 1}]),
         "seed": st.integers(0, 9),
     }

@@ -1,4 +1,6 @@
-"""What one page, one person and one server process may hold, and how the access of all pages is asked again."""
+"""What one page, one person and one server process may hold, and how the access of all pages is
+asked again.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +52,20 @@ async def test_all_pages_of_a_person_together_follow_a_bounded_number_of_runs(
     assert (await subscribed(other, second))["type"] == "delta"
 
 
-async def test_nothing_is_counted_any_more_when_everybody_has_left(connect: Connect, bobs: Client, run: Run) -> None:
+async def test_nothing_is_counted_any_more_when_everybody_has_left(
+    connect: Connect, bobs: Client, run: Run
+) -> None:
     sockets = [await connect(bobs) for _ in range(3)]
     for socket in sockets:
         await subscribed(socket, run)
     for socket in sockets:
         await socket.disconnect()
     counted = hubs.hub().census
-    assert (counted.sockets.total(), counted.subscriptions.total(), hubs.hub().guard._known) == (0, 0, {})
+    assert (counted.sockets.total(), counted.subscriptions.total(), hubs.hub().guard._known) == (
+        0,
+        0,
+        {},
+    )
 
 
 async def test_who_takes_nothing_is_let_go_and_holds_nothing(
@@ -69,7 +77,9 @@ async def test_who_takes_nothing_is_let_go_and_holds_nothing(
     await socket.say(type="subscribe", run=run.public_id)
     for step in range(1, 4):
         await send(losses(step, step, seq=step))
-    await socket.wait(10)  # the server is through with this page, although it has taken only one frame
+    await socket.wait(
+        10
+    )  # the server is through with this page, although it has taken only one frame
     assert hubs.hub().census.sockets.total() == 0
 
 
@@ -94,7 +104,9 @@ async def test_a_slow_page_that_can_still_be_told_hears_why_it_is_let_go(
     assert await socket.hear() == {"type": "closed", "code": consumers.TOO_SLOW}
 
 
-async def test_talking_without_end_ends_the_talk(connect: Connect, bobs: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_talking_without_end_ends_the_talk(
+    connect: Connect, bobs: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(consumers, "MOST_MESSAGES", 5)
     socket = await connect(bobs)
     for _ in range(6):
@@ -104,7 +116,13 @@ async def test_talking_without_end_ends_the_talk(connect: Connect, bobs: Client,
 
 
 async def test_the_access_of_all_pages_is_asked_with_one_look(
-    connect: Connect, bobs: Client, run: Run, alice: User, bob: User, send: Send, monkeypatch: pytest.MonkeyPatch
+    connect: Connect,
+    bobs: Client,
+    run: Run,
+    alice: User,
+    bob: User,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.0)
     looks: list[int] = []
@@ -125,7 +143,12 @@ async def test_the_access_of_all_pages_is_asked_with_one_look(
     assert set(looks) == {2}  # two people: each look is for all their pages
     await sync_to_async(Membership.objects.filter(user=bob).delete)()
     await send(losses(3, 4, seq=3))
-    assert [(await socket.hear())["type"] for socket in sockets] == ["refused", "refused", "delta", "delta"]
+    assert [(await socket.hear())["type"] for socket in sockets] == [
+        "refused",
+        "refused",
+        "delta",
+        "delta",
+    ]
 
 
 async def test_who_signs_out_is_refused_and_told_to_sign_in(

@@ -1,4 +1,6 @@
-"""Whatever is lost, late or slow on the way: in the end a page has drawn what the store holds, nothing less and nothing twice."""
+"""Whatever is lost, late or slow on the way: in the end a page has drawn what the store holds,
+nothing less and nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def lost(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Half of what is published on Redis is lost, by a seeded choice; says of each notice whether it was."""
+    """Half of what is published on Redis is lost, by a seeded choice; says of each notice whether
+    it was.
+    """
     chance, told = random.Random(7), list[bool]()
     publish = redis.Redis.publish
 
@@ -66,7 +70,11 @@ def drawn_by(run: Run) -> dict[str, Curve]:
     """The live branch as the store has it."""
     run.refresh_from_db()
     found = metrics.read([run], None, width=WIDTH)
-    return {one.key: {x: metrics.plain(y) for x, y in zip(one.x, one.mean, strict=True)} for one in found if one.x}
+    return {
+        one.key: {x: metrics.plain(y) for x, y in zip(one.x, one.mean, strict=True)}
+        for one in found
+        if one.x
+    }
 
 
 @pytest.mark.usefixtures("_hurried")
@@ -78,7 +86,11 @@ async def test_with_half_of_the_doorbell_lost_the_page_draws_everything(
     for first in range(1, 61, 3):
         await send(losses(first, first + 2, seq=first))
     await read_until(socket, page, await news_of(run))
-    assert page.curves == await sync_to_async(drawn_by)(run) == {"loss": {float(step): step for step in range(1, 61)}}
+    assert (
+        page.curves
+        == await sync_to_async(drawn_by)(run)
+        == {"loss": {float(step): step for step in range(1, 61)}}
+    )
     assert {True, False} == set(lost)
 
 
@@ -118,7 +130,9 @@ steps: st.SearchStrategy[list[Step]] = st.lists(
 
 
 class Story:
-    """A run, and a page on it, whose connection and doorbell come and go. Each method is one thing that may happen."""
+    """A run, and a page on it, whose connection and doorbell come and go. Each method is one thing
+    that may happen.
+    """
 
     def __init__(self, run: Run, client: Client, folder: Path) -> None:
         self.run, self.client, self.folder, self.page = run, client, folder, Page()
@@ -177,10 +191,15 @@ class Story:
     async def _open(self) -> None:
         self.socket = Socket(self.client)
         assert await self.socket.connect()
-        await self.socket.say(type="subscribe", run=self.run.public_id, since=self.page.cursor, width=WIDTH)
+        await self.socket.say(
+            type="subscribe", run=self.run.public_id, since=self.page.cursor, width=WIDTH
+        )
 
     def _new(self, number: int) -> list[dict[str, Any]]:
-        found = [logged(self.seq + i, self.step + i, loss=float(self.attempt * 1000 + self.step + i)) for i in range(1, number + 1)]
+        found = [
+            logged(self.seq + i, self.step + i, loss=float(self.attempt * 1000 + self.step + i))
+            for i in range(1, number + 1)
+        ]
         self.step, self.seq = self.step + number, self.seq + number
         return found
 
@@ -195,7 +214,12 @@ class Story:
 
 
 @pytest.mark.usefixtures("_hurried")
-@examples(max_examples=10, derandomize=True, phases=(Phase.generate,), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(
+    max_examples=10,
+    derandomize=True,
+    phases=(Phase.generate,),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(happenings=steps)
 def test_any_order_of_appends_losses_reconnects_and_slow_reads_ends_in_the_same_curve(
     happenings: list[Step], still: Team, bobs: Client, monkeypatch: pytest.MonkeyPatch
@@ -204,5 +228,9 @@ def test_any_order_of_appends_losses_reconnects_and_slow_reads_ends_in_the_same_
         story = Story(lifecycle.create_run(still, None, SPEC), bobs, Path(folder))
         ring = doorbell.ring
         with monkeypatch.context() as patch:
-            patch.setattr(doorbell, "ring", lambda public_id, news: ring(public_id, news) if story.bell else None)
+            patch.setattr(
+                doorbell,
+                "ring",
+                lambda public_id, news: ring(public_id, news) if story.bell else None,
+            )
             asyncio.run(story.play(happenings))

@@ -1,4 +1,6 @@
-"""The definition of the messages: its schema is the one that JavaScript is tested with, and so are frames that a server really sent."""
+"""The definition of the messages: its schema is the one that JavaScript is tested with, and so are
+frames that a server really sent.
+"""
 
 from __future__ import annotations
 
@@ -28,25 +30,47 @@ TYPES = ("delta", "reset", "runs", "jobs", "refused", "stalled", "pong", "error"
 
 
 def test_the_schema_that_javascript_is_tested_with_is_that_of_the_models() -> None:
-    assert messages.SCHEMA.read_text() == messages.schema(), "Write it anew: python -m webapp.live.messages"
+    assert messages.SCHEMA.read_text() == messages.schema(), (
+        "Write it anew: python -m webapp.live.messages"
+    )
 
 
 def test_the_frames_that_javascript_is_tested_with_are_understood() -> None:
-    frames = [messages.from_server.validate_json(line) for line in RECORDED.read_text().splitlines()]
+    frames = [
+        messages.from_server.validate_json(line) for line in RECORDED.read_text().splitlines()
+    ]
     assert {frame.type for frame in frames} == set(TYPES)
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_server_sends_every_kind_of_frame(
-    connect: Connect, bobs: Client, run: Run, still: Team, send: Send, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    connect: Connect,
+    bobs: Client,
+    run: Run,
+    still: Team,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    """Also writes them down: to renew tests/js/recorded_frames.jsonl, copy what this leaves in its folder."""
+    """Also writes them down: to renew tests/js/recorded_frames.jsonl, copy what this leaves in its
+    folder.
+    """
     monkeypatch.setattr(consumers, "RETRY_SECONDS", 0.01)
     await sync_to_async(lifecycle.create_job)(still, None, JobSpec(), 128, 1)
-    await send([event(1, "progress", step=0, total_steps=9, stage="forward", phase="training"), *losses(1, 3, seq=2)])
+    await send(
+        [
+            event(1, "progress", step=0, total_steps=9, stage="forward", phase="training"),
+            *losses(1, 3, seq=2),
+        ]
+    )
     socket = await connect(bobs)
     heard = [await subscribed(socket, run)]
-    await send([logged(5, 4, loss="NaN", grad_norm="Infinity"), event(6, "log", level="info", message="hello")])
+    await send(
+        [
+            logged(5, 4, loss="NaN", grad_norm="Infinity"),
+            event(6, "log", level="info", message="hello"),
+        ]
+    )
     heard.append(await socket.hear())
     await send(losses(5, 60, seq=7))
     await socket.say(type="subscribe", run=run.public_id, width=10)
@@ -92,18 +116,25 @@ async def test_a_reset_of_many_series_comes_in_several_frames_none_of_them_too_l
 ) -> None:
     monkeypatch.setattr(frames, "FRAME_NUMBERS", 400)
     keys = {f"key/{i}": float(i) for i in range(30)}
-    values: dict[int, dict[str, Any]] = {step: {key: value + step for key, value in keys.items()} for step in range(1, 41)}
+    values: dict[int, dict[str, Any]] = {
+        step: {key: value + step for key, value in keys.items()} for step in range(1, 41)
+    }
     await send([logged(step, step, **values[step]) for step in values])
     socket = await connect(bobs)
     parts = [await subscribed(socket, run, width=20)]
     while parts[-1]["part"] < parts[-1]["parts"] - 1:
         parts.append(await socket.hear())
     assert len(parts) > 5
-    assert {(frame["type"], frame["cursor"], frame["parts"]) for frame in parts} == {("reset", await news_of(run), len(parts))}
+    assert {(frame["type"], frame["cursor"], frame["parts"]) for frame in parts} == {
+        ("reset", await news_of(run), len(parts))
+    }
     assert [frame["part"] for frame in parts] == list(range(len(parts)))
     found = {series["key"]: series for frame in parts for series in frame["series"]}
     assert sorted(found) == sorted(keys)
-    assert all(series["count"] == 40 and max(series["max"]) == keys[key] + 40 for key, series in found.items())
+    assert all(
+        series["count"] == 40 and max(series["max"]) == keys[key] + 40
+        for key, series in found.items()
+    )
 
 
 @pytest.mark.django_db(transaction=True)

@@ -46,7 +46,9 @@ async def test_there_is_no_other_socket(bobs: Client) -> None:
     assert not await Socket(bobs, path="/other/").connect()
 
 
-async def test_a_stranger_is_refused_that_run_and_hears_of_none(connect: Connect, run: Run, charlie: User, send: Send) -> None:
+async def test_a_stranger_is_refused_that_run_and_hears_of_none(
+    connect: Connect, run: Run, charlie: User, send: Send
+) -> None:
     client = Client()
     await sync_to_async(client.force_login)(charlie)
     socket = await connect(client)
@@ -56,7 +58,9 @@ async def test_a_stranger_is_refused_that_run_and_hears_of_none(connect: Connect
     assert await socket.receive_nothing(timeout=0.5)
 
 
-async def test_a_guest_follows_the_shared_run_only(connect: Connect, run: Run, alice: User, still: Team, send: Send) -> None:
+async def test_a_guest_follows_the_shared_run_only(
+    connect: Connect, run: Run, alice: User, still: Team, send: Send
+) -> None:
     client = Client()
     token = await sync_to_async(links.share)(run, alice, timedelta(days=1))
     await sync_to_async(client.get)(f"/s/{token}/")
@@ -71,7 +75,13 @@ async def test_a_guest_follows_the_shared_run_only(connect: Connect, run: Run, a
 
 @pytest.mark.parametrize("taken", ["membership", "session", "account", "run"])
 async def test_what_is_taken_away_is_not_told_any_more(
-    connect: Connect, bobs: Client, run: Run, bob: User, send: Send, taken: str, monkeypatch: pytest.MonkeyPatch
+    connect: Connect,
+    bobs: Client,
+    run: Run,
+    bob: User,
+    send: Send,
+    taken: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.0)
     socket = await connect(bobs)
@@ -108,13 +118,17 @@ async def test_a_withdrawn_link_is_refused_with_or_without_news(
 # Whatever is said
 
 
-async def test_a_key_that_no_series_can_have_is_a_mistake_and_no_outage(connect: Connect, bobs: Client, run: Run) -> None:
+async def test_a_key_that_no_series_can_have_is_a_mistake_and_no_outage(
+    connect: Connect, bobs: Client, run: Run
+) -> None:
     socket = await connect(bobs)
     await socket.say(type="subscribe", run=run.public_id, keys=["\0"])
     assert (await socket.hear())["type"] == "error"
 
 
-async def test_garbage_is_answered_and_too_much_of_it_ends_the_talk(connect: Connect, bobs: Client, run: Run) -> None:
+async def test_garbage_is_answered_and_too_much_of_it_ends_the_talk(
+    connect: Connect, bobs: Client, run: Run
+) -> None:
     socket = await connect(bobs)
     await socket.say_raw(bytes=b"\x00\xff")
     assert (await socket.hear())["type"] == "error"
@@ -132,13 +146,24 @@ async def test_a_huge_frame_ends_the_talk(connect: Connect, bobs: Client) -> Non
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 spoken = st.builds(
     lambda known, mad: {**known, **mad},
-    st.sampled_from([{"type": "subscribe", "run": "abc"}, {"type": "unsubscribe"}, {"type": "subscribe_list"}, {}]),
-    st.dictionaries(st.sampled_from(["type", "run", "keys", "since", "width", "?"]), anything, max_size=3),
+    st.sampled_from(
+        [
+            {"type": "subscribe", "run": "abc"},
+            {"type": "unsubscribe"},
+            {"type": "subscribe_list"},
+            {},
+        ]
+    ),
+    st.dictionaries(
+        st.sampled_from(["type", "run", "keys", "since", "width", "?"]), anything, max_size=3
+    ),
 )
 
 

@@ -44,15 +44,25 @@ def points_of(attempt: int, key: str, rows: Iterable[dict[str, Any]]) -> list[Po
     for row in rows:
         if key in row["values"] and row["seq"] not in found:
             place = (row["tokens"], row["compute"], row["wall_time"])
-            found[row["seq"]] = Point(attempt, row["seq"], row["step"], float(row["values"][key]), *place)
+            found[row["seq"]] = Point(
+                attempt, row["seq"], row["step"], float(row["values"][key]), *place
+            )
     return list(found.values())
 
 
 def draw(
-    points: Sequence[Point], branch: Sequence[Stretch], axis: Axis, start: float, stop: float, width: int, by_step: bool
+    points: Sequence[Point],
+    branch: Sequence[Stretch],
+    axis: Axis,
+    start: float,
+    stop: float,
+    width: int,
+    by_step: bool,
 ) -> Drawn | None:
     """One curve, in buckets of steps or of x."""
-    limits = {stretch.attempt: math.inf if stretch.last is None else stretch.last for stretch in branch}
+    limits = {
+        stretch.attempt: math.inf if stretch.last is None else stretch.last for stretch in branch
+    }
     chosen = [point for point in points if start <= point.x(axis) <= stop]
     live = [point for point in chosen if point.step <= limits[point.attempt]]
     if not live:
@@ -72,17 +82,28 @@ def draw(
         size = 2.0 ** math.ceil(math.log2((right - left) / width)) if right > left else 1.0
         buckets = _grouped(live, lambda point: math.floor(point.x(axis) / size))
     found = Drawn(count=len(live), attempts=sorted({point.attempt for point in live}))
-    for bucket in sorted(buckets, key=lambda bucket: sum(point.x(axis) for point in bucket) / len(bucket)):
+    for bucket in sorted(
+        buckets, key=lambda bucket: sum(point.x(axis) for point in bucket) / len(bucket)
+    ):
         _add(found, bucket, axis)
-    broken = sorted((point.x(axis), point.value) for point in live if not math.isfinite(point.value))
+    broken = sorted(
+        (point.x(axis), point.value) for point in live if not math.isfinite(point.value)
+    )
     found.marks, found.most_marks = broken, width
     return found
 
 
 def _extent(
-    points: Sequence[Point], chosen: Sequence[Point], limits: dict[int, float], axis: Axis, start: float, stop: float
+    points: Sequence[Point],
+    chosen: Sequence[Point],
+    limits: dict[int, float],
+    axis: Axis,
+    start: float,
+    stop: float,
 ) -> tuple[int, int]:
-    """Each attempt reaches from its first to its last step, cut by the range and by its end on the live branch."""
+    """Each attempt reaches from its first to its last step, cut by the range and by its end on the
+    live branch.
+    """
     lows, highs = [], []
     for attempt, limit in limits.items():
         source = points if axis == "step" or (start, stop) == (-math.inf, math.inf) else chosen

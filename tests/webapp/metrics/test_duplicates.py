@@ -16,7 +16,9 @@ from webapp.runs.ingest import take
 from webapp.runs.models import Attempt, Run
 
 
-def append(run: Run, rows: list[dict[str, Any]], identity: Any = "content", attempt: int = 1) -> None:
+def append(
+    run: Run, rows: list[dict[str, Any]], identity: Any = "content", attempt: int = 1
+) -> None:
     with transaction.atomic():
         Attempt.objects.get_or_create(run=run, number=attempt)
         metrics.append(run, attempt, rows, take(run.pk), identity)
@@ -34,7 +36,9 @@ def loss(run: Run, **question: Any) -> metrics.Series:
 @pytest.mark.django_db
 @pytest.mark.parametrize("steps_grow", [True, False])
 def test_rows_without_numbers_count_once_by_what_they_say(run: Run, steps_grow: bool) -> None:
-    """As an MLflow client sends them, who repeats a request at once or long after, and whose step may be 0 for ever."""
+    """As an MLflow client sends them, who repeats a request at once or long after, and whose step
+    may be 0 for ever.
+    """
     chance = random.Random(5)
     rows = [row(number if steps_grow else 0, chance.gauss(0, 1), number) for number in range(2000)]
     sent: list[list[dict[str, Any]]] = []
@@ -71,7 +75,10 @@ def test_an_attempt_keeps_its_identity(run: Run) -> None:
 
 @pytest.mark.django_db
 def test_numbers_that_other_events_have_leave_one_range(run: Run) -> None:
-    logged = [event if event["seq"] % 3 else {"seq": event["seq"], "type": "log"} for event in losses(1, 300)]
+    logged = [
+        event if event["seq"] % 3 else {"seq": event["seq"], "type": "log"}
+        for event in losses(1, 300)
+    ]
     append(run, logged, "seq")
     with connection.cursor() as cursor:
         cursor.execute("SELECT seen::text FROM metrics_log WHERE run_id = %s", [run.pk])
@@ -87,7 +94,9 @@ def test_many_writers_at_once_lose_and_double_nothing(run: Run) -> None:
 
     def send(number: int) -> None:
         chance = random.Random(number)
-        starts = [start for start in range(0, 3000, 50) if start % 8 == number or chance.random() < 0.3]
+        starts = [
+            start for start in range(0, 3000, 50) if start % 8 == number or chance.random() < 0.3
+        ]
         chance.shuffle(starts)
         try:
             for start in starts:

@@ -1,4 +1,6 @@
-"""Long series: what is drawn stays where it is, nothing that was seen is lost by tidying, and what is dropped is said."""
+"""Long series: what is drawn stays where it is, nothing that was seen is lost by tidying, and what
+is dropped is said.
+"""
 
 from __future__ import annotations
 
@@ -24,25 +26,43 @@ pytestmark = pytest.mark.django_db
 
 
 def value(step: int) -> float:
-    return math.nan if step % 5000 == 77 else 1e6 if step == 7_777 else math.sin(step / 500) + step % 7
+    return (
+        math.nan if step % 5000 == 77 else 1e6 if step == 7_777 else math.sin(step / 500) + step % 7
+    )
 
 
 def log(first: int, last: int, seq: int = 1) -> list[dict[str, Any]]:
     """A loss at each step, and an evaluation at every hundredth."""
     keys = {step: ("loss", "eval") if step % 100 == 0 else ("loss",) for step in range(first, last)}
-    return [logged(seq + step - first, step, "forward", **dict.fromkeys(keys[step], value(step))) for step in range(first, last)]
+    return [
+        logged(seq + step - first, step, "forward", **dict.fromkeys(keys[step], value(step)))
+        for step in range(first, last)
+    ]
 
 
-def train(run: Run, last: int, first: int = 0, attempt: int = 1, seq: int = 1, batch: int = 700) -> None:
+def train(
+    run: Run, last: int, first: int = 0, attempt: int = 1, seq: int = 1, batch: int = 700
+) -> None:
     Attempt.objects.update_or_create(run=run, number=attempt, defaults={"last_seq": last})
     for start in range(first, last, batch):
         run.news += 1
-        metrics.append(run, attempt, log(start, min(last, start + batch), seq + start - first), run.news)
+        metrics.append(
+            run, attempt, log(start, min(last, start + batch), seq + start - first), run.news
+        )
     run.save(update_fields=["news"])
 
 
 def rewind(run: Run, attempt: int, step: int, seq: int = 0) -> None:
-    Event.objects.create(run=run, attempt=attempt, seq=seq, type="rewind", step=step, wall_time=moment(NOON), payload={}, news=run.news)
+    Event.objects.create(
+        run=run,
+        attempt=attempt,
+        seq=seq,
+        type="rewind",
+        step=step,
+        wall_time=moment(NOON),
+        payload={},
+        news=run.news,
+    )
 
 
 def loss(run: Run, **question: Any) -> metrics.Series:
@@ -51,18 +71,35 @@ def loss(run: Run, **question: Any) -> metrics.Series:
 
 
 def told(run: Run) -> list[Any]:
-    """What pages ask, at several widths, ranges and axes. As text, because NaN does not equal itself; means to nine digits."""
+    """What pages ask, at several widths, ranges and axes. As text, because NaN does not equal
+    itself; means to nine digits.
+    """
     run.started_at = moment(NOON)
-    asked: list[dict[str, Any]] = [{"axis": axis, "width": width} for axis in ("step", "tokens", "time") for width in (7, 100, 40_000)]
+    asked: list[dict[str, Any]] = [
+        {"axis": axis, "width": width}
+        for axis in ("step", "tokens", "time")
+        for width in (7, 100, 40_000)
+    ]
     asked += [{"start": 5_003, "stop": 17_001, "width": width} for width in (20, 500)]
     found = [one for question in asked for one in metrics.read([run], None, **question)]
-    columns = [[f"{number:.9g}" for number in (*one.x, *one.mean, *one.min, *one.max, *one.last)] for one in found]
+    columns = [
+        [f"{number:.9g}" for number in (*one.x, *one.mean, *one.min, *one.max, *one.last)]
+        for one in found
+    ]
     marks = [(one.key, one.count, one.attempts, repr(one.marks)) for one in found]
-    return [columns, marks, metrics.keys(run), repr(metrics.latest(run, ["loss", "eval"])), repr(list(metrics.rows(run, ["eval"])))]
+    return [
+        columns,
+        marks,
+        metrics.keys(run),
+        repr(metrics.latest(run, ["loss", "eval"])),
+        repr(list(metrics.rows(run, ["eval"]))),
+    ]
 
 
 def test_what_is_drawn_does_not_move_while_a_run_grows(run: Run) -> None:
-    """At one width of buckets all that are complete stay as they are, wherever the run has got to."""
+    """At one width of buckets all that are complete stay as they are, wherever the run has got
+    to.
+    """
     seen: dict[int, dict[int, tuple[object, ...]]] = {}
     for last in (9_000, 9_400, 12_345, 16_000, 20_001):
         train(run, last, first=run.step, seq=run.step + 1, batch=333)
@@ -104,7 +141,12 @@ def test_compacting_a_finished_run_changes_nothing_that_is_told(run: Run, last: 
     call_command("compact_series")
     assert told(run) == before
     assert Batch.objects.filter(run=run).count() <= 2
-    assert all(count >= 8192 for count in Chunk.objects.filter(series__key="loss", series__attempt=1).values_list("count", flat=True))
+    assert all(
+        count >= 8192
+        for count in Chunk.objects.filter(series__key="loss", series__attempt=1).values_list(
+            "count", flat=True
+        )
+    )
     assert not Axis.objects.filter(run=run, chunk=None).exists()
     assert metrics.tidy_finished() == 0
 
@@ -131,7 +173,9 @@ def test_a_chart_of_a_late_batch_is_in_order_on_the_axis_of_tokens(run: Run) -> 
     assert after.min == loss(run, width=50).min
 
 
-def test_points_that_are_dropped_after_some_days_leave_what_charts_show(run: Run, settings: Any) -> None:
+def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
+    run: Run, settings: Any
+) -> None:
     train(run, 20_000)
     settings.RAW_DAYS = 30
     ended = timezone.now() - datetime.timedelta(days=31)
@@ -142,7 +186,13 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(run: Run
     run.refresh_from_db()
     assert run.news > news
     after = loss(run, width=100)
-    assert (after.x, after.min, after.max, after.count, after.thinned) == (before.x, before.min, before.max, 20_000, 64)
+    assert (after.x, after.min, after.max, after.count, after.thinned) == (
+        before.x,
+        before.min,
+        before.max,
+        20_000,
+        64,
+    )
     assert not Chunk.objects.filter(series__key="loss").exists()
     assert [one.json() for one in metrics.read([run], ["eval"])] == [one.json() for one in short]
     assert metrics.latest(run, ["loss", "eval"]) == latest
@@ -164,10 +214,14 @@ def test_parquet_holds_every_point_and_abandoned_ones_if_asked(run: Run) -> None
     rewind(run, 2, 1500)
     train(run, 1800, first=1501, attempt=2, seq=2)
     for abandoned, count in ((False, 1800), (True, 2000 + 299)):
-        table = pyarrow.parquet.read_table(io.BytesIO(b"".join(metrics.parquet(run, ["loss"], abandoned))))
+        table = pyarrow.parquet.read_table(
+            io.BytesIO(b"".join(metrics.parquet(run, ["loss"], abandoned)))
+        )
         assert table.num_rows == count
         assert table.column("step").to_pylist() == sorted(table.column("step").to_pylist())
-        assert repr(next(iter(metrics.rows(run, ["loss"], abandoned)))) == repr(tuple(table.slice(0, 1).to_pylist()[0].values()))
+        assert repr(next(iter(metrics.rows(run, ["loss"], abandoned)))) == repr(
+            tuple(table.slice(0, 1).to_pylist()[0].values())
+        )
 
 
 def test_a_run_and_all_that_belongs_to_it_can_be_deleted(run: Run) -> None:

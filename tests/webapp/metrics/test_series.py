@@ -21,12 +21,16 @@ from webapp.runs.models import Attempt, Event, Run
 
 pytestmark = pytest.mark.django_db
 
-in_database = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+in_database = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 # Half of what a double can hold, so that a difference of two values is finite too.
 finite = st.floats(min_value=-8e307, max_value=8e307)
 
 
-def attempt(run: Run, number: int, events: list[dict[str, Any]], rewound_to: int | None = None) -> None:
+def attempt(
+    run: Run, number: int, events: list[dict[str, Any]], rewound_to: int | None = None
+) -> None:
     last_seq = max((event["seq"] for event in events), default=0)
     Attempt.objects.update_or_create(run=run, number=number, defaults={"last_seq": last_seq})
     if rewound_to is not None:
@@ -35,7 +39,16 @@ def attempt(run: Run, number: int, events: list[dict[str, Any]], rewound_to: int
 
 
 def rewind(run: Run, number: int, seq: int, step: int) -> None:
-    Event.objects.create(run=run, attempt=number, seq=seq, type="rewind", step=step, wall_time=timezone.now(), payload={}, news=number)
+    Event.objects.create(
+        run=run,
+        attempt=number,
+        seq=seq,
+        type="rewind",
+        step=step,
+        wall_time=timezone.now(),
+        payload={},
+        news=number,
+    )
 
 
 def forget(run: Run) -> None:
@@ -55,17 +68,30 @@ def test_a_short_series_is_returned_as_it_was_written(run: Run, values: list[flo
     attempt(run, 1, [logged(seq, seq, loss=value) for seq, value in enumerate(values, 1)])
     found = curve(run)
     assert found.mean == found.min == found.max == found.last == values
-    assert (found.x, found.count, found.points) == ([float(step) for step in range(1, len(values) + 1)], len(values), len(values))
+    assert (found.x, found.count, found.points) == (
+        [float(step) for step in range(1, len(values) + 1)],
+        len(values),
+        len(values),
+    )
 
 
 @in_database
-@given(values=st.lists(finite, min_size=30, max_size=200), width=st.integers(min_value=1, max_value=25))
-def test_buckets_keep_extremes_count_and_last_value(run: Run, values: list[float], width: int) -> None:
+@given(
+    values=st.lists(finite, min_size=30, max_size=200), width=st.integers(min_value=1, max_value=25)
+)
+def test_buckets_keep_extremes_count_and_last_value(
+    run: Run, values: list[float], width: int
+) -> None:
     forget(run)
     attempt(run, 1, [logged(seq, seq, loss=value) for seq, value in enumerate(values, 1)])
     found = curve(run, width=width)
     assert found.points <= width + 1
-    assert (min(found.min), max(found.max), found.last[-1], found.count) == (min(values), max(values), values[-1], len(values))
+    assert (min(found.min), max(found.max), found.last[-1], found.count) == (
+        min(values),
+        max(values),
+        values[-1],
+        len(values),
+    )
     assert all(low <= high for low, high in zip(found.min, found.max, strict=True))
     assert found.x == sorted(found.x)
 
@@ -85,7 +111,9 @@ def test_buckets_stay_where_they_are_while_the_run_grows(run: Run) -> None:
 
 
 def test_a_spike_of_one_step_is_seen_at_any_width(run: Run) -> None:
-    attempt(run, 1, [logged(seq, seq, loss=1e6 if seq == 7_777 else 1.0) for seq in range(1, 10_001)])
+    attempt(
+        run, 1, [logged(seq, seq, loss=1e6 if seq == 7_777 else 1.0) for seq in range(1, 10_001)]
+    )
     assert [max(curve(run, width=width).max) for width in (3, 50, 1000)] == [1e6, 1e6, 1e6]
 
 
@@ -109,7 +137,12 @@ def test_batches_in_any_order_give_the_same_curve(run: Run, order: random.Random
 
 def test_a_resumed_run_is_one_curve_and_its_abandoned_tail_is_left_out(run: Run) -> None:
     attempt(run, 1, losses(1, 125))
-    attempt(run, 2, [logged(seq, step, loss=1000.0 + step) for seq, step in enumerate(range(121, 131), 2)], rewound_to=120)
+    attempt(
+        run,
+        2,
+        [logged(seq, step, loss=1000.0 + step) for seq, step in enumerate(range(121, 131), 2)],
+        rewound_to=120,
+    )
     found = curve(run)
     assert found.x == [float(step) for step in range(1, 131)]
     assert found.mean[119:121] == [120.0, 1121.0]
@@ -125,16 +158,26 @@ def test_an_attempt_that_goes_further_back_cuts_all_before_it(run: Run) -> None:
 
 
 def test_an_attempt_that_begins_again_in_the_middle_of_its_log_is_one_curve(run: Run) -> None:
-    """As when memory runs out in one of several processes, here twice: what the same attempt did after those steps is left out."""
+    """As when memory runs out in one of several processes, here twice: what the same attempt did
+    after those steps is left out.
+    """
     attempt(run, 1, losses(1, 30))
     attempt(run, 2, losses(21, 35, seq=2), rewound_to=20)
     rewind(run, 2, 17, 24)
-    attempt(run, 2, [logged(seq, step, loss=100.0 + step) for seq, step in enumerate(range(25, 40), 18)])
+    attempt(
+        run, 2, [logged(seq, step, loss=100.0 + step) for seq, step in enumerate(range(25, 40), 18)]
+    )
     rewind(run, 2, 33, 30)
-    attempt(run, 2, [logged(seq, step, loss=1000.0 + step) for seq, step in enumerate(range(31, 41), 34)])
+    attempt(
+        run,
+        2,
+        [logged(seq, step, loss=1000.0 + step) for seq, step in enumerate(range(31, 41), 34)],
+    )
     found = curve(run)
     assert found.x == [float(step) for step in range(1, 41)]
-    assert found.mean == [step + 100.0 * (25 <= step <= 30) + 1000.0 * (step > 30) for step in found.x]
+    assert found.mean == [
+        step + 100.0 * (25 <= step <= 30) + 1000.0 * (step > 30) for step in found.x
+    ]
     assert metrics.latest(run, ["loss"]) == {"loss": 1040.0}
     assert len(list(metrics.rows(run, abandoned=True))) == 30 + 15 + 15 + 10
 
@@ -159,7 +202,14 @@ def test_an_attempt_that_has_written_nothing_hides_nothing(run: Run) -> None:
 
 
 def test_what_is_not_a_number_is_kept_and_marked(run: Run) -> None:
-    attempt(run, 1, [logged(seq, seq, loss=value) for seq, value in enumerate([1.0, "NaN", "Infinity", "-Infinity", 2.0], 1)])
+    attempt(
+        run,
+        1,
+        [
+            logged(seq, seq, loss=value)
+            for seq, value in enumerate([1.0, "NaN", "Infinity", "-Infinity", 2.0], 1)
+        ],
+    )
     found = curve(run)
     assert math.isnan(found.mean[1])
     assert found.mean[2:4] == [math.inf, -math.inf]
@@ -177,12 +227,17 @@ def test_a_bucket_is_measured_over_its_finite_values(run: Run) -> None:
 
 
 def test_a_bucket_without_a_finite_value_says_so(run: Run) -> None:
-    attempt(run, 1, [logged(step + 1, step, loss=1.0 if step < 32 else "NaN") for step in range(64)])
+    attempt(
+        run, 1, [logged(step + 1, step, loss=1.0 if step < 32 else "NaN") for step in range(64)]
+    )
     found = curve(run, width=4)
     assert [metrics.plain(value) for value in found.mean] == [1, 1, "NaN", "NaN"]
 
 
-@pytest.mark.parametrize(("axis", "expected"), [("step", [2, 3]), ("tokens", [200, 300]), ("compute", [2e9, 3e9]), ("time", [2, 3])])
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [("step", [2, 3]), ("tokens", [200, 300]), ("compute", [2e9, 3e9]), ("time", [2, 3])],
+)
 def test_every_axis_has_its_own_range(run: Run, axis: metrics.Axis, expected: list[float]) -> None:
     from webapp.runs.reading_events import moment
 
@@ -206,7 +261,10 @@ def test_keys_latest_values_and_rows(run: Run) -> None:
     attempt(run, 2, [logged(2, 2, loss=9.0)], rewound_to=1)
     assert metrics.keys(run) == ["grad_norm", "loss", "pass_rate"]
     assert metrics.latest(run, ["loss", "grad_norm", "absent"]) == {"loss": 9.0, "grad_norm": 1.0}
-    assert [row[:4] for row in metrics.rows(run, ["loss"])] == [(1, 1, "loss", 3.0), (2, 2, "loss", 9.0)]
+    assert [row[:4] for row in metrics.rows(run, ["loss"])] == [
+        (1, 1, "loss", 3.0),
+        (2, 2, "loss", 9.0),
+    ]
     assert len(list(metrics.rows(run, ["loss"], abandoned=True))) == 3
 
 
@@ -222,7 +280,10 @@ def test_runs_do_not_mix(run: Run) -> None:
     other = Run.objects.create(team=run.team, name="other")
     attempt(run, 1, losses(1, 3))
     attempt(other, 1, losses(5, 6))
-    assert [(series.run, series.count) for series in metrics.read([run, other], None)] == [(run.public_id, 3), (other.public_id, 2)]
+    assert [(series.run, series.count) for series in metrics.read([run, other], None)] == [
+        (run.public_id, 3),
+        (other.public_id, 2),
+    ]
 
 
 def test_a_glimpse_is_short_whatever_the_length_of_the_run(run: Run) -> None:

@@ -30,7 +30,9 @@ KEYS = ("loss", "eval/pass_rate", "grad_norm")
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything happens with a few dozen points: folds, growing and cut chunks, levels of several rows."""
+    """Everything happens with a few dozen points: folds, growing and cut chunks, levels of several
+    rows.
+    """
     for module, name, value in (
         (folding, "MOST_ROWS", 24),
         (folding, "KEPT_ROWS", 6),
@@ -49,7 +51,9 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Log:
-    """What an attempt wrote, and the batches of indices into it as they arrived. `rewind` is the step that it went back to."""
+    """What an attempt wrote, and the batches of indices into it as they arrived. `rewind` is the
+    step that it went back to.
+    """
 
     rewind: int | None
     rows: list[dict[str, Any]]
@@ -88,14 +92,25 @@ def _row(chance: random.Random, seq: int, step: int, in_order: bool) -> dict[str
     keys = [key for key in KEYS if key == "loss" or chance.random() < 0.25]
     place = step if in_order else chance.randint(0, 500)
     values = {key: _number(chance) for key in keys}
-    return {"seq": seq, "step": step, "tokens": 100 * max(place, 0), "compute": place * 0.3, "wall_time": NOON + place, "values": values}
+    return {
+        "seq": seq,
+        "step": step,
+        "tokens": 100 * max(place, 0),
+        "compute": place * 0.3,
+        "wall_time": NOON + place,
+        "values": values,
+    }
 
 
 def _number(chance: random.Random) -> float:
     kind = chance.random()
     if kind < 0.1:
         return chance.choice([math.nan, math.inf, -math.inf, 5e-324, 8e307, -8e307, -0.0])
-    return float(chance.randint(-5, 5)) if kind < 0.3 else chance.gauss(0, 1) * 10 ** chance.choice([0, 0, 0, -30, 30])
+    return (
+        float(chance.randint(-5, 5))
+        if kind < 0.3
+        else chance.gauss(0, 1) * 10 ** chance.choice([0, 0, 0, -30, 30])
+    )
 
 
 def appended(run: Run, written: list[Log]) -> None:
@@ -103,7 +118,14 @@ def appended(run: Run, written: list[Log]) -> None:
     for number, log in enumerate(written, 1):
         Attempt.objects.create(run=run, number=number, last_seq=len(log.rows))
         if log.rewind is not None:
-            rewound = {"seq": 0, "type": "rewind", "step": log.rewind, "wall_time": moment(NOON), "payload": {}, "news": 0}
+            rewound = {
+                "seq": 0,
+                "type": "rewind",
+                "step": log.rewind,
+                "wall_time": moment(NOON),
+                "payload": {},
+                "news": 0,
+            }
             Event.objects.create(run=run, attempt=number, **rewound)
         for batch in log.batches:
             metrics.append(run, number, [log.rows[index] for index in batch], next(news))
@@ -111,7 +133,9 @@ def appended(run: Run, written: list[Log]) -> None:
 
 def close(found: list[float], expected: list[float], scale: float) -> bool:
     return len(found) == len(expected) and all(
-        one == other or (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=1e-9, abs_tol=scale)
+        one == other
+        or (math.isnan(one) and math.isnan(other))
+        or math.isclose(one, other, rel_tol=1e-9, abs_tol=scale)
         for one, other in zip(found, expected, strict=True)
     )
 
@@ -123,42 +147,90 @@ ROUNDING = 1e-322
 def same(found: metrics.Series, expected: reference.Drawn | None) -> bool:
     if expected is None:
         return False
-    size = max((abs(value) for value in [*expected.min, *expected.max] if math.isfinite(value)), default=0.0)
+    size = max(
+        (abs(value) for value in [*expected.min, *expected.max] if math.isfinite(value)),
+        default=0.0,
+    )
     return (
-        (found.count, found.points, found.attempts) == (expected.count, len(expected.x), expected.attempts)
+        (found.count, found.points, found.attempts)
+        == (expected.count, len(expected.x), expected.attempts)
         and close(found.x, expected.x, 1e-5)
         and close(found.mean, expected.mean, max(1e-9 * size, ROUNDING))
-        and all(close(getattr(found, name), getattr(expected, name), 0.0) for name in ("min", "max", "last"))
-        and Counter(repr(value) for _, value in found.marks) <= Counter(repr(value) for _, value in expected.marks)
-        and close([x for x, _ in found.marks], [x for x, _ in expected.marks[: expected.most_marks]], 1e-6)
+        and all(
+            close(getattr(found, name), getattr(expected, name), 0.0)
+            for name in ("min", "max", "last")
+        )
+        and Counter(repr(value) for _, value in found.marks)
+        <= Counter(repr(value) for _, value in expected.marks)
+        and close(
+            [x for x, _ in found.marks], [x for x, _ in expected.marks[: expected.most_marks]], 1e-6
+        )
     )
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 2**32), attempts=st.integers(1, 3), length=st.sampled_from([3, 30, 120, 400]), in_order=st.booleans())
-def test_any_appends_read_back_at_any_width_range_and_axis(run: Run, seed: int, attempts: int, length: int, in_order: bool) -> None:
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    seed=st.integers(0, 2**32),
+    attempts=st.integers(1, 3),
+    length=st.sampled_from([3, 30, 120, 400]),
+    in_order=st.booleans(),
+)
+def test_any_appends_read_back_at_any_width_range_and_axis(
+    run: Run, seed: int, attempts: int, length: int, in_order: bool
+) -> None:
     chance = random.Random(seed)
     run.started_at = moment(NOON)
     written = logs(chance, attempts, length, in_order)
     with transaction.atomic():
         appended(run, written)
         for _ in range(6):
-            key, axis, width = chance.choice(KEYS), chance.choice(get_args(metrics.Axis)), chance.choice([1, 2, 5, 13, 40, 1000])
-            points = [one for number, log in enumerate(written, 1) for one in reference.points_of(number, key, log.rows)]
+            key, axis, width = (
+                chance.choice(KEYS),
+                chance.choice(get_args(metrics.Axis)),
+                chance.choice([1, 2, 5, 13, 40, 1000]),
+            )
+            points = [
+                one
+                for number, log in enumerate(written, 1)
+                for one in reference.points_of(number, key, log.rows)
+            ]
             points = [replace(point, wall_time=point.wall_time - NOON) for point in points]
             ends = [point.x(axis) for point in points] or [0.0]
-            low, high = (None if chance.random() < 0.5 else chance.uniform(min(ends), max(ends)) for _ in range(2))
+            low, high = (
+                None if chance.random() < 0.5 else chance.uniform(min(ends), max(ends))
+                for _ in range(2)
+            )
             check(run, key, points, axis, low, high, width, in_order)
         transaction.set_rollback(True)
 
 
 def check(
-    run: Run, key: str, points: list[reference.Point], axis: metrics.Axis, low: float | None, high: float | None, width: int, in_order: bool
+    run: Run,
+    key: str,
+    points: list[reference.Point],
+    axis: metrics.Axis,
+    low: float | None,
+    high: float | None,
+    width: int,
+    in_order: bool,
 ) -> None:
     found = metrics.read([run], [key], axis=axis, start=low, stop=high, width=width)
-    question = (stretches(run), axis, -math.inf if low is None else low, math.inf if high is None else high, width)
+    question = (
+        stretches(run),
+        axis,
+        -math.inf if low is None else low,
+        math.inf if high is None else high,
+        width,
+    )
     by_step = reference.draw(points, *question, by_step=True)
     by_x = reference.draw(points, *question, by_step=False)
     assert len(found) == (by_step is not None), (found, by_step)
     if found:
-        assert same(found[0], by_step) or (axis != "step" and not in_order and same(found[0], by_x)), (found[0], by_step, by_x)
+        assert same(found[0], by_step) or (
+            axis != "step" and not in_order and same(found[0], by_x)
+        ), (found[0], by_step, by_x)

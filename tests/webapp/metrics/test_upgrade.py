@@ -37,12 +37,17 @@ def test_points_become_series(run: Run) -> None:
         Attempt.objects.create(run=run, number=number, last_seq=2 * last)
         with connection.cursor() as cursor:
             cursor.execute(POINTS, [run.pk, number, last, ["loss", "grad_norm"]])
-    Event.objects.create(run=run, attempt=2, seq=1, type="rewind", step=0, wall_time=moment(0), payload={}, news=1)
+    Event.objects.create(
+        run=run, attempt=2, seq=1, type="rewind", step=0, wall_time=moment(0), payload={}, news=1
+    )
     migrate("0004_delete_point")
     migrate("0004_delete_point")
     assert len(list(metrics.rows(run, abandoned=True))) == 2 * 10_500
     (found,) = metrics.read([run], ["loss"], width=1000)
-    assert (found.x, found.mean[7:]) == ([float(n) for n in range(1, 501)], [n / 8 for n in range(8, 501)])
+    assert (found.x, found.mean[7:]) == (
+        [float(n) for n in range(1, 501)],
+        [n / 8 for n in range(8, 501)],
+    )
     assert found.marks[0][0] == 7
     again = {"seq": 2, "step": 1, "values": {"loss": 9.0}, "wall_time": 0.0}
     metrics.append(run, 2, [again, {"seq": 1, "type": "rewind"}], 999)

@@ -44,7 +44,9 @@ def at_work(run: Run, node: Node, count: int = 1, kind: str = "cuda") -> Run:
     lifecycle.claim(run.pk, node.name)
     run.refresh_from_db()
     free = Device.objects.filter(node=node, kind=kind, holder="").values("pk")[:count]
-    Device.objects.filter(pk__in=free).update(holder=holder_of(run.public_id, run.attempt), held_since=timezone.now(), team=run.team)
+    Device.objects.filter(pk__in=free).update(
+        holder=holder_of(run.public_id, run.attempt), held_since=timezone.now(), team=run.team
+    )
     return run
 
 
@@ -56,22 +58,30 @@ def text_of(client: Client, address: str) -> str:
     return " ".join(client.get(address).content.decode().split())
 
 
-def test_a_run_is_told_why_it_waits_on_its_page_and_in_the_queue(client: Client, still: Team, bob: User, elm: Node) -> None:
+def test_a_run_is_told_why_it_waits_on_its_page_and_in_the_queue(
+    client: Client, still: Team, bob: User, elm: Node
+) -> None:
     at_work(queued(still, "first", device="cuda"), elm)
     waits = queued(still, "second", device="cuda", processes=2)
     client.force_login(bob)
     for address in ("/queue/", f"/runs/{waits.public_id}/"):
-        assert "needs 2 GPUs; 1 free on elm, kept for it until the rest is given back" in text_of(client, address)
+        assert "needs 2 GPUs; 1 free on elm, kept for it until the rest is given back" in text_of(
+            client, address
+        )
     assert "elm, GPU 0" in text_of(client, "/queue/")
 
 
-def test_all_machines_of_a_run_are_named_wherever_it_is_shown(client: Client, still: Team, bob: User, elm: Node) -> None:
+def test_all_machines_of_a_run_are_named_wherever_it_is_shown(
+    client: Client, still: Team, bob: User, elm: Node
+) -> None:
     oak = Node.objects.create(name="oak", address="10.0.0.4", cpus=8, memory_bytes=2**35)
     Device.objects.create(node=oak, kind="cuda", index=0)
     run = queued(still, "wide", device="cuda", nodes=2)
     waits = queued(still, "wider", device="cuda", nodes=3)
     lifecycle.claim(run.pk, "elm", "oak")
-    Device.objects.filter(kind="cuda", index=0).update(holder=holder_of(run.public_id, 1), team=still)
+    Device.objects.filter(kind="cuda", index=0).update(
+        holder=holder_of(run.public_id, 1), team=still
+    )
     client.force_login(bob)
     for address in ("/queue/", f"/runs/{run.public_id}/"):
         assert "elm, GPU 0; oak, GPU 0" in text_of(client, address)
@@ -79,35 +89,54 @@ def test_all_machines_of_a_run_are_named_wherever_it_is_shown(client: Client, st
     assert "leads 2 machines" in machines and "machine 2 of 2, led by elm" in machines
     assert "on elm and oak, begun" in text_of(client, f"/runs/{run.public_id}/log/")
     assert "1 GPU on each of 3 machines" in text_of(client, "/queue/")
-    assert "needs 3 machines with 1 GPU each, and there are 2" in text_of(client, f"/runs/{waits.public_id}/")
+    assert "needs 3 machines with 1 GPU each, and there are 2" in text_of(
+        client, f"/runs/{waits.public_id}/"
+    )
 
 
-def test_other_teams_are_counted_and_not_named(client: Client, still: Team, charlie: User, elm: Node) -> None:
+def test_other_teams_are_counted_and_not_named(
+    client: Client, still: Team, charlie: User, elm: Node
+) -> None:
     at_work(queued(still, "secret one", device="cuda"), elm)
     queued(still, "secret two", device="cuda", processes=2)
     client.force_login(charlie)
     for address in ("/queue/", "/machines/"):
         page = text_of(client, address)
         assert "secret" not in page and "another team" in page
-    assert "2 GPUs" in text_of(client, "/queue/") and "1 of 2 GPUs free" in text_of(client, "/machines/")
+    assert "2 GPUs" in text_of(client, "/queue/") and "1 of 2 GPUs free" in text_of(
+        client, "/machines/"
+    )
 
 
-def test_jobs_are_named_to_their_team_where_their_parts_are(client: Client, still: Team, bob: User, charlie: User, elm: Node) -> None:
+def test_jobs_are_named_to_their_team_where_their_parts_are(
+    client: Client, still: Team, bob: User, charlie: User, elm: Node
+) -> None:
     job = jobs.create_job(still, None, JobSpec(name="rates of sums"), 400, 2)
     jobs.create_job(still, None, JobSpec(name="for later"), 64, 1)
     for shard, device in zip(job.shards.all(), elm.devices.filter(kind="cuda"), strict=False):
-        copy = Copy.objects.create(shard=shard, number=1, host="elm", device=f"cuda {device.index}", done=20)
+        copy = Copy.objects.create(
+            shard=shard, number=1, host="elm", device=f"cuda {device.index}", done=20
+        )
         Device.objects.filter(pk=device.pk).update(holder=copy.holder, team=still)
     client.force_login(bob)
     queue, machines = text_of(client, "/queue/"), text_of(client, "/machines/")
-    assert "elm, GPUs 0–1" in queue and ">40</span> of 400" in queue and "for later</a>" in queue and "waits for a free device" in queue
+    assert (
+        "elm, GPUs 0–1" in queue
+        and ">40</span> of 400" in queue
+        and "for later</a>" in queue
+        and "waits for a free device" in queue
+    )
     assert re.search(r"GPUs 0–1.{1,80}rates of sums</a>", machines) and "for later" not in machines
     client.force_login(charlie)
     assert "rates of sums" not in text_of(client, "/queue/") + text_of(client, "/machines/")
-    assert "GPU 0" in text_of(client, "/machines/") and "another team" in text_of(client, "/machines/")
+    assert "GPU 0" in text_of(client, "/machines/") and "another team" in text_of(
+        client, "/machines/"
+    )
 
 
-def test_the_order_is_changed_by_hand_within_the_team(client: Client, still: Team, erin: User) -> None:
+def test_the_order_is_changed_by_hand_within_the_team(
+    client: Client, still: Team, erin: User
+) -> None:
     for name in ("a", "b", "c"):
         queued(still, name)
     c = Run.objects.get(name="c")
@@ -129,14 +158,22 @@ def test_the_order_is_changed_by_hand_within_the_team(client: Client, still: Tea
 @pytest.mark.django_db(transaction=True)
 def test_many_may_change_the_queue_at_once(still: Team, erin: User) -> None:
     runs = [queued(still, name) for name in ("a", "b", "c", "d")]
-    deeds = [("move", {"where": "first"}), ("move", {"where": "down"}), ("priority", {"priority": "1"}), ("hold", {"on": "1"})]
+    deeds = [
+        ("move", {"where": "first"}),
+        ("move", {"where": "down"}),
+        ("priority", {"priority": "1"}),
+        ("hold", {"on": "1"}),
+    ]
 
     def change(seed: int) -> list[int]:
         browser, dice = Client(raise_request_exception=False), random.Random(seed)
         browser.force_login(erin)
         try:
             chosen = [(dice.choice(runs), *dice.choice(deeds)) for _ in range(6)]
-            return [browser.post(f"/queue/{run.public_id}/{deed}/", form).status_code for run, deed, form in chosen]
+            return [
+                browser.post(f"/queue/{run.public_id}/{deed}/", form).status_code
+                for run, deed, form in chosen
+            ]
         finally:
             connection.close()
 
@@ -160,42 +197,63 @@ def test_a_priority_is_set_and_nonsense_is_not(client: Client, still: Team, erin
     client.post(f"/queue/{b.public_id}/priority/", {"priority": "1"})
     assert names(still) == ["b", "a"]
     for nonsense in ("7", "", "high", "1" * 400):
-        assert client.post(f"/queue/{b.public_id}/priority/", {"priority": nonsense}).status_code == 302
+        assert (
+            client.post(f"/queue/{b.public_id}/priority/", {"priority": nonsense}).status_code
+            == 302
+        )
         assert client.post(f"/queue/{a.public_id}/move/", {"where": nonsense}).status_code == 302
     assert names(still) == ["b", "a"]
 
 
-def test_a_run_on_hold_keeps_its_place_and_is_not_placed(client: Client, still: Team, erin: User) -> None:
+def test_a_run_on_hold_keeps_its_place_and_is_not_placed(
+    client: Client, still: Team, erin: User
+) -> None:
     run, _ = queued(still, "a"), queued(still, "b")
     client.force_login(erin)
     client.post(f"/queue/{run.public_id}/hold/", {"on": "1"})
     assert lifecycle.claim(run.pk, "elm") is None
     assert ">held<" in text_of(client, "/")
     shown = text_of(client, "/queue/")
-    assert 'aria-label="Move a up" title="Move up" disabled' in shown and 'aria-label="Yes, cancel a"' in shown
+    assert (
+        'aria-label="Move a up" title="Move up" disabled' in shown
+        and 'aria-label="Yes, cancel a"' in shown
+    )
     assert "on hold" in shown and names(still) == ["a", "b"]
     client.post(f"/queue/{run.public_id}/hold/", {"on": "0"})
     assert lifecycle.claim(run.pk, "elm") is not None
 
 
-def test_what_does_not_wait_any_more_is_not_moved(client: Client, still: Team, erin: User, elm: Node) -> None:
+def test_what_does_not_wait_any_more_is_not_moved(
+    client: Client, still: Team, erin: User, elm: Node
+) -> None:
     run = at_work(queued(still, "a"), elm)
     client.force_login(erin)
-    for deed, form in (("move", {"where": "first"}), ("priority", {"priority": "1"}), ("hold", {"on": "1"})):
+    for deed, form in (
+        ("move", {"where": "first"}),
+        ("priority", {"priority": "1"}),
+        ("hold", {"on": "1"}),
+    ):
         page = client.post(f"/queue/{run.public_id}/{deed}/", form, follow=True).content.decode()
         assert "it does not wait any more" in page
 
 
-def test_a_queued_run_is_cancelled_from_the_queue_for_good(client: Client, still: Team, erin: User) -> None:
+def test_a_queued_run_is_cancelled_from_the_queue_for_good(
+    client: Client, still: Team, erin: User
+) -> None:
     run = queued(still, "a")
     client.force_login(erin)
-    assert client.post(f"/runs/{run.public_id}/stop/", {"next": "queue"}).headers["Location"] == "/queue/"
+    assert (
+        client.post(f"/runs/{run.public_id}/stop/", {"next": "queue"}).headers["Location"]
+        == "/queue/"
+    )
     run.refresh_from_db()
     assert run.state == State.STOPPED and lifecycle.claim(run.pk, "elm") is None
 
 
 def test_only_what_is_carried_out_here_is_at_work(client: Client, still: Team, erin: User) -> None:
-    lifecycle.create_run(still, None, None, name="logged from afar", source=Run.Source.CLIENT, state=State.RUNNING)
+    lifecycle.create_run(
+        still, None, None, name="logged from afar", source=Run.Source.CLIENT, state=State.RUNNING
+    )
     client.force_login(erin)
     assert "logged from afar" not in text_of(client, "/queue/")
 
@@ -206,13 +264,24 @@ def test_a_run_that_pauses_says_so(client: Client, still: Team, erin: User, elm:
     Run.objects.filter(pk=run.pk).update(reason="The run was asked to stop.", step=1200)
     client.force_login(erin)
     page = text_of(client, f"/runs/{run.public_id}/")
-    assert ">pausing<" in page and "it writes a checkpoint and gives its devices back" in page and "asked to stop" not in page
-    lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint.")
+    assert (
+        ">pausing<" in page
+        and "it writes a checkpoint and gives its devices back" in page
+        and "asked to stop" not in page
+    )
+    lifecycle.finish(
+        run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint."
+    )
     page = text_of(client, f"/runs/{run.public_id}/")
-    assert "Paused on request; Resume goes on from step 1,200." in page and "Stopped on request" not in page
+    assert (
+        "Paused on request; Resume goes on from step 1,200." in page
+        and "Stopped on request" not in page
+    )
 
 
-def test_nothing_goes_on_elsewhere_where_there_is_no_other_machine(client: Client, operator: User, elm: Node) -> None:
+def test_nothing_goes_on_elsewhere_where_there_is_no_other_machine(
+    client: Client, operator: User, elm: Node
+) -> None:
     client.force_login(operator)
     assert "there is no other machine in use" in text_of(client, "/machines/")
     Node.objects.create(name="oak", address="10.0.0.4", cpus=8, memory_bytes=2**35)
@@ -225,7 +294,9 @@ def operator(alice: User) -> User:
     return alice
 
 
-def test_an_operator_drains_a_machine_and_its_runs_finish_there(client: Client, still: Team, operator: User, elm: Node) -> None:
+def test_an_operator_drains_a_machine_and_its_runs_finish_there(
+    client: Client, still: Team, operator: User, elm: Node
+) -> None:
     run = at_work(queued(still, "a", device="cuda"), elm)
     waits = queued(still, "b", device="cuda")
     client.force_login(operator)
@@ -238,13 +309,20 @@ def test_an_operator_drains_a_machine_and_its_runs_finish_there(client: Client, 
     assert not Node.objects.get().draining
 
 
-def test_a_drained_machines_runs_go_on_elsewhere_when_asked_for(client: Client, still: Team, operator: User, elm: Node) -> None:
+def test_a_drained_machines_runs_go_on_elsewhere_when_asked_for(
+    client: Client, still: Team, operator: User, elm: Node
+) -> None:
     run = at_work(queued(still, "a"), elm)
     client.force_login(operator)
-    assert "1 run will go on elsewhere" in client.post(f"/machines/{elm.pk}/drain/", {"move": "1"}, follow=True).content.decode()
+    assert (
+        "1 run will go on elsewhere"
+        in client.post(f"/machines/{elm.pk}/drain/", {"move": "1"}, follow=True).content.decode()
+    )
     run.refresh_from_db()
     assert (run.state, run.after_stop) == (State.STOPPING, State.QUEUED)
-    lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint.")
+    lifecycle.finish(
+        run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint."
+    )
     run.refresh_from_db()
     assert (run.state, run.restarts, run.stop_requested_at) == (State.QUEUED, 0, None)
     assert "elm is being drained" in text_of(client, f"/runs/{run.public_id}/log/")
@@ -259,19 +337,28 @@ def test_only_a_lost_machine_is_forgotten(client: Client, operator: User, elm: N
     assert not Node.objects.exists()
 
 
-def test_members_who_are_no_operators_leave_machines_alone(client: Client, alice: User, elm: Node) -> None:
+def test_members_who_are_no_operators_leave_machines_alone(
+    client: Client, alice: User, elm: Node
+) -> None:
     client.force_login(alice)
     assert "Drain" not in text_of(client, "/machines/")
     assert client.post(f"/machines/{elm.pk}/drain/").status_code == 403
 
 
-def test_a_quota_is_set_by_an_admin_and_holds_runs_back(client: Client, still: Team, alice: User, elm: Node) -> None:
+def test_a_quota_is_set_by_an_admin_and_holds_runs_back(
+    client: Client, still: Team, alice: User, elm: Node
+) -> None:
     client.force_login(alice)
     client.post("/team/quota/", {"devices": "1"})
     at_work(queued(still, "a", device="cuda"), elm)
     waits = queued(still, "b", device="cuda")
-    assert "the team&#x27;s quota of 1 device is used up" in text_of(client, f"/runs/{waits.public_id}/")
-    assert "whole number" in client.post("/team/quota/", {"devices": "-3"}, follow=True).content.decode()
+    assert "the team&#x27;s quota of 1 device is used up" in text_of(
+        client, f"/runs/{waits.public_id}/"
+    )
+    assert (
+        "whole number"
+        in client.post("/team/quota/", {"devices": "-3"}, follow=True).content.decode()
+    )
     client.post("/team/quota/", {"devices": ""})
     still.refresh_from_db()
     assert still.device_quota is None

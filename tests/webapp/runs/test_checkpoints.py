@@ -14,7 +14,9 @@ from webapp.runs.models import Run
 from webapp.teams.models import Team, User
 
 
-def test_a_checkpoint_comes_down_as_a_zip_of_all_its_files(client: Client, still: Team, alice: User, bob: User, tmp_path: Path) -> None:
+def test_a_checkpoint_comes_down_as_a_zip_of_all_its_files(
+    client: Client, still: Team, alice: User, bob: User, tmp_path: Path
+) -> None:
     run = recorded(still, alice, tmp_path)
     client.force_login(bob)
     assert "946 B" in client.get(f"/runs/{run.public_id}/checkpoints/").content.decode()
@@ -30,7 +32,9 @@ def test_a_checkpoint_that_is_not_there_is_not_found(client: Client, run: Run, b
     assert client.get(f"/runs/{run.public_id}/checkpoints/30/download/").status_code == 404
 
 
-def test_a_stranger_gets_no_checkpoint(client: Client, still: Team, alice: User, charlie: User, tmp_path: Path) -> None:
+def test_a_stranger_gets_no_checkpoint(
+    client: Client, still: Team, alice: User, charlie: User, tmp_path: Path
+) -> None:
     run = recorded(still, alice, tmp_path)
     client.force_login(charlie)
     assert client.get(f"/runs/{run.public_id}/checkpoints/30/download/").status_code == 404

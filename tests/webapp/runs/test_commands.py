@@ -30,11 +30,19 @@ def printed(command: str, *args: str, **options: Any) -> str:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A run's folder as the trainer leaves it: an attempt that was killed, and one that went on from step 8."""
+    """A run's folder as the trainer leaves it: an attempt that was killed, and one that went on
+    from step 8.
+    """
     folder = tmp_path / "elsewhere"
     write(folder, 1, [*losses(1, 10), event(11, "log", level="info", message="half way")])
     write(
-        folder, 2, [event(1, "rewind", step=8), *losses(9, 20, seq=2), event(14, "end", outcome="completed", reason="All steps are done.")]
+        folder,
+        2,
+        [
+            event(1, "rewind", step=8),
+            *losses(9, 20, seq=2),
+            event(14, "end", outcome="completed", reason="All steps are done."),
+        ],
     )
     return folder
 
@@ -44,7 +52,11 @@ def write(folder: Path, attempt: int, events: list[dict[str, Any]]) -> None:
     for found in events:
         log.emit(
             found["type"],
-            **{key: value for key, value in found.items() if key not in ("v", "attempt", "seq", "wall_time", "monotonic", "type")},
+            **{
+                key: value
+                for key, value in found.items()
+                if key not in ("v", "attempt", "seq", "wall_time", "monotonic", "type")
+            },
         )
     log.close()
 
@@ -66,7 +78,12 @@ def test_a_run_made_elsewhere_is_imported_whole(still: Team, elsewhere: Path) ->
     said = printed("import_run", str(elsewhere), team="still")
     run = Run.objects.get()
     assert run.public_id in said
-    assert (run.source, run.state, run.step, run.reason) == (Run.Source.IMPORTED, State.COMPLETED, 20, "All steps are done.")
+    assert (run.source, run.state, run.step, run.reason) == (
+        Run.Source.IMPORTED,
+        State.COMPLETED,
+        20,
+        "All steps are done.",
+    )
     (loss,) = metrics.read([run], ["loss"])
     assert loss.mean == [float(step) for step in range(1, 21)]
     assert Event.objects.filter(run=run, type="log").count() == 1
@@ -91,13 +108,21 @@ def test_a_log_that_has_grown_is_continued_without_doubling(still: Team, elsewhe
     assert (run.state, run.reason) == (State.STOPPED, "The log does not say how the run ended.")
     printed("import_run", str(grown), into=run.public_id)
     run.refresh_from_db()
-    assert (run.state, run.attempt, metrics.read([run], ["loss"])[0].count) == (State.COMPLETED, 2, 20)
+    assert (run.state, run.attempt, metrics.read([run], ["loss"])[0].count) == (
+        State.COMPLETED,
+        2,
+        20,
+    )
 
 
-def test_a_torn_log_is_taken_as_far_as_it_can_be_read_and_says_so(still: Team, elsewhere: Path) -> None:
+def test_a_torn_log_is_taken_as_far_as_it_can_be_read_and_says_so(
+    still: Team, elsewhere: Path
+) -> None:
     (segment,) = (elsewhere / "attempts" / "2" / "events").iterdir()
     lines = segment.read_bytes().splitlines(keepends=True)
-    segment.write_bytes(b"".join(lines[:5]) + b"\xff{ this is no event\n" + b"".join(lines[5:7]) + lines[7][:20])
+    segment.write_bytes(
+        b"".join(lines[:5]) + b"\xff{ this is no event\n" + b"".join(lines[5:7]) + lines[7][:20]
+    )
     printed("import_run", str(elsewhere))
     run = Run.objects.get()
     assert (run.state, run.step) == (State.STOPPED, 14)
@@ -107,9 +132,12 @@ def test_a_torn_log_is_taken_as_far_as_it_can_be_read_and_says_so(still: Team, e
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(None, "holds no attempts"), ("{", "cannot be read"), ('{"recipe": 5}', "cannot be read")]
+    ("content", "sentence"),
+    [(None, "holds no attempts"), ("{", "cannot be read"), ('{"recipe": 5}', "cannot be read")],
 )
-def test_what_is_no_run_is_refused_in_a_sentence(still: Team, elsewhere: Path, content: str | None, sentence: str) -> None:
+def test_what_is_no_run_is_refused_in_a_sentence(
+    still: Team, elsewhere: Path, content: str | None, sentence: str
+) -> None:
     if content is None:
         shutil.rmtree(elsewhere / "attempts")
     else:
@@ -122,28 +150,38 @@ def test_what_is_no_run_is_refused_in_a_sentence(still: Team, elsewhere: Path, c
 DEEP = "[" * 100_000
 
 
-def test_a_definition_nested_too_deeply_is_refused_in_a_sentence(still: Team, elsewhere: Path) -> None:
+def test_a_definition_nested_too_deeply_is_refused_in_a_sentence(
+    still: Team, elsewhere: Path
+) -> None:
     (elsewhere / "spec.json").write_text(DEEP)
     with pytest.raises(CommandError, match="nested too deeply"):
         printed("import_run", str(elsewhere))
 
 
-def test_an_attempt_with_too_large_a_number_is_refused_in_a_sentence(still: Team, elsewhere: Path) -> None:
+def test_an_attempt_with_too_large_a_number_is_refused_in_a_sentence(
+    still: Team, elsewhere: Path
+) -> None:
     (elsewhere / "attempts" / ("9" * 200) / "events").mkdir(parents=True)
     with pytest.raises(CommandError, match="too large a number"):
         printed("import_run", str(elsewhere))
     assert not Run.objects.exists()
 
 
-def test_a_folder_with_a_long_name_gives_its_beginning_to_the_run(still: Team, elsewhere: Path) -> None:
+def test_a_folder_with_a_long_name_gives_its_beginning_to_the_run(
+    still: Team, elsewhere: Path
+) -> None:
     printed("import_run", str(elsewhere.rename(elsewhere.with_name("n" * 200))))
     assert Run.objects.get().name == "n" * 120
 
 
-def test_a_line_nested_too_deeply_is_told_and_holds_up_nothing(still: Team, elsewhere: Path) -> None:
+def test_a_line_nested_too_deeply_is_told_and_holds_up_nothing(
+    still: Team, elsewhere: Path
+) -> None:
     (segment,) = (elsewhere / "attempts" / "2" / "events").iterdir()
     lines = segment.read_bytes().splitlines(keepends=True)
-    segment.write_bytes(DEEP.encode() + b"\n" + b"".join(lines) + b'{"seq": 99, "a": ' + DEEP.encode() + b"\n")
+    segment.write_bytes(
+        DEEP.encode() + b"\n" + b"".join(lines) + b'{"seq": 99, "a": ' + DEEP.encode() + b"\n"
+    )
     printed("import_run", str(elsewhere))
     run = Run.objects.get()
     assert (run.state, run.step) == (State.COMPLETED, 20)

@@ -33,7 +33,9 @@ def test_a_form_from_elsewhere_does_nothing(run: Run, alice: User, deed: str) ->
     assert client.post(f"/runs/{run.public_id}/{deed}/").status_code == 403
 
 
-def test_stopping_asks_first_and_insists_when_asked_again(client: Client, run: Run, erin: User, tmp_path: Path) -> None:
+def test_stopping_asks_first_and_insists_when_asked_again(
+    client: Client, run: Run, erin: User, tmp_path: Path
+) -> None:
     Recorder(run, tmp_path).begin()
     client.force_login(erin)
     page = client.post(f"/runs/{run.public_id}/stop/", follow=True).content.decode()
@@ -54,22 +56,35 @@ def test_a_stopped_run_can_be_resumed(client: Client, run: Run, erin: User, tmp_
     assert run.state == State.QUEUED
 
 
-def test_what_cannot_be_done_is_said(client: Client, still: Team, alice: User, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_said(
+    client: Client, still: Team, alice: User, tmp_path: Path
+) -> None:
     run = recorded(still, alice, tmp_path)
     client.force_login(alice)
     page = client.post(f"/runs/{run.public_id}/resume/", follow=True).content.decode()
-    assert "This run is completed; only one that is paused, stopped or failed can be resumed." in page
+    assert (
+        "This run is completed; only one that is paused, stopped or failed can be resumed." in page
+    )
 
 
-def test_running_again_makes_a_new_run_of_the_same_definition(client: Client, still: Team, alice: User, erin: User, tmp_path: Path) -> None:
+def test_running_again_makes_a_new_run_of_the_same_definition(
+    client: Client, still: Team, alice: User, erin: User, tmp_path: Path
+) -> None:
     run = recorded(still, alice, tmp_path)
     client.force_login(erin)
     client.post(f"/runs/{run.public_id}/clone/")
     again = Run.objects.exclude(pk=run.pk).get()
-    assert (again.parent, again.spec, again.owner, again.state) == (run, run.spec, erin, State.QUEUED)
+    assert (again.parent, again.spec, again.owner, again.state) == (
+        run,
+        run.spec,
+        erin,
+        State.QUEUED,
+    )
 
 
-def test_deleting_leaves_a_word_behind(client: Client, still: Team, alice: User, tmp_path: Path) -> None:
+def test_deleting_leaves_a_word_behind(
+    client: Client, still: Team, alice: User, tmp_path: Path
+) -> None:
     run = recorded(still, alice, tmp_path)
     client.force_login(alice)
     page = client.post(f"/runs/{run.public_id}/delete/", follow=True).content.decode()
@@ -79,4 +94,7 @@ def test_deleting_leaves_a_word_behind(client: Client, still: Team, alice: User,
 
 def test_a_run_at_work_is_not_deleted(client: Client, run: Run, alice: User) -> None:
     client.force_login(alice)
-    assert "Stop this run before you delete it." in client.post(f"/runs/{run.public_id}/delete/", follow=True).content.decode()
+    assert (
+        "Stop this run before you delete it."
+        in client.post(f"/runs/{run.public_id}/delete/", follow=True).content.decode()
+    )

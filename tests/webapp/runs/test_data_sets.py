@@ -1,4 +1,6 @@
-"""Data sets: upload, mapping, preview as the verifier reads, and files that cannot be used, each answered in a sentence."""
+"""Data sets: upload, mapping, preview as the verifier reads, and files that cannot be used, each
+answered in a sentence.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ pytestmark = pytest.mark.django_db
 GSM8K = Path(__file__).resolve().parents[2] / "gsm8k" / "train.jsonl"  # its first rows as published
 
 JSONL = b'{"q": "1+1?", "a": "2", "note": "x"}\n{"q": "2+2?", "a": "#### 4"}\n'
-COLUMNS = {"data.train.columns.question": "q", "data.train.columns.answer": "a", "data.verifier.kind": "numeric"}
+COLUMNS = {
+    "data.train.columns.question": "q",
+    "data.train.columns.answer": "a",
+    "data.verifier.kind": "numeric",
+}
 
 
 def upload(client: Client, content: bytes, name: str = "sums.jsonl") -> str:
@@ -55,7 +61,13 @@ def keep(client: Client, content: bytes, name: str = "sums", **changes: str) -> 
 
 def test_a_file_becomes_a_data_set_with_its_mapping(erin: User, still: Team) -> None:
     data = keep(as_(erin), JSONL)
-    assert (data.team, data.name, data.problem_count, data.format, data.filename) == (still, "sums", 2, "jsonl", "sums.jsonl")
+    assert (data.team, data.name, data.problem_count, data.format, data.filename) == (
+        still,
+        "sums",
+        2,
+        "jsonl",
+        "sums.jsonl",
+    )
     assert data.columns == {
         "question": "q",
         "answer": "a",
@@ -73,23 +85,46 @@ def test_a_file_becomes_a_data_set_with_its_mapping(erin: User, still: Team) -> 
 def test_the_columns_are_guessed_from_their_names(alice: User) -> None:
     client = as_(alice)
     page = client.get(upload(client, b"problem,final_answer,subject\n1+1?,2,sums\n", "x.csv"))
-    chosen = {column.field.name.rpartition(".")[2]: column.field.value for column in page.context["columns"]}
-    assert (chosen["question"], chosen["answer"], chosen["domain"], chosen["solution"]) == ("problem", "final_answer", "subject", "")
+    chosen = {
+        column.field.name.rpartition(".")[2]: column.field.value
+        for column in page.context["columns"]
+    }
+    assert (chosen["question"], chosen["answer"], chosen["domain"], chosen["solution"]) == (
+        "problem",
+        "final_answer",
+        "subject",
+        "",
+    )
 
 
 def test_the_preview_shows_answers_as_the_verifier_reads_them(alice: User) -> None:
     client = as_(alice)
-    address = upload(client, b'{"q": "1+1?", "a": "so\\n#### 1,234"}\n{"q": "2?", "a": "none here"}\n{"q": "3?", "a": ""}\n')
-    page = client.get(address.replace("/data/new/", "/data/new/preview/"), COLUMNS | {"file": Artifact.objects.get().sha256})
+    address = upload(
+        client,
+        b'{"q": "1+1?", "a": "so\\n#### 1,234"}\n{"q": "2?", "a": "none here"}\n{"q": "3?", "a": ""}\n',
+    )
+    page = client.get(
+        address.replace("/data/new/", "/data/new/preview/"),
+        COLUMNS | {"file": Artifact.objects.get().sha256},
+    )
     readings = page.context["readings"]
-    assert [(one.answer, one.reference) for one in readings] == [("1234", "1234"), ("none here", ""), ("", "")]
+    assert [(one.answer, one.reference) for one in readings] == [
+        ("1234", "1234"),
+        ("none here", ""),
+        ("", ""),
+    ]
     assert "not readable" in page.content.decode() and "no answer" in page.content.decode()
 
 
 def test_the_preview_answers_a_wrong_mapping_in_words(alice: User) -> None:
     client = as_(alice)
     upload(client, JSONL)
-    query = {"file": Artifact.objects.get().sha256, "filename": "sums.jsonl", **COLUMNS, "data.train.columns.answer": "missing"}
+    query = {
+        "file": Artifact.objects.get().sha256,
+        "filename": "sums.jsonl",
+        **COLUMNS,
+        "data.train.columns.answer": "missing",
+    }
     assert "has no column “missing”" in client.get("/data/new/preview/", query).content.decode()
     query["data.verifier.kind"], query["data.verifier.tolerance"] = "numeric", "-1"
     assert "must not be negative" in client.get("/data/new/preview/", query).content.decode()
@@ -104,7 +139,10 @@ def test_the_same_content_under_the_same_name_is_one_data_set(alice: User) -> No
 def test_gsm8k_is_read_whole(alice: User) -> None:
     client = as_(alice)
     data = keep(
-        client, GSM8K.read_bytes(), "gsm8k", **{"data__train__columns__question": "question", "data__train__columns__answer": "answer"}
+        client,
+        GSM8K.read_bytes(),
+        "gsm8k",
+        **{"data__train__columns__question": "question", "data__train__columns__answer": "answer"},
     )
     assert data.problem_count == 40
     page = client.get(f"/data/{data.pk}/")
@@ -120,22 +158,38 @@ def test_gsm8k_is_read_whole(alice: User) -> None:
         (b'{"q": "1+1?", "a": \n', "a.jsonl", "Line 1 of a.jsonl is not valid JSON"),
         (b'{"q": 1}\n{"q": 2', "a.jsonl", "Line 2 of a.jsonl, the last, is cut off"),
         (b'[{"q": 1}]', "a.json", "one JSON list"),
-        ("question,answer\ncafé,1\n".encode("latin-1"), "a.csv", "Line 2 of a.csv is not UTF-8 text"),
+        (
+            "question,answer\ncafé,1\n".encode("latin-1"),
+            "a.csv",
+            "Line 2 of a.csv is not UTF-8 text",
+        ),
         (b"question,answer\n1,2,3\n", "a.csv", "has 3 values, the header has 2"),
         (b"PK\x03\x04" + b"x" * 50, "a.xlsx", "a ZIP archive or an Excel workbook"),
         (b"PAR1" + b"x" * 50, "a.parquet", "cannot be read as Parquet"),
         (b"question,answer\n", "a.csv", "has no rows after its header"),
     ],
 )
-def test_a_file_that_is_no_data_is_refused_with_its_own_name(alice: User, content: bytes, name: str, says: str) -> None:
+def test_a_file_that_is_no_data_is_refused_with_its_own_name(
+    alice: User, content: bytes, name: str, says: str
+) -> None:
     assert says in refusal(as_(alice), content, name)
     assert not Artifact.objects.exists()
 
 
 def test_problems_without_an_answer_are_named_by_their_lines(alice: User) -> None:
     client = as_(alice)
-    upload(client, b'{"q": "1?", "a": "1"}\n{"q": "2?", "a": ""}\n{"q": "3?"}\n{"q": "4?", "a": "4"}\n')
-    answer = client.post("/data/new/", {"file": Artifact.objects.get().sha256, "filename": "gaps.jsonl", "name": "gaps", **COLUMNS})
+    upload(
+        client, b'{"q": "1?", "a": "1"}\n{"q": "2?", "a": ""}\n{"q": "3?"}\n{"q": "4?", "a": "4"}\n'
+    )
+    answer = client.post(
+        "/data/new/",
+        {
+            "file": Artifact.objects.get().sha256,
+            "filename": "gaps.jsonl",
+            "name": "gaps",
+            **COLUMNS,
+        },
+    )
     assert answer.status_code == 422
     assert "of gaps.jsonl" in answer.context["problem"]
     assert not DataSet.objects.exists()
@@ -158,12 +212,23 @@ def test_a_wrong_column_is_refused_when_the_data_set_is_kept(alice: User) -> Non
     assert "Must not be empty" in client.post("/data/new/", sent).content.decode()
 
 
-def test_a_file_above_the_servers_limit_is_refused(alice: User, settings: pytest.FixtureRequest) -> None:
+def test_a_file_above_the_servers_limit_is_refused(
+    alice: User, settings: pytest.FixtureRequest
+) -> None:
     settings.MAX_UPLOAD_BYTES = 10  # type: ignore[attr-defined]
     assert "this server takes at most 10 B" in refusal(as_(alice), JSONL)
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd.jsonl", "..\\..\\boot.jsonl", "a\nb.jsonl", "x" * 400 + ".jsonl", "<script>.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc/passwd.jsonl",
+        "..\\..\\boot.jsonl",
+        "a\nb.jsonl",
+        "x" * 400 + ".jsonl",
+        "<script>.jsonl",
+    ],
+)
 def test_a_file_name_is_only_ever_shown(alice: User, name: str) -> None:
     client = as_(alice)
     page = client.get(upload(client, JSONL, name)).content.decode()
@@ -174,13 +239,17 @@ def test_a_file_name_is_only_ever_shown(alice: User, name: str) -> None:
 def test_text_in_a_data_file_renders_inert(alice: User) -> None:
     client = as_(alice)
     upload(client, b'{"q": "<script>alert(1)</script>", "a": "<img src=x onerror=alert(1)>"}\n')
-    page = client.get("/data/new/preview/", {"file": Artifact.objects.get().sha256, **COLUMNS}).content.decode()
+    page = client.get(
+        "/data/new/preview/", {"file": Artifact.objects.get().sha256, **COLUMNS}
+    ).content.decode()
     assert "<script>" not in page and "<img" not in page
 
 
 def test_a_viewer_uploads_nothing(bob: User) -> None:
     client = as_(bob)
-    assert client.post("/data/new/", {"file": SimpleUploadedFile("a.jsonl", JSONL)}).status_code == 403
+    assert (
+        client.post("/data/new/", {"file": SimpleUploadedFile("a.jsonl", JSONL)}).status_code == 403
+    )
     assert not Artifact.objects.exists()
 
 
@@ -201,7 +270,9 @@ def test_a_file_that_is_not_there_is_not_found(alice: User, sha256: str) -> None
 
 def test_a_run_can_be_made_from_a_data_set(alice: User) -> None:
     client = as_(alice)
-    data = keep(client, JSONL * 1 + b"".join(b'{"q": "%d?", "a": "%d"}\n' % (n, n) for n in range(40)))
+    data = keep(
+        client, JSONL * 1 + b"".join(b'{"q": "%d?", "a": "%d"}\n' % (n, n) for n in range(40))
+    )
     page = client.get(f"/runs/new/?data={data.pk}").content.decode()
     assert f'value="dataset:sums@{data.fingerprint}"' in page and "Ready to start" in page
     assert "42 training" not in page  # a share is held out

@@ -21,9 +21,15 @@ ALICE_RUN: dict[str, Any] = {
     "name": "Alice's run",
     "seed": 7,
     "networks": {
-        "student": {"model": "file:/models/small", "random_init": True, "adapter": {"kind": "lora", "layers": ["q_proj", "up_proj"]}},
+        "student": {
+            "model": "file:/models/small",
+            "random_init": True,
+            "adapter": {"kind": "lora", "layers": ["q_proj", "up_proj"]},
+        },
         "teacher": {"model": "hub:org/large@main"},
-        "specialists": [{"domains": ["algebra", "geometry"], "teacher": {"model": "hub:org/sums@main"}}],
+        "specialists": [
+            {"domains": ["algebra", "geometry"], "teacher": {"model": "hub:org/sums@main"}}
+        ],
     },
     "data": {
         "train": {
@@ -37,9 +43,18 @@ ALICE_RUN: dict[str, Any] = {
         "prompt": "Think.\n{question}\n",
         "verifier": {"kind": "choice", "choices": "ABC"},
     },
-    "pool": {"weighting": {"kind": "hard_filter", "low": 0.2, "high": 0.6}, "rollouts_per_problem": 5, "measure_snr": True},
+    "pool": {
+        "weighting": {"kind": "hard_filter", "low": 0.2, "high": 0.6},
+        "rollouts_per_problem": 5,
+        "measure_snr": True,
+    },
     "stages": [
-        {"name": "warm", "source": "teacher_written", "objective": {"kind": "forward_kl", "temperature": 0.5}, "until": {"steps": 11}},
+        {
+            "name": "warm",
+            "source": "teacher_written",
+            "objective": {"kind": "forward_kl", "temperature": 0.5},
+            "until": {"steps": 11},
+        },
         {"name": "polish", "optimiser": {"learning_rate": 1e-05}},
     ],
     "evaluation": {"problems": 64, "pass_at": [1, 2]},
@@ -74,11 +89,21 @@ def test_a_definition_that_says_little_shows_the_defaults() -> None:
 def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
     page = layout.lay_out(forms.form_from(ALICE_RUN), [], Places())
     first = [listing.items[0] for listing in page.lists.values()]
-    shown = [one for group in (*page.groups.values(), *first) for part in group.parts for one in part.fields]
+    shown = [
+        one
+        for group in (*page.groups.values(), *first)
+        for part in group.parts
+        for one in part.fields
+    ]
     for info in fields():
         name = info.path.replace("*", "0")
         when = {path.replace("*", "0"): value for path, value in info.when}
-        found = [one for one in shown if one.name == name and all(value in one.conditions[path] for path, value in when.items())]
+        found = [
+            one
+            for one in shown
+            if one.name == name
+            and all(value in one.conditions[path] for path, value in when.items())
+        ]
         assert len(found) == 1, (name, when)
 
 
@@ -88,32 +113,57 @@ def test_no_two_fields_of_a_name_are_shown_for_the_same_choices() -> None:
         fields_of.setdefault(name, []).append(forms.conditions(setting, name))
     for name, alternatives in fields_of.items():
         for one, other in itertools.combinations(alternatives, 2):
-            assert any(not set(one[path]) & set(other[path]) for path in one.keys() & other.keys()), name
+            assert any(
+                not set(one[path]) & set(other[path]) for path in one.keys() & other.keys()
+            ), name
 
 
 @pytest.mark.parametrize(
     "teacher",
     [
-        {"kind": "self", "weights": "ema", "ema_rate": 0.01, "context": {"kind": "privileged", "shows": "answer", "most_tokens": 7}},
+        {
+            "kind": "self",
+            "weights": "ema",
+            "ema_rate": 0.01,
+            "context": {"kind": "privileged", "shows": "answer", "most_tokens": 7},
+        },
         {"kind": "texts", "path": "file:/srv/answers.jsonl", "question": "q"},
-        {"kind": "endpoint", "url": "https://models.example/v1", "model": "hub:a-strange-name", "key": "secret:models"},
+        {
+            "kind": "endpoint",
+            "url": "https://models.example/v1",
+            "model": "hub:a-strange-name",
+            "key": "secret:models",
+        },
     ],
 )
 def test_a_teacher_of_any_kind_survives_the_form(teacher: dict[str, Any]) -> None:
     stage = {"name": "only", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
     pool = {**ALICE_RUN["pool"], "measure_snr": False}
-    spec = {**ALICE_RUN, "version": 2, "networks": {"teacher": teacher}, "stages": [stage], "pool": pool}
+    spec = {
+        **ALICE_RUN,
+        "version": 2,
+        "networks": {"teacher": teacher},
+        "stages": [stage],
+        "pool": pool,
+    }
     assert to_dict(load(through_the_form(spec))) == to_dict(load(spec))
 
 
 def test_a_field_of_several_alternatives_keeps_the_value_of_the_chosen_one() -> None:
-    objective = {"kind": "jsd", "beta": 0.3, "temperature": 2.0, "clip": {"kind": "clip", "limit": 0.2}}
+    objective = {
+        "kind": "jsd",
+        "beta": 0.3,
+        "temperature": 2.0,
+        "clip": {"kind": "clip", "limit": 0.2},
+    }
     spec = {"stages": [{"name": "only", "objective": objective}]}
     assert to_dict(load(through_the_form(spec))) == to_dict(load(spec))
 
 
 def test_a_setting_that_another_one_makes_idle_is_not_kept() -> None:
-    form = forms.form_from({"stages": [{"name": "only", "rollouts": {"generate": {"per_problem": 4}}}]})
+    form = forms.form_from(
+        {"stages": [{"name": "only", "rollouts": {"generate": {"per_problem": 4}}}]}
+    )
     form["stages.0.source"] = "teacher_written"
     assert "per_problem" not in forms.spec_from(form)["stages"][0]["rollouts"]["generate"]
 
@@ -144,7 +194,10 @@ def test_alternatives_with_a_field_of_the_same_name_have_ids_of_their_own() -> N
 
 def test_stages_come_in_the_order_of_their_numbers_whatever_the_gaps() -> None:
     query = QueryDict("stages.7.name=last&stages.2.name=first&stages.2.until.steps=9")
-    assert forms.spec_from(forms.normalised(query))["stages"] == [{"name": "first", "until": {"steps": 9}}, {"name": "last"}]
+    assert forms.spec_from(forms.normalised(query))["stages"] == [
+        {"name": "first", "until": {"steps": 9}},
+        {"name": "last"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +219,12 @@ def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: 
     form = forms.form_from({"stages": [{"name": "only"}]})
     form[field] = value
     page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
-    bound = next(one for group in (*page.groups.values(), *all_items(page)) for one in group.fields if one.name == field and one.shown)
+    bound = next(
+        one
+        for group in (*page.groups.values(), *all_items(page))
+        for one in group.fields
+        if one.name == field and one.shown
+    )
     assert says in bound.problem
     assert bound.value == value
     assert [problem.target for problem in page.problems] == [bound.id]
@@ -174,7 +232,11 @@ def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: 
 
 def test_a_problem_of_a_choice_stands_beside_the_choice() -> None:
     form = forms.form_from({"stages": [{"name": "only"}]})
-    form["pool.weighting.kind"], form["pool.weighting.low"], form["pool.weighting.high"] = "hard_filter", "0.9", "0.1"
+    form["pool.weighting.kind"], form["pool.weighting.low"], form["pool.weighting.high"] = (
+        "hard_filter",
+        "0.9",
+        "0.1",
+    )
     page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
     assert [problem.target for problem in page.problems][:1] == ["field-pool-weighting-kind"]
 
@@ -194,13 +256,18 @@ NAMES = [name for name, _ in forms.names({"stages": 2, "networks.specialists": 1
     "pool",
 ]
 VALUES = st.one_of(
-    st.text(max_size=30), st.sampled_from(["", "on", "hub:", "file:", "../../etc", "$(id)", "NaN", "-1", "1e400", "{question}"])
+    st.text(max_size=30),
+    st.sampled_from(
+        ["", "on", "hub:", "file:", "../../etc", "$(id)", "NaN", "-1", "1e400", "{question}"]
+    ),
 )
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=25))
-def test_whatever_is_sent_is_data_and_is_answered_in_sentences(pairs: list[tuple[str, str]]) -> None:
+def test_whatever_is_sent_is_data_and_is_answered_in_sentences(
+    pairs: list[tuple[str, str]],
+) -> None:
     query = QueryDict(mutable=True)
     for name, value in pairs:
         query.appendlist(name, value)
@@ -215,7 +282,10 @@ def test_whatever_is_sent_is_data_and_is_answered_in_sentences(pairs: list[tuple
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3)),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3),
+    ),
     st.sampled_from(NAMES),
 )
 def test_a_definition_of_any_shape_can_be_shown(value: Any, name: str) -> None:

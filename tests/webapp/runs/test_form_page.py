@@ -22,7 +22,10 @@ pytestmark = pytest.mark.django_db
 def posted(spec: Mapping[str, Any], **changes: str) -> dict[str, list[str] | str]:
     """A definition as the browser posts it, with some fields changed."""
     form = forms.form_from(spec)
-    return {**{name: form.getlist(name) for name in form}, **{name.replace("__", "."): value for name, value in changes.items()}}
+    return {
+        **{name: form.getlist(name) for name in form},
+        **{name.replace("__", "."): value for name, value in changes.items()},
+    }
 
 
 def definition_of(run: Run) -> dict[str, Any]:
@@ -47,10 +50,15 @@ FOR_TWO_CORES = ("sample", "small")
 
 
 @pytest.mark.parametrize(("recipe", "preset"), PRESETS)
-def test_every_preset_of_every_recipe_fills_the_form_in(alice: User, recipe: str, preset: str) -> None:
+def test_every_preset_of_every_recipe_fills_the_form_in(
+    alice: User, recipe: str, preset: str
+) -> None:
     page = as_(alice).get("/runs/new/", {"recipe": recipe, "preset": preset})
     expected = to_dict(recipes.load(recipe).spec(preset))
-    assert to_dict(load(page.context["yaml"])) == {**expected, "name": expected["name"].removeprefix("Sample: ")}
+    assert to_dict(load(page.context["yaml"])) == {
+        **expected,
+        "name": expected["name"].removeprefix("Sample: "),
+    }
     if preset in FOR_TWO_CORES:
         assert "Ready to start" in page.content.decode()
 
@@ -83,7 +91,10 @@ def test_a_viewer_sees_the_form_but_starts_nothing(bob: User) -> None:
 
 
 def test_a_bad_field_starts_nothing_and_keeps_what_was_written(alice: User) -> None:
-    answer = as_(alice).post("/runs/new/", posted(SPEC, pool__rollouts_per_problem="0", pool__weighting__alpha="-2", name="kept"))
+    answer = as_(alice).post(
+        "/runs/new/",
+        posted(SPEC, pool__rollouts_per_problem="0", pool__weighting__alpha="-2", name="kept"),
+    )
     page = answer.content.decode()
     assert answer.status_code == 422
     assert "2 problems found" in page
@@ -111,7 +122,17 @@ def test_values_that_look_like_code_stay_text(alice: User) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../../../etc", "/srv/../etc", "file:///etc", "%2e%2e%2fetc", "a\0b", "/proc/self/environ", "~"]
+    "path",
+    [
+        "/etc/passwd",
+        "../../../etc",
+        "/srv/../etc",
+        "file:///etc",
+        "%2e%2e%2fetc",
+        "a\0b",
+        "/proc/self/environ",
+        "~",
+    ],
 )
 def test_a_path_outside_the_operators_folders_is_refused(alice: User, path: str) -> None:
     changes = {"networks__student__model": "file:", "networks__student__model__rest": path}
@@ -127,7 +148,12 @@ def test_a_specialist_for_a_domain_that_no_problem_has_is_told_beside_it(alice: 
     page = as_(alice).post("/runs/new/check/", sent).content.decode()
     assert 'data-target="field-networks-specialists-0-domains"' in page
     assert "Names algebra, which no training problem has; they have add" in page
-    assert "algebra" not in as_(alice).post("/runs/new/check/", {**sent, "networks.specialists.0.domains": "add"}).content.decode()
+    assert (
+        "algebra"
+        not in as_(alice)
+        .post("/runs/new/check/", {**sent, "networks.specialists.0.domains": "add"})
+        .content.decode()
+    )
 
 
 def test_a_clone_starts_from_the_parent_and_remembers_it(alice: User, run: Run) -> None:
@@ -140,7 +166,10 @@ def test_a_clone_starts_from_the_parent_and_remembers_it(alice: User, run: Run) 
 
 def test_a_clone_shows_what_is_new_since_its_parent(alice: User, run: Run) -> None:
     client = as_(alice)
-    sent = {**posted(definition_of(run), pool__weighting__kind="uniform", stages__1__until__steps="77"), "parent": run.public_id}
+    sent = {
+        **posted(definition_of(run), pool__weighting__kind="uniform", stages__1__until__steps="77"),
+        "parent": run.public_id,
+    }
     answer = client.post("/runs/new/check/", sent)
     found = {change.path: (change.before, change.after) for change in answer.context["changes"]}
     assert found["pool.weighting.kind"] == ("paced", "uniform")
@@ -166,7 +195,9 @@ def test_a_strange_id_to_clone_is_not_found(alice: User, clone: str) -> None:
     assert as_(alice).get("/runs/new/", {"clone": clone}).status_code == 404
 
 
-@pytest.mark.parametrize("data", ["0", "999999999999999999", "9" * 5000, "-1", "x", "1 OR 1=1", "\0"])
+@pytest.mark.parametrize(
+    "data", ["0", "999999999999999999", "9" * 5000, "-1", "x", "1 OR 1=1", "\0"]
+)
 def test_a_data_set_that_is_not_there_is_not_found(alice: User, data: str) -> None:
     client = as_(alice)
     assert client.get("/runs/new/", {"data": data}).status_code == 404
@@ -186,13 +217,18 @@ def test_yaml_fills_the_form_in(alice: User) -> None:
         ("- a list", "must be settings with names"),
         ("name: [unclosed", "not valid YAML"),
         ("name: x\nstages: [{name: a}]\nseeed: 3", "did you mean seed"),
-        ("name: x\nstages: [{name: a}]\npool: {weighting: {kind: paced, alfa: 1}}", "did you mean alpha"),
+        (
+            "name: x\nstages: [{name: a}]\npool: {weighting: {kind: paced, alfa: 1}}",
+            "did you mean alpha",
+        ),
         ("!!python/object/apply:os.system ['id']", "not valid YAML"),
         ("stages: [1, {name: {}}]\ndata: 7", "problems found"),
         ("name: " + "x" * 300_000, "at most 262,144 are read"),
     ],
 )
-def test_yaml_that_cannot_be_used_is_answered_in_a_sentence(alice: User, yaml: str, says: str) -> None:
+def test_yaml_that_cannot_be_used_is_answered_in_a_sentence(
+    alice: User, yaml: str, says: str
+) -> None:
     answer = as_(alice).post("/runs/import/", {"yaml": yaml})
     assert answer.status_code == 422
     assert says in answer.content.decode()

@@ -1,4 +1,6 @@
-"""Logs that nobody's trainer would write: each event is refused in a sentence, or the pages that show it answer."""
+"""Logs that nobody's trainer would write: each event is refused in a sentence, or the pages that
+show it answer.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,29 @@ from webapp.runs import lifecycle
 from webapp.teams.models import Team, User
 
 NONE = {"pass_rate": "NaN", "interval": ["NaN", "NaN"]}
-BIN = {"low": 0.4, "high": 0.5, "n": 10, "confidence": 0.45, "accuracy": 0.4, "interval": [0.2, 0.6]}
+BIN = {
+    "low": 0.4,
+    "high": 0.5,
+    "n": 10,
+    "confidence": 0.45,
+    "accuracy": 0.4,
+    "interval": [0.2, 0.6],
+}
 CELLS: dict[str, Any] = {
     "entropy_edges": [0, 0.5, 1],
     "divergence_edges": [1e-4, 1e-2, 1],
     "counts": [[1, 2], [3, 4]],
     "kept": [[1, 1], [1, 1]],
 }
-SNR_BIN = {"low": 0, "high": 0.25, "n": 8, "snr": 0.5, "interval": [0.1, 0.9], "numerator": 1.0, "denominator": 2.0}
+SNR_BIN = {
+    "low": 0,
+    "high": 0.25,
+    "n": 8,
+    "snr": 0.5,
+    "interval": [0.1, 0.9],
+    "numerator": 1.0,
+    "denominator": 2.0,
+}
 EVALUATION: dict[str, Any] = {
     "type": "evaluation", "step": 3, "when": "after", "role": "evaluation", "pass_rate": 0.5, "interval": [0.4, 0.6], "samples": 1,
     "problems": 5, "pass_at": {"1": 0.5}, "truncated": 0.0, "groups": [], "difference": {"pass_rate": 0.1, "interval": [-0.1, 0.2]},
@@ -84,7 +101,17 @@ SHOWN: list[dict[str, Any]] = [
     {"type": "progress", "step": 1, "phase": "x" * 3000, "done": "5", "of": 0, "total_steps": 2**62},
     {"type": "environment", "step": 1, "packages": [1], "python": {"a": 1}},
 ]  # fmt: skip
-PAGES = ("", "frontier/", "frontier.json", "calibration/", "tokens/", "privileged/", "rollouts/", "config/", "log/")
+PAGES = (
+    "",
+    "frontier/",
+    "frontier.json",
+    "calibration/",
+    "tokens/",
+    "privileged/",
+    "rollouts/",
+    "config/",
+    "log/",
+)
 
 
 @pytest.fixture
@@ -93,14 +120,21 @@ def recorder(still: Team, alice: User, tmp_path: Path) -> Recorder:
 
 
 @pytest.mark.parametrize("event", REFUSED, ids=lambda event: str(event["type"]))
-def test_what_no_page_could_show_is_refused_in_a_sentence(recorder: Recorder, event: dict[str, Any]) -> None:
+def test_what_no_page_could_show_is_refused_in_a_sentence(
+    recorder: Recorder, event: dict[str, Any]
+) -> None:
     recorder.send([event])
     assert not recorder.run.events.filter(type=event["type"]).exists()
-    assert f"({event['type']}) could not be read: " in recorder.run.events.get(type="log").payload["message"]
+    assert (
+        f"({event['type']}) could not be read: "
+        in recorder.run.events.get(type="log").payload["message"]
+    )
 
 
 @pytest.mark.parametrize("event", SHOWN, ids=lambda event: str(event["type"]))
-def test_every_page_answers_whatever_was_taken_in(client: Client, bob: User, recorder: Recorder, event: dict[str, Any]) -> None:
+def test_every_page_answers_whatever_was_taken_in(
+    client: Client, bob: User, recorder: Recorder, event: dict[str, Any]
+) -> None:
     recorder.send([event])
     assert recorder.run.events.filter(type=event["type"]).exists()
     client.force_login(bob)

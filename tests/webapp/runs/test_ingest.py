@@ -1,4 +1,6 @@
-"""Taking a log in: twice, in any order, late, damaged, or from two at once, it is recorded once and as it was."""
+"""Taking a log in: twice, in any order, late, damaged, or from two at once, it is recorded once and
+as it was.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,11 @@ def recorded(run: Run) -> dict[str, Any]:
     """Everything that a page would show, but when it was measured."""
     fresh = Run.objects.get(pk=run.pk)
     summary = {key: value for key, value in fresh.summary.items() if key != "behind_s"}
-    events = list(Event.objects.filter(run=run).order_by("attempt", "seq").values_list("attempt", "seq", "type", "step", "payload"))
+    events = list(
+        Event.objects.filter(run=run)
+        .order_by("attempt", "seq")
+        .values_list("attempt", "seq", "type", "step", "payload")
+    )
     series = [one.json() for one in metrics.read([run], None)]
     facts = (fresh.state, fresh.step, fresh.total_steps, fresh.reason, fresh.last_event_at)
     return {"summary": summary, "events": events, "series": series, "facts": facts}
@@ -51,9 +57,19 @@ def recorded(run: Run) -> dict[str, Any]:
 def test_a_log_becomes_a_run_page(claimed: Run, tmp_path: Path) -> None:
     ingest(claimed.pk, 1, LOG, tmp_path)
     claimed.refresh_from_db()
-    assert (claimed.state, claimed.step, claimed.total_steps, claimed.reason) == (State.RUNNING, 20, 40, "All steps are done.")
+    assert (claimed.state, claimed.step, claimed.total_steps, claimed.reason) == (
+        State.RUNNING,
+        20,
+        40,
+        "All steps are done.",
+    )
     summary = claimed.summary
-    assert (summary["loss"], summary["pass_rate_before"], summary["pass_rate"], summary["phase"]) == (20, 0.4, 0.6, "training")
+    assert (
+        summary["loss"],
+        summary["pass_rate_before"],
+        summary["pass_rate"],
+        summary["phase"],
+    ) == (20, 0.4, 0.6, "training")
     assert summary["difference"] == {"pass_rate": 0.2, "interval": [0.1, 0.3]}
     assert summary["sparkline"] == list(range(1, 21))
     assert summary["eta_s"] == 21  # 20 steps more, at 20 s for 19 steps
@@ -67,9 +83,13 @@ def test_the_same_batch_twice_changes_nothing(claimed: Run, tmp_path: Path) -> N
     assert recorded(claimed) == once
 
 
-@examples(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(order=st.randoms(use_true_random=False), size=st.integers(min_value=3, max_value=12))
-def test_batches_in_any_order_and_number_give_the_same_record(claimed: Run, tmp_path: Path, order: random.Random, size: int) -> None:
+def test_batches_in_any_order_and_number_give_the_same_record(
+    claimed: Run, tmp_path: Path, order: random.Random, size: int
+) -> None:
     whole = lifecycle.create_run(claimed.team, claimed.owner, claimed.spec)
     parts = lifecycle.create_run(claimed.team, claimed.owner, claimed.spec)
     for run in (whole, parts):
@@ -108,17 +128,28 @@ def test_two_who_send_the_same_log_at_once_record_it_once(claimed: Run, tmp_path
 def test_every_batch_gets_the_next_number_and_says_so_on_redis(
     claimed: Run, tmp_path: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
-    with redis.Redis.from_url(django_settings.REDIS_URL).pubsub(ignore_subscribe_messages=True) as ear:
+    with redis.Redis.from_url(django_settings.REDIS_URL).pubsub(
+        ignore_subscribe_messages=True
+    ) as ear:
         ear.subscribe(f"run:{claimed.public_id}")
         ear.get_message(timeout=5)
         with django_capture_on_commit_callbacks(execute=True):
-            cursors = [ingest(claimed.pk, 1, LOG[:3], tmp_path), ingest(claimed.pk, 1, LOG[3:], tmp_path)]
-        heard = [json.loads(message["data"]) for message in (ear.get_message(timeout=5), ear.get_message(timeout=5)) if message]
+            cursors = [
+                ingest(claimed.pk, 1, LOG[:3], tmp_path),
+                ingest(claimed.pk, 1, LOG[3:], tmp_path),
+            ]
+        heard = [
+            json.loads(message["data"])
+            for message in (ear.get_message(timeout=5), ear.get_message(timeout=5))
+            if message
+        ]
     assert cursors == [claimed.news + 1, claimed.news + 2]
     assert heard == [{"news": cursor} for cursor in cursors]
 
 
-def test_without_redis_nothing_is_lost(claimed: Run, tmp_path: Path, settings: Any, django_capture_on_commit_callbacks: Any) -> None:
+def test_without_redis_nothing_is_lost(
+    claimed: Run, tmp_path: Path, settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
     doorbell._client.cache_clear()
     settings.REDIS_URL = "redis://127.0.0.1:1"
     with django_capture_on_commit_callbacks(execute=True):
@@ -139,7 +170,9 @@ def test_a_rewind_takes_the_run_back(claimed: Run, tmp_path: Path) -> None:
     assert claimed.summary["pass_rate"] == 0.4
 
 
-def test_late_events_of_a_replaced_attempt_are_kept_as_its_tail_and_change_nothing_else(claimed: Run, tmp_path: Path) -> None:
+def test_late_events_of_a_replaced_attempt_are_kept_as_its_tail_and_change_nothing_else(
+    claimed: Run, tmp_path: Path
+) -> None:
     ingest(claimed.pk, 1, LOG[:12], tmp_path)
     lifecycle.requeue(claimed.pk, 1, "Its machine is gone.")
     lifecycle.claim(claimed.pk, "host-b")
@@ -147,7 +180,11 @@ def test_late_events_of_a_replaced_attempt_are_kept_as_its_tail_and_change_nothi
     before = recorded(claimed)
     ingest(claimed.pk, 1, LOG[12:], tmp_path)
     after = recorded(claimed)
-    assert (after["facts"], after["summary"], after["series"]) == (before["facts"], before["summary"], before["series"])
+    assert (after["facts"], after["summary"], after["series"]) == (
+        before["facts"],
+        before["summary"],
+        before["series"],
+    )
     assert len(list(metrics.rows(claimed, ["loss"], abandoned=True))) == 22
 
 
@@ -172,41 +209,105 @@ BAD: list[dict[str, Any]] = [
     {"seq": 2, "type": "metrics", "wall_time": NOON},
     {"seq": 3, "type": "metrics", "wall_time": NOON, "step": 1e300, "values": {}},
     {"seq": 4, "type": "metrics", "wall_time": NOON, "step": 1, "values": {"loss": "much"}},
-    {"seq": 5, "type": "metrics", "wall_time": NOON, "step": 1, "tokens": -1, "values": {"loss": 1}},
+    {
+        "seq": 5,
+        "type": "metrics",
+        "wall_time": NOON,
+        "step": 1,
+        "tokens": -1,
+        "values": {"loss": 1},
+    },
     {"seq": 6, "type": "log", "wall_time": "noon", "message": "x"},
-    {"seq": 7, "type": "rollouts", "wall_time": NOON, "step": 1, "file": {"name": "a", "sha256": "b"}, "index": [{"problem": "p"}]},
+    {
+        "seq": 7,
+        "type": "rollouts",
+        "wall_time": NOON,
+        "step": 1,
+        "file": {"name": "a", "sha256": "b"},
+        "index": [{"problem": "p"}],
+    },
     {"seq": 8, "type": "rewind", "wall_time": NOON},
     {"seq": 9, "type": 5, "wall_time": NOON},
     {"seq": 10, "type": "log", "wall_time": float("nan")},
 ]
 
 
-def test_what_cannot_be_read_becomes_a_warning_and_holds_up_nothing(claimed: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_read_becomes_a_warning_and_holds_up_nothing(
+    claimed: Run, tmp_path: Path
+) -> None:
     ingest(claimed.pk, 1, [*BAD, logged(11, 1, loss=0.5)], tmp_path)
     warnings = Event.objects.filter(run=claimed, type="log", payload__level="warning")
     assert [row.seq for row in warnings.order_by("seq")] == list(range(1, 11))
-    assert "could not be read: values.loss: Input should be a valid number" in warnings.get(seq=4).payload["message"]
+    assert (
+        "could not be read: values.loss: Input should be a valid number"
+        in warnings.get(seq=4).payload["message"]
+    )
     assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["NaN", "\0", "\ud800", 10**400]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["NaN", "\0", "\ud800", 10**400]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 types = st.sampled_from(
-    ["metrics", "log", "progress", "evaluation", "rollouts", "checkpoint", "checkpoint_removed", "problem_set", "end", "rewind", "?"]
+    [
+        "metrics",
+        "log",
+        "progress",
+        "evaluation",
+        "rollouts",
+        "checkpoint",
+        "checkpoint_removed",
+        "problem_set",
+        "end",
+        "rewind",
+        "?",
+    ]
 )
 fields = st.sampled_from(
-    ["step", "wall_time", "values", "tokens", "compute", "message", "file", "index", "folder", "outcome", "pass_rate", "total_steps"]
+    [
+        "step",
+        "wall_time",
+        "values",
+        "tokens",
+        "compute",
+        "message",
+        "file",
+        "index",
+        "folder",
+        "outcome",
+        "pass_rate",
+        "total_steps",
+    ]
 )
 
 
-@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(found=st.lists(st.tuples(types, st.dictionaries(fields, json_values, max_size=5)), min_size=1, max_size=4))
-def test_no_event_however_mad_stops_the_record(claimed: Run, tmp_path: Path, found: list[tuple[str, dict[str, Any]]]) -> None:
+@examples(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    found=st.lists(
+        st.tuples(types, st.dictionaries(fields, json_values, max_size=5)), min_size=1, max_size=4
+    )
+)
+def test_no_event_however_mad_stops_the_record(
+    claimed: Run, tmp_path: Path, found: list[tuple[str, dict[str, Any]]]
+) -> None:
     Event.objects.filter(run=claimed).delete()
-    ingest(claimed.pk, 1, [{**event(seq, type), **mad} for seq, (type, mad) in enumerate(found, 1)], tmp_path)
+    ingest(
+        claimed.pk,
+        1,
+        [{**event(seq, type), **mad} for seq, (type, mad) in enumerate(found, 1)],
+        tmp_path,
+    )
     known = Event.objects.filter(run=claimed).count() + sum(type == "metrics" for type, _ in found)
     assert known >= len(found)
     json.dumps(Run.objects.get(pk=claimed.pk).summary, allow_nan=False)
@@ -219,8 +320,16 @@ def test_an_event_that_the_database_refuses_is_reported_and_the_rest_is_recorded
     """Something that no check foresaw: the table itself says no to one of the rows."""
     append = metrics.append
 
-    def refuses(run: Run, attempt: int, rows: list[dict[str, Any]], *more: Any, **named: Any) -> None:
-        append(run, attempt, [{**row, "step": 2**80 if row["seq"] == bad else row["step"]} for row in rows], *more, **named)
+    def refuses(
+        run: Run, attempt: int, rows: list[dict[str, Any]], *more: Any, **named: Any
+    ) -> None:
+        append(
+            run,
+            attempt,
+            [{**row, "step": 2**80 if row["seq"] == bad else row["step"]} for row in rows],
+            *more,
+            **named,
+        )
 
     monkeypatch.setattr(metrics, "append", refuses)
     ingest(claimed.pk, 1, losses(1, 20), tmp_path)
@@ -230,7 +339,9 @@ def test_an_event_that_the_database_refuses_is_reported_and_the_rest_is_recorded
     assert (warning.seq, warning.type, warning.payload["level"]) == (bad, "log", "warning")
 
 
-def test_a_summary_that_cannot_be_made_holds_up_nothing(claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_summary_that_cannot_be_made_holds_up_nothing(
+    claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def breaks(*_: Any) -> None:
         raise ZeroDivisionError
 
@@ -240,6 +351,8 @@ def test_a_summary_that_cannot_be_made_holds_up_nothing(claimed: Run, tmp_path: 
 
 
 @pytest.mark.parametrize(("more", "behind"), [(True, True), (False, False)])
-def test_a_run_is_behind_only_while_more_waits(claimed: Run, tmp_path: Path, more: bool, behind: bool) -> None:
+def test_a_run_is_behind_only_while_more_waits(
+    claimed: Run, tmp_path: Path, more: bool, behind: bool
+) -> None:
     ingest(claimed.pk, 1, LOG, tmp_path, more=more)
     assert (Run.objects.get(pk=claimed.pk).summary["behind_s"] > 1000) is behind

@@ -1,4 +1,6 @@
-"""Files that events name: stored before the row that names them, reported where they are missing, taken later where the store is full."""
+"""Files that events name: stored before the row that names them, reported where they are missing,
+taken later where the store is full.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,17 @@ def rollouts(seq: int, file: dict[str, Any]) -> dict[str, Any]:
          "divergence": "NaN", "excerpt": "7 \0 " + "x" * 500}
         for i, verdict in enumerate([True, None])
     ]  # fmt: skip
-    return event(seq, "rollouts", step=4, stage="forward", role="train", file=file, kept=2, of=16, index=index)
+    return event(
+        seq,
+        "rollouts",
+        step=4,
+        stage="forward",
+        role="train",
+        file=file,
+        kept=2,
+        of=16,
+        index=index,
+    )
 
 
 def side_file(folder: Path, content: bytes = b"parquet") -> dict[str, Any]:
@@ -55,12 +67,19 @@ def test_rollouts_are_indexed_and_their_file_is_stored(claimed: Run, tmp_path: P
     assert "index" not in Event.objects.get(run=claimed, type="rollouts").payload
 
 
-def test_a_side_file_that_is_missing_or_altered_is_reported_not_indexed(claimed: Run, tmp_path: Path) -> None:
+def test_a_side_file_that_is_missing_or_altered_is_reported_not_indexed(
+    claimed: Run, tmp_path: Path
+) -> None:
     altered = side_file(tmp_path)
     (tmp_path / "side" / altered["name"]).write_bytes(b"something else")
     missing = {"name": "gone.parquet", "sha256": "0" * 64, "rows": 2}
     outside = {"name": "../../secret", "sha256": "1" * 64, "rows": 2}
-    ingest(claimed.pk, 1, [rollouts(seq, file) for seq, file in enumerate([altered, missing, outside], 1)], tmp_path)
+    ingest(
+        claimed.pk,
+        1,
+        [rollouts(seq, file) for seq, file in enumerate([altered, missing, outside], 1)],
+        tmp_path,
+    )
     troubles = [row.payload["trouble"] for row in Event.objects.filter(run=claimed).order_by("seq")]
     assert "its hash differs" in troubles[0]
     assert troubles[1] == "gone.parquet is missing"
@@ -72,29 +91,45 @@ def full(*_: Any) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_full_disk_is_reported_and_the_record_goes_on(claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_the_record_goes_on(
+    claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "replace", full)
     ingest(claimed.pk, 1, [rollouts(1, side_file(tmp_path)), logged(2, 4, loss=0.5)], tmp_path)
-    assert Event.objects.get(run=claimed, type="rollouts").payload["trouble"] == "it could not be stored: No space left on device"
+    assert (
+        Event.objects.get(run=claimed, type="rollouts").payload["trouble"]
+        == "it could not be stored: No space left on device"
+    )
     assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
 
 
 def test_what_a_full_store_did_not_take_is_stored_later(
     claimed: Run, alice: User, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a whole log: the checkpoint counts, and the rollouts are listed, once there is room; the page tells of it until then."""
+    """As a whole log: the checkpoint counts, and the rollouts are listed, once there is room; the
+    page tells of it until then.
+    """
     client.force_login(alice)
     log = EventLog(tmp_path / "events", 1)
     log.emit("checkpoint", **checkpoint(tmp_path, 10))
     log.emit("metrics", step=11, values={"loss": 0.5})
-    log.emit("rollouts", **{key: value for key, value in rollouts(3, side_file(tmp_path)).items() if key not in events.HEAD})
+    log.emit(
+        "rollouts",
+        **{
+            key: value
+            for key, value in rollouts(3, side_file(tmp_path)).items()
+            if key not in events.HEAD
+        },
+    )
     log.close()
     with monkeypatch.context() as context:
         context.setattr(os, "replace", full)
         ingest(claimed.pk, 1, list(read(tmp_path / "events")), tmp_path)
         store_again(claimed.pk, 1, tmp_path)
     assert unstored.waiting(claimed.pk, 1) == [1, 3]
-    assert "2 files of this run: it could not be stored: No space left on device." in shown(client, claimed)
+    assert "2 files of this run: it could not be stored: No space left on device." in shown(
+        client, claimed
+    )
     assert not Checkpoint.objects.exists() and not RolloutRow.objects.exists()
     assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
 
@@ -104,7 +139,10 @@ def test_what_a_full_store_did_not_take_is_stored_later(
     assert "could not be stored" not in shown(client, claimed)
     assert (Checkpoint.objects.get().step, RolloutRow.objects.count()) == (10, 2)
     changed = Event.objects.filter(run=claimed, news__gt=before)
-    assert [(row.type, "trouble" in row.payload) for row in changed.order_by("seq")] == [("checkpoint", False), ("rollouts", False)]
+    assert [(row.type, "trouble" in row.payload) for row in changed.order_by("seq")] == [
+        ("checkpoint", False),
+        ("rollouts", False),
+    ]
 
 
 def test_a_checkpoint_that_is_gone_before_there_is_room_waits_no_longer(
@@ -130,22 +168,41 @@ def checkpoint(folder: Path, step: int) -> dict[str, Any]:
     """Write a checkpoint as the trainer does; return what its event says."""
     place = folder / "checkpoints" / f"step-{step:08d}"
     place.mkdir(parents=True)
-    content = {"student.safetensors": f"weights {step}".encode(), "tokenizer.json": b"the same in all"}
+    content = {
+        "student.safetensors": f"weights {step}".encode(),
+        "tokenizer.json": b"the same in all",
+    }
     for name, data in content.items():
         (place / name).write_bytes(data)
-    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in content.items()}
-    (place / "manifest.json").write_text(json.dumps({"version": 1, "step": step, "stage": "forward", "metrics": {}, "files": listed}))
-    return {"step": step, "stage": "forward", "folder": f"checkpoints/{place.name}", "bytes": 30, "best": False, "metrics": {"loss": 1.0}}
+    listed = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        for name, data in content.items()
+    }
+    (place / "manifest.json").write_text(
+        json.dumps({"version": 1, "step": step, "stage": "forward", "metrics": {}, "files": listed})
+    )
+    return {
+        "step": step,
+        "stage": "forward",
+        "folder": f"checkpoints/{place.name}",
+        "bytes": 30,
+        "best": False,
+        "metrics": {"loss": 1.0},
+    }
 
 
 def test_a_checkpoint_counts_once_it_is_whole_in_the_store(claimed: Run, tmp_path: Path) -> None:
     first, second = checkpoint(tmp_path, 10), checkpoint(tmp_path, 20)
     (tmp_path / second["folder"] / "student.safetensors").unlink()
-    ingest(claimed.pk, 1, [event(1, "checkpoint", **first), event(2, "checkpoint", **second)], tmp_path)
+    ingest(
+        claimed.pk, 1, [event(1, "checkpoint", **first), event(2, "checkpoint", **second)], tmp_path
+    )
     latest = files.stored_checkpoints(claimed).first()
     assert latest is not None
     assert latest.step == 10
-    assert "student.safetensors is missing" in Event.objects.get(run=claimed, seq=2).payload["trouble"]
+    assert (
+        "student.safetensors is missing" in Event.objects.get(run=claimed, seq=2).payload["trouble"]
+    )
     files.restore(latest, tmp_path / "elsewhere")
     assert {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()} == {
         path.name: path.read_bytes() for path in (tmp_path / first["folder"]).iterdir()
@@ -157,17 +214,24 @@ def test_a_checkpoint_counts_once_it_is_whole_in_the_store(claimed: Run, tmp_pat
     ["[" * 100_000, "[]", "{}", '{"files": 5}', '{"files": {"a": 5}}', '{"files": {"a": {"sha256": "0", "size": 1e999}}}', "{",
      '{"files": {"a": {"sha256": "0", "size": 99999999999999999999}}}', '{"files": {"../a": {"sha256": "0", "size": 1}}}'],
 )  # fmt: skip
-def test_a_damaged_manifest_is_reported_and_the_record_goes_on(claimed: Run, tmp_path: Path, content: str) -> None:
+def test_a_damaged_manifest_is_reported_and_the_record_goes_on(
+    claimed: Run, tmp_path: Path, content: str
+) -> None:
     told = checkpoint(tmp_path, 10)
     (tmp_path / told["folder"] / "manifest.json").write_text(content)
     ingest(claimed.pk, 1, [event(1, "checkpoint", **told), logged(2, 4, loss=0.5)], tmp_path)
-    assert "manifest.json of step-00000010 is damaged" in Event.objects.get(run=claimed, seq=1).payload["trouble"]
+    assert (
+        "manifest.json of step-00000010 is damaged"
+        in Event.objects.get(run=claimed, seq=1).payload["trouble"]
+    )
     assert not Checkpoint.objects.exists()
     assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0, 0)])
-def test_a_removed_checkpoint_is_gone_whichever_event_came_first(claimed: Run, tmp_path: Path, order: tuple[int, ...]) -> None:
+def test_a_removed_checkpoint_is_gone_whichever_event_came_first(
+    claimed: Run, tmp_path: Path, order: tuple[int, ...]
+) -> None:
     events = [
         event(1, "checkpoint", **checkpoint(tmp_path, 10)),
         event(2, "checkpoint", **checkpoint(tmp_path, 20)),

@@ -1,4 +1,6 @@
-"""A data file that is larger than what a server may take of memory: it is streamed to the disk and read in the memory of a small one."""
+"""A data file that is larger than what a server may take of memory: it is streamed to the disk and
+read in the memory of a small one.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def row(number: int) -> bytes:
-    return b'{"question": "%d+1?", "answer": "%d", "note": "%s"}\n' % (number, number + 1, b"x" * PADDING)
+    return b'{"question": "%d+1?", "answer": "%d", "note": "%s"}\n' % (
+        number,
+        number + 1,
+        b"x" * PADDING,
+    )
 
 
 def body() -> Iterator[bytes]:
@@ -44,7 +50,16 @@ def server(child_environment: dict[str, str]) -> Iterator[tuple[int, int]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "webapp.asgi:application", "--port", str(port), "--log-level", "warning"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "webapp.asgi:application",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
     process = subprocess.Popen(command, cwd=ROOT, env=child_environment)
     try:
         wait_for(port, process)
@@ -72,13 +87,22 @@ def peak_memory(pid: int) -> int:
 
 
 def request(
-    port: int, method: str, path: str, client: Client, content: Iterator[bytes] | bytes = b"", **headers: str
+    port: int,
+    method: str,
+    path: str,
+    client: Client,
+    content: Iterator[bytes] | bytes = b"",
+    **headers: str,
 ) -> http.client.HTTPResponse:
     """Send a request as the client's person, with the client's cookies."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=240)
     cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
     token = client.cookies["csrftoken"].value
-    sent = {"Cookie": cookies, "X-CSRFToken": token, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    sent = {
+        "Cookie": cookies,
+        "X-CSRFToken": token,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
     connection.request(method, path, body=content, headers=sent)
     return connection.getresponse()
 
@@ -94,14 +118,27 @@ def test_a_large_file_is_streamed(server: tuple[int, int], alice: User) -> None:
     assert length > 2 * MOST_MEMORY
 
     form = f"multipart/form-data; boundary={BOUNDARY}"
-    answer = request(port, "POST", "/data/new/", client, body(), Content_Type=form, Content_Length=str(length))
+    answer = request(
+        port, "POST", "/data/new/", client, body(), Content_Type=form, Content_Length=str(length)
+    )
     assert answer.status == 302, answer.read()[-2000:]
     stored = Artifact.objects.get()
     assert stored.size > 2 * MOST_MEMORY
 
     mapping = {"file": stored.sha256, "filename": "large.jsonl", "name": "large"}
-    mapping |= {"data.train.columns.question": "question", "data.train.columns.answer": "answer", "data.verifier.kind": "numeric"}
-    kept = request(port, "POST", "/data/new/", client, urlencode(mapping).encode(), Content_Type="application/x-www-form-urlencoded")
+    mapping |= {
+        "data.train.columns.question": "question",
+        "data.train.columns.answer": "answer",
+        "data.verifier.kind": "numeric",
+    }
+    kept = request(
+        port,
+        "POST",
+        "/data/new/",
+        client,
+        urlencode(mapping).encode(),
+        Content_Type="application/x-www-form-urlencoded",
+    )
     assert kept.status == 302, kept.read()[-2000:]
     assert DataSet.objects.get().problem_count == ROWS
     assert peak_memory(pid) - before < MOST_MEMORY

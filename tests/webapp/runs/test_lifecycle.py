@@ -32,7 +32,12 @@ def ended(run: Run, state: State = State.FAILED) -> Run:
 
 
 def test_a_new_run_waits_and_says_what_it_will_do(run: Run) -> None:
-    assert (run.state, run.name, run.recipe, run.total_steps) == (State.QUEUED, "first distillation", "paced", 100)
+    assert (run.state, run.name, run.recipe, run.total_steps) == (
+        State.QUEUED,
+        "first distillation",
+        "paced",
+        100,
+    )
     assert run.summary == {"student": "student", "teacher": "teacher"}
 
 
@@ -40,7 +45,12 @@ def test_a_claim_begins_an_attempt(run: Run) -> None:
     attempt = lifecycle.claim(run.pk, "host-a")
     run.refresh_from_db()
     assert attempt is not None
-    assert (attempt.number, run.attempt, run.state, run.lease_holder) == (1, 1, State.STARTING, "host-a")
+    assert (attempt.number, run.attempt, run.state, run.lease_holder) == (
+        1,
+        1,
+        State.STARTING,
+        "host-a",
+    )
 
 
 def test_a_run_is_claimed_once(run: Run) -> None:
@@ -123,7 +133,13 @@ def test_what_runs_or_is_complete_cannot_be_resumed(run: Run) -> None:
 
 def test_a_resumed_run_is_queued_with_a_clean_slate(run: Run) -> None:
     lifecycle.resume(ended(run))
-    assert (run.state, run.reason, run.remedy, run.stop_requested_at, run.finished_at) == (State.QUEUED, "", "", None, None)
+    assert (run.state, run.reason, run.remedy, run.stop_requested_at, run.finished_at) == (
+        State.QUEUED,
+        "",
+        "",
+        None,
+        None,
+    )
 
 
 def test_a_stop_for_a_restart_is_remembered_until_the_run_is_resumed(run: Run) -> None:
@@ -164,9 +180,16 @@ def test_a_clone_is_a_new_run_that_remembers_its_parent(run: Run, still: Team, b
     assert (copy.spec, copy.parent, copy.owner, copy.state) == (run.spec, run, bob, State.QUEUED)
 
 
-def test_what_was_recorded_elsewhere_has_no_definition_to_resume_or_clone(still: Team, alice: User) -> None:
-    imported = lifecycle.create_run(still, alice, None, name="from afar", source=Run.Source.IMPORTED, state=State.FAILED)
-    for attempt in (lambda: lifecycle.resume(imported), lambda: lifecycle.clone(imported, still, alice)):
+def test_what_was_recorded_elsewhere_has_no_definition_to_resume_or_clone(
+    still: Team, alice: User
+) -> None:
+    imported = lifecycle.create_run(
+        still, alice, None, name="from afar", source=Run.Source.IMPORTED, state=State.FAILED
+    )
+    for attempt in (
+        lambda: lifecycle.resume(imported),
+        lambda: lifecycle.clone(imported, still, alice),
+    ):
         with pytest.raises(Refused, match="recorded elsewhere"):
             attempt()
 
@@ -183,7 +206,9 @@ def test_every_change_is_recorded_and_is_news(run: Run, alice: User) -> None:
     lifecycle.request_stop(run, alice)
     lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
     run.refresh_from_db()
-    assert list(Transition.objects.filter(run=run).order_by("pk").values_list("state", flat=True)) == [
+    assert list(
+        Transition.objects.filter(run=run).order_by("pk").values_list("state", flat=True)
+    ) == [
         "queued",
         "starting",
         "stopping",
@@ -202,7 +227,9 @@ def test_a_pause_gives_the_machine_back_until_the_run_is_resumed(run: Run, alice
     assert (run.state, run.after_stop, run.stop_requested_at) == (State.QUEUED, State.STOPPED, None)
 
 
-def test_a_waiting_run_is_paused_and_a_paused_one_cancelled_on_the_spot(run: Run, alice: User) -> None:
+def test_a_waiting_run_is_paused_and_a_paused_one_cancelled_on_the_spot(
+    run: Run, alice: User
+) -> None:
     assert lifecycle.pause(run, alice).state == State.PAUSED
     with pytest.raises(Refused, match="is paused, so it cannot be paused"):
         lifecycle.pause(run, alice)
@@ -222,7 +249,12 @@ def test_a_run_that_moves_waits_again_in_its_old_place(run: Run) -> None:
     assert lifecycle.move(run, "host-a is being drained.")
     assert lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
     run.refresh_from_db()
-    assert (run.state, run.restarts, run.queued_at, run.stop_requested_at) == (State.QUEUED, 0, since, None)
+    assert (run.state, run.restarts, run.queued_at, run.stop_requested_at) == (
+        State.QUEUED,
+        0,
+        since,
+        None,
+    )
 
 
 def test_a_run_is_restarted_as_often_as_it_may_be_and_then_fails_with_words(run: Run) -> None:
@@ -233,7 +265,9 @@ def test_a_run_is_restarted_as_often_as_it_may_be_and_then_fails_with_words(run:
     lifecycle.claim(run.pk, "host-a")
     assert lifecycle.requeue(run.pk, 3, "Its machine is gone.")
     run.refresh_from_db()
-    assert run.state == State.FAILED and run.reason.startswith("Its machine is gone. It has been restarted 2 times by itself")
+    assert run.state == State.FAILED and run.reason.startswith(
+        "Its machine is gone. It has been restarted 2 times by itself"
+    )
     lifecycle.resume(run)
     assert run.restarts == 0
 
@@ -243,7 +277,12 @@ def test_a_machine_that_is_back_in_time_has_lost_nothing(run: Run) -> None:
     lifecycle.requeue(run.pk, 1, "host-a was lost.")
     assert lifecycle.heartbeat(run.pk, 1, "host-a")
     run.refresh_from_db()
-    assert (run.state, run.attempt, run.lease_holder, run.restarts) == (State.RUNNING, 1, "host-a", 0)
+    assert (run.state, run.attempt, run.lease_holder, run.restarts) == (
+        State.RUNNING,
+        1,
+        "host-a",
+        0,
+    )
     assert lifecycle.claim(run.pk, "host-b") is None
 
 

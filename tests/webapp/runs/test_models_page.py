@@ -1,4 +1,6 @@
-"""Model folders: what is kept, what is refused, and what the form says of models that do not go together."""
+"""Model folders: what is kept, what is refused, and what the form says of models that do not go
+together.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ def safetensors(shapes: Mapping[str, list[int]], short_by: int = 0) -> bytes:
 
 
 def tokenizer(*words: str) -> bytes:
-    return Tokenizer(WordLevel({word: at for at, word in enumerate(words)}, unk_token=words[0])).to_str().encode()
+    return (
+        Tokenizer(WordLevel({word: at for at, word in enumerate(words)}, unk_token=words[0]))
+        .to_str()
+        .encode()
+    )
 
 
 def folder(**changes: bytes | None) -> Files:
@@ -55,7 +61,13 @@ def folder(**changes: bytes | None) -> Files:
 
 
 def send(client: Client, files: Files, name: str = "Small Llama") -> Any:
-    return client.post("/models/new/", {"name": name, "files": [SimpleUploadedFile(name, content) for name, content in files.items()]})
+    return client.post(
+        "/models/new/",
+        {
+            "name": name,
+            "files": [SimpleUploadedFile(name, content) for name, content in files.items()],
+        },
+    )
 
 
 def refusal(client: Client, files: Files) -> str:
@@ -70,7 +82,12 @@ def test_a_folder_becomes_a_model_of_the_team(erin: User, still: Team) -> None:
     client = as_(erin)
     assert send(client, folder()).status_code == 302
     model = StoredModel.objects.get()
-    assert (model.team, model.name, model.architecture, model.parameters) == (still, "small-llama", "LlamaForCausalLM", 22)
+    assert (model.team, model.name, model.architecture, model.parameters) == (
+        still,
+        "small-llama",
+        "LlamaForCausalLM",
+        22,
+    )
     assert set(model.manifest) == set(folder())
     with artifacts.open(still, model.manifest["tokenizer.json"]) as file:
         assert file.read() == tokenizer("a", "b", "c")
@@ -88,14 +105,25 @@ def test_the_same_folder_twice_is_one_model(alice: User) -> None:
 
 
 def test_weights_in_several_files_are_counted_together(alice: User) -> None:
-    parts = {"model-00001-of-00002.safetensors": safetensors({"a": [5, 2]}), "model-00002-of-00002.safetensors": safetensors({"b": [3, 3]})}
-    send(as_(alice), {**folder(model__safetensors=None), **parts, "model.safetensors.index.json": b"{}"})
+    parts = {
+        "model-00001-of-00002.safetensors": safetensors({"a": [5, 2]}),
+        "model-00002-of-00002.safetensors": safetensors({"b": [3, 3]}),
+    }
+    send(
+        as_(alice),
+        {**folder(model__safetensors=None), **parts, "model.safetensors.index.json": b"{}"},
+    )
     assert StoredModel.objects.get().parameters == 19
 
 
 def test_code_and_pickles_beside_the_weights_are_left_out_and_named(alice: User) -> None:
     client = as_(alice)
-    extra = {"modeling_evil.py": b"import os", "pytorch_model.bin": b"\x80\x04", "README.md": b"hello", ".hidden.json": b"{}"}
+    extra = {
+        "modeling_evil.py": b"import os",
+        "pytorch_model.bin": b"\x80\x04",
+        "README.md": b"hello",
+        ".hidden.json": b"{}",
+    }
     send(client, {**folder(), **extra})
     assert set(StoredModel.objects.get().manifest) == set(folder())
     page = client.get("/models/").content.decode()
@@ -106,27 +134,38 @@ def test_code_and_pickles_beside_the_weights_are_left_out_and_named(alice: User)
     ("files", "says"),
     [
         (folder(tokenizer__json=None, tokenizer_config__json=None), "has no tokenizer"),
-        ({**folder(model__safetensors=None), "pytorch_model.bin": b"\x80\x04."}, "pickled weights only"),
+        (
+            {**folder(model__safetensors=None), "pytorch_model.bin": b"\x80\x04."},
+            "pickled weights only",
+        ),
         (folder(model__safetensors=None), "has no weights"),
         (folder(config__json=None), "no config.json"),
         (folder(config__json=b"{not json"), "config.json is not readable JSON"),
         (folder(config__json=b"[1]"), "not a model configuration"),
         (folder(model__safetensors=b"\x80\x04\x95 a pickle with another name"), "cannot be read"),
         (folder(model__safetensors=b""), "cannot be read"),
-        (folder(model__safetensors=struct.pack("<Q", 12) + b"not a header" + b"x" * 20), "cannot be read"),
+        (
+            folder(model__safetensors=struct.pack("<Q", 12) + b"not a header" + b"x" * 20),
+            "cannot be read",
+        ),
         (folder(model__safetensors=struct.pack("<Q", 2**60) + b"{}"), "cannot be read"),
         (folder(model__safetensors=safetensors({"a": [4, 4]}, short_by=1)), "is cut short"),
         (folder(tokenizer__json=b"{}"), "tokenizer.json cannot be read"),
         ({}, "Choose the folder"),
     ],
 )
-def test_a_folder_that_is_no_model_is_refused_with_a_sentence(alice: User, files: Files, says: str) -> None:
+def test_a_folder_that_is_no_model_is_refused_with_a_sentence(
+    alice: User, files: Files, says: str
+) -> None:
     assert says in refusal(as_(alice), files)
 
 
 def test_a_name_that_is_a_path_leads_nowhere(alice: User) -> None:
     client = as_(alice)
-    files = {("..\\..\\config.json" if name == "config.json" else name): content for name, content in folder().items()}
+    files = {
+        ("..\\..\\config.json" if name == "config.json" else name): content
+        for name, content in folder().items()
+    }
     assert send(client, files, name="../../etc/cron.d").status_code == 302
     model = StoredModel.objects.get()
     assert model.name == "etccrond" and set(model.manifest) == set(folder())
@@ -153,7 +192,10 @@ def check(user: User, **changes: str) -> str:
 
 
 def test_two_models_with_one_tokenizer_go_together(alice: User) -> None:
-    student, teacher = stored(alice, folder(), "student"), stored(alice, folder(generation_config__json=b'{"a": 1}'), "teacher")
+    student, teacher = (
+        stored(alice, folder(), "student"),
+        stored(alice, folder(generation_config__json=b'{"a": 1}'), "teacher"),
+    )
     page = check(alice, networks__student__model=student, networks__teacher__model=teacher)
     assert "Ready to start" in page
     assert "22 parameters" in page or "Student 22" in page
@@ -168,10 +210,16 @@ def test_another_tokenizer_than_the_teachers_is_named_token_by_token(alice: User
 
 
 def test_a_longest_answer_over_the_models_positions_is_refused(alice: User) -> None:
-    student, teacher = stored(alice, folder(), "student"), stored(alice, folder(generation_config__json=b"{}"), "teacher")
+    student, teacher = (
+        stored(alice, folder(), "student"),
+        stored(alice, folder(generation_config__json=b"{}"), "teacher"),
+    )
     changes = {"networks__student__model": student, "networks__teacher__model": teacher}
     page = check(
-        alice, **changes, evaluation__sampling__max_new_tokens="128", stages__0__rollouts__generate__sampling__max_new_tokens="500"
+        alice,
+        **changes,
+        evaluation__sampling__max_new_tokens="128",
+        stages__0__rollouts__generate__sampling__max_new_tokens="500",
     )
     assert 'data-target="field-evaluation-sampling-max_new_tokens"' in page
     assert 'data-target="field-stages-0-rollouts-generate-sampling-max_new_tokens"' in page
@@ -185,7 +233,9 @@ def test_a_strangers_model_is_as_good_as_none(alice: User, charlie: User) -> Non
     assert "Ready to start" not in page
 
 
-def test_a_folder_on_the_server_is_read_under_the_operators_roots_only(alice: User, tmp_path: Path, settings: Any) -> None:
+def test_a_folder_on_the_server_is_read_under_the_operators_roots_only(
+    alice: User, tmp_path: Path, settings: Any
+) -> None:
     inside, outside = tmp_path / "models", tmp_path / "elsewhere"
     for place in (inside / "small", outside):
         place.mkdir(parents=True)
@@ -193,10 +243,15 @@ def test_a_folder_on_the_server_is_read_under_the_operators_roots_only(alice: Us
             (place / name).write_bytes(content)
     (inside / "link").symlink_to(outside)
     settings.STILLROOM_FILE_ROOTS = (inside,)
-    allowed = {"networks__teacher__model": "file:", "networks__teacher__model__rest": str(inside / "small")}
+    allowed = {
+        "networks__teacher__model": "file:",
+        "networks__teacher__model__rest": str(inside / "small"),
+    }
     assert "may read" not in check(alice, **allowed)
     for path in (outside, inside / "link", inside / ".." / "elsewhere", inside / "missing"):
-        page = check(alice, networks__student__model="file:", networks__student__model__rest=str(path))
+        page = check(
+            alice, networks__student__model="file:", networks__student__model__rest=str(path)
+        )
         assert "is nothing that this server may read" in page
 
 
@@ -211,7 +266,10 @@ def test_training_problems_that_are_measured_too_are_named(alice: User) -> None:
 def test_a_model_that_no_run_names_is_deleted(alice: User, still: Team) -> None:
     stored(alice, folder(), "small")
     used = stored(alice, folder(generation_config__json=b"{}"), "used")
-    networks = {"student": {"model": used}, "teacher": {"kind": "model", "model": "builtin:teacher"}}
+    networks = {
+        "student": {"model": used},
+        "teacher": {"kind": "model", "model": "builtin:teacher"},
+    }
     lifecycle.create_run(still, alice, {**SPEC, "version": 2, "networks": networks})
     client = as_(alice)
     for model in StoredModel.objects.all():

@@ -10,20 +10,41 @@ from trainer.spec import load
 from webapp.runs.model_files import ModelFacts
 from webapp.runs.outlook import BAR, Known, legs_of, memory_of, outlook_of, problem_counts
 
-SMALL = ModelFacts(architecture="LlamaForCausalLM", parameters=1000, bytes=4000, vocabulary=10, max_length=64)
-LARGE = ModelFacts(architecture="LlamaForCausalLM", parameters=5000, bytes=20_000, vocabulary=10, max_length=64)
+SMALL = ModelFacts(
+    architecture="LlamaForCausalLM", parameters=1000, bytes=4000, vocabulary=10, max_length=64
+)
+LARGE = ModelFacts(
+    architecture="LlamaForCausalLM", parameters=5000, bytes=20_000, vocabulary=10, max_length=64
+)
 
 
 def spec(**changes: Any) -> Any:
     """100 problems, a quarter held out; two stages of 10 and 30 steps."""
     base = {
-        "data": {"train": {"kind": "arithmetic", "count": 100}, "evaluation": {"kind": "split", "share": 0.25}},
-        "pool": {"rollouts_per_problem": 4, "sampling": {"max_new_tokens": 10}, "track_problems": 0},
+        "data": {
+            "train": {"kind": "arithmetic", "count": 100},
+            "evaluation": {"kind": "split", "share": 0.25},
+        },
+        "pool": {
+            "rollouts_per_problem": 4,
+            "sampling": {"max_new_tokens": 10},
+            "track_problems": 0,
+        },
         "stages": [
-            {"name": "forward", "source": "teacher_written", "problems_per_step": 2, "until": {"steps": 10}},
+            {
+                "name": "forward",
+                "source": "teacher_written",
+                "problems_per_step": 2,
+                "until": {"steps": 10},
+            },
             {"name": "reverse", "problems_per_step": 2, "until": {"steps": 30}},
         ],
-        "evaluation": {"every": 0, "final_samples": 1, "pass_at": [1], "sampling": {"max_new_tokens": 10}},
+        "evaluation": {
+            "every": 0,
+            "final_samples": 1,
+            "pass_at": [1],
+            "sampling": {"max_new_tokens": 10},
+        },
         "checkpoints": {"keep_last": 2, "keep_best": True},
     }
     return load({**base, **changes})
@@ -53,12 +74,21 @@ def test_memory_counts_weights_gradient_and_moments() -> None:
 def test_a_run_is_placed_where_there_is_as_much_memory_as_the_page_says() -> None:
     known = Known({"networks.student": SMALL, "networks.teacher": LARGE}, {})
     assert memory_of(spec(), known) == 1000 * 16 + 5000 * 4
-    assert memory_of(spec(), Known({"networks.student": None, "networks.teacher": LARGE}, {})) is None
+    assert (
+        memory_of(spec(), Known({"networks.student": None, "networks.teacher": LARGE}, {})) is None
+    )
 
 
 def test_specialists_are_counted_in_words() -> None:
     specialist = {"domains": ["add"], "teacher": {"model": "builtin:teacher"}}
-    known = Known({"networks.student": SMALL, "networks.teacher": LARGE, "networks.specialists.0.teacher": LARGE}, {})
+    known = Known(
+        {
+            "networks.student": SMALL,
+            "networks.teacher": LARGE,
+            "networks.specialists.0.teacher": LARGE,
+        },
+        {},
+    )
     memory = outlook_of(spec(networks={"specialists": [specialist]}), known).figures[1]
     assert "5,000 parameters and 1 specialist." in memory.assumes
 
@@ -70,13 +100,21 @@ def test_disk_counts_the_checkpoints_that_are_kept() -> None:
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 1000), (300, 300), (5000, 1000)])
 def test_a_limit_bounds_the_problems_of_a_file(limit: int | None, expected: int) -> None:
-    data = {"train": {"kind": "file", "path": "dataset:a@b", "limit": limit}, "evaluation": {"kind": "split", "share": 0.1}}
+    data = {
+        "train": {"kind": "file", "path": "dataset:a@b", "limit": limit},
+        "evaluation": {"kind": "split", "share": 0.1},
+    }
     counts = problem_counts(spec(data=data), {"train": 1000})
     assert counts == {"train": expected - expected // 10, "evaluation": expected // 10}
 
 
 def test_what_the_server_cannot_see_is_called_unknown() -> None:
-    data = {"train": {"kind": "file", "path": "hub:org/data"}, "evaluation": {"kind": "split", "share": 0.1}}
-    outlook = outlook_of(spec(data=data), Known({"student": None, "teacher": LARGE}, {"train": None}))
+    data = {
+        "train": {"kind": "file", "path": "hub:org/data"},
+        "evaluation": {"kind": "split", "share": 0.1},
+    }
+    outlook = outlook_of(
+        spec(data=data), Known({"student": None, "teacher": LARGE}, {"train": None})
+    )
     assert {figure.value for figure in outlook.figures} == {"unknown"}
     assert outlook.before == "4 answers to each of the training problems"

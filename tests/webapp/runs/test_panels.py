@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.webapp.panel_events import ALL_PANELS, calibration, privileged, send_panels, token_regions
+from tests.webapp.panel_events import (
+    ALL_PANELS,
+    calibration,
+    privileged,
+    send_panels,
+    token_regions,
+)
 from tests.webapp.recorded import SPEC, Recorder, rate
 from webapp.live import frames
 from webapp.runs import lifecycle
@@ -49,12 +55,18 @@ def tabs(client: Client, run: Run) -> list[str]:
     return [name for name, _ in shown(client, run, "").context["tabs"]]
 
 
-def test_a_run_has_the_panels_that_its_definition_leads_to(reader: Client, recorder: Recorder) -> None:
+def test_a_run_has_the_panels_that_its_definition_leads_to(
+    reader: Client, recorder: Recorder
+) -> None:
     assert [name for name in tabs(reader, recorder.run) if name in PANELS] == list(PANELS)
 
 
-def test_a_run_has_a_panel_as_soon_as_there_is_something_to_show(reader: Client, still: Team, tmp_path: Path) -> None:
-    recorder = Recorder(lifecycle.create_run(still, None, {**SPEC, "pool": {"estimate": "never"}}), tmp_path)
+def test_a_run_has_a_panel_as_soon_as_there_is_something_to_show(
+    reader: Client, still: Team, tmp_path: Path
+) -> None:
+    recorder = Recorder(
+        lifecycle.create_run(still, None, {**SPEC, "pool": {"estimate": "never"}}), tmp_path
+    )
     assert not {"frontier", *PANELS} & set(tabs(reader, recorder.run))
     recorder.send([calibration(0, "before", "answer")])
     assert "calibration" in tabs(reader, recorder.run)
@@ -71,19 +83,29 @@ def test_the_diagram_has_a_bar_for_every_bin_with_answers(reader: Client, measur
     assert len(page.context["diagram"]["bars"]) == len(filled) > 1
     bar = page.context["diagram"]["bars"][-1]
     frame = page.context["diagram"]["frame"]
-    assert (frame.bottom - bar["y"]) / frame.height == pytest.approx(filled[-1]["accuracy"], abs=1e-4)
+    assert (frame.bottom - bar["y"]) / frame.height == pytest.approx(
+        filled[-1]["accuracy"], abs=1e-4
+    )
     assert bar["low"] > bar["y"] > bar["high"]
     assert "are right: over-confident by" in page.content.decode()
 
 
 def test_malformed_statements_are_counted(reader: Client, measured: Run) -> None:
     assert "20 state none" in shown(reader, measured, "calibration/").content.decode()
-    assert "20 state none" not in shown(reader, measured, "calibration/?readout=expected").content.decode()
+    assert (
+        "20 state none"
+        not in shown(reader, measured, "calibration/?readout=expected").content.decode()
+    )
 
 
-def test_the_confidence_of_an_answer_is_explained_and_never_malformed(reader: Client, measured: Run) -> None:
+def test_the_confidence_of_an_answer_is_explained_and_never_malformed(
+    reader: Client, measured: Run
+) -> None:
     page = shown(reader, measured, "calibration/?readout=answer")
-    assert "This confidence is the mean probability of the answer&#x27;s own tokens." in page.content.decode()
+    assert (
+        "This confidence is the mean probability of the answer&#x27;s own tokens."
+        in page.content.decode()
+    )
     assert "Malformed" not in page.content.decode()
     assert "Malformed" in shown(reader, measured, "calibration/").content.decode()
 
@@ -100,7 +122,9 @@ def test_the_confidence_of_an_answer_is_explained_and_never_malformed(reader: Cl
         ("tokens/?step=0", 0, False),
     ],
 )
-def test_the_address_says_which_step_is_shown(reader: Client, measured: Run, address: str, step: int, follows: bool) -> None:
+def test_the_address_says_which_step_is_shown(
+    reader: Client, measured: Run, address: str, step: int, follows: bool
+) -> None:
     page = shown(reader, measured, address)
     assert (page.context["event"]["step"], page.context["scrubber"].follows) == (step, follows)
     assert page.context["scrubber"].steps == (0, 30, 60)
@@ -113,15 +137,34 @@ def test_every_readout_has_its_own_curves(reader: Client, measured: Run) -> None
     assert not any("stated" in key for key in keys)
 
 
-def test_the_overview_shows_what_is_stated_and_what_is_expected(reader: Client, measured: Run) -> None:
-    keys = {line["key"] for chart in shown(reader, measured, "").context["board"]["charts"] for line in chart["lines"]}
+def test_the_overview_shows_what_is_stated_and_what_is_expected(
+    reader: Client, measured: Run
+) -> None:
+    keys = {
+        line["key"]
+        for chart in shown(reader, measured, "").context["board"]["charts"]
+        for line in chart["lines"]
+    }
     assert {"calibration/stated/ece", "calibration/expected/ece"} <= keys
 
 
-def test_an_evaluation_in_which_nothing_was_judged_is_told(reader: Client, recorder: Recorder) -> None:
-    empty = {"n": 0, "bins": [], "risk_coverage": [], "ece": "NaN", "gap": "NaN", "brier_parts": None, "auroc": "NaN"}
+def test_an_evaluation_in_which_nothing_was_judged_is_told(
+    reader: Client, recorder: Recorder
+) -> None:
+    empty = {
+        "n": 0,
+        "bins": [],
+        "risk_coverage": [],
+        "ece": "NaN",
+        "gap": "NaN",
+        "brier_parts": None,
+        "auroc": "NaN",
+    }
     recorder.send([{**calibration(0), **empty}])
-    assert "No answer had both a confidence and a verdict." in shown(reader, recorder.run, "calibration/").content.decode()
+    assert (
+        "No answer had both a confidence and a verdict."
+        in shown(reader, recorder.run, "calibration/").content.decode()
+    )
 
 
 def test_every_token_is_in_one_cell_and_every_cell_in_the_drawing() -> None:
@@ -143,7 +186,12 @@ def test_a_threshold_stands_where_its_cell_is() -> None:
 def test_the_regions_are_told_as_a_table(reader: Client, measured: Run) -> None:
     page = shown(reader, measured, "tokens/").content.decode()
     assert "50 % of 1,000 tokens were selected." in page
-    for name in ("Both high (Q1)", "Entropy high (Q2)", "Confident and wrong (Q3)", "Both low (Q4)"):
+    for name in (
+        "Both high (Q1)",
+        "Entropy high (Q2)",
+        "Confident and wrong (Q3)",
+        "Both low (Q4)",
+    ):
         assert name in page
 
 
@@ -155,8 +203,12 @@ def test_the_regions_are_told_as_a_table(reader: Client, measured: Run) -> None:
         ("selected", "none", ["selected", "confident and wrong (Q3)"]),
     ],
 )
-def test_shares_over_steps_are_of_what_the_definition_does(tokens: str, clip: str, lines: list[str]) -> None:
-    by_region, *others = regions.charts({"stages": [{"tokens": {"kind": tokens}, "objective": {"clip": {"kind": clip}}}]})
+def test_shares_over_steps_are_of_what_the_definition_does(
+    tokens: str, clip: str, lines: list[str]
+) -> None:
+    by_region, *others = regions.charts(
+        {"stages": [{"tokens": {"kind": tokens}, "objective": {"clip": {"kind": clip}}}]}
+    )
     assert by_region.lines[2].label == "confident and wrong (Q3)"
     assert [line.label for chart in others for line in chart.lines] == lines
 
@@ -176,14 +228,18 @@ def test_the_privileged_rates_are_drawn_and_listed(reader: Client, measured: Run
         (None, None, "was not measured"),
     ],
 )
-def test_the_gate_is_told_in_words(continuation: float | None, passed: bool | None, says: str) -> None:
+def test_the_gate_is_told_in_words(
+    continuation: float | None, passed: bool | None, says: str
+) -> None:
     gate = rates.gate(privileged(0, continuation=continuation))
     assert gate.passed is passed
     assert says in gate.words
 
 
 def test_news_of_a_panel_are_told_to_whoever_watches(measured: Run) -> None:
-    assert {"calibration", "token_regions", "privileged", "pipeline"} <= set(frames.news_since(measured.pk, 0).changed)
+    assert {"calibration", "token_regions", "privileged", "pipeline"} <= set(
+        frames.news_since(measured.pk, 0).changed
+    )
 
 
 def test_an_event_with_too_few_counts_becomes_a_warning(recorder: Recorder) -> None:

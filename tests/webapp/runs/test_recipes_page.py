@@ -26,7 +26,12 @@ def test_every_recipe_is_listed_with_a_start(bob: User) -> None:
 def test_a_recipe_tells_its_equation_figure_claims_and_settings(bob: User, name: str) -> None:
     recipe = recipes.load(name)
     page = as_(bob).get(f"/recipes/{name}/").content.decode()
-    for said in (recipe.summary, recipe.equation, recipe.watch, *(claim.figures for claim in recipe.claims)):
+    for said in (
+        recipe.summary,
+        recipe.equation,
+        recipe.watch,
+        *(claim.figures for claim in recipe.claims),
+    ):
         assert escape(said) in page
     for preset in recipe.presets:
         assert f"/runs/new/?recipe={name}&amp;preset={preset}" in page
@@ -38,20 +43,42 @@ def test_an_unknown_recipe_is_not_found(bob: User, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", definition.names())
-def test_verdicts_stand_below_their_reading_and_lead_to_the_whole_report(bob: User, name: str) -> None:
+def test_verdicts_stand_below_their_reading_and_lead_to_the_whole_report(
+    bob: User, name: str
+) -> None:
     client = as_(bob)
     page = client.get(f"/recipes/{name}/").content.decode()
     reading = escape(definition.load(name).reading)
-    assert "0.17 M parameters" in reading and page.index(reading) < page.index('aria-label="Results"')
+    assert "0.17 M parameters" in reading and page.index(reading) < page.index(
+        'aria-label="Results"'
+    )
     assert f'href="/docs/results/{name}/report/"' in page
     assert "Reproduce: <code>.venv/bin/python -m trainer.experiments run" in page
 
 
-def test_what_a_recipes_experiment_showed_is_told_with_its_verdict(bob: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_recipes_experiment_showed_is_told_with_its_verdict(
+    bob: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     estimate = {"mean": 0.031, "low": 0.012, "high": 0.05, "detectable": 0.02}
-    contrast = {"says": "beats uniform", "verdict": "shown", "estimate": estimate, "interest": 0.021, "remark": ""}
-    small = contrast | {"says": "beats little", "remark": "a difference of 0.1 is ruled out", "interest": 0.1}
-    gate = {"says": "the base can learn", "verdict": "not shown", "estimate": None, "interest": 0.05, "remark": ""}
+    contrast = {
+        "says": "beats uniform",
+        "verdict": "shown",
+        "estimate": estimate,
+        "interest": 0.021,
+        "remark": "",
+    }
+    small = contrast | {
+        "says": "beats little",
+        "remark": "a difference of 0.1 is ruled out",
+        "interest": 0.1,
+    }
+    gate = {
+        "says": "the base can learn",
+        "verdict": "not shown",
+        "estimate": None,
+        "interest": 0.05,
+        "remark": "",
+    }
     found = {
         "seeds": [0, 1, 2],
         "command": "python -m trainer.experiments run paced",
@@ -63,7 +90,20 @@ def test_what_a_recipes_experiment_showed_is_told_with_its_verdict(bob: User, tm
     (tmp_path / "paced" / "results.json").write_text(json.dumps(found))
     monkeypatch.setattr(experiments, "RESULTS", tmp_path)
     page = as_(bob).get("/recipes/paced/").content.decode()
-    for said in ("beats uniform", "0.031", "0.012 to 0.050", "0.021", ">shown<", "too few seeds", found["command"]):
+    for said in (
+        "beats uniform",
+        "0.031",
+        "0.012 to 0.050",
+        "0.021",
+        ">shown<",
+        "too few seeds",
+        found["command"],
+    ):
         assert str(said) in page
-    assert ">shown, below what was of interest</span>" in page and "a difference of 0.1 is ruled out" in page
-    assert "What a small experiment here showed" not in as_(bob).get("/recipes/tip/").content.decode()
+    assert (
+        ">shown, below what was of interest</span>" in page
+        and "a difference of 0.1 is ruled out" in page
+    )
+    assert (
+        "What a small experiment here showed" not in as_(bob).get("/recipes/tip/").content.decode()
+    )

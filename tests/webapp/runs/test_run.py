@@ -35,8 +35,12 @@ def test_a_run_that_waits_has_every_tab(client: Client, run: Run, bob: User, tab
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_a_run_that_was_recorded_elsewhere_has_every_tab(client: Client, still: Team, bob: User, tab: str) -> None:
-    run = lifecycle.create_run(still, None, None, name="from elsewhere", source=Run.Source.IMPORTED, state="completed")
+def test_a_run_that_was_recorded_elsewhere_has_every_tab(
+    client: Client, still: Team, bob: User, tab: str
+) -> None:
+    run = lifecycle.create_run(
+        still, None, None, name="from elsewhere", source=Run.Source.IMPORTED, state="completed"
+    )
     client.force_login(bob)
     assert "from elsewhere" in shown(client, run, tab)
 
@@ -50,29 +54,52 @@ def test_a_stranger_sees_no_tab(client: Client, run: Run, charlie: User, tab: st
 def test_the_overview_says_the_result_in_words(client: Client, finished: Run, bob: User) -> None:
     client.force_login(bob)
     page = shown(client, finished)
-    assert "40.0 % → 52.0 % of the held-out problems, +12.0 points on the same problems (95 % interval +1.0 to +20.0)" in page
+    assert (
+        "40.0 % → 52.0 % of the held-out problems, +12.0 points on the same problems (95 % interval +1.0 to +20.0)"
+        in page
+    )
     assert "better than before, beyond the noise of the measurement." in page
 
 
 def test_an_evaluation_on_a_part_of_the_problems_is_compared_with_the_same_part_before() -> None:
     before = {"pass_rate": 0.406, "problems": 1520, "samples": 2}
-    now = {"pass_rate": 0.479, "step": 40, "problems": 240, "difference": {"pass_rate": 0.067, "interval": [0.03, 0.1]}}
+    now = {
+        "pass_rate": 0.479,
+        "step": 40,
+        "problems": 240,
+        "difference": {"pass_rate": 0.067, "interval": [0.03, 0.1]},
+    }
     said = evaluations.sentence(evaluations.Comparison("evaluation", before, now, False, []))
-    assert said.startswith("41.2 % → 47.9 % of 240 of the held-out problems at step 40, +6.7 points on the same problems")
+    assert said.startswith(
+        "41.2 % → 47.9 % of 240 of the held-out problems at step 40, +6.7 points on the same problems"
+    )
 
 
 def test_a_student_that_solves_nothing_is_told_plainly(finished: Run) -> None:
-    payload = {"pass_rate": 0.0, "interval": [0.0, 0.01], "problems": 1319, "samples": 2, "difference": None}
+    payload = {
+        "pass_rate": 0.0,
+        "interval": [0.0, 0.01],
+        "problems": 1319,
+        "samples": 2,
+        "difference": None,
+    }
     comparison = evaluations.Comparison("evaluation", None, payload, True, [])
-    assert evaluations.sentence(comparison) == "The student solved none of the 1,319 held-out problems, in 2 attempts at each."
+    assert (
+        evaluations.sentence(comparison)
+        == "The student solved none of the 1,319 held-out problems, in 2 attempts at each."
+    )
 
 
 def test_a_pass_rate_without_a_verdict_is_told_plainly() -> None:
-    comparison = evaluations.Comparison("evaluation", None, {"pass_rate": "NaN", "problems": 5, "samples": 1}, True, [])
+    comparison = evaluations.Comparison(
+        "evaluation", None, {"pass_rate": "NaN", "problems": 5, "samples": 1}, True, []
+    )
     assert "could not tell of any answer" in evaluations.sentence(comparison)
 
 
-def test_a_failure_is_told_with_its_remedy(client: Client, run: Run, bob: User, tmp_path: Path) -> None:
+def test_a_failure_is_told_with_its_remedy(
+    client: Client, run: Run, bob: User, tmp_path: Path
+) -> None:
     recorder = Recorder(run, tmp_path)
     recorder.end("failed", "The disk was full at step 12.", "Free some space and resume.")
     client.force_login(bob)
@@ -91,7 +118,9 @@ def test_a_run_whose_definition_is_at_fault_is_corrected_rather_than_resumed(
     assert re.findall(r'class="button primary"[^>]*>([^<]*)<', shown(client, run)) == [first]
 
 
-def test_the_result_of_a_finished_run_is_stated_once(client: Client, finished: Run, bob: User) -> None:
+def test_the_result_of_a_finished_run_is_stated_once(
+    client: Client, finished: Run, bob: User
+) -> None:
     client.force_login(bob)
     assert "All stages are done." not in shown(client, finished)
     assert "All stages are done." in shown(client, finished, "log/")
@@ -113,7 +142,9 @@ def test_the_log_explains_how_an_attempt_ended(
     assert sentence in shown(client, finished, "log/")
 
 
-def test_the_log_can_be_narrowed_and_taken_away_as_text(client: Client, finished: Run, bob: User) -> None:
+def test_the_log_can_be_narrowed_and_taken_away_as_text(
+    client: Client, finished: Run, bob: User
+) -> None:
     client.force_login(bob)
     assert "The pool keeps 18 of 24 problems." in shown(client, finished, "log/")
     assert "The pool keeps" not in shown(client, finished, "log/?level=error")
@@ -122,14 +153,18 @@ def test_the_log_can_be_narrowed_and_taken_away_as_text(client: Client, finished
     assert text.content.decode().endswith("info    The pool keeps 18 of 24 problems.\n")
 
 
-def test_the_definition_can_be_taken_away_and_read_again(client: Client, finished: Run, bob: User) -> None:
+def test_the_definition_can_be_taken_away_and_read_again(
+    client: Client, finished: Run, bob: User
+) -> None:
     client.force_login(bob)
     assert "f1f1f1f1" in shown(client, finished, "config/")
     found = yaml.safe_load(client.get(f"/runs/{finished.public_id}/config.yaml").content)
     assert found["stages"][1]["name"] == STAGES[1]["name"]
 
 
-def test_the_heat_map_counts_every_tracked_problem_in_every_column(client: Client, finished: Run, bob: User) -> None:
+def test_the_heat_map_counts_every_tracked_problem_in_every_column(
+    client: Client, finished: Run, bob: User
+) -> None:
     client.force_login(bob)
     heat = client.get(f"/runs/{finished.public_id}/frontier.json").json()
     assert [column["step"] for column in heat["columns"]] == list(range(0, 61, EVERY))
@@ -175,16 +210,34 @@ def test_the_path_of_a_tracked_problem_begins_with_the_pool(run: Run, tmp_path: 
 
 def test_a_long_run_has_no_more_columns_than_a_page_can_show(run: Run, tmp_path: Path) -> None:
     recorder = Recorder(run, tmp_path)
-    shared = {"type": "problems", "role": "tracked", "reason": "tracking", "k": 1, "ids": ["a"], "passed": [1], "verdicts": [1]}
+    shared = {
+        "type": "problems",
+        "role": "tracked",
+        "reason": "tracking",
+        "k": 1,
+        "ids": ["a"],
+        "passed": [1],
+        "verdicts": [1],
+    }
     recorder.send([{**shared, "step": step} for step in range(300)])
     steps = [column.step for column in frontier.tracked(run)]
     assert len(steps) == frontier.MOST_COLUMNS
     assert (steps[0], steps[-1]) == (0, 299)
 
 
-def test_the_signal_to_noise_ratio_is_shown_where_it_was_measured(client: Client, finished: Run, bob: User) -> None:
+def test_the_signal_to_noise_ratio_is_shown_where_it_was_measured(
+    client: Client, finished: Run, bob: User
+) -> None:
     bins = [
-        {"low": low, "high": high, "n": 20, "snr": snr, "interval": [snr / 2, 2 * snr], "numerator": 0.1, "denominator": 0.5}
+        {
+            "low": low,
+            "high": high,
+            "n": 20,
+            "snr": snr,
+            "interval": [snr / 2, 2 * snr],
+            "numerator": 0.1,
+            "denominator": 0.5,
+        }
         for low, high, snr in ((0.0, 0.0, 0.01), (0.25, 0.5, 0.2), (1.0, 1.0, 0.03))
     ]
     event = {"type": "snr", "step": 0, "wall_time": 1.0, "seq": 10_000, "bins": bins}

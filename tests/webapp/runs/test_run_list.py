@@ -34,18 +34,35 @@ def test_an_empty_list_sends_a_viewer_nowhere(client: Client, bob: User) -> None
     assert "Start the first run" not in shown(client)
 
 
-def test_a_row_tells_models_pass_rate_and_gain(client: Client, still: Team, alice: User, bob: User, tmp_path: Path) -> None:
+def test_a_row_tells_models_pass_rate_and_gain(
+    client: Client, still: Team, alice: User, bob: User, tmp_path: Path
+) -> None:
     recorded(still, alice, tmp_path)
     client.force_login(bob)
     page = shown(client)
-    for part in ("paced on arithmetic", "student", "← teacher", "52.0 %", "+12.0", " of 60", "Alice", "<polyline"):
+    for part in (
+        "paced on arithmetic",
+        "student",
+        "← teacher",
+        "52.0 %",
+        "+12.0",
+        " of 60",
+        "Alice",
+        "<polyline",
+    ):
         assert part in page
 
 
-def test_a_run_whose_length_nobody_knows_has_no_bar(client: Client, still: Team, alice: User) -> None:
+def test_a_run_whose_length_nobody_knows_has_no_bar(
+    client: Client, still: Team, alice: User
+) -> None:
     logged = runs.create(runs.project(still, "sums"), alice, "trackio", "from afar", "key")
     client.force_login(alice)
-    assert "<progress" not in shown(client) and "← –" not in shown(client) and "step <span" in shown(client)
+    assert (
+        "<progress" not in shown(client)
+        and "← –" not in shown(client)
+        and "step <span" in shown(client)
+    )
     Run.objects.filter(pk=logged.pk).update(total_steps=9)
     assert "<progress" in shown(client)
 
@@ -68,7 +85,9 @@ def test_the_runs_of_another_team_are_not_listed(client: Client, run: Run, charl
         ("?before=99999999999999999999", {"paced seed 1", "uniform seed 1"}),
     ],
 )
-def test_the_filter_leaves_what_fits(client: Client, still: Team, alice: User, query: str, names: set[str]) -> None:
+def test_the_filter_leaves_what_fits(
+    client: Client, still: Team, alice: User, query: str, names: set[str]
+) -> None:
     for name in ("paced seed 1", "uniform seed 1"):
         lifecycle.create_run(still, alice, {**SPEC, "name": name}, recipe="other")
     client.force_login(alice)
@@ -101,7 +120,16 @@ def test_more_runs_need_no_more_queries(
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.000123, "1.23e−4"), (0.5, "0.500"), (12.345, "12.3"), (-4567.0, "−4567"), (2.5e7, "2.50e7"), ("NaN", "NaN"), (None, "–"), (0, "0")],
+    [
+        (0.000123, "1.23e−4"),
+        (0.5, "0.500"),
+        (12.345, "12.3"),
+        (-4567.0, "−4567"),
+        (2.5e7, "2.50e7"),
+        ("NaN", "NaN"),
+        (None, "–"),
+        (0, "0"),
+    ],
 )
 def test_numbers_have_three_digits(value: Any, text: str) -> None:
     assert plain(value) == text
@@ -109,7 +137,15 @@ def test_numbers_have_three_digits(value: Any, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (59, "59 s"), (75, "1 min 15 s"), (3600, "1 h"), (5400, "1 h 30 min"), (90_000, "1 d 1 h"), (None, "–")],
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (75, "1 min 15 s"),
+        (3600, "1 h"),
+        (5400, "1 h 30 min"),
+        (90_000, "1 d 1 h"),
+        (None, "–"),
+    ],
 )
 def test_durations_have_two_units(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text

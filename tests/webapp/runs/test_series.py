@@ -35,7 +35,9 @@ def read(client: Client, run: Run, **query: Any) -> dict[str, Any]:
     return found
 
 
-def test_it_gives_the_series_asked_for_and_the_cursor_that_they_reach(client: Client, trained: Recorder, bob: User) -> None:
+def test_it_gives_the_series_asked_for_and_the_cursor_that_they_reach(
+    client: Client, trained: Recorder, bob: User
+) -> None:
     client.force_login(bob)
     answer = read(client, trained.run, keys="loss,nothing/of/the/kind")
     assert [series["key"] for series in answer["series"]] == ["loss"]
@@ -43,7 +45,9 @@ def test_it_gives_the_series_asked_for_and_the_cursor_that_they_reach(client: Cl
     assert answer["cursor"] == trained.run.news
 
 
-def test_a_long_series_comes_in_buckets_that_keep_least_and_greatest(client: Client, trained: Recorder, bob: User) -> None:
+def test_a_long_series_comes_in_buckets_that_keep_least_and_greatest(
+    client: Client, trained: Recorder, bob: User
+) -> None:
     client.force_login(bob)
     series = read(client, trained.run, keys="loss", width=10)["series"][0]
     assert series["count"] == 40
@@ -53,16 +57,24 @@ def test_a_long_series_comes_in_buckets_that_keep_least_and_greatest(client: Cli
 
 def test_zooming_gives_only_that_range(client: Client, trained: Recorder, bob: User) -> None:
     client.force_login(bob)
-    assert read(client, trained.run, keys="loss", **{"from": 5, "to": 7})["series"][0]["x"] == [5, 6, 7]
+    assert read(client, trained.run, keys="loss", **{"from": 5, "to": 7})["series"][0]["x"] == [
+        5,
+        6,
+        7,
+    ]
 
 
 @pytest.mark.parametrize(("axis", "last"), [("step", 40), ("tokens", 480 * 40), ("compute", 40e9)])
-def test_x_may_be_steps_tokens_or_compute(client: Client, trained: Recorder, bob: User, axis: str, last: float) -> None:
+def test_x_may_be_steps_tokens_or_compute(
+    client: Client, trained: Recorder, bob: User, axis: str, last: float
+) -> None:
     client.force_login(bob)
     assert read(client, trained.run, keys="loss", axis=axis)["series"][0]["x"][-1] == last
 
 
-def test_marks_show_stages_checkpoints_and_restarts(client: Client, trained: Recorder, bob: User) -> None:
+def test_marks_show_stages_checkpoints_and_restarts(
+    client: Client, trained: Recorder, bob: User
+) -> None:
     client.force_login(bob)
     lifecycle.finish(trained.run.pk, trained.attempt, "failed", "killed")
     trained.run.refresh_from_db()
@@ -79,13 +91,21 @@ def test_marks_show_stages_checkpoints_and_restarts(client: Client, trained: Rec
     ]
 
 
-def test_marks_find_their_place_on_another_axis(client: Client, trained: Recorder, bob: User) -> None:
+def test_marks_find_their_place_on_another_axis(
+    client: Client, trained: Recorder, bob: User
+) -> None:
     client.force_login(bob)
     marks = read(client, trained.run, keys="loss", axis="tokens")["marks"]
-    assert [(mark["label"], mark["x"]) for mark in marks] == [("forward", 0), ("checkpoint", 480 * 30), ("reverse", 480 * 30)]
+    assert [(mark["label"], mark["x"]) for mark in marks] == [
+        ("forward", 0),
+        ("checkpoint", 480 * 30),
+        ("reverse", 480 * 30),
+    ]
 
 
-def test_what_has_not_changed_is_not_sent_again(client: Client, trained: Recorder, bob: User) -> None:
+def test_what_has_not_changed_is_not_sent_again(
+    client: Client, trained: Recorder, bob: User
+) -> None:
     client.force_login(bob)
     address = f"/runs/{trained.run.public_id}/series.json?keys=loss"
     tag = client.get(address)["ETag"]
@@ -104,14 +124,18 @@ def test_what_has_not_changed_is_not_sent_again(client: Client, trained: Recorde
         ({"width": "-3"}, "width must be a whole number above 0"),
     ],
 )
-def test_a_query_that_makes_no_sense_gets_a_sentence(client: Client, run: Run, bob: User, query: dict[str, str], message: str) -> None:
+def test_a_query_that_makes_no_sense_gets_a_sentence(
+    client: Client, run: Run, bob: User, query: dict[str, str], message: str
+) -> None:
     client.force_login(bob)
     answer = client.get(f"/runs/{run.public_id}/series.json", query)
     assert answer.status_code == 400
     assert answer.json()["message"] == message
 
 
-def test_csv_holds_every_point_of_the_live_branch(client: Client, trained: Recorder, bob: User) -> None:
+def test_csv_holds_every_point_of_the_live_branch(
+    client: Client, trained: Recorder, bob: User
+) -> None:
     client.force_login(bob)
     answer = client.get(f"/runs/{trained.run.public_id}/series.csv", {"keys": "loss"})
     lines = content_of(answer).decode().splitlines()
@@ -124,7 +148,15 @@ def test_parquet_holds_the_same_rows(client: Client, trained: Recorder, bob: Use
     client.force_login(bob)
     answer = client.get(f"/runs/{trained.run.public_id}/series.parquet", {"keys": "loss"})
     table = pyarrow.parquet.read_table(io.BytesIO(content_of(answer)))
-    assert table.column_names == ["attempt", "step", "key", "value", "tokens", "compute", "wall_time"]
+    assert table.column_names == [
+        "attempt",
+        "step",
+        "key",
+        "value",
+        "tokens",
+        "compute",
+        "wall_time",
+    ]
     assert table.slice(0, 1).drop(["wall_time"]).to_pylist() == [
         {"attempt": 1, "step": 1, "key": "loss", "value": 2.0, "tokens": 480, "compute": 1e9}
     ]
@@ -132,7 +164,9 @@ def test_parquet_holds_the_same_rows(client: Client, trained: Recorder, bob: Use
 
 
 @pytest.mark.parametrize("name", ["series.csv", "series.parquet"])
-def test_abandoned_tails_come_if_asked_for(client: Client, trained: Recorder, bob: User, name: str) -> None:
+def test_abandoned_tails_come_if_asked_for(
+    client: Client, trained: Recorder, bob: User, name: str
+) -> None:
     client.force_login(bob)
     lifecycle.finish(trained.run.pk, trained.attempt, "failed", "killed")
     trained.run.refresh_from_db()
@@ -142,8 +176,14 @@ def test_abandoned_tails_come_if_asked_for(client: Client, trained: Recorder, bo
     again.train(31, 32)
 
     def rows(**query: str) -> int:
-        content = content_of(client.get(f"/runs/{trained.run.public_id}/{name}", {"keys": "loss", **query}))
-        return len(content.splitlines()) - 1 if name.endswith("csv") else int(pyarrow.parquet.read_table(io.BytesIO(content)).num_rows)
+        content = content_of(
+            client.get(f"/runs/{trained.run.public_id}/{name}", {"keys": "loss", **query})
+        )
+        return (
+            len(content.splitlines()) - 1
+            if name.endswith("csv")
+            else int(pyarrow.parquet.read_table(io.BytesIO(content)).num_rows)
+        )
 
     assert (rows(), rows(abandoned="1")) == (32, 42)
 

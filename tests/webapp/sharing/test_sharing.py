@@ -27,7 +27,9 @@ def make_link(client: Client, run: Run) -> str:
     return found[1]
 
 
-def test_a_link_is_shown_once_and_opens_the_run_and_nothing_else(run: Run, still: Team, erin: User) -> None:
+def test_a_link_is_shown_once_and_opens_the_run_and_nothing_else(
+    run: Run, still: Team, erin: User
+) -> None:
     editor, guest = signed_in(erin), Client()
     sibling = Run.objects.create(team=still, name="sibling")
     address = make_link(editor, run)

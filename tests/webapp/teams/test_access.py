@@ -41,10 +41,16 @@ def guest(run: Run, alice: User) -> Client:
 
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_role_allows_what_the_table_says(role: Role, action: Action, run: Run, still: Team, charlie: User) -> None:
+def test_a_role_allows_what_the_table_says(
+    role: Role, action: Action, run: Run, still: Team, charlie: User
+) -> None:
     Membership.objects.create(team=still, user=charlie, role=role)
     asker = actor(signed_in(charlie))
-    assert access.may(asker, action, run) == access.may(asker, action, still) == (action in ALLOWED[role])
+    assert (
+        access.may(asker, action, run)
+        == access.may(asker, action, still)
+        == (action in ALLOWED[role])
+    )
 
 
 def test_a_viewer_sees_but_may_not_start(run: Run, bob: User) -> None:
@@ -65,7 +71,9 @@ def test_for_a_stranger_the_run_does_not_exist(run: Run, charlie: User) -> None:
 def test_a_guest_sees_that_run_and_nothing_beside_it(run: Run, still: Team, guest: Client) -> None:
     sibling = Run.objects.create(team=still, name="sibling")
     for shown in (run, sibling):
-        Event.objects.create(run=shown, attempt=1, seq=1, type="log", wall_time=timezone.now(), payload={}, news=1)
+        Event.objects.create(
+            run=shown, attempt=1, seq=1, type="log", wall_time=timezone.now(), payload={}, news=1
+        )
     asker = actor(guest)
     assert list(access.visible(asker, Run)) == [run]
     assert list(access.visible(asker, Event)) == list(run.events.all())
@@ -78,11 +86,15 @@ def test_a_guest_sees_that_run_and_nothing_beside_it(run: Run, still: Team, gues
 def test_a_link_that_is_withdrawn_or_old_shows_nothing(run: Run, guest: Client) -> None:
     ShareLink.objects.update(expires_at=timezone.now())
     assert actor(guest).is_anonymous
-    ShareLink.objects.update(expires_at=timezone.now() + timedelta(days=1), revoked_at=timezone.now())
+    ShareLink.objects.update(
+        expires_at=timezone.now() + timedelta(days=1), revoked_at=timezone.now()
+    )
     assert actor(guest).is_anonymous
 
 
-def test_somebody_signed_in_also_sees_what_was_shared_with_them(run: Run, alice: User, charlie: User) -> None:
+def test_somebody_signed_in_also_sees_what_was_shared_with_them(
+    run: Run, alice: User, charlie: User
+) -> None:
     client = signed_in(charlie)
     client.get(f"/s/{links.share(run, alice, timedelta(days=1))}/")
     asker = actor(client)

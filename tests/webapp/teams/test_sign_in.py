@@ -32,16 +32,23 @@ def test_a_private_page_leads_to_the_door_and_back(client: Client, alice: User) 
     alice.save()
     door = client.get("/team/")
     assert door.headers["Location"] == "/sign-in/?next=/team/"
-    entered = client.post("/sign-in/", {"email": "ALICE@still.example", "password": "correct horse battery", "next": "/team/"})
+    entered = client.post(
+        "/sign-in/",
+        {"email": "ALICE@still.example", "password": "correct horse battery", "next": "/team/"},
+    )
     assert entered.headers["Location"] == "/team/"
     assert who(client) == str(alice.pk)
 
 
-@pytest.mark.parametrize("target", ["https://elsewhere.example/", "//elsewhere.example/", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "target", ["https://elsewhere.example/", "//elsewhere.example/", "javascript:alert(1)"]
+)
 def test_the_door_leads_nowhere_else(client: Client, alice: User, target: str) -> None:
     alice.set_password("correct horse battery")
     alice.save()
-    entered = client.post("/sign-in/", {"email": alice.email, "password": "correct horse battery", "next": target})
+    entered = client.post(
+        "/sign-in/", {"email": alice.email, "password": "correct horse battery", "next": target}
+    )
     assert entered.headers["Location"] == "/"
 
 
@@ -90,7 +97,9 @@ def test_the_first_start_makes_a_team_and_a_way_in(client: Client, db: None) -> 
     assert (membership.role, who(client)) == (Role.ADMIN, str(membership.user_id))
 
 
-def test_a_later_start_makes_nothing_twice_and_ends_offering_links_once_somebody_came_in(client: Client, db: None) -> None:
+def test_a_later_start_makes_nothing_twice_and_ends_offering_links_once_somebody_came_in(
+    client: Client, db: None
+) -> None:
     printed("first_admin")
     address = printed("first_admin")
     assert (User.objects.count(), Team.objects.count()) == (1, 1)
@@ -100,7 +109,10 @@ def test_a_later_start_makes_nothing_twice_and_ends_offering_links_once_somebody
 
 def test_the_console_makes_a_link_for_a_person_and_names_who_there_is(alice: User) -> None:
     assert "/sign-in/" in printed("sign_in_link", "Alice@still.example")
-    with pytest.raises(CommandError, match=r"Nobody has the address alicia@still\.example\. There are: alice@still\.example"):
+    with pytest.raises(
+        CommandError,
+        match=r"Nobody has the address alicia@still\.example\. There are: alice@still\.example",
+    ):
         printed("sign_in_link", "alicia@still.example")
 
 
@@ -121,7 +133,9 @@ PASSWORD = "correct horse battery"
 
 
 def tried(client: Client, email: str, password: str = "wrong", address: str = "203.0.113.5") -> int:
-    return client.post("/sign-in/", {"email": email, "password": password}, REMOTE_ADDR=address).status_code
+    return client.post(
+        "/sign-in/", {"email": email, "password": password}, REMOTE_ADDR=address
+    ).status_code
 
 
 @pytest.fixture
@@ -131,36 +145,60 @@ def known(alice: User) -> User:
     return alice
 
 
-def test_after_five_wrong_passwords_even_the_right_one_must_wait(client: Client, known: User) -> None:
+def test_after_five_wrong_passwords_even_the_right_one_must_wait(
+    client: Client, known: User
+) -> None:
     assert [tried(client, known.email) for _ in range(6)] == [422] * 5 + [429]
-    answer = client.post("/sign-in/", {"email": known.email.upper(), "password": PASSWORD}, REMOTE_ADDR="203.0.113.5")
+    answer = client.post(
+        "/sign-in/", {"email": known.email.upper(), "password": PASSWORD}, REMOTE_ADDR="203.0.113.5"
+    )
     assert answer.status_code == 429 and "too often" in answer.content.decode()
     assert who(client) is None
     SignInTry.objects.update(at=timezone.now() - throttle.WINDOW - timedelta(seconds=1))
     assert tried(client, known.email, PASSWORD) == 302
 
 
-def test_elsewhere_the_person_can_still_come_in_and_a_link_always_works(client: Client, known: User) -> None:
+def test_elsewhere_the_person_can_still_come_in_and_a_link_always_works(
+    client: Client, known: User
+) -> None:
     for _ in range(6):
         tried(client, known.email)
     assert tried(Client(), known.email, PASSWORD, address="198.51.100.7") == 302
-    assert client.post(f"/sign-in/{links.make_sign_in_link(known)}/", REMOTE_ADDR="203.0.113.5").status_code == 302
+    assert (
+        client.post(
+            f"/sign-in/{links.make_sign_in_link(known)}/", REMOTE_ADDR="203.0.113.5"
+        ).status_code
+        == 302
+    )
 
 
 def test_a_right_password_forgives_earlier_slips(client: Client, known: User) -> None:
     for _ in range(3):
-        assert [tried(client, known.email), tried(client, known.email), tried(client, known.email, PASSWORD)] == [422, 422, 302]
+        assert [
+            tried(client, known.email),
+            tried(client, known.email),
+            tried(client, known.email, PASSWORD),
+        ] == [422, 422, 302]
         client.post("/sign-out/")
 
 
-def test_one_address_cannot_try_many_accounts_nor_many_addresses_one(client: Client, known: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_address_cannot_try_many_accounts_nor_many_addresses_one(
+    client: Client, known: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(throttle, "MOST_OF_ADDRESS", 3)
     assert [tried(client, f"person{i}@still.example") for i in range(4)] == [422, 422, 422, 429]
     monkeypatch.setattr(throttle, "MOST_OF_ACCOUNT", 3)
-    assert [tried(client, known.email, address=f"198.51.100.{i}") for i in range(4)] == [422, 422, 422, 429]
+    assert [tried(client, known.email, address=f"198.51.100.{i}") for i in range(4)] == [
+        422,
+        422,
+        422,
+        429,
+    ]
 
 
-def test_neither_accounts_nor_addresses_are_kept_and_nothing_for_long(client: Client, known: User) -> None:
+def test_neither_accounts_nor_addresses_are_kept_and_nothing_for_long(
+    client: Client, known: User
+) -> None:
     tried(client, known.email)
     (row,) = SignInTry.objects.values_list("account", "address")
     assert "alice" not in row[0] and "203.0" not in row[1]

@@ -43,14 +43,19 @@ def test_an_invitation_is_shown_once_and_lets_somebody_new_in(alice: User, still
     assert address is not None
     assert address[1] not in admin.get("/team/").content.decode()
     assert "Still" in newcomer.get(address[1]).content.decode()
-    newcomer.post(address[1], {"name": "Dora", "email": "Dora@still.example", "password": "a long enough phrase"})
+    newcomer.post(
+        address[1],
+        {"name": "Dora", "email": "Dora@still.example", "password": "a long enough phrase"},
+    )
     dora = User.objects.get(email="dora@still.example")
     assert role_of(dora, still) == Role.EDITOR
     assert newcomer.get("/team/").status_code == 200
     assert "used already" in Client().get(address[1]).content.decode()
 
 
-def test_an_invitation_also_takes_somebody_who_has_an_account(alice: User, still: Team, charlie: User) -> None:
+def test_an_invitation_also_takes_somebody_who_has_an_account(
+    alice: User, still: Team, charlie: User
+) -> None:
     address = f"/invitations/{links.invite(still, Role.VIEWER, alice)}/"
     guest = signed_in(charlie)
     guest.post(address)
@@ -62,14 +67,20 @@ def test_an_invitation_does_not_change_the_role_of_a_member(alice: User, still: 
     assert role_of(alice, still) == Role.ADMIN
 
 
-def test_nobody_joins_under_an_address_that_has_an_account(alice: User, bob: User, still: Team) -> None:
+def test_nobody_joins_under_an_address_that_has_an_account(
+    alice: User, bob: User, still: Team
+) -> None:
     address = f"/invitations/{links.invite(still, Role.ADMIN, alice)}/"
-    answer = Client().post(address, {"name": "Bob?", "email": bob.email, "password": "a long enough phrase"})
+    answer = Client().post(
+        address, {"name": "Bob?", "email": bob.email, "password": "a long enough phrase"}
+    )
     assert "Sign in first" in answer.content.decode()
     assert role_of(bob, still) == Role.VIEWER
 
 
-def test_a_withdrawn_or_old_invitation_lets_nobody_in(alice: User, still: Team, charlie: User) -> None:
+def test_a_withdrawn_or_old_invitation_lets_nobody_in(
+    alice: User, still: Team, charlie: User
+) -> None:
     withdrawn, old = (f"/invitations/{links.invite(still, Role.ADMIN, alice)}/" for _ in range(2))
     first, second = Invitation.objects.order_by("pk")
     signed_in(alice).post(f"/team/invitations/{first.pk}/withdraw/")
@@ -102,8 +113,12 @@ def test_everybody_may_leave(bob: User, still: Team) -> None:
 
 
 @pytest.mark.parametrize(("action", "data"), [("remove", {}), ("role", {"role": "viewer"})])
-def test_the_last_admin_stays(alice: User, erin: User, still: Team, action: str, data: dict[str, str]) -> None:
-    answer = signed_in(alice).post(f"/team/members/{membership(alice)}/{action}/", data, follow=True)
+def test_the_last_admin_stays(
+    alice: User, erin: User, still: Team, action: str, data: dict[str, str]
+) -> None:
+    answer = signed_in(alice).post(
+        f"/team/members/{membership(alice)}/{action}/", data, follow=True
+    )
     assert "A team needs an administrator" in answer.content.decode()
     assert role_of(alice, still) == Role.ADMIN
 

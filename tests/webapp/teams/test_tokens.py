@@ -27,8 +27,12 @@ def test_a_token_is_shown_once_with_the_lines_to_paste(erin: User) -> None:
     shown = client.get("/team/")
     page = shown.content.decode()
     assert shown.headers["Cache-Control"] == "no-store"
-    found = re.search(r"http://testserver/\?write_token=([\w-]{43})&quot;", page.replace('"', "&quot;"))
-    assert found is not None and f'MLFLOW_TRACKING_TOKEN="{found[1]}"' in page.replace("&quot;", '"')
+    found = re.search(
+        r"http://testserver/\?write_token=([\w-]{43})&quot;", page.replace('"', "&quot;")
+    )
+    assert found is not None and f'MLFLOW_TRACKING_TOKEN="{found[1]}"' in page.replace(
+        "&quot;", '"'
+    )
     actor = tokens.actor_of(found[1])
     assert actor is not None and actor.user == erin
     again = client.get("/team/").content.decode()
@@ -58,7 +62,9 @@ def test_a_token_without_a_name_is_complained_about(erin: User) -> None:
     assert answer.status_code == 422 and not ApiToken.objects.exists()
 
 
-def test_editors_see_and_revoke_their_own_and_administrators_all(still: Team, alice: User, erin: User, bob: User) -> None:
+def test_editors_see_and_revoke_their_own_and_administrators_all(
+    still: Team, alice: User, erin: User, bob: User
+) -> None:
     tokens.make(still, "of Alice", Scope.LOG, alice)
     tokens.make(still, "of Erin", Scope.READ, erin)
     first, second = ApiToken.objects.order_by("pk")
@@ -75,5 +81,8 @@ def test_editors_see_and_revoke_their_own_and_administrators_all(still: Team, al
 
 def test_a_token_of_another_team_does_not_exist(still: Team, erin: User, charlie: User) -> None:
     tokens.make(still, "cluster", Scope.LOG, erin)
-    assert signed_in(charlie).post(f"/team/tokens/{ApiToken.objects.get().pk}/revoke/").status_code == 404
+    assert (
+        signed_in(charlie).post(f"/team/tokens/{ApiToken.objects.get().pk}/revoke/").status_code
+        == 404
+    )
     assert ApiToken.objects.get().revoked_at is None

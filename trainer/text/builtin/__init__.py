@@ -1,4 +1,6 @@
-"""The built-in teacher and student: two small language models that solve arithmetic, so that a run needs no download.
+"""The built-in teacher and student: two small language models that solve arithmetic, so that a run
+needs no download.
 
-`builtin:teacher` and `builtin:student` in a run definition name the folders here. `python -m trainer.text.builtin.make` made them.
+`builtin:teacher` and `builtin:student` in a run definition name the folders here. `python -m
+trainer.text.builtin.make` made them.
 """

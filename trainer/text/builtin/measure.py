@@ -1,6 +1,8 @@
-"""How good the built-in pair is as stored: `python -m trainer.text.builtin.measure [--problems N]` prints a Markdown table.
+"""How good the built-in pair is as stored: `python -m trainer.text.builtin.measure [--problems N]`
+prints a Markdown table.
 
-One sampled answer (temperature 1) to each of N problems of every family and level, drawn among those that neither model was trained on.
+One sampled answer (temperature 1) to each of N problems of every family and level, drawn among
+those that neither model was trained on.
 """
 
 from __future__ import annotations
@@ -29,17 +31,26 @@ LONGEST = 80
 
 def unseen(family: str, level: int, count: int) -> list[Problem]:
     """At most `count` problems that the pair never saw; the small families have fewer."""
-    return [problem for problem in make([family], [level], 800, seed=12345) if held_out(problem)][:count]
+    return [problem for problem in make([family], [level], 800, seed=12345) if held_out(problem)][
+        :count
+    ]
 
 
-def pass_rates(name: str, examiner: Examiner, problems: Mapping[tuple[str, int], list[Problem]]) -> dict[tuple[str, int], float]:
+def pass_rates(
+    name: str, examiner: Examiner, problems: Mapping[tuple[str, int], list[Problem]]
+) -> dict[tuple[str, int], float]:
     """The pass rate of `builtin:<name>` on each family and level."""
     model = load(Network(model=f"builtin:{name}"))
     everything = [problem for cell in problems.values() for problem in cell]
     asked = examiner.questions(model, everything, LONGEST)
-    answers = examiner.ask(model, asked, [(0,)] * len(asked), Sampling(max_new_tokens=LONGEST), Noise(0, 0, "measure"))
+    answers = examiner.ask(
+        model, asked, [(0,)] * len(asked), Sampling(max_new_tokens=LONGEST), Noise(0, 0, "measure")
+    )
     passed = {answer.problem.id: bool(answer.verdict) for answer in answers}
-    return {cell: sum(passed[problem.id] for problem in found) / len(found) for cell, found in problems.items()}
+    return {
+        cell: sum(passed[problem.id] for problem in found) / len(found)
+        for cell, found in problems.items()
+    }
 
 
 def main() -> None:
@@ -53,7 +64,10 @@ def main() -> None:
     with Verifier(NumericVerifier(), seconds=5.0) as verifier:
         for name in PLANS:
             rates = pass_rates(name, Examiner(verifier, "{question}", rows=256), problems)
-            print(f"| {name} | " + " | ".join(f"{rates[cell]:.2f}" for cell in CELLS) + " |", flush=True)
+            print(
+                f"| {name} | " + " | ".join(f"{rates[cell]:.2f}" for cell in CELLS) + " |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Muon in fp32: momentum whose matrices are made near-orthogonal before each step.
 
-O ≈ U Vᵀ of M = U S Vᵀ by five Newton–Schulz steps X ← aX + (b A + c A²)X with A = X Xᵀ; W ← W − η √max(1, rows/columns) O.
-Source: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024). `torch.optim.Muon` computes the same in
-bfloat16, which is some ten times slower on a CPU without such instructions.
+O ≈ U Vᵀ of M = U S Vᵀ by five Newton–Schulz steps X ← aX + (b A + c A²)X with A = X Xᵀ; W ← W − η
+√max(1, rows/columns) O. Source: K. Jordan et al., "Muon: an optimizer for hidden layers in neural
+networks" (2024). `torch.optim.Muon` computes the same in bfloat16, which is some ten times slower
+on a CPU without such instructions.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class Muon(torch.optim.Optimizer):
                 mean = self.state[weight].setdefault("mean", torch.zeros_like(weight))
                 mean.lerp_(weight.grad, 1 - group["momentum"])
                 update = orthogonal(weight.grad.lerp(mean, group["momentum"]))
-                weight.add_(update, alpha=-group["lr"] * max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5)
+                weight.add_(
+                    update, alpha=-group["lr"] * max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
+                )
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

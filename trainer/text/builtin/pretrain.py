@@ -1,7 +1,9 @@
-"""Supervised training of a small network on worked arithmetic: Muon for the hidden matrices, AdamW for the rest.
+"""Supervised training of a small network on worked arithmetic: Muon for the hidden matrices, AdamW
+for the rest.
 
-A *lesson* turns a drawn problem into what the network reads and what it is to write. Loss: mean over written tokens of
-−log p(token | read, earlier tokens). Shapes: ids_BT int64, mask_BT 1 on written tokens.
+A *lesson* turns a drawn problem into what the network reads and what it is to write. Loss: mean
+over written tokens of −log p(token | read, earlier tokens). Shapes: ids_BT int64, mask_BT 1 on
+written tokens.
 """
 
 from __future__ import annotations
@@ -44,8 +46,9 @@ def worked(problem: Problem, rng: Random) -> Example:
 class Pretraining:
     """A network's size, its curriculum (family, level, share of the problems) and its training.
 
-    `lesson` may draw from the generator that it is given, so that a problem can be taught in several ways; None leaves it out. The
-    learning rate falls to 0 over `horizon` steps; with fewer `steps` the training is broken off before.
+    `lesson` may draw from the generator that it is given, so that a problem can be taught in
+    several ways; None leaves it out. The learning rate falls to 0 over `horizon` steps; with fewer
+    `steps` the training is broken off before.
     """
 
     hidden: int
@@ -86,7 +89,9 @@ def initial(plan: Pretraining) -> Qwen2ForCausalLM:
     )
 
 
-def train(plan: Pretraining, tokenizer: PreTrainedTokenizerFast, report: Callable[[int, float], None]) -> Qwen2ForCausalLM:
+def train(
+    plan: Pretraining, tokenizer: PreTrainedTokenizerFast, report: Callable[[int, float], None]
+) -> Qwen2ForCausalLM:
     """Return the trained network; `report(step, loss)` is called after every step."""
     network = initial(plan)
     optimisers = _optimisers(network, plan)
@@ -112,9 +117,17 @@ def _examples(plan: Pretraining) -> Iterator[Example]:
             yield example
 
 
-def _optimisers(network: Qwen2ForCausalLM, plan: Pretraining) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-    hidden = [weight for name, weight in network.named_parameters() if weight.ndim == 2 and "embed" not in name]
-    rest = [weight for name, weight in network.named_parameters() if weight.ndim != 2 or "embed" in name]
+def _optimisers(
+    network: Qwen2ForCausalLM, plan: Pretraining
+) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    hidden = [
+        weight
+        for name, weight in network.named_parameters()
+        if weight.ndim == 2 and "embed" not in name
+    ]
+    rest = [
+        weight for name, weight in network.named_parameters() if weight.ndim != 2 or "embed" in name
+    ]
     return (
         Muon(hidden, lr=plan.muon_rate),
         torch.optim.AdamW(rest, lr=plan.adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
@@ -128,14 +141,20 @@ def _set_rates(optimisers: Sequence[torch.optim.Optimizer], plan: Pretraining, s
         optimiser.param_groups[0]["lr"] = rate * share
 
 
-def _accumulate(network: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, examples: list[Example]) -> float:
-    """Add the gradient of the batch's mean token loss, in four parts of similar length; return the loss."""
+def _accumulate(
+    network: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, examples: list[Example]
+) -> float:
+    """Add the gradient of the batch's mean token loss, in four parts of similar length; return the
+    loss.
+    """
     rows = sorted((_row(tokenizer, example) for example in examples), key=lambda row: len(row[0]))
     tokens, total = sum(len(ids) - start for ids, start in rows), 0.0
     for part in range(4):
         ids_BT, mask_BT = _padded(rows[part * len(rows) // 4 : (part + 1) * len(rows) // 4])
         logits = network(input_ids=ids_BT[:, :-1]).logits
-        loss_N = functional.cross_entropy(logits.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none")
+        loss_N = functional.cross_entropy(
+            logits.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none"
+        )
         loss = (loss_N * mask_BT[:, 1:].flatten()).sum() / tokens
         loss.backward()
         total += float(loss.detach())
@@ -149,9 +168,14 @@ def _row(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int
 
 
 def _padded(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
-    """Right-padded ids_BT and mask_BT. Padding comes last, so that causal attention alone keeps it out."""
+    """Right-padded ids_BT and mask_BT. Padding comes last, so that causal attention alone keeps it
+    out.
+    """
     longest = max(len(ids) for ids, _ in rows)
-    ids_BT, mask_BT = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest)
+    ids_BT, mask_BT = (
+        torch.zeros(len(rows), longest, dtype=torch.long),
+        torch.zeros(len(rows), longest),
+    )
     for at, (ids, start) in enumerate(rows):
         ids_BT[at, : len(ids)] = torch.tensor(ids)
         mask_BT[at, start : len(ids)] = 1.0

@@ -1,6 +1,8 @@
-"""The built-in pair's tokenizer: one token per printable ASCII character, and one for each stated confidence ` conf:0.0` … ` conf:1.0`.
+"""The built-in pair's tokenizer: one token per printable ASCII character, and one for each stated
+confidence ` conf:0.0` … ` conf:1.0`.
 
-It is a plain `PreTrainedTokenizerFast`; load it as that class (`AutoTokenizer` may put another in its place because of the model's type).
+It is a plain `PreTrainedTokenizerFast`; load it as that class (`AutoTokenizer` may put another in
+its place because of the model's type).
 """
 
 from __future__ import annotations
@@ -15,10 +17,21 @@ VOCABULARY = (PAD, EOS, UNKNOWN, *CHARACTERS, *CONFIDENCES)
 
 
 def build() -> PreTrainedTokenizerFast:
-    """A tokenizer whose ids are positions in VOCABULARY. Text of printable ASCII survives a round trip."""
-    core = Tokenizer(models.WordLevel({token: at for at, token in enumerate(VOCABULARY)}, unk_token=UNKNOWN))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(r" conf:(?:0\.[0-9]|1\.0)|[\s\S]"), behavior="isolated")
+    """A tokenizer whose ids are positions in VOCABULARY. Text of printable ASCII survives a round
+    trip.
+    """
+    core = Tokenizer(
+        models.WordLevel({token: at for at, token in enumerate(VOCABULARY)}, unk_token=UNKNOWN)
+    )
+    core.pre_tokenizer = pre_tokenizers.Split(
+        Regex(r" conf:(?:0\.[0-9]|1\.0)|[\s\S]"), behavior="isolated"
+    )
     core.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token=PAD, eos_token=EOS, unk_token=UNKNOWN, padding_side="left", clean_up_tokenization_spaces=False
+        tokenizer_object=core,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
     )

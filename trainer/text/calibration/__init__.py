@@ -1,1 +1,3 @@
-"""How well confidence tells right answers from wrong ones: reading it, writing it, and measuring it."""
+"""How well confidence tells right answers from wrong ones: reading it, writing it, and measuring
+it.
+"""

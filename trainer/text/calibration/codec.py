@@ -1,12 +1,14 @@
-"""The statement of a confidence in an answer's text: asked for, read, written, replaced (CaOPD, arXiv 2604.16830, section 3 and code).
+"""The statement of a confidence in an answer's text: asked for, read, written, replaced (CaOPD,
+arXiv 2604.16830, section 3 and code).
 
-A statement is the wording with a number, such as the line `Confidence: 0.38` or ` conf:0.4` in running text. Case, spacing and Markdown
-emphasis of the words do not matter. With `own_line` it begins a line, so that words in the reasoning are not taken for it.
-The number is 0 … 1, or a percentage with its sign; a full stop or bracket around it is none of it. The last statement counts.
+A statement is the wording with a number, such as the line `Confidence: 0.38` or ` conf:0.4` in
+running text. Case, spacing and Markdown emphasis of the words do not matter. With `own_line` it
+begins a line, so that words in the reasoning are not taken for it. The number is 0 … 1, or a
+percentage with its sign; a full stop or bracket around it is none of it. The last statement counts.
 
-What is wrong with an answer's confidence, first that applies: `missing`, no statement; `malformed`, no number in the last one;
-`out_of_range`, the last number is below 0 or above 1 (85 is no percentage without its sign); `duplicated`, earlier statements give
-another number.
+What is wrong with an answer's confidence, first that applies: `missing`, no statement; `malformed`,
+no number in the last one; `out_of_range`, the last number is below 0 or above 1 (85 is no
+percentage without its sign); `duplicated`, earlier statements give another number.
 """
 
 from __future__ import annotations
@@ -58,13 +60,17 @@ class Codec:
         return f"{prompt}\n{self.settings.instruction}" if self.settings.instruction else prompt
 
     def render(self, value: float) -> str:
-        """The statement of a value in 0 … 1, without line break. Raises ValueError for any other value.
+        """The statement of a value in 0 … 1, without line break. Raises ValueError for any other
+        value.
 
-        Halves are rounded to even digits, so that pass rates of 8 rollouts, 0.12 0.25 0.38 …, are right on average with 2 decimals.
+        Halves are rounded to even digits, so that pass rates of 8 rollouts, 0.12 0.25 0.38 …, are
+        right on average with 2 decimals.
         """
         if not 0 <= value <= 1:
             raise ValueError(f"a confidence must lie between 0 and 1, not at {value}")
-        digits = Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-self.settings.decimals), ROUND_HALF_EVEN)
+        digits = Decimal(repr(float(value))).quantize(
+            Decimal(1).scaleb(-self.settings.decimals), ROUND_HALF_EVEN
+        )
         return self.settings.wording.replace("{value}", f"{digits:f}", 1)
 
     def rounded(self, value: float) -> float:
@@ -75,7 +81,10 @@ class Codec:
         found = self._matches(text)
         if not found:
             return Reading(None, "missing")
-        last, others = found[-1].number, {statement.number for statement in found} - {None, found[-1].number}
+        last, others = (
+            found[-1].number,
+            {statement.number for statement in found} - {None, found[-1].number},
+        )
         if last is None:
             return Reading(None, "malformed")
         if not 0 <= last <= 1:
@@ -85,7 +94,11 @@ class Codec:
     def statements(self, text: str) -> list[Statement]:
         """Every statement with a number, and the last one even without."""
         found = self._matches(text)
-        return [statement for statement in found if statement.number is not None or statement is found[-1]]
+        return [
+            statement
+            for statement in found
+            if statement.number is not None or statement is found[-1]
+        ]
 
     def strip(self, text: str) -> str:
         """The text without its statements. The line break before one stays."""
@@ -113,7 +126,11 @@ class Codec:
         number = _number(match["written"])
         line_end = text.find("\n", match.end())
         vague = number is None and self.settings.own_line
-        return Statement(match.start(), (line_end if line_end >= 0 else len(text)) if vague else match.end(), number)
+        return Statement(
+            match.start(),
+            (line_end if line_end >= 0 else len(text)) if vague else match.end(),
+            number,
+        )
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -124,10 +141,14 @@ class Codec:
         return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
     def _lead(self, before: str) -> str:
-        """What may stand before the words: markup of a line, or the space that belongs to the wording, but no part of a longer word."""
+        """What may stand before the words: markup of a line, or the space that belongs to the
+        wording, but no part of a longer word.
+        """
         if self.settings.own_line:
             return rf"^{MARKUP}"
-        return (r"[ \t]?" if before[0].isspace() else "") + (r"(?<!\w)[*_`]*" if re.match(r"\s*[*_`]*\w", before) else "")
+        return (r"[ \t]?" if before[0].isspace() else "") + (
+            r"(?<!\w)[*_`]*" if re.match(r"\s*[*_`]*\w", before) else ""
+        )
 
 
 def _parts(wording: str) -> list[str]:

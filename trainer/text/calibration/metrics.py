@@ -1,13 +1,17 @@
-"""How far confidences are from how often the answers are right. Pure functions of numpy arrays, the same for every source of confidence.
+"""How far confidences are from how often the answers are right. Pure functions of numpy arrays, the
+same for every source of confidence.
 
-Shapes: `confidence` [N] in 0 … 1, `correct` [N] of 0 and 1, N ≥ 1; the order of the answers never matters.
+Shapes: `confidence` [N] in 0 … 1, `correct` [N] of 0 and 1, N ≥ 1; the order of the answers never
+matters.
 
-Bins of spacing "width" are left-closed, [b/B, (b+1)/B), and 1.0 belongs to the last: bin = ⌊B c + 1e-9⌋, because 0.3 · 10 and the like
-may fall just short in floating point. Bins of spacing "mass" hold about N/B answers each, in the order of confidence; equal confidences
-stay together (all take the middle of their ranks), so many ties make the bins uneven.
+Bins of spacing "width" are left-closed, [b/B, (b+1)/B), and 1.0 belongs to the last: bin = ⌊B c +
+1e-9⌋, because 0.3 · 10 and the like may fall just short in floating point. Bins of spacing "mass"
+hold about N/B answers each, in the order of confidence; equal confidences stay together (all take
+the middle of their ranks), so many ties make the bins uneven.
 
-Pairs are (right answer, wrong answer). Source of the definitions: CaOPD (arXiv 2604.16830), section "calibration metrics" and its code;
-Murphy (1973) with the within-bin terms of Stephenson et al. (2008); risk–coverage after El-Yaniv and Wiener (2010).
+Pairs are (right answer, wrong answer). Source of the definitions: CaOPD (arXiv 2604.16830), section
+"calibration metrics" and its code; Murphy (1973) with the within-bin terms of Stephenson et al.
+(2008); risk–coverage after El-Yaniv and Wiener (2010).
 """
 
 from __future__ import annotations
@@ -30,10 +34,11 @@ EDGE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Answers with confidences of one bin: how many, their mean confidence, the share that is right, its 95 % Wilson interval.
+    """Answers with confidences of one bin: how many, their mean confidence, the share that is
+    right, its 95 % Wilson interval.
 
-    `low` and `high` are the bin's edges (spacing "width") or its smallest and largest confidence ("mass"). The interval takes
-    answers as independent.
+    `low` and `high` are the bin's edges (spacing "width") or its smallest and largest confidence
+    ("mass"). The interval takes answers as independent.
     """
 
     low: float
@@ -48,8 +53,9 @@ class Bin:
 class BrierParts:
     """Brier = reliability − resolution + uncertainty + within.
 
-    reliability Σ_b n_b/N (c̄_b − ȳ_b)², resolution Σ_b n_b/N (ȳ_b − ȳ)², uncertainty ȳ(1 − ȳ); `within` is what binning hides, the
-    mean within bins of (c − c̄_b)² − 2 (c − c̄_b)(y − ȳ_b): 0 if confidences of a bin are equal.
+    reliability Σ_b n_b/N (c̄_b − ȳ_b)², resolution Σ_b n_b/N (ȳ_b − ȳ)², uncertainty ȳ(1 − ȳ);
+    `within` is what binning hides, the mean within bins of (c − c̄_b)² − 2 (c − c̄_b)(y − ȳ_b): 0
+    if confidences of a bin are equal.
     """
 
     reliability: float
@@ -58,7 +64,9 @@ class BrierParts:
     within: float
 
 
-def bins_of(confidence: ArrayLike, bins: int = BINS, spacing: Spacing = "width") -> NDArray[np.int64]:
+def bins_of(
+    confidence: ArrayLike, bins: int = BINS, spacing: Spacing = "width"
+) -> NDArray[np.int64]:
     """Number of each answer's bin [N], 0 … bins − 1."""
     values = np.asarray(confidence, np.float64)
     if spacing == "mass":
@@ -68,20 +76,37 @@ def bins_of(confidence: ArrayLike, bins: int = BINS, spacing: Spacing = "width")
     return np.minimum(np.floor(values * bins + EDGE).astype(np.int64), bins - 1)
 
 
-def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, spacing: Spacing = "width") -> list[Bin]:
+def reliability(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, spacing: Spacing = "width"
+) -> list[Bin]:
     """The bins that hold answers, from the least confident to the most."""
     c, y = _pair(confidence, correct)
     bin_of = bins_of(c, bins, spacing)
     found = []
     for at in np.unique(bin_of):
         inside = bin_of == at
-        edges = (at / bins, (at + 1) / bins) if spacing == "width" else (c[inside].min(), c[inside].max())
+        edges = (
+            (at / bins, (at + 1) / bins)
+            if spacing == "width"
+            else (c[inside].min(), c[inside].max())
+        )
         right, n = int(y[inside].sum()), int(inside.sum())
-        found.append(Bin(float(edges[0]), float(edges[1]), n, float(c[inside].mean()), right / n, wilson(right, n)))
+        found.append(
+            Bin(
+                float(edges[0]),
+                float(edges[1]),
+                n,
+                float(c[inside].mean()),
+                right / n,
+                wilson(right, n),
+            )
+        )
     return found
 
 
-def ece(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, spacing: Spacing = "width") -> float:
+def ece(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, spacing: Spacing = "width"
+) -> float:
     """Expected calibration error: Σ_b n_b/N |accuracy_b − mean confidence_b|, in 0 … 1."""
     c, y = _pair(confidence, correct)
     gaps = np.bincount(bins_of(c, bins, spacing), weights=y - c, minlength=bins)
@@ -89,10 +114,11 @@ def ece(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, spacing: Sp
 
 
 def expected_ece(confidence: ArrayLike, bins: int = BINS, spacing: Spacing = "width") -> float:
-    """What `ece` shows on average if these confidences are exactly right, answers independent: it is above 0 for any finite N.
+    """What `ece` shows on average if these confidences are exactly right, answers independent: it
+    is above 0 for any finite N.
 
-    Exact, not simulated: the number of right answers of a bin has a Poisson-binomial law with the bin's confidences, and
-    E|right − Σc| is summed over it. Time O(Σ_b n_b²).
+    Exact, not simulated: the number of right answers of a bin has a Poisson-binomial law with the
+    bin's confidences, and E|right − Σc| is summed over it. Time O(Σ_b n_b²).
     """
     c = np.asarray(confidence, np.float64)
     bin_of = bins_of(c, bins, spacing)
@@ -100,7 +126,9 @@ def expected_ece(confidence: ArrayLike, bins: int = BINS, spacing: Spacing = "wi
 
 
 def brier(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Mean of (confidence − correct)². The best constant confidence, the accuracy a, has a(1 − a)."""
+    """Mean of (confidence − correct)². The best constant confidence, the accuracy a, has a(1 −
+    a).
+    """
     c, y = _pair(confidence, correct)
     return float(np.mean((c - y) ** 2))
 
@@ -110,7 +138,10 @@ def brier_decomposition(confidence: ArrayLike, correct: ArrayLike, bins: int = B
     c, y = _pair(confidence, correct)
     bin_of = bins_of(c, bins)
     sizes = np.maximum(np.bincount(bin_of, minlength=bins), 1)
-    c_mean, y_mean = (np.bincount(bin_of, weights=values, minlength=bins)[bin_of] / sizes[bin_of] for values in (c, y))
+    c_mean, y_mean = (
+        np.bincount(bin_of, weights=values, minlength=bins)[bin_of] / sizes[bin_of]
+        for values in (c, y)
+    )
     off = c - c_mean
     return BrierParts(
         reliability=float(np.mean((c_mean - y_mean) ** 2)),
@@ -127,7 +158,9 @@ def over_confidence_gap(confidence: ArrayLike, correct: ArrayLike) -> float:
 
 
 def spr(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Share of pairs in which the right answer has the strictly larger confidence; ties count 0. NaN where a class is missing."""
+    """Share of pairs in which the right answer has the strictly larger confidence; ties count 0.
+    NaN where a class is missing.
+    """
     larger, _ = _pairs(confidence, correct)
     return larger
 
@@ -138,19 +171,29 @@ def auroc(confidence: ArrayLike, correct: ArrayLike) -> float:
     return larger + equal / 2
 
 
-def risk_coverage(confidence: ArrayLike, correct: ArrayLike, points: int = 50) -> list[tuple[float, float]]:
-    """(coverage, risk) when only the most confident answers are given: their share of all, and the share of them that is wrong.
+def risk_coverage(
+    confidence: ArrayLike, correct: ArrayLike, points: int = 50
+) -> list[tuple[float, float]]:
+    """(coverage, risk) when only the most confident answers are given: their share of all, and the
+    share of them that is wrong.
 
-    One point for each confidence at which one can stop, at most `points` of them spread evenly with the last, coverage 1, among them.
+    One point for each confidence at which one can stop, at most `points` of them spread evenly with
+    the last, coverage 1, among them.
     """
     at, errors = _errors_above(confidence, correct)
     coverage, risk = at / at[-1], errors / at
-    kept = np.unique(np.linspace(len(at) - 1, 0, points).round().astype(int)) if len(at) > points else np.arange(len(at))
+    kept = (
+        np.unique(np.linspace(len(at) - 1, 0, points).round().astype(int))
+        if len(at) > points
+        else np.arange(len(at))
+    )
     return list(zip(coverage[kept].tolist(), risk[kept].tolist(), strict=True))
 
 
 def risk_coverage_area(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Mean over k = 1 … N of the risk of the k most confident answers, in expectation over the order of equal confidences. 0 is best."""
+    """Mean over k = 1 … N of the risk of the k most confident answers, in expectation over the
+    order of equal confidences. 0 is best.
+    """
     at, errors = _errors_above(confidence, correct)
     k = np.arange(1, at[-1] + 1)
     return float(np.mean(np.interp(k, np.r_[0, at], np.r_[0, errors]) / k))
@@ -179,8 +222,13 @@ def _mean_absolute(chances: Array) -> float:
 
 
 def _errors_above(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array, Array]:
-    """(answers, wrong answers) with a confidence of at least each level, from the highest level down."""
+    """(answers, wrong answers) with a confidence of at least each level, from the highest level
+    down.
+    """
     c, y = _pair(confidence, correct)
     levels, level_of = np.unique(-c, return_inverse=True)
-    sizes, wrong = (np.bincount(level_of, weights=values, minlength=len(levels)) for values in (np.ones_like(c), 1 - y))
+    sizes, wrong = (
+        np.bincount(level_of, weights=values, minlength=len(levels))
+        for values in (np.ones_like(c), 1 - y)
+    )
     return np.cumsum(sizes), np.cumsum(wrong)

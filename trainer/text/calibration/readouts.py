@@ -1,12 +1,16 @@
-"""The confidence of an answer, read from what the model would say rather than from what it happened to say.
+"""The confidence of an answer, read from what the model would say rather than from what it happened
+to say.
 
-stated    the number that the answer says (codec.py).
-expected  E[value] = Σ_l v_l p_l over the levels v_l, with p_l ∝ the probability of stating v_l after the answer's reasoning. The words
-          that all levels share cancel, so where a level is one token this is the softmax over the level tokens. A sampled number is one
-          draw from this law; its mean tells apart what the draw blurs, and a mode that is always "1.0" does not hide it.
-answer    exp of the mean log-probability of the answer's tokens: how sure the model was of its words.
+stated    the number that the answer says (codec.py). expected  E[value] = Σ_l v_l p_l over the
+levels v_l, with p_l ∝ the probability of stating v_l after the answer's reasoning. The words
+          that all levels share cancel, so where a level is one token this is the softmax over the
+          level tokens. A sampled number is one draw from this law; its mean tells apart what the
+          draw blurs, and a mode that is always "1.0" does not hide it.
+answer    exp of the mean log-probability of the answer's tokens: how sure the model was of its
+words.
 
-All are at temperature 1, from raw logits. Shapes: T tokens of an answer, L levels, V vocabulary. Nothing here carries gradient.
+All are at temperature 1, from raw logits. Shapes: T tokens of an answer, L levels, V vocabulary.
+Nothing here carries gradient.
 """
 
 from __future__ import annotations
@@ -28,9 +32,11 @@ from trainer.text.tokenizers import decode
 
 
 def answer_confidence(logprobs_T: ArrayLike, counted_T: ArrayLike | None = None) -> float | None:
-    """exp(mean log-probability) over the counted tokens, in 0 … 1: the geometric mean of their probabilities. None where there are none.
+    """exp(mean log-probability) over the counted tokens, in 0 … 1: the geometric mean of their
+    probabilities. None where there are none.
 
-    `counted_T` None counts all; leave out the tokens of a stated confidence with `~confidence_tokens(…)`.
+    `counted_T` None counts all; leave out the tokens of a stated confidence with
+    `~confidence_tokens(…)`.
     """
     logprobs = np.asarray(logprobs_T, np.float64)
     chosen = logprobs if counted_T is None else logprobs[np.asarray(counted_T, bool)]
@@ -39,15 +45,30 @@ def answer_confidence(logprobs_T: ArrayLike, counted_T: ArrayLike | None = None)
 
 @torch.no_grad()
 def expected_confidence(
-    language_model: LanguageModel, rows: Sequence[Row], codec: Codec, levels: Sequence[float] = LEVELS, tokens: int = 16384
+    language_model: LanguageModel,
+    rows: Sequence[Row],
+    codec: Codec,
+    levels: Sequence[float] = LEVELS,
+    tokens: int = 16384,
 ) -> list[float | None]:
-    """E[value] of each row (prompt ids, answer ids); None for an answer whose own statement is missing or wrong.
+    """E[value] of each row (prompt ids, answer ids); None for an answer whose own statement is
+    missing or wrong.
 
-    `levels` are the values told apart: with K rollouts as targets, k/K. `tokens` ids are read at a time.
+    `levels` are the values told apart: with K rollouts as targets, k/K. `tokens` ids are read at a
+    time.
     """
-    readable = [place for place, (_, ids) in enumerate(rows) if not codec.read(decode(language_model, ids)).problem]
+    readable = [
+        place
+        for place, (_, ids) in enumerate(rows)
+        if not codec.read(decode(language_model, ids)).problem
+    ]
     begun = [_reasoning(codec, language_model, rows[place]) for place in readable]
-    scores_NL = _level_logprobs(language_model, begun, [statement_ids(codec, language_model, level) for level in levels], tokens)
+    scores_NL = _level_logprobs(
+        language_model,
+        begun,
+        [statement_ids(codec, language_model, level) for level in levels],
+        tokens,
+    )
     values_L = torch.tensor([codec.rounded(level) for level in levels], dtype=torch.float64)
     expected = dict(zip(readable, (scores_NL.softmax(-1) @ values_L).tolist(), strict=True))
     return [expected.get(place) for place in range(len(rows))]
@@ -60,8 +81,15 @@ def _reasoning(codec: Codec, language_model: LanguageModel, row: Row) -> tuple[i
     return (*prompt, *stated.ids[: stated.start])
 
 
-def _level_logprobs(language_model: LanguageModel, begun: Sequence[tuple[int, ...]], statements: list[list[int]], tokens: int) -> Tensor:
-    """log p(statement_l | begun_n), float64 [N, L]. Statements that agree but for their last token are read in one pass."""
+def _level_logprobs(
+    language_model: LanguageModel,
+    begun: Sequence[tuple[int, ...]],
+    statements: list[list[int]],
+    tokens: int,
+) -> Tensor:
+    """log p(statement_l | begun_n), float64 [N, L]. Statements that agree but for their last token
+    are read in one pass.
+    """
     shared = list(dict.fromkeys(tuple(statement[:-1]) for statement in statements))
     rows: list[Row] = [(ids, (*common, 0)) for ids in begun for common in shared]
     found = torch.empty(len(begun), len(statements), dtype=torch.float64)
@@ -72,7 +100,9 @@ def _level_logprobs(language_model: LanguageModel, begun: Sequence[tuple[int, ..
             before = sum(float(logprobs_TV[at, id]) for at, id in enumerate(common))
             for level, statement in enumerate(statements):
                 if tuple(statement[:-1]) == common:
-                    found[place // len(shared), level] = before + float(logprobs_TV[-1, statement[-1]])
+                    found[place // len(shared), level] = before + float(
+                        logprobs_TV[-1, statement[-1]]
+                    )
     return found
 
 
@@ -81,4 +111,9 @@ def _next_logprobs(language_model: LanguageModel, rows: Sequence[Row]) -> Sequen
     hidden_TH = response_hidden(language_model, rows)
     logits_TV = head_of(language_model.model).logits(hidden_TH, language_model.vocabulary)
     precise = torch.promote_types(logits_TV.dtype, torch.float32)
-    return logits_TV.to(precise).log_softmax(-1).cpu().split([len(completion) for _, completion in rows])
+    return (
+        logits_TV.to(precise)
+        .log_softmax(-1)
+        .cpu()
+        .split([len(completion) for _, completion in rows])
+    )

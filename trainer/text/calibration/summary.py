@@ -1,4 +1,6 @@
-"""What a run says about its calibration: the fields of a `calibration` event, and the metrics made of them."""
+"""What a run says about its calibration: the fields of a `calibration` event, and the metrics made
+of them.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +15,38 @@ from trainer.text.calibration.codec import PROBLEMS
 
 Readout = Literal["stated", "expected", "answer"]
 
-METRICS = ("ece", "ece_mass", "ece_if_calibrated", "brier", "gap", "spr", "auroc", "mean_confidence")
+METRICS = (
+    "ece",
+    "ece_mass",
+    "ece_if_calibrated",
+    "brier",
+    "gap",
+    "spr",
+    "auroc",
+    "mean_confidence",
+)
 
 
 def summarise(
-    readout: Readout, confidence: Sequence[float | None], correct: Sequence[bool | None], malformed: Sequence[str] = ()
+    readout: Readout,
+    confidence: Sequence[float | None],
+    correct: Sequence[bool | None],
+    malformed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The fields of a `calibration` event; see calibration/metrics.py for what they mean.
 
-    One entry per answer in each argument; `malformed` is what is wrong with its statement, "" where nothing is. Answers without a
-    verdict are left out. Without a confidence, an answer counts as 0 for "stated" and is left out otherwise; `n` counts the rest.
-    Numbers are NaN where n = 0, and `spr` and `auroc` also where all answers are right or all are wrong.
+    One entry per answer in each argument; `malformed` is what is wrong with its statement, "" where
+    nothing is. Answers without a verdict are left out. Without a confidence, an answer counts as 0
+    for "stated" and is left out otherwise; `n` counts the rest. Numbers are NaN where n = 0, and
+    `spr` and `auroc` also where all answers are right or all are wrong.
     """
     missing = 0.0 if readout == "stated" else None
     filled = [missing if value is None else value for value in confidence]
-    judged = [(value, right) for value, right in zip(filled, correct, strict=True) if value is not None and right is not None]
+    judged = [
+        (value, right)
+        for value, right in zip(filled, correct, strict=True)
+        if value is not None and right is not None
+    ]
     counts = Counter(malformed)
     return {
         "readout": readout,
@@ -39,9 +58,13 @@ def summarise(
 
 
 def metrics(event: Mapping[str, Any]) -> dict[str, float]:
-    """A `calibration` event as flat metrics: `calibration/<readout>/ece` and so on; `malformed` is a share of the answers."""
+    """A `calibration` event as flat metrics: `calibration/<readout>/ece` and so on; `malformed` is
+    a share of the answers.
+    """
     head = f"calibration/{event['readout']}/"
-    return {head + name: event[name] for name in METRICS} | {head + "malformed": event["malformed_share"]}
+    return {head + name: event[name] for name in METRICS} | {
+        head + "malformed": event["malformed_share"]
+    }
 
 
 def _numbers(c: list[float], y: list[float]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Who answers the problems of a job: a model that is sampled here, or an endpoint that is asked for texts."""
+"""Who answers the problems of a job: a model that is sampled here, or an endpoint that is asked for
+texts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,12 @@ from trainer.text.calibration.codec import Codec
 from trainer.text.models import LanguageModel
 from trainer.text.problems import Problem
 from trainer.text.rollouts.noise import Noise
-from trainer.text.teachers.contexts import Formatter, asked_text, privileged_text, require_privileged
+from trainer.text.teachers.contexts import (
+    Formatter,
+    asked_text,
+    privileged_text,
+    require_privileged,
+)
 from trainer.text.teachers.endpoint import Endpoint
 from trainer.text.verifiers import Verifier
 
@@ -21,12 +28,16 @@ Written = dict[str, Any]
 
 class Author(Protocol):
     def answers(self, problems: Sequence[Problem]) -> list[list[Written]]:
-        """The judged answers to each problem, as the lines of a result have them (`tallies`), with their texts."""
+        """The judged answers to each problem, as the lines of a result have them (`tallies`), with
+        their texts.
+        """
 
 
 @dataclass(frozen=True)
 class ModelAuthor:
-    """A network that is loaded here. Each answer's noise follows from (seed, problem, number of the answer)."""
+    """A network that is loaded here. Each answer's noise follows from (seed, problem, number of the
+    answer).
+    """
 
     language_model: LanguageModel
     examiner: Examiner
@@ -40,18 +51,33 @@ class ModelAuthor:
         longest = self.sampling.max_new_tokens
         asked = self.examiner.questions(self.language_model, problems, longest)
         prompts = Formatter(self.language_model, self.context, longest)
-        asked = [replace(one, prompt=prompts.prompt(one, privileged_text(self.context, one.problem))) for one in asked]
+        asked = [
+            replace(one, prompt=prompts.prompt(one, privileged_text(self.context, one.problem)))
+            for one in asked
+        ]
         numbers = tuple(range(self.samples))
-        found = self.examiner.ask(self.language_model, asked, [numbers] * len(asked), self.sampling, self.noise)
+        found = self.examiner.ask(
+            self.language_model, asked, [numbers] * len(asked), self.sampling, self.noise
+        )
         lines = [
-            written(answer.verdict, answer.truncated, len(answer.ids), answer.read, answer.text, self.examiner.codec) for answer in found
+            written(
+                answer.verdict,
+                answer.truncated,
+                len(answer.ids),
+                answer.read,
+                answer.text,
+                self.examiner.codec,
+            )
+            for answer in found
         ]
         return [lines[first : first + self.samples] for first in range(0, len(lines), self.samples)]
 
 
 @dataclass(frozen=True)
 class EndpointAuthor:
-    """Its answers follow from no seed: only what it has been asked for before, and kept, comes out the same again."""
+    """Its answers follow from no seed: only what it has been asked for before, and kept, comes out
+    the same again.
+    """
 
     endpoint: Endpoint
     teacher: EndpointTeacher
@@ -62,23 +88,46 @@ class EndpointAuthor:
 
     def answers(self, problems: Sequence[Problem]) -> list[list[Written]]:
         require_privileged(self.teacher.context, problems)
-        completions = self.endpoint.write([self._prompt(problem) for problem in problems], self.sampling)
+        completions = self.endpoint.write(
+            [self._prompt(problem) for problem in problems], self.sampling
+        )
         texts = [self.codec.strip(one.text) if self.codec else one.text for one in completions]
-        verdicts = self.verifier.judge(list(zip(texts, [problem.answer for problem in problems], strict=True)))
+        verdicts = self.verifier.judge(
+            list(zip(texts, [problem.answer for problem in problems], strict=True))
+        )
         return [
-            [written(not got.truncated and verdict.correct, got.truncated, got.tokens, verdict.answer, got.text, self.codec)]
+            [
+                written(
+                    not got.truncated and verdict.correct,
+                    got.truncated,
+                    got.tokens,
+                    verdict.answer,
+                    got.text,
+                    self.codec,
+                )
+            ]
             for got, verdict in zip(completions, verdicts, strict=True)
         ]
 
     def _prompt(self, problem: Problem) -> str:
         text = self.template.replace("{question}", problem.question)
         asked = self.codec.instruction(text) if self.codec else text
-        return asked_text(self.teacher.context, asked, privileged_text(self.teacher.context, problem))
+        return asked_text(
+            self.teacher.context, asked, privileged_text(self.teacher.context, problem)
+        )
 
 
-def written(verdict: bool | None, truncated: bool, tokens: int, read: str, text: str, codec: Codec | None) -> Written:
+def written(
+    verdict: bool | None, truncated: bool, tokens: int, read: str, text: str, codec: Codec | None
+) -> Written:
     """One answer as a result's line has it. A cut answer counts as a failure."""
-    line: Written = {"verdict": verdict, "truncated": truncated, "tokens": tokens, "read": read, "text": text}
+    line: Written = {
+        "verdict": verdict,
+        "truncated": truncated,
+        "tokens": tokens,
+        "read": read,
+        "text": text,
+    }
     if codec is not None:
         reading = codec.read(text)
         line |= {"confidence": reading.value, "malformed": reading.problem}

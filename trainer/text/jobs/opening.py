@@ -1,6 +1,7 @@
 """The model of a job, opened: from the hub or a folder, or as a checkpoint of a run has it.
 
-A checkpoint lies in the folder of its run, RUN/attempts/<n>/checkpoints/<step>, whose RUN/spec.json names the network that it belongs to.
+A checkpoint lies in the folder of its run, RUN/attempts/<n>/checkpoints/<step>, whose RUN/spec.json
+names the network that it belongs to.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from trainer.text.update import GROUP
 AVERAGE = "ema"
 
 
-def open_model(chosen: ModelTeacher | CheckpointModel, seed: int, device: torch.device) -> LanguageModel:
+def open_model(
+    chosen: ModelTeacher | CheckpointModel, seed: int, device: torch.device
+) -> LanguageModel:
     """Ready to sample from. Raises ModelError, and Refused for a checkpoint that cannot be used."""
     if isinstance(chosen, ModelTeacher):
         return models.load(chosen, seed, device)
@@ -32,12 +35,18 @@ def open_model(chosen: ModelTeacher | CheckpointModel, seed: int, device: torch.
         snapshot = checkpoints.load(folder)
         spec = load((folder.parents[3] / "spec.json").read_text())
     except (Damaged, OSError, IndexError) as error:
-        raise Refused(f"The checkpoint {folder} cannot be used: {error}.", "Choose another one.") from error
+        raise Refused(
+            f"The checkpoint {folder} cannot be used: {error}.", "Choose another one."
+        ) from error
     return _trained(spec, snapshot.tensors.get(AVERAGE, snapshot.tensors[GROUP]), device)
 
 
-def _trained(spec: RunSpec, weights: Mapping[str, torch.Tensor], device: torch.device) -> LanguageModel:
-    """The student of a run with the weights that were trained: the averaged ones where the run measures those."""
+def _trained(
+    spec: RunSpec, weights: Mapping[str, torch.Tensor], device: torch.device
+) -> LanguageModel:
+    """The student of a run with the weights that were trained: the averaged ones where the run
+    measures those.
+    """
     network = spec.networks.student
     held = "float32" if network.dtype == "bfloat16" else network.dtype
     student = models.load(network.model_copy(update={"dtype": held}), spec.seed, device)

@@ -1,9 +1,11 @@
-"""Carrying out one part of a job: a model answers its problems, the verifier judges, a file of JSON lines (`tallies`) has what came of it.
+"""Carrying out one part of a job: a model answers its problems, the verifier judges, a file of JSON
+lines (`tallies`) has what came of it.
 
     python -m trainer shard JOB --part 2 --of 7 --out FILE
 
-The lines are a function of the definition alone: problems are sampled block by block, and neither the noise nor what stands beside an
-answer in its batch depends on the cut. FILE.part grows as blocks are done; FILE itself is there whole or not at all.
+The lines are a function of the definition alone: problems are sampled block by block, and neither
+the noise nor what stands beside an answer in its batch depends on the cut. FILE.part grows as
+blocks are done; FILE itself is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -34,15 +36,20 @@ from trainer.text.verifiers import Verifier
 def carry_out(spec: JobSpec, part: int, parts: int, out: Path) -> int:
     """Write part number `part` (from 0) of `parts` to `out`; return how many problems that are.
 
-    Raises ProblemError, ModelError, VerifierError and Failure (Refused where the definition cannot be used).
+    Raises ProblemError, ModelError, VerifierError and Failure (Refused where the definition cannot
+    be used).
     """
     items = whole(spec.problems).items
     growing = out.with_name(f"{out.name}.part")
     done = 0
     with ExitStack() as stack, growing.open("w", encoding="utf-8") as file:
-        for block, answers in _answered(spec, items, blocks_of_part(len(items), spec.compute.block, part, parts), out, stack):
+        for block, answers in _answered(
+            spec, items, blocks_of_part(len(items), spec.compute.block, part, parts), out, stack
+        ):
             for place, written in zip(block, answers, strict=True):
-                file.write(json.dumps(_line(spec, place, items[place], written), ensure_ascii=False) + "\n")
+                file.write(
+                    json.dumps(_line(spec, place, items[place], written), ensure_ascii=False) + "\n"
+                )
             file.flush()
             done += len(block)
         os.fsync(file.fileno())
@@ -67,20 +74,26 @@ def _author(spec: JobSpec, out: Path, stack: ExitStack) -> Author:
     if isinstance(spec.model, EndpointTeacher):
         endpoint = Endpoint(spec.model, Cache(out.parent / "answers_kept"))
         return EndpointAuthor(endpoint, spec.model, spec.prompt, spec.sampling, verifier, codec)
-    device = devices.prepare(Compute(device=spec.compute.device, threads=spec.compute.threads), Place())
+    device = devices.prepare(
+        Compute(device=spec.compute.device, threads=spec.compute.threads), Place()
+    )
     model = open_model(spec.model, spec.seed, device)
     if codec:
         require_writable(codec, model, spec.sampling.max_new_tokens)
     context = PlainContext() if isinstance(spec.model, CheckpointModel) else spec.model.context
     examiner = Examiner(verifier, spec.prompt, spec.compute.generation_rows, codec)
-    return ModelAuthor(model, examiner, context, spec.sampling, Noise(spec.seed, 0, spec.work.kind), spec.samples)
+    return ModelAuthor(
+        model, examiner, context, spec.sampling, Noise(spec.seed, 0, spec.work.kind), spec.samples
+    )
 
 
 def _line(spec: JobSpec, place: int, problem: Problem, written: list[Written]) -> dict[str, Any]:
     if isinstance(spec.work, TeacherAnswers):
         written = [next((answer for answer in written if answer["verdict"]), written[0])]
     elif not spec.work.keep_texts:
-        written = [{name: value for name, value in answer.items() if name != "text"} for answer in written]
+        written = [
+            {name: value for name, value in answer.items() if name != "text"} for answer in written
+        ]
     return {
         "place": place,
         "id": problem.id,

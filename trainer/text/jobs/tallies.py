@@ -1,11 +1,14 @@
-"""What a job has found out, as counts that add up: the tally of a data set is the sum of those of its parts, however it is cut.
+"""What a job has found out, as counts that add up: the tally of a data set is the sum of those of
+its parts, however it is cut.
 
 A part's result is a file of JSON lines, one for each problem, in the order of the data set:
 
-    {"place": 17, "id": …, "question": …, "reference": …, "domain": …, "difficulty": …, "answers": [ANSWER, …]}
-    ANSWER = {"verdict": true | false | null, "truncated": …, "tokens": …, "read": …, "confidence": …, "malformed": …, "text": …}
+    {"place": 17, "id": …, "question": …, "reference": …, "domain": …, "difficulty": …, "answers":
+    [ANSWER, …]} ANSWER = {"verdict": true | false | null, "truncated": …, "tokens": …, "read": …,
+    "confidence": …, "malformed": …, "text": …}
 
-`confidence` and `malformed` are there where answers state one, `text` where texts are kept. Imports without torch.
+`confidence` and `malformed` are there where answers state one, `text` where texts are kept. Imports
+without torch.
 """
 
 from __future__ import annotations
@@ -29,9 +32,11 @@ FINEST = 4  # bins of answer lengths to a factor of two
 
 @dataclass(frozen=True)
 class Tally:
-    """`rates` counts problems by (passed, verdicts); `groups` does so by (what groups, name of the group).
+    """`rates` counts problems by (passed, verdicts); `groups` does so by (what groups, name of the
+    group).
 
-    `lengths` counts answers by the bin of their length, `stated` judged answers by (confidence or None, right).
+    `lengths` counts answers by the bin of their length, `stated` judged answers by (confidence or
+    None, right).
     """
 
     problems: int = 0
@@ -46,7 +51,10 @@ class Tally:
     malformed: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: Tally) -> Tally:
-        groups = {key: self.groups.get(key, Counter()) + other.groups.get(key, Counter()) for key in {**self.groups, **other.groups}}
+        groups = {
+            key: self.groups.get(key, Counter()) + other.groups.get(key, Counter())
+            for key in {**self.groups, **other.groups}
+        }
         return Tally(
             self.problems + other.problems, self.answers + other.answers, self.truncated + other.truncated, self.tokens + other.tokens,
             max(self.longest, other.longest), self.rates + other.rates, groups, self.lengths + other.lengths, self.stated + other.stated,
@@ -74,7 +82,10 @@ class Tally:
 
     def calibration(self) -> dict[str, Any]:
         """The fields of a `calibration` event for what answers state of themselves."""
-        pairs = sorted(self.stated.items(), key=lambda item: (item[0][0] is not None, item[0][0] or 0.0, item[0][1]))
+        pairs = sorted(
+            self.stated.items(),
+            key=lambda item: (item[0][0] is not None, item[0][0] or 0.0, item[0][1]),
+        )
         confidence = [value for (value, _), count in pairs for _ in range(count)]
         correct = [right for (_, right), count in pairs for _ in range(count)]
         return summarise("stated", confidence, correct, list(self.malformed.elements()))
@@ -109,7 +120,15 @@ def tally(rows: Iterable[Row]) -> Tally:
 
 def tier_of(passed: int, verdicts: int) -> str:
     """What a problem is to the model; empty where no answer could be judged."""
-    return "" if not verdicts else "mastered" if passed == verdicts else "frontier" if passed else "hopeless"
+    return (
+        ""
+        if not verdicts
+        else "mastered"
+        if passed == verdicts
+        else "frontier"
+        if passed
+        else "hopeless"
+    )
 
 
 def counts_of(rates: Rates) -> tuple[Counts, Counts]:
@@ -141,7 +160,11 @@ def _of_problem(row: Row) -> Tally:
         rates=rates,
         groups={(by, row[by]): rates for by in ("domain", "difficulty") if row[by]},
         lengths=Counter(length_bin(answer["tokens"]) for answer in answers),
-        stated=Counter((answer["confidence"], answer["verdict"]) for answer in stating if answer["verdict"] is not None),
+        stated=Counter(
+            (answer["confidence"], answer["verdict"])
+            for answer in stating
+            if answer["verdict"] is not None
+        ),
         malformed=Counter(answer["malformed"] for answer in stating),
     )
 

@@ -1,4 +1,6 @@
-"""From rows of (prompt ids, completion ids) to the hidden states that predict each completion token."""
+"""From rows of (prompt ids, completion ids) to the hidden states that predict each completion
+token.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ Row = tuple[Sequence[int], Sequence[int]]
 
 
 def micro_batches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
-    """Places of the rows, grouped so that each padded group holds at most `tokens` ids (or a single row), longest rows first."""
+    """Places of the rows, grouped so that each padded group holds at most `tokens` ids (or a single
+    row), longest rows first.
+    """
     groups: list[list[int]] = []
     longest = 0
     for place in sorted(range(len(rows)), key=lambda place: -_fed(rows[place])):
@@ -29,26 +33,37 @@ def micro_batches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
 
 
 def response_hidden(language_model: LanguageModel, rows: Sequence[Row]) -> Tensor:
-    """[ΣT, H], row by row: the state at a token's predecessor. A completion's last token predicts nothing and is not read.
+    """[ΣT, H], row by row: the state at a token's predecessor. A completion's last token predicts
+    nothing and is not read.
 
     Rows of like length are read together, so that little padding is.
     """
     groups = like_lengths([_fed(row) for row in rows], _cost_of_a_pass(language_model))
-    hidden_TH = torch.cat([_padded_together(language_model, [rows[place] for place in group]) for group in groups])
+    hidden_TH = torch.cat(
+        [_padded_together(language_model, [rows[place] for place in group]) for group in groups]
+    )
     if len(groups) == 1:
         return hidden_TH
     lengths = [len(completion) for _, completion in rows]
     read = [place for group in groups for place in group]
-    begins = dict(zip(read, itertools.accumulate((lengths[place] for place in read), initial=0), strict=False))
-    order_T = torch.cat([torch.arange(begins[place], begins[place] + length) for place, length in enumerate(lengths)])
+    begins = dict(
+        zip(read, itertools.accumulate((lengths[place] for place in read), initial=0), strict=False)
+    )
+    order_T = torch.cat(
+        [
+            torch.arange(begins[place], begins[place] + length)
+            for place, length in enumerate(lengths)
+        ]
+    )
     return hidden_TH.index_select(0, order_T.to(hidden_TH.device))
 
 
 def like_lengths(lengths: Sequence[int], cost: float) -> list[Sequence[int]]:
-    """Places in groups that are read together, each padded to its longest row, at the least Σ padded ids + `cost` of each group.
+    """Places in groups that are read together, each padded to its longest row, at the least Σ
+    padded ids + `cost` of each group.
 
-    A group is a run of the rows in falling order of length; which runs are best follows from those of fewer rows. A single group
-    keeps the order of the rows.
+    A group is a run of the rows in falling order of length; which runs are best follows from those
+    of fewer rows. A single group keeps the order of the rows.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     longest = np.asarray(lengths, dtype=np.float64)[order]
@@ -67,14 +82,20 @@ def like_lengths(lengths: Sequence[int], cost: float) -> list[Sequence[int]]:
 
 
 def _cost_of_a_pass(language_model: LanguageModel) -> float:
-    """What one more pass through the network costs, in ids that could be read in that time: measured, and larger where ids are cheap.
+    """What one more pass through the network costs, in ids that could be read in that time:
+    measured, and larger where ids are cheap.
 
-    A network in shards (with DTensors as parameters) must be passed equally often in every process, whatever the rows' lengths.
+    A network in shards (with DTensors as parameters) must be passed equally often in every process,
+    whatever the rows' lengths.
     """
     parameters = list(language_model.model.parameters())
     if any(hasattr(parameter, "placements") for parameter in parameters):
         return math.inf
-    return 8 + 4e7 / sum(parameter.numel() for parameter in parameters) if language_model.device.type == "cpu" else 2048
+    return (
+        8 + 4e7 / sum(parameter.numel() for parameter in parameters)
+        if language_model.device.type == "cpu"
+        else 2048
+    )
 
 
 def _padded_together(language_model: LanguageModel, rows: Sequence[Row]) -> Tensor:

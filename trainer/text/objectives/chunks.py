@@ -1,4 +1,5 @@
-"""What the two LM-head operators share: how many tokens are done at a time, and where their gradients add up.
+"""What the two LM-head operators share: how many tokens are done at a time, and where their
+gradients add up.
 
 Shapes: T tokens, C tokens of a chunk, H hidden, V vocabulary in use.
 """
@@ -21,7 +22,9 @@ def tokens_per_chunk(vocabulary: int) -> int:
 
 
 def chunks(tokens: int, chunk: int) -> Iterator[slice]:
-    """The tokens in slices; one empty slice where there are none, so that a batch without tokens has a loss and gradients too."""
+    """The tokens in slices; one empty slice where there are none, so that a batch without tokens
+    has a loss and gradients too.
+    """
     return (slice(start, min(start + chunk, tokens)) for start in range(0, max(tokens, 1), chunk))
 
 
@@ -37,7 +40,9 @@ class Gradients:
         wide = at_least_float32(hidden_TH.dtype)
         self.hidden = torch.empty_like(hidden_TH) if wanted[0] else None
         self.weight = torch.zeros_like(head.weight, dtype=wide) if wanted[1] else None
-        self.bias = torch.zeros_like(head.bias, dtype=wide) if wanted[2] and head.bias is not None else None
+        self.bias = (
+            torch.zeros_like(head.bias, dtype=wide) if wanted[2] and head.bias is not None else None
+        )
 
     def add(self, tokens: slice, hidden_CH: Tensor, logits_gradient_CV: Tensor) -> None:
         vocabulary = logits_gradient_CV.shape[-1]
@@ -45,6 +50,8 @@ class Gradients:
         if self.hidden is not None:
             torch.mm(narrow_CV, self.head.weight[:vocabulary], out=self.hidden[tokens])
         if self.weight is not None:
-            self.weight[:vocabulary].addmm_(logits_gradient_CV.T, hidden_CH.to(logits_gradient_CV.dtype))
+            self.weight[:vocabulary].addmm_(
+                logits_gradient_CV.T, hidden_CH.to(logits_gradient_CV.dtype)
+            )
         if self.bias is not None:
             self.bias[:vocabulary] += logits_gradient_CV.sum(0)

@@ -1,27 +1,35 @@
-"""Divergences between the next-token distributions of teacher and student, straight from their definitions.
+"""Divergences between the next-token distributions of teacher and student, straight from their
+definitions.
 
 With p = softmax(z / τ) of the teacher's (T) and the student's (S) logits z, in nats, no factor τ²:
 
-    forward KL    KL(p_T ‖ p_S) = Σ_v p_T (log p_T − log p_S)     covers all that the teacher would say
-    reverse KL    KL(p_S ‖ p_T) = Σ_v p_S (log p_S − log p_T)     avoids what the teacher would not say
-    JSD           β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T + (1 − β) p_S (GKD, arXiv 2306.13649)
-    skewed KL     KL(p_T ‖ α p_T + (1 − α) p_S), or KL(p_S ‖ α p_S + (1 − α) p_T) (DistiLLM, arXiv 2402.03898)
-    adaptive KL   (g_head forward KL + g_tail reverse KL) / (g_head + g_tail) (AKL, arXiv 2404.02657); g = Σ |p_T − p_S| over the
+    forward KL    KL(p_T ‖ p_S) = Σ_v p_T (log p_T − log p_S)     covers all that the teacher would
+    say reverse KL    KL(p_S ‖ p_T) = Σ_v p_S (log p_S − log p_T)     avoids what the teacher would
+    not say JSD           β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T + (1 − β) p_S (GKD,
+    arXiv 2306.13649) skewed KL     KL(p_T ‖ α p_T + (1 − α) p_S), or KL(p_S ‖ α p_S + (1 − α) p_T)
+    (DistiLLM, arXiv 2402.03898) adaptive KL   (g_head forward KL + g_tail reverse KL) / (g_head +
+    g_tail) (AKL, arXiv 2404.02657); g = Σ |p_T − p_S| over the
                   teacher's likeliest tokens up to a mass μ (head) and over the others (tail)
 
-β = 0 is forward KL and β = 1 reverse KL. They are not the limits of the JSD, which are 0; of JSD / β and JSD / (1 − β) they are.
+β = 0 is forward KL and β = 1 reverse KL. They are not the limits of the JSD, which are 0; of JSD /
+β and JSD / (1 − β) they are.
 
-Every function takes logits [T, V], **teacher first**, and returns [T], one value per position, not reduced. The gradient flows into the
-student's logits alone; the teacher's, the choice of top tokens and AKL's gaps are constants. float32 at least.
+Every function takes logits [T, V], **teacher first**, and returns [T], one value per position, not
+reduced. The gradient flows into the student's logits alone; the teacher's, the choice of top tokens
+and AKL's gaps are constants. float32 at least.
 
-`vocabulary` = TopLogits(k, of, rest): both distributions over the k likeliest tokens of teacher or student. rest="renormalise": over
-these alone. rest="tail": over these and one entry that has the mass of all others.
+`vocabulary` = TopLogits(k, of, rest): both distributions over the k likeliest tokens of teacher or
+student. rest="renormalise": over these alone. rest="tail": over these and one entry that has the
+mass of all others.
 
-`clip` = Clip(scope, limit). A divergence is Σ_v ℓ_v; entries are e.g. p_T (log p_T − log p_S) for forward KL.
-    entry          Σ_v min(ℓ_v, limit), as published (OPSD, arXiv 2601.18734). Entries may be negative and these are not cut, so that
+`clip` = Clip(scope, limit). A divergence is Σ_v ℓ_v; entries are e.g. p_T (log p_T − log p_S) for
+forward KL.
+    entry          Σ_v min(ℓ_v, limit), as published (OPSD, arXiv 2601.18734). Entries may be
+    negative and these are not cut, so that
                    the sum can be negative and a cut token loses its pull.
-    entry_nonneg   the same on a log(a / b) − a + b in place of a log(a / b): the same sum without a clip, no entry below 0.
-    token          min(D, limit), by rescaling: above the limit the gradient is (limit / D) ∇D.
+    entry_nonneg   the same on a log(a / b) − a + b in place of a log(a / b): the same sum without a
+    clip, no entry below 0. token          min(D, limit), by rescaling: above the limit the gradient
+    is (limit / D) ∇D.
 
 For small vocabularies, and as the reference of `linear_divergence`.
 """
@@ -33,7 +41,18 @@ import math
 import torch
 from torch import Tensor
 
-from trainer.spec.objectives import JSD, AdaptiveKL, AllLogits, Clip, Divergence, ForwardKL, NoClip, ReverseKL, SkewedKL, TopLogits
+from trainer.spec.objectives import (
+    JSD,
+    AdaptiveKL,
+    AllLogits,
+    Clip,
+    Divergence,
+    ForwardKL,
+    NoClip,
+    ReverseKL,
+    SkewedKL,
+    TopLogits,
+)
 from trainer.text.objectives.vocabularies import restrict, top_ids
 
 Clipping = NoClip | Clip
@@ -44,7 +63,11 @@ FIRST_TOP = 64
 
 
 def forward_kl(
-    teacher_logits_TV: Tensor, student_logits_TV: Tensor, temperature: float = 1.0, clip: Clipping = UNCUT, vocabulary: Vocabulary = ALL
+    teacher_logits_TV: Tensor,
+    student_logits_TV: Tensor,
+    temperature: float = 1.0,
+    clip: Clipping = UNCUT,
+    vocabulary: Vocabulary = ALL,
 ) -> Tensor:
     """KL(p_T ‖ p_S), [T]. Gradient without a clip: (p_S − p_T) / τ."""
     log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
@@ -52,7 +75,11 @@ def forward_kl(
 
 
 def reverse_kl(
-    teacher_logits_TV: Tensor, student_logits_TV: Tensor, temperature: float = 1.0, clip: Clipping = UNCUT, vocabulary: Vocabulary = ALL
+    teacher_logits_TV: Tensor,
+    student_logits_TV: Tensor,
+    temperature: float = 1.0,
+    clip: Clipping = UNCUT,
+    vocabulary: Vocabulary = ALL,
 ) -> Tensor:
     """KL(p_S ‖ p_T), [T]. Gradient without a clip: p_S (log p_S − log p_T − KL) / τ."""
     log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
@@ -67,12 +94,20 @@ def jsd(
     clip: Clipping = UNCUT,
     vocabulary: Vocabulary = ALL,
 ) -> Tensor:
-    """β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m), [T]; forward KL at β = 0, reverse KL at β = 1. JSD_β(T, S) = JSD_{1−β}(S, T)."""
+    """β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m), [T]; forward KL at β = 0, reverse KL at β = 1. JSD_β(T,
+    S) = JSD_{1−β}(S, T).
+    """
     if beta in (0, 1):
-        return (reverse_kl if beta else forward_kl)(teacher_logits_TV, student_logits_TV, temperature, clip, vocabulary)
+        return (reverse_kl if beta else forward_kl)(
+            teacher_logits_TV, student_logits_TV, temperature, clip, vocabulary
+        )
     log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
     log_m_TV = log_mixture(log_t_TV, log_s_TV, beta)
-    return add_up(beta * kl_entries(log_t_TV, log_m_TV, clip) + (1 - beta) * kl_entries(log_s_TV, log_m_TV, clip), clip)
+    return add_up(
+        beta * kl_entries(log_t_TV, log_m_TV, clip)
+        + (1 - beta) * kl_entries(log_s_TV, log_m_TV, clip),
+        clip,
+    )
 
 
 def skewed_kl(
@@ -84,7 +119,9 @@ def skewed_kl(
     clip: Clipping = UNCUT,
     vocabulary: Vocabulary = ALL,
 ) -> Tensor:
-    """KL(p_T ‖ α p_T + (1 − α) p_S) forward, KL(p_S ‖ α p_S + (1 − α) p_T) reverse, [T]; α = 0 is the plain KL."""
+    """KL(p_T ‖ α p_T + (1 − α) p_S) forward, KL(p_S ‖ α p_S + (1 − α) p_T) reverse, [T]; α = 0 is
+    the plain KL.
+    """
     log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
     first_TV, second_TV = (log_t_TV, log_s_TV) if direction == "forward" else (log_s_TV, log_t_TV)
     return add_up(kl_entries(first_TV, log_mixture(first_TV, second_TV, alpha), clip), clip)
@@ -98,13 +135,21 @@ def adaptive_kl(
     clip: Clipping = UNCUT,
     vocabulary: Vocabulary = ALL,
 ) -> Tensor:
-    """Forward KL weighted by where the two differ in the teacher's head, reverse KL by the tail, [T]. A clip cuts the weighted entries."""
+    """Forward KL weighted by where the two differ in the teacher's head, reverse KL by the tail,
+    [T]. A clip cuts the weighted entries.
+    """
     log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
     share_T1 = head_gap_share(log_t_TV.exp(), log_s_TV.detach().exp(), head_mass)[:, None]
-    return add_up(share_T1 * kl_entries(log_t_TV, log_s_TV, clip) + (1 - share_T1) * kl_entries(log_s_TV, log_t_TV, clip), clip)
+    return add_up(
+        share_T1 * kl_entries(log_t_TV, log_s_TV, clip)
+        + (1 - share_T1) * kl_entries(log_s_TV, log_t_TV, clip),
+        clip,
+    )
 
 
-def divergence_of(objective: Divergence, teacher_logits_TV: Tensor, student_logits_TV: Tensor) -> Tensor:
+def divergence_of(
+    objective: Divergence, teacher_logits_TV: Tensor, student_logits_TV: Tensor
+) -> Tensor:
     """The divergence that a stage names, [T]."""
     teacher_TV, student_TV = teacher_logits_TV, student_logits_TV
     temperature, clip, vocabulary = objective.temperature, objective.clip, objective.vocabulary
@@ -116,9 +161,19 @@ def divergence_of(objective: Divergence, teacher_logits_TV: Tensor, student_logi
         case JSD():
             return jsd(teacher_TV, student_TV, objective.beta, temperature, clip, vocabulary)
         case SkewedKL():
-            return skewed_kl(teacher_TV, student_TV, objective.alpha, objective.direction, temperature, clip, vocabulary)
+            return skewed_kl(
+                teacher_TV,
+                student_TV,
+                objective.alpha,
+                objective.direction,
+                temperature,
+                clip,
+                vocabulary,
+            )
         case AdaptiveKL():
-            return adaptive_kl(teacher_TV, student_TV, objective.head_mass, temperature, clip, vocabulary)
+            return adaptive_kl(
+                teacher_TV, student_TV, objective.head_mass, temperature, clip, vocabulary
+            )
 
 
 def entropy(logits_TV: Tensor, temperature: float = 1.0) -> Tensor:
@@ -128,25 +183,39 @@ def entropy(logits_TV: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def log_softmax(logits_TV: Tensor, temperature: float) -> Tensor:
-    """log softmax(z / τ) in float32 at least: rounded to bfloat16, a difference of two of them would be mostly rounding."""
+    """log softmax(z / τ) in float32 at least: rounded to bfloat16, a difference of two of them
+    would be mostly rounding.
+    """
     wide_TV = logits_TV.to(torch.promote_types(logits_TV.dtype, torch.float32))
     return (wide_TV if temperature == 1 else wide_TV / temperature).log_softmax(-1)
 
 
 def log_laws(
-    teacher_logits_TV: Tensor, student_logits_TV: Tensor, temperature: float, vocabulary: Vocabulary = ALL
+    teacher_logits_TV: Tensor,
+    student_logits_TV: Tensor,
+    temperature: float,
+    vocabulary: Vocabulary = ALL,
 ) -> tuple[Tensor, Tensor]:
-    """log p_T, a constant, and log p_S over the vocabulary that is compared, [T, V] or [T, k or k + 1]."""
-    log_t_TV, log_s_TV = log_softmax(teacher_logits_TV.detach(), temperature), log_softmax(student_logits_TV, temperature)
+    """log p_T, a constant, and log p_S over the vocabulary that is compared, [T, V] or [T, k or k +
+    1].
+    """
+    log_t_TV, log_s_TV = (
+        log_softmax(teacher_logits_TV.detach(), temperature),
+        log_softmax(student_logits_TV, temperature),
+    )
     ids_TK = top_ids(vocabulary, log_t_TV, log_s_TV.detach())
     if ids_TK is None or isinstance(vocabulary, AllLogits):
         return log_t_TV, log_s_TV
-    return restrict(log_t_TV, ids_TK, vocabulary.rest).log_softmax(-1), restrict(log_s_TV, ids_TK, vocabulary.rest).log_softmax(-1)
+    return restrict(log_t_TV, ids_TK, vocabulary.rest).log_softmax(-1), restrict(
+        log_s_TV, ids_TK, vocabulary.rest
+    ).log_softmax(-1)
 
 
 def log_mixture(log_a_TV: Tensor, log_b_TV: Tensor, share: float) -> Tensor:
     """log (share · a + (1 − share) · b), share < 1."""
-    return torch.logaddexp(log_a_TV + (math.log(share) if share else -math.inf), log_b_TV + math.log1p(-share))
+    return torch.logaddexp(
+        log_a_TV + (math.log(share) if share else -math.inf), log_b_TV + math.log1p(-share)
+    )
 
 
 def kl_entries(log_a_TV: Tensor, log_b_TV: Tensor, clip: Clipping) -> Tensor:
@@ -175,15 +244,20 @@ def token_scale(whole_T: Tensor, limit: float) -> Tensor:
 
 
 def head_gap_share(t_TV: Tensor, s_TV: Tensor, mass: float) -> Tensor:
-    """g_head / (g_head + g_tail), [T]. Where the two are equal there is no gap and the share is 0."""
+    """g_head / (g_head + g_tail), [T]. Where the two are equal there is no gap and the share is
+    0.
+    """
     gap_TV = (t_TV - s_TV).abs()
-    return (gap_TV * teacher_head(t_TV, mass)).sum(-1) / gap_TV.sum(-1).clamp_min(torch.finfo(gap_TV.dtype).tiny)
+    return (gap_TV * teacher_head(t_TV, mass)).sum(-1) / gap_TV.sum(-1).clamp_min(
+        torch.finfo(gap_TV.dtype).tiny
+    )
 
 
 def teacher_head(t_TV: Tensor, mass: float) -> Tensor:
     """Which tokens are the fewest likeliest ones that hold `mass` together, bool [T, V].
 
-    Few do in a language model, so that a full sort is not needed: the likeliest are looked at, eight times as many while these are too few.
+    Few do in a language model, so that a full sort is not needed: the likeliest are looked at,
+    eight times as many while these are too few.
     """
     width = k = t_TV.shape[-1]
     k = min(FIRST_TOP, width)

@@ -1,8 +1,10 @@
-"""Log-prob of given tokens and entropy, straight from hidden states, without the [tokens × vocabulary] logits of a batch.
+"""Log-prob of given tokens and entropy, straight from hidden states, without the [tokens ×
+vocabulary] logits of a batch.
 
-For objectives whose weight per token is known only after the log-probs are (ratios, preferences), and for cross-entropy, which is
-−log p of a given text: supervised training (SFT), or sequence-level distillation where the teacher wrote the text (arXiv 1606.07947).
-The forward pass keeps two numbers per token, log Σ_v exp(z_v / τ) and the entropy E; the backward pass computes the logits again,
+For objectives whose weight per token is known only after the log-probs are (ratios, preferences),
+and for cross-entropy, which is −log p of a given text: supervised training (SFT), or sequence-level
+distillation where the teacher wrote the text (arXiv 1606.07947). The forward pass keeps two numbers
+per token, log Σ_v exp(z_v / τ) and the entropy E; the backward pass computes the logits again,
 chunk by chunk. With p = softmax(z / τ):
 
     ∂ log p_y / ∂ z_v = ([v = y] − p_v) / τ        ∂ E / ∂ z_v = −p_v (log p_v + E) / τ
@@ -23,23 +25,40 @@ from trainer.text.objectives.chunks import Gradients, at_least_float32, chunks, 
 
 
 def linear_logprob(
-    hidden_TH: Tensor, head: Head, ids_T: Tensor, *, vocabulary: int, temperature: float = 1.0, chunk: int | None = None
+    hidden_TH: Tensor,
+    head: Head,
+    ids_T: Tensor,
+    *,
+    vocabulary: int,
+    temperature: float = 1.0,
+    chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(log p(id_t), entropy of p at t) as two [T] tensors, in nats, in float32 at least, both differentiable once.
+    """(log p(id_t), entropy of p at t) as two [T] tensors, in nats, in float32 at least, both
+    differentiable once.
 
-    p = softmax(z / τ) over the first `vocabulary` entries of the logits z. Only tokens that are handed in are computed.
+    p = softmax(z / τ) over the first `vocabulary` entries of the logits z. Only tokens that are
+    handed in are computed.
     """
     with torch.autocast(hidden_TH.device.type, enabled=False):
         hidden_TH = hidden_TH.to(head.weight.dtype)
         size = chunk or tokens_per_chunk(vocabulary)
-        log_probs_T, entropies_T = LinearLogprob.apply(hidden_TH, *head, ids_T, vocabulary, temperature, size)
+        log_probs_T, entropies_T = LinearLogprob.apply(
+            hidden_TH, *head, ids_T, vocabulary, temperature, size
+        )
     return log_probs_T, entropies_T
 
 
 class LinearLogprob(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_TH: Tensor, weight: Tensor, bias: Tensor | None, ids_T: Tensor, vocabulary: int, temperature: float, chunk: int
+        ctx: Any,
+        hidden_TH: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        ids_T: Tensor,
+        vocabulary: int,
+        temperature: float,
+        chunk: int,
     ) -> tuple[Tensor, Tensor]:
         head = Head(weight, bias)
         parts = []
@@ -49,7 +68,9 @@ class LinearLogprob(torch.autograd.Function):
             log_p_CV = scaled_CV.sub_(normaliser_C[:, None])
             entropy_C = -torch.bmm(log_p_CV.exp()[:, None], log_p_CV[:, :, None])[:, 0, 0]
             parts.append((log_p_CV.gather(1, ids_T[tokens, None])[:, 0], entropy_C, normaliser_C))
-        log_probs_T, entropies_T, normalisers_T = (torch.cat(column) for column in zip(*parts, strict=True))
+        log_probs_T, entropies_T, normalisers_T = (
+            torch.cat(column) for column in zip(*parts, strict=True)
+        )
         ctx.save_for_backward(hidden_TH, weight, bias, ids_T, entropies_T, normalisers_T)
         ctx.vocabulary, ctx.temperature, ctx.chunk = vocabulary, temperature, chunk
         return log_probs_T, entropies_T
@@ -66,7 +87,13 @@ class LinearLogprob(torch.autograd.Function):
             p_CV = log_p_CV.exp()
             of_log_prob_C1 = log_prob_gradients_T[tokens, None] / ctx.temperature
             of_entropy_C1 = entropy_gradients_T[tokens, None] / ctx.temperature
-            gradient_CV = log_p_CV.add_(entropies_T[tokens, None]).mul_(of_entropy_C1).add_(of_log_prob_C1).mul_(p_CV).neg_()
+            gradient_CV = (
+                log_p_CV.add_(entropies_T[tokens, None])
+                .mul_(of_entropy_C1)
+                .add_(of_log_prob_C1)
+                .mul_(p_CV)
+                .neg_()
+            )
             gradient_CV.scatter_add_(1, ids_T[tokens, None], of_log_prob_C1)
             gradients.add(tokens, hidden_TH[tokens], gradient_CV)
         of_weight = None if gradients.weight is None else gradients.weight.to(weight.dtype)

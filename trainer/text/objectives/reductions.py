@@ -1,16 +1,19 @@
 """How the losses of tokens add up to one.
 
-    sequence_mean   loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_t D_ijt     Z = B planned problems
-    sequence_sum    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j            Σ_t D_ijt     Z = B planned problems
-    token_mean      loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt     Z = Σ_ij |T_ij|, planned tokens
-    fixed           loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt     Z = Σ_ij L, as if every answer had the longest length L
+    sequence_mean   loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_t D_ijt     Z = B planned
+    problems sequence_sum    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j            Σ_t D_ijt     Z = B
+    planned problems token_mean      loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt     Z =
+    Σ_ij |T_ij|, planned tokens fixed           loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t
+    D_ijt     Z = Σ_ij L, as if every answer had the longest length L
 
-over problems i with weight w̃_i, their N_i answers j and the tokens t ∈ T_ij that are learnt from: lengths count **kept** tokens only.
-A method sums coefficient · D over the rows that it has at hand, and the loop divides by Z once for the global batch: so micro-batches
-and ranks give the gradient of the whole batch, and a row that drops out later leaves the others' coefficients as they were.
+over problems i with weight w̃_i, their N_i answers j and the tokens t ∈ T_ij that are learnt from:
+lengths count **kept** tokens only. A method sums coefficient · D over the rows that it has at hand,
+and the loop divides by Z once for the global batch: so micro-batches and ranks give the gradient of
+the whole batch, and a row that drops out later leaves the others' coefficients as they were.
 `batch_self_norm` (an ablation) weighs what Z counts: Σ_i w̃_i, Σ_ij w̃_i |T_ij|, Σ_ij w̃_i L.
 
-`fixed` is the constant denominator of Dr. GRPO (arXiv 2503.20783): an answer's length changes no other token's share.
+`fixed` is the constant denominator of Dr. GRPO (arXiv 2503.20783): an answer's length changes no
+other token's share.
 """
 
 from __future__ import annotations
@@ -25,10 +28,14 @@ Reduction = Literal["sequence_mean", "token_mean", "sequence_sum", "fixed"]
 Normalisation = Literal["pool", "batch_self_norm"]
 
 
-def token_coefficients(weights: Sequence[float], siblings: Sequence[int], lengths: Sequence[int], reduction: Reduction) -> Tensor:
-    """One coefficient per kept token of the rows one after the other, float64 [Σ lengths], before division by Z.
+def token_coefficients(
+    weights: Sequence[float], siblings: Sequence[int], lengths: Sequence[int], reduction: Reduction
+) -> Tensor:
+    """One coefficient per kept token of the rows one after the other, float64 [Σ lengths], before
+    division by Z.
 
-    Per row: w̃ of its problem, how many answers its problem has in the batch, and its kept tokens, of which there may be none.
+    Per row: w̃ of its problem, how many answers its problem has in the batch, and its kept tokens,
+    of which there may be none.
     """
     per_row = torch.tensor(weights, dtype=torch.float64)
     if reduction in ("sequence_mean", "sequence_sum"):
@@ -47,7 +54,8 @@ def normaliser(
     lengths: Sequence[int],
     longest: int,
 ) -> float:
-    """Z of the global batch: `weights` per planned problem; `row_weights` (their problems') and kept `lengths` per planned row.
+    """Z of the global batch: `weights` per planned problem; `row_weights` (their problems') and
+    kept `lengths` per planned row.
 
     `longest` is L, the most tokens that an answer may have.
     """
@@ -56,6 +64,11 @@ def normaliser(
         z = float(sum(weights)) if own else float(len(weights))
     else:
         counted = lengths if reduction == "token_mean" else [longest] * len(lengths)
-        z = float(sum((weight if own else 1.0) * length for weight, length in zip(row_weights, counted, strict=True)))
+        z = float(
+            sum(
+                (weight if own else 1.0) * length
+                for weight, length in zip(row_weights, counted, strict=True)
+            )
+        )
     # Nothing to count, or all weights zero: the sum to be divided is zero too.
     return z or 1.0

@@ -1,19 +1,21 @@
-"""Divergences with their gradients formed by hand, for the LM-head operator that needs both at once.
+"""Divergences with their gradients formed by hand, for the LM-head operator that needs both at
+once.
 
-All divergences here are sums D = Σ_v ℓ(p_T(v), p_S(v)) over the vocabulary. With the slope g_v = ∂ℓ_v / ∂ log p_S(v) the gradient with
-respect to the student's logits is
+All divergences here are sums D = Σ_v ℓ(p_T(v), p_S(v)) over the vocabulary. With the slope g_v =
+∂ℓ_v / ∂ log p_S(v) the gradient with respect to the student's logits is
 
     ∂D / ∂z_u = (g_u − p_S(u) Σ_v g_v) / τ
 
-and an entry that a clip cuts has slope 0. Slopes of the entries a log(a / b), and what the non-negative form + b − a adds to them:
+and an entry that a clip cuts has slope 0. Slopes of the entries a log(a / b), and what the
+non-negative form + b − a adds to them:
 
-    forward KL        −p_T                                              + p_S
-    reverse KL        p_S (log(p_S / p_T) + 1)                          − p_S
-    JSD               (1 − β) p_S log(p_S / m)                          0: its entries are not negative as they are
-    skewed, forward   −(1 − α) p_S p_T / m                              + (1 − α) p_S
-    skewed, reverse   p_S (log(p_S / m) + 1 − α p_S / m)                − (1 − α) p_S
+    forward KL        −p_T                                              + p_S reverse KL        p_S
+    (log(p_S / p_T) + 1)                          − p_S JSD               (1 − β) p_S log(p_S / m)
+    0: its entries are not negative as they are skewed, forward   −(1 − α) p_S p_T / m
+    + (1 − α) p_S skewed, reverse   p_S (log(p_S / m) + 1 − α p_S / m)                − (1 − α) p_S
 
-`divergences` defines the same by autograd; the tests hold the two together. All tensors [T, V], positions by vocabulary entries.
+`divergences` defines the same by autograd; the tests hold the two together. All tensors [T, V],
+positions by vocabulary entries.
 """
 
 from __future__ import annotations
@@ -24,8 +26,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainer.spec.objectives import JSD, AdaptiveKL, Clip, Divergence, ForwardKL, NoClip, ReverseKL, SkewedKL
-from trainer.text.objectives.divergences import head_gap_share, log_mixture, needs_nonneg, token_scale
+from trainer.spec.objectives import (
+    JSD,
+    AdaptiveKL,
+    Clip,
+    Divergence,
+    ForwardKL,
+    NoClip,
+    ReverseKL,
+    SkewedKL,
+)
+from trainer.text.objectives.divergences import (
+    head_gap_share,
+    log_mixture,
+    needs_nonneg,
+    token_scale,
+)
 
 
 class Laws(NamedTuple):
@@ -45,7 +61,9 @@ def laws_of(log_t_TV: Tensor, log_s_TV: Tensor) -> Laws:
 
 
 def divergence_and_gradient(objective: Divergence, laws: Laws) -> tuple[Tensor, Tensor, Tensor]:
-    """D [T], the share of its entries that the clip cuts [T], and ∂D / ∂z_S at temperature 1 [T, V]."""
+    """D [T], the share of its entries that the clip cuts [T], and ∂D / ∂z_S at temperature 1 [T,
+    V].
+    """
     entries_TV, slopes_TV = entries_and_slopes(objective, laws)
     divergence_T, capped_T = _clip(objective.clip, entries_TV, slopes_TV)
     return divergence_T, capped_T, slopes_TV.sub_(laws.s * slopes_TV.sum(-1, keepdim=True))
@@ -64,22 +82,34 @@ def entries_and_slopes(objective: Divergence, laws: Laws) -> Slopes:
         case JSD():
             return _jsd(laws, objective.beta)
         case SkewedKL():
-            return (_skewed_forward if objective.direction == "forward" else _skewed_reverse)(laws, objective.alpha, nonneg)
+            return (_skewed_forward if objective.direction == "forward" else _skewed_reverse)(
+                laws, objective.alpha, nonneg
+            )
         case AdaptiveKL():
             share_T1 = head_gap_share(laws.t, laws.s, objective.head_mass)[:, None]
             pairs = zip(_forward(laws, nonneg), _reverse(laws, nonneg), strict=True)
-            entries_TV, slopes_TV = (forward.lerp_(reverse, 1 - share_T1) for forward, reverse in pairs)
+            entries_TV, slopes_TV = (
+                forward.lerp_(reverse, 1 - share_T1) for forward, reverse in pairs
+            )
             return entries_TV, slopes_TV
 
 
 def _forward(laws: Laws, nonneg: bool) -> Slopes:
     entries_TV, slopes_TV = laws.t * (laws.log_t - laws.log_s), -laws.t
-    return (entries_TV.add_(laws.s).sub_(laws.t), slopes_TV.add_(laws.s)) if nonneg else (entries_TV, slopes_TV)
+    return (
+        (entries_TV.add_(laws.s).sub_(laws.t), slopes_TV.add_(laws.s))
+        if nonneg
+        else (entries_TV, slopes_TV)
+    )
 
 
 def _reverse(laws: Laws, nonneg: bool) -> Slopes:
     entries_TV = laws.s * (laws.log_s - laws.log_t)
-    return (entries_TV.add(laws.t).sub_(laws.s), entries_TV) if nonneg else (entries_TV, entries_TV + laws.s)
+    return (
+        (entries_TV.add(laws.t).sub_(laws.s), entries_TV)
+        if nonneg
+        else (entries_TV, entries_TV + laws.s)
+    )
 
 
 def _jsd(laws: Laws, beta: float) -> Slopes:
@@ -99,7 +129,8 @@ def _skewed_forward(laws: Laws, alpha: float, nonneg: bool) -> Slopes:
 
 def _skewed_reverse(laws: Laws, alpha: float, nonneg: bool) -> Slopes:
     to_m_TV = laws.log_s - log_mixture(laws.log_s, laws.log_t, alpha)
-    # α p_S / m, the student's share of the mixture: formed in the exponent, where α = 0 gives 0 rather than 0 · ∞.
+    # α p_S / m, the student's share of the mixture: formed in the exponent, where α = 0 gives 0
+    # rather than 0 · ∞.
     share_TV = (to_m_TV + (math.log(alpha) if alpha else -math.inf)).exp_()
     entries_TV, slopes_TV = laws.s * to_m_TV, laws.s * (to_m_TV + 1 - share_TV)
     if nonneg:
@@ -109,7 +140,9 @@ def _skewed_reverse(laws: Laws, alpha: float, nonneg: bool) -> Slopes:
 
 
 def _clip(clip: NoClip | Clip, entries_TV: Tensor, slopes_TV: Tensor) -> tuple[Tensor, Tensor]:
-    """The clipped sum [T] and the share of the entries that were cut [T]; the slopes are cut or rescaled in place."""
+    """The clipped sum [T] and the share of the entries that were cut [T]; the slopes are cut or
+    rescaled in place.
+    """
     whole_T = entries_TV.sum(-1)
     if isinstance(clip, NoClip):
         return whole_T, torch.zeros_like(whole_T)

@@ -1,9 +1,20 @@
-"""The problems of a run: built-in arithmetic, data files and hub data sets, all as `Problem` records. Imports without torch."""
+"""The problems of a run: built-in arithmetic, data files and hub data sets, all as `Problem`
+records. Imports without torch.
+"""
 
 from trainer.text.problems.inspection import Inspection, inspect
 from trainer.text.problems.locations import locate
 from trainer.text.problems.records import Problem, ProblemError, ProblemSet
-from trainer.text.problems.sources import RunProblems, Survey, load, load_all, preview, problem_set, survey, whole
+from trainer.text.problems.sources import (
+    RunProblems,
+    Survey,
+    load,
+    load_all,
+    preview,
+    problem_set,
+    survey,
+    whole,
+)
 
 __all__ = [
     "Inspection",

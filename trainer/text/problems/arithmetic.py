@@ -1,10 +1,12 @@
-"""Graded arithmetic with worked answers, made on the spot: what the built-in teacher and student are trained and measured on.
+"""Graded arithmetic with worked answers, made on the spot: what the built-in teacher and student
+are trained and measured on.
 
-A completion is `trace>answer`: the trace writes every small step out (`7+5+0=12,4+8+1=13>132` for `47+85=?`: digit sums from the
-right, each with the carry), so that a small network can learn it; the last number is the answer. Answers are never negative.
+A completion is `trace>answer`: the trace writes every small step out (`7+5+0=12,4+8+1=13>132` for
+`47+85=?`: digit sums from the right, each with the carry), so that a small network can learn it;
+the last number is the answer. Answers are never negative.
 
-Level 1 of the pool's families is what the built-in student has mastered, level 2 is its frontier, level 3 (long numbers, many
-terms) is beyond the built-in teacher too.
+Level 1 of the pool's families is what the built-in student has mastered, level 2 is its frontier,
+level 3 (long numbers, many terms) is beyond the built-in teacher too.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from trainer.text.problems.records import Problem, ProblemError
 LEVELS = (1, 2, 3)
 POOL_FAMILIES = ("add", "sub", "msum", "paren")
 TIERS = {1: "mastered", 2: "frontier", 3: "hopeless"}
-PATIENCE = 1000  # draws in a row without a new problem after which a family's level counts as exhausted
+PATIENCE = (
+    1000  # draws in a row without a new problem after which a family's level counts as exhausted
+)
 
 
 class Drawn(NamedTuple):
@@ -33,12 +37,17 @@ class Drawn(NamedTuple):
 def make(families: Sequence[str], levels: Sequence[int], count: int, seed: int) -> list[Problem]:
     """Return `count` different problems, spread evenly over families × levels and interleaved.
 
-    The same arguments give the same problems. Raises ProblemError for an unknown family or level, or where a level of a family has
-    fewer different problems than its share.
+    The same arguments give the same problems. Raises ProblemError for an unknown family or level,
+    or where a level of a family has fewer different problems than its share.
     """
     cells = [(family, level) for level in levels for family in families]
-    columns = [_distinct(family, level, _share(count, len(cells), at), seed) for at, (family, level) in enumerate(cells)]
-    rows = [[column[row] for column in columns if row < len(column)] for row in range(len(columns[0]))]
+    columns = [
+        _distinct(family, level, _share(count, len(cells), at), seed)
+        for at, (family, level) in enumerate(cells)
+    ]
+    rows = [
+        [column[row] for column in columns if row < len(column)] for row in range(len(columns[0]))
+    ]
     return [problem for row in rows for problem in row]
 
 
@@ -77,9 +86,13 @@ def _distinct(family: str, level: int, count: int, seed: int) -> list[Problem]:
 
 def _drawer(family: str, level: int) -> Callable[[Random, int], Drawn]:
     if family not in FAMILIES:
-        raise ProblemError(f"there is no arithmetic family '{family}'; choose among {', '.join(FAMILIES)}")
+        raise ProblemError(
+            f"there is no arithmetic family '{family}'; choose among {', '.join(FAMILIES)}"
+        )
     if level not in LEVELS:
-        raise ProblemError(f"there is no level {level} of arithmetic; choose among {', '.join(map(str, LEVELS))}")
+        raise ProblemError(
+            f"there is no level {level} of arithmetic; choose among {', '.join(map(str, LEVELS))}"
+        )
     return FAMILIES[family]
 
 
@@ -140,17 +153,33 @@ def _paren(rng: Random, level: int) -> Drawn:
     text, value = _bracket(rng, high)
     if level == 1:
         factor = rng.randint(2, 12)
-        return Drawn(f"({text})*{factor}=?", [f"{text}={value}", f"{value}*{factor}={value * factor}"], value * factor)
+        return Drawn(
+            f"({text})*{factor}=?",
+            [f"{text}={value}", f"{value}*{factor}={value * factor}"],
+            value * factor,
+        )
     other, factor = _bracket(rng, high)
     product, extra = value * factor, rng.randint(2, 20 if level == 2 else 999)
-    steps = [f"{text}={value}", f"{other}={factor}", f"{value}*{factor}={product}", f"{product}+{extra}={product + extra}"]
+    steps = [
+        f"{text}={value}",
+        f"{other}={factor}",
+        f"{value}*{factor}={product}",
+        f"{product}+{extra}={product + extra}",
+    ]
     return Drawn(f"({text})*({other})+{extra}=?", steps, product + extra)
 
 
 def _mul(rng: Random, level: int) -> Drawn:
     """Digit by digit: `7*8=56,40*8=320,56+320=376>376`."""
-    a, b = _number(rng, *{1: (2, 2), 2: (3, 3), 3: (3, 4)}[level]), _number(rng, *{1: (1, 1), 2: (1, 1), 3: (2, 2)}[level])
-    factors = [(x * 10**i, y * 10**j) for j, y in enumerate(_digits(b, len(str(b)))) for i, x in enumerate(_digits(a, len(str(a))))]
+    a, b = (
+        _number(rng, *{1: (2, 2), 2: (3, 3), 3: (3, 4)}[level]),
+        _number(rng, *{1: (1, 1), 2: (1, 1), 3: (2, 2)}[level]),
+    )
+    factors = [
+        (x * 10**i, y * 10**j)
+        for j, y in enumerate(_digits(b, len(str(b))))
+        for i, x in enumerate(_digits(a, len(str(a))))
+    ]
     products = [f"{x}*{y}={x * y}" for x, y in factors]
     return Drawn(f"{a}*{b}=?", products + _running_sum([x * y for x, y in factors]).steps, a * b)
 
@@ -160,7 +189,9 @@ THINGS = ("pens", "cups", "figs", "hats", "keys", "nuts", "toys", "eggs")
 
 
 def _word(rng: Random, level: int) -> Drawn:
-    """A tale of getting and giving away: one event at level 1, two at level 2, four with larger numbers at level 3."""
+    """A tale of getting and giving away: one event at level 1, two at level 2, four with larger
+    numbers at level 3.
+    """
     high = {1: 20, 2: 50, 3: 400}[level]
     total = rng.randint(2, high)
     tale, steps = f"{rng.choice(NAMES)} has {total} {rng.choice(THINGS)}", []
@@ -174,4 +205,11 @@ def _word(rng: Random, level: int) -> Drawn:
     return Drawn(f"{tale}. how many?", steps, total)
 
 
-FAMILIES: dict[str, Callable[[Random, int], Drawn]] = {"add": _add, "sub": _sub, "msum": _msum, "paren": _paren, "mul": _mul, "word": _word}
+FAMILIES: dict[str, Callable[[Random, int], Drawn]] = {
+    "add": _add,
+    "sub": _sub,
+    "msum": _msum,
+    "paren": _paren,
+    "mul": _mul,
+    "word": _word,
+}

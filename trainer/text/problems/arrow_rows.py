@@ -30,7 +30,9 @@ def read_arrow(path: Path) -> Iterator[Row]:
         with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
             yield from _rows(iter(stream))
     except (pa.ArrowException, OSError) as error:
-        raise ProblemError(f"{path.name} cannot be read as an Arrow stream: {_short(error)}") from None
+        raise ProblemError(
+            f"{path.name} cannot be read as an Arrow stream: {_short(error)}"
+        ) from None
 
 
 def _rows(batches: Iterator[object]) -> Iterator[Row]:

@@ -14,7 +14,9 @@ SEPARATORS = ",;\t|"
 
 def read(path: Path) -> Iterator[Row]:
     """Rows of the file; empty lines are passed over. Raises ProblemError with the line's number."""
-    reader = csv.reader((line.text for line in lines(path)), delimiter=_separator(path), strict=True)
+    reader = csv.reader(
+        (line.text for line in lines(path)), delimiter=_separator(path), strict=True
+    )
     header: list[str] | None = None
     while (values := _next(reader, path.name)) is not None:
         if header is None:
@@ -49,5 +51,7 @@ def _header(values: list[str], name: str) -> list[str]:
 def _row(number: int, header: list[str], values: list[str], name: str) -> Row:
     if len(values) != len(header):
         counted = f"{len(values)} values, the header has {len(header)}"
-        raise ProblemError(f"line {number} of {name} has {counted}; put values that contain a separator or line break in quotes")
+        raise ProblemError(
+            f"line {number} of {name} has {counted}; put values that contain a separator or line break in quotes"
+        )
     return Row(number, dict(zip(header, values, strict=True)))

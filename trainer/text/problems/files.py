@@ -1,7 +1,9 @@
-"""Rows of a data file or folder, whatever its format: the format is told from the content first, then from the name.
+"""Rows of a data file or folder, whatever its format: the format is told from the content first,
+then from the name.
 
-A folder is one that Hugging Face `save_to_disk` wrote, or a downloaded hub data set; its files belong to a split if a folder or the
-beginning of the file's name says so (`train-00000-of-00002.parquet`, `test/data.jsonl`).
+A folder is one that Hugging Face `save_to_disk` wrote, or a downloaded hub data set; its files
+belong to a split if a folder or the beginning of the file's name says so
+(`train-00000-of-00002.parquet`, `test/data.jsonl`).
 """
 
 from __future__ import annotations
@@ -19,14 +21,28 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "parquet": arrow_rows.read_parquet,
     "arrow": arrow_rows.read_arrow,
 }
-SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
+SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+}
 MAGIC = {b"PAR1": "parquet"}
-PACKED = {b"PK\x03\x04": "a ZIP archive or an Excel workbook", b"\x1f\x8b": "packed with gzip", b"\xfd7zXZ": "packed with xz"}
+PACKED = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\x1f\x8b": "packed with gzip",
+    b"\xfd7zXZ": "packed with xz",
+}
 SPLITS = ("train", "test", "validation", "valid", "dev", "eval")
 
 
 def rows(path: Path, format: str = "auto", split: str | None = None) -> Iterator[Row]:
-    """Rows of the file, or of all files of the folder that belong to `split`. Raises ProblemError for what cannot be read."""
+    """Rows of the file, or of all files of the folder that belong to `split`. Raises ProblemError
+    for what cannot be read.
+    """
     for file in data_files(path, split):
         yield from READERS[format_of(file) if format == "auto" else format](file)
 
@@ -37,23 +53,38 @@ def format_of(path: Path) -> str:
     for magic, what in PACKED.items():
         if head.startswith(magic):
             raise ProblemError(f"{path.name} is {what}; give JSON Lines, CSV or Parquet instead")
-    if found := next((format for magic, format in MAGIC.items() if head.startswith(magic)), SUFFIXES.get(path.suffix.lower())):
+    if found := next(
+        (format for magic, format in MAGIC.items() if head.startswith(magic)),
+        SUFFIXES.get(path.suffix.lower()),
+    ):
         return found
     return "jsonl" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) else "csv"
 
 
 def data_files(path: Path, split: str | None = None) -> list[Path]:
-    """The file itself, or a folder's data files in the order of their names. Raises ProblemError where a split must be chosen."""
+    """The file itself, or a folder's data files in the order of their names. Raises ProblemError
+    where a split must be chosen.
+    """
     if not path.is_dir():
         return [path]
-    found = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and _holds_data(file.relative_to(path))]
+    found = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.suffix.lower() in SUFFIXES and _holds_data(file.relative_to(path))
+    ]
     if not found:
-        raise ProblemError(f"the folder {path.name} has no data files; it needs JSON Lines, CSV, Parquet or Arrow files")
+        raise ProblemError(
+            f"the folder {path.name} has no data files; it needs JSON Lines, CSV, Parquet or Arrow files"
+        )
     splits = {file: _split_of(file.relative_to(path)) for file in found}
     if split is None and len(set(splits.values())) > 1:
-        raise ProblemError(f"the folder {path.name} has several splits; choose one: {_names(splits)}")
+        raise ProblemError(
+            f"the folder {path.name} has several splits; choose one: {_names(splits)}"
+        )
     if split is not None and split not in splits.values():
-        raise ProblemError(f"the folder {path.name} has no split “{split}”; it has {_names(splits)}")
+        raise ProblemError(
+            f"the folder {path.name} has no split “{split}”; it has {_names(splits)}"
+        )
     return [file for file in found if split is None or splits[file] == split]
 
 
@@ -62,7 +93,9 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(4096)
     except OSError as error:
-        raise ProblemError(f"{path.name} cannot be opened: {(error.strerror or 'unknown reason').lower()}") from None
+        raise ProblemError(
+            f"{path.name} cannot be opened: {(error.strerror or 'unknown reason').lower()}"
+        ) from None
     if not head.strip(b"\xef\xbb\xbf \t\r\n"):
         raise ProblemError(f"{path.name} is empty; it needs a row for each problem")
     return head
@@ -76,7 +109,9 @@ def _holds_data(path: Path) -> bool:
 
 
 def _split_of(path: Path) -> str:
-    """The split that a file belongs to, with the folder of its configuration ("main/train"); empty if its name says nothing."""
+    """The split that a file belongs to, with the folder of its configuration ("main/train"); empty
+    if its name says nothing.
+    """
     words = [word for part in path.parts for word in re.split(r"[^a-z]+", part.lower())]
     split = next((word for word in words if word in SPLITS), "")
     folders = [part for part in path.parts[:-1] if part.lower() not in ("data", split)]

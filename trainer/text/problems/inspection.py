@@ -1,4 +1,6 @@
-"""What a data file holds, from its head alone: columns and some rows, to choose the mapping by. Any size of file takes the same time."""
+"""What a data file holds, from its head alone: columns and some rows, to choose the mapping by. Any
+size of file takes the same time.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ MOST_COLUMNS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """`columns` in the order of their appearance; `rows` hold text; `guess` maps a role to a column or None."""
+    """`columns` in the order of their appearance; `rows` hold text; `guess` maps a role to a column
+    or None.
+    """
 
     format: str
     columns: tuple[str, ...]
@@ -29,12 +33,19 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
     """Read the head of a data file or folder. Raises ProblemError for what is no data."""
     path = Path(path)
     format = files.format_of(files.data_files(path, split)[0])
-    head = [{str(column): _cell(value) for column, value in row.values.items()} for row in islice(files.rows(path, split=split), READ)]
+    head = [
+        {str(column): _cell(value) for column, value in row.values.items()}
+        for row in islice(files.rows(path, split=split), READ)
+    ]
     if not head:
-        raise ProblemError(f"{path.name} has no rows after its header; it needs one for each problem")
+        raise ProblemError(
+            f"{path.name} has no rows after its header; it needs one for each problem"
+        )
     columns = tuple(dict.fromkeys(column for row in head for column in row))
     if len(columns) > MOST_COLUMNS:
-        raise ProblemError(f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read. Is it a table of problems?")
+        raise ProblemError(
+            f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read. Is it a table of problems?"
+        )
     rows = tuple({column: row.get(column, "") for column in columns} for row in head[:count])
     return Inspection(format, columns, rows, guess(columns))
 

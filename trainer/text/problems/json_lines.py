@@ -1,4 +1,6 @@
-"""JSON Lines: one object per line. Numbers are kept as they are written, so that 0.10 stays 0.10."""
+"""JSON Lines: one object per line. Numbers are kept as they are written, so that 0.10 stays
+0.10.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ def _object(line: Line, name: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     whole = isinstance(value, list) and line.number == 1
-    reason = "one JSON list; write one object per line instead" if whole else 'no JSON object such as {"question": "…", "answer": "…"}'
+    reason = (
+        "one JSON list; write one object per line instead"
+        if whole
+        else 'no JSON object such as {"question": "…", "answer": "…"}'
+    )
     raise ProblemError(f"line {line.number} of {name} is {reason}")
 
 
@@ -35,7 +41,11 @@ def _complaint(line: Line, name: str, error: Exception) -> str:
         return f"line {line.number} of {name}, the last, is cut off; was the file copied whole?"
     if line.text.strip() in ("[", "{"):
         return f"line {line.number} of {name} begins a value of several lines; write one object per line (JSON Lines)"
-    reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
+    reason = (
+        f"{error.msg} at column {error.colno}"
+        if isinstance(error, json.JSONDecodeError)
+        else "it is nested too deeply"
+    )
     return f"line {line.number} of {name} is not valid JSON: {reason}"
 
 

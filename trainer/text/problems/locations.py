@@ -10,12 +10,16 @@ DATA_FILES = ["*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv", "*.arrow"]
 
 
 def locate(uri: str) -> Path:
-    """Path of `file:<path>` or `hub:<org>/<name>@<revision>` (downloaded once). Raises ProblemError with the remedy."""
+    """Path of `file:<path>` or `hub:<org>/<name>@<revision>` (downloaded once). Raises ProblemError
+    with the remedy.
+    """
     scheme, _, rest = uri.partition(":")
     if scheme == "hub":
         return _downloaded(rest)
     if scheme != "file":
-        raise ProblemError(f"“{uri}” is a name that only the server knows; run it there, or give file:<path>")
+        raise ProblemError(
+            f"“{uri}” is a name that only the server knows; run it there, or give file:<path>"
+        )
     path = Path(rest).expanduser()
     if not path.exists():
         raise ProblemError(f"there is no file {path}; check the path")
@@ -29,7 +33,13 @@ def _downloaded(rest: str) -> Path:
 
     name, _, revision = rest.partition("@")
     try:
-        return Path(snapshot_download(name, repo_type="dataset", revision=revision or None, allow_patterns=DATA_FILES))
+        return Path(
+            snapshot_download(
+                name, repo_type="dataset", revision=revision or None, allow_patterns=DATA_FILES
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ProblemError(f"the data set {name} cannot be fetched from the hub: {reason}") from None
+        raise ProblemError(
+            f"the data set {name} cannot be fetched from the hub: {reason}"
+        ) from None

@@ -1,6 +1,8 @@
-"""How a row becomes a problem: which column holds what, where GSM8K hides the answer, and choices below their question.
+"""How a row becomes a problem: which column holds what, where GSM8K hides the answer, and choices
+below their question.
 
-GSM8K writes `worked solution … #### 1,234` into one column: the answer is what follows `####`, the rest is the solution.
+GSM8K writes `worked solution … #### 1,234` into one column: the answer is what follows `####`, the
+rest is the solution.
 """
 
 from __future__ import annotations
@@ -17,10 +19,21 @@ from trainer.text.problems.records import Problem, ProblemError, Row
 
 LONGEST_TEXT = 100_000  # characters
 LONGEST_NAME = 64  # characters of what names a problem or a group of problems
-GSM8K = re.compile(r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE)
+GSM8K = re.compile(
+    r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE
+)
 GUESSES = {
     "question": ("question", "problem", "prompt", "input", "instruction", "query"),
-    "answer": ("answer", "final_answer", "expected_answer", "answerkey", "target", "label", "output", "solution"),
+    "answer": (
+        "answer",
+        "final_answer",
+        "expected_answer",
+        "answerkey",
+        "target",
+        "label",
+        "output",
+        "solution",
+    ),
     "choices": ("choices", "options"),
     "solution": ("solution", "rationale", "explanation", "reasoning"),
     "id": ("id", "unique_id", "uid", "problem_id", "key"),
@@ -30,24 +43,45 @@ GUESSES = {
 
 
 def guess(columns: Sequence[str]) -> dict[str, str | None]:
-    """A mapping to start from for a file with these columns: role → column, None where no name fits."""
+    """A mapping to start from for a file with these columns: role → column, None where no name
+    fits.
+    """
     lower = {column.lower(): column for column in reversed(columns)}
-    found = {role: next((lower[name] for name in names if name in lower), None) for role, names in GUESSES.items()}
-    return {**found, "solution": None if found["solution"] == found["answer"] else found["solution"]}
+    found = {
+        role: next((lower[name] for name in names if name in lower), None)
+        for role, names in GUESSES.items()
+    }
+    return {
+        **found,
+        "solution": None if found["solution"] == found["answer"] else found["solution"],
+    }
 
 
 def problem_of(row: Row, columns: Columns, name: str) -> Problem:
-    """The problem in a row of the file `name`. Raises ProblemError for a missing column or text that cannot be kept.
+    """The problem in a row of the file `name`. Raises ProblemError for a missing column or text
+    that cannot be kept.
 
     An empty question or answer is left to the caller, who can count them.
     """
-    texts = {role: _text(row, column, name) for role, column in columns if column is not None and role != "choices"}
+    texts = {
+        role: _text(row, column, name)
+        for role, column in columns
+        if column is not None and role != "choices"
+    }
     answer, solution = _gsm8k(texts["answer"], texts.get("solution", ""))
     question = texts["question"].strip()
     if columns.choices is not None:
         question, answer = _with_choices(row, columns.choices, question, answer, name)
-    names = {role: _short(texts.get(role, ""), role, row, name) for role in ("id", "domain", "difficulty")}
-    return Problem(question=question, answer=answer, solution=solution, **{**names, "id": names["id"] or content_id(question, answer)})
+    names = {
+        role: _short(texts.get(role, ""), role, row, name)
+        for role in ("id", "domain", "difficulty")
+    }
+    return Problem(
+        question=question,
+        answer=answer,
+        solution=solution,
+        **{**names, "id": names["id"] or content_id(question, answer)},
+    )
 
 
 def _with_choices(row: Row, column: str, question: str, answer: str, name: str) -> tuple[str, str]:
@@ -61,7 +95,9 @@ def _short(text: str, role: str, row: Row, name: str) -> str:
     line = " ".join(text.split())
     if len(line) > LONGEST_NAME:
         where = f"row {row.number} of {name}"
-        raise ProblemError(f"the {role} in {where} has {len(line):,} characters; at most {LONGEST_NAME} can be shown; map another column")
+        raise ProblemError(
+            f"the {role} in {where} has {len(line):,} characters; at most {LONGEST_NAME} can be shown; map another column"
+        )
     return line
 
 
@@ -81,7 +117,9 @@ def _text(row: Row, column: str, name: str) -> str:
     where = f"row {row.number} of {name}"
     value = _plain(_value(row, column, where))
     if value is None:
-        raise ProblemError(f"column “{column}” in {where} holds a list or a group of values; choose a column of text or numbers")
+        raise ProblemError(
+            f"column “{column}” in {where} holds a list or a group of values; choose a column of text or numbers"
+        )
     return _checked(value, column, where)
 
 
@@ -94,9 +132,13 @@ def _value(row: Row, column: str, where: str) -> Any:
 
 def _checked(value: str, column: str, where: str) -> str:
     if len(value) > LONGEST_TEXT:
-        raise ProblemError(f"column “{column}” in {where} has {len(value):,} characters; at most {LONGEST_TEXT:,} are read")
+        raise ProblemError(
+            f"column “{column}” in {where} has {len(value):,} characters; at most {LONGEST_TEXT:,} are read"
+        )
     if not _is_clean(value):
-        raise ProblemError(f"column “{column}” in {where} holds a broken Unicode character or a NUL; remove it")
+        raise ProblemError(
+            f"column “{column}” in {where} holds a broken Unicode character or a NUL; remove it"
+        )
     return value
 
 

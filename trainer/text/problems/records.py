@@ -1,6 +1,8 @@
-"""What a problem is, wherever it comes from, and the one error that everything about problems raises.
+"""What a problem is, wherever it comes from, and the one error that everything about problems
+raises.
 
-Nothing here imports torch: the web page previews problems with the same code that the trainer loads them with.
+Nothing here imports torch: the web page previews problems with the same code that the trainer loads
+them with.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from typing import Any
 class Problem:
     """One question with its reference answer.
 
-    `answer` is the short text that a verifier compares with; `solution` is a worked solution, if there is one. `domain`,
-    `difficulty` and `tier` group the pass rates of the evaluation; an empty string says that the problem has none. `tier` says how
-    hard the problem is for the student of the built-in pair (mastered, frontier, hopeless).
+    `answer` is the short text that a verifier compares with; `solution` is a worked solution, if
+    there is one. `domain`, `difficulty` and `tier` group the pass rates of the evaluation; an empty
+    string says that the problem has none. `tier` says how hard the problem is for the student of
+    the built-in pair (mastered, frontier, hopeless).
     """
 
     id: str
@@ -29,7 +32,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ProblemSet:
-    """Problems in the order of their source. `fingerprint` names the content, whatever the order."""
+    """Problems in the order of their source. `fingerprint` names the content, whatever the
+    order.
+    """
 
     items: tuple[Problem, ...]
     fingerprint: str
@@ -45,7 +50,9 @@ class ProblemError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a data file. `number` is its line, or its row where a format has no lines; both count from 1."""
+    """One row of a data file. `number` is its line, or its row where a format has no lines; both
+    count from 1.
+    """
 
     number: int
     values: dict[str, Any]

@@ -1,7 +1,8 @@
 """Which problems of a source are used: limits, held-out shares and repeated questions.
 
-Every choice is a function of the seed and the problem alone, never of the order of the file: a hash of (seed, question) ranks the
-problems, the lowest ranks are taken. The same question, however often and wherever it stands, falls on the same side of a split.
+Every choice is a function of the seed and the problem alone, never of the order of the file: a hash
+of (seed, question) ranks the problems, the lowest ranks are taken. The same question, however often
+and wherever it stands, falls on the same side of a split.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from collections.abc import Iterable, Iterator
 from trainer.text.problems.records import Problem, ProblemError
 
 Numbered = tuple[int, Problem]  # a problem with the number of its row, which messages name
-TYPOGRAPHY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "×": "*", "\u00a0": " "})
+TYPOGRAPHY = str.maketrans(
+    {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "×": "*", "\u00a0": " "}
+)
 NAMED = 5
 
 
 def normalised(question: str) -> str:
-    """The question as it is compared: case, white space, typographic signs and closing punctuation aside."""
+    """The question as it is compared: case, white space, typographic signs and closing punctuation
+    aside.
+    """
     text = unicodedata.normalize("NFC", question).translate(TYPOGRAPHY).casefold()
     return " ".join(text.split()).rstrip(" .?!")
 
@@ -31,7 +36,9 @@ def rank(seed: int, purpose: str, question: str) -> float:
 
 
 def sampled(problems: Iterable[Numbered], limit: int, seed: int) -> list[Numbered]:
-    """At most `limit` of the problems, in their order, holding no more than `limit` of them in memory."""
+    """At most `limit` of the problems, in their order, holding no more than `limit` of them in
+    memory.
+    """
     heap: list[tuple[float, int, Numbered]] = []
     for index, numbered in enumerate(problems):
         entry = (-rank(seed, "limit", numbered[1].question), -index, numbered)
@@ -42,7 +49,9 @@ def sampled(problems: Iterable[Numbered], limit: int, seed: int) -> list[Numbere
     return [numbered for _, _, numbered in sorted(heap, key=lambda entry: -entry[1])]
 
 
-def split(problems: Iterable[Problem], share: float, seed: int) -> tuple[list[Problem], list[Problem]]:
+def split(
+    problems: Iterable[Problem], share: float, seed: int
+) -> tuple[list[Problem], list[Problem]]:
     """(kept, held out): about `share` of the questions are held out, and no question is in both."""
     kept: list[Problem] = []
     held_out: list[Problem] = []
@@ -54,9 +63,14 @@ def split(problems: Iterable[Problem], share: float, seed: int) -> tuple[list[Pr
 def check_disjoint(train: Iterable[Problem], other: Iterable[Problem], role: str) -> None:
     """Raise ProblemError, naming the questions, if `other` asks what `train` asks."""
     known = {normalised(problem.question): problem for problem in train}
-    pairs = [(problem, known[key]) for problem in other if (key := normalised(problem.question)) in known]
+    pairs = [
+        (problem, known[key]) for problem in other if (key := normalised(problem.question)) in known
+    ]
     if pairs:
-        named = "; ".join(f"{excerpt(problem.question)} ({problem.id} and {twin.id})" for problem, twin in pairs[:NAMED])
+        named = "; ".join(
+            f"{excerpt(problem.question)} ({problem.id} and {twin.id})"
+            for problem, twin in pairs[:NAMED]
+        )
         more = f"; and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
         raise ProblemError(
             f"{len(pairs)} of the {role} problems are training problems too, so they would measure memory: {named}{more}. "
@@ -70,7 +84,9 @@ def excerpt(text: str, length: int = 60) -> str:
 
 
 def without_repeats(problems: Iterable[Numbered], named: bool) -> Iterator[Numbered]:
-    """Pass each id once. Where the file names its problems (`named`), a second use of a name raises ProblemError."""
+    """Pass each id once. Where the file names its problems (`named`), a second use of a name raises
+    ProblemError.
+    """
     seen: dict[str, int] = {}
     for row, problem in problems:
         if problem.id not in seen:
@@ -78,4 +94,6 @@ def without_repeats(problems: Iterable[Numbered], named: bool) -> Iterator[Numbe
             yield row, problem
         elif named:
             first = seen[problem.id]
-            raise ProblemError(f"rows {first} and {row} have the same id {excerpt(problem.id)}; ids must differ, or map no id column")
+            raise ProblemError(
+                f"rows {first} and {row} have the same id {excerpt(problem.id)}; ids must differ, or map no id column"
+            )

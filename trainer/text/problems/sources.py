@@ -1,7 +1,9 @@
-"""The problems of a run: `load_all` reads every source once, holds out what is to be held out and refuses leakage.
+"""The problems of a run: `load_all` reads every source once, holds out what is to be held out and
+refuses leakage.
 
-A fingerprint is the SHA-256 of the problems as canonical JSON lines in their order: the same problems have the same fingerprint from
-JSON Lines, CSV or Parquet, and the same fingerprint and seed give the same run.
+A fingerprint is the SHA-256 of the problems as canonical JSON lines in their order: the same
+problems have the same fingerprint from JSON Lines, CSV or Parquet, and the same fingerprint and
+seed give the same run.
 """
 
 from __future__ import annotations
@@ -13,7 +15,14 @@ from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
 
-from trainer.spec.data import ArithmeticProblems, Columns, Data, EvalProblems, FileProblems, SplitProblems
+from trainer.spec.data import (
+    ArithmeticProblems,
+    Columns,
+    Data,
+    EvalProblems,
+    FileProblems,
+    SplitProblems,
+)
 from trainer.text.problems import arithmetic, files, selection
 from trainer.text.problems.inspection import inspect
 from trainer.text.problems.locations import locate
@@ -30,7 +39,9 @@ Resolve = Callable[[str], Path]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a whole file holds: `fingerprint` is that of the `ProblemSet` which `load` makes of it, `repeats` were left out."""
+    """What a whole file holds: `fingerprint` is that of the `ProblemSet` which `load` makes of it,
+    `repeats` were left out.
+    """
 
     count: int
     fingerprint: str
@@ -47,7 +58,9 @@ class RunProblems:
 
 
 def load_all(data: Data, resolve: Resolve = locate) -> RunProblems:
-    """All problems of a run. Raises ProblemError for what cannot be used and for evaluation problems that are trained on."""
+    """All problems of a run. Raises ProblemError for what cannot be used and for evaluation
+    problems that are trained on.
+    """
     everything = whole(data.train, resolve)
     if isinstance(data.evaluation, SplitProblems):
         train, evaluation = _split(everything, data.evaluation.share, data.train.seed)
@@ -60,20 +73,34 @@ def load_all(data: Data, resolve: Resolve = locate) -> RunProblems:
 
 
 def load(source: EvalProblems, data: Data, resolve: Resolve = locate) -> ProblemSet:
-    """The problems of one source of `data`; those of the training source lack what is held out. Leakage is not looked for."""
-    if not isinstance(data.evaluation, SplitProblems) or source not in (data.evaluation, data.train):
+    """The problems of one source of `data`; those of the training source lack what is held out.
+    Leakage is not looked for.
+    """
+    if not isinstance(data.evaluation, SplitProblems) or source not in (
+        data.evaluation,
+        data.train,
+    ):
         return whole(source, resolve)
     train, evaluation = _split(whole(data.train, resolve), data.evaluation.share, data.train.seed)
     return evaluation if source == data.evaluation else train
 
 
-def preview(path: Path, columns: Columns, count: int = 10, format: str = "auto", split: str | None = None) -> list[Problem]:
-    """The first problems of a file, read without the rest. An empty question or answer is shown as such, not refused."""
-    return [problem_of(row, columns, path.name) for row in islice(files.rows(path, format, split), count)]
+def preview(
+    path: Path, columns: Columns, count: int = 10, format: str = "auto", split: str | None = None
+) -> list[Problem]:
+    """The first problems of a file, read without the rest. An empty question or answer is shown as
+    such, not refused.
+    """
+    return [
+        problem_of(row, columns, path.name)
+        for row in islice(files.rows(path, format, split), count)
+    ]
 
 
 def survey(source: FileProblems, path: Path) -> Survey:
-    """Read a file of any size once and keep none of it but the names of its problems. Raises ProblemError as `load` does."""
+    """Read a file of any size once and keep none of it but the names of its problems. Raises
+    ProblemError as `load` does.
+    """
     digest, read, kept = hashlib.sha256(), 0, 0
     columns = _columns(source, path)
 
@@ -87,7 +114,9 @@ def survey(source: FileProblems, path: Path) -> Survey:
         digest.update(_line(problem))
         kept += 1
     if not kept:
-        raise ProblemError(f"{path.name} has no rows after its header; it needs one for each problem")
+        raise ProblemError(
+            f"{path.name} has no rows after its header; it needs one for each problem"
+        )
     return Survey(kept, digest.hexdigest(), read - kept)
 
 
@@ -106,7 +135,9 @@ def _line(problem: Problem) -> bytes:
 def whole(source: EvalProblems, resolve: Resolve = locate) -> ProblemSet:
     """Every problem of one source by itself. Raises ProblemError."""
     if isinstance(source, ArithmeticProblems):
-        return problem_set(arithmetic.make(source.families, source.levels, source.count, source.seed))
+        return problem_set(
+            arithmetic.make(source.families, source.levels, source.count, source.seed)
+        )
     if isinstance(source, FileProblems):
         return _from_file(source, resolve(source.path))
     raise ProblemError("only evaluation problems can be a held-out share of the training problems")
@@ -115,12 +146,22 @@ def whole(source: EvalProblems, resolve: Resolve = locate) -> ProblemSet:
 def _from_file(source: FileProblems, path: Path) -> ProblemSet:
     columns = _columns(source, path)
     found = _complete(_numbered(source, columns, path), path.name)
-    chosen = selection.sampled(found, source.limit, source.seed) if source.limit else _counted(found, path.name)
-    kept = [problem for _, problem in selection.without_repeats(chosen, named=columns.id is not None)]
+    chosen = (
+        selection.sampled(found, source.limit, source.seed)
+        if source.limit
+        else _counted(found, path.name)
+    )
+    kept = [
+        problem for _, problem in selection.without_repeats(chosen, named=columns.id is not None)
+    ]
     if not kept:
-        raise ProblemError(f"{path.name} has no rows after its header; it needs one for each problem")
+        raise ProblemError(
+            f"{path.name} has no rows after its header; it needs one for each problem"
+        )
     repeats = len(chosen) - len(kept)
-    return problem_set(kept, [f"{repeats} repeated problems of {path.name} were left out"] if repeats else [])
+    return problem_set(
+        kept, [f"{repeats} repeated problems of {path.name} were left out"] if repeats else []
+    )
 
 
 def _columns(source: FileProblems, path: Path) -> Columns:
@@ -131,7 +172,9 @@ def _columns(source: FileProblems, path: Path) -> Columns:
     for role in ("question", "answer"):
         if not found.guess[role]:
             known = ", ".join(f"“{column}”" for column in found.columns[:NAMED])
-            raise ProblemError(f"no column of {path.name} has a name for the {role} (it has {known}); set shape to columns and name it")
+            raise ProblemError(
+                f"no column of {path.name} has a name for the {role} (it has {known}); set shape to columns and name it"
+            )
     return Columns(**{role: column for role, column in found.guess.items() if column})
 
 
@@ -150,7 +193,9 @@ def _numbered(source: FileProblems, columns: Columns, path: Path) -> Iterator[Nu
 
 
 def _complete(problems: Iterable[Numbered], name: str) -> Iterator[Numbered]:
-    """Pass complete problems. Raises ProblemError naming the rows without question or answer, at the latest after the last row."""
+    """Pass complete problems. Raises ProblemError naming the rows without question or answer, at
+    the latest after the last row.
+    """
     missing: dict[str, list[int]] = {"question": [], "answer": []}
     for row, problem in problems:
         gaps = [role for role in missing if not getattr(problem, role)]
@@ -174,7 +219,9 @@ def _gaps(role: str, rows: list[int], name: str) -> str:
 def _counted(problems: Iterator[Numbered], name: str) -> list[Numbered]:
     found = list(islice(problems, MOST + 1))
     if len(found) > MOST:
-        raise ProblemError(f"{name} has more than {MOST:,} problems; set a limit to use a part of them")
+        raise ProblemError(
+            f"{name} has more than {MOST:,} problems; set a limit to use a part of them"
+        )
     return found
 
 
@@ -182,5 +229,7 @@ def _split(everything: ProblemSet, share: float, seed: int) -> tuple[ProblemSet,
     kept, held_out = selection.split(everything.items, share, seed)
     if not kept or not held_out:
         empty = "training" if not kept else "evaluation"
-        raise ProblemError(f"holding out {share:g} of {len(everything)} problems leaves none for {empty}; change the share or add problems")
+        raise ProblemError(
+            f"holding out {share:g} of {len(everything)} problems leaves none for {empty}; change the share or add problems"
+        )
     return problem_set(kept, everything.notes), problem_set(held_out)

@@ -38,7 +38,8 @@ def engine_of(
     spec: RunSpec, student: LanguageModel, asked: Sequence[Question], folder: Path, stack: ExitStack, tell: Callable[[str], None],
     world: World,
 ) -> Engine:  # fmt: skip
-    """Who answers the questions of the rounds. A server keeps its files in `folder`, tells of its restarts, and ends with `stack`.
+    """Who answers the questions of the rounds. A server keeps its files in `folder`, tells of its
+    restarts, and ends with `stack`.
 
     `world` are the processes that share the sampling where the trainer itself samples.
     """
@@ -56,11 +57,25 @@ def _sampler_of(
 ) -> Engine:  # fmt: skip
     sampler, rows = spec.compute.sampler, spec.compute.generation_rows
     if not isinstance(sampler, VllmSampler):
-        return FromCopy(student, rows) if spec.compute.overlap else InProcess(student, rows, world=world)
+        return (
+            FromCopy(student, rows)
+            if spec.compute.overlap
+            else InProcess(student, rows, world=world)
+        )
     dtype = "bfloat16" if spec.networks.student.dtype == "bfloat16" else "float32"
-    answers = [stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages if stage.source == "student_rollouts"]
+    answers = [
+        stage.rollouts.generate.sampling.max_new_tokens
+        for stage in spec.stages
+        if stage.source == "student_rollouts"
+    ]
     longest = max(len(question.prompt) for question in asked) + max(answers, default=1)
-    engine = VllmEngine(student, Launch(sampler, dtype, longest, eager=student.device.type == "cpu"), rows, folder, tell)
+    engine = VllmEngine(
+        student,
+        Launch(sampler, dtype, longest, eager=student.device.type == "cpu"),
+        rows,
+        folder,
+        tell,
+    )
     stack.callback(engine.close)
     return engine
 
@@ -69,17 +84,30 @@ def pipeline_of(
     spec: RunSpec, stage: Stage, engine: Engine, examiner: Examiner, student: LanguageModel, teachers: Teachers,
     held_out: Iterable[str] = (),
 ) -> Pipeline:  # fmt: skip
-    """The rounds of a stage; `held_out` are ids of problems that must never be trained on. Raises ModelError."""
+    """The rounds of a stage; `held_out` are ids of problems that must never be trained on. Raises
+    ModelError.
+    """
     generate, sampling = stage.rollouts.generate, stage.rollouts.generate.sampling
     made = filter_of(spec, stage, examiner, student, teachers)
     other = isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap
     if other and sampling.temperature:
         made = WeighedFilter(made, student, sampling.temperature, spec.compute.micro_batch_tokens)
-    return Pipeline(engine, PlainGenerator(generate.per_problem, sampling), made, FixedController(), NoReplay(), frozenset(held_out))
+    return Pipeline(
+        engine,
+        PlainGenerator(generate.per_problem, sampling),
+        made,
+        FixedController(),
+        NoReplay(),
+        frozenset(held_out),
+    )
 
 
-def filter_of(spec: RunSpec, stage: Stage, examiner: Examiner, student: LanguageModel, teachers: Teachers) -> Filter:
-    """What makes rows of a stage's answers, sampled in its rounds or written before it. Raises ModelError."""
+def filter_of(
+    spec: RunSpec, stage: Stage, examiner: Examiner, student: LanguageModel, teachers: Teachers
+) -> Filter:
+    """What makes rows of a stage's answers, sampled in its rounds or written before it. Raises
+    ModelError.
+    """
     objective, settings = stage.objective, stage.rollouts.filter
     kind = kind_of(stage)
     read = None if isinstance(objective, GRPO | CrossEntropy) else TeacherReading(teachers)
@@ -88,9 +116,13 @@ def filter_of(spec: RunSpec, stage: Stage, examiner: Examiner, student: Language
         return VerifierFilter(examiner, student, kind, read, standardise)
     assert isinstance(spec.data.confidence, StatedConfidence)
     codec, longest = Codec(spec.data.confidence), stage.rollouts.generate.sampling.max_new_tokens
-    reading = TeacherReading(teachers, codec, settings.in_privileged, settings.note if settings.in_note else "")
+    reading = TeacherReading(
+        teachers, codec, settings.in_privileged, settings.note if settings.in_note else ""
+    )
     _require_room(codec, student, longest, stage.name)
-    return ConfidenceFilter(VerifierFilter(examiner, student, kind, reading), settings, codec, longest)
+    return ConfidenceFilter(
+        VerifierFilter(examiner, student, kind, reading), settings, codec, longest
+    )
 
 
 def kind_of(stage: Stage) -> int:

@@ -1,4 +1,6 @@
-"""How much a round may generate. Overdraft is refused before anything is generated, never found afterwards."""
+"""How much a round may generate. Overdraft is refused before anything is generated, never found
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Spent:
 
 @dataclass
 class Budget:
-    """Limits on what is generated; `completed` (not cut, not lost) and `consumed` (trained on) count what became of it."""
+    """Limits on what is generated; `completed` (not cut, not lost) and `consumed` (trained on)
+    count what became of it.
+    """
 
     trajectories: int
     tokens: int
@@ -31,7 +35,9 @@ class Budget:
     _reserved: Spent = field(default_factory=Spent)
 
     def reserve(self, trajectories: int, tokens: int) -> None:
-        """Set aside what answers may cost at most. Raises BudgetExceeded and changes nothing if that is more than is left."""
+        """Set aside what answers may cost at most. Raises BudgetExceeded and changes nothing if
+        that is more than is left.
+        """
         for name, wanted in (("trajectories", trajectories), ("tokens", tokens)):
             limit: int = getattr(self, name)
             left = limit - getattr(self.generated, name) - getattr(self._reserved, name)
@@ -43,9 +49,16 @@ class Budget:
         self._reserved.add(trajectories, tokens)
 
     def spend(self, reserved_tokens: int, tokens: int, *, completed: bool) -> None:
-        """One answer is there: `tokens` of the `reserved_tokens` that were set aside for it are spent, the rest is free again."""
-        if not 0 <= tokens <= reserved_tokens <= self._reserved.tokens or not self._reserved.trajectories:
-            raise BudgetExceeded(f"An answer of {tokens} tokens was written, for which {reserved_tokens} were allowed.")
+        """One answer is there: `tokens` of the `reserved_tokens` that were set aside for it are
+        spent, the rest is free again.
+        """
+        if (
+            not 0 <= tokens <= reserved_tokens <= self._reserved.tokens
+            or not self._reserved.trajectories
+        ):
+            raise BudgetExceeded(
+                f"An answer of {tokens} tokens was written, for which {reserved_tokens} were allowed."
+            )
         self._reserved.add(-1, -reserved_tokens)
         self.generated.add(1, tokens)
         if completed:

@@ -1,17 +1,19 @@
 """Calibration-aware target replacement (CaOPD, arXiv 2604.16830, equations 6 and 7) as a filter.
 
-    μ̂(x) = passed / judged answers of the problem x in this round        ỹ = (reasoning of y, statement of μ̂, end token)
+    μ̂(x) = passed / judged answers of the problem x in this round        ỹ = (reasoning of y,
+    statement of μ̂, end token)
 
-The student learns ỹ instead of y, and the teacher reads ỹ after a context in which every confidence is μ̂. By place in ỹ:
+The student learns ỹ instead of y, and the teacher reads ỹ after a context in which every confidence
+is μ̂. By place in ỹ:
 
-    reasoning       divergence to the teacher
-    statement       divergence to the teacher, or cross-entropy (`one_hot`); its coefficients are `weight`
-    what follows    cross-entropy
+    reasoning       divergence to the teacher statement       divergence to the teacher, or
+    cross-entropy (`one_hot`); its coefficients are `weight` what follows    cross-entropy
 
-Never a divergence after the statement: a teacher that has only ever seen its own certainty does not know how to go on after `0.38`, and
-following it there makes the student forget how to end (measured: pass rate .40 → .04 within seconds). An answer cut at the length limit
-has not come to its statement, so it stays as it is; it counts as a failure in μ̂. A problem without any verdict has no μ̂: its answers
-are dropped.
+Never a divergence after the statement: a teacher that has only ever seen its own certainty does not
+know how to go on after `0.38`, and following it there makes the student forget how to end
+(measured: pass rate .40 → .04 within seconds). An answer cut at the length limit has not come to
+its statement, so it stays as it is; it counts as a failure in μ̂. A problem without any verdict has
+no μ̂: its answers are dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +29,15 @@ from trainer.text.answers import Answer
 from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import confidence_tokens, with_confidence
 from trainer.text.rollouts.filter import VerifierFilter, plain_row
-from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, Dropped, Group, Prompt, TrainRow, Trajectory
+from trainer.text.rollouts.records import (
+    CROSS_ENTROPY,
+    DIVERGENCE,
+    Dropped,
+    Group,
+    Prompt,
+    TrainRow,
+    Trajectory,
+)
 from trainer.text.tokenizers import decode
 
 NO_VERDICT = "no verdict"
@@ -35,19 +45,33 @@ NO_VERDICT = "no verdict"
 
 @dataclass(frozen=True)
 class ConfidenceFilter:
-    """Judges as `verifier` does. Its `context` tells the teacher μ̂; `longest` bounds a rewritten answer, in tokens."""
+    """Judges as `verifier` does. Its `context` tells the teacher μ̂; `longest` bounds a rewritten
+    answer, in tokens.
+    """
 
     verifier: VerifierFilter
     settings: CalibratedFilter
     codec: Codec
     longest: int
 
-    def judge(self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]) -> list[Group]:
+    def judge(
+        self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]
+    ) -> list[Group]:
         return self.verifier.judge(prompts, trajectories)
 
     def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
-        rows = [self._row(owner, group, answer) for owner, group in enumerate(groups) if group.verdicts for answer in group.answers]
-        return rows, [Dropped(answer, NO_VERDICT) for group in groups if not group.verdicts for answer in group.answers]
+        rows = [
+            self._row(owner, group, answer)
+            for owner, group in enumerate(groups)
+            if group.verdicts
+            for answer in group.answers
+        ]
+        return rows, [
+            Dropped(answer, NO_VERDICT)
+            for group in groups
+            if not group.verdicts
+            for answer in group.answers
+        ]
 
     def _row(self, owner: int, group: Group, answer: Answer) -> TrainRow:
         target = sum(group.verdicts) / len(group.verdicts)
@@ -60,7 +84,14 @@ class ConfidenceFilter:
     def _rewritten(self, row: TrainRow, target: float) -> TrainRow:
         student = self.verifier.student
         stated = with_confidence(self.codec, student, row.answer.ids, target, self.longest)
-        answer = replace(row.answer, ids=stated.ids, text=decode(student, stated.ids), logprobs=None, entropies=None, sampled_logprobs=None)
+        answer = replace(
+            row.answer,
+            ids=stated.ids,
+            text=decode(student, stated.ids),
+            logprobs=None,
+            entropies=None,
+            sampled_logprobs=None,
+        )
         statement_T = np.zeros(len(stated.ids), bool)
         statement_T[stated.start : stated.stop] = True
         learnt = CROSS_ENTROPY if self.settings.target == "one_hot" else DIVERGENCE
@@ -76,8 +107,12 @@ class ConfidenceFilter:
         return replace(row, kinds=kinds, coefficients=coefficients)
 
 
-def _by_place(statement_T: NDArray[np.bool_], learnt: int, weight: float) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Kinds and coefficients of an answer's tokens. What follows the last token of a statement is learnt by cross-entropy."""
+def _by_place(
+    statement_T: NDArray[np.bool_], learnt: int, weight: float
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Kinds and coefficients of an answer's tokens. What follows the last token of a statement is
+    learnt by cross-entropy.
+    """
     kinds = np.where(statement_T, learnt, DIVERGENCE).astype(np.int8)
     if statement_T.any():
         kinds[np.flatnonzero(statement_T)[-1] + 1 :] = CROSS_ENTROPY

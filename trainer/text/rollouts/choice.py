@@ -1,7 +1,9 @@
-"""From logits to the next token of each row, and what is remembered about it. Shapes: N rows, V vocabulary.
+"""From logits to the next token of each row, and what is remembered about it. Shapes: N rows, V
+vocabulary.
 
-A row's token is the inverse of the cumulative distribution at the row's uniform number, so the same number always gives the same
-token. Order of cuts as in transformers: temperature, top-k (ties kept), top-p (the smallest set with at least that mass).
+A row's token is the inverse of the cumulative distribution at the row's uniform number, so the same
+number always gives the same token. Order of cuts as in transformers: temperature, top-k (ties
+kept), top-p (the smallest set with at least that mass).
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from trainer.spec.sampling import Sampling
 
 
 class Choice(NamedTuple):
-    """Per row: the token's id, its log-prob under the model's own law and under the law drawn from, the own law's entropy [N]."""
+    """Per row: the token's id, its log-prob under the model's own law and under the law drawn from,
+    the own law's entropy [N].
+    """
 
     ids: Tensor
     logprobs: Tensor
@@ -49,18 +53,26 @@ def _law(logits_NV: Tensor, sampling: Sampling) -> Tensor:
         least = logits_NV.topk(sampling.top_k, dim=-1).values[:, -1:]
         logits_NV = logits_NV.masked_fill(logits_NV < least, -torch.inf)
     if sampling.top_p < 1:
-        sorted_NV, order_NV = logits_NV.log_softmax(-1).exp().sort(dim=-1, descending=True, stable=True)
+        sorted_NV, order_NV = (
+            logits_NV.log_softmax(-1).exp().sort(dim=-1, descending=True, stable=True)
+        )
         mass_before_NV = sorted_NV.cumsum(-1) - sorted_NV
-        cut_NV = torch.zeros_like(logits_NV, dtype=torch.bool).scatter_(-1, order_NV, mass_before_NV >= sampling.top_p)
+        cut_NV = torch.zeros_like(logits_NV, dtype=torch.bool).scatter_(
+            -1, order_NV, mass_before_NV >= sampling.top_p
+        )
         logits_NV = logits_NV.masked_fill(cut_NV, -torch.inf)
     return logits_NV.log_softmax(-1)
 
 
 def _inverse_cdf(probabilities_NV: Tensor, uniforms_N: Tensor) -> Tensor:
-    """The first id whose cumulative mass exceeds the uniform number; float64, so that a large vocabulary loses no mass."""
+    """The first id whose cumulative mass exceeds the uniform number; float64, so that a large
+    vocabulary loses no mass.
+    """
     mass_NV = probabilities_NV.cumsum(-1, dtype=torch.float64)
     target_N1 = uniforms_N[:, None] * mass_NV[:, -1:]
-    return torch.searchsorted(mass_NV, target_N1, right=True)[:, 0].clamp_(max=probabilities_NV.shape[-1] - 1)
+    return torch.searchsorted(mass_NV, target_N1, right=True)[:, 0].clamp_(
+        max=probabilities_NV.shape[-1] - 1
+    )
 
 
 def _at(values_NV: Tensor, ids_N: Tensor) -> Tensor:

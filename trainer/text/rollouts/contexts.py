@@ -1,7 +1,9 @@
-"""What a teacher reads before an answer of a round: the question, what only it is shown, and perhaps a measured confidence.
+"""What a teacher reads before an answer of a round: the question, what only it is shown, and
+perhaps a measured confidence.
 
-CaOPD (arXiv 2604.16830, section 3) overwrites the confidence in three places, or the teacher would pull the student back to certainty: in
-the student's answer (`calibrated`), in the privileged text, and in a note that tells the teacher what to state.
+CaOPD (arXiv 2604.16830, section 3) overwrites the confidence in three places, or the teacher would
+pull the student back to certainty: in the student's answer (`calibrated`), in the privileged text,
+and in a note that tells the teacher what to state.
 """
 
 from __future__ import annotations
@@ -16,14 +18,18 @@ from trainer.text.teachers import Teachers, privileged_text
 
 @dataclass(frozen=True)
 class TeacherReading:
-    """A `TeacherContext`. `codec` writes a confidence into the privileged text, if there is one; `note` has `{confidence}` or is empty."""
+    """A `TeacherContext`. `codec` writes a confidence into the privileged text, if there is one;
+    `note` has `{confidence}` or is empty.
+    """
 
     teachers: Teachers
     codec: Codec | None = None
     in_privileged: bool = False
     note: str = ""
 
-    def __call__(self, group: Group, answer: Answer, confidence: float | None) -> tuple[str, tuple[int, ...]]:
+    def __call__(
+        self, group: Group, answer: Answer, confidence: float | None
+    ) -> tuple[str, tuple[int, ...]]:
         question = group.prompt.question
         view = self.teachers.of(question.problem)
         shown, note = privileged_text(view.context, question.problem, answer, group.answers), ""

@@ -1,6 +1,8 @@
-"""The second room: what an answer is worth and what is learnt from it. A verdict for every answer; none is removed or changed.
+"""The second room: what an answer is worth and what is learnt from it. A verdict for every answer;
+none is removed or changed.
 
-With a ratio objective the verdicts of a problem's answers become advantages, as in GRPO (arXiv 2402.03300, section 4.1).
+With a ratio objective the verdicts of a problem's answers become advantages, as in GRPO (arXiv
+2402.03300, section 4.1).
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from trainer.text.rollouts.records import Dropped, Group, Prompt, TrainRow, Traj
 class VerifierFilter:
     """`kind` is what every token is trained by; without a teacher `context` is None.
 
-    `standardise` is None where verdicts are not trained on, else whether advantages are divided by their standard deviation.
+    `standardise` is None where verdicts are not trained on, else whether advantages are divided by
+    their standard deviation.
     """
 
     examiner: Examiner
@@ -30,24 +33,50 @@ class VerifierFilter:
     context: TeacherContext | None = None
     standardise: bool | None = None
 
-    def judge(self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]) -> list[Group]:
-        problems = [prompt.question.problem for prompt, own in zip(prompts, trajectories, strict=True) for _ in own]
-        answers = iter(self.examiner.judge(self.student, problems, [one for own in trajectories for one in own]))
-        return [Group(prompt, tuple(next(answers) for _ in own)) for prompt, own in zip(prompts, trajectories, strict=True)]
+    def judge(
+        self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]
+    ) -> list[Group]:
+        problems = [
+            prompt.question.problem
+            for prompt, own in zip(prompts, trajectories, strict=True)
+            for _ in own
+        ]
+        answers = iter(
+            self.examiner.judge(
+                self.student, problems, [one for own in trajectories for one in own]
+            )
+        )
+        return [
+            Group(prompt, tuple(next(answers) for _ in own))
+            for prompt, own in zip(prompts, trajectories, strict=True)
+        ]
 
     def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
-        rows = [plain_row(owner, group, answer, self.kind, self.context) for owner, group in enumerate(groups) for answer in group.answers]
+        rows = [
+            plain_row(owner, group, answer, self.kind, self.context)
+            for owner, group in enumerate(groups)
+            for answer in group.answers
+        ]
         return (rows if self.standardise is None else with_advantages(rows, self.standardise)), []
 
 
 def plain_row(
-    owner: int, group: Group, answer: Answer, kind: int, context: TeacherContext | None, confidence: float | None = None
+    owner: int,
+    group: Group,
+    answer: Answer,
+    kind: int,
+    context: TeacherContext | None,
+    confidence: float | None = None,
 ) -> TrainRow:
-    """An answer as it was written. Learnt after another prompt than it was sampled with, it has no log-probs."""
+    """An answer as it was written. Learnt after another prompt than it was sampled with, it has no
+    log-probs.
+    """
     teacher, teacher_prompt = context(group, answer, confidence) if context else ("", ())
     learning = group.prompt.question.prompt
     if answer.prompt != learning:
-        answer = replace(answer, prompt=learning, logprobs=None, entropies=None, sampled_logprobs=None)
+        answer = replace(
+            answer, prompt=learning, logprobs=None, entropies=None, sampled_logprobs=None
+        )
     own = answer.source == "student"
     return TrainRow(
         answer=answer, owner=owner, siblings=len(group.answers), weight=group.prompt.weight, teacher=teacher, teacher_prompt=teacher_prompt,
@@ -58,7 +87,9 @@ def plain_row(
 
 
 def with_advantages(rows: Sequence[TrainRow], standardise: bool) -> list[TrainRow]:
-    """Every token of an answer gets the answer's advantage over the others of its problem; 0 where there is no verdict."""
+    """Every token of an answer gets the answer's advantage over the others of its problem; 0 where
+    there is no verdict.
+    """
     rewards = [None if row.answer.verdict is None else float(row.answer.verdict) for row in rows]
     advantages = group_advantages(rewards, [row.owner for row in rows], standardise)
     return [

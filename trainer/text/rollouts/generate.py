@@ -12,7 +12,9 @@ from trainer.text.rollouts.records import Prompt, Request
 
 @dataclass(frozen=True)
 class PlainGenerator:
-    """`per_problem` answers to each problem. One that comes twice in a round gets the next rollout indices, hence other answers."""
+    """`per_problem` answers to each problem. One that comes twice in a round gets the next rollout
+    indices, hence other answers.
+    """
 
     per_problem: int
     sampling: Sampling
@@ -24,5 +26,7 @@ class PlainGenerator:
             problem = prompt.question.problem.id
             first = used[problem]
             used[problem] += count
-            requests.append(Request(problem, prompt.question.prompt, tuple(range(first, first + count))))
+            requests.append(
+                Request(problem, prompt.question.prompt, tuple(range(first, first + count)))
+            )
         return requests

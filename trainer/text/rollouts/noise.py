@@ -1,10 +1,12 @@
 """Sampling noise as a pure function of what is sampled.
 
-One uniform number per token, computed from (seed, purpose, round, problem, rollout, branch, position) and nothing else: neither the
-order of calls nor the place in a batch nor the number of processes changes an answer, and a resumed run draws what it would have drawn.
+One uniform number per token, computed from (seed, purpose, round, problem, rollout, branch,
+position) and nothing else: neither the order of calls nor the place in a batch nor the number of
+processes changes an answer, and a resumed run draws what it would have drawn.
 
-A rollout's name is hashed (BLAKE2b) to a 64-bit key; position t gives output t of SplitMix64 started at that key
-(Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), whose top 53 bits are the number.
+A rollout's name is hashed (BLAKE2b) to a 64-bit key; position t gives output t of SplitMix64
+started at that key (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA
+2014), whose top 53 bits are the number.
 """
 
 from __future__ import annotations
@@ -23,16 +25,22 @@ SECOND = np.uint64(0x94D049BB133111EB)
 
 @dataclass(frozen=True)
 class Noise:
-    """One independent draw of everything: `purpose` keeps training, evaluation and pass rates apart, `round` counts within it."""
+    """One independent draw of everything: `purpose` keeps training, evaluation and pass rates
+    apart, `round` counts within it.
+    """
 
     seed: int
     round: int
     purpose: str = "train"
 
 
-def rollout_keys(noise: Noise, rollouts: Iterable[tuple[str, int]], branch: int = 0) -> NDArray[np.uint64]:
+def rollout_keys(
+    noise: Noise, rollouts: Iterable[tuple[str, int]], branch: int = 0
+) -> NDArray[np.uint64]:
     """The 64-bit key of each (problem id, rollout index)."""
-    prefix = hashlib.blake2b(repr((noise.seed, noise.purpose, noise.round, branch)).encode(), digest_size=8)
+    prefix = hashlib.blake2b(
+        repr((noise.seed, noise.purpose, noise.round, branch)).encode(), digest_size=8
+    )
     keys = []
     for problem, sample in rollouts:
         name = prefix.copy()

@@ -1,9 +1,12 @@
-"""One round of rollouts: Generate → Filter → Control → Replay (rooms after the GFCR taxonomy; `docs/engine.md` has their order).
+"""One round of rollouts: Generate → Filter → Control → Replay (rooms after the GFCR taxonomy;
+`docs/engine.md` has their order).
 
-    plan (control) → requests (generate) → answers (engine) → verdicts (filter) → decisions (control) → rows (filter), rest (replay)
+    plan (control) → requests (generate) → answers (engine) → verdicts (filter) → decisions
+    (control) → rows (filter), rest (replay)
 
-The optimiser is elsewhere: a round ends with rows to train on and the account of its tokens. With the plug-ins at their plainest the
-answers are, bit for bit, those of `Examiner.ask` with the same noise.
+The optimiser is elsewhere: a round ends with rows to train on and the account of its tokens. With
+the plug-ins at their plainest the answers are, bit for bit, those of `Examiner.ask` with the same
+noise.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from trainer.text.rollouts.telemetry import Telemetry, settle
 
 @dataclass(frozen=True)
 class Round:
-    """`rows` to train on, made of the groups `trained`; `fresh` are the groups that were sampled in this round."""
+    """`rows` to train on, made of the groups `trained`; `fresh` are the groups that were sampled in
+    this round.
+    """
 
     rows: list[TrainRow]
     trained: list[Group]
@@ -48,25 +53,36 @@ class Pipeline:
     held_out: frozenset[str] = frozenset()
 
     def run_round(
-        self, prompts: Sequence[Prompt], noise: Noise, version: int, budget: Budget | None = None, progress: Progress | None = None
+        self,
+        prompts: Sequence[Prompt],
+        noise: Noise,
+        version: int,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
     ) -> Round:
-        """Answers of the student, whose weights have had `version` updates, to the planned problems, as rows.
+        """Answers of the student, whose weights have had `version` updates, to the planned
+        problems, as rows.
 
-        Without a budget the round may generate just what its generator asks for. Raises BudgetExceeded and, for a held-out problem,
-        ValueError, both before anything is generated; ConservationError if a plug-in loses an answer or uses it twice.
+        Without a budget the round may generate just what its generator asks for. Raises
+        BudgetExceeded and, for a held-out problem, ValueError, both before anything is generated;
+        ConservationError if a plug-in loses an answer or uses it twice.
         """
         self._refuse_held_out(prompts)
         budget = budget or self._own_budget(len(prompts))
         counts = self.control.plan(prompts, self.generate, budget)
         self.engine.update(version)
-        written = self.engine.write(self.generate.propose(prompts, counts), self.generate.sampling, noise, progress)
+        written = self.engine.write(
+            self.generate.propose(prompts, counts), self.generate.sampling, noise, progress
+        )
         self._charge(budget, written)
         answers = iter(written)
         fresh = self.filter.judge(prompts, [list(islice(answers, count)) for count in counts])
         return self._settled(fresh, version, budget)
 
     def begin(self, prompts: Sequence[Prompt], noise: Noise) -> None:
-        """Start sampling what the next round will be asked, where the engine can do so ahead of time; else nothing happens."""
+        """Start sampling what the next round will be asked, where the engine can do so ahead of
+        time; else nothing happens.
+        """
         if isinstance(self.engine, Ahead):
             self._refuse_held_out(prompts)
             counts = self.control.plan(prompts, self.generate, self._own_budget(len(prompts)))
@@ -79,7 +95,10 @@ class Pipeline:
         trained = [*taken, *(group for group, decision in decided if decision.action == "train")]
         rows, dropped = self.filter.rows(trained)
         dropped += [
-            Dropped(answer, decision.reason) for group, decision in decided if decision.action == "drop" for answer in group.answers
+            Dropped(answer, decision.reason)
+            for group, decision in decided
+            if decision.action == "drop"
+            for answer in group.answers
         ]
         telemetry = settle(fresh, taken, stored, rows, dropped, version)
         self.replay.put(stored)
@@ -92,8 +111,16 @@ class Pipeline:
 
     def _charge(self, budget: Budget, written: Sequence[Trajectory]) -> None:
         for trajectory in written:
-            budget.spend(self.generate.sampling.max_new_tokens, trajectory.length, completed=not trajectory.truncated)
+            budget.spend(
+                self.generate.sampling.max_new_tokens,
+                trajectory.length,
+                completed=not trajectory.truncated,
+            )
 
     def _refuse_held_out(self, prompts: Sequence[Prompt]) -> None:
-        if found := next((prompt for prompt in prompts if prompt.question.problem.id in self.held_out), None):
-            raise ValueError(f"Problem {found.question.problem.id} is held out for evaluation and cannot be trained on.")
+        if found := next(
+            (prompt for prompt in prompts if prompt.question.problem.id in self.held_out), None
+        ):
+            raise ValueError(
+                f"Problem {found.question.problem.id} is held out for evaluation and cannot be trained on."
+            )

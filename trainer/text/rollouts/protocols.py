@@ -1,4 +1,6 @@
-"""What the rooms of a round ask of each other. Every plug-in fits one of these; the pipeline knows no more of it."""
+"""What the rooms of a round ask of each other. Every plug-in fits one of these; the pipeline knows
+no more of it.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +11,47 @@ from trainer.spec.sampling import Sampling
 from trainer.text.answers import Answer
 from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.noise import Noise
-from trainer.text.rollouts.records import Decision, Dropped, Group, Prompt, Request, TrainRow, Trajectory
+from trainer.text.rollouts.records import (
+    Decision,
+    Dropped,
+    Group,
+    Prompt,
+    Request,
+    TrainRow,
+    Trajectory,
+)
 
 Progress = Callable[[int, int], None]
 
-# Of a group, one of its answers and the confidence that takes the place of any stated in what the teacher is shown (None: leave it):
-# the name of the teacher and the ids that it reads before the answer.
+# Of a group, one of its answers and the confidence that takes the place of any stated in what the
+# teacher is shown (None: leave it): the name of the teacher and the ids that it reads before the
+# answer.
 TeacherContext = Callable[[Group, Answer, float | None], tuple[str, tuple[int, ...]]]
 
 
 class Engine(Protocol):
-    """Writes the student's answers. `version` counts the updates of the weights that it writes with."""
+    """Writes the student's answers. `version` counts the updates of the weights that it writes
+    with.
+    """
 
     @property
     def version(self) -> int: ...
 
     def update(self, version: int) -> None:
-        """Write from now on with the student's weights as they are at this moment, which are called `version`."""
+        """Write from now on with the student's weights as they are at this moment, which are called
+        `version`.
+        """
 
-    def write(self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None) -> list[Trajectory]:
-        """The requested answers, in the order of `requests` and then of their samples. A finished answer is never written again."""
+    def write(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        noise: Noise,
+        progress: Progress | None = None,
+    ) -> list[Trajectory]:
+        """The requested answers, in the order of `requests` and then of their samples. A finished
+        answer is never written again.
+        """
 
 
 class Generator(Protocol):
@@ -47,11 +70,15 @@ class Generator(Protocol):
 class Filter(Protocol):
     """Judges answers and says how they are trained on."""
 
-    def judge(self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]) -> list[Group]:
+    def judge(
+        self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]
+    ) -> list[Group]:
         """The group of each prompt, from the trajectories that answer it."""
 
     def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
-        """Every answer as a row, or among the dropped; rows in the order of the groups, whose places are the rows' owners."""
+        """Every answer as a row, or among the dropped; rows in the order of the groups, whose
+        places are the rows' owners.
+        """
 
 
 class Controller(Protocol):

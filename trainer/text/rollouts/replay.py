@@ -16,7 +16,9 @@ class NoReplay:
 
     def put(self, groups: Sequence[Group]) -> None:
         if groups:
-            raise ValueError(f"The controller stores {len(groups)} groups for a later round, but replay keeps none; choose another replay.")
+            raise ValueError(
+                f"The controller stores {len(groups)} groups for a later round, but replay keeps none; choose another replay."
+            )
 
     def state(self) -> dict[str, Any]:
         return {}

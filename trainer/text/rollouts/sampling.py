@@ -26,13 +26,20 @@ def sample(
 ) -> list[Trajectory]:
     """Write the requested answers; in the order of `requests`, then of their samples.
 
-    At most `rows` answers are in progress together. `progress(done, of)` is called as answers finish and may raise to leave.
-    An answer depends on model, prompt, sampling, noise, problem id and rollout index only, not on what is sampled beside it.
+    At most `rows` answers are in progress together. `progress(done, of)` is called as answers
+    finish and may raise to leave. An answer depends on model, prompt, sampling, noise, problem id
+    and rollout index only, not on what is sampled beside it.
     """
     engine = in_process if decoder.unsupported(language_model) is None else generate
-    wanted = [(request.problem, request.prompt, sample) for request in requests for sample in request.samples]
+    wanted = [
+        (request.problem, request.prompt, sample)
+        for request in requests
+        for sample in request.samples
+    ]
     written: dict[tuple[str, tuple[int, ...], int], Trajectory] = {}
-    for done, trajectory in enumerate(engine.write(language_model, requests, sampling, noise, rows, source), start=1):
+    for done, trajectory in enumerate(
+        engine.write(language_model, requests, sampling, noise, rows, source), start=1
+    ):
         written[trajectory.problem, trajectory.prompt, trajectory.sample] = trajectory
         if progress:
             progress(done, len(wanted))
@@ -55,12 +62,22 @@ class InProcess:
         self.version = version
 
     def write(
-        self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Callable[[int, int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        noise: Noise,
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[Trajectory]:
         own = self.world.divide(requests)
-        written = iter(sample(self.language_model, own, sampling, noise, rows=self.rows, progress=progress))
-        by_request = self.world.gather([list(islice(written, len(request.samples))) for request in own])
+        written = iter(
+            sample(self.language_model, own, sampling, noise, rows=self.rows, progress=progress)
+        )
+        by_request = self.world.gather(
+            [list(islice(written, len(request.samples))) for request in own]
+        )
         return [self._versioned(one) for trajectories in by_request for one in trajectories]
 
     def _versioned(self, one: Trajectory) -> Trajectory:
-        return replace(one, segments=tuple(replace(part, version=self.version) for part in one.segments))
+        return replace(
+            one, segments=tuple(replace(part, version=self.version) for part in one.segments)
+        )

@@ -1,9 +1,10 @@
 """Where the tokens of a round went. Nothing is lost in silence:
 
-    generated = consumed + buffered + pruned + dropped        (dropped by reason; buffered is what was stored less what was taken out)
+    generated = consumed + buffered + pruned + dropped        (dropped by reason; buffered is what
+    was stored less what was taken out)
 
-Consumed are the sampled tokens that are trained on. A plug-in that rewrites the end of an answer consumes what it left standing; the
-sampled tokens that it replaced count as dropped.
+Consumed are the sampled tokens that are trained on. A plug-in that rewrites the end of an answer
+consumes what it left standing; the sampled tokens that it replaced count as dropped.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ REPLACED = "replaced"
 
 
 class ConservationError(Exception):
-    """A plug-in lost an answer, or would train on one twice: a fault of the program, named by room and answer."""
+    """A plug-in lost an answer, or would train on one twice: a fault of the program, named by room
+    and answer.
+    """
 
 
 @dataclass(frozen=True)
 class Telemetry:
-    """Token counts of a round. `staleness` is the mean over rows of how many updates ago the oldest of its tokens were sampled."""
+    """Token counts of a round. `staleness` is the mean over rows of how many updates ago the oldest
+    of its tokens were sampled.
+    """
 
     generated: int
     consumed: int
@@ -46,17 +51,26 @@ def settle(
     fresh: Sequence[Group], taken: Sequence[Group], stored: Sequence[Group], rows: Sequence[TrainRow], dropped: Sequence[Dropped],
     version: int,
 ) -> Telemetry:  # fmt: skip
-    """Count a round: of `fresh` and `taken` groups some were `stored`, and every answer of the others is a row or dropped.
+    """Count a round: of `fresh` and `taken` groups some were `stored`, and every answer of the
+    others is a row or dropped.
 
     Raises ConservationError if an answer is missing or comes twice.
     """
     came = _by_name(answer for group in (*fresh, *taken) for answer in group.answers)
     waiting = _by_name(answer for group in stored for answer in group.answers)
-    went = _by_name([*waiting.values(), *(row.answer for row in rows), *(lost.answer for lost in dropped)])
+    went = _by_name(
+        [*waiting.values(), *(row.answer for row in rows), *(lost.answer for lost in dropped)]
+    )
     if came.keys() != went.keys():
         problem, sample, _ = min(came.keys() ^ went.keys())
-        raise ConservationError(f"Answer {sample} to {problem} was {'lost' if len(went) < len(came) else 'made up'} in the filter.")
-    consumed = {name: shared_prefix(came[name].ids, row.answer.ids) for row in rows for name in [_name(row.answer)]}
+        raise ConservationError(
+            f"Answer {sample} to {problem} was {'lost' if len(went) < len(came) else 'made up'} in the filter."
+        )
+    consumed = {
+        name: shared_prefix(came[name].ids, row.answer.ids)
+        for row in rows
+        for name in [_name(row.answer)]
+    }
     reasons: Counter[str] = Counter()
     for lost in dropped:
         reasons[lost.reason] += len(lost.answer.ids)
@@ -75,7 +89,9 @@ def settle(
 def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     """How many ids the two begin with in common."""
     pairs = enumerate(zip(first, second, strict=False))
-    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+    return next(
+        (place for place, (one, other) in pairs if one != other), min(len(first), len(second))
+    )
 
 
 Name = tuple[str, int, tuple[int, ...]]
@@ -89,7 +105,9 @@ def _by_name(answers: Iterable[Answer]) -> dict[Name, Answer]:
     found: dict[Name, Answer] = {}
     for answer in answers:
         if _name(answer) in found:
-            raise ConservationError(f"Answer {answer.sample} to {answer.problem.id} comes twice in one round.")
+            raise ConservationError(
+                f"Answer {answer.sample} to {answer.problem.id} comes twice in one round."
+            )
         found[_name(answer)] = answer
     return found
 

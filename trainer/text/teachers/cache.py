@@ -1,6 +1,8 @@
-"""What an endpoint wrote, kept on disk beside the run: a resumed run asks nothing twice, and the folder is the run's bill.
+"""What an endpoint wrote, kept on disk beside the run: a resumed run asks nothing twice, and the
+folder is the run's bill.
 
-    RUN_DIR/teacher_cache/<SHA-256 of the request>.json        {"request": …, "text": …, "truncated": …, "tokens": …}
+    RUN_DIR/teacher_cache/<SHA-256 of the request>.json        {"request": …, "text": …,
+    "truncated": …, "tokens": …}
 
 A request is its URL and body; the key that opens the endpoint is no part of it.
 """
@@ -21,7 +23,9 @@ MOST_TOKENS = 10**9
 
 @dataclass(frozen=True)
 class Completion:
-    """A text from an endpoint. `tokens` is what the endpoint counted; `truncated` says that it stopped at the length limit."""
+    """A text from an endpoint. `tokens` is what the endpoint counted; `truncated` says that it
+    stopped at the length limit.
+    """
 
     text: str
     truncated: bool
@@ -41,7 +45,10 @@ class Cache:
         path = self._path(asked)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_text(json.dumps({"request": asked, **asdict(completion)}, ensure_ascii=False, indent=1), "utf-8")
+        unfinished.write_text(
+            json.dumps({"request": asked, **asdict(completion)}, ensure_ascii=False, indent=1),
+            "utf-8",
+        )
         os.replace(unfinished, path)
 
     def tokens(self) -> int:
@@ -50,7 +57,10 @@ class Cache:
         return sum(completion.tokens for completion in kept if completion is not None)
 
     def _path(self, asked: Asked) -> Path:
-        return self.folder / f"{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}.json"
+        return (
+            self.folder
+            / f"{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}.json"
+        )
 
 
 def _read(path: Path) -> Completion | None:
@@ -62,6 +72,8 @@ def _read(path: Path) -> Completion | None:
 
 
 def counted(said: Any) -> int:
-    """The tokens that an endpoint says it has written, as 0 … 10⁹, whatever number it says. Raises ValueError or TypeError for none."""
+    """The tokens that an endpoint says it has written, as 0 … 10⁹, whatever number it says. Raises
+    ValueError or TypeError for none.
+    """
     number = said if isinstance(said, int) else float(said)
     return int(min(max(0, number), MOST_TOKENS))  # 0 first: it stays where the number is nan

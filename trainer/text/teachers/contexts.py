@@ -1,11 +1,13 @@
 """What a teacher reads beside the question, and how both become its prompt.
 
-A teacher conditioned on privileged text knows more than the student that is asked plainly; the difference is what self-distillation
-learns from (PACED, arXiv 2603.11178; OPSD, arXiv 2601.18734, figure 2; CaOPD, arXiv 2604.16830, appendix B.3). Each role has its own
-chat template and thinking mode. The completion itself is never encoded again: a teacher's row is (its own prompt, the student's ids).
+A teacher conditioned on privileged text knows more than the student that is asked plainly; the
+difference is what self-distillation learns from (PACED, arXiv 2603.11178; OPSD, arXiv 2601.18734,
+figure 2; CaOPD, arXiv 2604.16830, appendix B.3). Each role has its own chat template and thinking
+mode. The completion itself is never encoded again: a teacher's row is (its own prompt, the
+student's ids).
 
-A prompt that does not fit the model is not cut at its end, where the request to answer stands, nor in the question: the privileged text
-loses its middle, marked by an ellipsis, until it fits.
+A prompt that does not fit the model is not cut at its end, where the request to answer stands, nor
+in the question: the privileged text loses its middle, marked by an ellipsis, until it fits.
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ MARKS = ("…", "...")  # the first one that the tokenizer knows says that somet
 COLUMNS = {"solution": "solution", "demonstration": "solution", "answer": "answer"}
 
 
-def privileged_text(context: Context, problem: Problem, own: Answer | None = None, group: Sequence[Answer] = ()) -> str:
+def privileged_text(
+    context: Context, problem: Problem, own: Answer | None = None, group: Sequence[Answer] = ()
+) -> str:
     """What the teacher of one answer is shown; empty where the context is plain.
 
-    `own` is the answer that the teacher reads, `group` this step's answers to the same problem. A demonstration is an accepted answer of
-    the group, rather another one than `own`; without one it is the worked solution. Feedback is `own` with the verdict in words.
+    `own` is the answer that the teacher reads, `group` this step's answers to the same problem. A
+    demonstration is an accepted answer of the group, rather another one than `own`; without one it
+    is the worked solution. Feedback is `own` with the verdict in words.
     """
     if not isinstance(context, PrivilegedContext):
         return ""
@@ -36,7 +41,9 @@ def privileged_text(context: Context, problem: Problem, own: Answer | None = Non
         return problem.answer
     if context.shows == "feedback":
         return _feedback(own) if own is not None else ""
-    accepted = [answer for answer in group if answer.verdict] if context.shows == "demonstration" else []
+    accepted = (
+        [answer for answer in group if answer.verdict] if context.shows == "demonstration" else []
+    )
     best = next((answer for answer in accepted if answer is not own), next(iter(accepted), None))
     return best.text if best is not None else problem.solution
 
@@ -55,7 +62,9 @@ def require_privileged(context: Context, problems: Sequence[Problem]) -> None:
 
 
 def asked_text(context: Context, question: str, shown: str, note: str = "") -> str:
-    """The teacher's turn in words. `note` follows the privileged text, or the question where the context is plain."""
+    """The teacher's turn in words. `note` follows the privileged text, or the question where the
+    context is plain.
+    """
     if not isinstance(context, PrivilegedContext):
         return _paragraphs(question, note)
     parts = {"{question}": question, "{privileged}": _paragraphs(shown, note)}
@@ -64,7 +73,8 @@ def asked_text(context: Context, question: str, shown: str, note: str = "") -> s
 
 @dataclass(frozen=True)
 class Formatter:
-    """Makes prompts of at most `language_model.max_length − longest` tokens, where `longest` is the longest answer in tokens.
+    """Makes prompts of at most `language_model.max_length − longest` tokens, where `longest` is the
+    longest answer in tokens.
 
     Privileged texts have at most `context.most_tokens`, counted by themselves.
     """
@@ -74,17 +84,25 @@ class Formatter:
     longest: int
 
     def prompt(self, question: Question, shown: str, note: str = "") -> tuple[int, ...]:
-        """Token ids of the teacher's prompt. Raises ModelError if it does not fit even with nothing shown."""
-        chosen = cut_to_fit(shown, lambda text: self.fits(question, text, note), _mark(self.language_model))
+        """Token ids of the teacher's prompt. Raises ModelError if it does not fit even with nothing
+        shown.
+        """
+        chosen = cut_to_fit(
+            shown, lambda text: self.fits(question, text, note), _mark(self.language_model)
+        )
         found = self._ids(question, chosen, note)
         check_length(self.language_model, found, self.longest)
         return found
 
     def fits(self, question: Question, shown: str, note: str = "") -> bool:
         """Whether `shown` need not be cut."""
-        if isinstance(self.context, PrivilegedContext) and not within(self.language_model, shown, self.context.most_tokens):
+        if isinstance(self.context, PrivilegedContext) and not within(
+            self.language_model, shown, self.context.most_tokens
+        ):
             return False
-        return len(self._ids(question, shown, note)) + self.longest <= self.language_model.max_length
+        return (
+            len(self._ids(question, shown, note)) + self.longest <= self.language_model.max_length
+        )
 
     def _ids(self, question: Question, shown: str, note: str) -> tuple[int, ...]:
         return prompt_ids(self.language_model, asked_text(self.context, question.text, shown, note))
@@ -99,11 +117,15 @@ def shortened(language_model: LanguageModel, context: Context, shown: str) -> st
     """`shown` within `context.most_tokens` of this model's tokenizer."""
     if not isinstance(context, PrivilegedContext):
         return shown
-    return cut_to_fit(shown, lambda text: within(language_model, text, context.most_tokens), _mark(language_model))
+    return cut_to_fit(
+        shown, lambda text: within(language_model, text, context.most_tokens), _mark(language_model)
+    )
 
 
 def cut_to_fit(text: str, fits: Callable[[str], bool], mark: str) -> str:
-    """The text, or as much of its two ends around `mark` as fits; empty if none of it does. Found by bisection over characters."""
+    """The text, or as much of its two ends around `mark` as fits; empty if none of it does. Found
+    by bisection over characters.
+    """
     if fits(text):
         return text
     kept, over = 0, len(text)

@@ -1,9 +1,10 @@
 """Asking a model behind an OpenAI-compatible endpoint for texts: POST <url>/chat/completions.
 
-A request is tried again, after growing pauses, when the endpoint is down, slow, over its limit, broken or answers rubbish; a pause is at
-least what `Retry-After` asks for. What cannot get better by waiting (a wrong key, model or address) ends the run at once. Every answer is
-kept before the next is awaited, so that whatever happens none is asked for, or paid for, twice. Redirects are not followed: the key is
-for the named host alone.
+A request is tried again, after growing pauses, when the endpoint is down, slow, over its limit,
+broken or answers rubbish; a pause is at least what `Retry-After` asks for. What cannot get better
+by waiting (a wrong key, model or address) ends the run at once. Every answer is kept before the
+next is awaited, so that whatever happens none is asked for, or paid for, twice. Redirects are not
+followed: the key is for the named host alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ Progress = Callable[[int, int], None]
 
 
 class Trouble(Exception):
-    """One attempt failed in a way that may pass; `pause` is how many seconds the endpoint asks to be left alone."""
+    """One attempt failed in a way that may pass; `pause` is how many seconds the endpoint asks to
+    be left alone.
+    """
 
     def __init__(self, what: str, pause: float = 0.0) -> None:
         super().__init__(what)
@@ -54,19 +57,25 @@ class Endpoint:
     def key(self) -> str:
         return key_of(self.teacher)
 
-    def write(self, prompts: Sequence[str], sampling: Sampling, progress: Progress | None = None) -> list[Completion]:
+    def write(
+        self, prompts: Sequence[str], sampling: Sampling, progress: Progress | None = None
+    ) -> list[Completion]:
         """One completion to each prompt, in order; equal prompts share theirs.
 
-        `progress(done, of)` is called as they come and may raise to leave. Raises Failure when an answer does not come for all the
-        retries, and Refused when none can.
+        `progress(done, of)` is called as they come and may raise to leave. Raises Failure when an
+        answer does not come for all the retries, and Refused when none can.
         """
         different = list(dict.fromkeys(prompts))
-        completions = asyncio.run(self._write([self._body(prompt, sampling) for prompt in different], progress))
+        completions = asyncio.run(
+            self._write([self._body(prompt, sampling) for prompt in different], progress)
+        )
         found = dict(zip(different, completions, strict=True))
         return [found[prompt] for prompt in prompts]
 
     def _body(self, prompt: str, sampling: Sampling) -> dict[str, Any]:
-        """`top_k` is beyond OpenAI's own interface, so it is sent only where the definition sets it."""
+        """`top_k` is beyond OpenAI's own interface, so it is sent only where the definition sets
+        it.
+        """
         body = {
             "model": self.teacher.model,
             "messages": [{"role": "user", "content": prompt}],
@@ -76,13 +85,19 @@ class Endpoint:
         }
         return {**body, "top_k": sampling.top_k} if sampling.top_k else body
 
-    async def _write(self, bodies: Sequence[dict[str, Any]], progress: Progress | None) -> list[Completion]:
+    async def _write(
+        self, bodies: Sequence[dict[str, Any]], progress: Progress | None
+    ) -> list[Completion]:
         import httpx2
 
         free = asyncio.Semaphore(self.teacher.at_once)
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        async with httpx2.AsyncClient(headers=headers, timeout=None, follow_redirects=False) as client:
-            tasks = [asyncio.create_task(self._kept_or_asked(client, free, body)) for body in bodies]
+        async with httpx2.AsyncClient(
+            headers=headers, timeout=None, follow_redirects=False
+        ) as client:
+            tasks = [
+                asyncio.create_task(self._kept_or_asked(client, free, body)) for body in bodies
+            ]
             try:
                 await _watched(tasks, progress)
             finally:
@@ -91,7 +106,9 @@ class Endpoint:
                 await asyncio.gather(*tasks, return_exceptions=True)
         return [task.result() for task in tasks]
 
-    async def _kept_or_asked(self, client: httpx2.AsyncClient, free: asyncio.Semaphore, body: dict[str, Any]) -> Completion:
+    async def _kept_or_asked(
+        self, client: httpx2.AsyncClient, free: asyncio.Semaphore, body: dict[str, Any]
+    ) -> Completion:
         asked = {"url": self.teacher.url, "body": body}
         async with free:
             if kept := self.cache.get(asked):
@@ -108,7 +125,10 @@ class Endpoint:
             except Trouble as trouble:
                 if attempt > self.teacher.retries:
                     tried = "once" if attempt == 1 else f"{attempt} times"
-                    raise Failure(f"The teacher at {self.teacher.url} {trouble}; it was asked {tried}.", RESUME) from None
+                    raise Failure(
+                        f"The teacher at {self.teacher.url} {trouble}; it was asked {tried}.",
+                        RESUME,
+                    ) from None
                 await self.pause(_pause(attempt, trouble.pause))
             attempt += 1
 
@@ -119,7 +139,9 @@ class Endpoint:
             async with asyncio.timeout(self.teacher.seconds):
                 response = await client.post(f"{self.teacher.url}/chat/completions", json=body)
         except TimeoutError:
-            raise Trouble(f"did not answer within {self.teacher.seconds:g} s (networks.teacher.seconds)") from None
+            raise Trouble(
+                f"did not answer within {self.teacher.seconds:g} s (networks.teacher.seconds)"
+            ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise Trouble(f"cannot be reached ({str(error) or type(error).__name__})") from None
         self._check(response)
@@ -133,12 +155,19 @@ class Endpoint:
         if status == 429:
             raise Trouble("limits how often it may be asked (status 429)", _asked_pause(response))
         if status in PASSING or status >= 500:
-            raise Trouble(f"fails with status {status}{self._said(response)}", _asked_pause(response))
+            raise Trouble(
+                f"fails with status {status}{self._said(response)}", _asked_pause(response)
+            )
         if status in (401, 403):
             reason = f"The teacher at {url} does not accept the key (status {status})."
-            raise Refused(reason, "Correct networks.teacher.key, or the secret that it names on the worker.")
+            raise Refused(
+                reason, "Correct networks.teacher.key, or the secret that it names on the worker."
+            )
         remedy = "Check networks.teacher.url, which ends as a rule with /v1, the model's name and the longest answer."
-        raise Refused(f"The teacher at {url} refuses the request with status {status}{self._said(response)}.", remedy)
+        raise Refused(
+            f"The teacher at {url} refuses the request with status {status}{self._said(response)}.",
+            remedy,
+        )
 
     def _said(self, response: httpx2.Response) -> str:
         """What the endpoint says of it, short and without the key."""
@@ -148,7 +177,9 @@ class Endpoint:
 
 
 def key_of(teacher: EndpointTeacher) -> str:
-    """The key's value, empty where none is named. Raises Refused if its secret is not known here."""
+    """The key's value, empty where none is named. Raises Refused if its secret is not known
+    here.
+    """
     return value_of(teacher.key, "networks.teacher.key") if teacher.key else ""
 
 
@@ -156,7 +187,9 @@ async def _watched(tasks: Sequence[asyncio.Task[Completion]], progress: Progress
     """Until all are done. Raises what the first failing one raises."""
     pending = set(tasks)
     while pending:
-        done, pending = await asyncio.wait(pending, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
+        done, pending = await asyncio.wait(
+            pending, timeout=TICK, return_when=asyncio.FIRST_COMPLETED
+        )
         for task in done:
             task.result()
         if progress:
@@ -173,12 +206,16 @@ def _completion(response: httpx2.Response) -> Completion:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise Trouble("answers with something that is no chat completion") from None
     if not clean or not text.strip():
-        raise Trouble("gives an empty answer" + (" that used up the longest answer" if truncated else ""))
+        raise Trouble(
+            "gives an empty answer" + (" that used up the longest answer" if truncated else "")
+        )
     return Completion(text, truncated, tokens)
 
 
 def _pause(attempt: int, asked: float) -> float:
-    """Doubles with each attempt; up to half is left to chance, so that requests that failed together do not come back together."""
+    """Doubles with each attempt; up to half is left to chance, so that requests that failed
+    together do not come back together.
+    """
     growing = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
     return min(LONGEST_PAUSE, max(growing, asked))
 

@@ -1,8 +1,9 @@
 """The teachers of a run, opened as its definition names them.
 
-A run has one teacher and perhaps specialists, each a model for the problems of some domains. A teacher that no stage learns from is not
-loaded. Where a stage compares with a teacher's probabilities, the two tokenizers must give the same ids the same meaning; embeddings may
-be padded to different widths. Where all stages learn from a teacher's texts alone, any tokenizer will do.
+A run has one teacher and perhaps specialists, each a model for the problems of some domains. A
+teacher that no stage learns from is not loaded. Where a stage compares with a teacher's
+probabilities, the two tokenizers must give the same ids the same meaning; embeddings may be padded
+to different widths. Where all stages learn from a teacher's texts alone, any tokenizer will do.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ INSTEAD = (
 
 @dataclass(frozen=True)
 class Teachers:
-    """`main` teaches what no specialist does. `vocabulary` is the number of token ids that the student shares with all of them.
+    """`main` teaches what no specialist does. `vocabulary` is the number of token ids that the
+    student shares with all of them.
 
     `texts` is the main teacher where it gives texts only; then `main` is None.
     """
@@ -53,7 +55,9 @@ class Teachers:
 
     @property
     def gives_probabilities(self) -> bool:
-        """Whether each problem has a teacher whose distributions can be compared with the student's."""
+        """Whether each problem has a teacher whose distributions can be compared with the
+        student's.
+        """
         return self.main is not None and all(view.gives_probabilities for view in self.views)
 
     def has_view(self, problem: Problem) -> bool:
@@ -67,7 +71,8 @@ class Teachers:
         return found
 
     def check(self, questions: Sequence[Question]) -> list[str]:
-        """What is to be said of how these training problems will be taught, before anything is sampled.
+        """What is to be said of how these training problems will be taught, before anything is
+        sampled.
 
         Raises ModelError, ProblemError or Refused if some could not be taught.
         """
@@ -78,12 +83,22 @@ class Teachers:
             )
         notes = []
         for view in self.views:
-            taught = [question for question in questions if self.by_domain.get(question.problem.domain, self.main) is view]
+            taught = [
+                question
+                for question in questions
+                if self.by_domain.get(question.problem.domain, self.main) is view
+            ]
             require_privileged(view.context, [question.problem for question in taught])
             if taught:
                 view.prompt(max(taught, key=lambda question: len(question.prompt)), "")
             notes += _cut(view, taught)
-        self._check_texts([question.problem for question in questions if question.problem.domain not in self.by_domain])
+        self._check_texts(
+            [
+                question.problem
+                for question in questions
+                if question.problem.domain not in self.by_domain
+            ]
+        )
         return notes
 
     def after_step(self) -> None:
@@ -92,7 +107,9 @@ class Teachers:
             view.weights.follow()
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold: a moving average. Everything else is opened again as it was."""
+        """What a checkpoint must hold: a moving average. Everything else is opened again as it
+        was.
+        """
         return self.main.weights.tensors() if self.main else {}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -108,7 +125,9 @@ class Teachers:
 
 
 def _cut(view: TeacherView, questions: Sequence[Question]) -> list[str]:
-    """How many privileged texts are too long, in words; told from a part of the problems where these are many."""
+    """How many privileged texts are too long, in words; told from a part of the problems where
+    these are many.
+    """
     looked_at = questions[:: max(1, len(questions) // LOOKED_AT)]
     cut = sum(not view.shows_whole(question) for question in looked_at)
     if not cut:
@@ -119,13 +138,22 @@ def _cut(view: TeacherView, questions: Sequence[Question]) -> list[str]:
     ]
 
 
-def open_teachers(spec: RunSpec, student: LanguageModel, device: torch.device, refresh: Callable[[], None] = lambda: None) -> Teachers:
-    """Open the run's teachers. `student` has the weights of before the run, its adapter if it gets one, and its place (`Runtime.network`).
+def open_teachers(
+    spec: RunSpec,
+    student: LanguageModel,
+    device: torch.device,
+    refresh: Callable[[], None] = lambda: None,
+) -> Teachers:
+    """Open the run's teachers. `student` has the weights of before the run, its adapter if it gets
+    one, and its place (`Runtime.network`).
 
-    `refresh` is called whenever the student's parameters have been given other values for a while (`Runtime.refresh`). Raises ModelError
-    if a model cannot be used, or does not share the student's tokenizer where it must.
+    `refresh` is called whenever the student's parameters have been given other values for a while
+    (`Runtime.refresh`). Raises ModelError if a model cannot be used, or does not share the
+    student's tokenizer where it must.
     """
-    if not any(needs_probabilities(stage) or stage.source == "teacher_written" for stage in spec.stages):
+    if not any(
+        needs_probabilities(stage) or stage.source == "teacher_written" for stage in spec.stages
+    ):
         return Teachers(student.vocabulary)
     compared = any(map(needs_probabilities, spec.stages))
     longest = max(stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages)
@@ -133,12 +161,20 @@ def open_teachers(spec: RunSpec, student: LanguageModel, device: torch.device, r
     def model(name: str, teacher: ModelTeacher, seed: int) -> TeacherView:
         loaded = load(teacher, seed, device)
         loaded.model.requires_grad_(False)
-        return TeacherView(name, loaded, teacher.context, Own(), longest, _agrees(student, loaded, compared))
+        return TeacherView(
+            name, loaded, teacher.context, Own(), longest, _agrees(student, loaded, compared)
+        )
 
     by_domain = {
         domain: view
         for place, specialist in enumerate(spec.networks.specialists)
-        for view in [model(f"specialist {'+'.join(specialist.domains)}", specialist.teacher, spec.seed + 2 + place)]
+        for view in [
+            model(
+                f"specialist {'+'.join(specialist.domains)}",
+                specialist.teacher,
+                spec.seed + 2 + place,
+            )
+        ]
         for domain in specialist.domains
     }
     teacher: Teacher = spec.networks.teacher
@@ -146,17 +182,34 @@ def open_teachers(spec: RunSpec, student: LanguageModel, device: torch.device, r
         return Teachers(student.vocabulary, None, teacher, by_domain)
     if isinstance(teacher, ModelTeacher):
         return Teachers(student.vocabulary, model(MAIN, teacher, spec.seed + 1), None, by_domain)
-    return Teachers(student.vocabulary, _oneself(teacher, spec, student, longest, refresh), None, by_domain)
+    return Teachers(
+        student.vocabulary, _oneself(teacher, spec, student, longest, refresh), None, by_domain
+    )
 
 
-def _oneself(teacher: SelfTeacher, spec: RunSpec, student: LanguageModel, longest: int, refresh: Callable[[], None]) -> TeacherView:
+def _oneself(
+    teacher: SelfTeacher,
+    spec: RunSpec,
+    student: LanguageModel,
+    longest: int,
+    refresh: Callable[[], None],
+) -> TeacherView:
     weights = weights_of(teacher, spec.networks.student.adapter, student.model, refresh)
     sharded = any(map(in_shards, student.model.parameters()))
-    return TeacherView(MAIN, replace(student, thinking=teacher.thinking), teacher.context, weights, longest, head_must_be_copied=sharded)
+    return TeacherView(
+        MAIN,
+        replace(student, thinking=teacher.thinking),
+        teacher.context,
+        weights,
+        longest,
+        head_must_be_copied=sharded,
+    )
 
 
 def _agrees(student: LanguageModel, teacher: LanguageModel, compared: bool) -> bool:
-    """Whether the teacher's ids mean what the student's do. Raises ModelError if they must and do not."""
+    """Whether the teacher's ids mean what the student's do. Raises ModelError if they must and do
+    not.
+    """
     try:
         require_same_vocabulary(student, teacher)
     except ModelError as error:

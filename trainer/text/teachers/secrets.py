@@ -1,4 +1,6 @@
-"""The values of secrets, which the environment of the trainer holds; definitions, logs and messages have their names alone."""
+"""The values of secrets, which the environment of the trainer holds; definitions, logs and messages
+have their names alone.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,25 @@ from trainer.engine.outcome import Refused
 
 
 def variable_of(uri: str) -> str:
-    """The environment variable of `secret:<name>`: STILLROOM_SECRET_ and the name in capitals, with _ for what is no letter or digit."""
+    """The environment variable of `secret:<name>`: STILLROOM_SECRET_ and the name in capitals, with
+    _ for what is no letter or digit.
+    """
     return "STILLROOM_SECRET_" + re.sub(r"[^A-Z0-9]", "_", uri.removeprefix("secret:").upper())
 
 
 def value_of(uri: str, field: str) -> str:
-    """The secret that `field` of the definition names. Raises Refused where there is none that a request could carry."""
+    """The secret that `field` of the definition names. Raises Refused where there is none that a
+    request could carry.
+    """
     value = os.environ.get(variable_of(uri), "").strip()
     if not value:
-        raise Refused(f"{field} is {uri}, but this worker has no such secret.", f"Set the environment variable {variable_of(uri)} there.")
+        raise Refused(
+            f"{field} is {uri}, but this worker has no such secret.",
+            f"Set the environment variable {variable_of(uri)} there.",
+        )
     if not (value.isascii() and value.isprintable()):
-        raise Refused(f"The secret {uri} of {field} has characters that no key has.", f"Correct {variable_of(uri)} on the worker.")
+        raise Refused(
+            f"The secret {uri} of {field} has characters that no key has.",
+            f"Correct {variable_of(uri)} on the worker.",
+        )
     return value

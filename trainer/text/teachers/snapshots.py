@@ -1,8 +1,10 @@
-"""The weights that a teacher reads with: its own network's, or other ones put into the student's network for a while.
+"""The weights that a teacher reads with: its own network's, or other ones put into the student's
+network for a while.
 
-A self teacher is the student with the weights of before the run or with a moving average of its weights (SDFT, CaOPD:
-average ← (1 − a) · average + a · student after every step). Only trained weights are held: with an adapter that is the adapter alone, and
-the weights of before the run need nothing at all, because an untrained adapter adds nothing and may as well be off.
+A self teacher is the student with the weights of before the run or with a moving average of its
+weights (SDFT, CaOPD: average ← (1 − a) · average + a · student after every step). Only trained
+weights are held: with an adapter that is the adapter alone, and the weights of before the run need
+nothing at all, because an untrained adapter adds nothing and may as well be off.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from trainer.text.averaging import Average
 
 
 class Weights(Protocol):
-    """Weights that can stand in a network's place. `tensors` are what a checkpoint must hold of them."""
+    """Weights that can stand in a network's place. `tensors` are what a checkpoint must hold of
+    them.
+    """
 
     def in_place(self) -> AbstractContextManager[None]:
         """The network has these weights inside the block, and its own again afterwards."""
@@ -61,7 +65,9 @@ class AdapterOff(Own):
 
 
 class Initial(Own):
-    """A copy of the weights at its making. A resumed run makes it again from the model's folder and the seed, so none is stored."""
+    """A copy of the weights at its making. A resumed run makes it again from the model's folder and
+    the seed, so none is stored.
+    """
 
     def __init__(self, parameters: Mapping[str, Parameter], refresh: Callable[[], None]) -> None:
         self.copy = Average(parameters, 1.0, refresh)
@@ -70,12 +76,17 @@ class Initial(Own):
         return self.copy.in_place()
 
 
-def weights_of(teacher: SelfTeacher, adapter: Adapter, model: PreTrainedModel, refresh: Callable[[], None]) -> Weights:
-    """The weights that a self teacher asks for, taken from the student as it is now, with its adapter if it has one.
+def weights_of(
+    teacher: SelfTeacher, adapter: Adapter, model: PreTrainedModel, refresh: Callable[[], None]
+) -> Weights:
+    """The weights that a self teacher asks for, taken from the student as it is now, with its
+    adapter if it has one.
 
     `refresh` is called whenever the student's parameters have been given other values.
     """
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    trained = {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
     if teacher.weights == "live":
         return Own()
     if teacher.weights == "ema":

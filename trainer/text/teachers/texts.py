@@ -1,4 +1,6 @@
-"""Answers that some teacher wrote before, read from a file and matched with the problems by their questions, white space aside."""
+"""Answers that some teacher wrote before, read from a file and matched with the problems by their
+questions, white space aside.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,15 @@ from trainer.text.problems.records import Row
 
 
 def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
-    """What the file says to each problem; the first answer where it has several. Raises ProblemError if it lacks some."""
+    """What the file says to each problem; the first answer where it has several. Raises
+    ProblemError if it lacks some.
+    """
     path = locate(teacher.path)
     known: dict[str, str] = {}
     for row in files.rows(path):
-        question, response = (_text(row, column, path.name) for column in (teacher.question, teacher.response))
+        question, response = (
+            _text(row, column, path.name) for column in (teacher.question, teacher.response)
+        )
         if response.strip():
             known.setdefault(_key(question), response)
     without = [problem for problem in problems if _key(problem.question) not in known]
@@ -31,7 +37,9 @@ def _text(row: Row, column: str, name: str) -> str:
     if isinstance(value, str):
         return value
     known = ", ".join(f"“{key}”" for key in list(row.values)[:20])
-    raise ProblemError(f"row {row.number} of {name} has no text in column “{column}”; its columns are {known or 'none'}")
+    raise ProblemError(
+        f"row {row.number} of {name} has no text in column “{column}”; its columns are {known or 'none'}"
+    )
 
 
 def _key(question: str) -> str:

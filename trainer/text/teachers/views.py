@@ -1,6 +1,7 @@
 """A teacher whose network is loaded here: how it is asked, and what it makes of a student's answer.
 
-Shapes: rows are (prompt ids, completion ids) with ΣT completion tokens in all; H hidden of the teacher.
+Shapes: rows are (prompt ids, completion ids) with ΣT completion tokens in all; H hidden of the
+teacher.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ REMEMBERED_PROMPTS = 1 << 14
 
 @dataclass(frozen=True, eq=False)
 class TeacherView:
-    """A teacher with its own weights, context and way of being asked. `longest` is the longest answer that it reads, in tokens.
+    """A teacher with its own weights, context and way of being asked. `longest` is the longest
+    answer that it reads, in tokens.
 
-    `gives_probabilities` is False where its tokenizer is another than the student's: then its texts alone can be learnt from. Its head must
-    be copied where it lies in shards, which are whole only while somebody computes with them.
+    `gives_probabilities` is False where its tokenizer is another than the student's: then its texts
+    alone can be learnt from. Its head must be copied where it lies in shards, which are whole only
+    while somebody computes with them.
     """
 
     name: str
@@ -40,13 +43,20 @@ class TeacherView:
     gives_probabilities: bool = True
     head_must_be_copied: bool = False
 
-    def prompt(self, question: Question, shown: str | None = None, note: str = "") -> tuple[int, ...]:
+    def prompt(
+        self, question: Question, shown: str | None = None, note: str = ""
+    ) -> tuple[int, ...]:
         """Ids of what the teacher is asked, after which a completion's ids follow.
 
-        `shown` is the privileged text (default: what the problem itself has of it), `note` a paragraph after it that is never cut. Raises
-        ModelError if question and longest answer do not fit the teacher even with nothing shown.
+        `shown` is the privileged text (default: what the problem itself has of it), `note` a
+        paragraph after it that is never cut. Raises ModelError if question and longest answer do
+        not fit the teacher even with nothing shown.
         """
-        return self._prompts(question, privileged_text(self.context, question.problem) if shown is None else shown, note)
+        return self._prompts(
+            question,
+            privileged_text(self.context, question.problem) if shown is None else shown,
+            note,
+        )
 
     def shows_whole(self, question: Question) -> bool:
         """Whether what the problem itself has of the privileged text need not be cut."""
@@ -54,19 +64,25 @@ class TeacherView:
 
     @torch.no_grad()
     def hidden(self, rows: Sequence[Row]) -> Tensor:
-        """States [ΣT, H] that predict the completions' tokens, row by row, from this teacher's weights; without gradient."""
+        """States [ΣT, H] that predict the completions' tokens, row by row, from this teacher's
+        weights; without gradient.
+        """
         with self.in_place():
             return response_hidden(self.language_model, rows)
 
     @property
     def head(self) -> Head:
-        """The teacher's own last layer, detached; it stays valid outside `in_place` until the next step. Ask where `hidden` is asked."""
+        """The teacher's own last layer, detached; it stays valid outside `in_place` until the next
+        step. Ask where `hidden` is asked.
+        """
         with self.in_place():
             weight, bias = head_of(self.language_model.model)
             return Head(self._kept(weight), None if bias is None else self._kept(bias))
 
     def in_place(self) -> AbstractContextManager[None]:
-        """Inside the block `language_model` has this teacher's weights, to sample from for instance."""
+        """Inside the block `language_model` has this teacher's weights, to sample from for
+        instance.
+        """
         return self.weights.in_place()
 
     def _kept(self, part: Tensor) -> Tensor:
@@ -74,7 +90,9 @@ class TeacherView:
 
     @cached_property
     def _prompts(self) -> Callable[[Question, str, str], tuple[int, ...]]:
-        """The formatter, remembering: a step asks about the same problems again, and formatting takes a tenth of a small step."""
+        """The formatter, remembering: a step asks about the same problems again, and formatting
+        takes a tenth of a small step.
+        """
         return lru_cache(REMEMBERED_PROMPTS)(self._formatter.prompt)
 
     @cached_property

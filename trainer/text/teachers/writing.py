@@ -1,8 +1,9 @@
 """Answers written by a run's teachers, whoever they are, in the student's tokens and with verdicts.
 
-An answer that was sampled in the student's tokens is never encoded again, because its decoded text may give other ids. A text from a file
-or an endpoint, or from a network with another tokenizer, was never the student's tokens, so here it becomes them, once, with the student's
-end token behind it. From then on it is ids like every other answer, and its text is what the ids say.
+An answer that was sampled in the student's tokens is never encoded again, because its decoded text
+may give other ids. A text from a file or an endpoint, or from a network with another tokenizer, was
+never the student's tokens, so here it becomes them, once, with the student's end token behind it.
+From then on it is ids like every other answer, and its text is what the ids say.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Desk:
-    """Where teachers write: for this student, judged by this examiner, with answers from elsewhere kept below `run_dir`."""
+    """Where teachers write: for this student, judged by this examiner, with answers from elsewhere
+    kept below `run_dir`.
+    """
 
     student: LanguageModel
     examiner: Examiner
@@ -43,35 +46,51 @@ class Desk:
 
 @dataclass(frozen=True)
 class Written:
-    """One answer to each question, in order. `metrics` say what an endpoint's answers to this run have cost so far."""
+    """One answer to each question, in order. `metrics` say what an endpoint's answers to this run
+    have cost so far.
+    """
 
     answers: list[Answer]
     metrics: dict[str, float] = field(default_factory=dict)
 
 
 def write_answers(
-    teachers: Teachers, asked: Sequence[Question], sampling: Sampling, noise: Noise, desk: Desk, progress: Progress | None = None
+    teachers: Teachers,
+    asked: Sequence[Question],
+    sampling: Sampling,
+    noise: Noise,
+    desk: Desk,
+    progress: Progress | None = None,
 ) -> Written:
     """Have each question answered by its problem's teacher.
 
-    Answers carry the *student's* prompt, with the student's ids behind it, whatever the teacher was asked with; those of a network with
-    the student's tokenizer have its log-probs. An answer longer than `sampling.max_new_tokens` of the student's tokens is cut and counts
-    as such. An endpoint draws by itself: its answers follow from no seed, only from what the run has kept.
+    Answers carry the *student's* prompt, with the student's ids behind it, whatever the teacher was
+    asked with; those of a network with the student's tokenizer have its log-probs. An answer longer
+    than `sampling.max_new_tokens` of the student's tokens is cut and counts as such. An endpoint
+    draws by itself: its answers follow from no seed, only from what the run has kept.
 
-    Raises ModelError for a text that the student's tokenizer cannot write, ProblemError for a file without some answer, and Failure or
-    Refused for an endpoint that does not answer.
+    Raises ModelError for a text that the student's tokenizer cannot write, ProblemError for a file
+    without some answer, and Failure or Refused for an endpoint that does not answer.
     """
     answers: dict[int, Answer] = {}
     for view in teachers.views:
-        places = [place for place, question in enumerate(asked) if _view_of(teachers, question) is view]
-        answers |= zip(places, _sampled(view, [asked[place] for place in places], sampling, noise, desk, progress), strict=True)
+        places = [
+            place for place, question in enumerate(asked) if _view_of(teachers, question) is view
+        ]
+        answers |= zip(
+            places,
+            _sampled(view, [asked[place] for place in places], sampling, noise, desk, progress),
+            strict=True,
+        )
     left = [place for place in range(len(asked)) if place not in answers]
     if not left:
         return Written([answers[place] for place in range(len(asked))])
     questions = [asked[place] for place in left]
     completions = _completions(teachers.texts, questions, sampling, desk, progress)
     answers |= zip(left, _judged(questions, completions, sampling, desk), strict=True)
-    return Written([answers[place] for place in range(len(asked))], bill(teachers.texts, desk.run_dir))
+    return Written(
+        [answers[place] for place in range(len(asked))], bill(teachers.texts, desk.run_dir)
+    )
 
 
 def bill(teacher: TextTeacher | EndpointTeacher | None, run_dir: Path) -> dict[str, float]:
@@ -87,48 +106,88 @@ def _view_of(teachers: Teachers, question: Question) -> TeacherView | None:
 
 
 def _sampled(
-    view: TeacherView, asked: Sequence[Question], sampling: Sampling, noise: Noise, desk: Desk, progress: Progress | None
+    view: TeacherView,
+    asked: Sequence[Question],
+    sampling: Sampling,
+    noise: Noise,
+    desk: Desk,
+    progress: Progress | None,
 ) -> list[Answer]:
     """Sampled here with the teacher's weights from its own prompts."""
     own = [replace(question, prompt=view.prompt(question)) for question in asked]
     with view.in_place():
-        answers = desk.examiner.ask(view.language_model, own, [(0,)] * len(own), sampling, noise, "teacher", progress)
+        answers = desk.examiner.ask(
+            view.language_model, own, [(0,)] * len(own), sampling, noise, "teacher", progress
+        )
     if not view.gives_probabilities:
-        return _judged(asked, [Completion(answer.text, answer.truncated, len(answer.ids)) for answer in answers], sampling, desk)
-    return [replace(answer, prompt=question.prompt) for question, answer in zip(asked, answers, strict=True)]
+        return _judged(
+            asked,
+            [Completion(answer.text, answer.truncated, len(answer.ids)) for answer in answers],
+            sampling,
+            desk,
+        )
+    return [
+        replace(answer, prompt=question.prompt)
+        for question, answer in zip(asked, answers, strict=True)
+    ]
 
 
 def _completions(
-    teacher: TextTeacher | EndpointTeacher | None, asked: Sequence[Question], sampling: Sampling, desk: Desk, progress: Progress | None
+    teacher: TextTeacher | EndpointTeacher | None,
+    asked: Sequence[Question],
+    sampling: Sampling,
+    desk: Desk,
+    progress: Progress | None,
 ) -> list[Completion]:
     assert teacher is not None
     if isinstance(teacher, TextTeacher):
-        return [Completion(text, False, 0) for text in texts_for(teacher, [question.problem for question in asked])]
+        return [
+            Completion(text, False, 0)
+            for text in texts_for(teacher, [question.problem for question in asked])
+        ]
     prompts = [_prompt(teacher, question, desk.student) for question in asked]
     # One rank asks for all: another asking would cost again and be told something else.
-    return desk.examiner.world.from_leader(lambda: Endpoint(teacher, Cache(desk.run_dir / CACHE)).write(prompts, sampling, progress))
+    return desk.examiner.world.from_leader(
+        lambda: Endpoint(teacher, Cache(desk.run_dir / CACHE)).write(prompts, sampling, progress)
+    )
 
 
 def _prompt(teacher: EndpointTeacher, question: Question, student: LanguageModel) -> str:
-    """What an endpoint is asked. Its tokens are not known here, so the privileged text is measured in the student's."""
+    """What an endpoint is asked. Its tokens are not known here, so the privileged text is measured
+    in the student's.
+    """
     shown = shortened(student, teacher.context, privileged_text(teacher.context, question.problem))
     return asked_text(teacher.context, question.text, shown)
 
 
-def _judged(asked: Sequence[Question], completions: Sequence[Completion], sampling: Sampling, desk: Desk) -> list[Answer]:
+def _judged(
+    asked: Sequence[Question], completions: Sequence[Completion], sampling: Sampling, desk: Desk
+) -> list[Answer]:
     """Texts as answers in the student's tokens, with verdicts."""
     trajectories = [
         _trajectory(desk.student, question, completion, sampling.max_new_tokens)
         for question, completion in zip(asked, completions, strict=True)
     ]
-    return desk.examiner.judge(desk.student, [question.problem for question in asked], trajectories, "teacher")
+    return desk.examiner.judge(
+        desk.student, [question.problem for question in asked], trajectories, "teacher"
+    )
 
 
-def _trajectory(student: LanguageModel, question: Question, completion: Completion, longest: int) -> Trajectory:
-    """The end token counts to the answer's length, as it does where a model writes it. Log-probs are not known: NaN."""
+def _trajectory(
+    student: LanguageModel, question: Question, completion: Completion, longest: int
+) -> Trajectory:
+    """The end token counts to the answer's length, as it does where a model writes it. Log-probs
+    are not known: NaN.
+    """
     written = text_ids(student, completion.text)
     whole = written if completion.truncated else (*written, student.ends[0])
     ids = whole[:longest]
     unknown = np.full(len(ids), np.nan, np.float32)
     segment = Segment(ids, unknown, unknown, unknown, "teacher")
-    return Trajectory(question.problem.id, 0, question.prompt, (segment,), completion.truncated or len(ids) < len(whole))
+    return Trajectory(
+        question.problem.id,
+        0,
+        question.prompt,
+        (segment,),
+        completion.truncated or len(ids) < len(whole),
+    )

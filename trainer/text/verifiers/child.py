@@ -1,8 +1,11 @@
-"""The process in which answers are judged: `python -m trainer.text.verifiers.child DEFINITION SECONDS`.
+"""The process in which answers are judged: `python -m trainer.text.verifiers.child DEFINITION
+SECONDS`.
 
-Once ready it writes a line "ready". A request is one JSON line, a list of [completion, reference]; each pair is answered by one JSON
-line [correct, answer] as soon as it is judged. A request of texts alone asks how references are read. It ends with its standard input.
-It needs no goodwill to be stopped: it can be killed at any time, has a limit of memory and ends itself if it hangs without a parent.
+Once ready it writes a line "ready". A request is one JSON line, a list of [completion, reference];
+each pair is answered by one JSON line [correct, answer] as soon as it is judged. A request of texts
+alone asks how references are read. It ends with its standard input. It needs no goodwill to be
+stopped: it can be killed at any time, has a limit of memory and ends itself if it hangs without a
+parent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 r"""The chosen letter of a multiple-choice question.
 
-Tried in this order: what `####` or `\boxed{}` marks; the last "answer is (B)" or "Answer: B"; the last letter in parentheses; the last
-letter that stands alone. Lower-case letters count only where they are marked, for "a" is a word.
+Tried in this order: what `####` or `\boxed{}` marks; the last "answer is (B)" or "Answer: B"; the
+last letter in parentheses; the last letter that stands alone. Lower-case letters count only where
+they are marked, for "a" is a word.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ class ChoiceJudge:
         either = f"[{spec.choices}{spec.choices.lower()}]"
         self.alone = re.compile(rf"\W*(?:text|mathrm|textbf)?\W*({either})(?![\w'’])")
         self.patterns = (
-            re.compile(rf"(?i:answer|option|choice)(?:\s+(?i:is|would\s+be))?\s*[:=]?\s*[(*\"“']*({letters})(?![\w'’])"),
+            re.compile(
+                rf"(?i:answer|option|choice)(?:\s+(?i:is|would\s+be))?\s*[:=]?\s*[(*\"“']*({letters})(?![\w'’])"
+            ),
             re.compile(rf"\(({either})\)"),
             re.compile(rf"(?<![\w'’])({letters})(?![\w'’])"),
         )
@@ -38,5 +41,7 @@ class ChoiceJudge:
         if mark or len(text.strip(" ().:\n")) == 1:
             found = self.alone.match(region)
             return found[1].upper() if found else ""
-        letters = next((letters for pattern in self.patterns if (letters := pattern.findall(region))), [""])
+        letters = next(
+            (letters for pattern in self.patterns if (letters := pattern.findall(region))), [""]
+        )
         return str(letters[-1]).upper()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 def marked(text: str) -> tuple[str, str]:
-    """The last mark in the text and what it marks: ("####", " 42"), ("boxed", "42"), or ("", text) if nothing is marked."""
+    """The last mark in the text and what it marks: ("####", " 42"), ("boxed", "42"), or ("", text)
+    if nothing is marked.
+    """
     hashes, box = text.rfind("####"), text.rfind("\\boxed{")
     if hashes < 0 and box < 0:
         return "", text

@@ -1,6 +1,8 @@
-r"""Mathematical equality of LaTeX or plain expressions, by the package math-verify (which parses to SymPy).
+r"""Mathematical equality of LaTeX or plain expressions, by the package math-verify (which parses to
+SymPy).
 
-Both may run for ever or use any amount of memory on hostile input: only the child process imports this.
+Both may run for ever or use any amount of memory on hostile input: only the child process imports
+this.
 """
 
 from __future__ import annotations
@@ -27,13 +29,17 @@ class MathJudge:
         answer = clean(str(found[-1])) if found else ""
         if not wanted:
             return Verdict(None, answer)
-        return Verdict(bool(found) and bool(self.verify(wanted, found, timeout_seconds=None)), answer)
+        return Verdict(
+            bool(found) and bool(self.verify(wanted, found, timeout_seconds=None)), answer
+        )
 
     def _parsed(self, text: str) -> list[object]:
         return list(self.parse(text, parsing_timeout=None))
 
 
 def _delimited(reference: str) -> str:
-    """A bare reference is a formula as a whole; one with delimiters says itself where its formula is."""
+    """A bare reference is a formula as a whole; one with delimiters says itself where its formula
+    is.
+    """
     has_delimiters = any(mark in reference for mark in ("$", "\\boxed", "\\(", "\\["))
     return reference if has_delimiters else f"${reference}$"

@@ -1,7 +1,8 @@
 r"""Equal numbers. Numbers are compared as exact fractions, never as floats: 0.1 + 0.2 is 0.3 here.
 
-Read are integers, decimals, thousands separated by commas, exponents and fractions (3/4, \frac{3}{4}), with any currency or unit around
-them. The answer is what `####` or `\boxed{}` marks, whichever comes last; without a mark, the last number of the completion.
+Read are integers, decimals, thousands separated by commas, exponents and fractions (3/4,
+\frac{3}{4}), with any currency or unit around them. The answer is what `####` or `\boxed{}` marks,
+whichever comes last; without a mark, the last number of the completion.
 """
 
 from __future__ import annotations

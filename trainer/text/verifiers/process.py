@@ -1,4 +1,5 @@
-"""The child process as its parent sees it: lines out, lines in, both with a time limit, and an end that cannot be refused.
+"""The child process as its parent sees it: lines out, lines in, both with a time limit, and an end
+that cannot be refused.
 
 It is a fresh process, not a fork: the parent may hold a GPU.
 """
@@ -17,7 +18,8 @@ import trainer
 from trainer.text.verifiers.records import VerifierError
 
 START_SECONDS = 120.0  # importing SymPy on a busy machine takes a while
-PAUSE = 0.001  # seconds in which more lines gather, so that the two processes do not take turns line by line
+# Seconds in which more lines gather, so that the two processes do not take turns line by line
+PAUSE = 0.001
 
 
 class Lost(Exception):
@@ -48,7 +50,9 @@ class Child:
         deadline = time.monotonic() + seconds
         rest = memoryview(line)
         while rest:
-            _, writable, _ = select.select([], [self.to_child], [], max(0.0, deadline - time.monotonic()))
+            _, writable, _ = select.select(
+                [], [self.to_child], [], max(0.0, deadline - time.monotonic())
+            )
             if not writable:
                 raise Lost
             try:
@@ -62,7 +66,9 @@ class Child:
         """The next line. Raises Lost if there is none within the time."""
         deadline = time.monotonic() + seconds
         while b"\n" not in self.unread:
-            readable, _, _ = select.select([self.from_child], [], [], max(0.0, deadline - time.monotonic()))
+            readable, _, _ = select.select(
+                [self.from_child], [], [], max(0.0, deadline - time.monotonic())
+            )
             time.sleep(PAUSE)
             received = os.read(self.from_child, 65536) if readable else b""
             if not received:
@@ -85,7 +91,9 @@ class Child:
             self.process.kill()
             self.process.wait()
             self.errors.seek(0)
-            last = self.errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+            last = self.errors.read().decode(errors="replace").strip().splitlines()[-1:] or [
+                "it said nothing"
+            ]
             self.kill()
             raise VerifierError(f"the verifier's process does not start: {last[0]}") from None
 
@@ -93,4 +101,7 @@ class Child:
 def _environment() -> dict[str, str]:
     """The parent's environment, in which the child finds this very package."""
     home = str(Path(trainer.__file__).resolve().parent.parent)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")])),
+    }

@@ -10,7 +10,9 @@ LONGEST_ANSWER = 200  # characters of an answer as it is shown
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`correct` is None for "could not tell". `answer` is the answer as it was read, empty if none was found."""
+    """`correct` is None for "could not tell". `answer` is the answer as it was read, empty if none
+    was found.
+    """
 
     correct: bool | None
     answer: str
@@ -32,4 +34,9 @@ class VerifierError(RuntimeError):
 
 def clean(answer: str) -> str:
     """An answer that may be stored and shown: short, one line, no broken characters."""
-    return " ".join(answer.split())[:LONGEST_ANSWER].encode("utf-8", "replace").decode().replace("\0", "")
+    return (
+        " ".join(answer.split())[:LONGEST_ANSWER]
+        .encode("utf-8", "replace")
+        .decode()
+        .replace("\0", "")
+    )

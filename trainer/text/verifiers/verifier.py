@@ -1,7 +1,8 @@
 """Verdicts on answers, from a child process that is killed and started again when it hangs or dies.
 
-An item that takes longer than the time limit, or that the child dies of, gets the verdict None ("could not tell"); the others are not
-affected. Items go out in batches, so that a hundred thousand simple verdicts take seconds.
+An item that takes longer than the time limit, or that the child dies of, gets the verdict None
+("could not tell"); the others are not affected. Items go out in batches, so that a hundred thousand
+simple verdicts take seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ class Verifier:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -48,7 +54,9 @@ class Verifier:
         return self._ask([(completion[-LONGEST:], reference) for completion, reference in pairs])
 
     def read_reference(self, text: str) -> str:
-        """The reference as it is compared; empty if it cannot be read, and then every verdict is None."""
+        """The reference as it is compared; empty if it cannot be read, and then every verdict is
+        None.
+        """
         return self.read_references([text])[0]
 
     def read_references(self, texts: Iterable[str]) -> list[str]:
@@ -62,7 +70,9 @@ class Verifier:
         return verdicts
 
     def _batch(self, items: Sequence[Item]) -> list[Verdict]:
-        """Verdicts on the first of the items, at least on one: it ends at an item that the child is lost over."""
+        """Verdicts on the first of the items, at least on one: it ends at an item that the child is
+        lost over.
+        """
         child = self.child = self.child or Child(self.definition, self.seconds)
         verdicts: list[Verdict] = []
         try:

@@ -1,8 +1,8 @@
 """Runs that were logged elsewhere, from the files that other trackers keep or export.
 
-A value counts once by its file (known by how it begins) and its place in it, for MLflow by its content; so the same files can be imported
-again, and where they have grown, or an import was broken off, only what is new is added. How far a file has been read is committed
-together with its values.
+A value counts once by its file (known by how it begins) and its place in it, for MLflow by its
+content; so the same files can be imported again, and where they have grown, or an import was broken
+off, only what is new is added. How far a file has been read is committed together with its values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ from webapp.teams.models import Team, User
 
 __all__ = ["FORMATS", "READERS", "Unreadable", "bring"]
 
-READERS: dict[str, Callable[[Path], Iterator[Found]]] = {"tensorboard": tensorboard.found, "wandb": wandb.found, "mlflow": mlflow.found}
+READERS: dict[str, Callable[[Path], Iterator[Found]]] = {
+    "tensorboard": tensorboard.found,
+    "wandb": wandb.found,
+    "mlflow": mlflow.found,
+}
 FORMATS = {
     "tensorboard": "TensorBoard event files",
     "wandb": "Weights & Biases: history as CSV or JSON lines, or offline .wandb files",
@@ -41,8 +45,16 @@ LONGEST_NAME = 250
 Tell = Callable[[str], None]
 
 
-def bring(folder: Path, format: str, team: Team, owner: User | None, project: str, tell: Tell = lambda text: None) -> list[Run]:
-    """Every run in the files below `folder`, made or continued; `tell` hears every few seconds how far it is.
+def bring(
+    folder: Path,
+    format: str,
+    team: Team,
+    owner: User | None,
+    project: str,
+    tell: Tell = lambda text: None,
+) -> list[Run]:
+    """Every run in the files below `folder`, made or continued; `tell` hears every few seconds how
+    far it is.
 
     Raises Unreadable; what was read before that stays.
     """
@@ -52,7 +64,9 @@ def bring(folder: Path, format: str, team: Team, owner: User | None, project: st
             run = _bring(found, team, owner, project, tell)
             brought[run.pk] = run
     except OSError as problem:
-        raise Unreadable(f"{problem.filename or 'A file'} cannot be read: {problem.strerror or problem}.") from problem
+        raise Unreadable(
+            f"{problem.filename or 'A file'} cannot be read: {problem.strerror or problem}."
+        ) from problem
     if not brought:
         raise Unreadable(f"Nothing there looks like {FORMATS[format]}.")
     return list(brought.values())
@@ -61,9 +75,20 @@ def bring(folder: Path, format: str, team: Team, owner: User | None, project: st
 def _bring(found: Found, team: Team, owner: User | None, project: str, tell: Tell) -> Run:
     where = clean(found.project or project)
     key = clean(found.key)
-    address = Address(team.pk, owner.pk if owner else None, where, found.client, key, clean(found.name), Run.Source.IMPORTED)
+    address = Address(
+        team.pk,
+        owner.pk if owner else None,
+        where,
+        found.client,
+        key,
+        clean(found.name),
+        Run.Source.IMPORTED,
+    )
     run_id = runs.at(address)
-    params, tags = ({cut(clean(name), LONGEST_NAME): clean(value) for name, value in facts.items()} for facts in (found.params, found.tags))
+    params, tags = (
+        {cut(clean(name), LONGEST_NAME): clean(value) for name, value in facts.items()}
+        for facts in (found.params, found.tags)
+    )
     with transaction.atomic():
         record({run_id: [Batch(address, params=params, tags=tags)]})
     times: list[float] = []
@@ -76,7 +101,9 @@ def _bring(found: Found, team: Team, owner: User | None, project: str, tell: Tel
                 count += sum(len(log.values) for log in logs)
                 if time.monotonic() - told > TELL_SECONDS:
                     told = time.monotonic()
-                    tell(f"“{clean(found.name)}”: {count:,} values so far, at step {logs[-1].step:,}.")
+                    tell(
+                        f"“{clean(found.name)}”: {count:,} values so far, at step {logs[-1].step:,}."
+                    )
     finally:
         run = _conclude(run_id, found, times)
     return run
@@ -84,13 +111,20 @@ def _bring(found: Found, team: Team, owner: User | None, project: str, tell: Tel
 
 def _recorded(run_id: int, address: Address, source: Source) -> Iterator[list[Log]]:
     """Each part of a file's logs that had not been recorded, once it is."""
-    place = None if source.head is None else ImportedFile.objects.get_or_create(run_id=run_id, head=source.head)[0]
+    place = (
+        None
+        if source.head is None
+        else ImportedFile.objects.get_or_create(run_id=run_id, head=source.head)[0]
+    )
     done = 0 if place is None else place.done
     # Before places were kept a receipt was, for each log; such a file goes on as it began.
     with_receipts = place is not None and not done and Receipt.objects.filter(run=run_id).exists()
     fresh = ((offset, log) for offset, log in source.logs() if offset >= done)
     while part := list(islice(fresh, AT_ONCE)):
-        logs = [replace(log, id=identity(source.head, offset)) if with_receipts else log for offset, log in part]
+        logs = [
+            replace(log, id=identity(source.head, offset)) if with_receipts else log
+            for offset, log in part
+        ]
         with transaction.atomic():
             record({run_id: [Batch(address, logs)]})
             if place is not None:
@@ -107,7 +141,9 @@ def _conclude(run_id: int, found: Found, times: list[float]) -> Run:
     """The run as its files leave it: how it ended, and from when to when it logged."""
     run = Run.objects.get(pk=run_id)
     run.state, run.reason = found.state or State.STOPPED, "" if found.state else UNKNOWN_END
-    first, last = (datetime.fromtimestamp(at, UTC) for at in (times or [run.created_at.timestamp()] * 2))
+    first, last = (
+        datetime.fromtimestamp(at, UTC) for at in (times or [run.created_at.timestamp()] * 2)
+    )
     run.started_at = min(run.started_at or first, first)
     run.last_event_at = run.finished_at = max(run.finished_at or last, last)
     run.save(update_fields=["state", "reason", "started_at", "finished_at", "last_event_at"])

@@ -21,7 +21,8 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """A file with values of a run. `head` is the same whenever it is read, also after it has grown; `logs` reads it from its beginning.
+    """A file with values of a run. `head` is the same whenever it is read, also after it has grown;
+    `logs` reads it from its beginning.
 
     Without a `head` its values count once by what they say.
     """
@@ -32,7 +33,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """A run in files. `key` is the same whenever these files are read; `state` is how the run ended, where the files say so."""
+    """A run in files. `key` is the same whenever these files are read; `state` is how the run
+    ended, where the files say so.
+    """
 
     client: str
     key: str
@@ -45,12 +48,18 @@ class Found:
 
 
 def logged(values: dict[str, float], at: object, moment: object, where: str) -> Log:
-    """A log with its step and time (Unix seconds, 0: unknown) as they can be stored. Raises Unreadable, which names the place `where`."""
+    """A log with its step and time (Unix seconds, 0: unknown) as they can be stored. Raises
+    Unreadable, which names the place `where`.
+    """
     number = step(at)
     if number is None:
-        raise Unreadable(f"{where} has the step {_told(at)}, which is no whole number between -2^62 and 2^62.")
+        raise Unreadable(
+            f"{where} has the step {_told(at)}, which is no whole number between -2^62 and 2^62."
+        )
     if not isinstance(moment, int | float) or not 0 <= moment < LAST_MOMENT:
-        raise Unreadable(f"{where} has the time {_told(moment)}, which is no moment of the calendar.")
+        raise Unreadable(
+            f"{where} has the time {_told(moment)}, which is no moment of the calendar."
+        )
     return Log(values, number, float(moment))
 
 

@@ -1,7 +1,9 @@
-"""MLflow: its folder `mlruns`, and metric histories as CSV with the columns run_id, key, value, step and timestamp.
+"""MLflow: its folder `mlruns`, and metric histories as CSV with the columns run_id, key, value,
+step and timestamp.
 
-Below `mlruns` an experiment has a `meta.yaml` and its runs; a run has a `meta.yaml`, and a file for each of its metrics (lines of time,
-value, step), params and tags. Points count by their content, as when MLflow's client logs them.
+Below `mlruns` an experiment has a `meta.yaml` and its runs; a run has a `meta.yaml`, and a file for
+each of its metrics (lines of time, value, step), params and tags. Points count by their content, as
+when MLflow's client logs them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ from webapp.clients.logs import key
 from webapp.runs.models import State
 
 CLIENT = "mlflow"
-STATUSES = {"3": State.COMPLETED, "FINISHED": State.COMPLETED, "4": State.FAILED, "FAILED": State.FAILED}
+STATUSES = {
+    "3": State.COMPLETED,
+    "FINISHED": State.COMPLETED,
+    "4": State.FAILED,
+    "FAILED": State.FAILED,
+}
 MOST_ROWS = 50_000
 LONGEST_LINE = 1000
 COLUMNS = {"key", "value", "step", "timestamp"}
@@ -44,7 +51,9 @@ def _run(place: Path, meta: dict[str, Any]) -> Found:
     name = str(meta.get("run_name") or facts["tags"].get("mlflow.runName") or place.name)
     state = STATUSES.get(str(meta.get("status")))
     sources = [Source(None, partial(_logs, place / "metrics"))]
-    return Found(CLIENT, str(meta.get("run_id") or place.name), name, sources, project, state=state, **facts)
+    return Found(
+        CLIENT, str(meta.get("run_id") or place.name), name, sources, project, state=state, **facts
+    )
 
 
 def _logs(folder: Path) -> Iterator[Placed]:
@@ -55,14 +64,20 @@ def _logs(folder: Path) -> Iterator[Placed]:
                 where = f"metrics/{name}: line {number}"
                 parts = line[:LONGEST_LINE].split()
                 try:
-                    moment, value, at = int(parts[0]), float(parts[1]), int(parts[2]) if len(parts) > 2 else 0
+                    moment, value, at = (
+                        int(parts[0]),
+                        float(parts[1]),
+                        int(parts[2]) if len(parts) > 2 else 0,
+                    )
                 except (ValueError, IndexError) as problem:
                     raise Unreadable(f"{where} is not a time, a value and a step.") from problem
                 yield number, logged({key(name): value}, at, _seconds(moment), where)
 
 
 def _table(file: Path) -> Iterator[Found]:
-    """The runs of a table, each as often as something of it stands among MOST_ROWS rows: bringing a run again continues it."""
+    """The runs of a table, each as often as something of it stands among MOST_ROWS rows: bringing a
+    run again continues it.
+    """
     names = {str(row.get("run_id", "")) for _, row in tables.rows(file)}
     unnamed = str(tables.head(file))
     rows = tables.rows(file)
@@ -70,12 +85,33 @@ def _table(file: Path) -> Iterator[Found]:
         logs: dict[str, list[Placed]] = defaultdict(list)
         for offset, row in part:
             where = f"{file.name}: the row at byte {offset}"
-            if not row.keys() >= COLUMNS or not isinstance(row["value"], int | float) or not isinstance(row["timestamp"], int | float):
-                raise Unreadable(f"{where} lacks a number or a name in {', '.join(sorted(COLUMNS))}.")
+            if (
+                not row.keys() >= COLUMNS
+                or not isinstance(row["value"], int | float)
+                or not isinstance(row["timestamp"], int | float)
+            ):
+                raise Unreadable(
+                    f"{where} lacks a number or a name in {', '.join(sorted(COLUMNS))}."
+                )
             run = str(row.get("run_id") or unnamed)
-            logs[run].append((offset, logged({key(str(row["key"])): float(row["value"])}, row["step"], _seconds(row["timestamp"]), where)))
+            logs[run].append(
+                (
+                    offset,
+                    logged(
+                        {key(str(row["key"])): float(row["value"])},
+                        row["step"],
+                        _seconds(row["timestamp"]),
+                        where,
+                    ),
+                )
+            )
         for run, own in logs.items():
-            yield Found(CLIENT, run, run if len(names) > 1 else file.stem, [Source(None, partial(iter, own))])
+            yield Found(
+                CLIENT,
+                run,
+                run if len(names) > 1 else file.stem,
+                [Source(None, partial(iter, own))],
+            )
 
 
 def _seconds(milliseconds: float) -> float:
@@ -93,4 +129,9 @@ def _meta(file: Path) -> dict[str, Any]:
 
 def _texts(folder: Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8", errors="replace")[:8000] for file in files}
+    return {
+        file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8", errors="replace")[
+            :8000
+        ]
+        for file in files
+    }

@@ -1,4 +1,6 @@
-"""As much of protocol buffers' wire format as the readers need: the fields of a message, one after the other."""
+"""As much of protocol buffers' wire format as the readers need: the fields of a message, one after
+the other.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ Value = int | bytes
 
 
 def fields(message: bytes) -> Iterator[tuple[int, Value]]:
-    """(number, value) of each field: a varint as an integer, all else as bytes. Raises ValueError where the message breaks off."""
+    """(number, value) of each field: a varint as an integer, all else as bytes. Raises ValueError
+    where the message breaks off.
+    """
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

@@ -1,4 +1,6 @@
-"""Tables as text: CSV with a header, or lines of JSON objects. Each row is told with the byte at which it stands."""
+"""Tables as text: CSV with a header, or lines of JSON objects. Each row is told with the byte at
+which it stands.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def head(file: Path) -> UUID:
 
 
 def rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(offset, row) of each. A last line of JSON that is not whole yet is left out. Raises Unreadable."""
+    """(offset, row) of each. A last line of JSON that is not whole yet is left out. Raises
+    Unreadable.
+    """
     return _csv(file) if file.suffix == ".csv" else _json(file)
 
 
@@ -34,8 +38,17 @@ def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for offset, line in lines:
         values = _cells(file, offset, line)
         if len(values) > len(names):
-            raise Unreadable(f"{file.name}: the row at byte {offset} has {len(values)} values for {len(names)} columns.")
-        yield offset, {name: _number(value) for name, value in zip(names, values, strict=False) if name and value != ""}
+            raise Unreadable(
+                f"{file.name}: the row at byte {offset} has {len(values)} values for {len(names)} columns."
+            )
+        yield (
+            offset,
+            {
+                name: _number(value)
+                for name, value in zip(names, values, strict=False)
+                if name and value != ""
+            },
+        )
 
 
 def _whole(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -59,7 +72,9 @@ def _cells(file: Path, offset: int, line: str) -> list[str]:
     try:
         return next(csv.reader([line]), [])
     except csv.Error as problem:
-        raise Unreadable(f"{file.name}: the row at byte {offset} cannot be read as CSV: {problem}.") from problem
+        raise Unreadable(
+            f"{file.name}: the row at byte {offset} cannot be read as CSV: {problem}."
+        ) from problem
 
 
 def _json(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -70,9 +85,13 @@ def _json(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except (ValueError, RecursionError) as problem:
             if offset + len(line.encode()) >= whole:
                 return
-            raise Unreadable(f"{file.name}: the line at byte {offset} is not JSON: {problem}.") from problem
+            raise Unreadable(
+                f"{file.name}: the line at byte {offset} is not JSON: {problem}."
+            ) from problem
         if not isinstance(row, dict):
-            raise Unreadable(f"{file.name}: the line at byte {offset} is not an object with names and values.")
+            raise Unreadable(
+                f"{file.name}: the line at byte {offset} is not an object with names and values."
+            )
         yield offset, row
 
 
@@ -81,17 +100,23 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     with file.open("rb") as stream:
         while line := stream.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
-                raise Unreadable(f"{file.name}: the line at byte {offset} is longer than {LONGEST_LINE // 2**20} MiB.")
+                raise Unreadable(
+                    f"{file.name}: the line at byte {offset} is longer than {LONGEST_LINE // 2**20} MiB."
+                )
             if line.strip():
                 try:
                     yield offset, line.decode("utf-8").rstrip("\r\n")
                 except UnicodeDecodeError as problem:
-                    raise Unreadable(f"{file.name}: the line at byte {offset} is not UTF-8 text.") from problem
+                    raise Unreadable(
+                        f"{file.name}: the line at byte {offset} is not UTF-8 text."
+                    ) from problem
             offset += len(line)
 
 
 def _number(text: str) -> Any:
-    """A cell as the number that it is, else as text; NaN and the infinities by the names that clients use."""
+    """A cell as the number that it is, else as text; NaN and the infinities by the names that
+    clients use.
+    """
     try:
         return float(text)
     except ValueError:

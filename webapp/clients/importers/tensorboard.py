@@ -1,8 +1,10 @@
 """TensorBoard's event files: a folder of them is a run, and its scalars are the run's values.
 
-A file is a sequence of records: length (8 bytes), its masked CRC-32C (4), the record, the record's CRC (4). A record is an `Event` message:
-wall_time = 1, step = 2, summary = 5; a summary has values = 1 with tag = 1, simple_value = 2, or a tensor = 8 with one number. Both CRCs of
-the length are checked, so that a damaged file is found where it breaks; a last record that is not whole yet waits for the next import.
+A file is a sequence of records: length (8 bytes), its masked CRC-32C (4), the record, the record's
+CRC (4). A record is an `Event` message: wall_time = 1, step = 2, summary = 5; a summary has values
+= 1 with tag = 1, simple_value = 2, or a tensor = 8 with one number. Both CRCs of the length are
+checked, so that a damaged file is found where it breaks; a last record that is not whole yet waits
+for the next import.
 """
 
 from __future__ import annotations
@@ -38,9 +40,13 @@ def found(folder: Path) -> Iterator[Found]:
 
 
 def _head(file: Path) -> UUID:
-    """What a file is known by while it grows: its first records, which hold when and where it was begun."""
+    """What a file is known by while it grows: its first records, which hold when and where it was
+    begun.
+    """
     records = _records(file)
-    return identity(*(record.hex() for _, record in (next(records, (0, b"")), next(records, (0, b"")))))
+    return identity(
+        *(record.hex() for _, record in (next(records, (0, b"")), next(records, (0, b""))))
+    )
 
 
 def _logs(file: Path) -> Iterator[Placed]:
@@ -72,7 +78,9 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _log(record: bytes, where: str) -> Log | None:
-    """The scalars of an event; None if it has none. Raises Unreadable for what cannot be stored, and errors of `protobuf`."""
+    """The scalars of an event; None if it has none. Raises Unreadable for what cannot be stored,
+    and errors of `protobuf`.
+    """
     at, step = 0.0, 0
     values: dict[str, float] = {}
     for number, value in fields(record):
@@ -81,12 +89,18 @@ def _log(record: bytes, where: str) -> Log | None:
         elif number == 2 and isinstance(value, int):
             step = signed(value)
         elif number == 5 and isinstance(value, bytes):
-            values |= {key(tag): scalar for tag, scalar in map(_value, _parts(value, 1)) if scalar is not None}
+            values |= {
+                key(tag): scalar
+                for tag, scalar in map(_value, _parts(value, 1))
+                if scalar is not None
+            }
     return logged(values, step, at, where) if values else None
 
 
 def _parts(message: bytes, wanted: int) -> list[bytes]:
-    return [value for number, value in fields(message) if number == wanted and isinstance(value, bytes)]
+    return [
+        value for number, value in fields(message) if number == wanted and isinstance(value, bytes)
+    ]
 
 
 def _value(message: bytes) -> tuple[str, float | None]:
@@ -105,10 +119,16 @@ def _value(message: bytes) -> tuple[str, float | None]:
 
 
 def _of_tensor(message: bytes) -> float | None:
-    """The number of a tensor that holds one float or double: as content (4), or among the floats (5) or doubles (6)."""
+    """The number of a tensor that holds one float or double: as content (4), or among the floats
+    (5) or doubles (6).
+    """
     kind = next((value for number, value in fields(message) if number == 1), None)
     read, size = (single, 4) if kind == FLOAT else (double, 8)
-    held = b"".join(value for number, value in fields(message) if number in (4, 5, 6) and isinstance(value, bytes))
+    held = b"".join(
+        value
+        for number, value in fields(message)
+        if number in (4, 5, 6) and isinstance(value, bytes)
+    )
     return read(held) if kind in (FLOAT, DOUBLE) and len(held) == size else None
 
 

@@ -1,8 +1,10 @@
-"""Weights & Biases: histories that were exported as CSV or as lines of JSON, and the `.wandb` files of runs that were logged offline.
+"""Weights & Biases: histories that were exported as CSV or as lines of JSON, and the `.wandb` files
+of runs that were logged offline.
 
-A `.wandb` file is a log of blocks of 32 KiB: after a header of 7 bytes (":W&B", a magic number, a version) come pieces, each with CRC (4),
-length (2) and kind (1: whole, 2: first, 3: middle, 4: last). A whole record is a message with a history = 2 or a run = 17 in it; a
-history has items = 1 with key = 1, nested keys = 2 and the value as JSON = 16.
+A `.wandb` file is a log of blocks of 32 KiB: after a header of 7 bytes (":W&B", a magic number, a
+version) come pieces, each with CRC (4), length (2) and kind (1: whole, 2: first, 3: middle, 4:
+last). A whole record is a message with a history = 2 or a run = 17 in it; a history has items = 1
+with key = 1, nested keys = 2 and the value as JSON = 16.
 """
 
 from __future__ import annotations
@@ -32,25 +34,40 @@ NOT_METRICS = ("_runtime", "_wandb")
 
 def found(folder: Path) -> Iterator[Found]:
     """Every run in the files below `folder`. Raises Unreadable."""
-    for file in sorted(path for path in folder.rglob("*") if path.suffix in (".wandb", ".csv", ".jsonl") and path.is_file()):
+    for file in sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix in (".wandb", ".csv", ".jsonl") and path.is_file()
+    ):
         if file.suffix == ".wandb":
             yield _offline(file)
         else:
             head = tables.head(file)
-            yield Found(CLIENT, str(head), file.stem, [Source(head, partial(_logs, file, tables.rows))])
+            yield Found(
+                CLIENT, str(head), file.stem, [Source(head, partial(_logs, file, tables.rows))]
+            )
 
 
-def _logs(file: Path, read: Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]) -> Iterator[Placed]:
+def _logs(
+    file: Path, read: Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]
+) -> Iterator[Placed]:
     for place, (offset, row) in enumerate(read(file)):
         at = row.pop(STEP, None)
         moment = row.pop(TIME, None)
-        values, _ = numbers({name: value for name, value in row.items() if not name.startswith(NOT_METRICS)})
+        values, _ = numbers(
+            {name: value for name, value in row.items() if not name.startswith(NOT_METRICS)}
+        )
         where = f"{file.name}: what stands at byte {offset}"
-        yield offset, logged(values, place if at is None else at, 0 if moment is None else moment, where)
+        yield (
+            offset,
+            logged(values, place if at is None else at, 0 if moment is None else moment, where),
+        )
 
 
 def _offline(file: Path) -> Found:
-    """The run of a file; it is known by its record of the run, which holds its id and when it began."""
+    """The run of a file; it is known by its record of the run, which holds its id and when it
+    began.
+    """
     for offset, record in _records(file):
         run = next((value for number, value in _read(file, offset, record) if number == RUN), None)
         if isinstance(run, bytes):
@@ -58,7 +75,9 @@ def _offline(file: Path) -> Found:
     else:
         raise Unreadable(f"{file.name} does not say which run it is of.")
     texts = {
-        number: value.decode("utf-8", "replace") for number, value in _read(file, offset, run) if isinstance(value, bytes) and number < 9
+        number: value.decode("utf-8", "replace")
+        for number, value in _read(file, offset, run)
+        if isinstance(value, bytes) and number < 9
     }
     head = identity(run.hex())
     source = Source(head, partial(_logs, file, _rows))
@@ -66,17 +85,27 @@ def _offline(file: Path) -> Found:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    return ((offset, row) for offset, record in _records(file) for row in _histories(file, offset, record))
+    return (
+        (offset, row)
+        for offset, record in _records(file)
+        for row in _histories(file, offset, record)
+    )
 
 
 def _histories(file: Path, offset: int, record: bytes) -> Iterator[dict[str, Any]]:
     for number, history in _read(file, offset, record):
         if number == HISTORY and isinstance(history, bytes):
-            items = [value for number, value in _read(file, offset, history) if number == 1 and isinstance(value, bytes)]
+            items = [
+                value
+                for number, value in _read(file, offset, history)
+                if number == 1 and isinstance(value, bytes)
+            ]
             try:
                 row = dict(_item(item) for item in items)
             except (ValueError, RecursionError) as problem:
-                raise Unreadable(f"{file.name}: the record at byte {offset} cannot be read: {problem}.") from problem
+                raise Unreadable(
+                    f"{file.name}: the record at byte {offset} cannot be read: {problem}."
+                ) from problem
             yield row
 
 
@@ -95,7 +124,9 @@ def _read(file: Path, offset: int, record: bytes) -> list[tuple[int, Any]]:
     try:
         return list(fields(record))
     except ValueError as problem:
-        raise Unreadable(f"{file.name}: the record at byte {offset} cannot be read: {problem}.") from problem
+        raise Unreadable(
+            f"{file.name}: the record at byte {offset} cannot be read: {problem}."
+        ) from problem
 
 
 def _records(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -115,8 +146,13 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
             piece = stream.read(length)
             if len(piece) < length:
                 return
-            if kind not in (WHOLE, FIRST, MIDDLE, LAST) or zlib.crc32(bytes([kind]) + piece) != check:
-                raise Unreadable(f"{file.name}: at byte {offset} there is no record of W&B; the file is damaged.")
+            if (
+                kind not in (WHOLE, FIRST, MIDDLE, LAST)
+                or zlib.crc32(bytes([kind]) + piece) != check
+            ):
+                raise Unreadable(
+                    f"{file.name}: at byte {offset} there is no record of W&B; the file is damaged."
+                )
             if kind in (WHOLE, FIRST):
                 began, parts = offset, []
             parts.append(piece)

@@ -19,35 +19,63 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ApiToken",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=80)),
                 ("digest", models.CharField(max_length=64, unique=True)),
-                ("scope", models.CharField(choices=[("log", "log runs and read"), ("read", "read only")], max_length=4)),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[("log", "log runs and read"), ("read", "read only")], max_length=4
+                    ),
+                ),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("expires_at", models.DateTimeField(null=True)),
                 ("last_used_at", models.DateTimeField(null=True)),
                 ("revoked_at", models.DateTimeField(null=True)),
                 (
                     "created_by",
-                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL),
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
                 ),
                 (
                     "revoked_by",
                     models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
-                ("team", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team")),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Project",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=500)),
                 ("tags", models.JSONField(default=dict)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("team", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team")),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -56,7 +84,11 @@ class Migration(migrations.Migration):
                 (
                     "run",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name="origin", serialize=False, to="runs.run"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="origin",
+                        serialize=False,
+                        to="runs.run",
                     ),
                 ),
                 ("client", models.CharField(max_length=16)),
@@ -66,24 +98,48 @@ class Migration(migrations.Migration):
                 ("inputs", models.JSONField(default=list)),
                 ("not_kept", models.JSONField(default=list)),
                 ("resuming", models.BooleanField(default=False)),
-                ("project", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="origins", to="clients.project")),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="origins",
+                        to="clients.project",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Receipt",
             fields=[
-                ("pk", models.CompositePrimaryKey("run_id", "log", blank=True, editable=False, primary_key=True, serialize=False)),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "run_id",
+                        "log",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
                 ("log", models.UUIDField()),
                 ("at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="runs.run"),
+                ),
             ],
         ),
         migrations.AddConstraint(
             model_name="project",
-            constraint=models.UniqueConstraint(fields=("team", "name"), name="one_project_per_name"),
+            constraint=models.UniqueConstraint(
+                fields=("team", "name"), name="one_project_per_name"
+            ),
         ),
         migrations.AddConstraint(
             model_name="origin",
-            constraint=models.UniqueConstraint(fields=("project", "client", "key"), name="one_run_per_client_key"),
+            constraint=models.UniqueConstraint(
+                fields=("project", "client", "key"), name="one_run_per_client_key"
+            ),
         ),
     ]

@@ -21,15 +21,30 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Job",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("public_id", models.CharField(default=webapp.runs.models.public_id, max_length=16, unique=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "public_id",
+                    models.CharField(
+                        default=webapp.runs.models.public_id, max_length=16, unique=True
+                    ),
+                ),
                 ("name", models.CharField(max_length=120)),
                 ("kind", models.CharField(max_length=20)),
                 ("spec", models.JSONField()),
                 (
                     "state",
                     models.CharField(
-                        choices=[("running", "Running"), ("completed", "Completed"), ("failed", "Failed"), ("stopped", "Stopped")],
+                        choices=[
+                            ("running", "Running"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("stopped", "Stopped"),
+                        ],
                         default="running",
                         max_length=10,
                     ),
@@ -37,25 +52,62 @@ class Migration(migrations.Migration):
                 ("reason", models.TextField(blank=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("finished_at", models.DateTimeField(null=True)),
-                ("data_set", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to="runs.dataset")),
-                ("owner", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
-                ("team", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team")),
+                (
+                    "data_set",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, to="runs.dataset"
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Shard",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("part", models.IntegerField()),
                 ("tally", models.JSONField(null=True)),
-                ("job", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="shards", to="jobs.job")),
-                ("result", models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to="runs.artifact")),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="shards",
+                        to="jobs.job",
+                    ),
+                ),
+                (
+                    "result",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, to="runs.artifact"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Copy",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("number", models.IntegerField()),
                 ("host", models.CharField(max_length=200)),
                 ("device", models.CharField(max_length=200)),
@@ -67,12 +119,25 @@ class Migration(migrations.Migration):
                     "outcome",
                     models.CharField(
                         blank=True,
-                        choices=[("won", "Won"), ("late", "Late"), ("failed", "Failed"), ("lost", "Lost"), ("stopped", "Stopped")],
+                        choices=[
+                            ("won", "Won"),
+                            ("late", "Late"),
+                            ("failed", "Failed"),
+                            ("lost", "Lost"),
+                            ("stopped", "Stopped"),
+                        ],
                         max_length=10,
                     ),
                 ),
                 ("reason", models.TextField(blank=True)),
-                ("shard", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="copies", to="jobs.shard")),
+                (
+                    "shard",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="copies",
+                        to="jobs.shard",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
@@ -81,7 +146,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="job",
-            index=models.Index(condition=models.Q(("state", "running")), fields=["created_at"], name="running_jobs"),
+            index=models.Index(
+                condition=models.Q(("state", "running")), fields=["created_at"], name="running_jobs"
+            ),
         ),
         migrations.AddConstraint(
             model_name="shard",
@@ -89,7 +156,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="copy",
-            index=models.Index(condition=models.Q(("ended_at", None)), fields=["heartbeat_at"], name="copies_at_work"),
+            index=models.Index(
+                condition=models.Q(("ended_at", None)),
+                fields=["heartbeat_at"],
+                name="copies_at_work",
+            ),
         ),
         migrations.AddConstraint(
             model_name="copy",

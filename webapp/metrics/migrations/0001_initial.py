@@ -18,7 +18,14 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "run_id", "attempt", "seq", "key", blank=True, editable=False, primary_key=True, serialize=False
+                        "run_id",
+                        "attempt",
+                        "seq",
+                        "key",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("attempt", models.IntegerField()),
@@ -30,11 +37,16 @@ class Migration(migrations.Migration):
                 ("compute", models.FloatField(default=0.0)),
                 ("wall_time", models.FloatField()),
                 ("news", models.BigIntegerField()),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="runs.run"),
+                ),
             ],
             options={
                 "indexes": [
-                    models.Index(fields=["run", "key", "step"], name="metrics_poi_run_id_a5545a_idx"),
+                    models.Index(
+                        fields=["run", "key", "step"], name="metrics_poi_run_id_a5545a_idx"
+                    ),
                     models.Index(fields=["run", "news"], name="metrics_poi_run_id_2c92e8_idx"),
                 ],
             },

@@ -14,7 +14,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Axis",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("attempt", models.IntegerField()),
                 ("digest", models.BinaryField()),
                 ("low_tokens", models.BigIntegerField()),
@@ -24,24 +29,44 @@ class Migration(migrations.Migration):
                 ("low_time", models.FloatField()),
                 ("high_time", models.FloatField()),
                 ("data", models.BinaryField()),
-                ("run", models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.CASCADE, to="runs.run"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Batch",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("attempt", models.IntegerField()),
                 ("news", models.BigIntegerField()),
                 ("rows", models.IntegerField()),
                 ("data", models.BinaryField()),
-                ("run", models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.CASCADE, to="runs.run"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Log",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("attempt", models.IntegerField()),
                 ("content", models.BooleanField(default=False)),
                 ("seen", webapp.metrics.models.Multirange(default="{}")),
@@ -49,13 +74,23 @@ class Migration(migrations.Migration):
                 ("batches", models.IntegerField(default=0)),
                 ("folded", models.BigIntegerField(default=0)),
                 ("compacted", models.BooleanField(default=False)),
-                ("run", models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.CASCADE, to="runs.run"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Series",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("attempt", models.IntegerField()),
                 ("key", models.CharField(max_length=120)),
                 ("count", models.BigIntegerField(default=0)),
@@ -73,7 +108,12 @@ class Migration(migrations.Migration):
                 ("straight", models.SmallIntegerField(default=7)),
                 ("levels", models.BigIntegerField(default=0)),
                 ("thinned", models.BooleanField(default=False)),
-                ("run", models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.CASCADE, to="runs.run"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -81,30 +121,64 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "pk",
-                    models.CompositePrimaryKey("series_id", "bits", "block", blank=True, editable=False, primary_key=True, serialize=False),
+                    models.CompositePrimaryKey(
+                        "series_id",
+                        "bits",
+                        "block",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
                 ),
                 ("bits", models.SmallIntegerField()),
                 ("block", models.BigIntegerField()),
                 ("data", models.BinaryField()),
-                ("series", models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, to="metrics.series")),
+                (
+                    "series",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        to="metrics.series",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Chunk",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("count", models.IntegerField()),
                 ("broken", models.IntegerField()),
                 ("first_step", models.BigIntegerField()),
                 ("last_step", models.BigIntegerField()),
                 ("data", models.BinaryField()),
-                ("axis", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="metrics.axis")),
-                ("series", models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, to="metrics.series")),
+                (
+                    "axis",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, to="metrics.axis"
+                    ),
+                ),
+                (
+                    "series",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        to="metrics.series",
+                    ),
+                ),
             ],
         ),
         migrations.AddConstraint(
             model_name="axis",
-            constraint=models.UniqueConstraint(fields=("run", "attempt", "digest"), name="one_axis_per_content"),
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt", "digest"), name="one_axis_per_content"
+            ),
         ),
         migrations.AddIndex(
             model_name="batch",
@@ -112,15 +186,21 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="log",
-            index=models.Index(condition=models.Q(("compacted", False)), fields=["run"], name="logs_to_compact"),
+            index=models.Index(
+                condition=models.Q(("compacted", False)), fields=["run"], name="logs_to_compact"
+            ),
         ),
         migrations.AddConstraint(
             model_name="log",
-            constraint=models.UniqueConstraint(fields=("run", "attempt"), name="one_log_per_attempt"),
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt"), name="one_log_per_attempt"
+            ),
         ),
         migrations.AddConstraint(
             model_name="series",
-            constraint=models.UniqueConstraint(fields=("run", "attempt", "key"), name="one_series_per_key"),
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt", "key"), name="one_series_per_key"
+            ),
         ),
         migrations.AddIndex(
             model_name="chunk",
@@ -128,11 +208,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="chunk",
-            index=models.Index(condition=models.Q(("count__lt", 1024)), fields=["series"], name="chunks_to_grow"),
+            index=models.Index(
+                condition=models.Q(("count__lt", 1024)), fields=["series"], name="chunks_to_grow"
+            ),
         ),
         # What is packed does not get smaller by Postgres trying.
         migrations.RunSQL(
-            [f"ALTER TABLE metrics_{table} ALTER COLUMN data SET STORAGE EXTERNAL" for table in ("batch", "axis", "chunk", "level")],
+            [
+                f"ALTER TABLE metrics_{table} ALTER COLUMN data SET STORAGE EXTERNAL"
+                for table in ("batch", "axis", "chunk", "level")
+            ],
             migrations.RunSQL.noop,
         ),
     ]

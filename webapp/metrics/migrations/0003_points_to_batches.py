@@ -1,6 +1,8 @@
-"""Every point that was a row of its own becomes part of a batch; the next append, or the hourly sweep, folds the batches.
+"""Every point that was a row of its own becomes part of a batch; the next append, or the hourly
+sweep, folds the batches.
 
-One attempt of a run is one transaction, so that a migration that was interrupted goes on where it was.
+One attempt of a run is one transaction, so that a migration that was interrupted goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -40,7 +42,13 @@ def _move(cursor: Any, batches: Any, run: int, attempt: int) -> None:
         place["rows"] += len(rows)
         place["batches"] += 1
         place["news"] = max(place["news"], news)
-        batches.objects.create(run_id=run, attempt=attempt, news=news, rows=len(rows), data=encoded(grouped(rows, content=False)))
+        batches.objects.create(
+            run_id=run,
+            attempt=attempt,
+            news=news,
+            rows=len(rows),
+            data=encoded(grouped(rows, content=False)),
+        )
     cursor.execute(SEEN, place)
     cursor.execute("DELETE FROM metrics_point WHERE run_id = %s AND attempt = %s", [run, attempt])
 

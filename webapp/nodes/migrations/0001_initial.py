@@ -16,7 +16,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Node",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=200, unique=True)),
                 ("address", models.CharField(max_length=255)),
                 ("version", models.CharField(blank=True, max_length=40)),
@@ -30,20 +35,50 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Device",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("kind", models.CharField(choices=[("cpu", "Cpu"), ("cuda", "Cuda")], max_length=4)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(choices=[("cpu", "Cpu"), ("cuda", "Cuda")], max_length=4),
+                ),
                 ("index", models.IntegerField()),
                 ("name", models.CharField(blank=True, max_length=120)),
                 ("memory_bytes", models.BigIntegerField(null=True)),
                 ("retired", models.BooleanField(default=False)),
                 ("holder", models.CharField(blank=True, max_length=200)),
                 ("held_since", models.DateTimeField(null=True)),
-                ("team", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to="teams.team")),
-                ("node", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="devices", to="nodes.node")),
+                (
+                    "team",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, to="teams.team"
+                    ),
+                ),
+                (
+                    "node",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="devices",
+                        to="nodes.node",
+                    ),
+                ),
             ],
             options={
-                "indexes": [models.Index(condition=models.Q(("holder", ""), _negated=True), fields=["holder"], name="held_devices")],
-                "constraints": [models.UniqueConstraint(fields=("node", "kind", "index"), name="one_row_per_device")],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("holder", ""), _negated=True),
+                        fields=["holder"],
+                        name="held_devices",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("node", "kind", "index"), name="one_row_per_device"
+                    )
+                ],
             },
         ),
     ]

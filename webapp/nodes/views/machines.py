@@ -1,4 +1,6 @@
-"""The machines: what they have, who holds it, and taking them out of use. Every member sees them, operators change them."""
+"""The machines: what they have, who holds it, and taking them out of use. Every member sees them,
+operators change them.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,14 @@ from webapp.teams.access import actor_of
 @require_safe
 def machines(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    found = board.machines(access.visible(actor, Node), access.visible(actor, Run), access.visible(actor, Job))
-    return render(request, "nodes/machines.html", {"machines": found, "is_operator": actor.user is not None and actor.user.is_operator})
+    found = board.machines(
+        access.visible(actor, Node), access.visible(actor, Run), access.visible(actor, Job)
+    )
+    return render(
+        request,
+        "nodes/machines.html",
+        {"machines": found, "is_operator": actor.user is not None and actor.user.is_operator},
+    )
 
 
 @require_POST
@@ -44,7 +52,11 @@ def undrain(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
 def forget(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
     node = access.find(actor_of(request), "operate", Node, pk=node_id)
     if draining.forget(node):
-        messages.success(request, f"{node.name} is forgotten. It comes back by itself when it is started again.")
+        messages.success(
+            request, f"{node.name} is forgotten. It comes back by itself when it is started again."
+        )
     else:
-        messages.error(request, f"{node.name} is heard of. Stop its workers before you have it forgotten.")
+        messages.error(
+            request, f"{node.name} is heard of. Stop its workers before you have it forgotten."
+        )
     return redirect("machines")

@@ -29,13 +29,21 @@ def queue(request: HttpRequest) -> HttpResponse:
 @require_POST
 def move_in_queue(request: HttpRequest, run_id: str) -> HttpResponse:
     where = MOVES.get(request.POST.get("where", ""))
-    return _change(request, run_id, lambda run, actor: ordering.move(run, where, actor) if where else None)
+    return _change(
+        request, run_id, lambda run, actor: ordering.move(run, where, actor) if where else None
+    )
 
 
 @require_POST
 def set_priority(request: HttpRequest, run_id: str) -> HttpResponse:
     wanted = {str(value): value for value in Priority.values}.get(request.POST.get("priority", ""))
-    return _change(request, run_id, lambda run, actor: ordering.set_priority(run, wanted, actor) if wanted is not None else None)
+    return _change(
+        request,
+        run_id,
+        lambda run, actor: (
+            ordering.set_priority(run, wanted, actor) if wanted is not None else None
+        ),
+    )
 
 
 @require_POST
@@ -45,7 +53,9 @@ def hold(request: HttpRequest, run_id: str) -> HttpResponse:
     return _change(request, run_id, act)
 
 
-def _change(request: HttpRequest, run_id: str, act: Callable[[Run, User | None], None]) -> HttpResponse:
+def _change(
+    request: HttpRequest, run_id: str, act: Callable[[Run, User | None], None]
+) -> HttpResponse:
     """Act on a run of the queue and show the queue; without htmx, by the way of a redirect."""
     run = find_run(request, run_id, "start")
     try:
@@ -60,7 +70,9 @@ def _page(request: HttpRequest) -> HttpResponse:
     own = access.visible(actor, Run)
     lines = board.lines(own)
     context = {
-        "lines": [(line, line.run is not None and access.may(actor, "start", line.run)) for line in lines],
+        "lines": [
+            (line, line.run is not None and access.may(actor, "start", line.run)) for line in lines
+        ],
         "at_work": board.at_work(own),
         "jobs": board.jobs_at_work(access.visible(actor, Job)),
         "priorities": Priority.choices,

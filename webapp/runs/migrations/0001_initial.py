@@ -20,18 +20,34 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Artifact",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("sha256", models.CharField(max_length=64)),
                 ("size", models.BigIntegerField()),
-                ("media_type", models.CharField(default="application/octet-stream", max_length=100)),
+                (
+                    "media_type",
+                    models.CharField(default="application/octet-stream", max_length=100),
+                ),
                 ("stored_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("team", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team")),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="DataSet",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.SlugField(max_length=80)),
                 ("fingerprint", models.CharField(max_length=64)),
                 ("filename", models.CharField(max_length=255)),
@@ -40,21 +56,52 @@ class Migration(migrations.Migration):
                 ("verifier", models.JSONField(default=dict)),
                 ("problem_count", models.IntegerField()),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("artifact", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="runs.artifact")),
-                ("created_by", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
-                ("team", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team")),
+                (
+                    "artifact",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, to="runs.artifact"
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Run",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("public_id", models.CharField(default=webapp.runs.models.public_id, max_length=16, unique=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "public_id",
+                    models.CharField(
+                        default=webapp.runs.models.public_id, max_length=16, unique=True
+                    ),
+                ),
                 ("name", models.CharField(max_length=120)),
                 (
                     "source",
                     models.CharField(
-                        choices=[("managed", "Managed"), ("client", "Client"), ("imported", "Imported")], default="managed", max_length=8
+                        choices=[
+                            ("managed", "Managed"),
+                            ("client", "Client"),
+                            ("imported", "Imported"),
+                        ],
+                        default="managed",
+                        max_length=8,
                     ),
                 ),
                 ("recipe", models.CharField(blank=True, max_length=32)),
@@ -92,15 +139,35 @@ class Migration(migrations.Migration):
                 ("started_at", models.DateTimeField(null=True)),
                 ("finished_at", models.DateTimeField(null=True)),
                 ("summary", models.JSONField(default=dict)),
-                ("owner", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
-                ("parent", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to="runs.run")),
-                ("team", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team")),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, to="runs.run"
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="RolloutRow",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("attempt", models.IntegerField()),
                 ("seq", models.BigIntegerField()),
                 ("offset", models.IntegerField()),
@@ -117,13 +184,25 @@ class Migration(migrations.Migration):
                 ("divergence", models.FloatField(null=True)),
                 ("excerpt", models.CharField(max_length=240)),
                 ("artifact", models.CharField(max_length=64)),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="rollouts", to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rollouts",
+                        to="runs.run",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Event",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("attempt", models.IntegerField()),
                 ("seq", models.BigIntegerField()),
                 ("type", models.CharField(max_length=20)),
@@ -131,13 +210,25 @@ class Migration(migrations.Migration):
                 ("wall_time", models.DateTimeField()),
                 ("payload", models.JSONField()),
                 ("news", models.BigIntegerField()),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="events", to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="runs.run",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Checkpoint",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("attempt", models.IntegerField()),
                 ("seq", models.BigIntegerField()),
                 ("step", models.BigIntegerField()),
@@ -148,13 +239,25 @@ class Migration(migrations.Migration):
                 ("metrics", models.JSONField(default=dict)),
                 ("manifest", models.JSONField()),
                 ("created_at", models.DateTimeField()),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="checkpoints", to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="checkpoints",
+                        to="runs.run",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Attempt",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("number", models.IntegerField()),
                 ("host", models.CharField(blank=True, max_length=200)),
                 ("folder", models.CharField(blank=True, max_length=1024)),
@@ -166,27 +269,54 @@ class Migration(migrations.Migration):
                 ("step", models.BigIntegerField(default=0)),
                 ("last_seq", models.BigIntegerField(default=0)),
                 ("exit", models.JSONField(null=True)),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="attempts", to="runs.run")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attempts",
+                        to="runs.run",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="StoredModel",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.SlugField(max_length=80)),
                 ("hash", models.CharField(max_length=64)),
                 ("manifest", models.JSONField()),
                 ("architecture", models.CharField(blank=True, max_length=80)),
                 ("parameters", models.BigIntegerField(null=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("created_by", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
-                ("team", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team")),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="Transition",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("attempt", models.IntegerField()),
                 (
                     "state",
@@ -205,17 +335,35 @@ class Migration(migrations.Migration):
                 ),
                 ("reason", models.TextField(blank=True)),
                 ("at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("actor", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
-                ("run", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="transitions", to="runs.run")),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="transitions",
+                        to="runs.run",
+                    ),
+                ),
             ],
         ),
         migrations.AddConstraint(
             model_name="artifact",
-            constraint=models.UniqueConstraint(fields=("team", "sha256"), name="one_artifact_per_team_and_content"),
+            constraint=models.UniqueConstraint(
+                fields=("team", "sha256"), name="one_artifact_per_team_and_content"
+            ),
         ),
         migrations.AddConstraint(
             model_name="dataset",
-            constraint=models.UniqueConstraint(fields=("team", "name", "fingerprint"), name="one_data_set_per_content"),
+            constraint=models.UniqueConstraint(
+                fields=("team", "name", "fingerprint"), name="one_data_set_per_content"
+            ),
         ),
         migrations.AddIndex(
             model_name="run",
@@ -235,11 +383,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="rolloutrow",
-            index=models.Index(fields=["run", "problem", "step"], name="runs_rollou_run_id_5355fb_idx"),
+            index=models.Index(
+                fields=["run", "problem", "step"], name="runs_rollou_run_id_5355fb_idx"
+            ),
         ),
         migrations.AddConstraint(
             model_name="rolloutrow",
-            constraint=models.UniqueConstraint(fields=("run", "attempt", "seq", "offset"), name="one_row_per_rollout"),
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt", "seq", "offset"), name="one_row_per_rollout"
+            ),
         ),
         migrations.AddIndex(
             model_name="event",
@@ -251,18 +403,26 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="event",
-            constraint=models.UniqueConstraint(fields=("run", "attempt", "seq"), name="one_row_per_event"),
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt", "seq"), name="one_row_per_event"
+            ),
         ),
         migrations.AddConstraint(
             model_name="checkpoint",
-            constraint=models.UniqueConstraint(fields=("run", "attempt", "folder"), name="one_row_per_checkpoint"),
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt", "folder"), name="one_row_per_checkpoint"
+            ),
         ),
         migrations.AddConstraint(
             model_name="attempt",
-            constraint=models.UniqueConstraint(fields=("run", "number"), name="one_row_per_attempt"),
+            constraint=models.UniqueConstraint(
+                fields=("run", "number"), name="one_row_per_attempt"
+            ),
         ),
         migrations.AddConstraint(
             model_name="storedmodel",
-            constraint=models.UniqueConstraint(fields=("team", "name", "hash"), name="one_model_per_content"),
+            constraint=models.UniqueConstraint(
+                fields=("team", "name", "hash"), name="one_model_per_content"
+            ),
         ),
     ]

@@ -52,7 +52,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="run",
             name="priority",
-            field=models.SmallIntegerField(choices=[(-1, "low"), (0, "normal"), (1, "high")], default=0),
+            field=models.SmallIntegerField(
+                choices=[(-1, "low"), (0, "normal"), (1, "high")], default=0
+            ),
         ),
         migrations.AddField(
             model_name="run",

@@ -19,18 +19,38 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Member",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("number", models.IntegerField()),
                 ("host", models.CharField(max_length=200)),
                 ("heartbeat_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("finished_at", models.DateTimeField(null=True)),
                 ("exit", models.JSONField(null=True)),
                 ("reason", models.TextField(blank=True)),
-                ("attempt", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="members", to="runs.attempt")),
+                (
+                    "attempt",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="members",
+                        to="runs.attempt",
+                    ),
+                ),
             ],
             options={
-                "indexes": [models.Index(condition=models.Q(("finished_at", None)), fields=["host"], name="members_at_work")],
-                "constraints": [models.UniqueConstraint(fields=("attempt", "number"), name="one_row_per_member")],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("finished_at", None)),
+                        fields=["host"],
+                        name="members_at_work",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("attempt", "number"), name="one_row_per_member")
+                ],
             },
         ),
     ]

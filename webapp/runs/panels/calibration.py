@@ -1,8 +1,10 @@
-"""The calibration panel: does the student know what it knows? From the events of type `calibration`.
+"""The calibration panel: does the student know what it knows? From the events of type
+`calibration`.
 
-A reliability diagram has a bar for each bin of confidence, as high as the share of its answers that is right, with its 95 % interval. On
-the diagonal, confidence and accuracy agree. A risk–coverage curve says how often the student is wrong among the answers that it is surest
-of: risk over the share of answers that are kept.
+A reliability diagram has a bar for each bin of confidence, as high as the share of its answers that
+is right, with its 95 % interval. On the diagonal, confidence and accuracy agree. A risk–coverage
+curve says how often the student is wrong among the answers that it is surest of: risk over the
+share of answers that are kept.
 """
 
 from __future__ import annotations
@@ -17,8 +19,14 @@ from webapp.runs.panels.recorded import events
 KIND = "calibration"
 ROLE = "evaluation"
 READOUTS = {
-    "stated": ("stated", "The number that the answer states. An answer without a readable one counts as 0."),
-    "expected": ("expected", "The mean of the confidences that the student could have stated, by their probabilities."),
+    "stated": (
+        "stated",
+        "The number that the answer states. An answer without a readable one counts as 0.",
+    ),
+    "expected": (
+        "expected",
+        "The mean of the confidences that the student could have stated, by their probabilities.",
+    ),
     "answer": ("of the answer", "The mean probability of the answer's own tokens, stated or not."),
 }
 UNSTATED = "answer"
@@ -58,20 +66,35 @@ def risk_coverage(points: list[list[float]]) -> dict[str, Any] | None:
     if not points:
         return None
     shares = [(coverage, risk) for coverage, risk in points]
-    return {"frame": RISK, "line": RISK.points(shares), "ticks": ticks(RISK), "all": RISK.y(shares[-1][1]), "points": points}
+    return {
+        "frame": RISK,
+        "line": RISK.points(shares),
+        "ticks": ticks(RISK),
+        "all": RISK.y(shares[-1][1]),
+        "points": points,
+    }
 
 
 def in_words(event: dict[str, Any]) -> str:
-    """The diagram in a sentence, which says so where the confidence is nothing that an answer states."""
+    """The diagram in a sentence, which says so where the confidence is nothing that an answer
+    states.
+    """
     if not event["n"]:
         return "No answer had both a confidence and a verdict."
     gap = _number(event.get("gap"))
     if gap is None:
         return f"{event['n']:,} answers."
     lean = "over-confident" if gap > 0 else "under-confident"
-    mean, right = _number(event.get("mean_confidence")) or 0.0, _number(event.get("accuracy")) or 0.0
+    mean, right = (
+        _number(event.get("mean_confidence")) or 0.0,
+        _number(event.get("accuracy")) or 0.0,
+    )
     told = f"{event['n']:,} answers with a mean confidence of {mean:.2f}, of which {right:.2f} are right: {lean} by {abs(gap):.2f}."
-    return f"{told} This confidence is the mean probability of the answer's own tokens." if event["readout"] == UNSTATED else told
+    return (
+        f"{told} This confidence is the mean probability of the answer's own tokens."
+        if event["readout"] == UNSTATED
+        else told
+    )
 
 
 def malformed(event: dict[str, Any]) -> list[tuple[str, int]]:
@@ -87,17 +110,38 @@ def charts(readout: str) -> tuple[Chart, ...]:
         return f"calibration/{readout}/{name}"
 
     empty = "Appears with the first evaluation."
-    ece = (Line(key("ece"), "ECE"), Line(key("ece_if_calibrated"), "expected if perfectly calibrated"), Line(key("ece_mass"), "equal mass"))
+    ece = (
+        Line(key("ece"), "ECE"),
+        Line(key("ece_if_calibrated"), "expected if perfectly calibrated"),
+        Line(key("ece_mass"), "equal mass"),
+    )
     gap = (Line(key("gap"), "gap"), Line(key("mean_confidence"), "mean confidence"))
     ranking = (Line(key("auroc"), "AUROC"), Line(key("spr"), "SPR, ties lost"))
     malformed = Chart(
-        "malformed", "Malformed statements", "share of the answers", (Line(key("malformed"), "malformed"),), "percent", empty=empty
+        "malformed",
+        "Malformed statements",
+        "share of the answers",
+        (Line(key("malformed"), "malformed"),),
+        "percent",
+        empty=empty,
     )
     return (
         Chart("ece", "Expected calibration error", "10 bins of equal width", ece, empty=empty),
-        Chart("brier", "Brier score", "mean squared error of the confidence", (Line(key("brier"), "Brier"),), empty=empty),
+        Chart(
+            "brier",
+            "Brier score",
+            "mean squared error of the confidence",
+            (Line(key("brier"), "Brier"),),
+            empty=empty,
+        ),
         Chart("gap", "Over-confidence", "mean confidence − share right", gap, empty=empty),
-        Chart("auroc", "Ranking", "does a right answer have the higher confidence?", ranking, empty=empty),
+        Chart(
+            "auroc",
+            "Ranking",
+            "does a right answer have the higher confidence?",
+            ranking,
+            empty=empty,
+        ),
         *(() if readout == UNSTATED else (malformed,)),
     )
 

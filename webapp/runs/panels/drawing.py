@@ -38,4 +38,11 @@ class Frame:
 def ticks(frame: Frame, percent: bool = False) -> list[dict[str, object]]:
     """Labels of both axes for values from 0 to 1."""
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
-    return [{"x": frame.x(one), "y": frame.y(one), "label": f"{100 * one:g} %" if percent else f"{one:g}"} for one in shares]
+    return [
+        {
+            "x": frame.x(one),
+            "y": frame.y(one),
+            "label": f"{100 * one:g} %" if percent else f"{one:g}",
+        }
+        for one in shares
+    ]

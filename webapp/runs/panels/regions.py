@@ -1,7 +1,9 @@
-"""The token panel: which tokens of the answers are learnt from (TIP, arXiv 2604.14084). From the events of type `token_regions`.
+"""The token panel: which tokens of the answers are learnt from (TIP, arXiv 2604.14084). From the
+events of type `token_regions`.
 
-Every token stands at its student entropy (as a share of ln V) and its divergence between teacher and student (nats, logarithmic). The two
-thresholds part four regions; what was selected is drawn in the same cells as a share of their tokens.
+Every token stands at its student entropy (as a share of ln V) and its divergence between teacher
+and student (nats, logarithmic). The two thresholds part four regions; what was selected is drawn in
+the same cells as a share of their tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ FAINTEST = 0.12
 
 
 def heat_map(event: dict[str, Any]) -> dict[str, Any]:
-    """Cells of `event` that hold tokens: how many (stronger where more), and the share of them that was selected."""
+    """Cells of `event` that hold tokens: how many (stronger where more), and the share of them that
+    was selected.
+    """
     entropy, divergence = event["entropy_edges"], event["divergence_edges"]
     across, up = len(entropy) - 1, len(divergence) - 1
     most = max((count for row in event["counts"] for count in row), default=0) or 1
@@ -40,16 +44,28 @@ def heat_map(event: dict[str, Any]) -> dict[str, Any]:
                 place = {"x": BOX.x(i / across), "y": BOX.y((j + 1) / up)}
                 words = f"entropy {entropy[i]:.2g} to {entropy[i + 1]:.2g}, divergence {divergence[j]:.2g} to {divergence[j + 1]:.2g}"
                 told = f"{words}: {count:,} tokens, {100 * kept:.0f} % selected"
-                cells.append({**place, "count": _opacity((count / most) ** 0.5), "kept": _opacity(kept) if kept else 0, "words": told})
+                cells.append(
+                    {
+                        **place,
+                        "count": _opacity((count / most) ** 0.5),
+                        "kept": _opacity(kept) if kept else 0,
+                        "words": told,
+                    }
+                )
     return {
         "frame": BOX,
         "cell": {"width": round(BOX.width / across, 2), "height": round(BOX.height / up, 2)},
         "cells": cells,
         "entropy_at": BOX.x(_place(entropy, event["thresholds"]["entropy"])),
         "divergence_at": BOX.y(_place(divergence, event["thresholds"]["divergence"])),
-        "entropy_ticks": [{"at": BOX.x(i / across), "label": f"{entropy[i]:.2g}"} for i in range(0, across + 1, max(1, across // 4))],
+        "entropy_ticks": [
+            {"at": BOX.x(i / across), "label": f"{entropy[i]:.2g}"}
+            for i in range(0, across + 1, max(1, across // 4))
+        ],
         "divergence_ticks": [
-            {"at": BOX.y(_place(divergence, nats)), "label": f"{nats:g}"} for nats in DECADES if _within(nats, divergence)
+            {"at": BOX.y(_place(divergence, nats)), "label": f"{nats:g}"}
+            for nats in DECADES
+            if _within(nats, divergence)
         ],
         "labels": [_label(one["name"]) for one in event["regions"]],
     }
@@ -57,7 +73,10 @@ def heat_map(event: dict[str, Any]) -> dict[str, Any]:
 
 def rows(event: dict[str, Any]) -> list[dict[str, Any]]:
     """The regions as a table."""
-    return [{**one, "title": called(one["name"]), "words": NAMES[one["name"]][1]} for one in event["regions"]]
+    return [
+        {**one, "title": called(one["name"]), "words": NAMES[one["name"]][1]}
+        for one in event["regions"]
+    ]
 
 
 def in_words(event: dict[str, Any]) -> str:
@@ -77,15 +96,24 @@ def called(name: str) -> str:
 
 
 def charts(spec: Definition) -> tuple[Chart, ...]:
-    """Shares over steps; what was selected and what was cut only where the definition selects and cuts."""
+    """Shares over steps; what was selected and what was cut only where the definition selects and
+    cuts.
+    """
     lines = tuple(Line(f"tokens/{name}", called(name)) for name in NAMES)
     empty = "Appears with the first step that is recorded."
-    regions = Chart("regions", "Tokens by region", "share of the answers' tokens", lines, "percent", empty=empty)
-    return (regions, *(chart for chart in CHARTS if chart.id in ("selected", "capped") and chart.fits(spec)))
+    regions = Chart(
+        "regions", "Tokens by region", "share of the answers' tokens", lines, "percent", empty=empty
+    )
+    return (
+        regions,
+        *(chart for chart in CHARTS if chart.id in ("selected", "capped") and chart.fits(spec)),
+    )
 
 
 def _place(edges: list[float], value: float) -> float:
-    """Where a value stands among cells of equal width, as a share; within a cell as far along as its edges allow."""
+    """Where a value stands among cells of equal width, as a share; within a cell as far along as
+    its edges allow.
+    """
     at = min(max(bisect_right(edges, value) - 1, 0), len(edges) - 2)
     low, high = edges[at], edges[at + 1]
     return (at + min(max((value - low) / (high - low), 0.0), 1.0)) / (len(edges) - 1)

@@ -1,4 +1,6 @@
-"""Numbers, times and small drawings in templates. static/js/format.js formats the same way in the browser."""
+"""Numbers, times and small drawings in templates. static/js/format.js formats the same way in the
+browser.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,12 @@ def plain(value: float | str | None) -> str:
     if not size:
         return "0"
     if size < 1e-3 or size >= 1e6:
-        return f"{number:.2e}".replace("-", MINUS).replace("e+0", "e").replace("e+", "e").replace(f"e{MINUS}0", f"e{MINUS}")
+        return (
+            f"{number:.2e}".replace("-", MINUS)
+            .replace("e+0", "e")
+            .replace("e+", "e")
+            .replace(f"e{MINUS}0", f"e{MINUS}")
+        )
     digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{number:.{digits}f}".replace("-", MINUS)
 
@@ -68,7 +75,9 @@ def duration(seconds: float | str | None) -> str:
     for size, unit, smaller, small_unit in SECONDS:
         if whole >= size:
             rest = whole % size // smaller
-            return f"{whole // size} {unit} {rest} {small_unit}" if rest else f"{whole // size} {unit}"
+            return (
+                f"{whole // size} {unit} {rest} {small_unit}" if rest else f"{whole // size} {unit}"
+            )
     return f"{whole} s"
 
 
@@ -79,13 +88,21 @@ def age(moment: datetime | None) -> SafeString | str:
         return "–"
     seconds = (timezone.now() - moment).total_seconds()
     text = "just now" if seconds < 5 else f"{_coarse(seconds)} ago"
-    return format_html('<time datetime="{}" title="{}" data-age>{}</time>', moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S} UTC", text)
+    return format_html(
+        '<time datetime="{}" title="{}" data-age>{}</time>',
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S} UTC",
+        text,
+    )
 
 
 @register.filter
 def clock(moment: datetime) -> SafeString:
     return format_html(
-        '<time datetime="{}" title="{} UTC">{}</time>', moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S}", f"{moment:%H:%M:%S}"
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S}",
+        f"{moment:%H:%M:%S}",
     )
 
 
@@ -97,7 +114,10 @@ def sparkline(values: Sequence[float] | None) -> SafeString | str:
         return ""
     low, high = min(finite), max(finite)
     spread = high - low or 1.0
-    places = [(2 + 90 * i / (len(finite) - 1), 21 - 18 * (value - low) / spread) for i, value in enumerate(finite)]
+    places = [
+        (2 + 90 * i / (len(finite) - 1), 21 - 18 * (value - low) / spread)
+        for i, value in enumerate(finite)
+    ]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     x, y = places[-1]
     return format_html(
@@ -108,8 +128,14 @@ def sparkline(values: Sequence[float] | None) -> SafeString | str:
 
 @register.filter
 def trajectory(rates: Sequence[float | None]) -> SafeString:
-    """A problem's pass rate over time, from 0 at the bottom to 1 at the top; gaps where it has no verdict."""
-    known = [(4 + 112 * i / max(1, len(rates) - 1), 21 - 18 * rate) for i, rate in enumerate(rates) if rate is not None]
+    """A problem's pass rate over time, from 0 at the bottom to 1 at the top; gaps where it has no
+    verdict.
+    """
+    known = [
+        (4 + 112 * i / max(1, len(rates) - 1), 21 - 18 * rate)
+        for i, rate in enumerate(rates)
+        if rate is not None
+    ]
     words = (
         " → ".join(percent(rate) for rate in rates if rate is not None)
         if len(rates) <= 6
@@ -132,7 +158,9 @@ def can(actor: Actor, action: Action) -> bool:
 
 
 def _number(value: float | str | None) -> float | None:
-    """The finite number in a value that may be a string such as "NaN", as JSON needs it, or missing from the context ("")."""
+    """The finite number in a value that may be a string such as "NaN", as JSON needs it, or missing
+    from the context ("").
+    """
     try:
         number = float(value) if value is not None else math.nan
     except ValueError:

@@ -26,14 +26,24 @@ from webapp.teams import access
 
 MOST_BYTES = 2**30
 MOST_FILES = 20_000
-UNPACKABLE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error, lzma.LZMAError)
+UNPACKABLE = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 class BringForm(forms.Form):
     """What is brought, besides the files."""
 
     format = forms.ChoiceField(label="Of", choices=list(FORMATS.items()))
-    project = forms.CharField(label="Project", max_length=200, initial="imported", help_text="Where the files name none.")
+    project = forms.CharField(
+        label="Project", max_length=200, initial="imported", help_text="Where the files name none."
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -45,12 +55,16 @@ def bring_runs(request: HttpRequest) -> HttpResponse:
     access.require(access.actor_of(request), "start", team)
     form, files = BringForm(request.POST), request.FILES.getlist("files")
     if not form.is_valid() or not files:
-        return _page(request, form, "" if files else "Choose the files, or a zip of their folder.", 422)
+        return _page(
+            request, form, "" if files else "Choose the files, or a zip of their folder.", 422
+        )
     typed = form.cleaned_data
     with tempfile.TemporaryDirectory(dir=settings.UPLOADS) as place:
         try:
             _lay_out(files, Path(place))
-            found = bring(Path(place), typed["format"], team, access.actor_of(request).user, typed["project"])
+            found = bring(
+                Path(place), typed["format"], team, access.actor_of(request).user, typed["project"]
+            )
         except Unreadable as problem:
             return _page(request, form, f"{problem} What was read before that is kept.", 422)
     messages.success(request, f"{len(found)} run{'s' if len(found) > 1 else ''} read.")
@@ -78,8 +92,13 @@ def _unpack(file: UploadedFile, place: Path) -> None:
     try:
         with zipfile.ZipFile(file) as packed:
             members = [member for member in packed.infolist() if not member.is_dir()]
-            if sum(member.file_size for member in members) > MOST_BYTES or len(members) > MOST_FILES:
-                raise Unreadable(f"{file.name} holds more than {MOST_BYTES // 2**30} GiB or {MOST_FILES:,} files.")
+            if (
+                sum(member.file_size for member in members) > MOST_BYTES
+                or len(members) > MOST_FILES
+            ):
+                raise Unreadable(
+                    f"{file.name} holds more than {MOST_BYTES // 2**30} GiB or {MOST_FILES:,} files."
+                )
             for member in members:
                 _write(packed, member, place)
     except UNPACKABLE as problem:
@@ -101,6 +120,13 @@ def _write(packed: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path) -> Non
             stream.write(block)
 
 
-def _page(request: HttpRequest, form: BringForm, problem: str = "", status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest, form: BringForm, problem: str = "", status: int = 200
+) -> HttpResponse:
     may = access.actor_of(request).can("start")
-    return render(request, "runs/bring.html", {"form": form, "problem": problem, "may_start": may}, status=status)
+    return render(
+        request,
+        "runs/bring.html",
+        {"form": form, "problem": problem, "may_start": may},
+        status=status,
+    )

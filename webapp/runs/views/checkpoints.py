@@ -17,7 +17,14 @@ from webapp.runs.views.shown import find_run, render_tab
 from webapp.teams import access
 
 CHUNK = 2**20
-SHOWN = ("eval/pass_rate", "retained/pass_rate", "pass_rate/train", "loss", "divergence/mean", "entropy/mean")
+SHOWN = (
+    "eval/pass_rate",
+    "retained/pass_rate",
+    "pass_rate/train",
+    "loss",
+    "divergence/mean",
+    "entropy/mean",
+)
 
 
 @access.shown_to_guests
@@ -25,8 +32,12 @@ SHOWN = ("eval/pass_rate", "retained/pass_rate", "pass_rate/train", "loss", "div
 def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     stored = run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
-    rows = [(one, [(key, one.metrics[key]) for key in SHOWN if key in one.metrics]) for one in stored]
-    best = next((one.pk for one in stored if one.best), None)  # the newest: each was the best when it was made
+    rows = [
+        (one, [(key, one.metrics[key]) for key in SHOWN if key in one.metrics]) for one in stored
+    ]
+    best = next(
+        (one.pk for one in stored if one.best), None
+    )  # the newest: each was the best when it was made
     return render_tab(request, run, "checkpoints", {"checkpoints": rows, "best": best})
 
 
@@ -36,17 +47,24 @@ def download(request: HttpRequest, run_id: str, step: int) -> StreamingHttpRespo
     checkpoint = run.checkpoints.filter(branches.live(run), step=step).order_by("-attempt").first()
     if checkpoint is None:
         raise Http404("no such checkpoint")
-    response = StreamingHttpResponse(_off_thread(zipped(run, checkpoint)), content_type="application/zip")
+    response = StreamingHttpResponse(
+        _off_thread(zipped(run, checkpoint)), content_type="application/zip"
+    )
     response["Content-Disposition"] = f'attachment; filename="{run.public_id}-step-{step}.zip"'
     return response
 
 
 def zipped(run: Run, checkpoint: Checkpoint) -> Iterator[bytes]:
-    """The bytes of a zip file with every file of the checkpoint, stored as they are: weights do not compress."""
+    """The bytes of a zip file with every file of the checkpoint, stored as they are: weights do not
+    compress.
+    """
     sink = Outlet()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, entry in sorted(checkpoint.manifest.items()):
-            with artifacts.open(run.team, entry["sha256"]) as source, archive.open(name, "w", force_zip64=True) as target:
+            with (
+                artifacts.open(run.team, entry["sha256"]) as source,
+                archive.open(name, "w", force_zip64=True) as target,
+            ):
                 while chunk := source.read(CHUNK):
                     target.write(chunk)
                     yield sink.take()

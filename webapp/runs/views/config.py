@@ -24,8 +24,16 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
     started = run.events.filter(type="environment").order_by("attempt", "seq").last()
     environment = started.payload if started else {}
     origin = origin_of(run)
-    parent = access.visible(actor_of(request), Run).filter(pk=run.parent_id).first() if run.parent_id else None
-    params = [(name, value) for name, value in origin.params.items() if not name.startswith("_")] if origin else []
+    parent = (
+        access.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
+        if run.parent_id
+        else None
+    )
+    params = (
+        [(name, value) for name, value in origin.params.items() if not name.startswith("_")]
+        if origin
+        else []
+    )
     context = {
         "yaml": to_yaml(run),
         "problem_sets": problem_sets(run),
@@ -48,7 +56,9 @@ def config_yaml(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 def to_yaml(run: Run) -> str:
-    """The stored definition; word for word where this version cannot read it, and empty for a run without one."""
+    """The stored definition; word for word where this version cannot read it, and empty for a run
+    without one.
+    """
     if run.spec is None:
         return ""
     try:

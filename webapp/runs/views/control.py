@@ -1,4 +1,6 @@
-"""What a person does to a run: stop, pause, resume, run again, delete. Every one is a POST that goes through `webapp.runs.lifecycle`."""
+"""What a person does to a run: stop, pause, resume, run again, delete. Every one is a POST that
+goes through `webapp.runs.lifecycle`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def stop(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     """Cooperative first; with force=1, at once. With next=queue, the queue is shown afterwards."""
     run = find_run(request, run_id, "stop")
     force = request.POST.get("force") == "1"
-    shown = _then_show(request, run, lambda: lifecycle.request_stop(run, actor_of(request).user, force=force))
+    shown = _then_show(
+        request, run, lambda: lifecycle.request_stop(run, actor_of(request).user, force=force)
+    )
     return redirect("queue") if request.POST.get("next") == "queue" else shown
 
 
@@ -56,7 +60,9 @@ def delete(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
 
 
 def _then_show(request: HttpRequest, run: Run, act: Callable[[], Run]) -> HttpResponseRedirect:
-    """Carry out `act` and show the run that it returns; a refusal is shown as a message on the run as it is."""
+    """Carry out `act` and show the run that it returns; a refusal is shown as a message on the run
+    as it is.
+    """
     try:
         run = act()
     except lifecycle.Refused as refusal:

@@ -1,4 +1,6 @@
-"""The team's data sets: upload a file, say what its columns mean, see ten problems as the verifier reads them, keep it."""
+"""The team's data sets: upload a file, say what its columns mean, see ten problems as the verifier
+reads them, keep it.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def data_sets(request: HttpRequest) -> HttpResponse:
 @require_safe
 def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
     found = access.find(access.actor_of(request), "view", DataSet, pk=data_id)
-    form = forms.form_from({"data": {"train": {"kind": "file", "columns": found.columns}, "verifier": found.verifier}})
+    form = forms.form_from(
+        {"data": {"train": {"kind": "file", "columns": found.columns}, "verifier": found.verifier}}
+    )
     query = {"file": found.artifact.sha256, "filename": found.filename} | {
         name: forms.last(form, name) for name in form if name.startswith(mapping_form.PREFIXES)
     }
@@ -66,7 +70,9 @@ def delete_data(request: HttpRequest, data_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_data(request: HttpRequest) -> HttpResponse:
-    """Without a file: the upload. With one (its hash in the address): the mapping, which POST keeps as a data set."""
+    """Without a file: the upload. With one (its hash in the address): the mapping, which POST keeps
+    as a data set.
+    """
     team = team_of(request)
     if request.method == "POST":
         access.require(access.actor_of(request), "edit", team)
@@ -79,7 +85,10 @@ def preview(request: HttpRequest) -> HttpResponse:
     """Ten problems as the run will see them, under the mapping in the address."""
     artifact, filename = _file(request, request.GET)
     mapping = datasets.mapping_of(mapping_form.definition_in(request.GET))
-    context: dict[str, Any] = {"problems": [problem.message for problem in mapping.problems], "readings": []}
+    context: dict[str, Any] = {
+        "problems": [problem.message for problem in mapping.problems],
+        "readings": [],
+    }
     try:
         context["readings"] = datasets.read(_path(artifact), filename, mapping)
     except (ProblemError, VerifierError) as error:
@@ -108,15 +117,24 @@ def _create(request: HttpRequest) -> HttpResponse:
         return _mapping_page(request, request.POST, mapping.problems)
     try:
         kept, survey = datasets.create(
-            team_of(request), access.actor_of(request).user, request.POST.get("name", ""), artifact, filename, mapping
+            team_of(request),
+            access.actor_of(request).user,
+            request.POST.get("name", ""),
+            artifact,
+            filename,
+            mapping,
         )
     except ProblemError as error:
         return _mapping_page(request, request.POST, said=str(error))
     left_out = f" {survey.repeats:,} repeated rows were left out." if survey.repeats else ""
-    messages.success(request, f"{kept.name} is kept: {survey.count:,} problem{pluralize(survey.count)}.{left_out}")
+    messages.success(
+        request,
+        f"{kept.name} is kept: {survey.count:,} problem{pluralize(survey.count)}.{left_out}",
+    )
     if not any(reading.reference for reading in datasets.read(_path(artifact), filename, mapping)):
         messages.warning(
-            request, "The verifier can read none of the first answers, so it can judge none. Map another column or choose another verifier."
+            request,
+            "The verifier can read none of the first answers, so it can judge none. Map another column or choose another verifier.",
         )
     return redirect("data_set", kept.pk)
 
@@ -126,7 +144,9 @@ def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
     return render(request, "data/new.html", context, status=422 if problem else 200)
 
 
-def _mapping_page(request: HttpRequest, sent: QueryDict, problems: tuple[Problem, ...] = (), said: str = "") -> HttpResponse:
+def _mapping_page(
+    request: HttpRequest, sent: QueryDict, problems: tuple[Problem, ...] = (), said: str = ""
+) -> HttpResponse:
     artifact, filename = _file(request, sent)
     try:
         found = datasets.inspect(_path(artifact), filename)
@@ -153,13 +173,15 @@ def _cells(found: Inspection) -> list[list[str]]:
 
 
 def _file(request: HttpRequest, sent: QueryDict) -> tuple[Artifact, str]:
-    """The uploaded file that a request names by its hash. Raises Http404 if the person's team has none."""
+    """The uploaded file that a request names by its hash. Raises Http404 if the person's team has
+    none.
+    """
     sha256 = sent.get("file", "")
     if not SHA256.fullmatch(sha256):
         raise Http404("no such file")
-    return access.find(access.actor_of(request), "view", Artifact, sha256=sha256, team=team_of(request)), uploads.shown_name(
-        sent.get("filename", "")
-    )
+    return access.find(
+        access.actor_of(request), "view", Artifact, sha256=sha256, team=team_of(request)
+    ), uploads.shown_name(sent.get("filename", ""))
 
 
 def _path(artifact: Artifact) -> Path:

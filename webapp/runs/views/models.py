@@ -26,8 +26,19 @@ def models(request: HttpRequest) -> HttpResponse:
         .select_related("team", "created_by")
         .order_by("name", "-created_at")
     )
-    builtin = [{"name": label, "uri": f"builtin:{name}", "facts": _builtin_facts(name)} for name, label in places.BUILTIN_LABELS.items()]
-    rows = [{"model": model, "uri": places.uri_of_model(model), "facts": _facts(model), "runs": _runs_with(model)} for model in stored]
+    builtin = [
+        {"name": label, "uri": f"builtin:{name}", "facts": _builtin_facts(name)}
+        for name, label in places.BUILTIN_LABELS.items()
+    ]
+    rows = [
+        {
+            "model": model,
+            "uri": places.uri_of_model(model),
+            "facts": _facts(model),
+            "runs": _runs_with(model),
+        }
+        for model in stored
+    ]
     return render(request, "models/list.html", {"builtin": builtin, "rows": rows})
 
 
@@ -45,7 +56,9 @@ def delete_model(request: HttpRequest, model_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_model(request: HttpRequest) -> HttpResponse:
-    """GET shows the upload form; POST stores the folder, or shows the form again with the reason."""
+    """GET shows the upload form; POST stores the folder, or shows the form again with the
+    reason.
+    """
     team = team_of(request)
     if request.method != "POST":
         return _form(request)
@@ -54,7 +67,9 @@ def new_model(request: HttpRequest) -> HttpResponse:
     if not files:
         return _form(request, "Choose the folder of the model.")
     try:
-        stored = stored_models.store(team, access.actor_of(request).user, request.POST.get("name", ""), files)
+        stored = stored_models.store(
+            team, access.actor_of(request).user, request.POST.get("name", ""), files
+        )
     except UnusableModel as error:
         return _form(request, str(error))
     messages.success(request, _told(stored))
@@ -62,12 +77,20 @@ def new_model(request: HttpRequest) -> HttpResponse:
 
 
 def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
-    context: dict[str, Any] = {"problem": problem, "name": request.POST.get("name", ""), "may_edit": access.actor_of(request).can("edit")}
+    context: dict[str, Any] = {
+        "problem": problem,
+        "name": request.POST.get("name", ""),
+        "may_edit": access.actor_of(request).can("edit"),
+    }
     return render(request, "models/new.html", context, status=422 if problem else 200)
 
 
 def _told(stored: stored_models.Stored) -> str:
-    left_out = f" Left out, as no model is loaded from them: {', '.join(stored.left_out[:8])}." if stored.left_out else ""
+    left_out = (
+        f" Left out, as no model is loaded from them: {', '.join(stored.left_out[:8])}."
+        if stored.left_out
+        else ""
+    )
     return f"{stored.model.name} is stored.{left_out}"
 
 

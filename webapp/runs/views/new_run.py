@@ -34,31 +34,55 @@ ID = re.compile(r"[0-9]{1,18}")
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_run(request: HttpRequest) -> HttpResponse:
-    """GET shows the form from a recipe's preset or as a clone; POST starts the run, or shows the form again with its problems."""
+    """GET shows the form from a recipe's preset or as a clone; POST starts the run, or shows the
+    form again with its problems.
+    """
     team = team_of(request)
     if request.method == "POST":
         access.require(access.actor_of(request), "start", team)
         return _start(request)
     if parent := _parent(request, request.GET.get("clone")):
         named = {**_whole(parent), "name": f"{parent.name} (clone)"[:120]}
-        return _page(request, draft_of(forms.form_from(named), team), parent=parent, origin=f"A clone of {parent.name}.")
+        return _page(
+            request,
+            draft_of(forms.form_from(named), team),
+            parent=parent,
+            origin=f"A clone of {parent.name}.",
+        )
     data = request.GET.get("data")
     form = forms.form_from(_preset(request.GET, FOR_OWN_DATA if data else SMALL))
     if data:
-        _use(form, access.find(access.actor_of(request), "view", DataSet, team=team, pk=int(data) if ID.fullmatch(data) else 0))
+        _use(
+            form,
+            access.find(
+                access.actor_of(request),
+                "view",
+                DataSet,
+                team=team,
+                pk=int(data) if ID.fullmatch(data) else 0,
+            ),
+        )
     return _page(request, draft_of(form, team))
 
 
 @require_POST
 def check_run(request: HttpRequest) -> HttpResponse:
-    """The side panel for the form as it stands: problems, schedule, estimate, YAML and what is new since the parent."""
+    """The side panel for the form as it stands: problems, schedule, estimate, YAML and what is new
+    since the parent.
+    """
     draft = draft_of(forms.normalised(request.POST), team_of(request))
-    return render(request, "new_run/_check.html", _checked(draft, _parent(request, request.POST.get("parent"))))
+    return render(
+        request,
+        "new_run/_check.html",
+        _checked(draft, _parent(request, request.POST.get("parent"))),
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def import_run(request: HttpRequest) -> HttpResponse:
-    """Fill the form in from YAML or JSON; what it holds beyond the known settings is named, not dropped silently."""
+    """Fill the form in from YAML or JSON; what it holds beyond the known settings is named, not
+    dropped silently.
+    """
     team = team_of(request)
     if request.method != "POST":
         messages.info(request, "A definition is imported on this page, under “Import YAML”.")
@@ -68,10 +92,20 @@ def import_run(request: HttpRequest) -> HttpResponse:
         spec = migrate(parse(_imported_text(request)))
     except SpecError as error:
         draft = draft_of(forms.form_from(_preset(QueryDict())), team, tuple(error.problems))
-        return _page(request, draft, origin="The definition could not be read, so this is the sample run's.", status=422)
+        return _page(
+            request,
+            draft,
+            origin="The definition could not be read, so this is the sample run's.",
+            status=422,
+        )
     form = forms.form_from(spec)
     draft = draft_of(form, team, tuple(_not_shown(spec)))
-    return _page(request, draft, origin="Filled in from the imported definition.", status=422 if draft.layout.problems else 200)
+    return _page(
+        request,
+        draft,
+        origin="Filled in from the imported definition.",
+        status=422 if draft.layout.problems else 200,
+    )
 
 
 def _start(request: HttpRequest) -> HttpResponse:
@@ -80,12 +114,20 @@ def _start(request: HttpRequest) -> HttpResponse:
     if not draft.startable:
         return _page(request, draft, parent=parent, status=422)
     memory = draft.outlook.memory_bytes if draft.outlook else None
-    run = lifecycle.create_run(team_of(request), access.actor_of(request).user, draft.definition, parent=parent, memory_bytes=memory)
+    run = lifecycle.create_run(
+        team_of(request),
+        access.actor_of(request).user,
+        draft.definition,
+        parent=parent,
+        memory_bytes=memory,
+    )
     return redirect("run", run.public_id)
 
 
 def _preset(query: QueryDict, otherwise: Sequence[str] = SMALL) -> dict[str, Any]:
-    """The definition to start from, by default the first preset among `otherwise`. Raises Http404 for what there is not."""
+    """The definition to start from, by default the first preset among `otherwise`. Raises Http404
+    for what there is not.
+    """
     try:
         recipe = recipes.load(query.get("recipe", FIRST))
         spec = to_dict(recipe.spec(query.get("preset") or _first(recipe, otherwise)))
@@ -117,13 +159,17 @@ def _imported_text(request: HttpRequest) -> str:
 
 
 def _not_shown(spec: dict[str, Any]) -> list[Problem]:
-    """Problems of an imported definition that the form, which has no place for them, would lose: unknown settings."""
+    """Problems of an imported definition that the form, which has no place for them, would lose:
+    unknown settings.
+    """
     kept = {problem.path for problem in problems_in(forms.spec_from(forms.form_from(spec)))}
     return [problem for problem in problems_in(spec) if problem.path not in kept]
 
 
 def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
-    """The run that is cloned. Raises Http404 if the person cannot see it, or if it has no definition."""
+    """The run that is cloned. Raises Http404 if the person cannot see it, or if it has no
+    definition.
+    """
     if not public_id:
         return None
     parent = access.find_run(access.actor_of(request), "view", public_id)
@@ -133,19 +179,37 @@ def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
 
 
 def _checked(draft: Draft, parent: Run | None) -> dict[str, Any]:
-    shown = {"problems": draft.layout.problems, "notes": draft.notes, "outlook": draft.outlook, "yaml": draft.yaml}
-    return {**shown, "parent": parent, "changes": changes(_whole(parent), draft.definition) if parent and draft.spec else []}
+    shown = {
+        "problems": draft.layout.problems,
+        "notes": draft.notes,
+        "outlook": draft.outlook,
+        "yaml": draft.yaml,
+    }
+    return {
+        **shown,
+        "parent": parent,
+        "changes": changes(_whole(parent), draft.definition) if parent and draft.spec else [],
+    }
 
 
 def _whole(run: Run) -> dict[str, Any]:
-    """The definition of a run with its defaults; as it is stored, if this version cannot read it."""
+    """The definition of a run with its defaults; as it is stored, if this version cannot read
+    it.
+    """
     try:
         return to_dict(load(run.spec or {}))
     except SpecError:
         return run.spec or {}
 
 
-def _page(request: HttpRequest, draft: Draft, *, parent: Run | None = None, origin: str = "", status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest,
+    draft: Draft,
+    *,
+    parent: Run | None = None,
+    origin: str = "",
+    status: int = 200,
+) -> HttpResponse:
     asked = request.POST.get("mode") or request.GET.get("mode")
     context = {
         "layout": draft.layout,
@@ -162,7 +226,10 @@ def _page(request: HttpRequest, draft: Draft, *, parent: Run | None = None, orig
 def _starts(request: HttpRequest, fresh: bool) -> list[dict[str, Any]]:
     """The presets of all recipes, as links that fill the form in."""
     chosen = request.GET.get("recipe", FIRST) if fresh else None
-    return [_start_from(recipes.load(name), request.GET.get("preset"), name == chosen) for name in recipes.names()]
+    return [
+        _start_from(recipes.load(name), request.GET.get("preset"), name == chosen)
+        for name in recipes.names()
+    ]
 
 
 def _start_from(recipe: recipes.Recipe, preset: str | None, chosen: bool) -> dict[str, Any]:
@@ -176,4 +243,9 @@ def _start_from(recipe: recipes.Recipe, preset: str | None, chosen: bool) -> dic
         }
         for name, found in recipe.presets.items()
     ]
-    return {"recipe": recipe.title, "presets": links, "current": chosen, "help": recipe.presets[current].help if current else ""}
+    return {
+        "recipe": recipe.title,
+        "presets": links,
+        "current": chosen,
+        "help": recipe.presets[current].help if current else "",
+    }

@@ -18,11 +18,19 @@ from webapp.teams import access
 @access.shown_to_guests
 @require_safe
 def calibration(request: HttpRequest, run_id: str) -> HttpResponse:
-    """The reliability diagram at one evaluation, and the measures over all of them, for one way to read a confidence."""
+    """The reliability diagram at one evaluation, and the measures over all of them, for one way to
+    read a confidence.
+    """
     run = find_run(request, run_id)
     known = reliability.readouts(run)
     asked = request.GET.get("readout", "")
-    readout = asked if asked in known else next(iter(known), "stated" if definitions.states_confidence(run.spec or {}) else "answer")
+    readout = (
+        asked
+        if asked in known
+        else next(
+            iter(known), "stated" if definitions.states_confidence(run.spec or {}) else "answer"
+        )
+    )
     context: dict[str, Any] = {
         "readouts": [(name, *reliability.READOUTS[name]) for name in known],
         "readout": readout,
@@ -40,7 +48,9 @@ def calibration(request: HttpRequest, run_id: str) -> HttpResponse:
             "sentence": reliability.in_words(event),
             "malformed": reliability.malformed(event),
         }
-    return render_tab(request, run, "calibration", context | board_of(run, reliability.charts(readout)))
+    return render_tab(
+        request, run, "calibration", context | board_of(run, reliability.charts(readout))
+    )
 
 
 @access.shown_to_guests
@@ -59,7 +69,9 @@ def tokens(request: HttpRequest, run_id: str) -> HttpResponse:
             "sentence": regions.in_words(event),
             "maps": regions.MAPS,
         }
-    return render_tab(request, run, "tokens", context | board_of(run, regions.charts(run.spec or {})))
+    return render_tab(
+        request, run, "tokens", context | board_of(run, regions.charts(run.spec or {}))
+    )
 
 
 @access.shown_to_guests
@@ -68,5 +80,9 @@ def privileged(request: HttpRequest, run_id: str) -> HttpResponse:
     """The pass rates with and without what only the teacher is shown, over all measurements."""
     run = find_run(request, run_id)
     found = rates.rates(run)
-    context = {"rates": found[::-1], "plot": rates.plot(found), "gate": rates.gate(found[-1])} if found else {}
+    context = (
+        {"rates": found[::-1], "plot": rates.plot(found), "gate": rates.gate(found[-1])}
+        if found
+        else {}
+    )
     return render_tab(request, run, "privileged", context)

@@ -1,4 +1,6 @@
-"""The published systems: what each does, its equation, the figure to watch, its claims and where to start."""
+"""The published systems: what each does, its equation, the figure to watch, its claims and where to
+start.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ from django.views.decorators.http import require_safe
 from trainer import experiments
 from trainer import recipes as published
 from trainer.experiments import definition
-from trainer.spec import PacedWeights, PrivilegedContext, RunSpec, SelectedTokens, Stage, StatedConfidence
+from trainer.spec import (
+    PacedWeights,
+    PrivilegedContext,
+    RunSpec,
+    SelectedTokens,
+    Stage,
+    StatedConfidence,
+)
 from webapp import manual
 from webapp.runs import naming
 from webapp.runs.outlook import OBJECTIVES, SOURCES
@@ -22,7 +31,11 @@ RESULTS = {"gates": "Preconditions", "claims": "Claims", "explored": "Explored b
 
 @require_safe
 def recipes(request: HttpRequest) -> HttpResponse:
-    return render(request, "recipes/list.html", {"recipes": [published.load(name) for name in published.names()]})
+    return render(
+        request,
+        "recipes/list.html",
+        {"recipes": [published.load(name) for name in published.names()]},
+    )
 
 
 @require_safe
@@ -31,8 +44,13 @@ def recipe(request: HttpRequest, name: str) -> HttpResponse:
         found = published.load(name)
     except KeyError:
         raise Http404("no such recipe") from None
-    presets = [{"key": key, "preset": preset, "facts": list(_facts(found.spec(key)))} for key, preset in found.presets.items()]
-    return render(request, "recipes/recipe.html", {"recipe": found, "presets": presets, **_results(name)})
+    presets = [
+        {"key": key, "preset": preset, "facts": list(_facts(found.spec(key)))}
+        for key, preset in found.presets.items()
+    ]
+    return render(
+        request, "recipes/recipe.html", {"recipe": found, "presets": presets, **_results(name)}
+    )
 
 
 def _results(name: str) -> dict[str, Any]:
@@ -70,6 +88,8 @@ def _facts(spec: RunSpec) -> Iterator[tuple[str, str]]:
 
 def _stage(stage: Stage) -> str:
     count, tokens = stage.rollouts.generate.per_problem, stage.tokens
-    kept = f", on {100 * tokens.share:g} % of the tokens" if isinstance(tokens, SelectedTokens) else ""
+    kept = (
+        f", on {100 * tokens.share:g} % of the tokens" if isinstance(tokens, SelectedTokens) else ""
+    )
     several = f", {count} to each problem" if count > 1 else ""
     return f"{stage.until.steps:,} steps, {OBJECTIVES[stage.objective.kind]} on {SOURCES[stage.source]}{several}{kept}"

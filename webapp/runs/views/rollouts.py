@@ -32,7 +32,8 @@ ORDERS: dict[str, tuple[Any, ...]] = {
 def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     wanted = {
-        name: request.GET.get(name, "").replace("\0", "").strip() for name in ("problem", "step", "verdict", "truncated", "source", "order")
+        name: request.GET.get(name, "").replace("\0", "").strip()
+        for name in ("problem", "step", "verdict", "truncated", "source", "order")
     }
     kept = run.rollouts.filter(branches.live(run))
     rows = _matching(kept, wanted).order_by(*_order(wanted["order"]))
@@ -50,7 +51,11 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
         "share": _share(run),
         "verdicts": {"correct": "correct", "wrong": "wrong", "unknown": "could not tell"}.items(),
         "sources": SOURCES,
-        "orders": {"newest": "newest first", "divergence": "largest divergence", "longest": "longest"}.items(),
+        "orders": {
+            "newest": "newest first",
+            "divergence": "largest divergence",
+            "longest": "longest",
+        }.items(),
     }
     return render_tab(request, run, "rollouts", context)
 
@@ -82,7 +87,9 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
 
 
 def _as_text(run: Run, ids: Sequence[int]) -> str:
-    """What the teacher read, in the words of the student's tokenizer; empty where that is not on this server."""
+    """What the teacher read, in the words of the student's tokenizer; empty where that is not on
+    this server.
+    """
     try:
         folder = places.model_folder((run.spec or {})["networks"]["student"]["model"], run.team)
         return model_files.text_of(folder, ids) if folder else ""
@@ -116,7 +123,11 @@ def _order(name: str) -> tuple[Any, ...]:
 
 def _share(run: Run) -> dict[str, int]:
     """How many rollouts the events that kept some had seen."""
-    pairs = list(run.events.filter(branches.live(run), type="rollouts").values_list("payload__kept", "payload__of"))
+    pairs = list(
+        run.events.filter(branches.live(run), type="rollouts").values_list(
+            "payload__kept", "payload__of"
+        )
+    )
     return {"kept": sum(kept or 0 for kept, _ in pairs), "of": sum(of or 0 for _, of in pairs)}
 
 

@@ -21,8 +21,20 @@ from webapp.teams import access
 PAGE = 50
 LOG_LINES = 500
 LEVELS = ("info", "warning", "error")
-FACTS = ("pool/kept", "pool/set_aside", "pool/wrongly_dropped", "pool/drift", "weights/effective_problems")
-KINDS = {"": "all", "mastered": "mastered (p = 1)", "frontier": "at the frontier", "hopeless": "hopeless (p = 0)", "set_aside": "set aside"}
+FACTS = (
+    "pool/kept",
+    "pool/set_aside",
+    "pool/wrongly_dropped",
+    "pool/drift",
+    "weights/effective_problems",
+)
+KINDS = {
+    "": "all",
+    "mastered": "mastered (p = 1)",
+    "frontier": "at the frontier",
+    "hopeless": "hopeless (p = 0)",
+    "set_aside": "set aside",
+}
 
 
 @access.shown_to_guests
@@ -57,7 +69,9 @@ def frontier_page(request: HttpRequest, run_id: str) -> HttpResponse:
         "kind_query": f"kind={kind}" if kind in KINDS else "",
         "snr": snr,
         "snr_plot": snr_plot.plot(snr["bins"]) if snr else None,
-        "facts": {key.rpartition("/")[2]: value for key, value in metrics.latest(run, FACTS).items()},
+        "facts": {
+            key.rpartition("/")[2]: value for key, value in metrics.latest(run, FACTS).items()
+        },
     }
     return render_tab(request, run, "frontier", context)
 
@@ -80,7 +94,9 @@ def log(request: HttpRequest, run_id: str) -> HttpResponse:
         "level": level,
         "levels": LEVELS,
         "transitions": run.transitions.select_related("actor").order_by("-at", "-pk"),
-        "attempts": [(attempt, words.exit_of(attempt)) for attempt in run.attempts.order_by("-number")],
+        "attempts": [
+            (attempt, words.exit_of(attempt)) for attempt in run.attempts.order_by("-number")
+        ],
     }
     return render_tab(request, run, "log", context)
 
@@ -90,7 +106,10 @@ def log(request: HttpRequest, run_id: str) -> HttpResponse:
 def log_text(request: HttpRequest, run_id: str) -> HttpResponse:
     run = find_run(request, run_id)
     rows = _lines(run, "").order_by("attempt", "seq").values_list("attempt", "wall_time", "payload")
-    text = "".join(f"{at:%Y-%m-%dT%H:%M:%SZ} attempt {attempt} {p.get('level', ''):7} {p.get('message', '')}\n" for attempt, at, p in rows)
+    text = "".join(
+        f"{at:%Y-%m-%dT%H:%M:%SZ} attempt {attempt} {p.get('level', ''):7} {p.get('message', '')}\n"
+        for attempt, at, p in rows
+    )
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
 
@@ -100,27 +119,52 @@ def _lines(run: Run, level: str) -> Any:
 
 
 def _newest(run: Run, kind: str) -> dict[str, Any] | None:
-    event: Event | None = run.events.filter(branches.live(run), type=kind).order_by("step", "attempt", "seq").last()
+    event: Event | None = (
+        run.events.filter(branches.live(run), type=kind).order_by("step", "attempt", "seq").last()
+    )
     return {**event.payload, "step": event.step} if event else None
 
 
-def _problems(pool: frontier.Measurement | None, kind: str, tracked: Container[str]) -> list[dict[str, Any]]:
+def _problems(
+    pool: frontier.Measurement | None, kind: str, tracked: Container[str]
+) -> list[dict[str, Any]]:
     """Rows of the problem table: those with a path first, the heaviest of them on top."""
     if pool is None:
         return []
     rows = [
-        {"id": id, "rate": rate, "passed": pool.passed[id], "verdicts": pool.verdicts[id], "weight": pool.weights[id], "kind": _kind(rate)}
+        {
+            "id": id,
+            "rate": rate,
+            "passed": pool.passed[id],
+            "verdicts": pool.verdicts[id],
+            "weight": pool.weights[id],
+            "kind": _kind(rate),
+        }
         for id, rate in pool.rates.items()
     ]
     kept = [row for row in rows if kind not in KINDS or not kind or row["kind"] == kind]
-    return sorted(kept, key=lambda row: (row["id"] not in tracked, -(row["weight"] or 0.0), row["id"]))
+    return sorted(
+        kept, key=lambda row: (row["id"] not in tracked, -(row["weight"] or 0.0), row["id"])
+    )
 
 
 def _bar(shares: dict[str, float]) -> dict[str, float]:
     """The shares, and where their parts of a bar of 100 units begin and how wide they are."""
     widths = {f"{name}_width": round(100 * share, 3) for name, share in shares.items()}
-    return {**shares, **widths, "mastered_left": round(100 * (shares["hopeless"] + shares["frontier"]), 3)}
+    return {
+        **shares,
+        **widths,
+        "mastered_left": round(100 * (shares["hopeless"] + shares["frontier"]), 3),
+    }
 
 
 def _kind(rate: float | None) -> str:
-    return "set_aside" if rate is None else "mastered" if rate == 1 else "hopeless" if rate == 0 else "frontier"
+    return (
+        "set_aside"
+        if rate is None
+        else "mastered"
+        if rate == 1
+        else "hopeless"
+        if rate == 0
+        else "frontier"
+    )

@@ -18,18 +18,43 @@ from webapp.teams import access
 
 PAGE = 50
 MOST_PROJECTS = 500
-SEARCHED = ("name", "recipe", "owner__email", "owner__name", "summary__student", "summary__teacher", "public_id", "origin__project__name")
-SOURCES = {Run.Source.MANAGED: "started here", Run.Source.CLIENT: "logged by a client", Run.Source.IMPORTED: "imported"}
+SEARCHED = (
+    "name",
+    "recipe",
+    "owner__email",
+    "owner__name",
+    "summary__student",
+    "summary__teacher",
+    "public_id",
+    "origin__project__name",
+)
+SOURCES = {
+    Run.Source.MANAGED: "started here",
+    Run.Source.CLIENT: "logged by a client",
+    Run.Source.IMPORTED: "imported",
+}
 
 
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    asked = {name: request.GET.get(name, "").replace("\0", "").strip() for name in ("q", "state", "source", "project")}
+    asked = {
+        name: request.GET.get(name, "").replace("\0", "").strip()
+        for name in ("q", "state", "source", "project")
+    }
     mine = access.visible(actor, Run).filter(team=actor.team)
-    found = mine.select_related("owner", "origin__project").defer("spec", "origin__params").order_by("-pk")
+    found = (
+        mine.select_related("owner", "origin__project")
+        .defer("spec", "origin__params")
+        .order_by("-pk")
+    )
     page = list(_before(_matching(found, **asked), request.GET.get("before", ""))[: PAGE + 1])
-    projects = access.visible(actor, Project).filter(team=actor.team).order_by("name").values_list("pk", "name")[:MOST_PROJECTS]
+    projects = (
+        access.visible(actor, Project)
+        .filter(team=actor.team)
+        .order_by("name")
+        .values_list("pk", "name")[:MOST_PROJECTS]
+    )
     context: dict[str, Any] = {
         "rows": [_row(run) for run in page[:PAGE]],
         "older": page[PAGE - 1].pk if len(page) > PAGE else None,
@@ -47,12 +72,19 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 def _row(run: Run) -> dict[str, Any]:
     has_bar = run.source == Run.Source.MANAGED or run.total_steps is not None
-    shown = {"has_bar": has_bar, "phase": words.phase_of(run), "silent": words.is_silent(run), "state": words.state_of(run)}
+    shown = {
+        "has_bar": has_bar,
+        "phase": words.phase_of(run),
+        "silent": words.is_silent(run),
+        "state": words.state_of(run),
+    }
     return {"run": run, "patience_s": round(words.patience(run).total_seconds()), **shown}
 
 
 def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str) -> QuerySet[Run]:
-    """Runs in which every word of `q` occurs somewhere, in that state, of that source and project, if there is such a one."""
+    """Runs in which every word of `q` occurs somewhere, in that state, of that source and project,
+    if there is such a one.
+    """
     if state in State.values:
         runs = runs.filter(state=state)
     if source in Run.Source.values:
@@ -68,4 +100,8 @@ def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str
 
 
 def _before(runs: QuerySet[Run], key: str) -> QuerySet[Run]:
-    return runs.filter(pk__lt=int(key)) if key.isascii() and key.isdecimal() and len(key) < 19 else runs
+    return (
+        runs.filter(pk__lt=int(key))
+        if key.isascii() and key.isdecimal() and len(key) < 19
+        else runs
+    )

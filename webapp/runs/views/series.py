@@ -10,7 +10,14 @@ from typing import Any, get_args
 
 import orjson
 from asgiref.sync import sync_to_async
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotModified, JsonResponse, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotModified,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.views.decorators.http import require_safe
 
 from webapp import metrics
@@ -34,9 +41,16 @@ class Question(Exception):
 @access.shown_to_guests
 @require_safe
 def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
-    """{cursor, axis, series, marks}: everything up to `cursor`, from which the live connection continues."""
+    """{cursor, axis, series, marks}: everything up to `cursor`, from which the live connection
+    continues.
+    """
     try:
-        axis, start, stop, width = _axis(request), _number(request, "from"), _number(request, "to"), _width(request)
+        axis, start, stop, width = (
+            _axis(request),
+            _number(request, "from"),
+            _number(request, "to"),
+            _width(request),
+        )
     except Question as error:
         return JsonResponse({"message": str(error)}, status=400)
     with snapshot():
@@ -45,16 +59,30 @@ def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
         if request.headers.get("If-None-Match") == tag:
             return HttpResponseNotModified(headers={"ETag": tag})
         found = metrics.read([run], _keys(request), axis=axis, start=start, stop=stop, width=width)
-        answer = {"cursor": run.news, "axis": axis, "series": [one.json() for one in found], "marks": marks(run, axis)}
-    return HttpResponse(orjson.dumps(answer), content_type="application/json", headers={"ETag": tag, "Cache-Control": "private, no-cache"})
+        answer = {
+            "cursor": run.news,
+            "axis": axis,
+            "series": [one.json() for one in found],
+            "marks": marks(run, axis),
+        }
+    return HttpResponse(
+        orjson.dumps(answer),
+        content_type="application/json",
+        headers={"ETag": tag, "Cache-Control": "private, no-cache"},
+    )
 
 
 @access.shown_to_guests
 @require_safe
 def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHttpResponse:
-    """Every point on the live branch, one per line, streamed; with `abandoned=1` also those that an attempt went back behind."""
+    """Every point on the live branch, one per line, streamed; with `abandoned=1` also those that an
+    attempt went back behind.
+    """
     run = find_run(request, run_id)
-    response = StreamingHttpResponse(_csv(metrics.rows(run, _keys(request), _abandoned(request))), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(
+        _csv(metrics.rows(run, _keys(request), _abandoned(request))),
+        content_type="text/csv; charset=utf-8",
+    )
     response["Content-Disposition"] = f'attachment; filename="{run.public_id}.csv"'
     return response
 
@@ -76,7 +104,11 @@ def marks(run: Run, axis: metrics.Axis) -> list[dict[str, Any]]:
     places = {step: float(step) for step, _, _ in found}
     if axis != "step":
         places = {0: 0.0, **metrics.places(run, "loss", axis, places)}
-    return [{"x": places[step], "kind": kind, "label": label} for step, kind, label in found if step in places]
+    return [
+        {"x": places[step], "kind": kind, "label": label}
+        for step, kind, label in found
+        if step in places
+    ]
 
 
 def _stages(run: Run) -> Iterator[tuple[int, str, str]]:
@@ -118,7 +150,9 @@ def _lines(rows: list[tuple[Any, ...]]) -> str:
 
 
 def _keys(request: HttpRequest) -> list[str] | None:
-    """The keys asked for, without what no key can be; None for all. `key=` names one, whatever it holds; `keys=` several by commas."""
+    """The keys asked for, without what no key can be; None for all. `key=` names one, whatever it
+    holds; `keys=` several by commas.
+    """
     named = [*request.GET.getlist("key"), *request.GET.get("keys", "").split(",")]
     keys = [key for key in (name.replace("\0", "") for name in named) if key]
     return keys[:MOST_KEYS] or None

@@ -1,4 +1,6 @@
-"""What every page of a run shares: finding the run for whoever asks, and the header that stands above each tab."""
+"""What every page of a run shares: finding the run for whoever asks, and the header that stands
+above each tab.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def actor_of(request: HttpRequest) -> Actor:
 
 
 def find_run(request: HttpRequest, run_id: str, action: Action = "view") -> Run:
-    """The run of that public id. Raises Http404 if the person cannot see it, PermissionDenied if they may not do `action`."""
+    """The run of that public id. Raises Http404 if the person cannot see it, PermissionDenied if
+    they may not do `action`.
+    """
     return access.find_run(actor_of(request), action, run_id)
 
 
@@ -44,12 +48,17 @@ def board_of(run: Run, shown: Sequence[Chart]) -> dict[str, Any]:
 
 
 def free_board_of(run: Run) -> dict[str, Any]:
-    """What templates/runs/free_charts.html needs: a chart for each series of a run whose series nobody knows beforehand."""
+    """What templates/runs/free_charts.html needs: a chart for each series of a run whose series
+    nobody knows beforehand.
+    """
     keys = metrics.keys(run)
     groups = charts.by_prefix(keys[:MOST_CHARTS])
     shown = [chart for _, found in groups for chart in found]
     listed = [(prefix, [(chart, chart.keys[0]) for chart in found]) for prefix, found in groups]
-    facts = {"left_out": max(0, len(keys) - MOST_CHARTS), "full": MOST_SERIES if len(keys) >= MOST_SERIES else 0}
+    facts = {
+        "left_out": max(0, len(keys) - MOST_CHARTS),
+        "full": MOST_SERIES if len(keys) >= MOST_SERIES else 0,
+    }
     return {"groups": listed, "board": board_of(run, shown)["board"] | {"lazy": True}, **facts}
 
 
@@ -60,7 +69,9 @@ def render_tab(request: HttpRequest, run: Run, tab: str, context: dict[str, Any]
         "run": run,
         "tab": tab,
         "tabs": tabs_of(run, panels),
-        "new_tabs": news_of_others(panels) if run.state in ACTIVE and origin_of(run) is None else "",
+        "new_tabs": news_of_others(panels)
+        if run.state in ACTIVE and origin_of(run) is None
+        else "",
         "origin": origin_of(run),
         "state_word": words.state_of(run),
         "is_managed": run.source == Run.Source.MANAGED,
@@ -72,7 +83,10 @@ def render_tab(request: HttpRequest, run: Run, tab: str, context: dict[str, Any]
         "silent": words.is_silent(run),
         "is_at_fault": words.is_at_fault(run),
         "is_active": run.state in ACTIVE or run.state == State.QUEUED,
-        "may": {action: access.may(actor, action, run) for action in ("edit", "start", "stop", "share", "download")},
+        "may": {
+            action: access.may(actor, action, run)
+            for action in ("edit", "start", "stop", "share", "download")
+        },
         "live": {
             "run": run.public_id,
             "since": run.news,

@@ -17,9 +17,13 @@ def account(request: HttpRequest) -> HttpResponse:
     """Change one's name, or set a password."""
     user = actor_of(request).user
     assert user is not None
-    form = AccountForm(request.POST if request.method == "POST" else None, user=user, initial={"name": user.name})
+    form = AccountForm(
+        request.POST if request.method == "POST" else None, user=user, initial={"name": user.name}
+    )
     if request.method != "POST" or not form.is_valid():
-        return render(request, "teams/account.html", {"form": form}, status=422 if form.errors else 200)
+        return render(
+            request, "teams/account.html", {"form": form}, status=422 if form.errors else 200
+        )
     user.name = form.cleaned_data["name"]
     if form.cleaned_data["password"]:
         user.set_password(form.cleaned_data["password"])

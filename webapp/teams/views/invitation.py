@@ -24,16 +24,24 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     try:
         found = links.find_invitation(token)
         user = actor_of(request).user
-        form = None if user is not None else JoinForm(request.POST if request.method == "POST" else None)
+        form = (
+            None
+            if user is not None
+            else JoinForm(request.POST if request.method == "POST" else None)
+        )
         if request.method == "POST" and (form is None or form.is_valid()):
             return _join(request, token, user, form)
         status = 422 if form is not None and form.errors else 200
-        return render(request, "teams/invitation.html", {"invitation": found, "form": form}, status=status)
+        return render(
+            request, "teams/invitation.html", {"invitation": found, "form": form}, status=status
+        )
     except links.Spent as problem:
         return errors.page(request, 410, "This link does not work", str(problem))
 
 
-def _join(request: HttpRequest, token: str, user: User | None, form: JoinForm | None) -> HttpResponse:
+def _join(
+    request: HttpRequest, token: str, user: User | None, form: JoinForm | None
+) -> HttpResponse:
     with transaction.atomic():
         person = user or _new_account(form)
         team = links.accept_invitation(token, person)

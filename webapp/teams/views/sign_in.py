@@ -1,4 +1,6 @@
-"""Ways in and out: password, one-time link, sign-out. A link is shown first and used by a button, so that a preview cannot spend it."""
+"""Ways in and out: password, one-time link, sign-out. A link is shown first and used by a button,
+so that a preview cannot spend it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return _door(request, SignInForm(), target, 200)
     account, address = request.POST.get("email", ""), request.META.get("REMOTE_ADDR", "")
     if not throttle.allow(account, address):
-        return _door(request, SignInForm(initial={"email": account}), target, 429, throttle.TOO_OFTEN)
+        return _door(
+            request, SignInForm(initial={"email": account}), target, 429, throttle.TOO_OFTEN
+        )
     form = SignInForm(request.POST)
     if not form.is_valid():
         return _door(request, form, target, 422)
@@ -43,7 +47,9 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
     try:
         if request.method == "POST":
             return _enter(request, links.use_sign_in_link(token), "")
-        return render(request, "teams/sign_in_link.html", {"person": links.find_sign_in_link(token).user})
+        return render(
+            request, "teams/sign_in_link.html", {"person": links.find_sign_in_link(token).user}
+        )
     except links.Spent as problem:
         return errors.page(request, 410, "This link does not work", str(problem))
 
@@ -55,11 +61,20 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return redirect(settings.LOGOUT_REDIRECT_URL)
 
 
-def _door(request: HttpRequest, form: SignInForm, target: str, status: int, refusal: str = "") -> HttpResponse:
-    return render(request, "teams/sign_in.html", {"form": form, "next": target, "refusal": refusal}, status=status)
+def _door(
+    request: HttpRequest, form: SignInForm, target: str, status: int, refusal: str = ""
+) -> HttpResponse:
+    return render(
+        request,
+        "teams/sign_in.html",
+        {"form": form, "next": target, "refusal": refusal},
+        status=status,
+    )
 
 
 def _enter(request: HttpRequest, user: User, target: str) -> HttpResponse:
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-    safe = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+    safe = url_has_allowed_host_and_scheme(
+        target, {request.get_host()}, require_https=request.is_secure()
+    )
     return redirect(target if safe else settings.LOGIN_REDIRECT_URL)

@@ -1,4 +1,6 @@
-"""The team page: members and their roles, invitations, tokens of programs, and switching between teams."""
+"""The team page: members and their roles, invitations, tokens of programs, and switching between
+teams.
+"""
 
 from __future__ import annotations
 
@@ -34,17 +36,25 @@ def invite(request: HttpRequest) -> HttpResponse:
         messages.error(request, "Choose one of the roles.")
         return redirect("team")
     token = links.invite(found, form.cleaned_data["role"], actor.user)
-    return shown_once.redirect(reverse("team"), "#invite", link=request.build_absolute_uri(reverse("invitation", args=[token])))
+    return shown_once.redirect(
+        reverse("team"),
+        "#invite",
+        link=request.build_absolute_uri(reverse("invitation", args=[token])),
+    )
 
 
 @require_POST
 def set_quota(request: HttpRequest) -> HttpResponse:
-    """How many devices the team's work may hold together; nothing typed means as many as there are."""
+    """How many devices the team's work may hold together; nothing typed means as many as there
+    are.
+    """
     actor = actor_of(request)
     found = access.require(actor, "admin", actor.team)
     form = QuotaForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "The quota is a whole number of devices from 0 to 1,000,000, or nothing.")
+        messages.error(
+            request, "The quota is a whole number of devices from 0 to 1,000,000, or nothing."
+        )
         return redirect("team")
     members.set_quota(found, form.cleaned_data["devices"])
     messages.success(request, "The quota is changed.")
@@ -100,14 +110,26 @@ def switch(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def page(request: HttpRequest, shown: Team, *, status: int = 200, **made: Any) -> HttpResponse:
-    """The team's page; `made` is what was just made and is shown this once: `link`, `token` or the form with its complaints."""
+    """The team's page; `made` is what was just made and is shown this once: `link`, `token` or the
+    form with its complaints.
+    """
     actor = actor_of(request)
     is_admin = access.may(actor, "admin", shown)
-    tokens = access.visible(actor, ApiToken).filter(team=shown).select_related("created_by", "revoked_by").order_by("-pk")
-    open_invitations = access.visible(actor, Invitation).filter(team=shown, used_at=None, expires_at__gt=timezone.now())
+    tokens = (
+        access.visible(actor, ApiToken)
+        .filter(team=shown)
+        .select_related("created_by", "revoked_by")
+        .order_by("-pk")
+    )
+    open_invitations = access.visible(actor, Invitation).filter(
+        team=shown, used_at=None, expires_at__gt=timezone.now()
+    )
     context = {
         "team": shown,
-        "members": access.visible(actor, Membership).filter(team=shown).select_related("user").order_by("user__name", "user__email"),
+        "members": access.visible(actor, Membership)
+        .filter(team=shown)
+        .select_related("user")
+        .order_by("user__name", "user__email"),
         "invitations": open_invitations.select_related("created_by").order_by("-created_at"),
         "teams": access.visible(actor, Team).exclude(pk=shown.pk).order_by("name"),
         "roles": Role.choices,

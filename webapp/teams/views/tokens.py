@@ -1,4 +1,6 @@
-"""Tokens with which programs log into a team: editors make and revoke their own, administrators revoke any."""
+"""Tokens with which programs log into a team: editors make and revoke their own, administrators
+revoke any.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The statement of a confidence: what is read, what is refused, and that writing and reading agree."""
+"""The statement of a confidence: what is read, what is refused, and that writing and reading
+agree.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,28 @@ from trainer.spec.confidence import StatedConfidence
 from trainer.text.calibration.codec import Codec, Problem, Reading
 
 LINE = Codec(StatedConfidence())
-INLINE = Codec(StatedConfidence(wording=" conf:{value}", own_line=False, decimals=1, instruction=""))
+INLINE = Codec(
+    StatedConfidence(wording=" conf:{value}", own_line=False, decimals=1, instruction="")
+)
 BRACKETS = Codec(StatedConfidence(wording="(I am {value} sure)", own_line=False, decimals=3))
 CODECS = st.sampled_from([LINE, INLINE, BRACKETS])
 
 texts = st.lists(
     st.one_of(
         st.text(max_size=12),
-        st.sampled_from(["\n", "42", "Confidence:", "\nConfidence: 0.7", " conf:0.3", "conf:", "(I am 0.5 sure)", "Confidence: high", "9"]),
+        st.sampled_from(
+            [
+                "\n",
+                "42",
+                "Confidence:",
+                "\nConfidence: 0.7",
+                " conf:0.3",
+                "conf:",
+                "(I am 0.5 sure)",
+                "Confidence: high",
+                "9",
+            ]
+        ),
     ),
     max_size=6,
 ).map("".join)
@@ -116,7 +132,9 @@ def test_only_a_share_can_be_written(value: float) -> None:
 
 
 def test_the_prompt_asks_for_it_unless_told_not_to() -> None:
-    assert LINE.instruction("1+1?").startswith("1+1?\nEnd with one last line that begins with `Confidence:`")
+    assert LINE.instruction("1+1?").startswith(
+        "1+1?\nEnd with one last line that begins with `Confidence:`"
+    )
     assert INLINE.instruction("1+1?") == "1+1?"
 
 
@@ -128,7 +146,9 @@ def test_what_is_written_is_read(codec: Codec, value: float) -> None:
 
 
 @given(codec=CODECS, text=texts, value=st.floats(0, 1))
-def test_a_replaced_confidence_is_the_one_that_is_read(codec: Codec, text: str, value: float) -> None:
+def test_a_replaced_confidence_is_the_one_that_is_read(
+    codec: Codec, text: str, value: float
+) -> None:
     replaced = codec.replace(text, value)
     assert codec.read(replaced) == Reading(codec.rounded(value))
     assert codec.replace(replaced, value) == replaced
@@ -150,7 +170,9 @@ def test_a_wording_that_could_not_be_read_back_is_refused(wording: str) -> None:
 signs = st.text("aB7 :-*_`>.,%([{\"'$~}])é中", max_size=6)
 beginnings = st.tuples(signs, st.sampled_from("aB7é"), signs).map("".join)
 endings = st.tuples(
-    st.text(".,;:!?)]}\"'$", max_size=3), st.text("*_`", max_size=2), st.one_of(st.just(""), signs.map(lambda text: " " + text))
+    st.text(".,;:!?)]}\"'$", max_size=3),
+    st.text("*_`", max_size=2),
+    st.one_of(st.just(""), signs.map(lambda text: " " + text)),
 )
 
 
@@ -160,9 +182,13 @@ endings = st.tuples(
 @given(
     before=beginnings, after=endings.map("".join), own_line=st.booleans(), decimals=st.integers(1, 4), value=st.sampled_from([0, 0.375, 1])
 )  # fmt: skip
-def test_every_wording_that_is_accepted_is_read_back(before: str, after: str, own_line: bool, decimals: int, value: float) -> None:
+def test_every_wording_that_is_accepted_is_read_back(
+    before: str, after: str, own_line: bool, decimals: int, value: float
+) -> None:
     assume("%" not in after and "7" not in after)
-    chosen = StatedConfidence(wording=f"{before}{{value}}{after}", own_line=own_line, decimals=decimals)
+    chosen = StatedConfidence(
+        wording=f"{before}{{value}}{after}", own_line=own_line, decimals=decimals
+    )
     written = Decimal(str(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
     codec = Codec(chosen)
     assert codec.read(codec.render(value)) == Reading(float(written))

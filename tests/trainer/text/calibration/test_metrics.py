@@ -17,7 +17,11 @@ CORRECT = [1, 0, 1, 1, 0, 0, 1, 0, 1, 0]
 CONFIDENCE = [1, 1, 0.9, 0.75, 0.75, 0.5, 0.5, 0.25, 0.125, 0]
 
 answers = st.lists(
-    st.tuples(st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.3, 0.6, 0.7, 1.0])), st.booleans()), min_size=1, max_size=40
+    st.tuples(
+        st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.3, 0.6, 0.7, 1.0])), st.booleans()
+    ),
+    min_size=1,
+    max_size=40,
 )
 both_kinds = answers.filter(lambda found: len({correct for _, correct in found}) == 2)
 
@@ -33,13 +37,20 @@ def test_ten_answers_give_the_published_values() -> None:
     assert metrics.spr(CONFIDENCE, CORRECT) == pytest.approx(0.56)
     assert metrics.auroc(CONFIDENCE, CORRECT) == pytest.approx(0.62)
     assert metrics.over_confidence_gap(CONFIDENCE, CORRECT) == pytest.approx(0.0775)
-    occupied = {round(found.low * 10): found.n for found in metrics.reliability(CONFIDENCE, CORRECT)}
+    occupied = {
+        round(found.low * 10): found.n for found in metrics.reliability(CONFIDENCE, CORRECT)
+    }
     assert occupied == {0: 1, 1: 1, 2: 1, 5: 2, 7: 2, 9: 3}
 
 
 def test_always_certain_is_as_wrong_as_it_is_often_wrong() -> None:
     certain = [1.0] * 10
-    assert metrics.ece(certain, CORRECT) == metrics.brier(certain, CORRECT) == metrics.over_confidence_gap(certain, CORRECT) == 0.5
+    assert (
+        metrics.ece(certain, CORRECT)
+        == metrics.brier(certain, CORRECT)
+        == metrics.over_confidence_gap(certain, CORRECT)
+        == 0.5
+    )
     assert metrics.spr(certain, CORRECT) == 0
     assert metrics.auroc(certain, CORRECT) == 0.5
 
@@ -50,21 +61,38 @@ def test_a_tenth_opens_its_own_bin(tenths: int) -> None:
 
 
 def test_bins_of_equal_mass_hold_equal_numbers_and_keep_ties_together() -> None:
-    assert metrics.bins_of([0.1, 0.2, 0.11, 0.9, 0.3, 0.8], 3, "mass").tolist() == [0, 1, 0, 2, 1, 2]
+    assert metrics.bins_of([0.1, 0.2, 0.11, 0.9, 0.3, 0.8], 3, "mass").tolist() == [
+        0,
+        1,
+        0,
+        2,
+        1,
+        2,
+    ]
     assert metrics.bins_of([0.5, 0.5, 0.5, 0.9], 2, "mass").tolist() == [0, 0, 0, 1]
 
 
 def test_bins_of_equal_mass_say_which_confidences_they_span() -> None:
     found = metrics.reliability([0.1, 0.2, 0.8, 0.9], [0, 1, 1, 1], 2, "mass")
-    assert [(b.low, b.high, b.n, b.accuracy) for b in found] == [(0.1, 0.2, 2, 0.5), (0.8, 0.9, 2, 1.0)]
+    assert [(b.low, b.high, b.n, b.accuracy) for b in found] == [
+        (0.1, 0.2, 2, 0.5),
+        (0.8, 0.9, 2, 1.0),
+    ]
     assert found[0].interval == pytest.approx((0.094531, 0.905469), abs=1e-6)
 
 
-@given(st.lists(st.sampled_from([0.0, 0.13, 0.17, 0.5, 0.72, 1.0]), min_size=1, max_size=8), st.sampled_from(["width", "mass"]))
-def test_perfect_calibration_shows_the_mean_over_all_outcomes(confidence: list[float], spacing: Any) -> None:
+@given(
+    st.lists(st.sampled_from([0.0, 0.13, 0.17, 0.5, 0.72, 1.0]), min_size=1, max_size=8),
+    st.sampled_from(["width", "mass"]),
+)
+def test_perfect_calibration_shows_the_mean_over_all_outcomes(
+    confidence: list[float], spacing: Any
+) -> None:
     total = 0.0
     for outcome in product([0, 1], repeat=len(confidence)):
-        chance = math.prod(c if right else 1 - c for c, right in zip(confidence, outcome, strict=True))
+        chance = math.prod(
+            c if right else 1 - c for c, right in zip(confidence, outcome, strict=True)
+        )
         total += chance * metrics.ece(confidence, outcome, spacing=spacing)
     assert metrics.expected_ece(confidence, spacing=spacing) == pytest.approx(total, abs=1e-12)
 
@@ -81,7 +109,9 @@ def test_the_parts_of_the_brier_score_add_up(found: list[tuple[float, bool]]) ->
     assert whole == pytest.approx(metrics.brier(*columns(found)), abs=1e-12)
 
 
-@given(st.lists(st.tuples(st.sampled_from([0.05, 0.35, 0.95]), st.booleans()), min_size=1, max_size=30))
+@given(
+    st.lists(st.tuples(st.sampled_from([0.05, 0.35, 0.95]), st.booleans()), min_size=1, max_size=30)
+)
 def test_nothing_hides_within_bins_of_one_confidence(found: list[tuple[float, bool]]) -> None:
     assert metrics.brier_decomposition(*columns(found)).within == pytest.approx(0, abs=1e-12)
 
@@ -91,7 +121,9 @@ def test_auroc_exceeds_spr_by_half_the_ties(found: list[tuple[float, bool]]) -> 
     confidence, correct = columns(found)
     right, wrong = ([c for c, y in found if y is kind] for kind in (True, False))
     ties = sum(a == b for a, b in product(right, wrong)) / (len(right) * len(wrong))
-    assert metrics.auroc(confidence, correct) - metrics.spr(confidence, correct) == pytest.approx(ties / 2, abs=1e-12)
+    assert metrics.auroc(confidence, correct) - metrics.spr(confidence, correct) == pytest.approx(
+        ties / 2, abs=1e-12
+    )
 
 
 @given(both_kinds)
@@ -99,15 +131,23 @@ def test_ranking_sees_the_order_of_confidences_alone(found: list[tuple[float, bo
     confidence, correct = columns(found)
     _, ranks = np.unique(confidence, return_inverse=True)
     assert metrics.auroc(confidence, correct) == pytest.approx(metrics.auroc(ranks / 100, correct))
-    assert metrics.auroc(confidence, np.logical_not(correct)) == pytest.approx(1 - metrics.auroc(confidence, correct))
-    assert metrics.risk_coverage_area(confidence, correct) == pytest.approx(metrics.risk_coverage_area(ranks / 100, correct))
+    assert metrics.auroc(confidence, np.logical_not(correct)) == pytest.approx(
+        1 - metrics.auroc(confidence, correct)
+    )
+    assert metrics.risk_coverage_area(confidence, correct) == pytest.approx(
+        metrics.risk_coverage_area(ranks / 100, correct)
+    )
 
 
 @given(answers, st.randoms(use_true_random=False))
-def test_the_order_of_the_answers_does_not_matter(found: list[tuple[float, bool]], random: Any) -> None:
+def test_the_order_of_the_answers_does_not_matter(
+    found: list[tuple[float, bool]], random: Any
+) -> None:
     shuffled = random.sample(found, len(found))
     for spacing in ("width", "mass"):
-        assert metrics.ece(*columns(found), spacing=spacing) == pytest.approx(metrics.ece(*columns(shuffled), spacing=spacing))
+        assert metrics.ece(*columns(found), spacing=spacing) == pytest.approx(
+            metrics.ece(*columns(shuffled), spacing=spacing)
+        )
         assert metrics.expected_ece(columns(found)[0], spacing=spacing) == pytest.approx(
             metrics.expected_ece(columns(shuffled)[0], spacing=spacing)
         )
@@ -127,14 +167,18 @@ def test_bins_say_what_the_calibration_error_sums(found: list[tuple[float, bool]
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30))
-def test_a_constant_confidence_at_the_accuracy_is_calibrated_and_useless(correct: list[bool]) -> None:
+def test_a_constant_confidence_at_the_accuracy_is_calibrated_and_useless(
+    correct: list[bool],
+) -> None:
     accuracy = sum(correct) / len(correct)
     constant = [accuracy] * len(correct)
     assert metrics.ece(constant, correct) == pytest.approx(0, abs=1e-12)
     parts = metrics.brier_decomposition(constant, correct)
     assert metrics.brier(constant, correct) == pytest.approx(parts.uncertainty)
     assert parts.resolution == pytest.approx(0, abs=1e-12)
-    assert metrics.risk_coverage(constant, correct) == [(1.0, (len(correct) - sum(correct)) / len(correct))]
+    assert metrics.risk_coverage(constant, correct) == [
+        (1.0, (len(correct) - sum(correct)) / len(correct))
+    ]
     assert metrics.risk_coverage_area(constant, correct) == pytest.approx(1 - accuracy)
 
 
@@ -145,8 +189,14 @@ def test_ranking_says_nothing_where_a_class_is_missing(correct: list[int]) -> No
 
 
 def test_risk_grows_with_coverage_when_confidence_ranks_well() -> None:
-    assert metrics.risk_coverage([0.9, 0.8, 0.8, 0.1], [1, 1, 0, 0]) == [(0.25, 0.0), (0.75, pytest.approx(1 / 3)), (1.0, 0.5)]
-    assert metrics.risk_coverage_area([0.9, 0.8, 0.8, 0.1], [1, 1, 0, 0]) == pytest.approx((0 + 0.25 + 1 / 3 + 0.5) / 4)
+    assert metrics.risk_coverage([0.9, 0.8, 0.8, 0.1], [1, 1, 0, 0]) == [
+        (0.25, 0.0),
+        (0.75, pytest.approx(1 / 3)),
+        (1.0, 0.5),
+    ]
+    assert metrics.risk_coverage_area([0.9, 0.8, 0.8, 0.1], [1, 1, 0, 0]) == pytest.approx(
+        (0 + 0.25 + 1 / 3 + 0.5) / 4
+    )
 
 
 def test_a_long_curve_is_thinned_but_keeps_its_ends() -> None:

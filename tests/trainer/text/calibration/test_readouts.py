@@ -15,7 +15,9 @@ from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.readouts import answer_confidence, expected_confidence
 from trainer.text.models import LanguageModel, load
 
-TENTHS = Codec(StatedConfidence(wording=" conf:{value}", own_line=False, decimals=1, instruction=""))
+TENTHS = Codec(
+    StatedConfidence(wording=" conf:{value}", own_line=False, decimals=1, instruction="")
+)
 CENTS = Codec(StatedConfidence(wording=" abc={value}", own_line=False, decimals=2, instruction=""))
 
 
@@ -26,9 +28,15 @@ def ids_of(model: LanguageModel, text: str) -> tuple[int, ...]:
 def logprob(model: LanguageModel, before: tuple[int, ...], after: tuple[int, ...]) -> float:
     """log p(after | before), from one pass over the whole sequence."""
     with torch.no_grad():
-        logits = model.model(input_ids=torch.tensor([[*before, *after]])).logits[0, :, : model.vocabulary].double()
+        logits = (
+            model.model(input_ids=torch.tensor([[*before, *after]]))
+            .logits[0, :, : model.vocabulary]
+            .double()
+        )
     at = range(len(before) - 1, len(before) + len(after) - 1)
-    return sum(float(logits[place].log_softmax(-1)[id]) for place, id in zip(at, after, strict=True))
+    return sum(
+        float(logits[place].log_softmax(-1)[id]) for place, id in zip(at, after, strict=True)
+    )
 
 
 def expected(model: LanguageModel, begun: tuple[int, ...], written: dict[float, str]) -> float:
@@ -40,35 +48,57 @@ def expected(model: LanguageModel, begun: tuple[int, ...], written: dict[float, 
 def test_levels_of_one_token_are_weighed_by_their_softmax() -> None:
     model = load(Network(model="builtin:student"))
     prompt, reasoning = ids_of(model, "17+25="), ids_of(model, "42")
-    found = expected_confidence(model, [(prompt, (*reasoning, *ids_of(model, " conf:0.9"), model.ends[0]))], TENTHS)
+    found = expected_confidence(
+        model, [(prompt, (*reasoning, *ids_of(model, " conf:0.9"), model.ends[0]))], TENTHS
+    )
     levels = ids_of(model, "".join(f" conf:{tenths / 10}" for tenths in range(11)))
     assert len(levels) == 11
     with torch.no_grad():
-        logits = model.model(input_ids=torch.tensor([[*prompt, *reasoning]])).logits[0, -1, list(levels)].double()
-    assert found == [pytest.approx(float(logits.softmax(-1) @ torch.linspace(0, 1, 11).double()), abs=1e-5)]
+        logits = (
+            model.model(input_ids=torch.tensor([[*prompt, *reasoning]]))
+            .logits[0, -1, list(levels)]
+            .double()
+        )
+    assert found == [
+        pytest.approx(float(logits.softmax(-1) @ torch.linspace(0, 1, 11).double()), abs=1e-5)
+    ]
 
 
 @pytest.mark.parametrize("tokens", [1, 4096])
 def test_numbers_of_several_tokens_are_weighed_by_their_whole_probability(tokens: int) -> None:
     model = language_model(dtype="float64")
-    rows = [(ids_of(model, "1+1="), (*ids_of(model, f"{answer} abc=0.40"), EOS)) for answer in ("2", "cabbage", "")]
+    rows = [
+        (ids_of(model, "1+1="), (*ids_of(model, f"{answer} abc=0.40"), EOS))
+        for answer in ("2", "cabbage", "")
+    ]
     found = expected_confidence(model, rows, CENTS, tokens=tokens)
     written = {tenths / 10: f" abc={tenths / 10:.2f}" for tenths in range(11)}
-    assert found == pytest.approx([expected(model, ids_of(model, f"1+1={answer}"), written) for answer in ("2", "cabbage", "")], abs=1e-9)
+    assert found == pytest.approx(
+        [
+            expected(model, ids_of(model, f"1+1={answer}"), written)
+            for answer in ("2", "cabbage", "")
+        ],
+        abs=1e-9,
+    )
 
 
 def test_levels_can_be_those_of_the_targets() -> None:
     model = language_model(dtype="float64")
     row = (ids_of(model, "1+1="), ids_of(model, "2 abc=0.50"))
     found = expected_confidence(model, [row], CENTS, levels=[k / 8 for k in range(9)])
-    eighths = {value: f" abc={value:.2f}" for value in (0.0, 0.12, 0.25, 0.38, 0.5, 0.62, 0.75, 0.88, 1.0)}
+    eighths = {
+        value: f" abc={value:.2f}" for value in (0.0, 0.12, 0.25, 0.38, 0.5, 0.62, 0.75, 0.88, 1.0)
+    }
     assert found == [pytest.approx(expected(model, ids_of(model, "1+1=2"), eighths), abs=1e-9)]
 
 
 def test_an_answer_without_a_readable_statement_has_no_expectation() -> None:
     model = language_model()
     prompt = ids_of(model, "1+1=")
-    rows = [(prompt, ids_of(model, text)) for text in ("2", "2 abc=0.50", "2 abc=7", "2 abc=0.1 abc=0.2")]
+    rows = [
+        (prompt, ids_of(model, text))
+        for text in ("2", "2 abc=0.50", "2 abc=7", "2 abc=0.1 abc=0.2")
+    ]
     found = expected_confidence(model, rows, CENTS)
     assert [value is None for value in found] == [True, False, True, True]
     assert expected_confidence(model, rows[:1], CENTS) == [None]

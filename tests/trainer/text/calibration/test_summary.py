@@ -33,7 +33,9 @@ def test_an_expectation_leaves_out_what_has_none_and_says_so() -> None:
 def test_the_parts_of_the_brier_score_add_up_in_the_event() -> None:
     event = summarise("answer", [0.11, 0.17, 0.5, 0.93], [False, True, True, True])
     parts = event["brier_parts"]
-    assert parts["reliability"] - parts["resolution"] + parts["uncertainty"] + parts["within"] == pytest.approx(event["brier"])
+    assert parts["reliability"] - parts["resolution"] + parts["uncertainty"] + parts[
+        "within"
+    ] == pytest.approx(event["brier"])
 
 
 def test_metrics_are_named_after_the_readout() -> None:
@@ -41,7 +43,17 @@ def test_metrics_are_named_after_the_readout() -> None:
     assert values["calibration/stated/malformed"] == 0.25
     assert set(values) == {
         f"calibration/stated/{name}"
-        for name in ("ece", "ece_mass", "ece_if_calibrated", "brier", "gap", "spr", "auroc", "mean_confidence", "malformed")
+        for name in (
+            "ece",
+            "ece_mass",
+            "ece_if_calibrated",
+            "brier",
+            "gap",
+            "spr",
+            "auroc",
+            "mean_confidence",
+            "malformed",
+        )
     }
 
 

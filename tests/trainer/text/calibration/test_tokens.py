@@ -18,15 +18,44 @@ from tests.trainer.text.tiny import save_folder
 from trainer.spec.confidence import StatedConfidence
 from trainer.spec.networks import Network
 from trainer.text.calibration.codec import Codec, Reading
-from trainer.text.calibration.tokens import confidence_tokens, require_writable, with_confidence, without_confidence
+from trainer.text.calibration.tokens import (
+    confidence_tokens,
+    require_writable,
+    with_confidence,
+    without_confidence,
+)
 from trainer.text.models import LanguageModel, ModelError, load
 from trainer.text.tokenizers import decode, pieces
 
 LINE = Codec(StatedConfidence())
-INLINE = Codec(StatedConfidence(wording=" conf:{value}", own_line=False, decimals=1, instruction=""))
-TRAINED_ON = [*["x conf:0.4"] * 20, *["So it is 42.\nConfidence: 0.38\n"] * 5, "The sum is 7\nConfidence: 1.00", "é 漢字"]
+INLINE = Codec(
+    StatedConfidence(wording=" conf:{value}", own_line=False, decimals=1, instruction="")
+)
+TRAINED_ON = [
+    *["x conf:0.4"] * 20,
+    *["So it is 42.\nConfidence: 0.38\n"] * 5,
+    "The sum is 7\nConfidence: 1.00",
+    "é 漢字",
+]
 
-words = st.sampled_from(["So", " it is", " 42", ".", ".\n", "\n", "\n\n", " conf", ": ", "0.4", "漢", "é", "Confidence", "Confidence: 0.9"])
+words = st.sampled_from(
+    [
+        "So",
+        " it is",
+        " 42",
+        ".",
+        ".\n",
+        "\n",
+        "\n\n",
+        " conf",
+        ": ",
+        "0.4",
+        "漢",
+        "é",
+        "Confidence",
+        "Confidence: 0.9",
+    ]
+)
 reasonings = st.lists(words, max_size=8).map("".join)
 
 
@@ -40,7 +69,10 @@ def byte_pairs() -> LanguageModel:
     """A byte-level BPE tokenizer with merges across the end of a line, such as `.⏎`."""
     inner = Tokenizer(BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(".\n", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(".\n", "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     inner.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -50,8 +82,12 @@ def byte_pairs() -> LanguageModel:
         show_progress=False,
     )
     inner.train_from_iterator(TRAINED_ON, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>", bos_token="<bos>")
-    return load(Network(model=f"file:{save_folder(Path(mkdtemp()), tokenizer=tokenizer, vocab_size=320)}"))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner, eos_token="<eos>", pad_token="<pad>", bos_token="<bos>"
+    )
+    return load(
+        Network(model=f"file:{save_folder(Path(mkdtemp()), tokenizer=tokenizer, vocab_size=320)}")
+    )
 
 
 def ids_of(model: LanguageModel, text: str) -> tuple[int, ...]:
@@ -72,7 +108,17 @@ def test_a_line_of_its_own_starts_after_the_token_that_ends_the_line_before() ->
     model = byte_pairs()
     ids = ids_of(model, "It is 42.\nConfidence: 0.9\n")
     assert ".\n" in pieces(model, ids)
-    assert decode(model, [id for id, part in zip(ids, confidence_tokens(LINE, model, ids), strict=True) if not part]) == "It is 42.\n\n"
+    assert (
+        decode(
+            model,
+            [
+                id
+                for id, part in zip(ids, confidence_tokens(LINE, model, ids), strict=True)
+                if not part
+            ],
+        )
+        == "It is 42.\n\n"
+    )
     stated = with_confidence(LINE, model, ids_of(model, "It is 42.\n"), 0.5)
     assert stated.ids[: stated.start] == ids_of(model, "It is 42.\n")
     assert decode(model, stated.ids[stated.start : stated.stop]) == "Confidence: 0.50"
@@ -100,9 +146,14 @@ def test_where_it_is_too_long_the_reasoning_is_cut_and_never_the_confidence() ->
 def test_a_tokenizer_that_lacks_the_words_is_refused() -> None:
     require_writable(INLINE, built_in(), 2)
     require_writable(LINE, byte_pairs(), 80)
-    with pytest.raises(ModelError, match=r"cannot write “确信: 0\.00”\. Change data\.confidence\.wording"):
+    with pytest.raises(
+        ModelError, match=r"cannot write “确信: 0\.00”\. Change data\.confidence\.wording"
+    ):
         require_writable(Codec(StatedConfidence(wording="确信: {value}")), built_in(), 80)
-    with pytest.raises(ModelError, match=r"needs 17 tokens to write .* at most 16\. Shorten data\.confidence\.wording"):
+    with pytest.raises(
+        ModelError,
+        match=r"needs 17 tokens to write .* at most 16\. Shorten data\.confidence\.wording",
+    ):
         require_writable(LINE, built_in(), 16)
 
 
@@ -113,7 +164,11 @@ def test_a_tokenizer_that_lacks_the_words_is_refused() -> None:
     after=st.sampled_from(["", "\n", "\nSo"]), tenths=st.integers(0, 10),
 )  # fmt: skip
 def test_the_reasoning_keeps_its_ids_and_the_confidence_is_read(
-    pair: tuple[Codec, Callable[[], LanguageModel]], text: str, statement: str, after: str, tenths: int
+    pair: tuple[Codec, Callable[[], LanguageModel]],
+    text: str,
+    statement: str,
+    after: str,
+    tenths: int,
 ) -> None:
     codec, opened = pair
     model = opened()

@@ -34,7 +34,9 @@ def job(folder: Path, **changes: Any) -> Path:
 def done(spec: Path, part: int = 0, parts: int = 1) -> bytes:
     """The file that a part writes."""
     out = spec.with_name(f"{part}-of-{parts}.jsonl")
-    assert main(["shard", str(spec), "--part", str(part), "--of", str(parts), "--out", str(out)]) == 0
+    assert (
+        main(["shard", str(spec), "--part", str(part), "--of", str(parts), "--out", str(out)]) == 0
+    )
     return out.read_bytes()
 
 
@@ -55,15 +57,30 @@ def test_seven_parts_hold_what_one_holds_byte_for_byte(tmp_path: Path) -> None:
 
 def test_every_cut_covers_every_problem_once() -> None:
     for problems, block, parts in ((44, 4, 7), (1, 64, 3), (1000, 64, 64), (65, 64, 2), (0, 8, 2)):
-        places = [place for part in range(parts) for block_ in blocks_of_part(problems, block, part, parts) for place in block_]
+        places = [
+            place
+            for part in range(parts)
+            for block_ in blocks_of_part(problems, block, part, parts)
+            for place in block_
+        ]
         assert places == list(range(problems))
 
 
 def test_a_checkpoint_scores_what_its_run_measured(tmp_path: Path) -> None:
-    measured = {"kind": "arithmetic", "families": ["add", "sub"], "levels": [1, 2], "count": 12, "seed": 2}
+    measured = {
+        "kind": "arithmetic",
+        "families": ["add", "sub"],
+        "levels": [1, 2],
+        "count": 12,
+        "seed": 2,
+    }
     adapter = {"kind": "lora", "rank": 8, "alpha": 16.0}
     definition = short(
-        {"source": "solutions", "objective": {"kind": "cross_entropy"}, "optimiser": {"learning_rate": 0.03}},
+        {
+            "source": "solutions",
+            "objective": {"kind": "cross_entropy"},
+            "optimiser": {"learning_rate": 0.03},
+        },
         networks={"student": {"model": "builtin:student", "adapter": adapter}},
         data={"evaluation": measured},
         evaluation={"final_samples": 2, "pass_at": [1, 2]},
@@ -74,7 +91,10 @@ def test_a_checkpoint_scores_what_its_run_measured(tmp_path: Path) -> None:
     changes = {
         "seed": definition.seed,
         "work": {"kind": "evaluation", "samples": 2, "pass_at": [1, 2]},
-        "model": {"kind": "checkpoint", "checkpoint": f"file:{run / 'attempts/1/checkpoints/step-00000003'}"},
+        "model": {
+            "kind": "checkpoint",
+            "checkpoint": f"file:{run / 'attempts/1/checkpoints/step-00000003'}",
+        },
         "problems": measured,
         "sampling": definition.evaluation.sampling.model_dump(),
         "verifier": definition.data.verifier.model_dump(),
@@ -85,7 +105,11 @@ def test_a_checkpoint_scores_what_its_run_measured(tmp_path: Path) -> None:
 
 
 def test_stated_confidences_are_measured(tmp_path: Path) -> None:
-    changes = {"model": {"kind": "model", "model": "builtin:confident"}, "confidence": STATED, "sampling": {"max_new_tokens": 48}}
+    changes = {
+        "model": {"kind": "model", "model": "builtin:confident"},
+        "confidence": STATED,
+        "sampling": {"max_new_tokens": 48},
+    }
     found = tally(rows(done(job(tmp_path, **changes))))
     event = found.calibration()
     assert event["n"] == 132
@@ -96,7 +120,9 @@ def test_the_first_right_answer_of_a_teacher_is_kept(tmp_path: Path) -> None:
     one, four = ({"work": {"kind": "teacher_answers", "samples": samples}} for samples in (1, 4))
     first, best = (rows(done(job(tmp_path, **changes))) for changes in (one, four))
     assert all(len(row["answers"]) == 1 and row["answers"][0]["text"] for row in best)
-    assert sum(row["answers"][0]["verdict"] for row in best) > sum(row["answers"][0]["verdict"] for row in first)
+    assert sum(row["answers"][0]["verdict"] for row in best) > sum(
+        row["answers"][0]["verdict"] for row in first
+    )
 
 
 def test_an_endpoint_may_write_the_answers(tmp_path: Path) -> None:
@@ -117,8 +143,14 @@ def test_an_endpoint_may_write_the_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model": {"kind": "model", "model": "file:/nowhere"}}, "The model folder /nowhere does not exist."),
-        ({"problems": {"kind": "file", "path": "file:/nothing.jsonl"}}, "There is no file /nothing.jsonl"),
+        (
+            {"model": {"kind": "model", "model": "file:/nowhere"}},
+            "The model folder /nowhere does not exist.",
+        ),
+        (
+            {"problems": {"kind": "file", "path": "file:/nothing.jsonl"}},
+            "There is no file /nothing.jsonl",
+        ),
         ({"work": {"samples": 0}}, "work.samples must be at least 1"),
         ({"model": {"kind": "checkpoint", "checkpoint": "file:/tmp/none"}}, "cannot be used"),
         ({"sampling": {"max_new_tokens": 100_000}}, "do not fit builtin:student"),
@@ -141,8 +173,14 @@ def test_where_there_are_more_parts_than_blocks_some_are_empty(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"work": {"kind": "evaluation", "samples": 2, "pass_at": [4]}}, "asks for pass@4 of 2 answers"),
-        ({"model": {"kind": "endpoint", "url": "http://a/v1", "model": "m"}}, "asks an endpoint for several answers"),
+        (
+            {"work": {"kind": "evaluation", "samples": 2, "pass_at": [4]}},
+            "asks for pass@4 of 2 answers",
+        ),
+        (
+            {"model": {"kind": "endpoint", "url": "http://a/v1", "model": "m"}},
+            "asks an endpoint for several answers",
+        ),
         ({"prompt": "hello"}, "must contain {question}"),
         ({"model": {"kind": "checkpoint", "checkpoint": "checkpoint:abc"}}, "must name the step"),
     ],

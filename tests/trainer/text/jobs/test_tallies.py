@@ -14,16 +14,28 @@ from trainer.text import intervals
 from trainer.text.jobs.tallies import Tally, bin_begins, length_bin, tally
 
 ANSWERS = st.fixed_dictionaries(
-    {"verdict": st.sampled_from([True, False, None]), "truncated": st.booleans(), "tokens": st.integers(0, 3000)},
+    {
+        "verdict": st.sampled_from([True, False, None]),
+        "truncated": st.booleans(),
+        "tokens": st.integers(0, 3000),
+    },
     optional={},
 ).flatmap(
     lambda plain: st.sampled_from(
-        [plain, {**plain, "confidence": 0.5, "malformed": ""}, {**plain, "confidence": None, "malformed": "missing"}]
+        [
+            plain,
+            {**plain, "confidence": 0.5, "malformed": ""},
+            {**plain, "confidence": None, "malformed": "missing"},
+        ]
     )
 )
 ROWS = st.lists(
     st.fixed_dictionaries(
-        {"domain": st.sampled_from(["", "add", "sub"]), "difficulty": st.just(""), "answers": st.lists(ANSWERS, min_size=1, max_size=4)}
+        {
+            "domain": st.sampled_from(["", "add", "sub"]),
+            "difficulty": st.just(""),
+            "answers": st.lists(ANSWERS, min_size=1, max_size=4),
+        }
     ),
     max_size=12,
 )
@@ -39,8 +51,14 @@ def test_any_cut_adds_up_to_the_whole(rows: list[dict[str, Any]], cuts: list[int
 
 @given(ROWS)
 def test_rates_and_intervals_are_those_of_the_answers(rows: list[dict[str, Any]]) -> None:
-    judged = [[answer["verdict"] for answer in row["answers"] if answer["verdict"] is not None] for row in rows]
-    passed, verdicts = np.array([sum(one) for one in judged], np.int64), np.array([len(one) for one in judged], np.int64)
+    judged = [
+        [answer["verdict"] for answer in row["answers"] if answer["verdict"] is not None]
+        for row in rows
+    ]
+    passed, verdicts = (
+        np.array([sum(one) for one in judged], np.int64),
+        np.array([len(one) for one in judged], np.int64),
+    )
     if not verdicts.any():
         return
     found = tally(rows)

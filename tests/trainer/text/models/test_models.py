@@ -45,7 +45,10 @@ def test_weights_stored_in_half_precision_are_widened_exactly(tmp_path: Path) ->
 
 
 def test_the_hash_names_the_content_not_the_place(tmp_path: Path) -> None:
-    hashes = [opened(save_folder(tmp_path / name, seed=seed)).hash for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    hashes = [
+        opened(save_folder(tmp_path / name, seed=seed)).hash
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
     assert hashes[0] == hashes[1] != hashes[2]
 
 
@@ -68,8 +71,13 @@ def test_drawing_random_weights_leaves_other_randomness_alone(tmp_path: Path) ->
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize(("dtype", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float64", torch.float64)])
-def test_weights_are_held_in_the_asked_format(tmp_path: Path, dtype: str, expected: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float64", torch.float64)],
+)
+def test_weights_are_held_in_the_asked_format(
+    tmp_path: Path, dtype: str, expected: torch.dtype
+) -> None:
     assert opened(save_folder(tmp_path), dtype=dtype).dtype == expected
 
 
@@ -140,7 +148,9 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_write_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a causal language model"):
-        opened(configured(save_folder(tmp_path), architectures=["BertForMaskedLM"], model_type="bert"))
+        opened(
+            configured(save_folder(tmp_path), architectures=["BertForMaskedLM"], model_type="bert")
+        )
 
 
 def test_quantised_weights_are_refused(tmp_path: Path) -> None:
@@ -149,14 +159,20 @@ def test_quantised_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_needs_its_own_code_is_refused(tmp_path: Path) -> None:
-    changes = {"model_type": "homemade", "architectures": ["HomemadeForCausalLM"], "auto_map": {"AutoConfig": "homemade.Config"}}
+    changes = {
+        "model_type": "homemade",
+        "architectures": ["HomemadeForCausalLM"],
+        "auto_map": {"AutoConfig": "homemade.Config"},
+    }
     (tmp_path / "homemade.py").write_text("raise SystemExit('foreign code ran')")
     with pytest.raises(ModelError, match="without running its own code"):
         opened(configured(save_folder(tmp_path), **changes))
 
 
 def test_a_tokenizer_larger_than_the_embedding_is_refused(tmp_path: Path) -> None:
-    folder = save_folder(tmp_path, tokenizer=character_tokenizer("0123456789+-*/=()?.,> abcdefghijXYZ"))
+    folder = save_folder(
+        tmp_path, tokenizer=character_tokenizer("0123456789+-*/=()?.,> abcdefghijXYZ")
+    )
     with pytest.raises(ModelError, match="more than the model embeds"):
         opened(folder)
 
@@ -171,7 +187,9 @@ def test_an_unresolved_name_is_refused() -> None:
         load(Network(model="model:mine@1234"))
 
 
-def test_a_hub_model_that_cannot_be_fetched_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_hub_model_that_cannot_be_fetched_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="could not be downloaded"):
         load(Network(model="hub:nobody/nothing@main"))

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.text.tiny import CHARACTERS, EOS, VOCABULARY, character_tokenizer, language_model, save_folder
+from tests.trainer.text.tiny import (
+    CHARACTERS,
+    EOS,
+    VOCABULARY,
+    character_tokenizer,
+    language_model,
+    save_folder,
+)
 from trainer.spec.networks import Network
 from trainer.text.chat import check_length, prompt_ids
 from trainer.text.models import LanguageModel, ModelError, load
@@ -38,14 +45,20 @@ def test_the_end_token_is_not_part_of_the_text_but_has_a_piece() -> None:
 
 
 def test_equal_tokenizers_share_their_real_vocabulary_whatever_the_widths(tmp_path: Path) -> None:
-    narrow, wide = opened(save_folder(tmp_path / "narrow")), opened(save_folder(tmp_path / "wide", "llama", vocab_size=64))
+    narrow, wide = (
+        opened(save_folder(tmp_path / "narrow")),
+        opened(save_folder(tmp_path / "wide", "llama", vocab_size=64)),
+    )
     assert require_same_vocabulary(narrow, wide) == VOCABULARY
 
 
 def test_tokenizers_of_one_size_but_other_content_are_refused(tmp_path: Path) -> None:
     swapped = CHARACTERS[:-2] + CHARACTERS[:-3:-1]
     other = opened(save_folder(tmp_path, tokenizer=character_tokenizer(swapped)))
-    with pytest.raises(ModelError, match=r"different tokenizers: id 33 is “i” for the student and “j” for the teacher \(2 ids differ\)"):
+    with pytest.raises(
+        ModelError,
+        match=r"different tokenizers: id 33 is “i” for the student and “j” for the teacher \(2 ids differ\)",
+    ):
         require_same_vocabulary(language_model(), other)
 
 
@@ -65,7 +78,15 @@ def test_another_end_token_is_refused(tmp_path: Path) -> None:
 
 def test_a_prompt_goes_through_the_chat_template(tmp_path: Path) -> None:
     folder = save_folder(tmp_path, tokenizer=character_tokenizer(chat_template=TEMPLATE))
-    assert pieces(opened(folder), prompt_ids(opened(folder), "1+1")) == ["<bos>", "(", "1", "+", "1", ")", ">"]
+    assert pieces(opened(folder), prompt_ids(opened(folder), "1+1")) == [
+        "<bos>",
+        "(",
+        "1",
+        "+",
+        "1",
+        ")",
+        ">",
+    ]
 
 
 def test_the_chat_template_can_be_turned_off(tmp_path: Path) -> None:
@@ -74,7 +95,14 @@ def test_the_chat_template_can_be_turned_off(tmp_path: Path) -> None:
     assert decode(model, prompt_ids(model, "1+1")) == "1+1"
 
 
-@pytest.mark.parametrize("template", ["{{ raise_exception('only for teachers') }}", "{% for %}", "{{ messages[0].content.nothing() }}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception('only for teachers') }}",
+        "{% for %}",
+        "{{ messages[0].content.nothing() }}",
+    ],
+)
 def test_a_chat_template_that_fails_is_named(tmp_path: Path, template: str) -> None:
     model = opened(save_folder(tmp_path, tokenizer=character_tokenizer(chat_template=template)))
     with pytest.raises(ModelError, match=r"chat template of .* cannot format “1”"):
@@ -85,13 +113,17 @@ def test_an_end_token_that_the_tokenizer_appends_is_taken_off(tmp_path: Path) ->
     from tokenizers.processors import TemplateProcessing
 
     tokenizer = character_tokenizer()
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)])
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
+    )
     model = opened(save_folder(tmp_path, tokenizer=tokenizer))
     assert pieces(model, prompt_ids(model, "1")) == ["<bos>", "1"]
 
 
 @pytest.mark.parametrize("unknown", [{}, {"unk_token": "a"}])
-def test_a_character_that_the_tokenizer_lacks_is_named(tmp_path: Path, unknown: dict[str, str]) -> None:
+def test_a_character_that_the_tokenizer_lacks_is_named(
+    tmp_path: Path, unknown: dict[str, str]
+) -> None:
     model = opened(save_folder(tmp_path, tokenizer=character_tokenizer(**unknown)))
     with pytest.raises(ModelError, match="lacks a character of “12é”"):
         prompt_ids(model, "12é")

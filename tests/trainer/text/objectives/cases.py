@@ -1,4 +1,6 @@
-"""Random inputs of the LM-head operators, and the same through full logits and autograd in float64."""
+"""Random inputs of the LM-head operators, and the same through full logits and autograd in
+float64.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from trainer.text.objectives.linear_divergence import TokenStatistics, linear_di
 
 @dataclass
 class Case:
-    """Random hidden states, a head that may be wider than the vocabulary, a teacher, coefficients with zeros, written ids."""
+    """Random hidden states, a head that may be wider than the vocabulary, a teacher, coefficients
+    with zeros, written ids.
+    """
 
     hidden: Tensor
     head: Head
@@ -28,7 +32,9 @@ class Case:
     def inputs(self) -> list[Tensor]:
         return [part for part in (self.hidden, *self.head) if part is not None]
 
-    def run(self, objective: Divergence, chunk: int | None = None) -> tuple[Tensor, TokenStatistics]:
+    def run(
+        self, objective: Divergence, chunk: int | None = None
+    ) -> tuple[Tensor, TokenStatistics]:
         teacher = self.teacher
         return linear_divergence(
             self.hidden, self.head, lambda tokens: teacher[tokens], self.coefficients, self.ids, objective,
@@ -45,7 +51,9 @@ class Case:
 
     def full_logits(self) -> Tensor:
         bias = None if self.head.bias is None else self.head.bias.double()[: self.vocabulary]
-        return torch.nn.functional.linear(self.hidden.double(), self.head.weight.double()[: self.vocabulary], bias)
+        return torch.nn.functional.linear(
+            self.hidden.double(), self.head.weight.double()[: self.vocabulary], bias
+        )
 
 
 def case(
@@ -62,11 +70,26 @@ def case(
     def normal(*shape: int, scale: float = 1.0) -> Tensor:
         return (torch.randn(*shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
 
-    coefficients = torch.rand(tokens, generator=generator, dtype=torch.float64) * (torch.rand(tokens, generator=generator) > 0.3)
-    head = Head(normal(vocabulary + padding, width).requires_grad_(), normal(vocabulary + padding).requires_grad_() if bias else None)
+    coefficients = torch.rand(tokens, generator=generator, dtype=torch.float64) * (
+        torch.rand(tokens, generator=generator) > 0.3
+    )
+    head = Head(
+        normal(vocabulary + padding, width).requires_grad_(),
+        normal(vocabulary + padding).requires_grad_() if bias else None,
+    )
     ids = torch.randint(0, vocabulary, (tokens,), generator=generator)
     teacher = normal(tokens, vocabulary + 2 * padding, scale=3.0)
-    return Case(normal(tokens, width).requires_grad_(), head, teacher, coefficients, ids, vocabulary)
+    return Case(
+        normal(tokens, width).requires_grad_(), head, teacher, coefficients, ids, vocabulary
+    )
 
 
-cases = st.builds(case, st.integers(0, 2**31), st.integers(0, 20), st.integers(1, 8), st.integers(2, 30), st.integers(0, 4), st.booleans())
+cases = st.builds(
+    case,
+    st.integers(0, 2**31),
+    st.integers(0, 20),
+    st.integers(1, 8),
+    st.integers(2, 30),
+    st.integers(0, 4),
+    st.booleans(),
+)

@@ -15,8 +15,15 @@ answers = st.lists(st.tuples(rewards, st.integers(0, 3)), max_size=16)
 
 def test_the_standard_deviation_is_that_of_the_population() -> None:
     advantages = group_advantages([1, 0, 0, 1, 0, 0, 0, 0], [0] * 8, standardise=True)
-    assert advantages == pytest.approx([1.73205, -0.57735, -0.57735, 1.73205, *[-0.57735] * 4], abs=1e-5)
-    assert group_advantages([1, 0, 0, 0], [0] * 4, standardise=False).tolist() == [0.75, -0.25, -0.25, -0.25]
+    assert advantages == pytest.approx(
+        [1.73205, -0.57735, -0.57735, 1.73205, *[-0.57735] * 4], abs=1e-5
+    )
+    assert group_advantages([1, 0, 0, 0], [0] * 4, standardise=False).tolist() == [
+        0.75,
+        -0.25,
+        -0.25,
+        -0.25,
+    ]
 
 
 def test_answers_without_a_verdict_count_for_nothing() -> None:
@@ -35,14 +42,22 @@ def test_the_share_of_problems_that_teach_nothing() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(answers, st.booleans())
-def test_advantages_balance_within_each_problem_and_feel_no_other(drawn: list[tuple[float | None, int]], standardise: bool) -> None:
+def test_advantages_balance_within_each_problem_and_feel_no_other(
+    drawn: list[tuple[float | None, int]], standardise: bool
+) -> None:
     values, groups = [value for value, _ in drawn], [group for _, group in drawn]
     advantages = group_advantages(values, groups, standardise)
     for group in set(groups):
         places = [place for place, found in enumerate(groups) if found == group]
-        alone = group_advantages([values[place] for place in places], [0] * len(places), standardise)
+        alone = group_advantages(
+            [values[place] for place in places], [0] * len(places), standardise
+        )
         assert advantages[places].tolist() == alone.tolist()
         assert abs(float(alone.sum())) < 1e-6
         if standardise and alone.any():
-            judged = [value for value, place in zip(alone, places, strict=True) if values[place] is not None]
+            judged = [
+                value
+                for value, place in zip(alone, places, strict=True)
+                if values[place] is not None
+            ]
             assert float(np.std(judged)) == pytest.approx(1)

@@ -18,7 +18,10 @@ SHAPES = [(4, 7), (1, 1), (9, 3), (2, 12), (30, 40), (1, 2), (28, 37)]
 
 def rows() -> list[Row]:
     generator = np.random.default_rng(5)
-    drawn = [[tuple(generator.integers(0, VOCABULARY, length).tolist()) for length in shape] for shape in SHAPES]
+    drawn = [
+        [tuple(generator.integers(0, VOCABULARY, length).tolist()) for length in shape]
+        for shape in SHAPES
+    ]
     return [(prompt, completion) for prompt, completion in drawn]
 
 
@@ -27,7 +30,9 @@ def padded(groups: list[list[int]], lengths: list[int]) -> int:
 
 
 @pytest.mark.parametrize("cost", [0.0, 20.0, 1e9])
-def test_states_are_those_of_each_row_alone_however_rows_are_grouped(cost: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_are_those_of_each_row_alone_however_rows_are_grouped(
+    cost: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = language_model("qwen2", "float64")
     monkeypatch.setattr("trainer.text.objectives.batch._cost_of_a_pass", lambda _: cost)
     alone = torch.cat([response_hidden(model, [row]) for row in rows()])
@@ -36,7 +41,9 @@ def test_states_are_those_of_each_row_alone_however_rows_are_grouped(cost: float
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.floats(0, 500))
 @settings(deadline=None, max_examples=50)
-def test_groups_hold_every_row_once_and_cost_no_more_than_one_group_or_one_for_each_row(lengths: list[int], cost: float) -> None:
+def test_groups_hold_every_row_once_and_cost_no_more_than_one_group_or_one_for_each_row(
+    lengths: list[int], cost: float
+) -> None:
     groups = [list(group) for group in like_lengths(lengths, cost)]
     assert sorted(place for group in groups for place in group) == list(range(len(lengths)))
     found = padded(groups, lengths) + cost * len(groups)
@@ -48,7 +55,10 @@ def test_groups_fall_in_length() -> None:
     lengths = [3, 100, 5, 97, 4, 50]
     groups = like_lengths(lengths, 8)
     assert groups == [[1, 3], [5], [2, 4, 0]]
-    assert all(min(lengths[at] for at in long) >= max(lengths[at] for at in short) for long, short in pairwise(groups))
+    assert all(
+        min(lengths[at] for at in long) >= max(lengths[at] for at in short)
+        for long, short in pairwise(groups)
+    )
 
 
 def test_rows_that_are_dear_to_part_keep_their_order() -> None:

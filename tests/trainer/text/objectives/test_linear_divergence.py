@@ -12,10 +12,27 @@ from torch import Tensor
 
 from tests.trainer.text.objectives.cases import Case, case, cases
 from tests.trainer.text.objectives.strategies import cuts, objectives, temperatures, vocabularies
-from trainer.spec.objectives import JSD, AdaptiveKL, AllLogits, Clip, Divergence, ForwardKL, NoClip, ReverseKL, SkewedKL, TopLogits
+from trainer.spec.objectives import (
+    JSD,
+    AdaptiveKL,
+    AllLogits,
+    Clip,
+    Divergence,
+    ForwardKL,
+    NoClip,
+    ReverseKL,
+    SkewedKL,
+    TopLogits,
+)
 from trainer.text.heads import Head
 from trainer.text.objectives.chunks import tokens_per_chunk
-from trainer.text.objectives.divergences import divergence_of, forward_kl, kl_entries, log_laws, reverse_kl
+from trainer.text.objectives.divergences import (
+    divergence_of,
+    forward_kl,
+    kl_entries,
+    log_laws,
+    reverse_kl,
+)
 from trainer.text.objectives.linear_divergence import score_tokens
 
 KINDS: list[Divergence] = [
@@ -30,19 +47,27 @@ KINDS: list[Divergence] = [
     ForwardKL(vocabulary=TopLogits(k=5, of="student", rest="renormalise")),
 ]
 all_kinds = pytest.mark.parametrize(
-    "objective", KINDS, ids=lambda objective: f"{objective.kind}-{objective.clip.kind}-{objective.vocabulary.kind}"
+    "objective",
+    KINDS,
+    ids=lambda objective: f"{objective.kind}-{objective.clip.kind}-{objective.vocabulary.kind}",
 )
 
 
 @settings(deadline=None, max_examples=80)
 @given(cases, objectives, st.integers(1, 25))
-def test_loss_and_gradients_equal_those_of_the_full_logits(one: Case, objective: Divergence, chunk: int) -> None:
+def test_loss_and_gradients_equal_those_of_the_full_logits(
+    one: Case, objective: Divergence, chunk: int
+) -> None:
     loss, statistics = one.run(objective, chunk)
     expected_loss, expected_tokens = one.reference(objective)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(statistics.divergence, expected_tokens.detach(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        statistics.divergence, expected_tokens.detach(), rtol=1e-10, atol=1e-12
+    )
     gradients = torch.autograd.grad(3 * loss, one.inputs())
-    for gradient, expected in zip(gradients, torch.autograd.grad(3 * expected_loss, one.inputs()), strict=True):
+    for gradient, expected in zip(
+        gradients, torch.autograd.grad(3 * expected_loss, one.inputs()), strict=True
+    ):
         torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-11)
 
 
@@ -51,41 +76,59 @@ def test_loss_and_gradients_equal_those_of_the_full_logits(one: Case, objective:
 def test_the_size_of_chunks_changes_nothing(one: Case, objective: Divergence, chunk: int) -> None:
     whole, parts = one.run(objective, 100), one.run(objective, chunk)
     torch.testing.assert_close(parts[0], whole[0], rtol=1e-11, atol=1e-13)
-    for gradient, expected in zip(*(torch.autograd.grad(loss, one.inputs()) for loss, _ in (parts, whole)), strict=True):
+    for gradient, expected in zip(
+        *(torch.autograd.grad(loss, one.inputs()) for loss, _ in (parts, whole)), strict=True
+    ):
         torch.testing.assert_close(gradient, expected, rtol=1e-11, atol=1e-12)
     for column in fields(parts[1]):
-        torch.testing.assert_close(getattr(parts[1], column.name), getattr(whole[1], column.name), rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(
+            getattr(parts[1], column.name), getattr(whole[1], column.name), rtol=1e-11, atol=1e-12
+        )
 
 
 def test_many_rows_are_worked_on_in_parts() -> None:
     """A chunk of more entries than fit the cache: 40 tokens of a vocabulary of 30,011."""
-    one, objective = case(tokens=40, width=2, vocabulary=30_011, padding=1), JSD(beta=0.3, vocabulary=TopLogits(k=7, rest="tail"))
+    one, objective = (
+        case(tokens=40, width=2, vocabulary=30_011, padding=1),
+        JSD(beta=0.3, vocabulary=TopLogits(k=7, rest="tail")),
+    )
     loss, statistics = one.run(objective)
     expected_loss, expected_tokens = one.reference(objective)
     torch.testing.assert_close(statistics.divergence, expected_tokens.detach())
-    for gradient, expected in zip(*(torch.autograd.grad(part, one.inputs()) for part in (loss, expected_loss)), strict=True):
+    for gradient, expected in zip(
+        *(torch.autograd.grad(part, one.inputs()) for part in (loss, expected_loss)), strict=True
+    ):
         torch.testing.assert_close(gradient, expected, rtol=1e-8, atol=1e-12)
 
 
 @settings(deadline=None, max_examples=25)
 @given(cases, st.sampled_from([ForwardKL, ReverseKL]), temperatures, vocabularies)
 def test_statistics_describe_every_token(
-    one: Case, kind: type[ForwardKL | ReverseKL], temperature: float, vocabulary: AllLogits | TopLogits
+    one: Case,
+    kind: type[ForwardKL | ReverseKL],
+    temperature: float,
+    vocabulary: AllLogits | TopLogits,
 ) -> None:
     """All but the divergence are over the whole vocabulary, whatever is compared."""
     _, statistics = one.run(kind(temperature=temperature, vocabulary=vocabulary))
     student = (one.full_logits() / temperature).log_softmax(-1).detach()
     teacher = (one.teacher[:, : one.vocabulary] / temperature).log_softmax(-1)
     torch.testing.assert_close(statistics.entropy, -(student.exp() * student).sum(-1))
-    torch.testing.assert_close(statistics.student_logprob, student.gather(1, one.ids[:, None])[:, 0])
-    torch.testing.assert_close(statistics.teacher_logprob, teacher.gather(1, one.ids[:, None])[:, 0])
+    torch.testing.assert_close(
+        statistics.student_logprob, student.gather(1, one.ids[:, None])[:, 0]
+    )
+    torch.testing.assert_close(
+        statistics.teacher_logprob, teacher.gather(1, one.ids[:, None])[:, 0]
+    )
     assert torch.equal(statistics.student_top, student.argmax(-1))
     assert torch.equal(statistics.teacher_top, teacher.argmax(-1))
 
 
 @settings(deadline=None, max_examples=25)
 @given(cases, st.booleans(), cuts, vocabularies)
-def test_the_capped_share_counts_what_the_clip_cuts(one: Case, forward: bool, clip: Clip, vocabulary: AllLogits | TopLogits) -> None:
+def test_the_capped_share_counts_what_the_clip_cuts(
+    one: Case, forward: bool, clip: Clip, vocabulary: AllLogits | TopLogits
+) -> None:
     objective = (ForwardKL if forward else ReverseKL)(clip=clip, vocabulary=vocabulary)
     log_t, log_s = log_laws(one.teacher_logits(), one.full_logits().detach(), 1.0, vocabulary)
     entries = kl_entries(log_t, log_s, clip) if forward else kl_entries(log_s, log_t, clip)
@@ -97,27 +140,48 @@ def test_the_capped_share_counts_what_the_clip_cuts(one: Case, forward: bool, cl
 
 @settings(deadline=None, max_examples=25)
 @given(cases, objectives)
-def test_tokens_left_out_have_the_gradient_of_a_coefficient_of_zero(one: Case, objective: Divergence) -> None:
+def test_tokens_left_out_have_the_gradient_of_a_coefficient_of_zero(
+    one: Case, objective: Divergence
+) -> None:
     """Hidden states of kept tokens alone through the head, as a selection of tokens wants it."""
     kept = one.coefficients != 0
-    some = Case(one.hidden[kept], one.head, one.teacher[kept], one.coefficients[kept], one.ids[kept], one.vocabulary)
+    some = Case(
+        one.hidden[kept],
+        one.head,
+        one.teacher[kept],
+        one.coefficients[kept],
+        one.ids[kept],
+        one.vocabulary,
+    )
     loss, statistics = some.run(objective)
     whole, of_all = one.run(objective)
     torch.testing.assert_close(loss, whole, rtol=1e-11, atol=1e-13)
     torch.testing.assert_close(statistics.divergence, of_all.divergence[kept])
-    for gradient, expected in zip(*(torch.autograd.grad(part, one.inputs()) for part in (loss, whole)), strict=True):
+    for gradient, expected in zip(
+        *(torch.autograd.grad(part, one.inputs()) for part in (loss, whole)), strict=True
+    ):
         torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
 
 
 @settings(deadline=None, max_examples=25)
 @given(cases, temperatures, st.integers(1, 25))
-def test_scores_are_both_directions_without_a_gradient(one: Case, temperature: float, chunk: int) -> None:
+def test_scores_are_both_directions_without_a_gradient(
+    one: Case, temperature: float, chunk: int
+) -> None:
     scores = score_tokens(
-        one.hidden, one.head, lambda tokens: one.teacher[tokens], one.ids, vocabulary=one.vocabulary, temperature=temperature, chunk=chunk
+        one.hidden,
+        one.head,
+        lambda tokens: one.teacher[tokens],
+        one.ids,
+        vocabulary=one.vocabulary,
+        temperature=temperature,
+        chunk=chunk,
     )
     _, statistics = one.run(ReverseKL(temperature=temperature))
     torch.testing.assert_close(scores.reverse_kl, statistics.divergence)
-    torch.testing.assert_close(scores.forward_kl, one.run(ForwardKL(temperature=temperature))[1].divergence)
+    torch.testing.assert_close(
+        scores.forward_kl, one.run(ForwardKL(temperature=temperature))[1].divergence
+    )
     for name in ("entropy", "student_logprob", "teacher_logprob", "student_top", "teacher_top"):
         torch.testing.assert_close(getattr(scores, name), getattr(statistics, name))
     assert not any(getattr(scores, column.name).requires_grad for column in fields(scores))
@@ -126,7 +190,9 @@ def test_scores_are_both_directions_without_a_gradient(one: Case, temperature: f
 def test_scores_of_equal_models_are_not_below_zero() -> None:
     one = case(tokens=500, dtype=torch.float32, padding=0)
     same = one.full_logits().float().detach()
-    scores = score_tokens(one.hidden, one.head, lambda tokens: same[tokens], one.ids, vocabulary=one.vocabulary)
+    scores = score_tokens(
+        one.hidden, one.head, lambda tokens: same[tokens], one.ids, vocabulary=one.vocabulary
+    )
     for values in (scores.reverse_kl, scores.forward_kl):
         assert float(values.min()) >= 0 and float(values.max()) < 1e-5
 
@@ -155,29 +221,49 @@ def test_a_tied_embedding_collects_both_gradients(objective: Divergence) -> None
 
 
 @all_kinds
-def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states(objective: Divergence) -> None:
+def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states(
+    objective: Divergence,
+) -> None:
     one = case()
-    frozen = Case(one.hidden, Head(one.head.weight.detach(), None), one.teacher, one.coefficients, one.ids, one.vocabulary)
+    frozen = Case(
+        one.hidden,
+        Head(one.head.weight.detach(), None),
+        one.teacher,
+        one.coefficients,
+        one.ids,
+        one.vocabulary,
+    )
     (gradient,) = torch.autograd.grad(frozen.run(objective)[0], frozen.hidden)
-    torch.testing.assert_close(gradient, torch.autograd.grad(frozen.reference(objective)[0], frozen.hidden)[0])
+    torch.testing.assert_close(
+        gradient, torch.autograd.grad(frozen.reference(objective)[0], frozen.hidden)[0]
+    )
 
 
 @all_kinds
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-def test_narrow_formats_are_exact_to_their_rounding(objective: Divergence, dtype: torch.dtype, tolerance: float) -> None:
+def test_narrow_formats_are_exact_to_their_rounding(
+    objective: Divergence, dtype: torch.dtype, tolerance: float
+) -> None:
     one = case(tokens=40, width=16, vocabulary=50, dtype=dtype)
     loss, statistics = one.run(objective, chunk=7)
     assert statistics.divergence.dtype == torch.float32
     gradients = torch.autograd.grad(loss, one.inputs())
     # Clip and choice of top tokens jump: the reference makes them on the same rounded logits.
     assert one.head.bias is not None
-    logits = torch.nn.functional.linear(one.hidden, one.head.weight[: one.vocabulary], one.head.bias[: one.vocabulary])
+    logits = torch.nn.functional.linear(
+        one.hidden, one.head.weight[: one.vocabulary], one.head.bias[: one.vocabulary]
+    )
     leaf = logits.detach().double().requires_grad_()
     expected_loss = (one.coefficients * divergence_of(objective, one.teacher_logits(), leaf)).sum()
     logits.backward(torch.autograd.grad(expected_loss, leaf)[0].to(dtype))
     for gradient, part in zip(gradients, one.inputs(), strict=True):
         assert gradient.dtype == dtype and part.grad is not None
-        torch.testing.assert_close(gradient.double(), part.grad.double(), rtol=0, atol=tolerance * part.grad.abs().max().item())
+        torch.testing.assert_close(
+            gradient.double(),
+            part.grad.double(),
+            rtol=0,
+            atol=tolerance * part.grad.abs().max().item(),
+        )
 
 
 def test_nothing_is_differentiated_without_gradients() -> None:
@@ -207,14 +293,26 @@ def test_autocast_does_not_narrow_the_divergence() -> None:
     one = case(dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         loss, _ = one.run(ReverseKL())
-        scores = score_tokens(one.hidden, one.head, lambda tokens: one.teacher[tokens], one.ids, vocabulary=one.vocabulary)
+        scores = score_tokens(
+            one.hidden,
+            one.head,
+            lambda tokens: one.teacher[tokens],
+            one.ids,
+            vocabulary=one.vocabulary,
+        )
     expected_loss, _ = one.reference(ReverseKL())
     torch.testing.assert_close(loss.double(), expected_loss, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(
-        scores.reverse_kl.double(), reverse_kl(one.teacher_logits(), one.full_logits()).detach(), rtol=1e-4, atol=1e-5
+        scores.reverse_kl.double(),
+        reverse_kl(one.teacher_logits(), one.full_logits()).detach(),
+        rtol=1e-4,
+        atol=1e-5,
     )
     torch.testing.assert_close(
-        scores.forward_kl.double(), forward_kl(one.teacher_logits(), one.full_logits()).detach(), rtol=1e-4, atol=1e-5
+        scores.forward_kl.double(),
+        forward_kl(one.teacher_logits(), one.full_logits()).detach(),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 

@@ -1,4 +1,6 @@
-"""Tokens add up to the loss that is written down, and division by Z happens once, for the global batch."""
+"""Tokens add up to the loss that is written down, and division by Z happens once, for the global
+batch.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ from trainer.text.objectives.reductions import normaliser, token_coefficients
 Batch = list[tuple[float, list[int]]]
 REDUCTIONS: list[Any] = ["sequence_mean", "token_mean", "sequence_sum", "fixed"]
 LONGEST = 9
-problems = st.lists(st.tuples(st.floats(0.01, 5), st.lists(st.integers(1, LONGEST), min_size=1, max_size=4)), min_size=1, max_size=6)
+problems = st.lists(
+    st.tuples(st.floats(0.01, 5), st.lists(st.integers(1, LONGEST), min_size=1, max_size=4)),
+    min_size=1,
+    max_size=6,
+)
 
 
 def per_row(batch: Batch) -> tuple[list[float], list[int], list[int]]:
@@ -25,7 +31,9 @@ def per_row(batch: Batch) -> tuple[list[float], list[int], list[int]]:
 
 def z_of(batch: Batch, reduction: Any, normalisation: Any) -> float:
     weights, _, lengths = per_row(batch)
-    return normaliser(reduction, normalisation, [weight for weight, _ in batch], weights, lengths, LONGEST)
+    return normaliser(
+        reduction, normalisation, [weight for weight, _ in batch], weights, lengths, LONGEST
+    )
 
 
 def loss_of(batch: Batch, reduction: Any, values: torch.Tensor) -> float:
@@ -34,7 +42,10 @@ def loss_of(batch: Batch, reduction: Any, values: torch.Tensor) -> float:
     for weight, lengths in batch:
         for length in lengths:
             summed = float(values[place : place + length].sum())
-            share = {"sequence_mean": 1 / length / len(lengths), "sequence_sum": 1 / len(lengths)}.get(reduction, 1)
+            share = {
+                "sequence_mean": 1 / length / len(lengths),
+                "sequence_sum": 1 / len(lengths),
+            }.get(reduction, 1)
             total += weight * summed * share
             tokens, rows, place = tokens + length, rows + 1, place + length
     return total / {"token_mean": tokens, "fixed": rows * LONGEST}.get(reduction, len(batch))
@@ -45,16 +56,22 @@ def loss_of(batch: Batch, reduction: Any, values: torch.Tensor) -> float:
 def test_coefficients_over_z_give_the_written_loss(batch: Batch, reduction: Any) -> None:
     weights, siblings, lengths = per_row(batch)
     values = torch.arange(1.0, sum(lengths) + 1, dtype=torch.float64)
-    loss = float((token_coefficients(weights, siblings, lengths, reduction) * values).sum()) / z_of(batch, reduction, "pool")
+    loss = float((token_coefficients(weights, siblings, lengths, reduction) * values).sum()) / z_of(
+        batch, reduction, "pool"
+    )
     assert loss == pytest.approx(loss_of(batch, reduction, values))
 
 
 @settings(deadline=None, max_examples=40)
 @given(problems, st.sampled_from(REDUCTIONS), st.floats(0.1, 10))
-def test_self_normalised_batches_do_not_feel_the_scale_of_weights(batch: Batch, reduction: Any, scale: float) -> None:
+def test_self_normalised_batches_do_not_feel_the_scale_of_weights(
+    batch: Batch, reduction: Any, scale: float
+) -> None:
     def loss(factor: float) -> float:
         scaled = [(factor * weight, lengths) for weight, lengths in batch]
-        return float(token_coefficients(*per_row(scaled), reduction).sum()) / z_of(scaled, reduction, "batch_self_norm")
+        return float(token_coefficients(*per_row(scaled), reduction).sum()) / z_of(
+            scaled, reduction, "batch_self_norm"
+        )
 
     assert loss(scale) == pytest.approx(loss(1.0))
     if reduction in ("sequence_mean", "token_mean"):
@@ -66,7 +83,10 @@ def test_self_normalised_batches_do_not_feel_the_scale_of_weights(batch: Batch, 
 def test_answers_of_full_length_make_fixed_the_token_mean(batch: Batch) -> None:
     full = [(weight, [LONGEST] * len(lengths)) for weight, lengths in batch]
     assert z_of(full, "fixed", "pool") == z_of(full, "token_mean", "pool")
-    assert torch.equal(token_coefficients(*per_row(full), "fixed"), token_coefficients(*per_row(full), "token_mean"))
+    assert torch.equal(
+        token_coefficients(*per_row(full), "fixed"),
+        token_coefficients(*per_row(full), "token_mean"),
+    )
 
 
 def test_an_answer_of_which_no_token_is_kept_leaves_no_coefficient() -> None:
@@ -81,12 +101,21 @@ def test_a_row_that_drops_out_leaves_the_others_coefficients() -> None:
 
 
 def test_weights_are_normalised_once_for_the_global_batch() -> None:
-    """The example of PACED's pitfalls: weights .25, 0, .1, .2 on losses 1, 2, 3, 4 give 2.4545, whatever the micro-batches."""
+    """The example of PACED's pitfalls: weights .25, 0, .1, .2 on losses 1, 2, 3, 4 give 2.4545,
+    whatever the micro-batches.
+    """
     weights = [0.25, 0.0, 0.1, 0.2]
     z = normaliser("sequence_mean", "batch_self_norm", weights, weights, [1] * 4, 1)
     for size in (1, 2, 4):
-        parts = [token_coefficients(weights[start : start + size], [1] * size, [1] * size, "sequence_mean") for start in range(0, 4, size)]
-        assert float((torch.cat(parts) * torch.arange(1, 5)).sum()) / z == pytest.approx(2.4545454545)
+        parts = [
+            token_coefficients(
+                weights[start : start + size], [1] * size, [1] * size, "sequence_mean"
+            )
+            for start in range(0, 4, size)
+        ]
+        assert float((torch.cat(parts) * torch.arange(1, 5)).sum()) / z == pytest.approx(
+            2.4545454545
+        )
 
 
 def test_a_batch_of_zero_weights_is_a_zero_loss() -> None:

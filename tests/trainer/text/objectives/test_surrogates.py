@@ -1,4 +1,6 @@
-"""Ratio and policy-gradient losses: published numbers, a plain reference, and what they are gradients of."""
+"""Ratio and policy-gradient losses: published numbers, a plain reference, and what they are
+gradients of.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,21 @@ from torch import Tensor
 from tests.trainer.text.objectives.strategies import logit_tables
 from tests.trainer.text.objectives.vectors import close
 from trainer.text.objectives.divergences import reverse_kl
-from trainer.text.objectives.surrogates import clipped_surrogate, importance_weight, is_clipped, policy_gradient
+from trainer.text.objectives.surrogates import (
+    clipped_surrogate,
+    importance_weight,
+    is_clipped,
+    policy_gradient,
+)
 
-STUDENT, OLD = torch.tensor([-1, -0.5, -2, -3, -0.2, -1.5]), torch.tensor([-1.1, -0.5, -1.8, -3, -0.4, -1.5])
-TEACHER, ADVANTAGES = torch.tensor([-0.4, -2.5, -2, -0.3, -0.4, -4.5]), torch.tensor([1.0, 1, 1, -1, -1, -1])
+STUDENT, OLD = (
+    torch.tensor([-1, -0.5, -2, -3, -0.2, -1.5]),
+    torch.tensor([-1.1, -0.5, -1.8, -3, -0.4, -1.5]),
+)
+TEACHER, ADVANTAGES = (
+    torch.tensor([-0.4, -2.5, -2, -0.3, -0.4, -4.5]),
+    torch.tensor([1.0, 1, 1, -1, -1, -1]),
+)
 LOW, HIGH = 0.2, 0.28
 
 log_probs = st.floats(-12, 0)
@@ -33,7 +46,14 @@ def test_an_anchor_between_the_old_policy_and_the_teacher() -> None:
     loss = clipped_surrogate(student, 0.5 * OLD + 0.5 * TEACHER, ADVANTAGES, LOW, HIGH)
     close(-loss.detach(), [0.7788, 1.28, 0.9048, -0.8, -1.2214, -4.4817], 5e-5)
     close(-gradient(loss, student), [0.7788, 0, 0.9048, 0, -1.2214, -4.4817], 5e-5)
-    assert is_clipped(STUDENT, 0.5 * OLD + 0.5 * TEACHER, ADVANTAGES, LOW, HIGH).tolist() == [False, True, False, True, False, False]
+    assert is_clipped(STUDENT, 0.5 * OLD + 0.5 * TEACHER, ADVANTAGES, LOW, HIGH).tolist() == [
+        False,
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def reference(ratio: float, advantage: float) -> tuple[float, bool]:
@@ -45,7 +65,9 @@ def reference(ratio: float, advantage: float) -> tuple[float, bool]:
 @settings(deadline=None, max_examples=50)
 @given(tokens)
 def test_the_surrogate_is_the_worse_of_both_terms(drawn: list[tuple[float, float, float]]) -> None:
-    student, anchor, advantages = (torch.tensor(column, dtype=torch.float64) for column in zip(*drawn, strict=True))
+    student, anchor, advantages = (
+        torch.tensor(column, dtype=torch.float64) for column in zip(*drawn, strict=True)
+    )
     student.requires_grad_()
     loss = clipped_surrogate(student, anchor, advantages, LOW, HIGH)
     cut = is_clipped(student, anchor, advantages, LOW, HIGH)
@@ -60,12 +82,18 @@ def test_the_surrogate_is_the_worse_of_both_terms(drawn: list[tuple[float, float
 
 @settings(deadline=None, max_examples=25)
 @given(tokens)
-def test_at_a_ratio_of_one_its_gradient_is_the_policy_gradient(drawn: list[tuple[float, float, float]]) -> None:
-    log_prob, teacher, _ = (torch.tensor(column, dtype=torch.float64) for column in zip(*drawn, strict=True))
+def test_at_a_ratio_of_one_its_gradient_is_the_policy_gradient(
+    drawn: list[tuple[float, float, float]],
+) -> None:
+    log_prob, teacher, _ = (
+        torch.tensor(column, dtype=torch.float64) for column in zip(*drawn, strict=True)
+    )
     log_prob.requires_grad_()
     advantages = (teacher - log_prob).detach()
     on_policy = clipped_surrogate(log_prob, log_prob, advantages, LOW, HIGH)
-    torch.testing.assert_close(gradient(on_policy, log_prob), gradient(policy_gradient(log_prob, teacher), log_prob))
+    torch.testing.assert_close(
+        gradient(on_policy, log_prob), gradient(policy_gradient(log_prob, teacher), log_prob)
+    )
 
 
 @settings(deadline=None, max_examples=25)
@@ -79,15 +107,21 @@ def test_the_expected_policy_gradient_is_that_of_the_reverse_kl(logits: Tensor) 
 
 
 def test_only_the_students_log_prob_is_differentiated() -> None:
-    student, other, advantages = (part.clone().requires_grad_() for part in (STUDENT, OLD, ADVANTAGES))
-    (clipped_surrogate(student, other, advantages, LOW, HIGH) + policy_gradient(student, other)).sum().backward()
+    student, other, advantages = (
+        part.clone().requires_grad_() for part in (STUDENT, OLD, ADVANTAGES)
+    )
+    (
+        clipped_surrogate(student, other, advantages, LOW, HIGH) + policy_gradient(student, other)
+    ).sum().backward()
     assert student.grad is not None and other.grad is None and advantages.grad is None
     assert not importance_weight(student, other).requires_grad
 
 
 def test_a_ratio_beyond_all_bounds_has_no_gradient_that_is_not_a_number() -> None:
     student = torch.zeros(2, requires_grad=True)
-    loss = clipped_surrogate(student, torch.full((2,), -500.0), torch.tensor([1.0, -1.0]), LOW, HIGH)
+    loss = clipped_surrogate(
+        student, torch.full((2,), -500.0), torch.tensor([1.0, -1.0]), LOW, HIGH
+    )
     assert loss.isfinite().all()
     assert gradient(loss, student).tolist() == [0, 0]
 

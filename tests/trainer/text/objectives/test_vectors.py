@@ -1,4 +1,6 @@
-"""The divergences give the numbers of the papers' own code (OPSD, TIP, CaOPD, TRL) on fixed logits."""
+"""The divergences give the numbers of the papers' own code (OPSD, TIP, CaOPD, TRL) on fixed
+logits.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,21 @@ def test_four_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("beta", "mean", "mean_at_two"),
-    [(0.0, 1.211898, 0.438032), (0.1, 0.079506, 0.036098), (0.5, 0.185846, 0.090219), (0.9, 0.080619, 0.035764), (1.0, 1.230292, 0.433262)],
+    [
+        (0.0, 1.211898, 0.438032),
+        (0.1, 0.079506, 0.036098),
+        (0.5, 0.185846, 0.090219),
+        (0.9, 0.080619, 0.035764),
+        (1.0, 1.230292, 0.433262),
+    ],
 )
-def test_the_convention_of_beta_at_temperatures_one_and_two(beta: float, mean: float, mean_at_two: float) -> None:
+def test_the_convention_of_beta_at_temperatures_one_and_two(
+    beta: float, mean: float, mean_at_two: float
+) -> None:
     assert float(jsd(A_TEACHER, A_STUDENT, beta).mean()) == pytest.approx(mean, abs=2e-6)
-    assert float(jsd(A_TEACHER, A_STUDENT, beta, temperature=2).mean()) == pytest.approx(mean_at_two, abs=2e-6)
+    assert float(jsd(A_TEACHER, A_STUDENT, beta, temperature=2).mean()) == pytest.approx(
+        mean_at_two, abs=2e-6
+    )
 
 
 def test_five_tokens() -> None:
@@ -61,7 +73,9 @@ def test_five_tokens() -> None:
         (1.0, 2.155077, 1.895667, 0.604190, 0.521862),
     ],
 )
-def test_the_teachers_top_two_renormalised(beta: float, full: float, hotter: float, top: float, top_hotter: float) -> None:
+def test_the_teachers_top_two_renormalised(
+    beta: float, full: float, hotter: float, top: float, top_hotter: float
+) -> None:
     means = [jsd(B_TEACHER, B_STUDENT, beta, at).mean() for at in (1.0, 1.1)]
     means += [jsd(B_TEACHER, B_STUDENT, beta, at, vocabulary=TEACHER_2).mean() for at in (1.0, 1.1)]
     close(torch.stack(means), [full, hotter, top, top_hotter])
@@ -69,15 +83,22 @@ def test_the_teachers_top_two_renormalised(beta: float, full: float, hotter: flo
 
 def test_the_three_conventions_of_a_top_two_forward_kl() -> None:
     close(forward_kl(B_TEACHER, B_STUDENT, vocabulary=TEACHER_2), [0.462117, 0.367142, 0.392975])
-    close(forward_kl(B_TEACHER, B_STUDENT, vocabulary=STUDENT_2_TAIL), [0.388907, 0.522776, 4.775170])
+    close(
+        forward_kl(B_TEACHER, B_STUDENT, vocabulary=STUDENT_2_TAIL), [0.388907, 0.522776, 4.775170]
+    )
     close(forward_kl(B_TEACHER, B_STUDENT, vocabulary=STUDENT_2), [0.462117, 0.135299, 4.891292])
 
 
 def test_other_divergences_over_a_top_two() -> None:
     close(reverse_kl(B_TEACHER, B_STUDENT, vocabulary=STUDENT_2), [0.462117, 0.146342, 4.440751])
-    close(reverse_kl(B_TEACHER, B_STUDENT, vocabulary=STUDENT_2_TAIL), [0.413719, 1.174993, 4.414598])
+    close(
+        reverse_kl(B_TEACHER, B_STUDENT, vocabulary=STUDENT_2_TAIL), [0.413719, 1.174993, 4.414598]
+    )
     close(jsd(B_TEACHER, B_STUDENT, 0.5, vocabulary=STUDENT_2_TAIL), [0.096352, 0.157819, 0.634421])
-    close(jsd(B_TEACHER, B_STUDENT, 0.5, vocabulary=TEACHER_2) / math.log(2), [0.160059, 0.144009, 0.174299])
+    close(
+        jsd(B_TEACHER, B_STUDENT, 0.5, vocabulary=TEACHER_2) / math.log(2),
+        [0.160059, 0.144009, 0.174299],
+    )
 
 
 def test_clipped_entries() -> None:
@@ -94,7 +115,9 @@ def test_clipped_entries() -> None:
         ({"clip": NONNEG}, [-0.0109, 0.0553, -0.0133, -0.0147, -0.0163]),
     ],
 )
-def test_the_gradient_of_a_flat_student_before_a_sure_teacher(settings: dict[str, Any], expected: list[float]) -> None:
+def test_the_gradient_of_a_flat_student_before_a_sure_teacher(
+    settings: dict[str, Any], expected: list[float]
+) -> None:
     student = B_STUDENT.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(forward_kl(B_TEACHER, student, **settings).sum(), student)
     close(gradient[1], expected, 5e-5)
@@ -102,7 +125,12 @@ def test_the_gradient_of_a_flat_student_before_a_sure_teacher(settings: dict[str
 
 @pytest.mark.parametrize(
     ("divergence", "value"),
-    [(forward_kl, 0.811154), (reverse_kl, 0.938024), (partial(jsd, beta=0.5), 0.199430), (partial(jsd, beta=0.25), 0.147997)],
+    [
+        (forward_kl, 0.811154),
+        (reverse_kl, 0.938024),
+        (partial(jsd, beta=0.5), 0.199430),
+        (partial(jsd, beta=0.25), 0.147997),
+    ],
 )
 def test_three_tokens(divergence: Any, value: float) -> None:
     found: Tensor = divergence(C_TEACHER, C_STUDENT)

@@ -1,4 +1,6 @@
-"""Logits whose divergences have been published or computed with the papers' own code: rows are positions, columns the vocabulary."""
+"""Logits whose divergences have been published or computed with the papers' own code: rows are
+positions, columns the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -18,4 +20,6 @@ C_STUDENT, C_TEACHER = _table([1, 0, -1]), _table([0, 2, -1])
 
 
 def close(actual: Tensor, expected: list[float], tolerance: float = 2e-6) -> None:
-    torch.testing.assert_close(actual, torch.tensor(expected, dtype=actual.dtype), atol=tolerance, rtol=0)
+    torch.testing.assert_close(
+        actual, torch.tensor(expected, dtype=actual.dtype), atol=tolerance, rtol=0
+    )

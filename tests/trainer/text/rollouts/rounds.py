@@ -1,4 +1,5 @@
-"""Rounds without a model: a toy engine whose answers are random ids, so that properties can be tried on thousands of answers.
+"""Rounds without a model: a toy engine whose answers are random ids, so that properties can be
+tried on thousands of answers.
 
 And a model with a teacher, whose tokenizer has the characters of a stated confidence.
 """
@@ -26,7 +27,16 @@ from trainer.text.rollouts.generate import PlainGenerator
 from trainer.text.rollouts.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.pipeline import Pipeline
 from trainer.text.rollouts.protocols import Progress
-from trainer.text.rollouts.records import DIVERGENCE, Dropped, Group, Prompt, Request, Segment, TrainRow, Trajectory
+from trainer.text.rollouts.records import (
+    DIVERGENCE,
+    Dropped,
+    Group,
+    Prompt,
+    Request,
+    Segment,
+    TrainRow,
+    Trajectory,
+)
 from trainer.text.rollouts.replay import NoReplay
 from trainer.text.teachers import TeacherView
 from trainer.text.teachers.snapshots import Own
@@ -36,7 +46,10 @@ END = 1
 
 def prompts(*names: str) -> list[Prompt]:
     """One problem for each name, asked with three ids; its weight is its place."""
-    return [Prompt(Question(Problem(name, name, "1"), (7, 8, 3 + place), name), float(place)) for place, name in enumerate(names)]
+    return [
+        Prompt(Question(Problem(name, name, "1"), (7, 8, 3 + place), name), float(place))
+        for place, name in enumerate(names)
+    ]
 
 
 @dataclass
@@ -49,12 +62,27 @@ class ToyEngine:
     def update(self, version: int) -> None:
         self.version = version
 
-    def write(self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None) -> list[Trajectory]:
+    def write(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        noise: Noise,
+        progress: Progress | None = None,
+    ) -> list[Trajectory]:
         self.asked += requests
-        return [self._answer(request, sample, sampling, noise) for request in requests for sample in request.samples]
+        return [
+            self._answer(request, sample, sampling, noise)
+            for request in requests
+            for sample in request.samples
+        ]
 
-    def _answer(self, request: Request, sample: int, sampling: Sampling, noise: Noise) -> Trajectory:
-        numbers = uniforms(rollout_keys(noise, [(request.problem, sample)])[:, None], np.arange(sampling.max_new_tokens + 1)[None])[0]
+    def _answer(
+        self, request: Request, sample: int, sampling: Sampling, noise: Noise
+    ) -> Trajectory:
+        numbers = uniforms(
+            rollout_keys(noise, [(request.problem, sample)])[:, None],
+            np.arange(sampling.max_new_tokens + 1)[None],
+        )[0]
         length = 1 + int(numbers[0] * sampling.max_new_tokens)
         truncated = numbers[0] > 0.9
         ids = [3 + int(number * 20) for number in numbers[1 : length + 1]]
@@ -72,11 +100,20 @@ class ToyFilter:
     advantages: bool = False
     lose: int = 0
 
-    def judge(self, asked: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]) -> list[Group]:
-        return [Group(prompt, tuple(self._answer(prompt, one) for one in own)) for prompt, own in zip(asked, trajectories, strict=True)]
+    def judge(
+        self, asked: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]
+    ) -> list[Group]:
+        return [
+            Group(prompt, tuple(self._answer(prompt, one) for one in own))
+            for prompt, own in zip(asked, trajectories, strict=True)
+        ]
 
     def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
-        rows = [plain_row(owner, group, answer, DIVERGENCE, None) for owner, group in enumerate(groups) for answer in group.answers]
+        rows = [
+            plain_row(owner, group, answer, DIVERGENCE, None)
+            for owner, group in enumerate(groups)
+            for answer in group.answers
+        ]
         return (with_advantages(rows, True) if self.advantages else rows)[self.lose :], []
 
     def _answer(self, prompt: Prompt, one: Trajectory) -> Answer:
@@ -88,7 +125,13 @@ class ToyFilter:
 
 
 def pipeline(per_problem: int = 3, longest: int = 12, **parts: Any) -> Pipeline:
-    plain = Pipeline(ToyEngine(), PlainGenerator(per_problem, Sampling(max_new_tokens=longest)), ToyFilter(), FixedController(), NoReplay())
+    plain = Pipeline(
+        ToyEngine(),
+        PlainGenerator(per_problem, Sampling(max_new_tokens=longest)),
+        ToyFilter(),
+        FixedController(),
+        NoReplay(),
+    )
     return replace(plain, **parts)
 
 

@@ -36,14 +36,21 @@ def examiner() -> Iterator[Examiner]:
 
 
 def definition(longest: int = 12, **stage: Any) -> RunSpec:
-    rollouts = {"generate": {"per_problem": 2, "sampling": {"max_new_tokens": longest}}, **stage.pop("rollouts", {})}
+    rollouts = {
+        "generate": {"per_problem": 2, "sampling": {"max_new_tokens": longest}},
+        **stage.pop("rollouts", {}),
+    }
     confidence = {"kind": "stated", "wording": " conf:{value}", "own_line": False}
-    return spec(stages=[{"name": "only", "rollouts": rollouts, **stage}], data={"confidence": confidence})
+    return spec(
+        stages=[{"name": "only", "rollouts": rollouts, **stage}], data={"confidence": confidence}
+    )
 
 
 def rounds(examiner: Examiner, chosen: RunSpec, held_out: tuple[str, ...] = ()) -> Pipeline:
     teachers = Teachers(student().vocabulary, view())
-    return pipeline_of(chosen, chosen.stages[0], ToyEngine(), examiner, student(), teachers, held_out)
+    return pipeline_of(
+        chosen, chosen.stages[0], ToyEngine(), examiner, student(), teachers, held_out
+    )
 
 
 def asked(examiner: Examiner) -> list[Prompt]:
@@ -62,13 +69,25 @@ def asked(examiner: Examiner) -> list[Prompt]:
 def test_the_objective_says_how_tokens_are_learnt_and_who_reads_them(
     examiner: Examiner, objective: dict[str, Any], kind: int, teacher: str, advantages: bool
 ) -> None:
-    for row in rounds(examiner, definition(objective=objective)).run_round(asked(examiner), Noise(0, 0), 5).rows:
-        assert (row.kinds == kind).all() and row.teacher == teacher and bool(row.teacher_prompt) == bool(teacher)
+    for row in (
+        rounds(examiner, definition(objective=objective))
+        .run_round(asked(examiner), Noise(0, 0), 5)
+        .rows
+    ):
+        assert (
+            (row.kinds == kind).all()
+            and row.teacher == teacher
+            and bool(row.teacher_prompt) == bool(teacher)
+        )
         assert (row.advantages is not None) == advantages and row.versions == (5,)
 
 
 def test_a_calibrated_stage_rewrites_confidences_and_tells_the_teacher(examiner: Examiner) -> None:
-    chosen = definition(20, objective={"kind": "jsd"}, rollouts={"filter": {"kind": "calibrated", "note": "note{confidence}"}})
+    chosen = definition(
+        20,
+        objective={"kind": "jsd"},
+        rollouts={"filter": {"kind": "calibrated", "note": "note{confidence}"}},
+    )
     done = rounds(examiner, chosen).run_round(asked(examiner), Noise(1, 0), 0)
     edited = [row for row in done.rows if row.edited]
     assert edited and all(row.kinds[-1] == CROSS_ENTROPY for row in edited)
@@ -79,7 +98,9 @@ def test_a_calibrated_stage_rewrites_confidences_and_tells_the_teacher(examiner:
 
 def test_an_answer_too_short_for_a_confidence_is_refused(examiner: Examiner) -> None:
     chosen = definition(10, objective={"kind": "jsd"}, rollouts={"filter": {"kind": "calibrated"}})
-    with pytest.raises(ModelError, match="at most 10 tokens, but a stated confidence alone takes 12"):
+    with pytest.raises(
+        ModelError, match="at most 10 tokens, but a stated confidence alone takes 12"
+    ):
         rounds(examiner, chosen)
 
 
@@ -89,18 +110,43 @@ def test_held_out_problems_are_kept_out(examiner: Examiner) -> None:
 
 
 def test_the_sampler_says_who_samples(examiner: Examiner, tmp_path: Path) -> None:
-    questions = examiner.questions(language_model(), [Problem("a", "1+1", "2"), Problem("b", "12+34", "46")], 24)
+    questions = examiner.questions(
+        language_model(), [Problem("a", "1+1", "2"), Problem("b", "12+34", "46")], 24
+    )
     with ExitStack() as stack:
-        own = engine_of(spec(compute={"generation_rows": 7}), language_model(), questions, tmp_path, stack, print, World())
+        own = engine_of(
+            spec(compute={"generation_rows": 7}),
+            language_model(),
+            questions,
+            tmp_path,
+            stack,
+            print,
+            World(),
+        )
         assert isinstance(own, InProcess) and own.rows == 7
-        server = engine_of(spec(compute={"sampler": {"kind": "vllm"}}), language_model(), questions, tmp_path, stack, print, World())
+        server = engine_of(
+            spec(compute={"sampler": {"kind": "vllm"}}),
+            language_model(),
+            questions,
+            tmp_path,
+            stack,
+            print,
+            World(),
+        )
         assert isinstance(server, VllmEngine) and server.launch.dtype == "float32"
         assert server.launch.longest == len(questions[1].prompt) + 24
 
 
 def test_answers_of_another_sampler_are_weighed(examiner: Examiner) -> None:
     chosen = definition(objective={"kind": "grpo"})
-    other = chosen.model_copy(update={"compute": chosen.compute.model_copy(update={"sampler": VllmSampler()})})
-    plain, weighed = (rounds(examiner, one).run_round(asked(examiner), Noise(0, 0), 5).rows for one in (chosen, other))
+    other = chosen.model_copy(
+        update={"compute": chosen.compute.model_copy(update={"sampler": VllmSampler()})}
+    )
+    plain, weighed = (
+        rounds(examiner, one).run_round(asked(examiner), Noise(0, 0), 5).rows
+        for one in (chosen, other)
+    )
     assert all((row.coefficients == 1).all() for row in plain)
-    assert any((row.coefficients != 1).any() for row in weighed) and all((row.coefficients <= 2).all() for row in weighed)
+    assert any((row.coefficients != 1).any() for row in weighed) and all(
+        (row.coefficients <= 2).all() for row in weighed
+    )

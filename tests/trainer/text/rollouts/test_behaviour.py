@@ -1,4 +1,6 @@
-"""Importance weights of answers that another program drew: min(π/μ, 2), constants, and none for edited answers."""
+"""Importance weights of answers that another program drew: min(π/μ, 2), constants, and none for
+edited answers.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,11 @@ def test_the_weight_is_the_ratio_and_at_most_two() -> None:
 def test_no_token_is_left_out_so_the_normaliser_stays(numbers: list[tuple[float, float]]) -> None:
     ours, theirs = np.array(numbers, np.float32).T
     done = weighed(row(theirs, [1.0] * len(theirs)), ours, ours)
-    assert (done.coefficients > 0).all() and (done.coefficients <= 2).all() and done.coefficients.dtype == np.float32
+    assert (
+        (done.coefficients > 0).all()
+        and (done.coefficients <= 2).all()
+        and done.coefficients.dtype == np.float32
+    )
 
 
 @dataclass
@@ -54,22 +60,40 @@ class Editing(ToyFilter):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(temperature: float) -> None:
+def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(
+    temperature: float,
+) -> None:
     model = language_model()
     plain = pipeline(3, filter=Editing())
     rows = plain.run_round(prompts("a", "b"), Noise(0, 0), 0).rows
-    done = replace(plain, filter=WeighedFilter(Editing(), model, temperature, 40)).run_round(prompts("a", "b"), Noise(0, 0), 0).rows
-    assert len(done) == 6 and done[1].edited and (done[1].coefficients == 1).all() and done[1].anchor_logprobs is None
+    done = (
+        replace(plain, filter=WeighedFilter(Editing(), model, temperature, 40))
+        .run_round(prompts("a", "b"), Noise(0, 0), 0)
+        .rows
+    )
+    assert (
+        len(done) == 6
+        and done[1].edited
+        and (done[1].coefficients == 1).all()
+        and done[1].anchor_logprobs is None
+    )
     for before, after in zip(rows, done, strict=True):
         if before.behaviour_logprobs is None:
             continue
         ids = torch.tensor([before.answer.prompt + before.answer.ids])
         with torch.no_grad():
-            logits_TV = model.model(ids).logits[0, len(before.answer.prompt) - 1 : -1, : model.vocabulary]
+            logits_TV = model.model(ids).logits[
+                0, len(before.answer.prompt) - 1 : -1, : model.vocabulary
+            ]
         own, anchor = (
-            (logits_TV / divisor).log_softmax(-1).gather(-1, torch.tensor(before.answer.ids)[:, None])[:, 0].numpy()
+            (logits_TV / divisor)
+            .log_softmax(-1)
+            .gather(-1, torch.tensor(before.answer.ids)[:, None])[:, 0]
+            .numpy()
             for divisor in (temperature, 1.0)
         )
-        np.testing.assert_allclose(after.coefficients, np.minimum(np.exp(own - before.behaviour_logprobs), 2), rtol=1e-4)
+        np.testing.assert_allclose(
+            after.coefficients, np.minimum(np.exp(own - before.behaviour_logprobs), 2), rtol=1e-4
+        )
         assert after.anchor_logprobs is not None
         np.testing.assert_allclose(after.anchor_logprobs, anchor, atol=1e-4)

@@ -1,4 +1,6 @@
-"""CaOPD's replacement: the measured pass rate stands where the student stated a confidence, and each place is learnt in its own way."""
+"""CaOPD's replacement: the measured pass rate stands where the student stated a confidence, and
+each place is learnt in its own way.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,15 @@ from trainer.text.rollouts.filter import VerifierFilter
 from trainer.text.rollouts.generate import PlainGenerator
 from trainer.text.rollouts.noise import Noise
 from trainer.text.rollouts.pipeline import Pipeline
-from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, Group, Prompt, Segment, TrainRow, Trajectory
+from trainer.text.rollouts.records import (
+    CROSS_ENTROPY,
+    DIVERGENCE,
+    Group,
+    Prompt,
+    Segment,
+    TrainRow,
+    Trajectory,
+)
 from trainer.text.rollouts.replay import NoReplay
 from trainer.text.teachers import Teachers
 from trainer.text.tokenizers import decode
@@ -44,22 +54,48 @@ def examiner() -> Iterator[Examiner]:
         yield Examiner(verifier, "{question}", rows=8)
 
 
-def no_context(group: Group, answer: Answer, confidence: float | None) -> tuple[str, tuple[int, ...]]:
+def no_context(
+    group: Group, answer: Answer, confidence: float | None
+) -> tuple[str, tuple[int, ...]]:
     return "teacher", (int(1000 * (confidence or 0)),)
 
 
-def rewriting(examiner: Examiner, longest: int = 64, context: Any = no_context, **changes: Any) -> ConfidenceFilter:
-    return ConfidenceFilter(VerifierFilter(examiner, student(), DIVERGENCE, context), CalibratedFilter(**changes), CODEC, longest)
+def rewriting(
+    examiner: Examiner, longest: int = 64, context: Any = no_context, **changes: Any
+) -> ConfidenceFilter:
+    return ConfidenceFilter(
+        VerifierFilter(examiner, student(), DIVERGENCE, context),
+        CalibratedFilter(**changes),
+        CODEC,
+        longest,
+    )
 
 
 def answer(text: str, verdict: bool | None, sample: int = 0, truncated: bool = False) -> Answer:
     ids = (*text_ids(student(), text), *([] if truncated else student().ends[:1]))
     numbers = np.linspace(-1, 0, len(ids), dtype=np.float32)
-    return Answer(Problem("a", "1+1", "2"), sample, "student", (3, 4), ids, truncated, text, verdict, "", numbers, numbers, numbers, (0,))
+    return Answer(
+        Problem("a", "1+1", "2"),
+        sample,
+        "student",
+        (3, 4),
+        ids,
+        truncated,
+        text,
+        verdict,
+        "",
+        numbers,
+        numbers,
+        numbers,
+        (0,),
+    )
 
 
 def group(texts: Sequence[str], verdicts: Sequence[bool | None], **changes: Any) -> Group:
-    answers = tuple(answer(text, verdict, at, **changes) for at, (text, verdict) in enumerate(zip(texts, verdicts, strict=True)))
+    answers = tuple(
+        answer(text, verdict, at, **changes)
+        for at, (text, verdict) in enumerate(zip(texts, verdicts, strict=True))
+    )
     return Group(Prompt(Question(answers[0].problem, (3, 4), "1+1")), answers)
 
 
@@ -69,12 +105,17 @@ def only(rows: list[TrainRow]) -> TrainRow:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.data(), VERDICTS, st.sampled_from(["teacher", "one_hot"]), st.sampled_from([0.0, 0.5, 3.0]))
+@given(
+    st.data(), VERDICTS, st.sampled_from(["teacher", "one_hot"]), st.sampled_from([0.0, 0.5, 3.0])
+)
 def test_every_answer_states_the_pass_rate_of_its_problem(
     examiner: Examiner, data: st.DataObject, verdicts: list[bool | None], target: str, weight: float
 ) -> None:
     reasonings = [data.draw(REASONINGS) for _ in verdicts]
-    texts = [reasoning + data.draw(st.sampled_from(["", " conf:0.90", " conf:1.00", " conf:0.5"])) for reasoning in reasonings]
+    texts = [
+        reasoning + data.draw(st.sampled_from(["", " conf:0.90", " conf:1.00", " conf:0.5"]))
+        for reasoning in reasonings
+    ]
     rows, dropped = rewriting(examiner, target=target, weight=weight).rows([group(texts, verdicts)])
     judged = [verdict for verdict in verdicts if verdict is not None]
     if not judged:
@@ -86,11 +127,20 @@ def test_every_answer_states_the_pass_rate_of_its_problem(
         kept = text_ids(student(), reasoning)
         statement = text_ids(student(), CODEC.render(rate))
         assert row.answer.ids == (*kept, *statement, student().ends[0])
-        assert row.answer.text == decode(student(), row.answer.ids) and CODEC.read(row.answer.text).value == CODEC.rounded(rate)
+        assert row.answer.text == decode(student(), row.answer.ids) and CODEC.read(
+            row.answer.text
+        ).value == CODEC.rounded(rate)
         learnt = CROSS_ENTROPY if target == "one_hot" else DIVERGENCE
-        assert row.kinds.tolist() == [DIVERGENCE] * len(kept) + [learnt] * len(statement) + [CROSS_ENTROPY]
+        assert row.kinds.tolist() == [DIVERGENCE] * len(kept) + [learnt] * len(statement) + [
+            CROSS_ENTROPY
+        ]
         assert row.coefficients.tolist() == [1.0] * len(kept) + [weight] * len(statement) + [1.0]
-        assert row.edited and row.anchor_logprobs is None and row.behaviour_logprobs is None and row.answer.entropies is None
+        assert (
+            row.edited
+            and row.anchor_logprobs is None
+            and row.behaviour_logprobs is None
+            and row.answer.entropies is None
+        )
         assert row.target_confidence == rate and row.confidence == CODEC.read(text).value
         assert row.teacher_prompt == (int(1000 * rate),) and row.siblings == len(verdicts)
 
@@ -98,7 +148,11 @@ def test_every_answer_states_the_pass_rate_of_its_problem(
 def test_the_divergence_never_reaches_beyond_the_statement(examiner: Examiner) -> None:
     for changes in ({}, {"target": "one_hot"}, {"in_answer": False}):
         row = only(rewriting(examiner, **changes).rows([group(["1+1=2 conf:0.90"], [True])])[0])
-        assert row.answer.ids[-1] in student().ends and row.kinds[-1] == CROSS_ENTROPY and row.coefficients[-1] == 1
+        assert (
+            row.answer.ids[-1] in student().ends
+            and row.kinds[-1] == CROSS_ENTROPY
+            and row.coefficients[-1] == 1
+        )
 
 
 def test_an_answer_that_was_cut_stays_as_it_is_and_counts_as_a_failure(examiner: Examiner) -> None:
@@ -106,14 +160,26 @@ def test_an_answer_that_was_cut_stays_as_it_is_and_counts_as_a_failure(examiner:
     whole = group(["1+1=2 conf:0.90"], [True])
     both = replace(cut, answers=(*cut.answers, replace(whole.answers[0], sample=1)))
     first, second = rewriting(examiner).rows([both])[0]
-    assert first.answer.ids == both.answers[0].ids and not first.edited and first.anchor_logprobs is not None
-    assert (first.kinds == DIVERGENCE).all() and first.target_confidence == second.target_confidence == 0.5
+    assert (
+        first.answer.ids == both.answers[0].ids
+        and not first.edited
+        and first.anchor_logprobs is not None
+    )
+    assert (
+        first.kinds == DIVERGENCE
+    ).all() and first.target_confidence == second.target_confidence == 0.5
     assert second.edited
 
 
 def test_a_statement_that_is_left_to_the_student_keeps_its_log_probs(examiner: Examiner) -> None:
-    row = only(rewriting(examiner, in_answer=False, weight=0.25).rows([group(["1+1=2 conf:0.90"], [True])])[0])
-    assert not row.edited and row.anchor_logprobs is not None and row.answer.text == "1+1=2 conf:0.90"
+    row = only(
+        rewriting(examiner, in_answer=False, weight=0.25).rows(
+            [group(["1+1=2 conf:0.90"], [True])]
+        )[0]
+    )
+    assert (
+        not row.edited and row.anchor_logprobs is not None and row.answer.text == "1+1=2 conf:0.90"
+    )
     assert row.coefficients.tolist() == [1.0] * 5 + [0.25] * 10 + [1.0]
     assert row.kinds.tolist() == [DIVERGENCE] * 15 + [CROSS_ENTROPY]
     missing = only(rewriting(examiner, in_answer=False).rows([group(["1+1=2"], [True])])[0])
@@ -126,13 +192,20 @@ def test_a_rewritten_answer_is_no_longer_than_the_longest(examiner: Examiner) ->
 
 
 @settings(deadline=None, max_examples=15)
-@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), st.integers(2, 4), st.integers(0, 5))
-def test_replaced_tokens_are_accounted_for(examiner: Examiner, names: list[str], count: int, seed: int) -> None:
+@given(
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=4), st.integers(2, 4), st.integers(0, 5)
+)
+def test_replaced_tokens_are_accounted_for(
+    examiner: Examiner, names: list[str], count: int, seed: int
+) -> None:
     generate = PlainGenerator(count, Sampling(max_new_tokens=16))
     rounds = Pipeline(ToyEngine(), generate, rewriting(examiner, 30), FixedController(), NoReplay())
     done = rounds.run_round(prompts(*names), Noise(seed, 0), 0)
     told = done.telemetry
-    assert told.generated == told.consumed + sum(told.dropped.values()) and set(told.dropped) <= {"replaced", "no verdict"}
+    assert told.generated == told.consumed + sum(told.dropped.values()) and set(told.dropped) <= {
+        "replaced",
+        "no verdict",
+    }
     edited = [row for row in done.rows if row.edited]
     assert told.share_edited == (len(edited) / len(done.rows) if done.rows else 0)
     assert not edited or told.dropped["replaced"] > 0
@@ -149,17 +222,29 @@ def read(reading: TeacherReading, confidence: float | None, **problem: str) -> s
 def test_the_teacher_reads_the_measured_confidence_wherever_one_stood() -> None:
     teachers = Teachers(student().vocabulary, view())
     both = TeacherReading(teachers, CODEC, in_privileged=True, note="note{confidence}")
-    assert read(both, 0.25, solution="1+1=2 conf:1.00") == "1+1?\n1+1=2 conf:0.25\n\nnote conf:0.25\n="
-    assert read(replace(both, note=""), 0.25, solution="1+1=2 conf:1.00") == "1+1?\n1+1=2 conf:0.25\n="
-    assert read(replace(both, in_privileged=False), 0.25, solution="1+1=2 conf:1.00") == "1+1?\n1+1=2 conf:1.00\n\nnote conf:0.25\n="
+    assert (
+        read(both, 0.25, solution="1+1=2 conf:1.00") == "1+1?\n1+1=2 conf:0.25\n\nnote conf:0.25\n="
+    )
+    assert (
+        read(replace(both, note=""), 0.25, solution="1+1=2 conf:1.00") == "1+1?\n1+1=2 conf:0.25\n="
+    )
+    assert (
+        read(replace(both, in_privileged=False), 0.25, solution="1+1=2 conf:1.00")
+        == "1+1?\n1+1=2 conf:1.00\n\nnote conf:0.25\n="
+    )
 
 
 def test_without_a_measured_confidence_the_teacher_reads_what_there_is() -> None:
-    assert read(TeacherReading(Teachers(student().vocabulary, view())), None, solution="1+1=2") == "1+1?\n1+1=2\n="
+    assert (
+        read(TeacherReading(Teachers(student().vocabulary, view())), None, solution="1+1=2")
+        == "1+1?\n1+1=2\n="
+    )
 
 
 def test_the_verifier_reads_an_answer_without_its_confidence(examiner: Examiner) -> None:
-    segment = Segment(text_ids(student(), "1+1=2 conf:0.90"), *(np.zeros(15, np.float32),) * 3, "student")
+    segment = Segment(
+        text_ids(student(), "1+1=2 conf:0.90"), *(np.zeros(15, np.float32),) * 3, "student"
+    )
     trajectory = Trajectory("a", 0, (3, 4), (segment,), truncated=False)
     stating = replace(examiner, codec=CODEC)
     (judged,) = stating.judge(student(), [Problem("a", "1+1", "2")], [trajectory])
@@ -167,6 +252,8 @@ def test_the_verifier_reads_an_answer_without_its_confidence(examiner: Examiner)
 
 
 def test_a_question_asks_for_the_confidence_that_is_to_be_stated(examiner: Examiner) -> None:
-    stating = replace(examiner, codec=Codec(CODEC.settings.model_copy(update={"instruction": "cite conf:"})))
+    stating = replace(
+        examiner, codec=Codec(CODEC.settings.model_copy(update={"instruction": "cite conf:"}))
+    )
     (asked,) = stating.questions(student(), [Problem("a", "1+1", "2")], 8)
     assert asked.text == "1+1\ncite conf:" and decode(student(), asked.prompt) == asked.text

@@ -23,7 +23,10 @@ LAWS = [
 
 
 def logits(seed: int = 0, vocabulary: int = 20) -> Tensor:
-    return torch.randn(vocabulary, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2
+    return (
+        torch.randn(vocabulary, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        * 2
+    )
 
 
 def law_of_transformers(logits_V: Tensor, sampling: Sampling) -> Tensor:
@@ -36,7 +39,9 @@ def law_of_transformers(logits_V: Tensor, sampling: Sampling) -> Tensor:
 
 
 def drawn(logits_V: Tensor, sampling: Sampling, draws: int) -> Choice:
-    """One draw for each of `draws` evenly spaced uniform numbers: counts are the law itself, within one."""
+    """One draw for each of `draws` evenly spaced uniform numbers: counts are the law itself, within
+    one.
+    """
     numbers = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws
     return choose(logits_V.expand(draws, -1), numbers, sampling)
 
@@ -54,7 +59,9 @@ def test_both_log_probs_and_the_entropy_are_remembered(sampling: Sampling) -> No
     choice = drawn(logits(), sampling, 100)
     own = logits().log_softmax(-1)
     torch.testing.assert_close(choice.logprobs, own[choice.ids])
-    torch.testing.assert_close(choice.sampled_logprobs, law_of_transformers(logits(), sampling).log()[choice.ids])
+    torch.testing.assert_close(
+        choice.sampled_logprobs, law_of_transformers(logits(), sampling).log()[choice.ids]
+    )
     torch.testing.assert_close(choice.entropies, -(own.exp() * own).sum().expand(100))
 
 

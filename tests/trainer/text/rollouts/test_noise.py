@@ -22,7 +22,13 @@ def table(noise: Noise = NOISE, tokens: int = 64) -> NDArray[np.float64]:
 
 def test_the_first_numbers_are_those_of_splitmix64() -> None:
     """Outputs for the seed 1234567, as published with the generator."""
-    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+    published = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
     numbers = uniforms(np.array([1234567], dtype=np.uint64), np.arange(5))
     np.testing.assert_array_equal(numbers, [(number >> 11) * 2.0**-53 for number in published])
 
@@ -33,7 +39,10 @@ def test_neither_order_nor_batch_changes_a_number(order: list[int], size: int) -
     noise = Noise(seed=3, round=5)
     names = [(PROBLEMS[number % 5], number) for number in range(12)]
     whole = rollout_keys(noise, names)
-    parts = [rollout_keys(noise, [names[place] for place in order[start : start + size]]) for start in range(0, 12, size)]
+    parts = [
+        rollout_keys(noise, [names[place] for place in order[start : start + size]])
+        for start in range(0, 12, size)
+    ]
     np.testing.assert_array_equal(np.concatenate(parts), whole[order])
 
 
@@ -68,12 +77,17 @@ def test_numbers_are_uniform() -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_neighbouring_rollouts_and_tokens_are_unrelated(shift: int, axis: int) -> None:
     numbers = table()
-    first, second = (np.take(numbers, indices, axis) for indices in (range(shift, numbers.shape[axis]), range(numbers.shape[axis] - shift)))
+    first, second = (
+        np.take(numbers, indices, axis)
+        for indices in (range(shift, numbers.shape[axis]), range(numbers.shape[axis] - shift))
+    )
     assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 4 / np.sqrt(first.size)
 
 
 def test_pairs_of_successive_numbers_fill_the_square() -> None:
     """χ² over 16 × 16 cells of (token t, token t + 1)."""
     numbers = table()
-    counts = np.histogram2d(numbers[:, :-1].ravel(), numbers[:, 1:].ravel(), bins=16, range=[(0, 1), (0, 1)])[0]
+    counts = np.histogram2d(
+        numbers[:, :-1].ravel(), numbers[:, 1:].ravel(), bins=16, range=[(0, 1), (0, 1)]
+    )[0]
     assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 330

@@ -1,4 +1,6 @@
-"""Sampling ahead: the same answers as the older weights give, while the newer ones are being made."""
+"""Sampling ahead: the same answers as the older weights give, while the newer ones are being
+made.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,20 @@ def ahead(student: LanguageModel) -> Iterator[Ahead]:
 def train(student: LanguageModel) -> None:
     with torch.no_grad():
         for parameter in student.model.parameters():
-            parameter.add_(torch.ones_like(parameter).uniform_(-0.3, 0.3, generator=torch.Generator().manual_seed(0)))
+            parameter.add_(
+                torch.ones_like(parameter).uniform_(
+                    -0.3, 0.3, generator=torch.Generator().manual_seed(0)
+                )
+            )
 
 
 def ids(answers: list[Trajectory]) -> list[tuple[int, ...]]:
     return [answer.ids for answer in answers]
 
 
-def test_what_is_begun_is_written_with_the_weights_of_its_beginning(student: LanguageModel, ahead: Ahead) -> None:
+def test_what_is_begun_is_written_with_the_weights_of_its_beginning(
+    student: LanguageModel, ahead: Ahead
+) -> None:
     old = ids(InProcess(student, 8).write(REQUESTS, LAW, Noise(0, 1)))
     ahead.update(0)
     ahead.begin(REQUESTS, LAW, Noise(0, 1))
@@ -63,7 +71,9 @@ def test_what_is_begun_is_written_with_the_weights_of_its_beginning(student: Lan
 def test_something_else_than_was_begun_is_written_now(student: LanguageModel, ahead: Ahead) -> None:
     ahead.update(0)
     ahead.begin(REQUESTS, LAW, Noise(0, 1))
-    assert ids(ahead.write(REQUESTS, LAW, Noise(0, 2))) == ids(InProcess(student, 8).write(REQUESTS, LAW, Noise(0, 2)))
+    assert ids(ahead.write(REQUESTS, LAW, Noise(0, 2))) == ids(
+        InProcess(student, 8).write(REQUESTS, LAW, Noise(0, 2))
+    )
 
 
 def test_weights_do_not_change_under_an_answer_that_is_being_written() -> None:
@@ -76,14 +86,20 @@ def test_weights_do_not_change_under_an_answer_that_is_being_written() -> None:
     assert inner.version == 0
     inner.let.set()
     updating.join()
-    assert inner.version == 1 and {answer.versions for answer in ahead.write(REQUESTS, LAW, Noise(0, 1))} == {(0,)}
+    assert inner.version == 1 and {
+        answer.versions for answer in ahead.write(REQUESTS, LAW, Noise(0, 1))
+    } == {(0,)}
     ahead.close()
 
 
 def test_what_fails_ahead_of_time_fails_where_it_is_asked_for() -> None:
     class Failing(ToyEngine):
         def write(
-            self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None
+            self,
+            requests: Sequence[Request],
+            sampling: Sampling,
+            noise: Noise,
+            progress: Progress | None = None,
         ) -> list[Trajectory]:
             raise OSError("gone")
 
@@ -98,7 +114,11 @@ def test_what_fails_ahead_of_time_fails_where_it_is_asked_for() -> None:
 def test_a_run_that_ends_waits_for_one_answer_at_most() -> None:
     class Endless(ToyEngine):
         def write(
-            self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None
+            self,
+            requests: Sequence[Request],
+            sampling: Sampling,
+            noise: Noise,
+            progress: Progress | None = None,
         ) -> list[Trajectory]:
             assert progress is not None
             while True:
@@ -113,7 +133,9 @@ def test_rounds_that_overlap_say_how_old_their_answers_are() -> None:
     rounds = pipeline(2, engine=Ahead(ToyEngine()))
     ages = []
     for version in range(4):
-        ages.append(rounds.run_round(prompts("a", "b"), Noise(0, version), version).telemetry.staleness)
+        ages.append(
+            rounds.run_round(prompts("a", "b"), Noise(0, version), version).telemetry.staleness
+        )
         rounds.begin(prompts("a", "b"), Noise(0, version + 1))
     assert ages == [0, 1, 1, 1]
 
@@ -130,6 +152,12 @@ class Waiting(ToyEngine):
 
     let: threading.Event = field(default_factory=threading.Event)
 
-    def write(self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None) -> list[Trajectory]:
+    def write(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        noise: Noise,
+        progress: Progress | None = None,
+    ) -> list[Trajectory]:
         self.let.wait(30)
         return super().write(requests, sampling, noise, progress)

@@ -1,4 +1,6 @@
-"""A whole run that samples while it trains: its answers are one update old from the second step on, and a repetition is the same."""
+"""A whole run that samples while it trains: its answers are one update old from the second step on,
+and a repetition is the same.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,12 @@ from tests.trainer.text.tiny_run import events, final_hash, spec, start
 
 def run(folder: Path, **changes: Any) -> dict[int, dict[str, float]]:
     generate = {"generate": {"per_problem": 2, "sampling": {"max_new_tokens": 24}}}
-    stage = {"objective": {"kind": "grpo"}, "problems_per_step": 4, "until": {"steps": 3}, "rollouts": generate}
+    stage = {
+        "objective": {"kind": "grpo"},
+        "problems_per_step": 4,
+        "until": {"steps": 3},
+        "rollouts": generate,
+    }
     stages = [{"name": "first", **stage}, {"name": "second", **stage}]
     assert start(spec(stages=stages, compute={"overlap": True}, **changes), folder) == 0
     found = [event for event in events(folder, "metrics") if "staleness/mean" in event["values"]]

@@ -1,4 +1,6 @@
-"""What every round must hold: nothing is lost, used twice or spent beyond the budget, and the plainest plug-ins change nothing."""
+"""What every round must hold: nothing is lost, used twice or spent beyond the budget, and the
+plainest plug-ins change nothing.
+"""
 
 from __future__ import annotations
 
@@ -65,26 +67,38 @@ class Sorting(FixedController):
 
 @ROUNDS
 @given(NAMES, st.integers(1, 5), st.integers(1, 15), st.integers(0, 3))
-def test_every_token_that_was_generated_is_accounted_for(names: list[str], count: int, longest: int, seed: int) -> None:
+def test_every_token_that_was_generated_is_accounted_for(
+    names: list[str], count: int, longest: int, seed: int
+) -> None:
     shelf = Shelf([])
     rounds = pipeline(count, longest, control=Sorting(), replay=shelf)
     for version in range(3):
         done = rounds.run_round(prompts(*names), Noise(seed, version), version)
         told = done.telemetry
         assert told.generated == sum(len(answer.ids) for answer in done.answers)
-        assert told.generated == told.consumed + told.buffered + told.pruned + sum(told.dropped.values())
+        assert told.generated == told.consumed + told.buffered + told.pruned + sum(
+            told.dropped.values()
+        )
         assert told.consumed == sum(len(row.answer.ids) for row in done.rows)
         assert set(told.dropped) <= {"all wrong"}
 
 
 @ROUNDS
 @given(NAMES, st.integers(1, 5), st.booleans())
-def test_the_columns_of_a_row_have_its_length_and_siblings_count_its_problem(names: list[str], count: int, advantages: bool) -> None:
+def test_the_columns_of_a_row_have_its_length_and_siblings_count_its_problem(
+    names: list[str], count: int, advantages: bool
+) -> None:
     done = pipeline(count, filter=ToyFilter(advantages)).run_round(prompts(*names), Noise(0, 0), 0)
     owners = Counter(row.owner for row in done.rows)
     assert len(done.rows) == len(names) * count
     for row in done.rows:
-        columns = [row.kinds, row.coefficients, row.anchor_logprobs, row.behaviour_logprobs, *([row.advantages] if advantages else [])]
+        columns = [
+            row.kinds,
+            row.coefficients,
+            row.anchor_logprobs,
+            row.behaviour_logprobs,
+            *([row.advantages] if advantages else []),
+        ]
         assert {len(column) for column in columns if column is not None} == {len(row.answer.ids)}
         assert all(column is not None for column in columns)
         assert row.siblings == owners[row.owner] == count
@@ -93,7 +107,9 @@ def test_the_columns_of_a_row_have_its_length_and_siblings_count_its_problem(nam
 
 @ROUNDS
 @given(NAMES, st.integers(1, 4))
-def test_no_answer_is_used_twice_and_a_problem_that_comes_twice_gets_other_answers(names: list[str], count: int) -> None:
+def test_no_answer_is_used_twice_and_a_problem_that_comes_twice_gets_other_answers(
+    names: list[str], count: int
+) -> None:
     shelf = Shelf([])
     rounds = pipeline(count, control=Sorting(), replay=shelf)
     used: list[tuple[str, int, tuple[int, ...]]] = []
@@ -124,7 +140,9 @@ def test_rows_know_how_many_updates_ago_they_were_sampled() -> None:
 
 @ROUNDS
 @given(NAMES, st.integers(1, 5), st.integers(0, 60), st.integers(0, 400))
-def test_a_budget_is_never_overdrawn(names: list[str], count: int, trajectories: int, tokens: int) -> None:
+def test_a_budget_is_never_overdrawn(
+    names: list[str], count: int, trajectories: int, tokens: int
+) -> None:
     budget, rounds = Budget(trajectories, tokens), pipeline(count)
     engine = rounds.engine
     assert isinstance(engine, ToyEngine)
@@ -151,7 +169,9 @@ def test_a_refused_round_says_what_it_wanted_and_what_is_left() -> None:
 def test_an_answer_beyond_what_was_reserved_is_refused() -> None:
     budget = Budget(2, 20)
     budget.reserve(1, 10)
-    with pytest.raises(BudgetExceeded, match="An answer of 11 tokens was written, for which 10 were allowed"):
+    with pytest.raises(
+        BudgetExceeded, match="An answer of 11 tokens was written, for which 10 were allowed"
+    ):
         budget.spend(10, 11, completed=True)
 
 
@@ -176,12 +196,19 @@ def test_an_answer_learnt_after_another_prompt_than_it_was_sampled_with_has_no_l
     @dataclass(frozen=True)
     class Hinting(PlainGenerator):
         def propose(self, asked: Sequence[Prompt], counts: Sequence[int]) -> list[Request]:
-            return [replace(request, prompt=(99, *request.prompt)) for request in super().propose(asked, counts)]
+            return [
+                replace(request, prompt=(99, *request.prompt))
+                for request in super().propose(asked, counts)
+            ]
 
     rounds = pipeline(generate=Hinting(2, Sampling(max_new_tokens=5)))
     for row in rounds.run_round(prompts("a", "b"), Noise(0, 0), 0).rows:
         assert row.answer.prompt == (7, 8, 3 + row.owner)
-        assert row.anchor_logprobs is None and row.behaviour_logprobs is None and row.answer.entropies is None
+        assert (
+            row.anchor_logprobs is None
+            and row.behaviour_logprobs is None
+            and row.answer.entropies is None
+        )
 
 
 def test_a_row_with_a_column_of_another_length_cannot_be_made() -> None:
@@ -201,11 +228,24 @@ def examiner() -> Iterator[Examiner]:
 def judged(answer: Answer) -> tuple[object, ...]:
     assert answer.logprobs is not None and answer.entropies is not None
     numbers = answer.logprobs.tobytes(), answer.entropies.tobytes()
-    return answer.problem.id, answer.sample, answer.prompt, answer.ids, answer.truncated, answer.verdict, answer.text, numbers
+    return (
+        answer.problem.id,
+        answer.sample,
+        answer.prompt,
+        answer.ids,
+        answer.truncated,
+        answer.verdict,
+        answer.text,
+        numbers,
+    )
 
 
 @settings(deadline=None, max_examples=8)
-@given(st.lists(st.sampled_from(["1+1=", "2+2=", "3+4="]), min_size=1, max_size=4), st.integers(1, 3), st.integers(0, 5))
+@given(
+    st.lists(st.sampled_from(["1+1=", "2+2=", "3+4="]), min_size=1, max_size=4),
+    st.integers(1, 3),
+    st.integers(0, 5),
+)
 def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
     examiner: Examiner, questions: list[str], count: int, seed: int
 ) -> None:
@@ -213,24 +253,44 @@ def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
     law, noise = Sampling(max_new_tokens=8), Noise(seed, 3)
     asked = examiner.questions(model, [Problem(text, text, "2") for text in questions], 8)
     turns = [questions[:place].count(text) for place, text in enumerate(questions)]
-    plain = examiner.ask(model, asked, [tuple(range(turn * count, (turn + 1) * count)) for turn in turns], law, noise)
+    plain = examiner.ask(
+        model, asked, [tuple(range(turn * count, (turn + 1) * count)) for turn in turns], law, noise
+    )
     rounds = Pipeline(
-        InProcess(model, rows=5), PlainGenerator(count, law), VerifierFilter(examiner, model, DIVERGENCE), FixedController(), NoReplay()
+        InProcess(model, rows=5),
+        PlainGenerator(count, law),
+        VerifierFilter(examiner, model, DIVERGENCE),
+        FixedController(),
+        NoReplay(),
     )
     done = rounds.run_round([Prompt(question) for question in asked], noise, version=3)
-    assert [judged(row.answer) for row in done.rows] == [judged(answer) for answer in plain] == [judged(answer) for answer in done.answers]
+    assert (
+        [judged(row.answer) for row in done.rows]
+        == [judged(answer) for answer in plain]
+        == [judged(answer) for answer in done.answers]
+    )
     for row in done.rows:
-        assert row.anchor_logprobs is row.answer.logprobs and (row.kinds == DIVERGENCE).all() and (row.coefficients == 1).all()
+        assert (
+            row.anchor_logprobs is row.answer.logprobs
+            and (row.kinds == DIVERGENCE).all()
+            and (row.coefficients == 1).all()
+        )
         assert row.versions == (3,) and not row.edited
 
 
 def test_verdicts_of_a_problem_become_its_advantages() -> None:
-    done = pipeline(6, filter=ToyFilter(advantages=True)).run_round(prompts("a", "b", "c"), Noise(2, 0), 0)
+    done = pipeline(6, filter=ToyFilter(advantages=True)).run_round(
+        prompts("a", "b", "c"), Noise(2, 0), 0
+    )
     for owner in range(3):
         rows = [row for row in done.rows if row.owner == owner and row.advantages is not None]
-        rewards = np.array([np.nan if row.answer.verdict is None else float(row.answer.verdict) for row in rows])
+        rewards = np.array(
+            [np.nan if row.answer.verdict is None else float(row.answer.verdict) for row in rows]
+        )
         spread = np.nanstd(rewards)
-        expected = np.nan_to_num((rewards - np.nanmean(rewards)) / spread) if spread else np.zeros(6)
+        expected = (
+            np.nan_to_num((rewards - np.nanmean(rewards)) / spread) if spread else np.zeros(6)
+        )
         for row, advantage in zip(rows, expected, strict=True):
             assert row.advantages is not None
             np.testing.assert_allclose(row.advantages, advantage, atol=1e-6)

@@ -29,24 +29,38 @@ LENGTHS = (5, 1, 17, 9, 2, 17, 30, 3)
 
 
 def many_ends(shape: str, dtype: str = "float64") -> LanguageModel:
-    """Random weights rarely say the end token; several ids count as ends so that answers have all lengths."""
+    """Random weights rarely say the end token; several ids count as ends so that answers have all
+    lengths.
+    """
     return dataclasses.replace(language_model(shape, dtype), ends=(1, 5, 9, 20))
 
 
 def requests(lengths: tuple[int, ...] = LENGTHS, samples: int = 1) -> list[Request]:
     generator = np.random.default_rng(7)
     prompts = [tuple(generator.integers(3, VOCABULARY, length).tolist()) for length in lengths]
-    return [Request(f"p{place}", prompt, tuple(range(samples))) for place, prompt in enumerate(prompts)]
+    return [
+        Request(f"p{place}", prompt, tuple(range(samples))) for place, prompt in enumerate(prompts)
+    ]
 
 
-def greedy_answers(model: LanguageModel, prompts: list[Request], new_tokens: int) -> list[list[int]]:
+def greedy_answers(
+    model: LanguageModel, prompts: list[Request], new_tokens: int
+) -> list[list[int]]:
     """transformers' own greedy answers to left-padded prompts, cut after the first end token."""
     ids, mask = generate._left_padded([request.prompt for request in prompts], model.device)
     network: Any = model.model
     answers = network.generate(
-        input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=new_tokens, eos_token_id=list(model.ends), pad_token_id=PAD
+        input_ids=ids,
+        attention_mask=mask,
+        do_sample=False,
+        max_new_tokens=new_tokens,
+        eos_token_id=list(model.ends),
+        pad_token_id=PAD,
     )[:, ids.shape[1] :].tolist()
-    cut = [next((place + 1 for place, id in enumerate(answer) if id in model.ends), new_tokens) for answer in answers]
+    cut = [
+        next((place + 1 for place, id in enumerate(answer) if id in model.ends), new_tokens)
+        for answer in answers
+    ]
     return [answer[:length] for answer, length in zip(answers, cut, strict=True)]
 
 
@@ -74,7 +88,9 @@ def test_greedy_answers_in_float32_equal_those_of_generate_up_to_near_ties(shape
     model = language_model(shape, "float32")
     compared = 0
     for ours, theirs in zip(
-        sample(model, requests(), Sampling(temperature=0, max_new_tokens=40), NOISE), greedy_answers(model, requests(), 40), strict=True
+        sample(model, requests(), Sampling(temperature=0, max_new_tokens=40), NOISE),
+        greedy_answers(model, requests(), 40),
+        strict=True,
     ):
         clear = _clear_prefix(model, ours)
         assert list(ours.ids[:clear]) == theirs[:clear]
@@ -85,7 +101,9 @@ def test_greedy_answers_in_float32_equal_those_of_generate_up_to_near_ties(shape
 def _clear_prefix(model: LanguageModel, trajectory: Trajectory) -> int:
     """How many tokens are decided by a gap between the two highest logits of more than 1e-4."""
     with torch.no_grad():
-        logits_TV = model.model(torch.tensor([trajectory.prompt + trajectory.ids])).logits[0, len(trajectory.prompt) - 1 : -1]
+        logits_TV = model.model(torch.tensor([trajectory.prompt + trajectory.ids])).logits[
+            0, len(trajectory.prompt) - 1 : -1
+        ]
     first, second = logits_TV.topk(2, dim=-1).values.unbind(-1)
     near = torch.nonzero(first - second <= 1e-4)
     return int(near[0]) if len(near) else trajectory.length
@@ -94,24 +112,40 @@ def _clear_prefix(model: LanguageModel, trajectory: Trajectory) -> int:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_remembered_numbers_are_those_of_the_whole_forward_pass(shape: str) -> None:
     model = many_ends(shape)
-    for trajectory in sample(model, requests(samples=2), Sampling(max_new_tokens=24), NOISE, rows=5):
+    for trajectory in sample(
+        model, requests(samples=2), Sampling(max_new_tokens=24), NOISE, rows=5
+    ):
         with torch.no_grad():
-            logits_TV = model.model(torch.tensor([trajectory.prompt + trajectory.ids])).logits[0, len(trajectory.prompt) - 1 : -1]
+            logits_TV = model.model(torch.tensor([trajectory.prompt + trajectory.ids])).logits[
+                0, len(trajectory.prompt) - 1 : -1
+            ]
         own_TV = logits_TV[:, : model.vocabulary].log_softmax(-1)
         expected = own_TV.gather(1, torch.tensor(trajectory.ids)[:, None])[:, 0]
         np.testing.assert_allclose(trajectory.logprobs, expected, atol=2e-5)
         np.testing.assert_array_equal(trajectory.sampled_logprobs, trajectory.logprobs)
-        np.testing.assert_allclose(trajectory.entropies, -(own_TV.exp() * own_TV).sum(-1), atol=2e-5)
+        np.testing.assert_allclose(
+            trajectory.entropies, -(own_TV.exp() * own_TV).sum(-1), atol=2e-5
+        )
 
 
 @settings(deadline=None, max_examples=8)
-@given(rows=st.integers(1, 40), order=st.permutations(range(len(LENGTHS))), asked=st.integers(1, len(LENGTHS)))
-def test_an_answer_does_not_depend_on_what_is_sampled_beside_it(rows: int, order: list[int], asked: int) -> None:
+@given(
+    rows=st.integers(1, 40),
+    order=st.permutations(range(len(LENGTHS))),
+    asked=st.integers(1, len(LENGTHS)),
+)
+def test_an_answer_does_not_depend_on_what_is_sampled_beside_it(
+    rows: int, order: list[int], asked: int
+) -> None:
     model, law = many_ends("qwen2"), Sampling(max_new_tokens=20, temperature=1.2, top_k=20)
-    alone = {(one.problem, one.sample): one for one in sample(model, requests(samples=3), law, NOISE)}
+    alone = {
+        (one.problem, one.sample): one for one in sample(model, requests(samples=3), law, NOISE)
+    }
     chosen = [requests(samples=3)[place] for place in order[:asked]]
     together = sample(model, chosen, law, NOISE, rows=rows)
-    assert [(one.problem, one.sample) for one in together] == [(request.problem, one) for request in chosen for one in range(3)]
+    assert [(one.problem, one.sample) for one in together] == [
+        (request.problem, one) for request in chosen for one in range(3)
+    ]
     assert all(same(one, alone[one.problem, one.sample]) for one in together)
 
 
@@ -123,12 +157,16 @@ def test_other_noise_gives_other_answers() -> None:
 
 
 def test_rollouts_of_one_problem_differ_and_follow_the_models_law() -> None:
-    """First tokens of 4,000 rollouts against the model's probabilities: χ² with 34 degrees of freedom, 99.99 % quantile 75."""
+    """First tokens of 4,000 rollouts against the model's probabilities: χ² with 34 degrees of
+    freedom, 99.99 % quantile 75.
+    """
     model = language_model("qwen2", "float64")
     (request,) = requests((6,), samples=4000)
     answers = sample(model, [request], Sampling(max_new_tokens=1), NOISE, rows=512)
     with torch.no_grad():
-        expected = model.model(torch.tensor([request.prompt])).logits[0, -1].softmax(-1).numpy() * 4000
+        expected = (
+            model.model(torch.tensor([request.prompt])).logits[0, -1].softmax(-1).numpy() * 4000
+        )
     counts = np.bincount([one.ids[0] for one in answers], minlength=VOCABULARY)
     often = expected > 1
     assert ((counts - expected)[often] ** 2 / expected[often]).sum() < 75
@@ -150,7 +188,9 @@ def test_ids_beyond_the_real_vocabulary_are_never_written() -> None:
     assert max(id for one in answers for id in one.ids) < VOCABULARY
 
 
-def test_each_prompt_is_read_once_however_many_answers_it_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_prompt_is_read_once_however_many_answers_it_gets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     read: list[int] = []
     start = decoder.Decoder.start
 
@@ -169,7 +209,13 @@ def test_nothing_asked_is_nothing_written() -> None:
 
 def test_progress_is_told_and_may_stop_the_sampling() -> None:
     told: list[tuple[int, int]] = []
-    sample(many_ends("qwen2"), requests(), Sampling(max_new_tokens=5), NOISE, progress=lambda done, of: told.append((done, of)))
+    sample(
+        many_ends("qwen2"),
+        requests(),
+        Sampling(max_new_tokens=5),
+        NOISE,
+        progress=lambda done, of: told.append((done, of)),
+    )
     assert told == [(done, 8) for done in range(1, 9)]
 
     def leave(done: int, of: int) -> None:
@@ -180,14 +226,23 @@ def test_progress_is_told_and_may_stop_the_sampling() -> None:
 
 
 def test_sampling_in_bfloat16_works() -> None:
-    answers = sample(language_model("qwen3", "bfloat16"), requests(samples=2), Sampling(max_new_tokens=10), NOISE)
+    answers = sample(
+        language_model("qwen3", "bfloat16"), requests(samples=2), Sampling(max_new_tokens=10), NOISE
+    )
     assert all(math.isfinite(value) for one in answers for value in one.logprobs)
 
 
 @pytest.mark.parametrize(
-    "law", [Sampling(temperature=0, max_new_tokens=20), Sampling(max_new_tokens=20), Sampling(temperature=1.5, top_p=0.9, max_new_tokens=9)]
+    "law",
+    [
+        Sampling(temperature=0, max_new_tokens=20),
+        Sampling(max_new_tokens=20),
+        Sampling(temperature=1.5, top_p=0.9, max_new_tokens=9),
+    ],
 )
-def test_the_fallback_to_generate_writes_the_same_answers(monkeypatch: pytest.MonkeyPatch, law: Sampling) -> None:
+def test_the_fallback_to_generate_writes_the_same_answers(
+    monkeypatch: pytest.MonkeyPatch, law: Sampling
+) -> None:
     model = many_ends("llama")
     ours = sample(model, requests(samples=2), law, NOISE)
     monkeypatch.setattr(decoder, "unsupported", lambda language_model: "told to")
@@ -209,11 +264,23 @@ def test_the_usual_shapes_are_sampled_in_process(shape: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"layer_types": ["full_attention", "sliding_attention"], "use_sliding_window": True, "sliding_window": 8}, "sliding window"),
-        ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}, "length of the text"),
+        (
+            {
+                "layer_types": ["full_attention", "sliding_attention"],
+                "use_sliding_window": True,
+                "sliding_window": 8,
+            },
+            "sliding window",
+        ),
+        (
+            {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}},
+            "length of the text",
+        ),
     ],
 )
-def test_a_shape_that_the_sampler_does_not_know_falls_back_and_still_answers(changes: dict[str, Any], reason: str) -> None:
+def test_a_shape_that_the_sampler_does_not_know_falls_back_and_still_answers(
+    changes: dict[str, Any], reason: str
+) -> None:
     model = dataclasses.replace(tiny_with(changes), ends=(1, 5, 9, 20))
     assert reason in str(decoder.unsupported(model))
     answers = sample(model, requests(), Sampling(temperature=0, max_new_tokens=20), NOISE)
@@ -221,4 +288,6 @@ def test_a_shape_that_the_sampler_does_not_know_falls_back_and_still_answers(cha
 
 
 def tiny_with(changes: dict[str, Any]) -> LanguageModel:
-    return language_model.__wrapped__("qwen2", "float64", 0, **changes)  # not cached: a dict cannot be a key
+    return language_model.__wrapped__(
+        "qwen2", "float64", 0, **changes
+    )  # not cached: a dict cannot be a key

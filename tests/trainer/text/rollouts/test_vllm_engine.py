@@ -1,4 +1,6 @@
-"""What the trainer does with a vLLM server: what it sends and asks, and what it does when the server lies, dies or answers rubbish."""
+"""What the trainer does with a vLLM server: what it sends and asks, and what it does when the
+server lies, dies or answers rubbish.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,16 @@ def student(tied: bool = True) -> LanguageModel:
     return replace(shared, model=copy.deepcopy(shared.model))
 
 
-def engine_over(manners: Manners, folder: Path, model: LanguageModel | None = None, tell: Any = lambda sentence: None) -> VllmEngine:
+def engine_over(
+    manners: Manners,
+    folder: Path,
+    model: LanguageModel | None = None,
+    tell: Any = lambda sentence: None,
+) -> VllmEngine:
     launch = Launch(VllmSampler(), "float32", 64, eager=True)
-    engine = VllmEngine(model or student(), launch, 4, folder / "vllm", tell, opening=opening(manners))
+    engine = VllmEngine(
+        model or student(), launch, 4, folder / "vllm", tell, opening=opening(manners)
+    )
     engine.update(0)
     return engine
 
@@ -73,8 +82,16 @@ def test_answers_and_updates_follow_the_student(tmp_path: Path, tied: bool, adap
         for answer in answers:
             ids = torch.tensor([answer.prompt + answer.ids])
             with torch.no_grad():
-                law_TV = model.model(ids).logits[0, len(answer.prompt) - 1 : -1, :VOCABULARY].log_softmax(-1)
-            np.testing.assert_allclose(answer.logprobs, law_TV.gather(-1, torch.tensor(answer.ids)[:, None])[:, 0], atol=1e-5)
+                law_TV = (
+                    model.model(ids)
+                    .logits[0, len(answer.prompt) - 1 : -1, :VOCABULARY]
+                    .log_softmax(-1)
+                )
+            np.testing.assert_allclose(
+                answer.logprobs,
+                law_TV.gather(-1, torch.tensor(answer.ids)[:, None])[:, 0],
+                atol=1e-5,
+            )
             assert answer.versions == (version,)
         step(model)
     engine.close()
@@ -90,7 +107,9 @@ def test_every_answer_has_a_seed_of_its_own_that_a_repetition_has_again(tmp_path
     engine.close()
 
 
-def test_log_probs_at_another_temperature_are_of_the_law_that_was_drawn_from_alone(tmp_path: Path) -> None:
+def test_log_probs_at_another_temperature_are_of_the_law_that_was_drawn_from_alone(
+    tmp_path: Path,
+) -> None:
     engine = engine_over(Manners(), tmp_path)
     for answer in engine.write(REQUESTS, Sampling(temperature=0.5, max_new_tokens=4), Noise(0, 0)):
         assert np.isnan(answer.logprobs).all() and np.isfinite(answer.sampled_logprobs).all()
@@ -108,10 +127,14 @@ def test_an_update_that_the_server_only_claims_to_have_taken_is_caught(tmp_path:
     engine.close()
 
 
-def test_weights_that_were_changed_on_their_way_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_were_changed_on_their_way_are_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = student()
     engine = engine_over(Manners(), tmp_path, model)
-    monkeypatch.setattr("tests.trainer.text.rollouts.vllm_double.checksum", lambda tensor: "another")
+    monkeypatch.setattr(
+        "tests.trainer.text.rollouts.vllm_double.checksum", lambda tensor: "another"
+    )
     step(model)
     with pytest.raises(Failure, match="did not take the weights of update 1"):
         engine.update(1)
@@ -130,7 +153,9 @@ def test_a_server_that_dies_in_a_round_loses_no_answer(tmp_path: Path) -> None:
     untroubled = engine_over(Manners(), tmp_path / "other", engine.student)
     arrived: list[int] = []
     answers = engine.write(REQUESTS, LAW, Noise(0, 0), lambda done, of: arrived.append(done))
-    assert [answer.ids for answer in answers] == [answer.ids for answer in untroubled.write(REQUESTS, LAW, Noise(0, 0))]
+    assert [answer.ids for answer in answers] == [
+        answer.ids for answer in untroubled.write(REQUESTS, LAW, Noise(0, 0))
+    ]
     assert arrived == [1, 2, 3, 4, 5] and manners.started == 3
     assert set(Counter(body["seed"] for body in manners.asked).values()) == {1}
     assert len(told) == 2 and "3 answers of this step are still to come" in told[0]
@@ -150,11 +175,41 @@ def test_a_server_that_keeps_dying_ends_the_run(tmp_path: Path) -> None:
         ((400, {"error": "too long"}), "vLLM refused a request.*too long"),
         ((200, b"<html>"), "something else than it should"),
         ((200, {"choices": []}), "something else than it should"),
-        ((200, {"choices": [{"token_ids": [3], "logprobs": {"token_logprobs": []}, "prompt_logprobs": None}]}), "something else"),
-        ((200, {"choices": [{"token_ids": [99], "logprobs": {"token_logprobs": [-1.0]}, "prompt_logprobs": None}]}), "something else"),
+        (
+            (
+                200,
+                {
+                    "choices": [
+                        {
+                            "token_ids": [3],
+                            "logprobs": {"token_logprobs": []},
+                            "prompt_logprobs": None,
+                        }
+                    ]
+                },
+            ),
+            "something else",
+        ),
+        (
+            (
+                200,
+                {
+                    "choices": [
+                        {
+                            "token_ids": [99],
+                            "logprobs": {"token_logprobs": [-1.0]},
+                            "prompt_logprobs": None,
+                        }
+                    ]
+                },
+            ),
+            "something else",
+        ),
     ],
 )
-def test_rubbish_and_refusals_are_sentences(tmp_path: Path, reply: tuple[int, Any], sentence: str) -> None:
+def test_rubbish_and_refusals_are_sentences(
+    tmp_path: Path, reply: tuple[int, Any], sentence: str
+) -> None:
     engine = engine_over(Manners(reply=lambda body: reply), tmp_path)
     with pytest.raises(Failure, match=sentence):
         engine.write(REQUESTS, LAW, Noise(0, 0))
@@ -171,17 +226,25 @@ def test_a_run_that_is_stopped_leaves_at_once(tmp_path: Path) -> None:
     engine.close()
 
 
-def test_without_vllm_the_run_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vllm_the_run_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STILLROOM_VLLM_PYTHON", str(tmp_path / "none"))
-    with pytest.raises(Refused, match=r"compute\.sampler\.kind: vllm is not installed on this machine") as refused:
+    with pytest.raises(
+        Refused, match=r"compute\.sampler\.kind: vllm is not installed on this machine"
+    ) as refused:
         Server(Launch(VllmSampler(), "float32", 64, eager=True), tmp_path, tmp_path / "log")
     assert "make vllm" in refused.value.remedy
 
 
-def test_a_server_that_does_not_come_up_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_come_up_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Python itself stands in for vLLM's: it has no such module."""
     monkeypatch.setenv("STILLROOM_VLLM_PYTHON", sys.executable)
-    with pytest.raises(Failure, match=r"The vLLM server ended; the last words of log are: .*No module named"):
+    with pytest.raises(
+        Failure, match=r"The vLLM server ended; the last words of log are: .*No module named"
+    ):
         Server(Launch(VllmSampler(), "float32", 64, eager=True), tmp_path, tmp_path / "log")
 
 
@@ -191,7 +254,9 @@ def test_the_server_sees_no_secret_of_the_trainer(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_server_and_its_children_die_with_the_trainer(tmp_path: Path) -> None:
-    """The trainer's stand-in is killed without warning; so the server can learn of it from the pipe alone."""
+    """The trainer's stand-in is killed without warning; so the server can learn of it from the pipe
+    alone.
+    """
     server = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); time.sleep(600)"
     owner = (
         "import subprocess, sys, time\n"

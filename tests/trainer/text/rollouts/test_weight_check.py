@@ -1,4 +1,6 @@
-"""Old weights are noticed by what the server says of a fixed text, whatever the number format and however small the update."""
+"""Old weights are noticed by what the server says of a fixed text, whatever the number format and
+however small the update.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def test_a_server_that_kept_the_old_weights_is_caught_once_they_differ_by_more_t
 ) -> None:
     check, ours = begun(rounding)
     with pytest.raises(Failure, match="the weights of update 1"):
-        check.updated(1, ours + times * rounding * numbers(seed), ours + rounding * numbers(seed + 1))
+        check.updated(
+            1, ours + times * rounding * numbers(seed), ours + rounding * numbers(seed + 1)
+        )
 
 
 @given(SEEDS, ROUNDINGS)
@@ -51,7 +55,11 @@ def test_small_updates_that_never_arrive_add_up_and_are_caught(seed: int, roundi
 
     def train() -> None:
         for version in range(1, 20):
-            check.updated(version, start + version * rounding * drift, start + rounding * numbers(seed + version))
+            check.updated(
+                version,
+                start + version * rounding * drift,
+                start + rounding * numbers(seed + version),
+            )
 
     with pytest.raises(Failure):
         train()

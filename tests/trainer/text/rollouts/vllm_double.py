@@ -1,7 +1,8 @@
-"""vLLM's protocol, really spoken over a unix socket by a thread of the test, for what a real server cannot be made to do on demand.
+"""vLLM's protocol, really spoken over a unix socket by a thread of the test, for what a real server
+cannot be made to do on demand.
 
-It opens the model folder that the engine writes, answers with its log-probs and draws with the request's seed. It can die after some
-answers, answer rubbish, refuse, or not take weights.
+It opens the model folder that the engine writes, answers with its log-probs and draws with the
+request's seed. It can die after some answers, answer rubbish, refuse, or not take weights.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ Reply = tuple[int, Any]
 
 @dataclass
 class Manners:
-    """How the servers of a test behave, one after the other. `asked` are the bodies of all requests for answers."""
+    """How the servers of a test behave, one after the other. `asked` are the bodies of all requests
+    for answers.
+    """
 
     dies_after: list[int] = field(default_factory=list)
     takes_weights: bool = True
@@ -44,7 +47,10 @@ class Double:
     """One life of a server. Fits the face of `Server`."""
 
     def __init__(self, manners: Manners, model: Path) -> None:
-        self.manners, self.model = manners, AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+        self.manners, self.model = (
+            manners,
+            AutoModelForCausalLM.from_pretrained(model, dtype="float32"),
+        )
         self.left = manners.dies_after.pop(0) if manners.dies_after else -1
         self.taken: dict[str, Any] = {"version": -1, "checksums": {}}
         self.lock = threading.Lock()
@@ -71,7 +77,13 @@ class Double:
         """Status and content; None to hang up."""
         with self.lock:
             if route == "/collective_rpc":
-                return 200, {"results": [self._load(*body["args"]) if body["method"] == "stillroom_load" else self.taken]}
+                return 200, {
+                    "results": [
+                        self._load(*body["args"])
+                        if body["method"] == "stillroom_load"
+                        else self.taken
+                    ]
+                }
             if "prompt_logprobs" in body:
                 if not self.manners.computes:
                     return 500, {"error": "EngineCore is dead"}
@@ -86,7 +98,10 @@ class Double:
         tensors = load_file(path)
         if self.manners.takes_weights:
             self.model.load_state_dict(tensors, strict=False)
-        self.taken = {"version": int(version), "checksums": {name: checksum(tensor) for name, tensor in tensors.items()}}
+        self.taken = {
+            "version": int(version),
+            "checksums": {name: checksum(tensor) for name, tensor in tensors.items()},
+        }
         return self.taken
 
     def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -107,10 +122,21 @@ class Double:
 
     def _prompt_logprobs(self, ids: list[int]) -> list[dict[str, Any] | None]:
         law_TV = self._law(ids)
-        return [None, *({str(id): {"logprob": float(law_TV[place, id])}} for place, id in enumerate(ids[1:]))]
+        return [
+            None,
+            *({str(id): {"logprob": float(law_TV[place, id])}} for place, id in enumerate(ids[1:])),
+        ]
 
     def _choice(self, ids: list[int], logprobs: list[float], prompt: object) -> dict[str, Any]:
-        return {"choices": [{"token_ids": ids, "logprobs": {"token_logprobs": logprobs}, "prompt_logprobs": prompt}]}
+        return {
+            "choices": [
+                {
+                    "token_ids": ids,
+                    "logprobs": {"token_logprobs": logprobs},
+                    "prompt_logprobs": prompt,
+                }
+            ]
+        }
 
 
 def opening(manners: Manners) -> Callable[[Launch, Path, Path], Any]:

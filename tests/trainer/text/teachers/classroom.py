@@ -22,28 +22,53 @@ from trainer.text.problems import Problem
 from trainer.text.teachers import Teachers, open_teachers
 
 CHAT = "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}{% if add_generation_prompt %}>{% endif %}"
-THINKING = CHAT + "{% if enable_thinking is defined %}{% if enable_thinking %}on{% else %}off{% endif %}{% endif %}"
+THINKING = (
+    CHAT
+    + "{% if enable_thinking is defined %}{% if enable_thinking %}on{% else %}off{% endif %}{% endif %}"
+)
 PROSE = string.printable + "…"
 PLAIN: dict[str, Any] = {"kind": "plain"}
 SHOWN: dict[str, Any] = {"kind": "privileged", "template": "{question}|{privileged}|again"}
 
 
-def prose_folder(folder: Path | None = None, seed: int = 0, characters: str = PROSE, template: str = "", **changes: Any) -> Path:
+def prose_folder(
+    folder: Path | None = None,
+    seed: int = 0,
+    characters: str = PROSE,
+    template: str = "",
+    **changes: Any,
+) -> Path:
     tokenizer = character_tokenizer(characters)
     if template:
         tokenizer.chat_template = template
-    return save_folder(folder or Path(mkdtemp()), "llama", seed, tokenizer, **{"vocab_size": 3 + len(characters)} | changes)
+    return save_folder(
+        folder or Path(mkdtemp()),
+        "llama",
+        seed,
+        tokenizer,
+        **{"vocab_size": 3 + len(characters)} | changes,
+    )
 
 
 def merging_folder(folder: Path) -> Path:
-    """A model whose tokens are pieces of words, so that the tokens of a text are not those of its parts."""
+    """A model whose tokens are pieces of words, so that the tokens of a text are not those of its
+    parts.
+    """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     special = ["<pad>", "<eos>", "<bos>"]
-    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    core.train_from_iterator(["the solution of the problem is the sum of all the numbers; then the answer is the sum"] * 4, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>")
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    core.train_from_iterator(
+        ["the solution of the problem is the sum of all the numbers; then the answer is the sum"]
+        * 4,
+        trainer,
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>"
+    )
     assert [tokenizer.convert_tokens_to_ids(token) for token in special] == [PAD, EOS, BOS]
     return save_folder(folder, "llama", 0, tokenizer, vocab_size=320)
 
@@ -64,12 +89,18 @@ def reader() -> LanguageModel:
     return student()
 
 
-def definition(teacher: dict[str, Any], stages: list[dict[str, Any]] | None = None, **networks: Any) -> RunSpec:
+def definition(
+    teacher: dict[str, Any], stages: list[dict[str, Any]] | None = None, **networks: Any
+) -> RunSpec:
     sampling = {"max_new_tokens": 16}
     stage = {"name": "own", "until": {"steps": 4}, "rollouts": {"generate": {"sampling": sampling}}}
     return load(
         {
-            "networks": {"student": {"model": f"file:{student_folder()}"}, "teacher": teacher, **networks},
+            "networks": {
+                "student": {"model": f"file:{student_folder()}"},
+                "teacher": teacher,
+                **networks,
+            },
             "stages": [{**stage, **changes} for changes in stages or [{}]],
         }
     )
@@ -79,7 +110,9 @@ def opened(spec: RunSpec, of: LanguageModel | None = None) -> Teachers:
     return open_teachers(spec, of or reader(), torch.device("cpu"))
 
 
-def question(text: str = "1+1=", answer: str = "2", solution: str = "1+1 is 2", domain: str = "") -> Question:
+def question(
+    text: str = "1+1=", answer: str = "2", solution: str = "1+1 is 2", domain: str = ""
+) -> Question:
     problem = Problem(f"id of {text}", text, answer, solution, domain)
     return Question(problem, prompt_ids(reader(), text), text)
 

@@ -13,8 +13,16 @@ Reply = tuple[int, dict[str, str], bytes]
 
 
 def completion(text: Any, finish: str = "stop", tokens: int = 7) -> Reply:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
-    return 200, {}, json.dumps({"choices": [choice], "usage": {"completion_tokens": tokens}}).encode()
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": finish,
+    }
+    return (
+        200,
+        {},
+        json.dumps({"choices": [choice], "usage": {"completion_tokens": tokens}}).encode(),
+    )
 
 
 def status(code: int, said: str = "", **headers: str) -> Reply:
@@ -22,7 +30,9 @@ def status(code: int, said: str = "", **headers: str) -> Reply:
 
 
 class Server(ThreadingHTTPServer):
-    """Gives the replies of `script` to the first requests, then echoes. Keeps what it was sent and how many it served at once."""
+    """Gives the replies of `script` to the first requests, then echoes. Keeps what it was sent and
+    how many it served at once.
+    """
 
     daemon_threads = True
 
@@ -42,7 +52,11 @@ class Server(ThreadingHTTPServer):
 
     def reply(self, body: dict[str, Any]) -> Reply:
         with self.lock:
-            scripted = self.script.pop(0) if self.script else completion(f"echo {body['messages'][0]['content']}")
+            scripted = (
+                self.script.pop(0)
+                if self.script
+                else completion(f"echo {body['messages'][0]['content']}")
+            )
         return scripted() if callable(scripted) else scripted
 
 

@@ -6,12 +6,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.text.teachers.classroom import PROSE, SHOWN, an_answer, merging_folder, prose_folder, question, reader
+from tests.trainer.text.teachers.classroom import (
+    PROSE,
+    SHOWN,
+    an_answer,
+    merging_folder,
+    prose_folder,
+    question,
+    reader,
+)
 from trainer.spec import Network, PlainContext, PrivilegedContext
 from trainer.text.answers import Question
 from trainer.text.models import LanguageModel, ModelError, load
 from trainer.text.problems import Problem, ProblemError
-from trainer.text.teachers.contexts import Formatter, asked_text, privileged_text, require_privileged, within
+from trainer.text.teachers.contexts import (
+    Formatter,
+    asked_text,
+    privileged_text,
+    require_privileged,
+    within,
+)
 from trainer.text.tokenizers import decode
 
 PROBLEM = question().problem
@@ -41,8 +55,14 @@ def test_solution_and_answer_come_from_the_problem() -> None:
     assert privileged_text(showing("answer"), PROBLEM) == "2"
 
 
-def test_a_demonstration_is_an_accepted_answer_of_the_group_and_rather_not_the_one_that_is_read() -> None:
-    own, wrong, other = an_answer("own", True), an_answer("wrong", False, 1), an_answer("other", True, 2)
+def test_a_demonstration_is_an_accepted_answer_of_the_group_and_rather_not_the_one_that_is_read() -> (
+    None
+):
+    own, wrong, other = (
+        an_answer("own", True),
+        an_answer("wrong", False, 1),
+        an_answer("other", True, 2),
+    )
     shown = showing("demonstration")
     assert privileged_text(shown, PROBLEM, own, [own, wrong, other]) == "other"
     assert privileged_text(shown, PROBLEM, own, [own, wrong]) == "own"
@@ -51,15 +71,27 @@ def test_a_demonstration_is_an_accepted_answer_of_the_group_and_rather_not_the_o
 
 @pytest.mark.parametrize(
     ("verdict", "truncated", "words"),
-    [(True, False, "is right"), (False, False, "is wrong"), (None, False, "could not be told"), (False, True, "cut off")],
+    [
+        (True, False, "is right"),
+        (False, False, "is wrong"),
+        (None, False, "could not be told"),
+        (False, True, "cut off"),
+    ],
 )
-def test_feedback_is_the_own_answer_with_the_verdict_in_words(verdict: bool | None, truncated: bool, words: str) -> None:
-    shown = privileged_text(showing("feedback"), PROBLEM, an_answer("it is 2", verdict, truncated=truncated))
+def test_feedback_is_the_own_answer_with_the_verdict_in_words(
+    verdict: bool | None, truncated: bool, words: str
+) -> None:
+    shown = privileged_text(
+        showing("feedback"), PROBLEM, an_answer("it is 2", verdict, truncated=truncated)
+    )
     assert shown.startswith("it is 2\n\n") and words in shown
 
 
 def test_names_in_the_question_are_not_places_of_the_template() -> None:
-    assert asked_text(BOTH, "what is {privileged}?", "a {question}") == "what is {privileged}?|a {question}|again"
+    assert (
+        asked_text(BOTH, "what is {privileged}?", "a {question}")
+        == "what is {privileged}?|a {question}|again"
+    )
 
 
 def test_a_note_follows_the_privileged_text_and_stands_before_the_closing_request() -> None:
@@ -71,7 +103,10 @@ def test_problems_without_what_is_shown_are_refused_with_their_number() -> None:
     problems = [PROBLEM, Problem("bare", "2+2=", "4")]
     require_privileged(showing("answer"), problems)
     require_privileged(PlainContext(), problems)
-    with pytest.raises(ProblemError, match=r"1 of 2 training problems .* have no solution.*data\.train\.columns\.solution"):
+    with pytest.raises(
+        ProblemError,
+        match=r"1 of 2 training problems .* have no solution.*data\.train\.columns\.solution",
+    ):
         require_privileged(showing("demonstration"), problems)
 
 
@@ -81,13 +116,19 @@ def test_what_fits_is_shown_whole() -> None:
 
 def test_too_long_a_text_loses_its_middle() -> None:
     within_seven = BOTH.model_copy(update={"most_tokens": 7})
-    assert written(Formatter(reader(), within_seven, 16), question("q"), "abcdefghij") == "q|abc…hij|again"
+    assert (
+        written(Formatter(reader(), within_seven, 16), question("q"), "abcdefghij")
+        == "q|abc…hij|again"
+    )
 
 
 def test_a_tokenizer_without_an_ellipsis_gets_three_full_stops() -> None:
     model = load(Network(model=f"file:{prose_folder(characters=PROSE[:-1])}"))
     within_seven = BOTH.model_copy(update={"most_tokens": 7})
-    assert written(Formatter(model, within_seven, 16), question("q"), "abcdefghij") == "q|ab...ij|again"
+    assert (
+        written(Formatter(model, within_seven, 16), question("q"), "abcdefghij")
+        == "q|ab...ij|again"
+    )
 
 
 def test_a_note_is_never_cut() -> None:
@@ -96,7 +137,10 @@ def test_a_note_is_never_cut() -> None:
 
 
 def test_a_question_that_does_not_fit_with_nothing_shown_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"A prompt of 57 tokens and an answer of up to 72 do not fit .*, which reads 128 tokens"):
+    with pytest.raises(
+        ModelError,
+        match=r"A prompt of 57 tokens and an answer of up to 72 do not fit .*, which reads 128 tokens",
+    ):
         Formatter(reader(), BOTH, 72).prompt(question("q" * 50), "solution")
 
 
@@ -111,17 +155,26 @@ def test_prompt_and_answer_always_fit_and_the_question_stays_whole(
     context = BOTH.model_copy(update={"most_tokens": most})
     prompt = Formatter(merging, context, longest).prompt(question(asked), shown, note)
     text = decode(merging, prompt)
-    piece = text.removeprefix(f"{asked}|").removesuffix("|again").removesuffix(note).removesuffix("\n\n" if note else "")
+    piece = (
+        text.removeprefix(f"{asked}|")
+        .removesuffix("|again")
+        .removesuffix(note)
+        .removesuffix("\n\n" if note else "")
+    )
     assert len(prompt) + longest <= merging.max_length
     assert text == asked_text(context, asked, piece, note)
     assert within(merging, piece, most) or piece == ""
     head, cut, tail = piece.partition("…")
-    assert piece in (shown, "") or (cut and shown.startswith(head) and shown.endswith(tail) and abs(len(head) - len(tail)) <= 1)
+    assert piece in (shown, "") or (
+        cut and shown.startswith(head) and shown.endswith(tail) and abs(len(head) - len(tail)) <= 1
+    )
 
 
 @settings(deadline=None, max_examples=40)
 @given(shown=st.text("abc", max_size=60), most=st.integers(1, 60))
 def test_nothing_is_cut_that_would_have_fitted(shown: str, most: int) -> None:
-    text = written(Formatter(reader(), BOTH.model_copy(update={"most_tokens": most}), 16), question("q"), shown)
+    text = written(
+        Formatter(reader(), BOTH.model_copy(update={"most_tokens": most}), 16), question("q"), shown
+    )
     piece = text.removeprefix("q|").removesuffix("|again")
     assert piece == shown if len(shown) <= most else len(piece) in ((most,) if most > 1 else (0,))

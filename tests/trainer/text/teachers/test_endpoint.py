@@ -1,4 +1,6 @@
-"""A teacher behind a real HTTP server: what it is asked, what is kept, and what happens when it misbehaves."""
+"""A teacher behind a real HTTP server: what it is asked, what is kept, and what happens when it
+misbehaves.
+"""
 
 from __future__ import annotations
 
@@ -40,18 +42,35 @@ def server() -> Iterator[Server]:
         yield found
 
 
-def test_each_prompt_is_asked_as_the_run_samples_and_answered_in_order(server: Server, tmp_path: Path) -> None:
+def test_each_prompt_is_asked_as_the_run_samples_and_answered_in_order(
+    server: Server, tmp_path: Path
+) -> None:
     ask = Asking(server.url, tmp_path)
     assert ask("one", "two", "three") == ["echo one", "echo two", "echo three"]
     body = next(body for body in server.bodies if body["messages"][0]["content"] == "one")
-    wanted = {"model": "big", "messages": [{"role": "user", "content": "one"}], "max_tokens": 20, "temperature": 0.7, "top_p": 0.9}
+    wanted = {
+        "model": "big",
+        "messages": [{"role": "user", "content": "one"}],
+        "max_tokens": 20,
+        "temperature": 0.7,
+        "top_p": 0.9,
+    }
     assert body == wanted and set(server.paths) == {"/v1/chat/completions"} and ask.pauses == []
 
 
 def test_a_resumed_run_asks_nothing_twice(server: Server, tmp_path: Path) -> None:
     Asking(server.url, tmp_path)("one", "two")
-    assert Asking(server.url, tmp_path)("two", "three", "one", "one") == ["echo two", "echo three", "echo one", "echo one"]
-    assert sorted(body["messages"][0]["content"] for body in server.bodies) == ["one", "three", "two"]
+    assert Asking(server.url, tmp_path)("two", "three", "one", "one") == [
+        "echo two",
+        "echo three",
+        "echo one",
+        "echo one",
+    ]
+    assert sorted(body["messages"][0]["content"] for body in server.bodies) == [
+        "one",
+        "three",
+        "two",
+    ]
     assert Cache(tmp_path).tokens() == 3 * 7
 
 
@@ -69,7 +88,9 @@ def test_a_damaged_answer_on_disk_is_asked_for_again(server: Server, tmp_path: P
     assert Asking(server.url, tmp_path)("one") == ["echo one"] and len(server.bodies) == 2
 
 
-def test_no_more_requests_are_in_flight_than_the_definition_allows(server: Server, tmp_path: Path) -> None:
+def test_no_more_requests_are_in_flight_than_the_definition_allows(
+    server: Server, tmp_path: Path
+) -> None:
     server.gate.clear()
     ask, seen = Asking(server.url, tmp_path, at_once=3), []
 
@@ -82,7 +103,9 @@ def test_no_more_requests_are_in_flight_than_the_definition_allows(server: Serve
     assert server.busiest == 3 and seen[-1] == (9, 9)
 
 
-def test_a_run_that_is_stopped_leaves_without_waiting_for_answers(server: Server, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_leaves_without_waiting_for_answers(
+    server: Server, tmp_path: Path
+) -> None:
     server.gate.clear()
 
     def leave(done: int, of: int) -> None:
@@ -100,8 +123,14 @@ def test_a_limit_is_waited_out_for_as_long_as_it_says(server: Server, tmp_path: 
     assert ask.pauses[0] == 30 and 1 <= ask.pauses[1] <= 2
 
 
-def test_a_pause_may_be_given_as_a_date_and_is_never_endless(server: Server, tmp_path: Path) -> None:
-    server.script = [status(503, Retry_After=formatdate(usegmt=True)), status(503, Retry_After="99999"), status(503, Retry_After="soon")]
+def test_a_pause_may_be_given_as_a_date_and_is_never_endless(
+    server: Server, tmp_path: Path
+) -> None:
+    server.script = [
+        status(503, Retry_After=formatdate(usegmt=True)),
+        status(503, Retry_After="99999"),
+        status(503, Retry_After="soon"),
+    ]
     ask = Asking(server.url, tmp_path)
     ask("one")
     assert ask.pauses[0] <= 1 and ask.pauses[1] == 600 and ask.pauses[2] <= 4
@@ -111,7 +140,10 @@ def test_pauses_grow(server: Server, tmp_path: Path) -> None:
     server.script = [status(500)] * 4
     ask = Asking(server.url, tmp_path)
     ask("one")
-    assert all(2**attempt / 2 <= pause <= 2**attempt for attempt, pause in enumerate(ask.pauses)) and len(ask.pauses) == 4
+    assert (
+        all(2**attempt / 2 <= pause <= 2**attempt for attempt, pause in enumerate(ask.pauses))
+        and len(ask.pauses) == 4
+    )
 
 
 RUBBISH = [
@@ -127,24 +159,37 @@ RUBBISH = [
 
 
 @pytest.mark.parametrize(("reply", "words"), RUBBISH)
-def test_rubbish_is_asked_for_again_and_then_told_of(server: Server, tmp_path: Path, reply: Any, words: str) -> None:
+def test_rubbish_is_asked_for_again_and_then_told_of(
+    server: Server, tmp_path: Path, reply: Any, words: str
+) -> None:
     server.script = [reply, reply, completion("sense")]
     assert Asking(server.url, tmp_path, retries=2)("one") == ["sense"]
     server.script = [reply, reply]
-    with pytest.raises(Failure, match=rf"The teacher at {server.url} .*{words}.*asked 2 times") as told:
+    with pytest.raises(
+        Failure, match=rf"The teacher at {server.url} .*{words}.*asked 2 times"
+    ) as told:
         Asking(server.url, tmp_path, retries=1)("two")
-    assert "what it has written is kept" in told.value.remedy and not isinstance(told.value, Refused)
+    assert "what it has written is kept" in told.value.remedy and not isinstance(
+        told.value, Refused
+    )
 
 
-def test_an_endpoint_that_stays_broken_is_told_of_with_its_own_words(server: Server, tmp_path: Path) -> None:
+def test_an_endpoint_that_stays_broken_is_told_of_with_its_own_words(
+    server: Server, tmp_path: Path
+) -> None:
     server.script = [status(500, "out of\nmemory")] * 2
-    with pytest.raises(Failure, match=r"fails with status 500 \(out of memory\); it was asked 2 times\."):
+    with pytest.raises(
+        Failure, match=r"fails with status 500 \(out of memory\); it was asked 2 times\."
+    ):
         Asking(server.url, tmp_path, retries=1)("one")
 
 
 def test_a_slow_endpoint_is_told_of(server: Server, tmp_path: Path) -> None:
     server.gate.clear()
-    with pytest.raises(Failure, match=r"did not answer within 0\.05 s \(networks\.teacher\.seconds\); it was asked once\."):
+    with pytest.raises(
+        Failure,
+        match=r"did not answer within 0\.05 s \(networks\.teacher\.seconds\); it was asked once\.",
+    ):
         Asking(server.url, tmp_path, retries=0, seconds=0.05)("one")
 
 
@@ -152,19 +197,27 @@ def test_an_endpoint_that_is_down_is_told_of(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-        with pytest.raises(Failure, match=rf"The teacher at {url} cannot be reached \(.+\); it was asked 3 times"):
+        with pytest.raises(
+            Failure, match=rf"The teacher at {url} cannot be reached \(.+\); it was asked 3 times"
+        ):
             Asking(url, tmp_path, retries=2)("one")
 
 
 @pytest.mark.parametrize("code", [301, 307, 400, 404, 422])
-def test_what_waiting_cannot_mend_is_refused_at_once(server: Server, tmp_path: Path, code: int) -> None:
+def test_what_waiting_cannot_mend_is_refused_at_once(
+    server: Server, tmp_path: Path, code: int
+) -> None:
     server.script = [status(code, "no such model", Location="http://127.0.0.1:1/elsewhere")]
-    with pytest.raises(Refused, match=rf"refuses the request with status {code} \(no such model\)") as told:
+    with pytest.raises(
+        Refused, match=rf"refuses the request with status {code} \(no such model\)"
+    ) as told:
         Asking(server.url, tmp_path)("one")
     assert "networks.teacher.url" in told.value.remedy and len(server.bodies) == 1
 
 
-def test_the_key_is_read_from_the_environment_and_sent(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_read_from_the_environment_and_sent(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STILLROOM_SECRET_BIG_MODEL", " k3y\n")
     Asking(server.url, tmp_path, key="secret:big-model")("one")
     assert server.headers[0]["authorization"] == "Bearer k3y"
@@ -187,14 +240,19 @@ def test_a_key_that_is_not_accepted_is_refused_and_not_shown(
     assert "k3y" not in told.value.reason + told.value.remedy
 
 
-def test_the_key_is_cut_out_of_what_an_endpoint_says(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_cut_out_of_what_an_endpoint_says(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STILLROOM_SECRET_BIG", "k3y")
     server.script = [status(400, "bad request with k3y")]
     with pytest.raises(Refused, match=r"bad request with …"):
         Asking(server.url, tmp_path, key="secret:big")("one")
 
 
-@pytest.mark.parametrize(("value", "words"), [(None, "no such secret"), ("  ", "no such secret"), ("k\x00y", "characters that no key has")])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "no such secret"), ("  ", "no such secret"), ("k\x00y", "characters that no key has")],
+)
 def test_a_secret_that_cannot_be_sent_is_refused(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, words: str
 ) -> None:
@@ -206,23 +264,43 @@ def test_a_secret_that_cannot_be_sent_is_refused(
 
 def test_a_cut_answer_is_known_as_one(server: Server, tmp_path: Path) -> None:
     server.script = [completion("and so", "length", 20)]
-    assert Asking(server.url, tmp_path).endpoint.write(["one"], LAW) == [Completion("and so", True, 20)]
+    assert Asking(server.url, tmp_path).endpoint.write(["one"], LAW) == [
+        Completion("and so", True, 20)
+    ]
 
 
-COUNTS = [("1e999", 10**9), ("-1e999", 0), ("NaN", 0), ("-3", 0), ("1" + "0" * 400, 10**9), ("12.7", 12), ("null", 0)]
+COUNTS = [
+    ("1e999", 10**9),
+    ("-1e999", 0),
+    ("NaN", 0),
+    ("-3", 0),
+    ("1" + "0" * 400, 10**9),
+    ("12.7", 12),
+    ("null", 0),
+]
 
 
 @pytest.mark.parametrize(("said", "tokens"), COUNTS)
-def test_whatever_number_an_endpoint_says_it_has_written_is_kept_in_bounds(server: Server, tmp_path: Path, said: str, tokens: int) -> None:
+def test_whatever_number_an_endpoint_says_it_has_written_is_kept_in_bounds(
+    server: Server, tmp_path: Path, said: str, tokens: int
+) -> None:
     code, headers, body = completion("sense")
-    server.script = [(code, headers, body.replace(b'"completion_tokens": 7', f'"completion_tokens": {said}'.encode()))]
+    server.script = [
+        (
+            code,
+            headers,
+            body.replace(b'"completion_tokens": 7', f'"completion_tokens": {said}'.encode()),
+        )
+    ]
     asking = Asking(server.url, tmp_path, retries=0)
     assert asking.endpoint.write(["one"], LAW) == [Completion("sense", False, tokens)]
     assert asking.endpoint.cache.tokens() == tokens
 
 
 @pytest.mark.parametrize(("said", "tokens"), COUNTS[:-1])
-def test_a_count_in_a_kept_answer_is_held_to_the_same_bounds(tmp_path: Path, said: str, tokens: int) -> None:
+def test_a_count_in_a_kept_answer_is_held_to_the_same_bounds(
+    tmp_path: Path, said: str, tokens: int
+) -> None:
     (tmp_path / "a.json").write_text(f'{{"text": "sense", "truncated": false, "tokens": {said}}}')
     assert Cache(tmp_path).tokens() == tokens
 

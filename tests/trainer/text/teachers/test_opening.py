@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer.text.teachers.classroom import PROSE, SHOWN, definition, opened, prose_folder, question, student
+from tests.trainer.text.teachers.classroom import (
+    PROSE,
+    SHOWN,
+    definition,
+    opened,
+    prose_folder,
+    question,
+    student,
+)
 from trainer.text.models import ModelError
 from trainer.text.problems import ProblemError
 
@@ -26,7 +34,10 @@ def test_the_same_tokenizer_with_another_padded_width_is_accepted() -> None:
 
 def test_another_tokenizer_is_refused_for_token_level_objectives_with_the_alternatives() -> None:
     folder = prose_folder(characters=PROSE[::-1])
-    with pytest.raises(ModelError, match=r"different tokenizers: id 3 is .*teacher_written and the objective cross_entropy"):
+    with pytest.raises(
+        ModelError,
+        match=r"different tokenizers: id 3 is .*teacher_written and the objective cross_entropy",
+    ):
         opened(definition({"kind": "model", "model": f"file:{folder}"}))
 
 
@@ -39,22 +50,40 @@ def test_another_tokenizer_is_accepted_where_texts_alone_are_learnt_from() -> No
 def test_a_teacher_that_no_stage_learns_from_is_not_opened(tmp_path: Path) -> None:
     generate = {"per_problem": 4, "sampling": {"max_new_tokens": 16}}
     stage = {"objective": {"kind": "grpo"}, "rollouts": {"generate": generate}}
-    teachers = opened(definition({"kind": "model", "model": f"file:{tmp_path / 'missing'}"}, [stage]))
+    teachers = opened(
+        definition({"kind": "model", "model": f"file:{tmp_path / 'missing'}"}, [stage])
+    )
     assert teachers.views == () and not teachers.gives_probabilities and teachers.tensors() == {}
 
 
 def test_each_domain_has_its_teacher() -> None:
-    specialists = [{"domains": ["algebra", "number theory"], "teacher": another(2)}, {"domains": ["geometry"], "teacher": another(3)}]
+    specialists = [
+        {"domains": ["algebra", "number theory"], "teacher": another(2)},
+        {"domains": ["geometry"], "teacher": another(3)},
+    ]
     teachers = opened(definition(another(), specialists=specialists))
-    names = [teachers.of(question(domain=domain).problem).name for domain in ("algebra", "number theory", "geometry", "logic", "")]
-    assert names == ["specialist algebra+number theory"] * 2 + ["specialist geometry", "teacher", "teacher"]
-    assert [view.name for view in teachers.views] == ["teacher", "specialist algebra+number theory", "specialist geometry"]
+    names = [
+        teachers.of(question(domain=domain).problem).name
+        for domain in ("algebra", "number theory", "geometry", "logic", "")
+    ]
+    assert names == ["specialist algebra+number theory"] * 2 + [
+        "specialist geometry",
+        "teacher",
+        "teacher",
+    ]
+    assert [view.name for view in teachers.views] == [
+        "teacher",
+        "specialist algebra+number theory",
+        "specialist geometry",
+    ]
     heads = [view.head.weight for view in teachers.views]
     assert not any(torch.equal(heads[0], head) for head in heads[1:])
 
 
 def test_a_specialist_for_a_domain_that_no_problem_has_is_refused() -> None:
-    teachers = opened(definition(another(), specialists=[{"domains": ["algbra"], "teacher": another(2)}]))
+    teachers = opened(
+        definition(another(), specialists=[{"domains": ["algbra"], "teacher": another(2)}])
+    )
     with pytest.raises(ProblemError, match="no training problem has the domain “algbra”"):
         teachers.check([question(domain="algebra")])
 
@@ -74,5 +103,11 @@ def test_missing_solutions_are_refused_before_the_run() -> None:
 
 def test_privileged_texts_that_will_be_cut_are_told_of() -> None:
     teachers = opened(definition(another(context={**SHOWN, "most_tokens": 10})))
-    (note,) = teachers.check([question(solution="s" * 10), question("2", solution="s" * 11), question("q" * 104, solution="ss")])
+    (note,) = teachers.check(
+        [
+            question(solution="s" * 10),
+            question("2", solution="s" * 11),
+            question("q" * 104, solution="ss"),
+        ]
+    )
     assert "What the teacher is shown is too long for 2 of 3 training problems" in note

@@ -28,25 +28,46 @@ def learning_from(server: Server, **changes: Any) -> RunSpec:
         "name": "written", "source": "teacher_written", "objective": {"kind": "cross_entropy"}, "problems_per_step": 6,
         "until": {"steps": 2}, "rollouts": {"generate": {"sampling": {"max_new_tokens": 24}}},
     }  # fmt: skip
-    teacher = {"kind": "endpoint", "url": server.url, "model": "big", "price": 2.0, "retries": 0, "at_once": 1, **changes}
+    teacher = {
+        "kind": "endpoint",
+        "url": server.url,
+        "model": "big",
+        "price": 2.0,
+        "retries": 0,
+        "at_once": 1,
+        **changes,
+    }
     return spec(networks={"teacher": teacher}, stages=[stage])
 
 
 def teacher_metrics(folder: Path, attempt: int) -> dict[str, float]:
     found = [event["values"] for event in events(folder, "metrics", attempt=attempt)]
-    return {key: value for values in found for key, value in values.items() if key in ("teacher/tokens", "teacher/cost")}
+    return {
+        key: value
+        for values in found
+        for key, value in values.items()
+        if key in ("teacher/tokens", "teacher/cost")
+    }
 
 
-def test_a_run_whose_teacher_fails_is_resumed_and_asks_nothing_twice(server: Server, tmp_path: Path) -> None:
+def test_a_run_whose_teacher_fails_is_resumed_and_asks_nothing_twice(
+    server: Server, tmp_path: Path
+) -> None:
     server.script += [*[completion("5", tokens=1000)] * 5, status(503, "busy")]
     assert start(learning_from(server), tmp_path) == FAILED
-    assert f"The teacher at {server.url} fails with status 503 (busy); it was asked once." in end(tmp_path)["reason"]
+    assert (
+        f"The teacher at {server.url} fails with status 503 (busy); it was asked once."
+        in end(tmp_path)["reason"]
+    )
     assert "Resume the run" in end(tmp_path)["remedy"]
     server.script += [completion("5", tokens=1000)] * (PROBLEMS - 5)
     assert run.resume(tmp_path) == COMPLETED
     asked = [body["messages"][0]["content"] for body in server.bodies]
     assert len(asked) == PROBLEMS + 1 and len(set(asked)) == PROBLEMS
-    assert teacher_metrics(tmp_path, 2) == {"teacher/tokens": PROBLEMS * 1000, "teacher/cost": PROBLEMS * 1000 * 2.0 / 1e6}
+    assert teacher_metrics(tmp_path, 2) == {
+        "teacher/tokens": PROBLEMS * 1000,
+        "teacher/cost": PROBLEMS * 1000 * 2.0 / 1e6,
+    }
 
 
 def test_a_run_without_the_key_that_it_names_is_refused_before_anything_is_sampled(
@@ -54,4 +75,8 @@ def test_a_run_without_the_key_that_it_names_is_refused_before_anything_is_sampl
 ) -> None:
     monkeypatch.delenv("STILLROOM_SECRET_BIG", raising=False)
     assert start(learning_from(server, key="secret:big"), tmp_path) == REFUSED
-    assert "no such secret" in end(tmp_path)["reason"] and not events(tmp_path, "problems") and not server.bodies
+    assert (
+        "no such secret" in end(tmp_path)["reason"]
+        and not events(tmp_path, "problems")
+        and not server.bodies
+    )

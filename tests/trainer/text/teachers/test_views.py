@@ -37,8 +37,16 @@ ROWS = [((5, 6, 7), (8, 9, 1)), ((5,), (4, 1))]
 
 
 def oneself(weights: str, of: LanguageModel, of_adapter: bool = False, **changes: Any) -> Teachers:
-    learner = {"model": f"file:{student_folder()}", "adapter": {"kind": "lora"} if of_adapter else {"kind": "none"}}
-    return opened(definition({"kind": "self", "weights": weights, "context": SHOWN, **changes}, student=learner), of)
+    learner = {
+        "model": f"file:{student_folder()}",
+        "adapter": {"kind": "lora"} if of_adapter else {"kind": "none"},
+    }
+    return opened(
+        definition(
+            {"kind": "self", "weights": weights, "context": SHOWN, **changes}, student=learner
+        ),
+        of,
+    )
 
 
 def adapted() -> LanguageModel:
@@ -86,11 +94,17 @@ def test_the_head_holds_outside_and_has_no_gradient() -> None:
 def test_the_moving_average_follows_each_step_at_its_rate() -> None:
     model = student()
     teachers = oneself("ema", model, ema_rate=0.25)
-    expected = {name: parameter.detach().double().clone() for name, parameter in model.model.named_parameters()}
+    expected = {
+        name: parameter.detach().double().clone()
+        for name, parameter in model.model.named_parameters()
+    }
     for seed in range(3):
         take_a_step(model, seed)
         teachers.after_step()
-        expected = {name: 0.75 * mean + 0.25 * model.model.get_parameter(name).detach().double() for name, mean in expected.items()}
+        expected = {
+            name: 0.75 * mean + 0.25 * model.model.get_parameter(name).detach().double()
+            for name, mean in expected.items()
+        }
     for name, mean in teachers.tensors().items():
         torch.testing.assert_close(mean.double(), expected[name], rtol=1e-5, atol=1e-6)
     assert teachers.tensors().keys() == expected.keys()
@@ -142,7 +156,9 @@ def test_with_an_adapter_the_adapter_alone_is_averaged() -> None:
     assert teachers.tensors() and all(".lora_" in name for name in teachers.tensors())
     with teachers.views[0].in_place():
         inside = own_logits(model)
-    assert not torch.equal(inside, own_logits(model)) and not torch.equal(inside, own_logits(student()))
+    assert not torch.equal(inside, own_logits(model)) and not torch.equal(
+        inside, own_logits(student())
+    )
 
 
 def test_switching_the_adapter_off_leaves_the_gradients_of_the_student_alone() -> None:
@@ -164,7 +180,9 @@ def test_a_teacher_leaves_the_gradients_of_the_student_alone() -> None:
     teachers = oneself("initial", model)
     take_a_step(model)
     hidden = response_hidden(model, ROWS)
-    alone = torch.autograd.grad(hidden.sum(), list(model.model.model.parameters()), retain_graph=True)
+    alone = torch.autograd.grad(
+        hidden.sum(), list(model.model.model.parameters()), retain_graph=True
+    )
     assert not teachers.views[0].hidden(ROWS).requires_grad
     beside = torch.autograd.grad(hidden.sum(), list(model.model.model.parameters()))
     assert all(torch.equal(one, other) for one, other in zip(alone, beside, strict=True))
@@ -177,7 +195,9 @@ def test_a_teacher_samples_with_its_own_weights() -> None:
     before = [got.ids for got in sample(model, request, law, Noise(0, 0, "teacher"))]
     take_a_step(model)
     with view.in_place():
-        inside = [got.ids for got in sample(view.language_model, request, law, Noise(0, 0, "teacher"))]
+        inside = [
+            got.ids for got in sample(view.language_model, request, law, Noise(0, 0, "teacher"))
+        ]
     outside = [got.ids for got in sample(model, request, law, Noise(0, 0, "teacher"))]
     assert inside == before != outside
 
@@ -200,14 +220,19 @@ def test_a_completion_is_scored_as_the_same_ids_behind_another_prompt() -> None:
     completion = (8, 9, 1)
     whole = torch.tensor([[*prompt, *completion]])
     with torch.no_grad():
-        expected = model.model.base_model(input_ids=whole).last_hidden_state[0, len(prompt) - 1 : -1]
+        expected = model.model.base_model(input_ids=whole).last_hidden_state[
+            0, len(prompt) - 1 : -1
+        ]
     torch.testing.assert_close(view.hidden([(prompt, completion)]), expected)
 
 
 def test_student_and_teacher_think_each_in_their_own_mode(tmp_path: Path) -> None:
     folder = prose_folder(tmp_path, template=THINKING)
     asked = load(Network(model=f"file:{folder}", thinking="off"))
-    spec = definition({"kind": "self", "weights": "live", "thinking": "on", "context": SHOWN}, student={"model": f"file:{folder}"})
+    spec = definition(
+        {"kind": "self", "weights": "live", "thinking": "on", "context": SHOWN},
+        student={"model": f"file:{folder}"},
+    )
     view = opened(spec, asked).views[0]
     assert decode(asked, view.prompt(question("q"))).endswith("|again)>on")
     assert asked.thinking == "off"
@@ -215,19 +240,27 @@ def test_student_and_teacher_think_each_in_their_own_mode(tmp_path: Path) -> Non
 
 def test_a_thinking_mode_that_the_template_does_not_know_is_refused(tmp_path: Path) -> None:
     for template in ("", "{{ messages[0]['content'] }}"):
-        model = load(Network(model=f"file:{prose_folder(tmp_path / f't{len(template)}', template=template)}"))
+        model = load(
+            Network(model=f"file:{prose_folder(tmp_path / f't{len(template)}', template=template)}")
+        )
         view = oneself("live", model, thinking="on").views[0]
-        with pytest.raises(ModelError, match=r"knows no `enable_thinking`.*Set its `thinking` to as_the_template"):
+        with pytest.raises(
+            ModelError, match=r"knows no `enable_thinking`.*Set its `thinking` to as_the_template"
+        ):
             view.prompt(question("q"))
 
 
 def test_a_teacher_that_is_another_model_is_frozen_and_has_its_own_head() -> None:
     model = student()
     folder = prose_folder(seed=1, vocab_size=128)
-    teachers = opened(definition({"kind": "model", "model": f"file:{folder}", "context": PLAIN}), model)
+    teachers = opened(
+        definition({"kind": "model", "model": f"file:{folder}", "context": PLAIN}), model
+    )
     alone = load(Network(model=f"file:{folder}"))
     torch.testing.assert_close(logits(teachers), own_logits(alone)[:, : teachers.vocabulary])
-    assert not any(parameter.requires_grad for parameter in teachers.views[0].language_model.model.parameters())
+    assert not any(
+        parameter.requires_grad for parameter in teachers.views[0].language_model.model.parameters()
+    )
     assert all(parameter.requires_grad for parameter in model.model.parameters())
 
 
@@ -236,7 +269,9 @@ def test_a_student_in_shards_teaches_as_a_whole_one_does(tmp_path: Path, weights
     spec = definition({"kind": "self", "weights": weights, "ema_rate": 0.5, "context": SHOWN})
     model, alone = student(), student()
     expected = opened(spec, alone)
-    distributed.init_process_group("gloo", init_method=(tmp_path / "meeting").as_uri(), rank=0, world_size=1)
+    distributed.init_process_group(
+        "gloo", init_method=(tmp_path / "meeting").as_uri(), rank=0, world_size=1
+    )
     try:
         sharded = Sharded(model.model, list(model.model.model.layers), World())
         teachers = open_teachers(spec, model, torch.device("cpu"), sharded.refresh)

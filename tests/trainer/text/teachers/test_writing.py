@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.text.teachers.classroom import PROSE, SHOWN, definition, opened, prose_folder, question, reader, student
+from tests.trainer.text.teachers.classroom import (
+    PROSE,
+    SHOWN,
+    definition,
+    opened,
+    prose_folder,
+    question,
+    reader,
+    student,
+)
 from tests.trainer.text.teachers.endpoint_server import Server, completion, running
 from tests.trainer.text.tiny import EOS
 from trainer.engine.outcome import Refused
@@ -46,58 +55,106 @@ def answered(path: Path, *rows: dict[str, Any]) -> Teachers:
 
 
 def asked_at(server: Server, **changes: Any) -> Teachers:
-    return opened(definition({"kind": "endpoint", "url": server.url, "model": "big", **changes}, WRITTEN))
+    return opened(
+        definition({"kind": "endpoint", "url": server.url, "model": "big", **changes}, WRITTEN)
+    )
 
 
 def write(teachers: Teachers, desk: Desk, *asked: Question) -> Written:
     return write_answers(teachers, asked, LAW, NOISE, desk)
 
 
-def test_texts_become_ids_of_the_student_with_its_end_token_and_verdicts(tmp_path: Path, desk: Desk) -> None:
-    rows = [{"question": " 2+2= ", "response": "it is 5"}, {"question": "1+1=", "response": "it is 2"}]
+def test_texts_become_ids_of_the_student_with_its_end_token_and_verdicts(
+    tmp_path: Path, desk: Desk
+) -> None:
+    rows = [
+        {"question": " 2+2= ", "response": "it is 5"},
+        {"question": "1+1=", "response": "it is 2"},
+    ]
     teachers = answered(tmp_path / "t.jsonl", *rows, {"question": "1+1=", "response": "later"})
     one, other = write(teachers, desk, question("1+1=", "2"), question("2+2=", "4")).answers
-    assert one.ids == (*text_ids(reader(), "it is 2"), EOS) and decode(reader(), one.ids) == one.text == "it is 2"
-    assert (one.verdict, one.read, one.truncated, one.source, one.prompt) == (True, "2", False, "teacher", question("1+1=").prompt)
+    assert (
+        one.ids == (*text_ids(reader(), "it is 2"), EOS)
+        and decode(reader(), one.ids) == one.text == "it is 2"
+    )
+    assert (one.verdict, one.read, one.truncated, one.source, one.prompt) == (
+        True,
+        "2",
+        False,
+        "teacher",
+        question("1+1=").prompt,
+    )
     assert other.verdict is False and one.logprobs is None and one.entropies is None
 
 
-def test_a_text_longer_than_the_longest_answer_is_cut_and_counts_as_such(tmp_path: Path, desk: Desk) -> None:
-    rows = [{"question": "a", "response": "1234567890 2"}, {"question": "b", "response": "1234567890."}]
-    cut, whole = write(answered(tmp_path / "t.jsonl", *rows), desk, question("a", "2"), question("b")).answers
+def test_a_text_longer_than_the_longest_answer_is_cut_and_counts_as_such(
+    tmp_path: Path, desk: Desk
+) -> None:
+    rows = [
+        {"question": "a", "response": "1234567890 2"},
+        {"question": "b", "response": "1234567890."},
+    ]
+    cut, whole = write(
+        answered(tmp_path / "t.jsonl", *rows), desk, question("a", "2"), question("b")
+    ).answers
     assert (len(cut.ids), cut.truncated, cut.verdict) == (12, True, False) and EOS not in cut.ids
     assert (len(whole.ids), whole.truncated) == (12, False)
 
 
 def test_a_spelt_out_end_token_is_plain_text(tmp_path: Path, desk: Desk) -> None:
-    (answer,) = write(answered(tmp_path / "t.jsonl", {"question": "a", "response": "x<eos>y"}), desk, question("a")).answers
+    (answer,) = write(
+        answered(tmp_path / "t.jsonl", {"question": "a", "response": "x<eos>y"}),
+        desk,
+        question("a"),
+    ).answers
     assert answer.text == "x<eos>y" and answer.ids.count(EOS) == 1
 
 
 def test_missing_texts_are_refused_before_the_run_with_their_number(tmp_path: Path) -> None:
     rows = [{"question": "1+1=", "response": "2"}, {"question": "2+2=", "response": " "}]
-    with pytest.raises(ProblemError, match=r"t\.jsonl has no answer to 2 of 3 training problems, the first of which asks “2\+2=”"):
-        answered(tmp_path / "t.jsonl", *rows).check([question("1+1="), question("2+2="), question("3+3=")])
+    with pytest.raises(
+        ProblemError,
+        match=r"t\.jsonl has no answer to 2 of 3 training problems, the first of which asks “2\+2=”",
+    ):
+        answered(tmp_path / "t.jsonl", *rows).check(
+            [question("1+1="), question("2+2="), question("3+3=")]
+        )
 
 
 def test_a_file_without_the_named_column_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProblemError, match=r"row 1 of t\.jsonl has no text in column “response”; its columns are “question”, “answer”"):
-        answered(tmp_path / "t.jsonl", {"question": "1+1=", "answer": "2"}).check([question("1+1=")])
+    with pytest.raises(
+        ProblemError,
+        match=r"row 1 of t\.jsonl has no text in column “response”; its columns are “question”, “answer”",
+    ):
+        answered(tmp_path / "t.jsonl", {"question": "1+1=", "answer": "2"}).check(
+            [question("1+1=")]
+        )
 
 
 def test_a_text_that_the_student_cannot_write_is_refused(tmp_path: Path, desk: Desk) -> None:
     with pytest.raises(ModelError, match="lacks a character of “π is 3”"):
-        write(answered(tmp_path / "t.jsonl", {"question": "a", "response": "π is 3"}), desk, question("a"))
+        write(
+            answered(tmp_path / "t.jsonl", {"question": "a", "response": "π is 3"}),
+            desk,
+            question("a"),
+        )
 
 
-def test_an_endpoint_is_shown_the_privileged_text_within_its_budget(server: Server, desk: Desk) -> None:
+def test_an_endpoint_is_shown_the_privileged_text_within_its_budget(
+    server: Server, desk: Desk
+) -> None:
     teachers = asked_at(server, context={**SHOWN, "most_tokens": 9})
     write(teachers, desk, question("q", solution="a long solution"))
     assert server.bodies[0]["messages"][0]["content"] == "q|a lo…tion|again"
 
 
-def test_an_endpoint_answers_and_its_cost_is_shown_for_the_whole_run(server: Server, desk: Desk) -> None:
-    server.script = [completion("so 2", tokens=500_000), completion("and so", "length", tokens=250_000)]
+def test_an_endpoint_answers_and_its_cost_is_shown_for_the_whole_run(
+    server: Server, desk: Desk
+) -> None:
+    server.script = [
+        completion("so 2", tokens=500_000),
+        completion("and so", "length", tokens=250_000),
+    ]
     teachers = asked_at(server, price=4.0, at_once=1)
     first = write(teachers, desk, question("1+1=", "2"))
     second = write(teachers, desk, question("2+2=", "4"), question("1+1=", "2"))
@@ -109,32 +166,60 @@ def test_an_endpoint_answers_and_its_cost_is_shown_for_the_whole_run(server: Ser
     assert (desk.run_dir / "teacher_cache").is_dir()
 
 
-def test_a_missing_key_is_refused_before_the_run(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_is_refused_before_the_run(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("STILLROOM_SECRET_BIG", raising=False)
-    with pytest.raises(Refused, match=r"networks\.teacher\.key is secret:big, but this worker has no such secret"):
+    with pytest.raises(
+        Refused, match=r"networks\.teacher\.key is secret:big, but this worker has no such secret"
+    ):
         asked_at(server, key="secret:big").check([question()])
 
 
 def test_a_model_is_asked_with_its_own_prompt_and_answers_behind_the_students(desk: Desk) -> None:
-    teachers = opened(definition({"kind": "model", "model": f"file:{prose_folder(seed=3)}", "context": SHOWN}, WRITTEN))
+    teachers = opened(
+        definition(
+            {"kind": "model", "model": f"file:{prose_folder(seed=3)}", "context": SHOWN}, WRITTEN
+        )
+    )
     (answer,) = write(teachers, desk, question("q")).answers
     view = teachers.views[0]
-    own = desk.examiner.ask(view.language_model, [Question(question("q").problem, view.prompt(question("q")), "q")], [(0,)], LAW, NOISE)
+    own = desk.examiner.ask(
+        view.language_model,
+        [Question(question("q").problem, view.prompt(question("q")), "q")],
+        [(0,)],
+        LAW,
+        NOISE,
+    )
     assert answer.ids == own[0].ids and answer.prompt == question("q").prompt != own[0].prompt
     assert answer.source == "teacher" and answer.logprobs is not None
 
 
 def test_a_model_with_another_tokenizer_is_encoded_again(desk: Desk) -> None:
-    teachers = opened(definition({"kind": "model", "model": f"file:{prose_folder(seed=3, characters=PROSE[::-1])}"}, WRITTEN))
+    teachers = opened(
+        definition(
+            {"kind": "model", "model": f"file:{prose_folder(seed=3, characters=PROSE[::-1])}"},
+            WRITTEN,
+        )
+    )
     (answer,) = write(teachers, desk, question("q")).answers
     theirs = teachers.views[0].prompt(question("q"))
-    (own,) = desk.examiner.ask(teachers.views[0].language_model, [Question(question("q").problem, theirs, "q")], [(0,)], LAW, NOISE)
+    (own,) = desk.examiner.ask(
+        teachers.views[0].language_model,
+        [Question(question("q").problem, theirs, "q")],
+        [(0,)],
+        LAW,
+        NOISE,
+    )
     assert answer.text == own.text and answer.ids != own.ids and answer.logprobs is None
     assert answer.prompt == question("q").prompt
 
 
 def test_each_question_goes_to_the_teacher_of_its_domain(server: Server, desk: Desk) -> None:
-    specialist = {"domains": ["algebra"], "teacher": {"kind": "model", "model": f"file:{prose_folder(seed=3)}"}}
+    specialist = {
+        "domains": ["algebra"],
+        "teacher": {"kind": "model", "model": f"file:{prose_folder(seed=3)}"},
+    }
     main = {"kind": "endpoint", "url": server.url, "model": "big"}
     teachers = opened(definition(main, WRITTEN, specialists=[specialist]), student())
     asked = [question("a"), question("b", domain="algebra"), question("c")]

@@ -1,10 +1,11 @@
 """The cache of answers that started together.
 
-All rows of a cohort have written the same number of tokens, so they differ only by their prompts: attention over the longest row
-reads little that is not needed, which would not hold for a batch of answers of all ages. A row's tokens stand in columns
-0 … length − 1: no padding on the left.
+All rows of a cohort have written the same number of tokens, so they differ only by their prompts:
+attention over the longest row reads little that is not needed, which would not hold for a batch of
+answers of all ages. A row's tokens stand in columns 0 … length − 1: no padding on the left.
 
-Shapes: L layers, N rows, K key-value heads, C columns, D width of a head, G query heads of one key-value head.
+Shapes: L layers, N rows, K key-value heads, C columns, D width of a head, G query heads of one
+key-value head.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from torch import Tensor
 
 
 class Cohort:
-    """`keys` and `values` [L, N, K, C, D]; `lengths` [N] of the rows' tokens and `longest` of them."""
+    """`keys` and `values` [L, N, K, C, D]; `lengths` [N] of the rows' tokens and `longest` of
+    them.
+    """
 
     newest: Tensor
     bias: Tensor
 
-    def __init__(self, layers: int, lengths_N: Tensor, longest: int, room: int, like: Tensor) -> None:
+    def __init__(
+        self, layers: int, lengths_N: Tensor, longest: int, room: int, like: Tensor
+    ) -> None:
         """Room for `room` columns; number format, device, K and D as in `like` [N, K, T, D]."""
         # Zeros, not empty memory: what a mask hides is still multiplied, and 0 · NaN is NaN.
         self.keys = like.new_zeros(layers, len(lengths_N), like.shape[1], room, like.shape[3])
@@ -32,9 +37,13 @@ class Cohort:
         return len(self.lengths)
 
     def advance(self) -> None:
-        """Make one more column part of every row: the one that the newest token is put in and that is attended to from now on."""
+        """Make one more column part of every row: the one that the newest token is put in and that
+        is attended to from now on.
+        """
         if self.longest == self.keys.shape[-2]:
-            self.keys, self.values = (F.pad(part, (0, 0, 0, self.longest)) for part in (self.keys, self.values))
+            self.keys, self.values = (
+                F.pad(part, (0, 0, 0, self.longest)) for part in (self.keys, self.values)
+            )
             self._find_places()
         self.newest += 1
         self.bias.view(-1)[self.newest] = 0
@@ -42,15 +51,20 @@ class Cohort:
         self.longest += 1
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Put the newest key and value [N, K, D] in their column; mix for the query [N, K·G, D]. Returns [N, K·G·D]."""
+        """Put the newest key and value [N, K, D] in their column; mix for the query [N, K·G, D].
+        Returns [N, K·G·D].
+        """
         keys, values = self.keys[layer], self.values[layer]
         width = keys.shape[-1]
         keys.view(-1, width)[self.newest] = key.reshape(-1, width)
         values.view(-1, width)[self.newest] = value.reshape(-1, width)
-        # The query heads of one key-value head stand side by side as if they were tokens: no copy of the cache per head.
+        # The query heads of one key-value head stand side by side as if they were tokens: no copy
+        # of the cache per head.
         grouped = query.reshape(len(self.bias), -1, width)
         seen_keys, seen_values = (part.flatten(0, 1)[:, : self.longest] for part in (keys, values))
-        scores = torch.baddbmm(self.bias[:, None, : self.longest], grouped, seen_keys.transpose(1, 2), alpha=scale)
+        scores = torch.baddbmm(
+            self.bias[:, None, : self.longest], grouped, seen_keys.transpose(1, 2), alpha=scale
+        )
         return torch.bmm(scores.softmax(-1), seen_values).view(len(keys), -1)
 
     def keep(self, rows: Tensor) -> None:
@@ -59,10 +73,14 @@ class Cohort:
         self._find_places()
 
     def _find_places(self) -> None:
-        """`newest` [N·K] is the place of each row's newest token in a layer's cache seen as [N·K·C, D], and in `bias` [N·K, C], which
-        is added to the scores: 0 for a row's tokens, −∞ beyond them."""
+        """`newest` [N·K] is the place of each row's newest token in a layer's cache seen as [N·K·C,
+        D], and in `bias` [N·K, C], which is added to the scores: 0 for a row's tokens, −∞ beyond
+        them.
+        """
         heads, room = self.keys.shape[2:4]
         columns = torch.arange(room, device=self.keys.device)
         lengths = self.lengths.repeat_interleave(heads)
         self.newest = torch.arange(len(lengths), device=self.keys.device) * room + lengths - 1
-        self.bias = self.keys.new_zeros(len(lengths), room).masked_fill_(columns >= lengths[:, None], -torch.inf)
+        self.bias = self.keys.new_zeros(len(lengths), room).masked_fill_(
+            columns >= lengths[:, None], -torch.inf
+        )

@@ -1,9 +1,11 @@
-"""One forward pass at a time through Llama-, Qwen2- and Qwen3-shaped networks, with a cache of our own.
+"""One forward pass at a time through Llama-, Qwen2- and Qwen3-shaped networks, with a cache of our
+own.
 
-Weights, biases, adapters and number format are the network's; replaced is what transformers spends most of a small step on:
-attention over the cache, masks, positions, norms in many parts, and calls.
+Weights, biases, adapters and number format are the network's; replaced is what transformers spends
+most of a small step on: attention over the cache, masks, positions, norms in many parts, and calls.
 
-Shapes: P prompts, N rows, T tokens, H hidden, Q query heads, K key-value heads, D width of a head, V vocabulary.
+Shapes: P prompts, N rows, T tokens, H hidden, Q query heads, K key-value heads, D width of a head,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ def unsupported(language_model: LanguageModel) -> str | None:
     """Why `Decoder` cannot run this network, or None if it can."""
     config = language_model.model.config
     if config.model_type not in MODEL_TYPES:
-        return f"networks of type {config.model_type} are not among {', '.join(sorted(MODEL_TYPES))}"
+        return (
+            f"networks of type {config.model_type} are not among {', '.join(sorted(MODEL_TYPES))}"
+        )
     if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
         return "some layers attend to a sliding window"
     if config.rope_parameters["rope_type"] not in ROPE_TYPES:
@@ -47,27 +51,42 @@ class Decoder:
         self.layers = self.model.model.layers
         self.vocabulary = language_model.vocabulary
         config = self.model.config
-        self.width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.width = (
+            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        )
         self.heads = config.num_attention_heads, config.num_key_value_heads
-        self.projections = [Joined([layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj]) for layer in self.layers]
+        self.projections = [
+            Joined([layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj])
+            for layer in self.layers
+        ]
         self.mixers = [Joined([layer.self_attn.o_proj]) for layer in self.layers]
         self.gates = [Joined([layer.mlp.gate_proj, layer.mlp.up_proj]) for layer in self.layers]
         self.closers = [Joined([layer.mlp.down_proj]) for layer in self.layers]
         self.cosines, self.sines = self._rotations(FIRST_COLUMNS)
 
-    def start(self, ids_PT: Tensor, lengths_P: Tensor, prompt_of_row: Tensor) -> tuple[Cohort, Tensor]:
-        """Read right-padded prompts once each, for one or more rows. Returns their cohort and the next token's logits [N, V]."""
+    def start(
+        self, ids_PT: Tensor, lengths_P: Tensor, prompt_of_row: Tensor
+    ) -> tuple[Cohort, Tensor]:
+        """Read right-padded prompts once each, for one or more rows. Returns their cohort and the
+        next token's logits [N, V].
+        """
         prompts, tokens = ids_PT.shape
         cohort: Cohort | None = None
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             nonlocal cohort
-            query, key, value = (part.unflatten(0, (prompts, tokens)).transpose(1, 2) for part in (query, key, value))
-            cohort = cohort or Cohort(len(self.layers), lengths_P[prompt_of_row], tokens, tokens + FIRST_COLUMNS, key)
+            query, key, value = (
+                part.unflatten(0, (prompts, tokens)).transpose(1, 2) for part in (query, key, value)
+            )
+            cohort = cohort or Cohort(
+                len(self.layers), lengths_P[prompt_of_row], tokens, tokens + FIRST_COLUMNS, key
+            )
             cohort.keys[layer, :, :, :tokens] = key[prompt_of_row]
             cohort.values[layer, :, :, :tokens] = value[prompt_of_row]
             # Padding stands on the right, where the causal mask hides it from every real token.
-            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=self._scale(layer), enable_gqa=True)
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, is_causal=True, scale=self._scale(layer), enable_gqa=True
+            )
             return mixed.transpose(1, 2).reshape(prompts * tokens, -1)
 
         positions = torch.arange(tokens, device=ids_PT.device).repeat(prompts)
@@ -77,7 +96,9 @@ class Decoder:
         return cohort, self._logits(hidden[last])[prompt_of_row]
 
     def step(self, ids_N: Tensor, cohorts: Sequence[Cohort]) -> Tensor:
-        """Append one token to every row, the cohorts' rows one after the other. Returns the next token's logits [N, V]."""
+        """Append one token to every row, the cohorts' rows one after the other. Returns the next
+        token's logits [N, V].
+        """
         positions = torch.cat([cohort.lengths for cohort in cohorts])
         sizes = [len(cohort) for cohort in cohorts]
         for cohort in cohorts:
@@ -86,10 +107,16 @@ class Decoder:
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             if len(cohorts) == 1:
                 return cohorts[0].attend(layer, query, key, value, self._scale(layer))
-            parts = zip(cohorts, query.split(sizes), key.split(sizes), value.split(sizes), strict=True)
-            return torch.cat([cohort.attend(layer, q, k, v, self._scale(layer)) for cohort, q, k, v in parts])
+            parts = zip(
+                cohorts, query.split(sizes), key.split(sizes), value.split(sizes), strict=True
+            )
+            return torch.cat(
+                [cohort.attend(layer, q, k, v, self._scale(layer)) for cohort, q, k, v in parts]
+            )
 
-        return self._logits(self._hidden(ids_N, positions, max(cohort.longest for cohort in cohorts), attend))
+        return self._logits(
+            self._hidden(ids_N, positions, max(cohort.longest for cohort in cohorts), attend)
+        )
 
     def _hidden(self, ids: Tensor, positions: Tensor, columns: int, attend: Attend) -> Tensor:
         """Last hidden states [T, H] of a flat list of tokens at positions below `columns`."""
@@ -97,7 +124,9 @@ class Decoder:
             self.cosines, self.sines = self._rotations(2 * columns)
         cosines, sines = self.cosines[positions, None], self.sines[positions, None]
         hidden = self.model.model.embed_tokens(ids)
-        parts = zip(self.layers, self.projections, self.mixers, self.gates, self.closers, strict=True)
+        parts = zip(
+            self.layers, self.projections, self.mixers, self.gates, self.closers, strict=True
+        )
         for number, (layer, project, mix, gate, close) in enumerate(parts):
             heads = project(_normed(layer.input_layernorm, hidden)).view(len(ids), -1, self.width)
             query, key, value = self._turned(layer.self_attn, heads, cosines, sines)
@@ -106,12 +135,22 @@ class Decoder:
             hidden = hidden + close(layer.mlp.act_fn(opened) * raised)
         return _normed(self.model.model.norm, hidden)
 
-    def _turned(self, attention: Any, heads: Tensor, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values from all heads [T, Q + 2K, D], the first two turned by their positions."""
+    def _turned(
+        self, attention: Any, heads: Tensor, cosines: Tensor, sines: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values from all heads [T, Q + 2K, D], the first two turned by their
+        positions.
+        """
         queries, keys = self.heads
         turning = heads[:, : queries + keys]
         if hasattr(attention, "q_norm"):
-            turning = torch.cat((_normed(attention.q_norm, turning[:, :queries]), _normed(attention.k_norm, turning[:, queries:])), 1)
+            turning = torch.cat(
+                (
+                    _normed(attention.q_norm, turning[:, :queries]),
+                    _normed(attention.k_norm, turning[:, queries:]),
+                ),
+                1,
+            )
         turned = turning * cosines + turning.roll(self.width // 2, -1) * sines
         return turned[:, :queries], turned[:, queries:], heads[:, queries + keys :]
 
@@ -122,7 +161,9 @@ class Decoder:
         return float(self.layers[layer].self_attn.scaling)
 
     def _rotations(self, columns: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [C, D] of every position; the sign of the rotation's first half is folded into the sines."""
+        """Cosines and sines [C, D] of every position; the sign of the rotation's first half is
+        folded into the sines.
+        """
         positions = torch.arange(columns, device=self.model.device)
         cosines, sines = self.model.model.rotary_emb(self.model.lm_head.weight, positions[None])
         sines = sines[0].clone()
@@ -131,18 +172,25 @@ class Decoder:
 
 
 class Joined:
-    """Linear layers that read the same, as one, because a small network spends most of its time in calls.
+    """Linear layers that read the same, as one, because a small network spends most of its time in
+    calls.
 
-    Weights are copied, as they are now; large ones, and layers with an adapter, are left where they are and called one by one.
+    Weights are copied, as they are now; large ones, and layers with an adapter, are left where they
+    are and called one by one.
     """
 
     def __init__(self, layers: Sequence[Any]) -> None:
         self.layers = layers
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
-        if all(type(layer) is nn.Linear for layer in layers) and sum(layer.weight.numel() for layer in layers) <= MOST_JOINED:
+        if (
+            all(type(layer) is nn.Linear for layer in layers)
+            and sum(layer.weight.numel() for layer in layers) <= MOST_JOINED
+        ):
             self.weight = torch.cat([layer.weight for layer in layers])
-            self.bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+            self.bias = (
+                None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+            )
 
     def __call__(self, hidden_TH: Tensor) -> Tensor:
         if self.weight is None:

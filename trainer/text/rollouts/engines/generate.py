@@ -1,7 +1,9 @@
-"""The fallback for networks that the in-process sampler does not know: transformers' `generate`, with our choice of tokens.
+"""The fallback for networks that the in-process sampler does not know: transformers' `generate`,
+with our choice of tokens.
 
-A logits processor draws each token from the keyed noise and leaves only that one possible, so answers follow the same law, noise
-and record as with the sampler. Finished rows stay in the batch until all are done, and each answer reads its prompt again.
+A logits processor draws each token from the keyed noise and leaves only that one possible, so
+answers follow the same law, noise and record as with the sampler. Finished rows stay in the batch
+until all are done, and each answer reads its prompt again.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from trainer.text.rollouts.records import Request, Source, Trajectory
 
 
 class KeyedChoice(LogitsProcessor):
-    """Draws each row's token by its key and forbids all others; `transcript` remembers what was drawn."""
+    """Draws each row's token by its key and forbids all others; `transcript` remembers what was
+    drawn.
+    """
 
     def __init__(self, keys: NDArray[np.uint64], vocabulary: int, sampling: Sampling) -> None:
         self.keys, self.vocabulary, self.sampling = keys, vocabulary, sampling
@@ -42,7 +46,12 @@ class KeyedChoice(LogitsProcessor):
 
 @torch.no_grad()
 def write(
-    language_model: LanguageModel, requests: Sequence[Request], sampling: Sampling, noise: Noise, rows: int, source: Source
+    language_model: LanguageModel,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    noise: Noise,
+    rows: int,
+    source: Source,
 ) -> Iterator[Trajectory]:
     """Answers in the order of prompt lengths, longest first; `rows` of them side by side."""
     answers = [(request, sample) for request in requests for sample in request.samples]
@@ -52,7 +61,11 @@ def write(
 
 
 def _batch(
-    language_model: LanguageModel, answers: list[tuple[Request, int]], sampling: Sampling, noise: Noise, source: Source
+    language_model: LanguageModel,
+    answers: list[tuple[Request, int]],
+    sampling: Sampling,
+    noise: Noise,
+    source: Source,
 ) -> Iterator[Trajectory]:
     keys = rollout_keys(noise, ((request.problem, sample) for request, sample in answers))
     drawn = KeyedChoice(keys, language_model.vocabulary, sampling)
@@ -70,11 +83,15 @@ def _batch(
         )
     ends = np.array(language_model.ends)
     for row, (request, sample) in enumerate(answers):
-        stops = np.flatnonzero(np.isin(drawn.transcript.ids[row, : drawn.transcript.lengths[row]], ends))
+        stops = np.flatnonzero(
+            np.isin(drawn.transcript.ids[row, : drawn.transcript.lengths[row]], ends)
+        )
         if len(stops):
             drawn.transcript.lengths[row] = stops[0] + 1
         segment = drawn.transcript.segment(row, source)
-        yield Trajectory(request.problem, sample, request.prompt, (segment,), truncated=not len(stops))
+        yield Trajectory(
+            request.problem, sample, request.prompt, (segment,), truncated=not len(stops)
+        )
 
 
 def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -90,7 +107,9 @@ def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tu
 
 @contextmanager
 def _without_defaults(model: Any) -> Iterator[None]:
-    """A model may come with sampling defaults (penalties, temperature) that would change the law; they are set aside."""
+    """A model may come with sampling defaults (penalties, temperature) that would change the law;
+    they are set aside.
+    """
     stored, model.generation_config = model.generation_config, GenerationConfig()
     try:
         yield

@@ -1,7 +1,8 @@
 """The batched sampler: many answers side by side on the trainer's own device.
 
-Each prompt is read once and its cache is copied to all its answers. Finished rows leave the batch, and waiting prompts take their
-place as a cohort of their own, longest prompts first, so that neighbours have similar lengths.
+Each prompt is read once and its cache is copied to all its answers. Finished rows leave the batch,
+and waiting prompts take their place as a cohort of their own, longest prompts first, so that
+neighbours have similar lengths.
 """
 
 from __future__ import annotations
@@ -23,17 +24,26 @@ from trainer.text.rollouts.engines.transcript import Transcript
 from trainer.text.rollouts.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.records import Request, Source, Trajectory
 
-# Finished rows leave when they are this share of the batch: leaving copies the cache, staying computes in vain.
+# Finished rows leave when they are this share of the batch: leaving copies the cache, staying
+# computes in vain.
 LEAVING_SHARE = 0.125
-# Waiting prompts start when this share of the rows is free: every cohort costs some calls per layer and step.
+# Waiting prompts start when this share of the rows is free: every cohort costs some calls per layer
+# and step.
 STARTING_SHARE = 0.375
 
 
 @torch.inference_mode()
 def write(
-    language_model: LanguageModel, requests: Sequence[Request], sampling: Sampling, noise: Noise, rows: int, source: Source
+    language_model: LanguageModel,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    noise: Noise,
+    rows: int,
+    source: Source,
 ) -> Iterator[Trajectory]:
-    """Answers in the order in which they are finished. `rows` bounds how many are in progress together."""
+    """Answers in the order in which they are finished. `rows` bounds how many are in progress
+    together.
+    """
     waiting = deque(sorted(_parts(requests, rows), key=lambda part: -len(part.prompt)))
     batch = Batch(language_model, sampling, noise)
     while waiting or len(batch):
@@ -64,15 +74,21 @@ def _that_fit(waiting: deque[Request], free: int) -> list[Request]:
 
 
 class Batch:
-    """Answers in progress. Rows of all cohorts, one after the other, index the arrays alike; `active` ones are not finished."""
+    """Answers in progress. Rows of all cohorts, one after the other, index the arrays alike;
+    `active` ones are not finished.
+    """
 
     def __init__(self, language_model: LanguageModel, sampling: Sampling, noise: Noise) -> None:
         self.sampling, self.noise = sampling, noise
         self.ends, self.device = language_model.ends, language_model.device
-        self.is_end: NDArray[np.bool_] = np.isin(np.arange(language_model.vocabulary), language_model.ends)
+        self.is_end: NDArray[np.bool_] = np.isin(
+            np.arange(language_model.vocabulary), language_model.ends
+        )
         self.decoder = Decoder(language_model)
         self.cohorts: list[Cohort] = []
-        self.logits = torch.zeros(0, language_model.vocabulary, dtype=language_model.dtype, device=self.device)
+        self.logits = torch.zeros(
+            0, language_model.vocabulary, dtype=language_model.dtype, device=self.device
+        )
         self.owners: list[tuple[Request, int]] = []
         self.active: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.keys: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
@@ -84,12 +100,16 @@ class Batch:
     def start(self, requests: Sequence[Request]) -> None:
         """Begin the answers of `requests` as a new cohort."""
         answers = [(request, sample) for request in requests for sample in request.samples]
-        prompt_of_row = np.repeat(np.arange(len(requests)), [len(request.samples) for request in requests])
+        prompt_of_row = np.repeat(
+            np.arange(len(requests)), [len(request.samples) for request in requests]
+        )
         lengths = np.array([len(request.prompt) for request in requests])
         padded = np.zeros((len(requests), lengths.max()), dtype=np.int64)
         for line, request in zip(padded, requests, strict=True):
             line[: len(request.prompt)] = request.prompt
-        cohort, logits = self.decoder.start(self._tensor(padded), self._tensor(lengths), self._tensor(prompt_of_row))
+        cohort, logits = self.decoder.start(
+            self._tensor(padded), self._tensor(lengths), self._tensor(prompt_of_row)
+        )
         self.cohorts.append(cohort)
         self.logits = torch.cat((self.logits, logits))
         self.owners += answers
@@ -103,7 +123,9 @@ class Batch:
         numbers = uniforms(self.keys, self.written.lengths)
         choice = choose(self.logits, self._tensor(numbers), self.sampling)
         ids = self.written.append(choice, self.active)
-        finished = self.active & (self.is_end[ids] | (self.written.lengths == self.sampling.max_new_tokens))
+        finished = self.active & (
+            self.is_end[ids] | (self.written.lengths == self.sampling.max_new_tokens)
+        )
         self.active = self.active & ~finished
         if self.active.any():
             self.logits = self.decoder.step(choice.ids, self.cohorts)
@@ -112,7 +134,13 @@ class Batch:
     def trajectory(self, row: int, source: Source) -> Trajectory:
         request, sample = self.owners[row]
         segment = self.written.segment(row, source)
-        return Trajectory(request.problem, sample, request.prompt, (segment,), truncated=segment.ids[-1] not in self.ends)
+        return Trajectory(
+            request.problem,
+            sample,
+            request.prompt,
+            (segment,),
+            truncated=segment.ids[-1] not in self.ends,
+        )
 
     def leave(self) -> None:
         """Drop finished rows once they are many enough."""

@@ -1,9 +1,12 @@
-"""Sampling the next round while this one is trained on: the answers come from weights that are one update old, and say so.
+"""Sampling the next round while this one is trained on: the answers come from weights that are one
+update old, and say so.
 
-    round n:  wait for its answers → send weights n to the sampler → begin sampling round n + 1 → train
+    round n:  wait for its answers → send weights n to the sampler → begin sampling round n + 1 →
+    train
 
-The weights that are being trained change under a sampler in the same process, so it samples with a copy of the network. A resumed run
-samples its first round anew, with the weights of the checkpoint: overlap gives up bit-exact resuming.
+The weights that are being trained change under a sampler in the same process, so it samples with a
+copy of the network. A resumed run samples its first round anew, with the weights of the checkpoint:
+overlap gives up bit-exact resuming.
 """
 
 from __future__ import annotations
@@ -58,7 +61,9 @@ class Ahead:
         return self.inner.version
 
     def update(self, version: int) -> None:
-        """Waits until what was begun is there: it is written to its end with the weights that it was begun with."""
+        """Waits until what was begun is there: it is written to its end with the weights that it
+        was begun with.
+        """
         if self._begun is not None:
             self._begun[1].exception()
         self.inner.update(version)
@@ -66,9 +71,18 @@ class Ahead:
     def begin(self, requests: Sequence[Request], sampling: Sampling, noise: Noise) -> None:
         """Start on what the next `write` will ask, with the weights of the last `update`."""
         wanted = tuple(requests), sampling, noise
-        self._begun = wanted, self._thread.submit(self.inner.write, requests, sampling, noise, self._go_on)
+        self._begun = (
+            wanted,
+            self._thread.submit(self.inner.write, requests, sampling, noise, self._go_on),
+        )
 
-    def write(self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None) -> list[Trajectory]:
+    def write(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        noise: Noise,
+        progress: Progress | None = None,
+    ) -> list[Trajectory]:
         """What was begun, if it is this; else written now."""
         begun, self._begun = self._begun, None
         if begun is not None and begun[0] == (tuple(requests), sampling, noise):

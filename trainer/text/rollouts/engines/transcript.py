@@ -1,4 +1,6 @@
-"""What is being written, on the host: one line per row of the batch, one column per token. Shapes: N rows, C columns."""
+"""What is being written, on the host: one line per row of the batch, one column per token. Shapes:
+N rows, C columns.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ FIRST_COLUMNS = 64
 
 
 class Transcript:
-    """Ids [N, C] and three float32 tracks [3, N, C] (own log-prob, sampled log-prob, entropy); `lengths` [N] of the lines."""
+    """Ids [N, C] and three float32 tracks [3, N, C] (own log-prob, sampled log-prob, entropy);
+    `lengths` [N] of the lines.
+    """
 
     def __init__(self) -> None:
         self.lengths: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
@@ -22,7 +26,15 @@ class Transcript:
 
     def extend(self, lines: int) -> None:
         self.lengths, self.ids, self.tracks = (
-            np.concatenate((part, np.zeros((*part.shape[:axis], lines, *part.shape[axis + 1 :]), dtype=part.dtype)), axis)
+            np.concatenate(
+                (
+                    part,
+                    np.zeros(
+                        (*part.shape[:axis], lines, *part.shape[axis + 1 :]), dtype=part.dtype
+                    ),
+                ),
+                axis,
+            )
             for part, axis in ((self.lengths, 0), (self.ids, 0), (self.tracks, 1))
         )
 
@@ -31,7 +43,12 @@ class Transcript:
         if self.lengths.max() == self.ids.shape[1]:
             self._widen()
         ids = choice.ids.cpu().numpy()
-        tracks = torch.stack((choice.logprobs, choice.sampled_logprobs, choice.entropies)).float().cpu().numpy()
+        tracks = (
+            torch.stack((choice.logprobs, choice.sampled_logprobs, choice.entropies))
+            .float()
+            .cpu()
+            .numpy()
+        )
         rows = np.flatnonzero(lines)
         self.ids[rows, self.lengths[rows]] = ids[rows]
         self.tracks[:, rows, self.lengths[rows]] = tracks[:, rows]
@@ -44,7 +61,11 @@ class Transcript:
         return Segment(tuple(self.ids[line, :length].tolist()), own, sampled, entropies, source)
 
     def keep(self, lines: NDArray[np.int64]) -> None:
-        self.lengths, self.ids, self.tracks = self.lengths[lines], self.ids[lines], self.tracks[:, lines]
+        self.lengths, self.ids, self.tracks = (
+            self.lengths[lines],
+            self.ids[lines],
+            self.tracks[:, lines],
+        )
 
     def _widen(self) -> None:
         self.ids = np.concatenate((self.ids, np.zeros_like(self.ids)), axis=-1)

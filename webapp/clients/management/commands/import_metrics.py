@@ -19,13 +19,19 @@ class Command(BaseCommand):
         parser.add_argument("path", type=Path, help="a folder, or one file")
         parser.add_argument("--from", dest="format", choices=list(FORMATS), required=True)
         parser.add_argument("--team", help="short name of the team; the first one if left out")
-        parser.add_argument("--project", help="where the files name none; the name of the folder if left out")
+        parser.add_argument(
+            "--project", help="where the files name none; the name of the folder if left out"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         teams = Team.objects.order_by("pk")
         team = (teams.filter(slug=options["team"]) if options["team"] else teams).first()
         if team is None:
-            raise CommandError("There is no such team." if options["team"] else "There is no team yet. Run `first_admin` first.")
+            raise CommandError(
+                "There is no such team."
+                if options["team"]
+                else "There is no team yet. Run `first_admin` first."
+            )
         path = options["path"].resolve()
         if not path.exists():
             raise CommandError(f"{path} does not exist.")
@@ -34,7 +40,14 @@ class Command(BaseCommand):
                 (Path(alone) / path.name).symlink_to(path)
             folder = Path(alone) if path.is_file() else path
             try:
-                found = bring(folder, options["format"], team, None, options["project"] or path.stem, self.stdout.write)
+                found = bring(
+                    folder,
+                    options["format"],
+                    team,
+                    None,
+                    options["project"] or path.stem,
+                    self.stdout.write,
+                )
             except Unreadable as problem:
                 raise CommandError(str(problem)) from problem
         for run in found:

@@ -26,6 +26,12 @@ class Command(BaseCommand):
             self.stdout.write("The sample run is there already.")
             return
         recipe = trainer.recipes.load("paced")
-        owner = User.objects.filter(memberships__team=team, memberships__role=Role.ADMIN).order_by("pk").first()
-        run = lifecycle.create_run(team, owner, trainer.spec.to_dict(recipe.spec("sample")), tags=[TAG])
+        owner = (
+            User.objects.filter(memberships__team=team, memberships__role=Role.ADMIN)
+            .order_by("pk")
+            .first()
+        )
+        run = lifecycle.create_run(
+            team, owner, trainer.spec.to_dict(recipe.spec("sample")), tags=[TAG]
+        )
         self.stdout.write(f"Queued “{run.name}” as {run.public_id}.")

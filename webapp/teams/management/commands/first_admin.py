@@ -1,4 +1,6 @@
-"""Makes the first team and its administrator, and prints the one-time link by which they come in."""
+"""Makes the first team and its administrator, and prints the one-time link by which they come
+in.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         admin = User.objects.filter(memberships__role=Role.ADMIN).order_by("pk").first()
         if admin is None:
-            admin = User.objects.filter(email=options["email"].lower()).first() or User.objects.create_user(
-                options["email"], name="Admin", is_operator=True
-            )
+            admin = User.objects.filter(
+                email=options["email"].lower()
+            ).first() or User.objects.create_user(options["email"], name="Admin", is_operator=True)
             members.create_team(options["team"], admin)
         elif Membership.objects.filter(user__last_login__isnull=False).exists():
-            self.stdout.write("Somebody has signed in already. `python manage.py sign_in_link EMAIL` makes a new link.")
+            self.stdout.write(
+                "Somebody has signed in already. `python manage.py sign_in_link EMAIL` makes a new link."
+            )
             return
         self.stdout.write(sign_in_address(links.make_sign_in_link(admin)))

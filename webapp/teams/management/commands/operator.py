@@ -1,4 +1,6 @@
-"""Makes somebody an operator, who looks after the machines of the installation, or takes that back."""
+"""Makes somebody an operator, who looks after the machines of the installation, or takes that
+back.
+"""
 
 from __future__ import annotations
 
@@ -20,4 +22,6 @@ class Command(BaseCommand):
         found = User.objects.filter(email=options["email"].strip().lower())
         if not found.update(is_operator=not options["remove"]):
             raise CommandError(f"Nobody has the address {options['email']}.")
-        self.stdout.write(f"{options['email']} is {'no operator any more' if options['remove'] else 'an operator now'}.")
+        self.stdout.write(
+            f"{options['email']} is {'no operator any more' if options['remove'] else 'an operator now'}."
+        )

@@ -21,5 +21,7 @@ class Command(BaseCommand):
         user = User.objects.filter(email=options["email"].strip().lower()).first()
         if user is None:
             known = ", ".join(User.objects.order_by("email").values_list("email", flat=True)[:10])
-            raise CommandError(f"Nobody has the address {options['email']}. There are: {known or 'no people yet; run `first_admin`'}.")
+            raise CommandError(
+                f"Nobody has the address {options['email']}. There are: {known or 'no people yet; run `first_admin`'}."
+            )
         self.stdout.write(sign_in_address(links.make_sign_in_link(user)))

@@ -1,14 +1,17 @@
-"""Whether the server writes with the weights that it was sent, told by what it does and not by what it says.
+"""Whether the server writes with the weights that it was sent, told by what it does and not by what
+it says.
 
-A server may report success and go on with old weights: all of them, or one matrix. So after every update it is asked for the log-probs of
-a fixed text, which are compared with the trainer's own for the new weights and for those of before:
+A server may report success and go on with old weights: all of them, or one matrix. So after every
+update it is asked for the log-probs of a fixed text, which are compared with the trainer's own for
+the new weights and for those of before:
 
-    |server − new| ≤ r + min(tolerance, 9 r + 1e-4)         r: the same at the start, which is rounding
-    |server − new| < |server − old|                         once new and old differ by more than rounding
+    |server − new| ≤ r + min(tolerance, 9 r + 1e-4)         r: the same at the start, which is
+    rounding |server − new| < |server − old|                         once new and old differ by more
+    than rounding
 
-on average over the text. Computed in float32, the first bound notices a single matrix that stayed behind; in bfloat16, where r is larger,
-the second still notices an update that changed nothing. Updates that differ by less than rounding add up: `old` stays until the
-difference can be told.
+on average over the text. Computed in float32, the first bound notices a single matrix that stayed
+behind; in bfloat16, where r is larger, the second still notices an update that changed nothing.
+Updates that differ by less than rounding add up: `old` stays until the difference can be told.
 """
 
 from __future__ import annotations
@@ -22,18 +25,25 @@ from trainer.engine.outcome import Failure
 
 TEXT_LENGTH = 64
 STRANGER = 0.5  # nats: at the start, no rounding explains more
-SLACK, LEAST_SLACK = 9.0, 1e-4  # rounding may grow with the weights: by how many times itself, and by how many nats at least
+SLACK, LEAST_SLACK = (
+    9.0,
+    1e-4,
+)  # rounding may grow with the weights: by how many times itself, and by how many nats at least
 TELLING = 4.0  # how many times as much as rounding old and new must differ to be told apart
 
 
 def fixed_text(vocabulary: int, longest: int) -> tuple[int, ...]:
     """The same ids for every run with that vocabulary, drawn evenly from it."""
-    return tuple(np.random.default_rng(0).integers(0, vocabulary, min(TEXT_LENGTH, longest - 1)).tolist())
+    return tuple(
+        np.random.default_rng(0).integers(0, vocabulary, min(TEXT_LENGTH, longest - 1)).tolist()
+    )
 
 
 @dataclass
 class WeightCheck:
-    """`rounding` is the mean difference at the start, `old` what the trainer said with the last weights that could be told apart."""
+    """`rounding` is the mean difference at the start, `old` what the trainer said with the last
+    weights that could be told apart.
+    """
 
     tolerance: float
     rounding: float = field(default=np.nan)

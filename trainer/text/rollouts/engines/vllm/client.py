@@ -17,7 +17,9 @@ MODEL = "student"  # what the server calls the network
 
 
 class ServerGone(Exception):
-    """The server does not answer, or says that it cannot go on. The sentence says how this showed."""
+    """The server does not answer, or says that it cannot go on. The sentence says how this
+    showed.
+    """
 
 
 class _Connection(http.client.HTTPConnection):
@@ -32,10 +34,17 @@ class _Connection(http.client.HTTPConnection):
 
 
 def call(path: Path, route: str, body: dict[str, Any] | None, seconds: float) -> Any:
-    """The server's answer to a POST, or to a GET without a body. Raises ServerGone, and Failure if it refuses the request."""
+    """The server's answer to a POST, or to a GET without a body. Raises ServerGone, and Failure if
+    it refuses the request.
+    """
     connection = _Connection(path, seconds)
     try:
-        connection.request("GET" if body is None else "POST", route, _encoded(body), {"Content-Type": "application/json"})
+        connection.request(
+            "GET" if body is None else "POST",
+            route,
+            _encoded(body),
+            {"Content-Type": "application/json"},
+        )
         reply = connection.getresponse()
         content = reply.read()
     except (OSError, http.client.HTTPException) as error:
@@ -45,13 +54,16 @@ def call(path: Path, route: str, body: dict[str, Any] | None, seconds: float) ->
     if reply.status >= 500:
         raise ServerGone(f"{route} answered {reply.status}: {_excerpt(content)}")
     if reply.status >= 400:
-        raise Failure(f"vLLM refused a request ({route} answered {reply.status}: {_excerpt(content)}).")
+        raise Failure(
+            f"vLLM refused a request ({route} answered {reply.status}: {_excerpt(content)})."
+        )
     return _decoded(route, content)
 
 
 def rubbish(route: str, content: object) -> Failure:
     return Failure(
-        f"vLLM answered {route} with something else than it should: {str(content)[:200]}", "Use the version that `make vllm` installs."
+        f"vLLM answered {route} with something else than it should: {str(content)[:200]}",
+        "Use the version that `make vllm` installs.",
     )
 
 

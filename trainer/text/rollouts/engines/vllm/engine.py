@@ -1,7 +1,8 @@
 """The engine over a vLLM server: the same protocol as the in-process sampler's.
 
-The student's weights of each version lie in a model folder, which the server is started from, so a restart needs nothing else. One HTTP
-request is one answer with its own seed; an answer that has arrived is kept whatever happens to the server afterwards.
+The student's weights of each version lie in a model folder, which the server is started from, so a
+restart needs nothing else. One HTTP request is one answer with its own seed; an answer that has
+arrived is kept whatever happens to the server afterwards.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from trainer.text.models import LanguageModel
 from trainer.text.rollouts.engines.vllm.checks import WeightCheck, fixed_text
 from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, rubbish
 from trainer.text.rollouts.engines.vllm.server import Launch, Server, last_words
-from trainer.text.rollouts.engines.vllm.weights import FILE, logprobs_of, plain_weights, write_description, write_weights
+from trainer.text.rollouts.engines.vllm.weights import (
+    FILE,
+    logprobs_of,
+    plain_weights,
+    write_description,
+    write_weights,
+)
 from trainer.text.rollouts.noise import Noise, rollout_keys
 from trainer.text.rollouts.protocols import Progress
 from trainer.text.rollouts.records import Request, Segment, Trajectory
@@ -39,7 +46,8 @@ def _in_silence(_: str) -> None:
 
 @dataclass
 class VllmEngine:
-    """`rows` answers are asked for side by side; `folder` holds weights and log; `tell` hears of restarts.
+    """`rows` answers are asked for side by side; `folder` holds weights and log; `tell` hears of
+    restarts.
 
     `weights` gives the whole student, gathered and with its adapter folded in.
     """
@@ -64,7 +72,9 @@ class VllmEngine:
         write_description(self.student, self.launch.dtype, self.folder)
 
     def update(self, version: int) -> None:
-        """Have the server write with the student's weights as they are now. Raises Failure if it does not."""
+        """Have the server write with the student's weights as they are now. Raises Failure if it
+        does not.
+        """
         if version == self.version:
             return
         checksums = self._write_weights()
@@ -75,14 +85,29 @@ class VllmEngine:
             self._send(version, checksums)
         self.version = version
 
-    def write(self, requests: Sequence[Request], sampling: Sampling, noise: Noise, progress: Progress | None = None) -> list[Trajectory]:
-        """See `Engine`. A server that dies is started anew and asked for what is missing. Raises Failure if it keeps dying."""
+    def write(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        noise: Noise,
+        progress: Progress | None = None,
+    ) -> list[Trajectory]:
+        """See `Engine`. A server that dies is started anew and asked for what is missing. Raises
+        Failure if it keeps dying.
+        """
         wanted = [(request, sample) for request in requests for sample in request.samples]
         keys = rollout_keys(noise, ((request.problem, sample) for request, sample in wanted))
         found: dict[int, Trajectory] = {}
         while missing := [place for place in range(len(wanted)) if place not in found]:
             try:
-                self._write_missing(missing, wanted, [int(key >> np.uint64(1)) for key in keys], sampling, found, progress)
+                self._write_missing(
+                    missing,
+                    wanted,
+                    [int(key >> np.uint64(1)) for key in keys],
+                    sampling,
+                    found,
+                    progress,
+                )
             except ServerGone as error:
                 self._restart(str(error), len(wanted) - len(found))
         return [found[place] for place in range(len(wanted))]
@@ -101,7 +126,10 @@ class VllmEngine:
         """Add to `found`. What arrives after one request has failed still counts."""
         gone: ServerGone | None = None
         with ThreadPoolExecutor(min(self.rows, MOST_THREADS)) as pool:
-            places = {pool.submit(self._answer, *wanted[place], seeds[place], sampling): place for place in missing}
+            places = {
+                pool.submit(self._answer, *wanted[place], seeds[place], sampling): place
+                for place in missing
+            }
             try:
                 for done in as_completed(places):
                     error = done.exception()
@@ -122,19 +150,44 @@ class VllmEngine:
             "logprobs": 0, "stop_token_ids": list(self.student.ends), "ignore_eos": True,
         }  # fmt: skip
         choice = self._complete(body)
-        ids, numbers = tuple(choice["token_ids"]), np.array(choice["logprobs"]["token_logprobs"], dtype=np.float32)
-        if not ids or len(ids) != len(numbers) or max(ids) >= self.student.vocabulary or len(ids) > sampling.max_new_tokens:
+        ids, numbers = (
+            tuple(choice["token_ids"]),
+            np.array(choice["logprobs"]["token_logprobs"], dtype=np.float32),
+        )
+        if (
+            not ids
+            or len(ids) != len(numbers)
+            or max(ids) >= self.student.vocabulary
+            or len(ids) > sampling.max_new_tokens
+        ):
             raise rubbish(COMPLETIONS, choice)
         unknown = np.full(len(ids), np.nan, np.float32)
-        own, sampled = numbers if sampling.temperature == 1 else unknown, numbers if sampling.temperature else unknown
+        own, sampled = (
+            numbers if sampling.temperature == 1 else unknown,
+            numbers if sampling.temperature else unknown,
+        )
         segment = Segment(ids, own, sampled, unknown, "student", self.version)
-        return Trajectory(request.problem, sample, request.prompt, (segment,), truncated=ids[-1] not in self.student.ends)
+        return Trajectory(
+            request.problem,
+            sample,
+            request.prompt,
+            (segment,),
+            truncated=ids[-1] not in self.student.ends,
+        )
 
     def _complete(self, body: dict[str, Any]) -> Any:
         assert self.server is not None
-        # The salt keeps what vLLM remembers of prompts apart by version: it would reuse keys and values of old weights.
-        common = {"model": MODEL, "detokenize": False, "return_token_ids": True, "return_tokens_as_token_ids": True}
-        reply = self.server.call(COMPLETIONS, {**common, "cache_salt": f"version {self.version}", **body})
+        # The salt keeps what vLLM remembers of prompts apart by version: it would reuse keys and
+        # values of old weights.
+        common = {
+            "model": MODEL,
+            "detokenize": False,
+            "return_token_ids": True,
+            "return_tokens_as_token_ids": True,
+        }
+        reply = self.server.call(
+            COMPLETIONS, {**common, "cache_salt": f"version {self.version}", **body}
+        )
         try:
             (choice,) = reply["choices"]
             choice["token_ids"], choice["prompt_logprobs"], choice["logprobs"]
@@ -156,30 +209,41 @@ class VllmEngine:
             for name, taken in self._taken(version):
                 if taken != {"version": version, "checksums": checksums}:
                     raise Failure(
-                        f"vLLM did not take the weights of update {version} ({name} has others).", "Resume the run to start it anew."
+                        f"vLLM did not take the weights of update {version} ({name} has others).",
+                        "Resume the run to start it anew.",
                     )
             self._check.updated(version, self._expected, self._measured())
         except ServerGone as error:
             self._restart(str(error), 0)
 
     def _taken(self, version: int) -> list[tuple[str, Any]]:
-        """What every worker of the server says it has taken, once by what loading returns and once when asked again."""
+        """What every worker of the server says it has taken, once by what loading returns and once
+        when asked again.
+        """
         assert self.server is not None
         path = str((self.folder / FILE).resolve())
         loaded = self.server.call(RPC, {"method": "stillroom_load", "args": [path, str(version)]})
         asked = self.server.call(RPC, {"method": "stillroom_weights"})
-        return [(f"worker {place}", taken) for reply in (loaded, asked) for place, taken in enumerate(reply["results"])]
+        return [
+            (f"worker {place}", taken)
+            for reply in (loaded, asked)
+            for place, taken in enumerate(reply["results"])
+        ]
 
     def _first_measured(self) -> Tensor:
         try:
             return self._measured()
         except ServerGone as error:
             words = last_words(self.folder / LOG)
-            raise Failure(f"vLLM cannot compute this network ({error}); the last words of {LOG} are: {words}") from error
+            raise Failure(
+                f"vLLM cannot compute this network ({error}); the last words of {LOG} are: {words}"
+            ) from error
 
     def _measured(self) -> Tensor:
         """The server's log-probs of the fixed text, float32 [T − 1]."""
-        choice = self._complete({"prompt": list(self._text), "max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 0})
+        choice = self._complete(
+            {"prompt": list(self._text), "max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 0}
+        )
         try:
             entries = zip(self._text[1:], choice["prompt_logprobs"][1:], strict=True)
             return torch.tensor([entry[str(id)]["logprob"] for id, entry in entries])
@@ -192,12 +256,19 @@ class VllmEngine:
         self.server = self.opening(self.launch, self.folder, self.folder / LOG)
 
     def _restart(self, why: str, missing: int) -> None:
-        """A new server on the weights that were written last. Raises Failure after too many in a row without an answer between them."""
+        """A new server on the weights that were written last. Raises Failure after too many in a
+        row without an answer between them.
+        """
         self.close()
         self._failures += 1
         if self._failures > RESTARTS:
-            raise Failure(f"The vLLM server died {self._failures} times in a row ({why}).", f"Its last words are in {self.folder / LOG}.")
-        self.tell(f"The vLLM server is gone ({why}). It is started again; {missing} answers of this step are still to come.")
+            raise Failure(
+                f"The vLLM server died {self._failures} times in a row ({why}).",
+                f"Its last words are in {self.folder / LOG}.",
+            )
+        self.tell(
+            f"The vLLM server is gone ({why}). It is started again; {missing} answers of this step are still to come."
+        )
         self._start()
         try:
             measured = self._measured()

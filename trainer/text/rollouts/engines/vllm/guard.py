@@ -1,7 +1,9 @@
-"""Runs a server that must not outlive whoever started it: `python guard.py COMMAND…`. Standard library only.
+"""Runs a server that must not outlive whoever started it: `python guard.py COMMAND…`. Standard
+library only.
 
-Its standard input is a pipe that nobody writes to. The pipe ends when its other end is closed: on purpose, or because the owner died,
-however it died. Then the server is asked to end and, with everything that it has started, made to.
+Its standard input is a pipe that nobody writes to. The pipe ends when its other end is closed: on
+purpose, or because the owner died, however it died. Then the server is asked to end and, with
+everything that it has started, made to.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The server as a process of the run: a group of its own that ends with the trainer, a log, and a private socket."""
+"""The server as a process of the run: a group of its own that ends with the trainer, a log, and a
+private socket.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, call
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "worker"  # all that vLLM's environment sees of this project
 EXTENSION = "stillroom_worker.WeightLoader"
-# Not in the definition of a run: whoever may start one would choose which program runs on the worker.
+# Not in the definition of a run: whoever may start one would choose which program runs on the
+# worker.
 PYTHON_VARIABLE = "STILLROOM_VLLM_PYTHON"
 INSTALLED = HERE.parents[4] / ".venv-vllm" / "bin" / "python"
 POLL = 0.5
@@ -30,14 +33,20 @@ def installed() -> Path:
     """The Python of vLLM's environment. Raises Refused if there is none."""
     found = Path(os.environ.get(PYTHON_VARIABLE) or INSTALLED)
     if not found.is_file():
-        reason = f"compute.sampler.kind: vllm is not installed on this machine, there is no {found}."
-        raise Refused(reason, f"Type `make vllm`, name its Python in {PYTHON_VARIABLE}, or choose in_process.")
+        reason = (
+            f"compute.sampler.kind: vllm is not installed on this machine, there is no {found}."
+        )
+        raise Refused(
+            reason, f"Type `make vllm`, name its Python in {PYTHON_VARIABLE}, or choose in_process."
+        )
     return found
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How the server is started. `longest` is of prompt and answer together, in tokens; `eager` builds no graphs, which need a GPU."""
+    """How the server is started. `longest` is of prompt and answer together, in tokens; `eager`
+    builds no graphs, which need a GPU.
+    """
 
     settings: VllmSampler
     dtype: str
@@ -52,20 +61,34 @@ class Launch:
             "--kv-cache-memory-bytes": int(self.settings.memory * 2**30), "--logprobs-mode": "processed_logprobs",
             "--generation-config": "vllm", "--worker-extension-cls": self.extension,
         }  # fmt: skip
-        flags = ["--skip-tokenizer-init", "--disable-uvicorn-access-log", *(["--enforce-eager"] if self.eager else [])]
+        flags = [
+            "--skip-tokenizer-init",
+            "--disable-uvicorn-access-log",
+            *(["--enforce-eager"] if self.eager else []),
+        ]
         values = [str(word) for option in options.items() for word in option]
         return [str(installed()), "-m", "vllm.entrypoints.openai.api_server", *values, *flags]
 
     def environment(self) -> Mapping[str, str]:
         path = os.pathsep.join(map(str, self.extension_folders))
-        ours = {"PYTHONPATH": path, "VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-        # Some helpers of vLLM are compiled at their first use, even eagerly: the better part of a minute, and a C++ compiler is needed.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("STILLROOM_")}
+        ours = {
+            "PYTHONPATH": path,
+            "VLLM_SERVER_DEV_MODE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+        # Some helpers of vLLM are compiled at their first use, even eagerly: the better part of a
+        # minute, and a C++ compiler is needed.
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("STILLROOM_")
+        }
         return {**inherited, **ours, **({"TORCH_COMPILE_DISABLE": "1"} if self.eager else {})}
 
 
 class Server:
-    """One life of a server over the model folder `model`. Raises Failure if it does not come up in time."""
+    """One life of a server over the model folder `model`. Raises Failure if it does not come up in
+    time.
+    """
 
     def __init__(self, launch: Launch, model: Path, log: Path) -> None:
         self.settings, self.log = launch.settings, log
@@ -107,7 +130,9 @@ class Server:
             if ended or time.monotonic() > deadline:
                 self.stop()
                 why = "ended" if ended else f"was not ready after {self.settings.seconds:g} s"
-                raise Failure(f"The vLLM server {why}; the last words of {self.log.name} are: {last_words(self.log)}")
+                raise Failure(
+                    f"The vLLM server {why}; the last words of {self.log.name} are: {last_words(self.log)}"
+                )
             time.sleep(POLL)
 
 

@@ -1,7 +1,8 @@
-"""The student's weights as a model folder that vLLM opens: adapter folded in, one number format, no more rows than the tokenizer has ids.
+"""The student's weights as a model folder that vLLM opens: adapter folded in, one number format, no
+more rows than the tokenizer has ids.
 
-Checkpoints pad the embedding to a round number. Those rows mean nothing, and the trainer's softmax leaves them out; vLLM would draw from
-them, so they are not sent.
+Checkpoints pad the embedding to a round number. Those rows mean nothing, and the trainer's softmax
+leaves them out; vLLM would draw from them, so they are not sent.
 """
 
 from __future__ import annotations
@@ -25,24 +26,41 @@ FILE = "model.safetensors"
 def plain_weights(model: PreTrainedModel) -> dict[str, Tensor]:
     """All weights under the names of the network without an adapter, detached."""
     adapted = any(".lora_" in name for name, _ in model.named_parameters())
-    return adapters.merged(model) if adapted else {name: value.detach() for name, value in model.state_dict().items()}
+    return (
+        adapters.merged(model)
+        if adapted
+        else {name: value.detach() for name, value in model.state_dict().items()}
+    )
 
 
 def write_description(student: LanguageModel, dtype: str, folder: Path) -> None:
     """The configuration file of a model folder with `student`'s shape."""
     folder.mkdir(parents=True, exist_ok=True)
     config = copy.deepcopy(student.model.config)
-    config.vocab_size, config.dtype, config.architectures = student.vocabulary, NUMBER_FORMATS[dtype], [type(student.model).__name__]
+    config.vocab_size, config.dtype, config.architectures = (
+        student.vocabulary,
+        NUMBER_FORMATS[dtype],
+        [type(student.model).__name__],
+    )
     config.save_pretrained(folder)
 
 
-def write_weights(student: LanguageModel, weights: Mapping[str, Tensor], dtype: str, folder: Path) -> dict[str, str]:
-    """Put `weights` into the model folder in place of what was there; the checksum of every tensor written."""
+def write_weights(
+    student: LanguageModel, weights: Mapping[str, Tensor], dtype: str, folder: Path
+) -> dict[str, str]:
+    """Put `weights` into the model folder in place of what was there; the checksum of every tensor
+    written.
+    """
     vocabulary_wide = _vocabulary_wide(student.model)
-    cut = {name: value[: student.vocabulary] if name in vocabulary_wide else value for name, value in weights.items()}
+    cut = {
+        name: value[: student.vocabulary] if name in vocabulary_wide else value
+        for name, value in weights.items()
+    }
     if student.model.config.tie_word_embeddings:
         cut = {name: value for name, value in cut.items() if not name.startswith("lm_head.")}
-    tensors = {name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous() for name, value in cut.items()}
+    tensors = {
+        name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous() for name, value in cut.items()
+    }
     written = folder / f"{FILE}.new"
     save_file(tensors, written, {"format": "pt"})
     written.replace(folder / FILE)
@@ -53,7 +71,11 @@ def _vocabulary_wide(model: PreTrainedModel) -> set[str]:
     """Names of the tensors with one row per token."""
     layers = [model.get_input_embeddings(), model.get_output_embeddings()]
     rows = {id(parameter) for layer in layers for parameter in layer.parameters()}
-    return {name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in rows}
+    return {
+        name
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if id(parameter) in rows
+    }
 
 
 @torch.no_grad()

@@ -1,10 +1,12 @@
-"""What vLLM's workers learn for us: to take new weights from a file, and to say which ones they took.
+"""What vLLM's workers learn for us: to take new weights from a file, and to say which ones they
+took.
 
-Runs in vLLM's own environment, as a worker extension: nothing of this project can be imported here, and `self` is a vLLM worker. It is
-called by name through the server's route `/collective_rpc`.
+Runs in vLLM's own environment, as a worker extension: nothing of this project can be imported here,
+and `self` is a vLLM worker. It is called by name through the server's route `/collective_rpc`.
 
-After its own reload vLLM for CPU computes logits with the old `lm_head` where this is tied to the embedding: it keeps a packed copy of the
-matrix that is made when the model is opened. So the head is tied and packed once more.
+After its own reload vLLM for CPU computes logits with the old `lm_head` where this is tied to the
+embedding: it keeps a packed copy of the matrix that is made when the model is opened. So the head
+is tied and packed once more.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ class WeightLoader:
     stillroom_taken: dict[str, Any]
 
     def stillroom_load(self, path: str, version: str) -> dict[str, Any]:
-        """Take all weights of a safetensors file; the version and the checksum of every tensor that went into the network."""
+        """Take all weights of a safetensors file; the version and the checksum of every tensor that
+        went into the network.
+        """
         sums: dict[str, str] = {}
         self.model_runner.reload_weights(weights_iterator=hashed(path, sums))
         tie_again(self.model_runner.get_model())
