@@ -10,7 +10,7 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
     from django.core.management import execute_from_command_line
 
-    from webapp import environment
+    from webapp.base import environment
 
     try:
         environment.require(environment.read())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trainer.spec.networks import Network
-from trainer.text.chat import prompt_ids
-from trainer.text.models import LanguageModel, load
+from trainer.text.language.chat import prompt_ids
+from trainer.text.language.models import LanguageModel, load
 from trainer.text.problems.arithmetic import POOL_FAMILIES, make
 from trainer.text.rollouts.records import Request
 

@@ -30,7 +30,7 @@ from trainer.spec.objectives import (
     SkewedKL,
     TopLogits,
 )
-from trainer.text.heads import Head
+from trainer.text.language.heads import Head
 from trainer.text.objectives.divergences import divergence_of
 from trainer.text.objectives.linear_divergence import linear_divergence, score_tokens
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from trainer.engine import run
-from trainer.engine.events import read
-from trainer.text import collecting, costs, distill, stage_zero
-from trainer.text.answers import tokens_of
+from trainer.events import read
+from trainer.text import run
 from trainer.text.problems.arithmetic import POOL_FAMILIES, make
+from trainer.text.rollouts.answers import tokens_of
+from trainer.text.training import collecting, costs, distill, stage_zero
 
 K, BATCH, POOL, SEARCHED = 8, 10, 50, 240
 SAMPLING = {"max_new_tokens": 80}

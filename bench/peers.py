@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.text.models import LanguageModel
+from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.records import Request
 
 Rows = list[tuple[tuple[int, ...], tuple[int, ...]]]

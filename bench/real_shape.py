@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config
 
 from bench import machine
-from trainer.engine.events import read
+from trainer.events import read
 from trainer.spec import load, to_yaml
 from trainer.text.builtin.tokenizer import EOS, PAD, UNKNOWN, VOCABULARY
 

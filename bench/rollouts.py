@@ -10,8 +10,8 @@ from typing import Any
 from bench import contents, peers
 from bench.alternate import ratio, seconds
 from trainer.spec.sampling import Sampling
-from trainer.text.rollouts.noise import Noise
-from trainer.text.rollouts.sampling import sample
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.engines.sampling import sample
 
 PROBLEMS, SAMPLES, ROUNDS, ROWS = 64, 8, 5, (64, 256)
 

@@ -19,10 +19,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from workers.launcher import account as accounts
-from workers.launcher import folders, postgres, redis_server, web
-from workers.launcher.postgres import Postgres
-from workers.launcher.redis_server import Redis
+from workers.launcher import web
+from workers.launcher.services import account as accounts
+from workers.launcher.services import folders, postgres, redis_server
+from workers.launcher.services.postgres import Postgres
+from workers.launcher.services.redis_server import Redis
 
 CLONE = Path(__file__).resolve().parents[1]
 START_SECONDS = 120

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from workers.launcher import account as accounts
-from workers.launcher import folders, leftovers, postgres, redis_server
-from workers.launcher.postgres import Postgres
-from workers.launcher.redis_server import Redis
+from workers.launcher import leftovers
+from workers.launcher.services import account as accounts
+from workers.launcher.services import folders, postgres, redis_server
+from workers.launcher.services.postgres import Postgres
+from workers.launcher.services.redis_server import Redis
 
 CLONE = Path(__file__).resolve().parent.parent
 PREFIX = f"stillroom-test-{os.geteuid()}-"

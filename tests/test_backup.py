@@ -17,10 +17,11 @@ from django.db import connection
 from tests.webapp.conftest import SPEC
 from tests.webapp.logs import losses
 from tests.webapp.recorded import recorded
-from webapp import metrics
-from webapp.runs import ingest, lifecycle
-from webapp.teams.models import Team, User
-from workers.launcher import binaries
+from webapp.access.models import Team, User
+from webapp.ingest import event_log
+from webapp.runs import lifecycle
+from webapp.series import series_store
+from workers.launcher.services import binaries
 
 ROOT = Path(__file__).resolve().parent.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -45,8 +46,8 @@ def test_a_restored_dump_holds_every_row(
     recorded(team, User.objects.create_user("alice@still.example"), tmp_path / "run")
     grown = lifecycle.create_run(team, None, SPEC)
     lifecycle.claim(grown.pk, "host-a")
-    ingest.ingest(grown.pk, 1, losses(1, 300), tmp_path)
-    assert metrics.keys(grown) == ["loss"]
+    event_log.ingest(grown.pk, 1, losses(1, 300), tmp_path)
+    assert series_store.keys(grown) == ["loss"]
     before = rows(child_environment["DATABASE_URL"])
     dump = tmp_path / "stillroom.dump"
     run("pg_dump", *options_of("pg_dump"), f"--file={dump}", child_environment["DATABASE_URL"])

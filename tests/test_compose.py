@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from webapp import environment
+from webapp.base import environment
 from workers.launcher.launch import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ FORM = [
     "trainer.recipes",
     "trainer.text.problems",
     "trainer.text.verifiers",
-    "trainer.text.weights",
+    "trainer.text.training.problem_weights",
 ]
 
 

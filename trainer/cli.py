@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer import recipes
-from trainer.engine import processes
 from trainer.engine.attempts import next_attempt
-from trainer.engine.outcome import COMPLETED, REFUSED
-from trainer.engine.places import Machines, of_this_process
+from trainer.engine.distributed import processes
+from trainer.engine.distributed.ranks import Machines, of_this_process
+from trainer.exit_codes import COMPLETED, REFUSED
 from trainer.explain import explain
-from trainer.field_table import markdown
 from trainer.spec import RunSpec, SpecError, load, to_yaml
+from trainer.spec.fields.field_table import markdown
 from trainer.spec.jobs import load_job
 from trainer.text.problems import ProblemError, load_all
 
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         return processes.carry_out(
             command, _resuming(options.dir, attempt), options.dir, attempt, count, device, machines
         )
-    from trainer.engine.run import start
+    from trainer.text.run import start
 
     return start(options.spec, options.dir, options.attempt)
 
@@ -102,7 +102,7 @@ def resume(options: argparse.Namespace) -> int:
         return processes.carry_out(
             command, again, options.run_dir, attempt, count, device, machines
         )
-    from trainer.engine.run import resume
+    from trainer.text.run import resume
 
     return resume(options.run_dir, options.attempt, options.checkpoint, options.anew)
 
@@ -135,13 +135,14 @@ def shard(options: argparse.Namespace) -> int:
     if not 0 <= options.part < options.of:
         raise Unusable(f"There is no part {options.part} of {options.of}; parts count from 0.")
     spec = load_job(_text_of(options.spec))
-    from trainer.engine.run import explained
+    from trainer.engine.run import failure_of
     from trainer.text.jobs import parts
+    from trainer.text.run import TEXT
 
     try:
         done = parts.carry_out(spec, options.part, options.of, options.out)
     except Exception as error:
-        failure = explained(error)
+        failure = failure_of(error, TEXT)
         print(failure.reason, file=sys.stderr)
         return failure.code
     print(f"{options.out} holds part {options.part} of {options.of}: {done:,} problems.")

@@ -21,10 +21,10 @@ from django.urls import path, re_path
 
 from webapp.api.app import PREFIXES, Programs
 from webapp.api.backlog import MOST_BYTES
+from webapp.base.asgi_handler import Pages
+from webapp.base.proxies import BehindProxies
+from webapp.base.upload_limit import App, LimitedBody, Prefixed
 from webapp.live.consumer import live
-from webapp.pages import Pages
-from webapp.proxies import BehindProxies
-from webapp.uploads import App, LimitedBody, Prefixed
 
 sockets = [path("live/", cast(Any, live)), re_path("", WebsocketDenier.as_asgi())]
 programs = LimitedBody(Programs(), MOST_BYTES)

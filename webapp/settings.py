@@ -1,10 +1,10 @@
-"""Django's settings. What differs between installations comes from `webapp.environment`; the rest
+"""Django's settings. What differs between installations comes from `webapp.base.environment`; the rest
 is the same everywhere.
 """
 
 from __future__ import annotations
 
-from webapp import environment, logs
+from webapp.base import environment, logs
 
 ENVIRONMENT = environment.read()
 BASE_DIR = environment.ROOT
@@ -30,21 +30,24 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "webapp.teams",
+    "webapp.access",
+    "webapp.library",
     "webapp.runs",
     "webapp.nodes",
     "webapp.jobs",
-    "webapp.metrics",
+    "webapp.series",
+    "webapp.ingest",
     "webapp.live",
     "webapp.sharing",
     "webapp.clients",
+    "webapp.pages",
 ]
 
 MIDDLEWARE = [
-    "webapp.requests.Measured",
+    "webapp.base.requests.Measured",
     "django.middleware.security.SecurityMiddleware",
-    "webapp.headers.ContentSecurityPolicy",
-    "webapp.headers.KnownHost",
+    "webapp.base.headers.ContentSecurityPolicy",
+    "webapp.base.headers.KnownHost",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -52,8 +55,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "webapp.teams.middleware.SignInRequired",
-    "webapp.errors.FormsOnly",
+    "webapp.access.middleware.SignInRequired",
+    "webapp.pages.site.errors.FormsOnly",
 ]
 
 ROOT_URLCONF = "webapp.urls"
@@ -68,7 +71,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "webapp.teams.context.actor",
+                "webapp.access.context.actor",
             ],
         },
     },
@@ -93,11 +96,11 @@ LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "runs"
 LOGOUT_REDIRECT_URL = "sign_in"
 
-SESSION_ENGINE = "webapp.teams.sessions"
+SESSION_ENGINE = "webapp.access.sessions"
 SESSION_COOKIE_AGE = 30 * 24 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENVIRONMENT.https
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "webapp.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "webapp.pages.site.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if ENVIRONMENT.https]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENVIRONMENT.https else None
 SECURE_REFERRER_POLICY = "same-origin"
@@ -132,7 +135,7 @@ STORAGES = {
         "OPTIONS": {"location": STILLROOM_STATE / "files"},
     },
     "artifacts": {
-        "BACKEND": "webapp.artifacts.AtomicFolder",
+        "BACKEND": "webapp.library.artifacts.AtomicFolder",
         "OPTIONS": {"location": ENVIRONMENT.artifacts},
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

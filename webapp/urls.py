@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from webapp import health, manual, prometheus
+from webapp.pages.site import health, manual, prometheus
 
-handler400 = "webapp.errors.bad_request"
-handler403 = "webapp.errors.forbidden"
-handler404 = "webapp.errors.not_found"
-handler500 = "webapp.errors.server_error"
+handler400 = "webapp.pages.site.errors.bad_request"
+handler403 = "webapp.pages.site.errors.forbidden"
+handler404 = "webapp.pages.site.errors.not_found"
+handler500 = "webapp.pages.site.errors.server_error"
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
@@ -17,10 +17,10 @@ urlpatterns = [
     path("metrics", prometheus.metrics, name="metrics"),
     path("docs/", manual.manual, name="manual"),
     path("docs/<path:name>/", manual.manual_page, name="manual_page"),
-    path("", include("webapp.teams.urls")),
-    path("", include("webapp.sharing.urls")),
-    path("", include("webapp.jobs.urls")),
-    path("", include("webapp.runs.urls_setup")),
-    path("", include("webapp.nodes.urls")),
-    path("", include("webapp.runs.urls")),
+    path("", include("webapp.pages.teams.urls")),
+    path("", include("webapp.pages.sharing.urls")),
+    path("", include("webapp.pages.jobs.urls")),
+    path("", include("webapp.pages.library.urls")),
+    path("", include("webapp.pages.machines.urls")),
+    path("", include("webapp.pages.runs.urls")),
 ]

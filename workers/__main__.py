@@ -40,14 +40,17 @@ def main() -> None:
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
     django.setup()
-    from workers import fleet, persistence, restart, shard_runner, supervision, sweep
+    from workers import retry, sweep
+    from workers.attempt import restart, supervisor_start
+    from workers.machine import draining
+    from workers.shards import runner
 
-    persistence.let_go_when_stopped()
+    retry.let_go_when_stopped()
     match chosen.command:
         case "supervise":
-            supervision.supervise(chosen.run, chosen.attempt)
+            supervisor_start.supervise(chosen.run, chosen.attempt)
         case "carry-shard":
-            shard_runner.carry(chosen.copy)
+            runner.carry(chosen.copy)
         case "sweep":
             sweep.forever()
         case "stop-all":
@@ -55,9 +58,9 @@ def main() -> None:
         case "resume-all":
             restart.resume_all()
         case "drain":
-            fleet.drain(chosen.node, chosen.move)
+            draining.drain(chosen.node, chosen.move)
         case "undrain":
-            fleet.undrain(chosen.node)
+            draining.undrain(chosen.node)
 
 
 if __name__ == "__main__":

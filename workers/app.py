@@ -11,8 +11,8 @@ from celery import Celery
 from celery.signals import worker_init
 from kombu.entity import Queue
 
-from webapp.environment import celery_broker
-from workers import host
+from webapp.base.environment import celery_broker
+from workers.machine import host
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
 django.setup()
@@ -31,6 +31,6 @@ app.conf.update(
 
 @worker_init.connect
 def _begin(**_: object) -> None:
-    from workers.persistence import let_go_when_stopped
+    from workers.retry import let_go_when_stopped
 
     let_go_when_stopped()

@@ -13,20 +13,23 @@ from datetime import timedelta
 
 from django.db import connections
 
-from webapp import artifacts, metrics
+from webapp.base.outages import OUTAGES
 from webapp.clients import receipts
+from webapp.ingest import pending_uploads
+from webapp.library import artifacts
 from webapp.nodes import queue
 from webapp.nodes.holders import run_of
 from webapp.nodes.models import Device
-from webapp.outages import OUTAGES
-from webapp.runs import lifecycle, unstored
+from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run
-from workers import host, registration, shards
-from workers.patience import Patience
-from workers.persistence import persist
-from workers.placement import place_queued, start_placed
-from workers.supervision import start_supervisor
-from workers.trainer_process import TrainerProcess
+from webapp.series import series_store
+from workers.attempt.outage_guard import Patience
+from workers.attempt.supervisor_start import start_supervisor
+from workers.attempt.trainer_process import TrainerProcess
+from workers.machine import host, registration
+from workers.retry import persist
+from workers.run_placement import place_queued, start_placed
+from workers.shards import placement
 
 logger = logging.getLogger(__name__)
 PERIOD_SECONDS = min(3.0, host.LEASE_SECONDS / 4)
@@ -52,7 +55,7 @@ def forever() -> None:
         if time.monotonic() - collected > COLLECT_SECONDS:
             collected = time.monotonic()
             logger.info("removed %d artifacts that nothing names", persist(artifacts.collect))
-            logger.info("compacted the series of %d runs", persist(metrics.tidy_finished))
+            logger.info("compacted the series of %d runs", persist(series_store.tidy_finished))
             logger.info(
                 "removed %d receipts of clients' logs that are too old to come again",
                 persist(receipts.prune),
@@ -68,7 +71,7 @@ def sweep() -> None:
     end_strays()
     go_on_elsewhere()
     place_queued()
-    shards.sweep(may_give_up=patience.over(host.LEASE_SECONDS))
+    placement.sweep(may_give_up=patience.over(host.LEASE_SECONDS))
 
 
 def adopt_orphans() -> None:
@@ -98,7 +101,7 @@ def store_again() -> None:
         host=host.name(), run__summary__has_key="unstored"
     ).select_related("run")
     for attempt in attempts:
-        if unstored.waiting(attempt.run_id, attempt.number):
+        if pending_uploads.waiting(attempt.run_id, attempt.number):
             start_supervisor(attempt.run.public_id, attempt.number)
 
 

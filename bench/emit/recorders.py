@@ -18,14 +18,14 @@ Finish = Callable[[], Any]
 
 
 def stillroom(folder: Path) -> tuple[Log, Finish]:
-    from trainer.engine.events import EventLog
+    from trainer.events import EventLog
 
     log = EventLog(folder / "events", 1)
     return lambda step, values: log.emit("metrics", step=step, values=values), log.close
 
 
 def stillroom_count(folder: Path) -> int:
-    from trainer.engine.events import read
+    from trainer.events import read
 
     return sum(1 for _ in read(folder / "events"))
 

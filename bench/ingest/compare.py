@@ -66,12 +66,11 @@ def _token() -> str:
     import django
 
     django.setup()
-    from webapp.clients import tokens
-    from webapp.clients.models import Scope
-    from webapp.teams import members
+    from webapp.access import api_tokens, members
+    from webapp.access.models import Scope
 
     person = members.create_account("bench@stillroom.example", "a long enough phrase", "Bench")
-    return tokens.make(members.create_team("Bench", person), "bench", Scope.LOG, person)
+    return api_tokens.make(members.create_team("Bench", person), "bench", Scope.LOG, person)
 
 
 @contextmanager

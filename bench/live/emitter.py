@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from trainer.engine.events import EventLog
+from trainer.events import EventLog
 
 KEYS = [f"metric/{i}" for i in range(9)]
 EMITTED = "emitted_at"

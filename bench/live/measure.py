@@ -46,7 +46,7 @@ def _people() -> list[str]:
     from django.conf import settings
     from django.test import Client
 
-    from webapp.teams.models import Membership, Role, Team, User
+    from webapp.access.models import Membership, Role, Team, User
 
     team, cookies = Team.objects.create(name="Still", slug="still"), []
     for number in range(PAGES):
@@ -63,11 +63,11 @@ def _people() -> list[str]:
 def _row(
     address: str, web: subprocess.Popen[bytes], cookies: list[str], per_second: float, number: int
 ) -> dict[str, Any]:
+    from webapp.access.models import Team
     from webapp.runs import lifecycle
-    from webapp.teams.models import Team
-    from workers import host
-    from workers.supervision import start_supervisor
-    from workers.trainer_process import TrainerProcess
+    from workers.attempt.supervisor_start import start_supervisor
+    from workers.attempt.trainer_process import TrainerProcess
+    from workers.machine import host
 
     run = lifecycle.create_run(Team.objects.get(), None, SPEC)
     claimed = lifecycle.claim(run.pk, host.name())
@@ -93,7 +93,7 @@ def _row(
         str(per_second),
     ]
     shim = subprocess.Popen(
-        [sys.executable, "-m", "workers.shim", str(folder), *emitter], cwd=CLONE
+        [sys.executable, "-m", "workers.attempt.shim", str(folder), *emitter], cwd=CLONE
     )
     while not TrainerProcess(folder).started():
         assert shim.poll() is None

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from bench.step.job import Job
-from trainer.text.model_folders import BUILTIN
+from trainer.text.language.model_folders import BUILTIN
 from trainer.text.problems.arithmetic import POOL_FAMILIES, make
 
 VOCABULARY, LONGEST, MEAN_LIFE, ROWS = 32_000, 128, 80, 8

@@ -16,7 +16,8 @@ from typing import Any
 from unittest.mock import patch
 
 from bench.step.job import Clock, Job
-from trainer.engine import events, run
+from trainer import events
+from trainer.text import run
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from bench.store import material, site
 from bench.turns import TRACKERS
-from workers.launcher.postgres import USER, Postgres
+from workers.launcher.services.postgres import USER, Postgres
 
 STEPS, WIDTH, SPIKE, TURNS = 100_000, 1000, 54_321, 9
 FIRST_SCREEN = [f"group/metric_{number}" for number in range(12)]
@@ -75,11 +75,11 @@ def _in_turn(asks: dict[str, Ask]) -> dict[str, tuple[list[float], bytes]]:
 
 
 def _fill(run: Any, keys: list[str], steps: int) -> None:
-    from webapp import metrics
+    from webapp.series import series_store
 
     for start in range(0, steps, 5000):
         material.append(run, list(material.rows(keys, material.single, start, start + 5000, SPIKE)))
-    metrics.compact(run)
+    series_store.compact(run)
 
 
 class _Ours:
@@ -89,7 +89,7 @@ class _Ours:
         from django.conf import settings
         from django.test import Client
 
-        from webapp.teams.models import Membership, Team, User
+        from webapp.access.models import Membership, Team, User
 
         user = User.objects.create_user("bench@stillroom.example", name="Bench")
         team, _ = Team.objects.get_or_create(slug="bench", defaults={"name": "Bench"})

@@ -114,9 +114,9 @@ def _noise() -> list[dict[str, Any]]:
 
 
 def _compact(run: Any) -> None:
-    from webapp import metrics
+    from webapp.series import series_store
 
-    metrics.compact(run)
+    series_store.compact(run)
 
 
 def _row(
@@ -133,11 +133,11 @@ def _row(
 
 
 def _read_ms(run: Any, keys: Sequence[str]) -> float:
-    from webapp import metrics
+    from webapp.series import series_store
 
     times = []
     for _ in range(TIMES):
         began = time.perf_counter()
-        metrics.read([run], keys, width=1000)
+        series_store.read([run], keys, width=1000)
         times.append(1000 * (time.perf_counter() - began))
     return round(statistics.median(times), 1)

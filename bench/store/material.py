@@ -58,8 +58,8 @@ def rows(
 
 def new_run(name: str) -> Any:
     """A run of a team of its own, with one attempt."""
+    from webapp.access.models import Team
     from webapp.runs.models import Attempt, Run
-    from webapp.teams.models import Team
 
     team, _ = Team.objects.get_or_create(slug="bench", defaults={"name": "Bench"})
     run = Run.objects.create(team=team, name=name, state="running", attempt=1)
@@ -71,11 +71,11 @@ def append(run: Any, rows: list[dict[str, Any]]) -> None:
     """One transaction, as an ingest makes it."""
     from django.db import transaction
 
-    from webapp import metrics
-    from webapp.runs.ingest import take
+    from webapp.ingest.event_log import take
+    from webapp.series import series_store
 
     with transaction.atomic():
-        metrics.append(run, 1, rows, take(run.pk))
+        series_store.append(run, 1, rows, take(run.pk))
 
 
 def stored_bytes() -> int:

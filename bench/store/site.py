@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.turns import ROOT
-from workers.launcher import account as accounts
-from workers.launcher import folders, postgres
-from workers.launcher.postgres import Postgres
+from workers.launcher.services import account as accounts
+from workers.launcher.services import folders, postgres
+from workers.launcher.services.postgres import Postgres
 
 
 @contextmanager

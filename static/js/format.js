@@ -1,5 +1,5 @@
 /**
- * Numbers as people read them. The server's templates format the same way (webapp/runs/templatetags/figures.py).
+ * Numbers as people read them. The server's templates format the same way (webapp/pages/templatetags/figures.py).
  */
 
 const MINUS = "−";

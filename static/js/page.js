@@ -25,7 +25,7 @@ export const ACTIVE = ["starting", "running", "stopping"];
 
 /**
  * @param {string} state @param {string | null | undefined} lastEvent when the run was last heard of @param {number} patience seconds
- * @returns {boolean} as webapp/runs/words.py judges it
+ * @returns {boolean} as webapp/runs/status_text.py judges it
  */
 export function isSilent(state, lastEvent, patience) {
   return ACTIVE.includes(state) && lastEvent != null && lastEvent !== "" && serverNow() - Date.parse(lastEvent) > 1000 * patience;

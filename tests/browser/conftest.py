@@ -31,7 +31,7 @@ from playwright.sync_api import (
 )
 
 from tests.webapp.conftest import member
-from webapp.teams.models import Role, Team, User
+from webapp.access.models import Role, Team, User
 
 # A busy machine is slow, not wrong.
 expect.set_options(timeout=30_000)

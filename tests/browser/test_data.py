@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, ROOT, has_sideways_scroll
-from webapp.runs.models import DataSet
-from webapp.teams.models import User
+from webapp.access.models import User
+from webapp.library.models import DataSet
 
 GSM8K = ROOT / "tests" / "gsm8k" / "train.jsonl"  # its first rows as published
 

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Page, WebSocket, expect
 
 from tests.webapp.recorded import SPEC, Recorder, recorded
+from webapp.access.models import Team, User
 from webapp.runs import lifecycle
-from webapp.teams.models import Team, User
 
 HIDE = """
 (state) => {

@@ -13,12 +13,13 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PHONE, has_sideways_scroll
 from tests.faults.conftest import until
 from trainer.text.problems import arithmetic
-from webapp import artifacts
+from webapp.access.models import Team, User
 from webapp.jobs.models import Copy, Job, State
-from webapp.runs.models import DataSet
-from webapp.teams.models import Team, User
-from workers import registration, shards
-from workers.trainer_process import TrainerProcess
+from webapp.library import artifacts
+from webapp.library.models import DataSet
+from workers.attempt.trainer_process import TrainerProcess
+from workers.machine import registration
+from workers.shards import placement
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def devices(
     yield
     Job.objects.filter(state=State.RUNNING).update(state=State.STOPPED)
     for copy in Copy.objects.all():
-        TrainerProcess(shards.folder_of(copy)).kill()
+        TrainerProcess(placement.folder_of(copy)).kill()
     until(lambda: not Copy.objects.filter(ended_at=None).exists())
 
 
@@ -69,7 +70,7 @@ def test_pass_rates_of_a_data_set_are_measured_from_its_page(
     page.click("text=Start job")
     page.wait_for_url("**/jobs/*/")
     expect(page.locator("text=waiting for a free device")).to_be_visible()
-    assert shards.place_waiting() == 2
+    assert placement.place_waiting() == 2
     expect(page.locator("#job .page-head .badge")).to_have_text("completed", timeout=120_000)
     expect(page.locator(".bars rect.mastered")).to_be_visible()
     expect(page.locator(".headline")).to_contain_text("over 40 problems")

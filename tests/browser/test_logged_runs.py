@@ -11,12 +11,12 @@ from django.db import transaction
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
+from webapp.access.models import Team, User
 from webapp.clients import runs, summary
 from webapp.clients.logs import Batch, Log, Named, identity
 from webapp.clients.record import record
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team, User
 
 SERIES = 520
 MOST_DRAWN = 60

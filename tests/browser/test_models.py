@@ -9,8 +9,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, ROOT, has_sideways_scroll
 from tests.webapp.runs.test_form_page import definition_of
-from webapp.runs.models import Run, StoredModel
-from webapp.teams.models import User
+from webapp.access.models import User
+from webapp.library.models import StoredModel
+from webapp.runs.models import Run
 
 STUDENT = ROOT / "trainer" / "text" / "builtin" / "student"
 

@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, _session_of, has_sideways_scroll
 from tests.webapp.runs.test_form_page import definition_of
-from trainer.text.weights import paced_weights
+from trainer.text.training.problem_weights import paced_weights
+from webapp.access.models import User
 from webapp.runs.models import Run
-from webapp.teams.models import User
 
 ALPHA = "#field-pool-weighting-alpha-paced"
 BETA = "#field-pool-weighting-beta-paced"

@@ -14,9 +14,9 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
 from tests.webapp.panel_events import ALL_PANELS, calibration, send_panels
 from tests.webapp.recorded import SPEC, Recorder
+from webapp.access.models import Team, User
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.teams.models import Team, User
 
 PANELS = ("calibration/", "tokens/", "privileged/")
 

@@ -12,12 +12,12 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
 from tests.webapp.conftest import SPEC
 from trainer.spec.jobs import JobSpec
+from webapp.access.models import Team, User
 from webapp.jobs import lifecycle as jobs
 from webapp.nodes.holders import holder_of
 from webapp.nodes.models import Device, Node
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team, User
 
 
 @pytest.fixture

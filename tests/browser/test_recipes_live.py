@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.faults.conftest import over, process_of, until
+from webapp.access.models import User
 from webapp.runs.models import ACTIVE, Run
-from webapp.teams.models import User
-from workers import host
-from workers.placement import place
+from workers.machine import host
+from workers.run_placement import place
 
 SMALL = {
     "data.train.count": "40",

@@ -10,9 +10,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
 from tests.webapp.recorded import SPEC, Recorder, recorded
+from webapp.access.models import Team, User
 from webapp.nodes import ordering
 from webapp.runs import lifecycle
-from webapp.teams.models import Team, User
 
 
 def test_a_run_appears_and_moves_without_a_reload(

@@ -13,9 +13,9 @@ from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
 from tests.webapp.recorded import SPEC, Recorder, recorded
+from webapp.access.models import Team, User
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team, User
 
 TABS = ("", "frontier/", "rollouts/", "log/", "config/", "checkpoints/")
 

@@ -10,15 +10,15 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
 from tests.webapp.recorded import SPEC, Recorder
+from webapp.access import one_time_links
+from webapp.access.models import Team, User
 from webapp.runs import lifecycle
-from webapp.teams import links
-from webapp.teams.models import Team, User
 
 OpenPage = Callable[..., Page]
 
 
 def test_the_first_link_signs_in_and_is_then_spent(open_page: OpenPage, alice: User) -> None:
-    address = f"/sign-in/{links.make_sign_in_link(alice)}/"
+    address = f"/sign-in/{one_time_links.make_sign_in_link(alice)}/"
     page = open_page()
     page.goto(address)
     expect(page.locator("main button")).to_be_focused()
@@ -77,7 +77,10 @@ def test_these_pages_are_accessible_and_fit(
     inside.goto("/team/")
     inside.get_by_role("button", name="Make a link").click()
     places = [(inside, path) for path in ("", "/account/", f"/runs/{run.public_id}/share/")]
-    tokens = (links.make_sign_in_link(alice), links.invite(still, "viewer", alice))
+    tokens = (
+        one_time_links.make_sign_in_link(alice),
+        one_time_links.invite(still, "viewer", alice),
+    )
     places += [
         (outside, path)
         for path in ("/sign-in/", f"/sign-in/{tokens[0]}/", f"/invitations/{tokens[1]}/")

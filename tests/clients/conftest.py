@@ -12,10 +12,9 @@ import pytest
 
 from tests.clients.server import serving
 from tests.webapp.conftest import member
-from webapp.clients import tokens
-from webapp.clients.models import Scope
+from webapp.access import api_tokens
+from webapp.access.models import Role, Scope, Team, User
 from webapp.runs.models import Run
-from webapp.teams.models import Role, Team, User
 
 SCRIPTS = Path(__file__).parent / "scripts"
 Script = Callable[..., str]
@@ -43,7 +42,7 @@ def erin(still: Team) -> User:
 @pytest.fixture
 def token(still: Team, erin: User) -> str:
     """A token that may log into the team Still."""
-    return tokens.make(still, "cluster", Scope.LOG, erin)
+    return api_tokens.make(still, "cluster", Scope.LOG, erin)
 
 
 @pytest.fixture

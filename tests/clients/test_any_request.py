@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.clients.access_table import TABLE
-from webapp import metrics
 from webapp.runs.models import Run
+from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 http = httpx2.Client(timeout=60)
@@ -216,7 +216,9 @@ def test_what_is_odd_in_a_log_costs_nothing_that_came_with_it(
         {**ENTRY, "step": 9, "log_id": "y"},
     ]
     answer = post(site, token, "/api/bulk_log", {"kwargs": {"logs": entries}})
-    found = [(row[1], row[3]) for run in Run.objects.all() for row in metrics.rows(run, ["loss"])]
+    found = [
+        (row[1], row[3]) for run in Run.objects.all() for row in series_store.rows(run, ["loss"])
+    ]
     assert sorted(value for _, value in found) == ([1.0, 1.5] if answer.status_code == 200 else [])
 
 
@@ -279,7 +281,8 @@ def test_however_requests_are_cut_repeated_and_ordered_the_series_are_the_same(
             == 200
         )
     kept = Counter(
-        (row[2], row[1], repr(row[3])) for row in metrics.rows(Run.objects.get(), abandoned=True)
+        (row[2], row[1], repr(row[3]))
+        for row in series_store.rows(Run.objects.get(), abandoned=True)
     )
     assert kept == Counter(
         (key, step, repr(value)) for step, found in logs for key, value in found.items()

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from tests.clients.conftest import Script
 from tests.clients.test_trackio import curve
-from webapp import metrics
+from webapp.access.models import Team, User
 from webapp.clients import importers
 from webapp.clients import record as recording
 from webapp.clients.importers import Unreadable, bring
@@ -34,7 +34,7 @@ from webapp.clients.importers.wandb import BLOCK, HEADER
 from webapp.clients.logs import identity
 from webapp.clients.models import ImportedFile, Receipt
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team, User
+from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db
 FILES = Path(__file__).parent / "files"
@@ -43,7 +43,7 @@ FILES = Path(__file__).parent / "files"
 def values(run: Run) -> list[tuple[str, int, float]]:
     return sorted(
         (row[2], row[1], row[3])
-        for row in metrics.rows(run, abandoned=True)
+        for row in series_store.rows(run, abandoned=True)
         if not math.isnan(row[3])
     )
 

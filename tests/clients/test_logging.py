@@ -15,14 +15,14 @@ import pytest
 from django.test import Client
 
 from tests.clients.conftest import only_run
-from webapp import metrics
+from webapp.access.models import User
 from webapp.clients import receipts
 from webapp.clients.bounds import MOST_NAMED, MOST_SERIES
 from webapp.clients.logs import identity
 from webapp.clients.models import Origin, Receipt
 from webapp.runs import lifecycle
 from webapp.runs.models import Event, Run, State
-from webapp.teams.models import User
+from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 http = httpx2.Client(timeout=60)  # one for all, because making one costs more than most requests
@@ -48,7 +48,7 @@ def send(
 
 
 def points(run: Run, key: str = "loss") -> list[tuple[int, float]]:
-    return [(row[1], row[3]) for row in metrics.rows(run, [key], abandoned=True)]
+    return [(row[1], row[3]) for row in series_store.rows(run, [key], abandoned=True)]
 
 
 def test_a_log_that_comes_twice_counts_once_however_it_is_batched(site: str, token: str) -> None:
@@ -135,7 +135,9 @@ def test_values_that_are_no_numbers_refuse_nothing(site: str, token: str) -> Non
     run = only_run()
     assert points(run) == [(3, 1.5)]
     assert run.origin.not_kept == ["huge", "list/0", "table", "text"]
-    assert len(metrics.keys(run)) == 5 and all(len(key) <= 120 for key in metrics.keys(run))
+    assert len(series_store.keys(run)) == 5 and all(
+        len(key) <= 120 for key in series_store.keys(run)
+    )
 
 
 def test_a_step_is_kept_as_it_was(site: str, token: str) -> None:
@@ -188,7 +190,7 @@ def test_a_name_for_each_step_fills_the_run_and_not_the_server(site: str, token:
         assert send(site, token, entry(step, metrics=metrics_)).status_code == 200
     run = only_run()
     assert points(run) == [(1, 1.0), (2, 2.0), (4, 4.0)]
-    assert set(metrics.keys(run)) == {"loss", *wide}
+    assert set(series_store.keys(run)) == {"loss", *wide}
     [line] = Event.objects.filter(type="log")
     assert "has 10,000 series" in line.payload["message"] and "“new/a”" in line.payload["message"]
     browser = Client()
@@ -232,7 +234,7 @@ def test_a_run_that_goes_back_when_it_is_taken_up_again_opens_another_attempt(
         ]
         send(site, token, {**entries[0], "config": {"_Created": started}}, *entries[1:])
     run = only_run()
-    [live] = metrics.read([run], ["loss"])
+    [live] = series_store.read([run], ["loss"])
     assert dict(zip(live.x, live.mean, strict=True)) == {
         **{step: step + 6 for step in range(6)},
         **{step: step + 7 for step in range(6, 12)},
@@ -268,7 +270,7 @@ def test_a_second_program_that_evaluates_backwards_abandons_no_curve(site: str, 
     assert (
         run.attempt == 1
         and len(points(run)) == 20
-        and len(metrics.read([run], ["loss"])[0].x) == 20
+        and len(series_store.read([run], ["loss"])[0].x) == 20
     )
 
 

@@ -19,10 +19,10 @@ from django.utils import timezone
 
 from tests.clients.conftest import SCRIPTS, Script, client_environment, only_run
 from tests.clients.test_trackio import curve
-from webapp import metrics
 from webapp.clients.bounds import MOST_NAMED
 from webapp.clients.models import Origin
 from webapp.runs.models import Run, State
+from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 http = httpx2.Client()
@@ -111,7 +111,7 @@ def test_a_run_whose_process_was_killed_goes_on_and_replaces_what_it_does_again(
         **{at: before[at] for at in range(4)},
         **{at: at + 0.5 for at in range(4, 9)},
     }
-    assert len(list(metrics.rows(run, abandoned=True))) == len(before) + 5
+    assert len(list(series_store.rows(run, abandoned=True))) == len(before) + 5
 
 
 def test_trainers_log_here_unchanged_and_files_that_they_log_stay_with_them(
@@ -390,7 +390,7 @@ def test_what_breaks_a_rule_is_refused_with_mlflows_code(caller: Caller, run_id:
         )
         assert (answer.status_code, answer.json()["error_code"]) == (400, expected), (path, where)
         assert where in answer.json()["message"]
-    assert not metrics.keys(only_run())
+    assert not series_store.keys(only_run())
 
 
 def test_what_is_not_there_is_said_so_with_mlflows_code(caller: Caller, run_id: str) -> None:

@@ -14,11 +14,10 @@ from django.utils import timezone
 
 from tests.clients.access_table import TABLE, TOKENS
 from tests.webapp.conftest import member
+from webapp.access import api_tokens
+from webapp.access.models import ApiToken, Membership, Role, Scope, Team, User
 from webapp.api.app import ROUTES
-from webapp.clients import tokens
-from webapp.clients.models import ApiToken, Scope
 from webapp.runs.models import Run
-from webapp.teams.models import Membership, Role, Team, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 http = httpx2.Client()
@@ -47,16 +46,16 @@ def credentials(still: Team, erin: User) -> dict[str, dict[str, str]]:
     """The headers of a request with each kind of token."""
     gone = member("gone@still.example", "Gone", still, Role.EDITOR)
     made = {
-        "log": tokens.make(still, "log", Scope.LOG, erin),
-        "read": tokens.make(still, "read", Scope.READ, erin),
+        "log": api_tokens.make(still, "log", Scope.LOG, erin),
+        "read": api_tokens.make(still, "read", Scope.READ, erin),
         "garbage": "garbage",
-        "revoked": tokens.make(still, "revoked", Scope.LOG, erin),
-        "expired": tokens.make(
+        "revoked": api_tokens.make(still, "revoked", Scope.LOG, erin),
+        "expired": api_tokens.make(
             still, "expired", Scope.LOG, erin, timezone.now() - timedelta(seconds=1)
         ),
-        "left": tokens.make(still, "left", Scope.LOG, gone),
+        "left": api_tokens.make(still, "left", Scope.LOG, gone),
     }
-    tokens.revoke(ApiToken.objects.get(name="revoked"), erin)
+    api_tokens.revoke(ApiToken.objects.get(name="revoked"), erin)
     Membership.objects.filter(user=gone).delete()
     browser = Client()
     browser.force_login(erin)
@@ -115,7 +114,7 @@ def test_a_token_is_shown_in_the_ways_of_the_clients(site: str, token: str, way:
 def test_a_token_writes_into_its_own_team_alone_and_sees_no_other(site: str, token: str) -> None:
     other = Team.objects.create(name="Other", slug="other")
     charlie = member("charlie@other.example", "Charlie", other, Role.ADMIN)
-    theirs = tokens.make(other, "theirs", Scope.LOG, charlie)
+    theirs = api_tokens.make(other, "theirs", Scope.LOG, charlie)
     for one in (token, theirs):
         assert post(site, "/api/bulk_log", one, log("same name")).json() == {"data": None}
         assert (
@@ -134,8 +133,8 @@ def test_a_token_writes_into_its_own_team_alone_and_sees_no_other(site: str, tok
 
 def test_a_revoked_token_stops_working_within_moments(site: str, token: str, erin: User) -> None:
     assert post(site, "/api/bulk_log", token, log()).status_code == 200
-    tokens.revoke(ApiToken.objects.get(), erin)
-    deadline = timezone.now() + timedelta(seconds=tokens.MEMORY_SECONDS + 20)
+    api_tokens.revoke(ApiToken.objects.get(), erin)
+    deadline = timezone.now() + timedelta(seconds=api_tokens.MEMORY_SECONDS + 20)
     while post(site, "/api/bulk_log", token, log()).status_code == 200:
         assert timezone.now() < deadline
 
@@ -157,7 +156,7 @@ def test_whoever_guesses_tokens_must_wait_and_shuts_nobody_out(
     """Neither others, nor those behind the same address whose token has worked; who goes on with a
     revoked token is no guesser.
     """
-    spare = tokens.make(still, "spare", Scope.READ, erin)
+    spare = api_tokens.make(still, "spare", Scope.READ, erin)
 
     def ask(token: str, *forwarded: str) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": ", ".join(forwarded)}

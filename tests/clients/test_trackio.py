@@ -7,14 +7,14 @@ import math
 import pytest
 
 from tests.clients.conftest import Script, only_run
-from webapp import metrics
 from webapp.runs.models import Event, Run, State
+from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def curve(run: Run, key: str) -> dict[float, float]:
-    found = metrics.read([run], [key], width=5000)
+    found = series_store.read([run], [key], width=5000)
     return dict(zip(found[0].x, found[0].mean, strict=True)) if found else {}
 
 

@@ -144,7 +144,7 @@ def processes(made: World, word: str) -> list[psutil.Process]:
 def _words(process: psutil.Process) -> list[str]:
     try:
         words: list[str] = process.cmdline()
-        return words if "workers.shim" not in words else []
+        return words if "workers.attempt.shim" not in words else []
     except psutil.Error:
         return []
 
@@ -204,8 +204,8 @@ def main() -> int:
 
 def begin(count: int, steps: int) -> list[Any]:
     from tests.faults.conftest import definition
+    from webapp.access.models import Team
     from webapp.runs import lifecycle
-    from webapp.teams.models import Team
 
     team = Team.objects.get_or_create(slug="cellar", defaults={"name": "Cellar"})[0]
     stages = [{"name": "steady", "until": {"steps": steps}}]
@@ -222,7 +222,7 @@ def conclude(made: World, runs: list[Any], steps: int) -> list[tuple[Any, ...]]:
     from webapp.nodes.models import Device
     from webapp.runs import lifecycle
     from webapp.runs.models import State
-    from workers.persistence import persist
+    from workers.retry import persist
 
     def over(run: Any) -> bool:
         persist(run.refresh_from_db)

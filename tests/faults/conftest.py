@@ -21,12 +21,12 @@ import trainer.spec
 from tests.faults import steady
 from tests.faults.records import assert_complete, assert_curve, folder_on
 from tests.faults.world import slay
+from webapp.access.models import Team
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
-from webapp.teams.models import Team
-from workers import host
-from workers.placement import place
-from workers.trainer_process import REPOSITORY, TrainerProcess
+from workers.attempt.trainer_process import REPOSITORY, TrainerProcess
+from workers.machine import host
+from workers.run_placement import place
 
 PATIENCE_SECONDS = 120
 Sweep = subprocess.Popen[bytes]

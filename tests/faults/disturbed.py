@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from trainer.cli import main
-from trainer.engine.events import EventLog
+from trainer.events import EventLog
 
 WAIT_AFTER_STEP = int(os.environ["WAIT_AFTER_STEP"])
 emit = EventLog.emit

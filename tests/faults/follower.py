@@ -15,9 +15,9 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from tests.webapp.live.page import Page
-from webapp import metrics
+from webapp.access.models import User
 from webapp.runs.models import Run
-from webapp.teams.models import User
+from webapp.series import series_store
 
 WIDTH = 4000
 
@@ -53,7 +53,7 @@ class Follower(threading.Thread):
             return False
         stored = {
             one.key: dict(zip(one.x, one.mean, strict=True))
-            for one in metrics.read([run], None, width=WIDTH)
+            for one in series_store.read([run], None, width=WIDTH)
         }
         assert self.page.curves == stored
         return True

@@ -78,7 +78,7 @@ def at_work(run: Any) -> bool:
 
 def written(made: World, runs: list[Any]) -> list[int]:
     """The number of the last event in each run's log."""
-    from trainer.engine.events import last_seq
+    from trainer.events import last_seq
 
     return [
         last_seq(next(made.folder.glob(f"*/runs/{run.public_id}/attempts/1")) / "events")
@@ -87,7 +87,7 @@ def written(made: World, runs: list[Any]) -> list[int]:
 
 
 def recorded(run: Any) -> int:
-    from workers.persistence import persist
+    from workers.retry import persist
 
     seq: int = persist(lambda: run.attempts.get(number=1).last_seq)
     return seq

@@ -10,9 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from trainer.engine.events import read
-from webapp import metrics
+from trainer.events import read
 from webapp.runs.models import Attempt, Event, Run
+from webapp.series import series_store
 
 FOLLOWS: dict[str, set[str]] = {
     "queued": {
@@ -60,7 +60,7 @@ def assert_complete(run: Run, folder_of: FolderOf = named) -> None:
             f"the log of attempt {attempt.number} has gaps"
         )
         written = {event["seq"] for event in log if event["type"] == "metrics"}
-        differing = metrics.sequences(run, attempt.number) ^ written
+        differing = series_store.sequences(run, attempt.number) ^ written
         assert not differing, (
             f"points of {len(differing)} events are on one side only, of attempt {attempt.number}: {sorted(differing)[:10]}"
         )
@@ -82,7 +82,7 @@ def assert_curve(run: Run, expected: Sequence[float]) -> None:
     """The live branch is one curve with every step once, bit for bit that of a run that nothing
     disturbed.
     """
-    [loss] = metrics.read([run], ["loss"], width=100_000)
+    [loss] = series_store.read([run], ["loss"], width=100_000)
     assert list(loss.x) == list(range(1, len(expected) + 1)), "the curve has not every step once"
     different = [
         step
@@ -121,12 +121,12 @@ def recorded_points(run: Run, attempt: int) -> Counter[tuple[Any, ...]]:
 
     Values are text, because NaN equals nothing.
     """
-    rows = (row for row in metrics.rows(run, abandoned=True) if row[0] == attempt)
+    rows = (row for row in series_store.rows(run, abandoned=True) if row[0] == attempt)
     return Counter((step, key, repr(value), *place) for _, step, key, value, *place in rows)
 
 
 def recorded_numbers(run: Run, attempt: int) -> set[int]:
     """Every event of an attempt that Postgres holds, whatever table it went to."""
-    return metrics.sequences(run, attempt) | set(
+    return series_store.sequences(run, attempt) | set(
         Event.objects.filter(run=run, attempt=attempt).values_list("seq", flat=True)
     )

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainer.engine.events import EventLog
+from trainer.events import EventLog
 
 STEP_SECONDS = float(os.environ.get("STEADY_SECONDS", "0.05"))
 CHECKPOINT_EVERY, KEPT = 10, 3

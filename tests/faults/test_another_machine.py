@@ -13,11 +13,11 @@ import pytest
 from tests.faults import steady
 from tests.faults.records import assert_complete, assert_curve, folder_on
 from tests.faults.world import slay
+from webapp.access.models import Team
 from webapp.nodes.models import Device
-from webapp.runs import words
+from webapp.runs import status_text
 from webapp.runs.models import Attempt, Run, State
-from webapp.teams.models import Team
-from workers.shim import process_started
+from workers.attempt.shim import process_started
 
 from .conftest import Machine, everything_of, over, queued, stored, until
 
@@ -53,7 +53,7 @@ def test_when_a_machine_is_lost_another_goes_on_from_the_last_stored_checkpoint(
     checkpoint = (
         run.checkpoints.filter(attempt=1).order_by("-step").values_list("step", flat=True)[0]
     )
-    told = words.resumption_of(run)
+    told = status_text.resumption_of(run)
     assert (
         "alder was lost: it has not been heard of since" in told
         and f"on birch from step {checkpoint}" in told

@@ -18,13 +18,14 @@ from django.utils import timezone
 
 from trainer.spec.jobs import load_job
 from trainer.text.jobs.parts import carry_out
+from webapp.access.models import Team
 from webapp.jobs import lifecycle, results
 from webapp.jobs.models import Copy, Job, Shard, State
 from webapp.nodes.models import Device
-from webapp.teams.models import Team
-from workers import host, registration, shards
-from workers.shard_runner import hand_in
-from workers.trainer_process import TrainerProcess
+from workers.attempt.trainer_process import TrainerProcess
+from workers.machine import host, registration
+from workers.shards import placement
+from workers.shards.runner import hand_in
 
 from .conftest import signalled, until
 
@@ -56,7 +57,7 @@ def job(team: Team, **changes: Any) -> Job:
 
 
 def process_of(copy: Copy) -> TrainerProcess:
-    return TrainerProcess(shards.folder_of(copy))
+    return TrainerProcess(placement.folder_of(copy))
 
 
 def started(copy: Copy) -> bool:
@@ -81,7 +82,7 @@ def test_killed_and_hanging_processes_change_nothing_of_what_a_job_finds(
     team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = job(team)
-    assert shards.place_waiting() == 3
+    assert placement.place_waiting() == 3
     killed, orphaned, hanging = Copy.objects.order_by("shard__part")
     for copy in (killed, orphaned, hanging):
         until(partial(started, copy))
@@ -92,12 +93,12 @@ def test_killed_and_hanging_processes_change_nothing_of_what_a_job_finds(
     runner.wait(30)
     until(lambda: Copy.objects.filter(pk=killed.pk, outcome="failed").exists())
     Copy.objects.filter(pk=orphaned.pk).update(heartbeat_at=timezone.now() - timedelta(seconds=40))
-    shards.sweep()
+    placement.sweep()
     until(lambda: found.shards.exclude(result=None).count() == 2)
 
-    monkeypatch.setattr(shards, "LEAST_SLOW_SECONDS", 0.1)
-    monkeypatch.setattr(shards, "SLOW", 0.1)
-    until(shards.place_waiting)
+    monkeypatch.setattr(placement, "LEAST_SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(placement, "SLOW", 0.1)
+    until(placement.place_waiting)
     until(lambda: over(found))
     assert found.state == State.COMPLETED, found.reason
 
@@ -147,7 +148,7 @@ def test_a_part_that_is_handed_in_twice_counts_once(team: Team, tmp_path: Path) 
 
 def test_a_stop_ends_the_processes_and_frees_the_devices(team: Team) -> None:
     found = job(team, compute={"device": "cpu", "block": PROBLEMS // 2})
-    shards.place_waiting()
+    placement.place_waiting()
     copies = list(Copy.objects.all())
     for copy in copies:
         until(partial(started, copy))
@@ -168,7 +169,7 @@ def test_data_that_cannot_be_used_ends_the_job_with_a_sentence(
         problems={"kind": "file", "path": f"file:{tmp_path / 'bad.csv'}"},
         compute={"device": "cpu", "block": PROBLEMS},
     )
-    shards.place_waiting()
+    placement.place_waiting()
     until(lambda: over(found))
     assert found.state == State.FAILED
     assert found.reason == "Row 2 of bad.csv has no answer; fill it in or remove the row."
@@ -182,7 +183,7 @@ def test_what_a_teacher_wrote_becomes_a_data_set(team: Team) -> None:
         model={"kind": "model", "model": "builtin:teacher"},
         compute={"block": PROBLEMS},
     )
-    shards.place_waiting()
+    placement.place_waiting()
     until(lambda: over(found))
     assert found.state == State.COMPLETED, found.reason
     data = found.data_set

@@ -18,15 +18,16 @@ from kombu.connection import Connection
 
 from tests.faults.records import assert_complete, folder_on, read_log, recorded_numbers
 from tests.trainer.engine.test_events import may_mount
-from webapp import environment
+from webapp.access.models import Team
+from webapp.base import environment
 from webapp.nodes import queue
 from webapp.nodes.models import Device, Node
 from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Run, State
-from webapp.teams.models import Team
-from workers import host, tasks
-from workers.supervision import start_supervisor
-from workers.trainer_process import REPOSITORY
+from workers import tasks
+from workers.attempt.supervisor_start import start_supervisor
+from workers.attempt.trainer_process import REPOSITORY
+from workers.machine import host
 
 from .conftest import (
     Machine,

@@ -22,12 +22,13 @@ from tests import services
 from tests.faults.follower import Follower
 from tests.webapp.conftest import SPEC, member
 from tests.webapp.logs import losses
-from webapp.live import doorbell
-from webapp.runs import ingest, lifecycle
+from webapp.access.models import Role, Team
+from webapp.base import notify
+from webapp.ingest import event_log
+from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.teams.models import Role, Team
-from workers.launcher import account, folders, redis_server
-from workers.launcher.redis_server import Redis
+from workers.launcher.services import account, folders, redis_server
+from workers.launcher.services.redis_server import Redis
 from workers.launcher.web import LARGEST_MESSAGE, arguments
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -68,10 +69,10 @@ def redis(
     )
     redis_server.wait_until_ready(server, killable.process)
     monkeypatch.setattr(settings, "REDIS_URL", server.url)
-    doorbell._client.cache_clear()
+    notify._client.cache_clear()
     yield killable
     killable.kill()
-    doorbell._client.cache_clear()
+    notify._client.cache_clear()
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_a_page_survives_the_death_of_web_and_of_redis(
 
     def log() -> None:
         first = next(steps)
-        ingest.ingest(run.pk, 1, losses(first, first + 4, seq=first), tmp_path)
+        event_log.ingest(run.pk, 1, losses(first, first + 4, seq=first), tmp_path)
 
     log_and_see()
     redis.kill()

@@ -24,13 +24,12 @@ from tests.faults.follower import Follower
 from tests.faults.records import assert_complete, assert_curve
 from tests.faults.world import LEASE_SECONDS, World, migrate, until, world
 from tests.webapp.conftest import member
-from trainer.engine.events import last_seq
-from webapp import celery_client, environment
-from webapp.live import doorbell
+from trainer.events import last_seq
+from webapp.access.models import Role, Team
+from webapp.base import celery_client, environment, notify
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
-from webapp.teams.models import Role, Team
-from workers.persistence import persist
+from workers.retry import persist
 
 STEPS = 60
 AWAY_SECONDS = (
@@ -70,7 +69,7 @@ def forget_connections() -> None:
     """The next use of each begins anew, with the settings as they are then."""
     connections.close_all()
     del connections["default"]
-    doorbell._client.cache_clear()
+    notify._client.cache_clear()
     celery_client._client.cache_clear()
 
 

@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from tests.faults import records
-from webapp import metrics
+from webapp.access.models import Team
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team
+from webapp.series import series_store
 from workers import sweep
-from workers.trainer_process import REPOSITORY
+from workers.attempt.trainer_process import REPOSITORY
 
 from .conftest import (
     assert_whole,
@@ -40,7 +40,7 @@ def losses(run: Run) -> dict[float, float]:
     """The drawn curve: step → loss. A doubled step would show as a count above the number of
     steps.
     """
-    [series] = metrics.read([run], ["loss"], width=10_000)
+    [series] = series_store.read([run], ["loss"], width=10_000)
     assert len(series.x) == len(set(series.x))
     return dict(zip(series.x, series.mean, strict=True))
 

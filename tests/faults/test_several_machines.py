@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from tests.faults.records import assert_complete, folder_on
-from webapp.nodes import board
+from webapp.access.models import Team
 from webapp.nodes.holders import holder_of
 from webapp.nodes.models import Device, Node
+from webapp.pages.machines import board
 from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Member, Run, State
-from webapp.teams.models import Team
-from workers import devices
-from workers.trainer_process import TrainerProcess
+from workers.attempt.trainer_process import TrainerProcess
+from workers.machine import allocation
 
 from .conftest import Machine, definition, everything_of, over, trained, until
 from .test_runs_survive import losses
@@ -120,7 +120,7 @@ def test_a_run_on_two_machines_outlives_a_taken_port_and_a_lost_machine_and_stop
         Device.objects.create(node=node, kind="cpu", index=0)
     assert lifecycle.claim(run.pk, "alder", "birch")
     assert all(
-        devices.claim(1, "cpu", holder_of(run.public_id, 1), name, team)
+        allocation.claim(1, "cpu", holder_of(run.public_id, 1), name, team)
         for name in ("alder", "birch")
     )
     Attempt.objects.filter(run=run).update(

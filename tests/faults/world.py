@@ -25,11 +25,11 @@ from typing import Any, TypeVar
 import psutil
 
 from tests.faults.wire import Wire
-from workers.launcher import account as accounts
-from workers.launcher import folders, postgres, redis_server
 from workers.launcher.children import Child
-from workers.launcher.postgres import Postgres
-from workers.launcher.redis_server import Redis
+from workers.launcher.services import account as accounts
+from workers.launcher.services import folders, postgres, redis_server
+from workers.launcher.services.postgres import Postgres
+from workers.launcher.services.redis_server import Redis
 
 CLONE = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 90.0

@@ -13,10 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from workers.launcher import folders as places
 from workers.launcher.children import Child
-from workers.launcher.folders import Folders
-from workers.launcher.services import start_postgres
+from workers.launcher.services import folders as places
+from workers.launcher.services.folders import Folders
+from workers.launcher.services.services import start_postgres
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.launcher.conftest import answer, modes
-from workers.launcher import account, binaries
-from workers.launcher.account import Account
 from workers.launcher.children import Child
-from workers.launcher.folders import Folders, make_private
-from workers.launcher.postgres import Postgres, prepare, wait_until_ready
 from workers.launcher.refusal import Refusal
-from workers.launcher.services import start_postgres, start_redis
+from workers.launcher.services import account, binaries
+from workers.launcher.services.account import Account
+from workers.launcher.services.folders import Folders, make_private
+from workers.launcher.services.postgres import Postgres, prepare, wait_until_ready
+from workers.launcher.services.services import start_postgres, start_redis
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import psycopg
 import pytest
 
 from tests.launcher.conftest import answer
-from workers.launcher import account, postgres
 from workers.launcher.children import Child
-from workers.launcher.folders import Folders
 from workers.launcher.refusal import Refusal
-from workers.launcher.services import start_postgres
+from workers.launcher.services import account, postgres
+from workers.launcher.services.folders import Folders
+from workers.launcher.services.services import start_postgres
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from webapp import environment
+from webapp.base import environment
 from workers.launcher import settings_file
 
 

@@ -12,8 +12,8 @@ import yaml
 
 from trainer import recipes
 from trainer.cli import main
-from trainer.field_table import markdown
 from trainer.spec import fields, load
+from trainer.spec.fields.field_table import markdown
 
 STAGE = {"name": "only", "until": {"steps": 30}, "problems_per_step": 4}
 ROOT = Path(__file__).resolve().parents[2]

@@ -24,12 +24,12 @@ from trainer.engine.outcome import Failure
 from trainer.spec.networks import LowRankAdapter, Network
 from trainer.spec.operation import VllmSampler
 from trainer.spec.sampling import Sampling
-from trainer.text import adapters
-from trainer.text.models import LanguageModel, load
+from trainer.text.language import adapters
+from trainer.text.language.models import LanguageModel, load
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.engines.vllm.server import WORKER, Launch
 from trainer.text.rollouts.engines.vllm.weights import logprobs_of
-from trainer.text.rollouts.noise import Noise
 from trainer.text.rollouts.records import Request, Trajectory
 
 HERE = Path(__file__).resolve().parent

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from webapp.access.models import Membership, Role, Team, User
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.teams.models import Membership, Role, Team, User
 
 SPEC = {
     "name": "first distillation",

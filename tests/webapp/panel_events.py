@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from tests.webapp.recorded import SPEC, Recorder, rate
-from trainer.text import importance
 from trainer.text.calibration import summary
+from trainer.text.training import token_importance
 
 Event = dict[str, Any]
 
@@ -48,7 +48,7 @@ def token_regions(step: int) -> Event:
     """1,000 tokens; the half with the larger divergence is kept."""
     random = np.random.default_rng(step)
     entropy, divergence = random.exponential(0.6, 1000), random.lognormal(-4 + step / 60, 2, 1000)
-    found = importance.regions(
+    found = token_importance.regions(
         entropy, divergence, divergence > np.median(divergence), vocabulary=64
     )
     return {"type": "token_regions", "step": step, "stage": "forward", **found}
@@ -80,7 +80,7 @@ def metrics_of(event: Event) -> Event:
     """The metrics that the trainer writes beside an event."""
     made = {
         "calibration": summary.metrics,
-        "token_regions": importance.region_metrics,
+        "token_regions": token_importance.region_metrics,
         "privileged": _rates,
     }
     return {

@@ -16,10 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from trainer.text import side_files
-from webapp.runs import ingest, lifecycle
+from trainer.text.recording import side_files
+from webapp.access.models import Team, User
+from webapp.ingest import event_log
+from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team, User
 
 NOON = 1_760_000_000.0
 K = 8
@@ -56,7 +57,7 @@ class Recorder:
         self.attempt, self.seq = claimed.number, 0
 
     def send(self, events: Events) -> None:
-        ingest.ingest(
+        event_log.ingest(
             self.run.pk, self.attempt, [self._numbered(event) for event in events], self.folder
         )
         self.run.refresh_from_db()

@@ -13,9 +13,9 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webapp import artifacts
-from webapp.runs.models import Artifact, DataSet
-from webapp.teams.models import Team, User
+from webapp.access.models import Team, User
+from webapp.library import artifacts
+from webapp.library.models import Artifact, DataSet
 
 pytestmark = pytest.mark.django_db
 

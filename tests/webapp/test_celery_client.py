@@ -9,7 +9,7 @@ import pytest
 import redis
 from django.conf import settings
 
-from webapp import celery_client
+from webapp.base import celery_client
 
 
 @pytest.fixture(autouse=True)

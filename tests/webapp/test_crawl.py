@@ -24,16 +24,15 @@ from tests.webapp.access_table import CAST, READING_POSTS, SOCKET, TABLE
 from tests.webapp.conftest import member
 from tests.webapp.sockets import Socket, quiet
 from trainer.spec.jobs import JobSpec
-from webapp import artifacts
-from webapp.clients import tokens
-from webapp.clients.models import ApiToken, Scope
+from webapp.access import api_tokens, one_time_links
+from webapp.access.models import ApiToken, Invitation, Membership, Role, Scope, Team, User
 from webapp.jobs import lifecycle as jobs
+from webapp.library import artifacts
+from webapp.library.models import DataSet, StoredModel
 from webapp.nodes.models import Node
-from webapp.runs.models import DataSet, Run, StoredModel
+from webapp.runs.models import Run
 from webapp.sharing import links as sharing
 from webapp.sharing.models import ShareLink
-from webapp.teams import links
-from webapp.teams.models import Invitation, Membership, Role, Team, User
 
 JOB_PAGES = ("job", "stop_job", "delete_job", "job_csv", "job_json_lines", "job_parquet")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -64,10 +63,10 @@ class World:
         )
         job = jobs.create_job(still, alice, JobSpec(), 400, 1)
         node = Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
-        self.invitation = links.invite(still, Role.VIEWER, alice)
+        self.invitation = one_time_links.invite(still, Role.VIEWER, alice)
         self.queries = {"preview_data": f"?file={stored.sha256}&filename=sums.csv"}
         self.places: dict[str, Any] = {
-            "sign_in_link": {"token": links.make_sign_in_link(alice)},
+            "sign_in_link": {"token": one_time_links.make_sign_in_link(alice)},
             "invitation": {"token": self.invitation},
             "withdraw_invitation": {"invitation_id": Invitation.objects.get().pk},
             "change_role": {"membership_id": Membership.objects.get(user=bob).pk},
@@ -112,7 +111,7 @@ class World:
 
 
 def token_of(team: Team, maker: User) -> ApiToken:
-    tokens.make(team, "cluster", Scope.LOG, maker)
+    api_tokens.make(team, "cluster", Scope.LOG, maker)
     return ApiToken.objects.get()
 
 
@@ -120,7 +119,7 @@ def token_of(team: Team, maker: User) -> ApiToken:
 def _own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One store for the whole crawl, in place of one for each test."""
     store = {
-        "BACKEND": "webapp.artifacts.AtomicFolder",
+        "BACKEND": "webapp.library.artifacts.AtomicFolder",
         "OPTIONS": {"location": tmp_path_factory.mktemp("store")},
     }
     with override_settings(STORAGES={**settings.STORAGES, "artifacts": store}):

@@ -9,8 +9,8 @@ from django.test import Client
 
 from tests.webapp.conftest import SPEC
 from tests.webapp.runs.test_form_page import posted
-from webapp import endpoints
-from webapp.teams.models import User
+from webapp.access.models import User
+from webapp.base import endpoints
 
 LISTED = ("https://models.example/v1", "http://10.0.0.5:8000/")
 

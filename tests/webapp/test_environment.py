@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from webapp import environment
-from webapp.environment import PATIENCE
+from webapp.base import environment
+from webapp.base.environment import PATIENCE
 
 
 def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.webapp.logs import losses
-from webapp import prometheus
+from webapp.access.models import Team, User
+from webapp.ingest.event_log import ingest
 from webapp.nodes.models import Device, Node
+from webapp.pages.site import prometheus
 from webapp.runs import lifecycle
-from webapp.runs.ingest import ingest
 from webapp.runs.models import Run
-from webapp.teams.models import Team, User
 
 pytestmark = pytest.mark.django_db
 TOKEN = "a-token-for-prometheus"

@@ -9,7 +9,8 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from webapp import artifacts, health
+from webapp.library import artifacts
+from webapp.pages.site import health
 
 pytestmark = pytest.mark.django_db
 

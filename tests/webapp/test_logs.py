@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from webapp import logs
-from webapp.logs import without_secrets
+from webapp.access import one_time_links
+from webapp.access.models import User
+from webapp.base import logs
+from webapp.base.logs import without_secrets
 from webapp.runs.models import Run
-from webapp.teams import links
-from webapp.teams.models import User
 
 SECRET = "c2VjcmV0LXRva2VuLW9mLWEtcGVyc29u"
 
@@ -105,13 +105,15 @@ def test_ordinary_words_stay() -> None:
 def test_a_request_leaves_one_line_that_names_view_and_person_but_no_token(
     client: Client, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token = links.make_sign_in_link(alice)
+    token = one_time_links.make_sign_in_link(alice)
     caplog.handler.addFilter(logs.Context())
-    with caplog.at_level(logging.INFO, "webapp.requests"):
+    with caplog.at_level(logging.INFO, "webapp.base.requests"):
         client.post(f"/sign-in/{token}/")
         client.get("/account/", headers={"x-request-id": "given-by-the-proxy"})
         client.get("/healthz")
-    asked: list[Any] = [record for record in caplog.records if record.name == "webapp.requests"]
+    asked: list[Any] = [
+        record for record in caplog.records if record.name == "webapp.base.requests"
+    ]
     assert [record.view for record in asked] == ["sign_in_link", "account"]
     assert (asked[1].request, asked[1].user, asked[1].status) == (
         "given-by-the-proxy",

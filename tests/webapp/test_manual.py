@@ -7,8 +7,8 @@ import re
 import pytest
 from django.test import Client
 
-from webapp import manual
-from webapp.teams.models import User
+from webapp.access.models import User
+from webapp.pages.site import manual
 
 pytestmark = pytest.mark.django_db
 

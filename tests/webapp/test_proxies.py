@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from webapp.proxies import BehindProxies
+from webapp.base.proxies import BehindProxies
 
 TRUSTED = ("127.0.0.1/32", "10.0.0.0/8", "::1/128")
 

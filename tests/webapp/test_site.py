@@ -13,10 +13,10 @@ from asgiref.testing import ApplicationCommunicator
 from django.db import OperationalError
 from django.test import Client
 
+from webapp.access import one_time_links
+from webapp.access.models import User
+from webapp.base.upload_limit import LimitedBody
 from webapp.runs.models import Run
-from webapp.teams import links
-from webapp.teams.models import User
-from webapp.uploads import LimitedBody
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +40,7 @@ def test_another_hosts_name_is_refused(client: Client, path: str) -> None:
 
 
 def test_cookies_are_closed_to_scripts_and_other_sites(client: Client, alice: User) -> None:
-    client.post(f"/sign-in/{links.make_sign_in_link(alice)}/")
+    client.post(f"/sign-in/{one_time_links.make_sign_in_link(alice)}/")
     cookie = client.cookies["sessionid"]
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
@@ -147,7 +147,7 @@ def test_a_failure_of_the_server_is_told_in_a_sentence_without_its_trace(
     def fail(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr("webapp.teams.access.visible", fail)
+    monkeypatch.setattr("webapp.access.access.visible", fail)
     answer = client.get("/")
     assert answer.status_code == status
     assert said in answer.content.decode() and "Traceback" not in answer.content.decode()

@@ -10,8 +10,8 @@ import pytest
 from django.db import connections
 
 from webapp.nodes.models import Device, Node
-from workers import devices, hardware, registration
-from workers.hardware import Found
+from workers.machine import allocation, hardware, registration
+from workers.machine.hardware import Found
 
 
 @pytest.fixture
@@ -35,19 +35,19 @@ def held(node: Node) -> list[str]:
 @pytest.mark.django_db
 def test_a_claim_gets_all_or_nothing(has: Any) -> None:
     node = has(slots=2, gpus=3)
-    lent = devices.claim(2, "cuda", "run/a/1")
+    lent = allocation.claim(2, "cuda", "run/a/1")
     assert lent is not None and [device.index for device in lent] == [0, 1]
-    assert devices.claim(2, "cuda", "run/b/1") is None, "one is free"
+    assert allocation.claim(2, "cuda", "run/b/1") is None, "one is free"
     assert held(node) == ["", "", "run/a/1", "run/a/1", ""]
-    assert devices.claim(1, "cuda", "run/b/1", node="elsewhere") is None
+    assert allocation.claim(1, "cuda", "run/b/1", node="elsewhere") is None
 
 
 @pytest.mark.django_db
 def test_devices_are_given_back_once_and_by_their_holder_alone(has: Any) -> None:
     node = has(slots=2)
-    devices.claim(1, "cpu", "run/a/1")
-    devices.claim(1, "cpu", "run/a/2")
-    assert (devices.release("run/a/1"), devices.release("run/a/1")) == (1, 0)
+    allocation.claim(1, "cpu", "run/a/1")
+    allocation.claim(1, "cpu", "run/a/2")
+    assert (allocation.release("run/a/1"), allocation.release("run/a/1")) == (1, 0)
     assert held(node) == ["", "run/a/2"]
 
 
@@ -59,7 +59,7 @@ def test_of_many_who_claim_at_once_nobody_shares(has: Any) -> None:
 
     def claim(name: str) -> None:
         gate.wait()
-        lent.append(devices.claim(2, "cpu", name))
+        lent.append(allocation.claim(2, "cpu", name))
         connections.close_all()
 
     threads = [threading.Thread(target=claim, args=[f"shard/{n}/1"]) for n in range(6)]
@@ -75,20 +75,20 @@ def test_of_many_who_claim_at_once_nobody_shares(has: Any) -> None:
 @pytest.mark.django_db
 def test_what_a_machine_has_no_longer_is_lent_to_nobody(has: Any) -> None:
     node = has(slots=1, gpus=2)
-    devices.claim(1, "cuda", "run/a/1")
+    allocation.claim(1, "cuda", "run/a/1")
     has(slots=1, gpus=0)
     assert held(node) == ["", "run/a/1"], (
         "a free one is gone, a held one stays until it is given back"
     )
-    devices.release("run/a/1")
+    allocation.release("run/a/1")
     assert held(node) == [""]
-    assert devices.claim(1, "cuda", "run/b/1") is None
+    assert allocation.claim(1, "cuda", "run/b/1") is None
 
 
 @pytest.mark.django_db
 def test_starting_again_keeps_what_is_lent_and_what_is_drained(has: Any) -> None:
     node = has(slots=2)
-    devices.claim(1, "cpu", "run/a/1")
+    allocation.claim(1, "cpu", "run/a/1")
     Node.objects.update(draining=True)
     has(slots=2)
     node.refresh_from_db()

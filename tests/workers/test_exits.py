@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from webapp.runs.models import State
-from workers.exits import explain
+from workers.attempt.exit_text import explain
 
 
 def exit_report(

@@ -10,15 +10,16 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from webapp import celery_client
+from webapp.access.models import Team
+from webapp.base import celery_client
 from webapp.nodes.holders import holder_of
 from webapp.nodes.models import Device, Node
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team
-from workers import devices, host, placement, registration, sweep
-from workers.patience import Patience
-from workers.shim import identity, write_atomically
+from workers import run_placement, sweep
+from workers.attempt.outage_guard import Patience
+from workers.attempt.shim import identity, write_atomically
+from workers.machine import allocation, host, registration
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +33,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     monkeypatch.setenv("STILLROOM_HOST_NAME", "here")
     monkeypatch.setenv("STILLROOM_SLOTS", "1")
     monkeypatch.setattr(
-        placement, "start_supervisor", lambda run, attempt: found.append((run, attempt))
+        run_placement, "start_supervisor", lambda run, attempt: found.append((run, attempt))
     )
     monkeypatch.setattr(
         sweep, "start_supervisor", lambda run, attempt: found.append((run, attempt))
@@ -61,7 +62,7 @@ def run(started: list[tuple[str, int]]) -> Run:
         Team.objects.create(name="Cellar", slug="cellar"), None, {"name": "run"}
     )
     assert lifecycle.claim(run.pk, "there")
-    assert devices.claim(1, "cpu", holder_of(run.public_id, 1), "there", run.team)
+    assert allocation.claim(1, "cpu", holder_of(run.public_id, 1), "there", run.team)
     return run
 
 
@@ -152,11 +153,11 @@ def test_what_is_placed_on_another_machine_is_started_there(
     Node.objects.filter(name="here").update(draining=True)
     Device.objects.update(holder="", team=None)
     other = lifecycle.create_run(run.team, None, {"name": "other"})
-    assert placement.place(other.pk)
+    assert run_placement.place(other.pk)
     assert (woken, started) == (["there"], [])
     assert state_of(other) == (State.STARTING, 1, "there")
     monkeypatch.setenv("STILLROOM_HOST_NAME", "there")
-    placement.start_placed()
+    run_placement.start_placed()
     assert (other.public_id, 1) in started
 
 

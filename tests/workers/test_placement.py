@@ -7,11 +7,12 @@ import threading
 import pytest
 from django.db import connections
 
+from webapp.access.models import Team
 from webapp.nodes.holders import holder_of
 from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Run, State
-from webapp.teams.models import Team
-from workers import devices, host, placement, sweep
+from workers import run_placement, sweep
+from workers.machine import allocation, host
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def supervisors(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "supervisor.lock").touch()
 
-    monkeypatch.setattr(placement, "start_supervisor", start)
+    monkeypatch.setattr(run_placement, "start_supervisor", start)
     monkeypatch.setattr(sweep, "start_supervisor", start)
     return started
 
@@ -48,7 +49,7 @@ def test_of_many_workers_that_claim_one_run_one_gets_it(
 
     def claim() -> None:
         gate.wait()
-        placement.place(run.pk)
+        run_placement.place(run.pk)
         connections.close_all()
 
     threads = [threading.Thread(target=claim) for _ in range(8)]
@@ -69,7 +70,7 @@ def test_two_claims_at_once_do_not_share_the_last_slot(
 
     def claim(run: Run) -> None:
         gate.wait()
-        placement.place(run.pk)
+        run_placement.place(run.pk)
         connections.close_all()
 
     threads = [threading.Thread(target=claim, args=[run]) for run in runs]
@@ -90,7 +91,7 @@ def test_the_sweep_starts_waiting_runs_oldest_first_until_the_slots_are_full(
     sweep.sweep()
     assert supervisors == [(first.public_id, 1), (second.public_id, 1)]
     lifecycle.finish(first.pk, 1, State.COMPLETED)
-    devices.release(holder_of(first.public_id, 1))
+    allocation.release(holder_of(first.public_id, 1))
     sweep.sweep()
     assert supervisors[-1] == (third.public_id, 1)
 
@@ -100,7 +101,7 @@ def test_a_run_whose_supervisor_fell_silent_gets_another_for_the_same_attempt(
     team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = queued(team)
-    placement.place(run.pk)
+    run_placement.place(run.pk)
     sweep.sweep()
     assert supervisors == [(run.public_id, 1)], "a fresh lease is left alone"
     monkeypatch.setattr(host, "LEASE_SECONDS", -1.0)

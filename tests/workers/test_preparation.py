@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 import trainer.spec
-from webapp import artifacts
+from webapp.access.models import Team
+from webapp.library import artifacts
+from webapp.library.models import DataSet, StoredModel
 from webapp.runs import lifecycle
-from webapp.runs.models import Attempt, DataSet, Run, StoredModel
-from webapp.teams.models import Team
-from workers.preparation import Unresolved, prepare
+from webapp.runs.models import Attempt, Run
+from workers.attempt.preparation import Unresolved, prepare
 
 pytestmark = pytest.mark.django_db
 

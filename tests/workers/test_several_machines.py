@@ -12,17 +12,18 @@ import pytest
 from django.db.models.functions import Now
 
 import trainer.spec
-from webapp import celery_client
+from webapp.access.models import Team
+from webapp.base import celery_client
 from webapp.nodes import draining
 from webapp.nodes.holders import holder_of
 from webapp.nodes.models import Device, Node
 from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Checkpoint, Member, Run, State
-from webapp.teams.models import Team
-from workers import devices, host, placement, sweep
-from workers.exits import explain
-from workers.party import LOST_TOUCH, Party
-from workers.preparation import Unresolved, prepare
+from workers import run_placement, sweep
+from workers.attempt.exit_text import explain
+from workers.attempt.members import LOST_TOUCH, Party
+from workers.attempt.preparation import Unresolved, prepare
+from workers.machine import allocation, host
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +41,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     monkeypatch.setenv("STILLROOM_HOST_NAME", "alder")
     monkeypatch.setenv("STILLROOM_SLOTS", "1")
-    for module in (placement, sweep):
+    for module in (run_placement, sweep):
         monkeypatch.setattr(
             module, "start_supervisor", lambda run, attempt: found.append((run, attempt))
         )
@@ -64,7 +65,7 @@ def run(team: Team, monkeypatch: pytest.MonkeyPatch) -> Run:
         {"stages": [{"name": "one"}], "compute": {"nodes": 2, "device": "cpu", "max_restarts": 7}}
     )
     run = lifecycle.create_run(team, None, trainer.spec.to_dict(definition))
-    assert placement.place(run.pk)
+    assert run_placement.place(run.pk)
     run.refresh_from_db()
     return run
 
@@ -94,23 +95,23 @@ def test_a_placed_run_holds_devices_on_all_of_its_machines_and_each_is_woken(
     woken: list[str] = []
     monkeypatch.setattr(celery_client, "wake_node", woken.append)
     run = lifecycle.create_run(team, None, {"compute": {"nodes": 2, "device": "cpu"}})
-    assert placement.place(run.pk)
+    assert run_placement.place(run.pk)
     assert held() == dict.fromkeys(("alder", "birch"), holder_of(run.public_id, 1))
     assert (woken, started) == (["birch"], [(run.public_id, 1)])
     assert run.transitions.get(state=State.STARTING).reason == "Placed on alder and birch."
     monkeypatch.setenv("STILLROOM_HOST_NAME", "birch")
     Run.objects.update(state=State.RUNNING)
     started.clear()
-    placement.start_placed()
+    run_placement.start_placed()
     assert started == [(run.public_id, 1)], (
         "a part is started though the leading machine was quicker"
     )
 
 
 def test_a_run_that_needs_more_machines_than_are_free_holds_none(team: Team) -> None:
-    devices.claim(1, "cpu", "somebody", "birch")
+    allocation.claim(1, "cpu", "somebody", "birch")
     run = lifecycle.create_run(team, None, {"compute": {"nodes": 2, "device": "cpu"}})
-    assert not placement.place(run.pk)
+    assert not run_placement.place(run.pk)
     assert held() == {"alder": "", "birch": "somebody"}
 
 
@@ -262,7 +263,7 @@ def test_a_silent_part_gets_another_supervisor_on_its_own_machine(
 
 
 def test_what_a_machine_gives_back_is_its_own(run: Run) -> None:
-    assert devices.release(holder_of(run.public_id, 1), "birch") == 1
+    assert allocation.release(holder_of(run.public_id, 1), "birch") == 1
     assert held() == {"alder": holder_of(run.public_id, 1), "birch": ""}
 
 

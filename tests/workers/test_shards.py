@@ -17,15 +17,17 @@ from django.utils import timezone
 
 from trainer.spec.jobs import load_job
 from trainer.text.jobs.tallies import tally
-from webapp import artifacts
+from webapp.access.models import Team
 from webapp.jobs import lifecycle, results
 from webapp.jobs.models import Copy, Job, Shard, State
+from webapp.library import artifacts
+from webapp.library.models import Artifact
 from webapp.nodes.models import Device, Node
 from webapp.runs import lifecycle as runs
-from webapp.runs.models import Artifact
-from webapp.teams.models import Team
-from workers import devices, hardware, registration, shards
-from workers.hardware import Found
+from workers.machine import allocation as devices
+from workers.machine import hardware, registration
+from workers.machine.hardware import Found
+from workers.shards import placement
 
 ROW = {"place": 0, "id": "a", "question": "1+1", "reference": "2", "domain": "", "difficulty": ""}
 
@@ -61,7 +63,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Copy]:
         found.append(copy)
         return True
 
-    monkeypatch.setattr(shards, "start_runner", start)
+    monkeypatch.setattr(placement, "start_runner", start)
     return found
 
 
@@ -110,7 +112,7 @@ def test_of_many_that_claim_a_part_one_gets_it(slots: Callable[[int], None]) -> 
 
     def claim() -> None:
         gate.wait()
-        got.append(shards.claim(shard))
+        got.append(placement.claim(shard))
         connections.close_all()
 
     threads = [threading.Thread(target=claim) for _ in range(6)]
@@ -128,10 +130,10 @@ def test_devices_are_shared_between_teams_then_between_jobs(
 ) -> None:
     slots(5)
     first, second, other = job(), job(), job(team="press")
-    assert shards.place_waiting() == 5
+    assert placement.place_waiting() == 5
     assert [copy.shard.job for copy in started] == [first, other, second, other, first]
     assert [copy.shard.part for copy in started if copy.shard.job == first] == [0, 1]
-    assert shards.place_waiting() == 0
+    assert placement.place_waiting() == 0
 
 
 @pytest.mark.django_db
@@ -143,9 +145,9 @@ def test_what_a_run_waits_for_is_not_taken_by_jobs(
     waiting = runs.create_run(
         Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}}
     )
-    assert shards.place_waiting() == 1, "two of three are the run's"
+    assert placement.place_waiting() == 1, "two of three are the run's"
     runs.request_stop(waiting)
-    assert shards.place_waiting() == 2
+    assert placement.place_waiting() == 2
 
 
 @pytest.mark.django_db
@@ -158,7 +160,7 @@ def test_a_large_run_is_not_starved_by_small_parts(
     runs.create_run(
         Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}}
     )
-    assert shards.place_waiting() == 0, "the free one is kept until the other is given back"
+    assert placement.place_waiting() == 0, "the free one is kept until the other is given back"
 
 
 @pytest.mark.django_db
@@ -168,19 +170,19 @@ def test_jobs_keep_within_the_quota_of_their_team(
     slots(3)
     job()
     Team.objects.update(device_quota=1)
-    assert shards.place_waiting() == 1
+    assert placement.place_waiting() == 1
 
 
 @pytest.mark.django_db
 def test_who_was_deaf_gives_no_copy_up(slots: Callable[[int], None], started: list[Copy]) -> None:
     slots(1)
     job(problems=3)
-    shards.place_waiting()
+    placement.place_waiting()
     Copy.objects.update(host="elsewhere")
     age(started[0], 300)
-    shards.sweep(may_give_up=False)
+    placement.sweep(may_give_up=False)
     assert Copy.objects.get().outcome == ""
-    shards.sweep()
+    placement.sweep()
     assert Copy.objects.filter(number=1, outcome="lost").exists()
 
 
@@ -191,14 +193,14 @@ def test_a_machine_that_is_drained_gets_nothing_new(
     slots(2)
     job()
     Node.objects.update(draining=True)
-    assert shards.place_waiting() == 0
+    assert placement.place_waiting() == 0
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_first_of_two_answers_at_once_wins(slots: Callable[[int], None]) -> None:
     slots(1)
     found = job(problems=3)
-    copy = shards.claim(found.shards.get())
+    copy = placement.claim(found.shards.get())
     assert copy is not None
     gate, won = threading.Barrier(4), []
 
@@ -224,13 +226,13 @@ def test_a_slow_part_is_doubled_once_devices_are_idle(
 ) -> None:
     slots(2)
     found = job(problems=192, devices=2)
-    shards.place_waiting()
+    placement.place_waiting()
     quick, slow = started
     answer(quick)
     Copy.objects.filter(pk=quick.pk).update(started_at=timezone.now() - timedelta(seconds=20))
     devices.release(quick.holder)
     age(slow, 50)
-    shards.place_waiting()
+    placement.place_waiting()
     assert [copy.shard.part for copy in started] == [0, 1, 2], (
         "a part that waits comes first, and 50 s are not thrice 20"
     )
@@ -238,10 +240,10 @@ def test_a_slow_part_is_doubled_once_devices_are_idle(
     answer(started[2])
     devices.release(started[2].holder)
     Copy.objects.filter(outcome="won").update(started_at=timezone.now() - timedelta(seconds=20))
-    assert shards.place_waiting() == 1
+    assert placement.place_waiting() == 1
     assert (started[3].shard.part, started[3].number) == (1, 2)
     devices.release(started[3].holder)
-    assert shards.place_waiting() == 0, "twice is enough"
+    assert placement.place_waiting() == 0, "twice is enough"
     assert answer(started[3]) and not answer(slow)
     assert outcomes(found) == [(0, "won"), (1, "late"), (1, "won"), (2, "won")]
 
@@ -253,12 +255,12 @@ def test_a_part_that_was_lost_is_done_again_at_most_three_times(
     slots(1)
     found = job(problems=3)
     for number in range(1, 4):
-        shards.sweep()
+        placement.sweep()
         assert started[-1].number == number
         started[-1].host = "gone"
         Copy.objects.update(host="gone")
         age(started[-1], 90)
-    shards.sweep()
+    placement.sweep()
     found.refresh_from_db()
     assert found.state == State.FAILED
     assert (
@@ -275,9 +277,9 @@ def test_a_silent_copy_of_this_host_gets_a_new_runner(
 ) -> None:
     slots(1)
     job(problems=3)
-    shards.sweep()
+    placement.sweep()
     age(started[0], 40)
-    shards.sweep()
+    placement.sweep()
     assert [copy.pk for copy in started] == [started[0].pk] * 2
 
 
@@ -287,9 +289,9 @@ def test_a_job_whose_runner_died_after_the_last_part_is_closed(
 ) -> None:
     slots(1)
     found = job(problems=3)
-    shards.place_waiting()
+    placement.place_waiting()
     answer(started[0])
-    shards.sweep()
+    placement.sweep()
     found.refresh_from_db()
     assert found.state == State.COMPLETED
     assert not Device.objects.exclude(holder="").exists()
@@ -301,11 +303,11 @@ def test_a_stopped_job_takes_no_answer_and_starts_nothing(
 ) -> None:
     slots(2)
     found = job(problems=300)
-    shards.place_waiting()
+    placement.place_waiting()
     lifecycle.stop(found)
     assert not lifecycle.beat(started[0], 3)
     assert not answer(started[0])
-    assert shards.place_waiting() == 0
+    assert placement.place_waiting() == 0
     with pytest.raises(lifecycle.Refused, match="stopped already"):
         lifecycle.stop(found)
     lifecycle.delete(found)

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from workers.shim import process_started
+from workers.attempt.shim import process_started
 
 
 def run_shim(folder: Path, code: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "workers.shim", str(folder), sys.executable, "-c", code],
+        [sys.executable, "-m", "workers.attempt.shim", str(folder), sys.executable, "-c", code],
         start_new_session=True,
     )
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from trainer.engine.events import EventLog, read
+from trainer.events import EventLog, read
+from webapp.access.models import Team
+from webapp.ingest.event_log import ingest
 from webapp.runs import lifecycle
-from webapp.runs.ingest import ingest
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team
-from workers import host
-from workers.shim import write_atomically
-from workers.supervision import supervise
+from workers.attempt.shim import write_atomically
+from workers.attempt.supervisor_start import supervise
+from workers.machine import host
 
 pytestmark = pytest.mark.django_db
 

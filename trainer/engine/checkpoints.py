@@ -22,8 +22,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from trainer.engine.events import NO_ROOM, plain, sync_folder
 from trainer.engine.outcome import DiskFull
+from trainer.events import NO_ROOM, plain, sync_folder
 
 MANIFEST = "manifest.json"
 STATE = "state.json"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from trainer.engine.distributed.ranks import Place
 from trainer.engine.outcome import Refused
-from trainer.engine.places import Place
 from trainer.spec.operation import Compute
 
 

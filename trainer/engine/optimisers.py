@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from trainer.engine.distributed.tensors import like, whole
+from trainer.engine.distributed.world import World
 from trainer.engine.outcome import NotANumber, Refused
-from trainer.engine.tensors import like, whole
-from trainer.engine.world import World
 from trainer.spec.stages import Optimiser
 
 if TYPE_CHECKING:
-    from trainer.engine.sharding import Sharded
+    from trainer.engine.distributed.sharding import Sharded
 
 R = TypeVar("R")
 

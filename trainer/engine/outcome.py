@@ -6,18 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.engine.places import Place
-
-COMPLETED = 0
-REFUSED = 64  # the definition, the data or a model cannot be used
-NOT_A_NUMBER = 65
-SEPARATED = 69  # of several machines: the others do not answer any more
-FAILED = 70
-# Of several machines: something died without a word here; the run may go on from its last
-# checkpoint
-BROKEN_OFF = 71
-DISK_FULL = 74
-STOPPED = 75
+from trainer.engine.distributed.ranks import Place
+from trainer.exit_codes import BROKEN_OFF, DISK_FULL, FAILED, NOT_A_NUMBER, REFUSED, SEPARATED
 
 
 @dataclass(frozen=True)

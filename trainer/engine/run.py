@@ -21,20 +21,22 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from trainer.engine import checkpoints, devices, environment, memory, outcome, places
+from trainer import exit_codes
+from trainer.engine import checkpoints, devices, environment, memory
 from trainer.engine.attempts import attempts, next_attempt
 from trainer.engine.checkpoints import Damaged, Snapshot
 from trainer.engine.console import Console
-from trainer.engine.events import NO_ROOM, EventLog, segments
+from trainer.engine.distributed import ranks
+from trainer.engine.distributed.ranks import Place
+from trainer.engine.distributed.world import World, lost_another
 from trainer.engine.loop import Method, Runtime, train
 from trainer.engine.outcome import DiskFull, Ending, Failure, OutOfMemory, Refused, Stopped
-from trainer.engine.places import Place
-from trainer.engine.world import World, lost_another
+from trainer.events import NO_ROOM, EventLog, segments
 from trainer.spec import RunSpec, SpecError, load, to_dict
 
 BEGUN_ANEW = "Begun anew: there is no checkpoint to go on from."
@@ -42,11 +44,23 @@ Beginning = Callable[[EventLog, Place], tuple[RunSpec, Snapshot | None]]
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+@dataclass(frozen=True)
+class Modality:
+    """What the engine has to be given of a kind of network, such as language models.
+
+    `method` makes the method of a definition. `explain_error` turns an error of the modality's own
+    into a failure with a reason and a remedy, and returns None for an error that it does not know.
+    """
+
+    method: Callable[[RunSpec], Method]
+    explain_error: Callable[[Exception], Failure | None]
+
+
 class Unforeseen(Failure):
     """An exception that no sentence of ours explains; its trace is all there is."""
 
 
-def start(spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
+def start(modality: Modality, spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
     """Carry out the definition at `spec_path` (YAML or JSON) in `run_dir`."""
 
     def begin(log: EventLog, place: Place) -> tuple[RunSpec, Snapshot | None]:
@@ -64,11 +78,15 @@ def start(spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
             (run_dir / "spec.json").write_text(text)
         return spec, None
 
-    return _carry_out(run_dir, attempt or 1, begin)
+    return _carry_out(modality, run_dir, attempt or 1, begin)
 
 
 def resume(
-    run_dir: Path, attempt: int | None = None, checkpoint: Path | None = None, anew: bool = False
+    modality: Modality,
+    run_dir: Path,
+    attempt: int | None = None,
+    checkpoint: Path | None = None,
+    anew: bool = False,
 ) -> int:
     """Go on from `checkpoint`, or from the newest one in `run_dir` that is whole; from the
     beginning where there is none, or if `anew`.
@@ -80,7 +98,7 @@ def resume(
             _chosen(checkpoint) if checkpoint else None if anew else newest(run_dir, messages)
         )
         log.emit("rewind", step=snapshot.step if snapshot else -1)
-        if scale := places.micro_scale():
+        if scale := ranks.micro_scale():
             messages.append(
                 f"Memory ran out in one of the processes; they go on with {scale:.3g} of the micro-batch."
             )
@@ -92,7 +110,7 @@ def resume(
         )
         return _read_spec(run_dir / "spec.json"), snapshot
 
-    return _carry_out(run_dir, attempt or next_attempt(run_dir), begin)
+    return _carry_out(modality, run_dir, attempt or next_attempt(run_dir), begin)
 
 
 def newest(run_dir: Path, messages: list[str]) -> Snapshot | None:
@@ -110,15 +128,8 @@ def newest(run_dir: Path, messages: list[str]) -> Snapshot | None:
     return None
 
 
-def method_for(spec: RunSpec) -> Method:
-    """The method that carries out a definition of this modality."""
-    from trainer.text.distill import Distillation
-
-    return {"text": Distillation}[spec.modality](spec)
-
-
-def _carry_out(run_dir: Path, attempt: int, begin: Beginning) -> int:
-    place = places.of_this_process() or Place()
+def _carry_out(modality: Modality, run_dir: Path, attempt: int, begin: Beginning) -> int:
+    place = ranks.of_this_process() or Place()
     with ExitStack() as stack:
         stack.enter_context(_signals_as_before())
         if not place.leads:
@@ -131,8 +142,8 @@ def _carry_out(run_dir: Path, attempt: int, begin: Beginning) -> int:
                 f"The event log cannot be begun in {folder}: {error.strerror}. Free some space or choose another folder.",
                 file=sys.stderr,
             )
-            return outcome.DISK_FULL
-        ending = _ending(log, place, lambda: _run(folder, log, begin, place))
+            return exit_codes.DISK_FULL
+        ending = _ending(modality, log, place, lambda: _run(modality, folder, log, begin, place))
         if place.ending is not None:
             place.ending.write_text(json.dumps(asdict(ending)))
         elif place.leads:
@@ -142,7 +153,9 @@ def _carry_out(run_dir: Path, attempt: int, begin: Beginning) -> int:
     return ending.code
 
 
-def _run(folder: Path, log: EventLog, begin: Beginning, place: Place) -> tuple[str, str]:
+def _run(
+    modality: Modality, folder: Path, log: EventLog, begin: Beginning, place: Place
+) -> tuple[str, str]:
     spec, snapshot = begin(log, place)
     device = devices.prepare(spec.compute, place)
     log.emit("environment", **environment.facts(device))
@@ -154,7 +167,7 @@ def _run(folder: Path, log: EventLog, begin: Beginning, place: Place) -> tuple[s
         )
     rt = Runtime(folder, log, device, spec.checkpoints, spec.evaluation.every, world, spec.compute)
     _listen(rt, place)
-    with closing(method_for(spec)) as method:
+    with closing(modality.method(spec)) as method:
         try:
             told = train(method, rt, snapshot)
         except Stopped:
@@ -204,16 +217,21 @@ def _obey(rt: Runtime) -> None:
     )
 
 
-def _ending(log: EventLog, place: Place, work: Callable[[], tuple[str, str]]) -> Ending:
+def _ending(
+    modality: Modality, log: EventLog, place: Place, work: Callable[[], tuple[str, str]]
+) -> Ending:
     """Do the work and say how it ended."""
     try:
-        return Ending(outcome.COMPLETED, "completed", *work())
+        return Ending(exit_codes.COMPLETED, "completed", *work())
     except Stopped as stopped:
         return Ending(
-            outcome.STOPPED, "stopped", str(stopped), "Resume the run to go on from the checkpoint."
+            exit_codes.STOPPED,
+            "stopped",
+            str(stopped),
+            "Resume the run to go on from the checkpoint.",
         )
     except Exception as error:
-        failure = explained(error)
+        failure = failure_of(error, modality)
         if isinstance(failure, Unforeseen):
             traceback.print_exc()
             log.log("error", "".join(traceback.format_exception(error))[-4000:])
@@ -224,12 +242,8 @@ def _ending(log: EventLog, place: Place, work: Callable[[], tuple[str, str]]) ->
         return Ending(failure.code, "failed", failure.reason, failure.remedy, again, lost)
 
 
-def explained(error: Exception) -> Failure:
+def failure_of(error: Exception, modality: Modality) -> Failure:
     """What happened, in words, with the exit code and what to do."""
-    from trainer.text.models import ModelError
-    from trainer.text.problems import ProblemError
-    from trainer.text.verifiers import VerifierError
-
     if isinstance(error, Failure):
         return error
     if isinstance(error, SpecError):
@@ -237,12 +251,8 @@ def explained(error: Exception) -> Failure:
             f"The run's definition cannot be used: {error}",
             "Correct the definition and start again.",
         )
-    if isinstance(error, ModelError | ProblemError):
-        return Refused(
-            _sentence(error), "Correct the data or the networks of the run and start again."
-        )
-    if isinstance(error, VerifierError):
-        return Failure(_sentence(error), "Resume the run once the verifier's process can start.")
+    if failure := modality.explain_error(error):
+        return failure
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return DiskFull(f"The disk is full: {error}.", "Free some space and resume the run.")
     if memory.ran_out(error):
@@ -252,11 +262,6 @@ def explained(error: Exception) -> Failure:
         f"{type(error).__name__}: {error} (in {os.path.basename(where.filename)}, line {where.lineno}).",
         "The log holds the whole trace; resume the run once the cause is removed.",
     )
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _read_spec(path: Path) -> RunSpec:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from trainer.engine.events import EventLog
+from trainer.engine.distributed.ranks import micro_scale
+from trainer.engine.distributed.world import World
 from trainer.engine.optimisers import Group
 from trainer.engine.outcome import DiskFull, Stopped
-from trainer.engine.places import micro_scale
-from trainer.engine.world import World
+from trainer.events import EventLog
 from trainer.spec.operation import Checkpoints, Compute
 
 R = TypeVar("R")
@@ -76,7 +76,7 @@ class Runtime:
         """
         sharded = None
         if self.settings.parallel == "fsdp" and self.world.size > 1:
-            from trainer.engine.sharding import Sharded
+            from trainer.engine.distributed.sharding import Sharded
 
             sharded = Sharded(module, blocks, self.world)
         trained = {

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from trainer.engine import checkpoints
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.places import micro_scale
-from trainer.engine.tensors import whole
+from trainer.engine.distributed.ranks import micro_scale
+from trainer.engine.distributed.tensors import whole
 
 if TYPE_CHECKING:
     from trainer.engine.loop import Method

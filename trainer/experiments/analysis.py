@@ -8,7 +8,7 @@ seeds are independent repetitions)
 The smallest difference that the experiment could have seen is (t_{0.975} + t_{0.8}) · s / √n: a
 true difference of that size would have been found in four of five repetitions (the usual
 approximation to the non-central t). How surely a single run's pass rate is known is another matter:
-the bootstrap over problems (`trainer.text.intervals`) tells that, and it says nothing of the luck
+the bootstrap over problems (`trainer.text.evaluation.intervals`) tells that, and it says nothing of the luck
 of training.
 
 Pure functions of numbers.

@@ -17,7 +17,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from trainer.engine import events
+from trainer import events
 from trainer.spec import load
 
 Changes = Mapping[str, Any]

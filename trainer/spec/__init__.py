@@ -16,7 +16,7 @@ from trainer.spec.data import (
     Verifier,
 )
 from trainer.spec.errors import Problem, SpecError
-from trainer.spec.field_list import Choice, FieldInfo, fields
+from trainer.spec.fields.field_list import Choice, FieldInfo, fields
 from trainer.spec.networks import (
     Context,
     EndpointTeacher,

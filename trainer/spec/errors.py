@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer.spec.base import Section, shown, writable
-from trainer.spec.shape import item, literals, sections
+from trainer.spec.fields.section_tree import item, literals, sections
 
 TOO_FEW = "needs more items: at least"
 

@@ -12,7 +12,7 @@ from trainer.spec.data import Data
 from trainer.spec.networks import Networks
 from trainer.spec.operation import Checkpoints, Compute, Evaluation, Record
 from trainer.spec.pool import Pool
-from trainer.spec.rules import nonsense
+from trainer.spec.rules.combinations import nonsense
 from trainer.spec.stages import Stage
 
 VERSION = 2

@@ -25,18 +25,19 @@ from django.http import Http404
 from django.http.request import split_domain_port, validate_host
 from pydantic import ValidationError
 
+from webapp.access import access
+from webapp.access.access import Action
+from webapp.access.actors import Actor
+from webapp.access.api_tokens import Doorman
+from webapp.access.digests import digest
 from webapp.api import backlog, mlflow, mlflow_models, trackio
-from webapp.api.guesses import Guesses
 from webapp.api.messages import Reading, Refusal, Request, Route, Said, body_of, token_of
 from webapp.api.rates import Rates
+from webapp.api.token_throttle import Guesses
+from webapp.base.upload_limit import Message, Receive, Send
 from webapp.clients import writer
 from webapp.clients.describe import Unfit
-from webapp.clients.tokens import Doorman
 from webapp.runs.models import Run
-from webapp.teams import access
-from webapp.teams.access import Action, Actor
-from webapp.teams.tokens import digest
-from webapp.uploads import Message, Receive, Send
 
 log = logging.getLogger(__name__)
 PREFIXES = ("/version", "/api/")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from webapp.access.access import Action
+from webapp.access.actors import Actor
 from webapp.clients.logs import Batch
-from webapp.teams.access import Action, Actor
 
 TRACKIO_HEADER = b"x-trackio-write-token"
 

@@ -13,7 +13,8 @@ from typing import Any
 from django.db import transaction
 from django.http import Http404
 
-from webapp import metrics
+from webapp.access import access
+from webapp.access.models import Team
 from webapp.api import mlflow_models
 from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
 from webapp.api.mlflow_search import matching
@@ -43,10 +44,9 @@ from webapp.clients import runs
 from webapp.clients.bounds import MOST_NAMED
 from webapp.clients.logs import Batch, Named, key
 from webapp.clients.models import Origin, Project
+from webapp.runs.event_rows import clean
 from webapp.runs.models import Run, State
-from webapp.runs.reading_events import clean
-from webapp.teams import access
-from webapp.teams.models import Team
+from webapp.series import series_store
 
 BASE = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/"
@@ -240,13 +240,13 @@ def get_history(request: Request) -> dict[str, Any]:
     run, first = _run(request, said), _offset(said.page_token)
     found: list[dict[str, Any]] = []
     for place, (_, step, _, value, _, _, at) in enumerate(
-        metrics.rows(run, [key(said.metric_key)])
+        series_store.rows(run, [key(said.metric_key)])
     ):
         if place >= first:
             found.append(
                 {
                     "key": said.metric_key,
-                    "value": metrics.plain(value),
+                    "value": series_store.plain(value),
                     "timestamp": round(at * 1000),
                     "step": step,
                 }

@@ -11,13 +11,13 @@ from django.db import transaction
 from django.http import Http404
 from pydantic import BaseModel, Field
 
+from webapp.access import access
 from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
 from webapp.api.mlflow_shapes import OfRun, Tag, files_of, read
 from webapp.clients.bounds import MOST_NAMED
 from webapp.clients.models import Origin
+from webapp.runs.event_rows import clean
 from webapp.runs.models import Run
-from webapp.runs.reading_events import clean
-from webapp.teams import access
 
 PATH = "/api/2.0/mlflow/logged-models"
 TAG = "logged_model."

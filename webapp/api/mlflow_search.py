@@ -11,8 +11,8 @@ from django.db.models import Q, QuerySet
 
 from webapp.api.messages import Refusal
 from webapp.api.mlflow_shapes import STATUSES
+from webapp.runs.event_rows import clean
 from webapp.runs.models import Run
-from webapp.runs.reading_events import clean
 
 CONDITION = re.compile(
     r"""\s*(?:(?P<kind>attributes?|attr|runs?|params?|parameters?|tags?)\.)?(?P<key>[\w.\-/]+|`[^`]+`|"[^"]+")"""

@@ -11,11 +11,11 @@ from typing import Annotated, Any, NotRequired, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from typing_extensions import TypedDict
 
-from webapp import metrics
 from webapp.api.messages import Refusal
 from webapp.clients.logs import FARTHEST, Log, key
 from webapp.clients.models import Origin, Project
 from webapp.runs.models import Run, State
+from webapp.series import series_store
 
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
@@ -228,8 +228,8 @@ def files_of(origin: Origin) -> str:
 
 def whole(run: Run) -> dict[str, Any]:
     """A run with its newest values; the step and time of each are in its history."""
-    newest = metrics.latest(run, metrics.keys(run))
-    values = [{"key": name, "value": metrics.plain(value)} for name, value in newest.items()]
+    newest = series_store.latest(run, series_store.keys(run))
+    values = [{"key": name, "value": series_store.plain(value)} for name, value in newest.items()]
     return {
         "info": info(run),
         "data": {

@@ -17,13 +17,13 @@ from typing import Annotated, Any, NotRequired, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from webapp.access import access
 from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
 from webapp.clients.logs import Address, Batch, Line, Log, cut, identity, step
 from webapp.clients.runs import key_of, project_name
 from webapp.clients.values import flat, numbers
+from webapp.runs.event_rows import clean
 from webapp.runs.models import Run
-from webapp.runs.reading_events import clean
-from webapp.teams import access
 
 CLIENT = "trackio"
 PREFIX = "/api/bulk_"

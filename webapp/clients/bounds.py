@@ -12,9 +12,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from webapp import metrics
 from webapp.clients.logs import Log
 from webapp.runs.models import Run
+from webapp.series import series_store
 
 MOST_SERIES = 10_000
 MOST_NAMED = 5_000
@@ -45,7 +45,7 @@ class KnownSeries:
         if known.issuperset(names):
             return []
         if len(known) < MOST_SERIES:
-            known = frozenset(metrics.keys(run))
+            known = frozenset(series_store.keys(run))
             self._remember(run.pk, known)
         new = [name for name in names if name not in known]
         return new[max(0, MOST_SERIES - len(known)) :]

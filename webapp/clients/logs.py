@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from webapp.runs.event_rows import clean
 from webapp.runs.models import Run
-from webapp.runs.reading_events import clean
 
 LONGEST_KEY = 120
 FARTHEST = 2**62

@@ -1,50 +1,13 @@
-"""What runs that were logged or imported from elsewhere bring with them, and the tokens that let
-programs in.
-"""
+"""What runs that were logged or imported from elsewhere bring with them."""
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.utils import timezone
 
+from webapp.access.models import Team
 from webapp.runs.models import Run
-from webapp.teams.models import Team
-
-
-class Scope(models.TextChoices):
-    """What a token lets a program do; whoever may log may also read."""
-
-    LOG = "log", "log runs and read"
-    READ = "read", "read only"
-
-
-class ApiToken(models.Model):
-    """A program's way into one team. Only the digest of the token is kept; it ends with its maker's
-    right to start runs there.
-    """
-
-    team = models.ForeignKey(Team, on_delete=models.CASCADE)
-    name = models.CharField(max_length=80)
-    digest = models.CharField(max_length=64, unique=True)
-    scope = models.CharField(max_length=4, choices=Scope)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
-    )
-    created_at = models.DateTimeField(default=timezone.now)
-    expires_at = models.DateTimeField(null=True)
-    last_used_at = models.DateTimeField(null=True)
-    revoked_at = models.DateTimeField(null=True)
-    revoked_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
-
-    @property
-    def is_open(self) -> bool:
-        return self.revoked_at is None and (
-            self.expires_at is None or self.expires_at > timezone.now()
-        )
 
 
 class Project(models.Model):

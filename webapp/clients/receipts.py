@@ -17,9 +17,9 @@ from uuid import UUID
 from django.db import connection
 from django.utils import timezone
 
-from webapp import metrics
 from webapp.clients.logs import Log
 from webapp.runs.models import Run
+from webapp.series import series_store
 
 KEPT = timedelta(days=30)
 AT_ONCE = 20_000
@@ -70,7 +70,7 @@ def unknown(run: Run, logs: Sequence[Log]) -> list[Log]:
         return list(logs)
     wanted = {point for log in old for point in _points(log)}
     found: set[Point] = set()
-    for _, step, key, value, _, _, when in metrics.rows(
+    for _, step, key, value, _, _, when in series_store.rows(
         run, sorted({name for name, *_ in wanted}), abandoned=True
     ):
         found.update(wanted.intersection(((key, step, _bits(value)), (key, when, _bits(value)))))

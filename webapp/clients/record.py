@@ -20,14 +20,14 @@ from uuid import UUID
 
 from django.db import connection
 
-from webapp import metrics
 from webapp.clients import receipts
 from webapp.clients.bounds import within
 from webapp.clients.describe import describe
 from webapp.clients.logs import Batch, Line, Log, identity
 from webapp.clients.models import Origin
+from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
-from webapp.runs.reading_events import moment
+from webapp.series import series_store
 
 Said = TypeVar("Said", Log, Line)
 
@@ -208,7 +208,7 @@ def _is_done_again(run: Run, name: str, step: int) -> bool:
     result, such as a test's, which comes as often as it likes; one that the run does not have yet
     begins.
     """
-    steps = {x for series in metrics.read([run], [name]) for x in series.x}
+    steps = {x for series in series_store.read([run], [name]) for x in series.x}
     return len(steps) > 1 and max(steps) >= step
 
 
@@ -217,7 +217,7 @@ def _listen_on(run: Run, told: set[str]) -> None:
     it was, or go back.
     """
     Origin.objects.filter(pk=run.pk).update(
-        told=sorted(told), resuming=not told.issuperset(metrics.keys(run))
+        told=sorted(told), resuming=not told.issuperset(series_store.keys(run))
     )
 
 
@@ -254,12 +254,14 @@ def _append(parts: Sequence[Part]) -> None:
         ]
         rows += [{"seq": event.seq, "type": event.type} for event in events]
         if rows:
-            identity: metrics.Identity = "content" if part.client == "mlflow" else "seq"
+            identity: series_store.Identity = "content" if part.client == "mlflow" else "seq"
             additions.append(
-                metrics.Addition(part.run, part.run.attempt, rows, part.news, identity, fresh=True)
+                series_store.Addition(
+                    part.run, part.run.attempt, rows, part.news, identity, fresh=True
+                )
             )
         lines += events
-    metrics.append_all(additions)
+    series_store.append_all(additions)
     if lines:
         Event.objects.bulk_create(lines)
 

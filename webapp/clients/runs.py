@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from webapp.access.models import Team, User
 from webapp.clients.logs import Address, Named, cut
 from webapp.clients.models import Origin, Project
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
-from webapp.teams.models import Team, User
 
 LONGEST_NAME = 120
 ALONGSIDE = timedelta(seconds=5)

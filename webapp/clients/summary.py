@@ -12,10 +12,10 @@ from typing import Any
 
 from django.db import Error, connection, transaction
 
-from webapp import metrics
-from webapp.live import doorbell
-from webapp.runs.ingest import take
+from webapp.base import notify
+from webapp.ingest.event_log import take
 from webapp.runs.models import Run
+from webapp.series import series_store
 
 log = logging.getLogger(__name__)
 SECONDS = 2.0
@@ -91,20 +91,22 @@ def refresh(run_id: int) -> None:
         run = Run.objects.defer("spec").get(pk=run_id)
         run.summary = {**run.summary, **_shown(run)}
         run.save(update_fields=["summary"])
-        doorbell.ring_on_commit(run.public_id, news)
+        notify.ring_on_commit(run.public_id, news)
 
 
 def _shown(run: Run) -> dict[str, Any]:
-    known = metrics.keys(run)
+    known = series_store.keys(run)
     chosen = next((key for key in SHOWN if key in known), known[0] if known else None)
     if chosen is None:
         return {"series": 0}
-    sketch = metrics.glimpse(run, chosen, SPARKLINE)
+    sketch = series_store.glimpse(run, chosen, SPARKLINE)
     found: dict[str, Any] = {
-        "sparkline": [metrics.plain(value) for value in sketch],
+        "sparkline": [series_store.plain(value) for value in sketch],
         "sketched": chosen,
         "series": len(known),
     }
     if "loss" in chosen:
-        found["loss"] = metrics.plain(metrics.latest(run, [chosen]).get(chosen, float("nan")))
+        found["loss"] = series_store.plain(
+            series_store.latest(run, [chosen]).get(chosen, float("nan"))
+        )
     return found

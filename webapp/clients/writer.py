@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
+from webapp.base import notify
 from webapp.clients import runs
 from webapp.clients.logs import Address, Batch, Named
 from webapp.clients.record import record
 from webapp.clients.summary import Summaries
-from webapp.live import doorbell
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 1_000_000
@@ -126,7 +126,7 @@ class Writer:
             self._away_since = None
             for job in jobs:
                 job.done.set_result(None)
-            doorbell.ring_all(rung)
+            notify.ring_all(rung)
             self._summaries.note(written)
 
     def _forget(self, jobs: list[Job]) -> None:

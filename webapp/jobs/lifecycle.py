@@ -15,10 +15,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from trainer.spec.jobs import JobSpec
-from webapp import celery_client
+from webapp.access.models import Team, User
+from webapp.base import celery_client
 from webapp.jobs.models import Copy, Job, Outcome, Shard, State
-from webapp.runs.models import Artifact, DataSet
-from webapp.teams.models import Team, User
+from webapp.library.models import Artifact, DataSet
 
 MOST_PARTS = 64
 PARTS_PER_DEVICE = 4

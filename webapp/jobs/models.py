@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from webapp.runs.models import Artifact, DataSet, public_id
-from webapp.teams.models import Team
+from webapp.access.models import Team
+from webapp.library.models import Artifact, DataSet
+from webapp.runs.models import public_id
 
 
 class State(models.TextChoices):

@@ -6,9 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trainer.spec.jobs import load_job
-from webapp.jobs.checks import count_problems
+from trainer.spec import FileProblems
+from trainer.spec.jobs import JobSpec, load_job
+from webapp.access.models import Team
 from webapp.jobs.models import Copy, Job, Outcome, Shard, State
+from webapp.library import locations
+from webapp.library.locations import Nowhere
 
 WORDS = {
     "": "at work",
@@ -137,3 +140,15 @@ def _furthest(at_work: Iterable[Copy]) -> dict[Shard, int]:
     for copy in at_work:
         found[copy.shard] = max(found.get(copy.shard, 0), copy.done)
     return found
+
+
+def count_problems(spec: JobSpec, team: Team) -> int | None:
+    """How many problems the job has, if that can be told without reading them."""
+    source = spec.problems
+    if not isinstance(source, FileProblems):
+        return source.count
+    try:
+        found = locations.data_set(source.path, team)
+    except Nowhere:
+        return None
+    return min(found.problem_count, source.limit or found.problem_count) if found else source.limit

@@ -11,10 +11,9 @@ from typing import Any
 from trainer.spec import Columns, FileProblems
 from trainer.spec.jobs import JobSpec, load_job
 from trainer.text.jobs.tallies import Tally
-from webapp import artifacts
-from webapp.jobs.models import Job
-from webapp.runs import datasets
-from webapp.runs.models import DataSet
+from webapp.jobs.models import Job, Shard
+from webapp.library import artifacts, data_sets
+from webapp.library.models import DataSet
 
 JSON_LINES = "application/jsonl"
 WRITTEN = Columns(
@@ -64,9 +63,9 @@ def keep_answers(job: Job) -> DataSet:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in flat(job))
         artifact = artifacts.put(path, job.team, JSON_LINES)
     source = FileProblems(path=f"file:{path}", format="jsonl", columns=WRITTEN)
-    mapping = datasets.Mapping(source, spec.verifier, ())
+    mapping = data_sets.Mapping(source, spec.verifier, ())
     name = f"{job.name} answers {job.public_id}"[-80:]
-    found, _ = datasets.create(
+    found, _ = data_sets.create(
         job.team, job.owner, name, artifact, f"{job.public_id}.jsonl", mapping
     )
     return found
@@ -102,3 +101,9 @@ def _rate(row: dict[str, Any]) -> dict[str, Any]:
     }
     named = {name: row[name] for name in ("id", "question", "reference", "domain", "difficulty")}
     return named | counts | facts
+
+
+def named_artifacts(team_id: int) -> set[str]:
+    """The hashes of all results of parts of the team's jobs."""
+    finished = Shard.objects.filter(job__team=team_id).exclude(result=None)
+    return set(finished.values_list("result__sha256", flat=True))

@@ -11,16 +11,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from webapp import figures, logs
+from webapp.access import access
+from webapp.access.actors import Actor
+from webapp.base import logs, process_metrics
+from webapp.base.outages import OUTAGES
 from webapp.live import frames, messages
 from webapp.live.frames import Answer, TooMany
-from webapp.live.guard import session_of
 from webapp.live.hub import FRAME_SECONDS, Hub, hub
-from webapp.live.reading import read
-from webapp.outages import OUTAGES
+from webapp.live.reader_threads import read
+from webapp.live.session_access import session_of
 from webapp.runs.models import Run
-from webapp.teams import access
-from webapp.teams.access import Actor
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
@@ -288,8 +288,8 @@ class LiveSocket:
             )
             return
         if answer is not None and await self._send_all(answer.frames, subscription):
-            figures.RESETS.inc(answer.is_reset)
-            figures.COALESCED.inc(
+            process_metrics.RESETS.inc(answer.is_reset)
+            process_metrics.COALESCED.inc(
                 0 if answer.is_reset else max(0, answer.cursor - subscription.cursor - 1)
             )
             subscription.cursor = answer.cursor
@@ -364,12 +364,12 @@ class LiveSocket:
             async with asyncio.timeout(SEND_SECONDS):
                 await self._send({"type": "websocket.send", "text": text})
         except TimeoutError:
-            figures.TOO_SLOW.inc()
+            process_metrics.TOO_SLOW.inc()
             raise Ended(TOO_SLOW) from None
         except OSError:
             raise Ended(None) from None
-        figures.FRAMES.inc()
-        figures.BYTES.inc(len(text))
+        process_metrics.FRAMES.inc()
+        process_metrics.BYTES.inc(len(text))
 
     async def _close(self, code: int | None) -> None:
         """Tell the client why, if it can still be told."""

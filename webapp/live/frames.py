@@ -10,7 +10,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from webapp import metrics
+from webapp.access import access
+from webapp.access.actors import Actor
+from webapp.base.snapshot import snapshot
 from webapp.jobs import progress
 from webapp.jobs.models import Job
 from webapp.jobs.models import State as JobState
@@ -26,11 +28,9 @@ from webapp.live.messages import (
     Runs,
     State,
 )
-from webapp.runs import words
+from webapp.runs import status_text
 from webapp.runs.models import Event, Run
-from webapp.snapshot import snapshot
-from webapp.teams import access
-from webapp.teams.access import Actor
+from webapp.series import series_store
 
 MOST_POINTS = 100_000
 FRAME_NUMBERS = 20_000  # at most 25 bytes each: a frame stays below LARGEST_FRAME
@@ -64,7 +64,7 @@ class News:
     run: str
     cursor: int
     state: State
-    series: tuple[metrics.Series, ...] | None
+    series: tuple[series_store.Series, ...] | None
     changed: tuple[str, ...]
 
 
@@ -176,7 +176,7 @@ def state_of(run: Run) -> State:
     """What headers and lists show of a run."""
     return State.model_construct(
         state=run.state,
-        word=words.state_of(run),
+        word=status_text.state_of(run),
         step=run.step,
         total_steps=run.total_steps,
         phase=run.summary.get("phase", ""),
@@ -190,10 +190,10 @@ def state_of(run: Run) -> State:
     )
 
 
-def _series_since(run: Run, since: int) -> tuple[metrics.Series, ...] | None:
+def _series_since(run: Run, since: int) -> tuple[series_store.Series, ...] | None:
     if since == run.news:
         return ()
-    found = metrics.since(run, since)
+    found = series_store.since(run, since)
     return None if found is None or sum(one.count for one in found) > MOST_POINTS else tuple(found)
 
 
@@ -203,13 +203,13 @@ def _reset(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> 
     """
     with snapshot():
         run = Run.objects.defer("spec").get(pk=run_id)
-        wanted = sorted(metrics.keys(run) if keys is None else keys)
+        wanted = sorted(series_store.keys(run) if keys is None else keys)
         if len(wanted) > MOST_KEYS:
             raise TooMany(
                 f"This run has {len(wanted)} series. Name those that you want, at most {MOST_KEYS}."
             )
         width = max(LEAST_WIDTH, min(width, MOST_POINTS // max(1, len(wanted))))
-        found = metrics.read([run], wanted, width=width)
+        found = series_store.read([run], wanted, width=width)
     series = [
         Buckets.model_construct(
             key=one.key,

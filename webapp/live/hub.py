@@ -21,13 +21,13 @@ from django.conf import settings
 from django.db import Error
 from redis.exceptions import RedisError
 
-from webapp import figures
+from webapp.access.actors import Actor
+from webapp.base import process_metrics
+from webapp.base.notify import PREFIX
 from webapp.live import frames
-from webapp.live.census import Census
-from webapp.live.doorbell import PREFIX
-from webapp.live.guard import Guard
-from webapp.live.reading import read
-from webapp.teams.access import Actor
+from webapp.live.connection_limits import Census
+from webapp.live.reader_threads import read
+from webapp.live.session_access import Guard
 
 log = logging.getLogger(__name__)
 FRAME_SECONDS = 0.2
@@ -164,7 +164,7 @@ class Hub:
                                 int(json.loads(message["data"])["news"]),
                             )
             except (RedisError, OSError, ValueError, KeyError) as problem:
-                figures.DOORBELL_FAILURES.labels(end="hear").inc()
+                process_metrics.DOORBELL_FAILURES.labels(end="hear").inc()
                 log.warning(
                     "Redis cannot be heard (%s); looking every %s s until it can.",
                     problem,

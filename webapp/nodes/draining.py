@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from webapp.access.models import User
 from webapp.nodes import queue
 from webapp.nodes.models import Node
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Run
-from webapp.teams.models import User
 
 
 def drain(node: Node, move: bool, actor: User | None = None) -> int:

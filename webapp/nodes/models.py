@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
-from webapp.teams.models import Team
+from webapp.access.models import Team
 
 
 class Node(models.Model):

@@ -7,9 +7,9 @@ from typing import Literal
 from django.db import transaction
 from django.db.models import F
 
+from webapp.access.models import Team, User
 from webapp.runs import lifecycle
 from webapp.runs.models import Priority, Run, State
-from webapp.teams.models import Team, User
 
 Where = Literal["first", "up", "down"]
 

@@ -11,13 +11,13 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from webapp.access.models import Team
 from webapp.nodes.holders import holder_of
 from webapp.nodes.models import Device, Kind, Node
 from webapp.nodes.plan import Held, Machine, Plan, Waiting, plan
 from webapp.nodes.plan import left_over as left_over_by_plan
 from webapp.nodes.requests import request_of
 from webapp.runs.models import ACTIVE, Run, State
-from webapp.teams.models import Team
 
 OVERDUE = timedelta(days=1)
 

@@ -15,7 +15,8 @@ from itertools import groupby
 from django.db import connection
 from django.db.models import Q
 
-from webapp.runs.models import Run
+from webapp.access.models import Team
+from webapp.runs.models import Checkpoint, Run
 
 ATTEMPTS = """
 SELECT attempt.run_id, attempt.number, attempt.last_seq, event.seq, event.step FROM runs_attempt AS attempt
@@ -127,3 +128,14 @@ def live(run: Run) -> Q:
             part &= Q() if limit is None else Q(**{name: limit})
         condition |= part
     return condition
+
+
+def checkpoint_of(uri: str, team: Team) -> Checkpoint | None:
+    """The stored checkpoint of `checkpoint:<run>@<step>` on the run's live branch, if the team has
+    it.
+    """
+    name, _, step = uri.removeprefix("checkpoint:").rpartition("@")
+    run = Run.objects.filter(team=team, public_id=name).first()
+    if run is None or not step.isdecimal() or len(step) > 18:
+        return None
+    return run.checkpoints.filter(live(run), step=int(step)).order_by("-attempt").first()

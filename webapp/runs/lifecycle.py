@@ -21,11 +21,20 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from webapp import celery_client
-from webapp.live import doorbell
+from webapp.access.models import Team, User
+from webapp.base import celery_client, notify
 from webapp.runs import naming
-from webapp.runs.models import ACTIVE, FINISHED, Attempt, Member, Run, State, Transition
-from webapp.teams.models import Team, User
+from webapp.runs.models import (
+    ACTIVE,
+    FINISHED,
+    Attempt,
+    Checkpoint,
+    Event,
+    Member,
+    Run,
+    State,
+    Transition,
+)
 
 RELEASED: dict[str, Any] = {"lease_holder": "", "heartbeat_at": None, "resume_after_restart": False}
 UNASKED: dict[str, Any] = {
@@ -401,7 +410,7 @@ def _announce(run: Run, reason: str, actor: User | None) -> None:
     Run.objects.filter(pk=run.pk).update(news=F("news") + 1)
     run.refresh_from_db()
     _record(run, reason, actor)
-    doorbell.ring_on_commit(run.public_id, run.news)
+    notify.ring_on_commit(run.public_id, run.news)
 
 
 def _record(run: Run, reason: str, actor: User | None) -> None:
@@ -423,3 +432,12 @@ def _queue_again(run: Run, cause: str, **values: Any) -> bool:
         if changed:
             wake()
         return changed
+
+
+def named_artifacts(team_id: int) -> set[str]:
+    """The hashes of all files that events and checkpoints of the team's runs name."""
+    events = Event.objects.filter(run__team=team_id, payload__has_key="file")
+    named = set(events.values_list("payload__file__sha256", flat=True))
+    for manifest in Checkpoint.objects.filter(run__team=team_id).values_list("manifest", flat=True):
+        named |= {file["sha256"] for file in manifest.values()}
+    return named

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from webapp.teams.models import Team
+from webapp.access.models import Team
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
@@ -18,66 +18,6 @@ ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 def public_id() -> str:
     """A name for a run in URLs: hard to guess, easy to read aloud."""
     return "".join(secrets.choice(ALPHABET) for _ in range(10))
-
-
-class Artifact(models.Model):
-    """A file in the store, named by the SHA-256 of its content. Each team holds its own row, so
-    sharing bytes shares no access.
-    """
-
-    team = models.ForeignKey(Team, on_delete=models.CASCADE)
-    sha256 = models.CharField(max_length=64)
-    size = models.BigIntegerField()
-    media_type = models.CharField(max_length=100, default="application/octet-stream")
-    stored_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["team", "sha256"], name="one_artifact_per_team_and_content"
-            )
-        ]
-
-
-class DataSet(models.Model):
-    """An uploaded data file with its column mapping."""
-
-    team = models.ForeignKey(Team, on_delete=models.CASCADE)
-    name = models.SlugField(max_length=80)
-    artifact = models.ForeignKey(Artifact, on_delete=models.PROTECT)
-    fingerprint = models.CharField(max_length=64)
-    filename = models.CharField(max_length=255)
-    format = models.CharField(max_length=10)
-    columns = models.JSONField(default=dict)
-    verifier = models.JSONField(default=dict)
-    problem_count = models.IntegerField()
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["team", "name", "fingerprint"], name="one_data_set_per_content"
-            )
-        ]
-
-
-class StoredModel(models.Model):
-    """An uploaded model folder: the manifest maps file names to artifact hashes."""
-
-    team = models.ForeignKey(Team, on_delete=models.CASCADE)
-    name = models.SlugField(max_length=80)
-    hash = models.CharField(max_length=64)
-    manifest = models.JSONField()
-    architecture = models.CharField(max_length=80, blank=True)
-    parameters = models.BigIntegerField(null=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["team", "name", "hash"], name="one_model_per_content")
-        ]
 
 
 class State(models.TextChoices):

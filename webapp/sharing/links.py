@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.utils import timezone
 
+from webapp.access.digests import digest, new_token
+from webapp.access.models import User
 from webapp.runs.models import Run
 from webapp.sharing.models import ShareLink
-from webapp.teams.models import User
-from webapp.teams.tokens import digest, new_token
 
 LIFETIMES = {
     "1": timedelta(days=1),
@@ -31,6 +32,14 @@ def share(run: Run, user: User, lifetime: timedelta) -> str:
 def revoke(link: ShareLink) -> None:
     """End a link now, for those who watch as well."""
     ShareLink.objects.filter(pk=link.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def runs_of_valid_links(link_ids: Collection[int]) -> dict[int, int]:
+    """Of these links, those that are neither revoked nor expired → primary key of their run."""
+    links = ShareLink.objects.filter(
+        pk__in=set(link_ids), revoked_at=None, expires_at__gt=timezone.now()
+    )
+    return dict(links.values_list("pk", "run_id"))
 
 
 def find(token: str) -> ShareLink | None:

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from webapp.environment import ConfigurationError
+from webapp.base.environment import ConfigurationError
 from workers.launcher.launch import PARTS, Launcher
 from workers.launcher.refusal import Refusal, of_os_error
 

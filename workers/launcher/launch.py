@@ -18,13 +18,13 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 
-from webapp import environment
-from workers.launcher import folders as places
+from webapp.base import environment
 from workers.launcher import leftovers, settings_file
 from workers.launcher.children import Child
-from workers.launcher.folders import Folders
 from workers.launcher.refusal import Refusal, last_line, of_os_error
-from workers.launcher.services import start_postgres, start_redis
+from workers.launcher.services import folders as places
+from workers.launcher.services.folders import Folders
+from workers.launcher.services.services import start_postgres, start_redis
 from workers.launcher.single import only
 from workers.launcher.web import arguments as web_arguments
 

@@ -26,4 +26,4 @@ def arguments(host: str, port: int) -> list[str]:
         "--no-proxy-headers",
         *place,
         *limits,
-    ]  # webapp.proxies knows whom to believe
+    ]  # webapp.base.proxies knows whom to believe

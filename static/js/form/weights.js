@@ -1,5 +1,5 @@
 /**
- * What a pass rate makes of a problem, as in trainer/text/weights.py: w(p) = p^α (1 − p)^β and the baselines (PACED, arXiv 2603.11178).
+ * What a pass rate makes of a problem, as in trainer/text/training/problem_weights.py: w(p) = p^α (1 − p)^β and the baselines (PACED, arXiv 2603.11178).
  */
 
 /** @typedef {{kind: string, alpha?: number, beta?: number, floor?: number, low?: number, high?: number}} Weighting */

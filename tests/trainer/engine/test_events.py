@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.engine import events
-from trainer.engine.events import EventLog, Reader, line, plain, read, segments
+from trainer import events
+from trainer.events import EventLog, Reader, line, plain, read, segments
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -209,7 +209,7 @@ def test_an_unreadable_line_is_reported_and_skipped(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from trainer.engine.events import EventLog
+from trainer.events import EventLog
 log = EventLog(Path(sys.argv[1]), 1)
 log.emit("log", level="info", message="there is room")
 resource.setrlimit(resource.RLIMIT_FSIZE, (600, resource.RLIM_INFINITY))
@@ -241,7 +241,7 @@ def test_a_full_disk_makes_events_wait_and_loses_none(tmp_path: Path) -> None:
 REALLY_FULL_DISK = """
 import subprocess, sys
 from pathlib import Path
-from trainer.engine.events import EventLog
+from trainer.events import EventLog
 disk = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
 log = EventLog(disk / "events", 1)
@@ -280,7 +280,7 @@ def test_the_last_words_of_a_run_are_kept_though_the_disk_stays_full(tmp_path: P
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from trainer.engine.events import EventLog
+from trainer.events import EventLog
 log = EventLog(Path(sys.argv[1]), 1)
 for number in range(2000):
     log.emit("metrics", step=number, values={"loss": number / 7})
@@ -346,7 +346,9 @@ def test_emit_never_raises_even_when_the_file_is_gone(tmp_path: Path) -> None:
 
 
 def test_reading_a_log_needs_no_torch() -> None:
-    script = "import sys, trainer.engine.events; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    script = (
+        "import sys, trainer.events; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.events import EventLog, read
 from trainer.engine.loop import MethodState, Phase, Report, Runtime
+from trainer.events import EventLog, read
 from trainer.spec import Optimiser
 from trainer.spec.operation import Checkpoints
 

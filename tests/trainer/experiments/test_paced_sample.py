@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from trainer import recipes
-from trainer.engine.events import EventLog
+from trainer.events import EventLog
 from trainer.experiments.arms import carry_out, changed
 from trainer.experiments.paced_sample import ARMS, definition
 from trainer.experiments.paced_sample_report import GROUPS, changes, figure, table

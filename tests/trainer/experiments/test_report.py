@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.trainer.experiments.test_definition import SMALL
-from trainer.engine.events import EventLog
+from trainer.events import EventLog
 from trainer.experiments.definition import Contrast, Experiment, Side
 from trainer.experiments.findings import findings
 from trainer.experiments.measures import Outcome, differences, outcome, value

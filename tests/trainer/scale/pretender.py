@@ -11,8 +11,9 @@ import sys
 import time
 from dataclasses import asdict
 
-from trainer.engine.outcome import COMPLETED, FAILED, STOPPED, Ending
-from trainer.engine.places import micro_scale, of_this_process
+from trainer.engine.distributed.ranks import micro_scale, of_this_process
+from trainer.engine.outcome import Ending
+from trainer.exit_codes import COMPLETED, FAILED, STOPPED
 
 DONE = Ending(COMPLETED, "completed", "All 8 steps are done.")
 ENDINGS = {

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from trainer.engine import checkpoints
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.events import EventLog
+from trainer.engine.distributed.ranks import Place, of_this_process
+from trainer.engine.distributed.world import World
 from trainer.engine.loop import MethodState, Phase, Report, Runtime, train
-from trainer.engine.places import Place, of_this_process
-from trainer.engine.world import World
+from trainer.events import EventLog
 from trainer.spec import Optimiser
 from trainer.spec.operation import Checkpoints, Compute
-from trainer.text.averaging import Average
+from trainer.text.language.averaging import Average
 
 LOOK, LEARN = Phase("look"), Phase("learn", "net")
 ALONE = Place()

@@ -15,14 +15,14 @@ from tests.trainer.text.tiny import VOCABULARY, save_folder
 from trainer.spec import Network
 from trainer.spec.networks import LowRankAdapter
 from trainer.spec.sampling import Sampling
-from trainer.text import adapters
-from trainer.text.heads import head_of, last_hidden
-from trainer.text.model_folders import ModelError
-from trainer.text.models import LanguageModel, load
+from trainer.text.language import adapters
+from trainer.text.language.heads import head_of, last_hidden
+from trainer.text.language.model_folders import ModelError
+from trainer.text.language.models import LanguageModel, load
 from trainer.text.objectives.batch import completion_ids, response_hidden
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.engines.sampling import sample
 from trainer.text.rollouts.records import Request
-from trainer.text.rollouts.sampling import sample
 
 SETTINGS = LowRankAdapter(rank=4, alpha=8.0)
 IDS = torch.tensor([[5, 9, 13, 4, 20, 7]])

@@ -18,8 +18,8 @@ import pytest
 from tests.trainer.text.short_run import short
 from tests.trainer.text.tiny_run import end, events, final_hash, numbers
 from trainer.cli import main
-from trainer.engine.outcome import BROKEN_OFF, REFUSED, SEPARATED, STOPPED
-from trainer.engine.processes import GONE, TRAINER
+from trainer.engine.distributed.processes import GONE, TRAINER
+from trainer.exit_codes import BROKEN_OFF, REFUSED, SEPARATED, STOPPED
 from trainer.spec import to_dict
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -15,10 +15,10 @@ from torch.nn import Parameter
 from tests.trainer.engine.toy import events
 from trainer.engine import checkpoints
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.events import EventLog
 from trainer.engine.loop import MethodState, Phase, Report, Runtime, train
 from trainer.engine.optimisers import Group
 from trainer.engine.outcome import Refused
+from trainer.events import EventLog
 from trainer.spec import Optimiser
 from trainer.spec.operation import Checkpoints, Compute
 

@@ -14,10 +14,12 @@ import pytest
 
 from tests.trainer.text.tiny_run import spec
 from trainer.cli import main
-from trainer.engine import checkpoints, processes, run
-from trainer.engine.events import EventLog, read
-from trainer.engine.outcome import COMPLETED, FAILED, REFUSED, STOPPED
+from trainer.engine import checkpoints
+from trainer.engine.distributed import processes
+from trainer.events import EventLog, read
+from trainer.exit_codes import COMPLETED, FAILED, REFUSED, STOPPED
 from trainer.spec import to_yaml
+from trainer.text import run
 
 ROOT = Path(__file__).resolve().parents[3]
 PRETENDER = [sys.executable, "-m", "tests.trainer.scale.pretender"]

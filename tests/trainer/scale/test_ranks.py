@@ -16,8 +16,8 @@ from torch import Tensor
 
 from tests.trainer.scale.rows import carry_out
 from trainer.engine import checkpoints
-from trainer.engine.events import read
-from trainer.engine.places import Place, environment
+from trainer.engine.distributed.ranks import Place, environment
+from trainer.events import read
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = 6

@@ -12,9 +12,9 @@ from torch import Tensor
 from tests.trainer.text.tiny import save_folder
 from trainer.spec import Network
 from trainer.spec.networks import LowRankAdapter
-from trainer.text import adapters
-from trainer.text.heads import last_hidden
-from trainer.text.models import LanguageModel, load, recompute_activations
+from trainer.text.language import adapters
+from trainer.text.language.heads import last_hidden
+from trainer.text.language.models import LanguageModel, load, recompute_activations
 
 IDS = torch.tensor([[5, 9, 13, 4, 20, 7], [8, 8, 3, 2, 11, 30]])
 

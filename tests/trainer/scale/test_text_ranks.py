@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.text.tiny_run import CLOCK, spec
-from trainer.engine import processes, run
-from trainer.engine.events import read
-from trainer.engine.outcome import COMPLETED
+from trainer.engine.distributed import processes
+from trainer.events import read
+from trainer.exit_codes import COMPLETED
 from trainer.spec import RunSpec, to_yaml
+from trainer.text import run
 
 ROOT = Path(__file__).resolve().parents[3]
 

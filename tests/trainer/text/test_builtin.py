@@ -18,10 +18,10 @@ from trainer.text import builtin
 from trainer.text.builtin.make import PLANS, make
 from trainer.text.builtin.pretrain import held_out, train
 from trainer.text.builtin.tokenizer import CONFIDENCES, build
-from trainer.text.models import LanguageModel, load
+from trainer.text.language.models import LanguageModel, load
+from trainer.text.language.tokenizers import require_same_vocabulary
 from trainer.text.problems.arithmetic import POOL_FAMILIES
 from trainer.text.problems.arithmetic import make as problems
-from trainer.text.tokenizers import require_same_vocabulary
 
 FOLDER = Path(builtin.__file__).parent
 TINY = replace(PLANS["student"], hidden=16, layers=1, heads=1, steps=40, horizon=40, batch=16)

@@ -16,7 +16,7 @@ from tests.trainer.text.short_run import STATED, carried_out, column, short, tra
 from tests.trainer.text.tiny_run import events, merged, numbers
 from trainer.spec import Network
 from trainer.text.builtin.tokenizer import CONFIDENCES
-from trainer.text.models import LanguageModel, load
+from trainer.text.language.models import LanguageModel, load
 from trainer.text.problems.arithmetic import make
 
 PAIR: dict[str, Any] = {

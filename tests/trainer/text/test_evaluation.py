@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.text.evaluation import Measured, forgetting, metrics, summary, tiers_of
+from trainer.text.evaluation.evaluation import (
+    Measured,
+    forgetting,
+    metrics,
+    summary,
+    tiers_of,
+)
 from trainer.text.problems import Problem
 
 PROBLEMS = [

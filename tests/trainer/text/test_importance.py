@@ -11,8 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.spec.tokens import SelectedTokens
-from trainer.text.importance import kept_counts, region_metrics, regions, score, select
-from trainer.text.rollouts.noise import Noise, rollout_keys
+from trainer.text.rollouts.engines.noise import Noise, rollout_keys
+from trainer.text.training.token_importance import (
+    kept_counts,
+    region_metrics,
+    regions,
+    score,
+    select,
+)
 
 # Five tokens over four words: mildly off, unsure and off, confident and wrong, confident and right,
 # unsure and right.

@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.text.intervals import bootstrap, difference, pass_at, pass_rate, wilson
+from trainer.text.evaluation.intervals import (
+    bootstrap,
+    difference,
+    pass_at,
+    pass_rate,
+    wilson,
+)
 
 
 def counts(*values: int) -> np.ndarray:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.spec import HardFilterWeights, PacedWeights, UniformWeights, Weighting
-from trainer.text.answers import Answer, tally, truncated_share
-from trainer.text.pool import Pool, draw
 from trainer.text.problems import Problem
+from trainer.text.rollouts.answers import Answer, tally, truncated_share
+from trainer.text.training.pool import Pool, draw
 
 
 def pool(

@@ -13,7 +13,7 @@ import pytest
 from tests.trainer.text import tiny
 from tests.trainer.text.tiny_run import end, events, spec, start
 from trainer.cli import main
-from trainer.text import materials
+from trainer.text.training import materials
 
 STAGE: dict[str, Any] = {"name": "only", "until": {"steps": 3}, "problems_per_step": 4}
 PRIVILEGED = {"kind": "self", "context": {"kind": "privileged", "shows": "solution"}}

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.text.tiny_run import end, events, final_hash, live, numbers, spec, start
-from trainer.engine import run
 from trainer.engine.loop import Runtime
 from trainer.spec import RunSpec, load
+from trainer.text import run
 
 CASES = {
     "two_stages": {},

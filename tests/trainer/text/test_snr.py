@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.text.snr import bin_of, ratio
+from trainer.text.evaluation.snr import bin_of, ratio
 
 
 def gram(signal: float, n: int = 48, size: int = 200, seed: int = 0) -> np.ndarray:

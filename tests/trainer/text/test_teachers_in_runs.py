@@ -13,10 +13,10 @@ import pytest
 from tests.trainer.text.short_run import HINTED, carried_out, column, short, trained_rows
 from tests.trainer.text.test_resume import stop_after
 from tests.trainer.text.tiny_run import events, final_hash, merged, numbers, start
-from trainer.engine import run
 from trainer.spec import Network
-from trainer.text.models import load
-from trainer.text.tokenizers import decode
+from trainer.text import run
+from trainer.text.language.models import load
+from trainer.text.language.tokenizers import decode
 
 LORA: dict[str, Any] = {"student": {"adapter": {"kind": "lora", "rank": 2, "alpha": 4.0}}}
 SELF = {"objective": {"kind": "reverse_kl"}, "optimiser": {"learning_rate": 0.01}}

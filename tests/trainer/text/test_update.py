@@ -17,19 +17,19 @@ from torch import Tensor
 
 from tests.trainer.text import tiny
 from tests.trainer.text.tiny_run import spec
-from trainer.engine.events import EventLog
 from trainer.engine.loop import Runtime
+from trainer.events import EventLog
 from trainer.spec import PlainContext, RunSpec
 from trainer.spec.operation import Checkpoints
-from trainer.text.answers import Answer
-from trainer.text.learner import Learner
-from trainer.text.models import LanguageModel
+from trainer.text.language.models import LanguageModel
 from trainer.text.problems import Problem
+from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.records import DIVERGENCE, TrainRow
-from trainer.text.teacher_states import read_by_teachers
 from trainer.text.teachers import Teachers, TeacherView
 from trainer.text.teachers.snapshots import Own
-from trainer.text.update import GROUP, Round, differentiate
+from trainer.text.training.learner import Learner
+from trainer.text.training.teacher_states import read_by_teachers
+from trainer.text.training.update import GROUP, Round, differentiate
 
 WEIGHTS = [0.5, 0.0, 1.0, 2.5]
 LENGTHS = [3, 9, 5, 1, 7, 7, 2, 4]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.spec.pool import HardFilterWeights, PacedWeights, UniformWeights
-from trainer.text.weights import (
+from trainer.text.training.problem_weights import (
     effective_problems,
     normalised,
     paced_weights,

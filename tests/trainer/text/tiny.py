@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from trainer.spec.networks import Network
-from trainer.text.models import LanguageModel, load
+from trainer.text.language.models import LanguageModel, load
 
 CHARACTERS = "0123456789+-*/=()?.,> abcdefghij"
 PAD, EOS, BOS = 0, 1, 2

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.engine import run
-from trainer.engine.events import read
+from trainer.events import read
 from trainer.spec import RunSpec, load, to_dict
+from trainer.text import run
 
 CLOCK = ("time/", "memory/", "tokens_per_second")
 

@@ -20,11 +20,12 @@ from tests.webapp import recorded
 from tests.webapp.streams import content_of
 from trainer.spec.jobs import JobSpec, load_job
 from trainer.text.jobs.tallies import tally
-from webapp import artifacts
-from webapp.jobs import form, lifecycle
+from webapp.access.models import Team, User
+from webapp.definition import job_form
+from webapp.jobs import lifecycle
 from webapp.jobs.models import Copy, Job, State
-from webapp.runs.models import DataSet
-from webapp.teams.models import Team, User
+from webapp.library import artifacts
+from webapp.library.models import DataSet
 
 FILLED = {
     "name": "mine",
@@ -255,4 +256,4 @@ SPECS = st.fixed_dictionaries(
 @given(SPECS)
 def test_a_definition_survives_the_form(data: dict[str, Any]) -> None:
     spec = load_job(data)
-    assert load_job(form.spec_from(form.form_from(spec.model_dump(mode="json")))) == spec
+    assert load_job(job_form.spec_from(job_form.form_from(spec.model_dump(mode="json")))) == spec

@@ -11,12 +11,12 @@ from asgiref.sync import sync_to_async
 from django.test import Client
 
 from tests.webapp.sockets import Socket, quiet
-from webapp.live import doorbell
+from webapp.access.models import User
+from webapp.base import notify
+from webapp.ingest.event_log import ingest
 from webapp.live import hub as hubs
 from webapp.runs import lifecycle
-from webapp.runs.ingest import ingest
 from webapp.runs.models import Run
-from webapp.teams.models import User
 
 from .page import Page
 
@@ -70,7 +70,7 @@ def _doorbell_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _no_doorbell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every notice on Redis is lost."""
-    monkeypatch.setattr(doorbell, "ring", lambda public_id, news: None)
+    monkeypatch.setattr(notify, "ring", lambda public_id, news: None)
     monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
 
 

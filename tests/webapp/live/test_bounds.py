@@ -13,13 +13,13 @@ from asgiref.sync import sync_to_async
 from django.test import Client
 
 from tests.webapp.logs import losses
-from webapp.live import census, guard
+from webapp.access import actors
+from webapp.access.models import Membership, Team, User
+from webapp.live import connection_limits, session_access
 from webapp.live import consumer as consumers
 from webapp.live import hub as hubs
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.teams import access
-from webapp.teams.models import Membership, Team, User
 
 from .conftest import Connect, Send, subscribed
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def test_one_socket_too_many_is_told_so_and_another_may_come_when_one_has_left(
     connect: Connect, bobs: Client, bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(census, bound, 2)
+    monkeypatch.setattr(connection_limits, bound, 2)
     first, _, third = await connect(bobs), await connect(bobs), await connect(bobs)
     assert await third.hear() == {"type": "closed", "code": consumers.TOO_MANY}
     await first.disconnect()
@@ -42,7 +42,7 @@ async def test_one_socket_too_many_is_told_so_and_another_may_come_when_one_has_
 async def test_all_pages_of_a_person_together_follow_a_bounded_number_of_runs(
     connect: Connect, bobs: Client, run: Run, still: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(census, "SUBSCRIPTIONS_OF_SESSION", 1)
+    monkeypatch.setattr(connection_limits, "SUBSCRIPTIONS_OF_SESSION", 1)
     second = await sync_to_async(lifecycle.create_run)(still, None, run.spec)
     one, other = await connect(bobs), await connect(bobs)
     assert (await subscribed(one, run))["type"] == "delta"
@@ -124,9 +124,9 @@ async def test_the_access_of_all_pages_is_asked_with_one_look(
     send: Send,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr(session_access, "RECHECK_SECONDS", 0.0)
     looks: list[int] = []
-    original = access.standings
+    original = actors.access_states
 
     def counted(sessions: Collection[str]) -> dict[str, Any]:
         looks.append(len(sessions))
@@ -137,7 +137,7 @@ async def test_the_access_of_all_pages_is_asked_with_one_look(
     sockets = [await connect(client) for client in (bobs, bobs, alices, alices)]
     for socket in sockets:
         await subscribed(socket, run)
-    monkeypatch.setattr(access, "standings", counted)
+    monkeypatch.setattr(actors, "access_states", counted)
     await send(losses(1, 2))
     assert [(await socket.hear())["type"] for socket in sockets] == ["delta"] * 4
     assert set(looks) == {2}  # two people: each look is for all their pages
@@ -154,7 +154,7 @@ async def test_the_access_of_all_pages_is_asked_with_one_look(
 async def test_who_signs_out_is_refused_and_told_to_sign_in(
     connect: Connect, bobs: Client, run: Run, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr(session_access, "RECHECK_SECONDS", 0.0)
     socket = await connect(bobs)
     await subscribed(socket, run)
     await sync_to_async(bobs.logout)()
@@ -173,6 +173,6 @@ async def test_an_idle_page_asks_the_database_for_nothing_but_the_regular_look(
     await subscribed(socket, run)
     assert await socket.receive_nothing(timeout=0.3)
     asked: list[str] = []
-    monkeypatch.setattr(guard.Guard, "actor", lambda *_: asked.append("access"))
+    monkeypatch.setattr(session_access.Guard, "actor", lambda *_: asked.append("access"))
     assert await socket.receive_nothing(timeout=0.3)
     assert asked == []

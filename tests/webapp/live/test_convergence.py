@@ -22,14 +22,14 @@ from tests.webapp.conftest import SPEC
 from tests.webapp.logs import event, losses
 from tests.webapp.logs import metrics as logged
 from tests.webapp.sockets import Socket, quiet
-from webapp import metrics
+from webapp.access.models import Team
+from webapp.base import notify
+from webapp.ingest.event_log import ingest
 from webapp.live import consumer as consumers
-from webapp.live import doorbell
 from webapp.live import hub as hubs
 from webapp.runs import lifecycle
-from webapp.runs.ingest import ingest
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team
+from webapp.series import series_store
 
 from .conftest import Connect, Send, news_of, read_until
 from .page import Curve, Page
@@ -69,9 +69,9 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def drawn_by(run: Run) -> dict[str, Curve]:
     """The live branch as the store has it."""
     run.refresh_from_db()
-    found = metrics.read([run], None, width=WIDTH)
+    found = series_store.read([run], None, width=WIDTH)
     return {
-        one.key: {x: metrics.plain(y) for x, y in zip(one.x, one.mean, strict=True)}
+        one.key: {x: series_store.plain(y) for x, y in zip(one.x, one.mean, strict=True)}
         for one in found
         if one.x
     }
@@ -226,10 +226,10 @@ def test_any_order_of_appends_losses_reconnects_and_slow_reads_ends_in_the_same_
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         story = Story(lifecycle.create_run(still, None, SPEC), bobs, Path(folder))
-        ring = doorbell.ring
+        ring = notify.ring
         with monkeypatch.context() as patch:
             patch.setattr(
-                doorbell,
+                notify,
                 "ring",
                 lambda public_id, news: ring(public_id, news) if story.bell else None,
             )

@@ -14,6 +14,7 @@ from django.test import Client
 from tests.webapp.logs import event, losses
 from tests.webapp.logs import metrics as logged
 from trainer.spec.jobs import JobSpec
+from webapp.access.models import Team, User
 from webapp.jobs import lifecycle as jobs
 from webapp.jobs.models import Copy
 from webapp.live import consumer as consumers
@@ -22,7 +23,6 @@ from webapp.live import hub as hubs
 from webapp.nodes import ordering
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.teams.models import Team, User
 
 from .conftest import Connect, Send, heard_until, loss, news_of, read_until, subscribed
 from .page import Page

@@ -17,11 +17,11 @@ from tests.webapp.logs import event, losses
 from tests.webapp.logs import metrics as logged
 from tests.webapp.sockets import Socket
 from trainer.spec.jobs import JobSpec
+from webapp.access.models import Team
 from webapp.jobs import lifecycle
 from webapp.live import consumer as consumers
 from webapp.live import frames, messages
 from webapp.runs.models import Run
-from webapp.teams.models import Team
 
 from .conftest import Connect, Send, news_of, subscribed
 

@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 
 from tests.webapp.logs import losses
 from tests.webapp.sockets import Socket
-from webapp.live import census, doorbell, guard, messages
+from webapp.access.models import Membership, Team, User
+from webapp.base import notify
+from webapp.live import connection_limits, messages, session_access
 from webapp.live import consumer as consumers
 from webapp.live import hub as hubs
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
 from webapp.sharing import links
 from webapp.sharing.models import ShareLink
-from webapp.teams.models import Membership, Team, User
 
 from .conftest import Connect, Send, subscribed
 
@@ -83,7 +84,7 @@ async def test_what_is_taken_away_is_not_told_any_more(
     taken: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr(session_access, "RECHECK_SECONDS", 0.0)
     socket = await connect(bobs)
     await subscribed(socket, run)
     take: dict[str, Callable[[], Any]] = {
@@ -93,7 +94,7 @@ async def test_what_is_taken_away_is_not_told_any_more(
         "run": run.delete,
     }
     await sync_to_async(take[taken])()
-    await send(losses(1, 3)) if taken != "run" else doorbell.ring(run.public_id, 99)
+    await send(losses(1, 3)) if taken != "run" else notify.ring(run.public_id, 99)
     frame = await socket.hear()
     assert (frame["type"], "loss" in json.dumps(frame)) == ("refused", False)
 
@@ -102,7 +103,7 @@ async def test_what_is_taken_away_is_not_told_any_more(
 async def test_a_withdrawn_link_is_refused_with_or_without_news(
     connect: Connect, run: Run, alice: User, send: Send, news: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr(session_access, "RECHECK_SECONDS", 0.0)
     monkeypatch.setattr(hubs, "LOOK_SECONDS", 100 if news else 0.1)
     client = Client()
     token = await sync_to_async(links.share)(run, alice, timedelta(days=1))
@@ -177,7 +178,7 @@ def test_every_message_is_either_understood_or_a_mistake(text: str | None) -> No
 async def test_one_page_follows_a_bounded_number_of_runs(
     connect: Connect, bobs: Client, run: Run, still: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(census, "SUBSCRIPTIONS_OF_SOCKET", 1)
+    monkeypatch.setattr(connection_limits, "SUBSCRIPTIONS_OF_SOCKET", 1)
     socket = await connect(bobs)
     await subscribed(socket, run)
     second = await sync_to_async(lifecycle.create_run)(still, None, run.spec)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.metrics import Axis
 from webapp.runs.branches import Stretch
+from webapp.series.points import Axis
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import pytest
 from django.db import connection, transaction
 
 from tests.webapp.logs import NOON, losses
-from webapp import metrics
-from webapp.metrics.models import Series
-from webapp.runs.ingest import take
+from webapp.ingest.event_log import take
 from webapp.runs.models import Attempt, Run
+from webapp.series import series_store
+from webapp.series.models import Series
 
 
 def append(
@@ -21,15 +21,15 @@ def append(
 ) -> None:
     with transaction.atomic():
         Attempt.objects.get_or_create(run=run, number=attempt)
-        metrics.append(run, attempt, rows, take(run.pk), identity)
+        series_store.append(run, attempt, rows, take(run.pk), identity)
 
 
 def row(step: int, value: float, second: float) -> dict[str, Any]:
     return {"step": step, "values": {"loss": value}, "wall_time": NOON + second}
 
 
-def loss(run: Run, **question: Any) -> metrics.Series:
-    (found,) = metrics.read([run], ["loss"], **question)
+def loss(run: Run, **question: Any) -> series_store.Series:
+    (found,) = series_store.read([run], ["loss"], **question)
     return found
 
 
@@ -52,11 +52,11 @@ def test_rows_without_numbers_count_once_by_what_they_say(run: Run, steps_grow: 
     assert (whole.count, whole.mean) == (2000, [one["values"]["loss"] for one in rows])
     narrow = loss(run, width=50, axis="time")
     assert (narrow.count, narrow.points > 25, max(narrow.max)) == (2000, True, max(whole.mean))
-    assert len(list(metrics.rows(run))) == 2000
+    assert len(list(series_store.rows(run))) == 2000
     before = run.news
     run.refresh_from_db()
     append(run, rows[100:140])
-    assert metrics.since(run, run.news) == []
+    assert series_store.since(run, run.news) == []
     assert before < run.news
 
 
@@ -83,7 +83,7 @@ def test_numbers_that_other_events_have_leave_one_range(run: Run) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT seen::text FROM metrics_log WHERE run_id = %s", [run.pk])
         assert cursor.fetchone() == ("{[1,301)}",)
-    assert metrics.sequences(run, 1) == {number for number in range(1, 301) if number % 3}
+    assert series_store.sequences(run, 1) == {number for number in range(1, 301) if number % 3}
 
 
 @pytest.mark.django_db(transaction=True)

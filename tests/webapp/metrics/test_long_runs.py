@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from tests.webapp.logs import NOON
 from tests.webapp.logs import metrics as logged
-from webapp import metrics
-from webapp.metrics.models import Axis, Batch, Chunk, Level
+from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run, State
-from webapp.runs.reading_events import moment
+from webapp.series import series_store
+from webapp.series.models import Axis, Batch, Chunk, Level
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +46,7 @@ def train(
     Attempt.objects.update_or_create(run=run, number=attempt, defaults={"last_seq": last})
     for start in range(first, last, batch):
         run.news += 1
-        metrics.append(
+        series_store.append(
             run, attempt, log(start, min(last, start + batch), seq + start - first), run.news
         )
     run.save(update_fields=["news"])
@@ -65,8 +65,8 @@ def rewind(run: Run, attempt: int, step: int, seq: int = 0) -> None:
     )
 
 
-def loss(run: Run, **question: Any) -> metrics.Series:
-    (found,) = metrics.read([run], ["loss"], **question)
+def loss(run: Run, **question: Any) -> series_store.Series:
+    (found,) = series_store.read([run], ["loss"], **question)
     return found
 
 
@@ -81,7 +81,7 @@ def told(run: Run) -> list[Any]:
         for width in (7, 100, 40_000)
     ]
     asked += [{"start": 5_003, "stop": 17_001, "width": width} for width in (20, 500)]
-    found = [one for question in asked for one in metrics.read([run], None, **question)]
+    found = [one for question in asked for one in series_store.read([run], None, **question)]
     columns = [
         [f"{number:.9g}" for number in (*one.x, *one.mean, *one.min, *one.max, *one.last)]
         for one in found
@@ -90,9 +90,9 @@ def told(run: Run) -> list[Any]:
     return [
         columns,
         marks,
-        metrics.keys(run),
-        repr(metrics.latest(run, ["loss", "eval"])),
-        repr(list(metrics.rows(run, ["eval"]))),
+        series_store.keys(run),
+        repr(series_store.latest(run, ["loss", "eval"])),
+        repr(list(series_store.rows(run, ["eval"]))),
     ]
 
 
@@ -148,12 +148,12 @@ def test_compacting_a_finished_run_changes_nothing_that_is_told(run: Run, last: 
         )
     )
     assert not Axis.objects.filter(run=run, chunk=None).exists()
-    assert metrics.tidy_finished() == 0
+    assert series_store.tidy_finished() == 0
 
 
 def test_a_compacted_run_may_go_on(run: Run) -> None:
     train(run, 15_000)
-    metrics.compact(run)
+    series_store.compact(run)
     train(run, 20_000, first=15_000, seq=15_001)
     found = loss(run, width=50_000)
     assert found.x == [float(step) for step in range(20_000)]
@@ -164,9 +164,9 @@ def test_a_chart_of_a_late_batch_is_in_order_on_the_axis_of_tokens(run: Run) -> 
     Attempt.objects.create(run=run, number=1)
     whole = log(0, 12_000)
     for number, start in enumerate([0, 2000, 6000, 4000, 8000, 10_000], 1):
-        metrics.append(run, 1, whole[start : start + 2000], number)
+        series_store.append(run, 1, whole[start : start + 2000], number)
     before = loss(run, axis="tokens", width=50)
-    metrics.compact(run)
+    series_store.compact(run)
     after = loss(run, axis="tokens", width=50)
     assert (before.count, after.count) == (12_000, 12_000)
     assert after.x == sorted(after.x)
@@ -180,9 +180,9 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
     settings.RAW_DAYS = 30
     ended = timezone.now() - datetime.timedelta(days=31)
     Run.objects.filter(pk=run.pk).update(state=State.COMPLETED, finished_at=ended)
-    before, short = loss(run, width=100), metrics.read([run], ["eval"])
-    latest, news = metrics.latest(run, ["loss", "eval"]), run.news
-    assert metrics.tidy_finished() > 0
+    before, short = loss(run, width=100), series_store.read([run], ["eval"])
+    latest, news = series_store.latest(run, ["loss", "eval"]), run.news
+    assert series_store.tidy_finished() > 0
     run.refresh_from_db()
     assert run.news > news
     after = loss(run, width=100)
@@ -194,8 +194,10 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
         64,
     )
     assert not Chunk.objects.filter(series__key="loss").exists()
-    assert [one.json() for one in metrics.read([run], ["eval"])] == [one.json() for one in short]
-    assert metrics.latest(run, ["loss", "eval"]) == latest
+    assert [one.json() for one in series_store.read([run], ["eval"])] == [
+        one.json() for one in short
+    ]
+    assert series_store.latest(run, ["loss", "eval"]) == latest
     close = loss(run, start=7_000, stop=8_000)
     assert (close.thinned, max(close.max), close.points) == (64, 1e6, 16)
     assert len(loss(run, width=100).marks) == 4
@@ -204,9 +206,9 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
 
 def test_live_deltas_reach_back_some_batches_and_then_no_further(run: Run) -> None:
     train(run, 3000, batch=5)
-    (series,) = metrics.since(run, run.news - 3, ["loss"]) or []
+    (series,) = series_store.since(run, run.news - 3, ["loss"]) or []
     assert series.x == [float(step) for step in range(2985, 3000)]
-    assert metrics.since(run, 1) is None
+    assert series_store.since(run, 1) is None
 
 
 def test_parquet_holds_every_point_and_abandoned_ones_if_asked(run: Run) -> None:
@@ -215,11 +217,11 @@ def test_parquet_holds_every_point_and_abandoned_ones_if_asked(run: Run) -> None
     train(run, 1800, first=1501, attempt=2, seq=2)
     for abandoned, count in ((False, 1800), (True, 2000 + 299)):
         table = pyarrow.parquet.read_table(
-            io.BytesIO(b"".join(metrics.parquet(run, ["loss"], abandoned)))
+            io.BytesIO(b"".join(series_store.parquet(run, ["loss"], abandoned)))
         )
         assert table.num_rows == count
         assert table.column("step").to_pylist() == sorted(table.column("step").to_pylist())
-        assert repr(next(iter(metrics.rows(run, ["loss"], abandoned)))) == repr(
+        assert repr(next(iter(series_store.rows(run, ["loss"], abandoned)))) == repr(
             tuple(table.slice(0, 1).to_pylist()[0].values())
         )
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.webapp.logs import NOON, losses
 from tests.webapp.logs import metrics as logged
-from webapp import metrics
-from webapp.metrics.models import Axis, Batch, Log, Series
 from webapp.runs.branches import stretches
 from webapp.runs.models import Attempt, Event, Run
+from webapp.series import series_store
+from webapp.series.models import Axis, Batch, Log, Series
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +35,7 @@ def attempt(
     Attempt.objects.update_or_create(run=run, number=number, defaults={"last_seq": last_seq})
     if rewound_to is not None:
         rewind(run, number, 0, rewound_to)
-    metrics.append(run, number, events, news=number)
+    series_store.append(run, number, events, news=number)
 
 
 def rewind(run: Run, number: int, seq: int, step: int) -> None:
@@ -56,8 +56,8 @@ def forget(run: Run) -> None:
         model.objects.filter(run=run).delete()
 
 
-def curve(run: Run, **question: Any) -> metrics.Series:
-    (found,) = metrics.read([run], ["loss"], **question)
+def curve(run: Run, **question: Any) -> series_store.Series:
+    (found,) = series_store.read([run], ["loss"], **question)
     return found
 
 
@@ -178,8 +178,8 @@ def test_an_attempt_that_begins_again_in_the_middle_of_its_log_is_one_curve(run:
     assert found.mean == [
         step + 100.0 * (25 <= step <= 30) + 1000.0 * (step > 30) for step in found.x
     ]
-    assert metrics.latest(run, ["loss"]) == {"loss": 1040.0}
-    assert len(list(metrics.rows(run, abandoned=True))) == 30 + 15 + 15 + 10
+    assert series_store.latest(run, ["loss"]) == {"loss": 1040.0}
+    assert len(list(series_store.rows(run, abandoned=True))) == 30 + 15 + 15 + 10
 
 
 def test_a_first_attempt_that_rewinds_keeps_what_came_before(run: Run) -> None:
@@ -231,15 +231,17 @@ def test_a_bucket_without_a_finite_value_says_so(run: Run) -> None:
         run, 1, [logged(step + 1, step, loss=1.0 if step < 32 else "NaN") for step in range(64)]
     )
     found = curve(run, width=4)
-    assert [metrics.plain(value) for value in found.mean] == [1, 1, "NaN", "NaN"]
+    assert [series_store.plain(value) for value in found.mean] == [1, 1, "NaN", "NaN"]
 
 
 @pytest.mark.parametrize(
     ("axis", "expected"),
     [("step", [2, 3]), ("tokens", [200, 300]), ("compute", [2e9, 3e9]), ("time", [2, 3])],
 )
-def test_every_axis_has_its_own_range(run: Run, axis: metrics.Axis, expected: list[float]) -> None:
-    from webapp.runs.reading_events import moment
+def test_every_axis_has_its_own_range(
+    run: Run, axis: series_store.Axis, expected: list[float]
+) -> None:
+    from webapp.runs.event_rows import moment
 
     run.started_at = moment(NOON)
     attempt(run, 1, losses(1, 5))
@@ -249,38 +251,41 @@ def test_every_axis_has_its_own_range(run: Run, axis: metrics.Axis, expected: li
 
 
 def test_only_what_is_past_a_cursor_is_read(run: Run) -> None:
-    metrics.append(run, 1, losses(1, 10), news=1)
+    series_store.append(run, 1, losses(1, 10), news=1)
     attempt(run, 1, [])
-    metrics.append(run, 1, losses(11, 13, seq=11), news=2)
-    assert [series.x for series in metrics.since(run, 1) or []] == [[11, 12, 13]]
-    assert metrics.since(run, 2) == []
+    series_store.append(run, 1, losses(11, 13, seq=11), news=2)
+    assert [series.x for series in series_store.since(run, 1) or []] == [[11, 12, 13]]
+    assert series_store.since(run, 2) == []
 
 
 def test_keys_latest_values_and_rows(run: Run) -> None:
     attempt(run, 1, [logged(1, 1, loss=3.0, grad_norm=1.0), logged(2, 2, loss=2.0, pass_rate=0.5)])
     attempt(run, 2, [logged(2, 2, loss=9.0)], rewound_to=1)
-    assert metrics.keys(run) == ["grad_norm", "loss", "pass_rate"]
-    assert metrics.latest(run, ["loss", "grad_norm", "absent"]) == {"loss": 9.0, "grad_norm": 1.0}
-    assert [row[:4] for row in metrics.rows(run, ["loss"])] == [
+    assert series_store.keys(run) == ["grad_norm", "loss", "pass_rate"]
+    assert series_store.latest(run, ["loss", "grad_norm", "absent"]) == {
+        "loss": 9.0,
+        "grad_norm": 1.0,
+    }
+    assert [row[:4] for row in series_store.rows(run, ["loss"])] == [
         (1, 1, "loss", 3.0),
         (2, 2, "loss", 9.0),
     ]
-    assert len(list(metrics.rows(run, ["loss"], abandoned=True))) == 3
+    assert len(list(series_store.rows(run, ["loss"], abandoned=True))) == 3
 
 
 def test_the_tag_changes_with_news_and_with_the_question(run: Run) -> None:
-    first = metrics.etag([run], "loss")
-    assert first == metrics.etag([run], "loss")
-    assert first != metrics.etag([run], "grad_norm")
+    first = series_store.etag([run], "loss")
+    assert first == series_store.etag([run], "loss")
+    assert first != series_store.etag([run], "grad_norm")
     run.news += 1
-    assert first != metrics.etag([run], "loss")
+    assert first != series_store.etag([run], "loss")
 
 
 def test_runs_do_not_mix(run: Run) -> None:
     other = Run.objects.create(team=run.team, name="other")
     attempt(run, 1, losses(1, 3))
     attempt(other, 1, losses(5, 6))
-    assert [(series.run, series.count) for series in metrics.read([run, other], None)] == [
+    assert [(series.run, series.count) for series in series_store.read([run, other], None)] == [
         (run.public_id, 3),
         (other.public_id, 2),
     ]
@@ -289,8 +294,8 @@ def test_runs_do_not_mix(run: Run) -> None:
 def test_a_glimpse_is_short_whatever_the_length_of_the_run(run: Run) -> None:
     attempt(run, 1, losses(1, 500))
     attempt(run, 2, losses(401, 450, seq=2), rewound_to=400)
-    glimpsed = metrics.glimpse(run, "loss", 10)
+    glimpsed = series_store.glimpse(run, "loss", 10)
     assert len(glimpsed) <= 10
     assert glimpsed == sorted(glimpsed)
     assert (glimpsed[0] < 50, glimpsed[-1]) == (True, 450)
-    assert metrics.glimpse(run, "absent", 10) == []
+    assert series_store.glimpse(run, "absent", 10) == []

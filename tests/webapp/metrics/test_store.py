@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 
 from tests.webapp.logs import NOON
 from tests.webapp.metrics import reference
-from webapp import metrics
-from webapp.metrics import chunks, folding, pyramid
 from webapp.runs.branches import stretches
+from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
-from webapp.runs.reading_events import moment
+from webapp.series import chunks, folding, pyramid, series_store
 
 pytestmark = pytest.mark.django_db
 
@@ -128,7 +127,7 @@ def appended(run: Run, written: list[Log]) -> None:
             }
             Event.objects.create(run=run, attempt=number, **rewound)
         for batch in log.batches:
-            metrics.append(run, number, [log.rows[index] for index in batch], next(news))
+            series_store.append(run, number, [log.rows[index] for index in batch], next(news))
 
 
 def close(found: list[float], expected: list[float], scale: float) -> bool:
@@ -144,7 +143,7 @@ ROUNDING = 1e-322
 """Of a mean of the smallest numbers that there are."""
 
 
-def same(found: metrics.Series, expected: reference.Drawn | None) -> bool:
+def same(found: series_store.Series, expected: reference.Drawn | None) -> bool:
     if expected is None:
         return False
     size = max(
@@ -191,7 +190,7 @@ def test_any_appends_read_back_at_any_width_range_and_axis(
         for _ in range(6):
             key, axis, width = (
                 chance.choice(KEYS),
-                chance.choice(get_args(metrics.Axis)),
+                chance.choice(get_args(series_store.Axis)),
                 chance.choice([1, 2, 5, 13, 40, 1000]),
             )
             points = [
@@ -213,13 +212,13 @@ def check(
     run: Run,
     key: str,
     points: list[reference.Point],
-    axis: metrics.Axis,
+    axis: series_store.Axis,
     low: float | None,
     high: float | None,
     width: int,
     in_order: bool,
 ) -> None:
-    found = metrics.read([run], [key], axis=axis, start=low, stop=high, width=width)
+    found = series_store.read([run], [key], axis=axis, start=low, stop=high, width=width)
     question = (
         stretches(run),
         axis,

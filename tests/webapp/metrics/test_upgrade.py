@@ -8,9 +8,9 @@ import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from webapp import metrics
+from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
-from webapp.runs.reading_events import moment
+from webapp.series import series_store
 
 POINTS = """
 INSERT INTO metrics_point (run_id, attempt, seq, key, step, value, tokens, compute, wall_time, news)
@@ -42,14 +42,14 @@ def test_points_become_series(run: Run) -> None:
     )
     migrate("0004_delete_point")
     migrate("0004_delete_point")
-    assert len(list(metrics.rows(run, abandoned=True))) == 2 * 10_500
-    (found,) = metrics.read([run], ["loss"], width=1000)
+    assert len(list(series_store.rows(run, abandoned=True))) == 2 * 10_500
+    (found,) = series_store.read([run], ["loss"], width=1000)
     assert (found.x, found.mean[7:]) == (
         [float(n) for n in range(1, 501)],
         [n / 8 for n in range(8, 501)],
     )
     assert found.marks[0][0] == 7
     again = {"seq": 2, "step": 1, "values": {"loss": 9.0}, "wall_time": 0.0}
-    metrics.append(run, 2, [again, {"seq": 1, "type": "rewind"}], 999)
-    assert metrics.read([run], ["loss"])[0].count == 500
-    assert metrics.since(run, 0) is None
+    series_store.append(run, 2, [again, {"seq": 1, "type": "rewind"}], 999)
+    assert series_store.read([run], ["loss"])[0].count == 500
+    assert series_store.since(run, 0) is None

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from tests.webapp.conftest import SPEC
 from trainer.spec.jobs import JobSpec
+from webapp.access.models import Team, User
 from webapp.jobs import lifecycle as jobs
 from webapp.jobs.models import Copy
 from webapp.nodes import ordering
@@ -21,7 +22,6 @@ from webapp.nodes.holders import holder_of
 from webapp.nodes.models import Device, Node
 from webapp.runs import lifecycle
 from webapp.runs.models import Priority, Run, State
-from webapp.teams.models import Team, User
 
 pytestmark = pytest.mark.django_db
 

@@ -10,8 +10,8 @@ from django.test import Client
 
 from tests.webapp.recorded import recorded
 from tests.webapp.streams import content_of
+from webapp.access.models import Team, User
 from webapp.runs.models import Run
-from webapp.teams.models import Team, User
 
 
 def test_a_checkpoint_comes_down_as_a_zip_of_all_its_files(

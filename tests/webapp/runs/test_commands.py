@@ -13,11 +13,11 @@ from django.core.management import CommandError, call_command
 
 from tests.webapp.logs import event, losses
 from trainer import recipes
-from trainer.engine.events import EventLog
+from trainer.events import EventLog
 from trainer.spec import to_dict
-from webapp import metrics
+from webapp.access.models import Team, User
 from webapp.runs.models import Event, Run, State
-from webapp.teams.models import Team, User
+from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db
 
@@ -84,7 +84,7 @@ def test_a_run_made_elsewhere_is_imported_whole(still: Team, elsewhere: Path) ->
         20,
         "All steps are done.",
     )
-    (loss,) = metrics.read([run], ["loss"])
+    (loss,) = series_store.read([run], ["loss"])
     assert loss.mean == [float(step) for step in range(1, 21)]
     assert Event.objects.filter(run=run, type="log").count() == 1
     assert None not in (run.started_at, run.last_event_at)
@@ -108,7 +108,7 @@ def test_a_log_that_has_grown_is_continued_without_doubling(still: Team, elsewhe
     assert (run.state, run.reason) == (State.STOPPED, "The log does not say how the run ended.")
     printed("import_run", str(grown), into=run.public_id)
     run.refresh_from_db()
-    assert (run.state, run.attempt, metrics.read([run], ["loss"])[0].count) == (
+    assert (run.state, run.attempt, series_store.read([run], ["loss"])[0].count) == (
         State.COMPLETED,
         2,
         20,

@@ -8,8 +8,8 @@ import pytest
 from django.test import Client
 
 from tests.webapp.recorded import Recorder, recorded
+from webapp.access.models import Team, User
 from webapp.runs.models import Run, State
-from webapp.teams.models import Team, User
 
 DEEDS = ("stop", "resume", "clone", "delete")
 

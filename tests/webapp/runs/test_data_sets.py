@@ -13,10 +13,10 @@ from django.utils.html import escape
 
 from tests.webapp.conftest import SPEC
 from tests.webapp.runs.test_form_page import as_
-from webapp import artifacts
-from webapp.runs import lifecycle, places
-from webapp.runs.models import Artifact, DataSet
-from webapp.teams.models import Team, User
+from webapp.access.models import Team, User
+from webapp.library import artifacts, locations
+from webapp.library.models import Artifact, DataSet
+from webapp.runs import lifecycle
 
 pytestmark = pytest.mark.django_db
 
@@ -289,7 +289,7 @@ def test_a_data_set_that_no_run_names_is_deleted(erin: User, still: Team) -> Non
 def test_a_data_set_that_a_run_names_stays(erin: User, still: Team) -> None:
     client = as_(erin)
     data = keep(client, JSONL)
-    train = {"kind": "file", "path": places.uri_of_data(data), "columns": data.columns}
+    train = {"kind": "file", "path": locations.uri_of_data(data), "columns": data.columns}
     lifecycle.create_run(still, erin, {**SPEC, "data": {"train": train}})
     page = client.post(f"/data/{data.pk}/delete/", follow=True).content.decode()
     assert "sums is named by 1 run; delete it first." in page

@@ -11,11 +11,11 @@ from django.utils.datastructures import MultiValueDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.spec.field_list import fields
+from trainer.spec.fields.field_list import fields
 from trainer.spec.reader import load, problems_in, to_dict
-from webapp.runs import form as forms
-from webapp.runs import layout
-from webapp.runs.form_fields import Places
+from webapp.definition import layout
+from webapp.definition import run_form as forms
+from webapp.definition.form_fields import Places
 
 ALICE_RUN: dict[str, Any] = {
     "name": "Alice's run",

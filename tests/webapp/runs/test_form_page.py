@@ -12,9 +12,9 @@ from django.utils.html import escape
 from tests.webapp.conftest import SPEC
 from trainer import recipes
 from trainer.spec import load, to_dict, to_yaml
-from webapp.runs import form as forms
+from webapp.access.models import Team, User
+from webapp.definition import run_form as forms
 from webapp.runs.models import Run
-from webapp.teams.models import Team, User
 
 pytestmark = pytest.mark.django_db
 

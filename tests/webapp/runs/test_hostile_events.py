@@ -13,8 +13,8 @@ from django.test import Client
 
 from tests.webapp.panel_events import ALL_PANELS, calibration, privileged, token_regions
 from tests.webapp.recorded import Recorder
+from webapp.access.models import Team, User
 from webapp.runs import lifecycle
-from webapp.teams.models import Team, User
 
 NONE = {"pass_rate": "NaN", "interval": ["NaN", "NaN"]}
 BIN = {

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 
 from tests.webapp.logs import NOON, event, losses
 from tests.webapp.logs import metrics as logged
-from webapp import metrics
-from webapp.live import doorbell
-from webapp.runs import lifecycle, progress
-from webapp.runs.ingest import ingest
+from webapp.base import notify
+from webapp.ingest import progress
+from webapp.ingest.event_log import ingest
+from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Event, Run, State
+from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db
 
@@ -49,7 +50,7 @@ def recorded(run: Run) -> dict[str, Any]:
         .order_by("attempt", "seq")
         .values_list("attempt", "seq", "type", "step", "payload")
     )
-    series = [one.json() for one in metrics.read([run], None)]
+    series = [one.json() for one in series_store.read([run], None)]
     facts = (fresh.state, fresh.step, fresh.total_steps, fresh.reason, fresh.last_event_at)
     return {"summary": summary, "events": events, "series": series, "facts": facts}
 
@@ -121,7 +122,7 @@ def test_two_who_send_the_same_log_at_once_record_it_once(claimed: Run, tmp_path
         thread.start()
     for thread in threads:
         thread.join()
-    assert [series.count for series in metrics.read([claimed], ["loss"])] == [20]
+    assert [series.count for series in series_store.read([claimed], ["loss"])] == [20]
     assert Event.objects.filter(run=claimed).count() == 5
 
 
@@ -150,12 +151,12 @@ def test_every_batch_gets_the_next_number_and_says_so_on_redis(
 def test_without_redis_nothing_is_lost(
     claimed: Run, tmp_path: Path, settings: Any, django_capture_on_commit_callbacks: Any
 ) -> None:
-    doorbell._client.cache_clear()
+    notify._client.cache_clear()
     settings.REDIS_URL = "redis://127.0.0.1:1"
     with django_capture_on_commit_callbacks(execute=True):
         ingest(claimed.pk, 1, LOG, tmp_path)
-    doorbell._client.cache_clear()
-    assert metrics.read([claimed], ["loss"])[0].count == 20
+    notify._client.cache_clear()
+    assert series_store.read([claimed], ["loss"])[0].count == 20
 
 
 def test_a_rewind_takes_the_run_back(claimed: Run, tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_rewind_takes_the_run_back(claimed: Run, tmp_path: Path) -> None:
     ingest(claimed.pk, 2, [event(1, "rewind", step=15), *losses(16, 17, seq=2)], tmp_path)
     claimed.refresh_from_db()
     assert claimed.step == 17
-    assert metrics.read([claimed], ["loss"])[0].x == [float(step) for step in range(1, 18)]
+    assert series_store.read([claimed], ["loss"])[0].x == [float(step) for step in range(1, 18)]
     assert "difference" not in claimed.summary or claimed.summary["difference"] is None
     assert claimed.summary["pass_rate"] == 0.4
 
@@ -185,7 +186,7 @@ def test_late_events_of_a_replaced_attempt_are_kept_as_its_tail_and_change_nothi
         before["summary"],
         before["series"],
     )
-    assert len(list(metrics.rows(claimed, ["loss"], abandoned=True))) == 22
+    assert len(list(series_store.rows(claimed, ["loss"], abandoned=True))) == 22
 
 
 def test_a_run_that_is_over_is_not_revived_by_late_events(claimed: Run, tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_a_run_that_is_over_is_not_revived_by_late_events(claimed: Run, tmp_path
     ingest(claimed.pk, 1, LOG[:12], tmp_path)
     claimed.refresh_from_db()
     assert claimed.state == State.FAILED
-    assert metrics.read([claimed], ["loss"])[0].count == 10
+    assert series_store.read([claimed], ["loss"])[0].count == 10
 
 
 def test_an_unknown_attempt_or_run_is_refused(claimed: Run, tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_what_cannot_be_read_becomes_a_warning_and_holds_up_nothing(
         "could not be read: values.loss: Input should be a valid number"
         in warnings.get(seq=4).payload["message"]
     )
-    assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
+    assert series_store.latest(claimed, ["loss"]) == {"loss": 0.5}
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -318,7 +319,7 @@ def test_an_event_that_the_database_refuses_is_reported_and_the_rest_is_recorded
     claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int
 ) -> None:
     """Something that no check foresaw: the table itself says no to one of the rows."""
-    append = metrics.append
+    append = series_store.append
 
     def refuses(
         run: Run, attempt: int, rows: list[dict[str, Any]], *more: Any, **named: Any
@@ -331,9 +332,9 @@ def test_an_event_that_the_database_refuses_is_reported_and_the_rest_is_recorded
             **named,
         )
 
-    monkeypatch.setattr(metrics, "append", refuses)
+    monkeypatch.setattr(series_store, "append", refuses)
     ingest(claimed.pk, 1, losses(1, 20), tmp_path)
-    (series,) = metrics.read([claimed], ["loss"])
+    (series,) = series_store.read([claimed], ["loss"])
     assert series.x == [step for step in range(1, 21) if step != bad]
     (warning,) = Event.objects.filter(run=claimed)
     assert (warning.seq, warning.type, warning.payload["level"]) == (bad, "log", "warning")
@@ -347,7 +348,7 @@ def test_a_summary_that_cannot_be_made_holds_up_nothing(
 
     monkeypatch.setattr(progress, "refresh", breaks)
     ingest(claimed.pk, 1, losses(1, 20), tmp_path)
-    assert metrics.read([claimed], ["loss"])[0].count == 20
+    assert series_store.read([claimed], ["loss"])[0].count == 20
 
 
 @pytest.mark.parametrize(("more", "behind"), [(True, True), (False, False)])

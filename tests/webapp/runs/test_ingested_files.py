@@ -16,13 +16,14 @@ from django.test import Client
 
 from tests.webapp.logs import event
 from tests.webapp.logs import metrics as logged
-from trainer.engine import events
-from trainer.engine.events import EventLog, read
-from webapp import artifacts, metrics
-from webapp.runs import files, unstored
-from webapp.runs.ingest import ingest, store_again
+from trainer import events
+from trainer.events import EventLog, read
+from webapp.access.models import User
+from webapp.ingest import files, pending_uploads
+from webapp.ingest.event_log import ingest, store_again
+from webapp.library import artifacts
 from webapp.runs.models import Checkpoint, Event, RolloutRow, Run
-from webapp.teams.models import User
+from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db
 
@@ -100,7 +101,7 @@ def test_a_full_disk_is_reported_and_the_record_goes_on(
         Event.objects.get(run=claimed, type="rollouts").payload["trouble"]
         == "it could not be stored: No space left on device"
     )
-    assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
+    assert series_store.latest(claimed, ["loss"]) == {"loss": 0.5}
 
 
 def test_what_a_full_store_did_not_take_is_stored_later(
@@ -126,16 +127,16 @@ def test_what_a_full_store_did_not_take_is_stored_later(
         context.setattr(os, "replace", full)
         ingest(claimed.pk, 1, list(read(tmp_path / "events")), tmp_path)
         store_again(claimed.pk, 1, tmp_path)
-    assert unstored.waiting(claimed.pk, 1) == [1, 3]
+    assert pending_uploads.waiting(claimed.pk, 1) == [1, 3]
     assert "2 files of this run: it could not be stored: No space left on device." in shown(
         client, claimed
     )
     assert not Checkpoint.objects.exists() and not RolloutRow.objects.exists()
-    assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
+    assert series_store.latest(claimed, ["loss"]) == {"loss": 0.5}
 
     before = Run.objects.get(pk=claimed.pk).news
     store_again(claimed.pk, 1, tmp_path)
-    assert unstored.waiting(claimed.pk, 1) == []
+    assert pending_uploads.waiting(claimed.pk, 1) == []
     assert "could not be stored" not in shown(client, claimed)
     assert (Checkpoint.objects.get().step, RolloutRow.objects.count()) == (10, 2)
     changed = Event.objects.filter(run=claimed, news__gt=before)
@@ -156,7 +157,7 @@ def test_a_checkpoint_that_is_gone_before_there_is_room_waits_no_longer(
         ingest(claimed.pk, 1, list(read(tmp_path / "events")), tmp_path)
     shutil.rmtree(tmp_path / "checkpoints")
     store_again(claimed.pk, 1, tmp_path)
-    assert unstored.waiting(claimed.pk, 1) == []
+    assert pending_uploads.waiting(claimed.pk, 1) == []
     assert "was gone before it could be stored" in Event.objects.get(run=claimed).payload["trouble"]
 
 
@@ -225,7 +226,7 @@ def test_a_damaged_manifest_is_reported_and_the_record_goes_on(
         in Event.objects.get(run=claimed, seq=1).payload["trouble"]
     )
     assert not Checkpoint.objects.exists()
-    assert metrics.latest(claimed, ["loss"]) == {"loss": 0.5}
+    assert series_store.latest(claimed, ["loss"]) == {"loss": 0.5}
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0, 0)])

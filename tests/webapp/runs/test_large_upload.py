@@ -18,8 +18,8 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from webapp.runs.models import Artifact, DataSet
-from webapp.teams.models import User
+from webapp.access.models import User
+from webapp.library.models import Artifact, DataSet
 
 ROOT = Path(__file__).resolve().parents[3]
 ROWS, PADDING = 54, 7_500_000  # 0.4 GB

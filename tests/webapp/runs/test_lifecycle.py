@@ -9,10 +9,10 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
+from webapp.access.models import Team, User
 from webapp.runs import lifecycle
 from webapp.runs.lifecycle import Refused
 from webapp.runs.models import Attempt, Run, State, Transition
-from webapp.teams.models import Team, User
 
 pytestmark = pytest.mark.django_db
 

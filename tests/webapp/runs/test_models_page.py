@@ -18,10 +18,10 @@ from tokenizers.models import WordLevel
 
 from tests.webapp.conftest import SPEC
 from tests.webapp.runs.test_form_page import as_, posted
-from webapp import artifacts
-from webapp.runs import lifecycle, model_files, places, stored_models
-from webapp.runs.models import Artifact, StoredModel
-from webapp.teams.models import Team, User
+from webapp.access.models import Team, User
+from webapp.library import artifacts, locations, model_files, stored_models
+from webapp.library.models import Artifact, StoredModel
+from webapp.runs import lifecycle
 
 pytestmark = pytest.mark.django_db
 
@@ -184,7 +184,7 @@ def test_a_viewer_uploads_no_model(bob: User) -> None:
 def stored(user: User, files: Files, name: str) -> str:
     """Upload a folder and return how a definition names it."""
     assert send(as_(user), files, name).status_code == 302
-    return places.uri_of_model(StoredModel.objects.latest("created_at"))
+    return locations.uri_of_model(StoredModel.objects.latest("created_at"))
 
 
 def check(user: User, **changes: str) -> str:

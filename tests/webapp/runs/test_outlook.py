@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from trainer.spec import load
-from webapp.runs.model_files import ModelFacts
-from webapp.runs.outlook import BAR, Known, legs_of, memory_of, outlook_of, problem_counts
+from webapp.definition.estimate import BAR, Known, legs_of, memory_of, outlook_of, problem_counts
+from webapp.library.model_files import ModelFacts
 
 SMALL = ModelFacts(
     architecture="LlamaForCausalLM", parameters=1000, bytes=4000, vocabulary=10, max_length=64

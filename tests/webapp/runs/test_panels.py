@@ -16,12 +16,12 @@ from tests.webapp.panel_events import (
     token_regions,
 )
 from tests.webapp.recorded import SPEC, Recorder, rate
+from webapp.access.models import Team, User
 from webapp.live import frames
+from webapp.pages.panels import privileged as rates
+from webapp.pages.panels import regions
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.runs.panels import privileged as rates
-from webapp.runs.panels import regions
-from webapp.teams.models import Team, User
 
 PANELS = ("calibration", "tokens", "privileged")
 

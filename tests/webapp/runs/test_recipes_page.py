@@ -11,7 +11,7 @@ from django.utils.html import escape
 from tests.webapp.runs.test_form_page import as_
 from trainer import experiments, recipes
 from trainer.experiments import definition
-from webapp.teams.models import User
+from webapp.access.models import User
 
 pytestmark = pytest.mark.django_db
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.webapp.recorded import SPEC, Recorder, answer, recorded
-from trainer.text import side_files
-from webapp import artifacts
+from trainer.text.recording import side_files
+from webapp.access.models import Team, User
+from webapp.library import artifacts
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.runs.tokens import STEPS, shade_of
-from webapp.teams.models import Team, User
+from webapp.runs.rollout_tokens import STEPS, shade_of
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ import yaml
 from django.test import Client
 
 from tests.webapp.recorded import EVERY, PROBLEMS, STAGES, Recorder, recorded
-from webapp.runs import evaluations, frontier, ingest, lifecycle
+from webapp.access.models import Team, User
+from webapp.ingest import event_log
+from webapp.pages.panels import evaluations, frontier
+from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Run
-from webapp.teams.models import Team, User
 
 TABS = ("", "frontier/", "rollouts/", "log/", "config/", "checkpoints/")
 
@@ -241,7 +243,7 @@ def test_the_signal_to_noise_ratio_is_shown_where_it_was_measured(
         for low, high, snr in ((0.0, 0.0, 0.01), (0.25, 0.5, 0.2), (1.0, 1.0, 0.03))
     ]
     event = {"type": "snr", "step": 0, "wall_time": 1.0, "seq": 10_000, "bins": bins}
-    ingest.ingest(finished.pk, 1, [event], Path())
+    event_log.ingest(finished.pk, 1, [event], Path())
     client.force_login(bob)
     page = client.get(f"/runs/{finished.public_id}/frontier/")
     assert "Gradient signal-to-noise ratio by pass rate" in page.content.decode()

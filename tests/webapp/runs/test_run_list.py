@@ -10,12 +10,13 @@ import pytest
 from django.test import Client
 
 from tests.webapp.recorded import SPEC, recorded
+from webapp.access.models import Team, User
+from webapp.base.number_text import duration, plain
 from webapp.clients import runs
+from webapp.pages.runs.run_list import PAGE
+from webapp.pages.templatetags.figures import sparkline
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.runs.templatetags.figures import duration, plain, sparkline
-from webapp.runs.views.run_list import PAGE
-from webapp.teams.models import Team, User
 
 
 def shown(client: Client, query: str = "") -> str:

@@ -12,9 +12,9 @@ from django.test import Client
 
 from tests.webapp.recorded import SPEC, Recorder
 from tests.webapp.streams import content_of
+from webapp.access.models import Team, User
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.teams.models import Team, User
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import re
 import pytest
 from django.test import Client
 
+from webapp.access.models import Team, User
 from webapp.runs.models import Run
 from webapp.sharing.models import ShareLink
-from webapp.teams.models import Team, User
 
 pytestmark = pytest.mark.django_db
 

@@ -10,12 +10,13 @@ from django.http import Http404
 from django.test import Client
 from django.utils import timezone
 
+from webapp.access import access, actors
+from webapp.access.access import ALLOWED, Action
+from webapp.access.actors import Actor
+from webapp.access.models import Membership, Role, Team, User
 from webapp.runs.models import Event, Run
 from webapp.sharing import links
 from webapp.sharing.models import ShareLink
-from webapp.teams import access
-from webapp.teams.access import ALLOWED, Action, Actor
-from webapp.teams.models import Membership, Role, Team, User
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +24,7 @@ ACTIONS: tuple[Action, ...] = ("view", "download", "edit", "start", "stop", "sha
 
 
 def actor(client: Client) -> Actor:
-    return access.actor_of_session(client.session, None)
+    return actors.actor_of_session(client.session, None)
 
 
 def signed_in(user: User) -> Client:

@@ -10,9 +10,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from webapp.teams import links, throttle
-from webapp.teams.models import Membership, Role, SignInLink, SignInTry, Team, User
-from webapp.teams.tokens import digest
+from webapp.access import one_time_links, sign_in_throttle
+from webapp.access.digests import digest
+from webapp.access.models import Membership, Role, SignInLink, SignInTry, Team, User
 
 pytestmark = pytest.mark.django_db
 
@@ -60,7 +60,7 @@ def test_a_wrong_password_gets_a_sentence(client: Client, alice: User, password:
 
 
 def test_a_one_time_link_shows_whom_it_signs_in_and_works_once(client: Client, alice: User) -> None:
-    address = f"/sign-in/{links.make_sign_in_link(alice)}/"
+    address = f"/sign-in/{one_time_links.make_sign_in_link(alice)}/"
     assert alice.email in client.get(address).content.decode()
     assert who(client) is None
     client.post(address)
@@ -71,7 +71,7 @@ def test_a_one_time_link_shows_whom_it_signs_in_and_works_once(client: Client, a
 
 
 def test_an_old_or_unknown_link_says_so(client: Client, alice: User) -> None:
-    token = links.make_sign_in_link(alice)
+    token = one_time_links.make_sign_in_link(alice)
     SignInLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert "has expired" in client.post(f"/sign-in/{token}/").content.decode()
     assert "not known here" in client.post("/sign-in/nonsense/").content.decode()
@@ -79,7 +79,7 @@ def test_an_old_or_unknown_link_says_so(client: Client, alice: User) -> None:
 
 
 def test_tokens_are_stored_as_digests_only(alice: User) -> None:
-    token = links.make_sign_in_link(alice)
+    token = one_time_links.make_sign_in_link(alice)
     assert SignInLink.objects.get().digest == digest(token) != token
 
 
@@ -154,7 +154,7 @@ def test_after_five_wrong_passwords_even_the_right_one_must_wait(
     )
     assert answer.status_code == 429 and "too often" in answer.content.decode()
     assert who(client) is None
-    SignInTry.objects.update(at=timezone.now() - throttle.WINDOW - timedelta(seconds=1))
+    SignInTry.objects.update(at=timezone.now() - sign_in_throttle.WINDOW - timedelta(seconds=1))
     assert tried(client, known.email, PASSWORD) == 302
 
 
@@ -166,7 +166,7 @@ def test_elsewhere_the_person_can_still_come_in_and_a_link_always_works(
     assert tried(Client(), known.email, PASSWORD, address="198.51.100.7") == 302
     assert (
         client.post(
-            f"/sign-in/{links.make_sign_in_link(known)}/", REMOTE_ADDR="203.0.113.5"
+            f"/sign-in/{one_time_links.make_sign_in_link(known)}/", REMOTE_ADDR="203.0.113.5"
         ).status_code
         == 302
     )
@@ -185,9 +185,9 @@ def test_a_right_password_forgives_earlier_slips(client: Client, known: User) ->
 def test_one_address_cannot_try_many_accounts_nor_many_addresses_one(
     client: Client, known: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttle, "MOST_OF_ADDRESS", 3)
+    monkeypatch.setattr(sign_in_throttle, "MOST_OF_ADDRESS", 3)
     assert [tried(client, f"person{i}@still.example") for i in range(4)] == [422, 422, 422, 429]
-    monkeypatch.setattr(throttle, "MOST_OF_ACCOUNT", 3)
+    monkeypatch.setattr(sign_in_throttle, "MOST_OF_ACCOUNT", 3)
     assert [tried(client, known.email, address=f"198.51.100.{i}") for i in range(4)] == [
         422,
         422,
@@ -202,6 +202,6 @@ def test_neither_accounts_nor_addresses_are_kept_and_nothing_for_long(
     tried(client, known.email)
     (row,) = SignInTry.objects.values_list("account", "address")
     assert "alice" not in row[0] and "203.0" not in row[1]
-    SignInTry.objects.update(at=timezone.now() - throttle.WINDOW - timedelta(seconds=1))
+    SignInTry.objects.update(at=timezone.now() - sign_in_throttle.WINDOW - timedelta(seconds=1))
     tried(client, "somebody@else.example")
     assert SignInTry.objects.count() == 1

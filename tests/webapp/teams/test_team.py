@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from webapp.teams import links
-from webapp.teams.models import Invitation, Membership, Role, Team, User
+from webapp.access import one_time_links
+from webapp.access.models import Invitation, Membership, Role, Team, User
 
 pytestmark = pytest.mark.django_db
 
@@ -56,21 +56,21 @@ def test_an_invitation_is_shown_once_and_lets_somebody_new_in(alice: User, still
 def test_an_invitation_also_takes_somebody_who_has_an_account(
     alice: User, still: Team, charlie: User
 ) -> None:
-    address = f"/invitations/{links.invite(still, Role.VIEWER, alice)}/"
+    address = f"/invitations/{one_time_links.invite(still, Role.VIEWER, alice)}/"
     guest = signed_in(charlie)
     guest.post(address)
     assert role_of(charlie, still) == Role.VIEWER
 
 
 def test_an_invitation_does_not_change_the_role_of_a_member(alice: User, still: Team) -> None:
-    signed_in(alice).post(f"/invitations/{links.invite(still, Role.VIEWER, alice)}/")
+    signed_in(alice).post(f"/invitations/{one_time_links.invite(still, Role.VIEWER, alice)}/")
     assert role_of(alice, still) == Role.ADMIN
 
 
 def test_nobody_joins_under_an_address_that_has_an_account(
     alice: User, bob: User, still: Team
 ) -> None:
-    address = f"/invitations/{links.invite(still, Role.ADMIN, alice)}/"
+    address = f"/invitations/{one_time_links.invite(still, Role.ADMIN, alice)}/"
     answer = Client().post(
         address, {"name": "Bob?", "email": bob.email, "password": "a long enough phrase"}
     )
@@ -81,7 +81,9 @@ def test_nobody_joins_under_an_address_that_has_an_account(
 def test_a_withdrawn_or_old_invitation_lets_nobody_in(
     alice: User, still: Team, charlie: User
 ) -> None:
-    withdrawn, old = (f"/invitations/{links.invite(still, Role.ADMIN, alice)}/" for _ in range(2))
+    withdrawn, old = (
+        f"/invitations/{one_time_links.invite(still, Role.ADMIN, alice)}/" for _ in range(2)
+    )
     first, second = Invitation.objects.order_by("pk")
     signed_in(alice).post(f"/team/invitations/{first.pk}/withdraw/")
     Invitation.objects.filter(pk=second.pk).update(expires_at=timezone.now() - timedelta(seconds=1))

@@ -7,9 +7,8 @@ import re
 import pytest
 from django.test import Client
 
-from webapp.clients import tokens
-from webapp.clients.models import ApiToken, Scope
-from webapp.teams.models import Team, User
+from webapp.access import api_tokens
+from webapp.access.models import ApiToken, Scope, Team, User
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +32,7 @@ def test_a_token_is_shown_once_with_the_lines_to_paste(erin: User) -> None:
     assert found is not None and f'MLFLOW_TRACKING_TOKEN="{found[1]}"' in page.replace(
         "&quot;", '"'
     )
-    actor = tokens.actor_of(found[1])
+    actor = api_tokens.actor_of(found[1])
     assert actor is not None and actor.user == erin
     again = client.get("/team/").content.decode()
     assert "cluster" in again and found[1] not in again
@@ -65,8 +64,8 @@ def test_a_token_without_a_name_is_complained_about(erin: User) -> None:
 def test_editors_see_and_revoke_their_own_and_administrators_all(
     still: Team, alice: User, erin: User, bob: User
 ) -> None:
-    tokens.make(still, "of Alice", Scope.LOG, alice)
-    tokens.make(still, "of Erin", Scope.READ, erin)
+    api_tokens.make(still, "of Alice", Scope.LOG, alice)
+    api_tokens.make(still, "of Erin", Scope.READ, erin)
     first, second = ApiToken.objects.order_by("pk")
     page = signed_in(erin).get("/team/").content.decode()
     assert "of Erin" in page and "of Alice" not in page
@@ -80,7 +79,7 @@ def test_editors_see_and_revoke_their_own_and_administrators_all(
 
 
 def test_a_token_of_another_team_does_not_exist(still: Team, erin: User, charlie: User) -> None:
-    tokens.make(still, "cluster", Scope.LOG, erin)
+    api_tokens.make(still, "cluster", Scope.LOG, erin)
     assert (
         signed_in(charlie).post(f"/team/tokens/{ApiToken.objects.get().pk}/revoke/").status_code
         == 404

@@ -16,13 +16,13 @@ import torch
 from trainer.spec.data import NumericVerifier
 from trainer.spec.networks import Network
 from trainer.spec.sampling import Sampling
-from trainer.text.answers import Examiner
 from trainer.text.builtin.make import PLANS
 from trainer.text.builtin.pretrain import held_out
-from trainer.text.models import load
+from trainer.text.language.models import load
 from trainer.text.problems import Problem
 from trainer.text.problems.arithmetic import LEVELS, POOL_FAMILIES, make
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.answers import Examiner
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.verifiers import Verifier
 
 CELLS = [*product(POOL_FAMILIES, LEVELS), ("word", 1)]

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trainer.text.intervals import Interval, wilson
+from trainer.text.evaluation.intervals import Interval, wilson
 
 Array = NDArray[np.float64]
 Spacing = Literal["width", "mass"]

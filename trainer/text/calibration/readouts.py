@@ -25,10 +25,10 @@ from torch import Tensor
 
 from trainer.text.calibration.codec import LEVELS, Codec
 from trainer.text.calibration.tokens import statement_ids, with_confidence
-from trainer.text.heads import head_of
-from trainer.text.models import LanguageModel
+from trainer.text.language.heads import head_of
+from trainer.text.language.models import LanguageModel
+from trainer.text.language.tokenizers import decode
 from trainer.text.objectives.batch import Row, micro_batches, response_hidden
-from trainer.text.tokenizers import decode
 
 
 def answer_confidence(logprobs_T: ArrayLike, counted_T: ArrayLike | None = None) -> float | None:

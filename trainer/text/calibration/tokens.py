@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.text.calibration.codec import Codec, Statement
-from trainer.text.model_folders import ModelError
-from trainer.text.tokenizers import decode
+from trainer.text.language.model_folders import ModelError
+from trainer.text.language.tokenizers import decode
 
 if TYPE_CHECKING:
-    from trainer.text.models import LanguageModel
+    from trainer.text.language.models import LanguageModel
 
 
 @dataclass(frozen=True, slots=True)

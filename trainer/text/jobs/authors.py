@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from trainer.spec import Context, EndpointTeacher, Sampling
-from trainer.text.answers import Examiner
 from trainer.text.calibration.codec import Codec
-from trainer.text.models import LanguageModel
+from trainer.text.language.models import LanguageModel
 from trainer.text.problems import Problem
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.answers import Examiner
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers.contexts import (
     Formatter,
     asked_text,

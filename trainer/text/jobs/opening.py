@@ -17,9 +17,9 @@ from trainer.engine.outcome import Refused
 from trainer.spec import LowRankAdapter, RunSpec, load
 from trainer.spec.jobs import CheckpointModel
 from trainer.spec.networks import ModelTeacher
-from trainer.text import adapters, models
-from trainer.text.models import LanguageModel
-from trainer.text.update import GROUP
+from trainer.text.language import adapters, models
+from trainer.text.language.models import LanguageModel
+from trainer.text.training.update import GROUP
 
 AVERAGE = "ema"
 

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from trainer.engine import devices
-from trainer.engine.places import Place
+from trainer.engine.distributed.ranks import Place
 from trainer.spec import Compute, EndpointTeacher, PlainContext, StatedConfidence
 from trainer.spec.jobs import CheckpointModel, JobSpec, TeacherAnswers, blocks_of_part
-from trainer.text.answers import Examiner
 from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import require_writable
 from trainer.text.jobs.authors import Author, EndpointAuthor, ModelAuthor, Written
 from trainer.text.jobs.opening import open_model
 from trainer.text.problems import Problem, whole
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.answers import Examiner
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers.cache import Cache
 from trainer.text.teachers.endpoint import Endpoint
 from trainer.text.verifiers import Verifier

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.text import intervals
 from trainer.text.calibration.summary import summarise
-from trainer.text.intervals import Counts, Interval
+from trainer.text.evaluation import intervals
+from trainer.text.evaluation.intervals import Counts, Interval
 
 Row = Mapping[str, Any]
 Rates = Counter[tuple[int, int]]

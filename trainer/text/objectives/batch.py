@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.text.heads import last_hidden
-from trainer.text.models import LanguageModel
+from trainer.text.language.heads import last_hidden
+from trainer.text.language.models import LanguageModel
 
 Row = tuple[Sequence[int], Sequence[int]]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from trainer.text.heads import Head
+from trainer.text.language.heads import Head
 
 # Entries of one [chunk × vocabulary] buffer: 64 tokens of a vocabulary of 152 thousand.
 BUFFER_ENTRIES = 64 * 152_064

@@ -29,10 +29,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainer.spec.objectives import AllLogits, Divergence
-from trainer.text.heads import Head
+from trainer.text.language.heads import Head
 from trainer.text.objectives.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
+from trainer.text.objectives.divergence_gradients import Laws, divergence_and_gradient, laws_of
 from trainer.text.objectives.divergences import log_softmax
-from trainer.text.objectives.slopes import Laws, divergence_and_gradient, laws_of
 from trainer.text.objectives.vocabularies import expand, restrict, top_ids
 
 TeacherLogits = Callable[[slice], Tensor]

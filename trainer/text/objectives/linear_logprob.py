@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trainer.text.heads import Head
+from trainer.text.language.heads import Head
 from trainer.text.objectives.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
 
 

@@ -6,31 +6,31 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from trainer.engine.world import World
+from trainer.engine.distributed.world import World
 from trainer.spec import RunSpec, Stage
 from trainer.spec.confidence import StatedConfidence
 from trainer.spec.objectives import GRPO, CrossEntropy, PolicyGradient
 from trainer.spec.operation import VllmSampler
 from trainer.spec.rollouts import CalibratedFilter
-from trainer.text.answers import Examiner, Question
 from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import with_confidence
-from trainer.text.model_folders import ModelError
-from trainer.text.models import LanguageModel
-from trainer.text.rollouts.behaviour import WeighedFilter
+from trainer.text.language.model_folders import ModelError
+from trainer.text.language.models import LanguageModel
+from trainer.text.rollouts.answers import Examiner, Question
 from trainer.text.rollouts.calibrated import ConfidenceFilter
 from trainer.text.rollouts.contexts import TeacherReading
 from trainer.text.rollouts.control import FixedController
 from trainer.text.rollouts.engines.overlap import Ahead, FromCopy
+from trainer.text.rollouts.engines.sampling import InProcess
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.engines.vllm.server import Launch
 from trainer.text.rollouts.filter import VerifierFilter
 from trainer.text.rollouts.generate import PlainGenerator
+from trainer.text.rollouts.importance_weights import WeighedFilter
 from trainer.text.rollouts.pipeline import Pipeline
 from trainer.text.rollouts.protocols import Engine, Filter
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO
 from trainer.text.rollouts.replay import NoReplay
-from trainer.text.rollouts.sampling import InProcess
 from trainer.text.teachers import Teachers
 
 

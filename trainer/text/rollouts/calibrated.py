@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.spec.rollouts import CalibratedFilter
-from trainer.text.answers import Answer
 from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import confidence_tokens, with_confidence
+from trainer.text.language.tokenizers import decode
+from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.filter import VerifierFilter, plain_row
 from trainer.text.rollouts.records import (
     CROSS_ENTROPY,
@@ -38,7 +39,6 @@ from trainer.text.rollouts.records import (
     TrainRow,
     Trajectory,
 )
-from trainer.text.tokenizers import decode
 
 NO_VERDICT = "no verdict"
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.text.answers import Answer
 from trainer.text.calibration.codec import Codec
+from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.records import Group
 from trainer.text.teachers import Teachers, privileged_text
 

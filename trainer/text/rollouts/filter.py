@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer.text.answers import Answer, Examiner
-from trainer.text.models import LanguageModel
+from trainer.text.language.models import LanguageModel
 from trainer.text.objectives.advantages import group_advantages
+from trainer.text.rollouts.answers import Answer, Examiner
 from trainer.text.rollouts.protocols import TeacherContext
 from trainer.text.rollouts.records import Dropped, Group, Prompt, TrainRow, Trajectory
 

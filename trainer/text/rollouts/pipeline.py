@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from trainer.text.answers import Answer
+from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.budget import Budget
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.overlap import Ahead
-from trainer.text.rollouts.noise import Noise
 from trainer.text.rollouts.protocols import Controller, Engine, Filter, Generator, Progress, Replay
 from trainer.text.rollouts.records import Dropped, Group, Prompt, TrainRow, Trajectory
 from trainer.text.rollouts.telemetry import Telemetry, settle

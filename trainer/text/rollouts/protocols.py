@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from trainer.spec.sampling import Sampling
-from trainer.text.answers import Answer
+from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.budget import Budget
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import (
     Decision,
     Dropped,

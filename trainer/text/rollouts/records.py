@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from trainer.text.answers import Answer, Question
+    from trainer.text.rollouts.answers import Answer, Question
 
 Source = Literal["student", "teacher"]
 

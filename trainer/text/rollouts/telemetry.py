@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.text.answers import Answer
+from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.records import Dropped, Group, TrainRow
 
 REPLACED = "replaced"

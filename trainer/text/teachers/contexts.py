@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainer.spec.networks import Context, PrivilegedContext
-from trainer.text.answers import Answer, Question
-from trainer.text.chat import check_length, prompt_ids, text_ids
-from trainer.text.models import LanguageModel, ModelError
+from trainer.text.language.chat import check_length, prompt_ids, text_ids
+from trainer.text.language.models import LanguageModel, ModelError
 from trainer.text.problems import Problem, ProblemError
+from trainer.text.rollouts.answers import Answer, Question
 
 MARKS = ("…", "...")  # the first one that the tokenizer knows says that something was left out
 COLUMNS = {"solution": "solution", "demonstration": "solution", "answer": "answer"}

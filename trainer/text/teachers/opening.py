@@ -14,18 +14,18 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from trainer.engine.tensors import in_shards
+from trainer.engine.distributed.tensors import in_shards
 from trainer.spec import EndpointTeacher, ModelTeacher, RunSpec, SelfTeacher, Teacher, TextTeacher
-from trainer.spec.stage_rules import needs_probabilities
-from trainer.text.answers import Question
-from trainer.text.models import LanguageModel, ModelError, load
+from trainer.spec.rules.stages import needs_probabilities
+from trainer.text.language.models import LanguageModel, ModelError, load
+from trainer.text.language.tokenizers import require_same_vocabulary
 from trainer.text.problems import Problem, ProblemError
+from trainer.text.rollouts.answers import Question
 from trainer.text.teachers.contexts import require_privileged
 from trainer.text.teachers.endpoint import key_of
 from trainer.text.teachers.snapshots import Own, weights_of
 from trainer.text.teachers.texts import texts_for
 from trainer.text.teachers.views import TeacherView
-from trainer.text.tokenizers import require_same_vocabulary
 
 MAIN = "teacher"
 LOOKED_AT = 1000

@@ -18,8 +18,8 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel
 
 from trainer.spec.networks import Adapter, NoAdapter, SelfTeacher
-from trainer.text import adapters
-from trainer.text.averaging import Average
+from trainer.text.language import adapters
+from trainer.text.language.averaging import Average
 
 
 class Weights(Protocol):

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from trainer.spec.networks import Context
-from trainer.text.answers import Question
-from trainer.text.heads import Head, head_of
-from trainer.text.models import LanguageModel
+from trainer.text.language.heads import Head, head_of
+from trainer.text.language.models import LanguageModel
 from trainer.text.objectives.batch import Row, response_hidden
+from trainer.text.rollouts.answers import Question
 from trainer.text.teachers.contexts import Formatter, privileged_text
 from trainer.text.teachers.snapshots import Weights
 

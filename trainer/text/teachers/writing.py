@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from trainer.spec import EndpointTeacher, Sampling, TextTeacher
-from trainer.text.answers import Answer, Examiner, Question
-from trainer.text.chat import text_ids
-from trainer.text.models import LanguageModel
-from trainer.text.rollouts.noise import Noise
+from trainer.text.language.chat import text_ids
+from trainer.text.language.models import LanguageModel
+from trainer.text.rollouts.answers import Answer, Examiner, Question
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Segment, Trajectory
 from trainer.text.teachers.cache import Cache, Completion
 from trainer.text.teachers.contexts import asked_text, privileged_text, shortened

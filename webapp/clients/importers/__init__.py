@@ -16,15 +16,15 @@ from pathlib import Path
 
 from django.db import transaction
 
+from webapp.access.models import Team, User
 from webapp.clients import runs, summary
 from webapp.clients.importers import mlflow, tensorboard, wandb
 from webapp.clients.importers.found import Found, Placed, Source, Unreadable
 from webapp.clients.logs import Address, Batch, Log, cut, identity
 from webapp.clients.models import ImportedFile, Receipt
 from webapp.clients.record import record
+from webapp.runs.event_rows import clean
 from webapp.runs.models import Run, State
-from webapp.runs.reading_events import clean
-from webapp.teams.models import Team, User
 
 __all__ = ["FORMATS", "READERS", "Unreadable", "bring"]
 

@@ -13,7 +13,7 @@ from trainer.spec.confidence import StatedConfidence
 from trainer.spec.networks import Network
 from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.readouts import answer_confidence, expected_confidence
-from trainer.text.models import LanguageModel, load
+from trainer.text.language.models import LanguageModel, load
 
 TENTHS = Codec(
     StatedConfidence(wording=" conf:{value}", own_line=False, decimals=1, instruction="")

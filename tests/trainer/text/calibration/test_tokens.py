@@ -24,8 +24,8 @@ from trainer.text.calibration.tokens import (
     with_confidence,
     without_confidence,
 )
-from trainer.text.models import LanguageModel, ModelError, load
-from trainer.text.tokenizers import decode, pieces
+from trainer.text.language.models import LanguageModel, ModelError, load
+from trainer.text.language.tokenizers import decode, pieces
 
 LINE = Codec(StatedConfidence())
 INLINE = Codec(

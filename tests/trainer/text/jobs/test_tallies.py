@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.text import intervals
+from trainer.text.evaluation import intervals
 from trainer.text.jobs.tallies import Tally, bin_begins, length_bin, tally
 
 ANSWERS = st.fixed_dictionaries(

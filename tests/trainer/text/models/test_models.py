@@ -11,7 +11,7 @@ import torch
 
 from tests.trainer.text.tiny import EOS, VOCABULARY, character_tokenizer, save_folder
 from trainer.spec.networks import Network
-from trainer.text.models import LanguageModel, ModelError, load
+from trainer.text.language.models import LanguageModel, ModelError, load
 
 
 def opened(folder: Path, **options: Any) -> LanguageModel:

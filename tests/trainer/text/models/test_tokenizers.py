@@ -17,9 +17,9 @@ from tests.trainer.text.tiny import (
     save_folder,
 )
 from trainer.spec.networks import Network
-from trainer.text.chat import check_length, prompt_ids
-from trainer.text.models import LanguageModel, ModelError, load
-from trainer.text.tokenizers import decode, pieces, require_same_vocabulary
+from trainer.text.language.chat import check_length, prompt_ids
+from trainer.text.language.models import LanguageModel, ModelError, load
+from trainer.text.language.tokenizers import decode, pieces, require_same_vocabulary
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}{% if add_generation_prompt %}>{% endif %}"
 

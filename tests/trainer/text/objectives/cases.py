@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainer.spec.objectives import Divergence
-from trainer.text.heads import Head
+from trainer.text.language.heads import Head
 from trainer.text.objectives.divergences import divergence_of
 from trainer.text.objectives.linear_divergence import TokenStatistics, linear_divergence
 

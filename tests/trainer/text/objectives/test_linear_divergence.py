@@ -24,7 +24,7 @@ from trainer.spec.objectives import (
     SkewedKL,
     TopLogits,
 )
-from trainer.text.heads import Head
+from trainer.text.language.heads import Head
 from trainer.text.objectives.chunks import tokens_per_chunk
 from trainer.text.objectives.divergences import (
     divergence_of,

@@ -17,9 +17,9 @@ from torch import Tensor
 from tests.trainer.text.tiny import VOCABULARY, language_model
 from trainer.spec.objectives import JSD, AdaptiveKL, Divergence, ForwardKL, ReverseKL
 from trainer.spec.sampling import Sampling
-from trainer.text.heads import check_head, head_of
-from trainer.text.model_folders import ModelError
-from trainer.text.models import LanguageModel
+from trainer.text.language.heads import check_head, head_of
+from trainer.text.language.model_folders import ModelError
+from trainer.text.language.models import LanguageModel
 from trainer.text.objectives.batch import Row, completion_ids, micro_batches, response_hidden
 from trainer.text.objectives.divergences import divergence_of
 from trainer.text.objectives.linear_divergence import (
@@ -28,9 +28,9 @@ from trainer.text.objectives.linear_divergence import (
     linear_divergence,
     score_tokens,
 )
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.engines.sampling import sample
 from trainer.text.rollouts.records import Request
-from trainer.text.rollouts.sampling import sample
 
 KINDS: list[Divergence] = [ForwardKL(), ReverseKL(), JSD(), AdaptiveKL(temperature=1.5)]
 

@@ -18,13 +18,13 @@ import numpy as np
 from tests.trainer.text.tiny import character_tokenizer, save_folder
 from trainer.spec.networks import Network, PrivilegedContext
 from trainer.spec.sampling import Sampling
-from trainer.text.answers import Answer, Question
-from trainer.text.models import LanguageModel, load
+from trainer.text.language.models import LanguageModel, load
 from trainer.text.problems import Problem
+from trainer.text.rollouts.answers import Answer, Question
 from trainer.text.rollouts.control import FixedController
+from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.filter import plain_row, with_advantages
 from trainer.text.rollouts.generate import PlainGenerator
-from trainer.text.rollouts.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.pipeline import Pipeline
 from trainer.text.rollouts.protocols import Progress
 from trainer.text.rollouts.records import (

@@ -12,19 +12,19 @@ import pytest
 from tests.trainer.text.rollouts.rounds import ToyEngine, student, view
 from tests.trainer.text.tiny import language_model
 from tests.trainer.text.tiny_run import spec
-from trainer.engine.world import World
+from trainer.engine.distributed.world import World
 from trainer.spec import RunSpec
 from trainer.spec.data import NumericVerifier
 from trainer.spec.operation import VllmSampler
-from trainer.text.answers import Examiner
-from trainer.text.models import ModelError
+from trainer.text.language.models import ModelError
 from trainer.text.problems import Problem
+from trainer.text.rollouts.answers import Examiner
 from trainer.text.rollouts.assembly import engine_of, pipeline_of
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.engines.sampling import InProcess
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
-from trainer.text.rollouts.noise import Noise
 from trainer.text.rollouts.pipeline import Pipeline
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO, Prompt
-from trainer.text.rollouts.sampling import InProcess
 from trainer.text.teachers import Teachers
 from trainer.text.verifiers import Verifier
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tests.trainer.text.rollouts.rounds import ToyFilter, pipeline, prompts
 from tests.trainer.text.tiny import language_model
-from trainer.text.rollouts.behaviour import WeighedFilter, weighed
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.importance_weights import WeighedFilter, weighed
 from trainer.text.rollouts.records import Dropped, Group, TrainRow
 
 NUMBERS = st.lists(st.tuples(st.floats(-2000, 0), st.floats(-2000, 0)), min_size=1, max_size=6)

@@ -18,16 +18,17 @@ from trainer.spec.confidence import StatedConfidence
 from trainer.spec.data import NumericVerifier
 from trainer.spec.rollouts import CalibratedFilter
 from trainer.spec.sampling import Sampling
-from trainer.text.answers import Answer, Examiner, Question
 from trainer.text.calibration.codec import Codec
-from trainer.text.chat import text_ids
+from trainer.text.language.chat import text_ids
+from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Problem
+from trainer.text.rollouts.answers import Answer, Examiner, Question
 from trainer.text.rollouts.calibrated import ConfidenceFilter
 from trainer.text.rollouts.contexts import TeacherReading
 from trainer.text.rollouts.control import FixedController
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.filter import VerifierFilter
 from trainer.text.rollouts.generate import PlainGenerator
-from trainer.text.rollouts.noise import Noise
 from trainer.text.rollouts.pipeline import Pipeline
 from trainer.text.rollouts.records import (
     CROSS_ENTROPY,
@@ -40,7 +41,6 @@ from trainer.text.rollouts.records import (
 )
 from trainer.text.rollouts.replay import NoReplay
 from trainer.text.teachers import Teachers
-from trainer.text.tokenizers import decode
 from trainer.text.verifiers import Verifier
 
 CODEC = Codec(StatedConfidence(wording=" conf:{value}", own_line=False, decimals=2, instruction=""))

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from trainer.spec.sampling import Sampling
-from trainer.text.rollouts.choice import Choice, choose
+from trainer.text.rollouts.engines.token_choice import Choice, choose
 
 LAWS = [
     Sampling(),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainer.text.rollouts.noise import Noise, rollout_keys, uniforms
+from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
 
 NOISE = Noise(seed=0, round=0)
 PROBLEMS = [f"problem-{number}" for number in range(64)]

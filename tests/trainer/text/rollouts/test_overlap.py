@@ -15,12 +15,12 @@ import torch
 from tests.trainer.text.rollouts.rounds import ToyEngine, pipeline, prompts
 from tests.trainer.text.tiny import language_model
 from trainer.spec.sampling import Sampling
-from trainer.text.models import LanguageModel
+from trainer.text.language.models import LanguageModel
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.overlap import Ahead, FromCopy
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.engines.sampling import InProcess
 from trainer.text.rollouts.protocols import Progress
 from trainer.text.rollouts.records import Request, Trajectory
-from trainer.text.rollouts.sampling import InProcess
 
 LAW = Sampling(max_new_tokens=12)
 REQUESTS = [Request("a", (3, 4, 5), (0, 1)), Request("b", (6, 7), (0, 1))]

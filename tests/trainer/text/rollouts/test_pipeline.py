@@ -17,17 +17,17 @@ from tests.trainer.text.rollouts.rounds import ToyEngine, ToyFilter, pipeline, p
 from tests.trainer.text.tiny import language_model
 from trainer.spec.data import NumericVerifier
 from trainer.spec.sampling import Sampling
-from trainer.text.answers import Answer, Examiner
 from trainer.text.problems import Problem
+from trainer.text.rollouts.answers import Answer, Examiner
 from trainer.text.rollouts.budget import Budget, BudgetExceeded
 from trainer.text.rollouts.control import FixedController
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.engines.sampling import InProcess
 from trainer.text.rollouts.filter import VerifierFilter
 from trainer.text.rollouts.generate import PlainGenerator
-from trainer.text.rollouts.noise import Noise
 from trainer.text.rollouts.pipeline import Pipeline
 from trainer.text.rollouts.records import DIVERGENCE, Decision, Group, Prompt, Request
 from trainer.text.rollouts.replay import NoReplay
-from trainer.text.rollouts.sampling import InProcess
 from trainer.text.rollouts.telemetry import ConservationError
 from trainer.text.verifiers import Verifier
 

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from tests.trainer.text.tiny import PAD, VOCABULARY, language_model
 from trainer.spec.sampling import Sampling
-from trainer.text.models import LanguageModel
+from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines import decoder, generate
 from trainer.text.rollouts.engines.cohort import Cohort
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.engines.sampling import sample
 from trainer.text.rollouts.records import Request, Trajectory
-from trainer.text.rollouts.sampling import sample
 
 SHAPES = ["llama", "qwen2", "qwen3"]
 NOISE = Noise(seed=1, round=2)

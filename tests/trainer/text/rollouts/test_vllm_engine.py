@@ -26,12 +26,12 @@ from trainer.engine.outcome import Failure, Refused
 from trainer.spec.networks import LowRankAdapter
 from trainer.spec.operation import VllmSampler
 from trainer.spec.sampling import Sampling
-from trainer.text import adapters
-from trainer.text.models import LanguageModel
+from trainer.text.language import adapters
+from trainer.text.language.models import LanguageModel
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.vllm import guard
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.engines.vllm.server import Launch, Server
-from trainer.text.rollouts.noise import Noise
 from trainer.text.rollouts.records import Request
 
 LAW = Sampling(max_new_tokens=6)

@@ -14,11 +14,11 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.trainer.text.tiny import BOS, EOS, PAD, character_tokenizer, save_folder
 from trainer.spec import Network, RunSpec, load
-from trainer.text.answers import Answer, Question
-from trainer.text.chat import prompt_ids
-from trainer.text.models import LanguageModel
-from trainer.text.models import load as load_model
+from trainer.text.language.chat import prompt_ids
+from trainer.text.language.models import LanguageModel
+from trainer.text.language.models import load as load_model
 from trainer.text.problems import Problem
+from trainer.text.rollouts.answers import Answer, Question
 from trainer.text.teachers import Teachers, open_teachers
 
 CHAT = "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}{% if add_generation_prompt %}>{% endif %}"

@@ -16,9 +16,10 @@ from tests.trainer.text.teachers.classroom import (
     reader,
 )
 from trainer.spec import Network, PlainContext, PrivilegedContext
-from trainer.text.answers import Question
-from trainer.text.models import LanguageModel, ModelError, load
+from trainer.text.language.models import LanguageModel, ModelError, load
+from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Problem, ProblemError
+from trainer.text.rollouts.answers import Question
 from trainer.text.teachers.contexts import (
     Formatter,
     asked_text,
@@ -26,7 +27,6 @@ from trainer.text.teachers.contexts import (
     require_privileged,
     within,
 )
-from trainer.text.tokenizers import decode
 
 PROBLEM = question().problem
 BOTH = PrivilegedContext(template="{question}|{privileged}|again")

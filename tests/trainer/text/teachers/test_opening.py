@@ -16,7 +16,7 @@ from tests.trainer.text.teachers.classroom import (
     question,
     student,
 )
-from trainer.text.models import ModelError
+from trainer.text.language.models import ModelError
 from trainer.text.problems import ProblemError
 
 WRITTEN = [{"source": "teacher_written", "objective": {"kind": "cross_entropy"}}]

@@ -10,9 +10,9 @@ import pytest
 
 from tests.trainer.text.teachers.endpoint_server import Server, completion, running, status
 from tests.trainer.text.tiny_run import end, events, spec, start
-from trainer.engine import run
-from trainer.engine.outcome import COMPLETED, FAILED, REFUSED
+from trainer.exit_codes import COMPLETED, FAILED, REFUSED
 from trainer.spec import RunSpec
+from trainer.text import run
 
 PROBLEMS = 16
 

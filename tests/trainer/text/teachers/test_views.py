@@ -20,18 +20,18 @@ from tests.trainer.text.teachers.classroom import (
     student,
     student_folder,
 )
-from trainer.engine.sharding import Sharded
-from trainer.engine.world import World
+from trainer.engine.distributed.sharding import Sharded
+from trainer.engine.distributed.world import World
 from trainer.spec import LowRankAdapter, Network, Sampling
-from trainer.text import adapters
-from trainer.text.models import LanguageModel, ModelError, load
+from trainer.text.language import adapters
+from trainer.text.language.models import LanguageModel, ModelError, load
+from trainer.text.language.tokenizers import decode
 from trainer.text.objectives.batch import response_hidden
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.engines.sampling import sample
 from trainer.text.rollouts.records import Request
-from trainer.text.rollouts.sampling import sample
 from trainer.text.teachers import Teachers, open_teachers
 from trainer.text.teachers.snapshots import AdapterOff
-from trainer.text.tokenizers import decode
 
 ROWS = [((5, 6, 7), (8, 9, 1)), ((5,), (4, 1))]
 

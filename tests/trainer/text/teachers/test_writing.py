@@ -23,13 +23,13 @@ from tests.trainer.text.teachers.endpoint_server import Server, completion, runn
 from tests.trainer.text.tiny import EOS
 from trainer.engine.outcome import Refused
 from trainer.spec import NumericVerifier, Sampling
-from trainer.text.answers import Examiner, Question
-from trainer.text.chat import text_ids
-from trainer.text.models import ModelError
+from trainer.text.language.chat import text_ids
+from trainer.text.language.models import ModelError
+from trainer.text.language.tokenizers import decode
 from trainer.text.problems import ProblemError
-from trainer.text.rollouts.noise import Noise
+from trainer.text.rollouts.answers import Examiner, Question
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers import Desk, Teachers, Written, write_answers
-from trainer.text.tokenizers import decode
 from trainer.text.verifiers import Verifier
 
 WRITTEN = [{"source": "teacher_written", "objective": {"kind": "cross_entropy"}}]

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.text.models import LanguageModel
+from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.cohort import Cohort
 
 MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})

@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor
 
 from trainer.spec.sampling import Sampling
-from trainer.text.models import LanguageModel
-from trainer.text.rollouts.choice import choose
+from trainer.text.language.models import LanguageModel
+from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
+from trainer.text.rollouts.engines.token_choice import choose
 from trainer.text.rollouts.engines.transcript import Transcript
-from trainer.text.rollouts.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.records import Request, Source, Trajectory
 
 

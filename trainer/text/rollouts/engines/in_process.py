@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.spec.sampling import Sampling
-from trainer.text.models import LanguageModel
-from trainer.text.rollouts.choice import choose
+from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.cohort import Cohort
 from trainer.text.rollouts.engines.decoder import Decoder
+from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
+from trainer.text.rollouts.engines.token_choice import choose
 from trainer.text.rollouts.engines.transcript import Transcript
-from trainer.text.rollouts.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.records import Request, Source, Trajectory
 
 # Finished rows leave when they are this share of the batch: leaving copies the cache, staying

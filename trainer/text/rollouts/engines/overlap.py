@@ -20,11 +20,11 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from trainer.spec.sampling import Sampling
-from trainer.text.models import LanguageModel
-from trainer.text.rollouts.noise import Noise
+from trainer.text.language.models import LanguageModel
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.engines.sampling import InProcess
 from trainer.text.rollouts.protocols import Engine, Progress
 from trainer.text.rollouts.records import Request, Trajectory
-from trainer.text.rollouts.sampling import InProcess
 
 
 class FromCopy(InProcess):

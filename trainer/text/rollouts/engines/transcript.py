@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.text.rollouts.choice import Choice
+from trainer.text.rollouts.engines.token_choice import Choice
 from trainer.text.rollouts.records import Segment, Source
 
 FIRST_COLUMNS = 64

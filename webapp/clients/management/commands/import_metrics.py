@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from webapp.access.models import Team
 from webapp.clients.importers import FORMATS, Unreadable, bring
-from webapp.teams.models import Team
 
 
 class Command(BaseCommand):

@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 import trainer.recipes
 import trainer.spec
+from webapp.access.models import Role, Team, User
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.teams.models import Role, Team, User
 
 TAG = "sample"
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from trainer.engine.outcome import Failure
 from trainer.spec.sampling import Sampling
-from trainer.text.models import LanguageModel
+from trainer.text.language.models import LanguageModel
+from trainer.text.rollouts.engines.noise import Noise, rollout_keys
 from trainer.text.rollouts.engines.vllm.checks import WeightCheck, fixed_text
 from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, rubbish
 from trainer.text.rollouts.engines.vllm.server import Launch, Server, last_words
@@ -30,7 +31,6 @@ from trainer.text.rollouts.engines.vllm.weights import (
     write_description,
     write_weights,
 )
-from trainer.text.rollouts.noise import Noise, rollout_keys
 from trainer.text.rollouts.protocols import Progress
 from trainer.text.rollouts.records import Request, Segment, Trajectory
 

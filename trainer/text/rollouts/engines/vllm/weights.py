@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from trainer.text import adapters
-from trainer.text.models import NUMBER_FORMATS, LanguageModel
+from trainer.text.language import adapters
+from trainer.text.language.models import NUMBER_FORMATS, LanguageModel
 from trainer.text.rollouts.engines.vllm.worker.stillroom_worker import checksum
 
 FILE = "model.safetensors"

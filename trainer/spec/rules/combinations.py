@@ -1,0 +1,114 @@
+"""Combinations of valid settings that make no sense together, each with the reason and the remedy.
+
+A combination is refused only if it cannot do what was asked; one that is merely unusual is left to
+whoever asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from trainer.spec.objectives import Divergence
+from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool, UniformWeights
+from trainer.spec.rules.networks import network_refusals
+from trainer.spec.rules.stages import stage_refusals
+
+if TYPE_CHECKING:
+    from trainer.spec.run import RunSpec
+
+Refusal = tuple[str, str]
+
+
+def nonsense(spec: RunSpec) -> list[Refusal]:
+    """All refusals of a spec as (field path, sentence)."""
+    refusals = [
+        *network_refusals(spec),
+        *_pool(spec.pool),
+        *_snr(spec),
+        *_refresh(spec),
+        *_evaluation(spec),
+        *_stage_names(spec),
+    ]
+    for index, stage in enumerate(spec.stages):
+        refusals += [
+            (f"stages.{index}.{path}", sentence) for path, sentence in stage_refusals(spec, stage)
+        ]
+    return refusals
+
+
+def _pool(pool: Pool) -> Iterator[Refusal]:
+    if pool.estimate == "never":
+        yield from _no_estimate(pool)
+        return
+    count = pool.rollouts_per_problem
+    if pool.sampling.temperature == 0 and count > 1:
+        reason = f"is 0: greedy answers are all the same, so {count} say no more than one; raise it or set rollouts_per_problem to 1"
+        yield "pool.sampling.temperature", reason
+    elif all(_weight_is_zero(pool, passed / count) for passed in range(count + 1)):
+        reason = f"is {count}: every pass rate that so many answers can show has weight 0, so all problems would be dropped; raise it"
+        yield "pool.rollouts_per_problem", reason
+
+
+def _no_estimate(pool: Pool) -> Iterator[Refusal]:
+    if not isinstance(pool.weighting, UniformWeights):
+        yield (
+            "pool.estimate",
+            f"is never, but {pool.weighting.kind} weights need pass rates; choose before, or uniform weights",
+        )
+    if pool.refresh != "never" or pool.measure_snr:
+        yield (
+            "pool.estimate",
+            "is never, but pass rates are to be refreshed or set beside the gradient; choose before",
+        )
+
+
+def _snr(spec: RunSpec) -> Iterator[Refusal]:
+    objective = spec.stages[0].objective
+    if spec.pool.measure_snr and not isinstance(objective, Divergence):
+        reason = f"is on, but it is the gradient of a divergence that is measured, and the first stage has {objective.kind}; turn it off"
+        yield "pool.measure_snr", reason
+
+
+def _weight_is_zero(pool: Pool, rate: float) -> bool:
+    match pool.weighting:
+        case PacedWeights(alpha=alpha, beta=beta, floor=floor):
+            return rate**alpha * (1 - rate) ** beta + floor == 0
+        case HardFilterWeights(low=low, high=high):
+            return not low <= rate <= high
+    return False
+
+
+def _refresh(spec: RunSpec) -> Iterator[Refusal]:
+    pool = spec.pool
+    if pool.refresh == "every" and pool.refresh_every >= spec.total_steps:
+        reason = f"is {pool.refresh_every} but the run has {spec.total_steps} steps, so pass rates are never refreshed; lower it"
+        yield "pool.refresh_every", reason
+    if pool.refresh == "each_stage" and len(spec.stages) == 1:
+        yield (
+            "pool.refresh",
+            "is each_stage but there is one stage, so pass rates are never refreshed; choose never or every",
+        )
+
+
+def _evaluation(spec: RunSpec) -> Iterator[Refusal]:
+    evaluation = spec.evaluation
+    most = max(evaluation.pass_at, default=0)
+    if most > evaluation.final_samples:
+        yield (
+            "evaluation.pass_at",
+            f"asks for pass@{most}, which needs {most} samples; final_samples is {evaluation.final_samples}",
+        )
+    if (
+        evaluation.sampling.temperature == 0
+        and max(evaluation.samples, evaluation.final_samples) > 1
+    ):
+        reason = "is 0: greedy answers are all the same; set samples and final_samples to 1, or raise the temperature"
+        yield "evaluation.sampling.temperature", reason
+
+
+def _stage_names(spec: RunSpec) -> Iterator[Refusal]:
+    names = [stage.name for stage in spec.stages]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield f"stages.{index}.name", f"“{name}” names two stages; give each its own name"

@@ -1,0 +1,165 @@
+"""Held-out measurements: pass rates by group with intervals, pass@k, and the paired difference to
+the student before the run.
+
+All evaluations of a run use the same sampling noise, so that a student that did not change scores
+exactly the same, and the paired difference is not blurred by the luck of the draw.
+
+Tiers come with the problems where their source knows them. Otherwise each held-out problem gets the
+tier that the untrained student shows on answers of their own, drawn before and never counted again:
+with tiers from the counted answers, the hopeless could only rise and the mastered only fall
+(regression to the mean).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer.text.evaluation import intervals
+from trainer.text.evaluation.intervals import Counts
+from trainer.text.problems import Problem
+from trainer.text.rollouts.answers import Answer, tally, truncated_share
+
+BOTH = "mastered or frontier"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Counts (passed, verdicts) of each problem: vectors over `problems`."""
+
+    problems: Sequence[Problem]
+    passed: Counts
+    verdicts: Counts
+
+    def at(self, places: Sequence[int]) -> Measured:
+        return Measured(
+            [self.problems[place] for place in places],
+            self.passed[list(places)],
+            self.verdicts[list(places)],
+        )
+
+    def state(self) -> dict[str, Any]:
+        return {"passed": self.passed.tolist(), "verdicts": self.verdicts.tolist()}
+
+
+def measured(problems: Sequence[Problem], answers: Sequence[Answer]) -> Measured:
+    return Measured(problems, *tally(problems, answers))
+
+
+def tiers_of(shown: Measured) -> list[str]:
+    """Tier that each problem shows: mastered if all judged answers pass, hopeless if none does,
+    else frontier.
+    """
+    rates = np.where(shown.verdicts > 0, shown.passed / np.maximum(shown.verdicts, 1), np.nan)
+    return [
+        "" if np.isnan(p) else "mastered" if p == 1 else "hopeless" if p == 0 else "frontier"
+        for p in rates
+    ]
+
+
+def summary(
+    now: Measured, before: Measured | None, tiers: Sequence[str], answers: Sequence[Answer], samples: int, pass_at: Sequence[int],
+) -> dict[str, Any]:  # fmt: skip
+    """The fields of an `evaluation` event. `before` holds the same problems as `now`, or is None
+    where this is the first one.
+    """
+    return {
+        "samples": samples,
+        "problems": len(now.problems),
+        **_rates(now, before),
+        "pass_at": {
+            str(k): intervals.pass_at(k, now.passed, now.verdicts) for k in pass_at if k <= samples
+        },
+        "truncated": truncated_share(answers),
+        "groups": _groups(now, before, tiers),
+    }
+
+
+def metrics(prefix: str, event: Mapping[str, Any]) -> dict[str, float]:
+    """An evaluation event as flat metrics: `<prefix>/pass_rate`, `…/low`,
+    `…/pass_rate/tier=frontier`, `…/pass_at_4`, …
+    """
+    values = {
+        f"{prefix}/pass_rate": event["pass_rate"],
+        f"{prefix}/pass_rate/low": event["interval"][0],
+        f"{prefix}/pass_rate/high": event["interval"][1],
+        f"{prefix}/truncated": event["truncated"],
+    }
+    values |= {f"{prefix}/pass_at_{k}": value for k, value in event["pass_at"].items()}
+    values |= {
+        f"{prefix}/pass_rate/{group['by']}={group['name']}": group["pass_rate"]
+        for group in event["groups"]
+    }
+    return values
+
+
+def forgetting(event: Mapping[str, Any]) -> dict[str, float]:
+    """How much of the retained skill is lost: pass rate before − now, paired by problem, with its
+    95 % interval; negative is a gain.
+
+    Nothing from the first evaluation, which has nothing to compare with.
+    """
+    if event["difference"] is None:
+        return {}
+    change, (low, high) = event["difference"]["pass_rate"], event["difference"]["interval"]
+    return {
+        "retained/forgetting": -change,
+        "retained/forgetting/low": -high,
+        "retained/forgetting/high": -low,
+    }
+
+
+def _rates(now: Measured, before: Measured | None) -> dict[str, Any]:
+    rate, interval = intervals.pass_rate(now.passed, now.verdicts)
+    return {
+        "pass_rate": rate,
+        "interval": interval,
+        "difference": None if before is None else _difference(now, before),
+    }
+
+
+def _difference(now: Measured, before: Measured) -> dict[str, Any]:
+    rate, interval = intervals.difference(
+        (now.passed, now.verdicts), (before.passed, before.verdicts)
+    )
+    return {"pass_rate": rate, "interval": interval}
+
+
+def _groups(now: Measured, before: Measured | None, tiers: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "by": by,
+            "name": name,
+            "n": len(places),
+            **_rates(now.at(places), None if before is None else before.at(places)),
+        }
+        for by, name, places in _memberships(now.problems, tiers)
+    ]
+
+
+def _memberships(
+    problems: Sequence[Problem], tiers: Sequence[str]
+) -> list[tuple[str, str, list[int]]]:
+    """Every group as (by, name, places of its members), and beside the single tiers the two that
+    training can be expected to help.
+    """
+    labels = {
+        "tier": list(tiers),
+        "difficulty": [problem.difficulty for problem in problems],
+        "domain": [problem.domain for problem in problems],
+    }
+    found = [
+        (by, name, _places(column, {name}))
+        for by, column in labels.items()
+        for name in sorted(set(column) - {""})
+    ]
+    if {"mastered", "frontier", "hopeless"} <= set(tiers):
+        found.append(("tier", BOTH, _places(tiers, {"mastered", "frontier"})))
+    return found
+
+
+def _places(labels: Sequence[str], wanted: set[str]) -> list[int]:
+    return [place for place, label in enumerate(labels) if label in wanted]

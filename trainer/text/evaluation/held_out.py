@@ -1,0 +1,163 @@
+"""The measurements of a run as it goes: held-out and retained problems, and the tracked problems of
+the pool.
+
+What the untrained student scored is kept for the whole run, because every later evaluation is
+compared with it problem by problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from trainer.engine.loop import Report, Runtime
+from trainer.spec import PrivilegedContext, RunSpec
+from trainer.text.evaluation import confidence, evaluation, privileged
+from trainer.text.evaluation.evaluation import Measured, measured
+from trainer.text.recording.recording import record, spread
+from trainer.text.recording.scoring import scored
+from trainer.text.rollouts.answers import Answer, Question, tally
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.training.costs import count_sampled
+from trainer.text.training.log_messages import of_evaluation
+from trainer.text.training.materials import Materials
+
+
+@dataclass
+class HeldOut:
+    """`before` holds the counts of the untrained student by role, `tiers` one tier for each
+    held-out problem ('' where unknown).
+    """
+
+    spec: RunSpec
+    materials: Materials
+    before: dict[str, Measured] = field(default_factory=dict)
+    tiers: list[str] = field(default_factory=list)
+
+    def evaluate(self, rt: Runtime, when: str) -> Report:
+        """Measure every role that is due; emit its events."""
+        if when == "before":
+            self._find_tiers(rt)
+        event, answers = self._role(rt, when, "evaluation", self._chosen(when))
+        values = (
+            evaluation.metrics("eval", event)
+            | self._confidence(rt, when, answers)
+            | self._privilege(rt, when, answers)
+        )
+        if self.materials.retained and when != "during":
+            retained, _ = self._role(rt, when, "retained", range(len(self.materials.retained)))
+            values |= evaluation.metrics("retained", retained) | evaluation.forgetting(retained)
+        return Report(values, event["pass_rate"], of_evaluation(event))
+
+    def track(self, rt: Runtime, weights: Sequence[float | None]) -> None:
+        """Measure the pass rates of the tracked problems anew."""
+        places = _sample(len(self.materials.train), self.spec.pool.track_problems)
+        if not places:
+            return
+        k = self.spec.pool.rollouts_per_problem
+        asked = [self.materials.train[place] for place in places]
+        answers = self._answers(rt, asked, range(k), "tracking", self.spec.pool.sampling)
+        problems = [question.problem for question in asked]
+        passed, verdicts = tally(problems, answers)
+        rt.emit(
+            "problems", role="tracked", reason="tracking", k=k, ids=[problem.id for problem in problems],
+            passed=passed.tolist(), verdicts=verdicts.tolist(), weights=[weights[place] for place in places],
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "before": {role: found.state() for role, found in self.before.items()},
+            "tiers": self.tiers,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.tiers = list(state["tiers"])
+        for role, counts in state["before"].items():
+            problems = [question.problem for question in self._questions(role)]
+            self.before[role] = Measured(
+                problems,
+                np.array(counts["passed"], np.int64),
+                np.array(counts["verdicts"], np.int64),
+            )
+
+    def _questions(self, role: str) -> list[Question]:
+        return self.materials.evaluation if role == "evaluation" else self.materials.retained
+
+    def _chosen(self, when: str) -> Sequence[int]:
+        count, limit = len(self.materials.evaluation), self.spec.evaluation.problems
+        return _sample(count, limit) if when == "during" and limit is not None else range(count)
+
+    def _role(
+        self, rt: Runtime, when: str, role: str, places: Sequence[int]
+    ) -> tuple[dict[str, Any], list[Answer]]:
+        settings, questions = self.spec.evaluation, self._questions(role)
+        samples = settings.samples if when == "during" else settings.final_samples
+        asked = [questions[place] for place in places]
+        answers = self._answers(rt, asked, range(samples), role, settings.sampling)
+        now = measured([question.problem for question in asked], answers)
+        if when == "before":
+            self.before[role] = now
+        before = None if when == "before" else self.before[role].at(places)
+        tiers = (
+            [self.tiers[place] for place in places] if role == "evaluation" else [""] * len(places)
+        )
+        event = evaluation.summary(now, before, tiers, answers, samples, settings.pass_at)
+        rt.emit("evaluation", when=when, role=role, **event)
+        if role == "evaluation":
+            self._keep_some(rt, answers)
+        return event, answers
+
+    def _confidence(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
+        return confidence.measure(
+            self.materials, answers, self.spec.compute.micro_batch_tokens, when, rt
+        )
+
+    def _privilege(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
+        """Measured where the teacher is shown something that held-out problems have, too."""
+        teachers = self.materials.teachers
+        view = teachers.main
+        if (
+            view is None
+            or not isinstance(view.context, PrivilegedContext)
+            or not view.gives_probabilities
+        ):
+            return {}
+        return privileged.measure(
+            self.materials, view, answers, self.spec.evaluation.sampling, self.spec.seed, when, rt
+        )
+
+    def _find_tiers(self, rt: Runtime) -> None:
+        questions = self.materials.evaluation
+        self.tiers = [question.problem.tier for question in questions]
+        if not any(self.tiers):
+            settings = self.spec.evaluation
+            answers = self._answers(
+                rt, questions, range(settings.final_samples), "tiers", settings.sampling
+            )
+            self.tiers = evaluation.tiers_of(
+                measured([question.problem for question in questions], answers)
+            )
+
+    def _answers(
+        self, rt: Runtime, asked: list[Question], samples: range, purpose: str, sampling: Any
+    ) -> list[Answer]:
+        materials = self.materials
+        answers = materials.examiner.ask(
+            materials.student, asked, [tuple(samples)] * len(asked), sampling, Noise(self.spec.seed, 0, purpose),
+            progress=lambda done, of: rt.progress("evaluation", done, of),
+        )  # fmt: skip
+        count_sampled(rt, materials.student, answers)
+        return answers
+
+    def _keep_some(self, rt: Runtime, answers: list[Answer]) -> None:
+        kept = spread(answers, self.spec.record.rollouts)
+        signals = scored(self.materials, kept, self.spec.compute.micro_batch_tokens, rt)
+        record(rt, self.materials.student, "evaluation", kept, len(answers), signals)
+
+
+def _sample(count: int, size: int) -> list[int]:
+    """The same `size` places out of `count` each time, in order."""
+    return sorted(np.random.Generator(np.random.PCG64(0)).permutation(count)[:size].tolist())

@@ -1,0 +1,114 @@
+"""Whether a teacher that is shown more than the student has anything to teach it: pass rates with
+and without what it is shown.
+
+Three rates on the same held-out problems: the student asked plainly; the teacher, with its weights
+and its context, writing by itself; and the teacher continuing the first half of the student's
+answers. The last is what on-policy self-distillation asks of it at every token (OPSD, arXiv
+2601.18734): a teacher that only does well on its own words cannot correct the student's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.engine.loop import Runtime
+from trainer.spec.sampling import Sampling
+from trainer.text.evaluation import intervals
+from trainer.text.evaluation.intervals import Counts
+from trainer.text.rollouts.answers import Answer, Question, tally
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.teachers import TeacherView, privileged_text
+from trainer.text.training.costs import count_sampled
+from trainer.text.training.materials import Materials
+
+MOST_PROBLEMS = 64
+
+
+def measure(
+    materials: Materials,
+    view: TeacherView,
+    plain: Sequence[Answer],
+    sampling: Sampling,
+    seed: int,
+    when: str,
+    rt: Runtime,
+) -> dict[str, float]:
+    """Emit a `privileged` event and return its metrics. `plain` are the student's answers to
+    held-out problems, one after the other.
+
+    Problems that have nothing to show are left out; where none is left, a sentence in the log takes
+    the event's place.
+    """
+    shown = _shown(view, plain)[:MOST_PROBLEMS]
+    if not shown:
+        rt.log.log(
+            "info",
+            "Privileged pass rates were not measured: no held-out problem has a worked solution to show the teacher.",
+        )
+        return {}
+    first = [answer for answer, _ in shown]
+    asked = [
+        _privately(view, materials.questions[answer.problem.id], text) for answer, text in shown
+    ]
+    own = _written(materials, view, asked, sampling, Noise(seed, 0, "privileged"), None, rt)
+    begun = [answer.ids[: len(answer.ids) // 2] for answer in first]
+    continued = _written(
+        materials, view, asked, sampling, Noise(seed, 0, "continuation"), begun, rt
+    )
+    counts = [
+        tally([question.problem for question in asked], answers)
+        for answers in (first, own, continued)
+    ]
+    event = _event(counts)
+    rt.emit("privileged", when=when, problems=len(asked), samples=1, **event)
+    return {
+        "privileged/plain_pass_rate": event["plain"]["pass_rate"],
+        "privileged/pass_rate": event["privileged"]["pass_rate"],
+        "privileged/continuation_pass_rate": event["continuation"]["pass_rate"],
+    }
+
+
+def _shown(view: TeacherView, plain: Sequence[Answer]) -> list[tuple[Answer, str]]:
+    """The first answer to each problem, and what the teacher is shown with it, as in training;
+    without those to which it is nothing.
+    """
+    groups: dict[str, list[Answer]] = {}
+    for answer in plain:
+        groups.setdefault(answer.problem.id, []).append(answer)
+    found = [
+        (group[0], privileged_text(view.context, group[0].problem, group[0], group))
+        for group in groups.values()
+    ]
+    return [(answer, text) for answer, text in found if text.strip()]
+
+
+def _privately(view: TeacherView, question: Question, shown: str) -> Question:
+    return Question(question.problem, view.prompt(question, shown), question.text)
+
+
+def _written(
+    materials: Materials, view: TeacherView, asked: Sequence[Question], sampling: Sampling, noise: Noise,
+    begun: Sequence[tuple[int, ...]] | None, rt: Runtime,
+) -> list[Answer]:  # fmt: skip
+    with view.in_place():
+        answers = materials.examiner.ask(
+            view.language_model, asked, [(0,)] * len(asked), sampling, noise, "teacher",
+            lambda done, of: rt.progress("evaluation", done, of), begun,
+        )  # fmt: skip
+    count_sampled(rt, view.language_model, answers)
+    return answers
+
+
+def _event(counts: Sequence[tuple[Counts, Counts]]) -> dict[str, Any]:
+    plain, own, continued = counts
+    difference, interval = intervals.difference(continued, plain)
+    return {
+        "plain": _rate(plain), "privileged": _rate(own), "continuation": _rate(continued),
+        "difference": {"pass_rate": difference, "interval": interval},
+    }  # fmt: skip
+
+
+def _rate(counts: tuple[Counts, Counts]) -> dict[str, Any]:
+    rate, interval = intervals.pass_rate(*counts)
+    return {"pass_rate": rate, "interval": interval}

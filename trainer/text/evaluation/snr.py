@@ -1,0 +1,178 @@
+"""How clear the gradient is at each pass rate: signal-to-noise ratio over problems, an optional
+measurement of PACED's claim.
+
+For the n problems of a bin with gradients g_i of their unweighted losses, ḡ = mean of g_i and
+
+    SNR = max(0, |ḡ|² − tr Σ̂ / n) / tr Σ̂,    tr Σ̂ = Σ |g_i − ḡ|² / (n − 1).
+
+Without the correction tr Σ̂ / n even pure noise would show 1/n. The answers are other ones than
+those that estimate the pass rate: otherwise a lucky answer would move its problem to another bin
+and shape its gradient at once. All bins have the same n. The interval is 90 %, by resampling
+problems; every quantity follows from the Gram matrix G = g_i · g_j, so resampling costs little.
+
+Gradients of large networks are reduced to a count sketch (each coordinate added to a random bucket
+with a random sign), which keeps inner products in expectation.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.engine.loop import Runtime
+from trainer.spec import RunSpec
+from trainer.text.rollouts.answers import Answer
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.filter import plain_row
+from trainer.text.rollouts.records import DIVERGENCE, Group, Prompt
+from trainer.text.training.costs import count_sampled, count_trained
+from trainer.text.training.learner import Learner, MicroBatch
+from trainer.text.training.materials import Materials
+from trainer.text.training.pool import Pool
+from trainer.text.training.teacher_states import read_by_teachers
+
+EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
+PER_BIN = 48
+FEWEST = 4
+RESAMPLES = 500
+SKETCH_ABOVE = 1 << 20
+SKETCH = 4096
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Pass rates in [low, high]; `snr` is numerator / denominator of the equation above, `interval`
+    its 90 % interval.
+    """
+
+    low: float
+    high: float
+    n: int
+    snr: float
+    interval: tuple[float, float]
+    numerator: float
+    denominator: float
+
+
+def measure(materials: Materials, spec: RunSpec, pool: Pool, rt: Runtime) -> None:
+    """Measure on the first stage's objective and emit an `snr` event. The student is left as it
+    was.
+    """
+    members = _bins(pool, spec.seed)
+    if len(members) < 2:
+        rt.log.log(
+            "warning",
+            f"Gradient SNR was not measured: fewer than two pass-rate bins hold {FEWEST} problems.",
+        )
+        return
+    bins = []
+    for done, ((low, high), places) in enumerate(members):
+        answers = _answers(materials, spec, places, rt)
+        gradients = np.stack([_gradient(materials, spec, answer) for answer in answers])
+        count_trained(rt, materials.student, answers)
+        bins.append(bin_of(low, high, gradients @ gradients.T))
+        rt.progress("pass_rates", done + 1, len(members))
+    rt.emit("snr", bins=[asdict(found) for found in bins])
+
+
+def bin_of(low: float, high: float, gram: NDArray[np.float64]) -> Bin:
+    """Summarise one bin from the inner products of its gradients [n, n]."""
+    n = len(gram)
+    rng = np.random.Generator(np.random.PCG64(0))
+    resampled = [
+        _snr(*ratio(gram, counts)) for counts in rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    ]
+    below, above = np.quantile(resampled, [0.05, 0.95])
+    numerator, denominator = ratio(gram, np.ones(n))
+    return Bin(
+        low,
+        high,
+        n,
+        _snr(numerator, denominator),
+        (float(below), float(above)),
+        numerator,
+        denominator,
+    )
+
+
+def ratio(gram: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
+    """|ḡ|² − tr Σ̂ / n and tr Σ̂ from inner products [n, n], with gradient i taken `counts[i]`
+    times.
+
+    The first is the mean of g_i · g_j over pairs of different problems, so a problem that a
+    resample repeats is not its own witness.
+    """
+    pairs = np.outer(counts, counts)
+    np.fill_diagonal(pairs, 0.0)
+    shared = float((pairs * gram).sum() / pairs.sum()) if pairs.any() else 0.0
+    return max(0.0, shared), float(counts @ np.diag(gram)) / float(counts.sum()) - shared
+
+
+def _snr(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0 else 0.0
+
+
+def _bins(pool: Pool, seed: int) -> list[tuple[tuple[float, float], list[int]]]:
+    """Bins p = 0, the open quarters between, and p = 1 that hold enough problems, cut to the same
+    number of them.
+    """
+    rates, rng = pool.rates, np.random.Generator(np.random.PCG64([seed, 1]))
+    ends: list[tuple[float, float, Callable[[float], bool]]] = [
+        (0.0, 0.0, lambda p: p == 0),
+        *(
+            (low, high, lambda p, a=low, b=high: a < p <= b and p < 1)
+            for low, high in itertools.pairwise(EDGES)
+        ),
+        (1.0, 1.0, lambda p: p == 1),
+    ]
+    found = [
+        ((low, high), [at for at in np.flatnonzero(pool.known) if inside(rates[at])])
+        for low, high, inside in ends
+    ]
+    filled = [(edges, places) for edges, places in found if len(places) >= FEWEST]
+    n = min([PER_BIN, *(len(places) for _, places in filled)])
+    return [(edges, rng.permutation(places)[:n].tolist()) for edges, places in filled]
+
+
+def _answers(
+    materials: Materials, spec: RunSpec, places: Sequence[int], rt: Runtime
+) -> list[Answer]:
+    asked = [materials.train[place] for place in places]
+    noise = Noise(spec.seed, rt.step, "snr")
+    answers = materials.examiner.ask(
+        materials.student, asked, [(0,)] * len(asked), spec.pool.sampling, noise
+    )
+    count_sampled(rt, materials.student, answers)
+    return answers
+
+
+def _gradient(materials: Materials, spec: RunSpec, answer: Answer) -> NDArray[np.float64]:
+    """Gradient of the mean of the first stage's terms over one answer's tokens, flat, sketched
+    where the student is large.
+    """
+    parameters = [
+        parameter for parameter in materials.student.model.parameters() if parameter.requires_grad
+    ]
+    stage, question = spec.stages[0], materials.questions[answer.problem.id]
+    view = materials.teachers.of(answer.problem)
+    context = view.name, view.prompt(question)
+    row = plain_row(0, Group(Prompt(question), (answer,)), answer, DIVERGENCE, lambda *_: context)
+    even = torch.full((len(answer.ids),), 1.0 / len(answer.ids), device=materials.student.device)
+    states = read_by_teachers(materials.teachers, [row], spec.compute.micro_batch_tokens)
+    loss, _ = Learner(materials.student)(MicroBatch([row], [0], even, states), stage.objective)
+    gradients: tuple[Tensor, ...] = torch.autograd.grad(loss, parameters)
+    flat = torch.cat([gradient.flatten() for gradient in gradients]).double().cpu()
+    return np.asarray(_sketched(flat).numpy()) if len(flat) > SKETCH_ABOVE else flat.numpy()
+
+
+def _sketched(flat: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    buckets = torch.randint(SKETCH, flat.shape, generator=generator)
+    signs = torch.randint(2, flat.shape, generator=generator) * 2 - 1
+    return torch.zeros(SKETCH, dtype=torch.float64).index_add_(0, buckets, flat * signs)

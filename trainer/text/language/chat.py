@@ -1,0 +1,132 @@
+"""From the text of a question to the token ids that a model is asked with.
+
+From here on a prompt is ids: answers are sampled, scored and trained on as ids and never read back
+from text, because encoding a decoded text again may give other ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.text.language.models import LanguageModel, ModelError
+
+
+def prompt_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
+    """Encode a question: through the chat template where there is one and the run wants it, else
+    with the tokenizer's own BOS.
+
+    Raises ModelError if the tokenizer lacks a character of the text, or the template the thinking
+    mode that the run chooses.
+    """
+    if language_model.thinking != "as_the_template":
+        _check_thinking(language_model)
+    ids = (
+        _from_template(language_model, text)
+        if language_model.chat_template
+        else _plain(language_model, text)
+    )
+    if _unknown(language_model) in ids:
+        raise _unreadable(language_model, text)
+    if not ids:
+        raise ModelError(
+            f"A prompt is empty for {language_model.name}. Give the problem a question."
+        )
+    return tuple(ids)
+
+
+def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
+    """Encode a piece of text by itself: no template, no BOS or end token, and special tokens that
+    it spells out are plain text.
+
+    Raises ModelError if the tokenizer lacks a character of the text.
+    """
+    try:
+        ids = language_model.tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True
+        ).input_ids
+    except Exception as error:
+        raise _unreadable(language_model, text) from error
+    if _unknown(language_model) in ids:
+        raise _unreadable(language_model, text)
+    return tuple(ids)
+
+
+def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_tokens: int) -> None:
+    """Raise ModelError if prompt and longest answer do not fit the model."""
+    if len(prompt) + max_new_tokens > language_model.max_length:
+        room = language_model.max_length - len(prompt)
+        remedy = (
+            f"Lower the longest answer to {room} or shorten the prompt."
+            if room > 0
+            else "Shorten the prompt."
+        )
+        raise ModelError(
+            f"A prompt of {len(prompt)} tokens and an answer of up to {max_new_tokens} do not fit {language_model.name}, "
+            f"which reads {language_model.max_length} tokens. {remedy}"
+        )
+
+
+def _from_template(language_model: LanguageModel, text: str) -> list[int]:
+    message = [{"role": "user", "content": text}]
+    thinking: dict[str, Any] = (
+        {}
+        if language_model.thinking == "as_the_template"
+        else {"enable_thinking": language_model.thinking == "on"}
+    )
+    try:
+        ids: Any = language_model.tokenizer.apply_chat_template(
+            message, add_generation_prompt=True, tokenize=True, return_dict=False, **thinking
+        )
+    except Exception as error:
+        cause = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"The chat template of {language_model.name} cannot format “{_short(text)}” ({cause}). Repair the template or turn it off."
+        ) from error
+    return list(ids)
+
+
+def _check_thinking(language_model: LanguageModel) -> None:
+    if not language_model.chat_template or "enable_thinking" not in str(
+        language_model.tokenizer.chat_template
+    ):
+        raise ModelError(
+            f"The thinking mode of {language_model.name} is “{language_model.thinking}”, but its chat template knows no `enable_thinking` "
+            "(or is not used), so nothing would change. Set its `thinking` to as_the_template, or choose a model with such a mode."
+        )
+
+
+def _plain(language_model: LanguageModel, text: str) -> list[int]:
+    """Some tokenizers also append an end token, after which nothing would be asked; it is taken
+    off.
+    """
+    try:
+        ids = language_model.tokenizer(text).input_ids
+    except Exception as error:
+        raise _unreadable(language_model, text) from error
+    while ids and ids[-1] in language_model.ends:
+        ids = ids[:-1]
+    return ids
+
+
+def _unknown(language_model: LanguageModel) -> int | None:
+    """The id that stands for unreadable characters; some models reuse their end token's, which says
+    nothing.
+    """
+    unknown = language_model.tokenizer.unk_token_id
+    special = {
+        *language_model.ends,
+        language_model.tokenizer.bos_token_id,
+        language_model.tokenizer.pad_token_id,
+    }
+    return None if unknown in special else unknown
+
+
+def _unreadable(language_model: LanguageModel, text: str) -> ModelError:
+    return ModelError(
+        f"The tokenizer of {language_model.name} lacks a character of “{_short(text)}”. Use one that covers the data."
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:60] + "…"

@@ -1,0 +1,133 @@
+"""Where a language model's files are, whether they can be used, and what names their content.
+
+Weights are read from safetensors only: a pickle can run any program when it is opened. A folder is
+checked before anything is loaded, so that each refusal is one sentence that names the folder and
+the remedy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+BUILTIN = Path(__file__).parent.parent / "builtin"
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+DOWNLOADED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+
+
+class ModelError(ValueError):
+    """A model cannot be used; the message says which, why, and what to do."""
+
+
+def local_folder(uri: str) -> Path:
+    """The folder of a `builtin:`, `file:` or `hub:` model; hub models are downloaded once. Raises
+    ModelError.
+    """
+    scheme, _, rest = uri.partition(":")
+    if scheme == "builtin":
+        return _builtin(rest)
+    if scheme == "file":
+        return Path(rest)
+    if scheme == "hub":
+        return _downloaded(rest)
+    raise ModelError(
+        f"{uri}: only builtin:, file: and hub: can be opened here; names of uploaded models are resolved by a worker."
+    )
+
+
+def _builtin(name: str) -> Path:
+    known = sorted(
+        path.name for path in BUILTIN.iterdir() if path.is_dir() and not path.name.startswith("_")
+    )
+    if name not in known:
+        raise ModelError(
+            f"builtin:{name}: there is no such built-in model; choose one of {', '.join(known)}."
+        )
+    return BUILTIN / name
+
+
+def _downloaded(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(
+            snapshot_download(
+                repository, revision=revision or None, allow_patterns=list(DOWNLOADED)
+            )
+        )
+    except Exception as error:
+        cause = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"hub:{name} could not be downloaded ({cause}). Check the name, the revision and the connection."
+        ) from error
+
+
+def check_folder(folder: Path, *, weights: bool) -> dict[str, Any]:
+    """The folder's configuration, after checking that what is needed is there. Raises
+    ModelError.
+    """
+    if not folder.is_dir():
+        raise ModelError(
+            f"The model folder {folder} does not exist. It must hold config.json, safetensors and a tokenizer."
+        )
+    config = _read_config(folder / "config.json")
+    if weights and not any(folder.glob("*.safetensors")):
+        raise ModelError(_no_weights(folder))
+    if "quantization_config" in config:
+        raise ModelError(
+            f"{folder} holds quantised weights, which cannot be trained exactly. Use the full-precision version of the model."
+        )
+    if not _predicts_next_token(config):
+        shown = ", ".join(config.get("architectures") or [str(config.get("model_type"))])
+        raise ModelError(
+            f"{folder} holds a {shown}, which is not a causal language model. Choose a model that writes text left to right."
+        )
+    return config
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{path.parent} has no config.json, so it is not a model folder. Save the model with save_pretrained."
+        ) from None
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path} is not readable JSON ({error}). Save the model again.") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} is not a model configuration. Save the model again.")
+    return config
+
+
+def _no_weights(folder: Path) -> str:
+    if any(path for pattern in PICKLED for path in folder.glob(pattern)):
+        return (
+            f"{folder} has pickled weights only, and opening a pickle can run any program. "
+            "Convert them: load the model where you trust it and call save_pretrained, which writes safetensors."
+        )
+    return f"{folder} has no weights. Add its *.safetensors files, or ask for random weights."
+
+
+def _predicts_next_token(config: dict[str, Any]) -> bool:
+    architectures = config.get("architectures")
+    if architectures:
+        return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return config.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+
+def content_hash(folder: Path, *, weights: bool, extra: str = "") -> str:
+    """SHA-256 over configuration, tokenizer and (if `weights`) safetensors: the same content has
+    the same hash wherever it lies.
+    """
+    patterns = [pattern for pattern in DOWNLOADED if weights or pattern != "*.safetensors"]
+    digest = hashlib.sha256(extra.encode())
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,94 @@
+"""Tokenizers: opened without surprises, compared by content, and read back as text.
+
+transformers' AutoTokenizer replaces a small custom tokenizer by the class that the model type
+suggests and then drops, for example, spaces. A `tokenizer.json` says everything, so it is opened as
+exactly what it is; AutoTokenizer is used only for older folders without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from trainer.text.language.model_folders import ModelError
+
+if TYPE_CHECKING:
+    from trainer.text.language.models import LanguageModel
+
+OLDER_FILES = ("tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer. Raises ModelError if there is none or it cannot be read."""
+    exact = (folder / "tokenizer.json").is_file()
+    if not exact and not any((folder / name).is_file() for name in OLDER_FILES):
+        raise ModelError(
+            f"{folder} has no tokenizer. Copy the model's tokenizer.json and tokenizer_config.json into it."
+        )
+    kind = PreTrainedTokenizerFast if exact else AutoTokenizer
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(
+            f"{folder}: the tokenizer cannot be read ({str(error).strip().splitlines()[0]}). Save it again."
+        ) from error
+
+
+def vocabulary_size(tokenizer: PreTrainedTokenizerBase) -> int:
+    """One more than the largest id that has a token."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
+def require_same_vocabulary(student: LanguageModel, teacher: LanguageModel) -> int:
+    """The size of the vocabulary that both models share, or ModelError if their ids mean different
+    things.
+
+    Compared are id → token, the begin token and the end tokens (one in common is enough: a base
+    model and its chat version list different ones). Widths of the embeddings may differ; the
+    padding token is never scored and may differ too.
+    """
+    ours, theirs = _by_id(student), _by_id(teacher)
+    different = sorted(id for id in ours.keys() | theirs.keys() if ours.get(id) != theirs.get(id))
+    remedy = "Choose a teacher with the student's tokenizer."
+    if different:
+        first = different[0]
+        raise ModelError(
+            f"Student {student.name} and teacher {teacher.name} have different tokenizers: id {first} is {_shown(ours, first)} "
+            f"for the student and {_shown(theirs, first)} for the teacher ({len(different)} ids differ). {remedy}"
+        )
+    if student.tokenizer.bos_token_id != teacher.tokenizer.bos_token_id or not set(
+        student.ends
+    ) & set(teacher.ends):
+        raise ModelError(
+            f"Student {student.name} and teacher {teacher.name} begin or end texts with different tokens. {remedy}"
+        )
+    return student.vocabulary
+
+
+def _by_id(language_model: LanguageModel) -> dict[int, str]:
+    return {id: token for token, id in language_model.tokenizer.get_vocab().items()}
+
+
+def _shown(tokens: dict[int, str], id: int) -> str:
+    return f"“{tokens[id]}”" if id in tokens else "missing"
+
+
+def decode(language_model: LanguageModel, ids: Sequence[int]) -> str:
+    """The text of an answer, without its end token and other special tokens."""
+    return str(
+        language_model.tokenizer.decode(
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+    )
+
+
+def pieces(language_model: LanguageModel, ids: Sequence[int]) -> list[str]:
+    """What each token looks like by itself; special tokens are shown by their names."""
+    known = {
+        id: str(language_model.tokenizer.decode([id], clean_up_tokenization_spaces=False))
+        for id in set(ids)
+    }
+    return [known[id] for id in ids]

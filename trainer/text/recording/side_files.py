@@ -1,0 +1,78 @@
+"""Side files: tables that are too large for a line of the event log, as Parquet named by their
+SHA-256.
+
+A file is complete under its final name before the event that names it is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainer.events import sync_folder
+from trainer.text.problems import ProblemSet
+
+
+def write(folder: Path, table: pa.Table) -> dict[str, Any]:
+    """Write a table below `folder`; return what an event says of it: {name, sha256, rows}."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    content = sink.getvalue()
+    digest = hashlib.sha256(content).hexdigest()
+    path = folder / f"{digest}.parquet"
+    if not path.exists():
+        temporary = folder / f".writing-{digest}"
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+        sync_folder(folder)
+    return {"name": path.name, "sha256": digest, "rows": table.num_rows}
+
+
+def problem_table(problems: ProblemSet) -> pa.Table:
+    """Columns id, question, answer, domain, difficulty."""
+    columns = ("id", "question", "answer", "domain", "difficulty")
+    return pa.table(
+        {
+            name: pa.array([getattr(problem, name) for problem in problems.items], pa.string())
+            for name in columns
+        }
+    )
+
+
+ROLLOUTS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("problem", "question", "reference")),
+        ("sample", pa.int32()),
+        ("source", pa.string()),
+        *((name, pa.list_(pa.int32())) for name in ("prompt_ids", "ids")),
+        ("tokens", pa.list_(pa.string())),
+        *((name, pa.string()) for name in ("text", "answer")),
+        *((name, pa.bool_()) for name in ("verdict", "truncated")),
+        *(
+            (name, pa.list_(pa.float32()))
+            for name in ("student_logprob", "teacher_logprob", "divergence", "entropy")
+        ),
+        *((name, pa.list_(pa.string())) for name in ("student_top", "teacher_top")),
+        ("weight", pa.float64()),
+        ("teacher_prompt_ids", pa.list_(pa.int32())),
+        ("kind", pa.list_(pa.int8())),
+        *((name, pa.list_(pa.float32())) for name in ("coefficient", "advantage")),
+        *((name, pa.float64()) for name in ("confidence", "target_confidence")),
+        ("edited", pa.bool_()),
+    ]
+)
+
+
+def rollout_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """One row per rollout; lists run over the tokens of the completion."""
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=ROLLOUTS)

@@ -1,0 +1,83 @@
+"""Answers sampled by the trainer itself, from any network it can load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from trainer.engine.distributed.world import World
+from trainer.spec.sampling import Sampling
+from trainer.text.language.models import LanguageModel
+from trainer.text.rollouts.engines import decoder, generate, in_process
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.records import Request, Source, Trajectory
+
+
+def sample(
+    language_model: LanguageModel,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    noise: Noise,
+    *,
+    rows: int = 256,
+    source: Source = "student",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Trajectory]:
+    """Write the requested answers; in the order of `requests`, then of their samples.
+
+    At most `rows` answers are in progress together. `progress(done, of)` is called as answers
+    finish and may raise to leave. An answer depends on model, prompt, sampling, noise, problem id
+    and rollout index only, not on what is sampled beside it.
+    """
+    engine = in_process if decoder.unsupported(language_model) is None else generate
+    wanted = [
+        (request.problem, request.prompt, sample)
+        for request in requests
+        for sample in request.samples
+    ]
+    written: dict[tuple[str, tuple[int, ...], int], Trajectory] = {}
+    for done, trajectory in enumerate(
+        engine.write(language_model, requests, sampling, noise, rows, source), start=1
+    ):
+        written[trajectory.problem, trajectory.prompt, trajectory.sample] = trajectory
+        if progress:
+            progress(done, len(wanted))
+    return [written[name] for name in wanted]
+
+
+@dataclass
+class InProcess:
+    """The engine that samples with the very weights that are trained, so its `version` is theirs.
+
+    `rows` are sampled side by side, in each of the processes that share the work.
+    """
+
+    language_model: LanguageModel
+    rows: int
+    version: int = 0
+    world: World = field(default_factory=World)
+
+    def update(self, version: int) -> None:
+        self.version = version
+
+    def write(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        noise: Noise,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Trajectory]:
+        own = self.world.divide(requests)
+        written = iter(
+            sample(self.language_model, own, sampling, noise, rows=self.rows, progress=progress)
+        )
+        by_request = self.world.gather(
+            [list(islice(written, len(request.samples))) for request in own]
+        )
+        return [self._versioned(one) for trajectories in by_request for one in trajectories]
+
+    def _versioned(self, one: Trajectory) -> Trajectory:
+        return replace(
+            one, segments=tuple(replace(part, version=self.version) for part in one.segments)
+        )

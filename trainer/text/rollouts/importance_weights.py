@@ -1,0 +1,104 @@
+"""Answers that another program drew are weighed by how likely the trainer's student is to write
+them.
+
+    c_t ← c_t · min(π(y_t) / μ(y_t), 2)        π of the trainer and μ of the sampler, both under the
+    law that y_t was drawn from
+
+Truncated importance sampling: the weight is a constant, and the normaliser Z stays what it was.
+Ratio objectives take π at temperature 1 as their anchor instead of what the sampler said, so that
+nothing is corrected twice. An edited answer was drawn by nobody and is not weighed. Shapes: T
+tokens of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.text.language.heads import head_of
+from trainer.text.language.models import LanguageModel
+from trainer.text.objectives.batch import completion_ids, micro_batches, response_hidden
+from trainer.text.objectives.linear_logprob import linear_logprob
+from trainer.text.objectives.surrogates import importance_weight
+from trainer.text.rollouts.protocols import Filter
+from trainer.text.rollouts.records import Dropped, Group, Prompt, TrainRow, Trajectory
+
+# A coefficient of exactly 0 would say that a token is left out, which changes Z.
+LEAST = float(np.finfo(np.float32).tiny)
+
+Numbers = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WeighedFilter:
+    """`inner` for answers that another program drew at `temperature`; the student reads them once
+    more, `tokens` ids at a time.
+    """
+
+    inner: Filter
+    student: LanguageModel
+    temperature: float
+    tokens: int
+
+    def judge(
+        self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]
+    ) -> list[Group]:
+        return self.inner.judge(prompts, trajectories)
+
+    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
+        rows, dropped = self.inner.rows(groups)
+        places = [place for place, row in enumerate(rows) if row.behaviour_logprobs is not None]
+        drawn = [rows[place] for place in places]
+        for place, row, (own_T, anchor_T) in zip(places, drawn, self._read(drawn), strict=True):
+            rows[place] = weighed(row, own_T, anchor_T)
+        return rows, dropped
+
+    @torch.no_grad()
+    def _read(self, rows: Sequence[TrainRow]) -> list[tuple[Numbers, Numbers]]:
+        """Of each row the trainer's log-probs [T] at the temperature of the sampling, and at 1."""
+        read = [(row.answer.prompt, row.answer.ids) for row in rows]
+        found: dict[int, tuple[Numbers, Numbers]] = {}
+        for chosen in micro_batches(read, self.tokens):
+            group = [read[place] for place in chosen]
+            hidden_TH, lengths = (
+                response_hidden(self.student, group),
+                [len(ids) for _, ids in group],
+            )
+            ids_T = completion_ids(group).to(hidden_TH.device)
+            parts = [
+                self._logprobs(hidden_TH, ids_T, temperature).split(lengths)
+                for temperature in (self.temperature, 1.0)
+            ]
+            found |= {
+                place: (own.numpy(), anchor.numpy())
+                for place, own, anchor in zip(chosen, *parts, strict=True)
+            }
+        return [found[place] for place in range(len(rows))]
+
+    def _logprobs(self, hidden_TH: Tensor, ids_T: Tensor, temperature: float) -> Tensor:
+        head, vocabulary = head_of(self.student.model), self.student.vocabulary
+        return (
+            linear_logprob(hidden_TH, head, ids_T, vocabulary=vocabulary, temperature=temperature)[
+                0
+            ]
+            .float()
+            .cpu()
+        )
+
+
+def weighed(row: TrainRow, own_T: Numbers, anchor_T: Numbers) -> TrainRow:
+    """A row with its tokens' importance weights in their coefficients, and the trainer's log-probs
+    `anchor_T` as its anchor.
+    """
+    assert row.behaviour_logprobs is not None
+    weights_T = importance_weight(
+        torch.from_numpy(own_T), torch.from_numpy(row.behaviour_logprobs)
+    ).numpy()
+    return replace(
+        row, coefficients=row.coefficients * np.maximum(weights_T, LEAST), anchor_logprobs=anchor_T
+    )

@@ -1,0 +1,44 @@
+"""Runs of language models: the engine's `start` and `resume` with the method and errors of text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.engine import run
+from trainer.engine.outcome import Failure, Refused
+from trainer.engine.run import Modality
+from trainer.text.language.models import ModelError
+from trainer.text.problems import ProblemError
+from trainer.text.training.distill import Distillation
+from trainer.text.verifiers import VerifierError
+
+
+def explain_error(error: Exception) -> Failure | None:
+    """The reason and remedy of an error of models, problems or verifiers; None for any other."""
+    if isinstance(error, ModelError | ProblemError):
+        return Refused(
+            _sentence(error), "Correct the data or the networks of the run and start again."
+        )
+    if isinstance(error, VerifierError):
+        return Failure(_sentence(error), "Resume the run once the verifier's process can start.")
+    return None
+
+
+TEXT = Modality(Distillation, explain_error)
+
+
+def start(spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
+    """As `trainer.engine.run.start`."""
+    return run.start(TEXT, spec_path, run_dir, attempt)
+
+
+def resume(
+    run_dir: Path, attempt: int | None = None, checkpoint: Path | None = None, anew: bool = False
+) -> int:
+    """As `trainer.engine.run.resume`."""
+    return run.resume(TEXT, run_dir, attempt, checkpoint, anew)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,91 @@
+"""The rows of a round, wherever a stage takes its answers from: fresh ones of the student, the
+teacher's, or the data's solutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.engine.loop import Runtime
+from trainer.spec import GRPO, RunSpec, Stage
+from trainer.text.rollouts.answers import Answer, truncated_share
+from trainer.text.rollouts.assembly import filter_of, pipeline_of
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.pipeline import Pipeline
+from trainer.text.rollouts.protocols import Engine
+from trainer.text.rollouts.records import Group, Prompt, TrainRow
+from trainer.text.rollouts.telemetry import Telemetry
+from trainer.text.training.costs import count_sampled
+from trainer.text.training.materials import Materials
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Makes the rows of each round. `engine` writes the student's answers."""
+
+    spec: RunSpec
+    materials: Materials
+    engine: Engine
+
+    def fresh(
+        self, stage: Stage, prompts: Sequence[Prompt], rt: Runtime
+    ) -> tuple[list[TrainRow], dict[str, float], Telemetry]:
+        """Fresh answers of the student, through the four rooms of the pipeline; metrics, and the
+        account of the round's tokens.
+        """
+        round = self._rooms(stage).run_round(
+            prompts, Noise(self.spec.seed, rt.step, "train"), rt.step
+        )
+        count_sampled(rt, self.materials.student, round.answers)
+        values = {
+            "pass_rate/train": pass_rate(round.answers),
+            **_lengths(round.answers),
+            "staleness/mean": round.telemetry.staleness,
+        }
+        if isinstance(stage.objective, GRPO):
+            flat = [not row.advantages.any() for row in round.rows if row.advantages is not None]
+            values["advantages/zero_variance_share"] = sum(flat) / max(1, len(flat))
+        return round.rows, values, round.telemetry
+
+    def begin(self, stage: Stage, prompts: Sequence[Prompt], step: int) -> None:
+        """Start on the answers of a later step, where sampling overlaps training."""
+        self._rooms(stage).begin(prompts, Noise(self.spec.seed, step, "train"))
+
+    def given(
+        self, stage: Stage, prompts: Sequence[Prompt], answers: Sequence[Answer]
+    ) -> tuple[list[TrainRow], dict[str, float]]:
+        """One given answer to each problem."""
+        materials = self.materials
+        made = filter_of(
+            self.spec, stage, materials.examiner, materials.student, materials.teachers
+        )
+        rows, _ = made.rows(
+            [Group(prompt, (answer,)) for prompt, answer in zip(prompts, answers, strict=True)]
+        )
+        return rows, _lengths(answers)
+
+    def _rooms(self, stage: Stage) -> Pipeline:
+        materials = self.materials
+        held_out = [
+            question.problem.id for question in (*materials.evaluation, *materials.retained)
+        ]
+        return pipeline_of(
+            self.spec,
+            stage,
+            self.engine,
+            materials.examiner,
+            materials.student,
+            materials.teachers,
+            held_out,
+        )
+
+
+def pass_rate(answers: Sequence[Answer]) -> float:
+    verdicts = [answer.verdict for answer in answers if answer.verdict is not None]
+    return sum(verdicts) / len(verdicts) if verdicts else float("nan")
+
+
+def _lengths(answers: Sequence[Answer]) -> dict[str, float]:
+    mean = sum(len(answer.ids) for answer in answers) / max(1, len(answers))
+    return {"length/mean": mean, "truncated/share": truncated_share(answers)}

@@ -1,0 +1,54 @@
+"""What a run costs in tokens and floating-point operations.
+
+A pass through a network of N parameters takes about 2N operations per token forwards, and twice
+that again backwards (Kaplan et al. 2020, arXiv 2001.08361). Attention over the context and the
+sampler's cache are left out: at the lengths of these runs they are small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer.engine.loop import Runtime
+from trainer.text.language.models import LanguageModel
+from trainer.text.rollouts.answers import Answer, tokens_of
+from trainer.text.rollouts.records import TrainRow
+from trainer.text.teachers import Teachers
+
+FORWARD = 2
+TRAINED = 6
+
+
+def parameters(model: LanguageModel) -> int:
+    """Number of parameters; tied ones count once."""
+    return sum(parameter.numel() for parameter in model.model.parameters())
+
+
+def count_sampled(rt: Runtime, model: LanguageModel, answers: Sequence[Answer]) -> None:
+    """Every new token counts as sampled; prompts cost computation only."""
+    rt.count(
+        sum(len(answer.ids) for answer in answers), FORWARD * parameters(model) * tokens_of(answers)
+    )
+
+
+def count_read_by_teachers(rt: Runtime, teachers: Teachers, rows: Sequence[TrainRow]) -> None:
+    """Each row was read once by its teacher, after the teacher's own prompt."""
+    for view in teachers.views:
+        read = sum(
+            len(row.teacher_prompt) + len(row.answer.ids)
+            for row in rows
+            if row.teacher == view.name
+        )
+        rt.count(0, FORWARD * parameters(view.language_model) * read)
+
+
+def count_scored(rt: Runtime, student: LanguageModel, answers: Sequence[Answer]) -> None:
+    """The student read the answers, and nothing is learnt from it."""
+    rt.count(0, FORWARD * parameters(student) * tokens_of(answers))
+
+
+def count_trained(rt: Runtime, student: LanguageModel, answers: Sequence[Answer]) -> None:
+    rt.count(
+        sum(len(answer.ids) for answer in answers),
+        TRAINED * parameters(student) * tokens_of(answers),
+    )

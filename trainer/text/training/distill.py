@@ -1,0 +1,302 @@
+"""Distillation of a language model on problems with verifiable answers, as a `Method`: one course
+for every text recipe.
+
+A stage minimises, over B drawn problems i of weight w̃_i with N_i answers j and the kept tokens
+T_ij of each,
+
+    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_{t∈T_ij} ℓ_ijt,    Z = B planned problems
+    (`objectives.reductions`)
+
+where ℓ is what the stage's objective says of a token: a divergence to a teacher, a ratio or
+policy-gradient term, or cross-entropy. What differs between the published systems is which answers
+(`collecting`), which teacher in which context (`teachers`), which tokens (`selecting`), which
+weights (`pool`) and which objective. `docs/engine.md` tells the whole course of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.engine.checkpoints import Snapshot
+from trainer.engine.loop import MethodState, Phase, Report, Runtime
+from trainer.engine.optimisers import rate_at
+from trainer.engine.outcome import NothingToTrain
+from trainer.spec import LowRankAdapter, PolicyGradient, RunSpec, Stage
+from trainer.text.evaluation.held_out import HeldOut
+from trainer.text.language import adapters
+from trainer.text.language.averaging import Average
+from trainer.text.objectives.linear_divergence import TokenStatistics
+from trainer.text.recording import side_files
+from trainer.text.recording.recording import record_rows, signals_of
+from trainer.text.recording.token_regions import emit_regions
+from trainer.text.rollouts.answers import Answer
+from trainer.text.rollouts.assembly import engine_of
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.records import Prompt, TrainRow
+from trainer.text.rollouts.telemetry import Telemetry
+from trainer.text.training import update
+from trainer.text.training.collecting import Collector
+from trainer.text.training.costs import count_read_by_teachers, count_scored, count_trained
+from trainer.text.training.learner import Learner
+from trainer.text.training.log_messages import nothing_kept
+from trainer.text.training.materials import description, gather
+from trainer.text.training.pool import Pool, draw
+from trainer.text.training.stage_zero import pool_for, stage_at
+from trainer.text.training.teacher_answers import TeacherAnswers, let_teachers_write, solution_of
+from trainer.text.training.teacher_states import read_by_teachers
+from trainer.text.training.token_selection import Selection, selected
+from trainer.text.training.update import GROUP, Round, differentiate, moves
+
+COLLECT, SCORE, STUDENT = Phase("collect"), Phase("score"), Phase("student", GROUP)
+
+Plan = tuple[Stage, list[int]]
+
+
+class Distillation:
+    """The method of text runs. Between steps everything that later steps depend on is in
+    `state`.
+    """
+
+    phases: tuple[Phase, ...] = (COLLECT, SCORE, STUDENT)
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec, self.total_steps = spec, spec.total_steps
+        self._stack = ExitStack()
+        self.pool: Pool | None = None
+        self.teacher_answers = TeacherAnswers()
+        self._rows: list[TrainRow] = []
+        self._telemetry: Telemetry | None = None
+        self._finished: tuple[Round, Selection, list[TokenStatistics]] | None = None
+
+    def setup(self, rt: Runtime) -> None:
+        self.materials = gather(self.spec, rt, GROUP, self._stack)
+        self.held_out = HeldOut(self.spec, self.materials)
+        engine = engine_of(
+            self.spec, self.materials.student, self.materials.train, rt.folder / "vllm", self._stack, partial(rt.log.log, "warning"),
+            rt.world,
+        )  # fmt: skip
+        self.collector = Collector(self.spec, self.materials, engine)
+        self.learner = Learner(self.materials.student)
+        self.average = Average(
+            rt.groups[GROUP].parameters, self.spec.evaluation.ema_decay, rt.refresh
+        )
+        self.files = description(self.materials.student, self.spec.networks.student.adapter)
+        rt.stage = self.spec.stages[0].name
+        for role, problems in self.materials.sets.items():
+            file = side_files.write(rt.folder / "side", side_files.problem_table(problems))
+            rt.log.emit(
+                "problem_set",
+                role=role,
+                fingerprint=problems.fingerprint,
+                count=len(problems),
+                set_aside=0,
+                file=file,
+            )
+            for note in problems.notes:
+                rt.log.log("info", note)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    # A round.
+
+    def batch(self, rt: Runtime) -> Plan:
+        """Stage and places of the B problems of the next step, after whatever has to precede it."""
+        stage, begin = stage_at(self.spec, rt.step)
+        rt.stage = stage.name
+        self.pool = pool_for(self.materials, self.spec, rt, begin, self.pool)
+        if not len(self.pool.kept):
+            raise NothingToTrain(*nothing_kept(self.pool, self.spec))
+        if stage.source == "teacher_written":
+            self._let_teachers_write(rt, self.pool, stage)
+        group = rt.groups[GROUP]
+        if rt.step == begin and stage.optimiser.state == "reset":
+            group.reset()
+        group.configure(
+            stage.optimiser, rate_at(stage.optimiser, rt.step - begin, stage.until.steps)
+        )
+        return stage, self._drawn(self.pool, stage, begin, rt.step)
+
+    def _drawn(self, pool: Pool, stage: Stage, begin: int, step: int) -> list[int]:
+        """Places of the B problems of a step of the stage that began at step `begin`."""
+        origin = max(begin, pool.step)
+        return draw(pool.kept, stage.problems_per_step, step - origin, self.spec.seed, origin)
+
+    def run(self, phase: Phase, batch: Plan, rt: Runtime) -> Mapping[str, float]:
+        if phase is COLLECT:
+            return self._collect(batch, rt)
+        return self._score(batch, rt) if phase is SCORE else self._differentiate(rt)
+
+    def after_step(self, rt: Runtime) -> None:
+        self.average.follow()
+        self.materials.teachers.after_step()
+        every = self.spec.record.every
+        if every and rt.step % every == 0 and self._finished is not None:
+            self._record(*self._finished, rt)
+        self._finished = None
+
+    def evaluate(self, rt: Runtime, when: str) -> Report:
+        with self.average.in_place():
+            report = self.held_out.evaluate(rt, when)
+            if self.pool is not None:
+                self.held_out.track(rt, self.pool.shown_weights())
+        return report
+
+    # What a checkpoint must hold.
+
+    def state(self) -> MethodState:
+        tensors = {
+            "ema": self.average.tensors(),
+            "teacher": self.materials.teachers.tensors(),
+            "teacher_answers": self.teacher_answers.tensors(),
+            "adapter_model": self._exported_adapter(),
+        }
+        values = {
+            "pool": self.pool.state() if self.pool else None,
+            "teacher_answers": self.teacher_answers.verdicts(),
+            "held_out": self.held_out.state(),
+        }
+        return MethodState(
+            {name: found for name, found in tensors.items() if found}, values, self.files
+        )
+
+    def load(self, snapshot: Snapshot) -> None:
+        values = snapshot.state["method"]
+        self.pool = (
+            Pool.from_state(values["pool"], self.spec.pool.weighting) if values["pool"] else None
+        )
+        self.teacher_answers.load(
+            snapshot.tensors.get("teacher_answers", {}),
+            values["teacher_answers"],
+            self.materials.train,
+        )
+        self.held_out.load(values["held_out"])
+        self.average.load(snapshot.tensors.get("ema", {}))
+        self.materials.teachers.load(snapshot.tensors.get("teacher", {}))
+
+    def _exported_adapter(self) -> dict[str, Tensor]:
+        """The adapter under the names that others open it by, so that a checkpoint's folder can be
+        used as it is.
+        """
+        adapter = self.spec.networks.student.adapter
+        return (
+            adapters.exported(self.materials.student.model)
+            if isinstance(adapter, LowRankAdapter)
+            else {}
+        )
+
+    # The phases.
+
+    def _let_teachers_write(self, rt: Runtime, pool: Pool, stage: Stage) -> None:
+        """Have each kept problem answered that has not been yet, once for the whole run."""
+        missing = self.teacher_answers.missing(pool.kept.tolist())
+        if missing:
+            self.teacher_answers.add(
+                missing, let_teachers_write(self.materials, self.spec, stage, missing, rt)
+            )
+            rt.wants_checkpoint = True
+
+    def _collect(self, batch: Plan, rt: Runtime) -> dict[str, float]:
+        stage, places = batch
+        assert self.pool is not None
+        prompts = self._prompts(self.pool, places)
+        if stage.source == "student_rollouts":
+            self._rows, values, self._telemetry = self.collector.fresh(stage, prompts, rt)
+            if self.spec.compute.overlap:
+                self._begin_next(self.pool, stage, rt.step + 1)
+        else:
+            self._telemetry = None
+            written = stage.source == "teacher_written"
+            answers = [
+                self.teacher_answers.by_place[at] if written else self._solution(stage, at)
+                for at in places
+            ]
+            self._rows, values = self.collector.given(stage, prompts, answers)
+        return values
+
+    def _begin_next(self, pool: Pool, stage: Stage, step: int) -> None:
+        """Start on the answers of the next step, unless another stage follows; a pool measured
+        before it makes them void.
+        """
+        if step < self.total_steps and stage_at(self.spec, step)[0] is stage:
+            places = self._drawn(pool, stage, stage_at(self.spec, step)[1], step)
+            self.collector.begin(stage, self._prompts(pool, places), step)
+
+    def _prompts(self, pool: Pool, places: list[int]) -> list[Prompt]:
+        return [Prompt(self.materials.train[place], float(pool.weights[place])) for place in places]
+
+    def _solution(self, stage: Stage, place: int) -> Answer:
+        return solution_of(
+            self.materials.student,
+            self.materials.train[place],
+            stage.rollouts.generate.sampling.max_new_tokens,
+        )
+
+    def _score(self, batch: Plan, rt: Runtime) -> dict[str, float]:
+        """Let the teachers read, and choose the tokens that are learnt from."""
+        (stage, places), materials, tokens = batch, self.materials, rt.micro_batch_tokens
+        assert self.pool is not None
+        by_length = sorted(
+            range(len(self._rows)), key=lambda place: -len(self._rows[place].answer.ids)
+        )
+        own = rt.world.divide(by_length)
+        watched = bool(self.spec.record.every) and (rt.step + 1) % self.spec.record.every == 0
+        noise = Noise(self.spec.seed, rt.step, "tokens")
+        with torch.autocast(
+            rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"
+        ):
+            states = read_by_teachers(materials.teachers, self._rows, tokens, own)
+            selection = selected(
+                materials.student, self._rows, states, stage, noise, tokens, watched, own, rt.world
+            )
+        count_read_by_teachers(rt, materials.teachers, self._rows)
+        if selection.scores is not None:
+            count_scored(rt, materials.student, [row.answer for row in self._rows])
+        logprobs = (
+            [score.teacher_logprob for score in selection.scores or ()]
+            if isinstance(stage.objective, PolicyGradient)
+            else None
+        )
+        self._selection = selection
+        self._round = Round(
+            stage,
+            [float(self.pool.weights[place]) for place in places],
+            selection.rows,
+            states,
+            own,
+            logprobs,
+        )
+        return {}
+
+    def _differentiate(self, rt: Runtime) -> dict[str, float]:
+        statistics = differentiate(self.learner, self.spec, self._round, rt)
+        count_trained(
+            rt, self.materials.student, [row.answer for row in self._round.rows if moves(row)]
+        )
+        self._finished = self._round, self._selection, statistics
+        return update.token_metrics(self._round, statistics)
+
+    def _record(
+        self, round: Round, selection: Selection, statistics: list[TokenStatistics], rt: Runtime
+    ) -> None:
+        limit, student = self.spec.record.rollouts, self.materials.student
+        if self._telemetry is not None:
+            rt.emit("pipeline", stage=rt.stage, **self._telemetry.event())
+        if not round.rows:
+            return
+        known = selection.scores or statistics
+        record_rows(
+            rt,
+            student,
+            round.rows[:limit],
+            len(round.rows),
+            [signals_of(student, part) for part in known[:limit]],
+        )
+        kept = np.concatenate([row.coefficients != 0 for row in round.rows])
+        emit_regions(rt, known, kept, round.states.vocabulary)

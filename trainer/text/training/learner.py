@@ -1,0 +1,193 @@
+"""The student's side of an update: backbone, head and objective of a micro-batch in one call, so
+that shards are fetched for all of it.
+
+A row's tokens are learnt from by kind: a divergence to the teacher, a ratio or policy-gradient
+term, cross-entropy, or not at all. The loss is Σ_t c_t · ℓ_t over the tokens with a coefficient
+other than 0; only those pass the head. Nothing else is normalised here. Shapes: T tokens of a
+micro-batch's rows one after the other, K of them wanted, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.spec.objectives import GRPO, Divergence, Objective, PolicyGradient
+from trainer.text.language.heads import head_of
+from trainer.text.language.models import LanguageModel
+from trainer.text.objectives.batch import completion_ids, response_hidden
+from trainer.text.objectives.linear_divergence import TokenStatistics, linear_divergence
+from trainer.text.objectives.linear_logprob import linear_logprob
+from trainer.text.objectives.surrogates import clipped_surrogate, is_clipped, policy_gradient
+from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO, TrainRow
+from trainer.text.training.teacher_states import TeacherStates
+
+UNKNOWN_ID = -1
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Rows at `places` of a round, with the coefficients [T] of their tokens; `teacher_logprobs`
+    [T] where the objective needs them.
+    """
+
+    rows: Sequence[TrainRow]
+    places: Sequence[int]
+    coefficients: Tensor
+    states: TeacherStates
+    teacher_logprobs: Tensor | None = None
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(row.answer.ids) for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Computes the loss of micro-batches for this student."""
+
+    student: LanguageModel
+
+    def __call__(self, batch: MicroBatch, objective: Objective) -> tuple[Tensor, TokenStatistics]:
+        """Scalar loss, to be differentiated once, and detached statistics [T]; NaN and −1 where
+        nothing was computed.
+
+        Of a ratio, `capped` says whether it was clipped.
+        """
+        read = [(row.answer.prompt, row.answer.ids) for row in batch.rows]
+        hidden_TH = response_hidden(self.student, read)
+        ids_T = completion_ids(read).to(hidden_TH.device)
+        kinds_T = torch.from_numpy(np.concatenate([row.kinds for row in batch.rows])).to(
+            hidden_TH.device
+        )
+        known = unknown(len(ids_T), hidden_TH.device)
+        loss = hidden_TH.sum() * 0.0
+        for kind, term in (
+            (DIVERGENCE, self._divergence),
+            (RATIO, self._ratio),
+            (CROSS_ENTROPY, self._cross_entropy),
+        ):
+            wanted_T = (kinds_T == kind) & (batch.coefficients != 0)
+            if wanted_T.any():
+                loss = loss + term(hidden_TH, ids_T, wanted_T, batch, objective, known)
+        return loss, known
+
+    def _divergence(
+        self,
+        hidden_TH: Tensor,
+        ids_T: Tensor,
+        wanted_T: Tensor,
+        batch: MicroBatch,
+        objective: Objective,
+        known: TokenStatistics,
+    ) -> Tensor:
+        assert isinstance(objective, Divergence)
+        loss, found = linear_divergence(
+            hidden_TH[wanted_T], head_of(self.student.model), batch.states.logits(batch.places, wanted_T), batch.coefficients[wanted_T],
+            ids_T[wanted_T], objective, vocabulary=batch.states.vocabulary,
+        )  # fmt: skip
+        fill(known, wanted_T, found)
+        return loss
+
+    def _ratio(
+        self,
+        hidden_TH: Tensor,
+        ids_T: Tensor,
+        wanted_T: Tensor,
+        batch: MicroBatch,
+        objective: Objective,
+        known: TokenStatistics,
+    ) -> Tensor:
+        assert isinstance(objective, GRPO | PolicyGradient)
+        temperature = objective.temperature if isinstance(objective, PolicyGradient) else 1.0
+        logprob_K = self._logprob(hidden_TH, ids_T, wanted_T, batch, known, temperature)
+        if isinstance(objective, GRPO):
+            advantages_K, anchor_K = (
+                _column(batch, name, wanted_T) for name in ("advantages", "anchor_logprobs")
+            )
+            clipped_K = is_clipped(
+                logprob_K, anchor_K, advantages_K, objective.clip_low, objective.clip_high
+            )
+            known.capped[wanted_T] = clipped_K.to(known.capped)
+            terms_K = clipped_surrogate(
+                logprob_K, anchor_K, advantages_K, objective.clip_low, objective.clip_high
+            )
+        else:
+            assert batch.teacher_logprobs is not None
+            terms_K = policy_gradient(logprob_K, batch.teacher_logprobs[wanted_T])
+        return (batch.coefficients[wanted_T] * terms_K).sum()
+
+    def _cross_entropy(
+        self,
+        hidden_TH: Tensor,
+        ids_T: Tensor,
+        wanted_T: Tensor,
+        batch: MicroBatch,
+        _: Objective,
+        known: TokenStatistics,
+    ) -> Tensor:
+        return -(
+            batch.coefficients[wanted_T]
+            * self._logprob(hidden_TH, ids_T, wanted_T, batch, known, 1.0)
+        ).sum()
+
+    def _logprob(
+        self,
+        hidden_TH: Tensor,
+        ids_T: Tensor,
+        wanted_T: Tensor,
+        batch: MicroBatch,
+        known: TokenStatistics,
+        temperature: float,
+    ) -> Tensor:
+        vocabulary = batch.states.vocabulary
+        head = head_of(self.student.model)
+        logprob_K, entropy_K = linear_logprob(
+            hidden_TH[wanted_T],
+            head,
+            ids_T[wanted_T],
+            vocabulary=vocabulary,
+            temperature=temperature,
+        )
+        known.student_logprob[wanted_T] = logprob_K.detach().to(known.student_logprob)
+        known.entropy[wanted_T] = entropy_K.detach().to(known.entropy)
+        return logprob_K
+
+
+def unknown(tokens: int, device: torch.device) -> TokenStatistics:
+    """Statistics of tokens of which nothing is known: NaN, and −1 for ids."""
+    nothing = {
+        field.name: torch.full((tokens,), torch.nan, device=device)
+        for field in fields(TokenStatistics)
+    }
+    ids = {
+        name: torch.full((tokens,), UNKNOWN_ID, device=device)
+        for name in ("student_top", "teacher_top")
+    }
+    return TokenStatistics(**nothing | ids)
+
+
+def fill(known: TokenStatistics, wanted_T: Tensor, found: TokenStatistics) -> None:
+    """Put what was found at the wanted tokens into their places."""
+    for column in fields(TokenStatistics):
+        place = getattr(known, column.name)
+        place[wanted_T] = getattr(found, column.name).to(place)
+
+
+def _column(batch: MicroBatch, name: str, wanted_T: Tensor) -> Tensor:
+    """A per-token array of the rows, at the wanted tokens. Raises ValueError if a row with such
+    tokens has none.
+    """
+    parts = []
+    for row, wanted in zip(batch.rows, wanted_T.split(batch.lengths), strict=True):
+        column = getattr(row, name)
+        if column is None and wanted.any():
+            raise ValueError(
+                f"an answer to problem {row.answer.problem.id} is learnt from by its ratio, but has no {name}"
+            )
+        parts.append(np.zeros(len(row.answer.ids), np.float32) if column is None else column)
+    return torch.from_numpy(np.concatenate(parts)).to(wanted_T.device)[wanted_T]

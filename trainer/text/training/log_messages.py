@@ -1,0 +1,73 @@
+"""What a run says in words about its pool and its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer.spec import RunSpec
+from trainer.text.rollouts.answers import Answer, truncated_share
+from trainer.text.training.pool import Pool
+
+
+def of_pool(pool: Pool, truncated: float) -> str:
+    solved, count = int(pool.passed.sum()), len(pool.passed)
+    return (
+        f"The student solved {solved} of {int(pool.verdicts.sum())} answers to {count} problems; {len(pool.kept)} problems are kept, "
+        f"{int((~pool.known).sum())} are set aside for want of verdicts, {_percent(truncated)} of the answers were cut at the length limit."
+    )
+
+
+def of_teacher(answers: Sequence[Answer]) -> str:
+    right = sum(answer.verdict is True for answer in answers)
+    return f"The teacher wrote {len(answers)} answers: {right} are right, {_percent(truncated_share(answers))} were cut at the length limit."
+
+
+def of_evaluation(event: Mapping[str, Any]) -> str:
+    """An `evaluation` event in words."""
+    low, high = map(_percent, event["interval"])
+    if event["pass_rate"] == 0:
+        found = f"The student solves none of the {event['problems']} held-out problems"
+    else:
+        found = f"The student solves {_percent(event['pass_rate'])} of the held-out problems (95 % interval {low} to {high})"
+    return f"{found}.{'' if event['difference'] is None else _against_before(event['difference'])}"
+
+
+def _against_before(difference: Mapping[str, Any]) -> str:
+    low, high = map(_points, difference["interval"])
+    return f" That is {_points(difference['pass_rate'])} points against before ({low} to {high})."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def nothing_kept(pool: Pool, spec: RunSpec) -> tuple[str, str]:
+    """Why a run ends without training, and what would change that."""
+    known = int(pool.known.sum())
+    never, always = (
+        int((pool.rates[pool.known] == 0).sum()),
+        int((pool.rates[pool.known] == 1).sum()),
+    )
+    reason = (
+        f"No problem is left to train on: of {len(pool.passed)} problems the student solved {never} in none and {always} in all of its "
+        f"{pool.k} answers, {len(pool.passed) - known} have too few verdicts, and {spec.pool.weighting.kind} weighting gives all of them "
+        "weight 0. Nothing was trained; the measurements stand."
+    )
+    return reason, _remedy(pool, never, always)
+
+
+def _remedy(pool: Pool, never: int, always: int) -> str:
+    if not np.any(pool.known):
+        return (
+            "Look at the verifier's verdicts on the rollouts page: it could judge almost no answer."
+        )
+    if never >= always:
+        return "Take easier problems or a student that solves some of them, or weight all problems alike (uniform), or set a floor."
+    return "Take harder problems, or weight all problems alike (uniform), or set a floor."

@@ -1,0 +1,147 @@
+"""What a text run works with, loaded and checked: the networks, the verifier and the problems as
+questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from trainer.engine.loop import Runtime
+from trainer.spec import LowRankAdapter, NoAdapter, RunSpec, StatedConfidence, VllmSampler
+from trainer.text import problems
+from trainer.text.calibration.codec import Codec
+from trainer.text.calibration.tokens import require_writable
+from trainer.text.language import adapters
+from trainer.text.language.chat import text_ids
+from trainer.text.language.models import LanguageModel, layers_of, load, recompute_activations
+from trainer.text.problems import Problem, ProblemError, ProblemSet
+from trainer.text.rollouts.answers import Examiner, Question
+from trainer.text.rollouts.engines.vllm.server import installed
+from trainer.text.teachers import Teachers, open_teachers
+from trainer.text.verifiers import Verifier
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Questions follow the order of their problem sets. `codec` reads stated confidences; None
+    where answers state none.
+    """
+
+    student: LanguageModel
+    teachers: Teachers
+    examiner: Examiner
+    codec: Codec | None
+    sets: dict[str, ProblemSet]
+    train: list[Question]
+    evaluation: list[Question]
+    retained: list[Question]
+
+    @cached_property
+    def questions(self) -> dict[str, Question]:
+        """Every question by its problem's id."""
+        return {
+            question.problem.id: question
+            for question in (*self.train, *self.evaluation, *self.retained)
+        }
+
+
+def gather(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) -> Materials:
+    """Load everything that a run names; `stack` closes the verifier. The student's trained
+    parameters become the optimiser group `group`.
+
+    Raises ModelError and ProblemError, and Refused where vLLM is chosen but not installed.
+    """
+    if isinstance(spec.compute.sampler, VllmSampler):
+        installed()
+    found = problems.load_all(spec.data)
+    sets = {
+        "train": found.train,
+        "evaluation": found.evaluation,
+        **({"retained": found.retained} if found.retained else {}),
+    }
+    student = _trained(spec, rt.device)
+    rt.network(
+        group, student.model, layers_of(student.model), spec.networks.student.dtype == "bfloat16"
+    )
+    codec = (
+        Codec(spec.data.confidence) if isinstance(spec.data.confidence, StatedConfidence) else None
+    )
+    stages_longest = [stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages]
+    pool_longest, held_out_longest = (
+        max([spec.pool.sampling.max_new_tokens, *stages_longest]),
+        spec.evaluation.sampling.max_new_tokens,
+    )
+    if codec:
+        require_writable(codec, student, min([held_out_longest, *stages_longest]))
+    teachers = open_teachers(spec, student, rt.device, rt.refresh)
+    verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
+    examiner = Examiner(verifier, spec.data.prompt, spec.compute.generation_rows, codec, rt.world)
+
+    def asked(role: str, longest: int) -> list[Question]:
+        return examiner.questions(student, sets[role].items, longest) if role in sets else []
+
+    if any(stage.source == "solutions" for stage in spec.stages):
+        _require_solutions(student, found.train.items)
+    train = asked("train", pool_longest)
+    for note in teachers.check(train):
+        rt.log.log("info", note)
+    return Materials(
+        student,
+        teachers,
+        examiner,
+        codec,
+        sets,
+        train,
+        asked("evaluation", held_out_longest),
+        asked("retained", held_out_longest),
+    )
+
+
+def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> None:
+    """Raise ProblemError where one is missing, and ModelError where the student cannot write
+    one.
+    """
+    without = [problem.id for problem in problems if not problem.solution.strip()]
+    if without:
+        raise ProblemError(
+            f"{len(without)} of {len(problems)} training problems (the first is {without[0]}) have no solution to train on; "
+            "map data.train.columns.solution and fill the gaps, or choose another source for the stage"
+        )
+    for problem in problems:
+        text_ids(student, problem.solution)
+
+
+def _trained(spec: RunSpec, device: torch.device) -> LanguageModel:
+    """The student. bfloat16 means that updates compute in it: weights, moments and gradients are
+    held, and answers sampled, in float32.
+    """
+    network = spec.networks.student
+    held = "float32" if network.dtype == "bfloat16" else network.dtype
+    student = load(network.model_copy(update={"dtype": held}), spec.seed, device)
+    if isinstance(network.adapter, LowRankAdapter):
+        adapters.apply(student, network.adapter, spec.seed)
+    if spec.compute.gradient_checkpointing:
+        recompute_activations(student.model)
+    return student
+
+
+def description(model: LanguageModel, adapter: NoAdapter | LowRankAdapter) -> dict[str, bytes]:
+    """What a model folder holds beside its weights: configuration and tokenizer files, by name, and
+    what makes it an adapter's folder.
+    """
+    own = adapters.description(model, adapter) if isinstance(adapter, LowRankAdapter) else {}
+    with TemporaryDirectory() as folder:
+        model.model.config.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        return {
+            path.name: path.read_bytes()
+            for path in sorted(Path(folder).iterdir())
+            if path.is_file()
+        } | own

@@ -1,0 +1,135 @@
+"""The problem pool: the student's pass rate on each problem, the weights that follow, and which
+problems a step draws.
+
+A problem with verdicts on fewer than half of its K answers is set aside: its pass rate is not
+known. A problem of weight 0 is dropped before any teacher work. Both come back when a refresh finds
+otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.spec.pool import Weighting
+from trainer.text.evaluation.intervals import Counts
+from trainer.text.training.problem_weights import (
+    Vector,
+    effective_problems,
+    normalised,
+    share_wrongly_dropped,
+    weigh,
+)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Counts of each problem, measured after `step` updates with K answers each; vectors over the
+    problems of the pool.
+    """
+
+    passed: Counts
+    verdicts: Counts
+    k: int
+    step: int
+    weighting: Weighting
+
+    @cached_property
+    def rates(self) -> Vector:
+        """Pass rates; NaN where there is no verdict."""
+        return np.where(self.verdicts > 0, self.passed / np.maximum(self.verdicts, 1), np.nan)
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether a problem has verdicts on at least half of its answers; of an unmeasured pool,
+        all count as known.
+        """
+        if not self.k:
+            return np.ones(len(self.passed), np.bool_)
+        return np.asarray((2 * self.verdicts >= self.k) & (self.verdicts > 0))
+
+    @cached_property
+    def weights(self) -> Vector:
+        """w̃: mean 1 over the kept problems, 0 for the dropped and the set-aside ones."""
+        return normalised(
+            np.where(self.known, weigh(self.weighting, np.where(self.known, self.rates, 0.0)), 0.0)
+        )
+
+    @cached_property
+    def kept(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self.weights > 0)
+
+    def shown_weights(self) -> list[float | None]:
+        """w̃ of each problem; None where it is set aside."""
+        return [
+            float(weight) if known else None
+            for weight, known in zip(self.weights, self.known, strict=True)
+        ]
+
+    def metrics(self) -> dict[str, float]:
+        """Shares of the pool; mastered and hopeless are those of which all or none of the K answers
+        passed.
+        """
+        count, rates = len(self.passed), self.rates[self.known]
+        wrongly = share_wrongly_dropped(
+            self.weighting, self.passed[self.known], self.verdicts[self.known]
+        )
+        return {
+            "pool/mastered": float((rates == 1).sum()) / count,
+            "pool/hopeless": float((rates == 0).sum()) / count,
+            "pool/frontier": float(((rates > 0) & (rates < 1)).sum()) / count,
+            "pool/kept": len(self.kept) / count,
+            "pool/set_aside": float((~self.known).sum()) / count,
+            "pool/wrongly_dropped": wrongly,
+            "weights/effective_problems": effective_problems(self.weights),
+        }
+
+    def drift(self, earlier: Pool) -> float:
+        """Mean |p_new − p_old| over the problems known both times."""
+        both = self.known & earlier.known
+        return float(np.abs(self.rates[both] - earlier.rates[both]).mean()) if both.any() else 0.0
+
+    @classmethod
+    def unmeasured(cls, count: int, weighting: Weighting) -> Pool:
+        """A pool of problems whose pass rates nobody asked for; `weighting` must not need them."""
+        nothing = np.zeros(count, np.int64)
+        return cls(nothing, nothing, 0, 0, weighting)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "passed": self.passed.tolist(),
+            "verdicts": self.verdicts.tolist(),
+            "k": self.k,
+            "step": self.step,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], weighting: Weighting) -> Pool:
+        return cls(
+            np.array(state["passed"], np.int64),
+            np.array(state["verdicts"], np.int64),
+            state["k"],
+            state["step"],
+            weighting,
+        )
+
+
+def draw(kept: NDArray[np.int64], size: int, index: int, seed: int, origin: int) -> list[int]:
+    """Problems number index·size … of an endless sequence of shuffled passes over the kept pool.
+
+    `origin` is the step at which the sequence began. The order follows from (seed, origin, pass)
+    alone, so a resumed run draws the same problems. A problem may come twice in one step where two
+    passes meet.
+    """
+    return [
+        int(_shuffled(kept, seed, origin, at // len(kept))[at % len(kept)])
+        for at in range(index * size, (index + 1) * size)
+    ]
+
+
+def _shuffled(kept: NDArray[np.int64], seed: int, origin: int, turn: int) -> NDArray[np.int64]:
+    return np.random.Generator(np.random.PCG64([seed, origin, turn])).permutation(kept)

@@ -1,0 +1,139 @@
+"""Answers that are not the student's: those that the teacher wrote, once for each problem that is
+trained on, and the data's solutions.
+
+A teacher's answers follow from (seed, problem) alone, or from what it gave when it was asked. A
+checkpoint holds them, so that a resumed run does not ask again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.engine.loop import Runtime
+from trainer.spec import RunSpec, Stage
+from trainer.text.language.chat import text_ids
+from trainer.text.language.models import LanguageModel
+from trainer.text.recording.recording import record, spread
+from trainer.text.recording.scoring import scored
+from trainer.text.rollouts.answers import Answer, Question, truncated_share
+from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.teachers.writing import Desk, write_answers
+from trainer.text.training.collecting import pass_rate
+from trainer.text.training.costs import count_sampled
+from trainer.text.training.log_messages import of_teacher
+from trainer.text.training.materials import Materials
+
+
+class TeacherAnswers:
+    """Answer by place of the problem in the pool."""
+
+    def __init__(self) -> None:
+        self.by_place: dict[int, Answer] = {}
+
+    def missing(self, places: Sequence[int]) -> list[int]:
+        return [place for place in places if place not in self.by_place]
+
+    def add(self, places: Sequence[int], answers: Sequence[Answer]) -> None:
+        self.by_place.update(zip(places, answers, strict=True))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Token ids one after the other, with the length and place of each answer; empty where
+        there is none.
+        """
+        if not self.by_place:
+            return {}
+        ids = [token for answer in self.by_place.values() for token in answer.ids]
+        lengths = [len(answer.ids) for answer in self.by_place.values()]
+        columns = {"ids": ids, "lengths": lengths, "places": list(self.by_place)}
+        return {name: torch.tensor(column, dtype=torch.int32) for name, column in columns.items()}
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """What the tensors cannot hold of each answer, in their order."""
+        return [
+            {
+                "truncated": answer.truncated,
+                "text": answer.text,
+                "verdict": answer.verdict,
+                "read": answer.read,
+            }
+            for answer in self.by_place.values()
+        ]
+
+    def load(
+        self,
+        tensors: Mapping[str, Tensor],
+        verdicts: Sequence[dict[str, Any]],
+        asked: Sequence[Question],
+    ) -> None:
+        self.by_place = {}
+        if not tensors:
+            return
+        pieces = torch.split(tensors["ids"], tensors["lengths"].tolist())
+        for place, ids, facts in zip(tensors["places"].tolist(), pieces, verdicts, strict=True):
+            question = asked[place]
+            self.by_place[place] = Answer(
+                question.problem, 0, "teacher", question.prompt, tuple(ids.tolist()), **facts
+            )
+
+
+def solution_of(student: LanguageModel, question: Question, longest: int) -> Answer:
+    """The worked solution as an answer of at most `longest` of the student's tokens. It is right by
+    definition.
+    """
+    problem = question.problem
+    whole = (*text_ids(student, problem.solution), student.ends[0])
+    return Answer(
+        problem,
+        0,
+        "teacher",
+        question.prompt,
+        whole[:longest],
+        len(whole) > longest,
+        problem.solution,
+        True,
+        problem.answer,
+    )
+
+
+def let_teachers_write(
+    materials: Materials, spec: RunSpec, stage: Stage, places: Sequence[int], rt: Runtime
+) -> list[Answer]:
+    """The teachers' answers to the problems at `places`, as what the student is to learn after its
+    own prompt.
+    """
+    teachers, asked = materials.teachers, [materials.train[place] for place in places]
+    written = write_answers(
+        teachers, asked, stage.rollouts.generate.sampling, Noise(spec.seed, 0, "teacher"),
+        Desk(materials.student, materials.examiner, rt.folder.parent.parent),
+        lambda done, of: rt.progress("teacher_responses", done, of),
+    )  # fmt: skip
+    answers = written.answers
+    for view in teachers.views:
+        own = [
+            answer
+            for answer in answers
+            if teachers.has_view(answer.problem) and teachers.of(answer.problem) is view
+        ]
+        count_sampled(rt, view.language_model, own)
+    rt.metrics(
+        {
+            "teacher/pass_rate": pass_rate(answers),
+            "teacher/truncated": truncated_share(answers),
+            **written.metrics,
+        }
+    )
+    rt.log.log("info", of_teacher(answers))
+    kept = spread(answers, spec.record.rollouts)
+    record(
+        rt,
+        materials.student,
+        "teacher",
+        kept,
+        len(answers),
+        scored(materials, kept, spec.compute.micro_batch_tokens, rt),
+    )
+    return answers

@@ -1,0 +1,213 @@
+"""Which tokens of the answers are learnt from, and what kinds of token there are (TIP, arXiv
+2604.14084, section 3).
+
+Two facts about a token, both in nats and both taken before the update: the student's entropy h, and
+the divergence to the teacher δ (reverse KL, KL(student ‖ teacher)). Entropies are cut at a quantile
+(linear interpolation), then both are brought to 0 … 1:
+    ĥ = (h − min h) / (max h − min h),   δ̂ likewise,   0 where max = min.
+Scores: soft_or = ĥ + δ̂ − ĥ δ̂ (Eq. 7). confident_and_wrong = KL(teacher ‖ student) · (1 − ĥ).
+entropy = h and divergence = δ are cut, not shifted: they are drawn in proportion. Of an answer of m
+tokens max(1, ⌊ρ m⌋) are kept (Eq. 8). Normalising h by ln V cancels in all of these. A reverse KL
+that rounding made negative counts as 0.
+
+Regions: q1 both high, q2 entropy high, q3 divergence high (confident and wrong), q4 both low. The
+paper gives no thresholds; here high means above the median of the tokens at hand, unless thresholds
+are given.
+
+Shapes: T tokens of all answers one after the other; `lengths` says how many belong to each, `keys`
+name them (rollouts/noise.py). Nothing here carries gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trainer.spec.tokens import SelectedTokens
+from trainer.text.rollouts.engines.noise import uniforms
+
+Array = NDArray[np.float64]
+
+CELLS = 20
+DIVERGENCES = (1e-5, 1e2)  # nats; the histogram's first cell holds all below, its last all above
+REGIONS = ("q1", "q2", "q3", "q4")
+SMALLEST = 1e-300  # scores from here down are as good as 0
+ROUNDING = (
+    1e-9  # a product such as 0.29 · 100 may fall just short of the whole number that it means
+)
+
+
+def select(
+    tokens: SelectedTokens, entropy_T: ArrayLike, reverse_kl_T: ArrayLike, forward_kl_T: ArrayLike, *,
+    lengths: Sequence[int], keys: NDArray[np.uint64],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Which tokens are kept, [T]. The same keys give the same choice, whatever else is in the batch
+    (with scope "answer").
+
+    Arguments a score does not use may hold anything. `keys` [answers] must not be those that the
+    answers were sampled with: then the draw of a token and its selection would go together. Ties
+    are broken by these draws.
+    """
+    scores_T = score(tokens, entropy_T, reverse_kl_T, forward_kl_T, lengths)
+    owners_T = np.repeat(np.arange(len(lengths)), lengths)
+    starts = (np.cumsum(lengths) - lengths).astype(np.int64)
+    draws_T = uniforms(np.asarray(keys)[owners_T], np.arange(len(owners_T)) - starts[owners_T])
+    order = np.lexsort((draws_T, _ranks(scores_T, draws_T, tokens.how), -owners_T))[::-1]
+    places = np.arange(len(owners_T)) - starts[owners_T]
+    kept_T = np.zeros(len(owners_T), bool)
+    kept_T[order] = places < kept_counts(lengths, tokens.share)[owners_T]
+    return kept_T
+
+
+def kept_counts(lengths: Sequence[int], share: float) -> NDArray[np.int64]:
+    """How many tokens of each answer are kept: ⌊share · length⌋, at least one."""
+    floors = np.floor(share * np.asarray(lengths) + ROUNDING).astype(np.int64)
+    return np.minimum(np.maximum(floors, 1), lengths)
+
+
+def score(
+    tokens: SelectedTokens,
+    entropy_T: ArrayLike,
+    reverse_kl_T: ArrayLike,
+    forward_kl_T: ArrayLike,
+    lengths: Sequence[int],
+) -> Array:
+    """The score of each token [T], scaled over all of them or within each answer. 0 everywhere for
+    "random".
+    """
+    if tokens.score == "random":
+        return np.zeros(int(np.sum(lengths)))
+    columns = [
+        np.maximum(np.asarray(column, np.float64), 0.0)
+        for column in (entropy_T, reverse_kl_T, forward_kl_T)
+    ]
+    if tokens.scope == "batch":
+        return SCORES[tokens.score](tokens, *columns)
+    ends = np.cumsum(lengths)[:-1]
+    parts = zip(*(np.split(column, ends) for column in columns), strict=True)
+    return np.concatenate([SCORES[tokens.score](tokens, *part) for part in parts])
+
+
+def cut(values: Array, quantile: float) -> Array:
+    """Values above their quantile become it."""
+    return (
+        np.minimum(values, np.quantile(values, quantile))
+        if values.size and quantile < 1
+        else values
+    )
+
+
+def unit(values: Array) -> Array:
+    """Brought to 0 … 1 by their smallest and largest; 0 where these are equal."""
+    span = float(np.ptp(values)) if values.size else 0.0
+    return (values - values.min()) / span if span > 0 else np.zeros_like(values)
+
+
+def _entropy(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
+    return cut(entropy, tokens.entropy_quantile)
+
+
+def _divergence(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
+    return cut(reverse, tokens.divergence_quantile)
+
+
+def _soft_or(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
+    high, far = (
+        unit(cut(entropy, tokens.entropy_quantile)),
+        unit(cut(reverse, tokens.divergence_quantile)),
+    )
+    return high + far - high * far
+
+
+def _confident_and_wrong(
+    tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array
+) -> Array:
+    return cut(forward, tokens.divergence_quantile) * (
+        1 - unit(cut(entropy, tokens.entropy_quantile))
+    )
+
+
+SCORES: Mapping[str, Callable[[SelectedTokens, Array, Array, Array], Array]] = {
+    "entropy": _entropy,
+    "divergence": _divergence,
+    "soft_or": _soft_or,
+    "confident_and_wrong": _confident_and_wrong,
+}
+
+
+def _ranks(scores_T: Array, draws_T: Array, how: str) -> Array:
+    """The larger, the sooner kept. For "sample" the draw u becomes ln(1 − u) / score (Efraimidis
+    and Spirakis 2006): the k largest are a draw without replacement, each next one in proportion to
+    its score among those left. Score 0 comes last.
+    """
+    if how != "sample":
+        return scores_T if how == "top" else -scores_T
+    positive = scores_T > SMALLEST
+    return np.where(positive, np.log1p(-draws_T) / np.where(positive, scores_T, 1.0), -np.inf)
+
+
+def regions(
+    entropy_T: ArrayLike, divergence_T: ArrayLike, kept_T: ArrayLike | None = None, *,
+    vocabulary: int, thresholds: tuple[float, float] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The fields of a `token_regions` event, from at least one token.
+
+    The entropy axis is h / ln V, linear; the divergence axis is nats, logarithmic. `thresholds` on
+    these axes are high's lower ends (exclusive); None takes the medians. `kept_T` None keeps all.
+    Shares are of the tokens (`share`), of the kept tokens (`kept_share`) and of the summed
+    divergence (`divergence_share`).
+    """
+    high_T = np.asarray(entropy_T, np.float64) / math.log(vocabulary)
+    far_T = np.maximum(np.asarray(divergence_T, np.float64), 0.0)
+    kept = np.ones(len(far_T), bool) if kept_T is None else np.asarray(kept_T, bool)
+    split = thresholds or (float(np.median(high_T)), float(np.median(far_T)))
+    region_T = _region_of(high_T, far_T, split)
+    edges = np.linspace(0, 1, CELLS + 1), np.geomspace(*DIVERGENCES, CELLS + 1)
+    return {
+        "entropy_edges": edges[0].tolist(),
+        "divergence_edges": edges[1].tolist(),
+        "counts": _histogram(high_T, far_T, edges),
+        "kept": _histogram(high_T[kept], far_T[kept], edges),
+        "regions": [
+            {
+                "name": name,
+                "share": _share(region_T == at),
+                "kept_share": _share(region_T[kept] == at),
+                "divergence_share": _part(far_T, region_T == at),
+            }
+            for at, name in enumerate(REGIONS)
+        ],
+        "thresholds": {"entropy": split[0], "divergence": split[1]},
+        "kept_share": _share(kept),
+    }
+
+
+def region_metrics(event: Mapping[str, Any]) -> dict[str, float]:
+    """A `token_regions` event as flat metrics: the shares `tokens/q1` … `tokens/q4`."""
+    return {f"tokens/{region['name']}": region["share"] for region in event["regions"]}
+
+
+def _region_of(high_T: Array, far_T: Array, split: tuple[float, float]) -> NDArray[np.int64]:
+    """Place in REGIONS of each token."""
+    certain_T, near_T = high_T <= split[0], far_T <= split[1]
+    return np.select([~certain_T & ~near_T, ~certain_T, ~near_T], [0, 1, 2], 3)
+
+
+def _histogram(high: Array, far: Array, edges: tuple[Array, Array]) -> list[list[int]]:
+    """Counts by [entropy cell][divergence cell]."""
+    counts, _, _ = np.histogram2d(np.clip(high, 0, 1), np.clip(far, *DIVERGENCES), bins=edges)
+    found: list[list[int]] = counts.astype(int).tolist()
+    return found
+
+
+def _share(members: NDArray[np.bool_]) -> float:
+    return float(members.mean()) if members.size else 0.0
+
+
+def _part(values: Array, members: NDArray[np.bool_]) -> float:
+    total = float(values.sum())
+    return float(values[members].sum()) / total if total > 0 else 0.0

@@ -1,0 +1,175 @@
+"""One weighted update of the student: coefficients of all tokens of a round, in micro-batches that
+give the same gradient.
+
+Shapes: rows are answers; coefficients run over ΣT, the tokens of all answers, row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.engine.loop import Runtime
+from trainer.spec import GRPO, Clip, RunSpec, SelectedTokens, Stage
+from trainer.text.objectives.batch import micro_batches
+from trainer.text.objectives.linear_divergence import TokenStatistics
+from trainer.text.objectives.reductions import normaliser, token_coefficients
+from trainer.text.recording.token_columns import in_main_memory, split
+from trainer.text.rollouts.records import RATIO, TrainRow
+from trainer.text.training.learner import Learner, MicroBatch, unknown
+from trainer.text.training.teacher_states import TeacherStates
+
+GROUP = "student"
+
+
+@dataclass(frozen=True)
+class Round:
+    """B planned problems with their weights w̃, and the rows that are learnt from, problem by
+    problem.
+
+    `own` are the places of the rows that fall to this rank.
+    """
+
+    stage: Stage
+    weights: Sequence[float]
+    rows: Sequence[TrainRow]
+    states: TeacherStates
+    own: Sequence[int]
+    teacher_logprobs: Sequence[Tensor] | None = None
+
+
+def differentiate(
+    learner: Learner, spec: RunSpec, round: Round, rt: Runtime
+) -> list[TokenStatistics]:
+    """Hand the round's gradient to the loop; return the statistics of each row."""
+    stage, rows = round.stage, round.rows
+    rt.normalise(GROUP, planned(spec, round))
+    parts = [part.to(rt.device) for part in coefficients(round)]
+    found = {place: unknown(len(rows[place].answer.ids), rt.device) for place in round.own}
+    due = batches(rows, rt.micro_batch_tokens, round.own)
+    for at in range(rt.micro_batches_due(len(due), GROUP)):
+        places, share = (due[at], 1.0) if at < len(due) else (list(round.own[:1]) or [0], 0.0)
+        batch = _micro_batch(round, places, [share * parts[place] for place in places])
+        loss, statistics = rt.forward(partial(learner, batch, stage.objective), GROUP)
+        rt.backward(loss, GROUP)
+        if share:
+            found |= zip(places, split(statistics, batch.lengths), strict=True)
+    return _of_all_ranks(found, rt)
+
+
+def _micro_batch(round: Round, places: Sequence[int], coefficients: Sequence[Tensor]) -> MicroBatch:
+    logprobs = (
+        None
+        if round.teacher_logprobs is None
+        else torch.cat([round.teacher_logprobs[place] for place in places])
+    )
+    return MicroBatch(
+        [round.rows[place] for place in places],
+        places,
+        torch.cat(list(coefficients)),
+        round.states,
+        logprobs,
+    )
+
+
+def _of_all_ranks(found: Mapping[int, TokenStatistics], rt: Runtime) -> list[TokenStatistics]:
+    """The statistics of every row of the round, in their order."""
+    if rt.world.size > 1:
+        moved = [(place, in_main_memory(one)) for place, one in found.items()]
+        found = dict(rt.world.gather(moved))
+    return [found[place] for place in sorted(found)]
+
+
+def planned(spec: RunSpec, round: Round) -> float:
+    """Z of the round."""
+    longest = round.stage.rollouts.generate.sampling.max_new_tokens
+    return normaliser(
+        round.stage.reduction, spec.pool.normalisation, round.weights, [row.weight for row in round.rows],
+        [kept(row) for row in round.rows], longest,
+    )  # fmt: skip
+
+
+def coefficients(round: Round) -> list[Tensor]:
+    """What each token of each row counts, before division by Z: [T] for every row."""
+    rows = [row for row in round.rows if kept(row)]
+    counted = token_coefficients(
+        [row.weight for row in rows],
+        [row.siblings for row in rows],
+        [kept(row) for row in rows],
+        round.stage.reduction,
+    )
+    shares = iter(counted.split([kept(row) for row in rows]))
+    return [
+        _spread(row, next(shares)) if kept(row) else torch.zeros(len(row.answer.ids))
+        for row in round.rows
+    ]
+
+
+def kept(row: TrainRow) -> int:
+    """Tokens of a row that count."""
+    return int(np.count_nonzero(row.coefficients))
+
+
+def moves(row: TrainRow) -> bool:
+    """Whether a row can change the student: its weight, a coefficient and, where only ratios count,
+    an advantage is not zero.
+    """
+    if not row.weight or not kept(row):
+        return False
+    ratios_only = bool((row.kinds[row.coefficients != 0] == RATIO).all())
+    return not ratios_only or row.advantages is None or bool(row.advantages.any())
+
+
+def batches(rows: Sequence[TrainRow], tokens: int, own: Sequence[int]) -> list[list[int]]:
+    """Places, among `own`, of the rows that can change the student, in micro-batches of one teacher
+    each.
+    """
+    found = []
+    for teacher in dict.fromkeys(rows[place].teacher for place in own):
+        places = [place for place in own if rows[place].teacher == teacher and moves(rows[place])]
+        read = [(rows[place].answer.prompt, rows[place].answer.ids) for place in places]
+        found += [[places[at] for at in chosen] for chosen in micro_batches(read, tokens)]
+    return found
+
+
+def token_metrics(round: Round, statistics: Sequence[TokenStatistics]) -> dict[str, float]:
+    """Over the tokens that were computed; nothing of what none of them has."""
+    if not statistics:
+        return {}
+    divergences, entropies, capped = (
+        _known(torch.cat([getattr(part, name) for part in statistics]))
+        for name in ("divergence", "entropy", "capped")
+    )
+    values = {"entropy/mean": float(entropies.mean())} if len(entropies) else {}
+    if len(divergences):
+        values |= {
+            "divergence/mean": float(divergences.mean()),
+            "divergence/p99": float(np.quantile(divergences, 0.99)),
+        }
+    if isinstance(round.stage.objective, GRPO) and len(capped):
+        values["ratio/clipped_share"] = float(capped.mean())
+    if isinstance(getattr(round.stage.objective, "clip", None), Clip) and len(capped):
+        values["tokens/capped_share"] = float(capped.mean())
+    if isinstance(round.stage.tokens, SelectedTokens):
+        values["tokens/kept_share"] = sum(map(kept, round.rows)) / sum(
+            len(row.answer.ids) for row in round.rows
+        )
+    return values
+
+
+def _spread(row: TrainRow, shares_K: Tensor) -> Tensor:
+    """The shares of a row's counting tokens in their places, times the tokens' own coefficients."""
+    own_T = torch.from_numpy(row.coefficients).double()
+    spread_T = torch.zeros_like(own_T)
+    spread_T[own_T != 0] = shares_K * own_T[own_T != 0]
+    return spread_T
+
+
+def _known(values_T: Tensor) -> np.ndarray:
+    values = values_T.double().cpu().numpy()
+    return np.asarray(values[~np.isnan(values)])

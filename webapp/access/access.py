@@ -1,0 +1,113 @@
+"""Who may see and do what: the only place where access is decided.
+
+Views, API and consumers take their querysets from `visible` and call `require` before they act:
+what an actor cannot see does not exist (404); what they see but may not do is refused (403).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest
+
+from webapp.access.actors import Actor, actor_of
+from webapp.access.models import Role, Team
+from webapp.access.registry import ownership_of
+
+Action = Literal["view", "download", "edit", "start", "stop", "share", "admin", "operate"]
+M = TypeVar("M", bound=Model)
+View = TypeVar("View", bound=Callable[..., Any])
+
+ALLOWED: dict[str, frozenset[Action]] = {
+    Role.VIEWER: frozenset({"view", "download"}),
+    Role.EDITOR: frozenset({"view", "download", "edit", "start", "stop", "share"}),
+    Role.ADMIN: frozenset({"view", "download", "edit", "start", "stop", "share", "admin"}),
+}
+GUEST: frozenset[Action] = frozenset({"view"})
+
+
+def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
+    """Everything of `model` that the actor may see, in all their teams.
+
+    Raises NotRegistered for a model that no app has registered.
+    """
+    ownership = ownership_of(model)
+    if ownership.team is None:
+        manager = model._default_manager
+        return manager.all() if actor.user is not None else manager.none()
+    teams = [team for team, role in actor.roles.items() if "view" in ALLOWED[role]]
+    allowed = Q(**{f"{ownership.team}__in": teams})
+    if ownership.run is not None and actor.guest_runs:
+        allowed |= Q(**{f"{ownership.run}__in": actor.guest_runs})
+    return model._default_manager.filter(allowed)
+
+
+def may(actor: Actor, action: Action, obj: Model) -> bool:
+    """Whether the actor may do `action` to `obj`, or to anything in it if it is a team."""
+    ownership = ownership_of(type(obj))
+    if ownership.team is None:
+        if actor.user is None:
+            return False
+        return action == "view" or (action == "operate" and actor.user.is_operator)
+    role = actor.roles.get(_key_at(obj, ownership.team))
+    if role is not None and action in ALLOWED[role]:
+        return True
+    if ownership.run is None or action not in GUEST:
+        return False
+    return _key_at(obj, ownership.run) in actor.guest_runs
+
+
+def may_in_team(actor: Actor, action: Action) -> bool:
+    """Whether the actor may `action` in their current team: for buttons and menus."""
+    return actor.team is not None and may(actor, action, actor.team)
+
+
+def require(actor: Actor, action: Action, obj: M | None) -> M:
+    """Return `obj` if the actor may do `action` to it.
+
+    Raises Http404 if they cannot see it, PermissionDenied if they may not do that.
+    """
+    if obj is None or not may(actor, "view", obj):
+        raise Http404("not found")
+    if may(actor, action, obj):
+        return obj
+    if actor.user is None:
+        raise PermissionDenied("A shared link only shows the run.")
+    if action == "operate":
+        raise PermissionDenied("Only operators of this installation may do that.")
+    raise PermissionDenied("Your role in this team does not allow that.")
+
+
+def find(actor: Actor, action: Action, model: type[M], **lookup: Any) -> M:
+    """The one visible object that matches `lookup`, if the actor may do `action` to it.
+
+    Raises as `require` does.
+    """
+    if any(isinstance(value, str) and "\0" in value for value in lookup.values()):
+        raise Http404("no name holds a NUL character")  # Postgres would refuse the query
+    return require(actor, action, visible(actor, model).filter(**lookup).first())
+
+
+def current_team(request: HttpRequest) -> Team:
+    """The team whose pages the person looks at. Raises PermissionDenied for who is in none."""
+    team = actor_of(request).team
+    if team is None:
+        raise PermissionDenied("You are in no team yet. Ask somebody of a team for an invitation.")
+    return team
+
+
+def shown_to_guests(view: View) -> View:
+    """Mark a view that somebody with a share link may open; others need a signed-in member."""
+    view.shown_to_guests = True  # type: ignore[attr-defined]
+    return view
+
+
+def _key_at(obj: Model, path: str) -> Any:
+    """The key at the end of a lookup path such as `run__team`, without a query for its last part."""
+    *relations, last = path.split("__")
+    for relation in relations:
+        obj = getattr(obj, relation)
+    return obj.pk if last == "pk" else getattr(obj, f"{last}_id")

@@ -1,0 +1,65 @@
+"""Teams and who belongs to them. A team always keeps an administrator."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils.text import slugify
+
+from webapp.access.models import Membership, Role, Team, User
+from webapp.base import celery_client
+
+
+class LastAdmin(Exception):
+    """The change would leave the team without an administrator."""
+
+
+def create_team(name: str, admin: User) -> Team:
+    """A new team with one administrator."""
+    stem = slugify(name)[:40] or "team"
+    taken = set(Team.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+    slug = next(
+        found
+        for number in range(1, len(taken) + 2)
+        if (found := stem if number == 1 else f"{stem}-{number}") not in taken
+    )
+    with transaction.atomic():
+        team = Team.objects.create(name=name, slug=slug)
+        Membership.objects.create(team=team, user=admin, role=Role.ADMIN)
+    return team
+
+
+def create_account(email: str, password: str, name: str) -> User:
+    """A new person, in no team yet."""
+    return User.objects.create_user(email, password, name=name)
+
+
+def set_quota(team: Team, devices: int | None) -> None:
+    """How many devices the team's work may hold together; None for as many as there are."""
+    with transaction.atomic():
+        Team.objects.filter(pk=team.pk).update(device_quota=devices)
+        transaction.on_commit(celery_client.wake)
+
+
+def change_role(membership: Membership, role: str) -> None:
+    """Give a member another role. Raises LastAdmin."""
+    with transaction.atomic():
+        _keep_an_admin(membership, leaves=role != Role.ADMIN)
+        Membership.objects.filter(pk=membership.pk).update(role=role)
+
+
+def remove(membership: Membership) -> None:
+    """Take a member out of the team. Raises LastAdmin."""
+    with transaction.atomic():
+        _keep_an_admin(membership, leaves=True)
+        membership.delete()
+
+
+def _keep_an_admin(membership: Membership, leaves: bool) -> None:
+    Team.objects.select_for_update().get(
+        pk=membership.team_id
+    )  # one change at a time, or two could remove each other
+    others = Membership.objects.filter(team=membership.team_id, role=Role.ADMIN).exclude(
+        pk=membership.pk
+    )
+    if leaves and membership.role == Role.ADMIN and not others.exists():
+        raise LastAdmin("A team needs an administrator. Make somebody else one first.")

@@ -1,0 +1,41 @@
+"""Puts the actor on every request and lets nobody in who is not a member, a guest of a shared run,
+or at a public door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.functional import SimpleLazyObject
+
+from webapp.access import actors
+
+
+class SignInRequired:
+    """Views are private unless marked by `login_not_required` (public doors) or
+    `access.shown_to_guests` (pages of a shared run).
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.actor = SimpleLazyObject(
+            lambda: actors.actor_of_session(request.session, request.user)
+        )  # type: ignore[attr-defined]
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        if not getattr(view, "login_required", True):
+            return None
+        actor = actors.actor_of(request)
+        if actor.user is not None or (actor.guest_runs and getattr(view, "shown_to_guests", False)):
+            return None
+        if request.headers.get("HX-Request"):
+            return HttpResponse(status=401, headers={"HX-Redirect": "/sign-in/"})
+        return redirect_to_login(request.get_full_path())

@@ -1,0 +1,93 @@
+"""One-time links: to sign in, and to join a team. Each is used at most once, by one conditional
+UPDATE, and expires.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from webapp.access.digests import digest, new_token
+from webapp.access.models import Invitation, Membership, SignInLink, Team, User
+
+SIGN_IN_LASTS = timedelta(hours=24)
+INVITATION_LASTS = timedelta(days=7)
+
+
+class Spent(Exception):
+    """The link is unknown, used, or too old; the message says which and what to do."""
+
+
+def make_sign_in_link(user: User) -> str:
+    """The token of a new link that signs `user` in once."""
+    token = new_token()
+    SignInLink.objects.create(
+        user=user, digest=digest(token), expires_at=timezone.now() + SIGN_IN_LASTS
+    )
+    return token
+
+
+def find_sign_in_link(token: str) -> SignInLink:
+    """The usable link of that token. Raises Spent."""
+    link = SignInLink.objects.select_related("user").filter(digest=digest(token)).first()
+    _check(link, "Make another one with `python manage.py sign_in_link EMAIL` on the server.")
+    assert link is not None
+    return link
+
+
+def use_sign_in_link(token: str) -> User:
+    """The person whom the link signs in; it cannot be used again. Raises Spent."""
+    link = find_sign_in_link(token)
+    if not SignInLink.objects.filter(pk=link.pk, used_at=None).update(used_at=timezone.now()):
+        find_sign_in_link(token)
+    return link.user
+
+
+def invite(team: Team, role: str, inviter: User) -> str:
+    """The token of a new invitation to `team`."""
+    token = new_token()
+    Invitation.objects.create(
+        team=team,
+        role=role,
+        created_by=inviter,
+        digest=digest(token),
+        expires_at=timezone.now() + INVITATION_LASTS,
+    )
+    return token
+
+
+def find_invitation(token: str) -> Invitation:
+    """The usable invitation of that token. Raises Spent."""
+    invitation = (
+        Invitation.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
+    )
+    _check(invitation, "Ask an administrator of the team for another one.")
+    assert invitation is not None
+    return invitation
+
+
+def accept_invitation(token: str, user: User) -> Team:
+    """Make `user` a member; somebody who is one already keeps their role. Raises Spent."""
+    invitation = find_invitation(token)
+    with transaction.atomic():
+        if not Invitation.objects.filter(pk=invitation.pk, used_at=None).update(
+            used_at=timezone.now(), used_by=user
+        ):
+            find_invitation(token)
+        Membership.objects.get_or_create(
+            team=invitation.team, user=user, defaults={"role": invitation.role}
+        )
+    return invitation.team
+
+
+def _check(link: SignInLink | Invitation | None, remedy: str) -> None:
+    if link is None:
+        raise Spent(
+            f"This link is not known here; it may have been cut short or withdrawn. {remedy}"
+        )
+    if link.used_at is not None:
+        raise Spent(f"This link was used already, and it works only once. {remedy}")
+    if link.expires_at <= timezone.now():
+        raise Spent(f"This link has expired. {remedy}")

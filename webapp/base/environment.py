@@ -1,0 +1,200 @@
+"""Where the program's parts are: read from environment variables, else from `var/env` (KEY=VALUE
+lines that the launcher writes).
+
+Importable without Django, so that the web, the workers and the launcher derive everything from one
+place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+ROOT = Path(__file__).resolve().parents[2]
+ENV_FILE = Path(os.environ.get("STILLROOM_ENV_FILE") or ROOT / "var" / "env")
+
+# Seconds (the last: milliseconds) after which a database that the network has cut off is given up;
+# the URL may say otherwise.
+PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+
+
+class ConfigurationError(Exception):
+    """A setting is missing or unreadable; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Everything that differs between one installation and the next."""
+
+    secret_key: str
+    database_url: str
+    redis_url: str
+    state: Path
+    artifacts: Path
+    allowed_hosts: tuple[str, ...]
+    file_roots: tuple[Path, ...]
+    endpoints: tuple[str, ...]
+    host: str
+    port: int
+    https: bool
+    no_sample: bool
+    debug: bool
+    max_upload_bytes: int
+    raw_days: int
+    max_restarts: int
+    lease_seconds: int
+    log_rate: int
+    logs: str
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    proxy_hops: int
+    metrics_token: str
+    metrics_addresses: tuple[IPv4Network | IPv6Network, ...]
+
+
+def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Environment:
+    """Environment variables win over `file`. Raises ConfigurationError if a value cannot be
+    read.
+    """
+    values = {**_lines(file), **(os.environ if environ is None else environ)}
+    state = ROOT / (values.get("STILLROOM_STATE") or "var")
+    return Environment(
+        secret_key=values.get("SECRET_KEY", ""),
+        database_url=values.get("DATABASE_URL", ""),
+        redis_url=values.get("REDIS_URL", ""),
+        state=state,
+        artifacts=ROOT / (values.get("STILLROOM_ARTIFACTS") or state / "artifacts"),
+        allowed_hosts=tuple(_split(values.get("ALLOWED_HOSTS", "localhost,127.0.0.1"), ",")),
+        file_roots=tuple(
+            Path(root) for root in _split(values.get("STILLROOM_FILE_ROOTS", ""), ":")
+        ),
+        endpoints=tuple(_split(values.get("STILLROOM_ENDPOINTS", ""), ",")),
+        host=values.get("STILLROOM_HOST", "127.0.0.1"),
+        port=_number(values, "STILLROOM_PORT", 8000),
+        https=_flag(values, "STILLROOM_HTTPS"),
+        no_sample=_flag(values, "STILLROOM_NO_SAMPLE"),
+        debug=_flag(values, "DEBUG"),
+        max_upload_bytes=_number(values, "STILLROOM_MAX_UPLOAD_BYTES", 16 * 2**30),
+        raw_days=_number(values, "STILLROOM_RAW_DAYS", 0),
+        max_restarts=_number(values, "STILLROOM_MAX_RESTARTS", 3),
+        lease_seconds=_number(values, "STILLROOM_LEASE_SECONDS", 30),
+        log_rate=_number(values, "STILLROOM_LOG_RATE", 200_000),
+        logs=_one_of(values, "STILLROOM_LOGS", ("text", "json")),
+        trusted_proxies=_networks(values, "STILLROOM_TRUSTED_PROXIES"),
+        proxy_hops=max(1, _number(values, "STILLROOM_PROXY_HOPS", 1)),
+        metrics_token=values.get("STILLROOM_METRICS_TOKEN", ""),
+        metrics_addresses=_networks(values, "STILLROOM_METRICS_ADDRESSES"),
+    )
+
+
+def require(environment: Environment) -> Environment:
+    """Return `environment` if the program can start with it; raise ConfigurationError naming what
+    is missing.
+    """
+    names = {
+        "SECRET_KEY": environment.secret_key,
+        "DATABASE_URL": environment.database_url,
+        "REDIS_URL": environment.redis_url,
+    }
+    missing = [name for name, value in names.items() if not value]
+    if missing:
+        raise ConfigurationError(
+            f"{', '.join(missing)} not set. Start with `make run`, which writes {ENV_FILE}, or set the variables."
+        )
+    return environment
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings of the database that a `postgresql://` URL names; an empty URL gives
+    none.
+    """
+    if not url:
+        return {}
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ConfigurationError(
+            f"DATABASE_URL must begin with postgresql://, not {parts.scheme or 'nothing'}:"
+        )
+    query = dict(parse_qsl(parts.query))
+    found = {
+        "ENGINE": "webapp.base.database",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "HOST": query.pop("host", None) or parts.hostname or "",
+        "PORT": query.pop("port", None) or str(parts.port or ""),
+        "USER": query.pop("user", None) or unquote(parts.username or ""),
+        "PASSWORD": query.pop("password", None) or unquote(parts.password or ""),
+    }
+    return {
+        **found,
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**PATIENCE, **query},
+    }
+
+
+def broker_url(redis_url: str) -> str:
+    """The Celery broker on the same Redis: kombu names a unix socket
+    `redis+socket://path?virtual_host=db`.
+    """
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    return f"redis+socket://{parts.path}?virtual_host={dict(parse_qsl(parts.query)).get('db', '0')}"
+
+
+def celery_broker() -> str:
+    """The broker of this installation."""
+    return broker_url(require(read()).redis_url)
+
+
+def _lines(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        return {}
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _split(text: str, separator: str) -> list[str]:
+    return [part.strip() for part in text.split(separator) if part.strip()]
+
+
+def _number(values: Mapping[str, str], name: str, default: int) -> int:
+    text = values.get(name) or str(default)
+    if not text.isdecimal():
+        raise ConfigurationError(f"{name} must be a whole number, not {text!r}")
+    return int(text)
+
+
+def _one_of(values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """The first choice is the default."""
+    text = values.get(name) or choices[0]
+    if text not in choices:
+        raise ConfigurationError(f"{name} must be {' or '.join(choices)}, not {text!r}")
+    return text
+
+
+def _networks(values: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(text) for text in _split(values.get(name, ""), ","))
+    except ValueError as problem:
+        raise ConfigurationError(
+            f"{name} must be addresses or networks, separated by commas: {problem}"
+        ) from None
+
+
+def _flag(values: Mapping[str, str], name: str) -> bool:
+    text = values.get(name, "").lower()
+    if text not in ("", "0", "1", "true", "false", "yes", "no", "on", "off"):
+        raise ConfigurationError(f"{name} must be 1 or 0, not {text!r}")
+    return text in ("1", "true", "yes", "on")

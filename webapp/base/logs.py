@@ -1,0 +1,133 @@
+"""What our processes write down: one line per record, with the run, request and person that it is
+about, and never a secret.
+
+`STILLROOM_LOGS=json` writes one JSON object per line (time, level, logger, message, and what is
+known of run, attempt, request and user); `text`, the default, is for people.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+STYLES = ("text", "json")
+HIDDEN = "…"
+SECRETS = [
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {HIDDEN}"),
+    (re.compile(r"(/(?:s|sign-in|invitations)/)[\w-]{16,}"), rf"\1{HIDDEN}"),
+    (re.compile(r"(://[^\s/:@]*):[^\s/@]+@"), rf"\1:{HIDDEN}@"),
+    (
+        re.compile(
+            r"(?i)\b((?:access_|api_)?(?:token|password|secret|key)|sessionid|csrftoken)=[^\s&;,\"']+"
+        ),
+        rf"\1={HIDDEN}",
+    ),
+]
+OWN_SECRETS = re.compile(r"(STILLROOM_SECRET_\w+|SECRET_KEY|STILLROOM_METRICS_TOKEN)")
+SHORTEST_SECRET = 6
+
+_context: ContextVar[Mapping[str, Any]] = ContextVar("log context", default=MappingProxyType({}))
+
+
+@contextmanager
+def about(**facts: Any) -> Iterator[None]:
+    """Everything that is logged inside is about this: `about(run="abc", attempt=2)`."""
+    token = _context.set({**_context.get(), **facts})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def configuration(style: str) -> dict[str, Any]:
+    """For Django's LOGGING: everything goes to standard error in one style, the web server's own
+    records too.
+    """
+    ours = {"level": "INFO", "handlers": [], "propagate": True}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"context": {"()": "webapp.base.logs.Context"}},
+        "formatters": {
+            "text": {"()": "webapp.base.logs.Text"},
+            "json": {"()": "webapp.base.logs.Json"},
+        },
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": style,
+                "filters": ["context"],
+            }
+        },
+        "root": {"handlers": ["console"], "level": "INFO"},
+        # Each request has a line of ours, which names the view and not the address: that may hold a
+        # token. It says of refusals enough.
+        "loggers": {
+            "django.request": {"level": "ERROR"},
+            "uvicorn": ours,
+            "uvicorn.error": ours,
+            "uvicorn.access": {**ours, "level": "WARNING"},
+        },
+    }
+
+
+class Context(logging.Filter):
+    """Puts what a record is about on the record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in _context.get().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
+
+
+class Text(logging.Formatter):
+    """`time LEVEL logger: message [run=abc attempt=2]`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        known = {
+            name: getattr(record, name, None) for name in ("run", "attempt", "request", "user")
+        }
+        about = " ".join(f"{name}={value}" for name, value in known.items() if value is not None)
+        return super().formatMessage(record) + (f" [{about}]" if about else "")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+class Json(JsonFormatter):
+    """One JSON object per line."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["levelname", "name", "message"],
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "traceback"},
+            timestamp="time",
+            reserved_attrs=[*RESERVED_ATTRS, "color_message", "status_code", "server_time"],
+            json_ensure_ascii=False,
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def without_secrets(text: str) -> str:
+    """`text` with tokens, passwords and the values of our own secrets hidden."""
+    for name, value in os.environ.items():
+        if OWN_SECRETS.fullmatch(name) and len(value) >= SHORTEST_SECRET:
+            text = text.replace(value, HIDDEN)
+    for pattern, replacement in SECRETS:
+        text = pattern.sub(replacement, text)
+    return text

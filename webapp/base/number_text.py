@@ -1,0 +1,73 @@
+"""Numbers and durations as text. static/js/format.js writes them the same way in the browser."""
+
+from __future__ import annotations
+
+import math
+
+MINUS = "−"
+SECONDS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+def plain(value: float | str | None) -> str:
+    """Three significant digits; powers of ten only where needed."""
+    number = as_number(value)
+    if number is None:
+        return str(value or "–")
+    size = abs(number)
+    if not size:
+        return "0"
+    if size < 1e-3 or size >= 1e6:
+        return (
+            f"{number:.2e}".replace("-", MINUS)
+            .replace("e+0", "e")
+            .replace("e+", "e")
+            .replace(f"e{MINUS}0", f"e{MINUS}")
+        )
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{number:.{digits}f}".replace("-", MINUS)
+
+
+def percent(share: float | None) -> str:
+    number = as_number(share)
+    return "–" if number is None else f"{100 * number:.1f} %".replace("-", MINUS)
+
+
+def points(share: float | None) -> str:
+    """A difference of shares as signed percentage points, without the unit."""
+    number = as_number(share)
+    return "–" if number is None else f"{'+' if number >= 0 else MINUS}{abs(100 * number):.1f}"
+
+
+def grouped(value: int | str | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else "–"
+
+
+def bytes_size(size: int) -> str:
+    power = min(4, int(math.log2(size) // 10)) if size > 0 else 0
+    return f"{size / 1024**power:.{1 if power else 0}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+
+def duration(seconds: float | str | None) -> str:
+    """The two largest units."""
+    number = as_number(seconds)
+    if number is None:
+        return "–"
+    whole = max(0, round(number))
+    for size, unit, smaller, small_unit in SECONDS:
+        if whole >= size:
+            rest = whole % size // smaller
+            return (
+                f"{whole // size} {unit} {rest} {small_unit}" if rest else f"{whole // size} {unit}"
+            )
+    return f"{whole} s"
+
+
+def as_number(value: float | str | None) -> float | None:
+    """The finite number in a value that may be a string such as "NaN", as JSON needs it, or missing
+    from the context ("").
+    """
+    try:
+        number = float(value) if value is not None else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

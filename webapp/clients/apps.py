@@ -1,0 +1,16 @@
+"""Says to whom the projects and origins of logged runs belong."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ClientsConfig(AppConfig):
+    name = "webapp.clients"
+
+    def ready(self) -> None:
+        from webapp.access import registry
+        from webapp.clients.models import Origin, Project
+
+        registry.register(Project, team="team")
+        registry.register(Origin, team="run__team", run="run")

@@ -1,0 +1,56 @@
+"""What only the server can see to be wrong with a job: what its names lead to. A worker looks again
+before it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.spec import EndpointTeacher, FileProblems, Problem
+from trainer.spec.jobs import CheckpointModel, JobSpec
+from webapp.access.models import Team
+from webapp.base import endpoints
+from webapp.library import locations, model_files
+from webapp.library.locations import Nowhere
+from webapp.library.model_files import UnusableModel
+from webapp.runs.branches import checkpoint_of
+
+
+def look_around(spec: JobSpec, team: Team) -> list[Problem]:
+    """Follow every name in a valid job."""
+    return [*_model(spec, team), *_problems(spec, team)]
+
+
+def _model(spec: JobSpec, team: Team) -> Iterator[Problem]:
+    model = spec.model
+    if isinstance(model, EndpointTeacher):
+        if not endpoints.is_allowed(model.url):
+            yield Problem("model.url", endpoints.refusal())
+    elif isinstance(model, CheckpointModel):
+        if checkpoint_of(model.checkpoint, team) is None:
+            yield Problem(
+                "model.checkpoint",
+                "names a checkpoint that the team does not have; choose one on the page of its run",
+            )
+    else:
+        try:
+            folder = locations.model_folder(model.model, team)
+            longest = model_files.facts(folder).max_length if folder is not None else None
+        except (Nowhere, UnusableModel) as error:
+            yield Problem("model.model", str(error))
+            return
+        asked = spec.sampling.max_new_tokens
+        if longest is not None and asked >= longest:
+            reads = f"the model reads at most {longest:,} tokens, question included"
+            yield Problem(
+                "sampling.max_new_tokens",
+                f"is {asked:,}, but {reads}; lower it or choose another model",
+            )
+
+
+def _problems(spec: JobSpec, team: Team) -> Iterator[Problem]:
+    if isinstance(spec.problems, FileProblems):
+        try:
+            locations.data_path(spec.problems.path, team)
+        except Nowhere as error:
+            yield Problem("problems.path", str(error))

@@ -1,0 +1,18 @@
+"""Says to whom jobs belong."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class JobsConfig(AppConfig):
+    name = "webapp.jobs"
+
+    def ready(self) -> None:
+        from webapp.access import registry
+        from webapp.jobs.models import Job
+        from webapp.jobs.results import named_artifacts
+        from webapp.library import artifacts
+
+        registry.register(Job, team="team")
+        artifacts.register_references(named_artifacts)

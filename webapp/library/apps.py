@@ -1,0 +1,17 @@
+"""Says to whom uploads belong."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class LibraryConfig(AppConfig):
+    name = "webapp.library"
+
+    def ready(self) -> None:
+        from webapp.access import registry
+        from webapp.library import artifacts, uploads
+        from webapp.library.models import Artifact, DataSet, StoredModel
+
+        registry.register(Artifact, DataSet, StoredModel, team="team")
+        artifacts.register_references(uploads.named_artifacts)

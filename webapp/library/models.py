@@ -1,0 +1,75 @@
+"""What a team uploads: files in the store, data sets and model folders.
+
+The tables belong to the app `runs`, in whose migrations they were made.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from webapp.access.models import Team
+
+
+class Artifact(models.Model):
+    """A file in the store, named by the SHA-256 of its content. Each team holds its own row, so
+    sharing bytes shares no access.
+    """
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    media_type = models.CharField(max_length=100, default="application/octet-stream")
+    stored_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        app_label = "runs"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team", "sha256"], name="one_artifact_per_team_and_content"
+            )
+        ]
+
+
+class DataSet(models.Model):
+    """An uploaded data file with its column mapping."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    name = models.SlugField(max_length=80)
+    artifact = models.ForeignKey(Artifact, on_delete=models.PROTECT)
+    fingerprint = models.CharField(max_length=64)
+    filename = models.CharField(max_length=255)
+    format = models.CharField(max_length=10)
+    columns = models.JSONField(default=dict)
+    verifier = models.JSONField(default=dict)
+    problem_count = models.IntegerField()
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        app_label = "runs"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team", "name", "fingerprint"], name="one_data_set_per_content"
+            )
+        ]
+
+
+class StoredModel(models.Model):
+    """An uploaded model folder: the manifest maps file names to artifact hashes."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    name = models.SlugField(max_length=80)
+    hash = models.CharField(max_length=64)
+    manifest = models.JSONField()
+    architecture = models.CharField(max_length=80, blank=True)
+    parameters = models.BigIntegerField(null=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        app_label = "runs"
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name", "hash"], name="one_model_per_content")
+        ]

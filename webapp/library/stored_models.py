@@ -1,0 +1,142 @@
+"""Model folders that a team uploads: which files are kept, what is refused, and how they are
+stored.
+
+Only files that a model is loaded from are kept, under their own base names; code and pickles never
+enter the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
+from django.utils.text import slugify
+
+from webapp.access.models import Team, User
+from webapp.library import artifacts, model_files, uploads
+from webapp.library.model_files import Folder, UnusableModel
+from webapp.library.models import StoredModel
+
+KEPT = frozenset(
+    {
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "vocab.txt",
+        "merges.txt",
+        "tokenizer.model",
+        "spiece.model",
+        "chat_template.jinja",
+        "chat_template.json",
+        "model.safetensors.index.json",
+    }
+)
+LONGEST_NAME = 120
+MEDIA_TYPES = {".json": "application/json", ".txt": "text/plain", ".jinja": "text/plain"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    model: StoredModel
+    left_out: tuple[str, ...]
+
+
+def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile]) -> Stored:
+    """Keep a model folder for the team; the same content twice is one model. Raises UnusableModel
+    with a sentence.
+    """
+    chosen, left_out = sort_out(files)
+    slug = slugify(name)[:80]
+    if not slug:
+        raise UnusableModel("Give the model a name with at least one letter or digit.")
+    paths = {kept: uploads.path_of(file) for kept, file in chosen.items()}
+    facts = model_files.facts(paths)
+    with transaction.atomic():
+        manifest = {
+            kept: artifacts.put(path, team, _media_type(kept)).sha256
+            for kept, path in paths.items()
+        }
+        model, _ = StoredModel.objects.get_or_create(
+            team=team,
+            name=slug,
+            hash=hash_of(manifest),
+            defaults={
+                "manifest": manifest,
+                "architecture": facts.architecture,
+                "parameters": facts.parameters,
+                "created_by": user,
+            },
+        )
+    return Stored(model, tuple(left_out))
+
+
+def sort_out(files: Iterable[UploadedFile]) -> tuple[dict[str, UploadedFile], list[str]]:
+    """The files to keep by base name, and the names of those that are left out. Raises
+    UnusableModel if no model can come of them.
+    """
+    chosen: dict[str, UploadedFile] = {}
+    left_out: list[str] = []
+    for file in files:
+        name = uploads.base_name(file.name or "")
+        if not is_kept(name):
+            left_out.append(name)
+        elif name in chosen:
+            raise UnusableModel(
+                f"Two files are called {name}. Choose one model folder, without folders inside it."
+            )
+        else:
+            chosen[name] = file
+    _require_parts(set(chosen), left_out)
+    return chosen, sorted(left_out)
+
+
+def is_kept(name: str) -> bool:
+    plain = name.isprintable() and len(name) <= LONGEST_NAME and not name.startswith(".")
+    return plain and (
+        name in KEPT or (name.endswith(model_files.WEIGHTS) and name != model_files.WEIGHTS)
+    )
+
+
+def folder_of(model: StoredModel) -> Folder:
+    return folder_of_manifest(model.team, model.manifest)
+
+
+def folder_of_manifest(team: Team, manifest: dict[str, str]) -> dict[str, Path]:
+    return {name: artifacts.path(team, sha256) for name, sha256 in manifest.items()}
+
+
+def hash_of(manifest: dict[str, str]) -> str:
+    """SHA-256 over the sorted names and hashes of the files."""
+    return hashlib.sha256(
+        "".join(f"{name}\0{sha256}\n" for name, sha256 in sorted(manifest.items())).encode()
+    ).hexdigest()
+
+
+def _require_parts(names: set[str], left_out: list[str]) -> None:
+    if "config.json" not in names:
+        raise UnusableModel(
+            "There is no config.json, so this is not a model folder. Save the model with save_pretrained and choose that folder."
+        )
+    if not any(name.endswith(model_files.WEIGHTS) for name in names):
+        if any(name.endswith(model_files.PICKLED) for name in left_out):
+            raise UnusableModel(
+                "The folder has pickled weights only, and opening a pickle can run any program. Convert them: load the model where you "
+                "trust it and call save_pretrained, which writes safetensors."
+            )
+        raise UnusableModel("The folder has no weights. Add its *.safetensors files.")
+    if not names & set(model_files.TOKENIZERS):
+        raise UnusableModel(
+            "The folder has no tokenizer. Copy the model's tokenizer.json and tokenizer_config.json into it."
+        )
+
+
+def _media_type(name: str) -> str:
+    return MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")

@@ -1,0 +1,61 @@
+"""How many sockets and subscriptions there are, by session and in all, and how many there may
+be.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from webapp.base import process_metrics
+
+SOCKETS_OF_SESSION = 40
+SOCKETS_OF_PROCESS = 2000
+SUBSCRIPTIONS_OF_SOCKET = 50
+SUBSCRIPTIONS_OF_SESSION = 200
+
+
+@dataclass
+class Census:
+    """Of one process. Whoever was let in by `enter` or `subscribe` must leave again."""
+
+    sockets: Counter[str] = field(default_factory=Counter)
+    subscriptions: Counter[str] = field(default_factory=Counter)
+
+    def enter(self, session: str) -> bool:
+        """Count a socket; False if there are too many."""
+        if (
+            self.sockets.total() >= SOCKETS_OF_PROCESS
+            or self.sockets[session] >= SOCKETS_OF_SESSION
+        ):
+            process_metrics.REFUSED_SOCKETS.inc()
+            return False
+        self.sockets[session] += 1
+        process_metrics.SOCKETS.inc()
+        return True
+
+    def leave(self, session: str) -> None:
+        process_metrics.SOCKETS.dec()
+        _less(self.sockets, session)
+
+    def subscribe(self, session: str, of_socket: int) -> str:
+        """Count a subscription of a socket that has `of_socket` already; why not, if there are too
+        many.
+        """
+        if of_socket >= SUBSCRIPTIONS_OF_SOCKET:
+            return f"One page can follow {SUBSCRIPTIONS_OF_SOCKET} runs at once."
+        if self.subscriptions[session] >= SUBSCRIPTIONS_OF_SESSION:
+            return f"You follow {SUBSCRIPTIONS_OF_SESSION} runs already. Close some of the pages."
+        self.subscriptions[session] += 1
+        process_metrics.SUBSCRIPTIONS.inc()
+        return ""
+
+    def unsubscribe(self, session: str) -> None:
+        process_metrics.SUBSCRIPTIONS.dec()
+        _less(self.subscriptions, session)
+
+
+def _less(counter: Counter[str], name: str) -> None:
+    counter[name] -= 1
+    if counter[name] <= 0:
+        del counter[name]

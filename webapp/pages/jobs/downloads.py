@@ -1,0 +1,117 @@
+"""What a job has found so far, as files: a table of its problems in CSV or Parquet, or every line
+as it was written.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from asgiref.sync import sync_to_async
+from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.views.decorators.http import require_safe
+
+from webapp.access import access, actors
+from webapp.jobs import results
+from webapp.jobs.models import Job
+
+ROWS_AT_ONCE = 1000
+PARQUET = "application/vnd.apache.parquet"
+TEXT, COUNT, NUMBER, TRUTH = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+GROUPS = {"domain": TEXT, "difficulty": TEXT}
+ANSWERS = {
+    "id": TEXT,
+    "question": TEXT,
+    "response": TEXT,
+    "answer": TEXT,
+    "right": TRUTH,
+    "truncated": TRUTH,
+    "tokens": COUNT,
+    **GROUPS,
+}
+COUNTS = {
+    "passed": COUNT,
+    "verdicts": COUNT,
+    "pass_rate": NUMBER,
+    "truncated": COUNT,
+    "mean_tokens": NUMBER,
+}
+RATES = {"id": TEXT, "question": TEXT, "reference": TEXT, **GROUPS, **COUNTS}
+
+Row = dict[str, Any]
+
+
+@require_safe
+def csv_file(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
+    job = _find(request, job_id)
+    return _streamed(job, "csv", "text/csv; charset=utf-8", _csv_text)
+
+
+@require_safe
+def json_lines(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
+    job = _find(request, job_id)
+    return _streamed(job, "jsonl", results.JSON_LINES, _json_text)
+
+
+@require_safe
+def parquet_file(request: HttpRequest, job_id: str) -> HttpResponseBase:
+    job = _find(request, job_id)
+    schema = pa.schema(list(columns_of(job).items()))
+    with tempfile.NamedTemporaryFile() as file:
+        with parquet.ParquetWriter(file, schema) as writer:
+            for block in _blocks(results.flat(job)):
+                writer.write_table(pa.Table.from_pylist(block, schema))
+        file.flush()
+        kept = os.fdopen(os.dup(file.fileno()), "rb")
+    kept.seek(0)
+    return FileResponse(
+        kept, as_attachment=True, filename=f"{job.public_id}.parquet", content_type=PARQUET
+    )
+
+
+def columns_of(job: Job) -> dict[str, pa.DataType]:
+    return ANSWERS if job.kind == "teacher_answers" else RATES
+
+
+def _find(request: HttpRequest, job_id: str) -> Job:
+    return access.find(actors.actor_of(request), "download", Job, public_id=job_id)
+
+
+def _streamed(
+    job: Job, ending: str, media_type: str, write: Callable[[Job], Iterator[str]]
+) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(_off_thread(write(job)), content_type=media_type)
+    response["Content-Disposition"] = f'attachment; filename="{job.public_id}.{ending}"'
+    return response
+
+
+def _csv_text(job: Job) -> Iterator[str]:
+    columns = list(columns_of(job))
+    yield ",".join(columns) + "\n"
+    for block in _blocks(results.flat(job)):
+        text = io.StringIO()
+        csv.DictWriter(text, columns, lineterminator="\n").writerows(block)
+        yield text.getvalue()
+
+
+def _json_text(job: Job) -> Iterator[str]:
+    for block in _blocks(results.lines(job)):
+        yield "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in block)
+
+
+def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while block := list(itertools.islice(rows, ROWS_AT_ONCE)):
+        yield block
+
+
+async def _off_thread(blocks: Iterator[str]) -> AsyncIterator[str]:
+    while (block := await sync_to_async(lambda: next(blocks, None))()) is not None:
+        yield block

@@ -1,0 +1,113 @@
+"""The figures of a job's result: what they say in a sentence, their values, and where the bars
+stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.spec.jobs import Benchmark, JobSpec
+from trainer.text.evaluation import intervals
+from trainer.text.jobs.tallies import Rates, Tally, bin_begins, counts_of, tier_of
+from webapp.pages.panels.drawing import Frame
+
+FRAME = Frame(40, 10, 300, 140)
+TIERS = ("mastered", "frontier", "hopeless")
+MOST_BARS = 20
+GAP = 0.12  # of a bar's width
+
+
+@dataclass(frozen=True)
+class Bar:
+    label: str
+    count: int
+    share: float
+    tone: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def middle(self) -> float:
+        return round(self.x + self.width / 2, 2)
+
+
+def figures_of(spec: JobSpec, tally: Tally) -> dict[str, Any]:
+    rate, interval = tally.pass_rate
+    return {
+        "frame": FRAME,
+        "pass_rate": rate,
+        "interval": interval,
+        "tiers": [(tier, tally.share(tier)) for tier in TIERS],
+        "pass_at": [(k, tally.pass_at(k)) for k in spec.work.pass_at]
+        if isinstance(spec.work, Benchmark)
+        else [],
+        "truncated": tally.truncated / max(1, tally.answers),
+        "mean_tokens": tally.tokens / max(1, tally.answers),
+        "histogram": _bars(_by_rate(tally.rates, spec.samples)) if spec.samples > 1 else [],
+        "lengths": _bars(_by_length(tally)),
+        "groups": _groups(tally),
+        "calibration": tally.calibration() if tally.stated else None,
+    }
+
+
+def _by_rate(rates: Rates, samples: int) -> list[tuple[str, int, str]]:
+    """(label, problems, tier) for each pass rate there can be, or for steps between 0 and 1 where
+    these are many.
+    """
+    steps = samples if samples < MOST_BARS else 10
+    found = [0] * (steps + 1)
+    for (passed, verdicts), count in rates.items():
+        if verdicts:
+            found[_step(passed, verdicts, steps)] += count
+    return [
+        (f"{100 * at / steps:.0f} %", count, tier_of(at, steps)) for at, count in enumerate(found)
+    ]
+
+
+def _step(passed: int, verdicts: int, steps: int) -> int:
+    """Only what is always or never solved stands at the ends."""
+    if passed in (0, verdicts):
+        return steps if passed else 0
+    return min(steps - 1, max(1, round(steps * passed / verdicts)))
+
+
+def _by_length(tally: Tally) -> list[tuple[str, int, str]]:
+    numbers = range(min(tally.lengths, default=0), max(tally.lengths, default=-1) + 1)
+    return [(f"{bin_begins(number):,}", tally.lengths[number], "length") for number in numbers]
+
+
+def _bars(columns: Iterable[tuple[str, int, str]]) -> list[Bar]:
+    filled = list(columns)
+    most, total = (
+        max((count for _, count, _ in filled), default=0),
+        sum(count for _, count, _ in filled),
+    )
+    width = FRAME.width / max(1, len(filled))
+    return [
+        Bar(
+            label, count, count / total, tone, round(FRAME.left + at * width + GAP * width / 2, 2), FRAME.y(count / most),
+            round(width * (1 - GAP), 2), round(FRAME.height * count / most, 2),
+        )
+        for at, (label, count, tone) in enumerate(filled)
+        if most
+    ]  # fmt: skip
+
+
+def _groups(tally: Tally) -> list[dict[str, Any]]:
+    found = []
+    for (by, name), rates in sorted(tally.groups.items()):
+        rate, interval = intervals.pass_rate(*counts_of(rates))
+        found.append(
+            {
+                "by": by,
+                "name": name,
+                "problems": sum(rates.values()),
+                "pass_rate": rate,
+                "interval": interval,
+            }
+        )
+    return found

@@ -1,0 +1,114 @@
+"""The team's models: the built-in pair and uploaded folders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from webapp.access import access, actors
+from webapp.access.access import current_team
+from webapp.library import locations, model_files, stored_models, uploads
+from webapp.library.model_files import ModelFacts, UnusableModel
+from webapp.library.models import StoredModel
+from webapp.pages.library import delete_uploads
+
+
+@require_safe
+def models(request: HttpRequest) -> HttpResponse:
+    team = current_team(request)
+    stored = (
+        access.visible(actors.actor_of(request), StoredModel)
+        .filter(team=team)
+        .select_related("team", "created_by")
+        .order_by("name", "-created_at")
+    )
+    builtin = [
+        {"name": label, "uri": f"builtin:{name}", "facts": _builtin_facts(name)}
+        for name, label in locations.BUILTIN_LABELS.items()
+    ]
+    rows = [
+        {
+            "model": model,
+            "uri": locations.uri_of_model(model),
+            "facts": _facts(model),
+            "runs": _runs_with(model),
+        }
+        for model in stored
+    ]
+    return render(request, "models/list.html", {"builtin": builtin, "rows": rows})
+
+
+@require_POST
+def delete_model(request: HttpRequest, model_id: int) -> HttpResponse:
+    found = access.find(actors.actor_of(request), "edit", StoredModel, pk=model_id)
+    try:
+        delete_uploads.delete(found)
+    except delete_uploads.InUse as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"{found.name} was deleted.")
+    return redirect("models")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_model(request: HttpRequest) -> HttpResponse:
+    """GET shows the upload form; POST stores the folder, or shows the form again with the
+    reason.
+    """
+    team = current_team(request)
+    if request.method != "POST":
+        return _form(request)
+    access.require(actors.actor_of(request), "edit", team)
+    files = request.FILES.getlist("files")
+    if not files:
+        return _form(request, "Choose the folder of the model.")
+    try:
+        stored = stored_models.store(
+            team, actors.actor_of(request).user, request.POST.get("name", ""), files
+        )
+    except UnusableModel as error:
+        return _form(request, str(error))
+    messages.success(request, _told(stored))
+    return uploads.created(request, reverse("models"))
+
+
+def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
+    context: dict[str, Any] = {
+        "problem": problem,
+        "name": request.POST.get("name", ""),
+        "may_edit": access.may_in_team(actors.actor_of(request), "edit"),
+    }
+    return render(request, "models/new.html", context, status=422 if problem else 200)
+
+
+def _told(stored: stored_models.Stored) -> str:
+    left_out = (
+        f" Left out, as no model is loaded from them: {', '.join(stored.left_out[:8])}."
+        if stored.left_out
+        else ""
+    )
+    return f"{stored.model.name} is stored.{left_out}"
+
+
+def _runs_with(model: StoredModel) -> int:
+    return delete_uploads.runs_with(locations.uri_of_model(model), model.team).count()
+
+
+def _facts(model: StoredModel) -> ModelFacts | None:
+    """None if a file is missing from the store."""
+    try:
+        return model_files.facts(stored_models.folder_of(model))
+    except (UnusableModel, FileNotFoundError):
+        return None
+
+
+def _builtin_facts(name: str) -> ModelFacts | None:
+    try:
+        return model_files.facts(locations.builtin_folder(name))
+    except locations.Nowhere:
+        return None

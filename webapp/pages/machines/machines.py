@@ -1,0 +1,63 @@
+"""The machines: what they have, who holds it, and taking them out of use. Every member sees them,
+operators change them.
+"""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from webapp.access import access
+from webapp.access.actors import actor_of
+from webapp.jobs.models import Job
+from webapp.nodes import draining
+from webapp.nodes.models import Node
+from webapp.pages.machines import board
+from webapp.runs.models import Run
+
+
+@require_safe
+def machines(request: HttpRequest) -> HttpResponse:
+    actor = actor_of(request)
+    found = board.machines(
+        access.visible(actor, Node), access.visible(actor, Run), access.visible(actor, Job)
+    )
+    return render(
+        request,
+        "nodes/machines.html",
+        {"machines": found, "is_operator": actor.user is not None and actor.user.is_operator},
+    )
+
+
+@require_POST
+def drain(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
+    """move=1 has the runs checkpoint and go on elsewhere, anything else lets them finish."""
+    node = access.find(actor_of(request), "operate", Node, pk=node_id)
+    moved = draining.drain(node, request.POST.get("move") == "1", actor_of(request).user)
+    leaving = f" {moved} run{'s' * (moved != 1)} will go on elsewhere." if moved else ""
+    messages.success(request, f"Nothing is placed on {node.name} any more.{leaving}")
+    return redirect("machines")
+
+
+@require_POST
+def undrain(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
+    node = access.find(actor_of(request), "operate", Node, pk=node_id)
+    draining.undrain(node)
+    messages.success(request, f"{node.name} is in use again.")
+    return redirect("machines")
+
+
+@require_POST
+def forget(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
+    node = access.find(actor_of(request), "operate", Node, pk=node_id)
+    if draining.forget(node):
+        messages.success(
+            request, f"{node.name} is forgotten. It comes back by itself when it is started again."
+        )
+    else:
+        messages.error(
+            request, f"{node.name} is heard of. Stop its workers before you have it forgotten."
+        )
+    return redirect("machines")

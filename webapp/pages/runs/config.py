@@ -1,0 +1,68 @@
+"""The definition of a run, as it was carried out."""
+
+from __future__ import annotations
+
+import yaml
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from trainer import spec
+from webapp.access import access
+from webapp.access.actors import actor_of
+from webapp.pages.runs.run_frame import render_tab, requested_run
+from webapp.pages.runs.tabs import origin_of
+from webapp.runs.models import Run
+from webapp.runs.problem_texts import problem_sets
+
+MOST_PARAMS = 2000
+FACTS = ("python", "platform", "device", "commit")
+
+
+@access.shown_to_guests
+@require_safe
+def config(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = requested_run(request, run_id)
+    started = run.events.filter(type="environment").order_by("attempt", "seq").last()
+    environment = started.payload if started else {}
+    origin = origin_of(run)
+    parent = (
+        access.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
+        if run.parent_id
+        else None
+    )
+    params = (
+        [(name, value) for name, value in origin.params.items() if not name.startswith("_")]
+        if origin
+        else []
+    )
+    context = {
+        "yaml": to_yaml(run),
+        "problem_sets": problem_sets(run),
+        "environment": environment,
+        "environment_facts": [(name, environment[name]) for name in FACTS if environment.get(name)],
+        "parent": parent,
+        "params": params[:MOST_PARAMS],
+        "params_left_out": max(0, len(params) - MOST_PARAMS),
+    }
+    return render_tab(request, run, "config", context)
+
+
+@access.shown_to_guests
+@require_safe
+def config_yaml(request: HttpRequest, run_id: str) -> HttpResponse:
+    run = requested_run(request, run_id)
+    response = HttpResponse(to_yaml(run), content_type="application/yaml; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{run.public_id}.yaml"'
+    return response
+
+
+def to_yaml(run: Run) -> str:
+    """The stored definition; word for word where this version cannot read it, and empty for a run
+    without one.
+    """
+    if run.spec is None:
+        return ""
+    try:
+        return spec.to_yaml(spec.load(run.spec))
+    except spec.SpecError:
+        return yaml.safe_dump(run.spec, allow_unicode=True, width=120)

@@ -1,0 +1,95 @@
+"""The published systems: what each does, its equation, the figure to watch, its claims and where to
+start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from trainer import experiments
+from trainer import recipes as published
+from trainer.experiments import definition
+from trainer.spec import (
+    PacedWeights,
+    PrivilegedContext,
+    RunSpec,
+    SelectedTokens,
+    Stage,
+    StatedConfidence,
+)
+from webapp.definition.estimate import OBJECTIVES, SOURCES
+from webapp.pages.site import manual
+from webapp.runs import naming
+
+RESULTS = {"gates": "Preconditions", "claims": "Claims", "explored": "Explored beside the claims"}
+
+
+@require_safe
+def recipes(request: HttpRequest) -> HttpResponse:
+    return render(
+        request,
+        "recipes/list.html",
+        {"recipes": [published.load(name) for name in published.names()]},
+    )
+
+
+@require_safe
+def recipe(request: HttpRequest, name: str) -> HttpResponse:
+    try:
+        found = published.load(name)
+    except KeyError:
+        raise Http404("no such recipe") from None
+    presets = [
+        {"key": key, "preset": preset, "facts": list(_facts(found.spec(key)))}
+        for key, preset in found.presets.items()
+    ]
+    return render(
+        request, "recipes/recipe.html", {"recipe": found, "presets": presets, **_results(name)}
+    )
+
+
+def _results(name: str) -> dict[str, Any]:
+    """What the recipe's experiment showed and how that is to be read, where it was carried out."""
+    found = experiments.results(name)
+    if found is None:
+        return {}
+    parts = [(title, found.get(key, ())) for key, title in RESULTS.items()]
+    report = f"results/{name}/report"
+    return {
+        "results": found,
+        "results_parts": parts,
+        "reading": definition.load(name).reading,
+        "report": report if report in manual.names() else "",
+    }
+
+
+def _facts(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """What tells a preset from others, as (title, words)."""
+    networks, pool = spec.networks, spec.pool
+    yield "Student", networks.student.model
+    yield "Teacher", naming.network_name(networks.teacher.model_dump())
+    context = getattr(networks.teacher, "context", None)
+    if isinstance(context, PrivilegedContext):
+        yield "Shown to the teacher", f"the {context.shows}"
+    if isinstance(spec.data.confidence, StatedConfidence):
+        yield "Confidence", f"stated as “{spec.data.confidence.wording}”"
+    if pool.estimate == "before":
+        yield "Pass rates", f"K = {pool.rollouts_per_problem} answers to each problem"
+    if isinstance(pool.weighting, PacedWeights):
+        yield "Weights", f"w(p) with α = {pool.weighting.alpha:g}, β = {pool.weighting.beta:g}"
+    for stage in spec.stages:
+        yield f"Stage {stage.name}", _stage(stage)
+
+
+def _stage(stage: Stage) -> str:
+    count, tokens = stage.rollouts.generate.per_problem, stage.tokens
+    kept = (
+        f", on {100 * tokens.share:g} % of the tokens" if isinstance(tokens, SelectedTokens) else ""
+    )
+    several = f", {count} to each problem" if count > 1 else ""
+    return f"{stage.until.steps:,} steps, {OBJECTIVES[stage.objective.kind]} on {SOURCES[stage.source]}{several}{kept}"

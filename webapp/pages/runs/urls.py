@@ -1,0 +1,50 @@
+"""Addresses of the runs list and of the pages of one run."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from webapp.pages.runs import (
+    checkpoints,
+    config,
+    control,
+    panels,
+    rollouts,
+    run,
+    run_list,
+    series,
+)
+
+urlpatterns = [
+    path("", run_list.runs, name="runs"),
+    path("runs/<str:run_id>/", run.run, name="run"),
+    path("runs/<str:run_id>/series.json", series.series_json, name="series_json"),
+    path("runs/<str:run_id>/series.csv", series.series_csv, name="series_csv"),
+    path("runs/<str:run_id>/series.parquet", series.series_parquet, name="series_parquet"),
+    path("runs/<str:run_id>/frontier/", run.frontier_page, name="frontier"),
+    path("runs/<str:run_id>/frontier.json", run.frontier_json, name="frontier_json"),
+    path("runs/<str:run_id>/calibration/", panels.calibration, name="calibration"),
+    path("runs/<str:run_id>/tokens/", panels.tokens, name="tokens"),
+    path("runs/<str:run_id>/privileged/", panels.privileged, name="privileged"),
+    path("runs/<str:run_id>/rollouts/", rollouts.rollouts, name="rollouts"),
+    path(
+        "runs/<str:run_id>/rollouts/<int:attempt>/<int:seq>/<int:offset>/",
+        rollouts.rollout,
+        name="rollout",
+    ),
+    path("runs/<str:run_id>/log/", run.log, name="log"),
+    path("runs/<str:run_id>/log.txt", run.log_text, name="log_text"),
+    path("runs/<str:run_id>/config/", config.config, name="config"),
+    path("runs/<str:run_id>/config.yaml", config.config_yaml, name="config_yaml"),
+    path("runs/<str:run_id>/checkpoints/", checkpoints.checkpoints, name="checkpoints"),
+    path(
+        "runs/<str:run_id>/checkpoints/<int:step>/download/",
+        checkpoints.download,
+        name="checkpoint",
+    ),
+    path("runs/<str:run_id>/stop/", control.stop, name="stop"),
+    path("runs/<str:run_id>/pause/", control.pause, name="pause"),
+    path("runs/<str:run_id>/resume/", control.resume, name="resume"),
+    path("runs/<str:run_id>/clone/", control.clone, name="clone"),
+    path("runs/<str:run_id>/delete/", control.delete, name="delete"),
+]

@@ -1,0 +1,116 @@
+"""What is typed into the pages of people and teams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth import authenticate, password_validation
+
+from webapp.access.models import Role, Scope, User
+
+
+class SignInForm(forms.Form):
+    """Email and password."""
+
+    email = forms.EmailField(
+        label="Email",
+        widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
+    )
+    password = forms.CharField(
+        label="Password",
+        strip=False,
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or self.cleaned_data
+        if "email" in found and "password" in found:
+            found["user"] = authenticate(
+                username=found["email"].lower(), password=found["password"]
+            )
+            if found["user"] is None:
+                raise forms.ValidationError("No account has this address and password.")
+        return found
+
+
+class AccountForm(forms.Form):
+    """Name and, if wanted, a new password."""
+
+    name = forms.CharField(
+        label="Name", max_length=80, widget=forms.TextInput(attrs={"autocomplete": "name"})
+    )
+    password = forms.CharField(
+        label="New password",
+        strip=False,
+        max_length=1000,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least 10 characters. Left empty, it stays as it is.",
+    )
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_password(self) -> str:
+        password: str = self.cleaned_data["password"]
+        if password:
+            password_validation.validate_password(password, self.user)
+        return password
+
+
+class JoinForm(AccountForm):
+    """A new account, made on the way into a team."""
+
+    email = forms.EmailField(
+        label="Email", widget=forms.EmailInput(attrs={"autocomplete": "username"})
+    )
+    field_order = ("name", "email", "password")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, user=User(), **kwargs)
+        self.fields["password"].required = True
+        self.fields["password"].label = "Password"
+        self.fields["password"].help_text = "At least 10 characters."
+
+    def clean_email(self) -> str:
+        email: str = self.cleaned_data["email"].lower()
+        if User.objects.filter(email=email).exists():
+            raise forms.ValidationError(
+                "There is an account with this address. Sign in first, then open the invitation again."
+            )
+        return email
+
+
+class RoleForm(forms.Form):
+    """A role in a team."""
+
+    role = forms.ChoiceField(label="Role", choices=Role.choices, initial=Role.VIEWER)
+
+
+class TokenForm(forms.Form):
+    """A token for a program."""
+
+    DAYS = (
+        ("7", "in 7 days"),
+        ("30", "in 30 days"),
+        ("90", "in 90 days"),
+        ("365", "in a year"),
+        ("", "never"),
+    )
+
+    name = forms.CharField(
+        label="Name", max_length=80, help_text="Where it will be used, such as the cluster's name."
+    )
+    scope = forms.ChoiceField(label="It may", choices=Scope.choices, initial=Scope.LOG)
+    days = forms.ChoiceField(label="It ends", choices=DAYS, initial="90", required=False)
+
+
+class QuotaForm(forms.Form):
+    """How many devices a team's work may hold together; None for as many as there are."""
+
+    devices = forms.IntegerField(
+        label="Devices at once, at most", required=False, min_value=0, max_value=1_000_000
+    )

@@ -1,0 +1,119 @@
+"""Numbers, times and small drawings in templates. static/js/format.js formats the same way in the
+browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from webapp.access import access
+from webapp.access.access import Action
+from webapp.access.actors import Actor
+from webapp.base.number_text import (
+    as_number,
+    bytes_size,
+    duration,
+    grouped,
+    percent,
+    plain,
+    points,
+)
+
+register = template.Library()
+
+
+register.filter("plain", plain)
+register.filter("percent", percent)
+register.filter("points", points)
+register.filter("grouped", grouped)
+register.filter("bytes_size", bytes_size)
+register.filter("duration", duration)
+
+
+@register.filter
+def age(moment: datetime | None) -> SafeString | str:
+    """ "3 min ago" with the exact time behind it; static/js/ages.js keeps it true."""
+    if moment is None:
+        return "–"
+    seconds = (timezone.now() - moment).total_seconds()
+    text = "just now" if seconds < 5 else f"{_coarse(seconds)} ago"
+    return format_html(
+        '<time datetime="{}" title="{}" data-age>{}</time>',
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S} UTC",
+        text,
+    )
+
+
+@register.filter
+def clock(moment: datetime) -> SafeString:
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S}",
+        f"{moment:%H:%M:%S}",
+    )
+
+
+@register.filter
+def sparkline(values: Sequence[float] | None) -> SafeString | str:
+    """A small line of up to some 40 values, 96 × 24 pixels, its last value dotted."""
+    finite = [number for number in map(as_number, values or []) if number is not None]
+    if len(finite) < 2:
+        return ""
+    low, high = min(finite), max(finite)
+    spread = high - low or 1.0
+    places = [
+        (2 + 90 * i / (len(finite) - 1), 21 - 18 * (value - low) / spread)
+        for i, value in enumerate(finite)
+    ]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    x, y = places[-1]
+    return format_html(
+        '<svg class="sparkline" width="96" height="24" viewBox="0 0 96 24" aria-hidden="true"><polyline points="{}"/>'
+        '<circle cx="{}" cy="{}" r="2"/></svg>', line, f"{x:.1f}", f"{y:.1f}",
+    )  # fmt: skip
+
+
+@register.filter
+def trajectory(rates: Sequence[float | None]) -> SafeString:
+    """A problem's pass rate over time, from 0 at the bottom to 1 at the top; gaps where it has no
+    verdict.
+    """
+    known = [
+        (4 + 112 * i / max(1, len(rates) - 1), 21 - 18 * rate)
+        for i, rate in enumerate(rates)
+        if rate is not None
+    ]
+    words = (
+        " → ".join(percent(rate) for rate in rates if rate is not None)
+        if len(rates) <= 6
+        else f"from {percent(rates[0])} to {percent(rates[-1])}"
+    )
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
+    dots = SafeString("".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>' for x, y in known))
+    return format_html(
+        '<svg class="trajectory" width="120" height="24" viewBox="0 0 120 24" role="img" aria-label="{}"><polyline points="{}"/>{}</svg>',
+        words,
+        line,
+        dots,
+    )
+
+
+@register.filter
+def can(actor: Actor, action: Action) -> bool:
+    """Whether the person may do `action` in their current team: for buttons."""
+    return access.may_in_team(actor, action)
+
+
+def _coarse(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"

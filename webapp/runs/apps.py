@@ -1,0 +1,21 @@
+"""Says to whom runs and what belongs to them belong."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class RunsConfig(AppConfig):
+    name = "webapp.runs"
+
+    def ready(self) -> None:
+        from webapp.access import registry
+        from webapp.library import artifacts
+        from webapp.runs.lifecycle import named_artifacts
+        from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, Transition
+
+        registry.register(Run, team="team", run="pk")
+        registry.register(
+            Attempt, Transition, Event, RolloutRow, Checkpoint, team="run__team", run="run"
+        )
+        artifacts.register_references(named_artifacts)

@@ -1,0 +1,49 @@
+"""The problems of a run as text: read from the Parquet files that the trainer wrote beside its
+log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from webapp.library import artifacts
+from webapp.runs.models import Run
+
+COLUMNS = ["id", "question", "answer", "domain", "difficulty"]
+
+
+def problem_sets(run: Run) -> list[dict[str, Any]]:
+    """The newest `problem_set` event of each role: role, fingerprint, count, set_aside."""
+    newest: dict[str, dict[str, Any]] = {}
+    for payload in (
+        run.events.filter(type="problem_set")
+        .order_by("attempt", "seq")
+        .values_list("payload", flat=True)
+    ):
+        newest[payload["role"]] = payload
+    return list(newest.values())
+
+
+def questions(run: Run, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Rows of the problem tables by id, for those of `ids` that are found."""
+    wanted = set(ids)
+    found: dict[str, dict[str, Any]] = {}
+    for payload in problem_sets(run):
+        if payload.get("file") and wanted - found.keys():
+            found |= _rows(run, payload["file"]["sha256"], wanted)
+    return found
+
+
+def _rows(run: Run, sha256: str, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """Rows of one table by id; none from a file that is gone or damaged."""
+    try:
+        path = artifacts.path(run.team, sha256)
+        present = [name for name in COLUMNS if name in parquet.read_schema(path).names]
+        table = parquet.read_table(path, columns=present, filters=[("id", "in", sorted(wanted))])
+    except (pa.ArrowException, OSError, TypeError, ValueError):
+        return {}
+    return {str(row["id"]): row for row in table.to_pylist()}

@@ -1,0 +1,17 @@
+"""Says to whom share links belong, and what they grant."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class SharingConfig(AppConfig):
+    name = "webapp.sharing"
+
+    def ready(self) -> None:
+        from webapp.access import registry
+        from webapp.sharing.links import runs_of_valid_links
+        from webapp.sharing.models import ShareLink
+
+        registry.register(ShareLink, team="run__team")
+        registry.register_grants(runs_of_valid_links)

@@ -1,0 +1,58 @@
+"""Stopping this host's runs so that the next start goes on with them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+
+from django.db.models import QuerySet
+
+from webapp.runs import lifecycle
+from webapp.runs.models import ACTIVE, Run
+from workers.attempt.supervisor_start import start_supervisor
+from workers.machine import host
+
+FORCED_SECONDS = 10.0
+POLL_SECONDS = 0.2
+
+
+def stop_all(timeout: float) -> None:
+    """Ask every trainer here for a checkpoint and wait for its end; by force after `timeout`
+    seconds. Says what it waits for.
+    """
+    wait_for_end(timeout, force=False)
+    for run in active_here():
+        say(
+            f"{run.name} did not stop in {timeout:.0f} s and is ended by force; it will go on from its last checkpoint."
+        )
+    wait_for_end(FORCED_SECONDS, force=True)
+
+
+def wait_for_end(timeout: float, force: bool) -> None:
+    asked: set[int] = set()
+    deadline = time.monotonic() + timeout
+    while (runs := list(active_here())) and time.monotonic() < deadline:
+        for run in runs:
+            if run.pk not in asked:
+                asked.add(run.pk)
+                say(f"Stopping {run.name} …")
+                lifecycle.request_stop(run, force=force, resume_after_restart=True)
+                start_supervisor(run.public_id, run.attempt)
+        time.sleep(POLL_SECONDS)
+
+
+def resume_all() -> None:
+    """Queue again what `stop_all` has stopped here."""
+    for run in lifecycle.on_machine(host.name()).filter(resume_after_restart=True):
+        with contextlib.suppress(lifecycle.Refused):  # another machine of it was quicker
+            lifecycle.resume(run, cause="Stillroom was stopped and started again.")
+            say(f"Resuming {run.name}.")
+
+
+def active_here() -> QuerySet[Run]:
+    return lifecycle.on_machine(host.name()).filter(state__in=ACTIVE)
+
+
+def say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)

