@@ -24,7 +24,7 @@ SECRET = "c2VjcmV0LXRva2VuLW9mLWEtcGVyc29u"
 
 def lines(style: str, code: str, **variables: str) -> list[str]:
     """What a process of ours with that style of logs writes to standard error."""
-    program = f"import django; django.setup(); import logging; from webapp import logs; log = logging.getLogger('ours')\n{code}"
+    program = f"import django; django.setup(); import logging; from webapp.base import logs; log = logging.getLogger('ours')\n{code}"
     environment = {
         **os.environ,
         "STILLROOM_LOGS": style,

@@ -107,7 +107,7 @@ def _alternatives(
     below: dict[str, type[Section]], field: PydanticField, default: Any, place: _Place
 ) -> Iterator[FieldInfo]:
     choices = tuple(
-        Choice(kind, (section.__doc__ or "").strip()) for kind, section in below.items()
+        Choice(kind, " ".join((section.__doc__ or "").split())) for kind, section in below.items()
     )
     path = place.path + "kind"
     yield FieldInfo(
