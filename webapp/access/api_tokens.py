@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from webapp.access.access import ALLOWED, Actor
+from webapp.access.access import ALLOWED
+from webapp.access.actors import Actor
 from webapp.access.digests import digest, new_token
 from webapp.access.models import ApiToken, Membership, Role, Scope, Team, User
 

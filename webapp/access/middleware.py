@@ -23,9 +23,9 @@ class SignInRequired:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request.actor = SimpleLazyObject(
+        request.actor = SimpleLazyObject(  # type: ignore[attr-defined]
             lambda: actors.actor_of_session(request.session, request.user)
-        )  # type: ignore[attr-defined]
+        )
         return self.get_response(request)
 
     def process_view(

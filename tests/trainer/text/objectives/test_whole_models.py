@@ -39,9 +39,12 @@ def rows() -> list[Row]:
     generator = np.random.default_rng(3)
     lengths = [(4, 7), (1, 1), (9, 3), (2, 12)]
     return [
-        tuple(tuple(generator.integers(0, VOCABULARY, length).tolist()) for length in pair)
-        for pair in lengths
-    ]  # type: ignore[misc]
+        (
+            tuple(generator.integers(0, VOCABULARY, prompt).tolist()),
+            tuple(generator.integers(0, VOCABULARY, completion).tolist()),
+        )
+        for prompt, completion in lengths
+    ]
 
 
 def pair(dtype: str = "float64") -> tuple[LanguageModel, LanguageModel]:
