@@ -43,7 +43,7 @@ def describe(said: Mapping[int, Sequence[Batch]], resuming: set[int]) -> dict[in
             if _hears(origin):
                 raise Unfit(complaints[origin.pk])
         if before != _kept(origin):
-            origin.save(update_fields=["params", "tags", "inputs", "not_kept", "resuming", "told"])
+            origin.save(update_fields=["params", "tags", "inputs", "not_kept", "resuming", "resumed_keys"])
         if origin.resuming:
             resuming.add(origin.pk)
     return complaints
@@ -53,7 +53,7 @@ def _merge(origin: Origin, batch: Batch) -> list[str]:
     """The names that the run has no room for."""
     started = batch.params.get(STARTED)
     if started is not None and origin.params.get(STARTED, started) != started:
-        origin.resuming, origin.told = True, []
+        origin.resuming, origin.resumed_keys = True, []
     if _hears(origin):
         _refuse_changes(origin, batch.params)
     origin.params, params = _room(
@@ -74,7 +74,7 @@ def _hears(origin: Origin) -> bool:
 
 
 def _kept(origin: Origin) -> tuple[object, ...]:
-    return origin.params, origin.tags, origin.inputs, origin.not_kept, origin.resuming, origin.told
+    return origin.params, origin.tags, origin.inputs, origin.not_kept, origin.resuming, origin.resumed_keys
 
 
 def _refuse_changes(origin: Origin, given: dict[str, Any]) -> None:

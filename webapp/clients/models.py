@@ -29,7 +29,7 @@ class Origin(models.Model):
     lists keys whose values are no numbers.
 
     `resuming` is set when a process of the client takes the run up again, until the first values of
-    its series tell at which step; `told` are the series whose first values have come since then.
+    its series tell at which step; `resumed_keys` are the series whose first values have come since then.
     """
 
     run = models.OneToOneField(
@@ -43,7 +43,7 @@ class Origin(models.Model):
     inputs = models.JSONField(default=list)
     not_kept = models.JSONField(default=list)
     resuming = models.BooleanField(default=False)
-    told = models.JSONField(default=list)
+    resumed_keys = models.JSONField(default=list)
 
     class Meta:
         constraints = [

@@ -161,9 +161,9 @@ def _go_back(part: Part) -> None:
     """Open a new attempt if a client that took the run up again does again what a curve has
     already; the first values of each tell.
     """
-    origin = Origin.objects.only("told").get(pk=part.run.pk)
+    origin = Origin.objects.only("resumed_keys").get(pk=part.run.pk)
     first = {
-        name: step for name, step in _first_steps(part.logs).items() if name not in origin.told
+        name: step for name, step in _first_steps(part.logs).items() if name not in origin.resumed_keys
     }
     step = min(
         (
@@ -174,10 +174,10 @@ def _go_back(part: Part) -> None:
         default=None,
     )
     if step is None:
-        _listen_on(part.run, {*origin.told, *first})
+        _listen_on(part.run, {*origin.resumed_keys, *first})
         return
     back, number = step - 1, part.run.attempt + 1
-    Origin.objects.filter(pk=part.run.pk).update(resuming=False, told=[])
+    Origin.objects.filter(pk=part.run.pk).update(resuming=False, resumed_keys=[])
     Attempt.objects.create(run=part.run, number=number, step=back, last_seq=1)
     rewind = {
         "run": part.run,
@@ -217,7 +217,7 @@ def _listen_on(run: Run, told: set[str]) -> None:
     it was, or go back.
     """
     Origin.objects.filter(pk=run.pk).update(
-        told=sorted(told), resuming=not told.issuperset(series_store.keys(run))
+        resumed_keys=sorted(told), resuming=not told.issuperset(series_store.keys(run))
     )
 
 

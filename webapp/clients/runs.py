@@ -130,5 +130,5 @@ def reopen(run: Run) -> None:
     silent = run.last_event_at is None or timezone.now() - run.last_event_at > ALONGSIDE
     with transaction.atomic():
         if run.state not in ACTIVE or silent:
-            Origin.objects.filter(pk=run.pk).update(resuming=True, told=[])
+            Origin.objects.filter(pk=run.pk).update(resuming=True, resumed_keys=[])
         lifecycle.report(run, State.RUNNING, "The client logs again.")

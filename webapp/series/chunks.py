@@ -27,7 +27,7 @@ SELECT place, axis_id, chunk.data {ASKED} JOIN metrics_axis AS axis ON axis.id =
 ORDER BY place, first_step, chunk.id
 """
 BROKEN = f"""
-SELECT place, id, first_step, last_step, CASE WHEN first_step >= low AND last_step <= high THEN broken ELSE 0 END {ASKED} AND broken > 0
+SELECT place, id, first_step, last_step, CASE WHEN first_step >= low AND last_step <= high THEN not_finite ELSE 0 END {ASKED} AND not_finite > 0
 """
 
 
@@ -165,7 +165,7 @@ def write(
             series=one,
             axis_id=ids[bytes(axis.digest)],
             count=len(points),
-            broken=int((~np.isfinite(points.values)).sum()),
+            not_finite=int((~np.isfinite(points.values)).sum()),
             first_step=int(points.places.step[0]),
             last_step=int(points.places.step[-1]),
             data=pack([points.values]),

@@ -102,7 +102,7 @@ def _merge(run: int, attempt: int) -> None:
     for axes, same in groups.items():
         _replace(run, attempt, axes, same, series)
     for known in series.values():
-        if known.straight != 7:
+        if known.monotonic_axes != 7:
             _straighten(known)
 
 
@@ -160,7 +160,7 @@ def _straighten(known: Series) -> None:
     seen = Series()
     for strand in _in_order(known):
         learn(seen, Loom().points([strand]))
-    Series.objects.filter(pk=known.pk).update(straight=seen.straight)
+    Series.objects.filter(pk=known.pk).update(monotonic_axes=seen.monotonic_axes)
 
 
 def _in_order(known: Series) -> Iterator[Strand]:

@@ -324,7 +324,7 @@ def _mark(drawings: Sequence[Drawing], axis: Axis, width: int, loom: Loom) -> No
         piece
         for one in drawings
         for piece in one.pieces
-        if piece.part.known is not None and piece.part.known.broken and not piece.thinned
+        if piece.part.known is not None and piece.part.known.not_finite and not piece.thinned
     ]
     stretches = [
         chunks.Stretch(piece.part.known.pk, piece.part.low, piece.part.high)

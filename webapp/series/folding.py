@@ -23,13 +23,13 @@ STRAIGHT: dict[Axis, int] = {"tokens": 1, "compute": 2, "time": 4}
 LAST = ("last_step", "last_seq", "last_value", "last_tokens", "last_compute", "last_time")
 KNOWN = (
     "count",
-    "broken",
+    "not_finite",
     "first_step",
     "first_time",
     "least_seq",
     "greatest_seq",
     *LAST,
-    "straight",
+    "monotonic_axes",
     "levels",
 )
 
@@ -85,7 +85,7 @@ def gather(run: int, attempt: int, keep: bool = False) -> None:
     rows = sum(len(group.places) for group in groups)
     if groups:
         Batch.objects.create(
-            run_id=run, attempt=attempt, news=taken[-1].news, rows=rows, data=encoded(groups)
+            run_id=run, attempt=attempt, batch_number=taken[-1].batch_number, rows=rows, data=encoded(groups)
         )
         Log.objects.filter(run=run, attempt=attempt).update(
             rows=F("rows") + rows, batches=F("batches") + 1
@@ -95,7 +95,7 @@ def gather(run: int, attempt: int, keep: bool = False) -> None:
 def learn(series: Series, points: Points) -> None:
     """Bring what is known of a series without looking up to `points`, which are new to it."""
     places, values = points.places, points.values
-    series.straight = straight(series, points)
+    series.monotonic_axes = straight(series, points)
     if not series.count or places.step[0] < series.first_step:
         series.first_step, series.first_time = int(places.step[0]), float(places.wall_time[0])
     if not series.count or (places.step[-1], places.seq[-1]) > (series.last_step, series.last_seq):
@@ -106,15 +106,15 @@ def learn(series: Series, points: Points) -> None:
     series.least_seq = min(series.least_seq, least) if series.count else least
     series.greatest_seq = max(series.greatest_seq, greatest) if series.count else greatest
     series.count += len(points)
-    series.broken += int((~np.isfinite(values)).sum())
+    series.not_finite += int((~np.isfinite(values)).sum())
 
 
 def straight(series: Series | None, points: Points) -> int:
-    """`Series.straight` as it is when `points` have come."""
+    """`Series.monotonic_axes` as it is when `points` have come."""
     known = series if series is not None and series.count else None
     places = points.places
     if not len(points):
-        return sum(STRAIGHT.values()) if known is None else known.straight
+        return sum(STRAIGHT.values()) if known is None else known.monotonic_axes
     if (np.diff(places.step) <= 0).any() or (known and places.step[0] <= known.last_step):
         return 0
     found = 0
@@ -122,7 +122,7 @@ def straight(series: Series | None, points: Points) -> int:
         column = places.on(axis)
         grows = (column[1:] >= column[:-1]).all()
         if grows and (
-            known is None or (known.straight & bit and column[0] >= getattr(known, f"last_{axis}"))
+            known is None or (known.monotonic_axes & bit and column[0] >= getattr(known, f"last_{axis}"))
         ):
             found |= bit
     return found
@@ -132,7 +132,7 @@ def _taken(run: int, attempt: int, keep: bool) -> list[Batch]:
     """The batches of an attempt, oldest first, but for those that live readers may still ask
     for.
     """
-    found = list(Batch.objects.filter(run=run, attempt=attempt).order_by("news", "pk"))
+    found = list(Batch.objects.filter(run=run, attempt=attempt).order_by("batch_number", "pk"))
     rows = kept = 0
     if keep:
         for batch in reversed(found[-KEPT_BATCHES:]):
@@ -150,7 +150,7 @@ def _forget(run: int, attempt: int, taken: Sequence[Batch]) -> None:
         Log.objects.filter(run=run, attempt=attempt).update(
             rows=F("rows") - rows,
             batches=F("batches") - len(taken),
-            folded=max(batch.news for batch in taken),
+            folded=max(batch.batch_number for batch in taken),
         )
 
 

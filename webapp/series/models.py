@@ -59,24 +59,24 @@ class Log(models.Model):
 
 
 class Batch(models.Model):
-    """Rows as they came, packed by `webapp.series.batches`; `news` is the run's count of batches,
+    """Rows as they came, packed by `webapp.series.batches`; `batch_number` is the run's count of batches,
     the cursor of live readers.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
     attempt = models.IntegerField()
-    news = models.BigIntegerField()
+    batch_number = models.BigIntegerField()
     rows = models.IntegerField()
     data = models.BinaryField()
 
     class Meta:
-        indexes = [models.Index(fields=["run", "attempt", "news"], name="batches_in_order")]
+        indexes = [models.Index(fields=["run", "attempt", "batch_number"], name="batches_in_order")]
 
 
 class Series(models.Model):
     """What is known of the folded points of one key without looking at them.
 
-    `broken` values are not finite. The last point is that of the greatest (step, seq). `straight`
+    `not_finite` values are not finite. The last point is that of the greatest (step, seq). `monotonic_axes`
     has a bit for each of tokens, compute and time that never falls from one step to the next, while
     every step has one point; `levels` has bit L if buckets of 2^L steps are kept.
     """
@@ -85,7 +85,7 @@ class Series(models.Model):
     attempt = models.IntegerField()
     key = models.CharField(max_length=120)
     count = models.BigIntegerField(default=0)
-    broken = models.BigIntegerField(default=0)
+    not_finite = models.BigIntegerField(default=0)
     first_step = models.BigIntegerField(default=0)
     first_time = models.FloatField(default=0.0)
     least_seq = models.BigIntegerField(default=0)
@@ -96,7 +96,7 @@ class Series(models.Model):
     last_tokens = models.BigIntegerField(default=0)
     last_compute = models.FloatField(default=0.0)
     last_time = models.FloatField(default=0.0)
-    straight = models.SmallIntegerField(default=7)
+    monotonic_axes = models.SmallIntegerField(default=7)
     levels = models.BigIntegerField(default=0)
     thinned = models.BooleanField(default=False)
 
@@ -136,7 +136,7 @@ class Chunk(models.Model):
     series = models.ForeignKey(Series, on_delete=models.CASCADE, db_index=False)
     axis = models.ForeignKey(Axis, on_delete=models.CASCADE)
     count = models.IntegerField()
-    broken = models.IntegerField()
+    not_finite = models.IntegerField()
     first_step = models.BigIntegerField()
     last_step = models.BigIntegerField()
     data = models.BinaryField()

@@ -13,9 +13,9 @@ from webapp.series.models import Series
 from webapp.series.points import LEAST, Strand, end_to_end, repeated
 
 WAITING = """
-SELECT batch.run_id, batch.attempt, batch.news, batch.data, log.content
+SELECT batch.run_id, batch.attempt, batch.batch_number, batch.data, log.content
 FROM metrics_batch AS batch JOIN metrics_log AS log USING (run_id, attempt)
-WHERE batch.run_id = ANY(%(runs)s) AND (log.content OR batch.news > %(past)s) ORDER BY batch.attempt, batch.news, batch.id
+WHERE batch.run_id = ANY(%(runs)s) AND (log.content OR batch.batch_number > %(past)s) ORDER BY batch.attempt, batch.batch_number, batch.id
 """
 
 
@@ -61,7 +61,7 @@ def strands(tail: Tail | None, known: Series | None, key: str) -> list[Strand]:
     whole = end_to_end(found)
     before = _strands(tail.before, key)
     if known is not None and not (
-        known.straight & 4 and whole.places.wall_time.min() > known.last_time
+        known.monotonic_axes & 4 and whole.places.wall_time.min() > known.last_time
     ):
         before += chunks.overlapping(known, whole.places)
     again = repeated(whole, end_to_end(before))

@@ -27,7 +27,7 @@ WITH given AS (
     SELECT * FROM unnest(%s::bigint[], %s::int[], %s::bool[], %s::text[], %s::bigint[], %s::int[], %s::bytea[])
         AS given(run_id, attempt, content, seen, news, count, data)
 ), written AS (
-    INSERT INTO metrics_batch (run_id, attempt, news, rows, data) SELECT run_id, attempt, news, count, data FROM given WHERE count > 0
+    INSERT INTO metrics_batch (run_id, attempt, batch_number, rows, data) SELECT run_id, attempt, news, count, data FROM given WHERE count > 0
 )
 INSERT INTO metrics_log AS log (run_id, attempt, content, seen, rows, batches, folded, compacted)
 SELECT run_id, attempt, content, seen::int8multirange, count, least(count, 1), 0, FALSE FROM given

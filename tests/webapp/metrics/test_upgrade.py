@@ -27,7 +27,7 @@ def migrate(name: str) -> None:
 def _before(transactional_db: None) -> Iterator[None]:
     migrate("0001_initial")
     yield
-    migrate("0004_delete_point")
+    migrate("0005_rename_columns")
 
 
 @pytest.mark.usefixtures("_before")
@@ -40,8 +40,8 @@ def test_points_become_series(run: Run) -> None:
     Event.objects.create(
         run=run, attempt=2, seq=1, type="rewind", step=0, wall_time=moment(0), payload={}, news=1
     )
-    migrate("0004_delete_point")
-    migrate("0004_delete_point")
+    migrate("0005_rename_columns")
+    migrate("0005_rename_columns")
     assert len(list(series_store.rows(run, abandoned=True))) == 2 * 10_500
     (found,) = series_store.read([run], ["loss"], width=1000)
     assert (found.x, found.mean[7:]) == (
