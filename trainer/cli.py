@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpecError as error:
         print(
             f"{options.spec} cannot run:",
-            *(f"- {problem}" for problem in error.problems),
+            *(f"- {issue}" for issue in error.issues),
             sep="\n",
             file=sys.stderr,
         )

@@ -15,7 +15,7 @@ from trainer.spec.data import (
     SplitProblems,
     Verifier,
 )
-from trainer.spec.errors import Problem, SpecError
+from trainer.spec.errors import SpecError, SpecIssue
 from trainer.spec.fields.field_list import Choice, FieldInfo, fields
 from trainer.spec.networks import (
     Context,
@@ -58,7 +58,7 @@ from trainer.spec.operation import (
     VllmSampler,
 )
 from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool, UniformWeights, Weighting
-from trainer.spec.reader import load, problems_in, to_dict, to_yaml
+from trainer.spec.reader import issues_in, load, to_dict, to_yaml
 from trainer.spec.rollouts import (
     CalibratedFilter,
     FixedControl,
@@ -118,7 +118,6 @@ __all__ = [
     "PolicyGradient",
     "Pool",
     "PrivilegedContext",
-    "Problem",
     "Record",
     "ReverseKL",
     "Rollouts",
@@ -128,6 +127,7 @@ __all__ = [
     "SelfTeacher",
     "SkewedKL",
     "SpecError",
+    "SpecIssue",
     "Specialist",
     "SplitProblems",
     "Stage",
@@ -144,8 +144,8 @@ __all__ = [
     "VllmSampler",
     "Weighting",
     "fields",
+    "issues_in",
     "load",
-    "problems_in",
     "to_dict",
     "to_yaml",
 ]

@@ -20,7 +20,7 @@ TOO_FEW = "needs more items: at least"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SpecIssue:
     """One complaint: `path` is dotted ("stages.0.until.steps", empty for the whole), `message`
     follows it as a sentence.
     """
@@ -35,37 +35,35 @@ class Problem:
 class SpecError(ValueError):
     """A run definition that is refused, with every complaint."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+    def __init__(self, issues: Iterable[SpecIssue]) -> None:
+        self.issues = tuple(issues)
+        super().__init__("\n".join(str(issue) for issue in self.issues))
 
 
-def translate(error: ValidationError, root: type[Section]) -> list[Problem]:
+def translate(error: ValidationError, root: type[Section]) -> list[SpecIssue]:
     """All complaints of pydantic about a `root`, in its order."""
     found = [
-        problem
-        for details in error.errors(include_url=False)
-        for problem in _problems(details, root)
+        issue for details in error.errors(include_url=False) for issue in _issues(details, root)
     ]
     return [
-        problem
-        for problem in found
-        if not (problem.message.startswith(TOO_FEW) and _complained_inside(problem.path, found))
+        issue
+        for issue in found
+        if not (issue.message.startswith(TOO_FEW) and _complained_inside(issue.path, found))
     ]
 
 
-def _complained_inside(path: str, found: list[Problem]) -> bool:
+def _complained_inside(path: str, found: list[SpecIssue]) -> bool:
     """Whether an item of the list has a complaint of its own: pydantic then also calls the list too
     short.
     """
-    return any(problem.path.startswith(path + ".") for problem in found)
+    return any(issue.path.startswith(path + ".") for issue in found)
 
 
-def _problems(details: Any, root: type[Section]) -> list[Problem]:
+def _issues(details: Any, root: type[Section]) -> list[SpecIssue]:
     place = locate(details["loc"], root)
     if details["type"] == "nonsense":
-        return [Problem(at, message) for at, message in details["ctx"]["refusals"]]
-    return [Problem(place.path, _sentence(details, place))]
+        return [SpecIssue(at, message) for at, message in details["ctx"]["refusals"]]
+    return [SpecIssue(place.path, _sentence(details, place))]
 
 
 @dataclass(frozen=True, slots=True)

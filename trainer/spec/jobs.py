@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from trainer.spec.base import Name, Section, check_uri, option
 from trainer.spec.confidence import Confidence, NoConfidence
 from trainer.spec.data import ArithmeticProblems, NumericVerifier, TrainProblems, Verifier
-from trainer.spec.errors import Problem, SpecError, translate
+from trainer.spec.errors import SpecError, SpecIssue, translate
 from trainer.spec.networks import EndpointTeacher, ModelTeacher, PrivilegedContext
 from trainer.spec.reader import parse
 from trainer.spec.sampling import Sampling
@@ -205,12 +205,12 @@ def load_job(source: str | Mapping[str, Any]) -> JobSpec:
         raise SpecError(translate(error, JobSpec)) from None
 
 
-def problems_in_job(data: Mapping[str, Any]) -> list[Problem]:
+def issues_in_job(data: Mapping[str, Any]) -> list[SpecIssue]:
     """Every complaint about `data`; empty if it can be carried out."""
     try:
         load_job(data)
     except SpecError as error:
-        return list(error.problems)
+        return list(error.issues)
     return []
 
 

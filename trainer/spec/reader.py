@@ -1,6 +1,6 @@
 """Read a run definition from YAML, JSON or a dict, and write it again.
 
-`load` migrates older versions and refuses what cannot run; `problems_in` says all that is wrong
+`load` migrates older versions and refuses what cannot run; `issues_in` says all that is wrong
 with unfinished input, for a form.
 """
 
@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from trainer.spec.base import shown
-from trainer.spec.errors import Problem, SpecError, translate
+from trainer.spec.errors import SpecError, SpecIssue, translate
 from trainer.spec.run import VERSION, RunSpec
 
 LONGEST = 256 * 1024
@@ -46,12 +46,12 @@ def load(source: str | Mapping[str, Any]) -> RunSpec:
         raise SpecError(translate(error, RunSpec)) from None
 
 
-def problems_in(data: Mapping[str, Any]) -> list[Problem]:
+def issues_in(data: Mapping[str, Any]) -> list[SpecIssue]:
     """Every complaint about `data`; empty if it can run."""
     try:
         load(data)
     except SpecError as error:
-        return list(error.problems)
+        return list(error.issues)
     return []
 
 
@@ -221,4 +221,4 @@ def _where(error: yaml.YAMLError) -> str:
 
 
 def _refusal(message: str, path: str = "") -> SpecError:
-    return SpecError([Problem(path, message)])
+    return SpecError([SpecIssue(path, message)])

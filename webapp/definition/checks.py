@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from trainer.spec import ArithmeticProblems, FileProblems, Problem, RunSpec, SplitProblems
+from trainer.spec import ArithmeticProblems, FileProblems, RunSpec, SpecIssue, SplitProblems
 from trainer.spec.networks import EndpointTeacher, ModelTeacher, Network, TextTeacher
 from trainer.spec.rules.stages import needs_probabilities
 from trainer.spec.sampling import Sampling
@@ -36,7 +36,7 @@ NAMED = 12
 class Findings:
     """Complaints beside fields, remarks that are none, and what the estimate needs."""
 
-    problems: list[Problem] = field(default_factory=list)
+    issues: list[SpecIssue] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     models: dict[str, ModelFacts | None] = field(default_factory=dict)
     counts: dict[str, int | None] = field(default_factory=dict)
@@ -51,11 +51,11 @@ def look_around(spec: RunSpec, team: Team) -> Findings:
     findings = Findings()
     loaded = _loaded(spec)
     folders = {path: _model(path, network, team, findings) for path, network in loaded.items()}
-    findings.problems += _tokenizers(spec, folders)
-    findings.problems += [
-        problem for path in loaded for problem in _lengths(spec, path, findings.models.get(path))
+    findings.issues += _tokenizers(spec, folders)
+    findings.issues += [
+        issue for path in loaded for issue in _lengths(spec, path, findings.models.get(path))
     ]
-    findings.problems += _texts(spec, team)
+    findings.issues += _texts(spec, team)
     _data(spec, team, findings)
     return findings
 
@@ -84,7 +84,7 @@ def _model(path: str, network: Network, team: Team, findings: Findings) -> Folde
         if folder is not None:
             _require_usable(folder, weights=not network.random_init)
     except (Nowhere, UnusableModel) as error:
-        findings.problems.append(Problem(f"{path}.model", str(error)))
+        findings.issues.append(SpecIssue(f"{path}.model", str(error)))
         return None
     if folder is None:
         text = f"The {_called(path)} is a model of the hub: its size, tokenizer and longest text are checked when the run starts."
@@ -92,16 +92,16 @@ def _model(path: str, network: Network, team: Team, findings: Findings) -> Folde
     return folder
 
 
-def _texts(spec: RunSpec, team: Team) -> Iterator[Problem]:
+def _texts(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:
     """A teacher of whom only texts are known: its file must be there, its endpoint allowed."""
     teacher = spec.networks.teacher
     if isinstance(teacher, EndpointTeacher) and not endpoints.is_allowed(teacher.url):
-        yield Problem(f"{TEACHER}.url", endpoints.refusal())
+        yield SpecIssue(f"{TEACHER}.url", endpoints.refusal())
     if isinstance(teacher, TextTeacher):
         try:
             locations.data_path(teacher.path, team)
         except Nowhere as error:
-            yield Problem(f"{TEACHER}.path", str(error))
+            yield SpecIssue(f"{TEACHER}.path", str(error))
 
 
 def _require_usable(folder: Folder, weights: bool) -> None:
@@ -115,7 +115,7 @@ def _require_usable(folder: Folder, weights: bool) -> None:
         raise UnusableModel("has no tokenizer; copy the model's tokenizer.json into its folder")
 
 
-def _tokenizers(spec: RunSpec, folders: Mapping[str, Folder | None]) -> Iterator[Problem]:
+def _tokenizers(spec: RunSpec, folders: Mapping[str, Folder | None]) -> Iterator[SpecIssue]:
     """Teachers whose tokens are not the student's, where a divergence compares the two token by
     token.
     """
@@ -125,7 +125,7 @@ def _tokenizers(spec: RunSpec, folders: Mapping[str, Folder | None]) -> Iterator
     for path, folder in folders.items():
         if path != STUDENT and folder is not None and (said := _difference(student, folder)):
             message = f"has another tokenizer than the student: {said}. {OTHER_TOKENIZER}"
-            yield Problem(f"{path}.model", message)
+            yield SpecIssue(f"{path}.model", message)
 
 
 def _difference(student: Folder, teacher: Folder) -> str:
@@ -136,7 +136,7 @@ def _difference(student: Folder, teacher: Folder) -> str:
     return model_files.difference(ours, theirs) if ours and theirs else ""
 
 
-def _lengths(spec: RunSpec, path: str, facts: ModelFacts | None) -> Iterator[Problem]:
+def _lengths(spec: RunSpec, path: str, facts: ModelFacts | None) -> Iterator[SpecIssue]:
     if facts is None or facts.max_length is None:
         return
     for at, sampling in _samplings(spec, path):
@@ -144,7 +144,7 @@ def _lengths(spec: RunSpec, path: str, facts: ModelFacts | None) -> Iterator[Pro
             longest = (
                 f"the {_called(path)} reads at most {facts.max_length:,} tokens, question included"
             )
-            yield Problem(
+            yield SpecIssue(
                 f"{at}.max_new_tokens",
                 f"is {sampling.max_new_tokens:,}, but {longest}; lower it or choose another model",
             )
@@ -170,21 +170,21 @@ def _data(spec: RunSpec, team: Team, findings: Findings) -> None:
                 findings.counts[role] = len(problems) if problems else pools.size(source, team)
                 found |= {role: problems} if problems else {}
             except (Nowhere, ProblemError) as error:
-                findings.problems.append(
-                    Problem(
+                findings.issues.append(
+                    SpecIssue(
                         f"data.{role}.{'path' if isinstance(source, FileProblems) else 'count'}",
                         str(error),
                     )
                 )
-    findings.problems += _leakage(spec, found)
-    findings.problems += _idle_specialists(spec, found.get("train"))
+    findings.issues += _leakage(spec, found)
+    findings.issues += _idle_specialists(spec, found.get("train"))
     if len(found) < sum(1 for role in ("train", "evaluation", "retained") if _is_own(spec, role)):
         findings.notes.append(
             "Some problems are too many, or too far away, to be compared here: the run compares them before its first step."
         )
 
 
-def _idle_specialists(spec: RunSpec, train: ProblemSet | None) -> Iterator[Problem]:
+def _idle_specialists(spec: RunSpec, train: ProblemSet | None) -> Iterator[SpecIssue]:
     """Specialists for domains that no training problem has; the domain of built-in arithmetic is
     its family.
     """
@@ -199,7 +199,7 @@ def _idle_specialists(spec: RunSpec, train: ProblemSet | None) -> Iterator[Probl
         idle = [domain for domain in specialist.domains if domain not in domains]
         if domains and idle:
             known = ", ".join(sorted(domains)[:NAMED])
-            yield Problem(
+            yield SpecIssue(
                 f"networks.specialists.{at}.domains",
                 f"names {idle[0]}, which no training problem has; they have {known}",
             )
@@ -209,7 +209,7 @@ def _is_own(spec: RunSpec, role: str) -> bool:
     return isinstance(getattr(spec.data, role), ArithmeticProblems | FileProblems)
 
 
-def _leakage(spec: RunSpec, found: Mapping[str, ProblemSet]) -> Iterator[Problem]:
+def _leakage(spec: RunSpec, found: Mapping[str, ProblemSet]) -> Iterator[SpecIssue]:
     """Problems that are trained on and measured too, and held-out shares that leave nothing."""
     train = found.get("train")
     if train is None:
@@ -217,7 +217,7 @@ def _leakage(spec: RunSpec, found: Mapping[str, ProblemSet]) -> Iterator[Problem
     if isinstance(spec.data.evaluation, SplitProblems) and not all(
         selection.split(train.items, spec.data.evaluation.share, spec.data.train.seed)
     ):
-        yield Problem(
+        yield SpecIssue(
             "data.evaluation.share",
             f"leaves nothing to train on or nothing to measure, of {len(train):,} problems; change it",
         )
@@ -225,4 +225,4 @@ def _leakage(spec: RunSpec, found: Mapping[str, ProblemSet]) -> Iterator[Problem
         try:
             selection.check_disjoint(train.items, found[role].items if role in found else (), words)
         except ProblemError as error:
-            yield Problem(f"data.{role}", str(error))
+            yield SpecIssue(f"data.{role}", str(error))

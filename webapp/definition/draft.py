@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.spec import Problem, RunSpec, SpecError, load, to_dict, to_yaml
+from trainer.spec import RunSpec, SpecError, SpecIssue, load, to_dict, to_yaml
 from webapp.access.models import Team
 from webapp.definition import checks, layout, location_choices
 from webapp.definition import run_form as forms
@@ -18,7 +18,7 @@ from webapp.definition.run_form import FormData
 
 @dataclass(frozen=True)
 class Draft:
-    """`spec` is None while the definition itself is not valid; a valid one may still have problems
+    """`spec` is None while the definition itself is not valid; a valid one may still have issues
     with what it names.
     """
 
@@ -29,7 +29,7 @@ class Draft:
 
     @property
     def startable(self) -> bool:
-        return self.spec is not None and not self.layout.problems
+        return self.spec is not None and not self.layout.issues
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -40,16 +40,16 @@ class Draft:
         return to_yaml(self.spec) if self.spec else ""
 
 
-def draft_of(form: FormData, team: Team, more: tuple[Problem, ...] = ()) -> Draft:
-    """Read a (normalised) form; `more` are problems that were found before it was filled in."""
+def draft_of(form: FormData, team: Team, more: tuple[SpecIssue, ...] = ()) -> Draft:
+    """Read a (normalised) form; `more` are issues that were found before it was filled in."""
     offered = location_choices.places_of(team)
     try:
         spec = load(forms.spec_from(form))
     except SpecError as error:
-        return Draft(layout.lay_out(form, [*more, *error.problems], offered), None, (), None)
+        return Draft(layout.lay_out(form, [*more, *error.issues], offered), None, (), None)
     found = checks.look_around(spec, team)
     return Draft(
-        layout.lay_out(form, [*more, *found.problems], offered),
+        layout.lay_out(form, [*more, *found.issues], offered),
         spec,
         tuple(found.notes),
         outlook_of(spec, found.known),

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from trainer.spec import FieldInfo, Problem
+from trainer.spec import FieldInfo, SpecIssue
 from trainer.spec.jobs import JobSpec
 from webapp.access.models import Team
 from webapp.definition import location_choices
 from webapp.definition import run_form as forms
 from webapp.definition.form_fields import FormField, Places, bind
-from webapp.definition.layout import Group, Heading, PlacedProblem, group_id
+from webapp.definition.layout import Group, Heading, PlacedIssue, group_id
 from webapp.definition.run_form import FormData
 from webapp.definition.settings_list import Setting, settings
 
@@ -66,7 +66,7 @@ the choices that a job has.
 @dataclass(frozen=True)
 class Layout:
     groups: tuple[Group, ...]
-    problems: tuple[PlacedProblem, ...]
+    issues: tuple[PlacedIssue, ...]
 
 
 def spec_from(form: FormData) -> dict[str, Any]:
@@ -116,11 +116,11 @@ def places_of(team: Team) -> Places:
     return replace(offered, data=tuple(data))
 
 
-def lay_out(form: FormData, problems: Sequence[Problem], offered: Places) -> Layout:
+def lay_out(form: FormData, issues: Sequence[SpecIssue], offered: Places) -> Layout:
     """Bind what was sent, and what is wrong with it, to the fields and groups of the page."""
     form = completed(form)
     bound = [bind(setting.path, setting, form, offered) for setting in job_settings()]
-    placed = tuple(_placed(problem, bound) for problem in problems)
+    placed = tuple(_placed(issue, bound) for issue in issues)
     bound = [replace(one, problem=_said(placed, one.id)) for one in bound]
     return Layout(tuple(_group(heading, bound, placed) for heading in HEADINGS), placed)
 
@@ -142,7 +142,7 @@ def _said_of(info: FieldInfo) -> FieldInfo:
     return replace(info, choices=choices, **said)
 
 
-def _group(heading: Heading, bound: Iterable[FormField], placed: Sequence[PlacedProblem]) -> Group:
+def _group(heading: Heading, bound: Iterable[FormField], placed: Sequence[PlacedIssue]) -> Group:
     fields = tuple(one for one in bound if _key(one.name) == heading.key)
     return Group(heading, fields, _said(placed, group_id(heading.key)))
 
@@ -153,20 +153,20 @@ def _key(name: str) -> str:
     return "asked" if first in ASKED else first if rest else BASICS
 
 
-def _placed(problem: Problem, bound: Iterable[FormField]) -> PlacedProblem:
+def _placed(issue: SpecIssue, bound: Iterable[FormField]) -> PlacedIssue:
     """Beside the field at its path or above it, else beside the group."""
     shown = {one.name: one for one in bound if one.shown}
-    path = problem.path
+    path = issue.path
     while path:
         if found := shown.get(path) or shown.get(f"{path}.kind"):
-            return PlacedProblem(problem.message, found.id, found.title)
+            return PlacedIssue(issue.message, found.id, found.title)
         path = path.rpartition(".")[0]
-    key = _key(f"{problem.path}.") if problem.path else BASICS
+    key = _key(f"{issue.path}.") if issue.path else BASICS
     titles = {heading.key: heading.title for heading in HEADINGS}
-    return PlacedProblem(
-        problem.message, group_id(key if key in titles else BASICS), titles.get(key, problem.path)
+    return PlacedIssue(
+        issue.message, group_id(key if key in titles else BASICS), titles.get(key, issue.path)
     )
 
 
-def _said(placed: Sequence[PlacedProblem], target: str) -> str:
+def _said(placed: Sequence[PlacedIssue], target: str) -> str:
     return " ".join(one.sentence for one in placed if one.target == target)

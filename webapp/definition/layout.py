@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from trainer.spec import Problem
+from trainer.spec import SpecIssue
 from webapp.definition import run_form as forms
 from webapp.definition.form_fields import FormField, Places, bind, condition
 from webapp.definition.run_form import FormData
@@ -94,7 +94,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class PlacedProblem:
+class PlacedIssue:
     """A complaint, and the id of the element on the page that says it."""
 
     message: str
@@ -141,7 +141,7 @@ class Listing:
 class Layout:
     groups: dict[str, Group]
     lists: dict[str, Listing]
-    problems: tuple[PlacedProblem, ...]
+    issues: tuple[PlacedIssue, ...]
     has_curve: bool
 
     @property
@@ -185,13 +185,13 @@ class Layout:
         return [group for key, group in self.groups.items() if key.split(".")[0] == section]
 
 
-def lay_out(form: FormData, problems: Sequence[Problem], places: Places) -> Layout:
+def lay_out(form: FormData, issues: Sequence[SpecIssue], places: Places) -> Layout:
     """Bind what was sent (normalised) and what is wrong with it to the fields and groups of the
     page.
     """
     counts = forms.counts(form)
     bound = [bind(name, setting, form, places) for name, setting in forms.names(counts)]
-    listed = place(problems, bound)
+    listed = place(issues, bound)
     said = {
         target: " ".join(one.sentence for one in listed if one.target == target)
         for target in {one.target for one in listed}
@@ -200,22 +200,22 @@ def lay_out(form: FormData, problems: Sequence[Problem], places: Places) -> Layo
     return Layout(
         groups={heading.key: _group(heading, bound, said) for heading in headings()},
         lists={path: _listing(path, counts[path], bound, said, places) for path in lists()},
-        problems=listed,
+        issues=listed,
         has_curve=forms.hold(WEIGHTED, form),
     )
 
 
-def place(problems: Sequence[Problem], bound: Sequence[FormField]) -> tuple[PlacedProblem, ...]:
-    """Where each problem is said."""
+def place(issues: Sequence[SpecIssue], bound: Sequence[FormField]) -> tuple[PlacedIssue, ...]:
+    """Where each issue is shown."""
     labels = (
         {one.id: label_of(one) for one in bound}
         | {group_id(heading.key): heading.title for heading in headings()}
         | {group_id(path): title_of(path) + "s" for path in lists()}
     )
-    targets = [_target(problem.path, bound) for problem in problems]
+    targets = [_target(issue.path, bound) for issue in issues]
     return tuple(
-        PlacedProblem(p.message, target, labels.get(target, p.path))
-        for p, target in zip(problems, targets, strict=True)
+        PlacedIssue(p.message, target, labels.get(target, p.path))
+        for p, target in zip(issues, targets, strict=True)
     )
 
 

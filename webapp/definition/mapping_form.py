@@ -10,7 +10,7 @@ from typing import Any
 
 from django.http import QueryDict
 
-from trainer.spec import Problem
+from trainer.spec import SpecIssue
 from trainer.text.problems import Inspection
 from webapp.definition import layout
 from webapp.definition import run_form as forms
@@ -52,20 +52,20 @@ def form_for(found: Inspection, sent: QueryDict) -> FormData:
 
 
 def column_fields(
-    form: FormData, found: Inspection, problems: Sequence[Problem]
+    form: FormData, found: Inspection, issues: Sequence[SpecIssue]
 ) -> list[ColumnField]:
-    return [ColumnField(field, found.columns) for field in _fields(form, COLUMNS, problems)]
+    return [ColumnField(field, found.columns) for field in _fields(form, COLUMNS, issues)]
 
 
-def verifier_fields(form: FormData, problems: Sequence[Problem]) -> list[FormField]:
-    return _fields(form, VERIFIER, problems)
+def verifier_fields(form: FormData, issues: Sequence[SpecIssue]) -> list[FormField]:
+    return _fields(form, VERIFIER, issues)
 
 
-def _fields(form: FormData, prefix: str, problems: Sequence[Problem]) -> list[FormField]:
+def _fields(form: FormData, prefix: str, issues: Sequence[SpecIssue]) -> list[FormField]:
     bound = [
         bind(name, setting, form, Places())
         for name, setting in forms.names({})
         if name.startswith(prefix)
     ]
-    said = {problem.target: problem.sentence for problem in layout.place(problems, bound)}
+    said = {issue.target: issue.sentence for issue in layout.place(issues, bound)}
     return [replace(field, problem=said.get(field.id, "")) for field in bound]

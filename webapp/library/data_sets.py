@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.text import slugify
 
-from trainer.spec import Data, FileProblems, Problem, problems_in
+from trainer.spec import Data, FileProblems, SpecIssue, issues_in
 from trainer.text import problems
 from trainer.text.problems import Inspection, ProblemError, Survey
 from trainer.text.verifiers import Verifier
@@ -35,13 +35,13 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class Mapping:
-    """What the columns mean and how answers are judged, as a definition has it; `problems` name
+    """What the columns mean and how answers are judged, as a definition has it; `issues` name
     form fields.
     """
 
     source: FileProblems | None
     verifier: Any
-    problems: tuple[Problem, ...]
+    issues: tuple[SpecIssue, ...]
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def mapping_of(definition: dict[str, Any]) -> Mapping:
     """The mapping in a (possibly invalid) definition that a form made: data.train.columns and
     data.verifier.
     """
-    found = problems_in({"data": {**definition.get("data", {})}, "stages": [{"name": "any"}]})
-    if said := [problem for problem in found if problem.path.startswith("data.")]:
+    found = issues_in({"data": {**definition.get("data", {})}, "stages": [{"name": "any"}]})
+    if said := [issue for issue in found if issue.path.startswith("data.")]:
         return Mapping(None, None, tuple(said))
     data = Data.model_validate(definition["data"])
     return Mapping(data.train if isinstance(data.train, FileProblems) else None, data.verifier, ())

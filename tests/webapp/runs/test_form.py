@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.spec.fields.field_list import fields
-from trainer.spec.reader import load, problems_in, to_dict
+from trainer.spec.reader import issues_in, load, to_dict
 from webapp.definition import layout
 from webapp.definition import run_form as forms
 from webapp.definition.form_fields import Places
@@ -218,7 +218,7 @@ def test_stages_come_in_the_order_of_their_numbers_whatever_the_gaps() -> None:
 def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: str) -> None:
     form = forms.form_from({"stages": [{"name": "only"}]})
     form[field] = value
-    page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
+    page = layout.lay_out(form, issues_in(forms.spec_from(form)), Places())
     bound = next(
         one
         for group in (*page.groups.values(), *all_items(page))
@@ -227,7 +227,7 @@ def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: 
     )
     assert says in bound.problem
     assert bound.value == value
-    assert [problem.target for problem in page.problems] == [bound.id]
+    assert [issue.target for issue in page.issues] == [bound.id]
 
 
 def test_a_problem_of_a_choice_stands_beside_the_choice() -> None:
@@ -237,13 +237,13 @@ def test_a_problem_of_a_choice_stands_beside_the_choice() -> None:
         "0.9",
         "0.1",
     )
-    page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
-    assert [problem.target for problem in page.problems][:1] == ["field-pool-weighting-kind"]
+    page = layout.lay_out(form, issues_in(forms.spec_from(form)), Places())
+    assert [issue.target for issue in page.issues][:1] == ["field-pool-weighting-kind"]
 
 
 def test_a_form_without_stages_says_so_at_the_stages() -> None:
     form = forms.normalised(QueryDict("name=nothing"))
-    page = layout.lay_out(form, problems_in(forms.spec_from(form)), Places())
+    page = layout.lay_out(form, issues_in(forms.spec_from(form)), Places())
     assert page.stages.problem
 
 
@@ -273,10 +273,10 @@ def test_whatever_is_sent_is_data_and_is_answered_in_sentences(
         query.appendlist(name, value)
     form = forms.normalised(query)
     spec = forms.spec_from(form)
-    problems = problems_in(spec)
-    page = layout.lay_out(form, problems, Places())
-    assert len(page.problems) == len(problems)
-    if not problems:
+    issues = issues_in(spec)
+    page = layout.lay_out(form, issues, Places())
+    assert len(page.issues) == len(issues)
+    if not issues:
         assert to_dict(load(through_the_form(to_dict(load(spec))))) == to_dict(load(spec))
 
 

@@ -85,11 +85,11 @@ def new_job(request: HttpRequest) -> HttpResponse:
     sent = run_forms.normalised(request.POST)
     try:
         spec = load_job(job_form.spec_from(sent))
-        problems = job_checks.look_around(spec, team)
+        issues = job_checks.look_around(spec, team)
     except SpecError as error:
-        problems = list(error.problems)
-    if problems:
-        return _form(request, sent, problems)
+        issues = list(error.issues)
+    if issues:
+        return _form(request, sent, issues)
     devices = access.visible(actors.actor_of(request), Device).filter(retired=False).count()
     job = lifecycle.create_job(
         team, actors.actor_of(request).user, spec, progress.count_problems(spec, team), devices
@@ -145,8 +145,8 @@ def _find(request: HttpRequest, job_id: str, action: access.Action = "view") -> 
     return access.find(actors.actor_of(request), action, Job, public_id=job_id)
 
 
-def _form(request: HttpRequest, sent: FormData, problems: Any = ()) -> HttpResponse:
-    layout = job_form.lay_out(sent, problems, job_form.places_of(current_team(request)))
+def _form(request: HttpRequest, sent: FormData, issues: Any = ()) -> HttpResponse:
+    layout = job_form.lay_out(sent, issues, job_form.places_of(current_team(request)))
     context = {
         "layout": layout,
         "kinds": KINDS.items(),
@@ -158,7 +158,7 @@ def _form(request: HttpRequest, sent: FormData, problems: Any = ()) -> HttpRespo
         "may_start": access.may_in_team(actors.actor_of(request), "start"),
         "caution": _caution(request),
     }
-    return render(request, "jobs/new.html", context, status=422 if problems else 200)
+    return render(request, "jobs/new.html", context, status=422 if issues else 200)
 
 
 def _asked_for(request: HttpRequest) -> dict[str, Any]:

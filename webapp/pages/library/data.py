@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from trainer.spec import Problem
+from trainer.spec import SpecIssue
 from trainer.text.problems import Inspection, ProblemError
 from trainer.text.verifiers import VerifierError
 from webapp.access import access, actors
@@ -92,13 +92,13 @@ def preview(request: HttpRequest) -> HttpResponse:
     artifact, filename = _file(request, request.GET)
     mapping = datasets.mapping_of(mapping_form.definition_in(request.GET))
     context: dict[str, Any] = {
-        "problems": [problem.message for problem in mapping.problems],
+        "issues": [issue.message for issue in mapping.issues],
         "readings": [],
     }
     try:
         context["readings"] = datasets.read(_path(artifact), filename, mapping)
     except (ProblemError, VerifierError) as error:
-        context["problems"] = [str(error)]
+        context["issues"] = [str(error)]
     return render(request, "data/_preview.html", context)
 
 
@@ -119,8 +119,8 @@ def _create(request: HttpRequest) -> HttpResponse:
         return _upload_page(request, "Choose a file.")
     artifact, filename = _file(request, request.POST)
     mapping = datasets.mapping_of(mapping_form.definition_in(request.POST))
-    if mapping.problems:
-        return _mapping_page(request, request.POST, mapping.problems)
+    if mapping.issues:
+        return _mapping_page(request, request.POST, mapping.issues)
     try:
         kept, survey = datasets.create(
             current_team(request),
@@ -151,7 +151,7 @@ def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
 
 
 def _mapping_page(
-    request: HttpRequest, sent: QueryDict, problems: tuple[Problem, ...] = (), said: str = ""
+    request: HttpRequest, sent: QueryDict, issues: tuple[SpecIssue, ...] = (), said: str = ""
 ) -> HttpResponse:
     artifact, filename = _file(request, sent)
     try:
@@ -165,12 +165,12 @@ def _mapping_page(
         "name": sent.get("name") or Path(filename).stem,
         "inspection": found,
         "cells": _cells(found),
-        "columns": mapping_form.column_fields(form, found, problems),
-        "verifier": mapping_form.verifier_fields(form, problems),
+        "columns": mapping_form.column_fields(form, found, issues),
+        "verifier": mapping_form.verifier_fields(form, issues),
         "problem": said,
         "may_edit": access.may_in_team(actors.actor_of(request), "edit"),
     }
-    return render(request, "data/mapping.html", context, status=422 if said or problems else 200)
+    return render(request, "data/mapping.html", context, status=422 if said or issues else 200)
 
 
 def _cells(found: Inspection) -> list[list[str]]:

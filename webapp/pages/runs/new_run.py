@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST
 
 from trainer import recipes
-from trainer.spec import Problem, SpecError, load, problems_in, to_dict
+from trainer.spec import SpecError, SpecIssue, issues_in, load, to_dict
 from trainer.spec.reader import LONGEST, migrate, parse
 from webapp.access import access, actors
 from webapp.access.access import current_team
@@ -39,7 +39,7 @@ ID = re.compile(r"[0-9]{1,18}")
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_run(request: HttpRequest) -> HttpResponse:
     """GET shows the form from a recipe's preset or as a clone; POST starts the run, or shows the
-    form again with its problems.
+    form again with its issues.
     """
     team = current_team(request)
     if request.method == "POST":
@@ -71,7 +71,7 @@ def new_run(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def check_run(request: HttpRequest) -> HttpResponse:
-    """The side panel for the form as it stands: problems, schedule, estimate, YAML and what is new
+    """The side panel for the form as it stands: issues, schedule, estimate, YAML and what is new
     since the parent.
     """
     draft = draft_of(forms.normalised(request.POST), current_team(request))
@@ -95,7 +95,7 @@ def import_run(request: HttpRequest) -> HttpResponse:
     try:
         spec = migrate(parse(_imported_text(request)))
     except SpecError as error:
-        draft = draft_of(forms.form_from(_preset(QueryDict())), team, tuple(error.problems))
+        draft = draft_of(forms.form_from(_preset(QueryDict())), team, tuple(error.issues))
         return _page(
             request,
             draft,
@@ -108,7 +108,7 @@ def import_run(request: HttpRequest) -> HttpResponse:
         request,
         draft,
         origin="Filled in from the imported definition.",
-        status=422 if draft.layout.problems else 200,
+        status=422 if draft.layout.issues else 200,
     )
 
 
@@ -159,15 +159,15 @@ def _imported_text(request: HttpRequest) -> str:
     try:
         return file.read(4 * LONGEST + 1).decode("utf-8")
     except UnicodeDecodeError:
-        raise SpecError([Problem("", "The file is not UTF-8 text; save it as UTF-8.")]) from None
+        raise SpecError([SpecIssue("", "The file is not UTF-8 text; save it as UTF-8.")]) from None
 
 
-def _not_shown(spec: dict[str, Any]) -> list[Problem]:
+def _not_shown(spec: dict[str, Any]) -> list[SpecIssue]:
     """Problems of an imported definition that the form, which has no place for them, would lose:
     unknown settings.
     """
-    kept = {problem.path for problem in problems_in(forms.spec_from(forms.form_from(spec)))}
-    return [problem for problem in problems_in(spec) if problem.path not in kept]
+    kept = {issue.path for issue in issues_in(forms.spec_from(forms.form_from(spec)))}
+    return [issue for issue in issues_in(spec) if issue.path not in kept]
 
 
 def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
@@ -184,7 +184,7 @@ def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
 
 def _checked(draft: Draft, parent: Run | None) -> dict[str, Any]:
     shown = {
-        "problems": draft.layout.problems,
+        "issues": draft.layout.issues,
         "notes": draft.notes,
         "outlook": draft.outlook,
         "yaml": draft.yaml,

@@ -8,16 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.spec import load, problems_in
+from trainer.spec import issues_in, load
 
 STAGE: dict[str, Any] = {"name": "only"}
 TWO_STAGES = [{"name": "one"}, {"name": "two"}]
 
 
 def complaints(**settings: Any) -> dict[str, str]:
-    return {
-        problem.path: problem.message for problem in problems_in({"stages": [STAGE], **settings})
-    }
+    return {issue.path: issue.message for issue in issues_in({"stages": [STAGE], **settings})}
 
 
 def test_a_definition_that_can_run_has_no_complaints() -> None:
@@ -44,10 +42,8 @@ def test_answer_lengths_are_bounded(tokens: int, sentence: str) -> None:
         "name": "only",
         "rollouts": {"generate": {"kind": "plain", "sampling": {"max_new_tokens": tokens}}},
     }
-    found = problems_in({"stages": [stage]})
-    assert [problem.path for problem in found] == [
-        "stages.0.rollouts.generate.sampling.max_new_tokens"
-    ]
+    found = issues_in({"stages": [stage]})
+    assert [issue.path for issue in found] == ["stages.0.rollouts.generate.sampling.max_new_tokens"]
     assert sentence in found[0].message
 
 
@@ -290,8 +286,8 @@ SECTIONS = (
 
 @given(st.dictionaries(st.sampled_from(SECTIONS), JSON, max_size=4))
 def test_whatever_is_sent_gives_sentences_and_never_an_exception(data: dict[str, Any]) -> None:
-    found = problems_in(data)
-    assert all(problem.message and len(str(problem)) < 600 for problem in found)
+    found = issues_in(data)
+    assert all(issue.message and len(str(issue)) < 600 for issue in found)
     if not found:
         assert load(data).total_steps > 0
 
@@ -317,5 +313,5 @@ def test_text_that_no_database_holds_is_refused_wherever_it_stands_and_told_of_i
         "a key": {text: 1},
         "a kind": {"data": {"train": {"kind": text}}},
     }
-    said = "\n".join(map(str, problems_in({"stages": [{"name": "only"}], **settings[place]})))
+    said = "\n".join(map(str, issues_in({"stages": [{"name": "only"}], **settings[place]})))
     assert said and "\0" not in said and said.encode()
