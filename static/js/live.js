@@ -6,8 +6,8 @@
  * Only while something is at work and long nothing was heard does the page ask whether the server is still there.
  */
 
-import { hearServerTime } from "./clock.js";
-import { watchConnection } from "./watch.js";
+import { setServerTime } from "./server_clock.js";
+import { watchConnection } from "./connection_watch.js";
 
 /**
  * @typedef {{state: string, word: string, step: number, total_steps: number | null, phase: string, eta_s: number | null, reason: string, remedy: string, attempt: number,
@@ -144,7 +144,7 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
   function receive(frame) {
     failures = 0;
     watch.heard();
-    if ("now" in frame) hearServerTime(frame.now);
+    if ("now" in frame) setServerTime(frame.now);
     onStatus(frame.type === "stalled" ? "stalled" : "live");
     if (frame.type === "runs") {
       frame.rows.forEach((row) => states.set(row.run, row.state));

@@ -1,6 +1,6 @@
 /** Small things that pages share: data that the server put on a page, ages that stay true, and news as DOM events. */
 
-import { serverNow } from "./clock.js";
+import { serverNow } from "./server_clock.js";
 import { seconds } from "./format.js";
 
 /** @param {string} id @returns {any} the JSON in the element, or null if there is none */
@@ -10,12 +10,12 @@ export function pageData(id) {
 }
 
 /** Tell the parts of the page that listen (hx-trigger) that something is new. @param {string} name */
-export function announce(name) {
+export function emit(name) {
   document.body.dispatchEvent(new CustomEvent(name));
 }
 
 /** @param {ParentNode} root @param {string} name @param {string} text written into every [data-live=name] */
-export function writeLive(root, name, text) {
+export function setLiveText(root, name, text) {
   root.querySelectorAll(`[data-live="${name}"]`).forEach((element) => {
     if (element.textContent !== text) element.textContent = text;
   });
@@ -32,7 +32,7 @@ export function isSilent(state, lastEvent, patience) {
 }
 
 /** Keep every <time data-age> true, without asking the server. */
-export function keepAges() {
+export function startAgeTimer() {
   setInterval(() => {
     document.querySelectorAll("time[data-age]").forEach((time) => {
       const passed = (serverNow() - Date.parse(/** @type {HTMLTimeElement} */ (time).dateTime)) / 1000;

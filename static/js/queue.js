@@ -5,7 +5,7 @@
 
 import { count } from "./format.js";
 import { openLive } from "./live.js";
-import { ACTIVE, announce, keepAges, writeLive } from "./page.js";
+import { ACTIVE, emit, startAgeTimer, setLiveText } from "./page.js";
 
 /** @type {Map<string, string>} how the runs and jobs stand, as the page shows them or as last heard */
 const known = new Map([...rows()].map((row) => [row.dataset.run ?? row.dataset.job ?? "", row.dataset.stands ?? ""]));
@@ -19,7 +19,7 @@ function rows() {
 /** @param {string} kind @param {string} id @param {string} shown */
 function write(kind, id, shown) {
   const line = document.querySelector(`tr[data-${kind}="${CSS.escape(id)}"]`);
-  if (line) writeLive(line, "step", shown);
+  if (line) setLiveText(line, "step", shown);
 }
 
 /** @param {string} id @param {string} stands @returns {boolean} whether that is news */
@@ -48,7 +48,7 @@ function menuIsOpen() {
 
 function look() {
   isDue = menuIsOpen();
-  if (!isDue) announce("queue:changed");
+  if (!isDue) emit("queue:changed");
 }
 
 /** A menu may have been opened while the page was on its way. @param {Event} event */
@@ -61,7 +61,7 @@ function spareMenu(event) {
 
 document.addEventListener("toggle", () => isDue && look(), true);
 document.addEventListener("htmx:beforeSwap", spareMenu);
-keepAges();
+startAgeTimer();
 const live = openLive();
 live.followList((found) => {
   if (found.map(isNewsOfRun).some(Boolean)) look();

@@ -3,7 +3,7 @@
 import { count, percent, points } from "./format.js";
 import { openLive } from "./live.js";
 import { followMlflowLinks } from "./mlflow_links.js";
-import { ACTIVE, announce, isSilent, keepAges, pageData, writeLive } from "./page.js";
+import { ACTIVE, emit, isSilent, startAgeTimer, pageData, setLiveText } from "./page.js";
 
 const { phases, projects } = pageData("live-data");
 const isWhole = !new URLSearchParams(location.search).size;
@@ -14,10 +14,10 @@ const absent = new Set();
 function writeRow({ run, state, word, step, phase, summary, last_event_at: lastEvent }) {
   const row = /** @type {HTMLElement | null} */ (document.querySelector(`tr[data-run="${CSS.escape(run)}"]`));
   if (!row) return isNew(run);
-  writeLive(row, "step", count(step));
-  if (phase && ACTIVE.includes(state)) writeLive(row, "phase", phases[phase] ?? phase);
-  if (summary.pass_rate != null) writeLive(row, "pass_rate", percent(summary.pass_rate));
-  if (summary.difference != null) writeLive(row, "difference", points(summary.difference.pass_rate));
+  setLiveText(row, "step", count(step));
+  if (phase && ACTIVE.includes(state)) setLiveText(row, "phase", phases[phase] ?? phase);
+  if (summary.pass_rate != null) setLiveText(row, "pass_rate", percent(summary.pass_rate));
+  if (summary.difference != null) setLiveText(row, "difference", points(summary.difference.pass_rate));
   row.dataset.lastEvent = lastEvent ?? "";
   const bar = row.querySelector("progress");
   if (bar) bar.value = step;
@@ -38,10 +38,10 @@ function showSilence() {
   });
 }
 
-keepAges();
+startAgeTimer();
 followMlflowLinks(projects);
 setInterval(showSilence, 5000);
 openLive().followList((rows) => {
-  if (rows.map(writeRow).some(Boolean)) announce("runs:changed");
+  if (rows.map(writeRow).some(Boolean)) emit("runs:changed");
   showSilence();
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
-import { serverNow } from "../../static/js/clock.js";
+import { serverNow } from "../../static/js/server_clock.js";
 import { backoff, openLive } from "../../static/js/live.js";
 import { fromClient, fromServer } from "./messages.js";
 

@@ -11,9 +11,9 @@ from typing import Any
 from trainer.spec.jobs import Benchmark, JobSpec
 from trainer.text.evaluation import intervals
 from trainer.text.jobs.tallies import Rates, Tally, bin_begins, counts_of, tier_of
-from webapp.pages.panels.drawing import Frame
+from webapp.pages.panels.svg_plot import PlotArea
 
-FRAME = Frame(40, 10, 300, 140)
+FRAME = PlotArea(40, 10, 300, 140)
 TIERS = ("mastered", "frontier", "hopeless")
 MOST_BARS = 20
 GAP = 0.12  # of a bar's width

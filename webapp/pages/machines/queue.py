@@ -15,7 +15,7 @@ from webapp.access.models import User
 from webapp.jobs.models import Job
 from webapp.nodes import ordering
 from webapp.pages.machines import board
-from webapp.pages.runs.run_frame import requested_run
+from webapp.pages.runs.run_page import requested_run
 from webapp.runs import lifecycle
 from webapp.runs.models import Priority, Run
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from webapp.pages.panels.charts import Chart, Line
-from webapp.pages.panels.drawing import Frame, ticks
-from webapp.pages.panels.recorded import events
+from webapp.pages.panels.charts import Chart, ChartLine
+from webapp.pages.panels.svg_plot import PlotArea, ticks
+from webapp.pages.panels.scrubber import events
 from webapp.runs.models import Run
 
 KIND = "calibration"
@@ -37,9 +37,9 @@ MALFORMED = {
     "out_of_range": "are outside 0 to 1",
     "malformed": "cannot be read",
 }
-SQUARE = Frame(44, 12, 300, 300)
-COUNTS = Frame(44, 330, 300, 44)
-RISK = Frame(48, 12, 300, 180)
+SQUARE = PlotArea(44, 12, 300, 300)
+COUNTS = PlotArea(44, 330, 300, 44)
+RISK = PlotArea(48, 12, 300, 180)
 
 
 def readouts(run: Run) -> list[str]:
@@ -111,17 +111,17 @@ def charts(readout: str) -> tuple[Chart, ...]:
 
     empty = "Appears with the first evaluation."
     ece = (
-        Line(key("ece"), "ECE"),
-        Line(key("ece_if_calibrated"), "expected if perfectly calibrated"),
-        Line(key("ece_mass"), "equal mass"),
+        ChartLine(key("ece"), "ECE"),
+        ChartLine(key("ece_if_calibrated"), "expected if perfectly calibrated"),
+        ChartLine(key("ece_mass"), "equal mass"),
     )
-    gap = (Line(key("gap"), "gap"), Line(key("mean_confidence"), "mean confidence"))
-    ranking = (Line(key("auroc"), "AUROC"), Line(key("spr"), "SPR, ties lost"))
+    gap = (ChartLine(key("gap"), "gap"), ChartLine(key("mean_confidence"), "mean confidence"))
+    ranking = (ChartLine(key("auroc"), "AUROC"), ChartLine(key("spr"), "SPR, ties lost"))
     malformed = Chart(
         "malformed",
         "Malformed statements",
         "share of the answers",
-        (Line(key("malformed"), "malformed"),),
+        (ChartLine(key("malformed"), "malformed"),),
         "percent",
         empty=empty,
     )
@@ -131,7 +131,7 @@ def charts(readout: str) -> tuple[Chart, ...]:
             "brier",
             "Brier score",
             "mean squared error of the confidence",
-            (Line(key("brier"), "Brier"),),
+            (ChartLine(key("brier"), "Brier"),),
             empty=empty,
         ),
         Chart("gap", "Over-confidence", "mean confidence − share right", gap, empty=empty),

@@ -17,7 +17,7 @@ from webapp.runs.definitions import Definition
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     key: str
     label: str
     low: str | None = None
@@ -36,7 +36,7 @@ class Chart:
     id: str
     title: str
     unit: str
-    lines: tuple[Line, ...]
+    lines: tuple[ChartLine, ...]
     format: str = "plain"
     log: bool = False
     empty: str = "Appears with the first training step."
@@ -54,7 +54,7 @@ CHARTS = (
         "Pass rate",
         "held-out problems, 95 % interval",
         (
-            Line(
+            ChartLine(
                 "eval/pass_rate",
                 "held-out",
                 "eval/pass_rate/low",
@@ -70,11 +70,11 @@ CHARTS = (
         "Calibration",
         "of confidences on held-out problems, as stated and as expected",
         (
-            Line("calibration/stated/ece", "ECE, stated"),
-            Line("calibration/stated/ece_if_calibrated", "ECE if perfectly calibrated"),
-            Line("calibration/stated/brier", "Brier, stated"),
-            Line("calibration/expected/ece", "ECE, expected"),
-            Line("calibration/expected/brier", "Brier, expected"),
+            ChartLine("calibration/stated/ece", "ECE, stated"),
+            ChartLine("calibration/stated/ece_if_calibrated", "ECE if perfectly calibrated"),
+            ChartLine("calibration/stated/brier", "Brier, stated"),
+            ChartLine("calibration/expected/ece", "ECE, expected"),
+            ChartLine("calibration/expected/brier", "Brier, expected"),
         ),
         empty="Appears with the first evaluation.",
         fits=definitions.states_confidence,
@@ -84,9 +84,9 @@ CHARTS = (
         "Privileged teacher",
         "pass rates, with and without what only the teacher is shown",
         (
-            Line("privileged/plain_pass_rate", "student"),
-            Line("privileged/pass_rate", "privileged teacher"),
-            Line(
+            ChartLine("privileged/plain_pass_rate", "student"),
+            ChartLine("privileged/pass_rate", "privileged teacher"),
+            ChartLine(
                 "privileged/continuation_pass_rate",
                 "teacher going on from the student's beginnings",
             ),
@@ -99,16 +99,19 @@ CHARTS = (
         "divergence",
         "Divergence",
         "nats per token",
-        (Line("divergence/mean", "mean"), Line("divergence/p99", "99th percentile")),
+        (ChartLine("divergence/mean", "mean"), ChartLine("divergence/p99", "99th percentile")),
         log=True,
         fits=definitions.compares_distributions,
     ),
-    Chart("loss", "Loss", "what is minimised", (Line("loss", "loss"),)),
+    Chart("loss", "Loss", "what is minimised", (ChartLine("loss", "loss"),)),
     Chart(
         "selected",
         "Selected tokens",
         "share of the answers' tokens",
-        (Line("tokens/kept_share", "selected"), Line("tokens/q3", "confident and wrong (Q3)")),
+        (
+            ChartLine("tokens/kept_share", "selected"),
+            ChartLine("tokens/q3", "confident and wrong (Q3)"),
+        ),
         format="percent",
         fits=definitions.selects_tokens,
     ),
@@ -116,7 +119,7 @@ CHARTS = (
         "capped",
         "Cut divergences",
         "share of the entries at the limit",
-        (Line("tokens/capped_share", "divergences cut"),),
+        (ChartLine("tokens/capped_share", "divergences cut"),),
         format="percent",
         fits=definitions.clips,
     ),
@@ -125,8 +128,8 @@ CHARTS = (
         "Advantages",
         "shares",
         (
-            Line("advantages/zero_variance_share", "problems without a difference"),
-            Line("ratio/clipped_share", "clipped ratios"),
+            ChartLine("advantages/zero_variance_share", "problems without a difference"),
+            ChartLine("ratio/clipped_share", "clipped ratios"),
         ),
         format="percent",
         fits=definitions.has_advantages,
@@ -136,7 +139,7 @@ CHARTS = (
         "Retained skill",
         "pass rate outside the pool, 95 % interval",
         (
-            Line(
+            ChartLine(
                 "retained/pass_rate",
                 "retained",
                 "retained/pass_rate/low",
@@ -153,8 +156,8 @@ CHARTS = (
         "Answers in training",
         "shares of the answers that are trained on",
         (
-            Line("pass_rate/train", "correct, of the student's own"),
-            Line("truncated/share", "cut at the limit"),
+            ChartLine("pass_rate/train", "correct, of the student's own"),
+            ChartLine("truncated/share", "cut at the limit"),
         ),
         format="percent",
         fits=definitions.trains_on_own_answers,
@@ -163,21 +166,24 @@ CHARTS = (
         "entropy",
         "Entropy and length",
         "nats per token; tokens per answer",
-        (Line("entropy/mean", "entropy"), Line("length/mean", "length", right=True)),
+        (ChartLine("entropy/mean", "entropy"), ChartLine("length/mean", "length", right=True)),
     ),
     Chart(
         "optimiser",
         "Gradient norm and learning rate",
         "before clipping",
-        (Line("grad_norm", "gradient norm"), Line("learning_rate", "learning rate", right=True)),
+        (
+            ChartLine("grad_norm", "gradient norm"),
+            ChartLine("learning_rate", "learning rate", right=True),
+        ),
     ),
     Chart(
         "throughput",
         "Throughput",
         "tokens trained and sampled per second",
         (
-            Line("tokens_per_second", "tokens/s", format="count"),
-            Line("time/step_s", "time of a step", right=True, format="seconds"),
+            ChartLine("tokens_per_second", "tokens/s", format="count"),
+            ChartLine("time/step_s", "time of a step", right=True, format="seconds"),
         ),
         format="count",
     ),
@@ -185,7 +191,7 @@ CHARTS = (
         "memory",
         "Memory",
         "of the trainer",
-        (Line("memory/rss_bytes", "main memory"), Line("memory/device_bytes", "device")),
+        (ChartLine("memory/rss_bytes", "main memory"), ChartLine("memory/device_bytes", "device")),
         format="bytes",
     ),
 )
@@ -207,7 +213,9 @@ def by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
     groups: dict[str, list[Chart]] = {}
     for place, key in enumerate(sorted(keys, key=_natural)):
         prefix, slash, _ = key.partition("/")
-        chart = Chart(f"key-{place}", key, "", (Line(key, key),), empty="Drawn when it is in view.")
+        chart = Chart(
+            f"key-{place}", key, "", (ChartLine(key, key),), empty="Drawn when it is in view."
+        )
         groups.setdefault(prefix if slash else "", []).append(chart)
     return sorted(groups.items(), key=lambda group: (group[0] == MACHINE, group[0]))
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.base.number_text import percent
-from webapp.pages.panels.drawing import Frame, ticks
-from webapp.pages.panels.recorded import events
+from webapp.pages.panels.svg_plot import PlotArea, ticks
+from webapp.pages.panels.scrubber import events
 from webapp.runs.models import Run
 
 KIND = "privileged"
@@ -23,7 +23,7 @@ SERIES = {
     "privileged": "privileged teacher",
     "continuation": "teacher going on from the student's beginnings",
 }
-BOX = Frame(48, 12, 360, 220)
+BOX = PlotArea(48, 12, 360, 220)
 APART = 4.0
 
 

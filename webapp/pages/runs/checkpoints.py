@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from webapp.access import access
 from webapp.library import artifacts
-from webapp.pages.runs.run_frame import render_tab, requested_run
+from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches
 from webapp.runs.models import Checkpoint, Run
 
@@ -38,7 +38,9 @@ def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     best = next(
         (one.pk for one in stored if one.best), None
     )  # the newest: each was the best when it was made
-    return render_tab(request, run, "checkpoints", {"checkpoints": rows, "best": best})
+    return render_tab(
+        request, run, "checkpoints", "checkpoints.html", {"checkpoints": rows, "best": best}
+    )
 
 
 @require_safe

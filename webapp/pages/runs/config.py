@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from trainer import spec
 from webapp.access import access
 from webapp.access.actors import actor_of
-from webapp.pages.runs.run_frame import render_tab, requested_run
+from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.pages.runs.tabs import origin_of
 from webapp.runs.models import Run
 from webapp.runs.problem_texts import problem_sets
@@ -44,7 +44,7 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
         "params": params[:MOST_PARAMS],
         "params_left_out": max(0, len(params) - MOST_PARAMS),
     }
-    return render_tab(request, run, "config", context)
+    return render_tab(request, run, "config", "config.html", context)
 
 
 @access.shown_to_guests

@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from webapp.access.actors import actor_of
-from webapp.pages.runs.run_frame import requested_run
+from webapp.pages.runs.run_page import requested_run
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
 

@@ -10,8 +10,9 @@ from django.views.decorators.http import require_safe
 from webapp.access import access
 from webapp.pages.panels import calibration as reliability
 from webapp.pages.panels import privileged as rates
-from webapp.pages.panels import recorded, regions
-from webapp.pages.runs.run_frame import board_of, render_tab, requested_run
+from webapp.pages.panels import scrubber as recorded
+from webapp.pages.panels import token_regions as regions
+from webapp.pages.runs.run_page import board_of, render_tab, requested_run
 from webapp.runs import definitions
 
 
@@ -49,7 +50,11 @@ def calibration(request: HttpRequest, run_id: str) -> HttpResponse:
             "malformed": reliability.malformed(event),
         }
     return render_tab(
-        request, run, "calibration", context | board_of(run, reliability.charts(readout))
+        request,
+        run,
+        "calibration",
+        "panels/calibration.html",
+        context | board_of(run, reliability.charts(readout)),
     )
 
 
@@ -70,7 +75,11 @@ def tokens(request: HttpRequest, run_id: str) -> HttpResponse:
             "maps": regions.MAPS,
         }
     return render_tab(
-        request, run, "tokens", context | board_of(run, regions.charts(run.spec or {}))
+        request,
+        run,
+        "tokens",
+        "panels/tokens.html",
+        context | board_of(run, regions.charts(run.spec or {})),
     )
 
 
@@ -85,4 +94,4 @@ def privileged(request: HttpRequest, run_id: str) -> HttpResponse:
         if found
         else {}
     )
-    return render_tab(request, run, "privileged", context)
+    return render_tab(request, run, "privileged", "panels/privileged.html", context)

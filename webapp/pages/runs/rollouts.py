@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from webapp.access import access
 from webapp.library import locations, model_files
-from webapp.pages.runs.run_frame import render_tab, requested_run
+from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches, rollout_tokens
 from webapp.runs.models import RolloutRow, Run
 from webapp.runs.problem_texts import questions
@@ -58,7 +58,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
             "longest": "longest",
         }.items(),
     }
-    return render_tab(request, run, "rollouts", context)
+    return render_tab(request, run, "rollouts", "rollouts/list.html", context)
 
 
 @access.shown_to_guests
@@ -84,7 +84,7 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
         context["teacher"] = _read(run, written)[0] if written else None
     if read and read.teacher_prompt:
         context["teacher_prompt"] = _as_text(run, read.teacher_prompt)
-    return render_tab(request, run, "rollout", {**context, "tab": "rollouts"})
+    return render_tab(request, run, "rollouts", "rollouts/reader.html", context)
 
 
 def _as_text(run: Run, ids: Sequence[int]) -> str:

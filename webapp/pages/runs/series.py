@@ -22,7 +22,7 @@ from django.views.decorators.http import require_safe
 
 from webapp.access import access
 from webapp.base.snapshot import snapshot
-from webapp.pages.runs.run_frame import requested_run
+from webapp.pages.runs.run_page import requested_run
 from webapp.runs import branches
 from webapp.runs.models import Run
 from webapp.series import series_store

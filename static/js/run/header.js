@@ -3,12 +3,12 @@
  * what waits for the artifact store, the header is fetched again.
  */
 
-import { count, seconds } from "./format.js";
-import { ACTIVE, announce, isSilent, pageData, writeLive } from "./page.js";
+import { count, seconds } from "../format.js";
+import { ACTIVE, emit, isSilent, pageData, setLiveText } from "../page.js";
 
 const FRESH_S = 3;
 
-/** @type {Record<import("./live.js").Status, string>} */
+/** @type {Record<import("../live.js").Status, string>} */
 const WORDS = {
   connecting: "connecting…",
   live: "caught up",
@@ -18,12 +18,12 @@ const WORDS = {
   signed_out: "signed out: open the page again to sign in",
 };
 
-/** @param {import("./live.js").Live} live */
-export function keepHeader(live) {
+/** @param {import("../live.js").Live} live */
+export function createHeader(live) {
   const { phases, patience_s: patience } = pageData("live-data");
-  /** @type {import("./live.js").State | null} */
+  /** @type {import("../live.js").State | null} */
   let latest = null;
-  /** @type {import("./live.js").Status} */
+  /** @type {import("../live.js").Status} */
   let connection = "connecting";
   let refusal = "";
 
@@ -38,9 +38,9 @@ export function keepHeader(live) {
   function show() {
     const head = document.getElementById("run-head");
     if (!head || !latest) return;
-    writeLive(head, "step", count(latest.step));
-    if (ACTIVE.includes(latest.state)) writeLive(head, "phase", phases[latest.phase] ?? latest.phase);
-    writeLive(head, "eta_s", latest.eta_s == null ? "–" : seconds(latest.eta_s));
+    setLiveText(head, "step", count(latest.step));
+    if (ACTIVE.includes(latest.state)) setLiveText(head, "phase", phases[latest.phase] ?? latest.phase);
+    setLiveText(head, "eta_s", latest.eta_s == null ? "–" : seconds(latest.eta_s));
     const bar = /** @type {HTMLProgressElement | null} */ (head.querySelector("[data-progress]"));
     if (bar) bar.value = latest.step;
     document.title = document.title.replace(/^(\d+ % · )?/, ACTIVE.includes(latest.state) && latest.total_steps ? `${Math.floor((100 * latest.step) / latest.total_steps)} % · ` : "");
@@ -67,7 +67,7 @@ export function keepHeader(live) {
     const state = latest?.state ?? document.querySelector("#run-head [data-state]")?.getAttribute("data-state") ?? "";
     if (!badge || !last) return;
     badge.hidden = !isSilent(state, last, patience);
-    writeLive(badge, "last_event_at", new Date(last).toLocaleTimeString("en-GB"));
+    setLiveText(badge, "last_event_at", new Date(last).toLocaleTimeString("en-GB"));
     showStatus();
   }
 
@@ -77,7 +77,7 @@ export function keepHeader(live) {
       refusal = message;
       showStatus();
     },
-    /** @param {import("./live.js").Frame} frame */
+    /** @param {import("../live.js").Frame} frame */
     receive(frame) {
       if (frame.part < frame.parts - 1) return;
       const head = document.getElementById("run-head");
@@ -85,8 +85,8 @@ export function keepHeader(live) {
       latest = frame.state;
       show();
       const waiting = latest.summary.unstored?.files ?? 0;
-      if (head && ((shown && shown !== latest.word) || Number(head.dataset.unstored) !== waiting)) announce("run:state");
-      for (const part of frame.changed) announce(`run:${part}`);
+      if (head && ((shown && shown !== latest.word) || Number(head.dataset.unstored) !== waiting)) emit("run:state");
+      for (const part of frame.changed) emit(`run:${part}`);
     },
   };
 }

@@ -19,7 +19,7 @@ from tests.webapp.recorded import SPEC, Recorder, rate
 from webapp.access.models import Team, User
 from webapp.live import frames
 from webapp.pages.panels import privileged as rates
-from webapp.pages.panels import regions
+from webapp.pages.panels import token_regions as regions
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
 

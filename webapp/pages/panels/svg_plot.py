@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Frame:
+class PlotArea:
     """The part of a drawing that values are drawn in."""
 
     left: float
@@ -35,7 +35,7 @@ class Frame:
         return " ".join(f"{self.x(across):g},{self.y(up):g}" for across, up in shares)
 
 
-def ticks(frame: Frame, percent: bool = False) -> list[dict[str, object]]:
+def ticks(frame: PlotArea, percent: bool = False) -> list[dict[str, object]]:
     """Labels of both axes for values from 0 to 1."""
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
     return [

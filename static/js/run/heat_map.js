@@ -3,7 +3,7 @@
  * Arrow keys move a marker over the cells and its figures are read out.
  */
 
-import { count, percent } from "./format.js";
+import { count, percent } from "../format.js";
 
 /**
  * @typedef {{step: number, counts: number[], mastered: number, frontier: number, hopeless: number}} Column

@@ -1,10 +1,10 @@
 /** The frontier tab: the heat map, fetched again when new pass rates have come. */
 
-import { count, percent } from "./format.js";
-import { keepHeader } from "./header.js";
+import { count, percent } from "../format.js";
+import { createHeader } from "./header.js";
 import { drawHeatMap } from "./heat_map.js";
-import { openLive } from "./live.js";
-import { keepAges, pageData } from "./page.js";
+import { openLive } from "../live.js";
+import { startAgeTimer, pageData } from "../page.js";
 
 const REFETCH_MS = 2000;
 const figure = /** @type {HTMLElement} */ (document.getElementById("heat"));
@@ -66,8 +66,8 @@ async function load() {
 }
 
 const live = openLive();
-const header = keepHeader(live);
-keepAges();
+const header = createHeader(live);
+startAgeTimer();
 live.follow(run, {
   keys: [],
   width: 10,

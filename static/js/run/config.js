@@ -1,4 +1,4 @@
 /** The tab with a run's definition: like every tab, and its text can be copied. */
 
-import "./copying.js";
-import "./run.js";
+import "../copying.js";
+import "./tab.js";

@@ -3,7 +3,7 @@
 let ahead = 0;
 
 /** @param {string} iso what the server's clock showed just now */
-export function hearServerTime(iso) {
+export function setServerTime(iso) {
   ahead = Date.parse(iso) - Date.now();
 }
 

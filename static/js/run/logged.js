@@ -1,9 +1,9 @@
 /** The overview of a run whose series nobody knew beforehand: a chart for each, of which only those in view are read and drawn. */
 
-import { startBoard } from "./charts/tools.js";
-import { keepHeader } from "./header.js";
-import { openLive } from "./live.js";
-import { keepAges, pageData } from "./page.js";
+import { startBoard } from "../charts/tools.js";
+import { createHeader } from "./header.js";
+import { openLive } from "../live.js";
+import { startAgeTimer, pageData } from "../page.js";
 
 const MARGIN = "300px";
 const SETTLE_MS = 80;
@@ -11,14 +11,14 @@ const figures = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("fig
 const parts = /** @type {HTMLTemplateElement} */ (document.getElementById("chart-parts"));
 const find = /** @type {HTMLInputElement | null} */ (document.getElementById("find-series"));
 const live = openLive();
-const header = keepHeader(live);
+const header = createHeader(live);
 const board = startBoard(live, { refused: header.refused, receive });
 /** @type {Set<string>} ids of the figures in view */
 const inView = new Set();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let settling;
 
-/** @param {import("./live.js").Frame} frame */
+/** @param {import("../live.js").Frame} frame */
 function receive(frame) {
   header.receive(frame);
   const more = (frame.state.summary.series ?? 0) - pageData("board-data").charts.length;
@@ -61,5 +61,5 @@ find?.addEventListener("input", () => {
   document.getElementById("no-series")?.toggleAttribute("hidden", figures.some((figure) => !figure.hidden));
 });
 
-keepAges();
+startAgeTimer();
 figures.forEach((figure) => observer.observe(figure));

@@ -60,8 +60,10 @@ def free_board_of(run: Run) -> dict[str, Any]:
     return {"groups": listed, "board": board_of(run, shown)["board"] | {"lazy": True}, **facts}
 
 
-def render_tab(request: HttpRequest, run: Run, tab: str, context: dict[str, Any]) -> HttpResponse:
-    """The page `runs/<tab>.html` below the run's header."""
+def render_tab(
+    request: HttpRequest, run: Run, tab: str, template: str, context: dict[str, Any]
+) -> HttpResponse:
+    """Return `template`, which extends runs/run_base.html, with `tab` as the current tab."""
     actor, panels = actor_of(request), panels_of(run, tab)
     shared = {
         "run": run,
@@ -93,4 +95,4 @@ def render_tab(request: HttpRequest, run: Run, tab: str, context: dict[str, Any]
             "patience_s": status_text.patience(run).total_seconds(),
         },
     }
-    return render(request, f"runs/{tab}.html", {**shared, **context})
+    return render(request, f"runs/{template}", {**shared, **context})

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from webapp.access import access
 from webapp.pages.panels import charts, evaluations, frontier
 from webapp.pages.panels import snr as snr_plot
-from webapp.pages.runs.run_frame import board_of, free_board_of, render_tab, requested_run
+from webapp.pages.runs.run_page import board_of, free_board_of, render_tab, requested_run
 from webapp.pages.runs.tabs import origin_of
 from webapp.runs import branches, status_text
 from webapp.runs.models import Event, Run
@@ -44,10 +44,12 @@ KINDS = {
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
     if origin_of(run) is not None:
-        return render_tab(request, run, "logged", free_board_of(run))
+        return render_tab(request, run, "logged", "logged.html", free_board_of(run))
     measured = evaluations.comparisons(run)
     context = {"comparisons": measured, "results": [evaluations.sentence(one) for one in measured]}
-    return render_tab(request, run, "run", context | board_of(run, charts.charts_of(run.spec)))
+    return render_tab(
+        request, run, "run", "overview.html", context | board_of(run, charts.charts_of(run.spec))
+    )
 
 
 @access.shown_to_guests
@@ -75,7 +77,7 @@ def frontier_page(request: HttpRequest, run_id: str) -> HttpResponse:
             key.rpartition("/")[2]: value for key, value in series_store.latest(run, FACTS).items()
         },
     }
-    return render_tab(request, run, "frontier", context)
+    return render_tab(request, run, "frontier", "panels/frontier.html", context)
 
 
 @access.shown_to_guests
@@ -100,7 +102,7 @@ def log(request: HttpRequest, run_id: str) -> HttpResponse:
             (attempt, status_text.exit_of(attempt)) for attempt in run.attempts.order_by("-number")
         ],
     }
-    return render_tab(request, run, "log", context)
+    return render_tab(request, run, "log", "log.html", context)
 
 
 @access.shown_to_guests

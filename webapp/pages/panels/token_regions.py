@@ -11,8 +11,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Any
 
-from webapp.pages.panels.charts import CHARTS, Chart, Line
-from webapp.pages.panels.drawing import Frame
+from webapp.pages.panels.charts import CHARTS, Chart, ChartLine
+from webapp.pages.panels.svg_plot import PlotArea
 from webapp.runs.definitions import Definition
 
 KIND = "token_regions"
@@ -24,7 +24,7 @@ NAMES = {
 }
 CORNERS = {"q1": (1.0, 1.0), "q2": (1.0, 0.0), "q3": (0.0, 1.0), "q4": (0.0, 0.0)}
 MAPS = (("count", "All tokens"), ("kept", "Share selected"))
-BOX = Frame(56, 12, 300, 300)
+BOX = PlotArea(56, 12, 300, 300)
 DECADES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 FAINTEST = 0.12
 
@@ -99,7 +99,7 @@ def charts(spec: Definition) -> tuple[Chart, ...]:
     """Shares over steps; what was selected and what was cut only where the definition selects and
     cuts.
     """
-    lines = tuple(Line(f"tokens/{name}", called(name)) for name in NAMES)
+    lines = tuple(ChartLine(f"tokens/{name}", called(name)) for name in NAMES)
     empty = "Appears with the first step that is recorded."
     regions = Chart(
         "regions", "Tokens by region", "share of the answers' tokens", lines, "percent", empty=empty

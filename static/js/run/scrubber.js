@@ -3,14 +3,14 @@
  * the panel); at the newest step the address has none, and what comes is followed.
  */
 
-import { pageData } from "./page.js";
+import { pageData } from "../page.js";
 
 /** @typedef {{steps: number[], words: string[], at: number, follows: boolean}} Measured */
 
 const PAUSE_MS = 120;
 
 /** @param {HTMLElement} root */
-export function keepScrubber(root) {
+export function createScrubber(root) {
   const range = /** @type {HTMLInputElement} */ (root.querySelector("input"));
   const output = /** @type {HTMLOutputElement} */ (root.querySelector("output"));
   const follows = /** @type {HTMLElement} */ (root.querySelector("[data-follows]"));
