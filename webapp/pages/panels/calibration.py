@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.pages.panels.charts import Chart, ChartLine
-from webapp.pages.panels.svg_plot import PlotArea, ticks
 from webapp.pages.panels.scrubber import events
+from webapp.pages.panels.svg_plot import PlotArea, ticks
 from webapp.runs.models import Run
 
 KIND = "calibration"

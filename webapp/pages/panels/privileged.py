@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.base.number_text import percent
-from webapp.pages.panels.svg_plot import PlotArea, ticks
 from webapp.pages.panels.scrubber import events
+from webapp.pages.panels.svg_plot import PlotArea, ticks
 from webapp.runs.models import Run
 
 KIND = "privileged"

@@ -8,9 +8,9 @@ from webapp.pages.runs import (
     checkpoints,
     config,
     control,
+    overview,
     panels,
     rollouts,
-    overview,
     run_list,
     series,
 )
