@@ -112,8 +112,8 @@ def end_strays() -> None:
     If the run only waits, because this host was given up for lost, that supervisor takes it back.
     """
     mine = (
-        Device.objects.filter(node__name=host.name(), holder__startswith="run/")
-        .values_list("holder", flat=True)
+        Device.objects.filter(node__name=host.name(), allocated_to__startswith="run/")
+        .values_list("allocated_to", flat=True)
         .distinct()
     )
     _end_unless_current([found for holder in mine if (found := run_of(holder))])

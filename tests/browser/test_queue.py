@@ -40,7 +40,7 @@ def at_work(team: Team, node: Node, name: str = "at work") -> Run:
     run = queued(team, name, 2)
     lifecycle.claim(run.pk, node.name)
     Device.objects.filter(node=node, kind="cuda", index__lt=2).update(
-        holder=holder_of(run.public_id, 1), team=team
+        allocated_to=holder_of(run.public_id, 1), team=team
     )
     run.refresh_from_db()
     return run
@@ -89,7 +89,7 @@ def test_a_run_is_paused_and_goes_back_to_the_queue(page: Page, still: Team, elm
         run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint."
     )
     expect(page.locator("#run-head .badge.paused")).to_be_visible()
-    Device.objects.update(holder="")
+    Device.objects.update(allocated_to="")
     Node.objects.update(draining=True)
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text("elm is being drained.")).to_be_visible()

@@ -249,7 +249,7 @@ def conclude(made: World, runs: list[Any], steps: int) -> list[tuple[Any, ...]]:
         made.tend,
     )
     until(
-        lambda: not Device.objects.exclude(holder="").exists(),
+        lambda: not Device.objects.exclude(allocated_to="").exists(),
         "the return of every device",
         QUIET_SECONDS,
         made.tend,

@@ -49,7 +49,7 @@ class Follower(threading.Thread):
         """Whether the page has reached the run's cursor. Raises AssertionError if it then draws
         something else than the store holds.
         """
-        if self.page.cursor < run.news:
+        if self.page.cursor < run.batch_count:
             return False
         stored = {
             one.key: dict(zip(one.x, one.mean, strict=True))

@@ -61,7 +61,7 @@ def test_when_a_machine_is_lost_another_goes_on_from_the_last_stored_checkpoint(
     assert "alder" in told.rpartition("What ")[2], (
         "what the lost machine had not sent is said to be missing"
     )
-    held = Device.objects.filter(node__name="alder").values_list("holder", flat=True)
+    held = Device.objects.filter(node__name="alder").values_list("allocated_to", flat=True)
     assert list(held) == [f"run/{run.public_id}/1"], (
         "nobody knows whether the machine still works on it"
     )
@@ -86,7 +86,7 @@ def test_a_machine_that_stood_still_stops_its_trainer_and_adds_to_its_own_attemp
         "trainer"
     ]
     until(lambda: process_started(trainer["pid"]) != trainer["started"])
-    until(lambda: not Device.objects.exclude(holder="").exists())
+    until(lambda: not Device.objects.exclude(allocated_to="").exists())
     assert_complete(run, folder_on(tmp_path))
     run.refresh_from_db()
     assert_went_on(run)

@@ -103,7 +103,7 @@ def test_killed_and_hanging_processes_change_nothing_of_what_a_job_finds(
     assert found.state == State.COMPLETED, found.reason
 
     signalled(process_of(hanging), signal.SIGCONT)
-    until(lambda: Device.objects.exclude(holder="").count() == 0)
+    until(lambda: Device.objects.exclude(allocated_to="").count() == 0)
     copies = Copy.objects.order_by("shard__part", "number").values_list(
         "shard__part", "number", "outcome"
     )
@@ -153,7 +153,7 @@ def test_a_stop_ends_the_processes_and_frees_the_devices(team: Team) -> None:
     for copy in copies:
         until(partial(started, copy))
     lifecycle.stop(found)
-    until(lambda: not Device.objects.exclude(holder="").exists())
+    until(lambda: not Device.objects.exclude(allocated_to="").exists())
     assert not any(map(started, copies))
     assert set(Copy.objects.values_list("outcome", flat=True)) == {"stopped"}
 

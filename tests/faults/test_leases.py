@@ -135,7 +135,7 @@ def test_a_supervisor_that_stood_still_while_another_host_went_on_changes_nothin
     later = run.transitions.exclude(pk__in=before)
     assert {row.attempt for row in later} == {2}
     assert list(later.values_list("state", flat=True)) == [State.COMPLETED]
-    until(lambda: not Device.objects.exclude(holder="").exists())
+    until(lambda: not Device.objects.exclude(allocated_to="").exists())
 
 
 def test_hosts_whose_clocks_are_hours_off_keep_their_runs_and_their_order(

@@ -62,7 +62,7 @@ def trainer_on(base: Path, run: Run, name: str) -> TrainerProcess:
 
 
 def held() -> list[tuple[str, str]]:
-    return sorted(Device.objects.exclude(holder="").values_list("node__name", "holder"))
+    return sorted(Device.objects.exclude(allocated_to="").values_list("node__name", "allocated_to"))
 
 
 def nothing_is_left(base: Path, run: Run) -> bool:

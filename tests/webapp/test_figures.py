@@ -71,7 +71,7 @@ def test_runs_and_machines_are_counted(scrape: Any, run: Run, still: Team, tmp_p
     lifecycle.claim(working.pk, "host-a")
     ingest(working.pk, 1, losses(1, 3), tmp_path, more=True)
     node = Node.objects.create(name="forge", address="10.0.0.1", cpus=8, memory_bytes=2**34)
-    Device.objects.create(node=node, kind="cuda", index=0, holder="run/abc/1")
+    Device.objects.create(node=node, kind="cuda", index=0, allocated_to="run/abc/1")
     Device.objects.create(node=node, kind="cuda", index=1)
     found = scrape()
     assert found["stillroom_runs", (("state", "queued"),)] == 1

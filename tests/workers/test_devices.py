@@ -29,7 +29,7 @@ def has(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def held(node: Node) -> list[str]:
-    return list(node.devices.order_by("kind", "index").values_list("holder", flat=True))
+    return list(node.devices.order_by("kind", "index").values_list("allocated_to", flat=True))
 
 
 @pytest.mark.django_db
@@ -69,7 +69,7 @@ def test_of_many_who_claim_at_once_nobody_shares(has: Any) -> None:
         thread.join()
     got = [device.pk for some in lent if some is not None for device in some]
     assert len(got) == len(set(got)) <= 4
-    assert Device.objects.exclude(holder="").count() == len(got)
+    assert Device.objects.exclude(allocated_to="").count() == len(got)
 
 
 @pytest.mark.django_db

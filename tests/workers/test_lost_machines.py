@@ -84,7 +84,7 @@ def test_a_run_goes_on_elsewhere_when_its_machine_is_lost(
     sweep.sweep()
     assert state_of(run) == (State.STARTING, 2, "here")
     assert started == [(run.public_id, 2)]
-    assert Device.objects.get(node__name="there").holder == holder_of(run.public_id, 1), (
+    assert Device.objects.get(node__name="there").allocated_to == holder_of(run.public_id, 1), (
         "it may still work on it"
     )
     assert (
@@ -151,7 +151,7 @@ def test_what_is_placed_on_another_machine_is_started_there(
     monkeypatch.setattr(celery_client, "wake_node", woken.append)
     registration.register()
     Node.objects.filter(name="here").update(draining=True)
-    Device.objects.update(holder="", team=None)
+    Device.objects.update(allocated_to="", team=None)
     other = lifecycle.create_run(run.team, None, {"name": "other"})
     assert run_placement.place(other.pk)
     assert (woken, started) == (["there"], [])

@@ -75,7 +75,7 @@ def attempt_of(run: Run) -> Attempt:
 
 
 def held() -> dict[str, str]:
-    return dict(Device.objects.values_list("node__name", "holder"))
+    return dict(Device.objects.values_list("node__name", "allocated_to"))
 
 
 def leave(run: Run, exit: dict[str, Any] | None, reason: str = "") -> None:

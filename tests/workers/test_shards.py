@@ -121,7 +121,7 @@ def test_of_many_that_claim_a_part_one_gets_it(slots: Callable[[int], None]) -> 
     for thread in threads:
         thread.join()
     assert len([copy for copy in got if copy is not None]) == 1
-    assert Device.objects.exclude(holder="").count() == 1
+    assert Device.objects.exclude(allocated_to="").count() == 1
 
 
 @pytest.mark.django_db
@@ -267,7 +267,7 @@ def test_a_part_that_was_lost_is_done_again_at_most_three_times(
         found.reason
         == "Part 1 failed 3 times; the last time: The machine gone was not heard of any more."
     )
-    assert not Device.objects.exclude(holder="").exists()
+    assert not Device.objects.exclude(allocated_to="").exists()
     assert len(started) == 3
 
 
@@ -294,7 +294,7 @@ def test_a_job_whose_runner_died_after_the_last_part_is_closed(
     placement.sweep()
     found.refresh_from_db()
     assert found.state == State.COMPLETED
-    assert not Device.objects.exclude(holder="").exists()
+    assert not Device.objects.exclude(allocated_to="").exists()
 
 
 @pytest.mark.django_db

@@ -184,7 +184,7 @@ def get_run_summary(request: Request) -> dict[str, Any]:
         "run_id": run.origin.key,
         "config": run.origin.params,
     }
-    return {"data": {**facts, "last_step": run.step if run.news > 1 else None}}
+    return {"data": {**facts, "last_step": run.step if run.batch_count > 1 else None}}
 
 
 def _read(shape: TypeAdapter[T], request: Request) -> T:

@@ -43,7 +43,9 @@ def describe(said: Mapping[int, Sequence[Batch]], resuming: set[int]) -> dict[in
             if _hears(origin):
                 raise Unfit(complaints[origin.pk])
         if before != _kept(origin):
-            origin.save(update_fields=["params", "tags", "inputs", "not_kept", "resuming", "resumed_keys"])
+            origin.save(
+                update_fields=["params", "tags", "inputs", "not_kept", "resuming", "resumed_keys"]
+            )
         if origin.resuming:
             resuming.add(origin.pk)
     return complaints
@@ -74,7 +76,14 @@ def _hears(origin: Origin) -> bool:
 
 
 def _kept(origin: Origin) -> tuple[object, ...]:
-    return origin.params, origin.tags, origin.inputs, origin.not_kept, origin.resuming, origin.resumed_keys
+    return (
+        origin.params,
+        origin.tags,
+        origin.inputs,
+        origin.not_kept,
+        origin.resuming,
+        origin.resumed_keys,
+    )
 
 
 def _refuse_changes(origin: Origin, given: dict[str, Any]) -> None:

@@ -35,10 +35,10 @@ Said = TypeVar("Said", Log, Line)
 # a circle.
 TAKE = """
 WITH locked AS (SELECT id FROM runs_run WHERE id = ANY(%(runs)s) ORDER BY id FOR UPDATE)
-UPDATE runs_run AS run SET news = run.news + 1, last_event_at = to_timestamp(%(now)s), step = greatest(run.step, given.step)
+UPDATE runs_run AS run SET batch_count = run.batch_count + 1, last_event_at = to_timestamp(%(now)s), step = greatest(run.step, given.step)
 FROM locked, clients_origin AS origin, unnest(%(runs)s::bigint[], %(steps)s::bigint[]) AS given(run, step)
 WHERE run.id = locked.id AND origin.run_id = locked.id AND given.run = locked.id
-RETURNING run.id, run.public_id, run.news, run.attempt, origin.client, origin.resuming
+RETURNING run.id, run.public_id, run.batch_count, run.attempt, origin.client, origin.resuming
 """
 NUMBER = """
 UPDATE runs_attempt AS attempt SET last_seq = attempt.last_seq + given.count, step = greatest(attempt.step, given.step)
@@ -163,7 +163,9 @@ def _go_back(part: Part) -> None:
     """
     origin = Origin.objects.only("resumed_keys").get(pk=part.run.pk)
     first = {
-        name: step for name, step in _first_steps(part.logs).items() if name not in origin.resumed_keys
+        name: step
+        for name, step in _first_steps(part.logs).items()
+        if name not in origin.resumed_keys
     }
     step = min(
         (
@@ -185,7 +187,7 @@ def _go_back(part: Part) -> None:
         "seq": 1,
         "type": "rewind",
         "step": back,
-        "news": part.news,
+        "batch_number": part.news,
     }
     Event.objects.create(**rewind, wall_time=moment(time.time()), payload={})
     Run.objects.filter(pk=part.run.pk).update(
@@ -275,7 +277,11 @@ def _event(part: Part, line: Line, seq: int) -> Event:
         "step": part.at if line.step is None else line.step,
     }
     return Event(
-        **place, type="log", wall_time=moment(line.wall_time), payload=payload, news=part.news
+        **place,
+        type="log",
+        wall_time=moment(line.wall_time),
+        payload=payload,
+        batch_number=part.news,
     )
 
 

@@ -1,7 +1,7 @@
 """Taking a log into Postgres: batches of events, any number of times, in any order.
 
 Files come first: what an event names is in the artifact store before the row that names it. Then
-one transaction takes the run's row, counts the batch (`news`), appends rows whose keys make a
+one transaction takes the run's row, counts the batch (`batch_count`), appends rows whose keys make a
 repetition do nothing, and derives what lists show from what is stored. Late events of an attempt
 that has been replaced are appended to that attempt and change nothing else.
 """
@@ -26,7 +26,7 @@ from webapp.series import series_store
 
 log = logging.getLogger(__name__)
 BATCH_EVENTS, BATCH_BYTES = 500, 4 << 20
-TAKE = "UPDATE runs_run SET news = news + 1 WHERE id = %s RETURNING news"
+TAKE = "UPDATE runs_run SET batch_count = batch_count + 1 WHERE id = %s RETURNING batch_count"
 
 
 def ingest(
@@ -94,8 +94,8 @@ def _append_once(known: Attempt, batch: list[dict[str, Any]], folder: Path, more
         known.refresh_from_db()
         _advance(known, batch)
         _show(known, batch, more)
-        notify.ring_on_commit(known.run.public_id, place.news)
-    return place.news
+        notify.ring_on_commit(known.run.public_id, place.batch_number)
+    return place.batch_number
 
 
 def _show(known: Attempt, batch: list[dict[str, Any]], more: bool) -> None:
@@ -131,7 +131,7 @@ def take(run_id: int) -> int:
 
 
 def _append(place: Place, run: Run, batch: list[dict[str, Any]], stored: files.Stored) -> None:
-    series_store.append(run, place.attempt, batch, place.news)
+    series_store.append(run, place.attempt, batch, place.batch_number)
     others = [event_row(place, event) for event in batch if event["type"] != "metrics"]
     Event.objects.bulk_create(others, ignore_conflicts=True, batch_size=500)
     for event in batch:

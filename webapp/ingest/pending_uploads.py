@@ -28,8 +28,8 @@ def note(place: Place, batch: list[dict[str, Any]]) -> None:
     for row in Event.objects.filter(
         run=place.run_id, attempt=place.attempt, seq__in=named, payload__has_key="trouble"
     ):
-        row.payload, row.news = event_row(place, named[row.seq]).payload, place.news
-        row.save(update_fields=["payload", "news"])
+        row.payload, row.batch_number = event_row(place, named[row.seq]).payload, place.batch_number
+        row.save(update_fields=["payload", "batch_number"])
     run = Run.objects.only("summary").get(pk=place.run_id)
     if "unstored" in run.summary or any("unstored" in event for event in named.values()):
         run.summary.pop("unstored", None)

@@ -87,18 +87,18 @@ def news_since(run_id: int, since: int) -> News:
         run = Run.objects.defer("spec").get(pk=run_id)
         types = (
             set(
-                Event.objects.filter(run=run, news__gt=since)
+                Event.objects.filter(run=run, batch_number__gt=since)
                 .values_list("type", flat=True)
                 .distinct()
             )
-            if since != run.news
+            if since != run.batch_count
             else set()
         )
-        rewound = since > run.news or (since > 0 and "rewind" in types)
+        rewound = since > run.batch_count or (since > 0 and "rewind" in types)
         series = None if rewound else _series_since(run, since)
         return News(
             run.public_id,
-            run.news,
+            run.batch_count,
             state_of(run),
             series,
             tuple(sorted({PARTS[type] for type in types if type in PARTS})),
@@ -125,12 +125,12 @@ def list_rows(actor: Actor, known: Mapping[int, tuple[int, Row]]) -> dict[int, t
     holds are not read again.
     """
     newest = access.visible(actor, Run).filter(team=actor.team).order_by("-pk")
-    now = dict(newest.values_list("pk", "news")[:LIST_LENGTH])
+    now = dict(newest.values_list("pk", "batch_count")[:LIST_LENGTH])
     stale = [pk for pk, cursor in now.items() if pk not in known or known[pk][0] != cursor]
     rows = {pk: known[pk] for pk in now if pk not in stale}
     for run in newest.filter(pk__in=stale).defer("spec"):
         rows[run.pk] = (
-            run.news,
+            run.batch_count,
             Row.model_construct(run=run.public_id, name=run.name, **dict(state_of(run))),
         )
     return rows
@@ -169,7 +169,7 @@ def job_frame(rows: Sequence[JobRow]) -> str:
 
 def cursors(run_ids: Sequence[int]) -> dict[int, int]:
     """Where runs stand now; one that is gone is left out."""
-    return dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "news"))
+    return dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "batch_count"))
 
 
 def state_of(run: Run) -> State:
@@ -191,7 +191,7 @@ def state_of(run: Run) -> State:
 
 
 def _series_since(run: Run, since: int) -> tuple[series_store.Series, ...] | None:
-    if since == run.news:
+    if since == run.batch_count:
         return ()
     found = series_store.since(run, since)
     return None if found is None or sum(one.count for one in found) > MOST_POINTS else tuple(found)
@@ -224,7 +224,9 @@ def _reset(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> 
         for one in found
     ]
     return Answer(
-        run.news, _frames(Reset, "reset", news, run.news, series, width=width), is_reset=True
+        run.batch_count,
+        _frames(Reset, "reset", news, run.batch_count, series, width=width),
+        is_reset=True,
     )
 
 

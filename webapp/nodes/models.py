@@ -46,8 +46,8 @@ class Device(models.Model):
     name = models.CharField(max_length=120, blank=True)
     memory_bytes = models.BigIntegerField(null=True)
     retired = models.BooleanField(default=False)
-    holder = models.CharField(max_length=200, blank=True)
-    held_since = models.DateTimeField(null=True)
+    allocated_to = models.CharField(max_length=200, blank=True)
+    allocated_since = models.DateTimeField(null=True)
     team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL)
 
     class Meta:
@@ -55,7 +55,9 @@ class Device(models.Model):
             models.UniqueConstraint(fields=["node", "kind", "index"], name="one_row_per_device")
         ]
         indexes = [
-            models.Index(fields=["holder"], name="held_devices", condition=~models.Q(holder=""))
+            models.Index(
+                fields=["allocated_to"], name="held_devices", condition=~models.Q(allocated_to="")
+            )
         ]
 
     def __str__(self) -> str:

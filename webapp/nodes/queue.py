@@ -111,8 +111,10 @@ def _held() -> list[Held]:
         "public_id", "attempt", "memory_bytes"
     )
     memory = {holder_of(public_id, attempt): needed or 0 for public_id, attempt, needed in known}
-    lent = Device.objects.exclude(holder="").filter(retired=False).exclude(node__in=lost())
+    lent = Device.objects.exclude(allocated_to="").filter(retired=False).exclude(node__in=lost())
     return [
         Held(name, kind, 1, team, memory.get(holder, 0) if kind == Kind.CPU else 0)
-        for name, kind, team, holder in lent.values_list("node__name", "kind", "team", "holder")
+        for name, kind, team, holder in lent.values_list(
+            "node__name", "kind", "team", "allocated_to"
+        )
     ]

@@ -24,7 +24,7 @@ class Place:
 
     run_id: int
     attempt: int
-    news: int
+    batch_number: int
 
 
 def clean(value: Any) -> Any:
@@ -93,7 +93,7 @@ def event_row(place: Place, event: dict[str, Any]) -> Event:
         step=event.get("step"),
         wall_time=moment(event["wall_time"]),
         payload={key: value for key, value in event.items() if key not in left_out},
-        news=place.news,
+        batch_number=place.batch_number,
     )
 
 

@@ -407,10 +407,10 @@ def _change(
 
 def _announce(run: Run, reason: str, actor: User | None) -> None:
     """Record the state and ring the doorbell; part of the transaction that changed it."""
-    Run.objects.filter(pk=run.pk).update(news=F("news") + 1)
+    Run.objects.filter(pk=run.pk).update(batch_count=F("batch_count") + 1)
     run.refresh_from_db()
     _record(run, reason, actor)
-    notify.ring_on_commit(run.public_id, run.news)
+    notify.ring_on_commit(run.public_id, run.batch_count)
 
 
 def _record(run: Run, reason: str, actor: User | None) -> None:

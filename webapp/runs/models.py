@@ -42,7 +42,7 @@ class Priority(models.IntegerChoices):
 
 
 class Run(models.Model):
-    """A run of any source. `attempt` is the fencing number; `news` counts the batches that were
+    """A run of any source. `attempt` is the fencing number; `batch_count` counts the batches that were
     appended.
 
     In the queue, `queue_position` is its place by hand (None: by age, which `queued_at` tells) and
@@ -84,7 +84,7 @@ class Run(models.Model):
     reason = models.TextField(blank=True)
     remedy = models.TextField(blank=True)
 
-    news = models.BigIntegerField(default=0)
+    batch_count = models.BigIntegerField(default=0)
     step = models.BigIntegerField(default=0)
     total_steps = models.BigIntegerField(null=True)
     last_event_at = models.DateTimeField(null=True)
@@ -120,7 +120,6 @@ class Attempt(models.Model):
     host = models.CharField(max_length=200, blank=True)
     folder = models.CharField(max_length=1024, blank=True)
     pid = models.IntegerField(null=True)
-    pid_started = models.FloatField(null=True)
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
     step = models.BigIntegerField(default=0)
@@ -192,7 +191,7 @@ class Event(models.Model):
     step = models.BigIntegerField(null=True)
     wall_time = models.DateTimeField()
     payload = models.JSONField()
-    news = models.BigIntegerField()
+    batch_number = models.BigIntegerField()
 
     class Meta:
         constraints = [
@@ -200,7 +199,7 @@ class Event(models.Model):
         ]
         indexes = [
             models.Index(fields=["run", "type", "step"]),
-            models.Index(fields=["run", "news"]),
+            models.Index(fields=["run", "batch_number"], name="events_by_batch"),
         ]
 
 

@@ -57,7 +57,7 @@ def thin(run: Run) -> None:
     parts = Counter(stretch.attempt for stretch in branches.stretches(run))
     for attempt in [attempt for attempt, count in parts.items() if count == 1]:
         with transaction.atomic():
-            Run.objects.filter(pk=run.pk).update(news=F("news") + 1)
+            Run.objects.filter(pk=run.pk).update(batch_count=F("batch_count") + 1)
             long = Series.objects.filter(run=run, attempt=attempt, thinned=False).exclude(levels=0)
             Chunk.objects.filter(series__in=long).delete()
             long.update(thinned=True)

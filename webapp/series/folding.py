@@ -85,7 +85,11 @@ def gather(run: int, attempt: int, keep: bool = False) -> None:
     rows = sum(len(group.places) for group in groups)
     if groups:
         Batch.objects.create(
-            run_id=run, attempt=attempt, batch_number=taken[-1].batch_number, rows=rows, data=encoded(groups)
+            run_id=run,
+            attempt=attempt,
+            batch_number=taken[-1].batch_number,
+            rows=rows,
+            data=encoded(groups),
         )
         Log.objects.filter(run=run, attempt=attempt).update(
             rows=F("rows") + rows, batches=F("batches") + 1
@@ -122,7 +126,8 @@ def straight(series: Series | None, points: Points) -> int:
         column = places.on(axis)
         grows = (column[1:] >= column[:-1]).all()
         if grows and (
-            known is None or (known.monotonic_axes & bit and column[0] >= getattr(known, f"last_{axis}"))
+            known is None
+            or (known.monotonic_axes & bit and column[0] >= getattr(known, f"last_{axis}"))
         ):
             found |= bit
     return found

@@ -55,7 +55,7 @@ def glimpse(run: Run, key: str, count: int) -> list[float]:
 
 def etag(runs: Iterable[Run], *parts: object) -> str:
     """A tag that changes when any of the runs has news or the question (`parts`) differs."""
-    state = "|".join([*(f"{run.public_id}:{run.news}" for run in runs), *map(str, parts)])
+    state = "|".join([*(f"{run.public_id}:{run.batch_count}" for run in runs), *map(str, parts)])
     return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
 

@@ -15,7 +15,7 @@ from webapp.nodes.models import Device, Kind
 from webapp.runs import lifecycle
 from workers.machine import host
 
-FREE = Q(holder="", retired=False)
+FREE = Q(allocated_to="", retired=False)
 
 
 def claim(
@@ -33,7 +33,10 @@ def claim(
         )
         chosen = list(free.order_by("index")[:count])
         mine = Device.objects.filter(FREE, pk__in=[device.pk for device in chosen])
-        if len(chosen) < count or mine.update(holder=holder, held_since=Now(), team=team) != count:
+        if (
+            len(chosen) < count
+            or mine.update(allocated_to=holder, allocated_since=Now(), team=team) != count
+        ):
             transaction.set_rollback(True)
             return None
     return chosen
@@ -43,10 +46,10 @@ def release(holder: str, node: str | None = None) -> int:
     """Give back whatever `holder` has on `node`, or anywhere, and return how much that was; nothing
     happens the second time.
     """
-    held = Device.objects.filter(holder=holder, **({"node__name": node} if node else {}))
+    held = Device.objects.filter(allocated_to=holder, **({"node__name": node} if node else {}))
     with transaction.atomic():
         held.filter(retired=True).delete()
-        given_back = held.update(holder="", held_since=None, team=None)
+        given_back = held.update(allocated_to="", allocated_since=None, team=None)
         if given_back:
             lifecycle.wake()
     return given_back
@@ -55,7 +58,7 @@ def release(holder: str, node: str | None = None) -> int:
 def held_here(holder: str) -> list[Device]:
     """What `holder` has on this host."""
     return list(
-        Device.objects.filter(holder=holder, node__name=host.name()).order_by("kind", "index")
+        Device.objects.filter(allocated_to=holder, node__name=host.name()).order_by("kind", "index")
     )
 
 

@@ -39,7 +39,7 @@ def register() -> Node:
             )
             there |= Q(kind=device.kind, index=device.index)
         gone = Device.objects.filter(node=node).exclude(there)
-        gone.filter(holder="").delete()
+        gone.filter(allocated_to="").delete()
         gone.update(retired=True)
     return node
 

@@ -143,7 +143,7 @@ def _slow() -> list[Shard]:
 def _within_quota(team: Team) -> bool:
     return (
         team.device_quota is None
-        or Device.objects.filter(team=team).exclude(holder="").count() < team.device_quota
+        or Device.objects.filter(team=team).exclude(allocated_to="").count() < team.device_quota
     )
 
 
@@ -208,8 +208,8 @@ def give_back() -> None:
     """What copies hold that have ended is given back, should their runner have died before it
     could.
     """
-    for holder in Device.objects.filter(holder__startswith="shard/").values_list(
-        "holder", flat=True
+    for holder in Device.objects.filter(allocated_to__startswith="shard/").values_list(
+        "allocated_to", flat=True
     ):
         shard, _, number = holder.removeprefix("shard/").partition("/")
         if not Copy.objects.filter(shard=int(shard), number=int(number), ended_at=None).exists():

@@ -103,4 +103,4 @@ async def read_until(socket: Socket, page: Page, cursor: int) -> None:
 
 async def news_of(run: Run) -> int:
     await sync_to_async(run.refresh_from_db)()
-    return run.news
+    return run.batch_count

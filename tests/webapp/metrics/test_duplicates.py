@@ -53,11 +53,11 @@ def test_rows_without_numbers_count_once_by_what_they_say(run: Run, steps_grow: 
     narrow = loss(run, width=50, axis="time")
     assert (narrow.count, narrow.points > 25, max(narrow.max)) == (2000, True, max(whole.mean))
     assert len(list(series_store.rows(run))) == 2000
-    before = run.news
+    before = run.batch_count
     run.refresh_from_db()
     append(run, rows[100:140])
-    assert series_store.since(run, run.news) == []
-    assert before < run.news
+    assert series_store.since(run, run.batch_count) == []
+    assert before < run.batch_count
 
 
 @pytest.mark.django_db

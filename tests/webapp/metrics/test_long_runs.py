@@ -45,11 +45,11 @@ def train(
 ) -> None:
     Attempt.objects.update_or_create(run=run, number=attempt, defaults={"last_seq": last})
     for start in range(first, last, batch):
-        run.news += 1
+        run.batch_count += 1
         series_store.append(
-            run, attempt, log(start, min(last, start + batch), seq + start - first), run.news
+            run, attempt, log(start, min(last, start + batch), seq + start - first), run.batch_count
         )
-    run.save(update_fields=["news"])
+    run.save(update_fields=["batch_count"])
 
 
 def rewind(run: Run, attempt: int, step: int, seq: int = 0) -> None:
@@ -61,7 +61,7 @@ def rewind(run: Run, attempt: int, step: int, seq: int = 0) -> None:
         step=step,
         wall_time=moment(NOON),
         payload={},
-        news=run.news,
+        batch_number=run.batch_count,
     )
 
 
@@ -181,10 +181,10 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
     ended = timezone.now() - datetime.timedelta(days=31)
     Run.objects.filter(pk=run.pk).update(state=State.COMPLETED, finished_at=ended)
     before, short = loss(run, width=100), series_store.read([run], ["eval"])
-    latest, news = series_store.latest(run, ["loss", "eval"]), run.news
+    latest, news = series_store.latest(run, ["loss", "eval"]), run.batch_count
     assert series_store.tidy_finished() > 0
     run.refresh_from_db()
-    assert run.news > news
+    assert run.batch_count > news
     after = loss(run, width=100)
     assert (after.x, after.min, after.max, after.count, after.thinned) == (
         before.x,
@@ -206,7 +206,7 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
 
 def test_live_deltas_reach_back_some_batches_and_then_no_further(run: Run) -> None:
     train(run, 3000, batch=5)
-    (series,) = series_store.since(run, run.news - 3, ["loss"]) or []
+    (series,) = series_store.since(run, run.batch_count - 3, ["loss"]) or []
     assert series.x == [float(step) for step in range(2985, 3000)]
     assert series_store.since(run, 1) is None
 

@@ -47,7 +47,7 @@ def rewind(run: Run, number: int, seq: int, step: int) -> None:
         step=step,
         wall_time=timezone.now(),
         payload={},
-        news=number,
+        batch_number=number,
     )
 
 
@@ -277,7 +277,7 @@ def test_the_tag_changes_with_news_and_with_the_question(run: Run) -> None:
     first = series_store.etag([run], "loss")
     assert first == series_store.etag([run], "loss")
     assert first != series_store.etag([run], "grad_norm")
-    run.news += 1
+    run.batch_count += 1
     assert first != series_store.etag([run], "loss")
 
 

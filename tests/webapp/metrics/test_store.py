@@ -123,7 +123,7 @@ def appended(run: Run, written: list[Log]) -> None:
                 "step": log.rewind,
                 "wall_time": moment(NOON),
                 "payload": {},
-                "news": 0,
+                "batch_number": 0,
             }
             Event.objects.create(run=run, attempt=number, **rewound)
         for batch in log.batches:

@@ -38,7 +38,14 @@ def test_points_become_series(run: Run) -> None:
         with connection.cursor() as cursor:
             cursor.execute(POINTS, [run.pk, number, last, ["loss", "grad_norm"]])
     Event.objects.create(
-        run=run, attempt=2, seq=1, type="rewind", step=0, wall_time=moment(0), payload={}, news=1
+        run=run,
+        attempt=2,
+        seq=1,
+        type="rewind",
+        step=0,
+        wall_time=moment(0),
+        payload={},
+        batch_number=1,
     )
     migrate("0005_rename_columns")
     migrate("0005_rename_columns")

@@ -43,9 +43,11 @@ def queued(team: Team, name: str, **compute: object) -> Run:
 def at_work(run: Run, node: Node, count: int = 1, kind: str = "cuda") -> Run:
     lifecycle.claim(run.pk, node.name)
     run.refresh_from_db()
-    free = Device.objects.filter(node=node, kind=kind, holder="").values("pk")[:count]
+    free = Device.objects.filter(node=node, kind=kind, allocated_to="").values("pk")[:count]
     Device.objects.filter(pk__in=free).update(
-        holder=holder_of(run.public_id, run.attempt), held_since=timezone.now(), team=run.team
+        allocated_to=holder_of(run.public_id, run.attempt),
+        allocated_since=timezone.now(),
+        team=run.team,
     )
     return run
 
@@ -80,7 +82,7 @@ def test_all_machines_of_a_run_are_named_wherever_it_is_shown(
     waits = queued(still, "wider", device="cuda", nodes=3)
     lifecycle.claim(run.pk, "elm", "oak")
     Device.objects.filter(kind="cuda", index=0).update(
-        holder=holder_of(run.public_id, 1), team=still
+        allocated_to=holder_of(run.public_id, 1), team=still
     )
     client.force_login(bob)
     for address in ("/queue/", f"/runs/{run.public_id}/"):
@@ -117,7 +119,7 @@ def test_jobs_are_named_to_their_team_where_their_parts_are(
         copy = Copy.objects.create(
             shard=shard, number=1, host="elm", device=f"cuda {device.index}", done=20
         )
-        Device.objects.filter(pk=device.pk).update(holder=copy.holder, team=still)
+        Device.objects.filter(pk=device.pk).update(allocated_to=copy.holder, team=still)
     client.force_login(bob)
     queue, machines = text_of(client, "/queue/"), text_of(client, "/machines/")
     assert (

@@ -144,7 +144,7 @@ def test_every_batch_gets_the_next_number_and_says_so_on_redis(
             for message in (ear.get_message(timeout=5), ear.get_message(timeout=5))
             if message
         ]
-    assert cursors == [claimed.news + 1, claimed.news + 2]
+    assert cursors == [claimed.batch_count + 1, claimed.batch_count + 2]
     assert heard == [{"news": cursor} for cursor in cursors]
 
 

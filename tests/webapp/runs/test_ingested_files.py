@@ -134,12 +134,12 @@ def test_what_a_full_store_did_not_take_is_stored_later(
     assert not Checkpoint.objects.exists() and not RolloutRow.objects.exists()
     assert series_store.latest(claimed, ["loss"]) == {"loss": 0.5}
 
-    before = Run.objects.get(pk=claimed.pk).news
+    before = Run.objects.get(pk=claimed.pk).batch_count
     store_again(claimed.pk, 1, tmp_path)
     assert pending_uploads.waiting(claimed.pk, 1) == []
     assert "could not be stored" not in shown(client, claimed)
     assert (Checkpoint.objects.get().step, RolloutRow.objects.count()) == (10, 2)
-    changed = Event.objects.filter(run=claimed, news__gt=before)
+    changed = Event.objects.filter(run=claimed, batch_number__gt=before)
     assert [(row.type, "trouble" in row.payload) for row in changed.order_by("seq")] == [
         ("checkpoint", False),
         ("rollouts", False),

@@ -214,7 +214,7 @@ def test_every_change_is_recorded_and_is_news(run: Run, alice: User) -> None:
         "stopping",
         "stopped",
     ]
-    assert run.news == 3
+    assert run.batch_count == 3
 
 
 def test_a_pause_gives_the_machine_back_until_the_run_is_resumed(run: Run, alice: User) -> None:

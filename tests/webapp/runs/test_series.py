@@ -42,7 +42,7 @@ def test_it_gives_the_series_asked_for_and_the_cursor_that_they_reach(
     answer = read(client, trained.run, keys="loss,nothing/of/the/kind")
     assert [series["key"] for series in answer["series"]] == ["loss"]
     assert answer["series"][0]["x"] == list(range(1, 41))
-    assert answer["cursor"] == trained.run.news
+    assert answer["cursor"] == trained.run.batch_count
 
 
 def test_a_long_series_comes_in_buckets_that_keep_least_and_greatest(

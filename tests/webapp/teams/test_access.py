@@ -73,7 +73,13 @@ def test_a_guest_sees_that_run_and_nothing_beside_it(run: Run, still: Team, gues
     sibling = Run.objects.create(team=still, name="sibling")
     for shown in (run, sibling):
         Event.objects.create(
-            run=shown, attempt=1, seq=1, type="log", wall_time=timezone.now(), payload={}, news=1
+            run=shown,
+            attempt=1,
+            seq=1,
+            type="log",
+            wall_time=timezone.now(),
+            payload={},
+            batch_number=1,
         )
     asker = actor(guest)
     assert list(access.visible(asker, Run)) == [run]

@@ -120,14 +120,14 @@ def machines(nodes: QuerySet[Node], own: QuerySet[Run], jobs: QuerySet[Job]) -> 
         *jobs.values_list("team", flat=True).distinct(),
     }
     devices = list(Device.objects.order_by("kind", "index"))
-    runs, parts = _work_of({one.holder for one in devices}, own, jobs)
+    runs, parts = _work_of({one.allocated_to for one in devices}, own, jobs)
     places, called = _parts(runs.values()), dict(Node.objects.values_list("pk", "name"))
     for one in devices:
-        run, job = runs.get(one.holder), parts.get(one.holder)
-        part = places.get((one.holder, called[one.node_id]), "")
+        run, job = runs.get(one.allocated_to), parts.get(one.allocated_to)
+        part = places.get((one.allocated_to, called[one.node_id]), "")
         told = Lent(
             one.kind,
-            one.holder,
+            one.allocated_to,
             [],
             one.name,
             one.memory_bytes,
@@ -137,7 +137,7 @@ def machines(nodes: QuerySet[Node], own: QuerySet[Run], jobs: QuerySet[Job]) -> 
             part,
         )
         by_node[one.node_id].setdefault(
-            (one.kind, job.public_id if job else one.holder, one.name), told
+            (one.kind, job.public_id if job else one.allocated_to, one.name), told
         ).indexes.append(one.index)
     usable = set(queue.alive().filter(draining=False).values_list("pk", flat=True))
     return [
@@ -194,7 +194,7 @@ def why(run: Run) -> str:
 def _places(holders: Collection[str]) -> str:
     """`elm, GPUs 0–2; oak, GPU 1`."""
     held = (
-        Device.objects.filter(holder__in=holders)
+        Device.objects.filter(allocated_to__in=holders)
         .select_related("node")
         .order_by("node__name", "kind", "index")
         if holders
@@ -203,7 +203,7 @@ def _places(holders: Collection[str]) -> str:
     parts: dict[tuple[str, str], Lent] = {}
     for device in held:
         parts.setdefault(
-            (device.node.name, device.kind), Lent(device.kind, device.holder)
+            (device.node.name, device.kind), Lent(device.kind, device.allocated_to)
         ).indexes.append(device.index)
     return "; ".join(f"{name}, {lent.says}" for (name, _), lent in parts.items())
 
@@ -286,7 +286,7 @@ def _has(node: Node, devices: Sequence[Device]) -> str:
         ]
         if there:
             said.append(
-                f"{sum(not device.holder for device in there)} of {counted(len(there), kind)} free"
+                f"{sum(not device.allocated_to for device in there)} of {counted(len(there), kind)} free"
             )
     return ", ".join(said) or "nothing to lend"
 

@@ -38,7 +38,7 @@ def board_of(run: Run, shown: Sequence[Chart]) -> dict[str, Any]:
     """What templates/runs/charts.html needs to draw `shown` and to keep it up to date."""
     board = {
         "run": run.public_id,
-        "since": run.news,
+        "since": run.batch_count,
         "series": reverse("series_json", args=[run.public_id]),
         "charts": [charts.declaration(chart) for chart in shown],
     }
@@ -89,7 +89,7 @@ def render_tab(
         },
         "live": {
             "run": run.public_id,
-            "since": run.news,
+            "since": run.batch_count,
             "states": status_text.STATES,
             "phases": status_text.PHASES,
             "patience_s": status_text.patience(run).total_seconds(),

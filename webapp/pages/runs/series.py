@@ -62,7 +62,7 @@ def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
             [run], _keys(request), axis=axis, start=start, stop=stop, width=width
         )
         answer = {
-            "cursor": run.news,
+            "cursor": run.batch_count,
             "axis": axis,
             "series": [one.json() for one in found],
             "marks": marks(run, axis),

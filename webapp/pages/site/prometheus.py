@@ -123,8 +123,8 @@ def _machines() -> Iterator[Metric]:
     )
     for kind in Kind.values:
         of_kind = Device.objects.filter(kind=kind, retired=False)
-        devices.add_metric([kind, "no"], of_kind.filter(holder="").count())
-        devices.add_metric([kind, "yes"], of_kind.exclude(holder="").count())
+        devices.add_metric([kind, "no"], of_kind.filter(allocated_to="").count())
+        devices.add_metric([kind, "yes"], of_kind.exclude(allocated_to="").count())
     yield devices
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_database_size(current_database())")
