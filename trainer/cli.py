@@ -17,7 +17,7 @@ from pathlib import Path
 from trainer import recipes
 from trainer.engine.attempts import next_attempt
 from trainer.engine.distributed import processes
-from trainer.engine.distributed.ranks import Machines, of_this_process
+from trainer.engine.distributed.ranks import MachineRank, rank_of_this_process
 from trainer.exit_codes import COMPLETED, REFUSED
 from trainer.explain import explain
 from trainer.spec import RunSpec, SpecError, load, to_yaml
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
             "--attempt",
             str(attempt),
         ]
-        return processes.carry_out(
+        return processes.run_processes(
             command, _resuming(options.dir, attempt), options.dir, attempt, count, device, machines
         )
     from trainer.text.run import start
@@ -99,7 +99,7 @@ def resume(options: argparse.Namespace) -> int:
             if options.anew
             else again
         )
-        return processes.carry_out(
+        return processes.run_processes(
             command, again, options.run_dir, attempt, count, device, machines
         )
     from trainer.text.run import resume
@@ -111,7 +111,7 @@ def _resuming(run_dir: Path, attempt: int) -> list[str]:
     return [*processes.TRAINER, "resume", str(run_dir), "--attempt", str(attempt)]
 
 
-def _processes(options: argparse.Namespace, spec: Path) -> tuple[int, str, Machines]:
+def _processes(options: argparse.Namespace, spec: Path) -> tuple[int, str, MachineRank]:
     """How many processes this one has to start, on which device, and beside which machines.
 
     A definition that cannot be read starts none: the run says why. A rank that was started already
@@ -120,9 +120,9 @@ def _processes(options: argparse.Namespace, spec: Path) -> tuple[int, str, Machi
     try:
         compute = load(spec.read_text()).compute
     except (OSError, ValueError):
-        return 1, "auto", processes.ONE
-    if of_this_process() is not None:
-        return 1, compute.device, processes.ONE
+        return 1, "auto", processes.SINGLE_MACHINE
+    if rank_of_this_process() is not None:
+        return 1, compute.device, processes.SINGLE_MACHINE
     return (
         options.processes or compute.processes,
         compute.device,
@@ -149,7 +149,7 @@ def shard(options: argparse.Namespace) -> int:
     return COMPLETED
 
 
-def _machines(options: argparse.Namespace, count: int) -> Machines:
+def _machines(options: argparse.Namespace, count: int) -> MachineRank:
     if count > 1 and not (
         0 <= options.machine < count and options.meeting.rpartition(":")[2].isdecimal()
     ):
@@ -157,7 +157,7 @@ def _machines(options: argparse.Namespace, count: int) -> Machines:
             f"The run wants {count} machines: each needs its --machine from 0 and the --meeting of all, a host:port of machine 0. "
             "Give --machines 1 to carry it out on this one alone."
         )
-    return Machines(count, options.machine, options.meeting)
+    return MachineRank(count, options.machine, options.meeting)
 
 
 def show_recipes(options: argparse.Namespace) -> int:

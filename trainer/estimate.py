@@ -13,7 +13,7 @@ from trainer.spec import RunSpec, Stage
 
 
 @dataclass(frozen=True)
-class Counts:
+class ProblemCounts:
     """Problems of each role, after limits and the held-out share."""
 
     train: int
@@ -21,7 +21,7 @@ class Counts:
     retained: int = 0
 
 
-def most_tokens(spec: RunSpec, counts: Counts) -> int:
+def max_written_tokens(spec: RunSpec, counts: ProblemCounts) -> int:
     """Tokens that student and teacher write at most: pass rates, stages, evaluations."""
     return sum(_tokens(spec, counts))
 
@@ -31,7 +31,7 @@ def planned_answers(stage: Stage) -> int:
     return stage.until.steps * stage.problems_per_step * stage.rollouts.generate.per_problem
 
 
-def _tokens(spec: RunSpec, counts: Counts) -> Iterator[int]:
+def _tokens(spec: RunSpec, counts: ProblemCounts) -> Iterator[int]:
     pool, evaluation = spec.pool, spec.evaluation
     if pool.estimate == "before":
         yield (

@@ -7,7 +7,7 @@ infinities are written as the strings "NaN", "Infinity" and "-Infinity", because
 
 Each emit is one unbuffered append to the operating system, so that a killed process loses nothing;
 only `fsync` is grouped (at most one second, which bounds the loss on power failure), in a thread
-that holds nothing which `emit` needs. When the disk is full, `trouble` says so and the training
+that holds nothing which `emit` needs. When the disk is full, `failure` says so and the training
 loop stops at the next step boundary; until then lines go into a reserve that was set aside when the
 log was opened, and wait in memory where even that cannot be used. `emit` never raises into
 training.
@@ -36,7 +36,7 @@ SEGMENT_BYTES = 64 << 20
 WAITING_BYTES = 64 << 20
 RESERVE_BYTES = 1 << 20
 SYNC_SECONDS = 1.0
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HEAD = ("v", "attempt", "seq", "wall_time", "monotonic", "type")
 
 
@@ -77,7 +77,7 @@ class EventLog:
         self._syncer.start()
 
     @property
-    def trouble(self) -> str:
+    def failure(self) -> str:
         """Why the log cannot go on, in a few words; empty while all is well."""
         return self._refused or self._unsafe
 
@@ -124,13 +124,13 @@ class EventLog:
 
     def _drain(self) -> None:
         """Write waiting lines in order. When the disk refuses, once more with the reserve; the
-        trouble lasts until there is a new one.
+        failure lasts until there is a new one.
         """
         while self._waiting:
             try:
                 self._write_first()
             except OSError as error:
-                full = "the disk is full: " * (error.errno in NO_ROOM)
+                full = "the disk is full: " * (error.errno in DISK_FULL_ERRNOS)
                 self._refused = f"the event log cannot be written: {full}{error.strerror or error}"
                 if not self._reserve.spend():
                     return
@@ -211,31 +211,31 @@ class Reserve:
         return whole
 
 
-class Reader:
+class LogReader:
     """Reads a log while it grows. `poll` yields each event after `since_seq` once; calling it again
     continues where it ended.
 
     `damage` lists what could not be read: a line that is not JSON, or one that a crash cut at the
     end of a segment. A last line without its end in the newest segment may still be being written:
-    it is left for the next poll, and `unfinished` is true. `more` says that the last `take` may
+    it is left for the next poll, and `has_partial_line` is true. `has_more` says that the last `read_batch` may
     have left something.
     """
 
     def __init__(self, folder: Path, since_seq: int = 0) -> None:
         self.folder, self.seq = folder, since_seq
         self.damage: list[str] = []
-        self.unfinished = self.more = False
+        self.has_partial_line = self.has_more = False
         self._segment: Path | None = None
         self._offset = self._consumed = 0
 
-    def take(self, count: int, size: int) -> list[dict[str, Any]]:
+    def read_batch(self, count: int, size: int) -> list[dict[str, Any]]:
         """The next events: at most `count`, and none after the one that fills `size` bytes."""
         taken: list[dict[str, Any]] = []
-        end, self.more = self._consumed + size, False
+        end, self.has_more = self._consumed + size, False
         for event in self.poll():
             taken.append(event)
-            self.more = len(taken) >= count or self._consumed >= end
-            if self.more:
+            self.has_more = len(taken) >= count or self._consumed >= end
+            if self.has_more:
                 break
         return taken
 
@@ -251,7 +251,7 @@ class Reader:
             yield from self._rest_of(path, newest=path == found[-1])
 
     def _rest_of(self, path: Path, newest: bool) -> Iterator[dict[str, Any]]:
-        self.unfinished = False
+        self.has_partial_line = False
         with path.open("rb") as file:
             file.seek(self._offset)
             for line in file:
@@ -266,7 +266,7 @@ class Reader:
                     yield event
 
     def _cut(self, path: Path, newest: bool) -> None:
-        self.unfinished = newest
+        self.has_partial_line = newest
         if not newest:
             self.damage.append(
                 f"{path.name} ends in the middle of a line, which was lost when its writer died"
@@ -289,7 +289,7 @@ def read(folder: Path, since_seq: int = 0) -> Iterator[dict[str, Any]]:
     """Yield the events of a log folder after `since_seq`, in order, up to the last complete
     line.
     """
-    return Reader(folder, since_seq).poll()
+    return LogReader(folder, since_seq).poll()
 
 
 def segments(folder: Path) -> list[Path]:
@@ -310,7 +310,7 @@ def line(event: dict[str, Any]) -> bytes:
     cannot be written.
     """
     try:
-        return to_json(event, inf_nan_mode="strings", fallback=plain) + b"\n"
+        return to_json(event, inf_nan_mode="strings", fallback=to_json_value) + b"\n"
     except Exception:
         return _by_force(event)
 
@@ -321,7 +321,7 @@ def _by_force(event: dict[str, Any]) -> bytes:
     """
     try:
         return (
-            json.dumps(plain(event), ensure_ascii=False, separators=(",", ":")).encode(
+            json.dumps(to_json_value(event), ensure_ascii=False, separators=(",", ":")).encode(
                 "utf-8", "replace"
             )
             + b"\n"
@@ -338,7 +338,7 @@ def number(value: Any) -> float:
     return float(value)
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """`value` with only what JSON can hold: non-finite floats become strings, array scalars
     numbers, the unknown its text.
     """
@@ -355,11 +355,11 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_json_value(item) for item in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return to_json_value(value.tolist())
     return str(value)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 COMPLETED = 0
 REFUSED = 64  # the definition, the data or a model cannot be used
 NOT_A_NUMBER = 65  # the loss or its gradient is not finite
-SEPARATED = 69  # of several machines: the others no longer answer
+PEER_LOST = 69  # of several machines: the others no longer answer
 FAILED = 70  # any other failure
-BROKEN_OFF = 71  # of several machines: a process died here; the run may resume from a checkpoint
+PROCESS_DIED = 71  # of several machines: a process died here; the run may resume from a checkpoint
 DISK_FULL = 74
 STOPPED = 75  # stopped on request, after a checkpoint

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer.estimate import Counts, most_tokens, planned_answers
+from trainer.estimate import ProblemCounts, max_written_tokens, planned_answers
 from trainer.spec import (
     EndpointTeacher,
     HardFilterWeights,
@@ -51,8 +51,8 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     for number, stage in enumerate(spec.stages, 1):
         yield f"Stage {number}, {stage.name}: {_stage(stage, count)}"
     yield _evaluation(spec, problems)
-    counts = Counts(count, len(problems.evaluation), len(problems.retained or ()))
-    yield f"In all at most {most_tokens(spec, counts):,} tokens are written, if every answer is as long as it may be."
+    counts = ProblemCounts(count, len(problems.evaluation), len(problems.retained or ()))
+    yield f"In all at most {max_written_tokens(spec, counts):,} tokens are written, if every answer is as long as it may be."
 
 
 def teacher(chosen: Teacher) -> str:

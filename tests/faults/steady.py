@@ -73,8 +73,8 @@ class Trainer:
         signal.signal(signal.SIGTERM, self._ask)
 
     @property
-    def trouble(self) -> str:
-        return self.log.trouble or self.unsaved
+    def failure(self) -> str:
+        return self.log.failure or self.unsaved
 
     def resume(self, checkpoint: Path | None) -> None:
         found = checkpoint or _newest(self.run)
@@ -84,7 +84,7 @@ class Trainer:
             self.step, self.loss = state["step"], state["loss"]
 
     def train(self) -> int:
-        while self.step < self.steps and not self.stop and not self.trouble:
+        while self.step < self.steps and not self.stop and not self.failure:
             time.sleep(STEP_SECONDS)
             self.step, self.loss = self.step + 1, next_loss(self.loss)
             self.log.emit(
@@ -110,10 +110,10 @@ class Trainer:
         return self._end()
 
     def _end(self) -> int:
-        if self.trouble:
+        if self.failure:
             outcome, reason, code = (
                 "failed",
-                f"The run stopped after step {self.step}: {self.trouble}.",
+                f"The run stopped after step {self.step}: {self.failure}.",
                 DISK_FULL,
             )
         elif self.step < self.steps:

@@ -23,14 +23,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from trainer.engine.outcome import DiskFull
-from trainer.events import NO_ROOM, plain, sync_folder
+from trainer.events import DISK_FULL_ERRNOS, sync_folder, to_json_value
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
 TEMPORARY = ".writing-"
 
 
-class Damaged(ValueError):
+class DamagedCheckpoint(ValueError):
     """A checkpoint that cannot be loaded. The message says which file is wrong and how."""
 
 
@@ -48,7 +48,7 @@ class Snapshot:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def name_of(step: int) -> str:
+def folder_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
@@ -57,19 +57,19 @@ def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
     disk refuses.
     """
     root.mkdir(parents=True, exist_ok=True)
-    temporary = root / f"{TEMPORARY}{name_of(snapshot.step)}"
+    temporary = root / f"{TEMPORARY}{folder_name(snapshot.step)}"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         size = _write(temporary, snapshot)
-        target = root / name_of(snapshot.step)
+        target = root / folder_name(snapshot.step)
         if target.exists():
             shutil.rmtree(target)
         os.rename(temporary, target)
         sync_folder(root)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if any(os.strerror(number) in str(error) for number in NO_ROOM):
+        if any(os.strerror(number) in str(error) for number in DISK_FULL_ERRNOS):
             reason = f"The checkpoint of step {snapshot.step} could not be written, because the disk is full: {error}."
             raise DiskFull(reason, "Free some space and resume the run.") from error
         raise
@@ -77,7 +77,7 @@ def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
 
 
 def load(folder: Path) -> Snapshot:
-    """Read a checkpoint back. Raises Damaged where a file is missing or differs from its
+    """Read a checkpoint back. Raises DamagedCheckpoint where a file is missing or differs from its
     manifest.
     """
     manifest = _checked_manifest(folder)
@@ -90,7 +90,7 @@ def load(folder: Path) -> Snapshot:
     return Snapshot(manifest["step"], manifest["stage"], tensors, state, manifest["metrics"])
 
 
-def found(root: Path) -> list[Path]:
+def list_folders(root: Path) -> list[Path]:
     """Checkpoint folders below `root`, the newest first."""
     return sorted(root.glob("step-*"), reverse=True)
 
@@ -102,10 +102,12 @@ def remove(folder: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def superfluous(root: Path, keep_last: int, best: int | None) -> list[Path]:
+def removable(root: Path, keep_last: int, best: int | None) -> list[Path]:
     """Checkpoints that are neither among the last `keep_last` nor the best step's."""
     return [
-        folder for folder in found(root)[keep_last:] if best is None or folder.name != name_of(best)
+        folder
+        for folder in list_folders(root)[keep_last:]
+        if best is None or folder.name != folder_name(best)
     ]
 
 
@@ -126,7 +128,7 @@ def _write(folder: Path, snapshot: Snapshot) -> int:
         "version": 1,
         "step": snapshot.step,
         "stage": snapshot.stage,
-        "metrics": plain(dict(snapshot.metrics)),
+        "metrics": to_json_value(dict(snapshot.metrics)),
         "files": files,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
@@ -141,13 +143,13 @@ def _checked_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         expected = manifest["files"]
     except (OSError, ValueError, KeyError) as error:
-        raise Damaged(f"{folder.name} has no readable manifest ({error})") from error
+        raise DamagedCheckpoint(f"{folder.name} has no readable manifest ({error})") from error
     for name, facts in expected.items():
         path = folder / name
         if not path.is_file():
-            raise Damaged(f"{folder.name} lacks {name}")
+            raise DamagedCheckpoint(f"{folder.name} lacks {name}")
         if path.stat().st_size != facts["size"] or _sha256(path) != facts["sha256"]:
-            raise Damaged(f"{name} in {folder.name} differs from what was written")
+            raise DamagedCheckpoint(f"{name} in {folder.name} differs from what was written")
     return manifest
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from trainer.engine.distributed.ranks import Place
-from trainer.engine.outcome import Refused
+from trainer.engine.distributed.ranks import ProcessRank
+from trainer.engine.outcome import RunRefused
 from trainer.spec.operation import Compute
 
 
-def prepare(compute: Compute, place: Place) -> torch.device:
+def prepare(compute: Compute, place: ProcessRank) -> torch.device:
     """Choose the device and fix threads and algorithms. Several processes on a machine with GPUs
     get one each.
 
-    Raises Refused where there are fewer GPUs than are asked for.
+    Raises RunRefused where there are fewer GPUs than are asked for.
     """
     if compute.device == "cuda" and not torch.cuda.is_available():
-        raise Refused(
+        raise RunRefused(
             "The run asks for a GPU, and this machine has none that torch can use.",
             "Set compute.device to cpu or auto.",
         )
@@ -25,7 +25,7 @@ def prepare(compute: Compute, place: Place) -> torch.device:
     if compute.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     if place.local_rank >= torch.cuda.device_count():
-        raise Refused(
+        raise RunRefused(
             f"The run asks for at least {place.local_rank + 1} processes on this machine, which has {torch.cuda.device_count()} GPUs.",
             "Lower compute.processes to their number, or set compute.device to cpu.",
         )

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from trainer.engine import memory
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.optimisers import Group
+from trainer.engine.optimisers import OptimiserGroup
 from trainer.engine.outcome import NotANumber, NothingToTrain, OutOfMemory, Stopped
 from trainer.engine.runtime import Runtime
 from trainer.engine.saving import restore, save
 
-__all__ = ["Method", "MethodState", "Phase", "Report", "Runtime", "train"]
+__all__ = ["EvaluationReport", "Method", "MethodState", "Phase", "Runtime", "train"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """What an evaluation found: metrics, a score by which checkpoints are compared (higher is
     better), and the same in a sentence.
     """
@@ -90,7 +90,7 @@ class Method(Protocol):
     def after_step(self, rt: Runtime) -> None:
         """Moving averages and the like."""
 
-    def evaluate(self, rt: Runtime, when: str) -> Report:
+    def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         """Measure; `when` is before, during or after. Must not change what training depends on."""
 
     def state(self) -> MethodState: ...
@@ -126,8 +126,8 @@ def _train(method: Method, rt: Runtime) -> tuple[str, str]:
     try:
         while rt.step < method.total_steps:
             _at_boundary(method, rt)
-            rt.show_progress("training", rt.step, method.total_steps)
-            rt.leave_if_asked()
+            rt.emit_progress("training", rt.step, method.total_steps)
+            rt.raise_if_stopped()
             _round(method, rt)
     except NothingToTrain as nothing:
         reason, remedy = nothing.reason, nothing.remedy
@@ -156,9 +156,9 @@ def _at_boundary(method: Method, rt: Runtime) -> None:
 
 
 def _round(method: Method, rt: Runtime) -> None:
-    with rt.whole():
+    with rt.full_parameters():
         batch = method.batch(rt)
-    if rt.wants_checkpoint:
+    if rt.checkpoint_requested:
         save(method, rt)
     began, tokens = time.perf_counter(), rt.tokens
     values: dict[str, float] = {}
@@ -181,7 +181,7 @@ def _round(method: Method, rt: Runtime) -> None:
 def _phase(method: Method, phase: Phase, batch: Any, rt: Runtime) -> dict[str, float]:
     began = time.perf_counter()
     if phase.group is None:
-        with rt.whole():
+        with rt.full_parameters():
             values = dict(method.run(phase, batch, rt))
     else:
         values = dict(_gradients(method, phase, batch, rt))
@@ -201,7 +201,7 @@ def _gradients(method: Method, phase: Phase, batch: Any, rt: Runtime) -> Mapping
         try:
             return method.run(phase, batch, rt)
         except Exception as error:
-            if not memory.ran_out(error) or not rt.can_be_smaller:
+            if not memory.is_out_of_memory(error) or not rt.can_shrink_micro_batch:
                 raise
             cause = memory.first_line(error)
             if rt.world.size > 1:
@@ -215,7 +215,7 @@ def _gradients(method: Method, phase: Phase, batch: Any, rt: Runtime) -> Mapping
         rt.log.log("warning", message)
 
 
-def _update(rt: Runtime, group: Group) -> dict[str, float]:
+def _update(rt: Runtime, group: OptimiserGroup) -> dict[str, float]:
     try:
         return group.update()
     except NotANumber as error:
@@ -230,8 +230,8 @@ def _update(rt: Runtime, group: Group) -> dict[str, float]:
         ) from error
 
 
-def _evaluate(method: Method, rt: Runtime, when: str) -> Report:
-    with rt.whole():
+def _evaluate(method: Method, rt: Runtime, when: str) -> EvaluationReport:
+    with rt.full_parameters():
         report = method.evaluate(rt, when)
     rt.evaluated = rt.step
     if (

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from trainer.engine.distributed.tensors import like, whole
+from trainer.engine.distributed.tensors import full_tensor, placed_like
 from trainer.engine.distributed.world import World
-from trainer.engine.outcome import NotANumber, Refused
+from trainer.engine.outcome import NotANumber, RunRefused
 from trainer.spec.stages import Optimiser
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def rate_at(settings: Optimiser, index: int, steps: int) -> float:
     return settings.learning_rate * (1.0 - share * (1.0 - settings.final_share))
 
 
-class Group:
+class OptimiserGroup:
     """Named parameters with their AdamW. Gradients gather over micro-batches, and over the ranks of
     `world`, until `update`.
 
@@ -92,11 +92,11 @@ class Group:
         Raises NotANumber, with the parameters untouched, where the loss or a gradient is not
         finite.
         """
-        loss = self.world.total(self._loss) / self.normaliser
+        loss = self.world.sum(self._loss) / self.normaliser
         if self.sharded is None and self.world.size > 1:
             self._add_up_gradients()
         norm = float(
-            whole(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm))
+            full_tensor(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm))
         )
         if not (_finite(loss) and _finite(norm)):
             self.drop()
@@ -122,14 +122,14 @@ class Group:
         """Take over whole tensors, whatever number of ranks wrote them."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(like(parameter, parameters[name]))
+                parameter.copy_(placed_like(parameter, parameters[name]))
         self.reset()
         for path, value in moments.items():
             group, name, key = path.split("/")
             if group == self.name:
                 parameter = self.parameters[name]
                 self.optimiser.state[parameter][key] = (
-                    like(parameter, value) if value.ndim else value.to(parameter.device)
+                    placed_like(parameter, value) if value.ndim else value.to(parameter.device)
                 )
 
     def _add_up_gradients(self) -> None:
@@ -137,11 +137,13 @@ class Group:
         without one.
         """
         parameters = list(self.parameters.values())
-        wanted = self.world.largest([parameter.grad is not None for parameter in parameters])
+        wanted = self.world.elementwise_max(
+            [parameter.grad is not None for parameter in parameters]
+        )
         for parameter, anywhere in zip(parameters, wanted, strict=True):
             if anywhere and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        self.world.add_up(
+        self.world.all_reduce(
             [parameter.grad for parameter in parameters if parameter.grad is not None]
         )
 
@@ -153,7 +155,7 @@ def _refuse_narrow(group: str, parameters: Mapping[str, Parameter]) -> None:
     for name, parameter in parameters.items():
         if parameter.dtype in (torch.bfloat16, torch.float16):
             held = str(parameter.dtype).removeprefix("torch.")
-            raise Refused(
+            raise RunRefused(
                 f"The parameter {name} of {group} is held in {held}, in which small updates are lost.",
                 "Hold trained weights in float32; networks.student.dtype bfloat16 computes in bfloat16 all the same.",
             )

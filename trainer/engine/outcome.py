@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.engine.distributed.ranks import Place
-from trainer.exit_codes import BROKEN_OFF, DISK_FULL, FAILED, NOT_A_NUMBER, REFUSED, SEPARATED
+from trainer.engine.distributed.ranks import ProcessRank
+from trainer.exit_codes import DISK_FULL, FAILED, NOT_A_NUMBER, PEER_LOST, PROCESS_DIED, REFUSED
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunExit:
     """How a run ended: exit code, `outcome` (completed, stopped, failed), and sentences.
 
     `again` asks for another try with smaller micro-batches; `lost` says that this rank ended only
@@ -43,7 +43,7 @@ class Failure(Exception):
         self.reason, self.remedy = reason, remedy
 
 
-class Refused(Failure):
+class RunRefused(Failure):
     """The definition, the data or a model cannot be used as they are."""
 
     code = REFUSED
@@ -74,15 +74,15 @@ class DiskFull(Failure):
     code = DISK_FULL
 
 
-class NotMet(Failure):
+class RendezvousFailed(Failure):
     """The machines of the run did not come together."""
 
-    def __init__(self, cause: str, place: Place) -> None:
+    def __init__(self, cause: str, place: ProcessRank) -> None:
         super().__init__(
             f"The machines of the run could not meet at {place.port}: {cause}.",
             "Resume the run at another port.",
         )
-        self.code = BROKEN_OFF if place.leads else SEPARATED
+        self.code = PROCESS_DIED if place.is_leader else PEER_LOST
 
 
 class Stopped(Exception):

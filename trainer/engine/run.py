@@ -29,18 +29,18 @@ from types import FrameType
 from trainer import exit_codes
 from trainer.engine import checkpoints, devices, environment, memory
 from trainer.engine.attempts import attempts, next_attempt
-from trainer.engine.checkpoints import Damaged, Snapshot
+from trainer.engine.checkpoints import DamagedCheckpoint, Snapshot
 from trainer.engine.console import Console
 from trainer.engine.distributed import ranks
-from trainer.engine.distributed.ranks import Place
-from trainer.engine.distributed.world import World, lost_another
+from trainer.engine.distributed.ranks import ProcessRank
+from trainer.engine.distributed.world import World, is_lost_peer
 from trainer.engine.loop import Method, Runtime, train
-from trainer.engine.outcome import DiskFull, Ending, Failure, OutOfMemory, Refused, Stopped
-from trainer.events import NO_ROOM, EventLog, segments
+from trainer.engine.outcome import DiskFull, Failure, OutOfMemory, RunExit, RunRefused, Stopped
+from trainer.events import DISK_FULL_ERRNOS, EventLog, segments
 from trainer.spec import RunSpec, SpecError, load, to_dict
 
 BEGUN_ANEW = "Begun anew: there is no checkpoint to go on from."
-Beginning = Callable[[EventLog, Place], tuple[RunSpec, Snapshot | None]]
+Beginning = Callable[[EventLog, ProcessRank], tuple[RunSpec, Snapshot | None]]
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -56,25 +56,25 @@ class Modality:
     explain_error: Callable[[Exception], Failure | None]
 
 
-class Unforeseen(Failure):
+class UnexplainedFailure(Failure):
     """An exception that no sentence of ours explains; its trace is all there is."""
 
 
 def start(modality: Modality, spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
     """Carry out the definition at `spec_path` (YAML or JSON) in `run_dir`."""
 
-    def begin(log: EventLog, place: Place) -> tuple[RunSpec, Snapshot | None]:
-        if place.leads and any(
+    def begin(log: EventLog, place: ProcessRank) -> tuple[RunSpec, Snapshot | None]:
+        if place.is_leader and any(
             segments(folder / "events")
             for folder in attempts(run_dir)
             if folder != log.folder.parent
         ):
-            raise Refused(
+            raise RunRefused(
                 f"{run_dir} already holds a run.", "Resume it, or choose an empty folder."
             )
         spec = _read_spec(spec_path)
         text = json.dumps(to_dict(spec), indent=1, ensure_ascii=False)
-        if place.leads and spec_path.resolve() != (run_dir / "spec.json").resolve():
+        if place.is_leader and spec_path.resolve() != (run_dir / "spec.json").resolve():
             (run_dir / "spec.json").write_text(text)
         return spec, None
 
@@ -92,13 +92,13 @@ def resume(
     beginning where there is none, or if `anew`.
     """
 
-    def begin(log: EventLog, place: Place) -> tuple[RunSpec, Snapshot | None]:
+    def begin(log: EventLog, place: ProcessRank) -> tuple[RunSpec, Snapshot | None]:
         messages: list[str] = []
         snapshot = (
             _chosen(checkpoint) if checkpoint else None if anew else newest(run_dir, messages)
         )
         log.emit("rewind", step=snapshot.step if snapshot else -1)
-        if scale := ranks.micro_scale():
+        if scale := ranks.micro_scale_variable():
             messages.append(
                 f"Memory ran out in one of the processes; they go on with {scale:.3g} of the micro-batch."
             )
@@ -118,10 +118,10 @@ def newest(run_dir: Path, messages: list[str]) -> Snapshot | None:
     each damaged one on the way.
     """
     for attempt in sorted(attempts(run_dir), key=lambda folder: int(folder.name), reverse=True):
-        for folder in checkpoints.found(attempt / "checkpoints"):
+        for folder in checkpoints.list_folders(attempt / "checkpoints"):
             try:
                 return checkpoints.load(folder)
-            except Damaged as damage:
+            except DamagedCheckpoint as damage:
                 messages.append(
                     f"The checkpoint {folder.name} of attempt {attempt.name} is passed over: {damage}."
                 )
@@ -129,14 +129,14 @@ def newest(run_dir: Path, messages: list[str]) -> Snapshot | None:
 
 
 def _carry_out(modality: Modality, run_dir: Path, attempt: int, begin: Beginning) -> int:
-    place = ranks.of_this_process() or Place()
+    place = ranks.rank_of_this_process() or ProcessRank()
     with ExitStack() as stack:
         stack.enter_context(_signals_as_before())
-        if not place.leads:
+        if not place.is_leader:
             run_dir = Path(stack.enter_context(TemporaryDirectory(prefix=f"rank-{place.rank}-")))
         folder = run_dir / "attempts" / str(attempt)
         try:
-            log = EventLog(folder / "events", attempt, heard=Console() if place.leads else None)
+            log = EventLog(folder / "events", attempt, heard=Console() if place.is_leader else None)
         except OSError as error:
             print(
                 f"The event log cannot be begun in {folder}: {error.strerror}. Free some space or choose another folder.",
@@ -146,7 +146,7 @@ def _carry_out(modality: Modality, run_dir: Path, attempt: int, begin: Beginning
         ending = _ending(modality, log, place, lambda: _run(modality, folder, log, begin, place))
         if place.ending is not None:
             place.ending.write_text(json.dumps(asdict(ending)))
-        elif place.leads:
+        elif place.is_leader:
             log.emit("end", **ending.fields())
             print(ending, file=sys.stderr)
         log.close()
@@ -154,14 +154,14 @@ def _carry_out(modality: Modality, run_dir: Path, attempt: int, begin: Beginning
 
 
 def _run(
-    modality: Modality, folder: Path, log: EventLog, begin: Beginning, place: Place
+    modality: Modality, folder: Path, log: EventLog, begin: Beginning, place: ProcessRank
 ) -> tuple[str, str]:
     spec, snapshot = begin(log, place)
     device = devices.prepare(spec.compute, place)
     log.emit("environment", **environment.facts(device))
     world = World(place, device)
-    if not world.agrees_on(snapshot.step if snapshot else -1):
-        raise Refused(
+    if not world.all_equal(snapshot.step if snapshot else -1):
+        raise RunRefused(
             "The machines of the run would go on from different checkpoints.",
             "Name one that all have, and resume the run.",
         )
@@ -171,13 +171,13 @@ def _run(
         try:
             told = train(method, rt, snapshot)
         except Stopped:
-            world.leave()
+            world.close()
             raise
-        world.leave()
+        world.close()
         return told
 
 
-def _listen(rt: Runtime, place: Place) -> None:
+def _listen(rt: Runtime, place: ProcessRank) -> None:
     """SIGTERM or SIGINT, however often the first, asks for a checkpoint and leaves; a SIGINT after
     that kills.
 
@@ -218,13 +218,13 @@ def _obey(rt: Runtime) -> None:
 
 
 def _ending(
-    modality: Modality, log: EventLog, place: Place, work: Callable[[], tuple[str, str]]
-) -> Ending:
+    modality: Modality, log: EventLog, place: ProcessRank, work: Callable[[], tuple[str, str]]
+) -> RunExit:
     """Do the work and say how it ended."""
     try:
-        return Ending(exit_codes.COMPLETED, "completed", *work())
+        return RunExit(exit_codes.COMPLETED, "completed", *work())
     except Stopped as stopped:
-        return Ending(
+        return RunExit(
             exit_codes.STOPPED,
             "stopped",
             str(stopped),
@@ -232,14 +232,14 @@ def _ending(
         )
     except Exception as error:
         failure = failure_of(error, modality)
-        if isinstance(failure, Unforeseen):
+        if isinstance(failure, UnexplainedFailure):
             traceback.print_exc()
             log.log("error", "".join(traceback.format_exception(error))[-4000:])
         again, lost = (
             isinstance(error, OutOfMemory) and error.again,
-            place.size > 1 and lost_another(error),
+            place.size > 1 and is_lost_peer(error),
         )
-        return Ending(failure.code, "failed", failure.reason, failure.remedy, again, lost)
+        return RunExit(failure.code, "failed", failure.reason, failure.remedy, again, lost)
 
 
 def failure_of(error: Exception, modality: Modality) -> Failure:
@@ -247,18 +247,18 @@ def failure_of(error: Exception, modality: Modality) -> Failure:
     if isinstance(error, Failure):
         return error
     if isinstance(error, SpecError):
-        return Refused(
+        return RunRefused(
             f"The run's definition cannot be used: {error}",
             "Correct the definition and start again.",
         )
     if failure := modality.explain_error(error):
         return failure
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
+    if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
         return DiskFull(f"The disk is full: {error}.", "Free some space and resume the run.")
-    if memory.ran_out(error):
+    if memory.is_out_of_memory(error):
         return OutOfMemory(memory.first_line(error), again=False)
     where = traceback.extract_tb(error.__traceback__)[-1]
-    return Unforeseen(
+    return UnexplainedFailure(
         f"{type(error).__name__}: {error} (in {os.path.basename(where.filename)}, line {where.lineno}).",
         "The log holds the whole trace; resume the run once the cause is removed.",
     )
@@ -268,17 +268,19 @@ def _read_spec(path: Path) -> RunSpec:
     try:
         return load(path.read_text())
     except FileNotFoundError as error:
-        raise Refused(
+        raise RunRefused(
             f"There is no run definition at {path}.", "Give the path of a YAML or JSON file."
         ) from error
     except UnicodeDecodeError as error:
-        raise Refused(f"{path} is not text in UTF-8.", "Save the definition as UTF-8.") from error
+        raise RunRefused(
+            f"{path} is not text in UTF-8.", "Save the definition as UTF-8."
+        ) from error
 
 
 def _chosen(folder: Path) -> Snapshot:
     try:
         return checkpoints.load(folder)
-    except Damaged as damage:
-        raise Refused(
+    except DamagedCheckpoint as damage:
+        raise RunRefused(
             f"The checkpoint {folder} cannot be used: {damage}.", "Choose another one."
         ) from damage

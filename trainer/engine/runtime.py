@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from trainer.engine.distributed.ranks import micro_scale
+from trainer.engine.distributed.ranks import micro_scale_variable
 from trainer.engine.distributed.world import World
-from trainer.engine.optimisers import Group
+from trainer.engine.optimisers import OptimiserGroup
 from trainer.engine.outcome import DiskFull, Stopped
 from trainer.events import EventLog
 from trainer.spec.operation import Checkpoints, Compute
@@ -45,29 +45,29 @@ class Runtime:
     ) -> None:
         self.folder, self.log, self.device = folder, log, device
         self.world, self.settings = world or World(), settings or Compute()
-        self.micro_scale = micro_scale() or 1.0
+        self.micro_scale = micro_scale_variable() or 1.0
         self.keep, self.evaluate_every = keep, evaluate_every
-        self.groups: dict[str, Group] = {}
+        self.groups: dict[str, OptimiserGroup] = {}
         self.step = self.round = self.micro = 0
         self.total_steps = 0
         self.tokens, self.compute = 0, 0.0
         self.stage = ""
         self.evaluated = self.saved = -1
         self.best: tuple[float, int] | None = None
-        self.wants_checkpoint = False
+        self.checkpoint_requested = False
         self.last_values: Mapping[str, float] = {}
         self._stop = ""
         self._progress: tuple[str, float] = ("", 0.0)
         self._process = psutil.Process()
 
-    def group(self, name: str, parameters: Mapping[str, Parameter]) -> Group:
+    def group(self, name: str, parameters: Mapping[str, Parameter]) -> OptimiserGroup:
         """Register parameters under an optimiser group. Each rank holds all of them."""
-        self.groups[name] = Group(name, parameters, self.world)
+        self.groups[name] = OptimiserGroup(name, parameters, self.world)
         return self.groups[name]
 
     def network(
         self, name: str, module: Module, blocks: Sequence[Module] = (), bfloat16: bool = False
-    ) -> Group:
+    ) -> OptimiserGroup:
         """Register the parameters of a network that require gradients, placed as compute.parallel
         says; `blocks` are its layers.
 
@@ -84,7 +84,7 @@ class Runtime:
             for key, parameter in module.named_parameters()
             if parameter.requires_grad
         }
-        self.groups[name] = Group(name, trained, self.world, sharded, bfloat16)
+        self.groups[name] = OptimiserGroup(name, trained, self.world, sharded, bfloat16)
         return self.groups[name]
 
     def normalise(self, group: str, z: float) -> None:
@@ -106,13 +106,13 @@ class Runtime:
         self.micro += 1
         self.groups[group].backward(loss_sum)
 
-    def micro_batches_due(self, own: int, group: str) -> int:
+    def micro_batches_to_run(self, own: int, group: str) -> int:
         """How many micro-batches this rank must compute if it has `own`: more where shards are
         fetched by all ranks together.
 
         Those beyond its own have rows of weight 0.
         """
-        return self.world.most(own) if self.groups[group].sharded else own
+        return self.world.max(own) if self.groups[group].sharded else own
 
     @property
     def micro_batch_tokens(self) -> int:
@@ -120,18 +120,18 @@ class Runtime:
         return max(SMALLEST_MICRO_BATCH, int(self.settings.micro_batch_tokens * self.micro_scale))
 
     @property
-    def can_be_smaller(self) -> bool:
+    def can_shrink_micro_batch(self) -> bool:
         return self.micro_batch_tokens > SMALLEST_MICRO_BATCH
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
+    def full_parameters(self) -> Iterator[None]:
         """Networks as if there were one process, to compute without gradients. The loop does this
         around all but phases with a group.
         """
         with ExitStack() as stack:
             for group in self.groups.values():
                 if group.sharded:
-                    stack.enter_context(group.sharded.whole())
+                    stack.enter_context(group.sharded.full_parameters())
             yield
 
     def refresh(self) -> None:
@@ -165,11 +165,11 @@ class Runtime:
 
         A rank among several goes on until the next step, where all leave together.
         """
-        self.show_progress(phase, done, of)
+        self.emit_progress(phase, done, of)
         if self.world.size == 1:
-            self.leave_if_asked()
+            self.raise_if_stopped()
 
-    def show_progress(self, phase: str, done: int, of: int) -> None:
+    def emit_progress(self, phase: str, done: int, of: int) -> None:
         now, (shown, at) = time.monotonic(), self._progress
         if phase != shown or done >= of or now - at >= PROGRESS_SECONDS:
             self._progress = phase, now
@@ -185,12 +185,12 @@ class Runtime:
     def request_stop(self, reason: str) -> None:
         self._stop = reason
 
-    def leave_if_asked(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raise where the run is to end here: on request, or because the event log cannot be
         written. All ranks must ask together.
         """
-        if self.world.any(bool(self.log.trouble)):
-            trouble = self.log.trouble or "the event log cannot be written"
+        if self.world.any(bool(self.log.failure)):
+            trouble = self.log.failure or "the event log cannot be written"
             raise DiskFull(
                 f"The run stopped after step {self.step}: {trouble}.",
                 "Free some space and resume the run.",

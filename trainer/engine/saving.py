@@ -14,8 +14,8 @@ from torch import Tensor
 
 from trainer.engine import checkpoints
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.distributed.ranks import micro_scale
-from trainer.engine.distributed.tensors import whole
+from trainer.engine.distributed.ranks import micro_scale_variable
+from trainer.engine.distributed.tensors import full_tensor
 
 if TYPE_CHECKING:
     from trainer.engine.loop import Method
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 def save(method: Method, rt: Runtime) -> None:
     """Write a checkpoint of this step, say so, and remove those that need not be kept."""
-    rt.show_progress("checkpoint", 0, 1)
+    rt.emit_progress("checkpoint", 0, 1)
     snapshot = _snapshot(method, rt)
-    rt.saved, rt.wants_checkpoint = rt.step, False
-    if not rt.world.leads:
+    rt.saved, rt.checkpoint_requested = rt.step, False
+    if not rt.world.is_leader:
         return
     folder, size = checkpoints.save(rt.folder / "checkpoints", snapshot)
     best = rt.best is not None and rt.best[1] == rt.step
@@ -40,7 +40,7 @@ def save(method: Method, rt: Runtime) -> None:
         best=best,
         metrics=dict(rt.last_values),
     )
-    for old in checkpoints.superfluous(
+    for old in checkpoints.removable(
         folder.parent, rt.keep.keep_last, rt.best[1] if rt.keep.keep_best and rt.best else None
     ):
         checkpoints.remove(old)
@@ -62,7 +62,7 @@ def restore(method: Method, rt: Runtime, snapshot: Snapshot) -> None:
         loop["compute"],
     )
     rt.evaluated, rt.best = loop["evaluated"], tuple(loop["best"]) if loop["best"] else None
-    rt.micro_scale = micro_scale() or loop.get("micro_scale", 1.0)
+    rt.micro_scale = micro_scale_variable() or loop.get("micro_scale", 1.0)
     rt.last_values = snapshot.metrics
     for name, group in rt.groups.items():
         group.load(snapshot.tensors[name], snapshot.tensors["optimiser"])
@@ -99,7 +99,7 @@ def _whole(rt: Runtime, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.detach() for name, tensor in tensors.items()}
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        gathered = whole(tensor)
-        if rt.world.leads:
+        gathered = full_tensor(tensor)
+        if rt.world.is_leader:
             found[name] = gathered.cpu()
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.engine import run
-from trainer.engine.outcome import Failure, Refused
+from trainer.engine.outcome import Failure, RunRefused
 from trainer.engine.run import Modality
 from trainer.text.language.models import ModelError
 from trainer.text.problems import ProblemError
@@ -16,7 +16,7 @@ from trainer.text.verifiers import VerifierError
 def explain_error(error: Exception) -> Failure | None:
     """The reason and remedy of an error of models, problems or verifiers; None for any other."""
     if isinstance(error, ModelError | ProblemError):
-        return Refused(
+        return RunRefused(
             _sentence(error), "Correct the data or the networks of the run and start again."
         )
     if isinstance(error, VerifierError):

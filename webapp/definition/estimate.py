@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainer.estimate import Counts, most_tokens
+from trainer.estimate import ProblemCounts, max_written_tokens
 from trainer.spec import FileProblems, RunSpec, SplitProblems, Stage
 from trainer.spec.networks import LowRankAdapter, ModelTeacher, SelfTeacher
 from webapp.base.number_text import bytes_size
@@ -135,7 +135,7 @@ def _tokens(spec: RunSpec, known: Known) -> Figure:
             "unknown",
             "The number of problems is known when the worker reads them.",
         )
-    total = most_tokens(spec, Counts(train, held_out, counts.get("retained") or 0))
+    total = max_written_tokens(spec, ProblemCounts(train, held_out, counts.get("retained") or 0))
     return Figure(
         "Tokens written",
         f"at most {_count(total)}",

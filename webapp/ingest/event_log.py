@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from trainer.events import Reader
+from trainer.events import LogReader
 from webapp.base import notify
 from webapp.base.outages import OUTAGES
 from webapp.ingest import files, pending_uploads, progress
@@ -55,8 +55,8 @@ def store_again(run_id: int, attempt: int, folder: Path) -> None:
     wanted = pending_uploads.waiting(run_id, attempt)
     if not wanted:
         return
-    reader = Reader(folder / "events", wanted[0] - 1)
-    while reader.seq < wanted[-1] and (taken := reader.take(BATCH_EVENTS, BATCH_BYTES)):
+    reader = LogReader(folder / "events", wanted[0] - 1)
+    while reader.seq < wanted[-1] and (taken := reader.read_batch(BATCH_EVENTS, BATCH_BYTES)):
         if batch := [event for event in taken if event["seq"] in wanted]:
             ingest(run_id, attempt, batch, folder)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import trainer.spec
-from trainer.events import Reader
+from trainer.events import LogReader
 from webapp.access.models import Team, User
 from webapp.ingest.event_log import ingest
 from webapp.runs import lifecycle
@@ -46,12 +46,14 @@ def import_folder(folder: Path, team: Team, owner: User | None, into: Run | None
             run=run, number=number, defaults={"folder": str(place)[:1024]}
         )
         Run.objects.filter(pk=run.pk).update(attempt=number)
-        reader = Reader(place / "events")
-        while batch := reader.take(BATCH_EVENTS, BATCH_BYTES):
+        reader = LogReader(place / "events")
+        while batch := reader.read_batch(BATCH_EVENTS, BATCH_BYTES):
             ingest(run.pk, number, batch, place)
         damage += reader.damage
         damage += (
-            [f"the last line of attempt {number}, which is not whole"] if reader.unfinished else []
+            [f"the last line of attempt {number}, which is not whole"]
+            if reader.has_partial_line
+            else []
         )
     return _conclude(run, attempts[-1][0], damage)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from trainer.exit_codes import BROKEN_OFF, COMPLETED, FAILED, SEPARATED, STOPPED
+from trainer.exit_codes import COMPLETED, FAILED, PEER_LOST, PROCESS_DIED, STOPPED
 from webapp.base.outages import OUTAGES
 from webapp.nodes import queue
 from webapp.runs import lifecycle
@@ -23,7 +23,7 @@ from workers.attempt.exit_text import Ending
 from workers.attempt.outage_guard import Patience
 from workers.machine import host
 
-AGAIN = (SEPARATED, BROKEN_OFF)
+AGAIN = (PEER_LOST, PROCESS_DIED)
 LOST_TOUCH = "The machines of the run lost touch with each other."
 
 
@@ -75,7 +75,7 @@ class Party:
         """
         if not self.others or asked or exit is None:
             return False
-        return exit["signal"] is not None or exit["code"] in (SEPARATED, STOPPED, FAILED)
+        return exit["signal"] is not None or exit["code"] in (PEER_LOST, STOPPED, FAILED)
 
     def judged(self, exit: dict[str, Any] | None, ending: Ending, asked: bool) -> Ending:
         """How the attempt ended, where `ending` is what the leading trainer's own end says: in
@@ -106,7 +106,7 @@ class Party:
         left = [
             one
             for one in self.others
-            if one.finished_at and _code(one.exit) not in (COMPLETED, STOPPED, SEPARATED)
+            if one.finished_at and _code(one.exit) not in (COMPLETED, STOPPED, PEER_LOST)
         ]
         return min(left, key=lambda one: not _may_go_on(one.exit), default=None)
 

@@ -22,7 +22,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Coalesce, Now
 
-from trainer.events import Reader
+from trainer.events import LogReader
 from webapp.ingest import event_log
 from webapp.nodes.holders import holder_of
 from webapp.runs import lifecycle
@@ -54,7 +54,7 @@ class Supervisor:
     run: Run
     attempt: Attempt
     process: TrainerProcess
-    log: Reader
+    log: LogReader
     party: Party
     looked_at: float = 0.0
     beat_at: float = 0.0
@@ -113,15 +113,15 @@ class Supervisor:
         """Take the next events of the log into Postgres: few at a time while it keeps up, ever more
         while it does not. Raises Fenced.
         """
-        batch = self.log.take(self.batch_events, event_log.BATCH_BYTES)
+        batch = self.log.read_batch(self.batch_events, event_log.BATCH_BYTES)
         if batch:
             self._persist(
                 lambda: event_log.ingest(
-                    self.run.pk, self.attempt.number, batch, self.process.folder, self.log.more
+                    self.run.pk, self.attempt.number, batch, self.process.folder, self.log.has_more
                 )
             )
         self.batch_events = (
-            min(2 * self.batch_events, MOST_EVENTS) if self.log.more else event_log.BATCH_EVENTS
+            min(2 * self.batch_events, MOST_EVENTS) if self.log.has_more else event_log.BATCH_EVENTS
         )
         return batch
 
@@ -203,7 +203,7 @@ class Supervisor:
         persist(
             lambda: Attempt.objects.filter(pk=self.attempt.pk).update(exit=ended, finished_at=Now())
         )
-        torn = ["the last line is not whole"] if self.log.unfinished else []
+        torn = ["the last line is not whole"] if self.log.has_partial_line else []
         for damage in self.log.damage + torn:
             logger.warning("run %s attempt %d: %s", self.run.public_id, self.attempt.number, damage)
         ending = explain(ended, said, self.process.output(), self.stop_wanted)

@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 
-from trainer.events import Reader
+from trainer.events import LogReader
 from webapp.base import logs
 from webapp.nodes.holders import holder_of
 from webapp.runs.models import Attempt
@@ -79,6 +79,6 @@ def supervise(public_id: str, number: int) -> None:
                 attempt.run,
                 attempt,
                 TrainerProcess(folder),
-                Reader(folder / "events", attempt.last_seq),
+                LogReader(folder / "events", attempt.last_seq),
                 party,
             ).carry_out()

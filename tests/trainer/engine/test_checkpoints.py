@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from trainer.engine import checkpoints
-from trainer.engine.checkpoints import Damaged, Snapshot
+from trainer.engine.checkpoints import DamagedCheckpoint, Snapshot
 from trainer.engine.outcome import DiskFull
 
 
@@ -61,17 +61,17 @@ def test_a_changed_byte_is_found(tmp_path: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())
     content[-2] ^= 1
     (folder / name).write_bytes(content)
-    with pytest.raises(Damaged, match="differs from what was written"):
+    with pytest.raises(DamagedCheckpoint, match="differs from what was written"):
         checkpoints.load(folder)
 
 
 def test_a_missing_file_and_a_missing_manifest_are_found(tmp_path: Path) -> None:
     folder, _ = checkpoints.save(tmp_path, snapshot())
     (folder / "student.safetensors").unlink()
-    with pytest.raises(Damaged, match=r"lacks student\.safetensors"):
+    with pytest.raises(DamagedCheckpoint, match=r"lacks student\.safetensors"):
         checkpoints.load(folder)
     (folder / "manifest.json").unlink()
-    with pytest.raises(Damaged, match="no readable manifest"):
+    with pytest.raises(DamagedCheckpoint, match="no readable manifest"):
         checkpoints.load(folder)
 
 
@@ -85,9 +85,9 @@ def test_a_crash_while_writing_leaves_no_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(tmp_path, snapshot())
     monkeypatch.undo()
-    assert checkpoints.found(tmp_path) == []
+    assert checkpoints.list_folders(tmp_path) == []
     checkpoints.save(tmp_path, snapshot())
-    assert len(checkpoints.found(tmp_path)) == 1
+    assert len(checkpoints.list_folders(tmp_path)) == 1
 
 
 def test_a_full_disk_is_said_in_words_and_leaves_nothing_behind(
@@ -113,11 +113,11 @@ def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
 def test_the_last_and_the_best_are_kept(tmp_path: Path) -> None:
     for step in (5, 10, 15, 20):
         checkpoints.save(tmp_path, snapshot(step))
-    names = [folder.name for folder in checkpoints.superfluous(tmp_path, keep_last=2, best=5)]
+    names = [folder.name for folder in checkpoints.removable(tmp_path, keep_last=2, best=5)]
     assert names == ["step-00000010"]
-    for folder in checkpoints.superfluous(tmp_path, 2, 5):
+    for folder in checkpoints.removable(tmp_path, 2, 5):
         checkpoints.remove(folder)
-    assert [folder.name for folder in checkpoints.found(tmp_path)] == [
+    assert [folder.name for folder in checkpoints.list_folders(tmp_path)] == [
         "step-00000020",
         "step-00000015",
         "step-00000005",

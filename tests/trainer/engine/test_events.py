@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer import events
-from trainer.events import EventLog, Reader, line, plain, read, segments
+from trainer.events import EventLog, LogReader, line, read, segments, to_json_value
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -56,14 +56,14 @@ def test_an_event_is_on_disk_as_soon_as_emit_returns(tmp_path: Path) -> None:
 
 @given(json_like)
 def test_every_value_becomes_strict_json(value: object) -> None:
-    assert json.dumps(plain(value), allow_nan=False)
+    assert json.dumps(to_json_value(value), allow_nan=False)
 
 
 @given(st.dictionaries(st.text(), json_like))
 def test_a_line_says_the_same_however_it_is_written(fields: dict[str, Any]) -> None:
     written = line({"type": "x", "fields": fields})
     assert written.endswith(b"\n") and written.count(b"\n") == 1
-    assert json.loads(written)["fields"] == json.loads(json.dumps(plain(fields)))
+    assert json.loads(written)["fields"] == json.loads(json.dumps(to_json_value(fields)))
 
 
 class Mute:
@@ -133,7 +133,7 @@ def test_segments_rotate_and_read_as_one(tmp_path: Path) -> None:
 
 
 def test_a_reader_yields_each_event_once_while_the_log_grows(tmp_path: Path) -> None:
-    log, reader = EventLog(tmp_path, 1, segment_bytes=200), Reader(tmp_path)
+    log, reader = EventLog(tmp_path, 1, segment_bytes=200), LogReader(tmp_path)
     seen = []
     for number in range(12):
         log.emit("log", level="info", message=str(number))
@@ -144,14 +144,14 @@ def test_a_reader_yields_each_event_once_while_the_log_grows(tmp_path: Path) -> 
 
 
 def test_a_backlog_is_taken_in_parts_of_bounded_number_and_size(tmp_path: Path) -> None:
-    log, reader = EventLog(tmp_path, 1, segment_bytes=1500), Reader(tmp_path)
+    log, reader = EventLog(tmp_path, 1, segment_bytes=1500), LogReader(tmp_path)
     for number in range(20):
         log.log("info", str(number) + (400 * "x" if number >= 10 else ""))
     log.close()
     parts = []
-    while taken := reader.take(4, 1000):
+    while taken := reader.read_batch(4, 1000):
         parts.append([event["seq"] for event in taken])
-        assert reader.more
+        assert reader.has_more
     assert parts == [
         [1, 2, 3, 4],
         [5, 6, 7, 8],
@@ -161,11 +161,11 @@ def test_a_backlog_is_taken_in_parts_of_bounded_number_and_size(tmp_path: Path) 
         [17, 18],
         [19, 20],
     ]
-    assert not reader.more
+    assert not reader.has_more
 
 
 def test_a_torn_last_line_is_left_alone_until_it_is_whole(tmp_path: Path) -> None:
-    log, reader = EventLog(tmp_path, 1), Reader(tmp_path)
+    log, reader = EventLog(tmp_path, 1), LogReader(tmp_path)
     log.emit("log", level="info", message="whole")
     log.close()
     line = b'{"v":1,"attempt":1,"seq":2,"type":"log"}\n'
@@ -173,10 +173,10 @@ def test_a_torn_last_line_is_left_alone_until_it_is_whole(tmp_path: Path) -> Non
         file.write(line[:20])
         file.flush()
         assert [event["seq"] for event in reader.poll()] == [1]
-        torn = reader.unfinished
+        torn = reader.has_partial_line
         file.write(line[20:])
     assert [event["seq"] for event in reader.poll()] == [2]
-    assert (torn, reader.unfinished) == (True, False)
+    assert (torn, reader.has_partial_line) == (True, False)
     assert reader.damage == []
 
 
@@ -189,7 +189,7 @@ def test_a_line_that_a_crash_tore_is_reported_and_the_rest_is_read(tmp_path: Pat
     again = EventLog(tmp_path, 1)
     again.emit("log", level="info", message="after the crash")
     again.close()
-    reader = Reader(tmp_path)
+    reader = LogReader(tmp_path)
     assert [event["message"] for event in reader.poll()] == ["before the crash", "after the crash"]
     assert len(reader.damage) == 1
     assert "middle of a line" in reader.damage[0]
@@ -201,7 +201,7 @@ def test_an_unreadable_line_is_reported_and_skipped(tmp_path: Path) -> None:
     log.close()
     with segments(tmp_path)[0].open("ab") as file:
         file.write(b"\x00\x00\x00\n" + b'{"v":1,"attempt":1,"seq":2,"type":"log"}\n')
-    reader = Reader(tmp_path)
+    reader = LogReader(tmp_path)
     assert [event["seq"] for event in reader.poll()] == [1, 2]
     assert "unreadable line after event 1" in reader.damage[0]
 
@@ -215,10 +215,10 @@ log.emit("log", level="info", message="there is room")
 resource.setrlimit(resource.RLIMIT_FSIZE, (600, resource.RLIM_INFINITY))
 for number in range(10):
     log.emit("log", level="info", message=f"waiting {number}")
-print(log.trouble)
+print(log.failure)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 log.emit("log", level="info", message="room again")
-print(repr(log.trouble), log.dropped)
+print(repr(log.failure), log.dropped)
 log.close()
 """
 
@@ -254,7 +254,7 @@ with (disk / "somebody else's").open("wb", buffering=0) as file:
         pass
 for number in range(100):
     log.log("info", f"on a full disk {number}" + 100 * "x")
-print(log.trouble)
+print(log.failure)
 log.emit("end", outcome="failed")
 log.close()
 print(log.dropped, sum(1 for line in (disk / "events" / "000001.jsonl").open()))
@@ -330,7 +330,7 @@ def test_a_disk_that_loses_what_was_written_is_trouble_for_good(
     log._sync()
     log.log("info", "later")
     log._sync()
-    assert log.trouble == "the event log cannot be synced: Input/output error"
+    assert log.failure == "the event log cannot be synced: Input/output error"
     log.close()
 
 
@@ -339,7 +339,7 @@ def test_emit_never_raises_even_when_the_file_is_gone(tmp_path: Path) -> None:
     os.close(log._file)
     for number in range(20):
         log.emit("log", level="info", message=str(number), odd=object())
-    assert "cannot be written" in log.trouble
+    assert "cannot be written" in log.failure
     assert log.dropped > 0
     log._file = os.open(segments(tmp_path)[0], os.O_WRONLY | os.O_APPEND)
     log.close()

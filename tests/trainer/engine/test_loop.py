@@ -46,7 +46,7 @@ def test_a_run_evaluates_before_during_and_after_and_saves_where_asked(tmp_path:
         False,
         False,
     ]
-    assert [folder.name for folder in checkpoints.found(tmp_path / "checkpoints")] == [
+    assert [folder.name for folder in checkpoints.list_folders(tmp_path / "checkpoints")] == [
         "step-00000010",
         "step-00000009",
         "step-00000004",
@@ -85,7 +85,7 @@ def test_a_stopped_and_resumed_run_gives_the_same_numbers(tmp_path: Path) -> Non
     train(whole, runtime(tmp_path / "whole"))
     with pytest.raises(Stopped):
         train(Line(10, stop_at=6), runtime(tmp_path / "first"))
-    newest = checkpoints.found(tmp_path / "first" / "checkpoints")[0]
+    newest = checkpoints.list_folders(tmp_path / "first" / "checkpoints")[0]
     assert newest.name == "step-00000007"
     resumed = Line(10)
     train(resumed, runtime(tmp_path / "second", attempt=2), checkpoints.load(newest))
@@ -103,7 +103,7 @@ def test_a_finished_run_that_is_resumed_has_nothing_to_do(tmp_path: Path) -> Non
     train(
         again,
         runtime(tmp_path / "second"),
-        checkpoints.load(checkpoints.found(tmp_path / "first" / "checkpoints")[0]),
+        checkpoints.load(checkpoints.list_folders(tmp_path / "first" / "checkpoints")[0]),
     )
     assert again.calls == []
 
@@ -117,7 +117,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_check
     assert "At step 6 the loss is nan" in failure.value.reason
     assert "last good checkpoint is that of step 4" in failure.value.reason
     assert torch.isfinite(method.slope).all()
-    assert checkpoints.load(checkpoints.found(tmp_path / "checkpoints")[0]).step == 4
+    assert checkpoints.load(checkpoints.list_folders(tmp_path / "checkpoints")[0]).step == 4
 
 
 def test_a_log_that_cannot_be_written_stops_the_run_at_the_next_step(

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.loop import MethodState, Phase, Report, Runtime
+from trainer.engine.loop import EvaluationReport, MethodState, Phase, Runtime
 from trainer.events import EventLog, read
 from trainer.spec import Optimiser
 from trainer.spec.operation import Checkpoints
@@ -66,10 +66,10 @@ class Line:
     def after_step(self, rt: Runtime) -> None:
         rt.count(8, 1.0)
 
-    def evaluate(self, rt: Runtime, when: str) -> Report:
+    def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         self.calls.append(f"evaluate {when} {rt.step}")
         score = -abs(rt.step - 4)
-        return Report({"eval/score": score}, score, f"The score is {score}.")
+        return EvaluationReport({"eval/score": score}, score, f"The score is {score}.")
 
     def state(self) -> MethodState:
         return MethodState(values={"remembered": self.slope.item()})

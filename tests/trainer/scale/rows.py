@@ -18,16 +18,16 @@ from torch import Tensor, nn
 
 from trainer.engine import checkpoints
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.distributed.ranks import Place, of_this_process
+from trainer.engine.distributed.ranks import ProcessRank, rank_of_this_process
 from trainer.engine.distributed.world import World
-from trainer.engine.loop import MethodState, Phase, Report, Runtime, train
+from trainer.engine.loop import EvaluationReport, MethodState, Phase, Runtime, train
 from trainer.events import EventLog
 from trainer.spec import Optimiser
 from trainer.spec.operation import Checkpoints, Compute
 from trainer.text.language.averaging import Average
 
 LOOK, LEARN = Phase("look"), Phase("learn", "net")
-ALONE = Place()
+ALONE = ProcessRank()
 COUNTS = (
     5,
     1,
@@ -84,7 +84,7 @@ class Rows:
             return {"look": sum(self.weights)}
         rt.normalise("net", len(batch))
         own = rt.world.divide(list(zip(batch, self.weights, strict=True)))
-        for place in range(rt.micro_batches_due(len(own), "net")):
+        for place in range(rt.micro_batches_to_run(len(own), "net")):
             row, weight = own[place] if place < len(own) else (batch[0], 0.0)
             rt.backward(rt.forward(partial(weighted, self.net, row, weight), "net"), "net")
         return {}
@@ -98,13 +98,13 @@ class Rows:
     def after_step(self, rt: Runtime) -> None:
         self.average.follow()
 
-    def evaluate(self, rt: Runtime, when: str) -> Report:
+    def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         rows = [torch.arange(length) % KINDS for length in range(1, 4)]
         live = self._losses(rows, rt)
         with self.average.in_place():
             averaged = self._losses(rows, rt)
         assert self._losses(rows, rt) == live
-        return Report({"live": sum(live), "averaged": sum(averaged)}, -sum(averaged))
+        return EvaluationReport({"live": sum(live), "averaged": sum(averaged)}, -sum(averaged))
 
     def state(self) -> MethodState:
         return MethodState({"ema": self.average.tensors()})
@@ -130,7 +130,7 @@ def carry_out(
     parallel: str,
     dtype: str,
     checkpoint: Path | None = None,
-    place: Place = ALONE,
+    place: ProcessRank = ALONE,
 ) -> Rows:
     """Train for some steps, as the rank of that place."""
     torch.set_num_threads(1)
@@ -143,13 +143,13 @@ def carry_out(
     )
     method = Rows(steps, dtype)
     train(method, rt, checkpoints.load(checkpoint) if checkpoint else None)
-    world.leave()
+    world.close()
     log.close()
     return method
 
 
 if __name__ == "__main__":
-    told, place = sys.argv[1:], of_this_process()
+    told, place = sys.argv[1:], rank_of_this_process()
     assert place is not None
     carry_out(
         Path(told[0]),

@@ -19,7 +19,7 @@ from tests.trainer.text.short_run import short
 from tests.trainer.text.tiny_run import end, events, final_hash, numbers
 from trainer.cli import main
 from trainer.engine.distributed.processes import GONE, TRAINER
-from trainer.exit_codes import BROKEN_OFF, REFUSED, SEPARATED, STOPPED
+from trainer.exit_codes import PEER_LOST, PROCESS_DIED, REFUSED, STOPPED
 from trainer.spec import to_dict
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -91,7 +91,7 @@ def test_a_machine_that_is_gone_ends_the_attempt_with_words(tmp_path: Path, star
     first, second = on_two_machines(definition(tmp_path, 500), tmp_path, started)
     until_trained(tmp_path / "machine-0")
     rank_of(second).send_signal(signal.SIGKILL)
-    assert [machine.wait(100) for machine in (first, second)] == [SEPARATED, BROKEN_OFF]
+    assert [machine.wait(100) for machine in (first, second)] == [PEER_LOST, PROCESS_DIED]
     assert end(tmp_path / "machine-0")["reason"] == GONE
 
 

@@ -15,9 +15,9 @@ from torch.nn import Parameter
 from tests.trainer.engine.toy import events
 from trainer.engine import checkpoints
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.loop import MethodState, Phase, Report, Runtime, train
-from trainer.engine.optimisers import Group
-from trainer.engine.outcome import Refused
+from trainer.engine.loop import EvaluationReport, MethodState, Phase, Runtime, train
+from trainer.engine.optimisers import OptimiserGroup
+from trainer.engine.outcome import RunRefused
 from trainer.events import EventLog
 from trainer.spec import Optimiser
 from trainer.spec.operation import Checkpoints, Compute
@@ -68,8 +68,8 @@ class Noisy:
     def after_step(self, rt: Runtime) -> None:
         pass
 
-    def evaluate(self, rt: Runtime, when: str) -> Report:
-        return Report({})
+    def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
+        return EvaluationReport({})
 
     def state(self) -> MethodState:
         return MethodState()
@@ -123,7 +123,11 @@ def test_a_step_that_ran_out_of_memory_is_computed_again_in_smaller_pieces(
 def test_a_resumed_run_goes_on_in_the_smaller_pieces(tmp_path: Path) -> None:
     train(Noisy(MemoryError()), runtime(tmp_path / "first", 64))
     rt = runtime(tmp_path / "second", 64)
-    train(Noisy(), rt, checkpoints.load(checkpoints.found(tmp_path / "first" / "checkpoints")[0]))
+    train(
+        Noisy(),
+        rt,
+        checkpoints.load(checkpoints.list_folders(tmp_path / "first" / "checkpoints")[0]),
+    )
     assert rt.micro_batch_tokens == 16
 
 
@@ -134,8 +138,8 @@ def test_where_no_piece_is_small_enough_the_failure_stands(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_weights_held_in_half_precision_are_refused(dtype: torch.dtype) -> None:
-    with pytest.raises(Refused, match="The parameter head of student is held in") as refusal:
-        Group("student", {"head": Parameter(torch.zeros(2, dtype=dtype))})
+    with pytest.raises(RunRefused, match="The parameter head of student is held in") as refusal:
+        OptimiserGroup("student", {"head": Parameter(torch.zeros(2, dtype=dtype))})
     assert "float32" in refusal.value.remedy
 
 
@@ -146,7 +150,7 @@ def test_computing_in_bfloat16_moves_the_weights_by_the_expected_norm() -> None:
     net = nn.Linear(64, 32, bias=False)
     nn.init.ones_(net.weight)
     before, rate = net.weight.detach().clone(), 1e-5
-    group = Group("net", dict(net.named_parameters()), bfloat16=True)
+    group = OptimiserGroup("net", dict(net.named_parameters()), bfloat16=True)
     group.configure(Optimiser(), rate)
     seen: list[torch.dtype] = []
 

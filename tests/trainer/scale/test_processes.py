@@ -35,7 +35,7 @@ def end(run_dir: Path) -> dict[str, object]:
 
 def carry_out(run_dir: Path, *behaviours: str, device: str = "cpu") -> int:
     command = [*PRETENDER, *behaviours]
-    return processes.carry_out(command, command, run_dir, 1, len(behaviours), device)
+    return processes.run_processes(command, command, run_dir, 1, len(behaviours), device)
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,7 @@ def test_a_real_run_in_two_processes_stops_after_one_step_and_goes_on(tmp_path: 
     finally:
         running.kill()
     assert end(folder)["reason"] == "The run was asked to stop."
-    saved = checkpoints.load(checkpoints.found(folder / "attempts/1/checkpoints")[0])
+    saved = checkpoints.load(checkpoints.list_folders(folder / "attempts/1/checkpoints")[0])
     assert 2 <= saved.step < 8
     assert run.resume(folder) == COMPLETED  # in this process alone
     steps = [

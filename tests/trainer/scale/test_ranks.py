@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.trainer.scale.rows import carry_out
 from trainer.engine import checkpoints
-from trainer.engine.distributed.ranks import Place, environment
+from trainer.engine.distributed.ranks import ProcessRank, rank_variables
 from trainer.events import read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,7 +41,7 @@ def in_two(folder: Path, parallel: str, dtype: str, checkpoint: Path | None = No
         subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | environment(Place(rank, 2, rank, folder), 1.0),
+            env=os.environ | rank_variables(ProcessRank(rank, 2, rank, folder), 1.0),
             stderr=subprocess.PIPE,
         )
         for rank in range(2)
@@ -55,7 +55,7 @@ def in_two(folder: Path, parallel: str, dtype: str, checkpoint: Path | None = No
 
 
 def saved(folder: Path, step: int) -> Path:
-    return folder / "0" / "checkpoints" / checkpoints.name_of(step)
+    return folder / "0" / "checkpoints" / checkpoints.folder_name(step)
 
 
 def tensors(folder: Path) -> dict[str, Tensor]:

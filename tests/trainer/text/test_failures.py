@@ -128,7 +128,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_check
     poison_after(3, monkeypatch)
     assert start(spec(), tmp_path) == exit_codes.NOT_A_NUMBER
     ended(tmp_path, "At step 4 the loss is nan", "checkpoint is that of step 3", "learning rate")
-    newest = checkpoints.found(tmp_path / "attempts/1/checkpoints")[0]
+    newest = checkpoints.list_folders(tmp_path / "attempts/1/checkpoints")[0]
     assert all(
         torch.isfinite(tensor).all()
         for tensor in checkpoints.load(newest).tensors["student"].values()
@@ -196,7 +196,7 @@ def test_a_full_disk_ends_the_run_in_words_and_with_its_code(tmp_path: Path) -> 
     with largest_file(200_000):
         assert start(spec(), tmp_path) == exit_codes.DISK_FULL
     ended(tmp_path, "checkpoint of step 0 could not be written", "Free some space")
-    assert checkpoints.found(tmp_path / "attempts/1/checkpoints") == []
+    assert checkpoints.list_folders(tmp_path / "attempts/1/checkpoints") == []
 
 
 def test_a_log_without_room_stops_the_run_before_anything_is_dropped(tmp_path: Path) -> None:

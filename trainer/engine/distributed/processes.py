@@ -31,15 +31,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from trainer.engine.distributed.ranks import Machines, Place, environment
-from trainer.engine.outcome import Ending, Failure
+from trainer.engine.distributed.ranks import MachineRank, ProcessRank, rank_variables
+from trainer.engine.outcome import Failure, RunExit
 from trainer.events import EventLog
-from trainer.exit_codes import BROKEN_OFF, COMPLETED, FAILED, REFUSED, SEPARATED, STOPPED
+from trainer.exit_codes import COMPLETED, FAILED, PEER_LOST, PROCESS_DIED, REFUSED, STOPPED
 
 GRACE_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-ONE = Machines()
+SINGLE_MACHINE = MachineRank()
 GONE = (
     "A process of the run on another machine does not answer any more, so this attempt has ended."
 )
@@ -49,14 +49,14 @@ ALWAYS_ALLOWED = 2  # processes, even of one core
 TRAINER = (sys.executable, "-m", "trainer")
 
 
-def carry_out(
+def run_processes(
     command: Sequence[str],
     again: Sequence[str],
     run_dir: Path,
     attempt: int,
     count: int,
     device: str,
-    machines: Machines = ONE,
+    machines: MachineRank = SINGLE_MACHINE,
 ) -> int:
     """Run a command in `count` processes here, as that attempt at the run in `run_dir`; return its
     exit code.
@@ -70,7 +70,7 @@ def carry_out(
     while ending.again and machines.count == 1:
         scale /= 2
         ending = _run(again, count, scale, machines)
-    if not machines.leads:
+    if not machines.is_leader:
         print(ending, file=sys.stderr)
         return ending.code
     log = EventLog(run_dir / "attempts" / str(attempt) / "events", attempt)
@@ -80,7 +80,7 @@ def carry_out(
     return ending.code
 
 
-def _refusal(count: int, device: str) -> Ending | None:
+def _refusal(count: int, device: str) -> RunExit | None:
     most, each = _room(device)
     if count <= most:
         return None
@@ -88,7 +88,7 @@ def _refusal(count: int, device: str) -> Ending | None:
     remedy = "Lower compute.processes" + (
         ", or set compute.device to cpu." if device == "cuda" else "."
     )
-    return Ending(REFUSED, "failed", reason, remedy)
+    return RunExit(REFUSED, "failed", reason, remedy)
 
 
 def _room(device: str) -> tuple[int, str]:
@@ -102,17 +102,17 @@ def _room(device: str) -> tuple[int, str]:
     return max(ALWAYS_ALLOWED, os.cpu_count() or 1), "CPU core"
 
 
-def _run(command: Sequence[str], count: int, scale: float, machines: Machines) -> Ending:
+def _run(command: Sequence[str], count: int, scale: float, machines: MachineRank) -> RunExit:
     first, size = machines.number * count, machines.count * count
     with TemporaryDirectory(prefix="ranks-") as folder:
         places = [
-            Place(first + local, size, local, Path(folder), machines.meeting)
+            ProcessRank(first + local, size, local, Path(folder), machines.meeting)
             for local in range(count)
         ]
         try:
             ranks = Ranks(command, places, scale)
         except Failure as failure:
-            return Ending(failure.code, "failed", failure.reason, failure.remedy)
+            return RunExit(failure.code, "failed", failure.reason, failure.remedy)
         with _listening(ranks):
             ranks.watch()
         return ranks.ending()
@@ -123,7 +123,7 @@ class Ranks:
     all be started.
     """
 
-    def __init__(self, command: Sequence[str], places: Sequence[Place], scale: float) -> None:
+    def __init__(self, command: Sequence[str], places: Sequence[ProcessRank], scale: float) -> None:
         self._places = places
         self._broke_first: list[int] = []
         self._broke_unforced: list[int] = []
@@ -174,7 +174,7 @@ class Ranks:
         for child in self._children:
             child.kill()
 
-    def ending(self) -> Ending:
+    def ending(self) -> RunExit:
         """How the run ended: as its leading rank says, or for the reason for which another one
         broke off.
         """
@@ -193,7 +193,7 @@ class Ranks:
         if ending is None:
             return _without_a_word(place, self._children[place.local_rank].returncode)
         if ending.lost and place.port:
-            return Ending(SEPARATED, "failed", GONE, "Resume to go on from the last checkpoint.")
+            return RunExit(PEER_LOST, "failed", GONE, "Resume to go on from the last checkpoint.")
         return replace(ending, reason=f"Process {place.rank + 1} of {place.size}: {ending.reason}")
 
     def _broken(self) -> list[int]:
@@ -223,22 +223,22 @@ def _listening(ranks: Ranks) -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _started(command: Sequence[str], place: Place, scale: float) -> subprocess.Popen[bytes]:
+def _started(command: Sequence[str], place: ProcessRank, scale: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        command, env=os.environ | environment(place, scale), stdin=subprocess.PIPE
+        command, env=os.environ | rank_variables(place, scale), stdin=subprocess.PIPE
     )
 
 
-def _told(place: Place) -> Ending | None:
+def _told(place: ProcessRank) -> RunExit | None:
     """What the rank said of its end; None if it was killed before it could."""
     assert place.ending is not None
     try:
-        return Ending(**json.loads(place.ending.read_text()))
+        return RunExit(**json.loads(place.ending.read_text()))
     except (OSError, ValueError):
         return None
 
 
-def _without_a_word(place: Place, code: int) -> Ending:
+def _without_a_word(place: ProcessRank, code: int) -> RunExit:
     how = (
         f"was killed by signal {-code} ({signal.Signals(-code).name})"
         if code < 0
@@ -246,4 +246,4 @@ def _without_a_word(place: Place, code: int) -> Ending:
     )
     reason = f"Process {place.rank + 1} of {place.size} {how}, and the others were stopped."
     remedy = "Resume to go on from the last checkpoint; if the system's memory ran out, lower compute.micro_batch_tokens first."
-    return Ending(BROKEN_OFF if place.port else FAILED, "failed", reason, remedy)
+    return RunExit(PROCESS_DIED if place.port else FAILED, "failed", reason, remedy)

@@ -15,7 +15,7 @@ MICRO_SCALE = "TRAINER_MICRO_SCALE"  # share of compute.micro_batch_tokens, afte
 
 
 @dataclass(frozen=True)
-class Machines:
+class MachineRank:
     """This machine's number among `count` that carry out a run together, and the `host:port` on
     machine 0 where their ranks meet.
     """
@@ -25,12 +25,12 @@ class Machines:
     meeting: str = ""
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         return self.number == 0
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessRank:
     """`rank` of `size`, and the place among the processes of this machine, which chooses the GPU.
 
     `folder` is where ranks that were started by `processes` leave their endings, and meet unless
@@ -45,7 +45,7 @@ class Place:
     port: str = ""
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process writes the log and the checkpoints."""
         return self.rank == 0
 
@@ -60,7 +60,7 @@ class Place:
         return None if self.folder is None else self.folder / f"ending-{self.rank}.json"
 
 
-def of_this_process() -> Place | None:
+def rank_of_this_process() -> ProcessRank | None:
     """The place that whoever started this process (`processes` or torchrun) gave it; None where
     nobody did.
     """
@@ -68,12 +68,12 @@ def of_this_process() -> Place | None:
         return None
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     folder = Path(os.environ[RANKS]) if RANKS in os.environ else None
-    return Place(
+    return ProcessRank(
         rank, size, int(os.environ.get("LOCAL_RANK", rank)), folder, os.environ.get(MEETING, "")
     )
 
 
-def environment(place: Place, micro_scale: float) -> dict[str, str]:
+def rank_variables(place: ProcessRank, micro_scale: float) -> dict[str, str]:
     """What a process must find in its environment to know its place."""
     told: dict[str, object] = {
         "RANK": place.rank,
@@ -88,7 +88,7 @@ def environment(place: Place, micro_scale: float) -> dict[str, str]:
     return {name: str(value) for name, value in told.items()}
 
 
-def micro_scale() -> float | None:
+def micro_scale_variable() -> float | None:
     """The share of the micro-batch that this process was told to compute with; None where nothing
     was said.
     """

@@ -69,7 +69,7 @@ class Sharded:
         return found
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
+    def full_parameters(self) -> Iterator[None]:
         """The network as if there were one process, without gradients."""
         self._fetch()
         try:

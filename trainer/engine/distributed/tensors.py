@@ -15,20 +15,20 @@ from torch import Tensor
 from torch.nn import Parameter
 
 
-def in_shards(tensor: Tensor) -> bool:
+def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """The tensor itself, or what its shards make together. Every rank must ask."""
     shards: Any = tensor
-    return torch.Tensor.detach(shards.full_tensor()) if in_shards(tensor) else tensor.detach()
+    return torch.Tensor.detach(shards.full_tensor()) if is_sharded(tensor) else tensor.detach()
 
 
-def like(target: Tensor, value: Tensor) -> Tensor:
+def placed_like(target: Tensor, value: Tensor) -> Tensor:
     """A whole tensor on the target's device, in shards if the target is. Nothing is sent."""
     value = value.detach().to(target.device)
-    if not in_shards(target):
+    if not is_sharded(target):
         return value
     from torch.distributed.tensor import distribute_tensor
 
@@ -37,11 +37,11 @@ def like(target: Tensor, value: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def exchange(parameter: Parameter, other: Tensor) -> Tensor:
+def swap_values(parameter: Parameter, other: Tensor) -> Tensor:
     """Give a parameter the values of `other` and return those that it had; `other` may be used
     up.
     """
-    if not in_shards(parameter):
+    if not is_sharded(parameter):
         before, parameter.data = parameter.data, other
         return before
     before = (

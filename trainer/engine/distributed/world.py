@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from trainer.engine.distributed.ranks import Place
-from trainer.engine.outcome import NotMet
+from trainer.engine.distributed.ranks import ProcessRank
+from trainer.engine.outcome import RendezvousFailed
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 T = TypeVar("T")
 
-ALONE = Place()
+ALONE = ProcessRank()
 PATIENCE = timedelta(hours=2)  # one rank may verify, or write a checkpoint, while the others wait
 TO_MEET = timedelta(
     minutes=15
@@ -40,8 +40,8 @@ class World:
     order.
     """
 
-    def __init__(self, place: Place = ALONE, device: torch.device | None = None) -> None:
-        self.rank, self.size, self.leads = place.rank, place.size, place.leads
+    def __init__(self, place: ProcessRank = ALONE, device: torch.device | None = None) -> None:
+        self.rank, self.size, self.is_leader = place.rank, place.size, place.is_leader
         self._device = device or torch.device("cpu")
         if self.size > 1:
             _join(place)
@@ -62,28 +62,28 @@ class World:
         distributed.all_gather_object(parts, list(local))
         return [parts[at % self.size][at // self.size] for at in range(sum(map(len, parts)))]
 
-    def most(self, number: int) -> int:
+    def max(self, number: int) -> int:
         """The largest of the ranks' numbers."""
-        return int(self.largest([number])[0])
+        return int(self.elementwise_max([number])[0])
 
     def any(self, yes: bool) -> bool:
         """Whether at least one rank says yes."""
-        return bool(self.most(int(yes)))
+        return bool(self.max(int(yes)))
 
-    def agrees_on(self, number: int) -> bool:
+    def all_equal(self, number: int) -> bool:
         """Whether all ranks have the same number."""
-        most, least = self.largest([number, -number])
+        most, least = self.elementwise_max([number, -number])
         return most == -least
 
-    def largest(self, numbers: Sequence[float]) -> list[float]:
-        """Place by place the largest of the ranks' numbers."""
+    def elementwise_max(self, numbers: Sequence[float]) -> list[float]:
+        """ProcessRank by place the largest of the ranks' numbers."""
         return self._agreed(numbers, "MAX")
 
-    def total(self, number: float) -> float:
+    def sum(self, number: float) -> float:
         """The sum of the ranks' numbers."""
         return self._agreed([number], "SUM")[0]
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all ranks, bit for bit the same everywhere. A few
         large messages, not many small ones.
         """
@@ -99,7 +99,7 @@ class World:
             ):
                 tensor.copy_(part.view_as(tensor))
 
-    def from_leader(self, make: Callable[[], T]) -> T:
+    def broadcast_from_leader(self, make: Callable[[], T]) -> T:
         """What the leading rank makes, such as answers that cost money or may differ from one
         asking to the next.
         """
@@ -107,7 +107,7 @@ class World:
             return make()
         from torch import distributed
 
-        made: list[Any] = [make() if self.leads else None]
+        made: list[Any] = [make() if self.is_leader else None]
         distributed.broadcast_object_list(made, src=0)
         found: T = made[0]
         return found
@@ -117,12 +117,12 @@ class World:
 
         return init_device_mesh(self._device.type, (self.size,))
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Wait for all, so that none is missed while another one still writes, and part."""
         if self.size > 1:
             from torch import distributed
 
-            self.total(0.0)
+            self.sum(0.0)
             distributed.destroy_process_group()
 
     def _agreed(self, numbers: Sequence[float], how: str) -> list[float]:
@@ -144,14 +144,14 @@ SILENCES = (
 )
 
 
-def lost_another(error: BaseException) -> bool:
+def is_lost_peer(error: BaseException) -> bool:
     """Whether the error only says that another rank no longer answers."""
     return isinstance(error, RuntimeError) and any(
         words in str(error).lower() for words in SILENCES
     )
 
 
-def _join(place: Place) -> None:
+def _join(place: ProcessRank) -> None:
     from torch import distributed
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -167,9 +167,9 @@ def _join(place: Place) -> None:
     )
 
 
-def _meeting(place: Place) -> dict[str, Any]:
+def _meeting(place: ProcessRank) -> dict[str, Any]:
     """Where the ranks of several machines find each other, once all are there, as torch has it.
-    Raises NotMet.
+    Raises RendezvousFailed.
     """
     from torch.distributed import DistError
     from torch.distributed.rendezvous import rendezvous
@@ -182,7 +182,9 @@ def _meeting(place: Place) -> dict[str, Any]:
         }
     except DistError as error:
         said = str(error).strip().splitlines()[0].rstrip(".")
-        raise NotMet("that port is taken" if "EADDRINUSE" in said else said, place) from error
+        raise RendezvousFailed(
+            "that port is taken" if "EADDRINUSE" in said else said, place
+        ) from error
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

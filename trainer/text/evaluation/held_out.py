@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.engine.loop import Report, Runtime
+from trainer.engine.loop import EvaluationReport, Runtime
 from trainer.spec import PrivilegedContext, RunSpec
 from trainer.text.evaluation import confidence, evaluation, privileged
 from trainer.text.evaluation.evaluation import Measured, measured
@@ -37,7 +37,7 @@ class HeldOut:
     before: dict[str, Measured] = field(default_factory=dict)
     tiers: list[str] = field(default_factory=list)
 
-    def evaluate(self, rt: Runtime, when: str) -> Report:
+    def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         """Measure every role that is due; emit its events."""
         if when == "before":
             self._find_tiers(rt)
@@ -50,7 +50,7 @@ class HeldOut:
         if self.materials.retained and when != "during":
             retained, _ = self._role(rt, when, "retained", range(len(self.materials.retained)))
             values |= evaluation.metrics("retained", retained) | evaluation.forgetting(retained)
-        return Report(values, event["pass_rate"], of_evaluation(event))
+        return EvaluationReport(values, event["pass_rate"], of_evaluation(event))
 
     def track(self, rt: Runtime, weights: Sequence[float | None]) -> None:
         """Measure the pass rates of the tracked problems anew."""

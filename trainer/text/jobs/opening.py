@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from trainer.engine import checkpoints
-from trainer.engine.checkpoints import Damaged
-from trainer.engine.outcome import Refused
+from trainer.engine.checkpoints import DamagedCheckpoint
+from trainer.engine.outcome import RunRefused
 from trainer.spec import LowRankAdapter, RunSpec, load
 from trainer.spec.jobs import CheckpointModel
 from trainer.spec.networks import ModelTeacher
@@ -27,15 +27,15 @@ AVERAGE = "ema"
 def open_model(
     chosen: ModelTeacher | CheckpointModel, seed: int, device: torch.device
 ) -> LanguageModel:
-    """Ready to sample from. Raises ModelError, and Refused for a checkpoint that cannot be used."""
+    """Ready to sample from. Raises ModelError, and RunRefused for a checkpoint that cannot be used."""
     if isinstance(chosen, ModelTeacher):
         return models.load(chosen, seed, device)
     folder = Path(chosen.checkpoint.removeprefix("file:"))
     try:
         snapshot = checkpoints.load(folder)
         spec = load((folder.parents[3] / "spec.json").read_text())
-    except (Damaged, OSError, IndexError) as error:
-        raise Refused(
+    except (DamagedCheckpoint, OSError, IndexError) as error:
+        raise RunRefused(
             f"The checkpoint {folder} cannot be used: {error}.", "Choose another one."
         ) from error
     return _trained(spec, snapshot.tensors.get(AVERAGE, snapshot.tensors[GROUP]), device)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.engine import devices
-from trainer.engine.distributed.ranks import Place
+from trainer.engine.distributed.ranks import ProcessRank
 from trainer.spec import Compute, EndpointTeacher, PlainContext, StatedConfidence
 from trainer.spec.jobs import CheckpointModel, JobSpec, TeacherAnswers, blocks_of_part
 from trainer.text.calibration.codec import Codec
@@ -36,7 +36,7 @@ from trainer.text.verifiers import Verifier
 def carry_out(spec: JobSpec, part: int, parts: int, out: Path) -> int:
     """Write part number `part` (from 0) of `parts` to `out`; return how many problems that are.
 
-    Raises ProblemError, ModelError, VerifierError and Failure (Refused where the definition cannot
+    Raises ProblemError, ModelError, VerifierError and Failure (RunRefused where the definition cannot
     be used).
     """
     items = whole(spec.problems).items
@@ -75,7 +75,7 @@ def _author(spec: JobSpec, out: Path, stack: ExitStack) -> Author:
         endpoint = Endpoint(spec.model, Cache(out.parent / "answers_kept"))
         return EndpointAuthor(endpoint, spec.model, spec.prompt, spec.sampling, verifier, codec)
     device = devices.prepare(
-        Compute(device=spec.compute.device, threads=spec.compute.threads), Place()
+        Compute(device=spec.compute.device, threads=spec.compute.threads), ProcessRank()
     )
     model = open_model(spec.model, spec.seed, device)
     if codec:

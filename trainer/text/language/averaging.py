@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from trainer.engine.distributed.tensors import exchange, like
+from trainer.engine.distributed.tensors import placed_like, swap_values
 
 
 class Average:
@@ -54,9 +54,9 @@ class Average:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         for name, mean in self._mean.items():
-            mean.copy_(like(mean, tensors[name]))
+            mean.copy_(placed_like(mean, tensors[name]))
 
     def _swap(self) -> None:
         for name, mean in self._mean.items():
-            self._mean[name] = exchange(self._parameters[name], mean)
+            self._mean[name] = swap_values(self._parameters[name], mean)
         self._refresh()

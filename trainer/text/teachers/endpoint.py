@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from trainer.engine.outcome import Failure, Refused
+from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec import EndpointTeacher, Sampling
 from trainer.text.teachers.cache import Cache, Completion, counted
 from trainer.text.teachers.secrets import value_of
@@ -63,7 +63,7 @@ class Endpoint:
         """One completion to each prompt, in order; equal prompts share theirs.
 
         `progress(done, of)` is called as they come and may raise to leave. Raises Failure when an
-        answer does not come for all the retries, and Refused when none can.
+        answer does not come for all the retries, and RunRefused when none can.
         """
         different = list(dict.fromkeys(prompts))
         completions = asyncio.run(
@@ -160,11 +160,11 @@ class Endpoint:
             )
         if status in (401, 403):
             reason = f"The teacher at {url} does not accept the key (status {status})."
-            raise Refused(
+            raise RunRefused(
                 reason, "Correct networks.teacher.key, or the secret that it names on the worker."
             )
         remedy = "Check networks.teacher.url, which ends as a rule with /v1, the model's name and the longest answer."
-        raise Refused(
+        raise RunRefused(
             f"The teacher at {url} refuses the request with status {status}{self._said(response)}.",
             remedy,
         )
@@ -177,7 +177,7 @@ class Endpoint:
 
 
 def key_of(teacher: EndpointTeacher) -> str:
-    """The key's value, empty where none is named. Raises Refused if its secret is not known
+    """The key's value, empty where none is named. Raises RunRefused if its secret is not known
     here.
     """
     return value_of(teacher.key, "networks.teacher.key") if teacher.key else ""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from trainer.engine.distributed.tensors import in_shards
+from trainer.engine.distributed.tensors import is_sharded
 from trainer.spec import EndpointTeacher, ModelTeacher, RunSpec, SelfTeacher, Teacher, TextTeacher
 from trainer.spec.rules.stages import needs_probabilities
 from trainer.text.language.models import LanguageModel, ModelError, load
@@ -74,7 +74,7 @@ class Teachers:
         """What is to be said of how these training problems will be taught, before anything is
         sampled.
 
-        Raises ModelError, ProblemError or Refused if some could not be taught.
+        Raises ModelError, ProblemError or RunRefused if some could not be taught.
         """
         domains = {question.problem.domain for question in questions}
         if idle := [domain for domain in self.by_domain if domain not in domains]:
@@ -195,7 +195,7 @@ def _oneself(
     refresh: Callable[[], None],
 ) -> TeacherView:
     weights = weights_of(teacher, spec.networks.student.adapter, student.model, refresh)
-    sharded = any(map(in_shards, student.model.parameters()))
+    sharded = any(map(is_sharded, student.model.parameters()))
     return TeacherView(
         MAIN,
         replace(student, thinking=teacher.thinking),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 
-from trainer.engine.outcome import Refused
+from trainer.engine.outcome import RunRefused
 
 
 def variable_of(uri: str) -> str:
@@ -18,17 +18,17 @@ def variable_of(uri: str) -> str:
 
 
 def value_of(uri: str, field: str) -> str:
-    """The secret that `field` of the definition names. Raises Refused where there is none that a
+    """The secret that `field` of the definition names. Raises RunRefused where there is none that a
     request could carry.
     """
     value = os.environ.get(variable_of(uri), "").strip()
     if not value:
-        raise Refused(
+        raise RunRefused(
             f"{field} is {uri}, but this worker has no such secret.",
             f"Set the environment variable {variable_of(uri)} there.",
         )
     if not (value.isascii() and value.isprintable()):
-        raise Refused(
+        raise RunRefused(
             f"The secret {uri} of {field} has characters that no key has.",
             f"Correct {variable_of(uri)} on the worker.",
         )

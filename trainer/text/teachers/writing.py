@@ -70,7 +70,7 @@ def write_answers(
     draws by itself: its answers follow from no seed, only from what the run has kept.
 
     Raises ModelError for a text that the student's tokenizer cannot write, ProblemError for a file
-    without some answer, and Failure or Refused for an endpoint that does not answer.
+    without some answer, and Failure or RunRefused for an endpoint that does not answer.
     """
     answers: dict[int, Answer] = {}
     for view in teachers.views:
@@ -147,7 +147,7 @@ def _completions(
         ]
     prompts = [_prompt(teacher, question, desk.student) for question in asked]
     # One rank asks for all: another asking would cost again and be told something else.
-    return desk.examiner.world.from_leader(
+    return desk.examiner.world.broadcast_from_leader(
         lambda: Endpoint(teacher, Cache(desk.run_dir / CACHE)).write(prompts, sampling, progress)
     )
 

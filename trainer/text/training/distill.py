@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.loop import MethodState, Phase, Report, Runtime
+from trainer.engine.loop import EvaluationReport, MethodState, Phase, Runtime
 from trainer.engine.optimisers import rate_at
 from trainer.engine.outcome import NothingToTrain
 from trainer.spec import LowRankAdapter, PolicyGradient, RunSpec, Stage
@@ -141,7 +141,7 @@ class Distillation:
             self._record(*self._finished, rt)
         self._finished = None
 
-    def evaluate(self, rt: Runtime, when: str) -> Report:
+    def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         with self.average.in_place():
             report = self.held_out.evaluate(rt, when)
             if self.pool is not None:
@@ -200,7 +200,7 @@ class Distillation:
             self.teacher_answers.add(
                 missing, let_teachers_write(self.materials, self.spec, stage, missing, rt)
             )
-            rt.wants_checkpoint = True
+            rt.checkpoint_requested = True
 
     def _collect(self, batch: Plan, rt: Runtime) -> dict[str, float]:
         stage, places = batch

@@ -56,7 +56,7 @@ def gather(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) -> Material
     """Load everything that a run names; `stack` closes the verifier. The student's trained
     parameters become the optimiser group `group`.
 
-    Raises ModelError and ProblemError, and Refused where vLLM is chosen but not installed.
+    Raises ModelError and ProblemError, and RunRefused where vLLM is chosen but not installed.
     """
     if isinstance(spec.compute.sampler, VllmSampler):
         installed()

@@ -29,7 +29,7 @@ def pool_for(
         pool = measure(materials, spec, rt, None)
         if settings.measure_snr:
             snr.measure(materials, spec, pool, rt)
-        rt.wants_checkpoint = True
+        rt.checkpoint_requested = True
     due = (
         rt.step == begin
         if settings.refresh == "each_stage"

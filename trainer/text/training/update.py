@@ -52,7 +52,7 @@ def differentiate(
     parts = [part.to(rt.device) for part in coefficients(round)]
     found = {place: unknown(len(rows[place].answer.ids), rt.device) for place in round.own}
     due = batches(rows, rt.micro_batch_tokens, round.own)
-    for at in range(rt.micro_batches_due(len(due), GROUP)):
+    for at in range(rt.micro_batches_to_run(len(due), GROUP)):
         places, share = (due[at], 1.0) if at < len(due) else (list(round.own[:1]) or [0], 0.0)
         batch = _micro_batch(round, places, [share * parts[place] for place in places])
         loss, statistics = rt.forward(partial(learner, batch, stage.objective), GROUP)

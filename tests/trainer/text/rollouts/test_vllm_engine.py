@@ -22,7 +22,7 @@ import torch
 
 from tests.trainer.text.rollouts.vllm_double import Manners, opening
 from tests.trainer.text.tiny import VOCABULARY, language_model
-from trainer.engine.outcome import Failure, Refused
+from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec.networks import LowRankAdapter
 from trainer.spec.operation import VllmSampler
 from trainer.spec.sampling import Sampling
@@ -231,7 +231,7 @@ def test_without_vllm_the_run_is_refused_with_what_to_do(
 ) -> None:
     monkeypatch.setenv("STILLROOM_VLLM_PYTHON", str(tmp_path / "none"))
     with pytest.raises(
-        Refused, match=r"compute\.sampler\.kind: vllm is not installed on this machine"
+        RunRefused, match=r"compute\.sampler\.kind: vllm is not installed on this machine"
     ) as refused:
         Server(Launch(VllmSampler(), "float32", 64, eager=True), tmp_path, tmp_path / "log")
     assert "make vllm" in refused.value.remedy

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.text.teachers.endpoint_server import Server, completion, running, status
-from trainer.engine.outcome import Failure, Refused
+from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec import EndpointTeacher, Sampling
 from trainer.text.teachers.cache import Cache, Completion
 from trainer.text.teachers.endpoint import Endpoint
@@ -76,7 +76,7 @@ def test_a_resumed_run_asks_nothing_twice(server: Server, tmp_path: Path) -> Non
 
 def test_what_was_written_before_a_failure_is_kept(server: Server, tmp_path: Path) -> None:
     server.script = [completion("first"), status(400)]
-    with pytest.raises(Refused):
+    with pytest.raises(RunRefused):
         Asking(server.url, tmp_path, at_once=1)("one", "two")
     assert Asking(server.url, tmp_path, at_once=1)("one", "two") == ["first", "echo two"]
 
@@ -170,7 +170,7 @@ def test_rubbish_is_asked_for_again_and_then_told_of(
     ) as told:
         Asking(server.url, tmp_path, retries=1)("two")
     assert "what it has written is kept" in told.value.remedy and not isinstance(
-        told.value, Refused
+        told.value, RunRefused
     )
 
 
@@ -209,7 +209,7 @@ def test_what_waiting_cannot_mend_is_refused_at_once(
 ) -> None:
     server.script = [status(code, "no such model", Location="http://127.0.0.1:1/elsewhere")]
     with pytest.raises(
-        Refused, match=rf"refuses the request with status {code} \(no such model\)"
+        RunRefused, match=rf"refuses the request with status {code} \(no such model\)"
     ) as told:
         Asking(server.url, tmp_path)("one")
     assert "networks.teacher.url" in told.value.remedy and len(server.bodies) == 1
@@ -235,7 +235,7 @@ def test_a_key_that_is_not_accepted_is_refused_and_not_shown(
 ) -> None:
     monkeypatch.setenv("STILLROOM_SECRET_BIG", "k3y")
     server.script = [status(code, "wrong key k3y")]
-    with pytest.raises(Refused, match="does not accept the key") as told:
+    with pytest.raises(RunRefused, match="does not accept the key") as told:
         Asking(server.url, tmp_path, key="secret:big")("one")
     assert "k3y" not in told.value.reason + told.value.remedy
 
@@ -245,7 +245,7 @@ def test_the_key_is_cut_out_of_what_an_endpoint_says(
 ) -> None:
     monkeypatch.setenv("STILLROOM_SECRET_BIG", "k3y")
     server.script = [status(400, "bad request with k3y")]
-    with pytest.raises(Refused, match=r"bad request with …"):
+    with pytest.raises(RunRefused, match=r"bad request with …"):
         Asking(server.url, tmp_path, key="secret:big")("one")
 
 
@@ -257,7 +257,7 @@ def test_a_secret_that_cannot_be_sent_is_refused(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, words: str
 ) -> None:
     monkeypatch.setattr("os.environ", {} if value is None else {"STILLROOM_SECRET_BIG": value})
-    with pytest.raises(Refused, match=words) as told:
+    with pytest.raises(RunRefused, match=words) as told:
         Asking(server.url, tmp_path, key="secret:big")("one")
     assert "STILLROOM_SECRET_BIG" in told.value.remedy and server.bodies == []
 

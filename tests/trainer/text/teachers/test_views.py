@@ -280,7 +280,7 @@ def test_a_student_in_shards_teaches_as_a_whole_one_does(tmp_path: Path, weights
                 [parameter.mul_(1.5) for parameter in each.model.parameters()]
             taught.after_step()
         view = teachers.views[0]
-        with sharded.whole():
+        with sharded.full_parameters():
             hidden, head, live = view.hidden(ROWS), view.head, own_logits(model)
         torch.testing.assert_close(head.logits(hidden, teachers.vocabulary), logits(expected))
         torch.testing.assert_close(live, own_logits(alone))

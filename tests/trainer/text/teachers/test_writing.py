@@ -21,7 +21,7 @@ from tests.trainer.text.teachers.classroom import (
 )
 from tests.trainer.text.teachers.endpoint_server import Server, completion, running
 from tests.trainer.text.tiny import EOS
-from trainer.engine.outcome import Refused
+from trainer.engine.outcome import RunRefused
 from trainer.spec import NumericVerifier, Sampling
 from trainer.text.language.chat import text_ids
 from trainer.text.language.models import ModelError
@@ -171,7 +171,8 @@ def test_a_missing_key_is_refused_before_the_run(
 ) -> None:
     monkeypatch.delenv("STILLROOM_SECRET_BIG", raising=False)
     with pytest.raises(
-        Refused, match=r"networks\.teacher\.key is secret:big, but this worker has no such secret"
+        RunRefused,
+        match=r"networks\.teacher\.key is secret:big, but this worker has no such secret",
     ):
         asked_at(server, key="secret:big").check([question()])
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.engine.outcome import Failure, Refused
+from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec.operation import VllmSampler
 from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, call
 
@@ -30,13 +30,13 @@ LAST_WORDS = 4
 
 
 def installed() -> Path:
-    """The Python of vLLM's environment. Raises Refused if there is none."""
+    """The Python of vLLM's environment. Raises RunRefused if there is none."""
     found = Path(os.environ.get(PYTHON_VARIABLE) or INSTALLED)
     if not found.is_file():
         reason = (
             f"compute.sampler.kind: vllm is not installed on this machine, there is no {found}."
         )
-        raise Refused(
+        raise RunRefused(
             reason, f"Type `make vllm`, name its Python in {PYTHON_VARIABLE}, or choose in_process."
         )
     return found
