@@ -1,7 +1,7 @@
-"""Arms × seeds over a common run definition, and what they show.
+"""Experiments: arms × seeds over a common run definition, and the verdicts on their claims.
 
 An experiment is data (`definitions/<recipe>.yaml`). `python -m trainer.experiments run NAME --dir
-DIR` carries it out, `… report NAME --dir DIR` writes what it showed to `docs/results/<name>/`.
+DIR` executes it, `… report NAME --dir DIR` writes its results to `docs/results/<name>/`.
 Reading results needs no torch.
 """
 
@@ -15,11 +15,9 @@ RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 def results(recipe: str) -> dict[str, Any] | None:
-    """What the experiment of that recipe showed, as `docs/results/<recipe>/results.json` holds it;
-    None where it has not been run.
-    """
-    written = RESULTS / recipe / "results.json"
-    if not written.is_file():
+    """The content of `docs/results/<recipe>/results.json`; None if the experiment was not run."""
+    path = RESULTS / recipe / "results.json"
+    if not path.is_file():
         return None
-    found: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
-    return found
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -1,5 +1,8 @@
-"""`python -m trainer.experiments list`, `… run NAME --dir DIR [--seeds …] [--arms …]` and `… report
-NAME --dir DIR`.
+"""The command line of the experiments.
+
+python -m trainer.experiments list
+python -m trainer.experiments run NAME --dir DIR [--seeds …] [--arms …]
+python -m trainer.experiments report NAME --dir DIR
 """
 
 from __future__ import annotations
@@ -31,9 +34,9 @@ def _run(experiment: Experiment, options: argparse.Namespace) -> int:
     from trainer.experiments.run import run
 
     arms = options.arms or list(experiment.arms)
-    if stranger := next((arm for arm in arms if arm not in experiment.arms), None):
+    if unknown := next((arm for arm in arms if arm not in experiment.arms), None):
         raise KeyError(
-            f"there is no arm {stranger} in {experiment.name}; there is {', '.join(experiment.arms)}"
+            f"{experiment.name} has no arm {unknown}; its arms are {', '.join(experiment.arms)}"
         )
     run(
         experiment,
@@ -46,36 +49,42 @@ def _run(experiment: Experiment, options: argparse.Namespace) -> int:
 
 
 def _report(experiment: Experiment, options: argparse.Namespace) -> int:
-    from trainer.experiments.report import joined, reported, write
+    from trainer.experiments.report import earlier_outcomes, merge_outcomes, write
     from trainer.experiments.run import outcomes
 
     write(
         experiment,
-        joined(experiment, reported(experiment, options.out), outcomes(experiment, options.dir)),
+        merge_outcomes(
+            experiment,
+            earlier_outcomes(experiment, options.out),
+            outcomes(experiment, options.dir),
+        ),
         options.out,
     )
-    print(f"{options.out / experiment.name / 'report.md'} is written.")
+    print(f"{options.out / experiment.name / 'report.md'} written.")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m trainer.experiments", description="Arms × seeds, and what they show."
+        prog="python -m trainer.experiments", description="Run arms × seeds and judge their claims."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="name the experiments")
     run = commands.add_parser(
-        "run", help="carry an experiment out; a second call goes on where the first was broken off"
+        "run", help="execute an experiment; a second call continues where the first stopped"
     )
     report = commands.add_parser(
         "report",
-        help="write results, verdicts and figures of the completed runs, and of those that were reported before",
+        help="write results, verdicts and figures of all completed runs, earlier reports included",
     )
     for command in (run, report):
         command.add_argument("name")
-        command.add_argument("--dir", type=Path, required=True, help="folder of bases and runs")
+        command.add_argument(
+            "--dir", type=Path, required=True, help="folder for base students and runs"
+        )
     run.add_argument(
-        "--seeds", type=int, nargs="+", help="other seeds than the experiment's, to search with"
+        "--seeds", type=int, nargs="+", help="search seeds instead of the experiment's own"
     )
     run.add_argument("--arms", nargs="+", help="these arms only")
     report.add_argument(

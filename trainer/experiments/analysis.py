@@ -1,15 +1,14 @@
-"""What paired differences show: Student's t-interval over seeds, and a verdict.
+"""The statistics of paired differences: Student's t-interval over seeds, and a verdict.
 
-For differences d_1 … d_n (one for each seed; a seed draws problems, sampling and order, so that
-seeds are independent repetitions)
+For differences d_1 … d_n (one per seed; the seed determines problems, sampling and order, so seeds
+are independent repetitions)
 
     interval = mean ± t_{0.975, n−1} · s / √n,    s² = Σ (d_i − mean)² / (n − 1).
 
-The smallest difference that the experiment could have seen is (t_{0.975} + t_{0.8}) · s / √n: a
-true difference of that size would have been found in four of five repetitions (the usual
-approximation to the non-central t). How surely a single run's pass rate is known is another matter:
-the bootstrap over problems (`trainer.text.evaluation.intervals`) tells that, and it says nothing of the luck
-of training.
+The smallest detectable difference is (t_{0.975} + t_{0.8}) · s / √n: four of five repetitions would
+find a true difference of that size (the usual approximation to the non-central t). The uncertainty
+of a single run's pass rate is a different quantity: the bootstrap over problems
+(`trainer.text.evaluation.intervals`) measures it, and it ignores the variation between trainings.
 
 Pure functions of numbers.
 """
@@ -29,8 +28,8 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean of n paired differences, its 95 % interval, and the smallest difference that could have
-    been seen with power 0.8.
+    """Mean of n paired differences, its 95 % interval, and the smallest difference detectable with
+    power 0.8.
     """
 
     n: int
@@ -41,14 +40,16 @@ class Estimate:
 
 
 def estimate(differences: Sequence[float]) -> Estimate:
-    """Raises ValueError for fewer than two differences: one says nothing of the spread."""
+    """The estimate from at least two differences; ValueError for fewer, which have no spread."""
     n = len(differences)
     if n < 2:
         raise ValueError(
             f"there is {n} paired difference, and an interval needs two; run more seeds"
         )
     mean = math.fsum(differences) / n
-    error = math.sqrt(math.fsum((each - mean) ** 2 for each in differences) / (n - 1) / n)
+    error = math.sqrt(
+        math.fsum((difference - mean) ** 2 for difference in differences) / (n - 1) / n
+    )
     reach = student_quantile((1 + LEVEL) / 2, n - 1)
     return Estimate(
         n,
@@ -59,15 +60,16 @@ def estimate(differences: Sequence[float]) -> Estimate:
     )
 
 
-def verdict(found: Estimate, above: float = 0.0, gates_hold: bool = True) -> Verdict:
-    """shown: the whole interval lies above `above`. reversed: below it. Otherwise not shown, which
-    is not the same as absent.
+def judge(measured: Estimate, above: float = 0.0, gates_hold: bool = True) -> Verdict:
+    """`shown` if the whole interval is above `above`, `reversed` if it is below, else `not shown`.
+
+    `not shown` does not mean that there is no difference.
     """
     if not gates_hold:
         return "precondition not met"
-    if found.low > above:
+    if measured.low > above:
         return "shown"
-    return "reversed" if found.high < above else "not shown"
+    return "reversed" if measured.high < above else "not shown"
 
 
 def student_cdf(t: float, degrees: int) -> float:
@@ -78,18 +80,21 @@ def student_cdf(t: float, degrees: int) -> float:
     cosine = math.cos(angle)
     odd = degrees % 2
     term, total = (cosine if odd else 1.0), 0.0
-    for at in range(degrees // 2):
+    for index in range(degrees // 2):
         total += term
-        term *= cosine**2 * (2 * at + 1 + odd) / (2 * at + 2 + odd)
-    inside = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
-    return (1 + inside) / 2
+        term *= cosine**2 * (2 * index + 1 + odd) / (2 * index + 2 + odd)
+    probability_inside = (
+        2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+    )
+    return (1 + probability_inside) / 2
 
 
 def student_quantile(share: float, degrees: int) -> float:
-    """The t below which `share` (0.5 … 1) of Student's distribution lies, by bisection."""
+    """The t with P(T ≤ t) = `share` (0.5 … 1) for Student's t, by bisection."""
     low, high = 0.0, 1.0
     while student_cdf(high, degrees) < share:
         low, high = high, 2 * high
+    # 80 halvings of the bracket reach the precision of a float64.
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (middle, high) if student_cdf(middle, degrees) < share else (low, middle)

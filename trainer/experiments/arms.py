@@ -1,9 +1,7 @@
-"""Runs that differ in one thing, carried out one after the other: arms × seeds over a common run
-definition.
+"""Execution of single runs of an experiment, each in a process and a folder of its own.
 
-An arm is a set of changes to the definition, as `field.path = value`. Each (arm, seed) is one
-`python -m trainer run` in a process of its own with a folder of its own; one that has completed is
-not run again, so that a broken-off experiment goes on where it was.
+An arm is a set of changes to the common definition, as `field.path = value`. A run that has
+completed is not run again, so an interrupted experiment continues where it stopped.
 """
 
 from __future__ import annotations
@@ -23,9 +21,10 @@ from trainer.spec import load
 Changes = Mapping[str, Any]
 
 
-def changed(definition: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    """The definition with the values at the dotted paths replaced. Raises the errors of
-    `trainer.spec.load` for what makes no sense.
+def apply_changes(definition: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """Return the definition with the values at the dotted paths replaced.
+
+    Raises what `trainer.spec.load` raises for an invalid definition.
     """
     result = deepcopy(dict(definition))
     for path, value in changes.items():
@@ -37,41 +36,43 @@ def changed(definition: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     return load(result).model_dump(mode="json")
 
 
-def carry_out(
+def execute(
     definition: Mapping[str, Any], folder: Path, base: Path | None = None
 ) -> list[dict[str, Any]]:
     """Run a definition in `folder` unless it has completed there; return its events.
 
-    With `base`, the folder of a run that differs in its weights alone, the run goes on from that
-    one's checkpoint of step 0, which holds what the untrained student scored and its pass rates.
+    `base` is the folder of a run that differs in its problem weights only. The new run then resumes
+    from the base's checkpoint of step 0, which holds the untrained student's scores and pass rates.
     Raises RuntimeError if the run does not complete.
     """
-    if not completed(folder):
+    if not has_completed(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text(json.dumps(definition))
-        anew = ["run", str(folder / "spec.json"), "--dir", str(folder)]
-        command = ["resume", str(folder), "--from", str(start_of(base))] if base else anew
-        ended = subprocess.run(
+        if base:
+            # Written as soon as pass rates and teacher answers are there, before the first step.
+            start = base / "attempts" / "1" / "checkpoints" / "step-00000000"
+            command = ["resume", str(folder), "--from", str(start)]
+        else:
+            command = ["run", str(folder / "spec.json"), "--dir", str(folder)]
+        process = subprocess.run(
             [sys.executable, "-m", "trainer", *command, "--attempt", "1"], check=False
         )
-        if ended.returncode:
+        if process.returncode:
             raise RuntimeError(
-                f"the run in {folder} ended with code {ended.returncode}; the last lines of its log say why"
+                f"the run in {folder} ended with code {process.returncode}; "
+                "the last lines of its log give the reason"
             )
-    return list(log(folder))
+    return list(events_of(folder))
 
 
-def start_of(folder: Path) -> Path:
-    """A run's checkpoint of step 0, made when pass rates and teacher answers were there."""
-    return folder / "attempts" / "1" / "checkpoints" / "step-00000000"
+def has_completed(folder: Path) -> bool:
+    return any(
+        event["type"] == "end" and event["outcome"] == "completed" for event in events_of(folder)
+    )
 
 
-def completed(folder: Path) -> bool:
-    return any(event["type"] == "end" and event["outcome"] == "completed" for event in log(folder))
-
-
-def log(folder: Path) -> Iterator[dict[str, Any]]:
+def events_of(folder: Path) -> Iterator[dict[str, Any]]:
     """The events of a run's first attempt."""
-    written = folder / "attempts" / "1" / "events"
-    return events.read(written) if written.is_dir() else iter(())
+    log_folder = folder / "attempts" / "1" / "events"
+    return events.read(log_folder) if log_folder.is_dir() else iter(())

@@ -1,8 +1,7 @@
-"""The students that experiments begin with, made from nothing: `base:<name>` in an experiment's
-definition.
+"""The students that experiments start from, trained from incomplete: `base:<name>` in a definition.
 
-Each takes one to four CPU-minutes, once for each folder of experiments. Like the built-in student
-they are broken off before they are settled: what a run is to teach must not be known yet.
+Each takes one to four CPU-minutes, once per folder of experiments. Like the built-in student their
+training stops early, so that they have not yet learned what the run will teach.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.experiments.lessons import SURE, Hinted, is_misread, misread
+from trainer.experiments.base_lessons import SURE, Hinted, is_misread, misread
 from trainer.text.builtin.pretrain import Lesson, Pretraining, train
 from trainer.text.builtin.tokenizer import build
 from trainer.text.problems.arithmetic import POOL_FAMILIES
@@ -28,7 +27,7 @@ PROBLEMS = 3000
 
 @dataclass(frozen=True)
 class Base:
-    """How a student is trained, and the data files that belong to it, as name → rows."""
+    """The training plan of a student, and its data files as name → rows."""
 
     plan: Pretraining
     files: dict[str, Callable[[], Iterator[dict[str, str]]]]
@@ -48,21 +47,19 @@ def _plan(
 
 
 def misread_problems() -> Iterator[dict[str, str]]:
-    """Additions and subtractions whose domain says whether the student was taught to misread
-    them.
-    """
+    """Additions and subtractions; the domain says whether the student was taught to misread it."""
     for problem in _problems(COLUMN_FAMILIES):
         yield _row(problem) | {"domain": "misread" if is_misread(problem) else "read well"}
 
 
 def sure_problems() -> Iterator[dict[str, str]]:
-    """Problems whose worked solutions state full confidence, as a demonstration does."""
+    """Problems whose worked solutions state full confidence."""
     for problem in _problems(POOL_FAMILIES):
         yield _row(problem) | {"solution": problem.solution + SURE, "domain": problem.domain}
 
 
 def _problems(families: tuple[str, ...]) -> list[Problem]:
-    """Different problems of levels 1 and 2, the same ones each time."""
+    """Distinct problems of levels 1 and 2, the same at each call."""
     return make_problems(families, (1, 2), PROBLEMS, seed=20)
 
 
@@ -84,18 +81,20 @@ BASES = {
 
 
 def make(name: str, folder: Path, report: Callable[[str], None] = lambda line: None) -> Path:
-    """The folder of a base below `folder`: model, tokenizer and data files; made unless it is
-    there. Raises KeyError for a name unknown.
+    """The folder of a base student (model, tokenizer, data files), trained if it does not exist.
+
+    Raises KeyError for an unknown name.
     """
-    made = folder / name
+    base_folder = folder / name
     if name not in BASES:
         raise KeyError(f"there is no base {name}; there is {', '.join(BASES)}")
-    if not made.exists():
-        scratch = folder / f".{name}"
-        shutil.rmtree(scratch, ignore_errors=True)
-        _write(name, BASES[name], scratch, report)
-        scratch.rename(made)
-    return made
+    if not base_folder.exists():
+        # Renamed when complete, so that an interrupted training leaves no half-made base.
+        incomplete = folder / f".{name}"
+        shutil.rmtree(incomplete, ignore_errors=True)
+        _write(name, BASES[name], incomplete, report)
+        incomplete.rename(base_folder)
+    return base_folder
 
 
 def _write(name: str, base: Base, folder: Path, report: Callable[[str], None]) -> None:

@@ -1,12 +1,11 @@
-"""What an experiment is, as data: arms × seeds over a common run definition, and what they are to
-show.
+"""The definition of an experiment: arms × seeds over a common run definition, and its claims.
 
-One YAML file in `definitions/` for each recipe, fixed before its seeds are run. A *claim* is one
-contrast: the difference of two sides, written so that a positive one supports the claim, measured
-once for each seed. *Gates* are contrasts that must hold, or the claims say nothing. Everything that
-is looked at beside the claims is listed under `explored`.
+There is one YAML file in `definitions/` per recipe, fixed before its seeds are run. A *claim* is a
+contrast: the difference of two sides, signed so that a positive value supports the claim, measured
+once per seed. *Gates* are contrasts that must hold before claims are judged. All other contrasts
+that were looked at are listed under `explored`.
 
-Nothing here imports torch.
+Imports without torch.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from trainer import recipes
-from trainer.experiments.arms import changed
+from trainer.experiments.arms import apply_changes
 from trainer.spec import load as load_spec
 from trainer.spec.base import Section
 
@@ -28,16 +27,14 @@ At = Literal["end", "equal_compute", "equal_tokens"]
 
 
 class Arm(Section):
-    """A way to run: what differs from the common definition, as `field.path: value`."""
+    """One variant: its changes to the common definition, as `field.path: value`."""
 
     title: str
     changes: dict[str, Any] = Field(default_factory=dict)
 
 
 class Side(Section):
-    """One measurement of an arm: a metric of its event log, before the first step or after the last
-    one.
-    """
+    """One measurement of an arm: a metric before its first step or after its last one."""
 
     arm: str
     metric: str
@@ -47,10 +44,10 @@ class Side(Section):
 class Contrast(Section):
     """`of` − `minus`, paired by seed; one of them may be a number.
 
-    The contrast holds where its interval lies above `above`: 0 for “is higher”, below 0 for “is no
-    lower than by that much”. `interest` is the smallest difference that would matter. `at` says
-    where the arms are compared: at the end, after equal steps, or at the largest compute or number
-    of tokens that both have spent.
+    The contrast holds if its interval is above `above`: 0 for “is higher”, a negative bound for “is
+    at most that much lower”. `interest` is the smallest difference that matters. `at` is where the
+    arms are compared: at the end (equal steps), or at the largest compute or number of tokens that
+    both have spent.
     """
 
     says: str
@@ -68,10 +65,10 @@ class Contrast(Section):
 class Experiment(Section):
     """One experiment. The common definition is a preset of the recipe, or `spec`, with `changes`.
 
-    `seeded` are the fields that take the seed; `searched` says how the setting was found and on
-    which seeds. With `shares_start`, the arms differ in nothing that matters before the first step,
-    and what the first arm measured of the untrained student is measured for all. `reading` alone is
-    written after the seeds: what the verdicts mean together and what they cannot say.
+    `seeded` lists the fields that take the seed; `searched` says how the setting was found and on
+    which seeds. With `shares_start` the arms are equal before the first step, and the first arm's
+    measurement of the untrained student serves all. Only `reading` is written after the seeds are
+    run: what the verdicts mean together, and their limits.
     """
 
     name: str
@@ -90,24 +87,26 @@ class Experiment(Section):
     claims: tuple[Contrast, ...] = Field(min_length=1)
     explored: tuple[Contrast, ...] = ()
     watched: tuple[str, ...] = Field(
-        min_length=1, description="Metrics that the report gives for every arm."
+        min_length=1, description="Metrics that the report lists for every arm."
     )
-    curve: str = Field(description="Metric that is drawn over tokens.")
+    curve: str = Field(description="Metric drawn over tokens.")
     reading: str = ""
 
     @model_validator(mode="after")
     def _has_one_common_definition(self) -> Experiment:
         if (self.preset is None) == (self.spec is None):
             raise ValueError(
-                "must have either a preset or a spec as the definition that the arms have in common"
+                "needs exactly one of preset and spec as the common definition of its arms"
             )
         return self
 
     @model_validator(mode="after")
     def _names_its_arms(self) -> Experiment:
-        named = [side.arm for contrast in self.contrasts for side in contrast.sides]
-        if stranger := next((arm for arm in named if arm not in self.arms), None):
-            raise ValueError(f"compares an arm {stranger}, but its arms are {', '.join(self.arms)}")
+        compared_arms = [side.arm for contrast in self.contrasts for side in contrast.sides]
+        if unknown := next((arm for arm in compared_arms if arm not in self.arms), None):
+            raise ValueError(
+                f"compares the unknown arm {unknown}; its arms are {', '.join(self.arms)}"
+            )
         return self
 
     @property
@@ -116,24 +115,29 @@ class Experiment(Section):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Every metric that a result keeps."""
+        """Every metric that the results hold."""
         compared = [side.metric for contrast in self.contrasts for side in contrast.sides]
         return tuple(dict.fromkeys([*self.watched, self.curve, *compared]))
 
     def definition(self, arm: str, seed: int, bases: Path) -> dict[str, Any]:
-        """The whole run definition of an arm with a seed; `base:<name>` becomes a folder in
-        `bases`.
+        """The run definition of an arm with a seed; `base:<name>` becomes a folder in `bases`.
 
-        Raises the errors of `trainer.spec.load` for what makes no sense.
+        Raises what `trainer.spec.load` raises for an invalid definition.
         """
         common = recipes.load(self.recipe).presets[self.preset].spec if self.preset else self.spec
         common = load_spec({"recipe": self.recipe, **_resolved(common, bases)}).model_dump(
             mode="json"
         )
-        seeded = dict.fromkeys(self.seeded, seed)
         name = f"{self.arms[arm].title}, seed {seed}"
-        changes = {**self.changes, **self.arms[arm].changes, **seeded, "name": name[:120]}
-        return changed(common, {path: _resolved(value, bases) for path, value in changes.items()})
+        changes = {
+            **self.changes,
+            **self.arms[arm].changes,
+            **dict.fromkeys(self.seeded, seed),
+            "name": name[:120],
+        }
+        return apply_changes(
+            common, {path: _resolved(value, bases) for path, value in changes.items()}
+        )
 
     @property
     def bases(self) -> list[str]:
@@ -148,7 +152,7 @@ def names() -> list[str]:
 
 @cache
 def load(name: str) -> Experiment:
-    """The experiment of that name. Raises KeyError with the names there are."""
+    """The experiment of that name. Raises KeyError, which lists the names, if there is none."""
     if name not in names():
         raise KeyError(f"there is no experiment {name}; there is {', '.join(names())}")
     return Experiment.model_validate(
@@ -164,8 +168,8 @@ def _resolved(value: Any, bases: Path) -> Any:
             else value
         )
     if isinstance(value, dict):
-        return {key: _resolved(each, bases) for key, each in value.items()}
-    return [_resolved(each, bases) for each in value] if isinstance(value, list) else value
+        return {key: _resolved(item, bases) for key, item in value.items()}
+    return [_resolved(item, bases) for item in value] if isinstance(value, list) else value
 
 
 def _texts(value: Any) -> list[str]:
@@ -173,4 +177,4 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value] if value.startswith("base:") else []
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for each in inner for text in _texts(each)]
+    return [text for item in inner for text in _texts(item)]

@@ -1,14 +1,12 @@
-"""Figures of an experiment as plain SVG, 760 units wide, that follow the reader's light or dark
-scheme.
-"""
+"""Figures of an experiment as plain SVG, 760 units wide, for light and dark schemes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from trainer.experiments.findings import Finding, mean_and_spread
-from trainer.experiments.measures import Outcome, Point
+from trainer.experiments.outcomes import Outcome, Point, mean_and_spread
+from trainer.experiments.verdicts import Finding
 
 COLOURS = (
     "#2f6fde",
@@ -26,14 +24,14 @@ COLOURS = (
 WIDTH, LEFT, RIGHT = 760, 60, 20
 ROW = 58
 MIDDLE = (LEFT + WIDTH - RIGHT) / 2
-STYLE = (
-    "<style>text{font:11px system-ui,sans-serif;fill:#222}.grid{stroke:#8884}.zero{stroke:#888}.band{stroke:#2f6fde}.dot{fill:#2f6fde}"
-    ".bound{stroke:#c2571a;stroke-dasharray:3 3}@media (prefers-color-scheme:dark){text{fill:#ddd}}</style>"
+STYLE = "<style>text{font:11px system-ui,sans-serif;fill:#222}.grid{stroke:#8884}.zero{stroke:#888}.band{stroke:#2f6fde}.dot{fill:#2f6fde}"(
+    ".bound{stroke:#c2571a;stroke-dasharray:3 3}@media "
+    "(prefers-color-scheme:dark){text{fill:#ddd}}</style>"
 )
 
 
 class Scale:
-    """Maps low … high to the places from … to; an empty range becomes one around its value."""
+    """Maps low … high to start … end linearly; an empty range is widened around its value."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         self.low, self.high = (low - 0.5, high + 0.5) if low == high else (low, high)
@@ -43,36 +41,40 @@ class Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self, count: int = 5) -> list[float]:
-        return [self.low + at * (self.high - self.low) / count for at in range(count + 1)]
+        return [self.low + index * (self.high - self.low) / count for index in range(count + 1)]
 
 
 def contrasts(findings: Sequence[Finding]) -> str:
-    """Each contrast's differences as dots, their mean's 95 % interval as a line, and the bound that
-    it must lie above, dashed.
+    """Per contrast: differences as dots, the 95 % interval of their mean as a line, the bound dashed.
 
-    Zero is in the middle, and each contrast fills the width: contrasts of different metrics have
-    nothing to be compared by.
+    Zero is in the middle and each contrast has its own scale, because contrasts of different
+    metrics have no common one.
     """
     measured = [finding for finding in findings if finding.differences]
     height = ROW * len(measured) + 10
-    parts = [
+    shapes = [
         f'<line class="zero" x1="{MIDDLE}" x2="{MIDDLE}" y1="0" y2="{height}"/>',
-        *(_contrast(finding, ROW * at + 18) for at, finding in enumerate(measured)),
+        *(_contrast(finding, ROW * index + 18) for index, finding in enumerate(measured)),
     ]
-    return _drawing(height, "Differences of the contrasts with their intervals", parts)
+    return _svg(height, "Differences of the contrasts with their intervals", shapes)
 
 
 def curves(metric: str, titles: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
-    """The metric over tokens: a thin line for each seed, a thick one for the mean of an arm's seeds
-    where they were measured together.
+    """The metric over tokens: a thin line per seed, a thick one for the mean of an arm's seeds.
+
+    The mean has points only at steps at which all seeds were measured.
     """
-    drawn = {
-        arm: [each.curves[metric] for each in outcomes if each.arm == arm and metric in each.curves]
+    curves_by_arm = {
+        arm: [
+            outcome.curves[metric]
+            for outcome in outcomes
+            if outcome.arm == arm and metric in outcome.curves
+        ]
         for arm in titles
     }
-    points = [point for runs in drawn.values() for run in runs for point in run]
+    points = [point for runs in curves_by_arm.values() for run in runs for point in run]
     if not points:
-        return _drawing(40, f"{metric} was not measured", [])
+        return _svg(40, f"{metric} was not measured", [])
     across = Scale(
         min(point.tokens for point in points),
         max(point.tokens for point in points),
@@ -80,39 +82,47 @@ def curves(metric: str, titles: Mapping[str, str], outcomes: Sequence[Outcome]) 
         WIDTH - RIGHT,
     )
     up = Scale(min(point.value for point in points), max(point.value for point in points), 300, 20)
-    parts = [_tick(across(tick), 322, f"{tick / 1000:,.0f} k") for tick in across.ticks()]
-    parts += [
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>'
+    shapes = [_tick(across(tick), 322, f"{tick / 1000:,.0f} k") for tick in across.ticks()]
+    shapes += [
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
+        f'y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>'
         for tick in up.ticks()
     ]
-    parts += [
+    shapes += [
         f'<text x="{LEFT - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:.2f}</text>'
         for tick in up.ticks()
     ]
-    parts += [
-        f'<text x="{(LEFT + WIDTH) / 2}" y="342" text-anchor="middle">tokens sampled and trained on</text>'
+    shapes += [
+        f'<text x="{(LEFT + WIDTH) / 2}" y="342" text-anchor="middle">'
+        "tokens sampled and trained on</text>"
     ]
-    for at, (arm, runs) in enumerate(drawn.items()):
-        parts += _arm(escape(titles[arm]), runs, COLOURS[at % len(COLOURS)], at, across, up)
-    return _drawing(
-        360 + 18 * ((len(titles) + 2) // 3), f"{metric} over tokens, by arm and seed", parts
+    for index, (arm, runs) in enumerate(curves_by_arm.items()):
+        shapes += _arm(escape(titles[arm]), runs, COLOURS[index % len(COLOURS)], index, across, up)
+    return _svg(
+        360 + 18 * ((len(titles) + 2) // 3), f"{metric} over tokens, by arm and seed", shapes
     )
 
 
 def _arm(
-    title: str, runs: Sequence[Sequence[Point]], colour: str, at: int, across: Scale, up: Scale
+    title: str, runs: Sequence[Sequence[Point]], colour: str, index: int, across: Scale, up: Scale
 ) -> Iterator[str]:
     for run in [*runs, _mean(runs)]:
-        where = " ".join(f"{across(point.tokens):.1f},{up(point.value):.1f}" for point in run)
+        points = " ".join(f"{across(point.tokens):.1f},{up(point.value):.1f}" for point in run)
         width = 0.7 if run in runs and len(runs) > 1 else 2.5
-        yield f'<polyline points="{where}" fill="none" stroke="{colour}" stroke-width="{width}"><title>{title}</title></polyline>'
-    x, y = LEFT + 230 * (at % 3), 364 + 18 * (at // 3)
-    yield f'<circle cx="{x}" cy="{y - 4}" r="4" fill="{colour}"/><text x="{x + 9}" y="{y}">{title}</text>'
+        yield (
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}">'
+            f"<title>{title}</title></polyline>"
+        )
+    x, y = LEFT + 230 * (index % 3), 364 + 18 * (index // 3)
+    yield (
+        f'<circle cx="{x}" cy="{y - 4}" r="4" fill="{colour}"/><text x="{x + 9}" y="{y}">'
+        f"{title}</text>"
+    )
 
 
 def _mean(runs: Sequence[Sequence[Point]]) -> list[Point]:
     columns = list(zip(*runs, strict=False))
-    together = [column for column in columns if len({point.step for point in column}) == 1]
+    common = [column for column in columns if len({point.step for point in column}) == 1]
     return [
         Point(
             column[0].step,
@@ -120,32 +130,38 @@ def _mean(runs: Sequence[Sequence[Point]]) -> list[Point]:
             0.0,
             mean_and_spread(p.value for p in column)[0],
         )
-        for column in together
+        for column in common
     ]
 
 
 def _contrast(finding: Finding, y: int) -> str:
-    widest = max(abs(value) for value in _shown(finding)) or 1.0
+    widest = max(abs(value) for value in _extent(finding)) or 1.0
     across = Scale(-widest, widest, LEFT, WIDTH - RIGHT)
-    bound, found, middle = across(finding.contrast.above), finding.estimate, y + 26
-    parts = [
-        f'<line class="bound" x1="{bound:.1f}" x2="{bound:.1f}" y1="{middle - 6}" y2="{middle + 6}"/>'
+    bound, estimate, middle = across(finding.contrast.above), finding.estimate, y + 26
+    shapes = [
+        (
+            f'<line class="bound" x1="{bound:.1f}" x2="{bound:.1f}" y1="{middle - 6}" '
+            f'y2="{middle + 6}"/>'
+        )
     ]
     numbers = ""
-    if found:
-        ends = f'x1="{across(found.low):.1f}" x2="{across(found.high):.1f}" y1="{middle}" y2="{middle}"'
-        parts.append(f'<line class="band" {ends} stroke-width="2"/>')
-        numbers = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]: "
-    parts += [
-        f'<circle class="dot" cx="{across(each):.1f}" cy="{middle}" r="3"/>'
-        for each in finding.differences.values()
+    if estimate:
+        ends = (
+            f'x1="{across(estimate.low):.1f}" x2="{across(estimate.high):.1f}" y1="{middle}" '
+            f'y2="{middle}"'
+        )
+        shapes.append(f'<line class="band" {ends} stroke-width="2"/>')
+        numbers = f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]: "
+    shapes += [
+        f'<circle class="dot" cx="{across(difference):.1f}" cy="{middle}" r="3"/>'
+        for difference in finding.differences.values()
     ]
-    parts.append(f'<text x="8" y="{y}">{escape(finding.contrast.says)}</text>')
-    parts.append(f'<text x="8" y="{y + 14}">{numbers}{escape(finding.verdict)}</text>')
-    return "".join(parts)
+    shapes.append(f'<text x="8" y="{y}">{escape(finding.contrast.says)}</text>')
+    shapes.append(f'<text x="8" y="{y + 14}">{numbers}{escape(finding.verdict)}</text>')
+    return "".join(shapes)
 
 
-def _shown(finding: Finding) -> list[float]:
+def _extent(finding: Finding) -> list[float]:
     ends = [finding.estimate.low, finding.estimate.high] if finding.estimate else []
     return [*finding.differences.values(), *ends, finding.contrast.above]
 
@@ -154,6 +170,9 @@ def _tick(x: float, y: float, text: str) -> str:
     return f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{text}</text>'
 
 
-def _drawing(height: float, label: str, parts: Sequence[str]) -> str:
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
-    return "\n".join([opening, STYLE, *parts, "</svg>"]) + "\n"
+def _svg(height: float, label: str, shapes: Sequence[str]) -> str:
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        f'role="img" aria-label="{escape(label)}">'
+    )
+    return "\n".join([opening, STYLE, *shapes, "</svg>"]) + "\n"

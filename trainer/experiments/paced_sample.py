@@ -1,15 +1,14 @@
-"""PACED beside uniform weights and a hard filter on the sample run: `python -m
-trainer.experiments.paced_sample --out FOLDER`.
+"""PACED, uniform weights and a hard filter on the sample run.
+
+    python -m trainer.experiments.paced_sample --out FOLDER
 
 The arms share student, teacher, problems, steps and optimiser; weights have mean 1 over the kept
-pool in each. A seed draws the problems (pool, held-out, retained) and all randomness of the run, so
-that three seeds are three samples of the whole experiment. What only serves watching (evaluations
-in between, tracked problems, recorded rollouts) is off: it changes no number that is kept here. Nor
-do the arms repeat what they have in common: the first of each seed measures the untrained student,
-the others go on from its step 0.
+pool in each. A seed determines the problems (pool, held-out, retained) and all randomness of the
+run, so three seeds are three samples of the whole experiment. What only serves watching a run
+(evaluations in between, tracked problems, recorded rollouts) is off; it changes no number here. The
+first arm of each seed measures the untrained student, and the others resume from its step 0.
 
-Writes `results.json`: for each arm and seed the evaluations before and after, the pool and the
-losses.
+Writes `results.json`: per arm and seed the evaluations before and after, the pool and the losses.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from trainer import recipes
-from trainer.experiments.arms import carry_out, changed
+from trainer.experiments.arms import apply_changes, execute
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "paced": {"pool.weighting": {"kind": "paced", "alpha": 1.0, "beta": 1.0}},
     "uniform": {"pool.weighting": {"kind": "uniform"}},
     "hard_filter": {"pool.weighting": {"kind": "hard_filter", "low": 0.125, "high": 0.875}},
 }
-UNWATCHED = {
+UNMONITORED = {
     "evaluation.every": 0,
     "pool.track_problems": 0,
     "record.every": 0,
     "checkpoints.every": 0,
 }
-KEPT = (
+EVALUATION_FIELDS = (
     "when",
     "role",
     "step",
@@ -49,16 +48,16 @@ KEPT = (
 
 
 def definition(arm: str, seed: int) -> dict[str, Any]:
-    """The sample run with an arm's weights and everything drawn from `seed`."""
+    """The sample run with an arm's weights and `seed` for all randomness."""
     seeds = {"seed": seed, "data.train.seed": seed, "data.retained.seed": seed}
     sample = recipes.load("paced").spec("sample").model_dump(mode="json")
-    return changed(sample, {"name": f"{arm}, seed {seed}", **ARMS[arm], **seeds, **UNWATCHED})
+    return apply_changes(
+        sample, {"name": f"{arm}, seed {seed}", **ARMS[arm], **seeds, **UNMONITORED}
+    )
 
 
 def outcome(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is kept of a run: its evaluations, shares of the pool, the teacher's pass rate,
-    losses.
-    """
+    """A run's evaluations, last pool and teacher metrics, and losses."""
     measured = [event for event in events if event["type"] == "metrics"]
     last = {
         key: value
@@ -68,7 +67,9 @@ def outcome(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     return {
         "evaluations": [
-            {key: event[key] for key in KEPT} for event in events if event["type"] == "evaluation"
+            {key: event[key] for key in EVALUATION_FIELDS}
+            for event in events
+            if event["type"] == "evaluation"
         ],
         "pool": last,
         "losses": [
@@ -80,13 +81,11 @@ def outcome(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def compare(seed: int, out: Path) -> list[dict[str, Any]]:
-    """The outcome of every arm with one seed. The evaluation before the run, the same for all,
-    stands with the first arm.
-    """
+    """The outcome of every arm with one seed; the first arm has the evaluation before the run."""
     folders = {arm: out / f"{arm}-{seed}" for arm in ARMS}
     base = folders[next(iter(ARMS))]
     runs = {
-        arm: carry_out(definition(arm, seed), folder, base if folder != base else None)
+        arm: execute(definition(arm, seed), folder, base if folder != base else None)
         for arm, folder in folders.items()
     }
     return [{"arm": arm, "seed": seed, **outcome(events)} for arm, events in runs.items()]
@@ -98,7 +97,7 @@ def main() -> None:
         "--out",
         type=Path,
         required=True,
-        help="folder of the runs and of results.json; a second call goes on there",
+        help="folder of the runs and of results.json; a second call continues there",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()

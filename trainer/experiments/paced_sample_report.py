@@ -1,5 +1,6 @@
-"""The table and the figure of `paced_sample`'s results: `python -m
-trainer.experiments.paced_sample_report FOLDER`.
+"""The table and the figure of `paced_sample`'s results.
+
+    python -m trainer.experiments.paced_sample_report FOLDER
 
 Reads FOLDER/results.json, prints a Markdown table and writes FOLDER/differences.svg: the change of
 the pass rate against the base student, on the same held-out problems, with the 95 % bootstrap
@@ -21,9 +22,7 @@ LOW, HIGH, LEFT, WIDTH, ROW, GAP = -0.9, 0.3, 170, 560, 11, 16
 
 
 class Change(NamedTuple):
-    """One group of problems in one run: pass rate before and after, paired difference and its
-    interval.
-    """
+    """Pass rate of one group of problems before and after a run, and the paired difference."""
 
     arm: str
     seed: int
@@ -37,16 +36,17 @@ class Change(NamedTuple):
 
 
 def changes(results: Sequence[Mapping[str, Any]]) -> list[Change]:
-    """Every group of every run, in the order of GROUPS, then of arms, then of seeds."""
+    """Every group of every run, ordered by GROUPS, arm and seed."""
     befores = {
         run["seed"]: run["evaluations"]
         for run in results
         if any(event["when"] == "before" for event in run["evaluations"])
     }
-    found = [change for run in results for change in _of_run(run, befores[run["seed"]])]
+    unsorted = [change for run in results for change in _of_run(run, befores[run["seed"]])]
     arms = list(LABELS)
     return sorted(
-        found, key=lambda change: (GROUPS.index(change.group), arms.index(change.arm), change.seed)
+        unsorted,
+        key=lambda change: (GROUPS.index(change.group), arms.index(change.arm), change.seed),
     )
 
 
@@ -62,15 +62,23 @@ def _of_run(
 
 
 def _groups(evaluations: Sequence[Mapping[str, Any]], when: str) -> dict[str, Mapping[str, Any]]:
-    found = {event["role"]: event for event in evaluations if event["when"] == when}
+    evaluation_by_role = {event["role"]: event for event in evaluations if event["when"] == when}
     tiers = {
-        group["name"]: group for group in found["evaluation"]["groups"] if group["by"] == "tier"
+        group["name"]: group
+        for group in evaluation_by_role["evaluation"]["groups"]
+        if group["by"] == "tier"
     }
-    return {**tiers, "retained": {**found["retained"], "n": found["retained"]["problems"]}}
+    return {
+        **tiers,
+        "retained": {
+            **evaluation_by_role["retained"],
+            "n": evaluation_by_role["retained"]["problems"],
+        },
+    }
 
 
 def table(rows: Sequence[Change]) -> str:
-    """One line for each group and arm; the seeds side by side as `difference [low, high]`."""
+    """One line per group and arm, with a column `difference [low, high]` per seed."""
     seeds = sorted({row.seed for row in rows})
     lines = [
         f"| problems | arm | base | {' | '.join(f'seed {seed}' for seed in seeds)} | mean |",
@@ -78,32 +86,32 @@ def table(rows: Sequence[Change]) -> str:
     ]
     for group in GROUPS:
         for arm, label in LABELS.items():
-            chosen = [row for row in rows if (row.group, row.arm) == (group, arm)]
+            arm_rows = [row for row in rows if (row.group, row.arm) == (group, arm)]
             base, mean = (
-                _mean(row.before for row in chosen),
-                _mean(row.difference for row in chosen),
+                _mean(row.before for row in arm_rows),
+                _mean(row.difference for row in arm_rows),
             )
             cells = " | ".join(
-                f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in chosen
+                f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in arm_rows
             )
             lines.append(f"| {group} | {label} | {base:.3f} | {cells} | {mean:+.3f} |")
     return "\n".join(lines)
 
 
 def _mean(values: Iterator[float] | Sequence[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found)
+    numbers = list(values)
+    return sum(numbers) / len(numbers)
 
 
 def figure(rows: Sequence[Change]) -> str:
-    """An SVG of 760 units' width that follows the reader's light or dark scheme."""
+    """The differences as an SVG, 760 units wide, for light and dark schemes."""
     marks, y = [], 40
     for group in GROUPS:
-        chosen = [row for row in rows if row.group == group]
+        group_rows = [row for row in rows if row.group == group]
         marks.append(
-            f'<text x="{LEFT - 12}" y="{y + ROW * len(chosen) / 2 + 3}" text-anchor="end">{group}</text>'
+            f'<text x="{LEFT - 12}" y="{y + ROW * len(group_rows) / 2 + 3}" text-anchor="end">{group}</text>'
         )
-        for row in chosen:
+        for row in group_rows:
             marks.append(_mark(row, y))
             y += ROW
         y += GAP
@@ -122,8 +130,8 @@ def _mark(row: Change, y: int) -> str:
 def _frame(height: int) -> list[str]:
     ticks = [tenth / 10 for tenth in range(round(10 * LOW), round(10 * HIGH) + 1)]
     legend = [
-        f'<circle cx="{LEFT + 130 * at}" cy="14" r="4" fill="{COLOURS[arm]}"/><text x="{LEFT + 130 * at + 9}" y="18">{label}</text>'
-        for at, (arm, label) in enumerate(LABELS.items())
+        f'<circle cx="{LEFT + 130 * index}" cy="14" r="4" fill="{COLOURS[arm]}"/><text x="{LEFT + 130 * index + 9}" y="18">{label}</text>'
+        for index, (arm, label) in enumerate(LABELS.items())
     ]
     lines = [
         f'<line class="{"zero" if tick == 0 else "grid"}" x1="{_x(tick):.1f}" x2="{_x(tick):.1f}" y1="28" y2="{height}"/>'

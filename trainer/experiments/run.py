@@ -1,8 +1,7 @@
-"""Carrying an experiment out: its bases first, then every arm with every seed, one run after the
-other.
+"""Execution of an experiment: first its base students, then every arm with every seed.
 
-Each run has a folder of its own, `<folder>/<experiment>/<arm>-<seed>`, so that a broken-off
-experiment goes on where it was.
+Runs are executed one after the other. Each has a folder of its own,
+`<folder>/<experiment>/<arm>-<seed>`, so an interrupted experiment continues where it stopped.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.experiments.arms import carry_out, completed, log
+from trainer.experiments.arms import events_of, execute, has_completed
 from trainer.experiments.definition import Experiment
-from trainer.experiments.measures import Outcome, outcome
+from trainer.experiments.outcomes import Outcome, outcome
 
 Report = Callable[[str], None]
 
@@ -21,34 +20,33 @@ Report = Callable[[str], None]
 def run(
     experiment: Experiment, folder: Path, seeds: Sequence[int], arms: Sequence[str], report: Report
 ) -> None:
-    """Make what is missing of the arms' runs. Raises RuntimeError for a run that does not
-    complete.
-    """
+    """Execute the runs that are missing. Raises RuntimeError if one does not complete."""
     _make_bases(experiment, folder, report)
     for seed in seeds:
         for arm in arms:
             report(f"{experiment.name}: {experiment.arms[arm].title}, seed {seed}")
-            first = folder_of(experiment, folder, next(iter(experiment.arms)), seed)
-            place = folder_of(experiment, folder, arm, seed)
-            start = first if experiment.shares_start and place != first else None
-            carry_out(experiment.definition(arm, seed, folder / "bases"), place, start)
+            first_folder = folder_of(experiment, folder, next(iter(experiment.arms)), seed)
+            run_folder = folder_of(experiment, folder, arm, seed)
+            start = first_folder if experiment.shares_start and run_folder != first_folder else None
+            execute(experiment.definition(arm, seed, folder / "bases"), run_folder, start)
 
 
 def outcomes(experiment: Experiment, folder: Path) -> list[Outcome]:
-    """What the completed runs in a folder measured, in the order of seeds and arms; those of other
-    seeds were for searching.
+    """The outcomes of the completed runs of the experiment's own seeds, ordered by seeds and arms.
+
+    Runs of other seeds in the folder are search runs and are ignored.
     """
-    found = [
+    completed_runs = [
         outcome(experiment, arm, seed, _events(experiment, folder, arm, seed))
         for seed in experiment.seeds
         for arm in experiment.arms
-        if completed(folder_of(experiment, folder, arm, seed))
+        if has_completed(folder_of(experiment, folder, arm, seed))
     ]
-    if not found:
+    if not completed_runs:
         raise FileNotFoundError(
             f"{folder / experiment.name} holds no completed run of {experiment.name}; run it first"
         )
-    return found
+    return completed_runs
 
 
 def folder_of(experiment: Experiment, folder: Path, arm: str, seed: int) -> Path:
@@ -56,21 +54,19 @@ def folder_of(experiment: Experiment, folder: Path, arm: str, seed: int) -> Path
 
 
 def _events(experiment: Experiment, folder: Path, arm: str, seed: int) -> Iterator[dict[str, Any]]:
-    """A run's events, after those that the first arm has of the time before the first step where
-    the arms share it.
-    """
+    """A run's events, preceded by the first arm's events of step 0 if the arms share their start."""
     first = next(iter(experiment.arms))
     if experiment.shares_start and arm != first:
         yield from (
             event
-            for event in log(folder_of(experiment, folder, first, seed))
+            for event in events_of(folder_of(experiment, folder, first, seed))
             if event.get("step") == 0
         )
-    yield from log(folder_of(experiment, folder, arm, seed))
+    yield from events_of(folder_of(experiment, folder, arm, seed))
 
 
 def _make_bases(experiment: Experiment, folder: Path, report: Report) -> None:
-    # Imported here, because everything else of an experiment is at hand without torch.
+    # Imported here, so that reports and definitions load without torch.
     from trainer.experiments import bases
 
     for name in experiment.bases:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trainer.experiments.analysis import estimate, student_cdf, student_quantile, verdict
+from trainer.experiments.analysis import estimate, judge, student_cdf, student_quantile
 
 DIFFERENCES = st.lists(st.floats(-1, 1), min_size=2, max_size=12)
 
@@ -78,15 +78,15 @@ def test_the_verdict_turns_round_with_the_differences(
     found, mirrored = estimate(differences), estimate([-each for each in differences])
     assume(min(abs(found.low - above), abs(found.high - above)) > 1e-12)
     opposite = {"shown": "reversed", "reversed": "shown", "not shown": "not shown"}
-    assert verdict(mirrored, -above) == opposite[verdict(found, above)]
+    assert judge(mirrored, -above) == opposite[judge(found, above)]
 
 
 def test_the_three_verdicts_and_the_gate() -> None:
     rising = estimate([0.02, 0.03, 0.04])
-    assert verdict(rising) == "shown"
-    assert verdict(rising, above=0.03) == "not shown"
-    assert verdict(rising, above=0.2) == "reversed"
-    assert verdict(rising, gates_hold=False) == "precondition not met"
+    assert judge(rising) == "shown"
+    assert judge(rising, above=0.03) == "not shown"
+    assert judge(rising, above=0.2) == "reversed"
+    assert judge(rising, gates_hold=False) == "precondition not met"
 
 
 @given(st.integers(2, 10), st.floats(-1, 1))

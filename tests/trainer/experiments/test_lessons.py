@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.experiments import bases
-from trainer.experiments.lessons import Hinted, is_misread, misread
+from trainer.experiments.base_lessons import Hinted, is_misread, misread
 from trainer.text.builtin.tokenizer import build
 from trainer.text.problems.arithmetic import POOL_FAMILIES, draw
 

@@ -15,7 +15,7 @@ import pytest
 
 from trainer import recipes
 from trainer.events import EventLog
-from trainer.experiments.arms import carry_out, changed
+from trainer.experiments.arms import apply_changes, execute
 from trainer.experiments.paced_sample import ARMS, definition
 from trainer.experiments.paced_sample_report import GROUPS, changes, figure, table
 
@@ -45,18 +45,18 @@ def test_the_paced_arm_trains_as_the_sample_run_does() -> None:
 def test_a_change_of_something_that_does_not_exist_is_refused() -> None:
     sample = recipes.load("paced").spec("sample").model_dump(mode="json")
     with pytest.raises(ValueError, match="alhpa"):
-        changed(sample, {"pool.weighting.alhpa": 2})
+        apply_changes(sample, {"pool.weighting.alhpa": 2})
 
 
 def test_a_run_that_has_completed_is_not_run_again(tmp_path: Path) -> None:
     with closing(EventLog(tmp_path / "run" / "attempts" / "1" / "events", attempt=1)) as log:
         log.emit("end", outcome="completed", reason="All steps are done.", remedy="")
-    assert [event["type"] for event in carry_out({}, tmp_path / "run")] == ["end"]
+    assert [event["type"] for event in execute({}, tmp_path / "run")] == ["end"]
 
 
 def test_a_run_that_fails_says_where(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="run ended with code 64"):
-        carry_out({"no": "definition"}, tmp_path / "run")
+        execute({"no": "definition"}, tmp_path / "run")
 
 
 def test_the_table_gives_every_measured_difference_of_every_group() -> None:

@@ -14,10 +14,10 @@ import pytest
 from tests.trainer.experiments.test_definition import SMALL
 from trainer.events import EventLog
 from trainer.experiments.definition import Contrast, Experiment, Side
-from trainer.experiments.findings import findings
-from trainer.experiments.measures import Outcome, differences, outcome, value
-from trainer.experiments.report import joined, reported, write
+from trainer.experiments.outcomes import Outcome, differences, outcome, value
+from trainer.experiments.report import earlier_outcomes, merge_outcomes, write
 from trainer.experiments.run import folder_of, outcomes
+from trainer.experiments.verdicts import findings
 
 EXPERIMENT = Experiment.model_validate(SMALL)
 GAIN = {"a": 0.2, "b": 0.1}
@@ -194,9 +194,9 @@ def test_a_report_keeps_the_runs_of_an_earlier_one(tmp_path: Path) -> None:
     three = EXPERIMENT.model_copy(update={"seeds": (0, 1, 2)})
     earlier = [*pair(0), *pair(1)]
     write(three, earlier, tmp_path)
-    assert reported(three, tmp_path) == earlier
+    assert earlier_outcomes(three, tmp_path) == earlier
     again, more = pair(1, noise=0.05), pair(2)
-    assert joined(three, earlier, [*more, *again]) == [*pair(0), *again, *more]
+    assert merge_outcomes(three, earlier, [*more, *again]) == [*pair(0), *again, *more]
 
 
 def test_runs_of_another_definition_or_of_seeds_that_are_not_planned_are_not_taken_over(
@@ -204,7 +204,7 @@ def test_runs_of_another_definition_or_of_seeds_that_are_not_planned_are_not_tak
 ) -> None:
     write(EXPERIMENT, [*pair(0), *pair(1)], tmp_path)
     other = Experiment.model_validate(SMALL | {"changes": {"data.train.count": 41}})
-    assert reported(other, tmp_path) == []
+    assert earlier_outcomes(other, tmp_path) == []
     fewer = EXPERIMENT.model_copy(update={"seeds": (1,), "reading": "Nothing."})
-    assert reported(fewer, tmp_path) == pair(1)
-    assert reported(EXPERIMENT, tmp_path / "elsewhere") == []
+    assert earlier_outcomes(fewer, tmp_path) == pair(1)
+    assert earlier_outcomes(EXPERIMENT, tmp_path / "elsewhere") == []
