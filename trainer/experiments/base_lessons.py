@@ -23,7 +23,7 @@ MISREAD = {"1": "7", "3": "8"}
 
 @dataclass(frozen=True)
 class Hinted:
-    """A share `hints` of the examples starts with a hint; of these, a share `false_beginnings` has a
+    """A share `hints` of the examples starts with a hint; of these a share `false_beginnings` has a
     wrong prefix that the hint can correct.
 
     With `sure`, answers state a confidence: 1.0 with that probability, else a random one of the

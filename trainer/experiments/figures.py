@@ -24,9 +24,10 @@ COLOURS = (
 WIDTH, LEFT, RIGHT = 760, 60, 20
 ROW = 58
 MIDDLE = (LEFT + WIDTH - RIGHT) / 2
-STYLE = "<style>text{font:11px system-ui,sans-serif;fill:#222}.grid{stroke:#8884}.zero{stroke:#888}.band{stroke:#2f6fde}.dot{fill:#2f6fde}"(
-    ".bound{stroke:#c2571a;stroke-dasharray:3 3}@media "
-    "(prefers-color-scheme:dark){text{fill:#ddd}}</style>"
+STYLE = (
+    "<style>text{font:11px system-ui,sans-serif;fill:#222}.grid{stroke:#8884}.zero{stroke:#888}"
+    ".band{stroke:#2f6fde}.dot{fill:#2f6fde}.bound{stroke:#c2571a;stroke-dasharray:3 3}"
+    "@media (prefers-color-scheme:dark){text{fill:#ddd}}</style>"
 )
 
 
@@ -45,7 +46,7 @@ class Scale:
 
 
 def contrasts(findings: Sequence[Finding]) -> str:
-    """Per contrast: differences as dots, the 95 % interval of their mean as a line, the bound dashed.
+    """Per contrast: differences as dots, the 95 % interval of the mean as a line, bound dashed.
 
     Zero is in the middle and each contrast has its own scale, because contrasts of different
     metrics have no common one.

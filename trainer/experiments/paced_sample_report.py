@@ -109,7 +109,8 @@ def figure(rows: Sequence[Change]) -> str:
     for group in GROUPS:
         group_rows = [row for row in rows if row.group == group]
         marks.append(
-            f'<text x="{LEFT - 12}" y="{y + ROW * len(group_rows) / 2 + 3}" text-anchor="end">{group}</text>'
+            f'<text x="{LEFT - 12}" y="{y + ROW * len(group_rows) / 2 + 3}" '
+            f'text-anchor="end">{group}</text>'
         )
         for row in group_rows:
             marks.append(_mark(row, y))
@@ -119,7 +120,8 @@ def figure(rows: Sequence[Change]) -> str:
 
 
 def _mark(row: Change, y: int) -> str:
-    title = f"{LABELS[row.arm]}, seed {row.seed}, {row.group}: {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+    interval = f"[{row.low:+.3f}, {row.high:+.3f}]"
+    title = f"{LABELS[row.arm]}, seed {row.seed}, {row.group}: {row.difference:+.3f} {interval}"
     return (
         f'<g stroke="{COLOURS[row.arm]}" fill="{COLOURS[row.arm]}"><title>{title}</title>'
         f'<line x1="{_x(row.low):.1f}" x2="{_x(row.high):.1f}" y1="{y}" y2="{y}" stroke-width="2"/>'
@@ -130,22 +132,30 @@ def _mark(row: Change, y: int) -> str:
 def _frame(height: int) -> list[str]:
     ticks = [tenth / 10 for tenth in range(round(10 * LOW), round(10 * HIGH) + 1)]
     legend = [
-        f'<circle cx="{LEFT + 130 * index}" cy="14" r="4" fill="{COLOURS[arm]}"/><text x="{LEFT + 130 * index + 9}" y="18">{label}</text>'
+        (
+            f'<circle cx="{LEFT + 130 * index}" cy="14" r="4" fill="{COLOURS[arm]}"/><text '
+            f'x="{LEFT + 130 * index + 9}" y="18">{label}</text>'
+        )
         for index, (arm, label) in enumerate(LABELS.items())
     ]
     lines = [
-        f'<line class="{"zero" if tick == 0 else "grid"}" x1="{_x(tick):.1f}" x2="{_x(tick):.1f}" y1="28" y2="{height}"/>'
+        f'<line class="{"zero" if tick == 0 else "grid"}" x1="{_x(tick):.1f}" '
+        f'x2="{_x(tick):.1f}" y1="28" y2="{height}"/>'
         f'<text x="{_x(tick):.1f}" y="{height + 16}" text-anchor="middle">{tick:+.1f}</text>'
         for tick in ticks
     ]
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height + 44}" role="img" '
-        'aria-label="Change of the pass rate against the base student, by group of problems, arm and seed">',
+        'aria-label="Change of the pass rate against the base student, by group of '
+        'problems, arm and seed">',
         "<style>text{font:12px system-ui,sans-serif;fill:#222}.grid{stroke:#8884}.zero{stroke:#888}"
         "@media (prefers-color-scheme:dark){text{fill:#ddd}}</style>",
         *legend,
         *lines,
-        f'<text x="{LEFT + WIDTH / 2}" y="{height + 36}" text-anchor="middle">change of the pass rate, 95 % interval over problems</text>',
+        (
+            f'<text x="{LEFT + WIDTH / 2}" y="{height + 36}" text-anchor="middle">change of the '
+            "pass rate, 95 % interval over problems</text>"
+        ),
     ]
 
 

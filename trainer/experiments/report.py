@@ -20,12 +20,18 @@ def write(experiment: Experiment, outcomes: Sequence[Outcome], out: Path) -> Non
     judged, folder = findings(experiment, outcomes), out / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     record = {
-        "name": experiment.name, "recipe": experiment.recipe, "title": experiment.title, "command": command(experiment),
+        "name": experiment.name,
+        "recipe": experiment.recipe,
+        "title": experiment.title,
+        "command": command(experiment),
         "definition": experiment.model_dump(mode="json"),
         "seeds": sorted({outcome.seed for outcome in outcomes}),
-        **{section: [finding.record() for finding in getattr(judged, section)] for section in ("gates", "claims", "explored")},
+        **{
+            section: [finding.record() for finding in getattr(judged, section)]
+            for section in ("gates", "claims", "explored")
+        },
         "runs": [outcome.record() for outcome in outcomes],
-    }  # fmt: skip
+    }
     (folder / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (folder / "report.md").write_text(
         "\n".join(_pages(experiment, judged, outcomes)), encoding="utf-8"
@@ -180,7 +186,8 @@ def _arms(experiment: Experiment, outcomes: Sequence[Outcome]) -> Iterator[str]:
                 f"{mean_and_spread(outcome.tokens for outcome in runs)[0]:,.0f}",
             ]
             cost += [f"{mean_and_spread(outcome.compute for outcome in runs)[0]:.2e}"]
-            yield f"| {arm.title} | {' | '.join([*cost, *(_measured(runs, metric) for metric in experiment.watched)])} |"
+            metrics = [_measured(runs, metric) for metric in experiment.watched]
+            yield f"| {arm.title} | {' | '.join([*cost, *metrics])} |"
     yield ""
 
 

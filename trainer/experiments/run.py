@@ -54,7 +54,7 @@ def folder_of(experiment: Experiment, folder: Path, arm: str, seed: int) -> Path
 
 
 def _events(experiment: Experiment, folder: Path, arm: str, seed: int) -> Iterator[dict[str, Any]]:
-    """A run's events, preceded by the first arm's events of step 0 if the arms share their start."""
+    """A run's events, after the first arm's events of step 0 if the arms share them."""
     first = next(iter(experiment.arms))
     if experiment.shares_start and arm != first:
         yield from (

@@ -49,10 +49,10 @@ def test_the_quantile_undoes_the_distribution(share: float, degrees: int) -> Non
 
 def test_the_interval_of_a_worked_example() -> None:
     # Mean 0.03, s = 0.0158114, s/√5 = 0.00707107; t(0.975, 4) = 2.776445, t(0.8, 4) = 0.940965.
-    found = estimate([0.01, 0.02, 0.03, 0.04, 0.05])
-    assert found.n == 5 and found.mean == pytest.approx(0.03)
-    assert [found.low, found.high] == pytest.approx([0.0103676, 0.0496324], abs=1e-6)
-    assert found.detectable == pytest.approx(0.0262859, abs=1e-6)
+    measured = estimate([0.01, 0.02, 0.03, 0.04, 0.05])
+    assert measured.n == 5 and measured.mean == pytest.approx(0.03)
+    assert [measured.low, measured.high] == pytest.approx([0.0103676, 0.0496324], abs=1e-6)
+    assert measured.detectable == pytest.approx(0.0262859, abs=1e-6)
 
 
 def test_one_difference_gives_no_interval() -> None:
@@ -64,7 +64,10 @@ def test_one_difference_gives_no_interval() -> None:
 def test_a_shift_of_all_differences_shifts_the_interval(
     differences: list[float], shift: float
 ) -> None:
-    before, after = estimate(differences), estimate([each + shift for each in differences])
+    before, after = (
+        estimate(differences),
+        estimate([difference + shift for difference in differences]),
+    )
     assert [after.low, after.high] == pytest.approx(
         [before.low + shift, before.high + shift], abs=1e-9
     )
@@ -75,10 +78,13 @@ def test_a_shift_of_all_differences_shifts_the_interval(
 def test_the_verdict_turns_round_with_the_differences(
     differences: list[float], above: float
 ) -> None:
-    found, mirrored = estimate(differences), estimate([-each for each in differences])
-    assume(min(abs(found.low - above), abs(found.high - above)) > 1e-12)
+    measured, mirrored = (
+        estimate(differences),
+        estimate([-difference for difference in differences]),
+    )
+    assume(min(abs(measured.low - above), abs(measured.high - above)) > 1e-12)
     opposite = {"shown": "reversed", "reversed": "shown", "not shown": "not shown"}
-    assert judge(mirrored, -above) == opposite[judge(found, above)]
+    assert judge(mirrored, -above) == opposite[judge(measured, above)]
 
 
 def test_the_three_verdicts_and_the_gate() -> None:
@@ -91,7 +97,7 @@ def test_the_three_verdicts_and_the_gate() -> None:
 
 @given(st.integers(2, 10), st.floats(-1, 1))
 def test_equal_differences_leave_no_doubt(n: int, value: float) -> None:
-    found = estimate([value] * n)
-    assert math.isclose(found.low, found.high, abs_tol=1e-12) and found.detectable == pytest.approx(
-        0.0, abs=1e-12
-    )
+    measured = estimate([value] * n)
+    assert math.isclose(
+        measured.low, measured.high, abs_tol=1e-12
+    ) and measured.detectable == pytest.approx(0.0, abs=1e-12)

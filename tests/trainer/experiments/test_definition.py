@@ -17,23 +17,40 @@ from trainer.experiments.bases import BASES
 from trainer.experiments.definition import Experiment, load, names
 
 SMALL: dict[str, Any] = {
-    "name": "small", "recipe": "paced", "title": "Small", "about": "", "searched": "", "preset": "sample", "seeds": [0, 1],
-    "arms": {"a": {"title": "A"}, "b": {"title": "B", "changes": {"pool.weighting": {"kind": "uniform"}}}},
-    "claims": [{"says": "A is better.", "of": {"arm": "a", "metric": "m"}, "minus": {"arm": "b", "metric": "m"}, "interest": 0.1}],
-    "watched": ["m"], "curve": "m",
-}  # fmt: skip
+    "name": "small",
+    "recipe": "paced",
+    "title": "Small",
+    "about": "",
+    "searched": "",
+    "preset": "sample",
+    "seeds": [0, 1],
+    "arms": {
+        "a": {"title": "A"},
+        "b": {"title": "B", "changes": {"pool.weighting": {"kind": "uniform"}}},
+    },
+    "claims": [
+        {
+            "says": "A is better.",
+            "of": {"arm": "a", "metric": "m"},
+            "minus": {"arm": "b", "metric": "m"},
+            "interest": 0.1,
+        }
+    ],
+    "watched": ["m"],
+    "curve": "m",
+}
 
 
 @pytest.mark.parametrize("name", names())
 def test_every_arm_with_every_seed_can_run(name: str, tmp_path: Path) -> None:
     experiment = load(name)
     assert experiment.recipe in recipes.names() and set(experiment.bases) <= BASES.keys()
-    made = [
+    definitions = [
         experiment.definition(arm, seed, tmp_path)
         for arm in experiment.arms
         for seed in experiment.seeds
     ]
-    assert len({str(each) for each in made}) == len(made)
+    assert len({str(definition) for definition in definitions}) == len(definitions)
 
 
 @pytest.mark.parametrize("name", names())
@@ -42,8 +59,8 @@ def test_fresh_seeds_are_not_those_of_the_search(name: str) -> None:
 
 
 def test_a_base_becomes_a_folder(tmp_path: Path) -> None:
-    changed = SMALL | {"changes": {"networks.student.model": "base:hinted"}}
-    experiment = Experiment.model_validate(changed)
+    with_base = SMALL | {"changes": {"networks.student.model": "base:hinted"}}
+    experiment = Experiment.model_validate(with_base)
     assert experiment.bases == ["hinted"]
     assert (
         experiment.definition("a", 0, tmp_path)["networks"]["student"]["model"]
@@ -53,29 +70,35 @@ def test_a_base_becomes_a_folder(tmp_path: Path) -> None:
 
 def test_a_seed_goes_where_the_experiment_says(tmp_path: Path) -> None:
     experiment = Experiment.model_validate(SMALL | {"seeded": ["seed", "data.train.seed"]})
-    one, other = (experiment.definition("b", seed, tmp_path) for seed in (0, 7))
-    assert (other["seed"], other["data"]["train"]["seed"], other["data"]["retained"]["seed"]) == (
+    first, second = (experiment.definition("b", seed, tmp_path) for seed in (0, 7))
+    assert (
+        second["seed"],
+        second["data"]["train"]["seed"],
+        second["data"]["retained"]["seed"],
+    ) == (
         7,
         7,
         0,
     )
-    assert one["pool"]["weighting"]["kind"] == "uniform"
+    assert first["pool"]["weighting"]["kind"] == "uniform"
 
 
 def test_a_contrast_of_an_unknown_arm_is_refused() -> None:
     claim = SMALL["claims"][0] | {"minus": {"arm": "c", "metric": "m"}}
-    with pytest.raises(ValidationError, match="compares an arm c, but its arms are a, b"):
+    with pytest.raises(ValidationError, match="compares the unknown arm c; its arms are a, b"):
         Experiment.model_validate(SMALL | {"claims": [claim]})
 
 
-def test_an_unknown_experiment_is_refused_with_the_names_there_are() -> None:
+def test_an_unknown_experiment_is_refused_with_the_known_names() -> None:
     with pytest.raises(KeyError, match=r"there is no experiment pased; there is .*paced"):
         load("pased")
 
 
 def test_results_and_definitions_are_read_without_torch() -> None:
-    program = "import sys; from trainer.experiments import definition, results; definition.load('paced'); results('paced')"
-    program += "; print('torch' in sys.modules)"
+    program = (
+        "import sys; from trainer.experiments import definition, results; "
+        "definition.load('paced'); results('paced'); print('torch' in sys.modules)"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -23,8 +23,8 @@ RESULTS = Path(__file__).parents[3] / "docs" / "results" / "paced-sample" / "res
 
 
 def results() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(RESULTS.read_text())
-    return found
+    path: list[dict[str, Any]] = json.loads(RESULTS.read_text())
+    return path
 
 
 def test_the_arms_differ_in_the_problem_weights_alone() -> None:
@@ -37,8 +37,8 @@ def test_the_arms_differ_in_the_problem_weights_alone() -> None:
 def test_the_paced_arm_trains_as_the_sample_run_does() -> None:
     sample = recipes.load("paced").spec("sample").model_dump(mode="json")
     arm = definition("paced", seed=0)
-    assert [arm[part] for part in ("networks", "data", "stages")] == [
-        sample[part] for part in ("networks", "data", "stages")
+    assert [arm[section] for section in ("networks", "data", "stages")] == [
+        sample[section] for section in ("networks", "data", "stages")
     ]
 
 

@@ -122,8 +122,8 @@ def test_a_difference_can_be_shown_and_still_be_too_small_to_matter() -> None:
     wanted = tuple(
         EXPERIMENT.claims[0].model_copy(update={"interest": interest}) for interest in (0.2, 0.05)
     )
-    found = findings(EXPERIMENT.model_copy(update={"claims": wanted}), [*pair(0), *pair(1)]).claims
-    assert [(each.verdict, each.remark) for each in found] == [
+    claims = findings(EXPERIMENT.model_copy(update={"claims": wanted}), [*pair(0), *pair(1)]).claims
+    assert [(claim.verdict, claim.remark) for claim in claims] == [
         ("shown", "a difference of 0.2 is ruled out"),
         ("shown", ""),
     ]
@@ -181,7 +181,7 @@ def test_seeds_of_the_search_are_no_part_of_the_results(tmp_path: Path) -> None:
             )
         ) as log:
             log.emit("end", outcome="completed", reason="All steps are done.", remedy="")
-    assert [each.seed for each in outcomes(EXPERIMENT, tmp_path)] == [0]
+    assert [seed_run.seed for seed_run in outcomes(EXPERIMENT, tmp_path)] == [0]
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
@@ -195,16 +195,16 @@ def test_a_report_keeps_the_runs_of_an_earlier_one(tmp_path: Path) -> None:
     earlier = [*pair(0), *pair(1)]
     write(three, earlier, tmp_path)
     assert earlier_outcomes(three, tmp_path) == earlier
-    again, more = pair(1, noise=0.05), pair(2)
-    assert merge_outcomes(three, earlier, [*more, *again]) == [*pair(0), *again, *more]
+    repeated, more = pair(1, noise=0.05), pair(2)
+    assert merge_outcomes(three, earlier, [*more, *repeated]) == [*pair(0), *repeated, *more]
 
 
 def test_runs_of_another_definition_or_of_seeds_that_are_not_planned_are_not_taken_over(
     tmp_path: Path,
 ) -> None:
     write(EXPERIMENT, [*pair(0), *pair(1)], tmp_path)
-    other = Experiment.model_validate(SMALL | {"changes": {"data.train.count": 41}})
-    assert earlier_outcomes(other, tmp_path) == []
+    changed_experiment = Experiment.model_validate(SMALL | {"changes": {"data.train.count": 41}})
+    assert earlier_outcomes(changed_experiment, tmp_path) == []
     fewer = EXPERIMENT.model_copy(update={"seeds": (1,), "reading": "Nothing."})
     assert earlier_outcomes(fewer, tmp_path) == pair(1)
     assert earlier_outcomes(EXPERIMENT, tmp_path / "elsewhere") == []

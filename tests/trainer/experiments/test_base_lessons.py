@@ -84,14 +84,14 @@ def test_a_base_is_made_once_with_its_files(
     monkeypatch.setitem(
         bases.BASES, "misreading", replace(tiny, files={"p.jsonl": lambda: iter([{"id": "1"}])})
     )
-    made = bases.make("misreading", tmp_path)
+    base_folder = bases.make("misreading", tmp_path)
     assert {"config.json", "model.safetensors", "tokenizer.json", "p.jsonl"} <= {
-        path.name for path in made.iterdir()
+        path.name for path in base_folder.iterdir()
     }
-    before = (made / "model.safetensors").stat().st_mtime_ns
+    before = (base_folder / "model.safetensors").stat().st_mtime_ns
     assert (
-        bases.make("misreading", tmp_path) == made
-        and (made / "model.safetensors").stat().st_mtime_ns == before
+        bases.make("misreading", tmp_path) == base_folder
+        and (base_folder / "model.safetensors").stat().st_mtime_ns == before
     )
 
 
