@@ -23,7 +23,7 @@ from trainer.events import read
 from trainer.text import run
 from trainer.text.problems.arithmetic import POOL_FAMILIES, make
 from trainer.text.rollouts.answers import tokens_of
-from trainer.text.training import collecting, costs, distill, stage_zero
+from trainer.text.training import costs, distillation, pool_measurement, row_collection
 
 K, BATCH, POOL, SEARCHED = 8, 10, 50, 240
 SAMPLING = {"max_new_tokens": 80}
@@ -94,15 +94,20 @@ def _tokens_of_a_pass(folder: Path, weighting: str, kept: int) -> Counter[str]:
 
     with contextlib.ExitStack() as stack:
         for module, name, what, tokens in (
-            (stage_zero, "count_sampled", "stage 0, sampled", lambda _, __, answers: _new(answers)),
-            (collecting, "count_sampled", "sampled", lambda _, __, answers: _new(answers)),
             (
-                distill,
+                pool_measurement,
+                "count_sampled",
+                "stage 0, sampled",
+                lambda _, __, answers: _new(answers),
+            ),
+            (row_collection, "count_sampled", "sampled", lambda _, __, answers: _new(answers)),
+            (
+                distillation,
                 "count_read_by_teachers",
                 "read by the teacher",
                 lambda _, __, rows: tokens_of(row.answer for row in rows),
             ),
-            (distill, "count_trained", "trained", lambda _, __, answers: tokens_of(answers)),
+            (distillation, "count_trained", "trained", lambda _, __, answers: tokens_of(answers)),
         ):
             stack.enter_context(patch.object(module, name, counting(what, name, tokens)))
         _start(folder, weighting, -(-kept // BATCH), again="again")

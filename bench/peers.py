@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.records import Request
+from trainer.text.rollouts.records import SampleRequest
 
 Rows = list[tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 def generate(
-    language_model: LanguageModel, requests: Sequence[Request], new_tokens: int, batch: int
+    language_model: LanguageModel, requests: Sequence[SampleRequest], new_tokens: int, batch: int
 ) -> Rows:
     """transformers' `generate` at temperature 1: prompts of similar length together, padded on the
     left.

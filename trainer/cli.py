@@ -136,11 +136,11 @@ def shard(options: argparse.Namespace) -> int:
         raise Unusable(f"There is no part {options.part} of {options.of}; parts count from 0.")
     spec = load_job(_text_of(options.spec))
     from trainer.engine.run import failure_of
-    from trainer.text.jobs import parts
+    from trainer.text.jobs import execution
     from trainer.text.run import TEXT
 
     try:
-        done = parts.carry_out(spec, options.part, options.of, options.out)
+        done = execution.execute_part(spec, options.part, options.of, options.out)
     except Exception as error:
         failure = failure_of(error, TEXT)
         print(failure.reason, file=sys.stderr)

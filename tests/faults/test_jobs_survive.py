@@ -17,7 +17,7 @@ import pytest
 from django.utils import timezone
 
 from trainer.spec.jobs import load_job
-from trainer.text.jobs.parts import carry_out
+from trainer.text.jobs.execution import execute_part
 from webapp.access.models import Team
 from webapp.jobs import lifecycle, results
 from webapp.jobs.models import Copy, Job, Shard, State
@@ -116,7 +116,7 @@ def test_killed_and_hanging_processes_change_nothing_of_what_a_job_finds(
     ]
     assert "killed by signal 9" in Copy.objects.get(pk=killed.pk).reason
 
-    carry_out(load_job(SPEC), 0, 1, tmp_path / "undisturbed.jsonl")
+    execute_part(load_job(SPEC), 0, 1, tmp_path / "undisturbed.jsonl")
     assert list(results.lines(found)) == [
         json.loads(line) for line in (tmp_path / "undisturbed.jsonl").open()
     ]
@@ -136,7 +136,7 @@ def test_a_part_that_is_handed_in_twice_counts_once(team: Team, tmp_path: Path) 
         for number in (1, 2)
     ]
     for part, copy in enumerate(copies):
-        carry_out(spec, copy.shard.part, found.shards.count(), tmp_path / f"{part}.jsonl")
+        execute_part(spec, copy.shard.part, found.shards.count(), tmp_path / f"{part}.jsonl")
     assert [hand_in(copy, tmp_path / f"{part}.jsonl") for part, copy in enumerate(copies)] == [
         True,
         False,

@@ -30,7 +30,7 @@ from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.engines.vllm.server import WORKER, Launch
 from trainer.text.rollouts.engines.vllm.weights import logprobs_of
-from trainer.text.rollouts.records import Request, Trajectory
+from trainer.text.rollouts.records import SampleRequest, Trajectory
 
 HERE = Path(__file__).resolve().parent
 ROUNDING = 1e-4
@@ -66,9 +66,9 @@ def behave(engine: VllmEngine, manner: str) -> None:
     (engine.folder / "manner").write_text(manner)
 
 
-def requests(problems: int = 4, samples: int = 4) -> list[Request]:
+def requests(problems: int = 4, samples: int = 4) -> list[SampleRequest]:
     return [
-        Request(f"p{place}", tuple(range(3, 8 + place)), tuple(range(samples)))
+        SampleRequest(f"p{place}", tuple(range(3, 8 + place)), tuple(range(samples)))
         for place in range(problems)
     ]
 
@@ -128,7 +128,7 @@ def test_frequencies_are_those_of_the_students_law(engine: VllmEngine) -> None:
     """χ² of 600 first tokens over the 35 ids that the tokenizer has; 66 is its 99.9 % quantile for
     34 degrees of freedom.
     """
-    request = Request("p", (5, 6, 7), tuple(range(600)))
+    request = SampleRequest("p", (5, 6, 7), tuple(range(600)))
     drawn = engine.write([request], Sampling(max_new_tokens=1), Noise(3, 0))
     with torch.no_grad():
         law = (

@@ -9,7 +9,7 @@ from trainer.engine.outcome import Failure, RunRefused
 from trainer.engine.run import Modality
 from trainer.text.language.models import ModelError
 from trainer.text.problems import ProblemError
-from trainer.text.training.distill import Distillation
+from trainer.text.training.distillation import Distillation
 from trainer.text.verifiers import VerifierError
 
 

@@ -22,7 +22,7 @@ from trainer.text.language.models import LanguageModel, load
 from trainer.text.objectives.batch import completion_ids, response_hidden
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
-from trainer.text.rollouts.records import Request
+from trainer.text.rollouts.records import SampleRequest
 
 SETTINGS = LowRankAdapter(rank=4, alpha=8.0)
 IDS = torch.tensor([[5, 9, 13, 4, 20, 7]])
@@ -90,7 +90,7 @@ def test_head_and_hidden_states_are_those_of_the_adapted_network(tmp_path: Path)
 def test_the_sampler_samples_from_the_weights_that_are_trained(tmp_path: Path, shape: str) -> None:
     ours, prompt = adapted(tmp_path, shape), (5, 9, 13)
     answers = sample(
-        ours, [Request("p", prompt, (0, 1, 2))], Sampling(max_new_tokens=12), Noise(1, 0)
+        ours, [SampleRequest("p", prompt, (0, 1, 2))], Sampling(max_new_tokens=12), Noise(1, 0)
     )
     rows = [(answer.prompt, answer.ids) for answer in answers]
     with torch.no_grad():

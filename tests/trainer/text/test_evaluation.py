@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.text.evaluation.evaluation import (
-    Measured,
+from trainer.text.evaluation.pass_rate_summary import (
+    ProblemCounts,
     forgetting,
     metrics,
     summary,
-    tiers_of,
+    tiers_from_counts,
 )
 from trainer.text.problems import Problem
 
@@ -21,8 +21,8 @@ PROBLEMS = [
 TIERS = ["mastered", "frontier", "frontier", "hopeless"]
 
 
-def counts(*passed: int, of: int = 4) -> Measured:
-    return Measured(PROBLEMS, np.array(passed), np.full(4, of))
+def counts(*passed: int, of: int = 4) -> ProblemCounts:
+    return ProblemCounts(PROBLEMS, np.array(passed), np.full(4, of))
 
 
 def test_each_group_is_reported_alone_with_its_paired_difference() -> None:
@@ -54,8 +54,8 @@ def test_pass_at_more_than_the_samples_is_left_out() -> None:
 
 
 def test_tiers_are_told_from_the_answers_that_were_set_apart_for_it() -> None:
-    shown = Measured(PROBLEMS, np.array([4, 2, 0, 0]), np.array([4, 4, 4, 0]))
-    assert tiers_of(shown) == ["mastered", "frontier", "hopeless", ""]
+    shown = ProblemCounts(PROBLEMS, np.array([4, 2, 0, 0]), np.array([4, 4, 4, 0]))
+    assert tiers_from_counts(shown) == ["mastered", "frontier", "hopeless", ""]
 
 
 def test_metrics_name_every_figure_of_the_event() -> None:

@@ -22,7 +22,7 @@ from trainer.engine.outcome import Failure
 from trainer.spec import to_yaml
 from trainer.text import run
 from trainer.text.rollouts import answers
-from trainer.text.training.learner import Learner
+from trainer.text.training.micro_batch_loss import MicroBatchLoss
 
 
 def ended(folder: Path, *words: str) -> None:
@@ -113,13 +113,13 @@ def test_held_out_problems_that_are_trained_on_are_refused_by_name(tmp_path: Pat
 
 
 def poison_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original, calls = Learner.__call__, iter(range(10_000))
+    original, calls = MicroBatchLoss.__call__, iter(range(10_000))
 
     def poisoned(*arguments: Any) -> Any:
         loss, statistics = original(*arguments)
         return (loss * torch.nan if next(calls) >= step else loss), statistics
 
-    monkeypatch.setattr(Learner, "__call__", poisoned)
+    monkeypatch.setattr(MicroBatchLoss, "__call__", poisoned)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(

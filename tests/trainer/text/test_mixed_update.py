@@ -28,11 +28,11 @@ from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, NONE, RATIO, TrainRow
 from trainer.text.teachers import Teachers, TeacherView
-from trainer.text.teachers.snapshots import Own
-from trainer.text.training.learner import Learner
-from trainer.text.training.teacher_states import read_by_teachers
-from trainer.text.training.token_selection import selected
-from trainer.text.training.update import GROUP, Round, differentiate
+from trainer.text.teachers.snapshots import UnchangedWeights
+from trainer.text.training.micro_batch_loss import MicroBatchLoss
+from trainer.text.training.score_phase import score_and_select
+from trainer.text.training.teacher_states import compute_teacher_states
+from trainer.text.training.update import GROUP, TrainRound, compute_gradients
 
 WEIGHTS = [0.5, 2.0, 1.0]
 LENGTHS = [3, 9, 5, 1, 7, 6]
@@ -49,7 +49,11 @@ def student() -> LanguageModel:
 def teachers(student: LanguageModel) -> Teachers:
     first, second = (
         TeacherView(
-            name, tiny.language_model(shape, "float64", seed=seed), PlainContext(), Own(), 16
+            name,
+            tiny.language_model(shape, "float64", seed=seed),
+            PlainContext(),
+            UnchangedWeights(),
+            16,
         )
         for name, shape, seed in (("teacher", "qwen2", 4), ("specialist", "llama", 5))
     )
@@ -116,14 +120,14 @@ def differentiated(
     parameters = dict(student.model.named_parameters())
     student.model.zero_grad()
     group = rt.group(GROUP, parameters)
-    round = Round(
+    round = TrainRound(
         definition.stages[0],
         WEIGHTS,
         rows,
-        read_by_teachers(teachers, rows, 64, range(len(rows))),
+        compute_teacher_states(teachers, rows, 64, range(len(rows))),
         range(len(rows)),
     )
-    statistics = differentiate(Learner(student), definition, round, rt)
+    statistics = compute_gradients(MicroBatchLoss(student), definition, round, rt)
     return (
         {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None},
         group._loss / group.normaliser,
@@ -308,10 +312,10 @@ def selection(
     student: LanguageModel, teachers: Teachers, stage: Stage, rows: list[TrainRow]
 ) -> list[TrainRow]:
     every = range(len(rows))
-    return selected(
+    return score_and_select(
         student,
         rows,
-        read_by_teachers(teachers, rows, 64, every),
+        compute_teacher_states(teachers, rows, 64, every),
         stage,
         Noise(0, 0, "tokens"),
         64,

@@ -13,7 +13,7 @@ import pytest
 from tests.trainer.text import tiny
 from tests.trainer.text.tiny_run import end, events, spec, start
 from trainer.cli import main
-from trainer.text.training import materials
+from trainer.text.training import components
 
 STAGE: dict[str, Any] = {"name": "only", "until": {"steps": 3}, "problems_per_step": 4}
 PRIVILEGED = {"kind": "self", "context": {"kind": "privileged", "shows": "solution"}}
@@ -166,7 +166,7 @@ def test_vllm_that_is_not_installed_is_refused_before_a_network_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STILLROOM_VLLM_PYTHON", str(tmp_path / "nowhere"))
-    monkeypatch.setattr(materials, "load", lambda *_: pytest.fail("a network was read"))
+    monkeypatch.setattr(components, "load", lambda *_: pytest.fail("a network was read"))
     assert start(spec(compute={"sampler": {"kind": "vllm"}}), tmp_path / "run") == 64
     assert end(tmp_path / "run")["reason"].startswith(
         "compute.sampler.kind: vllm is not installed on this machine"

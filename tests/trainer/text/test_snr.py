@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.text.evaluation.snr import bin_of, ratio
+from trainer.text.evaluation.gradient_snr import ratio, summarise_bin
 
 
 def gram(signal: float, n: int = 48, size: int = 200, seed: int = 0) -> np.ndarray:
@@ -29,16 +29,16 @@ def test_numerator_and_denominator_follow_their_definition() -> None:
 
 
 def test_pure_noise_shows_no_signal() -> None:
-    found = [bin_of(0, 0, gram(0.0, seed=seed)) for seed in range(10)]
+    found = [summarise_bin(0, 0, gram(0.0, seed=seed)) for seed in range(10)]
     assert np.mean([each.snr for each in found]) < 0.005
     assert sum(each.interval[0] > 0.01 for each in found) <= 1
 
 
 def test_a_known_signal_is_recovered_within_its_interval() -> None:
-    found = [bin_of(0, 0, gram(10.0, seed=seed)) for seed in range(20)]
+    found = [summarise_bin(0, 0, gram(10.0, seed=seed)) for seed in range(20)]
     assert np.mean([each.snr for each in found]) == pytest.approx(100 / 200, rel=0.1)
     assert sum(each.interval[0] <= 0.5 <= each.interval[1] for each in found) >= 14
 
 
 def test_equal_gradients_have_no_noise_and_are_not_divided_by_zero() -> None:
-    assert bin_of(1, 1, np.ones((5, 5))).snr == 0.0
+    assert summarise_bin(1, 1, np.ones((5, 5))).snr == 0.0

@@ -26,10 +26,10 @@ from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.records import DIVERGENCE, TrainRow
 from trainer.text.teachers import Teachers, TeacherView
-from trainer.text.teachers.snapshots import Own
-from trainer.text.training.learner import Learner
-from trainer.text.training.teacher_states import read_by_teachers
-from trainer.text.training.update import GROUP, Round, differentiate
+from trainer.text.teachers.snapshots import UnchangedWeights
+from trainer.text.training.micro_batch_loss import MicroBatchLoss
+from trainer.text.training.teacher_states import compute_teacher_states
+from trainer.text.training.update import GROUP, TrainRound, compute_gradients
 
 WEIGHTS = [0.5, 0.0, 1.0, 2.5]
 LENGTHS = [3, 9, 5, 1, 7, 7, 2, 4]
@@ -43,7 +43,8 @@ class Pair:
     @property
     def teachers(self) -> Teachers:
         return Teachers(
-            self.student.vocabulary, TeacherView("teacher", self.teacher, PlainContext(), Own(), 16)
+            self.student.vocabulary,
+            TeacherView("teacher", self.teacher, PlainContext(), UnchangedWeights(), 16),
         )
 
 
@@ -93,13 +94,13 @@ def row(at: int, answer: Answer, kind: int = DIVERGENCE, **columns: Any) -> Trai
     )
 
 
-def round_of(pair: Pair, settings: RunSpec, rows: Sequence[TrainRow] | None = None) -> Round:
+def round_of(pair: Pair, settings: RunSpec, rows: Sequence[TrainRow] | None = None) -> TrainRound:
     rows = rows or [row(at, answer) for at, answer in enumerate(answers())]
-    return Round(
+    return TrainRound(
         settings.stages[0],
         WEIGHTS,
         rows,
-        read_by_teachers(pair.teachers, rows, 64),
+        compute_teacher_states(pair.teachers, rows, 64),
         range(len(rows)),
     )
 
@@ -132,7 +133,7 @@ def gradient(
     group = rt.network(
         GROUP, pair.student.model, bfloat16=settings.networks.student.dtype == "bfloat16"
     )
-    differentiate(Learner(pair.student), settings, round_of(pair, settings, rows), rt)
+    compute_gradients(MicroBatchLoss(pair.student), settings, round_of(pair, settings, rows), rt)
     return (
         {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None},
         group._loss / group.normaliser,

@@ -21,7 +21,7 @@ from trainer.text.builtin.pretrain import held_out
 from trainer.text.language.models import load
 from trainer.text.problems import Problem
 from trainer.text.problems.arithmetic import LEVELS, POOL_FAMILIES, make
-from trainer.text.rollouts.answers import Examiner
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.verifiers import Verifier
 
@@ -37,13 +37,13 @@ def unseen(family: str, level: int, count: int) -> list[Problem]:
 
 
 def pass_rates(
-    name: str, examiner: Examiner, problems: Mapping[tuple[str, int], list[Problem]]
+    name: str, sampler: SamplerAndJudge, problems: Mapping[tuple[str, int], list[Problem]]
 ) -> dict[tuple[str, int], float]:
     """The pass rate of `builtin:<name>` on each family and level."""
     model = load(Network(model=f"builtin:{name}"))
     everything = [problem for cell in problems.values() for problem in cell]
-    asked = examiner.questions(model, everything, LONGEST)
-    answers = examiner.ask(
+    asked = sampler.questions(model, everything, LONGEST)
+    answers = sampler.sample_answers(
         model, asked, [(0,)] * len(asked), Sampling(max_new_tokens=LONGEST), Noise(0, 0, "measure")
     )
     passed = {answer.problem.id: bool(answer.verdict) for answer in answers}
@@ -63,7 +63,7 @@ def main() -> None:
     print("|---" * (len(CELLS) + 1) + "|")
     with Verifier(NumericVerifier(), seconds=5.0) as verifier:
         for name in PLANS:
-            rates = pass_rates(name, Examiner(verifier, "{question}", rows=256), problems)
+            rates = pass_rates(name, SamplerAndJudge(verifier, "{question}", rows=256), problems)
             print(
                 f"| {name} | " + " | ".join(f"{rates[cell]:.2f}" for cell in CELLS) + " |",
                 flush=True,

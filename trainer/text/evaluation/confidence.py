@@ -12,25 +12,25 @@ from trainer.text.calibration.readouts import answer_confidence, expected_confid
 from trainer.text.calibration.summary import Readout, metrics, summarise
 from trainer.text.calibration.tokens import confidence_tokens
 from trainer.text.rollouts.answers import Answer
+from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_scored
-from trainer.text.training.materials import Materials
 
 
 def measure(
-    materials: Materials, answers: Sequence[Answer], tokens: int, when: str, rt: Runtime
+    components: RunComponents, answers: Sequence[Answer], tokens: int, when: str, rt: Runtime
 ) -> dict[str, float]:
     """Emit a `calibration` event for each readout there is; return their metrics. `tokens` ids are
     read at a time.
     """
     values: dict[str, float] = {}
-    for event in _events(materials, answers, tokens, rt):
+    for event in _events(components, answers, tokens, rt):
         rt.emit("calibration", when=when, role="evaluation", **event)
         values |= metrics(event)
     return values
 
 
 def _events(
-    materials: Materials, answers: Sequence[Answer], tokens: int, rt: Runtime
+    components: RunComponents, answers: Sequence[Answer], tokens: int, rt: Runtime
 ) -> list[dict[str, Any]]:
     correct = [answer.verdict for answer in answers]
 
@@ -39,28 +39,31 @@ def _events(
     ) -> dict[str, Any]:
         return summarise(readout, confidence, correct, malformed)
 
-    codec = materials.codec
+    codec = components.codec
     if codec is None:
-        return [event("answer", [_of_words(materials, answer) for answer in answers])]
+        return [event("answer", [_of_words(components, answer) for answer in answers])]
     readings = [codec.read(answer.text) for answer in answers]
     wrong = [reading.problem for reading in readings]
     expected = expected_confidence(
-        materials.student, [(answer.prompt, answer.ids) for answer in answers], codec, tokens=tokens
+        components.student,
+        [(answer.prompt, answer.ids) for answer in answers],
+        codec,
+        tokens=tokens,
     )
-    count_scored(rt, materials.student, answers)
+    count_scored(rt, components.student, answers)
     return [
         event("stated", [reading.value for reading in readings], wrong),
         event("expected", expected, wrong),
-        event("answer", [_of_words(materials, answer) for answer in answers]),
+        event("answer", [_of_words(components, answer) for answer in answers]),
     ]
 
 
-def _of_words(materials: Materials, answer: Answer) -> float | None:
+def _of_words(components: RunComponents, answer: Answer) -> float | None:
     """Without the words that state a confidence."""
     if answer.logprobs is None:
         return None
-    if materials.codec is None:
+    if components.codec is None:
         return answer_confidence(answer.logprobs)
     return answer_confidence(
-        answer.logprobs, ~confidence_tokens(materials.codec, materials.student, answer.ids)
+        answer.logprobs, ~confidence_tokens(components.codec, components.student, answer.ids)
     )

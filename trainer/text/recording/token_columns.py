@@ -24,7 +24,7 @@ def split(columns: Columns, lengths: Sequence[int]) -> list[Columns]:
     ]
 
 
-def in_main_memory(columns: Columns) -> Columns:
+def to_cpu(columns: Columns) -> Columns:
     return type(columns)(
         **{field.name: getattr(columns, field.name).cpu() for field in fields(columns)}
     )

@@ -15,7 +15,7 @@ from trainer.text.objectives.linear_divergence import TokenScores, TokenStatisti
 from trainer.text.training.token_importance import region_metrics, regions
 
 
-def emit_regions(
+def emit_token_regions(
     rt: Runtime,
     parts: Sequence[TokenScores] | Sequence[TokenStatistics],
     kept_T: NDArray[np.bool_],

@@ -24,7 +24,7 @@ from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Problem
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
-from trainer.text.rollouts.records import Request, Source, Trajectory
+from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
 from trainer.text.verifiers import Verifier
 
 Progress = Callable[[int, int], None]
@@ -67,7 +67,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Examiner:
+class SamplerAndJudge:
     """What turns questions into judged answers. `rows` are sampled side by side, in each of the
     processes that share the work.
 
@@ -94,7 +94,7 @@ class Examiner:
         )
         return asked
 
-    def ask(
+    def sample_answers(
         self, model: LanguageModel, asked: Sequence[Question], samples: Sequence[tuple[int, ...]], sampling: Sampling, noise: Noise,
         source: Source = "student", progress: Progress | None = None,
         begun: Sequence[tuple[int, ...]] | None = None,
@@ -114,7 +114,7 @@ class Examiner:
     ) -> list[list[Answer]]:  # fmt: skip
         """The answers to each question, asked by this process."""
         requests = [
-            Request(question.problem.id, (*question.prompt, *first), numbers)
+            SampleRequest(question.problem.id, (*question.prompt, *first), numbers)
             for question, first, numbers in everything
         ]
         trajectories = sample(

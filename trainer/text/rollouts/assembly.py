@@ -16,25 +16,25 @@ from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import with_confidence
 from trainer.text.language.model_folders import ModelError
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.answers import Examiner, Question
-from trainer.text.rollouts.calibrated import ConfidenceFilter
-from trainer.text.rollouts.contexts import TeacherReading
+from trainer.text.rollouts.answers import Question, SamplerAndJudge
+from trainer.text.rollouts.confidence_filter import ConfidenceFilter
 from trainer.text.rollouts.control import FixedController
-from trainer.text.rollouts.engines.overlap import Ahead, FromCopy
-from trainer.text.rollouts.engines.sampling import InProcess
+from trainer.text.rollouts.engines.overlap import CopiedWeightsEngine, OverlapEngine
+from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.engines.vllm.server import Launch
-from trainer.text.rollouts.filter import VerifierFilter
+from trainer.text.rollouts.filter import VerdictFilter
 from trainer.text.rollouts.generate import PlainGenerator
-from trainer.text.rollouts.importance_weights import WeighedFilter
-from trainer.text.rollouts.pipeline import Pipeline
+from trainer.text.rollouts.importance_weights import ImportanceWeightedFilter
+from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.protocols import Engine, Filter
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO
-from trainer.text.rollouts.replay import NoReplay
+from trainer.text.rollouts.replay import EmptyReplay
+from trainer.text.rollouts.teacher_prompts import TeacherPrompts
 from trainer.text.teachers import Teachers
 
 
-def engine_of(
+def build_engine(
     spec: RunSpec, student: LanguageModel, asked: Sequence[Question], folder: Path, stack: ExitStack, tell: Callable[[str], None],
     world: World,
 ) -> Engine:  # fmt: skip
@@ -46,7 +46,7 @@ def engine_of(
     engine = _sampler_of(spec, student, asked, folder, stack, tell, world)
     if not spec.compute.overlap:
         return engine
-    ahead = Ahead(engine)
+    ahead = OverlapEngine(engine)
     stack.callback(ahead.close)
     return ahead
 
@@ -58,9 +58,9 @@ def _sampler_of(
     sampler, rows = spec.compute.sampler, spec.compute.generation_rows
     if not isinstance(sampler, VllmSampler):
         return (
-            FromCopy(student, rows)
+            CopiedWeightsEngine(student, rows)
             if spec.compute.overlap
-            else InProcess(student, rows, world=world)
+            else InProcessEngine(student, rows, world=world)
         )
     dtype = "bfloat16" if spec.networks.student.dtype == "bfloat16" else "float32"
     answers = [
@@ -80,52 +80,58 @@ def _sampler_of(
     return engine
 
 
-def pipeline_of(
-    spec: RunSpec, stage: Stage, engine: Engine, examiner: Examiner, student: LanguageModel, teachers: Teachers,
+def build_pipeline(
+    spec: RunSpec, stage: Stage, engine: Engine, sampler: SamplerAndJudge, student: LanguageModel, teachers: Teachers,
     held_out: Iterable[str] = (),
-) -> Pipeline:  # fmt: skip
+) -> RolloutPipeline:  # fmt: skip
     """The rounds of a stage; `held_out` are ids of problems that must never be trained on. Raises
     ModelError.
     """
     generate, sampling = stage.rollouts.generate, stage.rollouts.generate.sampling
-    made = filter_of(spec, stage, examiner, student, teachers)
+    made = build_filter(spec, stage, sampler, student, teachers)
     other = isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap
     if other and sampling.temperature:
-        made = WeighedFilter(made, student, sampling.temperature, spec.compute.micro_batch_tokens)
-    return Pipeline(
+        made = ImportanceWeightedFilter(
+            made, student, sampling.temperature, spec.compute.micro_batch_tokens
+        )
+    return RolloutPipeline(
         engine,
         PlainGenerator(generate.per_problem, sampling),
         made,
         FixedController(),
-        NoReplay(),
+        EmptyReplay(),
         frozenset(held_out),
     )
 
 
-def filter_of(
-    spec: RunSpec, stage: Stage, examiner: Examiner, student: LanguageModel, teachers: Teachers
+def build_filter(
+    spec: RunSpec,
+    stage: Stage,
+    sampler: SamplerAndJudge,
+    student: LanguageModel,
+    teachers: Teachers,
 ) -> Filter:
     """What makes rows of a stage's answers, sampled in its rounds or written before it. Raises
     ModelError.
     """
     objective, settings = stage.objective, stage.rollouts.filter
-    kind = kind_of(stage)
-    read = None if isinstance(objective, GRPO | CrossEntropy) else TeacherReading(teachers)
+    kind = token_kind(stage)
+    read = None if isinstance(objective, GRPO | CrossEntropy) else TeacherPrompts(teachers)
     standardise = objective.standardise if isinstance(objective, GRPO) else None
     if not isinstance(settings, CalibratedFilter):
-        return VerifierFilter(examiner, student, kind, read, standardise)
+        return VerdictFilter(sampler, student, kind, read, standardise)
     assert isinstance(spec.data.confidence, StatedConfidence)
     codec, longest = Codec(spec.data.confidence), stage.rollouts.generate.sampling.max_new_tokens
-    reading = TeacherReading(
+    reading = TeacherPrompts(
         teachers, codec, settings.in_privileged, settings.note if settings.in_note else ""
     )
     _require_room(codec, student, longest, stage.name)
     return ConfidenceFilter(
-        VerifierFilter(examiner, student, kind, reading), settings, codec, longest
+        VerdictFilter(sampler, student, kind, reading), settings, codec, longest
     )
 
 
-def kind_of(stage: Stage) -> int:
+def token_kind(stage: Stage) -> int:
     """What a stage's tokens are trained by, unless a plug-in says otherwise."""
     if isinstance(stage.objective, GRPO | PolicyGradient):
         return RATIO

@@ -12,7 +12,7 @@ class BudgetExceeded(Exception):
 
 
 @dataclass
-class Spent:
+class Usage:
     trajectories: int = 0
     tokens: int = 0
 
@@ -29,10 +29,10 @@ class Budget:
 
     trajectories: int
     tokens: int
-    generated: Spent = field(default_factory=Spent)
-    completed: Spent = field(default_factory=Spent)
-    consumed: Spent = field(default_factory=Spent)
-    _reserved: Spent = field(default_factory=Spent)
+    generated: Usage = field(default_factory=Usage)
+    completed: Usage = field(default_factory=Usage)
+    consumed: Usage = field(default_factory=Usage)
+    _reserved: Usage = field(default_factory=Usage)
 
     def reserve(self, trajectories: int, tokens: int) -> None:
         """Set aside what answers may cost at most. Raises BudgetExceeded and changes nothing if

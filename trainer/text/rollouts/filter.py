@@ -14,20 +14,20 @@ import numpy as np
 
 from trainer.text.language.models import LanguageModel
 from trainer.text.objectives.advantages import group_advantages
-from trainer.text.rollouts.answers import Answer, Examiner
+from trainer.text.rollouts.answers import Answer, SamplerAndJudge
 from trainer.text.rollouts.protocols import TeacherContext
-from trainer.text.rollouts.records import Dropped, Group, Prompt, TrainRow, Trajectory
+from trainer.text.rollouts.records import DroppedAnswer, Group, Prompt, TrainRow, Trajectory
 
 
 @dataclass(frozen=True)
-class VerifierFilter:
+class VerdictFilter:
     """`kind` is what every token is trained by; without a teacher `context` is None.
 
     `standardise` is None where verdicts are not trained on, else whether advantages are divided by
     their standard deviation.
     """
 
-    examiner: Examiner
+    sampler: SamplerAndJudge
     student: LanguageModel
     kind: int
     context: TeacherContext | None = None
@@ -42,16 +42,14 @@ class VerifierFilter:
             for _ in own
         ]
         answers = iter(
-            self.examiner.judge(
-                self.student, problems, [one for own in trajectories for one in own]
-            )
+            self.sampler.judge(self.student, problems, [one for own in trajectories for one in own])
         )
         return [
             Group(prompt, tuple(next(answers) for _ in own))
             for prompt, own in zip(prompts, trajectories, strict=True)
         ]
 
-    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
+    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
         rows = [
             plain_row(owner, group, answer, self.kind, self.context)
             for owner, group in enumerate(groups)

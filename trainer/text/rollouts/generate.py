@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.spec.sampling import Sampling
-from trainer.text.rollouts.records import Prompt, Request
+from trainer.text.rollouts.records import Prompt, SampleRequest
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class PlainGenerator:
     per_problem: int
     sampling: Sampling
 
-    def propose(self, prompts: Sequence[Prompt], counts: Sequence[int]) -> list[Request]:
+    def propose(self, prompts: Sequence[Prompt], counts: Sequence[int]) -> list[SampleRequest]:
         used: Counter[str] = Counter()
         requests = []
         for prompt, count in zip(prompts, counts, strict=True):
@@ -27,6 +27,6 @@ class PlainGenerator:
             first = used[problem]
             used[problem] += count
             requests.append(
-                Request(problem, prompt.question.prompt, tuple(range(first, first + count)))
+                SampleRequest(problem, prompt.question.prompt, tuple(range(first, first + count)))
             )
         return requests

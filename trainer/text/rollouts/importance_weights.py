@@ -26,7 +26,7 @@ from trainer.text.objectives.batch import completion_ids, micro_batches, respons
 from trainer.text.objectives.linear_logprob import linear_logprob
 from trainer.text.objectives.surrogates import importance_weight
 from trainer.text.rollouts.protocols import Filter
-from trainer.text.rollouts.records import Dropped, Group, Prompt, TrainRow, Trajectory
+from trainer.text.rollouts.records import DroppedAnswer, Group, Prompt, TrainRow, Trajectory
 
 # A coefficient of exactly 0 would say that a token is left out, which changes Z.
 LEAST = float(np.finfo(np.float32).tiny)
@@ -35,7 +35,7 @@ Numbers = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class WeighedFilter:
+class ImportanceWeightedFilter:
     """`inner` for answers that another program drew at `temperature`; the student reads them once
     more, `tokens` ids at a time.
     """
@@ -50,7 +50,7 @@ class WeighedFilter:
     ) -> list[Group]:
         return self.inner.judge(prompts, trajectories)
 
-    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
+    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
         rows, dropped = self.inner.rows(groups)
         places = [place for place, row in enumerate(rows) if row.behaviour_logprobs is not None]
         drawn = [rows[place] for place in places]

@@ -18,14 +18,14 @@ from itertools import islice
 from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.engines.overlap import Ahead
+from trainer.text.rollouts.engines.overlap import OverlapEngine
 from trainer.text.rollouts.protocols import Controller, Engine, Filter, Generator, Progress, Replay
-from trainer.text.rollouts.records import Dropped, Group, Prompt, TrainRow, Trajectory
-from trainer.text.rollouts.telemetry import Telemetry, settle
+from trainer.text.rollouts.records import DroppedAnswer, Group, Prompt, TrainRow, Trajectory
+from trainer.text.rollouts.telemetry import Telemetry, account_for_round
 
 
 @dataclass(frozen=True)
-class Round:
+class RolloutRound:
     """`rows` to train on, made of the groups `trained`; `fresh` are the groups that were sampled in
     this round.
     """
@@ -42,7 +42,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class RolloutPipeline:
     """The five plug-ins of a stage. No problem whose id is among `held_out` passes."""
 
     engine: Engine
@@ -59,7 +59,7 @@ class Pipeline:
         version: int,
         budget: Budget | None = None,
         progress: Progress | None = None,
-    ) -> Round:
+    ) -> RolloutRound:
         """Answers of the student, whose weights have had `version` updates, to the planned
         problems, as rows.
 
@@ -83,27 +83,27 @@ class Pipeline:
         """Start sampling what the next round will be asked, where the engine can do so ahead of
         time; else nothing happens.
         """
-        if isinstance(self.engine, Ahead):
+        if isinstance(self.engine, OverlapEngine):
             self._refuse_held_out(prompts)
             counts = self.control.plan(prompts, self.generate, self._own_budget(len(prompts)))
             self.engine.begin(self.generate.propose(prompts, counts), self.generate.sampling, noise)
 
-    def _settled(self, fresh: list[Group], version: int, budget: Budget) -> Round:
+    def _settled(self, fresh: list[Group], version: int, budget: Budget) -> RolloutRound:
         decided = [(group, self.control.decide(group)) for group in fresh]
         stored = [group for group, decision in decided if decision.action == "store"]
         taken = self.replay.take()
         trained = [*taken, *(group for group, decision in decided if decision.action == "train")]
         rows, dropped = self.filter.rows(trained)
         dropped += [
-            Dropped(answer, decision.reason)
+            DroppedAnswer(answer, decision.reason)
             for group, decision in decided
             if decision.action == "drop"
             for answer in group.answers
         ]
-        telemetry = settle(fresh, taken, stored, rows, dropped, version)
+        telemetry = account_for_round(fresh, taken, stored, rows, dropped, version)
         self.replay.put(stored)
         budget.consumed.add(telemetry.rows, telemetry.consumed)
-        return Round(rows, trained, fresh, telemetry)
+        return RolloutRound(rows, trained, fresh, telemetry)
 
     def _own_budget(self, problems: int) -> Budget:
         answers = problems * self.generate.per_problem

@@ -13,10 +13,10 @@ from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import (
     Decision,
-    Dropped,
+    DroppedAnswer,
     Group,
     Prompt,
-    Request,
+    SampleRequest,
     TrainRow,
     Trajectory,
 )
@@ -44,7 +44,7 @@ class Engine(Protocol):
 
     def write(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[SampleRequest],
         sampling: Sampling,
         noise: Noise,
         progress: Progress | None = None,
@@ -63,7 +63,7 @@ class Generator(Protocol):
     @property
     def sampling(self) -> Sampling: ...
 
-    def propose(self, prompts: Sequence[Prompt], counts: Sequence[int]) -> list[Request]:
+    def propose(self, prompts: Sequence[Prompt], counts: Sequence[int]) -> list[SampleRequest]:
         """One request for each prompt, for counts[i] answers to prompt i."""
 
 
@@ -75,7 +75,7 @@ class Filter(Protocol):
     ) -> list[Group]:
         """The group of each prompt, from the trajectories that answer it."""
 
-    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
+    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
         """Every answer as a row, or among the dropped; rows in the order of the groups, whose
         places are the rows' owners.
         """

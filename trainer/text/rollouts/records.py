@@ -23,7 +23,7 @@ Source = Literal["student", "teacher"]
 
 
 @dataclass(frozen=True)
-class Request:
+class SampleRequest:
     """Answers wanted to one problem. `problem` is its stable id and `samples` are rollout indices;
     both name the noise.
     """
@@ -126,7 +126,7 @@ class Decision:
 
 
 @dataclass(frozen=True, eq=False)
-class Dropped:
+class DroppedAnswer:
     """An answer that is neither trained on nor kept, and why: a short phrase that telemetry counts
     under.
     """

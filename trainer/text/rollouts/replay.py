@@ -10,7 +10,7 @@ from trainer.text.rollouts.records import Group
 
 
 @dataclass(frozen=True)
-class NoReplay:
+class EmptyReplay:
     def take(self) -> list[Group]:
         return []
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.text.rollouts.answers import Answer
-from trainer.text.rollouts.records import Dropped, Group, TrainRow
+from trainer.text.rollouts.records import DroppedAnswer, Group, TrainRow
 
 REPLACED = "replaced"
 
@@ -47,8 +47,8 @@ class Telemetry:
         return {name: getattr(self, name) for name in names}
 
 
-def settle(
-    fresh: Sequence[Group], taken: Sequence[Group], stored: Sequence[Group], rows: Sequence[TrainRow], dropped: Sequence[Dropped],
+def account_for_round(
+    fresh: Sequence[Group], taken: Sequence[Group], stored: Sequence[Group], rows: Sequence[TrainRow], dropped: Sequence[DroppedAnswer],
     version: int,
 ) -> Telemetry:  # fmt: skip
     """Count a round: of `fresh` and `taken` groups some were `stored`, and every answer of the

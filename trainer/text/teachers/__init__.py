@@ -3,15 +3,15 @@ from elsewhere.
 """
 
 from trainer.text.teachers.contexts import privileged_text
-from trainer.text.teachers.opening import Teachers, open_teachers
-from trainer.text.teachers.views import TeacherView
-from trainer.text.teachers.writing import Desk, Written, write_answers
+from trainer.text.teachers.loading import Teachers, open_teachers
+from trainer.text.teachers.teacher_view import TeacherView
+from trainer.text.teachers.teacher_writer import TeacherWriter, WrittenAnswers, write_answers
 
 __all__ = [
-    "Desk",
     "TeacherView",
+    "TeacherWriter",
     "Teachers",
-    "Written",
+    "WrittenAnswers",
     "open_teachers",
     "privileged_text",
     "write_answers",

@@ -61,7 +61,7 @@ def require_privileged(context: Context, problems: Sequence[Problem]) -> None:
         )
 
 
-def asked_text(context: Context, question: str, shown: str, note: str = "") -> str:
+def prompt_text(context: Context, question: str, shown: str, note: str = "") -> str:
     """The teacher's turn in words. `note` follows the privileged text, or the question where the
     context is plain.
     """
@@ -72,7 +72,7 @@ def asked_text(context: Context, question: str, shown: str, note: str = "") -> s
 
 
 @dataclass(frozen=True)
-class Formatter:
+class PromptFormatter:
     """Makes prompts of at most `language_model.max_length − longest` tokens, where `longest` is the
     longest answer in tokens.
 
@@ -105,7 +105,9 @@ class Formatter:
         )
 
     def _ids(self, question: Question, shown: str, note: str) -> tuple[int, ...]:
-        return prompt_ids(self.language_model, asked_text(self.context, question.text, shown, note))
+        return prompt_ids(
+            self.language_model, prompt_text(self.context, question.text, shown, note)
+        )
 
 
 def within(language_model: LanguageModel, text: str, most_tokens: int) -> bool:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec import EndpointTeacher, Sampling
-from trainer.text.teachers.cache import Cache, Completion, counted
-from trainer.text.teachers.secrets import value_of
+from trainer.text.teachers.completion_cache import Completion, CompletionCache, counted
+from trainer.text.teachers.secret_values import value_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -35,7 +35,7 @@ RESUME = "Resume the run once it answers as it should; what it has written is ke
 Progress = Callable[[int, int], None]
 
 
-class Trouble(Exception):
+class RetryableError(Exception):
     """One attempt failed in a way that may pass; `pause` is how many seconds the endpoint asks to
     be left alone.
     """
@@ -50,7 +50,7 @@ class Endpoint:
     """A teacher and what it has written before. `pause` waits for that many seconds."""
 
     teacher: EndpointTeacher
-    cache: Cache
+    cache: CompletionCache
     pause: Callable[[float], Awaitable[Any]] = asyncio.sleep
 
     @cached_property
@@ -122,7 +122,7 @@ class Endpoint:
         while True:
             try:
                 return await self._attempt(client, body)
-            except Trouble as trouble:
+            except RetryableError as trouble:
                 if attempt > self.teacher.retries:
                     tried = "once" if attempt == 1 else f"{attempt} times"
                     raise Failure(
@@ -139,11 +139,13 @@ class Endpoint:
             async with asyncio.timeout(self.teacher.seconds):
                 response = await client.post(f"{self.teacher.url}/chat/completions", json=body)
         except TimeoutError:
-            raise Trouble(
+            raise RetryableError(
                 f"did not answer within {self.teacher.seconds:g} s (networks.teacher.seconds)"
             ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise Trouble(f"cannot be reached ({str(error) or type(error).__name__})") from None
+            raise RetryableError(
+                f"cannot be reached ({str(error) or type(error).__name__})"
+            ) from None
         self._check(response)
         return _completion(response)
 
@@ -153,9 +155,11 @@ class Endpoint:
         if status == 200:
             return
         if status == 429:
-            raise Trouble("limits how often it may be asked (status 429)", _asked_pause(response))
+            raise RetryableError(
+                "limits how often it may be asked (status 429)", _asked_pause(response)
+            )
         if status in PASSING or status >= 500:
-            raise Trouble(
+            raise RetryableError(
                 f"fails with status {status}{self._said(response)}", _asked_pause(response)
             )
         if status in (401, 403):
@@ -204,9 +208,9 @@ def _completion(response: httpx2.Response) -> Completion:
         tokens = counted((content.get("usage") or {}).get("completion_tokens") or 0)
         clean = isinstance(text, str) and "\0" not in text and bool(text.encode())
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        raise Trouble("answers with something that is no chat completion") from None
+        raise RetryableError("answers with something that is no chat completion") from None
     if not clean or not text.strip():
-        raise Trouble(
+        raise RetryableError(
             "gives an empty answer" + (" that used up the longest answer" if truncated else "")
         )
     return Completion(text, truncated, tokens)

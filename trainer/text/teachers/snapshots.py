@@ -38,7 +38,7 @@ class Weights(Protocol):
     def load(self, tensors: Mapping[str, Tensor]) -> None: ...
 
 
-class Own:
+class UnchangedWeights:
     """The network as it is."""
 
     def in_place(self) -> AbstractContextManager[None]:
@@ -54,7 +54,7 @@ class Own:
         pass
 
 
-class AdapterOff(Own):
+class WithoutAdapter(UnchangedWeights):
     """The student without its adapter: the weights of before the run, with no copy."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -64,7 +64,7 @@ class AdapterOff(Own):
         return adapters.off(self.model)
 
 
-class Initial(Own):
+class InitialWeights(UnchangedWeights):
     """A copy of the weights at its making. A resumed run makes it again from the model's folder and
     the seed, so none is stored.
     """
@@ -88,7 +88,11 @@ def weights_of(
         name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
     }
     if teacher.weights == "live":
-        return Own()
+        return UnchangedWeights()
     if teacher.weights == "ema":
         return Average(trained, 1.0 - teacher.ema_rate, refresh)
-    return Initial(trained, refresh) if isinstance(adapter, NoAdapter) else AdapterOff(model)
+    return (
+        InitialWeights(trained, refresh)
+        if isinstance(adapter, NoAdapter)
+        else WithoutAdapter(model)
+    )

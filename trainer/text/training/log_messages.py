@@ -9,23 +9,23 @@ import numpy as np
 
 from trainer.spec import RunSpec
 from trainer.text.rollouts.answers import Answer, truncated_share
-from trainer.text.training.pool import Pool
+from trainer.text.training.pool import ProblemPool
 
 
-def of_pool(pool: Pool, truncated: float) -> str:
+def describe_pool(pool: ProblemPool, truncated: float) -> str:
     solved, count = int(pool.passed.sum()), len(pool.passed)
     return (
-        f"The student solved {solved} of {int(pool.verdicts.sum())} answers to {count} problems; {len(pool.kept)} problems are kept, "
-        f"{int((~pool.known).sum())} are set aside for want of verdicts, {_percent(truncated)} of the answers were cut at the length limit."
+        f"The student solved {solved} of {int(pool.verdicts.sum())} answers to {count} problems; {len(pool.kept_problems)} problems are kept, "
+        f"{int((~pool.has_rate).sum())} are set aside for want of verdicts, {_percent(truncated)} of the answers were cut at the length limit."
     )
 
 
-def of_teacher(answers: Sequence[Answer]) -> str:
+def describe_teacher_answers(answers: Sequence[Answer]) -> str:
     right = sum(answer.verdict is True for answer in answers)
     return f"The teacher wrote {len(answers)} answers: {right} are right, {_percent(truncated_share(answers))} were cut at the length limit."
 
 
-def of_evaluation(event: Mapping[str, Any]) -> str:
+def describe_evaluation(event: Mapping[str, Any]) -> str:
     """An `evaluation` event in words."""
     low, high = map(_percent, event["interval"])
     if event["pass_rate"] == 0:
@@ -48,23 +48,23 @@ def _points(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
-def nothing_kept(pool: Pool, spec: RunSpec) -> tuple[str, str]:
+def explain_empty_pool(pool: ProblemPool, spec: RunSpec) -> tuple[str, str]:
     """Why a run ends without training, and what would change that."""
-    known = int(pool.known.sum())
+    has_rate = int(pool.has_rate.sum())
     never, always = (
-        int((pool.rates[pool.known] == 0).sum()),
-        int((pool.rates[pool.known] == 1).sum()),
+        int((pool.rates[pool.has_rate] == 0).sum()),
+        int((pool.rates[pool.has_rate] == 1).sum()),
     )
     reason = (
         f"No problem is left to train on: of {len(pool.passed)} problems the student solved {never} in none and {always} in all of its "
-        f"{pool.k} answers, {len(pool.passed) - known} have too few verdicts, and {spec.pool.weighting.kind} weighting gives all of them "
+        f"{pool.k} answers, {len(pool.passed) - has_rate} have too few verdicts, and {spec.pool.weighting.kind} weighting gives all of them "
         "weight 0. Nothing was trained; the measurements stand."
     )
     return reason, _remedy(pool, never, always)
 
 
-def _remedy(pool: Pool, never: int, always: int) -> str:
-    if not np.any(pool.known):
+def _remedy(pool: ProblemPool, never: int, always: int) -> str:
+    if not np.any(pool.has_rate):
         return (
             "Look at the verifier's verdicts on the rollouts page: it could judge almost no answer."
         )

@@ -27,7 +27,7 @@ from trainer.text.training.problem_weights import (
 
 
 @dataclass(frozen=True)
-class Pool:
+class ProblemPool:
     """Counts of each problem, measured after `step` updates with K answers each; vectors over the
     problems of the pool.
     """
@@ -44,7 +44,7 @@ class Pool:
         return np.where(self.verdicts > 0, self.passed / np.maximum(self.verdicts, 1), np.nan)
 
     @cached_property
-    def known(self) -> NDArray[np.bool_]:
+    def has_rate(self) -> NDArray[np.bool_]:
         """Whether a problem has verdicts on at least half of its answers; of an unmeasured pool,
         all count as known.
         """
@@ -56,45 +56,47 @@ class Pool:
     def weights(self) -> Vector:
         """w̃: mean 1 over the kept problems, 0 for the dropped and the set-aside ones."""
         return normalised(
-            np.where(self.known, weigh(self.weighting, np.where(self.known, self.rates, 0.0)), 0.0)
+            np.where(
+                self.has_rate, weigh(self.weighting, np.where(self.has_rate, self.rates, 0.0)), 0.0
+            )
         )
 
     @cached_property
-    def kept(self) -> NDArray[np.int64]:
+    def kept_problems(self) -> NDArray[np.int64]:
         return np.flatnonzero(self.weights > 0)
 
-    def shown_weights(self) -> list[float | None]:
+    def weights_or_none(self) -> list[float | None]:
         """w̃ of each problem; None where it is set aside."""
         return [
-            float(weight) if known else None
-            for weight, known in zip(self.weights, self.known, strict=True)
+            float(weight) if has_rate else None
+            for weight, has_rate in zip(self.weights, self.has_rate, strict=True)
         ]
 
     def metrics(self) -> dict[str, float]:
         """Shares of the pool; mastered and hopeless are those of which all or none of the K answers
         passed.
         """
-        count, rates = len(self.passed), self.rates[self.known]
+        count, rates = len(self.passed), self.rates[self.has_rate]
         wrongly = share_wrongly_dropped(
-            self.weighting, self.passed[self.known], self.verdicts[self.known]
+            self.weighting, self.passed[self.has_rate], self.verdicts[self.has_rate]
         )
         return {
             "pool/mastered": float((rates == 1).sum()) / count,
             "pool/hopeless": float((rates == 0).sum()) / count,
             "pool/frontier": float(((rates > 0) & (rates < 1)).sum()) / count,
-            "pool/kept": len(self.kept) / count,
-            "pool/set_aside": float((~self.known).sum()) / count,
+            "pool/kept": len(self.kept_problems) / count,
+            "pool/set_aside": float((~self.has_rate).sum()) / count,
             "pool/wrongly_dropped": wrongly,
             "weights/effective_problems": effective_problems(self.weights),
         }
 
-    def drift(self, earlier: Pool) -> float:
+    def drift(self, earlier: ProblemPool) -> float:
         """Mean |p_new − p_old| over the problems known both times."""
-        both = self.known & earlier.known
+        both = self.has_rate & earlier.has_rate
         return float(np.abs(self.rates[both] - earlier.rates[both]).mean()) if both.any() else 0.0
 
     @classmethod
-    def unmeasured(cls, count: int, weighting: Weighting) -> Pool:
+    def unmeasured(cls, count: int, weighting: Weighting) -> ProblemPool:
         """A pool of problems whose pass rates nobody asked for; `weighting` must not need them."""
         nothing = np.zeros(count, np.int64)
         return cls(nothing, nothing, 0, 0, weighting)
@@ -108,7 +110,7 @@ class Pool:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], weighting: Weighting) -> Pool:
+    def from_state(cls, state: dict[str, Any], weighting: Weighting) -> ProblemPool:
         return cls(
             np.array(state["passed"], np.int64),
             np.array(state["verdicts"], np.int64),
@@ -118,7 +120,9 @@ class Pool:
         )
 
 
-def draw(kept: NDArray[np.int64], size: int, index: int, seed: int, origin: int) -> list[int]:
+def draw(
+    kept_problems: NDArray[np.int64], size: int, index: int, seed: int, origin: int
+) -> list[int]:
     """Problems number index·size … of an endless sequence of shuffled passes over the kept pool.
 
     `origin` is the step at which the sequence began. The order follows from (seed, origin, pass)
@@ -126,10 +130,16 @@ def draw(kept: NDArray[np.int64], size: int, index: int, seed: int, origin: int)
     passes meet.
     """
     return [
-        int(_shuffled(kept, seed, origin, at // len(kept))[at % len(kept)])
+        int(
+            _shuffled(kept_problems, seed, origin, at // len(kept_problems))[
+                at % len(kept_problems)
+            ]
+        )
         for at in range(index * size, (index + 1) * size)
     ]
 
 
-def _shuffled(kept: NDArray[np.int64], seed: int, origin: int, turn: int) -> NDArray[np.int64]:
-    return np.random.Generator(np.random.PCG64([seed, origin, turn])).permutation(kept)
+def _shuffled(
+    kept_problems: NDArray[np.int64], seed: int, origin: int, turn: int
+) -> NDArray[np.int64]:
+    return np.random.Generator(np.random.PCG64([seed, origin, turn])).permutation(kept_problems)

@@ -17,38 +17,38 @@ from trainer.engine.loop import Runtime
 from trainer.spec import RunSpec, Stage
 from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel
-from trainer.text.recording.recording import record, spread
-from trainer.text.recording.scoring import scored
+from trainer.text.recording.rollout_files import evenly_spaced, record_answers
+from trainer.text.recording.teacher_signals import compute_token_signals
 from trainer.text.rollouts.answers import Answer, Question, truncated_share
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.teachers.writing import Desk, write_answers
-from trainer.text.training.collecting import pass_rate
+from trainer.text.teachers.teacher_writer import TeacherWriter, write_answers
+from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
-from trainer.text.training.log_messages import of_teacher
-from trainer.text.training.materials import Materials
+from trainer.text.training.log_messages import describe_teacher_answers
+from trainer.text.training.row_collection import pass_rate
 
 
-class TeacherAnswers:
+class TeacherAnswerStore:
     """Answer by place of the problem in the pool."""
 
     def __init__(self) -> None:
-        self.by_place: dict[int, Answer] = {}
+        self.by_index: dict[int, Answer] = {}
 
     def missing(self, places: Sequence[int]) -> list[int]:
-        return [place for place in places if place not in self.by_place]
+        return [place for place in places if place not in self.by_index]
 
     def add(self, places: Sequence[int], answers: Sequence[Answer]) -> None:
-        self.by_place.update(zip(places, answers, strict=True))
+        self.by_index.update(zip(places, answers, strict=True))
 
     def tensors(self) -> dict[str, Tensor]:
         """Token ids one after the other, with the length and place of each answer; empty where
         there is none.
         """
-        if not self.by_place:
+        if not self.by_index:
             return {}
-        ids = [token for answer in self.by_place.values() for token in answer.ids]
-        lengths = [len(answer.ids) for answer in self.by_place.values()]
-        columns = {"ids": ids, "lengths": lengths, "places": list(self.by_place)}
+        ids = [token for answer in self.by_index.values() for token in answer.ids]
+        lengths = [len(answer.ids) for answer in self.by_index.values()]
+        columns = {"ids": ids, "lengths": lengths, "places": list(self.by_index)}
         return {name: torch.tensor(column, dtype=torch.int32) for name, column in columns.items()}
 
     def verdicts(self) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ class TeacherAnswers:
                 "verdict": answer.verdict,
                 "read": answer.read,
             }
-            for answer in self.by_place.values()
+            for answer in self.by_index.values()
         ]
 
     def load(
@@ -69,18 +69,18 @@ class TeacherAnswers:
         verdicts: Sequence[dict[str, Any]],
         asked: Sequence[Question],
     ) -> None:
-        self.by_place = {}
+        self.by_index = {}
         if not tensors:
             return
         pieces = torch.split(tensors["ids"], tensors["lengths"].tolist())
         for place, ids, facts in zip(tensors["places"].tolist(), pieces, verdicts, strict=True):
             question = asked[place]
-            self.by_place[place] = Answer(
+            self.by_index[place] = Answer(
                 question.problem, 0, "teacher", question.prompt, tuple(ids.tolist()), **facts
             )
 
 
-def solution_of(student: LanguageModel, question: Question, longest: int) -> Answer:
+def solution_answer(student: LanguageModel, question: Question, longest: int) -> Answer:
     """The worked solution as an answer of at most `longest` of the student's tokens. It is right by
     definition.
     """
@@ -99,16 +99,16 @@ def solution_of(student: LanguageModel, question: Question, longest: int) -> Ans
     )
 
 
-def let_teachers_write(
-    materials: Materials, spec: RunSpec, stage: Stage, places: Sequence[int], rt: Runtime
+def write_teacher_answers(
+    components: RunComponents, spec: RunSpec, stage: Stage, places: Sequence[int], rt: Runtime
 ) -> list[Answer]:
     """The teachers' answers to the problems at `places`, as what the student is to learn after its
     own prompt.
     """
-    teachers, asked = materials.teachers, [materials.train[place] for place in places]
+    teachers, asked = components.teachers, [components.train[place] for place in places]
     written = write_answers(
         teachers, asked, stage.rollouts.generate.sampling, Noise(spec.seed, 0, "teacher"),
-        Desk(materials.student, materials.examiner, rt.folder.parent.parent),
+        TeacherWriter(components.student, components.sampler, rt.folder.parent.parent),
         lambda done, of: rt.progress("teacher_responses", done, of),
     )  # fmt: skip
     answers = written.answers
@@ -126,14 +126,14 @@ def let_teachers_write(
             **written.metrics,
         }
     )
-    rt.log.log("info", of_teacher(answers))
-    kept = spread(answers, spec.record.rollouts)
-    record(
+    rt.log.log("info", describe_teacher_answers(answers))
+    kept = evenly_spaced(answers, spec.record.rollouts)
+    record_answers(
         rt,
-        materials.student,
+        components.student,
         "teacher",
         kept,
         len(answers),
-        scored(materials, kept, spec.compute.micro_batch_tokens, rt),
+        compute_token_signals(components, kept, spec.compute.micro_batch_tokens, rt),
     )
     return answers

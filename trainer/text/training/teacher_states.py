@@ -40,7 +40,7 @@ class TeacherStates:
         return lambda tokens: head.logits(hidden_KH[tokens], self.vocabulary)
 
 
-def read_by_teachers(
+def compute_teacher_states(
     teachers: Teachers, rows: Sequence[TrainRow], tokens: int, places: Sequence[int] | None = None
 ) -> TeacherStates:
     """Let every teacher read its rows among those at `places` (default: all), `tokens` ids at a

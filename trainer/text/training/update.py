@@ -19,16 +19,16 @@ from trainer.spec import GRPO, Clip, RunSpec, SelectedTokens, Stage
 from trainer.text.objectives.batch import micro_batches
 from trainer.text.objectives.linear_divergence import TokenStatistics
 from trainer.text.objectives.reductions import normaliser, token_coefficients
-from trainer.text.recording.token_columns import in_main_memory, split
+from trainer.text.recording.token_columns import split, to_cpu
 from trainer.text.rollouts.records import RATIO, TrainRow
-from trainer.text.training.learner import Learner, MicroBatch, unknown
+from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss, unknown
 from trainer.text.training.teacher_states import TeacherStates
 
 GROUP = "student"
 
 
 @dataclass(frozen=True)
-class Round:
+class TrainRound:
     """B planned problems with their weights w̃, and the rows that are learnt from, problem by
     problem.
 
@@ -43,8 +43,8 @@ class Round:
     teacher_logprobs: Sequence[Tensor] | None = None
 
 
-def differentiate(
-    learner: Learner, spec: RunSpec, round: Round, rt: Runtime
+def compute_gradients(
+    learner: MicroBatchLoss, spec: RunSpec, round: TrainRound, rt: Runtime
 ) -> list[TokenStatistics]:
     """Hand the round's gradient to the loop; return the statistics of each row."""
     stage, rows = round.stage, round.rows
@@ -62,7 +62,9 @@ def differentiate(
     return _of_all_ranks(found, rt)
 
 
-def _micro_batch(round: Round, places: Sequence[int], coefficients: Sequence[Tensor]) -> MicroBatch:
+def _micro_batch(
+    round: TrainRound, places: Sequence[int], coefficients: Sequence[Tensor]
+) -> MicroBatch:
     logprobs = (
         None
         if round.teacher_logprobs is None
@@ -80,12 +82,12 @@ def _micro_batch(round: Round, places: Sequence[int], coefficients: Sequence[Ten
 def _of_all_ranks(found: Mapping[int, TokenStatistics], rt: Runtime) -> list[TokenStatistics]:
     """The statistics of every row of the round, in their order."""
     if rt.world.size > 1:
-        moved = [(place, in_main_memory(one)) for place, one in found.items()]
+        moved = [(place, to_cpu(one)) for place, one in found.items()]
         found = dict(rt.world.gather(moved))
     return [found[place] for place in sorted(found)]
 
 
-def planned(spec: RunSpec, round: Round) -> float:
+def planned(spec: RunSpec, round: TrainRound) -> float:
     """Z of the round."""
     longest = round.stage.rollouts.generate.sampling.max_new_tokens
     return normaliser(
@@ -94,7 +96,7 @@ def planned(spec: RunSpec, round: Round) -> float:
     )  # fmt: skip
 
 
-def coefficients(round: Round) -> list[Tensor]:
+def coefficients(round: TrainRound) -> list[Tensor]:
     """What each token of each row counts, before division by Z: [T] for every row."""
     rows = [row for row in round.rows if kept(row)]
     counted = token_coefficients(
@@ -115,7 +117,7 @@ def kept(row: TrainRow) -> int:
     return int(np.count_nonzero(row.coefficients))
 
 
-def moves(row: TrainRow) -> bool:
+def trains_student(row: TrainRow) -> bool:
     """Whether a row can change the student: its weight, a coefficient and, where only ratios count,
     an advantage is not zero.
     """
@@ -131,13 +133,15 @@ def batches(rows: Sequence[TrainRow], tokens: int, own: Sequence[int]) -> list[l
     """
     found = []
     for teacher in dict.fromkeys(rows[place].teacher for place in own):
-        places = [place for place in own if rows[place].teacher == teacher and moves(rows[place])]
+        places = [
+            place for place in own if rows[place].teacher == teacher and trains_student(rows[place])
+        ]
         read = [(rows[place].answer.prompt, rows[place].answer.ids) for place in places]
         found += [[places[at] for at in chosen] for chosen in micro_batches(read, tokens)]
     return found
 
 
-def token_metrics(round: Round, statistics: Sequence[TokenStatistics]) -> dict[str, float]:
+def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> dict[str, float]:
     """Over the tokens that were computed; nothing of what none of them has."""
     if not statistics:
         return {}

@@ -14,7 +14,7 @@ from tests.trainer.text.teachers.endpoint_server import completion, running
 from tests.trainer.text.tiny_run import events, merged
 from trainer.cli import main
 from trainer.spec.jobs import blocks_of_part, load_job
-from trainer.text.jobs.parts import carry_out
+from trainer.text.jobs.execution import execute_part
 from trainer.text.jobs.tallies import tally
 
 RATES: dict[str, Any] = {
@@ -134,7 +134,7 @@ def test_an_endpoint_may_write_the_answers(tmp_path: Path) -> None:
             "model": {"kind": "endpoint", "url": server.url, "model": "some"},
             "problems": {"kind": "arithmetic", "count": 3},
         }
-        carry_out(load_job(spec), 0, 1, tmp_path / "out.jsonl")
+        execute_part(load_job(spec), 0, 1, tmp_path / "out.jsonl")
     found = rows((tmp_path / "out.jsonl").read_bytes())
     assert [row["answers"][0]["text"] for row in found] == ["the sum is 1"] * 3
     assert [row["answers"][0]["read"] for row in found] == ["1"] * 3

@@ -30,7 +30,7 @@ from trainer.text.objectives.linear_divergence import (
 )
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
-from trainer.text.rollouts.records import Request
+from trainer.text.rollouts.records import SampleRequest
 
 KINDS: list[Divergence] = [ForwardKL(), ReverseKL(), JSD(), AdaptiveKL(temperature=1.5)]
 
@@ -143,7 +143,7 @@ def test_a_student_equal_to_its_teacher_has_no_divergence_and_no_gradient() -> N
 def test_scores_agree_with_what_the_sampler_remembers() -> None:
     student, teacher = pair()
     (answer,) = sample(
-        student, [Request("p", (3, 4, 5), (0,))], Sampling(max_new_tokens=20), Noise(0, 0)
+        student, [SampleRequest("p", (3, 4, 5), (0,))], Sampling(max_new_tokens=20), Noise(0, 0)
     )
     read: list[Row] = [(answer.prompt, answer.ids)]
     hidden, ids = response_hidden(student, read), completion_ids(read)

@@ -25,21 +25,21 @@ from trainer.text.rollouts.control import FixedController
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.filter import plain_row, with_advantages
 from trainer.text.rollouts.generate import PlainGenerator
-from trainer.text.rollouts.pipeline import Pipeline
+from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.protocols import Progress
 from trainer.text.rollouts.records import (
     DIVERGENCE,
-    Dropped,
+    DroppedAnswer,
     Group,
     Prompt,
-    Request,
+    SampleRequest,
     Segment,
     TrainRow,
     Trajectory,
 )
-from trainer.text.rollouts.replay import NoReplay
+from trainer.text.rollouts.replay import EmptyReplay
 from trainer.text.teachers import TeacherView
-from trainer.text.teachers.snapshots import Own
+from trainer.text.teachers.snapshots import UnchangedWeights
 
 END = 1
 
@@ -57,14 +57,14 @@ class ToyEngine:
     """Lengths and ids follow from the noise alone, as a model's would."""
 
     version: int = -1
-    asked: list[Request] = field(default_factory=list)
+    asked: list[SampleRequest] = field(default_factory=list)
 
     def update(self, version: int) -> None:
         self.version = version
 
     def write(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[SampleRequest],
         sampling: Sampling,
         noise: Noise,
         progress: Progress | None = None,
@@ -77,7 +77,7 @@ class ToyEngine:
         ]
 
     def _answer(
-        self, request: Request, sample: int, sampling: Sampling, noise: Noise
+        self, request: SampleRequest, sample: int, sampling: Sampling, noise: Noise
     ) -> Trajectory:
         numbers = uniforms(
             rollout_keys(noise, [(request.problem, sample)])[:, None],
@@ -108,7 +108,7 @@ class ToyFilter:
             for prompt, own in zip(asked, trajectories, strict=True)
         ]
 
-    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
+    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
         rows = [
             plain_row(owner, group, answer, DIVERGENCE, None)
             for owner, group in enumerate(groups)
@@ -124,13 +124,13 @@ class ToyFilter:
         )  # fmt: skip
 
 
-def pipeline(per_problem: int = 3, longest: int = 12, **parts: Any) -> Pipeline:
-    plain = Pipeline(
+def pipeline(per_problem: int = 3, longest: int = 12, **parts: Any) -> RolloutPipeline:
+    plain = RolloutPipeline(
         ToyEngine(),
         PlainGenerator(per_problem, Sampling(max_new_tokens=longest)),
         ToyFilter(),
         FixedController(),
-        NoReplay(),
+        EmptyReplay(),
     )
     return replace(plain, **parts)
 
@@ -144,4 +144,4 @@ def student() -> LanguageModel:
 def view() -> TeacherView:
     """The student, shown the solution."""
     context = PrivilegedContext(shows="solution", template="{question}\n{privileged}\n=")
-    return TeacherView("teacher", student(), context, Own(), 16)
+    return TeacherView("teacher", student(), context, UnchangedWeights(), 16)

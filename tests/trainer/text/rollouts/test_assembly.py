@@ -18,21 +18,21 @@ from trainer.spec.data import NumericVerifier
 from trainer.spec.operation import VllmSampler
 from trainer.text.language.models import ModelError
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Examiner
-from trainer.text.rollouts.assembly import engine_of, pipeline_of
+from trainer.text.rollouts.answers import SamplerAndJudge
+from trainer.text.rollouts.assembly import build_engine, build_pipeline
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.engines.sampling import InProcess
+from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
-from trainer.text.rollouts.pipeline import Pipeline
+from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO, Prompt
 from trainer.text.teachers import Teachers
 from trainer.text.verifiers import Verifier
 
 
 @pytest.fixture(scope="module")
-def examiner() -> Iterator[Examiner]:
+def sampler() -> Iterator[SamplerAndJudge]:
     with Verifier(NumericVerifier()) as verifier:
-        yield Examiner(verifier, "{question}", rows=8)
+        yield SamplerAndJudge(verifier, "{question}", rows=8)
 
 
 def definition(longest: int = 12, **stage: Any) -> RunSpec:
@@ -46,16 +46,18 @@ def definition(longest: int = 12, **stage: Any) -> RunSpec:
     )
 
 
-def rounds(examiner: Examiner, chosen: RunSpec, held_out: tuple[str, ...] = ()) -> Pipeline:
+def rounds(
+    sampler: SamplerAndJudge, chosen: RunSpec, held_out: tuple[str, ...] = ()
+) -> RolloutPipeline:
     teachers = Teachers(student().vocabulary, view())
-    return pipeline_of(
-        chosen, chosen.stages[0], ToyEngine(), examiner, student(), teachers, held_out
+    return build_pipeline(
+        chosen, chosen.stages[0], ToyEngine(), sampler, student(), teachers, held_out
     )
 
 
-def asked(examiner: Examiner) -> list[Prompt]:
+def asked(sampler: SamplerAndJudge) -> list[Prompt]:
     problems = [Problem(name, "1+1", "2", solution="1+1=2") for name in "ab"]
-    return [Prompt(question) for question in examiner.questions(student(), problems, 12)]
+    return [Prompt(question) for question in sampler.questions(student(), problems, 12)]
 
 
 @pytest.mark.parametrize(
@@ -67,11 +69,11 @@ def asked(examiner: Examiner) -> list[Prompt]:
     ],
 )
 def test_the_objective_says_how_tokens_are_learnt_and_who_reads_them(
-    examiner: Examiner, objective: dict[str, Any], kind: int, teacher: str, advantages: bool
+    sampler: SamplerAndJudge, objective: dict[str, Any], kind: int, teacher: str, advantages: bool
 ) -> None:
     for row in (
-        rounds(examiner, definition(objective=objective))
-        .run_round(asked(examiner), Noise(0, 0), 5)
+        rounds(sampler, definition(objective=objective))
+        .run_round(asked(sampler), Noise(0, 0), 5)
         .rows
     ):
         assert (
@@ -82,13 +84,15 @@ def test_the_objective_says_how_tokens_are_learnt_and_who_reads_them(
         assert (row.advantages is not None) == advantages and row.versions == (5,)
 
 
-def test_a_calibrated_stage_rewrites_confidences_and_tells_the_teacher(examiner: Examiner) -> None:
+def test_a_calibrated_stage_rewrites_confidences_and_tells_the_teacher(
+    sampler: SamplerAndJudge,
+) -> None:
     chosen = definition(
         20,
         objective={"kind": "jsd"},
         rollouts={"filter": {"kind": "calibrated", "note": "note{confidence}"}},
     )
-    done = rounds(examiner, chosen).run_round(asked(examiner), Noise(1, 0), 0)
+    done = rounds(sampler, chosen).run_round(asked(sampler), Noise(1, 0), 0)
     edited = [row for row in done.rows if row.edited]
     assert edited and all(row.kinds[-1] == CROSS_ENTROPY for row in edited)
     for row in done.rows:
@@ -96,25 +100,25 @@ def test_a_calibrated_stage_rewrites_confidences_and_tells_the_teacher(examiner:
         assert told.count(f" conf:{row.target_confidence:.2f}") == 2 and "note conf" in told
 
 
-def test_an_answer_too_short_for_a_confidence_is_refused(examiner: Examiner) -> None:
+def test_an_answer_too_short_for_a_confidence_is_refused(sampler: SamplerAndJudge) -> None:
     chosen = definition(10, objective={"kind": "jsd"}, rollouts={"filter": {"kind": "calibrated"}})
     with pytest.raises(
         ModelError, match="at most 10 tokens, but a stated confidence alone takes 12"
     ):
-        rounds(examiner, chosen)
+        rounds(sampler, chosen)
 
 
-def test_held_out_problems_are_kept_out(examiner: Examiner) -> None:
+def test_held_out_problems_are_kept_out(sampler: SamplerAndJudge) -> None:
     with pytest.raises(ValueError, match="Problem b is held out"):
-        rounds(examiner, definition(), ("b",)).run_round(asked(examiner), Noise(0, 0), 0)
+        rounds(sampler, definition(), ("b",)).run_round(asked(sampler), Noise(0, 0), 0)
 
 
-def test_the_sampler_says_who_samples(examiner: Examiner, tmp_path: Path) -> None:
-    questions = examiner.questions(
+def test_the_sampler_says_who_samples(sampler: SamplerAndJudge, tmp_path: Path) -> None:
+    questions = sampler.questions(
         language_model(), [Problem("a", "1+1", "2"), Problem("b", "12+34", "46")], 24
     )
     with ExitStack() as stack:
-        own = engine_of(
+        own = build_engine(
             spec(compute={"generation_rows": 7}),
             language_model(),
             questions,
@@ -123,8 +127,8 @@ def test_the_sampler_says_who_samples(examiner: Examiner, tmp_path: Path) -> Non
             print,
             World(),
         )
-        assert isinstance(own, InProcess) and own.rows == 7
-        server = engine_of(
+        assert isinstance(own, InProcessEngine) and own.rows == 7
+        server = build_engine(
             spec(compute={"sampler": {"kind": "vllm"}}),
             language_model(),
             questions,
@@ -137,13 +141,13 @@ def test_the_sampler_says_who_samples(examiner: Examiner, tmp_path: Path) -> Non
         assert server.launch.longest == len(questions[1].prompt) + 24
 
 
-def test_answers_of_another_sampler_are_weighed(examiner: Examiner) -> None:
+def test_answers_of_another_sampler_are_weighed(sampler: SamplerAndJudge) -> None:
     chosen = definition(objective={"kind": "grpo"})
     other = chosen.model_copy(
         update={"compute": chosen.compute.model_copy(update={"sampler": VllmSampler()})}
     )
     plain, weighed = (
-        rounds(examiner, one).run_round(asked(examiner), Noise(0, 0), 5).rows
+        rounds(sampler, one).run_round(asked(sampler), Noise(0, 0), 5).rows
         for one in (chosen, other)
     )
     assert all((row.coefficients == 1).all() for row in plain)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.trainer.text.rollouts.rounds import ToyFilter, pipeline, prompts
 from tests.trainer.text.tiny import language_model
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.importance_weights import WeighedFilter, weighed
-from trainer.text.rollouts.records import Dropped, Group, TrainRow
+from trainer.text.rollouts.importance_weights import ImportanceWeightedFilter, weighed
+from trainer.text.rollouts.records import DroppedAnswer, Group, TrainRow
 
 NUMBERS = st.lists(st.tuples(st.floats(-2000, 0), st.floats(-2000, 0)), min_size=1, max_size=6)
 
@@ -53,7 +53,7 @@ def test_no_token_is_left_out_so_the_normaliser_stays(numbers: list[tuple[float,
 class Editing(ToyFilter):
     """Edits the second row."""
 
-    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
+    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
         rows, dropped = super().rows(groups)
         rows[1] = replace(rows[1], anchor_logprobs=None, behaviour_logprobs=None, edited=True)
         return rows, dropped
@@ -67,7 +67,7 @@ def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(
     plain = pipeline(3, filter=Editing())
     rows = plain.run_round(prompts("a", "b"), Noise(0, 0), 0).rows
     done = (
-        replace(plain, filter=WeighedFilter(Editing(), model, temperature, 40))
+        replace(plain, filter=ImportanceWeightedFilter(Editing(), model, temperature, 40))
         .run_round(prompts("a", "b"), Noise(0, 0), 0)
         .rows
     )

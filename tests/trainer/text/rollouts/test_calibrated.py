@@ -22,14 +22,13 @@ from trainer.text.calibration.codec import Codec
 from trainer.text.language.chat import text_ids
 from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer, Examiner, Question
-from trainer.text.rollouts.calibrated import ConfidenceFilter
-from trainer.text.rollouts.contexts import TeacherReading
+from trainer.text.rollouts.answers import Answer, Question, SamplerAndJudge
+from trainer.text.rollouts.confidence_filter import ConfidenceFilter
 from trainer.text.rollouts.control import FixedController
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.filter import VerifierFilter
+from trainer.text.rollouts.filter import VerdictFilter
 from trainer.text.rollouts.generate import PlainGenerator
-from trainer.text.rollouts.pipeline import Pipeline
+from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.records import (
     CROSS_ENTROPY,
     DIVERGENCE,
@@ -39,7 +38,8 @@ from trainer.text.rollouts.records import (
     TrainRow,
     Trajectory,
 )
-from trainer.text.rollouts.replay import NoReplay
+from trainer.text.rollouts.replay import EmptyReplay
+from trainer.text.rollouts.teacher_prompts import TeacherPrompts
 from trainer.text.teachers import Teachers
 from trainer.text.verifiers import Verifier
 
@@ -49,9 +49,9 @@ REASONINGS = st.text("0123456789+=", max_size=12)
 
 
 @pytest.fixture(scope="module")
-def examiner() -> Iterator[Examiner]:
+def sampler() -> Iterator[SamplerAndJudge]:
     with Verifier(NumericVerifier()) as verifier:
-        yield Examiner(verifier, "{question}", rows=8)
+        yield SamplerAndJudge(verifier, "{question}", rows=8)
 
 
 def no_context(
@@ -61,10 +61,10 @@ def no_context(
 
 
 def rewriting(
-    examiner: Examiner, longest: int = 64, context: Any = no_context, **changes: Any
+    sampler: SamplerAndJudge, longest: int = 64, context: Any = no_context, **changes: Any
 ) -> ConfidenceFilter:
     return ConfidenceFilter(
-        VerifierFilter(examiner, student(), DIVERGENCE, context),
+        VerdictFilter(sampler, student(), DIVERGENCE, context),
         CalibratedFilter(**changes),
         CODEC,
         longest,
@@ -109,14 +109,18 @@ def only(rows: list[TrainRow]) -> TrainRow:
     st.data(), VERDICTS, st.sampled_from(["teacher", "one_hot"]), st.sampled_from([0.0, 0.5, 3.0])
 )
 def test_every_answer_states_the_pass_rate_of_its_problem(
-    examiner: Examiner, data: st.DataObject, verdicts: list[bool | None], target: str, weight: float
+    sampler: SamplerAndJudge,
+    data: st.DataObject,
+    verdicts: list[bool | None],
+    target: str,
+    weight: float,
 ) -> None:
     reasonings = [data.draw(REASONINGS) for _ in verdicts]
     texts = [
         reasoning + data.draw(st.sampled_from(["", " conf:0.90", " conf:1.00", " conf:0.5"]))
         for reasoning in reasonings
     ]
-    rows, dropped = rewriting(examiner, target=target, weight=weight).rows([group(texts, verdicts)])
+    rows, dropped = rewriting(sampler, target=target, weight=weight).rows([group(texts, verdicts)])
     judged = [verdict for verdict in verdicts if verdict is not None]
     if not judged:
         assert not rows and [lost.reason for lost in dropped] == ["no verdict"] * len(verdicts)
@@ -145,9 +149,9 @@ def test_every_answer_states_the_pass_rate_of_its_problem(
         assert row.teacher_prompt == (int(1000 * rate),) and row.siblings == len(verdicts)
 
 
-def test_the_divergence_never_reaches_beyond_the_statement(examiner: Examiner) -> None:
+def test_the_divergence_never_reaches_beyond_the_statement(sampler: SamplerAndJudge) -> None:
     for changes in ({}, {"target": "one_hot"}, {"in_answer": False}):
-        row = only(rewriting(examiner, **changes).rows([group(["1+1=2 conf:0.90"], [True])])[0])
+        row = only(rewriting(sampler, **changes).rows([group(["1+1=2 conf:0.90"], [True])])[0])
         assert (
             row.answer.ids[-1] in student().ends
             and row.kinds[-1] == CROSS_ENTROPY
@@ -155,11 +159,13 @@ def test_the_divergence_never_reaches_beyond_the_statement(examiner: Examiner) -
         )
 
 
-def test_an_answer_that_was_cut_stays_as_it_is_and_counts_as_a_failure(examiner: Examiner) -> None:
+def test_an_answer_that_was_cut_stays_as_it_is_and_counts_as_a_failure(
+    sampler: SamplerAndJudge,
+) -> None:
     cut = group(["1+1=2+0"], [False], truncated=True)
     whole = group(["1+1=2 conf:0.90"], [True])
     both = replace(cut, answers=(*cut.answers, replace(whole.answers[0], sample=1)))
-    first, second = rewriting(examiner).rows([both])[0]
+    first, second = rewriting(sampler).rows([both])[0]
     assert (
         first.answer.ids == both.answers[0].ids
         and not first.edited
@@ -171,23 +177,25 @@ def test_an_answer_that_was_cut_stays_as_it_is_and_counts_as_a_failure(examiner:
     assert second.edited
 
 
-def test_a_statement_that_is_left_to_the_student_keeps_its_log_probs(examiner: Examiner) -> None:
+def test_a_statement_that_is_left_to_the_student_keeps_its_log_probs(
+    sampler: SamplerAndJudge,
+) -> None:
     row = only(
-        rewriting(examiner, in_answer=False, weight=0.25).rows(
-            [group(["1+1=2 conf:0.90"], [True])]
-        )[0]
+        rewriting(sampler, in_answer=False, weight=0.25).rows([group(["1+1=2 conf:0.90"], [True])])[
+            0
+        ]
     )
     assert (
         not row.edited and row.anchor_logprobs is not None and row.answer.text == "1+1=2 conf:0.90"
     )
     assert row.coefficients.tolist() == [1.0] * 5 + [0.25] * 10 + [1.0]
     assert row.kinds.tolist() == [DIVERGENCE] * 15 + [CROSS_ENTROPY]
-    missing = only(rewriting(examiner, in_answer=False).rows([group(["1+1=2"], [True])])[0])
+    missing = only(rewriting(sampler, in_answer=False).rows([group(["1+1=2"], [True])])[0])
     assert (missing.kinds == DIVERGENCE).all()
 
 
-def test_a_rewritten_answer_is_no_longer_than_the_longest(examiner: Examiner) -> None:
-    row = only(rewriting(examiner, longest=14).rows([group(["1+1=2+0+0+0"], [True])])[0])
+def test_a_rewritten_answer_is_no_longer_than_the_longest(sampler: SamplerAndJudge) -> None:
+    row = only(rewriting(sampler, longest=14).rows([group(["1+1=2+0+0+0"], [True])])[0])
     assert row.answer.text == "1+1 conf:1.00" and len(row.answer.ids) == 14
 
 
@@ -196,10 +204,12 @@ def test_a_rewritten_answer_is_no_longer_than_the_longest(examiner: Examiner) ->
     st.lists(st.sampled_from("abc"), min_size=1, max_size=4), st.integers(2, 4), st.integers(0, 5)
 )
 def test_replaced_tokens_are_accounted_for(
-    examiner: Examiner, names: list[str], count: int, seed: int
+    sampler: SamplerAndJudge, names: list[str], count: int, seed: int
 ) -> None:
     generate = PlainGenerator(count, Sampling(max_new_tokens=16))
-    rounds = Pipeline(ToyEngine(), generate, rewriting(examiner, 30), FixedController(), NoReplay())
+    rounds = RolloutPipeline(
+        ToyEngine(), generate, rewriting(sampler, 30), FixedController(), EmptyReplay()
+    )
     done = rounds.run_round(prompts(*names), Noise(seed, 0), 0)
     told = done.telemetry
     assert told.generated == told.consumed + sum(told.dropped.values()) and set(told.dropped) <= {
@@ -211,7 +221,7 @@ def test_replaced_tokens_are_accounted_for(
     assert not edited or told.dropped["replaced"] > 0
 
 
-def read(reading: TeacherReading, confidence: float | None, **problem: str) -> str:
+def read(reading: TeacherPrompts, confidence: float | None, **problem: str) -> str:
     asked = Problem("a", "1+1", "2", **problem)
     one = replace(answer("1+1=3 conf:1.00", False), problem=asked)
     name, ids = reading(Group(Prompt(Question(asked, (3, 4), "1+1?")), (one,)), one, confidence)
@@ -221,7 +231,7 @@ def read(reading: TeacherReading, confidence: float | None, **problem: str) -> s
 
 def test_the_teacher_reads_the_measured_confidence_wherever_one_stood() -> None:
     teachers = Teachers(student().vocabulary, view())
-    both = TeacherReading(teachers, CODEC, in_privileged=True, note="note{confidence}")
+    both = TeacherPrompts(teachers, CODEC, in_privileged=True, note="note{confidence}")
     assert (
         read(both, 0.25, solution="1+1=2 conf:1.00") == "1+1?\n1+1=2 conf:0.25\n\nnote conf:0.25\n="
     )
@@ -236,24 +246,24 @@ def test_the_teacher_reads_the_measured_confidence_wherever_one_stood() -> None:
 
 def test_without_a_measured_confidence_the_teacher_reads_what_there_is() -> None:
     assert (
-        read(TeacherReading(Teachers(student().vocabulary, view())), None, solution="1+1=2")
+        read(TeacherPrompts(Teachers(student().vocabulary, view())), None, solution="1+1=2")
         == "1+1?\n1+1=2\n="
     )
 
 
-def test_the_verifier_reads_an_answer_without_its_confidence(examiner: Examiner) -> None:
+def test_the_verifier_reads_an_answer_without_its_confidence(sampler: SamplerAndJudge) -> None:
     segment = Segment(
         text_ids(student(), "1+1=2 conf:0.90"), *(np.zeros(15, np.float32),) * 3, "student"
     )
     trajectory = Trajectory("a", 0, (3, 4), (segment,), truncated=False)
-    stating = replace(examiner, codec=CODEC)
+    stating = replace(sampler, codec=CODEC)
     (judged,) = stating.judge(student(), [Problem("a", "1+1", "2")], [trajectory])
     assert judged.verdict and judged.read == "2" and judged.text == "1+1=2 conf:0.90"
 
 
-def test_a_question_asks_for_the_confidence_that_is_to_be_stated(examiner: Examiner) -> None:
+def test_a_question_asks_for_the_confidence_that_is_to_be_stated(sampler: SamplerAndJudge) -> None:
     stating = replace(
-        examiner, codec=Codec(CODEC.settings.model_copy(update={"instruction": "cite conf:"}))
+        sampler, codec=Codec(CODEC.settings.model_copy(update={"instruction": "cite conf:"}))
     )
     (asked,) = stating.questions(student(), [Problem("a", "1+1", "2")], 8)
     assert asked.text == "1+1\ncite conf:" and decode(student(), asked.prompt) == asked.text

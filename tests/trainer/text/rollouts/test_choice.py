@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from trainer.spec.sampling import Sampling
-from trainer.text.rollouts.engines.token_choice import Choice, choose
+from trainer.text.rollouts.engines.token_choice import TokenChoice, choose
 
 LAWS = [
     Sampling(),
@@ -38,7 +38,7 @@ def law_of_transformers(logits_V: Tensor, sampling: Sampling) -> Tensor:
     return scores.softmax(-1)[0]
 
 
-def drawn(logits_V: Tensor, sampling: Sampling, draws: int) -> Choice:
+def drawn(logits_V: Tensor, sampling: Sampling, draws: int) -> TokenChoice:
     """One draw for each of `draws` evenly spaced uniform numbers: counts are the law itself, within
     one.
     """

@@ -17,13 +17,13 @@ from tests.trainer.text.tiny import language_model
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.engines.overlap import Ahead, FromCopy
-from trainer.text.rollouts.engines.sampling import InProcess
+from trainer.text.rollouts.engines.overlap import CopiedWeightsEngine, OverlapEngine
+from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.protocols import Progress
-from trainer.text.rollouts.records import Request, Trajectory
+from trainer.text.rollouts.records import SampleRequest, Trajectory
 
 LAW = Sampling(max_new_tokens=12)
-REQUESTS = [Request("a", (3, 4, 5), (0, 1)), Request("b", (6, 7), (0, 1))]
+REQUESTS = [SampleRequest("a", (3, 4, 5), (0, 1)), SampleRequest("b", (6, 7), (0, 1))]
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def student() -> LanguageModel:
 
 
 @pytest.fixture
-def ahead(student: LanguageModel) -> Iterator[Ahead]:
-    engine = Ahead(FromCopy(student, 8))
+def ahead(student: LanguageModel) -> Iterator[OverlapEngine]:
+    engine = OverlapEngine(CopiedWeightsEngine(student, 8))
     yield engine
     engine.close()
 
@@ -54,9 +54,9 @@ def ids(answers: list[Trajectory]) -> list[tuple[int, ...]]:
 
 
 def test_what_is_begun_is_written_with_the_weights_of_its_beginning(
-    student: LanguageModel, ahead: Ahead
+    student: LanguageModel, ahead: OverlapEngine
 ) -> None:
-    old = ids(InProcess(student, 8).write(REQUESTS, LAW, Noise(0, 1)))
+    old = ids(InProcessEngine(student, 8).write(REQUESTS, LAW, Noise(0, 1)))
     ahead.update(0)
     ahead.begin(REQUESTS, LAW, Noise(0, 1))
     train(student)
@@ -64,21 +64,23 @@ def test_what_is_begun_is_written_with_the_weights_of_its_beginning(
     answers = ahead.write(REQUESTS, LAW, Noise(0, 1))
     assert ids(answers) == old and {answer.versions for answer in answers} == {(0,)}
     again = ahead.write(REQUESTS, LAW, Noise(0, 1))
-    assert ids(again) == ids(InProcess(student, 8).write(REQUESTS, LAW, Noise(0, 1))) != old
+    assert ids(again) == ids(InProcessEngine(student, 8).write(REQUESTS, LAW, Noise(0, 1))) != old
     assert {answer.versions for answer in again} == {(1,)}
 
 
-def test_something_else_than_was_begun_is_written_now(student: LanguageModel, ahead: Ahead) -> None:
+def test_something_else_than_was_begun_is_written_now(
+    student: LanguageModel, ahead: OverlapEngine
+) -> None:
     ahead.update(0)
     ahead.begin(REQUESTS, LAW, Noise(0, 1))
     assert ids(ahead.write(REQUESTS, LAW, Noise(0, 2))) == ids(
-        InProcess(student, 8).write(REQUESTS, LAW, Noise(0, 2))
+        InProcessEngine(student, 8).write(REQUESTS, LAW, Noise(0, 2))
     )
 
 
 def test_weights_do_not_change_under_an_answer_that_is_being_written() -> None:
     inner = Waiting()
-    ahead = Ahead(inner)
+    ahead = OverlapEngine(inner)
     ahead.update(0)
     ahead.begin(REQUESTS, LAW, Noise(0, 1))
     updating = threading.Thread(target=ahead.update, args=(1,))
@@ -96,14 +98,14 @@ def test_what_fails_ahead_of_time_fails_where_it_is_asked_for() -> None:
     class Failing(ToyEngine):
         def write(
             self,
-            requests: Sequence[Request],
+            requests: Sequence[SampleRequest],
             sampling: Sampling,
             noise: Noise,
             progress: Progress | None = None,
         ) -> list[Trajectory]:
             raise OSError("gone")
 
-    ahead = Ahead(Failing())
+    ahead = OverlapEngine(Failing())
     ahead.begin(REQUESTS, LAW, Noise(0, 1))
     ahead.update(1)
     with pytest.raises(OSError, match="gone"):
@@ -115,7 +117,7 @@ def test_a_run_that_ends_waits_for_one_answer_at_most() -> None:
     class Endless(ToyEngine):
         def write(
             self,
-            requests: Sequence[Request],
+            requests: Sequence[SampleRequest],
             sampling: Sampling,
             noise: Noise,
             progress: Progress | None = None,
@@ -124,13 +126,13 @@ def test_a_run_that_ends_waits_for_one_answer_at_most() -> None:
             while True:
                 progress(1, 2)
 
-    ahead = Ahead(Endless())
+    ahead = OverlapEngine(Endless())
     ahead.begin(REQUESTS, LAW, Noise(0, 1))
     ahead.close()
 
 
 def test_rounds_that_overlap_say_how_old_their_answers_are() -> None:
-    rounds = pipeline(2, engine=Ahead(ToyEngine()))
+    rounds = pipeline(2, engine=OverlapEngine(ToyEngine()))
     ages = []
     for version in range(4):
         ages.append(
@@ -154,7 +156,7 @@ class Waiting(ToyEngine):
 
     def write(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[SampleRequest],
         sampling: Sampling,
         noise: Noise,
         progress: Progress | None = None,

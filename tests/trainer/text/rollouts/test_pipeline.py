@@ -18,16 +18,16 @@ from tests.trainer.text.tiny import language_model
 from trainer.spec.data import NumericVerifier
 from trainer.spec.sampling import Sampling
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer, Examiner
+from trainer.text.rollouts.answers import Answer, SamplerAndJudge
 from trainer.text.rollouts.budget import Budget, BudgetExceeded
 from trainer.text.rollouts.control import FixedController
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.engines.sampling import InProcess
-from trainer.text.rollouts.filter import VerifierFilter
+from trainer.text.rollouts.engines.sampling import InProcessEngine
+from trainer.text.rollouts.filter import VerdictFilter
 from trainer.text.rollouts.generate import PlainGenerator
-from trainer.text.rollouts.pipeline import Pipeline
-from trainer.text.rollouts.records import DIVERGENCE, Decision, Group, Prompt, Request
-from trainer.text.rollouts.replay import NoReplay
+from trainer.text.rollouts.pipeline import RolloutPipeline
+from trainer.text.rollouts.records import DIVERGENCE, Decision, Group, Prompt, SampleRequest
+from trainer.text.rollouts.replay import EmptyReplay
 from trainer.text.rollouts.telemetry import ConservationError
 from trainer.text.verifiers import Verifier
 
@@ -195,7 +195,7 @@ def test_storing_groups_where_nothing_is_kept_is_refused() -> None:
 def test_an_answer_learnt_after_another_prompt_than_it_was_sampled_with_has_no_log_probs() -> None:
     @dataclass(frozen=True)
     class Hinting(PlainGenerator):
-        def propose(self, asked: Sequence[Prompt], counts: Sequence[int]) -> list[Request]:
+        def propose(self, asked: Sequence[Prompt], counts: Sequence[int]) -> list[SampleRequest]:
             return [
                 replace(request, prompt=(99, *request.prompt))
                 for request in super().propose(asked, counts)
@@ -220,9 +220,9 @@ def test_a_row_with_a_column_of_another_length_cannot_be_made() -> None:
 
 
 @pytest.fixture(scope="module")
-def examiner() -> Iterator[Examiner]:
+def sampler() -> Iterator[SamplerAndJudge]:
     with Verifier(NumericVerifier()) as verifier:
-        yield Examiner(verifier, "{question}", rows=5)
+        yield SamplerAndJudge(verifier, "{question}", rows=5)
 
 
 def judged(answer: Answer) -> tuple[object, ...]:
@@ -247,21 +247,21 @@ def judged(answer: Answer) -> tuple[object, ...]:
     st.integers(0, 5),
 )
 def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
-    examiner: Examiner, questions: list[str], count: int, seed: int
+    sampler: SamplerAndJudge, questions: list[str], count: int, seed: int
 ) -> None:
     model = replace(language_model(), ends=(1, 5, 9, 20))
     law, noise = Sampling(max_new_tokens=8), Noise(seed, 3)
-    asked = examiner.questions(model, [Problem(text, text, "2") for text in questions], 8)
+    asked = sampler.questions(model, [Problem(text, text, "2") for text in questions], 8)
     turns = [questions[:place].count(text) for place, text in enumerate(questions)]
-    plain = examiner.ask(
+    plain = sampler.sample_answers(
         model, asked, [tuple(range(turn * count, (turn + 1) * count)) for turn in turns], law, noise
     )
-    rounds = Pipeline(
-        InProcess(model, rows=5),
+    rounds = RolloutPipeline(
+        InProcessEngine(model, rows=5),
         PlainGenerator(count, law),
-        VerifierFilter(examiner, model, DIVERGENCE),
+        VerdictFilter(sampler, model, DIVERGENCE),
         FixedController(),
-        NoReplay(),
+        EmptyReplay(),
     )
     done = rounds.run_round([Prompt(question) for question in asked], noise, version=3)
     assert (

@@ -17,11 +17,11 @@ from torch import Tensor
 from tests.trainer.text.tiny import PAD, VOCABULARY, language_model
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.engines import decoder, generate
-from trainer.text.rollouts.engines.cohort import Cohort
+from trainer.text.rollouts.engines import decoder, transformers_generate
+from trainer.text.rollouts.engines.key_value_cache import CohortCache
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
-from trainer.text.rollouts.records import Request, Trajectory
+from trainer.text.rollouts.records import SampleRequest, Trajectory
 
 SHAPES = ["llama", "qwen2", "qwen3"]
 NOISE = Noise(seed=1, round=2)
@@ -35,19 +35,22 @@ def many_ends(shape: str, dtype: str = "float64") -> LanguageModel:
     return dataclasses.replace(language_model(shape, dtype), ends=(1, 5, 9, 20))
 
 
-def requests(lengths: tuple[int, ...] = LENGTHS, samples: int = 1) -> list[Request]:
+def requests(lengths: tuple[int, ...] = LENGTHS, samples: int = 1) -> list[SampleRequest]:
     generator = np.random.default_rng(7)
     prompts = [tuple(generator.integers(3, VOCABULARY, length).tolist()) for length in lengths]
     return [
-        Request(f"p{place}", prompt, tuple(range(samples))) for place, prompt in enumerate(prompts)
+        SampleRequest(f"p{place}", prompt, tuple(range(samples)))
+        for place, prompt in enumerate(prompts)
     ]
 
 
 def greedy_answers(
-    model: LanguageModel, prompts: list[Request], new_tokens: int
+    model: LanguageModel, prompts: list[SampleRequest], new_tokens: int
 ) -> list[list[int]]:
     """transformers' own greedy answers to left-padded prompts, cut after the first end token."""
-    ids, mask = generate._left_padded([request.prompt for request in prompts], model.device)
+    ids, mask = transformers_generate._left_padded(
+        [request.prompt for request in prompts], model.device
+    )
     network: Any = model.model
     answers = network.generate(
         input_ids=ids,
@@ -194,7 +197,7 @@ def test_each_prompt_is_read_once_however_many_answers_it_gets(
     read: list[int] = []
     start = decoder.Decoder.start
 
-    def counted(self: decoder.Decoder, ids_PT: Tensor, *rest: Tensor) -> tuple[Cohort, Tensor]:
+    def counted(self: decoder.Decoder, ids_PT: Tensor, *rest: Tensor) -> tuple[CohortCache, Tensor]:
         read.append(len(ids_PT))
         return start(self, ids_PT, *rest)
 

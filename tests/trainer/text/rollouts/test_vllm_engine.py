@@ -32,10 +32,10 @@ from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.vllm import guard
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.engines.vllm.server import Launch, Server
-from trainer.text.rollouts.records import Request
+from trainer.text.rollouts.records import SampleRequest
 
 LAW = Sampling(max_new_tokens=6)
-REQUESTS = [Request("a", (3, 4, 5), (0, 1, 2)), Request("b", (6, 7), (0, 4))]
+REQUESTS = [SampleRequest("a", (3, 4, 5), (0, 1, 2)), SampleRequest("b", (6, 7), (0, 4))]
 
 
 def student(tied: bool = True) -> LanguageModel:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainer.engine.outcome import Failure
-from trainer.text.rollouts.engines.vllm.checks import WeightCheck, fixed_text
+from trainer.text.rollouts.engines.vllm.weight_check import WeightCheck, check_text
 
 SEEDS = st.integers(0, 2**31)
 ROUNDINGS = st.sampled_from([1e-6, 1e-4, 0.02])
@@ -96,5 +96,5 @@ def test_log_probs_that_are_not_numbers_are_refused() -> None:
 
 
 def test_the_fixed_text_is_always_the_same_and_fits() -> None:
-    assert fixed_text(35, 100) == fixed_text(35, 100) and len(fixed_text(35, 100)) == 64
-    assert len(fixed_text(35, 10)) == 9 and max(fixed_text(35, 100)) < 35
+    assert check_text(35, 100) == check_text(35, 100) and len(check_text(35, 100)) == 64
+    assert len(check_text(35, 10)) == 9 and max(check_text(35, 100)) < 35

@@ -21,9 +21,9 @@ from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Problem, ProblemError
 from trainer.text.rollouts.answers import Question
 from trainer.text.teachers.contexts import (
-    Formatter,
-    asked_text,
+    PromptFormatter,
     privileged_text,
+    prompt_text,
     require_privileged,
     within,
 )
@@ -41,13 +41,13 @@ def showing(what: str, **changes: object) -> PrivilegedContext:
     return PrivilegedContext.model_validate({**SHOWN, "shows": what, **changes})
 
 
-def written(formatter: Formatter, question: Question, shown: str, note: str = "") -> str:
+def written(formatter: PromptFormatter, question: Question, shown: str, note: str = "") -> str:
     return decode(formatter.language_model, formatter.prompt(question, shown, note))
 
 
 def test_a_plain_context_shows_nothing() -> None:
     assert privileged_text(PlainContext(), PROBLEM, an_answer("2", True)) == ""
-    assert asked_text(PlainContext(), "1+1=", "the solution") == "1+1="
+    assert prompt_text(PlainContext(), "1+1=", "the solution") == "1+1="
 
 
 def test_solution_and_answer_come_from_the_problem() -> None:
@@ -89,14 +89,14 @@ def test_feedback_is_the_own_answer_with_the_verdict_in_words(
 
 def test_names_in_the_question_are_not_places_of_the_template() -> None:
     assert (
-        asked_text(BOTH, "what is {privileged}?", "a {question}")
+        prompt_text(BOTH, "what is {privileged}?", "a {question}")
         == "what is {privileged}?|a {question}|again"
     )
 
 
 def test_a_note_follows_the_privileged_text_and_stands_before_the_closing_request() -> None:
-    assert asked_text(BOTH, "q", "s", "note") == "q|s\n\nnote|again"
-    assert asked_text(PlainContext(), "q", "", "note") == "q\n\nnote"
+    assert prompt_text(BOTH, "q", "s", "note") == "q|s\n\nnote|again"
+    assert prompt_text(PlainContext(), "q", "", "note") == "q\n\nnote"
 
 
 def test_problems_without_what_is_shown_are_refused_with_their_number() -> None:
@@ -111,13 +111,16 @@ def test_problems_without_what_is_shown_are_refused_with_their_number() -> None:
 
 
 def test_what_fits_is_shown_whole() -> None:
-    assert written(Formatter(reader(), BOTH, 16), question("q"), "solution") == "q|solution|again"
+    assert (
+        written(PromptFormatter(reader(), BOTH, 16), question("q"), "solution")
+        == "q|solution|again"
+    )
 
 
 def test_too_long_a_text_loses_its_middle() -> None:
     within_seven = BOTH.model_copy(update={"most_tokens": 7})
     assert (
-        written(Formatter(reader(), within_seven, 16), question("q"), "abcdefghij")
+        written(PromptFormatter(reader(), within_seven, 16), question("q"), "abcdefghij")
         == "q|abc…hij|again"
     )
 
@@ -126,13 +129,13 @@ def test_a_tokenizer_without_an_ellipsis_gets_three_full_stops() -> None:
     model = load(Network(model=f"file:{prose_folder(characters=PROSE[:-1])}"))
     within_seven = BOTH.model_copy(update={"most_tokens": 7})
     assert (
-        written(Formatter(model, within_seven, 16), question("q"), "abcdefghij")
+        written(PromptFormatter(model, within_seven, 16), question("q"), "abcdefghij")
         == "q|ab...ij|again"
     )
 
 
 def test_a_note_is_never_cut() -> None:
-    text = written(Formatter(reader(), BOTH, 80), question("q"), "s" * 200, "note that")
+    text = written(PromptFormatter(reader(), BOTH, 80), question("q"), "s" * 200, "note that")
     assert "…" in text and text.endswith("\n\nnote that|again")
 
 
@@ -141,7 +144,7 @@ def test_a_question_that_does_not_fit_with_nothing_shown_is_refused() -> None:
         ModelError,
         match=r"A prompt of 57 tokens and an answer of up to 72 do not fit .*, which reads 128 tokens",
     ):
-        Formatter(reader(), BOTH, 72).prompt(question("q" * 50), "solution")
+        PromptFormatter(reader(), BOTH, 72).prompt(question("q" * 50), "solution")
 
 
 @settings(deadline=None, max_examples=40)
@@ -153,7 +156,7 @@ def test_prompt_and_answer_always_fit_and_the_question_stays_whole(
     merging: LanguageModel, asked: str, shown: str, longest: int, most: int, note: str
 ) -> None:
     context = BOTH.model_copy(update={"most_tokens": most})
-    prompt = Formatter(merging, context, longest).prompt(question(asked), shown, note)
+    prompt = PromptFormatter(merging, context, longest).prompt(question(asked), shown, note)
     text = decode(merging, prompt)
     piece = (
         text.removeprefix(f"{asked}|")
@@ -162,7 +165,7 @@ def test_prompt_and_answer_always_fit_and_the_question_stays_whole(
         .removesuffix("\n\n" if note else "")
     )
     assert len(prompt) + longest <= merging.max_length
-    assert text == asked_text(context, asked, piece, note)
+    assert text == prompt_text(context, asked, piece, note)
     assert within(merging, piece, most) or piece == ""
     head, cut, tail = piece.partition("…")
     assert piece in (shown, "") or (
@@ -174,7 +177,9 @@ def test_prompt_and_answer_always_fit_and_the_question_stays_whole(
 @given(shown=st.text("abc", max_size=60), most=st.integers(1, 60))
 def test_nothing_is_cut_that_would_have_fitted(shown: str, most: int) -> None:
     text = written(
-        Formatter(reader(), BOTH.model_copy(update={"most_tokens": most}), 16), question("q"), shown
+        PromptFormatter(reader(), BOTH.model_copy(update={"most_tokens": most}), 16),
+        question("q"),
+        shown,
     )
     piece = text.removeprefix("q|").removesuffix("|again")
     assert piece == shown if len(shown) <= most else len(piece) in ((most,) if most > 1 else (0,))

@@ -15,7 +15,7 @@ import pytest
 from tests.trainer.text.teachers.endpoint_server import Server, completion, running, status
 from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec import EndpointTeacher, Sampling
-from trainer.text.teachers.cache import Cache, Completion
+from trainer.text.teachers.completion_cache import Completion, CompletionCache
 from trainer.text.teachers.endpoint import Endpoint
 
 LAW = Sampling(max_new_tokens=20, temperature=0.7, top_p=0.9)
@@ -27,7 +27,7 @@ class Asking:
     def __init__(self, url: str, folder: Path, **settings: Any) -> None:
         self.pauses: list[float] = []
         teacher = EndpointTeacher(url=url, model="big", **settings)
-        self.endpoint = Endpoint(teacher, Cache(folder), self._noted)
+        self.endpoint = Endpoint(teacher, CompletionCache(folder), self._noted)
 
     async def _noted(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -45,8 +45,8 @@ def server() -> Iterator[Server]:
 def test_each_prompt_is_asked_as_the_run_samples_and_answered_in_order(
     server: Server, tmp_path: Path
 ) -> None:
-    ask = Asking(server.url, tmp_path)
-    assert ask("one", "two", "three") == ["echo one", "echo two", "echo three"]
+    sample_answers = Asking(server.url, tmp_path)
+    assert sample_answers("one", "two", "three") == ["echo one", "echo two", "echo three"]
     body = next(body for body in server.bodies if body["messages"][0]["content"] == "one")
     wanted = {
         "model": "big",
@@ -55,7 +55,11 @@ def test_each_prompt_is_asked_as_the_run_samples_and_answered_in_order(
         "temperature": 0.7,
         "top_p": 0.9,
     }
-    assert body == wanted and set(server.paths) == {"/v1/chat/completions"} and ask.pauses == []
+    assert (
+        body == wanted
+        and set(server.paths) == {"/v1/chat/completions"}
+        and sample_answers.pauses == []
+    )
 
 
 def test_a_resumed_run_asks_nothing_twice(server: Server, tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_a_resumed_run_asks_nothing_twice(server: Server, tmp_path: Path) -> Non
         "three",
         "two",
     ]
-    assert Cache(tmp_path).tokens() == 3 * 7
+    assert CompletionCache(tmp_path).tokens() == 3 * 7
 
 
 def test_what_was_written_before_a_failure_is_kept(server: Server, tmp_path: Path) -> None:
@@ -92,14 +96,16 @@ def test_no_more_requests_are_in_flight_than_the_definition_allows(
     server: Server, tmp_path: Path
 ) -> None:
     server.gate.clear()
-    ask, seen = Asking(server.url, tmp_path, at_once=3), []
+    sample_answers, seen = Asking(server.url, tmp_path, at_once=3), []
 
     def progress(done: int, of: int) -> None:
         seen.append((done, of))
         if server.busy == 3:
             server.gate.set()
 
-    assert len(ask.endpoint.write([str(number) for number in range(9)], LAW, progress)) == 9
+    assert (
+        len(sample_answers.endpoint.write([str(number) for number in range(9)], LAW, progress)) == 9
+    )
     assert server.busiest == 3 and seen[-1] == (9, 9)
 
 
@@ -118,9 +124,9 @@ def test_a_run_that_is_stopped_leaves_without_waiting_for_answers(
 
 def test_a_limit_is_waited_out_for_as_long_as_it_says(server: Server, tmp_path: Path) -> None:
     server.script = [status(429, Retry_After="30"), status(429), completion("at last")]
-    ask = Asking(server.url, tmp_path)
-    assert ask("one") == ["at last"]
-    assert ask.pauses[0] == 30 and 1 <= ask.pauses[1] <= 2
+    sample_answers = Asking(server.url, tmp_path)
+    assert sample_answers("one") == ["at last"]
+    assert sample_answers.pauses[0] == 30 and 1 <= sample_answers.pauses[1] <= 2
 
 
 def test_a_pause_may_be_given_as_a_date_and_is_never_endless(
@@ -131,18 +137,25 @@ def test_a_pause_may_be_given_as_a_date_and_is_never_endless(
         status(503, Retry_After="99999"),
         status(503, Retry_After="soon"),
     ]
-    ask = Asking(server.url, tmp_path)
-    ask("one")
-    assert ask.pauses[0] <= 1 and ask.pauses[1] == 600 and ask.pauses[2] <= 4
+    sample_answers = Asking(server.url, tmp_path)
+    sample_answers("one")
+    assert (
+        sample_answers.pauses[0] <= 1
+        and sample_answers.pauses[1] == 600
+        and sample_answers.pauses[2] <= 4
+    )
 
 
 def test_pauses_grow(server: Server, tmp_path: Path) -> None:
     server.script = [status(500)] * 4
-    ask = Asking(server.url, tmp_path)
-    ask("one")
+    sample_answers = Asking(server.url, tmp_path)
+    sample_answers("one")
     assert (
-        all(2**attempt / 2 <= pause <= 2**attempt for attempt, pause in enumerate(ask.pauses))
-        and len(ask.pauses) == 4
+        all(
+            2**attempt / 2 <= pause <= 2**attempt
+            for attempt, pause in enumerate(sample_answers.pauses)
+        )
+        and len(sample_answers.pauses) == 4
     )
 
 
@@ -302,7 +315,7 @@ def test_a_count_in_a_kept_answer_is_held_to_the_same_bounds(
     tmp_path: Path, said: str, tokens: int
 ) -> None:
     (tmp_path / "a.json").write_text(f'{{"text": "sense", "truncated": false, "tokens": {said}}}')
-    assert Cache(tmp_path).tokens() == tokens
+    assert CompletionCache(tmp_path).tokens() == tokens
 
 
 def test_top_k_is_sent_only_where_it_is_set(server: Server, tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ from trainer.text.language.tokenizers import decode
 from trainer.text.objectives.batch import response_hidden
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
-from trainer.text.rollouts.records import Request
+from trainer.text.rollouts.records import SampleRequest
 from trainer.text.teachers import Teachers, open_teachers
-from trainer.text.teachers.snapshots import AdapterOff
+from trainer.text.teachers.snapshots import WithoutAdapter
 
 ROWS = [((5, 6, 7), (8, 9, 1)), ((5,), (4, 1))]
 
@@ -145,7 +145,7 @@ def test_with_an_adapter_the_weights_of_before_the_run_need_no_copy(weights: str
     take_a_step(model)
     torch.testing.assert_close(logits(teachers), plain, rtol=0, atol=0)
     assert not torch.equal(own_logits(model), plain)
-    assert isinstance(teachers.views[0].weights, AdapterOff)
+    assert isinstance(teachers.views[0].weights, WithoutAdapter)
 
 
 def test_with_an_adapter_the_adapter_alone_is_averaged() -> None:
@@ -191,7 +191,7 @@ def test_a_teacher_leaves_the_gradients_of_the_student_alone() -> None:
 def test_a_teacher_samples_with_its_own_weights() -> None:
     model = student()
     view = oneself("initial", model).views[0]
-    request, law = [Request("p", (5, 6, 7), (0, 1, 2))], Sampling(max_new_tokens=12)
+    request, law = [SampleRequest("p", (5, 6, 7), (0, 1, 2))], Sampling(max_new_tokens=12)
     before = [got.ids for got in sample(model, request, law, Noise(0, 0, "teacher"))]
     take_a_step(model)
     with view.in_place():

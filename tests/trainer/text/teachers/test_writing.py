@@ -27,9 +27,9 @@ from trainer.text.language.chat import text_ids
 from trainer.text.language.models import ModelError
 from trainer.text.language.tokenizers import decode
 from trainer.text.problems import ProblemError
-from trainer.text.rollouts.answers import Examiner, Question
+from trainer.text.rollouts.answers import Question, SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.teachers import Desk, Teachers, Written, write_answers
+from trainer.text.teachers import Teachers, TeacherWriter, WrittenAnswers, write_answers
 from trainer.text.verifiers import Verifier
 
 WRITTEN = [{"source": "teacher_written", "objective": {"kind": "cross_entropy"}}]
@@ -38,9 +38,9 @@ NOISE = Noise(0, 0, "teacher")
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def writer(tmp_path: Path) -> Iterator[TeacherWriter]:
     with Verifier(NumericVerifier()) as verifier:
-        yield Desk(reader(), Examiner(verifier, "{question}", 16), tmp_path)
+        yield TeacherWriter(reader(), SamplerAndJudge(verifier, "{question}", 16), tmp_path)
 
 
 @pytest.fixture
@@ -60,19 +60,19 @@ def asked_at(server: Server, **changes: Any) -> Teachers:
     )
 
 
-def write(teachers: Teachers, desk: Desk, *asked: Question) -> Written:
-    return write_answers(teachers, asked, LAW, NOISE, desk)
+def write(teachers: Teachers, writer: TeacherWriter, *asked: Question) -> WrittenAnswers:
+    return write_answers(teachers, asked, LAW, NOISE, writer)
 
 
 def test_texts_become_ids_of_the_student_with_its_end_token_and_verdicts(
-    tmp_path: Path, desk: Desk
+    tmp_path: Path, writer: TeacherWriter
 ) -> None:
     rows = [
         {"question": " 2+2= ", "response": "it is 5"},
         {"question": "1+1=", "response": "it is 2"},
     ]
     teachers = answered(tmp_path / "t.jsonl", *rows, {"question": "1+1=", "response": "later"})
-    one, other = write(teachers, desk, question("1+1=", "2"), question("2+2=", "4")).answers
+    one, other = write(teachers, writer, question("1+1=", "2"), question("2+2=", "4")).answers
     assert (
         one.ids == (*text_ids(reader(), "it is 2"), EOS)
         and decode(reader(), one.ids) == one.text == "it is 2"
@@ -88,23 +88,23 @@ def test_texts_become_ids_of_the_student_with_its_end_token_and_verdicts(
 
 
 def test_a_text_longer_than_the_longest_answer_is_cut_and_counts_as_such(
-    tmp_path: Path, desk: Desk
+    tmp_path: Path, writer: TeacherWriter
 ) -> None:
     rows = [
         {"question": "a", "response": "1234567890 2"},
         {"question": "b", "response": "1234567890."},
     ]
     cut, whole = write(
-        answered(tmp_path / "t.jsonl", *rows), desk, question("a", "2"), question("b")
+        answered(tmp_path / "t.jsonl", *rows), writer, question("a", "2"), question("b")
     ).answers
     assert (len(cut.ids), cut.truncated, cut.verdict) == (12, True, False) and EOS not in cut.ids
     assert (len(whole.ids), whole.truncated) == (12, False)
 
 
-def test_a_spelt_out_end_token_is_plain_text(tmp_path: Path, desk: Desk) -> None:
+def test_a_spelt_out_end_token_is_plain_text(tmp_path: Path, writer: TeacherWriter) -> None:
     (answer,) = write(
         answered(tmp_path / "t.jsonl", {"question": "a", "response": "x<eos>y"}),
-        desk,
+        writer,
         question("a"),
     ).answers
     assert answer.text == "x<eos>y" and answer.ids.count(EOS) == 1
@@ -131,39 +131,41 @@ def test_a_file_without_the_named_column_is_refused(tmp_path: Path) -> None:
         )
 
 
-def test_a_text_that_the_student_cannot_write_is_refused(tmp_path: Path, desk: Desk) -> None:
+def test_a_text_that_the_student_cannot_write_is_refused(
+    tmp_path: Path, writer: TeacherWriter
+) -> None:
     with pytest.raises(ModelError, match="lacks a character of “π is 3”"):
         write(
             answered(tmp_path / "t.jsonl", {"question": "a", "response": "π is 3"}),
-            desk,
+            writer,
             question("a"),
         )
 
 
 def test_an_endpoint_is_shown_the_privileged_text_within_its_budget(
-    server: Server, desk: Desk
+    server: Server, writer: TeacherWriter
 ) -> None:
     teachers = asked_at(server, context={**SHOWN, "most_tokens": 9})
-    write(teachers, desk, question("q", solution="a long solution"))
+    write(teachers, writer, question("q", solution="a long solution"))
     assert server.bodies[0]["messages"][0]["content"] == "q|a lo…tion|again"
 
 
 def test_an_endpoint_answers_and_its_cost_is_shown_for_the_whole_run(
-    server: Server, desk: Desk
+    server: Server, writer: TeacherWriter
 ) -> None:
     server.script = [
         completion("so 2", tokens=500_000),
         completion("and so", "length", tokens=250_000),
     ]
     teachers = asked_at(server, price=4.0, at_once=1)
-    first = write(teachers, desk, question("1+1=", "2"))
-    second = write(teachers, desk, question("2+2=", "4"), question("1+1=", "2"))
+    first = write(teachers, writer, question("1+1=", "2"))
+    second = write(teachers, writer, question("2+2=", "4"), question("1+1=", "2"))
     assert first.metrics == {"teacher/tokens": 500_000, "teacher/cost": 2.0}
     assert second.metrics == {"teacher/tokens": 750_000, "teacher/cost": 3.0}
     cut, again = second.answers
     assert (again.ids, again.verdict) == (first.answers[0].ids, True)
     assert (cut.truncated, cut.verdict) == (True, False) and EOS not in cut.ids
-    assert (desk.run_dir / "teacher_cache").is_dir()
+    assert (writer.run_dir / "teacher_cache").is_dir()
 
 
 def test_a_missing_key_is_refused_before_the_run(
@@ -177,15 +179,17 @@ def test_a_missing_key_is_refused_before_the_run(
         asked_at(server, key="secret:big").check([question()])
 
 
-def test_a_model_is_asked_with_its_own_prompt_and_answers_behind_the_students(desk: Desk) -> None:
+def test_a_model_is_asked_with_its_own_prompt_and_answers_behind_the_students(
+    writer: TeacherWriter,
+) -> None:
     teachers = opened(
         definition(
             {"kind": "model", "model": f"file:{prose_folder(seed=3)}", "context": SHOWN}, WRITTEN
         )
     )
-    (answer,) = write(teachers, desk, question("q")).answers
+    (answer,) = write(teachers, writer, question("q")).answers
     view = teachers.views[0]
-    own = desk.examiner.ask(
+    own = writer.sampler.sample_answers(
         view.language_model,
         [Question(question("q").problem, view.prompt(question("q")), "q")],
         [(0,)],
@@ -196,16 +200,16 @@ def test_a_model_is_asked_with_its_own_prompt_and_answers_behind_the_students(de
     assert answer.source == "teacher" and answer.logprobs is not None
 
 
-def test_a_model_with_another_tokenizer_is_encoded_again(desk: Desk) -> None:
+def test_a_model_with_another_tokenizer_is_encoded_again(writer: TeacherWriter) -> None:
     teachers = opened(
         definition(
             {"kind": "model", "model": f"file:{prose_folder(seed=3, characters=PROSE[::-1])}"},
             WRITTEN,
         )
     )
-    (answer,) = write(teachers, desk, question("q")).answers
+    (answer,) = write(teachers, writer, question("q")).answers
     theirs = teachers.views[0].prompt(question("q"))
-    (own,) = desk.examiner.ask(
+    (own,) = writer.sampler.sample_answers(
         teachers.views[0].language_model,
         [Question(question("q").problem, theirs, "q")],
         [(0,)],
@@ -216,7 +220,9 @@ def test_a_model_with_another_tokenizer_is_encoded_again(desk: Desk) -> None:
     assert answer.prompt == question("q").prompt
 
 
-def test_each_question_goes_to_the_teacher_of_its_domain(server: Server, desk: Desk) -> None:
+def test_each_question_goes_to_the_teacher_of_its_domain(
+    server: Server, writer: TeacherWriter
+) -> None:
     specialist = {
         "domains": ["algebra"],
         "teacher": {"kind": "model", "model": f"file:{prose_folder(seed=3)}"},
@@ -225,7 +231,7 @@ def test_each_question_goes_to_the_teacher_of_its_domain(server: Server, desk: D
     teachers = opened(definition(main, WRITTEN, specialists=[specialist]), student())
     asked = [question("a"), question("b", domain="algebra"), question("c")]
     teachers.check(asked)
-    answers = write(teachers, desk, *asked).answers
+    answers = write(teachers, writer, *asked).answers
     assert [answer.problem.question for answer in answers] == ["a", "b", "c"]
     assert [answers[0].text, answers[2].text] == ["echo a", "echo c"] and len(server.bodies) == 2
     assert not teachers.gives_probabilities

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.engines.cohort import Cohort
+from trainer.text.rollouts.engines.key_value_cache import CohortCache
 
 MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
 ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
@@ -56,29 +56,31 @@ class Decoder:
         )
         self.heads = config.num_attention_heads, config.num_key_value_heads
         self.projections = [
-            Joined([layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj])
+            JoinedLinear([layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj])
             for layer in self.layers
         ]
-        self.mixers = [Joined([layer.self_attn.o_proj]) for layer in self.layers]
-        self.gates = [Joined([layer.mlp.gate_proj, layer.mlp.up_proj]) for layer in self.layers]
-        self.closers = [Joined([layer.mlp.down_proj]) for layer in self.layers]
+        self.mixers = [JoinedLinear([layer.self_attn.o_proj]) for layer in self.layers]
+        self.gates = [
+            JoinedLinear([layer.mlp.gate_proj, layer.mlp.up_proj]) for layer in self.layers
+        ]
+        self.closers = [JoinedLinear([layer.mlp.down_proj]) for layer in self.layers]
         self.cosines, self.sines = self._rotations(FIRST_COLUMNS)
 
     def start(
         self, ids_PT: Tensor, lengths_P: Tensor, prompt_of_row: Tensor
-    ) -> tuple[Cohort, Tensor]:
+    ) -> tuple[CohortCache, Tensor]:
         """Read right-padded prompts once each, for one or more rows. Returns their cohort and the
         next token's logits [N, V].
         """
         prompts, tokens = ids_PT.shape
-        cohort: Cohort | None = None
+        cohort: CohortCache | None = None
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             nonlocal cohort
             query, key, value = (
                 part.unflatten(0, (prompts, tokens)).transpose(1, 2) for part in (query, key, value)
             )
-            cohort = cohort or Cohort(
+            cohort = cohort or CohortCache(
                 len(self.layers), lengths_P[prompt_of_row], tokens, tokens + FIRST_COLUMNS, key
             )
             cohort.keys[layer, :, :, :tokens] = key[prompt_of_row]
@@ -95,7 +97,7 @@ class Decoder:
         assert cohort is not None
         return cohort, self._logits(hidden[last])[prompt_of_row]
 
-    def step(self, ids_N: Tensor, cohorts: Sequence[Cohort]) -> Tensor:
+    def step(self, ids_N: Tensor, cohorts: Sequence[CohortCache]) -> Tensor:
         """Append one token to every row, the cohorts' rows one after the other. Returns the next
         token's logits [N, V].
         """
@@ -171,7 +173,7 @@ class Decoder:
         return cosines[0], sines
 
 
-class Joined:
+class JoinedLinear:
     """Linear layers that read the same, as one, because a small network spends most of its time in
     calls.
 

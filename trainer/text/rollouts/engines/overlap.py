@@ -22,12 +22,12 @@ import torch
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.engines.sampling import InProcess
+from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.protocols import Engine, Progress
-from trainer.text.rollouts.records import Request, Trajectory
+from trainer.text.rollouts.records import SampleRequest, Trajectory
 
 
-class FromCopy(InProcess):
+class CopiedWeightsEngine(InProcessEngine):
     """Samples with a copy of the student's network, which `update` brings up to date."""
 
     def __init__(self, student: LanguageModel, rows: int) -> None:
@@ -40,15 +40,15 @@ class FromCopy(InProcess):
         self.language_model.model.load_state_dict(self.student.model.state_dict())
 
 
-class Leaving(Exception):
+class SamplingCancelled(Exception):
     """The run ends, and nobody waits for what was begun."""
 
 
-Wanted = tuple[tuple[Request, ...], Sampling, Noise]
+Wanted = tuple[tuple[SampleRequest, ...], Sampling, Noise]
 
 
 @dataclass
-class Ahead:
+class OverlapEngine:
     """An engine over `inner` that may be told what it will be asked next."""
 
     inner: Engine
@@ -68,7 +68,7 @@ class Ahead:
             self._begun[1].exception()
         self.inner.update(version)
 
-    def begin(self, requests: Sequence[Request], sampling: Sampling, noise: Noise) -> None:
+    def begin(self, requests: Sequence[SampleRequest], sampling: Sampling, noise: Noise) -> None:
         """Start on what the next `write` will ask, with the weights of the last `update`."""
         wanted = tuple(requests), sampling, noise
         self._begun = (
@@ -78,7 +78,7 @@ class Ahead:
 
     def write(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[SampleRequest],
         sampling: Sampling,
         noise: Noise,
         progress: Progress | None = None,
@@ -96,4 +96,4 @@ class Ahead:
 
     def _go_on(self, done: int, of: int) -> None:
         if self._leaving.is_set():
-            raise Leaving
+            raise SamplingCancelled

@@ -9,14 +9,14 @@ from itertools import islice
 from trainer.engine.distributed.world import World
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.engines import decoder, generate, in_process
+from trainer.text.rollouts.engines import batched_sampler, decoder, transformers_generate
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.records import Request, Source, Trajectory
+from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
 
 
 def sample(
     language_model: LanguageModel,
-    requests: Sequence[Request],
+    requests: Sequence[SampleRequest],
     sampling: Sampling,
     noise: Noise,
     *,
@@ -30,7 +30,9 @@ def sample(
     finish and may raise to leave. An answer depends on model, prompt, sampling, noise, problem id
     and rollout index only, not on what is sampled beside it.
     """
-    engine = in_process if decoder.unsupported(language_model) is None else generate
+    engine = (
+        batched_sampler if decoder.unsupported(language_model) is None else transformers_generate
+    )
     wanted = [
         (request.problem, request.prompt, sample)
         for request in requests
@@ -47,7 +49,7 @@ def sample(
 
 
 @dataclass
-class InProcess:
+class InProcessEngine:
     """The engine that samples with the very weights that are trained, so its `version` is theirs.
 
     `rows` are sampled side by side, in each of the processes that share the work.
@@ -63,7 +65,7 @@ class InProcess:
 
     def write(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[SampleRequest],
         sampling: Sampling,
         noise: Noise,
         progress: Callable[[int, int], None] | None = None,

@@ -16,7 +16,7 @@ from torch import Tensor
 from trainer.spec.sampling import Sampling
 
 
-class Choice(NamedTuple):
+class TokenChoice(NamedTuple):
     """Per row: the token's id, its log-prob under the model's own law and under the law drawn from,
     the own law's entropy [N].
     """
@@ -27,7 +27,7 @@ class Choice(NamedTuple):
     entropies: Tensor
 
 
-def choose(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> Choice:
+def choose(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> TokenChoice:
     """Draw one token per row. Computed in float32, or in float64 for float64 logits."""
     logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
     own_NV = logits_NV.log_softmax(-1)
@@ -36,14 +36,14 @@ def choose(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> Choice:
     if sampling.temperature == 0:
         ids = logits_NV.argmax(-1)
         logprobs = _at(own_NV, ids)
-        return Choice(ids, logprobs, torch.zeros_like(logprobs), entropies)
+        return TokenChoice(ids, logprobs, torch.zeros_like(logprobs), entropies)
     if sampling.temperature == 1 and sampling.top_k == 0 and sampling.top_p == 1:
         ids = _inverse_cdf(probabilities_NV, uniforms_N)
         logprobs = _at(own_NV, ids)
-        return Choice(ids, logprobs, logprobs, entropies)
+        return TokenChoice(ids, logprobs, logprobs, entropies)
     law_NV = _law(logits_NV, sampling)
     ids = _inverse_cdf(law_NV.exp(), uniforms_N)
-    return Choice(ids, _at(own_NV, ids), _at(law_NV, ids), entropies)
+    return TokenChoice(ids, _at(own_NV, ids), _at(law_NV, ids), entropies)
 
 
 def _law(logits_NV: Tensor, sampling: Sampling) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.text.rollouts.engines.token_choice import Choice
+from trainer.text.rollouts.engines.token_choice import TokenChoice
 from trainer.text.rollouts.records import Segment, Source
 
 FIRST_COLUMNS = 64
@@ -38,7 +38,7 @@ class Transcript:
             for part, axis in ((self.lengths, 0), (self.ids, 0), (self.tracks, 1))
         )
 
-    def append(self, choice: Choice, lines: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def append(self, choice: TokenChoice, lines: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Add the chosen token to the lines that are still written; return all chosen ids [N]."""
         if self.lengths.max() == self.ids.shape[1]:
             self._widen()

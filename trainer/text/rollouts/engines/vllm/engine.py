@@ -21,9 +21,9 @@ from trainer.engine.outcome import Failure
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys
-from trainer.text.rollouts.engines.vllm.checks import WeightCheck, fixed_text
 from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, rubbish
-from trainer.text.rollouts.engines.vllm.server import Launch, Server, last_words
+from trainer.text.rollouts.engines.vllm.server import Launch, Server, last_errors
+from trainer.text.rollouts.engines.vllm.weight_check import WeightCheck, check_text
 from trainer.text.rollouts.engines.vllm.weights import (
     FILE,
     logprobs_of,
@@ -32,7 +32,7 @@ from trainer.text.rollouts.engines.vllm.weights import (
     write_weights,
 )
 from trainer.text.rollouts.protocols import Progress
-from trainer.text.rollouts.records import Request, Segment, Trajectory
+from trainer.text.rollouts.records import SampleRequest, Segment, Trajectory
 
 COMPLETIONS, RPC = "/v1/completions", "/collective_rpc"
 LOG = "vllm.log"
@@ -40,7 +40,7 @@ MOST_THREADS = 256
 RESTARTS = 3  # in a row, without one answer between them
 
 
-def _in_silence(_: str) -> None:
+def _ignore_message(_: str) -> None:
     return
 
 
@@ -56,7 +56,7 @@ class VllmEngine:
     launch: Launch
     rows: int
     folder: Path
-    tell: Callable[[str], None] = _in_silence
+    tell: Callable[[str], None] = _ignore_message
     weights: Callable[[], dict[str, Tensor]] | None = None
     version: int = -1
     opening: Callable[[Launch, Path, Path], Server] = Server
@@ -68,7 +68,7 @@ class VllmEngine:
 
     def __post_init__(self) -> None:
         self._check = WeightCheck(self.launch.settings.tolerance)
-        self._text = fixed_text(self.student.vocabulary, self.launch.longest)
+        self._text = check_text(self.student.vocabulary, self.launch.longest)
         write_description(self.student, self.launch.dtype, self.folder)
 
     def update(self, version: int) -> None:
@@ -87,7 +87,7 @@ class VllmEngine:
 
     def write(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[SampleRequest],
         sampling: Sampling,
         noise: Noise,
         progress: Progress | None = None,
@@ -120,7 +120,7 @@ class VllmEngine:
     # Answers.
 
     def _write_missing(
-        self, missing: Sequence[int], wanted: Sequence[tuple[Request, int]], seeds: Sequence[int], sampling: Sampling,
+        self, missing: Sequence[int], wanted: Sequence[tuple[SampleRequest, int]], seeds: Sequence[int], sampling: Sampling,
         found: dict[int, Trajectory], progress: Progress | None,
     ) -> None:  # fmt: skip
         """Add to `found`. What arrives after one request has failed still counts."""
@@ -144,7 +144,9 @@ class VllmEngine:
         if gone:
             raise gone
 
-    def _answer(self, request: Request, sample: int, seed: int, sampling: Sampling) -> Trajectory:
+    def _answer(
+        self, request: SampleRequest, sample: int, seed: int, sampling: Sampling
+    ) -> Trajectory:
         body = {
             "prompt": list(request.prompt), "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "seed": seed,
             "logprobs": 0, "stop_token_ids": list(self.student.ends), "ignore_eos": True,
@@ -234,7 +236,7 @@ class VllmEngine:
         try:
             return self._measured()
         except ServerGone as error:
-            words = last_words(self.folder / LOG)
+            words = last_errors(self.folder / LOG)
             raise Failure(
                 f"vLLM cannot compute this network ({error}); the last words of {LOG} are: {words}"
             ) from error

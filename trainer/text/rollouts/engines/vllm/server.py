@@ -29,7 +29,7 @@ POLL = 0.5
 LAST_WORDS = 4
 
 
-def installed() -> Path:
+def vllm_python() -> Path:
     """The Python of vLLM's environment. Raises RunRefused if there is none."""
     found = Path(os.environ.get(PYTHON_VARIABLE) or INSTALLED)
     if not found.is_file():
@@ -67,7 +67,7 @@ class Launch:
             *(["--enforce-eager"] if self.eager else []),
         ]
         values = [str(word) for option in options.items() for word in option]
-        return [str(installed()), "-m", "vllm.entrypoints.openai.api_server", *values, *flags]
+        return [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", *values, *flags]
 
     def environment(self) -> Mapping[str, str]:
         path = os.pathsep.join(map(str, self.extension_folders))
@@ -131,12 +131,12 @@ class Server:
                 self.stop()
                 why = "ended" if ended else f"was not ready after {self.settings.seconds:g} s"
                 raise Failure(
-                    f"The vLLM server {why}; the last words of {self.log.name} are: {last_words(self.log)}"
+                    f"The vLLM server {why}; the last words of {self.log.name} are: {last_errors(self.log)}"
                 )
             time.sleep(POLL)
 
 
-def last_words(log: Path) -> str:
+def last_errors(log: Path) -> str:
     """What a server said last of errors, or at all."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     telling = [line for line in lines if "Error" in line and "shutdown" not in line] or lines

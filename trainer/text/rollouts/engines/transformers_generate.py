@@ -23,7 +23,7 @@ from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.engines.token_choice import choose
 from trainer.text.rollouts.engines.transcript import Transcript
-from trainer.text.rollouts.records import Request, Source, Trajectory
+from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
 
 
 class KeyedChoice(LogitsProcessor):
@@ -47,7 +47,7 @@ class KeyedChoice(LogitsProcessor):
 @torch.no_grad()
 def write(
     language_model: LanguageModel,
-    requests: Sequence[Request],
+    requests: Sequence[SampleRequest],
     sampling: Sampling,
     noise: Noise,
     rows: int,
@@ -62,7 +62,7 @@ def write(
 
 def _batch(
     language_model: LanguageModel,
-    answers: list[tuple[Request, int]],
+    answers: list[tuple[SampleRequest, int]],
     sampling: Sampling,
     noise: Noise,
     source: Source,

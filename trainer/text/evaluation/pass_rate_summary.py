@@ -27,15 +27,15 @@ BOTH = "mastered or frontier"
 
 
 @dataclass(frozen=True)
-class Measured:
+class ProblemCounts:
     """Counts (passed, verdicts) of each problem: vectors over `problems`."""
 
     problems: Sequence[Problem]
     passed: Counts
     verdicts: Counts
 
-    def at(self, places: Sequence[int]) -> Measured:
-        return Measured(
+    def at(self, places: Sequence[int]) -> ProblemCounts:
+        return ProblemCounts(
             [self.problems[place] for place in places],
             self.passed[list(places)],
             self.verdicts[list(places)],
@@ -45,11 +45,11 @@ class Measured:
         return {"passed": self.passed.tolist(), "verdicts": self.verdicts.tolist()}
 
 
-def measured(problems: Sequence[Problem], answers: Sequence[Answer]) -> Measured:
-    return Measured(problems, *tally(problems, answers))
+def count_by_problem(problems: Sequence[Problem], answers: Sequence[Answer]) -> ProblemCounts:
+    return ProblemCounts(problems, *tally(problems, answers))
 
 
-def tiers_of(shown: Measured) -> list[str]:
+def tiers_from_counts(shown: ProblemCounts) -> list[str]:
     """Tier that each problem shows: mastered if all judged answers pass, hopeless if none does,
     else frontier.
     """
@@ -61,7 +61,7 @@ def tiers_of(shown: Measured) -> list[str]:
 
 
 def summary(
-    now: Measured, before: Measured | None, tiers: Sequence[str], answers: Sequence[Answer], samples: int, pass_at: Sequence[int],
+    now: ProblemCounts, before: ProblemCounts | None, tiers: Sequence[str], answers: Sequence[Answer], samples: int, pass_at: Sequence[int],
 ) -> dict[str, Any]:  # fmt: skip
     """The fields of an `evaluation` event. `before` holds the same problems as `now`, or is None
     where this is the first one.
@@ -112,7 +112,7 @@ def forgetting(event: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _rates(now: Measured, before: Measured | None) -> dict[str, Any]:
+def _rates(now: ProblemCounts, before: ProblemCounts | None) -> dict[str, Any]:
     rate, interval = intervals.pass_rate(now.passed, now.verdicts)
     return {
         "pass_rate": rate,
@@ -121,14 +121,16 @@ def _rates(now: Measured, before: Measured | None) -> dict[str, Any]:
     }
 
 
-def _difference(now: Measured, before: Measured) -> dict[str, Any]:
+def _difference(now: ProblemCounts, before: ProblemCounts) -> dict[str, Any]:
     rate, interval = intervals.difference(
         (now.passed, now.verdicts), (before.passed, before.verdicts)
     )
     return {"pass_rate": rate, "interval": interval}
 
 
-def _groups(now: Measured, before: Measured | None, tiers: Sequence[str]) -> list[dict[str, Any]]:
+def _groups(
+    now: ProblemCounts, before: ProblemCounts | None, tiers: Sequence[str]
+) -> list[dict[str, Any]]:
     return [
         {
             "by": by,

@@ -24,7 +24,7 @@ from trainer.text.training.update import GROUP
 AVERAGE = "ema"
 
 
-def open_model(
+def load_model(
     chosen: ModelTeacher | CheckpointModel, seed: int, device: torch.device
 ) -> LanguageModel:
     """Ready to sample from. Raises ModelError, and RunRefused for a checkpoint that cannot be used."""

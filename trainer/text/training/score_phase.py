@@ -21,7 +21,7 @@ from trainer.text.language.heads import head_of
 from trainer.text.language.models import LanguageModel
 from trainer.text.objectives.batch import completion_ids, micro_batches, response_hidden
 from trainer.text.objectives.linear_divergence import TokenScores, score_tokens
-from trainer.text.recording.token_columns import in_main_memory, split
+from trainer.text.recording.token_columns import split, to_cpu
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys
 from trainer.text.rollouts.records import DIVERGENCE, RATIO, TrainRow
 from trainer.text.training.teacher_states import TeacherStates
@@ -40,7 +40,7 @@ class Selection:
     scores: list[TokenScores] | None = None
 
 
-def selected(
+def score_and_select(
     student: LanguageModel, rows: list[TrainRow], states: TeacherStates, stage: Stage, noise: Noise, tokens: int, watched: bool,
     own: Sequence[int], world: World,
 ) -> Selection:  # fmt: skip
@@ -112,10 +112,10 @@ def _shared(
 ) -> list[TokenScores]:
     """The scores of all rows, of which this rank has taken those of its own."""
     if world.size == 1:
-        by_place = dict(zip(own, scores, strict=True))
+        by_index = dict(zip(own, scores, strict=True))
     else:
-        by_place = dict(world.gather(list(zip(own, map(in_main_memory, scores), strict=True))))
-    return [by_place[place] for place in range(count)]
+        by_index = dict(world.gather(list(zip(own, map(to_cpu, scores), strict=True))))
+    return [by_index[place] for place in range(count)]
 
 
 def _can_show(rows: Sequence[TrainRow], stage: Stage) -> bool:

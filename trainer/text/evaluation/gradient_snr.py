@@ -31,11 +31,11 @@ from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.filter import plain_row
 from trainer.text.rollouts.records import DIVERGENCE, Group, Prompt
+from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled, count_trained
-from trainer.text.training.learner import Learner, MicroBatch
-from trainer.text.training.materials import Materials
-from trainer.text.training.pool import Pool
-from trainer.text.training.teacher_states import read_by_teachers
+from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss
+from trainer.text.training.pool import ProblemPool
+from trainer.text.training.teacher_states import compute_teacher_states
 
 EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PER_BIN = 48
@@ -46,7 +46,7 @@ SKETCH = 4096
 
 
 @dataclass(frozen=True)
-class Bin:
+class SnrBin:
     """Pass rates in [low, high]; `snr` is numerator / denominator of the equation above, `interval`
     its 90 % interval.
     """
@@ -60,7 +60,7 @@ class Bin:
     denominator: float
 
 
-def measure(materials: Materials, spec: RunSpec, pool: Pool, rt: Runtime) -> None:
+def measure(components: RunComponents, spec: RunSpec, pool: ProblemPool, rt: Runtime) -> None:
     """Measure on the first stage's objective and emit an `snr` event. The student is left as it
     was.
     """
@@ -73,15 +73,15 @@ def measure(materials: Materials, spec: RunSpec, pool: Pool, rt: Runtime) -> Non
         return
     bins = []
     for done, ((low, high), places) in enumerate(members):
-        answers = _answers(materials, spec, places, rt)
-        gradients = np.stack([_gradient(materials, spec, answer) for answer in answers])
-        count_trained(rt, materials.student, answers)
-        bins.append(bin_of(low, high, gradients @ gradients.T))
+        answers = _answers(components, spec, places, rt)
+        gradients = np.stack([_gradient(components, spec, answer) for answer in answers])
+        count_trained(rt, components.student, answers)
+        bins.append(summarise_bin(low, high, gradients @ gradients.T))
         rt.progress("pass_rates", done + 1, len(members))
     rt.emit("snr", bins=[asdict(found) for found in bins])
 
 
-def bin_of(low: float, high: float, gram: NDArray[np.float64]) -> Bin:
+def summarise_bin(low: float, high: float, gram: NDArray[np.float64]) -> SnrBin:
     """Summarise one bin from the inner products of its gradients [n, n]."""
     n = len(gram)
     rng = np.random.Generator(np.random.PCG64(0))
@@ -90,7 +90,7 @@ def bin_of(low: float, high: float, gram: NDArray[np.float64]) -> Bin:
     ]
     below, above = np.quantile(resampled, [0.05, 0.95])
     numerator, denominator = ratio(gram, np.ones(n))
-    return Bin(
+    return SnrBin(
         low,
         high,
         n,
@@ -118,7 +118,7 @@ def _snr(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator > 0 else 0.0
 
 
-def _bins(pool: Pool, seed: int) -> list[tuple[tuple[float, float], list[int]]]:
+def _bins(pool: ProblemPool, seed: int) -> list[tuple[tuple[float, float], list[int]]]:
     """Bins p = 0, the open quarters between, and p = 1 that hold enough problems, cut to the same
     number of them.
     """
@@ -132,7 +132,7 @@ def _bins(pool: Pool, seed: int) -> list[tuple[tuple[float, float], list[int]]]:
         (1.0, 1.0, lambda p: p == 1),
     ]
     found = [
-        ((low, high), [at for at in np.flatnonzero(pool.known) if inside(rates[at])])
+        ((low, high), [at for at in np.flatnonzero(pool.has_rate) if inside(rates[at])])
         for low, high, inside in ends
     ]
     filled = [(edges, places) for edges, places in found if len(places) >= FEWEST]
@@ -141,31 +141,33 @@ def _bins(pool: Pool, seed: int) -> list[tuple[tuple[float, float], list[int]]]:
 
 
 def _answers(
-    materials: Materials, spec: RunSpec, places: Sequence[int], rt: Runtime
+    components: RunComponents, spec: RunSpec, places: Sequence[int], rt: Runtime
 ) -> list[Answer]:
-    asked = [materials.train[place] for place in places]
+    asked = [components.train[place] for place in places]
     noise = Noise(spec.seed, rt.step, "snr")
-    answers = materials.examiner.ask(
-        materials.student, asked, [(0,)] * len(asked), spec.pool.sampling, noise
+    answers = components.sampler.sample_answers(
+        components.student, asked, [(0,)] * len(asked), spec.pool.sampling, noise
     )
-    count_sampled(rt, materials.student, answers)
+    count_sampled(rt, components.student, answers)
     return answers
 
 
-def _gradient(materials: Materials, spec: RunSpec, answer: Answer) -> NDArray[np.float64]:
+def _gradient(components: RunComponents, spec: RunSpec, answer: Answer) -> NDArray[np.float64]:
     """Gradient of the mean of the first stage's terms over one answer's tokens, flat, sketched
     where the student is large.
     """
     parameters = [
-        parameter for parameter in materials.student.model.parameters() if parameter.requires_grad
+        parameter for parameter in components.student.model.parameters() if parameter.requires_grad
     ]
-    stage, question = spec.stages[0], materials.questions[answer.problem.id]
-    view = materials.teachers.of(answer.problem)
+    stage, question = spec.stages[0], components.questions[answer.problem.id]
+    view = components.teachers.of(answer.problem)
     context = view.name, view.prompt(question)
     row = plain_row(0, Group(Prompt(question), (answer,)), answer, DIVERGENCE, lambda *_: context)
-    even = torch.full((len(answer.ids),), 1.0 / len(answer.ids), device=materials.student.device)
-    states = read_by_teachers(materials.teachers, [row], spec.compute.micro_batch_tokens)
-    loss, _ = Learner(materials.student)(MicroBatch([row], [0], even, states), stage.objective)
+    even = torch.full((len(answer.ids),), 1.0 / len(answer.ids), device=components.student.device)
+    states = compute_teacher_states(components.teachers, [row], spec.compute.micro_batch_tokens)
+    loss, _ = MicroBatchLoss(components.student)(
+        MicroBatch([row], [0], even, states), stage.objective
+    )
     gradients: tuple[Tensor, ...] = torch.autograd.grad(loss, parameters)
     flat = torch.cat([gradient.flatten() for gradient in gradients]).double().cpu()
     return np.asarray(_sketched(flat).numpy()) if len(flat) > SKETCH_ABOVE else flat.numpy()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Cohort:
+class CohortCache:
     """`keys` and `values` [L, N, K, C, D]; `lengths` [N] of the rows' tokens and `longest` of
     them.
     """

@@ -22,21 +22,21 @@ from trainer.text.language import adapters
 from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel, layers_of, load, recompute_activations
 from trainer.text.problems import Problem, ProblemError, ProblemSet
-from trainer.text.rollouts.answers import Examiner, Question
-from trainer.text.rollouts.engines.vllm.server import installed
+from trainer.text.rollouts.answers import Question, SamplerAndJudge
+from trainer.text.rollouts.engines.vllm.server import vllm_python
 from trainer.text.teachers import Teachers, open_teachers
 from trainer.text.verifiers import Verifier
 
 
 @dataclass(frozen=True)
-class Materials:
+class RunComponents:
     """Questions follow the order of their problem sets. `codec` reads stated confidences; None
     where answers state none.
     """
 
     student: LanguageModel
     teachers: Teachers
-    examiner: Examiner
+    sampler: SamplerAndJudge
     codec: Codec | None
     sets: dict[str, ProblemSet]
     train: list[Question]
@@ -52,14 +52,14 @@ class Materials:
         }
 
 
-def gather(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) -> Materials:
+def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) -> RunComponents:
     """Load everything that a run names; `stack` closes the verifier. The student's trained
     parameters become the optimiser group `group`.
 
     Raises ModelError and ProblemError, and RunRefused where vLLM is chosen but not installed.
     """
     if isinstance(spec.compute.sampler, VllmSampler):
-        installed()
+        vllm_python()
     found = problems.load_all(spec.data)
     sets = {
         "train": found.train,
@@ -82,20 +82,22 @@ def gather(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) -> Material
         require_writable(codec, student, min([held_out_longest, *stages_longest]))
     teachers = open_teachers(spec, student, rt.device, rt.refresh)
     verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
-    examiner = Examiner(verifier, spec.data.prompt, spec.compute.generation_rows, codec, rt.world)
+    sampler = SamplerAndJudge(
+        verifier, spec.data.prompt, spec.compute.generation_rows, codec, rt.world
+    )
 
     def asked(role: str, longest: int) -> list[Question]:
-        return examiner.questions(student, sets[role].items, longest) if role in sets else []
+        return sampler.questions(student, sets[role].items, longest) if role in sets else []
 
     if any(stage.source == "solutions" for stage in spec.stages):
         _require_solutions(student, found.train.items)
     train = asked("train", pool_longest)
     for note in teachers.check(train):
         rt.log.log("info", note)
-    return Materials(
+    return RunComponents(
         student,
         teachers,
-        examiner,
+        sampler,
         codec,
         sets,
         train,

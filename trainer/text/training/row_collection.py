@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from trainer.engine.loop import Runtime
 from trainer.spec import GRPO, RunSpec, Stage
 from trainer.text.rollouts.answers import Answer, truncated_share
-from trainer.text.rollouts.assembly import filter_of, pipeline_of
+from trainer.text.rollouts.assembly import build_filter, build_pipeline
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.pipeline import Pipeline
+from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.protocols import Engine
 from trainer.text.rollouts.records import Group, Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry
+from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
-from trainer.text.training.materials import Materials
 
 
 @dataclass(frozen=True)
-class Collector:
+class RowCollector:
     """Makes the rows of each round. `engine` writes the student's answers."""
 
     spec: RunSpec
-    materials: Materials
+    components: RunComponents
     engine: Engine
 
     def fresh(
@@ -37,7 +37,7 @@ class Collector:
         round = self._rooms(stage).run_round(
             prompts, Noise(self.spec.seed, rt.step, "train"), rt.step
         )
-        count_sampled(rt, self.materials.student, round.answers)
+        count_sampled(rt, self.components.student, round.answers)
         values = {
             "pass_rate/train": pass_rate(round.answers),
             **_lengths(round.answers),
@@ -52,31 +52,31 @@ class Collector:
         """Start on the answers of a later step, where sampling overlaps training."""
         self._rooms(stage).begin(prompts, Noise(self.spec.seed, step, "train"))
 
-    def given(
+    def rows_of_answers(
         self, stage: Stage, prompts: Sequence[Prompt], answers: Sequence[Answer]
     ) -> tuple[list[TrainRow], dict[str, float]]:
         """One given answer to each problem."""
-        materials = self.materials
-        made = filter_of(
-            self.spec, stage, materials.examiner, materials.student, materials.teachers
+        components = self.components
+        made = build_filter(
+            self.spec, stage, components.sampler, components.student, components.teachers
         )
         rows, _ = made.rows(
             [Group(prompt, (answer,)) for prompt, answer in zip(prompts, answers, strict=True)]
         )
         return rows, _lengths(answers)
 
-    def _rooms(self, stage: Stage) -> Pipeline:
-        materials = self.materials
+    def _rooms(self, stage: Stage) -> RolloutPipeline:
+        components = self.components
         held_out = [
-            question.problem.id for question in (*materials.evaluation, *materials.retained)
+            question.problem.id for question in (*components.evaluation, *components.retained)
         ]
-        return pipeline_of(
+        return build_pipeline(
             self.spec,
             stage,
             self.engine,
-            materials.examiner,
-            materials.student,
-            materials.teachers,
+            components.sampler,
+            components.student,
+            components.teachers,
             held_out,
         )
 

@@ -38,7 +38,7 @@ class Signals:
     teacher_top: list[str]
 
 
-def signals_of(model: LanguageModel, known: TokenStatistics | TokenScores) -> Signals:
+def token_signals(model: LanguageModel, known: TokenStatistics | TokenScores) -> Signals:
     """What is known of one answer's tokens, as lists."""
     return Signals(
         _numbers(known.student_logprob),
@@ -50,7 +50,7 @@ def signals_of(model: LanguageModel, known: TokenStatistics | TokenScores) -> Si
     )
 
 
-def record(
+def record_answers(
     rt: Runtime,
     model: LanguageModel,
     role: str,
@@ -70,7 +70,7 @@ def record(
     )
 
 
-def record_rows(
+def record_train_rows(
     rt: Runtime, model: LanguageModel, rows: Sequence[TrainRow], of: int, signals: Sequence[Signals]
 ) -> None:
     """The same for answers that were trained on, with how each token was."""
@@ -121,7 +121,7 @@ def _tops(model: LanguageModel, ids_T: Tensor) -> list[str]:
     return [next(shown) if id >= 0 else "" for id in ids]
 
 
-def spread(answers: Sequence[Answer], limit: int) -> list[Answer]:
+def evenly_spaced(answers: Sequence[Answer], limit: int) -> list[Answer]:
     """At most `limit` answers, evenly spaced."""
     step = max(1, -(-len(answers) // limit))
     return list(answers[::step])

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.engines.cohort import Cohort
 from trainer.text.rollouts.engines.decoder import Decoder
+from trainer.text.rollouts.engines.key_value_cache import CohortCache
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.engines.token_choice import choose
 from trainer.text.rollouts.engines.transcript import Transcript
-from trainer.text.rollouts.records import Request, Source, Trajectory
+from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
 
 # Finished rows leave when they are this share of the batch: leaving copies the cache, staying
 # computes in vain.
@@ -35,7 +35,7 @@ STARTING_SHARE = 0.375
 @torch.inference_mode()
 def write(
     language_model: LanguageModel,
-    requests: Sequence[Request],
+    requests: Sequence[SampleRequest],
     sampling: Sampling,
     noise: Noise,
     rows: int,
@@ -45,7 +45,7 @@ def write(
     together.
     """
     waiting = deque(sorted(_parts(requests, rows), key=lambda part: -len(part.prompt)))
-    batch = Batch(language_model, sampling, noise)
+    batch = SamplingBatch(language_model, sampling, noise)
     while waiting or len(batch):
         free = rows - len(batch)
         if free >= STARTING_SHARE * rows or not len(batch):
@@ -57,23 +57,25 @@ def write(
         batch.leave()
 
 
-def _parts(requests: Sequence[Request], rows: int) -> Iterator[Request]:
+def _parts(requests: Sequence[SampleRequest], rows: int) -> Iterator[SampleRequest]:
     """A request for more answers than there are rows is served in parts."""
     for request in requests:
         for start in range(0, len(request.samples), rows):
-            yield Request(request.problem, request.prompt, request.samples[start : start + rows])
+            yield SampleRequest(
+                request.problem, request.prompt, request.samples[start : start + rows]
+            )
 
 
-def _that_fit(waiting: deque[Request], free: int) -> list[Request]:
+def _that_fit(waiting: deque[SampleRequest], free: int) -> list[SampleRequest]:
     """Take requests from the queue while all of their answers find a row."""
-    taken: list[Request] = []
+    taken: list[SampleRequest] = []
     while waiting and len(waiting[0].samples) <= free:
         free -= len(waiting[0].samples)
         taken.append(waiting.popleft())
     return taken
 
 
-class Batch:
+class SamplingBatch:
     """Answers in progress. Rows of all cohorts, one after the other, index the arrays alike;
     `active` ones are not finished.
     """
@@ -85,11 +87,11 @@ class Batch:
             np.arange(language_model.vocabulary), language_model.ends
         )
         self.decoder = Decoder(language_model)
-        self.cohorts: list[Cohort] = []
+        self.cohorts: list[CohortCache] = []
         self.logits = torch.zeros(
             0, language_model.vocabulary, dtype=language_model.dtype, device=self.device
         )
-        self.owners: list[tuple[Request, int]] = []
+        self.owners: list[tuple[SampleRequest, int]] = []
         self.active: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.keys: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
         self.written = Transcript()
@@ -97,7 +99,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.owners)
 
-    def start(self, requests: Sequence[Request]) -> None:
+    def start(self, requests: Sequence[SampleRequest]) -> None:
         """Begin the answers of `requests` as a new cohort."""
         answers = [(request, sample) for request in requests for sample in request.samples]
         prompt_of_row = np.repeat(

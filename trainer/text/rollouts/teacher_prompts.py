@@ -17,7 +17,7 @@ from trainer.text.teachers import Teachers, privileged_text
 
 
 @dataclass(frozen=True)
-class TeacherReading:
+class TeacherPrompts:
     """A `TeacherContext`. `codec` writes a confidence into the privileged text, if there is one;
     `note` has `{confidence}` or is empty.
     """

@@ -15,26 +15,26 @@ import numpy as np
 
 from trainer.engine.loop import EvaluationReport, Runtime
 from trainer.spec import PrivilegedContext, RunSpec
-from trainer.text.evaluation import confidence, evaluation, privileged
-from trainer.text.evaluation.evaluation import Measured, measured
-from trainer.text.recording.recording import record, spread
-from trainer.text.recording.scoring import scored
+from trainer.text.evaluation import confidence, pass_rate_summary, privileged_gap
+from trainer.text.evaluation.pass_rate_summary import ProblemCounts, count_by_problem
+from trainer.text.recording.rollout_files import evenly_spaced, record_answers
+from trainer.text.recording.teacher_signals import compute_token_signals
 from trainer.text.rollouts.answers import Answer, Question, tally
 from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
-from trainer.text.training.log_messages import of_evaluation
-from trainer.text.training.materials import Materials
+from trainer.text.training.log_messages import describe_evaluation
 
 
 @dataclass
-class HeldOut:
+class Evaluator:
     """`before` holds the counts of the untrained student by role, `tiers` one tier for each
     held-out problem ('' where unknown).
     """
 
     spec: RunSpec
-    materials: Materials
-    before: dict[str, Measured] = field(default_factory=dict)
+    components: RunComponents
+    before: dict[str, ProblemCounts] = field(default_factory=dict)
     tiers: list[str] = field(default_factory=list)
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
@@ -43,22 +43,24 @@ class HeldOut:
             self._find_tiers(rt)
         event, answers = self._role(rt, when, "evaluation", self._chosen(when))
         values = (
-            evaluation.metrics("eval", event)
+            pass_rate_summary.metrics("eval", event)
             | self._confidence(rt, when, answers)
             | self._privilege(rt, when, answers)
         )
-        if self.materials.retained and when != "during":
-            retained, _ = self._role(rt, when, "retained", range(len(self.materials.retained)))
-            values |= evaluation.metrics("retained", retained) | evaluation.forgetting(retained)
-        return EvaluationReport(values, event["pass_rate"], of_evaluation(event))
+        if self.components.retained and when != "during":
+            retained, _ = self._role(rt, when, "retained", range(len(self.components.retained)))
+            values |= pass_rate_summary.metrics(
+                "retained", retained
+            ) | pass_rate_summary.forgetting(retained)
+        return EvaluationReport(values, event["pass_rate"], describe_evaluation(event))
 
     def track(self, rt: Runtime, weights: Sequence[float | None]) -> None:
         """Measure the pass rates of the tracked problems anew."""
-        places = _sample(len(self.materials.train), self.spec.pool.track_problems)
+        places = _sample(len(self.components.train), self.spec.pool.track_problems)
         if not places:
             return
         k = self.spec.pool.rollouts_per_problem
-        asked = [self.materials.train[place] for place in places]
+        asked = [self.components.train[place] for place in places]
         answers = self._answers(rt, asked, range(k), "tracking", self.spec.pool.sampling)
         problems = [question.problem for question in asked]
         passed, verdicts = tally(problems, answers)
@@ -77,17 +79,17 @@ class HeldOut:
         self.tiers = list(state["tiers"])
         for role, counts in state["before"].items():
             problems = [question.problem for question in self._questions(role)]
-            self.before[role] = Measured(
+            self.before[role] = ProblemCounts(
                 problems,
                 np.array(counts["passed"], np.int64),
                 np.array(counts["verdicts"], np.int64),
             )
 
     def _questions(self, role: str) -> list[Question]:
-        return self.materials.evaluation if role == "evaluation" else self.materials.retained
+        return self.components.evaluation if role == "evaluation" else self.components.retained
 
     def _chosen(self, when: str) -> Sequence[int]:
-        count, limit = len(self.materials.evaluation), self.spec.evaluation.problems
+        count, limit = len(self.components.evaluation), self.spec.evaluation.problems
         return _sample(count, limit) if when == "during" and limit is not None else range(count)
 
     def _role(
@@ -97,14 +99,14 @@ class HeldOut:
         samples = settings.samples if when == "during" else settings.final_samples
         asked = [questions[place] for place in places]
         answers = self._answers(rt, asked, range(samples), role, settings.sampling)
-        now = measured([question.problem for question in asked], answers)
+        now = count_by_problem([question.problem for question in asked], answers)
         if when == "before":
             self.before[role] = now
         before = None if when == "before" else self.before[role].at(places)
         tiers = (
             [self.tiers[place] for place in places] if role == "evaluation" else [""] * len(places)
         )
-        event = evaluation.summary(now, before, tiers, answers, samples, settings.pass_at)
+        event = pass_rate_summary.summary(now, before, tiers, answers, samples, settings.pass_at)
         rt.emit("evaluation", when=when, role=role, **event)
         if role == "evaluation":
             self._keep_some(rt, answers)
@@ -112,12 +114,12 @@ class HeldOut:
 
     def _confidence(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
         return confidence.measure(
-            self.materials, answers, self.spec.compute.micro_batch_tokens, when, rt
+            self.components, answers, self.spec.compute.micro_batch_tokens, when, rt
         )
 
     def _privilege(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
         """Measured where the teacher is shown something that held-out problems have, too."""
-        teachers = self.materials.teachers
+        teachers = self.components.teachers
         view = teachers.main
         if (
             view is None
@@ -125,37 +127,39 @@ class HeldOut:
             or not view.gives_probabilities
         ):
             return {}
-        return privileged.measure(
-            self.materials, view, answers, self.spec.evaluation.sampling, self.spec.seed, when, rt
+        return privileged_gap.measure(
+            self.components, view, answers, self.spec.evaluation.sampling, self.spec.seed, when, rt
         )
 
     def _find_tiers(self, rt: Runtime) -> None:
-        questions = self.materials.evaluation
+        questions = self.components.evaluation
         self.tiers = [question.problem.tier for question in questions]
         if not any(self.tiers):
             settings = self.spec.evaluation
             answers = self._answers(
                 rt, questions, range(settings.final_samples), "tiers", settings.sampling
             )
-            self.tiers = evaluation.tiers_of(
-                measured([question.problem for question in questions], answers)
+            self.tiers = pass_rate_summary.tiers_from_counts(
+                count_by_problem([question.problem for question in questions], answers)
             )
 
     def _answers(
         self, rt: Runtime, asked: list[Question], samples: range, purpose: str, sampling: Any
     ) -> list[Answer]:
-        materials = self.materials
-        answers = materials.examiner.ask(
-            materials.student, asked, [tuple(samples)] * len(asked), sampling, Noise(self.spec.seed, 0, purpose),
+        components = self.components
+        answers = components.sampler.sample_answers(
+            components.student, asked, [tuple(samples)] * len(asked), sampling, Noise(self.spec.seed, 0, purpose),
             progress=lambda done, of: rt.progress("evaluation", done, of),
         )  # fmt: skip
-        count_sampled(rt, materials.student, answers)
+        count_sampled(rt, components.student, answers)
         return answers
 
     def _keep_some(self, rt: Runtime, answers: list[Answer]) -> None:
-        kept = spread(answers, self.spec.record.rollouts)
-        signals = scored(self.materials, kept, self.spec.compute.micro_batch_tokens, rt)
-        record(rt, self.materials.student, "evaluation", kept, len(answers), signals)
+        kept = evenly_spaced(answers, self.spec.record.rollouts)
+        signals = compute_token_signals(
+            self.components, kept, self.spec.compute.micro_batch_tokens, rt
+        )
+        record_answers(rt, self.components.student, "evaluation", kept, len(answers), signals)
 
 
 def _sample(count: int, size: int) -> list[int]:

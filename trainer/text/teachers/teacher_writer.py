@@ -17,15 +17,15 @@ import numpy as np
 from trainer.spec import EndpointTeacher, Sampling, TextTeacher
 from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.answers import Answer, Examiner, Question
+from trainer.text.rollouts.answers import Answer, Question, SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Segment, Trajectory
-from trainer.text.teachers.cache import Cache, Completion
-from trainer.text.teachers.contexts import asked_text, privileged_text, shortened
+from trainer.text.teachers.completion_cache import Completion, CompletionCache
+from trainer.text.teachers.contexts import privileged_text, prompt_text, shortened
 from trainer.text.teachers.endpoint import Endpoint
-from trainer.text.teachers.opening import Teachers
-from trainer.text.teachers.texts import texts_for
-from trainer.text.teachers.views import TeacherView
+from trainer.text.teachers.loading import Teachers
+from trainer.text.teachers.stored_texts import texts_for
+from trainer.text.teachers.teacher_view import TeacherView
 
 CACHE = "teacher_cache"
 MILLION = 1e6
@@ -34,18 +34,18 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Desk:
+class TeacherWriter:
     """Where teachers write: for this student, judged by this examiner, with answers from elsewhere
     kept below `run_dir`.
     """
 
     student: LanguageModel
-    examiner: Examiner
+    sampler: SamplerAndJudge
     run_dir: Path
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenAnswers:
     """One answer to each question, in order. `metrics` say what an endpoint's answers to this run
     have cost so far.
     """
@@ -59,9 +59,9 @@ def write_answers(
     asked: Sequence[Question],
     sampling: Sampling,
     noise: Noise,
-    desk: Desk,
+    writer: TeacherWriter,
     progress: Progress | None = None,
-) -> Written:
+) -> WrittenAnswers:
     """Have each question answered by its problem's teacher.
 
     Answers carry the *student's* prompt, with the student's ids behind it, whatever the teacher was
@@ -79,25 +79,28 @@ def write_answers(
         ]
         answers |= zip(
             places,
-            _sampled(view, [asked[place] for place in places], sampling, noise, desk, progress),
+            _sampled(view, [asked[place] for place in places], sampling, noise, writer, progress),
             strict=True,
         )
     left = [place for place in range(len(asked)) if place not in answers]
     if not left:
-        return Written([answers[place] for place in range(len(asked))])
+        return WrittenAnswers([answers[place] for place in range(len(asked))])
     questions = [asked[place] for place in left]
-    completions = _completions(teachers.texts, questions, sampling, desk, progress)
-    answers |= zip(left, _judged(questions, completions, sampling, desk), strict=True)
-    return Written(
-        [answers[place] for place in range(len(asked))], bill(teachers.texts, desk.run_dir)
+    completions = _completions(teachers.texts, questions, sampling, writer, progress)
+    answers |= zip(left, _judged(questions, completions, sampling, writer), strict=True)
+    return WrittenAnswers(
+        [answers[place] for place in range(len(asked))],
+        endpoint_costs(teachers.texts, writer.run_dir),
     )
 
 
-def bill(teacher: TextTeacher | EndpointTeacher | None, run_dir: Path) -> dict[str, float]:
+def endpoint_costs(
+    teacher: TextTeacher | EndpointTeacher | None, run_dir: Path
+) -> dict[str, float]:
     """Tokens that an endpoint has written for this run in all its attempts, and their price."""
     if not isinstance(teacher, EndpointTeacher):
         return {}
-    tokens = Cache(run_dir / CACHE).tokens()
+    tokens = CompletionCache(run_dir / CACHE).tokens()
     return {"teacher/tokens": float(tokens), "teacher/cost": tokens * teacher.price / MILLION}
 
 
@@ -110,13 +113,13 @@ def _sampled(
     asked: Sequence[Question],
     sampling: Sampling,
     noise: Noise,
-    desk: Desk,
+    writer: TeacherWriter,
     progress: Progress | None,
 ) -> list[Answer]:
     """Sampled here with the teacher's weights from its own prompts."""
     own = [replace(question, prompt=view.prompt(question)) for question in asked]
     with view.in_place():
-        answers = desk.examiner.ask(
+        answers = writer.sampler.sample_answers(
             view.language_model, own, [(0,)] * len(own), sampling, noise, "teacher", progress
         )
     if not view.gives_probabilities:
@@ -124,7 +127,7 @@ def _sampled(
             asked,
             [Completion(answer.text, answer.truncated, len(answer.ids)) for answer in answers],
             sampling,
-            desk,
+            writer,
         )
     return [
         replace(answer, prompt=question.prompt)
@@ -136,7 +139,7 @@ def _completions(
     teacher: TextTeacher | EndpointTeacher | None,
     asked: Sequence[Question],
     sampling: Sampling,
-    desk: Desk,
+    writer: TeacherWriter,
     progress: Progress | None,
 ) -> list[Completion]:
     assert teacher is not None
@@ -145,10 +148,12 @@ def _completions(
             Completion(text, False, 0)
             for text in texts_for(teacher, [question.problem for question in asked])
         ]
-    prompts = [_prompt(teacher, question, desk.student) for question in asked]
+    prompts = [_prompt(teacher, question, writer.student) for question in asked]
     # One rank asks for all: another asking would cost again and be told something else.
-    return desk.examiner.world.broadcast_from_leader(
-        lambda: Endpoint(teacher, Cache(desk.run_dir / CACHE)).write(prompts, sampling, progress)
+    return writer.sampler.world.broadcast_from_leader(
+        lambda: Endpoint(teacher, CompletionCache(writer.run_dir / CACHE)).write(
+            prompts, sampling, progress
+        )
     )
 
 
@@ -157,19 +162,22 @@ def _prompt(teacher: EndpointTeacher, question: Question, student: LanguageModel
     in the student's.
     """
     shown = shortened(student, teacher.context, privileged_text(teacher.context, question.problem))
-    return asked_text(teacher.context, question.text, shown)
+    return prompt_text(teacher.context, question.text, shown)
 
 
 def _judged(
-    asked: Sequence[Question], completions: Sequence[Completion], sampling: Sampling, desk: Desk
+    asked: Sequence[Question],
+    completions: Sequence[Completion],
+    sampling: Sampling,
+    writer: TeacherWriter,
 ) -> list[Answer]:
     """Texts as answers in the student's tokens, with verdicts."""
     trajectories = [
-        _trajectory(desk.student, question, completion, sampling.max_new_tokens)
+        _trajectory(writer.student, question, completion, sampling.max_new_tokens)
         for question, completion in zip(asked, completions, strict=True)
     ]
-    return desk.examiner.judge(
-        desk.student, [question.problem for question in asked], trajectories, "teacher"
+    return writer.sampler.judge(
+        writer.student, [question.problem for question in asked], trajectories, "teacher"
     )
 
 

@@ -29,11 +29,11 @@ from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import confidence_tokens, with_confidence
 from trainer.text.language.tokenizers import decode
 from trainer.text.rollouts.answers import Answer
-from trainer.text.rollouts.filter import VerifierFilter, plain_row
+from trainer.text.rollouts.filter import VerdictFilter, plain_row
 from trainer.text.rollouts.records import (
     CROSS_ENTROPY,
     DIVERGENCE,
-    Dropped,
+    DroppedAnswer,
     Group,
     Prompt,
     TrainRow,
@@ -49,7 +49,7 @@ class ConfidenceFilter:
     answer, in tokens.
     """
 
-    verifier: VerifierFilter
+    verifier: VerdictFilter
     settings: CalibratedFilter
     codec: Codec
     longest: int
@@ -59,7 +59,7 @@ class ConfidenceFilter:
     ) -> list[Group]:
         return self.verifier.judge(prompts, trajectories)
 
-    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[Dropped]]:
+    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
         rows = [
             self._row(owner, group, answer)
             for owner, group in enumerate(groups)
@@ -67,7 +67,7 @@ class ConfidenceFilter:
             for answer in group.answers
         ]
         return rows, [
-            Dropped(answer, NO_VERDICT)
+            DroppedAnswer(answer, NO_VERDICT)
             for group in groups
             if not group.verdicts
             for answer in group.answers

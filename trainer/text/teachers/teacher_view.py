@@ -19,7 +19,7 @@ from trainer.text.language.heads import Head, head_of
 from trainer.text.language.models import LanguageModel
 from trainer.text.objectives.batch import Row, response_hidden
 from trainer.text.rollouts.answers import Question
-from trainer.text.teachers.contexts import Formatter, privileged_text
+from trainer.text.teachers.contexts import PromptFormatter, privileged_text
 from trainer.text.teachers.snapshots import Weights
 
 REMEMBERED_PROMPTS = 1 << 14
@@ -58,7 +58,7 @@ class TeacherView:
             note,
         )
 
-    def shows_whole(self, question: Question) -> bool:
+    def shows_all(self, question: Question) -> bool:
         """Whether what the problem itself has of the privileged text need not be cut."""
         return self._formatter.fits(question, privileged_text(self.context, question.problem))
 
@@ -96,5 +96,5 @@ class TeacherView:
         return lru_cache(REMEMBERED_PROMPTS)(self._formatter.prompt)
 
     @cached_property
-    def _formatter(self) -> Formatter:
-        return Formatter(self.language_model, self.context, self.longest)
+    def _formatter(self) -> PromptFormatter:
+        return PromptFormatter(self.language_model, self.context, self.longest)

@@ -47,7 +47,7 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
-class Learner:
+class MicroBatchLoss:
     """Computes the loss of micro-batches for this student."""
 
     student: LanguageModel

@@ -6,56 +6,60 @@ from __future__ import annotations
 
 from trainer.engine.loop import Runtime
 from trainer.spec import RunSpec, Stage
-from trainer.text.evaluation import snr
-from trainer.text.recording.recording import record, spread
+from trainer.text.evaluation import gradient_snr
+from trainer.text.recording.rollout_files import evenly_spaced, record_answers
 from trainer.text.rollouts.answers import tally, truncated_share
 from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
-from trainer.text.training.log_messages import of_pool
-from trainer.text.training.materials import Materials
-from trainer.text.training.pool import Pool
+from trainer.text.training.log_messages import describe_pool
+from trainer.text.training.pool import ProblemPool
 
 
-def pool_for(
-    materials: Materials, spec: RunSpec, rt: Runtime, begin: int, pool: Pool | None
-) -> Pool:
+def current_pool(
+    components: RunComponents, spec: RunSpec, rt: Runtime, begin: int, pool: ProblemPool | None
+) -> ProblemPool:
     """The pool that the next step draws from, measured first if that is due; `begin` is the step at
     which the stage begins.
     """
     settings = spec.pool
     if settings.estimate == "never":
-        return pool or Pool.unmeasured(len(materials.train), settings.weighting)
+        return pool or ProblemPool.unmeasured(len(components.train), settings.weighting)
     if pool is None:
-        pool = measure(materials, spec, rt, None)
+        pool = measure(components, spec, rt, None)
         if settings.measure_snr:
-            snr.measure(materials, spec, pool, rt)
+            gradient_snr.measure(components, spec, pool, rt)
         rt.checkpoint_requested = True
     due = (
         rt.step == begin
         if settings.refresh == "each_stage"
         else settings.refresh == "every" and rt.step % settings.refresh_every == 0
     )
-    return measure(materials, spec, rt, pool) if due and pool.step != rt.step else pool
+    return measure(components, spec, rt, pool) if due and pool.step != rt.step else pool
 
 
-def measure(materials: Materials, spec: RunSpec, rt: Runtime, earlier: Pool | None) -> Pool:
+def measure(
+    components: RunComponents, spec: RunSpec, rt: Runtime, earlier: ProblemPool | None
+) -> ProblemPool:
     """Let the student answer every problem K times; tell what that makes of the pool."""
     settings = spec.pool
-    k, problems = settings.rollouts_per_problem, [question.problem for question in materials.train]
-    answers = materials.examiner.ask(
-        materials.student, materials.train, [tuple(range(k))] * len(problems), settings.sampling,
+    k, problems = settings.rollouts_per_problem, [question.problem for question in components.train]
+    answers = components.sampler.sample_answers(
+        components.student, components.train, [tuple(range(k))] * len(problems), settings.sampling,
         Noise(spec.seed, rt.step, "pass_rates"), progress=lambda done, of: rt.progress("pass_rates", done, of),
     )  # fmt: skip
-    count_sampled(rt, materials.student, answers)
-    pool = Pool(*tally(problems, answers), k, rt.step, settings.weighting)
+    count_sampled(rt, components.student, answers)
+    pool = ProblemPool(*tally(problems, answers), k, rt.step, settings.weighting)
     rt.emit(
         "problems", role="train", reason="refresh" if earlier else "initial", k=k, ids=[problem.id for problem in problems],
-        passed=pool.passed.tolist(), verdicts=pool.verdicts.tolist(), weights=pool.shown_weights(),
+        passed=pool.passed.tolist(), verdicts=pool.verdicts.tolist(), weights=pool.weights_or_none(),
     )  # fmt: skip
     drift = {"pool/drift": pool.drift(earlier)} if earlier else {}
     rt.metrics({**pool.metrics(), **drift, "pool/truncated": truncated_share(answers)})
-    rt.log.log("info", of_pool(pool, truncated_share(answers)))
-    record(rt, materials.student, "train", spread(answers, spec.record.rollouts), len(answers))
+    rt.log.log("info", describe_pool(pool, truncated_share(answers)))
+    record_answers(
+        rt, components.student, "train", evenly_spaced(answers, spec.record.rollouts), len(answers)
+    )
     return pool
 
 

@@ -33,7 +33,7 @@ class Completion:
 
 
 @dataclass(frozen=True)
-class Cache:
+class CompletionCache:
     folder: Path
 
     def get(self, asked: Asked) -> Completion | None:

@@ -32,7 +32,7 @@ SLACK, LEAST_SLACK = (
 TELLING = 4.0  # how many times as much as rounding old and new must differ to be told apart
 
 
-def fixed_text(vocabulary: int, longest: int) -> tuple[int, ...]:
+def check_text(vocabulary: int, longest: int) -> tuple[int, ...]:
     """The same ids for every run with that vocabulary, drawn evenly from it."""
     return tuple(
         np.random.default_rng(0).integers(0, vocabulary, min(TEXT_LENGTH, longest - 1)).tolist()

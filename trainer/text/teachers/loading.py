@@ -23,9 +23,9 @@ from trainer.text.problems import Problem, ProblemError
 from trainer.text.rollouts.answers import Question
 from trainer.text.teachers.contexts import require_privileged
 from trainer.text.teachers.endpoint import key_of
-from trainer.text.teachers.snapshots import Own, weights_of
-from trainer.text.teachers.texts import texts_for
-from trainer.text.teachers.views import TeacherView
+from trainer.text.teachers.snapshots import UnchangedWeights, weights_of
+from trainer.text.teachers.stored_texts import texts_for
+from trainer.text.teachers.teacher_view import TeacherView
 
 MAIN = "teacher"
 LOOKED_AT = 1000
@@ -129,7 +129,7 @@ def _cut(view: TeacherView, questions: Sequence[Question]) -> list[str]:
     these are many.
     """
     looked_at = questions[:: max(1, len(questions) // LOOKED_AT)]
-    cut = sum(not view.shows_whole(question) for question in looked_at)
+    cut = sum(not view.shows_all(question) for question in looked_at)
     if not cut:
         return []
     return [
@@ -162,7 +162,12 @@ def open_teachers(
         loaded = load(teacher, seed, device)
         loaded.model.requires_grad_(False)
         return TeacherView(
-            name, loaded, teacher.context, Own(), longest, _agrees(student, loaded, compared)
+            name,
+            loaded,
+            teacher.context,
+            UnchangedWeights(),
+            longest,
+            _agrees(student, loaded, compared),
         )
 
     by_domain = {

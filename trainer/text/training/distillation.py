@@ -28,30 +28,34 @@ from trainer.engine.loop import EvaluationReport, MethodState, Phase, Runtime
 from trainer.engine.optimisers import rate_at
 from trainer.engine.outcome import NothingToTrain
 from trainer.spec import LowRankAdapter, PolicyGradient, RunSpec, Stage
-from trainer.text.evaluation.held_out import HeldOut
+from trainer.text.evaluation.evaluator import Evaluator
 from trainer.text.language import adapters
 from trainer.text.language.averaging import Average
 from trainer.text.objectives.linear_divergence import TokenStatistics
 from trainer.text.recording import side_files
-from trainer.text.recording.recording import record_rows, signals_of
-from trainer.text.recording.token_regions import emit_regions
+from trainer.text.recording.rollout_files import record_train_rows, token_signals
+from trainer.text.recording.token_regions import emit_token_regions
 from trainer.text.rollouts.answers import Answer
-from trainer.text.rollouts.assembly import engine_of
+from trainer.text.rollouts.assembly import build_engine
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry
 from trainer.text.training import update
-from trainer.text.training.collecting import Collector
+from trainer.text.training.components import description, load_components
 from trainer.text.training.costs import count_read_by_teachers, count_scored, count_trained
-from trainer.text.training.learner import Learner
-from trainer.text.training.log_messages import nothing_kept
-from trainer.text.training.materials import description, gather
-from trainer.text.training.pool import Pool, draw
-from trainer.text.training.stage_zero import pool_for, stage_at
-from trainer.text.training.teacher_answers import TeacherAnswers, let_teachers_write, solution_of
-from trainer.text.training.teacher_states import read_by_teachers
-from trainer.text.training.token_selection import Selection, selected
-from trainer.text.training.update import GROUP, Round, differentiate, moves
+from trainer.text.training.log_messages import explain_empty_pool
+from trainer.text.training.micro_batch_loss import MicroBatchLoss
+from trainer.text.training.pool import ProblemPool, draw
+from trainer.text.training.pool_measurement import current_pool, stage_at
+from trainer.text.training.row_collection import RowCollector
+from trainer.text.training.score_phase import Selection, score_and_select
+from trainer.text.training.teacher_answers import (
+    TeacherAnswerStore,
+    solution_answer,
+    write_teacher_answers,
+)
+from trainer.text.training.teacher_states import compute_teacher_states
+from trainer.text.training.update import GROUP, TrainRound, compute_gradients, trains_student
 
 COLLECT, SCORE, STUDENT = Phase("collect"), Phase("score"), Phase("student", GROUP)
 
@@ -68,27 +72,27 @@ class Distillation:
     def __init__(self, spec: RunSpec) -> None:
         self.spec, self.total_steps = spec, spec.total_steps
         self._stack = ExitStack()
-        self.pool: Pool | None = None
-        self.teacher_answers = TeacherAnswers()
+        self.pool: ProblemPool | None = None
+        self.teacher_answers = TeacherAnswerStore()
         self._rows: list[TrainRow] = []
         self._telemetry: Telemetry | None = None
-        self._finished: tuple[Round, Selection, list[TokenStatistics]] | None = None
+        self._finished: tuple[TrainRound, Selection, list[TokenStatistics]] | None = None
 
     def setup(self, rt: Runtime) -> None:
-        self.materials = gather(self.spec, rt, GROUP, self._stack)
-        self.held_out = HeldOut(self.spec, self.materials)
-        engine = engine_of(
-            self.spec, self.materials.student, self.materials.train, rt.folder / "vllm", self._stack, partial(rt.log.log, "warning"),
+        self.components = load_components(self.spec, rt, GROUP, self._stack)
+        self.held_out = Evaluator(self.spec, self.components)
+        engine = build_engine(
+            self.spec, self.components.student, self.components.train, rt.folder / "vllm", self._stack, partial(rt.log.log, "warning"),
             rt.world,
         )  # fmt: skip
-        self.collector = Collector(self.spec, self.materials, engine)
-        self.learner = Learner(self.materials.student)
+        self.collector = RowCollector(self.spec, self.components, engine)
+        self.learner = MicroBatchLoss(self.components.student)
         self.average = Average(
             rt.groups[GROUP].parameters, self.spec.evaluation.ema_decay, rt.refresh
         )
-        self.files = description(self.materials.student, self.spec.networks.student.adapter)
+        self.files = description(self.components.student, self.spec.networks.student.adapter)
         rt.stage = self.spec.stages[0].name
-        for role, problems in self.materials.sets.items():
+        for role, problems in self.components.sets.items():
             file = side_files.write(rt.folder / "side", side_files.problem_table(problems))
             rt.log.emit(
                 "problem_set",
@@ -110,9 +114,9 @@ class Distillation:
         """Stage and places of the B problems of the next step, after whatever has to precede it."""
         stage, begin = stage_at(self.spec, rt.step)
         rt.stage = stage.name
-        self.pool = pool_for(self.materials, self.spec, rt, begin, self.pool)
-        if not len(self.pool.kept):
-            raise NothingToTrain(*nothing_kept(self.pool, self.spec))
+        self.pool = current_pool(self.components, self.spec, rt, begin, self.pool)
+        if not len(self.pool.kept_problems):
+            raise NothingToTrain(*explain_empty_pool(self.pool, self.spec))
         if stage.source == "teacher_written":
             self._let_teachers_write(rt, self.pool, stage)
         group = rt.groups[GROUP]
@@ -123,10 +127,12 @@ class Distillation:
         )
         return stage, self._drawn(self.pool, stage, begin, rt.step)
 
-    def _drawn(self, pool: Pool, stage: Stage, begin: int, step: int) -> list[int]:
+    def _drawn(self, pool: ProblemPool, stage: Stage, begin: int, step: int) -> list[int]:
         """Places of the B problems of a step of the stage that began at step `begin`."""
         origin = max(begin, pool.step)
-        return draw(pool.kept, stage.problems_per_step, step - origin, self.spec.seed, origin)
+        return draw(
+            pool.kept_problems, stage.problems_per_step, step - origin, self.spec.seed, origin
+        )
 
     def run(self, phase: Phase, batch: Plan, rt: Runtime) -> Mapping[str, float]:
         if phase is COLLECT:
@@ -135,7 +141,7 @@ class Distillation:
 
     def after_step(self, rt: Runtime) -> None:
         self.average.follow()
-        self.materials.teachers.after_step()
+        self.components.teachers.after_step()
         every = self.spec.record.every
         if every and rt.step % every == 0 and self._finished is not None:
             self._record(*self._finished, rt)
@@ -145,7 +151,7 @@ class Distillation:
         with self.average.in_place():
             report = self.held_out.evaluate(rt, when)
             if self.pool is not None:
-                self.held_out.track(rt, self.pool.shown_weights())
+                self.held_out.track(rt, self.pool.weights_or_none())
         return report
 
     # What a checkpoint must hold.
@@ -153,7 +159,7 @@ class Distillation:
     def state(self) -> MethodState:
         tensors = {
             "ema": self.average.tensors(),
-            "teacher": self.materials.teachers.tensors(),
+            "teacher": self.components.teachers.tensors(),
             "teacher_answers": self.teacher_answers.tensors(),
             "adapter_model": self._exported_adapter(),
         }
@@ -169,16 +175,18 @@ class Distillation:
     def load(self, snapshot: Snapshot) -> None:
         values = snapshot.state["method"]
         self.pool = (
-            Pool.from_state(values["pool"], self.spec.pool.weighting) if values["pool"] else None
+            ProblemPool.from_state(values["pool"], self.spec.pool.weighting)
+            if values["pool"]
+            else None
         )
         self.teacher_answers.load(
             snapshot.tensors.get("teacher_answers", {}),
             values["teacher_answers"],
-            self.materials.train,
+            self.components.train,
         )
         self.held_out.load(values["held_out"])
         self.average.load(snapshot.tensors.get("ema", {}))
-        self.materials.teachers.load(snapshot.tensors.get("teacher", {}))
+        self.components.teachers.load(snapshot.tensors.get("teacher", {}))
 
     def _exported_adapter(self) -> dict[str, Tensor]:
         """The adapter under the names that others open it by, so that a checkpoint's folder can be
@@ -186,19 +194,19 @@ class Distillation:
         """
         adapter = self.spec.networks.student.adapter
         return (
-            adapters.exported(self.materials.student.model)
+            adapters.exported(self.components.student.model)
             if isinstance(adapter, LowRankAdapter)
             else {}
         )
 
     # The phases.
 
-    def _let_teachers_write(self, rt: Runtime, pool: Pool, stage: Stage) -> None:
+    def _let_teachers_write(self, rt: Runtime, pool: ProblemPool, stage: Stage) -> None:
         """Have each kept problem answered that has not been yet, once for the whole run."""
-        missing = self.teacher_answers.missing(pool.kept.tolist())
+        missing = self.teacher_answers.missing(pool.kept_problems.tolist())
         if missing:
             self.teacher_answers.add(
-                missing, let_teachers_write(self.materials, self.spec, stage, missing, rt)
+                missing, write_teacher_answers(self.components, self.spec, stage, missing, rt)
             )
             rt.checkpoint_requested = True
 
@@ -214,13 +222,13 @@ class Distillation:
             self._telemetry = None
             written = stage.source == "teacher_written"
             answers = [
-                self.teacher_answers.by_place[at] if written else self._solution(stage, at)
+                self.teacher_answers.by_index[at] if written else self._solution(stage, at)
                 for at in places
             ]
-            self._rows, values = self.collector.given(stage, prompts, answers)
+            self._rows, values = self.collector.rows_of_answers(stage, prompts, answers)
         return values
 
-    def _begin_next(self, pool: Pool, stage: Stage, step: int) -> None:
+    def _begin_next(self, pool: ProblemPool, stage: Stage, step: int) -> None:
         """Start on the answers of the next step, unless another stage follows; a pool measured
         before it makes them void.
         """
@@ -228,19 +236,21 @@ class Distillation:
             places = self._drawn(pool, stage, stage_at(self.spec, step)[1], step)
             self.collector.begin(stage, self._prompts(pool, places), step)
 
-    def _prompts(self, pool: Pool, places: list[int]) -> list[Prompt]:
-        return [Prompt(self.materials.train[place], float(pool.weights[place])) for place in places]
+    def _prompts(self, pool: ProblemPool, places: list[int]) -> list[Prompt]:
+        return [
+            Prompt(self.components.train[place], float(pool.weights[place])) for place in places
+        ]
 
     def _solution(self, stage: Stage, place: int) -> Answer:
-        return solution_of(
-            self.materials.student,
-            self.materials.train[place],
+        return solution_answer(
+            self.components.student,
+            self.components.train[place],
             stage.rollouts.generate.sampling.max_new_tokens,
         )
 
     def _score(self, batch: Plan, rt: Runtime) -> dict[str, float]:
         """Let the teachers read, and choose the tokens that are learnt from."""
-        (stage, places), materials, tokens = batch, self.materials, rt.micro_batch_tokens
+        (stage, places), components, tokens = batch, self.components, rt.micro_batch_tokens
         assert self.pool is not None
         by_length = sorted(
             range(len(self._rows)), key=lambda place: -len(self._rows[place].answer.ids)
@@ -251,20 +261,20 @@ class Distillation:
         with torch.autocast(
             rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"
         ):
-            states = read_by_teachers(materials.teachers, self._rows, tokens, own)
-            selection = selected(
-                materials.student, self._rows, states, stage, noise, tokens, watched, own, rt.world
+            states = compute_teacher_states(components.teachers, self._rows, tokens, own)
+            selection = score_and_select(
+                components.student, self._rows, states, stage, noise, tokens, watched, own, rt.world
             )
-        count_read_by_teachers(rt, materials.teachers, self._rows)
+        count_read_by_teachers(rt, components.teachers, self._rows)
         if selection.scores is not None:
-            count_scored(rt, materials.student, [row.answer for row in self._rows])
+            count_scored(rt, components.student, [row.answer for row in self._rows])
         logprobs = (
             [score.teacher_logprob for score in selection.scores or ()]
             if isinstance(stage.objective, PolicyGradient)
             else None
         )
         self._selection = selection
-        self._round = Round(
+        self._round = TrainRound(
             stage,
             [float(self.pool.weights[place]) for place in places],
             selection.rows,
@@ -275,28 +285,34 @@ class Distillation:
         return {}
 
     def _differentiate(self, rt: Runtime) -> dict[str, float]:
-        statistics = differentiate(self.learner, self.spec, self._round, rt)
+        statistics = compute_gradients(self.learner, self.spec, self._round, rt)
         count_trained(
-            rt, self.materials.student, [row.answer for row in self._round.rows if moves(row)]
+            rt,
+            self.components.student,
+            [row.answer for row in self._round.rows if trains_student(row)],
         )
         self._finished = self._round, self._selection, statistics
         return update.token_metrics(self._round, statistics)
 
     def _record(
-        self, round: Round, selection: Selection, statistics: list[TokenStatistics], rt: Runtime
+        self,
+        round: TrainRound,
+        selection: Selection,
+        statistics: list[TokenStatistics],
+        rt: Runtime,
     ) -> None:
-        limit, student = self.spec.record.rollouts, self.materials.student
+        limit, student = self.spec.record.rollouts, self.components.student
         if self._telemetry is not None:
             rt.emit("pipeline", stage=rt.stage, **self._telemetry.event())
         if not round.rows:
             return
-        known = selection.scores or statistics
-        record_rows(
+        has_rate = selection.scores or statistics
+        record_train_rows(
             rt,
             student,
             round.rows[:limit],
             len(round.rows),
-            [signals_of(student, part) for part in known[:limit]],
+            [token_signals(student, part) for part in has_rate[:limit]],
         )
-        kept = np.concatenate([row.coefficients != 0 for row in round.rows])
-        emit_regions(rt, known, kept, round.states.vocabulary)
+        kept_problems = np.concatenate([row.coefficients != 0 for row in round.rows])
+        emit_token_regions(rt, has_rate, kept_problems, round.states.vocabulary)

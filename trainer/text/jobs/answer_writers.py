@@ -12,61 +12,61 @@ from trainer.spec import Context, EndpointTeacher, Sampling
 from trainer.text.calibration.codec import Codec
 from trainer.text.language.models import LanguageModel
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Examiner
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers.contexts import (
-    Formatter,
-    asked_text,
+    PromptFormatter,
     privileged_text,
+    prompt_text,
     require_privileged,
 )
 from trainer.text.teachers.endpoint import Endpoint
 from trainer.text.verifiers import Verifier
 
-Written = dict[str, Any]
+AnswerLine = dict[str, Any]
 
 
-class Author(Protocol):
-    def answers(self, problems: Sequence[Problem]) -> list[list[Written]]:
+class AnswerWriter(Protocol):
+    def answers(self, problems: Sequence[Problem]) -> list[list[AnswerLine]]:
         """The judged answers to each problem, as the lines of a result have them (`tallies`), with
         their texts.
         """
 
 
 @dataclass(frozen=True)
-class ModelAuthor:
+class ModelAnswerWriter:
     """A network that is loaded here. Each answer's noise follows from (seed, problem, number of the
     answer).
     """
 
     language_model: LanguageModel
-    examiner: Examiner
+    sampler: SamplerAndJudge
     context: Context
     sampling: Sampling
     noise: Noise
     samples: int
 
-    def answers(self, problems: Sequence[Problem]) -> list[list[Written]]:
+    def answers(self, problems: Sequence[Problem]) -> list[list[AnswerLine]]:
         require_privileged(self.context, problems)
         longest = self.sampling.max_new_tokens
-        asked = self.examiner.questions(self.language_model, problems, longest)
-        prompts = Formatter(self.language_model, self.context, longest)
+        asked = self.sampler.questions(self.language_model, problems, longest)
+        prompts = PromptFormatter(self.language_model, self.context, longest)
         asked = [
             replace(one, prompt=prompts.prompt(one, privileged_text(self.context, one.problem)))
             for one in asked
         ]
         numbers = tuple(range(self.samples))
-        found = self.examiner.ask(
+        found = self.sampler.sample_answers(
             self.language_model, asked, [numbers] * len(asked), self.sampling, self.noise
         )
         lines = [
-            written(
+            answer_line(
                 answer.verdict,
                 answer.truncated,
                 len(answer.ids),
                 answer.read,
                 answer.text,
-                self.examiner.codec,
+                self.sampler.codec,
             )
             for answer in found
         ]
@@ -74,7 +74,7 @@ class ModelAuthor:
 
 
 @dataclass(frozen=True)
-class EndpointAuthor:
+class EndpointAnswerWriter:
     """Its answers follow from no seed: only what it has been asked for before, and kept, comes out
     the same again.
     """
@@ -86,7 +86,7 @@ class EndpointAuthor:
     verifier: Verifier
     codec: Codec | None
 
-    def answers(self, problems: Sequence[Problem]) -> list[list[Written]]:
+    def answers(self, problems: Sequence[Problem]) -> list[list[AnswerLine]]:
         require_privileged(self.teacher.context, problems)
         completions = self.endpoint.write(
             [self._prompt(problem) for problem in problems], self.sampling
@@ -97,7 +97,7 @@ class EndpointAuthor:
         )
         return [
             [
-                written(
+                answer_line(
                     not got.truncated and verdict.correct,
                     got.truncated,
                     got.tokens,
@@ -112,16 +112,16 @@ class EndpointAuthor:
     def _prompt(self, problem: Problem) -> str:
         text = self.template.replace("{question}", problem.question)
         asked = self.codec.instruction(text) if self.codec else text
-        return asked_text(
+        return prompt_text(
             self.teacher.context, asked, privileged_text(self.teacher.context, problem)
         )
 
 
-def written(
+def answer_line(
     verdict: bool | None, truncated: bool, tokens: int, read: str, text: str, codec: Codec | None
-) -> Written:
+) -> AnswerLine:
     """One answer as a result's line has it. A cut answer counts as a failure."""
-    line: Written = {
+    line: AnswerLine = {
         "verdict": verdict,
         "truncated": truncated,
         "tokens": tokens,

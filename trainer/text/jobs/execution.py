@@ -23,17 +23,22 @@ from trainer.spec import Compute, EndpointTeacher, PlainContext, StatedConfidenc
 from trainer.spec.jobs import CheckpointModel, JobSpec, TeacherAnswers, blocks_of_part
 from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import require_writable
-from trainer.text.jobs.authors import Author, EndpointAuthor, ModelAuthor, Written
-from trainer.text.jobs.opening import open_model
+from trainer.text.jobs.answer_writers import (
+    AnswerLine,
+    AnswerWriter,
+    EndpointAnswerWriter,
+    ModelAnswerWriter,
+)
+from trainer.text.jobs.model_loading import load_model
 from trainer.text.problems import Problem, whole
-from trainer.text.rollouts.answers import Examiner
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.teachers.cache import Cache
+from trainer.text.teachers.completion_cache import CompletionCache
 from trainer.text.teachers.endpoint import Endpoint
 from trainer.text.verifiers import Verifier
 
 
-def carry_out(spec: JobSpec, part: int, parts: int, out: Path) -> int:
+def execute_part(spec: JobSpec, part: int, parts: int, out: Path) -> int:
     """Write part number `part` (from 0) of `parts` to `out`; return how many problems that are.
 
     Raises ProblemError, ModelError, VerifierError and Failure (RunRefused where the definition cannot
@@ -59,7 +64,7 @@ def carry_out(spec: JobSpec, part: int, parts: int, out: Path) -> int:
 
 def _answered(
     spec: JobSpec, items: Sequence[Problem], blocks: Sequence[range], out: Path, stack: ExitStack
-) -> Iterator[tuple[range, list[list[Written]]]]:
+) -> Iterator[tuple[range, list[list[AnswerLine]]]]:
     """Each block with the answers to its problems. A part without problems opens no model."""
     if not blocks:
         return
@@ -68,26 +73,28 @@ def _answered(
         yield block, author.answers(items[block.start : block.stop])
 
 
-def _author(spec: JobSpec, out: Path, stack: ExitStack) -> Author:
+def _author(spec: JobSpec, out: Path, stack: ExitStack) -> AnswerWriter:
     verifier = stack.enter_context(Verifier(spec.verifier, spec.verifier_seconds))
     codec = Codec(spec.confidence) if isinstance(spec.confidence, StatedConfidence) else None
     if isinstance(spec.model, EndpointTeacher):
-        endpoint = Endpoint(spec.model, Cache(out.parent / "answers_kept"))
-        return EndpointAuthor(endpoint, spec.model, spec.prompt, spec.sampling, verifier, codec)
+        endpoint = Endpoint(spec.model, CompletionCache(out.parent / "answers_kept"))
+        return EndpointAnswerWriter(
+            endpoint, spec.model, spec.prompt, spec.sampling, verifier, codec
+        )
     device = devices.prepare(
         Compute(device=spec.compute.device, threads=spec.compute.threads), ProcessRank()
     )
-    model = open_model(spec.model, spec.seed, device)
+    model = load_model(spec.model, spec.seed, device)
     if codec:
         require_writable(codec, model, spec.sampling.max_new_tokens)
     context = PlainContext() if isinstance(spec.model, CheckpointModel) else spec.model.context
-    examiner = Examiner(verifier, spec.prompt, spec.compute.generation_rows, codec)
-    return ModelAuthor(
-        model, examiner, context, spec.sampling, Noise(spec.seed, 0, spec.work.kind), spec.samples
+    sampler = SamplerAndJudge(verifier, spec.prompt, spec.compute.generation_rows, codec)
+    return ModelAnswerWriter(
+        model, sampler, context, spec.sampling, Noise(spec.seed, 0, spec.work.kind), spec.samples
     )
 
 
-def _line(spec: JobSpec, place: int, problem: Problem, written: list[Written]) -> dict[str, Any]:
+def _line(spec: JobSpec, place: int, problem: Problem, written: list[AnswerLine]) -> dict[str, Any]:
     if isinstance(spec.work, TeacherAnswers):
         written = [next((answer for answer in written if answer["verdict"]), written[0])]
     elif not spec.work.keep_texts:

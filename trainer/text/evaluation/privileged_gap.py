@@ -19,14 +19,14 @@ from trainer.text.evaluation.intervals import Counts
 from trainer.text.rollouts.answers import Answer, Question, tally
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers import TeacherView, privileged_text
+from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
-from trainer.text.training.materials import Materials
 
 MOST_PROBLEMS = 64
 
 
 def measure(
-    materials: Materials,
+    components: RunComponents,
     view: TeacherView,
     plain: Sequence[Answer],
     sampling: Sampling,
@@ -49,12 +49,12 @@ def measure(
         return {}
     first = [answer for answer, _ in shown]
     asked = [
-        _privately(view, materials.questions[answer.problem.id], text) for answer, text in shown
+        _privately(view, components.questions[answer.problem.id], text) for answer, text in shown
     ]
-    own = _written(materials, view, asked, sampling, Noise(seed, 0, "privileged"), None, rt)
+    own = _written(components, view, asked, sampling, Noise(seed, 0, "privileged"), None, rt)
     begun = [answer.ids[: len(answer.ids) // 2] for answer in first]
     continued = _written(
-        materials, view, asked, sampling, Noise(seed, 0, "continuation"), begun, rt
+        components, view, asked, sampling, Noise(seed, 0, "continuation"), begun, rt
     )
     counts = [
         tally([question.problem for question in asked], answers)
@@ -88,11 +88,11 @@ def _privately(view: TeacherView, question: Question, shown: str) -> Question:
 
 
 def _written(
-    materials: Materials, view: TeacherView, asked: Sequence[Question], sampling: Sampling, noise: Noise,
+    components: RunComponents, view: TeacherView, asked: Sequence[Question], sampling: Sampling, noise: Noise,
     begun: Sequence[tuple[int, ...]] | None, rt: Runtime,
 ) -> list[Answer]:  # fmt: skip
     with view.in_place():
-        answers = materials.examiner.ask(
+        answers = components.sampler.sample_answers(
             view.language_model, asked, [(0,)] * len(asked), sampling, noise, "teacher",
             lambda done, of: rt.progress("evaluation", done, of), begun,
         )  # fmt: skip
