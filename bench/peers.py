@@ -28,9 +28,16 @@ def generate(
         ids, mask = padded(group, left=True)
         with torch.inference_mode():
             answers = network.generate(
-                input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=new_tokens,
-                eos_token_id=list(language_model.ends), pad_token_id=language_model.ends[0],
-            )[:, ids.shape[1] :].tolist()  # fmt: skip
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                max_new_tokens=new_tokens,
+                eos_token_id=list(language_model.ends),
+                pad_token_id=language_model.ends[0],
+            )[:, ids.shape[1] :].tolist()
         rows += [
             (prompt, _cut(answer, language_model.ends))
             for prompt, answer in zip(group, answers, strict=True)

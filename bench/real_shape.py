@@ -68,9 +68,15 @@ def write_folder(folder: Path, shape: Mapping[str, int]) -> None:
     contains.
     """
     settings: dict[str, Any] = {
-        **shape, "num_key_value_heads": 2, "vocab_size": WIDTH, "max_position_embeddings": 32_768, "tie_word_embeddings": True,
-        "bos_token_id": None, "eos_token_id": VOCABULARY.index(EOS), "pad_token_id": VOCABULARY.index(PAD),
-    }  # fmt: skip
+        **shape,
+        "num_key_value_heads": 2,
+        "vocab_size": WIDTH,
+        "max_position_embeddings": 32_768,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": VOCABULARY.index(EOS),
+        "pad_token_id": VOCABULARY.index(PAD),
+    }
     Qwen2Config(**settings).save_pretrained(folder)
     tokens = [*VOCABULARY, *(f"<unused-{at}>" for at in range(WIDTH - len(VOCABULARY)))]
     core = Tokenizer(
@@ -92,24 +98,53 @@ def definition(folder: Path, adapter: Mapping[str, Any]) -> str:
             {
                 "name": "real shape",
                 "networks": {
-                    "student": {"model": f"file:{folder / 'student'}", "adapter": adapter, **network},
-                    "teacher": {"kind": "model", "model": f"file:{folder / 'teacher'}", "dtype": "bfloat16", **network},
+                    "student": {
+                        "model": f"file:{folder / 'student'}",
+                        "adapter": adapter,
+                        **network,
+                    },
+                    "teacher": {
+                        "kind": "model",
+                        "model": f"file:{folder / 'teacher'}",
+                        "dtype": "bfloat16",
+                        **network,
+                    },
                 },
-                "data": {"train": {**arithmetic, "count": 8, "seed": 1}, "evaluation": {**arithmetic, "count": 1, "seed": 2}},
-                "pool": {"estimate": "never", "weighting": {"kind": "uniform"}, "track_problems": 0, "sampling": sampling},
+                "data": {
+                    "train": {**arithmetic, "count": 8, "seed": 1},
+                    "evaluation": {**arithmetic, "count": 1, "seed": 2},
+                },
+                "pool": {
+                    "estimate": "never",
+                    "weighting": {"kind": "uniform"},
+                    "track_problems": 0,
+                    "sampling": sampling,
+                },
                 "stages": [
                     {
-                        "name": "only", "objective": {"kind": "forward_kl"}, "problems_per_step": PROBLEMS, "until": {"steps": STEPS},
+                        "name": "only",
+                        "objective": {"kind": "forward_kl"},
+                        "problems_per_step": PROBLEMS,
+                        "until": {"steps": STEPS},
                         "rollouts": {"generate": {"per_problem": 1, "sampling": sampling}},
                     }
                 ],
-                "evaluation": {"every": 0, "final_samples": 1, "pass_at": [1], "sampling": sampling},
+                "evaluation": {
+                    "every": 0,
+                    "final_samples": 1,
+                    "pass_at": [1],
+                    "sampling": sampling,
+                },
                 "checkpoints": {"every": 0},
                 "record": {"every": 0},
-                "compute": {"gradient_checkpointing": True, "micro_batch_tokens": 128, "device": "cpu"},
+                "compute": {
+                    "gradient_checkpointing": True,
+                    "micro_batch_tokens": 128,
+                    "device": "cpu",
+                },
             }
         )
-    )  # fmt: skip
+    )
 
 
 def run(folder: Path, way: str, adapter: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,10 @@ SECONDS = 8
 TURNS = 3
 START_SECONDS = 120
 TRACKIO_TOKEN = "bench"
-TRACKIO = "import sys, trackio; trackio.show(open_browser=False, block_thread=True, server_port=int(sys.argv[1]))"
+TRACKIO = (
+    "import sys, trackio; trackio.show(open_browser=False, block_thread=True, "
+    "server_port=int(sys.argv[1]))"
+)
 
 
 def measure() -> list[dict[str, Any]]:

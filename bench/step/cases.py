@@ -72,9 +72,16 @@ def _random(folder: Path, seed: int, shape: tuple[int, int, int, int], ends: lis
     torch.manual_seed(seed)
     hidden, inner, layers, heads = shape
     config = Qwen2Config(
-        vocab_size=VOCABULARY, max_position_embeddings=512, tie_word_embeddings=True, eos_token_id=ends[0], hidden_size=hidden,
-        intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        eos_token_id=ends[0],
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+    )
     model = Qwen2ForCausalLM(config)
     model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=0)
     model.save_pretrained(folder)

@@ -32,7 +32,10 @@ def measure_middle() -> list[dict[str, Any]]:
                 job = cases.middle(
                     Path(folder), ragged=ragged, bfloat16=bfloat16, steps=STEPS, threads=2
                 )
-                name = f"50M of 120M, {'ragged' if ragged else 'fixed'}, {'bfloat16' if bfloat16 else 'float32'}"
+                name = (
+                    f"50M of 120M, {'ragged' if ragged else 'fixed'}, "
+                    f"{'bfloat16' if bfloat16 else 'float32'}"
+                )
                 rows.append(_compare(name, job, Path(folder), turns=1))
     return rows
 

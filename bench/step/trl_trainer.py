@@ -44,10 +44,23 @@ def train(job: Job, folder: str) -> Clock:
             clock.tick(int(trainer.batch["completion_mask"].sum()))
 
     settings = DistillationConfig(
-        output_dir=folder, use_cpu=True, bf16=job.bfloat16, gradient_checkpointing=False, per_device_train_batch_size=len(job.questions),
-        max_steps=job.steps, learning_rate=0.0, lr_scheduler_type="constant", max_completion_length=job.longest, beta=1.0,
-        logging_strategy="no", save_strategy="no", report_to="none", disable_tqdm=True, dataloader_pin_memory=False, seed=0,
-    )  # fmt: skip
+        output_dir=folder,
+        use_cpu=True,
+        bf16=job.bfloat16,
+        gradient_checkpointing=False,
+        per_device_train_batch_size=len(job.questions),
+        max_steps=job.steps,
+        learning_rate=0.0,
+        lr_scheduler_type="constant",
+        max_completion_length=job.longest,
+        beta=1.0,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        seed=0,
+    )
     trainer = Ticking(
         model=AutoModelForCausalLM.from_pretrained(job.student, dtype=torch.float32),
         teacher_model=AutoModelForCausalLM.from_pretrained(job.teacher, dtype=torch.float32),

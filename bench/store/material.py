@@ -84,10 +84,16 @@ def stored_bytes() -> int:
 
     with connection.cursor() as cursor:
         cursor.execute(
-            "VACUUM FULL metrics_batch, metrics_series, metrics_axis, metrics_chunk, metrics_level, metrics_log"
+
+                "VACUUM FULL metrics_batch, metrics_series, metrics_axis, metrics_chunk, "
+                "metrics_level, metrics_log"
+
         )
         cursor.execute(
-            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'metrics\\_%%'",
+            (
+                "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND "
+                "relname LIKE 'metrics\\_%%'"
+            ),
             [],
         )
         return int(cursor.fetchone()[0])
