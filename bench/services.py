@@ -19,11 +19,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from workers.launcher import web
 from workers.launcher.services import account as accounts
 from workers.launcher.services import folders, postgres, redis_server
 from workers.launcher.services.postgres import Postgres
 from workers.launcher.services.redis_server import Redis
+from workers.launcher.web_server import uvicorn_arguments
 
 CLONE = Path(__file__).resolve().parents[1]
 START_SECONDS = 120
@@ -34,7 +34,7 @@ def services() -> Iterator[Path]:
     """Point this process and its children at a fresh, migrated database; yields the folder of
     everything. Before Django is set up.
     """
-    account = accounts.of_services()
+    account = accounts.services_account()
     folder = (
         Path("/tmp") / f"stillroom-bench-{os.getpid()}-{secrets.token_hex(3)}"
     )  # short, because it holds sockets
@@ -45,7 +45,7 @@ def services() -> Iterator[Path]:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         postgres.prepare(database)
-        plain = accounts.plain_environment()
+        plain = accounts.service_environment()
         postgres.wait_until_ready(
             database,
             stack.enter_context(
@@ -81,7 +81,7 @@ def web_server(log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", *web.arguments("127.0.0.1", port), "--no-access-log"]
+    command = [sys.executable, "-m", *uvicorn_arguments("127.0.0.1", port), "--no-access-log"]
     with process(command, log, dict(os.environ), str(CLONE)) as server:
         deadline = time.monotonic() + START_SECONDS
         while not _answers(f"http://127.0.0.1:{port}/healthz"):

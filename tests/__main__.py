@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.launcher.children import ending
-from workers.launcher.node import find_node
+from workers.launcher.child_process import describe_exit
+from workers.launcher.nodejs import find_nodejs
 
 CLONE = Path(__file__).resolve().parent.parent
 RESULTS = CLONE / "var" / "test-results"  # not `test-results`, which Playwright empties
@@ -47,7 +47,7 @@ class Outcome:
 
 
 def main(arguments: Sequence[str]) -> int:
-    node = find_node(Path(sys.executable))
+    node = find_nodejs(Path(sys.executable))
     if node is None:
         sys.exit("Node.js is missing. Type `make install`.")
     outcomes = [check(name, command) for name, command in checks(node.node).items()]
@@ -151,7 +151,7 @@ def session(name: str, *arguments: str) -> tuple[int, int, int]:
     command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
     code = subprocess.run(command, cwd=CLONE, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode
     if not report.exists():
-        print(f"pytest {ending(code)} and left no report.", flush=True)
+        print(f"pytest {describe_exit(code)} and left no report.", flush=True)
     passed, failed, skipped = _counts(report)
     return passed, max(failed, int(code != 0)), skipped
 

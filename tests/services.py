@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.launcher import leftovers
+from workers.launcher import process_record
 from workers.launcher.services import account as accounts
 from workers.launcher.services import folders, postgres, redis_server
 from workers.launcher.services.postgres import Postgres
@@ -50,18 +50,18 @@ OWN_REDIS = "REDIS_URL" not in os.environ or "redis" in os.environ.get(BY_US, ""
 
 
 def _postgres() -> Postgres:
-    account = accounts.of_services()
+    account = accounts.services_account()
     programs = folders.reachable_programs(CLONE, account)
     return Postgres(programs, FOLDER / "postgres", FOLDER, FOLDER / "postgres.log", account, FAST)
 
 
 def _redis() -> Redis:
-    account = accounts.of_services()
+    account = accounts.services_account()
     return Redis(folders.reachable_programs(CLONE, account), FOLDER, FOLDER / "redis.log", account)
 
 
 def pytest_unconfigure() -> None:
-    leftovers.stop(FOLDER / RECORD)
+    process_record.stop(FOLDER / RECORD)
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
@@ -83,34 +83,34 @@ def services() -> None:
 def _start(
     label: str, command: list[str], log: Path, children: dict[str, int]
 ) -> subprocess.Popen[bytes]:
-    account = accounts.of_services()
+    account = accounts.services_account()
     with log.open("ab") as stream:
         process = subprocess.Popen(
             command,
             stdout=stream,
             stderr=stream,
             cwd="/",
-            env=accounts.plain_environment(),
+            env=accounts.service_environment(),
             start_new_session=True,
             **account.popen(),
         )
     children[label] = process.pid
-    leftovers.record(FOLDER / RECORD, children)
+    process_record.record(FOLDER / RECORD, children)
     return process
 
 
 def _clear_stale() -> None:
     """Stop the servers of sessions that were killed, and remove their folders."""
     for folder in _base().glob(f"{PREFIX}*"):
-        if (folder / RECORD).exists() and not leftovers.owner_lives(folder / RECORD):
-            leftovers.stop(folder / RECORD)
+        if (folder / RECORD).exists() and not process_record.owner_lives(folder / RECORD):
+            process_record.stop(folder / RECORD)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 # Django reads these once, while pytest-django loads: long before the first fixture.
 _clear_stale()
-folders.make_private(FOLDER, accounts.of_services())
-leftovers.record(FOLDER / RECORD, {})
+folders.make_private(FOLDER, accounts.services_account())
+process_record.record(FOLDER / RECORD, {})
 os.environ[BY_US] = " ".join(
     name for name, own in (("postgres", OWN_POSTGRES), ("redis", OWN_REDIS)) if own
 )

@@ -72,7 +72,7 @@ def options_of(program: str) -> list[str]:
 
 def run(program: str, *arguments: str) -> None:
     done = subprocess.run(
-        [str(binaries.installed().postgres(program)), *arguments], capture_output=True, text=True
+        [str(binaries.find_installed().postgres(program)), *arguments], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 

@@ -1,5 +1,6 @@
-"""The Celery application of the workers. Tasks are short: a task claims a run and starts a
-supervisor, it never is the training.
+"""The Celery application of the workers.
+
+Tasks are short: a task claims a run and starts a supervisor process; it never trains itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ app.conf.update(
     accept_content=["json"],
     task_ignore_result=True,
     task_default_queue="runs",
+    # "runs" reaches any host; a host's own queue starts what was placed on it.
     task_queues=[Queue("runs"), Queue(f"node.{host.name()}")],
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
@@ -30,7 +32,7 @@ app.conf.update(
 
 
 @worker_init.connect
-def _begin(**_: object) -> None:
-    from workers.retry import let_go_when_stopped
+def _on_worker_init(**_: object) -> None:
+    from workers.database import set_session_timeouts
 
-    let_go_when_stopped()
+    set_session_timeouts()

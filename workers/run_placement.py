@@ -1,8 +1,6 @@
-"""Giving waiting runs their devices, by `webapp.nodes.plan`. Whoever is woken does it for all
-machines; each starts what is placed on it.
+"""Placement of waiting runs: devices and lease are claimed as `webapp.nodes.plan` says.
 
-Devices and run are claimed in one transaction under one lock, so that of two who plan at once the
-second sees what the first has done.
+Any worker that is notified places runs for all machines; each machine starts what is placed on it.
 """
 
 from __future__ import annotations
@@ -18,65 +16,62 @@ from webapp.runs.models import Run, State
 from workers.attempt.supervisor_start import start_supervisor
 from workers.machine import allocation, host, registration
 
-PLANNING_LOCK = 0x57111
+PLANNING_LOCK = 0x57111  # key of the advisory lock; any constant that nothing else uses
 
 
 def place(run_id: int) -> bool:
-    """Look at the queue; whether that placed the run."""
+    """Place what can be placed now; return whether the run was placed."""
     return run_id in place_queued()
 
 
 def place_queued() -> list[int]:
-    """Place whatever can be placed now, and return the runs."""
-    registration.beat()
+    """Place what can be placed now, and return the ids of the placed runs."""
+    registration.heartbeat()
     with transaction.atomic():
+        # One planner at a time: the second one sees what the first has allocated.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PLANNING_LOCK])
         placements, _ = queue.planned()
-        chosen = Run.objects.filter(pk__in=[one.run for one in placements])
-        list(
-            chosen.select_for_update(no_key=True).order_by("pk").values_list("pk")
-        )  # in the order in which others lock several
-        placed = [one for one in placements if _claim(one)]
-    for machine in {machine for one in placed for machine in one.machines}:
+        runs = Run.objects.filter(pk__in=[placement.run for placement in placements])
+        # Everyone who locks several runs locks them in order of their ids, which avoids deadlocks.
+        list(runs.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+        placed = [placement for placement in placements if _claim(placement)]
+    for machine in {machine for placement in placed for machine in placement.machines}:
         if machine == host.name():
             start_placed()
         else:
             celery_client.wake_node(machine)
-    return [one.run for one in placed]
+    return [placement.run for placement in placed]
 
 
 def start_placed() -> None:
-    """Start the supervisors of runs, and of parts of runs, that were placed on this host and not
-    started yet.
+    """Start the supervisors of attempts that were placed on this host and have none yet.
+
+    This host leads some of these attempts and is a member of others.
     """
     led = (
         Run.objects.filter(state=State.STARTING, lease_holder=host.name())
         .order_by("pk")
         .values_list("public_id", "attempt")
     )
-    parts = lifecycle.members_at_work(host.name()).values_list(
+    joined = lifecycle.members_at_work(host.name()).values_list(
         "attempt__run__public_id", "attempt__number"
     )
-    for public_id, attempt in [*led, *parts]:
+    for public_id, attempt in [*led, *joined]:
         if not (host.attempt_folder(public_id, attempt) / "supervisor.lock").exists():
             start_supervisor(public_id, attempt)
 
 
 def _claim(placement: Placement) -> bool:
-    """The run and all of its devices on all of its machines, or nothing."""
+    """Claim the run and all of its devices on all of its machines, or nothing."""
     with transaction.atomic():
         attempt = lifecycle.claim(placement.run, *placement.machines)
         if attempt is None:
             return False
-        holder = holder_of(attempt.run.public_id, attempt.number)
+        holder, team = holder_of(attempt.run.public_id, attempt.number), attempt.run.team
         for machine in placement.machines:
-            if (
-                allocation.claim(
-                    placement.devices, placement.kind, holder, machine, attempt.run.team
-                )
-                is None
-            ):
+            devices = allocation.claim(placement.devices, placement.kind, holder, machine, team)
+            if devices is None:
                 transaction.set_rollback(True)
                 return False
     return True

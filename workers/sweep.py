@@ -1,7 +1,7 @@
-"""The sweep: every few seconds it finds in Postgres what no message told anyone: waiting runs, dead
-supervisors, lost machines.
+"""The sweep: every few seconds it looks in Postgres for work of which no message arrived.
 
-It needs no broker, so that losing Redis delays a run by seconds and loses none.
+It finds waiting runs, dead supervisors and lost machines. It needs no broker, so losing Redis
+delays a run by seconds and loses none.
 """
 
 from __future__ import annotations
@@ -23,79 +23,82 @@ from webapp.nodes.models import Device
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run
 from webapp.series import series_store
-from workers.attempt.outage_guard import Patience
+from workers.attempt.outage_guard import OutageGuard
 from workers.attempt.supervisor_start import start_supervisor
 from workers.attempt.trainer_process import TrainerProcess
+from workers.database import retry_on_outage
 from workers.machine import host, registration
-from workers.retry import persist
 from workers.run_placement import place_queued, start_placed
 from workers.shards import placement
 
 logger = logging.getLogger(__name__)
+# At most a quarter of a lease, so that an expired lease is noticed soon after.
 PERIOD_SECONDS = min(3.0, host.LEASE_SECONDS / 4)
-STORE_AGAIN_SECONDS = 30.0
-COLLECT_SECONDS = 3600.0
-patience = Patience()
+UPLOAD_RETRY_SECONDS = 30.0
+CLEANUP_SECONDS = 3600.0
+outage_guard = OutageGuard()
 
 
-def forever() -> None:
-    collected = stored = time.monotonic()
-    persist(registration.register)
-    persist(end_forgotten)
+def run_forever() -> None:
+    cleaned_at = uploaded_at = time.monotonic()
+    retry_on_outage(registration.register)
+    retry_on_outage(end_unrecorded_trainers)
     while True:
         try:
             sweep()
         except OUTAGES as error:
             logger.warning("the database does not answer, trying again: %s", str(error).strip())
-            patience.lose()
+            outage_guard.record_outage()
             connections.close_all()
-        if time.monotonic() - stored > STORE_AGAIN_SECONDS:
-            stored = time.monotonic()
-            persist(store_again)
-        if time.monotonic() - collected > COLLECT_SECONDS:
-            collected = time.monotonic()
-            logger.info("removed %d artifacts that nothing names", persist(artifacts.collect))
-            logger.info("compacted the series of %d runs", persist(series_store.tidy_finished))
+        if time.monotonic() - uploaded_at > UPLOAD_RETRY_SECONDS:
+            uploaded_at = time.monotonic()
+            retry_on_outage(retry_uploads)
+        if time.monotonic() - cleaned_at > CLEANUP_SECONDS:
+            cleaned_at = time.monotonic()
+            logger.info("removed %d unused artifacts", retry_on_outage(artifacts.collect))
             logger.info(
-                "removed %d receipts of clients' logs that are too old to come again",
-                persist(receipts.prune),
+                "compacted the series of %d runs", retry_on_outage(series_store.tidy_finished)
+            )
+            logger.info(
+                "removed %d receipts of client logs that are too old to be sent again",
+                retry_on_outage(receipts.prune),
             )
         time.sleep(PERIOD_SECONDS)
 
 
 def sweep() -> None:
-    patience.look()
-    registration.beat()
+    outage_guard.check()
+    registration.heartbeat()
     start_placed()
     adopt_orphans()
-    end_strays()
-    go_on_elsewhere()
+    end_stale_attempts()
+    requeue_lost_runs()
     place_queued()
-    placement.sweep(may_give_up=patience.over(host.LEASE_SECONDS))
+    placement.sweep(may_declare_lost=outage_guard.is_calm_for(host.LEASE_SECONDS))
 
 
 def adopt_orphans() -> None:
-    """Give runs of this host, and parts of runs, a new supervisor when they have not been heard of
-    for a lease period.
+    """Start new supervisors for attempts on this host without a heartbeat for a lease period.
 
-    One that still lives keeps them.
+    Where a supervisor still lives, it holds the attempt's lock and no second one starts.
     """
     lease = timedelta(seconds=host.LEASE_SECONDS)
-    orphans = (
+    led = (
         lifecycle.orphans(lease)
         .filter(lease_holder=host.name())
         .values_list("public_id", "attempt")
     )
-    parts = lifecycle.silent(lifecycle.members_at_work(host.name()), lease).values_list(
+    joined = lifecycle.silent(lifecycle.members_at_work(host.name()), lease).values_list(
         "attempt__run__public_id", "attempt__number"
     )
-    for public_id, attempt in [*orphans, *parts]:
+    for public_id, attempt in [*led, *joined]:
         start_supervisor(public_id, attempt)
 
 
-def store_again() -> None:
-    """Give attempts of this host that are over a supervisor for a moment, if files of theirs still
-    wait for the artifact store.
+def retry_uploads() -> None:
+    """Start supervisors for ended attempts of this host whose files are not all stored yet.
+
+    Such a supervisor stores what it can and exits.
     """
     attempts = Attempt.objects.filter(
         host=host.name(), run__summary__has_key="unstored"
@@ -105,24 +108,22 @@ def store_again() -> None:
             start_supervisor(attempt.run.public_id, attempt.number)
 
 
-def end_strays() -> None:
-    """Attempts that hold devices here and are not at work any more: a supervisor stops the trainer,
-    keeps its last words and leaves.
+def end_stale_attempts() -> None:
+    """Start supervisors for attempts that hold devices here and are not active any more.
 
-    If the run only waits, because this host was given up for lost, that supervisor takes it back.
+    Such a supervisor stops the trainer, records its last events and exits. If the run waits because
+    this host was declared lost, the supervisor takes the run back.
     """
-    mine = (
+    holders = (
         Device.objects.filter(node__name=host.name(), allocated_to__startswith="run/")
         .values_list("allocated_to", flat=True)
         .distinct()
     )
-    _end_unless_current([found for holder in mine if (found := run_of(holder))])
+    _end_unless_current([attempt for holder in holders if (attempt := run_of(holder))])
 
 
-def end_forgotten() -> None:
-    """The same for trainers that are still alive on this host though nobody remembers what they
-    hold.
-    """
+def end_unrecorded_trainers() -> None:
+    """Do the same for trainers that are alive on this host and have no recorded device."""
     folders = [path.parent for path in host.runs_folder().glob("*/attempts/*/process.json")]
     _end_unless_current(
         [
@@ -134,27 +135,28 @@ def end_forgotten() -> None:
 
 
 def _end_unless_current(attempts: Sequence[tuple[str, int]]) -> None:
-    runs = Run.objects.filter(
-        public_id__in=[public_id for public_id, _ in attempts], state__in=ACTIVE
-    )
+    public_ids = [public_id for public_id, _ in attempts]
+    runs = Run.objects.filter(public_id__in=public_ids, state__in=ACTIVE)
     current = dict(runs.values_list("public_id", "attempt"))
     for public_id, attempt in attempts:
         if current.get(public_id) != attempt:
             start_supervisor(public_id, attempt)
 
 
-def go_on_elsewhere() -> None:
-    """Queue the runs of lost machines again: neither the machine nor the run has been heard of for
-    a lease period.
+def requeue_lost_runs() -> None:
+    """Queue runs again if neither they nor their machine have had a heartbeat for a lease period.
 
-    Not in the first lease period after an outage of Postgres or of this process: the others have a
-    right to be heard first.
+    Nothing is declared lost in the first lease period after an outage of Postgres or of this
+    process: heartbeats of the others could not be recorded or read during it.
     """
     lease = timedelta(seconds=host.LEASE_SECONDS)
-    if not patience.over(host.LEASE_SECONDS):
+    if not outage_guard.is_calm_for(host.LEASE_SECONDS):
         return
-    here = [host.name(), *queue.alive().values_list("name", flat=True)]
-    for run in lifecycle.orphans(lease).exclude(lease_holder__in=here).defer("spec"):
-        reason = f"{run.lease_holder} was lost: it has not been heard of since {run.heartbeat_at:%H:%M:%S} UTC."
+    alive = [host.name(), *queue.alive().values_list("name", flat=True)]
+    for run in lifecycle.orphans(lease).exclude(lease_holder__in=alive).defer("spec"):
+        reason = (
+            f"{run.lease_holder} was lost: "
+            f"it has not been heard of since {run.heartbeat_at:%H:%M:%S} UTC."
+        )
         if lifecycle.abandon(run.pk, run.attempt, lease, reason):
             logger.warning("run %s: %s", run.public_id, reason)

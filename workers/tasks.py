@@ -1,6 +1,4 @@
-"""Celery's part: a message is only a hint that something waits. The sweep finds the same without
-it.
-"""
+"""The Celery tasks. A message only notifies: the sweep finds the same work without it."""
 
 from __future__ import annotations
 
@@ -12,13 +10,13 @@ from workers.shards import placement
 
 @shared_task(name="workers.place")
 def place() -> None:
-    """Give waiting runs their devices, on whatever machine."""
+    """Allocate devices to waiting runs, on all machines."""
     run_placement.place_queued()
 
 
 @shared_task(name="workers.start_placed")
 def start_placed() -> None:
-    """Start the runs that somebody has placed on this machine."""
+    """Start the runs that were placed on this machine."""
     run_placement.start_placed()
 
 

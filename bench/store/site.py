@@ -26,7 +26,7 @@ from workers.launcher.services.postgres import Postgres
 @contextmanager
 def database() -> Iterator[Postgres]:
     """A fresh server with its usual settings, to which Django is connected, with all tables."""
-    account = accounts.of_services()
+    account = accounts.services_account()
     folder = Path(tempfile.mkdtemp(prefix="stillroom-bench-", dir="/tmp"))
     shutil.rmtree(folder)
     folders.make_private(folder, account)
@@ -42,7 +42,7 @@ def database() -> Iterator[Postgres]:
     process = subprocess.Popen(
         server.command(),
         cwd="/",
-        env=accounts.plain_environment(),
+        env=accounts.service_environment(),
         stderr=subprocess.DEVNULL,
         **account.popen(),
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from workers.launcher.web import arguments
+from workers.launcher.web_server import uvicorn_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -24,7 +24,7 @@ def serving(environment: Mapping[str, str], log: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", *arguments("127.0.0.1", port), "--log-level", "warning"]
+    command = [sys.executable, "-m", *uvicorn_arguments("127.0.0.1", port), "--log-level", "warning"]
     with log.open("wb") as output:
         server = subprocess.Popen(
             command, cwd=ROOT, env=dict(environment), stdout=output, stderr=output

@@ -222,10 +222,10 @@ def conclude(made: World, runs: list[Any], steps: int) -> list[tuple[Any, ...]]:
     from webapp.nodes.models import Device
     from webapp.runs import lifecycle
     from webapp.runs.models import State
-    from workers.retry import persist
+    from workers.database import retry_on_outage
 
     def over(run: Any) -> bool:
-        persist(run.refresh_from_db)
+        retry_on_outage(run.refresh_from_db)
         if run.state == State.FAILED:
             lifecycle.resume(run)
         return run.state == State.COMPLETED

@@ -163,8 +163,8 @@ def signalled(process: TrainerProcess, sent: signal.Signals) -> None:
     os.kill(pid, sent)
 
 
-def until(condition: Callable[[], Any], patience: float = PATIENCE_SECONDS) -> Any:
-    deadline = time.monotonic() + patience
+def until(condition: Callable[[], Any], guard: float = PATIENCE_SECONDS) -> Any:
+    deadline = time.monotonic() + guard
     while time.monotonic() < deadline:
         if found := condition():
             return found

@@ -87,9 +87,9 @@ def written(made: World, runs: list[Any]) -> list[int]:
 
 
 def recorded(run: Any) -> int:
-    from workers.retry import persist
+    from workers.database import retry_on_outage
 
-    seq: int = persist(lambda: run.attempts.get(number=1).last_seq)
+    seq: int = retry_on_outage(lambda: run.attempts.get(number=1).last_seq)
     return seq
 
 

@@ -25,7 +25,7 @@ from webapp.nodes.models import Device
 from workers.attempt.trainer_process import TrainerProcess
 from workers.machine import host, registration
 from workers.shards import placement
-from workers.shards.runner import hand_in
+from workers.shards.runner import store_result
 
 from .conftest import signalled, until
 
@@ -137,11 +137,11 @@ def test_a_part_that_is_handed_in_twice_counts_once(team: Team, tmp_path: Path) 
     ]
     for part, copy in enumerate(copies):
         execute_part(spec, copy.shard.part, found.shards.count(), tmp_path / f"{part}.jsonl")
-    assert [hand_in(copy, tmp_path / f"{part}.jsonl") for part, copy in enumerate(copies)] == [
+    assert [store_result(copy, tmp_path / f"{part}.jsonl") for part, copy in enumerate(copies)] == [
         True,
         False,
     ] * found.shards.count()
-    assert hand_in(copies[0], tmp_path / "0.jsonl") is False
+    assert store_result(copies[0], tmp_path / "0.jsonl") is False
     assert results.tally_of(found).problems == 4
     assert over(found) and found.state == State.COMPLETED
 

@@ -29,7 +29,7 @@ from webapp.runs import lifecycle
 from webapp.runs.models import Run
 from workers.launcher.services import account, folders, redis_server
 from workers.launcher.services.redis_server import Redis
-from workers.launcher.web import LARGEST_MESSAGE, arguments
+from workers.launcher.web_server import LARGEST_MESSAGE, uvicorn_arguments
 
 CLONE = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60.0
@@ -57,15 +57,18 @@ def redis(
 ) -> Iterator[Killable]:
     """A Redis of this test's own, which both ends use."""
     home = services.FOLDER / "bell"
-    folders.make_private(home, account.of_services())
+    folders.make_private(home, account.services_account())
     server = Redis(
-        folders.reachable_programs(CLONE, account.of_services()),
+        folders.reachable_programs(CLONE, account.services_account()),
         home,
         services.FOLDER / "bell.log",
-        account.of_services(),
+        account.services_account(),
     )
     killable = Killable(
-        server.command(), cwd="/", env=account.plain_environment(), **account.of_services().popen()
+        server.command(),
+        cwd="/",
+        env=account.service_environment(),
+        **account.services_account().popen(),
     )
     redis_server.wait_until_ready(server, killable.process)
     monkeypatch.setattr(settings, "REDIS_URL", server.url)
@@ -86,7 +89,7 @@ def web(
     environment = child_environment | {"REDIS_URL": settings.REDIS_URL}
     with (tmp_path / "web.log").open("ab") as log:
         killable = Killable(
-            [sys.executable, "-m", *arguments("127.0.0.1", port)],
+            [sys.executable, "-m", *uvicorn_arguments("127.0.0.1", port)],
             cwd=CLONE,
             env=environment,
             stdout=log,

@@ -29,7 +29,7 @@ from webapp.access.models import Role, Team
 from webapp.base import celery_client, environment, notify
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
-from workers.retry import persist
+from workers.database import retry_on_outage
 
 STEPS = 60
 AWAY_SECONDS = (
@@ -91,7 +91,11 @@ def begin(broken: World) -> Iterator[Begin]:
     yield start
     broken.heal()
     unfinished = Run.objects.filter(state__in=[State.QUEUED, *ACTIVE])
-    until(lambda: not persist(unfinished.exists), "the end of every run", meanwhile=broken.tend)
+    until(
+        lambda: not retry_on_outage(unfinished.exists),
+        "the end of every run",
+        meanwhile=broken.tend,
+    )
 
 
 def queued(steps: int) -> Run:
@@ -105,7 +109,7 @@ def team() -> Team:
 
 def fresh(run: Run) -> Run:
     """As the database has it, once that answers."""
-    persist(run.refresh_from_db)
+    retry_on_outage(run.refresh_from_db)
     return run
 
 

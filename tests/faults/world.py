@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import psutil
 
 from tests.faults.wire import Wire
-from workers.launcher.children import Child
+from workers.launcher.child_process import ChildProcess
 from workers.launcher.services import account as accounts
 from workers.launcher.services import folders, postgres, redis_server
 from workers.launcher.services.postgres import Postgres
@@ -46,11 +46,11 @@ class World:
 
     folder: Path
     lease_seconds: int = LEASE_SECONDS
-    children: dict[str, Child] = field(default_factory=dict)
+    children: dict[str, ChildProcess] = field(default_factory=dict)
     wire: Wire | None = None
 
     def __post_init__(self) -> None:
-        account = accounts.of_services()
+        account = accounts.services_account()
         programs = folders.reachable_programs(CLONE, account)
         self.postgres = Postgres(
             programs,
@@ -101,7 +101,7 @@ class World:
         self, name: str, *module: str, environment: Mapping[str, str] | None = None
     ) -> None:
         command = [sys.executable, "-m", *module]
-        child = Child(
+        child = ChildProcess(
             name,
             command,
             self.folder / f"{name}.log",
@@ -211,13 +211,13 @@ class World:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _service(self, name: str, command: list[str], log: Path) -> None:
-        account = accounts.of_services()
-        child = Child(
+        account = accounts.services_account()
+        child = ChildProcess(
             name,
             command,
             log,
             self.folder,
-            accounts.plain_environment(),
+            accounts.service_environment(),
             account.popen(),
             signal.SIGINT,
             wait=0.2,
@@ -251,7 +251,7 @@ def of_world(folder: Path) -> Iterator[psutil.Process]:
 def world(lease_seconds: int = LEASE_SECONDS) -> Iterator[World]:
     """A world whose services run, in a private folder with a short path."""
     folder = Path(tempfile.gettempdir()) / f"stillroom-world-{os.getpid()}-{secrets.token_hex(3)}"
-    folders.make_private(folder, accounts.of_services())
+    folders.make_private(folder, accounts.services_account())
     made = World(folder, lease_seconds)
     try:
         made.start_services()
@@ -268,16 +268,16 @@ def migrate(environment: Mapping[str, str]) -> None:
 def until(
     condition: Callable[[], Found],
     what: str,
-    patience: float = PATIENCE_SECONDS,
+    guard: float = PATIENCE_SECONDS,
     meanwhile: Callable[[], Any] = lambda: None,
 ) -> Found:
     """Wait until `condition` gives something true, and return that. Raises AssertionError saying
     `what` did not happen.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + guard
     while time.monotonic() < deadline:
         if found := condition():
             return found
         meanwhile()
         time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen within {patience:g} s")
+    raise AssertionError(f"{what} did not happen within {guard:g} s")

@@ -13,10 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from workers.launcher.children import Child
+from workers.launcher.child_process import ChildProcess
 from workers.launcher.services import folders as places
 from workers.launcher.services.folders import Folders
-from workers.launcher.services.services import start_postgres
+from workers.launcher.services.start import start_postgres
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def prepare(
 @pytest.fixture
 def started(prepare: Callable[[Path], Folders]) -> Iterator[Callable[[Path], str]]:
     """Start a clone's Postgres and return its address; it is stopped afterwards."""
-    children: list[Child] = []
+    children: list[ChildProcess] = []
 
     def start(clone: Path) -> str:
         child, url = start_postgres(prepare(clone))

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.launcher.conftest import answer, modes
-from workers.launcher.children import Child
-from workers.launcher.refusal import Refusal
+from workers.launcher.child_process import ChildProcess
+from workers.launcher.errors import LauncherError
 from workers.launcher.services import account, binaries
 from workers.launcher.services.account import Account
 from workers.launcher.services.folders import Folders, make_private
 from workers.launcher.services.postgres import Postgres, prepare, wait_until_ready
-from workers.launcher.services.services import start_postgres, start_redis
+from workers.launcher.services.start import start_postgres, start_redis
 
 
 @pytest.fixture
@@ -92,31 +92,31 @@ def test_sockets_lie_in_the_runtime_directory_of_an_ordinary_user(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(open_folder))
     us = Account(os.geteuid(), os.getegid(), switch=False)
-    monkeypatch.setattr(account, "of_services", lambda: us)
+    monkeypatch.setattr(account, "services_account", lambda: us)
 
     assert prepare(open_folder / "clone").sockets.parent == open_folder
 
 
 def test_a_folder_that_others_may_enter_is_not_taken_for_the_private_one(open_folder: Path) -> None:
-    with pytest.raises(Refusal, match=r"not a private folder of ours .* Remove it"):
-        make_private(open_folder, account.of_services())
+    with pytest.raises(LauncherError, match=r"not a private folder of ours .* Remove it"):
+        make_private(open_folder, account.services_account())
 
 
 def test_copied_programs_run_where_the_installed_ones_cannot(open_folder: Path) -> None:
     """The copy lies in an open folder, so that the account that runs Postgres reaches it; Postgres
     starts from it.
     """
-    who = account.of_services()
-    programs = binaries.copied(binaries.installed(), open_folder)
+    who = account.services_account()
+    programs = binaries.copy_to_folder(binaries.find_installed(), open_folder)
     assert programs.usable_by(who)
     (open_folder / "p").mkdir()
-    who.give(open_folder / "p")
+    who.chown(open_folder / "p")
     server = Postgres(
         programs, open_folder / "p" / "data", open_folder / "p", open_folder / "log", who
     )
     prepare(server, ["--no-sync"])
-    child = Child("Postgres", server.command(), server.log, open_folder, {}, who.popen())
+    child = ChildProcess("Postgres", server.command(), server.log, open_folder, {}, who.popen())
     wait_until_ready(server, child.start())
     child.stop(20)
 
-    assert binaries.copied(binaries.installed(), open_folder) == programs
+    assert binaries.copy_to_folder(binaries.find_installed(), open_folder) == programs

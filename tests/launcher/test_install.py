@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from workers.launcher import install
-from workers.launcher.node import find_node
-from workers.launcher.refusal import Refusal
+from workers.launcher.errors import LauncherError
+from workers.launcher.nodejs import find_nodejs
 
 
 def test_node_and_npm_come_from_the_wheel_where_the_system_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    node = find_node(Path(sys.executable))
+    node = find_nodejs(Path(sys.executable))
 
     assert node is not None
     version = subprocess.run(
@@ -33,7 +33,7 @@ def test_an_old_node_of_the_system_is_passed_over(
         (tmp_path / name).write_text("#!/bin/sh\necho v18.20.4\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    node = find_node(Path(sys.executable))
+    node = find_nodejs(Path(sys.executable))
 
     assert node is not None and not node.node.startswith(str(tmp_path))
 
@@ -44,7 +44,7 @@ def test_a_missing_browser_is_a_command_to_type_where_we_may_not_install(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(
-        Refusal, match="Type: sudo apt-get install --yes --no-install-recommends chromium"
+        LauncherError, match="Type: sudo apt-get install --yes --no-install-recommends chromium"
     ):
         install.browser()
 
@@ -56,12 +56,14 @@ def test_an_environment_that_cannot_be_made_names_the_package(
     monkeypatch.setattr(install, "VENV", tmp_path / "venv")
     monkeypatch.setattr(sys, "executable", "/bin/false")
 
-    with pytest.raises(Refusal, match="apt-get install python3-venv"):
+    with pytest.raises(LauncherError, match="apt-get install python3-venv"):
         install.environment()
 
 
 def test_a_failed_installation_shows_its_last_words_and_how_to_repeat_it() -> None:
-    with pytest.raises(Refusal, match=r"(?s)no such thing\npip could not install .* repeat: sh -c"):
+    with pytest.raises(
+        LauncherError, match=r"(?s)no such thing\npip could not install .* repeat: sh -c"
+    ):
         install.quietly(
             ["sh", "-c", "echo no such thing; exit 1"], "pip", {"PATH": "/bin:/usr/bin"}
         )

@@ -13,11 +13,11 @@ import psycopg
 import pytest
 
 from tests.launcher.conftest import answer
-from workers.launcher.children import Child
-from workers.launcher.refusal import Refusal
+from workers.launcher.child_process import ChildProcess
+from workers.launcher.errors import LauncherError
 from workers.launcher.services import account, postgres
 from workers.launcher.services.folders import Folders
-from workers.launcher.services.services import start_postgres
+from workers.launcher.services.start import start_postgres
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def stranger() -> Iterator[int]:
     """The pid of a living process that has nothing to do with us, but runs under the account of the
     services.
     """
-    process = subprocess.Popen(["sleep", "60"], **account.of_services().popen())
+    process = subprocess.Popen(["sleep", "60"], **account.services_account().popen())
     yield process.pid
     process.kill()
     process.wait()
 
 
-def _start(folders: Folders) -> Child:
+def _start(folders: Folders) -> ChildProcess:
     return start_postgres(folders)[0]
 
 
@@ -95,7 +95,8 @@ def test_a_damaged_data_folder_is_not_touched_but_named(
     (data / "base").mkdir()
 
     with pytest.raises(
-        Refusal, match=r"var/postgres is not whole .* Restore it from a backup, or move it away"
+        LauncherError,
+        match=r"var/postgres is not whole .* Restore it from a backup, or move it away",
     ):
         start_postgres(prepare(open_folder / "clone"))
     assert (data / "base").exists()
@@ -109,7 +110,8 @@ def test_a_data_folder_of_another_version_is_named(
     (data / "PG_VERSION").write_text("15\n")
 
     with pytest.raises(
-        Refusal, match=r"made by Postgres 15, this is Postgres 18\. Upgrade it with pg_upgrade"
+        LauncherError,
+        match=r"made by Postgres 15, this is Postgres 18\. Upgrade it with pg_upgrade",
     ):
         start_postgres(prepare(open_folder / "clone"))
 
@@ -123,7 +125,8 @@ def test_a_disk_without_room_is_a_sentence_and_leaves_nothing_behind(
     monkeypatch.setattr(postgres, "FIRST_START_BYTES", shutil.disk_usage(open_folder).total + 1)
 
     with pytest.raises(
-        Refusal, match=r"The disk is full: making the database folder failed at .* Free some space"
+        LauncherError,
+        match=r"The disk is full: making the database folder failed at .* Free some space",
     ):
         start_postgres(prepare(open_folder / "clone"))
     assert not data.exists()
@@ -136,7 +139,7 @@ def test_a_server_that_cannot_start_says_why(
     (data / "postgresql.conf").write_text("shared_buffers = nonsense\n")
 
     with pytest.raises(
-        Refusal,
+        LauncherError,
         match=r"Postgres did not start: .*configuration file .* contains errors .*postgres\.log",
     ):
         start_postgres(prepare(open_folder / "clone"))

@@ -11,7 +11,7 @@ from django.db import connections
 
 from webapp.nodes.models import Device, Node
 from workers.machine import allocation, hardware, registration
-from workers.machine.hardware import Found
+from workers.machine.hardware import DetectedDevice
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def has(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("STILLROOM_HOST_NAME", "gpu-3")
 
     def register(slots: int, gpus: int = 0) -> Node:
-        found = [Found("cpu", index, "", None) for index in range(slots)]
-        found += [Found("cuda", index, "H200", 2**37) for index in range(gpus)]
+        found = [DetectedDevice("cpu", index, "", None) for index in range(slots)]
+        found += [DetectedDevice("cuda", index, "H200", 2**37) for index in range(gpus)]
         monkeypatch.setattr(hardware, "devices", lambda: found)
         return registration.register()
 
@@ -99,7 +99,7 @@ def test_starting_again_keeps_what_is_lent_and_what_is_drained(has: Any) -> None
 def test_a_heartbeat_of_an_unknown_host_registers_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STILLROOM_HOST_NAME", "fresh")
     monkeypatch.setenv("STILLROOM_SLOTS", "3")
-    registration.beat()
+    registration.heartbeat()
     node = Node.objects.get(name="fresh")
     assert (
         node.devices.filter(kind="cpu").count() == 3
@@ -108,7 +108,7 @@ def test_a_heartbeat_of_an_unknown_host_registers_it(monkeypatch: pytest.MonkeyP
         and node.version
     )
     Node.objects.update(heartbeat_at=node.heartbeat_at - timedelta(hours=1))
-    registration.beat()
+    registration.heartbeat()
     assert Node.objects.get().heartbeat_at >= node.heartbeat_at
 
 

@@ -17,7 +17,7 @@ from webapp.nodes.models import Device, Node
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
 from workers import run_placement, sweep
-from workers.attempt.outage_guard import Patience
+from workers.attempt.outage_guard import OutageGuard
 from workers.attempt.shim import identity, write_atomically
 from workers.machine import allocation, host, registration
 
@@ -47,10 +47,10 @@ def calm(monkeypatch: pytest.MonkeyPatch) -> None:
     is.
     """
     monkeypatch.setattr(host, "LEASE_SECONDS", 1.0)
-    patience = Patience()
-    patience.calm_since -= 3600
-    patience.looked_at += 3600
-    monkeypatch.setattr(sweep, "patience", patience)
+    guard = OutageGuard()
+    guard.calm_since -= 3600
+    guard.checked_at += 3600
+    monkeypatch.setattr(sweep, "outage_guard", guard)
 
 
 @pytest.fixture
@@ -99,14 +99,14 @@ def test_a_machine_or_a_run_that_is_heard_of_is_left_alone(
     run: Run, node: bool, lease: bool
 ) -> None:
     silence(run, node=node, lease=lease)
-    sweep.go_on_elsewhere()
+    sweep.requeue_lost_runs()
     assert state_of(run) == (State.STARTING, 1, "there")
 
 
 def test_who_has_just_started_calls_nobody_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "patience", Patience())
+    monkeypatch.setattr(sweep, "outage_guard", OutageGuard())
     silence(run, node=True, lease=True)
-    sweep.go_on_elsewhere()
+    sweep.requeue_lost_runs()
     assert state_of(run) == (State.STARTING, 1, "there")
 
 
@@ -114,33 +114,33 @@ def test_patience_begins_anew_after_an_outage_and_after_standing_still(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(host, "LEASE_SECONDS", 0.5)
-    patience = Patience()
-    patience.calm_since -= 10
-    patience.look()
-    assert patience.over(0.5)
-    patience.lose()
-    assert not patience.over(0.5)
-    patience.calm_since -= 10
-    patience.looked_at -= 1
-    patience.look()
-    assert not patience.over(0.5), "it was stopped for longer than a lease"
-    patience.calm_since -= 10
-    assert not patience.over(10**9), "Postgres has not been up for so long"
+    guard = OutageGuard()
+    guard.calm_since -= 10
+    guard.check()
+    assert guard.is_calm_for(0.5)
+    guard.record_outage()
+    assert not guard.is_calm_for(0.5)
+    guard.calm_since -= 10
+    guard.checked_at -= 1
+    guard.check()
+    assert not guard.is_calm_for(0.5), "it was stopped for longer than a lease"
+    guard.calm_since -= 10
+    assert not guard.is_calm_for(10**9), "Postgres has not been up for so long"
 
 
 def test_a_machine_that_returns_ends_what_is_not_its_own_any_more(
     run: Run, started: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STILLROOM_HOST_NAME", "there")
-    sweep.end_strays()
+    sweep.end_stale_attempts()
     assert started == []
     lifecycle.requeue(run.pk, 1, "there was lost.")
-    sweep.end_strays()
+    sweep.end_stale_attempts()
     assert started == [(run.public_id, 1)], (
         "it waits for devices that it may be holding itself: a supervisor takes it back"
     )
     lifecycle.claim(run.pk, "elsewhere")
-    sweep.end_strays()
+    sweep.end_stale_attempts()
     assert started == [(run.public_id, 1)] * 2
 
 
@@ -166,7 +166,7 @@ def test_a_machine_that_nobody_knows_any_more_is_lost_too(
 ) -> None:
     silence(run, node=True, lease=True)
     Node.objects.filter(name="there").delete()
-    sweep.go_on_elsewhere()
+    sweep.requeue_lost_runs()
     assert state_of(run)[0] == State.QUEUED
 
 
@@ -181,5 +181,5 @@ def test_a_living_trainer_of_a_run_that_is_over_is_found_after_a_restart(
         )
     lifecycle.requeue(run.pk, 1, "there was lost.")
     lifecycle.claim(run.pk, "elsewhere")
-    sweep.end_forgotten()
+    sweep.end_unrecorded_trainers()
     assert started == [(run.public_id, 1)]

@@ -14,7 +14,7 @@ from webapp.library import artifacts
 from webapp.library.models import DataSet, StoredModel
 from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Run
-from workers.attempt.preparation import Unresolved, prepare
+from workers.attempt.preparation import PreparationError, prepare
 
 pytestmark = pytest.mark.django_db
 
@@ -68,7 +68,7 @@ def test_a_data_set_becomes_a_path_that_holds_its_bytes(team: Team, data_set: Da
 
 def test_another_teams_data_set_is_not_found(data_set: DataSet) -> None:
     other = Team.objects.create(name="Other", slug="other")
-    with pytest.raises(Unresolved, match=r"data\.train\.path.*no data set 'sums@f1'"):
+    with pytest.raises(PreparationError, match=r"data\.train\.path.*no data set 'sums@f1'"):
         prepared(other, spec(train={"kind": "file", "path": "dataset:sums@f1"}))
 
 
@@ -93,7 +93,7 @@ def test_a_path_outside_the_operators_folders_is_refused(
     (tmp_path / "secret.jsonl").write_text("{}")
     (root / "link").symlink_to(tmp_path / "secret.jsonl")
     settings.STILLROOM_FILE_ROOTS = (root,)
-    with pytest.raises(Unresolved, match="not under a folder"):
+    with pytest.raises(PreparationError, match="not under a folder"):
         prepared(team, spec(train={"kind": "file", "path": f"file:{path.format(root=root)}"}))
 
 
@@ -110,7 +110,7 @@ def test_a_path_under_an_operators_folder_is_used(
 
 def test_a_definition_that_is_no_longer_valid_says_so(team: Team) -> None:
     run, attempt = run_of(team, {"stages": []} | {"networks": {}, "data": {}})
-    with pytest.raises(Unresolved, match="stages"):
+    with pytest.raises(PreparationError, match="stages"):
         prepare(run, attempt)
 
 
@@ -152,6 +152,6 @@ def test_an_endpoint_that_the_operator_no_longer_lists_is_not_asked(
     assert prepared(team, definition)["networks"]["teacher"]["url"] == "http://10.0.0.5/v1"
     settings.STILLROOM_ENDPOINTS = ()
     with pytest.raises(
-        Unresolved, match=r"networks\.teacher\.url is no endpoint that this server may ask"
+        PreparationError, match=r"networks\.teacher\.url is no endpoint that this server may ask"
     ):
         prepared(team, definition)

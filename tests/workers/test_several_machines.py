@@ -21,8 +21,8 @@ from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Checkpoint, Member, Run, State
 from workers import run_placement, sweep
 from workers.attempt.exit_text import explain
-from workers.attempt.members import LOST_TOUCH, Party
-from workers.attempt.preparation import Unresolved, prepare
+from workers.attempt.members import CONNECTION_LOST, AttemptMembers
+from workers.attempt.preparation import PreparationError, prepare
 from workers.machine import allocation, host
 
 pytestmark = pytest.mark.django_db
@@ -83,9 +83,9 @@ def leave(run: Run, exit: dict[str, Any] | None, reason: str = "") -> None:
 
 
 def judged(run: Run, exit: dict[str, Any], asked: bool = False) -> tuple[str, str]:
-    party = Party(attempt_of(run))
-    party.look()
-    ending = party.judged(exit, explain(exit, None, "its last words", asked), asked)
+    members = AttemptMembers(attempt_of(run))
+    members.refresh()
+    ending = members.outcome(exit, explain(exit, None, "its last words", asked), asked)
     return ending.state, ending.reason
 
 
@@ -148,7 +148,7 @@ def test_the_leading_machine_settles_the_meeting_once_and_the_others_begin_alike
         manifest={"state.json": {"sha256": "0" * 64, "size": 1}},
     )  # fmt: skip
     again.meeting = {"place": place, "checkpoint": gone.pk}
-    with pytest.raises(Unresolved, match="not in the artifact store any more"):
+    with pytest.raises(PreparationError, match="not in the artifact store any more"):
         prepare(run, again, 1)
 
 
@@ -158,7 +158,7 @@ def test_machines_that_cannot_reach_each_other_are_told_so(
     settings.STILLROOM_STATE = tmp_path
     Node.objects.filter(name="birch").update(address="10.0.0.9")
     with pytest.raises(
-        Unresolved,
+        PreparationError,
         match=r"alder is known as 127\.0\.0\.1, where birch cannot reach it. Set STILLROOM_ADDRESS on alder",
     ):
         prepare(run, attempt_of(run))
@@ -213,16 +213,16 @@ def test_a_stop_that_was_asked_for_stays_one_whoever_dies_of_it(run: Run) -> Non
 def test_the_leading_trainer_is_not_left_waiting_for_who_has_gone(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    party = Party(attempt_of(run))
-    party.look()
-    assert not party.is_beyond_waiting() and not party.has_told()
+    members = AttemptMembers(attempt_of(run))
+    members.refresh()
+    assert not members.leader_is_stuck() and not members.cause_is_known()
     leave(run, ended(69), "nobody answers")
-    party.look()
-    assert party.has_told() and not party.is_beyond_waiting()
+    members.refresh()
+    assert members.cause_is_known() and not members.leader_is_stuck()
     monkeypatch.setattr(host, "LEASE_SECONDS", -1.0)
-    assert party.is_beyond_waiting()
-    ending = party.judged(KILLED, explain(KILLED, None, "", False), False)
-    assert (ending.state, ending.reason) == (State.QUEUED, LOST_TOUCH)
+    assert members.leader_is_stuck()
+    ending = members.outcome(KILLED, explain(KILLED, None, "", False), False)
+    assert (ending.state, ending.reason) == (State.QUEUED, CONNECTION_LOST)
 
 
 @pytest.mark.parametrize(
@@ -236,14 +236,14 @@ def test_a_member_is_lost_when_neither_it_nor_its_machine_is_heard_of(
         Node.objects.filter(name="birch").update(heartbeat_at=Now() - HOUR)
     if silent_member:
         Member.objects.update(heartbeat_at=Now() - HOUR)
-    party = Party(attempt_of(run))
-    party.look()
-    assert not party.has_told(), "who has just begun to listen calls nobody lost"
-    party._patience.calm_since -= 3600
-    party._patience.looked_at += 3600
-    party.look()
-    assert party.has_told() is (silent_node and silent_member)
-    if party.has_told():
+    members = AttemptMembers(attempt_of(run))
+    members.refresh()
+    assert not members.cause_is_known(), "who has just begun to listen calls nobody lost"
+    members._outage_guard.calm_since -= 3600
+    members._outage_guard.checked_at += 3600
+    members.refresh()
+    assert members.cause_is_known() is (silent_node and silent_member)
+    if members.cause_is_known():
         assert "birch: It was lost: it has not been heard of since" in judged(run, ended(69))[1]
 
 
@@ -275,7 +275,7 @@ def test_an_attempt_that_was_given_up_is_not_taken_back_by_the_machine_that_led_
     started.clear()
     for name in ("alder", "birch"):
         monkeypatch.setenv("STILLROOM_HOST_NAME", name)
-        sweep.end_strays()
+        sweep.end_stale_attempts()
     assert started == [(run.public_id, 1)] * 2, "each ends its own part and gives its devices back"
 
 

@@ -26,7 +26,7 @@ from webapp.nodes.models import Device, Node
 from webapp.runs import lifecycle as runs
 from workers.machine import allocation as devices
 from workers.machine import hardware, registration
-from workers.machine.hardware import Found
+from workers.machine.hardware import DetectedDevice
 from workers.shards import placement
 
 ROW = {"place": 0, "id": "a", "question": "1+1", "reference": "2", "domain": "", "difficulty": ""}
@@ -47,7 +47,9 @@ def slots(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def have(count: int) -> None:
         monkeypatch.setattr(
-            hardware, "devices", lambda: [Found("cpu", index, "", None) for index in range(count)]
+            hardware,
+            "devices",
+            lambda: [DetectedDevice("cpu", index, "", None) for index in range(count)],
         )
         registration.register()
 
@@ -180,7 +182,7 @@ def test_who_was_deaf_gives_no_copy_up(slots: Callable[[int], None], started: li
     placement.place_waiting()
     Copy.objects.update(host="elsewhere")
     age(started[0], 300)
-    placement.sweep(may_give_up=False)
+    placement.sweep(may_declare_lost=False)
     assert Copy.objects.get().outcome == ""
     placement.sweep()
     assert Copy.objects.filter(number=1, outcome="lost").exists()
@@ -204,12 +206,14 @@ def test_the_first_of_two_answers_at_once_wins(slots: Callable[[int], None]) -> 
     assert copy is not None
     gate, won = threading.Barrier(4), []
 
-    def hand_in(right: bool) -> None:
+    def store_result(right: bool) -> None:
         gate.wait()
         won.append((answer(copy, right), right))
         connections.close_all()
 
-    threads = [threading.Thread(target=hand_in, args=[bool(number % 2)]) for number in range(4)]
+    threads = [
+        threading.Thread(target=store_result, args=[bool(number % 2)]) for number in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

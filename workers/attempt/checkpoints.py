@@ -1,6 +1,6 @@
-"""Bringing the checkpoint from which a run goes on to this host, whoever wrote it.
+"""Fetches the checkpoint from which an attempt resumes to this host, whichever host wrote it.
 
-What is here already and has the stored hashes is taken as it is, the rest comes from the store.
+A checkpoint that is already here and has the stored hashes is used as it is.
 """
 
 from __future__ import annotations
@@ -17,52 +17,50 @@ from webapp.runs.models import Checkpoint, Run
 log = logging.getLogger(__name__)
 
 
-def bring_newest(run: Run, folder: Path) -> Checkpoint | None:
-    """The newest stored checkpoint of the run's live branch that is whole, now below the run's
-    `folder`; None if there is none.
+def fetch_newest(run: Run, run_folder: Path) -> Checkpoint | None:
+    """Fetch the newest undamaged stored checkpoint of the run's live branch into `run_folder`.
+
+    Returns None if there is none.
     """
-    for stored in files.stored_checkpoints(run):
+    for checkpoint in files.stored_checkpoints(run):
         try:
-            bring(stored, folder)
-        except (FileNotFoundError, Damaged) as problem:
+            fetch(checkpoint, run_folder)
+        except (FileNotFoundError, Damaged) as error:
             log.warning(
-                "run %s cannot go on from step %d, trying an earlier one: %s",
+                "run %s cannot resume from step %d, trying an earlier checkpoint: %s",
                 run.public_id,
-                stored.step,
-                problem,
+                checkpoint.step,
+                error,
             )
             continue
-        return stored
+        return checkpoint
     return None
 
 
-def bring(stored: Checkpoint, folder: Path) -> None:
-    """Have the checkpoint whole below the run's `folder`. Raises FileNotFoundError or Damaged if
-    the store has it no longer.
+def fetch(checkpoint: Checkpoint, run_folder: Path) -> None:
+    """Make the checkpoint complete below `run_folder`.
+
+    Raises FileNotFoundError or Damaged if the artifact store does not have it any more.
     """
-    place = place_of(stored, folder)
-    if not _is_whole(stored, place):
-        _fetch(stored, place)
-
-
-def place_of(stored: Checkpoint, folder: Path) -> Path:
-    return folder / "attempts" / str(stored.attempt) / "checkpoints" / Path(stored.folder).name
-
-
-def _is_whole(stored: Checkpoint, place: Path) -> bool:
-    return all(_digest(place / name) == facts["sha256"] for name, facts in stored.manifest.items())
-
-
-def _fetch(stored: Checkpoint, place: Path) -> None:
-    unfinished = place.with_name(f".incoming-{place.name}")
+    folder = folder_of(checkpoint, run_folder)
+    hashes = {name: facts["sha256"] for name, facts in checkpoint.manifest.items()}
+    if all(_sha256(folder / name) == digest for name, digest in hashes.items()):
+        return
+    # Restored under another name, so that the folder is never there with a part of its files.
+    unfinished = folder.with_name(f".incoming-{folder.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
-    files.restore(stored, unfinished)
-    shutil.rmtree(place, ignore_errors=True)
-    unfinished.rename(place)
+    files.restore(checkpoint, unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
 
 
-def _digest(path: Path) -> str:
-    """Empty for a file that is not there."""
+def folder_of(checkpoint: Checkpoint, run_folder: Path) -> Path:
+    attempt_folder = run_folder / "attempts" / str(checkpoint.attempt)
+    return attempt_folder / "checkpoints" / Path(checkpoint.folder).name
+
+
+def _sha256(path: Path) -> str:
+    """Return the file's hash; "" if there is no such file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,9 +1,8 @@
-"""The supervisor of a machine that another one leads: it starts the machine's own ranks, or adopts
-them, and ends with the attempt.
+"""The supervisor of a member of an attempt: a machine that another one leads.
 
-The leading machine keeps the log; here are a trainer, a lease and the devices. Whoever looks after
-the run elsewhere learns of this part from its row alone, and this supervisor learns from the run's
-row when the attempt is over.
+It starts the machine's own ranks, or adopts them, and ends with the attempt. The leading machine
+writes the log; here are only a trainer, a lease and the devices. The other machines learn about
+this one from its Member row, and this supervisor learns from the run's row that the attempt ended.
 """
 
 from __future__ import annotations
@@ -19,115 +18,105 @@ from django.db.models.functions import Now
 from trainer.exit_codes import REFUSED
 from webapp.nodes.holders import holder_of
 from webapp.runs.models import ACTIVE, Attempt, Member, Run
-from workers.attempt.exit_text import told
-from workers.attempt.preparation import Unresolved, exported, prepare
+from workers.attempt.exit_text import member_reason
+from workers.attempt.preparation import PreparationError, prepare, trainer_environment
 from workers.attempt.trainer_process import TrainerProcess
+from workers.database import retry_on_outage
 from workers.machine import allocation, host
-from workers.retry import persist
 
 logger = logging.getLogger(__name__)
-POLL_SECONDS = 0.2
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 0.2  # between looks at the trainer, which cost one file access
+CHECK_SECONDS = 1.0  # between queries of the run's row
 
 
-class Over(Exception):
-    """The attempt has ended, or a newer one was placed, or this machine was given up for lost: its
-    trainer must end.
+class AttemptOver(Exception):
+    """The trainer of this machine must end.
+
+    The attempt has ended, a newer one was placed, or this machine was declared lost.
     """
 
 
 @dataclass
 class MemberSupervisor:
-    """Carries this machine's part of an attempt from its start, or from where another supervisor
-    left it, to its end.
-    """
+    """Executes this machine's part of an attempt to its end; safe to continue from any point."""
 
     run: Run
     attempt: Attempt
     member: Member
     process: TrainerProcess
-    looked_at: float = 0.0
-    beat_at: float = 0.0
+    checked_at: float = 0.0
+    heartbeat_at: float = 0.0
 
-    def carry_out(self) -> None:
+    def execute(self) -> None:
         try:
             if not self.process.started() and not self._start():
                 return
             while not self.process.ended():
-                self._look()
+                self._check()
                 time.sleep(POLL_SECONDS)
-        except Over:
-            self._let_go()
+        except AttemptOver:
+            self._wait_for_exit()
         self.process.kill()
-        self._conclude()
+        exit = self.process.exit()
+        self._end(exit, member_reason(exit, self.process.output()))
 
     def _start(self) -> bool:
-        """Start the trainer once the leading machine has settled where all meet; False if it cannot
-        be started here.
+        """Start the trainer; return False if it cannot start here, which ends this member.
+
+        Waits first until the leading machine has chosen address and checkpoint.
         """
         while self.attempt.meeting is None:
-            self._look()
+            self._check()
             time.sleep(POLL_SECONDS)
-            self.attempt.meeting = persist(
-                lambda: (
-                    Attempt.objects.filter(pk=self.attempt.pk)
-                    .values_list("meeting", flat=True)
-                    .first()
-                )
-            )
+            meetings = Attempt.objects.filter(pk=self.attempt.pk).values_list("meeting", flat=True)
+            self.attempt.meeting = retry_on_outage(meetings.first)
         try:
-            arguments = persist(lambda: prepare(self.run, self.attempt, self.member.number))
-        except Unresolved as error:
+            arguments = retry_on_outage(lambda: prepare(self.run, self.attempt, self.member.number))
+        except PreparationError as error:
             self._end({"code": REFUSED, "signal": None}, f"{error} {error.remedy}")
             return False
-        self.process.start(arguments, exported(self.run, self.attempt))
+        self.process.start(arguments, trainer_environment(self.run, self.attempt))
         return True
 
-    def _look(self) -> None:
-        """Show that this machine lives, and see whether the attempt does. Raises Over."""
+    def _check(self) -> None:
+        """Renew this member's lease. Raises AttemptOver if the attempt is not active any more."""
         now = time.monotonic()
-        if now - self.looked_at < LOOK_SECONDS:
+        if now - self.checked_at < CHECK_SECONDS:
             return
-        self.looked_at = now
-        if not persist(
-            lambda: Run.objects.filter(
-                pk=self.run.pk, attempt=self.attempt.number, state__in=ACTIVE
-            ).exists()
-        ):
-            raise Over
-        if now - self.beat_at >= host.HEARTBEAT_SECONDS:
-            self.beat_at = now
-            if not persist(lambda: self._mine().update(heartbeat_at=Now())):
-                raise Over
+        self.checked_at = now
+        active = Run.objects.filter(pk=self.run.pk, attempt=self.attempt.number, state__in=ACTIVE)
+        if not retry_on_outage(active.exists):
+            raise AttemptOver
+        if now - self.heartbeat_at >= host.HEARTBEAT_SECONDS:
+            self.heartbeat_at = now
+            if not retry_on_outage(lambda: self._row().update(heartbeat_at=Now())):
+                raise AttemptOver
 
-    def _let_go(self) -> None:
-        """A trainer that ends by itself, as after the last step, is given the time for that."""
+    def _wait_for_exit(self) -> None:
+        """Give a trainer that exits by itself, as after the last step, the time for that."""
         deadline = time.monotonic() + host.HEARTBEAT_SECONDS
         while not self.process.ended():
             if time.monotonic() >= deadline:
                 self.process.kill()
             time.sleep(POLL_SECONDS)
 
-    def _conclude(self) -> None:
-        ended = self.process.exit()
-        self._end(ended, told(ended, self.process.output()))
-
-    def _end(self, ended: dict[str, object] | None, reason: str) -> None:
-        """Record how it ended and give this machine's devices back, both or neither."""
+    def _end(self, exit: dict[str, object] | None, reason: str) -> None:
+        """Record the exit and release this machine's devices, in one transaction."""
         holder = holder_of(self.run.public_id, self.attempt.number)
 
         def end() -> None:
             with transaction.atomic():
-                self._mine().update(exit=ended, reason=reason, finished_at=Now())
+                self._row().update(exit=exit, reason=reason, finished_at=Now())
                 allocation.release(holder, host.name())
 
-        persist(end)
+        retry_on_outage(end)
         logger.info(
-            "run %s attempt %d: this machine's part has ended: %s",
+            "run %s attempt %d: the trainer on this machine has ended: %s",
             self.run.public_id,
             self.attempt.number,
             reason,
         )
 
-    def _mine(self) -> QuerySet[Member]:
+    def _row(self) -> QuerySet[Member]:
+        """Return this member's row, unless it has ended or was declared lost."""
         return Member.objects.filter(pk=self.member.pk, finished_at=None)

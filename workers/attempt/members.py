@@ -1,8 +1,8 @@
-"""The other machines of an attempt, as the supervisor on its leading one sees them: who has broken
-off, who is lost, and who is to blame.
+"""The other machines of an attempt, as the supervisor on the leading machine sees them.
 
-All machines of an attempt end together. Most trainers only notice that another one is gone; the one
-that went has the reason.
+It finds out which of them ended or was lost, and which one caused the end of the attempt. All
+machines of an attempt end together. Most trainers only notice that another one is gone; the reason
+is known on the machine that failed first.
 """
 
 from __future__ import annotations
@@ -19,103 +19,112 @@ from webapp.base.outages import OUTAGES
 from webapp.nodes import queue
 from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Member, State
-from workers.attempt.exit_text import Ending
-from workers.attempt.outage_guard import Patience
+from workers.attempt.exit_text import AttemptOutcome
+from workers.attempt.outage_guard import OutageGuard
 from workers.machine import host
 
-AGAIN = (PEER_LOST, PROCESS_DIED)
-LOST_TOUCH = "The machines of the run lost touch with each other."
+RETRYABLE_CODES = (PEER_LOST, PROCESS_DIED)
+CONNECTION_LOST = "The machines of the run lost touch with each other."
 
 
-class Party:
-    """Of an attempt on one machine there are no others, and nothing is asked."""
+class AttemptMembers:
+    """`members` are the machines beside the leading one; empty for an attempt on one machine."""
 
     def __init__(self, attempt: Attempt) -> None:
-        self._attempt, self._patience = attempt, Patience()
-        self._broken_at = float("inf")
-        self.others: Sequence[Member] = list(attempt.members.order_by("number"))
+        self._attempt, self._outage_guard = attempt, OutageGuard()
+        self._failed_at = float("inf")  # time.monotonic() at which a failed member was seen first
+        self.members: Sequence[Member] = list(attempt.members.order_by("number"))
 
-    def look(self) -> None:
-        """See how the others are. One that is silent for a lease period, machine and all, is lost
-        from then on.
+    def refresh(self) -> None:
+        """Read the members again; declare those lost that are silent for a lease period.
+
+        The machine of a lost member must be silent too. Raises one of OUTAGES without Postgres.
         """
-        if not self.others:
+        if not self.members:
             return
         try:
-            self._patience.look()
-            if self._patience.over(host.LEASE_SECONDS):
-                self._lose()
-            self.others = list(self._attempt.members.order_by("number"))
+            self._outage_guard.check()
+            if self._outage_guard.is_calm_for(host.LEASE_SECONDS):
+                self._declare_lost()
+            self.members = list(self._attempt.members.order_by("number"))
         except OUTAGES:
-            self._patience.lose()
+            self._outage_guard.record_outage()
             raise
         if any(
-            one.finished_at and _code(one.exit) not in (COMPLETED, STOPPED) for one in self.others
+            member.finished_at and _code(member.exit) not in (COMPLETED, STOPPED)
+            for member in self.members
         ):
-            self._broken_at = min(self._broken_at, time.monotonic())
+            self._failed_at = min(self._failed_at, time.monotonic())
 
-    def is_beyond_waiting(self) -> bool:
-        """Whether a machine has left so long ago that the leading trainer should have noticed: it
-        would wait for ever.
-        """
-        return time.monotonic() > self._broken_at + host.LEASE_SECONDS
+    def leader_is_stuck(self) -> bool:
+        """Return whether a member failed so long ago that the leading trainer must have noticed.
 
-    def has_told(self) -> bool:
-        """Whether nothing more is to be heard of why the attempt ended: a machine is known to be
-        gone, or all have spoken.
+        If it still runs, it waits forever for the failed member.
         """
-        culprit = self._culprit()
-        return (culprit is not None and _may_go_on(culprit.exit)) or all(
-            one.finished_at for one in self.others
+        return time.monotonic() > self._failed_at + host.LEASE_SECONDS
+
+    def cause_is_known(self) -> bool:
+        """Return whether waiting longer tells nothing more about why the attempt ended.
+
+        That is so if a member is known to be gone, or if all have ended.
+        """
+        member = self._failed_member()
+        return (member is not None and _is_retryable(member.exit)) or all(
+            member.finished_at for member in self.members
         )
 
-    def is_puzzled_by(self, exit: dict[str, Any] | None, asked: bool) -> bool:
-        """Whether the end of the leading trainer may have its cause on another machine: `asked` for
-        by somebody, it has not.
-        """
-        if not self.others or asked or exit is None:
+    def may_be_cause(self, exit: dict[str, Any] | None, stop_requested: bool) -> bool:
+        """Return whether a member may be why the leading trainer ended with `exit`."""
+        if not self.members or stop_requested or exit is None:
             return False
         return exit["signal"] is not None or exit["code"] in (PEER_LOST, STOPPED, FAILED)
 
-    def judged(self, exit: dict[str, Any] | None, ending: Ending, asked: bool) -> Ending:
-        """How the attempt ended, where `ending` is what the leading trainer's own end says: in
-        another attempt if a machine was lost.
+    def outcome(
+        self, exit: dict[str, Any] | None, leader: AttemptOutcome, stop_requested: bool
+    ) -> AttemptOutcome:
+        """Return the outcome of the attempt, given the `exit` and outcome of the leading trainer.
+
+        The run is queued again if a machine or a process was lost.
         """
-        if ending.state == State.COMPLETED:
-            return ending
-        culprit = self._culprit() if self.is_puzzled_by(exit, asked) else None
-        if culprit is not None and _may_go_on(culprit.exit):
-            return Ending(State.QUEUED, f"{culprit.host}: {culprit.reason}")
-        if culprit is not None and _code(exit) != FAILED:
-            return Ending(State.FAILED, f"{culprit.host}: {culprit.reason}")
+        if leader.state == State.COMPLETED:
+            return leader
+        member = self._failed_member() if self.may_be_cause(exit, stop_requested) else None
+        if member is not None and _is_retryable(member.exit):
+            return AttemptOutcome(State.QUEUED, f"{member.host}: {member.reason}")
+        if member is not None and _code(exit) != FAILED:
+            return AttemptOutcome(State.FAILED, f"{member.host}: {member.reason}")
         if (
-            self.others
+            self.members
             and exit is not None
-            and (exit["code"] in AGAIN or (not asked and _may_go_on(exit)))
+            and (exit["code"] in RETRYABLE_CODES or (not stop_requested and _is_retryable(exit)))
         ):
-            said = (
-                LOST_TOUCH if self.is_beyond_waiting() else f"{self._attempt.host}: {ending.reason}"
-            )
-            return Ending(State.QUEUED, said)
-        return ending
+            own_reason = f"{self._attempt.host}: {leader.reason}"
+            reason = CONNECTION_LOST if self.leader_is_stuck() else own_reason
+            return AttemptOutcome(State.QUEUED, reason)
+        return leader
 
-    def _culprit(self) -> Member | None:
-        """Who has ended for a reason of its own; who is gone rather than who met an error, which
-        may only be that another one is gone.
+    def _failed_member(self) -> Member | None:
+        """Return the member that failed for a reason of its own.
+
+        One that is gone comes before one with an error: the error may only be that the other one is
+        gone.
         """
-        left = [
-            one
-            for one in self.others
-            if one.finished_at and _code(one.exit) not in (COMPLETED, STOPPED, PEER_LOST)
+        failed = [
+            member
+            for member in self.members
+            if member.finished_at and _code(member.exit) not in (COMPLETED, STOPPED, PEER_LOST)
         ]
-        return min(left, key=lambda one: not _may_go_on(one.exit), default=None)
+        return min(failed, key=lambda member: not _is_retryable(member.exit), default=None)
 
-    def _lose(self) -> None:
+    def _declare_lost(self) -> None:
         alive = queue.alive().values_list("name", flat=True)
         lease = timedelta(seconds=host.LEASE_SECONDS)
-        for one in lifecycle.silent(self._attempt.members.all(), lease).exclude(host__in=alive):
-            reason = f"It was lost: it has not been heard of since {one.heartbeat_at:%H:%M:%S} UTC."
-            Member.objects.filter(pk=one.pk, finished_at=None).update(
+        silent = lifecycle.silent(self._attempt.members.all(), lease).exclude(host__in=alive)
+        for member in silent:
+            reason = (
+                f"It was lost: it has not been heard of since {member.heartbeat_at:%H:%M:%S} UTC."
+            )
+            Member.objects.filter(pk=member.pk, finished_at=None).update(
                 finished_at=Now(), reason=reason
             )
 
@@ -124,10 +133,13 @@ def _code(exit: dict[str, Any] | None) -> int | None:
     return exit["code"] if exit else None
 
 
-def _may_go_on(exit: dict[str, Any] | None) -> bool:
-    """Whether another attempt may do better: a process or a machine is gone, and not because memory
-    ran out.
+def _is_retryable(exit: dict[str, Any] | None) -> bool:
+    """Return whether another attempt may succeed: a process or a machine is gone.
+
+    Not if the memory ran out, because that would happen again.
     """
     if exit is None:
         return True
-    return exit["code"] in AGAIN or (exit["signal"] is not None and not exit["out_of_memory"])
+    return exit["code"] in RETRYABLE_CODES or (
+        exit["signal"] is not None and not exit["out_of_memory"]
+    )

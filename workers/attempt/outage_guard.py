@@ -1,6 +1,4 @@
-"""Who was deaf may not call others silent: for how long this process has heard everything without a
-break.
-"""
+"""Whether this process may declare others dead: not right after it lost the database itself."""
 
 from __future__ import annotations
 
@@ -11,26 +9,28 @@ from django.db import connection
 from workers.machine import host
 
 
-class Patience:
-    """`look` at every sweep, `lose` when Postgres did not answer."""
+class OutageGuard:
+    """The time since the last outage. Call `check` at every poll, `record_outage` at an outage."""
 
     def __init__(self) -> None:
-        self.calm_since = self.looked_at = time.monotonic()
+        self.calm_since = self.checked_at = time.monotonic()
 
-    def look(self) -> None:
-        """A pause between two looks as long as a lease period (this process was stopped, the
-        machine slept) counts as an outage.
+    def check(self) -> None:
+        """Record an outage if the last check is a lease period ago or more.
+
+        This process was then suspended, or the machine slept, and missed the others' heartbeats.
         """
         now = time.monotonic()
-        if now - self.looked_at >= host.LEASE_SECONDS:
+        if now - self.checked_at >= host.LEASE_SECONDS:
             self.calm_since = now
-        self.looked_at = now
+        self.checked_at = now
 
-    def lose(self) -> None:
+    def record_outage(self) -> None:
         self.calm_since = time.monotonic()
 
-    def over(self, seconds: float) -> bool:
-        """Whether this process and Postgres have both been there for so long."""
+    def is_calm_for(self, seconds: float) -> bool:
+        """Return whether this process and Postgres have both run without an outage for so long."""
+        # Postgres may have restarted without a query of ours having failed.
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT now() - pg_postmaster_start_time() > make_interval(secs => %s)", [seconds]

@@ -1,8 +1,7 @@
-"""Making a run's folder on this host ready: from the names in a spec to paths, and to the trainer's
-command line.
+"""Prepares a run's folder on this host: names in the spec become paths, then a command line.
 
-`dataset:` and `model:` name what the run's team has uploaded, `file:` is allowed under the
-operator's roots only, `builtin:` and `hub:` are the trainer's own business.
+`dataset:` and `model:` name uploads of the run's team. `file:` is allowed only under the folders in
+STILLROOM_FILE_ROOTS. `builtin:` and `hub:` are resolved by the trainer itself.
 """
 
 from __future__ import annotations
@@ -23,13 +22,15 @@ from webapp.nodes.holders import holder_of
 from webapp.runs.models import Attempt, Checkpoint, Run
 from workers.attempt import checkpoints, rendezvous
 from workers.attempt.shim import write_atomically
+from workers.database import retry_on_outage
 from workers.machine import allocation, host
-from workers.retry import persist
 
 
-class Unresolved(Exception):
-    """A name in the spec leads nowhere, or a machine has not what it needs; the message says which,
-    `remedy` what to do.
+class PreparationError(Exception):
+    """The attempt cannot start on this host.
+
+    The message says which name in the spec cannot be resolved, or what the machine lacks; `remedy`
+    says what to do.
     """
 
     def __init__(self, message: str, remedy: str = "Correct it in a clone of this run.") -> None:
@@ -38,10 +39,10 @@ class Unresolved(Exception):
 
 
 def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
-    """Make the run's folder ready and return the trainer's arguments, as machine `number` of the
-    attempt's. Raises Unresolved.
+    """Write the resolved spec, fetch the checkpoint and return the trainer's arguments.
 
-    The leading machine, 0, settles before where they meet and from which checkpoint all begin.
+    `number` is this machine's number within the attempt. The leading machine, 0, chooses address
+    and checkpoint for all. Raises PreparationError.
     """
     folder = host.run_folder(run.public_id)
     machines = attempt.members.count() + 1
@@ -51,76 +52,75 @@ def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
             resolve(trainer.spec.to_dict(trainer.spec.load(run.spec or {})), run.team)
         )
         write_atomically(folder / "spec.json", spec.model_dump(mode="json"))
-        checkpoint = _beginning(run, attempt, folder)
+        checkpoint = _initial_checkpoint(run, attempt, folder)
         if machines > 1:
-            rendezvous.arrange(attempt, checkpoint)
+            rendezvous.choose(attempt, checkpoint)
     except trainer.spec.SpecError as error:
-        raise Unresolved(str(error)) from error
+        raise PreparationError(str(error)) from error
     except rendezvous.Unreachable as error:
-        raise Unresolved(str(error), "Set it and resume.") from error
+        raise PreparationError(str(error), "Set it and resume.") from error
     except OSError as error:
-        raise Unresolved(f"The run's folder cannot be written: {error.strerror}.") from error
-    return [
-        *_command(attempt, folder, checkpoint, machines),
-        *(rendezvous.arguments(attempt, machines, number) if machines > 1 else []),
-    ]
+        raise PreparationError(f"The run's folder cannot be written: {error.strerror}.") from error
+    arguments = _command(attempt, folder, checkpoint, machines)
+    return arguments + (rendezvous.arguments(attempt, machines, number) if machines > 1 else [])
 
 
-def exported(run: Run, attempt: Attempt) -> dict[str, str]:
-    """The environment of the run's trainer on this host: the devices that it was lent here, and its
-    threads.
-    """
-    lent = persist(lambda: allocation.held_here(holder_of(run.public_id, attempt.number)))
-    return {
-        **allocation.exported(lent),
-        "OMP_NUM_THREADS": str((run.spec or {}).get("compute", {}).get("threads", 1)),
-    }
+def trainer_environment(run: Run, attempt: Attempt) -> dict[str, str]:
+    """Return the trainer's variables on this host: its allocated devices and its threads."""
+    holder = holder_of(run.public_id, attempt.number)
+    devices = retry_on_outage(lambda: allocation.allocated_here(holder))
+    threads = (run.spec or {}).get("compute", {}).get("threads", 1)
+    return {**allocation.device_environment(devices), "OMP_NUM_THREADS": str(threads)}
 
 
-def _beginning(run: Run, attempt: Attempt, folder: Path) -> Checkpoint | None:
-    """The checkpoint that the attempt goes on from, now on this host: the newest, or the one that
-    its machines have settled on.
+def _initial_checkpoint(run: Run, attempt: Attempt, folder: Path) -> Checkpoint | None:
+    """Fetch and return the checkpoint to resume from; None to start at step 0.
+
+    It is the newest one, or the one that the leading machine has chosen. Raises PreparationError if
+    that one is not in the artifact store any more.
     """
     if attempt.meeting is None:
-        return checkpoints.bring_newest(run, folder) if attempt.number > 1 else None
+        return checkpoints.fetch_newest(run, folder) if attempt.number > 1 else None
     if attempt.meeting["checkpoint"] is None:
         return None
     try:
-        settled = run.checkpoints.get(pk=attempt.meeting["checkpoint"])
-        checkpoints.bring(settled, folder)
+        checkpoint = run.checkpoints.get(pk=attempt.meeting["checkpoint"])
+        checkpoints.fetch(checkpoint, folder)
     except (Checkpoint.DoesNotExist, FileNotFoundError, artifacts.Damaged) as error:
-        raise Unresolved(
-            "The checkpoint to go on from is not in the artifact store any more.",
+        raise PreparationError(
+            "The checkpoint to resume from is not in the artifact store any more.",
             "Resume from an earlier one.",
         ) from error
-    return settled
+    return checkpoint
 
 
 def _command(
     attempt: Attempt, folder: Path, checkpoint: Checkpoint | None, machines: int
 ) -> list[str]:
-    """Without a stored checkpoint one machine looks for one of its own; several begin anew, for
-    they must begin alike.
-    """
     if attempt.number == 1:
         return ["run", str(folder / "spec.json"), "--dir", str(folder), "--attempt", "1"]
-    alike = ["--anew"] if machines > 1 else []
-    chosen = ["--from", str(checkpoints.place_of(checkpoint, folder))] if checkpoint else alike
-    return ["resume", str(folder), "--attempt", str(attempt.number), *chosen]
+    if checkpoint:
+        start = ["--from", str(checkpoints.folder_of(checkpoint, folder))]
+    else:
+        # Without a stored checkpoint a single machine may find one on its own disk. Several
+        # machines start from step 0, because all must start from the same state.
+        start = ["--anew"] if machines > 1 else []
+    return ["resume", str(folder), "--attempt", str(attempt.number), *start]
 
 
 def resolve(spec: dict[str, Any], team: Team) -> dict[str, Any]:
-    """A copy of a whole `spec` in which every location is one that the trainer can open on this
-    host. Raises Unresolved.
+    """Return a copy of a whole `spec` with locations that the trainer can open on this host.
+
+    Raises PreparationError with the field's path if one cannot be resolved.
     """
     resolved = copy.deepcopy(spec)
     networks = resolved["networks"]
-    loaded = {"networks.student": networks["student"]}
-    loaded |= {
-        f"networks.specialists.{at}.teacher": one["teacher"]
-        for at, one in enumerate(networks["specialists"])
+    network_by_path = {"networks.student": networks["student"]}
+    network_by_path |= {
+        f"networks.specialists.{index}.teacher": specialist["teacher"]
+        for index, specialist in enumerate(networks["specialists"])
     }
-    for path, network in loaded.items():
+    for path, network in network_by_path.items():
         network["model"] = resolve_model(network["model"], team, f"{path}.model")
     _teacher(networks["teacher"], team)
     for role in ("train", "evaluation", "retained"):
@@ -137,54 +137,58 @@ def _teacher(teacher: dict[str, Any], team: Team) -> None:
         case "texts":
             resolve_data(teacher, team, "networks.teacher.path")
         case "endpoint" if not endpoints.is_allowed(teacher["url"]):
-            raise Unresolved(f"networks.teacher.url {endpoints.refusal()}")
+            raise PreparationError(f"networks.teacher.url {endpoints.refusal()}")
 
 
 def resolve_data(problems: dict[str, Any], team: Team, field: str) -> None:
-    """Put the file's path in place of its name, and its format where the section has one. Raises
-    Unresolved.
+    """Replace the file's name by its path, and set its format if the section has one.
+
+    Raises PreparationError.
     """
-    scheme, _, rest = problems["path"].partition(":")
+    scheme, _, location = problems["path"].partition(":")
     if scheme == "dataset":
-        name, _, fingerprint = rest.partition("@")
-        stored = (
+        name, _, fingerprint = location.partition("@")
+        data_set = (
             DataSet.objects.filter(team=team, name=name, fingerprint=fingerprint)
             .select_related("artifact")
             .first()
         )
-        if stored is None:
-            raise Unresolved(
-                f"{field}: the team has no data set '{rest}'. Upload it again or choose another one."
+        if data_set is None:
+            raise PreparationError(
+                f"{field}: the team has no data set '{location}'. "
+                "Upload it again or choose another one."
             )
-        problems["path"] = f"file:{artifacts.local_path(stored.artifact.sha256)}"
+        problems["path"] = f"file:{artifacts.local_path(data_set.artifact.sha256)}"
         if "format" in problems:
-            problems["format"] = stored.format
+            problems["format"] = data_set.format
     elif scheme == "file":
-        problems["path"] = f"file:{allowed_path(rest, field)}"
+        problems["path"] = f"file:{allowed_path(location, field)}"
 
 
 def resolve_model(uri: str, team: Team, field: str) -> str:
-    """The name of a model as the trainer can open it on this host. Raises Unresolved."""
-    scheme, _, rest = uri.partition(":")
+    """Return a URI of the model that the trainer can open on this host. Raises PreparationError."""
+    scheme, _, location = uri.partition(":")
     if scheme == "model":
-        name, _, digest = rest.partition("@")
-        stored = StoredModel.objects.filter(team=team, name=name, hash=digest).first()
-        if stored is None:
-            raise Unresolved(
-                f"{field}: the team has no model '{rest}'. Upload it again or choose another one."
+        name, _, digest = location.partition("@")
+        model = StoredModel.objects.filter(team=team, name=name, hash=digest).first()
+        if model is None:
+            raise PreparationError(
+                f"{field}: the team has no model '{location}'. "
+                "Upload it again or choose another one."
             )
-        return f"file:{_model_folder(stored)}"
+        return f"file:{_model_folder(model)}"
     if scheme == "file":
-        return f"file:{allowed_path(rest, field)}"
+        return f"file:{allowed_path(location, field)}"
     return uri
 
 
-def _model_folder(stored: StoredModel) -> Path:
-    """Lay the stored files out under their own names, as links into the store."""
-    folder = Path(settings.STILLROOM_STATE) / "models" / stored.hash
+def _model_folder(model: StoredModel) -> Path:
+    """Return a folder with the model's files under their own names, as links into the store."""
+    folder = Path(settings.STILLROOM_STATE) / "models" / model.hash
     folder.mkdir(parents=True, exist_ok=True)
-    for name, digest in stored.manifest.items():
+    for name, digest in model.manifest.items():
         link = folder / Path(name).name
+        # Replaced by a rename, because another trainer may be reading through the old link.
         scratch = link.with_name(f".{link.name}.{os.getpid()}")
         scratch.unlink(missing_ok=True)
         scratch.symlink_to(artifacts.local_path(digest))
@@ -193,10 +197,12 @@ def _model_folder(stored: StoredModel) -> Path:
 
 
 def allowed_path(path: str, field: str) -> Path:
-    """The real path, if an operator's root holds it. Raises Unresolved."""
+    """Return the real path. Raises PreparationError if it is not under STILLROOM_FILE_ROOTS."""
+    # Resolved first, so that neither `..` nor a link leads out of a root.
     real = Path(path).resolve()
     if not any(real.is_relative_to(Path(root).resolve()) for root in settings.STILLROOM_FILE_ROOTS):
-        raise Unresolved(
-            f"{field}: '{path}' is not under a folder that this server may read (STILLROOM_FILE_ROOTS). Upload it instead."
+        raise PreparationError(
+            f"{field}: '{path}' is not under a folder that this server may read "
+            "(STILLROOM_FILE_ROOTS). Upload it instead."
         )
     return real

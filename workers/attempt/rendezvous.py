@@ -1,8 +1,7 @@
-"""Where the machines of one attempt meet, and from which checkpoint all of them begin. The leading
-one decides once, the others read it.
+"""The address at which the machines of an attempt connect, and the checkpoint all of them load.
 
-Every attempt meets at another port, so that one which somebody else has taken costs an attempt and
-not the run.
+The leading machine chooses both once, the others read them from the attempt's row. Every attempt
+uses another port, so that a port which another program takes costs one attempt and not the run.
 """
 
 from __future__ import annotations
@@ -15,22 +14,23 @@ from webapp.runs.models import Attempt, Checkpoint
 
 
 class Unreachable(Exception):
-    """The others cannot reach the leading machine; the message says why."""
+    """The other machines cannot reach the leading one; the message says why."""
 
 
-def arrange(attempt: Attempt, checkpoint: Checkpoint | None) -> None:
-    """Settle the meeting of an attempt, unless that was done before. Raises Unreachable."""
+def choose(attempt: Attempt, checkpoint: Checkpoint | None) -> None:
+    """Store address and checkpoint of an attempt, unless they are stored. Raises Unreachable."""
     if attempt.meeting is None:
         meeting = {
-            "place": f"{_address(attempt)}:{_free_port()}",
+            "place": f"{_leader_address(attempt)}:{_free_port()}",
             "checkpoint": checkpoint and checkpoint.pk,
         }
+        # A supervisor that was replaced may have stored other values meanwhile: these then count.
         Attempt.objects.filter(pk=attempt.pk, meeting__isnull=True).update(meeting=meeting)
         attempt.refresh_from_db(fields=["meeting"])
 
 
 def arguments(attempt: Attempt, machines: int, number: int) -> list[str]:
-    """What the trainer of machine `number` is told of the others."""
+    """Return the options that tell the trainer of machine `number` about the others."""
     return [
         "--machines",
         str(machines),
@@ -41,19 +41,21 @@ def arguments(attempt: Attempt, machines: int, number: int) -> list[str]:
     ]
 
 
-def _address(attempt: Attempt) -> str:
-    """Of the leading machine, as all reach it."""
-    others = list(attempt.members.order_by("number").values_list("host", flat=True))
+def _leader_address(attempt: Attempt) -> str:
+    """Return the leading machine's address. Raises Unreachable if it is a loopback address."""
+    members = list(attempt.members.order_by("number").values_list("host", flat=True))
     addresses = dict(
-        Node.objects.filter(name__in=[attempt.host, *others]).values_list("name", "address")
+        Node.objects.filter(name__in=[attempt.host, *members]).values_list("name", "address")
     )
-    own = addresses.get(attempt.host, "127.0.0.1")
-    apart = [name for name in others if addresses.get(name) != own]
-    if apart and _is_loopback(own):
+    leader = addresses.get(attempt.host, "127.0.0.1")
+    # Hosts with the same address are workers on one machine, where a loopback address works.
+    elsewhere = [name for name in members if addresses.get(name) != leader]
+    if elsewhere and _is_loopback(leader):
         raise Unreachable(
-            f"{attempt.host} is known as {own}, where {apart[0]} cannot reach it. Set STILLROOM_ADDRESS on {attempt.host}."
+            f"{attempt.host} is known as {leader}, where {elsewhere[0]} cannot reach it. "
+            f"Set STILLROOM_ADDRESS on {attempt.host}."
         )
-    return own
+    return leader
 
 
 def _is_loopback(address: str) -> bool:
@@ -64,7 +66,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _free_port() -> int:
-    """Free now; somebody may be quicker."""
+    """Return a port that is free now; another program may take it before the trainer does."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         port: int = probe.getsockname()[1]

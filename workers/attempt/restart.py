@@ -1,4 +1,4 @@
-"""Stopping this host's runs so that the next start goes on with them."""
+"""Stops this host's runs and resumes them at the next start."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ POLL_SECONDS = 0.2
 
 
 def stop_all(timeout: float) -> None:
-    """Ask every trainer here for a checkpoint and wait for its end; by force after `timeout`
-    seconds. Says what it waits for.
-    """
+    """Ask every trainer here for a checkpoint and wait; kill those left after `timeout` seconds."""
     wait_for_end(timeout, force=False)
     for run in active_here():
         say(
-            f"{run.name} did not stop in {timeout:.0f} s and is ended by force; it will go on from its last checkpoint."
+            f"{run.name} did not stop in {timeout:.0f} s and is ended by force; "
+            "it will resume from its last checkpoint."
         )
     wait_for_end(FORCED_SECONDS, force=True)
 
 
 def wait_for_end(timeout: float, force: bool) -> None:
-    asked: set[int] = set()
+    stopping: set[int] = set()
     deadline = time.monotonic() + timeout
     while (runs := list(active_here())) and time.monotonic() < deadline:
         for run in runs:
-            if run.pk not in asked:
-                asked.add(run.pk)
+            if run.pk not in stopping:
+                stopping.add(run.pk)
                 say(f"Stopping {run.name} …")
                 lifecycle.request_stop(run, force=force, resume_after_restart=True)
+                # The request reaches the trainer through its supervisor, which may have died.
                 start_supervisor(run.public_id, run.attempt)
         time.sleep(POLL_SECONDS)
 
 
 def resume_all() -> None:
-    """Queue again what `stop_all` has stopped here."""
+    """Queue the runs again that `stop_all` has stopped here."""
     for run in lifecycle.on_machine(host.name()).filter(resume_after_restart=True):
-        with contextlib.suppress(lifecycle.Refused):  # another machine of it was quicker
+        with contextlib.suppress(lifecycle.Refused):  # another of its machines resumed it first
             lifecycle.resume(run, cause="Stillroom was stopped and started again.")
             say(f"Resuming {run.name}.")
 

@@ -1,12 +1,12 @@
-"""The parent of one trainer process: it writes down how the trainer ended, whoever else has died
-meanwhile.
+"""The parent of one trainer process: it records how the trainer exited.
 
     python -m workers.attempt.shim ATTEMPT_FOLDER COMMAND [ARG ...]
 
-Standard library only, so that it costs little and cannot fail on an import. It leaves three files
-in the attempt's folder: `process.json` (who runs), `stdout.log` (all that the trainer prints) and,
-last and atomically, `exit.json`. An attempt has one trainer: a second shim, started because nobody
-knew yet of the first, waits for its end and leaves.
+Only a parent learns the exit status, and supervisors may die before the trainer. The shim uses the
+standard library only, so that it needs little memory and cannot fail on an import. It writes three
+files into the attempt's folder: `process.json` (pids and start times), `stdout.log` (what the
+trainer prints) and, last and atomically, `exit.json`. An attempt has one trainer: a second shim,
+started before `process.json` was there, waits for the first one's end and exits.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def process_started(pid: int) -> float | None:
-    """When a process started, in seconds since boot; None if there is no such process. With the pid
-    it names a process for good.
+    """Return when a process started, in seconds since boot; None if it does not run.
+
+    Pid and start time together identify a process until the host restarts.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
+    # The second field, the program's name in brackets, may itself contain spaces and brackets.
+    # After it come field 3 (the state) and, 19 fields later, field 22: the start time in ticks.
     state, *fields = stat[stat.rindex(")") + 2 :].split()
     return None if state == "Z" else int(fields[18]) / CLOCK_TICKS
 
@@ -41,7 +44,7 @@ def identity(pid: int) -> dict[str, Any]:
 
 
 def out_of_memory_kills() -> int:
-    """How many processes the kernel has killed for memory since boot."""
+    """Return how many processes the kernel has killed for memory since boot."""
     for line in Path("/proc/vmstat").read_text().splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])
@@ -49,7 +52,7 @@ def out_of_memory_kills() -> int:
 
 
 def write_atomically(path: Path, content: dict[str, Any]) -> None:
-    """Replace `path` by JSON so that a reader sees the old file or the new one, never a part."""
+    """Replace `path` by JSON, so that a reader sees the old file or the new one, never a part."""
     scratch = path.with_suffix(".part")
     with scratch.open("w") as file:
         json.dump(content, file)
@@ -58,19 +61,21 @@ def write_atomically(path: Path, content: dict[str, Any]) -> None:
     scratch.rename(path)
 
 
-def supervise(folder: Path, command: list[str]) -> int:
+def run_once(folder: Path, command: list[str]) -> int:
+    """Run the trainer and record its exit, unless another shim has done so."""
     with (folder / "shim.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return 0 if (folder / "process.json").exists() else watch(folder, command)
+        return 0 if (folder / "process.json").exists() else run_trainer(folder, command)
 
 
-def watch(folder: Path, command: list[str]) -> int:
+def run_trainer(folder: Path, command: list[str]) -> int:
     kills_before = out_of_memory_kills()
     started_at = time.time()
     with (folder / "stdout.log").open("ab", buffering=0) as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
         )
+    # A supervisor may be the one that signals the shim; the trainer must then save and stop.
     signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
     write_report(
         folder / "process.json", {"trainer": identity(child.pid), "shim": identity(os.getpid())}
@@ -92,7 +97,7 @@ def watch(folder: Path, command: list[str]) -> int:
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Keep trying while the disk is full: without this file nobody learns how the trainer ended."""
+    """Retry while the disk is full: without this file nobody learns how the trainer exited."""
     while True:
         try:
             return write_atomically(path, report)
@@ -101,6 +106,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    for ignored in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
-    sys.exit(supervise(Path(sys.argv[1]), sys.argv[2:]))
+    # Ctrl-C and a closed terminal must not end the shim before its trainer.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(run_once(Path(sys.argv[1]), sys.argv[2:]))

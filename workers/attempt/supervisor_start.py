@@ -1,4 +1,4 @@
-"""Starting supervisors: one per attempt on a host, whoever asks."""
+"""Starts supervisors: at most one per attempt on a host, however many ask for it."""
 
 from __future__ import annotations
 
@@ -6,79 +6,74 @@ import fcntl
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 from trainer.events import LogReader
 from webapp.base import logs
 from webapp.nodes.holders import holder_of
 from webapp.runs.models import Attempt
 from workers.attempt.member_supervisor import MemberSupervisor
-from workers.attempt.members import Party
+from workers.attempt.members import AttemptMembers
 from workers.attempt.supervisor import Supervisor
 from workers.attempt.trainer_process import REPOSITORY, TrainerProcess
+from workers.database import retry_on_outage
 from workers.machine import allocation, host
-from workers.retry import persist
 
 log = logging.getLogger(__name__)
 
 
 def start_supervisor(public_id: str, attempt: int) -> bool:
-    """Start a detached supervisor; False if the attempt has one on this host.
-
-    The lock is taken here and inherited by the supervisor, so it is held without a gap until that
-    process dies.
-    """
+    """Start a detached supervisor; return False if the attempt already has one on this host."""
     folder = host.attempt_folder(public_id, attempt)
+    return start_detached(folder, "supervisor", "supervise", public_id, str(attempt))
+
+
+def start_detached(folder: Path, name: str, *arguments: str) -> bool:
+    """Start `python -m workers ARGUMENTS` in a session of its own, with its output in NAME.log.
+
+    Returns False if such a process still holds `NAME.lock` in `folder`. The lock is taken here and
+    inherited by the process, so it is held without a gap until that process dies.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "workers", "supervise", public_id, str(attempt)]
     with (
-        (folder / "supervisor.lock").open("ab") as lock,
-        (folder / "supervisor.log").open("ab") as output,
+        (folder / f"{name}.lock").open("ab") as lock,
+        (folder / f"{name}.log").open("ab") as output,
     ):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        keep = [lock.fileno()]
         subprocess.Popen(
-            command,
+            [sys.executable, "-m", "workers", *arguments],
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            pass_fds=keep,
+            pass_fds=[lock.fileno()],
         )
     return True
 
 
 def supervise(public_id: str, number: int) -> None:
-    """Carry the attempt, or this machine's part of it, to its end.
+    """Execute the attempt, or this machine's part of it, to its end.
 
-    Only `start_supervisor` runs this, in a process that holds the attempt's lock.
+    Only `start_supervisor` starts this, in a process that holds the attempt's lock.
     """
     folder = host.attempt_folder(public_id, number)
-    attempt = persist(
-        lambda: (
-            Attempt.objects.select_related("run__team")
-            .filter(run__public_id=public_id, number=number)
-            .first()
-        )
-    )
+    attempts = Attempt.objects.select_related("run__team")
+    attempt = retry_on_outage(attempts.filter(run__public_id=public_id, number=number).first)
     if attempt is None:
         log.warning("run %s has no attempt %d any more", public_id, number)
         TrainerProcess(folder).kill()
-        persist(lambda: allocation.release(holder_of(public_id, number), host.name()))
+        retry_on_outage(lambda: allocation.release(holder_of(public_id, number), host.name()))
         return
-    party = persist(lambda: Party(attempt))
-    part = next((one for one in party.others if one.host == host.name()), None)
+    members = retry_on_outage(lambda: AttemptMembers(attempt))
+    member = next((row for row in members.members if row.host == host.name()), None)
+    process = TrainerProcess(folder)
     with logs.about(run=public_id, attempt=number):
-        if part is not None:
-            MemberSupervisor(attempt.run, attempt, part, TrainerProcess(folder)).carry_out()
+        if member is not None:
+            MemberSupervisor(attempt.run, attempt, member, process).execute()
         else:
-            Supervisor(
-                attempt.run,
-                attempt,
-                TrainerProcess(folder),
-                LogReader(folder / "events", attempt.last_seq),
-                party,
-            ).carry_out()
+            reader = LogReader(folder / "events", attempt.last_seq)
+            Supervisor(attempt.run, attempt, process, reader, members).execute()

@@ -1,7 +1,7 @@
-"""Starting, finding again and signalling the training process of one attempt.
+"""The training process of one attempt: start it, find it again, signal it.
 
-A pid alone may belong to another process by now; together with its start time it is unique until
-the host restarts.
+The system may give a pid to another process; pid and start time together are unique until the host
+restarts.
 """
 
 from __future__ import annotations
@@ -29,15 +29,14 @@ OUTPUT_TAIL_BYTES = 16_384
 
 @dataclass(frozen=True)
 class TrainerProcess:
-    """The training process that belongs to an attempt's folder, alive or not."""
+    """The training process of an attempt's folder, alive or not."""
 
     folder: Path
 
-    def start(self, arguments: list[str], exported: Mapping[str, str] | None = None) -> None:
-        """Start `python -m trainer ARGUMENTS` under a shim in a session of its own, and wait until
-        it is known.
+    def start(self, arguments: list[str], variables: Mapping[str, str] | None = None) -> None:
+        """Start the trainer under a shim in a session of its own; wait for `process.json`.
 
-        `exported` are environment variables beyond this process's own.
+        `variables` are environment variables beyond this process's own.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         shim = [
@@ -48,49 +47,51 @@ class TrainerProcess:
             *host.trainer_command(),
             *arguments,
         ]
-        environment = _environment() | dict(exported or {})
-        watcher = subprocess.Popen(
+        environment = _environment() | dict(variables or {})
+        process = subprocess.Popen(
             shim, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
         )
-        while not (self.folder / "process.json").exists() and watcher.poll() is None:
+        while not self.started() and process.poll() is None:
             time.sleep(0.01)
 
     def started(self) -> bool:
         return (self.folder / "process.json").exists()
 
     def pid(self) -> int | None:
-        """The trainer's pid, if that process is alive."""
-        return self._living("trainer")
-
-    def watched(self) -> bool:
-        """Whether the shim lives: it will write the report soon after the trainer's end."""
-        return self._living("shim") is not None
+        """Return the trainer's pid if that process is alive."""
+        return self._living_pid("trainer")
 
     def exit(self) -> dict[str, Any] | None:
-        """The shim's report, once the trainer has ended."""
+        """Return the shim's report; None until the trainer has ended."""
         return _json(self.folder / "exit.json")
 
     def ended(self) -> bool:
-        """Whether the trainer is gone and its report is written, or nobody is left to write one."""
-        return self.exit() is not None or (self.pid() is None and not self.watched())
+        """Return whether the trainer has exited and its report is written, or never will be.
+
+        While the shim lives, it writes the report soon after the trainer's exit.
+        """
+        if self.exit() is not None:
+            return True
+        return self.pid() is None and self._living_pid("shim") is None
 
     def ask_to_stop(self) -> None:
-        """SIGTERM: the trainer saves at the next step boundary and leaves. To ask again, as a later
-        supervisor does, changes nothing.
+        """Send SIGTERM: the trainer writes a checkpoint after the current step and exits.
+
+        Safe to repeat, as a later supervisor does.
         """
         if pid := self.pid():
             _signal(os.kill, pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to the trainer and all that it started, even if it is gone itself."""
+        """Send SIGKILL to the trainer and all that it started, even if it has exited itself."""
         if pid := self.pid():
             _signal(os.killpg, pid, signal.SIGKILL)
-        for process in self._left_behind():
+        for process in self._descendants():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
     def output(self) -> str:
-        """The end of what the trainer printed."""
+        """Return the last OUTPUT_TAIL_BYTES of what the trainer printed."""
         try:
             with (self.folder / "stdout.log").open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - OUTPUT_TAIL_BYTES))
@@ -98,35 +99,39 @@ class TrainerProcess:
         except FileNotFoundError:
             return ""
 
-    def _left_behind(self) -> list[psutil.Process]:
-        """What the trainer started and has outlived it. Its group alone would not do: a pid may
-        name another group by now.
+    def _descendants(self) -> list[psutil.Process]:
+        """Return the processes that the trainer started and that still run.
+
+        Group and command line must both match: another group may have the same number by now.
         """
         group = (_json(self.folder / "process.json") or {"trainer": {"pid": 0}})["trainer"]["pid"]
-        run = str(self.folder.parent.parent)
-        found = [
-            one
-            for one in psutil.process_iter(["cmdline"])
-            if any(run in part for part in one.info["cmdline"] or [])
+        run_folder = str(self.folder.parent.parent)
+        processes = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if any(run_folder in argument for argument in process.info["cmdline"] or [])
         ]
-        return [one for one in found if _group_of(one.pid) == group]
+        return [process for process in processes if _group_of(process.pid) == group]
 
-    def _living(self, who: str) -> int | None:
-        written = _json(self.folder / "process.json")
-        if written is None or process_started(written[who]["pid"]) != written[who]["started"]:
+    def _living_pid(self, role: str) -> int | None:
+        """Return the pid of the "trainer" or the "shim" if that process is alive."""
+        ids = _json(self.folder / "process.json")
+        if ids is None or process_started(ids[role]["pid"]) != ids[role]["started"]:
             return None
-        pid: int = written[who]["pid"]
-        return pid if written[who]["started"] is not None else None
+        pid: int = ids[role]["pid"]
+        # A process that was gone before its start time was read has `started: null`.
+        return pid if ids[role]["started"] is not None else None
 
 
 def _environment() -> dict[str, str]:
-    """The trainer's: nothing of the server's secrets."""
-    kept = {
+    """Return our environment without the server's secrets, for the trainer."""
+    inherited = {
         key: value
         for key, value in os.environ.items()
         if key not in {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
     }
-    return kept | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # Unbuffered, so that the last lines of a killed trainer are in its log.
+    return inherited | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -1,5 +1,5 @@
-"""The launcher: `make run`. Starts Postgres and Redis where none are given, then the web and the
-worker, and keeps them running.
+"""The launcher behind `make run`: starts Postgres, Redis, web and worker, and keeps them running.
 
-Plain Python: everything that needs Django or torch runs in a child process.
+Postgres and Redis are started only where no address is given. Plain Python: everything that needs
+Django or torch runs in a child process.
 """

@@ -1,17 +1,18 @@
-"""`python -m workers.launcher.alive`: whether every part that this clone's launcher started still
-runs; for health checks of containers.
+"""`python -m workers.launcher.alive`: the health check of containers.
+
+Exits with 0 if this clone's launcher and every process that it started still run.
 """
 
 from __future__ import annotations
 
 import sys
 
-from workers.launcher import leftovers
+from workers.launcher import process_record
 from workers.launcher.install import CLONE
 
 
 def main() -> int:
-    dead = leftovers.dead(CLONE / "var" / "processes.json")
+    dead = process_record.dead(CLONE / "var" / "processes.json")
     if dead:
         print(f"Not running: {', '.join(dead)}.", file=sys.stderr)
     return int(bool(dead))

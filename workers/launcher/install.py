@@ -1,8 +1,8 @@
-"""`python -m workers.launcher.install run|test`: make `.venv` and `node_modules`, with what running
-(or testing too) needs.
+"""`python -m workers.launcher.install run|test`: install `.venv` and `node_modules`.
 
-Runs under the system's Python, before anything is installed: standard library only. A stamp holds
-the hash of what was installed, so that the next start does nothing.
+`run` installs what running needs, `test` also what tests need. Runs under the system's Python
+before anything is installed, so it uses the standard library only. A stamp file holds the hash of
+what was installed, so that the next start has nothing to do.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from workers.launcher.node import Node, find_node
-from workers.launcher.refusal import Refusal
+from workers.launcher.errors import LauncherError
+from workers.launcher.nodejs import NodeJs, find_nodejs
 
 CLONE = Path(__file__).resolve().parents[2]
 VENV = CLONE / ".venv"
@@ -27,7 +27,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main(purpose: str) -> None:
-    """Install for `purpose`. Raises Refusal with what to do if a part cannot be had."""
+    """Install for `purpose`. Raises LauncherError with what to do if something is missing."""
     environment()
     _python_packages(purpose)
     _npm_packages(purpose)
@@ -36,51 +36,44 @@ def main(purpose: str) -> None:
 
 
 def environment() -> None:
+    """Create `.venv` if it is missing. Raises LauncherError if Python lacks venv."""
     if PYTHON.exists():
         return
     print("Making the Python environment .venv …", flush=True)
     for module in ("venv", "virtualenv"):
-        if (
-            subprocess.run(
-                [sys.executable, "-m", module, str(VENV)], capture_output=True
-            ).returncode
-            == 0
-        ):
+        command = [sys.executable, "-m", module, str(VENV)]
+        if subprocess.run(command, capture_output=True).returncode == 0:
             return
         shutil.rmtree(VENV, ignore_errors=True)
-    raise Refusal(
+    raise LauncherError(
         f"{sys.executable} cannot make a virtual environment. Install the package for it "
-        "(Debian and Ubuntu: `apt-get install python3-venv`; elsewhere: `pip install virtualenv`) and start again."
+        "(Debian and Ubuntu: `apt-get install python3-venv`; "
+        "elsewhere: `pip install virtualenv`) and start again."
     )
 
 
 def _python_packages(purpose: str) -> None:
-    stamp, wanted = VENV / f"installed-{purpose}", _digest(LOCKS.values(), sys.version)
-    if _is(stamp, wanted) or (purpose == "run" and _is(VENV / "installed-test", wanted)):
+    digest = _digest(LOCKS.values(), sys.version)
+    if _is_installed(VENV, purpose, digest):
         return
     print("Installing the Python packages (about 1.5 GB, once) …", flush=True)
     _pip("--requirement", LOCKS[purpose])
-    stamp.write_text(wanted)
+    (VENV / f"installed-{purpose}").write_text(digest)
 
 
 def _pip(*arguments: str) -> None:
-    # One command for everything: torch must be resolved together with what needs it, else a CUDA
-    # build comes along.
-    command = [
-        str(PYTHON),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        *arguments,
-    ]
-    quietly(command, "pip", dict(os.environ))
+    # One command for everything: pip must resolve torch together with the packages that need it,
+    # else it installs a CUDA build.
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    quietly([*command, *arguments], "pip", dict(os.environ))
 
 
 def quietly(command: Sequence[str], program: str, variables: Mapping[str, str]) -> None:
-    """Run it without its chatter; if it fails, its last words and how to repeat it."""
-    done = subprocess.run(
+    """Run a command without showing its output.
+
+    Raises LauncherError with the last 20 lines and the command to repeat if it fails.
+    """
+    process = subprocess.run(
         command,
         cwd=CLONE,
         env=variables,
@@ -88,69 +81,65 @@ def quietly(command: Sequence[str], program: str, variables: Mapping[str, str]) 
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if done.returncode:
-        words = "\n".join(done.stdout.splitlines()[-20:])
-        raise Refusal(
-            f"{words}\n{program} could not install the packages; its last words are above. Mend that and repeat: {' '.join(command)}"
+    if process.returncode:
+        tail = "\n".join(process.stdout.splitlines()[-20:])
+        raise LauncherError(
+            f"{tail}\n{program} could not install the packages; its last lines are above. "
+            f"Fix that and repeat: {' '.join(command)}"
         )
 
 
 def _npm_packages(purpose: str) -> None:
-    stamp, wanted = (
-        CLONE / "node_modules" / f"installed-{purpose}",
-        _digest(["package.json", "package-lock.json"]),
-    )
-    if _is(stamp, wanted) or (
-        purpose == "run" and _is(CLONE / "node_modules" / "installed-test", wanted)
-    ):
+    folder, digest = CLONE / "node_modules", _digest(["package.json", "package-lock.json"])
+    if _is_installed(folder, purpose, digest):
         return
     print("Installing the browser packages …", flush=True)
-    node = _node()
-    command = [
-        *node.npm,
-        "ci",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-        *(["--omit=dev"] if purpose == "run" else []),
-    ]
+    node = _nodejs()
+    command = [*node.npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+    command += ["--omit=dev"] if purpose == "run" else []
     quietly(command, "npm", node.environment())
-    stamp.write_text(wanted)
+    (folder / f"installed-{purpose}").write_text(digest)
 
 
-def _node() -> Node:
-    """The system's node and npm, else those of a wheel, installed now if it is not there yet."""
-    node = find_node(PYTHON)
+def _nodejs() -> NodeJs:
+    """Return the system's node and npm, else those of a wheel, which is installed if missing."""
+    node = find_nodejs(PYTHON)
     if node is None:
         _pip(NODE_WHEEL, "--constraint", LOCKS["test"])
-        node = find_node(PYTHON)
+        node = find_nodejs(PYTHON)
     if node is None:
-        raise Refusal(
-            f"No Node.js 20.19 or newer with npm was found, and the package {NODE_WHEEL} brought none. Install Node.js and start again."
+        raise LauncherError(
+            f"No Node.js 20.19 or newer with npm was found, and the package {NODE_WHEEL} "
+            "has none. Install Node.js and start again."
         )
     return node
 
 
 def browser() -> None:
-    """Chromium for the browser tests: installed where we may, otherwise named; never silently left
-    out.
+    """Install Chromium for the browser tests.
+
+    Raises LauncherError with the command to type where we may not install it, so that the browser
+    tests are never left out silently.
     """
     if any(shutil.which(name) for name in BROWSERS):
         return
     apt = shutil.which("apt-get")
     if os.geteuid() != 0 or apt is None:
-        raise Refusal(
-            "The browser tests need Chromium. Type: sudo apt-get install --yes --no-install-recommends chromium"
+        raise LauncherError(
+            "The browser tests need Chromium. "
+            "Type: sudo apt-get install --yes --no-install-recommends chromium"
         )
     print("Installing Chromium for the browser tests …", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = [apt, "install", "--yes", "--quiet", "--no-install-recommends", "chromium"]
+    # The package lists are updated only if the first attempt fails: often they are recent enough.
     for command in (install, [apt, "update", "--quiet"], install):
-        done = subprocess.run(command, env=quiet, capture_output=True, text=True)
+        process = subprocess.run(command, env=quiet, capture_output=True, text=True)
         if shutil.which("chromium"):
             return
-    raise Refusal(
-        f"Chromium could not be installed: {done.stderr.strip().splitlines()[-1:]}. Type: {' '.join(install)}"
+    raise LauncherError(
+        f"Chromium could not be installed: {process.stderr.strip().splitlines()[-1:]}. "
+        f"Type: {' '.join(install)}"
     )
 
 
@@ -161,12 +150,14 @@ def _digest(files: Iterable[str], *more: str) -> str:
     return digest.hexdigest()
 
 
-def _is(stamp: Path, wanted: str) -> bool:
-    return stamp.exists() and stamp.read_text() == wanted
+def _is_installed(folder: Path, purpose: str, digest: str) -> bool:
+    """Return whether the stamp matches; an installation for tests serves to run as well."""
+    stamps = [folder / f"installed-{name}" for name in {purpose, "test"}]
+    return any(stamp.exists() and stamp.read_text() == digest for stamp in stamps)
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1])
-    except Refusal as refusal:
-        sys.exit(str(refusal))
+    except LauncherError as error:
+        sys.exit(str(error))

@@ -1,5 +1,6 @@
-"""The order of things: services, tables, web and workers, the first sign-in link; then watch; and
-everything backwards at the end.
+"""One start of Stillroom: services, tables, web and workers, the first sign-in link.
+
+Then the launcher watches its children; at the end it stops everything in reverse order.
 """
 
 from __future__ import annotations
@@ -19,121 +20,130 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from webapp.base import environment
-from workers.launcher import leftovers, settings_file
-from workers.launcher.children import Child
-from workers.launcher.refusal import Refusal, last_line, of_os_error
-from workers.launcher.services import folders as places
+from workers.launcher import process_record, settings_file
+from workers.launcher.child_process import ChildProcess
+from workers.launcher.errors import LauncherError, from_os_error, last_line
+from workers.launcher.launcher_lock import hold_lock
+from workers.launcher.services import folders as service_folders
 from workers.launcher.services.folders import Folders
-from workers.launcher.services.services import start_postgres, start_redis
-from workers.launcher.single import only
-from workers.launcher.web import arguments as web_arguments
-
-TRAINER_SECONDS = 60
-CHILD_SECONDS = 15.0
-WEB_SECONDS = 180.0  # a busy machine; a web that dies meanwhile is told of at once
-SAME_SIGNAL_SECONDS = 2.0  # make and the terminal may both pass on one Ctrl-C
-LOOK_SECONDS = 0.25
-
+from workers.launcher.services.start import start_postgres, start_redis
+from workers.launcher.web_server import uvicorn_arguments
 
 PARTS = ("web", "worker")
+# docker-compose.yml gives the worker's container 90 s to stop, which covers both.
+TRAINER_SECONDS = 60
+CHILD_SECONDS = 15.0
+WEB_SECONDS = 180.0  # long, for a busy machine; a web that dies meanwhile is reported at once
+SAME_SIGNAL_SECONDS = 2.0  # make and the terminal may both pass on one Ctrl-C
+POLL_SECONDS = 0.25
 
 
 class Launcher:
-    """One start of Stillroom in one clone. `parts` are what runs here; `say` prints a sentence at
-    the console.
+    """One start of Stillroom in one clone.
+
+    `parts` are what runs here; `say` prints a sentence at the console.
     """
 
     def __init__(self, clone: Path, parts: Collection[str], say: Callable[[str], None]) -> None:
         self.clone, self.parts, self.say = clone, parts, say
-        self.folders: Folders = places.prepare(clone)
-        self.children: list[Child] = []
-        self.ending = threading.Event()
-        self.hurry = threading.Event()
-        self._asked = 0.0
+        self.folders: Folders = service_folders.prepare(clone)
+        self.children: list[ChildProcess] = []
+        self.stopping = threading.Event()  # first signal: stop in order
+        self.hurry = threading.Event()  # second signal: do not wait for trainers
+        self._stopped_at = 0.0
+        self._record: Path = self.folders.var / "processes.json"
         settings = environment.read()
         self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
-        self.aloud = settings.logs == "json"  # whoever collects JSON reads a container's output
+        self.to_stdout = settings.logs == "json"  # JSON logs are collected from container output
         self.address = (
             f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
         )
 
     def run(self) -> None:
-        """Start everything, watch it until a signal asks for the end, stop everything. Raises
-        Refusal if it cannot start.
+        """Start everything, watch it until a signal asks for the end, and stop everything.
+
+        Raises LauncherError if it cannot start.
         """
-        with only(self.folders.var / "launcher.lock", self.address), ExitStack() as stack:
+        with hold_lock(self.folders.var / "launcher.lock", self.address), ExitStack() as stack:
             for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(name, self._on_signal)
-            self._clear_leftovers()
+            self._stop_earlier_children()
             stack.callback(self._stop)
-            web, worker = ("web" in self.parts), ("worker" in self.parts)
-            steps = (
-                [
-                    self._check_port,
-                    self._start_services,
-                    self._make_tables,
-                    self._start_web,
-                    self._greet,
-                ]
-                if web
-                else [self._start_services]
-            )
-            steps += [self._start_worker] if worker else []
-            steps += [self._start_sample] if web and self.sample else []
-            for step in steps:
-                if self.ending.is_set():
+            for step in self._steps():
+                if self.stopping.is_set():
                     return
                 step()
-            self.say("Ctrl-C checkpoints the runs and stops; the next start goes on with them.")
-            self._watch()
+            self.say("Ctrl-C checkpoints the runs and stops; the next start resumes them.")
+            while not self.stopping.wait(POLL_SECONDS):
+                self._restart_dead_children()
 
     # Starting
 
-    def _clear_leftovers(self) -> None:
-        stopped = leftovers.stop(self._record)
-        if stopped:
+    def _steps(self) -> list[Callable[[], None]]:
+        if "web" in self.parts:
+            # The port is checked first, because it is the most frequent error and the cheapest
+            # check. Workers need the tables; the first page should not wait for the workers.
+            steps = [self._check_port, self._start_services, self._make_tables]
+            steps += [self._start_web, self._print_address]
+        else:
+            steps = [self._start_services]
+        if "worker" in self.parts:
+            steps.append(self._start_worker)
+        if "web" in self.parts and self.sample:
+            steps.append(self._start_sample)
+        return steps
+
+    def _stop_earlier_children(self) -> None:
+        labels = process_record.stop(self._record)
+        if labels:
             self.say(
-                f"An earlier start was killed; its {', '.join(stopped)} still ran and have been stopped."
+                "An earlier start was killed; "
+                f"its {', '.join(labels)} still ran and have been stopped."
             )
 
     def _check_port(self) -> None:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         with socket.socket(family) as probe:
+            # As uvicorn does: connections in TIME_WAIT after a restart do not count as taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((self.host, self.port))
             except OSError as error:
-                raise Refusal(
+                raise LauncherError(
                     f"Port {self.port} on {self.host} cannot be used ({error.strerror}). "
-                    f"Stop the program that has it, or choose another: STILLROOM_PORT={self.port + 1} make run"
+                    "Stop the program that has it, or choose another: "
+                    f"STILLROOM_PORT={self.port + 1} make run"
                 ) from None
 
     def _start_services(self) -> None:
         file = environment.ENV_FILE
-        own, made = settings_file.kept(file), {}
-        settings_file.write(
-            file, own, {}
-        )  # so that addresses of an earlier start are not taken for the operator's
-        given = environment.read()
-        if not given.database_url:
-            child, made["DATABASE_URL"] = start_postgres(self.folders)
-            self._adopt(child)
-        if not given.redis_url:
-            child, made["REDIS_URL"] = start_redis(self.folders)
-            self._adopt(child)
-        settings_file.write(file, own, made)
+        operator = settings_file.operator_lines(file)
+        addresses: dict[str, str] = {}
+        # Without addresses first: those of an earlier start must not look like the operator's.
+        settings_file.write(file, operator, {})
+        settings = environment.read()
+        if not settings.database_url:
+            child, addresses["DATABASE_URL"] = start_postgres(self.folders)
+            self._add(child)
+        if not settings.redis_url:
+            child, addresses["REDIS_URL"] = start_redis(self.folders)
+            self._add(child)
+        settings_file.write(file, operator, addresses)
 
     def _make_tables(self) -> None:
         if not self._command("migrate", "manage.py", "migrate", "--no-input", "--verbosity", "0"):
             log = self.folders.logs / "migrate.log"
-            raise Refusal(
-                f"The tables could not be made: {last_line(log)} (log: {log}). Check DATABASE_URL and start again."
+            raise LauncherError(
+                f"The tables could not be made: {last_line(log)} (log: {log}). "
+                "Check DATABASE_URL and start again."
             )
 
     def _start_web(self) -> None:
-        self._start_program("web", *web_arguments(self.host, self.port))
+        self._start_program("web", *uvicorn_arguments(self.host, self.port))
 
     def _start_worker(self) -> None:
+        # The solo pool is enough: a task only claims runs and starts supervisors. Mingling would
+        # exchange revoked tasks with other workers, and no task is ever revoked.
         self._start_program(
             "worker", "celery", "-A", "workers.app", "worker", "--pool", "solo", "--without-mingle"
         )
@@ -142,14 +152,12 @@ class Launcher:
 
     def _start_program(self, label: str, *module: str) -> None:
         command, log = [sys.executable, "-m", *module], self.folders.logs / f"{label}.log"
-        child = Child(label, command, log, self.clone, os.environ, aloud=self.aloud)
+        child = ChildProcess(label, command, log, self.clone, os.environ, to_stdout=self.to_stdout)
         child.start()
-        self._adopt(child)
+        self._add(child)
 
-    def _greet(self) -> None:
-        """Once the web answers: its address and the first administrator's link. The rest of the
-        start goes on behind it.
-        """
+    def _print_address(self) -> None:
+        """Wait until the web answers, then print its address and the first sign-in link."""
         self._wait_for_web()
         self._try("first_admin", "manage.py", "first_admin")
         self.say(f"Stillroom is running at {self.address}")
@@ -162,43 +170,42 @@ class Launcher:
 
     def _wait_for_web(self) -> None:
         deadline = time.monotonic() + WEB_SECONDS
-        while time.monotonic() < deadline and not self.ending.is_set():
-            self._tend()
+        while time.monotonic() < deadline and not self.stopping.is_set():
+            self._restart_dead_children()
             if self._web_answers():
                 return
-            self.ending.wait(LOOK_SECONDS)
-        if not self.ending.is_set():
+            self.stopping.wait(POLL_SECONDS)
+        if not self.stopping.is_set():
             log = self.folders.logs / "web.log"
-            raise Refusal(
-                f"The web did not answer at {self.address} within {WEB_SECONDS:g} s: {last_line(log)} (log: {log})."
+            raise LauncherError(
+                f"The web did not answer at {self.address} within {WEB_SECONDS:g} s: "
+                f"{last_line(log)} (log: {log})."
             )
 
     def _web_answers(self) -> bool:
         try:
+            # Without the proxies of the environment: the address is on this machine.
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             direct.open(f"{self.address}healthz", timeout=5).close()
         except urllib.error.HTTPError:
-            pass  # an answer, if not a good one: the page will say what is wrong
+            pass  # the web runs; its page shows what is wrong
         except OSError:
             return False
         return True
 
     # Watching and stopping
 
-    def _watch(self) -> None:
-        while not self.ending.wait(LOOK_SECONDS):
-            self._tend()
-
-    def _tend(self) -> None:
+    def _restart_dead_children(self) -> None:
         for child in self.children:
-            sentence = child.tend()
+            sentence = child.restart_if_dead()
             if sentence:
                 self.say(sentence)
                 self._write_record()
 
     def _stop(self) -> None:
-        """Trainers first, while the database can still take their last words; then web and workers,
-        then the services.
+        """Stop trainers, then web and workers, then the services.
+
+        Trainers come first, because the database must still record their last events.
         """
         labels = {child.label for child in self.children}
         if "worker" in labels:
@@ -213,45 +220,41 @@ class Launcher:
 
     def _on_signal(self, number: int, frame: object) -> None:
         now = time.monotonic()
-        if not self.ending.is_set():
-            self.ending.set()
-            self._asked = now
-        elif now - self._asked > SAME_SIGNAL_SECONDS:
+        if not self.stopping.is_set():
+            self.stopping.set()
+            self._stopped_at = now
+        elif now - self._stopped_at > SAME_SIGNAL_SECONDS:
             self.hurry.set()
 
-    # Small things
+    # Helpers
 
-    @property
-    def _record(self) -> Path:
-        return self.folders.var / "processes.json"
-
-    def _adopt(self, child: Child) -> None:
+    def _add(self, child: ChildProcess) -> None:
         self.children.append(child)
         self._write_record()
 
     def _write_record(self) -> None:
-        leftovers.record(
+        process_record.record(
             self._record,
             {child.label: child.process.pid for child in self.children if child.process},
         )
 
     def _try(self, label: str, *arguments: str) -> None:
-        """A command whose failure is said, but stops nothing."""
+        """Run a command; a failure is printed and stops nothing."""
         try:
             if not self._command(label, *arguments) and not self.hurry.is_set():
                 log = self.folders.logs / f"{label}.log"
                 self.say(f"`{' '.join(arguments)}` failed: {last_line(log)} (log: {log})")
         except OSError as error:
-            self.say(str(of_os_error(error, f"`{' '.join(arguments)}`")))
+            self.say(str(from_os_error(error, f"`{' '.join(arguments)}`")))
 
     def _command(self, label: str, *arguments: str) -> bool:
-        """Run one of our own commands to its end, its words in a log; whether it did what it was
-        asked.
+        """Run one of our commands to its end with its output in a log; return whether it succeeded.
+
+        A second Ctrl-C kills it.
         """
         with (self.folders.logs / f"{label}.log").open("wb") as stream:
-            command = [sys.executable, *arguments]
             process = subprocess.Popen(
-                command,
+                [sys.executable, *arguments],
                 cwd=self.clone,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

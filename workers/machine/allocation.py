@@ -1,5 +1,6 @@
-"""Lending devices: a claim is one conditional update that gets all it asks for or nothing, so that
-a device has one holder.
+"""Allocation of devices: one conditional update gets all that is requested, or nothing.
+
+So a device is never allocated twice.
 """
 
 from __future__ import annotations
@@ -19,54 +20,59 @@ FREE = Q(allocated_to="", retired=False)
 
 
 def claim(
-    count: int, kind: str, holder: str, node: str | None = None, team: Team | None = None
+    count: int, kind: str, allocated_to: str, node: str | None = None, team: Team | None = None
 ) -> list[Device] | None:
-    """Lend `count` free devices of `kind` on `node` (this host by default) to `holder`; None if
-    fewer are free.
+    """Allocate `count` free devices of `kind` on `node` (this host by default) to `allocated_to`.
 
-    `team` is whose work it is, for quotas and fair shares. A machine that is being drained is not
-    asked here: `placement` decides that.
+    Returns None if fewer are free. `team` counts for quotas and fair share. Drained machines are
+    not excluded here: placement does that.
     """
     with transaction.atomic():
+        # Rows that another transaction is claiming are skipped instead of waited for.
         free = Device.objects.select_for_update(skip_locked=True).filter(
             FREE, node__name=node or host.name(), kind=kind
         )
-        chosen = list(free.order_by("index")[:count])
-        mine = Device.objects.filter(FREE, pk__in=[device.pk for device in chosen])
+        devices = list(free.order_by("index")[:count])
+        # The update repeats the condition, so that the claim does not depend on the lock alone.
+        claimed = Device.objects.filter(FREE, pk__in=[device.pk for device in devices])
         if (
-            len(chosen) < count
-            or mine.update(allocated_to=holder, allocated_since=Now(), team=team) != count
+            len(devices) < count
+            or claimed.update(allocated_to=allocated_to, allocated_since=Now(), team=team) != count
         ):
             transaction.set_rollback(True)
             return None
-    return chosen
+    return devices
 
 
-def release(holder: str, node: str | None = None) -> int:
-    """Give back whatever `holder` has on `node`, or anywhere, and return how much that was; nothing
-    happens the second time.
+def release(allocated_to: str, node: str | None = None) -> int:
+    """Release all devices of `allocated_to` on `node`, or on all nodes; return how many these were.
+
+    Safe to repeat. Retired devices are deleted instead.
     """
-    held = Device.objects.filter(allocated_to=holder, **({"node__name": node} if node else {}))
+    devices = Device.objects.filter(
+        allocated_to=allocated_to, **({"node__name": node} if node else {})
+    )
     with transaction.atomic():
-        held.filter(retired=True).delete()
-        given_back = held.update(allocated_to="", allocated_since=None, team=None)
-        if given_back:
+        devices.filter(retired=True).delete()
+        released = devices.update(allocated_to="", allocated_since=None, team=None)
+        if released:
             lifecycle.wake()
-    return given_back
+    return released
 
 
-def held_here(holder: str) -> list[Device]:
-    """What `holder` has on this host."""
+def allocated_here(allocated_to: str) -> list[Device]:
+    """Return the devices of `allocated_to` on this host."""
     return list(
-        Device.objects.filter(allocated_to=holder, node__name=host.name()).order_by("kind", "index")
+        Device.objects.filter(allocated_to=allocated_to, node__name=host.name()).order_by(
+            "kind", "index"
+        )
     )
 
 
-def exported(lent: Sequence[Device]) -> dict[str, str]:
-    """The environment in which a program sees its GPUs and no others; nothing for who was lent
-    nothing.
-    """
-    if not lent:
+def device_environment(devices: Sequence[Device]) -> dict[str, str]:
+    """Return the variables with which a program sees its own GPUs only; {} without devices."""
+    if not devices:
         return {}
-    gpus = [str(device.index) for device in lent if device.kind == Kind.CUDA]
+    gpus = [str(device.index) for device in devices if device.kind == Kind.CUDA]
+    # CUDA's default order is by speed; nvidia-smi, which gave these indices, orders by PCI bus.
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(gpus)}

@@ -1,4 +1,4 @@
-"""Draining machines from the command line."""
+"""Draining of machines from the command line."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from webapp.nodes.models import Node
 
 
 def drain(name: str, move: bool) -> None:
-    """Place nothing on the machine any more. Exits with a sentence if there is no such machine."""
+    """Place nothing more on the machine. Exits with a message if there is no such machine."""
     moved = draining.drain(_node(name), move)
     print(
-        f"Nothing is placed on {name} any more."
-        + (f" Runs that go on elsewhere: {moved}." if move else "")
+        f"Nothing more is placed on {name}."
+        + (f" Runs that are resumed elsewhere: {moved}." if move else "")
     )
 
 
 def undrain(name: str) -> None:
-    """Take the machine back into use. Exits with a sentence if there is no such machine."""
+    """Use the machine again. Exits with a message if there is no such machine."""
     draining.undrain(_node(name))
     print(f"{name} is in use again.")
 
 
 def _node(name: str) -> Node:
-    found = Node.objects.filter(name=name).first()
-    if found is None:
-        known = ", ".join(Node.objects.order_by("name").values_list("name", flat=True))
-        sys.exit(f"There is no machine {name}. There are: {known or 'none yet'}.")
-    return found
+    node = Node.objects.filter(name=name).first()
+    if node is None:
+        names = ", ".join(Node.objects.order_by("name").values_list("name", flat=True))
+        sys.exit(f"There is no machine {name}. There are: {names or 'none yet'}.")
+    return node

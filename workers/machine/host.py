@@ -1,4 +1,4 @@
-"""What this host is called, where its runs live and how many trainers it carries."""
+"""This host: its name, the folders of its runs, how many trainers it may run, its lease period."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.conf import settings
 from webapp.base import environment
 
 LEASE_SECONDS = float(environment.read().lease_seconds)
-HEARTBEAT_SECONDS = LEASE_SECONDS / 6
+HEARTBEAT_SECONDS = LEASE_SECONDS / 6  # several heartbeats may get lost before a lease expires
 
 
 def name() -> str:
@@ -21,19 +21,14 @@ def name() -> str:
 
 
 def slots() -> int:
-    """Trainers that may run here at once."""
+    """Return how many trainers may run on this host's CPU at once."""
     return int(os.environ.get("STILLROOM_SLOTS") or os.cpu_count() or 1)
 
 
 def trainer_command() -> list[str]:
-    """The program that carries runs out: our own, unless this host is told another one, such as
-    that of another environment.
-    """
-    return shlex.split(os.environ.get("STILLROOM_TRAINER") or "") or [
-        sys.executable,
-        "-m",
-        "trainer",
-    ]
+    """Return the command of the trainer: ours, or STILLROOM_TRAINER, e.g. of another venv."""
+    command = shlex.split(os.environ.get("STILLROOM_TRAINER") or "")
+    return command or [sys.executable, "-m", "trainer"]
 
 
 def runs_folder() -> Path:

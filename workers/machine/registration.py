@@ -1,6 +1,4 @@
-"""This host among the machines of the installation: what it has is written down once, its heartbeat
-again and again.
-"""
+"""Registers this host as a node: its hardware at the start, its heartbeat periodically."""
 
 from __future__ import annotations
 
@@ -18,49 +16,53 @@ from workers.machine import hardware, host
 
 
 def register() -> Node:
-    """Write down what this host has. Devices that it no longer has are removed, or retired as long
-    as somebody holds them.
+    """Record this host's hardware.
+
+    Devices that it no longer has are removed, or retired while somebody still holds them.
     """
-    found = hardware.devices()
-    facts = {
+    devices = hardware.devices()
+    version: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    properties = {
         "address": _address(),
-        "version": _version(),
+        "version": version,
         "cpus": os.cpu_count() or 1,
         "memory_bytes": hardware.memory_bytes(),
+        "started_at": Now(),
+        "heartbeat_at": Now(),
     }
-    now = {"started_at": Now(), "heartbeat_at": Now()}
     with transaction.atomic():
-        node, _ = Node.objects.update_or_create(name=host.name(), defaults={**facts, **now})
-        there = Q(pk__in=[])
-        for device in found:
-            described = {"name": device.name, "memory_bytes": device.memory_bytes, "retired": False}
+        node, _ = Node.objects.update_or_create(name=host.name(), defaults=properties)
+        present = Q(pk__in=[])  # matches nothing, so that it can be extended with |=
+        for device in devices:
             Device.objects.update_or_create(
-                node=node, kind=device.kind, index=device.index, defaults=described
+                node=node,
+                kind=device.kind,
+                index=device.index,
+                defaults={
+                    "name": device.name,
+                    "memory_bytes": device.memory_bytes,
+                    "retired": False,
+                },
             )
-            there |= Q(kind=device.kind, index=device.index)
-        gone = Device.objects.filter(node=node).exclude(there)
-        gone.filter(allocated_to="").delete()
-        gone.update(retired=True)
+            present |= Q(kind=device.kind, index=device.index)
+        missing = Device.objects.filter(node=node).exclude(present)
+        missing.filter(allocated_to="").delete()
+        missing.update(retired=True)
     return node
 
 
-def beat() -> None:
-    """Show that this host lives; one that nobody knows yet is registered."""
+def heartbeat() -> None:
+    """Record that this host is alive; register it if it has no row, e.g. after it was forgotten."""
     if not Node.objects.filter(name=host.name()).update(heartbeat_at=Now()):
         register()
 
 
 def _address() -> str:
-    """Where other hosts reach this one."""
-    given = os.environ.get("STILLROOM_ADDRESS")
-    if given:
-        return given
+    """Return the address at which other hosts reach this one."""
+    address = os.environ.get("STILLROOM_ADDRESS")
+    if address:
+        return address
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError:
         return "127.0.0.1"
-
-
-def _version() -> str:
-    version: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    return version

@@ -1,18 +1,15 @@
-"""Giving the parts of jobs to devices of this host, and looking after what was given: silent copies
-are replaced, slow parts doubled.
+"""Placement of the parts (shards) of jobs on devices of this host.
 
-Jobs wait behind the same devices as runs, which are asked first; a part takes minutes, so a run
-waits for one at most. Among jobs the team with the fewest devices at work on its jobs comes first,
-then the job with the fewest, then the oldest.
+It also looks after the copies at work: silent ones are replaced, and slow parts get a second copy.
+Jobs wait for the same devices as runs, and runs come first. A part takes minutes, so a run waits
+for one part at most. Among jobs the team with the fewest copies at work comes first, then the job
+with the fewest, then the oldest.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import statistics
-import subprocess
-import sys
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -27,167 +24,147 @@ from webapp.jobs import lifecycle, results
 from webapp.jobs.models import Copy, Job, Outcome, Shard, State
 from webapp.nodes import queue
 from webapp.nodes.models import Device, Kind
-from workers.attempt.trainer_process import REPOSITORY
+from workers.attempt.supervisor_start import start_detached
 from workers.machine import allocation, host, registration
 
 log = logging.getLogger(__name__)
-SLOW = 3.0  # times the median of the parts that are done
-LEAST_SLOW_SECONDS = 30.0
+SLOW = 3.0  # times the median duration of the job's finished parts
+LEAST_SLOW_SECONDS = 30.0  # below this a second copy would cost more than it could save
 LOST = "The machine {host} was not heard of any more."
 
 
-def sweep(may_give_up: bool = True) -> None:
-    """What nobody was told: silent copies, finished jobs that nobody closed, parts that wait.
+def sweep(may_declare_lost: bool = True) -> None:
+    """Find work of which no message arrived: silent copies, finished jobs, waiting parts.
 
-    `may_give_up` is False while this process may itself have been deaf: then no copy is called
+    `may_declare_lost` is False right after this process lost the database: then no copy is declared
     lost.
     """
-    adopt()
-    if may_give_up:
-        give_up()
-    give_back()
-    for job_id in (
-        Job.objects.filter(state=State.RUNNING)
-        .exclude(shards__result=None)
-        .values_list("pk", flat=True)
-    ):
-        close(job_id)
+    restart_runners()
+    if may_declare_lost:
+        declare_lost()
+    release_devices()
+    finished = Job.objects.filter(state=State.RUNNING).exclude(shards__result=None)
+    for job_id in finished.values_list("pk", flat=True):
+        complete_job(job_id)
     place_waiting()
 
 
 def place_waiting() -> int:
-    """Start runners for parts that wait, then for slow ones, while this host has free devices;
-    return how many.
+    """Start runners for waiting and slow parts while this host has free devices.
+
+    Returns how many were started.
     """
-    registration.beat()
+    registration.heartbeat()
     started = 0
-    while copy := _next():
+    while copy := _claim_next():
         start_runner(copy)
         started += 1
     return started
 
 
-def _next() -> Copy | None:
-    """The next copy, on a device that no run waits for and within the quota of its team."""
+def _claim_next() -> Copy | None:
+    """Claim the next copy, on a device that no run waits for and within the quota of its team."""
     free = +queue.left_over(host.name())
-    suiting = (
+    placeable = (
         shard
         for shard in ([*_waiting(), *_slow()] if free else [])
-        if free[_kind(shard.job)] and _within_quota(shard.job.team)
+        if free[_device_kind(shard.job)] and _within_quota(shard.job.team)
     )
-    return next(filter(None, map(claim, suiting)), None)
+    return next(filter(None, map(claim, placeable)), None)
 
 
 def claim(shard: Shard) -> Copy | None:
-    """A copy of the part, with a device of this host; None if there is none free, or the part has
-    its copies already.
+    """Create a copy of the part with a device of this host.
+
+    Returns None if no device is free, or the part already has as many copies as it needs.
     """
     with transaction.atomic():
+        # Only the shard's row is locked; a part that another host is claiming is skipped.
         locked = Shard.objects.select_for_update(skip_locked=True, of=("self",)).select_related(
             "job__team"
         )
-        found = locked.filter(pk=shard.pk, result=None, job__state=State.RUNNING).first()
-        if found is None or (found.copies.filter(ended_at=None).exists() and found not in _slow()):
+        row = locked.filter(pk=shard.pk, result=None, job__state=State.RUNNING).first()
+        if row is None or (row.copies.filter(ended_at=None).exists() and row not in _slow()):
             return None
-        copy = Copy(shard=found, number=found.copies.count() + 1, host=host.name())
-        lent = allocation.claim(1, _kind(found.job), copy.holder, team=found.job.team)
-        if lent is None:
+        copy = Copy(shard=row, number=row.copies.count() + 1, host=host.name())
+        devices = allocation.claim(1, _device_kind(row.job), copy.holder, team=row.job.team)
+        if devices is None:
             return None
-        copy.device = f"{lent[0].kind} {lent[0].index}"
+        copy.device = f"{devices[0].kind} {devices[0].index}"
         copy.save()
+        # Times are Postgres' own, because clocks of hosts differ.
         Copy.objects.filter(pk=copy.pk).update(started_at=Now(), heartbeat_at=Now())
     return copy
 
 
 def _waiting() -> list[Shard]:
-    """The next part of each job that has one to give, in the order in which jobs are served."""
-    at_work = Copy.objects.filter(ended_at=None, shard__job__state=State.RUNNING).values_list(
-        "shard__job", "shard__job__team"
-    )
-    jobs, teams = (
-        (Counter(column) for column in zip(*at_work, strict=True))
-        if at_work
-        else (Counter(), Counter())
-    )
-    served = sorted(
+    """Return the next waiting part of each job, in the order in which jobs are served."""
+    copies = Copy.objects.filter(ended_at=None, shard__job__state=State.RUNNING)
+    at_work = list(copies.values_list("shard__job", "shard__job__team"))
+    job_copies = Counter(job for job, _ in at_work)
+    team_copies = Counter(team for _, team in at_work)
+    jobs = sorted(
         Job.objects.filter(state=State.RUNNING),
-        key=lambda job: (teams[job.team_id], jobs[job.pk], job.created_at),
+        key=lambda job: (team_copies[job.team_id], job_copies[job.pk], job.created_at),
     )
     waiting = (
         Shard.objects.filter(result=None)
         .exclude(copies__in=Copy.objects.filter(ended_at=None))
         .order_by("part")
     )
-    return [
-        shard for shard in (waiting.filter(job=job).first() for job in served) if shard is not None
-    ]
+    shards = (waiting.filter(job=job).first() for job in jobs)
+    return [shard for shard in shards if shard is not None]
 
 
 def _slow() -> list[Shard]:
-    """Parts whose only copy takes far longer than those of its job that are done did."""
-    took = Copy.objects.annotate(seconds=Extract(F("ended_at") - F("started_at"), "epoch")).filter(
-        outcome=Outcome.WON
-    )
-    alone = Shard.objects.filter(result=None, job__state=State.RUNNING).annotate(
+    """Return parts whose only copy takes far longer than the job's finished parts took."""
+    durations = Copy.objects.annotate(
+        seconds=Extract(F("ended_at") - F("started_at"), "epoch")
+    ).filter(outcome=Outcome.WON)
+    shards = Shard.objects.filter(result=None, job__state=State.RUNNING).annotate(
         at_work=Count("copies", filter=Q(copies__ended_at=None)),
         age=Extract(Now() - Min("copies__started_at", filter=Q(copies__ended_at=None)), "epoch"),
     )
-    found: list[Shard] = []
-    for shard in alone.filter(at_work=1).order_by("job__created_at", "part"):
-        done = list(took.filter(shard__job=shard.job_id).values_list("seconds", flat=True))
-        if done and shard.age > max(LEAST_SLOW_SECONDS, SLOW * statistics.median(done)):
-            found.append(shard)
-    return found
+    slow: list[Shard] = []
+    for shard in shards.filter(at_work=1).order_by("job__created_at", "part"):
+        seconds = list(durations.filter(shard__job=shard.job_id).values_list("seconds", flat=True))
+        # The median, because one slow part must not hide another.
+        if seconds and shard.age > max(LEAST_SLOW_SECONDS, SLOW * statistics.median(seconds)):
+            slow.append(shard)
+    return slow
 
 
 def _within_quota(team: Team) -> bool:
-    return (
-        team.device_quota is None
-        or Device.objects.filter(team=team).exclude(allocated_to="").count() < team.device_quota
-    )
+    if team.device_quota is None:
+        return True
+    return Device.objects.filter(team=team).exclude(allocated_to="").count() < team.device_quota
 
 
-def _kind(job: Job) -> str:
-    """The kind of device that a part needs here. An endpoint does the work elsewhere."""
-    wanted = job.spec["compute"]["device"]
-    if job.spec["model"]["kind"] == "endpoint" or wanted == "cpu":
+def _device_kind(job: Job) -> str:
+    """Return the kind of device that a part needs here.
+
+    A job whose model is behind an endpoint needs a CPU slot, because the endpoint does the work.
+    """
+    device = job.spec["compute"]["device"]
+    if job.spec["model"]["kind"] == "endpoint" or device == "cpu":
         return Kind.CPU
     has_gpu = Device.objects.filter(node__name=host.name(), kind=Kind.CUDA, retired=False).exists()
-    return Kind.CUDA if wanted == "cuda" or has_gpu else Kind.CPU
+    return Kind.CUDA if device == "cuda" or has_gpu else Kind.CPU
 
 
 def start_runner(copy: Copy) -> bool:
-    """Start a detached runner; False if the copy has one on this host. The lock is inherited, so it
-    is held until that process dies.
-    """
-    folder = folder_of(copy)
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "workers", "carry-shard", str(copy.pk)]
-    with (folder / "runner.lock").open("ab") as lock, (folder / "runner.log").open("ab") as output:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        keep = [lock.fileno()]
-        subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            pass_fds=keep,
-        )
-    return True
+    """Start a detached runner; return False if the copy already has one on this host."""
+    return start_detached(folder_of(copy), "runner", "carry-shard", str(copy.pk))
 
 
 def folder_of(copy: Copy) -> Path:
     return Path(settings.STILLROOM_STATE) / "shards" / str(copy.shard_id) / str(copy.number)
 
 
-def adopt() -> None:
-    """Give silent copies of this host a new runner, which finds its trainer. One that still lives
-    keeps them.
+def restart_runners() -> None:
+    """Start new runners for silent copies of this host; a runner finds a trainer that still runs.
+
+    Where a runner still lives, it holds the copy's lock and no second one starts.
     """
     for copy in lifecycle.silent(timedelta(seconds=host.LEASE_SECONDS)).filter(host=host.name()):
         if start_runner(copy):
@@ -197,30 +174,32 @@ def adopt() -> None:
             )
 
 
-def give_up() -> None:
-    """Copies that stay silent are lost, wherever they are; their parts are done again."""
+def declare_lost() -> None:
+    """End copies on any host that stay silent; their parts are placed again.
+
+    Two lease periods, because in the second one their own host may still start a new runner.
+    """
     for copy in lifecycle.silent(2 * timedelta(seconds=host.LEASE_SECONDS)):
         if lifecycle.lose(copy, LOST.format(host=copy.host)):
             allocation.release(copy.holder)
 
 
-def give_back() -> None:
-    """What copies hold that have ended is given back, should their runner have died before it
-    could.
-    """
-    for holder in Device.objects.filter(allocated_to__startswith="shard/").values_list(
-        "allocated_to", flat=True
-    ):
+def release_devices() -> None:
+    """Release devices of ended copies whose runner died before it could."""
+    shard_devices = Device.objects.filter(allocated_to__startswith="shard/")
+    for holder in shard_devices.values_list("allocated_to", flat=True):
         shard, _, number = holder.removeprefix("shard/").partition("/")
         if not Copy.objects.filter(shard=int(shard), number=int(number), ended_at=None).exists():
             allocation.release(holder)
 
 
-def close(job_id: int) -> bool:
-    """Complete a job whose parts are all done; a teacher's answers become a data set first."""
+def complete_job(job_id: int) -> bool:
+    """Complete a job whose parts are all done; return False if a part is missing.
+
+    A teacher's answers become a data set first.
+    """
     job = Job.objects.select_related("team", "owner").get(pk=job_id)
     if job.shards.filter(result=None).exists():
         return False
-    return lifecycle.finish(
-        job.pk, results.keep_answers(job) if job.kind == "teacher_answers" else None
-    )
+    answers = results.keep_answers(job) if job.kind == "teacher_answers" else None
+    return lifecycle.finish(job.pk, answers)

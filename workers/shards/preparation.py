@@ -1,11 +1,9 @@
-"""Making a job's definition ready for the trainer on this host: from names to paths, and to the
-trainer's command line.
-"""
+"""Prepares a job's definition for the trainer on this host: names become paths."""
 
 from __future__ import annotations
 
 import fcntl
-import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,14 @@ from webapp.ingest import files
 from webapp.jobs.models import Copy, Job
 from webapp.runs.branches import checkpoint_of
 from webapp.runs.models import Checkpoint, Run
-from workers.attempt.preparation import Unresolved, resolve_data, resolve_model
+from workers.attempt.preparation import PreparationError, resolve_data, resolve_model
 from workers.attempt.shim import write_atomically
 
 
 def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:
     """Write the resolved definition into the copy's folder and return the trainer's arguments.
-    Raises Unresolved.
+
+    Raises PreparationError.
     """
     job = copy.shard.job
     path = folder / "job.json"
@@ -33,26 +32,21 @@ def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:
         spec = load_job(resolved(job))
         write_atomically(path, spec.model_dump(mode="json"))
     except trainer.spec.SpecError as error:
-        raise Unresolved(str(error)) from error
+        raise PreparationError(str(error)) from error
     except OSError as error:
-        raise Unresolved(f"The folder of the part cannot be written: {error.strerror}.") from error
-    return [
-        "shard",
-        str(path),
-        "--part",
-        str(copy.shard.part),
-        "--of",
-        str(job.shards.count()),
-        "--out",
-        str(out),
-    ]
+        raise PreparationError(
+            f"The folder of the part cannot be written: {error.strerror}."
+        ) from error
+    part, parts = str(copy.shard.part), str(job.shards.count())
+    return ["shard", str(path), "--part", part, "--of", parts, "--out", str(out)]
 
 
 def resolved(job: Job) -> dict[str, Any]:
-    """A copy of the job's definition in which every location is one that the trainer can open on
-    this host. Raises Unresolved.
+    """Return a copy of the definition with locations that the trainer can open on this host.
+
+    Raises PreparationError.
     """
-    spec: dict[str, Any] = json.loads(json.dumps(job.spec))
+    spec: dict[str, Any] = deepcopy(job.spec)
     model, problems = spec["model"], spec["problems"]
     match model["kind"]:
         case "model":
@@ -60,49 +54,53 @@ def resolved(job: Job) -> dict[str, Any]:
         case "checkpoint" if model["checkpoint"].startswith("checkpoint:"):
             model["checkpoint"] = f"file:{_checkpoint_folder(model['checkpoint'], job)}"
         case "checkpoint":
-            raise Unresolved(
+            raise PreparationError(
                 "model.checkpoint: name a checkpoint of a run here, as checkpoint:<run>@<step>."
             )
         case "endpoint" if not endpoints.is_allowed(model["url"]):
-            raise Unresolved(f"model.url {endpoints.refusal()}")
+            raise PreparationError(f"model.url {endpoints.refusal()}")
     if problems["kind"] == "file":
         resolve_data(problems, job.team, "problems.path")
     return spec
 
 
 def _checkpoint_folder(uri: str, job: Job) -> Path:
-    """The checkpoint on this host, below a folder that says as its run's does what it belongs to.
-    Raises Unresolved.
+    """Return the checkpoint's folder on this host; restore it if it is missing.
+
+    The folders around it are those of a run: the trainer reads the definition from `spec.json` at
+    their top. Raises PreparationError.
     """
-    stored = checkpoint_of(uri, job.team)
-    if stored is None:
-        raise Unresolved(f"model.checkpoint: the team has no {uri} any more. Choose another one.")
-    run = stored.run
-    root = Path(settings.STILLROOM_STATE) / "checkpoints" / run.public_id
-    folder = root / "attempts" / str(stored.attempt) / "checkpoints" / f"step-{stored.step:08d}"
+    checkpoint = checkpoint_of(uri, job.team)
+    if checkpoint is None:
+        raise PreparationError(
+            f"model.checkpoint: the team has no {uri} any more. Choose another one."
+        )
+    root = Path(settings.STILLROOM_STATE) / "checkpoints" / checkpoint.run.public_id
+    attempt_folder = root / "attempts" / str(checkpoint.attempt)
+    folder = attempt_folder / "checkpoints" / f"step-{checkpoint.step:08d}"
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parts of one job start at the same time
         if not folder.exists():
-            _lay_out(run, stored, root, folder)
+            _restore(checkpoint.run, checkpoint, root, folder)
     return folder
 
 
-def _lay_out(run: Run, stored: Checkpoint, root: Path, folder: Path) -> None:
-    """The definition first and the folder last: where the folder is, everything is."""
+def _restore(run: Run, checkpoint: Checkpoint, root: Path, folder: Path) -> None:
+    # The folder is renamed last: if it exists, definition and files are complete.
     unfinished = folder.with_name(f".incoming-{folder.name}")
     try:
         definition = trainer.spec.to_dict(trainer.spec.load(run.spec or {}))
         student = definition["networks"]["student"]
         student["model"] = resolve_model(student["model"], run.team, "networks.student.model")
         write_atomically(root / "spec.json", definition)
-        files.restore(stored, unfinished)
+        files.restore(checkpoint, unfinished)
         unfinished.rename(folder)
     except FileNotFoundError as error:
-        raise Unresolved(
+        raise PreparationError(
             f"model.checkpoint: the store has lost a file of it ({error}). Choose another one."
         ) from error
     except trainer.spec.SpecError as error:
-        raise Unresolved(
+        raise PreparationError(
             f"model.checkpoint: the definition of its run cannot be read: {error}"
         ) from error

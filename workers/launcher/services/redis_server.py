@@ -1,5 +1,7 @@
-"""Our own Redis on a unix socket. It keeps nothing on disk: it is a doorbell, and the sweep in
-Postgres finds what a lost message meant.
+"""Our own Redis on a unix socket.
+
+It stores nothing on disk: its messages are only notifications. If one is lost, the sweep finds the
+work in Postgres.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from workers.launcher import refusal
+from workers.launcher import errors
 from workers.launcher.services.account import Account
 from workers.launcher.services.binaries import Binaries
 
@@ -20,7 +22,7 @@ READY_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Redis:
-    """One server: its programs, the folder of its socket, its log and the account it runs under."""
+    """One server: its programs, the folder of its socket, its log and its account."""
 
     programs: Binaries
     sockets: Path
@@ -46,18 +48,18 @@ class Redis:
         }
         return [
             str(self.programs.redis_server),
-            *(part for name, value in flags.items() for part in (f"--{name}", value)),
+            *(word for name, value in flags.items() for word in (f"--{name}", value)),
         ]
 
 
 def wait_until_ready(server: Redis, process: subprocess.Popen[bytes]) -> None:
-    """Return once the server answers PING. Raises Refusal if it ends or stays silent."""
+    """Wait until the server answers PING. Raises LauncherError if it exits or does not answer."""
     deadline = time.monotonic() + READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         if _answers(server.socket):
             return
         time.sleep(0.02)
-    raise refusal.of_silence("Redis", server.log, server.sockets)
+    raise errors.service_not_started("Redis", server.log, server.sockets)
 
 
 def _answers(path: Path) -> bool:

@@ -9,20 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from workers.launcher import children
-from workers.launcher.children import Child, ending
+from workers.launcher import child_process
+from workers.launcher.child_process import ChildProcess, describe_exit
 
 
-def child(folder: Path, code: str) -> Child:
-    return Child("child", [sys.executable, "-c", code], folder / "child.log", folder, {}, wait=0.01)
+def child(folder: Path, code: str) -> ChildProcess:
+    return ChildProcess(
+        "child", [sys.executable, "-c", code], folder / "child.log", folder, {}, wait=0.01
+    )
 
 
-def tended(one: Child, sentences: int) -> list[str]:
+def tended(one: ChildProcess, sentences: int) -> list[str]:
     """What the launcher would have said, up to that many sentences."""
     said: list[str] = []
     deadline = time.monotonic() + 60
     while len(said) < sentences and time.monotonic() < deadline:
-        sentence = one.tend()
+        sentence = one.restart_if_dead()
         said += [sentence] if sentence else []
         time.sleep(0.01)
     return said
@@ -62,7 +64,7 @@ def test_a_child_that_cannot_be_started_again_is_tried_later(tmp_path: Path) -> 
     assert (
         said[1] == f"Starting child again failed at {tmp_path / 'gone'}: No such file or directory."
     )
-    assert one.tend() is None
+    assert one.restart_if_dead() is None
 
 
 def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
@@ -79,14 +81,14 @@ def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> No
 
 
 def test_endings_are_told_in_words() -> None:
-    assert ending(3) == "ended with code 3"
-    assert ending(-15) == "was killed by SIGTERM"
+    assert describe_exit(3) == "ended with code 3"
+    assert describe_exit(-15) == "was killed by SIGTERM"
 
 
 def test_a_long_log_is_set_aside_before_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(children, "LOG_BYTES", 10)
+    monkeypatch.setattr(child_process, "LOG_BYTES", 10)
     (tmp_path / "child.log").write_text("an old and long story\n")
     one = child(tmp_path, "print('new')")
     one.start().wait()

@@ -11,16 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workers.launcher import leftovers
-from workers.launcher.refusal import Refusal
-from workers.launcher.single import only
+from workers.launcher import process_record
+from workers.launcher.errors import LauncherError
+from workers.launcher.launcher_lock import hold_lock
 
 ADDRESS = "http://127.0.0.1:8000/"
 HOLDER = f"""
 import sys, time
 from pathlib import Path
-from workers.launcher.single import only
-with only(Path(sys.argv[1]), {ADDRESS!r}):
+from workers.launcher.launcher_lock import hold_lock
+with hold_lock(Path(sys.argv[1]), {ADDRESS!r}):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -28,9 +28,9 @@ with only(Path(sys.argv[1]), {ADDRESS!r}):
 OWNER = """
 import subprocess, sys
 from pathlib import Path
-from workers.launcher import leftovers
+from workers.launcher import process_record
 child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-leftovers.record(Path(sys.argv[1]), {"web": child.pid})
+process_record.record(Path(sys.argv[1]), {"web": child.pid})
 print(child.pid)
 """
 
@@ -48,8 +48,10 @@ def test_a_second_launcher_is_told_where_the_first_one_is(tmp_path: Path) -> Non
     holder = hold(tmp_path / "lock")
 
     with (
-        pytest.raises(Refusal, match=rf"already running here \(pid {holder.pid}\) at {ADDRESS}"),
-        only(tmp_path / "lock", ADDRESS),
+        pytest.raises(
+            LauncherError, match=rf"already running here \(pid {holder.pid}\) at {ADDRESS}"
+        ),
+        hold_lock(tmp_path / "lock", ADDRESS),
     ):
         pass
     holder.kill()
@@ -61,7 +63,7 @@ def test_the_lock_of_a_killed_launcher_is_free(tmp_path: Path) -> None:
     holder.kill()
     holder.communicate()
 
-    with only(tmp_path / "lock", ADDRESS):
+    with hold_lock(tmp_path / "lock", ADDRESS):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
 
 
@@ -74,8 +76,8 @@ def test_children_of_a_killed_owner_are_stopped(tmp_path: Path) -> None:
     )
     left = psutil.Process(int(done.stdout))
 
-    assert not leftovers.owner_lives(tmp_path / "record")
-    assert leftovers.stop(tmp_path / "record") == ["web"]
+    assert not process_record.owner_lives(tmp_path / "record")
+    assert process_record.stop(tmp_path / "record") == ["web"]
     assert not left.is_running()
 
 
@@ -85,7 +87,7 @@ def test_a_stranger_with_the_same_pid_is_left_alone(tmp_path: Path) -> None:
     record = {"owner": [1, 0.0], "children": {"web": [stranger.pid, started - 100]}}
     (tmp_path / "record").write_text(json.dumps(record))
 
-    assert leftovers.stop(tmp_path / "record") == []
+    assert process_record.stop(tmp_path / "record") == []
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
@@ -94,5 +96,5 @@ def test_a_stranger_with_the_same_pid_is_left_alone(tmp_path: Path) -> None:
 def test_a_torn_record_names_nobody(tmp_path: Path) -> None:
     (tmp_path / "record").write_text('{"owner": [1')
 
-    assert leftovers.stop(tmp_path / "record") == []
-    assert not leftovers.owner_lives(tmp_path / "record")
+    assert process_record.stop(tmp_path / "record") == []
+    assert not process_record.owner_lives(tmp_path / "record")

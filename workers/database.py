@@ -1,4 +1,4 @@
-"""Keeping at it while Postgres is away, and being in nobody's way there."""
+"""Workers and Postgres: wait out its outages, and hold no locks when this process is stopped."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from django.db.backends.signals import connection_created
 from webapp.base.outages import OUTAGES
 
 log = logging.getLogger(__name__)
-LONGEST_WAIT_SECONDS = 5.0
-STANDSTILL = {
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 5.0
+# A process that is suspended or cut off inside a transaction keeps its row locks until Postgres
+# ends its session: after 30 s idle, or when 3 keepalives in a row (15 s + 3 · 5 s) get no answer.
+SESSION_TIMEOUTS = {
     "idle_in_transaction_session_timeout": "30s",
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
@@ -24,24 +26,20 @@ STANDSTILL = {
 Result = TypeVar("Result")
 
 
-def let_go_when_stopped() -> None:
-    """Have Postgres end transactions of this process that stand still, so that its locks hold
-    nobody up when it is stopped or cut off.
-    """
-    connection_created.connect(_let_go, dispatch_uid="let go when stopped")
+def set_session_timeouts() -> None:
+    """Set SESSION_TIMEOUTS on every connection that this process opens from now on."""
+    connection_created.connect(_set_timeouts, dispatch_uid="set session timeouts")
 
 
-def _let_go(connection: BaseDatabaseWrapper, **_: object) -> None:
+def _set_timeouts(connection: BaseDatabaseWrapper, **_: object) -> None:
     with connection.cursor() as cursor:
-        for name, value in STANDSTILL.items():
+        for name, value in SESSION_TIMEOUTS.items():
             cursor.execute(f"SET {name} = %s", [value])
 
 
-def persist(work: Callable[[], Result]) -> Result:
-    """Do `work`, again and again if need be: an outage of the database is waited out. `work` must
-    be safe to repeat.
-    """
-    wait = 0.1
+def retry_on_outage(work: Callable[[], Result]) -> Result:
+    """Call `work` until Postgres answers and return its result. `work` must be safe to repeat."""
+    wait = FIRST_WAIT_SECONDS
     while True:
         try:
             return work()

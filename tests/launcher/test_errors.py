@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from workers.launcher import refusal
+from workers.launcher import errors
 
 
 def test_a_full_disk_is_told_as_one() -> None:
     with pytest.raises(OSError) as caught:
         Path("/dev/full").write_text("x")
 
-    assert str(refusal.of_os_error(caught.value, "writing the settings")) == (
+    assert str(errors.from_os_error(caught.value, "writing the settings")) == (
         "The disk is full: writing the settings failed. Free some space and start again."
     )
 
@@ -21,9 +21,9 @@ def test_a_full_disk_is_told_as_one() -> None:
 def test_a_full_disk_explains_a_service_that_said_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusal, "FULL_BYTES", 2**62)
+    monkeypatch.setattr(errors, "FULL_BYTES", 2**62)
 
-    assert str(refusal.of_silence("Postgres", tmp_path / "log", tmp_path)).startswith(
+    assert str(errors.service_not_started("Postgres", tmp_path / "log", tmp_path)).startswith(
         "The disk is full: Postgres cannot write in"
     )
 
@@ -32,5 +32,5 @@ def test_a_missing_permission_names_the_place() -> None:
     error = PermissionError(13, "Permission denied", "/srv/stillroom/var")
 
     assert "at /srv/stillroom/var: no permission to write" in str(
-        refusal.of_os_error(error, "making the folders")
+        errors.from_os_error(error, "making the folders")
     )

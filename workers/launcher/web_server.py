@@ -1,0 +1,33 @@
+"""The command line of the web server (uvicorn)."""
+
+from __future__ import annotations
+
+LARGEST_MESSAGE = 64 * 1024  # bytes from a live page; a longer message closes its connection
+PING_SECONDS = 20  # a page that does not answer a ping within another 20 s is disconnected
+
+# Frames are compressed once for all pages. Deflate per connection would compress each frame again
+# for every page and keep a window in memory for every page.
+LIVE_LIMITS = {
+    "--ws-max-size": LARGEST_MESSAGE,
+    "--ws-max-queue": 8,
+    "--ws-ping-interval": PING_SECONDS,
+    "--ws-ping-timeout": PING_SECONDS,
+    "--ws-per-message-deflate": "false",
+}
+
+
+def uvicorn_arguments(host: str, port: int) -> list[str]:
+    """Return the arguments after `python -m`."""
+    return [
+        "uvicorn",
+        "webapp.asgi:application",
+        # webapp.base.proxies decides which proxies to trust; uvicorn must not rewrite addresses.
+        "--no-proxy-headers",
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--timeout-graceful-shutdown",
+        "5",
+        *(str(word) for limit in LIVE_LIMITS.items() for word in limit),
+    ]
