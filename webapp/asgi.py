@@ -19,7 +19,7 @@ from channels.sessions import SessionMiddlewareStack
 from django.conf import settings
 from django.urls import path, re_path
 
-from webapp.api.app import PREFIXES, Programs
+from webapp.api.app import PREFIXES, ApiApplication
 from webapp.api.backlog import MOST_BYTES
 from webapp.base.asgi_handler import Pages
 from webapp.base.proxies import BehindProxies
@@ -27,7 +27,7 @@ from webapp.base.upload_limit import App, LimitedBody, Prefixed
 from webapp.live.consumer import live
 
 sockets = [path("live/", cast(Any, live)), re_path("", WebsocketDenier.as_asgi())]
-programs = LimitedBody(Programs(), MOST_BYTES)
+programs = LimitedBody(ApiApplication(), MOST_BYTES)
 protocols = ProtocolTypeRouter(
     {
         "http": Prefixed(PREFIXES, programs, LimitedBody(Pages(), settings.MAX_UPLOAD_BYTES)),

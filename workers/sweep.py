@@ -57,7 +57,7 @@ def run_forever() -> None:
             cleaned_at = time.monotonic()
             logger.info("removed %d unused artifacts", retry_on_outage(artifacts.collect))
             logger.info(
-                "compacted the series of %d runs", retry_on_outage(series_store.tidy_finished)
+                "compacted the series of %d runs", retry_on_outage(series_store.compact_finished)
             )
             logger.info(
                 "removed %d receipts of client logs that are too old to be sent again",

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PHONE, WIDE, has_sideways_scroll
 from webapp.access.models import Team, User
 from webapp.clients import runs, summary
-from webapp.clients.logs import Batch, Log, Named, identity
+from webapp.clients.client_batch import ClientBatch, LoggedValues, RunPublicId, digest_id
 from webapp.clients.record import record
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
@@ -32,15 +32,15 @@ def log(run: Run, steps: range, extra: tuple[str, ...] = ()) -> None:
         *extra,
     )
     logs = [
-        Log({key: step + len(key) for key in keys}, step, 1.7e9 + step, identity(step))
+        LoggedValues({key: step + len(key) for key in keys}, step, 1.7e9 + step, digest_id(step))
         for step in steps
     ]
     with transaction.atomic():
         record(
             {
                 run.pk: [
-                    Batch(
-                        Named(run.team_id, run.public_id),
+                    ClientBatch(
+                        RunPublicId(run.team_id, run.public_id),
                         logs,
                         params={"lr": 0.1},
                         not_kept=frozenset({"samples"}),

@@ -217,7 +217,9 @@ def test_what_is_odd_in_a_log_costs_nothing_that_came_with_it(
     ]
     answer = post(site, token, "/api/bulk_log", {"kwargs": {"logs": entries}})
     found = [
-        (row[1], row[3]) for run in Run.objects.all() for row in series_store.rows(run, ["loss"])
+        (row[1], row[3])
+        for run in Run.objects.all()
+        for row in series_store.export_rows(run, ["loss"])
     ]
     assert sorted(value for _, value in found) == ([1.0, 1.5] if answer.status_code == 200 else [])
 
@@ -282,7 +284,7 @@ def test_however_requests_are_cut_repeated_and_ordered_the_series_are_the_same(
         )
     kept = Counter(
         (row[2], row[1], repr(row[3]))
-        for row in series_store.rows(Run.objects.get(), abandoned=True)
+        for row in series_store.export_rows(Run.objects.get(), abandoned=True)
     )
     assert kept == Counter(
         (key, step, repr(value)) for step, found in logs for key, value in found.items()

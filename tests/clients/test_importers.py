@@ -27,11 +27,11 @@ from tests.clients.test_trackio import curve
 from webapp.access.models import Team, User
 from webapp.clients import importers
 from webapp.clients import record as recording
-from webapp.clients.importers import Unreadable, bring
+from webapp.clients.client_batch import digest_id
+from webapp.clients.importers import UnreadableFile, import_runs
 from webapp.clients.importers.protobuf import fields
 from webapp.clients.importers.tensorboard import masked_crc
 from webapp.clients.importers.wandb import BLOCK, HEADER
-from webapp.clients.logs import identity
 from webapp.clients.models import ImportedFile, Receipt
 from webapp.runs.models import Run, State
 from webapp.series import series_store
@@ -43,7 +43,7 @@ FILES = Path(__file__).parent / "files"
 def values(run: Run) -> list[tuple[str, int, float]]:
     return sorted(
         (row[2], row[1], row[3])
-        for row in series_store.rows(run, abandoned=True)
+        for row in series_store.export_rows(run, abandoned=True)
         if not math.isnan(row[3])
     )
 
@@ -56,11 +56,11 @@ def test_tensorboards_folders_become_runs_and_grow(still: Team, tmp_path: Path) 
     file = tmp_path / "train" / "events.out.tfevents.1795400000.machine"
     whole = file.read_bytes()
     file.write_bytes(whole[:1500])
-    bring(tmp_path, "tensorboard", still, None, "p")
+    import_runs(tmp_path, "tensorboard", still, None, "p")
     some = len(values(Run.objects.get(name="train")))
     file.write_bytes(whole)
     for _ in range(2):
-        bring(tmp_path, "tensorboard", still, None, "p")
+        import_runs(tmp_path, "tensorboard", still, None, "p")
 
     run, other = Run.objects.order_by("name")
     assert (run.name, other.name, run.source, run.origin.project.name) == (
@@ -80,7 +80,7 @@ def test_tensorboards_folders_become_runs_and_grow(still: Team, tmp_path: Path) 
 def test_mlflows_folder_becomes_runs_and_grows(still: Team, script: Script, tmp_path: Path) -> None:
     script("mlflow_folder.py", "", "", MLFLOW_ALLOW_FILE_STORE="true")
     for _ in range(2):
-        bring(tmp_path / "mlruns", "mlflow", still, None, "p")
+        import_runs(tmp_path / "mlruns", "mlflow", still, None, "p")
     first, second = Run.objects.order_by("name")
     assert (first.name, first.origin.project.name, first.state, first.origin.params) == (
         "first",
@@ -90,7 +90,7 @@ def test_mlflows_folder_becomes_runs_and_grows(still: Team, script: Script, tmp_
     )
     assert len(values(first)) == 40 and math.isnan(curve(second, "loss")[1])
     script("mlflow_folder.py", "", "", first.origin.key, MLFLOW_ALLOW_FILE_STORE="true")
-    bring(tmp_path / "mlruns", "mlflow", still, None, "p")
+    import_runs(tmp_path / "mlruns", "mlflow", still, None, "p")
     assert len(values(first)) == 41 and curve(first, "loss")[20] == 0.01
 
 
@@ -109,21 +109,21 @@ def test_exported_tables_become_runs_and_grow(still: Team, tmp_path: Path) -> No
     history.write_text(
         "".join(json.dumps(row) + "\n" for row in rows[:6]) + json.dumps(rows[6])[:10]
     )
-    bring(tmp_path, "wandb", still, None, "p")
+    import_runs(tmp_path, "wandb", still, None, "p")
     assert len(values(Run.objects.get())) == 6
     history.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    bring(tmp_path, "wandb", still, None, "p")
+    import_runs(tmp_path, "wandb", still, None, "p")
     assert values(Run.objects.get()) == [("loss", step, 1 / (step + 1)) for step in range(10)]
 
 
 def test_csv_of_wandb_and_of_mlflow(still: Team, tmp_path: Path) -> None:
     (tmp_path / "run.csv").write_text("_step,loss,note\n0,1.5,a\n1,,b\n2,NaN,c\n5,0.5,\n")
-    [run] = bring(tmp_path, "wandb", still, None, "p")
+    [run] = import_runs(tmp_path, "wandb", still, None, "p")
     assert values(run) == [("loss", 0, 1.5), ("loss", 5, 0.5)] and math.isnan(curve(run, "loss")[2])
     (tmp_path / "run.csv").write_text(
         "run_id,key,value,step,timestamp\nr1,loss,1,0,1000\nr1,loss,2,1,2000\nr2,kl,3,1,2000\n"
     )
-    runs = bring(tmp_path, "mlflow", still, None, "p")
+    runs = import_runs(tmp_path, "mlflow", still, None, "p")
     assert [(run.name, values(run)) for run in runs] == [
         ("r1", [("loss", 0, 1.0), ("loss", 1, 2.0)]),
         ("r2", [("kl", 1, 3.0)]),
@@ -229,7 +229,7 @@ def test_an_offline_file_of_wandb_becomes_a_run_and_grows(still: Team, tmp_path:
     whole = offline(rows)
     for length in (len(whole) // 2, len(whole), len(whole)):
         (tmp_path / "run.wandb").write_bytes(whole[:length])
-        [run] = bring(tmp_path, "wandb", still, None, "p")
+        [run] = import_runs(tmp_path, "wandb", still, None, "p")
     assert (run.name, run.origin.project.name) == ("abc123", "sums")
     assert values(run) == [("loss", step, step / 2) for step in range(12)]
 
@@ -251,11 +251,11 @@ def test_an_import_that_was_broken_off_goes_on_where_it_stopped(
     with monkeypatch.context() as patch:
         patch.setattr("webapp.clients.importers.record", breaks_off)
         with pytest.raises(KeyboardInterrupt):
-            bring(tmp_path, "wandb", still, None, "p")
+            import_runs(tmp_path, "wandb", still, None, "p")
     assert len(values(Run.objects.get())) == 50
     told: list[str] = []
     monkeypatch.setattr(importers, "TELL_SECONDS", 0.0)
-    bring(tmp_path, "wandb", still, None, "p", told.append)
+    import_runs(tmp_path, "wandb", still, None, "p", told.append)
     assert values(Run.objects.get()) == [("loss", step, step / 4) for step in range(100)]
     assert "50 values so far, at step 99" in told[-1] and not Receipt.objects.exists()
 
@@ -266,15 +266,15 @@ def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(
     """As earlier versions did it."""
     file = tmp_path / "run.csv"
     file.write_text("_step,loss\n0,1\n1,2\n")
-    [run] = bring(tmp_path, "wandb", still, None, "p")
+    [run] = import_runs(tmp_path, "wandb", still, None, "p")
     place = ImportedFile.objects.get()
     Receipt.objects.bulk_create(
-        Receipt(run=run, log=identity(place.head, offset)) for offset in (11, 15)
+        Receipt(run=run, log=digest_id(place.head, offset)) for offset in (11, 15)
     )
     place.delete()
     file.write_text("_step,loss\n0,1\n1,2\n2,3\n")
     for _ in range(2):
-        bring(tmp_path, "wandb", still, None, "p")
+        import_runs(tmp_path, "wandb", still, None, "p")
     assert values(run) == [("loss", 0, 1.0), ("loss", 1, 2.0), ("loss", 2, 3.0)]
 
 
@@ -331,8 +331,8 @@ def test_a_bad_file_is_refused_in_words_with_the_place(
     still: Team, tmp_path: Path, format: str, name: str, content: bytes, said: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Unreadable, match=said):
-        bring(tmp_path, format, still, None, "p")
+    with pytest.raises(UnreadableFile, match=said):
+        import_runs(tmp_path, format, still, None, "p")
 
 
 @settings(
@@ -357,8 +357,8 @@ def test_a_damaged_file_is_read_as_far_as_it_goes_or_refused_in_words(
     for file in (tmp_path / "here").iterdir():
         file.unlink()
     (tmp_path / "here" / name).write_bytes(damaged)
-    with contextlib.suppress(Unreadable):
-        bring(tmp_path / "here", format, still, None, "p")
+    with contextlib.suppress(UnreadableFile):
+        import_runs(tmp_path / "here", format, still, None, "p")
 
 
 @given(st.binary(max_size=60))

@@ -17,8 +17,8 @@ from django.test import Client
 from tests.clients.conftest import only_run
 from webapp.access.models import User
 from webapp.clients import receipts
-from webapp.clients.bounds import MOST_NAMED, MOST_SERIES
-from webapp.clients.logs import identity
+from webapp.clients.client_batch import digest_id
+from webapp.clients.limits import MAX_PARAMS, MAX_SERIES
 from webapp.clients.models import Origin, Receipt
 from webapp.runs import lifecycle
 from webapp.runs.models import Event, Run, State
@@ -48,7 +48,7 @@ def send(
 
 
 def points(run: Run, key: str = "loss") -> list[tuple[int, float]]:
-    return [(row[1], row[3]) for row in series_store.rows(run, [key], abandoned=True)]
+    return [(row[1], row[3]) for row in series_store.export_rows(run, [key], abandoned=True)]
 
 
 def test_a_log_that_comes_twice_counts_once_however_it_is_batched(site: str, token: str) -> None:
@@ -180,7 +180,7 @@ def test_a_step_or_a_time_that_cannot_be_kept_is_said_in_the_runs_log(
 
 def test_a_name_for_each_step_fills_the_run_and_not_the_server(site: str, token: str) -> None:
     """Known series go on, new ones are left out, and the run says so once."""
-    wide = {f"loss/{at}": 1.0 for at in range(MOST_SERIES - 1)}
+    wide = {f"loss/{at}": 1.0 for at in range(MAX_SERIES - 1)}
     for step, metrics_ in (
         (1, {"loss": 1.0, **wide}),
         (2, {"new/a": 1.0, "loss": 2.0}),
@@ -199,11 +199,11 @@ def test_a_name_for_each_step_fills_the_run_and_not_the_server(site: str, token:
 
 
 def test_a_configuration_has_bounds_too(site: str, token: str) -> None:
-    config = {f"p{at}": at for at in range(MOST_NAMED + 2)}
+    config = {f"p{at}": at for at in range(MAX_PARAMS + 2)}
     send(site, token, entry(1, config=config), entry(2, config={"long": ["x" * 20_000], "p1": 5}))
     run = only_run()
     assert (
-        len(run.origin.params) == MOST_NAMED
+        len(run.origin.params) == MAX_PARAMS
         and run.origin.params["p1"] == 5
         and len(points(run)) == 2
     )
@@ -335,11 +335,11 @@ def test_receipts_go_when_they_are_old_and_what_comes_even_later_counts_once_sti
     machine = {**entry(0), "timestamp": then.isoformat(), "metrics": {"cpu": 0.5}, "log_id": "m"}
     assert send(site, token, first, entry(2)).status_code == 200
     assert send(site, token, machine, path="bulk_log_system").status_code == 200
-    Receipt.objects.exclude(log=identity("log", "r-2")).update(at=then)
+    Receipt.objects.exclude(log=digest_id("log", "r-2")).update(at=then)
     imported = lifecycle.create_run(
         only_run().team, None, None, source=Run.Source.IMPORTED, state=State.STOPPED
     )
-    Receipt.objects.create(run=imported, log=identity("x"), at=then)
+    Receipt.objects.create(run=imported, log=digest_id("x"), at=then)
     assert (receipts.prune(), Receipt.objects.count()) == (2, 2)
     run = Run.objects.get(name="r")
     new = entry(3, timestamp=then.isoformat(), metrics={"loss": 1.0})

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from tests.clients.conftest import SCRIPTS, Script, client_environment, only_run
 from tests.clients.test_trackio import curve
-from webapp.clients.bounds import MOST_NAMED
+from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
 from webapp.runs.models import Run, State
 from webapp.series import series_store
@@ -111,7 +111,7 @@ def test_a_run_whose_process_was_killed_goes_on_and_replaces_what_it_does_again(
         **{at: before[at] for at in range(4)},
         **{at: at + 0.5 for at in range(4, 9)},
     }
-    assert len(list(series_store.rows(run, abandoned=True))) == len(before) + 5
+    assert len(list(series_store.export_rows(run, abandoned=True))) == len(before) + 5
 
 
 def test_trainers_log_here_unchanged_and_files_that_they_log_stay_with_them(
@@ -259,7 +259,7 @@ def test_what_a_client_says_of_a_runs_time_and_tags_is_kept(caller: Caller, run_
 
 
 def test_a_run_has_bounds_and_mlflows_client_hears_of_them(caller: Caller, run_id: str) -> None:
-    Origin.objects.update(params={f"p{at}": "1" for at in range(MOST_NAMED)})
+    Origin.objects.update(params={f"p{at}": "1" for at in range(MAX_PARAMS)})
     answer = caller.post("runs/log-parameter", {"run_id": run_id, "key": "more", "value": "1"})
     assert answer.status_code == 400 and "5,000 parameters" in answer.json()["message"]
     assert (

@@ -39,7 +39,7 @@ def until(condition: Callable[[], bool]) -> None:
 def all_have_logged(count: int) -> bool:
     runs = list(Run.objects.filter(name__in=[name for _, name in CLIENTS]))
     return len(runs) == len(CLIENTS) and all(
-        sum(1 for _ in series_store.rows(run)) >= count for run in runs
+        sum(1 for _ in series_store.export_rows(run)) >= count for run in runs
     )
 
 
@@ -74,7 +74,9 @@ def assert_whole(clients: Sequence[subprocess.Popen[str]]) -> None:
         said, _ = client.communicate(timeout=120)
         found = re.search(r"logged (\d+)", said)
         assert client.returncode == 0 and found is not None, said
-        values = [row[3] for row in series_store.rows(Run.objects.get(name=name), abandoned=True)]
+        values = [
+            row[3] for row in series_store.export_rows(Run.objects.get(name=name), abandoned=True)
+        ]
         assert sorted(values) == [float(i) for i in range(int(found[1]))], name
 
 

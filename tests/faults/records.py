@@ -60,7 +60,7 @@ def assert_complete(run: Run, folder_of: FolderOf = named) -> None:
             f"the log of attempt {attempt.number} has gaps"
         )
         written = {event["seq"] for event in log if event["type"] == "metrics"}
-        differing = series_store.sequences(run, attempt.number) ^ written
+        differing = series_store.sequence_numbers(run, attempt.number) ^ written
         assert not differing, (
             f"points of {len(differing)} events are on one side only, of attempt {attempt.number}: {sorted(differing)[:10]}"
         )
@@ -121,12 +121,12 @@ def recorded_points(run: Run, attempt: int) -> Counter[tuple[Any, ...]]:
 
     Values are text, because NaN equals nothing.
     """
-    rows = (row for row in series_store.rows(run, abandoned=True) if row[0] == attempt)
+    rows = (row for row in series_store.export_rows(run, abandoned=True) if row[0] == attempt)
     return Counter((step, key, repr(value), *place) for _, step, key, value, *place in rows)
 
 
 def recorded_numbers(run: Run, attempt: int) -> set[int]:
     """Every event of an attempt that Postgres holds, whatever table it went to."""
-    return series_store.sequences(run, attempt) | set(
+    return series_store.sequence_numbers(run, attempt) | set(
         Event.objects.filter(run=run, attempt=attempt).values_list("seq", flat=True)
     )

@@ -31,9 +31,9 @@ from webapp.access.actors import Actor
 from webapp.access.api_tokens import Doorman
 from webapp.access.digests import digest
 from webapp.api import backlog, mlflow, mlflow_models, trackio
-from webapp.api.messages import Reading, Refusal, Request, Route, Said, body_of, token_of
-from webapp.api.rates import Rates
-from webapp.api.token_throttle import Guesses
+from webapp.api.rate_limit import LogRateLimit
+from webapp.api.requests import ApiError, LogAnswer, ReadRoute, Request, Route, body_of, token_of
+from webapp.api.token_throttle import TokenThrottle
 from webapp.base.upload_limit import Message, Receive, Send
 from webapp.clients import writer
 from webapp.clients.describe import Unfit
@@ -51,13 +51,13 @@ ROUTES: dict[tuple[str, str], Route] = {**trackio.ROUTES, **mlflow.ROUTES}
 T = TypeVar("T")
 
 
-class Programs:
+class ApiApplication:
     """The ASGI application for the addresses below PREFIXES."""
 
     def __init__(self) -> None:
         self._doorman = Doorman()
-        self._guesses = Guesses()
-        self._rates = Rates(settings.STILLROOM_LOG_RATE)
+        self._guesses = TokenThrottle()
+        self._rates = LogRateLimit(settings.STILLROOM_LOG_RATE)
         self._waiting = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -107,7 +107,7 @@ class Programs:
             return await _threaded(route.work, Request(actor, {}, body))
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         request = Request(actor, query | named, body)
-        if isinstance(route, Reading):
+        if isinstance(route, ReadRoute):
             return await _threaded(route.work, request)
         said = (
             route.work(request)
@@ -138,7 +138,7 @@ class Programs:
         actor = await self._actor(headers, (scope.get("client") or ("",))[0])
         access.require(actor, action, actor.team)
         if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise Refusal(
+            raise ApiError(
                 415,
                 "INVALID_PARAMETER_VALUE",
                 "The body is compressed, which is not understood here. Send it as it is.",
@@ -148,14 +148,14 @@ class Programs:
     async def _actor(self, headers: dict[bytes, bytes], address: str) -> Actor:
         token = token_of(headers)
         if token is None:
-            raise Refusal(
+            raise ApiError(
                 401,
                 "UNAUTHENTICATED",
                 "This needs an API token of a team; members make one on the team's page.",
             )
         actor = self._doorman.remembered(token) or await self._looked_up(token, address)
         if actor is None:
-            raise Refusal(
+            raise ApiError(
                 401,
                 "UNAUTHENTICATED",
                 "This API token is not known here, or not any more. Make another on the team's page.",
@@ -167,19 +167,19 @@ class Programs:
         wait = self._guesses.wait(address, known)
         if wait:
             text = "Too many wrong API tokens came from this address. Try again in a quarter of an hour, or with a token that has worked."
-            raise Refusal(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
+            raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
         actor = await _threaded(self._doorman.find, token)
         self._guesses.note(address, known, right=actor is not None)
         return actor
 
-    async def _take(self, said: Said, request: Request) -> Any:
+    async def _take(self, said: LogAnswer, request: Request) -> Any:
         """Answer only when everything is committed."""
         assert request.actor.team is not None
         size = sum(batch.size for batch in said.batches)
         wait = self._rates.wait(request.actor.team.pk, size)
         if wait:
             text = f"This team logs more than {self._rates.rate:,} values a second. Send this again in a moment; nothing counts twice."
-            raise Refusal(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
+            raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
         if said.batches:
             await asyncio.wrap_future(writer.submit(said.batches))
         return said.answer
@@ -199,8 +199,8 @@ def _is_long(scope: MutableMapping[str, Any]) -> bool:
     return True
 
 
-def _too_long() -> Refusal:
-    return Refusal(
+def _too_long() -> ApiError:
+    return ApiError(
         413,
         "INVALID_PARAMETER_VALUE",
         f"A request may have {MAX_BODY // 2**20} MiB; this one has more. Send less at once.",
@@ -251,7 +251,7 @@ async def _threaded(work: Callable[..., T], *args: Any) -> T:
 
 def _check_host(headers: dict[bytes, bytes]) -> None:
     if not _is_ours(headers.get(b"host", b"")):
-        raise Refusal(
+        raise ApiError(
             400,
             "BAD_REQUEST",
             "This server is not known under the name that the request has in its Host header.",
@@ -278,63 +278,63 @@ def _route(method: str, path: str) -> Route:
     if found is not None:
         return found
     if path in mlflow.ELSEWHERE:
-        raise Refusal(501, "NOT_IMPLEMENTED", mlflow.ELSEWHERE[path])
+        raise ApiError(501, "NOT_IMPLEMENTED", mlflow.ELSEWHERE[path])
     if path.startswith(mlflow.ARTIFACTS):
-        raise Refusal(501, "NOT_IMPLEMENTED", mlflow.NO_FILES)
+        raise ApiError(501, "NOT_IMPLEMENTED", mlflow.NO_FILES)
     if any(path == known for _, known in ROUTES):
-        raise Refusal(405, "BAD_REQUEST", f"{path} is not asked with {method}.")
-    raise Refusal(404, "ENDPOINT_NOT_FOUND", f"There is no interface at {path} here.")
+        raise ApiError(405, "BAD_REQUEST", f"{path} is not asked with {method}.")
+    raise ApiError(404, "ENDPOINT_NOT_FOUND", f"There is no interface at {path} here.")
 
 
-def _refusal(problem: Exception) -> Refusal:
+def _refusal(problem: Exception) -> ApiError:
     """Every failure as what a client hears of it."""
     match problem:
-        case Refusal():
+        case ApiError():
             return problem
         case ValidationError():
             first = problem.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
-            return Refusal(
+            return ApiError(
                 400,
                 "INVALID_PARAMETER_VALUE",
                 f"{where}: {first['msg']}" if where else first["msg"],
             )
         case Unfit():
-            return Refusal(400, "INVALID_PARAMETER_VALUE", str(problem))
+            return ApiError(400, "INVALID_PARAMETER_VALUE", str(problem))
         case Http404() | Run.DoesNotExist():
-            return Refusal(
+            return ApiError(
                 404,
                 "RESOURCE_DOES_NOT_EXIST",
                 "There is no such run or experiment in the team of this token.",
             )
         case PermissionDenied():
-            return Refusal(
+            return ApiError(
                 403,
                 "PERMISSION_DENIED",
                 "This token may only read. Make one that may log on the team's page.",
             )
         case writer.Full():
-            return Refusal(429, "REQUEST_LIMIT_EXCEEDED", str(problem), 1)
+            return ApiError(429, "REQUEST_LIMIT_EXCEEDED", str(problem), 1)
         case writer.Away():
-            return Refusal(503, "TEMPORARILY_UNAVAILABLE", str(problem), problem.retry_after)
+            return ApiError(503, "TEMPORARILY_UNAVAILABLE", str(problem), problem.retry_after)
         case OperationalError() | InterfaceError():
             away = writer.Away(2)
-            return Refusal(503, "TEMPORARILY_UNAVAILABLE", str(away), away.retry_after)
+            return ApiError(503, "TEMPORARILY_UNAVAILABLE", str(away), away.retry_after)
         case _:
             log.error("A request of a program failed.", exc_info=problem)
-            return Refusal(
+            return ApiError(
                 500,
                 "INTERNAL_ERROR",
                 "Something went wrong on the server; its log says what. Nothing of this was recorded.",
             )
 
 
-def _complaint(refusal: Refusal) -> dict[str, str]:
+def _complaint(refusal: ApiError) -> dict[str, str]:
     """As MLflow's clients read it, and as Trackio's do."""
     return {"error_code": refusal.code, "message": str(refusal), "error": str(refusal)}
 
 
-def _headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+def _headers(refusal: ApiError) -> list[tuple[bytes, bytes]]:
     headers = (
         [] if refusal.retry_after is None else [(b"retry-after", str(refusal.retry_after).encode())]
     )

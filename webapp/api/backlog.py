@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, Any
 
-from webapp.api.messages import Refusal
-from webapp.clients.logs import Batch
+from webapp.api.requests import ApiError
+from webapp.clients.client_batch import ClientBatch
 
 MOST_BYTES = 2**30
 PIECE = 2**20
@@ -30,10 +30,10 @@ BEGIN = re.compile(r'"logs"\s*:\s*\[')
 BETWEEN = re.compile(r"[\s,]*")
 _room = threading.BoundedSemaphore(2)
 
-Submit = Callable[[Sequence[Batch]], Future[None]]
+Submit = Callable[[Sequence[ClientBatch]], Future[None]]
 
 
-def take(stream: IO[bytes], understand: Callable[[Any], Batch], submit: Submit) -> None:
+def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], submit: Submit) -> None:
     """Commit what the entries in `stream` say, each understood by `understand`. Raises Refusal, and
     what `submit` raises.
     """
@@ -70,7 +70,7 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
             at = end
         if len(text) - at > LONGEST_ENTRY:
             break
-    raise Refusal(
+    raise ApiError(
         400,
         "BAD_REQUEST",
         f'The list "logs" is not whole JSON, or an entry has more than {LONGEST_ENTRY // 2**20} MiB.',
@@ -87,7 +87,7 @@ def _turn() -> Iterator[None]:
     """Few at a time: the same client may have come back before it was answered."""
     if not _room.acquire(blocking=False):
         text = "Other long backlogs are being taken in. Send this again in a minute; nothing counts twice."
-        raise Refusal(503, "TEMPORARILY_UNAVAILABLE", text, SECONDS)
+        raise ApiError(503, "TEMPORARILY_UNAVAILABLE", text, SECONDS)
     try:
         yield
     finally:

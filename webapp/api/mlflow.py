@@ -16,7 +16,6 @@ from django.http import Http404
 from webapp.access import access
 from webapp.access.models import Team
 from webapp.api import mlflow_models
-from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
 from webapp.api.mlflow_search import matching
 from webapp.api.mlflow_shapes import (
     STATUSES,
@@ -30,7 +29,7 @@ from webapp.api.mlflow_shapes import (
     LogInputs,
     LogMetric,
     LogParam,
-    OfRun,
+    RunRequest,
     Search,
     SetTag,
     UpdateRun,
@@ -40,9 +39,10 @@ from webapp.api.mlflow_shapes import (
     read,
     whole,
 )
+from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.clients import runs
-from webapp.clients.bounds import MOST_NAMED
-from webapp.clients.logs import Batch, Named, key
+from webapp.clients.client_batch import ClientBatch, RunPublicId, key
+from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin, Project
 from webapp.runs.event_rows import clean
 from webapp.runs.models import Run, State
@@ -58,9 +58,9 @@ MOST_EXPERIMENTS = 100
 DEFAULT = ("0", "Default")
 
 
-def log_batch(request: Request) -> Said:
+def log_batch(request: Request) -> LogAnswer:
     if len(request.body) > LONGEST_BATCH:
-        raise Refusal(
+        raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             f"A batch may have {LONGEST_BATCH} bytes; this one has {len(request.body)}.",
@@ -72,39 +72,47 @@ def log_batch(request: Request) -> Said:
         name, value = clean(one["key"]), clean(one.get("value", ""))
         if params.setdefault(name, value) != value:
             twice = f"The parameter {name!r} comes twice in this batch, as {params[name]!r} and as {value!r}."
-            raise Refusal(400, "INVALID_PARAMETER_VALUE", twice)
-    return Said([Batch(_named(request, said), logs(said.metrics), params=params, tags=tags)], {})
+            raise ApiError(400, "INVALID_PARAMETER_VALUE", twice)
+    return LogAnswer(
+        [ClientBatch(_named(request, said), logs(said.metrics), params=params, tags=tags)], {}
+    )
 
 
-def log_metric(request: Request) -> Said:
+def log_metric(request: Request) -> LogAnswer:
     said = read(LogMetric, request.body)
     point = logs(
         [{"key": said.key, "value": said.value, "timestamp": said.timestamp, "step": said.step}]
     )
-    return Said([Batch(_named(request, said), point)], {})
+    return LogAnswer([ClientBatch(_named(request, said), point)], {})
 
 
-def log_parameter(request: Request) -> Said:
+def log_parameter(request: Request) -> LogAnswer:
     said = read(LogParam, request.body)
-    return Said([Batch(_named(request, said), params={clean(said.key): clean(said.value)})], {})
+    return LogAnswer(
+        [ClientBatch(_named(request, said), params={clean(said.key): clean(said.value)})], {}
+    )
 
 
-def set_tag(request: Request) -> Said:
+def set_tag(request: Request) -> LogAnswer:
     said = read(SetTag, request.body)
-    return Said([Batch(_named(request, said), tags={clean(said.key): clean(said.value)})], {})
+    return LogAnswer(
+        [ClientBatch(_named(request, said), tags={clean(said.key): clean(said.value)})], {}
+    )
 
 
-def log_inputs(request: Request) -> Said:
+def log_inputs(request: Request) -> LogAnswer:
     """The data sets that a run used: name, digest, where from and what for."""
     said = read(LogInputs, request.body)
-    return Said([Batch(_named(request, said), inputs=[_input(one) for one in said.datasets])], {})
+    return LogAnswer(
+        [ClientBatch(_named(request, said), inputs=[_input(one) for one in said.datasets])], {}
+    )
 
 
 def create_experiment(request: Request) -> dict[str, Any]:
     said, team = read(CreateExperiment, request.body), _team(request)
     name = runs.project_name(clean(said.name))
     if access.visible(request.actor, Project).filter(team=team, name=name).exists():
-        raise Refusal(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
+        raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
     made = runs.project(team, name)
     if said.tags:
         made.tags = {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
@@ -121,11 +129,11 @@ def set_experiment_tag(request: Request) -> dict[str, Any]:
             .get(pk=_project(request, said.experiment_id).pk)
         )
         found.tags = {**found.tags, clean(said.key): clean(said.value)}
-        if len(found.tags) > MOST_NAMED:
-            raise Refusal(
+        if len(found.tags) > MAX_PARAMS:
+            raise ApiError(
                 400,
                 "INVALID_PARAMETER_VALUE",
-                f"An experiment may have {MOST_NAMED:,} tags. This one has as many.",
+                f"An experiment may have {MAX_PARAMS:,} tags. This one has as many.",
             )
         found.save(update_fields=["tags"])
     return {}
@@ -141,7 +149,7 @@ def get_experiment_by_name(request: Request) -> dict[str, Any]:
     name = runs.project_name(clean(read(Experiment, request.query).experiment_name))
     found = access.visible(request.actor, Project).filter(name=name).first()
     if found is None:
-        raise Refusal(
+        raise ApiError(
             404, "RESOURCE_DOES_NOT_EXIST", f"Could not find experiment with name '{name}'"
         )
     return {"experiment": experiment(found)}
@@ -150,7 +158,7 @@ def get_experiment_by_name(request: Request) -> dict[str, Any]:
 def search_experiments(request: Request) -> dict[str, Any]:
     said = read(Search, request.body)
     if said.filter:
-        raise Refusal(
+        raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             "Experiments are not filtered here; leave the filter empty.",
@@ -179,7 +187,7 @@ def create_run(request: Request) -> dict[str, Any]:
 
 
 def get_run(request: Request) -> dict[str, Any]:
-    return {"run": whole(_run(request, read(OfRun, request.query)))}
+    return {"run": whole(_run(request, read(RunRequest, request.query)))}
 
 
 def update_run(request: Request) -> dict[str, Any]:
@@ -188,7 +196,7 @@ def update_run(request: Request) -> dict[str, Any]:
     if said.run_name:
         runs.rename(run, clean(said.run_name))
     if said.status is not None and said.status not in STATUSES:
-        raise Refusal(
+        raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             f"status must be one of {', '.join(STATUSES)}, not {said.status[:40]!r}.",
@@ -208,7 +216,7 @@ def delete_tag(request: Request) -> dict[str, Any]:
             access.visible(request.actor, Origin).select_for_update().get(run=_run(request, said))
         )
         if origin.tags.pop(clean(said.key), None) is None:
-            raise Refusal(
+            raise ApiError(
                 404, "RESOURCE_DOES_NOT_EXIST", f"No tag with name: {said.key[:100]} in this run."
             )
         origin.save(update_fields=["tags"])
@@ -219,7 +227,7 @@ def search_runs(request: Request) -> dict[str, Any]:
     """At most MOST_RUNS at once; the client asks for the rest by the token of the next page."""
     said = read(Search, request.body)
     if len(said.experiment_ids) > MOST_EXPERIMENTS:
-        raise Refusal(
+        raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             f"Runs are searched in at most {MOST_EXPERIMENTS} experiments at once.",
@@ -240,13 +248,13 @@ def get_history(request: Request) -> dict[str, Any]:
     run, first = _run(request, said), _offset(said.page_token)
     found: list[dict[str, Any]] = []
     for place, (_, step, _, value, _, _, at) in enumerate(
-        series_store.rows(run, [key(said.metric_key)])
+        series_store.export_rows(run, [key(said.metric_key)])
     ):
         if place >= first:
             found.append(
                 {
                     "key": said.metric_key,
-                    "value": series_store.plain(value),
+                    "value": series_store.json_number(value),
                     "timestamp": round(at * 1000),
                     "step": step,
                 }
@@ -258,7 +266,7 @@ def get_history(request: Request) -> dict[str, Any]:
 
 def list_artifacts(request: Request) -> dict[str, Any]:
     return {
-        "root_uri": info(_run(request, read(OfRun, request.query)))["artifact_uri"],
+        "root_uri": info(_run(request, read(RunRequest, request.query)))["artifact_uri"],
         "files": [],
     }
 
@@ -268,11 +276,11 @@ def _team(request: Request) -> Team:
     return request.actor.team
 
 
-def _named(request: Request, said: OfRun) -> Named:
-    return Named(_team(request).pk, said.run_id)
+def _named(request: Request, said: RunRequest) -> RunPublicId:
+    return RunPublicId(_team(request).pk, said.run_id)
 
 
-def _run(request: Request, said: OfRun) -> Run:
+def _run(request: Request, said: RunRequest) -> Run:
     """The run that a request names. Raises Http404."""
     found = access.visible(request.actor, Run).filter(
         public_id=said.run_id, source=Run.Source.CLIENT
@@ -290,7 +298,7 @@ def _project(request: Request, id: str) -> Project:
     known = id.isascii() and id.isdecimal() and len(id) < 19
     found = access.visible(request.actor, Project).filter(pk=int(id)).first() if known else None
     if found is None:
-        raise Refusal(404, "RESOURCE_DOES_NOT_EXIST", f"No Experiment with id={id[:40]} exists")
+        raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", f"No Experiment with id={id[:40]} exists")
     return found
 
 
@@ -305,7 +313,7 @@ def _input(said: dict[str, Any]) -> dict[str, str]:
         message = (
             "A dataset input has a `dataset` with named facts and `tags` with `key` and `value`."
         )
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", message) from None
+        raise ApiError(400, "INVALID_PARAMETER_VALUE", message) from None
     wanted = {
         name: facts[name] for name in ("name", "digest", "source_type", "source") if name in facts
     }
@@ -318,7 +326,7 @@ def _moment(milliseconds: int) -> datetime | None:
 
 def _offset(token: str) -> int:
     if token and not (token.isascii() and token.isdecimal() and len(token) < 10):
-        raise Refusal(
+        raise ApiError(
             400, "INVALID_PARAMETER_VALUE", "This page_token was not given by this server."
         )
     return int(token or 0)
@@ -331,23 +339,23 @@ def _paged(name: str, found: list[dict[str, Any]], first: int, count: int) -> di
 
 
 ROUTES: dict[tuple[str, str], Route] = {
-    ("POST", BASE + "runs/log-batch"): Logging(log_batch),
-    ("POST", BASE + "runs/log-metric"): Logging(log_metric),
-    ("POST", BASE + "runs/log-parameter"): Logging(log_parameter),
-    ("POST", BASE + "runs/set-tag"): Logging(set_tag),
-    ("POST", BASE + "runs/log-inputs"): Logging(log_inputs),
-    ("POST", BASE + "runs/delete-tag"): Reading(delete_tag, "start"),
-    ("POST", BASE + "experiments/create"): Reading(create_experiment, "start"),
-    ("POST", BASE + "experiments/set-experiment-tag"): Reading(set_experiment_tag, "start"),
-    ("GET", BASE + "experiments/get"): Reading(get_experiment),
-    ("GET", BASE + "experiments/get-by-name"): Reading(get_experiment_by_name),
-    ("POST", BASE + "experiments/search"): Reading(search_experiments),
-    ("POST", BASE + "runs/create"): Reading(create_run, "start"),
-    ("GET", BASE + "runs/get"): Reading(get_run),
-    ("POST", BASE + "runs/update"): Reading(update_run, "start"),
-    ("POST", BASE + "runs/search"): Reading(search_runs),
-    ("GET", BASE + "metrics/get-history"): Reading(get_history),
-    ("GET", BASE + "artifacts/list"): Reading(list_artifacts),
+    ("POST", BASE + "runs/log-batch"): LogRoute(log_batch),
+    ("POST", BASE + "runs/log-metric"): LogRoute(log_metric),
+    ("POST", BASE + "runs/log-parameter"): LogRoute(log_parameter),
+    ("POST", BASE + "runs/set-tag"): LogRoute(set_tag),
+    ("POST", BASE + "runs/log-inputs"): LogRoute(log_inputs),
+    ("POST", BASE + "runs/delete-tag"): ReadRoute(delete_tag, "start"),
+    ("POST", BASE + "experiments/create"): ReadRoute(create_experiment, "start"),
+    ("POST", BASE + "experiments/set-experiment-tag"): ReadRoute(set_experiment_tag, "start"),
+    ("GET", BASE + "experiments/get"): ReadRoute(get_experiment),
+    ("GET", BASE + "experiments/get-by-name"): ReadRoute(get_experiment_by_name),
+    ("POST", BASE + "experiments/search"): ReadRoute(search_experiments),
+    ("POST", BASE + "runs/create"): ReadRoute(create_run, "start"),
+    ("GET", BASE + "runs/get"): ReadRoute(get_run),
+    ("POST", BASE + "runs/update"): ReadRoute(update_run, "start"),
+    ("POST", BASE + "runs/search"): ReadRoute(search_runs),
+    ("GET", BASE + "metrics/get-history"): ReadRoute(get_history),
+    ("GET", BASE + "artifacts/list"): ReadRoute(list_artifacts),
     **mlflow_models.ROUTES,
 }
 ELSEWHERE = {

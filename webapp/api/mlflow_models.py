@@ -12,9 +12,9 @@ from django.http import Http404
 from pydantic import BaseModel, Field
 
 from webapp.access import access
-from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
-from webapp.api.mlflow_shapes import OfRun, Tag, files_of, read
-from webapp.clients.bounds import MOST_NAMED
+from webapp.api.mlflow_shapes import RunRequest, Tag, files_of, read
+from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
+from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
 from webapp.runs.event_rows import clean
 from webapp.runs.models import Run
@@ -44,7 +44,7 @@ class TagModel(BaseModel):
 def create(request: Request) -> dict[str, Any]:
     said = read(CreateModel, request.body)
     if not said.source_run_id:
-        raise Refusal(
+        raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             "A model is logged under a run here: call mlflow.start_run() first.",
@@ -59,11 +59,11 @@ def create(request: Request) -> dict[str, Any]:
             ),
             default=-1,
         )
-        if len(origin.tags) >= MOST_NAMED:
-            raise Refusal(
+        if len(origin.tags) >= MAX_PARAMS:
+            raise ApiError(
                 400,
                 "INVALID_PARAMETER_VALUE",
-                f"A run may have {MOST_NAMED:,} tags, and each model is one. This run has as many.",
+                f"A run may have {MAX_PARAMS:,} tags, and each model is one. This run has as many.",
             )
         facts = {
             "name": clean(said.name) or f"model-{number}",
@@ -93,7 +93,7 @@ def finalize(request: Request) -> dict[str, Any]:
         else said.status
     )
     if status not in STATUSES:
-        raise Refusal(
+        raise ApiError(
             400, "INVALID_PARAMETER_VALUE", f"status must be one of {', '.join(STATUSES)}."
         )
     return _change(request, {"status": status})
@@ -112,10 +112,10 @@ def log_params(request: Request) -> dict[str, Any]:
     return {}
 
 
-def log_outputs(request: Request) -> Said:
+def log_outputs(request: Request) -> LogAnswer:
     """That a model is of a run is said when the model is made."""
-    read(OfRun, request.body)
-    return Said([], {})
+    read(RunRequest, request.body)
+    return LogAnswer([], {})
 
 
 def _change(
@@ -198,10 +198,10 @@ def _model(origin: Origin, number: int) -> dict[str, Any]:
 
 ONE = PATH + "/{model_id}"
 ROUTES: dict[tuple[str, str], Route] = {
-    ("POST", PATH): Reading(create, "start"),
-    ("GET", ONE): Reading(get),
-    ("PATCH", ONE): Reading(finalize, "start"),
-    ("PATCH", ONE + "/tags"): Reading(tag, "start"),
-    ("POST", ONE + "/params"): Reading(log_params, "start"),
-    ("POST", "/api/2.0/mlflow/runs/outputs"): Logging(log_outputs),
+    ("POST", PATH): ReadRoute(create, "start"),
+    ("GET", ONE): ReadRoute(get),
+    ("PATCH", ONE): ReadRoute(finalize, "start"),
+    ("PATCH", ONE + "/tags"): ReadRoute(tag, "start"),
+    ("POST", ONE + "/params"): ReadRoute(log_params, "start"),
+    ("POST", "/api/2.0/mlflow/runs/outputs"): LogRoute(log_outputs),
 }

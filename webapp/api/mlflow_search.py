@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from django.db.models import Q, QuerySet
 
-from webapp.api.messages import Refusal
 from webapp.api.mlflow_shapes import STATUSES
+from webapp.api.requests import ApiError
 from webapp.runs.event_rows import clean
 from webapp.runs.models import Run
 
@@ -31,7 +31,7 @@ UNDERSTOOD = "Understood are status, run_id, run_name, params.<name> and tags.<n
 def matching(runs: QuerySet[Run], filter: str, order_by: list[str]) -> QuerySet[Run]:
     """The runs that `filter` describes, in order. Raises Refusal for what is not understood."""
     if len(filter) > LONGEST_FILTER or len(order_by) > MOST_ORDERS:
-        raise Refusal(
+        raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             f"A filter has at most {LONGEST_FILTER:,} characters, an order {MOST_ORDERS} parts.",
@@ -47,7 +47,7 @@ def _conditions(text: str) -> Iterator[Q]:
     while True:
         found = CONDITION.match(text, at)
         if found is None:
-            raise Refusal(
+            raise ApiError(
                 400,
                 "INVALID_PARAMETER_VALUE",
                 f"The filter {text[at : at + 200]!r} is not understood. {UNDERSTOOD}",
@@ -57,7 +57,7 @@ def _conditions(text: str) -> Iterator[Q]:
             return
         joint = JOINT.match(text, found.end())
         if joint is None or not text[found.end() - 1].isspace():
-            raise Refusal(
+            raise ApiError(
                 400,
                 "INVALID_PARAMETER_VALUE",
                 f"The filter {text[found.start() :][:200]!r} is not understood. {UNDERSTOOD}",
@@ -76,7 +76,7 @@ def _lookup(kind: str, key: str, value: str) -> dict[str, object]:
     if kind in ("par", "tag"):
         return {f"origin__{'params' if kind == 'par' else 'tags'}__contains": {key: value}}
     if key not in ATTRIBUTES:
-        raise Refusal(
+        raise ApiError(
             400, "INVALID_PARAMETER_VALUE", f"Runs are not filtered by {key[:60]!r}. {UNDERSTOOD}"
         )
     return {ATTRIBUTES[key]: STATUSES.get(value, value) if key == "status" else value}
@@ -85,7 +85,7 @@ def _lookup(kind: str, key: str, value: str) -> dict[str, object]:
 def _order(text: str) -> str:
     found = ORDER.fullmatch(text)
     if found is None:
-        raise Refusal(
+        raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             f"Runs are ordered by {', '.join(ORDERED)}, not by {text[:60]!r}.",

@@ -11,8 +11,8 @@ from typing import Annotated, Any, NotRequired, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from typing_extensions import TypedDict
 
-from webapp.api.messages import Refusal
-from webapp.clients.logs import FARTHEST, Log, key
+from webapp.api.requests import ApiError
+from webapp.clients.client_batch import FARTHEST, LoggedValues, key
 from webapp.clients.models import Origin, Project
 from webapp.runs.models import Run, State
 from webapp.series import series_store
@@ -64,21 +64,21 @@ class Tag(TypedDict):
     value: NotRequired[Annotated[str, cut(LONGEST_TAG)]]
 
 
-class OfRun(BaseModel):
+class RunRequest(BaseModel):
     """A request about a run, which older clients name by `run_uuid`."""
 
     run_id: str = ""
     run_uuid: str = ""
 
     @model_validator(mode="after")
-    def _named(self) -> OfRun:
+    def _named(self) -> RunRequest:
         self.run_id = self.run_id or self.run_uuid
         if not self.run_id or "\0" in self.run_id:
             raise ValueError("Missing value for required parameter 'run_id'.")
         return self
 
 
-class LogBatch(OfRun):
+class LogBatch(RunRequest):
     metrics: Annotated[list[Metric], Field(max_length=MOST_ENTITIES)] = []
     params: Annotated[list[Param], Field(max_length=100)] = []
     tags: Annotated[list[Tag], Field(max_length=100)] = []
@@ -92,34 +92,34 @@ class LogBatch(OfRun):
         return self
 
 
-class LogMetric(OfRun):
+class LogMetric(RunRequest):
     key: Key
     value: float
     timestamp: Milliseconds
     step: Annotated[int, Field(gt=-FARTHEST, lt=FARTHEST)] = 0
 
 
-class LogParam(OfRun):
+class LogParam(RunRequest):
     key: Key
     value: Annotated[str, cut(LONGEST_PARAM)] = ""
 
 
-class SetTag(OfRun):
+class SetTag(RunRequest):
     key: Key
     value: Annotated[str, cut(LONGEST_TAG)] = ""
 
 
-class LogInputs(OfRun):
+class LogInputs(RunRequest):
     datasets: Annotated[list[dict[str, Any]], Field(max_length=100)] = []
 
 
-class UpdateRun(OfRun):
+class UpdateRun(RunRequest):
     status: str | None = None
     run_name: str | None = None
     end_time: Moment = 0
 
 
-class DeleteTag(OfRun):
+class DeleteTag(RunRequest):
     key: Key
 
 
@@ -151,7 +151,7 @@ class Search(BaseModel):
     page_token: str = ""
 
 
-class History(OfRun):
+class History(RunRequest):
     metric_key: Key
     max_results: Annotated[int, Field(ge=1)] = 25_000
     page_token: str = ""
@@ -174,12 +174,12 @@ def read(shape: type[B], said: bytes | Mapping[str, str]) -> B:
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         text = f"Invalid value for parameter '{where}': {first['msg']}" if where else first["msg"]
-        raise Refusal(400, "INVALID_PARAMETER_VALUE", text) from None
+        raise ApiError(400, "INVALID_PARAMETER_VALUE", text) from None
 
 
-def logs(metrics: Iterable[Metric]) -> list[Log]:
+def logs(metrics: Iterable[Metric]) -> list[LoggedValues]:
     """Values of one step and time together, as long as each key stands there once."""
-    found: list[Log] = []
+    found: list[LoggedValues] = []
     for one in metrics:
         step, at, name = one.get("step", 0), one["timestamp"] / 1000, key(one["key"])
         if (
@@ -187,7 +187,7 @@ def logs(metrics: Iterable[Metric]) -> list[Log]:
             or (found[-1].step, found[-1].wall_time) != (step, at)
             or name in found[-1].values
         ):
-            found.append(Log({}, step, at))
+            found.append(LoggedValues({}, step, at))
         found[-1].values[name] = one["value"]
     return found
 
@@ -229,7 +229,9 @@ def files_of(origin: Origin) -> str:
 def whole(run: Run) -> dict[str, Any]:
     """A run with its newest values; the step and time of each are in its history."""
     newest = series_store.latest(run, series_store.keys(run))
-    values = [{"key": name, "value": series_store.plain(value)} for name, value in newest.items()]
+    values = [
+        {"key": name, "value": series_store.json_number(value)} for name, value in newest.items()
+    ]
     return {
         "info": info(run),
         "data": {

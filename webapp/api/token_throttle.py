@@ -15,7 +15,7 @@ MOST_WRONG = 50
 REMEMBERED = 10_000
 
 
-class Guesses:
+class TokenThrottle:
     """Of one process of the web. Tokens are given as their digests."""
 
     def __init__(self) -> None:

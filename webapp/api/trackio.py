@@ -18,8 +18,16 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from webapp.access import access
-from webapp.api.messages import Logging, Reading, Refusal, Request, Route, Said
-from webapp.clients.logs import Address, Batch, Line, Log, cut, identity, step
+from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
+from webapp.clients.client_batch import (
+    ClientBatch,
+    LoggedValues,
+    LogLine,
+    RunAddress,
+    cut,
+    digest_id,
+    step,
+)
 from webapp.clients.runs import key_of, project_name
 from webapp.clients.values import flat, numbers
 from webapp.runs.event_rows import clean
@@ -105,23 +113,23 @@ _logs, _alerts, _uploads = TypeAdapter(LogCall), TypeAdapter(AlertCall), TypeAda
 _entry = TypeAdapter(LogEntry)
 
 
-def bulk_log(request: Request) -> Said:
-    return Said(
+def bulk_log(request: Request) -> LogAnswer:
+    return LogAnswer(
         [_measured(request, entry, "") for entry in _read(_logs, request)["kwargs"]["logs"]], DONE
     )
 
 
-def bulk_log_system(request: Request) -> Said:
+def bulk_log_system(request: Request) -> LogAnswer:
     """Figures of the machine, which have a time and no step: they stand at the step that the run is
     at.
     """
-    return Said(
+    return LogAnswer(
         [_measured(request, entry, SYSTEM) for entry in _read(_logs, request)["kwargs"]["logs"]],
         DONE,
     )
 
 
-def bulk_alert(request: Request) -> Said:
+def bulk_alert(request: Request) -> LogAnswer:
     batches = []
     for entry in _read(_alerts, request)["kwargs"]["alerts"]:
         message = ": ".join(filter(None, [entry["title"], entry.get("text")]))
@@ -129,10 +137,10 @@ def bulk_alert(request: Request) -> Said:
         batches.append(
             _line(request, entry, level, message, "alert", entry.get("alert_id") or message)
         )
-    return Said(batches, DONE)
+    return LogAnswer(batches, DONE)
 
 
-def bulk_upload_media(request: Request) -> Said:
+def bulk_upload_media(request: Request) -> LogAnswer:
     """Files are not kept. The run's log says so, because a refusal would have the client hold its
     training up and try again.
     """
@@ -141,12 +149,12 @@ def bulk_upload_media(request: Request) -> Said:
         name = entry.get("relative_path") or "without a name"
         message = f"The client sent a file ({name}), which Stillroom does not keep; it stays in the client's own folder."
         batches.append(_line(request, entry, "warning", message, "upload", name, entry.get("step")))
-    return Said(batches, DONE)
+    return LogAnswer(batches, DONE)
 
 
-def upload(request: Request) -> Said:
+def upload(request: Request) -> LogAnswer:
     """The bytes of a file that `bulk_upload_media` names next; they are let go."""
-    return Said([], {"paths": ["not-kept"]})
+    return LogAnswer([], {"paths": ["not-kept"]})
 
 
 def refuse_artifacts(request: Request) -> dict[str, Any]:
@@ -205,35 +213,35 @@ def _read(shape: TypeAdapter[T], request: Request) -> T:
         return shape.validate_json(text.encode("utf-8", "replace"))
 
 
-def _measured(request: Request, entry: LogEntry, prefix: str) -> Batch:
+def _measured(request: Request, entry: LogEntry, prefix: str) -> ClientBatch:
     measured, others = numbers(entry["metrics"], prefix)
     told = measured.pop(STEP_KEY, None) if not prefix else None
     at, notes = (None, []) if prefix else _step(entry, told, entry.get("step"))
     when, late = _time(entry)
     said = entry.get("log_id") or json.dumps(entry, sort_keys=True)
-    log = Log(measured, at, when, identity(prefix or "log", said))
+    log = LoggedValues(measured, at, when, digest_id(prefix or "log", said))
     params = {
         cut(clean(name), LONGEST_NAME): clean(value)
         for name, value in flat(entry.get("config") or {})
     }
-    return Batch(
+    return ClientBatch(
         _address(request, entry), [log], [*notes, *late], params, not_kept=frozenset(others)
     )
 
 
-def _line(request: Request, entry: Entry, level: str, message: str, *name: object) -> Batch:
+def _line(request: Request, entry: Entry, level: str, message: str, *name: object) -> ClientBatch:
     (at, notes), (when, late) = _step(entry, entry.get("step")), _time(entry)
-    line = Line(
+    line = LogLine(
         level,
         clean(message)[:LONGEST_MESSAGE],
         at,
         when,
-        identity(*name, entry.get("run_id"), entry.get("run")),
+        digest_id(*name, entry.get("run_id"), entry.get("run")),
     )
-    return Batch(_address(request, entry), lines=[line, *notes, *late])
+    return ClientBatch(_address(request, entry), lines=[line, *notes, *late])
 
 
-def _step(entry: Entry, *named: float | None) -> tuple[int | None, list[Line]]:
+def _step(entry: Entry, *named: float | None) -> tuple[int | None, list[LogLine]]:
     """The first of the steps that are named which can be stored, else None; and what the run's log
     says of one that cannot.
     """
@@ -254,19 +262,19 @@ def _step(entry: Entry, *named: float | None) -> tuple[int | None, list[Line]]:
     ]
 
 
-def _note(entry: Entry, kind: str, message: str) -> Line:
+def _note(entry: Entry, kind: str, message: str) -> LogLine:
     """A line that a run's log has once of its kind."""
     text = f"{message} The run's log says this once."
-    return Line(
+    return LogLine(
         "warning",
         text,
         None,
         time.time(),
-        identity("note", kind, entry.get("run_id"), entry.get("run")),
+        digest_id("note", kind, entry.get("run_id"), entry.get("run")),
     )
 
 
-def _address(request: Request, entry: Entry) -> Address:
+def _address(request: Request, entry: Entry) -> RunAddress:
     actor = request.actor
     assert actor.team is not None
     owner = actor.user.pk if actor.user else None
@@ -276,12 +284,12 @@ def _address(request: Request, entry: Entry) -> Address:
 
 
 @lru_cache(maxsize=1000)
-def _named(team: int, owner: int | None, project: str, run: str, id: str) -> Address:
+def _named(team: int, owner: int | None, project: str, run: str, id: str) -> RunAddress:
     name = clean(run or id or "untitled")
-    return Address(team, owner, clean(project), CLIENT, clean(id) or f"name:{name}", name)
+    return RunAddress(team, owner, clean(project), CLIENT, clean(id) or f"name:{name}", name)
 
 
-def _time(entry: Entry) -> tuple[float, list[Line]]:
+def _time(entry: Entry) -> tuple[float, list[LogLine]]:
     """When it was logged, if the client says so, which it does for what it sends late; else now.
     And what the log says of no moment.
     """
@@ -313,12 +321,12 @@ def _asked(request: Request) -> dict[str, Any]:
         named: dict[str, Any] = {name: clean(value) for name, value in given.items()}
         return {"project": unnamed[0], **named} if unnamed else named
     except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
-        raise Refusal(
+        raise ApiError(
             400, "BAD_REQUEST", 'The body must be JSON of the shape {"kwargs": {"project": …}}.'
         ) from None
 
 
-def _of_backlog(prefix: str, request: Request, entry: Any) -> Batch:
+def _of_backlog(prefix: str, request: Request, entry: Any) -> ClientBatch:
     return _measured(request, _entry.validate_python(entry), prefix)
 
 
@@ -335,9 +343,9 @@ WORK: Sequence[tuple[str, Any]] = [
     ("upload", upload),
 ]
 ROUTES: dict[tuple[str, str], Route] = {
-    ("GET", "/version"): Reading(version, action=None),
-    ("POST", "/api/get_runs_for_project"): Reading(get_runs_for_project),
-    ("POST", "/api/get_run_summary"): Reading(get_run_summary),
-    **{("POST", f"/api/{name}"): Logging(work) for name, work in WORK},
-    **{("POST", f"/api/{name}"): Reading(refuse_artifacts) for name in ARTIFACTS},
+    ("GET", "/version"): ReadRoute(version, action=None),
+    ("POST", "/api/get_runs_for_project"): ReadRoute(get_runs_for_project),
+    ("POST", "/api/get_run_summary"): ReadRoute(get_run_summary),
+    **{("POST", f"/api/{name}"): LogRoute(work) for name, work in WORK},
+    **{("POST", f"/api/{name}"): ReadRoute(refuse_artifacts) for name in ARTIFACTS},
 }

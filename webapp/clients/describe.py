@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from webapp.clients import runs
-from webapp.clients.bounds import LONGEST_VALUE, MOST_INPUTS, MOST_NAMED, listed
-from webapp.clients.logs import Batch
+from webapp.clients.client_batch import ClientBatch
+from webapp.clients.limits import LONGEST_VALUE, MAX_PARAMS, MOST_INPUTS, listed
 from webapp.clients.models import Origin
 from webapp.runs.models import Run
 
@@ -27,7 +27,7 @@ class Unfit(Exception):
     """
 
 
-def describe(said: Mapping[int, Sequence[Batch]], resuming: set[int]) -> dict[int, str]:
+def describe(said: Mapping[int, Sequence[ClientBatch]], resuming: set[int]) -> dict[int, str]:
     """Merge what is said into the runs' origins, whose rows the caller has locked; adds to
     `resuming`.
 
@@ -51,7 +51,7 @@ def describe(said: Mapping[int, Sequence[Batch]], resuming: set[int]) -> dict[in
     return complaints
 
 
-def _merge(origin: Origin, batch: Batch) -> list[str]:
+def _merge(origin: Origin, batch: ClientBatch) -> list[str]:
     """The names that the run has no room for."""
     started = batch.params.get(STARTED)
     if started is not None and origin.params.get(STARTED, started) != started:
@@ -99,7 +99,7 @@ def _room(known: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any],
     none.
     """
     new = [name for name in given if name not in known]
-    beyond = set(new[max(0, MOST_NAMED - len(known)) :])
+    beyond = set(new[max(0, MAX_PARAMS - len(known)) :])
     return {
         **known,
         **{name: value for name, value in given.items() if name not in beyond},
@@ -116,6 +116,6 @@ def _short(value: Any) -> Any:
 
 def _complaint(names: Sequence[str]) -> str:
     return (
-        f"A run may have {MOST_NAMED:,} parameters, {MOST_NAMED:,} tags and {MOST_INPUTS:,} data sets. This one has as many; "
+        f"A run may have {MAX_PARAMS:,} parameters, {MAX_PARAMS:,} tags and {MOST_INPUTS:,} data sets. This one has as many; "
         f"further ones are not kept, such as {listed(names)}."
     )

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import connection
 from django.utils import timezone
 
-from webapp.clients.logs import Log
+from webapp.clients.client_batch import LoggedValues
 from webapp.runs.models import Run
 from webapp.series import series_store
 
@@ -60,7 +60,7 @@ def prune() -> int:
                 return removed
 
 
-def unknown(run: Run, logs: Sequence[Log]) -> list[Log]:
+def unknown(run: Run, logs: Sequence[LoggedValues]) -> list[LoggedValues]:
     """`logs` without those so old that their receipts may be gone, and all of whose values the run
     has already.
     """
@@ -70,7 +70,7 @@ def unknown(run: Run, logs: Sequence[Log]) -> list[Log]:
         return list(logs)
     wanted = {point for log in old for point in _points(log)}
     found: set[Point] = set()
-    for _, step, key, value, _, _, when in series_store.rows(
+    for _, step, key, value, _, _, when in series_store.export_rows(
         run, sorted({name for name, *_ in wanted}), abandoned=True
     ):
         found.update(wanted.intersection(((key, step, _bits(value)), (key, when, _bits(value)))))
@@ -78,7 +78,7 @@ def unknown(run: Run, logs: Sequence[Log]) -> list[Log]:
     return [log for log in logs if log.id is None or log.id not in again]
 
 
-def _points(log: Log) -> list[Point]:
+def _points(log: LoggedValues) -> list[Point]:
     """What identifies the values of a log: their step, or, of figures of the machine, their
     time.
     """

@@ -21,15 +21,15 @@ from uuid import UUID
 from django.db import connection
 
 from webapp.clients import receipts
-from webapp.clients.bounds import within
+from webapp.clients.client_batch import ClientBatch, LoggedValues, LogLine, digest_id
 from webapp.clients.describe import describe
-from webapp.clients.logs import Batch, Line, Log, identity
+from webapp.clients.limits import within
 from webapp.clients.models import Origin
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
 from webapp.series import series_store
 
-Said = TypeVar("Said", Log, Line)
+Said = TypeVar("Said", LoggedValues, LogLine)
 
 # The rows are locked in the order of their ids, so that of two writers none waits for the other in
 # a circle.
@@ -59,8 +59,8 @@ class Part:
     run: Run
     news: int
     client: str
-    logs: list[Log]
-    lines: list[Line]
+    logs: list[LoggedValues]
+    lines: list[LogLine]
     first: int = 0
     at: int = 0
 
@@ -76,7 +76,7 @@ class Part:
         return (id for id in named if id is not None)
 
 
-def record(said: Mapping[int, Sequence[Batch]]) -> dict[str, int]:
+def record(said: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int]:
     """Append what is said of each run, inside the caller's transaction: the runs' new cursors, for
     the doorbell.
 
@@ -105,7 +105,7 @@ def record(said: Mapping[int, Sequence[Batch]]) -> dict[str, int]:
     return {part.run.public_id: part.news for part in parts}
 
 
-def _take(said: Mapping[int, Sequence[Batch]]) -> tuple[list[Part], set[int]]:
+def _take(said: Mapping[int, Sequence[ClientBatch]]) -> tuple[list[Part], set[int]]:
     """Lock the runs and count the batch on each; also which of them a client has taken up again."""
     parts = {
         run: Part(
@@ -135,9 +135,9 @@ def _take(said: Mapping[int, Sequence[Batch]]) -> tuple[list[Part], set[int]]:
     return list(parts.values()), resuming
 
 
-def _warning(run: Run, text: str) -> Line:
+def _warning(run: Run, text: str) -> LogLine:
     """A line that the run says once of each kind, which its first words tell."""
-    return Line("warning", text, None, time.time(), identity("warning", run.pk, text[:40]))
+    return LogLine("warning", text, None, time.time(), digest_id("warning", run.pk, text[:40]))
 
 
 def _receive(parts: Sequence[Part]) -> None:
@@ -196,7 +196,7 @@ def _go_back(part: Part) -> None:
     part.run.attempt = number
 
 
-def _first_steps(logs: Sequence[Log]) -> dict[str, int]:
+def _first_steps(logs: Sequence[LoggedValues]) -> dict[str, int]:
     """The lowest step of each series, in the order in which they come."""
     first: dict[str, int] = {}
     for log in logs:
@@ -258,7 +258,7 @@ def _append(parts: Sequence[Part]) -> None:
         if rows:
             identity: series_store.Identity = "content" if part.client == "mlflow" else "seq"
             additions.append(
-                series_store.Addition(
+                series_store.AppendRequest(
                     part.run, part.run.attempt, rows, part.news, identity, fresh=True
                 )
             )
@@ -268,7 +268,7 @@ def _append(parts: Sequence[Part]) -> None:
         Event.objects.bulk_create(lines)
 
 
-def _event(part: Part, line: Line, seq: int) -> Event:
+def _event(part: Part, line: LogLine, seq: int) -> Event:
     payload = {"level": line.level, "message": line.message}
     place = {
         "run": part.run,

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from webapp.access.models import Team, User
-from webapp.clients.logs import Address, Named, cut
+from webapp.clients.client_batch import RunAddress, RunPublicId, cut
 from webapp.clients.models import Origin, Project
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
@@ -40,7 +40,7 @@ def key_of(name: str) -> str:
     return cut(name, LONGEST_KEY)
 
 
-def at(address: Address) -> int:
+def at(address: RunAddress) -> int:
     """The id of the run that a client calls so, made if there is none. Of two who make it at once
     both get the same.
     """
@@ -64,7 +64,7 @@ def at(address: Address) -> int:
         return known.values_list("run_id", flat=True)[0]
 
 
-def named(name: Named) -> int:
+def named(name: RunPublicId) -> int:
     """The id of a run that a client of the team logs. Raises Run.DoesNotExist."""
     return Run.objects.values_list("pk", flat=True).get(
         team=name.team_id, public_id=name.public_id, source=Run.Source.CLIENT

@@ -99,14 +99,14 @@ def _shown(run: Run) -> dict[str, Any]:
     chosen = next((key for key in SHOWN if key in known), known[0] if known else None)
     if chosen is None:
         return {"series": 0}
-    sketch = series_store.glimpse(run, chosen, SPARKLINE)
+    sketch = series_store.sparkline(run, chosen, SPARKLINE)
     found: dict[str, Any] = {
-        "sparkline": [series_store.plain(value) for value in sketch],
+        "sparkline": [series_store.json_number(value) for value in sketch],
         "sketched": chosen,
         "series": len(known),
     }
     if "loss" in chosen:
-        found["loss"] = series_store.plain(
+        found["loss"] = series_store.json_number(
             series_store.latest(run, [chosen]).get(chosen, float("nan"))
         )
     return found

@@ -20,7 +20,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from webapp.base import notify
 from webapp.clients import runs
-from webapp.clients.logs import Address, Batch, Named
+from webapp.clients.client_batch import ClientBatch, RunAddress, RunPublicId
 from webapp.clients.record import record
 from webapp.clients.summary import Summaries
 
@@ -49,7 +49,7 @@ class Away(Exception):
 class Job:
     """What one request says, of however many runs."""
 
-    batches: Sequence[Batch]
+    batches: Sequence[ClientBatch]
     done: Future[None] = field(default_factory=Future)
 
     @property
@@ -65,11 +65,11 @@ class Writer:
         self._size = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._known: dict[Address | Named, int] = {}
+        self._known: dict[RunAddress | RunPublicId, int] = {}
         self._summaries = Summaries()
         self._away_since: float | None = None
 
-    def submit(self, batches: Sequence[Batch]) -> Future[None]:
+    def submit(self, batches: Sequence[ClientBatch]) -> Future[None]:
         """A future that is done when everything is committed. It fails with Away, Run.DoesNotExist
         or describe.Unfit. Raises Full.
         """
@@ -139,20 +139,20 @@ class Writer:
         for job in jobs:
             job.done.set_exception(problem)
 
-    def _write(self, batches: Sequence[Batch]) -> tuple[list[int], dict[str, int]]:
+    def _write(self, batches: Sequence[ClientBatch]) -> tuple[list[int], dict[str, int]]:
         """Record everything; the ids of the runs that were written to, and their cursors by their
         names.
         """
-        said: dict[int, list[Batch]] = defaultdict(list)
+        said: dict[int, list[ClientBatch]] = defaultdict(list)
         for batch in batches:
             said[self._run_of(batch.run)].append(batch)
         return list(said), record(said)
 
-    def _run_of(self, run: Address | Named) -> int:
+    def _run_of(self, run: RunAddress | RunPublicId) -> int:
         if run not in self._known:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[run] = runs.at(run) if isinstance(run, Address) else runs.named(run)
+            self._known[run] = runs.at(run) if isinstance(run, RunAddress) else runs.named(run)
         return self._known[run]
 
     def _retry_after(self) -> int:
@@ -165,4 +165,4 @@ class Writer:
 
 
 _writer = Writer()
-submit: Callable[[Sequence[Batch]], Future[None]] = _writer.submit
+submit: Callable[[Sequence[ClientBatch]], Future[None]] = _writer.submit

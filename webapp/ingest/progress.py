@@ -68,11 +68,13 @@ def _phase(run: Run) -> None:
 
 def _shown(run: Run) -> dict[str, Any]:
     latest = series_store.latest(run, list(SHOWN.values()))
-    sketch = series_store.glimpse(run, "eval/pass_rate", SPARKLINE)
+    sketch = series_store.sparkline(run, "eval/pass_rate", SPARKLINE)
     if len(sketch) < 2:
-        sketch = series_store.glimpse(run, "loss", SPARKLINE)
-    shown = {name: series_store.plain(latest[key]) for name, key in SHOWN.items() if key in latest}
-    return {**shown, "sparkline": [series_store.plain(value) for value in sketch]}
+        sketch = series_store.sparkline(run, "loss", SPARKLINE)
+    shown = {
+        name: series_store.json_number(latest[key]) for name, key in SHOWN.items() if key in latest
+    }
+    return {**shown, "sparkline": [series_store.json_number(value) for value in sketch]}
 
 
 def _pass_rates(run: Run) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def _pass_rates(run: Run) -> dict[str, Any]:
 
 def _seconds_left(run: Run) -> int | None:
     """From the mean pace of the attempt's steps so far; None before there is one."""
-    paces = series_store.pace(run, run.attempt)
+    paces = series_store.seconds_per_step(run, run.attempt)
     if paces is None or not run.total_steps:
         return None
     return max(0, round((run.total_steps - run.step) * paces))

@@ -16,7 +16,7 @@ SUBSCRIPTIONS_OF_SESSION = 200
 
 
 @dataclass
-class Census:
+class ConnectionLimits:
     """Of one process. Whoever was let in by `enter` or `subscribe` must leave again."""
 
     sockets: Counter[str] = field(default_factory=Counter)

@@ -87,7 +87,7 @@ class LiveSocket:
     async def serve(self) -> None:
         await self._receive()  # the wish to connect
         try:
-            self.actor = await self.hub.guard.enter(self.scope, self._wake_all)
+            self.actor = await self.hub.session_access.enter(self.scope, self._wake_all)
         except OUTAGES as problem:
             log.warning("Postgres does not answer a new socket: %s", problem)
             await self._close(LATER)
@@ -97,7 +97,7 @@ class LiveSocket:
                 await self._close(NOT_SIGNED_IN)
                 return
             await self._send({"type": "websocket.accept"})
-            if not self.hub.census.enter(self.session):
+            if not self.hub.connection_limits.enter(self.session):
                 await self._close(TOO_MANY)
                 return
             try:
@@ -105,9 +105,9 @@ class LiveSocket:
                     await self._talk()
             finally:
                 self._leave_all()
-                self.hub.census.leave(self.session)
+                self.hub.connection_limits.leave(self.session)
         finally:
-            self.hub.guard.leave(self.scope, self._wake_all)
+            self.hub.session_access.leave(self.scope, self._wake_all)
 
     async def _talk(self) -> None:
         """Hear and send, until one of both ends."""
@@ -186,7 +186,7 @@ class LiveSocket:
             self._wake(watched)
 
     async def _subscribe(self, message: messages.Subscribe) -> None:
-        self.actor = await self.hub.guard.actor_now(self.scope)
+        self.actor = await self.hub.session_access.actor_now(self.scope)
         run = await read(
             lambda: (
                 access.visible(self.actor, Run).filter(public_id=message.run).defer("spec").first()
@@ -196,7 +196,9 @@ class LiveSocket:
         if run is not None:
             known = run.pk in self.subscriptions
             refusal = (
-                "" if known else self.hub.census.subscribe(self.session, len(self.subscriptions))
+                ""
+                if known
+                else self.hub.connection_limits.subscribe(self.session, len(self.subscriptions))
             )
         if run is None or refusal:
             await self._say(messages.Refused(type="refused", run=message.run, message=refusal))
@@ -210,7 +212,7 @@ class LiveSocket:
         if run_id is not None:
             del self.subscriptions[run_id]
             self.hub.unwatch(run_id, self._wake)
-            self.hub.census.unsubscribe(self.session)
+            self.hub.connection_limits.unsubscribe(self.session)
 
     def _leave_all(self) -> None:
         for run_id in list(self.subscriptions):
@@ -259,7 +261,7 @@ class LiveSocket:
 
     async def _tell(self, run_id: int) -> None:
         """Send what is new of one run, or of a list."""
-        self.actor = await self.hub.guard.actor(self.scope)
+        self.actor = await self.hub.session_access.actor(self.scope)
         if self.actor.is_anonymous:
             for subscription in self.subscriptions.values():
                 await self._say(

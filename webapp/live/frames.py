@@ -37,7 +37,7 @@ FRAME_NUMBERS = 20_000  # at most 25 bytes each: a frame stays below LARGEST_FRA
 FRAME_ROWS = 50
 LEAST_WIDTH = 10
 LIST_LENGTH = 200
-PARTS = {
+PAGE_PARTS = {
     "problem_set": "problems",
     "problems": "problems",
     "snr": "problems",
@@ -56,7 +56,7 @@ PARTS = {
 
 
 @dataclass(frozen=True)
-class News:
+class RunChanges:
     """What lies past a cursor. `series` are points in order; None: too many, not at hand any more,
     or the curve before changed too.
     """
@@ -64,7 +64,7 @@ class News:
     run: str
     cursor: int
     state: State
-    series: tuple[series_store.Series, ...] | None
+    series: tuple[series_store.ChartSeries, ...] | None
     changed: tuple[str, ...]
 
 
@@ -81,7 +81,7 @@ class TooMany(ValueError):
     """More series than one socket tells of; the message says what to do."""
 
 
-def news_since(run_id: int, since: int) -> News:
+def news_since(run_id: int, since: int) -> RunChanges:
     """Everything about a run past batch `since`. Raises Run.DoesNotExist."""
     with snapshot():
         run = Run.objects.defer("spec").get(pk=run_id)
@@ -96,16 +96,16 @@ def news_since(run_id: int, since: int) -> News:
         )
         rewound = since > run.batch_count or (since > 0 and "rewind" in types)
         series = None if rewound else _series_since(run, since)
-        return News(
+        return RunChanges(
             run.public_id,
             run.batch_count,
             state_of(run),
             series,
-            tuple(sorted({PARTS[type] for type in types if type in PARTS})),
+            tuple(sorted({PAGE_PARTS[type] for type in types if type in PAGE_PARTS})),
         )
 
 
-def answer(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
+def answer(news: RunChanges, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
     """`news` for a client that wants `keys`: a delta, or a reset where more lies past its cursor
     than it would draw.
     """
@@ -190,14 +190,14 @@ def state_of(run: Run) -> State:
     )
 
 
-def _series_since(run: Run, since: int) -> tuple[series_store.Series, ...] | None:
+def _series_since(run: Run, since: int) -> tuple[series_store.ChartSeries, ...] | None:
     if since == run.batch_count:
         return ()
-    found = series_store.since(run, since)
+    found = series_store.read_since(run, since)
     return None if found is None or sum(one.count for one in found) > MOST_POINTS else tuple(found)
 
 
-def _reset(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
+def _reset(news: RunChanges, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
     """The series from the beginning. Many of them get fewer buckets each, so that the whole stays
     within MOST_POINTS.
     """
@@ -233,7 +233,7 @@ def _reset(news: News, run_id: int, keys: frozenset[str] | None, width: int) -> 
 def _frames(
     kind: type[Delta] | type[Reset],
     type: str,
-    news: News,
+    news: RunChanges,
     cursor: int,
     series: Sequence[Points | Buckets],
     **more: Any,

@@ -25,9 +25,9 @@ from webapp.access.actors import Actor
 from webapp.base import process_metrics
 from webapp.base.notify import PREFIX
 from webapp.live import frames
-from webapp.live.connection_limits import Census
+from webapp.live.connection_limits import ConnectionLimits
 from webapp.live.reader_threads import read
-from webapp.live.session_access import Guard
+from webapp.live.session_access import SessionAccess
 
 log = logging.getLogger(__name__)
 FRAME_SECONDS = 0.2
@@ -48,7 +48,7 @@ class Hub:
     LIST, JOBS = 0, -1
 
     def __init__(self) -> None:
-        self.census, self.guard = Census(), Guard()
+        self.connection_limits, self.session_access = ConnectionLimits(), SessionAccess()
         self._watchers: dict[int, set[Wake]] = defaultdict(set)
         self._names: dict[str, int] = {}
         self._known: dict[int, int] = {}
@@ -195,7 +195,7 @@ class Hub:
         self._known.update(now)
         for run_id in [*changed, self.LIST, self.JOBS]:
             self._tell(run_id)
-        await self.guard.look()
+        await self.session_access.look()
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

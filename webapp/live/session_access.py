@@ -28,7 +28,7 @@ class Known:
     sockets: list[Wake] = field(default_factory=list)
 
 
-class Guard:
+class SessionAccess:
     """`enter` and `leave` say which sessions have sockets; each is woken when what its person may
     do has changed.
     """

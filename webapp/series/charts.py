@@ -1,4 +1,4 @@
-"""Series as charts draw them: the live branch of each run, whole where it is short, in buckets
+"""ChartSeries as charts draw them: the live branch of each run, whole where it is short, in buckets
 where it is long.
 
 Buckets hold a power of two of steps, anchored at step 0, so that they stay where they are while a
@@ -9,7 +9,7 @@ still, is put into buckets of powers of two on that axis instead.
 
 NaN and infinities, once and for all: the store holds them. A bucket's mean, min and max are over
 its finite values; one that has none carries its last value instead. JSON has no such numbers, so
-`Series.json` writes them as the strings "NaN", "Infinity" and "-Infinity", as the event log does.
+`ChartSeries.json` writes them as the strings "NaN", "Infinity" and "-Infinity", as the event log does.
 `marks` lists every non-finite point as (x, value), at most `width` of them.
 """
 
@@ -22,15 +22,15 @@ from typing import Any
 
 from webapp.base.snapshot import snapshot
 from webapp.runs.models import Run
+from webapp.series.bucket_levels import levels
+from webapp.series.chart_data import Drawing, Drawn, draw, singles
 from webapp.series.curves import Curve, Range, curves, grows, limit, origin
-from webapp.series.drawing import Drawing, Drawn, draw, singles
 from webapp.series.models import Log
 from webapp.series.points import Axis, Loom
-from webapp.series.pyramid import levels
 
 
 @dataclass(frozen=True)
-class Series:
+class ChartSeries:
     """One key of one run. `count` values lie in the range asked for, `points` of them are returned;
     `attempts` contributed.
 
@@ -56,7 +56,7 @@ class Series:
         columns = {
             name: _plain_column(getattr(self, name)) for name in ("x", "mean", "min", "max", "last")
         }
-        marks = [[plain(x), plain(value)] for x, value in self.marks]
+        marks = [[json_number(x), json_number(value)] for x, value in self.marks]
         facts = {
             "count": self.count,
             "points": self.points,
@@ -73,7 +73,7 @@ def read(
     start: float | None = None,
     stop: float | None = None,
     width: int = 1000,
-) -> list[Series]:
+) -> list[ChartSeries]:
     """The series `keys` (None: all) of `runs` for x in [start, stop], each in about `width`
     buckets.
     """
@@ -90,7 +90,9 @@ def read(
     return [_series(one.curve, one.drawn) for one in drawings if one.drawn is not None]
 
 
-def since(run: Run, cursor: int, keys: Sequence[str] | None = None) -> list[Series] | None:
+def read_since(
+    run: Run, cursor: int, keys: Sequence[str] | None = None
+) -> list[ChartSeries] | None:
     """Every point of batches past `cursor`, in order of step; None if batches are not kept apart
     any more from there on.
     """
@@ -110,7 +112,7 @@ def since(run: Run, cursor: int, keys: Sequence[str] | None = None) -> list[Seri
         return found
 
 
-def plain(value: float) -> float | str:
+def json_number(value: float) -> float | str:
     """A number as JSON can hold it."""
     if math.isfinite(value):
         return int(value) if value == int(value) and abs(value) < 2**53 else value
@@ -118,7 +120,7 @@ def plain(value: float) -> float | str:
 
 
 def _plain_column(column: list[float]) -> list[float | str] | list[float]:
-    return column if all(map(math.isfinite, column)) else [plain(value) for value in column]
+    return column if all(map(math.isfinite, column)) else [json_number(value) for value in column]
 
 
 def _drawing(curve: Curve, axis: Axis, start: float, stop: float, loom: Loom) -> Drawing:
@@ -134,7 +136,7 @@ def _whole(rounded: Callable[[float], int], step: float) -> int:
     return rounded(max(-(2.0**62), min(2.0**62, step)))
 
 
-def _series(curve: Curve, drawn: Drawn) -> Series:
+def _series(curve: Curve, drawn: Drawn) -> ChartSeries:
     x, mean, low, high, last = (
         column.tolist() for column in (drawn.x, drawn.mean, drawn.min, drawn.max, drawn.last)
     )
@@ -144,4 +146,4 @@ def _series(curve: Curve, drawn: Drawn) -> Series:
         if part.known is not None and part.known.thinned
     ]
     facts = (drawn.count, len(x), drawn.attempts, drawn.marks, max(thinned, default=0))
-    return Series(curve.run.public_id, curve.key, x, mean, low, high, last, *facts)
+    return ChartSeries(curve.run.public_id, curve.key, x, mean, low, high, last, *facts)

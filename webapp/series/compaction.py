@@ -64,7 +64,7 @@ def thin(run: Run) -> None:
             Axis.objects.filter(run=run, attempt=attempt, chunk=None).delete()
 
 
-def tidy_finished() -> int:
+def compact_finished() -> int:
     """Compact the runs that have ended since, and thin those that ended STILLROOM_RAW_DAYS ago; how
     many runs that were.
     """

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 from django.db.models import F
 
-from webapp.series import chunks, pyramid
+from webapp.series import bucket_levels, chunks
 from webapp.series.batches import decoded, encoded, together
 from webapp.series.models import Batch, Log, Series
 from webapp.series.points import Axis, Loom, Points, Strand
@@ -72,7 +72,7 @@ def fold(run: int, attempt: int, keep: bool = False) -> None:
             learn(series, points)
     chunks.drop(chunk for series, _ in fresh for chunk in growing.get(series.pk, []))
     chunks.write(run, attempt, written)
-    pyramid.add(fresh)
+    bucket_levels.add(fresh)
     _save(series for series, _ in fresh)
     _forget(run, attempt, taken)
 

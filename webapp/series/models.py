@@ -151,7 +151,7 @@ class Chunk(models.Model):
 
 
 class Level(models.Model):
-    """The buckets of 2^bits steps whose index divided by `webapp.series.pyramid.WIDE` is
+    """The buckets of 2^bits steps whose index divided by `webapp.series.bucket_levels.WIDE` is
     `block`.
     """
 

@@ -6,33 +6,41 @@ one place.
 
 from __future__ import annotations
 
-from webapp.series.charts import Series, plain, read, since
-from webapp.series.compaction import compact, thin, tidy_finished
-from webapp.series.exporting import parquet, rows
+from webapp.series.append import AppendRequest, Identity, append, append_all
+from webapp.series.charts import ChartSeries, json_number, read, read_since
+from webapp.series.compaction import compact, compact_finished, thin
+from webapp.series.export import export_parquet, export_rows
 from webapp.series.points import Axis
-from webapp.series.reading import etag, glimpse, keys, latest, pace, places, sequences
-from webapp.series.writing import Addition, Identity, append, append_all
+from webapp.series.queries import (
+    axis_positions,
+    etag,
+    keys,
+    latest,
+    seconds_per_step,
+    sequence_numbers,
+    sparkline,
+)
 
 __all__ = [
-    "Addition",
+    "AppendRequest",
     "Axis",
+    "ChartSeries",
     "Identity",
-    "Series",
     "append",
     "append_all",
+    "axis_positions",
     "compact",
+    "compact_finished",
     "etag",
-    "glimpse",
+    "export_parquet",
+    "export_rows",
+    "json_number",
     "keys",
     "latest",
-    "pace",
-    "parquet",
-    "places",
-    "plain",
     "read",
-    "rows",
-    "sequences",
-    "since",
+    "read_since",
+    "seconds_per_step",
+    "sequence_numbers",
+    "sparkline",
     "thin",
-    "tidy_finished",
 ]

@@ -60,8 +60,12 @@ async def test_nothing_is_counted_any_more_when_everybody_has_left(
         await subscribed(socket, run)
     for socket in sockets:
         await socket.disconnect()
-    counted = hubs.hub().census
-    assert (counted.sockets.total(), counted.subscriptions.total(), hubs.hub().guard._known) == (
+    counted = hubs.hub().connection_limits
+    assert (
+        counted.sockets.total(),
+        counted.subscriptions.total(),
+        hubs.hub().session_access._known,
+    ) == (
         0,
         0,
         {},
@@ -80,7 +84,7 @@ async def test_who_takes_nothing_is_let_go_and_holds_nothing(
     await socket.wait(
         10
     )  # the server is through with this page, although it has taken only one frame
-    assert hubs.hub().census.sockets.total() == 0
+    assert hubs.hub().connection_limits.sockets.total() == 0
 
 
 async def test_a_slow_page_that_can_still_be_told_hears_why_it_is_let_go(
@@ -173,6 +177,6 @@ async def test_an_idle_page_asks_the_database_for_nothing_but_the_regular_look(
     await subscribed(socket, run)
     assert await socket.receive_nothing(timeout=0.3)
     asked: list[str] = []
-    monkeypatch.setattr(session_access.Guard, "actor", lambda *_: asked.append("access"))
+    monkeypatch.setattr(session_access.SessionAccess, "actor", lambda *_: asked.append("access"))
     assert await socket.receive_nothing(timeout=0.3)
     assert asked == []

@@ -71,7 +71,7 @@ def drawn_by(run: Run) -> dict[str, Curve]:
     run.refresh_from_db()
     found = series_store.read([run], None, width=WIDTH)
     return {
-        one.key: {x: series_store.plain(y) for x, y in zip(one.x, one.mean, strict=True)}
+        one.key: {x: series_store.json_number(y) for x, y in zip(one.x, one.mean, strict=True)}
         for one in found
         if one.x
     }

@@ -186,7 +186,7 @@ def test_late_events_of_a_replaced_attempt_are_kept_as_its_tail_and_change_nothi
         before["summary"],
         before["series"],
     )
-    assert len(list(series_store.rows(claimed, ["loss"], abandoned=True))) == 22
+    assert len(list(series_store.export_rows(claimed, ["loss"], abandoned=True))) == 22
 
 
 def test_a_run_that_is_over_is_not_revived_by_late_events(claimed: Run, tmp_path: Path) -> None:

@@ -18,9 +18,14 @@ from django.db import transaction
 
 from webapp.access.models import Team, User
 from webapp.clients import runs, summary
+from webapp.clients.client_batch import ClientBatch, LoggedValues, RunAddress, cut, digest_id
 from webapp.clients.importers import mlflow, tensorboard, wandb
-from webapp.clients.importers.found import Found, Placed, Source, Unreadable
-from webapp.clients.logs import Address, Batch, Log, cut, identity
+from webapp.clients.importers.imported_run import (
+    ImportedRun,
+    LogAtOffset,
+    LogSource,
+    UnreadableFile,
+)
 from webapp.clients.models import ImportedFile, Receipt
 from webapp.clients.record import record
 from webapp.runs.event_rows import clean
@@ -28,7 +33,7 @@ from webapp.runs.models import Run, State
 
 __all__ = ["FORMATS", "READERS", "Unreadable", "bring"]
 
-READERS: dict[str, Callable[[Path], Iterator[Found]]] = {
+READERS: dict[str, Callable[[Path], Iterator[ImportedRun]]] = {
     "tensorboard": tensorboard.found,
     "wandb": wandb.found,
     "mlflow": mlflow.found,
@@ -45,7 +50,7 @@ LONGEST_NAME = 250
 Tell = Callable[[str], None]
 
 
-def bring(
+def import_runs(
     folder: Path,
     format: str,
     team: Team,
@@ -64,18 +69,18 @@ def bring(
             run = _bring(found, team, owner, project, tell)
             brought[run.pk] = run
     except OSError as problem:
-        raise Unreadable(
+        raise UnreadableFile(
             f"{problem.filename or 'A file'} cannot be read: {problem.strerror or problem}."
         ) from problem
     if not brought:
-        raise Unreadable(f"Nothing there looks like {FORMATS[format]}.")
+        raise UnreadableFile(f"Nothing there looks like {FORMATS[format]}.")
     return list(brought.values())
 
 
-def _bring(found: Found, team: Team, owner: User | None, project: str, tell: Tell) -> Run:
+def _bring(found: ImportedRun, team: Team, owner: User | None, project: str, tell: Tell) -> Run:
     where = clean(found.project or project)
     key = clean(found.key)
-    address = Address(
+    address = RunAddress(
         team.pk,
         owner.pk if owner else None,
         where,
@@ -90,7 +95,7 @@ def _bring(found: Found, team: Team, owner: User | None, project: str, tell: Tel
         for facts in (found.params, found.tags)
     )
     with transaction.atomic():
-        record({run_id: [Batch(address, params=params, tags=tags)]})
+        record({run_id: [ClientBatch(address, params=params, tags=tags)]})
     times: list[float] = []
     count, told = 0, time.monotonic()
     try:
@@ -109,7 +114,7 @@ def _bring(found: Found, team: Team, owner: User | None, project: str, tell: Tel
     return run
 
 
-def _recorded(run_id: int, address: Address, source: Source) -> Iterator[list[Log]]:
+def _recorded(run_id: int, address: RunAddress, source: LogSource) -> Iterator[list[LoggedValues]]:
     """Each part of a file's logs that had not been recorded, once it is."""
     place = (
         None
@@ -122,22 +127,22 @@ def _recorded(run_id: int, address: Address, source: Source) -> Iterator[list[Lo
     fresh = ((offset, log) for offset, log in source.logs() if offset >= done)
     while part := list(islice(fresh, AT_ONCE)):
         logs = [
-            replace(log, id=identity(source.head, offset)) if with_receipts else log
+            replace(log, id=digest_id(source.head, offset)) if with_receipts else log
             for offset, log in part
         ]
         with transaction.atomic():
-            record({run_id: [Batch(address, logs)]})
+            record({run_id: [ClientBatch(address, logs)]})
             if place is not None:
                 _move(place, part)
         yield logs
 
 
-def _move(place: ImportedFile, part: list[Placed]) -> None:
+def _move(place: ImportedFile, part: list[LogAtOffset]) -> None:
     place.done = part[-1][0] + 1
     place.save(update_fields=["done"])
 
 
-def _conclude(run_id: int, found: Found, times: list[float]) -> Run:
+def _conclude(run_id: int, found: ImportedRun, times: list[float]) -> Run:
     """The run as its files leave it: how it ended, and from when to when it logged."""
     run = Run.objects.get(pk=run_id)
     run.state, run.reason = found.state or State.STOPPED, "" if found.state else UNKNOWN_END

@@ -18,9 +18,15 @@ from typing import Any
 
 import yaml
 
+from webapp.clients.client_batch import key
 from webapp.clients.importers import tables
-from webapp.clients.importers.found import Found, Placed, Source, Unreadable, logged
-from webapp.clients.logs import key
+from webapp.clients.importers.imported_run import (
+    ImportedRun,
+    LogAtOffset,
+    LogSource,
+    UnreadableFile,
+    checked_values,
+)
 from webapp.runs.models import State
 
 CLIENT = "mlflow"
@@ -35,7 +41,7 @@ LONGEST_LINE = 1000
 COLUMNS = {"key", "value", "step", "timestamp"}
 
 
-def found(folder: Path) -> Iterator[Found]:
+def found(folder: Path) -> Iterator[ImportedRun]:
     """Every run below `folder`. Raises Unreadable."""
     for meta in sorted(folder.rglob("meta.yaml")):
         if (meta.parent / "metrics").is_dir():
@@ -44,19 +50,19 @@ def found(folder: Path) -> Iterator[Found]:
         yield from _table(file)
 
 
-def _run(place: Path, meta: dict[str, Any]) -> Found:
+def _run(place: Path, meta: dict[str, Any]) -> ImportedRun:
     above = place.parent / "meta.yaml"
     project = str(_meta(above).get("name") or "") if above.is_file() else ""
     facts: dict[str, dict[str, str]] = {kind: _texts(place / kind) for kind in ("params", "tags")}
     name = str(meta.get("run_name") or facts["tags"].get("mlflow.runName") or place.name)
     state = STATUSES.get(str(meta.get("status")))
-    sources = [Source(None, partial(_logs, place / "metrics"))]
-    return Found(
+    sources = [LogSource(None, partial(_logs, place / "metrics"))]
+    return ImportedRun(
         CLIENT, str(meta.get("run_id") or place.name), name, sources, project, state=state, **facts
     )
 
 
-def _logs(folder: Path) -> Iterator[Placed]:
+def _logs(folder: Path) -> Iterator[LogAtOffset]:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = file.relative_to(folder).as_posix()
         with file.open(encoding="utf-8", errors="replace") as lines:
@@ -70,11 +76,11 @@ def _logs(folder: Path) -> Iterator[Placed]:
                         int(parts[2]) if len(parts) > 2 else 0,
                     )
                 except (ValueError, IndexError) as problem:
-                    raise Unreadable(f"{where} is not a time, a value and a step.") from problem
-                yield number, logged({key(name): value}, at, _seconds(moment), where)
+                    raise UnreadableFile(f"{where} is not a time, a value and a step.") from problem
+                yield number, checked_values({key(name): value}, at, _seconds(moment), where)
 
 
-def _table(file: Path) -> Iterator[Found]:
+def _table(file: Path) -> Iterator[ImportedRun]:
     """The runs of a table, each as often as something of it stands among MOST_ROWS rows: bringing a
     run again continues it.
     """
@@ -82,7 +88,7 @@ def _table(file: Path) -> Iterator[Found]:
     unnamed = str(tables.head(file))
     rows = tables.rows(file)
     while part := list(islice(rows, MOST_ROWS)):
-        logs: dict[str, list[Placed]] = defaultdict(list)
+        logs: dict[str, list[LogAtOffset]] = defaultdict(list)
         for offset, row in part:
             where = f"{file.name}: the row at byte {offset}"
             if (
@@ -90,14 +96,14 @@ def _table(file: Path) -> Iterator[Found]:
                 or not isinstance(row["value"], int | float)
                 or not isinstance(row["timestamp"], int | float)
             ):
-                raise Unreadable(
+                raise UnreadableFile(
                     f"{where} lacks a number or a name in {', '.join(sorted(COLUMNS))}."
                 )
             run = str(row.get("run_id") or unnamed)
             logs[run].append(
                 (
                     offset,
-                    logged(
+                    checked_values(
                         {key(str(row["key"])): float(row["value"])},
                         row["step"],
                         _seconds(row["timestamp"]),
@@ -106,11 +112,11 @@ def _table(file: Path) -> Iterator[Found]:
                 )
             )
         for run, own in logs.items():
-            yield Found(
+            yield ImportedRun(
                 CLIENT,
                 run,
                 run if len(names) > 1 else file.stem,
-                [Source(None, partial(iter, own))],
+                [LogSource(None, partial(iter, own))],
             )
 
 
@@ -123,7 +129,7 @@ def _meta(file: Path) -> dict[str, Any]:
     try:
         read = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise Unreadable(f"{file.parent.name}/{file.name} cannot be read as YAML.") from problem
+        raise UnreadableFile(f"{file.parent.name}/{file.name} cannot be read as YAML.") from problem
     return read if isinstance(read, dict) else {}
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from webapp.clients.importers.found import Unreadable
-from webapp.clients.logs import identity
+from webapp.clients.client_batch import digest_id
+from webapp.clients.importers.imported_run import UnreadableFile
 
 LONGEST_LINE = 16 * 2**20
 
@@ -20,7 +20,7 @@ LONGEST_LINE = 16 * 2**20
 def head(file: Path) -> UUID:
     """What a table is known by while it grows: its header or first row, and the row after it."""
     lines = _lines(file)
-    return identity(*(next(lines, (0, "")) for _ in range(2)))
+    return digest_id(*(next(lines, (0, "")) for _ in range(2)))
 
 
 def rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -34,11 +34,11 @@ def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = _whole(_lines(file))
     names = _cells(file, 0, next(lines, (0, ""))[1])
     if not names:
-        raise Unreadable(f"{file.name} is empty; a table begins with a line of column names.")
+        raise UnreadableFile(f"{file.name} is empty; a table begins with a line of column names.")
     for offset, line in lines:
         values = _cells(file, offset, line)
         if len(values) > len(names):
-            raise Unreadable(
+            raise UnreadableFile(
                 f"{file.name}: the row at byte {offset} has {len(values)} values for {len(names)} columns."
             )
         yield (
@@ -72,7 +72,7 @@ def _cells(file: Path, offset: int, line: str) -> list[str]:
     try:
         return next(csv.reader([line]), [])
     except csv.Error as problem:
-        raise Unreadable(
+        raise UnreadableFile(
             f"{file.name}: the row at byte {offset} cannot be read as CSV: {problem}."
         ) from problem
 
@@ -85,11 +85,11 @@ def _json(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except (ValueError, RecursionError) as problem:
             if offset + len(line.encode()) >= whole:
                 return
-            raise Unreadable(
+            raise UnreadableFile(
                 f"{file.name}: the line at byte {offset} is not JSON: {problem}."
             ) from problem
         if not isinstance(row, dict):
-            raise Unreadable(
+            raise UnreadableFile(
                 f"{file.name}: the line at byte {offset} is not an object with names and values."
             )
         yield offset, row
@@ -100,14 +100,14 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     with file.open("rb") as stream:
         while line := stream.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
-                raise Unreadable(
+                raise UnreadableFile(
                     f"{file.name}: the line at byte {offset} is longer than {LONGEST_LINE // 2**20} MiB."
                 )
             if line.strip():
                 try:
                     yield offset, line.decode("utf-8").rstrip("\r\n")
                 except UnicodeDecodeError as problem:
-                    raise Unreadable(
+                    raise UnreadableFile(
                         f"{file.name}: the line at byte {offset} is not UTF-8 text."
                     ) from problem
             offset += len(line)

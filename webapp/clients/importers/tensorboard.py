@@ -16,9 +16,15 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from webapp.clients.importers.found import Found, Placed, Source, Unreadable, logged
+from webapp.clients.client_batch import LoggedValues, digest_id, key
+from webapp.clients.importers.imported_run import (
+    ImportedRun,
+    LogAtOffset,
+    LogSource,
+    UnreadableFile,
+    checked_values,
+)
 from webapp.clients.importers.protobuf import double, fields, signed, single
-from webapp.clients.logs import Log, identity, key
 
 CLIENT = "tensorboard"
 PATTERN = "*tfevents*"
@@ -27,7 +33,7 @@ FLOAT, DOUBLE = 1, 2
 POLYNOMIAL = 0x82F63B78
 
 
-def found(folder: Path) -> Iterator[Found]:
+def found(folder: Path) -> Iterator[ImportedRun]:
     """Every run below `folder`, by the path of its folder. Raises Unreadable."""
     files: dict[Path, list[Path]] = defaultdict(list)
     for file in sorted(folder.rglob(PATTERN)):
@@ -35,8 +41,10 @@ def found(folder: Path) -> Iterator[Found]:
             files[file.parent].append(file)
     for place, own in files.items():
         name = place.relative_to(folder).as_posix()
-        sources = [Source(_head(file), partial(_logs, file)) for file in own]
-        yield Found(CLIENT, str(sources[0].head), own[0].name if name == "." else name, sources)
+        sources = [LogSource(_head(file), partial(_logs, file)) for file in own]
+        yield ImportedRun(
+            CLIENT, str(sources[0].head), own[0].name if name == "." else name, sources
+        )
 
 
 def _head(file: Path) -> UUID:
@@ -44,18 +52,18 @@ def _head(file: Path) -> UUID:
     begun.
     """
     records = _records(file)
-    return identity(
+    return digest_id(
         *(record.hex() for _, record in (next(records, (0, b"")), next(records, (0, b""))))
     )
 
 
-def _logs(file: Path) -> Iterator[Placed]:
+def _logs(file: Path) -> Iterator[LogAtOffset]:
     for offset, record in _records(file):
         where = f"{file.name}: the record at byte {offset}"
         try:
             log = _log(record, where)
         except (ValueError, struct.error, TypeError) as problem:
-            raise Unreadable(f"{where} cannot be read: {problem}.") from problem
+            raise UnreadableFile(f"{where} cannot be read: {problem}.") from problem
         if log is not None:
             yield offset, log
 
@@ -67,7 +75,7 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
         while len(frame := stream.read(12)) == 12:
             length, check = struct.unpack("<QI", frame)
             if masked_crc(frame[:8]) != check or length > LARGEST_RECORD:
-                raise Unreadable(
+                raise UnreadableFile(
                     f"{file.name}: at byte {offset} there is no record of TensorBoard; the file is damaged or of another kind."
                 )
             record = stream.read(length + 4)
@@ -77,7 +85,7 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
             offset += 16 + length
 
 
-def _log(record: bytes, where: str) -> Log | None:
+def _log(record: bytes, where: str) -> LoggedValues | None:
     """The scalars of an event; None if it has none. Raises Unreadable for what cannot be stored,
     and errors of `protobuf`.
     """
@@ -94,7 +102,7 @@ def _log(record: bytes, where: str) -> Log | None:
                 for tag, scalar in map(_value, _parts(value, 1))
                 if scalar is not None
             }
-    return logged(values, step, at, where) if values else None
+    return checked_values(values, step, at, where) if values else None
 
 
 def _parts(message: bytes, wanted: int) -> list[bytes]:

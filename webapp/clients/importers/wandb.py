@@ -17,10 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from webapp.clients.client_batch import digest_id
 from webapp.clients.importers import tables
-from webapp.clients.importers.found import Found, Placed, Source, Unreadable, logged
+from webapp.clients.importers.imported_run import (
+    ImportedRun,
+    LogAtOffset,
+    LogSource,
+    UnreadableFile,
+    checked_values,
+)
 from webapp.clients.importers.protobuf import fields
-from webapp.clients.logs import identity
 from webapp.clients.values import numbers
 
 CLIENT = "wandb"
@@ -32,7 +38,7 @@ STEP, TIME = "_step", "_timestamp"
 NOT_METRICS = ("_runtime", "_wandb")
 
 
-def found(folder: Path) -> Iterator[Found]:
+def found(folder: Path) -> Iterator[ImportedRun]:
     """Every run in the files below `folder`. Raises Unreadable."""
     for file in sorted(
         path
@@ -43,14 +49,14 @@ def found(folder: Path) -> Iterator[Found]:
             yield _offline(file)
         else:
             head = tables.head(file)
-            yield Found(
-                CLIENT, str(head), file.stem, [Source(head, partial(_logs, file, tables.rows))]
+            yield ImportedRun(
+                CLIENT, str(head), file.stem, [LogSource(head, partial(_logs, file, tables.rows))]
             )
 
 
 def _logs(
     file: Path, read: Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]
-) -> Iterator[Placed]:
+) -> Iterator[LogAtOffset]:
     for place, (offset, row) in enumerate(read(file)):
         at = row.pop(STEP, None)
         moment = row.pop(TIME, None)
@@ -60,11 +66,13 @@ def _logs(
         where = f"{file.name}: what stands at byte {offset}"
         yield (
             offset,
-            logged(values, place if at is None else at, 0 if moment is None else moment, where),
+            checked_values(
+                values, place if at is None else at, 0 if moment is None else moment, where
+            ),
         )
 
 
-def _offline(file: Path) -> Found:
+def _offline(file: Path) -> ImportedRun:
     """The run of a file; it is known by its record of the run, which holds its id and when it
     began.
     """
@@ -73,15 +81,15 @@ def _offline(file: Path) -> Found:
         if isinstance(run, bytes):
             break
     else:
-        raise Unreadable(f"{file.name} does not say which run it is of.")
+        raise UnreadableFile(f"{file.name} does not say which run it is of.")
     texts = {
         number: value.decode("utf-8", "replace")
         for number, value in _read(file, offset, run)
         if isinstance(value, bytes) and number < 9
     }
-    head = identity(run.hex())
-    source = Source(head, partial(_logs, file, _rows))
-    return Found(CLIENT, str(head), texts.get(1) or file.stem, [source], texts.get(3, ""))
+    head = digest_id(run.hex())
+    source = LogSource(head, partial(_logs, file, _rows))
+    return ImportedRun(CLIENT, str(head), texts.get(1) or file.stem, [source], texts.get(3, ""))
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -103,7 +111,7 @@ def _histories(file: Path, offset: int, record: bytes) -> Iterator[dict[str, Any
             try:
                 row = dict(_item(item) for item in items)
             except (ValueError, RecursionError) as problem:
-                raise Unreadable(
+                raise UnreadableFile(
                     f"{file.name}: the record at byte {offset} cannot be read: {problem}."
                 ) from problem
             yield row
@@ -124,7 +132,7 @@ def _read(file: Path, offset: int, record: bytes) -> list[tuple[int, Any]]:
     try:
         return list(fields(record))
     except ValueError as problem:
-        raise Unreadable(
+        raise UnreadableFile(
             f"{file.name}: the record at byte {offset} cannot be read: {problem}."
         ) from problem
 
@@ -133,7 +141,7 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
     """(offset, record) up to the last whole one. Raises Unreadable."""
     with file.open("rb") as stream:
         if stream.read(len(HEADER)) != HEADER:
-            raise Unreadable(f"{file.name} does not begin like a file of W&B.")
+            raise UnreadableFile(f"{file.name} does not begin like a file of W&B.")
         offset, began, parts = len(HEADER), 0, list[bytes]()
         while True:
             if BLOCK - offset % BLOCK < 7:  # what is left of a block is filled with zeros
@@ -150,7 +158,7 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
                 kind not in (WHOLE, FIRST, MIDDLE, LAST)
                 or zlib.crc32(bytes([kind]) + piece) != check
             ):
-                raise Unreadable(
+                raise UnreadableFile(
                     f"{file.name}: at byte {offset} there is no record of W&B; the file is damaged."
                 )
             if kind in (WHOLE, FIRST):

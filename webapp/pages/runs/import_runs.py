@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from webapp.access import access, actors
 from webapp.access.access import current_team
-from webapp.clients.importers import FORMATS, Unreadable, bring
+from webapp.clients.importers import FORMATS, UnreadableFile, import_runs
 
 MOST_BYTES = 2**30
 MOST_FILES = 20_000
@@ -62,10 +62,10 @@ def bring_runs(request: HttpRequest) -> HttpResponse:
     with tempfile.TemporaryDirectory(dir=settings.UPLOADS) as place:
         try:
             _lay_out(files, Path(place))
-            found = bring(
+            found = import_runs(
                 Path(place), typed["format"], team, actors.actor_of(request).user, typed["project"]
             )
-        except Unreadable as problem:
+        except UnreadableFile as problem:
             return _page(request, form, f"{problem} What was read before that is kept.", 422)
     messages.success(request, f"{len(found)} run{'s' if len(found) > 1 else ''} read.")
     if len(found) == 1:
@@ -74,7 +74,7 @@ def bring_runs(request: HttpRequest) -> HttpResponse:
 
 
 def _lay_out(files: Iterable[UploadedFile], place: Path) -> None:
-    """The files in a folder, and what zips hold as it lay. Raises Unreadable."""
+    """The files in a folder, and what zips hold as it lay. Raises UnreadableFile."""
     for number, file in enumerate(files):
         name = PurePosixPath(file.name or "file").name
         if name.lower().endswith(".zip"):
@@ -96,19 +96,19 @@ def _unpack(file: UploadedFile, place: Path) -> None:
                 sum(member.file_size for member in members) > MOST_BYTES
                 or len(members) > MOST_FILES
             ):
-                raise Unreadable(
+                raise UnreadableFile(
                     f"{file.name} holds more than {MOST_BYTES // 2**30} GiB or {MOST_FILES:,} files."
                 )
             for member in members:
                 _write(packed, member, place)
     except UNPACKABLE as problem:
-        raise Unreadable(f"{file.name} cannot be unpacked: {problem}.") from problem
+        raise UnreadableFile(f"{file.name} cannot be unpacked: {problem}.") from problem
 
 
 def _write(packed: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path) -> None:
     parts = PurePosixPath(member.filename.replace("\\", "/")).parts
     if not parts or parts[0] == "/" or any(part in ("..", ".") or "\0" in part for part in parts):
-        raise Unreadable(f"The zip holds a file outside its folder: {member.filename[:100]}.")
+        raise UnreadableFile(f"The zip holds a file outside its folder: {member.filename[:100]}.")
     target = place.joinpath(*parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     left = member.file_size
@@ -116,7 +116,7 @@ def _write(packed: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path) -> Non
         while block := source.read(2**20):
             left -= len(block)
             if left < 0:
-                raise Unreadable(f"{member.filename[:100]} is longer than the zip says.")
+                raise UnreadableFile(f"{member.filename[:100]} is longer than the zip says.")
             stream.write(block)
 
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 from webapp.access import access
 from webapp.access.access import Action
 from webapp.access.actors import actor_of
-from webapp.clients.bounds import MOST_SERIES
+from webapp.clients.limits import MAX_SERIES
 from webapp.pages.machines import board
 from webapp.pages.panels import charts
 from webapp.pages.panels.charts import Chart
@@ -55,7 +55,7 @@ def free_board_of(run: Run) -> dict[str, Any]:
     listed = [(prefix, [(chart, chart.keys[0]) for chart in found]) for prefix, found in groups]
     facts = {
         "left_out": max(0, len(keys) - MOST_CHARTS),
-        "full": MOST_SERIES if len(keys) >= MOST_SERIES else 0,
+        "full": MAX_SERIES if len(keys) >= MAX_SERIES else 0,
     }
     return {"groups": listed, "board": board_of(run, shown)["board"] | {"lazy": True}, **facts}
 

@@ -82,7 +82,7 @@ def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHtt
     """
     run = requested_run(request, run_id)
     response = StreamingHttpResponse(
-        _csv(series_store.rows(run, _keys(request), _abandoned(request))),
+        _csv(series_store.export_rows(run, _keys(request), _abandoned(request))),
         content_type="text/csv; charset=utf-8",
     )
     response["Content-Disposition"] = f'attachment; filename="{run.public_id}.csv"'
@@ -94,7 +94,7 @@ def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHtt
 def series_parquet(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
     """The same rows as a Parquet file, streamed."""
     run = requested_run(request, run_id)
-    pieces = series_store.parquet(run, _keys(request), _abandoned(request))
+    pieces = series_store.export_parquet(run, _keys(request), _abandoned(request))
     response = StreamingHttpResponse(_pieces(pieces), content_type="application/vnd.apache.parquet")
     response["Content-Disposition"] = f'attachment; filename="{run.public_id}.parquet"'
     return response
@@ -105,7 +105,7 @@ def marks(run: Run, axis: series_store.Axis) -> list[dict[str, Any]]:
     found = sorted([*_stages(run), *_turns(run)])
     places = {step: float(step) for step, _, _ in found}
     if axis != "step":
-        places = {0: 0.0, **series_store.places(run, "loss", axis, places)}
+        places = {0: 0.0, **series_store.axis_positions(run, "loss", axis, places)}
     return [
         {"x": places[step], "kind": kind, "label": label}
         for step, kind, label in found

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from webapp.clients.models import Origin
-from webapp.live.frames import PARTS
+from webapp.live.frames import PAGE_PARTS
 from webapp.runs import definitions
 from webapp.runs.definitions import Definition
 from webapp.runs.models import Run
@@ -68,7 +68,7 @@ def news_of_others(found: set[str]) -> str:
     not among them.
     """
     return ", ".join(
-        f"run:{PARTS[kinds[0]]} from:body once"
+        f"run:{PAGE_PARTS[kinds[0]]} from:body once"
         for name, (_, kinds, _) in PANELS.items()
         if name not in found
     )

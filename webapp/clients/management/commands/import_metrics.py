@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from webapp.access.models import Team
-from webapp.clients.importers import FORMATS, Unreadable, bring
+from webapp.clients.importers import FORMATS, UnreadableFile, import_runs
 
 
 class Command(BaseCommand):
@@ -40,7 +40,7 @@ class Command(BaseCommand):
                 (Path(alone) / path.name).symlink_to(path)
             folder = Path(alone) if path.is_file() else path
             try:
-                found = bring(
+                found = import_runs(
                     folder,
                     options["format"],
                     team,
@@ -48,7 +48,7 @@ class Command(BaseCommand):
                     options["project"] or path.stem,
                     self.stdout.write,
                 )
-            except Unreadable as problem:
+            except UnreadableFile as problem:
                 raise CommandError(str(problem)) from problem
         for run in found:
             self.stdout.write(f"“{run.name}” is {run.public_id}, at step {run.step}.")

@@ -13,4 +13,4 @@ class Command(BaseCommand):
     help = "Compact the series of runs that have ended, and drop single points that are older than STILLROOM_RAW_DAYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(f"Compacted the series of {series_store.tidy_finished()} runs.")
+        self.stdout.write(f"Compacted the series of {series_store.compact_finished()} runs.")

@@ -12,12 +12,12 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from webapp.clients.logs import Log
+from webapp.clients.client_batch import LoggedValues
 from webapp.runs.models import Run
 from webapp.series import series_store
 
-MOST_SERIES = 10_000
-MOST_NAMED = 5_000
+MAX_SERIES = 10_000
+MAX_PARAMS = 5_000
 """Parameters of a run; likewise its tags."""
 MOST_INPUTS = 1_000
 LONGEST_VALUE = 8_000
@@ -44,11 +44,11 @@ class KnownSeries:
         known = self._names.get(run.pk, frozenset())
         if known.issuperset(names):
             return []
-        if len(known) < MOST_SERIES:
+        if len(known) < MAX_SERIES:
             known = frozenset(series_store.keys(run))
             self._remember(run.pk, known)
         new = [name for name in names if name not in known]
-        return new[max(0, MOST_SERIES - len(known)) :]
+        return new[max(0, MAX_SERIES - len(known)) :]
 
     def _remember(self, run: int, names: frozenset[str]) -> None:
         with self._lock:
@@ -61,7 +61,7 @@ class KnownSeries:
 _known = KnownSeries()
 
 
-def within(run: Run, logs: Sequence[Log]) -> tuple[list[Log], str]:
+def within(run: Run, logs: Sequence[LoggedValues]) -> tuple[list[LoggedValues], str]:
     """`logs` without the series that are too many, and the sentence that says so, if there are
     any.
     """
@@ -70,7 +70,7 @@ def within(run: Run, logs: Sequence[Log]) -> tuple[list[Log], str]:
         return list(logs), ""
     left_out = set(refused)
     kept = [
-        Log(
+        LoggedValues(
             {k: v for k, v in log.values.items() if k not in left_out},
             log.step,
             log.wall_time,
@@ -79,7 +79,7 @@ def within(run: Run, logs: Sequence[Log]) -> tuple[list[Log], str]:
         for log in logs
     ]
     return kept, (
-        f"This run has {MOST_SERIES:,} series, as many as a run may have. Values under further names are not kept, such as "
+        f"This run has {MAX_SERIES:,} series, as many as a run may have. Values under further names are not kept, such as "
         f"{listed(refused)}; those under known names are. Does the script make a name for each step?"
     )
 

@@ -40,7 +40,7 @@ WHERE series.run_id = %s AND (%s::text[] IS NULL OR series.key = ANY(%s::text[])
 """
 
 
-def rows(
+def export_rows(
     run: Run, wanted: Sequence[str] | None = None, abandoned: bool = False
 ) -> Iterator[tuple[Any, ...]]:
     """(attempt, step, key, value, tokens, compute, wall time) of every point of the live branch,
@@ -52,7 +52,7 @@ def rows(
         yield from zip(*(column.to_pylist() for column in block.columns), strict=True)
 
 
-def parquet(
+def export_parquet(
     run: Run, wanted: Sequence[str] | None = None, abandoned: bool = False
 ) -> Iterator[bytes]:
     """The same as a Parquet file, piece by piece."""

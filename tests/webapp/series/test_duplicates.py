@@ -28,7 +28,7 @@ def row(step: int, value: float, second: float) -> dict[str, Any]:
     return {"step": step, "values": {"loss": value}, "wall_time": NOON + second}
 
 
-def loss(run: Run, **question: Any) -> series_store.Series:
+def loss(run: Run, **question: Any) -> series_store.ChartSeries:
     (found,) = series_store.read([run], ["loss"], **question)
     return found
 
@@ -52,11 +52,11 @@ def test_rows_without_numbers_count_once_by_what_they_say(run: Run, steps_grow: 
     assert (whole.count, whole.mean) == (2000, [one["values"]["loss"] for one in rows])
     narrow = loss(run, width=50, axis="time")
     assert (narrow.count, narrow.points > 25, max(narrow.max)) == (2000, True, max(whole.mean))
-    assert len(list(series_store.rows(run))) == 2000
+    assert len(list(series_store.export_rows(run))) == 2000
     before = run.batch_count
     run.refresh_from_db()
     append(run, rows[100:140])
-    assert series_store.since(run, run.batch_count) == []
+    assert series_store.read_since(run, run.batch_count) == []
     assert before < run.batch_count
 
 
@@ -83,7 +83,9 @@ def test_numbers_that_other_events_have_leave_one_range(run: Run) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT seen::text FROM metrics_log WHERE run_id = %s", [run.pk])
         assert cursor.fetchone() == ("{[1,301)}",)
-    assert series_store.sequences(run, 1) == {number for number in range(1, 301) if number % 3}
+    assert series_store.sequence_numbers(run, 1) == {
+        number for number in range(1, 301) if number % 3
+    }
 
 
 @pytest.mark.django_db(transaction=True)

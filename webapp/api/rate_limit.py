@@ -9,7 +9,7 @@ BURST_SECONDS = 10
 LONGEST_WAIT = 60
 
 
-class Rates:
+class LogRateLimit:
     """Of one process; a server of several processes lets through as many times more."""
 
     def __init__(self, rate: int) -> None:

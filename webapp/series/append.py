@@ -38,7 +38,7 @@ RETURNING run_id, attempt, rows, batches
 
 
 @dataclass(frozen=True)
-class Addition:
+class AppendRequest:
     """What is appended to an attempt of one run, as `append` says; with `fresh` its numbers have
     just been given out to it.
     """
@@ -46,7 +46,7 @@ class Addition:
     run: Run
     attempt: int
     events: Sequence[dict[str, Any]]
-    news: int
+    batch_number: int
     identity: Identity = "seq"
     fresh: bool = False
 
@@ -60,9 +60,13 @@ class Addition:
 
 
 def append(
-    run: Run, attempt: int, events: Iterable[dict[str, Any]], news: int, identity: Identity = "seq"
+    run: Run,
+    attempt: int,
+    events: Iterable[dict[str, Any]],
+    batch_number: int,
+    identity: Identity = "seq",
 ) -> None:
-    """Store the values of those of `events` that have any, under batch number `news`.
+    """Store the values of those of `events` that have any, under batch number `batch_number`.
 
     The caller's transaction holds the run's row. Events are those of the log, checked before:
     `seq`, `step`, `values`, `wall_time`, perhaps `tokens` and `compute`. With identity "seq" an
@@ -71,10 +75,10 @@ def append(
     numbers, and (key, step, wall time, value) counts once. Raises ValueError if the attempt was
     begun with the other identity.
     """
-    append_all([Addition(run, attempt, list(events), news, identity)])
+    append_all([AppendRequest(run, attempt, list(events), batch_number, identity)])
 
 
-def append_all(additions: Sequence[Addition]) -> None:
+def append_all(additions: Sequence[AppendRequest]) -> None:
     """`append` for several attempts, each named once, in as many statements as for one."""
     seen = {
         one.place: "{}" if one.content else _ranges(event["seq"] for event in one.events)
@@ -90,7 +94,7 @@ def append_all(additions: Sequence[Addition]) -> None:
             (event for event in fresh if event.get("type", "metrics") == "metrics"), one.content
         )
         count, data = sum(len(group.places) for group in groups), batches.encoded(groups)
-        given.append((*one.place, one.content, seen[one.place], one.news, count, data))
+        given.append((*one.place, one.content, seen[one.place], one.batch_number, count, data))
     written = _rows(WRITE, given)
     if len(written) < len(given):
         refused = next(

@@ -16,7 +16,7 @@ FARTHEST = 2**62
 
 
 @dataclass(frozen=True)
-class Log:
+class LoggedValues:
     """Values at a step. With an `id` it counts once by that, without one by its content. `step`
     None: the step that the run is at.
     """
@@ -28,7 +28,7 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """A line of the run's log; counts once by its `id`."""
 
     level: str
@@ -39,7 +39,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Address:
+class RunAddress:
     """A run by its name in a client; it is made when something is first said of it."""
 
     team_id: int
@@ -52,7 +52,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Named:
+class RunPublicId:
     """A run of the team by its public id."""
 
     team_id: int
@@ -60,12 +60,12 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ClientBatch:
     """What one request says of one run. `not_kept` are keys of `logs` that had no number."""
 
-    run: Address | Named
-    logs: list[Log] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    run: RunAddress | RunPublicId
+    logs: list[LoggedValues] = field(default_factory=list)
+    lines: list[LogLine] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Batch:
         )
 
 
-def identity(*parts: object) -> UUID:
+def digest_id(*parts: object) -> UUID:
     """The same parts have the same id, whatever their length."""
     return UUID(
         bytes=hashlib.blake2b(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from webapp.series import chunks, pyramid
+from webapp.series import bucket_levels, chunks
 from webapp.series.buckets import Buckets, Grid, Grids, merged
 from webapp.series.curves import Curve, Part, Range
 from webapp.series.packing import Floats, Ints
@@ -42,7 +42,7 @@ class Piece:
     """What is read of a part: buckets of a level, and points of stretches; then what was found."""
 
     part: Part
-    level: pyramid.Part | None = None
+    level: bucket_levels.Part | None = None
     stretches: list[chunks.Stretch] = field(default_factory=list)
     buckets: list[Buckets] = field(default_factory=list)
     strands: list[list[Strand]] = field(default_factory=list)
@@ -104,7 +104,7 @@ def _piece(part: Part, bits: int) -> Piece:
     """Buckets that lie in the limits of `part` as a whole, and the points of those that its limits
     cut.
     """
-    level = None if part.known is None else pyramid.level_for(part.known, bits)
+    level = None if part.known is None else bucket_levels.level_for(part.known, bits)
     if part.known is None or level is None or part.known.thinned or part.numbers:
         return _points_of(part)
     low, high = -(-part.low >> level), (part.high + 1 >> level) - 1
@@ -119,7 +119,7 @@ def _piece(part: Part, bits: int) -> Piece:
         if start <= stop and stop >= part.known.first_step and start <= part.known.last_step
     ]
     stretches = [chunks.Stretch(part.known.pk, start, stop) for start, stop in cuts]
-    return Piece(part, pyramid.Part(part.known.pk, level, low, high), stretches)
+    return Piece(part, bucket_levels.Part(part.known.pk, level, low, high), stretches)
 
 
 def _points_of(part: Part) -> Piece:
@@ -127,7 +127,7 @@ def _points_of(part: Part) -> Piece:
     if part.known is None:
         return Piece(part)
     if part.known.thinned:
-        return Piece(part, pyramid.Part(part.known.pk, pyramid.levels(part.known)[0]))
+        return Piece(part, bucket_levels.Part(part.known.pk, bucket_levels.levels(part.known)[0]))
     return Piece(part, None, [chunks.Stretch(part.known.pk, part.low, part.high)])
 
 
@@ -136,7 +136,9 @@ def _read(drawings: Sequence[Drawing]) -> None:
     pieces = [piece for one in drawings for piece in one.pieces]
     levelled = [piece for piece in pieces if piece.level is not None]
     for piece, buckets in zip(
-        levelled, pyramid.fetch([piece.level for piece in levelled if piece.level]), strict=True
+        levelled,
+        bucket_levels.fetch([piece.level for piece in levelled if piece.level]),
+        strict=True,
     ):
         piece.buckets = [buckets]
     strands = iter(chunks.fetch([stretch for piece in pieces for stretch in piece.stretches]))

@@ -49,7 +49,7 @@ def test_points_become_series(run: Run) -> None:
     )
     migrate("0005_rename_columns")
     migrate("0005_rename_columns")
-    assert len(list(series_store.rows(run, abandoned=True))) == 2 * 10_500
+    assert len(list(series_store.export_rows(run, abandoned=True))) == 2 * 10_500
     (found,) = series_store.read([run], ["loss"], width=1000)
     assert (found.x, found.mean[7:]) == (
         [float(n) for n in range(1, 501)],
@@ -59,4 +59,4 @@ def test_points_become_series(run: Run) -> None:
     again = {"seq": 2, "step": 1, "values": {"loss": 9.0}, "wall_time": 0.0}
     series_store.append(run, 2, [again, {"seq": 1, "type": "rewind"}], 999)
     assert series_store.read([run], ["loss"])[0].count == 500
-    assert series_store.since(run, 0) is None
+    assert series_store.read_since(run, 0) is None

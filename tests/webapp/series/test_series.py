@@ -35,7 +35,7 @@ def attempt(
     Attempt.objects.update_or_create(run=run, number=number, defaults={"last_seq": last_seq})
     if rewound_to is not None:
         rewind(run, number, 0, rewound_to)
-    series_store.append(run, number, events, news=number)
+    series_store.append(run, number, events, batch_number=number)
 
 
 def rewind(run: Run, number: int, seq: int, step: int) -> None:
@@ -56,7 +56,7 @@ def forget(run: Run) -> None:
         model.objects.filter(run=run).delete()
 
 
-def curve(run: Run, **question: Any) -> series_store.Series:
+def curve(run: Run, **question: Any) -> series_store.ChartSeries:
     (found,) = series_store.read([run], ["loss"], **question)
     return found
 
@@ -179,7 +179,7 @@ def test_an_attempt_that_begins_again_in_the_middle_of_its_log_is_one_curve(run:
         step + 100.0 * (25 <= step <= 30) + 1000.0 * (step > 30) for step in found.x
     ]
     assert series_store.latest(run, ["loss"]) == {"loss": 1040.0}
-    assert len(list(series_store.rows(run, abandoned=True))) == 30 + 15 + 15 + 10
+    assert len(list(series_store.export_rows(run, abandoned=True))) == 30 + 15 + 15 + 10
 
 
 def test_a_first_attempt_that_rewinds_keeps_what_came_before(run: Run) -> None:
@@ -231,7 +231,7 @@ def test_a_bucket_without_a_finite_value_says_so(run: Run) -> None:
         run, 1, [logged(step + 1, step, loss=1.0 if step < 32 else "NaN") for step in range(64)]
     )
     found = curve(run, width=4)
-    assert [series_store.plain(value) for value in found.mean] == [1, 1, "NaN", "NaN"]
+    assert [series_store.json_number(value) for value in found.mean] == [1, 1, "NaN", "NaN"]
 
 
 @pytest.mark.parametrize(
@@ -251,11 +251,11 @@ def test_every_axis_has_its_own_range(
 
 
 def test_only_what_is_past_a_cursor_is_read(run: Run) -> None:
-    series_store.append(run, 1, losses(1, 10), news=1)
+    series_store.append(run, 1, losses(1, 10), batch_number=1)
     attempt(run, 1, [])
-    series_store.append(run, 1, losses(11, 13, seq=11), news=2)
-    assert [series.x for series in series_store.since(run, 1) or []] == [[11, 12, 13]]
-    assert series_store.since(run, 2) == []
+    series_store.append(run, 1, losses(11, 13, seq=11), batch_number=2)
+    assert [series.x for series in series_store.read_since(run, 1) or []] == [[11, 12, 13]]
+    assert series_store.read_since(run, 2) == []
 
 
 def test_keys_latest_values_and_rows(run: Run) -> None:
@@ -266,11 +266,11 @@ def test_keys_latest_values_and_rows(run: Run) -> None:
         "loss": 9.0,
         "grad_norm": 1.0,
     }
-    assert [row[:4] for row in series_store.rows(run, ["loss"])] == [
+    assert [row[:4] for row in series_store.export_rows(run, ["loss"])] == [
         (1, 1, "loss", 3.0),
         (2, 2, "loss", 9.0),
     ]
-    assert len(list(series_store.rows(run, ["loss"], abandoned=True))) == 3
+    assert len(list(series_store.export_rows(run, ["loss"], abandoned=True))) == 3
 
 
 def test_the_tag_changes_with_news_and_with_the_question(run: Run) -> None:
@@ -294,8 +294,8 @@ def test_runs_do_not_mix(run: Run) -> None:
 def test_a_glimpse_is_short_whatever_the_length_of_the_run(run: Run) -> None:
     attempt(run, 1, losses(1, 500))
     attempt(run, 2, losses(401, 450, seq=2), rewound_to=400)
-    glimpsed = series_store.glimpse(run, "loss", 10)
+    glimpsed = series_store.sparkline(run, "loss", 10)
     assert len(glimpsed) <= 10
     assert glimpsed == sorted(glimpsed)
     assert (glimpsed[0] < 50, glimpsed[-1]) == (True, 450)
-    assert series_store.glimpse(run, "absent", 10) == []
+    assert series_store.sparkline(run, "absent", 10) == []

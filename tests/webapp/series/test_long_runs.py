@@ -65,7 +65,7 @@ def rewind(run: Run, attempt: int, step: int, seq: int = 0) -> None:
     )
 
 
-def loss(run: Run, **question: Any) -> series_store.Series:
+def loss(run: Run, **question: Any) -> series_store.ChartSeries:
     (found,) = series_store.read([run], ["loss"], **question)
     return found
 
@@ -92,7 +92,7 @@ def told(run: Run) -> list[Any]:
         marks,
         series_store.keys(run),
         repr(series_store.latest(run, ["loss", "eval"])),
-        repr(list(series_store.rows(run, ["eval"]))),
+        repr(list(series_store.export_rows(run, ["eval"]))),
     ]
 
 
@@ -148,7 +148,7 @@ def test_compacting_a_finished_run_changes_nothing_that_is_told(run: Run, last: 
         )
     )
     assert not Axis.objects.filter(run=run, chunk=None).exists()
-    assert series_store.tidy_finished() == 0
+    assert series_store.compact_finished() == 0
 
 
 def test_a_compacted_run_may_go_on(run: Run) -> None:
@@ -182,7 +182,7 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
     Run.objects.filter(pk=run.pk).update(state=State.COMPLETED, finished_at=ended)
     before, short = loss(run, width=100), series_store.read([run], ["eval"])
     latest, news = series_store.latest(run, ["loss", "eval"]), run.batch_count
-    assert series_store.tidy_finished() > 0
+    assert series_store.compact_finished() > 0
     run.refresh_from_db()
     assert run.batch_count > news
     after = loss(run, width=100)
@@ -206,9 +206,9 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
 
 def test_live_deltas_reach_back_some_batches_and_then_no_further(run: Run) -> None:
     train(run, 3000, batch=5)
-    (series,) = series_store.since(run, run.batch_count - 3, ["loss"]) or []
+    (series,) = series_store.read_since(run, run.batch_count - 3, ["loss"]) or []
     assert series.x == [float(step) for step in range(2985, 3000)]
-    assert series_store.since(run, 1) is None
+    assert series_store.read_since(run, 1) is None
 
 
 def test_parquet_holds_every_point_and_abandoned_ones_if_asked(run: Run) -> None:
@@ -217,11 +217,11 @@ def test_parquet_holds_every_point_and_abandoned_ones_if_asked(run: Run) -> None
     train(run, 1800, first=1501, attempt=2, seq=2)
     for abandoned, count in ((False, 1800), (True, 2000 + 299)):
         table = pyarrow.parquet.read_table(
-            io.BytesIO(b"".join(series_store.parquet(run, ["loss"], abandoned)))
+            io.BytesIO(b"".join(series_store.export_parquet(run, ["loss"], abandoned)))
         )
         assert table.num_rows == count
         assert table.column("step").to_pylist() == sorted(table.column("step").to_pylist())
-        assert repr(next(iter(series_store.rows(run, ["loss"], abandoned)))) == repr(
+        assert repr(next(iter(series_store.export_rows(run, ["loss"], abandoned)))) == repr(
             tuple(table.slice(0, 1).to_pylist()[0].values())
         )
 

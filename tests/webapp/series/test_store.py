@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.webapp.logs import NOON
-from tests.webapp.metrics import reference
+from tests.webapp.series import reference
 from webapp.runs.branches import stretches
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
-from webapp.series import chunks, folding, pyramid, series_store
+from webapp.series import bucket_levels, chunks, folding, series_store
 
 pytestmark = pytest.mark.django_db
 
@@ -39,10 +39,10 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         (folding, "KEPT_BATCHES", 3),
         (chunks, "SMALL", 10),
         (chunks, "LARGEST", 16),
-        (pyramid, "LOWEST", 2),
-        (pyramid, "SPARSE", 1),
-        (pyramid, "FEW", 3),
-        (pyramid, "WIDE_BITS", 2),
+        (bucket_levels, "LOWEST", 2),
+        (bucket_levels, "SPARSE", 1),
+        (bucket_levels, "FEW", 3),
+        (bucket_levels, "WIDE_BITS", 2),
     ):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(chunks.write, "__defaults__", (16,))
@@ -143,7 +143,7 @@ ROUNDING = 1e-322
 """Of a mean of the smallest numbers that there are."""
 
 
-def same(found: series_store.Series, expected: reference.Drawn | None) -> bool:
+def same(found: series_store.ChartSeries, expected: reference.Drawn | None) -> bool:
     if expected is None:
         return False
     size = max(

@@ -11,7 +11,7 @@ from typing import Any
 
 from webapp.access.access import Action
 from webapp.access.actors import Actor
-from webapp.clients.logs import Batch
+from webapp.clients.client_batch import ClientBatch
 
 TRACKIO_HEADER = b"x-trackio-write-token"
 
@@ -26,15 +26,15 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Said:
+class LogAnswer:
     """What a request logs, and the answer once it is committed."""
 
-    batches: Sequence[Batch]
+    batches: Sequence[ClientBatch]
     answer: Any
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadRoute:
     """An address whose work asks the database, so that it is done in a thread. `action` None: open
     to everybody.
     """
@@ -44,17 +44,17 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Logging:
+class LogRoute:
     """An address whose work only understands the request; what it says goes to the writer."""
 
-    work: Callable[[Request], Said]
+    work: Callable[[Request], LogAnswer]
     action: Action = "start"
 
 
-Route = Reading | Logging
+Route = ReadRoute | LogRoute
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """The request is not carried out. `code` is what MLflow calls the reason; `retry_after` seconds
     if trying again may help.
     """

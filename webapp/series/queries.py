@@ -12,12 +12,12 @@ import numpy as np
 from webapp.base.snapshot import snapshot
 from webapp.runs.models import Run
 from webapp.series import chunks
+from webapp.series.bucket_levels import Part as Buckets
+from webapp.series.bucket_levels import fetch, levels
 from webapp.series.charts import read
 from webapp.series.curves import Curve, Part, curves, origin
 from webapp.series.models import Series
 from webapp.series.points import Axis, Loom
-from webapp.series.pyramid import Part as Buckets
-from webapp.series.pyramid import fetch, levels
 from webapp.series.tail import tails
 
 
@@ -35,7 +35,7 @@ def latest(run: Run, wanted: Sequence[str]) -> dict[str, float]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def glimpse(run: Run, key: str, count: int) -> list[float]:
+def sparkline(run: Run, key: str, count: int) -> list[float]:
     """At most `count` values of the live branch, evenly over its steps: a sketch whose cost does
     not grow with the run.
     """
@@ -59,7 +59,7 @@ def etag(runs: Iterable[Run], *parts: object) -> str:
     return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
 
-def pace(run: Run, attempt: int) -> float | None:
+def seconds_per_step(run: Run, attempt: int) -> float | None:
     """Seconds per step over the attempt so far, evaluations and checkpoints included; None before
     two steps are measured.
     """
@@ -77,7 +77,7 @@ def pace(run: Run, attempt: int) -> float | None:
     return max(0.0, (ended - began) / (last - first))
 
 
-def places(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict[int, float]:
+def axis_positions(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict[int, float]:
     """Where each of `steps` lies on `axis`, for those at which `key` was recorded."""
     wanted, found = sorted(set(steps)), dict[int, float]()
     with snapshot():
@@ -101,7 +101,7 @@ def places(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict[int, fl
     return {step: x - origin(run, axis) for step, x in found.items()}
 
 
-def sequences(run: Run, attempt: int) -> set[int]:
+def sequence_numbers(run: Run, attempt: int) -> set[int]:
     """The number of every event of an attempt that has values in the store, by what is in the
     store.
     """

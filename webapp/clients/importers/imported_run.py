@@ -8,19 +8,19 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from webapp.clients.logs import Log, step
+from webapp.clients.client_batch import LoggedValues, step
 
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-Placed = tuple[int, Log]
+LogAtOffset = tuple[int, LoggedValues]
 """A log, and the byte of its file at which it stands."""
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """A file is not what it should be; the message says which, where in it, and what is wrong."""
 
 
 @dataclass(frozen=True)
-class Source:
+class LogSource:
     """A file with values of a run. `head` is the same whenever it is read, also after it has grown;
     `logs` reads it from its beginning.
 
@@ -28,11 +28,11 @@ class Source:
     """
 
     head: UUID | None
-    logs: Callable[[], Iterator[Placed]]
+    logs: Callable[[], Iterator[LogAtOffset]]
 
 
 @dataclass(frozen=True)
-class Found:
+class ImportedRun:
     """A run in files. `key` is the same whenever these files are read; `state` is how the run
     ended, where the files say so.
     """
@@ -40,27 +40,29 @@ class Found:
     client: str
     key: str
     name: str
-    sources: Sequence[Source]
+    sources: Sequence[LogSource]
     project: str = ""
     params: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     state: str | None = None
 
 
-def logged(values: dict[str, float], at: object, moment: object, where: str) -> Log:
+def checked_values(
+    values: dict[str, float], at: object, moment: object, where: str
+) -> LoggedValues:
     """A log with its step and time (Unix seconds, 0: unknown) as they can be stored. Raises
     Unreadable, which names the place `where`.
     """
     number = step(at)
     if number is None:
-        raise Unreadable(
+        raise UnreadableFile(
             f"{where} has the step {_told(at)}, which is no whole number between -2^62 and 2^62."
         )
     if not isinstance(moment, int | float) or not 0 <= moment < LAST_MOMENT:
-        raise Unreadable(
+        raise UnreadableFile(
             f"{where} has the time {_told(moment)}, which is no moment of the calendar."
         )
-    return Log(values, number, float(moment))
+    return LoggedValues(values, number, float(moment))
 
 
 def _told(value: object) -> str:
