@@ -131,13 +131,6 @@ class Rollouts(Head):
     index: list[Rollout]
 
 
-class Histogram(Head):
-    step: Whole
-    key: str
-    edges: list[Large]
-    counts: list[Large]
-
-
 class Bin(Part):
     low: Share
     high: Share
@@ -338,7 +331,6 @@ TYPES: dict[str, type[Head]] = {
     "problem_set": ProblemSet,
     "problems": Problems,
     "rollouts": Rollouts,
-    "histogram": Histogram,
     "snr": Snr,
     "checkpoint": Checkpoint,
     "checkpoint_removed": CheckpointRemoved,
