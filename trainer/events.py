@@ -1,18 +1,16 @@
-"""The event log: the one way in which a trainer talks to the world. Numbered, append-only,
-replayable.
+"""The event log: the numbered, append-only record of a run, and its only output while it trains.
 
 A log is a folder of segments `000001.jsonl`, `000002.jsonl`, …; every line is one JSON object that
 begins with `v, attempt, seq, wall_time, monotonic, type`. `docs/events.md` lists the types. NaN and
 infinities are written as the strings "NaN", "Infinity" and "-Infinity", because JSON has no others.
 
-Each emit is one unbuffered append to the operating system, so that a killed process loses nothing;
-only `fsync` is grouped (at most one second, which bounds the loss on power failure), in a thread
-that holds nothing which `emit` needs. When the disk is full, `failure` says so and the training
-loop stops at the next step boundary; until then lines go into a reserve that was set aside when the
-log was opened, and wait in memory where even that cannot be used. `emit` never raises into
-training.
+Each emit is one unbuffered append to the operating system, so that a killed process loses nothing.
+`fsync` runs at most once a second, in a thread that never blocks `emit`; it bounds the loss on a
+power failure. When the disk is full, `failure` says so and the training loop stops at the next step
+boundary. Until then lines are written into disk space that was reserved when the log was opened,
+and wait in memory if even that cannot be used. `emit` never raises into training.
 
-This module imports neither torch nor numpy: the process that forwards a log uses it too.
+This module imports neither torch nor numpy, because the process that forwards a log uses it too.
 """
 
 from __future__ import annotations
@@ -33,18 +31,19 @@ from pydantic_core import to_json
 
 VERSION = 1
 SEGMENT_BYTES = 64 << 20
-WAITING_BYTES = 64 << 20
-RESERVE_BYTES = 1 << 20
+WAITING_BYTES = 64 << 20  # most that waits in memory; later events are dropped and counted
+RESERVE_BYTES = 1 << 20  # room for the last events of a run on a full disk
 SYNC_SECONDS = 1.0
+# No space, over quota, file too large: what a user calls a full disk.
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HEAD = ("v", "attempt", "seq", "wall_time", "monotonic", "type")
 
 
 class EventLog:
-    """Writer of one attempt's log. Opening a folder that holds events continues their numbering in
-    a new segment.
+    """The writer of one attempt's log.
 
-    `heard` is called with type and fields of each event. Raises OSError if the log cannot be begun.
+    Opening a folder that has events continues their numbering in a new segment. `listener` is
+    called with type and fields of each event. Raises OSError if the log cannot be created.
     """
 
     def __init__(
@@ -53,23 +52,23 @@ class EventLog:
         attempt: int,
         segment_bytes: int = SEGMENT_BYTES,
         waiting_bytes: int = WAITING_BYTES,
-        heard: Callable[[str, dict[str, Any]], None] | None = None,
+        listener: Callable[[str, dict[str, Any]], None] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.attempt, self.seq = folder, attempt, last_seq(folder)
         self.dropped = 0
-        self._heard = heard
-        self._refused = self._unsafe = ""
+        self._listener = listener
+        self._write_error = self._sync_error = ""
         self._segment_bytes, self._waiting_bytes = segment_bytes, waiting_bytes
         self._waiting: deque[bytes] = deque()
         self._waiting_size = 0
         self._lock = threading.Lock()
         self._number = int(segments(folder)[-1].stem) if segments(folder) else 0
-        self._full: list[int] = []
+        self._full: list[int] = []  # full segments that are not synced yet
         self._file = self._next_segment()
         self._written, self._at_line_start, self._unsynced, self._unnamed = 0, True, False, True
-        self._reserve = Reserve(folder / "reserve")
-        self._reserve.set_aside()
+        self._reserve = DiskReserve(folder / "reserve")
+        self._reserve.allocate()
         self._closed = threading.Event()
         self._syncer = threading.Thread(
             target=self._sync_regularly, name="event-log-sync", daemon=True
@@ -78,12 +77,13 @@ class EventLog:
 
     @property
     def failure(self) -> str:
-        """Why the log cannot go on, in a few words; empty while all is well."""
-        return self._refused or self._unsafe
+        """Why the log cannot be written, in a few words; empty if it can."""
+        return self._write_error or self._sync_error
 
     def emit(self, type: str, **fields: Any) -> None:
-        """Append one event. Fields should be JSON-like (numbers, strings, lists, mappings);
-        anything else is written as text.
+        """Append one event.
+
+        Fields should be JSON-like (numbers, strings, lists, mappings); others are written as text.
         """
         with self._lock:
             self.seq += 1
@@ -94,17 +94,15 @@ class EventLog:
                 "wall_time": time.time(),
                 "monotonic": time.monotonic(),
             }
-            self._append(line({**head, "type": type, **fields}))
-        if self._heard is not None:
-            self._heard(type, fields)
+            self._append(encode_line({**head, "type": type, **fields}))
+        if self._listener is not None:
+            self._listener(type, fields)
 
     def log(self, level: str, message: str) -> None:
         self.emit("log", level=level, message=message)
 
     def close(self) -> None:
-        """Write what waits, sync and close. What a full disk still refuses is counted in
-        `dropped`.
-        """
+        """Write waiting lines, sync and close; `dropped` counts what a full disk still refuses."""
         self._closed.set()
         self._syncer.join()
         with self._lock:
@@ -112,7 +110,7 @@ class EventLog:
             self.dropped += len(self._waiting)
         self._sync()
         os.close(self._file)
-        self._reserve.spend()
+        self._reserve.release()
 
     def _append(self, line: bytes) -> None:
         if self._waiting_size + len(line) > self._waiting_bytes:
@@ -123,26 +121,29 @@ class EventLog:
         self._drain()
 
     def _drain(self) -> None:
-        """Write waiting lines in order. When the disk refuses, once more with the reserve; the
-        failure lasts until there is a new one.
+        """Write waiting lines in order; on an error release the reserve and try once more.
+
+        `failure` is set until disk space can be reserved again.
         """
         while self._waiting:
             try:
                 self._write_first()
             except OSError as error:
-                full = "the disk is full: " * (error.errno in DISK_FULL_ERRNOS)
-                self._refused = f"the event log cannot be written: {full}{error.strerror or error}"
-                if not self._reserve.spend():
+                cause = "the disk is full: " * (error.errno in DISK_FULL_ERRNOS)
+                self._write_error = (
+                    f"the event log cannot be written: {cause}{error.strerror or error}"
+                )
+                if not self._reserve.release():
                     return
-        if self._refused and self._reserve.set_aside():
-            self._refused = ""
+        if self._write_error and self._reserve.allocate():
+            self._write_error = ""
 
     def _write_first(self) -> None:
-        """A line that was cut by a full disk is continued, not repeated."""
+        """Write the first waiting line, or what is missing of it after a full disk cut it."""
         if self._written >= self._segment_bytes and self._at_line_start:
-            opened = self._next_segment()
+            file = self._next_segment()
             self._full.append(self._file)
-            self._file, self._written, self._unnamed = opened, 0, True
+            self._file, self._written, self._unnamed = file, 0, True
         line = self._waiting[0]
         count = os.write(self._file, line)
         self._written += count
@@ -156,17 +157,18 @@ class EventLog:
 
     def _next_segment(self) -> int:
         path = self.folder / f"{self._number + 1:06d}.jsonl"
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o644)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o644)
         self._number += 1
-        return opened
+        return file
 
     def _sync_regularly(self) -> None:
         while not self._closed.wait(SYNC_SECONDS):
             self._sync()
 
     def _sync(self) -> None:
-        """Bring what is written to the disk. It may take long, so it holds the lock only to see
-        what there is.
+        """Call fsync on what was written since the last call.
+
+        It may take long, so the lock is held only to collect the files, not while they are synced.
         """
         with self._lock:
             full, self._full = self._full, []
@@ -177,48 +179,47 @@ class EventLog:
                 os.fsync(file)
             if unnamed:
                 sync_folder(self.folder)
-        except OSError as error:  # for good: the system forgets which pages it could not write
-            self._unsafe = f"the event log cannot be synced: {error.strerror or error}"
+        except OSError as error:
+            # Never cleared: the system forgets which pages it could not write, so that a later
+            # fsync would succeed although data is lost.
+            self._sync_error = f"the event log cannot be synced: {error.strerror or error}"
         for file in full:
             os.close(file)
 
 
-class Reserve:
-    """Room on the disk that is kept for the last words of a run: a file of that size, given back
-    when the disk is full.
-    """
+class DiskReserve:
+    """Disk space for the last events of a run: a file that is deleted when the disk is full."""
 
     def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
         self._path, self._size = path, size
 
-    def set_aside(self) -> bool:
-        """Whether there is room, now or already."""
+    def allocate(self) -> bool:
+        """Reserve the space, if it is not yet; return whether it is reserved."""
         try:
             with self._path.open("ab") as file:
                 os.posix_fallocate(file.fileno(), 0, self._size)
             return True
         except OSError:
-            self.spend()
+            self.release()
             return False
 
-    def spend(self) -> bool:
-        """Whether there was room to give back."""
+    def release(self) -> bool:
+        """Delete the file; return whether the whole space was reserved."""
         try:
-            whole = self._path.stat().st_size == self._size
+            was_reserved = self._path.stat().st_size == self._size
             self._path.unlink()
         except OSError:
             return False
-        return whole
+        return was_reserved
 
 
 class LogReader:
-    """Reads a log while it grows. `poll` yields each event after `since_seq` once; calling it again
-    continues where it ended.
+    """Reads a log while it grows; each call of `poll` continues after the last event read.
 
     `damage` lists what could not be read: a line that is not JSON, or one that a crash cut at the
     end of a segment. A last line without its end in the newest segment may still be being written:
-    it is left for the next poll, and `has_partial_line` is true. `has_more` says that the last `read_batch` may
-    have left something.
+    it is left for the next poll, and `has_partial_line` is true. `has_more` says that the last
+    `read_batch` may have left events.
     """
 
     def __init__(self, folder: Path, since_seq: int = 0) -> None:
@@ -229,34 +230,34 @@ class LogReader:
         self._offset = self._consumed = 0
 
     def read_batch(self, count: int, size: int) -> list[dict[str, Any]]:
-        """The next events: at most `count`, and none after the one that fills `size` bytes."""
-        taken: list[dict[str, Any]] = []
+        """Return the next events: at most `count`, up to the one that reaches `size` bytes."""
+        events: list[dict[str, Any]] = []
         end, self.has_more = self._consumed + size, False
         for event in self.poll():
-            taken.append(event)
-            self.has_more = len(taken) >= count or self._consumed >= end
+            events.append(event)
+            self.has_more = len(events) >= count or self._consumed >= end
             if self.has_more:
                 break
-        return taken
+        return events
 
     def poll(self) -> Iterator[dict[str, Any]]:
-        found = segments(self.folder)
-        if self._segment is None and found:
-            self._segment = _segment_after(found, self.seq)
-        for path in found:
+        paths = segments(self.folder)
+        if self._segment is None and paths:
+            self._segment = _segment_after(paths, self.seq)
+        for path in paths:
             if self._segment is None or path.name < self._segment.name:
                 continue
             if path != self._segment:
                 self._segment, self._offset = path, 0
-            yield from self._rest_of(path, newest=path == found[-1])
+            yield from self._events_of(path, newest=path == paths[-1])
 
-    def _rest_of(self, path: Path, newest: bool) -> Iterator[dict[str, Any]]:
+    def _events_of(self, path: Path, newest: bool) -> Iterator[dict[str, Any]]:
         self.has_partial_line = False
         with path.open("rb") as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    self._cut(path, newest)
+                    self._note_partial_line(path, newest)
                     return
                 self._offset += len(line)
                 self._consumed += len(line)
@@ -265,7 +266,7 @@ class LogReader:
                     self.seq = event["seq"]
                     yield event
 
-    def _cut(self, path: Path, newest: bool) -> None:
+    def _note_partial_line(self, path: Path, newest: bool) -> None:
         self.has_partial_line = newest
         if not newest:
             self.damage.append(
@@ -286,9 +287,7 @@ class LogReader:
 
 
 def read(folder: Path, since_seq: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield the events of a log folder after `since_seq`, in order, up to the last complete
-    line.
-    """
+    """Yield the events of a log folder after `since_seq`, up to the last complete line."""
     return LogReader(folder, since_seq).poll()
 
 
@@ -297,7 +296,7 @@ def segments(folder: Path) -> list[Path]:
 
 
 def last_seq(folder: Path) -> int:
-    """Number of the last complete event in a log folder; 0 if there is none."""
+    """Return the number of the last complete event in a log folder; 0 if there is none."""
     for path in reversed(segments(folder)):
         for line in reversed(path.read_bytes().split(b"\n")[:-1]):
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
@@ -305,20 +304,19 @@ def last_seq(folder: Path) -> int:
     return 0
 
 
-def line(event: dict[str, Any]) -> bytes:
-    """The line of a log that holds `event`, whatever is in it: where nothing else helps, only what
-    cannot be written.
+def encode_line(event: dict[str, Any]) -> bytes:
+    """Return the log line of an event, whatever its fields hold.
+
+    If nothing else helps, the line has only the head and the name of the error (`unwritable`).
     """
     try:
         return to_json(event, inf_nan_mode="strings", fallback=to_json_value) + b"\n"
     except Exception:
-        return _by_force(event)
+        return _encode_slowly(event)
 
 
-def _by_force(event: dict[str, Any]) -> bytes:
-    """As `line`, for half characters, endless nesting and objects that cannot even say what they
-    are.
-    """
+def _encode_slowly(event: dict[str, Any]) -> bytes:
+    """Encode what pydantic cannot: lone surrogates, endless nesting, objects whose str raises."""
     try:
         return (
             json.dumps(to_json_value(event), ensure_ascii=False, separators=(",", ":")).encode(
@@ -327,21 +325,12 @@ def _by_force(event: dict[str, Any]) -> bytes:
             + b"\n"
         )
     except Exception as error:
-        known = {name: event[name] for name in HEAD}
-        return json.dumps({**known, "unwritable": type(error).__name__}).encode() + b"\n"
-
-
-def number(value: Any) -> float:
-    """The float that a log's value stands for: "NaN", "Infinity" and "-Infinity" are strings
-    there.
-    """
-    return float(value)
+        head = {name: event[name] for name in HEAD}
+        return json.dumps({**head, "unwritable": type(error).__name__}).encode() + b"\n"
 
 
 def to_json_value(value: Any) -> Any:
-    """`value` with only what JSON can hold: non-finite floats become strings, array scalars
-    numbers, the unknown its text.
-    """
+    """Return `value` as JSON values: non-finite floats and unknown objects become strings."""
     if isinstance(value, float):
         return (
             value
@@ -364,7 +353,7 @@ def to_json_value(value: Any) -> Any:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names that were created or renamed in `folder` survive a power failure."""
+    """Make names that were created or renamed in `folder` survive a power failure (fsync)."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -372,15 +361,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _segment_after(found: list[Path], since_seq: int) -> Path:
-    """The last segment whose first event is not past `since_seq + 1`: earlier ones hold nothing
-    new.
-    """
-    for path in reversed(found):
+def _segment_after(paths: list[Path], since_seq: int) -> Path:
+    """Return the segment to start reading at: the last whose first event is ≤ `since_seq` + 1."""
+    for path in reversed(paths):
         with path.open("rb") as file:
             try:
                 if json.loads(file.readline())["seq"] <= since_seq + 1:
                     return path
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue
-    return found[0]
+    return paths[0]

@@ -1,10 +1,9 @@
-"""Checkpoints: everything a run needs to go on exactly where it was, in folders that are complete
-or absent.
+"""Checkpoints: everything a run needs to resume exactly where it stopped.
 
 A checkpoint is `step-00000100/` with one safetensors file per set of tensors, `state.json` with the
 rest, and `manifest.json` with the size and SHA-256 of every file. It is written to a temporary
-folder, synced and renamed; a folder whose content does not match its manifest is never loaded.
-There is no pickle anywhere.
+folder, synced and renamed, so that a checkpoint is complete or absent. A folder whose content does
+not match its manifest is never loaded. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -36,8 +35,9 @@ class DamagedCheckpoint(ValueError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a run after `step` updates. `tensors` maps a file name without its suffix to
-    named tensors.
+    """The state of a run after `step` updates.
+
+    `tensors` maps a file name without its suffix to named tensors.
     """
 
     step: int
@@ -53,8 +53,9 @@ def folder_name(step: int) -> str:
 
 
 def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
-    """Write a snapshot below `root`; return its folder and size in bytes. Raises DiskFull when the
-    disk refuses.
+    """Write a snapshot below `root`; return its folder and size in bytes.
+
+    Raises DiskFull if there is no room for it.
     """
     root.mkdir(parents=True, exist_ok=True)
     temporary = root / f"{TEMPORARY}{folder_name(snapshot.step)}"
@@ -69,16 +70,21 @@ def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
         sync_folder(root)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        # safetensors reports a full disk only in the text of its own exception.
         if any(os.strerror(number) in str(error) for number in DISK_FULL_ERRNOS):
-            reason = f"The checkpoint of step {snapshot.step} could not be written, because the disk is full: {error}."
-            raise DiskFull(reason, "Free some space and resume the run.") from error
+            raise DiskFull(
+                f"The checkpoint of step {snapshot.step} could not be written, because the disk is "
+                f"full: {error}.",
+                "Free some space and resume the run.",
+            ) from error
         raise
     return target, size
 
 
 def load(folder: Path) -> Snapshot:
-    """Read a checkpoint back. Raises DamagedCheckpoint where a file is missing or differs from its
-    manifest.
+    """Read a checkpoint.
+
+    Raises DamagedCheckpoint if a file is missing or differs from the manifest.
     """
     manifest = _checked_manifest(folder)
     tensors = {
@@ -91,19 +97,19 @@ def load(folder: Path) -> Snapshot:
 
 
 def list_folders(root: Path) -> list[Path]:
-    """Checkpoint folders below `root`, the newest first."""
+    """Return the checkpoint folders below `root`, the newest first."""
     return sorted(root.glob("step-*"), reverse=True)
 
 
 def remove(folder: Path) -> None:
-    """Remove a checkpoint; a crash half-way leaves a folder that no one takes for a checkpoint."""
-    doomed = folder.with_name(f"{TEMPORARY}{folder.name}-removed")
-    os.rename(folder, doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+    """Remove a checkpoint; it is renamed first, so that a crash leaves no half of a checkpoint."""
+    renamed = folder.with_name(f"{TEMPORARY}{folder.name}-removed")
+    os.rename(folder, renamed)
+    shutil.rmtree(renamed, ignore_errors=True)
 
 
 def removable(root: Path, keep_last: int, best: int | None) -> list[Path]:
-    """Checkpoints that are neither among the last `keep_last` nor the best step's."""
+    """Return all checkpoints but the last `keep_last` and that of step `best`."""
     return [
         folder
         for folder in list_folders(root)[keep_last:]
@@ -144,11 +150,11 @@ def _checked_manifest(folder: Path) -> dict[str, Any]:
         expected = manifest["files"]
     except (OSError, ValueError, KeyError) as error:
         raise DamagedCheckpoint(f"{folder.name} has no readable manifest ({error})") from error
-    for name, facts in expected.items():
+    for name, entry in expected.items():
         path = folder / name
         if not path.is_file():
             raise DamagedCheckpoint(f"{folder.name} lacks {name}")
-        if path.stat().st_size != facts["size"] or _sha256(path) != facts["sha256"]:
+        if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
             raise DamagedCheckpoint(f"{name} in {folder.name} differs from what was written")
     return manifest
 

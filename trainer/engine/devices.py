@@ -1,4 +1,4 @@
-"""Which device a run uses, and what makes its numbers repeatable there."""
+"""The device of a run, and the torch settings that make its numbers repeatable there."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from trainer.engine.outcome import RunRefused
 from trainer.spec.operation import Compute
 
 
-def prepare(compute: Compute, place: ProcessRank) -> torch.device:
-    """Choose the device and fix threads and algorithms. Several processes on a machine with GPUs
-    get one each.
+def prepare(compute: Compute, rank: ProcessRank) -> torch.device:
+    """Set threads and deterministic algorithms, and return the device of this rank.
 
-    Raises RunRefused where there are fewer GPUs than are asked for.
+    Several processes on a machine with GPUs get one GPU each. Raises RunRefused if there are fewer
+    GPUs than the definition asks for.
     """
     if compute.device == "cuda" and not torch.cuda.is_available():
         raise RunRefused(
@@ -21,14 +21,16 @@ def prepare(compute: Compute, place: ProcessRank) -> torch.device:
             "Set compute.device to cpu or auto.",
         )
     torch.set_num_threads(compute.threads)
+    # Only a warning: an operator without a deterministic variant shall not end a run.
     torch.use_deterministic_algorithms(True, warn_only=True)
     if compute.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    if place.local_rank >= torch.cuda.device_count():
+    if rank.local_rank >= torch.cuda.device_count():
         raise RunRefused(
-            f"The run asks for at least {place.local_rank + 1} processes on this machine, which has {torch.cuda.device_count()} GPUs.",
+            f"The run asks for at least {rank.local_rank + 1} processes on this machine, which has "
+            f"{torch.cuda.device_count()} GPUs.",
             "Lower compute.processes to their number, or set compute.device to cpu.",
         )
-    if place.size > 1:
-        torch.cuda.set_device(place.local_rank)
-    return torch.device("cuda", place.local_rank) if place.size > 1 else torch.device("cuda")
+    if rank.size > 1:
+        torch.cuda.set_device(rank.local_rank)
+    return torch.device("cuda", rank.local_rank) if rank.size > 1 else torch.device("cuda")

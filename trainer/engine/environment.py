@@ -1,6 +1,4 @@
-"""What a run ran on: Python, platform, device, source version and installed packages, for the
-record of the run.
-"""
+"""What a run ran on, for its record: Python, platform, device, source version and packages."""
 
 from __future__ import annotations
 
@@ -17,8 +15,9 @@ GIT_SECONDS = 5
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """The fields of an `environment` event. `commit` is None where the program does not run from a
-    git clone.
+    """Return the fields of an `environment` event.
+
+    `commit` is None if the program does not run from a git clone.
     """
     return {
         "python": platform.python_version(),
@@ -30,29 +29,27 @@ def facts(device: torch.device) -> dict[str, Any]:
 
 
 def _packages() -> dict[str, str]:
-    """Version by name of what is installed. Only the two lines are read: to parse every description
-    takes ten times as long.
+    """Return the version of each installed package by name.
+
+    Only the lines Name and Version are read: parsing every description takes ten times as long.
     """
-    found = {}
+    versions = {}
     for package in metadata.distributions():
-        lines = (
-            (package.read_text("METADATA") or package.read_text("PKG-INFO") or "")
-            .partition("\n\n")[0]
-            .splitlines()
-        )
+        text = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
+        lines = text.partition("\n\n")[0].splitlines()
         fields = dict(
             line.split(": ", 1) for line in lines if line.startswith(("Name: ", "Version: "))
         )
         if fields.keys() == {"Name", "Version"}:
-            found[fields["Name"]] = fields["Version"]
-    return dict(sorted(found.items()))
+            versions[fields["Name"]] = fields["Version"]
+    return dict(sorted(versions.items()))
 
 
 def _commit() -> str | None:
     if not (SOURCE / ".git").exists():
         return None
     try:
-        asked = subprocess.run(
+        git = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=SOURCE,
             capture_output=True,
@@ -61,4 +58,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return asked.stdout.strip() or None
+    return git.stdout.strip() or None

@@ -1,14 +1,14 @@
-"""The one training loop. It knows nothing of what is trained: a `Method` brings that.
+"""The training loop. It does not depend on what is trained: a `Method` defines that.
 
-A *round* is: choose a batch, then run each phase of the method on it; a phase with an optimiser
-group ends in one *update* of that group, whose gradient may be gathered over any number of
-*micro*-batches. Methods hand unnormalised sums to `Runtime.backward`; the loop divides by Z, clips,
-steps, times, logs, evaluates, saves and stops. Every decision depends on the state that a
-checkpoint holds, so that an interrupted and resumed run gives the same numbers as one that was left
-alone.
+In a *round* the loop gets a batch from the method and runs each phase of the method on it. A phase
+with an optimiser group ends in one *update* of that group, whose gradient may be accumulated over
+any number of *micro*-batches. Methods pass unnormalised sums to `Runtime.backward`; the loop
+divides by Z, clips, steps, times, logs, evaluates, saves and stops. Every decision depends only on
+the state that a checkpoint holds, so that a run that was interrupted and resumed gives the same
+numbers as one that was not.
 
-With several processes each runs this loop, on the same state (`world`): they divide the work inside
-the method's calls, and the loop adds up gradients, saves and stops with all of them together.
+With several processes each runs this loop on the same state (`world`). They divide the work inside
+the method's calls; gradients are summed, checkpoints written and stops decided together.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ __all__ = ["EvaluationReport", "Method", "MethodState", "Phase", "Runtime", "tra
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a round. `group` names the optimiser group that it updates; None is a phase without
-    gradients. `every` is in rounds.
+    """A step of a round.
+
+    `group` names the optimiser group that it updates; None is a phase without gradients. The phase
+    runs in every `every`-th round.
     """
 
     name: str
@@ -43,8 +45,9 @@ class Phase:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What an evaluation found: metrics, a score by which checkpoints are compared (higher is
-    better), and the same in a sentence.
+    """The result of an evaluation: metrics, a sentence, and a score to compare checkpoints by.
+
+    A higher score is better.
     """
 
     values: Mapping[str, float]
@@ -54,9 +57,7 @@ class EvaluationReport:
 
 @dataclass(frozen=True)
 class MethodState:
-    """What a method must get back to go on: named sets of tensors, values that JSON can hold, and
-    files to ship along.
-    """
+    """What a method needs to resume: named sets of tensors, JSON values, and additional files."""
 
     tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -64,8 +65,10 @@ class MethodState:
 
 
 class Method(Protocol):
-    """What a distillation method brings to the loop. Called as setup → (load) → {batch →
-    run(phase)… → after_step} … evaluate.
+    """What a distillation method implements.
+
+    The loop calls setup → (load) → {batch → run(phase)… → after_step} …, and evaluate before,
+    during and after training.
     """
 
     phases: tuple[Phase, ...]
@@ -75,38 +78,37 @@ class Method(Protocol):
         """Load networks and data; register the trained parameters by `rt.group`."""
 
     def batch(self, rt: Runtime) -> Any:
-        """What the next round is about. Must follow from the state alone. Raises NothingToTrain
-        where no round makes sense.
+        """Return the batch of the next round, which must follow from the state alone.
+
+        Raises NothingToTrain if no training is left.
         """
 
     def run(self, phase: Phase, batch: Any, rt: Runtime) -> Mapping[str, float]:
-        """Carry out one phase. A phase with a group sets `rt.normalise`; for each micro-batch it
-        calls `rt.forward` and `rt.backward`.
+        """Run one phase and return its metrics.
 
-        It may be called again for the same batch, when memory ran out: nothing may change before
-        its end.
+        A phase with a group calls `rt.normalise`, and `rt.forward` and `rt.backward` for each
+        micro-batch. It may be called again for the same batch after memory ran out, so it must not
+        change the method's state before its end.
         """
 
     def after_step(self, rt: Runtime) -> None:
-        """Moving averages and the like."""
+        """Update what depends on the new parameters, such as moving averages."""
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
-        """Measure; `when` is before, during or after. Must not change what training depends on."""
+        """Evaluate; `when` is before, during or after. Must not change what training depends on."""
 
     def state(self) -> MethodState: ...
 
     def load(self, snapshot: Snapshot) -> None: ...
 
     def close(self) -> None:
-        """Let go of processes and files. Called once, however the run ends."""
+        """Release processes and files. Called once, however the run ends."""
 
 
 def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> tuple[str, str]:
-    """Carry a method through to its last step, from a snapshot if there is one; return the reason
-    and remedy that the run ends with.
+    """Run a method to its last step, from a snapshot if given; return reason and remedy of the end.
 
-    Raises Stopped after saving a checkpoint, NotANumber and DiskFull with their remedies, and
-    whatever the method raises.
+    Raises Stopped after saving a checkpoint, NotANumber, DiskFull, and what the method raises.
     """
     rt.total_steps = method.total_steps
     rt.progress("loading", 0, 1)
@@ -116,7 +118,7 @@ def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> tupl
     try:
         return _train(method, rt)
     except Stopped:
-        if rt.saved != rt.step:
+        if rt.saved_step != rt.step:
             save(method, rt)
         raise
 
@@ -125,37 +127,38 @@ def _train(method: Method, rt: Runtime) -> tuple[str, str]:
     reason, remedy = f"All {method.total_steps} steps are done.", ""
     try:
         while rt.step < method.total_steps:
-            _at_boundary(method, rt)
+            _evaluate_and_save_if_due(method, rt)
             rt.emit_progress("training", rt.step, method.total_steps)
             rt.raise_if_stopped()
-            _round(method, rt)
+            _run_round(method, rt)
     except NothingToTrain as nothing:
         reason, remedy = nothing.reason, nothing.remedy
-    if rt.evaluated != rt.step:
+    if rt.evaluated_step != rt.step:
         reason = f"{reason} {_evaluate(method, rt, 'after').sentence}".strip()
-    if rt.saved != rt.step:
+    if rt.saved_step != rt.step:
         save(method, rt)
     return reason, remedy
 
 
-def _at_boundary(method: Method, rt: Runtime) -> None:
-    """Evaluate and save where it is due and has not been done yet."""
-    if rt.step == 0 and rt.evaluated < 0:
+def _evaluate_and_save_if_due(method: Method, rt: Runtime) -> None:
+    """Evaluate and save at a step boundary, unless this was done before the run was interrupted."""
+    if rt.step == 0 and rt.evaluated_step < 0:
         _evaluate(method, rt, "before")
     elif (
         rt.step
         and rt.evaluate_every
         and rt.step % rt.evaluate_every == 0
-        and rt.evaluated < rt.step
+        and rt.evaluated_step < rt.step
     ):
         _evaluate(method, rt, "during")
-    due = bool(rt.keep.every) and rt.step > 0 and rt.step % rt.keep.every == 0
-    best = rt.keep.keep_best and rt.best is not None and rt.best[1] == rt.step
-    if (due or best) and rt.saved < rt.step:
+    save_every = rt.checkpoints.every
+    is_due = bool(save_every) and rt.step > 0 and rt.step % save_every == 0
+    is_best = rt.checkpoints.keep_best and rt.best is not None and rt.best[1] == rt.step
+    if (is_due or is_best) and rt.saved_step < rt.step:
         save(method, rt)
 
 
-def _round(method: Method, rt: Runtime) -> None:
+def _run_round(method: Method, rt: Runtime) -> None:
     with rt.full_parameters():
         batch = method.batch(rt)
     if rt.checkpoint_requested:
@@ -164,7 +167,7 @@ def _round(method: Method, rt: Runtime) -> None:
     values: dict[str, float] = {}
     for phase in method.phases:
         if rt.round % phase.every == 0:
-            values |= _phase(method, phase, batch, rt)
+            values |= _run_phase(method, phase, batch, rt)
     rt.step += 1
     rt.round += 1
     method.after_step(rt)
@@ -178,25 +181,26 @@ def _round(method: Method, rt: Runtime) -> None:
     rt.metrics(values)
 
 
-def _phase(method: Method, phase: Phase, batch: Any, rt: Runtime) -> dict[str, float]:
+def _run_phase(method: Method, phase: Phase, batch: Any, rt: Runtime) -> dict[str, float]:
     began = time.perf_counter()
     if phase.group is None:
         with rt.full_parameters():
             values = dict(method.run(phase, batch, rt))
     else:
-        values = dict(_gradients(method, phase, batch, rt))
+        values = dict(_accumulate_gradients(method, phase, batch, rt))
         values |= _update(rt, rt.groups[phase.group])
     return values | {f"time/{phase.name}_s": time.perf_counter() - began}
 
 
-def _gradients(method: Method, phase: Phase, batch: Any, rt: Runtime) -> Mapping[str, float]:
-    """Run a phase that gathers gradients; where memory runs out, from its beginning with half as
-    large micro-batches.
+def _accumulate_gradients(
+    method: Method, phase: Phase, batch: Any, rt: Runtime
+) -> Mapping[str, float]:
+    """Run a phase that accumulates gradients, with smaller micro-batches if memory runs out.
 
-    Among several ranks the others cannot follow in the middle of a phase: there all begin again
-    from the checkpoint (`processes`).
+    With several ranks the others cannot repeat in the middle of a phase, so that all restart from
+    the checkpoint instead (`processes`).
     """
-    random, counted = memory.RandomState(rt.device), (rt.micro, rt.tokens, rt.compute)
+    random, counters = memory.RandomState(rt.device), (rt.micro, rt.tokens, rt.compute)
     while True:
         try:
             return method.run(phase, batch, rt)
@@ -205,35 +209,39 @@ def _gradients(method: Method, phase: Phase, batch: Any, rt: Runtime) -> Mapping
                 raise
             cause = memory.first_line(error)
             if rt.world.size > 1:
-                raise OutOfMemory(cause, again=True) from error
-        rt.groups[phase.group or ""].drop()
+                raise OutOfMemory(cause, retry=True) from error
+        rt.groups[phase.group or ""].discard_gradients()
         memory.release(rt.device)
         random.restore()
-        rt.micro, rt.tokens, rt.compute = counted
+        rt.micro, rt.tokens, rt.compute = counters
         rt.micro_scale /= 2
-        message = f"Memory ran out in step {rt.step + 1} ({cause}); the step is computed again, {rt.micro_batch_tokens:,} tokens at a time."
-        rt.log.log("warning", message)
+        rt.log.log(
+            "warning",
+            f"Memory ran out in step {rt.step + 1} ({cause}); the step is computed again, "
+            f"{rt.micro_batch_tokens:,} tokens at a time.",
+        )
 
 
 def _update(rt: Runtime, group: OptimiserGroup) -> dict[str, float]:
     try:
         return group.update()
     except NotANumber as error:
-        kept = (
-            f"the last good checkpoint is that of step {rt.saved}"
-            if rt.saved >= 0
+        checkpoint = (
+            f"the last good checkpoint is that of step {rt.saved_step}"
+            if rt.saved_step >= 0
             else "no checkpoint had been written yet"
         )
         raise NotANumber(
-            f"At step {rt.step + 1} {error}; {kept}.",
-            "Lower the learning rate or the clip norm, and resume from that checkpoint or start again.",
+            f"At step {rt.step + 1} {error}; {checkpoint}.",
+            "Lower the learning rate or the clip norm, and resume from that checkpoint or start a "
+            "new run.",
         ) from error
 
 
 def _evaluate(method: Method, rt: Runtime, when: str) -> EvaluationReport:
     with rt.full_parameters():
         report = method.evaluate(rt, when)
-    rt.evaluated = rt.step
+    rt.evaluated_step = rt.step
     if (
         when != "before"
         and report.score is not None
@@ -241,9 +249,7 @@ def _evaluate(method: Method, rt: Runtime, when: str) -> EvaluationReport:
     ):
         rt.best = (report.score, rt.step)
     rt.metrics(report.values)
-    if report.sentence and when != "after":  # the last one is part of the run's last words
-        rt.log.log(
-            "info",
-            f"{'Before training' if when == 'before' else f'After step {rt.step:,}'}: {report.sentence}",
-        )
+    if report.sentence and when != "after":  # the last one is part of the `end` event
+        moment = "Before training" if when == "before" else f"After step {rt.step:,}"
+        rt.log.log("info", f"{moment}: {report.sentence}")
     return report

@@ -1,8 +1,8 @@
-"""Running out of memory in the middle of an update, and doing that update again in smaller pieces.
+"""Recovery when memory runs out in an update: the update is repeated in smaller micro-batches.
 
 The gradient of a round is a sum over micro-batches, so half as many rows at a time give the same
-gradient within rounding. What was gathered before memory ran out is thrown away, random generators
-go back to where they were, and the whole phase is computed again.
+gradient within rounding. The gradients accumulated so far are discarded, the random generators are
+set back, and the whole phase is computed again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import torch
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that memory ran out, on whatever device."""
+    """Return whether the error says that memory ran out, on any device."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        # torch's CPU allocator raises a plain RuntimeError
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
     )
 
@@ -24,7 +25,7 @@ def first_line(error: BaseException) -> str:
 
 
 class RandomState:
-    """Where torch's generators stand, to go back to."""
+    """The state of torch's random generators when it was created, to restore later."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -38,7 +39,7 @@ class RandomState:
 
 
 def release(device: torch.device) -> None:
-    """Give back what nothing refers to any more."""
+    """Free memory that nothing refers to any more, the caching allocator's too."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

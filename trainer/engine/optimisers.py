@@ -1,9 +1,8 @@
-"""Optimiser groups: the parameters that one phase of a method updates, their AdamW, and the
-learning rate inside a stage.
-"""
+"""Optimiser groups: the parameters that a phase updates, their AdamW and learning rate."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,8 +22,9 @@ R = TypeVar("R")
 
 
 def rate_at(settings: Optimiser, index: int, steps: int) -> float:
-    """Learning rate of update `index` (from 0) of a stage of `steps`: linear warm-up, then linear
-    decay to the final share.
+    """Return the learning rate of update `index` (from 0) of a stage of `steps` updates.
+
+    Linear warm-up is followed by linear decay to `final_share` of the highest rate.
     """
     if index < settings.warmup_steps:
         return settings.learning_rate * (index + 1) / settings.warmup_steps
@@ -34,13 +34,13 @@ def rate_at(settings: Optimiser, index: int, steps: int) -> float:
 
 
 class OptimiserGroup:
-    """Named parameters with their AdamW. Gradients gather over micro-batches, and over the ranks of
-    `world`, until `update`.
+    """Named parameters with their AdamW.
 
-    `normaliser` is Z of the whole round, the same on every rank: methods hand in unnormalised sums
-    of what this rank computes, and only this class divides by Z. With `sharded` the parameters lie
-    in shards, else each rank has them all. With `bfloat16` the forward pass computes in it;
-    parameters, gradients and moments never are narrower than float32.
+    Gradients accumulate over micro-batches, and are summed over the ranks of `world` in `update`.
+    `normaliser` is Z of the whole round, the same on every rank: methods pass unnormalised sums
+    over what this rank computes, and only this class divides by Z. With `sharded` the parameters
+    are sharded over the ranks, else each rank holds all of them. With `bfloat16` the forward pass
+    computes in it; parameters, gradients and moments are always float32 or wider.
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class OptimiserGroup:
         )
 
     def reset(self) -> None:
-        """Forget the moments."""
+        """Discard the moments."""
         self.optimiser.state.clear()
 
     def configure(self, settings: Optimiser, rate: float) -> None:
         self.clip_norm = settings.clip_norm
-        for part in self.optimiser.param_groups:
-            part["lr"], part["weight_decay"] = rate, settings.weight_decay
+        for param_group in self.optimiser.param_groups:
+            param_group["lr"], param_group["weight_decay"] = rate, settings.weight_decay
 
     def forward(self, compute: Callable[[], R]) -> R:
-        """Compute a micro-batch's loss in the group's precision, with its parameters at hand."""
+        """Compute a micro-batch's loss in the group's precision, fetching shards."""
         device = next(iter(self.parameters.values())).device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.sharded.forward(compute) if self.sharded else compute()
@@ -81,28 +81,26 @@ class OptimiserGroup:
         self._loss += float(loss_sum.detach())
         (loss_sum / self.normaliser).backward()
 
-    def drop(self) -> None:
-        """Forget the gradients gathered so far."""
+    def discard_gradients(self) -> None:
         self._loss = 0.0
         self.optimiser.zero_grad()
 
     def update(self) -> dict[str, float]:
-        """Add up over the ranks, clip, step and clear.
+        """Sum gradients over the ranks, clip, step and clear; return metrics of the update.
 
-        Raises NotANumber, with the parameters untouched, where the loss or a gradient is not
-        finite.
+        Raises NotANumber, with the parameters unchanged, if the loss or a gradient is not finite.
         """
         loss = self.world.sum(self._loss) / self.normaliser
         if self.sharded is None and self.world.size > 1:
-            self._add_up_gradients()
+            self._sum_gradients()
         norm = float(
             full_tensor(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm))
         )
-        if not (_finite(loss) and _finite(norm)):
-            self.drop()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self.discard_gradients()
             raise NotANumber(f"the loss is {loss} and its gradient's norm {norm}")
         self.optimiser.step()
-        self.drop()
+        self.discard_gradients()
         return {
             "loss": loss,
             "grad_norm": norm,
@@ -110,16 +108,16 @@ class OptimiserGroup:
         }
 
     def moments(self) -> dict[str, Tensor]:
-        """The optimiser's state as named tensors: `<group>/<parameter>/<key>`."""
+        """Return the optimiser's state as named tensors: `<group>/<parameter>/<key>`."""
         state = self.optimiser.state
         return {
             f"{self.name}/{name}/{key}": value
-            for name, p in self.parameters.items()
-            for key, value in state.get(p, {}).items()
+            for name, parameter in self.parameters.items()
+            for key, value in state.get(parameter, {}).items()
         }
 
     def load(self, parameters: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> None:
-        """Take over whole tensors, whatever number of ranks wrote them."""
+        """Load parameters and moments from whole tensors, however many ranks wrote them."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(placed_like(parameter, parameters[name]))
@@ -132,16 +130,18 @@ class OptimiserGroup:
                     placed_like(parameter, value) if value.ndim else value.to(parameter.device)
                 )
 
-    def _add_up_gradients(self) -> None:
-        """A rank without rows has no gradients and adds zeros; what no rank has a gradient of stays
-        without one.
+    def _sum_gradients(self) -> None:
+        """Sum the gradients over the ranks.
+
+        A rank without rows has no gradients and adds zeros. A parameter without a gradient on any
+        rank stays without one, because AdamW would otherwise decay it.
         """
         parameters = list(self.parameters.values())
-        wanted = self.world.elementwise_max(
+        on_any_rank = self.world.elementwise_max(
             [parameter.grad is not None for parameter in parameters]
         )
-        for parameter, anywhere in zip(parameters, wanted, strict=True):
-            if anywhere and parameter.grad is None:
+        for parameter, has_gradient in zip(parameters, on_any_rank, strict=True):
+            if has_gradient and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         self.world.all_reduce(
             [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -149,17 +149,17 @@ class OptimiserGroup:
 
 
 def _refuse_narrow(group: str, parameters: Mapping[str, Parameter]) -> None:
-    """Adding a small update to a bfloat16 number changes nothing: the next larger one is up to
-    1/128 away.
+    """Raise RunRefused for trained parameters in half precision.
+
+    Near 1 the next larger bfloat16 number is 1/128 away, so that adding a small update changes
+    nothing.
     """
     for name, parameter in parameters.items():
         if parameter.dtype in (torch.bfloat16, torch.float16):
-            held = str(parameter.dtype).removeprefix("torch.")
+            dtype = str(parameter.dtype).removeprefix("torch.")
             raise RunRefused(
-                f"The parameter {name} of {group} is held in {held}, in which small updates are lost.",
-                "Hold trained weights in float32; networks.student.dtype bfloat16 computes in bfloat16 all the same.",
+                f"The parameter {name} of {group} is held in {dtype}, in which small updates are "
+                "lost.",
+                "Hold trained weights in float32; networks.student.dtype bfloat16 computes in "
+                "bfloat16 all the same.",
             )
-
-
-def _finite(value: float) -> bool:
-    return value - value == 0.0

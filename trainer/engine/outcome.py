@@ -1,32 +1,37 @@
-"""How a run ends: the exit codes of the trainer, and the exceptions that carry a sentence and a
-remedy to the `end` event.
-"""
+"""How a run ends: a record of exit code and sentences, and the exceptions that lead to it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from trainer.engine.distributed.ranks import ProcessRank
-from trainer.exit_codes import DISK_FULL, FAILED, NOT_A_NUMBER, PEER_LOST, PROCESS_DIED, REFUSED
+from trainer.exit_codes import (
+    DISK_FULL,
+    FAILED,
+    NOT_A_NUMBER,
+    PEER_LOST,
+    PROCESS_DIED,
+    REFUSED,
+)
 
 
 @dataclass(frozen=True)
 class RunExit:
-    """How a run ended: exit code, `outcome` (completed, stopped, failed), and sentences.
+    """How a run ended: exit code, `outcome` (completed, stopped, failed), reason and remedy.
 
-    `again` asks for another try with smaller micro-batches; `lost` says that this rank ended only
-    because another one did not answer.
+    `retry` asks for another try with smaller micro-batches. `peer_lost` is true for a rank that
+    ended only because another one did not answer.
     """
 
     code: int
     outcome: str
     reason: str
     remedy: str = ""
-    again: bool = False
-    lost: bool = False
+    retry: bool = False
+    peer_lost: bool = False
 
     def fields(self) -> dict[str, str]:
-        """Of the `end` event."""
+        """Return the fields of the `end` event."""
         return {"outcome": self.outcome, "reason": self.reason, "remedy": self.remedy}
 
     def __str__(self) -> str:
@@ -34,7 +39,7 @@ class RunExit:
 
 
 class Failure(Exception):
-    """The run cannot go on. `reason` says what happened and where, `remedy` what to do."""
+    """The run cannot continue. `reason` says what happened and where, `remedy` what to do."""
 
     code = FAILED
 
@@ -56,16 +61,19 @@ class NotANumber(Failure):
 
 
 class OutOfMemory(Failure):
-    """Memory ran out. `again`: all processes of the run can begin again from the checkpoint with
-    smaller micro-batches.
+    """Memory ran out.
+
+    With `retry`, all processes of the run can restart from the checkpoint with smaller
+    micro-batches.
     """
 
-    def __init__(self, cause: str, again: bool) -> None:
+    def __init__(self, cause: str, retry: bool) -> None:
         super().__init__(
             f"The run needs more memory than there is: {cause}.",
-            "Lower compute.micro_batch_tokens, compute.generation_rows or the longest answer, and resume.",
+            "Lower compute.micro_batch_tokens, compute.generation_rows or the longest answer, and "
+            "resume.",
         )
-        self.again = again
+        self.retry = retry
 
 
 class DiskFull(Failure):
@@ -75,23 +83,24 @@ class DiskFull(Failure):
 
 
 class RendezvousFailed(Failure):
-    """The machines of the run did not come together."""
+    """The ranks of the machines could not connect to each other."""
 
-    def __init__(self, cause: str, place: ProcessRank) -> None:
+    def __init__(self, cause: str, rank: ProcessRank) -> None:
         super().__init__(
-            f"The machines of the run could not meet at {place.port}: {cause}.",
+            f"The machines of the run could not meet at {rank.address}: {cause}.",
             "Resume the run at another port.",
         )
-        self.code = PROCESS_DIED if place.is_leader else PEER_LOST
+        self.code = PROCESS_DIED if rank.is_leader else PEER_LOST
 
 
 class Stopped(Exception):
-    """Somebody asked the run to stop. Raised only where nothing half-done is lost."""
+    """The run was asked to stop. Raised only where no unsaved work is lost."""
 
 
 class NothingToTrain(Exception):
-    """A method has no training left to do, though steps remain. The run completes with `reason` and
-    `remedy`.
+    """A method has no training left although steps remain.
+
+    The run completes with `reason` and `remedy`.
     """
 
     def __init__(self, reason: str, remedy: str = "") -> None:

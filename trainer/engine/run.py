@@ -1,14 +1,13 @@
-"""Starting and resuming a run in its folder, and ending it in words: `python -m trainer run` and
-`resume` call this.
+"""Start or resume a run in its folder; `python -m trainer run` and `resume` call this.
 
     RUN_DIR/spec.json                      the definition
     RUN_DIR/attempts/<n>/events/           the event log of each attempt (`events`)
-    RUN_DIR/attempts/<n>/side/             tables that events name
+    RUN_DIR/attempts/<n>/side/             tables that events refer to
     RUN_DIR/attempts/<n>/checkpoints/      what to resume from (`checkpoints`)
 
-Both return the exit code of the trainer (`outcome`); nothing but a second stop signal leaves
-without an `end` event. A process among several does its part of the run: the leading one writes
-here, the others into a folder that is thrown away.
+Both return the exit code of the trainer (`exit_codes`). A run ends with an `end` event unless a
+second stop signal kills it. Of several processes the leading one writes here; the others write into
+a temporary folder that is deleted.
 """
 
 from __future__ import annotations
@@ -39,17 +38,18 @@ from trainer.engine.outcome import DiskFull, Failure, OutOfMemory, RunExit, RunR
 from trainer.events import DISK_FULL_ERRNOS, EventLog, segments
 from trainer.spec import RunSpec, SpecError, load, to_dict
 
-BEGUN_ANEW = "Begun anew: there is no checkpoint to go on from."
-Beginning = Callable[[EventLog, ProcessRank], tuple[RunSpec, Snapshot | None]]
+# Reads the definition and, for a resumed run, the checkpoint; writes the first events of the log.
+OpenRun = Callable[[EventLog, ProcessRank], tuple[RunSpec, Snapshot | None]]
+FROM_STEP_0 = "Started from step 0: there is no checkpoint to resume from."
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
 class Modality:
-    """What the engine has to be given of a kind of network, such as language models.
+    """What the engine needs to train one kind of network, such as language models.
 
-    `method` makes the method of a definition. `explain_error` turns an error of the modality's own
-    into a failure with a reason and a remedy, and returns None for an error that it does not know.
+    `method` creates the method of a definition. `explain_error` turns an exception class of the
+    modality into a failure with a reason and a remedy, and returns None for any other exception.
     """
 
     method: Callable[[RunSpec], Method]
@@ -57,14 +57,14 @@ class Modality:
 
 
 class UnexplainedFailure(Failure):
-    """An exception that no sentence of ours explains; its trace is all there is."""
+    """An exception that nothing explains; the log has its traceback."""
 
 
 def start(modality: Modality, spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
-    """Carry out the definition at `spec_path` (YAML or JSON) in `run_dir`."""
+    """Run the definition at `spec_path` (YAML or JSON) in `run_dir`; return the exit code."""
 
-    def begin(log: EventLog, place: ProcessRank) -> tuple[RunSpec, Snapshot | None]:
-        if place.is_leader and any(
+    def open_run(log: EventLog, rank: ProcessRank) -> tuple[RunSpec, Snapshot | None]:
+        if rank.is_leader and any(
             segments(folder / "events")
             for folder in attempts(run_dir)
             if folder != log.folder.parent
@@ -74,11 +74,11 @@ def start(modality: Modality, spec_path: Path, run_dir: Path, attempt: int | Non
             )
         spec = _read_spec(spec_path)
         text = json.dumps(to_dict(spec), indent=1, ensure_ascii=False)
-        if place.is_leader and spec_path.resolve() != (run_dir / "spec.json").resolve():
+        if rank.is_leader and spec_path.resolve() != (run_dir / "spec.json").resolve():
             (run_dir / "spec.json").write_text(text)
         return spec, None
 
-    return _carry_out(modality, run_dir, attempt or 1, begin)
+    return _run_attempt(modality, run_dir, attempt or 1, open_run)
 
 
 def resume(
@@ -86,36 +86,41 @@ def resume(
     run_dir: Path,
     attempt: int | None = None,
     checkpoint: Path | None = None,
-    anew: bool = False,
+    from_scratch: bool = False,
 ) -> int:
-    """Go on from `checkpoint`, or from the newest one in `run_dir` that is whole; from the
-    beginning where there is none, or if `anew`.
+    """Resume the run in `run_dir` from `checkpoint`, by default the newest undamaged one.
+
+    It starts from step 0 if there is none, or with `from_scratch`. Returns the exit code.
     """
 
-    def begin(log: EventLog, place: ProcessRank) -> tuple[RunSpec, Snapshot | None]:
+    def open_run(log: EventLog, rank: ProcessRank) -> tuple[RunSpec, Snapshot | None]:
         messages: list[str] = []
-        snapshot = (
-            _chosen(checkpoint) if checkpoint else None if anew else newest(run_dir, messages)
-        )
+        snapshot = None
+        if checkpoint:
+            snapshot = _load_checkpoint(checkpoint)
+        elif not from_scratch:
+            snapshot = _newest_checkpoint(run_dir, messages)
         log.emit("rewind", step=snapshot.step if snapshot else -1)
         if scale := ranks.micro_scale_variable():
             messages.append(
-                f"Memory ran out in one of the processes; they go on with {scale:.3g} of the micro-batch."
+                f"Memory ran out in one of the processes; they resume with {scale:.3g} of the "
+                "micro-batch."
             )
         for message in messages:
             log.log("warning", message)
         log.log(
             "info",
-            f"Resumed from the checkpoint of step {snapshot.step}." if snapshot else BEGUN_ANEW,
+            f"Resumed from the checkpoint of step {snapshot.step}." if snapshot else FROM_STEP_0,
         )
         return _read_spec(run_dir / "spec.json"), snapshot
 
-    return _carry_out(modality, run_dir, attempt or next_attempt(run_dir), begin)
+    return _run_attempt(modality, run_dir, attempt or next_attempt(run_dir), open_run)
 
 
-def newest(run_dir: Path, messages: list[str]) -> Snapshot | None:
-    """The last whole checkpoint of the latest attempt that has one; `messages` gets a sentence for
-    each damaged one on the way.
+def _newest_checkpoint(run_dir: Path, messages: list[str]) -> Snapshot | None:
+    """Return the last undamaged checkpoint of the latest attempt that has one.
+
+    Appends a sentence to `messages` for each damaged checkpoint that is skipped.
     """
     for attempt in sorted(attempts(run_dir), key=lambda folder: int(folder.name), reverse=True):
         for folder in checkpoints.list_folders(attempt / "checkpoints"):
@@ -123,144 +128,143 @@ def newest(run_dir: Path, messages: list[str]) -> Snapshot | None:
                 return checkpoints.load(folder)
             except DamagedCheckpoint as damage:
                 messages.append(
-                    f"The checkpoint {folder.name} of attempt {attempt.name} is passed over: {damage}."
+                    f"The checkpoint {folder.name} of attempt {attempt.name} is skipped: {damage}."
                 )
     return None
 
 
-def _carry_out(modality: Modality, run_dir: Path, attempt: int, begin: Beginning) -> int:
-    place = ranks.rank_of_this_process() or ProcessRank()
+def _run_attempt(modality: Modality, run_dir: Path, attempt: int, open_run: OpenRun) -> int:
+    rank = ranks.rank_of_this_process() or ProcessRank()
     with ExitStack() as stack:
-        stack.enter_context(_signals_as_before())
-        if not place.is_leader:
-            run_dir = Path(stack.enter_context(TemporaryDirectory(prefix=f"rank-{place.rank}-")))
+        stack.enter_context(_restored_signals())
+        if not rank.is_leader:
+            run_dir = Path(stack.enter_context(TemporaryDirectory(prefix=f"rank-{rank.rank}-")))
         folder = run_dir / "attempts" / str(attempt)
         try:
-            log = EventLog(folder / "events", attempt, heard=Console() if place.is_leader else None)
+            log = EventLog(
+                folder / "events", attempt, listener=Console() if rank.is_leader else None
+            )
         except OSError as error:
             print(
-                f"The event log cannot be begun in {folder}: {error.strerror}. Free some space or choose another folder.",
+                f"The event log cannot be created in {folder}: {error.strerror}. "
+                "Free some space or choose another folder.",
                 file=sys.stderr,
             )
             return exit_codes.DISK_FULL
-        ending = _ending(modality, log, place, lambda: _run(modality, folder, log, begin, place))
-        if place.ending is not None:
-            place.ending.write_text(json.dumps(asdict(ending)))
-        elif place.is_leader:
-            log.emit("end", **ending.fields())
-            print(ending, file=sys.stderr)
+        run_exit = _caught(modality, log, rank, lambda: _run(modality, folder, log, open_run, rank))
+        if rank.exit_file is not None:
+            rank.exit_file.write_text(json.dumps(asdict(run_exit)))
+        elif rank.is_leader:
+            log.emit("end", **run_exit.fields())
+            print(run_exit, file=sys.stderr)
         log.close()
-    return ending.code
+    return run_exit.code
 
 
 def _run(
-    modality: Modality, folder: Path, log: EventLog, begin: Beginning, place: ProcessRank
+    modality: Modality, folder: Path, log: EventLog, open_run: OpenRun, rank: ProcessRank
 ) -> tuple[str, str]:
-    spec, snapshot = begin(log, place)
-    device = devices.prepare(spec.compute, place)
+    spec, snapshot = open_run(log, rank)
+    device = devices.prepare(spec.compute, rank)
     log.emit("environment", **environment.facts(device))
-    world = World(place, device)
+    world = World(rank, device)
     if not world.all_equal(snapshot.step if snapshot else -1):
         raise RunRefused(
-            "The machines of the run would go on from different checkpoints.",
+            "The machines of the run would resume from different checkpoints.",
             "Name one that all have, and resume the run.",
         )
     rt = Runtime(folder, log, device, spec.checkpoints, spec.evaluation.every, world, spec.compute)
-    _listen(rt, place)
+    _install_stop_requests(rt, rank)
     with closing(modality.method(spec)) as method:
         try:
-            told = train(method, rt, snapshot)
+            reason, remedy = train(method, rt, snapshot)
         except Stopped:
             world.close()
             raise
         world.close()
-        return told
+        return reason, remedy
 
 
-def _listen(rt: Runtime, place: ProcessRank) -> None:
-    """SIGTERM or SIGINT, however often the first, asks for a checkpoint and leaves; a SIGINT after
-    that kills.
+def _install_stop_requests(rt: Runtime, rank: ProcessRank) -> None:
+    """Turn SIGTERM and the first SIGINT into a stop request; a SIGINT after that kills.
 
-    A rank among several is told by its parent.
+    A rank that `processes` started is asked to stop by its parent instead.
     """
-    if place.folder is not None:
-        threading.Thread(target=_obey, args=[rt], name="parent", daemon=True).start()
+    if rank.folder is not None:
+        threading.Thread(target=_listen_to_parent, args=[rt], name="parent", daemon=True).start()
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
         rt.request_stop("The run was asked to stop.")
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    for each in SIGNALS:
-        signal.signal(each, ask)
+    for name in SIGNALS:
+        signal.signal(name, ask)
 
 
 @contextmanager
-def _signals_as_before() -> Iterator[None]:
-    """What `_listen` changes lasts until the run's last words are written: a signal that comes late
-    cannot cut them off.
-    """
-    before = {each: signal.getsignal(each) for each in SIGNALS}
+def _restored_signals() -> Iterator[None]:
+    """Restore the signal handlers only after the `end` event, so that no signal prevents it."""
+    handlers = {name: signal.getsignal(name) for name in SIGNALS}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            if signal.getsignal(each) is not handler:
-                signal.signal(each, handler)
+        for name, handler in handlers.items():
+            if signal.getsignal(name) is not handler:
+                signal.signal(name, handler)
 
 
-def _obey(rt: Runtime) -> None:
-    """Any line from the parent, or its end, means: stop."""
-    told = os.read(sys.stdin.fileno(), 1)
+def _listen_to_parent(rt: Runtime) -> None:
+    """Stop at any byte from the parent, or when the pipe from it closes."""
+    byte = os.read(sys.stdin.fileno(), 1)
     rt.request_stop(
-        "The run was asked to stop." if told else "The process that had started this run is gone."
+        "The run was asked to stop." if byte else "The process that had started this run is gone."
     )
 
 
-def _ending(
-    modality: Modality, log: EventLog, place: ProcessRank, work: Callable[[], tuple[str, str]]
+def _caught(
+    modality: Modality, log: EventLog, rank: ProcessRank, run: Callable[[], tuple[str, str]]
 ) -> RunExit:
-    """Do the work and say how it ended."""
+    """Call `run` and return how it ended, whatever it raised."""
     try:
-        return RunExit(exit_codes.COMPLETED, "completed", *work())
+        return RunExit(exit_codes.COMPLETED, "completed", *run())
     except Stopped as stopped:
         return RunExit(
             exit_codes.STOPPED,
             "stopped",
             str(stopped),
-            "Resume the run to go on from the checkpoint.",
+            "Resume the run to continue from the checkpoint.",
         )
     except Exception as error:
         failure = failure_of(error, modality)
         if isinstance(failure, UnexplainedFailure):
             traceback.print_exc()
             log.log("error", "".join(traceback.format_exception(error))[-4000:])
-        again, lost = (
-            isinstance(error, OutOfMemory) and error.again,
-            place.size > 1 and is_lost_peer(error),
-        )
-        return RunExit(failure.code, "failed", failure.reason, failure.remedy, again, lost)
+        retry = isinstance(error, OutOfMemory) and error.retry
+        peer_lost = rank.size > 1 and is_lost_peer(error)
+        return RunExit(failure.code, "failed", failure.reason, failure.remedy, retry, peer_lost)
 
 
 def failure_of(error: Exception, modality: Modality) -> Failure:
-    """What happened, in words, with the exit code and what to do."""
+    """Return the failure that explains an exception: reason, remedy and exit code."""
     if isinstance(error, Failure):
         return error
     if isinstance(error, SpecError):
         return RunRefused(
             f"The run's definition cannot be used: {error}",
-            "Correct the definition and start again.",
+            "Correct the definition and start the run again.",
         )
     if failure := modality.explain_error(error):
         return failure
     if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
         return DiskFull(f"The disk is full: {error}.", "Free some space and resume the run.")
     if memory.is_out_of_memory(error):
-        return OutOfMemory(memory.first_line(error), again=False)
-    where = traceback.extract_tb(error.__traceback__)[-1]
+        return OutOfMemory(memory.first_line(error), retry=False)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     return UnexplainedFailure(
-        f"{type(error).__name__}: {error} (in {os.path.basename(where.filename)}, line {where.lineno}).",
-        "The log holds the whole trace; resume the run once the cause is removed.",
+        f"{type(error).__name__}: {error} (in {os.path.basename(frame.filename)}, "
+        f"line {frame.lineno}).",
+        "The log has the whole traceback; resume the run once the cause is removed.",
     )
 
 
@@ -277,7 +281,7 @@ def _read_spec(path: Path) -> RunSpec:
         ) from error
 
 
-def _chosen(folder: Path) -> Snapshot:
+def _load_checkpoint(folder: Path) -> Snapshot:
     try:
         return checkpoints.load(folder)
     except DamagedCheckpoint as damage:

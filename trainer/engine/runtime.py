@@ -1,6 +1,4 @@
-"""What a method may ask of the engine while it runs: counters, log, optimiser groups, processes,
-progress and the wish to stop.
-"""
+"""What the engine offers to a method: counters, log, optimiser groups, processes and progress."""
 
 from __future__ import annotations
 
@@ -24,21 +22,19 @@ from trainer.spec.operation import Checkpoints, Compute
 
 R = TypeVar("R")
 
-PROGRESS_SECONDS = 0.5
-SMALLEST_MICRO_BATCH = 16
+PROGRESS_SECONDS = 0.5  # least time between two progress events of a phase
+MIN_MICRO_BATCH_TOKENS = 16  # as the definition allows at least
 
 
 class Runtime:
-    """One run in one process. `world` are all its processes; what they hold and decide is the same
-    everywhere.
-    """
+    """One run in one process; `world` are all processes of the run, whose state is the same."""
 
     def __init__(
         self,
         folder: Path,
         log: EventLog,
         device: torch.device,
-        keep: Checkpoints,
+        checkpoints: Checkpoints,
         evaluate_every: int,
         world: World | None = None,
         settings: Compute | None = None,
@@ -46,17 +42,17 @@ class Runtime:
         self.folder, self.log, self.device = folder, log, device
         self.world, self.settings = world or World(), settings or Compute()
         self.micro_scale = micro_scale_variable() or 1.0
-        self.keep, self.evaluate_every = keep, evaluate_every
+        self.checkpoints, self.evaluate_every = checkpoints, evaluate_every
         self.groups: dict[str, OptimiserGroup] = {}
         self.step = self.round = self.micro = 0
         self.total_steps = 0
         self.tokens, self.compute = 0, 0.0
         self.stage = ""
-        self.evaluated = self.saved = -1
-        self.best: tuple[float, int] | None = None
+        self.evaluated_step = self.saved_step = -1
+        self.best: tuple[float, int] | None = None  # (score, step) of the best evaluation
         self.checkpoint_requested = False
         self.last_values: Mapping[str, float] = {}
-        self._stop = ""
+        self._stop_reason = ""
         self._progress: tuple[str, float] = ("", 0.0)
         self._process = psutil.Process()
 
@@ -68,11 +64,10 @@ class Runtime:
     def network(
         self, name: str, module: Module, blocks: Sequence[Module] = (), bfloat16: bool = False
     ) -> OptimiserGroup:
-        """Register the parameters of a network that require gradients, placed as compute.parallel
-        says; `blocks` are its layers.
+        """Register a network's parameters that require gradients, placed as compute.parallel says.
 
-        With `bfloat16`, `forward` computes in it. Call it before anything takes the network's
-        parameters by name.
+        `blocks` are the network's layers. With `bfloat16`, `forward` computes in it. Call this
+        before anything refers to the network's parameters by name, because sharding replaces them.
         """
         sharded = None
         if self.settings.parallel == "fsdp" and self.world.size > 1:
@@ -88,45 +83,46 @@ class Runtime:
         return self.groups[name]
 
     def normalise(self, group: str, z: float) -> None:
-        """Set Z of the coming update, that of the whole round on every rank: the sums that
-        `backward` gets are divided by it.
+        """Set Z of the next update, by which the sums passed to `backward` are divided.
+
+        Z is that of the whole round and the same on every rank.
         """
         self.groups[group].normaliser = z
 
     def forward(self, compute: Callable[[], R], group: str) -> R:
-        """Compute a micro-batch's loss, from the network's first layer to the objective:
-        `rt.forward(lambda: …, group)`.
+        """Compute a micro-batch's loss by `compute`, from the first layer to the objective.
 
-        What the gradient flows back from must be a tensor, or stand in a tuple, list or dict.
+        What the gradient flows back from must be a tensor, or part of a tuple, list or dict.
         """
         return self.groups[group].forward(compute)
 
     def backward(self, loss_sum: Tensor, group: str) -> None:
-        """Add the gradient of an unnormalised sum over what this rank has computed."""
+        """Add the gradient of an unnormalised sum over the rows of this rank."""
         self.micro += 1
         self.groups[group].backward(loss_sum)
 
-    def micro_batches_to_run(self, own: int, group: str) -> int:
-        """How many micro-batches this rank must compute if it has `own`: more where shards are
-        fetched by all ranks together.
+    def micro_batches_to_run(self, count: int, group: str) -> int:
+        """Return how many micro-batches a rank with `count` of its own must compute.
 
-        Those beyond its own have rows of weight 0.
+        It is the largest count of all ranks if the group is sharded, because all ranks fetch shards
+        together. The additional micro-batches have rows of weight 0.
         """
-        return self.world.max(own) if self.groups[group].sharded else own
+        return self.world.max(count) if self.groups[group].sharded else count
 
     @property
     def micro_batch_tokens(self) -> int:
-        """compute.micro_batch_tokens, or less after memory ran out."""
-        return max(SMALLEST_MICRO_BATCH, int(self.settings.micro_batch_tokens * self.micro_scale))
+        """Tokens of a micro-batch: compute.micro_batch_tokens, or less after memory ran out."""
+        return max(MIN_MICRO_BATCH_TOKENS, int(self.settings.micro_batch_tokens * self.micro_scale))
 
     @property
     def can_shrink_micro_batch(self) -> bool:
-        return self.micro_batch_tokens > SMALLEST_MICRO_BATCH
+        return self.micro_batch_tokens > MIN_MICRO_BATCH_TOKENS
 
     @contextmanager
     def full_parameters(self) -> Iterator[None]:
-        """Networks as if there were one process, to compute without gradients. The loop does this
-        around all but phases with a group.
+        """Hold full networks as in a single process, for computing without gradients.
+
+        The loop does this around everything but phases with an optimiser group.
         """
         with ExitStack() as stack:
             for group in self.groups.values():
@@ -135,15 +131,13 @@ class Runtime:
             yield
 
     def refresh(self) -> None:
-        """Say that parameters were given other values, so that networks compute with these."""
+        """Make networks compute with parameters that a method has changed outside of an update."""
         for group in self.groups.values():
             if group.sharded:
                 group.sharded.refresh()
 
     def count(self, tokens: int, compute: float) -> None:
-        """Add tokens that were sampled or trained on, and the floating-point operations they
-        took.
-        """
+        """Add tokens that were sampled or trained on, and their floating-point operations."""
         self.tokens += tokens
         self.compute += compute
 
@@ -160,18 +154,18 @@ class Runtime:
         )
 
     def progress(self, phase: str, done: int, of: int) -> None:
-        """Say how far a phase is, at most twice a second. Raises Stopped if that was asked for:
-        call it where that loses nothing.
+        """Emit the progress of a phase, at most twice a second.
 
-        A rank among several goes on until the next step, where all leave together.
+        Raises Stopped on request, so it must be called only where no unsaved work is lost. A rank
+        among several continues until the next step, where all stop together.
         """
         self.emit_progress(phase, done, of)
         if self.world.size == 1:
             self.raise_if_stopped()
 
     def emit_progress(self, phase: str, done: int, of: int) -> None:
-        now, (shown, at) = time.monotonic(), self._progress
-        if phase != shown or done >= of or now - at >= PROGRESS_SECONDS:
+        now, (last_phase, last_time) = time.monotonic(), self._progress
+        if phase != last_phase or done >= of or now - last_time >= PROGRESS_SECONDS:
             self._progress = phase, now
             self.emit(
                 "progress",
@@ -183,11 +177,12 @@ class Runtime:
             )
 
     def request_stop(self, reason: str) -> None:
-        self._stop = reason
+        self._stop_reason = reason
 
     def raise_if_stopped(self) -> None:
-        """Raise where the run is to end here: on request, or because the event log cannot be
-        written. All ranks must ask together.
+        """Raise Stopped on request, or DiskFull if the event log cannot be written.
+
+        All ranks must call this together.
         """
         if self.world.any(bool(self.log.failure)):
             trouble = self.log.failure or "the event log cannot be written"
@@ -195,8 +190,8 @@ class Runtime:
                 f"The run stopped after step {self.step}: {trouble}.",
                 "Free some space and resume the run.",
             )
-        if self.world.any(bool(self._stop)):
-            raise Stopped(self._stop or "The run was asked to stop.")
+        if self.world.any(bool(self._stop_reason)):
+            raise Stopped(self._stop_reason or "The run was asked to stop.")
 
     def memory(self) -> dict[str, float]:
         values = {"memory/rss_bytes": float(self._process.memory_info().rss)}

@@ -1,8 +1,8 @@
-"""What a checkpoint holds of the loop, and the loop put back from it.
+"""Write the state of the loop into a checkpoint, and restore it.
 
-Tensors are written whole, whatever number of ranks held them, and every rank takes its part of them
-back: a run may go on with another number of processes. All ranks must save together, because shards
-are gathered; only the leading one writes.
+Tensors are written whole, however many ranks held them, and every rank takes its shards back when
+the checkpoint is loaded. A run may therefore resume with another number of processes. All ranks
+must save together, because shards are gathered; only the leading rank writes.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ if TYPE_CHECKING:
 
 
 def save(method: Method, rt: Runtime) -> None:
-    """Write a checkpoint of this step, say so, and remove those that need not be kept."""
+    """Write a checkpoint of this step, emit its event, and remove checkpoints not to be kept."""
     rt.emit_progress("checkpoint", 0, 1)
     snapshot = _snapshot(method, rt)
-    rt.saved, rt.checkpoint_requested = rt.step, False
+    rt.saved_step, rt.checkpoint_requested = rt.step, False
     if not rt.world.is_leader:
         return
     folder, size = checkpoints.save(rt.folder / "checkpoints", snapshot)
     best = rt.best is not None and rt.best[1] == rt.step
-    name = f"checkpoints/{folder.name}"
     rt.emit(
         "checkpoint",
         stage=rt.stage,
-        folder=name,
+        folder=f"checkpoints/{folder.name}",
         bytes=size,
         best=best,
         metrics=dict(rt.last_values),
     )
     for old in checkpoints.removable(
-        folder.parent, rt.keep.keep_last, rt.best[1] if rt.keep.keep_best and rt.best else None
+        folder.parent,
+        rt.checkpoints.keep_last,
+        rt.best[1] if rt.checkpoints.keep_best and rt.best else None,
     ):
         checkpoints.remove(old)
         rt.log.emit(
@@ -52,16 +53,16 @@ def save(method: Method, rt: Runtime) -> None:
 
 
 def restore(method: Method, rt: Runtime, snapshot: Snapshot) -> None:
-    """Put everything back as it was when the snapshot was taken."""
+    """Restore the loop, the parameters and the method from a snapshot."""
     loop = snapshot.state["loop"]
-    rt.step, rt.saved, rt.stage = snapshot.step, snapshot.step, snapshot.stage
+    rt.step, rt.saved_step, rt.stage = snapshot.step, snapshot.step, snapshot.stage
     rt.round, rt.micro, rt.tokens, rt.compute = (
         loop["round"],
         loop["micro"],
         loop["tokens"],
         loop["compute"],
     )
-    rt.evaluated, rt.best = loop["evaluated"], tuple(loop["best"]) if loop["best"] else None
+    rt.evaluated_step, rt.best = loop["evaluated"], tuple(loop["best"]) if loop["best"] else None
     rt.micro_scale = micro_scale_variable() or loop.get("micro_scale", 1.0)
     rt.last_values = snapshot.metrics
     for name, group in rt.groups.items():
@@ -71,35 +72,40 @@ def restore(method: Method, rt: Runtime, snapshot: Snapshot) -> None:
 
 def _snapshot(method: Method, rt: Runtime) -> Snapshot:
     state = method.state()
-    trained = {name: _whole(rt, group.parameters) for name, group in rt.groups.items()}
+    trained = {name: _full_tensors(rt, group.parameters) for name, group in rt.groups.items()}
     moments = {
         path: value
         for group in rt.groups.values()
-        for path, value in _whole(rt, group.moments()).items()
+        for path, value in _full_tensors(rt, group.moments()).items()
     }
     loop = {
-        "round": rt.round, "micro": rt.micro, "tokens": rt.tokens, "compute": rt.compute, "evaluated": rt.evaluated, "best": rt.best,
+        "round": rt.round,
+        "micro": rt.micro,
+        "tokens": rt.tokens,
+        "compute": rt.compute,
+        "evaluated": rt.evaluated_step,
+        "best": rt.best,
         "micro_scale": rt.micro_scale,
-    }  # fmt: skip
-    own = {name: _whole(rt, tensors) for name, tensors in state.tensors.items()}
+    }
+    of_method = {name: _full_tensors(rt, tensors) for name, tensors in state.tensors.items()}
     values = {"loop": loop, "method": dict(state.values)}
     return Snapshot(
         rt.step,
         rt.stage,
-        {**trained, "optimiser": moments, **own},
+        {**trained, "optimiser": moments, **of_method},
         values,
         rt.last_values,
         state.files,
     )
 
 
-def _whole(rt: Runtime, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Whole tensors for the rank that writes them; the others only help to gather shards."""
+def _full_tensors(rt: Runtime, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return whole tensors on the leading rank; the others only take part in gathering shards."""
     if rt.world.size == 1:
         return {name: tensor.detach() for name, tensor in tensors.items()}
-    found: dict[str, Tensor] = {}
+    full: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         gathered = full_tensor(tensor)
         if rt.world.is_leader:
-            found[name] = gathered.cpu()
-    return found
+            full[name] = gathered.cpu()
+    return full

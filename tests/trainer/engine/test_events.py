@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer import events
-from trainer.events import EventLog, LogReader, line, read, segments, to_json_value
+from trainer.events import EventLog, LogReader, encode_line, read, segments, to_json_value
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -61,7 +61,7 @@ def test_every_value_becomes_strict_json(value: object) -> None:
 
 @given(st.dictionaries(st.text(), json_like))
 def test_a_line_says_the_same_however_it_is_written(fields: dict[str, Any]) -> None:
-    written = line({"type": "x", "fields": fields})
+    written = encode_line({"type": "x", "fields": fields})
     assert written.endswith(b"\n") and written.count(b"\n") == 1
     assert json.loads(written)["fields"] == json.loads(json.dumps(to_json_value(fields)))
 

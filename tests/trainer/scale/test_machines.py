@@ -18,7 +18,7 @@ import pytest
 from tests.trainer.text.short_run import short
 from tests.trainer.text.tiny_run import end, events, final_hash, numbers
 from trainer.cli import main
-from trainer.engine.distributed.processes import GONE, TRAINER
+from trainer.engine.distributed.processes import PEER_LOST_REASON, TRAINER
 from trainer.exit_codes import PEER_LOST, PROCESS_DIED, REFUSED, STOPPED
 from trainer.spec import to_dict
 
@@ -92,7 +92,7 @@ def test_a_machine_that_is_gone_ends_the_attempt_with_words(tmp_path: Path, star
     until_trained(tmp_path / "machine-0")
     rank_of(second).send_signal(signal.SIGKILL)
     assert [machine.wait(100) for machine in (first, second)] == [PEER_LOST, PROCESS_DIED]
-    assert end(tmp_path / "machine-0")["reason"] == GONE
+    assert end(tmp_path / "machine-0")["reason"] == PEER_LOST_REASON
 
 
 def test_a_stop_of_one_machine_stops_both_after_the_same_step(

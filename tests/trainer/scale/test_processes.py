@@ -22,7 +22,7 @@ from trainer.spec import to_yaml
 from trainer.text import run
 
 ROOT = Path(__file__).resolve().parents[3]
-PRETENDER = [sys.executable, "-m", "tests.trainer.scale.pretender"]
+FAKE_RANK = [sys.executable, "-m", "tests.trainer.scale.fake_rank"]
 
 
 def end(run_dir: Path) -> dict[str, object]:
@@ -34,7 +34,7 @@ def end(run_dir: Path) -> dict[str, object]:
 
 
 def carry_out(run_dir: Path, *behaviours: str, device: str = "cpu") -> int:
-    command = [*PRETENDER, *behaviours]
+    command = [*FAKE_RANK, *behaviours]
     return processes.run_processes(command, command, run_dir, 1, len(behaviours), device)
 
 

@@ -211,7 +211,7 @@ def test_a_folder_that_cannot_be_written_is_said_on_the_console(
 ) -> None:
     (tmp_path / "attempts").write_text("a file where a folder must be")
     assert run.resume(tmp_path, attempt=1) == exit_codes.DISK_FULL
-    assert "cannot be begun" in capsys.readouterr().err
+    assert "cannot be created" in capsys.readouterr().err
 
 
 def test_resuming_where_there_is_no_run_is_refused(tmp_path: Path) -> None:

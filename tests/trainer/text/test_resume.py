@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(whole: Whole, tmp_path:
         for event in events(tmp_path, "log", attempt=2)
         if event["level"] == "warning"
     ]
-    assert "step-00000008 of attempt 1 is passed over" in warnings[0]
+    assert "step-00000008 of attempt 1 is skipped" in warnings[0]
     assert final_hash(tmp_path) == final_hash(whole[1])
 
 

@@ -1,19 +1,18 @@
-"""A run in several processes of one machine, or of several: started together, told to stop
-together, and ended in one sentence.
+"""Start, watch and stop the ranks of a run on one machine, and record one end for all of them.
 
-Each rank is `python -m trainer …` with its place in the environment, as torchrun would start it
-(and may, instead of this). Ranks ignore signals; they are told to stop by a line on their standard
-input, so that all leave after the same step, and its end tells them that this process is gone. A
-rank that dies takes the others down, because they would wait for it forever. Where memory ran out,
-all begin again from the last checkpoint with half as large micro-batches.
+Each rank is `python -m trainer …` with its rank in the environment, as torchrun would start it
+(torchrun may be used instead of this module). Ranks ignore signals. A line on their standard input
+asks them to stop, so that all stop after the same step; its end tells them that this process is
+gone. If a rank dies, the others are stopped, because they would wait for it forever. If memory runs
+out, all ranks start again from the last checkpoint with half as large micro-batches.
 
-On several machines each one starts and watches its own ranks; all meet at a port of machine 0,
-which alone writes the log. A stop that one machine hears of reaches all, after the same step. Where
-a machine is gone, the others' ranks hear no answer and end too, and the run goes on from its last
-checkpoint in an attempt of its own; so does one whose memory ran out.
+With several machines, each starts and watches its own ranks. All ranks meet at a port of machine 0,
+which alone writes the log. A stop request on one machine reaches all, after the same step. If a
+machine is lost, the ranks of the others get no answer and end too; the run then resumes from its
+last checkpoint in a new attempt. The same holds if memory runs out there.
 
-This module watches while the ranks load their torch; it asks its own only to count the GPUs of a
-run that demands them.
+This module watches while the ranks import torch. It imports torch itself only to count the GPUs of
+a run that demands them.
 """
 
 from __future__ import annotations
@@ -36,14 +35,15 @@ from trainer.engine.outcome import Failure, RunExit
 from trainer.events import EventLog
 from trainer.exit_codes import COMPLETED, FAILED, PEER_LOST, PROCESS_DIED, REFUSED, STOPPED
 
-GRACE_SECONDS = 10.0
-LOOK_SECONDS = 0.05
+GRACE_SECONDS = 10.0  # how long the others may take to end by themselves after one failed
+POLL_SECONDS = 0.05
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SINGLE_MACHINE = MachineRank()
-GONE = (
+PEER_LOST_REASON = (
     "A process of the run on another machine does not answer any more, so this attempt has ended."
 )
-ALWAYS_ALLOWED = 2  # processes, even of one core
+RESUME = "Resume from the last checkpoint"
+MIN_CPU_PROCESSES = 2  # allowed even on one core, to try out several processes
 
 
 TRAINER = (sys.executable, "-m", "trainer")
@@ -51,40 +51,40 @@ TRAINER = (sys.executable, "-m", "trainer")
 
 def run_processes(
     command: Sequence[str],
-    again: Sequence[str],
+    resume_command: Sequence[str],
     run_dir: Path,
     attempt: int,
     count: int,
     device: str,
     machines: MachineRank = SINGLE_MACHINE,
 ) -> int:
-    """Run a command in `count` processes here, as that attempt at the run in `run_dir`; return its
-    exit code.
+    """Run `command` in `count` processes as one attempt of a run; return the exit code.
 
-    `again` is the command that goes on from the last checkpoint. Nothing is started where this
-    machine has no room for so many on `device`, as in `compute.device`. Of several machines the
-    leading one writes the end into the log.
+    `resume_command` resumes from the last checkpoint after memory ran out. Nothing is started if
+    this machine has no room for so many processes on `device` (as in `compute.device`). The leading
+    machine writes the `end` event.
     """
     scale = 1.0
-    ending = _refusal(count, device) or _run(command, count, scale, machines)
-    while ending.again and machines.count == 1:
+    run_exit = _refusal(count, device) or _run(command, count, scale, machines)
+    while run_exit.retry and machines.count == 1:
         scale /= 2
-        ending = _run(again, count, scale, machines)
-    if not machines.is_leader:
-        print(ending, file=sys.stderr)
-        return ending.code
-    log = EventLog(run_dir / "attempts" / str(attempt) / "events", attempt)
-    log.emit("end", **ending.fields())
-    log.close()
-    print(ending, file=sys.stderr)
-    return ending.code
+        run_exit = _run(resume_command, count, scale, machines)
+    if machines.is_leader:
+        log = EventLog(run_dir / "attempts" / str(attempt) / "events", attempt)
+        log.emit("end", **run_exit.fields())
+        log.close()
+    print(run_exit, file=sys.stderr)
+    return run_exit.code
 
 
 def _refusal(count: int, device: str) -> RunExit | None:
-    most, each = _room(device)
-    if count <= most:
+    limit, unit = _room(device)
+    if count <= limit:
         return None
-    reason = f"compute.processes is {count:,}, but this machine has room for at most {most}: one for each {each}."
+    reason = (
+        f"compute.processes is {count:,}, but this machine has room for at most {limit}: "
+        f"one for each {unit}."
+    )
     remedy = "Lower compute.processes" + (
         ", or set compute.device to cpu." if device == "cuda" else "."
     )
@@ -92,74 +92,76 @@ def _refusal(count: int, device: str) -> RunExit | None:
 
 
 def _room(device: str) -> tuple[int, str]:
-    """How many processes there is room for, and what each one needs. For `auto` the ranks look
-    whether the GPUs suffice.
+    """Return how many processes there is room for, and what each one needs.
+
+    For `auto` the ranks themselves check whether there are enough GPUs.
     """
     if device == "cuda":
         from torch.cuda import device_count
 
         return device_count(), "GPU"
-    return max(ALWAYS_ALLOWED, os.cpu_count() or 1), "CPU core"
+    return max(MIN_CPU_PROCESSES, os.cpu_count() or 1), "CPU core"
 
 
 def _run(command: Sequence[str], count: int, scale: float, machines: MachineRank) -> RunExit:
     first, size = machines.number * count, machines.count * count
     with TemporaryDirectory(prefix="ranks-") as folder:
-        places = [
+        ranks = [
             ProcessRank(first + local, size, local, Path(folder), machines.meeting)
             for local in range(count)
         ]
         try:
-            ranks = Ranks(command, places, scale)
+            processes = RankProcesses(command, ranks, scale)
         except Failure as failure:
             return RunExit(failure.code, "failed", failure.reason, failure.remedy)
-        with _listening(ranks):
-            ranks.watch()
-        return ranks.ending()
+        with _forwarded_signals(processes):
+            processes.watch()
+        return processes.run_exit()
 
 
-class Ranks:
-    """Processes that live and die together. Raises Failure, and leaves none behind, if they cannot
-    all be started.
+class RankProcesses:
+    """The processes of this machine's ranks.
+
+    Raises Failure if not all can be started; none is left running then.
     """
 
-    def __init__(self, command: Sequence[str], places: Sequence[ProcessRank], scale: float) -> None:
-        self._places = places
-        self._broke_first: list[int] = []
-        self._broke_unforced: list[int] = []
-        before = {
-            name: signal.signal(name, signal.SIG_IGN) for name in SIGNALS
-        }  # inherited: the ranks ignore these from the first moment
+    def __init__(self, command: Sequence[str], ranks: Sequence[ProcessRank], scale: float) -> None:
+        self._ranks = ranks
+        self._failed_first: list[int] = []  # indices of the ranks that failed before all others
+        self._failed_unkilled: list[int] = []  # those that failed before this process killed any
+        # Ignored signals are inherited: the ranks ignore them from their first moment.
+        handlers = {name: signal.signal(name, signal.SIG_IGN) for name in SIGNALS}
         self._children: list[subprocess.Popen[bytes]] = []
         try:
-            for place in places:
-                self._children.append(_started(command, place, scale))
+            for rank in ranks:
+                variables = os.environ | rank_variables(rank, scale)
+                child = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE)
+                self._children.append(child)
         except OSError as error:
             self.kill()
             for child in self._children:
                 child.wait()
-            reason = f"Process {len(self._children) + 1} of {len(places)} could not be started: {(error.strerror or str(error)).lower()}."
+            cause = (error.strerror or str(error)).lower()
             raise Failure(
-                reason,
-                "Lower compute.processes, or free memory and processes on this machine, and resume the run.",
+                f"Process {len(self._children) + 1} of {len(ranks)} could not be started: {cause}.",
+                "Lower compute.processes, or free memory and processes on this machine, and resume "
+                "the run.",
             ) from error
         finally:
-            for name, handler in before.items():
+            for name, handler in handlers.items():
                 signal.signal(name, handler)
 
     def watch(self) -> None:
-        """Return when all have ended. Once one has failed, the others get some seconds to end by
-        themselves.
-        """
+        """Return when all have ended; once one has failed, kill the others after GRACE_SECONDS."""
         deadline = float("inf")
         while any(child.poll() is None for child in self._children):
-            if not self._broke_first and (broken := self._broken()):
-                self._broke_first, deadline = broken, time.monotonic() + GRACE_SECONDS
+            if not self._failed_first and (failed := self._failed()):
+                self._failed_first, deadline = failed, time.monotonic() + GRACE_SECONDS
             if time.monotonic() > deadline:
-                self._broke_unforced = self._broke_unforced or self._broken()
+                self._failed_unkilled = self._failed_unkilled or self._failed()
                 self.kill()
-            time.sleep(LOOK_SECONDS)
-        self._broke_unforced = self._broke_unforced or self._broken()
+            time.sleep(POLL_SECONDS)
+        self._failed_unkilled = self._failed_unkilled or self._failed()
 
     def ask_to_stop(self) -> None:
         for child in self._children:
@@ -174,76 +176,72 @@ class Ranks:
         for child in self._children:
             child.kill()
 
-    def ending(self) -> RunExit:
-        """How the run ended: as its leading rank says, or for the reason for which another one
-        broke off.
-        """
-        told = [_told(place) for place in self._places]
-        if told[0] is not None and not told[0].lost:
-            return told[0]
-        first = self._broke_first or self._broken()
-        knows = [
-            at
-            for at, ending in enumerate(told)
-            if ending is not None and not ending.lost and at in self._broken()
-        ]
-        silent = [at for at in [*first, *self._broke_unforced] if told[at] is None]
-        place = self._places[[*knows, *silent, *first][0]]
-        ending = told[place.local_rank]
-        if ending is None:
-            return _without_a_word(place, self._children[place.local_rank].returncode)
-        if ending.lost and place.port:
-            return RunExit(PEER_LOST, "failed", GONE, "Resume to go on from the last checkpoint.")
-        return replace(ending, reason=f"Process {place.rank + 1} of {place.size}: {ending.reason}")
+    def run_exit(self) -> RunExit:
+        """Return how the run ended: as its leading rank says, or why another one failed.
 
-    def _broken(self) -> list[int]:
-        """Of this machine, by their places on it."""
+        Of the failed ranks, one that knows its own reason comes first, then one that died without
+        a record, then one that only lost a peer.
+        """
+        exits = [_recorded_exit(rank) for rank in self._ranks]
+        if exits[0] is not None and not exits[0].peer_lost:
+            return exits[0]
+        failed = self._failed()
+        explained = [
+            index
+            for index, run_exit in enumerate(exits)
+            if run_exit is not None and not run_exit.peer_lost and index in failed
+        ]
+        first = self._failed_first or failed
+        unrecorded = [index for index in [*first, *self._failed_unkilled] if exits[index] is None]
+        index = [*explained, *unrecorded, *first][0]
+        rank, run_exit = self._ranks[index], exits[index]
+        if run_exit is None:
+            return _exit_without_record(rank, self._children[index].returncode)
+        if run_exit.peer_lost and rank.address:
+            return RunExit(PEER_LOST, "failed", PEER_LOST_REASON, f"{RESUME}.")
+        reason = f"Process {rank.rank + 1} of {rank.size}: {run_exit.reason}"
+        return replace(run_exit, reason=reason)
+
+    def _failed(self) -> list[int]:
+        """Return the indices, on this machine, of the processes that have failed so far."""
         return [
-            at
-            for at, child in enumerate(self._children)
+            index
+            for index, child in enumerate(self._children)
             if child.poll() not in (None, COMPLETED, STOPPED)
         ]
 
 
 @contextmanager
-def _listening(ranks: Ranks) -> Iterator[None]:
-    """SIGTERM or SIGINT, however often the first, asks the ranks for a checkpoint and to leave; a
-    SIGINT after that kills them.
-    """
+def _forwarded_signals(processes: RankProcesses) -> Iterator[None]:
+    """Turn SIGTERM and the first SIGINT into a stop request; a second SIGINT kills the ranks."""
 
     def ask(number: int, frame: FrameType | None) -> None:
-        ranks.ask_to_stop()
-        signal.signal(signal.SIGINT, lambda *_: ranks.kill())
+        processes.ask_to_stop()
+        signal.signal(signal.SIGINT, lambda *_: processes.kill())
 
-    before = {each: signal.signal(each, ask) for each in SIGNALS}
+    handlers = {name: signal.signal(name, ask) for name in SIGNALS}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
 
 
-def _started(command: Sequence[str], place: ProcessRank, scale: float) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command, env=os.environ | rank_variables(place, scale), stdin=subprocess.PIPE
-    )
-
-
-def _told(place: ProcessRank) -> RunExit | None:
-    """What the rank said of its end; None if it was killed before it could."""
-    assert place.ending is not None
+def _recorded_exit(rank: ProcessRank) -> RunExit | None:
+    """Return what the rank recorded of its end; None if it was killed before that."""
+    assert rank.exit_file is not None
     try:
-        return RunExit(**json.loads(place.ending.read_text()))
+        return RunExit(**json.loads(rank.exit_file.read_text()))
     except (OSError, ValueError):
         return None
 
 
-def _without_a_word(place: ProcessRank, code: int) -> RunExit:
-    how = (
+def _exit_without_record(rank: ProcessRank, code: int) -> RunExit:
+    cause = (
         f"was killed by signal {-code} ({signal.Signals(-code).name})"
         if code < 0
         else f"ended with code {code}"
     )
-    reason = f"Process {place.rank + 1} of {place.size} {how}, and the others were stopped."
-    remedy = "Resume to go on from the last checkpoint; if the system's memory ran out, lower compute.micro_batch_tokens first."
-    return RunExit(PROCESS_DIED if place.port else FAILED, "failed", reason, remedy)
+    reason = f"Process {rank.rank + 1} of {rank.size} {cause}, and the others were stopped."
+    remedy = f"{RESUME}; if the system's memory ran out, lower compute.micro_batch_tokens first."
+    return RunExit(PROCESS_DIED if rank.address else FAILED, "failed", reason, remedy)

@@ -1,5 +1,6 @@
-"""Which process of a run this one is. Known without torch, because the process that starts the
-others asks it too.
+"""The rank of this process among the processes of a run, read from environment variables.
+
+Imports without torch, because the process that only starts and watches the ranks reads it too.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-# Folder in which the ranks that `processes` started meet and leave their endings
+# Folder in which the ranks that `processes` started meet and write how they ended
 RANKS = "TRAINER_RANKS"
 MEETING = "TRAINER_MEETING"  # host:port where ranks of several machines meet
 MICRO_SCALE = "TRAINER_MICRO_SCALE"  # share of compute.micro_batch_tokens, after memory ran out
@@ -16,8 +17,9 @@ MICRO_SCALE = "TRAINER_MICRO_SCALE"  # share of compute.micro_batch_tokens, afte
 
 @dataclass(frozen=True)
 class MachineRank:
-    """This machine's number among `count` that carry out a run together, and the `host:port` on
-    machine 0 where their ranks meet.
+    """This machine's number among the `count` machines of a run.
+
+    `meeting` is the `host:port` on machine 0 where the ranks of all machines meet.
     """
 
     count: int = 1
@@ -31,18 +33,18 @@ class MachineRank:
 
 @dataclass(frozen=True)
 class ProcessRank:
-    """`rank` of `size`, and the place among the processes of this machine, which chooses the GPU.
+    """`rank` of `size` processes; `local_rank` is the index on this machine, which chooses the GPU.
 
-    `folder` is where ranks that were started by `processes` leave their endings, and meet unless
-    those of several machines meet at `port` (a host:port); None for those that torchrun started,
-    and for a process alone.
+    `folder` is where ranks that `processes` started write how they ended; it is None for ranks that
+    torchrun started and for a single process. Ranks of one machine also meet there; ranks of
+    several machines meet at `address`, a host:port.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     folder: Path | None = None
-    port: str = ""
+    address: str = ""
 
     @property
     def is_leader(self) -> bool:
@@ -50,47 +52,42 @@ class ProcessRank:
         return self.rank == 0
 
     @property
-    def meeting(self) -> str | None:
-        """Where ranks of one machine meet, as torch has it; None where torchrun has told it."""
+    def init_method(self) -> str | None:
+        """`init_method` of torch for ranks of one machine; None where torchrun has set one."""
         return None if self.folder is None else (self.folder / "meeting").as_uri()
 
     @property
-    def ending(self) -> Path | None:
-        """Where this rank says how it ended; None where it says so itself in the event log."""
+    def exit_file(self) -> Path | None:
+        """File for this rank's `RunExit`; None where the rank itself writes the `end` event."""
         return None if self.folder is None else self.folder / f"ending-{self.rank}.json"
 
 
 def rank_of_this_process() -> ProcessRank | None:
-    """The place that whoever started this process (`processes` or torchrun) gave it; None where
-    nobody did.
-    """
+    """Return the rank that `processes` or torchrun gave this process; None for a single process."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return None
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     folder = Path(os.environ[RANKS]) if RANKS in os.environ else None
-    return ProcessRank(
-        rank, size, int(os.environ.get("LOCAL_RANK", rank)), folder, os.environ.get(MEETING, "")
-    )
+    local_rank = int(os.environ.get("LOCAL_RANK", rank))
+    return ProcessRank(rank, size, local_rank, folder, os.environ.get(MEETING, ""))
 
 
-def rank_variables(place: ProcessRank, micro_scale: float) -> dict[str, str]:
-    """What a process must find in its environment to know its place."""
-    told: dict[str, object] = {
-        "RANK": place.rank,
-        "LOCAL_RANK": place.local_rank,
-        "WORLD_SIZE": place.size,
-        RANKS: place.folder,
+def rank_variables(rank: ProcessRank, micro_scale: float) -> dict[str, str]:
+    """Return the environment variables of a rank, named as by torchrun."""
+    variables: dict[str, object] = {
+        "RANK": rank.rank,
+        "LOCAL_RANK": rank.local_rank,
+        "WORLD_SIZE": rank.size,
+        RANKS: rank.folder,
     }
-    if place.port:
-        told[MEETING] = place.port
+    if rank.address:
+        variables[MEETING] = rank.address
     if micro_scale < 1:
-        told[MICRO_SCALE] = micro_scale
-    return {name: str(value) for name, value in told.items()}
+        variables[MICRO_SCALE] = micro_scale
+    return {name: str(value) for name, value in variables.items()}
 
 
 def micro_scale_variable() -> float | None:
-    """The share of the micro-batch that this process was told to compute with; None where nothing
-    was said.
-    """
-    told = os.environ.get(MICRO_SCALE)
-    return None if told is None else float(told)
+    """Return the share of the micro-batch to compute with; None where the variable is not set."""
+    value = os.environ.get(MICRO_SCALE)
+    return None if value is None else float(value)

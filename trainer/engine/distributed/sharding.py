@@ -1,13 +1,12 @@
-"""A trained network whose parameters lie in shards over all processes (FSDP2), and how to compute
-with it.
+"""A trained network whose parameters are sharded over all processes (FSDP2).
 
-Gradients: inside `forward`, each block fetches its parameters when it is computed and lets go of
-them afterwards; their gradients are summed over the ranks, not averaged, and stay in shards.
-Everything that the gradient flows through must therefore be computed inside `forward`, by every
-rank equally often.
+Inside `forward`, each block fetches its parameters when it is computed and frees them afterwards.
+Gradients are summed over the ranks, not averaged, and stay sharded. Everything that the gradient
+flows through must therefore be computed inside `forward`, and by every rank the same number of
+times.
 
-Everything else (sampling, scoring, evaluation) computes with `whole` parameters, which costs one
-fetch, and then each rank is alone.
+Everything else (sampling, scoring, evaluation) computes with `full_parameters`, which costs one
+fetch; the ranks are independent of each other inside it.
 """
 
 from __future__ import annotations
@@ -25,8 +24,9 @@ R = TypeVar("R")
 
 
 class Computation(nn.Module):
-    """The module whose forward pass is whatever it is given; it holds the network so that the
-    network's parameters are its own.
+    """A module whose forward pass calls a given function; it owns the network's parameters.
+
+    FSDP2 fetches parameters by hooks on a module's forward pass, but a loss is not one module.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -38,9 +38,7 @@ class Computation(nn.Module):
 
 
 class Sharded:
-    """`network`, whose `blocks` (its layers, say) are fetched one by one and the rest of it
-    together.
-    """
+    """A sharded network. Its `blocks` (layers) are fetched one by one, the rest in one piece."""
 
     def __init__(self, network: nn.Module, blocks: Sequence[nn.Module], world: World) -> None:
         mesh = world.mesh()
@@ -48,29 +46,29 @@ class Sharded:
             fully_shard(block, mesh=mesh)
         root: Any = fully_shard(Computation(network), mesh=mesh)
         self._root = root
-        self._parts: list[Any] = [
+        self._modules: list[Any] = [
             module for module in root.modules() if isinstance(module, FSDPModule)
         ]
-        for part, before in zip(self._parts, [self._parts[-1], *self._parts], strict=False):
-            part.set_gradient_divide_factor(1.0)
-            part.set_force_sum_reduction_for_comms(True)
-            # Without being told, FSDP2 goes by the order of earlier passes, and each rank has made
-            # its own number of those alone.
-            part.set_modules_to_backward_prefetch([before])
-        self._is_whole = False
-        root(lambda: None)  # the first pass sets up the parts, from the root down
+        earlier = [self._modules[-1], *self._modules]
+        for module, previous in zip(self._modules, earlier, strict=False):
+            # The loop divides by Z itself, so the ranks' gradients are summed, not averaged.
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)
+            # By default FSDP2 prefetches in the order of earlier passes. The ranks have made
+            # different numbers of passes on their own, so that their orders would differ.
+            module.set_modules_to_backward_prefetch([previous])
+        self._is_full = False
+        root(lambda: None)  # the first pass initialises the modules, from the root down
         self._release()
 
     def forward(self, compute: Callable[[], R]) -> R:
-        """Compute a loss. Whatever the gradient flows back from must be a tensor or stand in a
-        tuple, list or dict.
-        """
-        found: R = self._root(compute)
-        return found
+        """Compute a loss: a tensor, or a tuple, list or dict with the tensors to differentiate."""
+        loss: R = self._root(compute)
+        return loss
 
     @contextmanager
     def full_parameters(self) -> Iterator[None]:
-        """The network as if there were one process, without gradients."""
+        """Hold all parameters as in a single process, for computing without gradients."""
         self._fetch()
         try:
             yield
@@ -78,19 +76,19 @@ class Sharded:
             self._release()
 
     def refresh(self) -> None:
-        """Fetch again what is whole, because the shards were changed."""
-        if self._is_whole:
+        """Fetch full parameters again after the shards changed; without effect outside of them."""
+        if self._is_full:
             self._release()
             self._fetch()
 
     def _fetch(self) -> None:
-        self._is_whole = True
-        for part in self._parts:
-            part.set_reshard_after_forward(False, recurse=False)
-            part.unshard()
+        self._is_full = True
+        for module in self._modules:
+            module.set_reshard_after_forward(False, recurse=False)
+            module.unshard()
 
     def _release(self) -> None:
-        self._is_whole = False
-        for part in self._parts:
-            part.reshard()
-            part.set_reshard_after_forward(part is not self._root, recurse=False)
+        self._is_full = False
+        for module in self._modules:
+            module.reshard()
+            module.set_reshard_after_forward(module is not self._root, recurse=False)

@@ -1,9 +1,8 @@
-"""Parameters and moments, whether they are whole or lie in shards over several processes (torch's
-`DTensor`).
+"""Parameters and moments, whether whole or sharded over several processes (torch's `DTensor`).
 
-In a run of one process, or of several that each hold everything, none of this sends or copies more
-than it must. torch's distributed tensors take a second to import and are loaded only where there
-are shards.
+In a run of one process, or of several that each hold everything, nothing here sends or copies more
+than it must. torch's distributed tensors take a second to import, so they are loaded only where
+there are shards.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ def is_sharded(tensor: Tensor) -> bool:
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """The tensor itself, or what its shards make together. Every rank must ask."""
+    """Return the tensor itself, or its gathered shards. Every rank must call this."""
     shards: Any = tensor
     return torch.Tensor.detach(shards.full_tensor()) if is_sharded(tensor) else tensor.detach()
 
 
 def placed_like(target: Tensor, value: Tensor) -> Tensor:
-    """A whole tensor on the target's device, in shards if the target is. Nothing is sent."""
+    """Return a whole tensor on the target's device, sharded if the target is. Sends nothing."""
     value = value.detach().to(target.device)
     if not is_sharded(target):
         return value
@@ -37,15 +36,12 @@ def placed_like(target: Tensor, value: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def swap_values(parameter: Parameter, other: Tensor) -> Tensor:
-    """Give a parameter the values of `other` and return those that it had; `other` may be used
-    up.
-    """
+def swap_values(parameter: Parameter, values: Tensor) -> Tensor:
+    """Give a parameter new values and return its old ones; `values` must not be used afterwards."""
     if not is_sharded(parameter):
-        before, parameter.data = parameter.data, other
-        return before
-    before = (
-        parameter.detach().clone()
-    )  # FSDP2 reads the shards' own storage, which therefore must stay
-    parameter.copy_(other)
-    return before
+        old_values, parameter.data = parameter.data, values
+        return old_values
+    # FSDP2 reads the shards' own storage, so the storage must stay and the values are copied.
+    old_values = parameter.detach().clone()
+    parameter.copy_(values)
+    return old_values

@@ -1,13 +1,13 @@
-"""The processes of a run, and what they say to each other.
+"""The processes of a run and the collective operations between them.
 
-Every process holds the same state and takes the same decisions, because each sees the same numbers;
-only work is divided: answers to sample, rows to differentiate, problems to evaluate. What a rank
-has made it shows to all (`gather`) before anything is decided by it. One process is a world of size
-1, in which nothing is sent and nothing of torch's distribution is loaded.
+Every process holds the same state and takes the same decisions, because each sees the same numbers.
+Only work is divided: answers to sample, rows to differentiate, problems to evaluate. The ranks
+`gather` their results before anything is decided by them. One process is a world of size 1, which
+sends nothing and does not load torch.distributed.
 
-Processes are told their places by the environment variables of `torchrun`: RANK, LOCAL_RANK,
-WORLD_SIZE, MASTER_ADDR, MASTER_PORT. Those that `processes` has started on one machine meet in a
-file instead of at a port.
+The rank comes from the environment variables of `torchrun`: RANK, LOCAL_RANK, WORLD_SIZE,
+MASTER_ADDR, MASTER_PORT. Processes that `processes` started on one machine meet in a file instead
+of at a port.
 """
 
 from __future__ import annotations
@@ -27,66 +27,71 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ALONE = ProcessRank()
-PATIENCE = timedelta(hours=2)  # one rank may verify, or write a checkpoint, while the others wait
-TO_MEET = timedelta(
-    minutes=15
-)  # machines begin at about the same time, but one may have files to fetch first
+SINGLE_PROCESS = ProcessRank()
+# One rank may verify answers, or write a checkpoint, while the others wait in a collective.
+COLLECTIVE_TIMEOUT = timedelta(hours=2)
+# Machines start at about the same time, but one may have to fetch files first.
+RENDEZVOUS_TIMEOUT = timedelta(minutes=15)
+# Largest all-reduce message, in numbers (64 MiB of float32): a few large messages cost less than
+# many small ones, and the limit bounds the memory of the flat copy.
 BUCKET_NUMBERS = 1 << 24
 
 
 class World:
-    """This process among `size`. All methods but `divide` must be called by every rank, in the same
-    order.
+    """This process among `size`.
+
+    All methods but `divide` are collectives: every rank must call them, in the same order.
     """
 
-    def __init__(self, place: ProcessRank = ALONE, device: torch.device | None = None) -> None:
-        self.rank, self.size, self.is_leader = place.rank, place.size, place.is_leader
+    def __init__(
+        self, rank: ProcessRank = SINGLE_PROCESS, device: torch.device | None = None
+    ) -> None:
+        self.rank, self.size, self.is_leader = rank.rank, rank.size, rank.is_leader
         self._device = device or torch.device("cpu")
         if self.size > 1:
-            _join(place)
+            _join(rank)
 
     def divide(self, items: Sequence[T]) -> list[T]:
-        """The items that fall to this rank: every `size`-th one."""
+        """Return the items of this rank: every `size`-th one."""
         return list(items[self.rank :: self.size])
 
     def gather(self, local: Sequence[T]) -> list[T]:
-        """What all ranks have made of the items that `divide` gave them, in the items' order.
-        Tensors should be on the CPU.
+        """Return the results of all ranks in the order of the items that `divide` split.
+
+        `local` holds one result for each item of this rank. Tensors should be on the CPU.
         """
         if self.size == 1:
             return list(local)
         from torch import distributed
 
-        parts: list[list[T]] = [[] for _ in range(self.size)]
-        distributed.all_gather_object(parts, list(local))
-        return [parts[at % self.size][at // self.size] for at in range(sum(map(len, parts)))]
+        by_rank: list[list[T]] = [[] for _ in range(self.size)]
+        distributed.all_gather_object(by_rank, list(local))
+        count = sum(map(len, by_rank))
+        return [by_rank[index % self.size][index // self.size] for index in range(count)]
 
     def max(self, number: int) -> int:
-        """The largest of the ranks' numbers."""
+        """Return the largest of the ranks' numbers."""
         return int(self.elementwise_max([number])[0])
 
-    def any(self, yes: bool) -> bool:
-        """Whether at least one rank says yes."""
-        return bool(self.max(int(yes)))
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is true on at least one rank."""
+        return bool(self.max(int(flag)))
 
     def all_equal(self, number: int) -> bool:
-        """Whether all ranks have the same number."""
-        most, least = self.elementwise_max([number, -number])
-        return most == -least
+        """Return whether all ranks have the same number."""
+        largest, negated_smallest = self.elementwise_max([number, -number])
+        return largest == -negated_smallest
 
     def elementwise_max(self, numbers: Sequence[float]) -> list[float]:
-        """ProcessRank by place the largest of the ranks' numbers."""
-        return self._agreed(numbers, "MAX")
+        """Return, for each index, the largest of the ranks' numbers."""
+        return self._reduced(numbers, "MAX")
 
     def sum(self, number: float) -> float:
-        """The sum of the ranks' numbers."""
-        return self._agreed([number], "SUM")[0]
+        """Return the sum of the ranks' numbers."""
+        return self._reduced([number], "SUM")[0]
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all ranks, bit for bit the same everywhere. A few
-        large messages, not many small ones.
-        """
+        """Replace each tensor by its sum over all ranks, bit for bit the same on each."""
         if self.size == 1:
             return
         from torch import distributed
@@ -94,23 +99,23 @@ class World:
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.flatten() for tensor in bucket])
             distributed.all_reduce(flat)
-            for tensor, part in zip(
-                bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True
-            ):
-                tensor.copy_(part.view_as(tensor))
+            summed = flat.split([tensor.numel() for tensor in bucket])
+            for tensor, values in zip(bucket, summed, strict=True):
+                tensor.copy_(values.view_as(tensor))
 
     def broadcast_from_leader(self, make: Callable[[], T]) -> T:
-        """What the leading rank makes, such as answers that cost money or may differ from one
-        asking to the next.
+        """Return what `make` returns on the leading rank; the others do not call it.
+
+        For results that cost money or may differ between calls, such as answers of an endpoint.
         """
         if self.size == 1:
             return make()
         from torch import distributed
 
-        made: list[Any] = [make() if self.is_leader else None]
-        distributed.broadcast_object_list(made, src=0)
-        found: T = made[0]
-        return found
+        objects: list[Any] = [make() if self.is_leader else None]
+        distributed.broadcast_object_list(objects, src=0)
+        result: T = objects[0]
+        return result
 
     def mesh(self) -> DeviceMesh:
         from torch.distributed.device_mesh import init_device_mesh
@@ -118,24 +123,25 @@ class World:
         return init_device_mesh(self._device.type, (self.size,))
 
     def close(self) -> None:
-        """Wait for all, so that none is missed while another one still writes, and part."""
+        """Wait for all ranks, so that no rank counts as lost while another still writes."""
         if self.size > 1:
             from torch import distributed
 
             self.sum(0.0)
             distributed.destroy_process_group()
 
-    def _agreed(self, numbers: Sequence[float], how: str) -> list[float]:
+    def _reduced(self, numbers: Sequence[float], operation: str) -> list[float]:
         if self.size == 1:
             return list(numbers)
         from torch import distributed
 
-        said = torch.tensor(numbers, dtype=torch.float64)
-        distributed.all_reduce(said, getattr(distributed.ReduceOp, how))
-        return [float(number) for number in said]
+        tensor = torch.tensor(numbers, dtype=torch.float64)
+        distributed.all_reduce(tensor, getattr(distributed.ReduceOp, operation))
+        return [float(number) for number in tensor]
 
 
-SILENCES = (
+# Words in the messages of gloo and NCCL; torch has no exception class of its own for a lost peer.
+LOST_PEER_MESSAGES = (
     "closed by peer",
     "connection reset",
     "connection refused",
@@ -145,58 +151,51 @@ SILENCES = (
 
 
 def is_lost_peer(error: BaseException) -> bool:
-    """Whether the error only says that another rank no longer answers."""
+    """Return whether the error only says that another rank does not answer any more."""
     return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in SILENCES
+        message in str(error).lower() for message in LOST_PEER_MESSAGES
     )
 
 
-def _join(place: ProcessRank) -> None:
+def _join(rank: ProcessRank) -> None:
     from torch import distributed
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    where: dict[str, Any] = (
-        _meeting(place)
-        if place.port
-        else {}
-        if place.meeting is None
-        else {"init_method": place.meeting}
-    )
+    meeting: dict[str, Any] = {}
+    if rank.address:
+        meeting = {"store": _store(rank)}
+    elif rank.init_method is not None:
+        meeting = {"init_method": rank.init_method}
     distributed.init_process_group(
-        backend, rank=place.rank, world_size=place.size, timeout=PATIENCE, **where
+        backend, rank=rank.rank, world_size=rank.size, timeout=COLLECTIVE_TIMEOUT, **meeting
     )
 
 
-def _meeting(place: ProcessRank) -> dict[str, Any]:
-    """Where the ranks of several machines find each other, once all are there, as torch has it.
+def _store(rank: ProcessRank) -> Any:
+    """Return torch's store once the ranks of all machines have connected to it.
+
     Raises RendezvousFailed.
     """
     from torch.distributed import DistError
     from torch.distributed.rendezvous import rendezvous
 
+    url = f"tcp://{rank.address}"
     try:
-        return {
-            "store": next(
-                rendezvous(f"tcp://{place.port}", place.rank, place.size, timeout=TO_MEET)
-            )[0]
-        }
+        return next(rendezvous(url, rank.rank, rank.size, timeout=RENDEZVOUS_TIMEOUT))[0]
     except DistError as error:
-        said = str(error).strip().splitlines()[0].rstrip(".")
-        raise RendezvousFailed(
-            "that port is taken" if "EADDRINUSE" in said else said, place
-        ) from error
+        cause = str(error).strip().splitlines()[0].rstrip(".")
+        cause = "that port is taken" if "EADDRINUSE" in cause else cause
+        raise RendezvousFailed(cause, rank) from error
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Neighbours of one number format, together at most BUCKET_NUMBERS numbers (or a single
-    tensor).
-    """
-    found: list[list[Tensor]] = []
+    """Group neighbours of one dtype: at most BUCKET_NUMBERS numbers each, or a single tensor."""
+    buckets: list[list[Tensor]] = []
     room = 0
     for tensor in tensors:
-        if not found or tensor.numel() > room or tensor.dtype != found[-1][0].dtype:
-            found.append([])
+        if not buckets or tensor.numel() > room or tensor.dtype != buckets[-1][0].dtype:
+            buckets.append([])
             room = BUCKET_NUMBERS
-        found[-1].append(tensor)
+        buckets[-1].append(tensor)
         room -= tensor.numel()
-    return found
+    return buckets

@@ -1,4 +1,4 @@
-"""A rank that only pretends: `python -m tests.trainer.scale.pretender BEHAVIOUR …`, one behaviour
+"""A rank without training, for tests of processes: `python -m tests.trainer.scale.fake_rank BEHAVIOUR …`, one behaviour
 for each rank.
 """
 
@@ -16,37 +16,37 @@ from trainer.engine.outcome import RunExit
 from trainer.exit_codes import COMPLETED, FAILED, STOPPED
 
 DONE = RunExit(COMPLETED, "completed", "All 8 steps are done.")
-ENDINGS = {
+EXITS = {
     "completes": DONE,
     "refuses": RunExit(FAILED, "failed", "The model has no head.", "Choose another one."),
     "is left alone": RunExit(
-        FAILED, "failed", "RuntimeError: Connection closed by peer.", lost=True
+        FAILED, "failed", "RuntimeError: Connection closed by peer.", peer_lost=True
     ),
     "has no memory": RunExit(
-        FAILED, "failed", "The run needs more memory than there is.", again=True
+        FAILED, "failed", "The run needs more memory than there is.", retry=True
     ),
     "has enough memory at a quarter": DONE,
 }
 
 
 def main() -> int:
-    place = rank_of_this_process()
-    assert place is not None
-    assert place.ending is not None
-    behaviour = sys.argv[1 + place.rank]
+    rank = rank_of_this_process()
+    assert rank is not None
+    assert rank.exit_file is not None
+    behaviour = sys.argv[1 + rank.rank]
     if behaviour == "waits":
-        told = sys.stdin.readline()
-        ending = RunExit(STOPPED, "stopped", f"The run was asked to {told.strip()}.")
+        request = sys.stdin.readline()
+        run_exit = RunExit(STOPPED, "stopped", f"The run was asked to {request.strip()}.")
     elif behaviour == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     elif behaviour == "hangs":
         time.sleep(600)
     elif behaviour == "has enough memory at a quarter" and micro_scale_variable() != 0.25:
-        ending = ENDINGS["has no memory"]
+        run_exit = EXITS["has no memory"]
     else:
-        ending = ENDINGS[behaviour]
-    place.ending.write_text(json.dumps(asdict(ending)))
-    return ending.code
+        run_exit = EXITS[behaviour]
+    rank.exit_file.write_text(json.dumps(asdict(run_exit)))
+    return run_exit.code
 
 
 if __name__ == "__main__":
