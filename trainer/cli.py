@@ -1,9 +1,8 @@
-"""The trainer's command line. Everything but `run`, `resume` and `shard` answers without torch, in
-a moment.
+"""The trainer's command line. Only `run`, `resume` and `shard` import torch, which takes seconds.
 
 Exit codes: 0 completed, 64 unusable definition, data or model, 65 the loss is not a number, 70 any
-other failure, 74 disk full, 75 stopped on request after a checkpoint. Of several machines: 69 the
-others do not answer, 71 a process died here or they did not meet.
+other failure, 74 disk full, 75 stopped on request after a checkpoint. With several machines: 69 the
+others do not answer, 71 a process died here or the machines could not meet.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from trainer.text.problems import ProblemError, load_all
 
 
 class Unusable(Exception):
-    """What was asked for cannot be used; the message says why."""
+    """An argument cannot be used; the message says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command and return its exit code."""
+    """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
@@ -62,8 +61,8 @@ def explain_spec(options: argparse.Namespace) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """In this process, or in several that this one watches."""
-    count, device, machines = _processes(options, options.spec)
+    """Train in this process, or in several that this one starts and watches."""
+    count, device, machines = _process_count(options, options.spec)
     if count * machines.count > 1:
         attempt = options.attempt or 1
         command = [
@@ -76,7 +75,13 @@ def run(options: argparse.Namespace) -> int:
             str(attempt),
         ]
         return processes.run_processes(
-            command, _resuming(options.dir, attempt), options.dir, attempt, count, device, machines
+            command,
+            _resume_command(options.dir, attempt),
+            options.dir,
+            attempt,
+            count,
+            device,
+            machines,
         )
     from trainer.text.run import start
 
@@ -86,32 +91,31 @@ def run(options: argparse.Namespace) -> int:
 def resume(options: argparse.Namespace) -> int:
     if not (options.run_dir / "spec.json").is_file():
         raise Unusable(
-            f"{options.run_dir} holds no run: it has no spec.json. Name the folder that `run --dir` was given."
+            f"{options.run_dir} holds no run: it has no spec.json. Name the folder that was given to "
+            "`run --dir`."
         )
-    count, device, machines = _processes(options, options.run_dir / "spec.json")
+    count, device, machines = _process_count(options, options.run_dir / "spec.json")
     if count * machines.count > 1:
         attempt = options.attempt or next_attempt(options.run_dir)
-        again = _resuming(options.run_dir, attempt)
-        command = (
-            [*again, "--from", str(options.checkpoint)]
-            if options.checkpoint
-            else [*again, "--anew"]
-            if options.anew
-            else again
-        )
+        resume_command = _resume_command(options.run_dir, attempt)
+        command = resume_command
+        if options.checkpoint:
+            command = [*command, "--from", str(options.checkpoint)]
+        elif options.from_scratch:
+            command = [*command, "--anew"]
         return processes.run_processes(
-            command, again, options.run_dir, attempt, count, device, machines
+            command, resume_command, options.run_dir, attempt, count, device, machines
         )
     from trainer.text.run import resume
 
-    return resume(options.run_dir, options.attempt, options.checkpoint, options.anew)
+    return resume(options.run_dir, options.attempt, options.checkpoint, options.from_scratch)
 
 
-def _resuming(run_dir: Path, attempt: int) -> list[str]:
+def _resume_command(run_dir: Path, attempt: int) -> list[str]:
     return [*processes.TRAINER, "resume", str(run_dir), "--attempt", str(attempt)]
 
 
-def _processes(options: argparse.Namespace, spec: Path) -> tuple[int, str, MachineRank]:
+def _process_count(options: argparse.Namespace, spec: Path) -> tuple[int, str, MachineRank]:
     """How many processes this one has to start, on which device, and beside which machines.
 
     A definition that cannot be read starts none: the run says why. A rank that was started already
@@ -131,7 +135,7 @@ def _processes(options: argparse.Namespace, spec: Path) -> tuple[int, str, Machi
 
 
 def shard(options: argparse.Namespace) -> int:
-    """One part of a job, to be carried out on its own."""
+    """Run one part of a job."""
     if not 0 <= options.part < options.of:
         raise Unusable(f"There is no part {options.part} of {options.of}; parts count from 0.")
     spec = load_job(_text_of(options.spec))
@@ -154,16 +158,16 @@ def _machines(options: argparse.Namespace, count: int) -> MachineRank:
         0 <= options.machine < count and options.meeting.rpartition(":")[2].isdecimal()
     ):
         raise Unusable(
-            f"The run wants {count} machines: each needs its --machine from 0 and the --meeting of all, a host:port of machine 0. "
-            "Give --machines 1 to carry it out on this one alone."
+            f"The run needs {count} machines: give each its --machine from 0 and the same --meeting, "
+            "a host:port of machine 0. Give --machines 1 to run it on this one alone."
         )
     return MachineRank(count, options.machine, options.meeting)
 
 
 def show_recipes(options: argparse.Namespace) -> int:
-    """A list, a recipe, or the definition of a preset as YAML to start from."""
+    """Print the list of recipes, one recipe, or the definition of a preset as YAML."""
     try:
-        print(_recipe(options.name, options.preset), end="")
+        print(_recipe_text(options.name, options.preset), end="")
     except KeyError as error:
         raise Unusable(error.args[0]) from None
     return COMPLETED
@@ -179,11 +183,11 @@ def schema(options: argparse.Namespace) -> int:
     return COMPLETED
 
 
-def _recipe(name: str | None, preset: str | None) -> str:
+def _recipe_text(name: str | None, preset: str | None) -> str:
     if name is None:
         return "".join(
-            f"{each}: {recipes.load(each).title}, arXiv {recipes.load(each).paper.arxiv}\n"
-            for each in recipes.names()
+            f"{recipe.name}: {recipe.title}, arXiv {recipe.paper.arxiv}\n"
+            for recipe in map(recipes.load, recipes.names())
         )
     recipe = recipes.load(name)
     if preset is not None:
@@ -199,7 +203,7 @@ def _recipe(name: str | None, preset: str | None) -> str:
 
 
 def _read(path: Path) -> RunSpec:
-    """Raises Unusable and SpecError."""
+    """Read a definition. Raises Unusable and SpecError."""
     return load(_text_of(path))
 
 
@@ -226,11 +230,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("validate", help="say whether a definition can run")
+    command = commands.add_parser("validate", help="check whether a definition can run")
     command.add_argument("spec", type=Path)
-    command.add_argument("--data", action="store_true", help="also read its problems")
+    command.add_argument("--data", action="store_true", help="also read and check its problems")
     command.set_defaults(command=validate)
-    command = commands.add_parser("explain", help="say in plain words what a definition does")
+    command = commands.add_parser("explain", help="describe what a definition does")
     command.add_argument("spec", type=Path)
     command.set_defaults(command=explain_spec)
     command = commands.add_parser(
@@ -240,12 +244,12 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--preset", help="print the definition of this preset")
     command.set_defaults(command=show_recipes)
     command = commands.add_parser("schema", help="print the JSON schema of definitions")
-    command.add_argument("--markdown", action="store_true", help="as the table of the docs")
+    command.add_argument("--markdown", action="store_true", help="as the tables of the docs")
     command.set_defaults(command=schema)
 
 
 def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("run", help="carry out a definition")
+    command = commands.add_parser("run", help="train by a definition")
     command.add_argument("spec", type=Path)
     command.add_argument(
         "--dir", type=Path, required=True, help="folder of the run: log, checkpoints"
@@ -253,7 +257,7 @@ def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("--attempt", type=int, help="number of this attempt")
     _add_processes(command)
     command.set_defaults(command=run)
-    command = commands.add_parser("resume", help="go on from a checkpoint")
+    command = commands.add_parser("resume", help="resume a run from a checkpoint")
     command.add_argument("run_dir", type=Path)
     command.add_argument(
         "--attempt", type=int, help="number of this attempt; the next free one by default"
@@ -262,19 +266,22 @@ def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--from",
         dest="checkpoint",
         type=Path,
-        help="folder of a checkpoint; the newest whole one by default",
+        help="folder of a checkpoint; the newest undamaged one by default",
     )
     command.add_argument(
-        "--anew", action="store_true", help="begin again, whatever checkpoints there are"
+        "--anew",
+        dest="from_scratch",
+        action="store_true",
+        help="start from step 0 although there are checkpoints",
     )
     _add_processes(command)
     command.set_defaults(command=resume)
     command = commands.add_parser(
-        "shard", help="carry out one part of a job: a model over a data set, without training"
+        "shard", help="run one part of a job: a model over a data set, without training"
     )
     command.add_argument("spec", type=Path)
     command.add_argument("--part", type=int, default=0, help="number of the part, from 0")
-    command.add_argument("--of", type=int, default=1, help="how many parts the job is cut into")
+    command.add_argument("--of", type=int, default=1, help="how many parts the job has")
     command.add_argument("--out", type=Path, required=True, help="file of JSON lines to write")
     command.set_defaults(command=shard)
 
@@ -283,18 +290,18 @@ def _add_processes(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--processes",
         type=int,
-        help="how many on this machine, instead of the definition's compute.processes",
+        help="processes on this machine, instead of the definition's compute.processes",
     )
     command.add_argument(
         "--machines",
         type=int,
-        help="how many carry the run out together, instead of the definition's compute.nodes",
+        help="machines of the run, instead of the definition's compute.nodes",
     )
     command.add_argument(
         "--machine",
         type=int,
         default=0,
-        help="number of this one, from 0; machine 0 keeps the log and the checkpoints",
+        help="number of this machine, from 0; machine 0 writes the log and the checkpoints",
     )
     command.add_argument(
         "--meeting",

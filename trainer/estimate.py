@@ -1,7 +1,7 @@
-"""Upper bounds of the tokens that a run writes, from its definition and the number of its problems
-alone. Imports without torch.
+"""An upper bound of the tokens that a run writes, from its definition and problem counts.
 
-Every answer is taken to be as long as it may be; nothing is known of how long answers will be.
+Every answer is taken to have the allowed length, because the real lengths are not known before the
+run. Imports without torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trainer.spec import RunSpec, Stage
 
 @dataclass(frozen=True)
 class ProblemCounts:
-    """Problems of each role, after limits and the held-out share."""
+    """The number of problems of each role, after limits and the held-out share."""
 
     train: int
     held_out: int
@@ -22,12 +22,12 @@ class ProblemCounts:
 
 
 def max_written_tokens(spec: RunSpec, counts: ProblemCounts) -> int:
-    """Tokens that student and teacher write at most: pass rates, stages, evaluations."""
+    """Return the most tokens that student and teacher write: pass rates, stages, evaluations."""
     return sum(_tokens(spec, counts))
 
 
 def planned_answers(stage: Stage) -> int:
-    """Answers that the stage's steps use."""
+    """Return how many answers the stage's steps use."""
     return stage.until.steps * stage.problems_per_step * stage.rollouts.generate.per_problem
 
 

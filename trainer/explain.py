@@ -1,6 +1,4 @@
-"""A run definition in plain words, with upper bounds of what it writes: `python -m trainer
-explain`.
-"""
+"""Describe a run definition in sentences, with an upper bound of the tokens it writes."""
 
 from __future__ import annotations
 
@@ -37,79 +35,88 @@ OBJECTIVES = {
 
 
 def explain(spec: RunSpec, problems: RunProblems) -> str:
-    """What the run does, a line for each part in the order of doing."""
+    """Return what the run does, one line for each part, in the order of execution."""
     return "\n".join(_lines(spec, problems)) + "\n"
 
 
 def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     count = len(problems.train)
     yield f"{spec.name} (recipe {spec.recipe}, seed {spec.seed}, {spec.total_steps:,} steps)"
-    yield f"Networks: {spec.networks.student.model} learns from {teacher(spec.networks.teacher)}."
+    yield f"Networks: {spec.networks.student.model} learns from {teacher_text(spec.networks.teacher)}."
     retained = f", {len(problems.retained):,} of a retained skill" if problems.retained else ""
-    yield f"Problems: {count:,} to train on, {len(problems.evaluation):,} held out{retained}; judged by {spec.data.verifier.kind}."
+    yield (
+        f"Problems: {count:,} to train on, {len(problems.evaluation):,} held out{retained}; "
+        f"judged by the verifier {spec.data.verifier.kind}."
+    )
     yield _pool(spec, count)
     for number, stage in enumerate(spec.stages, 1):
         yield f"Stage {number}, {stage.name}: {_stage(stage, count)}"
     yield _evaluation(spec, problems)
     counts = ProblemCounts(count, len(problems.evaluation), len(problems.retained or ()))
-    yield f"In all at most {max_written_tokens(spec, counts):,} tokens are written, if every answer is as long as it may be."
+    yield (
+        f"At most {max_written_tokens(spec, counts):,} tokens are written in all, if every answer has "
+        "the allowed length."
+    )
 
 
-def teacher(chosen: Teacher) -> str:
-    """Whom the student learns from, in words."""
-    match chosen:
+def teacher_text(teacher: Teacher) -> str:
+    """Return the teacher's name and what it is shown."""
+    match teacher:
         case ModelTeacher(model=model):
-            found = model
+            name = model
         case SelfTeacher(weights=weights):
-            found = {
-                "initial": "itself as it was",
+            name = {
+                "initial": "itself as it was before the run",
                 "ema": "its moving average",
                 "adapter_off": "itself without the adapter",
             }.get(weights, "itself as it is")
         case TextTeacher(path=path):
             return f"the answers in {path}"
         case EndpointTeacher(url=url, model=model):
-            found = f"{model} at {url}"
-    context = chosen.context
-    return (
-        f"{found}, shown the {context.shows}" if isinstance(context, PrivilegedContext) else found
-    )
+            name = f"{model} at {url}"
+    context = teacher.context
+    return f"{name}, shown the {context.shows}" if isinstance(context, PrivilegedContext) else name
 
 
 def _pool(spec: RunSpec, count: int) -> str:
     pool = spec.pool
     if pool.estimate == "never":
-        return "No stage 0: all problems count the same."
+        return "No stage 0: all problems have the same weight."
     refreshed = {
         "never": "",
         "each_stage": " Pass rates are estimated again before each later stage.",
         "every": f" Pass rates are estimated again every {pool.refresh_every:,} steps.",
     }[pool.refresh]
-    asked = f"{pool.rollouts_per_problem} answers of the student to each of {count:,} problems"
-    return f"Stage 0, pass rates: {asked}; {_weights(pool.weighting)}.{refreshed}"
+    answers = f"{pool.rollouts_per_problem} answers of the student to each of {count:,} problems"
+    return f"Stage 0, pass rates: {answers}; {_weights(pool.weighting)}.{refreshed}"
 
 
 def _weights(weighting: Weighting) -> str:
     match weighting:
         case PacedWeights(alpha=alpha, beta=beta, floor=floor):
-            return f"problems count with w(p) = p^{alpha:g} (1 − p)^{beta:g}" + (
-                f" + {floor:g}" if floor else ""
-            )
+            weight = f"w(p) = p^{alpha:g} (1 − p)^{beta:g}" + (f" + {floor:g}" if floor else "")
+            return f"the weight of a problem is {weight}"
         case HardFilterWeights(low=low, high=high):
-            return f"problems with a pass rate from {low:g} to {high:g} count the same, others are dropped"
-    return "all problems count the same"
+            return (
+                f"problems with a pass rate from {low:g} to {high:g} have the same weight, others are "
+                "dropped"
+            )
+    return "all problems have the same weight"
 
 
 def _stage(stage: Stage, count: int) -> str:
     generate, optimiser = stage.rollouts.generate, stage.optimiser
     longest = generate.sampling.max_new_tokens
     answers = {
-        "teacher_written": f"one answer of the teacher to each, at most {min(count, planned_answers(stage)):,} written before the stage",
+        "teacher_written": "one answer of the teacher to each, at most "
+        f"{min(count, planned_answers(stage)):,} written before the stage",
         "solutions": "the worked solution of each",
-        "student_rollouts": f"{_fresh(generate.per_problem)} of the student to each, of at most {longest:,} tokens",
+        "student_rollouts": f"{_new_answers(generate.per_problem)} of the student to each, of at "
+        f"most {longest:,} tokens",
     }[stage.source]
     steps = f"{stage.until.steps:,} steps of {stage.problems_per_step:,} problems, {answers}"
-    return f"{steps}; {OBJECTIVES[stage.objective.kind]}{_tokens(stage.tokens)}; AdamW at {optimiser.learning_rate:g}."
+    objective = f"{OBJECTIVES[stage.objective.kind]}{_tokens(stage.tokens)}"
+    return f"{steps}; {objective}; AdamW with learning rate {optimiser.learning_rate:g}."
 
 
 def _tokens(tokens: Tokens) -> str:
@@ -122,9 +129,9 @@ def _tokens(tokens: Tokens) -> str:
 def _evaluation(spec: RunSpec, problems: RunProblems) -> str:
     evaluation = spec.evaluation
     during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
-    asked = f"each of {len(problems.evaluation):,} held-out problems"
-    return f"Evaluation: {evaluation.final_samples} answers to {asked} before and after{during}."
+    answers = f"{evaluation.final_samples} answers to each of {len(problems.evaluation):,}"
+    return f"Evaluation: {answers} held-out problems before and after{during}."
 
 
-def _fresh(count: int) -> str:
-    return "a fresh answer" if count == 1 else f"{count} fresh answers"
+def _new_answers(count: int) -> str:
+    return "one new answer" if count == 1 else f"{count} new answers"

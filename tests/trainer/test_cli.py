@@ -1,4 +1,4 @@
-"""The command line as a person or a script uses it."""
+"""The command line of the trainer: output and exit codes."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ STAGE = {"name": "only", "until": {"steps": 30}, "problems_per_step": 4}
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def written(folder: Path, **settings: object) -> str:
+def write_definition(folder: Path, **settings: object) -> str:
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump({"stages": [STAGE], **settings}))
     return str(path)
 
 
-def test_a_definition_that_can_run_is_said_so(
+def test_a_valid_definition_is_confirmed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = written(tmp_path, name="mine")
+    path = write_definition(tmp_path, name="mine")
     assert main(["validate", path]) == 0
     assert capsys.readouterr().out == f"{path} can run: mine, 30 steps.\n"
 
 
-def test_every_complaint_about_a_definition_is_printed(
+def test_every_issue_of_a_definition_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = written(tmp_path, sed=1, pool={"rollouts_per_problem": 0})
+    path = write_definition(tmp_path, sed=1, pool={"rollouts_per_problem": 0})
     assert main(["validate", path]) == 64
-    complaints = capsys.readouterr().err.splitlines()
-    assert complaints[0] == f"{path} cannot run:"
-    assert sorted(complaints[1:]) == [
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"{path} cannot run:"
+    assert sorted(lines[1:]) == [
         "- pool.rollouts_per_problem must be at least 1, got “0”",
         "- sed is not a setting here; did you mean seed?",
     ]
@@ -53,7 +53,7 @@ def test_every_complaint_about_a_definition_is_printed(
         ("latin.yaml", b"name: caf\xe9", "is not UTF-8 text"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_a_sentence(
+def test_a_file_that_cannot_be_read_gives_one_sentence(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     name: str,
@@ -66,17 +66,19 @@ def test_a_file_that_cannot_be_read_is_a_sentence(
     assert sentence in capsys.readouterr().err
 
 
-def test_validation_may_read_the_problems_too(
+def test_validation_reads_the_problems_on_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.csv").write_text("question,answer\nwhy?,\n")
-    path = written(tmp_path, data={"train": {"kind": "file", "path": f"file:{tmp_path / 'a.csv'}"}})
+    path = write_definition(
+        tmp_path, data={"train": {"kind": "file", "path": f"file:{tmp_path / 'a.csv'}"}}
+    )
     assert main(["validate", path]) == 0
     assert main(["validate", path, "--data"]) == 64
     assert "row 2 of a.csv has no answer" in capsys.readouterr().err
 
 
-def test_a_definition_is_explained_in_words(
+def test_a_definition_is_explained_in_sentences(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sampling = {"max_new_tokens": 10}
@@ -104,21 +106,21 @@ def test_a_definition_is_explained_in_words(
     )
     assert main(["explain", path]) == 0
     text = capsys.readouterr().out
-    assert "Problems: 50 to train on, 40 held out; judged by numeric." in text
+    assert "Problems: 50 to train on, 40 held out; judged by the verifier numeric." in text
     assert (
-        "8 answers of the student to each of 50 problems; problems count with w(p) = p^1 (1 − p)^1."
-        in text
+        "8 answers of the student to each of 50 problems; the weight of a problem is "
+        "w(p) = p^1 (1 − p)^1." in text
     )
     assert (
-        "Stage 1, warm: 30 steps of 4 problems, one answer of the teacher to each, at most 50 written before the stage"
-        in text
+        "Stage 1, warm: 30 steps of 4 problems, one answer of the teacher to each, "
+        "at most 50 written before the stage" in text
     )
     assert (
-        "Stage 2, only: 30 steps of 4 problems, 2 fresh answers of the student to each, of at most 10 tokens; reverse KL"
-        in text
+        "Stage 2, only: 30 steps of 4 problems, 2 new answers of the student to each, "
+        "of at most 10 tokens; reverse KL" in text
     )
     tokens = 10 * (2 * 50 * 8 + 50 + 30 * 4 * 2 + 2 * 4 * 40 + 40 + 20 * 8)
-    assert f"at most {tokens:,} tokens" in text
+    assert f"At most {tokens:,} tokens" in text
 
 
 @pytest.mark.parametrize("preset", recipes.load("paced").presets)
@@ -149,26 +151,30 @@ def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["properties"]["stages"]["title"] == "Stages"
 
 
-def test_the_reference_of_settings_is_current_and_whole() -> None:
+def test_the_reference_of_settings_is_current_and_complete() -> None:
     page = (ROOT / "docs" / "run-definition.md").read_text(encoding="utf-8")
     assert page == markdown(), "run: python -m trainer schema --markdown > docs/run-definition.md"
     assert all(f"| `{info.path}`" in page for info in fields())
 
 
 def test_a_definition_is_validated_without_torch(tmp_path: Path) -> None:
-    program = "import sys; from trainer.cli import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    program = (
+        "import sys; from trainer.cli import main; "
+        "main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    )
     assert (
         subprocess.run(
-            [sys.executable, "-c", program, "validate", written(tmp_path), "--data"], check=False
+            [sys.executable, "-c", program, "validate", write_definition(tmp_path), "--data"],
+            check=False,
         ).returncode
         == 0
     )
 
 
-def test_run_and_resume_hand_on_the_trainers_exit_code(
+def test_run_and_resume_return_the_exit_code_of_the_trainer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = written(tmp_path, pool={"rollouts_per_problem": 0})
+    path = write_definition(tmp_path, pool={"rollouts_per_problem": 0})
     assert main(["run", path, "--dir", str(tmp_path / "a")]) == 64
     assert "pool.rollouts_per_problem must be at least 1" in capsys.readouterr().err
     assert main(["resume", str(tmp_path / "b"), "--attempt", "2"]) == 64
@@ -176,11 +182,14 @@ def test_run_and_resume_hand_on_the_trainers_exit_code(
     assert not (tmp_path / "b").exists()
 
 
-def test_the_package_is_a_program(tmp_path: Path) -> None:
-    done = subprocess.run(
+def test_the_package_can_be_executed(tmp_path: Path) -> None:
+    process = subprocess.run(
         [sys.executable, "-m", "trainer", "validate", str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (64, f"{tmp_path} cannot be read: is a directory.\n")
+    assert (process.returncode, process.stderr) == (
+        64,
+        f"{tmp_path} cannot be read: is a directory.\n",
+    )
