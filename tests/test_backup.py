@@ -19,7 +19,7 @@ from tests.webapp.logs import losses
 from tests.webapp.recorded import recorded
 from webapp.access.models import Team, User
 from webapp.ingest import event_log
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.series import series_store
 from workers.launcher.services import binaries
 
@@ -45,7 +45,7 @@ def test_a_restored_dump_holds_every_row(
     team = Team.objects.create(name="Still", slug="still")
     recorded(team, User.objects.create_user("alice@still.example"), tmp_path / "run")
     grown = lifecycle.create_run(team, None, SPEC)
-    lifecycle.claim(grown.pk, "host-a")
+    leases.claim(grown.pk, "host-a")
     event_log.ingest(grown.pk, 1, losses(1, 300), tmp_path)
     assert series_store.keys(grown) == ["loss"]
     before = rows(child_environment["DATABASE_URL"])
@@ -72,7 +72,9 @@ def options_of(program: str) -> list[str]:
 
 def run(program: str, *arguments: str) -> None:
     done = subprocess.run(
-        [str(binaries.find_installed().postgres(program)), *arguments], capture_output=True, text=True
+        [str(binaries.find_installed().postgres(program)), *arguments],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 

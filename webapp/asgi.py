@@ -22,18 +22,20 @@ from django.urls import path, re_path
 from webapp.api.app import PREFIXES, ApiApplication
 from webapp.api.backlog import MOST_BYTES
 from webapp.base.asgi_handler import Pages
-from webapp.base.proxies import BehindProxies
-from webapp.base.upload_limit import App, LimitedBody, Prefixed
+from webapp.base.proxies import TrustedProxies
+from webapp.base.upload_limit import App, LimitedBody, PathPrefixRouter
 from webapp.live.consumer import live
 
 sockets = [path("live/", cast(Any, live)), re_path("", WebsocketDenier.as_asgi())]
 programs = LimitedBody(ApiApplication(), MOST_BYTES)
 protocols = ProtocolTypeRouter(
     {
-        "http": Prefixed(PREFIXES, programs, LimitedBody(Pages(), settings.MAX_UPLOAD_BYTES)),
+        "http": PathPrefixRouter(
+            PREFIXES, programs, LimitedBody(Pages(), settings.MAX_UPLOAD_BYTES)
+        ),
         "websocket": AllowedHostsOriginValidator(SessionMiddlewareStack(URLRouter(sockets))),
     }
 )
-application = BehindProxies(
+application = TrustedProxies(
     cast(App, protocols), settings.STILLROOM_TRUSTED_PROXIES, settings.STILLROOM_PROXY_HOPS
 )

@@ -44,10 +44,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "webapp.base.requests.Measured",
+    "webapp.base.requests.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "webapp.base.headers.ContentSecurityPolicy",
-    "webapp.base.headers.KnownHost",
+    "webapp.base.headers.HostCheck",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

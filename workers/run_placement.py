@@ -9,9 +9,9 @@ from django.db import connection, transaction
 
 from webapp.base import celery_client
 from webapp.nodes import queue
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.plan import Placement
-from webapp.runs import lifecycle
+from webapp.runs import leases
 from webapp.runs.models import Run, State
 from workers.attempt.supervisor_start import start_supervisor
 from workers.machine import allocation, host, registration
@@ -31,7 +31,7 @@ def place_queued() -> list[int]:
         # One planner at a time: the second one sees what the first has allocated.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PLANNING_LOCK])
-        placements, _ = queue.planned()
+        placements, _ = queue.current_plan()
         runs = Run.objects.filter(pk__in=[placement.run for placement in placements])
         # Everyone who locks several runs locks them in order of their ids, which avoids deadlocks.
         list(runs.select_for_update(no_key=True).order_by("pk").values_list("pk"))
@@ -54,7 +54,7 @@ def start_placed() -> None:
         .order_by("pk")
         .values_list("public_id", "attempt")
     )
-    joined = lifecycle.members_at_work(host.name()).values_list(
+    joined = leases.members_on_machine(host.name()).values_list(
         "attempt__run__public_id", "attempt__number"
     )
     for public_id, attempt in [*led, *joined]:
@@ -65,10 +65,10 @@ def start_placed() -> None:
 def _claim(placement: Placement) -> bool:
     """Claim the run and all of its devices on all of its machines, or nothing."""
     with transaction.atomic():
-        attempt = lifecycle.claim(placement.run, *placement.machines)
+        attempt = leases.claim(placement.run, *placement.machines)
         if attempt is None:
             return False
-        holder, team = holder_of(attempt.run.public_id, attempt.number), attempt.run.team
+        holder, team = attempt_key(attempt.run.public_id, attempt.number), attempt.run.team
         for machine in placement.machines:
             devices = allocation.claim(placement.devices, placement.kind, holder, machine, team)
             if devices is None:

@@ -18,9 +18,9 @@ from webapp.clients import receipts
 from webapp.ingest import pending_uploads
 from webapp.library import artifacts
 from webapp.nodes import queue
-from webapp.nodes.holders import run_of
+from webapp.nodes.allocation_keys import attempt_from_key
 from webapp.nodes.models import Device
-from webapp.runs import lifecycle
+from webapp.runs import leases
 from webapp.runs.models import ACTIVE, Attempt, Run
 from webapp.series import series_store
 from workers.attempt.outage_guard import OutageGuard
@@ -84,11 +84,11 @@ def adopt_orphans() -> None:
     """
     lease = timedelta(seconds=host.LEASE_SECONDS)
     led = (
-        lifecycle.orphans(lease)
+        leases.expired_runs(lease)
         .filter(lease_holder=host.name())
         .values_list("public_id", "attempt")
     )
-    joined = lifecycle.silent(lifecycle.members_at_work(host.name()), lease).values_list(
+    joined = leases.expired_members(leases.members_on_machine(host.name()), lease).values_list(
         "attempt__run__public_id", "attempt__number"
     )
     for public_id, attempt in [*led, *joined]:
@@ -104,7 +104,7 @@ def retry_uploads() -> None:
         host=host.name(), run__summary__has_key="unstored"
     ).select_related("run")
     for attempt in attempts:
-        if pending_uploads.waiting(attempt.run_id, attempt.number):
+        if pending_uploads.pending_seqs(attempt.run_id, attempt.number):
             start_supervisor(attempt.run.public_id, attempt.number)
 
 
@@ -119,7 +119,7 @@ def end_stale_attempts() -> None:
         .values_list("allocated_to", flat=True)
         .distinct()
     )
-    _end_unless_current([attempt for holder in holders if (attempt := run_of(holder))])
+    _end_unless_current([attempt for holder in holders if (attempt := attempt_from_key(holder))])
 
 
 def end_unrecorded_trainers() -> None:
@@ -152,11 +152,11 @@ def requeue_lost_runs() -> None:
     lease = timedelta(seconds=host.LEASE_SECONDS)
     if not outage_guard.is_calm_for(host.LEASE_SECONDS):
         return
-    alive = [host.name(), *queue.alive().values_list("name", flat=True)]
-    for run in lifecycle.orphans(lease).exclude(lease_holder__in=alive).defer("spec"):
+    alive = [host.name(), *queue.live_nodes().values_list("name", flat=True)]
+    for run in leases.expired_runs(lease).exclude(lease_holder__in=alive).defer("spec"):
         reason = (
             f"{run.lease_holder} was lost: "
             f"it has not been heard of since {run.heartbeat_at:%H:%M:%S} UTC."
         )
-        if lifecycle.abandon(run.pk, run.attempt, lease, reason):
+        if leases.expire(run.pk, run.attempt, lease, reason):
             logger.warning("run %s: %s", run.public_id, reason)

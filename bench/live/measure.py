@@ -64,13 +64,13 @@ def _row(
     address: str, web: subprocess.Popen[bytes], cookies: list[str], per_second: float, number: int
 ) -> dict[str, Any]:
     from webapp.access.models import Team
-    from webapp.runs import lifecycle
+    from webapp.runs import leases, lifecycle
     from workers.attempt.supervisor_start import start_supervisor
     from workers.attempt.trainer_process import TrainerProcess
     from workers.machine import host
 
     run = lifecycle.create_run(Team.objects.get(), None, SPEC)
-    claimed = lifecycle.claim(run.pk, host.name())
+    claimed = leases.claim(run.pk, host.name())
     assert claimed is not None
     steps = round(SECONDS * per_second)
     command = [sys.executable, "-m", "bench.live.pages", address, run.public_id, str(steps)]

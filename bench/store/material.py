@@ -71,11 +71,11 @@ def append(run: Any, rows: list[dict[str, Any]]) -> None:
     """One transaction, as an ingest makes it."""
     from django.db import transaction
 
-    from webapp.ingest.event_log import take
+    from webapp.ingest.event_log import lock_and_count_batch
     from webapp.series import series_store
 
     with transaction.atomic():
-        series_store.append(run, 1, rows, take(run.pk))
+        series_store.append(run, 1, rows, lock_and_count_batch(run.pk))
 
 
 def stored_bytes() -> int:
@@ -84,10 +84,8 @@ def stored_bytes() -> int:
 
     with connection.cursor() as cursor:
         cursor.execute(
-
-                "VACUUM FULL metrics_batch, metrics_series, metrics_axis, metrics_chunk, "
-                "metrics_level, metrics_log"
-
+            "VACUUM FULL metrics_batch, metrics_series, metrics_axis, metrics_chunk, "
+            "metrics_level, metrics_log"
         )
         cursor.execute(
             (

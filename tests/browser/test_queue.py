@@ -14,9 +14,9 @@ from tests.webapp.conftest import SPEC
 from trainer.spec.jobs import JobSpec
 from webapp.access.models import Team, User
 from webapp.jobs import lifecycle as jobs
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Node
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run, State
 
 
@@ -38,9 +38,9 @@ def queued(team: Team, name: str, gpus: int = 8) -> Run:
 
 def at_work(team: Team, node: Node, name: str = "at work") -> Run:
     run = queued(team, name, 2)
-    lifecycle.claim(run.pk, node.name)
+    leases.claim(run.pk, node.name)
     Device.objects.filter(node=node, kind="cuda", index__lt=2).update(
-        allocated_to=holder_of(run.public_id, 1), team=team
+        allocated_to=attempt_key(run.public_id, 1), team=team
     )
     run.refresh_from_db()
     return run
@@ -85,7 +85,7 @@ def test_a_run_is_paused_and_goes_back_to_the_queue(page: Page, still: Team, elm
     expect(page.get_by_text("on elm, GPUs 0–1")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
     expect(page.locator("#run-head .badge.stopping")).to_be_visible()
-    lifecycle.finish(
+    leases.finish(
         run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint."
     )
     expect(page.locator("#run-head .badge.paused")).to_be_visible()

@@ -24,7 +24,13 @@ def serving(environment: Mapping[str, str], log: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", *uvicorn_arguments("127.0.0.1", port), "--log-level", "warning"]
+    command = [
+        sys.executable,
+        "-m",
+        *uvicorn_arguments("127.0.0.1", port),
+        "--log-level",
+        "warning",
+    ]
     with log.open("wb") as output:
         server = subprocess.Popen(
             command, cwd=ROOT, env=dict(environment), stdout=output, stderr=output

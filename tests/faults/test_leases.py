@@ -22,7 +22,7 @@ from webapp.access.models import Team
 from webapp.base import environment
 from webapp.nodes import queue
 from webapp.nodes.models import Device, Node
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Run, State
 from workers import tasks
 from workers.attempt.supervisor_start import start_supervisor
@@ -74,7 +74,7 @@ def test_one_supervisor_is_started_and_a_second_one_that_carries_the_attempt_all
 ) -> None:
     """As on a file system whose locks do not hold."""
     run = queued(team, steps=60)
-    assert lifecycle.claim(run.pk, host.name())
+    assert leases.claim(run.pk, host.name())
     assert [start_supervisor(run.public_id, 1) for _ in range(5)] == [
         True,
         False,
@@ -152,7 +152,7 @@ def test_hosts_whose_clocks_are_hours_off_keep_their_runs_and_their_order(
     )
     alder = machine("alder", **ahead)
     machine("birch", **behind)
-    until(lambda: set(queue.alive().values_list("name", flat=True)) == {"alder", "birch"})
+    until(lambda: set(queue.live_nodes().values_list("name", flat=True)) == {"alder", "birch"})
     Node.objects.filter(name="birch").update(draining=True)
     run = queued(team, steps=200)
     goes_on_for(run, LOOKED_AT_SECONDS)

@@ -25,7 +25,7 @@ from tests.webapp.logs import losses
 from webapp.access.models import Role, Team
 from webapp.base import notify
 from webapp.ingest import event_log
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run
 from workers.launcher.services import account, folders, redis_server
 from workers.launcher.services.redis_server import Redis
@@ -104,7 +104,7 @@ def follower(web: tuple[Killable, str]) -> Iterator[Follower]:
     team = Team.objects.create(name="Still", slug="still")
     alice = member("alice@still.example", "Alice", team, Role.ADMIN)
     run = lifecycle.create_run(team, None, SPEC)
-    lifecycle.claim(run.pk, "host-a")
+    leases.claim(run.pk, "host-a")
     follower = Follower(web[1], alice, run)
     follower.start()
     yield follower

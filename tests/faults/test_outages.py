@@ -27,7 +27,7 @@ from tests.webapp.conftest import member
 from trainer.events import last_seq
 from webapp.access.models import Role, Team
 from webapp.base import celery_client, environment, notify
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 from workers.database import retry_on_outage
 
@@ -189,7 +189,7 @@ def silent_elsewhere() -> Run:
     """
     with transaction.atomic():
         run = queued(STEPS)
-        assert lifecycle.claim(run.pk, "elsewhere")
+        assert leases.claim(run.pk, "elsewhere")
         Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(days=1))
     return run
 
@@ -239,7 +239,9 @@ def test_a_supervisor_that_stood_still_for_longer_than_its_lease_goes_on(
     try:
         until(
             lambda: (
-                lifecycle.orphans(timedelta(seconds=1.5 * LEASE_SECONDS)).filter(pk=run.pk).exists()
+                leases.expired_runs(timedelta(seconds=1.5 * LEASE_SECONDS))
+                .filter(pk=run.pk)
+                .exists()
             ),
             "the end of its lease",
         )

@@ -15,10 +15,10 @@ import pytest
 
 from tests.faults.records import assert_complete, folder_on
 from webapp.access.models import Team
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Node
 from webapp.pages.machines import board
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Member, Run, State
 from workers.attempt.trainer_process import TrainerProcess
 from workers.machine import allocation
@@ -85,7 +85,7 @@ def test_when_a_machines_trainer_is_killed_both_go_on_with_the_curve_of_one_proc
     for name in ("alder", "birch"):
         machine(name, STILLROOM_SLOTS="2", STILLROOM_ADDRESS="127.0.0.1")
     until(lambda: trained(run, 8)() and run.checkpoints.exists())
-    holder = holder_of(run.public_id, 1)
+    holder = attempt_key(run.public_id, 1)
     assert {("alder", holder), ("birch", holder)} <= set(held())
     assert board.whereabouts(run).count("CPU slot") == 2
     member = Member.objects.get(attempt__run=run)
@@ -118,9 +118,9 @@ def test_a_run_on_two_machines_outlives_a_taken_port_and_a_lost_machine_and_stop
     for name in ("alder", "birch"):
         node = Node.objects.create(name=name, address="127.0.0.1", cpus=1, memory_bytes=2**34)
         Device.objects.create(node=node, kind="cpu", index=0)
-    assert lifecycle.claim(run.pk, "alder", "birch")
+    assert leases.claim(run.pk, "alder", "birch")
     assert all(
-        allocation.claim(1, "cpu", holder_of(run.public_id, 1), name, team)
+        allocation.claim(1, "cpu", attempt_key(run.public_id, 1), name, team)
         for name in ("alder", "birch")
     )
     Attempt.objects.filter(run=run).update(

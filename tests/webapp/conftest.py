@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from webapp.access.models import Membership, Role, Team, User
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run
 
 SPEC = {
@@ -72,7 +72,7 @@ def run(still: Team, alice: User) -> Run:
 @pytest.fixture
 def claimed(run: Run) -> Run:
     """The same, claimed by a worker: attempt 1 has begun."""
-    lifecycle.claim(run.pk, "host-a")
+    leases.claim(run.pk, "host-a")
     run.refresh_from_db()
     return run
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from trainer.text.recording import side_files
 from webapp.access.models import Team, User
 from webapp.ingest import event_log
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run, State
 
 NOON = 1_760_000_000.0
@@ -51,7 +51,7 @@ class Recorder:
     """
 
     def __init__(self, run: Run, folder: Path, clock: float = NOON) -> None:
-        claimed = lifecycle.claim(run.pk, "a-worker")
+        claimed = leases.claim(run.pk, "a-worker")
         assert claimed is not None, f"run {run.public_id} is {run.state}"
         self.run, self.folder, self.clock = run, folder, clock
         self.attempt, self.seq = claimed.number, 0
@@ -148,7 +148,7 @@ class Recorder:
         self.send(
             [*closing, {"type": "end", "outcome": outcome, "reason": reason, "remedy": remedy}]
         )
-        lifecycle.finish(self.run.pk, self.attempt, outcome, reason, remedy)
+        leases.finish(self.run.pk, self.attempt, outcome, reason, remedy)
         self.run.refresh_from_db()
 
     def _numbered(self, event: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def _fresh_client(services: None) -> Iterator[None]:
 def test_a_worker_is_called_by_name() -> None:
     with redis.Redis.from_url(settings.REDIS_URL) as queue:
         queue.delete("runs")
-        celery_client.wake()
+        celery_client.wake_placement()
         message = json.loads(queue.rpop("runs") or "{}")
     assert message["headers"]["task"] == "workers.place"
     assert message["headers"]["expires"], (
@@ -36,5 +36,5 @@ def test_without_redis_nothing_is_raised(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
-    celery_client.wake()
+    celery_client.wake_placement()
     assert "the sweep will find what it was about" in caplog.text

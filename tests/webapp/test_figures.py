@@ -16,7 +16,7 @@ from webapp.access.models import Team, User
 from webapp.ingest.event_log import ingest
 from webapp.nodes.models import Device, Node
 from webapp.pages.site import prometheus
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -68,7 +68,7 @@ def test_an_allowed_address_needs_no_token_but_must_ask_directly(
 
 def test_runs_and_machines_are_counted(scrape: Any, run: Run, still: Team, tmp_path: Path) -> None:
     working = lifecycle.create_run(still, None, run.spec)
-    lifecycle.claim(working.pk, "host-a")
+    leases.claim(working.pk, "host-a")
     ingest(working.pk, 1, losses(1, 3), tmp_path, more=True)
     node = Node.objects.create(name="forge", address="10.0.0.1", cpus=8, memory_bytes=2**34)
     Device.objects.create(node=node, kind="cuda", index=0, allocated_to="run/abc/1")

@@ -39,7 +39,7 @@ def lines(style: str, code: str, **variables: str) -> list[str]:
 
 def test_each_record_is_one_json_object_with_what_it_is_about() -> None:
     code = (
-        "with logs.about(run='abc', attempt=2): log.warning('two\\nlines of %s', 'text')\n"
+        "with logs.log_context(run='abc', attempt=2): log.warning('two\\nlines of %s', 'text')\n"
         "try: 1 / 0\nexcept ZeroDivisionError: log.exception('It broke.')"
     )
     first, second = (json.loads(line) for line in lines("json", code))
@@ -55,7 +55,7 @@ def test_each_record_is_one_json_object_with_what_it_is_about() -> None:
 
 
 def test_people_read_plain_lines() -> None:
-    (line,) = lines("text", "with logs.about(run='abc', attempt=2): log.info('It began.')")
+    (line,) = lines("text", "with logs.log_context(run='abc', attempt=2): log.info('It began.')")
     assert line.endswith("INFO ours: It began. [run=abc attempt=2]")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from webapp.base.proxies import BehindProxies
+from webapp.base.proxies import TrustedProxies
 
 TRUSTED = ("127.0.0.1/32", "10.0.0.0/8", "::1/128")
 
@@ -35,7 +35,7 @@ def seen(
     scope = {"type": "http", "client": peer and (peer, 1), "scheme": "http", "headers": headers}
     nothing: Any = None
     asyncio.run(
-        BehindProxies(program, tuple(map(ip_network, trusted)), hops)(scope, nothing, nothing)
+        TrustedProxies(program, tuple(map(ip_network, trusted)), hops)(scope, nothing, nothing)
     )
     return found[0]
 

@@ -12,9 +12,9 @@ from django.db.models.functions import Now
 
 from webapp.access.models import Team
 from webapp.base import celery_client
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Node
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run, State
 from workers import run_placement, sweep
 from workers.attempt.outage_guard import OutageGuard
@@ -61,8 +61,8 @@ def run(started: list[tuple[str, int]]) -> Run:
     run = lifecycle.create_run(
         Team.objects.create(name="Cellar", slug="cellar"), None, {"name": "run"}
     )
-    assert lifecycle.claim(run.pk, "there")
-    assert allocation.claim(1, "cpu", holder_of(run.public_id, 1), "there", run.team)
+    assert leases.claim(run.pk, "there")
+    assert allocation.claim(1, "cpu", attempt_key(run.public_id, 1), "there", run.team)
     return run
 
 
@@ -84,7 +84,7 @@ def test_a_run_goes_on_elsewhere_when_its_machine_is_lost(
     sweep.sweep()
     assert state_of(run) == (State.STARTING, 2, "here")
     assert started == [(run.public_id, 2)]
-    assert Device.objects.get(node__name="there").allocated_to == holder_of(run.public_id, 1), (
+    assert Device.objects.get(node__name="there").allocated_to == attempt_key(run.public_id, 1), (
         "it may still work on it"
     )
     assert (
@@ -134,12 +134,12 @@ def test_a_machine_that_returns_ends_what_is_not_its_own_any_more(
     monkeypatch.setenv("STILLROOM_HOST_NAME", "there")
     sweep.end_stale_attempts()
     assert started == []
-    lifecycle.requeue(run.pk, 1, "there was lost.")
+    leases.requeue(run.pk, 1, "there was lost.")
     sweep.end_stale_attempts()
     assert started == [(run.public_id, 1)], (
         "it waits for devices that it may be holding itself: a supervisor takes it back"
     )
-    lifecycle.claim(run.pk, "elsewhere")
+    leases.claim(run.pk, "elsewhere")
     sweep.end_stale_attempts()
     assert started == [(run.public_id, 1)] * 2
 
@@ -179,7 +179,7 @@ def test_a_living_trainer_of_a_run_that_is_over_is_found_after_a_restart(
         write_atomically(
             folder / "process.json", {who: identity(os.getpid()) for who in ("trainer", "shim")}
         )
-    lifecycle.requeue(run.pk, 1, "there was lost.")
-    lifecycle.claim(run.pk, "elsewhere")
+    leases.requeue(run.pk, 1, "there was lost.")
+    leases.claim(run.pk, "elsewhere")
     sweep.end_unrecorded_trainers()
     assert started == [(run.public_id, 1)]

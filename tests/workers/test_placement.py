@@ -8,8 +8,8 @@ import pytest
 from django.db import connections
 
 from webapp.access.models import Team
-from webapp.nodes.holders import holder_of
-from webapp.runs import lifecycle
+from webapp.nodes.allocation_keys import attempt_key
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Run, State
 from workers import run_placement, sweep
 from workers.machine import allocation, host
@@ -90,8 +90,8 @@ def test_the_sweep_starts_waiting_runs_oldest_first_until_the_slots_are_full(
     first, second, third = (queued(team, name) for name in ("first", "second", "third"))
     sweep.sweep()
     assert supervisors == [(first.public_id, 1), (second.public_id, 1)]
-    lifecycle.finish(first.pk, 1, State.COMPLETED)
-    allocation.release(holder_of(first.public_id, 1))
+    leases.finish(first.pk, 1, State.COMPLETED)
+    allocation.release(attempt_key(first.public_id, 1))
     sweep.sweep()
     assert supervisors[-1] == (third.public_id, 1)
 

@@ -12,7 +12,7 @@ import trainer.spec
 from webapp.access.models import Team
 from webapp.library import artifacts
 from webapp.library.models import DataSet, StoredModel
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Run
 from workers.attempt.preparation import PreparationError, prepare
 
@@ -46,7 +46,7 @@ def spec(**data: Any) -> dict[str, Any]:
 
 def run_of(team: Team, definition: dict[str, Any]) -> tuple[Run, Attempt]:
     run = lifecycle.create_run(team, None, definition)
-    attempt = lifecycle.claim(run.pk, "host")
+    attempt = leases.claim(run.pk, "host")
     assert attempt is not None
     return run, attempt
 

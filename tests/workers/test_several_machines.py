@@ -15,9 +15,9 @@ import trainer.spec
 from webapp.access.models import Team
 from webapp.base import celery_client
 from webapp.nodes import draining
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Node
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Checkpoint, Member, Run, State
 from workers import run_placement, sweep
 from workers.attempt.exit_text import explain
@@ -96,7 +96,7 @@ def test_a_placed_run_holds_devices_on_all_of_its_machines_and_each_is_woken(
     monkeypatch.setattr(celery_client, "wake_node", woken.append)
     run = lifecycle.create_run(team, None, {"compute": {"nodes": 2, "device": "cpu"}})
     assert run_placement.place(run.pk)
-    assert held() == dict.fromkeys(("alder", "birch"), holder_of(run.public_id, 1))
+    assert held() == dict.fromkeys(("alder", "birch"), attempt_key(run.public_id, 1))
     assert (woken, started) == (["birch"], [(run.public_id, 1)])
     assert run.transitions.get(state=State.STARTING).reason == "Placed on alder and birch."
     monkeypatch.setenv("STILLROOM_HOST_NAME", "birch")
@@ -263,15 +263,15 @@ def test_a_silent_part_gets_another_supervisor_on_its_own_machine(
 
 
 def test_what_a_machine_gives_back_is_its_own(run: Run) -> None:
-    assert allocation.release(holder_of(run.public_id, 1), "birch") == 1
-    assert held() == {"alder": holder_of(run.public_id, 1), "birch": ""}
+    assert allocation.release(attempt_key(run.public_id, 1), "birch") == 1
+    assert held() == {"alder": attempt_key(run.public_id, 1), "birch": ""}
 
 
 def test_an_attempt_that_was_given_up_is_not_taken_back_by_the_machine_that_led_it(
     run: Run, started: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lifecycle.requeue(run.pk, 1, "alder was lost.")
-    assert not lifecycle.heartbeat(run.pk, 1, "alder"), "the others have left"
+    leases.requeue(run.pk, 1, "alder was lost.")
+    assert not leases.renew(run.pk, 1, "alder"), "the others have left"
     started.clear()
     for name in ("alder", "birch"):
         monkeypatch.setenv("STILLROOM_HOST_NAME", name)
@@ -283,7 +283,7 @@ def test_a_drained_member_moves_the_whole_run(run: Run) -> None:
     assert draining.drain(Node.objects.get(name="birch"), move=True) == 1
     run.refresh_from_db()
     assert (run.state, run.after_stop) == (State.STOPPING, State.QUEUED)
-    assert list(lifecycle.on_machine("birch")) == [run]
-    lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
+    assert list(leases.runs_on_machine("birch")) == [run]
+    leases.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
     run.refresh_from_db()
     assert (run.state, run.restarts) == (State.QUEUED, 0)

@@ -24,6 +24,7 @@ from webapp.library import artifacts
 from webapp.library.models import Artifact
 from webapp.nodes.models import Device, Node
 from webapp.runs import lifecycle as runs
+from webapp.runs.transitions import TransitionRefused
 from workers.machine import allocation as devices
 from workers.machine import hardware, registration
 from workers.machine.hardware import DetectedDevice
@@ -234,7 +235,7 @@ def test_a_slow_part_is_doubled_once_devices_are_idle(
     quick, slow = started
     answer(quick)
     Copy.objects.filter(pk=quick.pk).update(started_at=timezone.now() - timedelta(seconds=20))
-    devices.release(quick.holder)
+    devices.release(quick.allocation_key)
     age(slow, 50)
     placement.place_waiting()
     assert [copy.shard.part for copy in started] == [0, 1, 2], (
@@ -242,11 +243,11 @@ def test_a_slow_part_is_doubled_once_devices_are_idle(
     )
     age(slow, 70)
     answer(started[2])
-    devices.release(started[2].holder)
+    devices.release(started[2].allocation_key)
     Copy.objects.filter(outcome="won").update(started_at=timezone.now() - timedelta(seconds=20))
     assert placement.place_waiting() == 1
     assert (started[3].shard.part, started[3].number) == (1, 2)
-    devices.release(started[3].holder)
+    devices.release(started[3].allocation_key)
     assert placement.place_waiting() == 0, "twice is enough"
     assert answer(started[3]) and not answer(slow)
     assert outcomes(found) == [(0, "won"), (1, "late"), (1, "won"), (2, "won")]
@@ -309,10 +310,10 @@ def test_a_stopped_job_takes_no_answer_and_starts_nothing(
     found = job(problems=300)
     placement.place_waiting()
     lifecycle.stop(found)
-    assert not lifecycle.beat(started[0], 3)
+    assert not lifecycle.heartbeat(started[0], 3)
     assert not answer(started[0])
     assert placement.place_waiting() == 0
-    with pytest.raises(lifecycle.Refused, match="stopped already"):
+    with pytest.raises(TransitionRefused, match="stopped already"):
         lifecycle.stop(found)
     lifecycle.delete(found)
     assert not Copy.objects.exists()

@@ -12,7 +12,7 @@ import pytest
 from trainer.events import EventLog, read
 from webapp.access.models import Team
 from webapp.ingest.event_log import ingest
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run, State
 from workers.attempt.shim import write_atomically
 from workers.attempt.supervisor_start import supervise
@@ -28,7 +28,7 @@ def run(settings: Any, tmp_path: Path) -> Run:
     run = lifecycle.create_run(
         Team.objects.create(name="Cellar", slug="cellar"), None, {"name": "run"}
     )
-    assert lifecycle.claim(run.pk, host.name())
+    assert leases.claim(run.pk, host.name())
     folder = host.attempt_folder(run.public_id, 1)
     folder.mkdir(parents=True)
     nobody = {"pid": 0, "started": 0.0}

@@ -45,7 +45,7 @@ def revoke(token: ApiToken, by: User | None) -> None:
     )
 
 
-class Doorman:
+class TokenCache:
     """Tells who a token stands for, asking the database at most once in MEMORY_SECONDS for each."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Doorman:
         known = self.remembered(token)
         if known is not None:
             return known
-        actor = actor_of(token)
+        actor = actor_of_token(token)
         if actor is not None:
             self._known[digest(token)] = (time.monotonic() + MEMORY_SECONDS, actor)
             while len(self._known) > REMEMBERED:
@@ -69,8 +69,8 @@ class Doorman:
         return actor
 
 
-def actor_of(token: str) -> Actor | None:
-    """As `Doorman.find`, from the database. Notes that the token was used."""
+def actor_of_token(token: str) -> Actor | None:
+    """As `TokenCache.find`, from the database. Notes that the token was used."""
     found = (
         ApiToken.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
     )

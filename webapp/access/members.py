@@ -37,7 +37,7 @@ def set_quota(team: Team, devices: int | None) -> None:
     """How many devices the team's work may hold together; None for as many as there are."""
     with transaction.atomic():
         Team.objects.filter(pk=team.pk).update(device_quota=devices)
-        transaction.on_commit(celery_client.wake)
+        transaction.on_commit(celery_client.wake_placement)
 
 
 def change_role(membership: Membership, role: str) -> None:

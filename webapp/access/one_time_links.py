@@ -16,7 +16,7 @@ SIGN_IN_LASTS = timedelta(hours=24)
 INVITATION_LASTS = timedelta(days=7)
 
 
-class Spent(Exception):
+class UnusableLink(Exception):
     """The link is unknown, used, or too old; the message says which and what to do."""
 
 
@@ -30,7 +30,7 @@ def make_sign_in_link(user: User) -> str:
 
 
 def find_sign_in_link(token: str) -> SignInLink:
-    """The usable link of that token. Raises Spent."""
+    """The usable link of that token. Raises UnusableLink."""
     link = SignInLink.objects.select_related("user").filter(digest=digest(token)).first()
     _check(link, "Make another one with `python manage.py sign_in_link EMAIL` on the server.")
     assert link is not None
@@ -38,7 +38,7 @@ def find_sign_in_link(token: str) -> SignInLink:
 
 
 def use_sign_in_link(token: str) -> User:
-    """The person whom the link signs in; it cannot be used again. Raises Spent."""
+    """The person whom the link signs in; it cannot be used again. Raises UnusableLink."""
     link = find_sign_in_link(token)
     if not SignInLink.objects.filter(pk=link.pk, used_at=None).update(used_at=timezone.now()):
         find_sign_in_link(token)
@@ -59,7 +59,7 @@ def invite(team: Team, role: str, inviter: User) -> str:
 
 
 def find_invitation(token: str) -> Invitation:
-    """The usable invitation of that token. Raises Spent."""
+    """The usable invitation of that token. Raises UnusableLink."""
     invitation = (
         Invitation.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
     )
@@ -69,7 +69,7 @@ def find_invitation(token: str) -> Invitation:
 
 
 def accept_invitation(token: str, user: User) -> Team:
-    """Make `user` a member; somebody who is one already keeps their role. Raises Spent."""
+    """Make `user` a member; somebody who is one already keeps their role. Raises UnusableLink."""
     invitation = find_invitation(token)
     with transaction.atomic():
         if not Invitation.objects.filter(pk=invitation.pk, used_at=None).update(
@@ -84,10 +84,10 @@ def accept_invitation(token: str, user: User) -> Team:
 
 def _check(link: SignInLink | Invitation | None, remedy: str) -> None:
     if link is None:
-        raise Spent(
+        raise UnusableLink(
             f"This link is not known here; it may have been cut short or withdrawn. {remedy}"
         )
     if link.used_at is not None:
-        raise Spent(f"This link was used already, and it works only once. {remedy}")
+        raise UnusableLink(f"This link was used already, and it works only once. {remedy}")
     if link.expires_at <= timezone.now():
-        raise Spent(f"This link has expired. {remedy}")
+        raise UnusableLink(f"This link has expired. {remedy}")

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from webapp.access import access
 from webapp.access.access import Action
 from webapp.access.actors import Actor
-from webapp.access.api_tokens import Doorman
+from webapp.access.api_tokens import TokenCache
 from webapp.access.digests import digest
 from webapp.api import backlog, mlflow, mlflow_models, trackio
 from webapp.api.rate_limit import LogRateLimit
@@ -55,7 +55,7 @@ class ApiApplication:
     """The ASGI application for the addresses below PREFIXES."""
 
     def __init__(self) -> None:
-        self._doorman = Doorman()
+        self._doorman = TokenCache()
         self._guesses = TokenThrottle()
         self._rates = LogRateLimit(settings.STILLROOM_LOG_RATE)
         self._waiting = 0

@@ -44,7 +44,7 @@ from webapp.clients import runs
 from webapp.clients.client_batch import ClientBatch, RunPublicId, key
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin, Project
-from webapp.runs.event_rows import clean
+from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
 from webapp.series import series_store
 
@@ -66,10 +66,10 @@ def log_batch(request: Request) -> LogAnswer:
             f"A batch may have {LONGEST_BATCH} bytes; this one has {len(request.body)}.",
         )
     said = read(LogBatch, request.body)
-    tags = {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
+    tags = {storable(one["key"]): storable(one.get("value", "")) for one in said.tags}
     params: dict[str, str] = {}
     for one in said.params:
-        name, value = clean(one["key"]), clean(one.get("value", ""))
+        name, value = storable(one["key"]), storable(one.get("value", ""))
         if params.setdefault(name, value) != value:
             twice = f"The parameter {name!r} comes twice in this batch, as {params[name]!r} and as {value!r}."
             raise ApiError(400, "INVALID_PARAMETER_VALUE", twice)
@@ -89,14 +89,14 @@ def log_metric(request: Request) -> LogAnswer:
 def log_parameter(request: Request) -> LogAnswer:
     said = read(LogParam, request.body)
     return LogAnswer(
-        [ClientBatch(_named(request, said), params={clean(said.key): clean(said.value)})], {}
+        [ClientBatch(_named(request, said), params={storable(said.key): storable(said.value)})], {}
     )
 
 
 def set_tag(request: Request) -> LogAnswer:
     said = read(SetTag, request.body)
     return LogAnswer(
-        [ClientBatch(_named(request, said), tags={clean(said.key): clean(said.value)})], {}
+        [ClientBatch(_named(request, said), tags={storable(said.key): storable(said.value)})], {}
     )
 
 
@@ -110,12 +110,12 @@ def log_inputs(request: Request) -> LogAnswer:
 
 def create_experiment(request: Request) -> dict[str, Any]:
     said, team = read(CreateExperiment, request.body), _team(request)
-    name = runs.project_name(clean(said.name))
+    name = runs.project_name(storable(said.name))
     if access.visible(request.actor, Project).filter(team=team, name=name).exists():
         raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
     made = runs.project(team, name)
     if said.tags:
-        made.tags = {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
+        made.tags = {storable(one["key"]): storable(one.get("value", "")) for one in said.tags}
         made.save(update_fields=["tags"])
     return {"experiment_id": str(made.pk)}
 
@@ -128,7 +128,7 @@ def set_experiment_tag(request: Request) -> dict[str, Any]:
             .select_for_update()
             .get(pk=_project(request, said.experiment_id).pk)
         )
-        found.tags = {**found.tags, clean(said.key): clean(said.value)}
+        found.tags = {**found.tags, storable(said.key): storable(said.value)}
         if len(found.tags) > MAX_PARAMS:
             raise ApiError(
                 400,
@@ -146,7 +146,7 @@ def get_experiment(request: Request) -> dict[str, Any]:
 
 
 def get_experiment_by_name(request: Request) -> dict[str, Any]:
-    name = runs.project_name(clean(read(Experiment, request.query).experiment_name))
+    name = runs.project_name(storable(read(Experiment, request.query).experiment_name))
     found = access.visible(request.actor, Project).filter(name=name).first()
     if found is None:
         raise ApiError(
@@ -172,8 +172,8 @@ def search_experiments(request: Request) -> dict[str, Any]:
 
 def create_run(request: Request) -> dict[str, Any]:
     said = read(CreateRun, request.body)
-    tags = {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
-    name = clean(said.run_name) or tags.get(runs.NAME_TAG, "")
+    tags = {storable(one["key"]): storable(one.get("value", "")) for one in said.tags}
+    name = storable(said.run_name) or tags.get(runs.NAME_TAG, "")
     began = _moment(said.start_time)
     made = runs.create(
         _project(request, said.experiment_id),
@@ -194,7 +194,7 @@ def update_run(request: Request) -> dict[str, Any]:
     said = read(UpdateRun, request.body)
     run = _run(request, said)
     if said.run_name:
-        runs.rename(run, clean(said.run_name))
+        runs.rename(run, storable(said.run_name))
     if said.status is not None and said.status not in STATUSES:
         raise ApiError(
             400,
@@ -215,7 +215,7 @@ def delete_tag(request: Request) -> dict[str, Any]:
         origin = (
             access.visible(request.actor, Origin).select_for_update().get(run=_run(request, said))
         )
-        if origin.tags.pop(clean(said.key), None) is None:
+        if origin.tags.pop(storable(said.key), None) is None:
             raise ApiError(
                 404, "RESOURCE_DOES_NOT_EXIST", f"No tag with name: {said.key[:100]} in this run."
             )
@@ -305,7 +305,7 @@ def _project(request: Request, id: str) -> Project:
 def _input(said: dict[str, Any]) -> dict[str, str]:
     try:
         facts = {
-            name: clean(str(value))[:LONGEST_INPUT]
+            name: storable(str(value))[:LONGEST_INPUT]
             for name, value in (said.get("dataset") or {}).items()
         }
         tags = {str(tag.get("key")): str(tag.get("value")) for tag in said.get("tags") or []}
@@ -317,7 +317,7 @@ def _input(said: dict[str, Any]) -> dict[str, str]:
     wanted = {
         name: facts[name] for name in ("name", "digest", "source_type", "source") if name in facts
     }
-    return {**wanted, "context": clean(tags.get("mlflow.data.context", ""))}
+    return {**wanted, "context": storable(tags.get("mlflow.data.context", ""))}
 
 
 def _moment(milliseconds: int) -> datetime | None:

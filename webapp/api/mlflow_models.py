@@ -16,7 +16,7 @@ from webapp.api.mlflow_shapes import RunRequest, Tag, files_of, read
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
-from webapp.runs.event_rows import clean
+from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
 
 PATH = "/api/2.0/mlflow/logged-models"
@@ -66,8 +66,8 @@ def create(request: Request) -> dict[str, Any]:
                 f"A run may have {MAX_PARAMS:,} tags, and each model is one. This run has as many.",
             )
         facts = {
-            "name": clean(said.name) or f"model-{number}",
-            "type": clean(said.model_type),
+            "name": storable(said.name) or f"model-{number}",
+            "type": storable(said.model_type),
             "status": STATUSES[0],
         }
         _keep(
@@ -75,7 +75,7 @@ def create(request: Request) -> dict[str, Any]:
             number,
             {
                 **facts,
-                "tags": {clean(one["key"]): clean(one.get("value", "")) for one in said.tags},
+                "tags": {storable(one["key"]): storable(one.get("value", "")) for one in said.tags},
             },
         )
     return _model(origin, number)
@@ -102,7 +102,7 @@ def finalize(request: Request) -> dict[str, Any]:
 def tag(request: Request) -> dict[str, Any]:
     said = read(TagModel, request.body)
     return _change(
-        request, {}, {clean(one["key"]): clean(one.get("value", "")) for one in said.tags}
+        request, {}, {storable(one["key"]): storable(one.get("value", "")) for one in said.tags}
     )
 
 
@@ -151,7 +151,7 @@ def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
     """What is known of a run. Raises Http404."""
     found = (
         access.visible(request.actor, Origin)
-        .filter(run__public_id=clean(run_id), run__source=Run.Source.CLIENT)
+        .filter(run__public_id=storable(run_id), run__source=Run.Source.CLIENT)
         .select_related("run")
     )
     origin = (found.select_for_update(of=("self",)) if lock else found).first()

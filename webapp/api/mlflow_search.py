@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from webapp.api.mlflow_shapes import STATUSES
 from webapp.api.requests import ApiError
-from webapp.runs.event_rows import clean
+from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
 
 CONDITION = re.compile(
@@ -66,8 +66,8 @@ def _conditions(text: str) -> Iterator[Q]:
 
 
 def _condition(found: re.Match[str]) -> Q:
-    key, kind = clean(found["key"].strip('`"')), (found["kind"] or "attribute")[:3]
-    value = clean(found["single"] if found["single"] is not None else found["double"])
+    key, kind = storable(found["key"].strip('`"')), (found["kind"] or "attribute")[:3]
+    value = storable(found["single"] if found["single"] is not None else found["double"])
     condition = Q(**_lookup(kind, key, value))
     return ~condition if found["sign"] == "!=" else condition
 

@@ -30,7 +30,7 @@ from webapp.clients.client_batch import (
 )
 from webapp.clients.runs import key_of, project_name
 from webapp.clients.values import flat, numbers
-from webapp.runs.event_rows import clean
+from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
 
 CLIENT = "trackio"
@@ -221,7 +221,7 @@ def _measured(request: Request, entry: LogEntry, prefix: str) -> ClientBatch:
     said = entry.get("log_id") or json.dumps(entry, sort_keys=True)
     log = LoggedValues(measured, at, when, digest_id(prefix or "log", said))
     params = {
-        cut(clean(name), LONGEST_NAME): clean(value)
+        cut(storable(name), LONGEST_NAME): storable(value)
         for name, value in flat(entry.get("config") or {})
     }
     return ClientBatch(
@@ -233,7 +233,7 @@ def _line(request: Request, entry: Entry, level: str, message: str, *name: objec
     (at, notes), (when, late) = _step(entry, entry.get("step")), _time(entry)
     line = LogLine(
         level,
-        clean(message)[:LONGEST_MESSAGE],
+        storable(message)[:LONGEST_MESSAGE],
         at,
         when,
         digest_id(*name, entry.get("run_id"), entry.get("run")),
@@ -285,8 +285,8 @@ def _address(request: Request, entry: Entry) -> RunAddress:
 
 @lru_cache(maxsize=1000)
 def _named(team: int, owner: int | None, project: str, run: str, id: str) -> RunAddress:
-    name = clean(run or id or "untitled")
-    return RunAddress(team, owner, clean(project), CLIENT, clean(id) or f"name:{name}", name)
+    name = storable(run or id or "untitled")
+    return RunAddress(team, owner, storable(project), CLIENT, storable(id) or f"name:{name}", name)
 
 
 def _time(entry: Entry) -> tuple[float, list[LogLine]]:
@@ -303,14 +303,14 @@ def _time(entry: Entry) -> tuple[float, list[LogLine]]:
         )  # the first and last hours of the calendar are no moments everywhere
         return at, []
     except (ValueError, OverflowError):
-        message = f"The time {clean(stamp)!r:.60} is no moment of the calendar. What came with it has the time at which it arrived."
+        message = f"The time {storable(stamp)!r:.60} is no moment of the calendar. What came with it has the time at which it arrived."
         return time.time(), [_note(entry, "time", message)]
 
 
 def _runs(request: Request) -> Any:
     project = _asked(request).get("project")
     runs = access.visible(request.actor, Run).filter(origin__client=CLIENT)
-    return runs.filter(origin__project__name=project_name(clean(str(project or ""))))
+    return runs.filter(origin__project__name=project_name(storable(str(project or ""))))
 
 
 def _asked(request: Request) -> dict[str, Any]:
@@ -318,7 +318,7 @@ def _asked(request: Request) -> dict[str, Any]:
     try:
         call = json.loads(request.body)
         given, unnamed = call.get("kwargs") or {}, call.get("args") or []
-        named: dict[str, Any] = {name: clean(value) for name, value in given.items()}
+        named: dict[str, Any] = {name: storable(value) for name, value in given.items()}
         return {"project": unnamed[0], **named} if unnamed else named
     except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
         raise ApiError(

@@ -30,7 +30,7 @@ def _client() -> Celery:
     return client
 
 
-def wake() -> None:
+def wake_placement() -> None:
     """Ask a worker to look at the queue of runs now."""
     _send("workers.place", "runs")
 

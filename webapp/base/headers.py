@@ -28,7 +28,7 @@ class ContentSecurityPolicy:
         return response
 
 
-class KnownHost:
+class HostCheck:
     """Refuses a Host header that is not ours with 400, on every path (against DNS rebinding)."""
 
     def __init__(self, get_response: GetResponse) -> None:

@@ -39,8 +39,8 @@ _context: ContextVar[Mapping[str, Any]] = ContextVar("log context", default=Mapp
 
 
 @contextmanager
-def about(**facts: Any) -> Iterator[None]:
-    """Everything that is logged inside is about this: `about(run="abc", attempt=2)`."""
+def log_context(**facts: Any) -> Iterator[None]:
+    """Everything that is logged inside is about this: `log_context(run="abc", attempt=2)`."""
     token = _context.set({**_context.get(), **facts})
     try:
         yield

@@ -21,29 +21,29 @@ log = logging.getLogger(__name__)
 PREFIX = "run:"
 
 
-def ring_on_commit(public_id: str, news: int) -> None:
+def publish_on_commit(public_id: str, news: int) -> None:
     """Ring once the surrounding transaction is committed, so that whoever hears it finds the
     news.
     """
-    transaction.on_commit(lambda: ring(public_id, news))
+    transaction.on_commit(lambda: publish(public_id, news))
 
 
-def ring(public_id: str, news: int) -> None:
+def publish(public_id: str, news: int) -> None:
     """Publish that run `public_id` stands at batch `news`. Never raises: Redis is only a
     doorbell.
     """
-    ring_all({public_id: news})
+    publish_all({public_id: news})
 
 
-def ring_all(news: Mapping[str, int]) -> None:
-    """`ring` for several runs in one trip."""
+def publish_all(news: Mapping[str, int]) -> None:
+    """`publish` for several runs in one trip."""
     try:
         with _client().pipeline(transaction=False) as pipeline:
             for public_id, batch in news.items():
                 pipeline.publish(PREFIX + public_id, json.dumps({"news": batch}))
             pipeline.execute()
     except redis.RedisError as problem:
-        process_metrics.DOORBELL_FAILURES.labels(end="ring").inc()
+        process_metrics.NOTIFY_FAILURES.labels(end="ring").inc()
         log.warning(
             "Redis did not take the notice of runs %s (%s); readers will look by themselves.",
             ", ".join(news),

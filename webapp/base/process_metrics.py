@@ -22,7 +22,7 @@ TOO_SLOW = Counter(
     "stillroom_live_too_slow", "Live pages that were let go because they took nothing"
 )
 REFUSED_SOCKETS = Counter("stillroom_live_refused_sockets", "Live pages that were one too many")
-DOORBELL_FAILURES = Counter(
+NOTIFY_FAILURES = Counter(
     "stillroom_doorbell_failures",
     "Notices that Redis did not take, and times that it could not be heard",
     ["end"],

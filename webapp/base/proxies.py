@@ -20,7 +20,7 @@ SCHEMES = {b"http": "http", b"https": "https"}
 SECURE = {"http": "ws", "https": "wss"}
 
 
-class BehindProxies:
+class TrustedProxies:
     """An ASGI application that is told the visitor's own address and scheme where trusted proxies
     stand in front.
     """

@@ -19,7 +19,7 @@ GIVEN = re.compile(r"[\w-]{8,64}")
 QUIET = ("healthz", "readyz", "metrics")
 
 
-class Measured:
+class RequestLog:
     """The outermost middleware. A proxy may give the id in `X-Request-ID`; the answer carries it
     back.
     """
@@ -31,7 +31,7 @@ class Measured:
         given = request.headers.get("X-Request-ID", "")
         number = given if GIVEN.fullmatch(given) else secrets.token_hex(8)
         begun = time.perf_counter()
-        with logs.about(request=number):
+        with logs.log_context(request=number):
             response = self.get_response(request)
             self._note(request, response, time.perf_counter() - begun)
         response["X-Request-ID"] = number
@@ -52,7 +52,7 @@ class Measured:
             "status": response.status_code,
             "ms": round(1000 * seconds, 1),
         }
-        with logs.about(**({"user": person.pk} if person is not None and person.pk else {})):
+        with logs.log_context(**({"user": person.pk} if person is not None and person.pk else {})):
             log.info(
                 "%s %s %d in %.0f ms",
                 method,

@@ -13,7 +13,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
-class Prefixed:
+class PathPrefixRouter:
     """Requests whose path begins with one of `prefixes` go to `inside`, all others to `outside`."""
 
     def __init__(self, prefixes: tuple[str, ...], inside: App, outside: App) -> None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from webapp.runs.event_rows import clean
+from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
 
 LONGEST_KEY = 120
@@ -101,7 +101,7 @@ def key(text: str) -> str:
     """The name of a series as it can be stored: names that differ stay apart, also where they have
     to be changed.
     """
-    kept = clean(text)
+    kept = storable(text)
     if kept == text:
         return cut(text, LONGEST_KEY) or "value"
     return f"{kept[: LONGEST_KEY - 9]}~{_digest(text)}"

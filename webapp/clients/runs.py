@@ -116,7 +116,7 @@ def end(run: Run, state: str, at: datetime | None = None) -> None:
     state that was said last.
     """
     with transaction.atomic():
-        lifecycle.report(run, state, "The client reported the end.")
+        lifecycle.set_reported_state(run, state, "The client reported the end.")
         if at is not None:
             Run.objects.filter(pk=run.pk).update(finished_at=at)
 
@@ -131,4 +131,4 @@ def reopen(run: Run) -> None:
     with transaction.atomic():
         if run.state not in ACTIVE or silent:
             Origin.objects.filter(pk=run.pk).update(resuming=True, resumed_keys=[])
-        lifecycle.report(run, State.RUNNING, "The client logs again.")
+        lifecycle.set_reported_state(run, State.RUNNING, "The client logs again.")

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import Error, connection, transaction
 
 from webapp.base import notify
-from webapp.ingest.event_log import take
+from webapp.ingest.event_log import lock_and_count_batch
 from webapp.runs.models import Run
 from webapp.series import series_store
 
@@ -87,11 +87,11 @@ class Summaries:
 def refresh(run_id: int) -> None:
     """Read the summary back from the run's series. Raises Run.DoesNotExist."""
     with transaction.atomic():
-        news = take(run_id)
+        news = lock_and_count_batch(run_id)
         run = Run.objects.defer("spec").get(pk=run_id)
         run.summary = {**run.summary, **_shown(run)}
         run.save(update_fields=["summary"])
-        notify.ring_on_commit(run.public_id, news)
+        notify.publish_on_commit(run.public_id, news)
 
 
 def _shown(run: Run) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Writer:
             self._away_since = None
             for job in jobs:
                 job.done.set_result(None)
-            notify.ring_all(rung)
+            notify.publish_all(rung)
             self._summaries.note(written)
 
     def _forget(self, jobs: list[Job]) -> None:

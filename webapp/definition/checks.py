@@ -20,7 +20,7 @@ from webapp.base import endpoints
 from webapp.definition import pools
 from webapp.definition.estimate import Known
 from webapp.library import locations, model_files
-from webapp.library.locations import Nowhere
+from webapp.library.locations import LocationError
 from webapp.library.model_files import Folder, ModelFacts, UnusableModel
 
 STUDENT, TEACHER = "networks.student", "networks.teacher"
@@ -83,7 +83,7 @@ def _model(path: str, network: Network, team: Team, findings: Findings) -> Folde
         findings.models[path] = model_files.facts(folder) if folder is not None else None
         if folder is not None:
             _require_usable(folder, weights=not network.random_init)
-    except (Nowhere, UnusableModel) as error:
+    except (LocationError, UnusableModel) as error:
         findings.issues.append(SpecIssue(f"{path}.model", str(error)))
         return None
     if folder is None:
@@ -100,7 +100,7 @@ def _texts(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:
     if isinstance(teacher, TextTeacher):
         try:
             locations.data_path(teacher.path, team)
-        except Nowhere as error:
+        except LocationError as error:
             yield SpecIssue(f"{TEACHER}.path", str(error))
 
 
@@ -169,7 +169,7 @@ def _data(spec: RunSpec, team: Team, findings: Findings) -> None:
                 problems = pools.read(source, team)
                 findings.counts[role] = len(problems) if problems else pools.size(source, team)
                 found |= {role: problems} if problems else {}
-            except (Nowhere, ProblemError) as error:
+            except (LocationError, ProblemError) as error:
                 findings.issues.append(
                     SpecIssue(
                         f"data.{role}.{'path' if isinstance(source, FileProblems) else 'count'}",

@@ -11,7 +11,7 @@ from trainer.spec.jobs import CheckpointModel, JobSpec
 from webapp.access.models import Team
 from webapp.base import endpoints
 from webapp.library import locations, model_files
-from webapp.library.locations import Nowhere
+from webapp.library.locations import LocationError
 from webapp.library.model_files import UnusableModel
 from webapp.runs.branches import checkpoint_of
 
@@ -36,7 +36,7 @@ def _model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
         try:
             folder = locations.model_folder(model.model, team)
             longest = model_files.facts(folder).max_length if folder is not None else None
-        except (Nowhere, UnusableModel) as error:
+        except (LocationError, UnusableModel) as error:
             yield SpecIssue("model.model", str(error))
             return
         asked = spec.sampling.max_new_tokens
@@ -52,5 +52,5 @@ def _problems(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
     if isinstance(spec.problems, FileProblems):
         try:
             locations.data_path(spec.problems.path, team)
-        except Nowhere as error:
+        except LocationError as error:
             yield SpecIssue("problems.path", str(error))

@@ -22,7 +22,7 @@ Source = ArithmeticProblems | FileProblems
 
 def read(source: Source, team: Team) -> ProblemSet | None:
     """All problems of a source; None where only the worker can read them. Raises ProblemError and
-    places.Nowhere.
+    places.LocationError.
     """
     if isinstance(source, ArithmeticProblems):
         return _loaded(source, None, 0) if source.count <= MOST_DRAWN else None

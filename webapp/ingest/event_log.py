@@ -20,7 +20,14 @@ from trainer.events import LogReader
 from webapp.base import notify
 from webapp.base.outages import OUTAGES
 from webapp.ingest import files, pending_uploads, progress
-from webapp.runs.event_rows import Place, checked, event_row, moment, rollout_rows, unreadable
+from webapp.runs.event_rows import (
+    BatchKey,
+    event_row,
+    moment,
+    rollout_rows,
+    unreadable_event,
+    validated,
+)
 from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, State, Transition
 from webapp.series import series_store
 
@@ -48,11 +55,11 @@ def ingest(
     return _record(known, batch, folder, more)
 
 
-def store_again(run_id: int, attempt: int, folder: Path) -> None:
+def retry_uploads(run_id: int, attempt: int, folder: Path) -> None:
     """Try once more to store the files that the store had no room for. Rows keep only a part of an
     event, so the log is read again.
     """
-    wanted = pending_uploads.waiting(run_id, attempt)
+    wanted = pending_uploads.pending_seqs(run_id, attempt)
     if not wanted:
         return
     reader = LogReader(folder / "events", wanted[0] - 1)
@@ -78,7 +85,10 @@ def _record(known: Attempt, batch: list[dict[str, Any]], folder: Path, more: boo
         )
         if len(batch) < 2:
             return _append_once(
-                known, [unreadable(event, problem, time.time()) for event in batch], folder, more
+                known,
+                [unreadable_event(event, problem, time.time()) for event in batch],
+                folder,
+                more,
             )
         half = len(batch) // 2
         _record(known, batch[:half], folder, True)
@@ -88,14 +98,14 @@ def _record(known: Attempt, batch: list[dict[str, Any]], folder: Path, more: boo
 def _append_once(known: Attempt, batch: list[dict[str, Any]], folder: Path, more: bool) -> int:
     stored = files.store(known.run.team, batch, folder)
     with transaction.atomic():
-        place = Place(known.run_id, known.number, take(known.run_id))
-        _append(place, known.run, batch, stored)
-        pending_uploads.note(place, batch)
+        batch_key = BatchKey(known.run_id, known.number, lock_and_count_batch(known.run_id))
+        _append(batch_key, known.run, batch, stored)
+        pending_uploads.update_summary(batch_key, batch)
         known.refresh_from_db()
         _advance(known, batch)
         _show(known, batch, more)
-        notify.ring_on_commit(known.run.public_id, place.batch_number)
-    return place.batch_number
+        notify.publish_on_commit(known.run.public_id, batch_key.batch_number)
+    return batch_key.batch_number
 
 
 def _show(known: Attempt, batch: list[dict[str, Any]], more: bool) -> None:
@@ -113,12 +123,12 @@ def _show(known: Attempt, batch: list[dict[str, Any]], more: bool) -> None:
 
 def _readable(event: dict[str, Any]) -> dict[str, Any]:
     try:
-        return checked(event)
+        return validated(event)
     except (ValueError, OverflowError, RecursionError) as problem:
-        return unreadable(event, problem, time.time())
+        return unreadable_event(event, problem, time.time())
 
 
-def take(run_id: int) -> int:
+def lock_and_count_batch(run_id: int) -> int:
     """Lock the run's row until the end of the transaction and count this batch: the run's new
     cursor. Raises Run.DoesNotExist.
     """
@@ -130,27 +140,29 @@ def take(run_id: int) -> int:
     return int(found[0])
 
 
-def _append(place: Place, run: Run, batch: list[dict[str, Any]], stored: files.Stored) -> None:
-    series_store.append(run, place.attempt, batch, place.batch_number)
-    others = [event_row(place, event) for event in batch if event["type"] != "metrics"]
+def _append(
+    batch_key: BatchKey, run: Run, batch: list[dict[str, Any]], stored: files.Stored
+) -> None:
+    series_store.append(run, batch_key.attempt, batch, batch_key.batch_number)
+    others = [event_row(batch_key, event) for event in batch if event["type"] != "metrics"]
     Event.objects.bulk_create(others, ignore_conflicts=True, batch_size=500)
     for event in batch:
         if event["type"] == "rollouts" and stored.has(event["file"]["sha256"]):
             RolloutRow.objects.bulk_create(
-                rollout_rows(place, event), ignore_conflicts=True, batch_size=500
+                rollout_rows(batch_key, event), ignore_conflicts=True, batch_size=500
             )
         elif event["type"] == "checkpoint" and event["seq"] in stored.checkpoints:
             Checkpoint.objects.bulk_create(
-                [_checkpoint(place, event, stored)], ignore_conflicts=True
+                [_checkpoint(batch_key, event, stored)], ignore_conflicts=True
             )
-    _forget_removed(place, batch)
+    _forget_removed(batch_key, batch)
 
 
-def _checkpoint(place: Place, event: dict[str, Any], stored: files.Stored) -> Checkpoint:
+def _checkpoint(batch_key: BatchKey, event: dict[str, Any], stored: files.Stored) -> Checkpoint:
     manifest = stored.checkpoints[event["seq"]]
     return Checkpoint(
-        run_id=place.run_id,
-        attempt=place.attempt,
+        run_id=batch_key.run_id,
+        attempt=batch_key.attempt,
         seq=event["seq"],
         step=event["step"],
         stage=str(event.get("stage") or "")[:32],
@@ -163,7 +175,7 @@ def _checkpoint(place: Place, event: dict[str, Any], stored: files.Stored) -> Ch
     )
 
 
-def _forget_removed(place: Place, batch: list[dict[str, Any]]) -> None:
+def _forget_removed(batch_key: BatchKey, batch: list[dict[str, Any]]) -> None:
     """What the trainer removed to save space leaves the store too, whichever event came first;
     `artifacts.collect` takes the bytes.
     """
@@ -173,14 +185,14 @@ def _forget_removed(place: Place, batch: list[dict[str, Any]]) -> None:
         if event["type"] in ("checkpoint", "checkpoint_removed")
     }
     removed = Event.objects.filter(
-        run=place.run_id,
-        attempt=place.attempt,
+        run=batch_key.run_id,
+        attempt=batch_key.attempt,
         type="checkpoint_removed",
         payload__folder__in=list(touched),
     )
     for folder, seq in removed.values_list("payload__folder", "seq"):
         Checkpoint.objects.filter(
-            run=place.run_id, attempt=place.attempt, folder=folder, seq__lt=seq
+            run=batch_key.run_id, attempt=batch_key.attempt, folder=folder, seq__lt=seq
         ).delete()
 
 

@@ -73,7 +73,7 @@ class Missing(Exception):
 
 def restore(checkpoint: Checkpoint, folder: Path) -> None:
     """Lay a stored checkpoint out in `folder`. Raises FileNotFoundError if the store has lost a
-    file, artifacts.Damaged if it changed.
+    file, artifacts.DamagedArtifact if it changed.
     """
     for name, facts in checkpoint.manifest.items():
         artifacts.fetch(checkpoint.run.team, facts["sha256"], folder / name)
@@ -83,7 +83,7 @@ def stored_checkpoints(run: Run) -> QuerySet[Checkpoint]:
     """Those that the run could be resumed from, the one that it would be first. An abandoned tail
     is no way on.
     """
-    return run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
+    return run.checkpoints.filter(branches.on_live_branch(run)).order_by("-step", "-attempt")
 
 
 def _side_file(team: Team, facts: dict[str, Any], folder: Path) -> str:

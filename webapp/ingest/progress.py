@@ -79,7 +79,7 @@ def _shown(run: Run) -> dict[str, Any]:
 
 def _pass_rates(run: Run) -> dict[str, Any]:
     measured = Event.objects.filter(
-        branches.live(run), run=run, type="evaluation", payload__role="evaluation"
+        branches.on_live_branch(run), run=run, type="evaluation", payload__role="evaluation"
     )
     before = measured.filter(payload__when="before").order_by("attempt", "seq").last()
     latest = measured.order_by("step", "attempt", "seq").last()

@@ -11,8 +11,8 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         from webapp.access import registry
         from webapp.jobs.models import Job
-        from webapp.jobs.results import named_artifacts
+        from webapp.jobs.results import referenced_artifacts
         from webapp.library import artifacts
 
         registry.register(Job, team="team")
-        artifacts.register_references(named_artifacts)
+        artifacts.register_references(referenced_artifacts)

@@ -19,15 +19,12 @@ from webapp.access.models import Team, User
 from webapp.base import celery_client
 from webapp.jobs.models import Copy, Job, Outcome, Shard, State
 from webapp.library.models import Artifact, DataSet
+from webapp.runs.transitions import TransitionRefused
 
 MOST_PARTS = 64
 PARTS_PER_DEVICE = 4
 PARTS_OF_THE_UNKNOWN = 16
 MOST_FAILURES = 3
-
-
-class Refused(Exception):
-    """The job is in no state for that; the message says which it is in."""
 
 
 def create_job(
@@ -60,13 +57,13 @@ def parts_for(problems: int | None, block: int, devices: int) -> int:
 
 
 def stop(job: Job) -> None:
-    """End a job at once; what its parts have found stays. Raises Refused."""
+    """End a job at once; what its parts have found stays. Raises TransitionRefused."""
     if not _end(job.pk, State.STOPPED, "Stopped on request."):
         job.refresh_from_db()
-        raise Refused(f"This job is {job.state} already, so there is nothing to stop.")
+        raise TransitionRefused(f"This job is {job.state} already, so there is nothing to stop.")
 
 
-def beat(copy: Copy, done: int) -> bool:
+def heartbeat(copy: Copy, done: int) -> bool:
     """Show that a copy lives; False if it is to end, because it was given up, its part is done, or
     its job is over.
     """
@@ -106,7 +103,7 @@ def fail(copy: Copy, reason: str, for_good: bool) -> None:
             _count_failures(copy, reason)
 
 
-def lose(copy: Copy, reason: str) -> bool:
+def mark_lost(copy: Copy, reason: str) -> bool:
     """Give a copy up that was not heard of; False if it has ended. Its part is done again, unless
     that has happened too often.
     """
@@ -129,7 +126,7 @@ def _count_failures(copy: Copy, reason: str) -> None:
         )
 
 
-def silent(lease: timedelta) -> QuerySet[Copy]:
+def expired_copies(lease: timedelta) -> QuerySet[Copy]:
     """Copies at work that have not been heard of for `lease`, by the clock of the database."""
     return Copy.objects.filter(ended_at=None, heartbeat_at__lt=Now() - lease).select_related(
         "shard__job"
@@ -147,7 +144,7 @@ def finish(job_id: int, data_set: DataSet | None = None) -> bool:
 
 def delete(job: Job) -> None:
     """Remove a job that is over, with all that it has found. A data set that it made stays. Raises
-    Refused.
+    TransitionRefused.
     """
     with transaction.atomic():
         if (
@@ -156,7 +153,7 @@ def delete(job: Job) -> None:
             .exclude(state=State.RUNNING)
             .exists()
         ):
-            raise Refused("Stop this job before you delete it.")
+            raise TransitionRefused("Stop this job before you delete it.")
         job.delete()
 
 

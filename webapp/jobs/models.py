@@ -97,6 +97,6 @@ class Copy(models.Model):
         ]
 
     @property
-    def holder(self) -> str:
-        """What it is called where devices are lent."""
+    def allocation_key(self) -> str:
+        """Its key in `Device.allocated_to`."""
         return f"shard/{self.shard_id}/{self.number}"

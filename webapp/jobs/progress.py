@@ -11,7 +11,7 @@ from trainer.spec.jobs import JobSpec, load_job
 from webapp.access.models import Team
 from webapp.jobs.models import Copy, Job, Outcome, Shard, State
 from webapp.library import locations
-from webapp.library.locations import Nowhere
+from webapp.library.locations import LocationError
 
 WORDS = {
     "": "at work",
@@ -63,11 +63,11 @@ class Part:
     tries: list[dict[str, Any]]
 
 
-def of(job: Job) -> Progress:
-    return of_all([job])[job.pk]
+def progress_of(job: Job) -> Progress:
+    return progress_by_job([job])[job.pk]
 
 
-def of_all(jobs: Collection[Job]) -> dict[int, Progress]:
+def progress_by_job(jobs: Collection[Job]) -> dict[int, Progress]:
     """By the job's key."""
     found = counts(jobs)
     return {
@@ -149,6 +149,6 @@ def count_problems(spec: JobSpec, team: Team) -> int | None:
         return source.count
     try:
         found = locations.data_set(source.path, team)
-    except Nowhere:
+    except LocationError:
         return None
     return min(found.problem_count, source.limit or found.problem_count) if found else source.limit

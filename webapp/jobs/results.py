@@ -103,7 +103,7 @@ def _rate(row: dict[str, Any]) -> dict[str, Any]:
     return named | counts | facts
 
 
-def named_artifacts(team_id: int) -> set[str]:
+def referenced_artifacts(team_id: int) -> set[str]:
     """The hashes of all results of parts of the team's jobs."""
     finished = Shard.objects.filter(job__team=team_id).exclude(result=None)
     return set(finished.values_list("result__sha256", flat=True))

@@ -14,4 +14,4 @@ class LibraryConfig(AppConfig):
         from webapp.library.models import Artifact, DataSet, StoredModel
 
         registry.register(Artifact, DataSet, StoredModel, team="team")
-        artifacts.register_references(uploads.named_artifacts)
+        artifacts.register_references(uploads.referenced_artifacts)

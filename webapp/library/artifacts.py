@@ -41,7 +41,7 @@ def register_references(reader: ReferenceReader) -> None:
         _reference_readers.append(reader)
 
 
-class Damaged(Exception):
+class DamagedArtifact(Exception):
     """The store holds other bytes than were put there; the message says of what."""
 
 
@@ -123,7 +123,7 @@ def open(team: Team, sha256: str) -> IO[bytes]:
 
 
 def fetch(team: Team, sha256: str, target: Path) -> None:
-    """Copy an artifact of `team` to the path `target`, whose folder is made. Raises Damaged, and
+    """Copy an artifact of `team` to the path `target`, whose folder is made. Raises DamagedArtifact, and
     FileNotFoundError as `open` does.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def fetch(team: Team, sha256: str, target: Path) -> None:
             part.write(chunk)
     if copied.hexdigest() != sha256:
         os.unlink(part.name)
-        raise Damaged(f"{target.name} in the store is not what was put there")
+        raise DamagedArtifact(f"{target.name} in the store is not what was put there")
     os.replace(part.name, target)
 
 

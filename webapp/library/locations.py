@@ -2,7 +2,7 @@
 files on this server.
 
 A name leads to a folder or file of the team, to one under the operator's roots, or nowhere:
-`Nowhere` says which and what to do. What only a worker can see (a model or data set of the hub) is
+`LocationError` says which and what to do. What only a worker can see (a model or data set of the hub) is
 None.
 """
 
@@ -26,7 +26,7 @@ BUILTIN_LABELS = {
 }
 
 
-class Nowhere(ValueError):
+class LocationError(ValueError):
     """A location that leads to nothing usable; the message follows the field's name as a
     sentence.
     """
@@ -49,7 +49,7 @@ def uri_of_data(data: DataSet) -> str:
 
 
 def model_folder(uri: str, team: Team) -> Folder | None:
-    """The files of a model. Raises Nowhere."""
+    """The files of a model. Raises LocationError."""
     scheme, _, rest = uri.partition(":")
     if scheme == "builtin":
         return builtin_folder(rest)
@@ -61,7 +61,7 @@ def model_folder(uri: str, team: Team) -> Folder | None:
             .first()
         )
         if model is None:
-            raise Nowhere(
+            raise LocationError(
                 "names a model that the team does not have; choose another one or upload it"
             )
         return stored_models.folder_of(model)
@@ -69,7 +69,7 @@ def model_folder(uri: str, team: Team) -> Folder | None:
 
 
 def data_set(uri: str, team: Team) -> DataSet | None:
-    """The row of a `dataset:` location. Raises Nowhere if the team has none; None for any other
+    """The row of a `dataset:` location. Raises LocationError if the team has none; None for any other
     location.
     """
     scheme, _, rest = uri.partition(":")
@@ -82,14 +82,14 @@ def data_set(uri: str, team: Team) -> DataSet | None:
         .first()
     )
     if found is None:
-        raise Nowhere(
+        raise LocationError(
             "names a data set that the team does not have; choose another one or upload it"
         )
     return found
 
 
 def data_path(uri: str, team: Team) -> Path | None:
-    """The file of a data set. Raises Nowhere."""
+    """The file of a data set. Raises LocationError."""
     if found := data_set(uri, team):
         return artifacts.path(team, found.artifact.sha256)
     scheme, _, rest = uri.partition(":")
@@ -97,7 +97,7 @@ def data_path(uri: str, team: Team) -> Path | None:
 
 
 def allowed(path: str) -> Path:
-    """The real path, if one of the operator's roots holds it. Raises Nowhere, alike for what is
+    """The real path, if one of the operator's roots holds it. Raises LocationError, alike for what is
     forbidden and what is missing.
     """
     try:
@@ -109,7 +109,7 @@ def allowed(path: str) -> Path:
             return real
     except (OSError, ValueError):
         pass
-    raise Nowhere(
+    raise LocationError(
         "is nothing that this server may read (the operator allows folders by STILLROOM_FILE_ROOTS); upload it instead"
     )
 
@@ -117,14 +117,14 @@ def allowed(path: str) -> Path:
 def _folder(path: str) -> Path:
     real = allowed(path)
     if not real.is_dir():
-        raise Nowhere("is a file, not a model folder; name the folder that holds config.json")
+        raise LocationError("is a file, not a model folder; name the folder that holds config.json")
     return real
 
 
 def builtin_folder(name: str) -> Folder:
-    """The files of a built-in model. Raises Nowhere."""
+    """The files of a built-in model. Raises LocationError."""
     if name not in BUILTIN_LABELS:
-        raise Nowhere(
+        raise LocationError(
             f"is no built-in model; there is {', '.join(f'builtin:{known}' for known in BUILTIN_LABELS)}"
         )
     return model_files.folder_at(BUILTIN / name)

@@ -36,7 +36,7 @@ def created(request: HttpRequest, address: str) -> HttpResponse:
     return redirect(address)
 
 
-def named_artifacts(team_id: int) -> set[str]:
+def referenced_artifacts(team_id: int) -> set[str]:
     """The hashes of all files of the team's data sets and models."""
     data_sets = DataSet.objects.filter(team=team_id)
     named = set(data_sets.values_list("artifact__sha256", flat=True))

@@ -101,7 +101,7 @@ class LiveSocket:
                 await self._close(TOO_MANY)
                 return
             try:
-                with logs.about(user=self.actor.user.pk if self.actor.user else None):
+                with logs.log_context(user=self.actor.user.pk if self.actor.user else None):
                     await self._talk()
             finally:
                 self._leave_all()

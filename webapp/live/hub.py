@@ -164,7 +164,7 @@ class Hub:
                                 int(json.loads(message["data"])["news"]),
                             )
             except (RedisError, OSError, ValueError, KeyError) as problem:
-                process_metrics.DOORBELL_FAILURES.labels(end="hear").inc()
+                process_metrics.NOTIFY_FAILURES.labels(end="hear").inc()
                 log.warning(
                     "Redis cannot be heard (%s); looking every %s s until it can.",
                     problem,

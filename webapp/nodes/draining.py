@@ -7,7 +7,7 @@ from django.db import transaction
 from webapp.access.models import User
 from webapp.nodes import queue
 from webapp.nodes.models import Node
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle, transitions
 from webapp.runs.models import ACTIVE, Run
 
 
@@ -18,10 +18,12 @@ def drain(node: Node, move: bool, actor: User | None = None) -> int:
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining=True)
         there = (
-            lifecycle.on_machine(node.name).filter(state__in=ACTIVE) if move else Run.objects.none()
+            leases.runs_on_machine(node.name).filter(state__in=ACTIVE)
+            if move
+            else Run.objects.none()
         )
         return sum(
-            lifecycle.move(run, f"{node.name} is being drained.", actor)
+            lifecycle.reschedule(run, f"{node.name} is being drained.", actor)
             for run in there.order_by("pk")
         )
 
@@ -30,12 +32,12 @@ def undrain(node: Node) -> None:
     """Take the machine back into use."""
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining=False)
-        lifecycle.wake()
+        transitions.wake_on_commit()
 
 
 def forget(node: Node) -> bool:
     """Remove a machine that is lost for good, with the record of what it had lent; False if it is
     heard of.
     """
-    gone, _ = queue.lost().filter(pk=node.pk).delete()
+    gone, _ = queue.lost_nodes().filter(pk=node.pk).delete()
     return gone > 0

@@ -8,13 +8,13 @@ from django.db import transaction
 from django.db.models import F
 
 from webapp.access.models import Team, User
-from webapp.runs import lifecycle
+from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Priority, Run, State
 
 Where = Literal["first", "up", "down"]
 
 
-def line_of(team: Team) -> list[Run]:
+def queue_of(team: Team) -> list[Run]:
     """The team's waiting runs in their order."""
     waiting = Run.objects.filter(team=team, state=State.QUEUED).defer("spec")
     return list(
@@ -28,9 +28,11 @@ def move(run: Run, where: Where, actor: User | None) -> None:
     """
     with transaction.atomic():
         _lock(run.team)
-        line = line_of(run.team)
+        line = queue_of(run.team)
         if run not in line:
-            raise lifecycle.Refused(f"This run is {run.state}; it does not wait any more.")
+            raise transitions.TransitionRefused(
+                f"This run is {run.state}; it is not in the queue any more."
+            )
         at = line.index(run)
         to = {"first": 0, "up": max(at - 1, 0), "down": min(at + 1, len(line) - 1)}[where]
         passed = line[to].priority
@@ -73,6 +75,6 @@ def hold(run: Run, actor: User | None) -> None:
     lifecycle.change_in_queue(run, "Put on hold.", actor, on_hold=True)
 
 
-def let_go(run: Run, actor: User | None) -> None:
+def release(run: Run, actor: User | None) -> None:
     """Raises Refused."""
     lifecycle.change_in_queue(run, "Not on hold any more.", actor, on_hold=False)

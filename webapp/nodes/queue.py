@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from webapp.access.models import Team
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Kind, Node
 from webapp.nodes.plan import Held, Machine, Plan, Waiting, plan
 from webapp.nodes.plan import left_over as left_over_by_plan
@@ -22,28 +22,28 @@ from webapp.runs.models import ACTIVE, Run, State
 OVERDUE = timedelta(days=1)
 
 
-def planned(line: Sequence[Waiting] | None = None) -> Plan:
+def current_plan(line: Sequence[Waiting] | None = None) -> Plan:
     """What would be placed now and why the rest waits. `line` is the queue, where somebody has read
     it already.
     """
     limited = Team.objects.exclude(device_quota=None).values_list("pk", "device_quota")
     quotas = {team: quota for team, quota in limited if quota is not None}
-    return plan(waiting() if line is None else line, _machines(), _held(), quotas)
+    return plan(waiting_runs() if line is None else line, _machines(), _held(), quotas)
 
 
-def left_over(machine: str) -> Counter[str]:
+def unreserved_devices(machine: str) -> Counter[str]:
     """Free devices of a machine, by kind, that no run in the queue gets or has kept for it."""
-    return left_over_by_plan(waiting(), _machines(), _held()).get(machine, Counter())
+    return left_over_by_plan(waiting_runs(), _machines(), _held()).get(machine, Counter())
 
 
-def lost() -> QuerySet[Node]:
+def lost_nodes() -> QuerySet[Node]:
     """Machines that have not been heard of for a lease period, by the clock of the database."""
     return Node.objects.filter(
         heartbeat_at__lt=Now() - timedelta(seconds=settings.STILLROOM_LEASE_SECONDS)
     )
 
 
-def waiting() -> list[Waiting]:
+def waiting_runs() -> list[Waiting]:
     """Runs that could be placed."""
     late = timezone.now() - OVERDUE
     columns = (
@@ -71,9 +71,9 @@ def waiting() -> list[Waiting]:
     ]
 
 
-def alive() -> QuerySet[Node]:
+def live_nodes() -> QuerySet[Node]:
     """All others."""
-    return Node.objects.exclude(pk__in=lost())
+    return Node.objects.exclude(pk__in=lost_nodes())
 
 
 def _machines() -> list[Machine]:
@@ -89,7 +89,7 @@ def _machines() -> list[Machine]:
         devices.setdefault(node, {})[kind] = count
         if kind == Kind.CUDA:
             gpu_memory[node] = memory or 0
-    gone = set(lost().values_list("pk", flat=True))
+    gone = set(lost_nodes().values_list("pk", flat=True))
     return [
         Machine(
             node.name,
@@ -110,8 +110,10 @@ def _held() -> list[Held]:
     known = Run.objects.filter(~Q(memory_bytes=None), state__in=ACTIVE).values_list(
         "public_id", "attempt", "memory_bytes"
     )
-    memory = {holder_of(public_id, attempt): needed or 0 for public_id, attempt, needed in known}
-    lent = Device.objects.exclude(allocated_to="").filter(retired=False).exclude(node__in=lost())
+    memory = {attempt_key(public_id, attempt): needed or 0 for public_id, attempt, needed in known}
+    lent = (
+        Device.objects.exclude(allocated_to="").filter(retired=False).exclude(node__in=lost_nodes())
+    )
     return [
         Held(name, kind, 1, team, memory.get(holder, 0) if kind == Kind.CPU else 0)
         for name, kind, team, holder in lent.values_list(

@@ -11,11 +11,11 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         from webapp.access import registry
         from webapp.library import artifacts
-        from webapp.runs.lifecycle import named_artifacts
+        from webapp.runs.lifecycle import referenced_artifacts
         from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, Transition
 
         registry.register(Run, team="team", run="pk")
         registry.register(
             Attempt, Transition, Event, RolloutRow, Checkpoint, team="run__team", run="run"
         )
-        artifacts.register_references(named_artifacts)
+        artifacts.register_references(referenced_artifacts)

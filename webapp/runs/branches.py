@@ -23,11 +23,11 @@ SELECT attempt.run_id, attempt.number, attempt.last_seq, event.seq, event.step F
 LEFT JOIN runs_event AS event ON event.run_id = attempt.run_id AND event.attempt = attempt.number AND event.type = 'rewind'
 WHERE attempt.run_id = ANY(%s) ORDER BY attempt.run_id, attempt.number DESC, event.seq
 """
-TURNS = "SELECT type, attempt, seq, step FROM runs_event WHERE run_id = %s AND type IN ('rewind', 'checkpoint')"
+REWINDS_AND_CHECKPOINTS = "SELECT type, attempt, seq, step FROM runs_event WHERE run_id = %s AND type IN ('rewind', 'checkpoint')"
 
 
 @dataclass(frozen=True)
-class Stretch:
+class BranchSegment:
     """A part of one attempt's log that belongs to the live branch: events numbered [`first`, `end`)
     (None: all later ones), and of these the steps up to and including `last` (None: all).
     """
@@ -43,20 +43,20 @@ class Stretch:
         return attempt == self.attempt and inside and (self.last is None or step <= self.last)
 
 
-def stretches(run: Run) -> list[Stretch]:
+def segments(run: Run) -> list[BranchSegment]:
     """The live branch of `run`, oldest first. An attempt that wrote something without a rewind
     began from nothing.
     """
-    return stretches_of([run])[run.pk]
+    return segments_by_run([run])[run.pk]
 
 
-def stretches_of(runs: Iterable[Run]) -> dict[int, list[Stretch]]:
+def segments_by_run(runs: Iterable[Run]) -> dict[int, list[BranchSegment]]:
     """The live branch of each run, by its id."""
-    found: dict[int, list[Stretch]] = {run.pk: [] for run in runs}
+    found: dict[int, list[BranchSegment]] = {run.pk: [] for run in runs}
     last: dict[int, int | None] = dict.fromkeys(found)
     for (run, number, last_seq), rewinds in _attempts(found):
         for first, end, rewound_to in _parts(rewinds):
-            found[run].append(Stretch(number, last[run], first, end))
+            found[run].append(BranchSegment(number, last[run], first, end))
             if rewound_to is not None:
                 last[run] = _lower(last[run], rewound_to)
         if last_seq and not rewinds:
@@ -96,14 +96,14 @@ def _lower(one: int | None, other: int) -> int:
     return other if one is None else min(one, other)
 
 
-def turns(run: Run) -> Iterator[tuple[str, int, int]]:
+def rewinds_and_checkpoints(run: Run) -> Iterator[tuple[str, int, int]]:
     """("rewind" or "checkpoint", attempt, step) of every rewind, and of the checkpoints of the live
     branch.
     """
     with connection.cursor() as cursor:
-        cursor.execute(TURNS, [run.pk])
+        cursor.execute(REWINDS_AND_CHECKPOINTS, [run.pk])
         found = cursor.fetchall()
-    parts = stretches(run) if any(kind == "checkpoint" for kind, *_ in found) else []
+    parts = segments(run) if any(kind == "checkpoint" for kind, *_ in found) else []
     for kind, attempt, seq, step in found:
         if (
             kind == "rewind"
@@ -113,17 +113,17 @@ def turns(run: Run) -> Iterator[tuple[str, int, int]]:
             yield kind, attempt, step or 0
 
 
-def live(run: Run) -> Q:
+def on_live_branch(run: Run) -> Q:
     """Condition that keeps the live branch, for models with `attempt`, `seq` and `step`; what has
     no step belongs to it always.
     """
     condition = Q(step=None)
-    for stretch in stretches(run):
-        part = Q(attempt=stretch.attempt)
+    for segment in segments(run):
+        part = Q(attempt=segment.attempt)
         for name, limit in (
-            ("seq__gte", stretch.first or None),
-            ("seq__lt", stretch.end),
-            ("step__lte", stretch.last),
+            ("seq__gte", segment.first or None),
+            ("seq__lt", segment.end),
+            ("step__lte", segment.last),
         ):
             part &= Q() if limit is None else Q(**{name: limit})
         condition |= part
@@ -138,4 +138,4 @@ def checkpoint_of(uri: str, team: Team) -> Checkpoint | None:
     run = Run.objects.filter(team=team, public_id=name).first()
     if run is None or not step.isdecimal() or len(step) > 18:
         return None
-    return run.checkpoints.filter(live(run), step=int(step)).order_by("-attempt").first()
+    return run.checkpoints.filter(on_live_branch(run), step=int(step)).order_by("-attempt").first()

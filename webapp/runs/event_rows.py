@@ -19,7 +19,7 @@ from webapp.runs.models import Event, RolloutRow
 
 
 @dataclass(frozen=True)
-class Place:
+class BatchKey:
     """Where rows of a batch belong."""
 
     run_id: int
@@ -27,7 +27,7 @@ class Place:
     batch_number: int
 
 
-def clean(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """`value` as Postgres can hold it: no NUL and no half characters in text, no NaN outside a
     string.
     """
@@ -40,28 +40,28 @@ def clean(value: Any) -> Any:
             else str(value).replace("inf", "Infinity").replace("nan", "NaN")
         )
     if isinstance(value, dict):
-        return {clean(key): clean(item) for key, item in value.items()}
-    return [clean(item) for item in value] if isinstance(value, list | tuple) else value
+        return {storable(key): storable(item) for key, item in value.items()}
+    return [storable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def checked(event: dict[str, Any]) -> dict[str, Any]:
+def validated(event: dict[str, Any]) -> dict[str, Any]:
     """The event as its type reads it, for pages to rely on: storable but for the numbers of series
     and rollouts, which have columns.
 
     Raises ValueError with what is wrong in a few words.
     """
     try:
-        model = event_types.check(clean(event))
+        model = event_types.check(storable(event))
     except ValidationError as problem:
         first = problem.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     read = model.model_dump()
-    return read if isinstance(model, event_types.Metrics | event_types.Rollouts) else clean(read)
+    return read if isinstance(model, event_types.Metrics | event_types.Rollouts) else storable(read)
 
 
-def unreadable(event: dict[str, Any], problem: Exception, wall_time: float) -> dict[str, Any]:
-    """A warning in place of an event that cannot be stored, under the same number."""
-    message = clean(
+def unreadable_event(event: dict[str, Any], problem: Exception, wall_time: float) -> dict[str, Any]:
+    """A warning in batch_key of an event that cannot be stored, under the same number."""
+    message = storable(
         f"Event {event['seq']} of the log ({event.get('type')}) could not be read: {problem}."
     )
     return {
@@ -73,7 +73,7 @@ def unreadable(event: dict[str, Any], problem: Exception, wall_time: float) -> d
     }
 
 
-def event_row(place: Place, event: dict[str, Any]) -> Event:
+def event_row(batch_key: BatchKey, event: dict[str, Any]) -> Event:
     """The row of any event but `metrics`. A rollouts event leaves its index to the rollout rows."""
     left_out = {
         "v",
@@ -86,23 +86,23 @@ def event_row(place: Place, event: dict[str, Any]) -> Event:
         *(("index",) if event["type"] == "rollouts" else ()),
     }
     return Event(
-        run_id=place.run_id,
-        attempt=place.attempt,
+        run_id=batch_key.run_id,
+        attempt=batch_key.attempt,
         seq=event["seq"],
         type=event["type"],
         step=event.get("step"),
         wall_time=moment(event["wall_time"]),
         payload={key: value for key, value in event.items() if key not in left_out},
-        batch_number=place.batch_number,
+        batch_number=batch_key.batch_number,
     )
 
 
-def rollout_rows(place: Place, event: dict[str, Any]) -> Iterator[RolloutRow]:
+def rollout_rows(batch_key: BatchKey, event: dict[str, Any]) -> Iterator[RolloutRow]:
     """One row for each kept rollout of a checked event."""
     for offset, entry in enumerate(event["index"]):
         yield RolloutRow(
-            run_id=place.run_id,
-            attempt=place.attempt,
+            run_id=batch_key.run_id,
+            attempt=batch_key.attempt,
             seq=event["seq"],
             offset=offset,
             step=event["step"],

@@ -64,7 +64,7 @@ def state_of(run: Run) -> str:
     )
 
 
-def patience(run: Run) -> timedelta:
+def silence_limit(run: Run) -> timedelta:
     """How long the run may say nothing before that is shown."""
     return SILENCE if run.source == Run.Source.MANAGED else CLIENTS_SILENCE
 
@@ -81,7 +81,7 @@ def phase_of(run: Run) -> str:
     return PHASES.get(phase, phase.replace("_", " ")) or "starting the trainer"
 
 
-def took(run: Run) -> float | None:
+def duration_of(run: Run) -> float | None:
     """Seconds from the start to the end, pauses between attempts included; None before the end."""
     if run.started_at is None or run.finished_at is None:
         return None
@@ -129,7 +129,7 @@ def resumption_of(run: Run) -> str:
 def is_silent(run: Run) -> bool:
     """Whether a run that should be working has sent nothing for a while. A badge, never a state."""
     since = run.last_event_at or run.started_at
-    return run.state in ACTIVE and since is not None and timezone.now() - since > patience(run)
+    return run.state in ACTIVE and since is not None and timezone.now() - since > silence_limit(run)
 
 
 def is_at_fault(run: Run) -> bool:

@@ -54,7 +54,7 @@ def thin(run: Run) -> None:
     Where an attempt went back in the middle of its log its points stay, as its buckets hold what
     was abandoned too.
     """
-    parts = Counter(stretch.attempt for stretch in branches.stretches(run))
+    parts = Counter(stretch.attempt for stretch in branches.segments(run))
     for attempt in [attempt for attempt, count in parts.items() if count == 1]:
         with transaction.atomic():
             Run.objects.filter(pk=run.pk).update(batch_count=F("batch_count") + 1)

@@ -92,7 +92,7 @@ def curves(
     """
     runs = list(runs)
     ids = [run.pk for run in runs]
-    stretches, tails = branches.stretches_of(runs), tail.tails(ids, past)
+    stretches, tails = branches.segments_by_run(runs), tail.tails(ids, past)
     known = {(one.run_id, one.attempt, one.key): one for one in _folded(ids, keys)}
     present: dict[int, set[str]] = defaultdict(set)
     for run_id, _, key in known:
@@ -131,14 +131,15 @@ def _folded(runs: Sequence[int], keys: Sequence[str] | None) -> list[Series]:
         return [Series.from_db(connection.alias, fields, row) for row in cursor.fetchall()]
 
 
-def _whole(stretches: Iterable[branches.Stretch]) -> list[branches.Stretch]:
+def _whole(stretches: Iterable[branches.BranchSegment]) -> list[branches.BranchSegment]:
     """Every attempt up to its end."""
     return [
-        branches.Stretch(number, None) for number in dict.fromkeys(one.attempt for one in stretches)
+        branches.BranchSegment(number, None)
+        for number in dict.fromkeys(one.attempt for one in stretches)
     ]
 
 
-def _cut(part: Part, stretch: branches.Stretch) -> list[Part]:
+def _cut(part: Part, stretch: branches.BranchSegment) -> list[Part]:
     """`part` as far as it belongs to the stretch: nothing, all of it, or some sequence numbers."""
     seqs = [
         seq

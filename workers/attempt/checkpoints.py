@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from webapp.ingest import files
-from webapp.library.artifacts import Damaged
+from webapp.library.artifacts import DamagedArtifact
 from webapp.runs.models import Checkpoint, Run
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def fetch_newest(run: Run, run_folder: Path) -> Checkpoint | None:
     for checkpoint in files.stored_checkpoints(run):
         try:
             fetch(checkpoint, run_folder)
-        except (FileNotFoundError, Damaged) as error:
+        except (FileNotFoundError, DamagedArtifact) as error:
             log.warning(
                 "run %s cannot resume from step %d, trying an earlier checkpoint: %s",
                 run.public_id,
@@ -40,7 +40,7 @@ def fetch_newest(run: Run, run_folder: Path) -> Checkpoint | None:
 def fetch(checkpoint: Checkpoint, run_folder: Path) -> None:
     """Make the checkpoint complete below `run_folder`.
 
-    Raises FileNotFoundError or Damaged if the artifact store does not have it any more.
+    Raises FileNotFoundError or DamagedArtifact if the artifact store does not have it any more.
     """
     folder = folder_of(checkpoint, run_folder)
     hashes = {name: facts["sha256"] for name, facts in checkpoint.manifest.items()}

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from trainer.exit_codes import REFUSED
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs.models import ACTIVE, Attempt, Member, Run
 from workers.attempt.exit_text import member_reason
 from workers.attempt.preparation import PreparationError, prepare, trainer_environment
@@ -102,7 +102,7 @@ class MemberSupervisor:
 
     def _end(self, exit: dict[str, object] | None, reason: str) -> None:
         """Record the exit and release this machine's devices, in one transaction."""
-        holder = holder_of(self.run.public_id, self.attempt.number)
+        holder = attempt_key(self.run.public_id, self.attempt.number)
 
         def end() -> None:
             with transaction.atomic():

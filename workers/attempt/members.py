@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from trainer.exit_codes import COMPLETED, FAILED, PEER_LOST, PROCESS_DIED, STOPPED
 from webapp.base.outages import OUTAGES
 from webapp.nodes import queue
-from webapp.runs import lifecycle
+from webapp.runs import leases
 from webapp.runs.models import Attempt, Member, State
 from workers.attempt.exit_text import AttemptOutcome
 from workers.attempt.outage_guard import OutageGuard
@@ -117,9 +117,9 @@ class AttemptMembers:
         return min(failed, key=lambda member: not _is_retryable(member.exit), default=None)
 
     def _declare_lost(self) -> None:
-        alive = queue.alive().values_list("name", flat=True)
+        alive = queue.live_nodes().values_list("name", flat=True)
         lease = timedelta(seconds=host.LEASE_SECONDS)
-        silent = lifecycle.silent(self._attempt.members.all(), lease).exclude(host__in=alive)
+        silent = leases.expired_members(self._attempt.members.all(), lease).exclude(host__in=alive)
         for member in silent:
             reason = (
                 f"It was lost: it has not been heard of since {member.heartbeat_at:%H:%M:%S} UTC."

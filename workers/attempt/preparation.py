@@ -18,7 +18,7 @@ from webapp.access.models import Team
 from webapp.base import endpoints
 from webapp.library import artifacts
 from webapp.library.models import DataSet, StoredModel
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs.models import Attempt, Checkpoint, Run
 from workers.attempt import checkpoints, rendezvous
 from workers.attempt.shim import write_atomically
@@ -67,7 +67,7 @@ def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
 
 def trainer_environment(run: Run, attempt: Attempt) -> dict[str, str]:
     """Return the trainer's variables on this host: its allocated devices and its threads."""
-    holder = holder_of(run.public_id, attempt.number)
+    holder = attempt_key(run.public_id, attempt.number)
     devices = retry_on_outage(lambda: allocation.allocated_here(holder))
     threads = (run.spec or {}).get("compute", {}).get("threads", 1)
     return {**allocation.device_environment(devices), "OMP_NUM_THREADS": str(threads)}
@@ -86,7 +86,7 @@ def _initial_checkpoint(run: Run, attempt: Attempt, folder: Path) -> Checkpoint 
     try:
         checkpoint = run.checkpoints.get(pk=attempt.meeting["checkpoint"])
         checkpoints.fetch(checkpoint, folder)
-    except (Checkpoint.DoesNotExist, FileNotFoundError, artifacts.Damaged) as error:
+    except (Checkpoint.DoesNotExist, FileNotFoundError, artifacts.DamagedArtifact) as error:
         raise PreparationError(
             "The checkpoint to resume from is not in the artifact store any more.",
             "Resume from an earlier one.",

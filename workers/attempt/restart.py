@@ -8,7 +8,7 @@ import time
 
 from django.db.models import QuerySet
 
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle, transitions
 from webapp.runs.models import ACTIVE, Run
 from workers.attempt.supervisor_start import start_supervisor
 from workers.machine import host
@@ -44,14 +44,16 @@ def wait_for_end(timeout: float, force: bool) -> None:
 
 def resume_all() -> None:
     """Queue the runs again that `stop_all` has stopped here."""
-    for run in lifecycle.on_machine(host.name()).filter(resume_after_restart=True):
-        with contextlib.suppress(lifecycle.Refused):  # another of its machines resumed it first
-            lifecycle.resume(run, cause="Stillroom was stopped and started again.")
+    for run in leases.runs_on_machine(host.name()).filter(resume_after_restart=True):
+        with contextlib.suppress(
+            transitions.TransitionRefused
+        ):  # another of its machines resumed it first
+            lifecycle.resume(run, reason="Stillroom was stopped and started again.")
             say(f"Resuming {run.name}.")
 
 
 def active_here() -> QuerySet[Run]:
-    return lifecycle.on_machine(host.name()).filter(state__in=ACTIVE)
+    return leases.runs_on_machine(host.name()).filter(state__in=ACTIVE)
 
 
 def say(sentence: str) -> None:

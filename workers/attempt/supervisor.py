@@ -24,8 +24,8 @@ from django.db.models.functions import Coalesce, Now
 
 from trainer.events import LogReader
 from webapp.ingest import event_log
-from webapp.nodes.holders import holder_of
-from webapp.runs import lifecycle
+from webapp.nodes.allocation_keys import attempt_key
+from webapp.runs import leases
 from webapp.runs.models import Attempt, Event, Run, State
 from workers.attempt.exit_text import AttemptOutcome, explain
 from workers.attempt.members import AttemptMembers
@@ -133,7 +133,9 @@ class Supervisor:
         """
         if now or time.monotonic() - self.uploaded_at >= UPLOAD_RETRY_SECONDS:
             self._write(
-                lambda: event_log.store_again(self.run.pk, self.attempt.number, self.process.folder)
+                lambda: event_log.retry_uploads(
+                    self.run.pk, self.attempt.number, self.process.folder
+                )
             )
             self.uploaded_at = time.monotonic()
 
@@ -166,7 +168,7 @@ class Supervisor:
         if now - self.heartbeat_at >= host.HEARTBEAT_SECONDS:
             self.heartbeat_at = now
             if not retry_on_outage(
-                lambda: lifecycle.heartbeat(self.run.pk, self.attempt.number, host.name())
+                lambda: leases.renew(self.run.pk, self.attempt.number, host.name())
             ):
                 raise Fenced
         self.stop_requested = row["stop_requested_at"] is not None
@@ -218,17 +220,15 @@ class Supervisor:
     def _finish(self, outcome: AttemptOutcome) -> None:
         run, attempt = self.run.pk, self.attempt.number
         if outcome.state == State.QUEUED:
-            self._end(lambda: lifecycle.requeue(run, attempt, outcome.reason))
+            self._end(lambda: leases.requeue(run, attempt, outcome.reason))
         else:
             self._end(
-                lambda: lifecycle.finish(
-                    run, attempt, outcome.state, outcome.reason, outcome.remedy
-                )
+                lambda: leases.finish(run, attempt, outcome.state, outcome.reason, outcome.remedy)
             )
 
     def _end(self, record: Callable[[], Any]) -> None:
         """Record the end of the attempt and release its devices here, in one transaction."""
-        holder = holder_of(self.run.public_id, self.attempt.number)
+        holder = attempt_key(self.run.public_id, self.attempt.number)
 
         def end() -> None:
             with transaction.atomic():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainer.events import LogReader
 from webapp.base import logs
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs.models import Attempt
 from workers.attempt.member_supervisor import MemberSupervisor
 from workers.attempt.members import AttemptMembers
@@ -66,12 +66,12 @@ def supervise(public_id: str, number: int) -> None:
     if attempt is None:
         log.warning("run %s has no attempt %d any more", public_id, number)
         TrainerProcess(folder).kill()
-        retry_on_outage(lambda: allocation.release(holder_of(public_id, number), host.name()))
+        retry_on_outage(lambda: allocation.release(attempt_key(public_id, number), host.name()))
         return
     members = retry_on_outage(lambda: AttemptMembers(attempt))
     member = next((row for row in members.members if row.host == host.name()), None)
     process = TrainerProcess(folder)
-    with logs.about(run=public_id, attempt=number):
+    with logs.log_context(run=public_id, attempt=number):
         if member is not None:
             MemberSupervisor(attempt.run, attempt, member, process).execute()
         else:

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from webapp.access.models import Team
 from webapp.nodes.models import Device, Kind
-from webapp.runs import lifecycle
+from webapp.runs import transitions
 from workers.machine import host
 
 FREE = Q(allocated_to="", retired=False)
@@ -56,7 +56,7 @@ def release(allocated_to: str, node: str | None = None) -> int:
         devices.filter(retired=True).delete()
         released = devices.update(allocated_to="", allocated_since=None, team=None)
         if released:
-            lifecycle.wake()
+            transitions.wake_on_commit()
     return released
 
 

@@ -64,7 +64,7 @@ def place_waiting() -> int:
 
 def _claim_next() -> Copy | None:
     """Claim the next copy, on a device that no run waits for and within the quota of its team."""
-    free = +queue.left_over(host.name())
+    free = +queue.unreserved_devices(host.name())
     placeable = (
         shard
         for shard in ([*_waiting(), *_slow()] if free else [])
@@ -87,7 +87,7 @@ def claim(shard: Shard) -> Copy | None:
         if row is None or (row.copies.filter(ended_at=None).exists() and row not in _slow()):
             return None
         copy = Copy(shard=row, number=row.copies.count() + 1, host=host.name())
-        devices = allocation.claim(1, _device_kind(row.job), copy.holder, team=row.job.team)
+        devices = allocation.claim(1, _device_kind(row.job), copy.allocation_key, team=row.job.team)
         if devices is None:
             return None
         copy.device = f"{devices[0].kind} {devices[0].index}"
@@ -166,7 +166,9 @@ def restart_runners() -> None:
 
     Where a runner still lives, it holds the copy's lock and no second one starts.
     """
-    for copy in lifecycle.silent(timedelta(seconds=host.LEASE_SECONDS)).filter(host=host.name()):
+    for copy in lifecycle.expired_copies(timedelta(seconds=host.LEASE_SECONDS)).filter(
+        host=host.name()
+    ):
         if start_runner(copy):
             Copy.objects.filter(pk=copy.pk).update(heartbeat_at=Now())
             log.info(
@@ -179,9 +181,9 @@ def declare_lost() -> None:
 
     Two lease periods, because in the second one their own host may still start a new runner.
     """
-    for copy in lifecycle.silent(2 * timedelta(seconds=host.LEASE_SECONDS)):
-        if lifecycle.lose(copy, LOST.format(host=copy.host)):
-            allocation.release(copy.holder)
+    for copy in lifecycle.expired_copies(2 * timedelta(seconds=host.LEASE_SECONDS)):
+        if lifecycle.mark_lost(copy, LOST.format(host=copy.host)):
+            allocation.release(copy.allocation_key)
 
 
 def release_devices() -> None:

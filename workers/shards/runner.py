@@ -51,13 +51,13 @@ def execute(copy_id: int) -> None:
         if process.started() or _start(copy, process):
             _follow(copy, process)
     finally:
-        retry_on_outage(lambda: allocation.release(copy.holder))
+        retry_on_outage(lambda: allocation.release(copy.allocation_key))
         celery_client.wake_jobs()
 
 
 def _start(copy: Copy, process: TrainerProcess) -> bool:
     """Start the trainer on the copy's device; return False if it cannot, which fails the job."""
-    devices = retry_on_outage(lambda: allocation.allocated_here(copy.holder))
+    devices = retry_on_outage(lambda: allocation.allocated_here(copy.allocation_key))
     try:
         arguments = prepare(copy, process.folder, process.folder / RESULT)
         process.start(arguments, allocation.device_environment(devices))
@@ -75,7 +75,7 @@ def _follow(copy: Copy, process: TrainerProcess) -> None:
         if time.monotonic() - heartbeat_at >= min(host.HEARTBEAT_SECONDS, host.LEASE_SECONDS / 4):
             heartbeat_at = time.monotonic()
             if not retry_on_outage(
-                lambda: lifecycle.beat(copy, _count_lines(process.folder / PARTIAL_RESULT))
+                lambda: lifecycle.heartbeat(copy, _count_lines(process.folder / PARTIAL_RESULT))
             ):
                 process.kill()
                 while process.pid() is not None:  # only then is the device free

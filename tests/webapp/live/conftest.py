@@ -15,7 +15,7 @@ from webapp.access.models import User
 from webapp.base import notify
 from webapp.ingest.event_log import ingest
 from webapp.live import hub as hubs
-from webapp.runs import lifecycle
+from webapp.runs import leases
 from webapp.runs.models import Run
 
 from .page import Page
@@ -52,7 +52,7 @@ def bobs(bob: User) -> Client:
 @pytest.fixture
 def send(run: Run, tmp_path: Path) -> Send:
     """Ingests events of the run's first attempt."""
-    lifecycle.claim(run.pk, "host-a")
+    leases.claim(run.pk, "host-a")
 
     async def ingest_now(events: list[dict[str, Any]], attempt: int = 1) -> None:
         await sync_to_async(ingest)(run.pk, attempt, events, tmp_path)
@@ -70,7 +70,7 @@ def _doorbell_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _no_doorbell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every notice on Redis is lost."""
-    monkeypatch.setattr(notify, "ring", lambda public_id, news: None)
+    monkeypatch.setattr(notify, "publish", lambda public_id, news: None)
     monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
 
 

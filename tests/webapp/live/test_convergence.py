@@ -27,7 +27,7 @@ from webapp.base import notify
 from webapp.ingest.event_log import ingest
 from webapp.live import consumer as consumers
 from webapp.live import hub as hubs
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run, State
 from webapp.series import series_store
 
@@ -208,7 +208,7 @@ class Story:
         await sync_to_async(ingest)(self.run.pk, self.attempt, events, self.folder)
 
     async def _next_attempt(self) -> None:
-        claimed = await sync_to_async(lifecycle.claim)(self.run.pk, "host-a")
+        claimed = await sync_to_async(leases.claim)(self.run.pk, "host-a")
         assert claimed is not None
         self.attempt = claimed.number
 
@@ -226,11 +226,11 @@ def test_any_order_of_appends_losses_reconnects_and_slow_reads_ends_in_the_same_
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         story = Story(lifecycle.create_run(still, None, SPEC), bobs, Path(folder))
-        ring = notify.ring
+        ring = notify.publish
         with monkeypatch.context() as patch:
             patch.setattr(
                 notify,
-                "ring",
+                "publish",
                 lambda public_id, news: ring(public_id, news) if story.bell else None,
             )
             asyncio.run(story.play(happenings))

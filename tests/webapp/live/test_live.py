@@ -21,7 +21,7 @@ from webapp.live import consumer as consumers
 from webapp.live import frames
 from webapp.live import hub as hubs
 from webapp.nodes import ordering
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run
 
 from .conftest import Connect, Send, heard_until, loss, news_of, read_until, subscribed
@@ -169,8 +169,8 @@ async def test_a_run_that_goes_back_to_a_checkpoint_is_drawn_anew(
     page = Page()
     await send(losses(1, 9))
     page.take(await subscribed(await connect(bobs), run))
-    await sync_to_async(lifecycle.requeue)(run.pk, 1, "Its machine is gone.")
-    await sync_to_async(lifecycle.claim)(run.pk, "host-b")
+    await sync_to_async(leases.requeue)(run.pk, 1, "Its machine is gone.")
+    await sync_to_async(leases.claim)(run.pk, "host-b")
     await send([event(1, "rewind", step=5), logged(2, 6, loss=60.0)], attempt=2)
     socket = await connect(bobs)
     await socket.say(type="subscribe", run=run.public_id, since=page.cursor)

@@ -94,7 +94,7 @@ async def test_what_is_taken_away_is_not_told_any_more(
         "run": run.delete,
     }
     await sync_to_async(take[taken])()
-    await send(losses(1, 3)) if taken != "run" else notify.ring(run.public_id, 99)
+    await send(losses(1, 3)) if taken != "run" else notify.publish(run.public_id, 99)
     frame = await socket.hear()
     assert (frame["type"], "loss" in json.dumps(frame)) == ("refused", False)
 

@@ -18,9 +18,9 @@ from webapp.access.models import Team, User
 from webapp.jobs import lifecycle as jobs
 from webapp.jobs.models import Copy
 from webapp.nodes import ordering
-from webapp.nodes.holders import holder_of
+from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Node
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Priority, Run, State
 
 pytestmark = pytest.mark.django_db
@@ -41,11 +41,11 @@ def queued(team: Team, name: str, **compute: object) -> Run:
 
 
 def at_work(run: Run, node: Node, count: int = 1, kind: str = "cuda") -> Run:
-    lifecycle.claim(run.pk, node.name)
+    leases.claim(run.pk, node.name)
     run.refresh_from_db()
     free = Device.objects.filter(node=node, kind=kind, allocated_to="").values("pk")[:count]
     Device.objects.filter(pk__in=free).update(
-        allocated_to=holder_of(run.public_id, run.attempt),
+        allocated_to=attempt_key(run.public_id, run.attempt),
         allocated_since=timezone.now(),
         team=run.team,
     )
@@ -53,7 +53,7 @@ def at_work(run: Run, node: Node, count: int = 1, kind: str = "cuda") -> Run:
 
 
 def names(team: Team) -> list[str]:
-    return [run.name for run in ordering.line_of(team)]
+    return [run.name for run in ordering.queue_of(team)]
 
 
 def text_of(client: Client, address: str) -> str:
@@ -80,9 +80,9 @@ def test_all_machines_of_a_run_are_named_wherever_it_is_shown(
     Device.objects.create(node=oak, kind="cuda", index=0)
     run = queued(still, "wide", device="cuda", nodes=2)
     waits = queued(still, "wider", device="cuda", nodes=3)
-    lifecycle.claim(run.pk, "elm", "oak")
+    leases.claim(run.pk, "elm", "oak")
     Device.objects.filter(kind="cuda", index=0).update(
-        allocated_to=holder_of(run.public_id, 1), team=still
+        allocated_to=attempt_key(run.public_id, 1), team=still
     )
     client.force_login(bob)
     for address in ("/queue/", f"/runs/{run.public_id}/"):
@@ -119,7 +119,7 @@ def test_jobs_are_named_to_their_team_where_their_parts_are(
         copy = Copy.objects.create(
             shard=shard, number=1, host="elm", device=f"cuda {device.index}", done=20
         )
-        Device.objects.filter(pk=device.pk).update(allocated_to=copy.holder, team=still)
+        Device.objects.filter(pk=device.pk).update(allocated_to=copy.allocation_key, team=still)
     client.force_login(bob)
     queue, machines = text_of(client, "/queue/"), text_of(client, "/machines/")
     assert (
@@ -213,7 +213,7 @@ def test_a_run_on_hold_keeps_its_place_and_is_not_placed(
     run, _ = queued(still, "a"), queued(still, "b")
     client.force_login(erin)
     client.post(f"/queue/{run.public_id}/hold/", {"on": "1"})
-    assert lifecycle.claim(run.pk, "elm") is None
+    assert leases.claim(run.pk, "elm") is None
     assert ">held<" in text_of(client, "/")
     shown = text_of(client, "/queue/")
     assert (
@@ -222,7 +222,7 @@ def test_a_run_on_hold_keeps_its_place_and_is_not_placed(
     )
     assert "on hold" in shown and names(still) == ["a", "b"]
     client.post(f"/queue/{run.public_id}/hold/", {"on": "0"})
-    assert lifecycle.claim(run.pk, "elm") is not None
+    assert leases.claim(run.pk, "elm") is not None
 
 
 def test_what_does_not_wait_any_more_is_not_moved(
@@ -236,7 +236,7 @@ def test_what_does_not_wait_any_more_is_not_moved(
         ("hold", {"on": "1"}),
     ):
         page = client.post(f"/queue/{run.public_id}/{deed}/", form, follow=True).content.decode()
-        assert "it does not wait any more" in page
+        assert "it is not in the queue any more" in page
 
 
 def test_a_queued_run_is_cancelled_from_the_queue_for_good(
@@ -249,7 +249,7 @@ def test_a_queued_run_is_cancelled_from_the_queue_for_good(
         == "/queue/"
     )
     run.refresh_from_db()
-    assert run.state == State.STOPPED and lifecycle.claim(run.pk, "elm") is None
+    assert run.state == State.STOPPED and leases.claim(run.pk, "elm") is None
 
 
 def test_only_what_is_carried_out_here_is_at_work(client: Client, still: Team, erin: User) -> None:
@@ -271,7 +271,7 @@ def test_a_run_that_pauses_says_so(client: Client, still: Team, erin: User, elm:
         and "it writes a checkpoint and gives its devices back" in page
         and "asked to stop" not in page
     )
-    lifecycle.finish(
+    leases.finish(
         run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint."
     )
     page = text_of(client, f"/runs/{run.public_id}/")
@@ -322,7 +322,7 @@ def test_a_drained_machines_runs_go_on_elsewhere_when_asked_for(
     )
     run.refresh_from_db()
     assert (run.state, run.after_stop) == (State.STOPPING, State.QUEUED)
-    lifecycle.finish(
+    leases.finish(
         run.pk, 1, State.STOPPED, "Stopped on request; the last state is in a checkpoint."
     )
     run.refresh_from_db()

@@ -62,9 +62,7 @@ def test_what_cannot_be_done_is_said(
     run = recorded(still, alice, tmp_path)
     client.force_login(alice)
     page = client.post(f"/runs/{run.public_id}/resume/", follow=True).content.decode()
-    assert (
-        "This run is completed; only one that is paused, stopped or failed can be resumed." in page
-    )
+    assert "This run is completed; only a paused, stopped or failed run can be resumed." in page
 
 
 def test_running_again_makes_a_new_run_of_the_same_definition(

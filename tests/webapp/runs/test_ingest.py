@@ -23,7 +23,7 @@ from tests.webapp.logs import metrics as logged
 from webapp.base import notify
 from webapp.ingest import progress
 from webapp.ingest.event_log import ingest
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Event, Run, State
 from webapp.series import series_store
 
@@ -94,7 +94,7 @@ def test_batches_in_any_order_and_number_give_the_same_record(
     whole = lifecycle.create_run(claimed.team, claimed.owner, claimed.spec)
     parts = lifecycle.create_run(claimed.team, claimed.owner, claimed.spec)
     for run in (whole, parts):
-        lifecycle.claim(run.pk, "host-a")
+        leases.claim(run.pk, "host-a")
     ingest(whole.pk, 1, LOG, tmp_path)
     batches = [LOG[start : start + size] for start in range(0, len(LOG), size)]
     order.shuffle(batches)
@@ -161,8 +161,8 @@ def test_without_redis_nothing_is_lost(
 
 def test_a_rewind_takes_the_run_back(claimed: Run, tmp_path: Path) -> None:
     ingest(claimed.pk, 1, LOG, tmp_path)
-    lifecycle.requeue(claimed.pk, 1, "Its machine is gone.")
-    lifecycle.claim(claimed.pk, "host-b")
+    leases.requeue(claimed.pk, 1, "Its machine is gone.")
+    leases.claim(claimed.pk, "host-b")
     ingest(claimed.pk, 2, [event(1, "rewind", step=15), *losses(16, 17, seq=2)], tmp_path)
     claimed.refresh_from_db()
     assert claimed.step == 17
@@ -175,8 +175,8 @@ def test_late_events_of_a_replaced_attempt_are_kept_as_its_tail_and_change_nothi
     claimed: Run, tmp_path: Path
 ) -> None:
     ingest(claimed.pk, 1, LOG[:12], tmp_path)
-    lifecycle.requeue(claimed.pk, 1, "Its machine is gone.")
-    lifecycle.claim(claimed.pk, "host-b")
+    leases.requeue(claimed.pk, 1, "Its machine is gone.")
+    leases.claim(claimed.pk, "host-b")
     ingest(claimed.pk, 2, [event(1, "rewind", step=10), *losses(11, 12, seq=2)], tmp_path)
     before = recorded(claimed)
     ingest(claimed.pk, 1, LOG[12:], tmp_path)
@@ -190,7 +190,7 @@ def test_late_events_of_a_replaced_attempt_are_kept_as_its_tail_and_change_nothi
 
 
 def test_a_run_that_is_over_is_not_revived_by_late_events(claimed: Run, tmp_path: Path) -> None:
-    lifecycle.finish(claimed.pk, 1, State.FAILED, "It broke.")
+    leases.finish(claimed.pk, 1, State.FAILED, "It broke.")
     ingest(claimed.pk, 1, LOG[:12], tmp_path)
     claimed.refresh_from_db()
     assert claimed.state == State.FAILED

@@ -20,7 +20,7 @@ from trainer import events
 from trainer.events import EventLog, read
 from webapp.access.models import User
 from webapp.ingest import files, pending_uploads
-from webapp.ingest.event_log import ingest, store_again
+from webapp.ingest.event_log import ingest, retry_uploads
 from webapp.library import artifacts
 from webapp.runs.models import Checkpoint, Event, RolloutRow, Run
 from webapp.series import series_store
@@ -126,8 +126,8 @@ def test_what_a_full_store_did_not_take_is_stored_later(
     with monkeypatch.context() as context:
         context.setattr(os, "replace", full)
         ingest(claimed.pk, 1, list(read(tmp_path / "events")), tmp_path)
-        store_again(claimed.pk, 1, tmp_path)
-    assert pending_uploads.waiting(claimed.pk, 1) == [1, 3]
+        retry_uploads(claimed.pk, 1, tmp_path)
+    assert pending_uploads.pending_seqs(claimed.pk, 1) == [1, 3]
     assert "2 files of this run: it could not be stored: No space left on device." in shown(
         client, claimed
     )
@@ -135,8 +135,8 @@ def test_what_a_full_store_did_not_take_is_stored_later(
     assert series_store.latest(claimed, ["loss"]) == {"loss": 0.5}
 
     before = Run.objects.get(pk=claimed.pk).batch_count
-    store_again(claimed.pk, 1, tmp_path)
-    assert pending_uploads.waiting(claimed.pk, 1) == []
+    retry_uploads(claimed.pk, 1, tmp_path)
+    assert pending_uploads.pending_seqs(claimed.pk, 1) == []
     assert "could not be stored" not in shown(client, claimed)
     assert (Checkpoint.objects.get().step, RolloutRow.objects.count()) == (10, 2)
     changed = Event.objects.filter(run=claimed, batch_number__gt=before)
@@ -156,8 +156,8 @@ def test_a_checkpoint_that_is_gone_before_there_is_room_waits_no_longer(
         context.setattr(os, "replace", full)
         ingest(claimed.pk, 1, list(read(tmp_path / "events")), tmp_path)
     shutil.rmtree(tmp_path / "checkpoints")
-    store_again(claimed.pk, 1, tmp_path)
-    assert pending_uploads.waiting(claimed.pk, 1) == []
+    retry_uploads(claimed.pk, 1, tmp_path)
+    assert pending_uploads.pending_seqs(claimed.pk, 1) == []
     assert "was gone before it could be stored" in Event.objects.get(run=claimed).payload["trouble"]
 
 

@@ -10,15 +10,15 @@ from django.db import connections
 from django.utils import timezone
 
 from webapp.access.models import Team, User
-from webapp.runs import lifecycle
-from webapp.runs.lifecycle import Refused
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Run, State, Transition
+from webapp.runs.transitions import TransitionRefused
 
 pytestmark = pytest.mark.django_db
 
 
 def running(run: Run) -> Run:
-    lifecycle.claim(run.pk, "host-a")
+    leases.claim(run.pk, "host-a")
     Run.objects.filter(pk=run.pk).update(state=State.RUNNING)
     run.refresh_from_db()
     return run
@@ -26,7 +26,7 @@ def running(run: Run) -> Run:
 
 def ended(run: Run, state: State = State.FAILED) -> Run:
     running(run)
-    assert lifecycle.finish(run.pk, run.attempt, state, "It broke.", "Mend it.")
+    assert leases.finish(run.pk, run.attempt, state, "It broke.", "Mend it.")
     run.refresh_from_db()
     return run
 
@@ -42,7 +42,7 @@ def test_a_new_run_waits_and_says_what_it_will_do(run: Run) -> None:
 
 
 def test_a_claim_begins_an_attempt(run: Run) -> None:
-    attempt = lifecycle.claim(run.pk, "host-a")
+    attempt = leases.claim(run.pk, "host-a")
     run.refresh_from_db()
     assert attempt is not None
     assert (attempt.number, run.attempt, run.state, run.lease_holder) == (
@@ -54,8 +54,8 @@ def test_a_claim_begins_an_attempt(run: Run) -> None:
 
 
 def test_a_run_is_claimed_once(run: Run) -> None:
-    assert lifecycle.claim(run.pk, "host-a") is not None
-    assert lifecycle.claim(run.pk, "host-b") is None
+    assert leases.claim(run.pk, "host-a") is not None
+    assert leases.claim(run.pk, "host-b") is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -65,7 +65,7 @@ def test_of_many_who_claim_at_once_one_wins(run: Run) -> None:
 
     def claim(holder: str) -> None:
         start.wait()
-        won.append(lifecycle.claim(run.pk, holder))
+        won.append(leases.claim(run.pk, holder))
         connections.close_all()
 
     threads = [threading.Thread(target=claim, args=[f"host-{i}"]) for i in range(6)]
@@ -80,16 +80,16 @@ def test_of_many_who_claim_at_once_one_wins(run: Run) -> None:
 def test_a_heartbeat_under_an_older_number_is_refused(run: Run) -> None:
     ended(run)
     lifecycle.resume(run)
-    lifecycle.claim(run.pk, "host-b")
-    assert not lifecycle.heartbeat(run.pk, 1, "host-a")
-    assert lifecycle.heartbeat(run.pk, 2, "host-b")
+    leases.claim(run.pk, "host-b")
+    assert not leases.renew(run.pk, 1, "host-a")
+    assert leases.renew(run.pk, 2, "host-b")
 
 
 def test_an_older_attempt_cannot_end_a_newer_one(run: Run) -> None:
     running(run)
-    assert lifecycle.requeue(run.pk, 1, "Its machine is gone.")
-    lifecycle.claim(run.pk, "host-b")
-    assert not lifecycle.finish(run.pk, 1, State.FAILED, "too late")
+    assert leases.requeue(run.pk, 1, "Its machine is gone.")
+    leases.claim(run.pk, "host-b")
+    assert not leases.finish(run.pk, 1, State.FAILED, "too late")
     run.refresh_from_db()
     assert (run.state, run.reason) == (State.STARTING, "")
     assert Attempt.objects.get(run=run, number=1).finished_at is not None
@@ -97,7 +97,7 @@ def test_an_older_attempt_cannot_end_a_newer_one(run: Run) -> None:
 
 def test_an_attempt_ends_once(run: Run) -> None:
     ended(run, State.COMPLETED)
-    assert not lifecycle.finish(run.pk, 1, State.FAILED, "again")
+    assert not leases.finish(run.pk, 1, State.FAILED, "again")
     run.refresh_from_db()
     assert (run.state, run.reason, run.remedy) == (State.COMPLETED, "It broke.", "Mend it.")
 
@@ -113,21 +113,21 @@ def test_a_stop_is_first_asked_for_and_then_forced(run: Run, alice: User) -> Non
 def test_a_queued_run_stops_on_the_spot(run: Run, alice: User) -> None:
     lifecycle.request_stop(run, alice)
     assert run.state == State.STOPPED
-    assert lifecycle.claim(run.pk, "host-a") is None
+    assert leases.claim(run.pk, "host-a") is None
 
 
 def test_what_has_ended_cannot_be_stopped(run: Run, alice: User) -> None:
     ended(run)
-    with pytest.raises(Refused, match="failed already"):
+    with pytest.raises(TransitionRefused, match="failed already"):
         lifecycle.request_stop(run, alice)
 
 
 def test_what_runs_or_is_complete_cannot_be_resumed(run: Run) -> None:
     running(run)
-    with pytest.raises(Refused, match="only one that is paused, stopped or failed"):
+    with pytest.raises(TransitionRefused, match="only a paused, stopped or failed run"):
         lifecycle.resume(run)
-    lifecycle.finish(run.pk, 1, State.COMPLETED)
-    with pytest.raises(Refused, match="completed"):
+    leases.finish(run.pk, 1, State.COMPLETED)
+    with pytest.raises(TransitionRefused, match="completed"):
         lifecycle.resume(run)
 
 
@@ -145,7 +145,7 @@ def test_a_resumed_run_is_queued_with_a_clean_slate(run: Run) -> None:
 def test_a_stop_for_a_restart_is_remembered_until_the_run_is_resumed(run: Run) -> None:
     running(run)
     lifecycle.request_stop(run, resume_after_restart=True)
-    lifecycle.finish(run.pk, 1, State.STOPPED)
+    leases.finish(run.pk, 1, State.STOPPED)
     assert list(Run.objects.filter(resume_after_restart=True)) == [run]
     run.refresh_from_db()
     lifecycle.resume(run)
@@ -162,15 +162,15 @@ def test_a_restart_does_not_undo_a_persons_stop(run: Run, alice: User) -> None:
 def test_a_run_whose_worker_went_silent_is_an_orphan(run: Run) -> None:
     running(run)
     lease = timedelta(seconds=30)
-    assert not lifecycle.orphans(lease).exists()
+    assert not leases.expired_runs(lease).exists()
     Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - 2 * lease)
-    assert list(lifecycle.orphans(lease)) == [run]
+    assert list(leases.expired_runs(lease)) == [run]
 
 
 def test_an_orphan_that_was_told_to_stop_is_stopped_not_queued(run: Run, alice: User) -> None:
     running(run)
     lifecycle.request_stop(run, alice)
-    assert lifecycle.requeue(run.pk, 1, "Its machine is gone.")
+    assert leases.requeue(run.pk, 1, "Its machine is gone.")
     run.refresh_from_db()
     assert run.state == State.STOPPED
 
@@ -190,12 +190,12 @@ def test_what_was_recorded_elsewhere_has_no_definition_to_resume_or_clone(
         lambda: lifecycle.resume(imported),
         lambda: lifecycle.clone(imported, still, alice),
     ):
-        with pytest.raises(Refused, match="recorded elsewhere"):
+        with pytest.raises(TransitionRefused, match="recorded elsewhere"):
             attempt()
 
 
 def test_only_what_is_over_can_be_deleted(run: Run) -> None:
-    with pytest.raises(Refused, match="Stop this run"):
+    with pytest.raises(TransitionRefused, match="Stop this run"):
         lifecycle.delete(run)
     lifecycle.delete(ended(run))
     assert not Run.objects.exists()
@@ -204,7 +204,7 @@ def test_only_what_is_over_can_be_deleted(run: Run) -> None:
 def test_every_change_is_recorded_and_is_news(run: Run, alice: User) -> None:
     running(run)
     lifecycle.request_stop(run, alice)
-    lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
+    leases.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
     run.refresh_from_db()
     assert list(
         Transition.objects.filter(run=run).order_by("pk").values_list("state", flat=True)
@@ -220,9 +220,9 @@ def test_every_change_is_recorded_and_is_news(run: Run, alice: User) -> None:
 def test_a_pause_gives_the_machine_back_until_the_run_is_resumed(run: Run, alice: User) -> None:
     lifecycle.pause(running(run), alice)
     assert (run.state, run.after_stop) == (State.STOPPING, State.PAUSED)
-    lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
+    leases.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
     run.refresh_from_db()
-    assert run.state == State.PAUSED and lifecycle.claim(run.pk, "host-b") is None
+    assert run.state == State.PAUSED and leases.claim(run.pk, "host-b") is None
     lifecycle.resume(run, alice)
     assert (run.state, run.after_stop, run.stop_requested_at) == (State.QUEUED, State.STOPPED, None)
 
@@ -231,7 +231,7 @@ def test_a_waiting_run_is_paused_and_a_paused_one_cancelled_on_the_spot(
     run: Run, alice: User
 ) -> None:
     assert lifecycle.pause(run, alice).state == State.PAUSED
-    with pytest.raises(Refused, match="is paused, so it cannot be paused"):
+    with pytest.raises(TransitionRefused, match="is paused, so it cannot be paused"):
         lifecycle.pause(run, alice)
     assert lifecycle.request_stop(run, alice).state == State.STOPPED
 
@@ -239,15 +239,15 @@ def test_a_waiting_run_is_paused_and_a_paused_one_cancelled_on_the_spot(
 def test_a_restart_does_not_undo_a_pause(run: Run, alice: User) -> None:
     lifecycle.pause(running(run), alice)
     lifecycle.request_stop(run, force=True, resume_after_restart=True)
-    lifecycle.finish(run.pk, 1, State.STOPPED)
+    leases.finish(run.pk, 1, State.STOPPED)
     run.refresh_from_db()
     assert (run.state, run.resume_after_restart) == (State.PAUSED, False)
 
 
 def test_a_run_that_moves_waits_again_in_its_old_place(run: Run) -> None:
     since = running(run).queued_at
-    assert lifecycle.move(run, "host-a is being drained.")
-    assert lifecycle.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
+    assert lifecycle.reschedule(run, "host-a is being drained.")
+    assert leases.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
     run.refresh_from_db()
     assert (run.state, run.restarts, run.queued_at, run.stop_requested_at) == (
         State.QUEUED,
@@ -260,13 +260,13 @@ def test_a_run_that_moves_waits_again_in_its_old_place(run: Run) -> None:
 def test_a_run_is_restarted_as_often_as_it_may_be_and_then_fails_with_words(run: Run) -> None:
     Run.objects.filter(pk=run.pk).update(max_restarts=2)
     for attempt in (1, 2):
-        lifecycle.claim(run.pk, "host-a")
-        assert lifecycle.requeue(run.pk, attempt, "Its machine is gone.")
-    lifecycle.claim(run.pk, "host-a")
-    assert lifecycle.requeue(run.pk, 3, "Its machine is gone.")
+        leases.claim(run.pk, "host-a")
+        assert leases.requeue(run.pk, attempt, "Its machine is gone.")
+    leases.claim(run.pk, "host-a")
+    assert leases.requeue(run.pk, 3, "Its machine is gone.")
     run.refresh_from_db()
     assert run.state == State.FAILED and run.reason.startswith(
-        "Its machine is gone. It has been restarted 2 times by itself"
+        "Its machine is gone. It was restarted automatically 2 times"
     )
     lifecycle.resume(run)
     assert run.restarts == 0
@@ -274,8 +274,8 @@ def test_a_run_is_restarted_as_often_as_it_may_be_and_then_fails_with_words(run:
 
 def test_a_machine_that_is_back_in_time_has_lost_nothing(run: Run) -> None:
     running(run)
-    lifecycle.requeue(run.pk, 1, "host-a was lost.")
-    assert lifecycle.heartbeat(run.pk, 1, "host-a")
+    leases.requeue(run.pk, 1, "host-a was lost.")
+    assert leases.renew(run.pk, 1, "host-a")
     run.refresh_from_db()
     assert (run.state, run.attempt, run.lease_holder, run.restarts) == (
         State.RUNNING,
@@ -283,15 +283,15 @@ def test_a_machine_that_is_back_in_time_has_lost_nothing(run: Run) -> None:
         "host-a",
         0,
     )
-    assert lifecycle.claim(run.pk, "host-b") is None
+    assert leases.claim(run.pk, "host-b") is None
 
 
 def test_a_run_is_taken_from_a_silent_machine_alone(run: Run) -> None:
     running(run)
     lease = timedelta(seconds=30)
-    assert not lifecycle.abandon(run.pk, 1, lease, "host-a was lost.")
+    assert not leases.expire(run.pk, 1, lease, "host-a was lost.")
     Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - 2 * lease)
-    assert not lifecycle.abandon(run.pk, 2, lease, "host-a was lost.")
-    assert lifecycle.abandon(run.pk, 1, lease, "host-a was lost.")
+    assert not leases.expire(run.pk, 2, lease, "host-a was lost.")
+    assert leases.expire(run.pk, 1, lease, "host-a was lost.")
     run.refresh_from_db()
     assert run.state == State.QUEUED

@@ -13,7 +13,7 @@ from django.test import Client
 from tests.webapp.recorded import SPEC, Recorder
 from tests.webapp.streams import content_of
 from webapp.access.models import Team, User
-from webapp.runs import lifecycle
+from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run
 
 
@@ -76,7 +76,7 @@ def test_marks_show_stages_checkpoints_and_restarts(
     client: Client, trained: Recorder, bob: User
 ) -> None:
     client.force_login(bob)
-    lifecycle.finish(trained.run.pk, trained.attempt, "failed", "killed")
+    leases.finish(trained.run.pk, trained.attempt, "failed", "killed")
     trained.run.refresh_from_db()
     lifecycle.resume(trained.run)
     again = Recorder(trained.run, trained.folder, trained.clock)
@@ -168,7 +168,7 @@ def test_abandoned_tails_come_if_asked_for(
     client: Client, trained: Recorder, bob: User, name: str
 ) -> None:
     client.force_login(bob)
-    lifecycle.finish(trained.run.pk, trained.attempt, "failed", "killed")
+    leases.finish(trained.run.pk, trained.attempt, "failed", "killed")
     trained.run.refresh_from_db()
     lifecycle.resume(trained.run)
     again = Recorder(trained.run, trained.folder, trained.clock)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.runs.branches import Stretch
+from webapp.runs.branches import BranchSegment
 from webapp.series.points import Axis
 
 
@@ -52,7 +52,7 @@ def points_of(attempt: int, key: str, rows: Iterable[dict[str, Any]]) -> list[Po
 
 def draw(
     points: Sequence[Point],
-    branch: Sequence[Stretch],
+    branch: Sequence[BranchSegment],
     axis: Axis,
     start: float,
     stop: float,

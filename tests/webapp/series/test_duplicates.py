@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from tests.webapp.logs import NOON, losses
-from webapp.ingest.event_log import take
+from webapp.ingest.event_log import lock_and_count_batch
 from webapp.runs.models import Attempt, Run
 from webapp.series import series_store
 from webapp.series.models import Series
@@ -21,7 +21,7 @@ def append(
 ) -> None:
     with transaction.atomic():
         Attempt.objects.get_or_create(run=run, number=attempt)
-        series_store.append(run, attempt, rows, take(run.pk), identity)
+        series_store.append(run, attempt, rows, lock_and_count_batch(run.pk), identity)
 
 
 def row(step: int, value: float, second: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.webapp.logs import NOON, losses
 from tests.webapp.logs import metrics as logged
-from webapp.runs.branches import stretches
+from webapp.runs.branches import segments
 from webapp.runs.models import Attempt, Event, Run
 from webapp.series import series_store
 from webapp.series.models import Axis, Batch, Log, Series
@@ -154,7 +154,7 @@ def test_an_attempt_that_goes_further_back_cuts_all_before_it(run: Run) -> None:
     attempt(run, 2, losses(41, 60), rewound_to=40)
     attempt(run, 3, losses(21, 30), rewound_to=20)
     assert curve(run).x == [float(step) for step in range(1, 31)]
-    assert [(part.attempt, part.last) for part in stretches(run)] == [(1, 20), (2, 20), (3, None)]
+    assert [(part.attempt, part.last) for part in segments(run)] == [(1, 20), (2, 20), (3, None)]
 
 
 def test_an_attempt_that_begins_again_in_the_middle_of_its_log_is_one_curve(run: Run) -> None:

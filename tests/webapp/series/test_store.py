@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.webapp.logs import NOON
 from tests.webapp.series import reference
-from webapp.runs.branches import stretches
+from webapp.runs.branches import segments
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
 from webapp.series import bucket_levels, chunks, folding, series_store
@@ -220,7 +220,7 @@ def check(
 ) -> None:
     found = series_store.read([run], [key], axis=axis, start=low, stop=high, width=width)
     question = (
-        stretches(run),
+        segments(run),
         axis,
         -math.inf if low is None else low,
         math.inf if high is None else high,

@@ -32,7 +32,7 @@ def test_a_token_is_shown_once_with_the_lines_to_paste(erin: User) -> None:
     assert found is not None and f'MLFLOW_TRACKING_TOKEN="{found[1]}"' in page.replace(
         "&quot;", '"'
     )
-    actor = api_tokens.actor_of(found[1])
+    actor = api_tokens.actor_of_token(found[1])
     assert actor is not None and actor.user == erin
     again = client.get("/team/").content.decode()
     assert "cluster" in again and found[1] not in again

@@ -28,7 +28,7 @@ from webapp.clients.importers.imported_run import (
 )
 from webapp.clients.models import ImportedFile, Receipt
 from webapp.clients.record import record
-from webapp.runs.event_rows import clean
+from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
 
 __all__ = ["FORMATS", "READERS", "Unreadable", "bring"]
@@ -78,20 +78,20 @@ def import_runs(
 
 
 def _bring(found: ImportedRun, team: Team, owner: User | None, project: str, tell: Tell) -> Run:
-    where = clean(found.project or project)
-    key = clean(found.key)
+    where = storable(found.project or project)
+    key = storable(found.key)
     address = RunAddress(
         team.pk,
         owner.pk if owner else None,
         where,
         found.client,
         key,
-        clean(found.name),
+        storable(found.name),
         Run.Source.IMPORTED,
     )
     run_id = runs.at(address)
     params, tags = (
-        {cut(clean(name), LONGEST_NAME): clean(value) for name, value in facts.items()}
+        {cut(storable(name), LONGEST_NAME): storable(value) for name, value in facts.items()}
         for facts in (found.params, found.tags)
     )
     with transaction.atomic():
@@ -107,7 +107,7 @@ def _bring(found: ImportedRun, team: Team, owner: User | None, project: str, tel
                 if time.monotonic() - told > TELL_SECONDS:
                     told = time.monotonic()
                     tell(
-                        f"“{clean(found.name)}”: {count:,} values so far, at step {logs[-1].step:,}."
+                        f"“{storable(found.name)}”: {count:,} values so far, at step {logs[-1].step:,}."
                     )
     finally:
         run = _conclude(run_id, found, times)

@@ -26,6 +26,7 @@ from webapp.nodes.models import Device
 from webapp.pages.jobs.result_figures import figures_of
 from webapp.runs.lookup import find_run
 from webapp.runs.models import Run
+from webapp.runs.transitions import TransitionRefused
 
 PARTED = (
     "This run holds out a part of its training data, which a job cannot name by itself. Choose problems that the run has not seen: "
@@ -60,7 +61,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
         .select_related("owner", "team")
         .order_by("-created_at")[:MOST_LISTED]
     )
-    progresses = progress.of_all(found)
+    progresses = progress.progress_by_job(found)
     rows = [
         {
             "job": job,
@@ -105,7 +106,7 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
     context = {
         "job": found,
         "kind": KINDS[found.kind][0],
-        "progress": progress.of(found),
+        "progress": progress.progress_of(found),
         "parts": progress.parts_of(found),
         "tally": tally,
         "figures": figures_of(load_job(found.spec), tally) if tally.problems else None,
@@ -124,7 +125,7 @@ def stop_job(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
     found = _find(request, job_id, "stop")
     try:
         lifecycle.stop(found)
-    except lifecycle.Refused as refusal:
+    except TransitionRefused as refusal:
         messages.error(request, str(refusal))
     return redirect("job", found.public_id)
 
@@ -134,7 +135,7 @@ def delete_job(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
     found = _find(request, job_id, "edit")
     try:
         lifecycle.delete(found)
-    except lifecycle.Refused as refusal:
+    except TransitionRefused as refusal:
         messages.error(request, str(refusal))
         return redirect("job", found.public_id)
     messages.success(request, f"“{found.name}” was deleted.")

@@ -110,5 +110,5 @@ def _facts(model: StoredModel) -> ModelFacts | None:
 def _builtin_facts(name: str) -> ModelFacts | None:
     try:
         return model_files.facts(locations.builtin_folder(name))
-    except locations.Nowhere:
+    except locations.LocationError:
         return None

@@ -12,7 +12,7 @@ from webapp.jobs import progress
 from webapp.jobs.models import Copy, Job, Shard
 from webapp.jobs.models import State as JobState
 from webapp.nodes import queue
-from webapp.nodes.holders import holder_of, run_of, shard_of
+from webapp.nodes.allocation_keys import attempt_from_key, attempt_key, shard_from_key
 from webapp.nodes.models import Device, Kind, Node
 from webapp.nodes.requests import Request, counted, request_of
 from webapp.runs import status_text
@@ -91,8 +91,8 @@ def lines(own: QuerySet[Run]) -> list[Line]:
     """The queue in the order of the plan, then the runs on hold. `own` are the runs that the person
     may see.
     """
-    line = queue.waiting()
-    placements, waits = queue.planned(line)
+    line = queue.waiting_runs()
+    placements, waits = queue.current_plan(line)
     requests = {one.run: one.request for one in line}
     order = [(placed.run, SOON) for placed in placements] + [
         (run, wait.why) for run, wait in waits.items()
@@ -113,7 +113,7 @@ def lines(own: QuerySet[Run]) -> list[Line]:
 
 def machines(nodes: QuerySet[Node], own: QuerySet[Run], jobs: QuerySet[Job]) -> list[Machine]:
     """Every machine with its devices by holder."""
-    gone = set(queue.lost().values_list("pk", flat=True))
+    gone = set(queue.lost_nodes().values_list("pk", flat=True))
     by_node: dict[int, dict[tuple[str, str, str], Lent]] = defaultdict(dict)
     teams = {
         *own.values_list("team", flat=True).distinct(),
@@ -139,7 +139,7 @@ def machines(nodes: QuerySet[Node], own: QuerySet[Run], jobs: QuerySet[Job]) -> 
         by_node[one.node_id].setdefault(
             (one.kind, job.public_id if job else one.allocated_to, one.name), told
         ).indexes.append(one.index)
-    usable = set(queue.alive().filter(draining=False).values_list("pk", flat=True))
+    usable = set(queue.live_nodes().filter(draining=False).values_list("pk", flat=True))
     return [
         Machine(
             node,
@@ -173,21 +173,21 @@ def jobs_at_work(own: QuerySet[Job]) -> list[JobAtWork]:
     copies = Copy.objects.filter(shard__job__in=running, ended_at=None).select_related("shard")
     holders: dict[int, list[str]] = defaultdict(list)
     for copy in copies:
-        holders[copy.shard.job_id].append(copy.holder)
-    progresses = progress.of_all(running)
+        holders[copy.shard.job_id].append(copy.allocation_key)
+    progresses = progress.progress_by_job(running)
     return [JobAtWork(job, progresses[job.pk], _places(holders[job.pk])) for job in running]
 
 
 def whereabouts(run: Run) -> str:
     """On which devices an active run works; empty if it holds none."""
-    return _places([holder_of(run.public_id, run.attempt)])
+    return _places([attempt_key(run.public_id, run.attempt)])
 
 
 def why(run: Run) -> str:
     """Why a queued run waits."""
     if run.on_hold:
         return HELD_BACK
-    _, waits = queue.planned()
+    _, waits = queue.current_plan()
     return waits[run.pk].why if run.pk in waits else SOON
 
 
@@ -212,8 +212,10 @@ def _work_of(
     holders: Iterable[str], runs: QuerySet[Run], jobs: QuerySet[Job]
 ) -> tuple[dict[str, Run], dict[str, Job]]:
     """By holder: which of `runs`, and which of `jobs`, it works for."""
-    of_runs = {holder: found[0] for holder in holders if (found := run_of(holder))}
-    of_parts = {holder: shard for holder in holders if (shard := shard_of(holder)) is not None}
+    of_runs = {holder: found[0] for holder in holders if (found := attempt_from_key(holder))}
+    of_parts = {
+        holder: shard for holder in holders if (shard := shard_from_key(holder)) is not None
+    }
     known = {
         run.public_id: run for run in runs.filter(public_id__in=of_runs.values()).defer("spec")
     }
@@ -241,7 +243,7 @@ def _parts(runs: Iterable[Run]) -> dict[tuple[str, str], str]:
         .annotate(count=Count("attempt__members"))
     )
     for one in members:
-        holder = holder_of(one.attempt.run.public_id, one.attempt.number)
+        holder = attempt_key(one.attempt.run.public_id, one.attempt.number)
         found[holder, one.attempt.host] = f"leads {one.count + 1} machines"
         found[holder, one.host] = (
             f"machine {one.number + 1} of {one.count + 1}, led by {one.attempt.host}"

@@ -16,7 +16,7 @@ from webapp.jobs.models import Job
 from webapp.nodes import ordering
 from webapp.pages.machines import board
 from webapp.pages.runs.run_page import requested_run
-from webapp.runs import lifecycle
+from webapp.runs import transitions
 from webapp.runs.models import Priority, Run
 
 MOVES: dict[str, ordering.Where] = {"first": "first", "up": "up", "down": "down"}
@@ -50,7 +50,7 @@ def set_priority(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_POST
 def hold(request: HttpRequest, run_id: str) -> HttpResponse:
     """on=1 keeps the run from being placed, anything else lets it go."""
-    act = ordering.hold if request.POST.get("on") == "1" else ordering.let_go
+    act = ordering.hold if request.POST.get("on") == "1" else ordering.release
     return _change(request, run_id, act)
 
 
@@ -61,7 +61,7 @@ def _change(
     run = requested_run(request, run_id, "start")
     try:
         act(run, actor_of(request).user)
-    except lifecycle.Refused as refusal:
+    except transitions.TransitionRefused as refusal:
         messages.error(request, str(refusal))
     return _page(request) if request.headers.get("HX-Request") else redirect("queue")
 

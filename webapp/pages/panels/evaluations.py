@@ -29,7 +29,7 @@ class Comparison:
 
 def comparisons(run: Run) -> list[Comparison]:
     """Held-out problems first, then the retained skill, where they were measured."""
-    rows = run.events.filter(branches.live(run), type="evaluation").order_by(
+    rows = run.events.filter(branches.on_live_branch(run), type="evaluation").order_by(
         "step", "attempt", "seq"
     )
     payloads = [{**payload, "step": step} for step, payload in rows.values_list("step", "payload")]

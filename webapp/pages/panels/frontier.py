@@ -51,7 +51,7 @@ def tracked(run: Run) -> list[Measurement]:
 def pool(run: Run) -> Measurement | None:
     """The latest pass rates of the whole training pool, which the weights in use come from."""
     newest = (
-        run.events.filter(branches.live(run), type="problems", payload__role="train")
+        run.events.filter(branches.on_live_branch(run), type="problems", payload__role="train")
         .order_by("step", "attempt", "seq")
         .last()
     )
@@ -109,9 +109,9 @@ def trajectories(columns: Sequence[Measurement]) -> dict[str, list[float | None]
 
 
 def _measurements(run: Run, role: str) -> list[Measurement]:
-    rows = run.events.filter(branches.live(run), type="problems", payload__role=role).order_by(
-        "step", "attempt", "seq"
-    )
+    rows = run.events.filter(
+        branches.on_live_branch(run), type="problems", payload__role=role
+    ).order_by("step", "attempt", "seq")
     return [
         _measurement(step or 0, payload) for step, payload in rows.values_list("step", "payload")
     ]

@@ -53,7 +53,7 @@ class Measured:
 def events(run: Run, kind: str, **payload: str) -> QuerySet[Event]:
     """Events of a type on the live branch, oldest first."""
     wanted = {f"payload__{name}": value for name, value in payload.items()}
-    return run.events.filter(branches.live(run), type=kind, **wanted).order_by(
+    return run.events.filter(branches.on_live_branch(run), type=kind, **wanted).order_by(
         "step", "attempt", "seq"
     )
 

@@ -31,7 +31,7 @@ SHOWN = (
 @require_safe
 def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
-    stored = run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
+    stored = run.checkpoints.filter(branches.on_live_branch(run)).order_by("-step", "-attempt")
     rows = [
         (one, [(key, one.metrics[key]) for key in SHOWN if key in one.metrics]) for one in stored
     ]
@@ -46,7 +46,9 @@ def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_safe
 def download(request: HttpRequest, run_id: str, step: int) -> StreamingHttpResponse:
     run = requested_run(request, run_id, "download")
-    checkpoint = run.checkpoints.filter(branches.live(run), step=step).order_by("-attempt").first()
+    checkpoint = (
+        run.checkpoints.filter(branches.on_live_branch(run), step=step).order_by("-attempt").first()
+    )
     if checkpoint is None:
         raise Http404("no such checkpoint")
     response = StreamingHttpResponse(

@@ -124,7 +124,9 @@ def _lines(run: Run, level: str) -> Any:
 
 def _newest(run: Run, kind: str) -> dict[str, Any] | None:
     event: Event | None = (
-        run.events.filter(branches.live(run), type=kind).order_by("step", "attempt", "seq").last()
+        run.events.filter(branches.on_live_branch(run), type=kind)
+        .order_by("step", "attempt", "seq")
+        .last()
     )
     return {**event.payload, "step": event.step} if event else None
 

@@ -36,7 +36,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
         name: request.GET.get(name, "").replace("\0", "").strip()
         for name in ("problem", "step", "verdict", "truncated", "source", "order")
     }
-    kept = run.rollouts.filter(branches.live(run))
+    kept = run.rollouts.filter(branches.on_live_branch(run))
     rows = _matching(kept, wanted).order_by(*_order(wanted["order"]))
     query = request.GET.copy()
     query.pop("page", None)
@@ -68,7 +68,7 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
     row = run.rollouts.filter(attempt=attempt, seq=seq, offset=offset).first()
     if row is None:
         raise Http404("no such rollout")
-    same = run.rollouts.filter(branches.live(run), problem=row.problem)
+    same = run.rollouts.filter(branches.on_live_branch(run), problem=row.problem)
     read, gone = _read(run, row)
     context: dict[str, Any] = {
         "row": row,
@@ -96,7 +96,7 @@ def _as_text(run: Run, ids: Sequence[int]) -> str:
         return model_files.text_of(folder, ids) if folder else ""
     except (
         KeyError,
-        locations.Nowhere,
+        locations.LocationError,
         model_files.UnusableModel,
         FileNotFoundError,
         OverflowError,
@@ -131,7 +131,7 @@ def _order(name: str) -> tuple[Any, ...]:
 def _share(run: Run) -> dict[str, int]:
     """How many rollouts the events that kept some had seen."""
     pairs = list(
-        run.events.filter(branches.live(run), type="rollouts").values_list(
+        run.events.filter(branches.on_live_branch(run), type="rollouts").values_list(
             "payload__kept", "payload__of"
         )
     )

@@ -81,7 +81,11 @@ def _row(run: Run) -> dict[str, Any]:
         "silent": status_text.is_silent(run),
         "state": status_text.state_of(run),
     }
-    return {"run": run, "patience_s": round(status_text.patience(run).total_seconds()), **shown}
+    return {
+        "run": run,
+        "patience_s": round(status_text.silence_limit(run).total_seconds()),
+        **shown,
+    }
 
 
 def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str) -> QuerySet[Run]:

@@ -78,7 +78,7 @@ def render_tab(
         "phase": status_text.phase_of(run),
         "why": board.why(run) if run.state == State.QUEUED and actor.user is not None else "",
         "where": board.whereabouts(run) if run.state in ACTIVE and actor.user is not None else "",
-        "took": status_text.took(run),
+        "took": status_text.duration_of(run),
         "resumption": status_text.resumption_of(run) if run.attempt > 1 else "",
         "silent": status_text.is_silent(run),
         "is_at_fault": status_text.is_at_fault(run),
@@ -92,7 +92,7 @@ def render_tab(
             "since": run.batch_count,
             "states": status_text.STATES,
             "phases": status_text.PHASES,
-            "patience_s": status_text.patience(run).total_seconds(),
+            "patience_s": status_text.silence_limit(run).total_seconds(),
         },
     }
     return render(request, f"runs/{template}", {**shared, **context})

@@ -122,7 +122,7 @@ def _stages(run: Run) -> Iterator[tuple[int, str, str]]:
 
 def _turns(run: Run) -> Iterator[tuple[int, str, str]]:
     """Restarts, and the checkpoints of the live branch."""
-    for kind, attempt, step in branches.turns(run):
+    for kind, attempt, step in branches.rewinds_and_checkpoints(run):
         yield (step, "restart", f"attempt {attempt}") if kind == "rewind" else (step, kind, kind)
 
 

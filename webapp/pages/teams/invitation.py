@@ -35,7 +35,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return render(
             request, "teams/invitation.html", {"invitation": found, "form": form}, status=status
         )
-    except one_time_links.Spent as problem:
+    except one_time_links.UnusableLink as problem:
         return errors.page(request, 410, "This link does not work", str(problem))
 
 

@@ -52,7 +52,7 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
             "teams/sign_in_link.html",
             {"person": one_time_links.find_sign_in_link(token).user},
         )
-    except one_time_links.Spent as problem:
+    except one_time_links.UnusableLink as problem:
         return errors.page(request, 410, "This link does not work", str(problem))
 
 
