@@ -1,4 +1,4 @@
-"""The material of the measurements: the built-in pair and its own problems."""
+"""The inputs of the measurements: the built-in student and teacher, and arithmetic problems."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def model(name: str) -> LanguageModel:
 
 
 def requests(language_model: LanguageModel, problems: int, samples: int) -> list[SampleRequest]:
-    """Problems of all levels of the pool's families, `samples` answers wanted to each."""
-    drawn = make(POOL_FAMILIES, (1, 2, 3), problems, seed=0)
+    """Requests for `samples` answers each, of problems of all levels of the pool's families."""
+    selected_problems = make(POOL_FAMILIES, (1, 2, 3), problems, seed=0)
     return [
         SampleRequest(
             problem.id, prompt_ids(language_model, problem.question), tuple(range(samples))
         )
-        for problem in drawn
+        for problem in selected_problems
     ]

@@ -1,11 +1,10 @@
-"""Peak memory and time of divergences with gradients at a large vocabulary, each in a fresh
-process.
+"""Peak memory and time of divergences with gradients at a large vocabulary.
 
-In chunks, as training does it, against full logits of both models and autograd; over all tokens, or
-over a half that was selected before the head (as TIP does). Hidden states of student and teacher
-[T, H] and both heads [V, H] are the inputs; what is counted is the highest resident memory from
-then on, gradients of hidden states and head included, above what was resident before. Linux only:
-it resets the kernel's high-water mark of the process.
+Compares computation in chunks, as in training, with full logits of both models and autograd; over
+all tokens, or over a half selected before the head (as in TIP). Inputs are hidden states of student
+and teacher [T, H] and both heads [V, H]. The peak is the highest resident memory above the inputs,
+gradients of hidden states and head included. Each arm is a fresh process. Linux only: it resets the
+kernel's high-water mark of the process.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ OBJECTIVES: dict[str, Divergence] = {
         vocabulary=TopLogits(k=100, of="teacher", rest="tail")
     ),
 }
-CHUNKS, FULL, SCORES = "chunks", "full logits", "scores alone"
+CHUNKS, FULL, SCORES = "chunks", "full logits", "scores only"
 ARMS = [
     *((CHUNKS, name, TOKENS) for name in OBJECTIVES),
     (CHUNKS, "reverse KL", TOKENS // 2),
@@ -60,54 +59,60 @@ def measure() -> list[dict[str, Any]]:
     return [_in_fresh_process(*arm) for arm in ARMS]
 
 
-def _in_fresh_process(how: str, name: str, tokens: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.divergence_memory", how, name, str(tokens)]
+def _in_fresh_process(method: str, name: str, tokens: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.divergence_memory", method, name, str(tokens)]
     return dict(
         json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     )
 
 
-def _run(how: str, name: str, tokens: int) -> dict[str, Any]:
+def _run(method: str, name: str, tokens: int) -> dict[str, Any]:
     hidden = torch.randn(TOKENS, HIDDEN).requires_grad_()
     weight = torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02).requires_grad_()
     teacher_hidden, teacher_weight = (
         torch.randn(TOKENS, HIDDEN),
         torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02),
     )
-    kept, ids, head = (
+    selected, ids, head = (
         torch.randperm(TOKENS)[:tokens],
         torch.zeros(tokens, dtype=torch.long),
         Head(weight, None),
     )
 
     def teacher_logits(some: slice) -> Tensor:
-        return teacher_hidden[kept[some]] @ teacher_weight.T
+        return teacher_hidden[selected[some]] @ teacher_weight.T
 
     before, begin = start_counting(), time.process_time()
-    if how == SCORES:
-        found = score_tokens(
-            hidden[kept], head, teacher_logits, ids, vocabulary=VOCABULARY
+    if method == SCORES:
+        loss = score_tokens(
+            hidden[selected], head, teacher_logits, ids, vocabulary=VOCABULARY
         ).reverse_kl.mean()
-    elif how == CHUNKS:
+    elif method == CHUNKS:
         even = torch.full((tokens,), 1 / tokens)
-        found, _ = linear_divergence(
-            hidden[kept], head, teacher_logits, even, ids, OBJECTIVES[name], vocabulary=VOCABULARY
+        loss, _ = linear_divergence(
+            hidden[selected],
+            head,
+            teacher_logits,
+            even,
+            ids,
+            OBJECTIVES[name],
+            vocabulary=VOCABULARY,
         )
     else:
-        found = divergence_of(
-            OBJECTIVES[name], teacher_logits(slice(None)), hidden[kept] @ weight.T
+        loss = divergence_of(
+            OBJECTIVES[name], teacher_logits(slice(None)), hidden[selected] @ weight.T
         ).mean()
-    if found.requires_grad:
-        found.backward()
-    taken = time.process_time() - begin
+    if loss.requires_grad:
+        loss.backward()
+    cpu_seconds = time.process_time() - begin
     peak = (status("VmHWM") - before) / 2**20
     return {
         "divergence": name,
-        "by": how,
+        "by": method,
         "tokens": tokens,
         "peak GiB above inputs": peak,
-        "CPU s": taken,
-        "mean": found.item(),
+        "CPU s": cpu_seconds,
+        "mean": loss.item(),
     }
 
 

@@ -1,7 +1,6 @@
-"""Peak memory and time of the same reverse KL by the peers' own functions: TRL's chunked divergence
-and Liger's fused JSD.
+"""Peak memory and time of reverse KL by TRL's chunked divergence and Liger's fused JSD.
 
-Inputs and counting are those of `divergence_memory`. Each arm is a fresh process in the peers'
+Inputs and measurement are those of `divergence_memory`. Each arm is a fresh process in the peers'
 environment.
 """
 
@@ -23,8 +22,8 @@ ARMS = ("TRL chunked", "Liger fused")
 
 
 def measure() -> list[dict[str, Any]]:
-    found = take({arm: peer("bench.divergence_peers", arm) for arm in ARMS}, turns=1)
-    return [found[arm][0] for arm in ARMS]
+    results = take({arm: peer("bench.divergence_peers", arm) for arm in ARMS}, turns=1)
+    return [results[arm][0] for arm in ARMS]
 
 
 def _loss(
@@ -40,7 +39,7 @@ def _loss(
     else:
         from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
 
-        # Its β = 1 is the reverse KL too; the written tokens count for nothing.
+        # Its β = 1 is reverse KL as well; weight 0 switches the cross-entropy off.
         fused = LigerFusedLinearJSDLoss(
             weight_hard_loss=0.0, weight_soft_loss=1.0, beta=1.0, compiled=False
         )
@@ -61,14 +60,14 @@ def _run(arm: str) -> dict[str, Any]:
     before, begin = start_counting(), time.process_time()
     loss = _loss(arm, hidden, weight, teacher_hidden, teacher_weight)
     loss.backward()
-    taken = time.process_time() - begin
+    cpu_seconds = time.process_time() - begin
     peak = (status("VmHWM") - before) / 2**20
     return {
         "divergence": "reverse KL",
         "by": arm,
         "tokens": TOKENS,
         "peak GiB above inputs": peak,
-        "CPU s": taken,
+        "CPU s": cpu_seconds,
         "mean": loss.item(),
     }
 

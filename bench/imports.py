@@ -1,5 +1,6 @@
-"""What `manage.py import_metrics` costs for long files of other trackers: seconds and peak memory,
-and again when all is there already.
+"""Seconds and peak memory of `manage.py import_metrics` for long files of other trackers.
+
+Each file is imported twice; the second import finds everything recorded already.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ SIZES = (100_000, 1_000_000)
 MEASURED = r"""
 import json, re, sys, time
 import manage
-began = time.perf_counter()
+start = time.perf_counter()
 sys.argv = ["manage.py", "import_metrics", *sys.argv[1:]]
 manage.main()
-taken = time.perf_counter() - began
-with open("/proc/self/status") as status:  # getrusage would tell the peak of the process that it was forked from
+seconds = time.perf_counter() - start
+# Not getrusage: it reports the peak of the process that this one was forked from.
+with open("/proc/self/status") as status:
     peak = int(re.search(r"VmHWM:\s+(\d+)", status.read())[1])
-print(json.dumps([taken, peak / 1024]))
+print(json.dumps([seconds, peak / 1024]))
 """
 
 
 def measure() -> list[dict[str, Any]]:
-    """One row for each format and number of events: a step, a time and one value each."""
-    with services(), tempfile.TemporaryDirectory() as place:
+    """One row per format and number of events; an event is a step, a time and one value."""
+    with services(), tempfile.TemporaryDirectory() as folder:
         import django
 
         django.setup()
@@ -40,31 +42,33 @@ def measure() -> list[dict[str, Any]]:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        return [_measured(Path(place), format, events) for format in WRITERS for events in SIZES]
+        return [
+            _measure_format(Path(folder), format, events) for format in WRITERS for events in SIZES
+        ]
 
 
-def _measured(place: Path, format: str, events: int) -> dict[str, Any]:
+def _measure_format(folder: Path, format: str, events: int) -> dict[str, Any]:
     name, write = WRITERS[format]
-    file = place / f"{format}-{events}" / name
+    file = folder / f"{format}-{events}" / name
     file.parent.mkdir()
     with file.open("wb") as stream:
         stream.writelines(write(events))
-    first, again = (_import(file, format) for _ in range(2))
+    first_import, second_import = (_import(file, format) for _ in range(2))
     return {
         "format": format,
         "events": events,
         "MB": round(file.stat().st_size / 1e6, 1),
-        "seconds": round(first[0], 1),
-        "peak MiB": round(first[1]),
-        "again, seconds": round(again[0], 1),
-        "again, peak MiB": round(again[1]),
+        "seconds": round(first_import[0], 1),
+        "peak MiB": round(first_import[1]),
+        "again, seconds": round(second_import[0], 1),
+        "again, peak MiB": round(second_import[1]),
     }
 
 
 def _import(file: Path, format: str) -> tuple[float, float]:
     command = [sys.executable, "-c", MEASURED, str(file), "--from", format]
-    said = subprocess.run(command, cwd=CLONE, check=True, capture_output=True, text=True).stdout
-    seconds, mebibytes = said.splitlines()[-1].strip("[]").split(",")
+    output = subprocess.run(command, cwd=CLONE, check=True, capture_output=True, text=True).stdout
+    seconds, mebibytes = output.splitlines()[-1].strip("[]").split(",")
     return float(seconds), float(mebibytes)
 
 

@@ -1,6 +1,4 @@
-"""What a measurement was made on, and how busy that was: enough to read a ratio, nothing that names
-a host.
-"""
+"""The machine of a measurement and its load, without anything that identifies a host."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What problem weights save: tokens of one pass over a pool of which 40 % is always or never
-solved, by PACED and with equal weights.
+"""Tokens of one pass with PACED's problem weights and with equal weights.
 
-The pool is chosen by the built-in student's own pass rates, K = 8 answers to each problem; both
-runs measure them again before they train (stage 0), and draw the same answers, because noise
-follows from seed, problem and answer number. PACED gives weight 0 to pass rates 0 and 1, and such a
-problem is neither sampled nor read by the teacher nor trained on.
+40 % of the pool's problems are always or never solved. The pool is chosen by the built-in student's
+pass rates, K = 8 answers per problem. Both runs measure them again before training (stage 0) and
+draw the same answers, because noise depends on seed, problem and answer number only. PACED gives
+weight 0 to pass rates 0 and 1; such problems are not sampled, read by the teacher or trained on.
 """
 
 from __future__ import annotations
@@ -32,31 +31,33 @@ SAMPLING = {"max_new_tokens": 80}
 def measure() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        kept = _write_pool(folder)
+        paced_problems = _write_pool(folder)
         uniform = _tokens_of_a_pass(folder, "uniform", POOL)
-        paced = _tokens_of_a_pass(folder, "paced", kept)
-    whole = [sum(tokens.values()) for tokens in (uniform, paced)]
+        paced = _tokens_of_a_pass(folder, "paced", paced_problems)
+    totals = [sum(tokens.values()) for tokens in (uniform, paced)]
     rows = [
-        (what, uniform[what], paced[what])
-        for what in ("stage 0, sampled", "sampled", "read by the teacher", "trained")
+        (category, uniform[category], paced[category])
+        for category in ("stage 0, sampled", "sampled", "read by the teacher", "trained")
     ]
     return [
-        _row(what, even, weighted, kept)
-        for what, even, weighted in [*rows, ("all", whole[0], whole[1])]
+        _row(category, uniform_tokens, paced_tokens, paced_problems)
+        for category, uniform_tokens, paced_tokens in [*rows, ("all", totals[0], totals[1])]
     ]
 
 
-def _row(what: str, even: int, weighted: int, kept: int) -> dict[str, Any]:
+def _row(
+    category: str, uniform_tokens: int, paced_tokens: int, paced_problems: int
+) -> dict[str, Any]:
     return {
-        "tokens of a pass": what,
-        f"uniform, {POOL} problems": even,
-        f"PACED, {kept} problems": weighted,
-        "share": weighted / even,
+        "tokens of a pass": category,
+        f"uniform, {POOL} problems": uniform_tokens,
+        f"PACED, {paced_problems} problems": paced_tokens,
+        "share": paced_tokens / uniform_tokens,
     }
 
 
 def _write_pool(folder: Path) -> int:
-    """30 problems between 0 and 1, and as many of either end as make 40 %; returns how many PACED
+    """Write 30 problems with pass rates between 0 and 1 and 20 at 0 or 1; return how many PACED
     keeps.
     """
     problems = make(POOL_FAMILIES, (1, 2, 3), SEARCHED, seed=0)
@@ -80,20 +81,20 @@ def _write_pool(folder: Path) -> int:
     return len(between)
 
 
-def _tokens_of_a_pass(folder: Path, weighting: str, kept: int) -> Counter[str]:
-    found: Counter[str] = Counter()
+def _tokens_of_a_pass(folder: Path, weighting: str, problem_count: int) -> Counter[str]:
+    token_counts: Counter[str] = Counter()
 
-    def counting(what: str, name: str, tokens: Callable[..., int]) -> Callable[..., None]:
+    def counting(category: str, name: str, tokens: Callable[..., int]) -> Callable[..., None]:
         original = getattr(costs, name)
 
         def count(*arguments: Any) -> None:
-            found[what] += tokens(*arguments)
+            token_counts[category] += tokens(*arguments)
             original(*arguments)
 
         return count
 
     with contextlib.ExitStack() as stack:
-        for module, name, what, tokens in (
+        for module, name, category, tokens in (
             (
                 pool_measurement,
                 "count_sampled",
@@ -109,9 +110,9 @@ def _tokens_of_a_pass(folder: Path, weighting: str, kept: int) -> Counter[str]:
             ),
             (distillation, "count_trained", "trained", lambda _, __, answers: tokens_of(answers)),
         ):
-            stack.enter_context(patch.object(module, name, counting(what, name, tokens)))
-        _start(folder, weighting, -(-kept // BATCH), again="again")
-    return found
+            stack.enter_context(patch.object(module, name, counting(category, name, tokens)))
+        _start(folder, weighting, -(-problem_count // BATCH), suffix="again")
+    return token_counts
 
 
 def _new(answers: Sequence[Any]) -> int:
@@ -126,7 +127,7 @@ def _write(path: Path, problems: Sequence[Any]) -> None:
     path.write_text("\n".join(lines))
 
 
-def _start(folder: Path, weighting: str, steps: int, again: str = "") -> None:
+def _start(folder: Path, weighting: str, steps: int, suffix: str = "") -> None:
     columns = {"id": "id"}
     definition = {
         "version": 2,
@@ -161,7 +162,7 @@ def _start(folder: Path, weighting: str, steps: int, again: str = "") -> None:
         "evaluation": {"every": 0, "final_samples": 1, "pass_at": [1], "sampling": SAMPLING},
         "checkpoints": {"every": 0},
     }
-    target = folder / f"{weighting}{again}"
+    target = folder / f"{weighting}{suffix}"
     target.mkdir()
     (target / "definition.json").write_text(json.dumps(definition))
     with contextlib.redirect_stdout(sys.stderr):

@@ -1,4 +1,4 @@
-"""The peers: what one would write with transformers alone."""
+"""The baseline: sampling with transformers alone."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ Rows = list[tuple[tuple[int, ...], tuple[int, ...]]]
 def generate(
     language_model: LanguageModel, requests: Sequence[SampleRequest], new_tokens: int, batch: int
 ) -> Rows:
-    """transformers' `generate` at temperature 1: prompts of similar length together, padded on the
-    left.
-    """
+    """transformers' `generate` at temperature 1, on left-padded prompts of similar length."""
     network: Any = language_model.model
     prompts = sorted((request.prompt for request in requests for _ in request.samples), key=len)
     rows: Rows = []
     for start in range(0, len(prompts), batch):
         group = prompts[start : start + batch]
-        ids, mask = padded(group, left=True)
+        ids, mask = padded(group, pad_left=True)
         with torch.inference_mode():
             answers = network.generate(
                 input_ids=ids,
@@ -45,18 +43,18 @@ def generate(
     return rows
 
 
-def padded(prompts: Sequence[tuple[int, ...]], *, left: bool) -> tuple[Tensor, Tensor]:
+def padded(prompts: Sequence[tuple[int, ...]], *, pad_left: bool) -> tuple[Tensor, Tensor]:
     """Ids and attention mask [N, T]."""
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.zeros(len(prompts), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
-        place = slice(longest - len(prompt), longest) if left else slice(0, len(prompt))
-        ids[row, place] = torch.tensor(prompt)
-        mask[row, place] = 1
+        columns = slice(longest - len(prompt), longest) if pad_left else slice(0, len(prompt))
+        ids[row, columns] = torch.tensor(prompt)
+        mask[row, columns] = 1
     return ids, mask
 
 
 def _cut(answer: list[int], ends: tuple[int, ...]) -> tuple[int, ...]:
-    length = next((place + 1 for place, id in enumerate(answer) if id in ends), len(answer))
+    length = next((index + 1 for index, id in enumerate(answer) if id in ends), len(answer))
     return tuple(answer[:length])

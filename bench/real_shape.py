@@ -1,10 +1,9 @@
-"""A few steps at real shape: a student of Qwen2.5-0.5B's shape and a teacher of 1.5B's, both with
-random weights, within 20 GB on a CPU.
+"""A few steps in the shapes of Qwen2.5 0.5B (student) and 1.5B (teacher), within 20 GB on a CPU.
 
-`python -m bench.real_shape [lora] [all]` writes the two model folders (configuration and tokenizer;
-weights are drawn when the run begins), carries out a run on them and reads time and memory from its
-event log. Sizes are those of the published configurations; the vocabulary has 151,936 entries, all
-of them in use, so that softmax and head are as wide as in earnest.
+`python -m bench.real_shape [lora] [all]` writes two model folders (configuration and tokenizer; the
+run initialises random weights), executes a run on them and reads time and memory from its event
+log. Sizes are those of the published configurations. All 151,936 vocabulary entries are in use, so
+softmax and head have their real width.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ SHAPES = {
         "intermediate_size": 8960,
     },
 }
-WAYS: dict[str, tuple[str, dict[str, str]]] = {
+VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "lora": ("LoRA, rank 64", {"kind": "lora"}),
     "all": ("all weights", {"kind": "none"}),
 }
@@ -50,23 +49,19 @@ MOST_GB = 20.0
 RESULT = Path(__file__).parent / "results" / "real_shape.json"
 
 
-def measure(ways: Sequence[str] = tuple(WAYS)) -> list[dict[str, Any]]:
-    """One row for each way to train the student. Raises AssertionError where a run fails or needs
-    more than MOST_GB.
-    """
+def measure(variants: Sequence[str] = tuple(VARIANTS)) -> list[dict[str, Any]]:
+    """One row per variant. Raises AssertionError if a run fails or needs more than MOST_GB."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for role, shape in SHAPES.items():
             write_folder(folder / role, shape)
-        rows = [run(folder, *WAYS[way]) for way in ways]
+        rows = [run(folder, *VARIANTS[variant]) for variant in variants]
     assert max(row["peak memory, GB"] for row in rows) <= MOST_GB
     return rows
 
 
 def write_folder(folder: Path, shape: Mapping[str, int]) -> None:
-    """Configuration and tokenizer; ids beyond the built-in tokenizer's are tokens that no text
-    contains.
-    """
+    """Write configuration and tokenizer; ids beyond the built-in vocabulary never occur in text."""
     settings: dict[str, Any] = {
         **shape,
         "num_key_value_heads": 2,
@@ -78,9 +73,9 @@ def write_folder(folder: Path, shape: Mapping[str, int]) -> None:
         "pad_token_id": VOCABULARY.index(PAD),
     }
     Qwen2Config(**settings).save_pretrained(folder)
-    tokens = [*VOCABULARY, *(f"<unused-{at}>" for at in range(WIDTH - len(VOCABULARY)))]
+    tokens = [*VOCABULARY, *(f"<unused-{index}>" for index in range(WIDTH - len(VOCABULARY)))]
     core = Tokenizer(
-        models.WordLevel({token: at for at, token in enumerate(tokens)}, unk_token=UNKNOWN)
+        models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token=UNKNOWN)
     )
     core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     core.decoder = decoders.Fuse()
@@ -147,9 +142,9 @@ def definition(folder: Path, adapter: Mapping[str, Any]) -> str:
     )
 
 
-def run(folder: Path, way: str, adapter: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry the run out in a process of its own, because memory is counted by the process."""
-    path, run_dir = folder / "definition.yaml", folder / way
+def run(folder: Path, variant: str, adapter: Mapping[str, Any]) -> dict[str, Any]:
+    """Execute the run in a separate process, because memory is measured per process."""
+    path, run_dir = folder / "definition.yaml", folder / variant
     path.write_text(definition(folder, adapter))
     code = subprocess.run(
         [sys.executable, "-m", "trainer", "run", str(path), "--dir", str(run_dir)]
@@ -160,10 +155,10 @@ def run(folder: Path, way: str, adapter: Mapping[str, Any]) -> dict[str, Any]:
         for event in read(run_dir / "attempts" / "1" / "events")
         if event["type"] == "metrics"
     ]
-    steps = [found for found in values if "loss" in found]
+    steps = [metrics for metrics in values if "loss" in metrics]
     assert len(steps) == STEPS
     return {
-        "trained": way,
+        "trained": variant,
         "steps": len(steps),
         "seconds per step": sorted(step["time/step_s"] for step in steps)[STEPS // 2],
         "of these sampling": sorted(step["time/collect_s"] for step in steps)[STEPS // 2],
@@ -175,7 +170,7 @@ def run(folder: Path, way: str, adapter: Mapping[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     on = machine.description()
-    rows = measure(sys.argv[1:] or tuple(WAYS))
+    rows = measure(sys.argv[1:] or tuple(VARIANTS))
     RESULT.write_text(
         json.dumps({"title": "A few steps at real shape", "machine": on, "rows": rows}, indent=2)
         + "\n"

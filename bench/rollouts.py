@@ -1,5 +1,6 @@
-"""Rollouts per second: our sampler against transformers' `generate`, both at temperature 1 with the
-same prompts, rows and limit.
+"""Rollouts per second of Stillroom's sampler and of transformers' `generate`.
+
+Both use temperature 1 and the same prompts, rows and length limit.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def _compare(name: str, rows: int) -> dict[str, Any]:
     model = contents.model(name)
     requests = contents.requests(model, PROBLEMS, SAMPLES)
     law = Sampling(max_new_tokens=contents.LONGEST_ANSWER)
-    taken = seconds(
+    cpu_seconds = seconds(
         {
             "stillroom": lambda number: sample(model, requests, law, Noise(0, number), rows=rows),
             "transformers generate": lambda number: peers.generate(
@@ -35,7 +36,8 @@ def _compare(name: str, rows: int) -> dict[str, Any]:
     )
     answers = sample(model, requests, law, Noise(0, 0), rows=rows)
     per_second = {
-        who: PROBLEMS * SAMPLES / statistics.median(times) for who, times in taken.items()
+        contender: PROBLEMS * SAMPLES / statistics.median(times)
+        for contender, times in cpu_seconds.items()
     }
     return {
         "network": name,
@@ -45,5 +47,5 @@ def _compare(name: str, rows: int) -> dict[str, Any]:
         "longest": max(answer.length for answer in answers),
         "stillroom rollouts/s": per_second["stillroom"],
         "generate rollouts/s": per_second["transformers generate"],
-        "times faster": ratio(taken["transformers generate"], taken["stillroom"]),
+        "times faster": ratio(cpu_seconds["transformers generate"], cpu_seconds["stillroom"]),
     }

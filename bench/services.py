@@ -1,6 +1,4 @@
-"""A private Stillroom for a measurement: Postgres and Redis with their usual settings, tables, and
-a web server; gone afterwards.
-"""
+"""A temporary Stillroom for a measurement: Postgres, Redis, tables and a web server."""
 
 from __future__ import annotations
 

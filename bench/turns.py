@@ -1,6 +1,4 @@
-"""Contenders that need a process of their own each: run in turn, several times, the order turned
-round every time.
-"""
+"""Contenders in separate processes: run in turn, several times, in alternating order."""
 
 from __future__ import annotations
 
@@ -43,10 +41,11 @@ Contenders = Mapping[str, Command]
 
 
 def take(
-    given: Contenders | Callable[[], Contenders], turns: int, threads: int = 1
+    contender_source: Contenders | Callable[[], Contenders], turns: int, threads: int = 1
 ) -> dict[str, list[dict[str, Any]]]:
-    """What each contender printed in each turn, as JSON. A function gives each turn its commands.
-    No network is used.
+    """The JSON that each contender printed, per turn; no network is used.
+
+    A function as source is called once per turn for the commands of that turn.
     """
     environment = {
         **os.environ,
@@ -54,14 +53,14 @@ def take(
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    found: dict[str, list[dict[str, Any]]] = {}
+    outputs: dict[str, list[dict[str, Any]]] = {}
     for turn in range(turns):
-        contenders = given() if callable(given) else given
+        contenders = contender_source() if callable(contender_source) else contender_source
         for name in sorted(contenders, reverse=bool(turn % 2)):
             finished = subprocess.run(
                 contenders[name], cwd=ROOT, env=environment, capture_output=True, text=True
             )
             if finished.returncode:
                 raise SystemExit(f"{' '.join(contenders[name])} failed:\n{finished.stderr[-2000:]}")
-            found.setdefault(name, []).append(json.loads(finished.stdout.splitlines()[-1]))
-    return found
+            outputs.setdefault(name, []).append(json.loads(finished.stdout.splitlines()[-1]))
+    return outputs

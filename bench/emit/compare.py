@@ -1,5 +1,6 @@
-"""What a call of ten metrics costs the training loop, and what of 2,000 calls a `kill -9` leaves:
-beside Trackio, W&B and MLflow.
+"""The cost of logging ten metrics per call, and how many of 2,000 calls survive a `kill -9`.
+
+Stillroom beside Trackio, W&B and MLflow.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ from bench.emit.recorders import RECORDERS
 from bench.turns import ROOT, Command, ours, take, tracker
 
 TURNS = 3
-SETTLE_SECONDS = 5.0  # processes that a killed one leaves behind may still write
+SETTLE_SECONDS = 5.0  # child processes of a killed tracker may still write
 OURS = "Stillroom"
 
 
 def measure() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as base:
-        found = take(
-            lambda: {who: _command(who, tempfile.mkdtemp(dir=base), "time") for who in RECORDERS},
+        outputs = take(
+            lambda: {
+                tracker_name: _command(tracker_name, tempfile.mkdtemp(dir=base), "time")
+                for tracker_name in RECORDERS
+            },
             TURNS,
         )
     rows = []
-    for who, turns in found.items():
-        row: dict[str, Any] = {"ten metrics a call": who}
+    for tracker_name, turns in outputs.items():
+        row: dict[str, Any] = {"ten metrics a call": tracker_name}
         for name, key in (
             ("p50 µs", "p50_us"),
             ("p99 µs", "p99_us"),
@@ -46,22 +50,29 @@ def measure() -> list[dict[str, Any]]:
 
 def measure_survivors() -> list[dict[str, Any]]:
     return [
-        {"SIGKILL after 2,000 calls": who, "can be read afterwards": _survivors(who)}
-        for who in RECORDERS
+        {
+            "SIGKILL after 2,000 calls": tracker_name,
+            "can be read afterwards": _survivors(tracker_name),
+        }
+        for tracker_name in RECORDERS
     ]
 
 
-def _survivors(who: str) -> int:
+def _survivors(tracker_name: str) -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        died = subprocess.run(_command(who, folder, "die"), cwd=ROOT, capture_output=True)
-        if died.returncode != -signal.SIGKILL:
-            raise SystemExit(f"{who} ended before it was killed:\n{died.stderr.decode()[-2000:]}")
+        process = subprocess.run(
+            _command(tracker_name, folder, "die"), cwd=ROOT, capture_output=True
+        )
+        if process.returncode != -signal.SIGKILL:
+            raise SystemExit(
+                f"{tracker_name} ended before it was killed:\n{process.stderr.decode()[-2000:]}"
+            )
         time.sleep(SETTLE_SECONDS)
-        found = take(lambda: {who: _command(who, folder, "count")}, 1)
-    survivors: int = found[who][0]["survivors"]
+        outputs = take(lambda: {tracker_name: _command(tracker_name, folder, "count")}, 1)
+    survivors: int = outputs[tracker_name][0]["survivors"]
     return survivors
 
 
-def _command(who: str, folder: str | Path, what: str) -> Command:
-    place = ours if who == OURS else tracker
-    return place("bench.emit.calls", who, str(folder), what)
+def _command(tracker_name: str, folder: str | Path, action: str) -> Command:
+    command_for = ours if tracker_name == OURS else tracker
+    return command_for("bench.emit.calls", tracker_name, str(folder), action)

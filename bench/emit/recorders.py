@@ -1,7 +1,6 @@
-"""Stillroom's event log and the trackers beside it, each as two functions: begin to log in a
-folder, and count what can be read there.
+"""Stillroom's event log and other trackers, each as two functions: start logging, count records.
 
-Every tracker gets its lightest local settings: no network, no console, no statistics of the system.
+Every tracker gets its lightest local settings: no network, console output or system statistics.
 MLflow's asynchronous mode is what `mlflow.log_metrics(…, synchronous=False)` does.
 """
 
@@ -97,19 +96,20 @@ RECORDERS: dict[str, tuple[Callable[[Path], tuple[Log, Finish]], Callable[[Path]
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:
-    """The whole records of a log in LevelDB's format, as W&B writes it: blocks of 32 KiB, a header
-    of 7 bytes before each part.
+    """The complete records of a log in LevelDB's format, as W&B writes it.
+
+    The file consists of blocks of 32 KiB; each fragment of a record has a header of 7 bytes.
     """
-    at, whole = 7, b""
-    while at + 7 <= len(data):
-        if 2**15 - at % 2**15 < 7:
-            at += 2**15 - at % 2**15
+    offset, record = 7, b""
+    while offset + 7 <= len(data):
+        if 2**15 - offset % 2**15 < 7:
+            offset += 2**15 - offset % 2**15
             continue
-        _, length, kind = struct.unpack_from("<IHB", data, at)
-        part = data[at + 7 : at + 7 + length]
-        if kind == 0 or len(part) < length:
+        _, length, kind = struct.unpack_from("<IHB", data, offset)
+        fragment = data[offset + 7 : offset + 7 + length]
+        if kind == 0 or len(fragment) < length:
             return
-        at += 7 + length
-        whole = part if kind in (1, 2) else whole + part
+        offset += 7 + length
+        record = fragment if kind in (1, 2) else record + fragment
         if kind in (1, 4):
-            yield whole
+            yield record

@@ -1,9 +1,9 @@
-"""Durable ingest over HTTP, 8 writers, 100 points a request, each answered before the next:
-Stillroom, MLflow on Postgres, Trackio.
+"""Durable ingest over HTTP by Stillroom, MLflow on Postgres, and Trackio.
 
-All servers run side by side on this machine, Stillroom and MLflow on one Postgres with its usual
-(durable) settings, and are written to in turn. Stillroom and Trackio are one process each, MLflow
-has two workers. The writers are the same for a protocol, whoever serves it.
+8 writers send 100 points per request and wait for each answer. All servers run on this machine;
+Stillroom and MLflow use one Postgres with its usual (durable) settings. The servers are measured in
+turn. Stillroom and Trackio are one process each, MLflow has two workers. The writers of a protocol
+are the same for both servers.
 """
 
 from __future__ import annotations
@@ -34,33 +34,36 @@ TRACKIO = (
 
 
 def measure() -> list[dict[str, Any]]:
-    """One row for each server and protocol: the median of the turns, the least and the most."""
+    """One row per server and protocol with median, minimum and maximum over the turns."""
     with ExitStack() as stack:
         folder = stack.enter_context(services.services())
-        ours, _ = stack.enter_context(services.web_server(folder / "web.log"))
+        stillroom, _ = stack.enter_context(services.web_server(folder / "web.log"))
         token = _token()
         mlflow = stack.enter_context(_mlflow(folder))
         trackio = stack.enter_context(_trackio(folder))
         contenders = {
-            "Stillroom, MLflow's interface": ("mlflow", ours, token),
+            "Stillroom, MLflow's interface": ("mlflow", stillroom, token),
             "MLflow on Postgres": ("mlflow", mlflow, token),
-            "Stillroom, Trackio's interface": ("trackio", ours, token),
+            "Stillroom, Trackio's interface": ("trackio", stillroom, token),
             "Trackio": ("trackio", trackio, TRACKIO_TOKEN),
         }
         commands = {
-            name: turns.ours("bench.ingest.writers", *given, str(SECONDS))
-            for name, given in contenders.items()
+            name: turns.ours("bench.ingest.writers", *arguments, str(SECONDS))
+            for name, arguments in contenders.items()
         }
-        found = turns.take(commands, TURNS)
-    return [{"server": name, **_row(found[name])} for name in contenders]
+        results = turns.take(commands, TURNS)
+    return [{"server": name, **_row(results[name])} for name in contenders]
 
 
-def _row(taken: Sequence[dict[str, float]]) -> dict[str, Any]:
-    rates = [one["points_per_second"] for one in taken]
-    shown = {"median": statistics.median(rates), "least": min(rates), "most": max(rates)}
+def _row(results: Sequence[dict[str, float]]) -> dict[str, Any]:
+    rates = [result["points_per_second"] for result in results]
+    rate_summary = {"median": statistics.median(rates), "least": min(rates), "most": max(rates)}
     return {
-        "points/s": shown,
-        **{name: statistics.median(one[name] for one in taken) for name in ("p50_ms", "p95_ms")},
+        "points/s": rate_summary,
+        **{
+            name: statistics.median(result[name] for result in results)
+            for name in ("p50_ms", "p95_ms")
+        },
     }
 
 
@@ -78,10 +81,10 @@ def _token() -> str:
 
 @contextmanager
 def _mlflow(folder: Path) -> Iterator[str]:
-    """MLflow's own server with two workers, on a database of its own in the same Postgres.
+    """MLflow's own server with two workers, on a separate database in the same Postgres.
 
-    Its supervisor would end workers that are slow to answer it on a busy machine, so it is told to
-    wait; what it runs besides is off.
+    On a busy machine its supervisor would end workers that answer slowly, so its timeout is raised;
+    its job execution is switched off.
     """
     import psycopg
 
@@ -136,9 +139,7 @@ def _trackio(folder: Path) -> Iterator[str]:
 def _served(
     log: Path, command: Callable[[str], list[str]], path: str, environment: dict[str, str]
 ) -> Iterator[str]:
-    """A peer's server, which is killed with everything that it started: not each of them ends when
-    it is asked.
-    """
+    """A peer's server, killed with its whole process group, because not all end on SIGTERM."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

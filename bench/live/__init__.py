@@ -1,3 +1,1 @@
-"""From a trainer's emit to the number on two hundred open pages, through everything that stands
-between.
-"""
+"""The delay from a trainer's emit to two hundred open pages, through all processes in between."""

@@ -1,5 +1,6 @@
-"""`python -m bench.live.emitter FOLDER SECONDS PER_SECOND`: a trainer that only logs, ten metrics a
-call; one says when it was emitted.
+"""A trainer that only logs: ten metrics per call, one of which is the time of the emit.
+
+python -m bench.live.emitter FOLDER SECONDS PER_SECOND
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ EMITTED = "emitted_at"
 
 def emit(folder: Path, seconds: float, per_second: float) -> None:
     log = EventLog(folder / "events", attempt=1)
-    begun = time.monotonic()
+    start = time.monotonic()
     for step in range(1, round(seconds * per_second) + 1):
-        time.sleep(max(0.0, begun + step / per_second - time.monotonic()))
+        time.sleep(max(0.0, start + step / per_second - time.monotonic()))
         values = {key: step + i / 7 for i, key in enumerate(KEYS)} | {EMITTED: time.time()}
         log.emit(
             "metrics",

@@ -1,5 +1,6 @@
-"""`python -m bench live`: the real event log, supervisor, ingest, Postgres, Redis and web server,
-and 200 pages of 200 people on a run.
+"""`python -m bench live`: delay from emit to page with 200 signed-in viewers of a run.
+
+Event log, supervisor, ingest, Postgres, Redis and web server are the real ones.
 """
 
 from __future__ import annotations
@@ -98,9 +99,9 @@ def _row(
     while not TrainerProcess(folder).started():
         assert shim.poll() is None
     start_supervisor(run.public_id, claimed.number)
-    found = json.loads(pages.stdout.read())
+    report = json.loads(pages.stdout.read())
     shim.wait()
-    delays = sorted(found["delays"])
+    delays = sorted(report["delays"])
     cuts = statistics.quantiles(delays, n=100)
     return {
         "emits per second": per_second,
@@ -109,9 +110,9 @@ def _row(
         "p95 s": cuts[94],
         "p99 s": cuts[98],
         "worst s": delays[-1],
-        "frames per page and second": found["frames"] / len(cookies) / SECONDS,
-        "bytes per frame": round(found["bytes"] / found["frames"]),
-        "pages with every point once": found["whole"],
+        "frames per page and second": report["frames"] / len(cookies) / SECONDS,
+        "bytes per frame": round(report["bytes"] / report["frames"]),
+        "pages with every point once": report["whole"],
         "web, share of a core": (_cpu_seconds(web) - before) / SECONDS,
     }
 

@@ -1,5 +1,6 @@
-"""`python -m bench.live.pages ADDRESS RUN STEPS`, session keys on stdin: so many open pages, which
-tell when each number reached them.
+"""Open pages of a run that record when each number arrives; session keys are read from stdin.
+
+    python -m bench.live.pages ADDRESS RUN STEPS
 
 Prints one JSON object: `delays` in seconds (of every point on every page), `frames` and `bytes`
 received, and `whole`, the pages that got every point exactly once.
@@ -83,5 +84,5 @@ async def watch(address: str, run: str, last: int, cookies: list[str]) -> dict[s
 
 if __name__ == "__main__":
     address, run, last = sys.argv[1:]
-    found = asyncio.run(watch(address, run, int(last), sys.stdin.read().split("\n")))
-    print(json.dumps(found), flush=True)
+    report = asyncio.run(watch(address, run, int(last), sys.stdin.read().split("\n")))
+    print(json.dumps(report), flush=True)

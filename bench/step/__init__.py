@@ -1,3 +1,1 @@
-"""Whole distillation steps, ours beside TRL's: each contender is a fresh process that carries out
-the same job.
-"""
+"""Whole distillation steps of Stillroom and of TRL, each in a fresh process on the same job."""

@@ -1,12 +1,13 @@
 """The jobs: models and questions in a folder.
 
-tiny      The built-in pair, 0.16 million and 0.66 million parameters, on 48 of its own problems.
-ragged    Random models of 50 and 120 million; prompts and answers of 64 tokens on average and 128
-at most, 8 side by side. fixed     The same models, 128 tokens of prompt and 128 of answer.
+    tiny     the built-in pair, 0.16 and 0.66 million parameters, on 48 built-in problems
+    ragged   random models of 50 and 120 million parameters, 8 rows; prompts and answers of 64
+             tokens on average and 128 at most
+    fixed    the same models, 128 tokens of prompt and 128 of answer
 
-A random model's next token is almost uniform, so an answer ends with a share q of the tokens as end
-tokens after a geometric number: q = 1/80 gives a mean of 64 under a limit of 128. With a single one
-of 32,000, answers reach the limit.
+The next token of a random model is almost uniform, so with a share q of end tokens an answer has a
+geometric length: q = 1/80 gives a mean of 64 under a limit of 128. With one end token of 32,000,
+answers reach the limit.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ MIDDLE = {"student": (512, 1536, 10, 8), "teacher": (768, 2048, 14, 12)}
 
 
 def tiny(steps: int, questions: int = 48) -> Job:
-    asked = tuple(problem.question for problem in make(POOL_FAMILIES, (1, 2, 3), questions, seed=0))
+    question_texts = tuple(
+        problem.question for problem in make(POOL_FAMILIES, (1, 2, 3), questions, seed=0)
+    )
     return Job(
         str(BUILTIN / "student"),
         str(BUILTIN / "teacher"),
-        asked,
+        question_texts,
         "1+1=?",
         longest=80,
         steps=steps,
@@ -41,7 +44,7 @@ def tiny(steps: int, questions: int = 48) -> Job:
 
 
 def middle(folder: Path, *, ragged: bool, bfloat16: bool, steps: int, threads: int) -> Job:
-    """The models are written to `folder`, unless they are there."""
+    """The job on random models, which are written to `folder` if they do not exist."""
     ends = range(1, VOCABULARY // MEAN_LIFE if ragged else 2)
     for seed, (role, shape) in enumerate(MIDDLE.items()):
         if not (folder / role).exists():
@@ -53,13 +56,13 @@ def middle(folder: Path, *, ragged: bool, bfloat16: bool, steps: int, threads: i
         else np.full(ROWS + 1, LONGEST)
     )
     first = max(ends) + 1
-    *asked, held_out = (
+    *question_texts, held_out = (
         " ".join(f"w{id}" for id in generator.integers(first, VOCABULARY, life)) for life in lives
     )
     return Job(
         str(folder / "student"),
         str(folder / "teacher"),
-        tuple(asked),
+        tuple(question_texts),
         held_out,
         LONGEST,
         steps,
@@ -85,8 +88,10 @@ def _random(folder: Path, seed: int, shape: tuple[int, int, int, int], ends: lis
     model = Qwen2ForCausalLM(config)
     model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=0)
     model.save_pretrained(folder)
-    words = Tokenizer(models.WordLevel({f"w{id}": id for id in range(VOCABULARY)}, unk_token="w0"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = Tokenizer(
+        models.WordLevel({f"w{id}": id for id in range(VOCABULARY)}, unk_token="w0")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(
-        tokenizer_object=words, eos_token=f"w{ends[0]}", pad_token="w0"
+        tokenizer_object=tokenizer, eos_token=f"w{ends[0]}", pad_token="w0"
     ).save_pretrained(folder)

@@ -1,6 +1,4 @@
-"""Steps of Stillroom beside steps of TRL: loss-carrying tokens per second, in turn, each in a fresh
-process.
-"""
+"""Loss-carrying tokens per second of Stillroom and of TRL, in turn, each in a fresh process."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from bench.step.job import Job
 from bench.turns import ours, peer, take
 
 STEPS, TURNS = 34, 3
-OURS, THEIRS = "Stillroom", "TRL"
+STILLROOM, TRL = "Stillroom", "TRL"
 
 
 def measure_tiny() -> list[dict[str, Any]]:
@@ -43,41 +41,47 @@ def measure_middle() -> list[dict[str, Any]]:
 def measure_start() -> list[dict[str, Any]]:
     """From the process's start to the end of the first step."""
     with tempfile.TemporaryDirectory() as folder:
-        found = _run(cases.tiny(steps=1), Path(folder), TURNS)
+        results = _run(cases.tiny(steps=1), Path(folder), TURNS)
     first, cpu = (
-        {who: [turn[key] for turn in turns] for who, turns in found.items()}
+        {contender: [turn[key] for turn in turns] for contender, turns in results.items()}
         for key in ("first_step_s", "first_step_cpu_s")
     )
     return [
         {
             "start": "process start to the end of the first step, tiny",
-            "Stillroom s": statistics.median(first[OURS]),
-            "TRL s": statistics.median(first[THEIRS]),
-            "Stillroom CPU s": statistics.median(cpu[OURS]),
-            "TRL CPU s": statistics.median(cpu[THEIRS]),
-            "times faster": ratio(cpu[THEIRS], cpu[OURS]),
+            "Stillroom s": statistics.median(first[STILLROOM]),
+            "TRL s": statistics.median(first[TRL]),
+            "Stillroom CPU s": statistics.median(cpu[STILLROOM]),
+            "TRL CPU s": statistics.median(cpu[TRL]),
+            "times faster": ratio(cpu[TRL], cpu[STILLROOM]),
         }
     ]
 
 
 def _compare(name: str, job: Job, folder: Path, turns: int = TURNS) -> dict[str, Any]:
-    found = _run(job, folder, turns)
+    results_by_contender = _run(job, folder, turns)
     cpu, wall = (
-        {who: [_rate(turn, key) for turn in results] for who, results in found.items()}
+        {
+            contender: [_rate(turn, key) for turn in results]
+            for contender, results in results_by_contender.items()
+        }
         for key in ("cpu_s", "wall_s")
     )
     return {
         "step": name,
         "threads": job.threads,
         "tokens a step": statistics.fmean(
-            token for results in found.values() for turn in results for token in turn["tokens"]
+            token
+            for results in results_by_contender.values()
+            for turn in results
+            for token in turn["tokens"]
         ),
-        "Stillroom tokens/s": statistics.median(wall[OURS]),
-        "TRL tokens/s": statistics.median(wall[THEIRS]),
-        "times faster": ratio(wall[OURS], wall[THEIRS]),
-        "by CPU time": ratio(cpu[OURS], cpu[THEIRS]),
-        "Stillroom peak GiB": max(turn["peak_gib"] for turn in found[OURS]),
-        "TRL peak GiB": max(turn["peak_gib"] for turn in found[THEIRS]),
+        "Stillroom tokens/s": statistics.median(wall[STILLROOM]),
+        "TRL tokens/s": statistics.median(wall[TRL]),
+        "times faster": ratio(wall[STILLROOM], wall[TRL]),
+        "by CPU time": ratio(cpu[STILLROOM], cpu[TRL]),
+        "Stillroom peak GiB": max(turn["peak_gib"] for turn in results_by_contender[STILLROOM]),
+        "TRL peak GiB": max(turn["peak_gib"] for turn in results_by_contender[TRL]),
     }
 
 
@@ -85,17 +89,15 @@ def _run(job: Job, folder: Path, turns: int) -> dict[str, list[dict[str, Any]]]:
     path = folder / "job.json"
     job.write(path)
     contenders = {
-        OURS: ours("bench.step.stillroom", str(path)),
-        THEIRS: peer("bench.step.trl_trainer", str(path)),
+        STILLROOM: ours("bench.step.stillroom", str(path)),
+        TRL: peer("bench.step.trl_trainer", str(path)),
     }
     return take(contenders, turns, job.threads)
 
 
 def _rate(turn: dict[str, Any], clock: str) -> float:
-    """Tokens of the median step by its seconds: a step that something else delayed does not
-    count.
-    """
+    """Median tokens per second over the steps, so that a single delayed step does not count."""
     seconds: Sequence[float] = turn[clock]
     return statistics.median(
-        tokens / taken for tokens, taken in zip(turn["tokens"], seconds, strict=True)
+        tokens / step_seconds for tokens, step_seconds in zip(turn["tokens"], seconds, strict=True)
     )

@@ -1,6 +1,4 @@
-"""What both contenders are given, and what they tell of it. Imports nothing of Stillroom: TRL's
-process reads it too.
-"""
+"""The job and the report of a contender. Imports nothing of Stillroom, because TRL reads it too."""
 
 from __future__ import annotations
 
@@ -44,30 +42,26 @@ class Job:
 
     @classmethod
     def read(cls, path: Path) -> Job:
-        stored = json.loads(path.read_text())
-        return cls(**{**stored, "questions": tuple(stored["questions"])})
+        content = json.loads(path.read_text())
+        return cls(**{**content, "questions": tuple(content["questions"])})
 
 
 @dataclass
 class Clock:
-    """Times of the ends of steps. CPU seconds include those of child processes, as of a
-    verifier.
-    """
+    """End times of steps. CPU seconds include child processes such as a verifier."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
 
     def tick(self, tokens: int) -> None:
-        """A step ended that learnt from `tokens` tokens."""
+        """Record the end of a step that trained on `tokens` tokens."""
         self.wall.append(time.time())
         self.cpu.append(_cpu_seconds())
         self.tokens.append(tokens)
 
     def report(self) -> dict[str, Any]:
-        """Seconds from the process's start to the first step's end, and of each later step: wall
-        and CPU, with its tokens.
-        """
+        """Seconds until the end of the first step, and of each later step, with its tokens."""
         return {
             "first_step_s": self.wall[0] - psutil.Process().create_time(),
             "first_step_cpu_s": self.cpu[0],
@@ -83,13 +77,14 @@ def _differences(times: list[float]) -> list[float]:
 
 
 def _cpu_seconds() -> float:
-    """Of this process and its children: those that it has waited for, and those that still live, of
-    which one may end while it is asked.
+    """CPU seconds of this process and its children, ended and alive.
+
+    A living child may end while it is read, which is ignored.
     """
-    own = psutil.Process()
-    times = own.cpu_times()
+    process = psutil.Process()
+    times = process.cpu_times()
     spent = times.user + times.system + times.children_user + times.children_system
-    for child in own.children(recursive=True):
+    for child in process.children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             spent += sum(child.cpu_times()[:4])
     return spent

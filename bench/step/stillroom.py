@@ -1,8 +1,7 @@
-"""`python -m bench.step.stillroom JOB`: the trainer's own `run` command on a job; prints the times
-as JSON.
+"""The trainer's `run` command on a job: `python -m bench.step.stillroom JOB`; prints JSON.
 
-Nothing is left out: answers are judged, every step's metrics are logged, a rollout is recorded now
-and then, held-out problems (one) are answered before and after.
+Everything is enabled: answers are verified, metrics are logged every step, rollouts are recorded
+every fifth step, and one held-out problem is answered before and after.
 """
 
 from __future__ import annotations

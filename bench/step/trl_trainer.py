@@ -1,5 +1,4 @@
-"""`python -m bench.step.trl_trainer JOB`: TRL's DistillationTrainer on a job, as fast as its
-settings allow; prints the times as JSON.
+"""TRL's DistillationTrainer on a job: `python -m bench.step.trl_trainer JOB`; prints JSON.
 
 Runs in the peers' environment (`make bench-peers`). TRL's defaults are bfloat16 autocast and
 gradient checkpointing, on a CPU too; checkpointing, logging, saving and progress bars are off here.

@@ -1,3 +1,1 @@
-"""The series store beside what trackers keep: how fast a chart is read, and what a point costs as a
-run grows.
-"""
+"""The series store beside other trackers: time to read a chart, and cost of a point."""

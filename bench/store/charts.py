@@ -1,10 +1,9 @@
-"""`python -m bench series`: the data of charts, asked for over HTTP as each tracker's own page
-asks, in turn.
+"""`python -m bench series`: chart data over HTTP, requested as each tracker's own page does.
 
-Every side holds the same numbers, one key with a single spike. MLflow's and Trackio's are put into
-their tables directly, because only reading is measured. MLflow holds no more of the metrics than
-are read, which can only be to its favour. STILLROOM_BENCH_METRICS: how many the wide run has, if
-not 500.
+All trackers hold the same numbers, one key with a single spike. Those of MLflow and Trackio are
+written to their tables directly, because only reading is measured. MLflow holds only the metrics
+that are read, which can only favour it. STILLROOM_BENCH_METRICS sets the number of metrics of the
+wide run (default 500).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Ask = Callable[[], tuple[float, bytes]]
 
 def measure() -> list[dict[str, Any]]:
     with site.database() as server, ExitStack() as open_, tempfile.TemporaryDirectory() as folder:
-        ours, mlflow, trackio = _Ours(open_), _MLflow(server, open_), _Trackio(folder, open_)
+        stillroom, mlflow, trackio = _Ours(open_), _MLflow(server, open_), _Trackio(folder, open_)
         runs = {name: material.new_run(name) for name in ("one", "wide", "short", "long")}
         _fill(runs["one"], ["loss"], STEPS)
         _fill(runs["wide"], ALL, STEPS)
@@ -39,33 +38,33 @@ def measure() -> list[dict[str, Any]]:
         _fill(runs["long"], ["loss"], 1_000_000)
         times = _in_turn(
             {
-                "Stillroom, one series of 100,000": ours.asks(runs["one"], ["loss"]),
+                "Stillroom, one series of 100,000": stillroom.asks(runs["one"], ["loss"]),
                 "MLflow, one series of 100,000": mlflow.asks(["loss"]),
                 "Trackio, one series of 100,000": trackio.asks(),
-                "Stillroom, 10,000": ours.asks(runs["short"], ["loss"]),
-                "Stillroom, 1,000,000": ours.asks(runs["long"], ["loss"]),
-                f"Stillroom, 12 charts of {METRICS} metrics × 100,000": ours.asks(
+                "Stillroom, 10,000": stillroom.asks(runs["short"], ["loss"]),
+                "Stillroom, 1,000,000": stillroom.asks(runs["long"], ["loss"]),
+                f"Stillroom, 12 charts of {METRICS} metrics × 100,000": stillroom.asks(
                     runs["wide"], FIRST_SCREEN
                 ),
                 "MLflow, 12 charts of metrics × 100,000": mlflow.asks(FIRST_SCREEN),
             }
         )
-    return [_row(name, taken, content) for name, (taken, content) in times.items()]
+    return [_row(name, seconds, content) for name, (seconds, content) in times.items()]
 
 
-def _row(name: str, taken: list[float], content: bytes) -> dict[str, Any]:
-    kept = f"{material.SPIKE:.0f}".encode() in content
-    times = {"median ms": statistics.median(taken), "least": min(taken), "most": max(taken)}
+def _row(name: str, seconds: list[float], content: bytes) -> dict[str, Any]:
+    spike_kept = f"{material.SPIKE:.0f}".encode() in content
+    times = {"median ms": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
     return {
         "what": name,
-        **{said: round(1000 * time, 1) for said, time in times.items()},
+        **{label: round(1000 * time, 1) for label, time in times.items()},
         "kB": len(content) // 1000,
-        "spike kept": kept,
+        "spike kept": spike_kept,
     }
 
 
 def _in_turn(asks: dict[str, Ask]) -> dict[str, tuple[list[float], bytes]]:
-    """Each once to warm up, then all in turn, the order turned round every time."""
+    """Each request once to warm up, then all in turn, in alternating order."""
     contents = {name: ask()[1] for name, ask in asks.items()}
     times: dict[str, list[float]] = {name: [] for name in asks}
     for turn in range(TURNS):
@@ -160,13 +159,16 @@ class _MLflow:
 
     def asks(self, keys: list[str]) -> Ask:
         paths = [
-            f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?run_ids={self._run}&metric_key={quote(key)}&max_results={WIDTH}"
+            "/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval"
+            f"?run_ids={self._run}&metric_key={quote(key)}&max_results={WIDTH}"
             for key in keys
         ]
 
         def ask() -> tuple[float, bytes]:
             answers = [self._caller.timed("GET", path) for path in paths]
-            return sum(taken for taken, _ in answers), b"".join(content for _, content in answers)
+            return sum(seconds for seconds, _ in answers), b"".join(
+                content for _, content in answers
+            )
 
         return ask
 

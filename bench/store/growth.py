@@ -1,5 +1,7 @@
-"""`python -m bench growth`: one run of ten keys that grows to STILLROOM_BENCH_POINTS values (10^7
-if not set), many short runs, and what noise in the values costs.
+"""`python -m bench growth`: append rate, read time and bytes per value as runs grow.
+
+One run of ten keys grows to STILLROOM_BENCH_POINTS values (default 10^7); then many short runs, and
+runs with different kinds of noise.
 """
 
 from __future__ import annotations
@@ -25,21 +27,25 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _one_run(most: int) -> list[dict[str, Any]]:
-    """Each row of the table is measured when the run has got there."""
-    run, found, step = material.new_run("long"), [], 0
+    """One row per power of ten of values, measured when the run has reached it."""
+    run, table_rows, step = material.new_run("long"), [], 0
     marks = [10**power for power in range(4, 12) if 10**power <= most]
     for points in marks:
-        before, spent, slowest = step, 0.0, 0.0
+        before, total_seconds, slowest = step, 0.0, 0.0
         while step < points // len(KEYS):
             rows = list(
                 material.rows(KEYS, material.single, step, min(step + BATCH, points // len(KEYS)))
             )
-            began = time.perf_counter()
+            start = time.perf_counter()
             material.append(run, rows)
-            took = time.perf_counter() - began
-            spent, slowest, step = spent + took, max(slowest, took), step + len(rows)
-        rate = (step - before) * len(KEYS) / spent
-        found.append(
+            duration = time.perf_counter() - start
+            total_seconds, slowest, step = (
+                total_seconds + duration,
+                max(slowest, duration),
+                step + len(rows),
+            )
+        rate = (step - before) * len(KEYS) / total_seconds
+        table_rows.append(
             _row(
                 "one run, 10 keys, float32 noise",
                 run,
@@ -49,10 +55,10 @@ def _one_run(most: int) -> list[dict[str, Any]]:
                 material.stored_bytes() / points,
             )
         )
-        print(found[-1], file=sys.stderr, flush=True)  # the last of them take hours
+        print(table_rows[-1], file=sys.stderr, flush=True)  # the last rows take hours
     _compact(run)
     return [
-        *found,
+        *table_rows,
         _row(
             "the same, finished and compacted",
             run,
@@ -91,7 +97,7 @@ def _short_runs() -> list[dict[str, Any]]:
 
 
 def _noise() -> list[dict[str, Any]]:
-    found = []
+    table_rows = []
     for name, values in material.KINDS.items():
         for keys in (KEYS[:1], KEYS):
             empty, run = material.stored_bytes(), material.new_run(name)
@@ -100,7 +106,7 @@ def _noise() -> list[dict[str, Any]]:
             _compact(run)
             points = 100_000 * len(keys)
             size = (material.stored_bytes() - empty) / points
-            found.append(
+            table_rows.append(
                 _row(
                     f"finished, 100,000 steps × {len(keys)} keys, {name}",
                     run,
@@ -110,7 +116,7 @@ def _noise() -> list[dict[str, Any]]:
                     size,
                 )
             )
-    return found
+    return table_rows
 
 
 def _compact(run: Any) -> None:
@@ -120,10 +126,10 @@ def _compact(run: Any) -> None:
 
 
 def _row(
-    what: str, run: Any, points: int, rate: float | None, slowest: float | None, size: float
+    label: str, run: Any, points: int, rate: float | None, slowest: float | None, size: float
 ) -> dict[str, Any]:
     return {
-        "what": what,
+        "what": label,
         "values": f"{points:,}",
         "appended/s": "" if rate is None else f"{rate:,.0f}",
         "slowest append, ms": "" if slowest is None else round(1000 * slowest),

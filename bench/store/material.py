@@ -1,4 +1,4 @@
-"""Series as runs make them, appended as the ingest does."""
+"""Synthetic series, appended as the ingest appends them."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def rows(
     if spike is not None and first <= spike < last:
         columns[0, spike - first] = SPIKE
     seconds = NOON + first * 0.37 + np.cumsum(0.37 + 0.02 * chance.random(last - first))
-    for at, (second, row) in enumerate(
+    for step, (second, row) in enumerate(
         zip(seconds.tolist(), columns.T.tolist(), strict=True), first
     ):
-        place = {
-            "seq": at + 1,
-            "step": at,
-            "tokens": 480 * at,
-            "compute": 2.5e9 * at,
+        axes = {
+            "seq": step + 1,
+            "step": step,
+            "tokens": 480 * step,
+            "compute": 2.5e9 * step,
             "wall_time": second,
         }
-        yield {**place, "values": dict(zip(keys, row, strict=True))}
+        yield {**axes, "values": dict(zip(keys, row, strict=True))}
 
 
 def new_run(name: str) -> Any:

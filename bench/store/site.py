@@ -1,4 +1,4 @@
-"""A Postgres of this measurement's own, the tables in it, and web servers over HTTP."""
+"""A private Postgres with the tables, and web servers over HTTP."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Trackio's own dashboard server over one run of one key; runs in the trackers' environment: PORT
-STEPS SPIKE.
+"""Trackio's own dashboard server over one run of one key, in the trackers' environment.
+
+python -m bench.store.trackio_server PORT STEPS SPIKE
 """
 
 from __future__ import annotations
