@@ -91,8 +91,8 @@ def run(options: argparse.Namespace) -> int:
 def resume(options: argparse.Namespace) -> int:
     if not (options.run_dir / "spec.json").is_file():
         raise Unusable(
-            f"{options.run_dir} holds no run: it has no spec.json. Name the folder that was given to "
-            "`run --dir`."
+            f"{options.run_dir} holds no run: it has no spec.json. "
+            "Name the folder that was given to `run --dir`."
         )
     count, device, machines = _process_count(options, options.run_dir / "spec.json")
     if count * machines.count > 1:
@@ -158,8 +158,8 @@ def _machines(options: argparse.Namespace, count: int) -> MachineRank:
         0 <= options.machine < count and options.meeting.rpartition(":")[2].isdecimal()
     ):
         raise Unusable(
-            f"The run needs {count} machines: give each its --machine from 0 and the same --meeting, "
-            "a host:port of machine 0. Give --machines 1 to run it on this one alone."
+            f"The run needs {count} machines: give each its --machine from 0 and the same "
+            "--meeting, a host:port of machine 0. Give --machines 1 to run it on this one alone."
         )
     return MachineRank(count, options.machine, options.meeting)
 
@@ -198,8 +198,11 @@ def _recipe_text(name: str | None, preset: str | None) -> str:
     presets = "".join(
         f"- {key}: {preset.title}. {preset.help}\n" for key, preset in recipe.presets.items()
     )
-    about = f"{recipe.title}: {recipe.paper.title} ({recipe.paper.year}), {recipe.paper.url}\n\n{recipe.summary}\n\n{recipe.equation}\n"
-    return f"{about}\nWatch: {recipe.watch}\n\nThe paper's claims:\n{claims}\nPresets:\n{presets}"
+    return (
+        f"{recipe.title}: {recipe.paper.title} ({recipe.paper.year}), {recipe.paper.url}\n\n"
+        f"{recipe.summary}\n\n{recipe.equation}\n\nWatch: {recipe.watch}\n\n"
+        f"The paper's claims:\n{claims}\nPresets:\n{presets}"
+    )
 
 
 def _read(path: Path) -> RunSpec:

@@ -42,7 +42,8 @@ def explain(spec: RunSpec, problems: RunProblems) -> str:
 def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     count = len(problems.train)
     yield f"{spec.name} (recipe {spec.recipe}, seed {spec.seed}, {spec.total_steps:,} steps)"
-    yield f"Networks: {spec.networks.student.model} learns from {teacher_text(spec.networks.teacher)}."
+    teacher = teacher_text(spec.networks.teacher)
+    yield f"Networks: {spec.networks.student.model} learns from {teacher}."
     retained = f", {len(problems.retained):,} of a retained skill" if problems.retained else ""
     yield (
         f"Problems: {count:,} to train on, {len(problems.evaluation):,} held out{retained}; "
@@ -54,8 +55,8 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     yield _evaluation(spec, problems)
     counts = ProblemCounts(count, len(problems.evaluation), len(problems.retained or ()))
     yield (
-        f"At most {max_written_tokens(spec, counts):,} tokens are written in all, if every answer has "
-        "the allowed length."
+        f"At most {max_written_tokens(spec, counts):,} tokens are written in all, if every answer "
+        "has the allowed length."
     )
 
 
@@ -98,8 +99,8 @@ def _weights(weighting: Weighting) -> str:
             return f"the weight of a problem is {weight}"
         case HardFilterWeights(low=low, high=high):
             return (
-                f"problems with a pass rate from {low:g} to {high:g} have the same weight, others are "
-                "dropped"
+                f"problems with a pass rate from {low:g} to {high:g} have the same weight, others "
+                "are dropped"
             )
     return "all problems have the same weight"
 

@@ -94,7 +94,7 @@ def test_a_definition_is_explained_in_sentences(
             "rollouts": {"generate": {"kind": "plain", "per_problem": 2, "sampling": sampling}},
         },
     ]
-    path = written(
+    path = write_definition(
         tmp_path,
         stages=stages,
         data={

@@ -1,8 +1,6 @@
-"""The published systems: one YAML file each, with its paper, what it claims and run definitions to
-start from.
+"""Published distillation systems: one YAML file each, with paper, claims and presets.
 
-A recipe adds no code of its own: where a paper has a new mechanism, this lives in the room of that
-mechanism.
+A recipe adds no code. If a paper has a new mechanism, its code is in the package of that mechanism.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ class Paper(Section):
 
 
 class Claim(Section):
-    """What a paper says of its method, with its own figures and where they were read."""
+    """A claim of the paper, with the paper's own figures and where they were read."""
 
     claim: str
     figures: str
@@ -37,7 +35,7 @@ class Claim(Section):
 
 
 class Preset(Section):
-    """A run definition to start from, as it stands in the file."""
+    """A run definition to start from, as written in the file (defaults are not filled in)."""
 
     title: str
     help: str
@@ -45,8 +43,9 @@ class Preset(Section):
 
 
 class Recipe(Section):
-    """One published system. `watch` says which figure shows that it works, `left_open` what its
-    paper does not say.
+    """One published system.
+
+    `watch` says which chart shows that it works, `left_open` what the paper does not say.
     """
 
     name: str
@@ -60,7 +59,7 @@ class Recipe(Section):
     presets: dict[str, Preset] = Field(min_length=1)
 
     def spec(self, preset: str) -> RunSpec:
-        """The whole run definition of a preset. Raises KeyError with the names there are."""
+        """Return the run definition of a preset. Raises KeyError with the names of all presets."""
         if preset not in self.presets:
             raise KeyError(f"{self.name} has no preset {preset}; it has {', '.join(self.presets)}")
         return load_spec({"recipe": self.name, **self.presets[preset].spec})
@@ -72,7 +71,7 @@ def names() -> list[str]:
 
 @cache
 def load(name: str) -> Recipe:
-    """The recipe of that name. Raises KeyError with the names there are."""
+    """Return the recipe of that name. Raises KeyError with the names of all recipes."""
     if name not in names():
         raise KeyError(f"there is no recipe {name}; there is {', '.join(names())}")
     return Recipe.model_validate(
