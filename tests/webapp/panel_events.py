@@ -66,14 +66,29 @@ def privileged(step: int, when: str = "during", continuation: float | None = 0.7
         "continuation": None if continuation is None else told(continuation),
     }
     return {
-        "type": "privileged", "step": step, "when": when, "problems": 64, "samples": 4, **rates,
+        "type": "privileged",
+        "step": step,
+        "when": when,
+        "problems": 64,
+        "samples": 4,
+        **rates,
         "difference": None if continuation is None else told(continuation - rate(step)),
-    }  # fmt: skip
+    }
 
 
 def pipeline(step: int) -> Event:
-    return {"type": "pipeline", "step": step, "stage": "reverse", "generated": 900, "consumed": 850, "buffered": 0, "pruned": 0,
-            "dropped": {"too_long": 50}, "rows": 60, "share_edited": 0.25}  # fmt: skip
+    return {
+        "type": "pipeline",
+        "step": step,
+        "stage": "reverse",
+        "generated": 900,
+        "consumed": 850,
+        "buffered": 0,
+        "pruned": 0,
+        "dropped": {"too_long": 50},
+        "rows": 60,
+        "share_edited": 0.25,
+    }
 
 
 def metrics_of(event: Event) -> Event:

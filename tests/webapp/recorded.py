@@ -77,16 +77,44 @@ class Recorder:
             for i in range(PROBLEMS)
         ]
         file = side_files.write(self.folder / "side", pa.Table.from_pylist(table))
-        self.send([
-            {"type": "environment", "python": "3.11.2", "platform": "Linux", "device": "cpu", "packages": {"torch": "2.13.0"}},
-            {"type": "progress", "step": 0, "total_steps": 60, "stage": "forward", "phase": "pass_rates", "done": 1, "of": 1},
-            {"type": "problem_set", "role": "train", "fingerprint": "f1" * 16, "count": PROBLEMS, "set_aside": 0, "file": file},
-            self._problems(0, "train", "initial"),
-            self._problems(0, "tracked", "tracking"),
-            {"type": "metrics", "step": 0, "stage": "forward", "values": {"pool/kept": 0.75, "pool/set_aside": 0.0}},
-            *self._evaluation(0, "before"),
-            {"type": "log", "level": "info", "message": "The pool keeps 18 of 24 problems."},
-        ])  # fmt: skip
+        self.send(
+            [
+                {
+                    "type": "environment",
+                    "python": "3.11.2",
+                    "platform": "Linux",
+                    "device": "cpu",
+                    "packages": {"torch": "2.13.0"},
+                },
+                {
+                    "type": "progress",
+                    "step": 0,
+                    "total_steps": 60,
+                    "stage": "forward",
+                    "phase": "pass_rates",
+                    "done": 1,
+                    "of": 1,
+                },
+                {
+                    "type": "problem_set",
+                    "role": "train",
+                    "fingerprint": "f1" * 16,
+                    "count": PROBLEMS,
+                    "set_aside": 0,
+                    "file": file,
+                },
+                self._problems(0, "train", "initial"),
+                self._problems(0, "tracked", "tracking"),
+                {
+                    "type": "metrics",
+                    "step": 0,
+                    "stage": "forward",
+                    "values": {"pool/kept": 0.75, "pool/set_aside": 0.0},
+                },
+                *self._evaluation(0, "before"),
+                {"type": "log", "level": "info", "message": "The pool keeps 18 of 24 problems."},
+            ]
+        )
 
     def train(self, first: int, last: int) -> None:
         """Steps from `first` to `last`, with an evaluation, rollouts and tracked problems at every
@@ -164,12 +192,19 @@ class Recorder:
 
     def _metrics(self, step: int) -> dict[str, Any]:
         values = {
-            "loss": 2 / math.sqrt(step), "divergence/mean": 1 / math.sqrt(step), "divergence/p99": 4 / math.sqrt(step),
-            "grad_norm": 1 + math.sin(step) / 4, "learning_rate": 1e-3 * (1 - step / 80), "entropy/mean": 0.9 - step / 200,
-            "length/mean": 12 - step / 20, "truncated/share": 0.2 - step / 400,
+            "loss": 2 / math.sqrt(step),
+            "divergence/mean": 1 / math.sqrt(step),
+            "divergence/p99": 4 / math.sqrt(step),
+            "grad_norm": 1 + math.sin(step) / 4,
+            "learning_rate": 1e-3 * (1 - step / 80),
+            "entropy/mean": 0.9 - step / 200,
+            "length/mean": 12 - step / 20,
+            "truncated/share": 0.2 - step / 400,
             "pass_rate/train": min(1.0, rate(step) + math.sin(3 * step) / 20),
-            "tokens_per_second": 3800 + 100 * math.sin(step), "time/step_s": 0.3, "memory/rss_bytes": 6e8 + 1e6 * step,
-        }  # fmt: skip
+            "tokens_per_second": 3800 + 100 * math.sin(step),
+            "time/step_s": 0.3,
+            "memory/rss_bytes": 6e8 + 1e6 * step,
+        }
         return {
             "type": "metrics",
             "step": step,
@@ -201,11 +236,22 @@ class Recorder:
                 "interval": interval,
                 "difference": difference,
             }
-            events.append({
-                "type": "evaluation", "step": step, "when": when, "role": role, "pass_rate": value, "interval": interval,
-                "samples": 4, "problems": 200,
-                "pass_at": {"1": value, "4": min(1.0, value + 0.2)}, "truncated": 0.05, "groups": [group], "difference": difference,
-            })  # fmt: skip
+            events.append(
+                {
+                    "type": "evaluation",
+                    "step": step,
+                    "when": when,
+                    "role": role,
+                    "pass_rate": value,
+                    "interval": interval,
+                    "samples": 4,
+                    "problems": 200,
+                    "pass_at": {"1": value, "4": min(1.0, value + 0.2)},
+                    "truncated": 0.05,
+                    "groups": [group],
+                    "difference": difference,
+                }
+            )
             values = {
                 f"{prefix}/pass_rate": value,
                 f"{prefix}/pass_rate/low": interval[0],
@@ -226,17 +272,33 @@ class Recorder:
     def _problems(self, step: int, role: str, reason: str) -> dict[str, Any]:
         passed = [passes(i, step) for i in range(PROBLEMS)]
         weights = [4 * p / K * (1 - p / K) for p in passed]
-        return {"type": "problems", "step": step, "role": role, "reason": reason, "k": K, "ids": [problem(i) for i in range(PROBLEMS)],
-                "passed": passed, "verdicts": [K] * PROBLEMS, "weights": weights}  # fmt: skip
+        return {
+            "type": "problems",
+            "step": step,
+            "role": role,
+            "reason": reason,
+            "k": K,
+            "ids": [problem(i) for i in range(PROBLEMS)],
+            "passed": passed,
+            "verdicts": [K] * PROBLEMS,
+            "weights": weights,
+        }
 
     def _rollouts(self, step: int) -> dict[str, Any]:
         rows = [answer(i, step, source) for i in range(4) for source in ("student", "teacher")]
         file = side_files.write(self.folder / "side", side_files.rollout_table(rows))
         index = [
-            {**{name: row[name] for name in ("problem", "source", "sample", "verdict", "truncated", "weight")},
-             "length": len(row["ids"]), "divergence": sum(row["divergence"]) / 4 if row["divergence"] else None, "excerpt": row["text"]}
+            {
+                **{
+                    name: row[name]
+                    for name in ("problem", "source", "sample", "verdict", "truncated", "weight")
+                },
+                "length": len(row["ids"]),
+                "divergence": sum(row["divergence"]) / 4 if row["divergence"] else None,
+                "excerpt": row["text"],
+            }
             for row in rows
-        ]  # fmt: skip
+        ]
         return {
             "type": "rollouts",
             "step": step,
@@ -284,12 +346,23 @@ def answer(i: int, step: int, source: str) -> dict[str, Any]:
     written = source == "student"
     said = 2 * i + (i % 2 if written else 0)
     return {
-        "problem": problem(i), "question": f"What is {i} + {i}?", "reference": str(2 * i), "sample": 0, "source": source,
-        "prompt_ids": [1, 2], "ids": [3, 4, 5, 6], "tokens": ["The", " sum", f" {said}", "\n"], "text": f"The sum {said}\n",
-        "answer": str(said), "verdict": said == 2 * i, "truncated": written and i == 3, "weight": 1.0,
+        "problem": problem(i),
+        "question": f"What is {i} + {i}?",
+        "reference": str(2 * i),
+        "sample": 0,
+        "source": source,
+        "prompt_ids": [1, 2],
+        "ids": [3, 4, 5, 6],
+        "tokens": ["The", " sum", f" {said}", "\n"],
+        "text": f"The sum {said}\n",
+        "answer": str(said),
+        "verdict": said == 2 * i,
+        "truncated": written and i == 3,
+        "weight": 1.0,
         "student_logprob": [-0.1, -0.2, -1.5, -0.01] if written else None,
         "teacher_logprob": [-0.1, -0.3, -3.0 if written else -0.2, -0.01],
-        "divergence": [0.004, 0.1, 2.5, 0.02] if written else None, "entropy": [0.1, 0.3, 1.2, 0.0] if written else None,
+        "divergence": [0.004, 0.1, 2.5, 0.02] if written else None,
+        "entropy": [0.1, 0.3, 1.2, 0.0] if written else None,
         "student_top": ["The", " sum", f" {2 * i + 1}", "\n"] if written else None,
         "teacher_top": ["The", " sum", f" {2 * i}", "\n"] if written else None,
-    }  # fmt: skip
+    }

@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webapp.access.models import Team, User
+from webapp.jobs.models import Job, Shard
 from webapp.library import artifacts
-from webapp.library.models import Artifact, DataSet
+from webapp.library.models import Artifact, DataSet, StoredModel
+from webapp.runs.models import Checkpoint, Event, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -104,3 +106,43 @@ def test_bytes_that_another_team_names_stay(still: Team) -> None:
 
 def test_the_store_is_the_one_that_the_settings_name() -> None:
     assert isinstance(storages["artifacts"], artifacts.AtomicFolder)
+
+
+def test_collect_keeps_what_data_sets_models_runs_and_jobs_name(still: Team, run: Run) -> None:
+    names = ("data set", "model", "event", "checkpoint", "part", "nothing")
+    stored = {name: artifacts.put(io.BytesIO(name.encode()), still) for name in names}
+    hashes = {name: artifact.sha256 for name, artifact in stored.items()}
+    DataSet.objects.create(
+        team=still,
+        name="kept",
+        artifact=stored["data set"],
+        fingerprint="f",
+        filename="a.csv",
+        format="csv",
+        problem_count=1,
+    )
+    StoredModel.objects.create(
+        team=still, name="kept", hash="h", manifest={"config.json": hashes["model"]}
+    )
+    common = {"run": run, "attempt": 1, "step": 1}
+    Event.objects.create(
+        **common,
+        seq=1,
+        type="rollouts",
+        wall_time=timezone.now(),
+        payload={"file": {"sha256": hashes["event"]}},
+        batch_number=1,
+    )
+    Checkpoint.objects.create(
+        **common,
+        seq=2,
+        folder="step-1",
+        size=1,
+        manifest={"student.safetensors": {"sha256": hashes["checkpoint"], "size": 1}},
+        created_at=timezone.now(),
+    )
+    job = Job.objects.create(team=still, name="rates", kind="pass_rates", spec={})
+    Shard.objects.create(job=job, part=0, result=stored["part"], tally={})
+    Artifact.objects.update(stored_at=timezone.now() - timedelta(hours=2))
+    assert artifacts.collect() == 1
+    assert [name for name in names if not artifacts.holds(still, hashes[name])] == ["nothing"]

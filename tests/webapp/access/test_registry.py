@@ -1,0 +1,47 @@
+"""Every table is registered with the access rules, or listed here as internal."""
+
+from __future__ import annotations
+
+import pytest
+from django.apps import apps
+from django.contrib.sessions.models import Session
+
+from webapp.access import access, registry
+from webapp.access.actors import Actor
+from webapp.access.registry import NotRegistered
+
+# No page, API or socket shows rows of these tables as objects of their own: they are read through
+# a run, a job or an account that was checked already.
+INTERNAL = {
+    "teams.User",
+    "teams.SignInTry",
+    "teams.SignInLink",
+    "clients.ImportedFile",
+    "clients.Receipt",
+    "jobs.Shard",
+    "jobs.Copy",
+    "metrics.Log",
+    "metrics.Batch",
+    "metrics.Series",
+    "metrics.Axis",
+    "metrics.Chunk",
+    "metrics.Level",
+    "runs.Member",
+}
+
+
+def labels_of_project_models() -> set[str]:
+    return {
+        model._meta.label for model in apps.get_models() if model.__module__.startswith("webapp.")
+    }
+
+
+def test_every_model_is_registered_or_listed_as_internal() -> None:
+    registered = {model._meta.label for model in registry.registered()}
+    assert labels_of_project_models() - registered == INTERNAL
+
+
+@pytest.mark.parametrize("label", [*sorted(INTERNAL), Session._meta.label])
+def test_asking_for_a_model_that_is_not_registered_raises(label: str) -> None:
+    with pytest.raises(NotRegistered, match=label):
+        access.visible(Actor(), apps.get_model(label))
