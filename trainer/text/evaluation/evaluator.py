@@ -41,14 +41,16 @@ class Evaluator:
         """Measure every role that is due; emit its events."""
         if when == "before":
             self._find_tiers(rt)
-        event, answers = self._role(rt, when, "evaluation", self._chosen(when))
+        event, answers = self._evaluate_role(rt, when, "evaluation", self._question_indices(when))
         values = (
             pass_rate_summary.metrics("eval", event)
             | self._confidence(rt, when, answers)
             | self._privilege(rt, when, answers)
         )
         if self.components.retained and when != "during":
-            retained, _ = self._role(rt, when, "retained", range(len(self.components.retained)))
+            retained, _ = self._evaluate_role(
+                rt, when, "retained", range(len(self.components.retained))
+            )
             values |= pass_rate_summary.metrics(
                 "retained", retained
             ) | pass_rate_summary.forgetting(retained)
@@ -56,22 +58,22 @@ class Evaluator:
 
     def track(self, rt: Runtime, weights: Sequence[float | None]) -> None:
         """Measure the pass rates of the tracked problems anew."""
-        places = _sample(len(self.components.train), self.spec.pool.track_problems)
-        if not places:
+        indices = _sample(len(self.components.train), self.spec.pool.track_problems)
+        if not indices:
             return
         k = self.spec.pool.rollouts_per_problem
-        asked = [self.components.train[place] for place in places]
-        answers = self._answers(rt, asked, range(k), "tracking", self.spec.pool.sampling)
-        problems = [question.problem for question in asked]
+        questions = [self.components.train[index] for index in indices]
+        answers = self._answers(rt, questions, range(k), "tracking", self.spec.pool.sampling)
+        problems = [question.problem for question in questions]
         passed, verdicts = tally(problems, answers)
         rt.emit(
             "problems", role="tracked", reason="tracking", k=k, ids=[problem.id for problem in problems],
-            passed=passed.tolist(), verdicts=verdicts.tolist(), weights=[weights[place] for place in places],
+            passed=passed.tolist(), verdicts=verdicts.tolist(), weights=[weights[index] for index in indices],
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         return {
-            "before": {role: found.state() for role, found in self.before.items()},
+            "before": {role: counts.state() for role, counts in self.before.items()},
             "tiers": self.tiers,
         }
 
@@ -88,28 +90,30 @@ class Evaluator:
     def _questions(self, role: str) -> list[Question]:
         return self.components.evaluation if role == "evaluation" else self.components.retained
 
-    def _chosen(self, when: str) -> Sequence[int]:
+    def _question_indices(self, when: str) -> Sequence[int]:
         count, limit = len(self.components.evaluation), self.spec.evaluation.problems
         return _sample(count, limit) if when == "during" and limit is not None else range(count)
 
-    def _role(
-        self, rt: Runtime, when: str, role: str, places: Sequence[int]
+    def _evaluate_role(
+        self, rt: Runtime, when: str, role: str, indices: Sequence[int]
     ) -> tuple[dict[str, Any], list[Answer]]:
-        settings, questions = self.spec.evaluation, self._questions(role)
+        settings, all_questions = self.spec.evaluation, self._questions(role)
         samples = settings.samples if when == "during" else settings.final_samples
-        asked = [questions[place] for place in places]
-        answers = self._answers(rt, asked, range(samples), role, settings.sampling)
-        now = count_by_problem([question.problem for question in asked], answers)
+        questions = [all_questions[index] for index in indices]
+        answers = self._answers(rt, questions, range(samples), role, settings.sampling)
+        now = count_by_problem([question.problem for question in questions], answers)
         if when == "before":
             self.before[role] = now
-        before = None if when == "before" else self.before[role].at(places)
+        before = None if when == "before" else self.before[role].at(indices)
         tiers = (
-            [self.tiers[place] for place in places] if role == "evaluation" else [""] * len(places)
+            [self.tiers[index] for index in indices]
+            if role == "evaluation"
+            else [""] * len(indices)
         )
         event = pass_rate_summary.summary(now, before, tiers, answers, samples, settings.pass_at)
         rt.emit("evaluation", when=when, role=role, **event)
         if role == "evaluation":
-            self._keep_some(rt, answers)
+            self._record_some(rt, answers)
         return event, answers
 
     def _confidence(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
@@ -144,22 +148,22 @@ class Evaluator:
             )
 
     def _answers(
-        self, rt: Runtime, asked: list[Question], samples: range, purpose: str, sampling: Any
+        self, rt: Runtime, questions: list[Question], samples: range, purpose: str, sampling: Any
     ) -> list[Answer]:
         components = self.components
         answers = components.sampler.sample_answers(
-            components.student, asked, [tuple(samples)] * len(asked), sampling, Noise(self.spec.seed, 0, purpose),
+            components.student, questions, [tuple(samples)] * len(questions), sampling, Noise(self.spec.seed, 0, purpose),
             progress=lambda done, of: rt.progress("evaluation", done, of),
         )  # fmt: skip
         count_sampled(rt, components.student, answers)
         return answers
 
-    def _keep_some(self, rt: Runtime, answers: list[Answer]) -> None:
-        kept = evenly_spaced(answers, self.spec.record.rollouts)
+    def _record_some(self, rt: Runtime, answers: list[Answer]) -> None:
+        recorded = evenly_spaced(answers, self.spec.record.rollouts)
         signals = compute_token_signals(
-            self.components, kept, self.spec.compute.micro_batch_tokens, rt
+            self.components, recorded, self.spec.compute.micro_batch_tokens, rt
         )
-        record_answers(rt, self.components.student, "evaluation", kept, len(answers), signals)
+        record_answers(rt, self.components.student, "evaluation", recorded, len(answers), signals)
 
 
 def _sample(count: int, size: int) -> list[int]:

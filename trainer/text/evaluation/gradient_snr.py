@@ -39,7 +39,7 @@ from trainer.text.training.teacher_states import compute_teacher_states
 
 EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PER_BIN = 48
-FEWEST = 4
+LEAST_PROBLEMS = 4
 RESAMPLES = 500
 SKETCH_ABOVE = 1 << 20
 SKETCH = 4096
@@ -68,17 +68,17 @@ def measure(components: RunComponents, spec: RunSpec, pool: ProblemPool, rt: Run
     if len(members) < 2:
         rt.log.log(
             "warning",
-            f"Gradient SNR was not measured: fewer than two pass-rate bins hold {FEWEST} problems.",
+            f"Gradient SNR was not measured: fewer than two pass-rate bins hold {LEAST_PROBLEMS} problems.",
         )
         return
     bins = []
-    for done, ((low, high), places) in enumerate(members):
-        answers = _answers(components, spec, places, rt)
+    for done, ((low, high), indices) in enumerate(members):
+        answers = _answers(components, spec, indices, rt)
         gradients = np.stack([_gradient(components, spec, answer) for answer in answers])
         count_trained(rt, components.student, answers)
         bins.append(summarise_bin(low, high, gradients @ gradients.T))
         rt.progress("pass_rates", done + 1, len(members))
-    rt.emit("snr", bins=[asdict(found) for found in bins])
+    rt.emit("snr", bins=[asdict(bin) for bin in bins])
 
 
 def summarise_bin(low: float, high: float, gram: NDArray[np.float64]) -> SnrBin:
@@ -131,22 +131,22 @@ def _bins(pool: ProblemPool, seed: int) -> list[tuple[tuple[float, float], list[
         ),
         (1.0, 1.0, lambda p: p == 1),
     ]
-    found = [
-        ((low, high), [at for at in np.flatnonzero(pool.has_rate) if inside(rates[at])])
+    members = [
+        ((low, high), [index for index in np.flatnonzero(pool.has_rate) if inside(rates[index])])
         for low, high, inside in ends
     ]
-    filled = [(edges, places) for edges, places in found if len(places) >= FEWEST]
-    n = min([PER_BIN, *(len(places) for _, places in filled)])
-    return [(edges, rng.permutation(places)[:n].tolist()) for edges, places in filled]
+    filled = [(edges, indices) for edges, indices in members if len(indices) >= LEAST_PROBLEMS]
+    n = min([PER_BIN, *(len(indices) for _, indices in filled)])
+    return [(edges, rng.permutation(indices)[:n].tolist()) for edges, indices in filled]
 
 
 def _answers(
-    components: RunComponents, spec: RunSpec, places: Sequence[int], rt: Runtime
+    components: RunComponents, spec: RunSpec, indices: Sequence[int], rt: Runtime
 ) -> list[Answer]:
-    asked = [components.train[place] for place in places]
+    questions = [components.train[index] for index in indices]
     noise = Noise(spec.seed, rt.step, "snr")
     answers = components.sampler.sample_answers(
-        components.student, asked, [(0,)] * len(asked), spec.pool.sampling, noise
+        components.student, questions, [(0,)] * len(questions), spec.pool.sampling, noise
     )
     count_sampled(rt, components.student, answers)
     return answers
@@ -170,10 +170,10 @@ def _gradient(components: RunComponents, spec: RunSpec, answer: Answer) -> NDArr
     )
     gradients: tuple[Tensor, ...] = torch.autograd.grad(loss, parameters)
     flat = torch.cat([gradient.flatten() for gradient in gradients]).double().cpu()
-    return np.asarray(_sketched(flat).numpy()) if len(flat) > SKETCH_ABOVE else flat.numpy()
+    return np.asarray(_count_sketch(flat).numpy()) if len(flat) > SKETCH_ABOVE else flat.numpy()
 
 
-def _sketched(flat: Tensor) -> Tensor:
+def _count_sketch(flat: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     buckets = torch.randint(SKETCH, flat.shape, generator=generator)
     signs = torch.randint(2, flat.shape, generator=generator) * 2 - 1

@@ -23,7 +23,7 @@ from trainer.text.evaluation.intervals import Counts
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import Answer, tally, truncated_share
 
-BOTH = "mastered or frontier"
+MASTERED_OR_FRONTIER = "mastered or frontier"
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class ProblemCounts:
     passed: Counts
     verdicts: Counts
 
-    def at(self, places: Sequence[int]) -> ProblemCounts:
+    def at(self, indices: Sequence[int]) -> ProblemCounts:
         return ProblemCounts(
-            [self.problems[place] for place in places],
-            self.passed[list(places)],
-            self.verdicts[list(places)],
+            [self.problems[index] for index in indices],
+            self.passed[list(indices)],
+            self.verdicts[list(indices)],
         )
 
     def state(self) -> dict[str, Any]:
@@ -49,11 +49,11 @@ def count_by_problem(problems: Sequence[Problem], answers: Sequence[Answer]) -> 
     return ProblemCounts(problems, *tally(problems, answers))
 
 
-def tiers_from_counts(shown: ProblemCounts) -> list[str]:
+def tiers_from_counts(counts: ProblemCounts) -> list[str]:
     """Tier that each problem shows: mastered if all judged answers pass, hopeless if none does,
     else frontier.
     """
-    rates = np.where(shown.verdicts > 0, shown.passed / np.maximum(shown.verdicts, 1), np.nan)
+    rates = np.where(counts.verdicts > 0, counts.passed / np.maximum(counts.verdicts, 1), np.nan)
     return [
         "" if np.isnan(p) else "mastered" if p == 1 else "hopeless" if p == 0 else "frontier"
         for p in rates
@@ -135,10 +135,10 @@ def _groups(
         {
             "by": by,
             "name": name,
-            "n": len(places),
-            **_rates(now.at(places), None if before is None else before.at(places)),
+            "n": len(indices),
+            **_rates(now.at(indices), None if before is None else before.at(indices)),
         }
-        for by, name, places in _memberships(now.problems, tiers)
+        for by, name, indices in _memberships(now.problems, tiers)
     ]
 
 
@@ -153,15 +153,15 @@ def _memberships(
         "difficulty": [problem.difficulty for problem in problems],
         "domain": [problem.domain for problem in problems],
     }
-    found = [
-        (by, name, _places(column, {name}))
+    groups = [
+        (by, name, _indices_of(column, {name}))
         for by, column in labels.items()
         for name in sorted(set(column) - {""})
     ]
     if {"mastered", "frontier", "hopeless"} <= set(tiers):
-        found.append(("tier", BOTH, _places(tiers, {"mastered", "frontier"})))
-    return found
+        groups.append(("tier", MASTERED_OR_FRONTIER, _indices_of(tiers, {"mastered", "frontier"})))
+    return groups
 
 
-def _places(labels: Sequence[str], wanted: set[str]) -> list[int]:
-    return [place for place, label in enumerate(labels) if label in wanted]
+def _indices_of(labels: Sequence[str], names: set[str]) -> list[int]:
+    return [index for index, label in enumerate(labels) if label in names]

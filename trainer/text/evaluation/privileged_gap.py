@@ -40,28 +40,31 @@ def measure(
     Problems that have nothing to show are left out; where none is left, a sentence in the log takes
     the event's place.
     """
-    shown = _shown(view, plain)[:MOST_PROBLEMS]
-    if not shown:
+    privileged_texts = _privileged_texts(view, plain)[:MOST_PROBLEMS]
+    if not privileged_texts:
         rt.log.log(
             "info",
             "Privileged pass rates were not measured: no held-out problem has a worked solution to show the teacher.",
         )
         return {}
-    first = [answer for answer, _ in shown]
-    asked = [
-        _privately(view, components.questions[answer.problem.id], text) for answer, text in shown
+    student_answers = [answer for answer, _ in privileged_texts]
+    questions = [
+        _teacher_question(view, components.questions[answer.problem.id], text)
+        for answer, text in privileged_texts
     ]
-    own = _written(components, view, asked, sampling, Noise(seed, 0, "privileged"), None, rt)
-    begun = [answer.ids[: len(answer.ids) // 2] for answer in first]
-    continued = _written(
-        components, view, asked, sampling, Noise(seed, 0, "continuation"), begun, rt
+    teacher_answers = _sample_from_teacher(
+        components, view, questions, sampling, Noise(seed, 0, "privileged"), None, rt
+    )
+    prefixes = [answer.ids[: len(answer.ids) // 2] for answer in student_answers]
+    continued = _sample_from_teacher(
+        components, view, questions, sampling, Noise(seed, 0, "continuation"), prefixes, rt
     )
     counts = [
-        tally([question.problem for question in asked], answers)
-        for answers in (first, own, continued)
+        tally([question.problem for question in questions], answers)
+        for answers in (student_answers, teacher_answers, continued)
     ]
     event = _event(counts)
-    rt.emit("privileged", when=when, problems=len(asked), samples=1, **event)
+    rt.emit("privileged", when=when, problems=len(questions), samples=1, **event)
     return {
         "privileged/plain_pass_rate": event["plain"]["pass_rate"],
         "privileged/pass_rate": event["privileged"]["pass_rate"],
@@ -69,42 +72,42 @@ def measure(
     }
 
 
-def _shown(view: TeacherView, plain: Sequence[Answer]) -> list[tuple[Answer, str]]:
+def _privileged_texts(view: TeacherView, plain: Sequence[Answer]) -> list[tuple[Answer, str]]:
     """The first answer to each problem, and what the teacher is shown with it, as in training;
     without those to which it is nothing.
     """
     groups: dict[str, list[Answer]] = {}
     for answer in plain:
         groups.setdefault(answer.problem.id, []).append(answer)
-    found = [
+    answer_texts = [
         (group[0], privileged_text(view.context, group[0].problem, group[0], group))
         for group in groups.values()
     ]
-    return [(answer, text) for answer, text in found if text.strip()]
+    return [(answer, text) for answer, text in answer_texts if text.strip()]
 
 
-def _privately(view: TeacherView, question: Question, shown: str) -> Question:
-    return Question(question.problem, view.prompt(question, shown), question.text)
+def _teacher_question(view: TeacherView, question: Question, privileged: str) -> Question:
+    return Question(question.problem, view.prompt(question, privileged), question.text)
 
 
-def _written(
-    components: RunComponents, view: TeacherView, asked: Sequence[Question], sampling: Sampling, noise: Noise,
-    begun: Sequence[tuple[int, ...]] | None, rt: Runtime,
+def _sample_from_teacher(
+    components: RunComponents, view: TeacherView, questions: Sequence[Question], sampling: Sampling, noise: Noise,
+    prefixes: Sequence[tuple[int, ...]] | None, rt: Runtime,
 ) -> list[Answer]:  # fmt: skip
     with view.in_place():
         answers = components.sampler.sample_answers(
-            view.language_model, asked, [(0,)] * len(asked), sampling, noise, "teacher",
-            lambda done, of: rt.progress("evaluation", done, of), begun,
+            view.language_model, questions, [(0,)] * len(questions), sampling, noise, "teacher",
+            lambda done, of: rt.progress("evaluation", done, of), prefixes,
         )  # fmt: skip
     count_sampled(rt, view.language_model, answers)
     return answers
 
 
 def _event(counts: Sequence[tuple[Counts, Counts]]) -> dict[str, Any]:
-    plain, own, continued = counts
+    plain, privileged, continued = counts
     difference, interval = intervals.difference(continued, plain)
     return {
-        "plain": _rate(plain), "privileged": _rate(own), "continuation": _rate(continued),
+        "plain": _rate(plain), "privileged": _rate(privileged), "continuation": _rate(continued),
         "difference": {"pass_rate": difference, "interval": interval},
     }  # fmt: skip
 

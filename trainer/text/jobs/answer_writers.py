@@ -49,15 +49,18 @@ class ModelAnswerWriter:
     def answers(self, problems: Sequence[Problem]) -> list[list[AnswerLine]]:
         require_privileged(self.context, problems)
         longest = self.sampling.max_new_tokens
-        asked = self.sampler.questions(self.language_model, problems, longest)
+        questions = self.sampler.questions(self.language_model, problems, longest)
         prompts = PromptFormatter(self.language_model, self.context, longest)
-        asked = [
-            replace(one, prompt=prompts.prompt(one, privileged_text(self.context, one.problem)))
-            for one in asked
+        questions = [
+            replace(
+                question,
+                prompt=prompts.prompt(question, privileged_text(self.context, question.problem)),
+            )
+            for question in questions
         ]
         numbers = tuple(range(self.samples))
-        found = self.sampler.sample_answers(
-            self.language_model, asked, [numbers] * len(asked), self.sampling, self.noise
+        answers = self.sampler.sample_answers(
+            self.language_model, questions, [numbers] * len(questions), self.sampling, self.noise
         )
         lines = [
             answer_line(
@@ -68,7 +71,7 @@ class ModelAnswerWriter:
                 answer.text,
                 self.sampler.codec,
             )
-            for answer in found
+            for answer in answers
         ]
         return [lines[first : first + self.samples] for first in range(0, len(lines), self.samples)]
 
@@ -91,29 +94,32 @@ class EndpointAnswerWriter:
         completions = self.endpoint.write(
             [self._prompt(problem) for problem in problems], self.sampling
         )
-        texts = [self.codec.strip(one.text) if self.codec else one.text for one in completions]
+        texts = [
+            self.codec.strip(completion.text) if self.codec else completion.text
+            for completion in completions
+        ]
         verdicts = self.verifier.judge(
             list(zip(texts, [problem.answer for problem in problems], strict=True))
         )
         return [
             [
                 answer_line(
-                    not got.truncated and verdict.correct,
-                    got.truncated,
-                    got.tokens,
+                    not completion.truncated and verdict.correct,
+                    completion.truncated,
+                    completion.tokens,
                     verdict.answer,
-                    got.text,
+                    completion.text,
                     self.codec,
                 )
             ]
-            for got, verdict in zip(completions, verdicts, strict=True)
+            for completion, verdict in zip(completions, verdicts, strict=True)
         ]
 
     def _prompt(self, problem: Problem) -> str:
         text = self.template.replace("{question}", problem.question)
-        asked = self.codec.instruction(text) if self.codec else text
+        question = self.codec.instruction(text) if self.codec else text
         return prompt_text(
-            self.teacher.context, asked, privileged_text(self.teacher.context, problem)
+            self.teacher.context, question, privileged_text(self.teacher.context, problem)
         )
 
 

@@ -45,35 +45,36 @@ def execute_part(spec: JobSpec, part: int, parts: int, out: Path) -> int:
     be used).
     """
     items = whole(spec.problems).items
-    growing = out.with_name(f"{out.name}.part")
+    unfinished = out.with_name(f"{out.name}.part")
     done = 0
-    with ExitStack() as stack, growing.open("w", encoding="utf-8") as file:
-        for block, answers in _answered(
+    with ExitStack() as stack, unfinished.open("w", encoding="utf-8") as file:
+        for block, answers in _answer_blocks(
             spec, items, blocks_of_part(len(items), spec.compute.block, part, parts), out, stack
         ):
-            for place, written in zip(block, answers, strict=True):
+            for index, written in zip(block, answers, strict=True):
                 file.write(
-                    json.dumps(_line(spec, place, items[place], written), ensure_ascii=False) + "\n"
+                    json.dumps(_result_row(spec, index, items[index], written), ensure_ascii=False)
+                    + "\n"
                 )
             file.flush()
             done += len(block)
         os.fsync(file.fileno())
-    growing.rename(out)
+    unfinished.rename(out)
     return done
 
 
-def _answered(
+def _answer_blocks(
     spec: JobSpec, items: Sequence[Problem], blocks: Sequence[range], out: Path, stack: ExitStack
 ) -> Iterator[tuple[range, list[list[AnswerLine]]]]:
     """Each block with the answers to its problems. A part without problems opens no model."""
     if not blocks:
         return
-    author = _author(spec, out, stack)
+    writer = _answer_writer(spec, out, stack)
     for block in blocks:
-        yield block, author.answers(items[block.start : block.stop])
+        yield block, writer.answers(items[block.start : block.stop])
 
 
-def _author(spec: JobSpec, out: Path, stack: ExitStack) -> AnswerWriter:
+def _answer_writer(spec: JobSpec, out: Path, stack: ExitStack) -> AnswerWriter:
     verifier = stack.enter_context(Verifier(spec.verifier, spec.verifier_seconds))
     codec = Codec(spec.confidence) if isinstance(spec.confidence, StatedConfidence) else None
     if isinstance(spec.model, EndpointTeacher):
@@ -94,19 +95,21 @@ def _author(spec: JobSpec, out: Path, stack: ExitStack) -> AnswerWriter:
     )
 
 
-def _line(spec: JobSpec, place: int, problem: Problem, written: list[AnswerLine]) -> dict[str, Any]:
+def _result_row(
+    spec: JobSpec, index: int, problem: Problem, answers: list[AnswerLine]
+) -> dict[str, Any]:
     if isinstance(spec.work, TeacherAnswers):
-        written = [next((answer for answer in written if answer["verdict"]), written[0])]
+        answers = [next((answer for answer in answers if answer["verdict"]), answers[0])]
     elif not spec.work.keep_texts:
-        written = [
-            {name: value for name, value in answer.items() if name != "text"} for answer in written
+        answers = [
+            {name: value for name, value in answer.items() if name != "text"} for answer in answers
         ]
     return {
-        "place": place,
+        "place": index,
         "id": problem.id,
         "question": problem.question,
         "reference": problem.answer,
         "domain": problem.domain,
         "difficulty": problem.difficulty,
-        "answers": written,
+        "answers": answers,
     }

@@ -25,12 +25,12 @@ AVERAGE = "ema"
 
 
 def load_model(
-    chosen: ModelTeacher | CheckpointModel, seed: int, device: torch.device
+    settings: ModelTeacher | CheckpointModel, seed: int, device: torch.device
 ) -> LanguageModel:
     """Ready to sample from. Raises ModelError, and RunRefused for a checkpoint that cannot be used."""
-    if isinstance(chosen, ModelTeacher):
-        return models.load(chosen, seed, device)
-    folder = Path(chosen.checkpoint.removeprefix("file:"))
+    if isinstance(settings, ModelTeacher):
+        return models.load(settings, seed, device)
+    folder = Path(settings.checkpoint.removeprefix("file:"))
     try:
         snapshot = checkpoints.load(folder)
         spec = load((folder.parents[3] / "spec.json").read_text())
@@ -38,18 +38,18 @@ def load_model(
         raise RunRefused(
             f"The checkpoint {folder} cannot be used: {error}.", "Choose another one."
         ) from error
-    return _trained(spec, snapshot.tensors.get(AVERAGE, snapshot.tensors[GROUP]), device)
+    return _load_student(spec, snapshot.tensors.get(AVERAGE, snapshot.tensors[GROUP]), device)
 
 
-def _trained(
+def _load_student(
     spec: RunSpec, weights: Mapping[str, torch.Tensor], device: torch.device
 ) -> LanguageModel:
     """The student of a run with the weights that were trained: the averaged ones where the run
     measures those.
     """
     network = spec.networks.student
-    held = "float32" if network.dtype == "bfloat16" else network.dtype
-    student = models.load(network.model_copy(update={"dtype": held}), spec.seed, device)
+    dtype = "float32" if network.dtype == "bfloat16" else network.dtype
+    student = models.load(network.model_copy(update={"dtype": dtype}), spec.seed, device)
     if isinstance(network.adapter, LowRankAdapter):
         adapters.apply(student, network.adapter, spec.seed)
     with torch.no_grad():

@@ -77,8 +77,8 @@ class Tally:
     def share(self, tier: str) -> float:
         """Share of the judged problems that are mastered, frontier or hopeless."""
         judged = sum(count for (_, verdicts), count in self.rates.items() if verdicts)
-        found = sum(count for pair, count in self.rates.items() if tier_of(*pair) == tier)
-        return found / judged if judged else float("nan")
+        in_tier = sum(count for pair, count in self.rates.items() if tier_of(*pair) == tier)
+        return in_tier / judged if judged else float("nan")
 
     def calibration(self) -> dict[str, Any]:
         """The fields of a `calibration` event for what answers state of themselves."""

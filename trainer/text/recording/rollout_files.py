@@ -38,15 +38,15 @@ class Signals:
     teacher_top: list[str]
 
 
-def token_signals(model: LanguageModel, known: TokenStatistics | TokenScores) -> Signals:
+def token_signals(model: LanguageModel, statistics: TokenStatistics | TokenScores) -> Signals:
     """What is known of one answer's tokens, as lists."""
     return Signals(
-        _numbers(known.student_logprob),
-        _numbers(known.teacher_logprob),
-        _numbers(known.divergence),
-        _numbers(known.entropy),
-        _tops(model, known.student_top),
-        _tops(model, known.teacher_top),
+        _numbers(statistics.student_logprob),
+        _numbers(statistics.teacher_logprob),
+        _numbers(statistics.divergence),
+        _numbers(statistics.entropy),
+        _top_texts(model, statistics.student_top),
+        _top_texts(model, statistics.teacher_top),
     )
 
 
@@ -64,8 +64,8 @@ def record_answers(
         role,
         of,
         [
-            _row(model, answer, signals[at] if signals else None)
-            for at, answer in enumerate(answers)
+            _row(model, answer, signals[index] if signals else None)
+            for index, answer in enumerate(answers)
         ],
     )
 
@@ -79,8 +79,8 @@ def record_train_rows(
         "train",
         of,
         [
-            {**_row(model, row.answer, one), **_learning(row)}
-            for row, one in zip(rows, signals, strict=True)
+            {**_row(model, row.answer, row_signals), **_training_columns(row)}
+            for row, row_signals in zip(rows, signals, strict=True)
         ],
     )
 
@@ -94,11 +94,11 @@ def _write(rt: Runtime, role: str, of: int, rows: list[dict[str, Any]]) -> None:
         file=file,
         kept=len(rows),
         of=of,
-        index=[_entry(row) for row in rows],
+        index=[_index_entry(row) for row in rows],
     )
 
 
-def _learning(row: TrainRow) -> dict[str, Any]:
+def _training_columns(row: TrainRow) -> dict[str, Any]:
     return {
         "weight": row.weight,
         "teacher_prompt_ids": list(row.teacher_prompt),
@@ -115,10 +115,10 @@ def _numbers(values_T: Tensor) -> Numbers:
     return [None if value != value else value for value in values_T.tolist()]
 
 
-def _tops(model: LanguageModel, ids_T: Tensor) -> list[str]:
+def _top_texts(model: LanguageModel, ids_T: Tensor) -> list[str]:
     ids = ids_T.tolist()
-    shown = iter(pieces(model, [id for id in ids if id >= 0]))
-    return [next(shown) if id >= 0 else "" for id in ids]
+    texts = iter(pieces(model, [id for id in ids if id >= 0]))
+    return [next(texts) if id >= 0 else "" for id in ids]
 
 
 def evenly_spaced(answers: Sequence[Answer], limit: int) -> list[Answer]:
@@ -155,7 +155,7 @@ def _author_signals(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _entry(row: dict[str, Any]) -> dict[str, Any]:
+def _index_entry(row: dict[str, Any]) -> dict[str, Any]:
     divergence = [value for value in row.get("divergence") or () if value is not None]
     return {
         **{

@@ -53,4 +53,4 @@ def compute_token_signals(
     )
     count_scored(rt, components.student, answers)
     count_read_by_teachers(rt, teachers, rows)
-    return [token_signals(components.student, part) for part in scores]
+    return [token_signals(components.student, row_scores) for row_scores in scores]

@@ -15,12 +15,12 @@ Columns = TypeVar("Columns", TokenScores, TokenStatistics)
 
 def split(columns: Columns, lengths: Sequence[int]) -> list[Columns]:
     """One record per row; `lengths` add up to T."""
-    parts: dict[str, Sequence[Tensor]] = {
+    chunks: dict[str, Sequence[Tensor]] = {
         field.name: getattr(columns, field.name).split(list(lengths)) for field in fields(columns)
     }
     return [
-        type(columns)(**{name: part[at] for name, part in parts.items()})
-        for at in range(len(lengths))
+        type(columns)(**{name: chunk[index] for name, chunk in chunks.items()})
+        for index in range(len(lengths))
     ]
 
 

@@ -17,7 +17,7 @@ from trainer.text.training.token_importance import region_metrics, regions
 
 def emit_token_regions(
     rt: Runtime,
-    parts: Sequence[TokenScores] | Sequence[TokenStatistics],
+    rows: Sequence[TokenScores] | Sequence[TokenStatistics],
     kept_T: NDArray[np.bool_],
     vocabulary: int,
 ) -> None:
@@ -25,8 +25,8 @@ def emit_token_regions(
     that were learnt from.
     """
     entropy_T, divergence_T = (
-        _whole([part.entropy for part in parts]),
-        _whole([part.divergence for part in parts]),
+        _concatenate([row.entropy for row in rows]),
+        _concatenate([row.divergence for row in rows]),
     )
     known_T = ~np.isnan(entropy_T) & ~np.isnan(divergence_T)
     if known_T.any():
@@ -37,5 +37,5 @@ def emit_token_regions(
         rt.metrics(region_metrics(event))
 
 
-def _whole(parts: Sequence[torch.Tensor]) -> NDArray[np.float64]:
-    return np.asarray(torch.cat(list(parts)).double().cpu().numpy())
+def _concatenate(rows: Sequence[torch.Tensor]) -> NDArray[np.float64]:
+    return np.asarray(torch.cat(list(rows)).double().cpu().numpy())

@@ -87,52 +87,50 @@ class SamplerAndJudge:
         """Format and encode each problem's prompt. Raises ModelError where prompt and longest
         answer do not fit the model.
         """
-        texts = ((problem, self._asked(problem)) for problem in problems)
-        asked = [Question(problem, prompt_ids(model, text), text) for problem, text in texts]
+        texts = ((problem, self._prompt_text(problem)) for problem in problems)
+        questions = [Question(problem, prompt_ids(model, text), text) for problem, text in texts]
         check_length(
-            model, max((question.prompt for question in asked), key=len, default=()), longest
+            model, max((question.prompt for question in questions), key=len, default=()), longest
         )
-        return asked
+        return questions
 
     def sample_answers(
-        self, model: LanguageModel, asked: Sequence[Question], samples: Sequence[tuple[int, ...]], sampling: Sampling, noise: Noise,
+        self, model: LanguageModel, questions: Sequence[Question], samples: Sequence[tuple[int, ...]], sampling: Sampling, noise: Noise,
         source: Source = "student", progress: Progress | None = None,
-        begun: Sequence[tuple[int, ...]] | None = None,
+        prefixes: Sequence[tuple[int, ...]] | None = None,
     ) -> list[Answer]:  # fmt: skip
         """Sample and judge the answers number `samples[i]` to question i, in that order.
 
         `begun[i]` are ids that every answer to question i begins with; they are judged with it and
         are not among its ids.
         """
-        everything = list(zip(asked, begun or [()] * len(asked), samples, strict=True))
-        own = self._ask(model, self.world.divide(everything), sampling, noise, source, progress)
+        jobs = list(zip(questions, prefixes or [()] * len(questions), samples, strict=True))
+        own = self._sample_own(model, self.world.divide(jobs), sampling, noise, source, progress)
         return [answer for answers in self.world.gather(own) for answer in answers]
 
-    def _ask(
-        self, model: LanguageModel, everything: Sequence[tuple[Question, tuple[int, ...], tuple[int, ...]]], sampling: Sampling,
+    def _sample_own(
+        self, model: LanguageModel, jobs: Sequence[tuple[Question, tuple[int, ...], tuple[int, ...]]], sampling: Sampling,
         noise: Noise, source: Source, progress: Progress | None,
     ) -> list[list[Answer]]:  # fmt: skip
         """The answers to each question, asked by this process."""
         requests = [
-            SampleRequest(question.problem.id, (*question.prompt, *first), numbers)
-            for question, first, numbers in everything
+            SampleRequest(question.problem.id, (*question.prompt, *prefix), numbers)
+            for question, prefix, numbers in jobs
         ]
         trajectories = sample(
             model, requests, sampling, noise, rows=self.rows, source=source, progress=progress
         )
-        owners = [
-            (question.problem, first) for question, first, numbers in everything for _ in numbers
-        ]
+        owners = [(question.problem, prefix) for question, prefix, numbers in jobs for _ in numbers]
         judged = iter(
             self._judge(
                 model,
                 [problem for problem, _ in owners],
                 trajectories,
                 source,
-                [first for _, first in owners],
+                [prefix for _, prefix in owners],
             )
         )
-        return [list(islice(judged, len(numbers))) for _, _, numbers in everything]
+        return [list(islice(judged, len(numbers))) for _, _, numbers in jobs]
 
     def judge(
         self,
@@ -145,54 +143,60 @@ class SamplerAndJudge:
         part of what the verifier reads.
         """
         own = self.world.divide(list(zip(problems, trajectories, strict=True)))
-        nothing: list[tuple[int, ...]] = [()] * len(own)
+        no_prefixes: list[tuple[int, ...]] = [()] * len(own)
         return self.world.gather(
             self._judge(
-                model, [problem for problem, _ in own], [one for _, one in own], source, nothing
+                model,
+                [problem for problem, _ in own],
+                [trajectory for _, trajectory in own],
+                source,
+                no_prefixes,
             )
         )
 
     def _judge(
         self, model: LanguageModel, problems: Sequence[Problem], trajectories: Sequence[Trajectory], source: Source,
-        begun: Sequence[tuple[int, ...]],
+        prefixes: Sequence[tuple[int, ...]],
     ) -> list[Answer]:  # fmt: skip
         texts = [
-            decode(model, (*first, *trajectory.ids))
-            for first, trajectory in zip(begun, trajectories, strict=True)
+            decode(model, (*prefix, *trajectory.ids))
+            for prefix, trajectory in zip(prefixes, trajectories, strict=True)
         ]
-        whole = [at for at, trajectory in enumerate(trajectories) if not trajectory.truncated]
+        complete = [
+            index for index, trajectory in enumerate(trajectories) if not trajectory.truncated
+        ]
         read = [
-            (self.codec.strip(texts[at]) if self.codec else texts[at], problems[at].answer)
-            for at in whole
+            (self.codec.strip(texts[index]) if self.codec else texts[index], problems[index].answer)
+            for index in complete
         ]
-        verdicts = dict(zip(whole, self.verifier.judge(read), strict=True))
+        verdicts = dict(zip(complete, self.verifier.judge(read), strict=True))
         return [
             Answer(
-                problems[at], got.sample, source, got.prompt, got.ids, got.truncated, texts[at],
-                verdicts[at].correct if at in verdicts else False, verdicts[at].answer if at in verdicts else "",
-                _known(got.logprobs), _known(got.entropies), _known(got.sampled_logprobs), got.versions,
+                problems[index], trajectory.sample, source, trajectory.prompt, trajectory.ids, trajectory.truncated, texts[index],
+                verdicts[index].correct if index in verdicts else False, verdicts[index].answer if index in verdicts else "",
+                _none_if_nan(trajectory.logprobs), _none_if_nan(trajectory.entropies), _none_if_nan(trajectory.sampled_logprobs), trajectory.versions,
             )
-            for at, got in enumerate(trajectories)
+            for index, trajectory in enumerate(trajectories)
         ]  # fmt: skip
 
-    def _asked(self, problem: Problem) -> str:
+    def _prompt_text(self, problem: Problem) -> str:
         text = self.template.replace("{question}", problem.question)
         return self.codec.instruction(text) if self.codec else text
 
 
-def _known(values_T: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def _none_if_nan(values_T: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """None where the program that sampled does not tell."""
     return None if np.isnan(values_T).any() else values_T
 
 
 def tally(problems: Sequence[Problem], answers: Iterable[Answer]) -> tuple[Counts, Counts]:
     """Count (passed, verdicts) of each problem."""
-    place = {problem.id: at for at, problem in enumerate(problems)}
+    index_by_id = {problem.id: index for index, problem in enumerate(problems)}
     passed, verdicts = np.zeros(len(problems), np.int64), np.zeros(len(problems), np.int64)
     for answer in answers:
         if answer.verdict is not None:
-            passed[place[answer.problem.id]] += answer.verdict
-            verdicts[place[answer.problem.id]] += 1
+            passed[index_by_id[answer.problem.id]] += answer.verdict
+            verdicts[index_by_id[answer.problem.id]] += 1
     return passed, verdicts
 
 

@@ -35,7 +35,7 @@ from trainer.text.teachers import Teachers
 
 
 def build_engine(
-    spec: RunSpec, student: LanguageModel, asked: Sequence[Question], folder: Path, stack: ExitStack, tell: Callable[[str], None],
+    spec: RunSpec, student: LanguageModel, questions: Sequence[Question], folder: Path, stack: ExitStack, log_warning: Callable[[str], None],
     world: World,
 ) -> Engine:  # fmt: skip
     """Who answers the questions of the rounds. A server keeps its files in `folder`, tells of its
@@ -43,7 +43,7 @@ def build_engine(
 
     `world` are the processes that share the sampling where the trainer itself samples.
     """
-    engine = _sampler_of(spec, student, asked, folder, stack, tell, world)
+    engine = _build_sampler(spec, student, questions, folder, stack, log_warning, world)
     if not spec.compute.overlap:
         return engine
     ahead = OverlapEngine(engine)
@@ -51,8 +51,8 @@ def build_engine(
     return ahead
 
 
-def _sampler_of(
-    spec: RunSpec, student: LanguageModel, asked: Sequence[Question], folder: Path, stack: ExitStack, tell: Callable[[str], None],
+def _build_sampler(
+    spec: RunSpec, student: LanguageModel, questions: Sequence[Question], folder: Path, stack: ExitStack, log_warning: Callable[[str], None],
     world: World,
 ) -> Engine:  # fmt: skip
     sampler, rows = spec.compute.sampler, spec.compute.generation_rows
@@ -63,18 +63,18 @@ def _sampler_of(
             else InProcessEngine(student, rows, world=world)
         )
     dtype = "bfloat16" if spec.networks.student.dtype == "bfloat16" else "float32"
-    answers = [
+    answer_lengths = [
         stage.rollouts.generate.sampling.max_new_tokens
         for stage in spec.stages
         if stage.source == "student_rollouts"
     ]
-    longest = max(len(question.prompt) for question in asked) + max(answers, default=1)
+    longest = max(len(question.prompt) for question in questions) + max(answer_lengths, default=1)
     engine = VllmEngine(
         student,
         Launch(sampler, dtype, longest, eager=student.device.type == "cpu"),
         rows,
         folder,
-        tell,
+        log_warning,
     )
     stack.callback(engine.close)
     return engine
@@ -88,16 +88,16 @@ def build_pipeline(
     ModelError.
     """
     generate, sampling = stage.rollouts.generate, stage.rollouts.generate.sampling
-    made = build_filter(spec, stage, sampler, student, teachers)
-    other = isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap
-    if other and sampling.temperature:
-        made = ImportanceWeightedFilter(
-            made, student, sampling.temperature, spec.compute.micro_batch_tokens
+    answer_filter = build_filter(spec, stage, sampler, student, teachers)
+    separate_sampler = isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap
+    if separate_sampler and sampling.temperature:
+        answer_filter = ImportanceWeightedFilter(
+            answer_filter, student, sampling.temperature, spec.compute.micro_batch_tokens
         )
     return RolloutPipeline(
         engine,
         PlainGenerator(generate.per_problem, sampling),
-        made,
+        answer_filter,
         FixedController(),
         EmptyReplay(),
         frozenset(held_out),
@@ -116,16 +116,18 @@ def build_filter(
     """
     objective, settings = stage.objective, stage.rollouts.filter
     kind = token_kind(stage)
-    read = None if isinstance(objective, GRPO | CrossEntropy) else TeacherPrompts(teachers)
+    teacher_context = (
+        None if isinstance(objective, GRPO | CrossEntropy) else TeacherPrompts(teachers)
+    )
     standardise = objective.standardise if isinstance(objective, GRPO) else None
     if not isinstance(settings, CalibratedFilter):
-        return VerdictFilter(sampler, student, kind, read, standardise)
+        return VerdictFilter(sampler, student, kind, teacher_context, standardise)
     assert isinstance(spec.data.confidence, StatedConfidence)
     codec, longest = Codec(spec.data.confidence), stage.rollouts.generate.sampling.max_new_tokens
     reading = TeacherPrompts(
         teachers, codec, settings.in_privileged, settings.note if settings.in_note else ""
     )
-    _require_room(codec, student, longest, stage.name)
+    _require_space(codec, student, longest, stage.name)
     return ConfidenceFilter(
         VerdictFilter(sampler, student, kind, reading), settings, codec, longest
     )
@@ -138,7 +140,7 @@ def token_kind(stage: Stage) -> int:
     return CROSS_ENTROPY if isinstance(stage.objective, CrossEntropy) else DIVERGENCE
 
 
-def _require_room(codec: Codec, student: LanguageModel, longest: int, stage: str) -> None:
+def _require_space(codec: Codec, student: LanguageModel, longest: int, stage: str) -> None:
     """An answer must be able to hold a statement and one more token."""
     needed = len(with_confidence(codec, student, (), 1.0).ids) + 1
     if longest < needed:

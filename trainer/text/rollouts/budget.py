@@ -38,12 +38,12 @@ class Budget:
         """Set aside what answers may cost at most. Raises BudgetExceeded and changes nothing if
         that is more than is left.
         """
-        for name, wanted in (("trajectories", trajectories), ("tokens", tokens)):
+        for name, amount in (("trajectories", trajectories), ("tokens", tokens)):
             limit: int = getattr(self, name)
-            left = limit - getattr(self.generated, name) - getattr(self._reserved, name)
-            if wanted > left:
+            remaining = limit - getattr(self.generated, name) - getattr(self._reserved, name)
+            if amount > remaining:
                 raise BudgetExceeded(
-                    f"The round would generate up to {wanted} {name}, but {left} of its {limit} are left. "
+                    f"The round would generate up to {amount} {name}, but {remaining} of its {limit} are left. "
                     "Ask for fewer or shorter answers, or raise the budget."
                 )
         self._reserved.add(trajectories, tokens)

@@ -79,41 +79,47 @@ class ConfidenceFilter:
         row = replace(row, confidence=self.codec.read(answer.text).value, target_confidence=target)
         if answer.truncated:
             return row
-        return self._rewritten(row, target) if self.settings.in_answer else self._marked(row)
+        return (
+            self._with_measured_confidence(row, target)
+            if self.settings.in_answer
+            else self._with_weighted_statement(row)
+        )
 
-    def _rewritten(self, row: TrainRow, target: float) -> TrainRow:
+    def _with_measured_confidence(self, row: TrainRow, target: float) -> TrainRow:
         student = self.verifier.student
-        stated = with_confidence(self.codec, student, row.answer.ids, target, self.longest)
+        rewritten = with_confidence(self.codec, student, row.answer.ids, target, self.longest)
         answer = replace(
             row.answer,
-            ids=stated.ids,
-            text=decode(student, stated.ids),
+            ids=rewritten.ids,
+            text=decode(student, rewritten.ids),
             logprobs=None,
             entropies=None,
             sampled_logprobs=None,
         )
-        statement_T = np.zeros(len(stated.ids), bool)
-        statement_T[stated.start : stated.stop] = True
-        learnt = CROSS_ENTROPY if self.settings.target == "one_hot" else DIVERGENCE
-        kinds, coefficients = _by_place(statement_T, learnt, self.settings.weight)
+        statement_T = np.zeros(len(rewritten.ids), bool)
+        statement_T[rewritten.start : rewritten.stop] = True
+        statement_kind = CROSS_ENTROPY if self.settings.target == "one_hot" else DIVERGENCE
+        kinds, coefficients = _kinds_and_coefficients(
+            statement_T, statement_kind, self.settings.weight
+        )
         return replace(
             row, answer=answer, kinds=kinds, coefficients=coefficients, anchor_logprobs=None, behaviour_logprobs=None, edited=True
         )  # fmt: skip
 
-    def _marked(self, row: TrainRow) -> TrainRow:
+    def _with_weighted_statement(self, row: TrainRow) -> TrainRow:
         """The student's own statement stays; the teacher alone can correct it."""
         statement_T = confidence_tokens(self.codec, self.verifier.student, row.answer.ids)
-        kinds, coefficients = _by_place(statement_T, DIVERGENCE, self.settings.weight)
+        kinds, coefficients = _kinds_and_coefficients(statement_T, DIVERGENCE, self.settings.weight)
         return replace(row, kinds=kinds, coefficients=coefficients)
 
 
-def _by_place(
-    statement_T: NDArray[np.bool_], learnt: int, weight: float
+def _kinds_and_coefficients(
+    statement_T: NDArray[np.bool_], statement_kind: int, weight: float
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Kinds and coefficients of an answer's tokens. What follows the last token of a statement is
     learnt by cross-entropy.
     """
-    kinds = np.where(statement_T, learnt, DIVERGENCE).astype(np.int8)
+    kinds = np.where(statement_T, statement_kind, DIVERGENCE).astype(np.int8)
     if statement_T.any():
         kinds[np.flatnonzero(statement_T)[-1] + 1 :] = CROSS_ENTROPY
     return kinds, np.where(statement_T, weight, 1.0).astype(np.float32)

@@ -38,15 +38,19 @@ class VerdictFilter:
     ) -> list[Group]:
         problems = [
             prompt.question.problem
-            for prompt, own in zip(prompts, trajectories, strict=True)
-            for _ in own
+            for prompt, samples in zip(prompts, trajectories, strict=True)
+            for _ in samples
         ]
         answers = iter(
-            self.sampler.judge(self.student, problems, [one for own in trajectories for one in own])
+            self.sampler.judge(
+                self.student,
+                problems,
+                [trajectory for samples in trajectories for trajectory in samples],
+            )
         )
         return [
-            Group(prompt, tuple(next(answers) for _ in own))
-            for prompt, own in zip(prompts, trajectories, strict=True)
+            Group(prompt, tuple(next(answers) for _ in samples))
+            for prompt, samples in zip(prompts, trajectories, strict=True)
         ]
 
     def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
@@ -70,16 +74,16 @@ def plain_row(
     log-probs.
     """
     teacher, teacher_prompt = context(group, answer, confidence) if context else ("", ())
-    learning = group.prompt.question.prompt
-    if answer.prompt != learning:
+    student_prompt = group.prompt.question.prompt
+    if answer.prompt != student_prompt:
         answer = replace(
-            answer, prompt=learning, logprobs=None, entropies=None, sampled_logprobs=None
+            answer, prompt=student_prompt, logprobs=None, entropies=None, sampled_logprobs=None
         )
-    own = answer.source == "student"
+    by_student = answer.source == "student"
     return TrainRow(
         answer=answer, owner=owner, siblings=len(group.answers), weight=group.prompt.weight, teacher=teacher, teacher_prompt=teacher_prompt,
         kinds=np.full(len(answer.ids), kind, np.int8), coefficients=np.ones(len(answer.ids), np.float32),
-        anchor_logprobs=answer.logprobs if own else None, behaviour_logprobs=answer.sampled_logprobs if own else None,
+        anchor_logprobs=answer.logprobs if by_student else None, behaviour_logprobs=answer.sampled_logprobs if by_student else None,
         versions=answer.versions,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Answers that another program drew are weighed by how likely the trainer's student is to write
+"""Answers that another program drew are with_importance_weights by how likely the trainer's student is to write
 them.
 
     c_t ← c_t · min(π(y_t) / μ(y_t), 2)        π of the trainer and μ of the sampler, both under the
@@ -6,7 +6,7 @@ them.
 
 Truncated importance sampling: the weight is a constant, and the normaliser Z stays what it was.
 Ratio objectives take π at temperature 1 as their anchor instead of what the sampler said, so that
-nothing is corrected twice. An edited answer was drawn by nobody and is not weighed. Shapes: T
+nothing is corrected twice. An edited answer was drawn by nobody and is not with_importance_weights. Shapes: T
 tokens of a row.
 """
 
@@ -52,33 +52,35 @@ class ImportanceWeightedFilter:
 
     def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
         rows, dropped = self.inner.rows(groups)
-        places = [place for place, row in enumerate(rows) if row.behaviour_logprobs is not None]
-        drawn = [rows[place] for place in places]
-        for place, row, (own_T, anchor_T) in zip(places, drawn, self._read(drawn), strict=True):
-            rows[place] = weighed(row, own_T, anchor_T)
+        indices = [index for index, row in enumerate(rows) if row.behaviour_logprobs is not None]
+        sampled_rows = [rows[index] for index in indices]
+        for index, row, (sampling_T, anchor_T) in zip(
+            indices, sampled_rows, self._student_logprobs(sampled_rows), strict=True
+        ):
+            rows[index] = with_importance_weights(row, sampling_T, anchor_T)
         return rows, dropped
 
     @torch.no_grad()
-    def _read(self, rows: Sequence[TrainRow]) -> list[tuple[Numbers, Numbers]]:
+    def _student_logprobs(self, rows: Sequence[TrainRow]) -> list[tuple[Numbers, Numbers]]:
         """Of each row the trainer's log-probs [T] at the temperature of the sampling, and at 1."""
-        read = [(row.answer.prompt, row.answer.ids) for row in rows]
-        found: dict[int, tuple[Numbers, Numbers]] = {}
-        for chosen in micro_batches(read, self.tokens):
-            group = [read[place] for place in chosen]
+        texts = [(row.answer.prompt, row.answer.ids) for row in rows]
+        logprobs: dict[int, tuple[Numbers, Numbers]] = {}
+        for batch in micro_batches(texts, self.tokens):
+            group = [texts[index] for index in batch]
             hidden_TH, lengths = (
                 response_hidden(self.student, group),
                 [len(ids) for _, ids in group],
             )
             ids_T = completion_ids(group).to(hidden_TH.device)
-            parts = [
+            columns = [
                 self._logprobs(hidden_TH, ids_T, temperature).split(lengths)
                 for temperature in (self.temperature, 1.0)
             ]
-            found |= {
-                place: (own.numpy(), anchor.numpy())
-                for place, own, anchor in zip(chosen, *parts, strict=True)
+            logprobs |= {
+                index: (sampling.numpy(), anchor.numpy())
+                for index, sampling, anchor in zip(batch, *columns, strict=True)
             }
-        return [found[place] for place in range(len(rows))]
+        return [logprobs[index] for index in range(len(rows))]
 
     def _logprobs(self, hidden_TH: Tensor, ids_T: Tensor, temperature: float) -> Tensor:
         head, vocabulary = head_of(self.student.model), self.student.vocabulary
@@ -91,7 +93,7 @@ class ImportanceWeightedFilter:
         )
 
 
-def weighed(row: TrainRow, own_T: Numbers, anchor_T: Numbers) -> TrainRow:
+def with_importance_weights(row: TrainRow, own_T: Numbers, anchor_T: Numbers) -> TrainRow:
     """A row with its tokens' importance weights in their coefficients, and the trainer's log-probs
     `anchor_T` as its anchor.
     """

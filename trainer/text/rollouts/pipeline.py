@@ -68,16 +68,16 @@ class RolloutPipeline:
         ConservationError if a plug-in loses an answer or uses it twice.
         """
         self._refuse_held_out(prompts)
-        budget = budget or self._own_budget(len(prompts))
+        budget = budget or self._default_budget(len(prompts))
         counts = self.control.plan(prompts, self.generate, budget)
         self.engine.update(version)
-        written = self.engine.write(
+        trajectories = self.engine.write(
             self.generate.propose(prompts, counts), self.generate.sampling, noise, progress
         )
-        self._charge(budget, written)
-        answers = iter(written)
+        self._charge(budget, trajectories)
+        answers = iter(trajectories)
         fresh = self.filter.judge(prompts, [list(islice(answers, count)) for count in counts])
-        return self._settled(fresh, version, budget)
+        return self._finish_round(fresh, version, budget)
 
     def begin(self, prompts: Sequence[Prompt], noise: Noise) -> None:
         """Start sampling what the next round will be asked, where the engine can do so ahead of
@@ -85,32 +85,35 @@ class RolloutPipeline:
         """
         if isinstance(self.engine, OverlapEngine):
             self._refuse_held_out(prompts)
-            counts = self.control.plan(prompts, self.generate, self._own_budget(len(prompts)))
+            counts = self.control.plan(prompts, self.generate, self._default_budget(len(prompts)))
             self.engine.begin(self.generate.propose(prompts, counts), self.generate.sampling, noise)
 
-    def _settled(self, fresh: list[Group], version: int, budget: Budget) -> RolloutRound:
-        decided = [(group, self.control.decide(group)) for group in fresh]
-        stored = [group for group, decision in decided if decision.action == "store"]
-        taken = self.replay.take()
-        trained = [*taken, *(group for group, decision in decided if decision.action == "train")]
+    def _finish_round(self, fresh: list[Group], version: int, budget: Budget) -> RolloutRound:
+        decisions = [(group, self.control.decide(group)) for group in fresh]
+        stored = [group for group, decision in decisions if decision.action == "store"]
+        replayed = self.replay.take()
+        trained = [
+            *replayed,
+            *(group for group, decision in decisions if decision.action == "train"),
+        ]
         rows, dropped = self.filter.rows(trained)
         dropped += [
             DroppedAnswer(answer, decision.reason)
-            for group, decision in decided
+            for group, decision in decisions
             if decision.action == "drop"
             for answer in group.answers
         ]
-        telemetry = account_for_round(fresh, taken, stored, rows, dropped, version)
+        telemetry = account_for_round(fresh, replayed, stored, rows, dropped, version)
         self.replay.put(stored)
         budget.consumed.add(telemetry.rows, telemetry.consumed)
         return RolloutRound(rows, trained, fresh, telemetry)
 
-    def _own_budget(self, problems: int) -> Budget:
+    def _default_budget(self, problems: int) -> Budget:
         answers = problems * self.generate.per_problem
         return Budget(answers, answers * self.generate.sampling.max_new_tokens)
 
-    def _charge(self, budget: Budget, written: Sequence[Trajectory]) -> None:
-        for trajectory in written:
+    def _charge(self, budget: Budget, trajectories: Sequence[Trajectory]) -> None:
+        for trajectory in trajectories:
             budget.spend(
                 self.generate.sampling.max_new_tokens,
                 trajectory.length,
@@ -118,9 +121,9 @@ class RolloutPipeline:
             )
 
     def _refuse_held_out(self, prompts: Sequence[Prompt]) -> None:
-        if found := next(
+        if held_out_prompt := next(
             (prompt for prompt in prompts if prompt.question.problem.id in self.held_out), None
         ):
             raise ValueError(
-                f"Problem {found.question.problem.id} is held out for evaluation and cannot be trained on."
+                f"Problem {held_out_prompt.question.problem.id} is held out for evaluation and cannot be trained on."
             )

@@ -48,7 +48,7 @@ class Telemetry:
 
 
 def account_for_round(
-    fresh: Sequence[Group], taken: Sequence[Group], stored: Sequence[Group], rows: Sequence[TrainRow], dropped: Sequence[DroppedAnswer],
+    fresh: Sequence[Group], replayed: Sequence[Group], stored: Sequence[Group], rows: Sequence[TrainRow], dropped: Sequence[DroppedAnswer],
     version: int,
 ) -> Telemetry:  # fmt: skip
     """Count a round: of `fresh` and `taken` groups some were `stored`, and every answer of the
@@ -56,29 +56,33 @@ def account_for_round(
 
     Raises ConservationError if an answer is missing or comes twice.
     """
-    came = _by_name(answer for group in (*fresh, *taken) for answer in group.answers)
-    waiting = _by_name(answer for group in stored for answer in group.answers)
-    went = _by_name(
-        [*waiting.values(), *(row.answer for row in rows), *(lost.answer for lost in dropped)]
+    incoming = _by_key(answer for group in (*fresh, *replayed) for answer in group.answers)
+    stored_answers = _by_key(answer for group in stored for answer in group.answers)
+    outgoing = _by_key(
+        [
+            *stored_answers.values(),
+            *(row.answer for row in rows),
+            *(dropped_answer.answer for dropped_answer in dropped),
+        ]
     )
-    if came.keys() != went.keys():
-        problem, sample, _ = min(came.keys() ^ went.keys())
+    if incoming.keys() != outgoing.keys():
+        problem, sample, _ = min(incoming.keys() ^ outgoing.keys())
         raise ConservationError(
-            f"Answer {sample} to {problem} was {'lost' if len(went) < len(came) else 'made up'} in the filter."
+            f"Answer {sample} to {problem} was {'lost' if len(outgoing) < len(incoming) else 'made up'} in the filter."
         )
     consumed = {
-        name: shared_prefix(came[name].ids, row.answer.ids)
+        key: shared_prefix(incoming[key].ids, row.answer.ids)
         for row in rows
-        for name in [_name(row.answer)]
+        for key in [_key(row.answer)]
     }
     reasons: Counter[str] = Counter()
-    for lost in dropped:
-        reasons[lost.reason] += len(lost.answer.ids)
-    reasons[REPLACED] += sum(len(came[name].ids) - count for name, count in consumed.items())
+    for dropped_answer in dropped:
+        reasons[dropped_answer.reason] += len(dropped_answer.answer.ids)
+    reasons[REPLACED] += sum(len(incoming[key].ids) - count for key, count in consumed.items())
     return Telemetry(
         generated=sum(group.tokens for group in fresh),
         consumed=sum(consumed.values()),
-        buffered=sum(group.tokens for group in stored) - sum(group.tokens for group in taken),
+        buffered=sum(group.tokens for group in stored) - sum(group.tokens for group in replayed),
         dropped={reason: count for reason, count in reasons.items() if count},
         rows=len(rows),
         share_edited=_mean([row.edited for row in rows]),
@@ -90,26 +94,26 @@ def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     """How many ids the two begin with in common."""
     pairs = enumerate(zip(first, second, strict=False))
     return next(
-        (place for place, (one, other) in pairs if one != other), min(len(first), len(second))
+        (index for index, (left, right) in pairs if left != right), min(len(first), len(second))
     )
 
 
-Name = tuple[str, int, tuple[int, ...]]
+AnswerKey = tuple[str, int, tuple[int, ...]]
 
 
-def _name(answer: Answer) -> Name:
+def _key(answer: Answer) -> AnswerKey:
     return answer.problem.id, answer.sample, answer.versions
 
 
-def _by_name(answers: Iterable[Answer]) -> dict[Name, Answer]:
-    found: dict[Name, Answer] = {}
+def _by_key(answers: Iterable[Answer]) -> dict[AnswerKey, Answer]:
+    answer_by_key: dict[AnswerKey, Answer] = {}
     for answer in answers:
-        if _name(answer) in found:
+        if _key(answer) in answer_by_key:
             raise ConservationError(
                 f"Answer {answer.sample} to {answer.problem.id} comes twice in one round."
             )
-        found[_name(answer)] = answer
-    return found
+        answer_by_key[_key(answer)] = answer
+    return answer_by_key
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-Asked = Mapping[str, Any]
+CompletionRequest = Mapping[str, Any]
 MOST_TOKENS = 10**9
 
 
@@ -36,44 +36,46 @@ class Completion:
 class CompletionCache:
     folder: Path
 
-    def get(self, asked: Asked) -> Completion | None:
+    def get(self, request: CompletionRequest) -> Completion | None:
         """What was answered; None where nothing was, or where the file is damaged."""
-        return _read(self._path(asked))
+        return _read(self._path(request))
 
-    def put(self, asked: Asked, completion: Completion) -> None:
+    def put(self, request: CompletionRequest, completion: Completion) -> None:
         """Keep an answer; the file appears whole or not at all."""
-        path = self._path(asked)
+        path = self._path(request)
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_text(
-            json.dumps({"request": asked, **asdict(completion)}, ensure_ascii=False, indent=1),
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(
+            json.dumps({"request": request, **asdict(completion)}, ensure_ascii=False, indent=1),
             "utf-8",
         )
-        os.replace(unfinished, path)
+        os.replace(temporary, path)
 
     def tokens(self) -> int:
         """Tokens of all answers that were ever given to this run."""
-        kept = (_read(path) for path in self.folder.glob("*.json"))
-        return sum(completion.tokens for completion in kept if completion is not None)
+        completions = (_read(path) for path in self.folder.glob("*.json"))
+        return sum(completion.tokens for completion in completions if completion is not None)
 
-    def _path(self, asked: Asked) -> Path:
+    def _path(self, request: CompletionRequest) -> Path:
         return (
             self.folder
-            / f"{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}.json"
+            / f"{hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()}.json"
         )
 
 
 def _read(path: Path) -> Completion | None:
     try:
-        found = json.loads(path.read_text("utf-8"))
-        return Completion(str(found["text"]), bool(found["truncated"]), counted(found["tokens"]))
+        content = json.loads(path.read_text("utf-8"))
+        return Completion(
+            str(content["text"]), bool(content["truncated"]), clamped_tokens(content["tokens"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def counted(said: Any) -> int:
+def clamped_tokens(token_count: Any) -> int:
     """The tokens that an endpoint says it has written, as 0 … 10⁹, whatever number it says. Raises
     ValueError or TypeError for none.
     """
-    number = said if isinstance(said, int) else float(said)
+    number = token_count if isinstance(token_count, int) else float(token_count)
     return int(min(max(0, number), MOST_TOKENS))  # 0 first: it stays where the number is nan

@@ -22,12 +22,15 @@ from trainer.text.language.models import LanguageModel, ModelError
 from trainer.text.problems import Problem, ProblemError
 from trainer.text.rollouts.answers import Answer, Question
 
-MARKS = ("…", "...")  # the first one that the tokenizer knows says that something was left out
+ELLIPSES = ("…", "...")  # the first one that the tokenizer knows says that something was left out
 COLUMNS = {"solution": "solution", "demonstration": "solution", "answer": "answer"}
 
 
 def privileged_text(
-    context: Context, problem: Problem, own: Answer | None = None, group: Sequence[Answer] = ()
+    context: Context,
+    problem: Problem,
+    student_answer: Answer | None = None,
+    group: Sequence[Answer] = (),
 ) -> str:
     """What the teacher of one answer is shown; empty where the context is plain.
 
@@ -40,11 +43,13 @@ def privileged_text(
     if context.shows == "answer":
         return problem.answer
     if context.shows == "feedback":
-        return _feedback(own) if own is not None else ""
+        return _feedback(student_answer) if student_answer is not None else ""
     accepted = (
         [answer for answer in group if answer.verdict] if context.shows == "demonstration" else []
     )
-    best = next((answer for answer in accepted if answer is not own), next(iter(accepted), None))
+    best = next(
+        (answer for answer in accepted if answer is not student_answer), next(iter(accepted), None)
+    )
     return best.text if best is not None else problem.solution
 
 
@@ -61,14 +66,14 @@ def require_privileged(context: Context, problems: Sequence[Problem]) -> None:
         )
 
 
-def prompt_text(context: Context, question: str, shown: str, note: str = "") -> str:
+def prompt_text(context: Context, question: str, privileged: str, note: str = "") -> str:
     """The teacher's turn in words. `note` follows the privileged text, or the question where the
     context is plain.
     """
     if not isinstance(context, PrivilegedContext):
         return _paragraphs(question, note)
-    parts = {"{question}": question, "{privileged}": _paragraphs(shown, note)}
-    return re.sub(r"\{question\}|\{privileged\}", lambda found: parts[found[0]], context.template)
+    fields = {"{question}": question, "{privileged}": _paragraphs(privileged, note)}
+    return re.sub(r"\{question\}|\{privileged\}", lambda match: fields[match[0]], context.template)
 
 
 @dataclass(frozen=True)
@@ -83,44 +88,47 @@ class PromptFormatter:
     context: Context
     longest: int
 
-    def prompt(self, question: Question, shown: str, note: str = "") -> tuple[int, ...]:
+    def prompt(self, question: Question, privileged: str, note: str = "") -> tuple[int, ...]:
         """Token ids of the teacher's prompt. Raises ModelError if it does not fit even with nothing
         shown.
         """
-        chosen = cut_to_fit(
-            shown, lambda text: self.fits(question, text, note), _mark(self.language_model)
+        shortened_text = cut_to_fit(
+            privileged, lambda text: self.fits(question, text, note), _mark(self.language_model)
         )
-        found = self._ids(question, chosen, note)
-        check_length(self.language_model, found, self.longest)
-        return found
+        ids = self._ids(question, shortened_text, note)
+        check_length(self.language_model, ids, self.longest)
+        return ids
 
-    def fits(self, question: Question, shown: str, note: str = "") -> bool:
+    def fits(self, question: Question, privileged: str, note: str = "") -> bool:
         """Whether `shown` need not be cut."""
-        if isinstance(self.context, PrivilegedContext) and not within(
-            self.language_model, shown, self.context.most_tokens
+        if isinstance(self.context, PrivilegedContext) and not fits_tokens(
+            self.language_model, privileged, self.context.most_tokens
         ):
             return False
         return (
-            len(self._ids(question, shown, note)) + self.longest <= self.language_model.max_length
+            len(self._ids(question, privileged, note)) + self.longest
+            <= self.language_model.max_length
         )
 
-    def _ids(self, question: Question, shown: str, note: str) -> tuple[int, ...]:
+    def _ids(self, question: Question, privileged: str, note: str) -> tuple[int, ...]:
         return prompt_ids(
-            self.language_model, prompt_text(self.context, question.text, shown, note)
+            self.language_model, prompt_text(self.context, question.text, privileged, note)
         )
 
 
-def within(language_model: LanguageModel, text: str, most_tokens: int) -> bool:
+def fits_tokens(language_model: LanguageModel, text: str, most_tokens: int) -> bool:
     """Whether the text by itself has at most that many tokens."""
     return len(text_ids(language_model, text)) <= most_tokens
 
 
-def shortened(language_model: LanguageModel, context: Context, shown: str) -> str:
+def shorten_to_limit(language_model: LanguageModel, context: Context, privileged: str) -> str:
     """`shown` within `context.most_tokens` of this model's tokenizer."""
     if not isinstance(context, PrivilegedContext):
-        return shown
+        return privileged
     return cut_to_fit(
-        shown, lambda text: within(language_model, text, context.most_tokens), _mark(language_model)
+        privileged,
+        lambda text: fits_tokens(language_model, text, context.most_tokens),
+        _mark(language_model),
     )
 
 
@@ -130,19 +138,21 @@ def cut_to_fit(text: str, fits: Callable[[str], bool], mark: str) -> str:
     """
     if fits(text):
         return text
-    kept, over = 0, len(text)
-    while over - kept > 1:
-        middle = (kept + over) // 2
-        kept, over = (middle, over) if fits(_ends_of(text, middle, mark)) else (kept, middle)
-    return _ends_of(text, kept, mark) if kept else ""
+    length, too_long = 0, len(text)
+    while too_long - length > 1:
+        middle = (length + too_long) // 2
+        length, too_long = (
+            (middle, too_long) if fits(_ends_of(text, middle, mark)) else (length, middle)
+        )
+    return _ends_of(text, length, mark) if length else ""
 
 
-def _ends_of(text: str, kept: int, mark: str) -> str:
-    return f"{text[: kept - kept // 2]}{mark}{text[len(text) - kept // 2 :]}"
+def _ends_of(text: str, length: int, mark: str) -> str:
+    return f"{text[: length - length // 2]}{mark}{text[len(text) - length // 2 :]}"
 
 
 def _mark(language_model: LanguageModel) -> str:
-    for mark in MARKS:
+    for mark in ELLIPSES:
         try:
             text_ids(language_model, mark)
         except ModelError:

@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec import EndpointTeacher, Sampling
-from trainer.text.teachers.completion_cache import Completion, CompletionCache, counted
+from trainer.text.teachers.completion_cache import Completion, CompletionCache, clamped_tokens
 from trainer.text.teachers.secret_values import value_of
 
 if TYPE_CHECKING:
     import httpx2
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
-TICK = 0.5  # seconds between two reports of progress, at which a run can be stopped
-PASSING = frozenset({408, 409, 425, 429})
+PROGRESS_SECONDS = 0.5  # seconds between two reports of progress, at which a run can be stopped
+RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
 EXCERPT = 200  # characters of what an endpoint said
-RESUME = "Resume the run once it answers as it should; what it has written is kept and not asked for again."
+RESUME_REMEDY = "Resume the run once it answers as it should; what it has written is kept and not asked for again."
 
 Progress = Callable[[int, int], None]
 
@@ -40,8 +40,8 @@ class RetryableError(Exception):
     be left alone.
     """
 
-    def __init__(self, what: str, pause: float = 0.0) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, pause: float = 0.0) -> None:
+        super().__init__(message)
         self.pause = pause
 
 
@@ -65,12 +65,12 @@ class Endpoint:
         `progress(done, of)` is called as they come and may raise to leave. Raises Failure when an
         answer does not come for all the retries, and RunRefused when none can.
         """
-        different = list(dict.fromkeys(prompts))
+        unique_prompts = list(dict.fromkeys(prompts))
         completions = asyncio.run(
-            self._write([self._body(prompt, sampling) for prompt in different], progress)
+            self._write([self._body(prompt, sampling) for prompt in unique_prompts], progress)
         )
-        found = dict(zip(different, completions, strict=True))
-        return [found[prompt] for prompt in prompts]
+        completion_by_prompt = dict(zip(unique_prompts, completions, strict=True))
+        return [completion_by_prompt[prompt] for prompt in prompts]
 
     def _body(self, prompt: str, sampling: Sampling) -> dict[str, Any]:
         """`top_k` is beyond OpenAI's own interface, so it is sent only where the definition sets
@@ -96,40 +96,43 @@ class Endpoint:
             headers=headers, timeout=None, follow_redirects=False
         ) as client:
             tasks = [
-                asyncio.create_task(self._kept_or_asked(client, free, body)) for body in bodies
+                asyncio.create_task(self._cached_or_requested(client, free, body))
+                for body in bodies
             ]
             try:
-                await _watched(tasks, progress)
+                await _wait_for_all(tasks, progress)
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         return [task.result() for task in tasks]
 
-    async def _kept_or_asked(
+    async def _cached_or_requested(
         self, client: httpx2.AsyncClient, free: asyncio.Semaphore, body: dict[str, Any]
     ) -> Completion:
-        asked = {"url": self.teacher.url, "body": body}
+        request = {"url": self.teacher.url, "body": body}
         async with free:
-            if kept := self.cache.get(asked):
-                return kept
-            completion = await self._asked(client, body)
-            self.cache.put(asked, completion)
+            if cached := self.cache.get(request):
+                return cached
+            completion = await self._request_with_retries(client, body)
+            self.cache.put(request, completion)
             return completion
 
-    async def _asked(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> Completion:
+    async def _request_with_retries(
+        self, client: httpx2.AsyncClient, body: dict[str, Any]
+    ) -> Completion:
         attempt = 1
         while True:
             try:
                 return await self._attempt(client, body)
-            except RetryableError as trouble:
+            except RetryableError as error:
                 if attempt > self.teacher.retries:
-                    tried = "once" if attempt == 1 else f"{attempt} times"
+                    attempts = "once" if attempt == 1 else f"{attempt} times"
                     raise Failure(
-                        f"The teacher at {self.teacher.url} {trouble}; it was asked {tried}.",
-                        RESUME,
+                        f"The teacher at {self.teacher.url} {error}; it was asked {attempts}.",
+                        RESUME_REMEDY,
                     ) from None
-                await self.pause(_pause(attempt, trouble.pause))
+                await self.pause(_retry_pause(attempt, error.pause))
             attempt += 1
 
     async def _attempt(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> Completion:
@@ -156,11 +159,11 @@ class Endpoint:
             return
         if status == 429:
             raise RetryableError(
-                "limits how often it may be asked (status 429)", _asked_pause(response)
+                "limits how often it may be asked (status 429)", _retry_after(response)
             )
-        if status in PASSING or status >= 500:
+        if status in RETRYABLE_STATUSES or status >= 500:
             raise RetryableError(
-                f"fails with status {status}{self._said(response)}", _asked_pause(response)
+                f"fails with status {status}{self._error_excerpt(response)}", _retry_after(response)
             )
         if status in (401, 403):
             reason = f"The teacher at {url} does not accept the key (status {status})."
@@ -169,11 +172,11 @@ class Endpoint:
             )
         remedy = "Check networks.teacher.url, which ends as a rule with /v1, the model's name and the longest answer."
         raise RunRefused(
-            f"The teacher at {url} refuses the request with status {status}{self._said(response)}.",
+            f"The teacher at {url} refuses the request with status {status}{self._error_excerpt(response)}.",
             remedy,
         )
 
-    def _said(self, response: httpx2.Response) -> str:
+    def _error_excerpt(self, response: httpx2.Response) -> str:
         """What the endpoint says of it, short and without the key."""
         text = " ".join(response.text.split())
         text = text.replace(self.key, "…") if self.key else text
@@ -187,12 +190,14 @@ def key_of(teacher: EndpointTeacher) -> str:
     return value_of(teacher.key, "networks.teacher.key") if teacher.key else ""
 
 
-async def _watched(tasks: Sequence[asyncio.Task[Completion]], progress: Progress | None) -> None:
+async def _wait_for_all(
+    tasks: Sequence[asyncio.Task[Completion]], progress: Progress | None
+) -> None:
     """Until all are done. Raises what the first failing one raises."""
     pending = set(tasks)
     while pending:
         done, pending = await asyncio.wait(
-            pending, timeout=TICK, return_when=asyncio.FIRST_COMPLETED
+            pending, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         for task in done:
             task.result()
@@ -205,7 +210,7 @@ def _completion(response: httpx2.Response) -> Completion:
         content = response.json()
         choice = content["choices"][0]
         text, truncated = choice["message"]["content"], choice.get("finish_reason") == "length"
-        tokens = counted((content.get("usage") or {}).get("completion_tokens") or 0)
+        tokens = clamped_tokens((content.get("usage") or {}).get("completion_tokens") or 0)
         clean = isinstance(text, str) and "\0" not in text and bool(text.encode())
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise RetryableError("answers with something that is no chat completion") from None
@@ -216,15 +221,15 @@ def _completion(response: httpx2.Response) -> Completion:
     return Completion(text, truncated, tokens)
 
 
-def _pause(attempt: int, asked: float) -> float:
+def _retry_pause(attempt: int, requested: float) -> float:
     """Doubles with each attempt; up to half is left to chance, so that requests that failed
     together do not come back together.
     """
-    growing = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
-    return min(LONGEST_PAUSE, max(growing, asked))
+    backoff = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
+    return min(LONGEST_PAUSE, max(backoff, requested))
 
 
-def _asked_pause(response: httpx2.Response) -> float:
+def _retry_after(response: httpx2.Response) -> float:
     """Seconds of the `Retry-After` header, which gives them or a date; 0 without a readable one."""
     value = response.headers.get("retry-after", "")
     try:

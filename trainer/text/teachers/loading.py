@@ -28,8 +28,8 @@ from trainer.text.teachers.stored_texts import texts_for
 from trainer.text.teachers.teacher_view import TeacherView
 
 MAIN = "teacher"
-LOOKED_AT = 1000
-INSTEAD = (
+MOST_CHECKED = 1000
+TEXTS_ONLY_REMEDY = (
     "Or learn from the teacher's texts alone, for which any tokenizer will do: "
     "give every stage the source teacher_written and the objective cross_entropy."
 )
@@ -66,9 +66,9 @@ class Teachers:
 
     def of(self, problem: Problem) -> TeacherView:
         """The teacher of this problem; see `has_view`."""
-        found = self.by_domain.get(problem.domain, self.main)
-        assert found is not None
-        return found
+        view = self.by_domain.get(problem.domain, self.main)
+        assert view is not None
+        return view
 
     def check(self, questions: Sequence[Question]) -> list[str]:
         """What is to be said of how these training problems will be taught, before anything is
@@ -77,9 +77,9 @@ class Teachers:
         Raises ModelError, ProblemError or RunRefused if some could not be taught.
         """
         domains = {question.problem.domain for question in questions}
-        if idle := [domain for domain in self.by_domain if domain not in domains]:
+        if unused_domains := [domain for domain in self.by_domain if domain not in domains]:
             raise ProblemError(
-                f"no training problem has the domain “{idle[0]}” of networks.specialists; correct it or remove the specialist"
+                f"no training problem has the domain “{unused_domains[0]}” of networks.specialists; correct it or remove the specialist"
             )
         notes = []
         for view in self.views:
@@ -91,7 +91,7 @@ class Teachers:
             require_privileged(view.context, [question.problem for question in taught])
             if taught:
                 view.prompt(max(taught, key=lambda question: len(question.prompt)), "")
-            notes += _cut(view, taught)
+            notes += _too_long_notes(view, taught)
         self._check_texts(
             [
                 question.problem
@@ -124,16 +124,16 @@ class Teachers:
             key_of(self.texts)
 
 
-def _cut(view: TeacherView, questions: Sequence[Question]) -> list[str]:
+def _too_long_notes(view: TeacherView, questions: Sequence[Question]) -> list[str]:
     """How many privileged texts are too long, in words; told from a part of the problems where
     these are many.
     """
-    looked_at = questions[:: max(1, len(questions) // LOOKED_AT)]
-    cut = sum(not view.shows_all(question) for question in looked_at)
-    if not cut:
+    sampled = questions[:: max(1, len(questions) // MOST_CHECKED)]
+    too_long = sum(not view.shows_all(question) for question in sampled)
+    if not too_long:
         return []
     return [
-        f"What the {view.name} is shown is too long for {cut} of {len(looked_at)} training problems that were looked at, and loses its "
+        f"What the {view.name} is shown is too long for {too_long} of {len(sampled)} training problems that were looked at, and loses its "
         f"middle: together with question and longest answer ({view.longest} tokens) it must fit the model and the context's most_tokens."
     ]
 
@@ -167,17 +167,17 @@ def open_teachers(
             teacher.context,
             UnchangedWeights(),
             longest,
-            _agrees(student, loaded, compared),
+            _shares_vocabulary(student, loaded, compared),
         )
 
     by_domain = {
         domain: view
-        for place, specialist in enumerate(spec.networks.specialists)
+        for number, specialist in enumerate(spec.networks.specialists)
         for view in [
             model(
                 f"specialist {'+'.join(specialist.domains)}",
                 specialist.teacher,
-                spec.seed + 2 + place,
+                spec.seed + 2 + number,
             )
         ]
         for domain in specialist.domains
@@ -188,11 +188,11 @@ def open_teachers(
     if isinstance(teacher, ModelTeacher):
         return Teachers(student.vocabulary, model(MAIN, teacher, spec.seed + 1), None, by_domain)
     return Teachers(
-        student.vocabulary, _oneself(teacher, spec, student, longest, refresh), None, by_domain
+        student.vocabulary, _self_teacher(teacher, spec, student, longest, refresh), None, by_domain
     )
 
 
-def _oneself(
+def _self_teacher(
     teacher: SelfTeacher,
     spec: RunSpec,
     student: LanguageModel,
@@ -211,7 +211,7 @@ def _oneself(
     )
 
 
-def _agrees(student: LanguageModel, teacher: LanguageModel, compared: bool) -> bool:
+def _shares_vocabulary(student: LanguageModel, teacher: LanguageModel, compared: bool) -> bool:
     """Whether the teacher's ids mean what the student's do. Raises ModelError if they must and do
     not.
     """
@@ -219,6 +219,6 @@ def _agrees(student: LanguageModel, teacher: LanguageModel, compared: bool) -> b
         require_same_vocabulary(student, teacher)
     except ModelError as error:
         if compared:
-            raise ModelError(f"{error} {INSTEAD}") from error
+            raise ModelError(f"{error} {TEXTS_ONLY_REMEDY}") from error
         return False
     return True

@@ -16,29 +16,31 @@ def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
     ProblemError if it lacks some.
     """
     path = locate(teacher.path)
-    known: dict[str, str] = {}
+    answer_by_question: dict[str, str] = {}
     for row in files.rows(path):
         question, response = (
             _text(row, column, path.name) for column in (teacher.question, teacher.response)
         )
         if response.strip():
-            known.setdefault(_key(question), response)
-    without = [problem for problem in problems if _key(problem.question) not in known]
-    if without:
+            answer_by_question.setdefault(_key(question), response)
+    unanswered = [
+        problem for problem in problems if _key(problem.question) not in answer_by_question
+    ]
+    if unanswered:
         raise ProblemError(
-            f"{path.name} has no answer to {len(without)} of {len(problems)} training problems, the first of which asks "
-            f"“{_short(without[0].question)}”; add them to the file, check networks.teacher.question, or train on the other problems alone"
+            f"{path.name} has no answer to {len(unanswered)} of {len(problems)} training problems, the first of which asks "
+            f"“{_short(unanswered[0].question)}”; add them to the file, check networks.teacher.question, or train on the other problems alone"
         )
-    return [known[_key(problem.question)] for problem in problems]
+    return [answer_by_question[_key(problem.question)] for problem in problems]
 
 
 def _text(row: Row, column: str, name: str) -> str:
     value = row.values.get(column)
     if isinstance(value, str):
         return value
-    known = ", ".join(f"“{key}”" for key in list(row.values)[:20])
+    column_names = ", ".join(f"“{key}”" for key in list(row.values)[:20])
     raise ProblemError(
-        f"row {row.number} of {name} has no text in column “{column}”; its columns are {known or 'none'}"
+        f"row {row.number} of {name} has no text in column “{column}”; its columns are {column_names or 'none'}"
     )
 
 

@@ -44,7 +44,7 @@ class TeacherView:
     head_must_be_copied: bool = False
 
     def prompt(
-        self, question: Question, shown: str | None = None, note: str = ""
+        self, question: Question, privileged: str | None = None, note: str = ""
     ) -> tuple[int, ...]:
         """Ids of what the teacher is asked, after which a completion's ids follow.
 
@@ -52,9 +52,9 @@ class TeacherView:
         paragraph after it that is never cut. Raises ModelError if question and longest answer do
         not fit the teacher even with nothing shown.
         """
-        return self._prompts(
+        return self._cached_prompt(
             question,
-            privileged_text(self.context, question.problem) if shown is None else shown,
+            privileged_text(self.context, question.problem) if privileged is None else privileged,
             note,
         )
 
@@ -77,7 +77,7 @@ class TeacherView:
         """
         with self.in_place():
             weight, bias = head_of(self.language_model.model)
-            return Head(self._kept(weight), None if bias is None else self._kept(bias))
+            return Head(self._detached(weight), None if bias is None else self._detached(bias))
 
     def in_place(self) -> AbstractContextManager[None]:
         """Inside the block `language_model` has this teacher's weights, to sample from for
@@ -85,11 +85,11 @@ class TeacherView:
         """
         return self.weights.in_place()
 
-    def _kept(self, part: Tensor) -> Tensor:
-        return part.detach().clone() if self.head_must_be_copied else part.detach()
+    def _detached(self, parameter: Tensor) -> Tensor:
+        return parameter.detach().clone() if self.head_must_be_copied else parameter.detach()
 
     @cached_property
-    def _prompts(self) -> Callable[[Question, str, str], tuple[int, ...]]:
+    def _cached_prompt(self) -> Callable[[Question, str, str], tuple[int, ...]]:
         """The formatter, remembering: a step asks about the same problems again, and formatting
         takes a tenth of a small step.
         """

@@ -21,7 +21,7 @@ from trainer.text.rollouts.answers import Answer, Question, SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Segment, Trajectory
 from trainer.text.teachers.completion_cache import Completion, CompletionCache
-from trainer.text.teachers.contexts import privileged_text, prompt_text, shortened
+from trainer.text.teachers.contexts import privileged_text, prompt_text, shorten_to_limit
 from trainer.text.teachers.endpoint import Endpoint
 from trainer.text.teachers.loading import Teachers
 from trainer.text.teachers.stored_texts import texts_for
@@ -56,7 +56,7 @@ class WrittenAnswers:
 
 def write_answers(
     teachers: Teachers,
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     sampling: Sampling,
     noise: Noise,
     writer: TeacherWriter,
@@ -74,22 +74,28 @@ def write_answers(
     """
     answers: dict[int, Answer] = {}
     for view in teachers.views:
-        places = [
-            place for place, question in enumerate(asked) if _view_of(teachers, question) is view
+        indices = [
+            index
+            for index, question in enumerate(questions)
+            if _view_of(teachers, question) is view
         ]
         answers |= zip(
-            places,
-            _sampled(view, [asked[place] for place in places], sampling, noise, writer, progress),
+            indices,
+            _sample_from(
+                view, [questions[index] for index in indices], sampling, noise, writer, progress
+            ),
             strict=True,
         )
-    left = [place for place in range(len(asked)) if place not in answers]
-    if not left:
-        return WrittenAnswers([answers[place] for place in range(len(asked))])
-    questions = [asked[place] for place in left]
-    completions = _completions(teachers.texts, questions, sampling, writer, progress)
-    answers |= zip(left, _judged(questions, completions, sampling, writer), strict=True)
+    remaining = [index for index in range(len(questions)) if index not in answers]
+    if not remaining:
+        return WrittenAnswers([answers[index] for index in range(len(questions))])
+    remaining_questions = [questions[index] for index in remaining]
+    completions = _text_completions(teachers.texts, remaining_questions, sampling, writer, progress)
+    answers |= zip(
+        remaining, _judge_texts(remaining_questions, completions, sampling, writer), strict=True
+    )
     return WrittenAnswers(
-        [answers[place] for place in range(len(asked))],
+        [answers[index] for index in range(len(questions))],
         endpoint_costs(teachers.texts, writer.run_dir),
     )
 
@@ -108,36 +114,42 @@ def _view_of(teachers: Teachers, question: Question) -> TeacherView | None:
     return teachers.of(question.problem) if teachers.has_view(question.problem) else None
 
 
-def _sampled(
+def _sample_from(
     view: TeacherView,
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     sampling: Sampling,
     noise: Noise,
     writer: TeacherWriter,
     progress: Progress | None,
 ) -> list[Answer]:
     """Sampled here with the teacher's weights from its own prompts."""
-    own = [replace(question, prompt=view.prompt(question)) for question in asked]
+    teacher_questions = [replace(question, prompt=view.prompt(question)) for question in questions]
     with view.in_place():
         answers = writer.sampler.sample_answers(
-            view.language_model, own, [(0,)] * len(own), sampling, noise, "teacher", progress
+            view.language_model,
+            teacher_questions,
+            [(0,)] * len(teacher_questions),
+            sampling,
+            noise,
+            "teacher",
+            progress,
         )
     if not view.gives_probabilities:
-        return _judged(
-            asked,
+        return _judge_texts(
+            questions,
             [Completion(answer.text, answer.truncated, len(answer.ids)) for answer in answers],
             sampling,
             writer,
         )
     return [
         replace(answer, prompt=question.prompt)
-        for question, answer in zip(asked, answers, strict=True)
+        for question, answer in zip(questions, answers, strict=True)
     ]
 
 
-def _completions(
+def _text_completions(
     teacher: TextTeacher | EndpointTeacher | None,
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     sampling: Sampling,
     writer: TeacherWriter,
     progress: Progress | None,
@@ -146,9 +158,9 @@ def _completions(
     if isinstance(teacher, TextTeacher):
         return [
             Completion(text, False, 0)
-            for text in texts_for(teacher, [question.problem for question in asked])
+            for text in texts_for(teacher, [question.problem for question in questions])
         ]
-    prompts = [_prompt(teacher, question, writer.student) for question in asked]
+    prompts = [_prompt(teacher, question, writer.student) for question in questions]
     # One rank asks for all: another asking would cost again and be told something else.
     return writer.sampler.world.broadcast_from_leader(
         lambda: Endpoint(teacher, CompletionCache(writer.run_dir / CACHE)).write(
@@ -161,12 +173,14 @@ def _prompt(teacher: EndpointTeacher, question: Question, student: LanguageModel
     """What an endpoint is asked. Its tokens are not known here, so the privileged text is measured
     in the student's.
     """
-    shown = shortened(student, teacher.context, privileged_text(teacher.context, question.problem))
-    return prompt_text(teacher.context, question.text, shown)
+    privileged = shorten_to_limit(
+        student, teacher.context, privileged_text(teacher.context, question.problem)
+    )
+    return prompt_text(teacher.context, question.text, privileged)
 
 
-def _judged(
-    asked: Sequence[Question],
+def _judge_texts(
+    questions: Sequence[Question],
     completions: Sequence[Completion],
     sampling: Sampling,
     writer: TeacherWriter,
@@ -174,10 +188,10 @@ def _judged(
     """Texts as answers in the student's tokens, with verdicts."""
     trajectories = [
         _trajectory(writer.student, question, completion, sampling.max_new_tokens)
-        for question, completion in zip(asked, completions, strict=True)
+        for question, completion in zip(questions, completions, strict=True)
     ]
     return writer.sampler.judge(
-        writer.student, [question.problem for question in asked], trajectories, "teacher"
+        writer.student, [question.problem for question in questions], trajectories, "teacher"
     )
 
 
@@ -187,9 +201,9 @@ def _trajectory(
     """The end token counts to the answer's length, as it does where a model writes it. Log-probs
     are not known: NaN.
     """
-    written = text_ids(student, completion.text)
-    whole = written if completion.truncated else (*written, student.ends[0])
-    ids = whole[:longest]
+    text_tokens = text_ids(student, completion.text)
+    answer_tokens = text_tokens if completion.truncated else (*text_tokens, student.ends[0])
+    ids = answer_tokens[:longest]
     unknown = np.full(len(ids), np.nan, np.float32)
     segment = Segment(ids, unknown, unknown, unknown, "teacher")
     return Trajectory(
@@ -197,5 +211,5 @@ def _trajectory(
         0,
         question.prompt,
         (segment,),
-        completion.truncated or len(ids) < len(whole),
+        completion.truncated or len(ids) < len(answer_tokens),
     )

@@ -60,13 +60,13 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     """
     if isinstance(spec.compute.sampler, VllmSampler):
         vllm_python()
-    found = problems.load_all(spec.data)
+    problem_sets = problems.load_all(spec.data)
     sets = {
-        "train": found.train,
-        "evaluation": found.evaluation,
-        **({"retained": found.retained} if found.retained else {}),
+        "train": problem_sets.train,
+        "evaluation": problem_sets.evaluation,
+        **({"retained": problem_sets.retained} if problem_sets.retained else {}),
     }
-    student = _trained(spec, rt.device)
+    student = _load_student(spec, rt.device)
     rt.network(
         group, student.model, layers_of(student.model), spec.networks.student.dtype == "bfloat16"
     )
@@ -86,12 +86,12 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         verifier, spec.data.prompt, spec.compute.generation_rows, codec, rt.world
     )
 
-    def asked(role: str, longest: int) -> list[Question]:
+    def questions_of(role: str, longest: int) -> list[Question]:
         return sampler.questions(student, sets[role].items, longest) if role in sets else []
 
     if any(stage.source == "solutions" for stage in spec.stages):
-        _require_solutions(student, found.train.items)
-    train = asked("train", pool_longest)
+        _require_solutions(student, problem_sets.train.items)
+    train = questions_of("train", pool_longest)
     for note in teachers.check(train):
         rt.log.log("info", note)
     return RunComponents(
@@ -101,8 +101,8 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         codec,
         sets,
         train,
-        asked("evaluation", held_out_longest),
-        asked("retained", held_out_longest),
+        questions_of("evaluation", held_out_longest),
+        questions_of("retained", held_out_longest),
     )
 
 
@@ -110,23 +110,23 @@ def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> N
     """Raise ProblemError where one is missing, and ModelError where the student cannot write
     one.
     """
-    without = [problem.id for problem in problems if not problem.solution.strip()]
-    if without:
+    unsolved = [problem.id for problem in problems if not problem.solution.strip()]
+    if unsolved:
         raise ProblemError(
-            f"{len(without)} of {len(problems)} training problems (the first is {without[0]}) have no solution to train on; "
+            f"{len(unsolved)} of {len(problems)} training problems (the first is {unsolved[0]}) have no solution to train on; "
             "map data.train.columns.solution and fill the gaps, or choose another source for the stage"
         )
     for problem in problems:
         text_ids(student, problem.solution)
 
 
-def _trained(spec: RunSpec, device: torch.device) -> LanguageModel:
+def _load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
     """The student. bfloat16 means that updates compute in it: weights, moments and gradients are
     held, and answers sampled, in float32.
     """
     network = spec.networks.student
-    held = "float32" if network.dtype == "bfloat16" else network.dtype
-    student = load(network.model_copy(update={"dtype": held}), spec.seed, device)
+    dtype = "float32" if network.dtype == "bfloat16" else network.dtype
+    student = load(network.model_copy(update={"dtype": dtype}), spec.seed, device)
     if isinstance(network.adapter, LowRankAdapter):
         adapters.apply(student, network.adapter, spec.seed)
     if spec.compute.gradient_checkpointing:
@@ -134,11 +134,15 @@ def _trained(spec: RunSpec, device: torch.device) -> LanguageModel:
     return student
 
 
-def description(model: LanguageModel, adapter: NoAdapter | LowRankAdapter) -> dict[str, bytes]:
+def model_folder_files(
+    model: LanguageModel, adapter: NoAdapter | LowRankAdapter
+) -> dict[str, bytes]:
     """What a model folder holds beside its weights: configuration and tokenizer files, by name, and
     what makes it an adapter's folder.
     """
-    own = adapters.description(model, adapter) if isinstance(adapter, LowRankAdapter) else {}
+    adapter_files = (
+        adapters.description(model, adapter) if isinstance(adapter, LowRankAdapter) else {}
+    )
     with TemporaryDirectory() as folder:
         model.model.config.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
@@ -146,4 +150,4 @@ def description(model: LanguageModel, adapter: NoAdapter | LowRankAdapter) -> di
             path.name: path.read_bytes()
             for path in sorted(Path(folder).iterdir())
             if path.is_file()
-        } | own
+        } | adapter_files

@@ -41,7 +41,7 @@ from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry
 from trainer.text.training import update
-from trainer.text.training.components import description, load_components
+from trainer.text.training.components import load_components, model_folder_files
 from trainer.text.training.costs import count_read_by_teachers, count_scored, count_trained
 from trainer.text.training.log_messages import explain_empty_pool
 from trainer.text.training.micro_batch_loss import MicroBatchLoss
@@ -59,7 +59,7 @@ from trainer.text.training.update import GROUP, TrainRound, compute_gradients, t
 
 COLLECT, SCORE, STUDENT = Phase("collect"), Phase("score"), Phase("student", GROUP)
 
-Plan = tuple[Stage, list[int]]
+BatchPlan = tuple[Stage, list[int]]
 
 
 class Distillation:
@@ -76,21 +76,21 @@ class Distillation:
         self.teacher_answers = TeacherAnswerStore()
         self._rows: list[TrainRow] = []
         self._telemetry: Telemetry | None = None
-        self._finished: tuple[TrainRound, Selection, list[TokenStatistics]] | None = None
+        self._last_update: tuple[TrainRound, Selection, list[TokenStatistics]] | None = None
 
     def setup(self, rt: Runtime) -> None:
         self.components = load_components(self.spec, rt, GROUP, self._stack)
-        self.held_out = Evaluator(self.spec, self.components)
+        self.evaluator = Evaluator(self.spec, self.components)
         engine = build_engine(
             self.spec, self.components.student, self.components.train, rt.folder / "vllm", self._stack, partial(rt.log.log, "warning"),
             rt.world,
         )  # fmt: skip
         self.collector = RowCollector(self.spec, self.components, engine)
-        self.learner = MicroBatchLoss(self.components.student)
+        self.loss_function = MicroBatchLoss(self.components.student)
         self.average = Average(
             rt.groups[GROUP].parameters, self.spec.evaluation.ema_decay, rt.refresh
         )
-        self.files = description(self.components.student, self.spec.networks.student.adapter)
+        self.files = model_folder_files(self.components.student, self.spec.networks.student.adapter)
         rt.stage = self.spec.stages[0].name
         for role, problems in self.components.sets.items():
             file = side_files.write(rt.folder / "side", side_files.problem_table(problems))
@@ -110,7 +110,7 @@ class Distillation:
 
     # A round.
 
-    def batch(self, rt: Runtime) -> Plan:
+    def batch(self, rt: Runtime) -> BatchPlan:
         """Stage and places of the B problems of the next step, after whatever has to precede it."""
         stage, begin = stage_at(self.spec, rt.step)
         rt.stage = stage.name
@@ -118,40 +118,40 @@ class Distillation:
         if not len(self.pool.kept_problems):
             raise NothingToTrain(*explain_empty_pool(self.pool, self.spec))
         if stage.source == "teacher_written":
-            self._let_teachers_write(rt, self.pool, stage)
+            self._write_missing_answers(rt, self.pool, stage)
         group = rt.groups[GROUP]
         if rt.step == begin and stage.optimiser.state == "reset":
             group.reset()
         group.configure(
             stage.optimiser, rate_at(stage.optimiser, rt.step - begin, stage.until.steps)
         )
-        return stage, self._drawn(self.pool, stage, begin, rt.step)
+        return stage, self._draw_indices(self.pool, stage, begin, rt.step)
 
-    def _drawn(self, pool: ProblemPool, stage: Stage, begin: int, step: int) -> list[int]:
+    def _draw_indices(self, pool: ProblemPool, stage: Stage, begin: int, step: int) -> list[int]:
         """Places of the B problems of a step of the stage that began at step `begin`."""
         origin = max(begin, pool.step)
         return draw(
             pool.kept_problems, stage.problems_per_step, step - origin, self.spec.seed, origin
         )
 
-    def run(self, phase: Phase, batch: Plan, rt: Runtime) -> Mapping[str, float]:
+    def run(self, phase: Phase, batch: BatchPlan, rt: Runtime) -> Mapping[str, float]:
         if phase is COLLECT:
             return self._collect(batch, rt)
-        return self._score(batch, rt) if phase is SCORE else self._differentiate(rt)
+        return self._score(batch, rt) if phase is SCORE else self._update_student(rt)
 
     def after_step(self, rt: Runtime) -> None:
         self.average.follow()
         self.components.teachers.after_step()
-        every = self.spec.record.every
-        if every and rt.step % every == 0 and self._finished is not None:
-            self._record(*self._finished, rt)
-        self._finished = None
+        interval = self.spec.record.every
+        if interval and rt.step % interval == 0 and self._last_update is not None:
+            self._record(*self._last_update, rt)
+        self._last_update = None
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         with self.average.in_place():
-            report = self.held_out.evaluate(rt, when)
+            report = self.evaluator.evaluate(rt, when)
             if self.pool is not None:
-                self.held_out.track(rt, self.pool.weights_or_none())
+                self.evaluator.track(rt, self.pool.weights_or_none())
         return report
 
     # What a checkpoint must hold.
@@ -166,10 +166,10 @@ class Distillation:
         values = {
             "pool": self.pool.state() if self.pool else None,
             "teacher_answers": self.teacher_answers.verdicts(),
-            "held_out": self.held_out.state(),
+            "held_out": self.evaluator.state(),
         }
         return MethodState(
-            {name: found for name, found in tensors.items() if found}, values, self.files
+            {name: group for name, group in tensors.items() if group}, values, self.files
         )
 
     def load(self, snapshot: Snapshot) -> None:
@@ -184,7 +184,7 @@ class Distillation:
             values["teacher_answers"],
             self.components.train,
         )
-        self.held_out.load(values["held_out"])
+        self.evaluator.load(values["held_out"])
         self.average.load(snapshot.tensors.get("ema", {}))
         self.components.teachers.load(snapshot.tensors.get("teacher", {}))
 
@@ -201,7 +201,7 @@ class Distillation:
 
     # The phases.
 
-    def _let_teachers_write(self, rt: Runtime, pool: ProblemPool, stage: Stage) -> None:
+    def _write_missing_answers(self, rt: Runtime, pool: ProblemPool, stage: Stage) -> None:
         """Have each kept problem answered that has not been yet, once for the whole run."""
         missing = self.teacher_answers.missing(pool.kept_problems.tolist())
         if missing:
@@ -210,22 +210,26 @@ class Distillation:
             )
             rt.checkpoint_requested = True
 
-    def _collect(self, batch: Plan, rt: Runtime) -> dict[str, float]:
-        stage, places = batch
+    def _collect(self, batch: BatchPlan, rt: Runtime) -> dict[str, float]:
+        stage, indices = batch
         assert self.pool is not None
-        prompts = self._prompts(self.pool, places)
+        prompts = self._prompts(self.pool, indices)
         if stage.source == "student_rollouts":
-            self._rows, values, self._telemetry = self.collector.fresh(stage, prompts, rt)
+            self._rows, values, self._telemetry = self.collector.rows_from_student(
+                stage, prompts, rt
+            )
             if self.spec.compute.overlap:
                 self._begin_next(self.pool, stage, rt.step + 1)
         else:
             self._telemetry = None
-            written = stage.source == "teacher_written"
+            written_by_teacher = stage.source == "teacher_written"
             answers = [
-                self.teacher_answers.by_index[at] if written else self._solution(stage, at)
-                for at in places
+                self.teacher_answers.by_index[index]
+                if written_by_teacher
+                else self._solution(stage, index)
+                for index in indices
             ]
-            self._rows, values = self.collector.rows_of_answers(stage, prompts, answers)
+            self._rows, values = self.collector.rows_from_answers(stage, prompts, answers)
         return values
 
     def _begin_next(self, pool: ProblemPool, stage: Stage, step: int) -> None:
@@ -233,37 +237,47 @@ class Distillation:
         before it makes them void.
         """
         if step < self.total_steps and stage_at(self.spec, step)[0] is stage:
-            places = self._drawn(pool, stage, stage_at(self.spec, step)[1], step)
-            self.collector.begin(stage, self._prompts(pool, places), step)
+            indices = self._draw_indices(pool, stage, stage_at(self.spec, step)[1], step)
+            self.collector.begin(stage, self._prompts(pool, indices), step)
 
-    def _prompts(self, pool: ProblemPool, places: list[int]) -> list[Prompt]:
+    def _prompts(self, pool: ProblemPool, indices: list[int]) -> list[Prompt]:
         return [
-            Prompt(self.components.train[place], float(pool.weights[place])) for place in places
+            Prompt(self.components.train[index], float(pool.weights[index])) for index in indices
         ]
 
-    def _solution(self, stage: Stage, place: int) -> Answer:
+    def _solution(self, stage: Stage, index: int) -> Answer:
         return solution_answer(
             self.components.student,
-            self.components.train[place],
+            self.components.train[index],
             stage.rollouts.generate.sampling.max_new_tokens,
         )
 
-    def _score(self, batch: Plan, rt: Runtime) -> dict[str, float]:
+    def _score(self, batch: BatchPlan, rt: Runtime) -> dict[str, float]:
         """Let the teachers read, and choose the tokens that are learnt from."""
-        (stage, places), components, tokens = batch, self.components, rt.micro_batch_tokens
+        (stage, indices), components, tokens = batch, self.components, rt.micro_batch_tokens
         assert self.pool is not None
         by_length = sorted(
-            range(len(self._rows)), key=lambda place: -len(self._rows[place].answer.ids)
+            range(len(self._rows)), key=lambda index: -len(self._rows[index].answer.ids)
         )
-        own = rt.world.divide(by_length)
-        watched = bool(self.spec.record.every) and (rt.step + 1) % self.spec.record.every == 0
+        own_rows = rt.world.divide(by_length)
+        record_scores = bool(self.spec.record.every) and (rt.step + 1) % self.spec.record.every == 0
         noise = Noise(self.spec.seed, rt.step, "tokens")
         with torch.autocast(
             rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"
         ):
-            states = compute_teacher_states(components.teachers, self._rows, tokens, own)
+            teacher_states = compute_teacher_states(
+                components.teachers, self._rows, tokens, own_rows
+            )
             selection = score_and_select(
-                components.student, self._rows, states, stage, noise, tokens, watched, own, rt.world
+                components.student,
+                self._rows,
+                teacher_states,
+                stage,
+                noise,
+                tokens,
+                record_scores,
+                own_rows,
+                rt.world,
             )
         count_read_by_teachers(rt, components.teachers, self._rows)
         if selection.scores is not None:
@@ -276,22 +290,22 @@ class Distillation:
         self._selection = selection
         self._round = TrainRound(
             stage,
-            [float(self.pool.weights[place]) for place in places],
+            [float(self.pool.weights[index]) for index in indices],
             selection.rows,
-            states,
-            own,
+            teacher_states,
+            own_rows,
             logprobs,
         )
         return {}
 
-    def _differentiate(self, rt: Runtime) -> dict[str, float]:
-        statistics = compute_gradients(self.learner, self.spec, self._round, rt)
+    def _update_student(self, rt: Runtime) -> dict[str, float]:
+        statistics = compute_gradients(self.loss_function, self.spec, self._round, rt)
         count_trained(
             rt,
             self.components.student,
             [row.answer for row in self._round.rows if trains_student(row)],
         )
-        self._finished = self._round, self._selection, statistics
+        self._last_update = self._round, self._selection, statistics
         return update.token_metrics(self._round, statistics)
 
     def _record(
@@ -312,7 +326,7 @@ class Distillation:
             student,
             round.rows[:limit],
             len(round.rows),
-            [token_signals(student, part) for part in has_rate[:limit]],
+            [token_signals(student, row_measurements) for row_measurements in has_rate[:limit]],
         )
         kept_problems = np.concatenate([row.coefficients != 0 for row in round.rows])
         emit_token_regions(rt, has_rate, kept_problems, round.states.vocabulary)

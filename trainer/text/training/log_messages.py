@@ -29,13 +29,15 @@ def describe_evaluation(event: Mapping[str, Any]) -> str:
     """An `evaluation` event in words."""
     low, high = map(_percent, event["interval"])
     if event["pass_rate"] == 0:
-        found = f"The student solves none of the {event['problems']} held-out problems"
+        sentence = f"The student solves none of the {event['problems']} held-out problems"
     else:
-        found = f"The student solves {_percent(event['pass_rate'])} of the held-out problems (95 % interval {low} to {high})"
-    return f"{found}.{'' if event['difference'] is None else _against_before(event['difference'])}"
+        sentence = f"The student solves {_percent(event['pass_rate'])} of the held-out problems (95 % interval {low} to {high})"
+    return (
+        f"{sentence}.{'' if event['difference'] is None else _change_sentence(event['difference'])}"
+    )
 
 
-def _against_before(difference: Mapping[str, Any]) -> str:
+def _change_sentence(difference: Mapping[str, Any]) -> str:
     low, high = map(_points, difference["interval"])
     return f" That is {_points(difference['pass_rate'])} points against before ({low} to {high})."
 
@@ -50,14 +52,14 @@ def _points(share: float) -> str:
 
 def explain_empty_pool(pool: ProblemPool, spec: RunSpec) -> tuple[str, str]:
     """Why a run ends without training, and what would change that."""
-    has_rate = int(pool.has_rate.sum())
+    measured = int(pool.has_rate.sum())
     never, always = (
         int((pool.rates[pool.has_rate] == 0).sum()),
         int((pool.rates[pool.has_rate] == 1).sum()),
     )
     reason = (
         f"No problem is left to train on: of {len(pool.passed)} problems the student solved {never} in none and {always} in all of its "
-        f"{pool.k} answers, {len(pool.passed) - has_rate} have too few verdicts, and {spec.pool.weighting.kind} weighting gives all of them "
+        f"{pool.k} answers, {len(pool.passed) - measured} have too few verdicts, and {spec.pool.weighting.kind} weighting gives all of them "
         "weight 0. Nothing was trained; the measurements stand."
     )
     return reason, _remedy(pool, never, always)

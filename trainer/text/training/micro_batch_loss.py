@@ -36,7 +36,7 @@ class MicroBatch:
     """
 
     rows: Sequence[TrainRow]
-    places: Sequence[int]
+    indices: Sequence[int]
     coefficients: Tensor
     states: TeacherStates
     teacher_logprobs: Tensor | None = None
@@ -58,109 +58,109 @@ class MicroBatchLoss:
 
         Of a ratio, `capped` says whether it was clipped.
         """
-        read = [(row.answer.prompt, row.answer.ids) for row in batch.rows]
-        hidden_TH = response_hidden(self.student, read)
-        ids_T = completion_ids(read).to(hidden_TH.device)
+        texts = [(row.answer.prompt, row.answer.ids) for row in batch.rows]
+        hidden_TH = response_hidden(self.student, texts)
+        ids_T = completion_ids(texts).to(hidden_TH.device)
         kinds_T = torch.from_numpy(np.concatenate([row.kinds for row in batch.rows])).to(
             hidden_TH.device
         )
-        known = unknown(len(ids_T), hidden_TH.device)
+        statistics = empty_statistics(len(ids_T), hidden_TH.device)
         loss = hidden_TH.sum() * 0.0
         for kind, term in (
             (DIVERGENCE, self._divergence),
             (RATIO, self._ratio),
             (CROSS_ENTROPY, self._cross_entropy),
         ):
-            wanted_T = (kinds_T == kind) & (batch.coefficients != 0)
-            if wanted_T.any():
-                loss = loss + term(hidden_TH, ids_T, wanted_T, batch, objective, known)
-        return loss, known
+            selected_T = (kinds_T == kind) & (batch.coefficients != 0)
+            if selected_T.any():
+                loss = loss + term(hidden_TH, ids_T, selected_T, batch, objective, statistics)
+        return loss, statistics
 
     def _divergence(
         self,
         hidden_TH: Tensor,
         ids_T: Tensor,
-        wanted_T: Tensor,
+        selected_T: Tensor,
         batch: MicroBatch,
         objective: Objective,
-        known: TokenStatistics,
+        statistics: TokenStatistics,
     ) -> Tensor:
         assert isinstance(objective, Divergence)
-        loss, found = linear_divergence(
-            hidden_TH[wanted_T], head_of(self.student.model), batch.states.logits(batch.places, wanted_T), batch.coefficients[wanted_T],
-            ids_T[wanted_T], objective, vocabulary=batch.states.vocabulary,
+        loss, computed = linear_divergence(
+            hidden_TH[selected_T], head_of(self.student.model), batch.states.logits(batch.indices, selected_T), batch.coefficients[selected_T],
+            ids_T[selected_T], objective, vocabulary=batch.states.vocabulary,
         )  # fmt: skip
-        fill(known, wanted_T, found)
+        write_statistics(statistics, selected_T, computed)
         return loss
 
     def _ratio(
         self,
         hidden_TH: Tensor,
         ids_T: Tensor,
-        wanted_T: Tensor,
+        selected_T: Tensor,
         batch: MicroBatch,
         objective: Objective,
-        known: TokenStatistics,
+        statistics: TokenStatistics,
     ) -> Tensor:
         assert isinstance(objective, GRPO | PolicyGradient)
         temperature = objective.temperature if isinstance(objective, PolicyGradient) else 1.0
-        logprob_K = self._logprob(hidden_TH, ids_T, wanted_T, batch, known, temperature)
+        logprob_K = self._logprob(hidden_TH, ids_T, selected_T, batch, statistics, temperature)
         if isinstance(objective, GRPO):
             advantages_K, anchor_K = (
-                _column(batch, name, wanted_T) for name in ("advantages", "anchor_logprobs")
+                _column(batch, name, selected_T) for name in ("advantages", "anchor_logprobs")
             )
             clipped_K = is_clipped(
                 logprob_K, anchor_K, advantages_K, objective.clip_low, objective.clip_high
             )
-            known.capped[wanted_T] = clipped_K.to(known.capped)
+            statistics.capped[selected_T] = clipped_K.to(statistics.capped)
             terms_K = clipped_surrogate(
                 logprob_K, anchor_K, advantages_K, objective.clip_low, objective.clip_high
             )
         else:
             assert batch.teacher_logprobs is not None
-            terms_K = policy_gradient(logprob_K, batch.teacher_logprobs[wanted_T])
-        return (batch.coefficients[wanted_T] * terms_K).sum()
+            terms_K = policy_gradient(logprob_K, batch.teacher_logprobs[selected_T])
+        return (batch.coefficients[selected_T] * terms_K).sum()
 
     def _cross_entropy(
         self,
         hidden_TH: Tensor,
         ids_T: Tensor,
-        wanted_T: Tensor,
+        selected_T: Tensor,
         batch: MicroBatch,
         _: Objective,
-        known: TokenStatistics,
+        statistics: TokenStatistics,
     ) -> Tensor:
         return -(
-            batch.coefficients[wanted_T]
-            * self._logprob(hidden_TH, ids_T, wanted_T, batch, known, 1.0)
+            batch.coefficients[selected_T]
+            * self._logprob(hidden_TH, ids_T, selected_T, batch, statistics, 1.0)
         ).sum()
 
     def _logprob(
         self,
         hidden_TH: Tensor,
         ids_T: Tensor,
-        wanted_T: Tensor,
+        selected_T: Tensor,
         batch: MicroBatch,
-        known: TokenStatistics,
+        statistics: TokenStatistics,
         temperature: float,
     ) -> Tensor:
         vocabulary = batch.states.vocabulary
         head = head_of(self.student.model)
         logprob_K, entropy_K = linear_logprob(
-            hidden_TH[wanted_T],
+            hidden_TH[selected_T],
             head,
-            ids_T[wanted_T],
+            ids_T[selected_T],
             vocabulary=vocabulary,
             temperature=temperature,
         )
-        known.student_logprob[wanted_T] = logprob_K.detach().to(known.student_logprob)
-        known.entropy[wanted_T] = entropy_K.detach().to(known.entropy)
+        statistics.student_logprob[selected_T] = logprob_K.detach().to(statistics.student_logprob)
+        statistics.entropy[selected_T] = entropy_K.detach().to(statistics.entropy)
         return logprob_K
 
 
-def unknown(tokens: int, device: torch.device) -> TokenStatistics:
+def empty_statistics(tokens: int, device: torch.device) -> TokenStatistics:
     """Statistics of tokens of which nothing is known: NaN, and −1 for ids."""
-    nothing = {
+    columns = {
         field.name: torch.full((tokens,), torch.nan, device=device)
         for field in fields(TokenStatistics)
     }
@@ -168,26 +168,28 @@ def unknown(tokens: int, device: torch.device) -> TokenStatistics:
         name: torch.full((tokens,), UNKNOWN_ID, device=device)
         for name in ("student_top", "teacher_top")
     }
-    return TokenStatistics(**nothing | ids)
+    return TokenStatistics(**columns | ids)
 
 
-def fill(known: TokenStatistics, wanted_T: Tensor, found: TokenStatistics) -> None:
+def write_statistics(
+    statistics: TokenStatistics, selected_T: Tensor, computed: TokenStatistics
+) -> None:
     """Put what was found at the wanted tokens into their places."""
     for column in fields(TokenStatistics):
-        place = getattr(known, column.name)
-        place[wanted_T] = getattr(found, column.name).to(place)
+        column_T = getattr(statistics, column.name)
+        column_T[selected_T] = getattr(computed, column.name).to(column_T)
 
 
-def _column(batch: MicroBatch, name: str, wanted_T: Tensor) -> Tensor:
+def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor:
     """A per-token array of the rows, at the wanted tokens. Raises ValueError if a row with such
     tokens has none.
     """
-    parts = []
-    for row, wanted in zip(batch.rows, wanted_T.split(batch.lengths), strict=True):
+    columns = []
+    for row, row_selected in zip(batch.rows, selected_T.split(batch.lengths), strict=True):
         column = getattr(row, name)
-        if column is None and wanted.any():
+        if column is None and row_selected.any():
             raise ValueError(
                 f"an answer to problem {row.answer.problem.id} is learnt from by its ratio, but has no {name}"
             )
-        parts.append(np.zeros(len(row.answer.ids), np.float32) if column is None else column)
-    return torch.from_numpy(np.concatenate(parts)).to(wanted_T.device)[wanted_T]
+        columns.append(np.zeros(len(row.answer.ids), np.float32) if column is None else column)
+    return torch.from_numpy(np.concatenate(columns)).to(selected_T.device)[selected_T]

@@ -92,14 +92,18 @@ class ProblemPool:
 
     def drift(self, earlier: ProblemPool) -> float:
         """Mean |p_new − p_old| over the problems known both times."""
-        both = self.has_rate & earlier.has_rate
-        return float(np.abs(self.rates[both] - earlier.rates[both]).mean()) if both.any() else 0.0
+        in_both = self.has_rate & earlier.has_rate
+        return (
+            float(np.abs(self.rates[in_both] - earlier.rates[in_both]).mean())
+            if in_both.any()
+            else 0.0
+        )
 
     @classmethod
     def unmeasured(cls, count: int, weighting: Weighting) -> ProblemPool:
         """A pool of problems whose pass rates nobody asked for; `weighting` must not need them."""
-        nothing = np.zeros(count, np.int64)
-        return cls(nothing, nothing, 0, 0, weighting)
+        zeros = np.zeros(count, np.int64)
+        return cls(zeros, zeros, 0, 0, weighting)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -131,15 +135,17 @@ def draw(
     """
     return [
         int(
-            _shuffled(kept_problems, seed, origin, at // len(kept_problems))[
-                at % len(kept_problems)
+            _shuffled(kept_problems, seed, origin, number // len(kept_problems))[
+                number % len(kept_problems)
             ]
         )
-        for at in range(index * size, (index + 1) * size)
+        for number in range(index * size, (index + 1) * size)
     ]
 
 
 def _shuffled(
-    kept_problems: NDArray[np.int64], seed: int, origin: int, turn: int
+    kept_problems: NDArray[np.int64], seed: int, origin: int, pass_number: int
 ) -> NDArray[np.int64]:
-    return np.random.Generator(np.random.PCG64([seed, origin, turn])).permutation(kept_problems)
+    return np.random.Generator(np.random.PCG64([seed, origin, pass_number])).permutation(
+        kept_problems
+    )

@@ -30,12 +30,12 @@ def current_pool(
         if settings.measure_snr:
             gradient_snr.measure(components, spec, pool, rt)
         rt.checkpoint_requested = True
-    due = (
+    refresh_due = (
         rt.step == begin
         if settings.refresh == "each_stage"
         else settings.refresh == "every" and rt.step % settings.refresh_every == 0
     )
-    return measure(components, spec, rt, pool) if due and pool.step != rt.step else pool
+    return measure(components, spec, rt, pool) if refresh_due and pool.step != rt.step else pool
 
 
 def measure(

@@ -43,8 +43,8 @@ def weigh(weighting: Weighting, p: ArrayLike) -> Vector:
 def normalised(weights: ArrayLike) -> Vector:
     """w̃: divided by the mean over the kept problems (those above 0). All zeros stay zeros."""
     values = np.asarray(weights, dtype=np.float64)
-    kept = values[values > 0]
-    return values / kept.mean() if kept.size else values
+    positive = values[values > 0]
+    return values / positive.mean() if positive.size else values
 
 
 def effective_problems(weights: ArrayLike) -> float:

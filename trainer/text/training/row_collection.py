@@ -28,13 +28,13 @@ class RowCollector:
     components: RunComponents
     engine: Engine
 
-    def fresh(
+    def rows_from_student(
         self, stage: Stage, prompts: Sequence[Prompt], rt: Runtime
     ) -> tuple[list[TrainRow], dict[str, float], Telemetry]:
         """Fresh answers of the student, through the four rooms of the pipeline; metrics, and the
         account of the round's tokens.
         """
-        round = self._rooms(stage).run_round(
+        round = self._pipeline(stage).run_round(
             prompts, Noise(self.spec.seed, rt.step, "train"), rt.step
         )
         count_sampled(rt, self.components.student, round.answers)
@@ -44,28 +44,32 @@ class RowCollector:
             "staleness/mean": round.telemetry.staleness,
         }
         if isinstance(stage.objective, GRPO):
-            flat = [not row.advantages.any() for row in round.rows if row.advantages is not None]
-            values["advantages/zero_variance_share"] = sum(flat) / max(1, len(flat))
+            zero_variance = [
+                not row.advantages.any() for row in round.rows if row.advantages is not None
+            ]
+            values["advantages/zero_variance_share"] = sum(zero_variance) / max(
+                1, len(zero_variance)
+            )
         return round.rows, values, round.telemetry
 
     def begin(self, stage: Stage, prompts: Sequence[Prompt], step: int) -> None:
         """Start on the answers of a later step, where sampling overlaps training."""
-        self._rooms(stage).begin(prompts, Noise(self.spec.seed, step, "train"))
+        self._pipeline(stage).begin(prompts, Noise(self.spec.seed, step, "train"))
 
-    def rows_of_answers(
+    def rows_from_answers(
         self, stage: Stage, prompts: Sequence[Prompt], answers: Sequence[Answer]
     ) -> tuple[list[TrainRow], dict[str, float]]:
         """One given answer to each problem."""
         components = self.components
-        made = build_filter(
+        answer_filter = build_filter(
             self.spec, stage, components.sampler, components.student, components.teachers
         )
-        rows, _ = made.rows(
+        rows, _ = answer_filter.rows(
             [Group(prompt, (answer,)) for prompt, answer in zip(prompts, answers, strict=True)]
         )
         return rows, _lengths(answers)
 
-    def _rooms(self, stage: Stage) -> RolloutPipeline:
+    def _pipeline(self, stage: Stage) -> RolloutPipeline:
         components = self.components
         held_out = [
             question.problem.id for question in (*components.evaluation, *components.retained)

@@ -41,8 +41,8 @@ class Selection:
 
 
 def score_and_select(
-    student: LanguageModel, rows: list[TrainRow], states: TeacherStates, stage: Stage, noise: Noise, tokens: int, watched: bool,
-    own: Sequence[int], world: World,
+    student: LanguageModel, rows: list[TrainRow], states: TeacherStates, stage: Stage, noise: Noise, tokens: int, record_scores: bool,
+    own_rows: Sequence[int], world: World,
 ) -> Selection:  # fmt: skip
     """Score the rows where the stage needs it, and leave out the tokens that it does not learn
     from. Each rank scores the rows `own`.
@@ -51,15 +51,15 @@ def score_and_select(
     out; it changes no choice.
     """
     needed = _needs_scores(rows, stage)
-    if not (needed or (watched and _can_show(rows, stage))):
-        return Selection(_masked(rows, stage, noise, None))
+    if not (needed or (record_scores and _can_be_recorded(rows, stage))):
+        return Selection(_with_selection(rows, stage, noise, None))
     temperature = (
         stage.objective.temperature if isinstance(stage.objective, PolicyGradient) else 1.0
     )
-    scores = _shared(
-        score_rows(student, rows, states, tokens, own, temperature), own, len(rows), world
+    scores = _gather_scores(
+        score_rows(student, rows, states, tokens, own_rows, temperature), own_rows, len(rows), world
     )
-    return Selection(_masked(rows, stage, noise, scores if needed else None), scores)
+    return Selection(_with_selection(rows, stage, noise, scores if needed else None), scores)
 
 
 @torch.no_grad()
@@ -68,19 +68,19 @@ def score_rows(
     rows: Sequence[TrainRow],
     states: TeacherStates,
     tokens: int,
-    own: Sequence[int],
+    row_indices: Sequence[int],
     temperature: float = 1.0,
 ) -> list[TokenScores]:
     """Scores [T] of the rows at the places `own`, in that order; `tokens` ids at a time."""
-    found: dict[int, TokenScores] = {}
-    for teacher in dict.fromkeys(rows[place].teacher for place in own):
-        places = [place for place in own if rows[place].teacher == teacher]
-        read = [(rows[place].answer.prompt, rows[place].answer.ids) for place in places]
-        for chosen in micro_batches(read, tokens):
-            group = [read[at] for at in chosen]
-            hidden_TH, ids_T = response_hidden(student, group), completion_ids(group)
+    scores_by_row: dict[int, TokenScores] = {}
+    for teacher in dict.fromkeys(rows[index].teacher for index in row_indices):
+        indices = [index for index in row_indices if rows[index].teacher == teacher]
+        texts = [(rows[index].answer.prompt, rows[index].answer.ids) for index in indices]
+        for batch in micro_batches(texts, tokens):
+            batch_texts = [texts[position] for position in batch]
+            hidden_TH, ids_T = response_hidden(student, batch_texts), completion_ids(batch_texts)
             every_T = torch.ones(len(ids_T), dtype=torch.bool, device=hidden_TH.device)
-            logits = states.logits([places[at] for at in chosen], every_T)
+            logits = states.logits([indices[position] for position in batch], every_T)
             scored = score_tokens(
                 hidden_TH,
                 head_of(student.model),
@@ -89,12 +89,12 @@ def score_rows(
                 vocabulary=states.vocabulary,
                 temperature=temperature,
             )
-            found |= zip(
-                (places[at] for at in chosen),
-                split(scored, [len(ids) for _, ids in group]),
+            scores_by_row |= zip(
+                (indices[position] for position in batch),
+                split(scored, [len(ids) for _, ids in batch_texts]),
                 strict=True,
             )
-    return [found[place] for place in own]
+    return [scores_by_row[index] for index in row_indices]
 
 
 def _needs_scores(rows: Sequence[TrainRow], stage: Stage) -> bool:
@@ -107,22 +107,22 @@ def _needs_scores(rows: Sequence[TrainRow], stage: Stage) -> bool:
     )
 
 
-def _shared(
-    scores: list[TokenScores], own: Sequence[int], count: int, world: World
+def _gather_scores(
+    scores: list[TokenScores], own_rows: Sequence[int], count: int, world: World
 ) -> list[TokenScores]:
     """The scores of all rows, of which this rank has taken those of its own."""
     if world.size == 1:
-        by_index = dict(zip(own, scores, strict=True))
+        scores_by_row = dict(zip(own_rows, scores, strict=True))
     else:
-        by_index = dict(world.gather(list(zip(own, map(to_cpu, scores), strict=True))))
-    return [by_index[place] for place in range(count)]
+        scores_by_row = dict(world.gather(list(zip(own_rows, map(to_cpu, scores), strict=True))))
+    return [scores_by_row[index] for index in range(count)]
 
 
-def _can_show(rows: Sequence[TrainRow], stage: Stage) -> bool:
+def _can_be_recorded(rows: Sequence[TrainRow], stage: Stage) -> bool:
     return isinstance(stage.tokens, SelectedTokens) and all(row.teacher for row in rows)
 
 
-def _masked(
+def _with_selection(
     rows: list[TrainRow], stage: Stage, noise: Noise, scores: list[TokenScores] | None
 ) -> list[TrainRow]:
     """Only what is compared with the teacher, or whose ratio counts, is selected from; a confidence
@@ -138,17 +138,20 @@ def _masked(
     ]
     keys = rollout_keys(noise, [(row.answer.problem.id, row.answer.sample) for row in rows])
     lengths = [int(mask.sum()) for mask in open_to_choice]
-    chosen = np.split(
+    selections = np.split(
         select(stage.tokens, *columns, lengths=lengths, keys=keys), np.cumsum(lengths)[:-1]
     )
     return [
-        _keep(row, mask, part) for row, mask, part in zip(rows, open_to_choice, chosen, strict=True)
+        _zero_unselected(row, mask, selection)
+        for row, mask, selection in zip(rows, open_to_choice, selections, strict=True)
     ]
 
 
-def _keep(row: TrainRow, open_to_choice: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> TrainRow:
+def _zero_unselected(
+    row: TrainRow, open_to_choice: NDArray[np.bool_], selection: NDArray[np.bool_]
+) -> TrainRow:
     coefficients = row.coefficients.copy()
-    coefficients[open_to_choice] = np.where(chosen, coefficients[open_to_choice], 0)
+    coefficients[open_to_choice] = np.where(selection, coefficients[open_to_choice], 0)
     return replace(row, coefficients=coefficients)
 
 
@@ -158,8 +161,8 @@ def _column(
     """One score of every row's tokens [T]; without scores, what the sampler noted."""
     if scores is not None:
         return [np.asarray(getattr(score, name).double().cpu().numpy()) for score in scores]
-    noted = [row.answer.entropies for row in rows]
+    sampler_entropies = [row.answer.entropies for row in rows]
     return [
-        np.zeros(len(row.answer.ids)) if one is None else one.astype(np.float64)
-        for row, one in zip(rows, noted, strict=True)
+        np.zeros(len(row.answer.ids)) if entropy is None else entropy.astype(np.float64)
+        for row, entropy in zip(rows, sampler_entropies, strict=True)
     ]

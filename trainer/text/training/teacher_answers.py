@@ -34,11 +34,11 @@ class TeacherAnswerStore:
     def __init__(self) -> None:
         self.by_index: dict[int, Answer] = {}
 
-    def missing(self, places: Sequence[int]) -> list[int]:
-        return [place for place in places if place not in self.by_index]
+    def missing(self, indices: Sequence[int]) -> list[int]:
+        return [index for index in indices if index not in self.by_index]
 
-    def add(self, places: Sequence[int], answers: Sequence[Answer]) -> None:
-        self.by_index.update(zip(places, answers, strict=True))
+    def add(self, indices: Sequence[int], answers: Sequence[Answer]) -> None:
+        self.by_index.update(zip(indices, answers, strict=True))
 
     def tensors(self) -> dict[str, Tensor]:
         """Token ids one after the other, with the length and place of each answer; empty where
@@ -67,16 +67,18 @@ class TeacherAnswerStore:
         self,
         tensors: Mapping[str, Tensor],
         verdicts: Sequence[dict[str, Any]],
-        asked: Sequence[Question],
+        questions: Sequence[Question],
     ) -> None:
         self.by_index = {}
         if not tensors:
             return
-        pieces = torch.split(tensors["ids"], tensors["lengths"].tolist())
-        for place, ids, facts in zip(tensors["places"].tolist(), pieces, verdicts, strict=True):
-            question = asked[place]
-            self.by_index[place] = Answer(
-                question.problem, 0, "teacher", question.prompt, tuple(ids.tolist()), **facts
+        ids_by_answer = torch.split(tensors["ids"], tensors["lengths"].tolist())
+        for index, ids, verdict in zip(
+            tensors["places"].tolist(), ids_by_answer, verdicts, strict=True
+        ):
+            question = questions[index]
+            self.by_index[index] = Answer(
+                question.problem, 0, "teacher", question.prompt, tuple(ids.tolist()), **verdict
             )
 
 
@@ -85,14 +87,14 @@ def solution_answer(student: LanguageModel, question: Question, longest: int) ->
     definition.
     """
     problem = question.problem
-    whole = (*text_ids(student, problem.solution), student.ends[0])
+    solution_ids = (*text_ids(student, problem.solution), student.ends[0])
     return Answer(
         problem,
         0,
         "teacher",
         question.prompt,
-        whole[:longest],
-        len(whole) > longest,
+        solution_ids[:longest],
+        len(solution_ids) > longest,
         problem.solution,
         True,
         problem.answer,
@@ -100,25 +102,25 @@ def solution_answer(student: LanguageModel, question: Question, longest: int) ->
 
 
 def write_teacher_answers(
-    components: RunComponents, spec: RunSpec, stage: Stage, places: Sequence[int], rt: Runtime
+    components: RunComponents, spec: RunSpec, stage: Stage, indices: Sequence[int], rt: Runtime
 ) -> list[Answer]:
     """The teachers' answers to the problems at `places`, as what the student is to learn after its
     own prompt.
     """
-    teachers, asked = components.teachers, [components.train[place] for place in places]
+    teachers, questions = components.teachers, [components.train[index] for index in indices]
     written = write_answers(
-        teachers, asked, stage.rollouts.generate.sampling, Noise(spec.seed, 0, "teacher"),
+        teachers, questions, stage.rollouts.generate.sampling, Noise(spec.seed, 0, "teacher"),
         TeacherWriter(components.student, components.sampler, rt.folder.parent.parent),
         lambda done, of: rt.progress("teacher_responses", done, of),
     )  # fmt: skip
     answers = written.answers
     for view in teachers.views:
-        own = [
+        view_answers = [
             answer
             for answer in answers
             if teachers.has_view(answer.problem) and teachers.of(answer.problem) is view
         ]
-        count_sampled(rt, view.language_model, own)
+        count_sampled(rt, view.language_model, view_answers)
     rt.metrics(
         {
             "teacher/pass_rate": pass_rate(answers),
@@ -127,13 +129,13 @@ def write_teacher_answers(
         }
     )
     rt.log.log("info", describe_teacher_answers(answers))
-    kept = evenly_spaced(answers, spec.record.rollouts)
+    recorded = evenly_spaced(answers, spec.record.rollouts)
     record_answers(
         rt,
         components.student,
         "teacher",
-        kept,
+        recorded,
         len(answers),
-        compute_token_signals(components, kept, spec.compute.micro_batch_tokens, rt),
+        compute_token_signals(components, recorded, spec.compute.micro_batch_tokens, rt),
     )
     return answers

@@ -31,32 +31,34 @@ class TeacherStates:
     hidden: Mapping[int, Tensor] = field(default_factory=dict)
     heads: Mapping[str, Head] = field(default_factory=dict)
 
-    def logits(self, places: Sequence[int], wanted_T: Tensor) -> TeacherLogits:
+    def logits(self, indices: Sequence[int], selected_T: Tensor) -> TeacherLogits:
         """The teacher's logits at the wanted tokens of the rows at `places`, which share one
         teacher.
         """
-        head = self.heads[self.rows[places[0]].teacher]
-        hidden_KH = torch.cat([self.hidden[place] for place in places])[wanted_T]
+        head = self.heads[self.rows[indices[0]].teacher]
+        hidden_KH = torch.cat([self.hidden[index] for index in indices])[selected_T]
         return lambda tokens: head.logits(hidden_KH[tokens], self.vocabulary)
 
 
 def compute_teacher_states(
-    teachers: Teachers, rows: Sequence[TrainRow], tokens: int, places: Sequence[int] | None = None
+    teachers: Teachers, rows: Sequence[TrainRow], tokens: int, indices: Sequence[int] | None = None
 ) -> TeacherStates:
     """Let every teacher read its rows among those at `places` (default: all), `tokens` ids at a
     time.
     """
-    wanted = range(len(rows)) if places is None else places
+    row_indices = range(len(rows)) if indices is None else indices
     hidden: dict[int, Tensor] = {}
     heads: dict[str, Head] = {}
     for view in teachers.views:
-        own = [place for place in wanted if rows[place].teacher == view.name]
-        read = [(rows[place].teacher_prompt, rows[place].answer.ids) for place in own]
-        for chosen in micro_batches(read, tokens):
-            parts = view.hidden([read[at] for at in chosen]).split(
-                [len(read[at][1]) for at in chosen]
+        view_rows = [index for index in row_indices if rows[index].teacher == view.name]
+        texts = [(rows[index].teacher_prompt, rows[index].answer.ids) for index in view_rows]
+        for batch in micro_batches(texts, tokens):
+            states = view.hidden([texts[position] for position in batch]).split(
+                [len(texts[position][1]) for position in batch]
             )
-            hidden |= {own[at]: part for at, part in zip(chosen, parts, strict=True)}
-        if own:
+            hidden |= {
+                view_rows[position]: state for position, state in zip(batch, states, strict=True)
+            }
+        if view_rows:
             heads[view.name] = view.head
     return TeacherStates(teachers.vocabulary, rows, hidden, heads)

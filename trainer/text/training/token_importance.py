@@ -57,9 +57,9 @@ def select(
     starts = (np.cumsum(lengths) - lengths).astype(np.int64)
     draws_T = uniforms(np.asarray(keys)[owners_T], np.arange(len(owners_T)) - starts[owners_T])
     order = np.lexsort((draws_T, _ranks(scores_T, draws_T, tokens.how), -owners_T))[::-1]
-    places = np.arange(len(owners_T)) - starts[owners_T]
+    position_T = np.arange(len(owners_T)) - starts[owners_T]
     kept_T = np.zeros(len(owners_T), bool)
-    kept_T[order] = places < kept_counts(lengths, tokens.share)[owners_T]
+    kept_T[order] = position_T < kept_counts(lengths, tokens.share)[owners_T]
     return kept_T
 
 
@@ -88,8 +88,8 @@ def score(
     if tokens.scope == "batch":
         return SCORES[tokens.score](tokens, *columns)
     ends = np.cumsum(lengths)[:-1]
-    parts = zip(*(np.split(column, ends) for column in columns), strict=True)
-    return np.concatenate([SCORES[tokens.score](tokens, *part) for part in parts])
+    answers = zip(*(np.split(column, ends) for column in columns), strict=True)
+    return np.concatenate([SCORES[tokens.score](tokens, *answer) for answer in answers])
 
 
 def cut(values: Array, quantile: float) -> Array:
@@ -116,11 +116,11 @@ def _divergence(tokens: SelectedTokens, entropy: Array, reverse: Array, forward:
 
 
 def _soft_or(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
-    high, far = (
+    unit_entropy, unit_divergence = (
         unit(cut(entropy, tokens.entropy_quantile)),
         unit(cut(reverse, tokens.divergence_quantile)),
     )
-    return high + far - high * far
+    return unit_entropy + unit_divergence - unit_entropy * unit_divergence
 
 
 def _confident_and_wrong(
@@ -161,28 +161,28 @@ def regions(
     Shares are of the tokens (`share`), of the kept tokens (`kept_share`) and of the summed
     divergence (`divergence_share`).
     """
-    high_T = np.asarray(entropy_T, np.float64) / math.log(vocabulary)
-    far_T = np.maximum(np.asarray(divergence_T, np.float64), 0.0)
-    kept = np.ones(len(far_T), bool) if kept_T is None else np.asarray(kept_T, bool)
-    split = thresholds or (float(np.median(high_T)), float(np.median(far_T)))
-    region_T = _region_of(high_T, far_T, split)
+    entropy_share_T = np.asarray(entropy_T, np.float64) / math.log(vocabulary)
+    delta_T = np.maximum(np.asarray(divergence_T, np.float64), 0.0)
+    is_kept_T = np.ones(len(delta_T), bool) if kept_T is None else np.asarray(kept_T, bool)
+    split = thresholds or (float(np.median(entropy_share_T)), float(np.median(delta_T)))
+    region_T = _region_of(entropy_share_T, delta_T, split)
     edges = np.linspace(0, 1, CELLS + 1), np.geomspace(*DIVERGENCES, CELLS + 1)
     return {
         "entropy_edges": edges[0].tolist(),
         "divergence_edges": edges[1].tolist(),
-        "counts": _histogram(high_T, far_T, edges),
-        "kept": _histogram(high_T[kept], far_T[kept], edges),
+        "counts": _histogram(entropy_share_T, delta_T, edges),
+        "kept": _histogram(entropy_share_T[is_kept_T], delta_T[is_kept_T], edges),
         "regions": [
             {
                 "name": name,
-                "share": _share(region_T == at),
-                "kept_share": _share(region_T[kept] == at),
-                "divergence_share": _part(far_T, region_T == at),
+                "share": _share(region_T == number),
+                "kept_share": _share(region_T[is_kept_T] == number),
+                "divergence_share": _share_of_sum(delta_T, region_T == number),
             }
-            for at, name in enumerate(REGIONS)
+            for number, name in enumerate(REGIONS)
         ],
         "thresholds": {"entropy": split[0], "divergence": split[1]},
-        "kept_share": _share(kept),
+        "kept_share": _share(is_kept_T),
     }
 
 
@@ -191,23 +191,29 @@ def region_metrics(event: Mapping[str, Any]) -> dict[str, float]:
     return {f"tokens/{region['name']}": region["share"] for region in event["regions"]}
 
 
-def _region_of(high_T: Array, far_T: Array, split: tuple[float, float]) -> NDArray[np.int64]:
+def _region_of(
+    entropy_share_T: Array, divergence_T: Array, split: tuple[float, float]
+) -> NDArray[np.int64]:
     """Place in REGIONS of each token."""
-    certain_T, near_T = high_T <= split[0], far_T <= split[1]
-    return np.select([~certain_T & ~near_T, ~certain_T, ~near_T], [0, 1, 2], 3)
+    low_entropy_T, low_divergence_T = entropy_share_T <= split[0], divergence_T <= split[1]
+    return np.select(
+        [~low_entropy_T & ~low_divergence_T, ~low_entropy_T, ~low_divergence_T], [0, 1, 2], 3
+    )
 
 
-def _histogram(high: Array, far: Array, edges: tuple[Array, Array]) -> list[list[int]]:
+def _histogram(entropy: Array, divergence: Array, edges: tuple[Array, Array]) -> list[list[int]]:
     """Counts by [entropy cell][divergence cell]."""
-    counts, _, _ = np.histogram2d(np.clip(high, 0, 1), np.clip(far, *DIVERGENCES), bins=edges)
-    found: list[list[int]] = counts.astype(int).tolist()
-    return found
+    counts, _, _ = np.histogram2d(
+        np.clip(entropy, 0, 1), np.clip(divergence, *DIVERGENCES), bins=edges
+    )
+    cells: list[list[int]] = counts.astype(int).tolist()
+    return cells
 
 
 def _share(members: NDArray[np.bool_]) -> float:
     return float(members.mean()) if members.size else 0.0
 
 
-def _part(values: Array, members: NDArray[np.bool_]) -> float:
+def _share_of_sum(values: Array, members: NDArray[np.bool_]) -> float:
     total = float(values.sum())
     return float(values[members].sum()) / total if total > 0 else 0.0

@@ -21,7 +21,7 @@ from trainer.text.objectives.linear_divergence import TokenStatistics
 from trainer.text.objectives.reductions import normaliser, token_coefficients
 from trainer.text.recording.token_columns import split, to_cpu
 from trainer.text.rollouts.records import RATIO, TrainRow
-from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss, unknown
+from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss, empty_statistics
 from trainer.text.training.teacher_states import TeacherStates
 
 GROUP = "student"
@@ -39,55 +39,65 @@ class TrainRound:
     weights: Sequence[float]
     rows: Sequence[TrainRow]
     states: TeacherStates
-    own: Sequence[int]
+    own_rows: Sequence[int]
     teacher_logprobs: Sequence[Tensor] | None = None
 
 
 def compute_gradients(
-    learner: MicroBatchLoss, spec: RunSpec, round: TrainRound, rt: Runtime
+    loss_function: MicroBatchLoss, spec: RunSpec, round: TrainRound, rt: Runtime
 ) -> list[TokenStatistics]:
     """Hand the round's gradient to the loop; return the statistics of each row."""
     stage, rows = round.stage, round.rows
-    rt.normalise(GROUP, planned(spec, round))
-    parts = [part.to(rt.device) for part in coefficients(round)]
-    found = {place: unknown(len(rows[place].answer.ids), rt.device) for place in round.own}
-    due = batches(rows, rt.micro_batch_tokens, round.own)
-    for at in range(rt.micro_batches_to_run(len(due), GROUP)):
-        places, share = (due[at], 1.0) if at < len(due) else (list(round.own[:1]) or [0], 0.0)
-        batch = _micro_batch(round, places, [share * parts[place] for place in places])
-        loss, statistics = rt.forward(partial(learner, batch, stage.objective), GROUP)
+    rt.normalise(GROUP, loss_normaliser(spec, round))
+    row_coefficients = [tensor.to(rt.device) for tensor in coefficients(round)]
+    statistics_by_row = {
+        index: empty_statistics(len(rows[index].answer.ids), rt.device) for index in round.own_rows
+    }
+    micro_batches_of_rank = batches(rows, rt.micro_batch_tokens, round.own_rows)
+    for number in range(rt.micro_batches_to_run(len(micro_batches_of_rank), GROUP)):
+        indices, share = (
+            (micro_batches_of_rank[number], 1.0)
+            if number < len(micro_batches_of_rank)
+            else (list(round.own_rows[:1]) or [0], 0.0)
+        )
+        batch = _micro_batch(round, indices, [share * row_coefficients[index] for index in indices])
+        loss, statistics = rt.forward(partial(loss_function, batch, stage.objective), GROUP)
         rt.backward(loss, GROUP)
         if share:
-            found |= zip(places, split(statistics, batch.lengths), strict=True)
-    return _of_all_ranks(found, rt)
+            statistics_by_row |= zip(indices, split(statistics, batch.lengths), strict=True)
+    return _gather_statistics(statistics_by_row, rt)
 
 
 def _micro_batch(
-    round: TrainRound, places: Sequence[int], coefficients: Sequence[Tensor]
+    round: TrainRound, indices: Sequence[int], coefficients: Sequence[Tensor]
 ) -> MicroBatch:
     logprobs = (
         None
         if round.teacher_logprobs is None
-        else torch.cat([round.teacher_logprobs[place] for place in places])
+        else torch.cat([round.teacher_logprobs[index] for index in indices])
     )
     return MicroBatch(
-        [round.rows[place] for place in places],
-        places,
+        [round.rows[index] for index in indices],
+        indices,
         torch.cat(list(coefficients)),
         round.states,
         logprobs,
     )
 
 
-def _of_all_ranks(found: Mapping[int, TokenStatistics], rt: Runtime) -> list[TokenStatistics]:
+def _gather_statistics(
+    statistics_by_row: Mapping[int, TokenStatistics], rt: Runtime
+) -> list[TokenStatistics]:
     """The statistics of every row of the round, in their order."""
     if rt.world.size > 1:
-        moved = [(place, to_cpu(one)) for place, one in found.items()]
-        found = dict(rt.world.gather(moved))
-    return [found[place] for place in sorted(found)]
+        on_cpu = [
+            (index, to_cpu(row_statistics)) for index, row_statistics in statistics_by_row.items()
+        ]
+        statistics_by_row = dict(rt.world.gather(on_cpu))
+    return [statistics_by_row[index] for index in sorted(statistics_by_row)]
 
 
-def planned(spec: RunSpec, round: TrainRound) -> float:
+def loss_normaliser(spec: RunSpec, round: TrainRound) -> float:
     """Z of the round."""
     longest = round.stage.rollouts.generate.sampling.max_new_tokens
     return normaliser(
@@ -99,15 +109,15 @@ def planned(spec: RunSpec, round: TrainRound) -> float:
 def coefficients(round: TrainRound) -> list[Tensor]:
     """What each token of each row counts, before division by Z: [T] for every row."""
     rows = [row for row in round.rows if kept(row)]
-    counted = token_coefficients(
+    counting = token_coefficients(
         [row.weight for row in rows],
         [row.siblings for row in rows],
         [kept(row) for row in rows],
         round.stage.reduction,
     )
-    shares = iter(counted.split([kept(row) for row in rows]))
+    shares = iter(counting.split([kept(row) for row in rows]))
     return [
-        _spread(row, next(shares)) if kept(row) else torch.zeros(len(row.answer.ids))
+        _at_counting_tokens(row, next(shares)) if kept(row) else torch.zeros(len(row.answer.ids))
         for row in round.rows
     ]
 
@@ -127,18 +137,22 @@ def trains_student(row: TrainRow) -> bool:
     return not ratios_only or row.advantages is None or bool(row.advantages.any())
 
 
-def batches(rows: Sequence[TrainRow], tokens: int, own: Sequence[int]) -> list[list[int]]:
+def batches(rows: Sequence[TrainRow], tokens: int, own_rows: Sequence[int]) -> list[list[int]]:
     """Places, among `own`, of the rows that can change the student, in micro-batches of one teacher
     each.
     """
-    found = []
-    for teacher in dict.fromkeys(rows[place].teacher for place in own):
-        places = [
-            place for place in own if rows[place].teacher == teacher and trains_student(rows[place])
+    row_batches = []
+    for teacher in dict.fromkeys(rows[index].teacher for index in own_rows):
+        indices = [
+            index
+            for index in own_rows
+            if rows[index].teacher == teacher and trains_student(rows[index])
         ]
-        read = [(rows[place].answer.prompt, rows[place].answer.ids) for place in places]
-        found += [[places[at] for at in chosen] for chosen in micro_batches(read, tokens)]
-    return found
+        texts = [(rows[index].answer.prompt, rows[index].answer.ids) for index in indices]
+        row_batches += [
+            [indices[position] for position in batch] for batch in micro_batches(texts, tokens)
+        ]
+    return row_batches
 
 
 def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> dict[str, float]:
@@ -146,7 +160,7 @@ def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> d
     if not statistics:
         return {}
     divergences, entropies, capped = (
-        _known(torch.cat([getattr(part, name) for part in statistics]))
+        _without_nan(torch.cat([getattr(row_statistics, name) for row_statistics in statistics]))
         for name in ("divergence", "entropy", "capped")
     )
     values = {"entropy/mean": float(entropies.mean())} if len(entropies) else {}
@@ -166,7 +180,7 @@ def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> d
     return values
 
 
-def _spread(row: TrainRow, shares_K: Tensor) -> Tensor:
+def _at_counting_tokens(row: TrainRow, shares_K: Tensor) -> Tensor:
     """The shares of a row's counting tokens in their places, times the tokens' own coefficients."""
     own_T = torch.from_numpy(row.coefficients).double()
     spread_T = torch.zeros_like(own_T)
@@ -174,6 +188,6 @@ def _spread(row: TrainRow, shares_K: Tensor) -> Tensor:
     return spread_T
 
 
-def _known(values_T: Tensor) -> np.ndarray:
+def _without_nan(values_T: Tensor) -> np.ndarray:
     values = values_T.double().cpu().numpy()
     return np.asarray(values[~np.isnan(values)])

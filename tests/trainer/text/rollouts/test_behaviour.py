@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from tests.trainer.text.rollouts.rounds import ToyFilter, pipeline, prompts
 from tests.trainer.text.tiny import language_model
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.importance_weights import ImportanceWeightedFilter, weighed
+from trainer.text.rollouts.importance_weights import (
+    ImportanceWeightedFilter,
+    with_importance_weights,
+)
 from trainer.text.rollouts.records import DroppedAnswer, Group, TrainRow
 
 NUMBERS = st.lists(st.tuples(st.floats(-2000, 0), st.floats(-2000, 0)), min_size=1, max_size=6)
@@ -33,7 +36,9 @@ def row(behaviour: Sequence[float], coefficients: Sequence[float]) -> TrainRow:
 
 def test_the_weight_is_the_ratio_and_at_most_two() -> None:
     ours, anchor = np.array([-1.0, -2.0, -0.1, -0.2], np.float32), np.zeros(4, np.float32)
-    done = weighed(row([-1.0, -1.0, -3.0, -0.5], [1.0, 0.5, 1.0, 0.0]), ours, anchor)
+    done = with_importance_weights(
+        row([-1.0, -1.0, -3.0, -0.5], [1.0, 0.5, 1.0, 0.0]), ours, anchor
+    )
     np.testing.assert_allclose(done.coefficients, [1.0, 0.5 * np.exp(-1.0), 2.0, 0.0], rtol=1e-6)
     assert done.anchor_logprobs is anchor
 
@@ -41,7 +46,7 @@ def test_the_weight_is_the_ratio_and_at_most_two() -> None:
 @given(NUMBERS)
 def test_no_token_is_left_out_so_the_normaliser_stays(numbers: list[tuple[float, float]]) -> None:
     ours, theirs = np.array(numbers, np.float32).T
-    done = weighed(row(theirs, [1.0] * len(theirs)), ours, ours)
+    done = with_importance_weights(row(theirs, [1.0] * len(theirs)), ours, ours)
     assert (
         (done.coefficients > 0).all()
         and (done.coefficients <= 2).all()

@@ -48,11 +48,11 @@ def engine_over(
     manners: Manners,
     folder: Path,
     model: LanguageModel | None = None,
-    tell: Any = lambda sentence: None,
+    log_warning: Any = lambda sentence: None,
 ) -> VllmEngine:
     launch = Launch(VllmSampler(), "float32", 64, eager=True)
     engine = VllmEngine(
-        model or student(), launch, 4, folder / "vllm", tell, opening=opening(manners)
+        model or student(), launch, 4, folder / "vllm", log_warning, start_server=opening(manners)
     )
     engine.update(0)
     return engine
@@ -148,8 +148,8 @@ def test_a_network_that_vllm_cannot_compute_is_refused_at_the_start(tmp_path: Pa
 
 def test_a_server_that_dies_in_a_round_loses_no_answer(tmp_path: Path) -> None:
     manners = Manners(dies_after=[2, 1, 50])
-    told: list[str] = []
-    engine = engine_over(manners, tmp_path, tell=told.append)
+    warnings: list[str] = []
+    engine = engine_over(manners, tmp_path, log_warning=warnings.append)
     untroubled = engine_over(Manners(), tmp_path / "other", engine.student)
     arrived: list[int] = []
     answers = engine.write(REQUESTS, LAW, Noise(0, 0), lambda done, of: arrived.append(done))
@@ -158,7 +158,7 @@ def test_a_server_that_dies_in_a_round_loses_no_answer(tmp_path: Path) -> None:
     ]
     assert arrived == [1, 2, 3, 4, 5] and manners.started == 3
     assert set(Counter(body["seed"] for body in manners.asked).values()) == {1}
-    assert len(told) == 2 and "3 answers of this step are still to come" in told[0]
+    assert len(warnings) == 2 and "3 answers of this step are still to come" in warnings[0]
     engine.close()
     untroubled.close()
 

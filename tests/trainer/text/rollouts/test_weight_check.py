@@ -34,7 +34,7 @@ def test_a_server_with_the_new_weights_passes(seed: int, rounding: float, size: 
     check, ours = begun(rounding)
     for version in range(1, 5):
         ours = ours + size * numbers(seed + version)
-        check.updated(version, ours, ours + rounding * numbers(seed + 10 + version))
+        check.check_update(version, ours, ours + rounding * numbers(seed + 10 + version))
 
 
 @given(SEEDS, ROUNDINGS, st.floats(5.0, 1000.0))
@@ -43,7 +43,7 @@ def test_a_server_that_kept_the_old_weights_is_caught_once_they_differ_by_more_t
 ) -> None:
     check, ours = begun(rounding)
     with pytest.raises(Failure, match="the weights of update 1"):
-        check.updated(
+        check.check_update(
             1, ours + times * rounding * numbers(seed), ours + rounding * numbers(seed + 1)
         )
 
@@ -55,7 +55,7 @@ def test_small_updates_that_never_arrive_add_up_and_are_caught(seed: int, roundi
 
     def train() -> None:
         for version in range(1, 20):
-            check.updated(
+            check.check_update(
                 version,
                 start + version * rounding * drift,
                 start + rounding * numbers(seed + version),
@@ -71,14 +71,14 @@ def test_in_float32_a_part_that_stayed_behind_is_caught(seed: int, part: float) 
     check, ours = begun(1e-6)
     moved = ours + 2 * numbers(seed)
     with pytest.raises(Failure):
-        check.updated(1, moved, moved + part * numbers(seed + 1))
+        check.check_update(1, moved, moved + part * numbers(seed + 1))
 
 
 def test_the_tolerance_is_the_most_that_rounding_may_grow() -> None:
     check, ours = begun(0.02, tolerance=0.05)
-    check.updated(1, ours, ours + 0.069 * numbers(3))
+    check.check_update(1, ours, ours + 0.069 * numbers(3))
     with pytest.raises(Failure):
-        check.updated(2, ours, ours + 0.071 * numbers(3))
+        check.check_update(2, ours, ours + 0.071 * numbers(3))
 
 
 def test_another_network_is_refused_at_the_start() -> None:
@@ -90,7 +90,7 @@ def test_another_network_is_refused_at_the_start() -> None:
 def test_log_probs_that_are_not_numbers_are_refused() -> None:
     check, ours = begun(1e-6)
     with pytest.raises(Failure):
-        check.updated(1, ours, torch.full_like(ours, torch.nan))
+        check.check_update(1, ours, torch.full_like(ours, torch.nan))
     with pytest.raises(Failure):
         WeightCheck(0.05).begin(ours, torch.full_like(ours, torch.nan))
 

@@ -22,10 +22,10 @@ from trainer.text.problems import Problem, ProblemError
 from trainer.text.rollouts.answers import Question
 from trainer.text.teachers.contexts import (
     PromptFormatter,
+    fits_tokens,
     privileged_text,
     prompt_text,
     require_privileged,
-    within,
 )
 
 PROBLEM = question().problem
@@ -166,7 +166,7 @@ def test_prompt_and_answer_always_fit_and_the_question_stays_whole(
     )
     assert len(prompt) + longest <= merging.max_length
     assert text == prompt_text(context, asked, piece, note)
-    assert within(merging, piece, most) or piece == ""
+    assert fits_tokens(merging, piece, most) or piece == ""
     head, cut, tail = piece.partition("…")
     assert piece in (shown, "") or (
         cut and shown.startswith(head) and shown.endswith(tail) and abs(len(head) - len(tail)) <= 1

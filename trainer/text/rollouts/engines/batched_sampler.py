@@ -26,10 +26,10 @@ from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
 
 # Finished rows leave when they are this share of the batch: leaving copies the cache, staying
 # computes in vain.
-LEAVING_SHARE = 0.125
+REMOVAL_SHARE = 0.125
 # Waiting prompts start when this share of the rows is free: every cohort costs some calls per layer
 # and step.
-STARTING_SHARE = 0.375
+START_SHARE = 0.375
 
 
 @torch.inference_mode()
@@ -44,20 +44,22 @@ def write(
     """Answers in the order in which they are finished. `rows` bounds how many are in progress
     together.
     """
-    waiting = deque(sorted(_parts(requests, rows), key=lambda part: -len(part.prompt)))
+    waiting = deque(
+        sorted(_split_by_rows(requests, rows), key=lambda request: -len(request.prompt))
+    )
     batch = SamplingBatch(language_model, sampling, noise)
     while waiting or len(batch):
         free = rows - len(batch)
-        if free >= STARTING_SHARE * rows or not len(batch):
-            starting = _that_fit(waiting, free)
+        if free >= START_SHARE * rows or not len(batch):
+            starting = _take_fitting(waiting, free)
             if starting:
                 batch.start(starting)
         for row in batch.advance():
             yield batch.trajectory(row, source)
-        batch.leave()
+        batch.remove_finished()
 
 
-def _parts(requests: Sequence[SampleRequest], rows: int) -> Iterator[SampleRequest]:
+def _split_by_rows(requests: Sequence[SampleRequest], rows: int) -> Iterator[SampleRequest]:
     """A request for more answers than there are rows is served in parts."""
     for request in requests:
         for start in range(0, len(request.samples), rows):
@@ -66,13 +68,13 @@ def _parts(requests: Sequence[SampleRequest], rows: int) -> Iterator[SampleReque
             )
 
 
-def _that_fit(waiting: deque[SampleRequest], free: int) -> list[SampleRequest]:
+def _take_fitting(waiting: deque[SampleRequest], free: int) -> list[SampleRequest]:
     """Take requests from the queue while all of their answers find a row."""
-    taken: list[SampleRequest] = []
+    batch_requests: list[SampleRequest] = []
     while waiting and len(waiting[0].samples) <= free:
         free -= len(waiting[0].samples)
-        taken.append(waiting.popleft())
-    return taken
+        batch_requests.append(waiting.popleft())
+    return batch_requests
 
 
 class SamplingBatch:
@@ -94,7 +96,7 @@ class SamplingBatch:
         self.owners: list[tuple[SampleRequest, int]] = []
         self.active: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.keys: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
-        self.written = Transcript()
+        self.transcript = Transcript()
 
     def __len__(self) -> int:
         return len(self.owners)
@@ -118,15 +120,15 @@ class SamplingBatch:
         self.active = np.concatenate((self.active, np.ones(len(answers), dtype=np.bool_)))
         keys = rollout_keys(self.noise, ((request.problem, sample) for request, sample in answers))
         self.keys = np.concatenate((self.keys, keys))
-        self.written.extend(len(answers))
+        self.transcript.extend(len(answers))
 
     def advance(self) -> list[int]:
         """Write one token in every row; return the rows whose answers are finished by it."""
-        numbers = uniforms(self.keys, self.written.lengths)
+        numbers = uniforms(self.keys, self.transcript.lengths)
         choice = choose(self.logits, self._tensor(numbers), self.sampling)
-        ids = self.written.append(choice, self.active)
+        ids = self.transcript.append(choice, self.active)
         finished = self.active & (
-            self.is_end[ids] | (self.written.lengths == self.sampling.max_new_tokens)
+            self.is_end[ids] | (self.transcript.lengths == self.sampling.max_new_tokens)
         )
         self.active = self.active & ~finished
         if self.active.any():
@@ -135,7 +137,7 @@ class SamplingBatch:
 
     def trajectory(self, row: int, source: Source) -> Trajectory:
         request, sample = self.owners[row]
-        segment = self.written.segment(row, source)
+        segment = self.transcript.segment(row, source)
         return Trajectory(
             request.problem,
             sample,
@@ -144,22 +146,22 @@ class SamplingBatch:
             truncated=segment.ids[-1] not in self.ends,
         )
 
-    def leave(self) -> None:
+    def remove_finished(self) -> None:
         """Drop finished rows once they are many enough."""
-        kept = np.flatnonzero(self.active)
-        if len(self) - len(kept) < LEAVING_SHARE * len(self):
+        active_rows = np.flatnonzero(self.active)
+        if len(self) - len(active_rows) < REMOVAL_SHARE * len(self):
             return
         first = 0
         for cohort in self.cohorts:
-            staying = np.flatnonzero(self.active[first : first + len(cohort)])
+            remaining = np.flatnonzero(self.active[first : first + len(cohort)])
             first += len(cohort)
-            if len(staying) < len(cohort):
-                cohort.keep(self._tensor(staying))
+            if len(remaining) < len(cohort):
+                cohort.keep(self._tensor(remaining))
         self.cohorts = [cohort for cohort in self.cohorts if len(cohort)]
-        self.logits = self.logits[self._tensor(kept)]
-        self.owners = [self.owners[row] for row in kept.tolist()]
-        self.keys, self.active = self.keys[kept], self.active[kept]
-        self.written.keep(kept)
+        self.logits = self.logits[self._tensor(active_rows)]
+        self.owners = [self.owners[row] for row in active_rows.tolist()]
+        self.keys, self.active = self.keys[active_rows], self.active[active_rows]
+        self.transcript.keep(active_rows)
 
     def _tensor(self, values: NDArray[np.int64] | NDArray[np.float64]) -> Tensor:
         return torch.from_numpy(values).to(self.device)

@@ -59,11 +59,11 @@ class Decoder:
             JoinedLinear([layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj])
             for layer in self.layers
         ]
-        self.mixers = [JoinedLinear([layer.self_attn.o_proj]) for layer in self.layers]
-        self.gates = [
+        self.output_projections = [JoinedLinear([layer.self_attn.o_proj]) for layer in self.layers]
+        self.gate_projections = [
             JoinedLinear([layer.mlp.gate_proj, layer.mlp.up_proj]) for layer in self.layers
         ]
-        self.closers = [JoinedLinear([layer.mlp.down_proj]) for layer in self.layers]
+        self.down_projections = [JoinedLinear([layer.mlp.down_proj]) for layer in self.layers]
         self.cosines, self.sines = self._rotations(FIRST_COLUMNS)
 
     def start(
@@ -78,7 +78,8 @@ class Decoder:
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             nonlocal cohort
             query, key, value = (
-                part.unflatten(0, (prompts, tokens)).transpose(1, 2) for part in (query, key, value)
+                projection.unflatten(0, (prompts, tokens)).transpose(1, 2)
+                for projection in (query, key, value)
             )
             cohort = cohort or CohortCache(
                 len(self.layers), lengths_P[prompt_of_row], tokens, tokens + FIRST_COLUMNS, key
@@ -109,11 +110,14 @@ class Decoder:
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             if len(cohorts) == 1:
                 return cohorts[0].attend(layer, query, key, value, self._scale(layer))
-            parts = zip(
+            cohort_inputs = zip(
                 cohorts, query.split(sizes), key.split(sizes), value.split(sizes), strict=True
             )
             return torch.cat(
-                [cohort.attend(layer, q, k, v, self._scale(layer)) for cohort, q, k, v in parts]
+                [
+                    cohort.attend(layer, q, k, v, self._scale(layer))
+                    for cohort, q, k, v in cohort_inputs
+                ]
             )
 
         return self._logits(
@@ -126,35 +130,40 @@ class Decoder:
             self.cosines, self.sines = self._rotations(2 * columns)
         cosines, sines = self.cosines[positions, None], self.sines[positions, None]
         hidden = self.model.model.embed_tokens(ids)
-        parts = zip(
-            self.layers, self.projections, self.mixers, self.gates, self.closers, strict=True
+        blocks = zip(
+            self.layers,
+            self.projections,
+            self.output_projections,
+            self.gate_projections,
+            self.down_projections,
+            strict=True,
         )
-        for number, (layer, project, mix, gate, close) in enumerate(parts):
+        for layer_index, (layer, project, mix, gate, close) in enumerate(blocks):
             heads = project(_normed(layer.input_layernorm, hidden)).view(len(ids), -1, self.width)
-            query, key, value = self._turned(layer.self_attn, heads, cosines, sines)
-            hidden = hidden + mix(attend(number, query, key, value))
+            query, key, value = self._rotate(layer.self_attn, heads, cosines, sines)
+            hidden = hidden + mix(attend(layer_index, query, key, value))
             opened, raised = gate(_normed(layer.post_attention_layernorm, hidden)).chunk(2, -1)
             hidden = hidden + close(layer.mlp.act_fn(opened) * raised)
         return _normed(self.model.model.norm, hidden)
 
-    def _turned(
+    def _rotate(
         self, attention: Any, heads: Tensor, cosines: Tensor, sines: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values from all heads [T, Q + 2K, D], the first two turned by their
         positions.
         """
         queries, keys = self.heads
-        turning = heads[:, : queries + keys]
+        rotating = heads[:, : queries + keys]
         if hasattr(attention, "q_norm"):
-            turning = torch.cat(
+            rotating = torch.cat(
                 (
-                    _normed(attention.q_norm, turning[:, :queries]),
-                    _normed(attention.k_norm, turning[:, queries:]),
+                    _normed(attention.q_norm, rotating[:, :queries]),
+                    _normed(attention.k_norm, rotating[:, queries:]),
                 ),
                 1,
             )
-        turned = turning * cosines + turning.roll(self.width // 2, -1) * sines
-        return turned[:, :queries], turned[:, queries:], heads[:, queries + keys :]
+        rotated = rotating * cosines + rotating.roll(self.width // 2, -1) * sines
+        return rotated[:, :queries], rotated[:, queries:], heads[:, queries + keys :]
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self.model.lm_head(hidden)[:, : self.vocabulary]

@@ -31,7 +31,7 @@ class CohortCache:
         self.keys = like.new_zeros(layers, len(lengths_N), like.shape[1], room, like.shape[3])
         self.values = torch.zeros_like(self.keys)
         self.lengths, self.longest = lengths_N, longest
-        self._find_places()
+        self._update_positions()
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -42,9 +42,9 @@ class CohortCache:
         """
         if self.longest == self.keys.shape[-2]:
             self.keys, self.values = (
-                F.pad(part, (0, 0, 0, self.longest)) for part in (self.keys, self.values)
+                F.pad(cache, (0, 0, 0, self.longest)) for cache in (self.keys, self.values)
             )
-            self._find_places()
+            self._update_positions()
         self.newest += 1
         self.bias.view(-1)[self.newest] = 0
         self.lengths = self.lengths + 1
@@ -61,7 +61,9 @@ class CohortCache:
         # The query heads of one key-value head stand side by side as if they were tokens: no copy
         # of the cache per head.
         grouped = query.reshape(len(self.bias), -1, width)
-        seen_keys, seen_values = (part.flatten(0, 1)[:, : self.longest] for part in (keys, values))
+        seen_keys, seen_values = (
+            cache.flatten(0, 1)[:, : self.longest] for cache in (keys, values)
+        )
         scores = torch.baddbmm(
             self.bias[:, None, : self.longest], grouped, seen_keys.transpose(1, 2), alpha=scale
         )
@@ -70,9 +72,9 @@ class CohortCache:
     def keep(self, rows: Tensor) -> None:
         self.keys, self.values = self.keys.index_select(1, rows), self.values.index_select(1, rows)
         self.lengths = self.lengths[rows]
-        self._find_places()
+        self._update_positions()
 
-    def _find_places(self) -> None:
+    def _update_positions(self) -> None:
         """`newest` [N·K] is the place of each row's newest token in a layer's cache seen as [N·K·C,
         D], and in `bias` [N·K, C], which is added to the scores: 0 for a row's tokens, −∞ beyond
         them.

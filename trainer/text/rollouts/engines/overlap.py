@@ -44,7 +44,7 @@ class SamplingCancelled(Exception):
     """The run ends, and nobody waits for what was begun."""
 
 
-Wanted = tuple[tuple[SampleRequest, ...], Sampling, Noise]
+SamplingCall = tuple[tuple[SampleRequest, ...], Sampling, Noise]
 
 
 @dataclass
@@ -53,8 +53,8 @@ class OverlapEngine:
 
     inner: Engine
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
-    _begun: tuple[Wanted, Future[list[Trajectory]]] | None = None
-    _leaving: threading.Event = field(default_factory=threading.Event)
+    _pending: tuple[SamplingCall, Future[list[Trajectory]]] | None = None
+    _cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property
     def version(self) -> int:
@@ -64,16 +64,18 @@ class OverlapEngine:
         """Waits until what was begun is there: it is written to its end with the weights that it
         was begun with.
         """
-        if self._begun is not None:
-            self._begun[1].exception()
+        if self._pending is not None:
+            self._pending[1].exception()
         self.inner.update(version)
 
     def begin(self, requests: Sequence[SampleRequest], sampling: Sampling, noise: Noise) -> None:
         """Start on what the next `write` will ask, with the weights of the last `update`."""
-        wanted = tuple(requests), sampling, noise
-        self._begun = (
-            wanted,
-            self._thread.submit(self.inner.write, requests, sampling, noise, self._go_on),
+        call = tuple(requests), sampling, noise
+        self._pending = (
+            call,
+            self._thread.submit(
+                self.inner.write, requests, sampling, noise, self._raise_if_cancelled
+            ),
         )
 
     def write(
@@ -84,16 +86,16 @@ class OverlapEngine:
         progress: Progress | None = None,
     ) -> list[Trajectory]:
         """What was begun, if it is this; else written now."""
-        begun, self._begun = self._begun, None
-        if begun is not None and begun[0] == (tuple(requests), sampling, noise):
-            return begun[1].result()
+        pending, self._pending = self._pending, None
+        if pending is not None and pending[0] == (tuple(requests), sampling, noise):
+            return pending[1].result()
         return self.inner.write(requests, sampling, noise, progress)
 
     def close(self) -> None:
         """Leave with the next answer that is finished."""
-        self._leaving.set()
+        self._cancelled.set()
         self._thread.shutdown()
 
-    def _go_on(self, done: int, of: int) -> None:
-        if self._leaving.is_set():
+    def _raise_if_cancelled(self, done: int, of: int) -> None:
+        if self._cancelled.is_set():
             raise SamplingCancelled

@@ -33,19 +33,19 @@ def sample(
     engine = (
         batched_sampler if decoder.unsupported(language_model) is None else transformers_generate
     )
-    wanted = [
+    keys = [
         (request.problem, request.prompt, sample)
         for request in requests
         for sample in request.samples
     ]
-    written: dict[tuple[str, tuple[int, ...], int], Trajectory] = {}
+    trajectory_by_key: dict[tuple[str, tuple[int, ...], int], Trajectory] = {}
     for done, trajectory in enumerate(
         engine.write(language_model, requests, sampling, noise, rows, source), start=1
     ):
-        written[trajectory.problem, trajectory.prompt, trajectory.sample] = trajectory
+        trajectory_by_key[trajectory.problem, trajectory.prompt, trajectory.sample] = trajectory
         if progress:
-            progress(done, len(wanted))
-    return [written[name] for name in wanted]
+            progress(done, len(keys))
+    return [trajectory_by_key[key] for key in keys]
 
 
 @dataclass
@@ -70,16 +70,30 @@ class InProcessEngine:
         noise: Noise,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Trajectory]:
-        own = self.world.divide(requests)
-        written = iter(
-            sample(self.language_model, own, sampling, noise, rows=self.rows, progress=progress)
+        own_requests = self.world.divide(requests)
+        trajectories = iter(
+            sample(
+                self.language_model,
+                own_requests,
+                sampling,
+                noise,
+                rows=self.rows,
+                progress=progress,
+            )
         )
         by_request = self.world.gather(
-            [list(islice(written, len(request.samples))) for request in own]
+            [list(islice(trajectories, len(request.samples))) for request in own_requests]
         )
-        return [self._versioned(one) for trajectories in by_request for one in trajectories]
+        return [
+            self._with_version(trajectory)
+            for request_trajectories in by_request
+            for trajectory in request_trajectories
+        ]
 
-    def _versioned(self, one: Trajectory) -> Trajectory:
+    def _with_version(self, trajectory: Trajectory) -> Trajectory:
         return replace(
-            one, segments=tuple(replace(part, version=self.version) for part in one.segments)
+            trajectory,
+            segments=tuple(
+                replace(segment, version=self.version) for segment in trajectory.segments
+            ),
         )

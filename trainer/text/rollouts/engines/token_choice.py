@@ -30,23 +30,23 @@ class TokenChoice(NamedTuple):
 def choose(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> TokenChoice:
     """Draw one token per row. Computed in float32, or in float64 for float64 logits."""
     logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
-    own_NV = logits_NV.log_softmax(-1)
-    probabilities_NV = own_NV.exp()
-    entropies = -torch.linalg.vecdot(probabilities_NV, own_NV)
+    model_NV = logits_NV.log_softmax(-1)
+    probabilities_NV = model_NV.exp()
+    entropies = -torch.linalg.vecdot(probabilities_NV, model_NV)
     if sampling.temperature == 0:
         ids = logits_NV.argmax(-1)
-        logprobs = _at(own_NV, ids)
+        logprobs = _at(model_NV, ids)
         return TokenChoice(ids, logprobs, torch.zeros_like(logprobs), entropies)
     if sampling.temperature == 1 and sampling.top_k == 0 and sampling.top_p == 1:
         ids = _inverse_cdf(probabilities_NV, uniforms_N)
-        logprobs = _at(own_NV, ids)
+        logprobs = _at(model_NV, ids)
         return TokenChoice(ids, logprobs, logprobs, entropies)
-    law_NV = _law(logits_NV, sampling)
-    ids = _inverse_cdf(law_NV.exp(), uniforms_N)
-    return TokenChoice(ids, _at(own_NV, ids), _at(law_NV, ids), entropies)
+    sampling_NV = _sampling_logprobs(logits_NV, sampling)
+    ids = _inverse_cdf(sampling_NV.exp(), uniforms_N)
+    return TokenChoice(ids, _at(model_NV, ids), _at(sampling_NV, ids), entropies)
 
 
-def _law(logits_NV: Tensor, sampling: Sampling) -> Tensor:
+def _sampling_logprobs(logits_NV: Tensor, sampling: Sampling) -> Tensor:
     """Log-probabilities after temperature, top-k and top-p; cut tokens have −∞."""
     logits_NV = logits_NV / sampling.temperature
     if 0 < sampling.top_k < logits_NV.shape[-1]:

@@ -28,14 +28,14 @@ class Transcript:
         self.lengths, self.ids, self.tracks = (
             np.concatenate(
                 (
-                    part,
+                    array,
                     np.zeros(
-                        (*part.shape[:axis], lines, *part.shape[axis + 1 :]), dtype=part.dtype
+                        (*array.shape[:axis], lines, *array.shape[axis + 1 :]), dtype=array.dtype
                     ),
                 ),
                 axis,
             )
-            for part, axis in ((self.lengths, 0), (self.ids, 0), (self.tracks, 1))
+            for array, axis in ((self.lengths, 0), (self.ids, 0), (self.tracks, 1))
         )
 
     def append(self, choice: TokenChoice, lines: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -57,8 +57,10 @@ class Transcript:
 
     def segment(self, line: int, source: Source) -> Segment:
         length = self.lengths[line]
-        own, sampled, entropies = self.tracks[:, line, :length].copy()
-        return Segment(tuple(self.ids[line, :length].tolist()), own, sampled, entropies, source)
+        logprobs, sampled_logprobs, entropies = self.tracks[:, line, :length].copy()
+        return Segment(
+            tuple(self.ids[line, :length].tolist()), logprobs, sampled_logprobs, entropies, source
+        )
 
     def keep(self, lines: NDArray[np.int64]) -> None:
         self.lengths, self.ids, self.tracks = (

@@ -35,12 +35,12 @@ class KeyedChoice(LogitsProcessor):
         self.keys, self.vocabulary, self.sampling = keys, vocabulary, sampling
         self.transcript = Transcript()
         self.transcript.extend(len(keys))
-        self.every: NDArray[np.bool_] = np.ones(len(keys), dtype=np.bool_)
+        self.all_rows: NDArray[np.bool_] = np.ones(len(keys), dtype=np.bool_)
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         numbers = torch.from_numpy(uniforms(self.keys, self.transcript.lengths)).to(scores.device)
         choice = choose(scores[:, : self.vocabulary], numbers, self.sampling)
-        self.transcript.append(choice, self.every)
+        self.transcript.append(choice, self.all_rows)
         return torch.full_like(scores, -torch.inf).scatter_(1, choice.ids[:, None], 0.0)
 
 
@@ -68,14 +68,14 @@ def _batch(
     source: Source,
 ) -> Iterator[Trajectory]:
     keys = rollout_keys(noise, ((request.problem, sample) for request, sample in answers))
-    drawn = KeyedChoice(keys, language_model.vocabulary, sampling)
+    keyed_choice = KeyedChoice(keys, language_model.vocabulary, sampling)
     ids, mask = _left_padded([request.prompt for request, _ in answers], language_model.device)
-    with _without_defaults(language_model.model):
+    with _neutral_generation_config(language_model.model):
         model: Any = language_model.model
         model.generate(
             input_ids=ids,
             attention_mask=mask,
-            logits_processor=[drawn],
+            logits_processor=[keyed_choice],
             do_sample=False,
             max_new_tokens=sampling.max_new_tokens,
             eos_token_id=list(language_model.ends),
@@ -84,11 +84,11 @@ def _batch(
     ends = np.array(language_model.ends)
     for row, (request, sample) in enumerate(answers):
         stops = np.flatnonzero(
-            np.isin(drawn.transcript.ids[row, : drawn.transcript.lengths[row]], ends)
+            np.isin(keyed_choice.transcript.ids[row, : keyed_choice.transcript.lengths[row]], ends)
         )
         if len(stops):
-            drawn.transcript.lengths[row] = stops[0] + 1
-        segment = drawn.transcript.segment(row, source)
+            keyed_choice.transcript.lengths[row] = stops[0] + 1
+        segment = keyed_choice.transcript.segment(row, source)
         yield Trajectory(
             request.problem, sample, request.prompt, (segment,), truncated=not len(stops)
         )
@@ -106,12 +106,12 @@ def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tu
 
 
 @contextmanager
-def _without_defaults(model: Any) -> Iterator[None]:
+def _neutral_generation_config(model: Any) -> Iterator[None]:
     """A model may come with sampling defaults (penalties, temperature) that would change the law;
     they are set aside.
     """
-    stored, model.generation_config = model.generation_config, GenerationConfig()
+    own_config, model.generation_config = model.generation_config, GenerationConfig()
     try:
         yield
     finally:
-        model.generation_config = stored
+        model.generation_config = own_config

@@ -60,7 +60,7 @@ def call(path: Path, route: str, body: dict[str, Any] | None, seconds: float) ->
     return _decoded(route, content)
 
 
-def rubbish(route: str, content: object) -> Failure:
+def invalid_reply(route: str, content: object) -> Failure:
     return Failure(
         f"vLLM answered {route} with something else than it should: {str(content)[:200]}",
         "Use the version that `make vllm` installs.",
@@ -77,7 +77,7 @@ def _decoded(route: str, content: bytes) -> Any:
     try:
         return json.loads(content)
     except ValueError as error:
-        raise rubbish(route, content) from error
+        raise invalid_reply(route, content) from error
 
 
 def _excerpt(content: bytes) -> str:

@@ -21,7 +21,7 @@ from trainer.engine.outcome import Failure
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys
-from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, rubbish
+from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, invalid_reply
 from trainer.text.rollouts.engines.vllm.server import Launch, Server, last_errors
 from trainer.text.rollouts.engines.vllm.weight_check import WeightCheck, check_text
 from trainer.text.rollouts.engines.vllm.weights import (
@@ -56,19 +56,19 @@ class VllmEngine:
     launch: Launch
     rows: int
     folder: Path
-    tell: Callable[[str], None] = _ignore_message
+    log_warning: Callable[[str], None] = _ignore_message
     weights: Callable[[], dict[str, Tensor]] | None = None
     version: int = -1
-    opening: Callable[[Launch, Path, Path], Server] = Server
+    start_server: Callable[[Launch, Path, Path], Server] = Server
     server: Server | None = None
     _failures: int = 0
     _check: WeightCheck = field(init=False)
-    _text: tuple[int, ...] = field(init=False)
+    _check_ids: tuple[int, ...] = field(init=False)
     _expected: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self._check = WeightCheck(self.launch.settings.tolerance)
-        self._text = check_text(self.student.vocabulary, self.launch.longest)
+        self._check_ids = check_text(self.student.vocabulary, self.launch.longest)
         write_description(self.student, self.launch.dtype, self.folder)
 
     def update(self, version: int) -> None:
@@ -80,7 +80,7 @@ class VllmEngine:
         checksums = self._write_weights()
         if self.server is None:
             self._start()
-            self._check.begin(self._expected, self._first_measured())
+            self._check.begin(self._expected, self._first_server_logprobs())
         else:
             self._send(version, checksums)
         self.version = version
@@ -95,22 +95,22 @@ class VllmEngine:
         """See `Engine`. A server that dies is started anew and asked for what is missing. Raises
         Failure if it keeps dying.
         """
-        wanted = [(request, sample) for request in requests for sample in request.samples]
-        keys = rollout_keys(noise, ((request.problem, sample) for request, sample in wanted))
-        found: dict[int, Trajectory] = {}
-        while missing := [place for place in range(len(wanted)) if place not in found]:
+        samples = [(request, sample) for request in requests for sample in request.samples]
+        keys = rollout_keys(noise, ((request.problem, sample) for request, sample in samples))
+        trajectories: dict[int, Trajectory] = {}
+        while missing := [index for index in range(len(samples)) if index not in trajectories]:
             try:
                 self._write_missing(
                     missing,
-                    wanted,
+                    samples,
                     [int(key >> np.uint64(1)) for key in keys],
                     sampling,
-                    found,
+                    trajectories,
                     progress,
                 )
             except ServerGone as error:
-                self._restart(str(error), len(wanted) - len(found))
-        return [found[place] for place in range(len(wanted))]
+                self._restart(str(error), len(samples) - len(trajectories))
+        return [trajectories[index] for index in range(len(samples))]
 
     def close(self) -> None:
         if self.server is not None:
@@ -120,29 +120,29 @@ class VllmEngine:
     # Answers.
 
     def _write_missing(
-        self, missing: Sequence[int], wanted: Sequence[tuple[SampleRequest, int]], seeds: Sequence[int], sampling: Sampling,
-        found: dict[int, Trajectory], progress: Progress | None,
+        self, missing: Sequence[int], samples: Sequence[tuple[SampleRequest, int]], seeds: Sequence[int], sampling: Sampling,
+        trajectories: dict[int, Trajectory], progress: Progress | None,
     ) -> None:  # fmt: skip
         """Add to `found`. What arrives after one request has failed still counts."""
-        gone: ServerGone | None = None
+        server_gone: ServerGone | None = None
         with ThreadPoolExecutor(min(self.rows, MOST_THREADS)) as pool:
-            places = {
-                pool.submit(self._answer, *wanted[place], seeds[place], sampling): place
-                for place in missing
+            index_by_future = {
+                pool.submit(self._answer, *samples[index], seeds[index], sampling): index
+                for index in missing
             }
             try:
-                for done in as_completed(places):
-                    error = done.exception()
+                for future in as_completed(index_by_future):
+                    error = future.exception()
                     if isinstance(error, ServerGone):
-                        gone = gone or error
+                        server_gone = server_gone or error
                         continue
-                    found[places[done]], self._failures = done.result(), 0
+                    trajectories[index_by_future[future]], self._failures = future.result(), 0
                     if progress:
-                        progress(len(found), len(wanted))
+                        progress(len(trajectories), len(samples))
             finally:
                 pool.shutdown(cancel_futures=True)
-        if gone:
-            raise gone
+        if server_gone:
+            raise server_gone
 
     def _answer(
         self, request: SampleRequest, sample: int, seed: int, sampling: Sampling
@@ -152,23 +152,23 @@ class VllmEngine:
             "logprobs": 0, "stop_token_ids": list(self.student.ends), "ignore_eos": True,
         }  # fmt: skip
         choice = self._complete(body)
-        ids, numbers = (
+        ids, token_logprobs = (
             tuple(choice["token_ids"]),
             np.array(choice["logprobs"]["token_logprobs"], dtype=np.float32),
         )
         if (
             not ids
-            or len(ids) != len(numbers)
+            or len(ids) != len(token_logprobs)
             or max(ids) >= self.student.vocabulary
             or len(ids) > sampling.max_new_tokens
         ):
-            raise rubbish(COMPLETIONS, choice)
+            raise invalid_reply(COMPLETIONS, choice)
         unknown = np.full(len(ids), np.nan, np.float32)
-        own, sampled = (
-            numbers if sampling.temperature == 1 else unknown,
-            numbers if sampling.temperature else unknown,
+        model_logprobs, sampled_logprobs = (
+            token_logprobs if sampling.temperature == 1 else unknown,
+            token_logprobs if sampling.temperature else unknown,
         )
-        segment = Segment(ids, own, sampled, unknown, "student", self.version)
+        segment = Segment(ids, model_logprobs, sampled_logprobs, unknown, "student", self.version)
         return Trajectory(
             request.problem,
             sample,
@@ -194,7 +194,7 @@ class VllmEngine:
             (choice,) = reply["choices"]
             choice["token_ids"], choice["prompt_logprobs"], choice["logprobs"]
         except (TypeError, KeyError, ValueError) as error:
-            raise rubbish(COMPLETIONS, reply) from error
+            raise invalid_reply(COMPLETIONS, reply) from error
         return choice
 
     # Weights.
@@ -202,60 +202,65 @@ class VllmEngine:
     def _write_weights(self) -> dict[str, str]:
         weights = self.weights() if self.weights else plain_weights(self.student.model)
         checksums = write_weights(self.student, weights, self.launch.dtype, self.folder)
-        self._expected = logprobs_of(self.student, self._text)
+        self._expected = logprobs_of(self.student, self._check_ids)
         return checksums
 
     def _send(self, version: int, checksums: dict[str, str]) -> None:
         assert self.server is not None
         try:
-            for name, taken in self._taken(version):
-                if taken != {"version": version, "checksums": checksums}:
+            for name, loaded in self._loaded_weights(version):
+                if loaded != {"version": version, "checksums": checksums}:
                     raise Failure(
                         f"vLLM did not take the weights of update {version} ({name} has others).",
                         "Resume the run to start it anew.",
                     )
-            self._check.updated(version, self._expected, self._measured())
+            self._check.check_update(version, self._expected, self._server_logprobs())
         except ServerGone as error:
             self._restart(str(error), 0)
 
-    def _taken(self, version: int) -> list[tuple[str, Any]]:
+    def _loaded_weights(self, version: int) -> list[tuple[str, Any]]:
         """What every worker of the server says it has taken, once by what loading returns and once
         when asked again.
         """
         assert self.server is not None
         path = str((self.folder / FILE).resolve())
         loaded = self.server.call(RPC, {"method": "stillroom_load", "args": [path, str(version)]})
-        asked = self.server.call(RPC, {"method": "stillroom_weights"})
+        reported = self.server.call(RPC, {"method": "stillroom_weights"})
         return [
-            (f"worker {place}", taken)
-            for reply in (loaded, asked)
-            for place, taken in enumerate(reply["results"])
+            (f"worker {worker}", weights)
+            for reply in (loaded, reported)
+            for worker, weights in enumerate(reply["results"])
         ]
 
-    def _first_measured(self) -> Tensor:
+    def _first_server_logprobs(self) -> Tensor:
         try:
-            return self._measured()
+            return self._server_logprobs()
         except ServerGone as error:
-            words = last_errors(self.folder / LOG)
+            errors = last_errors(self.folder / LOG)
             raise Failure(
-                f"vLLM cannot compute this network ({error}); the last words of {LOG} are: {words}"
+                f"vLLM cannot compute this network ({error}); the last words of {LOG} are: {errors}"
             ) from error
 
-    def _measured(self) -> Tensor:
+    def _server_logprobs(self) -> Tensor:
         """The server's log-probs of the fixed text, float32 [T − 1]."""
         choice = self._complete(
-            {"prompt": list(self._text), "max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 0}
+            {
+                "prompt": list(self._check_ids),
+                "max_tokens": 1,
+                "temperature": 1.0,
+                "prompt_logprobs": 0,
+            }
         )
         try:
-            entries = zip(self._text[1:], choice["prompt_logprobs"][1:], strict=True)
+            entries = zip(self._check_ids[1:], choice["prompt_logprobs"][1:], strict=True)
             return torch.tensor([entry[str(id)]["logprob"] for id, entry in entries])
         except (TypeError, KeyError, ValueError) as error:
-            raise rubbish(COMPLETIONS, choice) from error
+            raise invalid_reply(COMPLETIONS, choice) from error
 
     # The server's life.
 
     def _start(self) -> None:
-        self.server = self.opening(self.launch, self.folder, self.folder / LOG)
+        self.server = self.start_server(self.launch, self.folder, self.folder / LOG)
 
     def _restart(self, why: str, missing: int) -> None:
         """A new server on the weights that were written last. Raises Failure after too many in a
@@ -268,13 +273,13 @@ class VllmEngine:
                 f"The vLLM server died {self._failures} times in a row ({why}).",
                 f"Its last words are in {self.folder / LOG}.",
             )
-        self.tell(
+        self.log_warning(
             f"The vLLM server is gone ({why}). It is started again; {missing} answers of this step are still to come."
         )
         self._start()
         try:
-            measured = self._measured()
+            measured = self._server_logprobs()
         except ServerGone as error:
             self._restart(str(error), missing)
         else:
-            self._check.updated(self.version, self._expected, measured)
+            self._check.check_update(self.version, self._expected, measured)

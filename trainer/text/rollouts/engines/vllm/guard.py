@@ -15,20 +15,20 @@ import subprocess
 import sys
 import threading
 
-PATIENCE = 10.0  # seconds for the server to free its shared memory
+STOP_SECONDS = 10.0  # seconds for the server to free its shared memory
 
 
 def main(command: list[str]) -> None:
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    threading.Thread(target=_end_when_it_does, args=(server,), daemon=True).start()
+    threading.Thread(target=_exit_with_server, args=(server,), daemon=True).start()
     sys.stdin.buffer.read()
     server.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        server.wait(PATIENCE)
+        server.wait(STOP_SECONDS)
     os.killpg(0, signal.SIGKILL)
 
 
-def _end_when_it_does(server: subprocess.Popen[bytes]) -> None:
+def _exit_with_server(server: subprocess.Popen[bytes]) -> None:
     server.wait()
     os.killpg(0, signal.SIGKILL)
 

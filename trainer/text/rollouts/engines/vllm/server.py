@@ -26,20 +26,20 @@ EXTENSION = "stillroom_worker.WeightLoader"
 PYTHON_VARIABLE = "STILLROOM_VLLM_PYTHON"
 INSTALLED = HERE.parents[4] / ".venv-vllm" / "bin" / "python"
 POLL = 0.5
-LAST_WORDS = 4
+LAST_ERRORS = 4
 
 
 def vllm_python() -> Path:
     """The Python of vLLM's environment. Raises RunRefused if there is none."""
-    found = Path(os.environ.get(PYTHON_VARIABLE) or INSTALLED)
-    if not found.is_file():
+    python = Path(os.environ.get(PYTHON_VARIABLE) or INSTALLED)
+    if not python.is_file():
         reason = (
-            f"compute.sampler.kind: vllm is not installed on this machine, there is no {found}."
+            f"compute.sampler.kind: vllm is not installed on this machine, there is no {python}."
         )
         raise RunRefused(
             reason, f"Type `make vllm`, name its Python in {PYTHON_VARIABLE}, or choose in_process."
         )
-    return found
+    return python
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Launch:
             "--disable-uvicorn-access-log",
             *(["--enforce-eager"] if self.eager else []),
         ]
-        values = [str(word) for option in options.items() for word in option]
+        values = [str(part) for option in options.items() for part in option]
         return [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", *values, *flags]
 
     def environment(self) -> Mapping[str, str]:
         path = os.pathsep.join(map(str, self.extension_folders))
-        ours = {
+        settings = {
             "PYTHONPATH": path,
             "VLLM_SERVER_DEV_MODE": "1",
             "VLLM_NO_USAGE_STATS": "1",
@@ -82,7 +82,7 @@ class Launch:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("STILLROOM_")
         }
-        return {**inherited, **ours, **({"TORCH_COMPILE_DISABLE": "1"} if self.eager else {})}
+        return {**inherited, **settings, **({"TORCH_COMPILE_DISABLE": "1"} if self.eager else {})}
 
 
 class Server:
@@ -139,5 +139,5 @@ class Server:
 def last_errors(log: Path) -> str:
     """What a server said last of errors, or at all."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    telling = [line for line in lines if "Error" in line and "shutdown" not in line] or lines
-    return " | ".join(line.strip()[:300] for line in telling[-LAST_WORDS:])
+    error_lines = [line for line in lines if "Error" in line and "shutdown" not in line] or lines
+    return " | ".join(line.strip()[:300] for line in error_lines[-LAST_ERRORS:])

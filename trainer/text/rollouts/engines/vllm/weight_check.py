@@ -24,12 +24,12 @@ from torch import Tensor
 from trainer.engine.outcome import Failure
 
 TEXT_LENGTH = 64
-STRANGER = 0.5  # nats: at the start, no rounding explains more
+MOST_ROUNDING = 0.5  # nats: at the start, no rounding explains more
 SLACK, LEAST_SLACK = (
     9.0,
     1e-4,
 )  # rounding may grow with the weights: by how many times itself, and by how many nats at least
-TELLING = 4.0  # how many times as much as rounding old and new must differ to be told apart
+DISTINGUISHABLE = 4.0  # how many times as much as rounding old and new must differ to be told apart
 
 
 def check_text(vocabulary: int, longest: int) -> tuple[int, ...]:
@@ -49,29 +49,36 @@ class WeightCheck:
     rounding: float = field(default=np.nan)
     old: Tensor | None = None
 
-    def begin(self, ours: Tensor, theirs: Tensor) -> None:
+    def begin(self, trainer_logprobs: Tensor, server_logprobs: Tensor) -> None:
         """The first weights. Raises Failure if the server has others."""
-        self.rounding, self.old = _apart(ours, theirs), ours
-        if not self.rounding <= STRANGER:
+        self.rounding, self.old = (
+            _mean_difference(trainer_logprobs, server_logprobs),
+            trainer_logprobs,
+        )
+        if not self.rounding <= MOST_ROUNDING:
             raise Failure(
                 f"vLLM's log-probs of a fixed text differ from the trainer's by {self.rounding:.3g} nats on average, before any update.",
                 "It computes another network than the trainer: choose a model that vLLM supports, or compute.sampler.kind in_process.",
             )
 
-    def updated(self, version: int, ours: Tensor, theirs: Tensor) -> None:
+    def check_update(self, version: int, trainer_logprobs: Tensor, server_logprobs: Tensor) -> None:
         """Weights `version` were sent. Raises Failure if the server does not write with them."""
         assert self.old is not None
-        wrong, stale, moved = _apart(ours, theirs), _apart(self.old, theirs), _apart(ours, self.old)
-        telling = moved > TELLING * self.rounding
-        allowed = self.rounding + min(self.tolerance, SLACK * self.rounding + LEAST_SLACK)
-        if not wrong <= allowed or (telling and stale <= wrong):
+        error, stale_error, update_size = (
+            _mean_difference(trainer_logprobs, server_logprobs),
+            _mean_difference(self.old, server_logprobs),
+            _mean_difference(trainer_logprobs, self.old),
+        )
+        distinguishable = update_size > DISTINGUISHABLE * self.rounding
+        bound = self.rounding + min(self.tolerance, SLACK * self.rounding + LEAST_SLACK)
+        if not error <= bound or (distinguishable and stale_error <= error):
             raise Failure(
                 f"vLLM does not write with the weights of update {version}: its log-probs of a fixed text differ from the trainer's by "
-                f"{wrong:.3g} nats on average ({self.rounding:.3g} at the start), and by {stale:.3g} from those of earlier weights.",
+                f"{error:.3g} nats on average ({self.rounding:.3g} at the start), and by {stale_error:.3g} from those of earlier weights.",
                 "Nothing was sampled with them. Resume the run to start the server anew, or choose compute.sampler.kind in_process.",
             )
-        self.old = ours if telling else self.old
+        self.old = trainer_logprobs if distinguishable else self.old
 
 
-def _apart(first: Tensor, second: Tensor) -> float:
+def _mean_difference(first: Tensor, second: Tensor) -> float:
     return float((first - second).abs().mean())

@@ -52,18 +52,20 @@ def write_weights(
     written.
     """
     vocabulary_wide = _vocabulary_wide(student.model)
-    cut = {
+    trimmed = {
         name: value[: student.vocabulary] if name in vocabulary_wide else value
         for name, value in weights.items()
     }
     if student.model.config.tie_word_embeddings:
-        cut = {name: value for name, value in cut.items() if not name.startswith("lm_head.")}
+        trimmed = {
+            name: value for name, value in trimmed.items() if not name.startswith("lm_head.")
+        }
     tensors = {
-        name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous() for name, value in cut.items()
+        name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous() for name, value in trimmed.items()
     }
-    written = folder / f"{FILE}.new"
-    save_file(tensors, written, {"format": "pt"})
-    written.replace(folder / FILE)
+    new_file = folder / f"{FILE}.new"
+    save_file(tensors, new_file, {"format": "pt"})
+    new_file.replace(folder / FILE)
     return {name: checksum(tensor) for name, tensor in tensors.items()}
 
 
