@@ -1,5 +1,4 @@
-"""The panels of a run: what each shows is read from events of one type, drawn here as SVG, and has
-an address of its own.
+"""The panels of a run: each reads events of one type, draws them as SVG and has its own URL.
 
-A panel is shown where the run has such events, or where its definition says that it will.
+A panel is shown if the run has such events, or if its definition will lead to some.
 """

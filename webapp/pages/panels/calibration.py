@@ -1,10 +1,9 @@
-"""The calibration panel: does the student know what it knows? From the events of type
-`calibration`.
+"""The calibration panel: how well the student's confidence matches its accuracy.
 
-A reliability diagram has a bar for each bin of confidence, as high as the share of its answers that
-is right, with its 95 % interval. On the diagonal, confidence and accuracy agree. A risk–coverage
-curve says how often the student is wrong among the answers that it is surest of: risk over the
-share of answers that are kept.
+Read from the events of type `calibration`. The reliability diagram has a bar for each bin of
+confidence: the share of its answers that is right, with a 95 % interval. On the diagonal,
+confidence and accuracy agree. The risk–coverage curve shows the share of wrong answers (risk) among
+the answers with the highest confidence, over the share of answers kept (coverage).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from webapp.runs.models import Run
 
 KIND = "calibration"
 ROLE = "evaluation"
+# Name in the event → (title, help text).
 READOUTS = {
     "stated": (
         "stated",
@@ -29,8 +29,8 @@ READOUTS = {
     ),
     "answer": ("of the answer", "The mean probability of the answer's own tokens, stated or not."),
 }
+# This readout needs no statement, so none can be malformed.
 UNSTATED = "answer"
-"""The readout that needs no statement, in which none can be malformed."""
 MALFORMED = {
     "missing": "state none",
     "duplicated": "state several",
@@ -43,31 +43,37 @@ RISK = PlotArea(48, 12, 300, 180)
 
 
 def readouts(run: Run) -> list[str]:
-    """The readouts that the run has measured, in the order in which they are offered."""
-    known = set(events(run, KIND, role=ROLE).values_list("payload__readout", flat=True))
-    return [name for name in READOUTS if name in known]
+    """Return the readouts that the run has measured, in the order of the menu."""
+    measured = set(events(run, KIND, role=ROLE).values_list("payload__readout", flat=True))
+    return [name for name in READOUTS if name in measured]
 
 
 def reliability(bins: list[dict[str, Any]]) -> dict[str, Any]:
-    """The diagram: a bar and a whisker for each bin that has answers, and below how many it has."""
-    filled = [one for one in bins if one["n"]]
-    most = max((one["n"] for one in filled), default=1)
+    """Return the reliability diagram: a bar and a whisker for each bin that has answers.
+
+    Below them a second row of bars shows how many answers each bin has.
+    """
+    filled = [bin_ for bin_ in bins if bin_["n"]]
+    max_count = max((bin_["n"] for bin_ in filled), default=1)
     return {
-        "frame": SQUARE,
+        "area": SQUARE,
         "counts": COUNTS,
         "diagonal": SQUARE.points([(0, 0), (1, 1)]),
         "ticks": ticks(SQUARE),
-        "bars": [_bar(one, most) for one in filled],
+        "bars": [_bar(bin_, max_count) for bin_ in filled],
     }
 
 
 def risk_coverage(points: list[list[float]]) -> dict[str, Any] | None:
-    """The curve, and the risk of keeping every answer; None where there is no answer."""
+    """Return the curve of (coverage, risk) points, and the risk at full coverage.
+
+    Returns None if there are no answers.
+    """
     if not points:
         return None
     shares = [(coverage, risk) for coverage, risk in points]
     return {
-        "frame": RISK,
+        "area": RISK,
         "line": RISK.points(shares),
         "ticks": ticks(RISK),
         "all": RISK.y(shares[-1][1]),
@@ -75,53 +81,49 @@ def risk_coverage(points: list[list[float]]) -> dict[str, Any] | None:
     }
 
 
-def in_words(event: dict[str, Any]) -> str:
-    """The diagram in a sentence, which says so where the confidence is nothing that an answer
-    states.
-    """
+def summary(event: dict[str, Any]) -> str:
+    """Return the diagram as a sentence; it says so if no answer states this confidence."""
     if not event["n"]:
         return "No answer had both a confidence and a verdict."
     gap = _number(event.get("gap"))
     if gap is None:
         return f"{event['n']:,} answers."
-    lean = "over-confident" if gap > 0 else "under-confident"
-    mean, right = (
-        _number(event.get("mean_confidence")) or 0.0,
-        _number(event.get("accuracy")) or 0.0,
+    confidence = _number(event.get("mean_confidence")) or 0.0
+    accuracy = _number(event.get("accuracy")) or 0.0
+    text = (
+        f"{event['n']:,} answers with a mean confidence of {confidence:.2f}, "
+        f"of which {accuracy:.2f} are right: "
+        f"{'over-confident' if gap > 0 else 'under-confident'} by {abs(gap):.2f}."
     )
-    told = f"{event['n']:,} answers with a mean confidence of {mean:.2f}, of which {right:.2f} are right: {lean} by {abs(gap):.2f}."
-    return (
-        f"{told} This confidence is the mean probability of the answer's own tokens."
-        if event["readout"] == UNSTATED
-        else told
-    )
+    if event["readout"] == UNSTATED:
+        text += " This confidence is the mean probability of the answer's own tokens."
+    return text
 
 
 def malformed(event: dict[str, Any]) -> list[tuple[str, int]]:
-    """How many statements were wrong, by what was wrong."""
+    """Return (fault, count) pairs of the confidence statements that could not be used."""
     counts = event.get("malformed") or {}
-    return [(words, counts[name]) for name, words in MALFORMED.items() if counts.get(name)]
+    return [(text, counts[name]) for name, text in MALFORMED.items() if counts.get(name)]
 
 
 def charts(readout: str) -> tuple[Chart, ...]:
-    """The measures of a readout over steps."""
+    """Return the charts of a readout's measures over steps."""
 
-    def key(name: str) -> str:
-        return f"calibration/{readout}/{name}"
+    def lines(**labels: str) -> tuple[ChartLine, ...]:
+        return tuple(
+            ChartLine(f"calibration/{readout}/{name}", label) for name, label in labels.items()
+        )
 
     empty = "Appears with the first evaluation."
-    ece = (
-        ChartLine(key("ece"), "ECE"),
-        ChartLine(key("ece_if_calibrated"), "expected if perfectly calibrated"),
-        ChartLine(key("ece_mass"), "equal mass"),
+    ece = lines(
+        ece="ECE", ece_if_calibrated="expected if perfectly calibrated", ece_mass="equal mass"
     )
-    gap = (ChartLine(key("gap"), "gap"), ChartLine(key("mean_confidence"), "mean confidence"))
-    ranking = (ChartLine(key("auroc"), "AUROC"), ChartLine(key("spr"), "SPR, ties lost"))
-    malformed = Chart(
+    gap = lines(gap="gap", mean_confidence="mean confidence")
+    malformed_share = Chart(
         "malformed",
         "Malformed statements",
         "share of the answers",
-        (ChartLine(key("malformed"), "malformed"),),
+        lines(malformed="malformed"),
         "percent",
         empty=empty,
     )
@@ -131,7 +133,7 @@ def charts(readout: str) -> tuple[Chart, ...]:
             "brier",
             "Brier score",
             "mean squared error of the confidence",
-            (ChartLine(key("brier"), "Brier"),),
+            lines(brier="Brier"),
             empty=empty,
         ),
         Chart("gap", "Over-confidence", "mean confidence − share right", gap, empty=empty),
@@ -139,32 +141,36 @@ def charts(readout: str) -> tuple[Chart, ...]:
             "auroc",
             "Ranking",
             "does a right answer have the higher confidence?",
-            ranking,
+            lines(auroc="AUROC", spr="SPR, ties lost"),
             empty=empty,
         ),
-        *(() if readout == UNSTATED else (malformed,)),
+        *(() if readout == UNSTATED else (malformed_share,)),
     )
 
 
-def _bar(one: dict[str, Any], most: int) -> dict[str, Any]:
-    left, right = SQUARE.x(one["low"]) + 1, SQUARE.x(one["high"]) - 1
-    top, high = SQUARE.y(one["accuracy"]), COUNTS.y(one["n"] / most)
-    low_end, high_end = one.get("interval") or (one["accuracy"], one["accuracy"])
+def _bar(bin_: dict[str, Any], max_count: int) -> dict[str, Any]:
+    confidence, accuracy = bin_["confidence"], bin_["accuracy"]
+    # 1 unit of distance on both sides separates neighbouring bars.
+    x_low, x_high = SQUARE.x(bin_["low"]) + 1, SQUARE.x(bin_["high"]) - 1
+    y_accuracy, y_confidence = SQUARE.y(accuracy), SQUARE.y(confidence)
+    y_count = COUNTS.y(bin_["n"] / max_count)
+    interval_low, interval_high = bin_.get("interval") or (accuracy, accuracy)
     return {
-        "x": left,
-        "width": max(round(right - left, 2), 2),
-        "middle": SQUARE.x(one["confidence"]),
-        "y": top,
-        "height": round(SQUARE.bottom - top, 2),
-        "low": SQUARE.y(low_end),
-        "high": SQUARE.y(high_end),
-        "count_y": high,
-        "count_height": round(COUNTS.bottom - high, 2),
-        "over": one["confidence"] > one["accuracy"],
-        "gap_y": min(top, SQUARE.y(one["confidence"])),
-        "gap_height": round(abs(top - SQUARE.y(one["confidence"])), 2),
+        "x": x_low,
+        "width": max(round(x_high - x_low, 2), 2),
+        "middle": SQUARE.x(confidence),
+        "y": y_accuracy,
+        "height": round(SQUARE.bottom - y_accuracy, 2),
+        "low": SQUARE.y(interval_low),
+        "high": SQUARE.y(interval_high),
+        "count_y": y_count,
+        "count_height": round(COUNTS.bottom - y_count, 2),
+        "over": confidence > accuracy,
+        "gap_y": min(y_accuracy, y_confidence),
+        "gap_height": round(abs(y_accuracy - y_confidence), 2),
     }
 
 
 def _number(value: Any) -> float | None:
+    """Return `value` if it is a number: events hold NaN and infinity as strings."""
     return value if isinstance(value, int | float) else None

@@ -1,8 +1,6 @@
-"""The curated charts of a run: which series stand together, in which order, and what they are
-called.
+"""The curated charts of a run: which series share a chart, in which order, with which titles.
 
-The order is quality, then stability, then performance. A line is a key of `metrics.read`; a line
-with `low` and `high` has its interval drawn as a band, and `right` puts it on an axis of its own.
+The order is quality, then stability, then performance.
 """
 
 from __future__ import annotations
@@ -18,6 +16,12 @@ from webapp.runs.definitions import Definition
 
 @dataclass(frozen=True)
 class ChartLine:
+    """A series in a chart: `key` is its name in the series store.
+
+    `low` and `high` are the keys of an interval, drawn as a band. `right` puts the line on an axis
+    of its own at the right. `baseline` draws its first value as a horizontal line.
+    """
+
     key: str
     label: str
     low: str | None = None
@@ -29,8 +33,10 @@ class ChartLine:
 
 @dataclass(frozen=True)
 class Chart:
-    """`log` is how the y axis starts; `empty` is shown until there is a point. `fits` says which
-    definitions lead to any.
+    """A chart with its axis settings.
+
+    `log`: the y axis is logarithmic at first. `empty` is shown until there is a point. `fits` tells
+    from a definition whether the run will have points.
     """
 
     id: str
@@ -47,7 +53,9 @@ class Chart:
         return [key for line in self.lines for key in (line.key, line.low, line.high) if key]
 
 
-MACHINE = "system"
+# Clients log figures of the machine under keys with this prefix.
+MACHINE_PREFIX = "system"
+
 CHARTS = (
     Chart(
         "pass-rate",
@@ -68,7 +76,7 @@ CHARTS = (
     Chart(
         "calibration",
         "Calibration",
-        "of confidences on held-out problems, as stated and as expected",
+        "confidence on held-out problems, stated and expected",
         (
             ChartLine("calibration/stated/ece", "ECE, stated"),
             ChartLine("calibration/stated/ece_if_calibrated", "ECE if perfectly calibrated"),
@@ -82,17 +90,17 @@ CHARTS = (
     Chart(
         "privileged",
         "Privileged teacher",
-        "pass rates, with and without what only the teacher is shown",
+        "pass rates with and without the extra context",
         (
             ChartLine("privileged/plain_pass_rate", "student"),
             ChartLine("privileged/pass_rate", "privileged teacher"),
             ChartLine(
                 "privileged/continuation_pass_rate",
-                "teacher going on from the student's beginnings",
+                "teacher continuing the student's own prefix",
             ),
         ),
         format="percent",
-        empty="Appears when the teacher has been measured for the first time.",
+        empty="Appears with the first measurement of the teacher.",
         fits=definitions.is_privileged,
     ),
     Chart(
@@ -103,7 +111,7 @@ CHARTS = (
         log=True,
         fits=definitions.compares_distributions,
     ),
-    Chart("loss", "Loss", "what is minimised", (ChartLine("loss", "loss"),)),
+    Chart("loss", "Loss", "the objective that is minimised", (ChartLine("loss", "loss"),)),
     Chart(
         "selected",
         "Selected tokens",
@@ -117,9 +125,9 @@ CHARTS = (
     ),
     Chart(
         "capped",
-        "Cut divergences",
-        "share of the entries at the limit",
-        (ChartLine("tokens/capped_share", "divergences cut"),),
+        "Clipped divergences",
+        "share of the entries at the clip limit",
+        (ChartLine("tokens/capped_share", "divergences clipped"),),
         format="percent",
         fits=definitions.clips,
     ),
@@ -128,7 +136,7 @@ CHARTS = (
         "Advantages",
         "shares",
         (
-            ChartLine("advantages/zero_variance_share", "problems without a difference"),
+            ChartLine("advantages/zero_variance_share", "problems whose answers all score the same"),
             ChartLine("ratio/clipped_share", "clipped ratios"),
         ),
         format="percent",
@@ -154,10 +162,10 @@ CHARTS = (
     Chart(
         "answers",
         "Answers in training",
-        "shares of the answers that are trained on",
+        "shares of the answers trained on",
         (
-            ChartLine("pass_rate/train", "correct, of the student's own"),
-            ChartLine("truncated/share", "cut at the limit"),
+            ChartLine("pass_rate/train", "correct, student's own answers"),
+            ChartLine("truncated/share", "truncated at the length limit"),
         ),
         format="percent",
         fits=definitions.trains_on_own_answers,
@@ -198,35 +206,39 @@ CHARTS = (
 
 
 def charts_of(spec: dict[str, Any] | None) -> tuple[Chart, ...]:
-    """The charts that a run can fill, as its definition tells; one that came without a definition
-    gets those of a plain distillation.
+    """Return the charts that a run with this definition can fill.
+
+    A run without a definition (an imported one) gets those of a plain distillation.
     """
     return tuple(
         chart for chart in CHARTS if chart.fits(definitions.PLAIN if spec is None else spec)
     )
 
 
-def by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
-    """A chart for each key, grouped by what stands before the first slash; keys without one come
-    first, figures of the machine last.
+def charts_by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
+    """Return a chart for each key, grouped by the text before the first slash of the key.
+
+    Keys without a slash come first, those about the machine last.
     """
     groups: dict[str, list[Chart]] = {}
-    for place, key in enumerate(sorted(keys, key=_natural)):
+    for index, key in enumerate(sorted(keys, key=_natural_order)):
         prefix, slash, _ = key.partition("/")
         chart = Chart(
-            f"key-{place}", key, "", (ChartLine(key, key),), empty="Drawn when it is in view."
+            f"key-{index}", key, "", (ChartLine(key, key),), empty="Drawn when scrolled into view."
         )
         groups.setdefault(prefix if slash else "", []).append(chart)
-    return sorted(groups.items(), key=lambda group: (group[0] == MACHINE, group[0]))
+    return sorted(groups.items(), key=lambda group: (group[0] == MACHINE_PREFIX, group[0]))
 
 
-def _natural(key: str) -> list[str]:
-    """An order in which layer 2 comes before layer 10."""
-    return [part.zfill(20) if part.isdecimal() else part for part in re.split(r"(\d+)", key)]
+def _natural_order(key: str) -> list[str]:
+    """Return a sort key that puts `layer2` before `layer10`."""
+    return [
+        text.zfill(20) if text.isdecimal() else text for text in re.split(r"(\d+)", key)
+    ]
 
 
-def declaration(chart: Chart) -> dict[str, Any]:
-    """`chart` as the browser reads it (static/js/charts/columns.js)."""
+def chart_json(chart: Chart) -> dict[str, Any]:
+    """Return `chart` as static/js/charts/columns.js reads it."""
     lines = [
         {name: value for name, value in asdict(line).items() if value not in (None, False)}
         for line in chart.lines

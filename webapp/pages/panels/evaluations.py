@@ -1,4 +1,4 @@
-"""The evaluations of a run: the newest of each role and moment, and what they say in a sentence."""
+"""The evaluations of a run before training and now, and their result as a sentence."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from webapp.runs import branches
 from webapp.runs.models import Run
 
 Payload = dict[str, Any]
+# Role of an evaluation → what it measures. Held-out problems come first on the page.
 SUBJECTS = {"evaluation": "held-out problems", "retained": "problems of the retained skill"}
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One measured skill before training and now. `now` is the final evaluation if `final`, else
-    the newest so far.
+class SkillComparison:
+    """One skill before training and now.
+
+    `now` is the final evaluation if `final`, otherwise the newest so far. `groups` holds the groups
+    of problems of the newest evaluation, each with the same group before training as `before`.
     """
 
     role: str
@@ -27,66 +30,69 @@ class Comparison:
     groups: list[dict[str, Any]]
 
 
-def comparisons(run: Run) -> list[Comparison]:
-    """Held-out problems first, then the retained skill, where they were measured."""
-    rows = run.events.filter(branches.on_live_branch(run), type="evaluation").order_by(
+def comparisons(run: Run) -> list[SkillComparison]:
+    """Return a comparison for each skill that was measured."""
+    rows = run.events.filter(branches.live(run), type="evaluation").order_by(
         "step", "attempt", "seq"
     )
     payloads = [{**payload, "step": step} for step, payload in rows.values_list("step", "payload")]
-    found = [
-        _comparison(role, [p for p in payloads if p["role"] == role])
-        for role in ("evaluation", "retained")
+    return [
+        _comparison(role, of_role)
+        for role in SUBJECTS
+        if (of_role := [payload for payload in payloads if payload["role"] == role])
     ]
-    return [comparison for comparison in found if comparison.before or comparison.now]
 
 
-def sentence(comparison: Comparison) -> str:
-    """The result in words, plainly, also where there is none."""
+def result_text(comparison: SkillComparison) -> str:
+    """Return the result as a sentence; it says so if there is no measurable change."""
     subject = SUBJECTS[comparison.role]
     now, before = comparison.now, comparison.before
     if now is None:
         return (
-            f"Before training the student solved {_percent(before)} of the {subject}."
+            f"Before training the student solved {percent(before['pass_rate'])} of the {subject}."
             if before
             else ""
         )
     if now["pass_rate"] is None or math.isnan(float(now["pass_rate"])):
-        return "The verifier could not tell of any answer whether it is right, so there is no pass rate."
+        return "No pass rate: the verifier could not tell for any answer whether it is right."
     if not now["pass_rate"]:
-        return f"The student solved none of the {now['problems']:,} {subject}, in {now['samples']} attempts at each."
+        return (
+            f"The student solved none of the {now['problems']:,} {subject}, "
+            f"with {now['samples']} attempts at each."
+        )
     difference = now.get("difference")
     if not difference:
-        return f"The student solves {_percent(now)} of the {subject}."
+        return f"The student solves {percent(now['pass_rate'])} of the {subject}."
     low, high = (float(edge) for edge in difference["interval"])
-    change = f"{points(difference['pass_rate'])} points on the same problems (95 % interval {points(low)} to {points(high)})"
+    change = (
+        f"{points(difference['pass_rate'])} points on the same problems "
+        f"(95 % interval {points(low)} to {points(high)})"
+    )
     when = "" if comparison.final else f" at step {now['step']:,}"
     of = f"{now['problems']:,} of the" if before and now["problems"] < before["problems"] else "the"
-    same = percent(float(now["pass_rate"]) - float(difference["pass_rate"]))
-    return f"{same} → {_percent(now)} of {of} {subject}{when}, {change}: {_verdict(low, high)}"
-
-
-def _verdict(low: float, high: float) -> str:
+    # Not before["pass_rate"]: that may be of more problems than were evaluated now.
+    before_rate = percent(float(now["pass_rate"]) - float(difference["pass_rate"]))
     if low > 0:
-        return "better than before, beyond the noise of the measurement."
-    if high < 0:
-        return "worse than before, beyond the noise of the measurement."
-    return "no difference that the measurement can tell from noise."
+        verdict = "better than before, beyond the noise of the measurement."
+    elif high < 0:
+        verdict = "worse than before, beyond the noise of the measurement."
+    else:
+        verdict = "no difference that the measurement can tell from noise."
+    return (
+        f"{before_rate} → {percent(now['pass_rate'])} of {of} {subject}{when}, {change}: {verdict}"
+    )
 
 
-def _comparison(role: str, payloads: list[Payload]) -> Comparison:
+def _comparison(role: str, payloads: list[Payload]) -> SkillComparison:
     before = next((p for p in payloads if p["when"] == "before"), None)
     later = [p for p in payloads if p["when"] != "before"]
-    after = [p for p in later if p["when"] == "after"]
-    now = next(reversed(after or later), None)
-    return Comparison(role, before, now, bool(after), _groups(before, now))
-
-
-def _groups(before: Payload | None, now: Payload | None) -> list[dict[str, Any]]:
-    """Groups of the newest evaluation beside the same groups before training."""
-    earlier = {(group["by"], group["name"]): group for group in (before or {}).get("groups", [])}
-    newest = (now or before or {}).get("groups", [])
-    return [{**group, "before": earlier.get((group["by"], group["name"]))} for group in newest]
-
-
-def _percent(payload: Payload | None) -> str:
-    return percent(payload["pass_rate"] if payload else None)
+    final = [p for p in later if p["when"] == "after"]
+    now = next(reversed(final or later), None)
+    groups_before = {
+        (group["by"], group["name"]): group for group in (before or {}).get("groups", [])
+    }
+    groups = [
+        {**group, "before": groups_before.get((group["by"], group["name"]))}
+        for group in (now or before or {}).get("groups", [])
+    ]
+    return SkillComparison(role, before, now, bool(final), groups)

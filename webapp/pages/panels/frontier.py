@@ -1,15 +1,14 @@
-"""The frontier of a run: how the pass rates of its problems move, and what weight each pass rate
-gets.
+"""The frontier of a run: how the pass rates of its problems move, and the weight of each pass rate.
 
 A `problems` event holds, for every problem, how many of its verdicts were passed; p = passed /
-verdicts. Tracked problems are a fixed sample that is measured again at each evaluation, so their
+verdicts. Tracked problems are a fixed sample that each evaluation measures again, so their
 histogram over time is the heat map. A problem is mastered at p = 1, hopeless at p = 0, and at the
-frontier between.
+frontier in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,14 +19,19 @@ from trainer.text.training.problem_weights import weigh
 from webapp.runs import branches
 from webapp.runs.models import Run
 
-MOST_COLUMNS = 120
-MOST_LEVELS = 17
-CURVE = 41
+# Columns of the heat map that a page can show side by side; longer runs are thinned out.
+MAX_COLUMNS = 120
+# Rows of the heat map: pass rates from k = 16 samples and fewer are shown exactly.
+MAX_LEVELS = 17
+CURVE_POINTS = 41
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """Pass rates at one step: `rates[id]` is None where the problem has no verdict."""
+class PoolMeasurement:
+    """Pass rates of problems at one step: `rates[id]` is None if a problem has no verdict.
+
+    `k` is the number of samples for each problem.
+    """
 
     step: int
     k: int
@@ -37,21 +41,29 @@ class Measurement:
     weights: dict[str, float | None]
 
 
-def tracked(run: Run) -> list[Measurement]:
-    """The tracked problems over time, oldest first, from the pool's own measurement on; the whole
-    pool where none are tracked.
+def tracked(run: Run) -> list[PoolMeasurement]:
+    """Return the measurements of the tracked problems, oldest first, at most MAX_COLUMNS.
+
+    The first one is of the whole pool before training, reduced to the tracked problems. A run that
+    tracks no problems gets the measurements of its whole pool.
     """
-    found, pools = _measurements(run, "tracked"), _measurements(run, "train")
-    if not found:
-        return _thinned(pools)
-    first = [_only(pool, found[0].rates) for pool in pools[:1] if pool.step < found[0].step]
-    return _thinned([*first, *found])
+    measurements, pools = _measurements(run, "tracked"), _measurements(run, "train")
+    if not measurements:
+        measurements = pools
+    elif pools and pools[0].step < measurements[0].step:
+        tracked_ids = measurements[0].rates
+        first = replace(pools[0], rates={id: pools[0].rates.get(id) for id in tracked_ids})
+        measurements = [first, *measurements]
+    last = len(measurements) - 1
+    if last < MAX_COLUMNS:
+        return measurements
+    return [measurements[round(i * last / (MAX_COLUMNS - 1))] for i in range(MAX_COLUMNS)]
 
 
-def pool(run: Run) -> Measurement | None:
-    """The latest pass rates of the whole training pool, which the weights in use come from."""
+def pool(run: Run) -> PoolMeasurement | None:
+    """Return the newest pass rates of the whole training pool; the weights in use follow them."""
     newest = (
-        run.events.filter(branches.on_live_branch(run), type="problems", payload__role="train")
+        run.events.filter(branches.live(run), type="problems", payload__role="train")
         .order_by("step", "attempt", "seq")
         .last()
     )
@@ -59,11 +71,13 @@ def pool(run: Run) -> Measurement | None:
 
 
 def heat_map(run: Run) -> dict[str, Any]:
-    """What the browser draws: counts[column][level], from pass rate 0 up, with the shares and w(p)
-    beside it.
+    """Return what static/js/run/heat_map.js draws.
+
+    `counts[level]` of a column are the problems at each pass rate, from 0 upwards; `weight` is the
+    curve w(p) beside the map.
     """
     columns = tracked(run)
-    levels = min(max((column.k for column in columns), default=8) + 1, MOST_LEVELS)
+    levels = min(max((column.k for column in columns), default=8) + 1, MAX_LEVELS)
     return {
         "levels": [level / (levels - 1) for level in range(levels)],
         "columns": [
@@ -75,72 +89,58 @@ def heat_map(run: Run) -> dict[str, Any]:
     }
 
 
-def shares(measurement: Measurement) -> dict[str, float]:
-    """Mastered, frontier and hopeless as shares of the problems that have a verdict."""
-    known = [rate for rate in measurement.rates.values() if rate is not None]
-    mastered, hopeless = sum(rate == 1 for rate in known), sum(rate == 0 for rate in known)
-    total = len(known) or 1
+def shares(measurement: PoolMeasurement) -> dict[str, float]:
+    """Return the mastered, frontier and hopeless shares of the problems that have a verdict."""
+    rates = [rate for rate in measurement.rates.values() if rate is not None]
+    mastered, hopeless = rates.count(1), rates.count(0)
+    total = len(rates) or 1
     return {
         "mastered": mastered / total,
-        "frontier": (len(known) - mastered - hopeless) / total,
+        "frontier": (len(rates) - mastered - hopeless) / total,
         "hopeless": hopeless / total,
     }
 
 
 def weight_curve(run: Run) -> list[list[float]]:
-    """Pairs (p, w(p) as a share of its maximum); empty for a run without a definition."""
+    """Return pairs (p, w(p) as a share of its maximum); empty without a readable definition."""
     if run.spec is None:
         return []
     try:
         weighting = load(run.spec).pool.weighting
     except SpecError:
         return []
-    grid = np.linspace(0.0, 1.0, CURVE)
+    grid = np.linspace(0.0, 1.0, CURVE_POINTS)
     weights = weigh(weighting, grid)
     return [
         [float(p), float(w)] for p, w in zip(grid, weights / (weights.max() or 1.0), strict=True)
     ]
 
 
-def trajectories(columns: Sequence[Measurement]) -> dict[str, list[float | None]]:
-    """Each tracked problem's pass rate at every measurement."""
+def trajectories(columns: Sequence[PoolMeasurement]) -> dict[str, list[float | None]]:
+    """Return each tracked problem's pass rate at every measurement."""
     ids = dict.fromkeys(id for column in columns for id in column.rates)
     return {id: [column.rates.get(id) for column in columns] for id in ids}
 
 
-def _measurements(run: Run, role: str) -> list[Measurement]:
-    rows = run.events.filter(
-        branches.on_live_branch(run), type="problems", payload__role=role
-    ).order_by("step", "attempt", "seq")
+def _measurements(run: Run, role: str) -> list[PoolMeasurement]:
+    rows = run.events.filter(branches.live(run), type="problems", payload__role=role).order_by(
+        "step", "attempt", "seq"
+    )
     return [
         _measurement(step or 0, payload) for step, payload in rows.values_list("step", "payload")
     ]
 
 
-def _measurement(step: int, payload: dict[str, Any]) -> Measurement:
+def _measurement(step: int, payload: dict[str, Any]) -> PoolMeasurement:
     ids = [str(id) for id in payload["ids"]]
-    passed, verdicts = (
-        dict(zip(ids, payload["passed"], strict=True)),
-        dict(zip(ids, payload["verdicts"], strict=True)),
-    )
+    passed = dict(zip(ids, payload["passed"], strict=True))
+    verdicts = dict(zip(ids, payload["verdicts"], strict=True))
     rates = {id: passed[id] / verdicts[id] if verdicts[id] else None for id in ids}
     weights = dict(zip(ids, payload.get("weights") or [None] * len(ids), strict=False))
-    return Measurement(step, int(payload["k"]), rates, passed, verdicts, weights)
+    return PoolMeasurement(step, int(payload["k"]), rates, passed, verdicts, weights)
 
 
-def _only(measurement: Measurement, ids: Iterable[str]) -> Measurement:
-    """The part of a measurement that is about `ids`."""
-    return replace(measurement, rates={id: measurement.rates.get(id) for id in ids})
-
-
-def _thinned(found: list[Measurement]) -> list[Measurement]:
-    """At most MOST_COLUMNS of them, first and last among them."""
-    if len(found) <= MOST_COLUMNS:
-        return found
-    return [found[round(i * (len(found) - 1) / (MOST_COLUMNS - 1))] for i in range(MOST_COLUMNS)]
-
-
-def _histogram(measurement: Measurement, levels: int) -> list[int]:
+def _histogram(measurement: PoolMeasurement, levels: int) -> list[int]:
     counts = [0] * levels
     for rate in measurement.rates.values():
         if rate is not None:

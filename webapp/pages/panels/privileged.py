@@ -1,10 +1,9 @@
-"""The panel of a teacher that is shown more than the student (OPSD, arXiv 2601.18734). From the
-events of type `privileged`.
+"""The panel of a teacher that is shown more than the student (OPSD, arXiv 2601.18734).
 
-Three pass rates on the same problems: of the student asked plainly, of the teacher that writes with
-what it is shown, and of that teacher going on from the beginnings of the student's own answers.
-On-policy distillation learns from the third, so the gate is whether it beats the first, problem by
-problem.
+Read from the events of type `privileged`. It shows three pass rates on the same problems: of the
+student without the extra context, of the teacher with it, and of the teacher continuing prefixes of
+the student's own answers. On-policy distillation learns from the third, so the gate is whether the
+third is above the first, problem by problem.
 """
 
 from __future__ import annotations
@@ -19,99 +18,100 @@ from webapp.runs.models import Run
 
 KIND = "privileged"
 SERIES = {
-    "plain": "student, asked plainly",
+    "plain": "student, without the extra context",
     "privileged": "privileged teacher",
-    "continuation": "teacher going on from the student's beginnings",
+    "continuation": "teacher continuing the student's own prefix",
 }
-BOX = PlotArea(48, 12, 360, 220)
-APART = 4.0
+AREA = PlotArea(48, 12, 360, 220)
+# Horizontal distance of the three series, in SVG units: their whiskers must not overlap.
+SERIES_OFFSET = 4.0
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether the teacher helps where the student is: None as long as the measurement cannot tell,
-    or was not made.
+    """Whether the teacher helps on the student's own prefixes.
+
+    `passed` is None if that was not measured, or if the measurement cannot tell it from noise.
     """
 
     passed: bool | None
-    words: str
+    text: str
 
 
 def rates(run: Run) -> list[dict[str, Any]]:
-    """Every measurement, oldest first."""
+    """Return every measurement, oldest first."""
     return [
         {**payload, "step": step}
         for step, payload in events(run, KIND).values_list("step", "payload")
     ]
 
 
-def plot(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """A line with whiskers for each pass rate; the three stand a little apart, so that whiskers can
-    be told.
-    """
-    first, last = found[0]["step"], found[-1]["step"]
+def plot(measurements: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a line with whiskers for each pass rate."""
+    first, last = measurements[0]["step"], measurements[-1]["step"]
     lines = [
-        _line(name, words, at, found, first, last)
-        for at, (name, words) in enumerate(SERIES.items())
+        _line(name, index, measurements, first, last) for index, name in enumerate(SERIES)
     ]
-    steps = dict.fromkeys([first, found[len(found) // 2]["step"], last])
+    steps = dict.fromkeys([first, measurements[len(measurements) // 2]["step"], last])
     return {
-        "frame": BOX,
-        "ticks": ticks(BOX, percent=True),
+        "area": AREA,
+        "ticks": ticks(AREA, percent=True),
         "lines": [line for line in lines if line["marks"]],
-        "steps": [{"x": BOX.x(_share(step, first, last)), "label": f"{step:,}"} for step in steps],
+        "steps": [
+            {"x": AREA.x(_axis_share(step, first, last)), "label": f"{step:,}"} for step in steps
+        ],
     }
 
 
 def gate(latest: dict[str, Any]) -> Gate:
-    """What the newest measurement says of the precondition."""
-    plain, continued, difference = (
-        latest["plain"],
-        latest.get("continuation"),
-        latest.get("difference"),
-    )
+    """Return what the newest measurement says about the method's precondition."""
+    plain, continued = latest["plain"], latest.get("continuation")
+    difference = latest.get("difference")
     if not continued or not difference:
-        return Gate(
-            None, "How the teacher goes on from the student's own beginnings was not measured."
-        )
-    told = f"Going on from the student's own beginnings, the teacher solves {_rate(continued)}; the student alone solves {_rate(plain)}."
+        return Gate(None, "The teacher was not measured on prefixes of the student's own answers.")
+    text = (
+        f"Continuing the student's own prefix, the teacher solves {_rate(continued)}; "
+        f"the student alone solves {_rate(plain)}."
+    )
     if difference["interval"][0] > 0:
         return Gate(
-            True, f"{told} The teacher helps where the student is, so there is something to learn."
+            True, f"{text} The teacher helps on the student's prefixes: there is something to learn."
         )
     if difference["pass_rate"] > 0:
         return Gate(
-            None, f"{told} The teacher is ahead, but the measurement cannot tell that from noise."
+            None, f"{text} The teacher is ahead, but the measurement cannot tell that from noise."
         )
     return Gate(
         False,
-        f"{told} The teacher does not help where the student is: the method's precondition is not met.",
+        f"{text} The teacher does not help on the student's prefixes: "
+        "the method's precondition is not met.",
     )
 
 
 def _rate(rate: dict[str, Any]) -> str:
-    return f"{percent(rate['pass_rate'])} ({percent(rate['interval'][0])} to {percent(rate['interval'][1])})"
+    low, high = rate["interval"]
+    return f"{percent(rate['pass_rate'])} ({percent(low)} to {percent(high)})"
 
 
 def _line(
-    name: str, words: str, at: int, found: list[dict[str, Any]], first: int, last: int
+    name: str, index: int, measurements: list[dict[str, Any]], first: int, last: int
 ) -> dict[str, Any]:
     marks = []
-    for event in found:
+    for event in measurements:
         if rate := event.get(name):
-            x = BOX.x(_share(event["step"], first, last)) + APART * (at - 1)
+            x = AREA.x(_axis_share(event["step"], first, last)) + SERIES_OFFSET * (index - 1)
             low, high = rate["interval"]
             marks.append(
-                {"x": x, "y": BOX.y(rate["pass_rate"]), "low": BOX.y(low), "high": BOX.y(high)}
+                {"x": x, "y": AREA.y(rate["pass_rate"]), "low": AREA.y(low), "high": AREA.y(high)}
             )
     return {
-        "words": words,
-        "series": at + 1,
+        "label": SERIES[name],
+        "series": index + 1,
         "marks": marks,
         "points": " ".join(f"{mark['x']:g},{mark['y']:g}" for mark in marks),
     }
 
 
-def _share(step: int, first: int, last: int) -> float:
-    """Where a step stands on the axis, which has room at both ends."""
+def _axis_share(step: int, first: int, last: int) -> float:
+    """Return the position of a step on the axis, which has a margin of 3 % at both ends."""
     return 0.5 if first == last else 0.03 + 0.94 * (step - first) / (last - first)

@@ -1,6 +1,4 @@
-"""The measurements behind a panel: at which steps there are some, and the one that an address asks
-for by `step`.
-"""
+"""The step scrubber of a panel: the measured steps, and the one that the URL asks for."""
 
 from __future__ import annotations
 
@@ -19,13 +17,14 @@ MOMENTS = {"before": "before training", "after": "after training"}
 
 @dataclass(frozen=True)
 class Scrubber:
-    """The steps that were measured, in words too, and which is shown. `follows`: the newest,
-    whichever comes.
+    """The measured steps with a label each, and which of them is shown.
+
+    `follows` is True if the URL names no step: the panel then shows each new measurement.
     """
 
     steps: tuple[int, ...]
-    words: tuple[str, ...]
-    at: int
+    labels: tuple[str, ...]
+    index: int
     follows: bool
 
     @property
@@ -33,61 +32,61 @@ class Scrubber:
         return len(self.steps) - 1
 
     @property
-    def says(self) -> str:
-        return self.words[self.at]
+    def label(self) -> str:
+        return self.labels[self.index]
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the browser needs to move."""
-        return {"steps": self.steps, "words": self.words, "at": self.at, "follows": self.follows}
+        """The data that static/js/run/scrubber.js needs to move between steps."""
+        return {
+            "steps": self.steps,
+            "labels": self.labels,
+            "index": self.index,
+            "follows": self.follows,
+        }
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One measurement among those of its kind."""
+class SelectedMeasurement:
+    """The measurement that a panel shows: the payload of its event, with `step` added."""
 
     scrubber: Scrubber
     payload: dict[str, Any]
 
 
 def events(run: Run, kind: str, **payload: str) -> QuerySet[Event]:
-    """Events of a type on the live branch, oldest first."""
-    wanted = {f"payload__{name}": value for name, value in payload.items()}
-    return run.events.filter(branches.on_live_branch(run), type=kind, **wanted).order_by(
+    """Return the events of a type on the live branch, oldest first, filtered by payload values."""
+    filters = {f"payload__{name}": value for name, value in payload.items()}
+    return run.events.filter(branches.live(run), type=kind, **filters).order_by(
         "step", "attempt", "seq"
     )
 
 
-def measured(found: QuerySet[Event], request: HttpRequest) -> Measured | None:
-    """The measurement that the address asks for, else the newest; None if there is none. Of several
-    at a step, the last counts.
+def selected(rows: QuerySet[Event], request: HttpRequest) -> SelectedMeasurement | None:
+    """Return the newest measurement at or before the step in the URL; None if there is none.
+
+    Without `step` in the URL it is the newest. Of several at one step the last counts.
     """
-    keys = {
-        step or 0: (pk, _words(step or 0, when, stage))
-        for pk, step, when, stage in found.values_list("pk", "step", *FACTS)
-    }
-    if not keys:
-        return None
-    steps = tuple(keys)
-    asked = _step(request)
-    at = len(steps) - 1 if asked is None else max(0, bisect_right(steps, asked) - 1)
-    scrubber = Scrubber(
-        steps, tuple(words for _, words in keys.values()), at, follows=asked is None
-    )
-    return Measured(scrubber, {**found.get(pk=keys[steps[at]][0]).payload, "step": steps[at]})
-
-
-FACTS = ("payload__when", "payload__stage")
-
-
-def _step(request: HttpRequest) -> int | None:
-    asked = request.GET.get("step", "")
-    return int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 19 else None
-
-
-def _words(step: int, when: str | None, stage: str | None) -> str:
-    return ", ".join(
-        filter(
-            None, [f"step {step:,}", MOMENTS.get(when or "", ""), f"stage {stage}" if stage else ""]
+    # Payloads are large (hundreds of cells each): only the chosen one is read.
+    key_and_label = {
+        step or 0: (pk, _label(step or 0, when, stage))
+        for pk, step, when, stage in rows.values_list(
+            "pk", "step", "payload__when", "payload__stage"
         )
-    )
+    }
+    if not key_and_label:
+        return None
+    steps = tuple(key_and_label)
+    text = request.GET.get("step", "")
+    # 19 digits or more do not fit into a bigint column.
+    is_step = text.isascii() and text.isdecimal() and len(text) < 19
+    index = max(0, bisect_right(steps, int(text)) - 1) if is_step else len(steps) - 1
+    labels = tuple(label for _, label in key_and_label.values())
+    scrubber = Scrubber(steps, labels, index, follows=not is_step)
+    payload = rows.get(pk=key_and_label[steps[index]][0]).payload
+    return SelectedMeasurement(scrubber, {**payload, "step": steps[index]})
+
+
+def _label(step: int, when: str | None, stage: str | None) -> str:
+    labels = [f"step {step:,}", MOMENTS.get(when or "", ""), f"stage {stage}" if stage else ""]
+    return ", ".join(label for label in labels if label)

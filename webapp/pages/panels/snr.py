@@ -1,5 +1,6 @@
-"""The gradient's signal-to-noise ratio against pass rate as bars, in the coordinates of
-templates/runs/snr.html (640 × 220).
+"""Bars of the gradient's signal-to-noise ratio by pass rate.
+
+The coordinates are those of templates/runs/panels/_snr.html (640 × 220).
 """
 
 from __future__ import annotations
@@ -7,52 +8,45 @@ from __future__ import annotations
 from typing import Any
 
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 620.0, 16.0, 184.0
-NARROWEST = 10.0
+# Bins for p = 0 and p = 1 have no width of their own: their bars get this one.
+MIN_BAR_WIDTH = 10.0
 
 
 def plot(bins: list[dict[str, Any]]) -> dict[str, Any]:
-    """`bars` with their whiskers, and `ticks` below. A bin that holds one pass rate only (0 or 1)
-    gets a narrow bar, one without a ratio none.
+    """Return `bars` with their whiskers, and the `ticks` below them.
+
+    A bin without a ratio gets no bar.
     """
-    measured = [one for one in bins if one["snr"] is not None]
-    highest = (
-        max((float((one.get("interval") or [0, one["snr"]])[1]) for one in measured), default=0.0)
-        or 1.0
-    )
+    measured = [snr_bin for snr_bin in bins if snr_bin["snr"] is not None]
+    tops = (float((b.get("interval") or [0, b["snr"]])[1]) for b in measured)
+    highest = max(tops, default=0.0) or 1.0
     return {
-        "bars": [_bar(one, highest) for one in measured],
-        "ticks": [
-            {"x": round(_across(p), 1), "label": f"{p:g}"} for p in (0.0, 0.25, 0.5, 0.75, 1.0)
-        ],
+        "bars": [_bar(snr_bin, highest) for snr_bin in measured],
+        "ticks": [{"x": round(_x(p), 1), "label": f"{p:g}"} for p in (0.0, 0.25, 0.5, 0.75, 1.0)],
     }
 
 
-def _bar(one: dict[str, Any], highest: float) -> dict[str, float]:
-    left, right = _across(one["low"]), _across(one["high"])
-    width = max(right - left - 2, NARROWEST)
-    middle = (left + right) / 2
-    top = _up(float(one["snr"]), highest)
-    whisker = (
-        {
-            "low": _up(float(one["interval"][0]), highest),
-            "high": _up(float(one["interval"][1]), highest),
-        }
-        if one.get("interval")
-        else {}
-    )
-    return {
+def _bar(snr_bin: dict[str, Any], highest: float) -> dict[str, float]:
+    x_low, x_high = _x(snr_bin["low"]), _x(snr_bin["high"])
+    width = max(x_high - x_low - 2, MIN_BAR_WIDTH)
+    middle = (x_low + x_high) / 2
+    top = _y(float(snr_bin["snr"]), highest)
+    bar = {
         "x": middle - width / 2,
         "y": top,
         "width": width,
         "height": BOTTOM - top,
         "middle": middle,
-        **whisker,
     }
+    if snr_bin.get("interval"):
+        low, high = snr_bin["interval"]
+        bar |= {"low": _y(float(low), highest), "high": _y(float(high), highest)}
+    return bar
 
 
-def _across(p: float) -> float:
-    return LEFT + NARROWEST + (RIGHT - LEFT - 2 * NARROWEST) * p
+def _x(p: float) -> float:
+    return LEFT + MIN_BAR_WIDTH + (RIGHT - LEFT - 2 * MIN_BAR_WIDTH) * p
 
 
-def _up(value: float, highest: float) -> float:
+def _y(value: float, highest: float) -> float:
     return BOTTOM - (BOTTOM - TOP) * min(value / highest, 1.0)

@@ -1,4 +1,4 @@
-"""Where numbers stand in a drawing: from values to the coordinates of an SVG."""
+"""The plot area of an SVG drawing: from shares (0 to 1) to coordinates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PlotArea:
-    """The part of a drawing that values are drawn in."""
+    """The rectangle inside a drawing in which values are drawn, in SVG user units."""
 
     left: float
     top: float
@@ -23,26 +23,25 @@ class PlotArea:
         return self.top + self.height
 
     def x(self, share: float) -> float:
-        """A share of the width, from the left."""
+        """Return the x coordinate of a share of the width, from the left."""
         return round(self.left + self.width * share, 2)
 
     def y(self, share: float) -> float:
-        """A share of the height, from the bottom."""
+        """Return the y coordinate of a share of the height, from the bottom."""
         return round(self.bottom - self.height * share, 2)
 
     def points(self, shares: list[tuple[float, float]]) -> str:
-        """A polyline through shares of width and height."""
+        """Return the `points` of a polyline through (share of width, share of height) pairs."""
         return " ".join(f"{self.x(across):g},{self.y(up):g}" for across, up in shares)
 
 
-def ticks(frame: PlotArea, percent: bool = False) -> list[dict[str, object]]:
-    """Labels of both axes for values from 0 to 1."""
-    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+def ticks(area: PlotArea, percent: bool = False) -> list[dict[str, object]]:
+    """Return the tick labels of both axes for values from 0 to 1."""
     return [
         {
-            "x": frame.x(one),
-            "y": frame.y(one),
-            "label": f"{100 * one:g} %" if percent else f"{one:g}",
+            "x": area.x(value),
+            "y": area.y(value),
+            "label": f"{100 * value:g} %" if percent else f"{value:g}",
         }
-        for one in shares
+        for value in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]

@@ -1,9 +1,8 @@
-"""The token panel: which tokens of the answers are learnt from (TIP, arXiv 2604.14084). From the
-events of type `token_regions`.
+"""The token panel: which tokens of the answers are trained on (TIP, arXiv 2604.14084).
 
-Every token stands at its student entropy (as a share of ln V) and its divergence between teacher
-and student (nats, logarithmic). The two thresholds part four regions; what was selected is drawn in
-the same cells as a share of their tokens.
+Read from the events of type `token_regions`. Each token has a student entropy (as a share of ln V)
+and a divergence between teacher and student (nats, logarithmic axis). Two thresholds divide the
+plane into four regions. A second map shows, in the same cells, the share of tokens selected.
 """
 
 from __future__ import annotations
@@ -22,87 +21,97 @@ NAMES = {
     "q3": ("confident and wrong", "confident, and the teacher disagrees"),
     "q4": ("both low", "confident, and the teacher agrees"),
 }
+# The corner of the map (share of width, share of height) in which each region has its label.
 CORNERS = {"q1": (1.0, 1.0), "q2": (1.0, 0.0), "q3": (0.0, 1.0), "q4": (0.0, 0.0)}
 MAPS = (("count", "All tokens"), ("kept", "Share selected"))
-BOX = PlotArea(56, 12, 300, 300)
+AREA = PlotArea(56, 12, 300, 300)
 DECADES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
-FAINTEST = 0.12
+# A cell with a single token must still be visible on the background.
+MIN_OPACITY = 0.12
 
 
 def heat_map(event: dict[str, Any]) -> dict[str, Any]:
-    """Cells of `event` that hold tokens: how many (stronger where more), and the share of them that
-    was selected.
+    """Return the cells of `event` that hold tokens, with thresholds, ticks and labels.
+
+    A cell has two opacities: `count` (how many tokens) and `kept` (the share of them selected).
     """
     entropy, divergence = event["entropy_edges"], event["divergence_edges"]
-    across, up = len(entropy) - 1, len(divergence) - 1
-    most = max((count for row in event["counts"] for count in row), default=0) or 1
+    columns, rows = len(entropy) - 1, len(divergence) - 1
+    max_count = max((count for row in event["counts"] for count in row), default=0) or 1
     cells = []
     for i, row in enumerate(event["counts"]):
         for j, count in enumerate(row):
             if count:
-                kept = event["kept"][i][j] / count
-                place = {"x": BOX.x(i / across), "y": BOX.y((j + 1) / up)}
-                words = f"entropy {entropy[i]:.2g} to {entropy[i + 1]:.2g}, divergence {divergence[j]:.2g} to {divergence[j + 1]:.2g}"
-                told = f"{words}: {count:,} tokens, {100 * kept:.0f} % selected"
+                share = event["kept"][i][j] / count
                 cells.append(
                     {
-                        **place,
-                        "count": _opacity((count / most) ** 0.5),
-                        "kept": _opacity(kept) if kept else 0,
-                        "words": told,
+                        "x": AREA.x(i / columns),
+                        "y": AREA.y((j + 1) / rows),
+                        # The square root keeps cells with few tokens visible beside the fullest.
+                        "count": _opacity((count / max_count) ** 0.5),
+                        "kept": _opacity(share) if share else 0,
+                        "text": f"entropy {entropy[i]:.2g} to {entropy[i + 1]:.2g}, "
+                        f"divergence {divergence[j]:.2g} to {divergence[j + 1]:.2g}: "
+                        f"{count:,} tokens, {100 * share:.0f} % selected",
                     }
                 )
     return {
-        "frame": BOX,
-        "cell": {"width": round(BOX.width / across, 2), "height": round(BOX.height / up, 2)},
+        "area": AREA,
+        "cell": {"width": round(AREA.width / columns, 2), "height": round(AREA.height / rows, 2)},
         "cells": cells,
-        "entropy_at": BOX.x(_place(entropy, event["thresholds"]["entropy"])),
-        "divergence_at": BOX.y(_place(divergence, event["thresholds"]["divergence"])),
+        "entropy_x": AREA.x(_axis_share(entropy, event["thresholds"]["entropy"])),
+        "divergence_y": AREA.y(_axis_share(divergence, event["thresholds"]["divergence"])),
         "entropy_ticks": [
-            {"at": BOX.x(i / across), "label": f"{entropy[i]:.2g}"}
-            for i in range(0, across + 1, max(1, across // 4))
+            {"x": AREA.x(i / columns), "label": f"{entropy[i]:.2g}"}
+            for i in range(0, columns + 1, max(1, columns // 4))
         ],
         "divergence_ticks": [
-            {"at": BOX.y(_place(divergence, nats)), "label": f"{nats:g}"}
+            {"y": AREA.y(_axis_share(divergence, nats)), "label": f"{nats:g}"}
             for nats in DECADES
-            if _within(nats, divergence)
+            if divergence[0] <= nats <= divergence[-1]
         ],
-        "labels": [_label(one["name"]) for one in event["regions"]],
+        "labels": [_corner_label(region["name"]) for region in event["regions"]],
     }
 
 
-def rows(event: dict[str, Any]) -> list[dict[str, Any]]:
-    """The regions as a table."""
+def table_rows(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the regions as rows of the table below the maps."""
     return [
-        {**one, "title": called(one["name"]), "words": NAMES[one["name"]][1]}
-        for one in event["regions"]
+        {**region, "title": title_of(region["name"]), "meaning": NAMES[region["name"]][1]}
+        for region in event["regions"]
     ]
 
 
-def in_words(event: dict[str, Any]) -> str:
-    """The panel in a sentence."""
-    by_name = {one["name"]: one for one in event["regions"]}
+def summary(event: dict[str, Any]) -> str:
+    """Return what the panel shows as a sentence or two."""
     total = sum(count for row in event["counts"] for count in row)
-    told = f"{100 * event['kept_share']:.0f} % of {total:,} tokens were selected."
-    if wrong := by_name.get("q3"):
-        share, part = 100 * wrong["share"], 100 * wrong["divergence_share"]
-        told += f" {share:.0f} % are {called('q3')}; they hold {part:.0f} % of the divergence."
-    return told
+    text = f"{100 * event['kept_share']:.0f} % of {total:,} tokens were selected."
+    region = next((region for region in event["regions"] if region["name"] == "q3"), None)
+    if region:
+        text += (
+            f" {100 * region['share']:.0f} % are {title_of('q3')}; they hold "
+            f"{100 * region['divergence_share']:.0f} % of the divergence."
+        )
+    return text
 
 
-def called(name: str) -> str:
-    """A region as every figure calls it: "confident and wrong (Q3)"."""
+def title_of(name: str) -> str:
+    """Return the title of a region, such as "confident and wrong (Q3)"."""
     return f"{NAMES[name][0]} ({name.upper()})"
 
 
 def charts(spec: Definition) -> tuple[Chart, ...]:
-    """Shares over steps; what was selected and what was cut only where the definition selects and
-    cuts.
+    """Return the charts of shares over steps.
+
+    Selected and clipped shares are among them only if the definition selects or clips tokens.
     """
-    lines = tuple(ChartLine(f"tokens/{name}", called(name)) for name in NAMES)
-    empty = "Appears with the first step that is recorded."
     regions = Chart(
-        "regions", "Tokens by region", "share of the answers' tokens", lines, "percent", empty=empty
+        "regions",
+        "Tokens by region",
+        "share of the answers' tokens",
+        tuple(ChartLine(f"tokens/{name}", title_of(name)) for name in NAMES),
+        "percent",
+        empty="Appears with the first recorded step.",
     )
     return (
         regions,
@@ -110,24 +119,21 @@ def charts(spec: Definition) -> tuple[Chart, ...]:
     )
 
 
-def _place(edges: list[float], value: float) -> float:
-    """Where a value stands among cells of equal width, as a share; within a cell as far along as
-    its edges allow.
+def _axis_share(edges: list[float], value: float) -> float:
+    """Return the position of `value` on an axis of equally wide cells, as a share of the axis.
+
+    Inside a cell the position is linear between the cell's edges.
     """
-    at = min(max(bisect_right(edges, value) - 1, 0), len(edges) - 2)
-    low, high = edges[at], edges[at + 1]
-    return (at + min(max((value - low) / (high - low), 0.0), 1.0)) / (len(edges) - 1)
+    cell = min(max(bisect_right(edges, value) - 1, 0), len(edges) - 2)
+    low, high = edges[cell], edges[cell + 1]
+    return (cell + min(max((value - low) / (high - low), 0.0), 1.0)) / (len(edges) - 1)
 
 
-def _label(name: str) -> dict[str, Any]:
+def _corner_label(name: str) -> dict[str, Any]:
     across, up = CORNERS[name]
-    x, y = BOX.x(across) + (8 if across == 0 else -8), BOX.y(up) + (18 if up == 1 else -8)
+    x, y = AREA.x(across) + (8 if across == 0 else -8), AREA.y(up) + (18 if up == 1 else -8)
     return {"text": name.upper(), "x": x, "y": y, "anchor": "start" if across == 0 else "end"}
 
 
-def _within(value: float, edges: list[float]) -> bool:
-    return edges[0] <= value <= edges[-1]
-
-
 def _opacity(share: float) -> float:
-    return round(FAINTEST + (1 - FAINTEST) * share, 3)
+    return round(MIN_OPACITY + (1 - MIN_OPACITY) * share, 3)
