@@ -1,45 +1,49 @@
 /**
- * Whether a connection that says nothing still stands. A laptop that slept, or a network that went away without a word, leaves a socket that looks
- * open for ever: after a sleep it is opened anew, and one of which long nothing was heard while a run is at work is asked, and given up without an answer.
+ * Detects a connection that is open but dead.
+ *
+ * After a laptop slept or a network changed, a WebSocket may look open for ever. After a sleep the connection is opened again. A connection
+ * that has been quiet for long while a run is active gets a ping, and is opened again if no answer comes.
  */
 
-const LOOK_MS = 5000;
-const SLEPT_MS = 30_000;
+const CHECK_MS = 5000;
+// Timers do not run while a laptop sleeps: a gap of this length between two checks means that it slept.
+const SLEEP_GAP_MS = 30_000;
 const QUIET_MS = 45_000;
-const ANSWER_MS = 10_000;
+const PONG_TIMEOUT_MS = 10_000;
 
-/** @param {{ask: () => void, renew: () => void, isAtWork: () => boolean}} parts */
-export function watchConnection({ ask, renew, isAtWork }) {
+/** @param {{ping: () => void, reconnect: () => void, isActive: () => boolean}} actions */
+export function watchConnection({ ping, reconnect, isActive }) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
-  let looked = 0;
-  let lastHeard = 0;
-  let asked = 0;
+  let lastCheck = 0;
+  let lastMessage = 0;
+  /** When the unanswered ping was sent; 0 if there is none. */
+  let pingSent = 0;
 
-  function look() {
+  function check() {
     const now = Date.now();
-    const slept = now - looked > SLEPT_MS;
-    looked = now;
-    if (slept || (asked && now - asked > ANSWER_MS)) return renew();
-    if (!asked && isAtWork() && now - lastHeard > QUIET_MS) {
-      asked = now;
-      ask();
+    const slept = now - lastCheck > SLEEP_GAP_MS;
+    lastCheck = now;
+    if (slept || (pingSent && now - pingSent > PONG_TIMEOUT_MS)) return reconnect();
+    if (!pingSent && isActive() && now - lastMessage > QUIET_MS) {
+      pingSent = now;
+      ping();
     }
-    timer = setTimeout(look, LOOK_MS);
+    timer = setTimeout(check, CHECK_MS);
   }
 
   return {
-    begin() {
+    start() {
       clearTimeout(timer);
-      looked = lastHeard = Date.now();
-      asked = 0;
-      timer = setTimeout(look, LOOK_MS);
+      lastCheck = lastMessage = Date.now();
+      pingSent = 0;
+      timer = setTimeout(check, CHECK_MS);
     },
-    heard() {
-      lastHeard = Date.now();
-      asked = 0;
+    messageReceived() {
+      lastMessage = Date.now();
+      pingSent = 0;
     },
-    end() {
+    stop() {
       clearTimeout(timer);
     },
   };

@@ -1,6 +1,4 @@
-/**
- * Numbers as people read them. The server's templates format the same way (webapp/pages/templatetags/figures.py).
- */
+/** Formats numbers for people, in the same way as the server (webapp/base/number_text.py). */
 
 const MINUS = "−";
 
@@ -49,8 +47,8 @@ export function seconds(value) {
 const FORMATS = { plain, percent, bytes, count, seconds, step: count };
 
 /**
- * A label on an axis: as many decimals as tell neighbouring ticks apart, and no more.
- * @param {number} value @param {number} distance of two ticks @param {Format} format @returns {string}
+ * A tick label with just enough decimals to tell neighbouring ticks apart.
+ * @param {number} value @param {number} distance between two ticks @param {Format} format @returns {string}
  */
 export function tick(value, distance, format) {
   if (format === "percent") return `${decimals(100 * value, 100 * distance)} %`;
@@ -61,7 +59,7 @@ export function tick(value, distance, format) {
   return value.toExponential(Math.max(0, magnitude(value) - magnitude(distance))).replaceAll("-", MINUS);
 }
 
-/** @param {number} value @returns {number} the power of ten that it begins with */
+/** @param {number} value @returns {number} the power of ten of its first digit */
 function magnitude(value) {
   return Math.floor(Math.log10(Math.abs(value)) + 1e-9);
 }
@@ -77,7 +75,7 @@ export function formatter(format) {
   return FORMATS[format] ?? plain;
 }
 
-/** @param {number} share a difference of shares @returns {string} signed percentage points */
+/** @param {number} share a difference between two shares @returns {string} signed percentage points */
 export function points(share) {
   return `${share >= 0 ? "+" : MINUS}${Math.abs(100 * share).toFixed(1)}`;
 }

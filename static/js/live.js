@@ -1,9 +1,9 @@
 /**
  * The live connection: one WebSocket per page that continues from a cursor after every interruption.
  *
- * A subscription holds the cursor of the last frame that it has seen; after a reconnect it asks for everything past it, so nothing is lost and
- * what arrives twice is dropped. The server pushes; nothing is polled, and a tab that nobody looks at lets the connection go after a while.
- * Only while something is at work and long nothing was heard does the page ask whether the server is still there.
+ * A subscription holds the cursor of the last frame that it has received. After a reconnect it requests everything after that cursor, so
+ * nothing is lost; frames that arrive twice are dropped. The server pushes, nothing is polled. A hidden tab closes the connection after
+ * HIDDEN_GRACE_MS. connection_watch.js detects a dead connection. The messages are specified in docs/live-protocol.md.
  */
 
 import { setServerTime } from "./server_clock.js";
@@ -43,11 +43,12 @@ import { watchConnection } from "./connection_watch.js";
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
 const HIDDEN_GRACE_MS = 30_000;
+/** Close codes of the server. */
 const NOT_SIGNED_IN = 4401;
-const TOO_MANY = 4429;
-const OVER = ["stopped", "completed", "failed"];
+const TOO_MANY_CONNECTIONS = 4429;
+const FINISHED_STATES = ["stopped", "completed", "failed"];
 
-/** @param {number} failures @returns {number} exponential, with jitter so that tabs do not return all at once */
+/** @param {number} failures @returns {number} milliseconds, exponential with jitter, so that not all tabs reconnect at once */
 export function backoff(failures) {
   return Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures) * (0.5 + Math.random() / 2);
 }
@@ -58,18 +59,18 @@ function liveAddress() {
 }
 
 /**
- * @param {{address?: string, Socket?: typeof WebSocket, page?: Document}} [parts] replaced in tests
+ * @param {{address?: string, Socket?: typeof WebSocket, page?: Document}} [options] replaced in tests
  */
 export function openLive({ address = liveAddress(), Socket = WebSocket, page = document } = {}) {
   /** @type {Map<string, Subscription>} */
   const runs = new Map();
-  /** @type {Map<string, string>} run → its state, as last heard */
+  /** @type {Map<string, string>} run → its state in the last message */
   const states = new Map();
   /** @type {((rows: Row[]) => void) | null} */
   let onList = null;
   /** @type {((rows: JobRow[]) => void) | null} */
   let onJobs = null;
-  let jobsAtWork = 0;
+  let activeJobs = 0;
   /** @type {WebSocket | null} */
   let socket = null;
   let failures = 0;
@@ -77,8 +78,8 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
   let timer;
   /** @type {(status: Status) => void} */
   let onStatus = () => {};
-  const isAtWork = () => jobsAtWork > 0 || [...states.values()].some((state) => !OVER.includes(state));
-  const watch = watchConnection({ ask: () => send({ type: "ping" }), renew, isAtWork });
+  const isActive = () => activeJobs > 0 || [...states.values()].some((state) => !FINISHED_STATES.includes(state));
+  const watch = watchConnection({ ping: () => send({ type: "ping" }), reconnect, isActive });
 
   /** @param {ClientMessage} message */
   function send(message) {
@@ -90,70 +91,71 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
     send({ type: "subscribe", run, keys, since, width });
   }
 
-  function hearsNothing() {
+  function hasNoSubscription() {
     return !runs.size && !onList && !onJobs;
   }
 
   function connect() {
-    if (socket || hearsNothing()) return;
+    if (socket || hasNoSubscription()) return;
     clearTimeout(timer);
     onStatus("connecting");
-    const opened = new Socket(address);
-    socket = opened;
-    opened.onopen = () => {
-      watch.begin();
+    const newSocket = new Socket(address);
+    socket = newSocket;
+    newSocket.onopen = () => {
+      watch.start();
       runs.forEach((subscription, run) => subscribe(run, subscription));
       if (onList) send({ type: "subscribe_list" });
       if (onJobs) send({ type: "subscribe_jobs" });
     };
-    opened.onmessage = (event) => {
-      if (socket === opened) receive(JSON.parse(event.data));
+    // A socket that was replaced may still deliver messages and its close: they are ignored.
+    newSocket.onmessage = (event) => {
+      if (socket === newSocket) receive(JSON.parse(event.data));
     };
-    opened.onclose = ({ code }) => {
-      if (socket === opened) retry(code);
+    newSocket.onclose = ({ code }) => {
+      if (socket === newSocket) retry(code);
     };
   }
 
   /** @param {number} code why the connection was closed */
   function retry(code) {
-    letGo();
+    disconnect();
     onStatus(code === NOT_SIGNED_IN ? "signed_out" : "waiting");
     if (code === NOT_SIGNED_IN) return;
-    timer = setTimeout(connect, code === TOO_MANY ? LONGEST_DELAY_MS : backoff(failures++));
+    timer = setTimeout(connect, code === TOO_MANY_CONNECTIONS ? LONGEST_DELAY_MS : backoff(failures++));
   }
 
-  function letGo() {
-    const open = socket;
+  function disconnect() {
+    const oldSocket = socket;
     socket = null;
     clearTimeout(timer);
-    watch.end();
-    open?.close();
+    watch.stop();
+    oldSocket?.close();
   }
 
-  function renew() {
-    letGo();
+  function reconnect() {
+    disconnect();
     connect();
   }
 
   function sleep() {
-    letGo();
+    disconnect();
     onStatus("asleep");
   }
 
   /** @param {ServerMessage} frame */
   function receive(frame) {
     failures = 0;
-    watch.heard();
+    watch.messageReceived();
     if ("now" in frame) setServerTime(frame.now);
     onStatus(frame.type === "stalled" ? "stalled" : "live");
     if (frame.type === "runs") {
       frame.rows.forEach((row) => states.set(row.run, row.state));
       onList?.(frame.rows);
     } else if (frame.type === "jobs") {
-      jobsAtWork = frame.rows.length;
+      activeJobs = frame.rows.length;
       onJobs?.(frame.rows);
     } else if (frame.type === "refused") refuse(frame);
-    else if (frame.type === "delta" || frame.type === "reset") take(frame);
+    else if (frame.type === "delta" || frame.type === "reset") deliver(frame);
   }
 
   /** @param {Refused} frame */
@@ -162,15 +164,16 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
     runs.delete(run);
     states.delete(run);
     subscription?.onRefused?.(message);
-    if (hearsNothing()) sleep();
+    if (hasNoSubscription()) sleep();
   }
 
   /** @param {Frame} frame */
-  function take(frame) {
+  function deliver(frame) {
     const subscription = runs.get(frame.run);
     if (!subscription) return;
     states.set(frame.run, frame.state.state);
     if (frame.type === "delta" && frame.cursor <= subscription.since) return;
+    // A large update comes in several parts: only the last one moves the cursor.
     if (frame.part === frame.parts - 1) subscription.since = frame.cursor;
     subscription.onFrame(frame);
   }
@@ -182,32 +185,32 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
   });
 
   return {
-    /** Follow a run from `since` on, in place of an earlier subscription to it. @param {string} run @param {Subscription} subscription */
+    /** Subscribe to a run from `since` on; replaces an earlier subscription to it. @param {string} run @param {Subscription} subscription */
     follow(run, subscription) {
       runs.set(run, subscription);
       if (socket) subscribe(run, subscription);
       else connect();
     },
     /** @param {string} run */
-    leave(run) {
+    unfollow(run) {
       runs.delete(run);
       states.delete(run);
       send({ type: "unsubscribe", run });
     },
-    /** Hear of every run that this person can see. @param {(rows: Row[]) => void} listener */
+    /** Subscribe to the list of all runs that this person can see. @param {(rows: Row[]) => void} listener */
     followList(listener) {
       onList = listener;
       if (socket) send({ type: "subscribe_list" });
       else connect();
     },
-    /** Hear of every job of the team that is not over. @param {(rows: JobRow[]) => void} listener */
+    /** Subscribe to all jobs of the team that are not finished. @param {(rows: JobRow[]) => void} listener */
     followJobs(listener) {
       onJobs = listener;
       if (socket) send({ type: "subscribe_jobs" });
       else connect();
     },
     /** @param {(status: Status) => void} listener */
-    whenStatusChanges(listener) {
+    onStatusChange(listener) {
       onStatus = listener;
     },
   };

@@ -1,7 +1,11 @@
-/** What MLflow's client prints when a run ends is a link to a place in MLflow's own page, which the server never sees: here it leads to the run. */
+/**
+ * Redirects from addresses of MLflow's own web page to the run.
+ *
+ * MLflow's client prints such a link when a run ends. The part after # never reaches the server, so the browser has to resolve it.
+ */
 
-/** @param {string} hash of the address @param {Record<string, string>} projects names by the number that MLflow's client knows @returns {string | null} */
-export function placeOf(hash, projects) {
+/** @param {string} hash of the address @param {Record<string, string>} projects names by MLflow's experiment number @returns {string | null} the address here */
+export function targetOf(hash, projects) {
   const [, experiment, run] = hash.match(/^#\/experiments\/(\d+)(?:\/runs\/([a-z0-9]{1,16}))?\/?$/) ?? [];
   if (run) return `/runs/${run}/`;
   const project = projects[experiment];
@@ -10,10 +14,10 @@ export function placeOf(hash, projects) {
 
 /** @param {Record<string, string>} projects */
 export function followMlflowLinks(projects) {
-  const go = () => {
-    const place = placeOf(location.hash, projects);
-    if (place) location.replace(place);
+  const redirect = () => {
+    const target = targetOf(location.hash, projects);
+    if (target) location.replace(target);
   };
-  go();
-  addEventListener("hashchange", go);
+  redirect();
+  addEventListener("hashchange", redirect);
 }

@@ -1,7 +1,7 @@
-/** Small things that pages share: data that the server put on a page, ages that stay true, and news as DOM events. */
+/** Functions that pages share: data that the server put on a page, ages, events between scripts and htmx. */
 
-import { serverNow } from "./server_clock.js";
 import { seconds } from "./format.js";
+import { serverNow } from "./server_clock.js";
 
 /** @param {string} id @returns {any} the JSON in the element, or null if there is none */
 export function pageData(id) {
@@ -9,7 +9,7 @@ export function pageData(id) {
   return element ? JSON.parse(element.textContent ?? "null") : null;
 }
 
-/** Tell the parts of the page that listen (hx-trigger) that something is new. @param {string} name */
+/** Dispatch an event that elements listen to with `hx-trigger="… from:body"`. @param {string} name */
 export function emit(name) {
   document.body.dispatchEvent(new CustomEvent(name));
 }
@@ -24,19 +24,19 @@ export function setLiveText(root, name, text) {
 export const ACTIVE = ["starting", "running", "stopping"];
 
 /**
- * @param {string} state @param {string | null | undefined} lastEvent when the run was last heard of @param {number} patience seconds
- * @returns {boolean} as webapp/runs/status_text.py judges it
+ * @param {string} state @param {string | null | undefined} lastEvent time of the run's last event @param {number} patience seconds
+ * @returns {boolean} the same answer as `is_silent` in webapp/runs/status_text.py
  */
 export function isSilent(state, lastEvent, patience) {
   return ACTIVE.includes(state) && lastEvent != null && lastEvent !== "" && serverNow() - Date.parse(lastEvent) > 1000 * patience;
 }
 
-/** Keep every <time data-age> true, without asking the server. */
+/** Update the text of every <time data-age> every ten seconds, without a request. */
 export function startAgeTimer() {
   setInterval(() => {
     document.querySelectorAll("time[data-age]").forEach((time) => {
-      const passed = (serverNow() - Date.parse(/** @type {HTMLTimeElement} */ (time).dateTime)) / 1000;
-      time.textContent = passed < 5 ? "just now" : `${seconds(passed).replace(/^(\d+ \w+) .*/, "$1")} ago`;
+      const age = (serverNow() - Date.parse(/** @type {HTMLTimeElement} */ (time).dateTime)) / 1000;
+      time.textContent = age < 5 ? "just now" : `${seconds(age).replace(/^(\d+ \w+) .*/, "$1")} ago`;
     });
   }, 10_000);
 }

@@ -1,19 +1,19 @@
-/** The list of runs: figures are written in place; a new run, another state or a longer curve has the rows fetched again. */
+/** The list of runs: values are updated in place; a new run, another state or a longer curve reloads the rows. */
 
 import { count, percent, points } from "./format.js";
 import { openLive } from "./live.js";
 import { followMlflowLinks } from "./mlflow_links.js";
-import { ACTIVE, emit, isSilent, startAgeTimer, pageData, setLiveText } from "./page.js";
+import { ACTIVE, emit, isSilent, pageData, setLiveText, startAgeTimer } from "./page.js";
 
 const { phases, projects } = pageData("live-data");
-const isWhole = !new URLSearchParams(location.search).size;
-/** @type {Set<string>} */
-const absent = new Set();
+const isUnfiltered = !new URLSearchParams(location.search).size;
+/** @type {Set<string>} runs without a row here for which the rows have been reloaded */
+const reloadedFor = new Set();
 
-/** @param {Record<string, any>} row @returns {boolean} whether the row on the page is out of date beyond its figures */
-function writeRow({ run, state, word, step, phase, summary, last_event_at: lastEvent }) {
+/** @param {Record<string, any>} update @returns {boolean} whether the rows must be reloaded */
+function updateRow({ run, state, word, step, phase, summary, last_event_at: lastEvent }) {
   const row = /** @type {HTMLElement | null} */ (document.querySelector(`tr[data-run="${CSS.escape(run)}"]`));
-  if (!row) return isNew(run);
+  if (!row) return mayBeNew(run);
   setLiveText(row, "step", count(step));
   if (phase && ACTIVE.includes(state)) setLiveText(row, "phase", phases[phase] ?? phase);
   if (summary.pass_rate != null) setLiveText(row, "pass_rate", percent(summary.pass_rate));
@@ -21,14 +21,14 @@ function writeRow({ run, state, word, step, phase, summary, last_event_at: lastE
   row.dataset.lastEvent = lastEvent ?? "";
   const bar = row.querySelector("progress");
   if (bar) bar.value = step;
-  return row.dataset.word !== word || Number(row.dataset.drawn) !== (summary.sparkline ?? []).length;
+  return row.dataset.stateText !== word || Number(row.dataset.sparkline) !== (summary.sparkline ?? []).length;
 }
 
-/** @param {string} run not on this page @returns {boolean} whether it may belong there: asked once, because it may as well be on an older page */
-function isNew(run) {
-  const first = isWhole && !absent.has(run);
-  absent.add(run);
-  return first;
+/** True once per run: a run without a row may be new, but may as well be on an older page. @param {string} run */
+function mayBeNew(run) {
+  const isFirstTime = isUnfiltered && !reloadedFor.has(run);
+  reloadedFor.add(run);
+  return isFirstTime;
 }
 
 function showSilence() {
@@ -42,6 +42,6 @@ startAgeTimer();
 followMlflowLinks(projects);
 setInterval(showSilence, 5000);
 openLive().followList((rows) => {
-  if (rows.map(writeRow).some(Boolean)) emit("runs:changed");
+  if (rows.map(updateRow).some(Boolean)) emit("runs:changed");
   showSilence();
 });

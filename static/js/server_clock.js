@@ -1,13 +1,13 @@
-/** The server's clock, as far as its frames have told it: a laptop that is minutes off must not call a run silent. */
+/** The server's clock, estimated from its messages: a laptop whose clock is wrong must not call a run silent. */
 
-let ahead = 0;
+let offsetMs = 0;
 
-/** @param {string} iso what the server's clock showed just now */
+/** @param {string} iso the time on the server's clock when it sent a message */
 export function setServerTime(iso) {
-  ahead = Date.parse(iso) - Date.now();
+  offsetMs = Date.parse(iso) - Date.now();
 }
 
 /** @returns {number} milliseconds since 1970, by the server's clock */
 export function serverNow() {
-  return Date.now() + ahead;
+  return Date.now() + offsetMs;
 }

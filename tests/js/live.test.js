@@ -173,7 +173,7 @@ test("the list of runs hears of every row", () => {
 
 test("what the page is told of the connection is true", () => {
   const heard = [];
-  live.whenStatusChanges((status) => heard.push(status));
+  live.onStatusChange((status) => heard.push(status));
   follow();
   last().accept();
   last().push(delta(1));
@@ -251,7 +251,7 @@ test("the page of a finished run says nothing more for hours", () => {
 
 test("who is signed out is not let in again by asking again and again", () => {
   const heard = [];
-  live.whenStatusChanges((status) => heard.push(status));
+  live.onStatusChange((status) => heard.push(status));
   follow();
   last().accept();
   last().close(4401);
@@ -272,7 +272,7 @@ test("with too many pages open the next attempt is half a minute away", () => {
 
 test("an outage of the server's database is told, and its end", () => {
   const heard = [];
-  live.whenStatusChanges((status) => heard.push(status));
+  live.onStatusChange((status) => heard.push(status));
   follow();
   last().accept();
   last().push({ type: "stalled", message: "The server cannot read its database." });

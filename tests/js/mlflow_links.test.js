@@ -3,15 +3,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { placeOf } from "../../static/js/mlflow_links.js";
+import { targetOf } from "../../static/js/mlflow_links.js";
 
 const projects = { 7: "sums & more" };
 
 test("a run's link leads to the run, an experiment's to the runs of its project", () => {
-  assert.equal(placeOf("#/experiments/7/runs/abcdefghjk", projects), "/runs/abcdefghjk/");
-  assert.equal(placeOf("#/experiments/7", projects), "/?project=sums+%26+more");
+  assert.equal(targetOf("#/experiments/7/runs/abcdefghjk", projects), "/runs/abcdefghjk/");
+  assert.equal(targetOf("#/experiments/7", projects), "/?project=sums+%26+more");
 });
 
 test("anything else leads nowhere", () => {
-  for (const hash of ["", "#main", "#/experiments/8", "#/experiments/7/runs/../../evil", "#/experiments/x/runs/abc", "#//evil.example"]) assert.equal(placeOf(hash, projects), null, hash);
+  for (const hash of ["", "#main", "#/experiments/8", "#/experiments/7/runs/../../evil", "#/experiments/x/runs/abc", "#//evil.example"]) assert.equal(targetOf(hash, projects), null, hash);
 });

@@ -90,7 +90,7 @@ def test_without_postgres_the_figures_of_the_process_are_still_told(
     def refuse(*_: Any) -> Any:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(prometheus, "_runs", refuse)
+    monkeypatch.setattr(prometheus, "_run_gauges", refuse)
     found = scrape()
     assert found["stillroom_database_up", ()] == 0
     assert ("stillroom_live_frames_total", ()) in found
@@ -116,4 +116,4 @@ def test_no_label_names_a_team_a_person_or_a_run(
 
 def test_the_database_is_only_asked_when_somebody_reads() -> None:
     with connection.execute_wrapper(lambda *_: pytest.fail("the database was asked")):
-        assert list(prometheus.Database().describe()) == []
+        assert list(prometheus.DatabaseCollector().describe()) == []

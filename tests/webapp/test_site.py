@@ -50,7 +50,7 @@ def test_nothing_there_is_said_in_a_sentence(client: Client, alice: User) -> Non
     client.force_login(alice)
     answer = client.get("/runs/nosuchrun/")
     assert answer.status_code == 404
-    assert "not shown to you" in answer.content.decode()
+    assert "do not have access to it" in answer.content.decode()
 
 
 def test_a_refusal_names_the_reason(client: Client, bob: User, alice: User) -> None:
@@ -63,7 +63,7 @@ def test_an_address_that_only_takes_a_form_says_so(client: Client, alice: User, 
     client.force_login(alice)
     answer = client.get(f"/runs/{run.public_id}/stop/")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-    assert "only takes what a button or a form sends" in answer.content.decode()
+    assert "only accepts a form or a button press" in answer.content.decode()
     assert "Import YAML" in client.get("/runs/import/", follow=True).content.decode()
 
 

@@ -1,9 +1,9 @@
 /**
- * The charts of one run together: one request for all of them, one zoom, one cursor, and the live points as they come.
+ * The charts of one run: one request for all of them, one zoom, one cursor, and live points.
  *
- * The page, the answers of series.json and the frames each reach up to a cursor of their own. The board follows from the least of them, so that no
- * change of the run's state falls between two; points that come twice are merged. Deltas carry steps: on another axis, and while zoomed, the board
- * asks series.json again instead, at most once in a while. A lazy board reads and draws only what it is told to look at.
+ * The page, each answer of series.json and each frame contain everything up to a cursor of their own. The board subscribes from the smallest
+ * of them, so that no change is lost; points that arrive twice are merged. Live points carry steps: on another axis, and while zoomed, the
+ * board requests series.json again, at most once per REFETCH_MS. A lazy board reads and draws only the charts that `showOnly` selects.
  */
 
 import { createChart } from "./chart.js";
@@ -14,98 +14,103 @@ import { emptySeries, merge, seriesOf } from "./series.js";
  * @typedef {{run: string, since: number, series: string, charts: Declaration[], lazy?: boolean}} BoardData
  * @typedef {import("./columns.js").Declaration} Declaration
  * @typedef {import("../live.js").Frame} Frame
+ * @typedef {{receive: (frame: Frame) => void, refused: (message: string) => void}} FrameListener
  */
 
+// Buckets per series: about the width of a chart in pixels.
 const WIDTH = 800;
 const REFETCH_MS = 2000;
 
-/** @param {BoardData} declared @param {import("../live.js").Live} live @param {{receive: (frame: Frame) => void, refused: (message: string) => void}} header hears of every frame too */
+/** @param {BoardData} data @param {import("../live.js").Live} live @param {FrameListener} header also receives every frame */
 export function createBoard({ run, since, series: address, charts, lazy = false }, live, header) {
   /** @type {Map<Declaration, ReturnType<typeof createChart>>} */
-  const drawn = new Map();
+  const createdCharts = new Map();
   let shown = lazy ? [] : charts;
   /** @type {Map<string, import("./series.js").Series>} */
   let store = new Map();
   /** @type {import("./chart.js").View} */
   let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null, extent: null };
-  let fetched = 0;
-  let loaded = 0;
-  let seen = since;
+  let requestNumber = 0;
+  /** Cursor of the loaded series, and of the newest frame. */
+  let loadedCursor = 0;
+  let seenCursor = since;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let waiting;
+  let refetchTimer;
 
   async function load() {
-    const number = ++fetched;
+    const number = ++requestNumber;
     const keys = [...new Set(shown.flatMap((chart) => keysOf(chart.lines)))];
     if (!keys.length) return follow(keys);
     const query = new URLSearchParams([["axis", view.axis], ["width", String(WIDTH)], ...keys.map((key) => ["key", key])]);
     if (view.from !== null) query.set("from", String(view.from));
     if (view.to !== null) query.set("to", String(view.to));
     const response = await fetch(`${address}?${query}`, { headers: { Accept: "application/json" } });
-    if (!response.ok || number !== fetched) return;
+    // A newer request may have been sent while this one was on its way.
+    if (!response.ok || number !== requestNumber) return;
     const answer = await response.json();
-    store = new Map(answer.series.map((/** @type {any} */ one) => [one.key, seriesOf(one)]));
+    store = new Map(answer.series.map((/** @type {any} */ series) => [series.key, seriesOf(series)]));
     view = { ...view, marks: answer.marks };
-    loaded = answer.cursor;
+    loadedCursor = answer.cursor;
     show();
     follow(keys);
   }
 
   /** @param {string[]} keys */
   function follow(keys) {
-    live.follow(run, { keys, width: WIDTH, since: keys.length ? Math.min(seen, loaded) : seen, onFrame: receive, onRefused: header.refused });
+    live.follow(run, { keys, width: WIDTH, since: keys.length ? Math.min(seenCursor, loadedCursor) : seenCursor, onFrame: receive, onRefused: header.refused });
   }
 
-  /** @param {Declaration} declared */
-  function chartOf(declared) {
-    const known = drawn.get(declared);
-    if (known) return known;
-    const made = createChart(/** @type {HTMLElement} */ (document.getElementById(`chart-${declared.id}`)), declared, run, zoom);
-    drawn.set(declared, made);
-    return made;
+  /** @param {Declaration} declaration */
+  function chartOf(declaration) {
+    let chart = createdCharts.get(declaration);
+    if (!chart) {
+      chart = createChart(/** @type {HTMLElement} */ (document.getElementById(`chart-${declaration.id}`)), declaration, run, zoom);
+      createdCharts.set(declaration, chart);
+    }
+    return chart;
   }
 
   function show() {
     view = { ...view, extent: extentOf(store) };
-    for (const declared of shown) chartOf(declared).show(store, view);
+    for (const declaration of shown) chartOf(declaration).show(store, view);
   }
 
   /** @param {Frame} frame */
   function receive(frame) {
-    const last = frame.part === frame.parts - 1;
-    if (last) seen = frame.cursor;
+    const isLastPart = frame.part === frame.parts - 1;
+    if (isLastPart) seenCursor = frame.cursor;
     header.receive(frame);
-    if (frame.changed.includes("checkpoints")) return later();
-    if (frame.type === "delta" && (!frame.series.length || frame.cursor <= loaded)) return;
-    if (view.axis !== "step" || view.from !== null || (frame.type === "delta" && crowded())) return later();
+    if (frame.changed.includes("checkpoints")) return refetchLater();
+    if (frame.type === "delta" && (!frame.series.length || frame.cursor <= loadedCursor)) return;
+    if (view.axis !== "step" || view.from !== null || (frame.type === "delta" && hasTooManyPoints())) return refetchLater();
     if (frame.type === "reset") replace(frame);
-    else grow(frame);
-    if (last) show();
+    else addPoints(frame);
+    if (isLastPart) show();
   }
 
   /** @param {import("../live.js").Reset} frame */
   function replace({ part, parts, cursor, series }) {
     if (part === 0) store = new Map();
-    for (const one of series) store.set(one.key, seriesOf(one));
-    if (part === parts - 1) loaded = cursor;
+    for (const buckets of series) store.set(buckets.key, seriesOf(buckets));
+    if (part === parts - 1) loadedCursor = cursor;
   }
 
   /** @param {import("../live.js").Delta} frame */
-  function grow({ series }) {
+  function addPoints({ series }) {
     for (const { key, x, y } of series) {
-      const known = store.get(key) ?? emptySeries();
-      merge(known, x, y);
-      store.set(key, known);
+      const stored = store.get(key) ?? emptySeries();
+      merge(stored, x, y);
+      store.set(key, stored);
     }
   }
 
-  function crowded() {
+  function hasTooManyPoints() {
     return [...store.values()].some((series) => series.points > 2 * WIDTH);
   }
 
-  function later() {
-    waiting ??= setTimeout(() => {
-      waiting = undefined;
+  function refetchLater() {
+    refetchTimer ??= setTimeout(() => {
+      refetchTimer = undefined;
       load();
     }, REFETCH_MS);
   }
@@ -120,10 +125,10 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
 
   return {
     load,
-    /** Read and draw these charts and no others. @param {(declared: Declaration) => boolean} wanted */
-    look(wanted) {
-      for (const declared of shown) if (!wanted(declared)) drawn.get(declared)?.clear();
-      shown = charts.filter(wanted);
+    /** Read and draw only the charts for which `isShown` is true. @param {(declaration: Declaration) => boolean} isShown */
+    showOnly(isShown) {
+      for (const declaration of shown) if (!isShown(declaration)) createdCharts.get(declaration)?.clear();
+      shown = charts.filter(isShown);
       load();
     },
     zoom,
@@ -141,7 +146,7 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
   };
 }
 
-/** @param {Map<string, import("./series.js").Series>} store @returns {[number, number] | null} least and greatest x of all series */
+/** @param {Map<string, import("./series.js").Series>} store @returns {[number, number] | null} smallest and largest x of all series */
 function extentOf(store) {
   const ends = [...store.values()].filter((series) => series.points).flatMap(({ x }) => [x[0], x[x.length - 1]]);
   return ends.length ? [Math.min(...ends), Math.max(...ends)] : null;

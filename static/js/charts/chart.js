@@ -1,5 +1,5 @@
 /**
- * One chart: uPlot for the curves, and around it what a canvas lacks: a legend in text, a cursor for the keyboard that speaks, and a table.
+ * One chart: uPlot draws the curves. A legend as text, a keyboard cursor for screen readers and a table make up for what a canvas lacks.
  */
 
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
@@ -8,7 +8,7 @@ import { columnsOf, PER_LINE } from "./columns.js";
 import { listenToKeys } from "./keyboard.js";
 import { createLegend } from "./legend.js";
 import { drawBaseline, drawBroken, drawMarks } from "./marks.js";
-import { colour, DASHES, faint, token, whenSchemeChanges } from "./palette.js";
+import { colour, DASHES, faint, token, onSchemeChange } from "./palette.js";
 import { fillTable } from "./table.js";
 
 /**
@@ -18,15 +18,16 @@ import { fillTable } from "./table.js";
  */
 
 const AXIS_FORMAT = { step: "count", tokens: "count", time: "seconds", compute: "count" };
-const PLACES = { step: "at step", tokens: "at token", time: "after", compute: "at operation" };
+/** Words before the cursor's position in the legend. */
+const POSITION_LABELS = { step: "at step", tokens: "at token", time: "after", compute: "at operation" };
 const HEIGHT = 220;
-/** Distances of ticks on an axis of steps, which are whole. */
-const WHOLE = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
+/** Allowed distances between ticks on an axis of steps: whole numbers. */
+const WHOLE_INCREMENTS = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
-/** Distances of ticks on an axis of bytes. */
-const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
+/** Allowed distances between ticks on an axis of bytes: powers of two. */
+const BYTE_INCREMENTS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
-/** @param {HTMLElement} figure @param {Declaration} declaration @param {string} sync @param {Zoom} zoom */
+/** @param {HTMLElement} figure @param {Declaration} declaration @param {string} sync charts with the same value share the cursor @param {Zoom} zoom */
 export function createChart(figure, declaration, sync, zoom) {
   const holder = /** @type {HTMLElement} */ (figure.querySelector(".plot"));
   const legend = createLegend(/** @type {HTMLElement} */ (figure.querySelector(".legend")), declaration);
@@ -66,17 +67,17 @@ export function createChart(figure, declaration, sync, zoom) {
       cursor: { sync: { key: sync, setSeries: false, scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
       scales: { x: { time: false, range: xRange }, y: { distr: log ? 3 : 1, ...(log ? {} : { range }) }, right: { range: yRange } },
       axes: [
-        axis({ size: 30, values: ticks(/** @type {any} */ (AXIS_FORMAT[view.axis])), space: 64, ...(view.axis === "step" ? { incrs: WHOLE } : {}) }),
-        axis({ size: widest, values: ticks(declaration.format, log), ...(declaration.format === "bytes" ? { incrs: BINARY } : {}) }),
-        ...(right ? [axis({ scale: "right", side: 1, size: widest, grid: { show: false }, values: ticks(right.format ?? declaration.format) })] : []),
+        axis({ size: 30, values: ticks(/** @type {any} */ (AXIS_FORMAT[view.axis])), space: 64, ...(view.axis === "step" ? { incrs: WHOLE_INCREMENTS } : {}) }),
+        axis({ size: axisWidth, values: ticks(declaration.format, log), ...(declaration.format === "bytes" ? { incrs: BYTE_INCREMENTS } : {}) }),
+        ...(right ? [axis({ scale: "right", side: 1, size: axisWidth, grid: { show: false }, values: ticks(right.format ?? declaration.format) })] : []),
       ],
       series: [{}, ...declaration.lines.flatMap(seriesOfLine)],
       bands: declaration.lines.map((_, i) => ({ series: [1 + i * PER_LINE + 2, 1 + i * PER_LINE + 1], fill: () => faint(colour(i), 0.2) })),
-      hooks: { draw: [decorate], setCursor: [tell], setSelect: [select] },
+      hooks: { draw: [decorate], setCursor: [updateLegend], setSelect: [select] },
     };
   }
 
-  /** All charts of a board span the same x. @returns {[number, number]} */
+  /** The same for all charts of a board. @returns {[number, number]} */
   function xRange() {
     const [low, high] = view.extent ?? [0, 1];
     const [from, to] = [view.from ?? low, view.to ?? high];
@@ -94,13 +95,14 @@ export function createChart(figure, declaration, sync, zoom) {
   }
 
   /** @param {uPlot} u */
-  function tell(u) {
-    const broken = declaration.lines.map((line) => Boolean(store.get(line.key)?.broken.length));
-    legend.show(/** @type {any} */ (u.data), u.cursor.idx, broken, (x) => `${PLACES[view.axis]} ${axisFormat()(x)}`);
+  function updateLegend(u) {
+    const hasBroken = declaration.lines.map((line) => Boolean(store.get(line.key)?.broken.length));
+    legend.show(/** @type {any} */ (u.data), u.cursor.idx, hasBroken, (x) => `${POSITION_LABELS[view.axis]} ${axisFormat()(x)}`);
   }
 
   /** @param {uPlot} u */
   function select(u) {
+    // A click without a drag also selects a few pixels.
     if (u.select.width < 6) return;
     const [from, to] = [u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")];
     u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
@@ -108,40 +110,40 @@ export function createChart(figure, declaration, sync, zoom) {
   }
 
   function draw() {
-    const drawn = declaration.lines.map((line) => store.get(line.key)).filter((series) => series !== undefined);
-    const found = drawn.some((series) => series.points || series.broken.length);
-    figure.classList.toggle("is-empty", !found);
-    if (!found) return;
+    const allSeries = declaration.lines.map((line) => store.get(line.key)).filter((series) => series !== undefined);
+    const hasValues = allSeries.some((series) => series.points || series.broken.length);
+    figure.classList.toggle("is-empty", !hasValues);
+    if (!hasValues) return;
     if (plot) plot.setData(data());
     else build();
-    if (plot) tell(plot);
-    setText(figure, "[data-count]", countOf(drawn));
+    if (plot) updateLegend(plot);
+    setText(figure, "[data-count]", pointCountText(allSeries));
     if (!table.hidden && plot) fillTable(table, declaration, view.axis, /** @type {any} */ (plot.data));
   }
 
   new ResizeObserver(() => plot?.setSize({ width: holder.clientWidth, height: HEIGHT })).observe(holder);
-  whenSchemeChanges(() => plot?.redraw());
+  onSchemeChange(() => plot?.redraw());
   holder.addEventListener("dblclick", () => zoom(null, null));
-  whenPressed(figure, "[data-log]", (on) => {
+  onToggle(figure, "[data-log]", (on) => {
     log = on;
     if (plot) build();
   });
-  whenPressed(figure, "[data-show-table]", (on) => {
+  onToggle(figure, "[data-show-table]", (on) => {
     table.hidden = !on;
     if (on && plot) fillTable(table, declaration, view.axis, /** @type {any} */ (plot.data));
   });
 
   return {
-    /** Let the canvas go; `show` draws it anew. */
+    /** Free the canvas; `show` creates it again. */
     clear() {
       plot?.destroy();
       plot = null;
     },
-    /** @param {Map<string, import("./series.js").Series>} series @param {View} shown */
-    show(series, shown) {
+    /** @param {Map<string, import("./series.js").Series>} series @param {View} newView */
+    show(series, newView) {
       store = series;
-      const rebuild = plot && view.axis !== shown.axis;
-      view = shown;
+      const rebuild = plot && view.axis !== newView.axis;
+      view = newView;
       if (rebuild) build();
       draw();
     },
@@ -166,42 +168,42 @@ function axis(options) {
   return { stroke: () => token("muted"), font, grid: { stroke: () => token("grid"), width: 1 }, ticks: { show: false }, ...options };
 }
 
-/** @param {import("../format.js").Format} format @param {boolean} [log] @returns {uPlot.Axis.Values} as many digits as the distance of two ticks needs */
+/** @param {import("../format.js").Format} format @param {boolean} [log] @returns {uPlot.Axis.Values} with as many digits as tell two ticks apart */
 function ticks(format, log = false) {
   return (_, values, _axis, _space, distance) => values.map((value) => (value == null ? "" : tick(value, log ? value : distance, format)));
 }
 
-/** Room around the values, also where they are all the same. @param {uPlot} _ @param {number} low @param {number} high @returns {uPlot.Range.MinMax} */
+/** The values with a margin, also if they are all equal. @param {uPlot} _ @param {number} low @param {number} high @returns {uPlot.Range.MinMax} */
 function yRange(_, low, high) {
   if (low == null) return [0, 1];
-  const room = low === high ? Math.abs(low) / 2 || 0.05 : 0;
-  return uPlot.rangeNum(low - (low ? room : 0), high + room, 0.1, true);
+  const margin = low === high ? Math.abs(low) / 2 || 0.05 : 0;
+  return uPlot.rangeNum(low - (low ? margin : 0), high + margin, 0.1, true);
 }
 
-/** The same within 0 and 100 %, beyond which no share lies. @param {uPlot} u @param {number} low @param {number} high @returns {uPlot.Range.MinMax} */
+/** Like yRange, limited to 0 to 100 %. @param {uPlot} u @param {number} low @param {number} high @returns {uPlot.Range.MinMax} */
 function shareRange(u, low, high) {
   const [from, to] = yRange(u, low, high);
   return [Math.max(from ?? 0, 0), Math.min(to ?? 1, 1)];
 }
 
-/** As wide as its widest label. @param {uPlot} _ @param {string[] | null} labels @returns {number} */
-function widest(_, labels) {
+/** The width of an axis for its widest label. @param {uPlot} _ @param {string[] | null} labels @returns {number} */
+function axisWidth(_, labels) {
   return 16 + 7 * Math.max(3, ...(labels ?? []).map((label) => label?.length ?? 0));
 }
 
-/** @param {number | null} value a logarithmic axis has no place for the rest */
+/** @param {number | null} value a logarithmic axis cannot show zero and negative values */
 function positive(value) {
   return value != null && value > 0 ? value : null;
 }
 
-/** @param {import("./series.js").Series[]} drawn @returns {string} */
-function countOf(drawn) {
-  const points = drawn.reduce((sum, series) => sum + series.points, 0);
-  const count = drawn.reduce((sum, series) => sum + series.count, 0);
-  const thinned = Math.max(0, ...drawn.map((series) => series.thinned));
-  if (thinned) return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points; min, max and mean of ${thinned} steps each are kept`;
+/** @param {import("./series.js").Series[]} allSeries @returns {string} how many points there are and how many are drawn */
+function pointCountText(allSeries) {
+  const points = allSeries.reduce((sum, series) => sum + series.points, 0);
+  const count = allSeries.reduce((sum, series) => sum + series.count, 0);
+  const thinned = Math.max(0, ...allSeries.map((series) => series.thinned));
+  if (thinned) return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points; min, max and mean of ${thinned} steps each are stored`;
   if (count && !points) return `${count.toLocaleString("en-GB")} points, none of them a finite number`;
-  if (count > points) return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points, min and max kept`;
+  if (count > points) return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points, with min and max`;
   return count === 1 ? "1 point" : `${count.toLocaleString("en-GB")} points`;
 }
 
@@ -211,12 +213,12 @@ function setText(figure, selector, text) {
   if (element) element.textContent = text;
 }
 
-/** A button that stays pressed. @param {HTMLElement} figure @param {string} selector @param {(on: boolean) => void} act */
-function whenPressed(figure, selector, act) {
+/** Make a toggle button. @param {HTMLElement} figure @param {string} selector @param {(on: boolean) => void} action */
+function onToggle(figure, selector, action) {
   const button = figure.querySelector(selector);
   button?.addEventListener("click", () => {
     const on = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(on));
-    act(on);
+    action(on);
   });
 }

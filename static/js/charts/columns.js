@@ -1,4 +1,4 @@
-/** What a chart draws: for every line its curve, its band and, when smoothed, the raw curve behind it. */
+/** The data columns of a chart: for every line its curve, its band and, if smoothed, the raw curve behind it. */
 
 import { align, emptySeries, smooth } from "./series.js";
 
@@ -18,28 +18,29 @@ export function keysOf(lines) {
 
 /** @param {Line[]} lines @param {Map<string, Series>} store @param {number} smoothing @returns {(number | null)[][]} */
 export function columnsOf(lines, store, smoothing) {
-  return align(lines.flatMap((line) => partsOf(line, store, smoothing)));
+  return align(lines.flatMap((line) => columnsOfLine(line, store, smoothing)));
 }
 
 /** @param {Line} line @param {Map<string, Series>} store @param {number} smoothing */
-function partsOf(line, store, smoothing) {
+function columnsOfLine(line, store, smoothing) {
   const series = store.get(line.key) ?? emptySeries();
-  const smoothed = smoothing && !line.low; // a measurement with an interval stands for itself
+  // A measurement with an interval is not smoothed: the interval belongs to this very value.
+  const smoothed = smoothing && !line.low;
   return [
     { x: series.x, columns: [smoothed ? smooth(series.mean, smoothing) : series.mean] },
-    ...edgesOf(line, series, store),
+    ...bandOf(line, series, store),
     { x: series.x, columns: [smoothed ? series.mean : []] },
   ];
 }
 
-/** The band: an interval where the line has one, else what the buckets hide. @param {Line} line @param {Series} series @param {Map<string, Series>} store */
-function edgesOf(line, series, store) {
+/** The band around a line: its interval, or else the minimum and maximum of each bucket. @param {Line} line @param {Series} series @param {Map<string, Series>} store */
+function bandOf(line, series, store) {
   if (line.low && line.high) {
     return [line.low, line.high].map((key) => {
       const edge = store.get(key) ?? emptySeries();
       return { x: edge.x, columns: [edge.mean] };
     });
   }
-  const bucketed = series.count > series.points;
-  return [series.min, series.max].map((column) => ({ x: series.x, columns: [bucketed ? column : []] }));
+  const hasBuckets = series.count > series.points;
+  return [series.min, series.max].map((column) => ({ x: series.x, columns: [hasBuckets ? column : []] }));
 }

@@ -1,4 +1,4 @@
-/** The legend of a chart: a swatch with the line's dash, its name, and its value at the cursor or else its latest, never a smoothed one. */
+/** The legend of a chart: a swatch with the line's dash, its name, and its unsmoothed value at the cursor, or its latest one. */
 
 import { formatter, plain } from "../format.js";
 import { DASHES } from "./palette.js";
@@ -8,7 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** @param {HTMLElement} list @param {import("./columns.js").Declaration} declaration */
 export function createLegend(list, { lines, format }) {
-  const place = document.createElement("li");
+  const position = document.createElement("li");
   const values = lines.map((line, index) => {
     const item = document.createElement("li");
     const value = document.createElement("b");
@@ -16,49 +16,49 @@ export function createLegend(list, { lines, format }) {
     list.append(item);
     return { item, value };
   });
-  list.append(place);
+  list.append(position);
   return {
     /**
      * @param {(number | null | undefined)[][]} data @param {number | null | undefined} idx of the cursor, or null for the latest
-     * @param {boolean[]} broken whether a line has values that are no finite numbers @param {(x: number) => string} placeOf x, in words
+     * @param {boolean[]} hasBroken whether a line has values that are not finite numbers @param {(x: number) => string} positionText x as text
      */
-    show(data, idx, broken, placeOf) {
-      place.textContent = idx == null ? "" : placeOf(/** @type {number} */ (data[0][idx]));
+    show(data, idx, hasBroken, positionText) {
+      position.textContent = idx == null ? "" : positionText(/** @type {number} */ (data[0][idx]));
       lines.forEach((line, index) => {
         const { item, value } = values[index];
-        const empty = lastKnown(data[1 + index * PER_LINE], data[0].length - 1) < 0;
-        item.hidden = lines.length > 1 && empty && !broken[index];
-        value.textContent = empty && broken[index] ? "no finite value" : describe(data, index, idx, formatter(line.format ?? format));
-        if (idx != null) value.append(elsewhere(data, index, idx, placeOf));
+        const empty = lastIndexWithValue(data[1 + index * PER_LINE], data[0].length - 1) < 0;
+        item.hidden = lines.length > 1 && empty && !hasBroken[index];
+        value.textContent = empty && hasBroken[index] ? "no finite value" : describe(data, index, idx, formatter(line.format ?? format));
+        if (idx != null) value.append(positionNote(data, index, idx, positionText));
       });
     },
   };
 }
 
 /**
- * Where a value was measured, if not at the cursor: a series may have few points.
- * @param {(number | null | undefined)[][]} data @param {number} line @param {number} idx @param {(x: number) => string} placeOf
+ * The position of a value that was not measured at the cursor: a series may have few points.
+ * @param {(number | null | undefined)[][]} data @param {number} line @param {number} idx @param {(x: number) => string} positionText
  */
-function elsewhere(data, line, idx, placeOf) {
-  const at = lastKnown(data[1 + line * PER_LINE], idx);
+function positionNote(data, line, idx, positionText) {
+  const index = lastIndexWithValue(data[1 + line * PER_LINE], idx);
   const note = document.createElement("span");
   note.className = "elsewhere";
-  note.textContent = at >= 0 && at !== idx ? ` (${placeOf(/** @type {number} */ (data[0][at]))})` : "";
+  note.textContent = index >= 0 && index !== idx ? ` (${positionText(/** @type {number} */ (data[0][index]))})` : "";
   return note;
 }
 
-/** @param {(number | null | undefined)[][]} data @param {number} line @param {number | null | undefined} idx @param {(value: number) => string} format */
+/** The value of a line as text, with its interval. @param {(number | null | undefined)[][]} data @param {number} line @param {number | null | undefined} idx @param {(value: number) => string} format */
 export function describe(data, line, idx, format = plain) {
-  const [drawn, low, high, raw] = data.slice(1 + line * PER_LINE);
-  const curve = raw && lastKnown(raw, raw.length - 1) >= 0 ? raw : drawn;
-  const at = lastKnown(curve, idx ?? curve.length - 1);
-  if (at < 0) return "–";
-  const interval = low[at] != null && high[at] != null ? ` (${format(/** @type {number} */ (low[at]))} to ${format(/** @type {number} */ (high[at]))})` : "";
-  return format(/** @type {number} */ (curve[at])) + interval;
+  const [smoothed, low, high, raw] = data.slice(1 + line * PER_LINE);
+  const curve = raw && lastIndexWithValue(raw, raw.length - 1) >= 0 ? raw : smoothed;
+  const index = lastIndexWithValue(curve, idx ?? curve.length - 1);
+  if (index < 0) return "–";
+  const interval = low[index] != null && high[index] != null ? ` (${format(/** @type {number} */ (low[index]))} to ${format(/** @type {number} */ (high[index]))})` : "";
+  return format(/** @type {number} */ (curve[index])) + interval;
 }
 
 /** @param {(number | null | undefined)[]} column @param {number} idx @returns {number} the last index up to `idx` that has a value, or -1 */
-export function lastKnown(column, idx) {
+export function lastIndexWithValue(column, idx) {
   while (idx >= 0 && column[idx] == null) idx -= 1;
   return idx;
 }

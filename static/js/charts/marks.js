@@ -1,4 +1,4 @@
-/** What is drawn over the curves: stage switches, checkpoints, restarts, the base line and values that were no numbers. */
+/** Marks over the curves: stage switches, checkpoints, restarts, the baseline and values that are not numbers. */
 
 import { token } from "./palette.js";
 
@@ -13,7 +13,8 @@ const DASH = { stage: [], checkpoint: [1, 4], restart: [6, 4] };
 export function drawMarks(plot, marks) {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio;
-  let labelled = -Infinity;
+  /** Right end of the last label: labels must not overlap. */
+  let labelEnd = -Infinity;
   ctx.save();
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
   ctx.textAlign = "left";
@@ -22,12 +23,12 @@ export function drawMarks(plot, marks) {
     const left = plot.valToPos(x, "x", true);
     if (left < bbox.left || left > bbox.left + bbox.width) continue;
     line(ctx, left, bbox, token(kind === "restart" ? "warn" : "line-strong"), DASH[kind].map((dash) => dash * ratio));
-    if (kind === "checkpoint" || left < labelled) continue;
+    if (kind === "checkpoint" || left < labelEnd) continue;
     ctx.fillStyle = token(kind === "restart" ? "warn" : "muted");
     const width = ctx.measureText(label).width;
     const start = Math.min(left + 4 * ratio, bbox.left + bbox.width - width);
     ctx.fillText(label, start, bbox.top + 11 * ratio);
-    labelled = start + width + 8 * ratio;
+    labelEnd = start + width + 8 * ratio;
   }
   ctx.restore();
 }
@@ -53,7 +54,7 @@ export function drawBaseline(plot, value, scale) {
   ctx.restore();
 }
 
-/** A cross at the top for each value that was not a number. @param {Plot} plot @param {number[]} xs */
+/** Draw a cross at the top for each value that is not a number. @param {Plot} plot @param {number[]} xs */
 export function drawBroken(plot, xs) {
   const { ctx, bbox } = plot;
   const arm = 4 * devicePixelRatio;

@@ -1,6 +1,6 @@
 /** Colours and dashes of the series, read from the style sheet so that charts follow light and dark mode. */
 
-/** Dashes tell the series apart where colours cannot. @type {number[][]} */
+/** Dashes distinguish series for readers who cannot distinguish the colours. @type {number[][]} */
 export const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 2], [1, 2]];
 
 const dark = typeof matchMedia === "function" ? matchMedia("(prefers-color-scheme: dark)") : null;
@@ -21,6 +21,6 @@ export function faint(hex, alpha) {
 }
 
 /** @param {() => void} redraw called when the person's colour scheme changes */
-export function whenSchemeChanges(redraw) {
+export function onSchemeChange(redraw) {
   dark?.addEventListener("change", redraw);
 }

@@ -1,12 +1,13 @@
 /**
- * The data behind a chart: series by key, merged by x so that a point that arrives twice is drawn once and a late one finds its place.
+ * The data of a chart: series whose points are merged by x, so that a repeated point is drawn once and a late one is inserted in order.
  *
- * A point is a bucket of `mean`, `min` and `max`; a live point is a bucket of one. What is not a finite number (a NaN loss) keeps its x in `broken`.
+ * A point is a bucket of `mean`, `min` and `max`; a live point is a bucket of one value. Values that are not finite numbers (a NaN loss)
+ * are not drawn; their x is stored in `broken`.
  */
 
 /**
  * @typedef {{x: number[], mean: number[], min: number[], max: number[], broken: number[], count: number, points: number, thinned: number}} Series
- * `count` values were measured, `points` of them are drawn. `thinned`: no bucket is finer than that many steps, as single points are not kept any more.
+ * `count` values were measured, `points` of them are drawn. `thinned`: steps per bucket if the server no longer stores single points, else 0.
  */
 
 /** @returns {Series} */
@@ -38,17 +39,17 @@ export function merge(series, xs, ys) {
       if (!series.broken.includes(x)) series.broken.push(x);
       return;
     }
-    const at = positionOf(series.x, x);
-    const known = series.x[at] === x;
-    for (const column of [series.mean, series.min, series.max]) column.splice(at, known ? 1 : 0, y);
-    if (known) return;
-    series.x.splice(at, 0, x);
+    const index = insertionIndex(series.x, x);
+    const exists = series.x[index] === x;
+    for (const column of [series.mean, series.min, series.max]) column.splice(index, exists ? 1 : 0, y);
+    if (exists) return;
+    series.x.splice(index, 0, x);
     series.count += 1;
     series.points += 1;
   });
 }
 
-/** Exponential smoothing without the pull towards the first value. @param {number[]} values @param {number} weight 0 is none @returns {number[]} */
+/** Exponential smoothing, corrected for the missing history (as Adam corrects its moments). @param {number[]} values @param {number} weight 0 for none @returns {number[]} */
 export function smooth(values, weight) {
   let sum = 0;
   let mass = 0;
@@ -60,20 +61,20 @@ export function smooth(values, weight) {
 }
 
 /**
- * Columns over one common x, as uPlot wants them; null where a series has no point.
- * @param {{x: number[], columns: number[][]}[]} parts @returns {(number | null)[][]} first x, then every column of every part
+ * Columns over one common x, in the format of uPlot; null where a series has no point.
+ * @param {{x: number[], columns: number[][]}[]} groups columns that share their x @returns {(number | null)[][]} x, then every column
  */
-export function align(parts) {
-  const x = [...new Set(parts.flatMap((part) => part.x))].sort((a, b) => a - b);
-  const rows = parts.flatMap(({ x: own, columns }) => {
-    const at = new Map(own.map((value, i) => [value, i]));
-    return columns.map((column) => x.map((value) => column[at.get(value) ?? -1] ?? null));
+export function align(groups) {
+  const x = [...new Set(groups.flatMap((group) => group.x))].sort((a, b) => a - b);
+  const rows = groups.flatMap(({ x: groupX, columns }) => {
+    const indexOf = new Map(groupX.map((value, i) => [value, i]));
+    return columns.map((column) => x.map((value) => column[indexOf.get(value) ?? -1] ?? null));
   });
   return [x, ...rows];
 }
 
-/** @param {number[]} xs ascending @param {number} x @returns {number} where x is or belongs */
-function positionOf(xs, x) {
+/** @param {number[]} xs ascending @param {number} x @returns {number} the index of x, or where to insert it */
+function insertionIndex(xs, x) {
   let low = 0;
   let high = xs.length;
   if (!high || xs[high - 1] < x) return high;

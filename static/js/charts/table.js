@@ -1,4 +1,4 @@
-/** A chart as a table: every drawn point, with its interval or its least and greatest value where there is one. */
+/** A chart as a table: every drawn point, with its interval or its minimum and maximum. */
 
 import { formatter } from "../format.js";
 import { describe } from "./legend.js";
@@ -12,12 +12,12 @@ export function fillTable(holder, declaration, axis, data) {
   const head = table.createTHead().insertRow();
   for (const text of [axis, ...declaration.lines.map((line) => line.label)]) head.append(cell("th", text));
   const body = table.createTBody();
-  data[0].forEach((x, at) => {
+  data[0].forEach((x, index) => {
     const row = body.insertRow();
     row.append(cell("td", Number(x).toLocaleString("en-GB")));
     declaration.lines.forEach((line, i) => {
-      const known = data[1 + i * PER_LINE][at] != null;
-      row.append(cell("td", known ? describe(data, i, at, formatter(line.format ?? declaration.format)) : ""));
+      const hasValue = data[1 + i * PER_LINE][index] != null;
+      row.append(cell("td", hasValue ? describe(data, i, index, formatter(line.format ?? declaration.format)) : ""));
     });
   });
   holder.replaceChildren(table);

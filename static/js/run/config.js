@@ -1,4 +1,4 @@
-/** The tab with a run's definition: like every tab, and its text can be copied. */
+/** The Config tab: a tab without charts whose YAML can be copied. */
 
 import "../copying.js";
 import "./tab.js";

@@ -1,4 +1,4 @@
-/** The frontier tab: the heat map, fetched again when new pass rates have come. */
+/** The Frontier tab: the heat map, loaded again when there are new pass rates. */
 
 import { count, percent } from "../format.js";
 import { createHeader } from "./header.js";
@@ -8,43 +8,43 @@ import { startAgeTimer, pageData } from "../page.js";
 
 const REFETCH_MS = 2000;
 const figure = /** @type {HTMLElement} */ (document.getElementById("heat"));
-const holder = /** @type {HTMLElement} */ (figure.querySelector("[data-heat]"));
+const container = /** @type {HTMLElement} */ (figure.querySelector("[data-heat]"));
 const { address } = pageData("heat-data");
 const { run, since } = pageData("live-data");
 /** @type {import("./heat_map.js").Heat | null} */
 let heat = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
-let waiting;
+let refetchTimer;
 
-const line = document.createElement("p");
-line.className = "heat-read muted";
-holder.after(line);
+const cellText = document.createElement("p");
+cellText.className = "heat-read muted";
+container.after(cellText);
 
-/** @param {string} words */
-function read(words) {
-  line.textContent = words;
+/** Show the values of a cell, and announce them to screen readers. @param {string} text */
+function showCell(text) {
+  cellText.textContent = text;
   const spoken = figure.querySelector("[data-spoken]");
-  if (spoken) spoken.textContent = words;
+  if (spoken) spoken.textContent = text;
 }
 
 function draw() {
   figure.classList.toggle("is-empty", !heat?.columns.length);
   if (!heat?.columns.length) return;
-  drawHeatMap(holder, heat, read);
+  drawHeatMap(container, heat, showCell);
   fillTable(heat);
 }
 
-/** @param {import("./heat_map.js").Heat} shown */
+/** @param {import("./heat_map.js").Heat} heat */
 function fillTable({ columns }) {
   const table = document.createElement("table");
   table.className = "table compact";
-  const head = table.createTHead().insertRow();
+  const headRow = table.createTHead().insertRow();
   for (const name of ["step", "hopeless", "at the frontier", "mastered"]) {
     const cell = document.createElement("th");
     cell.scope = "col";
     cell.className = "number";
     cell.textContent = name;
-    head.append(cell);
+    headRow.append(cell);
   }
   const body = table.createTBody();
   for (const column of columns) {
@@ -75,7 +75,7 @@ live.follow(run, {
   onRefused: header.refused,
   onFrame(frame) {
     header.receive(frame);
-    if (frame.changed?.includes("problems") || frame.type === "reset") waiting ??= setTimeout(() => { waiting = undefined; load(); }, REFETCH_MS);
+    if (frame.changed?.includes("problems") || frame.type === "reset") refetchTimer ??= setTimeout(() => { refetchTimer = undefined; load(); }, REFETCH_MS);
   },
 });
 new ResizeObserver(draw).observe(figure);

@@ -1,15 +1,17 @@
 /**
- * The header of a run, kept true by the states that the socket brings: figures are written in place; when the state itself changes, or
- * what waits for the artifact store, the header is fetched again.
+ * The header of a run, updated by the frames of the live connection.
+ *
+ * Numbers are updated in place. If the state changes, or the number of files that wait for the artifact store, the header is reloaded.
  */
 
 import { count, seconds } from "../format.js";
 import { ACTIVE, emit, isSilent, pageData, setLiveText } from "../page.js";
 
-const FRESH_S = 3;
+/** A delay up to this is shown as "caught up". */
+const MAX_FRESH_S = 3;
 
 /** @type {Record<import("../live.js").Status, string>} */
-const WORDS = {
+const STATUS_TEXT = {
   connecting: "connecting…",
   live: "caught up",
   stalled: "the server cannot read its database, trying again…",
@@ -27,7 +29,7 @@ export function createHeader(live) {
   let connection = "connecting";
   let refusal = "";
 
-  live.whenStatusChanges((status) => {
+  live.onStatusChange((status) => {
     connection = status;
     showStatus();
   });
@@ -52,41 +54,42 @@ export function createHeader(live) {
     const status = document.querySelector("[data-status]");
     if (!status) return;
     const behind = latest?.behind_s ?? 0;
-    const late = behind > FRESH_S;
-    const silent = /** @type {HTMLElement | null} */ (document.querySelector("#run-head [data-silent]"))?.hidden === false;
-    const text = refusal || (connection !== "live" ? WORDS[connection] : late ? `${seconds(behind)} behind` : silent ? "no news of the run" : WORDS.live);
+    const isBehind = behind > MAX_FRESH_S;
+    const isSilentRun = /** @type {HTMLElement | null} */ (document.querySelector("#run-head [data-silent]"))?.hidden === false;
+    const text = refusal || (connection !== "live" ? STATUS_TEXT[connection] : isBehind ? `${seconds(behind)} behind` : isSilentRun ? "no signal from the run" : STATUS_TEXT.live);
     if (status.textContent !== text) status.textContent = text;
-    const fresh = connection === "live" && !late && !silent && !refusal;
-    status.classList.toggle("is-live", fresh);
-    status.classList.toggle("is-behind", !fresh);
+    const isUpToDate = connection === "live" && !isBehind && !isSilentRun && !refusal;
+    status.classList.toggle("is-live", isUpToDate);
+    status.classList.toggle("is-behind", !isUpToDate);
   }
 
   function showSilence() {
     const badge = /** @type {HTMLElement | null} */ (document.querySelector("#run-head [data-silent]"));
-    const last = latest?.last_event_at ?? badge?.dataset.lastEvent;
+    const lastEvent = latest?.last_event_at ?? badge?.dataset.lastEvent;
     const state = latest?.state ?? document.querySelector("#run-head [data-state]")?.getAttribute("data-state") ?? "";
-    if (!badge || !last) return;
-    badge.hidden = !isSilent(state, last, patience);
-    setLiveText(badge, "last_event_at", new Date(last).toLocaleTimeString("en-GB"));
+    if (!badge || !lastEvent) return;
+    badge.hidden = !isSilent(state, lastEvent, patience);
+    setLiveText(badge, "last_event_at", new Date(lastEvent).toLocaleTimeString("en-GB"));
     showStatus();
   }
 
   return {
-    /** @param {string} message why the run is not shown any more */
+    /** @param {string} message why the run is no longer shown */
     refused(message) {
       refusal = message;
       showStatus();
     },
     /** @param {import("../live.js").Frame} frame */
     receive(frame) {
+      // The parts of a large update carry the same state: one of them is enough.
       if (frame.part < frame.parts - 1) return;
       const head = document.getElementById("run-head");
-      const shown = head?.querySelector("[data-state]")?.textContent;
+      const shownState = head?.querySelector("[data-state]")?.textContent;
       latest = frame.state;
       show();
-      const waiting = latest.summary.unstored?.files ?? 0;
-      if (head && ((shown && shown !== latest.word) || Number(head.dataset.unstored) !== waiting)) emit("run:state");
-      for (const part of frame.changed) emit(`run:${part}`);
+      const pendingFiles = latest.summary.unstored?.files ?? 0;
+      if (head && ((shownState && shownState !== latest.word) || Number(head.dataset.pendingFiles) !== pendingFiles)) emit("run:state");
+      for (const name of frame.changed) emit(`run:${name}`);
     },
   };
 }

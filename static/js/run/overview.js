@@ -1,9 +1,9 @@
-/** The overview of a run: the header and the charts. */
+/** The Overview tab of a run: the header and the charts. */
 
-import { startBoard } from "../charts/tools.js";
-import { createHeader } from "./header.js";
+import { startBoard } from "../charts/board_tools.js";
 import { openLive } from "../live.js";
 import { startAgeTimer } from "../page.js";
+import { createHeader } from "./header.js";
 
 const live = openLive();
 startBoard(live, createHeader(live));

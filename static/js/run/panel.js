@@ -1,9 +1,9 @@
-/** A panel with a measurement that can be chosen by its step, and charts of all of them. */
+/** A panel that shows one measurement, chosen by its step, and charts over all steps. */
 
-import { startBoard } from "../charts/tools.js";
-import { createHeader } from "./header.js";
+import { startBoard } from "../charts/board_tools.js";
 import { openLive } from "../live.js";
 import { startAgeTimer } from "../page.js";
+import { createHeader } from "./header.js";
 import { createScrubber } from "./scrubber.js";
 
 const live = openLive();

@@ -1,16 +1,18 @@
 /**
- * The reader of a rollout: the figures of the token under the pointer or the keyboard's focus. A token and its counterpart on the other side
- * are marked together; arrows walk, Home and End jump.
+ * The reader of a rollout: shows the values of the token under the pointer or the keyboard focus.
+ *
+ * A token and its counterpart on the other side are highlighted together. Arrow keys move to the next token; Home and End to the first and last.
  */
 
+/** data-attribute of a token → label */
 const FIELDS = [
   ["text", "token"],
   ["divergence", "divergence, nats"],
   ["entropy", "entropy of the student"],
   ["student", "log p, student"],
   ["teacher", "log p, teacher"],
-  ["studentTop", "student's likeliest"],
-  ["teacherTop", "teacher's likeliest"],
+  ["studentTop", "student's most likely"],
+  ["teacherTop", "teacher's most likely"],
   ["trained", "trained on, weight"],
   ["advantage", "advantage"],
 ];
@@ -20,9 +22,10 @@ const sides = [...document.querySelectorAll(".reader [data-tokens]")];
 
 /** @param {HTMLElement} token */
 function show(token) {
-  document.querySelectorAll(".tok.is-here").forEach((other) => other.classList.remove("is-here"));
-  const together = sides.includes(/** @type {HTMLElement} */ (token.parentElement)) ? sides : [token.parentElement];
-  for (const side of together) side?.querySelector(`[data-i="${token.dataset.i}"]`)?.classList.add("is-here");
+  document.querySelectorAll(".tok.is-here").forEach((element) => element.classList.remove("is-here"));
+  // The teacher's own answer below the two sides has other tokens: none of them corresponds.
+  const linkedSides = sides.includes(/** @type {HTMLElement} */ (token.parentElement)) ? sides : [token.parentElement];
+  for (const side of linkedSides) side?.querySelector(`[data-i="${token.dataset.i}"]`)?.classList.add("is-here");
   const list = document.createElement("dl");
   for (const [name, label] of FIELDS) {
     const value = token.dataset[name];
@@ -31,6 +34,7 @@ function show(token) {
     const term = document.createElement("dt");
     const text = document.createElement("dd");
     term.textContent = label;
+    // Quotes make spaces and line breaks at the ends of a token visible.
     text.textContent = value.trim() !== value ? JSON.stringify(value) : value;
     text.className = "mono";
     group.append(term, text);
@@ -40,14 +44,15 @@ function show(token) {
 }
 
 /** @param {KeyboardEvent} event */
-function walk(event) {
+function moveFocus(event) {
   const token = /** @type {HTMLElement} */ (event.target);
-  const all = /** @type {HTMLElement[]} */ ([...(token.parentElement?.querySelectorAll(".tok") ?? [])]);
-  const at = all.indexOf(token);
-  const target = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: all.length - 1 }[event.key];
-  const next = target === undefined ? undefined : all[target];
+  const tokens = /** @type {HTMLElement[]} */ ([...(token.parentElement?.querySelectorAll(".tok") ?? [])]);
+  const index = tokens.indexOf(token);
+  const target = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: tokens.length - 1 }[event.key];
+  const next = target === undefined ? undefined : tokens[target];
   if (!next) return;
   event.preventDefault();
+  // One token of the group is in the tab order, so that Tab leaves the text at once.
   token.tabIndex = -1;
   next.tabIndex = 0;
   next.focus();
@@ -59,5 +64,5 @@ for (const side of document.querySelectorAll("[data-tokens]")) {
     const token = /** @type {HTMLElement} */ (event.target).closest(".tok");
     if (token) show(/** @type {HTMLElement} */ (token));
   });
-  side.addEventListener("keydown", (event) => walk(/** @type {KeyboardEvent} */ (event)));
+  side.addEventListener("keydown", (event) => moveFocus(/** @type {KeyboardEvent} */ (event)));
 }

@@ -1,66 +1,69 @@
 /**
- * The step scrubber of a panel. Moving it writes the step into the address and asks the panel to load itself from there (an hx-trigger of
- * the panel); at the newest step the address has none, and what comes is followed.
+ * The step scrubber of a panel.
+ *
+ * Moving it writes the step into the address and makes the panel reload itself from there (hx-trigger `panel:move`). Without a step in the
+ * address the panel follows the newest measurement.
  */
 
 import { pageData } from "../page.js";
 
-/** @typedef {{steps: number[], words: string[], at: number, follows: boolean}} Measured */
+/** @typedef {{steps: number[], labels: string[], index: number, follows: boolean}} Measurements as webapp/pages/panels/scrubber.py writes them */
 
-const PAUSE_MS = 120;
+// A drag over the slider passes many steps: only the one where it rests is requested.
+const RELOAD_DELAY_MS = 120;
 
 /** @param {HTMLElement} root */
 export function createScrubber(root) {
-  const range = /** @type {HTMLInputElement} */ (root.querySelector("input"));
+  const slider = /** @type {HTMLInputElement} */ (root.querySelector("input"));
   const output = /** @type {HTMLOutputElement} */ (root.querySelector("output"));
-  const follows = /** @type {HTMLElement} */ (root.querySelector("[data-follows]"));
-  const newest = /** @type {HTMLElement} */ (root.querySelector('[data-scrub="newest"]'));
-  /** @type {Measured | null} */
-  let measured = pageData("scrubber-data");
-  /** @type {number | null} the step that was asked for; null for the newest */
-  let wanted = measured && !measured.follows ? measured.steps[measured.at] : null;
+  const followsNote = /** @type {HTMLElement} */ (root.querySelector("[data-follows]"));
+  const newestButton = /** @type {HTMLElement} */ (root.querySelector('[data-scrub="newest"]'));
+  /** @type {Measurements | null} */
+  let measurements = pageData("scrubber-data");
+  /** @type {number | null} the chosen step; null for the newest */
+  let chosenStep = measurements && !measurements.follows ? measurements.steps[measurements.index] : null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let waiting;
+  let reloadTimer;
 
-  /** @returns {number} */
-  function place() {
-    const steps = measured?.steps ?? [];
-    return wanted === null ? steps.length - 1 : Math.max(0, steps.findLastIndex((step) => step <= /** @type {number} */ (wanted)));
+  /** @returns {number} index of the newest measurement at or before the chosen step */
+  function currentIndex() {
+    const steps = measurements?.steps ?? [];
+    return chosenStep === null ? steps.length - 1 : Math.max(0, steps.findLastIndex((step) => step <= /** @type {number} */ (chosenStep)));
   }
 
   function show() {
-    root.hidden = !measured;
-    if (!measured) return;
-    const at = place();
-    range.max = String(measured.steps.length - 1);
-    range.value = String(at);
-    range.setAttribute("aria-valuetext", measured.words[at]);
-    output.textContent = measured.words[at];
-    follows.hidden = wanted !== null;
-    newest.hidden = wanted === null;
+    root.hidden = !measurements;
+    if (!measurements) return;
+    const index = currentIndex();
+    slider.max = String(measurements.steps.length - 1);
+    slider.value = String(index);
+    slider.setAttribute("aria-valuetext", measurements.labels[index]);
+    output.textContent = measurements.labels[index];
+    followsNote.hidden = chosenStep !== null;
+    newestButton.hidden = chosenStep === null;
   }
 
   /** @param {number | null} step */
-  function go(step) {
-    wanted = step;
+  function choose(step) {
+    chosenStep = step;
     const address = new URL(location.href);
     if (step === null) address.searchParams.delete("step");
     else address.searchParams.set("step", String(step));
     history.replaceState(null, "", address);
     show();
-    clearTimeout(waiting);
-    waiting = setTimeout(() => document.getElementById(root.dataset.panel ?? "")?.dispatchEvent(new CustomEvent("panel:move")), PAUSE_MS);
+    clearTimeout(reloadTimer);
+    reloadTimer = setTimeout(() => document.getElementById(root.dataset.panel ?? "")?.dispatchEvent(new CustomEvent("panel:move")), RELOAD_DELAY_MS);
   }
 
-  range.addEventListener("input", () => go(measured?.steps[Number(range.value)] ?? null));
+  slider.addEventListener("input", () => choose(measurements?.steps[Number(slider.value)] ?? null));
   root.addEventListener("click", (event) => {
-    const way = /** @type {HTMLElement} */ (event.target).closest("button")?.dataset.scrub;
-    if (!way || !measured) return;
-    if (way === "newest") go(null);
-    else go(measured.steps[Math.max(0, Math.min(measured.steps.length - 1, place() + Number(way)))]);
+    const move = /** @type {HTMLElement} */ (event.target).closest("button")?.dataset.scrub;
+    if (!move || !measurements) return;
+    if (move === "newest") choose(null);
+    else choose(measurements.steps[Math.max(0, Math.min(measurements.steps.length - 1, currentIndex() + Number(move)))]);
   });
   document.body.addEventListener("htmx:afterSettle", () => {
-    measured = pageData("scrubber-data");
+    measurements = pageData("scrubber-data");
     show();
   });
   show();

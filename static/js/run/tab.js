@@ -1,8 +1,8 @@
-/** Every tab without charts of its own: the header stays true, and the tab's parts hear of what is new. */
+/** A tab without charts: updates the header and emits the events that reload parts of the tab. */
 
-import { createHeader } from "./header.js";
 import { openLive } from "../live.js";
-import { startAgeTimer, pageData } from "../page.js";
+import { pageData, startAgeTimer } from "../page.js";
+import { createHeader } from "./header.js";
 
 const { run, since } = pageData("live-data");
 const live = openLive();

@@ -1,4 +1,4 @@
-"""Checkpoints: what is listed, and the zip that comes down."""
+"""The list of checkpoints, and their download as a zip file."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from webapp.access.models import Team, User
 from webapp.runs.models import Run
 
 
-def test_a_checkpoint_comes_down_as_a_zip_of_all_its_files(
+def test_a_checkpoint_downloads_as_a_zip_of_all_its_files(
     client: Client, still: Team, alice: User, bob: User, tmp_path: Path
 ) -> None:
     run = recorded(still, alice, tmp_path)
     client.force_login(bob)
     assert "946 B" in client.get(f"/runs/{run.public_id}/checkpoints/").content.decode()
-    answer = client.get(f"/runs/{run.public_id}/checkpoints/30/download/")
-    with zipfile.ZipFile(io.BytesIO(content_of(answer))) as archive:
+    response = client.get(f"/runs/{run.public_id}/checkpoints/30/download/")
+    with zipfile.ZipFile(io.BytesIO(content_of(response))) as archive:
         assert archive.testzip() is None
         assert archive.read("student.safetensors") == b"weights" * 100
         assert sorted(archive.namelist()) == ["manifest.json", "state.json", "student.safetensors"]
 
 
-def test_a_checkpoint_that_is_not_there_is_not_found(client: Client, run: Run, bob: User) -> None:
+def test_a_missing_checkpoint_is_not_found(client: Client, run: Run, bob: User) -> None:
     client.force_login(bob)
     assert client.get(f"/runs/{run.public_id}/checkpoints/30/download/").status_code == 404
 
 
-def test_a_stranger_gets_no_checkpoint(
+def test_a_stranger_cannot_download_a_checkpoint(
     client: Client, still: Team, alice: User, charlie: User, tmp_path: Path
 ) -> None:
     run = recorded(still, alice, tmp_path)

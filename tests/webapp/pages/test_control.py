@@ -1,4 +1,4 @@
-"""Stop, resume, run again, delete: who may, and what the page says when it cannot be done."""
+"""Stop, resume, clone, delete: who may do it, and what the page says if it is impossible."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ from tests.webapp.recorded import Recorder, recorded
 from webapp.access.models import Team, User
 from webapp.runs.models import Run, State
 
-DEEDS = ("stop", "resume", "clone", "delete")
+ACTIONS = ("stop", "resume", "clone", "delete")
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-def test_a_viewer_may_do_nothing_to_a_run(client: Client, run: Run, bob: User, deed: str) -> None:
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_viewer_cannot_control_a_run(client: Client, run: Run, bob: User, action: str) -> None:
     client.force_login(bob)
-    assert client.post(f"/runs/{run.public_id}/{deed}/").status_code == 403
+    assert client.post(f"/runs/{run.public_id}/{action}/").status_code == 403
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-def test_a_link_alone_does_nothing(client: Client, run: Run, alice: User, deed: str) -> None:
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_get_request_does_not_control_a_run(
+    client: Client, run: Run, alice: User, action: str
+) -> None:
     client.force_login(alice)
-    assert client.get(f"/runs/{run.public_id}/{deed}/").status_code == 405
+    assert client.get(f"/runs/{run.public_id}/{action}/").status_code == 405
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-def test_a_form_from_elsewhere_does_nothing(run: Run, alice: User, deed: str) -> None:
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_form_without_csrf_token_does_not_control_a_run(
+    run: Run, alice: User, action: str
+) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
-    assert client.post(f"/runs/{run.public_id}/{deed}/").status_code == 403
+    assert client.post(f"/runs/{run.public_id}/{action}/").status_code == 403
 
 
-def test_stopping_asks_first_and_insists_when_asked_again(
+def test_the_first_stop_is_cooperative_and_the_second_is_forced(
     client: Client, run: Run, erin: User, tmp_path: Path
 ) -> None:
     Recorder(run, tmp_path).begin()
@@ -56,7 +60,7 @@ def test_a_stopped_run_can_be_resumed(client: Client, run: Run, erin: User, tmp_
     assert run.state == State.QUEUED
 
 
-def test_what_cannot_be_done_is_said(
+def test_an_impossible_action_says_why(
     client: Client, still: Team, alice: User, tmp_path: Path
 ) -> None:
     run = recorded(still, alice, tmp_path)
@@ -65,14 +69,14 @@ def test_what_cannot_be_done_is_said(
     assert "This run is completed; only a paused, stopped or failed run can be resumed." in page
 
 
-def test_running_again_makes_a_new_run_of_the_same_definition(
+def test_run_again_creates_a_run_with_the_same_definition(
     client: Client, still: Team, alice: User, erin: User, tmp_path: Path
 ) -> None:
     run = recorded(still, alice, tmp_path)
     client.force_login(erin)
     client.post(f"/runs/{run.public_id}/clone/")
-    again = Run.objects.exclude(pk=run.pk).get()
-    assert (again.parent, again.spec, again.owner, again.state) == (
+    clone = Run.objects.exclude(pk=run.pk).get()
+    assert (clone.parent, clone.spec, clone.owner, clone.state) == (
         run,
         run.spec,
         erin,
@@ -80,7 +84,7 @@ def test_running_again_makes_a_new_run_of_the_same_definition(
     )
 
 
-def test_deleting_leaves_a_word_behind(
+def test_deleting_a_run_shows_a_message(
     client: Client, still: Team, alice: User, tmp_path: Path
 ) -> None:
     run = recorded(still, alice, tmp_path)
@@ -90,7 +94,7 @@ def test_deleting_leaves_a_word_behind(
     assert not Run.objects.exists()
 
 
-def test_a_run_at_work_is_not_deleted(client: Client, run: Run, alice: User) -> None:
+def test_an_active_run_cannot_be_deleted(client: Client, run: Run, alice: User) -> None:
     client.force_login(alice)
     assert (
         "Stop this run before you delete it."

@@ -1,4 +1,4 @@
-"""The panels that only some runs have, as they answer."""
+"""The pages of the panels that only some runs have."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.webapp.panel_events import (
 from tests.webapp.recorded import SPEC, Recorder, rate
 from webapp.access.models import Team, User
 from webapp.live import frames
-from webapp.pages.panels import privileged as rates
-from webapp.pages.panels import token_regions as regions
+from webapp.pages.panels import privileged as privileged_panel
+from webapp.pages.panels import token_regions as token_panel
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
 
@@ -45,25 +45,23 @@ def reader(client: Client, bob: User) -> Client:
     return client
 
 
-def shown(client: Client, run: Run, address: str) -> Any:
-    answer = client.get(f"/runs/{run.public_id}/{address}")
-    assert answer.status_code == 200
-    return answer
+def get_page(client: Client, run: Run, path: str) -> Any:
+    response = client.get(f"/runs/{run.public_id}/{path}")
+    assert response.status_code == 200
+    return response
 
 
 def tabs(client: Client, run: Run) -> list[str]:
-    return [name for name, _ in shown(client, run, "").context["tabs"]]
+    return [name for name, _ in get_page(client, run, "").context["tabs"]]
 
 
-def test_a_run_has_the_panels_that_its_definition_leads_to(
+def test_a_run_has_the_panels_that_its_definition_will_fill(
     reader: Client, recorder: Recorder
 ) -> None:
     assert [name for name in tabs(reader, recorder.run) if name in PANELS] == list(PANELS)
 
 
-def test_a_run_has_a_panel_as_soon_as_there_is_something_to_show(
-    reader: Client, still: Team, tmp_path: Path
-) -> None:
+def test_a_panel_appears_with_its_first_event(reader: Client, still: Team, tmp_path: Path) -> None:
     recorder = Recorder(
         lifecycle.create_run(still, None, {**SPEC, "pool": {"estimate": "never"}}), tmp_path
     )
@@ -73,45 +71,45 @@ def test_a_run_has_a_panel_as_soon_as_there_is_something_to_show(
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_an_empty_panel_says_what_will_come(reader: Client, recorder: Recorder, panel: str) -> None:
-    assert "Not measured yet" in shown(reader, recorder.run, f"{panel}/").content.decode()
+def test_an_empty_panel_says_what_will_appear(
+    reader: Client, recorder: Recorder, panel: str
+) -> None:
+    assert "Not measured yet" in get_page(reader, recorder.run, f"{panel}/").content.decode()
 
 
 def test_the_diagram_has_a_bar_for_every_bin_with_answers(reader: Client, measured: Run) -> None:
-    page = shown(reader, measured, "calibration/?step=0")
-    filled = [one for one in page.context["event"]["bins"] if one["n"]]
+    page = get_page(reader, measured, "calibration/?step=0")
+    filled = [bin for bin in page.context["event"]["bins"] if bin["n"]]
     assert len(page.context["diagram"]["bars"]) == len(filled) > 1
     bar = page.context["diagram"]["bars"][-1]
-    frame = page.context["diagram"]["frame"]
-    assert (frame.bottom - bar["y"]) / frame.height == pytest.approx(
-        filled[-1]["accuracy"], abs=1e-4
-    )
+    area = page.context["diagram"]["area"]
+    assert (area.bottom - bar["y"]) / area.height == pytest.approx(filled[-1]["accuracy"], abs=1e-4)
     assert bar["low"] > bar["y"] > bar["high"]
     assert "are right: over-confident by" in page.content.decode()
 
 
 def test_malformed_statements_are_counted(reader: Client, measured: Run) -> None:
-    assert "20 state none" in shown(reader, measured, "calibration/").content.decode()
+    assert "20 state none" in get_page(reader, measured, "calibration/").content.decode()
     assert (
         "20 state none"
-        not in shown(reader, measured, "calibration/?readout=expected").content.decode()
+        not in get_page(reader, measured, "calibration/?readout=expected").content.decode()
     )
 
 
 def test_the_confidence_of_an_answer_is_explained_and_never_malformed(
     reader: Client, measured: Run
 ) -> None:
-    page = shown(reader, measured, "calibration/?readout=answer")
+    page = get_page(reader, measured, "calibration/?readout=answer")
     assert (
         "This confidence is the mean probability of the answer&#x27;s own tokens."
         in page.content.decode()
     )
     assert "Malformed" not in page.content.decode()
-    assert "Malformed" in shown(reader, measured, "calibration/").content.decode()
+    assert "Malformed" in get_page(reader, measured, "calibration/").content.decode()
 
 
 @pytest.mark.parametrize(
-    ("address", "step", "follows"),
+    ("path", "step", "follows"),
     [
         ("calibration/", 60, True),
         ("calibration/?step=30", 30, False),
@@ -122,35 +120,31 @@ def test_the_confidence_of_an_answer_is_explained_and_never_malformed(
         ("tokens/?step=0", 0, False),
     ],
 )
-def test_the_address_says_which_step_is_shown(
-    reader: Client, measured: Run, address: str, step: int, follows: bool
+def test_the_url_chooses_the_step(
+    reader: Client, measured: Run, path: str, step: int, follows: bool
 ) -> None:
-    page = shown(reader, measured, address)
+    page = get_page(reader, measured, path)
     assert (page.context["event"]["step"], page.context["scrubber"].follows) == (step, follows)
     assert page.context["scrubber"].steps == (0, 30, 60)
 
 
 def test_every_readout_has_its_own_curves(reader: Client, measured: Run) -> None:
-    page = shown(reader, measured, "calibration/?readout=expected")
+    page = get_page(reader, measured, "calibration/?readout=expected")
     keys = {line["key"] for chart in page.context["board"]["charts"] for line in chart["lines"]}
     assert "calibration/expected/ece_if_calibrated" in keys
     assert not any("stated" in key for key in keys)
 
 
-def test_the_overview_shows_what_is_stated_and_what_is_expected(
-    reader: Client, measured: Run
-) -> None:
+def test_the_overview_shows_stated_and_expected_confidences(reader: Client, measured: Run) -> None:
     keys = {
         line["key"]
-        for chart in shown(reader, measured, "").context["board"]["charts"]
+        for chart in get_page(reader, measured, "").context["board"]["charts"]
         for line in chart["lines"]
     }
     assert {"calibration/stated/ece", "calibration/expected/ece"} <= keys
 
 
-def test_an_evaluation_in_which_nothing_was_judged_is_told(
-    reader: Client, recorder: Recorder
-) -> None:
+def test_an_evaluation_without_verdicts_says_so(reader: Client, recorder: Recorder) -> None:
     empty = {
         "n": 0,
         "bins": [],
@@ -163,28 +157,28 @@ def test_an_evaluation_in_which_nothing_was_judged_is_told(
     recorder.send([{**calibration(0), **empty}])
     assert (
         "No answer had both a confidence and a verdict."
-        in shown(reader, recorder.run, "calibration/").content.decode()
+        in get_page(reader, recorder.run, "calibration/").content.decode()
     )
 
 
-def test_every_token_is_in_one_cell_and_every_cell_in_the_drawing() -> None:
+def test_every_cell_with_tokens_is_inside_the_map() -> None:
     event = token_regions(30)
-    drawing = regions.heat_map(event)
-    assert len(drawing["cells"]) == sum(count > 0 for row in event["counts"] for count in row)
-    for cell in drawing["cells"]:
-        assert drawing["frame"].left <= cell["x"] < drawing["frame"].right
-        assert drawing["frame"].top <= cell["y"] < drawing["frame"].bottom
+    heat = token_panel.heat_map(event)
+    assert len(heat["cells"]) == sum(count > 0 for row in event["counts"] for count in row)
+    for cell in heat["cells"]:
+        assert heat["area"].left <= cell["x"] < heat["area"].right
+        assert heat["area"].top <= cell["y"] < heat["area"].bottom
 
 
-def test_a_threshold_stands_where_its_cell_is() -> None:
+def test_a_threshold_is_at_the_position_of_its_value() -> None:
     event = {**token_regions(30), "thresholds": {"entropy": 0.25, "divergence": 1e-5}}
-    drawing = regions.heat_map(event)
-    frame = drawing["frame"]
-    assert (drawing["entropy_at"], drawing["divergence_at"]) == (frame.x(0.25), frame.bottom)
+    heat = token_panel.heat_map(event)
+    area = heat["area"]
+    assert (heat["entropy_x"], heat["divergence_y"]) == (area.x(0.25), area.bottom)
 
 
-def test_the_regions_are_told_as_a_table(reader: Client, measured: Run) -> None:
-    page = shown(reader, measured, "tokens/").content.decode()
+def test_the_regions_are_listed_in_a_table(reader: Client, measured: Run) -> None:
+    page = get_page(reader, measured, "tokens/").content.decode()
     assert "50 % of 1,000 tokens were selected." in page
     for name in (
         "Both high (Q1)",
@@ -199,28 +193,28 @@ def test_the_regions_are_told_as_a_table(reader: Client, measured: Run) -> None:
     ("tokens", "clip", "lines"),
     [
         ("all", "none", []),
-        ("all", "clip", ["divergences cut"]),
+        ("all", "clip", ["divergences clipped"]),
         ("selected", "none", ["selected", "confident and wrong (Q3)"]),
     ],
 )
-def test_shares_over_steps_are_of_what_the_definition_does(
+def test_only_shares_that_the_definition_produces_have_charts(
     tokens: str, clip: str, lines: list[str]
 ) -> None:
-    by_region, *others = regions.charts(
+    by_region, *other_charts = token_panel.charts(
         {"stages": [{"tokens": {"kind": tokens}, "objective": {"clip": {"kind": clip}}}]}
     )
     assert by_region.lines[2].label == "confident and wrong (Q3)"
-    assert [line.label for chart in others for line in chart.lines] == lines
+    assert [line.label for chart in other_charts for line in chart.lines] == lines
 
 
 def test_the_privileged_rates_are_drawn_and_listed(reader: Client, measured: Run) -> None:
-    page = shown(reader, measured, "privileged/")
+    page = get_page(reader, measured, "privileged/")
     assert [len(line["marks"]) for line in page.context["plot"]["lines"]] == [3, 3, 3]
     assert f"{100 * rate(0):.1f} %" in page.content.decode()
 
 
 @pytest.mark.parametrize(
-    ("continuation", "passed", "says"),
+    ("continuation", "passed", "text"),
     [
         (0.7, True, "there is something to learn"),
         (0.45, None, "cannot tell that from noise"),
@@ -228,15 +222,13 @@ def test_the_privileged_rates_are_drawn_and_listed(reader: Client, measured: Run
         (None, None, "was not measured"),
     ],
 )
-def test_the_gate_is_told_in_words(
-    continuation: float | None, passed: bool | None, says: str
-) -> None:
-    gate = rates.gate(privileged(0, continuation=continuation))
+def test_the_gate_is_a_sentence(continuation: float | None, passed: bool | None, text: str) -> None:
+    gate = privileged_panel.gate(privileged(0, continuation=continuation))
     assert gate.passed is passed
-    assert says in gate.words
+    assert text in gate.text
 
 
-def test_news_of_a_panel_are_told_to_whoever_watches(measured: Run) -> None:
+def test_new_panel_events_are_pushed_to_open_pages(measured: Run) -> None:
     assert {"calibration", "token_regions", "privileged", "pipeline"} <= set(
         frames.news_since(measured.pk, 0).changed
     )

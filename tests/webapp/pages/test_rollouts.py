@@ -1,4 +1,4 @@
-"""Reading rollouts: the index, its filters, and one rollout token by token."""
+"""The pages of rollouts: the list, its filters, and one rollout token by token."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ def finished(still: Team, alice: User, tmp_path: Path) -> Run:
     return recorded(still, alice, tmp_path)
 
 
-def shown(client: Client, run: Run, query: str = "") -> str:
-    answer = client.get(f"/runs/{run.public_id}/rollouts/{query}")
-    assert answer.status_code == 200
-    return answer.content.decode()
+def list_text(client: Client, run: Run, query: str = "") -> str:
+    response = client.get(f"/runs/{run.public_id}/rollouts/{query}")
+    assert response.status_code == 200
+    return response.content.decode()
 
 
-def test_the_index_says_how_much_was_kept(client: Client, finished: Run, bob: User) -> None:
+def test_the_list_says_how_many_rollouts_are_stored(
+    client: Client, finished: Run, bob: User
+) -> None:
     client.force_login(bob)
-    assert "48 of 384 rollouts were kept to be read" in shown(client, finished)
+    assert "48 of 384 rollouts are stored" in list_text(client, finished)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_the_index_says_how_much_was_kept(client: Client, finished: Run, bob: Us
         ("?source=teacher&step=30", 4),
     ],
 )
-def test_filters_leave_what_fits(
+def test_filters_keep_matching_rollouts(
     client: Client, finished: Run, bob: User, query: str, count: int
 ) -> None:
     client.force_login(bob)
@@ -67,11 +69,11 @@ def test_filters_leave_what_fits(
         "?order=-step",
     ],
 )
-def test_a_filter_that_makes_no_sense_is_no_error(
+def test_an_unknown_filter_value_is_ignored(
     client: Client, finished: Run, bob: User, query: str
 ) -> None:
     client.force_login(bob)
-    shown(client, finished, query)
+    list_text(client, finished, query)
 
 
 def test_a_rollout_shows_both_models_token_by_token(
@@ -89,20 +91,16 @@ def test_a_rollout_shows_both_models_token_by_token(
     assert page.context["after"] is None
 
 
-def test_the_index_says_what_was_asked_and_the_reference(
-    client: Client, finished: Run, bob: User
-) -> None:
+def test_the_list_shows_question_and_reference(client: Client, finished: Run, bob: User) -> None:
     client.force_login(bob)
-    page = shown(client, finished, "?problem=p03")
+    page = list_text(client, finished, "?problem=p03")
     assert "What is 3 + 3?" in page
     assert '= <span class="mono">6</span>' in page
 
 
 @pytest.fixture
 def edited(still: Team, alice: User, tmp_path: Path) -> Run:
-    """A run with one kept rollout whose confidence was replaced, and of which two tokens of four
-    were trained on.
-    """
+    """A run with one stored rollout: its confidence was replaced, 2 of its 4 tokens trained on."""
     recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
     more = {
         "coefficient": [0.0, 1.0, 2.0, 0.0],
@@ -131,7 +129,7 @@ def edited(still: Team, alice: User, tmp_path: Path) -> Run:
     return recorder.run
 
 
-def test_what_was_not_trained_on_is_faded(client: Client, edited: Run, bob: User) -> None:
+def test_tokens_not_trained_on_are_marked(client: Client, edited: Run, bob: User) -> None:
     client.force_login(bob)
     row = edited.rollouts.get()
     page = client.get(f"/runs/{edited.public_id}/rollouts/{row.attempt}/{row.seq}/{row.offset}/")
@@ -141,43 +139,41 @@ def test_what_was_not_trained_on_is_faded(client: Client, edited: Run, bob: User
     assert 'data-trained="2.00"' in text and 'data-advantage="0.500"' in text
 
 
-def test_a_replaced_confidence_and_what_the_teacher_read_are_told(
+def test_a_replaced_confidence_and_the_teacher_prompt_are_shown(
     client: Client, edited: Run, bob: User
 ) -> None:
     client.force_login(bob)
     row = edited.rollouts.get()
     page = client.get(f"/runs/{edited.public_id}/rollouts/{row.attempt}/{row.seq}/{row.offset}/")
     text = page.content.decode()
-    assert "stated 0.900 · measured, and learnt, 0.375" in text
-    assert "What the teacher read before this answer" in text
+    assert "stated 0.900 · measured and trained on 0.375" in text
+    assert "Show the teacher's prompt" in text
     assert page.context["teacher_prompt"]
 
 
-def test_the_index_marks_edited_answers(
+def test_the_list_marks_edited_answers(
     client: Client, edited: Run, finished: Run, bob: User
 ) -> None:
     client.force_login(bob)
-    page = shown(client, edited)
+    page = list_text(client, edited)
     assert ">edited</span>" in page and "0.900 → 0.375" in page
-    assert ">edited</span>" not in shown(client, finished)
+    assert ">edited</span>" not in list_text(client, finished)
 
 
-def test_the_index_needs_no_block(client: Client, edited: Run, bob: User) -> None:
+def test_the_list_works_without_the_token_file(client: Client, edited: Run, bob: User) -> None:
     client.force_login(bob)
     artifacts.path(edited.team, edited.rollouts.get().artifact).unlink()
-    assert ">edited</span>" not in shown(client, edited)
+    assert ">edited</span>" not in list_text(client, edited)
 
 
-def test_text_of_a_rollout_is_shown_and_never_obeyed(
-    client: Client, finished: Run, bob: User
-) -> None:
+def test_html_in_a_rollout_is_escaped(client: Client, finished: Run, bob: User) -> None:
     client.force_login(bob)
     finished.rollouts.update(excerpt="<script>alert(1)</script>")
-    assert "<script>alert" not in shown(client, finished)
-    assert "&lt;script&gt;alert(1)" in shown(client, finished)
+    assert "<script>alert" not in list_text(client, finished)
+    assert "&lt;script&gt;alert(1)" in list_text(client, finished)
 
 
-def test_a_rollout_whose_block_is_gone_still_has_its_page(
+def test_a_rollout_without_its_token_file_has_a_page(
     client: Client, finished: Run, bob: User
 ) -> None:
     client.force_login(bob)
@@ -200,25 +196,25 @@ def test_a_rollout_whose_block_is_gone_still_has_its_page(
     ],
     ids=["cut", "tokens", "divergence", "logprob", "prompt", "confidence"],
 )
-def test_a_rollout_whose_block_is_damaged_still_has_its_page(
+def test_a_rollout_with_a_damaged_token_file_has_a_page(
     client: Client, edited: Run, bob: User, table: pa.Table | None
 ) -> None:
     client.force_login(bob)
     row = edited.rollouts.get()
-    block = artifacts.path(edited.team, row.artifact)
-    content = block.read_bytes()
-    block.unlink()
+    token_file = artifacts.path(edited.team, row.artifact)
+    content = token_file.read_bytes()
+    token_file.unlink()
     if table is None:
-        block.write_bytes(content[: len(content) // 2])
+        token_file.write_bytes(content[: len(content) // 2])
     else:
-        parquet.write_table(table, block)
+        parquet.write_table(table, token_file)
     page = client.get(f"/runs/{edited.public_id}/rollouts/{row.attempt}/{row.seq}/{row.offset}/")
     assert page.status_code == 200
     assert "The file of this rollout is damaged" in page.content.decode()
 
 
 @pytest.mark.parametrize("page", ["rollouts/", "frontier/"])
-def test_a_damaged_table_of_problems_leaves_pages_without_their_text(
+def test_pages_work_without_problem_texts_if_their_file_is_damaged(
     client: Client, finished: Run, bob: User, page: str
 ) -> None:
     client.force_login(bob)
@@ -227,9 +223,9 @@ def test_a_damaged_table_of_problems_leaves_pages_without_their_text(
     )
     table.unlink()
     table.write_bytes(b"no Parquet")
-    answer = client.get(f"/runs/{finished.public_id}/{page}")
-    assert answer.status_code == 200
-    assert "What is 3 + 3?" not in answer.content.decode()
+    response = client.get(f"/runs/{finished.public_id}/{page}")
+    assert response.status_code == 200
+    assert "What is 3 + 3?" not in response.content.decode()
 
 
 def test_a_rollout_of_another_run_is_not_found(
@@ -247,21 +243,19 @@ def test_a_rollout_of_another_run_is_not_found(
 
 
 @given(st.floats(min_value=0, max_value=100), st.floats(min_value=0, max_value=100))
-def test_a_larger_divergence_never_gets_a_paler_shade(one: float, other: float) -> None:
-    low, high = sorted(
-        (shade_of(one), shade_of(other)), key=lambda shade: -1 if shade is None else shade
-    )
-    assert low == shade_of(min(one, other))
-    assert high == shade_of(max(one, other))
+def test_a_larger_divergence_never_gets_a_paler_shade(a: float, b: float) -> None:
+    low, high = sorted((shade_of(a), shade_of(b)), key=lambda shade: -1 if shade is None else shade)
+    assert low == shade_of(min(a, b))
+    assert high == shade_of(max(a, b))
     assert 0 <= (low or 0) <= (high or 0) <= len(STEPS)
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
-def test_what_was_not_measured_has_no_shade(value: float | None) -> None:
+def test_an_unmeasured_divergence_has_no_shade(value: float | None) -> None:
     assert shade_of(value) is None
 
 
-def test_the_largest_divergence_comes_first_and_what_has_none_last(
+def test_order_by_divergence_puts_unmeasured_rollouts_last(
     client: Client, finished: Run, bob: User
 ) -> None:
     client.force_login(bob)

@@ -13,35 +13,35 @@ from tests.webapp.recorded import SPEC, recorded
 from webapp.access.models import Team, User
 from webapp.base.number_text import duration, plain
 from webapp.clients import runs
-from webapp.pages.runs.run_list import PAGE
+from webapp.pages.runs.run_list import PAGE_SIZE
 from webapp.pages.templatetags.figures import sparkline
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
 
 
-def shown(client: Client, query: str = "") -> str:
-    answer = client.get(f"/{query}")
-    assert answer.status_code == 200
-    return answer.content.decode()
+def list_text(client: Client, query: str = "") -> str:
+    response = client.get(f"/{query}")
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def test_an_empty_list_says_what_to_do(client: Client, alice: User) -> None:
     client.force_login(alice)
-    assert "Start the first run" in shown(client)
+    assert "Start the first run" in list_text(client)
 
 
-def test_an_empty_list_sends_a_viewer_nowhere(client: Client, bob: User) -> None:
+def test_an_empty_list_does_not_ask_a_viewer_to_start_a_run(client: Client, bob: User) -> None:
     client.force_login(bob)
-    assert "Start the first run" not in shown(client)
+    assert "Start the first run" not in list_text(client)
 
 
-def test_a_row_tells_models_pass_rate_and_gain(
+def test_a_row_shows_models_pass_rate_and_gain(
     client: Client, still: Team, alice: User, bob: User, tmp_path: Path
 ) -> None:
     recorded(still, alice, tmp_path)
     client.force_login(bob)
-    page = shown(client)
-    for part in (
+    page = list_text(client)
+    for text in (
         "paced on arithmetic",
         "student",
         "← teacher",
@@ -51,26 +51,26 @@ def test_a_row_tells_models_pass_rate_and_gain(
         "Alice",
         "<polyline",
     ):
-        assert part in page
+        assert text in page
 
 
-def test_a_run_whose_length_nobody_knows_has_no_bar(
+def test_a_run_of_unknown_length_has_no_progress_bar(
     client: Client, still: Team, alice: User
 ) -> None:
     logged = runs.create(runs.project(still, "sums"), alice, "trackio", "from afar", "key")
     client.force_login(alice)
     assert (
-        "<progress" not in shown(client)
-        and "← –" not in shown(client)
-        and "step <span" in shown(client)
+        "<progress" not in list_text(client)
+        and "← –" not in list_text(client)
+        and "step <span" in list_text(client)
     )
     Run.objects.filter(pk=logged.pk).update(total_steps=9)
-    assert "<progress" in shown(client)
+    assert "<progress" in list_text(client)
 
 
 def test_the_runs_of_another_team_are_not_listed(client: Client, run: Run, charlie: User) -> None:
     client.force_login(charlie)
-    assert run.name not in shown(client)
+    assert run.name not in list_text(client)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_runs_of_another_team_are_not_listed(client: Client, run: Run, charl
         ("?before=99999999999999999999", {"paced seed 1", "uniform seed 1"}),
     ],
 )
-def test_the_filter_leaves_what_fits(
+def test_the_filter_keeps_matching_runs(
     client: Client, still: Team, alice: User, query: str, names: set[str]
 ) -> None:
     for name in ("paced seed 1", "uniform seed 1"):
@@ -96,11 +96,13 @@ def test_the_filter_leaves_what_fits(
 
 
 def test_every_run_is_on_some_page(client: Client, still: Team, alice: User) -> None:
-    Run.objects.bulk_create(Run(team=still, owner=alice, name=f"run {i}") for i in range(PAGE + 3))
+    Run.objects.bulk_create(
+        Run(team=still, owner=alice, name=f"run {i}") for i in range(PAGE_SIZE + 3)
+    )
     client.force_login(alice)
     first = client.get("/").context
     second = client.get(f"/?before={first['older']}").context
-    assert len({row["run"].pk for row in [*first["rows"], *second["rows"]]}) == PAGE + 3
+    assert len({row["run"].pk for row in [*first["rows"], *second["rows"]]}) == PAGE_SIZE + 3
     assert second["older"] is None
 
 
@@ -113,9 +115,9 @@ def test_more_runs_need_no_more_queries(
 ) -> None:
     client.force_login(alice)
     Run.objects.bulk_create(Run(team=still, owner=alice, name=f"run {i}") for i in range(30))
-    with django_assert_max_num_queries(6) as counted:
+    with django_assert_max_num_queries(6) as queries:
         client.get("/")
-    runs = [query["sql"] for query in counted.captured_queries if 'FROM "runs_run"' in query["sql"]]
+    runs = [query["sql"] for query in queries.captured_queries if 'FROM "runs_run"' in query["sql"]]
     assert len(runs) == 1
 
 
@@ -152,6 +154,6 @@ def test_durations_have_two_units(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_a_sparkline_leaves_out_what_is_no_number() -> None:
+def test_a_sparkline_leaves_out_values_that_are_not_numbers() -> None:
     assert sparkline([0.1, "NaN", 0.3]).count(",") == 2  # type: ignore[list-item]
     assert sparkline([0.1]) == ""

@@ -136,7 +136,9 @@ CHARTS = (
         "Advantages",
         "shares",
         (
-            ChartLine("advantages/zero_variance_share", "problems whose answers all score the same"),
+            ChartLine(
+                "advantages/zero_variance_share", "problems whose answers all score the same"
+            ),
             ChartLine("ratio/clipped_share", "clipped ratios"),
         ),
         format="percent",
@@ -232,9 +234,7 @@ def charts_by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
 
 def _natural_order(key: str) -> list[str]:
     """Return a sort key that puts `layer2` before `layer10`."""
-    return [
-        text.zfill(20) if text.isdecimal() else text for text in re.split(r"(\d+)", key)
-    ]
+    return [text.zfill(20) if text.isdecimal() else text for text in re.split(r"(\d+)", key)]
 
 
 def chart_json(chart: Chart) -> dict[str, Any]:

@@ -49,9 +49,7 @@ def rates(run: Run) -> list[dict[str, Any]]:
 def plot(measurements: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a line with whiskers for each pass rate."""
     first, last = measurements[0]["step"], measurements[-1]["step"]
-    lines = [
-        _line(name, index, measurements, first, last) for index, name in enumerate(SERIES)
-    ]
+    lines = [_line(name, index, measurements, first, last) for index, name in enumerate(SERIES)]
     steps = dict.fromkeys([first, measurements[len(measurements) // 2]["step"], last])
     return {
         "area": AREA,
@@ -75,7 +73,8 @@ def gate(latest: dict[str, Any]) -> Gate:
     )
     if difference["interval"][0] > 0:
         return Gate(
-            True, f"{text} The teacher helps on the student's prefixes: there is something to learn."
+            True,
+            f"{text} The teacher helps on the student's prefixes: there is something to learn.",
         )
     if difference["pass_rate"] > 0:
         return Gate(

@@ -16,8 +16,8 @@ from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches
 from webapp.runs.models import Checkpoint, Run
 
-CHUNK = 2**20
-SHOWN = (
+CHUNK_BYTES = 2**20
+METRICS = (
     "eval/pass_rate",
     "retained/pass_rate",
     "pass_rate/train",
@@ -31,13 +31,16 @@ SHOWN = (
 @require_safe
 def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
-    stored = run.checkpoints.filter(branches.on_live_branch(run)).order_by("-step", "-attempt")
+    newest_first = run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
     rows = [
-        (one, [(key, one.metrics[key]) for key in SHOWN if key in one.metrics]) for one in stored
+        (
+            checkpoint,
+            [(key, checkpoint.metrics[key]) for key in METRICS if key in checkpoint.metrics],
+        )
+        for checkpoint in newest_first
     ]
-    best = next(
-        (one.pk for one in stored if one.best), None
-    )  # the newest: each was the best when it was made
+    # Each checkpoint marked `best` was the best when it was written: the newest of them still is.
+    best = next((checkpoint.pk for checkpoint in newest_first if checkpoint.best), None)
     return render_tab(
         request, run, "checkpoints", "checkpoints.html", {"checkpoints": rows, "best": best}
     )
@@ -46,55 +49,58 @@ def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_safe
 def download(request: HttpRequest, run_id: str, step: int) -> StreamingHttpResponse:
     run = requested_run(request, run_id, "download")
-    checkpoint = (
-        run.checkpoints.filter(branches.on_live_branch(run), step=step).order_by("-attempt").first()
-    )
+    checkpoint = run.checkpoints.filter(branches.live(run), step=step).order_by("-attempt").first()
     if checkpoint is None:
         raise Http404("no such checkpoint")
-    response = StreamingHttpResponse(
-        _off_thread(zipped(run, checkpoint)), content_type="application/zip"
-    )
+    chunks = zip_chunks(run, checkpoint)
+
+    async def stream() -> AsyncIterator[bytes]:
+        # Reading files blocks, so each chunk is read in a worker thread, not in the event loop.
+        while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
+            yield chunk
+
+    response = StreamingHttpResponse(stream(), content_type="application/zip")
     response["Content-Disposition"] = f'attachment; filename="{run.public_id}-step-{step}.zip"'
     return response
 
 
-def zipped(run: Run, checkpoint: Checkpoint) -> Iterator[bytes]:
-    """The bytes of a zip file with every file of the checkpoint, stored as they are: weights do not
-    compress.
+def zip_chunks(run: Run, checkpoint: Checkpoint) -> Iterator[bytes]:
+    """Yield the bytes of a zip file with every file of the checkpoint.
+
+    The files are stored uncompressed: weights do not compress.
     """
-    sink = Outlet()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+    buffer = ZipBuffer()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, entry in sorted(checkpoint.manifest.items()):
             with (
                 artifacts.open(run.team, entry["sha256"]) as source,
                 archive.open(name, "w", force_zip64=True) as target,
             ):
-                while chunk := source.read(CHUNK):
+                while chunk := source.read(CHUNK_BYTES):
                     target.write(chunk)
-                    yield sink.take()
-    yield sink.take()
+                    yield buffer.take()
+    yield buffer.take()
 
 
-class Outlet(io.RawIOBase):
-    """A place to write to that can be emptied: it makes a stream of what `zipfile` writes."""
+class ZipBuffer(io.RawIOBase):
+    """A file that hands out what was written to it: this makes a stream of what `zipfile` writes.
+
+    It cannot seek, so `zipfile` writes sizes and checksums behind each file.
+    """
 
     def __init__(self) -> None:
-        self._waiting = bytearray()
+        self._pending = bytearray()
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: object) -> int:
-        block = bytes(memoryview(data))  # type: ignore[arg-type]
-        self._waiting += block
-        return len(block)
+        chunk = bytes(memoryview(data))  # type: ignore[arg-type]
+        self._pending += chunk
+        return len(chunk)
 
     def take(self) -> bytes:
-        block = bytes(self._waiting)
-        self._waiting.clear()
-        return block
-
-
-async def _off_thread(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (block := await sync_to_async(lambda: next(blocks, None))()) is not None:
-        yield block
+        """Return what was written since the last call."""
+        chunk = bytes(self._pending)
+        self._pending.clear()
+        return chunk

@@ -1,4 +1,4 @@
-"""The definition of a run, as it was carried out."""
+"""The Config tab: the definition of a run, its data and its environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from webapp.pages.runs.tabs import origin_of
 from webapp.runs.models import Run
 from webapp.runs.problem_texts import problem_sets
 
-MOST_PARAMS = 2000
+# Rows of the parameter table: a client may log any number of parameters.
+MAX_PARAMS = 2000
 FACTS = ("python", "platform", "device", "commit")
 
 
@@ -22,27 +23,28 @@ FACTS = ("python", "platform", "device", "commit")
 @require_safe
 def config(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
-    started = run.events.filter(type="environment").order_by("attempt", "seq").last()
-    environment = started.payload if started else {}
+    event = run.events.filter(type="environment").order_by("attempt", "seq").last()
+    environment = event.payload if event else {}
     origin = origin_of(run)
     parent = (
         access.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
         if run.parent_id
         else None
     )
-    params = (
-        [(name, value) for name, value in origin.params.items() if not name.startswith("_")]
-        if origin
-        else []
-    )
+    # Names that start with an underscore are the client's own bookkeeping.
+    params = [
+        (name, value)
+        for name, value in (origin.params.items() if origin else ())
+        if not name.startswith("_")
+    ]
     context = {
         "yaml": to_yaml(run),
         "problem_sets": problem_sets(run),
         "environment": environment,
         "environment_facts": [(name, environment[name]) for name in FACTS if environment.get(name)],
         "parent": parent,
-        "params": params[:MOST_PARAMS],
-        "params_left_out": max(0, len(params) - MOST_PARAMS),
+        "params": params[:MAX_PARAMS],
+        "params_left_out": max(0, len(params) - MAX_PARAMS),
     }
     return render_tab(request, run, "config", "config.html", context)
 
@@ -57,8 +59,9 @@ def config_yaml(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 def to_yaml(run: Run) -> str:
-    """The stored definition; word for word where this version cannot read it, and empty for a run
-    without one.
+    """Return the definition of a run as YAML, with defaults filled in; empty if it has none.
+
+    A definition that this version cannot read is returned as it is stored.
     """
     if run.spec is None:
         return ""

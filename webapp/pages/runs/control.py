@@ -1,6 +1,4 @@
-"""What a person does to a run: stop, pause, resume, run again, delete. Every one is a POST that
-goes through `webapp.runs.lifecycle`.
-"""
+"""The actions on a run: stop, pause, resume, clone, delete. Each is a POST request."""
 
 from __future__ import annotations
 
@@ -13,39 +11,44 @@ from django.views.decorators.http import require_POST
 
 from webapp.access.actors import actor_of
 from webapp.pages.runs.run_page import requested_run
-from webapp.runs import lifecycle, transitions
+from webapp.runs import lifecycle
 from webapp.runs.models import Run
 
 
 @require_POST
 def stop(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
-    """Cooperative first; with force=1, at once. With next=queue, the queue is shown afterwards."""
+    """Stop the run after its current step, or at once with force=1.
+
+    With next=queue the response redirects to the queue.
+    """
     run = requested_run(request, run_id, "stop")
     force = request.POST.get("force") == "1"
-    shown = _then_show(
+    response = _redirect_after(
         request, run, lambda: lifecycle.request_stop(run, actor_of(request).user, force=force)
     )
-    return redirect("queue") if request.POST.get("next") == "queue" else shown
+    return redirect("queue") if request.POST.get("next") == "queue" else response
 
 
 @require_POST
 def pause(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
-    """A checkpoint, and the devices are free for others until the run is resumed."""
+    """Write a checkpoint and free the devices for other runs until the run is resumed."""
     run = requested_run(request, run_id, "stop")
-    return _then_show(request, run, lambda: lifecycle.pause(run, actor_of(request).user))
+    return _redirect_after(request, run, lambda: lifecycle.pause(run, actor_of(request).user))
 
 
 @require_POST
 def resume(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     run = requested_run(request, run_id, "start")
-    return _then_show(request, run, lambda: lifecycle.resume(run, actor_of(request).user))
+    return _redirect_after(request, run, lambda: lifecycle.resume(run, actor_of(request).user))
 
 
 @require_POST
 def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     """Start the same definition again as a new run."""
     run = requested_run(request, run_id, "start")
-    return _then_show(request, run, lambda: lifecycle.clone(run, run.team, actor_of(request).user))
+    return _redirect_after(
+        request, run, lambda: lifecycle.clone(run, run.team, actor_of(request).user)
+    )
 
 
 @require_POST
@@ -53,19 +56,22 @@ def delete(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     run = requested_run(request, run_id, "edit")
     try:
         lifecycle.delete(run)
-    except transitions.TransitionRefused as refusal:
+    except lifecycle.Refused as refusal:
         messages.error(request, str(refusal))
         return redirect("run", run.public_id)
     messages.success(request, f"“{run.name}” was deleted.")
     return redirect("runs")
 
 
-def _then_show(request: HttpRequest, run: Run, act: Callable[[], Run]) -> HttpResponseRedirect:
-    """Carry out `act` and show the run that it returns; a refusal is shown as a message on the run
-    as it is.
+def _redirect_after(
+    request: HttpRequest, run: Run, action: Callable[[], Run]
+) -> HttpResponseRedirect:
+    """Carry out `action` and redirect to the run that it returns.
+
+    A refusal becomes a message on the page of `run`.
     """
     try:
-        run = act()
-    except transitions.TransitionRefused as refusal:
+        run = action()
+    except lifecycle.Refused as refusal:
         messages.error(request, str(refusal))
     return redirect("run", run.public_id)

@@ -1,4 +1,4 @@
-"""The kept rollouts of a run: an index with filters, and a reader that shows one token by token."""
+"""The stored rollouts of a run: a list with filters, and a reader that shows one by tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webapp.runs import branches, rollout_tokens
 from webapp.runs.models import RolloutRow, Run
 from webapp.runs.problem_texts import questions
 
-PAGE = 40
+PAGE_SIZE = 40
 VERDICTS = {"correct": True, "wrong": False, "unknown": None}
 SOURCES = ("student", "teacher")
 ORDERS: dict[str, tuple[Any, ...]] = {
@@ -32,24 +32,25 @@ ORDERS: dict[str, tuple[Any, ...]] = {
 @require_safe
 def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
-    wanted = {
+    filters = {
         name: request.GET.get(name, "").replace("\0", "").strip()
         for name in ("problem", "step", "verdict", "truncated", "source", "order")
     }
-    kept = run.rollouts.filter(branches.on_live_branch(run))
-    rows = _matching(kept, wanted).order_by(*_order(wanted["order"]))
+    rows = _matching(run.rollouts.filter(branches.live(run)), filters).order_by(
+        *ORDERS.get(filters["order"], ORDERS["newest"])
+    )
     query = request.GET.copy()
     query.pop("page", None)
-    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
     texts = questions(run, {row.problem for row in page})
     edits = rollout_tokens.edits(run, list(page))
     context = {
         "page": page,
         "rows": [(row, texts.get(row.problem, {}), edits.get(row.pk)) for row in page],
-        "wanted": wanted,
+        "filters": filters,
         "query": query.urlencode(),
-        "is_filtered": any(value for name, value in wanted.items() if name != "order"),
-        "share": _share(run),
+        "is_filtered": any(value for name, value in filters.items() if name != "order"),
+        "counts": _counts(run),
         "verdicts": {"correct": "correct", "wrong": "wrong", "unknown": "could not tell"}.items(),
         "sources": SOURCES,
         "orders": {
@@ -68,35 +69,37 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
     row = run.rollouts.filter(attempt=attempt, seq=seq, offset=offset).first()
     if row is None:
         raise Http404("no such rollout")
-    same = run.rollouts.filter(branches.on_live_branch(run), problem=row.problem)
-    read, gone = _read(run, row)
+    of_problem = run.rollouts.filter(branches.live(run), problem=row.problem)
+    of_source = of_problem.filter(source=row.source)
+    rollout, error = _read(run, row)
     context: dict[str, Any] = {
         "row": row,
-        "rollout": read,
-        "gone": gone,
+        "rollout": rollout,
+        "error": error,
         "shades": _legend(),
-        "before": same.filter(source=row.source, step__lt=row.step).order_by("-step").first(),
-        "after": same.filter(source=row.source, step__gt=row.step).order_by("step").first(),
-        "history": same.order_by("step", "seq", "offset")[:200],
+        "before": of_source.filter(step__lt=row.step).order_by("-step").first(),
+        "after": of_source.filter(step__gt=row.step).order_by("step").first(),
+        "history": of_problem.order_by("step", "seq", "offset")[:200],
     }
     if row.source == "student":
-        written = same.filter(source="teacher").order_by("-step").first()
-        context["teacher"] = _read(run, written)[0] if written else None
-    if read and read.teacher_prompt:
-        context["teacher_prompt"] = _as_text(run, read.teacher_prompt)
+        teacher_row = of_problem.filter(source="teacher").order_by("-step").first()
+        context["teacher"] = _read(run, teacher_row)[0] if teacher_row else None
+    if rollout and rollout.teacher_prompt:
+        context["teacher_prompt"] = _decoded(run, rollout.teacher_prompt)
     return render_tab(request, run, "rollouts", "rollouts/reader.html", context)
 
 
-def _as_text(run: Run, ids: Sequence[int]) -> str:
-    """What the teacher read, in the words of the student's tokenizer; empty where that is not on
-    this server.
+def _decoded(run: Run, ids: Sequence[int]) -> str:
+    """Return token ids as text; empty if the student's tokenizer is not on this server.
+
+    Teacher prompts are stored as ids of the student's tokenizer.
     """
     try:
         folder = locations.model_folder((run.spec or {})["networks"]["student"]["model"], run.team)
         return model_files.text_of(folder, ids) if folder else ""
     except (
         KeyError,
-        locations.LocationError,
+        locations.Nowhere,
         model_files.UnusableModel,
         FileNotFoundError,
         OverflowError,
@@ -105,33 +108,32 @@ def _as_text(run: Run, ids: Sequence[int]) -> str:
 
 
 def _read(run: Run, row: RolloutRow) -> tuple[rollout_tokens.Rollout | None, str]:
-    """The rollout, or why it cannot be shown."""
+    """Return the rollout and "", or None and why it cannot be shown."""
     try:
         return rollout_tokens.read_rollout(run, row), ""
-    except rollout_tokens.Gone as gone:
-        return None, str(gone)
+    except rollout_tokens.Gone as error:
+        return None, str(error)
 
 
-def _matching(rows: QuerySet[RolloutRow], wanted: dict[str, str]) -> QuerySet[RolloutRow]:
-    if wanted["problem"]:
-        rows = rows.filter(problem=wanted["problem"])
-    if wanted["step"].isascii() and wanted["step"].isdecimal() and len(wanted["step"]) < 19:
-        rows = rows.filter(step=int(wanted["step"]))
-    if wanted["verdict"] in VERDICTS:
-        rows = rows.filter(verdict=VERDICTS[wanted["verdict"]])
-    if wanted["truncated"] in ("0", "1"):
-        rows = rows.filter(truncated=wanted["truncated"] == "1")
-    return rows.filter(source=wanted["source"]) if wanted["source"] in SOURCES else rows
+def _matching(rows: QuerySet[RolloutRow], filters: dict[str, str]) -> QuerySet[RolloutRow]:
+    """Return the rows that pass every filter; a value that makes no sense filters nothing."""
+    step = filters["step"]
+    if filters["problem"]:
+        rows = rows.filter(problem=filters["problem"])
+    # 19 digits or more do not fit into a bigint column.
+    if step.isascii() and step.isdecimal() and len(step) < 19:
+        rows = rows.filter(step=int(step))
+    if filters["verdict"] in VERDICTS:
+        rows = rows.filter(verdict=VERDICTS[filters["verdict"]])
+    if filters["truncated"] in ("0", "1"):
+        rows = rows.filter(truncated=filters["truncated"] == "1")
+    return rows.filter(source=filters["source"]) if filters["source"] in SOURCES else rows
 
 
-def _order(name: str) -> tuple[Any, ...]:
-    return ORDERS.get(name, ORDERS["newest"])
-
-
-def _share(run: Run) -> dict[str, int]:
-    """How many rollouts the events that kept some had seen."""
+def _counts(run: Run) -> dict[str, int]:
+    """Return how many rollouts were stored (`kept`), and how many there were (`of`)."""
     pairs = list(
-        run.events.filter(branches.on_live_branch(run), type="rollouts").values_list(
+        run.events.filter(branches.live(run), type="rollouts").values_list(
             "payload__kept", "payload__of"
         )
     )
@@ -139,6 +141,7 @@ def _share(run: Run) -> dict[str, int]:
 
 
 def _legend() -> list[tuple[int, str]]:
+    """Return (shade, range of divergence) pairs; shades are those of rollout_tokens.shade_of."""
     edges = [f"{edge:g}" for edge in rollout_tokens.STEPS]
     return [
         (0, f"below {edges[0]}"),

@@ -1,4 +1,4 @@
-"""The runs of the current team, newest first: one query a page, rows that the socket keeps true."""
+"""The runs of the current team, newest first; the live connection updates the rows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from webapp.clients.models import Project
 from webapp.runs import status_text
 from webapp.runs.models import Run, State
 
-PAGE = 50
-MOST_PROJECTS = 500
-SEARCHED = (
+PAGE_SIZE = 50
+# Entries of the project menu.
+MAX_PROJECTS = 500
+SEARCHED_FIELDS = (
     "name",
     "recipe",
     "owner__email",
@@ -38,33 +39,38 @@ SOURCES = {
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    asked = {
+    filters = {
         name: request.GET.get(name, "").replace("\0", "").strip()
         for name in ("q", "state", "source", "project")
     }
-    mine = access.visible(actor, Run).filter(team=actor.team)
-    found = (
-        mine.select_related("owner", "origin__project")
-        .defer("spec", "origin__params")
-        .order_by("-pk")
-    )
-    page = list(_before(_matching(found, **asked), request.GET.get("before", ""))[: PAGE + 1])
+    team_runs = access.visible(actor, Run).filter(team=actor.team)
+    # Definitions and parameters are large and not shown in the list.
+    matching = _matching(
+        team_runs.select_related("owner", "origin__project").defer("spec", "origin__params"),
+        **filters,
+    ).order_by("-pk")
+    before = request.GET.get("before", "")
+    # 19 digits or more do not fit into a bigint column.
+    if before.isascii() and before.isdecimal() and len(before) < 19:
+        matching = matching.filter(pk__lt=int(before))
+    # One row more than the page shows tells whether there is an older page.
+    page = list(matching[: PAGE_SIZE + 1])
     projects = (
         access.visible(actor, Project)
         .filter(team=actor.team)
         .order_by("name")
-        .values_list("pk", "name")[:MOST_PROJECTS]
+        .values_list("pk", "name")[:MAX_PROJECTS]
     )
     context: dict[str, Any] = {
-        "rows": [_row(run) for run in page[:PAGE]],
-        "older": page[PAGE - 1].pk if len(page) > PAGE else None,
-        "text": asked["q"],
-        **{name: asked[name] for name in ("state", "source", "project")},
-        "query": urlencode({name: value for name, value in asked.items() if value}),
+        "rows": [_row(run) for run in page[:PAGE_SIZE]],
+        "older": page[PAGE_SIZE - 1].pk if len(page) > PAGE_SIZE else None,
+        "text": filters["q"],
+        **{name: filters[name] for name in ("state", "source", "project")},
+        "query": urlencode({name: value for name, value in filters.items() if value}),
         "sources": SOURCES.items(),
         "projects": [name for _, name in projects],
         "states": [(value.value, status_text.STATES[value]) for value in State],
-        "is_filtered": any(asked.values()) or bool(request.GET.get("before")),
+        "is_filtered": any(filters.values()) or bool(before),
         "live": {
             "phases": status_text.PHASES,
             "projects": {str(pk): name for pk, name in projects},
@@ -75,22 +81,20 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 def _row(run: Run) -> dict[str, Any]:
     has_bar = run.source == Run.Source.MANAGED or run.total_steps is not None
-    shown = {
+    return {
+        "run": run,
+        "patience_s": round(status_text.patience(run).total_seconds()),
         "has_bar": has_bar,
         "phase": status_text.phase_of(run),
         "silent": status_text.is_silent(run),
         "state": status_text.state_of(run),
     }
-    return {
-        "run": run,
-        "patience_s": round(status_text.silence_limit(run).total_seconds()),
-        **shown,
-    }
 
 
 def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str) -> QuerySet[Run]:
-    """Runs in which every word of `q` occurs somewhere, in that state, of that source and project,
-    if there is such a one.
+    """Return the runs that pass every filter; each word of `q` must be in one searched field.
+
+    An unknown state or source filters nothing.
     """
     if state in State.values:
         runs = runs.filter(state=state)
@@ -98,17 +102,9 @@ def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str
         runs = runs.filter(source=source)
     if project:
         runs = runs.filter(origin__project__name=project)
-    for word in q.split():
+    for term in q.split():
         condition = Q()
-        for name in SEARCHED:
-            condition |= Q(**{f"{name}__icontains": word})
+        for name in SEARCHED_FIELDS:
+            condition |= Q(**{f"{name}__icontains": term})
         runs = runs.filter(condition)
     return runs
-
-
-def _before(runs: QuerySet[Run], key: str) -> QuerySet[Run]:
-    return (
-        runs.filter(pk__lt=int(key))
-        if key.isascii() and key.isdecimal() and len(key) < 19
-        else runs
-    )

@@ -1,11 +1,12 @@
-"""The numbers behind the charts: as JSON for the browser, as CSV and Parquet for everybody else."""
+"""The values behind the charts: JSON for the browser, CSV and Parquet for other programs."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Any, get_args
 
 import orjson
@@ -27,44 +28,44 @@ from webapp.runs import branches
 from webapp.runs.models import Run
 from webapp.series import series_store
 
-WIDTH = 1000
-WIDEST = 5000
-MOST_KEYS = 200
-ROWS_AT_ONCE = 2000
+# Buckets a series is reduced to if the request names no width, and the most it may ask for.
+DEFAULT_WIDTH = 1000
+MAX_WIDTH = 5000
+MAX_KEYS = 200
+# Rows of the CSV file that are read and sent together.
+ROWS_PER_CHUNK = 2000
 HEADER = ("attempt", "step", "key", "value", "tokens", "compute", "wall_time")
 
 
-class Question(Exception):
-    """The query cannot be understood; the message says which part."""
+class BadSeriesQuery(Exception):
+    """The query string has a value that cannot be used; the message says which."""
 
 
 @access.shown_to_guests
 @require_safe
 def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
-    """{cursor, axis, series, marks}: everything up to `cursor`, from which the live connection
-    continues.
+    """Return {cursor, axis, series, marks}; the live connection continues from `cursor`.
+
+    Answers 400 with a message if the query string cannot be used.
     """
     try:
-        axis, start, stop, width = (
-            _axis(request),
-            _number(request, "from"),
-            _number(request, "to"),
-            _width(request),
-        )
-    except Question as error:
+        axis, width = _axis(request), _width(request)
+        start, stop = _number(request, "from"), _number(request, "to")
+    except BadSeriesQuery as error:
         return JsonResponse({"message": str(error)}, status=400)
+    # In one snapshot: cursor and series must be of the same moment.
     with snapshot():
         run = requested_run(request, run_id)
         tag = series_store.etag([run], request.GET.urlencode())
         if request.headers.get("If-None-Match") == tag:
             return HttpResponseNotModified(headers={"ETag": tag})
-        found = series_store.read(
+        series = series_store.read(
             [run], _keys(request), axis=axis, start=start, stop=stop, width=width
         )
         answer = {
-            "cursor": run.batch_count,
+            "cursor": run.news,
             "axis": axis,
-            "series": [one.json() for one in found],
+            "series": [one_series.json() for one_series in series],
             "marks": marks(run, axis),
         }
     return HttpResponse(
@@ -77,14 +78,20 @@ def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
 @access.shown_to_guests
 @require_safe
 def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHttpResponse:
-    """Every point on the live branch, one per line, streamed; with `abandoned=1` also those that an
-    attempt went back behind.
+    """Stream every point on the live branch, one per line.
+
+    With `abandoned=1` the points of abandoned branches are included.
     """
     run = requested_run(request, run_id)
-    response = StreamingHttpResponse(
-        _csv(series_store.export_rows(run, _keys(request), _abandoned(request))),
-        content_type="text/csv; charset=utf-8",
-    )
+    rows = series_store.rows(run, _keys(request), _abandoned(request))
+
+    async def stream() -> AsyncIterator[str]:
+        yield _csv_lines([HEADER])
+        # Reading the database blocks, so it runs in a worker thread.
+        while chunk := await sync_to_async(lambda: list(islice(rows, ROWS_PER_CHUNK)))():
+            yield _csv_lines(chunk)
+
+    response = StreamingHttpResponse(stream(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{run.public_id}.csv"'
     return response
 
@@ -92,72 +99,61 @@ def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHtt
 @access.shown_to_guests
 @require_safe
 def series_parquet(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
-    """The same rows as a Parquet file, streamed."""
+    """Stream the same rows as a Parquet file."""
     run = requested_run(request, run_id)
-    pieces = series_store.export_parquet(run, _keys(request), _abandoned(request))
-    response = StreamingHttpResponse(_pieces(pieces), content_type="application/vnd.apache.parquet")
+    chunks = series_store.parquet(run, _keys(request), _abandoned(request))
+
+    async def stream() -> AsyncIterator[bytes]:
+        while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
+            yield chunk
+
+    response = StreamingHttpResponse(stream(), content_type="application/vnd.apache.parquet")
     response["Content-Disposition"] = f'attachment; filename="{run.public_id}.parquet"'
     return response
 
 
 def marks(run: Run, axis: series_store.Axis) -> list[dict[str, Any]]:
-    """Stage switches, checkpoints and restarts, placed on `axis`."""
-    found = sorted([*_stages(run), *_turns(run)])
-    places = {step: float(step) for step, _, _ in found}
+    """Return stage switches, checkpoints and restarts with their positions on `axis`.
+
+    A mark whose step has no position on the axis is left out.
+    """
+    step_marks: list[tuple[int, str, str]] = []
+    step = 0
+    for stage in (run.spec or {}).get("stages", []):
+        step_marks.append((step, "stage", stage["name"]))
+        step += stage["until"]["steps"]
+    for kind, attempt, step in branches.turns(run):
+        is_restart = kind == "rewind"
+        step_marks.append(
+            (step, "restart", f"attempt {attempt}") if is_restart else (step, kind, kind)
+        )
+    step_marks.sort()
+    positions = {step: float(step) for step, _, _ in step_marks}
     if axis != "step":
-        places = {0: 0.0, **series_store.axis_positions(run, "loss", axis, places)}
+        # Tokens, time and compute are recorded with each loss.
+        positions = {0: 0.0, **series_store.places(run, "loss", axis, positions)}
     return [
-        {"x": places[step], "kind": kind, "label": label}
-        for step, kind, label in found
-        if step in places
+        {"x": positions[step], "kind": kind, "label": label}
+        for step, kind, label in step_marks
+        if step in positions
     ]
 
 
-def _stages(run: Run) -> Iterator[tuple[int, str, str]]:
-    step = 0
-    for stage in (run.spec or {}).get("stages", []):
-        yield step, "stage", stage["name"]
-        step += stage["until"]["steps"]
-
-
-def _turns(run: Run) -> Iterator[tuple[int, str, str]]:
-    """Restarts, and the checkpoints of the live branch."""
-    for kind, attempt, step in branches.rewinds_and_checkpoints(run):
-        yield (step, "restart", f"attempt {attempt}") if kind == "rewind" else (step, kind, kind)
-
-
-async def _csv(rows: Iterator[tuple[Any, ...]]) -> AsyncIterator[str]:
-    yield _lines([HEADER])
-    while block := await sync_to_async(_block)(rows):
-        yield _lines(block)
-
-
-async def _pieces(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (piece := await sync_to_async(_next)(pieces)) is not None:
-        yield piece
-
-
-def _next(pieces: Iterator[bytes]) -> bytes | None:
-    return next(pieces, None)
-
-
-def _block(rows: Iterator[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    return [row for _, row in zip(range(ROWS_AT_ONCE), rows, strict=False)]
-
-
-def _lines(rows: list[tuple[Any, ...]]) -> str:
+def _csv_lines(rows: list[tuple[Any, ...]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
 def _keys(request: HttpRequest) -> list[str] | None:
-    """The keys asked for, without what no key can be; None for all. `key=` names one, whatever it
-    holds; `keys=` several by commas.
+    """Return the requested keys, at most MAX_KEYS; None for all.
+
+    `key=` names one key, which may contain commas; `keys=` names several, separated by commas.
     """
-    named = [*request.GET.getlist("key"), *request.GET.get("keys", "").split(",")]
-    keys = [key for key in (name.replace("\0", "") for name in named) if key]
-    return keys[:MOST_KEYS] or None
+    names = [*request.GET.getlist("key"), *request.GET.get("keys", "").split(",")]
+    # Postgres does not accept NUL characters in a query.
+    keys = [key for key in (name.replace("\0", "") for name in names) if key]
+    return keys[:MAX_KEYS] or None
 
 
 def _abandoned(request: HttpRequest) -> bool:
@@ -167,7 +163,7 @@ def _abandoned(request: HttpRequest) -> bool:
 def _axis(request: HttpRequest) -> series_store.Axis:
     axis = request.GET.get("axis", "step")
     if axis not in get_args(series_store.Axis):
-        raise Question(f"axis must be one of {', '.join(get_args(series_store.Axis))}")
+        raise BadSeriesQuery(f"axis must be one of {', '.join(get_args(series_store.Axis))}")
     return axis  # type: ignore[return-value]
 
 
@@ -180,12 +176,12 @@ def _number(request: HttpRequest, name: str) -> float | None:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise Question(f"{name} must be a number")
+        raise BadSeriesQuery(f"{name} must be a number")
     return number
 
 
 def _width(request: HttpRequest) -> int:
-    text = request.GET.get("width", str(WIDTH))
+    text = request.GET.get("width", str(DEFAULT_WIDTH))
     if not (text.isascii() and text.isdecimal() and len(text) < 7 and int(text)):
-        raise Question("width must be a whole number above 0")
-    return min(int(text), WIDEST)
+        raise BadSeriesQuery("width must be a whole number above 0")
+    return min(int(text), MAX_WIDTH)

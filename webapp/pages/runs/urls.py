@@ -1,4 +1,4 @@
-"""Addresses of the runs list and of the pages of one run."""
+"""URLs of the runs list and of the pages of one run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from webapp.pages.runs import (
 
 urlpatterns = [
     path("", run_list.runs, name="runs"),
-    path("runs/<str:run_id>/", overview.run, name="run"),
+    path("runs/<str:run_id>/", overview.overview, name="run"),
     path("runs/<str:run_id>/series.json", series.series_json, name="series_json"),
     path("runs/<str:run_id>/series.csv", series.series_csv, name="series_csv"),
     path("runs/<str:run_id>/series.parquet", series.series_parquet, name="series_parquet"),
-    path("runs/<str:run_id>/frontier/", overview.frontier_page, name="frontier"),
-    path("runs/<str:run_id>/frontier.json", overview.frontier_json, name="frontier_json"),
+    path("runs/<str:run_id>/frontier/", panels.frontier, name="frontier"),
+    path("runs/<str:run_id>/frontier.json", panels.frontier_json, name="frontier_json"),
     path("runs/<str:run_id>/calibration/", panels.calibration, name="calibration"),
     path("runs/<str:run_id>/tokens/", panels.tokens, name="tokens"),
     path("runs/<str:run_id>/privileged/", panels.privileged, name="privileged"),

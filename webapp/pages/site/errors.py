@@ -1,4 +1,4 @@
-"""Refusals as pages: one plain sentence, what to do, and never a stack trace."""
+"""Error pages: what is wrong, what to do, and never a stack trace."""
 
 from __future__ import annotations
 
@@ -15,86 +15,103 @@ from django.utils.html import format_html
 
 from webapp.base.headers import GetResponse
 
-PLAIN = "text/plain; charset=utf-8"
-UNREADABLE = "This request could not be understood. Go back and try again."
+PLAIN_TEXT = "text/plain; charset=utf-8"
+UNREADABLE = "The server could not read this request. Go back and try again."
 TOO_MUCH: dict[type[Exception], str] = {
-    TooManyFilesSent: f"These are more than {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files; nothing was stored. A model folder holds few: "
-    "choose the folder that save_pretrained wrote, without others inside it.",
-    RequestDataTooBig: f"The form holds more than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20} MiB of text; nothing was changed. "
-    "Go back and shorten it, or upload a file.",
-    TooManyFieldsSent: f"The form holds more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} values; nothing was changed. "
-    "Go back and shorten it.",
+    TooManyFilesSent: (
+        f"The upload has more than {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files; nothing was "
+        "stored. A model folder has few: choose the folder that save_pretrained wrote, "
+        "without subfolders."
+    ),
+    RequestDataTooBig: (
+        f"The form holds more than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20} MiB of text; "
+        "nothing was changed. Go back and shorten it, or upload a file."
+    ),
+    TooManyFieldsSent: (
+        f"The form holds more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} values; nothing was "
+        "changed. Go back and shorten it."
+    ),
 }
 
 
 def page(
     request: HttpRequest, status: int, title: str, message: str, remedy: str = ""
 ) -> HttpResponse:
-    """The message page with `status`."""
+    """Return the message page with `status`."""
     context = {
         "title": title,
         "message": message,
         "remedy": remedy,
         "link_url": "/",
-        "link_text": "To the runs",
+        "link_text": "Show the runs",
     }
     return render(request, "message.html", context, status=status)
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """A page without the site around it: the request was refused before anything is known of who
-    sent it.
-    """
-    said = next(
-        (sentence for kind, sentence in TOO_MUCH.items() if isinstance(exception, kind)), UNREADABLE
+    """Return a page without the site's frame: the request has no session or user yet."""
+    message = next(
+        (text for kind, text in TOO_MUCH.items() if isinstance(exception, kind)), UNREADABLE
     )
-    page = format_html(
-        '<!doctype html><html lang="en"><title>Not done</title><main><p>{}</p></main></html>', said
+    html = format_html(
+        '<!doctype html><html lang="en"><title>Bad request</title><main><p>{}</p></main></html>',
+        message,
     )
-    return HttpResponse(page, status=400)
+    return HttpResponse(html, status=400)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    reason = str(exception or "") or "Your role in this team does not allow that."
+    reason = str(exception or "") or "Your role in this team does not allow this."
     return page(
         request, 403, "Not allowed", reason, "Ask an administrator of the team for another role."
     )
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    remedy = "Check the address, or sign in as somebody who can see it."
     return page(
-        request, 404, "Not found", "There is nothing here, or it is not shown to you.", remedy
+        request,
+        404,
+        "Not found",
+        "This page does not exist, or you do not have access to it.",
+        "Check the address, or sign in as somebody who has access.",
     )
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Called by Django while it handles the exception. What passes by itself is a 503 that says
-    so.
+    """Return 503 for a lost database, 507 for a full disk, else 500.
+
+    Django calls this while it handles the exception. The text is plain, because rendering a page
+    may need what has just failed.
     """
-    if any(
-        isinstance(error, OperationalError | InterfaceError) for error in _chain(sys.exc_info()[1])
-    ):
-        text = "The database does not answer just now. Runs go on without it, and nothing is lost. Try again in a moment.\n"
-        return HttpResponse(text, status=503, content_type=PLAIN, headers={"Retry-After": "5"})
-    if any(
-        isinstance(error, OSError) and error.errno == errno.ENOSPC
-        for error in _chain(sys.exc_info()[1])
-    ):
-        text = "The server's disk is full, so nothing was changed. Free some space on it and try again.\n"
-        return HttpResponse(text, status=507, content_type=PLAIN)
-    text = "Something went wrong on the server. Nothing that was recorded is lost; the server's log says what happened.\n"
-    return HttpResponse(text, status=500, content_type=PLAIN)
+    errors = list(_chain(sys.exc_info()[1]))
+    if any(isinstance(error, OperationalError | InterfaceError) for error in errors):
+        text = (
+            "The database does not answer. Runs continue without it, and nothing is lost. "
+            "Try again in a moment.\n"
+        )
+        return HttpResponse(text, status=503, content_type=PLAIN_TEXT, headers={"Retry-After": "5"})
+    if any(isinstance(error, OSError) and error.errno == errno.ENOSPC for error in errors):
+        text = (
+            "The server's disk is full, so nothing was changed. "
+            "Free some space on it and try again.\n"
+        )
+        return HttpResponse(text, status=507, content_type=PLAIN_TEXT)
+    text = (
+        "Something went wrong on the server. Nothing that was recorded is lost; "
+        "the server's log says what happened.\n"
+    )
+    return HttpResponse(text, status=500, content_type=PLAIN_TEXT)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     message = "The form was too old or came from another site, so nothing was changed."
-    return page(request, 403, "Not done", message, "Reload the page and try again.")
+    return page(request, 403, "Form not accepted", message, "Reload the page and try again.")
 
 
 class FormsOnly:
-    """An address that only takes a form, opened like a page: the refusal in words. After the
-    middleware that knows who asks.
+    """Middleware: a page instead of an empty 405 if a POST-only URL is opened in the browser.
+
+    It must come after the authentication middleware, as the page shows who is signed in.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -104,19 +121,20 @@ class FormsOnly:
         response = self.get_response(request)
         if not isinstance(response, HttpResponseNotAllowed) or request.method != "GET":
             return response
-        remedy = "Go back to the page with the button. Signing in on the way here loses what was pressed, so press it again."
-        found = page(
+        message_page = page(
             request,
             405,
-            "Nothing to see here",
-            "This address only takes what a button or a form sends.",
-            remedy,
+            "No page at this address",
+            "This address only accepts a form or a button press.",
+            "Go back to the page with the button and press it again: "
+            "signing in does not repeat a button press.",
         )
-        found["Allow"] = response["Allow"]
-        return found
+        message_page["Allow"] = response["Allow"]
+        return message_page
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the exception and those that caused it."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,6 +1,4 @@
-"""Whether this process answers, and whether it can do its work: asked by the launcher, load
-balancers and orchestrators.
-"""
+"""Health checks for the launcher, load balancers and orchestrators: liveness and readiness."""
 
 from __future__ import annotations
 
@@ -26,33 +24,34 @@ OK = "ok"
 @login_not_required
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """200 as long as the process answers at all."""
+    """Answer 200 as long as the process runs."""
     return JsonResponse({"ok": True})
 
 
 @login_not_required
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 if pages can be served, else 503, and what each part says. Redis is a doorbell: without
-    it pages are only slower to follow.
+    """Answer 200 if pages can be served, else 503, with the state of each dependency.
+
+    Redis does not count: without it live pages only update more slowly.
     """
     database = _database()
-    parts = {
+    checks = {
         "postgres": database,
         "migrations": _migrations() if database == OK else "unknown",
         "artifacts": _store(),
         "redis": _redis(),
     }
-    ready = all(parts[name] == OK for name in ("postgres", "migrations", "artifacts"))
-    return JsonResponse({"ready": ready, **parts}, status=200 if ready else 503)
+    ready = all(checks[name] == OK for name in ("postgres", "migrations", "artifacts"))
+    return JsonResponse({"ready": ready, **checks}, status=200 if ready else 503)
 
 
 def _database() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except Error as problem:
-        log.warning("not ready: Postgres does not answer: %s", problem)
+    except Error as error:
+        log.warning("not ready: Postgres does not answer: %s", error)
         return "does not answer"
     return OK
 
@@ -61,7 +60,8 @@ def _migrations() -> str:
     missing = _missing_migrations()
     if not missing:
         return OK
-    # They may be applied any moment; that they are applied stays true
+    # Forget this answer, as the migrations may be applied at any moment. "None missing" stays
+    # true, so it remains cached: the check reads every migration file.
     _missing_migrations.cache_clear()
     return f"{missing} not applied"
 
@@ -75,8 +75,8 @@ def _missing_migrations() -> int:
 def _store() -> str:
     try:
         artifacts.check()
-    except OSError as problem:
-        log.warning("not ready: the artifact store cannot be written: %s", problem)
+    except OSError as error:
+        log.warning("not ready: the artifact store cannot be written: %s", error)
         return "cannot be written"
     return OK
 

@@ -1,4 +1,4 @@
-"""The documents in `docs/`, to be read on the site that they are about."""
+"""The documents in `docs/` as pages of the site."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 FOLDER: Path = settings.BASE_DIR / "docs"
+# Group title → documents. Reports are listed after the results; documents in no group come last.
 GROUPS: dict[str, tuple[str, ...]] = {
     "Start": ("sample-run", "configuring-a-run", "reading-a-run"),
     "Data and teachers": ("data", "teachers", "jobs", "rollouts"),
@@ -34,24 +35,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "dependencies",
     ),
 }
-"""The documents by what a person wants of them. Reports hang below the results; whatever stands
-nowhere comes last.
-"""
-SERVED = ("images/", "results/")
-"""Folders whose pictures and figures come from the static files."""
+# Folders whose pictures and figures are served as static files.
+STATIC_FOLDERS = ("images/", "results/")
 
 
 @require_safe
 def manual(request: HttpRequest) -> HttpResponse:
-    return render(
-        request,
-        "manual/list.html",
-        {
-            "groups": [
-                (title, [(name, title_of(name)) for name in found]) for title, found in grouped()
-            ]
-        },
-    )
+    groups = [(title, [(name, title_of(name)) for name in group]) for title, group in grouped()]
+    return render(request, "manual/list.html", {"groups": groups})
 
 
 @require_safe
@@ -62,25 +53,25 @@ def manual_page(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def names() -> list[str]:
-    """Every document by its path in `docs/` without the ending, such as `data` or
-    `results/paced/report`.
-    """
+    """Return every document's path in `docs/` without `.md`: `data`, `results/paced/report`."""
     return sorted(
         path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.md")
     )
 
 
 def grouped() -> list[tuple[str, list[str]]]:
-    """Titles of groups, with the documents of each."""
-    left = names()
-    found = []
-    for title, wanted in GROUPS.items():
-        group = [name for name in wanted if name in left]
+    """Return the groups with the documents of each; documents in no group are under "More"."""
+    remaining = names()
+    groups = []
+    for title, listed in GROUPS.items():
+        group = [name for name in listed if name in remaining]
         if "results/README" in group:
-            group += [name for name in left if name.startswith("results/") and name not in group]
-        left = [name for name in left if name not in group]
-        found.append((title, group))
-    return [*found, ("More", left)] if left else found
+            group += [
+                name for name in remaining if name.startswith("results/") and name not in group
+            ]
+        remaining = [name for name in remaining if name not in group]
+        groups.append((title, group))
+    return [*groups, ("More", remaining)] if remaining else groups
 
 
 @cache
@@ -90,45 +81,38 @@ def title_of(name: str) -> str:
 
 @cache
 def as_html(name: str) -> SafeString:
-    """The document as HTML. It is part of the program, so what it holds is trusted."""
+    """Return the document as HTML. It is part of the program, so HTML in it is trusted."""
     reader = MarkdownIt("commonmark", {"html": True}).enable("table")
     tokens = reader.parse((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
-    for token in _all(tokens):
-        _lead_on_the_site(token, posixpath.dirname(name))
-    return mark_safe(reader.renderer.render(list(_framed(tokens)), reader.options, {}))
+    _resolve_links(tokens, posixpath.dirname(name))
+    return mark_safe(reader.renderer.render(list(_with_scroll_boxes(tokens)), reader.options, {}))
 
 
-def _all(tokens: list[Token]) -> Iterator[Token]:
+def _resolve_links(tokens: list[Token], folder: str) -> None:
+    """Replace links and image sources that are relative to the document's folder by site URLs."""
     for token in tokens:
-        yield token
-        yield from _all(token.children or [])
+        _resolve_links(token.children or [], folder)
+        for attribute in ("href", "src"):
+            target = str(token.attrGet(attribute) or "")
+            if target and "://" not in target:
+                path = posixpath.normpath(posixpath.join(folder, target))
+                token.attrSet(attribute, _site_url(path))
 
 
-def _lead_on_the_site(token: Token, folder: str) -> None:
-    """Links and pictures are relative to the document's folder: a document leads to its page, the
-    rest to the static files.
-    """
-    for attribute in ("href", "src"):
-        address = str(token.attrGet(attribute) or "")
-        if address and "://" not in address:
-            token.attrSet(
-                attribute, _on_the_site(posixpath.normpath(posixpath.join(folder, address)))
-            )
-
-
-def _on_the_site(path: str) -> str:
-    """The address of a path in `docs/`; the list of documents for what the site does not show."""
+def _site_url(path: str) -> str:
+    """Return the URL of a path in `docs/`; the list of documents if the site does not show it."""
     if path.endswith(".md") and path.removesuffix(".md") in names():
         return reverse("manual_page", args=[path.removesuffix(".md")])
-    return (
-        static(f"docs/{path}")
-        if path.startswith(SERVED) and (FOLDER / path).is_file()
-        else reverse("manual")
-    )
+    if path.startswith(STATIC_FOLDERS) and (FOLDER / path).is_file():
+        return static(f"docs/{path}")
+    return reverse("manual")
 
 
-def _framed(tokens: list[Token]) -> Iterator[Token]:
-    """Tables and code may be wider than the page: each scrolls by itself, by keyboard too."""
+def _with_scroll_boxes(tokens: list[Token]) -> Iterator[Token]:
+    """Yield the tokens with a scrolling box around each table and code block.
+
+    They may be wider than the page; `tabindex` lets the keyboard scroll them.
+    """
     count = 0
     for token in tokens:
         if token.type == "table_open":

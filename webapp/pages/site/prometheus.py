@@ -1,4 +1,4 @@
-"""`/metrics`: what this process counted, and what the database says of the whole installation."""
+"""`/metrics` for Prometheus: counters of this process and gauges of the whole installation."""
 
 from __future__ import annotations
 
@@ -22,41 +22,39 @@ from webapp.nodes.models import Device, Kind, Node
 from webapp.runs.models import ACTIVE, Run, State
 
 
-class Database(Collector):
-    """What Postgres knows of the whole installation, read when it is asked for."""
+class DatabaseCollector(Collector):
+    """Gauges of the whole installation, read from Postgres at each scrape."""
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
     def collect(self) -> Iterator[Metric]:
         try:
-            found = [*_runs(), *_machines()]
+            gauges = [*_run_gauges(), *_machine_gauges()]
         except Error:
-            found = []
+            gauges = []
         yield GaugeMetricFamily(
-            "stillroom_database_up", "Whether Postgres answered", value=bool(found)
+            "stillroom_database_up", "Whether Postgres answered", value=bool(gauges)
         )
-        yield from found
+        yield from gauges
 
 
 @login_not_required
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """404 unless the request has the token of the settings or comes straight from an address that
-    they allow.
+    """Return the metrics for a request with the metrics token or from an allowed address.
+
+    Anyone else gets 404, so that the address does not reveal itself.
     """
-    if not (_has_token(request) or _comes_from_allowed(request)):
+    token, header = settings.STILLROOM_METRICS_TOKEN, request.headers.get("Authorization", "")
+    has_token = bool(token) and hmac.compare_digest(header.encode(), f"Bearer {token}".encode())
+    if not (has_token or _is_from_allowed_address(request)):
         raise Http404
     return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
 
 
-def _has_token(request: HttpRequest) -> bool:
-    wanted, given = settings.STILLROOM_METRICS_TOKEN, request.headers.get("Authorization", "")
-    return bool(wanted) and hmac.compare_digest(given.encode(), f"Bearer {wanted}".encode())
-
-
-def _comes_from_allowed(request: HttpRequest) -> bool:
-    """What came through a proxy says nothing of where it began."""
+def _is_from_allowed_address(request: HttpRequest) -> bool:
+    # Behind a proxy REMOTE_ADDR is the proxy's, and the forwarding headers can be forged.
     if request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded"):
         return False
     try:
@@ -66,11 +64,11 @@ def _comes_from_allowed(request: HttpRequest) -> bool:
     return any(address in network for network in settings.STILLROOM_METRICS_ADDRESSES)
 
 
-def _runs() -> Iterator[Metric]:
+def _run_gauges() -> Iterator[Metric]:
     states = GaugeMetricFamily("stillroom_runs", "Runs by state", labels=["state"])
-    known = dict(Run.objects.values_list("state").annotate(number=Count("pk")))
+    counts = dict(Run.objects.values_list("state").annotate(number=Count("pk")))
     for state in State.values:
-        states.add_metric([state], known.get(state, 0))
+        states.add_metric([state], counts.get(state, 0))
     yield states
     active = Run.objects.filter(state__in=ACTIVE)
     behind = [
@@ -78,7 +76,7 @@ def _runs() -> Iterator[Metric]:
     ]
     yield GaugeMetricFamily(
         "stillroom_ingest_behind_seconds",
-        "How far the run is behind that catches up longest",
+        "Largest delay of an active run between event log and database",
         value=max([0.0, *behind]),
     )
     oldest = active.aggregate(heard=Min("last_event_at"), alive=Min("heartbeat_at"))
@@ -86,24 +84,24 @@ def _runs() -> Iterator[Metric]:
     for name, text, since in (
         (
             "stillroom_silent_seconds",
-            "Since the most silent active run was heard of",
+            "Time since the last event of the active run that is silent longest",
             oldest["heard"],
         ),
         (
             "stillroom_supervisor_heartbeat_age_seconds",
-            "Since the longest silent supervisor was heard of",
+            "Time since the oldest heartbeat of a supervisor",
             oldest["alive"],
         ),
         (
             "stillroom_queue_oldest_seconds",
-            "Since the oldest queued run was made",
+            "Time since the oldest queued run was created",
             waiting["since"],
         ),
     ):
         yield GaugeMetricFamily(name, text, value=_age(since))
 
 
-def _machines() -> Iterator[Metric]:
+def _machine_gauges() -> Iterator[Metric]:
     nodes = Node.objects.aggregate(
         number=Count("pk"), draining=Count("pk", filter=Q(draining=True)), beat=Max("heartbeat_at")
     )
@@ -115,11 +113,13 @@ def _machines() -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "stillroom_sweep_age_seconds",
-        "Since any machine's sweep last ran",
+        "Time since a machine last swept for lost runs",
         value=_age(nodes["beat"]),
     )
     devices = GaugeMetricFamily(
-        "stillroom_devices", "Devices by kind and whether they are held", labels=["kind", "held"]
+        "stillroom_devices",
+        "Devices by kind and whether they are allocated",
+        labels=["kind", "held"],
     )
     for kind in Kind.values:
         of_kind = Device.objects.filter(kind=kind, retired=False)
@@ -137,4 +137,4 @@ def _age(since: datetime | None) -> float:
     return 0.0 if since is None else max(0.0, (timezone.now() - since).total_seconds())
 
 
-REGISTRY.register(Database())
+REGISTRY.register(DatabaseCollector())

@@ -1,5 +1,6 @@
-"""Numbers, times and small drawings in templates. static/js/format.js formats the same way in the
-browser.
+"""Template filters for numbers, times and small drawings.
+
+static/js/format.js formats numbers the same way in the browser.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ register.filter("duration", duration)
 
 @register.filter
 def age(moment: datetime | None) -> SafeString | str:
-    """ "3 min ago" with the exact time behind it; static/js/ages.js keeps it true."""
+    """Return "3 min ago" with the exact time as title; static/js/page.js updates it."""
     if moment is None:
         return "–"
     seconds = (timezone.now() - moment).total_seconds()
-    text = "just now" if seconds < 5 else f"{_coarse(seconds)} ago"
+    text = "just now" if seconds < 5 else f"{int(seconds)} s ago"
+    for size, unit in ((60, "min"), (3600, "h"), (86400, "d")):
+        if seconds >= size:
+            text = f"{int(seconds // size)} {unit} ago"
     return format_html(
         '<time datetime="{}" title="{}" data-age>{}</time>',
         moment.isoformat(),
@@ -63,44 +67,50 @@ def clock(moment: datetime) -> SafeString:
 
 @register.filter
 def sparkline(values: Sequence[float] | None) -> SafeString | str:
-    """A small line of up to some 40 values, 96 × 24 pixels, its last value dotted."""
+    """Return a line of 96 × 24 pixels with a dot at its last value; about 40 values fit."""
     finite = [number for number in map(as_number, values or []) if number is not None]
     if len(finite) < 2:
         return ""
     low, high = min(finite), max(finite)
-    spread = high - low or 1.0
-    places = [
-        (2 + 90 * i / (len(finite) - 1), 21 - 18 * (value - low) / spread)
+    value_range = high - low or 1.0
+    coordinates = [
+        (2 + 90 * i / (len(finite) - 1), 21 - 18 * (value - low) / value_range)
         for i, value in enumerate(finite)
     ]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    x, y = places[-1]
+    x, y = coordinates[-1]
     return format_html(
-        '<svg class="sparkline" width="96" height="24" viewBox="0 0 96 24" aria-hidden="true"><polyline points="{}"/>'
-        '<circle cx="{}" cy="{}" r="2"/></svg>', line, f"{x:.1f}", f"{y:.1f}",
-    )  # fmt: skip
+        '<svg class="sparkline" width="96" height="24" viewBox="0 0 96 24" aria-hidden="true">'
+        '<polyline points="{}"/><circle cx="{}" cy="{}" r="2"/></svg>',
+        " ".join(f"{x:.1f},{y:.1f}" for x, y in coordinates),
+        f"{x:.1f}",
+        f"{y:.1f}",
+    )
 
 
 @register.filter
 def trajectory(rates: Sequence[float | None]) -> SafeString:
-    """A problem's pass rate over time, from 0 at the bottom to 1 at the top; gaps where it has no
-    verdict.
+    """Return a problem's pass rate over time as a line from 0 (bottom) to 1 (top).
+
+    Measurements without a verdict are left out.
     """
-    known = [
+    coordinates = [
         (4 + 112 * i / max(1, len(rates) - 1), 21 - 18 * rate)
         for i, rate in enumerate(rates)
         if rate is not None
     ]
-    words = (
+    label = (
         " → ".join(percent(rate) for rate in rates if rate is not None)
         if len(rates) <= 6
         else f"from {percent(rates[0])} to {percent(rates[-1])}"
     )
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
-    dots = SafeString("".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>' for x, y in known))
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in coordinates)
+    dots = SafeString(
+        "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>' for x, y in coordinates)
+    )
     return format_html(
-        '<svg class="trajectory" width="120" height="24" viewBox="0 0 120 24" role="img" aria-label="{}"><polyline points="{}"/>{}</svg>',
-        words,
+        '<svg class="trajectory" width="120" height="24" viewBox="0 0 120 24" role="img" '
+        'aria-label="{}"><polyline points="{}"/>{}</svg>',
+        label,
         line,
         dots,
     )
@@ -108,12 +118,5 @@ def trajectory(rates: Sequence[float | None]) -> SafeString:
 
 @register.filter
 def can(actor: Actor, action: Action) -> bool:
-    """Whether the person may do `action` in their current team: for buttons."""
+    """Return whether the person may do `action` in their current team: decides about buttons."""
     return access.may_in_team(actor, action)
-
-
-def _coarse(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"

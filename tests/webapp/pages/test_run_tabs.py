@@ -1,4 +1,4 @@
-"""The pages of a run, as they answer."""
+"""The tabs of a run: overview, frontier, log and config."""
 
 from __future__ import annotations
 
@@ -24,27 +24,25 @@ def finished(still: Team, alice: User, tmp_path: Path) -> Run:
     return recorded(still, alice, tmp_path)
 
 
-def shown(client: Client, run: Run, tab: str = "") -> str:
-    answer = client.get(f"/runs/{run.public_id}/{tab}")
-    assert answer.status_code == 200
-    return answer.content.decode()
+def page_text(client: Client, run: Run, tab: str = "") -> str:
+    response = client.get(f"/runs/{run.public_id}/{tab}")
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_a_run_that_waits_has_every_tab(client: Client, run: Run, bob: User, tab: str) -> None:
+def test_a_queued_run_has_every_tab(client: Client, run: Run, bob: User, tab: str) -> None:
     client.force_login(bob)
-    assert "no machine has 1 CPU slot" in shown(client, run, tab)
+    assert "no machine has 1 CPU slot" in page_text(client, run, tab)
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_a_run_that_was_recorded_elsewhere_has_every_tab(
-    client: Client, still: Team, bob: User, tab: str
-) -> None:
+def test_an_imported_run_has_every_tab(client: Client, still: Team, bob: User, tab: str) -> None:
     run = lifecycle.create_run(
         still, None, None, name="from elsewhere", source=Run.Source.IMPORTED, state="completed"
     )
     client.force_login(bob)
-    assert "from elsewhere" in shown(client, run, tab)
+    assert "from elsewhere" in page_text(client, run, tab)
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -53,9 +51,11 @@ def test_a_stranger_sees_no_tab(client: Client, run: Run, charlie: User, tab: st
     assert client.get(f"/runs/{run.public_id}/{tab}").status_code == 404
 
 
-def test_the_overview_says_the_result_in_words(client: Client, finished: Run, bob: User) -> None:
+def test_the_overview_states_the_result_as_a_sentence(
+    client: Client, finished: Run, bob: User
+) -> None:
     client.force_login(bob)
-    page = shown(client, finished)
+    page = page_text(client, finished)
     assert (
         "40.0 % → 52.0 % of the held-out problems, +12.0 points on the same problems (95 % interval +1.0 to +20.0)"
         in page
@@ -63,7 +63,7 @@ def test_the_overview_says_the_result_in_words(client: Client, finished: Run, bo
     assert "better than before, beyond the noise of the measurement." in page
 
 
-def test_an_evaluation_on_a_part_of_the_problems_is_compared_with_the_same_part_before() -> None:
+def test_an_evaluation_of_some_problems_is_compared_on_the_same_problems() -> None:
     before = {"pass_rate": 0.406, "problems": 1520, "samples": 2}
     now = {
         "pass_rate": 0.479,
@@ -71,13 +71,13 @@ def test_an_evaluation_on_a_part_of_the_problems_is_compared_with_the_same_part_
         "problems": 240,
         "difference": {"pass_rate": 0.067, "interval": [0.03, 0.1]},
     }
-    said = evaluations.sentence(evaluations.Comparison("evaluation", before, now, False, []))
-    assert said.startswith(
+    comparison = evaluations.SkillComparison("evaluation", before, now, False, [])
+    assert evaluations.result_text(comparison).startswith(
         "41.2 % → 47.9 % of 240 of the held-out problems at step 40, +6.7 points on the same problems"
     )
 
 
-def test_a_student_that_solves_nothing_is_told_plainly(finished: Run) -> None:
+def test_a_student_that_solves_nothing_gets_a_plain_sentence(finished: Run) -> None:
     payload = {
         "pass_rate": 0.0,
         "interval": [0.0, 0.01],
@@ -85,47 +85,47 @@ def test_a_student_that_solves_nothing_is_told_plainly(finished: Run) -> None:
         "samples": 2,
         "difference": None,
     }
-    comparison = evaluations.Comparison("evaluation", None, payload, True, [])
+    comparison = evaluations.SkillComparison("evaluation", None, payload, True, [])
     assert (
-        evaluations.sentence(comparison)
-        == "The student solved none of the 1,319 held-out problems, in 2 attempts at each."
+        evaluations.result_text(comparison)
+        == "The student solved none of the 1,319 held-out problems, with 2 attempts at each."
     )
 
 
-def test_a_pass_rate_without_a_verdict_is_told_plainly() -> None:
-    comparison = evaluations.Comparison(
+def test_a_pass_rate_without_verdicts_gets_a_plain_sentence() -> None:
+    comparison = evaluations.SkillComparison(
         "evaluation", None, {"pass_rate": "NaN", "problems": 5, "samples": 1}, True, []
     )
-    assert "could not tell of any answer" in evaluations.sentence(comparison)
+    assert "could not tell for any answer" in evaluations.result_text(comparison)
 
 
-def test_a_failure_is_told_with_its_remedy(
+def test_a_failure_is_shown_with_its_remedy(
     client: Client, run: Run, bob: User, tmp_path: Path
 ) -> None:
     recorder = Recorder(run, tmp_path)
     recorder.end("failed", "The disk was full at step 12.", "Free some space and resume.")
     client.force_login(bob)
-    page = shown(client, run)
+    page = page_text(client, run)
     assert "The disk was full at step 12." in page
     assert "Free some space and resume." in page
 
 
-@pytest.mark.parametrize(("code", "first"), [(64, "Clone and correct"), (70, "Resume")])
-def test_a_run_whose_definition_is_at_fault_is_corrected_rather_than_resumed(
+@pytest.mark.parametrize(("code", "first"), [(64, "Clone and fix"), (70, "Resume")])
+def test_a_run_with_a_faulty_definition_offers_clone_before_resume(
     client: Client, run: Run, alice: User, tmp_path: Path, code: int, first: str
 ) -> None:
     Recorder(run, tmp_path).end("failed", "It could not begin.")
     Attempt.objects.filter(run=run).update(exit={"code": code, "signal": None})
     client.force_login(alice)
-    assert re.findall(r'class="button primary"[^>]*>([^<]*)<', shown(client, run)) == [first]
+    assert re.findall(r'class="button primary"[^>]*>([^<]*)<', page_text(client, run)) == [first]
 
 
-def test_the_result_of_a_finished_run_is_stated_once(
+def test_the_overview_of_a_finished_run_shows_no_end_reason(
     client: Client, finished: Run, bob: User
 ) -> None:
     client.force_login(bob)
-    assert "All stages are done." not in shown(client, finished)
-    assert "All stages are done." in shown(client, finished, "log/")
+    assert "All stages are done." not in page_text(client, finished)
+    assert "All stages are done." in page_text(client, finished, "log/")
 
 
 @pytest.mark.parametrize(
@@ -141,27 +141,25 @@ def test_the_log_explains_how_an_attempt_ended(
 ) -> None:
     Attempt.objects.filter(run=finished).update(exit=exit)
     client.force_login(bob)
-    assert sentence in shown(client, finished, "log/")
+    assert sentence in page_text(client, finished, "log/")
 
 
-def test_the_log_can_be_narrowed_and_taken_away_as_text(
+def test_the_log_can_be_filtered_and_downloaded_as_text(
     client: Client, finished: Run, bob: User
 ) -> None:
     client.force_login(bob)
-    assert "The pool keeps 18 of 24 problems." in shown(client, finished, "log/")
-    assert "The pool keeps" not in shown(client, finished, "log/?level=error")
+    assert "The pool keeps 18 of 24 problems." in page_text(client, finished, "log/")
+    assert "The pool keeps" not in page_text(client, finished, "log/?level=error")
     text = client.get(f"/runs/{finished.public_id}/log.txt")
     assert text["Content-Type"] == "text/plain; charset=utf-8"
     assert text.content.decode().endswith("info    The pool keeps 18 of 24 problems.\n")
 
 
-def test_the_definition_can_be_taken_away_and_read_again(
-    client: Client, finished: Run, bob: User
-) -> None:
+def test_the_downloaded_definition_is_valid_yaml(client: Client, finished: Run, bob: User) -> None:
     client.force_login(bob)
-    assert "f1f1f1f1" in shown(client, finished, "config/")
-    found = yaml.safe_load(client.get(f"/runs/{finished.public_id}/config.yaml").content)
-    assert found["stages"][1]["name"] == STAGES[1]["name"]
+    assert "f1f1f1f1" in page_text(client, finished, "config/")
+    definition = yaml.safe_load(client.get(f"/runs/{finished.public_id}/config.yaml").content)
+    assert definition["stages"][1]["name"] == STAGES[1]["name"]
 
 
 def test_the_heat_map_counts_every_tracked_problem_in_every_column(
@@ -178,24 +176,24 @@ def test_the_heat_map_counts_every_tracked_problem_in_every_column(
 def test_the_frontier_follows_each_problem(client: Client, finished: Run, bob: User) -> None:
     client.force_login(bob)
     assert frontier.trajectories(frontier.tracked(finished))["p07"] == [i / 8 for i in range(7)]
-    page = shown(client, finished, "frontier/")
+    page = page_text(client, finished, "frontier/")
     assert "What is 11 + 11?" in page
     assert "75.0 %" in page
 
 
-def test_problems_can_be_narrowed_to_the_hopeless(client: Client, finished: Run, bob: User) -> None:
+def test_problems_can_be_filtered_to_the_hopeless(client: Client, finished: Run, bob: User) -> None:
     client.force_login(bob)
-    page = shown(client, finished, "frontier/?kind=hopeless")
+    page = page_text(client, finished, "frontier/?kind=hopeless")
     assert "What is 0 + 0?" in page
     assert "What is 11 + 11?" not in page
 
 
-def test_an_abandoned_tail_is_not_part_of_the_frontier(finished: Run, tmp_path: Path) -> None:
+def test_an_abandoned_branch_is_not_part_of_the_frontier(finished: Run, tmp_path: Path) -> None:
     Run.objects.filter(pk=finished.pk).update(state="stopped")
     finished.refresh_from_db()
     lifecycle.resume(finished)
-    again = Recorder(finished, tmp_path / "again")
-    again.send([{"type": "rewind", "step": 30}])
+    resumed = Recorder(finished, tmp_path / "again")
+    resumed.send([{"type": "rewind", "step": 30}])
     assert [column.step for column in frontier.tracked(finished)] == [0, 10, 20, 30]
 
 
@@ -223,11 +221,11 @@ def test_a_long_run_has_no_more_columns_than_a_page_can_show(run: Run, tmp_path:
     }
     recorder.send([{**shared, "step": step} for step in range(300)])
     steps = [column.step for column in frontier.tracked(run)]
-    assert len(steps) == frontier.MOST_COLUMNS
+    assert len(steps) == frontier.MAX_COLUMNS
     assert (steps[0], steps[-1]) == (0, 299)
 
 
-def test_the_signal_to_noise_ratio_is_shown_where_it_was_measured(
+def test_the_signal_to_noise_ratio_is_shown_if_it_was_measured(
     client: Client, finished: Run, bob: User
 ) -> None:
     bins = [
