@@ -1,7 +1,6 @@
-"""A real browser before a real server: uvicorn on a free port with the test database and Redis, and
-Debian's Chromium.
+"""A real browser and a real server: Chromium, and uvicorn with the test database and Redis.
 
-A page fails its test if the browser reports an error, a blocked resource or a breach of the content
+A test fails if the browser reports an error, a blocked resource or a violation of the content
 security policy.
 """
 
@@ -33,10 +32,10 @@ from playwright.sync_api import (
 from tests.webapp.conftest import member
 from webapp.access.models import Role, Team, User
 
-# A busy machine is slow, not wrong.
+# Generous, as a busy machine may be slow.
 expect.set_options(timeout=30_000)
 
-# Playwright keeps an event loop in this thread, which Django takes for asynchronous code.
+# Playwright keeps an event loop in this thread; Django would refuse database calls in it.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,10 +60,10 @@ SIZE_RULES = ["target-size", "scrollable-region-focusable", "label", "button-nam
 def site(
     child_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The address of a running server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """The URL of a running server."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
     command = [
         sys.executable,
@@ -117,13 +116,14 @@ def bob(still: Team) -> User:
 
 @pytest.fixture
 def open_page(browser: Browser, site: str, transactional_db: None) -> Iterator[Callable[..., Page]]:
-    """Opens pages of `site` as somebody: open_page(user, viewport, dark). Fails the test for
-    anything that the browser complains of.
+    """Open pages of `site` for a user: open_page(user, viewport, dark).
+
+    The test fails if the browser reports a problem.
     """
     contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    browser_errors: list[str] = []
 
-    def opened(user: User | None = None, viewport: Any = WIDE, dark: bool = False) -> Page:
+    def open_as(user: User | None = None, viewport: Any = WIDE, dark: bool = False) -> Page:
         context = browser.new_context(
             base_url=site,
             viewport=viewport,
@@ -137,14 +137,14 @@ def open_page(browser: Browser, site: str, transactional_db: None) -> Iterator[C
             )
         page = context.new_page()
         page.set_default_timeout(60_000)
-        page.on("console", lambda message: _note(message, complaints))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: _record_error(message, browser_errors))
+        page.on("pageerror", lambda error: browser_errors.append(str(error)))
         return page
 
-    yield opened
+    yield open_as
     for context in contexts:
         context.close()
-    assert not complaints, "the browser complained:\n" + "\n".join(complaints)
+    assert not browser_errors, "the browser reported:\n" + "\n".join(browser_errors)
 
 
 @pytest.fixture
@@ -154,9 +154,10 @@ def page(open_page: Callable[..., Page], alice: User) -> Page:
 
 
 @pytest.fixture
-def complaints_of_axe() -> Callable[[Page], list[str]]:
-    """What axe-core finds on a page, one line per rule and element. Of a dark or narrow page it
-    looks at what that changes only.
+def axe_violations() -> Callable[[Page], list[str]]:
+    """Return the violations that axe-core finds on a page, one line per rule and element.
+
+    On a dark or narrow page it checks only the rules that colours or widths affect.
     """
     source = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
@@ -182,14 +183,15 @@ def has_sideways_scroll(page: Page) -> bool:
     )
 
 
-def _note(message: ConsoleMessage, complaints: list[str]) -> None:
-    """Keep what the browser complains of, but for a socket refused after a sign-out and a request
-    ended by leaving its page.
+def _record_error(message: ConsoleMessage, browser_errors: list[str]) -> None:
+    """Record an error of the browser.
+
+    Not recorded: a WebSocket refused after signing out, and a request aborted by leaving its page.
     """
-    signed_out = "WebSocket handshake: Unexpected response code: 403" in message.text
-    left = message.text.startswith(("htmx:sendAbort", "htmx:afterRequest"))
-    if message.type in ("error", "warning") and not signed_out and not left:
-        complaints.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+    is_sign_out = "WebSocket handshake: Unexpected response code: 403" in message.text
+    is_page_left = message.text.startswith(("htmx:sendAbort", "htmx:afterRequest"))
+    if message.type in ("error", "warning") and not is_sign_out and not is_page_left:
+        browser_errors.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
 
 def _session_of(user: User) -> str:

@@ -95,9 +95,7 @@ def test_the_mapping_fits_a_phone(open_page: Callable[..., Page], alice: User) -
     assert not has_sideways_scroll(page)
 
 
-def test_the_mapping_is_accessible(
-    page: Page, complaints_of_axe: Callable[[Page], list[str]]
-) -> None:
+def test_the_mapping_is_accessible(page: Page, axe_violations: Callable[[Page], list[str]]) -> None:
     upload(page, GSM8K)
     expect(page.locator(".readings li")).to_have_count(10)
-    assert complaints_of_axe(page) == []
+    assert axe_violations(page) == []

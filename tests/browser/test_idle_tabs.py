@@ -1,6 +1,4 @@
-"""A tab that has nothing to tell, or that nobody looks at, costs nothing; one that slept comes back
-with all that it missed.
-"""
+"""Idle tabs send no requests, and a tab that was hidden or asleep catches up without gaps."""
 
 from __future__ import annotations
 
@@ -23,22 +21,22 @@ HIDE = """
 
 
 class Traffic:
-    """What a page asks of the server and hears from it."""
+    """The requests and WebSocket messages of a page."""
 
     def __init__(self, page: Page) -> None:
-        self.seen: list[str] = []
-        self.open = 0
-        page.on("request", lambda request: self.seen.append(f"request {request.url}"))
+        self.messages: list[str] = []
+        self.open_sockets = 0
+        page.on("request", lambda request: self.messages.append(f"request {request.url}"))
         page.on("websocket", self._watch)
 
     def _watch(self, socket: WebSocket) -> None:
-        self.open += 1
-        socket.on("framesent", lambda text: self.seen.append(f"sent {str(text)[:80]}"))
-        socket.on("framereceived", lambda text: self.seen.append(f"received {str(text)[:80]}"))
+        self.open_sockets += 1
+        socket.on("framesent", lambda text: self.messages.append(f"sent {str(text)[:80]}"))
+        socket.on("framereceived", lambda text: self.messages.append(f"received {str(text)[:80]}"))
         socket.on("close", lambda _: self._closed())
 
     def _closed(self) -> None:
-        self.open -= 1
+        self.open_sockets -= 1
 
 
 @pytest.fixture
@@ -48,28 +46,28 @@ def traffic(page: Page) -> Traffic:
 
 
 def settle(page: Page, traffic: Traffic, ready: Callable[[], bool]) -> None:
-    """Wait until `ready`, and until what was under way has come."""
+    """Wait until `ready` and until no request is pending, then forget the traffic so far."""
     for _ in range(300):
         page.wait_for_timeout(100)
         if ready():
             break
     page.wait_for_load_state("networkidle")
-    traffic.seen.clear()
+    traffic.messages.clear()
 
 
-def test_the_page_of_a_finished_run_is_silent(
+def test_the_page_of_a_finished_run_sends_nothing(
     page: Page, traffic: Traffic, still: Team, alice: User, tmp_path: Path
 ) -> None:
     run = recorded(still, alice, tmp_path)
     page.goto(f"/runs/{run.public_id}/")
     expect(page.locator("#chart-loss [data-count]")).to_have_text("60 points")
-    settle(page, traffic, lambda: any("received" in seen for seen in traffic.seen))
+    settle(page, traffic, lambda: any("received" in message for message in traffic.messages))
     page.clock.run_for(120_000)
     page.wait_for_timeout(1500)
-    assert (traffic.seen, traffic.open) == ([], 1)
+    assert (traffic.messages, traffic.open_sockets) == ([], 1)
 
 
-def test_a_hidden_tab_lets_go_and_comes_back_with_all_that_it_missed(
+def test_a_hidden_tab_disconnects_and_catches_up_when_shown(
     page: Page, traffic: Traffic, still: Team, alice: User, tmp_path: Path
 ) -> None:
     recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
@@ -77,20 +75,20 @@ def test_a_hidden_tab_lets_go_and_comes_back_with_all_that_it_missed(
     recorder.train(1, 10)
     page.goto(f"/runs/{recorder.run.public_id}/")
     expect(page.locator("#chart-loss [data-count]")).to_have_text("10 points")
-    settle(page, traffic, lambda: any("received" in seen for seen in traffic.seen))
+    settle(page, traffic, lambda: any("received" in message for message in traffic.messages))
     page.evaluate(HIDE, "hidden")
     page.clock.run_for(31_000)
     expect(page.locator("[data-status]")).to_have_text("paused while hidden")
-    settle(page, traffic, lambda: traffic.open == 0)
+    settle(page, traffic, lambda: traffic.open_sockets == 0)
     recorder.train(11, 25)
     page.clock.run_for(120_000)
     page.wait_for_timeout(1500)
-    assert (traffic.seen, traffic.open) == ([], 0)
+    assert (traffic.messages, traffic.open_sockets) == ([], 0)
     page.evaluate(HIDE, "visible")
     expect(page.locator("#chart-loss [data-count]")).to_have_text("25 points")
 
 
-def test_a_laptop_that_slept_for_an_hour_shows_the_curve_of_that_hour(
+def test_a_page_catches_up_after_the_laptop_slept_for_an_hour(
     page: Page, traffic: Traffic, still: Team, alice: User, tmp_path: Path
 ) -> None:
     recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
@@ -98,10 +96,10 @@ def test_a_laptop_that_slept_for_an_hour_shows_the_curve_of_that_hour(
     recorder.train(1, 10)
     page.goto(f"/runs/{recorder.run.public_id}/")
     expect(page.locator("#chart-loss [data-count]")).to_have_text("10 points")
-    settle(page, traffic, lambda: any("received" in seen for seen in traffic.seen))
+    settle(page, traffic, lambda: any("received" in message for message in traffic.messages))
     page.clock.fast_forward(3_600_000)
     recorder.train(11, 30)
     expect(page.locator("#chart-loss [data-count]")).to_have_text("30 points")
     page.clock.run_for(10_000)
     expect(page.locator("[data-status]")).not_to_have_text("connecting…")
-    assert any(seen.startswith('sent {"type":"subscribe"') for seen in traffic.seen)
+    assert any(message.startswith('sent {"type":"subscribe"') for message in traffic.messages)

@@ -56,13 +56,13 @@ def test_pass_rates_of_a_data_set_are_measured_from_its_page(
     devices: None,
     open_page: Callable[..., Page],
     alice: User,
-    complaints_of_axe: Callable[[Page], list[str]],
+    axe_violations: Callable[[Page], list[str]],
 ) -> None:
     page.goto(f"/data/{data.pk}/")
     page.click("text=Measure pass rates")
     expect(page.locator("#field-name")).to_have_value("Pass rates: sums")
     expect(page.locator("#field-problems-path-file")).to_have_value(f"dataset:sums@{'f' * 64}")
-    assert complaints_of_axe(page) == []
+    assert axe_violations(page) == []
     page.fill("#field-work-samples-pass_rates", "4")
     page.fill('[name="sampling.max_new_tokens"]', "24")
     page.check("text=Expert")
@@ -74,11 +74,11 @@ def test_pass_rates_of_a_data_set_are_measured_from_its_page(
     expect(page.locator("#job .page-head .badge")).to_have_text("completed", timeout=120_000)
     expect(page.locator(".bars rect.mastered")).to_be_visible()
     expect(page.locator(".headline")).to_contain_text("over 40 problems")
-    assert complaints_of_axe(page) == []
+    assert axe_violations(page) == []
     phone = open_page(alice, PHONE, True)
     phone.goto(page.url)
     assert not has_sideways_scroll(phone)
-    assert complaints_of_axe(phone) == []
+    assert axe_violations(phone) == []
     with page.expect_download() as download:
         page.click("text=CSV")
     lines = download.value.path().read_text().splitlines()

@@ -1,6 +1,4 @@
-"""Runs that a client logs, in a browser: hundreds of series, of which those in view are drawn, and
-how the list tells them apart.
-"""
+"""Runs that a client logs, in a browser: hundreds of series, and the filters of the list."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
 
 SERIES = 520
-MOST_DRAWN = 60
+MAX_CANVASES = 60
 
 
 def log(run: Run, steps: range, extra: tuple[str, ...] = ()) -> None:
@@ -58,17 +56,17 @@ def logged(still: Team, alice: User) -> Run:
     return run
 
 
-def test_a_run_of_hundreds_of_series_draws_what_is_in_view(page: Page, logged: Run) -> None:
+def test_only_charts_in_view_are_drawn(page: Page, logged: Run) -> None:
     page.goto(f"/runs/{logged.public_id}/")
-    first, late = (
+    first_chart, late_chart = (
         page.locator("figure[data-key=loss]"),
         page.locator("figure[data-key='layer/400/norm']"),
     )
-    expect(first.locator("[data-count]")).to_have_text("8 points")
-    assert page.locator("canvas").count() < MOST_DRAWN
-    late.scroll_into_view_if_needed()
-    expect(late.locator("[data-count]")).to_have_text("8 points")
-    assert page.locator("canvas").count() < MOST_DRAWN
+    expect(first_chart.locator("[data-count]")).to_have_text("8 points")
+    assert page.locator("canvas").count() < MAX_CANVASES
+    late_chart.scroll_into_view_if_needed()
+    expect(late_chart.locator("[data-count]")).to_have_text("8 points")
+    assert page.locator("canvas").count() < MAX_CANVASES
     page.get_by_label("Find series").fill("EVAL reward")
     expect(page.locator("figure[data-key]:visible")).to_have_count(1)
     reward = page.locator("figure[data-key='eval/reward']")
@@ -77,10 +75,10 @@ def test_a_run_of_hundreds_of_series_draws_what_is_in_view(page: Page, logged: R
     expect(reward.locator("[data-count]")).to_have_text("12 points")
     expect(page.get_by_text("1 new series.")).to_be_visible()
     page.get_by_label("Find series").fill("nothing of the kind")
-    expect(page.get_by_text("No series has that in its name.")).to_be_visible()
+    expect(page.get_by_text("No series matches this text.")).to_be_visible()
 
 
-def test_its_state_is_said_honestly_and_nothing_can_be_started(page: Page, logged: Run) -> None:
+def test_a_logged_run_shows_its_state_and_has_no_actions(page: Page, logged: Run) -> None:
     page.goto(f"/runs/{logged.public_id}/")
     head = page.locator("#run-head")
     expect(head).to_contain_text("logging")
@@ -95,7 +93,7 @@ def test_its_state_is_said_honestly_and_nothing_can_be_started(page: Page, logge
     expect(page.get_by_text("samples", exact=True)).to_be_visible()
 
 
-def test_the_list_tells_sources_and_projects_apart(
+def test_the_list_filters_by_source_and_project(
     page: Page, logged: Run, still: Team, alice: User
 ) -> None:
     lifecycle.create_run(still, alice, None, name="made here", state=State.STOPPED)
@@ -111,12 +109,16 @@ def test_the_list_tells_sources_and_projects_apart(
 
 
 @pytest.mark.parametrize(("viewport", "dark"), [(WIDE, False), (PHONE, True)])
-def test_the_pages_are_accessible(
-    open_page: Callable[..., Page], alice: User, logged: Run, complaints_of_axe: Callable[[Page], list[str]],
-    viewport: dict[str, int], dark: bool,
-) -> None:  # fmt: skip
+def test_the_pages_of_logged_runs_are_accessible(
+    open_page: Callable[..., Page],
+    alice: User,
+    logged: Run,
+    axe_violations: Callable[[Page], list[str]],
+    viewport: dict[str, int],
+    dark: bool,
+) -> None:
     page = open_page(alice, viewport, dark)
-    for address in (
+    for path in (
         f"/runs/{logged.public_id}/",
         f"/runs/{logged.public_id}/config/",
         "/team/",
@@ -124,8 +126,8 @@ def test_the_pages_are_accessible(
         "/docs/",
         "/",
     ):
-        page.goto(address)
-        if address.endswith(f"{logged.public_id}/"):
+        page.goto(path)
+        if path.endswith(f"{logged.public_id}/"):
             expect(page.locator("figure[data-key=loss] [data-count]")).to_have_text("8 points")
-        assert complaints_of_axe(page) == [], address
-        assert not has_sideways_scroll(page), address
+        assert axe_violations(page) == [], path
+        assert not has_sideways_scroll(page), path

@@ -52,13 +52,13 @@ def test_a_recipe_leads_to_its_form(page: Page) -> None:
 def test_the_pages_fit_a_phone_and_are_accessible(
     open_page: Callable[..., Page],
     alice: User,
-    complaints_of_axe: Callable[[Page], list[str]],
+    axe_violations: Callable[[Page], list[str]],
     address: str,
 ) -> None:
     page = open_page(alice, PHONE)
     page.goto(address)
     assert not has_sideways_scroll(page)
-    assert complaints_of_axe(page) == []
+    assert axe_violations(page) == []
 
 
 def test_a_phone_shows_each_verdict_without_scrolling(

@@ -267,11 +267,11 @@ def test_the_page_fits_and_stands_still(
 def test_the_page_is_accessible(
     open_page: Callable[..., Page],
     alice: User,
-    complaints_of_axe: Callable[[Page], list[str]],
+    axe_violations: Callable[[Page], list[str]],
     dark: bool,
 ) -> None:
     page = open_page(alice, dark=dark)
     page.goto("/runs/new/")
     page.check("[data-mode-choice][value=expert]")
     fill(page, ALPHA, "-1")
-    assert complaints_of_axe(page) == []
+    assert axe_violations(page) == []

@@ -113,7 +113,7 @@ def test_an_operator_drains_a_machine(page: Page, still: Team, alice: User, elm:
 
 @pytest.mark.parametrize(("viewport", "dark"), [(WIDE, False), (PHONE, True)])
 def test_the_pages_are_accessible_and_fit(
-    open_page: Callable[..., Page], still: Team, alice: User, elm: Node, complaints_of_axe: Callable[[Page], list[str]],
+    open_page: Callable[..., Page], still: Team, alice: User, elm: Node, axe_violations: Callable[[Page], list[str]],
     viewport: dict[str, int], dark: bool,
 ) -> None:  # fmt: skip
     User.objects.filter(pk=alice.pk).update(is_operator=True)
@@ -131,5 +131,5 @@ def test_the_pages_are_accessible_and_fit(
     ):
         page.goto(address)
         expect(page.get_by_role("heading", name=heading)).to_be_visible()
-        assert complaints_of_axe(page) == []
+        assert axe_violations(page) == []
         assert not has_sideways_scroll(page)

@@ -1,6 +1,4 @@
-"""Every recipe from its form to its panel: started in the browser, carried out by a real supervisor
-and trainer, watched as it streams.
-"""
+"""Every recipe from form to panel: started in the browser, run by a real supervisor and trainer."""
 
 from __future__ import annotations
 
@@ -33,10 +31,10 @@ PANELS = [
 
 
 @pytest.fixture
-def placed(
+def run_processes(
     child_environment: dict[str, str], alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """The processes of a run inherit the test database; none survives the test."""
+    """Give a run's processes the test database, and kill those that are left after the test."""
     monkeypatch.setenv("DATABASE_URL", child_environment["DATABASE_URL"])
     monkeypatch.setattr(host, "LEASE_SECONDS", 1.0)
     yield
@@ -46,9 +44,9 @@ def placed(
 
 
 def shorten(page: Page, stages: int) -> None:
-    """Make the run of the form a matter of seconds."""
+    """Set the fields of the form so that the run takes seconds."""
     fields = SMALL | {
-        f"stages.{at}.{name}": value for at in range(stages) for name, value in STAGE.items()
+        f"stages.{index}.{name}": value for index in range(stages) for name, value in STAGE.items()
     }
     for name, value in fields.items():
         field = page.locator(f'[name="{name}"]')
@@ -58,9 +56,9 @@ def shorten(page: Page, stages: int) -> None:
         page.fill("#field-name", "Small")
 
 
-@pytest.mark.parametrize(("recipe", "preset", "panel", "drawn"), PANELS)
+@pytest.mark.parametrize(("recipe", "preset", "panel", "selector"), PANELS)
 def test_a_recipe_runs_from_its_form_and_fills_its_panel(
-    page: Page, placed: None, recipe: str, preset: str, panel: str, drawn: str
+    page: Page, run_processes: None, recipe: str, preset: str, panel: str, selector: str
 ) -> None:
     page.goto(f"/runs/new/?recipe={recipe}&preset={preset}&mode=expert")
     shorten(page, 2 if recipe == "paced" else 1)
@@ -69,6 +67,6 @@ def test_a_recipe_runs_from_its_form_and_fills_its_panel(
     run = Run.objects.get()
     page.goto(f"/runs/{run.public_id}/{panel}")
     assert place(run.pk)
-    expect(page.locator(drawn).first).to_be_visible(timeout=120_000)
+    expect(page.locator(selector).first).to_be_visible(timeout=120_000)
     until(partial(over, run))
     assert run.state == "completed", run.reason

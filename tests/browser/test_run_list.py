@@ -1,4 +1,4 @@
-"""The list of runs in a browser: it keeps itself true."""
+"""The list of runs in a browser: live rows, search and keyboard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webapp.nodes import ordering
 from webapp.runs import lifecycle
 
 
-def test_a_run_appears_and_moves_without_a_reload(
+def test_a_run_appears_and_progresses_without_a_reload(
     page: Page, still: Team, alice: User, tmp_path: Path
 ) -> None:
     page.goto("/")
@@ -31,9 +31,7 @@ def test_a_run_appears_and_moves_without_a_reload(
     expect(row.locator(".sparkline")).to_be_attached()
 
 
-def test_a_run_is_found_by_a_word_and_opened_by_keyboard(
-    page: Page, still: Team, alice: User
-) -> None:
+def test_a_run_can_be_searched_and_opened_by_keyboard(page: Page, still: Team, alice: User) -> None:
     uniform, _ = (
         lifecycle.create_run(still, alice, {**SPEC, "name": name})
         for name in ("uniform", "hard filter")
@@ -50,13 +48,18 @@ def test_a_run_is_found_by_a_word_and_opened_by_keyboard(
 
 
 @pytest.mark.parametrize(("viewport", "dark"), [(WIDE, False), (PHONE, True)])
-def test_the_list_is_accessible_and_fits(
-    open_page: Callable[..., Page], still: Team, alice: User, tmp_path: Path, complaints_of_axe: Callable[[Page], list[str]],
-    viewport: dict[str, int], dark: bool,
-) -> None:  # fmt: skip
+def test_the_list_is_accessible_and_fits_the_screen(
+    open_page: Callable[..., Page],
+    still: Team,
+    alice: User,
+    tmp_path: Path,
+    axe_violations: Callable[[Page], list[str]],
+    viewport: dict[str, int],
+    dark: bool,
+) -> None:
     recorded(still, alice, tmp_path)
     page = open_page(alice, viewport, dark)
     page.goto("/")
     expect(page.locator("tbody tr")).to_have_count(1)
-    assert complaints_of_axe(page) == []
+    assert axe_violations(page) == []
     assert not has_sideways_scroll(page)

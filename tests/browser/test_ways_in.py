@@ -68,7 +68,7 @@ def test_these_pages_are_accessible_and_fit(
     still: Team,
     alice: User,
     bob: User,
-    complaints_of_axe: Callable[[Page], list[str]],
+    axe_violations: Callable[[Page], list[str]],
     viewport: dict[str, int],
     dark: bool,
 ) -> None:
@@ -88,5 +88,5 @@ def test_these_pages_are_accessible_and_fit(
     for page, path in places:
         if path:
             page.goto(path)
-        assert complaints_of_axe(page) == [], path
+        assert axe_violations(page) == [], path
         assert not has_sideways_scroll(page), path

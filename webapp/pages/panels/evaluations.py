@@ -32,7 +32,7 @@ class SkillComparison:
 
 def comparisons(run: Run) -> list[SkillComparison]:
     """Return a comparison for each skill that was measured."""
-    rows = run.events.filter(branches.live(run), type="evaluation").order_by(
+    rows = run.events.filter(branches.on_live_branch(run), type="evaluation").order_by(
         "step", "attempt", "seq"
     )
     payloads = [{**payload, "step": step} for step, payload in rows.values_list("step", "payload")]

@@ -63,7 +63,7 @@ def tracked(run: Run) -> list[PoolMeasurement]:
 def pool(run: Run) -> PoolMeasurement | None:
     """Return the newest pass rates of the whole training pool; the weights in use follow them."""
     newest = (
-        run.events.filter(branches.live(run), type="problems", payload__role="train")
+        run.events.filter(branches.on_live_branch(run), type="problems", payload__role="train")
         .order_by("step", "attempt", "seq")
         .last()
     )
@@ -123,9 +123,9 @@ def trajectories(columns: Sequence[PoolMeasurement]) -> dict[str, list[float | N
 
 
 def _measurements(run: Run, role: str) -> list[PoolMeasurement]:
-    rows = run.events.filter(branches.live(run), type="problems", payload__role=role).order_by(
-        "step", "attempt", "seq"
-    )
+    rows = run.events.filter(
+        branches.on_live_branch(run), type="problems", payload__role=role
+    ).order_by("step", "attempt", "seq")
     return [
         _measurement(step or 0, payload) for step, payload in rows.values_list("step", "payload")
     ]

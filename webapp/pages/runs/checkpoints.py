@@ -31,7 +31,9 @@ METRICS = (
 @require_safe
 def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
-    newest_first = run.checkpoints.filter(branches.live(run)).order_by("-step", "-attempt")
+    newest_first = run.checkpoints.filter(branches.on_live_branch(run)).order_by(
+        "-step", "-attempt"
+    )
     rows = [
         (
             checkpoint,
@@ -49,7 +51,9 @@ def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_safe
 def download(request: HttpRequest, run_id: str, step: int) -> StreamingHttpResponse:
     run = requested_run(request, run_id, "download")
-    checkpoint = run.checkpoints.filter(branches.live(run), step=step).order_by("-attempt").first()
+    checkpoint = (
+        run.checkpoints.filter(branches.on_live_branch(run), step=step).order_by("-attempt").first()
+    )
     if checkpoint is None:
         raise Http404("no such checkpoint")
     chunks = zip_chunks(run, checkpoint)

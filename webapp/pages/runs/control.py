@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from webapp.access.actors import actor_of
 from webapp.pages.runs.run_page import requested_run
-from webapp.runs import lifecycle
+from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Run
 
 
@@ -56,7 +56,7 @@ def delete(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     run = requested_run(request, run_id, "edit")
     try:
         lifecycle.delete(run)
-    except lifecycle.Refused as refusal:
+    except transitions.TransitionRefused as refusal:
         messages.error(request, str(refusal))
         return redirect("run", run.public_id)
     messages.success(request, f"“{run.name}” was deleted.")
@@ -72,6 +72,6 @@ def _redirect_after(
     """
     try:
         run = action()
-    except lifecycle.Refused as refusal:
+    except transitions.TransitionRefused as refusal:
         messages.error(request, str(refusal))
     return redirect("run", run.public_id)

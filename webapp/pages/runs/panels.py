@@ -155,9 +155,7 @@ def _problem_rows(
             "passed": pool.passed[id],
             "verdicts": pool.verdicts[id],
             "weight": pool.weights[id],
-            "kind": "set_aside"
-            if rate is None
-            else {0: "hopeless", 1: "mastered"}.get(rate, "frontier"),
+            "kind": _kind(rate),
         }
         for id, rate in pool.rates.items()
     ]
@@ -166,6 +164,14 @@ def _problem_rows(
     return sorted(
         rows, key=lambda row: (row["id"] not in tracked, -(row["weight"] or 0.0), row["id"])
     )
+
+
+def _kind(rate: float | None) -> str:
+    if rate is None:
+        return "set_aside"
+    if rate == 1:
+        return "mastered"
+    return "hopeless" if rate == 0 else "frontier"
 
 
 def _share_bar(shares: dict[str, float]) -> dict[str, float]:

@@ -36,7 +36,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
         name: request.GET.get(name, "").replace("\0", "").strip()
         for name in ("problem", "step", "verdict", "truncated", "source", "order")
     }
-    rows = _matching(run.rollouts.filter(branches.live(run)), filters).order_by(
+    rows = _matching(run.rollouts.filter(branches.on_live_branch(run)), filters).order_by(
         *ORDERS.get(filters["order"], ORDERS["newest"])
     )
     query = request.GET.copy()
@@ -69,7 +69,7 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
     row = run.rollouts.filter(attempt=attempt, seq=seq, offset=offset).first()
     if row is None:
         raise Http404("no such rollout")
-    of_problem = run.rollouts.filter(branches.live(run), problem=row.problem)
+    of_problem = run.rollouts.filter(branches.on_live_branch(run), problem=row.problem)
     of_source = of_problem.filter(source=row.source)
     rollout, error = _read(run, row)
     context: dict[str, Any] = {
@@ -99,7 +99,7 @@ def _decoded(run: Run, ids: Sequence[int]) -> str:
         return model_files.text_of(folder, ids) if folder else ""
     except (
         KeyError,
-        locations.Nowhere,
+        locations.LocationError,
         model_files.UnusableModel,
         FileNotFoundError,
         OverflowError,
@@ -133,7 +133,7 @@ def _matching(rows: QuerySet[RolloutRow], filters: dict[str, str]) -> QuerySet[R
 def _counts(run: Run) -> dict[str, int]:
     """Return how many rollouts were stored (`kept`), and how many there were (`of`)."""
     pairs = list(
-        run.events.filter(branches.live(run), type="rollouts").values_list(
+        run.events.filter(branches.on_live_branch(run), type="rollouts").values_list(
             "payload__kept", "payload__of"
         )
     )

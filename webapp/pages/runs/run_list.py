@@ -83,7 +83,7 @@ def _row(run: Run) -> dict[str, Any]:
     has_bar = run.source == Run.Source.MANAGED or run.total_steps is not None
     return {
         "run": run,
-        "patience_s": round(status_text.patience(run).total_seconds()),
+        "patience_s": round(status_text.silence_limit(run).total_seconds()),
         "has_bar": has_bar,
         "phase": status_text.phase_of(run),
         "silent": status_text.is_silent(run),

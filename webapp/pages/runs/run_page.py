@@ -12,7 +12,7 @@ from django.urls import reverse
 from webapp.access import access
 from webapp.access.access import Action
 from webapp.access.actors import actor_of
-from webapp.clients.bounds import MOST_SERIES
+from webapp.clients.limits import MAX_SERIES
 from webapp.pages.machines import board
 from webapp.pages.panels.charts import Chart, chart_json, charts_by_prefix
 from webapp.pages.runs.tabs import new_panel_triggers, origin_of, panels_of, tabs_of
@@ -37,7 +37,7 @@ def chart_board_context(run: Run, charts: Sequence[Chart]) -> dict[str, Any]:
     """Return what templates/runs/charts/_board.html needs to draw and update `charts`."""
     board_data = {
         "run": run.public_id,
-        "since": run.news,
+        "since": run.batch_count,
         "series": reverse("series_json", args=[run.public_id]),
         "charts": [chart_json(chart) for chart in charts],
     }
@@ -58,7 +58,7 @@ def logged_board_context(run: Run) -> dict[str, Any]:
         ],
         "board": chart_board_context(run, all_charts)["board"] | {"lazy": True},
         "left_out": max(0, len(keys) - MAX_CHARTS),
-        "full": MOST_SERIES if len(keys) >= MOST_SERIES else 0,
+        "full": MAX_SERIES if len(keys) >= MAX_SERIES else 0,
     }
 
 
@@ -82,7 +82,7 @@ def render_tab(
         "phase": status_text.phase_of(run),
         "why": board.why(run) if run.state == State.QUEUED and is_member else "",
         "where": board.whereabouts(run) if is_active and is_member else "",
-        "took": status_text.took(run),
+        "took": status_text.duration_of(run),
         "resumption": status_text.resumption_of(run) if run.attempt > 1 else "",
         "silent": status_text.is_silent(run),
         "is_at_fault": status_text.is_at_fault(run),
@@ -93,10 +93,10 @@ def render_tab(
         },
         "live": {
             "run": run.public_id,
-            "since": run.news,
+            "since": run.batch_count,
             "states": status_text.STATES,
             "phases": status_text.PHASES,
-            "patience_s": status_text.patience(run).total_seconds(),
+            "patience_s": status_text.silence_limit(run).total_seconds(),
         },
     }
     return render(request, f"runs/{template}", {**shared, **context})

@@ -63,7 +63,7 @@ def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
             [run], _keys(request), axis=axis, start=start, stop=stop, width=width
         )
         answer = {
-            "cursor": run.news,
+            "cursor": run.batch_count,
             "axis": axis,
             "series": [one_series.json() for one_series in series],
             "marks": marks(run, axis),
@@ -83,7 +83,7 @@ def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHtt
     With `abandoned=1` the points of abandoned branches are included.
     """
     run = requested_run(request, run_id)
-    rows = series_store.rows(run, _keys(request), _abandoned(request))
+    rows = series_store.export_rows(run, _keys(request), _abandoned(request))
 
     async def stream() -> AsyncIterator[str]:
         yield _csv_lines([HEADER])
@@ -101,7 +101,7 @@ def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHtt
 def series_parquet(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
     """Stream the same rows as a Parquet file."""
     run = requested_run(request, run_id)
-    chunks = series_store.parquet(run, _keys(request), _abandoned(request))
+    chunks = series_store.export_parquet(run, _keys(request), _abandoned(request))
 
     async def stream() -> AsyncIterator[bytes]:
         while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
@@ -122,7 +122,7 @@ def marks(run: Run, axis: series_store.Axis) -> list[dict[str, Any]]:
     for stage in (run.spec or {}).get("stages", []):
         step_marks.append((step, "stage", stage["name"]))
         step += stage["until"]["steps"]
-    for kind, attempt, step in branches.turns(run):
+    for kind, attempt, step in branches.rewinds_and_checkpoints(run):
         is_restart = kind == "rewind"
         step_marks.append(
             (step, "restart", f"attempt {attempt}") if is_restart else (step, kind, kind)
@@ -131,7 +131,7 @@ def marks(run: Run, axis: series_store.Axis) -> list[dict[str, Any]]:
     positions = {step: float(step) for step, _, _ in step_marks}
     if axis != "step":
         # Tokens, time and compute are recorded with each loss.
-        positions = {0: 0.0, **series_store.places(run, "loss", axis, positions)}
+        positions = {0: 0.0, **series_store.axis_positions(run, "loss", axis, positions)}
     return [
         {"x": positions[step], "kind": kind, "label": label}
         for step, kind, label in step_marks
