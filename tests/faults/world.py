@@ -179,7 +179,7 @@ class World:
                 and child.process.poll() is not None
             ):
                 postgres.prepare(self.postgres)
-            child.tend()
+            child.restart_if_dead()
 
     def heal(self) -> None:
         """Mend the wire and start again, at once, what is dead."""

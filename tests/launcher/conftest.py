@@ -1,6 +1,4 @@
-"""Folders outside pytest's own (closed) ones, because an unprivileged account must be able to reach
-some of them.
-"""
+"""Clones in folders that an unprivileged account can enter; pytest's own folders are closed."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ import psycopg
 import pytest
 
 from workers.launcher.child_process import ChildProcess
-from workers.launcher.services import folders as places
+from workers.launcher.services import folders as service_folders
 from workers.launcher.services.folders import Folders
 from workers.launcher.services.start import start_postgres
 
@@ -32,7 +30,7 @@ def open_folder() -> Iterator[Path]:
 def prepare(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[Path], Folders]]:
-    """Prepare a clone's folders; what lies outside of the clone is removed afterwards."""
+    """Prepare a clone's folders; those outside the clone are removed after the test."""
     state = open_folder / "state"
     state.mkdir()
     monkeypatch.setenv("STATE_DIRECTORY", str(state))
@@ -40,7 +38,7 @@ def prepare(
 
     def prepare_one(clone: Path) -> Folders:
         clone.mkdir(parents=True, exist_ok=True)
-        prepared.append(places.prepare(clone))
+        prepared.append(service_folders.prepare(clone))
         return prepared[-1]
 
     yield prepare_one
@@ -50,7 +48,7 @@ def prepare(
 
 @pytest.fixture
 def started(prepare: Callable[[Path], Folders]) -> Iterator[Callable[[Path], str]]:
-    """Start a clone's Postgres and return its address; it is stopped afterwards."""
+    """Start a clone's Postgres and return its address; it is stopped after the test."""
     children: list[ChildProcess] = []
 
     def start(clone: Path) -> str:

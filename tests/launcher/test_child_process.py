@@ -1,4 +1,4 @@
-"""A child that dies is started again, later each time; a child that does not end is ended."""
+"""A child that dies is restarted, later each time; a child that does not exit is killed."""
 
 from __future__ import annotations
 
@@ -19,79 +19,85 @@ def child(folder: Path, code: str) -> ChildProcess:
     )
 
 
-def tended(one: ChildProcess, sentences: int) -> list[str]:
-    """What the launcher would have said, up to that many sentences."""
-    said: list[str] = []
+def sentences_of(process: ChildProcess, count: int) -> list[str]:
+    """Return what the launcher would print, up to `count` sentences."""
+    sentences: list[str] = []
     deadline = time.monotonic() + 60
-    while len(said) < sentences and time.monotonic() < deadline:
-        sentence = one.restart_if_dead()
-        said += [sentence] if sentence else []
+    while len(sentences) < count and time.monotonic() < deadline:
+        sentence = process.restart_if_dead()
+        sentences += [sentence] if sentence else []
         time.sleep(0.01)
-    return said
+    return sentences
 
 
 def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
-    one = child(tmp_path, "import time; time.sleep(60)")
-    first = one.start()
+    dying = child(tmp_path, "import time; time.sleep(60)")
+    first = dying.start()
     first.kill()
     first.wait()
-    said = tended(one, 2)
+    sentences = sentences_of(dying, 2)
 
-    assert said[0].startswith("child was killed by SIGKILL; starting it again in 0.01 s.")
-    assert said[1] == "child was started again."
-    assert one.process is not None and one.process.pid != first.pid and one.process.poll() is None
-    one.stop(5)
+    assert sentences[0].startswith("child was killed by SIGKILL; starting it again in 0.01 s.")
+    assert sentences[1] == "child was started again."
+    assert (
+        dying.process is not None
+        and dying.process.pid != first.pid
+        and dying.process.poll() is None
+    )
+    dying.stop(5)
 
 
-def test_a_child_that_keeps_dying_is_started_ever_later_and_its_last_line_is_shown(
+def test_a_child_that_keeps_dying_is_restarted_later_each_time_and_its_last_line_is_shown(
     tmp_path: Path,
 ) -> None:
-    one = child(tmp_path, "import sys; sys.exit('no such port')")
-    one.start()
-    deaths = tended(one, 5)[::2]
+    dying = child(tmp_path, "import sys; sys.exit('no such port')")
+    dying.start()
+    deaths = sentences_of(dying, 5)[::2]
 
     assert [death.split("again in ")[1].split(" (log")[0] for death in deaths] == [
         f"{wait} s. Its last line: no such port" for wait in (0.01, 0.02, 0.04)
     ]
 
 
-def test_a_child_that_cannot_be_started_again_is_tried_later(tmp_path: Path) -> None:
-    one = child(tmp_path, "")
-    one.start().wait()
-    one.command = [str(tmp_path / "gone")]
-    said = tended(one, 2)
+def test_a_failed_restart_is_tried_again_later(tmp_path: Path) -> None:
+    dying = child(tmp_path, "")
+    dying.start().wait()
+    dying.command = [str(tmp_path / "gone")]
+    sentences = sentences_of(dying, 2)
 
     assert (
-        said[1] == f"Starting child again failed at {tmp_path / 'gone'}: No such file or directory."
+        sentences[1]
+        == f"Starting child again failed at {tmp_path / 'gone'}: No such file or directory."
     )
-    assert one.restart_if_dead() is None
+    assert dying.restart_if_dead() is None
 
 
-def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
-    one = child(
+def test_a_child_that_ignores_the_stop_signal_is_killed(tmp_path: Path) -> None:
+    dying = child(
         tmp_path,
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)",
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('ready', flush=True); time.sleep(60)",
     )
-    process = one.start()
-    while "deaf" not in (tmp_path / "child.log").read_text():
+    process = dying.start()
+    while "ready" not in (tmp_path / "child.log").read_text():
         time.sleep(0.01)
-    one.stop(0.1)
+    dying.stop(0.1)
 
     assert process.returncode == -signal.SIGKILL
 
 
-def test_endings_are_told_in_words() -> None:
+def test_an_exit_is_described_in_words() -> None:
     assert describe_exit(3) == "ended with code 3"
     assert describe_exit(-15) == "was killed by SIGTERM"
 
 
-def test_a_long_log_is_set_aside_before_the_next_start(
+def test_a_long_log_is_rotated_before_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child_process, "LOG_BYTES", 10)
     (tmp_path / "child.log").write_text("an old and long story\n")
-    one = child(tmp_path, "print('new')")
-    one.start().wait()
+    dying = child(tmp_path, "print('new')")
+    dying.start().wait()
 
     assert (tmp_path / "child.log.1").read_text() == "an old and long story\n"
     assert (tmp_path / "child.log").read_text() == "new\n"

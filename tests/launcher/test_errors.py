@@ -9,7 +9,7 @@ import pytest
 from workers.launcher import errors
 
 
-def test_a_full_disk_is_told_as_one() -> None:
+def test_a_full_disk_is_named() -> None:
     with pytest.raises(OSError) as caught:
         Path("/dev/full").write_text("x")
 
@@ -18,7 +18,7 @@ def test_a_full_disk_is_told_as_one() -> None:
     )
 
 
-def test_a_full_disk_explains_a_service_that_said_nothing(
+def test_a_full_disk_explains_a_service_without_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(errors, "FULL_BYTES", 2**62)
@@ -28,7 +28,7 @@ def test_a_full_disk_explains_a_service_that_said_nothing(
     )
 
 
-def test_a_missing_permission_names_the_place() -> None:
+def test_a_missing_permission_names_the_folder() -> None:
     error = PermissionError(13, "Permission denied", "/srv/stillroom/var")
 
     assert "at /srv/stillroom/var: no permission to write" in str(

@@ -1,4 +1,4 @@
-"""Services come up wherever the clone lies, and no folder of somebody else is touched for it."""
+"""Services start wherever the clone is, and no folder of another user is changed for it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def closed_umask() -> Iterator[None]:
 def test_a_clone_whose_parent_is_closed_gets_its_services_and_no_mode_changes(
     open_folder: Path, started: Callable[[Path], str]
 ) -> None:
-    """As root, Postgres' account cannot enter: the data lies in the state directory, and `var/`
-    says where. Otherwise it lies in `var/`.
+    """For root the data is in the state directory, because Postgres' account cannot enter.
+
+    `var/services-folder` then says where. For others the data is in `var/`.
     """
     closed = open_folder / "closed"
     closed.mkdir(mode=0o700)
@@ -44,7 +45,7 @@ def test_a_clone_whose_parent_is_closed_gets_its_services_and_no_mode_changes(
     assert data.is_relative_to(open_folder / "state") == (os.geteuid() == 0)
 
 
-def test_a_closed_umask_does_not_lock_the_services_out(
+def test_services_start_under_a_closed_umask(
     open_folder: Path,
     prepare: Callable[[Path], Folders],
     closed_umask: None,
@@ -78,44 +79,42 @@ def test_services_answer_in_a_path_of_150_characters(
     assert len(url.removeprefix("unix://")) < 107
 
 
-def test_sockets_lie_in_a_private_folder_of_the_clone(
+def test_sockets_are_in_a_private_folder_of_the_clone(
     open_folder: Path, prepare: Callable[[Path], Folders]
 ) -> None:
-    one, other = prepare(open_folder / "one"), prepare(open_folder / "other")
+    first, second = prepare(open_folder / "first"), prepare(open_folder / "second")
 
-    assert one.sockets != other.sockets
-    assert one.sockets.stat().st_mode & 0o777 == 0o700
+    assert first.sockets != second.sockets
+    assert first.sockets.stat().st_mode & 0o777 == 0o700
 
 
-def test_sockets_lie_in_the_runtime_directory_of_an_ordinary_user(
+def test_an_ordinary_users_sockets_are_in_the_runtime_directory(
     open_folder: Path, prepare: Callable[[Path], Folders], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(open_folder))
-    us = Account(os.geteuid(), os.getegid(), switch=False)
-    monkeypatch.setattr(account, "services_account", lambda: us)
+    own_account = Account(os.geteuid(), os.getegid(), switch=False)
+    monkeypatch.setattr(account, "services_account", lambda: own_account)
 
     assert prepare(open_folder / "clone").sockets.parent == open_folder
 
 
-def test_a_folder_that_others_may_enter_is_not_taken_for_the_private_one(open_folder: Path) -> None:
+def test_a_folder_that_others_may_enter_is_refused(open_folder: Path) -> None:
     with pytest.raises(LauncherError, match=r"not a private folder of ours .* Remove it"):
         make_private(open_folder, account.services_account())
 
 
 def test_copied_programs_run_where_the_installed_ones_cannot(open_folder: Path) -> None:
-    """The copy lies in an open folder, so that the account that runs Postgres reaches it; Postgres
-    starts from it.
-    """
-    who = account.services_account()
+    """The copy is in an open folder, so that Postgres' account can run it."""
+    runner = account.services_account()
     programs = binaries.copy_to_folder(binaries.find_installed(), open_folder)
-    assert programs.usable_by(who)
+    assert programs.usable_by(runner)
     (open_folder / "p").mkdir()
-    who.chown(open_folder / "p")
+    runner.chown(open_folder / "p")
     server = Postgres(
-        programs, open_folder / "p" / "data", open_folder / "p", open_folder / "log", who
+        programs, open_folder / "p" / "data", open_folder / "p", open_folder / "log", runner
     )
     prepare(server, ["--no-sync"])
-    child = ChildProcess("Postgres", server.command(), server.log, open_folder, {}, who.popen())
+    child = ChildProcess("Postgres", server.command(), server.log, open_folder, {}, runner.popen())
     wait_until_ready(server, child.start())
     child.stop(20)
 

@@ -1,4 +1,4 @@
-"""Installing: what the system lacks comes from packages, or a sentence says what to type."""
+"""What the system lacks is installed from packages, or one sentence says what to type."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_node_and_npm_come_from_the_wheel_where_the_system_has_none(
     assert int(version.split(".")[0]) >= 10
 
 
-def test_an_old_node_of_the_system_is_passed_over(
+def test_an_old_node_of_the_system_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("node", "npm"):
@@ -38,7 +38,7 @@ def test_an_old_node_of_the_system_is_passed_over(
     assert node is not None and not node.node.startswith(str(tmp_path))
 
 
-def test_a_missing_browser_is_a_command_to_type_where_we_may_not_install(
+def test_without_root_a_missing_browser_is_reported_with_the_command_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -49,7 +49,7 @@ def test_a_missing_browser_is_a_command_to_type_where_we_may_not_install(
         install.browser()
 
 
-def test_an_environment_that_cannot_be_made_names_the_package(
+def test_a_missing_venv_module_is_reported_with_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(install, "PYTHON", tmp_path / "bin" / "python")
@@ -60,7 +60,7 @@ def test_an_environment_that_cannot_be_made_names_the_package(
         install.environment()
 
 
-def test_a_failed_installation_shows_its_last_words_and_how_to_repeat_it() -> None:
+def test_a_failed_installation_shows_its_last_lines_and_how_to_repeat_it() -> None:
     with pytest.raises(
         LauncherError, match=r"(?s)no such thing\npip could not install .* repeat: sh -c"
     ):

@@ -1,6 +1,4 @@
-"""`make run`, whole: a fresh clone with services of its own, from the first sentence to the
-last.
-"""
+"""`make run` as a whole: a fresh clone with its own services, from the start to the end."""
 
 from __future__ import annotations
 
@@ -25,14 +23,12 @@ from tests.launcher.conftest import modes
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("trainer", "webapp", "workers", "templates", "static")
 OURS = {"STILLROOM_ENV_FILE", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "STILLROOM_STATE"}
-PATIENCE = 120
+WAIT_SECONDS = 120
 STARTED = "Ctrl-C checkpoints the runs"
 
 
 class Clone:
-    """A fresh clone in a folder of its own, with a port of its own, and the launcher last started
-    in it.
-    """
+    """A fresh clone with its own folder and port, and the launcher last started in it."""
 
     def __init__(self) -> None:
         self.outside = Path(mkdtemp(prefix="stillroom-clone-", dir="/tmp"))
@@ -46,7 +42,7 @@ class Clone:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        self.modes_at_first = modes(self.folder)
+        self.first_modes = modes(self.folder)
         self.console = self.outside / "console"
         self.launcher: subprocess.Popen[bytes] | None = None
 
@@ -62,17 +58,17 @@ class Clone:
             )
         return self.launcher
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.console.read_text()
 
-    def wait_for(self, words: str) -> None:
+    def wait_for(self, text: str) -> None:
         wait_until(
             lambda: (
-                words in self.said()
+                text in self.output()
                 or (self.launcher is not None and self.launcher.poll() is not None)
             )
         )
-        assert words in self.said()
+        assert text in self.output()
 
     def wait_for_answer(self) -> None:
         wait_until(lambda: self.get("healthz") == 200)
@@ -87,23 +83,23 @@ class Clone:
             return None
 
     def children(self) -> list[psutil.Process]:
-        """Everything that runs on behalf of this clone's launcher."""
+        """Return all processes that this clone's launcher has started."""
         return psutil.Process(self.launcher.pid).children(recursive=True) if self.launcher else []
 
-    def child(self, words: str) -> psutil.Process:
-        return next(child for child in self.children() if words in " ".join(child.cmdline()))
+    def child(self, argument: str) -> psutil.Process:
+        return next(child for child in self.children() if argument in " ".join(child.cmdline()))
 
     def remove(self) -> None:
         if self.launcher is not None and self.launcher.poll() is None:
             self.launcher.send_signal(signal.SIGINT)
-            self.launcher.wait(PATIENCE)
+            self.launcher.wait(WAIT_SECONDS)
         shutil.rmtree(self.outside)
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.05)
 
 
@@ -124,17 +120,17 @@ def clone() -> Iterator[Clone]:
     clone.remove()
 
 
-def test_the_first_start_ends_at_a_sign_in_link_that_works(running: Clone) -> None:
+def test_the_first_start_prints_a_sign_in_link_that_works(running: Clone) -> None:
     address = f"http://127.0.0.1:{running.port}/"
-    link = running.said().split("Sign in for the first time: ")[1].split()[0]
+    link = running.output().split("Sign in for the first time: ")[1].split()[0]
 
-    assert f"Stillroom is running at {address}" in running.said()
+    assert f"Stillroom is running at {address}" in running.output()
     assert running.get(link.removeprefix(address)) == 200
 
 
-def test_secrets_are_closed_to_others_and_no_folder_above_is_changed(running: Clone) -> None:
+def test_others_cannot_read_secrets_and_no_parent_folder_is_changed(running: Clone) -> None:
     assert (running.folder / "var" / "env").stat().st_mode & 0o777 == 0o600
-    assert modes(running.folder) == running.modes_at_first
+    assert modes(running.folder) == running.first_modes
 
 
 def test_nothing_listens_beyond_loopback(running: Clone) -> None:
@@ -142,15 +138,15 @@ def test_nothing_listens_beyond_loopback(running: Clone) -> None:
     for child in running.children():
         with suppress(psutil.NoSuchProcess):  # connections to Postgres come and go
             listening += [
-                one.laddr
-                for one in child.net_connections("inet")
-                if one.status == psutil.CONN_LISTEN
+                connection.laddr
+                for connection in child.net_connections("inet")
+                if connection.status == psutil.CONN_LISTEN
             ]
 
     assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", running.port)}
 
 
-def test_a_second_start_is_told_that_the_first_one_runs(running: Clone) -> None:
+def test_a_second_start_fails_and_names_the_first_one(running: Clone) -> None:
     command = [sys.executable, "-m", "workers.launcher"]
     second = subprocess.run(
         command, cwd=running.folder, env=running.settings(), capture_output=True, text=True
@@ -164,54 +160,58 @@ def test_a_second_start_is_told_that_the_first_one_runs(running: Clone) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "label"), [("uvicorn", "web"), ("postgres -D", "Postgres"), ("redis-server", "Redis")]
+    ("argument", "label"),
+    [("uvicorn", "web"), ("postgres -D", "Postgres"), ("redis-server", "Redis")],
 )
-def test_a_killed_child_comes_back(running: Clone, words: str, label: str) -> None:
-    killed = running.child(words)
+def test_a_killed_child_is_started_again(running: Clone, argument: str, label: str) -> None:
+    killed = running.child(argument)
     killed.kill()
     running.wait_for(f"{label} was killed by SIGKILL")
     running.wait_for(f"{label} was started again.")
     running.wait_for_answer()
 
-    assert running.child(words).pid != killed.pid
+    assert running.child(argument).pid != killed.pid
 
 
-def test_what_a_killed_launcher_left_is_stopped_and_ctrl_c_stops_everything(clone: Clone) -> None:
+def test_children_of_a_killed_launcher_are_stopped_and_ctrl_c_stops_everything(
+    clone: Clone,
+) -> None:
     first = clone.start()
     clone.wait_for(STARTED)
-    left = clone.children()
+    earlier = clone.children()
     first.kill()
     first.wait()
     second = clone.start()
     clone.wait_for(STARTED)
 
-    assert "An earlier start was killed; its" in clone.said()
-    assert not any(process.is_running() for process in left)
+    assert "An earlier start was killed; its" in clone.output()
+    assert not any(process.is_running() for process in earlier)
 
-    right = clone.children()
+    later = clone.children()
     second.send_signal(signal.SIGINT)
-    assert second.wait(PATIENCE) == 0
-    assert clone.said().endswith("Stopped.\n")
-    assert not any(process.is_running() for process in right)
+    assert second.wait(WAIT_SECONDS) == 0
+    assert clone.output().endswith("Stopped.\n")
+    assert not any(process.is_running() for process in later)
 
 
-def test_a_taken_port_is_one_sentence_and_nothing_is_left_running(clone: Clone) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", clone.port))
-        taken.listen()
-        code = clone.start().wait(PATIENCE)
+def test_a_port_in_use_is_reported_in_one_sentence(clone: Clone) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", clone.port))
+        listener.listen()
+        code = clone.start().wait(WAIT_SECONDS)
 
     assert code == 1
-    assert clone.said() == (
+    assert clone.output() == (
         f"Port {clone.port} on 127.0.0.1 cannot be used (Address already in use). "
-        f"Stop the program that has it, or choose another: STILLROOM_PORT={clone.port + 1} make run\n"
+        "Stop the program that has it, or choose another: "
+        f"STILLROOM_PORT={clone.port + 1} make run\n"
     )
 
 
-def test_a_damaged_database_is_one_sentence_and_nothing_is_left_running(clone: Clone) -> None:
+def test_a_damaged_database_is_reported_in_one_sentence(clone: Clone) -> None:
     (clone.folder / "var" / "postgres").mkdir(parents=True)
-    code = clone.start().wait(PATIENCE)
+    code = clone.start().wait(WAIT_SECONDS)
 
     assert code == 1
-    assert "var/postgres is not whole" in clone.said()
-    assert "Traceback" not in clone.said()
+    assert "var/postgres is not whole" in clone.output()
+    assert "Traceback" not in clone.output()

@@ -1,6 +1,4 @@
-"""Postgres starts again after every way in which an earlier start may have ended; otherwise a
-sentence says what to do.
-"""
+"""Postgres starts however an earlier start has ended, or one sentence says what to do."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ def data(open_folder: Path) -> Path:
 
 @pytest.fixture
 def stranger() -> Iterator[int]:
-    """The pid of a living process that has nothing to do with us, but runs under the account of the
-    services.
-    """
+    """Return the pid of an unrelated living process that runs under the services' account."""
     process = subprocess.Popen(["sleep", "60"], **account.services_account().popen())
     yield process.pid
     process.kill()
@@ -40,7 +36,7 @@ def _start(folders: Folders) -> ChildProcess:
     return start_postgres(folders)[0]
 
 
-def test_what_was_written_is_there_after_a_restart(
+def test_written_rows_are_there_after_a_restart(
     open_folder: Path, prepare: Callable[[Path], Folders]
 ) -> None:
     child, url = start_postgres(prepare(open_folder / "clone"))
@@ -53,7 +49,7 @@ def test_what_was_written_is_there_after_a_restart(
     child.stop(20)
 
 
-def test_a_pid_file_of_a_stranger_is_forgotten(
+def test_a_pid_file_of_an_unrelated_process_is_removed(
     open_folder: Path,
     data: Path,
     stranger: int,
@@ -68,16 +64,16 @@ def test_a_pid_file_of_a_stranger_is_forgotten(
     assert answer(started(open_folder / "clone")) == ("stillroom",)
 
 
-def test_a_server_that_a_killed_launcher_left_is_stopped_first(
+def test_the_server_of_a_killed_launcher_is_stopped_first(
     open_folder: Path, started: Callable[[Path], str], prepare: Callable[[Path], Folders]
 ) -> None:
-    left = _start(prepare(open_folder / "clone")).process
+    earlier = _start(prepare(open_folder / "clone")).process
 
     assert answer(started(open_folder / "clone")) == ("stillroom",)
-    assert left is not None and left.wait(5) == 0
+    assert earlier is not None and earlier.wait(5) == 0
 
 
-def test_a_half_made_data_folder_is_made_anew(
+def test_an_incomplete_data_folder_is_made_again(
     open_folder: Path, data: Path, started: Callable[[Path], str]
 ) -> None:
     half = data.with_name("postgres.partial")
@@ -88,7 +84,7 @@ def test_a_half_made_data_folder_is_made_anew(
     assert not half.exists()
 
 
-def test_a_damaged_data_folder_is_not_touched_but_named(
+def test_a_damaged_data_folder_is_named_and_not_changed(
     open_folder: Path, data: Path, prepare: Callable[[Path], Folders]
 ) -> None:
     data.mkdir(parents=True)
@@ -116,7 +112,7 @@ def test_a_data_folder_of_another_version_is_named(
         start_postgres(prepare(open_folder / "clone"))
 
 
-def test_a_disk_without_room_is_a_sentence_and_leaves_nothing_behind(
+def test_a_full_disk_is_reported_and_no_data_folder_is_left(
     open_folder: Path,
     data: Path,
     prepare: Callable[[Path], Folders],

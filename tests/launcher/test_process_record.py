@@ -1,4 +1,4 @@
-"""One launcher per clone, and what a killed one leaves behind is found again."""
+"""One launcher per clone, and the children of a killed one are stopped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print(child.pid)
 
 
 def hold(lock: Path) -> subprocess.Popen[str]:
-    """Another process that holds the lock."""
+    """Start another process that holds the lock."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True
     )
@@ -44,7 +44,7 @@ def hold(lock: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_launcher_is_told_where_the_first_one_is(tmp_path: Path) -> None:
+def test_a_second_launcher_names_the_address_of_the_first_one(tmp_path: Path) -> None:
     holder = hold(tmp_path / "lock")
 
     with (
@@ -68,32 +68,32 @@ def test_the_lock_of_a_killed_launcher_is_free(tmp_path: Path) -> None:
 
 
 def test_children_of_a_killed_owner_are_stopped(tmp_path: Path) -> None:
-    done = subprocess.run(
+    owner = subprocess.run(
         [sys.executable, "-c", OWNER, str(tmp_path / "record")],
         capture_output=True,
         text=True,
         check=True,
     )
-    left = psutil.Process(int(done.stdout))
+    child = psutil.Process(int(owner.stdout))
 
     assert not process_record.owner_lives(tmp_path / "record")
     assert process_record.stop(tmp_path / "record") == ["web"]
-    assert not left.is_running()
+    assert not child.is_running()
 
 
-def test_a_stranger_with_the_same_pid_is_left_alone(tmp_path: Path) -> None:
-    stranger = subprocess.Popen(["sleep", "60"])
-    started = psutil.Process(stranger.pid).create_time()
-    record = {"owner": [1, 0.0], "children": {"web": [stranger.pid, started - 100]}}
+def test_another_process_with_the_same_pid_is_not_stopped(tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    started = psutil.Process(process.pid).create_time()
+    record = {"owner": [1, 0.0], "children": {"web": [process.pid, started - 100]}}
     (tmp_path / "record").write_text(json.dumps(record))
 
     assert process_record.stop(tmp_path / "record") == []
-    assert stranger.poll() is None
-    stranger.kill()
-    stranger.wait()
+    assert process.poll() is None
+    process.kill()
+    process.wait()
 
 
-def test_a_torn_record_names_nobody(tmp_path: Path) -> None:
+def test_an_incomplete_record_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "record").write_text('{"owner": [1')
 
     assert process_record.stop(tmp_path / "record") == []

@@ -1,6 +1,4 @@
-"""Who is called lost, by whom, and what a machine does about attempts that are not its own any
-more.
-"""
+"""Which runs are declared lost, by whom, and how a machine ends attempts that it lost."""
 
 from __future__ import annotations
 
@@ -28,24 +26,22 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """What this host, called here, would start."""
-    found: list[tuple[str, int]] = []
+    """Return the attempts that this host, named `here`, starts supervisors for."""
+    starts: list[tuple[str, int]] = []
     monkeypatch.setenv("STILLROOM_HOST_NAME", "here")
     monkeypatch.setenv("STILLROOM_SLOTS", "1")
     monkeypatch.setattr(
-        run_placement, "start_supervisor", lambda run, attempt: found.append((run, attempt))
+        run_placement, "start_supervisor", lambda run, attempt: starts.append((run, attempt))
     )
     monkeypatch.setattr(
-        sweep, "start_supervisor", lambda run, attempt: found.append((run, attempt))
+        sweep, "start_supervisor", lambda run, attempt: starts.append((run, attempt))
     )
-    return found
+    return starts
 
 
 @pytest.fixture
 def calm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process and Postgres have been there for longer than a lease, however slow the machine
-    is.
-    """
+    """Let this process and Postgres have run for longer than a lease, however slow this is."""
     monkeypatch.setattr(host, "LEASE_SECONDS", 1.0)
     guard = OutageGuard()
     guard.calm_since -= 3600
@@ -55,9 +51,9 @@ def calm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(started: list[tuple[str, int]]) -> Run:
-    """At work on a machine called there, which has one slot."""
-    there = Node.objects.create(name="there", address="", cpus=1, memory_bytes=2**34)
-    Device.objects.create(node=there, kind="cpu", index=0)
+    """Return a run that is active on the machine `there`, which has one slot."""
+    node = Node.objects.create(name="there", address="", cpus=1, memory_bytes=2**34)
+    Device.objects.create(node=node, kind="cpu", index=0)
     run = lifecycle.create_run(
         Team.objects.create(name="Cellar", slug="cellar"), None, {"name": "run"}
     )
@@ -77,7 +73,7 @@ def state_of(run: Run) -> tuple[str, int, str]:
 
 
 @pytest.mark.usefixtures("calm")
-def test_a_run_goes_on_elsewhere_when_its_machine_is_lost(
+def test_a_run_is_placed_elsewhere_when_its_machine_is_lost(
     run: Run, started: list[tuple[str, int]]
 ) -> None:
     silence(run, node=True, lease=True)
@@ -95,7 +91,7 @@ def test_a_run_goes_on_elsewhere_when_its_machine_is_lost(
 
 @pytest.mark.usefixtures("calm")
 @pytest.mark.parametrize(("node", "lease"), [(True, False), (False, True), (False, False)])
-def test_a_machine_or_a_run_that_is_heard_of_is_left_alone(
+def test_a_run_is_not_requeued_while_it_or_its_machine_has_a_heartbeat(
     run: Run, node: bool, lease: bool
 ) -> None:
     silence(run, node=node, lease=lease)
@@ -103,14 +99,16 @@ def test_a_machine_or_a_run_that_is_heard_of_is_left_alone(
     assert state_of(run) == (State.STARTING, 1, "there")
 
 
-def test_who_has_just_started_calls_nobody_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_that_just_started_declares_nothing_lost(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sweep, "outage_guard", OutageGuard())
     silence(run, node=True, lease=True)
     sweep.requeue_lost_runs()
     assert state_of(run) == (State.STARTING, 1, "there")
 
 
-def test_patience_begins_anew_after_an_outage_and_after_standing_still(
+def test_the_calm_time_starts_again_after_an_outage_and_after_a_suspension(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(host, "LEASE_SECONDS", 0.5)
@@ -123,12 +121,12 @@ def test_patience_begins_anew_after_an_outage_and_after_standing_still(
     guard.calm_since -= 10
     guard.checked_at -= 1
     guard.check()
-    assert not guard.is_calm_for(0.5), "it was stopped for longer than a lease"
+    assert not guard.is_calm_for(0.5), "this process was suspended for longer than a lease"
     guard.calm_since -= 10
     assert not guard.is_calm_for(10**9), "Postgres has not been up for so long"
 
 
-def test_a_machine_that_returns_ends_what_is_not_its_own_any_more(
+def test_a_machine_that_returns_ends_attempts_that_are_not_current_any_more(
     run: Run, started: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STILLROOM_HOST_NAME", "there")
@@ -137,14 +135,14 @@ def test_a_machine_that_returns_ends_what_is_not_its_own_any_more(
     leases.requeue(run.pk, 1, "there was lost.")
     sweep.end_stale_attempts()
     assert started == [(run.public_id, 1)], (
-        "it waits for devices that it may be holding itself: a supervisor takes it back"
+        "the run waits, perhaps for these devices: a supervisor takes it back"
     )
     leases.claim(run.pk, "elsewhere")
     sweep.end_stale_attempts()
     assert started == [(run.public_id, 1)] * 2
 
 
-def test_what_is_placed_on_another_machine_is_started_there(
+def test_a_run_that_was_placed_on_another_machine_is_started_there(
     run: Run, started: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: list[str] = []
@@ -152,16 +150,16 @@ def test_what_is_placed_on_another_machine_is_started_there(
     registration.register()
     Node.objects.filter(name="here").update(draining=True)
     Device.objects.update(allocated_to="", team=None)
-    other = lifecycle.create_run(run.team, None, {"name": "other"})
-    assert run_placement.place(other.pk)
+    placed = lifecycle.create_run(run.team, None, {"name": "other"})
+    assert run_placement.place(placed.pk)
     assert (woken, started) == (["there"], [])
-    assert state_of(other) == (State.STARTING, 1, "there")
+    assert state_of(placed) == (State.STARTING, 1, "there")
     monkeypatch.setenv("STILLROOM_HOST_NAME", "there")
     run_placement.start_placed()
-    assert (other.public_id, 1) in started
+    assert (placed.public_id, 1) in started
 
 
-def test_a_machine_that_nobody_knows_any_more_is_lost_too(
+def test_a_machine_whose_row_was_deleted_is_lost_too(
     run: Run, started: list[tuple[str, int]], calm: None
 ) -> None:
     silence(run, node=True, lease=True)
@@ -170,14 +168,14 @@ def test_a_machine_that_nobody_knows_any_more_is_lost_too(
     assert state_of(run)[0] == State.QUEUED
 
 
-def test_a_living_trainer_of_a_run_that_is_over_is_found_after_a_restart(
+def test_a_trainer_of_an_older_attempt_is_found_after_a_restart(
     run: Run, started: list[tuple[str, int]]
 ) -> None:
     for attempt in (1, 2):
         folder = host.attempt_folder(run.public_id, attempt)
         folder.mkdir(parents=True)
         write_atomically(
-            folder / "process.json", {who: identity(os.getpid()) for who in ("trainer", "shim")}
+            folder / "process.json", {role: identity(os.getpid()) for role in ("trainer", "shim")}
         )
     leases.requeue(run.pk, 1, "there was lost.")
     leases.claim(run.pk, "elsewhere")

@@ -1,4 +1,4 @@
-"""From the names in a definition to paths on this host, and nothing that the team may not read."""
+"""Names in a definition become paths on this host, but only of what the team may read."""
 
 from __future__ import annotations
 
@@ -51,25 +51,27 @@ def run_of(team: Team, definition: dict[str, Any]) -> tuple[Run, Attempt]:
     return run, attempt
 
 
-def prepared(team: Team, definition: dict[str, Any]) -> dict[str, Any]:
-    """What the trainer finds as its definition."""
+def resolved_definition(team: Team, definition: dict[str, Any]) -> dict[str, Any]:
+    """Return the definition that the trainer reads."""
     run, attempt = run_of(team, trainer.spec.to_dict(trainer.spec.load(definition)))
     arguments = prepare(run, attempt)
     assert arguments[0] == "run"
-    written: dict[str, Any] = json.loads(Path(arguments[1]).read_text())
-    return written
+    resolved: dict[str, Any] = json.loads(Path(arguments[1]).read_text())
+    return resolved
 
 
-def test_a_data_set_becomes_a_path_that_holds_its_bytes(team: Team, data_set: DataSet) -> None:
-    train = prepared(team, spec(train={"kind": "file", "path": "dataset:sums@f1"}))["data"]["train"]
+def test_a_data_set_becomes_the_path_of_its_file(team: Team, data_set: DataSet) -> None:
+    train = resolved_definition(team, spec(train={"kind": "file", "path": "dataset:sums@f1"}))[
+        "data"
+    ]["train"]
     assert Path(train["path"].removeprefix("file:")).read_text().startswith('{"question"')
     assert train["format"] == "jsonl"
 
 
 def test_another_teams_data_set_is_not_found(data_set: DataSet) -> None:
-    other = Team.objects.create(name="Other", slug="other")
+    other_team = Team.objects.create(name="Other", slug="other")
     with pytest.raises(PreparationError, match=r"data\.train\.path.*no data set 'sums@f1'"):
-        prepared(other, spec(train={"kind": "file", "path": "dataset:sums@f1"}))
+        resolved_definition(other_team, spec(train={"kind": "file", "path": "dataset:sums@f1"}))
 
 
 def test_a_stored_model_becomes_a_folder_with_its_own_file_names(
@@ -80,12 +82,12 @@ def test_a_stored_model_becomes_a_folder_with_its_own_file_names(
     digest = artifacts.put(config, team).sha256
     StoredModel.objects.create(team=team, name="mine", hash="h1", manifest={"config.json": digest})
     definition = spec() | {"networks": {"student": {"model": "model:mine@h1"}}}
-    student = prepared(team, definition)["networks"]["student"]["model"]
+    student = resolved_definition(team, definition)["networks"]["student"]["model"]
     assert (Path(student.removeprefix("file:")) / "config.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "{root}/../secret.jsonl", "{root}/link"])
-def test_a_path_outside_the_operators_folders_is_refused(
+def test_a_path_outside_the_operators_folders_is_rejected(
     team: Team, tmp_path: Path, settings: Any, path: str
 ) -> None:
     root = tmp_path / "root"
@@ -94,7 +96,9 @@ def test_a_path_outside_the_operators_folders_is_refused(
     (root / "link").symlink_to(tmp_path / "secret.jsonl")
     settings.STILLROOM_FILE_ROOTS = (root,)
     with pytest.raises(PreparationError, match="not under a folder"):
-        prepared(team, spec(train={"kind": "file", "path": f"file:{path.format(root=root)}"}))
+        resolved_definition(
+            team, spec(train={"kind": "file", "path": f"file:{path.format(root=root)}"})
+        )
 
 
 def test_a_path_under_an_operators_folder_is_used(
@@ -102,13 +106,13 @@ def test_a_path_under_an_operators_folder_is_used(
 ) -> None:
     settings.STILLROOM_FILE_ROOTS = (tmp_path,)
     (tmp_path / "x.csv").write_text("question,answer\n1,1\n")
-    train = prepared(team, spec(train={"kind": "file", "path": f"file:{tmp_path}/x.csv"}))["data"][
-        "train"
-    ]
+    train = resolved_definition(
+        team, spec(train={"kind": "file", "path": f"file:{tmp_path}/x.csv"})
+    )["data"]["train"]
     assert train["path"] == f"file:{tmp_path.resolve()}/x.csv"
 
 
-def test_a_definition_that_is_no_longer_valid_says_so(team: Team) -> None:
+def test_an_invalid_definition_is_rejected_with_the_field(team: Team) -> None:
     run, attempt = run_of(team, {"stages": []} | {"networks": {}, "data": {}})
     with pytest.raises(PreparationError, match="stages"):
         prepare(run, attempt)
@@ -126,32 +130,34 @@ def test_a_later_attempt_resumes(team: Team) -> None:
     ]
 
 
-def test_every_teacher_is_looked_for_where_its_kind_has_it(team: Team, data_set: DataSet) -> None:
+def test_a_teachers_location_is_resolved_for_each_kind(team: Team, data_set: DataSet) -> None:
     stage = {"name": "one", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
     definition = {
         "stages": [stage],
         "networks": {"teacher": {"kind": "texts", "path": "dataset:sums@f1"}},
     }
-    teacher = prepared(team, definition)["networks"]["teacher"]
+    teacher = resolved_definition(team, definition)["networks"]["teacher"]
     assert Path(teacher["path"].removeprefix("file:")).read_text().startswith('{"question"')
     context = {"kind": "privileged", "shows": "answer"}
     itself = {
         "stages": [{"name": "one"}],
         "networks": {"teacher": {"kind": "self", "context": context}},
     }
-    assert prepared(team, itself)["networks"]["teacher"]["kind"] == "self"
+    assert resolved_definition(team, itself)["networks"]["teacher"]["kind"] == "self"
 
 
-def test_an_endpoint_that_the_operator_no_longer_lists_is_not_asked(
+def test_an_endpoint_that_the_operator_no_longer_lists_is_rejected(
     team: Team, settings: Any
 ) -> None:
     stage = {"name": "one", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
     teacher = {"kind": "endpoint", "url": "http://10.0.0.5/v1", "model": "large"}
     definition = {"stages": [stage], "networks": {"teacher": teacher}}
     settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5",)
-    assert prepared(team, definition)["networks"]["teacher"]["url"] == "http://10.0.0.5/v1"
+    assert (
+        resolved_definition(team, definition)["networks"]["teacher"]["url"] == "http://10.0.0.5/v1"
+    )
     settings.STILLROOM_ENDPOINTS = ()
     with pytest.raises(
         PreparationError, match=r"networks\.teacher\.url is no endpoint that this server may ask"
     ):
-        prepared(team, definition)
+        resolved_definition(team, definition)

@@ -1,6 +1,4 @@
-"""Parts of jobs and devices: every part is answered once, whoever tries how often, and slow or
-silent copies hold nothing up.
-"""
+"""Parts of jobs on devices: every part counts once, and slow or silent copies delay nothing."""
 
 from __future__ import annotations
 
@@ -44,9 +42,9 @@ def _own_store(settings: Any, tmp_path: Path) -> None:
 
 @pytest.fixture
 def slots(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Give this host so many devices."""
+    """Return a function that gives this host so many slots."""
 
-    def have(count: int) -> None:
+    def register(count: int) -> None:
         monkeypatch.setattr(
             hardware,
             "devices",
@@ -54,20 +52,20 @@ def slots(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         )
         registration.register()
 
-    return have
+    return register
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Copy]:
-    """What would be started; the processes themselves have their own tests."""
-    found: list[Copy] = []
+    """Return the copies whose runners would be started; no process is started here."""
+    copies: list[Copy] = []
 
     def start(copy: Copy) -> bool:
-        found.append(copy)
+        copies.append(copy)
         return True
 
     monkeypatch.setattr(placement, "start_runner", start)
-    return found
+    return copies
 
 
 def job(team: str = "cellar", problems: int = 256, devices: int = 1, **changes: Any) -> Job:
@@ -79,11 +77,11 @@ def job(team: str = "cellar", problems: int = 256, devices: int = 1, **changes: 
 
 
 def answer(copy: Copy, right: bool = True) -> bool:
-    """Hand in an answer of one problem."""
-    given = {"verdict": right, "truncated": False, "tokens": 3, "read": "2", "text": "1+1=2"}
-    row = {**ROW, "answers": [given]}
-    stored = artifacts.put(io.BytesIO(repr((row, right)).encode()), copy.shard.job.team)
-    return lifecycle.complete(copy, stored, tally([row]).to_json())
+    """Store a result of one problem for the copy."""
+    answer_row = {"verdict": right, "truncated": False, "tokens": 3, "read": "2", "text": "1+1=2"}
+    row = {**ROW, "answers": [answer_row]}
+    artifact = artifacts.put(io.BytesIO(repr((row, right)).encode()), copy.shard.job.team)
+    return lifecycle.complete(copy, artifact, tally([row]).to_json())
 
 
 def age(copy: Copy, seconds: float) -> None:
@@ -91,9 +89,9 @@ def age(copy: Copy, seconds: float) -> None:
     Copy.objects.filter(pk=copy.pk).update(started_at=past, heartbeat_at=past)
 
 
-def outcomes(found: Job) -> list[tuple[int, str]]:
+def outcomes(job: Job) -> list[tuple[int, str]]:
     return list(
-        Copy.objects.filter(shard__job=found)
+        Copy.objects.filter(shard__job=job)
         .order_by("shard__part", "number")
         .values_list("shard__part", "outcome")
     )
@@ -108,14 +106,14 @@ def test_a_job_has_some_parts_for_each_device_and_none_smaller_than_a_block() ->
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_that_claim_a_part_one_gets_it(slots: Callable[[int], None]) -> None:
+def test_one_of_many_workers_claims_a_part(slots: Callable[[int], None]) -> None:
     slots(8)
     [shard] = Shard.objects.filter(job=job(problems=3))
-    gate, got = threading.Barrier(6), []
+    gate, claims = threading.Barrier(6), []
 
     def claim() -> None:
         gate.wait()
-        got.append(placement.claim(shard))
+        claims.append(placement.claim(shard))
         connections.close_all()
 
     threads = [threading.Thread(target=claim) for _ in range(6)]
@@ -123,24 +121,24 @@ def test_of_many_that_claim_a_part_one_gets_it(slots: Callable[[int], None]) -> 
         thread.start()
     for thread in threads:
         thread.join()
-    assert len([copy for copy in got if copy is not None]) == 1
+    assert len([copy for copy in claims if copy is not None]) == 1
     assert Device.objects.exclude(allocated_to="").count() == 1
 
 
 @pytest.mark.django_db
-def test_devices_are_shared_between_teams_then_between_jobs(
+def test_devices_are_shared_between_teams_and_then_between_jobs(
     slots: Callable[[int], None], started: list[Copy]
 ) -> None:
     slots(5)
-    first, second, other = job(), job(), job(team="press")
+    first, second, other_team = job(), job(), job(team="press")
     assert placement.place_waiting() == 5
-    assert [copy.shard.job for copy in started] == [first, other, second, other, first]
+    assert [copy.shard.job for copy in started] == [first, other_team, second, other_team, first]
     assert [copy.shard.part for copy in started if copy.shard.job == first] == [0, 1]
     assert placement.place_waiting() == 0
 
 
 @pytest.mark.django_db
-def test_what_a_run_waits_for_is_not_taken_by_jobs(
+def test_jobs_do_not_take_devices_that_a_run_waits_for(
     slots: Callable[[int], None], started: list[Copy]
 ) -> None:
     slots(3)
@@ -148,7 +146,7 @@ def test_what_a_run_waits_for_is_not_taken_by_jobs(
     waiting = runs.create_run(
         Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}}
     )
-    assert placement.place_waiting() == 1, "two of three are the run's"
+    assert placement.place_waiting() == 1, "two of three are reserved for the run"
     runs.request_stop(waiting)
     assert placement.place_waiting() == 2
 
@@ -163,7 +161,7 @@ def test_a_large_run_is_not_starved_by_small_parts(
     runs.create_run(
         Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}}
     )
-    assert placement.place_waiting() == 0, "the free one is kept until the other is given back"
+    assert placement.place_waiting() == 0, "the free one is kept until the other is answer_row back"
 
 
 @pytest.mark.django_db
@@ -177,7 +175,9 @@ def test_jobs_keep_within_the_quota_of_their_team(
 
 
 @pytest.mark.django_db
-def test_who_was_deaf_gives_no_copy_up(slots: Callable[[int], None], started: list[Copy]) -> None:
+def test_no_copy_is_declared_lost_right_after_losing_the_database(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
     slots(1)
     job(problems=3)
     placement.place_waiting()
@@ -190,7 +190,7 @@ def test_who_was_deaf_gives_no_copy_up(slots: Callable[[int], None], started: li
 
 
 @pytest.mark.django_db
-def test_a_machine_that_is_drained_gets_nothing_new(
+def test_nothing_is_placed_on_a_drained_machine(
     slots: Callable[[int], None], started: list[Copy]
 ) -> None:
     slots(2)
@@ -200,10 +200,10 @@ def test_a_machine_that_is_drained_gets_nothing_new(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_first_of_two_answers_at_once_wins(slots: Callable[[int], None]) -> None:
+def test_the_first_of_simultaneous_results_wins(slots: Callable[[int], None]) -> None:
     slots(1)
-    found = job(problems=3)
-    copy = placement.claim(found.shards.get())
+    new_job = job(problems=3)
+    copy = placement.claim(new_job.shards.get())
     assert copy is not None
     gate, won = threading.Barrier(4), []
 
@@ -219,18 +219,18 @@ def test_the_first_of_two_answers_at_once_wins(slots: Callable[[int], None]) -> 
         thread.start()
     for thread in threads:
         thread.join()
-    [(_, right)] = [one for one in won if one[0]]
-    assert results.tally_of(found).pass_rate[0] == float(right)
+    [(_, right)] = [result for result in won if result[0]]
+    assert results.tally_of(new_job).pass_rate[0] == float(right)
     assert Artifact.objects.count() == 2
-    assert artifacts.collect(timedelta(0)) == 1, "nothing of the late answer is kept"
+    assert artifacts.collect(timedelta(0)) == 1, "the artifact of the late result is deleted"
 
 
 @pytest.mark.django_db
-def test_a_slow_part_is_doubled_once_devices_are_idle(
+def test_a_slow_part_gets_a_second_copy_once_devices_are_idle(
     slots: Callable[[int], None], started: list[Copy]
 ) -> None:
     slots(2)
-    found = job(problems=192, devices=2)
+    new_job = job(problems=192, devices=2)
     placement.place_waiting()
     quick, slow = started
     answer(quick)
@@ -239,7 +239,7 @@ def test_a_slow_part_is_doubled_once_devices_are_idle(
     age(slow, 50)
     placement.place_waiting()
     assert [copy.shard.part for copy in started] == [0, 1, 2], (
-        "a part that waits comes first, and 50 s are not thrice 20"
+        "a waiting part comes first, and 50 s are less than three times 20 s"
     )
     age(slow, 70)
     answer(started[2])
@@ -248,17 +248,17 @@ def test_a_slow_part_is_doubled_once_devices_are_idle(
     assert placement.place_waiting() == 1
     assert (started[3].shard.part, started[3].number) == (1, 2)
     devices.release(started[3].allocation_key)
-    assert placement.place_waiting() == 0, "twice is enough"
+    assert placement.place_waiting() == 0, "a part has two copies at most"
     assert answer(started[3]) and not answer(slow)
-    assert outcomes(found) == [(0, "won"), (1, "late"), (1, "won"), (2, "won")]
+    assert outcomes(new_job) == [(0, "won"), (1, "late"), (1, "won"), (2, "won")]
 
 
 @pytest.mark.django_db
-def test_a_part_that_was_lost_is_done_again_at_most_three_times(
+def test_a_lost_part_is_tried_three_times_at_most(
     slots: Callable[[int], None], started: list[Copy]
 ) -> None:
     slots(1)
-    found = job(problems=3)
+    new_job = job(problems=3)
     for number in range(1, 4):
         placement.sweep()
         assert started[-1].number == number
@@ -266,10 +266,10 @@ def test_a_part_that_was_lost_is_done_again_at_most_three_times(
         Copy.objects.update(host="gone")
         age(started[-1], 90)
     placement.sweep()
-    found.refresh_from_db()
-    assert found.state == State.FAILED
+    new_job.refresh_from_db()
+    assert new_job.state == State.FAILED
     assert (
-        found.reason
+        new_job.reason
         == "Part 1 failed 3 times; the last time: The machine gone was not heard of any more."
     )
     assert not Device.objects.exclude(allocated_to="").exists()
@@ -289,31 +289,31 @@ def test_a_silent_copy_of_this_host_gets_a_new_runner(
 
 
 @pytest.mark.django_db
-def test_a_job_whose_runner_died_after_the_last_part_is_closed(
+def test_a_job_whose_runner_died_after_the_last_part_is_completed(
     slots: Callable[[int], None], started: list[Copy]
 ) -> None:
     slots(1)
-    found = job(problems=3)
+    new_job = job(problems=3)
     placement.place_waiting()
     answer(started[0])
     placement.sweep()
-    found.refresh_from_db()
-    assert found.state == State.COMPLETED
+    new_job.refresh_from_db()
+    assert new_job.state == State.COMPLETED
     assert not Device.objects.exclude(allocated_to="").exists()
 
 
 @pytest.mark.django_db
-def test_a_stopped_job_takes_no_answer_and_starts_nothing(
+def test_a_stopped_job_accepts_no_result_and_starts_nothing(
     slots: Callable[[int], None], started: list[Copy]
 ) -> None:
     slots(2)
-    found = job(problems=300)
+    new_job = job(problems=300)
     placement.place_waiting()
-    lifecycle.stop(found)
+    lifecycle.stop(new_job)
     assert not lifecycle.heartbeat(started[0], 3)
     assert not answer(started[0])
     assert placement.place_waiting() == 0
     with pytest.raises(TransitionRefused, match="stopped already"):
-        lifecycle.stop(found)
-    lifecycle.delete(found)
+        lifecycle.stop(new_job)
+    lifecycle.delete(new_job)
     assert not Copy.objects.exists()

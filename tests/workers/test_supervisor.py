@@ -1,6 +1,4 @@
-"""A supervisor that finds its attempt's trainer ended already, and the log carried to its end by
-one that has died since.
-"""
+"""A supervisor whose trainer has exited and whose log was recorded by an earlier supervisor."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def run(settings: Any, tmp_path: Path) -> Run:
-    """At work here; its trainer, which has ended, is not to be started a second time."""
+    """Return an active run whose trainer has exited; it must not be started a second time."""
     settings.STILLROOM_STATE = tmp_path
     run = lifecycle.create_run(
         Team.objects.create(name="Cellar", slug="cellar"), None, {"name": "run"}
@@ -31,13 +29,13 @@ def run(settings: Any, tmp_path: Path) -> Run:
     assert leases.claim(run.pk, host.name())
     folder = host.attempt_folder(run.public_id, 1)
     folder.mkdir(parents=True)
-    nobody = {"pid": 0, "started": 0.0}
-    write_atomically(folder / "process.json", {"trainer": nobody, "shim": nobody})
+    dead_process = {"pid": 0, "started": 0.0}
+    write_atomically(folder / "process.json", {"trainer": dead_process, "shim": dead_process})
     return run
 
 
-def leave(run: Run, end: dict[str, Any] | None, **exit: Any) -> None:
-    """The trainer has said `end`, which Postgres knows, and its watcher what `exit` has, if
+def end_trainer(run: Run, end: dict[str, Any] | None, **exit: Any) -> None:
+    """The trainer has end `end`, which Postgres knows, and its watcher what `exit` has, if
     anything.
     """
     folder = host.attempt_folder(run.public_id, 1)
@@ -54,38 +52,40 @@ def leave(run: Run, end: dict[str, Any] | None, **exit: Any) -> None:
         )
 
 
-def concluded(run: Run) -> Run:
+def supervised(run: Run) -> Run:
     supervise(run.public_id, 1)
     run.refresh_from_db()
     return run
 
 
-def test_it_tells_the_trainers_reason_though_it_has_not_read_it(run: Run) -> None:
-    said = {
+def test_the_trainers_reason_is_used_though_another_supervisor_recorded_it(run: Run) -> None:
+    end = {
         "outcome": "failed",
         "reason": "The loss became NaN.",
         "remedy": "Lower the learning rate.",
         "code": 65,
     }
-    leave(run, said, code=65)
-    assert (concluded(run).state, run.reason, run.remedy) == (
+    end_trainer(run, end, code=65)
+    assert (supervised(run).state, run.reason, run.remedy) == (
         State.FAILED,
-        said["reason"],
-        said["remedy"],
+        end["reason"],
+        end["remedy"],
     )
 
 
-def test_a_stop_that_another_one_has_passed_on_is_no_failure(run: Run) -> None:
+def test_a_stop_that_an_earlier_supervisor_passed_on_is_not_a_failure(run: Run) -> None:
     lifecycle.request_stop(Run.objects.get(pk=run.pk))
-    leave(run, None, signal=15)
-    assert concluded(run).state == State.STOPPED
+    end_trainer(run, None, signal=15)
+    assert supervised(run).state == State.STOPPED
 
 
-def test_a_run_that_said_it_is_complete_is_not_begun_again_because_nobody_saw_its_end(
+def test_a_completed_run_without_exit_report_is_not_started_again(
     run: Run,
 ) -> None:
-    leave(run, {"outcome": "completed", "reason": "All 2 steps are done.", "remedy": "", "code": 0})
-    assert (concluded(run).state, run.reason, run.attempt) == (
+    end_trainer(
+        run, {"outcome": "completed", "reason": "All 2 steps are done.", "remedy": "", "code": 0}
+    )
+    assert (supervised(run).state, run.reason, run.attempt) == (
         State.COMPLETED,
         "All 2 steps are done.",
         1,

@@ -1,4 +1,4 @@
-"""Queued runs and slots: every run is claimed once, and never more of them than a host carries."""
+"""Queued runs and slots: every run is claimed once, and never more runs than a host has slots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def team() -> Team:
 
 @pytest.fixture
 def supervisors(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """What would be started; the processes themselves have their own tests."""
+    """Return the attempts whose supervisors would be started; no process is started here."""
     started: list[tuple[str, int]] = []
 
     def start(run: str, attempt: int) -> None:
@@ -41,7 +41,7 @@ def queued(team: Team, name: str = "run") -> Run:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_workers_that_claim_one_run_one_gets_it(
+def test_one_of_many_workers_claims_a_run(
     team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STILLROOM_SLOTS", "100")
@@ -62,7 +62,7 @@ def test_of_many_workers_that_claim_one_run_one_gets_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_claims_at_once_do_not_share_the_last_slot(
+def test_simultaneous_claims_do_not_share_the_last_slot(
     team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STILLROOM_SLOTS", "1")
@@ -97,13 +97,13 @@ def test_the_sweep_starts_waiting_runs_oldest_first_until_the_slots_are_full(
 
 
 @pytest.mark.django_db
-def test_a_run_whose_supervisor_fell_silent_gets_another_for_the_same_attempt(
+def test_a_run_with_an_expired_lease_gets_a_new_supervisor_for_the_same_attempt(
     team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = queued(team)
     run_placement.place(run.pk)
     sweep.sweep()
-    assert supervisors == [(run.public_id, 1)], "a fresh lease is left alone"
+    assert supervisors == [(run.public_id, 1)], "the lease has not expired yet"
     monkeypatch.setattr(host, "LEASE_SECONDS", -1.0)
     sweep.sweep()
     assert supervisors == [(run.public_id, 1)] * 2

@@ -1,4 +1,4 @@
-"""Machines and what they lend: everything that is asked for or nothing, to one holder at a time."""
+"""Allocation of devices: all that is requested or nothing, to one owner at a time."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from workers.machine.hardware import DetectedDevice
 
 @pytest.fixture
 def has(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Register this host with so many slots and GPUs."""
+    """Return a function that registers this host with so many slots and GPUs."""
     monkeypatch.setenv("STILLROOM_HOST_NAME", "gpu-3")
 
     def register(slots: int, gpus: int = 0) -> Node:
-        found = [DetectedDevice("cpu", index, "", None) for index in range(slots)]
-        found += [DetectedDevice("cuda", index, "H200", 2**37) for index in range(gpus)]
-        monkeypatch.setattr(hardware, "devices", lambda: found)
+        devices = [DetectedDevice("cpu", index, "", None) for index in range(slots)]
+        devices += [DetectedDevice("cuda", index, "H200", 2**37) for index in range(gpus)]
+        monkeypatch.setattr(hardware, "devices", lambda: devices)
         return registration.register()
 
     return register
 
 
-def held(node: Node) -> list[str]:
+def allocations(node: Node) -> list[str]:
     return list(node.devices.order_by("kind", "index").values_list("allocated_to", flat=True))
 
 
 @pytest.mark.django_db
 def test_a_claim_gets_all_or_nothing(has: Any) -> None:
     node = has(slots=2, gpus=3)
-    lent = allocation.claim(2, "cuda", "run/a/1")
-    assert lent is not None and [device.index for device in lent] == [0, 1]
+    devices = allocation.claim(2, "cuda", "run/a/1")
+    assert devices is not None and [device.index for device in devices] == [0, 1]
     assert allocation.claim(2, "cuda", "run/b/1") is None, "one is free"
-    assert held(node) == ["", "", "run/a/1", "run/a/1", ""]
+    assert allocations(node) == ["", "", "run/a/1", "run/a/1", ""]
     assert allocation.claim(1, "cuda", "run/b/1", node="elsewhere") is None
 
 
 @pytest.mark.django_db
-def test_devices_are_given_back_once_and_by_their_holder_alone(has: Any) -> None:
+def test_a_release_frees_the_devices_of_its_owner_only_and_only_once(has: Any) -> None:
     node = has(slots=2)
     allocation.claim(1, "cpu", "run/a/1")
     allocation.claim(1, "cpu", "run/a/2")
     assert (allocation.release("run/a/1"), allocation.release("run/a/1")) == (1, 0)
-    assert held(node) == ["", "run/a/2"]
+    assert allocations(node) == ["", "run/a/2"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_claim_at_once_nobody_shares(has: Any) -> None:
+def test_simultaneous_claims_never_share_a_device(has: Any) -> None:
     has(slots=5)
-    lent: list[list[Device] | None] = []
+    claims: list[list[Device] | None] = []
     gate = threading.Barrier(6)
 
     def claim(name: str) -> None:
         gate.wait()
-        lent.append(allocation.claim(2, "cpu", name))
+        claims.append(allocation.claim(2, "cpu", name))
         connections.close_all()
 
     threads = [threading.Thread(target=claim, args=[f"shard/{n}/1"]) for n in range(6)]
@@ -67,32 +67,32 @@ def test_of_many_who_claim_at_once_nobody_shares(has: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    got = [device.pk for some in lent if some is not None for device in some]
-    assert len(got) == len(set(got)) <= 4
-    assert Device.objects.exclude(allocated_to="").count() == len(got)
+    device_ids = [device.pk for devices in claims if devices is not None for device in devices]
+    assert len(device_ids) == len(set(device_ids)) <= 4
+    assert Device.objects.exclude(allocated_to="").count() == len(device_ids)
 
 
 @pytest.mark.django_db
-def test_what_a_machine_has_no_longer_is_lent_to_nobody(has: Any) -> None:
+def test_a_device_that_the_machine_lost_is_not_allocated_again(has: Any) -> None:
     node = has(slots=1, gpus=2)
     allocation.claim(1, "cuda", "run/a/1")
     has(slots=1, gpus=0)
-    assert held(node) == ["", "run/a/1"], (
-        "a free one is gone, a held one stays until it is given back"
+    assert allocations(node) == ["", "run/a/1"], (
+        "a free device is deleted, an allocated one stays until it is released"
     )
     allocation.release("run/a/1")
-    assert held(node) == [""]
+    assert allocations(node) == [""]
     assert allocation.claim(1, "cuda", "run/b/1") is None
 
 
 @pytest.mark.django_db
-def test_starting_again_keeps_what_is_lent_and_what_is_drained(has: Any) -> None:
+def test_a_restart_keeps_allocations_and_draining(has: Any) -> None:
     node = has(slots=2)
     allocation.claim(1, "cpu", "run/a/1")
     Node.objects.update(draining=True)
     has(slots=2)
     node.refresh_from_db()
-    assert node.draining and held(node) == ["run/a/1", ""]
+    assert node.draining and allocations(node) == ["run/a/1", ""]
 
 
 @pytest.mark.django_db
@@ -112,7 +112,7 @@ def test_a_heartbeat_of_an_unknown_host_registers_it(monkeypatch: pytest.MonkeyP
     assert Node.objects.get().heartbeat_at >= node.heartbeat_at
 
 
-def test_gpus_are_those_that_the_driver_lists_and_this_process_may_see(
+def test_gpus_are_those_of_the_driver_limited_to_visible_devices(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = tmp_path / "nvidia-smi"
