@@ -68,9 +68,9 @@ def _claim(placement: Placement) -> bool:
         attempt = leases.claim(placement.run, *placement.machines)
         if attempt is None:
             return False
-        holder, team = attempt_key(attempt.run.public_id, attempt.number), attempt.run.team
+        key, team = attempt_key(attempt.run.public_id, attempt.number), attempt.run.team
         for machine in placement.machines:
-            devices = allocation.claim(placement.devices, placement.kind, holder, machine, team)
+            devices = allocation.claim(placement.devices, placement.kind, key, machine, team)
             if devices is None:
                 transaction.set_rollback(True)
                 return False

@@ -114,12 +114,12 @@ def end_stale_attempts() -> None:
     Such a supervisor stops the trainer, records its last events and exits. If the run waits because
     this host was declared lost, the supervisor takes the run back.
     """
-    holders = (
+    keys = (
         Device.objects.filter(node__name=host.name(), allocated_to__startswith="run/")
         .values_list("allocated_to", flat=True)
         .distinct()
     )
-    _end_unless_current([attempt for holder in holders if (attempt := attempt_from_key(holder))])
+    _end_unless_current([attempt for key in keys if (attempt := attempt_from_key(key))])
 
 
 def end_unrecorded_trainers() -> None:

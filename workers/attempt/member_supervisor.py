@@ -102,12 +102,12 @@ class MemberSupervisor:
 
     def _end(self, exit: dict[str, object] | None, reason: str) -> None:
         """Record the exit and release this machine's devices, in one transaction."""
-        holder = attempt_key(self.run.public_id, self.attempt.number)
+        key = attempt_key(self.run.public_id, self.attempt.number)
 
         def end() -> None:
             with transaction.atomic():
                 self._row().update(exit=exit, reason=reason, finished_at=Now())
-                allocation.release(holder, host.name())
+                allocation.release(key, host.name())
 
         retry_on_outage(end)
         logger.info(

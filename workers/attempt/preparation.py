@@ -67,8 +67,8 @@ def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
 
 def trainer_environment(run: Run, attempt: Attempt) -> dict[str, str]:
     """Return the trainer's variables on this host: its allocated devices and its threads."""
-    holder = attempt_key(run.public_id, attempt.number)
-    devices = retry_on_outage(lambda: allocation.allocated_here(holder))
+    key = attempt_key(run.public_id, attempt.number)
+    devices = retry_on_outage(lambda: allocation.allocated_here(key))
     threads = (run.spec or {}).get("compute", {}).get("threads", 1)
     return {**allocation.device_environment(devices), "OMP_NUM_THREADS": str(threads)}
 

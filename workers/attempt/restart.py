@@ -45,9 +45,8 @@ def wait_for_end(timeout: float, force: bool) -> None:
 def resume_all() -> None:
     """Queue the runs again that `stop_all` has stopped here."""
     for run in leases.runs_on_machine(host.name()).filter(resume_after_restart=True):
-        with contextlib.suppress(
-            transitions.TransitionRefused
-        ):  # another of its machines resumed it first
+        # It is refused if another machine of the run has resumed it first.
+        with contextlib.suppress(transitions.TransitionRefused):
             lifecycle.resume(run, reason="Stillroom was stopped and started again.")
             say(f"Resuming {run.name}.")
 

@@ -228,11 +228,11 @@ class Supervisor:
 
     def _end(self, record: Callable[[], Any]) -> None:
         """Record the end of the attempt and release its devices here, in one transaction."""
-        holder = attempt_key(self.run.public_id, self.attempt.number)
+        key = attempt_key(self.run.public_id, self.attempt.number)
 
         def end() -> None:
             with transaction.atomic():
                 record()
-                allocation.release(holder, host.name())
+                allocation.release(key, host.name())
 
         retry_on_outage(end)

@@ -1,6 +1,7 @@
 """Allocation of devices: one conditional update gets all that is requested, or nothing.
 
-So a device is never allocated twice.
+So a device is never allocated twice. A key of `webapp.nodes.allocation_keys` says to which attempt
+or copy it is allocated.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ FREE = Q(allocated_to="", retired=False)
 
 
 def claim(
-    count: int, kind: str, allocated_to: str, node: str | None = None, team: Team | None = None
+    count: int, kind: str, key: str, node: str | None = None, team: Team | None = None
 ) -> list[Device] | None:
-    """Allocate `count` free devices of `kind` on `node` (this host by default) to `allocated_to`.
+    """Allocate `count` free devices of `kind` on `node` (this host by default) to `key`.
 
     Returns None if fewer are free. `team` counts for quotas and fair share. Drained machines are
     not excluded here: placement does that.
@@ -37,21 +38,19 @@ def claim(
         claimed = Device.objects.filter(FREE, pk__in=[device.pk for device in devices])
         if (
             len(devices) < count
-            or claimed.update(allocated_to=allocated_to, allocated_since=Now(), team=team) != count
+            or claimed.update(allocated_to=key, allocated_since=Now(), team=team) != count
         ):
             transaction.set_rollback(True)
             return None
     return devices
 
 
-def release(allocated_to: str, node: str | None = None) -> int:
-    """Release all devices of `allocated_to` on `node`, or on all nodes; return how many these were.
+def release(key: str, node: str | None = None) -> int:
+    """Release all devices of `key` on `node`, or on all nodes; return how many these were.
 
     Safe to repeat. Retired devices are deleted instead.
     """
-    devices = Device.objects.filter(
-        allocated_to=allocated_to, **({"node__name": node} if node else {})
-    )
+    devices = Device.objects.filter(allocated_to=key, **({"node__name": node} if node else {}))
     with transaction.atomic():
         devices.filter(retired=True).delete()
         released = devices.update(allocated_to="", allocated_since=None, team=None)
@@ -60,12 +59,10 @@ def release(allocated_to: str, node: str | None = None) -> int:
     return released
 
 
-def allocated_here(allocated_to: str) -> list[Device]:
-    """Return the devices of `allocated_to` on this host."""
+def allocated_here(key: str) -> list[Device]:
+    """Return the devices of `key` on this host."""
     return list(
-        Device.objects.filter(allocated_to=allocated_to, node__name=host.name()).order_by(
-            "kind", "index"
-        )
+        Device.objects.filter(allocated_to=key, node__name=host.name()).order_by("kind", "index")
     )
 
 

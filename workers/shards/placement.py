@@ -189,10 +189,10 @@ def declare_lost() -> None:
 def release_devices() -> None:
     """Release devices of ended copies whose runner died before it could."""
     shard_devices = Device.objects.filter(allocated_to__startswith="shard/")
-    for holder in shard_devices.values_list("allocated_to", flat=True):
-        shard, _, number = holder.removeprefix("shard/").partition("/")
+    for key in shard_devices.values_list("allocated_to", flat=True):
+        shard, _, number = key.removeprefix("shard/").partition("/")
         if not Copy.objects.filter(shard=int(shard), number=int(number), ended_at=None).exists():
-            allocation.release(holder)
+            allocation.release(key)
 
 
 def complete_job(job_id: int) -> bool:
