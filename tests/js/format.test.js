@@ -1,4 +1,4 @@
-/** Numbers as people read them. */
+/** The formatting of numbers. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,11 +13,11 @@ const cases = [
   [seconds, 0.25, "0.250 s"], [seconds, 42, "42 s"], [seconds, 75, "1 min 15 s"], [seconds, 3 * 3600 + 1800, "3 h 30 min"], [seconds, 3 * 86400, "3 d 0 h"],
 ];
 
-for (const [format, value, wanted] of cases) {
-  test(`${format.name}(${value}) is ${wanted}`, () => assert.equal(format(value), wanted));
+for (const [format, value, expected] of cases) {
+  test(`${format.name}(${value}) is ${expected}`, () => assert.equal(format(value), expected));
 }
 
-test("neighbouring ticks differ, and carry no digits beyond that", () => {
+test("neighbouring ticks differ, and have no more digits than needed", () => {
   assert.deepEqual([0, 0.5, 1].map((value) => tick(value, 0.5, "plain")), ["0", "0.5", "1"]);
   assert.deepEqual([0.925, 0.95].map((value) => tick(value, 0.025, "percent")), ["92.5 %", "95 %"]);
   assert.deepEqual([12_500, 15_000].map((value) => tick(value, 2500, "count")), ["12.5k", "15k"]);

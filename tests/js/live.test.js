@@ -1,4 +1,4 @@
-/** The live connection: it goes on from its cursor, drops what it has seen, and lets go in a tab that nobody looks at. */
+/** The live connection: it continues from its cursor, drops repeated frames, and disconnects in a hidden tab. */
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
@@ -7,7 +7,7 @@ import { serverNow } from "../../static/js/server_clock.js";
 import { backoff, openLive } from "../../static/js/live.js";
 import { fromClient, fromServer } from "./messages.js";
 
-/** A server's end of the sockets that the page opens. */
+/** A fake WebSocket: the test plays the server. */
 class FakeSocket {
   static opened = [];
 
@@ -43,7 +43,7 @@ class FakeSocket {
 class FakePage extends EventTarget {
   visibilityState = "visible";
 
-  turn(state) {
+  setVisibility(state) {
     this.visibilityState = state;
     this.dispatchEvent(new Event("visibilitychange"));
   }
@@ -61,7 +61,7 @@ beforeEach(() => {
   FakeSocket.opened = [];
   page = new FakePage();
   frames = [];
-  live = openLive({ address: "ws://here/live/", Socket: FakeSocket, page });
+  live = openLive({ address: "ws://test/live/", Socket: FakeSocket, page });
 });
 
 function follow(since = 0) {
@@ -71,26 +71,26 @@ function follow(since = 0) {
 const last = () => FakeSocket.opened[FakeSocket.opened.length - 1];
 const state = { state: "running", word: "running", step: 1, total_steps: 9, phase: "training", eta_s: 5, reason: "", remedy: "", attempt: 1, last_event_at: null, behind_s: 0.1, summary: {} };
 const now = "2026-01-01T12:00:00Z";
-const delta = (cursor, told = {}) => ({ type: "delta", run: "abc", cursor, part: 0, parts: 1, now, series: [], changed: [], state: { ...state, ...told } });
-const reset = (cursor, told = {}) => ({ ...delta(cursor), type: "reset", width: 800, ...told });
+const delta = (cursor, changes = {}) => ({ type: "delta", run: "abc", cursor, part: 0, parts: 1, now, series: [], changed: [], state: { ...state, ...changes } });
+const reset = (cursor, changes = {}) => ({ ...delta(cursor), type: "reset", width: 800, ...changes });
 
-/** Let time pass as it does while a machine is awake. @param {number} milliseconds */
+/** Advance the clock and run the timers. @param {number} milliseconds */
 function pass(milliseconds) {
-  for (let left = milliseconds; left > 0; left -= 1000) mock.timers.tick(Math.min(left, 1000));
+  for (let rest = milliseconds; rest > 0; rest -= 1000) mock.timers.tick(Math.min(rest, 1000));
 }
 
-test("a page that follows nothing opens no connection", () => {
+test("a page without subscriptions opens no connection", () => {
   pass(60_000);
   assert.equal(FakeSocket.opened.length, 0);
 });
 
-test("it subscribes from the cursor that the page came with", () => {
+test("it subscribes from the cursor of the page", () => {
   follow(7);
   last().accept();
   assert.deepEqual(last().sent, [{ type: "subscribe", run: "abc", keys: ["loss"], since: 7, width: 800 }]);
 });
 
-test("after an interruption it asks for what came since, and drops what it has seen", () => {
+test("after an interruption it subscribes from its cursor and drops repeated frames", () => {
   follow(7);
   last().accept();
   last().push(delta(9));
@@ -104,7 +104,7 @@ test("after an interruption it asks for what came since, and drops what it has s
   assert.deepEqual(frames.map((frame) => frame.cursor), [9, 10]);
 });
 
-test("a reset counts even with an older cursor", () => {
+test("a reset is delivered even with an older cursor", () => {
   follow(7);
   last().accept();
   last().push(reset(3));
@@ -113,7 +113,7 @@ test("a reset counts even with an older cursor", () => {
   assert.equal(frames.length, 2);
 });
 
-test("while the server is away the attempts become rarer, never more than half a minute apart", () => {
+test("while the server is down, attempts become rarer but at most 30 s apart", () => {
   follow();
   for (let failures = 0; failures < 12; failures += 1) {
     assert.ok(backoff(failures) >= Math.min(30_000, 500 * 2 ** failures) / 2);
@@ -124,33 +124,33 @@ test("while the server is away the attempts become rarer, never more than half a
   }
 });
 
-test("a hidden tab lets go after a while and makes no request until it is seen again", () => {
+test("a hidden tab disconnects after a while and sends nothing until it is shown", () => {
   follow();
   last().accept();
   last().push(delta(5));
-  page.turn("hidden");
+  page.setVisibility("hidden");
   pass(31_000);
   assert.equal(last().readyState, 3);
   pass(3_600_000);
   assert.equal(FakeSocket.opened.length, 1);
-  page.turn("visible");
+  page.setVisibility("visible");
   last().accept();
   assert.equal(last().sent[0].since, 5);
 });
 
-test("a tab that is hidden for a moment keeps its connection", () => {
+test("a tab that is hidden briefly keeps its connection", () => {
   follow();
   last().accept();
   last().push(delta(5, { state: "completed" }));
-  page.turn("hidden");
+  page.setVisibility("hidden");
   pass(5000);
-  page.turn("visible");
+  page.setVisibility("visible");
   pass(60_000);
   assert.equal(FakeSocket.opened.length, 1);
   assert.equal(last().readyState, 1);
 });
 
-test("a refused run is not asked for again", () => {
+test("a refused run is not subscribed to again", () => {
   let reason = "";
   live.follow("abc", { keys: null, width: 10, since: 0, onFrame: () => {}, onRefused: (message) => (reason = message) });
   last().accept();
@@ -161,7 +161,7 @@ test("a refused run is not asked for again", () => {
   assert.equal(FakeSocket.opened.length, 1);
 });
 
-test("the list of runs hears of every row", () => {
+test("the list of runs receives every row", () => {
   const heard = [];
   live.followList((rows) => heard.push(...rows));
   last().accept();
@@ -171,7 +171,7 @@ test("the list of runs hears of every row", () => {
   assert.deepEqual(heard, [row]);
 });
 
-test("what the page is told of the connection is true", () => {
+test("the page is changes the status of the connection", () => {
   const heard = [];
   live.onStatusChange((status) => heard.push(status));
   follow();
@@ -181,7 +181,7 @@ test("what the page is told of the connection is true", () => {
   assert.deepEqual(heard, ["connecting", "live", "waiting"]);
 });
 
-test("a reset in parts is complete with the last of them", () => {
+test("the last part of a reset moves the cursor", () => {
   follow(7);
   last().accept();
   last().push(reset(20, { part: 0, parts: 2 }));
@@ -196,12 +196,12 @@ test("a reset in parts is complete with the last of them", () => {
   assert.deepEqual(frames.map(({ type, cursor, part }) => [type, cursor, part]), [["reset", 20, 0], ["reset", 21, 0], ["reset", 21, 1], ["delta", 22, 0]]);
 });
 
-/** Let the clock jump without a single timer running: the lid was closed. @param {number} passed */
+/** Move the clock without running timers, as when a laptop sleeps. @param {number} passed */
 function sleepThrough(passed) {
   mock.timers.setTime(Date.now() + passed);
 }
 
-test("after the laptop has slept for an hour the page asks for all that it missed, on a new connection", () => {
+test("after the laptop slept for an hour the page subscribes from its cursor on a new connection", () => {
   follow(7);
   last().accept();
   last().push(delta(9));
@@ -213,7 +213,7 @@ test("after the laptop has slept for an hour the page asks for all that it misse
   assert.equal(last().sent[0].since, 9);
 });
 
-test("a frame that a lost connection still delivers changes nothing", () => {
+test("frames of a replaced connection are ignored", () => {
   follow(7);
   const lost = last();
   lost.accept();
@@ -225,7 +225,7 @@ test("a frame that a lost connection still delivers changes nothing", () => {
   assert.equal(last().sent[0].since, 7);
 });
 
-test("while a run is at work and nothing is heard, the page asks; without an answer it connects anew", () => {
+test("a quiet connection to an active run is pinged, and replaced if no answer comes", () => {
   follow();
   last().accept();
   last().push(delta(1));
@@ -240,7 +240,7 @@ test("while a run is at work and nothing is heard, the page asks; without an ans
   assert.equal(FakeSocket.opened.length, 2);
 });
 
-test("the page of a finished run says nothing more for hours", () => {
+test("the page of a finished run sends no pings", () => {
   follow();
   last().accept();
   last().push(delta(1, { state: "completed" }));
@@ -249,7 +249,7 @@ test("the page of a finished run says nothing more for hours", () => {
   assert.equal(last().sent.length, 1);
 });
 
-test("who is signed out is not let in again by asking again and again", () => {
+test("a signed-out page does not reconnect", () => {
   const heard = [];
   live.onStatusChange((status) => heard.push(status));
   follow();
@@ -260,7 +260,7 @@ test("who is signed out is not let in again by asking again and again", () => {
   assert.equal(heard.at(-1), "signed_out");
 });
 
-test("with too many pages open the next attempt is half a minute away", () => {
+test("with too many pages open the next attempt is after 30 s", () => {
   follow();
   last().accept();
   last().close(4429);
@@ -270,7 +270,7 @@ test("with too many pages open the next attempt is half a minute away", () => {
   assert.equal(FakeSocket.opened.length, 2);
 });
 
-test("an outage of the server's database is told, and its end", () => {
+test("an outage of the server's database is shown, and its end", () => {
   const heard = [];
   live.onStatusChange((status) => heard.push(status));
   follow();
@@ -280,14 +280,14 @@ test("an outage of the server's database is told, and its end", () => {
   assert.deepEqual(heard, ["connecting", "stalled", "live"]);
 });
 
-test("the server's clock is taken from its frames", () => {
+test("the server's clock is set by its frames", () => {
   follow();
   last().accept();
   last().push({ ...delta(1), now: "2026-01-01T12:10:00Z" });
   assert.equal(serverNow() - Date.now(), 10 * MINUTE);
 });
 
-test("whoever follows the jobs hears of them, also after an interruption, and asks whether the server is there while one is at work", () => {
+test("jobs are received, also after an interruption, and the connection is pinged while one is active", () => {
   const heard = [];
   live.followJobs((rows) => heard.push(rows));
   last().accept();

@@ -1,4 +1,4 @@
-/** The definition of the live socket's messages, as the server writes it down: each call throws for a message that breaks it. */
+/** Validators for the messages of the live protocol, by the server's schema: each throws for an invalid message. */
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -11,8 +11,8 @@ ajv.addSchema(schema, "live");
 
 /** @param {string} side @returns {(message: unknown) => void} */
 function checker(side) {
-  const holds = ajv.getSchema(`live#/$defs/${side}`);
-  return (message) => assert.ok(holds(message), `${JSON.stringify(message).slice(0, 300)}: ${ajv.errorsText(holds.errors)}`);
+  const validate = ajv.getSchema(`live#/$defs/${side}`);
+  return (message) => assert.ok(validate(message), `${JSON.stringify(message).slice(0, 300)}: ${ajv.errorsText(validate.errors)}`);
 }
 
 export const fromClient = checker("ClientMessage");

@@ -1,4 +1,4 @@
-/** The data behind a chart: points that come late, twice or in no order end in the same curve. */
+/** The data of a chart: late, repeated and unordered points give the same curve. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,24 +9,24 @@ import { align, emptySeries, merge, seriesOf, smooth } from "../../static/js/cha
 
 /** @param {number} seed */
 function shuffled(seed, values) {
-  const mixed = [...values];
-  for (let i = mixed.length - 1; i > 0; i -= 1) {
+  const shuffledValues = [...values];
+  for (let i = shuffledValues.length - 1; i > 0; i -= 1) {
     seed = (seed * 1103515245 + 12345) % 2 ** 31;
     const j = seed % (i + 1);
-    [mixed[i], mixed[j]] = [mixed[j], mixed[i]];
+    [shuffledValues[i], shuffledValues[j]] = [shuffledValues[j], shuffledValues[i]];
   }
-  return mixed;
+  return shuffledValues;
 }
 
 const steps = Array.from({ length: 30 }, (_, i) => i);
 
 test("points in any order make the same curve", () => {
-  const straight = emptySeries();
-  merge(straight, steps, steps.map((x) => x * x));
+  const ordered = emptySeries();
+  merge(ordered, steps, steps.map((x) => x * x));
   for (let seed = 1; seed <= 20; seed += 1) {
     const series = emptySeries();
     for (const x of shuffled(seed, steps)) merge(series, [x], [x * x]);
-    assert.deepEqual(series, straight);
+    assert.deepEqual(series, ordered);
   }
 });
 
@@ -39,7 +39,7 @@ test("a point that arrives twice is drawn once, and the later value counts", () 
   assert.equal(series.count, 3);
 });
 
-test("what is no number is marked and leaves no point", () => {
+test("a value that is not a number is marked and not drawn", () => {
   const series = emptySeries();
   merge(series, [1, 2, 3], [1, "NaN", "Infinity"]);
   merge(series, [2], ["NaN"]);
@@ -47,38 +47,38 @@ test("what is no number is marked and leaves no point", () => {
   assert.deepEqual(series.broken, [2, 3]);
 });
 
-test("an answer of the server keeps its buckets and its marks", () => {
+test("a series of the server keeps its buckets and its marks", () => {
   const series = seriesOf({ x: [0.5, 2.5], mean: [1, "NaN"], min: [0, "NaN"], max: [2, "NaN"], count: 4, marks: [[2, "NaN"], [3, "NaN"]] });
   assert.deepEqual([series.x, series.min, series.max], [[0.5], [0], [2]]);
   assert.deepEqual(series.broken, [2, 3]);
   assert.equal(series.count, 4);
 });
 
-test("smoothing leaves a constant as it is and does not lean to the first value", () => {
+test("smoothing leaves a constant as it is and is not biased to the first value", () => {
   assert.deepEqual(smooth([3, 3, 3], 0.9).map((value) => value.toFixed(9)), ["3.000000000", "3.000000000", "3.000000000"]);
   const [first, second] = smooth([0, 1], 0.5);
   assert.equal(first, 0);
   assert.ok(Math.abs(second - 2 / 3) < 1e-12);
 });
 
-test("series with other steps share one axis, with gaps where one has no point", () => {
+test("series with different steps share one axis, with gaps", () => {
   assert.deepEqual(align([{ x: [1, 3], columns: [[10, 30]] }, { x: [2, 3], columns: [[5, 6], []] }]), [[1, 2, 3], [10, null, 30], [null, 5, 6], [null, null, null]]);
 });
 
-test("a line with an interval draws it, a bucketed one what its buckets hide", () => {
+test("the band is the interval of a line, or else the minimum and maximum of its buckets", () => {
   const lines = [{ key: "p", label: "p", low: "p/low", high: "p/high" }, { key: "q", label: "q" }];
-  const one = (value) => seriesOf({ x: [1], mean: [value], min: [value - 1], max: [value + 1], count: 5, marks: [] });
-  const store = new Map([["p", one(5)], ["p/low", one(4.5)], ["p/high", one(5.5)], ["q", one(7)]]);
+  const bucket = (value) => seriesOf({ x: [1], mean: [value], min: [value - 1], max: [value + 1], count: 5, marks: [] });
+  const store = new Map([["p", bucket(5)], ["p/low", bucket(4.5)], ["p/high", bucket(5.5)], ["q", bucket(7)]]);
   assert.deepEqual(keysOf(lines), ["p", "p/low", "p/high", "q"]);
   assert.deepEqual(columnsOf(lines, store, 0).map((column) => column[0]), [1, 5, 4.5, 5.5, null, 7, 6, 8, null]);
 });
 
-test("a measurement with an interval is not smoothed, and the legend never tells a smoothed value", () => {
+test("a measurement with an interval is not smoothed, and the legend never shows a smoothed value", () => {
   const lines = [{ key: "p", label: "p", low: "p/low", high: "p/high" }, { key: "q", label: "q" }];
   const series = ["p", "p/low", "p/high", "q"].map((key) => {
-    const one = emptySeries();
-    merge(one, [1, 2], [0, 1]);
-    return /** @type {[string, import("../../static/js/charts/series.js").Series]} */ ([key, one]);
+    const single = emptySeries();
+    merge(single, [1, 2], [0, 1]);
+    return /** @type {[string, import("../../static/js/charts/series.js").Series]} */ ([key, single]);
   });
   const data = columnsOf(lines, new Map(series), 0.9);
   assert.deepEqual(data[1], [0, 1]);

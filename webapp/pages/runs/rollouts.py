@@ -137,7 +137,7 @@ def _counts(run: Run) -> dict[str, int]:
             "payload__kept", "payload__of"
         )
     )
-    return {"kept": sum(kept or 0 for kept, _ in pairs), "of": sum(of or 0 for _, of in pairs)}
+    return {"kept": sum(count or 0 for count, _ in pairs), "of": sum(of or 0 for _, of in pairs)}
 
 
 def _legend() -> list[tuple[int, str]]:
