@@ -1,0 +1,37 @@
+"""Documents name files that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCE = r"(?:trainer|webapp|workers|tests|bench|templates|static|docs)/[\w./-]+"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_and_link_in_a_document_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    paths = [ROOT / path for path in re.findall(rf"`({SOURCE})`", text)]
+    links = [link for link in re.findall(r"\]\(([^)#:]+)\)", text) if not link.startswith("/")]
+    missing = [str(path) for path in paths if not path.exists()]
+    missing += [link for link in links if not (document.parent / link).exists()]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_in_a_document_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    modules = re.findall(r"python -m ((?:trainer|workers|bench|tests)[\w.]*)", text)
+    missing = [
+        module
+        for module in modules
+        if not (ROOT / module.replace(".", "/")).with_suffix(".py").exists()
+        and not (ROOT / module.replace(".", "/") / "__main__.py").exists()
+    ]
+
+    assert missing == []
