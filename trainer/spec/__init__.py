@@ -1,5 +1,6 @@
-"""What a run is: the one source of truth for the form, the YAML files, the command line and the
-docs. Imports without torch.
+"""The definition of a run, from which form, YAML, command line, API and docs are derived.
+
+Imports without torch.
 """
 
 from trainer.spec.confidence import Confidence, NoConfidence, StatedConfidence
@@ -16,7 +17,7 @@ from trainer.spec.data import (
     Verifier,
 )
 from trainer.spec.errors import SpecError, SpecIssue
-from trainer.spec.fields.field_list import Choice, FieldInfo, fields
+from trainer.spec.fields.field_list import FieldChoice, FieldInfo, fields
 from trainer.spec.networks import (
     Context,
     EndpointTeacher,
@@ -81,7 +82,6 @@ __all__ = [
     "ArithmeticProblems",
     "CalibratedFilter",
     "Checkpoints",
-    "Choice",
     "ChoiceVerifier",
     "Clip",
     "Columns",
@@ -94,6 +94,7 @@ __all__ = [
     "EndpointTeacher",
     "Evaluation",
     "ExactVerifier",
+    "FieldChoice",
     "FieldInfo",
     "FileProblems",
     "FixedControl",

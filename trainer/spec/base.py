@@ -1,9 +1,7 @@
-"""What every part of a run definition shares: strict models, field metadata and names of things
-outside the spec.
+"""Base classes and types of a run definition: strict models, field metadata, URIs and names.
 
-A field carries all that the form, the REST schema, the YAML files, the command line and the docs
-say about it: title, help, unit, bounds and whether it is for experts. `option` is how a field is
-declared.
+A field has all that the form, the REST schema, the YAML files, the command line and the docs say
+about it: title, help, unit, bounds and whether it is for experts. `option` declares a field.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, fi
 
 
 class Section(BaseModel):
-    """A part of a run definition. Unknown keys are errors; values are immutable once validated."""
+    """A section of a run definition. Unknown keys are errors; validated values are immutable."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
@@ -25,6 +23,7 @@ class Section(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _storable(cls, value: Any) -> Any:
+        # A database text column and UTF-8 cannot hold these two.
         for text in _texts(value):
             if "\0" in text:
                 raise ValueError("must not contain a NUL character")
@@ -34,16 +33,14 @@ class Section(BaseModel):
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text of a value, however deep in its lists; sections within it have looked at their
-    own.
-    """
+    """Yield every text in a value, at any depth; nested sections check their own texts."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         yield from _texts([*value.keys(), *value.values()])
     elif isinstance(value, Iterable) and not isinstance(value, BaseModel):
-        for each in value:
-            yield from _texts(each)
+        for item in value:
+            yield from _texts(item)
 
 
 def option(
@@ -57,7 +54,7 @@ def option(
     factory: Any = None,
     **bounds: Any,
 ) -> Any:
-    """Declare a field of a section: `bounds` are pydantic's (ge, gt, le, lt, min_length, ...)."""
+    """Declare a field of a section. `bounds` are pydantic's: ge, gt, le, lt, min_length, …"""
     extra: dict[str, JsonValue] = {"unit": unit, "expert": expert, "paper": paper}
     if factory is not None:
         return Field(
@@ -71,39 +68,32 @@ def option(
 
 
 def check_uri(value: str, *allowed: str) -> str:
-    """Return `value` if it is a URI with one of the allowed schemes; raise ValueError with the
-    remedy otherwise.
-    """
-    scheme, _, rest = value.partition(":")
-    if scheme not in allowed or not rest:
-        wanted = ", ".join(f"{scheme}:…" for scheme in allowed)
-        raise ValueError(f"must say where to find it, as one of {wanted}; got {shown(value)}")
+    """Return `value` if it is a URI with one of the allowed schemes, else raise ValueError."""
+    scheme, _, location = value.partition(":")
+    if scheme not in allowed or not location:
+        forms = ", ".join(f"{scheme}:…" for scheme in allowed)
+        raise ValueError(f"must be a location, as one of {forms}; got {quoted(value)}")
     return value
 
 
 def check_slug(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", value):
         raise ValueError(
-            f"must be 1 to 32 lower-case letters, digits, - or _, beginning with a letter or digit; got {shown(value)}"
+            "must be 1 to 32 lower-case letters, digits, - or _, with a letter or digit first; "
+            f"got {quoted(value)}"
         )
     return value
 
 
-def shown(value: Any) -> str:
-    """`value` as an error message quotes it: short, whatever was sent."""
-    text = (
-        value
-        if isinstance(value, str)
-        else type(value).__name__
-        if isinstance(value, dict | list | tuple)
-        else str(value)
-    )
-    text = writable(text)
+def quoted(value: Any) -> str:
+    """Return `value` as error messages quote it: at most 60 characters, containers by type name."""
+    text = type(value).__name__ if isinstance(value, dict | list | tuple) else str(value)
+    text = encodable(text)
     return f"“{text[:60]}…”" if len(text) > 60 else f"“{text}”"
 
 
-def writable(text: str) -> str:
-    """The text with ? for each character that UTF-8 or a database has no place for."""
+def encodable(text: str) -> str:
+    """Return the text with ? for each character that UTF-8 or a database cannot hold."""
     return text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
@@ -115,7 +105,7 @@ ModelURI = Annotated[
 
 def _visible(text: str) -> str:
     if not text.strip():
-        raise ValueError("is blank; write something that can be seen and clicked")
+        raise ValueError("is blank; write at least one visible character")
     return text
 
 

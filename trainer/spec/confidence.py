@@ -1,4 +1,4 @@
-"""How an answer states its confidence: what the student is asked for, and how it is written."""
+"""How an answer states its confidence: the instruction to the student and the wording."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pydantic import Field, field_validator
 from trainer.spec.base import Section, option
 
 CAOPD = "CaOPD, arXiv 2604.16830"
+# What may follow the number: closing punctuation, emphasis, then words without digits or %.
 AFTER = re.compile(r"""[.,;:!?)\]}"'$]*[*_`]*( [^%\d]*)?""")
 
 
 class NoConfidence(Section):
-    """Answers state no confidence; that of their tokens is measured all the same."""
+    """Answers state no confidence; only the probability of their tokens is measured."""
 
     kind: Literal["none"] = "none"
 
@@ -26,20 +27,21 @@ class StatedConfidence(Section):
     wording: str = option(
         "Confidence: {value}",
         title="Wording",
-        help="What an answer says; `{value}` is the number.",
+        help="Text with which an answer states its confidence; `{value}` stands for the number.",
         paper=CAOPD,
         max_length=200,
     )
     own_line: bool = option(
-        True, title="On a line of its own", help="Whether the wording begins a line.", expert=True
+        True, title="Own line", help="The wording is on a line of its own.", expert=True
     )
     decimals: int = option(
-        2, title="Decimals", help="Of the number. 1 gives eleven levels.", ge=1, le=4
+        2, title="Decimals", help="Decimals of the number. 1 gives eleven levels.", ge=1, le=4
     )
     instruction: str = option(
-        "End with one last line that begins with `Confidence:` and gives a number from 0.0 to 1.0: how likely your answer is right.",
+        "End with one last line that begins with `Confidence:` and gives a number from 0.0 to "
+        "1.0: how likely your answer is right.",
         title="Instruction",
-        help="Added to the prompt; empty for a model that states it unasked.",
+        help="Appended to the prompt; empty for a model that states its confidence without it.",
         expert=True,
         max_length=2000,
     )
@@ -47,23 +49,27 @@ class StatedConfidence(Section):
     @field_validator("wording")
     @classmethod
     def _can_be_read_back(cls, wording: str) -> str:
-        """`trainer.text.calibration.codec` finds the words before the number, then reads on to the
-        next space or emphasis.
+        """Raise ValueError for a wording that `trainer.text.calibration.codec` could not parse.
+
+        It looks for the words before the number, then reads to the next space or emphasis.
         """
-        before, found, after = wording.partition("{value}")
-        if not found or not any(character.isalnum() for character in before):
+        before, placeholder, after = wording.partition("{value}")
+        if not placeholder or not any(character.isalnum() for character in before):
             raise ValueError(
-                "must be words followed by {value}, as in `Confidence: {value}`, or the number could not be found again"
+                "must be words followed by {value}, as in `Confidence: {value}`, or the number "
+                "cannot be read back"
             )
         if "{value}" in after:
             raise ValueError("must contain {value} once")
         if not wording.isprintable():
             raise ValueError(
-                "must be on one line, with no white space but blanks, or it could not be found again"
+                "must be on one line, with spaces as the only white space, or it cannot be read "
+                "back"
             )
         if not AFTER.fullmatch(after):
             raise ValueError(
-                "must have closing punctuation, or a blank and words without % or digits, after {value}, if anything"
+                "may have only closing punctuation, or a space and words without % or digits, "
+                "after {value}"
             )
         return wording
 

@@ -1,4 +1,4 @@
-"""Where problems come from, how their columns are read, and how an answer is judged."""
+"""The data of a run: sources of problems, columns of data files, and verifiers."""
 
 from __future__ import annotations
 
@@ -14,62 +14,71 @@ Level = Annotated[int, Field(ge=1, le=3)]
 
 
 class Columns(Section):
-    """Which column of a data file holds what."""
+    """The columns of a data file."""
 
     question: str = option(
         "question",
         title="Question column",
-        help="The text that the student is asked.",
+        help="Column with the question for the student.",
         min_length=1,
     )
     answer: str = option(
         "answer",
         title="Answer column",
-        help="The reference answer. GSM8K's `#### 42` ending is recognised.",
+        help="Column with the reference answer. GSM8K's ending `#### 42` is recognised.",
         min_length=1,
     )
     choices: str | None = option(
         None,
         title="Choices column",
-        help="A list, for multiple choice: it is put below the question, and the answer becomes a letter.",
+        help="For multiple choice: a list that is appended to the question; the answer becomes a "
+        "letter.",
     )
     solution: str | None = option(
-        None, title="Solution column", help="A worked solution, if there is one."
+        None, title="Solution column", help="Column with a worked solution."
     )
     id: str | None = option(
         None,
         title="Id column",
-        help="A stable name of each problem. Without one, the content names it.",
+        help="Column with a stable id of each problem. Without it, the id is a hash of the "
+        "content.",
     )
     domain: str | None = option(
-        None, title="Domain column", help="Groups the pass rates of the evaluation."
+        None,
+        title="Domain column",
+        help="Column by which the pass rates of an evaluation are grouped.",
     )
     difficulty: str | None = option(
-        None, title="Difficulty column", help="Groups the pass rates of the evaluation."
+        None,
+        title="Difficulty column",
+        help="Column by which the pass rates of an evaluation are grouped.",
     )
 
 
 class ArithmeticProblems(Section):
-    """Graded arithmetic made on the spot: every level of every family, with exact answers."""
+    """Built-in graded arithmetic: every level of every family, with exact answers."""
 
     kind: Literal["arithmetic"] = "arithmetic"
     families: tuple[Family, ...] = option(
-        ("add", "sub", "msum", "paren"), title="Families", help="Kinds of arithmetic.", min_length=1
+        ("add", "sub", "msum", "paren"),
+        title="Families",
+        help="Kinds of arithmetic problems.",
+        min_length=1,
     )
     levels: tuple[Level, ...] = option(
-        (1, 2, 3), title="Levels", help="1 is the easiest.", min_length=1
+        (1, 2, 3), title="Levels", help="Levels of difficulty; 1 is the easiest.", min_length=1
     )
     count: int = option(
         400,
         title="Problems",
-        help="How many problems, spread evenly over families and levels.",
+        help="Number of problems, distributed evenly over families and levels.",
         ge=1,
         le=1_000_000,
     )
     seed: int = option(
         0,
         title="Problem seed",
-        help="Draws the problems. Independent of the run's seed.",
+        help="Seed of the problems, independent of the seed of the run.",
         ge=0,
         expert=True,
     )
@@ -80,49 +89,51 @@ class FileProblems(Section):
 
     kind: Literal["file"] = "file"
     path: DataURI = option(
-        title="Data",
-        help="`dataset:<name>@<fingerprint>`, `file:<path>` or `hub:<org>/<name>@<revision>`. A file, or a folder of data files.",
+        title="Data set",
+        help="`dataset:<name>@<fingerprint>`, `file:<path>` or `hub:<org>/<name>@<revision>`: a "
+        "file or a folder of data files.",
     )
     format: Literal["auto", "jsonl", "csv", "parquet"] = option(
-        "auto", title="Format", help="auto tells it from the file's name and content.", expert=True
+        "auto", title="Format", help="auto: detected from the file's name and content.", expert=True
     )
     split: str | None = option(
         None,
         title="Split",
-        help="Which part of a folder or hub data set: train, test, … Needed only where there are several.",
+        help="Split of a folder or hub data set: train, test, … Needed only if there are several.",
         expert=True,
     )
     shape: Literal["columns", "auto"] = option(
         "columns",
-        title="Columns are",
-        help="columns: as named below. auto: told by their names, as those of GSM8K, MATH-500, AIME and MMLU are.",
+        title="Column mapping",
+        help="columns: as named below. auto: detected by name, for data like GSM8K, MATH-500, "
+        "AIME or MMLU.",
         expert=True,
     )
-    columns: Columns = option(title="Columns", help="Which column holds what.", factory=Columns)
+    columns: Columns = option(title="Columns", help="Columns of the data file.", factory=Columns)
     limit: int | None = option(
         None,
-        title="At most",
-        help="Use only that many problems, chosen by the problem seed.",
+        title="Problem limit",
+        help="Use at most this many problems, drawn by the problem seed. Empty: all.",
         unit="problems",
         ge=1,
     )
     seed: int = option(
         0,
         title="Problem seed",
-        help="Chooses the problems when there is a limit or a split.",
+        help="Seed that draws the problems if there is a limit or a held-out share.",
         ge=0,
         expert=True,
     )
 
 
 class SplitProblems(Section):
-    """A part of the training data held out: it is never trained on."""
+    """A share of the training data that is held out and never trained on."""
 
     kind: Literal["split"] = "split"
     share: float = option(
         0.1,
         title="Held-out share",
-        help="Share of the training data that is kept for evaluation.",
+        help="Share of the training data that is used for evaluation only.",
         gt=0,
         lt=1,
     )
@@ -135,15 +146,16 @@ EvalProblems = Annotated[
 
 
 class ExactVerifier(Section):
-    """The answer's text must equal the reference, white space aside."""
+    """The text of the answer must equal the reference, ignoring white space."""
 
     kind: Literal["exact"] = "exact"
     after: str = option(
         "",
-        title="Answer follows",
-        help="The answer is what follows the last such text, as in `Answer:`; empty reads all.",
+        title="Answer marker",
+        help="The answer is the text after the last occurrence of the marker, such as `Answer:`. "
+        "Empty: all of the text.",
     )
-    ignore_case: bool = option(False, title="Ignore case", help="Treat A and a alike.")
+    ignore_case: bool = option(False, title="Case-insensitive comparison", help="A equals a.")
 
 
 class NumericVerifier(Section):
@@ -151,16 +163,16 @@ class NumericVerifier(Section):
 
     kind: Literal["numeric"] = "numeric"
     tolerance: float = option(
-        0.0, title="Relative tolerance", help="0 asks for equality of the decimal numbers.", ge=0
+        0.0, title="Relative tolerance", help="0 requires equal decimal numbers.", ge=0
     )
 
 
 class ChoiceVerifier(Section):
-    """The letter that the answer chooses must be the reference's."""
+    """The letter that the answer chooses must be that of the reference."""
 
     kind: Literal["choice"] = "choice"
     choices: str = option(
-        "ABCD", title="Choices", help="The letters that may be chosen.", min_length=2, max_length=26
+        "ABCD", title="Choices", help="Letters of the choices.", min_length=2, max_length=26
     )
 
     @field_validator("choices")
@@ -174,9 +186,7 @@ class ChoiceVerifier(Section):
 
 
 class MathVerifier(Section):
-    """The answer must be mathematically equal to the reference (LaTeX or plain), as math-verify
-    judges it.
-    """
+    """The answer must be mathematically equal to the reference, by math-verify (LaTeX or plain)."""
 
     kind: Literal["math"] = "math"
 
@@ -187,39 +197,44 @@ Verifier = Annotated[
 
 
 class Data(Section):
-    """The problems of a run."""
+    """The data of a run: problems by role, prompt and verifier."""
 
     train: TrainProblems = option(
-        title="Training problems", help="The pool that is distilled on.", factory=ArithmeticProblems
+        title="Training problems",
+        help="Problem pool that the student is trained on.",
+        factory=ArithmeticProblems,
     )
     evaluation: EvalProblems = option(
         title="Held-out problems",
-        help="Measured during the run, never trained on.",
+        help="Problems of the evaluations; never trained on.",
         factory=SplitProblems,
     )
     retained: Annotated[ArithmeticProblems | FileProblems, Field(discriminator="kind")] | None = (
         option(
             None,
             title="Retained skill",
-            help="A skill outside the pool, measured before and after: how much is forgotten.",
+            help="Problems of another skill, evaluated before and after the run, to measure "
+            "forgetting.",
         )
     )
     prompt: str = option(
         "{question}",
         title="Prompt",
-        help="What is asked; `{question}` stands for the problem's question.",
+        help="Prompt of the student; `{question}` stands for the problem's question.",
         expert=True,
     )
     verifier: Verifier = option(
-        title="Verifier", help="How an answer is judged.", factory=NumericVerifier
+        title="Verifier",
+        help="Method that decides whether an answer is right.",
+        factory=NumericVerifier,
     )
     confidence: Confidence = option(
-        title="Confidence", help="Whether answers state how sure they are.", factory=NoConfidence
+        title="Confidence", help="Whether answers state a confidence.", factory=NoConfidence
     )
     verifier_seconds: float = option(
         5.0,
         title="Time limit per verdict",
-        help="After this the verdict is “could not tell”.",
+        help="After this time the verdict is “could not tell”.",
         unit="s",
         gt=0,
         le=60,
@@ -230,5 +245,5 @@ class Data(Section):
     @classmethod
     def _asks_the_question(cls, prompt: str) -> str:
         if "{question}" not in prompt:
-            raise ValueError("must contain {question}, or the student is never asked anything")
+            raise ValueError("must contain {question}, or the student never sees the question")
         return prompt

@@ -1,7 +1,7 @@
-"""What is wrong with a run definition, in plain sentences beside the field that they speak of.
+"""Validation errors of a definition, as sentences next to the path of the field.
 
-pydantic's errors name Python types and the tags of unions; a person who fills in a form or writes
-YAML sees neither.
+pydantic's errors name Python types and the tags of unions, which a person who fills in a form or
+writes YAML does not know.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainer.spec.base import Section, shown, writable
-from trainer.spec.fields.section_tree import item, literals, sections
+from trainer.spec.base import Section, encodable, quoted
+from trainer.spec.fields.section_tree import item_type, literal_values, sections
 
 TOO_FEW = "needs more items: at least"
 
 
 @dataclass(frozen=True, slots=True)
 class SpecIssue:
-    """One complaint: `path` is dotted ("stages.0.until.steps", empty for the whole), `message`
-    follows it as a sentence.
+    """A validation error of a definition.
+
+    `path` is dotted ("stages.0.until.steps"; empty for the whole definition). Path and `message`
+    together are a sentence.
     """
 
     path: str
@@ -33,7 +35,7 @@ class SpecIssue:
 
 
 class SpecError(ValueError):
-    """A run definition that is refused, with every complaint."""
+    """A definition is invalid; `issues` has every validation error."""
 
     def __init__(self, issues: Iterable[SpecIssue]) -> None:
         self.issues = tuple(issues)
@@ -41,36 +43,35 @@ class SpecError(ValueError):
 
 
 def translate(error: ValidationError, root: type[Section]) -> list[SpecIssue]:
-    """All complaints of pydantic about a `root`, in its order."""
-    found = [
+    """Return the issues for pydantic's errors about a `root`, in its order."""
+    issues = [
         issue for details in error.errors(include_url=False) for issue in _issues(details, root)
     ]
     return [
         issue
-        for issue in found
-        if not (issue.message.startswith(TOO_FEW) and _complained_inside(issue.path, found))
+        for issue in issues
+        if not (issue.message.startswith(TOO_FEW) and _has_issue_inside(issue.path, issues))
     ]
 
 
-def _complained_inside(path: str, found: list[SpecIssue]) -> bool:
-    """Whether an item of the list has a complaint of its own: pydantic then also calls the list too
-    short.
+def _has_issue_inside(path: str, issues: list[SpecIssue]) -> bool:
+    """Return whether an item of the list has an issue.
+
+    pydantic drops invalid items and then also calls the list too short.
     """
-    return any(issue.path.startswith(path + ".") for issue in found)
+    return any(issue.path.startswith(path + ".") for issue in issues)
 
 
 def _issues(details: Any, root: type[Section]) -> list[SpecIssue]:
-    place = locate(details["loc"], root)
-    if details["type"] == "nonsense":
-        return [SpecIssue(at, message) for at, message in details["ctx"]["refusals"]]
-    return [SpecIssue(place.path, _sentence(details, place))]
+    location = locate(details["loc"], root)
+    if details["type"] == "incompatible_settings":
+        return [SpecIssue(path, message) for path, message in details["ctx"]["refusals"]]
+    return [SpecIssue(location.path, _sentence(details, location))]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What a location leads to: its dotted path, the section that holds the last key, and the type
-    expected there.
-    """
+class FieldLocation:
+    """Where an error is: dotted path, section with the last key, and type expected there."""
 
     path: str
     owner: type[Section] | None
@@ -81,9 +82,10 @@ class Place:
         return self.path.rpartition(".")[2]
 
 
-def locate(location: Sequence[str | int], root: type[Section]) -> Place:
-    """Follow pydantic's location, which names the alternatives of unions, to the place that a
-    person calls by its path.
+def locate(location: Sequence[str | int], root: type[Section]) -> FieldLocation:
+    """Return the field that pydantic's location leads to.
+
+    Unlike paths of fields, pydantic's locations also name the alternatives of unions.
     """
     path: list[str] = []
     annotation: Any = root
@@ -93,41 +95,41 @@ def locate(location: Sequence[str | int], root: type[Section]) -> Place:
         if isinstance(key, str) and key in choices:
             annotation = choices[key]
             continue
-        path.append(writable(str(key))[:80])
+        path.append(encodable(str(key))[:80])
         owner, annotation = _step(choices.get(""), annotation, key)
-    return Place(".".join(path), owner, annotation)
+    return FieldLocation(".".join(path), owner, annotation)
 
 
 def _step(
     section: type[Section] | None, annotation: Any, key: str | int
 ) -> tuple[type[Section] | None, Any]:
     if section is None:
-        return None, item(annotation)
+        return None, item_type(annotation)
     field = section.model_fields.get(str(key))
     return section, field.annotation if field else None
 
 
-def _sentence(details: Any, place: Place) -> str:
+def _sentence(details: Any, location: FieldLocation) -> str:
     kind, context, value = details["type"], details.get("ctx", {}), details["input"]
-    known = place.owner.model_fields if place.owner else {}
+    fields = location.owner.model_fields if location.owner else {}
     if kind == "extra_forbidden":
-        return f"is not a setting here{_nearest(place.key, known)}"
+        return f"is not a setting here{_nearest(location.key, fields)}"
     if kind == "missing":
-        return f"is missing: {known[place.key].description}"
+        return f"is missing: {fields[location.key].description}"
     if kind in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
-        return _choice(kind, value, place.annotation)
+        return _choice(kind, value, location.annotation)
     if kind == "value_error":
         return str(context["error"])
     return _bounds(kind, context, value) or _types(kind, value) or f"is not valid: {details['msg']}"
 
 
 def _choice(kind: str, value: Any, annotation: Any) -> str:
-    words = ", ".join(literals(annotation) or sections(annotation))
+    choices = ", ".join(literal_values(annotation) or sections(annotation))
     if kind == "union_tag_not_found":
-        return f"needs a `kind`: one of {words}"
+        return f"needs a `kind`: one of {choices}"
     if kind == "union_tag_invalid":
-        return f"has a `kind` that must be one of {words}; got {shown(value.get('kind'))}"
-    return f"must be one of {words}; got {shown(value)}"
+        return f"has a `kind` that must be one of {choices}; got {quoted(value.get('kind'))}"
+    return f"must be one of {choices}; got {quoted(value)}"
 
 
 def _number(bound: float) -> str:
@@ -141,16 +143,16 @@ def _number(bound: float) -> str:
 def _bounds(kind: str, context: Any, value: Any) -> str:
     match kind:
         case "greater_than_equal":
-            least = (
+            bound = (
                 "not be negative" if context["ge"] == 0 else f"be at least {_number(context['ge'])}"
             )
-            return f"must {least}, got {shown(value)}"
+            return f"must {bound}, got {quoted(value)}"
         case "greater_than":
-            return f"must be above {_number(context['gt'])}, got {shown(value)}"
+            return f"must be above {_number(context['gt'])}, got {quoted(value)}"
         case "less_than_equal":
-            return f"must be at most {_number(context['le'])}, got {shown(value)}"
+            return f"must be at most {_number(context['le'])}, got {quoted(value)}"
         case "less_than":
-            return f"must be below {_number(context['lt'])}, got {shown(value)}"
+            return f"must be below {_number(context['lt'])}, got {quoted(value)}"
         case "string_too_short":
             return (
                 "must not be empty"
@@ -168,21 +170,22 @@ def _bounds(kind: str, context: Any, value: Any) -> str:
 
 def _types(kind: str, value: Any) -> str:
     if kind.startswith("int"):
-        return f"must be a whole number, got {shown(value)}"
+        return f"must be a whole number, got {quoted(value)}"
     if kind.startswith(("float", "finite")):
-        return f"must be a number, got {shown(value)}"
+        return f"must be a number, got {quoted(value)}"
     if kind.startswith("bool"):
-        return f"must be true or false, got {shown(value)}"
+        return f"must be true or false, got {quoted(value)}"
     if kind.startswith("string"):
-        return f"must be text, got {shown(value)}; put it in quotes"
+        return f"must be text, got {quoted(value)}; put it in quotes"
     if kind.startswith("tuple"):
-        return f"must be a list, got {shown(value)}"
+        return f"must be a list, got {quoted(value)}"
     if kind.startswith(("model", "dict")):
-        return f"must be a group of settings, got {shown(value)}"
+        return f"must be a group of settings, got {quoted(value)}"
     return ""
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else f"; the settings here are {', '.join(known)}"
+def _nearest(key: str, names: Iterable[str]) -> str:
+    names = list(names)
+    if matches := difflib.get_close_matches(key, names, n=1, cutoff=0.6):
+        return f"; did you mean {matches[0]}?"
+    return f"; the settings here are {', '.join(names)}"

@@ -1,9 +1,9 @@
-"""What a job is: one model over one whole data set, without training. It is cut into parts that any
-machines carry out in any order.
+"""The definition of a job: one model over one whole data set, without training.
 
-A part's answers follow from this definition alone: problems are sampled in blocks of
-`compute.block`, counted from the first problem, and a part is some whole blocks. So a part that is
-done again, elsewhere or in another cut, gives the same answers.
+A job is divided into parts, which any machines run in any order. Answers depend on this definition
+alone: problems are sampled in blocks of `compute.block`, counted from the first problem, and a part
+consists of whole blocks. A part that is repeated, on another machine or with another number of
+parts, therefore gives the same answers.
 """
 
 from __future__ import annotations
@@ -26,28 +26,29 @@ Samples = Annotated[int, Field(ge=1, le=1024)]
 
 
 class PassRates(Section):
-    """How often the model solves each problem: what is mastered, at the frontier, hopeless."""
+    """The model's pass rate on each problem: mastered, frontier or hopeless."""
 
     kind: Literal["pass_rates"] = "pass_rates"
     samples: Samples = option(
-        8, title="Answers per problem (K)", help="A pass rate is estimated from so many."
+        8, title="Answers per problem (K)", help="Answers from which a pass rate is estimated."
     )
     keep_texts: bool = option(
         False,
-        title="Keep the answers",
-        help="Their texts too, to be read; a large file.",
+        title="Answer texts",
+        help="Store the texts of the answers too; a large file.",
         expert=True,
     )
 
 
 class TeacherAnswers(Section):
-    """An answer to every problem, to be learnt from: a data file that the teacher `texts` reads."""
+    """An answer to each problem to train on, as a data file for a teacher of kind `texts`."""
 
     kind: Literal["teacher_answers"] = "teacher_answers"
     samples: Samples = option(
         1,
         title="Answers per problem",
-        help="The first right one is kept; where none is right, the first. An endpoint is asked once.",
+        help="The first right answer is stored, or the first if none is right. An endpoint writes "
+        "one answer.",
     )
 
 
@@ -56,22 +57,25 @@ class Benchmark(Section):
 
     kind: Literal["evaluation"] = "evaluation"
     samples: Samples = option(
-        4, title="Answers per problem", help="More of them narrow the interval and allow larger k."
+        4,
+        title="Answers per problem",
+        help="More answers give a narrower interval and allow a larger k.",
     )
     pass_at: tuple[Annotated[int, Field(ge=1)], ...] = option(
-        (1, 4), title="pass@k", help="Values of k; each needs at least k answers."
+        (1, 4), title="pass@k", help="Values of k; k must not exceed the answers per problem."
     )
     keep_texts: bool = option(
-        True, title="Keep the answers", help="Their texts too, to be read.", expert=True
+        True, title="Answer texts", help="Store the texts of the answers too.", expert=True
     )
 
     @field_validator("pass_at")
     @classmethod
-    def _enough_samples(cls, pass_at: tuple[int, ...], given: ValidationInfo) -> tuple[int, ...]:
-        samples = given.data.get("samples", math.inf)
+    def _enough_samples(cls, pass_at: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        samples = info.data.get("samples", math.inf)
         if too_large := [k for k in pass_at if k > samples]:
             raise ValueError(
-                f"asks for pass@{too_large[0]} of {samples} answers to a problem; ask for more answers or a smaller k"
+                f"asks for pass@{too_large[0]} of {samples} answers to a problem; ask for more "
+                f"answers or a smaller k"
             )
         return pass_at
 
@@ -80,12 +84,13 @@ Work = Annotated[PassRates | TeacherAnswers | Benchmark, Field(discriminator="ki
 
 
 class CheckpointModel(Section):
-    """The student of a run, as one of its checkpoints has it."""
+    """The student of a run at one of its checkpoints."""
 
     kind: Literal["checkpoint"] = "checkpoint"
     checkpoint: str = option(
         title="Checkpoint",
-        help="`checkpoint:<run>@<step>`, or `file:<folder>` of one in the folder of its run.",
+        help="`checkpoint:<run>@<step>`, or `file:<folder>` of a checkpoint in the folder of its "
+        "run.",
     )
 
     @field_validator("checkpoint")
@@ -97,30 +102,31 @@ class CheckpointModel(Section):
         return checkpoint
 
 
-Author = Annotated[ModelTeacher | CheckpointModel | EndpointTeacher, Field(discriminator="kind")]
+JobModel = Annotated[ModelTeacher | CheckpointModel | EndpointTeacher, Field(discriminator="kind")]
 
 
 class JobCompute(Section):
-    """Devices and their use."""
+    """Devices and batch sizes."""
 
     device: Literal["auto", "cpu", "cuda"] = option(
-        "auto", title="Device", help="auto takes a GPU if there is one."
+        "auto", title="Device", help="auto: a GPU if there is one."
     )
     threads: int = option(
-        1, title="CPU threads", help="Small models are fastest with one.", ge=1, le=256, expert=True
+        1, title="CPU threads", help="Small models are fastest with 1.", ge=1, le=256, expert=True
     )
     generation_rows: int = option(
         256,
         title="Generation rows",
-        help="Answers that are sampled side by side.",
+        help="Answers that are sampled in one batch.",
         ge=1,
         le=65_536,
         expert=True,
     )
     block: int = option(
         64,
-        title="Block",
-        help="Problems that are sampled together. Larger blocks waste less; no part of the job is smaller than one.",
+        title="Block size",
+        help="Problems that are sampled together. Larger blocks are more efficient; a part has at "
+        "least one block.",
         unit="problems",
         ge=1,
         le=100_000,
@@ -131,43 +137,51 @@ class JobCompute(Section):
 class JobSpec(Section):
     """A job over a whole data set."""
 
-    version: Literal[1] = option(1, title="Version", help="Of this format.", expert=True)
+    version: Literal[1] = option(
+        1, title="Version", help="Version of the format of definitions.", expert=True
+    )
     name: Name = option(
-        "untitled", title="Name", help="What the job is called.", min_length=1, max_length=120
+        "untitled", title="Name", help="Name of the job.", min_length=1, max_length=120
     )
     seed: int = option(
-        0, title="Seed", help="The answers follow from it.", ge=0, le=2**31 - 1, expert=True
+        0, title="Seed", help="Seed of the answers.", ge=0, le=2**31 - 1, expert=True
     )
-    work: Work = option(title="Work", help="What is to be found out.", factory=PassRates)
-    model: Author = option(
-        title="Model", help="Who answers.", factory=lambda: ModelTeacher(model="builtin:student")
+    work: Work = option(title="Work", help="What the job computes.", factory=PassRates)
+    model: JobModel = option(
+        title="Model",
+        help="Model that answers.",
+        factory=lambda: ModelTeacher(model="builtin:student"),
     )
     problems: TrainProblems = option(
-        title="Problems", help="Every one of them is answered.", factory=ArithmeticProblems
+        title="Problems", help="Problems that are answered.", factory=ArithmeticProblems
     )
     prompt: str = option(
         "{question}",
         title="Prompt",
-        help="What is asked; `{question}` stands for the problem's question.",
+        help="Prompt of the model; `{question}` stands for the problem's question.",
         expert=True,
     )
     verifier: Verifier = option(
-        title="Verifier", help="How an answer is judged.", factory=NumericVerifier
+        title="Verifier",
+        help="Method that decides whether an answer is right.",
+        factory=NumericVerifier,
     )
     verifier_seconds: float = option(
         5.0,
         title="Time limit per verdict",
-        help="After this the verdict is “could not tell”.",
+        help="After this time the verdict is “could not tell”.",
         unit="s",
         gt=0,
         le=60,
         expert=True,
     )
     confidence: Confidence = option(
-        title="Confidence", help="Whether answers state how sure they are.", factory=NoConfidence
+        title="Confidence", help="Whether answers state a confidence.", factory=NoConfidence
     )
-    sampling: Sampling = option(title="Sampling", help="How answers are drawn.", factory=Sampling)
-    compute: JobCompute = option(title="Compute", help="Devices and their use.", factory=JobCompute)
+    sampling: Sampling = option(title="Sampling", help="Sampling of answers.", factory=Sampling)
+    compute: JobCompute = option(
+        title="Compute", help="Devices and batch sizes.", factory=JobCompute
+    )
 
     @property
     def samples(self) -> int:
@@ -177,26 +191,29 @@ class JobSpec(Section):
     @classmethod
     def _asks_the_question(cls, prompt: str) -> str:
         if "{question}" not in prompt:
-            raise ValueError("must contain {question}, or nothing is asked")
+            raise ValueError("must contain {question}, or the model never sees the question")
         return prompt
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> JobSpec:
+    def _check_combinations(self) -> JobSpec:
         context = getattr(self.model, "context", None)
         if isinstance(context, PrivilegedContext) and context.shows not in ("solution", "answer"):
             raise ValueError(
-                f"model.context.shows is {context.shows}, which only a run has; choose solution or answer"
+                f"model.context.shows is {context.shows}, which only a run has; choose solution "
+                f"or answer"
             )
         if isinstance(self.model, EndpointTeacher) and self.samples > 1:
             raise ValueError(
-                "asks an endpoint for several answers to a problem, which it is asked once; set work.samples to 1"
+                "asks an endpoint for several answers to a problem, which it is asked once; set "
+                "work.samples to 1"
             )
         return self
 
 
 def load_job(source: str | Mapping[str, Any]) -> JobSpec:
-    """The validated definition in YAML or JSON text, or in a dict. Raises SpecError with every
-    complaint.
+    """Validate a job definition from YAML or JSON text, or from a dict.
+
+    Raises SpecError with all issues.
     """
     data = parse(source) if isinstance(source, str) else dict(source)
     try:
@@ -206,7 +223,7 @@ def load_job(source: str | Mapping[str, Any]) -> JobSpec:
 
 
 def issues_in_job(data: Mapping[str, Any]) -> list[SpecIssue]:
-    """Every complaint about `data`; empty if it can be carried out."""
+    """Return all issues of `data`; empty if it is a valid job."""
     try:
         load_job(data)
     except SpecError as error:
@@ -215,9 +232,10 @@ def issues_in_job(data: Mapping[str, Any]) -> list[SpecIssue]:
 
 
 def blocks_of_part(problems: int, block: int, part: int, parts: int) -> list[range]:
-    """Places of the problems of part number `part` (from 0) of `parts`, as its blocks. With fewer
-    blocks than parts some are empty.
+    """Return the blocks of part number `part` (from 0) of `parts`, as ranges of problem indices.
+
+    With fewer blocks than parts some parts have none.
     """
     blocks = -(-problems // block)
-    own = range(blocks * part // parts, blocks * (part + 1) // parts)
-    return [range(number * block, min(problems, (number + 1) * block)) for number in own]
+    numbers = range(blocks * part // parts, blocks * (part + 1) // parts)
+    return [range(number * block, min(problems, (number + 1) * block)) for number in numbers]

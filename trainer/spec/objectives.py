@@ -1,5 +1,6 @@
-"""What a stage minimises at each token. p_T and p_S are the next-token distributions of teacher and
-student.
+"""The objective of a stage: the loss at each token.
+
+p_T and p_S are the next-token distributions of teacher and student.
 """
 
 from __future__ import annotations
@@ -17,26 +18,27 @@ DAPO = "DAPO, arXiv 2503.14476"
 
 
 class NoClip(Section):
-    """Divergences count as they are."""
+    """Divergences are not clipped."""
 
     kind: Literal["none"] = "none"
 
 
 class Clip(Section):
-    """Divergences are cut, so that a few tokens of style do not drown the rest."""
+    """Divergences are clipped, so that a few tokens of style do not dominate the loss."""
 
     kind: Literal["clip"] = "clip"
     scope: Literal["entry", "entry_nonneg", "token"] = option(
         "entry",
-        title="Clip",
-        help="entry: each (token, vocabulary entry), as published; negative entries are not cut. entry_nonneg: the same on a form "
-        " whose entries are never negative. token: the sum over the vocabulary; right for small vocabularies.",
+        title="Clip scope",
+        help="entry: each (token, vocabulary entry), as published; negative entries are not "
+        "clipped. entry_nonneg: the same in a form "
+        "without negative entries. token: the sum over the vocabulary, for small vocabularies.",
         paper=OPSD,
     )
     limit: float = option(
         0.05,
         title="Limit τ",
-        help="0.05 suits vocabularies of 10,000 and more.",
+        help="0.05 is for vocabularies of 10,000 entries and more.",
         unit="nats",
         gt=0,
         le=100,
@@ -44,23 +46,23 @@ class Clip(Section):
 
 
 class AllLogits(Section):
-    """The divergence is taken over the whole vocabulary."""
+    """The divergence is computed over the whole vocabulary."""
 
     kind: Literal["all"] = "all"
 
 
 class TopLogits(Section):
-    """The divergence is taken over the likeliest tokens of one of the models."""
+    """The divergence is computed over the k most likely tokens of one of the models."""
 
     kind: Literal["top"] = "top"
-    k: int = option(100, title="k", help="How many tokens.", ge=1, le=1_000_000)
+    k: int = option(100, title="k", help="Number of tokens.", ge=1, le=1_000_000)
     of: Literal["teacher", "student"] = option(
-        "teacher", title="Likeliest of", help="Whose likeliest tokens."
+        "teacher", title="Top-k model", help="Model whose most likely tokens are compared."
     )
     rest: Literal["renormalise", "tail"] = option(
         "tail",
         title="Other tokens",
-        help="renormalise: left out. tail: one entry for all.",
+        help="renormalise: left out. tail: one entry for all other tokens.",
         expert=True,
     )
 
@@ -69,13 +71,13 @@ class _Divergence(Section):
     temperature: float = option(
         1.0,
         title="Temperature",
-        help="Divides the logits of both models; no factor τ² is applied.",
+        help="Divides the logits of both models, without a factor τ².",
         gt=0,
         le=10,
         expert=True,
     )
     clip: Annotated[NoClip | Clip, Field(discriminator="kind")] = option(
-        title="Clipping", help="Whether large divergences are cut.", factory=NoClip, expert=True
+        title="Clipping", help="Whether large divergences are clipped.", factory=NoClip, expert=True
     )
     vocabulary: Annotated[AllLogits | TopLogits, Field(discriminator="kind")] = option(
         title="Vocabulary", help="Which tokens are compared.", factory=AllLogits, expert=True
@@ -83,27 +85,29 @@ class _Divergence(Section):
 
 
 class ForwardKL(_Divergence):
-    """KL(teacher ‖ student): covers all that the teacher would say."""
+    """KL(teacher ‖ student): the student covers all that the teacher would write."""
 
     kind: Literal["forward_kl"] = "forward_kl"
 
 
 class ReverseKL(_Divergence):
-    """KL(student ‖ teacher): avoids what the teacher would not say."""
+    """KL(student ‖ teacher): the student avoids what the teacher would not write."""
 
     kind: Literal["reverse_kl"] = "reverse_kl"
 
 
 class JSD(_Divergence):
-    """Generalised Jensen–Shannon divergence: β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T +
-    (1 − β) p_S.
+    """Generalised Jensen–Shannon divergence β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m).
+
+    The mixture is m = β p_T + (1 − β) p_S.
     """
 
     kind: Literal["jsd"] = "jsd"
     beta: float = option(
         0.5,
         title="β",
-        help="0 is forward KL and 1 reverse KL, not their limits, which would be 0 everywhere.",
+        help="Share of the teacher in the mixture. 0 is forward KL and 1 reverse KL, because the "
+        "limits would be 0.",
         ge=0,
         le=1,
         paper=OPSD,
@@ -111,7 +115,7 @@ class JSD(_Divergence):
 
 
 class SkewedKL(_Divergence):
-    """KL to a mixture, which is never infinite."""
+    """KL to a mixture of both distributions, which is never infinite."""
 
     kind: Literal["skewed_kl"] = "skewed_kl"
     direction: Literal["forward", "reverse"] = option(
@@ -130,15 +134,16 @@ class SkewedKL(_Divergence):
 
 
 class AdaptiveKL(_Divergence):
-    """Forward and reverse KL, mixed at each token by where the two models differ: in the teacher's
-    head or in its tail.
+    """Forward and reverse KL, mixed at each token by where the two models differ.
+
+    Differences in the teacher's head weight forward KL, those in its tail reverse KL.
     """
 
     kind: Literal["adaptive_kl"] = "adaptive_kl"
     head_mass: float = option(
         0.5,
         title="Head mass μ",
-        help="The head: the teacher's likeliest tokens.",
+        help="Probability mass of the head, the teacher's most likely tokens.",
         gt=0,
         lt=1,
         paper=AKL,
@@ -146,8 +151,9 @@ class AdaptiveKL(_Divergence):
 
 
 class PolicyGradient(Section):
-    """−A log p_S(token) with A = log p_T(token) − log p_S(token): reverse KL from the sampled token
-    alone.
+    """−A log p_S(token) with A = log p_T(token) − log p_S(token).
+
+    Reverse KL, estimated from the sampled token alone.
     """
 
     kind: Literal["policy_gradient"] = "policy_gradient"
@@ -162,15 +168,16 @@ class PolicyGradient(Section):
 
 
 class GRPO(Section):
-    """No teacher: the clipped surrogate with the verdicts of each problem's answers, compared with
-    their mean, as advantages.
+    """Clipped surrogate loss without a teacher.
+
+    The advantages are the verdicts of a problem's answers minus their mean.
     """
 
     kind: Literal["grpo"] = "grpo"
     clip_low: float = option(
         0.2,
-        title="Clip below",
-        help="Ratios below 1 − this do not count.",
+        title="Lower clip range",
+        help="Ratios below 1 − this value have no gradient.",
         gt=0,
         lt=1,
         expert=True,
@@ -178,8 +185,8 @@ class GRPO(Section):
     )
     clip_high: float = option(
         0.28,
-        title="Clip above",
-        help="Ratios above 1 + this do not count.",
+        title="Upper clip range",
+        help="Ratios above 1 + this value have no gradient.",
         gt=0,
         le=10,
         expert=True,
@@ -187,14 +194,14 @@ class GRPO(Section):
     )
     standardise: bool = option(
         True,
-        title="Standardise",
-        help="Divide a problem's advantages by their standard deviation.",
+        title="Standardised advantages",
+        help="Divide the advantages of a problem by their standard deviation.",
         expert=True,
     )
 
 
 class CrossEntropy(Section):
-    """−log p_S(token): plain supervised training on what was written."""
+    """−log p_S(token): supervised training on the given answers."""
 
     kind: Literal["cross_entropy"] = "cross_entropy"
 

@@ -1,4 +1,4 @@
-"""How a run is carried out: devices, evaluation, checkpoints and what of its rollouts is kept."""
+"""The operation of a run: compute, evaluation, checkpoints and recorded rollouts."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from trainer.spec.sampling import Sampling
 
 
 class InProcessSampler(Section):
-    """Answers are sampled by the trainer itself."""
+    """The trainer samples the answers itself."""
 
     kind: Literal["in_process"] = "in_process"
 
 
 class VllmSampler(Section):
-    """The answers that the student learns from are sampled by a vLLM server that the run owns and
-    sends every step's weights to.
+    """A vLLM server of the run samples the student's answers with the weights of each step.
 
-    Pass rates and evaluations are sampled by the trainer.
+    The trainer itself samples for pass rates and evaluations.
     """
 
     kind: Literal["vllm"] = "vllm"
     memory: float = option(
         1.0,
-        title="Cache",
+        title="KV cache",
         help="Memory for keys and values.",
         unit="GiB",
         gt=0,
@@ -36,7 +35,7 @@ class VllmSampler(Section):
     seconds: float = option(
         600.0,
         title="Time limit",
-        help="For the server to start or to answer.",
+        help="Time limit for the server to start or to answer.",
         unit="s",
         gt=0,
         le=86_400,
@@ -45,8 +44,9 @@ class VllmSampler(Section):
     tolerance: float = option(
         0.05,
         title="Log-prob tolerance",
-        help="How far vLLM's log-probs of a fixed text may be from the trainer's own, on average and beyond what they were at the start; "
-        "where they agreed far better at the start, less is allowed.",
+        help="Largest mean difference between log-probs of vLLM and of the trainer on a fixed "
+        "text, beyond the difference at the start; "
+        "if that was much smaller, less is allowed.",
         unit="nats",
         gt=0,
         le=10,
@@ -55,18 +55,23 @@ class VllmSampler(Section):
 
 
 class Compute(Section):
-    """Devices and their use."""
+    """Devices, memory and processes."""
 
     device: Literal["auto", "cpu", "cuda"] = option(
-        "auto", title="Device", help="auto takes a GPU if there is one."
+        "auto", title="Device", help="auto: a GPU if there is one."
     )
     threads: int = option(
-        1, title="CPU threads", help="Small models are fastest with one.", ge=1, le=256
+        1,
+        title="CPU threads",
+        help="Threads of each process. Small models are fastest with 1.",
+        ge=1,
+        le=256,
     )
     micro_batch_tokens: int = option(
         8192,
-        title="Micro-batch",
-        help="Tokens that are differentiated at once. Smaller needs less memory; the gradient stays the same.",
+        title="Micro-batch size",
+        help="Tokens of one backward pass. A smaller size needs less memory; the gradient is the "
+        "same.",
         unit="tokens",
         ge=16,
         expert=True,
@@ -74,7 +79,7 @@ class Compute(Section):
     generation_rows: int = option(
         256,
         title="Generation rows",
-        help="Answers that are sampled side by side.",
+        help="Answers that are sampled in one batch.",
         ge=1,
         le=65_536,
         expert=True,
@@ -82,13 +87,13 @@ class Compute(Section):
     gradient_checkpointing: bool = option(
         False,
         title="Gradient checkpointing",
-        help="Compute activations again in the backward pass instead of keeping them: less memory, about a third more time.",
+        help="Recompute activations in the backward pass: less memory, about a third more time.",
         expert=True,
     )
     processes: int = option(
         1,
         title="Processes",
-        help="Trainer processes on each machine; on GPUs, one for each.",
+        help="Trainer processes on each machine; with GPUs, one for each GPU.",
         ge=1,
         le=1024,
         expert=True,
@@ -96,7 +101,8 @@ class Compute(Section):
     nodes: int = option(
         1,
         title="Machines",
-        help="Machines that carry the run out together, each with as many processes. They divide the work of every step.",
+        help="Machines that train together, each with that many processes. They divide the work "
+        "of every step.",
         ge=1,
         le=256,
         expert=True,
@@ -104,65 +110,66 @@ class Compute(Section):
     max_restarts: int | None = option(
         None,
         title="Restarts",
-        help="How often the server starts the run again by itself when a process or a machine of it was lost; empty: as often as the "
-        "operator allows.",
+        help="Automatic restarts by the server after a process or a machine is lost. Empty: the "
+        "operator's limit.",
         ge=0,
         le=1000,
         expert=True,
     )
     parallel: Literal["ddp", "fsdp"] = option(
         "ddp",
-        title="Parallel",
-        help="With several processes: ddp holds the whole student in each, fsdp a share of it.",
+        title="Parallelism",
+        help="With several processes: ddp holds the whole student in each, fsdp shards it.",
         expert=True,
     )
     overlap: bool = option(
         False,
         title="Overlap",
-        help="Sample the next step's answers while this step trains. They come from weights that are one step old, and count by how likely "
-        "the newer ones are to write them.",
+        help="Sample the next step's answers while a step trains. Their weights are one step old, "
+        "which importance ratios correct.",
         expert=True,
     )
     sampler: Annotated[InProcessSampler | VllmSampler, Field(discriminator="kind")] = option(
         title="Sampler",
-        help="Who samples the student's answers.",
+        help="Engine that samples the student's answers.",
         factory=InProcessSampler,
         expert=True,
     )
 
     @property
     def ranks(self) -> int:
-        """Processes on all machines together."""
+        """The number of processes on all machines."""
         return self.processes * self.nodes
 
 
 class Evaluation(Section):
-    """What is measured on held-out problems."""
+    """Evaluations on held-out problems."""
 
     every: int = option(
         50,
-        title="Evaluate every",
-        help="0 evaluates only before and after the run.",
+        title="Evaluation interval",
+        help="0: only before and after the run.",
         unit="steps",
         ge=0,
     )
     samples: int = option(
         1,
-        title="Samples per problem",
-        help="Answers to each held-out problem during the run.",
+        title="Answers per problem during the run",
+        help="Answers to each held-out problem in an evaluation during the run.",
         ge=1,
         le=1024,
     )
     problems: int | None = option(
         None,
-        title="At most during the run",
-        help="Held-out problems of an evaluation during the run; the first and last evaluation use all.",
+        title="Problem limit during the run",
+        help="Held-out problems of an evaluation during the run; the first and last evaluation "
+        "use all. Empty: all.",
         unit="problems",
         ge=1,
     )
     final_samples: int = option(
         4,
-        title="Samples before and after",
+        title="Answers per problem before and after",
         help="Answers to each held-out problem in the first and last evaluation.",
         ge=1,
         le=1024,
@@ -170,16 +177,18 @@ class Evaluation(Section):
     pass_at: tuple[Annotated[int, Field(ge=1)], ...] = option(
         (1, 4),
         title="pass@k",
-        help="Values of k for the first and last evaluation; each needs at least k samples.",
+        help="Values of k for the first and last evaluation; k must not exceed the answers per "
+        "problem.",
         expert=True,
     )
     sampling: Sampling = option(
-        title="Sampling", help="How held-out problems are answered.", factory=Sampling
+        title="Sampling", help="Sampling of the answers to held-out problems.", factory=Sampling
     )
     ema_decay: float = option(
         0.0,
         title="Weight averaging",
-        help="Evaluate an exponential moving average of the weights; 0 turns it off.",
+        help="Decay of the moving average of the weights that is evaluated; 0: evaluate the "
+        "weights themselves.",
         ge=0,
         lt=1,
         expert=True,
@@ -187,32 +196,34 @@ class Evaluation(Section):
 
 
 class Checkpoints(Section):
-    """What is kept to resume from."""
+    """Checkpoints to resume from."""
 
     every: int = option(
-        50, title="Checkpoint every", help="0 keeps only the last state.", unit="steps", ge=0
+        50, title="Checkpoint interval", help="0: only at the end of the run.", unit="steps", ge=0
     )
-    keep_last: int = option(2, title="Keep last", help="Older ones are removed.", ge=1, le=1000)
+    keep_last: int = option(
+        2, title="Recent checkpoints kept", help="Older checkpoints are deleted.", ge=1, le=1000
+    )
     keep_best: bool = option(
-        True, title="Keep best", help="Keep the one with the highest held-out pass rate."
+        True, title="Best checkpoint kept", help="Keep the one with the highest held-out pass rate."
     )
 
 
 class Record(Section):
-    """Which rollouts are kept token by token, to be read on the run's page."""
+    """Rollouts that are recorded token by token, to be read on the run's page."""
 
     every: int = option(
         5,
-        title="Keep rollouts every",
-        help="0 keeps none during training.",
+        title="Recording interval",
+        help="0: none during training.",
         unit="steps",
         ge=0,
         expert=True,
     )
     rollouts: int = option(
         16,
-        title="Rollouts kept",
-        help="At most that many of each recorded step; the share is shown.",
+        title="Rollouts per recorded step",
+        help="Largest number of rollouts that are recorded of a step.",
         ge=1,
         le=4096,
         expert=True,

@@ -1,5 +1,6 @@
-"""The problem pool: how pass rates are estimated and turned into problem weights (PACED, arXiv
-2603.11178).
+"""The problem pool: pass rates and the problem weights that follow from them.
+
+Source: PACED, arXiv 2603.11178.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ PACED = "PACED, arXiv 2603.11178"
 
 
 class PacedWeights(Section):
-    """w(p) = p^α (1 − p)^β: problems at the frontier of what the student can do count most."""
+    """w(p) = p^α (1 − p)^β: problems that the student solves sometimes have the largest weight."""
 
     kind: Literal["paced"] = "paced"
     alpha: float = option(
         1.0,
         title="α",
-        help="Exponent of p. Larger moves weight to easier problems.",
+        help="Exponent of p. A larger α moves weight to easier problems.",
         ge=0,
         le=16,
         paper=PACED,
@@ -29,7 +30,7 @@ class PacedWeights(Section):
     beta: float = option(
         1.0,
         title="β",
-        help="Exponent of 1 − p. Larger moves weight to harder problems.",
+        help="Exponent of 1 − p. A larger β moves weight to harder problems.",
         ge=0,
         le=16,
         paper=PACED,
@@ -37,7 +38,7 @@ class PacedWeights(Section):
     floor: float = option(
         0.0,
         title="Floor",
-        help="Added to every weight, so that no problem is dropped for good.",
+        help="Added to every weight, so that no problem is dropped forever.",
         ge=0,
         le=1,
         expert=True,
@@ -45,27 +46,28 @@ class PacedWeights(Section):
 
 
 class UniformWeights(Section):
-    """Every problem counts the same; pass rates are measured but not used."""
+    """All problems have the same weight; pass rates are measured but not used."""
 
     kind: Literal["uniform"] = "uniform"
 
 
 class HardFilterWeights(Section):
-    """Problems with a pass rate inside the interval count the same, all others are dropped."""
+    """Problems with a pass rate in the interval have the same weight, all others are dropped."""
 
     kind: Literal["hard_filter"] = "hard_filter"
     low: float = option(
-        0.125, title="Lowest pass rate", help="Problems below are dropped.", ge=0, le=1
+        0.125, title="Lowest pass rate", help="Problems below it are dropped.", ge=0, le=1
     )
     high: float = option(
-        0.875, title="Highest pass rate", help="Problems above are dropped.", ge=0, le=1
+        0.875, title="Highest pass rate", help="Problems above it are dropped.", ge=0, le=1
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> HardFilterWeights:
         if self.low > self.high:
             raise ValueError(
-                f"low ({self.low}) must not be above high ({self.high}), or every problem is dropped"
+                f"low ({self.low}) must not be above high ({self.high}), or every problem is "
+                f"dropped"
             )
         return self
 
@@ -76,45 +78,49 @@ Weighting = Annotated[
 
 
 class Pool(Section):
-    """Stage 0: the student's pass rate on every problem, and what follows from it."""
+    """Stage 0: the student's pass rate on every problem, and the problem weights."""
 
     estimate: Literal["before", "never"] = option(
         "before",
         title="Pass rates",
-        help="before: the student answers every problem before training. never: no stage 0; all problems count the same.",
+        help="before: the student answers every problem before training. never: no stage 0; all "
+        "problems have the same weight.",
     )
     rollouts_per_problem: int = option(
         8,
         title="Rollouts per problem (K)",
-        help="Student answers that a pass rate is estimated from.",
+        help="Answers of the student from which a pass rate is estimated.",
         ge=1,
         le=1024,
         paper=PACED,
     )
     sampling: Sampling = option(
         title="Sampling",
-        help="How the answers that estimate a pass rate are drawn.",
+        help="Sampling of the answers for pass rates.",
         factory=Sampling,
     )
     weighting: Weighting = option(
-        title="Problem weights", help="What a pass rate makes of a problem.", factory=PacedWeights
+        title="Problem weights",
+        help="Weight of a problem as a function of its pass rate.",
+        factory=PacedWeights,
     )
     normalisation: Literal["pool", "batch_self_norm"] = option(
         "pool",
         title="Weight normalisation",
-        help="pool: weights have mean 1 over the kept pool. batch_self_norm: divided by their sum in each batch (ablation).",
+        help="pool: weights have mean 1 over the pool without dropped problems. batch_self_norm: "
+        "divided by their sum in each batch (ablation).",
         expert=True,
     )
     refresh: Literal["never", "each_stage", "every"] = option(
         "never",
-        title="Refresh pass rates",
-        help="Estimate pass rates again, of dropped problems too.",
+        title="Pass-rate refresh",
+        help="When pass rates are estimated again, those of dropped problems too.",
         paper=PACED,
     )
     refresh_every: int = option(
         100,
-        title="Refresh every",
-        help="Only for the choice `every`.",
+        title="Refresh interval",
+        help="Only for the refresh `every`.",
         unit="steps",
         ge=1,
         expert=True,
@@ -122,14 +128,16 @@ class Pool(Section):
     track_problems: int = option(
         128,
         title="Tracked problems",
-        help="A fixed sample of the pool whose pass rates are followed at each evaluation, for the frontier chart. 0 turns it off.",
+        help="Size of a fixed sample of the pool whose pass rates are measured at each "
+        "evaluation, for the frontier chart. 0: none.",
         unit="problems",
         ge=0,
         le=100_000,
     )
     measure_snr: bool = option(
         False,
-        title="Measure gradient SNR",
-        help="Signal-to-noise ratio of the gradient against pass rate, on rollouts other than those that estimate p.",
+        title="Gradient SNR",
+        help="Measure the signal-to-noise ratio of the gradient by pass rate, on other rollouts "
+        "than those that estimate p.",
         expert=True,
     )

@@ -1,7 +1,7 @@
-"""Read a run definition from YAML, JSON or a dict, and write it again.
+"""Read a run definition from YAML, JSON or a dict, and write it as YAML or a dict.
 
-`load` migrates older versions and refuses what cannot run; `issues_in` says all that is wrong
-with unfinished input, for a form.
+`load` migrates older versions and raises SpecError for an invalid definition; `issues_in` returns
+the issues of unfinished input, for a form.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from trainer.spec.base import shown
+from trainer.spec.base import quoted
 from trainer.spec.errors import SpecError, SpecIssue, translate
 from trainer.spec.run import VERSION, RunSpec
 
-LONGEST = 256 * 1024
-MOST_ALIASED = 20_000
+MAX_CHARACTERS = 256 * 1024
+MAX_ALIASED_VALUES = 20_000  # values that all aliases stand for: ten lines can stand for billions
 
 
-def _name_the_kind_of_teacher(data: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew one kind of teacher, another model."""
+def _add_teacher_kind(data: dict[str, Any]) -> dict[str, Any]:
+    """Migrate version 1, which had one kind of teacher: another model."""
     networks = data.get("networks")
     teacher = networks.get("teacher") if isinstance(networks, dict) else None
     if not isinstance(networks, dict) or not isinstance(teacher, dict):
@@ -31,13 +31,14 @@ def _name_the_kind_of_teacher(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "networks": {**networks, "teacher": {"kind": "model", **teacher}}}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _name_the_kind_of_teacher}
-"""What turns a definition of version n into one of version n + 1, by n."""
+# The function under n migrates a definition of version n to version n + 1.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _add_teacher_kind}
 
 
 def load(source: str | Mapping[str, Any]) -> RunSpec:
-    """The validated definition in YAML or JSON text, or in a dict. Raises SpecError with every
-    complaint.
+    """Validate a run definition from YAML or JSON text, or from a dict.
+
+    Raises SpecError with all issues.
     """
     data = parse(source) if isinstance(source, str) else dict(source)
     try:
@@ -47,7 +48,7 @@ def load(source: str | Mapping[str, Any]) -> RunSpec:
 
 
 def issues_in(data: Mapping[str, Any]) -> list[SpecIssue]:
-    """Every complaint about `data`; empty if it can run."""
+    """Return all issues of `data`; empty if it is a valid definition."""
     try:
         load(data)
     except SpecError as error:
@@ -56,7 +57,7 @@ def issues_in(data: Mapping[str, Any]) -> list[SpecIssue]:
 
 
 def to_dict(spec: RunSpec) -> dict[str, Any]:
-    """The whole definition, defaults included, as JSON values."""
+    """Return the whole definition, with defaults, as JSON values."""
     return spec.model_dump(mode="json")
 
 
@@ -65,66 +66,67 @@ def to_yaml(spec: RunSpec) -> str:
 
 
 def migrate(data: dict[str, Any]) -> dict[str, Any]:
-    """`data` in today's version; one that names none is read as the first. Raises SpecError for a
-    version that nothing here can read.
+    """Return `data` in the present version; without a version it is read as version 1.
+
+    Raises SpecError for an unknown version.
     """
     version = data.get("version", 1)
     while isinstance(version, int) and version in MIGRATIONS:
         version += 1
         data = {**MIGRATIONS[version - 1](data), "version": version}
     if version != VERSION:
-        raise _refusal(
-            f"is {shown(version)}, but this program reads version {VERSION}; was it written by a newer one?",
+        raise _error(
+            f"is {quoted(version)}, but this program reads version {VERSION}; a newer program may "
+            f"have written it",
             "version",
         )
     return data
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The mapping in YAML or JSON text. Raises SpecError for anything else."""
-    if len(text) > LONGEST:
-        raise _refusal(
-            f"The definition has {len(text):,} characters; at most {LONGEST:,} are read."
+    """Return the mapping in YAML or JSON text. Raises SpecError for anything else."""
+    if len(text) > MAX_CHARACTERS:
+        raise _error(
+            f"The definition has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read."
         )
     try:
         data = (
-            json.loads(text, object_pairs_hook=_pairs)
+            json.loads(text, object_pairs_hook=_unique_keys)
             if text.lstrip().startswith("{")
             else _Loader(text).get_single_data()
         )
         json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise _refusal(
-            f"The definition is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}."
+        raise _error(
+            f"The definition is not valid JSON: {error.msg} in line {error.lineno}, column "
+            f"{error.colno}."
         ) from None
     except yaml.YAMLError as error:
-        raise _refusal(f"The definition is not valid YAML: {_where(error)}.") from None
+        raise _error(f"The definition is not valid YAML: {_cause(error)}.") from None
     except RecursionError:
-        raise _refusal("The definition is nested too deeply.") from None
+        raise _error("The definition is nested too deeply.") from None
     except SpecError:
         raise
-    except (
-        ValueError,
-        TypeError,
-    ):  # numbers of thousands of digits, halves of characters, YAML's binary values and sets
-        raise _refusal(
-            "The definition holds a value that is neither text, a number of ordinary size, true or false."
+    except (ValueError, TypeError):
+        # Numbers of thousands of digits, lone surrogates, and YAML's binary values and sets.
+        raise _error(
+            "The definition has a value that is neither text, a number of ordinary size, true or "
+            "false."
         ) from None
     if not isinstance(data, dict):
-        raise _refusal(
+        raise _error(
             "The definition is empty."
             if data is None
-            else "The definition must be settings with names, as in `name: my run`."
+            else "The definition must be a mapping of settings, as in `name: my run`."
         )
     return data
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML with the plain values of YAML 1.2: no dates, no base 60, `1e-3` is a number and
-    `on` a word.
+    """Safe YAML with the plain values of YAML 1.2.
 
-    A key given twice is an error, not a silent choice of the last. Aliases count as what they stand
-    for: ten lines of them can stand for billions of values.
+    There are no dates and no base 60, `1e-3` is a number and `on` a string. A duplicate key is an
+    error; PyYAML would silently take the last. Aliases are limited by the values they stand for.
     """
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
@@ -139,41 +141,43 @@ class _Loader(yaml.SafeLoader):
         node: yaml.Node | None = super().compose_node(parent, index)
         if alias is not None and node is not None:
             self._aliased += self._size(node)
-            if self._aliased > MOST_ALIASED:
+            if self._aliased > MAX_ALIASED_VALUES:
                 raise yaml.constructor.ConstructorError(
                     None, None, "aliases (`*name`) stand for too many values", alias.start_mark
                 )
         return node
 
     def _size(self, node: yaml.Node) -> int:
-        """Values in `node`, aliases written out. A node that holds itself is not complete here;
-        `parse` refuses it.
+        """Return the number of values in `node` with aliases expanded.
+
+        A node that contains itself is not complete here; `parse` refuses it.
         """
         if id(node) not in self._sizes:
-            pairs = node.value if isinstance(node, yaml.MappingNode) else []
-            inner = (
-                node.value
-                if isinstance(node, yaml.SequenceNode)
-                else [part for pair in pairs for part in pair]
-            )
-            self._sizes[id(node)] = 1 + sum(map(self._size, inner))
+            children = []
+            if isinstance(node, yaml.SequenceNode):
+                children = node.value
+            elif isinstance(node, yaml.MappingNode):
+                children = [child for pair in node.value for child in pair]
+            self._sizes[id(node)] = 1 + sum(map(self._size, children))
         return self._sizes[id(node)]
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
+        if duplicate := next((key for key in keys if keys.count(key) > 1), None):
             raise yaml.constructor.ConstructorError(
-                None, None, f"{shown(twice)} is given twice", node.start_mark
+                None, None, f"{quoted(duplicate)} is given twice", node.start_mark
             )
         return super().construct_mapping(node, deep)
 
 
+# (pattern, first characters) of the plain scalars of YAML 1.2's core schema, by tag.
 PLAIN_VALUES = {
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "int": (r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
     "float": (
-        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
         "-+.0123456789",
     ),
 }
@@ -184,8 +188,10 @@ for _name, (_pattern, _first) in PLAIN_VALUES.items():
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes the rare line breaks of Unicode, which plain YAML would fold into spaces, and whatever
-    `_Loader` takes for no text.
+    """Quotes strings that `_Loader` would not read back as the same string.
+
+    These are strings that look like numbers or booleans, and the rare line breaks of Unicode, which
+    plain YAML folds into spaces.
     """
 
     yaml_implicit_resolvers = {
@@ -204,21 +210,20 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        twice = next(key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1)
-        raise _refusal(f"The definition gives {shown(twice)} twice.")
+        keys = [key for key, _ in pairs]
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        raise _error(f"The definition gives {quoted(duplicate)} twice.")
     return mapping
 
 
-def _where(error: yaml.YAMLError) -> str:
+def _cause(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    problem = (
-        getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
-    )
-    return f"{problem} in line {mark.line + 1}, column {mark.column + 1}" if mark else str(problem)
+    cause = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    return f"{cause} in line {mark.line + 1}, column {mark.column + 1}" if mark else str(cause)
 
 
-def _refusal(message: str, path: str = "") -> SpecError:
+def _error(message: str, path: str = "") -> SpecError:
     return SpecError([SpecIssue(path, message)])

@@ -1,4 +1,4 @@
-"""The four rooms that a rollout passes: Generate → Filter → Control → Replay."""
+"""The pipeline stages of a rollout: generate → filter → control → replay."""
 
 from __future__ import annotations
 
@@ -19,64 +19,65 @@ class PlainGenerate(Section):
     per_problem: int = option(
         1,
         title="Answers per problem",
-        help="Student rollouts of each problem in a step.",
+        help="Answers of the student to each problem of a step.",
         ge=1,
         le=1024,
     )
-    sampling: Sampling = option(title="Sampling", help="How answers are drawn.", factory=Sampling)
+    sampling: Sampling = option(title="Sampling", help="Sampling of answers.", factory=Sampling)
 
 
 class VerifierFilter(Section):
-    """Every answer gets a verdict; none is removed or changed."""
+    """Each answer gets a verdict; none is removed or changed."""
 
     kind: Literal["verifier"] = "verifier"
 
 
 class CalibratedFilter(Section):
-    """Every answer gets a verdict, and the confidence that it states is replaced by the pass rate
-    of its problem's answers (CaOPD).
-    """
+    """Each answer gets a verdict; its confidence is replaced by the problem's pass rate (CaOPD)."""
 
     kind: Literal["calibrated"] = "calibrated"
     in_answer: bool = option(
         True,
-        title="In the answer",
+        title="Replacement in the answer",
         help="Replace the confidence that the student wrote.",
         expert=True,
         paper=CAOPD,
     )
     in_privileged: bool = option(
         True,
-        title="In what the teacher is shown",
-        help="Replace the confidence in the privileged text.",
+        title="Replacement in the privileged text",
+        help="Replace the confidence in the teacher's privileged text.",
         expert=True,
         paper=CAOPD,
     )
     in_note: bool = option(
         True,
-        title="In a note to the teacher",
-        help="Tell the teacher the measured confidence.",
+        title="Note to the teacher",
+        help="State the measured confidence in the teacher's prompt.",
         expert=True,
         paper=CAOPD,
     )
     note: str = option(
-        "Over several attempts at this question, the right confidence was measured. State exactly this one:\n{confidence}",
-        title="Note",
-        help="What the teacher is told, in characters that its tokenizer has; `{confidence}` stands for the statement.",
+        "Over several attempts at this question, the right confidence was measured. State exactly "
+        "this one:\n{confidence}",
+        title="Text of the note",
+        help="Note to the teacher, in characters of its tokenizer; `{confidence}` stands for the "
+        "statement.",
         expert=True,
         max_length=2000,
         paper=CAOPD,
     )
     target: Literal["teacher", "one_hot"] = option(
         "teacher",
-        title="Confidence learnt from",
-        help="teacher: its distribution over what it was told. one_hot: the measured number itself, for teachers too small to copy it.",
+        title="Confidence target",
+        help="teacher: the teacher's distribution after the note. one_hot: the measured number "
+        "itself, for teachers too small to copy it.",
         paper=CAOPD,
     )
     weight: float = option(
         1.0,
         title="Confidence weight",
-        help="Of the confidence's tokens beside the others.",
+        help="Weight of the tokens of the confidence relative to other tokens.",
         ge=0,
         le=100,
         expert=True,
@@ -87,28 +88,29 @@ class CalibratedFilter(Section):
     def _has_the_confidence(cls, note: str) -> str:
         if "{confidence}" not in note:
             raise ValueError(
-                "must contain {confidence}, or the teacher is not told it; turn in_note off to tell it nothing"
+                "must contain {confidence}, or the teacher does not read it; turn in_note off for "
+                "no note"
             )
         return note
 
 
 class FixedControl(Section):
-    """The same number of answers for each problem; all are waited for."""
+    """The same number of answers for each problem; the step waits for all of them."""
 
     kind: Literal["fixed"] = "fixed"
 
 
 class NoReplay(Section):
-    """Nothing is kept for a later round."""
+    """No rollout is kept for a later round."""
 
     kind: Literal["none"] = "none"
 
 
 class Rollouts(Section):
-    """The four rooms that a rollout passes."""
+    """The pipeline stages of a rollout."""
 
     generate: PlainGenerate = option(
-        title="Generate", help="How answers are made.", factory=PlainGenerate
+        title="Generate", help="How answers are generated.", factory=PlainGenerate
     )
     filter: Annotated[VerifierFilter | CalibratedFilter, Field(discriminator="kind")] = option(
         title="Filter", help="How answers are judged.", factory=VerifierFilter, expert=True
@@ -120,5 +122,8 @@ class Rollouts(Section):
         expert=True,
     )
     replay: NoReplay = option(
-        title="Replay", help="What is kept for later.", factory=NoReplay, expert=True
+        title="Replay",
+        help="Which rollouts are kept for later rounds.",
+        factory=NoReplay,
+        expert=True,
     )

@@ -1,4 +1,4 @@
-"""RunSpec: the whole definition of a run, as data."""
+"""The definition of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainer.spec.data import Data
 from trainer.spec.networks import Networks
 from trainer.spec.operation import Checkpoints, Compute, Evaluation, Record
 from trainer.spec.pool import Pool
-from trainer.spec.rules.combinations import nonsense
+from trainer.spec.rules.combinations import incompatible_settings
 from trainer.spec.stages import Stage
 
 VERSION = 2
@@ -21,39 +21,45 @@ VERSION = 2
 class RunSpec(Section):
     """A distillation run of a language model."""
 
-    version: Literal[2] = option(VERSION, title="Version", help="Of this format.", expert=True)
+    version: Literal[2] = option(
+        VERSION, title="Version", help="Version of the format of definitions.", expert=True
+    )
     modality: Literal["text"] = option(
-        "text", title="Modality", help="What is distilled.", expert=True
+        "text", title="Modality", help="Kind of data that is distilled.", expert=True
     )
     recipe: Slug = option(
         "paced",
         title="Recipe",
-        help="The published system that this run started from.",
+        help="Published system that the definition is based on.",
         expert=True,
     )
     name: Name = option(
         "untitled",
         title="Name",
-        help="What the run is called on every page.",
+        help="Name of the run.",
         min_length=1,
         max_length=120,
     )
-    seed: int = option(0, title="Seed", help="All randomness follows from it.", ge=0, le=2**31 - 1)
-    networks: Networks = option(title="Networks", help="Student and teacher.", factory=Networks)
+    seed: int = option(
+        0, title="Seed", help="Seed of all random numbers of the run.", ge=0, le=2**31 - 1
+    )
+    networks: Networks = option(title="Networks", help="Student and teachers.", factory=Networks)
     data: Data = option(title="Data", help="Problems and verifier.", factory=Data)
     pool: Pool = option(title="Problem pool", help="Pass rates and problem weights.", factory=Pool)
     stages: tuple[Stage, ...] = option(
-        title="Stages", help="Carried out one after the other.", min_length=1, max_length=16
+        title="Stages", help="Stages of training, in order.", min_length=1, max_length=16
     )
-    compute: Compute = option(title="Compute", help="Devices.", factory=Compute)
+    compute: Compute = option(
+        title="Compute", help="Devices, memory and processes.", factory=Compute
+    )
     evaluation: Evaluation = option(
-        title="Evaluation", help="Held-out measurements.", factory=Evaluation
+        title="Evaluation", help="Evaluations on held-out problems.", factory=Evaluation
     )
     checkpoints: Checkpoints = option(
-        title="Checkpoints", help="What is kept to resume from.", factory=Checkpoints
+        title="Checkpoints", help="Checkpoints to resume from.", factory=Checkpoints
     )
     record: Record = option(
-        title="Recorded rollouts", help="What is kept to be read.", factory=Record
+        title="Recorded rollouts", help="Rollouts that are recorded to be read.", factory=Record
     )
 
     @property
@@ -61,10 +67,10 @@ class RunSpec(Section):
         return sum(stage.until.steps for stage in self.stages)
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> RunSpec:
-        if refusals := nonsense(self):
+    def _check_combinations(self) -> RunSpec:
+        if refusals := incompatible_settings(self):
             raise PydanticCustomError(
-                "nonsense",
+                "incompatible_settings",
                 "{sentences}",
                 {"sentences": " ".join(m for _, m in refusals), "refusals": refusals},
             )

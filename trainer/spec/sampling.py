@@ -1,4 +1,4 @@
-"""How answers are drawn from a model, wherever in a run this happens."""
+"""Sampling settings, used wherever a run samples answers from a model."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from trainer.spec.base import Section, option
 
 
 class Sampling(Section):
-    """How answers are drawn."""
+    """Sampling of answers."""
 
-    temperature: float = option(1.0, title="Temperature", help="0 is greedy.", ge=0, le=10)
+    temperature: float = option(1.0, title="Temperature", help="0: greedy decoding.", ge=0, le=10)
     top_p: float = option(
         1.0,
         title="Top-p",
-        help="Keep the smallest set of tokens with this mass; 1 keeps all.",
+        help="Sample from the smallest set of tokens with this probability mass; 1: all tokens.",
         gt=0,
         le=1,
         expert=True,
@@ -20,7 +20,7 @@ class Sampling(Section):
     top_k: int = option(
         0,
         title="Top-k",
-        help="Keep that many tokens; 0 keeps all.",
+        help="Sample from this number of most likely tokens; 0: all tokens.",
         ge=0,
         le=1_000_000,
         expert=True,
@@ -28,7 +28,7 @@ class Sampling(Section):
     max_new_tokens: int = option(
         64,
         title="Longest answer",
-        help="Longer answers are cut and count as failures.",
+        help="Longer answers are cut and count as failed.",
         unit="tokens",
         ge=1,
         le=131_072,

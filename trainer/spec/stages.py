@@ -1,4 +1,4 @@
-"""The stages of a run: what is trained on, against what, and for how long."""
+"""The stages of a run: source of answers, objective, tokens, optimiser and number of steps."""
 
 from __future__ import annotations
 
@@ -11,72 +11,79 @@ from trainer.spec.tokens import AllTokens, Tokens
 
 
 class Optimiser(Section):
-    """AdamW with linear warm-up and decay inside the stage."""
+    """AdamW with linear warm-up and linear decay in each stage."""
 
     learning_rate: float = option(
-        1e-3, title="Learning rate", help="Highest rate of the stage.", gt=0, le=1
+        1e-3, title="Learning rate", help="Highest learning rate of the stage.", gt=0, le=1
     )
     final_share: float = option(
         0.1,
         title="Final share",
-        help="Rate at the stage's end as a share of the highest; 1 keeps it constant.",
+        help="Learning rate at the end of the stage as a share of the highest; 1: constant.",
         ge=0,
         le=1,
         expert=True,
     )
     warmup_steps: int = option(
-        0, title="Warm-up", help="The rate rises linearly over these steps.", unit="steps", ge=0
+        0,
+        title="Warm-up",
+        help="Steps over which the learning rate rises linearly.",
+        unit="steps",
+        ge=0,
     )
     weight_decay: float = option(
         0.0, title="Weight decay", help="AdamW's decoupled decay.", ge=0, le=1, expert=True
     )
     clip_norm: float = option(
-        1.0, title="Clip norm", help="The gradient's norm is cut to this.", gt=0, expert=True
+        1.0, title="Clip norm", help="Largest norm of the gradient.", gt=0, expert=True
     )
     state: Literal["carry_on", "reset"] = option(
         "carry_on",
         title="Optimiser state",
-        help="Whether this stage goes on with the moments of the one before.",
+        help="carry_on: keep the moments of the previous stage. reset: discard them.",
         expert=True,
     )
 
 
 class Until(Section):
-    """When a stage ends."""
+    """The length of a stage."""
 
     steps: int = option(
-        100, title="Steps", help="Optimiser steps of this stage.", unit="steps", ge=1, le=10_000_000
+        100, title="Steps", help="Optimiser steps of the stage.", unit="steps", ge=1, le=10_000_000
     )
 
 
 class Stage(Section):
-    """One leg of the run."""
+    """One stage of training."""
 
-    name: Slug = option(title="Name", help="Shown on the charts where the stage begins.")
+    name: Slug = option(title="Name", help="Name of the stage, shown in charts at its first step.")
     source: Literal["teacher_written", "student_rollouts", "solutions"] = option(
         "student_rollouts",
-        title="Trained on",
-        help="teacher_written: one answer to each problem that the teacher wrote before the stage. "
-        "student_rollouts: fresh answers of the student in each step. solutions: the worked solutions of the data.",
+        title="Source of answers",
+        help="teacher_written: one answer of the teacher to each problem, written before the "
+        "stage. "
+        "student_rollouts: new answers of the student in each step. solutions: the worked "
+        "solutions of the data.",
     )
     rollouts: Rollouts = option(
-        title="Rollouts", help="How answers are made and judged.", factory=Rollouts
+        title="Rollouts",
+        help="How the student's answers are generated and judged.",
+        factory=Rollouts,
     )
-    objective: Objective = option(
-        title="Objective", help="What is minimised at each token.", factory=ReverseKL
-    )
+    objective: Objective = option(title="Objective", help="Loss at each token.", factory=ReverseKL)
     tokens: Tokens = option(
-        title="Tokens", help="Which tokens of an answer are learnt from.", factory=AllTokens
+        title="Tokens", help="Tokens of an answer that are trained on.", factory=AllTokens
     )
     problems_per_step: int = option(
-        16, title="Problems per step", help="Batch size B.", ge=1, le=65_536
+        16, title="Problems per step", help="Problems in a batch (B).", ge=1, le=65_536
     )
     reduction: Literal["sequence_mean", "token_mean", "sequence_sum", "fixed"] = option(
         "sequence_mean",
         title="Reduction",
-        help="sequence_mean: every answer counts the same. token_mean: every token does. sequence_sum: answers count by their length. "
-        "fixed: the sum over tokens is divided by what the longest answers would have.",
+        help="sequence_mean: each answer has the same weight. token_mean: each token has. "
+        "sequence_sum: the weight of an answer is its length. "
+        "fixed: the sum over tokens is divided by the number of tokens of answers of full length.",
         expert=True,
     )
-    optimiser: Optimiser = option(title="Optimiser", help="AdamW.", factory=Optimiser)
-    until: Until = option(title="Until", help="When the stage ends.", factory=Until)
+    optimiser: Optimiser = option(title="Optimiser", help="Settings of AdamW.", factory=Optimiser)
+    until: Until = option(title="Length", help="Length of the stage.", factory=Until)

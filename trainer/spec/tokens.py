@@ -1,4 +1,4 @@
-"""Which tokens of an answer are learnt from (TIP, arXiv 2604.14084)."""
+"""Selection of the tokens of an answer that are trained on (TIP, arXiv 2604.14084)."""
 
 from __future__ import annotations
 
@@ -12,47 +12,49 @@ TIP = "TIP, arXiv 2604.14084"
 
 
 class AllTokens(Section):
-    """Every token of an answer counts."""
+    """All tokens of an answer are trained on."""
 
     kind: Literal["all"] = "all"
 
 
 class SelectedTokens(Section):
-    """A share of the tokens counts: those with the highest score, or drawn by it."""
+    """A share of the tokens is trained on, selected by a score."""
 
     kind: Literal["selected"] = "selected"
     score: Literal["entropy", "divergence", "soft_or", "confident_and_wrong", "random"] = option(
         "soft_or",
         title="Score",
-        help="entropy: the student's. divergence: reverse KL to the teacher. soft_or: high where either is. confident_and_wrong: forward "
-        "KL where the student's entropy is low (Q3). random: none, as a control.",
+        help="entropy: that of the student. divergence: reverse KL to the teacher. soft_or: high "
+        "if either is high. confident_and_wrong: "
+        "forward KL where the student's entropy is low (Q3). random: a control.",
         paper=TIP,
     )
     how: Literal["top", "sample", "bottom"] = option(
         "top",
-        title="Chosen",
-        help="top: the highest. sample: drawn without replacement, in proportion to the score. bottom: the lowest, as a control.",
+        title="Selection rule",
+        help="top: the highest scores. sample: drawn without replacement in proportion to the "
+        "score. bottom: the lowest scores, as a control.",
         paper=TIP,
     )
     share: float = option(
         0.5,
-        title="Share kept",
-        help="Of the tokens of each answer; at least one is kept.",
+        title="Selected share",
+        help="Share of the tokens of each answer that is trained on; at least one token.",
         gt=0,
         le=1,
         paper=TIP,
     )
     scope: Literal["batch", "answer"] = option(
         "batch",
-        title="Scaled over",
-        help="Scores are scaled to 0 … 1 over the whole step or over each answer.",
+        title="Scope of score scaling",
+        help="Scores are scaled to 0 … 1 over the batch of a step or over each answer.",
         expert=True,
         paper=TIP,
     )
     entropy_quantile: float = option(
         0.98,
-        title="Entropy clipped at",
-        help="Quantile above which entropies count the same.",
+        title="Entropy clip quantile",
+        help="Entropies above this quantile are clipped to it before scaling.",
         gt=0,
         le=1,
         expert=True,
@@ -60,8 +62,9 @@ class SelectedTokens(Section):
     )
     divergence_quantile: float = option(
         1.0,
-        title="Divergence clipped at",
-        help="The same for divergences; 1 clips none, as published.",
+        title="Divergence clip quantile",
+        help="Divergences above this quantile are clipped to it before scaling; 1: none, as "
+        "published.",
         gt=0,
         le=1,
         expert=True,

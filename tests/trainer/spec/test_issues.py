@@ -111,7 +111,7 @@ def test_an_unknown_setting_names_the_nearest_known_one(
         (
             {"data": {"train": {"kind": "file", "path": "/data/x.csv"}}},
             "data.train.path",
-            "must say where to find it",
+            "must be a location",
         ),
         ({"data": {"prompt": "Solve this"}}, "data.prompt", "must contain {question}"),
         (

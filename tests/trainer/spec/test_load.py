@@ -63,7 +63,7 @@ def test_a_setting_given_twice_is_refused() -> None:
     ("text", "sentence"),
     [
         ("", "The definition is empty."),
-        ("just words", "must be settings with names"),
+        ("just words", "must be a mapping of settings"),
         ("a: [1", "not valid YAML"),
         ('{"a": 1,}', "not valid JSON: "),
         ("name: !!python/object/apply:os.system ['true']", "not valid YAML"),

@@ -28,7 +28,7 @@ def test_an_endpoint_is_a_host_that_speaks_http(url: str) -> None:
 )
 def test_what_names_no_host_is_refused(url: str) -> None:
     with pytest.raises(
-        ValidationError, match="must begin with http:// or https:// and name a host"
+        ValidationError, match="must start with http:// or https:// and have a host"
     ):
         EndpointTeacher(url=url, model="m")
 
@@ -37,7 +37,7 @@ def test_what_names_no_host_is_refused(url: str) -> None:
     "url", ["https://me:pass@h/v1", "https://me@h/v1", "https://h/v1?key=1", "https://h/v1#a"]
 )
 def test_a_password_has_no_place_in_a_definition(url: str) -> None:
-    with pytest.raises(ValidationError, match="must hold no name, password"):
+    with pytest.raises(ValidationError, match="must have no user name, password"):
         EndpointTeacher(url=url, model="m")
 
 
@@ -53,7 +53,7 @@ def test_a_password_has_no_place_in_a_definition(url: str) -> None:
     ],
 )
 def test_a_url_holds_no_white_space_and_no_control_characters(url: str) -> None:
-    with pytest.raises(ValidationError, match="must hold no white space and no control characters"):
+    with pytest.raises(ValidationError, match="must have no white space and no control characters"):
         EndpointTeacher(url=url, model="m")
 
 
@@ -75,5 +75,5 @@ def test_a_domain_given_twice_is_quoted_in_short() -> None:
 
 @pytest.mark.parametrize("template", ["{question}", "{privileged}", ""])
 def test_a_template_has_both_parts(template: str) -> None:
-    with pytest.raises(ValidationError, match="or the teacher does not see it"):
+    with pytest.raises(ValidationError, match="or the teacher does not read it"):
         PrivilegedContext(template=template)

@@ -210,7 +210,7 @@ def test_stages_come_in_the_order_of_their_numbers_whatever_the_gaps() -> None:
         ("pool.rollouts_per_problem", "", "Must be a whole number"),
         ("pool.weighting.alpha", "nan", "Must be a number"),
         ("stages.0.name", "Not A Name", "Must be 1 to 32"),
-        ("networks.student.model", "ftp://somewhere", "Must say where to find it"),
+        ("networks.student.model", "ftp://somewhere", "Must be a location"),
         ("data.train.levels", "1, two", "Must be a whole number"),
         ("seed", "9" * 5000, "Must be a whole number"),
     ],

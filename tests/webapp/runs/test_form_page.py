@@ -214,7 +214,7 @@ def test_yaml_fills_the_form_in(alice: User) -> None:
     ("yaml", "says"),
     [
         ("", "is empty"),
-        ("- a list", "must be settings with names"),
+        ("- a list", "must be a mapping of settings"),
         ("name: [unclosed", "not valid YAML"),
         ("name: x\nstages: [{name: a}]\nseeed: 3", "did you mean seed"),
         (

@@ -1,9 +1,7 @@
-"""Every setting of a definition as a flat list with all that a form, a table or a schema says about
-it.
+"""All settings of a definition as a flat list, from which forms and tables are built.
 
-A list of sections stands as `*` in the path ("stages.*.until.steps"). A choice between sections is
-a setting of its own ("pool.weighting.kind"); the settings of each alternative say in `when` which
-choice they belong to.
+A list of sections is `*` in the path ("stages.*.until.steps"). A choice between sections is a
+setting of its own ("pool.weighting.kind"); `when` of a setting says which choice it belongs to.
 """
 
 from __future__ import annotations
@@ -18,11 +16,11 @@ from pydantic.fields import FieldInfo as PydanticField
 from trainer.spec.base import Section
 from trainer.spec.fields.section_tree import (
     is_optional,
-    item,
     item_constraints,
-    literals,
-    parts,
+    item_type,
+    literal_values,
     sections,
+    union_members,
 )
 from trainer.spec.run import RunSpec
 
@@ -30,8 +28,8 @@ BOUNDS = {Ge: "ge", Gt: "gt", Le: "le", Lt: "lt", MinLen: "min_length", MaxLen: 
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A word that may be chosen; `help` is empty where the setting's own help explains it."""
+class FieldChoice:
+    """A value of a choice; `help` is empty if the help of the setting explains it."""
 
     value: str
     help: str = ""
@@ -42,10 +40,10 @@ class FieldInfo:
     """One setting.
 
     `type` is one of integer, number, text, boolean, choice, integers (a list) or choices (a list of
-    words). `default` is a JSON value; `required` says that there is none. `optional` settings may
-    be null. `bounds` has the keys ge, gt, le, lt, min_length and max_length where they apply (for a
-    list of numbers: ge … of each item). `group` holds the titles of the sections around it. `when`
-    holds the (path, value) pairs of the choices that make the setting matter.
+    values). `default` is a JSON value; a `required` setting has none. `optional` settings may be
+    null. `bounds` has those of ge, gt, le, lt, min_length and max_length that apply (for a list of
+    numbers: ge … of each item). `group` has the titles of the sections around the setting. `when`
+    has the (path, value) pairs of the choices under which the setting is used.
     """
 
     path: str
@@ -56,7 +54,7 @@ class FieldInfo:
     required: bool = False
     optional: bool = False
     bounds: dict[str, float] = field(default_factory=dict)
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[FieldChoice, ...] = ()
     unit: str = ""
     expert: bool = False
     paper: str = ""
@@ -65,15 +63,15 @@ class FieldInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where in the tree a walk stands: what all settings below it share."""
+class _Position:
+    """A position in the tree of sections: what all settings below it have in common."""
 
     path: str = ""
     group: tuple[str, ...] = ()
     expert: bool = False
     when: tuple[tuple[str, str], ...] = ()
 
-    def below(self, name: str, field: PydanticField, listed: bool) -> _Place:
+    def below(self, name: str, field: PydanticField, listed: bool) -> _Position:
         path = f"{self.path}{name}." + ("*." if listed else "")
         return replace(
             self,
@@ -84,32 +82,33 @@ class _Place:
 
 
 def fields(root: type[Section] = RunSpec) -> list[FieldInfo]:
-    """Every setting of a definition, in its order."""
-    return list(_walk(root, None, _Place()))
+    """Return all settings of a definition, in its order."""
+    return list(_walk(root, None, _Position()))
 
 
-def _walk(section: type[Section], example: Any, place: _Place) -> Iterator[FieldInfo]:
+def _walk(section: type[Section], example: Any, position: _Position) -> Iterator[FieldInfo]:
     for name, declared in section.model_fields.items():
         default = getattr(example, name) if isinstance(example, section) else _default(declared)
-        inner = item(declared.annotation)
-        below = sections(inner if inner is not None else declared.annotation)
-        if not below:
-            yield from _setting(name, declared, default, place)
-        elif "" in below:
-            yield from _walk(below[""], default, place.below(name, declared, inner is not None))
+        inner = item_type(declared.annotation)
+        kinds = sections(inner if inner is not None else declared.annotation)
+        if not kinds:
+            yield from _setting(name, declared, default, position)
+        elif "" in kinds:
+            yield from _walk(kinds[""], default, position.below(name, declared, inner is not None))
         else:
             yield from _alternatives(
-                below, declared, default, place.below(name, declared, inner is not None)
+                kinds, declared, default, position.below(name, declared, inner is not None)
             )
 
 
 def _alternatives(
-    below: dict[str, type[Section]], field: PydanticField, default: Any, place: _Place
+    kinds: dict[str, type[Section]], field: PydanticField, default: Any, position: _Position
 ) -> Iterator[FieldInfo]:
     choices = tuple(
-        Choice(kind, " ".join((section.__doc__ or "").split())) for kind, section in below.items()
+        FieldChoice(kind, " ".join((section.__doc__ or "").split()))
+        for kind, section in kinds.items()
     )
-    path = place.path + "kind"
+    path = position.path + "kind"
     yield FieldInfo(
         path=path,
         title=field.title or "",
@@ -119,43 +118,47 @@ def _alternatives(
         required=default is ...,
         optional=is_optional(field.annotation),
         choices=choices,
-        expert=place.expert,
+        expert=position.expert,
         paper=_extra(field, "paper"),
-        group=place.group[:-1],
-        when=place.when,
+        group=position.group[:-1],
+        when=position.when,
     )
-    for kind, section in below.items():
-        chosen = replace(place, when=(*place.when, (path, kind)))
-        yield from (info for info in _walk(section, default, chosen) if info.path != path)
+    for kind, section in kinds.items():
+        alternative = replace(position, when=(*position.when, (path, kind)))
+        yield from (info for info in _walk(section, default, alternative) if info.path != path)
 
 
-def _setting(name: str, field: PydanticField, default: Any, place: _Place) -> Iterator[FieldInfo]:
-    inner = item(field.annotation)
-    words = literals(inner if inner is not None else field.annotation)
+def _setting(
+    name: str, field: PydanticField, default: Any, position: _Position
+) -> Iterator[FieldInfo]:
+    inner = item_type(field.annotation)
+    values = literal_values(inner if inner is not None else field.annotation)
     yield FieldInfo(
-        path=place.path + name,
+        path=position.path + name,
         title=field.title or name,
         help=field.description or "",
-        type=_type(field.annotation, words),
-        default=list(default)
-        if isinstance(default, tuple)
-        else None
-        if default is ...
-        else default,
+        type=_type(field.annotation, values),
+        default=_json_default(default),
         required=default is ...,
         optional=is_optional(field.annotation),
         bounds=_bounds(field),
-        choices=tuple(Choice(word) for word in words),
+        choices=tuple(FieldChoice(value) for value in values),
         unit=_extra(field, "unit"),
-        expert=place.expert or _extra(field, "expert"),
+        expert=position.expert or _extra(field, "expert"),
         paper=_extra(field, "paper"),
-        group=place.group,
-        when=place.when,
+        group=position.group,
+        when=position.when,
     )
 
 
+def _json_default(default: Any) -> Any:
+    if default is ...:
+        return None
+    return list(default) if isinstance(default, tuple) else default
+
+
 def _default(field: PydanticField) -> Any:
-    """The default value, `...` if there is none."""
+    """Return the default value, `...` if there is none."""
     if field.is_required():
         return ...
     return field.get_default(call_default_factory=True, validated_data={})
@@ -166,17 +169,14 @@ def _extra(field: PydanticField, key: str) -> Any:
     return extra.get(key, "") if isinstance(extra, dict) else ""
 
 
-def _type(annotation: Any, words: tuple[str, ...]) -> str:
-    inner = item(annotation)
-    if words:
+def _type(annotation: Any, values: tuple[str, ...]) -> str:
+    inner = item_type(annotation)
+    if values:
         return "choices" if inner is not None else "choice"
     names = {bool: "boolean", int: "integer", float: "number", str: "text"}
-    plain = next(
-        name
-        for kind, name in names.items()
-        if kind in parts(annotation if inner is None else inner)
-    )
-    return plain + "s" if inner is not None else plain
+    members = list(union_members(annotation if inner is None else inner))
+    name = next(name for kind, name in names.items() if kind in members)
+    return name + "s" if inner is not None else name
 
 
 def _bounds(field: PydanticField) -> dict[str, float]:

@@ -1,6 +1,4 @@
-"""The reference of all settings as Markdown tables, made from the definition itself: `python -m
-trainer schema --markdown`.
-"""
+"""The reference of all settings as Markdown tables: `python -m trainer schema --markdown`."""
 
 from __future__ import annotations
 
@@ -10,13 +8,14 @@ from trainer.spec import FieldInfo, fields
 
 INTRODUCTION = """# The run definition
 
-A run is defined in YAML or JSON. Every setting below may be left out unless it is required; `python -m trainer validate FILE` says what is
-wrong with a definition, `python -m trainer explain FILE` what it does, and `python -m trainer recipes paced --preset sample` prints one to
-start from. `*` stands for each item of a list. Settings marked ◆ are for experts.
+A run is defined in YAML or JSON. A setting that is not required may be left out.
+`python -m trainer validate FILE` lists the issues of a definition, `python -m trainer explain FILE`
+describes what it does, and `python -m trainer recipes paced --preset sample` prints one to start
+from. `*` stands for each item of a list. Settings marked ◆ are for experts.
 
-This page is made from the definition: `python -m trainer schema --markdown > docs/run-definition.md`.
+This page is generated: `python -m trainer schema --markdown > docs/run-definition.md`.
 """
-HEADER = "| setting | what it is | default | allowed |\n|---|---|---|---|\n"
+HEADER = "| setting | description | default | allowed |\n|---|---|---|---|\n"
 SYMBOLS = {
     "ge": "≥ {}",
     "gt": "> {}",
@@ -36,7 +35,7 @@ KINDS = {
 
 
 def markdown() -> str:
-    """The whole page."""
+    """Return the whole page."""
     sections = groupby(fields(), key=lambda info: info.group[0] if info.group else "The run")
     return INTRODUCTION + "".join(
         f"\n## {title}\n\n{HEADER}{''.join(map(_row, infos))}" for title, infos in sections
@@ -45,17 +44,18 @@ def markdown() -> str:
 
 def _row(info: FieldInfo) -> str:
     mark = " ◆" if info.expert else ""
-    return f"| `{info.path}`{mark} | {_cell(_about(info))} | {_cell(_default(info))} | {_cell(_allowed(info))} |\n"
+    cells = map(_cell, (_description(info), _default(info), _allowed(info)))
+    return f"| `{info.path}`{mark} | {' | '.join(cells)} |\n"
 
 
-def _about(info: FieldInfo) -> str:
+def _description(info: FieldInfo) -> str:
     condition = ", ".join(f"{path.rsplit('.', 2)[-2]} {value}" for path, value in info.when)
     alternatives = " ".join(
         f"`{choice.value}`: {choice.help}" for choice in info.choices if choice.help
     )
     paper = f"({info.paper})" if info.paper else ""
-    said = " ".join(filter(None, [info.help, alternatives, paper]))
-    return f"**{info.title}**{f' (if {condition})' if condition else ''}. {said}"
+    text = " ".join(filter(None, [info.help, alternatives, paper]))
+    return f"**{info.title}**{f' (if {condition})' if condition else ''}. {text}"
 
 
 def _default(info: FieldInfo) -> str:
@@ -67,10 +67,10 @@ def _default(info: FieldInfo) -> str:
 
 
 def _allowed(info: FieldInfo) -> str:
-    words = ", ".join(f"`{choice.value}`" for choice in info.choices)
+    values = ", ".join(f"`{choice.value}`" for choice in info.choices)
     bounds = ", ".join(SYMBOLS[name].format(f"{bound:,}") for name, bound in info.bounds.items())
     kind = KINDS.get(info.type, "one of")
-    return ", ".join(filter(None, [f"{kind} {words}".strip(), bounds])) + (
+    return ", ".join(filter(None, [f"{kind} {values}".strip(), bounds])) + (
         f" ({info.unit})" if info.unit else ""
     )
 

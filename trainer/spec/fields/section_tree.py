@@ -1,7 +1,6 @@
-"""The tree of sections behind a run definition, read from the types: which sections a field may
-hold, and where a key leads.
+"""The sections that a field of a definition may hold, read from its type annotation.
 
-The error messages and the list of fields both walk it.
+Error messages and the list of fields use it.
 """
 
 from __future__ import annotations
@@ -14,52 +13,44 @@ from trainer.spec.base import Section
 
 
 def sections(annotation: Any) -> dict[str, type[Section]]:
-    """Sections that a field of this type may hold, by their `kind`; a section without alternatives
-    has the kind ''.
+    """Return the sections that a field of this type may hold, by their `kind`.
+
+    A section without alternatives has the kind ''.
     """
-    found = [
-        part for part in parts(annotation) if isinstance(part, type) and issubclass(part, Section)
-    ]
-    if len(found) == 1 and not _is_alternative(found[0], annotation):
-        return {"": found[0]}
-    return {kind_of(section): section for section in found}
+    members = list(union_members(annotation))
+    classes = [cls for cls in members if isinstance(cls, type) and issubclass(cls, Section)]
+    if len(classes) == 1 and not (len(members) > 1 and "kind" in classes[0].model_fields):
+        return {"": classes[0]}
+    return {str(cls.model_fields["kind"].default): cls for cls in classes}
 
 
-def item(annotation: Any) -> Any:
-    """Type of the items of a list field; None for any other field."""
+def item_type(annotation: Any) -> Any:
+    """Return the type of the items of a list field; None for any other field."""
     return typing.get_args(annotation)[0] if typing.get_origin(annotation) is tuple else None
 
 
 def item_constraints(annotation: Any) -> tuple[Any, ...]:
-    """What pydantic checks of each item of a list field beyond its type: marks such as Ge(1)."""
-    marks = getattr(item(annotation), "__metadata__", ())
-    return tuple(part for mark in marks for part in getattr(mark, "metadata", [mark]))
+    """Return pydantic's constraints of each item of a list field, such as Ge(1)."""
+    metadata = getattr(item_type(annotation), "__metadata__", ())
+    return tuple(mark for field in metadata for mark in getattr(field, "metadata", [field]))
 
 
-def literals(annotation: Any) -> tuple[str, ...]:
-    """Words that a field of this type may hold; empty if it is not a choice."""
-    found = [part for part in parts(annotation) if typing.get_origin(part) is Literal]
-    return tuple(str(word) for part in found for word in typing.get_args(part))
+def literal_values(annotation: Any) -> tuple[str, ...]:
+    """Return the values that a field of this type may hold; empty if it is not a choice."""
+    members = [item for item in union_members(annotation) if typing.get_origin(item) is Literal]
+    return tuple(str(value) for literal in members for value in typing.get_args(literal))
 
 
 def is_optional(annotation: Any) -> bool:
-    return type(None) in parts(annotation)
+    return type(None) in union_members(annotation)
 
 
-def kind_of(section: type[Section]) -> str:
-    return str(section.model_fields["kind"].default)
-
-
-def _is_alternative(section: type[Section], annotation: Any) -> bool:
-    return len(list(parts(annotation))) > 1 and "kind" in section.model_fields
-
-
-def parts(annotation: Any) -> typing.Iterator[Any]:
-    """Members of a union, unwrapped; a type that is no union is its only member."""
+def union_members(annotation: Any) -> typing.Iterator[Any]:
+    """Yield the members of a union without Annotated; another type is its own only member."""
     if typing.get_origin(annotation) is Annotated:
-        yield from parts(typing.get_args(annotation)[0])
+        yield from union_members(typing.get_args(annotation)[0])
     elif isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        for part in typing.get_args(annotation):
-            yield from parts(part)
+        for member in typing.get_args(annotation):
+            yield from union_members(member)
     else:
         yield annotation

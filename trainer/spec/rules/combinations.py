@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Refusal = tuple[str, str]
 
 
-def nonsense(spec: RunSpec) -> list[Refusal]:
+def incompatible_settings(spec: RunSpec) -> list[Refusal]:
     """All refusals of a spec as (field path, sentence)."""
     refusals = [
         *network_refusals(spec),
@@ -43,10 +43,16 @@ def _pool(pool: Pool) -> Iterator[Refusal]:
         return
     count = pool.rollouts_per_problem
     if pool.sampling.temperature == 0 and count > 1:
-        reason = f"is 0: greedy answers are all the same, so {count} say no more than one; raise it or set rollouts_per_problem to 1"
+        reason = (
+            f"is 0: greedy answers are all the same, so {count} say no more than one; raise it or "
+            f"set rollouts_per_problem to 1"
+        )
         yield "pool.sampling.temperature", reason
     elif all(_weight_is_zero(pool, passed / count) for passed in range(count + 1)):
-        reason = f"is {count}: every pass rate that so many answers can show has weight 0, so all problems would be dropped; raise it"
+        reason = (
+            f"is {count}: every pass rate that so many answers can show has weight 0, so all "
+            f"problems would be dropped; raise it"
+        )
         yield "pool.rollouts_per_problem", reason
 
 
@@ -54,19 +60,24 @@ def _no_estimate(pool: Pool) -> Iterator[Refusal]:
     if not isinstance(pool.weighting, UniformWeights):
         yield (
             "pool.estimate",
-            f"is never, but {pool.weighting.kind} weights need pass rates; choose before, or uniform weights",
+            f"is never, but {pool.weighting.kind} weights need pass rates; choose before, or "
+            f"uniform weights",
         )
     if pool.refresh != "never" or pool.measure_snr:
         yield (
             "pool.estimate",
-            "is never, but pass rates are to be refreshed or set beside the gradient; choose before",
+            "is never, but pass rates are to be refreshed or set beside the gradient; choose "
+            "before",
         )
 
 
 def _snr(spec: RunSpec) -> Iterator[Refusal]:
     objective = spec.stages[0].objective
     if spec.pool.measure_snr and not isinstance(objective, Divergence):
-        reason = f"is on, but it is the gradient of a divergence that is measured, and the first stage has {objective.kind}; turn it off"
+        reason = (
+            f"is on, but it is the gradient of a divergence that is measured, and the first stage "
+            f"has {objective.kind}; turn it off"
+        )
         yield "pool.measure_snr", reason
 
 
@@ -82,12 +93,16 @@ def _weight_is_zero(pool: Pool, rate: float) -> bool:
 def _refresh(spec: RunSpec) -> Iterator[Refusal]:
     pool = spec.pool
     if pool.refresh == "every" and pool.refresh_every >= spec.total_steps:
-        reason = f"is {pool.refresh_every} but the run has {spec.total_steps} steps, so pass rates are never refreshed; lower it"
+        reason = (
+            f"is {pool.refresh_every} but the run has {spec.total_steps} steps, so pass rates are "
+            f"never refreshed; lower it"
+        )
         yield "pool.refresh_every", reason
     if pool.refresh == "each_stage" and len(spec.stages) == 1:
         yield (
             "pool.refresh",
-            "is each_stage but there is one stage, so pass rates are never refreshed; choose never or every",
+            "is each_stage but there is one stage, so pass rates are never refreshed; choose "
+            "never or every",
         )
 
 
@@ -97,13 +112,17 @@ def _evaluation(spec: RunSpec) -> Iterator[Refusal]:
     if most > evaluation.final_samples:
         yield (
             "evaluation.pass_at",
-            f"asks for pass@{most}, which needs {most} samples; final_samples is {evaluation.final_samples}",
+            f"asks for pass@{most}, which needs {most} samples; final_samples is "
+            f"{evaluation.final_samples}",
         )
     if (
         evaluation.sampling.temperature == 0
         and max(evaluation.samples, evaluation.final_samples) > 1
     ):
-        reason = "is 0: greedy answers are all the same; set samples and final_samples to 1, or raise the temperature"
+        reason = (
+            "is 0: greedy answers are all the same; set samples and final_samples to 1, or raise "
+            "the temperature"
+        )
         yield "evaluation.sampling.temperature", reason
 
 

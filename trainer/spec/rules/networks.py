@@ -37,7 +37,8 @@ def _equal_networks(spec: RunSpec) -> Iterator[Refusal]:
     if student.model == teacher.model and student.random_init == teacher.random_init:
         yield (
             "networks.student.model",
-            "is the teacher too: equal networks never differ, so there is nothing to learn; choose another",
+            "is the teacher too: equal networks never differ, so there is nothing to learn; "
+            "choose another",
         )
 
 
@@ -46,7 +47,10 @@ def _self_teacher(spec: RunSpec) -> Iterator[Refusal]:
     if not isinstance(teacher, SelfTeacher):
         return
     if not isinstance(teacher.context, PrivilegedContext):
-        reason = "is plain, but a student that teaches itself must be shown more than it is asked; choose privileged"
+        reason = (
+            "is plain, but a student that teaches itself must be shown more than it is asked; "
+            "choose privileged"
+        )
         yield "networks.teacher.context.kind", reason
     if teacher.weights == "adapter_off" and not isinstance(
         spec.networks.student.adapter, LowRankAdapter
@@ -63,11 +67,17 @@ def _privileged(spec: RunSpec) -> Iterator[Refusal]:
         return
     shows = teacher.context.shows
     if shows in COLUMNS and isinstance(train, FileProblems) and train.columns.solution is None:
-        reason = f"is {shows}, but the training data names no solution column; set data.train.columns.solution or show the answer"
+        reason = (
+            f"is {shows}, but the training data names no solution column; set "
+            f"data.train.columns.solution or show the answer"
+        )
         yield "networks.teacher.context.shows", reason
     written = [stage.name for stage in spec.stages if stage.source != "student_rollouts"]
     if shows in ("demonstration", "feedback") and written:
-        reason = f"is {shows}, which comes from the student's own answers, but stage {written[0]} has none; show the solution instead"
+        reason = (
+            f"is {shows}, which comes from the student's own answers, but stage {written[0]} has "
+            f"none; show the solution instead"
+        )
         yield "networks.teacher.context.shows", reason
 
 
@@ -87,7 +97,10 @@ def _specialists(spec: RunSpec) -> Iterator[Refusal]:
 def _processes(spec: RunSpec) -> Iterator[Refusal]:
     compute = spec.compute
     if compute.parallel == "fsdp" and compute.ranks == 1:
-        reason = "is fsdp, which shares the student among processes, but there is one; raise processes or nodes, or choose ddp"
+        reason = (
+            "is fsdp, which shares the student among processes, but there is one; raise processes "
+            "or nodes, or choose ddp"
+        )
         yield "compute.parallel", reason
     if compute.ranks == 1:
         return
@@ -99,13 +112,18 @@ def _processes(spec: RunSpec) -> Iterator[Refusal]:
     if isinstance(compute.sampler, VllmSampler):
         yield (
             "compute.sampler.kind",
-            f"is vllm, which answers one process, but {several}; set {fewer} to 1 or choose in_process",
+            f"is vllm, which answers one process, but {several}; set {fewer} to 1 or choose "
+            f"in_process",
         )
     if compute.overlap:
         yield (
             "compute.overlap",
-            f"is on, but only one process can sample while it trains, and {several}; set {fewer} to 1 or turn it off",
+            f"is on, but only one process can sample while it trains, and {several}; set {fewer} "
+            f"to 1 or turn it off",
         )
     if spec.pool.measure_snr:
-        reason = f"is on, but one process alone can measure single gradients, and {several}; set compute's {fewer} to 1 or turn it off"
+        reason = (
+            f"is on, but one process alone can measure single gradients, and {several}; set "
+            f"compute's {fewer} to 1 or turn it off"
+        )
         yield "pool.measure_snr", reason

@@ -30,7 +30,10 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
     if stage.optimiser.warmup_steps > stage.until.steps:
-        reason = f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps: the learning rate is never reached"
+        reason = (
+            f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps: the "
+            f"learning rate is never reached"
+        )
         yield "optimiser.warmup_steps", reason
 
 
@@ -50,7 +53,8 @@ def _source(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     ):
         yield (
             "source",
-            "is solutions, but the training data names no solution column; set data.train.columns.solution",
+            "is solutions, but the training data names no solution column; set "
+            "data.train.columns.solution",
         )
 
 
@@ -58,10 +62,16 @@ def _answers(stage: Stage) -> Iterator[Refusal]:
     generate = stage.rollouts.generate
     count = generate.per_problem
     if stage.source != "student_rollouts" and count > 1:
-        reason = f"is {count}, but a {stage.source} stage trains on one answer to each problem; set it to 1 or choose student_rollouts"
+        reason = (
+            f"is {count}, but a {stage.source} stage trains on one answer to each problem; set it "
+            f"to 1 or choose student_rollouts"
+        )
         yield "rollouts.generate.per_problem", reason
     elif generate.sampling.temperature == 0 and count > 1:
-        reason = f"is 0: {count} greedy answers to a problem are all the same; raise it or set per_problem to 1"
+        reason = (
+            f"is 0: {count} greedy answers to a problem are all the same; raise it or set "
+            f"per_problem to 1"
+        )
         yield "rollouts.generate.sampling.temperature", reason
 
 
@@ -69,20 +79,28 @@ def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     objective, teacher = stage.objective, spec.networks.teacher
     if needs_probabilities(stage) and isinstance(teacher, TextTeacher | EndpointTeacher):
         reason = (
-            f"is {objective.kind}, which needs the teacher's probabilities, but a teacher of kind {teacher.kind} gives texts only; "
+            f"is {objective.kind}, which needs the teacher's probabilities, but a teacher of kind "
+            f"{teacher.kind} gives texts only; "
             "choose cross_entropy on teacher_written answers, or a teacher of kind model"
         )
         yield "objective.kind", reason
     if isinstance(objective, CrossEntropy) and stage.source == "student_rollouts":
-        reason = "is cross_entropy, which would teach the student its own answers; choose teacher_written or solutions as source"
+        reason = (
+            "is cross_entropy, which would teach the student its own answers; choose "
+            "teacher_written or solutions as source"
+        )
         yield "objective.kind", reason
     if isinstance(objective, GRPO | PolicyGradient) and stage.source != "student_rollouts":
         yield (
             "objective.kind",
-            f"is {objective.kind}, which learns from the student's own answers; choose student_rollouts as source",
+            f"is {objective.kind}, which learns from the student's own answers; choose "
+            f"student_rollouts as source",
         )
     if isinstance(objective, GRPO) and stage.rollouts.generate.per_problem < 2:
-        reason = "is 1, but grpo compares the answers to a problem with each other; raise it to 4 or more"
+        reason = (
+            "is 1, but grpo compares the answers to a problem with each other; raise it to 4 or "
+            "more"
+        )
         yield "rollouts.generate.per_problem", reason
 
 
@@ -91,7 +109,10 @@ def _tokens(stage: Stage) -> Iterator[Refusal]:
     if not isinstance(tokens, SelectedTokens):
         return
     if tokens.score not in ("entropy", "random") and not needs_probabilities(stage):
-        reason = f"is {tokens.score}, which compares with the teacher, but {stage.objective.kind} does not; choose entropy or random"
+        reason = (
+            f"is {tokens.score}, which compares with the teacher, but {stage.objective.kind} does "
+            f"not; choose entropy or random"
+        )
         yield "tokens.score", reason
     if tokens.score == "random" and tokens.how != "sample":
         yield "tokens.how", f"is {tokens.how}, but random scores have no order; choose sample"
@@ -109,16 +130,21 @@ def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     if stage.source != "student_rollouts" or not needs_probabilities(stage):
         yield (
             "rollouts.filter.kind",
-            "is calibrated, which needs fresh student_rollouts and a divergence as objective; choose those",
+            "is calibrated, which needs fresh student_rollouts and a divergence as objective; "
+            "choose those",
         )
     count = stage.rollouts.generate.per_problem
     if count < 2:
-        reason = f"is {count}, but a confidence is learnt from the pass rate of a problem's answers; raise it to 8, or to 2 at least"
+        reason = (
+            f"is {count}, but a confidence is learnt from the pass rate of a problem's answers; "
+            f"raise it to 8, or to 2 at least"
+        )
         yield "rollouts.generate.per_problem", reason
     if chosen.target == "one_hot" and not chosen.in_answer:
         yield (
             "rollouts.filter.target",
-            "is one_hot, which learns the measured number in the answer; turn in_answer on or choose teacher",
+            "is one_hot, which learns the measured number in the answer; turn in_answer on or "
+            "choose teacher",
         )
     if not (chosen.in_answer or chosen.in_privileged or chosen.in_note):
         yield (
@@ -137,5 +163,8 @@ def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
         else ""
     )
     if others and (sampling.top_p < 1 or sampling.top_k > 0):
-        reason = f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with {others} set top_p to 1 and top_k to 0"
+        reason = (
+            f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with "
+            f"{others} set top_p to 1 and top_k to 0"
+        )
         yield "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"), reason

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from trainer import recipes
 from trainer.spec import SpecError, SpecIssue, issues_in, load, to_dict
-from trainer.spec.reader import LONGEST, migrate, parse
+from trainer.spec.reader import MAX_CHARACTERS, migrate, parse
 from webapp.access import access, actors
 from webapp.access.access import current_team
 from webapp.definition import location_choices
@@ -157,7 +157,7 @@ def _imported_text(request: HttpRequest) -> str:
     if file is None or request.POST.get("yaml", "").strip():
         return request.POST.get("yaml", "")
     try:
-        return file.read(4 * LONGEST + 1).decode("utf-8")
+        return file.read(4 * MAX_CHARACTERS + 1).decode("utf-8")
     except UnicodeDecodeError:
         raise SpecError([SpecIssue("", "The file is not UTF-8 text; save it as UTF-8.")]) from None
 
