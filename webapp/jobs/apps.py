@@ -1,4 +1,4 @@
-"""Says to whom jobs belong."""
+"""Registers jobs with the access rules."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What may become of a job and of its parts, and who may change them.
+"""Changes of the state of jobs, of their parts, and of the copies that work on these.
 
-Every change is one conditional UPDATE, so that of two who try at once one wins and the other hears
-of it: a part's first answer stays, and a job ends once. Both may be tried again at any time.
+Every change is one conditional UPDATE, so that of two concurrent callers one wins and the other
+learns that it lost: the first result of a part is kept, and a job ends once. All may be repeated.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ from webapp.jobs.models import Copy, Job, Outcome, Shard, State
 from webapp.library.models import Artifact, DataSet
 from webapp.runs.transitions import TransitionRefused
 
-MOST_PARTS = 64
+MAX_PARTS = 64
+# Several parts per device, so that one slow device delays only its last part.
 PARTS_PER_DEVICE = 4
-PARTS_OF_THE_UNKNOWN = 16
-MOST_FAILURES = 3
+# For sources whose number of problems is not known before they are read.
+PARTS_IF_COUNT_UNKNOWN = 16
+MAX_FAILURES_OF_A_PART = 3
 
 
 def create_job(
     team: Team, owner: User | None, spec: JobSpec, problems: int | None, devices: int
 ) -> Job:
-    """A new job, cut into parts; `problems` is how many there are, if that is known, `devices` how
-    many the installation has.
+    """Create a job and its parts.
+
+    `problems` is the number of problems (None if unknown), `devices` that of the installation.
     """
     parts = parts_for(problems, spec.compute.block, devices)
     with transaction.atomic():
@@ -43,46 +46,45 @@ def create_job(
             spec=spec.model_dump(mode="json"),
         )
         Shard.objects.bulk_create([Shard(job=job, part=part) for part in range(parts)])
-        transaction.on_commit(lambda: celery_client.wake_jobs())
+        transaction.on_commit(celery_client.wake_jobs)
     return job
 
 
 def parts_for(problems: int | None, block: int, devices: int) -> int:
-    """Some parts for each device, so that a slow one holds little up; never more than there are
-    blocks.
-    """
+    """Return how many parts a job is split into; never more than there are blocks of problems."""
     if problems is None:
-        return PARTS_OF_THE_UNKNOWN
-    return max(1, min(-(-problems // block), PARTS_PER_DEVICE * max(1, devices), MOST_PARTS))
+        return PARTS_IF_COUNT_UNKNOWN
+    return max(1, min(-(-problems // block), PARTS_PER_DEVICE * max(1, devices), MAX_PARTS))
 
 
 def stop(job: Job) -> None:
-    """End a job at once; what its parts have found stays. Raises TransitionRefused."""
+    """End a job; finished parts keep their results. Raises TransitionRefused if it has ended."""
     if not _end(job.pk, State.STOPPED, "Stopped on request."):
         job.refresh_from_db()
         raise TransitionRefused(f"This job is {job.state} already, so there is nothing to stop.")
 
 
 def heartbeat(copy: Copy, done: int) -> bool:
-    """Show that a copy lives; False if it is to end, because it was given up, its part is done, or
-    its job is over.
+    """Renew the heartbeat of a copy and store its progress; False if the copy has to end.
+
+    It ends when it was declared lost, another copy finished the part, or the job is over.
     """
-    mine = Copy.objects.filter(pk=copy.pk, ended_at=None)
-    if not mine.update(heartbeat_at=Now(), done=done):
+    unfinished = Copy.objects.filter(pk=copy.pk, ended_at=None)
+    if not unfinished.update(heartbeat_at=Now(), done=done):
         return False
-    return _open().filter(pk=copy.shard_id).exists()
+    return _unanswered().filter(pk=copy.shard_id).exists()
 
 
 def complete(copy: Copy, result: Artifact, tally: dict[str, Any]) -> bool:
-    """The first answer to a part wins; False for a late one, of which nothing is kept."""
+    """Store the result of a part; False if another copy was first, and nothing is stored."""
     with transaction.atomic():
-        won = _open().filter(pk=copy.shard_id).update(result=result, tally=tally) == 1
+        won = _unanswered().filter(pk=copy.shard_id).update(result=result, tally=tally) == 1
         end_copy(copy, Outcome.WON if won else Outcome.LATE)
     return won
 
 
 def end_copy(copy: Copy, outcome: Outcome, reason: str = "") -> bool:
-    """Write down what became of a copy; False if that was known already."""
+    """Store the outcome of a copy; False if it has one already."""
     return (
         Copy.objects.filter(pk=copy.pk, ended_at=None).update(
             ended_at=Now(), outcome=outcome, reason=reason
@@ -92,59 +94,61 @@ def end_copy(copy: Copy, outcome: Outcome, reason: str = "") -> bool:
 
 
 def fail(copy: Copy, reason: str, for_good: bool) -> None:
-    """A copy ended without an answer. The job fails with it `for_good`, or once its part has failed
-    too often.
+    """End a copy that has no result.
+
+    The job fails at once if the failure is permanent (`for_good`), else after several failures of
+    the same part.
     """
     with transaction.atomic():
         end_copy(copy, Outcome.FAILED, reason)
         if for_good:
             _end(copy.shard.job_id, State.FAILED, reason)
         else:
-            _count_failures(copy, reason)
+            _fail_job_if_exhausted(copy, reason)
 
 
 def mark_lost(copy: Copy, reason: str) -> bool:
-    """Give a copy up that was not heard of; False if it has ended. Its part is done again, unless
-    that has happened too often.
+    """Declare a copy without a heartbeat lost; False if it has ended.
+
+    Its part is started again, unless that has happened too often.
     """
     with transaction.atomic():
-        lost = end_copy(copy, Outcome.LOST, reason)
-        if lost:
-            _count_failures(copy, reason)
-    return lost
+        ended = end_copy(copy, Outcome.LOST, reason)
+        if ended:
+            _fail_job_if_exhausted(copy, reason)
+    return ended
 
 
-def _count_failures(copy: Copy, reason: str) -> None:
-    tries = Copy.objects.filter(
+def _fail_job_if_exhausted(copy: Copy, reason: str) -> None:
+    failures = Copy.objects.filter(
         shard=copy.shard_id, shard__result=None, outcome__in=[Outcome.FAILED, Outcome.LOST]
     ).count()
-    if tries >= MOST_FAILURES:
+    if failures >= MAX_FAILURES_OF_A_PART:
         _end(
             copy.shard.job_id,
             State.FAILED,
-            f"Part {copy.shard.part + 1} failed {tries} times; the last time: {reason}",
+            f"Part {copy.shard.part + 1} failed {failures} times; the last time: {reason}",
         )
 
 
 def expired_copies(lease: timedelta) -> QuerySet[Copy]:
-    """Copies at work that have not been heard of for `lease`, by the clock of the database."""
+    """Return unfinished copies without a heartbeat for `lease`, by the clock of the database."""
     return Copy.objects.filter(ended_at=None, heartbeat_at__lt=Now() - lease).select_related(
         "shard__job"
     )
 
 
 def finish(job_id: int, data_set: DataSet | None = None) -> bool:
-    """Complete a job all of whose parts are done; False if it is not running any more, or some are
-    not.
-    """
+    """Complete a job; False if a part is not done or the job is not running any more."""
     if Shard.objects.filter(job=job_id, result=None).exists():
         return False
     return _end(job_id, State.COMPLETED, "", data_set=data_set)
 
 
 def delete(job: Job) -> None:
-    """Remove a job that is over, with all that it has found. A data set that it made stays. Raises
-    TransitionRefused.
+    """Delete a job that has ended, with its results. A data set made from it stays.
+
+    Raises TransitionRefused while the job is running.
     """
     with transaction.atomic():
         if (
@@ -157,9 +161,10 @@ def delete(job: Job) -> None:
         job.delete()
 
 
-def _open() -> QuerySet[Shard]:
-    """Parts that wait for an answer. The part's own column is asked, so that of two updates at once
-    the second finds it set.
+def _unanswered() -> QuerySet[Shard]:
+    """Return the parts of running jobs that have no result.
+
+    The condition is on the part's own column, so that the second of two concurrent updates sees it.
     """
     return Shard.objects.filter(result=None, job__in=Job.objects.filter(state=State.RUNNING))
 

@@ -1,6 +1,6 @@
-"""Jobs over whole data sets, the parts that they are cut into, and who works on these.
+"""Jobs over whole data sets, the parts (shards) they are split into, and the copies of these.
 
-What a job has found out is not stored twice: it is the sum of the tallies of its finished parts.
+The result of a job is not stored twice: it is the sum of the tallies of its finished parts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ class State(models.TextChoices):
 
 
 class Job(models.Model):
-    """`spec` is a validated `JobSpec`. It runs from the moment it is made, though it may wait for a
-    device.
+    """A job; `spec` is a validated `JobSpec`.
+
+    It is running from its creation on, even while it waits for a device.
     """
 
     public_id = models.CharField(max_length=16, unique=True, default=public_id)
@@ -51,7 +52,7 @@ class Job(models.Model):
 
 
 class Shard(models.Model):
-    """One part of a job. The first copy that finishes it sets `result`, once and for all."""
+    """One part of a job. The first copy that finishes it sets `result`; it never changes again."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="shards")
     part = models.IntegerField()
@@ -63,7 +64,7 @@ class Shard(models.Model):
 
 
 class Outcome(models.TextChoices):
-    """What became of a copy; empty while it is at work."""
+    """How a copy ended; empty while it is running."""
 
     WON = "won"
     LATE = "late"
@@ -73,9 +74,7 @@ class Outcome(models.TextChoices):
 
 
 class Copy(models.Model):
-    """One try at a part, on one host with one device. `done` counts the problems that it has
-    answered.
-    """
+    """One attempt at a part, on one device of one host; `done` counts its answered problems."""
 
     shard = models.ForeignKey(Shard, on_delete=models.CASCADE, related_name="copies")
     number = models.IntegerField()

@@ -1,4 +1,4 @@
-"""How far a job is, and who works on it, in words."""
+"""The progress of jobs: counts, and the text that pages show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webapp.jobs.models import Copy, Job, Outcome, Shard, State
 from webapp.library import locations
 from webapp.library.locations import LocationError
 
-WORDS = {
+OUTCOME_TEXTS = {
     "": "at work",
     Outcome.WON: "answered",
     Outcome.LATE: "another was quicker",
@@ -24,10 +24,8 @@ WORDS = {
 
 
 @dataclass
-class Counts:
-    """Problems that are answered, parts that are done and that there are, and copies of parts that
-    are at work.
-    """
+class JobCounts:
+    """Answered problems, finished parts, all parts, and running copies of a job."""
 
     done: int = 0
     parts_done: int = 0
@@ -36,9 +34,10 @@ class Counts:
 
 
 @dataclass
-class Progress(Counts):
-    """`of` is how many problems there are, None where nobody knows yet. `waits` if none of the
-    parts that are left has a device.
+class JobProgress(JobCounts):
+    """Counts with the total number of problems.
+
+    `of` is None if that number is not known yet; `waits` if no unfinished part has a device.
     """
 
     of: int | None = None
@@ -48,107 +47,115 @@ class Progress(Counts):
     def words(self) -> str:
         if self.parts_done == self.parts:
             return f"{self.done:,} problems"
-        known = f" of {self.of:,}" if self.of else ""
+        total = f" of {self.of:,}" if self.of else ""
         waiting = ", waiting for a free device" if self.waits else ""
         return (
-            f"{self.done:,}{known} problems, {self.parts_done} of {self.parts} parts done{waiting}"
+            f"{self.done:,}{total} problems, {self.parts_done} of {self.parts} parts done{waiting}"
         )
 
 
 @dataclass(frozen=True)
-class Part:
+class PartProgress:
+    """One part of a job with the copies that worked on it."""
+
     number: int
     state: str
     problems: int | None
     tries: list[dict[str, Any]]
 
 
-def progress_of(job: Job) -> Progress:
+def progress_of(job: Job) -> JobProgress:
+    """Return the progress of one job."""
     return progress_by_job([job])[job.pk]
 
 
-def progress_by_job(jobs: Collection[Job]) -> dict[int, Progress]:
-    """By the job's key."""
-    found = counts(jobs)
+def progress_by_job(jobs: Collection[Job]) -> dict[int, JobProgress]:
+    """Return the progress of each job by its primary key."""
+    counts_by_job = counts(jobs)
     return {
-        job.pk: Progress(
-            **asdict(found[job.pk]),
+        job.pk: JobProgress(
+            **asdict(counts_by_job[job.pk]),
             of=count_problems(load_job(job.spec), job.team),
-            waits=job.state == State.RUNNING and not found[job.pk].at_work,
+            waits=job.state == State.RUNNING and not counts_by_job[job.pk].at_work,
         )
         for job in jobs
     }
 
 
-def counts(jobs: Collection[Job]) -> dict[int, Counts]:
-    """By the job's key, in two queries for any number of jobs."""
-    found = {job.pk: Counts() for job in jobs}
-    for job, result, problems in Shard.objects.filter(job__in=found).values_list(
+def counts(jobs: Collection[Job]) -> dict[int, JobCounts]:
+    """Return counts by the job's primary key, in two queries for any number of jobs."""
+    counts_by_job = {job.pk: JobCounts() for job in jobs}
+    for job, result, problems in Shard.objects.filter(job__in=counts_by_job).values_list(
         "job", "result", "tally__problems"
     ):
-        found[job].parts += 1
-        found[job].parts_done += result is not None
-        found[job].done += problems or 0
+        counts_by_job[job].parts += 1
+        counts_by_job[job].parts_done += result is not None
+        counts_by_job[job].done += problems or 0
     at_work = Copy.objects.filter(
-        shard__job__in=found, shard__result=None, ended_at=None
+        shard__job__in=counts_by_job, shard__result=None, ended_at=None
     ).select_related("shard")
     for copy in at_work:
-        found[copy.shard.job_id].at_work += 1
+        counts_by_job[copy.shard.job_id].at_work += 1
     for shard, done in _furthest(at_work).items():
-        found[shard.job_id].done += done
-    return found
+        counts_by_job[shard.job_id].done += done
+    return counts_by_job
 
 
-def parts_of(job: Job) -> list[Part]:
-    """Every part with those who tried it."""
-    left = "waiting" if job.state == State.RUNNING else "not done"
-    tried: dict[int, list[Copy]] = {}
+def parts_of(job: Job) -> list[PartProgress]:
+    """Return every part of a job with its copies."""
+    state_without_copy = "waiting" if job.state == State.RUNNING else "not done"
+    copies_by_shard: dict[int, list[Copy]] = {}
     for copy in Copy.objects.filter(shard__job=job).order_by("number"):
-        tried.setdefault(copy.shard_id, []).append(copy)
-    return [_part(shard, tried.get(shard.pk, []), left) for shard in job.shards.order_by("part")]
+        copies_by_shard.setdefault(copy.shard_id, []).append(copy)
+    return [
+        _part(shard, copies_by_shard.get(shard.pk, []), state_without_copy)
+        for shard in job.shards.order_by("part")
+    ]
 
 
-def _part(shard: Shard, tried: list[Copy], left: str) -> Part:
-    working = any(copy.ended_at is None for copy in tried)
-    state = "done" if shard.result_id is not None else "at work" if working else left
-    found = (
+def _part(shard: Shard, copies: list[Copy], state_without_copy: str) -> PartProgress:
+    working = any(copy.ended_at is None for copy in copies)
+    state = "done" if shard.result_id is not None else "at work" if working else state_without_copy
+    problems = (
         shard.tally["problems"]
         if shard.tally
-        else max((copy.done for copy in tried if copy.ended_at is None), default=None)
+        else max((copy.done for copy in copies if copy.ended_at is None), default=None)
     )
     tries = [
         {
             "copy": copy,
             "where": f"{copy.host}, {_device(copy)}",
-            "words": WORDS[copy.outcome],
+            "words": OUTCOME_TEXTS[copy.outcome],
             "bad": copy.outcome in (Outcome.FAILED, Outcome.LOST),
         }
-        for copy in tried
+        for copy in copies
     ]
-    return Part(shard.part + 1, state, found, tries)
+    return PartProgress(shard.part + 1, state, problems, tries)
 
 
 def _device(copy: Copy) -> str:
-    """`GPU 3`, as the page of the machines calls it."""
+    """Return a name such as `GPU 3`, as on the page of the machines."""
     kind, _, index = copy.device.partition(" ")
     return f"{'GPU' if kind == 'cuda' else 'CPU slot'} {index}"
 
 
 def _furthest(at_work: Iterable[Copy]) -> dict[Shard, int]:
-    """Of the copies of one part, only the furthest counts."""
-    found: dict[Shard, int] = {}
+    """Return the progress of the furthest copy of each part; the others repeat its work."""
+    done_by_shard: dict[Shard, int] = {}
     for copy in at_work:
-        found[copy.shard] = max(found.get(copy.shard, 0), copy.done)
-    return found
+        done_by_shard[copy.shard] = max(done_by_shard.get(copy.shard, 0), copy.done)
+    return done_by_shard
 
 
 def count_problems(spec: JobSpec, team: Team) -> int | None:
-    """How many problems the job has, if that can be told without reading them."""
+    """Return how many problems the job has; None if that takes reading them."""
     source = spec.problems
     if not isinstance(source, FileProblems):
         return source.count
     try:
-        found = locations.data_set(source.path, team)
+        data_set = locations.data_set(source.path, team)
     except LocationError:
         return None
-    return min(found.problem_count, source.limit or found.problem_count) if found else source.limit
+    if data_set is None:
+        return source.limit
+    return min(data_set.problem_count, source.limit or data_set.problem_count)

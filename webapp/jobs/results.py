@@ -1,4 +1,4 @@
-"""What a job has found out so far: the lines of its finished parts, and their sum."""
+"""The results of a job: the lines of its finished parts, and the sum of their tallies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from webapp.library import artifacts, data_sets
 from webapp.library.models import DataSet
 
 JSON_LINES = "application/jsonl"
-WRITTEN = Columns(
+# How the file of a teacher's answers is read as problems: the teacher's text is the solution.
+ANSWER_COLUMNS = Columns(
     question="question",
     answer="answer",
     solution="response",
@@ -24,19 +25,16 @@ WRITTEN = Columns(
     domain="domain",
     difficulty="difficulty",
 )
-"""How the file of a teacher's answers is read as problems: what the teacher wrote is the worked
-solution.
-"""
 
 
 def tally_of(job: Job) -> Tally:
-    """The sum over the finished parts."""
-    found = job.shards.values_list("tally", flat=True)
-    return sum((Tally.from_json(one) for one in found if one is not None), Tally())
+    """Return the sum of the tallies of the finished parts."""
+    tallies = job.shards.values_list("tally", flat=True)
+    return sum((Tally.from_json(tally) for tally in tallies if tally is not None), Tally())
 
 
 def lines(job: Job) -> Iterator[dict[str, Any]]:
-    """Every problem of the finished parts, in the order of the data set; one at a time."""
+    """Yield every problem of the finished parts, in the order of the data set."""
     for sha256 in (
         job.shards.exclude(result=None).order_by("part").values_list("result__sha256", flat=True)
     ):
@@ -45,16 +43,15 @@ def lines(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def flat(job: Job) -> Iterator[dict[str, Any]]:
-    """The same as rows of a table: of a teacher's answers, or of pass rates with what they were
-    measured on.
-    """
+    """Yield table rows of the same: a teacher's answers, or pass rates with their counts."""
     rows = lines(job)
     return map(_answer, rows) if job.kind == "teacher_answers" else map(_rate, rows)
 
 
-def keep_answers(job: Job) -> DataSet:
-    """The answers of a teacher as a data set of the team, under the job's name. Doing it again
-    changes nothing. Raises ProblemError.
+def store_answers(job: Job) -> DataSet:
+    """Store a teacher's answers as a data set of the team, named after the job.
+
+    Repeating it changes nothing. Raises ProblemError.
     """
     spec: JobSpec = load_job(job.spec)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,18 +59,18 @@ def keep_answers(job: Job) -> DataSet:
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in flat(job))
         artifact = artifacts.put(path, job.team, JSON_LINES)
-    source = FileProblems(path=f"file:{path}", format="jsonl", columns=WRITTEN)
+    source = FileProblems(path=f"file:{path}", format="jsonl", columns=ANSWER_COLUMNS)
     mapping = data_sets.Mapping(source, spec.verifier, ())
     name = f"{job.name} answers {job.public_id}"[-80:]
-    found, _ = data_sets.create(
+    data_set, _ = data_sets.create(
         job.team, job.owner, name, artifact, f"{job.public_id}.jsonl", mapping
     )
-    return found
+    return data_set
 
 
 def _answer(row: dict[str, Any]) -> dict[str, Any]:
     answer = row["answers"][0]
-    kept = {
+    problem = {
         "id": row["id"],
         "question": row["question"],
         "response": answer["text"],
@@ -84,7 +81,7 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
         "truncated": answer["truncated"],
         "tokens": answer["tokens"],
     }
-    return kept | facts | {"domain": row["domain"], "difficulty": row["difficulty"]}
+    return problem | facts | {"domain": row["domain"], "difficulty": row["difficulty"]}
 
 
 def _rate(row: dict[str, Any]) -> dict[str, Any]:
@@ -99,11 +96,11 @@ def _rate(row: dict[str, Any]) -> dict[str, Any]:
         "truncated": sum(answer["truncated"] for answer in row["answers"]),
         "mean_tokens": sum(tokens) / max(1, len(tokens)),
     }
-    named = {name: row[name] for name in ("id", "question", "reference", "domain", "difficulty")}
-    return named | counts | facts
+    problem = {name: row[name] for name in ("id", "question", "reference", "domain", "difficulty")}
+    return problem | counts | facts
 
 
 def referenced_artifacts(team_id: int) -> set[str]:
-    """The hashes of all results of parts of the team's jobs."""
+    """Return the SHA-256 of every result of the team's jobs."""
     finished = Shard.objects.filter(job__team=team_id).exclude(result=None)
     return set(finished.values_list("result__sha256", flat=True))

@@ -1,4 +1,4 @@
-"""Says to whom uploads belong."""
+"""Registers uploads with the access rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says to whom machines belong."""
+"""Registers machines with the access rules."""
 
 from __future__ import annotations
 

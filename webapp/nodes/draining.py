@@ -1,4 +1,4 @@
-"""Taking machines out of use and back."""
+"""Take machines out of use and back into use."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from webapp.runs.models import ACTIVE, Run
 
 
 def drain(node: Node, move: bool, actor: User | None = None) -> int:
-    """Place nothing on the machine any more; its runs finish, or with `move` checkpoint and go on
-    elsewhere. Returns how many move.
+    """Place nothing on the machine any more, and return how many of its runs leave it.
+
+    With `move` its runs write a checkpoint and are queued again; without it they finish there.
     """
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining=True)
-        there = (
+        runs = (
             leases.runs_on_machine(node.name).filter(state__in=ACTIVE)
             if move
             else Run.objects.none()
         )
         return sum(
             lifecycle.reschedule(run, f"{node.name} is being drained.", actor)
-            for run in there.order_by("pk")
+            for run in runs.order_by("pk")
         )
 
 
 def undrain(node: Node) -> None:
-    """Take the machine back into use."""
+    """Allow runs to be placed on the machine again."""
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(draining=False)
         transitions.wake_on_commit()
 
 
 def forget(node: Node) -> bool:
-    """Remove a machine that is lost for good, with the record of what it had lent; False if it is
-    heard of.
-    """
-    gone, _ = queue.lost_nodes().filter(pk=node.pk).delete()
-    return gone > 0
+    """Delete a lost machine and its devices; False if its heartbeat is fresh."""
+    deleted, _ = queue.lost_nodes().filter(pk=node.pk).delete()
+    return deleted > 0

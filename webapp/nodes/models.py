@@ -1,4 +1,4 @@
-"""The machines of the installation and what they lend: a device has one holder or is free."""
+"""The machines of the installation and their devices: allocated to one run or shard, or free."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from webapp.access.models import Team
 
 
 class Node(models.Model):
-    """A machine that carries runs out. It lives as long as its heartbeat is fresh, by the clock of
-    the database.
+    """A machine that executes runs.
+
+    It is alive while its heartbeat is fresh, by the clock of the database.
     """
 
     name = models.CharField(max_length=200, unique=True)
@@ -34,10 +35,11 @@ class Kind(models.TextChoices):
 
 
 class Device(models.Model):
-    """Lent to one `holder`, such as `run/<public id>/<attempt>`; free if that is empty. `team` is
-    whose work the holder is.
+    """A GPU or CPU slot of a machine.
 
-    One that the machine no longer has is `retired`: nobody gets it again.
+    `allocated_to` is a key of `allocation_keys`, such as `run/<public id>/<attempt>`; empty if the
+    device is free. `team` owns that run or job. A device that the machine no longer has is
+    `retired` and is never allocated again.
     """
 
     node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="devices")

@@ -1,4 +1,4 @@
-"""What people change of the queue: priorities, places by hand, and runs that are held back."""
+"""What people change in the queue: priorities, positions, and runs on hold."""
 
 from __future__ import annotations
 
@@ -11,45 +11,52 @@ from webapp.access.models import Team, User
 from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Priority, Run, State
 
-Where = Literal["first", "up", "down"]
+Direction = Literal["first", "up", "down"]
 
 
 def queue_of(team: Team) -> list[Run]:
-    """The team's waiting runs in their order."""
+    """Return the team's queued runs in their order, runs on hold included."""
     waiting = Run.objects.filter(team=team, state=State.QUEUED).defer("spec")
     return list(
         waiting.order_by("-priority", F("queue_position").asc(nulls_last=True), "queued_at", "pk")
     )
 
 
-def move(run: Run, where: Where, actor: User | None) -> None:
-    """Give a run another place among those of its team; it takes on the priority of what it passes.
-    Raises Refused.
+def move(run: Run, direction: Direction, actor: User | None) -> None:
+    """Move a run within its team's queue; it takes the priority of the run whose place it takes.
+
+    Raises TransitionRefused if the run is not queued any more.
     """
     with transaction.atomic():
         _lock(run.team)
-        line = queue_of(run.team)
-        if run not in line:
+        queue = queue_of(run.team)
+        if run not in queue:
             raise transitions.TransitionRefused(
                 f"This run is {run.state}; it is not in the queue any more."
             )
-        at = line.index(run)
-        to = {"first": 0, "up": max(at - 1, 0), "down": min(at + 1, len(line) - 1)}[where]
-        passed = line[to].priority
-        line.insert(to, line.pop(at))
-        for position, one in enumerate(line):
-            Run.objects.filter(pk=one.pk).update(queue_position=position)
-        words = {
+        index = queue.index(run)
+        target = {"first": 0, "up": max(index - 1, 0), "down": min(index + 1, len(queue) - 1)}[
+            direction
+        ]
+        priority = queue[target].priority
+        queue.insert(target, queue.pop(index))
+        for position, queued in enumerate(queue):
+            Run.objects.filter(pk=queued.pk).update(queue_position=position)
+        reasons = {
             "first": "Moved to the front of the queue.",
             "up": "Moved up in the queue.",
             "down": "Moved down in the queue.",
         }
-        lifecycle.change_in_queue(run, words[where], actor, priority=passed, queue_position=to)
+        lifecycle.change_in_queue(
+            run, reasons[direction], actor, priority=priority, queue_position=target
+        )
 
 
 def _lock(team: Team) -> None:
-    """One reorder at a time. Whoever locks several runs does so by `pk`, as placing does, so that
-    no two wait for each other.
+    """Lock the team's queue, so that one reorder runs at a time.
+
+    All code that locks several runs does so in the order of `pk`, as placing does: two transactions
+    in different orders would deadlock.
     """
     list(
         Run.objects.select_for_update(no_key=True)
@@ -60,7 +67,7 @@ def _lock(team: Team) -> None:
 
 
 def set_priority(run: Run, priority: int, actor: User | None) -> None:
-    """Raises Refused."""
+    """Set the priority and drop the position by hand. Raises TransitionRefused."""
     lifecycle.change_in_queue(
         run,
         f"Its priority is {Priority(priority).label} now.",
@@ -71,10 +78,10 @@ def set_priority(run: Run, priority: int, actor: User | None) -> None:
 
 
 def hold(run: Run, actor: User | None) -> None:
-    """Keep a run from being placed; it stays in the queue. Raises Refused."""
+    """Keep a run from being placed; it stays in the queue. Raises TransitionRefused."""
     lifecycle.change_in_queue(run, "Put on hold.", actor, on_hold=True)
 
 
 def release(run: Run, actor: User | None) -> None:
-    """Raises Refused."""
+    """Let a run on hold be placed again. Raises TransitionRefused."""
     lifecycle.change_in_queue(run, "Not on hold any more.", actor, on_hold=False)

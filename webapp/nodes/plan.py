@@ -1,14 +1,15 @@
-"""Who gets which devices next, and why everybody else waits. A pure function, so that pages and
-workers come to the same answer.
+"""The plan of the queue: which run gets which devices next, and why each other run waits.
 
-Runs that have waited for very long come first, the oldest of them before the others. Then teams
-take turns: the one that holds the least share of the machines is next, with its runs by priority,
-then place in the queue, then age. A run goes to the machines that it fills best. The first that
-must wait for devices of a kind gets a *reservation*: what is free on the machines that will suit it
-soonest is kept for it, so that smaller runs cannot overtake it for ever. Everything else may be
-used by whoever comes later.
+`plan` is a pure function, so that pages and workers compute the same answer.
 
-A run that waits for its team's quota holds the team's later runs back, for the same reason.
+Overdue runs come first, oldest first. Then fair share: the team with the smallest usage is next,
+with its runs by priority, then position in the queue, then age. A run is placed on the machines
+with the fewest free devices that fit (best fit), which keeps large gaps for large runs. The first
+run that has to wait for devices of a kind gets a *reservation*: what is free on the machines that
+will fit it soonest is reserved for it, so that smaller runs cannot delay it for ever. Later runs
+may use everything else.
+
+A run that waits for its team's quota also blocks the team's later runs, for the same reason.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from webapp.nodes.requests import Request, counted
+from webapp.nodes.requests import DeviceRequest, counted
 
 GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A run in the queue. `position` is its place by hand, None without one; `overdue` if it has
-    waited for very long.
+class WaitingRun:
+    """A run in the queue.
+
+    `position` is set when somebody moved the run by hand; `overdue` if it waits for over a day.
     """
 
     run: int
     team: int
-    request: Request
+    request: DeviceRequest
     queued_at: datetime
     priority: int = 0
     position: int | None = None
@@ -40,8 +42,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine has: devices by kind, memory that its CPU slots share, and memory of each GPU
-    (0: not known).
+    """What a machine has.
+
+    `devices` counts by kind, `memory` is shared by its CPU slots, `gpu_memory` is that of each GPU;
+    both in bytes, 0 if unknown.
     """
 
     name: str
@@ -55,22 +59,22 @@ class Machine:
     def usable(self) -> bool:
         return not self.draining and not self.lost
 
-    def suits(self, request: Request, kind: str) -> bool:
-        """Whether it could carry its part of the request if nothing else ran there."""
-        return self.devices.get(kind, 0) >= request.devices and self._remembers(request, kind)
+    def suits(self, request: DeviceRequest, kind: str) -> bool:
+        """Return whether it could run its part of the request if it were empty."""
+        return self.devices.get(kind, 0) >= request.devices and self._has_memory(request, kind)
 
-    def _remembers(self, request: Request, kind: str) -> bool:
-        there, needed = (
+    def _has_memory(self, request: DeviceRequest, kind: str) -> bool:
+        available, needed = (
             (self.gpu_memory, request.memory)
             if kind == "cuda"
             else (self.memory, request.memory * request.devices)
         )
-        return not there or there >= needed
+        return not available or available >= needed
 
 
 @dataclass(frozen=True)
-class Held:
-    """Devices of one kind on a machine that somebody holds, and the memory that they take of it."""
+class Allocation:
+    """Allocated devices of one kind on a machine, and the machine's memory that they use."""
 
     machine: str
     kind: str
@@ -91,8 +95,10 @@ class Placement:
 
 @dataclass(frozen=True)
 class Wait:
-    """Why a run waits. `cause`: quota, never (as things stand), drain, free (devices), kept (for
-    another run).
+    """Why a run waits.
+
+    `cause` is `quota`, `never` (no machine has what it needs), `drain` (machines are drained or
+    lost), `free` (devices are in use) or `kept` (free devices are reserved for another run).
     """
 
     why: str
@@ -103,118 +109,134 @@ Plan = tuple[list[Placement], dict[int, Wait]]
 
 
 def plan(
-    waiting: Sequence[Waiting],
+    queue: Sequence[WaitingRun],
     machines: Sequence[Machine],
-    held: Sequence[Held],
+    allocations: Sequence[Allocation],
     quotas: Mapping[int, int],
 ) -> Plan:
-    """What is placed, in order, and why each other run waits, in the order of the queue. `quotas`
-    by team, where there is one.
+    """Return the placements in order, and why each other run waits, in the order of the queue.
+
+    `quotas` maps team ids to the most devices their runs may use together.
     """
-    planning = _Planning(machines, held, quotas)
+    planning = _Planning(machines, allocations, quotas)
     placements: list[Placement] = []
     waits: dict[int, Wait] = {}
-    for one in _in_order(waiting, planning):
-        outcome = planning.consider(one)
+    for run in _in_order(queue, planning):
+        outcome = planning.consider(run)
         if isinstance(outcome, Placement):
             placements.append(outcome)
         else:
-            waits[one.run] = outcome
+            waits[run.run] = outcome
     return placements, waits
 
 
-def left_over(
-    waiting: Sequence[Waiting], machines: Sequence[Machine], held: Sequence[Held]
+def unreserved_devices(
+    queue: Sequence[WaitingRun], machines: Sequence[Machine], allocations: Sequence[Allocation]
 ) -> dict[str, Counter[str]]:
-    """What nobody in the queue gets or has kept for it: free devices by kind, of each machine that
-    may be used.
+    """Return the free devices by kind, per usable machine, that no run in the queue gets.
+
+    Devices that are reserved for a run do not count.
     """
-    planning = _Planning(machines, held, {})
-    for one in _in_order(waiting, planning):
-        planning.consider(one)
-    return {name: room.free for name, room in planning.rooms.items() if room.machine.usable}
+    planning = _Planning(machines, allocations, {})
+    for run in _in_order(queue, planning):
+        planning.consider(run)
+    return {
+        name: capacity.free
+        for name, capacity in planning.capacities.items()
+        if capacity.machine.usable
+    }
 
 
-def _in_order(waiting: Sequence[Waiting], planning: _Planning) -> Iterator[Waiting]:
-    """The next to be considered, which depends on what was placed before."""
+def _in_order(queue: Sequence[WaitingRun], planning: _Planning) -> Iterator[WaitingRun]:
+    """Yield the next run to consider; the order depends on what was placed before."""
     yield from sorted(
-        (one for one in waiting if one.overdue), key=lambda one: (one.queued_at, one.run)
+        (run for run in queue if run.overdue), key=lambda run: (run.queued_at, run.run)
     )
-    lines: dict[int, list[Waiting]] = defaultdict(list)
-    for one in sorted((one for one in waiting if not one.overdue), key=_rank, reverse=True):
-        lines[one.team].append(one)
-    while lines:
-        team = min(lines, key=lambda team: (planning.share(team), lines[team][-1].queued_at, team))
-        yield lines[team].pop()
-        if not lines[team]:
-            del lines[team]
+    runs_by_team: dict[int, list[WaitingRun]] = defaultdict(list)
+    for run in sorted((run for run in queue if not run.overdue), key=_rank, reverse=True):
+        runs_by_team[run.team].append(run)
+    while runs_by_team:
+        # Equal usage: the team whose next run waits longest; the id only makes the order stable.
+        team = min(
+            runs_by_team,
+            key=lambda team: (planning.usage(team), runs_by_team[team][-1].queued_at, team),
+        )
+        yield runs_by_team[team].pop()
+        if not runs_by_team[team]:
+            del runs_by_team[team]
 
 
-def _rank(one: Waiting) -> tuple[int, float, datetime, int]:
+def _rank(run: WaitingRun) -> tuple[int, float, datetime, int]:
     return (
-        -one.priority,
-        float("inf") if one.position is None else one.position,
-        one.queued_at,
-        one.run,
+        -run.priority,
+        float("inf") if run.position is None else run.position,
+        run.queued_at,
+        run.run,
     )
 
 
 @dataclass
-class _Room:
-    """What is left of a machine for the next run."""
+class _Capacity:
+    """What is left of a machine for the next run: devices by kind and bytes of memory."""
 
     machine: Machine
     free: Counter[str]
     memory: int
-    kept: set[str] = field(default_factory=set)
+    reserved_kinds: set[str] = field(default_factory=set)
 
-    def fits(self, request: Request, kind: str) -> bool:
+    def fits(self, request: DeviceRequest, kind: str) -> bool:
         return self.free[kind] >= request.devices and self.memory_for(request, kind) <= max(
             self.memory, 0
         )
 
-    def memory_for(self, request: Request, kind: str) -> int:
-        """Of the machine's memory; GPUs have their own, and a machine that does not tell its memory
-        is taken at its word.
+    def memory_for(self, request: DeviceRequest, kind: str) -> int:
+        """Return the bytes of the machine's memory that the request needs.
+
+        GPUs have their own memory, and a machine of unknown memory is not limited.
         """
         return request.memory * request.devices if kind == "cpu" and self.machine.memory else 0
 
-    def take(self, request: Request, kind: str) -> None:
+    def allocate(self, request: DeviceRequest, kind: str) -> None:
         self.free[kind] -= request.devices
         self.memory -= self.memory_for(request, kind)
 
-    def keep(self, request: Request, kind: str) -> None:
-        """Set what is free aside, as far as the request needs it."""
+    def reserve(self, request: DeviceRequest, kind: str) -> None:
+        """Reserve what is free, up to what the request needs."""
         if self.free[kind] > 0:
-            self.kept.add(kind)
+            self.reserved_kinds.add(kind)
         self.free[kind] -= min(self.free[kind], request.devices)
         self.memory -= min(max(self.memory, 0), self.memory_for(request, kind))
 
 
 class _Planning:
+    """The state of one planning pass: what is left after each run that was considered."""
+
     def __init__(
-        self, machines: Sequence[Machine], held: Sequence[Held], quotas: Mapping[int, int]
+        self,
+        machines: Sequence[Machine],
+        allocations: Sequence[Allocation],
+        quotas: Mapping[int, int],
     ) -> None:
         self.quotas = quotas
-        self.rooms = {
-            machine.name: _Room(machine, Counter(machine.devices), machine.memory)
+        self.capacities = {
+            machine.name: _Capacity(machine, Counter(machine.devices), machine.memory)
             for machine in machines
         }
         self.total = sum((Counter(machine.devices) for machine in machines), Counter())
         self.used: dict[int, Counter[str]] = defaultdict(Counter)
-        self.reserved: set[str] = set()
-        self.short_teams: set[int] = set()
-        self.promised: Counter[int] = Counter()
-        for part in held:
-            if part.machine in self.rooms:
-                room = self.rooms[part.machine]
-                room.free[part.kind] -= part.count
-                room.memory -= part.memory
-            if part.team is not None:
-                self.used[part.team][part.kind] += part.count
+        self.reserved_kinds: set[str] = set()
+        self.teams_over_quota: set[int] = set()
+        self.reserved_quota: Counter[int] = Counter()
+        for allocation in allocations:
+            if allocation.machine in self.capacities:
+                capacity = self.capacities[allocation.machine]
+                capacity.free[allocation.kind] -= allocation.count
+                capacity.memory -= allocation.memory
+            if allocation.team is not None:
+                self.used[allocation.team][allocation.kind] += allocation.count
 
-    def share(self, team: int) -> float:
-        """The largest part of any kind of device that the team holds."""
+    def usage(self, team: int) -> float:
+        """Return the team's dominant share: its largest fraction of any kind of device."""
         return max(
             (
                 count / self.total[kind]
@@ -224,115 +246,130 @@ class _Planning:
             default=0.0,
         )
 
-    def consider(self, one: Waiting) -> Placement | Wait:
-        request, kind = one.request, self._kind(one.request)
-        if wait := self._quota(one) or self._never(request, kind):
+    def consider(self, run: WaitingRun) -> Placement | Wait:
+        request, kind = run.request, self._kind(run.request)
+        if wait := self._quota(run) or self._never(request, kind):
             return wait
         usable = [
-            room
-            for room in self.rooms.values()
-            if room.machine.usable and room.machine.suits(request, kind)
+            capacity
+            for capacity in self.capacities.values()
+            if capacity.machine.usable and capacity.machine.suits(request, kind)
         ]
         if len(usable) < request.nodes:
-            return self._away(request, kind)
-        fitting = [room for room in usable if room.fits(request, kind)]
+            return self._unavailable(request, kind)
+        fitting = [capacity for capacity in usable if capacity.fits(request, kind)]
         if len(fitting) < request.nodes:
-            return self._wait(one, kind, usable)
-        chosen = sorted(fitting, key=lambda room: (room.free[kind], room.machine.name))[
+            return self._wait(run, kind, usable)
+        # Best fit: the fullest machine that still fits.
+        chosen = sorted(fitting, key=lambda capacity: (capacity.free[kind], capacity.machine.name))[
             : request.nodes
         ]
-        for room in chosen:
-            room.take(request, kind)
-        self.used[one.team][kind] += request.devices * request.nodes
+        for capacity in chosen:
+            capacity.allocate(request, kind)
+        self.used[run.team][kind] += request.devices * request.nodes
         return Placement(
-            one.run, kind, request.devices, tuple(room.machine.name for room in chosen)
+            run.run, kind, request.devices, tuple(capacity.machine.name for capacity in chosen)
         )
 
-    def _kind(self, request: Request) -> str:
-        """A GPU for `auto` if the installation has machines for it, whether or not they may be used
-        at the moment.
+    def _kind(self, request: DeviceRequest) -> str:
+        """Return the kind to place on: for `auto`, a GPU if enough machines have them.
+
+        Whether these can be used right now does not matter: the run waits for them.
         """
         if request.kind != "auto":
             return request.kind
         return "cuda" if len(self._suiting(request, "cuda")) >= request.nodes else "cpu"
 
-    def _suiting(self, request: Request, kind: str) -> list[Machine]:
-        return [room.machine for room in self.rooms.values() if room.machine.suits(request, kind)]
+    def _suiting(self, request: DeviceRequest, kind: str) -> list[Machine]:
+        return [
+            capacity.machine
+            for capacity in self.capacities.values()
+            if capacity.machine.suits(request, kind)
+        ]
 
-    def _quota(self, one: Waiting) -> Wait | None:
-        quota = self.quotas.get(one.team)
-        needed = one.request.devices * one.request.nodes
+    def _quota(self, run: WaitingRun) -> Wait | None:
+        quota = self.quotas.get(run.team)
+        needed = run.request.devices * run.request.nodes
         if quota is None:
             return None
         if needed > quota:
             return Wait(f"needs {needed:,} devices, and the team's quota is {quota:,}", "never")
-        if one.team in self.short_teams:
+        if run.team in self.teams_over_quota:
             return Wait("waits behind a run of the team that waits for its quota", "quota")
-        if self.used[one.team].total() + self.promised[one.team] + needed > quota:
-            self.short_teams.add(one.team)
+        if self.used[run.team].total() + self.reserved_quota[run.team] + needed > quota:
+            self.teams_over_quota.add(run.team)
             return Wait(
                 f"the team's quota of {quota:,} device{'s' * (quota != 1)} is used up", "quota"
             )
         return None
 
-    def _never(self, request: Request, kind: str) -> Wait | None:
-        """No machine, or too few of them, could ever carry it."""
-        wanted = counted(request.devices, kind)
+    def _never(self, request: DeviceRequest, kind: str) -> Wait | None:
+        """Return why the request cannot run on the present machines, even if they were empty."""
+        needed = counted(request.devices, kind)
         if len(self._suiting(request, kind)) >= request.nodes:
             return None
-        bare = Request(request.devices, kind, request.nodes)
-        if len(self._suiting(bare, kind)) >= request.nodes:
+        without_memory = DeviceRequest(request.devices, kind, request.nodes)
+        if len(self._suiting(without_memory, kind)) >= request.nodes:
             memory = request.memory * (request.devices if kind == "cpu" else 1) / GIB
             return Wait(
-                f"no {'machine' if kind == 'cpu' else 'GPU'} has the {memory:,.1f} GiB of memory that it needs at least",
+                f"no {'machine' if kind == 'cpu' else 'GPU'} has the {memory:,.1f} GiB of memory "
+                "that it needs at least",
                 "never",
             )
         if request.nodes > 1:
             return Wait(
-                f"needs {request.nodes} machines with {wanted} each, and there are {len(self._suiting(bare, kind))}",
+                f"needs {request.nodes} machines with {needed} each, "
+                f"and there are {len(self._suiting(without_memory, kind))}",
                 "never",
             )
-        return Wait(f"no machine has {wanted}", "never")
+        return Wait(f"no machine has {needed}", "never")
 
-    def _away(self, request: Request, kind: str) -> Wait:
-        """Machines could carry it, but not now."""
-        away = [machine for machine in self._suiting(request, kind) if not machine.usable]
-        said = [
+    def _unavailable(self, request: DeviceRequest, kind: str) -> Wait:
+        """Name the machines that have what it needs but are drained or lost."""
+        unavailable = [machine for machine in self._suiting(request, kind) if not machine.usable]
+        reasons = [
             f"{machine.name} {'has not been heard of' if machine.lost else 'is being drained'}"
-            for machine in away[:3]
+            for machine in unavailable[:3]
         ]
         return Wait(
-            ", ".join(said) + (" and others are away too" if len(away) > 3 else ""), "drain"
+            ", ".join(reasons) + (" and others are away too" if len(unavailable) > 3 else ""),
+            "drain",
         )
 
-    def _wait(self, one: Waiting, kind: str, usable: Sequence[_Room]) -> Wait:
-        """In words, with a reservation of devices and quota if it is the first to wait for this
-        kind.
+    def _wait(self, run: WaitingRun, kind: str, usable: Sequence[_Capacity]) -> Wait:
+        """Return the reason as text.
+
+        The first run that waits for this kind gets a reservation of devices and quota.
         """
-        request = one.request
+        request = run.request
         soonest = sorted(
-            usable, key=lambda room: (-min(room.free[kind], request.devices), room.machine.name)
+            usable,
+            key=lambda capacity: (
+                -min(capacity.free[kind], request.devices),
+                capacity.machine.name,
+            ),
         )[: request.nodes]
-        most = soonest[-1]
+        last = soonest[-1]
         needs = f"needs {counted(request.devices, kind)}" + (
             f" on each of {request.nodes} machines" if request.nodes > 1 else ""
         )
-        kept = any(kind in room.kept for room in usable)
-        if kind not in self.reserved:
-            self.reserved.add(kind)
-            self.promised[one.team] += request.devices * request.nodes
-            there = ", ".join(
-                f"{room.free[kind] or 'none'} free on {room.machine.name}" for room in soonest
+        is_reserved = any(kind in capacity.reserved_kinds for capacity in usable)
+        if kind not in self.reserved_kinds:
+            self.reserved_kinds.add(kind)
+            self.reserved_quota[run.team] += request.devices * request.nodes
+            free = ", ".join(
+                f"{capacity.free[kind] or 'none'} free on {capacity.machine.name}"
+                for capacity in soonest
             )
-            short = "" if most.free[kind] < request.devices else ", whose memory is taken"
-            kept_for = (
+            memory_note = "" if last.free[kind] < request.devices else ", whose memory is taken"
+            reservation = (
                 ", kept for it until the rest is given back"
-                if most.free[kind]
+                if last.free[kind]
                 else ", where it is next"
             )
-            for room in soonest:
-                room.keep(request, kind)
-            return Wait(f"{needs}; {there}{short}{kept_for}", "free")
-        if kept:
+            for capacity in soonest:
+                capacity.reserve(request, kind)
+            return Wait(f"{needs}; {free}{memory_note}{reservation}", "free")
+        if is_reserved:
             return Wait(f"{needs}; what is free is kept for a run before it", "kept")
-        return Wait(f"{needs}; {most.free[kind] or 'none'} free on {most.machine.name}", "free")
+        return Wait(f"{needs}; {last.free[kind] or 'none'} free on {last.machine.name}", "free")

@@ -1,4 +1,4 @@
-"""What a run asks for, read from its definition."""
+"""The devices that a run needs, read from its definition."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ UNITS = {"cpu": ("CPU slot", "CPU slots"), "cuda": ("GPU", "GPUs")}
 
 
 @dataclass(frozen=True)
-class Request:
-    """`devices` of `kind` on each of `nodes` machines; `memory` in bytes for each device, 0 where
-    nobody knows.
+class DeviceRequest:
+    """`devices` of `kind` on each of `nodes` machines; `memory` in bytes per device, 0 if unknown.
 
-    The kind `auto` means a GPU where some machine has enough of them, else the CPU.
+    The kind `auto` means GPUs if enough machines have them, else CPU slots.
     """
 
     devices: int = 1
@@ -23,15 +22,13 @@ class Request:
     memory: int = 0
 
 
-def request_of(spec: Mapping[str, Any], memory: int | None = None) -> Request:
-    """One device for each process on each machine; a definition that says nothing of it asks for
-    one device of either kind.
-    """
+def request_of(spec: Mapping[str, Any], memory: int | None = None) -> DeviceRequest:
+    """Return one device for each process on each machine; the default is one of either kind."""
     compute = spec.get("compute") or {}
     devices, nodes = (int(compute.get(name) or 1) for name in ("processes", "nodes"))
-    return Request(devices, str(compute.get("device") or "auto"), nodes, memory or 0)
+    return DeviceRequest(devices, str(compute.get("device") or "auto"), nodes, memory or 0)
 
 
 def counted(count: int, kind: str) -> str:
-    """`1 GPU`, `2 CPU slots`."""
+    """Return a count with its unit: `1 GPU`, `2 CPU slots`."""
     return f"{count:,} {UNITS[kind][count != 1]}"

@@ -1,4 +1,4 @@
-"""Says to whom runs and what belongs to them belong."""
+"""Registers runs and their rows with the access rules."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What one event of a log becomes in the tables: pure functions from an event to rows.
+"""Pure functions from an event of a log to database rows.
 
-A log may come from anywhere, so nothing in it is trusted: what cannot be stored is made storable or
-reported, and one bad event never holds up the rest.
+A log may come from anywhere, so nothing in it is trusted: a value that cannot be stored is made
+storable or reported, and one bad event never blocks the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from webapp.runs.models import Event, RolloutRow
 
 @dataclass(frozen=True)
 class BatchKey:
-    """Where rows of a batch belong."""
+    """What all rows of one ingested batch share."""
 
     run_id: int
     attempt: int
@@ -28,8 +28,9 @@ class BatchKey:
 
 
 def storable(value: Any) -> Any:
-    """`value` as Postgres can hold it: no NUL and no half characters in text, no NaN outside a
-    string.
+    """Return `value` as Postgres can store it.
+
+    Text has no NUL and no lone surrogates; NaN and infinities become strings, as JSON needs.
     """
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
@@ -45,24 +46,25 @@ def storable(value: Any) -> Any:
 
 
 def validated(event: dict[str, Any]) -> dict[str, Any]:
-    """The event as its type reads it, for pages to rely on: storable but for the numbers of series
-    and rollouts, which have columns.
+    """Return the event as its type defines it, so that pages can rely on its fields.
 
-    Raises ValueError with what is wrong in a few words.
+    Everything is storable except numbers of metrics and rollouts, whose columns take NaN.
+    Raises ValueError with a short reason.
     """
     try:
         model = event_types.check(storable(event))
-    except ValidationError as problem:
-        first = problem.errors()[0]
+    except ValidationError as error:
+        first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    read = model.model_dump()
-    return read if isinstance(model, event_types.Metrics | event_types.Rollouts) else storable(read)
+    fields = model.model_dump()
+    has_columns = isinstance(model, event_types.Metrics | event_types.Rollouts)
+    return fields if has_columns else storable(fields)
 
 
-def unreadable_event(event: dict[str, Any], problem: Exception, wall_time: float) -> dict[str, Any]:
-    """A warning in batch_key of an event that cannot be stored, under the same number."""
+def unreadable_event(event: dict[str, Any], error: Exception, wall_time: float) -> dict[str, Any]:
+    """Return a warning that replaces an event that cannot be stored, under the same number."""
     message = storable(
-        f"Event {event['seq']} of the log ({event.get('type')}) could not be read: {problem}."
+        f"Event {event['seq']} of the log ({event.get('type')}) could not be read: {error}."
     )
     return {
         "seq": event["seq"],
@@ -74,8 +76,8 @@ def unreadable_event(event: dict[str, Any], problem: Exception, wall_time: float
 
 
 def event_row(batch_key: BatchKey, event: dict[str, Any]) -> Event:
-    """The row of any event but `metrics`. A rollouts event leaves its index to the rollout rows."""
-    left_out = {
+    """Return the row of any event but `metrics`; the index of rollouts has rows of its own."""
+    columns = {
         "v",
         "attempt",
         "seq",
@@ -92,13 +94,13 @@ def event_row(batch_key: BatchKey, event: dict[str, Any]) -> Event:
         type=event["type"],
         step=event.get("step"),
         wall_time=moment(event["wall_time"]),
-        payload={key: value for key, value in event.items() if key not in left_out},
+        payload={key: value for key, value in event.items() if key not in columns},
         batch_number=batch_key.batch_number,
     )
 
 
 def rollout_rows(batch_key: BatchKey, event: dict[str, Any]) -> Iterator[RolloutRow]:
-    """One row for each kept rollout of a checked event."""
+    """Yield one row for each kept rollout of a validated event."""
     for offset, entry in enumerate(event["index"]):
         yield RolloutRow(
             run_id=batch_key.run_id,
@@ -122,5 +124,5 @@ def rollout_rows(batch_key: BatchKey, event: dict[str, Any]) -> Iterator[Rollout
 
 
 def moment(wall_time: float) -> datetime:
-    """Unix seconds as a moment."""
+    """Return Unix seconds as a datetime in UTC."""
     return datetime.fromtimestamp(wall_time, UTC)

@@ -204,7 +204,7 @@ def set_reported_state(run: Run, state: str, reason: str) -> None:
 
 
 def delete(run: Run) -> None:
-    """Delete a run with everything recorded of it. Raises TransitionRefused while it may be active."""
+    """Delete a run with all its rows. Raises TransitionRefused while it may be active."""
     with transaction.atomic():
         locked = Run.objects.select_for_update().filter(pk=run.pk).first()
         if locked is None:

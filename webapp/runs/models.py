@@ -1,5 +1,7 @@
-"""Runs and what belongs to them. Postgres is the truth; every write that can be repeated has a key
-that makes it idempotent.
+"""Runs and what belongs to them.
+
+Postgres is the only source of truth; every write that may be repeated has a unique key that makes
+it idempotent.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from django.utils import timezone
 
 from webapp.access.models import Team
 
+# Without characters that look alike: i, l, o, 0, 1.
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 def public_id() -> str:
-    """A name for a run in URLs: hard to guess, easy to read aloud."""
+    """Return a random name for a run in URLs: hard to guess, easy to read aloud."""
     return "".join(secrets.choice(ALPHABET) for _ in range(10))
 
 
@@ -42,12 +45,12 @@ class Priority(models.IntegerChoices):
 
 
 class Run(models.Model):
-    """A run of any source. `attempt` is the fencing number; `batch_count` counts the batches that were
-    appended.
+    """A run of any source.
 
-    In the queue, `queue_position` is its place by hand (None: by age, which `queued_at` tells) and
-    `on_hold` keeps it from being placed. `memory_bytes` is what each of its processes needs at
-    least, where somebody could tell.
+    `attempt` is the fencing number (see `leases`). `batch_count` counts the batches of events that
+    were appended; it is the cursor of live pages. `queue_position` is set when somebody moved the
+    run in the queue (None: ordered by `queued_at`), and `on_hold` keeps it from being placed.
+    `memory_bytes` is the least memory that each of its processes needs, None if unknown.
     """
 
     class Source(models.TextChoices):
@@ -107,12 +110,11 @@ class Run(models.Model):
 
 
 class Attempt(models.Model):
-    """One try at a run, with its own folder, log and series branch; its log's rewinds say what of
-    earlier ones it replaces.
+    """One attempt at a run, with its own folder and log; rewinds in the log replace earlier steps.
 
-    `host` is the machine that keeps the log. Where it leads several, `meeting` says where they meet
-    and from which checkpoint they begin, once it knows: {"place": "10.0.0.5:29400", "checkpoint":
-    17 or null}.
+    `host` is the machine that keeps the log. If it leads several machines, `meeting` is where they
+    meet and the checkpoint that they start from, once known:
+    {"place": "10.0.0.5:29400", "checkpoint": 17 or null}.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
@@ -134,16 +136,16 @@ class Attempt(models.Model):
 
     @property
     def machines(self) -> str:
-        """`alder`, `alder and birch`, `alder, birch and cedar`: the leading one first."""
+        """Names such as `alder, birch and cedar`, the leading machine first."""
         *others, last = [self.host, *self.members.order_by("number").values_list("host", flat=True)]
         return f"{', '.join(others)} and {last}" if others else last
 
 
 class Member(models.Model):
-    """A machine that carries an attempt out beside the leading one, which is number 0. Its
-    heartbeat is its lease.
+    """A machine that executes an attempt together with the leading one, which is number 0.
 
-    `reason` says why its part ended; `exit` is its trainer's, None if nothing is known of that.
+    Its heartbeat is its lease. `reason` says why its part ended; `exit` is the exit status of its
+    trainer, None if unknown.
     """
 
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="members")
@@ -169,7 +171,7 @@ class Member(models.Model):
 
 
 class Transition(models.Model):
-    """A change of a run's state, with its cause."""
+    """A change of a run's state, with its reason."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="transitions")
     attempt = models.IntegerField()
@@ -180,8 +182,10 @@ class Transition(models.Model):
 
 
 class Event(models.Model):
-    """Everything in an event log but metrics and rollout rows: pass rates, logs, checkpoints,
-    progress, rewinds.
+    """An event of a log: pass rates, log lines, checkpoints, progress, rewinds.
+
+    Metrics are in `webapp.series`, rollouts also in `RolloutRow`. `batch_number` is the run's
+    `batch_count` when the event was appended or changed.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
@@ -204,8 +208,9 @@ class Event(models.Model):
 
 
 class Checkpoint(models.Model):
-    """A checkpoint that is whole in the artifact store, so that a run can be resumed from it.
-    `manifest`: file name → sha256 and size.
+    """A checkpoint whose files are all in the artifact store, so that a run can resume from it.
+
+    `manifest` maps file names to their sha256 and size.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")

@@ -1,4 +1,4 @@
-"""What a run is doing and how it ended, in words."""
+"""Texts for pages: what a run is doing and how it ended."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from django.utils import timezone
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 
 SILENCE = timedelta(seconds=30)
-CLIENTS_SILENCE = timedelta(minutes=5)
-"""A client that logs has no heartbeat: between two of its values may lie a long validation."""
+# A client that logs has no heartbeat: a long validation may pass between two of its values.
+CLIENT_SILENCE = timedelta(minutes=5)
 
 STATES = {
     State.QUEUED: "waiting for devices",
@@ -23,8 +23,8 @@ STATES = {
     State.COMPLETED: "completed",
     State.FAILED: "failed",
 }
-CLIENTS_STATES = {State.RUNNING: "logging", State.COMPLETED: "finished"}
-"""What is said otherwise of runs that are carried out elsewhere."""
+# Other names for the states of runs that a client carries out elsewhere.
+CLIENT_STATES = {State.RUNNING: "logging", State.COMPLETED: "finished"}
 PHASES = {
     "loading": "loading models and data",
     "pass_rates": "measuring the student's pass rate on every problem",
@@ -40,7 +40,7 @@ CODES = {
     65: "The loss was no longer a number.",
     69: "The other machines of the run did not answer any more.",
     70: "An error ended it.",
-    71: "A process of it died without a word.",
+    71: "One of its processes died without an error message.",
     74: "The disk was full.",
     75: "It stopped on request, after writing a checkpoint.",
 }
@@ -54,9 +54,9 @@ SIGNALS = {
 
 
 def state_of(run: Run) -> str:
-    """The run's state in a word."""
+    """Return the run's state as one word."""
     if run.source != Run.Source.MANAGED:
-        return CLIENTS_STATES.get(State(run.state)) or run.state
+        return CLIENT_STATES.get(State(run.state)) or run.state
     if run.state == State.QUEUED and run.on_hold:
         return "held"
     return (
@@ -65,12 +65,12 @@ def state_of(run: Run) -> str:
 
 
 def silence_limit(run: Run) -> timedelta:
-    """How long the run may say nothing before that is shown."""
-    return SILENCE if run.source == Run.Source.MANAGED else CLIENTS_SILENCE
+    """Return how long the run may send nothing before pages show it."""
+    return SILENCE if run.source == Run.Source.MANAGED else CLIENT_SILENCE
 
 
 def phase_of(run: Run) -> str:
-    """What the run does now; empty once it has ended, and for one that is carried out elsewhere."""
+    """Return what a managed run does now; empty once it has ended, and for runs of clients."""
     if run.source != Run.Source.MANAGED:
         return ""
     if run.state == State.QUEUED:
@@ -82,23 +82,24 @@ def phase_of(run: Run) -> str:
 
 
 def duration_of(run: Run) -> float | None:
-    """Seconds from the start to the end, pauses between attempts included; None before the end."""
+    """Return seconds from start to end, pauses between attempts included; None before the end."""
     if run.started_at is None or run.finished_at is None:
         return None
     return (run.finished_at - run.started_at).total_seconds()
 
 
 def resumption_of(run: Run) -> str:
-    """Why the present attempt was begun by itself, from which step, and what of the one before it
-    is left; empty for any other attempt.
+    """Explain an automatic restart: its cause, the step it resumed from, and what was abandoned.
+
+    Empty if a person started the present attempt.
     """
     cause = (
         run.transitions.filter(state=State.QUEUED, attempt=run.attempt - 1).order_by("-pk").first()
     )
-    tries = {
+    attempts = {
         attempt.number: attempt for attempt in run.attempts.filter(number__gte=run.attempt - 1)
     }
-    before, now = tries.get(run.attempt - 1), tries.get(run.attempt)
+    before, now = attempts.get(run.attempt - 1), attempts.get(run.attempt)
     if (
         before is None
         or now is None
@@ -111,29 +112,32 @@ def resumption_of(run: Run) -> str:
     if rewind is None:
         return f"{cause.reason} It is being resumed on {now.machines}."
     step = max(rewind.step or 0, 0)
-    told = [
+    sentences = [
         cause.reason,
         f"Resumed on {now.machines} from step {step:,}."
         if step
-        else f"Begun anew on {now.machines}.",
+        else f"Started again from step 0 on {now.machines}.",
     ]
     if before.step > step:
-        told.append(
-            f"Steps {step + 1:,} to {before.step:,} of attempt {before.number} are its abandoned tail."
+        sentences.append(
+            f"Steps {step + 1:,} to {before.step:,} of attempt {before.number} "
+            "are its abandoned tail."
         )
     if before.finished_at is None:
-        told.append(f"What {before.host} had not sent by then is missing until it is back.")
-    return " ".join(told)
+        sentences.append(
+            f"What {before.host} had not sent by then is missing until that machine is back."
+        )
+    return " ".join(sentences)
 
 
 def is_silent(run: Run) -> bool:
-    """Whether a run that should be working has sent nothing for a while. A badge, never a state."""
+    """Return whether an active run has sent nothing for a while. A badge, never a state."""
     since = run.last_event_at or run.started_at
     return run.state in ACTIVE and since is not None and timezone.now() - since > silence_limit(run)
 
 
 def is_at_fault(run: Run) -> bool:
-    """Whether the run failed because of its definition, so that resuming it would fail again."""
+    """Return whether the run failed because of its definition: resuming it would fail again."""
     if run.state != State.FAILED:
         return False
     attempt = run.attempts.order_by("-number").first()
@@ -141,9 +145,7 @@ def is_at_fault(run: Run) -> bool:
 
 
 def exit_of(attempt: Attempt) -> str:
-    """How an attempt's process ended, in a sentence; empty while it runs or where nothing is
-    known.
-    """
+    """Return a sentence on how an attempt's process ended; empty if it runs or is unknown."""
     exit: dict[str, Any] = attempt.exit or {}
     if exit.get("signal"):
         return SIGNALS.get(exit["signal"], f"It was ended by signal {exit['signal']}.")

@@ -203,5 +203,5 @@ def complete_job(job_id: int) -> bool:
     job = Job.objects.select_related("team", "owner").get(pk=job_id)
     if job.shards.filter(result=None).exists():
         return False
-    answers = results.keep_answers(job) if job.kind == "teacher_answers" else None
+    answers = results.store_answers(job) if job.kind == "teacher_answers" else None
     return lifecycle.finish(job.pk, answers)

@@ -14,14 +14,14 @@ from typing import Any
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from webapp.nodes.plan import Held, Machine, Placement, Plan, Waiting, plan
-from webapp.nodes.requests import Request
+from webapp.nodes.plan import Allocation, Machine, Placement, Plan, WaitingRun, plan
+from webapp.nodes.requests import DeviceRequest
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 TEAMS = (1, 2, 3)
 
 requests = st.builds(
-    Request,
+    DeviceRequest,
     devices=st.integers(1, 5),
     kind=st.sampled_from(["auto", "cpu", "cuda"]),
     nodes=st.sampled_from([1, 1, 1, 2]),
@@ -37,13 +37,13 @@ machine = st.builds(
     lost=st.sampled_from([False, False, False, True]),
 )
 fleets = st.lists(machine, max_size=4).map(
-    lambda found: [replace(one, name=f"m{n}") for n, one in enumerate(found)]
+    lambda machines: [replace(machine, name=f"m{n}") for n, machine in enumerate(machines)]
 )
 quotas = st.dictionaries(st.sampled_from(TEAMS), st.integers(1, 8))
 
 
 @st.composite
-def queues(draw: st.DrawFn) -> list[Waiting]:
+def queues(draw: st.DrawFn) -> list[WaitingRun]:
     rows = draw(
         st.lists(
             st.tuples(
@@ -58,7 +58,7 @@ def queues(draw: st.DrawFn) -> list[Waiting]:
         )
     )
     return [
-        Waiting(
+        WaitingRun(
             n,
             team,
             request,
@@ -72,52 +72,59 @@ def queues(draw: st.DrawFn) -> list[Waiting]:
 
 
 @st.composite
-def scenes(draw: st.DrawFn) -> tuple[list[Waiting], list[Machine], list[Held], dict[int, int]]:
-    """A queue before machines of which a part is held."""
+def scenarios(
+    draw: st.DrawFn,
+) -> tuple[list[WaitingRun], list[Machine], list[Allocation], dict[int, int]]:
+    """A queue before machines of which a part is allocated."""
     machines = draw(fleets)
-    held = [
-        Held(one.name, kind, count, draw(st.sampled_from([None, *TEAMS])))
-        for one in machines
-        for kind, total in one.devices.items()
+    allocations = [
+        Allocation(machine.name, kind, count, draw(st.sampled_from([None, *TEAMS])))
+        for machine in machines
+        for kind, total in machine.devices.items()
         if (count := draw(st.integers(0, total)))
     ]
-    return draw(queues()), machines, held, draw(quotas)
+    return draw(queues()), machines, allocations, draw(quotas)
 
 
-def taken(held: Sequence[Held], placements: Sequence[Placement]) -> Counter[tuple[str, str]]:
-    """Devices that are held in the end, by machine and kind."""
-    found = Counter({(one.machine, one.kind): 0 for one in held})
-    for one in held:
-        found[one.machine, one.kind] += one.count
+def taken(
+    allocations: Sequence[Allocation], placements: Sequence[Placement]
+) -> Counter[tuple[str, str]]:
+    """Devices that are allocated in the end, by machine and kind."""
+    count_by_kind = Counter({(used.machine, used.kind): 0 for used in allocations})
+    for allocation in allocations:
+        count_by_kind[allocation.machine, allocation.kind] += allocation.count
     for placed in placements:
         for name in placed.machines:
-            found[name, placed.kind] += placed.devices
-    return found
+            count_by_kind[name, placed.kind] += placed.devices
+    return count_by_kind
 
 
-@given(scenes())
-def test_no_device_is_lent_twice_and_none_of_a_machine_that_is_away(
-    scene: tuple[list[Waiting], list[Machine], list[Held], dict[int, int]],
+@given(scenarios())
+def test_no_device_is_allocated_twice_or_on_an_unusable_machine(
+    scenario: tuple[list[WaitingRun], list[Machine], list[Allocation], dict[int, int]],
 ) -> None:
-    waiting, machines, held, limits = scene
-    placements, _ = plan(waiting, machines, held, limits)
-    by_name = {one.name: one for one in machines}
-    for (name, kind), count in taken(held, placements).items():
+    waiting, machines, allocations, limits = scenario
+    placements, _ = plan(waiting, machines, allocations, limits)
+    by_name = {machine.name: machine for machine in machines}
+    for (name, kind), count in taken(allocations, placements).items():
         assert count <= by_name[name].devices[kind]
     assert all(by_name[name].usable for placed in placements for name in placed.machines)
 
 
-@given(scenes())
-def test_what_is_placed_is_what_was_asked_for(
-    scene: tuple[list[Waiting], list[Machine], list[Held], dict[int, int]],
+@given(scenarios())
+def test_a_placement_matches_its_request(
+    scenario: tuple[list[WaitingRun], list[Machine], list[Allocation], dict[int, int]],
 ) -> None:
-    waiting, machines, held, limits = scene
-    placements, waits = plan(waiting, machines, held, limits)
+    waiting, machines, allocations, limits = scenario
+    placements, waits = plan(waiting, machines, allocations, limits)
     assert sorted([placed.run for placed in placements] + list(waits)) == [
-        one.run for one in waiting
-    ], "each is placed or told why not"
+        run.run for run in waiting
+    ], "each is placed or has a reason to wait"
     assert all(wait.why for wait in waits.values())
-    asked, by_name = {one.run: one.request for one in waiting}, {one.name: one for one in machines}
+    asked, by_name = (
+        {run.run: run.request for run in waiting},
+        {machine.name: machine for machine in machines},
+    )
     memory: Counter[str] = Counter()
     for placed in placements:
         request = asked[placed.run]
@@ -134,40 +141,40 @@ def test_what_is_placed_is_what_was_asked_for(
     )
 
 
-@given(scenes())
+@given(scenarios())
 def test_no_team_goes_beyond_its_quota(
-    scene: tuple[list[Waiting], list[Machine], list[Held], dict[int, int]],
+    scenario: tuple[list[WaitingRun], list[Machine], list[Allocation], dict[int, int]],
 ) -> None:
-    waiting, machines, held, limits = scene
-    placements, _ = plan(waiting, machines, held, limits)
-    team_of = {one.run: one.team for one in waiting}
+    waiting, machines, allocations, limits = scenario
+    placements, _ = plan(waiting, machines, allocations, limits)
+    team_of = {run.run: run.team for run in waiting}
     used = Counter(dict.fromkeys(TEAMS, 0))
-    for one in held:
-        used[one.team or 0] += one.count
+    for allocation in allocations:
+        used[allocation.team or 0] += allocation.count
     for placed in placements:
         used[team_of[placed.run]] += placed.devices * len(placed.machines)
         assert used[team_of[placed.run]] <= limits.get(team_of[placed.run], 10**6)
 
 
-@given(scenes())
-def test_nothing_is_left_free_that_a_run_waits_for_unless_it_is_kept(
-    scene: tuple[list[Waiting], list[Machine], list[Held], dict[int, int]],
+@given(scenarios())
+def test_devices_that_a_run_waits_for_are_free_only_if_reserved(
+    scenario: tuple[list[WaitingRun], list[Machine], list[Allocation], dict[int, int]],
 ) -> None:
-    waiting, machines, held, limits = scene
-    waiting = [replace(one, request=replace(one.request, memory=0)) for one in waiting]
-    placements, waits = plan(waiting, machines, held, limits)
-    full = taken(held, placements)
-    for one in waiting:
-        if one.run in waits and waits[one.run].cause == "free":
-            kinds = ["cpu", "cuda"] if one.request.kind == "auto" else [one.request.kind]
+    waiting, machines, allocations, limits = scenario
+    waiting = [replace(run, request=replace(run.request, memory=0)) for run in waiting]
+    placements, waits = plan(waiting, machines, allocations, limits)
+    full = taken(allocations, placements)
+    for run in waiting:
+        if run.run in waits and waits[run.run].cause == "free":
+            kinds = ["cpu", "cuda"] if run.request.kind == "auto" else [run.request.kind]
             room = {
                 kind: sum(
-                    m.usable and m.devices[kind] - full[m.name, kind] >= one.request.devices
+                    m.usable and m.devices[kind] - full[m.name, kind] >= run.request.devices
                     for m in machines
                 )
                 for kind in kinds
             }
-            assert min(room.values()) < one.request.nodes
+            assert min(room.values()) < run.request.nodes
     kept_for = [run for run, wait in waits.items() if "kept for it" in wait.why]
     assert len(kept_for) <= 2, "one reservation for each kind"
 
@@ -180,7 +187,7 @@ def test_nothing_is_left_free_that_a_run_waits_for_unless_it_is_kept(
     st.integers(0, 6),
     st.integers(),
 )
-def test_a_run_that_can_be_carried_is_carried_whatever_else_arrives(
+def test_a_run_that_fits_the_machines_is_placed_whatever_else_arrives(
     sizes: list[tuple[int, int]], devices: int, nodes: int, memory: int, seed: int
 ) -> None:
     """A low-priority run of a team with a quota, while every round brings smaller, more urgent ones
@@ -191,19 +198,19 @@ def test_a_run_that_can_be_carried_is_carried_whatever_else_arrives(
         Machine(f"m{n}", {"cpu": 2 * size}, memory=spare and 8 * size + spare)
         for n, (size, spare) in enumerate(sizes)
     ]
-    wanted = Request(devices, "cpu", nodes, memory)
+    wanted = DeviceRequest(devices, "cpu", nodes, memory)
     if sum(machine.suits(wanted, "cpu") for machine in machines) < nodes:
         return
     limits, capacity = {1: devices * nodes}, sum(machine.devices["cpu"] for machine in machines)
-    target = Waiting(0, 1, wanted, BEGIN, priority=-1)
-    queue, running, rounds = [target], list[tuple[int, list[Held]]](), 0
+    target = WaitingRun(0, 1, wanted, BEGIN, priority=-1)
+    queue, running, rounds = [target], list[tuple[int, list[Allocation]]](), 0
     for rounds in range(patience + 3 + longest * (capacity + 1)):
         running = [(end, parts) for end, parts in running if end > rounds]
         for _ in range(2 * capacity - len(queue)):
-            small = Request(1, "cpu", memory=random.randint(0, 8))
+            small = DeviceRequest(1, "cpu", memory=random.randint(0, 8))
             queue.append(
-                Waiting(
-                    max(one.run for one in queue) + 1,
+                WaitingRun(
+                    max(run.run for run in queue) + 1,
                     random.choice(TEAMS),
                     small,
                     BEGIN + timedelta(minutes=rounds + 1),
@@ -211,33 +218,33 @@ def test_a_run_that_can_be_carried_is_carried_whatever_else_arrives(
                 )
             )
         late = [
-            replace(one, overdue=BEGIN + timedelta(minutes=rounds - patience) >= one.queued_at)
-            for one in queue
+            replace(run, overdue=BEGIN + timedelta(minutes=rounds - patience) >= run.queued_at)
+            for run in queue
         ]
         placements, _ = plan(
             late, machines, [part for _, parts in running for part in parts], limits
         )
-        placed = {one.run: one for one in placements}
+        placed = {placement.run: placement for placement in placements}
         if 0 in placed:
             break
-        for one in queue:
-            if one.run in placed:
-                memory_of = one.request.memory * one.request.devices
+        for run in queue:
+            if run.run in placed:
+                memory_of = run.request.memory * run.request.devices
                 parts = [
-                    Held(name, "cpu", one.request.devices, one.team, memory_of)
-                    for name in placed[one.run].machines
+                    Allocation(name, "cpu", run.request.devices, run.team, memory_of)
+                    for name in placed[run.run].machines
                 ]
                 running.append((rounds + random.randint(2, longest), parts))
-        queue = [one for one in queue if one.run not in placed]
+        queue = [run for run in queue if run.run not in placed]
     assert rounds <= patience + 1 + longest * (capacity + 1)
 
 
 # Examples, with the words
 
 
-def runs(*requests: Request, team: int = 1, start: int = 0) -> list[Waiting]:
+def runs(*requests: DeviceRequest, team: int = 1, start: int = 0) -> list[WaitingRun]:
     return [
-        Waiting(start + n, team, request, BEGIN + timedelta(minutes=start + n))
+        WaitingRun(start + n, team, request, BEGIN + timedelta(minutes=start + n))
         for n, request in enumerate(requests)
     ]
 
@@ -252,7 +259,10 @@ def whys(found: Plan) -> dict[int, str]:
 
 def test_a_run_that_waits_for_gpus_says_how_many_are_free_and_where() -> None:
     found = plan(
-        runs(Request(2, "cuda"), Request(1, "cuda")), [gpus(2)], [Held("gpu-3", "cuda", 1)], {}
+        runs(DeviceRequest(2, "cuda"), DeviceRequest(1, "cuda")),
+        [gpus(2)],
+        [Allocation("gpu-3", "cuda", 1)],
+        {},
     )
     assert whys(found) == {
         0: "needs 2 GPUs; 1 free on gpu-3, kept for it until the rest is given back",
@@ -260,19 +270,22 @@ def test_a_run_that_waits_for_gpus_says_how_many_are_free_and_where() -> None:
     }
 
 
-def test_nothing_is_said_to_be_kept_where_nothing_is_free() -> None:
+def test_no_reservation_is_reported_where_nothing_is_free() -> None:
     found = plan(
-        runs(Request(1, "cpu"), Request(1, "cpu")), [gpus(2)], [Held("gpu-3", "cpu", 2)], {}
+        runs(DeviceRequest(1, "cpu"), DeviceRequest(1, "cpu")),
+        [gpus(2)],
+        [Allocation("gpu-3", "cpu", 2)],
+        {},
     )
     assert whys(found)[1] == "needs 1 CPU slot; none free on gpu-3"
 
 
-def test_what_can_never_run_here_says_so_and_keeps_nobody_waiting() -> None:
+def test_a_run_that_can_never_run_says_so_and_blocks_nobody() -> None:
     waiting = runs(
-        Request(8, "cuda"),
-        Request(1, "cuda", memory=2**40),
-        Request(1, "cuda", nodes=2),
-        Request(1, "cuda"),
+        DeviceRequest(8, "cuda"),
+        DeviceRequest(1, "cuda", memory=2**40),
+        DeviceRequest(1, "cuda", nodes=2),
+        DeviceRequest(1, "cuda"),
     )
     found = plan(waiting, [gpus(2, gpu_memory=2**37)], [], {})
     assert whys(found) == {
@@ -284,23 +297,23 @@ def test_what_can_never_run_here_says_so_and_keeps_nobody_waiting() -> None:
 
 
 def test_machines_that_are_drained_or_lost_are_named() -> None:
-    assert whys(plan(runs(Request(2, "cuda")), [gpus(2, draining=True)], [], {})) == {
+    assert whys(plan(runs(DeviceRequest(2, "cuda")), [gpus(2, draining=True)], [], {})) == {
         0: "gpu-3 is being drained"
     }
     both = [gpus(2, draining=True), gpus(4, "gpu-4", lost=True)]
-    assert whys(plan(runs(Request(2, "cuda")), both, [], {})) == {
+    assert whys(plan(runs(DeviceRequest(2, "cuda")), both, [], {})) == {
         0: "gpu-3 is being drained, gpu-4 has not been heard of"
     }
 
 
 def test_a_quota_holds_the_team_back_and_nobody_else() -> None:
-    waiting = runs(Request(2, "cuda"), Request(1, "cuda")) + runs(
-        Request(1, "cuda"), team=2, start=2
+    waiting = runs(DeviceRequest(2, "cuda"), DeviceRequest(1, "cuda")) + runs(
+        DeviceRequest(1, "cuda"), team=2, start=2
     )
     found = plan(
-        [*waiting, *runs(Request(4, "cuda"), start=3)],
+        [*waiting, *runs(DeviceRequest(4, "cuda"), start=3)],
         [gpus(8)],
-        [Held("gpu-3", "cuda", 2, team=1)],
+        [Allocation("gpu-3", "cuda", 2, team=1)],
         {1: 3},
     )
     assert whys(found) == {
@@ -311,16 +324,18 @@ def test_a_quota_holds_the_team_back_and_nobody_else() -> None:
     assert [placed.run for placed in found[0]] == [2]
 
 
-def test_teams_take_turns_however_many_runs_one_of_them_queues() -> None:
-    waiting = runs(*[Request(1, "cuda")] * 6) + runs(*[Request(1, "cuda")] * 6, team=2, start=10)
+def test_teams_get_fair_shares_however_many_runs_one_of_them_queues() -> None:
+    waiting = runs(*[DeviceRequest(1, "cuda")] * 6) + runs(
+        *[DeviceRequest(1, "cuda")] * 6, team=2, start=10
+    )
     placements, _ = plan(waiting, [gpus(4)], [], {})
     assert [placed.run for placed in placements] == [0, 10, 1, 11]
-    placements, _ = plan(waiting, [gpus(4)], [Held("gpu-3", "cuda", 2, team=1)], {})
+    placements, _ = plan(waiting, [gpus(4)], [Allocation("gpu-3", "cuda", 2, team=1)], {})
     assert [placed.run for placed in placements] == [10, 11], "the team that holds less is next"
 
 
-def test_within_a_team_priority_comes_before_place_and_place_before_age() -> None:
-    old, urgent, second, first = runs(*[Request(1, "cuda")] * 4)
+def test_within_a_team_priority_comes_before_position_and_position_before_age() -> None:
+    old, urgent, second, first = runs(*[DeviceRequest(1, "cuda")] * 4)
     waiting = [
         old,
         replace(urgent, priority=1),
@@ -333,19 +348,19 @@ def test_within_a_team_priority_comes_before_place_and_place_before_age() -> Non
 
 def test_small_runs_are_packed_so_that_large_ones_find_room() -> None:
     placements, waits = plan(
-        runs(Request(1, "cuda"), Request(4, "cuda")),
+        runs(DeviceRequest(1, "cuda"), DeviceRequest(4, "cuda")),
         [gpus(4, "a"), gpus(4, "b")],
-        [Held("b", "cuda", 2)],
+        [Allocation("b", "cuda", 2)],
         {},
     )
     assert [placed.machines for placed in placements] == [("b",), ("a",)] and not waits
 
 
 def test_auto_takes_a_gpu_where_there_are_any_and_the_cpu_elsewhere() -> None:
-    on_cpu, _ = plan(runs(Request(1)), [Machine("small", {"cpu": 2})], [], {})
+    on_cpu, _ = plan(runs(DeviceRequest(1)), [Machine("small", {"cpu": 2})], [], {})
     assert on_cpu[0].kind == "cpu"
     found = plan(
-        runs(Request(1), Request(2, "cpu")),
+        runs(DeviceRequest(1), DeviceRequest(2, "cpu")),
         [gpus(1, draining=True), Machine("small", {"cpu": 2})],
         [],
         {},
@@ -354,11 +369,14 @@ def test_auto_takes_a_gpu_where_there_are_any_and_the_cpu_elsewhere() -> None:
     assert [placed.kind for placed in found[0]] == ["cpu"]
 
 
-def test_several_machines_are_given_together_or_not_at_all() -> None:
+def test_several_machines_are_allocated_together_or_not_at_all() -> None:
     pair = [gpus(2, "a"), gpus(2, "b")]
-    placements, _ = plan(runs(Request(2, "cuda", nodes=2)), pair, [], {})
+    placements, _ = plan(runs(DeviceRequest(2, "cuda", nodes=2)), pair, [], {})
     assert placements == [Placement(0, "cuda", 2, ("a", "b"))]
     found = plan(
-        runs(Request(2, "cuda", nodes=2), Request(2, "cuda")), pair, [Held("b", "cuda", 1)], {}
+        runs(DeviceRequest(2, "cuda", nodes=2), DeviceRequest(2, "cuda")),
+        pair,
+        [Allocation("b", "cuda", 1)],
+        {},
     )
     assert found[0] == [] and "2 free on a, 1 free on b, kept for it" in found[1][0].why

@@ -14,7 +14,7 @@ from webapp.jobs.models import State as JobState
 from webapp.nodes import queue
 from webapp.nodes.allocation_keys import attempt_from_key, attempt_key, shard_from_key
 from webapp.nodes.models import Device, Kind, Node
-from webapp.nodes.requests import Request, counted, request_of
+from webapp.nodes.requests import DeviceRequest, counted, request_of
 from webapp.runs import status_text
 from webapp.runs.models import ACTIVE, Member, Run, State
 
@@ -83,7 +83,7 @@ class JobAtWork:
     """A job that is not over. `where` is empty while none of its parts has a device."""
 
     job: Job
-    progress: progress.Progress
+    progress: progress.JobProgress
     where: str
 
 
@@ -265,7 +265,7 @@ def _counted(found: Sequence[Line]) -> Iterator[Line]:
         )
 
 
-def _needs(request: Request) -> str:
+def _needs(request: DeviceRequest) -> str:
     if request.kind == "auto":
         return f"{request.devices:,} device{'s' * (request.devices != 1)} of either kind" + _each(
             request
@@ -273,7 +273,7 @@ def _needs(request: Request) -> str:
     return counted(request.devices, request.kind) + _each(request)
 
 
-def _each(request: Request) -> str:
+def _each(request: DeviceRequest) -> str:
     return f" on each of {request.nodes} machines" if request.nodes > 1 else ""
 
 
