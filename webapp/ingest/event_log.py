@@ -1,9 +1,9 @@
-"""Taking a log into Postgres: batches of events, any number of times, in any order.
+"""Ingest of an event log into Postgres: batches of events, in any order, any number of times.
 
-Files come first: what an event names is in the artifact store before the row that names it. Then
-one transaction takes the run's row, counts the batch (`batch_count`), appends rows whose keys make a
-repetition do nothing, and derives what lists show from what is stored. Late events of an attempt
-that has been replaced are appended to that attempt and change nothing else.
+Files are stored first, so that a row never names a file that the artifact store does not have. Then
+one transaction locks the run's row, counts the batch (`batch_count`), appends rows whose unique
+keys make a repetition harmless, and updates what lists show. Late events of a replaced attempt are
+appended to that attempt and change nothing else.
 """
 
 from __future__ import annotations
@@ -33,119 +33,123 @@ from webapp.series import series_store
 
 log = logging.getLogger(__name__)
 BATCH_EVENTS, BATCH_BYTES = 500, 4 << 20
-TAKE = "UPDATE runs_run SET batch_count = batch_count + 1 WHERE id = %s RETURNING batch_count"
+COUNT_BATCH = (
+    "UPDATE runs_run SET batch_count = batch_count + 1 WHERE id = %s RETURNING batch_count"
+)
 
 
 def ingest(
     run_id: int, attempt: int, events: Sequence[dict[str, Any]], folder: Path, more: bool = False
 ) -> int:
-    """Append `events` of attempt `attempt`, whose files lie below its `folder`; return the run's
-    cursor.
+    """Append `events` of attempt `attempt` and return the run's cursor, its `batch_count`.
 
-    Safe to repeat. `more` says that later events wait already. An event that the database refuses
-    is recorded as a warning, and the rest as it is. Raises OUTAGES while the database is away,
-    Run.DoesNotExist or Attempt.DoesNotExist when there is nothing to append to.
+    `folder` is the attempt's folder with the files that the events name; `more` says that later
+    events are waiting. Safe to repeat. An event that the database refuses is recorded as a warning,
+    and the rest of the batch as it is. Raises OUTAGES while the database is unavailable, and
+    Run.DoesNotExist or Attempt.DoesNotExist if the run was deleted.
     """
-    known = Attempt.objects.select_related("run__team").get(run=run_id, number=attempt)
+    attempt_row = Attempt.objects.select_related("run__team").get(run=run_id, number=attempt)
     batch = [
         _readable(event)
         for event in events
         if isinstance(event.get("seq"), int) and 0 < event["seq"] < 2**62
     ]
-    return _record(known, batch, folder, more)
+    return _record(attempt_row, batch, folder, more)
 
 
 def retry_uploads(run_id: int, attempt: int, folder: Path) -> None:
-    """Try once more to store the files that the store had no room for. Rows keep only a part of an
-    event, so the log is read again.
+    """Try again to store the files that the artifact store had no room for.
+
+    The log is read again, because rows keep only a part of an event.
     """
-    wanted = pending_uploads.pending_seqs(run_id, attempt)
-    if not wanted:
+    seqs = pending_uploads.pending_seqs(run_id, attempt)
+    if not seqs:
         return
-    reader = LogReader(folder / "events", wanted[0] - 1)
-    while reader.seq < wanted[-1] and (taken := reader.read_batch(BATCH_EVENTS, BATCH_BYTES)):
-        if batch := [event for event in taken if event["seq"] in wanted]:
+    reader = LogReader(folder / "events", seqs[0] - 1)
+    while reader.seq < seqs[-1] and (taken := reader.read_batch(BATCH_EVENTS, BATCH_BYTES)):
+        if batch := [event for event in taken if event["seq"] in seqs]:
             ingest(run_id, attempt, batch, folder)
 
 
-def _record(known: Attempt, batch: list[dict[str, Any]], folder: Path, more: bool) -> int:
-    """Record the batch; where something in it cannot be recorded, its halves, down to the one event
-    that is to blame.
-    """
+def _record(attempt: Attempt, batch: list[dict[str, Any]], folder: Path, more: bool) -> int:
+    """Record the batch; if that fails, its halves, down to the event that cannot be stored."""
     try:
-        return _append_once(known, batch, folder, more)
+        return _append_once(attempt, batch, folder, more)
     except (*OUTAGES, Run.DoesNotExist):
         raise
-    except Exception as problem:
+    except Exception as error:
         log.exception(
             "%d events of run %s attempt %d were refused",
             len(batch),
-            known.run.public_id,
-            known.number,
+            attempt.run.public_id,
+            attempt.number,
         )
         if len(batch) < 2:
             return _append_once(
-                known,
-                [unreadable_event(event, problem, time.time()) for event in batch],
+                attempt,
+                [unreadable_event(event, error, time.time()) for event in batch],
                 folder,
                 more,
             )
         half = len(batch) // 2
-        _record(known, batch[:half], folder, True)
-        return _record(known, batch[half:], folder, more)
+        _record(attempt, batch[:half], folder, True)
+        return _record(attempt, batch[half:], folder, more)
 
 
-def _append_once(known: Attempt, batch: list[dict[str, Any]], folder: Path, more: bool) -> int:
-    stored = files.store(known.run.team, batch, folder)
+def _append_once(attempt: Attempt, batch: list[dict[str, Any]], folder: Path, more: bool) -> int:
+    stored = files.store(attempt.run.team, batch, folder)
     with transaction.atomic():
-        batch_key = BatchKey(known.run_id, known.number, lock_and_count_batch(known.run_id))
-        _append(batch_key, known.run, batch, stored)
+        batch_key = BatchKey(attempt.run_id, attempt.number, lock_and_count_batch(attempt.run_id))
+        _append(batch_key, attempt.run, batch, stored)
         pending_uploads.update_summary(batch_key, batch)
-        known.refresh_from_db()
-        _advance(known, batch)
-        _show(known, batch, more)
-        notify.publish_on_commit(known.run.public_id, batch_key.batch_number)
+        attempt.refresh_from_db()
+        _advance(attempt, batch)
+        _refresh_summary(attempt, batch, more)
+        notify.publish_on_commit(attempt.run.public_id, batch_key.batch_number)
     return batch_key.batch_number
 
 
-def _show(known: Attempt, batch: list[dict[str, Any]], more: bool) -> None:
-    """Bring what lists show up to date. It is derived, so that it may fail without holding up the
-    record.
+def _refresh_summary(attempt: Attempt, batch: list[dict[str, Any]], more: bool) -> None:
+    """Update what lists show.
+
+    It is derived from the rows, so a failure is logged and does not block the record.
     """
     try:
         with transaction.atomic():
-            progress.refresh(known, batch, more)
+            progress.refresh(attempt, batch, more)
     except OUTAGES:
         raise
     except Exception:
-        log.exception("the summary of run %s could not be brought up to date", known.run.public_id)
+        log.exception("the summary of run %s could not be updated", attempt.run.public_id)
 
 
 def _readable(event: dict[str, Any]) -> dict[str, Any]:
     try:
         return validated(event)
-    except (ValueError, OverflowError, RecursionError) as problem:
-        return unreadable_event(event, problem, time.time())
+    except (ValueError, OverflowError, RecursionError) as error:
+        return unreadable_event(event, error, time.time())
 
 
 def lock_and_count_batch(run_id: int) -> int:
-    """Lock the run's row until the end of the transaction and count this batch: the run's new
-    cursor. Raises Run.DoesNotExist.
+    """Lock the run's row for the transaction, count a batch, and return the run's new cursor.
+
+    The lock makes the numbers of batches follow the order of commits, so that a reader who has seen
+    a number has missed nothing before it. Raises Run.DoesNotExist.
     """
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, [run_id])
-        found = cursor.fetchone()
-    if found is None:
-        raise Run.DoesNotExist(f"run {run_id} is gone")
-    return int(found[0])
+        cursor.execute(COUNT_BATCH, [run_id])
+        row = cursor.fetchone()
+    if row is None:
+        raise Run.DoesNotExist(f"run {run_id} was deleted")
+    return int(row[0])
 
 
 def _append(
-    batch_key: BatchKey, run: Run, batch: list[dict[str, Any]], stored: files.Stored
+    batch_key: BatchKey, run: Run, batch: list[dict[str, Any]], stored: files.StoredFiles
 ) -> None:
     series_store.append(run, batch_key.attempt, batch, batch_key.batch_number)
-    others = [event_row(batch_key, event) for event in batch if event["type"] != "metrics"]
-    Event.objects.bulk_create(others, ignore_conflicts=True, batch_size=500)
+    rows = [event_row(batch_key, event) for event in batch if event["type"] != "metrics"]
+    Event.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
     for event in batch:
         if event["type"] == "rollouts" and stored.has(event["file"]["sha256"]):
             RolloutRow.objects.bulk_create(
@@ -155,10 +159,12 @@ def _append(
             Checkpoint.objects.bulk_create(
                 [_checkpoint(batch_key, event, stored)], ignore_conflicts=True
             )
-    _forget_removed(batch_key, batch)
+    _delete_removed_checkpoints(batch_key, batch)
 
 
-def _checkpoint(batch_key: BatchKey, event: dict[str, Any], stored: files.Stored) -> Checkpoint:
+def _checkpoint(
+    batch_key: BatchKey, event: dict[str, Any], stored: files.StoredFiles
+) -> Checkpoint:
     manifest = stored.checkpoints[event["seq"]]
     return Checkpoint(
         run_id=batch_key.run_id,
@@ -175,11 +181,13 @@ def _checkpoint(batch_key: BatchKey, event: dict[str, Any], stored: files.Stored
     )
 
 
-def _forget_removed(batch_key: BatchKey, batch: list[dict[str, Any]]) -> None:
-    """What the trainer removed to save space leaves the store too, whichever event came first;
-    `artifacts.collect` takes the bytes.
+def _delete_removed_checkpoints(batch_key: BatchKey, batch: list[dict[str, Any]]) -> None:
+    """Delete the rows of checkpoints that the trainer removed to save space.
+
+    It looks at both kinds of events, because they may be ingested in any order. The bytes are
+    deleted later by `artifacts.collect`.
     """
-    touched = {
+    folders = {
         str(event.get("folder"))
         for event in batch
         if event["type"] in ("checkpoint", "checkpoint_removed")
@@ -188,7 +196,7 @@ def _forget_removed(batch_key: BatchKey, batch: list[dict[str, Any]]) -> None:
         run=batch_key.run_id,
         attempt=batch_key.attempt,
         type="checkpoint_removed",
-        payload__folder__in=list(touched),
+        payload__folder__in=list(folders),
     )
     for folder, seq in removed.values_list("payload__folder", "seq"):
         Checkpoint.objects.filter(
@@ -196,15 +204,18 @@ def _forget_removed(batch_key: BatchKey, batch: list[dict[str, Any]]) -> None:
         ).delete()
 
 
-def _advance(known: Attempt, batch: list[dict[str, Any]]) -> None:
-    """The attempt's own marks; they only grow, so that order does not matter."""
-    known.step = max([known.step, *(event.get("step") or 0 for event in batch)])
-    known.last_seq = max([known.last_seq, *(event["seq"] for event in batch)])
-    known.save(update_fields=["step", "last_seq"])
-    run = known.run
-    if Run.objects.filter(pk=run.pk, attempt=known.number, state=State.STARTING).update(
+def _advance(attempt: Attempt, batch: list[dict[str, Any]]) -> None:
+    """Update the attempt's step and last sequence number.
+
+    Both only grow, so that the order of batches does not matter.
+    """
+    attempt.step = max([attempt.step, *(event.get("step") or 0 for event in batch)])
+    attempt.last_seq = max([attempt.last_seq, *(event["seq"] for event in batch)])
+    attempt.save(update_fields=["step", "last_seq"])
+    run = attempt.run
+    if Run.objects.filter(pk=run.pk, attempt=attempt.number, state=State.STARTING).update(
         state=State.RUNNING
     ):
         Transition.objects.create(
-            run=run, attempt=known.number, state=State.RUNNING, reason="The trainer reports."
+            run=run, attempt=attempt.number, state=State.RUNNING, reason="The trainer reports."
         )

@@ -1,5 +1,6 @@
-"""Taking in a run that was made elsewhere, from its folder: `spec.json` if there is one, and the
-event log of every attempt.
+"""Import of a run that was made elsewhere, from its folder.
+
+The folder has the event log of every attempt, and `spec.json` if the definition is known.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run, State
 
 BATCH_EVENTS, BATCH_BYTES = 5_000, 4 << 20
-LONGEST_NAME = 120
-MOST_DIGITS = 9
+MAX_NAME_LENGTH = 120
+MAX_ATTEMPT_DIGITS = 9
 OUTCOMES = {"completed": State.COMPLETED, "stopped": State.STOPPED, "failed": State.FAILED}
 
 
-class NotARun(Exception):
+class NoRunFolder(Exception):
     """The folder does not hold a run; the message says what is missing."""
 
 
 def import_folder(folder: Path, team: Team, owner: User | None, into: Run | None = None) -> Run:
-    """A run with everything that the folder records. `into` continues an earlier import of it.
-    Raises NotARun.
+    """Import everything that the folder records into a run; `into` continues an earlier import.
+
+    Raises NoRunFolder if the folder has no readable run.
     """
     attempts = _attempts(folder)
     spec = _definition(folder / "spec.json")
@@ -36,19 +38,19 @@ def import_folder(folder: Path, team: Team, owner: User | None, into: Run | None
         team,
         owner,
         spec,
-        name="" if spec else folder.name[:LONGEST_NAME],
+        name="" if spec else folder.name[:MAX_NAME_LENGTH],
         source=Run.Source.IMPORTED,
         state=State.STOPPED,
     )
     damage: list[str] = []
-    for number, place in attempts:
+    for number, attempt_folder in attempts:
         Attempt.objects.get_or_create(
-            run=run, number=number, defaults={"folder": str(place)[:1024]}
+            run=run, number=number, defaults={"folder": str(attempt_folder)[:1024]}
         )
         Run.objects.filter(pk=run.pk).update(attempt=number)
-        reader = LogReader(place / "events")
+        reader = LogReader(attempt_folder / "events")
         while batch := reader.read_batch(BATCH_EVENTS, BATCH_BYTES):
-            ingest(run.pk, number, batch, place)
+            ingest(run.pk, number, batch, attempt_folder)
         damage += reader.damage
         damage += (
             [f"the last line of attempt {number}, which is not whole"]
@@ -59,45 +61,49 @@ def import_folder(folder: Path, team: Team, owner: User | None, into: Run | None
 
 
 def _attempts(folder: Path) -> list[tuple[int, Path]]:
-    """The attempts by number. Raises NotARun if there is none, or one whose number no run can
-    reach.
+    """Return (number, folder) of each attempt.
+
+    Raises NoRunFolder if there is none, or if a number is too large for its column.
     """
-    found = [
+    folders = [
         path.parent for path in folder.glob("attempts/*/events") if path.parent.name.isdecimal()
     ]
-    if not found:
-        raise NotARun(f"{folder} holds no attempts/<number>/events, so there is no run to import.")
-    for place in found:
-        if len(place.name) > MOST_DIGITS:
-            raise NotARun(
-                f"The attempt attempts/{place.name[:40]} has too large a number: it may have {MOST_DIGITS} digits."
+    if not folders:
+        raise NoRunFolder(
+            f"{folder} holds no attempts/<number>/events, so there is no run to import."
+        )
+    for attempt_folder in folders:
+        if len(attempt_folder.name) > MAX_ATTEMPT_DIGITS:
+            raise NoRunFolder(
+                f"The attempt attempts/{attempt_folder.name[:40]} has too large a number: "
+                f"it may have {MAX_ATTEMPT_DIGITS} digits."
             )
-    return sorted((int(place.name), place) for place in found)
+    return sorted((int(attempt_folder.name), attempt_folder) for attempt_folder in folders)
 
 
 def _definition(file: Path) -> dict[str, Any] | None:
-    """The validated definition as plain JSON; None without a file. Raises NotARun."""
+    """Return the validated definition as plain JSON; None without a file. Raises NoRunFolder."""
     try:
         return trainer.spec.to_dict(trainer.spec.load(json.loads(file.read_text(encoding="utf-8"))))
     except FileNotFoundError:
         return None
     except RecursionError as problem:
-        raise NotARun(
+        raise NoRunFolder(
             f"{file} cannot be read as a run definition: it is nested too deeply."
         ) from problem
     except (OSError, ValueError, trainer.spec.SpecError) as problem:
-        raise NotARun(f"{file} cannot be read as a run definition: {problem}") from problem
+        raise NoRunFolder(f"{file} cannot be read as a run definition: {problem}") from problem
 
 
 def _conclude(run: Run, attempt: int, damage: list[str]) -> Run:
-    """The state in which the log leaves the run, and when it began and ended."""
+    """Set the run's state as the end of the log says, and when it started and ended."""
     run.refresh_from_db()
     end = Event.objects.filter(run=run, attempt=attempt, type="end").order_by("-seq").first()
     outcome = OUTCOMES.get(str(end.payload.get("outcome"))) if end else None
     run.state = outcome or State.STOPPED
     sentences = [
         run.reason if outcome else "The log does not say how the run ended.",
-        *(f"Not readable: {found}." for found in damage),
+        *(f"Not readable: {line}." for line in damage),
     ]
     run.reason = " ".join(filter(None, sentences))
     first = Event.objects.filter(run=run).order_by("wall_time").first()

@@ -66,7 +66,8 @@ def segments_by_run(runs: Iterable[Run]) -> dict[int, list[BranchSegment]]:
         for first, end, rewound_to in _split_at_rewinds(rewinds):
             segments_of_run[run].append(BranchSegment(number, last[run], first, end))
             if rewound_to is not None:
-                last[run] = rewound_to if last[run] is None else min(last[run], rewound_to)
+                limit = last[run]
+                last[run] = rewound_to if limit is None else min(limit, rewound_to)
         if last_seq and not rewinds:
             last[run] = -1
     return {run: newest_first[::-1] for run, newest_first in segments_of_run.items()}

@@ -19,7 +19,7 @@ from webapp.pages.runs.run_page import requested_run
 from webapp.runs import transitions
 from webapp.runs.models import Priority, Run
 
-MOVES: dict[str, ordering.Where] = {"first": "first", "up": "up", "down": "down"}
+MOVES: dict[str, ordering.Direction] = {"first": "first", "up": "up", "down": "down"}
 
 
 @require_safe

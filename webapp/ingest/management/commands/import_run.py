@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from webapp.access.models import Team
-from webapp.ingest.run_folder import NotARun, import_folder
+from webapp.ingest.run_folder import NoRunFolder, import_folder
 from webapp.runs.models import Run
 
 
@@ -42,7 +42,7 @@ class Command(BaseCommand):
                 raise CommandError(f"The team {team.slug} has no imported run {options['into']}.")
         try:
             run = import_folder(options["folder"].resolve(), team, None, into)
-        except NotARun as problem:
+        except NoRunFolder as problem:
             raise CommandError(str(problem)) from problem
         self.stdout.write(
             f"Imported “{run.name}” as {run.public_id}: {run.state} at step {run.step}."
