@@ -15,9 +15,12 @@ from tests.trainer.text.tiny_run import end, events, spec, start
 @pytest.mark.parametrize("objective", ["reverse_kl", "grpo"])
 def test_a_run_samples_with_vllm_and_learns(tmp_path: Path, objective: str) -> None:
     stage: dict[str, Any] = {
-        "name": "own", "objective": {"kind": objective}, "problems_per_step": 4, "until": {"steps": 3},
+        "name": "own",
+        "objective": {"kind": objective},
+        "problems_per_step": 4,
+        "until": {"steps": 3},
         "rollouts": {"generate": {"per_problem": 4, "sampling": {"max_new_tokens": 24}}},
-    }  # fmt: skip
+    }
     definition = spec(
         stages=[stage], compute={"sampler": {"kind": "vllm", "memory": 0.25}}, record={"every": 1}
     )

@@ -45,14 +45,24 @@ def engine(
     that can be told to misbehave.
     """
     folder = save_folder(
-        tmp_path_factory.mktemp("model"), tie_word_embeddings=request.param == "tied", hidden_size=64, num_attention_heads=2,
-        num_key_value_heads=1, intermediate_size=96, vocab_size=VOCABULARY + 29, initializer_range=0.15,
-    )  # fmt: skip
+        tmp_path_factory.mktemp("model"),
+        tie_word_embeddings=request.param == "tied",
+        hidden_size=64,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=96,
+        vocab_size=VOCABULARY + 29,
+        initializer_range=0.15,
+    )
     student = load(Network(model=f"file:{folder}"))
     launch = Launch(
-        VllmSampler(memory=0.25, tolerance=0.01), "float32", 64, eager=True, extension="misbehaving.Misbehaving",
+        VllmSampler(memory=0.25, tolerance=0.01),
+        "float32",
+        64,
+        eager=True,
+        extension="misbehaving.Misbehaving",
         extension_folders=(HERE / "worker", WORKER, HERE.parents[1]),
-    )  # fmt: skip
+    )
     engine = VllmEngine(student, launch, 16, tmp_path_factory.mktemp("server"))
     behave(engine, "well")
     try:

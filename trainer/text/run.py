@@ -33,7 +33,10 @@ def start(spec_path: Path, run_dir: Path, attempt: int | None = None) -> int:
 
 
 def resume(
-    run_dir: Path, attempt: int | None = None, checkpoint: Path | None = None, from_scratch: bool = False
+    run_dir: Path,
+    attempt: int | None = None,
+    checkpoint: Path | None = None,
+    from_scratch: bool = False,
 ) -> int:
     """As `trainer.engine.run.resume`."""
     return run.resume(TEXT, run_dir, attempt, checkpoint, from_scratch)

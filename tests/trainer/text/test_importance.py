@@ -128,9 +128,11 @@ def test_any_choice_keeps_exactly_its_count_and_depends_on_nothing_but_the_answe
     size = sum(lengths)
     column = st.lists(st.floats(0, 20), min_size=size, max_size=size)
     settings = SelectedTokens(
-        score=data.draw(st.sampled_from(sorted(PUBLISHED))), how=data.draw(st.sampled_from(["top", "sample", "bottom"])),
-        share=data.draw(st.floats(0.01, 1)), scope="answer",
-    )  # fmt: skip
+        score=data.draw(st.sampled_from(sorted(PUBLISHED))),
+        how=data.draw(st.sampled_from(["top", "sample", "bottom"])),
+        share=data.draw(st.floats(0.01, 1)),
+        scope="answer",
+    )
     columns = [data.draw(column) for _ in range(3)]
     named = keys(len(lengths), seed)
     mask = select(settings, *columns, lengths=lengths, keys=named)

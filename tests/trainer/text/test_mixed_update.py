@@ -85,9 +85,17 @@ def random_rows(
         )
         coefficients = rng.choice([0.0, 0.25, 1.0], length).astype(np.float32)
         return TrainRow(
-            answer, at // 2, 2, WEIGHTS[at // 2], teacher(at), ids(3 + at), rng.choice(kinds, length).astype(np.int8), coefficients,
-            advantages=rng.normal(size=length).astype(np.float32), anchor_logprobs=rng.normal(-3, 1, length).astype(np.float32),
-        )  # fmt: skip
+            answer,
+            at // 2,
+            2,
+            WEIGHTS[at // 2],
+            teacher(at),
+            ids(3 + at),
+            rng.choice(kinds, length).astype(np.int8),
+            coefficients,
+            advantages=rng.normal(size=length).astype(np.float32),
+            anchor_logprobs=rng.normal(-3, 1, length).astype(np.float32),
+        )
 
     return [row(at, length) for at, length in enumerate(LENGTHS)]
 

@@ -25,24 +25,54 @@ def spec(**changes: Any) -> RunSpec:
     definition: dict[str, Any] = {
         "name": "tiny",
         "data": {
-            "train": {"kind": "arithmetic", "families": ["add", "sub"], "levels": [1, 2], "count": 16, "seed": 1},
-            "evaluation": {"kind": "arithmetic", "families": ["add", "sub"], "levels": [1, 2], "count": 12, "seed": 2},
+            "train": {
+                "kind": "arithmetic",
+                "families": ["add", "sub"],
+                "levels": [1, 2],
+                "count": 16,
+                "seed": 1,
+            },
+            "evaluation": {
+                "kind": "arithmetic",
+                "families": ["add", "sub"],
+                "levels": [1, 2],
+                "count": 12,
+                "seed": 2,
+            },
         },
-        "pool": {"rollouts_per_problem": 4, "weighting": {"kind": "uniform"}, "track_problems": 4, "sampling": sampling},
+        "pool": {
+            "rollouts_per_problem": 4,
+            "weighting": {"kind": "uniform"},
+            "track_problems": 4,
+            "sampling": sampling,
+        },
         "stages": [
             {
-                "name": "written", "source": "teacher_written", "objective": {"kind": "forward_kl"}, "problems_per_step": 6,
-                "until": {"steps": 4}, "rollouts": {"generate": {"sampling": sampling}},
+                "name": "written",
+                "source": "teacher_written",
+                "objective": {"kind": "forward_kl"},
+                "problems_per_step": 6,
+                "until": {"steps": 4},
+                "rollouts": {"generate": {"sampling": sampling}},
             },
             {
-                "name": "own", "objective": {"kind": "reverse_kl"}, "problems_per_step": 6, "until": {"steps": 4},
+                "name": "own",
+                "objective": {"kind": "reverse_kl"},
+                "problems_per_step": 6,
+                "until": {"steps": 4},
                 "rollouts": {"generate": {"per_problem": 2, "sampling": sampling}},
             },
         ],
-        "evaluation": {"every": 3, "final_samples": 2, "pass_at": [1, 2], "sampling": sampling, "ema_decay": 0.5},
+        "evaluation": {
+            "every": 3,
+            "final_samples": 2,
+            "pass_at": [1, 2],
+            "sampling": sampling,
+            "ema_decay": 0.5,
+        },
         "checkpoints": {"every": 2, "keep_last": 2},
         "record": {"every": 2, "rollouts": 4},
-    }  # fmt: skip
+    }
     return load(merged(definition, changes))
 
 

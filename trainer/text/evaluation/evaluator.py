@@ -67,9 +67,15 @@ class Evaluator:
         problems = [question.problem for question in questions]
         passed, verdicts = tally(problems, answers)
         rt.emit(
-            "problems", role="tracked", reason="tracking", k=k, ids=[problem.id for problem in problems],
-            passed=passed.tolist(), verdicts=verdicts.tolist(), weights=[weights[index] for index in indices],
-        )  # fmt: skip
+            "problems",
+            role="tracked",
+            reason="tracking",
+            k=k,
+            ids=[problem.id for problem in problems],
+            passed=passed.tolist(),
+            verdicts=verdicts.tolist(),
+            weights=[weights[index] for index in indices],
+        )
 
     def state(self) -> dict[str, Any]:
         return {
@@ -152,9 +158,13 @@ class Evaluator:
     ) -> list[Answer]:
         components = self.components
         answers = components.sampler.sample_answers(
-            components.student, questions, [tuple(samples)] * len(questions), sampling, Noise(self.spec.seed, 0, purpose),
+            components.student,
+            questions,
+            [tuple(samples)] * len(questions),
+            sampling,
+            Noise(self.spec.seed, 0, purpose),
             progress=lambda done, of: rt.progress("evaluation", done, of),
-        )  # fmt: skip
+        )
         count_sampled(rt, components.student, answers)
         return answers
 

@@ -68,7 +68,8 @@ def measure(components: RunComponents, spec: RunSpec, pool: ProblemPool, rt: Run
     if len(members) < 2:
         rt.log.log(
             "warning",
-            f"Gradient SNR was not measured: fewer than two pass-rate bins hold {LEAST_PROBLEMS} problems.",
+            f"Gradient SNR was not measured: fewer than two pass-rate bins hold {LEAST_PROBLEMS} "
+            "problems.",
         )
         return
     bins = []

@@ -61,8 +61,13 @@ def tiers_from_counts(counts: ProblemCounts) -> list[str]:
 
 
 def summary(
-    now: ProblemCounts, before: ProblemCounts | None, tiers: Sequence[str], answers: Sequence[Answer], samples: int, pass_at: Sequence[int],
-) -> dict[str, Any]:  # fmt: skip
+    now: ProblemCounts,
+    before: ProblemCounts | None,
+    tiers: Sequence[str],
+    answers: Sequence[Answer],
+    samples: int,
+    pass_at: Sequence[int],
+) -> dict[str, Any]:
     """The fields of an `evaluation` event. `before` holds the same problems as `now`, or is None
     where this is the first one.
     """

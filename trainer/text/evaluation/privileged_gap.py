@@ -44,7 +44,8 @@ def measure(
     if not privileged_texts:
         rt.log.log(
             "info",
-            "Privileged pass rates were not measured: no held-out problem has a worked solution to show the teacher.",
+            "Privileged pass rates were not measured: no held-out problem has a worked solution "
+            "to show the teacher.",
         )
         return {}
     student_answers = [answer for answer, _ in privileged_texts]
@@ -91,14 +92,25 @@ def _teacher_question(view: TeacherView, question: Question, privileged: str) ->
 
 
 def _sample_from_teacher(
-    components: RunComponents, view: TeacherView, questions: Sequence[Question], sampling: Sampling, noise: Noise,
-    prefixes: Sequence[tuple[int, ...]] | None, rt: Runtime,
-) -> list[Answer]:  # fmt: skip
+    components: RunComponents,
+    view: TeacherView,
+    questions: Sequence[Question],
+    sampling: Sampling,
+    noise: Noise,
+    prefixes: Sequence[tuple[int, ...]] | None,
+    rt: Runtime,
+) -> list[Answer]:
     with view.in_place():
         answers = components.sampler.sample_answers(
-            view.language_model, questions, [(0,)] * len(questions), sampling, noise, "teacher",
-            lambda done, of: rt.progress("evaluation", done, of), prefixes,
-        )  # fmt: skip
+            view.language_model,
+            questions,
+            [(0,)] * len(questions),
+            sampling,
+            noise,
+            "teacher",
+            lambda done, of: rt.progress("evaluation", done, of),
+            prefixes,
+        )
     count_sampled(rt, view.language_model, answers)
     return answers
 
@@ -107,9 +119,11 @@ def _event(counts: Sequence[tuple[Counts, Counts]]) -> dict[str, Any]:
     plain, privileged, continued = counts
     difference, interval = intervals.difference(continued, plain)
     return {
-        "plain": _rate(plain), "privileged": _rate(privileged), "continuation": _rate(continued),
+        "plain": _rate(plain),
+        "privileged": _rate(privileged),
+        "continuation": _rate(continued),
         "difference": {"pass_rate": difference, "interval": interval},
-    }  # fmt: skip
+    }
 
 
 def _rate(counts: tuple[Counts, Counts]) -> dict[str, Any]:

@@ -56,10 +56,17 @@ class Tally:
             for key in {**self.groups, **other.groups}
         }
         return Tally(
-            self.problems + other.problems, self.answers + other.answers, self.truncated + other.truncated, self.tokens + other.tokens,
-            max(self.longest, other.longest), self.rates + other.rates, groups, self.lengths + other.lengths, self.stated + other.stated,
+            self.problems + other.problems,
+            self.answers + other.answers,
+            self.truncated + other.truncated,
+            self.tokens + other.tokens,
+            max(self.longest, other.longest),
+            self.rates + other.rates,
+            groups,
+            self.lengths + other.lengths,
+            self.stated + other.stated,
             self.malformed + other.malformed,
-        )  # fmt: skip
+        )
 
     @property
     def counts(self) -> tuple[Counts, Counts]:
@@ -107,10 +114,17 @@ class Tally:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Tally:
         return cls(
-            data["problems"], data["answers"], data["truncated"], data["tokens"], data["longest"], _counted(data["rates"]),
-            {(by, name): _counted(rates) for by, name, rates in data["groups"]}, Counter(dict(data["lengths"])),
-            Counter({(value, right): count for value, right, count in data["stated"]}), Counter(dict(data["malformed"])),
-        )  # fmt: skip
+            data["problems"],
+            data["answers"],
+            data["truncated"],
+            data["tokens"],
+            data["longest"],
+            _counted(data["rates"]),
+            {(by, name): _counted(rates) for by, name, rates in data["groups"]},
+            Counter(dict(data["lengths"])),
+            Counter({(value, right): count for value, right, count in data["stated"]}),
+            Counter(dict(data["malformed"])),
+        )
 
 
 def tally(rows: Iterable[Row]) -> Tally:

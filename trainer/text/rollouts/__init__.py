@@ -1,1 +1,1 @@
-"""Answers of a model to problems: how they are asked for, drawn and recorded."""
+"""Sampled answers of a model to problems: requests, engines, filters and records."""

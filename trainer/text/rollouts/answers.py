@@ -1,8 +1,8 @@
-"""Asking a model: problems become prompts, prompts become sampled answers, answers get verdicts.
+"""Problems become prompts, prompts become sampled answers, and answers get verdicts.
 
-A cut answer counts as a failure and is not shown to the verifier. A verdict of None ("could not
-tell") leaves both the numerator and the denominator of a pass rate. An answer is token ids from end
-to end: its text is for the verifier and for people.
+A truncated answer counts as a failure and is not shown to the verifier. A verdict of None ("could
+not tell") leaves both the numerator and the denominator of a pass rate. An answer stays token ids
+from sampler to loss: its text is for the verifier and for people.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Question:
-    """A problem as a model is asked it: `text` is what `prompt` encodes, before any chat
-    template.
-    """
+    """A problem with its prompt; `text` is what `prompt` encodes, before any chat template."""
 
     problem: Problem
     prompt: tuple[int, ...]
@@ -43,12 +41,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """A judged answer. `read` is the answer as the verifier found it in `text`; `source` is whose
-    it is, student or teacher.
+    """A judged answer.
 
-    `logprobs` and `entropies` [T] are those of its author at temperature 1, `sampled_logprobs` [T]
-    are under the law that it was drawn from, and `versions` those of the weights that wrote its
-    segments, where these are known.
+    `read` is the answer that the verifier extracted from `text`; `source` names its author.
+    `logprobs` and `entropies` [T] are the author's at temperature 1, `sampled_logprobs` [T] are
+    under the distribution that was sampled from, and `versions` are those of the weights that wrote
+    the segments. All are None or empty where unknown.
     """
 
     problem: Problem
@@ -68,11 +66,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class SamplerAndJudge:
-    """What turns questions into judged answers. `rows` are sampled side by side, in each of the
-    processes that share the work.
+    """Turns questions into judged answers.
 
-    With a `codec` questions ask for a stated confidence, and the verifier reads answers without
-    theirs.
+    `rows` answers are sampled side by side in each of the processes that share the work. With a
+    `codec` questions ask for a stated confidence, and the verifier reads answers without it.
     """
 
     verifier: Verifier
@@ -84,8 +81,9 @@ class SamplerAndJudge:
     def questions(
         self, model: LanguageModel, problems: Iterable[Problem], longest: int
     ) -> list[Question]:
-        """Format and encode each problem's prompt. Raises ModelError where prompt and longest
-        answer do not fit the model.
+        """Format and encode each problem's prompt.
+
+        Raises ModelError if a prompt and the longest answer together do not fit the model.
         """
         texts = ((problem, self._prompt_text(problem)) for problem in problems)
         questions = [Question(problem, prompt_ids(model, text), text) for problem, text in texts]
@@ -95,24 +93,35 @@ class SamplerAndJudge:
         return questions
 
     def sample_answers(
-        self, model: LanguageModel, questions: Sequence[Question], samples: Sequence[tuple[int, ...]], sampling: Sampling, noise: Noise,
-        source: Source = "student", progress: Progress | None = None,
+        self,
+        model: LanguageModel,
+        questions: Sequence[Question],
+        samples: Sequence[tuple[int, ...]],
+        sampling: Sampling,
+        noise: Noise,
+        source: Source = "student",
+        progress: Progress | None = None,
         prefixes: Sequence[tuple[int, ...]] | None = None,
-    ) -> list[Answer]:  # fmt: skip
+    ) -> list[Answer]:
         """Sample and judge the answers number `samples[i]` to question i, in that order.
 
-        `begun[i]` are ids that every answer to question i begins with; they are judged with it and
-        are not among its ids.
+        Every answer to question i continues the ids `prefixes[i]`; the verifier reads them with the
+        answer, but they are not among its ids.
         """
         jobs = list(zip(questions, prefixes or [()] * len(questions), samples, strict=True))
         own = self._sample_own(model, self.world.divide(jobs), sampling, noise, source, progress)
         return [answer for answers in self.world.gather(own) for answer in answers]
 
     def _sample_own(
-        self, model: LanguageModel, jobs: Sequence[tuple[Question, tuple[int, ...], tuple[int, ...]]], sampling: Sampling,
-        noise: Noise, source: Source, progress: Progress | None,
-    ) -> list[list[Answer]]:  # fmt: skip
-        """The answers to each question, asked by this process."""
+        self,
+        model: LanguageModel,
+        jobs: Sequence[tuple[Question, tuple[int, ...], tuple[int, ...]]],
+        sampling: Sampling,
+        noise: Noise,
+        source: Source,
+        progress: Progress | None,
+    ) -> list[list[Answer]]:
+        """Sample and judge this process's share of the questions; one list of answers per question."""
         requests = [
             SampleRequest(question.problem.id, (*question.prompt, *prefix), numbers)
             for question, prefix, numbers in jobs
@@ -139,8 +148,9 @@ class SamplerAndJudge:
         trajectories: Sequence[Trajectory],
         source: Source = "student",
     ) -> list[Answer]:
-        """The answer that each trajectory is to the problem beside it. A stated confidence is no
-        part of what the verifier reads.
+        """Judge each trajectory as an answer to the problem at the same index.
+
+        The verifier does not read a stated confidence.
         """
         own = self.world.divide(list(zip(problems, trajectories, strict=True)))
         no_prefixes: list[tuple[int, ...]] = [()] * len(own)
@@ -155,9 +165,13 @@ class SamplerAndJudge:
         )
 
     def _judge(
-        self, model: LanguageModel, problems: Sequence[Problem], trajectories: Sequence[Trajectory], source: Source,
+        self,
+        model: LanguageModel,
+        problems: Sequence[Problem],
+        trajectories: Sequence[Trajectory],
+        source: Source,
         prefixes: Sequence[tuple[int, ...]],
-    ) -> list[Answer]:  # fmt: skip
+    ) -> list[Answer]:
         texts = [
             decode(model, (*prefix, *trajectory.ids))
             for prefix, trajectory in zip(prefixes, trajectories, strict=True)
@@ -172,12 +186,22 @@ class SamplerAndJudge:
         verdicts = dict(zip(complete, self.verifier.judge(read), strict=True))
         return [
             Answer(
-                problems[index], trajectory.sample, source, trajectory.prompt, trajectory.ids, trajectory.truncated, texts[index],
-                verdicts[index].correct if index in verdicts else False, verdicts[index].answer if index in verdicts else "",
-                _none_if_nan(trajectory.logprobs), _none_if_nan(trajectory.entropies), _none_if_nan(trajectory.sampled_logprobs), trajectory.versions,
+                problems[index],
+                trajectory.sample,
+                source,
+                trajectory.prompt,
+                trajectory.ids,
+                trajectory.truncated,
+                texts[index],
+                verdicts[index].correct if index in verdicts else False,
+                verdicts[index].answer if index in verdicts else "",
+                _none_if_nan(trajectory.logprobs),
+                _none_if_nan(trajectory.entropies),
+                _none_if_nan(trajectory.sampled_logprobs),
+                trajectory.versions,
             )
             for index, trajectory in enumerate(trajectories)
-        ]  # fmt: skip
+        ]
 
     def _prompt_text(self, problem: Problem) -> str:
         text = self.template.replace("{question}", problem.question)
@@ -185,7 +209,7 @@ class SamplerAndJudge:
 
 
 def _none_if_nan(values_T: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """None where the program that sampled does not tell."""
+    """None where the sampling program reports no values."""
     return None if np.isnan(values_T).any() else values_T
 
 

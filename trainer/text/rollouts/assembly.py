@@ -1,4 +1,4 @@
-"""From the settings of a stage to the plug-ins of its rounds."""
+"""Build the engine, pipeline and filter of a stage from its settings."""
 
 from __future__ import annotations
 
@@ -35,13 +35,18 @@ from trainer.text.teachers import Teachers
 
 
 def build_engine(
-    spec: RunSpec, student: LanguageModel, questions: Sequence[Question], folder: Path, stack: ExitStack, log_warning: Callable[[str], None],
+    spec: RunSpec,
+    student: LanguageModel,
+    questions: Sequence[Question],
+    folder: Path,
+    stack: ExitStack,
+    log_warning: Callable[[str], None],
     world: World,
-) -> Engine:  # fmt: skip
-    """Who answers the questions of the rounds. A server keeps its files in `folder`, tells of its
-    restarts, and ends with `stack`.
+) -> Engine:
+    """Build the engine that samples the student's answers.
 
-    `world` are the processes that share the sampling where the trainer itself samples.
+    A vLLM server keeps its files in `folder`, reports its restarts to `log_warning` and stops with
+    `stack`. `world` are the processes that share the sampling where the trainer itself samples.
     """
     engine = _build_sampler(spec, student, questions, folder, stack, log_warning, world)
     if not spec.compute.overlap:
@@ -52,9 +57,14 @@ def build_engine(
 
 
 def _build_sampler(
-    spec: RunSpec, student: LanguageModel, questions: Sequence[Question], folder: Path, stack: ExitStack, log_warning: Callable[[str], None],
+    spec: RunSpec,
+    student: LanguageModel,
+    questions: Sequence[Question],
+    folder: Path,
+    stack: ExitStack,
+    log_warning: Callable[[str], None],
     world: World,
-) -> Engine:  # fmt: skip
+) -> Engine:
     sampler, rows = spec.compute.sampler, spec.compute.generation_rows
     if not isinstance(sampler, VllmSampler):
         return (
@@ -81,11 +91,17 @@ def _build_sampler(
 
 
 def build_pipeline(
-    spec: RunSpec, stage: Stage, engine: Engine, sampler: SamplerAndJudge, student: LanguageModel, teachers: Teachers,
+    spec: RunSpec,
+    stage: Stage,
+    engine: Engine,
+    sampler: SamplerAndJudge,
+    student: LanguageModel,
+    teachers: Teachers,
     held_out: Iterable[str] = (),
-) -> RolloutPipeline:  # fmt: skip
-    """The rounds of a stage; `held_out` are ids of problems that must never be trained on. Raises
-    ModelError.
+) -> RolloutPipeline:
+    """Build the rollout pipeline of a stage.
+
+    `held_out` are ids of problems that must never be trained on. Raises ModelError.
     """
     generate, sampling = stage.rollouts.generate, stage.rollouts.generate.sampling
     answer_filter = build_filter(spec, stage, sampler, student, teachers)
@@ -111,8 +127,9 @@ def build_filter(
     student: LanguageModel,
     teachers: Teachers,
 ) -> Filter:
-    """What makes rows of a stage's answers, sampled in its rounds or written before it. Raises
-    ModelError.
+    """Build the filter that makes rows of a stage's answers, sampled or given.
+
+    Raises ModelError if a stated confidence does not fit the longest answer.
     """
     objective, settings = stage.objective, stage.rollouts.filter
     kind = token_kind(stage)
@@ -134,17 +151,18 @@ def build_filter(
 
 
 def token_kind(stage: Stage) -> int:
-    """What a stage's tokens are trained by, unless a plug-in says otherwise."""
+    """What a stage's tokens are trained by, unless a filter says otherwise."""
     if isinstance(stage.objective, GRPO | PolicyGradient):
         return RATIO
     return CROSS_ENTROPY if isinstance(stage.objective, CrossEntropy) else DIVERGENCE
 
 
 def _require_space(codec: Codec, student: LanguageModel, longest: int, stage: str) -> None:
-    """An answer must be able to hold a statement and one more token."""
+    """Raise ModelError if the longest answer cannot hold a stated confidence and one more token."""
     needed = len(with_confidence(codec, student, (), 1.0).ids) + 1
     if longest < needed:
         raise ModelError(
-            f"Answers of stage {stage} have at most {longest} tokens, but a stated confidence alone takes {needed}; "
+            f"Answers of stage {stage} have at most {longest} tokens, but a stated confidence "
+            f"alone takes {needed}; "
             "raise rollouts.generate.sampling.max_new_tokens."
         )

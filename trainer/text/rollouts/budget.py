@@ -1,6 +1,4 @@
-"""How much a round may generate. Overdraft is refused before anything is generated, never found
-afterwards.
-"""
+"""Limits on what a round may generate, checked before anything is generated."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 class BudgetExceeded(Exception):
-    """A round would generate more than it may; the sentence says what and how much."""
+    """A round would generate more than its budget; the message says what and how much."""
 
 
 @dataclass
@@ -23,8 +21,9 @@ class Usage:
 
 @dataclass
 class Budget:
-    """Limits on what is generated; `completed` (not cut, not lost) and `consumed` (trained on)
-    count what became of it.
+    """Limits on what is generated, and counts of what was.
+
+    `completed` counts answers that were not truncated, `consumed` those that are trained on.
     """
 
     trajectories: int
@@ -35,29 +34,30 @@ class Budget:
     _reserved: Usage = field(default_factory=Usage)
 
     def reserve(self, trajectories: int, tokens: int) -> None:
-        """Set aside what answers may cost at most. Raises BudgetExceeded and changes nothing if
-        that is more than is left.
+        """Reserve the most that answers may cost.
+
+        Raises BudgetExceeded, without changing anything, if less than that is left.
         """
         for name, amount in (("trajectories", trajectories), ("tokens", tokens)):
             limit: int = getattr(self, name)
             remaining = limit - getattr(self.generated, name) - getattr(self._reserved, name)
             if amount > remaining:
                 raise BudgetExceeded(
-                    f"The round would generate up to {amount} {name}, but {remaining} of its {limit} are left. "
+                    f"The round would generate up to {amount} {name}, but {remaining} of its "
+                    f"{limit} are left. "
                     "Ask for fewer or shorter answers, or raise the budget."
                 )
         self._reserved.add(trajectories, tokens)
 
     def spend(self, reserved_tokens: int, tokens: int, *, completed: bool) -> None:
-        """One answer is there: `tokens` of the `reserved_tokens` that were set aside for it are
-        spent, the rest is free again.
-        """
+        """Count one answer: `tokens` of its `reserved_tokens` are spent, the rest is released."""
         if (
             not 0 <= tokens <= reserved_tokens <= self._reserved.tokens
             or not self._reserved.trajectories
         ):
             raise BudgetExceeded(
-                f"An answer of {tokens} tokens was written, for which {reserved_tokens} were allowed."
+                f"An answer of {tokens} tokens was written, for which {reserved_tokens} were "
+                "allowed."
             )
         self._reserved.add(-1, -reserved_tokens)
         self.generated.add(1, tokens)

@@ -1,19 +1,19 @@
-"""Calibration-aware target replacement (CaOPD, arXiv 2604.16830, equations 6 and 7) as a filter.
+"""Calibration-aware target replacement as a filter (CaOPD, arXiv 2604.16830, equations 6 and 7).
 
-    μ̂(x) = passed / judged answers of the problem x in this round        ỹ = (reasoning of y,
-    statement of μ̂, end token)
+    μ̂(x) = passed / judged answers to problem x in this round
+    ỹ = (reasoning of y, statement of μ̂, end token)
 
 The student learns ỹ instead of y, and the teacher reads ỹ after a context in which every confidence
-is μ̂. By place in ỹ:
+is μ̂. The tokens of ỹ are trained by:
 
-    reasoning       divergence to the teacher statement       divergence to the teacher, or
-    cross-entropy (`one_hot`); its coefficients are `weight` what follows    cross-entropy
+    reasoning       divergence to the teacher
+    statement       divergence to the teacher, or cross-entropy (`one_hot`), with coefficient `weight`
+    what follows    cross-entropy
 
-Never a divergence after the statement: a teacher that has only ever seen its own certainty does not
-know how to go on after `0.38`, and following it there makes the student forget how to end
-(measured: pass rate .40 → .04 within seconds). An answer cut at the length limit has not come to
-its statement, so it stays as it is; it counts as a failure in μ̂. A problem without any verdict has
-no μ̂: its answers are dropped.
+There is never a divergence after the statement: a teacher that has only seen its own certainty
+cannot continue after `0.38`, and a student that follows it there forgets how to end (measured: pass
+rate .40 → .04 within seconds). A truncated answer has no statement yet, so it stays as it is; it
+counts as a failure in μ̂. A problem without any verdict has no μ̂: its answers are dropped.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ NO_VERDICT = "no verdict"
 
 @dataclass(frozen=True)
 class ConfidenceFilter:
-    """Judges as `verifier` does. Its `context` tells the teacher μ̂; `longest` bounds a rewritten
-    answer, in tokens.
+    """Judges like `verifier`, then replaces stated confidences by the measured pass rate μ̂.
+
+    The verifier's `context` shows the teacher μ̂; `longest` limits a rewritten answer, in tokens.
     """
 
     verifier: VerdictFilter
@@ -103,11 +104,17 @@ class ConfidenceFilter:
             statement_T, statement_kind, self.settings.weight
         )
         return replace(
-            row, answer=answer, kinds=kinds, coefficients=coefficients, anchor_logprobs=None, behaviour_logprobs=None, edited=True
-        )  # fmt: skip
+            row,
+            answer=answer,
+            kinds=kinds,
+            coefficients=coefficients,
+            anchor_logprobs=None,
+            behaviour_logprobs=None,
+            edited=True,
+        )
 
     def _with_weighted_statement(self, row: TrainRow) -> TrainRow:
-        """The student's own statement stays; the teacher alone can correct it."""
+        """Keep the student's own statement; only the teacher corrects it."""
         statement_T = confidence_tokens(self.codec, self.verifier.student, row.answer.ids)
         kinds, coefficients = _kinds_and_coefficients(statement_T, DIVERGENCE, self.settings.weight)
         return replace(row, kinds=kinds, coefficients=coefficients)
@@ -116,9 +123,7 @@ class ConfidenceFilter:
 def _kinds_and_coefficients(
     statement_T: NDArray[np.bool_], statement_kind: int, weight: float
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Kinds and coefficients of an answer's tokens. What follows the last token of a statement is
-    learnt by cross-entropy.
-    """
+    """Return kinds and coefficients [T]; tokens after the statement learn by cross-entropy."""
     kinds = np.where(statement_T, statement_kind, DIVERGENCE).astype(np.int8)
     if statement_T.any():
         kinds[np.flatnonzero(statement_T)[-1] + 1 :] = CROSS_ENTROPY

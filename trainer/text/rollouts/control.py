@@ -1,6 +1,4 @@
-"""The third room: how much is generated and what becomes of it. The same number of answers for each
-problem, all trained on at once.
-"""
+"""The control stage: the same number of answers for each problem, all trained on at once."""
 
 from __future__ import annotations
 

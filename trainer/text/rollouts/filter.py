@@ -1,5 +1,4 @@
-"""The second room: what an answer is worth and what is learnt from it. A verdict for every answer;
-none is removed or changed.
+"""The filter stage: a verdict for every answer; none is removed or changed.
 
 With a ratio objective the verdicts of a problem's answers become advantages, as in GRPO (arXiv
 2402.03300, section 4.1).
@@ -21,10 +20,10 @@ from trainer.text.rollouts.records import DroppedAnswer, Group, Prompt, TrainRow
 
 @dataclass(frozen=True)
 class VerdictFilter:
-    """`kind` is what every token is trained by; without a teacher `context` is None.
+    """Makes one row of each answer, whose tokens are all trained by `kind`.
 
-    `standardise` is None where verdicts are not trained on, else whether advantages are divided by
-    their standard deviation.
+    `context` is None without a teacher. `standardise` is None where verdicts are not trained on,
+    else it says whether advantages are divided by their standard deviation.
     """
 
     sampler: SamplerAndJudge
@@ -70,8 +69,9 @@ def plain_row(
     context: TeacherContext | None,
     confidence: float | None = None,
 ) -> TrainRow:
-    """An answer as it was written. Learnt after another prompt than it was sampled with, it has no
-    log-probs.
+    """Return an unchanged answer as a row.
+
+    An answer to be learnt after another prompt than it was sampled with loses its log-probs.
     """
     teacher, teacher_prompt = context(group, answer, confidence) if context else ("", ())
     student_prompt = group.prompt.question.prompt
@@ -81,17 +81,22 @@ def plain_row(
         )
     by_student = answer.source == "student"
     return TrainRow(
-        answer=answer, owner=owner, siblings=len(group.answers), weight=group.prompt.weight, teacher=teacher, teacher_prompt=teacher_prompt,
-        kinds=np.full(len(answer.ids), kind, np.int8), coefficients=np.ones(len(answer.ids), np.float32),
-        anchor_logprobs=answer.logprobs if by_student else None, behaviour_logprobs=answer.sampled_logprobs if by_student else None,
+        answer=answer,
+        owner=owner,
+        siblings=len(group.answers),
+        weight=group.prompt.weight,
+        teacher=teacher,
+        teacher_prompt=teacher_prompt,
+        kinds=np.full(len(answer.ids), kind, np.int8),
+        coefficients=np.ones(len(answer.ids), np.float32),
+        anchor_logprobs=answer.logprobs if by_student else None,
+        behaviour_logprobs=answer.sampled_logprobs if by_student else None,
         versions=answer.versions,
-    )  # fmt: skip
+    )
 
 
 def with_advantages(rows: Sequence[TrainRow], standardise: bool) -> list[TrainRow]:
-    """Every token of an answer gets the answer's advantage over the others of its problem; 0 where
-    there is no verdict.
-    """
+    """Give every token of an answer its advantage over the other answers; 0 without a verdict."""
     rewards = [None if row.answer.verdict is None else float(row.answer.verdict) for row in rows]
     advantages = group_advantages(rewards, [row.owner for row in rows], standardise)
     return [

@@ -1,4 +1,4 @@
-"""The first room: how a problem is asked. N independent answers to the question as it stands."""
+"""The generate stage: N independent answers to each question."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from trainer.text.rollouts.records import Prompt, SampleRequest
 
 @dataclass(frozen=True)
 class PlainGenerator:
-    """`per_problem` answers to each problem. One that comes twice in a round gets the next rollout
-    indices, hence other answers.
+    """Requests `per_problem` answers to each problem.
+
+    A problem that occurs twice in a round gets the next rollout indices, hence different answers.
     """
 
     per_problem: int

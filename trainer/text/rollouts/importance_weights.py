@@ -1,13 +1,13 @@
-"""Answers that another program drew are with_importance_weights by how likely the trainer's student is to write
-them.
+"""Importance weights for answers that were sampled by another program than the trainer.
 
-    c_t ← c_t · min(π(y_t) / μ(y_t), 2)        π of the trainer and μ of the sampler, both under the
-    law that y_t was drawn from
+    c_t ← c_t · min(π(y_t) / μ(y_t), 2)
 
-Truncated importance sampling: the weight is a constant, and the normaliser Z stays what it was.
-Ratio objectives take π at temperature 1 as their anchor instead of what the sampler said, so that
-nothing is corrected twice. An edited answer was drawn by nobody and is not with_importance_weights. Shapes: T
-tokens of a row.
+with π of the trainer and μ of the sampler, both under the distribution that y_t was sampled from.
+This is truncated importance sampling: the weight is a constant, and the normaliser Z does not
+change. Ratio objectives take π at temperature 1 as their anchor instead of the sampler's log-probs,
+so that nothing is corrected twice. An edited answer was not sampled and is not weighted.
+
+Shapes: T tokens of a row.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ Numbers = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ImportanceWeightedFilter:
-    """`inner` for answers that another program drew at `temperature`; the student reads them once
-    more, `tokens` ids at a time.
+    """Adds importance weights to the rows of `inner`, sampled at `temperature` by another program.
+
+    The student reads the answers once more, `tokens` ids at a time.
     """
 
     inner: Filter
@@ -62,7 +63,7 @@ class ImportanceWeightedFilter:
 
     @torch.no_grad()
     def _student_logprobs(self, rows: Sequence[TrainRow]) -> list[tuple[Numbers, Numbers]]:
-        """Of each row the trainer's log-probs [T] at the temperature of the sampling, and at 1."""
+        """The trainer's log-probs [T] of each row at the sampling temperature, and at 1."""
         texts = [(row.answer.prompt, row.answer.ids) for row in rows]
         logprobs: dict[int, tuple[Numbers, Numbers]] = {}
         for batch in micro_batches(texts, self.tokens):
@@ -94,9 +95,7 @@ class ImportanceWeightedFilter:
 
 
 def with_importance_weights(row: TrainRow, own_T: Numbers, anchor_T: Numbers) -> TrainRow:
-    """A row with its tokens' importance weights in their coefficients, and the trainer's log-probs
-    `anchor_T` as its anchor.
-    """
+    """Multiply coefficients by importance weights; `anchor_T` becomes the row's anchor."""
     assert row.behaviour_logprobs is not None
     weights_T = importance_weight(
         torch.from_numpy(own_T), torch.from_numpy(row.behaviour_logprobs)

@@ -1,11 +1,10 @@
-"""One round of rollouts: Generate → Filter → Control → Replay (rooms after the GFCR taxonomy;
-`docs/engine.md` has their order).
+"""One round of rollouts in four stages: generate, filter, control, replay (the GFCR taxonomy).
 
-    plan (control) → requests (generate) → answers (engine) → verdicts (filter) → decisions
-    (control) → rows (filter), rest (replay)
+    plan (control) → requests (generate) → answers (engine) → verdicts (filter)
+    → decisions (control) → rows (filter), stored groups (replay)
 
-The optimiser is elsewhere: a round ends with rows to train on and the account of its tokens. With
-the plug-ins at their plainest the answers are, bit for bit, those of `Examiner.ask` with the same
+A round ends with rows to train on and token counts; the optimiser is elsewhere. With the plainest
+plug-ins the answers are, bit for bit, those of `SamplerAndJudge.sample_answers` with the same
 noise.
 """
 
@@ -26,9 +25,7 @@ from trainer.text.rollouts.telemetry import Telemetry, account_for_round
 
 @dataclass(frozen=True)
 class RolloutRound:
-    """`rows` to train on, made of the groups `trained`; `fresh` are the groups that were sampled in
-    this round.
-    """
+    """Rows to train on, the groups `trained` that they come from, and the groups `fresh` just sampled."""
 
     rows: list[TrainRow]
     trained: list[Group]
@@ -37,13 +34,13 @@ class RolloutRound:
 
     @property
     def answers(self) -> list[Answer]:
-        """All that was sampled in this round, as it was sampled."""
+        """All answers sampled in this round, unchanged."""
         return [answer for group in self.fresh for answer in group.answers]
 
 
 @dataclass(frozen=True)
 class RolloutPipeline:
-    """The five plug-ins of a stage. No problem whose id is among `held_out` passes."""
+    """The five plug-ins of a stage; problems whose id is in `held_out` are refused."""
 
     engine: Engine
     generate: Generator
@@ -60,12 +57,12 @@ class RolloutPipeline:
         budget: Budget | None = None,
         progress: Progress | None = None,
     ) -> RolloutRound:
-        """Answers of the student, whose weights have had `version` updates, to the planned
-        problems, as rows.
+        """Sample the student's answers to the planned problems and make rows of them.
 
-        Without a budget the round may generate just what its generator asks for. Raises
-        BudgetExceeded and, for a held-out problem, ValueError, both before anything is generated;
-        ConservationError if a plug-in loses an answer or uses it twice.
+        The student's weights have had `version` updates. Without a budget the round may generate
+        just what its generator requests. Raises BudgetExceeded and, for a held-out problem,
+        ValueError, both before anything is generated; raises ConservationError if a plug-in loses
+        an answer or uses it twice.
         """
         self._refuse_held_out(prompts)
         budget = budget or self._default_budget(len(prompts))
@@ -80,9 +77,7 @@ class RolloutPipeline:
         return self._finish_round(fresh, version, budget)
 
     def begin(self, prompts: Sequence[Prompt], noise: Noise) -> None:
-        """Start sampling what the next round will be asked, where the engine can do so ahead of
-        time; else nothing happens.
-        """
+        """Start sampling the next round if the engine can overlap; otherwise do nothing."""
         if isinstance(self.engine, OverlapEngine):
             self._refuse_held_out(prompts)
             counts = self.control.plan(prompts, self.generate, self._default_budget(len(prompts)))
@@ -125,5 +120,6 @@ class RolloutPipeline:
             (prompt for prompt in prompts if prompt.question.problem.id in self.held_out), None
         ):
             raise ValueError(
-                f"Problem {held_out_prompt.question.problem.id} is held out for evaluation and cannot be trained on."
+                f"Problem {held_out_prompt.question.problem.id} is held out for evaluation and "
+                "cannot be trained on."
             )

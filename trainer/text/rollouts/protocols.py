@@ -1,6 +1,4 @@
-"""What the rooms of a round ask of each other. Every plug-in fits one of these; the pipeline knows
-no more of it.
-"""
+"""Protocols of the rollout plug-ins; the pipeline knows nothing else about them."""
 
 from __future__ import annotations
 
@@ -30,17 +28,13 @@ TeacherContext = Callable[[Group, Answer, float | None], tuple[str, tuple[int, .
 
 
 class Engine(Protocol):
-    """Writes the student's answers. `version` counts the updates of the weights that it writes
-    with.
-    """
+    """Samples the student's answers; `version` counts the updates of the weights it samples with."""
 
     @property
     def version(self) -> int: ...
 
     def update(self, version: int) -> None:
-        """Write from now on with the student's weights as they are at this moment, which are called
-        `version`.
-        """
+        """Sample from now on with the student's present weights, named `version`."""
 
     def write(
         self,
@@ -49,13 +43,14 @@ class Engine(Protocol):
         noise: Noise,
         progress: Progress | None = None,
     ) -> list[Trajectory]:
-        """The requested answers, in the order of `requests` and then of their samples. A finished
-        answer is never written again.
+        """Return the requested answers, in the order of `requests` and then of their samples.
+
+        A finished answer is never sampled again.
         """
 
 
 class Generator(Protocol):
-    """Says how a problem is asked and its answers are drawn."""
+    """Decides how a problem is put to the student and how its answers are sampled."""
 
     @property
     def per_problem(self) -> int: ...
@@ -68,7 +63,7 @@ class Generator(Protocol):
 
 
 class Filter(Protocol):
-    """Judges answers and says how they are trained on."""
+    """Judges answers and decides how they are trained on."""
 
     def judge(
         self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]
@@ -76,29 +71,30 @@ class Filter(Protocol):
         """The group of each prompt, from the trajectories that answer it."""
 
     def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
-        """Every answer as a row, or among the dropped; rows in the order of the groups, whose
-        places are the rows' owners.
+        """Turn every answer into a row or a dropped answer.
+
+        Rows follow the order of the groups; a row's `owner` is the index of its group.
         """
 
 
 class Controller(Protocol):
-    """Alone decides how much is generated and what becomes of it."""
+    """Alone decides how much is generated and what happens to each group."""
 
     def plan(self, prompts: Sequence[Prompt], generator: Generator, budget: Budget) -> list[int]:
-        """How many answers each prompt gets, reserved from the budget. Raises BudgetExceeded."""
+        """Return the number of answers per prompt, reserved from the budget. Raises BudgetExceeded."""
 
     def decide(self, group: Group) -> Decision: ...
 
 
 class Replay(Protocol):
-    """Groups that wait for a later round."""
+    """Groups that are stored for a later round."""
 
     def take(self) -> list[Group]:
-        """Groups to train on in this round; they leave the store."""
+        """Remove and return the groups to train on in this round."""
 
     def put(self, groups: Sequence[Group]) -> None: ...
 
     def state(self) -> dict[str, Any]:
-        """Everything that `load` needs, as JSON has it."""
+        """Everything that `load` needs, as JSON values."""
 
     def load(self, state: dict[str, Any]) -> None: ...

@@ -1,10 +1,12 @@
-"""What passes through the four rooms of a round: requests go in, trajectories become judged groups,
-groups become rows to train on.
+"""Records that pass through the four stages of a round.
 
-A request asks for some answers to one problem; a trajectory is one answer, as the segments it was
-written in (one, unless several hands wrote it). A group is what a problem of the batch was
-answered, with verdicts; a row is one answer as the loss reads it. Token ids are kept from the
-sampler to the loss. Shapes: T tokens of an answer.
+Requests become trajectories, trajectories become judged groups, groups become rows to train on. A
+request asks for some answers to one problem; a trajectory is one answer as the segments it was
+written in (one, unless several authors wrote it). A group holds the judged answers to one problem
+of the batch; a row is one answer as the loss reads it. Token ids are kept from the sampler to the
+loss.
+
+Shapes: T tokens of an answer.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ Source = Literal["student", "teacher"]
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Answers wanted to one problem. `problem` is its stable id and `samples` are rollout indices;
-    both name the noise.
+    """A request for answers to one problem.
+
+    `problem` is its stable id and `samples` are rollout indices; both select the sampling noise.
     """
 
     problem: str
@@ -37,10 +40,10 @@ class SampleRequest:
 class Segment:
     """Consecutive tokens by one author with one set of weights; log-probs and entropies in nats.
 
-    `logprobs` are under the model's own law (temperature 1, nothing cut); `sampled_logprobs` under
-    the law that was drawn from; `entropies` are those of the model's own law. All float32, one per
-    id; NaN where the program that sampled does not tell. `version` counts the updates that the
-    weights have had.
+    `logprobs` are under the model's own distribution (temperature 1, no cuts); `sampled_logprobs`
+    under the distribution that was sampled from; `entropies` are those of the model's own
+    distribution. All are float32, one per id; NaN where the sampling program does not report them.
+    `version` counts the updates that the weights have had.
     """
 
     ids: tuple[int, ...]
@@ -53,9 +56,7 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """One answer. `ids` include the end token unless the answer was cut at the length limit
-    (`truncated`).
-    """
+    """One answer; `ids` include the end token unless `truncated` at the length limit."""
 
     problem: str
     sample: int
@@ -90,8 +91,9 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A problem of a round as the student is asked it, with its weight w̃. A problem may come
-    twice: it then gets other answers.
+    """A problem of a round as put to the student, with its weight w̃.
+
+    A problem can occur twice in a round: it then gets different answers.
     """
 
     question: Question
@@ -100,14 +102,14 @@ class Prompt:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The judged answers to one problem of a round, whose tokens together are `tokens`."""
+    """The judged answers to one problem of a round."""
 
     prompt: Prompt
     answers: tuple[Answer, ...]
 
     @property
     def verdicts(self) -> list[bool]:
-        """Those that could be reached."""
+        """The verdicts other than None."""
         return [answer.verdict for answer in self.answers if answer.verdict is not None]
 
     @property
@@ -117,9 +119,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a complete group: trained on now, kept for a later round, or left out, which
-    needs a reason.
-    """
+    """What happens to a complete group: train on it, store it, or drop it for a reason."""
 
     action: Literal["train", "store", "drop"]
     reason: str = ""
@@ -127,9 +127,7 @@ class Decision:
 
 @dataclass(frozen=True, eq=False)
 class DroppedAnswer:
-    """An answer that is neither trained on nor kept, and why: a short phrase that telemetry counts
-    under.
-    """
+    """An answer that is neither trained on nor stored; telemetry counts it under `reason`."""
 
     answer: Answer
     reason: str
@@ -145,15 +143,15 @@ class TrainRow:
     """One answer as the loss reads it.
 
     The student learns `answer.ids` after `answer.prompt`, the learning context; the teacher reads
-    the same ids after `teacher_prompt`. `owner` is the place of its problem in the batch,
+    the same ids after `teacher_prompt`. `owner` is the index of its problem in the batch,
     `siblings` how many rows that problem has, `weight` its w̃. Per token [T]: `kinds` (what it is
     trained by), `coefficients` (1 unless a plug-in says otherwise), `advantages` (ratio
     objectives), `anchor_logprobs` (of the policy that sampled it, at temperature 1) and
-    `behaviour_logprobs` (under the very law it was drawn from, where another program than the
-    trainer drew it). The last two are None where the student did not write these ids after this
-    prompt: in an edited answer, in the teacher's, and where the learning context is not the
-    sampling context. `versions` are those of the weights that wrote its segments. Raises ValueError
-    if the lengths differ.
+    `behaviour_logprobs` (under the exact distribution it was sampled from, where another program
+    sampled it). The last two are None where the student did not write these ids after this prompt:
+    in an edited answer, in the teacher's, and where the learning context is not the sampling
+    context. `versions` are those of the weights that wrote its segments. Raises ValueError if the
+    lengths differ.
     """
 
     answer: Answer
@@ -184,11 +182,13 @@ class TrainRow:
             column = getattr(self, name)
             if column is not None and len(column) != length:
                 raise ValueError(
-                    f"Answer {self.answer.sample} to {self.answer.problem.id} has {length} tokens, but {len(column)} {name}."
+                    f"Answer {self.answer.sample} to {self.answer.problem.id} has {length} "
+                    f"tokens, but {len(column)} {name}."
                 )
         if self.edited and (
             self.anchor_logprobs is not None or self.behaviour_logprobs is not None
         ):
             raise ValueError(
-                f"Answer {self.answer.sample} to {self.answer.problem.id} is edited: nobody sampled it as it stands."
+                f"Answer {self.answer.sample} to {self.answer.problem.id} is edited: nobody "
+                "sampled it as it stands."
             )

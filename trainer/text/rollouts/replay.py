@@ -1,4 +1,4 @@
-"""The fourth room: what is kept for later. Nothing, so far."""
+"""The replay stage: groups stored for a later round. So far none are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class EmptyReplay:
     def put(self, groups: Sequence[Group]) -> None:
         if groups:
             raise ValueError(
-                f"The controller stores {len(groups)} groups for a later round, but replay keeps none; choose another replay."
+                f"The controller stores {len(groups)} groups for a later round, but replay keeps "
+                "none; choose another replay."
             )
 
     def state(self) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""What a teacher reads before an answer of a round: the question, what only it is shown, and
-perhaps a measured confidence.
+"""Prompts of the teachers for the answers of a round, with a measured confidence where there is one.
 
-CaOPD (arXiv 2604.16830, section 3) overwrites the confidence in three places, or the teacher would
-pull the student back to certainty: in the student's answer (`calibrated`), in the privileged text,
-and in a note that tells the teacher what to state.
+CaOPD (arXiv 2604.16830, section 3) overwrites the confidence in three texts, or the teacher would
+pull the student back to certainty: in the student's answer (`confidence_filter`), in the privileged
+text, and in a note that tells the teacher what to state.
 """
 
 from __future__ import annotations
@@ -18,8 +17,10 @@ from trainer.text.teachers import Teachers, privileged_text
 
 @dataclass(frozen=True)
 class TeacherPrompts:
-    """A `TeacherContext`. `codec` writes a confidence into the privileged text, if there is one;
-    `note` has `{confidence}` or is empty.
+    """A `TeacherContext`.
+
+    `codec` writes a confidence into the privileged text, if there is one; `note` contains
+    `{confidence}` or is empty.
     """
 
     teachers: Teachers

@@ -1,10 +1,10 @@
-"""Where the tokens of a round went. Nothing is lost in silence:
+"""Token accounting of a round; no token may disappear uncounted.
 
-    generated = consumed + buffered + pruned + dropped        (dropped by reason; buffered is what
-    was stored less what was taken out)
+    generated = consumed + buffered + pruned + dropped
 
-Consumed are the sampled tokens that are trained on. A plug-in that rewrites the end of an answer
-consumes what it left standing; the sampled tokens that it replaced count as dropped.
+Dropped tokens are counted by reason; buffered is what was stored minus what was taken out. Consumed
+are the sampled tokens that are trained on. If a plug-in rewrites the end of an answer, the
+unchanged beginning is consumed and the replaced tokens count as dropped.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ REPLACED = "replaced"
 
 
 class ConservationError(Exception):
-    """A plug-in lost an answer, or would train on one twice: a fault of the program, named by room
-    and answer.
-    """
+    """A plug-in lost an answer or would train on one twice: a program error."""
 
 
 @dataclass(frozen=True)
 class Telemetry:
-    """Token counts of a round. `staleness` is the mean over rows of how many updates ago the oldest
-    of its tokens were sampled.
+    """Token counts of a round.
+
+    `staleness` is the mean over rows of how many updates ago the oldest of its tokens was sampled.
     """
 
     generated: int
@@ -48,13 +47,17 @@ class Telemetry:
 
 
 def account_for_round(
-    fresh: Sequence[Group], replayed: Sequence[Group], stored: Sequence[Group], rows: Sequence[TrainRow], dropped: Sequence[DroppedAnswer],
+    fresh: Sequence[Group],
+    replayed: Sequence[Group],
+    stored: Sequence[Group],
+    rows: Sequence[TrainRow],
+    dropped: Sequence[DroppedAnswer],
     version: int,
-) -> Telemetry:  # fmt: skip
-    """Count a round: of `fresh` and `taken` groups some were `stored`, and every answer of the
-    others is a row or dropped.
+) -> Telemetry:
+    """Count a round's tokens and check that every answer is stored, a row, or dropped.
 
-    Raises ConservationError if an answer is missing or comes twice.
+    `fresh` groups were sampled now, `replayed` ones taken from the replay store. Raises
+    ConservationError if an answer is missing or occurs twice.
     """
     incoming = _by_key(answer for group in (*fresh, *replayed) for answer in group.answers)
     stored_answers = _by_key(answer for group in stored for answer in group.answers)
@@ -68,7 +71,8 @@ def account_for_round(
     if incoming.keys() != outgoing.keys():
         problem, sample, _ = min(incoming.keys() ^ outgoing.keys())
         raise ConservationError(
-            f"Answer {sample} to {problem} was {'lost' if len(outgoing) < len(incoming) else 'made up'} in the filter."
+            f"Answer {sample} to {problem} was "
+            f"{'lost' if len(outgoing) < len(incoming) else 'made up'} in the filter."
         )
     consumed = {
         key: shared_prefix(incoming[key].ids, row.answer.ids)
@@ -91,7 +95,7 @@ def account_for_round(
 
 
 def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many ids the two begin with in common."""
+    """Length of the common prefix of two id sequences."""
     pairs = enumerate(zip(first, second, strict=False))
     return next(
         (index for index, (left, right) in pairs if left != right), min(len(first), len(second))

@@ -61,8 +61,10 @@ def require_privileged(context: Context, problems: Sequence[Problem]) -> None:
     without = [problem.id for problem in problems if not getattr(problem, column).strip()]
     if without:
         raise ProblemError(
-            f"{len(without)} of {len(problems)} training problems (the first is {without[0]}) have no {column}, so the teacher's "
-            f"context cannot show it; map data.train.columns.{column} and fill the gaps, or choose another networks.teacher.context.shows"
+            f"{len(without)} of {len(problems)} training problems (the first is {without[0]}) "
+            f"have no {column}, so the teacher's "
+            f"context cannot show it; map data.train.columns.{column} and fill the gaps, or "
+            "choose another networks.teacher.context.shows"
         )
 
 

@@ -30,7 +30,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
 PROGRESS_SECONDS = 0.5  # seconds between two reports of progress, at which a run can be stopped
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
 EXCERPT = 200  # characters of what an endpoint said
-RESUME_REMEDY = "Resume the run once it answers as it should; what it has written is kept and not asked for again."
+RESUME_REMEDY = (
+    "Resume the run once it answers as it should; what it has written is kept and not asked for "
+    "again."
+)
 
 Progress = Callable[[int, int], None]
 
@@ -170,9 +173,13 @@ class Endpoint:
             raise RunRefused(
                 reason, "Correct networks.teacher.key, or the secret that it names on the worker."
             )
-        remedy = "Check networks.teacher.url, which ends as a rule with /v1, the model's name and the longest answer."
+        remedy = (
+            "Check networks.teacher.url, which ends as a rule with /v1, the model's name and the "
+            "longest answer."
+        )
         raise RunRefused(
-            f"The teacher at {url} refuses the request with status {status}{self._error_excerpt(response)}.",
+            f"The teacher at {url} refuses the request with status "
+            f"{status}{self._error_excerpt(response)}.",
             remedy,
         )
 

@@ -79,7 +79,8 @@ class Teachers:
         domains = {question.problem.domain for question in questions}
         if unused_domains := [domain for domain in self.by_domain if domain not in domains]:
             raise ProblemError(
-                f"no training problem has the domain “{unused_domains[0]}” of networks.specialists; correct it or remove the specialist"
+                f"no training problem has the domain “{unused_domains[0]}” of "
+                "networks.specialists; correct it or remove the specialist"
             )
         notes = []
         for view in self.views:
@@ -133,8 +134,10 @@ def _too_long_notes(view: TeacherView, questions: Sequence[Question]) -> list[st
     if not too_long:
         return []
     return [
-        f"What the {view.name} is shown is too long for {too_long} of {len(sampled)} training problems that were looked at, and loses its "
-        f"middle: together with question and longest answer ({view.longest} tokens) it must fit the model and the context's most_tokens."
+        f"What the {view.name} is shown is too long for {too_long} of {len(sampled)} training "
+        "problems that were looked at, and loses its "
+        f"middle: together with question and longest answer ({view.longest} tokens) it must fit "
+        "the model and the context's most_tokens."
     ]
 
 

@@ -28,8 +28,10 @@ def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
     ]
     if unanswered:
         raise ProblemError(
-            f"{path.name} has no answer to {len(unanswered)} of {len(problems)} training problems, the first of which asks "
-            f"“{_short(unanswered[0].question)}”; add them to the file, check networks.teacher.question, or train on the other problems alone"
+            f"{path.name} has no answer to {len(unanswered)} of {len(problems)} training "
+            "problems, the first of which asks "
+            f"“{_short(unanswered[0].question)}”; add them to the file, check "
+            "networks.teacher.question, or train on the other problems alone"
         )
     return [answer_by_question[_key(problem.question)] for problem in problems]
 
@@ -40,7 +42,8 @@ def _text(row: Row, column: str, name: str) -> str:
         return value
     column_names = ", ".join(f"“{key}”" for key in list(row.values)[:20])
     raise ProblemError(
-        f"row {row.number} of {name} has no text in column “{column}”; its columns are {column_names or 'none'}"
+        f"row {row.number} of {name} has no text in column “{column}”; its columns are "
+        f"{column_names or 'none'}"
     )
 
 

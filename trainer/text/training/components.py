@@ -1,6 +1,4 @@
-"""What a text run works with, loaded and checked: the networks, the verifier and the problems as
-questions.
-"""
+"""The parts of a text run, loaded and checked: networks, verifier, and problems as questions."""
 
 from __future__ import annotations
 
@@ -30,8 +28,9 @@ from trainer.text.verifiers import Verifier
 
 @dataclass(frozen=True)
 class RunComponents:
-    """Questions follow the order of their problem sets. `codec` reads stated confidences; None
-    where answers state none.
+    """Everything a run works with; questions follow the order of their problem sets.
+
+    `codec` reads stated confidences; it is None where answers state none.
     """
 
     student: LanguageModel
@@ -45,7 +44,7 @@ class RunComponents:
 
     @cached_property
     def questions(self) -> dict[str, Question]:
-        """Every question by its problem's id."""
+        """All questions by problem id."""
         return {
             question.problem.id: question
             for question in (*self.train, *self.evaluation, *self.retained)
@@ -53,10 +52,10 @@ class RunComponents:
 
 
 def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) -> RunComponents:
-    """Load everything that a run names; `stack` closes the verifier. The student's trained
-    parameters become the optimiser group `group`.
+    """Load everything that the run definition names; `stack` closes the verifier.
 
-    Raises ModelError and ProblemError, and RunRefused where vLLM is chosen but not installed.
+    The student's trained parameters become the optimiser group `group`. Raises ModelError and
+    ProblemError, and RunRefused where vLLM is chosen but not installed.
     """
     if isinstance(spec.compute.sampler, VllmSampler):
         vllm_python()
@@ -107,22 +106,24 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
 
 
 def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> None:
-    """Raise ProblemError where one is missing, and ModelError where the student cannot write
-    one.
-    """
+    """Raise ProblemError if a solution is missing, ModelError if the student cannot encode one."""
     unsolved = [problem.id for problem in problems if not problem.solution.strip()]
     if unsolved:
         raise ProblemError(
-            f"{len(unsolved)} of {len(problems)} training problems (the first is {unsolved[0]}) have no solution to train on; "
-            "map data.train.columns.solution and fill the gaps, or choose another source for the stage"
+            f"{len(unsolved)} of {len(problems)} training problems (the first is {unsolved[0]}) "
+            "have no solution to train on; "
+            "map data.train.columns.solution and fill the gaps, or choose another source for the "
+            "stage"
         )
     for problem in problems:
         text_ids(student, problem.solution)
 
 
 def _load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
-    """The student. bfloat16 means that updates compute in it: weights, moments and gradients are
-    held, and answers sampled, in float32.
+    """Load the student with its adapter.
+
+    With bfloat16 only the updates compute in bfloat16: weights, moments and gradients are held, and
+    answers sampled, in float32.
     """
     network = spec.networks.student
     dtype = "float32" if network.dtype == "bfloat16" else network.dtype
@@ -137,8 +138,9 @@ def _load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
 def model_folder_files(
     model: LanguageModel, adapter: NoAdapter | LowRankAdapter
 ) -> dict[str, bytes]:
-    """What a model folder holds beside its weights: configuration and tokenizer files, by name, and
-    what makes it an adapter's folder.
+    """Return the files of a model folder except its weights, by name: configuration and tokenizer.
+
+    An adapter adds its own description files.
     """
     adapter_files = (
         adapters.description(model, adapter) if isinstance(adapter, LowRankAdapter) else {}

@@ -1,8 +1,8 @@
-"""What a run costs in tokens and floating-point operations.
+"""Token and floating-point costs of a run.
 
-A pass through a network of N parameters takes about 2N operations per token forwards, and twice
-that again backwards (Kaplan et al. 2020, arXiv 2001.08361). Attention over the context and the
-sampler's cache are left out: at the lengths of these runs they are small.
+A forward pass of a network with N parameters takes about 2N operations per token and a backward
+pass twice that (Kaplan et al. 2020, arXiv 2001.08361). Attention over the context and the sampler's
+cache are left out: at the lengths of these runs they are small.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def parameters(model: LanguageModel) -> int:
 
 
 def count_sampled(rt: Runtime, model: LanguageModel, answers: Sequence[Answer]) -> None:
-    """Every new token counts as sampled; prompts cost computation only."""
+    """Count sampled tokens and their computation; prompts cost computation only."""
     rt.count(
         sum(len(answer.ids) for answer in answers), FORWARD * parameters(model) * tokens_of(answers)
     )
 
 
 def count_read_by_teachers(rt: Runtime, teachers: Teachers, rows: Sequence[TrainRow]) -> None:
-    """Each row was read once by its teacher, after the teacher's own prompt."""
+    """Count one forward pass of each row through its teacher, after the teacher's own prompt."""
     for view in teachers.views:
         read = sum(
             len(row.teacher_prompt) + len(row.answer.ids)
@@ -43,11 +43,12 @@ def count_read_by_teachers(rt: Runtime, teachers: Teachers, rows: Sequence[Train
 
 
 def count_scored(rt: Runtime, student: LanguageModel, answers: Sequence[Answer]) -> None:
-    """The student read the answers, and nothing is learnt from it."""
+    """Count a forward pass of the student over the answers, without training on them."""
     rt.count(0, FORWARD * parameters(student) * tokens_of(answers))
 
 
 def count_trained(rt: Runtime, student: LanguageModel, answers: Sequence[Answer]) -> None:
+    """Count a forward and backward pass of the student over the answers."""
     rt.count(
         sum(len(answer.ids) for answer in answers),
         TRAINED * parameters(student) * tokens_of(answers),

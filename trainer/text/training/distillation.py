@@ -1,5 +1,4 @@
-"""Distillation of a language model on problems with verifiable answers, as a `Method`: one course
-for every text recipe.
+"""Distillation of a language model on problems with verifiable answers: the method of all recipes.
 
 A stage minimises, over B drawn problems i of weight w̃_i with N_i answers j and the kept tokens
 T_ij of each,
@@ -7,10 +6,10 @@ T_ij of each,
     loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_{t∈T_ij} ℓ_ijt,    Z = B planned problems
     (`objectives.reductions`)
 
-where ℓ is what the stage's objective says of a token: a divergence to a teacher, a ratio or
-policy-gradient term, or cross-entropy. What differs between the published systems is which answers
-(`collecting`), which teacher in which context (`teachers`), which tokens (`selecting`), which
-weights (`pool`) and which objective. `docs/engine.md` tells the whole course of a run.
+where ℓ is the stage's objective for a token: a divergence to a teacher, a ratio or policy-gradient
+term, or cross-entropy. The published systems differ in their answers (`row_collection`), teachers
+and contexts (`teachers`), tokens (`score_phase`), problem weights (`pool`) and objectives.
+`docs/engine.md` describes the run lifecycle.
 """
 
 from __future__ import annotations
@@ -63,9 +62,7 @@ BatchPlan = tuple[Stage, list[int]]
 
 
 class Distillation:
-    """The method of text runs. Between steps everything that later steps depend on is in
-    `state`.
-    """
+    """The method of text runs; `state` holds everything that later steps depend on."""
 
     phases: tuple[Phase, ...] = (COLLECT, SCORE, STUDENT)
 
@@ -82,9 +79,14 @@ class Distillation:
         self.components = load_components(self.spec, rt, GROUP, self._stack)
         self.evaluator = Evaluator(self.spec, self.components)
         engine = build_engine(
-            self.spec, self.components.student, self.components.train, rt.folder / "vllm", self._stack, partial(rt.log.log, "warning"),
+            self.spec,
+            self.components.student,
+            self.components.train,
+            rt.folder / "vllm",
+            self._stack,
+            partial(rt.log.log, "warning"),
             rt.world,
-        )  # fmt: skip
+        )
         self.collector = RowCollector(self.spec, self.components, engine)
         self.loss_function = MicroBatchLoss(self.components.student)
         self.average = Average(
@@ -111,7 +113,11 @@ class Distillation:
     # A round.
 
     def batch(self, rt: Runtime) -> BatchPlan:
-        """Stage and places of the B problems of the next step, after whatever has to precede it."""
+        """Return the stage and the indices of the B problems of the next step.
+
+        Measures the pool, has teachers write and resets the optimiser first where that is due.
+        Raises NothingToTrain if every problem has weight 0.
+        """
         stage, begin = stage_at(self.spec, rt.step)
         rt.stage = stage.name
         self.pool = current_pool(self.components, self.spec, rt, begin, self.pool)
@@ -128,7 +134,7 @@ class Distillation:
         return stage, self._draw_indices(self.pool, stage, begin, rt.step)
 
     def _draw_indices(self, pool: ProblemPool, stage: Stage, begin: int, step: int) -> list[int]:
-        """Places of the B problems of a step of the stage that began at step `begin`."""
+        """Indices of the B problems of a step of the stage that began at step `begin`."""
         origin = max(begin, pool.step)
         return draw(
             pool.kept_problems, stage.problems_per_step, step - origin, self.spec.seed, origin
@@ -202,7 +208,7 @@ class Distillation:
     # The phases.
 
     def _write_missing_answers(self, rt: Runtime, pool: ProblemPool, stage: Stage) -> None:
-        """Have each kept problem answered that has not been yet, once for the whole run."""
+        """Have the teacher answer each kept problem once per run."""
         missing = self.teacher_answers.missing(pool.kept_problems.tolist())
         if missing:
             self.teacher_answers.add(
@@ -233,8 +239,10 @@ class Distillation:
         return values
 
     def _begin_next(self, pool: ProblemPool, stage: Stage, step: int) -> None:
-        """Start on the answers of the next step, unless another stage follows; a pool measured
-        before it makes them void.
+        """Start sampling the next step, unless another stage follows.
+
+        If the pool is measured before that step, its problems change and these answers are not
+        used.
         """
         if step < self.total_steps and stage_at(self.spec, step)[0] is stage:
             indices = self._draw_indices(pool, stage, stage_at(self.spec, step)[1], step)
@@ -253,7 +261,7 @@ class Distillation:
         )
 
     def _score(self, batch: BatchPlan, rt: Runtime) -> dict[str, float]:
-        """Let the teachers read, and choose the tokens that are learnt from."""
+        """Compute teacher states and token scores, and select the tokens to train on."""
         (stage, indices), components, tokens = batch, self.components, rt.micro_batch_tokens
         assert self.pool is not None
         by_length = sorted(

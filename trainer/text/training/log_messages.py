@@ -1,4 +1,4 @@
-"""What a run says in words about its pool and its teacher."""
+"""Sentences for the log about a run's pool, teacher answers and evaluations."""
 
 from __future__ import annotations
 
@@ -15,23 +15,31 @@ from trainer.text.training.pool import ProblemPool
 def describe_pool(pool: ProblemPool, truncated: float) -> str:
     solved, count = int(pool.passed.sum()), len(pool.passed)
     return (
-        f"The student solved {solved} of {int(pool.verdicts.sum())} answers to {count} problems; {len(pool.kept_problems)} problems are kept, "
-        f"{int((~pool.has_rate).sum())} are set aside for want of verdicts, {_percent(truncated)} of the answers were cut at the length limit."
+        f"The student solved {solved} of {int(pool.verdicts.sum())} answers to {count} problems; "
+        f"{len(pool.kept_problems)} problems are kept, "
+        f"{int((~pool.has_rate).sum())} are set aside for want of verdicts, {_percent(truncated)} "
+        "of the answers were cut at the length limit."
     )
 
 
 def describe_teacher_answers(answers: Sequence[Answer]) -> str:
     right = sum(answer.verdict is True for answer in answers)
-    return f"The teacher wrote {len(answers)} answers: {right} are right, {_percent(truncated_share(answers))} were cut at the length limit."
+    return (
+        f"The teacher wrote {len(answers)} answers: {right} are right, "
+        f"{_percent(truncated_share(answers))} were cut at the length limit."
+    )
 
 
 def describe_evaluation(event: Mapping[str, Any]) -> str:
-    """An `evaluation` event in words."""
+    """Describe an `evaluation` event in one or two sentences."""
     low, high = map(_percent, event["interval"])
     if event["pass_rate"] == 0:
         sentence = f"The student solves none of the {event['problems']} held-out problems"
     else:
-        sentence = f"The student solves {_percent(event['pass_rate'])} of the held-out problems (95 % interval {low} to {high})"
+        sentence = (
+            f"The student solves {_percent(event['pass_rate'])} of the held-out problems (95 % "
+            f"interval {low} to {high})"
+        )
     return (
         f"{sentence}.{'' if event['difference'] is None else _change_sentence(event['difference'])}"
     )
@@ -51,15 +59,17 @@ def _points(share: float) -> str:
 
 
 def explain_empty_pool(pool: ProblemPool, spec: RunSpec) -> tuple[str, str]:
-    """Why a run ends without training, and what would change that."""
+    """Return why a run ends without training, and the remedy."""
     measured = int(pool.has_rate.sum())
     never, always = (
         int((pool.rates[pool.has_rate] == 0).sum()),
         int((pool.rates[pool.has_rate] == 1).sum()),
     )
     reason = (
-        f"No problem is left to train on: of {len(pool.passed)} problems the student solved {never} in none and {always} in all of its "
-        f"{pool.k} answers, {len(pool.passed) - measured} have too few verdicts, and {spec.pool.weighting.kind} weighting gives all of them "
+        f"No problem is left to train on: of {len(pool.passed)} problems the student solved "
+        f"{never} in none and {always} in all of its "
+        f"{pool.k} answers, {len(pool.passed) - measured} have too few verdicts, and "
+        f"{spec.pool.weighting.kind} weighting gives all of them "
         "weight 0. Nothing was trained; the measurements stand."
     )
     return reason, _remedy(pool, never, always)
@@ -71,5 +81,8 @@ def _remedy(pool: ProblemPool, never: int, always: int) -> str:
             "Look at the verifier's verdicts on the rollouts page: it could judge almost no answer."
         )
     if never >= always:
-        return "Take easier problems or a student that solves some of them, or weight all problems alike (uniform), or set a floor."
+        return (
+            "Take easier problems or a student that solves some of them, or weight all problems "
+            "alike (uniform), or set a floor."
+        )
     return "Take harder problems, or weight all problems alike (uniform), or set a floor."

@@ -1,10 +1,11 @@
-"""The student's side of an update: backbone, head and objective of a micro-batch in one call, so
-that shards are fetched for all of it.
+"""The student's loss on a micro-batch: backbone, head and objective in one call.
 
-A row's tokens are learnt from by kind: a divergence to the teacher, a ratio or policy-gradient
-term, cross-entropy, or not at all. The loss is Σ_t c_t · ℓ_t over the tokens with a coefficient
-other than 0; only those pass the head. Nothing else is normalised here. Shapes: T tokens of a
-micro-batch's rows one after the other, K of them wanted, H hidden, V vocabulary.
+One call, so that sharded parameters are gathered once for all three. A token is trained by kind: a
+divergence to the teacher, a ratio or policy-gradient term, cross-entropy, or not at all. The loss
+is Σ_t c_t · ℓ_t over the tokens with a coefficient other than 0; only those pass through the head.
+Nothing else is normalised here.
+
+Shapes: T tokens of a micro-batch (rows concatenated), K selected tokens, H hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ UNKNOWN_ID = -1
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows at `places` of a round, with the coefficients [T] of their tokens; `teacher_logprobs`
-    [T] where the objective needs them.
+    """Rows at `indices` of a round, with the coefficients [T] of their tokens.
+
+    `teacher_logprobs` [T] are given where the objective needs them.
     """
 
     rows: Sequence[TrainRow]
@@ -53,10 +55,10 @@ class MicroBatchLoss:
     student: LanguageModel
 
     def __call__(self, batch: MicroBatch, objective: Objective) -> tuple[Tensor, TokenStatistics]:
-        """Scalar loss, to be differentiated once, and detached statistics [T]; NaN and −1 where
-        nothing was computed.
+        """Return the scalar loss and detached statistics [T]; NaN and −1 where not computed.
 
-        Of a ratio, `capped` says whether it was clipped.
+        The loss may be differentiated once. For a ratio objective `capped` says whether it was
+        clipped.
         """
         texts = [(row.answer.prompt, row.answer.ids) for row in batch.rows]
         hidden_TH = response_hidden(self.student, texts)
@@ -87,9 +89,14 @@ class MicroBatchLoss:
     ) -> Tensor:
         assert isinstance(objective, Divergence)
         loss, computed = linear_divergence(
-            hidden_TH[selected_T], head_of(self.student.model), batch.states.logits(batch.indices, selected_T), batch.coefficients[selected_T],
-            ids_T[selected_T], objective, vocabulary=batch.states.vocabulary,
-        )  # fmt: skip
+            hidden_TH[selected_T],
+            head_of(self.student.model),
+            batch.states.logits(batch.indices, selected_T),
+            batch.coefficients[selected_T],
+            ids_T[selected_T],
+            objective,
+            vocabulary=batch.states.vocabulary,
+        )
         write_statistics(statistics, selected_T, computed)
         return loss
 
@@ -159,7 +166,7 @@ class MicroBatchLoss:
 
 
 def empty_statistics(tokens: int, device: torch.device) -> TokenStatistics:
-    """Statistics of tokens of which nothing is known: NaN, and −1 for ids."""
+    """Statistics of tokens before anything is computed: NaN, and −1 for ids."""
     columns = {
         field.name: torch.full((tokens,), torch.nan, device=device)
         for field in fields(TokenStatistics)
@@ -174,22 +181,24 @@ def empty_statistics(tokens: int, device: torch.device) -> TokenStatistics:
 def write_statistics(
     statistics: TokenStatistics, selected_T: Tensor, computed: TokenStatistics
 ) -> None:
-    """Put what was found at the wanted tokens into their places."""
+    """Write computed statistics [K] to the positions of the selected tokens."""
     for column in fields(TokenStatistics):
         column_T = getattr(statistics, column.name)
         column_T[selected_T] = getattr(computed, column.name).to(column_T)
 
 
 def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor:
-    """A per-token array of the rows, at the wanted tokens. Raises ValueError if a row with such
-    tokens has none.
+    """Return a per-token array of the rows at the selected tokens, [K].
+
+    Raises ValueError if a row with selected tokens lacks the array.
     """
     columns = []
     for row, row_selected in zip(batch.rows, selected_T.split(batch.lengths), strict=True):
         column = getattr(row, name)
         if column is None and row_selected.any():
             raise ValueError(
-                f"an answer to problem {row.answer.problem.id} is learnt from by its ratio, but has no {name}"
+                f"an answer to problem {row.answer.problem.id} is learnt from by its ratio, but "
+                f"has no {name}"
             )
         columns.append(np.zeros(len(row.answer.ids), np.float32) if column is None else column)
     return torch.from_numpy(np.concatenate(columns)).to(selected_T.device)[selected_T]

@@ -1,9 +1,8 @@
-"""The problem pool: the student's pass rate on each problem, the weights that follow, and which
-problems a step draws.
+"""The problem pool: pass rates, the weights that follow from them, and the problems of each step.
 
-A problem with verdicts on fewer than half of its K answers is set aside: its pass rate is not
-known. A problem of weight 0 is dropped before any teacher work. Both come back when a refresh finds
-otherwise.
+A problem with verdicts on fewer than half of its K answers is set aside, because its pass rate is
+not known. A problem of weight 0 is dropped before any teacher work. Both return if a later
+measurement gives them a weight.
 """
 
 from __future__ import annotations
@@ -28,8 +27,9 @@ from trainer.text.training.problem_weights import (
 
 @dataclass(frozen=True)
 class ProblemPool:
-    """Counts of each problem, measured after `step` updates with K answers each; vectors over the
-    problems of the pool.
+    """Counts per problem, measured after `step` updates with K answers each.
+
+    All vectors run over the problems of the pool.
     """
 
     passed: Counts
@@ -45,16 +45,14 @@ class ProblemPool:
 
     @cached_property
     def has_rate(self) -> NDArray[np.bool_]:
-        """Whether a problem has verdicts on at least half of its answers; of an unmeasured pool,
-        all count as known.
-        """
+        """Whether at least half of a problem's answers have verdicts; all True if unmeasured."""
         if not self.k:
             return np.ones(len(self.passed), np.bool_)
         return np.asarray((2 * self.verdicts >= self.k) & (self.verdicts > 0))
 
     @cached_property
     def weights(self) -> Vector:
-        """w̃: mean 1 over the kept problems, 0 for the dropped and the set-aside ones."""
+        """w̃: mean 1 over the kept problems, 0 for dropped and set-aside ones."""
         return normalised(
             np.where(
                 self.has_rate, weigh(self.weighting, np.where(self.has_rate, self.rates, 0.0)), 0.0
@@ -63,6 +61,7 @@ class ProblemPool:
 
     @cached_property
     def kept_problems(self) -> NDArray[np.int64]:
+        """Indices of the problems with a weight above 0."""
         return np.flatnonzero(self.weights > 0)
 
     def weights_or_none(self) -> list[float | None]:
@@ -73,8 +72,9 @@ class ProblemPool:
         ]
 
     def metrics(self) -> dict[str, float]:
-        """Shares of the pool; mastered and hopeless are those of which all or none of the K answers
-        passed.
+        """Shares of the pool.
+
+        Mastered (hopeless) problems are those of which all (none) of the K answers passed.
         """
         count, rates = len(self.passed), self.rates[self.has_rate]
         wrongly = share_wrongly_dropped(
@@ -91,7 +91,7 @@ class ProblemPool:
         }
 
     def drift(self, earlier: ProblemPool) -> float:
-        """Mean |p_new − p_old| over the problems known both times."""
+        """Mean |p_new − p_old| over the problems with a pass rate in both measurements."""
         in_both = self.has_rate & earlier.has_rate
         return (
             float(np.abs(self.rates[in_both] - earlier.rates[in_both]).mean())
@@ -101,7 +101,7 @@ class ProblemPool:
 
     @classmethod
     def unmeasured(cls, count: int, weighting: Weighting) -> ProblemPool:
-        """A pool of problems whose pass rates nobody asked for; `weighting` must not need them."""
+        """A pool without pass rates; `weighting` must not need them."""
         zeros = np.zeros(count, np.int64)
         return cls(zeros, zeros, 0, 0, weighting)
 
@@ -127,11 +127,11 @@ class ProblemPool:
 def draw(
     kept_problems: NDArray[np.int64], size: int, index: int, seed: int, origin: int
 ) -> list[int]:
-    """Problems number index·size … of an endless sequence of shuffled passes over the kept pool.
+    """Return problems index·size … (index + 1)·size − 1 of an endless sequence of shuffled passes.
 
     `origin` is the step at which the sequence began. The order follows from (seed, origin, pass)
-    alone, so a resumed run draws the same problems. A problem may come twice in one step where two
-    passes meet.
+    alone, so a resumed run draws the same problems. A problem can occur twice in a step in which
+    one pass ends and the next begins.
     """
     return [
         int(

@@ -1,5 +1,6 @@
-"""Stage 0 and its repetitions: the student's pass rate on every problem of the pool (PACED, arXiv
-2603.11178).
+"""Stage 0 and its repetitions: measure the student's pass rate on every problem of the pool.
+
+Source: PACED, arXiv 2603.11178.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from trainer.text.training.pool import ProblemPool
 def current_pool(
     components: RunComponents, spec: RunSpec, rt: Runtime, begin: int, pool: ProblemPool | None
 ) -> ProblemPool:
-    """The pool that the next step draws from, measured first if that is due; `begin` is the step at
-    which the stage begins.
+    """Return the pool for the next step, measured first if that is due.
+
+    `begin` is the step at which the stage begins.
     """
     settings = spec.pool
     if settings.estimate == "never":
@@ -41,19 +43,29 @@ def current_pool(
 def measure(
     components: RunComponents, spec: RunSpec, rt: Runtime, earlier: ProblemPool | None
 ) -> ProblemPool:
-    """Let the student answer every problem K times; tell what that makes of the pool."""
+    """Sample K answers to every problem; emit the pool's events and metrics."""
     settings = spec.pool
     k, problems = settings.rollouts_per_problem, [question.problem for question in components.train]
     answers = components.sampler.sample_answers(
-        components.student, components.train, [tuple(range(k))] * len(problems), settings.sampling,
-        Noise(spec.seed, rt.step, "pass_rates"), progress=lambda done, of: rt.progress("pass_rates", done, of),
-    )  # fmt: skip
+        components.student,
+        components.train,
+        [tuple(range(k))] * len(problems),
+        settings.sampling,
+        Noise(spec.seed, rt.step, "pass_rates"),
+        progress=lambda done, of: rt.progress("pass_rates", done, of),
+    )
     count_sampled(rt, components.student, answers)
     pool = ProblemPool(*tally(problems, answers), k, rt.step, settings.weighting)
     rt.emit(
-        "problems", role="train", reason="refresh" if earlier else "initial", k=k, ids=[problem.id for problem in problems],
-        passed=pool.passed.tolist(), verdicts=pool.verdicts.tolist(), weights=pool.weights_or_none(),
-    )  # fmt: skip
+        "problems",
+        role="train",
+        reason="refresh" if earlier else "initial",
+        k=k,
+        ids=[problem.id for problem in problems],
+        passed=pool.passed.tolist(),
+        verdicts=pool.verdicts.tolist(),
+        weights=pool.weights_or_none(),
+    )
     drift = {"pool/drift": pool.drift(earlier)} if earlier else {}
     rt.metrics({**pool.metrics(), **drift, "pool/truncated": truncated_share(answers)})
     rt.log.log("info", describe_pool(pool, truncated_share(answers)))

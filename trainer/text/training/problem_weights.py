@@ -1,9 +1,8 @@
-"""What a pass rate makes of a problem: w(p) = p^α (1 − p)^β and the baselines (PACED, arXiv
-2603.11178).
+"""Problem weights from pass rates: w(p) = p^α (1 − p)^β and the baselines.
 
-`w̃ = w / mean of w over the kept pool` has mean 1, so that the size of a step does not depend on α,
-β or K. A problem of weight 0 is dropped. The web preview draws the same functions, so nothing here
-imports torch.
+Source: PACED, arXiv 2603.11178. `w̃ = w / mean of w over the kept pool` has mean 1, so that the
+size of a step does not depend on α, β or K. A problem of weight 0 is dropped. The web preview uses
+the same functions, so this module must import without torch.
 
 Shapes: `p`, `passed`, `verdicts` and weights are vectors over the problems of the pool.
 """
@@ -25,13 +24,13 @@ EM_STEPS = 200
 
 
 def paced_weights(p: ArrayLike, alpha: float, beta: float, floor: float = 0.0) -> Vector:
-    """w(p) = p^α (1 − p)^β + floor, with 0⁰ = 1. The peak lies at p* = α / (α + β)."""
+    """w(p) = p^α (1 − p)^β + floor, with 0⁰ = 1; maximum at p* = α / (α + β)."""
     rates = np.asarray(p, dtype=np.float64)
     return np.asarray(rates**alpha * (1.0 - rates) ** beta + floor, dtype=np.float64)
 
 
 def weigh(weighting: Weighting, p: ArrayLike) -> Vector:
-    """Unnormalised weight of each pass rate under any of the weightings of a run definition."""
+    """Unnormalised weight of each pass rate under any weighting of a run definition."""
     rates = np.asarray(p, dtype=np.float64)
     if isinstance(weighting, PacedWeights):
         return paced_weights(rates, weighting.alpha, weighting.beta, weighting.floor)
@@ -41,7 +40,10 @@ def weigh(weighting: Weighting, p: ArrayLike) -> Vector:
 
 
 def normalised(weights: ArrayLike) -> Vector:
-    """w̃: divided by the mean over the kept problems (those above 0). All zeros stay zeros."""
+    """w̃: weights divided by their mean over the kept problems (those above 0).
+
+    All zeros stay zeros.
+    """
     values = np.asarray(weights, dtype=np.float64)
     positive = values[values > 0]
     return values / positive.mean() if positive.size else values
@@ -55,14 +57,13 @@ def effective_problems(weights: ArrayLike) -> float:
 
 
 def share_wrongly_dropped(weighting: Weighting, passed: ArrayLike, verdicts: ArrayLike) -> float:
-    """Estimated share of the dropped problems that would matter at their true pass rate; 0 where
-    none is dropped.
+    """Estimated share of the dropped problems that would matter at their true pass rate; 0 if none.
 
-    With K samples a problem of p = 0.1 shows no success in 0.9^K of all cases. How many of those
-    that show none are of that kind depends on the pool, so the distribution of true pass rates is
-    estimated first (non-parametric maximum likelihood on a grid, by expectation–maximisation: Laird
-    1978), and each dropped problem then has a posterior probability that w(p) is at least a tenth
-    of the highest weight.
+    With K samples a problem of p = 0.1 shows no success with probability 0.9^K. How many of the
+    problems without success are of that kind depends on the pool, so the distribution of true pass
+    rates is estimated first (non-parametric maximum likelihood on a grid, by
+    expectation–maximisation: Laird 1978). Each dropped problem then has a posterior probability
+    that w(p) is at least a tenth of the highest weight.
     """
     counts = np.stack(
         [np.asarray(passed, dtype=np.int64), np.asarray(verdicts, dtype=np.int64)], axis=1
@@ -87,9 +88,7 @@ def share_wrongly_dropped(weighting: Weighting, passed: ArrayLike, verdicts: Arr
 def _posterior(
     passed: NDArray[np.int64], verdicts: NDArray[np.int64], multiplicity: NDArray[np.int64]
 ) -> Vector:
-    """P(p = grid point | passed of verdicts) for each distinct pair of counts: shape [pairs,
-    grid].
-    """
+    """P(p = grid point | passed of verdicts) for each distinct pair of counts, [pairs, grid]."""
     x, n = passed[:, None], verdicts[:, None]
     likelihood = GRID[None, :] ** x * (1.0 - GRID[None, :]) ** (n - x)
     prior = np.full(GRID.size, 1.0 / GRID.size)

@@ -1,6 +1,4 @@
-"""The rows of a round, wherever a stage takes its answers from: fresh ones of the student, the
-teacher's, or the data's solutions.
-"""
+"""The rows of a round, from sampled answers of the student, teacher answers or given solutions."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from trainer.text.training.costs import count_sampled
 
 @dataclass(frozen=True)
 class RowCollector:
-    """Makes the rows of each round. `engine` writes the student's answers."""
+    """Makes the rows of each round; `engine` samples the student's answers."""
 
     spec: RunSpec
     components: RunComponents
@@ -31,8 +29,9 @@ class RowCollector:
     def rows_from_student(
         self, stage: Stage, prompts: Sequence[Prompt], rt: Runtime
     ) -> tuple[list[TrainRow], dict[str, float], Telemetry]:
-        """Fresh answers of the student, through the four rooms of the pipeline; metrics, and the
-        account of the round's tokens.
+        """Sample the student's answers through the rollout pipeline.
+
+        Returns the rows, their metrics and the token counts of the round.
         """
         round = self._pipeline(stage).run_round(
             prompts, Noise(self.spec.seed, rt.step, "train"), rt.step
@@ -53,13 +52,13 @@ class RowCollector:
         return round.rows, values, round.telemetry
 
     def begin(self, stage: Stage, prompts: Sequence[Prompt], step: int) -> None:
-        """Start on the answers of a later step, where sampling overlaps training."""
+        """Start sampling the answers of a later step, where sampling overlaps training."""
         self._pipeline(stage).begin(prompts, Noise(self.spec.seed, step, "train"))
 
     def rows_from_answers(
         self, stage: Stage, prompts: Sequence[Prompt], answers: Sequence[Answer]
     ) -> tuple[list[TrainRow], dict[str, float]]:
-        """One given answer to each problem."""
+        """Return one row per problem from the given answers, and their metrics."""
         components = self.components
         answer_filter = build_filter(
             self.spec, stage, components.sampler, components.student, components.teachers
@@ -86,6 +85,7 @@ class RowCollector:
 
 
 def pass_rate(answers: Sequence[Answer]) -> float:
+    """Return the share of correct answers among those with a verdict; NaN without any verdict."""
     verdicts = [answer.verdict for answer in answers if answer.verdict is not None]
     return sum(verdicts) / len(verdicts) if verdicts else float("nan")
 

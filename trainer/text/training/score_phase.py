@@ -1,9 +1,8 @@
-"""The score phase of a round: what student and teachers say of its tokens before anything is
-learnt, and which tokens that selects.
+"""The score phase of a round: token scores of student and teachers, and the selection from them.
 
-Scores are taken over the whole round, because they are scaled by its largest and smallest (TIP,
-arXiv 2604.14084, section 3). Entropies that the sampler noted are used as they are; whatever
-compares with the teacher takes one more pass of the student without gradient.
+Scores cover the whole round, because they are scaled by its maximum and minimum (TIP, arXiv
+2604.14084, section 3). Entropies that the sampler recorded are used as they are; a comparison with
+the teacher takes one more forward pass of the student.
 """
 
 from __future__ import annotations
@@ -32,23 +31,27 @@ AXES = ("entropy", "reverse_kl", "forward_kl")
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows, with coefficients 0 at the tokens that are left out, and the scores [T] of each row
-    where they were taken.
-    """
+    """Rows with coefficient 0 at the tokens left out, and scores [T] of each row where computed."""
 
     rows: list[TrainRow]
     scores: list[TokenScores] | None = None
 
 
 def score_and_select(
-    student: LanguageModel, rows: list[TrainRow], states: TeacherStates, stage: Stage, noise: Noise, tokens: int, record_scores: bool,
-    own_rows: Sequence[int], world: World,
-) -> Selection:  # fmt: skip
-    """Score the rows where the stage needs it, and leave out the tokens that it does not learn
-    from. Each rank scores the rows `own`.
+    student: LanguageModel,
+    rows: list[TrainRow],
+    states: TeacherStates,
+    stage: Stage,
+    noise: Noise,
+    tokens: int,
+    record_scores: bool,
+    own_rows: Sequence[int],
+    world: World,
+) -> Selection:
+    """Score the rows where the stage needs it, and set coefficients of unselected tokens to 0.
 
-    `watched` scores a selection that does not need it, too, so that it can be shown what was left
-    out; it changes no choice.
+    Each rank scores the rows `own_rows`. `record_scores` also computes scores that the selection
+    does not need, so that the left-out tokens can be shown; it changes no choice.
     """
     needed = _needs_scores(rows, stage)
     if not (needed or (record_scores and _can_be_recorded(rows, stage))):
@@ -71,7 +74,7 @@ def score_rows(
     row_indices: Sequence[int],
     temperature: float = 1.0,
 ) -> list[TokenScores]:
-    """Scores [T] of the rows at the places `own`, in that order; `tokens` ids at a time."""
+    """Return scores [T] of the rows at `row_indices`, in that order, `tokens` ids at a time."""
     scores_by_row: dict[int, TokenScores] = {}
     for teacher in dict.fromkeys(rows[index].teacher for index in row_indices):
         indices = [index for index in row_indices if rows[index].teacher == teacher]
@@ -110,7 +113,7 @@ def _needs_scores(rows: Sequence[TrainRow], stage: Stage) -> bool:
 def _gather_scores(
     scores: list[TokenScores], own_rows: Sequence[int], count: int, world: World
 ) -> list[TokenScores]:
-    """The scores of all rows, of which this rank has taken those of its own."""
+    """Return the scores of all rows, gathered from the ranks."""
     if world.size == 1:
         scores_by_row = dict(zip(own_rows, scores, strict=True))
     else:
@@ -125,9 +128,7 @@ def _can_be_recorded(rows: Sequence[TrainRow], stage: Stage) -> bool:
 def _with_selection(
     rows: list[TrainRow], stage: Stage, noise: Noise, scores: list[TokenScores] | None
 ) -> list[TrainRow]:
-    """Only what is compared with the teacher, or whose ratio counts, is selected from; a confidence
-    that is to be learnt stays.
-    """
+    """Select among tokens trained by divergence or ratio; a confidence to learn always stays."""
     if not isinstance(stage.tokens, SelectedTokens) or not rows:
         return rows
     open_to_choice = [
@@ -158,7 +159,7 @@ def _zero_unselected(
 def _column(
     rows: Sequence[TrainRow], scores: Sequence[TokenScores] | None, name: str
 ) -> list[NDArray[np.float64]]:
-    """One score of every row's tokens [T]; without scores, what the sampler noted."""
+    """One score of every row's tokens [T]; without scores, the sampler's entropies."""
     if scores is not None:
         return [np.asarray(getattr(score, name).double().cpu().numpy()) for score in scores]
     sampler_entropies = [row.answer.entropies for row in rows]

@@ -1,8 +1,7 @@
-"""Answers that are not the student's: those that the teacher wrote, once for each problem that is
-trained on, and the data's solutions.
+"""Answers that the student did not write: the teacher's, once per problem, and the solutions.
 
-A teacher's answers follow from (seed, problem) alone, or from what it gave when it was asked. A
-checkpoint holds them, so that a resumed run does not ask again.
+A sampled teacher answer follows from (seed, problem) alone; an endpoint's follows from its reply. A
+checkpoint stores the answers, so that a resumed run does not ask again.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from trainer.text.training.row_collection import pass_rate
 
 
 class TeacherAnswerStore:
-    """Answer by place of the problem in the pool."""
+    """Teacher answers by the index of their problem in the pool."""
 
     def __init__(self) -> None:
         self.by_index: dict[int, Answer] = {}
@@ -41,9 +40,7 @@ class TeacherAnswerStore:
         self.by_index.update(zip(indices, answers, strict=True))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Token ids one after the other, with the length and place of each answer; empty where
-        there is none.
-        """
+        """Token ids of all answers concatenated, with lengths and indices; {} without answers."""
         if not self.by_index:
             return {}
         ids = [token for answer in self.by_index.values() for token in answer.ids]
@@ -52,7 +49,7 @@ class TeacherAnswerStore:
         return {name: torch.tensor(column, dtype=torch.int32) for name, column in columns.items()}
 
     def verdicts(self) -> list[dict[str, Any]]:
-        """What the tensors cannot hold of each answer, in their order."""
+        """What tensors cannot hold of each answer, in the same order."""
         return [
             {
                 "truncated": answer.truncated,
@@ -83,9 +80,7 @@ class TeacherAnswerStore:
 
 
 def solution_answer(student: LanguageModel, question: Question, longest: int) -> Answer:
-    """The worked solution as an answer of at most `longest` of the student's tokens. It is right by
-    definition.
-    """
+    """Return the worked solution as a correct answer, cut to `longest` of the student's tokens."""
     problem = question.problem
     solution_ids = (*text_ids(student, problem.solution), student.ends[0])
     return Answer(
@@ -104,15 +99,19 @@ def solution_answer(student: LanguageModel, question: Question, longest: int) ->
 def write_teacher_answers(
     components: RunComponents, spec: RunSpec, stage: Stage, indices: Sequence[int], rt: Runtime
 ) -> list[Answer]:
-    """The teachers' answers to the problems at `places`, as what the student is to learn after its
-    own prompt.
+    """Have the teachers answer the problems at `indices`.
+
+    The answers carry the student's own prompts, after which the student learns them.
     """
     teachers, questions = components.teachers, [components.train[index] for index in indices]
     written = write_answers(
-        teachers, questions, stage.rollouts.generate.sampling, Noise(spec.seed, 0, "teacher"),
+        teachers,
+        questions,
+        stage.rollouts.generate.sampling,
+        Noise(spec.seed, 0, "teacher"),
         TeacherWriter(components.student, components.sampler, rt.folder.parent.parent),
         lambda done, of: rt.progress("teacher_responses", done, of),
-    )  # fmt: skip
+    )
     answers = written.answers
     for view in teachers.views:
         view_answers = [

@@ -1,10 +1,10 @@
-"""What the teachers make of a round's rows: one pass of each teacher over its rows, without a
-gradient.
+"""Hidden states of the teachers for a round's rows: one pass per teacher, without gradient.
 
-Only the hidden states are kept, because logits over a vocabulary are a hundred times larger; the
-objectives apply the teacher's head to a few tokens at a time. A teacher reads its own context
-(`teacher_prompt`) and then the same completion ids as the student. Shapes: T tokens of a row, H
-hidden of the teacher.
+Only hidden states are stored, because logits over a vocabulary are about a hundred times larger;
+the objectives apply the teacher's head to a few tokens at a time. A teacher reads its own context
+(`teacher_prompt`), then the same completion ids as the student.
+
+Shapes: T tokens of a row, H hidden of the teacher.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainer.text.teachers import Teachers
 
 @dataclass(frozen=True)
 class TeacherStates:
-    """`hidden` [T, H] by the place of the row in its round; `heads` by the teacher's name."""
+    """`hidden` [T, H] by the row's index in its round; `heads` by the teacher's name."""
 
     vocabulary: int
     rows: Sequence[TrainRow]
@@ -32,8 +32,9 @@ class TeacherStates:
     heads: Mapping[str, Head] = field(default_factory=dict)
 
     def logits(self, indices: Sequence[int], selected_T: Tensor) -> TeacherLogits:
-        """The teacher's logits at the wanted tokens of the rows at `places`, which share one
-        teacher.
+        """Return the teacher's logits at the selected tokens of the rows at `indices`.
+
+        All of these rows must have the same teacher.
         """
         head = self.heads[self.rows[indices[0]].teacher]
         hidden_KH = torch.cat([self.hidden[index] for index in indices])[selected_T]
@@ -43,9 +44,7 @@ class TeacherStates:
 def compute_teacher_states(
     teachers: Teachers, rows: Sequence[TrainRow], tokens: int, indices: Sequence[int] | None = None
 ) -> TeacherStates:
-    """Let every teacher read its rows among those at `places` (default: all), `tokens` ids at a
-    time.
-    """
+    """Run each teacher over its rows among `indices` (default: all), `tokens` ids at a time."""
     row_indices = range(len(rows)) if indices is None else indices
     hidden: dict[int, Tensor] = {}
     heads: dict[str, Head] = {}

@@ -1,21 +1,22 @@
-"""Which tokens of the answers are learnt from, and what kinds of token there are (TIP, arXiv
-2604.14084, section 3).
+"""Token scores, the selection of tokens to train on, and token regions (TIP, arXiv 2604.14084, §3).
 
-Two facts about a token, both in nats and both taken before the update: the student's entropy h, and
-the divergence to the teacher δ (reverse KL, KL(student ‖ teacher)). Entropies are cut at a quantile
-(linear interpolation), then both are brought to 0 … 1:
+Two measurements of a token, both in nats and taken before the update: the student's entropy h, and
+the divergence to the teacher δ (reverse KL, KL(student ‖ teacher)). Values above a quantile (linear
+interpolation) are set to it, then both are scaled to 0 … 1:
+
     ĥ = (h − min h) / (max h − min h),   δ̂ likewise,   0 where max = min.
+
 Scores: soft_or = ĥ + δ̂ − ĥ δ̂ (Eq. 7). confident_and_wrong = KL(teacher ‖ student) · (1 − ĥ).
-entropy = h and divergence = δ are cut, not shifted: they are drawn in proportion. Of an answer of m
-tokens max(1, ⌊ρ m⌋) are kept (Eq. 8). Normalising h by ln V cancels in all of these. A reverse KL
-that rounding made negative counts as 0.
+entropy = h and divergence = δ are limited but not shifted, because sampling draws in proportion to
+them. Of an answer of m tokens max(1, ⌊ρ m⌋) are kept (Eq. 8). Normalising h by ln V cancels in all
+scores. A reverse KL below 0 through rounding counts as 0.
 
 Regions: q1 both high, q2 entropy high, q3 divergence high (confident and wrong), q4 both low. The
-paper gives no thresholds; here high means above the median of the tokens at hand, unless thresholds
+paper gives no thresholds; here high means above the median of the given tokens, unless thresholds
 are given.
 
-Shapes: T tokens of all answers one after the other; `lengths` says how many belong to each, `keys`
-name them (rollouts/noise.py). Nothing here carries gradient.
+Shapes: T tokens of all answers concatenated; `lengths` [answers] counts the tokens of each, `keys`
+[answers] identify them (`rollouts/engines/noise.py`). Nothing here carries gradient.
 """
 
 from __future__ import annotations
@@ -42,15 +43,20 @@ ROUNDING = (
 
 
 def select(
-    tokens: SelectedTokens, entropy_T: ArrayLike, reverse_kl_T: ArrayLike, forward_kl_T: ArrayLike, *,
-    lengths: Sequence[int], keys: NDArray[np.uint64],
-) -> NDArray[np.bool_]:  # fmt: skip
-    """Which tokens are kept, [T]. The same keys give the same choice, whatever else is in the batch
-    (with scope "answer").
+    tokens: SelectedTokens,
+    entropy_T: ArrayLike,
+    reverse_kl_T: ArrayLike,
+    forward_kl_T: ArrayLike,
+    *,
+    lengths: Sequence[int],
+    keys: NDArray[np.uint64],
+) -> NDArray[np.bool_]:
+    """Return which tokens are kept, [T]; the same keys give the same choice.
 
-    Arguments a score does not use may hold anything. `keys` [answers] must not be those that the
-    answers were sampled with: then the draw of a token and its selection would go together. Ties
-    are broken by these draws.
+    With scope "answer" the choice does not depend on the rest of the batch. Arguments that the
+    score does not use may hold anything. `keys` must differ from those that the answers were
+    sampled with: otherwise the draw of a token and its selection would be correlated. Ties are
+    broken by these draws.
     """
     scores_T = score(tokens, entropy_T, reverse_kl_T, forward_kl_T, lengths)
     owners_T = np.repeat(np.arange(len(lengths)), lengths)
@@ -76,9 +82,7 @@ def score(
     forward_kl_T: ArrayLike,
     lengths: Sequence[int],
 ) -> Array:
-    """The score of each token [T], scaled over all of them or within each answer. 0 everywhere for
-    "random".
-    """
+    """Score of each token [T], scaled over all tokens or within each answer; 0 for "random"."""
     if tokens.score == "random":
         return np.zeros(int(np.sum(lengths)))
     columns = [
@@ -93,7 +97,7 @@ def score(
 
 
 def cut(values: Array, quantile: float) -> Array:
-    """Values above their quantile become it."""
+    """Limit values to their quantile."""
     return (
         np.minimum(values, np.quantile(values, quantile))
         if values.size and quantile < 1
@@ -102,7 +106,7 @@ def cut(values: Array, quantile: float) -> Array:
 
 
 def unit(values: Array) -> Array:
-    """Brought to 0 … 1 by their smallest and largest; 0 where these are equal."""
+    """Scale to 0 … 1 by minimum and maximum; 0 where these are equal."""
     span = float(np.ptp(values)) if values.size else 0.0
     return (values - values.min()) / span if span > 0 else np.zeros_like(values)
 
@@ -140,9 +144,10 @@ SCORES: Mapping[str, Callable[[SelectedTokens, Array, Array, Array], Array]] = {
 
 
 def _ranks(scores_T: Array, draws_T: Array, how: str) -> Array:
-    """The larger, the sooner kept. For "sample" the draw u becomes ln(1 − u) / score (Efraimidis
-    and Spirakis 2006): the k largest are a draw without replacement, each next one in proportion to
-    its score among those left. Score 0 comes last.
+    """Sort keys; a larger key is kept first.
+
+    For "sample" the draw u becomes ln(1 − u) / score (Efraimidis and Spirakis 2006): the k largest
+    are a sample without replacement in proportion to the score. Score 0 comes last.
     """
     if how != "sample":
         return scores_T if how == "top" else -scores_T
@@ -151,15 +156,19 @@ def _ranks(scores_T: Array, draws_T: Array, how: str) -> Array:
 
 
 def regions(
-    entropy_T: ArrayLike, divergence_T: ArrayLike, kept_T: ArrayLike | None = None, *,
-    vocabulary: int, thresholds: tuple[float, float] | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """The fields of a `token_regions` event, from at least one token.
+    entropy_T: ArrayLike,
+    divergence_T: ArrayLike,
+    kept_T: ArrayLike | None = None,
+    *,
+    vocabulary: int,
+    thresholds: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Return the fields of a `token_regions` event, from at least one token.
 
-    The entropy axis is h / ln V, linear; the divergence axis is nats, logarithmic. `thresholds` on
-    these axes are high's lower ends (exclusive); None takes the medians. `kept_T` None keeps all.
-    Shares are of the tokens (`share`), of the kept tokens (`kept_share`) and of the summed
-    divergence (`divergence_share`).
+    The entropy axis is h / ln V, linear; the divergence axis is in nats, logarithmic. `thresholds`
+    on these axes are the lower ends of "high" (exclusive); None takes the medians. `kept_T` None
+    keeps all. Shares are of the tokens (`share`), of the kept tokens (`kept_share`) and of the
+    summed divergence (`divergence_share`).
     """
     entropy_share_T = np.asarray(entropy_T, np.float64) / math.log(vocabulary)
     delta_T = np.maximum(np.asarray(divergence_T, np.float64), 0.0)
@@ -187,14 +196,14 @@ def regions(
 
 
 def region_metrics(event: Mapping[str, Any]) -> dict[str, float]:
-    """A `token_regions` event as flat metrics: the shares `tokens/q1` … `tokens/q4`."""
+    """Flat metrics of a `token_regions` event: the shares `tokens/q1` … `tokens/q4`."""
     return {f"tokens/{region['name']}": region["share"] for region in event["regions"]}
 
 
 def _region_of(
     entropy_share_T: Array, divergence_T: Array, split: tuple[float, float]
 ) -> NDArray[np.int64]:
-    """Place in REGIONS of each token."""
+    """Index in REGIONS of each token."""
     low_entropy_T, low_divergence_T = entropy_share_T <= split[0], divergence_T <= split[1]
     return np.select(
         [~low_entropy_T & ~low_divergence_T, ~low_entropy_T, ~low_divergence_T], [0, 1, 2], 3

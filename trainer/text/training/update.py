@@ -1,7 +1,7 @@
-"""One weighted update of the student: coefficients of all tokens of a round, in micro-batches that
-give the same gradient.
+"""One weighted update of the student, split into micro-batches that give the same gradient.
 
-Shapes: rows are answers; coefficients run over ΣT, the tokens of all answers, row by row.
+Shapes: rows are answers; coefficients run over ΣT, the tokens of all answers, row by row; K
+counting tokens of a row.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ GROUP = "student"
 
 @dataclass(frozen=True)
 class TrainRound:
-    """B planned problems with their weights w̃, and the rows that are learnt from, problem by
-    problem.
+    """B planned problems with their weights w̃, and the rows to train on, problem by problem.
 
-    `own` are the places of the rows that fall to this rank.
+    `own_rows` are the indices of the rows that this rank computes.
     """
 
     stage: Stage
@@ -46,7 +45,7 @@ class TrainRound:
 def compute_gradients(
     loss_function: MicroBatchLoss, spec: RunSpec, round: TrainRound, rt: Runtime
 ) -> list[TokenStatistics]:
-    """Hand the round's gradient to the loop; return the statistics of each row."""
+    """Compute the round's gradient for the loop; return the statistics of each row."""
     stage, rows = round.stage, round.rows
     rt.normalise(GROUP, loss_normaliser(spec, round))
     row_coefficients = [tensor.to(rt.device) for tensor in coefficients(round)]
@@ -88,7 +87,7 @@ def _micro_batch(
 def _gather_statistics(
     statistics_by_row: Mapping[int, TokenStatistics], rt: Runtime
 ) -> list[TokenStatistics]:
-    """The statistics of every row of the round, in their order."""
+    """Statistics of every row of the round from all ranks, in row order."""
     if rt.world.size > 1:
         on_cpu = [
             (index, to_cpu(row_statistics)) for index, row_statistics in statistics_by_row.items()
@@ -101,13 +100,17 @@ def loss_normaliser(spec: RunSpec, round: TrainRound) -> float:
     """Z of the round."""
     longest = round.stage.rollouts.generate.sampling.max_new_tokens
     return normaliser(
-        round.stage.reduction, spec.pool.normalisation, round.weights, [row.weight for row in round.rows],
-        [kept(row) for row in round.rows], longest,
-    )  # fmt: skip
+        round.stage.reduction,
+        spec.pool.normalisation,
+        round.weights,
+        [row.weight for row in round.rows],
+        [kept(row) for row in round.rows],
+        longest,
+    )
 
 
 def coefficients(round: TrainRound) -> list[Tensor]:
-    """What each token of each row counts, before division by Z: [T] for every row."""
+    """Coefficient of each token of each row before division by Z: [T] for every row."""
     rows = [row for row in round.rows if kept(row)]
     counting = token_coefficients(
         [row.weight for row in rows],
@@ -123,13 +126,14 @@ def coefficients(round: TrainRound) -> list[Tensor]:
 
 
 def kept(row: TrainRow) -> int:
-    """Tokens of a row that count."""
+    """Number of tokens of a row with a coefficient other than 0."""
     return int(np.count_nonzero(row.coefficients))
 
 
 def trains_student(row: TrainRow) -> bool:
-    """Whether a row can change the student: its weight, a coefficient and, where only ratios count,
-    an advantage is not zero.
+    """Whether a row can change the student.
+
+    Its weight, a coefficient and, where only ratios count, an advantage must not be 0.
     """
     if not row.weight or not kept(row):
         return False
@@ -138,8 +142,9 @@ def trains_student(row: TrainRow) -> bool:
 
 
 def batches(rows: Sequence[TrainRow], tokens: int, own_rows: Sequence[int]) -> list[list[int]]:
-    """Places, among `own`, of the rows that can change the student, in micro-batches of one teacher
-    each.
+    """Micro-batches of row indices among `own_rows`, of one teacher each.
+
+    Rows that cannot change the student are left out.
     """
     row_batches = []
     for teacher in dict.fromkeys(rows[index].teacher for index in own_rows):
@@ -156,7 +161,7 @@ def batches(rows: Sequence[TrainRow], tokens: int, own_rows: Sequence[int]) -> l
 
 
 def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> dict[str, float]:
-    """Over the tokens that were computed; nothing of what none of them has."""
+    """Metrics over the computed tokens; a metric without any value is left out."""
     if not statistics:
         return {}
     divergences, entropies, capped = (
@@ -181,7 +186,7 @@ def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> d
 
 
 def _at_counting_tokens(row: TrainRow, shares_K: Tensor) -> Tensor:
-    """The shares of a row's counting tokens in their places, times the tokens' own coefficients."""
+    """Spread shares [K] over the row's tokens [T] and multiply by the tokens' coefficients."""
     own_T = torch.from_numpy(row.coefficients).double()
     spread_T = torch.zeros_like(own_T)
     spread_T[own_T != 0] = shares_K * own_T[own_T != 0]

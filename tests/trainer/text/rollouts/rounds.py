@@ -119,9 +119,20 @@ class ToyFilter:
     def _answer(self, prompt: Prompt, one: Trajectory) -> Answer:
         verdict = None if 5 in one.ids[-2:] else one.ids[0] % 2 == 0
         return Answer(
-            prompt.question.problem, one.sample, "student", one.prompt, one.ids, one.truncated, "", verdict, "",
-            one.logprobs, one.entropies, one.sampled_logprobs, one.versions,
-        )  # fmt: skip
+            prompt.question.problem,
+            one.sample,
+            "student",
+            one.prompt,
+            one.ids,
+            one.truncated,
+            "",
+            verdict,
+            "",
+            one.logprobs,
+            one.entropies,
+            one.sampled_logprobs,
+            one.versions,
+        )
 
 
 def pipeline(per_problem: int = 3, longest: int = 12, **parts: Any) -> RolloutPipeline:

@@ -29,9 +29,13 @@ def row(behaviour: Sequence[float], coefficients: Sequence[float]) -> TrainRow:
     first = pipeline(1).run_round(prompts("a"), Noise(0, 0), 0).rows[0]
     length = len(behaviour)
     return replace(
-        first, answer=replace(first.answer, ids=(3,) * length), kinds=np.ones(length, np.int8), anchor_logprobs=None,
-        coefficients=np.array(coefficients, np.float32), behaviour_logprobs=np.array(behaviour, np.float32),
-    )  # fmt: skip
+        first,
+        answer=replace(first.answer, ids=(3,) * length),
+        kinds=np.ones(length, np.int8),
+        anchor_logprobs=None,
+        coefficients=np.array(coefficients, np.float32),
+        behaviour_logprobs=np.array(behaviour, np.float32),
+    )
 
 
 def test_the_weight_is_the_ratio_and_at_most_two() -> None:

@@ -257,10 +257,14 @@ def test_a_server_and_its_children_die_with_the_trainer(tmp_path: Path) -> None:
     """The trainer's stand-in is killed without warning; so the server can learn of it from the pipe
     alone.
     """
-    server = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); time.sleep(600)"
+    server = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; "
+        "time.sleep(600)']); time.sleep(600)"
+    )
     owner = (
         "import subprocess, sys, time\n"
-        f"guard = subprocess.Popen([sys.executable, {guard.__file__!r}, sys.executable, '-c', {server!r}],"
+        f"guard = subprocess.Popen([sys.executable, {guard.__file__!r}, sys.executable, '-c', "
+        f"{server!r}],"
         " stdin=subprocess.PIPE, start_new_session=True)\n"
         "print(guard.pid, flush=True)\ntime.sleep(600)\n"
     )

@@ -149,9 +149,12 @@ def test_a_question_that_does_not_fit_with_nothing_shown_is_refused() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    asked=st.text("abc ", min_size=1, max_size=40), shown=st.text("the sum of all 123\n", max_size=300),
-    longest=st.integers(1, 60), most=st.integers(1, 60), note=st.sampled_from(["", "a note"]),
-)  # fmt: skip
+    asked=st.text("abc ", min_size=1, max_size=40),
+    shown=st.text("the sum of all 123\n", max_size=300),
+    longest=st.integers(1, 60),
+    most=st.integers(1, 60),
+    note=st.sampled_from(["", "a note"]),
+)
 def test_prompt_and_answer_always_fit_and_the_question_stays_whole(
     merging: LanguageModel, asked: str, shown: str, longest: int, most: int, note: str
 ) -> None:

@@ -163,12 +163,18 @@ RUBBISH = [
     (status(200, "<html>"), "no chat completion"),
     (status(200, "[" * 100_000), "no chat completion"),
     (status(200, '{"choices": []}'), "no chat completion"),
-    (status(200, '{"choices": [{"message": {"content": "x"}, "finish_reason": {}}], "usage": {"completion_tokens": "many"}}'), "no chat"),
+    (
+        status(
+            200,
+            '{"choices": [{"message": {"content": "x"}, "finish_reason": {}}], "usage": {"completion_tokens": "many"}}',
+        ),
+        "no chat",
+    ),
     (completion("\ud800"), "no chat completion"),
     (completion(None), "an empty answer"),
     (completion("  "), "an empty answer"),
     (completion("", "length"), "used up the longest answer"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("reply", "words"), RUBBISH)

@@ -25,9 +25,13 @@ def server() -> Iterator[Server]:
 
 def learning_from(server: Server, **changes: Any) -> RunSpec:
     stage = {
-        "name": "written", "source": "teacher_written", "objective": {"kind": "cross_entropy"}, "problems_per_step": 6,
-        "until": {"steps": 2}, "rollouts": {"generate": {"sampling": {"max_new_tokens": 24}}},
-    }  # fmt: skip
+        "name": "written",
+        "source": "teacher_written",
+        "objective": {"kind": "cross_entropy"},
+        "problems_per_step": 6,
+        "until": {"steps": 2},
+        "rollouts": {"generate": {"sampling": {"max_new_tokens": 24}}},
+    }
     teacher = {
         "kind": "endpoint",
         "url": server.url,

@@ -1,3 +1,5 @@
-"""Who writes the answers: the batched in-process sampler, or transformers' generate where it does
-not know the network.
+"""Engines that sample answers.
+
+The batched in-process sampler, transformers' `generate` for networks that it does not support, and
+a vLLM server.
 """

@@ -1,8 +1,8 @@
 """The batched sampler: many answers side by side on the trainer's own device.
 
-Each prompt is read once and its cache is copied to all its answers. Finished rows leave the batch,
-and waiting prompts take their place as a cohort of their own, longest prompts first, so that
-neighbours have similar lengths.
+Each prompt is read once and its cache is copied to all its answers. Finished rows are removed from
+the batch, and waiting prompts start as a new cohort, longest prompts first, so that neighbours have
+similar lengths.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ def write(
     rows: int,
     source: Source,
 ) -> Iterator[Trajectory]:
-    """Answers in the order in which they are finished. `rows` bounds how many are in progress
-    together.
-    """
+    """Yield answers as they finish; at most `rows` are in progress together."""
     waiting = deque(
         sorted(_split_by_rows(requests, rows), key=lambda request: -len(request.prompt))
     )
@@ -60,7 +58,7 @@ def write(
 
 
 def _split_by_rows(requests: Sequence[SampleRequest], rows: int) -> Iterator[SampleRequest]:
-    """A request for more answers than there are rows is served in parts."""
+    """Split requests for more answers than there are rows."""
     for request in requests:
         for start in range(0, len(request.samples), rows):
             yield SampleRequest(
@@ -69,7 +67,7 @@ def _split_by_rows(requests: Sequence[SampleRequest], rows: int) -> Iterator[Sam
 
 
 def _take_fitting(waiting: deque[SampleRequest], free: int) -> list[SampleRequest]:
-    """Take requests from the queue while all of their answers find a row."""
+    """Take requests from the queue while all of their answers have a free row."""
     batch_requests: list[SampleRequest] = []
     while waiting and len(waiting[0].samples) <= free:
         free -= len(waiting[0].samples)
@@ -78,8 +76,9 @@ def _take_fitting(waiting: deque[SampleRequest], free: int) -> list[SampleReques
 
 
 class SamplingBatch:
-    """Answers in progress. Rows of all cohorts, one after the other, index the arrays alike;
-    `active` ones are not finished.
+    """Answers in progress.
+
+    The arrays are indexed by row, cohort after cohort; `active` rows are not finished.
     """
 
     def __init__(self, language_model: LanguageModel, sampling: Sampling, noise: Noise) -> None:
@@ -123,7 +122,7 @@ class SamplingBatch:
         self.transcript.extend(len(answers))
 
     def advance(self) -> list[int]:
-        """Write one token in every row; return the rows whose answers are finished by it."""
+        """Sample one token in every row; return the rows whose answers it finishes."""
         numbers = uniforms(self.keys, self.transcript.lengths)
         choice = choose(self.logits, self._tensor(numbers), self.sampling)
         ids = self.transcript.append(choice, self.active)
@@ -147,7 +146,7 @@ class SamplingBatch:
         )
 
     def remove_finished(self) -> None:
-        """Drop finished rows once they are many enough."""
+        """Remove finished rows once there are enough of them."""
         active_rows = np.flatnonzero(self.active)
         if len(self) - len(active_rows) < REMOVAL_SHARE * len(self):
             return

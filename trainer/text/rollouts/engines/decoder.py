@@ -1,8 +1,7 @@
-"""One forward pass at a time through Llama-, Qwen2- and Qwen3-shaped networks, with a cache of our
-own.
+"""Forward passes for sampling through Llama-, Qwen2- and Qwen3-shaped networks, with our own cache.
 
-Weights, biases, adapters and number format are the network's; replaced is what transformers spends
-most of a small step on: attention over the cache, masks, positions, norms in many parts, and calls.
+Weights, biases, adapters and number format are the network's. Replaced is what transformers spends
+most of a small step on: attention over the cache, masks, positions, unfused norms, and calls.
 
 Shapes: P prompts, N rows, T tokens, H hidden, Q query heads, K key-value heads, D width of a head,
 V vocabulary.
@@ -39,7 +38,10 @@ def unsupported(language_model: LanguageModel) -> str | None:
     if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
         return "some layers attend to a sliding window"
     if config.rope_parameters["rope_type"] not in ROPE_TYPES:
-        return f"positions of type {config.rope_parameters['rope_type']} depend on the length of the text"
+        return (
+            f"positions of type {config.rope_parameters['rope_type']} depend on the length of the "
+            "text"
+        )
     return None
 
 
@@ -69,8 +71,9 @@ class Decoder:
     def start(
         self, ids_PT: Tensor, lengths_P: Tensor, prompt_of_row: Tensor
     ) -> tuple[CohortCache, Tensor]:
-        """Read right-padded prompts once each, for one or more rows. Returns their cohort and the
-        next token's logits [N, V].
+        """Read right-padded prompts once each, for one or more rows each.
+
+        Returns their cohort's cache and the next token's logits [N, V].
         """
         prompts, tokens = ids_PT.shape
         cohort: CohortCache | None = None
@@ -99,9 +102,7 @@ class Decoder:
         return cohort, self._logits(hidden[last])[prompt_of_row]
 
     def step(self, ids_N: Tensor, cohorts: Sequence[CohortCache]) -> Tensor:
-        """Append one token to every row, the cohorts' rows one after the other. Returns the next
-        token's logits [N, V].
-        """
+        """Append one token to every row, cohort by cohort; return the next token's logits [N, V]."""
         positions = torch.cat([cohort.lengths for cohort in cohorts])
         sizes = [len(cohort) for cohort in cohorts]
         for cohort in cohorts:
@@ -149,9 +150,7 @@ class Decoder:
     def _rotate(
         self, attention: Any, heads: Tensor, cosines: Tensor, sines: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values from all heads [T, Q + 2K, D], the first two turned by their
-        positions.
-        """
+        """Split all heads [T, Q + 2K, D] into rotated queries, rotated keys, and values."""
         queries, keys = self.heads
         rotating = heads[:, : queries + keys]
         if hasattr(attention, "q_norm"):
@@ -172,9 +171,7 @@ class Decoder:
         return float(self.layers[layer].self_attn.scaling)
 
     def _rotations(self, columns: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [C, D] of every position; the sign of the rotation's first half is
-        folded into the sines.
-        """
+        """Cosines and sines [C, D] of every position, with the rotation's sign in the sines."""
         positions = torch.arange(columns, device=self.model.device)
         cosines, sines = self.model.model.rotary_emb(self.model.lm_head.weight, positions[None])
         sines = sines[0].clone()
@@ -183,11 +180,10 @@ class Decoder:
 
 
 class JoinedLinear:
-    """Linear layers that read the same, as one, because a small network spends most of its time in
-    calls.
+    """Linear layers with the same input, computed as one.
 
-    Weights are copied, as they are now; large ones, and layers with an adapter, are left where they
-    are and called one by one.
+    A small network spends most of its time in calls. Weights are copied at construction; large
+    layers and layers with an adapter are not copied but called one by one.
     """
 
     def __init__(self, layers: Sequence[Any]) -> None:

@@ -1,8 +1,8 @@
-"""The cache of answers that started together.
+"""The key-value cache of answers that started together (a cohort).
 
 All rows of a cohort have written the same number of tokens, so they differ only by their prompts:
-attention over the longest row reads little that is not needed, which would not hold for a batch of
-answers of all ages. A row's tokens stand in columns 0 … length − 1: no padding on the left.
+attention over the longest row computes little that is not needed, unlike in a batch of answers of
+all ages. A row's tokens are in columns 0 … length − 1, without padding on the left.
 
 Shapes: L layers, N rows, K key-value heads, C columns, D width of a head, G query heads of one
 key-value head.
@@ -16,9 +16,7 @@ from torch import Tensor
 
 
 class CohortCache:
-    """`keys` and `values` [L, N, K, C, D]; `lengths` [N] of the rows' tokens and `longest` of
-    them.
-    """
+    """`keys` and `values` [L, N, K, C, D]; `lengths` [N] of the rows' tokens and their maximum `longest`."""
 
     newest: Tensor
     bias: Tensor
@@ -26,7 +24,7 @@ class CohortCache:
     def __init__(
         self, layers: int, lengths_N: Tensor, longest: int, room: int, like: Tensor
     ) -> None:
-        """Room for `room` columns; number format, device, K and D as in `like` [N, K, T, D]."""
+        """Allocate `room` columns; number format, device, K and D as in `like` [N, K, T, D]."""
         # Zeros, not empty memory: what a mask hides is still multiplied, and 0 · NaN is NaN.
         self.keys = like.new_zeros(layers, len(lengths_N), like.shape[1], room, like.shape[3])
         self.values = torch.zeros_like(self.keys)
@@ -37,8 +35,9 @@ class CohortCache:
         return len(self.lengths)
 
     def advance(self) -> None:
-        """Make one more column part of every row: the one that the newest token is put in and that
-        is attended to from now on.
+        """Extend every row by one column, for the newest token.
+
+        The column is attended to from now on; `attend` writes its keys and values.
         """
         if self.longest == self.keys.shape[-2]:
             self.keys, self.values = (
@@ -51,7 +50,8 @@ class CohortCache:
         self.longest += 1
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Put the newest key and value [N, K, D] in their column; mix for the query [N, K·G, D].
+        """Store the newest key and value [N, K, D] and attend with the query [N, K·G, D].
+
         Returns [N, K·G·D].
         """
         keys, values = self.keys[layer], self.values[layer]
@@ -75,9 +75,10 @@ class CohortCache:
         self._update_positions()
 
     def _update_positions(self) -> None:
-        """`newest` [N·K] is the place of each row's newest token in a layer's cache seen as [N·K·C,
-        D], and in `bias` [N·K, C], which is added to the scores: 0 for a row's tokens, −∞ beyond
-        them.
+        """Recompute `newest` and `bias` from the rows' lengths.
+
+        `newest` [N·K] is the flat position of each row's newest token in a layer's cache viewed as
+        [N·K·C, D]. `bias` [N·K, C] is added to the scores: 0 for a row's tokens, −∞ beyond them.
         """
         heads, room = self.keys.shape[2:4]
         columns = torch.arange(room, device=self.keys.device)

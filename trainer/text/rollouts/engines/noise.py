@@ -1,8 +1,8 @@
 """Sampling noise as a pure function of what is sampled.
 
 One uniform number per token, computed from (seed, purpose, round, problem, rollout, branch,
-position) and nothing else: neither the order of calls nor the place in a batch nor the number of
-processes changes an answer, and a resumed run draws what it would have drawn.
+position) and nothing else: neither the order of calls nor the row in a batch nor the number of
+processes changes an answer, and a resumed run samples what it would have sampled.
 
 A rollout's name is hashed (BLAKE2b) to a 64-bit key; position t gives output t of SplitMix64
 started at that key (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA
@@ -25,8 +25,9 @@ SECOND = np.uint64(0x94D049BB133111EB)
 
 @dataclass(frozen=True)
 class Noise:
-    """One independent draw of everything: `purpose` keeps training, evaluation and pass rates
-    apart, `round` counts within it.
+    """One independent stream of noise.
+
+    `purpose` separates training, evaluation and pass rates; `round` counts within a purpose.
     """
 
     seed: int

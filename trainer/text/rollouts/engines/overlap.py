@@ -1,12 +1,10 @@
-"""Sampling the next round while this one is trained on: the answers come from weights that are one
-update old, and say so.
+"""Sampling the next round while the present one is trained on, with weights that are one update old.
 
-    round n:  wait for its answers → send weights n to the sampler → begin sampling round n + 1 →
-    train
+    round n: wait for its answers → send weights n to the sampler → start sampling round n + 1 → train
 
-The weights that are being trained change under a sampler in the same process, so it samples with a
-copy of the network. A resumed run samples its first round anew, with the weights of the checkpoint:
-overlap gives up bit-exact resuming.
+The weights in training change under a sampler in the same process, so it samples with a copy of the
+network. A resumed run samples its first round again with the checkpoint's weights: overlap gives up
+bit-exact resuming.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from trainer.text.rollouts.records import SampleRequest, Trajectory
 
 
 class CopiedWeightsEngine(InProcessEngine):
-    """Samples with a copy of the student's network, which `update` brings up to date."""
+    """Samples with a copy of the student's network, which `update` refreshes."""
 
     def __init__(self, student: LanguageModel, rows: int) -> None:
         super().__init__(replace(student, model=copy.deepcopy(student.model)), rows)
@@ -41,7 +39,7 @@ class CopiedWeightsEngine(InProcessEngine):
 
 
 class SamplingCancelled(Exception):
-    """The run ends, and nobody waits for what was begun."""
+    """The run ends, and the answers being sampled are not needed."""
 
 
 SamplingCall = tuple[tuple[SampleRequest, ...], Sampling, Noise]
@@ -49,7 +47,7 @@ SamplingCall = tuple[tuple[SampleRequest, ...], Sampling, Noise]
 
 @dataclass
 class OverlapEngine:
-    """An engine over `inner` that may be told what it will be asked next."""
+    """An engine over `inner` that can start the next call in the background."""
 
     inner: Engine
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
@@ -61,15 +59,13 @@ class OverlapEngine:
         return self.inner.version
 
     def update(self, version: int) -> None:
-        """Waits until what was begun is there: it is written to its end with the weights that it
-        was begun with.
-        """
+        """Wait for pending answers, which finish with their old weights, then update the weights."""
         if self._pending is not None:
             self._pending[1].exception()
         self.inner.update(version)
 
     def begin(self, requests: Sequence[SampleRequest], sampling: Sampling, noise: Noise) -> None:
-        """Start on what the next `write` will ask, with the weights of the last `update`."""
+        """Start what the next `write` will request, with the weights of the last `update`."""
         call = tuple(requests), sampling, noise
         self._pending = (
             call,
@@ -85,14 +81,14 @@ class OverlapEngine:
         noise: Noise,
         progress: Progress | None = None,
     ) -> list[Trajectory]:
-        """What was begun, if it is this; else written now."""
+        """Return the pending answers if the arguments are equal; otherwise sample now."""
         pending, self._pending = self._pending, None
         if pending is not None and pending[0] == (tuple(requests), sampling, noise):
             return pending[1].result()
         return self.inner.write(requests, sampling, noise, progress)
 
     def close(self) -> None:
-        """Leave with the next answer that is finished."""
+        """Cancel sampling at the next finished answer."""
         self._cancelled.set()
         self._thread.shutdown()
 

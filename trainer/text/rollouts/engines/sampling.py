@@ -1,4 +1,4 @@
-"""Answers sampled by the trainer itself, from any network it can load."""
+"""Answers sampled by the trainer itself, from any network that it can load."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def sample(
     source: Source = "student",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Trajectory]:
-    """Write the requested answers; in the order of `requests`, then of their samples.
+    """Sample the requested answers, in the order of `requests` and then of their samples.
 
     At most `rows` answers are in progress together. `progress(done, of)` is called as answers
-    finish and may raise to leave. An answer depends on model, prompt, sampling, noise, problem id
-    and rollout index only, not on what is sampled beside it.
+    finish and may raise to cancel. An answer depends only on model, prompt, sampling, noise,
+    problem id and rollout index, not on the other answers of its batch.
     """
     engine = (
         batched_sampler if decoder.unsupported(language_model) is None else transformers_generate
@@ -50,9 +50,9 @@ def sample(
 
 @dataclass
 class InProcessEngine:
-    """The engine that samples with the very weights that are trained, so its `version` is theirs.
+    """The engine that samples with the weights in training, so its `version` is theirs.
 
-    `rows` are sampled side by side, in each of the processes that share the work.
+    `rows` answers are sampled side by side in each of the processes that share the work.
     """
 
     language_model: LanguageModel

@@ -1,9 +1,10 @@
-"""From logits to the next token of each row, and what is remembered about it. Shapes: N rows, V
-vocabulary.
+"""From logits to the next token of each row, and what is recorded about it.
 
 A row's token is the inverse of the cumulative distribution at the row's uniform number, so the same
-number always gives the same token. Order of cuts as in transformers: temperature, top-k (ties
-kept), top-p (the smallest set with at least that mass).
+number always gives the same token. Cuts are applied in the order of transformers: temperature,
+top-k (ties kept), top-p (the smallest set with at least that mass).
+
+Shapes: N rows, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from trainer.spec.sampling import Sampling
 
 
 class TokenChoice(NamedTuple):
-    """Per row: the token's id, its log-prob under the model's own law and under the law drawn from,
-    the own law's entropy [N].
-    """
+    """Ids, log-probs (model, sampling distribution) and the model's entropies, each [N]."""
 
     ids: Tensor
     logprobs: Tensor
@@ -47,7 +46,7 @@ def choose(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> TokenCh
 
 
 def _sampling_logprobs(logits_NV: Tensor, sampling: Sampling) -> Tensor:
-    """Log-probabilities after temperature, top-k and top-p; cut tokens have −∞."""
+    """Log-probabilities after temperature, top-k and top-p; −∞ for cut tokens."""
     logits_NV = logits_NV / sampling.temperature
     if 0 < sampling.top_k < logits_NV.shape[-1]:
         least = logits_NV.topk(sampling.top_k, dim=-1).values[:, -1:]
@@ -65,8 +64,9 @@ def _sampling_logprobs(logits_NV: Tensor, sampling: Sampling) -> Tensor:
 
 
 def _inverse_cdf(probabilities_NV: Tensor, uniforms_N: Tensor) -> Tensor:
-    """The first id whose cumulative mass exceeds the uniform number; float64, so that a large
-    vocabulary loses no mass.
+    """The first id whose cumulative mass exceeds the uniform number.
+
+    Computed in float64, so that a large vocabulary loses no mass.
     """
     mass_NV = probabilities_NV.cumsum(-1, dtype=torch.float64)
     target_N1 = uniforms_N[:, None] * mass_NV[:, -1:]

@@ -1,5 +1,6 @@
-"""What is being written, on the host: one line per row of the batch, one column per token. Shapes:
-N rows, C columns.
+"""Tokens and measurements of the answers in progress, in host memory, one line per row.
+
+Shapes: N rows, C columns.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ FIRST_COLUMNS = 64
 
 
 class Transcript:
-    """Ids [N, C] and three float32 tracks [3, N, C] (own log-prob, sampled log-prob, entropy);
-    `lengths` [N] of the lines.
+    """Ids [N, C], float32 tracks [3, N, C] and line lengths [N].
+
+    The tracks are the model's log-prob, the sampling log-prob and the entropy.
     """
 
     def __init__(self) -> None:
@@ -39,7 +41,7 @@ class Transcript:
         )
 
     def append(self, choice: TokenChoice, lines: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Add the chosen token to the lines that are still written; return all chosen ids [N]."""
+        """Append the chosen token to the given lines; return all chosen ids [N]."""
         if self.lengths.max() == self.ids.shape[1]:
             self._widen()
         ids = choice.ids.cpu().numpy()

@@ -1,9 +1,8 @@
-"""The fallback for networks that the in-process sampler does not know: transformers' `generate`,
-with our choice of tokens.
+"""The fallback for networks without `Decoder` support: transformers' `generate` with our sampling.
 
-A logits processor draws each token from the keyed noise and leaves only that one possible, so
-answers follow the same law, noise and record as with the sampler. Finished rows stay in the batch
-until all are done, and each answer reads its prompt again.
+A logits processor samples each token from the keyed noise and forbids all others, so answers have
+the same distribution, noise and records as with the batched sampler. Finished rows stay in the
+batch until all are done, and each answer reads its prompt again.
 """
 
 from __future__ import annotations
@@ -27,9 +26,7 @@ from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
 
 
 class KeyedChoice(LogitsProcessor):
-    """Draws each row's token by its key and forbids all others; `transcript` remembers what was
-    drawn.
-    """
+    """Samples each row's token by its key and forbids all others; `transcript` records them."""
 
     def __init__(self, keys: NDArray[np.uint64], vocabulary: int, sampling: Sampling) -> None:
         self.keys, self.vocabulary, self.sampling = keys, vocabulary, sampling
@@ -107,9 +104,7 @@ def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tu
 
 @contextmanager
 def _neutral_generation_config(model: Any) -> Iterator[None]:
-    """A model may come with sampling defaults (penalties, temperature) that would change the law;
-    they are set aside.
-    """
+    """Disable the model's own sampling defaults (penalties, temperature) inside the block."""
     own_config, model.generation_config = model.generation_config, GenerationConfig()
     try:
         yield

@@ -1,7 +1,6 @@
-"""Answers sampled by a vLLM server that the run owns: started, given new weights, checked,
-restarted and ended by it.
+"""Answers sampled by a vLLM server that the run owns: it starts, updates, checks and stops it.
 
-Randomness: *statistical*. Every answer has a seed of its own, made from (seed, round, problem,
-rollout) as in the trainer, but vLLM's kernels and batching round differently from run to run, so a
-repeated or resumed run gets other answers of the same law.
+Randomness: *statistical*. Every answer has its own seed, made from (seed, round, problem, rollout)
+as in the trainer, but vLLM's kernels and batching round differently from run to run, so a repeated
+or resumed run gets different answers of the same distribution.
 """

@@ -1,6 +1,6 @@
-"""JSON over HTTP over a unix socket: what little of HTTP the trainer and its server need.
+"""JSON over HTTP over a unix socket: the part of HTTP that trainer and server need.
 
-A private socket, not a port: the server's routes for new weights let whoever reaches them run code.
+A private socket, not a port: the server's routes for new weights let any client run code.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ MODEL = "student"  # what the server calls the network
 
 
 class ServerGone(Exception):
-    """The server does not answer, or says that it cannot go on. The sentence says how this
-    showed.
-    """
+    """The server does not answer, or reports that it cannot continue; the message says which."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -34,8 +32,9 @@ class _Connection(http.client.HTTPConnection):
 
 
 def call(path: Path, route: str, body: dict[str, Any] | None, seconds: float) -> Any:
-    """The server's answer to a POST, or to a GET without a body. Raises ServerGone, and Failure if
-    it refuses the request.
+    """Return the server's reply to a POST, or to a GET without a body.
+
+    Raises ServerGone, and Failure if the server refuses the request.
     """
     connection = _Connection(path, seconds)
     try:

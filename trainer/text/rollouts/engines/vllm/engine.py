@@ -1,6 +1,6 @@
-"""The engine over a vLLM server: the same protocol as the in-process sampler's.
+"""The engine over a vLLM server, with the same protocol as the in-process engine.
 
-The student's weights of each version lie in a model folder, which the server is started from, so a
+The student's weights of each version are in a model folder, from which the server starts, so a
 restart needs nothing else. One HTTP request is one answer with its own seed; an answer that has
 arrived is kept whatever happens to the server afterwards.
 """
@@ -46,10 +46,10 @@ def _ignore_message(_: str) -> None:
 
 @dataclass
 class VllmEngine:
-    """`rows` answers are asked for side by side; `folder` holds weights and log; `tell` hears of
-    restarts.
+    """Requests `rows` answers side by side; `folder` holds weights and log.
 
-    `weights` gives the whole student, gathered and with its adapter folded in.
+    `log_warning` reports restarts. `weights` returns the whole student, gathered and with its
+    adapter merged.
     """
 
     student: LanguageModel
@@ -72,9 +72,7 @@ class VllmEngine:
         write_description(self.student, self.launch.dtype, self.folder)
 
     def update(self, version: int) -> None:
-        """Have the server write with the student's weights as they are now. Raises Failure if it
-        does not.
-        """
+        """Load the student's present weights into the server. Raises Failure if it does not take them."""
         if version == self.version:
             return
         checksums = self._write_weights()
@@ -92,8 +90,10 @@ class VllmEngine:
         noise: Noise,
         progress: Progress | None = None,
     ) -> list[Trajectory]:
-        """See `Engine`. A server that dies is started anew and asked for what is missing. Raises
-        Failure if it keeps dying.
+        """See `Engine`.
+
+        A server that dies is restarted and asked for the missing answers. Raises Failure if it
+        keeps dying.
         """
         samples = [(request, sample) for request in requests for sample in request.samples]
         keys = rollout_keys(noise, ((request.problem, sample) for request, sample in samples))
@@ -120,10 +120,15 @@ class VllmEngine:
     # Answers.
 
     def _write_missing(
-        self, missing: Sequence[int], samples: Sequence[tuple[SampleRequest, int]], seeds: Sequence[int], sampling: Sampling,
-        trajectories: dict[int, Trajectory], progress: Progress | None,
-    ) -> None:  # fmt: skip
-        """Add to `found`. What arrives after one request has failed still counts."""
+        self,
+        missing: Sequence[int],
+        samples: Sequence[tuple[SampleRequest, int]],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        trajectories: dict[int, Trajectory],
+        progress: Progress | None,
+    ) -> None:
+        """Add answers to `trajectories`, including those that arrive after one request has failed."""
         server_gone: ServerGone | None = None
         with ThreadPoolExecutor(min(self.rows, MOST_THREADS)) as pool:
             index_by_future = {
@@ -148,9 +153,14 @@ class VllmEngine:
         self, request: SampleRequest, sample: int, seed: int, sampling: Sampling
     ) -> Trajectory:
         body = {
-            "prompt": list(request.prompt), "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "seed": seed,
-            "logprobs": 0, "stop_token_ids": list(self.student.ends), "ignore_eos": True,
-        }  # fmt: skip
+            "prompt": list(request.prompt),
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "seed": seed,
+            "logprobs": 0,
+            "stop_token_ids": list(self.student.ends),
+            "ignore_eos": True,
+        }
         choice = self._complete(body)
         ids, token_logprobs = (
             tuple(choice["token_ids"]),
@@ -219,9 +229,7 @@ class VllmEngine:
             self._restart(str(error), 0)
 
     def _loaded_weights(self, version: int) -> list[tuple[str, Any]]:
-        """What every worker of the server says it has taken, once by what loading returns and once
-        when asked again.
-        """
+        """Return each worker's version and checksums, from the load call and from a second query."""
         assert self.server is not None
         path = str((self.folder / FILE).resolve())
         loaded = self.server.call(RPC, {"method": "stillroom_load", "args": [path, str(version)]})
@@ -263,8 +271,9 @@ class VllmEngine:
         self.server = self.start_server(self.launch, self.folder, self.folder / LOG)
 
     def _restart(self, why: str, missing: int) -> None:
-        """A new server on the weights that were written last. Raises Failure after too many in a
-        row without an answer between them.
+        """Start a new server on the last weights.
+
+        Raises Failure after too many restarts in a row without an answer between them.
         """
         self.close()
         self._failures += 1
@@ -274,7 +283,8 @@ class VllmEngine:
                 f"Its last words are in {self.folder / LOG}.",
             )
         self.log_warning(
-            f"The vLLM server is gone ({why}). It is started again; {missing} answers of this step are still to come."
+            f"The vLLM server is gone ({why}). It is started again; {missing} answers of this "
+            "step are still to come."
         )
         self._start()
         try:

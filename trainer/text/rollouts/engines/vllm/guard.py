@@ -1,9 +1,8 @@
-"""Runs a server that must not outlive whoever started it: `python guard.py COMMAND…`. Standard
-library only.
+"""Run a server that must not outlive its owner: `python guard.py COMMAND…`. Standard library only.
 
-Its standard input is a pipe that nobody writes to. The pipe ends when its other end is closed: on
-purpose, or because the owner died, however it died. Then the server is asked to end and, with
-everything that it has started, made to.
+Its standard input is a pipe that is never written to. The pipe ends when its other end is closed,
+on purpose or because the owner died. Then the server is terminated, and after a grace period it and
+all its children are killed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The server as a process of the run: a group of its own that ends with the trainer, a log, and a
-private socket.
+"""The vLLM server as a process group of the run, with a log and a private socket.
+
+It ends with the trainer.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def vllm_python() -> Path:
 
 @dataclass(frozen=True)
 class Launch:
-    """How the server is started. `longest` is of prompt and answer together, in tokens; `eager`
-    builds no graphs, which need a GPU.
+    """How the server is started.
+
+    `longest` limits prompt and answer together, in tokens; `eager` builds no CUDA graphs.
     """
 
     settings: VllmSampler
@@ -57,10 +59,16 @@ class Launch:
 
     def command(self, model: Path, socket: Path) -> list[str]:
         options = {
-            "--model": model, "--served-model-name": MODEL, "--uds": socket, "--dtype": self.dtype, "--max-model-len": self.longest,
-            "--kv-cache-memory-bytes": int(self.settings.memory * 2**30), "--logprobs-mode": "processed_logprobs",
-            "--generation-config": "vllm", "--worker-extension-cls": self.extension,
-        }  # fmt: skip
+            "--model": model,
+            "--served-model-name": MODEL,
+            "--uds": socket,
+            "--dtype": self.dtype,
+            "--max-model-len": self.longest,
+            "--kv-cache-memory-bytes": int(self.settings.memory * 2**30),
+            "--logprobs-mode": "processed_logprobs",
+            "--generation-config": "vllm",
+            "--worker-extension-cls": self.extension,
+        }
         flags = [
             "--skip-tokenizer-init",
             "--disable-uvicorn-access-log",
@@ -86,9 +94,7 @@ class Launch:
 
 
 class Server:
-    """One life of a server over the model folder `model`. Raises Failure if it does not come up in
-    time.
-    """
+    """A running server over the model folder `model`. Raises Failure if it is not ready in time."""
 
     def __init__(self, launch: Launch, model: Path, log: Path) -> None:
         self.settings, self.log = launch.settings, log
@@ -97,9 +103,13 @@ class Server:
         self.socket = Path(self._folder.name) / "socket"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, str(HERE / "guard.py"), *launch.command(model, self.socket)], env=launch.environment(),
-                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, str(HERE / "guard.py"), *launch.command(model, self.socket)],
+                env=launch.environment(),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self._wait()
 
     def call(self, route: str, body: dict[str, Any] | None = None) -> Any:
@@ -112,7 +122,7 @@ class Server:
         return self._process.pid
 
     def stop(self) -> None:
-        """End the server and all that it has started; returns when they are gone."""
+        """Stop the server and all its children, and wait until they have ended."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -131,13 +141,14 @@ class Server:
                 self.stop()
                 why = "ended" if ended else f"was not ready after {self.settings.seconds:g} s"
                 raise Failure(
-                    f"The vLLM server {why}; the last words of {self.log.name} are: {last_errors(self.log)}"
+                    f"The vLLM server {why}; the last words of {self.log.name} are: "
+                    f"{last_errors(self.log)}"
                 )
             time.sleep(POLL)
 
 
 def last_errors(log: Path) -> str:
-    """What a server said last of errors, or at all."""
+    """The last error lines of a server's log, or its last lines."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     error_lines = [line for line in lines if "Error" in line and "shutdown" not in line] or lines
     return " | ".join(line.strip()[:300] for line in error_lines[-LAST_ERRORS:])

@@ -1,8 +1,7 @@
-"""The student's weights as a model folder that vLLM opens: adapter folded in, one number format, no
-more rows than the tokenizer has ids.
+"""The student's weights as a model folder for vLLM: adapter merged, one number format, no padding.
 
-Checkpoints pad the embedding to a round number. Those rows mean nothing, and the trainer's softmax
-leaves them out; vLLM would draw from them, so they are not sent.
+Checkpoints pad the embedding to a round number of rows. The trainer's softmax leaves these rows
+out; vLLM would sample from them, so they are not sent.
 """
 
 from __future__ import annotations
@@ -48,9 +47,7 @@ def write_description(student: LanguageModel, dtype: str, folder: Path) -> None:
 def write_weights(
     student: LanguageModel, weights: Mapping[str, Tensor], dtype: str, folder: Path
 ) -> dict[str, str]:
-    """Put `weights` into the model folder in place of what was there; the checksum of every tensor
-    written.
-    """
+    """Replace the weights in the model folder; return the checksum of every tensor."""
     vocabulary_wide = _vocabulary_wide(student.model)
     trimmed = {
         name: value[: student.vocabulary] if name in vocabulary_wide else value
@@ -82,7 +79,7 @@ def _vocabulary_wide(model: PreTrainedModel) -> set[str]:
 
 @torch.no_grad()
 def logprobs_of(student: LanguageModel, ids: tuple[int, ...]) -> Tensor:
-    """The trainer's own log-probs of ids[1:], each after those before it, float32 [T − 1]."""
+    """The trainer's log-probs of ids[1:], each given the ids before it, float32 [T − 1]."""
     tokens = torch.tensor([ids], device=student.device)
     logits_TV = student.model(tokens, use_cache=False).logits[0, :-1, : student.vocabulary].float()
     return logits_TV.log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0].cpu()

@@ -1,1 +1,1 @@
-"""What vLLM's environment sees of this project: one module, on a path of its own."""
+"""The only module of this project that vLLM's environment can import, on its own path."""

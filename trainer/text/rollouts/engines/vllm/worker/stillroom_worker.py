@@ -1,12 +1,11 @@
-"""What vLLM's workers learn for us: to take new weights from a file, and to say which ones they
-took.
+"""vLLM worker extension: load new weights from a file and report which ones were loaded.
 
-Runs in vLLM's own environment, as a worker extension: nothing of this project can be imported here,
-and `self` is a vLLM worker. It is called by name through the server's route `/collective_rpc`.
+Runs in vLLM's own environment: nothing of this project can be imported here, and `self` is a vLLM
+worker. It is called by name through the server's route `/collective_rpc`.
 
 After its own reload vLLM for CPU computes logits with the old `lm_head` where this is tied to the
-embedding: it keeps a packed copy of the matrix that is made when the model is opened. So the head
-is tied and packed once more.
+embedding, because it keeps a packed copy of the matrix from model start. So the head is tied and
+packed again.
 """
 
 from __future__ import annotations
@@ -20,15 +19,13 @@ from safetensors import safe_open
 
 
 class WeightLoader:
-    """Methods of every worker. They return what JSON has."""
+    """Methods of every worker; they return JSON values."""
 
     model_runner: Any
     stillroom_taken: dict[str, Any]
 
     def stillroom_load(self, path: str, version: str) -> dict[str, Any]:
-        """Take all weights of a safetensors file; the version and the checksum of every tensor that
-        went into the network.
-        """
+        """Load all weights of a safetensors file; return the version and each tensor's checksum."""
         sums: dict[str, str] = {}
         self.model_runner.reload_weights(weights_iterator=hashed(path, sums))
         tie_again(self.model_runner.get_model())
@@ -36,12 +33,12 @@ class WeightLoader:
         return self.stillroom_taken
 
     def stillroom_weights(self) -> dict[str, Any]:
-        """What was taken last; version −1 if nothing was since the start."""
+        """What was loaded last; version −1 if nothing was since the start."""
         return getattr(self, "stillroom_taken", {"version": -1, "checksums": {}})
 
 
 def hashed(path: str, sums: dict[str, str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of a file; the checksum of each is put into `sums` as it is handed on."""
+    """Yield the tensors of a file; put each checksum into `sums`."""
     with safe_open(path, framework="pt") as file:
         for name in list(file.keys()):
             tensor = file.get_tensor(name)
@@ -56,7 +53,7 @@ def checksum(tensor: torch.Tensor) -> str:
 
 
 def tie_again(model: Any) -> None:
-    """Have logits computed with the embedding that has just been loaded, where both are one."""
+    """Compute logits with the newly loaded embedding, where head and embedding are tied."""
     head = getattr(model, "lm_head", None)
     if head is None or not getattr(model.config, "tie_word_embeddings", False):
         return
