@@ -1,4 +1,4 @@
-"""Runs of language models: the engine's `start` and `resume` with the method and errors of text."""
+"""Start and resume runs of language models: `trainer.engine.run` with the text method and errors."""
 
 from __future__ import annotations
 

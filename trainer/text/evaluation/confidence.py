@@ -1,6 +1,4 @@
-"""How well the answers of an evaluation know whether they are right: as they state it, as expected
-of them, and by their own words.
-"""
+"""Calibration of an evaluation's answers: stated, expected, and token-probability confidence."""
 
 from __future__ import annotations
 
@@ -19,8 +17,9 @@ from trainer.text.training.costs import count_scored
 def measure(
     components: RunComponents, answers: Sequence[Answer], tokens: int, when: str, rt: Runtime
 ) -> dict[str, float]:
-    """Emit a `calibration` event for each readout there is; return their metrics. `tokens` ids are
-    read at a time.
+    """Emit a `calibration` event for each readout; return their metrics.
+
+    `tokens` ids are read at a time.
     """
     values: dict[str, float] = {}
     for event in _events(components, answers, tokens, rt):

@@ -1,8 +1,7 @@
-"""The measurements of a run as it goes: held-out and retained problems, and the tracked problems of
-the pool.
+"""Evaluations during a run: held-out and retained problems, and the tracked problems of the pool.
 
-What the untrained student scored is kept for the whole run, because every later evaluation is
-compared with it problem by problem.
+The untrained student's counts are stored for the whole run, because every later evaluation is
+compared with them problem by problem.
 """
 
 from __future__ import annotations
@@ -28,8 +27,10 @@ from trainer.text.training.log_messages import describe_evaluation
 
 @dataclass
 class Evaluator:
-    """`before` holds the counts of the untrained student by role, `tiers` one tier for each
-    held-out problem ('' where unknown).
+    """Evaluates the student.
+
+    `before` holds the untrained student's counts by role, `tiers` one tier for each held-out
+    problem ("" where unknown).
     """
 
     spec: RunSpec
@@ -38,7 +39,7 @@ class Evaluator:
     tiers: list[str] = field(default_factory=list)
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
-        """Measure every role that is due; emit its events."""
+        """Evaluate every role that is due; emit its events."""
         if when == "before":
             self._find_tiers(rt)
         event, answers = self._evaluate_role(rt, when, "evaluation", self._question_indices(when))
@@ -57,7 +58,7 @@ class Evaluator:
         return EvaluationReport(values, event["pass_rate"], describe_evaluation(event))
 
     def track(self, rt: Runtime, weights: Sequence[float | None]) -> None:
-        """Measure the pass rates of the tracked problems anew."""
+        """Measure the pass rates of the tracked problems again."""
         indices = _sample(len(self.components.train), self.spec.pool.track_problems)
         if not indices:
             return
@@ -128,7 +129,7 @@ class Evaluator:
         )
 
     def _privilege(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
-        """Measured where the teacher is shown something that held-out problems have, too."""
+        """Measure the gain from privileged text, where held-out problems have such text."""
         teachers = self.components.teachers
         view = teachers.main
         if (
@@ -177,5 +178,5 @@ class Evaluator:
 
 
 def _sample(count: int, size: int) -> list[int]:
-    """The same `size` places out of `count` each time, in order."""
+    """The same `size` of `count` indices each time, in order."""
     return sorted(np.random.Generator(np.random.PCG64(0)).permutation(count)[:size].tolist())

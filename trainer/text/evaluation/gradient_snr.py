@@ -1,14 +1,13 @@
-"""How clear the gradient is at each pass rate: signal-to-noise ratio over problems, an optional
-measurement of PACED's claim.
+"""Gradient signal-to-noise ratio by pass rate: an optional measurement of PACED's claim.
 
 For the n problems of a bin with gradients g_i of their unweighted losses, ḡ = mean of g_i and
 
     SNR = max(0, |ḡ|² − tr Σ̂ / n) / tr Σ̂,    tr Σ̂ = Σ |g_i − ḡ|² / (n − 1).
 
-Without the correction tr Σ̂ / n even pure noise would show 1/n. The answers are other ones than
-those that estimate the pass rate: otherwise a lucky answer would move its problem to another bin
-and shape its gradient at once. All bins have the same n. The interval is 90 %, by resampling
-problems; every quantity follows from the Gram matrix G = g_i · g_j, so resampling costs little.
+Without the correction tr Σ̂ / n even pure noise would show 1/n. The answers are not those that
+estimate the pass rate: otherwise a lucky answer would both move its problem to another bin and
+shape its gradient. All bins have the same n. The interval is 90 %, by resampling problems; every
+quantity follows from the Gram matrix G = g_i · g_j, so resampling costs little.
 
 Gradients of large networks are reduced to a count sketch (each coordinate added to a random bucket
 with a random sign), which keeps inner products in expectation.
@@ -47,8 +46,9 @@ SKETCH = 4096
 
 @dataclass(frozen=True)
 class SnrBin:
-    """Pass rates in [low, high]; `snr` is numerator / denominator of the equation above, `interval`
-    its 90 % interval.
+    """Pass rates in [low, high].
+
+    `snr` is numerator / denominator of the equation above, `interval` its 90 % interval.
     """
 
     low: float
@@ -61,9 +61,7 @@ class SnrBin:
 
 
 def measure(components: RunComponents, spec: RunSpec, pool: ProblemPool, rt: Runtime) -> None:
-    """Measure on the first stage's objective and emit an `snr` event. The student is left as it
-    was.
-    """
+    """Measure on the first stage's objective and emit an `snr` event; no weight changes."""
     members = _bins(pool, spec.seed)
     if len(members) < 2:
         rt.log.log(
@@ -103,11 +101,10 @@ def summarise_bin(low: float, high: float, gram: NDArray[np.float64]) -> SnrBin:
 
 
 def ratio(gram: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
-    """|ḡ|² − tr Σ̂ / n and tr Σ̂ from inner products [n, n], with gradient i taken `counts[i]`
-    times.
+    """|ḡ|² − tr Σ̂ / n and tr Σ̂ from inner products [n, n]; gradient i counts `counts[i]` times.
 
-    The first is the mean of g_i · g_j over pairs of different problems, so a problem that a
-    resample repeats is not its own witness.
+    The first is the mean of g_i · g_j over pairs of different problems, so that a problem repeated
+    by a resample does not count as two independent ones.
     """
     pairs = np.outer(counts, counts)
     np.fill_diagonal(pairs, 0.0)
@@ -120,9 +117,7 @@ def _snr(numerator: float, denominator: float) -> float:
 
 
 def _bins(pool: ProblemPool, seed: int) -> list[tuple[tuple[float, float], list[int]]]:
-    """Bins p = 0, the open quarters between, and p = 1 that hold enough problems, cut to the same
-    number of them.
-    """
+    """Bins p = 0, the open quarters between, and p = 1 with enough problems, all of equal size."""
     rates, rng = pool.rates, np.random.Generator(np.random.PCG64([seed, 1]))
     ends: list[tuple[float, float, Callable[[float], bool]]] = [
         (0.0, 0.0, lambda p: p == 0),
@@ -154,8 +149,9 @@ def _answers(
 
 
 def _gradient(components: RunComponents, spec: RunSpec, answer: Answer) -> NDArray[np.float64]:
-    """Gradient of the mean of the first stage's terms over one answer's tokens, flat, sketched
-    where the student is large.
+    """Flat gradient of the mean of the first stage's terms over one answer's tokens.
+
+    It is sketched where the student is large.
     """
     parameters = [
         parameter for parameter in components.student.model.parameters() if parameter.requires_grad

@@ -1,8 +1,8 @@
-"""How sure a measured pass rate is. Problems, not answers, are the independent units: answers to
-one problem resemble each other.
+"""Confidence intervals of pass rates and their differences, and pass@k.
 
-Intervals are 95 % and resample problems (percentile bootstrap); with one answer per problem, or
-where every problem is always or never solved and resampling would show no doubt at all, Wilson's
+Problems, not answers, are the independent units: answers to one problem resemble each other.
+Intervals are 95 % and resample problems (percentile bootstrap). With one answer per problem, or
+where every problem is always or never solved and resampling would show no uncertainty, Wilson's
 interval over problems is used. pass@k is the unbiased estimator 1 − C(n − c, k) / C(n, k) of Chen
 et al. 2021 (arXiv 2107.03374).
 
@@ -30,9 +30,7 @@ def pass_rates(passed: Counts, verdicts: Counts) -> NDArray[np.float64]:
 
 
 def pass_rate(passed: Counts, verdicts: Counts) -> tuple[float, Interval]:
-    """Mean over problems of their pass rate, with its 95 % interval. NaN where no problem has a
-    verdict.
-    """
+    """Mean over problems of their pass rate, with its 95 % interval; NaN without verdicts."""
     rates = pass_rates(passed, verdicts)
     if not rates.size:
         return math.nan, (math.nan, math.nan)
@@ -44,9 +42,7 @@ def pass_rate(passed: Counts, verdicts: Counts) -> tuple[float, Interval]:
 
 
 def difference(now: tuple[Counts, Counts], before: tuple[Counts, Counts]) -> tuple[float, Interval]:
-    """Mean paired difference of pass rates over the problems judged both times, with its 95 %
-    interval.
-    """
+    """Mean paired difference of pass rates over problems judged both times, with its interval."""
     judged = (now[1] > 0) & (before[1] > 0)
     if not judged.any():
         return math.nan, (math.nan, math.nan)
@@ -55,11 +51,10 @@ def difference(now: tuple[Counts, Counts], before: tuple[Counts, Counts]) -> tup
 
 
 def bootstrap(values: NDArray[np.float64], seed: int = 0) -> Interval:
-    """95 % percentile interval of the mean, from 2,000 resamples of `values`. The same values give
-    the same interval.
+    """95 % percentile interval of the mean, from 2,000 resamples of `values`.
 
-    A resample is drawn as counts of the distinct values: pass rates have few of them, so this is
-    the same law for less work.
+    The same values give the same interval. A resample is drawn as counts of the distinct values:
+    pass rates have few of them, so this has the same distribution for less work.
     """
     levels, counts = np.unique(values, return_counts=True)
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -77,8 +72,9 @@ def wilson(passed: int, total: int) -> Interval:
 
 
 def pass_at(k: int, passed: Counts, verdicts: Counts) -> float:
-    """Mean over the problems with at least k verdicts of the chance that one of k answers is right.
-    NaN where there is none.
+    """Mean probability that one of k answers is right, over problems with at least k verdicts.
+
+    NaN if there is no such problem.
     """
     chances = [
         1.0 - _all_wrong(int(n), int(c), k) for n, c in zip(verdicts, passed, strict=True) if n >= k

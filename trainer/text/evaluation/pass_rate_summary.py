@@ -1,13 +1,12 @@
-"""Held-out measurements: pass rates by group with intervals, pass@k, and the paired difference to
-the student before the run.
+"""Held-out pass rates by group with intervals, pass@k, and the difference to the first evaluation.
 
-All evaluations of a run use the same sampling noise, so that a student that did not change scores
-exactly the same, and the paired difference is not blurred by the luck of the draw.
+All evaluations of a run use the same sampling noise, so that an unchanged student scores exactly
+the same, and sampling noise does not blur the paired difference.
 
-Tiers come with the problems where their source knows them. Otherwise each held-out problem gets the
-tier that the untrained student shows on answers of their own, drawn before and never counted again:
-with tiers from the counted answers, the hopeless could only rise and the mastered only fall
-(regression to the mean).
+Tiers come with the problems where their source has them. Otherwise each held-out problem gets the
+tier of the untrained student's answers in a separate sample that is never counted again: with tiers
+from the counted answers, the hopeless could only rise and the mastered only fall (regression to the
+mean).
 """
 
 from __future__ import annotations
@@ -50,8 +49,10 @@ def count_by_problem(problems: Sequence[Problem], answers: Sequence[Answer]) -> 
 
 
 def tiers_from_counts(counts: ProblemCounts) -> list[str]:
-    """Tier that each problem shows: mastered if all judged answers pass, hopeless if none does,
-    else frontier.
+    """The tier of each problem.
+
+    Mastered if all judged answers pass, hopeless if none does, else frontier; empty without
+    verdicts.
     """
     rates = np.where(counts.verdicts > 0, counts.passed / np.maximum(counts.verdicts, 1), np.nan)
     return [
@@ -68,8 +69,9 @@ def summary(
     samples: int,
     pass_at: Sequence[int],
 ) -> dict[str, Any]:
-    """The fields of an `evaluation` event. `before` holds the same problems as `now`, or is None
-    where this is the first one.
+    """The fields of an `evaluation` event.
+
+    `before` has the same problems as `now`, or is None for the first evaluation.
     """
     return {
         "samples": samples,
@@ -84,8 +86,9 @@ def summary(
 
 
 def metrics(prefix: str, event: Mapping[str, Any]) -> dict[str, float]:
-    """An evaluation event as flat metrics: `<prefix>/pass_rate`, `…/low`,
-    `…/pass_rate/tier=frontier`, `…/pass_at_4`, …
+    """Flat metrics of an `evaluation` event.
+
+    For example `<prefix>/pass_rate`, `…/pass_rate/low`, `…/pass_rate/tier=frontier`, `…/pass_at_4`.
     """
     values = {
         f"{prefix}/pass_rate": event["pass_rate"],
@@ -102,10 +105,9 @@ def metrics(prefix: str, event: Mapping[str, Any]) -> dict[str, float]:
 
 
 def forgetting(event: Mapping[str, Any]) -> dict[str, float]:
-    """How much of the retained skill is lost: pass rate before − now, paired by problem, with its
-    95 % interval; negative is a gain.
+    """How much of the retained skill is lost: pass rate before − now, with its 95 % interval.
 
-    Nothing from the first evaluation, which has nothing to compare with.
+    Paired by problem; negative is a gain. Empty for the first evaluation.
     """
     if event["difference"] is None:
         return {}
@@ -150,8 +152,10 @@ def _groups(
 def _memberships(
     problems: Sequence[Problem], tiers: Sequence[str]
 ) -> list[tuple[str, str, list[int]]]:
-    """Every group as (by, name, places of its members), and beside the single tiers the two that
-    training can be expected to help.
+    """Every group as (by, name, indices of its members).
+
+    Mastered and frontier problems together form one more group: training can be expected to help
+    them.
     """
     labels = {
         "tier": list(tiers),

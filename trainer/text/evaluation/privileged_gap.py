@@ -1,10 +1,9 @@
-"""Whether a teacher that is shown more than the student has anything to teach it: pass rates with
-and without what it is shown.
+"""Pass rates with and without privileged text: whether the teacher can teach the student anything.
 
-Three rates on the same held-out problems: the student asked plainly; the teacher, with its weights
-and its context, writing by itself; and the teacher continuing the first half of the student's
-answers. The last is what on-policy self-distillation asks of it at every token (OPSD, arXiv
-2601.18734): a teacher that only does well on its own words cannot correct the student's.
+Three rates on the same held-out problems: the student with its own prompt; the teacher, with its
+weights and its context, writing alone; and the teacher continuing the first half of the student's
+answers. On-policy self-distillation asks the last of it at every token (OPSD, arXiv 2601.18734): a
+teacher that only does well on its own text cannot correct the student's.
 """
 
 from __future__ import annotations
@@ -34,11 +33,10 @@ def measure(
     when: str,
     rt: Runtime,
 ) -> dict[str, float]:
-    """Emit a `privileged` event and return its metrics. `plain` are the student's answers to
-    held-out problems, one after the other.
+    """Emit a `privileged` event and return its metrics.
 
-    Problems that have nothing to show are left out; where none is left, a sentence in the log takes
-    the event's place.
+    `plain` are the student's answers to held-out problems in order. Problems without privileged
+    text are left out; if none is left, a log line replaces the event.
     """
     privileged_texts = _privileged_texts(view, plain)[:MOST_PROBLEMS]
     if not privileged_texts:
@@ -74,9 +72,7 @@ def measure(
 
 
 def _privileged_texts(view: TeacherView, plain: Sequence[Answer]) -> list[tuple[Answer, str]]:
-    """The first answer to each problem, and what the teacher is shown with it, as in training;
-    without those to which it is nothing.
-    """
+    """The first answer to each problem with the teacher's privileged text, where there is one."""
     groups: dict[str, list[Answer]] = {}
     for answer in plain:
         groups.setdefault(answer.problem.id, []).append(answer)

@@ -1,3 +1,4 @@
-"""Jobs: one model over a whole data set, in parts that any machines carry out; what they found adds
-up (`tallies`).
+"""Jobs: one model over a whole data set, in parts that any machine executes.
+
+Their results add up (`tallies`).
 """

@@ -1,6 +1,4 @@
-"""Who answers the problems of a job: a model that is sampled here, or an endpoint that is asked for
-texts.
-"""
+"""Writers of a job's answers: a model sampled here, or an endpoint."""
 
 from __future__ import annotations
 
@@ -28,16 +26,15 @@ AnswerLine = dict[str, Any]
 
 class AnswerWriter(Protocol):
     def answers(self, problems: Sequence[Problem]) -> list[list[AnswerLine]]:
-        """The judged answers to each problem, as the lines of a result have them (`tallies`), with
-        their texts.
+        """The judged answers to each problem, as the lines of a result have them (`tallies`).
+
+        Answers include their texts.
         """
 
 
 @dataclass(frozen=True)
 class ModelAnswerWriter:
-    """A network that is loaded here. Each answer's noise follows from (seed, problem, number of the
-    answer).
-    """
+    """A network loaded here; an answer's noise follows from (seed, problem, sample index)."""
 
     language_model: LanguageModel
     sampler: SamplerAndJudge
@@ -78,9 +75,7 @@ class ModelAnswerWriter:
 
 @dataclass(frozen=True)
 class EndpointAnswerWriter:
-    """Its answers follow from no seed: only what it has been asked for before, and kept, comes out
-    the same again.
-    """
+    """An endpoint; its answers follow from no seed and repeat only where they are cached."""
 
     endpoint: Endpoint
     teacher: EndpointTeacher
@@ -126,7 +121,7 @@ class EndpointAnswerWriter:
 def answer_line(
     verdict: bool | None, truncated: bool, tokens: int, read: str, text: str, codec: Codec | None
 ) -> AnswerLine:
-    """One answer as a result's line has it. A cut answer counts as a failure."""
+    """One answer as a line of the result has it. A truncated answer counts as a failure."""
     line: AnswerLine = {
         "verdict": verdict,
         "truncated": truncated,

@@ -1,11 +1,10 @@
-"""Carrying out one part of a job: a model answers its problems, the verifier judges, a file of JSON
-lines (`tallies`) has what came of it.
+"""Execute one part of a job: a model answers its problems and the verifier judges them.
 
     python -m trainer shard JOB --part 2 --of 7 --out FILE
 
-The lines are a function of the definition alone: problems are sampled block by block, and neither
-the noise nor what stands beside an answer in its batch depends on the cut. FILE.part grows as
-blocks are done; FILE itself is there whole or not at all.
+The result is a file of JSON lines (`tallies`) that follow from the definition alone: problems are
+sampled block by block, and neither the noise nor the other answers of a batch depend on how the job
+is split. FILE.part grows as blocks finish; FILE itself appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from trainer.text.verifiers import Verifier
 
 
 def execute_part(spec: JobSpec, part: int, parts: int, out: Path) -> int:
-    """Write part number `part` (from 0) of `parts` to `out`; return how many problems that are.
+    """Write part number `part` (from 0) of `parts` to `out`; return its number of problems.
 
-    Raises ProblemError, ModelError, VerifierError and Failure (RunRefused where the definition cannot
-    be used).
+    Raises ProblemError, ModelError, VerifierError and Failure (RunRefused where the definition
+    cannot be used).
     """
     items = whole(spec.problems).items
     unfinished = out.with_name(f"{out.name}.part")
@@ -66,7 +65,7 @@ def execute_part(spec: JobSpec, part: int, parts: int, out: Path) -> int:
 def _answer_blocks(
     spec: JobSpec, items: Sequence[Problem], blocks: Sequence[range], out: Path, stack: ExitStack
 ) -> Iterator[tuple[range, list[list[AnswerLine]]]]:
-    """Each block with the answers to its problems. A part without problems opens no model."""
+    """Yield each block with the answers to its problems; a part without problems loads no model."""
     if not blocks:
         return
     writer = _answer_writer(spec, out, stack)

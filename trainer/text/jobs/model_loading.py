@@ -1,7 +1,7 @@
-"""The model of a job, opened: from the hub or a folder, or as a checkpoint of a run has it.
+"""Load the model of a job: from the hub, a folder, or a checkpoint of a run.
 
-A checkpoint lies in the folder of its run, RUN/attempts/<n>/checkpoints/<step>, whose RUN/spec.json
-names the network that it belongs to.
+A checkpoint is in the folder of its run, RUN/attempts/<n>/checkpoints/<step>; RUN/spec.json names
+the network that it belongs to.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ AVERAGE = "ema"
 def load_model(
     settings: ModelTeacher | CheckpointModel, seed: int, device: torch.device
 ) -> LanguageModel:
-    """Ready to sample from. Raises ModelError, and RunRefused for a checkpoint that cannot be used."""
+    """Load a model ready to sample from.
+
+    Raises ModelError, and RunRefused for a checkpoint that cannot be used.
+    """
     if isinstance(settings, ModelTeacher):
         return models.load(settings, seed, device)
     folder = Path(settings.checkpoint.removeprefix("file:"))
@@ -44,9 +47,7 @@ def load_model(
 def _load_student(
     spec: RunSpec, weights: Mapping[str, torch.Tensor], device: torch.device
 ) -> LanguageModel:
-    """The student of a run with the weights that were trained: the averaged ones where the run
-    measures those.
-    """
+    """Load the student of a run with trained weights: the averages where it evaluates those."""
     network = spec.networks.student
     dtype = "float32" if network.dtype == "bfloat16" else network.dtype
     student = models.load(network.model_copy(update={"dtype": dtype}), spec.seed, device)

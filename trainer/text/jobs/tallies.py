@@ -1,14 +1,14 @@
-"""What a job has found out, as counts that add up: the tally of a data set is the sum of those of
-its parts, however it is cut.
+"""Counts of a job's results that add up: a data set's tally is the sum of its parts' tallies.
 
 A part's result is a file of JSON lines, one for each problem, in the order of the data set:
 
-    {"place": 17, "id": …, "question": …, "reference": …, "domain": …, "difficulty": …, "answers":
-    [ANSWER, …]} ANSWER = {"verdict": true | false | null, "truncated": …, "tokens": …, "read": …,
-    "confidence": …, "malformed": …, "text": …}
+    {"place": 17, "id": …, "question": …, "reference": …, "domain": …, "difficulty": …,
+     "answers": [ANSWER, …]}
+    ANSWER = {"verdict": true | false | null, "truncated": …, "tokens": …, "read": …,
+              "confidence": …, "malformed": …, "text": …}
 
-`confidence` and `malformed` are there where answers state one, `text` where texts are kept. Imports
-without torch.
+`confidence` and `malformed` are present where answers state a confidence, `text` where texts are
+kept. This module imports without torch.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ FINEST = 4  # bins of answer lengths to a factor of two
 
 @dataclass(frozen=True)
 class Tally:
-    """`rates` counts problems by (passed, verdicts); `groups` does so by (what groups, name of the
-    group).
+    """Counts over problems and answers.
 
-    `lengths` counts answers by the bin of their length, `stated` judged answers by (confidence or
-    None, right).
+    `rates` counts problems by (passed, verdicts); `groups` does so by (kind of group, its name).
+    `lengths` counts answers by length bin, `stated` judged answers by (confidence or None, right).
     """
 
     problems: int = 0
@@ -70,25 +69,25 @@ class Tally:
 
     @property
     def counts(self) -> tuple[Counts, Counts]:
-        """(passed, verdicts) of every problem, in the order of these pairs."""
+        """(passed, verdicts) of every problem, sorted by these pairs."""
         return counts_of(self.rates)
 
     @property
     def pass_rate(self) -> tuple[float, Interval]:
-        """With its 95 % interval over problems; NaN without a verdict."""
+        """The pass rate with its 95 % interval over problems; NaN without a verdict."""
         return intervals.pass_rate(*self.counts)
 
     def pass_at(self, k: int) -> float:
         return intervals.pass_at(k, *self.counts)
 
     def share(self, tier: str) -> float:
-        """Share of the judged problems that are mastered, frontier or hopeless."""
+        """Share of the judged problems in a tier: mastered, frontier or hopeless."""
         judged = sum(count for (_, verdicts), count in self.rates.items() if verdicts)
         in_tier = sum(count for pair, count in self.rates.items() if tier_of(*pair) == tier)
         return in_tier / judged if judged else float("nan")
 
     def calibration(self) -> dict[str, Any]:
-        """The fields of a `calibration` event for what answers state of themselves."""
+        """The fields of a `calibration` event for stated confidences."""
         pairs = sorted(
             self.stated.items(),
             key=lambda item: (item[0][0] is not None, item[0][0] or 0.0, item[0][1]),
@@ -128,12 +127,12 @@ class Tally:
 
 
 def tally(rows: Iterable[Row]) -> Tally:
-    """The counts of some problems."""
+    """The summed counts of some problems."""
     return sum(map(_of_problem, rows), Tally())
 
 
 def tier_of(passed: int, verdicts: int) -> str:
-    """What a problem is to the model; empty where no answer could be judged."""
+    """A problem's tier for the model; empty where no answer could be judged."""
     return (
         ""
         if not verdicts
@@ -152,7 +151,10 @@ def counts_of(rates: Rates) -> tuple[Counts, Counts]:
 
 
 def length_bin(tokens: int) -> int:
-    """Bins of lengths grow by a factor of 2 in `FINEST` steps; bin b begins at `bin_begins(b)`."""
+    """The bin of an answer's length.
+
+    Bins grow by a factor of 2 in `FINEST` steps; bin b begins at `bin_begins(b)`.
+    """
     return int(np.floor(FINEST * np.log2(max(1, tokens)) + 1e-9))
 
 

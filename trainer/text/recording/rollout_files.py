@@ -1,6 +1,4 @@
-"""Which rollouts are kept to be read, and how: a side file with every token's signals, and an index
-in the event log.
-"""
+"""Recorded rollouts: a side file with every token's signals, and an index in the event log."""
 
 from __future__ import annotations
 
@@ -26,8 +24,9 @@ Numbers = list[float | None]
 
 @dataclass(frozen=True)
 class Signals:
-    """Per-token lists over an answer, None where a token was not computed; the two tops are each
-    model's likeliest token, as text.
+    """Per-token lists over an answer, None where a token was not computed.
+
+    `student_top` and `teacher_top` are each model's likeliest token, as text.
     """
 
     student_logprob: Numbers
@@ -39,7 +38,7 @@ class Signals:
 
 
 def token_signals(model: LanguageModel, statistics: TokenStatistics | TokenScores) -> Signals:
-    """What is known of one answer's tokens, as lists."""
+    """Convert one answer's token statistics or scores to lists."""
     return Signals(
         _numbers(statistics.student_logprob),
         _numbers(statistics.teacher_logprob),
@@ -58,7 +57,7 @@ def record_answers(
     of: int,
     signals: Sequence[Signals] | None = None,
 ) -> None:
-    """Write a side file of `answers`, kept out of `of`, and the event that names it."""
+    """Write a side file of `answers`, selected from `of`, and the event that names it."""
     _write(
         rt,
         role,
@@ -73,7 +72,7 @@ def record_answers(
 def record_train_rows(
     rt: Runtime, model: LanguageModel, rows: Sequence[TrainRow], of: int, signals: Sequence[Signals]
 ) -> None:
-    """The same for answers that were trained on, with how each token was."""
+    """Write a side file of rows that were trained on, with how each token was trained."""
     _write(
         rt,
         "train",
@@ -146,7 +145,7 @@ def _row(model: LanguageModel, answer: Answer, signals: Signals | None) -> dict[
 
 
 def _author_signals(answer: Answer) -> dict[str, Any]:
-    """What sampling alone tells: its author's log-probabilities and entropies."""
+    """What sampling alone records: the author's log-probabilities and entropies."""
     logprobs = None if answer.logprobs is None else answer.logprobs.tolist()
     entropies = None if answer.entropies is None else answer.entropies.tolist()
     return {

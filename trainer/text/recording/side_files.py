@@ -1,5 +1,4 @@
-"""Side files: tables that are too large for a line of the event log, as Parquet named by their
-SHA-256.
+"""Side files: tables too large for a line of the event log, as Parquet named by their SHA-256.
 
 A file is complete under its final name before the event that names it is written.
 """
@@ -20,7 +19,7 @@ from trainer.text.problems import ProblemSet
 
 
 def write(folder: Path, table: pa.Table) -> dict[str, Any]:
-    """Write a table below `folder`; return what an event says of it: {name, sha256, rows}."""
+    """Write a table below `folder`; return an event's reference to it: {name, sha256, rows}."""
     folder.mkdir(parents=True, exist_ok=True)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")

@@ -1,4 +1,4 @@
-"""Per-token signals of answers that are kept to be read but not trained on."""
+"""Per-token signals of recorded answers that are not trained on."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from trainer.text.training.teacher_states import compute_teacher_states
 def compute_token_signals(
     components: RunComponents, answers: Sequence[Answer], tokens: int, rt: Runtime
 ) -> list[Signals] | None:
-    """Signals of each answer at temperature 1; the divergence is KL(student ‖ teacher). None where
-    no teacher's probabilities are known.
+    """Signals of each answer at temperature 1; the divergence is KL(student ‖ teacher).
 
-    `tokens` is how many ids are read at a time.
+    `tokens` ids are read at a time. None where no teacher gives probabilities.
     """
     teachers = components.teachers
     if not teachers.gives_probabilities:

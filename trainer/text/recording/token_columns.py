@@ -1,4 +1,4 @@
-"""Records of tensors, each [T]: cut into rows, and moved to main memory."""
+"""Records of tensors [T]: split into rows, and moved to main memory."""
 
 from __future__ import annotations
 

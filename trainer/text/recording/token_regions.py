@@ -1,6 +1,4 @@
-"""Where a step's tokens lie between what the student doubts and where the teacher differs (TIP,
-arXiv 2604.14084), as an event.
-"""
+"""The `token_regions` event: a step's tokens by entropy and divergence (TIP, arXiv 2604.14084)."""
 
 from __future__ import annotations
 
@@ -21,8 +19,9 @@ def emit_token_regions(
     kept_T: NDArray[np.bool_],
     vocabulary: int,
 ) -> None:
-    """Tell of the tokens whose divergence is known; nothing where there is none. `kept_T` are those
-    that were learnt from.
+    """Emit the event for the tokens with a divergence; nothing if there are none.
+
+    `kept_T` are the tokens that were trained on.
     """
     entropy_T, divergence_T = (
         _concatenate([row.entropy for row in rows]),

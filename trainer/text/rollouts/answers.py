@@ -121,7 +121,7 @@ class SamplerAndJudge:
         source: Source,
         progress: Progress | None,
     ) -> list[list[Answer]]:
-        """Sample and judge this process's share of the questions; one list of answers per question."""
+        """Sample and judge this process's share; one list of answers per question."""
         requests = [
             SampleRequest(question.problem.id, (*question.prompt, *prefix), numbers)
             for question, prefix, numbers in jobs

@@ -6,9 +6,9 @@
 The student learns ỹ instead of y, and the teacher reads ỹ after a context in which every confidence
 is μ̂. The tokens of ỹ are trained by:
 
-    reasoning       divergence to the teacher
-    statement       divergence to the teacher, or cross-entropy (`one_hot`), with coefficient `weight`
-    what follows    cross-entropy
+    reasoning      divergence to the teacher
+    statement      divergence to the teacher or cross-entropy (`one_hot`), coefficient `weight`
+    what follows   cross-entropy
 
 There is never a divergence after the statement: a teacher that has only seen its own certainty
 cannot continue after `0.38`, and a student that follows it there forgets how to end (measured: pass

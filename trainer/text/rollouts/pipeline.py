@@ -25,7 +25,10 @@ from trainer.text.rollouts.telemetry import Telemetry, account_for_round
 
 @dataclass(frozen=True)
 class RolloutRound:
-    """Rows to train on, the groups `trained` that they come from, and the groups `fresh` just sampled."""
+    """Rows to train on.
+
+    `trained` are the groups that they come from, `fresh` the groups sampled in this round.
+    """
 
     rows: list[TrainRow]
     trained: list[Group]

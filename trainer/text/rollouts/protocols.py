@@ -28,7 +28,7 @@ TeacherContext = Callable[[Group, Answer, float | None], tuple[str, tuple[int, .
 
 
 class Engine(Protocol):
-    """Samples the student's answers; `version` counts the updates of the weights it samples with."""
+    """Samples the student's answers; `version` counts the updates of its weights."""
 
     @property
     def version(self) -> int: ...
@@ -81,7 +81,7 @@ class Controller(Protocol):
     """Alone decides how much is generated and what happens to each group."""
 
     def plan(self, prompts: Sequence[Prompt], generator: Generator, budget: Budget) -> list[int]:
-        """Return the number of answers per prompt, reserved from the budget. Raises BudgetExceeded."""
+        """Return the number of answers per prompt and reserve them. Raises BudgetExceeded."""
 
     def decide(self, group: Group) -> Decision: ...
 

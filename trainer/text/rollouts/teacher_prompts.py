@@ -1,4 +1,4 @@
-"""Prompts of the teachers for the answers of a round, with a measured confidence where there is one.
+"""Prompts of the teachers for the answers of a round, with a measured confidence if any.
 
 CaOPD (arXiv 2604.16830, section 3) overwrites the confidence in three texts, or the teacher would
 pull the student back to certainty: in the student's answer (`confidence_filter`), in the privileged

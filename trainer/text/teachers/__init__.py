@@ -1,6 +1,4 @@
-"""Teachers of every kind: other models, the student's own snapshots, privileged contexts, and texts
-from elsewhere.
-"""
+"""Teachers: other models, the student's own snapshots, privileged contexts, files and endpoints."""
 
 from trainer.text.teachers.contexts import privileged_text
 from trainer.text.teachers.loading import Teachers, open_teachers

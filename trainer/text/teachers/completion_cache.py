@@ -1,10 +1,11 @@
-"""What an endpoint wrote, kept on disk beside the run: a resumed run asks nothing twice, and the
-folder is the run's bill.
+"""Completions of an endpoint, cached on disk beside the run.
 
-    RUN_DIR/teacher_cache/<SHA-256 of the request>.json        {"request": …, "text": …,
-    "truncated": …, "tokens": …}
+A resumed run repeats no request, and the folder is the record of what the run has to pay:
 
-A request is its URL and body; the key that opens the endpoint is no part of it.
+    RUN_DIR/teacher_cache/<SHA-256 of the request>.json
+    {"request": …, "text": …, "truncated": …, "tokens": …}
+
+A request is its URL and body; it does not include the endpoint's key.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ MOST_TOKENS = 10**9
 
 @dataclass(frozen=True)
 class Completion:
-    """A text from an endpoint. `tokens` is what the endpoint counted; `truncated` says that it
-    stopped at the length limit.
+    """A text from an endpoint.
+
+    `tokens` is the endpoint's own count; `truncated` means that it stopped at the length limit.
     """
 
     text: str
@@ -37,11 +39,11 @@ class CompletionCache:
     folder: Path
 
     def get(self, request: CompletionRequest) -> Completion | None:
-        """What was answered; None where nothing was, or where the file is damaged."""
+        """The cached completion; None where there is none, or where its file is damaged."""
         return _read(self._path(request))
 
     def put(self, request: CompletionRequest, completion: Completion) -> None:
-        """Keep an answer; the file appears whole or not at all."""
+        """Write a completion; its file appears complete or not at all."""
         path = self._path(request)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -52,7 +54,7 @@ class CompletionCache:
         os.replace(temporary, path)
 
     def tokens(self) -> int:
-        """Tokens of all answers that were ever given to this run."""
+        """Tokens of all completions that this run has received."""
         completions = (_read(path) for path in self.folder.glob("*.json"))
         return sum(completion.tokens for completion in completions if completion is not None)
 
@@ -74,8 +76,9 @@ def _read(path: Path) -> Completion | None:
 
 
 def clamped_tokens(token_count: Any) -> int:
-    """The tokens that an endpoint says it has written, as 0 … 10⁹, whatever number it says. Raises
-    ValueError or TypeError for none.
+    """The token count reported by an endpoint, limited to 0 … 10⁹.
+
+    Raises ValueError or TypeError if it is not a number.
     """
     number = token_count if isinstance(token_count, int) else float(token_count)
     return int(min(max(0, number), MOST_TOKENS))  # 0 first: it stays where the number is nan

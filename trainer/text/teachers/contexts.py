@@ -1,13 +1,12 @@
-"""What a teacher reads beside the question, and how both become its prompt.
+"""The teacher's privileged text, and how question and text become its prompt.
 
-A teacher conditioned on privileged text knows more than the student that is asked plainly; the
-difference is what self-distillation learns from (PACED, arXiv 2603.11178; OPSD, arXiv 2601.18734,
-figure 2; CaOPD, arXiv 2604.16830, appendix B.3). Each role has its own chat template and thinking
-mode. The completion itself is never encoded again: a teacher's row is (its own prompt, the
-student's ids).
+A teacher with a privileged text knows more than the student; self-distillation learns from the
+difference (PACED, arXiv 2603.11178; OPSD, arXiv 2601.18734, figure 2; CaOPD, arXiv 2604.16830,
+appendix B.3). Each role has its own chat template and thinking mode. The completion itself is never
+encoded again: a teacher's row is (its own prompt, the student's ids).
 
-A prompt that does not fit the model is not cut at its end, where the request to answer stands, nor
-in the question: the privileged text loses its middle, marked by an ellipsis, until it fits.
+A prompt that does not fit the model is not cut at its end, where the request to answer is, nor in
+the question: the privileged text loses its middle, marked by an ellipsis, until the prompt fits.
 """
 
 from __future__ import annotations
@@ -32,11 +31,12 @@ def privileged_text(
     student_answer: Answer | None = None,
     group: Sequence[Answer] = (),
 ) -> str:
-    """What the teacher of one answer is shown; empty where the context is plain.
+    """The text that the teacher of one answer is shown; empty where the context is plain.
 
-    `own` is the answer that the teacher reads, `group` this step's answers to the same problem. A
-    demonstration is an accepted answer of the group, rather another one than `own`; without one it
-    is the worked solution. Feedback is `own` with the verdict in words.
+    `student_answer` is the answer that the teacher reads, `group` this step's answers to the same
+    problem. A demonstration is an accepted answer of the group, preferably not `student_answer`
+    itself; without one it is the worked solution. Feedback is `student_answer` with its verdict as
+    a sentence.
     """
     if not isinstance(context, PrivilegedContext):
         return ""
@@ -54,7 +54,7 @@ def privileged_text(
 
 
 def require_privileged(context: Context, problems: Sequence[Problem]) -> None:
-    """Raise ProblemError where problems lack the text that the teacher is to be shown."""
+    """Raise ProblemError if problems lack the text that the teacher must be shown."""
     if not isinstance(context, PrivilegedContext) or context.shows not in COLUMNS:
         return
     column = COLUMNS[context.shows]
@@ -69,8 +69,9 @@ def require_privileged(context: Context, problems: Sequence[Problem]) -> None:
 
 
 def prompt_text(context: Context, question: str, privileged: str, note: str = "") -> str:
-    """The teacher's turn in words. `note` follows the privileged text, or the question where the
-    context is plain.
+    """The text of the teacher's prompt.
+
+    `note` follows the privileged text, or the question where the context is plain.
     """
     if not isinstance(context, PrivilegedContext):
         return _paragraphs(question, note)
@@ -80,10 +81,10 @@ def prompt_text(context: Context, question: str, privileged: str, note: str = ""
 
 @dataclass(frozen=True)
 class PromptFormatter:
-    """Makes prompts of at most `language_model.max_length − longest` tokens, where `longest` is the
-    longest answer in tokens.
+    """Makes prompts of at most `language_model.max_length − longest` tokens.
 
-    Privileged texts have at most `context.most_tokens`, counted by themselves.
+    `longest` is the longest answer in tokens. Privileged texts have at most `context.most_tokens`,
+    counted by themselves.
     """
 
     language_model: LanguageModel
@@ -91,8 +92,9 @@ class PromptFormatter:
     longest: int
 
     def prompt(self, question: Question, privileged: str, note: str = "") -> tuple[int, ...]:
-        """Token ids of the teacher's prompt. Raises ModelError if it does not fit even with nothing
-        shown.
+        """Token ids of the teacher's prompt.
+
+        Raises ModelError if it does not fit even without privileged text.
         """
         shortened_text = cut_to_fit(
             privileged, lambda text: self.fits(question, text, note), _mark(self.language_model)
@@ -102,7 +104,7 @@ class PromptFormatter:
         return ids
 
     def fits(self, question: Question, privileged: str, note: str = "") -> bool:
-        """Whether `shown` need not be cut."""
+        """Whether the privileged text fits without shortening."""
         if isinstance(self.context, PrivilegedContext) and not fits_tokens(
             self.language_model, privileged, self.context.most_tokens
         ):
@@ -124,7 +126,7 @@ def fits_tokens(language_model: LanguageModel, text: str, most_tokens: int) -> b
 
 
 def shorten_to_limit(language_model: LanguageModel, context: Context, privileged: str) -> str:
-    """`shown` within `context.most_tokens` of this model's tokenizer."""
+    """Shorten the privileged text to `context.most_tokens` of this model's tokenizer."""
     if not isinstance(context, PrivilegedContext):
         return privileged
     return cut_to_fit(
@@ -135,8 +137,9 @@ def shorten_to_limit(language_model: LanguageModel, context: Context, privileged
 
 
 def cut_to_fit(text: str, fits: Callable[[str], bool], mark: str) -> str:
-    """The text, or as much of its two ends around `mark` as fits; empty if none of it does. Found
-    by bisection over characters.
+    """The text, or as much of its two ends around `mark` as fits; empty if nothing fits.
+
+    Found by bisection over characters.
     """
     if fits(text):
         return text

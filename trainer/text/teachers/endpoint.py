@@ -1,10 +1,10 @@
-"""Asking a model behind an OpenAI-compatible endpoint for texts: POST <url>/chat/completions.
+"""Requests to a model behind an OpenAI-compatible endpoint: POST <url>/chat/completions.
 
-A request is tried again, after growing pauses, when the endpoint is down, slow, over its limit,
-broken or answers rubbish; a pause is at least what `Retry-After` asks for. What cannot get better
-by waiting (a wrong key, model or address) ends the run at once. Every answer is kept before the
-next is awaited, so that whatever happens none is asked for, or paid for, twice. Redirects are not
-followed: the key is for the named host alone.
+A request is repeated, after growing pauses, when the endpoint is down, slow, over its limit, broken
+or sends an invalid answer; a pause is at least what `Retry-After` asks for. An error that waiting
+cannot fix (a wrong key, model or address) ends the run at once. Every answer is cached before the
+next is awaited, so that no answer is requested or paid for twice. Redirects are not followed: the
+key is for the named host alone.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ Progress = Callable[[int, int], None]
 
 
 class RetryableError(Exception):
-    """One attempt failed in a way that may pass; `pause` is how many seconds the endpoint asks to
-    be left alone.
+    """One attempt failed in a way that may pass.
+
+    `pause` is the number of seconds that the endpoint asks to wait.
     """
 
     def __init__(self, message: str, pause: float = 0.0) -> None:
@@ -50,7 +51,7 @@ class RetryableError(Exception):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A teacher and what it has written before. `pause` waits for that many seconds."""
+    """A teacher and the cache of its completions; `pause` waits for that many seconds."""
 
     teacher: EndpointTeacher
     cache: CompletionCache
@@ -63,10 +64,10 @@ class Endpoint:
     def write(
         self, prompts: Sequence[str], sampling: Sampling, progress: Progress | None = None
     ) -> list[Completion]:
-        """One completion to each prompt, in order; equal prompts share theirs.
+        """Return one completion to each prompt, in order; equal prompts share theirs.
 
-        `progress(done, of)` is called as they come and may raise to leave. Raises Failure when an
-        answer does not come for all the retries, and RunRefused when none can.
+        `progress(done, of)` is called as they arrive and may raise to cancel. Raises Failure when
+        an answer is missing after all retries, and RunRefused when retrying is useless.
         """
         unique_prompts = list(dict.fromkeys(prompts))
         completions = asyncio.run(
@@ -76,8 +77,9 @@ class Endpoint:
         return [completion_by_prompt[prompt] for prompt in prompts]
 
     def _body(self, prompt: str, sampling: Sampling) -> dict[str, Any]:
-        """`top_k` is beyond OpenAI's own interface, so it is sent only where the definition sets
-        it.
+        """The request body.
+
+        `top_k` is not part of OpenAI's interface, so it is sent only where the definition sets it.
         """
         body = {
             "model": self.teacher.model,
@@ -156,7 +158,7 @@ class Endpoint:
         return _completion(response)
 
     def _check(self, response: httpx2.Response) -> None:
-        """Raise what a status other than success means."""
+        """Raise the error that a status other than 200 means."""
         status, url = response.status_code, self.teacher.url
         if status == 200:
             return
@@ -184,15 +186,16 @@ class Endpoint:
         )
 
     def _error_excerpt(self, response: httpx2.Response) -> str:
-        """What the endpoint says of it, short and without the key."""
+        """The endpoint's error text, short and without the key."""
         text = " ".join(response.text.split())
         text = text.replace(self.key, "…") if self.key else text
         return f" ({text[:EXCERPT]})" if text else ""
 
 
 def key_of(teacher: EndpointTeacher) -> str:
-    """The key's value, empty where none is named. Raises RunRefused if its secret is not known
-    here.
+    """The key's value, empty where none is named.
+
+    Raises RunRefused if its secret is not set on this worker.
     """
     return value_of(teacher.key, "networks.teacher.key") if teacher.key else ""
 
@@ -200,7 +203,7 @@ def key_of(teacher: EndpointTeacher) -> str:
 async def _wait_for_all(
     tasks: Sequence[asyncio.Task[Completion]], progress: Progress | None
 ) -> None:
-    """Until all are done. Raises what the first failing one raises."""
+    """Wait until all tasks are done. Raises what the first failing one raises."""
     pending = set(tasks)
     while pending:
         done, pending = await asyncio.wait(
@@ -229,15 +232,16 @@ def _completion(response: httpx2.Response) -> Completion:
 
 
 def _retry_pause(attempt: int, requested: float) -> float:
-    """Doubles with each attempt; up to half is left to chance, so that requests that failed
-    together do not come back together.
+    """Seconds before the next attempt: doubled each time, and up to half random.
+
+    The random part spreads requests that failed together.
     """
     backoff = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
     return min(LONGEST_PAUSE, max(backoff, requested))
 
 
 def _retry_after(response: httpx2.Response) -> float:
-    """Seconds of the `Retry-After` header, which gives them or a date; 0 without a readable one."""
+    """Seconds in the `Retry-After` header, a number or a date; 0 if it cannot be read."""
     value = response.headers.get("retry-after", "")
     try:
         return max(0.0, float(value))

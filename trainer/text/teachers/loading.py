@@ -1,6 +1,6 @@
-"""The teachers of a run, opened as its definition names them.
+"""The teachers of a run, loaded as its definition names them.
 
-A run has one teacher and perhaps specialists, each a model for the problems of some domains. A
+A run has one teacher and possibly specialists, each a model for the problems of some domains. A
 teacher that no stage learns from is not loaded. Where a stage compares with a teacher's
 probabilities, the two tokenizers must give the same ids the same meaning; embeddings may be padded
 to different widths. Where all stages learn from a teacher's texts alone, any tokenizer will do.
@@ -37,10 +37,10 @@ TEXTS_ONLY_REMEDY = (
 
 @dataclass(frozen=True)
 class Teachers:
-    """`main` teaches what no specialist does. `vocabulary` is the number of token ids that the
-    student shares with all of them.
+    """All teachers of a run; `main` teaches the problems without a specialist.
 
-    `texts` is the main teacher where it gives texts only; then `main` is None.
+    `vocabulary` is the number of token ids that the student shares with all of them. `texts` is the
+    main teacher where it gives texts only; then `main` is None.
     """
 
     vocabulary: int
@@ -55,9 +55,7 @@ class Teachers:
 
     @property
     def gives_probabilities(self) -> bool:
-        """Whether each problem has a teacher whose distributions can be compared with the
-        student's.
-        """
+        """Whether the student can be compared with its teacher's probabilities on every problem."""
         return self.main is not None and all(view.gives_probabilities for view in self.views)
 
     def has_view(self, problem: Problem) -> bool:
@@ -71,10 +69,9 @@ class Teachers:
         return view
 
     def check(self, questions: Sequence[Question]) -> list[str]:
-        """What is to be said of how these training problems will be taught, before anything is
-        sampled.
+        """Check that these training problems can be taught; return notes for the log.
 
-        Raises ModelError, ProblemError or RunRefused if some could not be taught.
+        Raises ModelError, ProblemError or RunRefused if some cannot.
         """
         domains = {question.problem.domain for question in questions}
         if unused_domains := [domain for domain in self.by_domain if domain not in domains]:
@@ -103,14 +100,12 @@ class Teachers:
         return notes
 
     def after_step(self) -> None:
-        """Let moving averages follow the student."""
+        """Update the moving averages of the student's weights."""
         for view in self.views:
             view.weights.follow()
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold: a moving average. Everything else is opened again as it
-        was.
-        """
+        """The tensors for a checkpoint: a moving average; everything else is loaded again."""
         return self.main.weights.tensors() if self.main else {}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -126,9 +121,7 @@ class Teachers:
 
 
 def _too_long_notes(view: TeacherView, questions: Sequence[Question]) -> list[str]:
-    """How many privileged texts are too long, in words; told from a part of the problems where
-    these are many.
-    """
+    """A note on how many privileged texts are too long, from a sample of many problems."""
     sampled = questions[:: max(1, len(questions) // MOST_CHECKED)]
     too_long = sum(not view.shows_all(question) for question in sampled)
     if not too_long:
@@ -147,12 +140,12 @@ def open_teachers(
     device: torch.device,
     refresh: Callable[[], None] = lambda: None,
 ) -> Teachers:
-    """Open the run's teachers. `student` has the weights of before the run, its adapter if it gets
-    one, and its place (`Runtime.network`).
+    """Load the run's teachers.
 
-    `refresh` is called whenever the student's parameters have been given other values for a while
-    (`Runtime.refresh`). Raises ModelError if a model cannot be used, or does not share the
-    student's tokenizer where it must.
+    `student` has its weights from before the run, its adapter if it gets one, and its device
+    (`Runtime.network`). `refresh` is called whenever the student's parameters have temporarily been
+    given other values (`Runtime.refresh`). Raises ModelError if a model cannot be used, or does not
+    share the student's tokenizer where it must.
     """
     if not any(
         needs_probabilities(stage) or stage.source == "teacher_written" for stage in spec.stages
@@ -215,8 +208,9 @@ def _self_teacher(
 
 
 def _shares_vocabulary(student: LanguageModel, teacher: LanguageModel, compared: bool) -> bool:
-    """Whether the teacher's ids mean what the student's do. Raises ModelError if they must and do
-    not.
+    """Whether the teacher's ids have the student's meaning.
+
+    Raises ModelError if they do not but `compared` says that they must.
     """
     try:
         require_same_vocabulary(student, teacher)

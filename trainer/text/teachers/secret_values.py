@@ -1,5 +1,6 @@
-"""The values of secrets, which the environment of the trainer holds; definitions, logs and messages
-have their names alone.
+"""Values of secrets, from the trainer's environment.
+
+Definitions, logs and messages contain only their names.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from trainer.engine.outcome import RunRefused
 
 
 def variable_of(uri: str) -> str:
-    """The environment variable of `secret:<name>`: STILLROOM_SECRET_ and the name in capitals, with
-    _ for what is no letter or digit.
+    """The environment variable of `secret:<name>`: STILLROOM_SECRET_ and the name in capitals.
+
+    Characters other than letters and digits become _.
     """
     return "STILLROOM_SECRET_" + re.sub(r"[^A-Z0-9]", "_", uri.removeprefix("secret:").upper())
 
 
 def value_of(uri: str, field: str) -> str:
-    """The secret that `field` of the definition names. Raises RunRefused where there is none that a
-    request could carry.
+    """The value of the secret that `field` of the definition names.
+
+    Raises RunRefused if it is missing or cannot be sent in a request header.
     """
     value = os.environ.get(variable_of(uri), "").strip()
     if not value:

@@ -23,9 +23,7 @@ from trainer.text.language.averaging import Average
 
 
 class Weights(Protocol):
-    """Weights that can stand in a network's place. `tensors` are what a checkpoint must hold of
-    them.
-    """
+    """Weights that temporarily replace a network's; `tensors` belong in a checkpoint."""
 
     def in_place(self) -> AbstractContextManager[None]:
         """The network has these weights inside the block, and its own again afterwards."""
@@ -39,7 +37,7 @@ class Weights(Protocol):
 
 
 class UnchangedWeights:
-    """The network as it is."""
+    """The network with its present weights."""
 
     def in_place(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -55,7 +53,7 @@ class UnchangedWeights:
 
 
 class WithoutAdapter(UnchangedWeights):
-    """The student without its adapter: the weights of before the run, with no copy."""
+    """The student without its adapter: the weights from before the run, without a copy."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -65,8 +63,9 @@ class WithoutAdapter(UnchangedWeights):
 
 
 class InitialWeights(UnchangedWeights):
-    """A copy of the weights at its making. A resumed run makes it again from the model's folder and
-    the seed, so none is stored.
+    """A copy of the weights at construction.
+
+    It is not stored: a resumed run makes it again from the model's folder and the seed.
     """
 
     def __init__(self, parameters: Mapping[str, Parameter], refresh: Callable[[], None]) -> None:
@@ -79,10 +78,10 @@ class InitialWeights(UnchangedWeights):
 def weights_of(
     teacher: SelfTeacher, adapter: Adapter, model: PreTrainedModel, refresh: Callable[[], None]
 ) -> Weights:
-    """The weights that a self teacher asks for, taken from the student as it is now, with its
-    adapter if it has one.
+    """The weights that a self teacher asks for, taken from the student as it is now.
 
-    `refresh` is called whenever the student's parameters have been given other values.
+    The student has its adapter already, if it gets one. `refresh` is called whenever its parameters
+    have been given other values.
     """
     trained = {
         name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad

@@ -1,6 +1,4 @@
-"""Answers that some teacher wrote before, read from a file and matched with the problems by their
-questions, white space aside.
-"""
+"""Teacher answers read from a file, matched with problems by question, ignoring white space."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ from trainer.text.problems.records import Row
 
 
 def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
-    """What the file says to each problem; the first answer where it has several. Raises
-    ProblemError if it lacks some.
-    """
+    """The file's first answer to each problem. Raises ProblemError if one is missing."""
     path = locate(teacher.path)
     answer_by_question: dict[str, str] = {}
     for row in files.rows(path):

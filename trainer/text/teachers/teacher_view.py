@@ -1,4 +1,4 @@
-"""A teacher whose network is loaded here: how it is asked, and what it makes of a student's answer.
+"""A teacher whose network is loaded here: its prompt and its states for a student's answer.
 
 Shapes: rows are (prompt ids, completion ids) with ΣT completion tokens in all; H hidden of the
 teacher.
@@ -27,12 +27,11 @@ REMEMBERED_PROMPTS = 1 << 14
 
 @dataclass(frozen=True, eq=False)
 class TeacherView:
-    """A teacher with its own weights, context and way of being asked. `longest` is the longest
-    answer that it reads, in tokens.
+    """A teacher with its own weights, context and prompt format.
 
-    `gives_probabilities` is False where its tokenizer is another than the student's: then its texts
-    alone can be learnt from. Its head must be copied where it lies in shards, which are whole only
-    while somebody computes with them.
+    `longest` is the longest answer that it reads, in tokens. `gives_probabilities` is False where
+    its tokenizer differs from the student's: then only its texts can be learnt. Its head must be
+    copied where it is sharded, because shards are gathered only during computation.
     """
 
     name: str
@@ -46,11 +45,11 @@ class TeacherView:
     def prompt(
         self, question: Question, privileged: str | None = None, note: str = ""
     ) -> tuple[int, ...]:
-        """Ids of what the teacher is asked, after which a completion's ids follow.
+        """Ids of the teacher's prompt, after which a completion's ids follow.
 
-        `shown` is the privileged text (default: what the problem itself has of it), `note` a
-        paragraph after it that is never cut. Raises ModelError if question and longest answer do
-        not fit the teacher even with nothing shown.
+        `privileged` is the privileged text (default: that of the problem itself), `note` a
+        paragraph after it that is never shortened. Raises ModelError if question and longest answer
+        do not fit the teacher even without privileged text.
         """
         return self._cached_prompt(
             question,
@@ -59,30 +58,27 @@ class TeacherView:
         )
 
     def shows_all(self, question: Question) -> bool:
-        """Whether what the problem itself has of the privileged text need not be cut."""
+        """Whether the problem's own privileged text fits without shortening."""
         return self._formatter.fits(question, privileged_text(self.context, question.problem))
 
     @torch.no_grad()
     def hidden(self, rows: Sequence[Row]) -> Tensor:
-        """States [ΣT, H] that predict the completions' tokens, row by row, from this teacher's
-        weights; without gradient.
-        """
+        """States [ΣT, H] that predict the completions' tokens, row by row; no gradient."""
         with self.in_place():
             return response_hidden(self.language_model, rows)
 
     @property
     def head(self) -> Head:
-        """The teacher's own last layer, detached; it stays valid outside `in_place` until the next
-        step. Ask where `hidden` is asked.
+        """The teacher's last layer, detached; valid outside `in_place` until the next step.
+
+        Read it at the same time as `hidden`.
         """
         with self.in_place():
             weight, bias = head_of(self.language_model.model)
             return Head(self._detached(weight), None if bias is None else self._detached(bias))
 
     def in_place(self) -> AbstractContextManager[None]:
-        """Inside the block `language_model` has this teacher's weights, to sample from for
-        instance.
-        """
+        """Inside the block `language_model` has this teacher's weights, for instance to sample."""
         return self.weights.in_place()
 
     def _detached(self, parameter: Tensor) -> Tensor:
@@ -90,8 +86,9 @@ class TeacherView:
 
     @cached_property
     def _cached_prompt(self) -> Callable[[Question, str, str], tuple[int, ...]]:
-        """The formatter, remembering: a step asks about the same problems again, and formatting
-        takes a tenth of a small step.
+        """The formatter with a cache.
+
+        A step asks about the same problems again, and formatting takes a tenth of a small step.
         """
         return lru_cache(REMEMBERED_PROMPTS)(self._formatter.prompt)
 

@@ -1,9 +1,9 @@
-"""Answers written by a run's teachers, whoever they are, in the student's tokens and with verdicts.
+"""Answers written by a run's teachers of any kind, in the student's tokens and with verdicts.
 
 An answer that was sampled in the student's tokens is never encoded again, because its decoded text
-may give other ids. A text from a file or an endpoint, or from a network with another tokenizer, was
-never the student's tokens, so here it becomes them, once, with the student's end token behind it.
-From then on it is ids like every other answer, and its text is what the ids say.
+may give other ids. A text from a file, an endpoint or a network with another tokenizer is encoded
+here once, followed by the student's end token. From then on it is ids like every other answer, and
+its text is what the ids decode to.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TeacherWriter:
-    """Where teachers write: for this student, judged by this examiner, with answers from elsewhere
-    kept below `run_dir`.
-    """
+    """The student that teachers write for, the sampler that judges, and the cache's `run_dir`."""
 
     student: LanguageModel
     sampler: SamplerAndJudge
@@ -46,9 +44,7 @@ class TeacherWriter:
 
 @dataclass(frozen=True)
 class WrittenAnswers:
-    """One answer to each question, in order. `metrics` say what an endpoint's answers to this run
-    have cost so far.
-    """
+    """One answer to each question, in order; `metrics` are an endpoint's costs so far."""
 
     answers: list[Answer]
     metrics: dict[str, float] = field(default_factory=dict)
@@ -64,12 +60,12 @@ def write_answers(
 ) -> WrittenAnswers:
     """Have each question answered by its problem's teacher.
 
-    Answers carry the *student's* prompt, with the student's ids behind it, whatever the teacher was
-    asked with; those of a network with the student's tokenizer have its log-probs. An answer longer
-    than `sampling.max_new_tokens` of the student's tokens is cut and counts as such. An endpoint
-    draws by itself: its answers follow from no seed, only from what the run has kept.
+    Answers carry the *student's* prompt, followed by the student's ids, whatever the teacher's
+    prompt was; those of a network with the student's tokenizer have its log-probs. An answer longer
+    than `sampling.max_new_tokens` of the student's tokens is cut and counts as truncated. An
+    endpoint's answers follow from no seed, only from what the run has cached.
 
-    Raises ModelError for a text that the student's tokenizer cannot write, ProblemError for a file
+    Raises ModelError for a text that the student's tokenizer cannot encode, ProblemError for a file
     without some answer, and Failure or RunRefused for an endpoint that does not answer.
     """
     answers: dict[int, Answer] = {}
@@ -103,7 +99,7 @@ def write_answers(
 def endpoint_costs(
     teacher: TextTeacher | EndpointTeacher | None, run_dir: Path
 ) -> dict[str, float]:
-    """Tokens that an endpoint has written for this run in all its attempts, and their price."""
+    """Tokens that an endpoint has written for all attempts of this run, and their price."""
     if not isinstance(teacher, EndpointTeacher):
         return {}
     tokens = CompletionCache(run_dir / CACHE).tokens()
@@ -122,7 +118,7 @@ def _sample_from(
     writer: TeacherWriter,
     progress: Progress | None,
 ) -> list[Answer]:
-    """Sampled here with the teacher's weights from its own prompts."""
+    """Sample with the teacher's weights from its own prompts."""
     teacher_questions = [replace(question, prompt=view.prompt(question)) for question in questions]
     with view.in_place():
         answers = writer.sampler.sample_answers(
@@ -170,9 +166,7 @@ def _text_completions(
 
 
 def _prompt(teacher: EndpointTeacher, question: Question, student: LanguageModel) -> str:
-    """What an endpoint is asked. Its tokens are not known here, so the privileged text is measured
-    in the student's.
-    """
+    """The prompt for an endpoint; its privileged text is measured in the student's tokens."""
     privileged = shorten_to_limit(
         student, teacher.context, privileged_text(teacher.context, question.problem)
     )
@@ -185,7 +179,7 @@ def _judge_texts(
     sampling: Sampling,
     writer: TeacherWriter,
 ) -> list[Answer]:
-    """Texts as answers in the student's tokens, with verdicts."""
+    """Encode texts in the student's tokens and judge them."""
     trajectories = [
         _trajectory(writer.student, question, completion, sampling.max_new_tokens)
         for question, completion in zip(questions, completions, strict=True)
@@ -198,8 +192,9 @@ def _judge_texts(
 def _trajectory(
     student: LanguageModel, question: Question, completion: Completion, longest: int
 ) -> Trajectory:
-    """The end token counts to the answer's length, as it does where a model writes it. Log-probs
-    are not known: NaN.
+    """Encode a text as a trajectory with unknown log-probs (NaN).
+
+    The end token counts towards the answer's length, as it does where a model writes it.
     """
     text_tokens = text_ids(student, completion.text)
     answer_tokens = text_tokens if completion.truncated else (*text_tokens, student.ends[0])

@@ -195,9 +195,7 @@ class Distillation:
         self.components.teachers.load(snapshot.tensors.get("teacher", {}))
 
     def _exported_adapter(self) -> dict[str, Tensor]:
-        """The adapter under the names that others open it by, so that a checkpoint's folder can be
-        used as it is.
-        """
+        """The adapter under its published names, so that a checkpoint folder can be loaded directly."""
         adapter = self.spec.networks.student.adapter
         return (
             adapters.exported(self.components.student.model)

@@ -102,7 +102,7 @@ class Decoder:
         return cohort, self._logits(hidden[last])[prompt_of_row]
 
     def step(self, ids_N: Tensor, cohorts: Sequence[CohortCache]) -> Tensor:
-        """Append one token to every row, cohort by cohort; return the next token's logits [N, V]."""
+        """Append one token to every row, cohort by cohort; return the next logits [N, V]."""
         positions = torch.cat([cohort.lengths for cohort in cohorts])
         sizes = [len(cohort) for cohort in cohorts]
         for cohort in cohorts:

@@ -16,7 +16,11 @@ from torch import Tensor
 
 
 class CohortCache:
-    """`keys` and `values` [L, N, K, C, D]; `lengths` [N] of the rows' tokens and their maximum `longest`."""
+    """Keys and values of a cohort's rows.
+
+    `keys` and `values` are [L, N, K, C, D]; `lengths` [N] are of the rows' tokens, `longest` is
+    their maximum.
+    """
 
     newest: Tensor
     bias: Tensor

@@ -1,6 +1,7 @@
-"""Sampling the next round while the present one is trained on, with weights that are one update old.
+"""Sampling the next round during training, with weights that are one update old.
 
-    round n: wait for its answers → send weights n to the sampler → start sampling round n + 1 → train
+    round n: wait for its answers → send weights n to the sampler
+             → start sampling round n + 1 → train
 
 The weights in training change under a sampler in the same process, so it samples with a copy of the
 network. A resumed run samples its first round again with the checkpoint's weights: overlap gives up
@@ -59,7 +60,7 @@ class OverlapEngine:
         return self.inner.version
 
     def update(self, version: int) -> None:
-        """Wait for pending answers, which finish with their old weights, then update the weights."""
+        """Update the weights after the pending answers are finished with the old ones."""
         if self._pending is not None:
             self._pending[1].exception()
         self.inner.update(version)

@@ -72,7 +72,10 @@ class VllmEngine:
         write_description(self.student, self.launch.dtype, self.folder)
 
     def update(self, version: int) -> None:
-        """Load the student's present weights into the server. Raises Failure if it does not take them."""
+        """Load the student's present weights into the server.
+
+        Raises Failure if the server does not sample with them.
+        """
         if version == self.version:
             return
         checksums = self._write_weights()
@@ -128,7 +131,7 @@ class VllmEngine:
         trajectories: dict[int, Trajectory],
         progress: Progress | None,
     ) -> None:
-        """Add answers to `trajectories`, including those that arrive after one request has failed."""
+        """Add answers to `trajectories`, also those that arrive after a request has failed."""
         server_gone: ServerGone | None = None
         with ThreadPoolExecutor(min(self.rows, MOST_THREADS)) as pool:
             index_by_future = {
@@ -229,7 +232,7 @@ class VllmEngine:
             self._restart(str(error), 0)
 
     def _loaded_weights(self, version: int) -> list[tuple[str, Any]]:
-        """Return each worker's version and checksums, from the load call and from a second query."""
+        """Return each worker's version and checksums, from loading and from a second query."""
         assert self.server is not None
         path = str((self.folder / FILE).resolve())
         loaded = self.server.call(RPC, {"method": "stillroom_load", "args": [path, str(version)]})
