@@ -1,4 +1,4 @@
-"""Start and resume runs of language models: `trainer.engine.run` with the text method and errors."""
+"""Start and resume language-model runs: `trainer.engine.run` with the text method and errors."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""The weights that a teacher reads with: its own network's, or other ones put into the student's
-network for a while.
+"""The weights that a teacher reads with: its network's own, or others put in for a while.
 
-A self teacher is the student with the weights of before the run or with a moving average of its
+A self teacher is the student with its weights from before the run or with a moving average of its
 weights (SDFT, CaOPD: average ← (1 − a) · average + a · student after every step). Only trained
-weights are held: with an adapter that is the adapter alone, and the weights of before the run need
-nothing at all, because an untrained adapter adds nothing and may as well be off.
+weights are stored: with an adapter that is the adapter alone. The weights from before the run then
+need no copy, because an untrained adapter adds nothing and can be switched off.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ class Weights(Protocol):
     """Weights that temporarily replace a network's; `tensors` belong in a checkpoint."""
 
     def in_place(self) -> AbstractContextManager[None]:
-        """The network has these weights inside the block, and its own again afterwards."""
+        """Inside the block the network has these weights, afterwards its own again."""
 
     def follow(self) -> None:
-        """The student has taken a step."""
+        """Update after a step of the student."""
 
     def tensors(self) -> dict[str, Tensor]: ...
 

@@ -195,7 +195,7 @@ class Distillation:
         self.components.teachers.load(snapshot.tensors.get("teacher", {}))
 
     def _exported_adapter(self) -> dict[str, Tensor]:
-        """The adapter under its published names, so that a checkpoint folder can be loaded directly."""
+        """The adapter under its published names, so that a checkpoint folder can be loaded."""
         adapter = self.spec.networks.student.adapter
         return (
             adapters.exported(self.components.student.model)
