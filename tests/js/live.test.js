@@ -162,23 +162,23 @@ test("a refused run is not subscribed to again", () => {
 });
 
 test("the list of runs receives every row", () => {
-  const heard = [];
-  live.followList((rows) => heard.push(...rows));
+  const received = [];
+  live.followList((rows) => received.push(...rows));
   last().accept();
   assert.deepEqual(last().sent, [{ type: "subscribe_list" }]);
   const row = { run: "abc", name: "first", ...state };
   last().push({ type: "runs", now, rows: [row] });
-  assert.deepEqual(heard, [row]);
+  assert.deepEqual(received, [row]);
 });
 
-test("the page is changes the status of the connection", () => {
-  const heard = [];
-  live.onStatusChange((status) => heard.push(status));
+test("the page is told the status of the connection", () => {
+  const received = [];
+  live.onStatusChange((status) => received.push(status));
   follow();
   last().accept();
   last().push(delta(1));
   last().close();
-  assert.deepEqual(heard, ["connecting", "live", "waiting"]);
+  assert.deepEqual(received, ["connecting", "live", "waiting"]);
 });
 
 test("the last part of a reset moves the cursor", () => {
@@ -250,14 +250,14 @@ test("the page of a finished run sends no pings", () => {
 });
 
 test("a signed-out page does not reconnect", () => {
-  const heard = [];
-  live.onStatusChange((status) => heard.push(status));
+  const received = [];
+  live.onStatusChange((status) => received.push(status));
   follow();
   last().accept();
   last().close(4401);
   pass(10 * MINUTE);
   assert.equal(FakeSocket.opened.length, 1);
-  assert.equal(heard.at(-1), "signed_out");
+  assert.equal(received.at(-1), "signed_out");
 });
 
 test("with too many pages open the next attempt is after 30 s", () => {
@@ -271,13 +271,13 @@ test("with too many pages open the next attempt is after 30 s", () => {
 });
 
 test("an outage of the server's database is shown, and its end", () => {
-  const heard = [];
-  live.onStatusChange((status) => heard.push(status));
+  const received = [];
+  live.onStatusChange((status) => received.push(status));
   follow();
   last().accept();
   last().push({ type: "stalled", message: "The server cannot read its database." });
   last().push(delta(0));
-  assert.deepEqual(heard, ["connecting", "stalled", "live"]);
+  assert.deepEqual(received, ["connecting", "stalled", "live"]);
 });
 
 test("the server's clock is set by its frames", () => {
@@ -288,13 +288,13 @@ test("the server's clock is set by its frames", () => {
 });
 
 test("jobs are received, also after an interruption, and the connection is pinged while one is active", () => {
-  const heard = [];
-  live.followJobs((rows) => heard.push(rows));
+  const received = [];
+  live.followJobs((rows) => received.push(rows));
   last().accept();
   assert.deepEqual(last().sent, [{ type: "subscribe_jobs" }]);
   const rows = [{ job: "abc", done: 3, parts_done: 0, at_work: 1 }];
   last().push({ type: "jobs", now, rows });
-  assert.deepEqual(heard, [rows]);
+  assert.deepEqual(received, [rows]);
   pass(MINUTE);
   assert.deepEqual(last().sent.at(-1), { type: "ping" });
   last().push({ type: "pong" });

@@ -78,7 +78,7 @@ def selected(rows: QuerySet[Event], request: HttpRequest) -> SelectedMeasurement
         return None
     steps = tuple(key_and_label)
     text = request.GET.get("step", "")
-    # 19 digits or more do not fit into a bigint column.
+    # A number of 19 digits may not fit into a bigint column.
     is_step = text.isascii() and text.isdecimal() and len(text) < 19
     index = max(0, bisect_right(steps, int(text)) - 1) if is_step else len(steps) - 1
     labels = tuple(label for _, label in key_and_label.values())

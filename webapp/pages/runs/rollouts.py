@@ -19,6 +19,8 @@ from webapp.runs.models import RolloutRow, Run
 from webapp.runs.problem_texts import questions
 
 PAGE_SIZE = 40
+# Rows of the table that shows one problem through training.
+MAX_HISTORY = 200
 VERDICTS = {"correct": True, "wrong": False, "unknown": None}
 SOURCES = ("student", "teacher")
 ORDERS: dict[str, tuple[Any, ...]] = {
@@ -79,7 +81,7 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
         "shades": _legend(),
         "before": of_source.filter(step__lt=row.step).order_by("-step").first(),
         "after": of_source.filter(step__gt=row.step).order_by("step").first(),
-        "history": of_problem.order_by("step", "seq", "offset")[:200],
+        "history": of_problem.order_by("step", "seq", "offset")[:MAX_HISTORY],
     }
     if row.source == "student":
         teacher_row = of_problem.filter(source="teacher").order_by("-step").first()
@@ -120,7 +122,7 @@ def _matching(rows: QuerySet[RolloutRow], filters: dict[str, str]) -> QuerySet[R
     step = filters["step"]
     if filters["problem"]:
         rows = rows.filter(problem=filters["problem"])
-    # 19 digits or more do not fit into a bigint column.
+    # A number of 19 digits may not fit into a bigint column.
     if step.isascii() and step.isdecimal() and len(step) < 19:
         rows = rows.filter(step=int(step))
     if filters["verdict"] in VERDICTS:

@@ -50,7 +50,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         **filters,
     ).order_by("-pk")
     before = request.GET.get("before", "")
-    # 19 digits or more do not fit into a bigint column.
+    # A number of 19 digits may not fit into a bigint column.
     if before.isascii() and before.isdecimal() and len(before) < 19:
         matching = matching.filter(pk__lt=int(before))
     # One row more than the page shows tells whether there is an older page.

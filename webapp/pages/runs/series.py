@@ -59,13 +59,13 @@ def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
         tag = series_store.etag([run], request.GET.urlencode())
         if request.headers.get("If-None-Match") == tag:
             return HttpResponseNotModified(headers={"ETag": tag})
-        series = series_store.read(
+        all_series = series_store.read(
             [run], _keys(request), axis=axis, start=start, stop=stop, width=width
         )
         answer = {
             "cursor": run.batch_count,
             "axis": axis,
-            "series": [one_series.json() for one_series in series],
+            "series": [series.json() for series in all_series],
             "marks": marks(run, axis),
         }
     return HttpResponse(

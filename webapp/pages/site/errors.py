@@ -73,7 +73,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
         404,
         "Not found",
         "This page does not exist, or you do not have access to it.",
-        "Check the address, or sign in as somebody who has access.",
+        "Check the address, or sign in with an account that has access.",
     )
 
 

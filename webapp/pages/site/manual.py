@@ -18,20 +18,37 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 FOLDER: Path = settings.BASE_DIR / "docs"
-# Group title → documents. Reports are listed after the results; documents in no group come last.
+# The same groups as in docs/README.md, the index on other sites. Reports are listed after the
+# results; documents in no group come last.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Start": ("sample-run", "configuring-a-run", "reading-a-run"),
-    "Data and teachers": ("data", "teachers", "jobs", "rollouts"),
-    "Together": ("teams-and-sharing", "logging-from-elsewhere"),
-    "Running it": ("running", "operations", "dispatch", "several-processes", "faults"),
-    "Measured": ("performance", "scale", "results/README"),
-    "How it is built": (
-        "engine",
+    "For users": (
+        "sample-run",
+        "configuring-a-run",
         "run-definition",
+        "reading-a-run",
+        "data",
+        "teachers",
+        "rollouts",
+        "jobs",
+        "logging-from-elsewhere",
+        "teams-and-sharing",
+        "results/README",
+    ),
+    "For operators": (
+        "running",
+        "operations",
+        "several-processes",
+        "dispatch",
+        "faults",
+        "performance",
+        "scale",
+    ),
+    "For developers": (
+        "engine",
+        "add-a-method",
         "events",
         "server",
         "live-protocol",
-        "add-a-method",
         "dependencies",
     ),
 }
@@ -53,10 +70,12 @@ def manual_page(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def names() -> list[str]:
-    """Return every document's path in `docs/` without `.md`: `data`, `results/paced/report`."""
-    return sorted(
-        path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.md")
-    )
+    """Return every document's path in `docs/` without `.md`: `data`, `results/paced/report`.
+
+    The index docs/README.md is left out: on the site, the list of documents takes its place.
+    """
+    paths = (path.relative_to(FOLDER) for path in FOLDER.rglob("*.md"))
+    return sorted(path.with_suffix("").as_posix() for path in paths if str(path) != "README.md")
 
 
 def grouped() -> list[tuple[str, list[str]]]:

@@ -79,18 +79,18 @@ def _run_gauges() -> Iterator[Metric]:
         "Largest delay of an active run between event log and database",
         value=max([0.0, *behind]),
     )
-    oldest = active.aggregate(heard=Min("last_event_at"), alive=Min("heartbeat_at"))
+    oldest = active.aggregate(event=Min("last_event_at"), heartbeat=Min("heartbeat_at"))
     waiting = Run.objects.filter(state=State.QUEUED).aggregate(since=Min("created_at"))
     for name, text, since in (
         (
             "stillroom_silent_seconds",
             "Time since the last event of the active run that is silent longest",
-            oldest["heard"],
+            oldest["event"],
         ),
         (
             "stillroom_supervisor_heartbeat_age_seconds",
             "Time since the oldest heartbeat of a supervisor",
-            oldest["alive"],
+            oldest["heartbeat"],
         ),
         (
             "stillroom_queue_oldest_seconds",
