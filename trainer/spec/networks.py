@@ -251,9 +251,11 @@ class EndpointTeacher(Section):
         if any(character.isspace() or not character.isprintable() for character in url):
             raise ValueError("must have no white space and no control characters")
         try:
-            parts = urlsplit(url)
+            split_url = urlsplit(url)
             is_valid = (
-                parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+                split_url.scheme in ("http", "https")
+                and bool(split_url.hostname)
+                and split_url.port != 0
             )
         except ValueError:
             is_valid = False
@@ -262,7 +264,7 @@ class EndpointTeacher(Section):
                 "must start with http:// or https:// and have a host, and a port from 1 to 65535 "
                 "if any"
             )
-        if parts.username or parts.password or parts.query or parts.fragment:
+        if split_url.username or split_url.password or split_url.query or split_url.fragment:
             raise ValueError(
                 "must have no user name, password, ? or #; put a key into `key`, as secret:<name>"
             )

@@ -29,7 +29,7 @@ def snapshot(step: int = 7) -> Snapshot:
     )
 
 
-def test_what_is_written_comes_back(tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_back_unchanged(tmp_path: Path) -> None:
     folder, size = checkpoints.save(tmp_path, snapshot())
     assert folder.name == "step-00000007"
     assert size == sum(path.stat().st_size for path in folder.iterdir())
@@ -56,7 +56,7 @@ def test_every_file_has_its_size_and_hash_in_the_manifest(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["student.safetensors", "state.json"])
-def test_a_changed_byte_is_found(tmp_path: Path, name: str) -> None:
+def test_a_changed_byte_is_detected(tmp_path: Path, name: str) -> None:
     folder, _ = checkpoints.save(tmp_path, snapshot())
     content = bytearray((folder / name).read_bytes())
     content[-2] ^= 1
@@ -65,7 +65,7 @@ def test_a_changed_byte_is_found(tmp_path: Path, name: str) -> None:
         checkpoints.load(folder)
 
 
-def test_a_missing_file_and_a_missing_manifest_are_found(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_missing_manifest_are_detected(tmp_path: Path) -> None:
     folder, _ = checkpoints.save(tmp_path, snapshot())
     (folder / "student.safetensors").unlink()
     with pytest.raises(DamagedCheckpoint, match=r"lacks student\.safetensors"):
@@ -90,7 +90,7 @@ def test_a_crash_while_writing_leaves_no_checkpoint(
     assert len(checkpoints.list_folders(tmp_path)) == 1
 
 
-def test_a_full_disk_is_said_in_words_and_leaves_nothing_behind(
+def test_a_full_disk_gives_a_sentence_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, text: str) -> int:

@@ -11,10 +11,10 @@ import torch
 from trainer.engine.environment import facts
 
 
-def test_it_names_python_the_device_and_every_package() -> None:
-    found = facts(torch.device("cpu"))
-    assert found["python"] == platform.python_version()
-    assert found["device"] == "cpu"
-    assert found["packages"]["torch"] == version("torch")
-    assert list(found["packages"]) == sorted(found["packages"])
-    json.dumps(found)
+def test_the_environment_has_python_device_and_every_package() -> None:
+    fields = facts(torch.device("cpu"))
+    assert fields["python"] == platform.python_version()
+    assert fields["device"] == "cpu"
+    assert fields["packages"]["torch"] == version("torch")
+    assert list(fields["packages"]) == sorted(fields["packages"])
+    json.dumps(fields)

@@ -30,7 +30,7 @@ json_like = st.recursive(
 )
 
 
-def test_events_are_numbered_from_one_and_carry_both_clocks(tmp_path: Path) -> None:
+def test_events_are_numbered_from_one_and_have_both_clocks(tmp_path: Path) -> None:
     log = EventLog(tmp_path, attempt=3)
     log.emit("log", level="info", message="one")
     log.emit("metrics", step=1, values={"loss": 0.5})
@@ -60,10 +60,10 @@ def test_every_value_becomes_strict_json(value: object) -> None:
 
 
 @given(st.dictionaries(st.text(), json_like))
-def test_a_line_says_the_same_however_it_is_written(fields: dict[str, Any]) -> None:
-    written = encode_line({"type": "x", "fields": fields})
-    assert written.endswith(b"\n") and written.count(b"\n") == 1
-    assert json.loads(written)["fields"] == json.loads(json.dumps(to_json_value(fields)))
+def test_both_encoders_give_the_same_line(fields: dict[str, Any]) -> None:
+    line = encode_line({"type": "x", "fields": fields})
+    assert line.endswith(b"\n") and line.count(b"\n") == 1
+    assert json.loads(line)["fields"] == json.loads(json.dumps(to_json_value(fields)))
 
 
 class Mute:
@@ -78,7 +78,7 @@ def endless() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("value", [Mute(), {"key": [Mute()]}, endless(), {Mute(): 1}])
-def test_what_cannot_be_written_costs_its_event_and_nothing_else(
+def test_an_event_that_cannot_be_encoded_loses_only_its_fields(
     tmp_path: Path, value: object
 ) -> None:
     log = EventLog(tmp_path, 1)
@@ -90,7 +90,7 @@ def test_what_cannot_be_written_costs_its_event_and_nothing_else(
     assert second["message"] == "and on"
 
 
-def test_numbers_that_json_lacks_are_words(tmp_path: Path) -> None:
+def test_nan_and_infinities_become_strings(tmp_path: Path) -> None:
     log = EventLog(tmp_path, 1)
     log.emit(
         "metrics",
@@ -134,25 +134,25 @@ def test_segments_rotate_and_read_as_one(tmp_path: Path) -> None:
 
 def test_a_reader_yields_each_event_once_while_the_log_grows(tmp_path: Path) -> None:
     log, reader = EventLog(tmp_path, 1, segment_bytes=200), LogReader(tmp_path)
-    seen = []
+    events = []
     for number in range(12):
         log.emit("log", level="info", message=str(number))
-        seen += [event["seq"] for event in reader.poll()]
+        events += [event["seq"] for event in reader.poll()]
     log.close()
-    assert seen == list(range(1, 13))
+    assert events == list(range(1, 13))
     assert list(reader.poll()) == []
 
 
-def test_a_backlog_is_taken_in_parts_of_bounded_number_and_size(tmp_path: Path) -> None:
+def test_a_backlog_is_read_in_batches_of_bounded_number_and_size(tmp_path: Path) -> None:
     log, reader = EventLog(tmp_path, 1, segment_bytes=1500), LogReader(tmp_path)
     for number in range(20):
         log.log("info", str(number) + (400 * "x" if number >= 10 else ""))
     log.close()
-    parts = []
-    while taken := reader.read_batch(4, 1000):
-        parts.append([event["seq"] for event in taken])
+    batches = []
+    while batch := reader.read_batch(4, 1000):
+        batches.append([event["seq"] for event in batch])
         assert reader.has_more
-    assert parts == [
+    assert batches == [
         [1, 2, 3, 4],
         [5, 6, 7, 8],
         [9, 10, 11, 12],
@@ -164,7 +164,7 @@ def test_a_backlog_is_taken_in_parts_of_bounded_number_and_size(tmp_path: Path) 
     assert not reader.has_more
 
 
-def test_a_torn_last_line_is_left_alone_until_it_is_whole(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_read_once_it_is_complete(tmp_path: Path) -> None:
     log, reader = EventLog(tmp_path, 1), LogReader(tmp_path)
     log.emit("log", level="info", message="whole")
     log.close()
@@ -180,15 +180,15 @@ def test_a_torn_last_line_is_left_alone_until_it_is_whole(tmp_path: Path) -> Non
     assert reader.damage == []
 
 
-def test_a_line_that_a_crash_tore_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_a_line_that_a_crash_cut_is_reported_and_later_events_are_read(tmp_path: Path) -> None:
     log = EventLog(tmp_path, 1)
     log.emit("log", level="info", message="before the crash")
     log.close()
     with segments(tmp_path)[0].open("ab") as file:
         file.write(b'{"v":1,"att')
-    again = EventLog(tmp_path, 1)
-    again.emit("log", level="info", message="after the crash")
-    again.close()
+    reopened = EventLog(tmp_path, 1)
+    reopened.emit("log", level="info", message="after the crash")
+    reopened.close()
     reader = LogReader(tmp_path)
     assert [event["message"] for event in reader.poll()] == ["before the crash", "after the crash"]
     assert len(reader.damage) == 1
@@ -227,8 +227,8 @@ def test_a_full_disk_makes_events_wait_and_loses_none(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    trouble, after = done.stdout.splitlines()
-    assert "cannot be written" in trouble
+    failure, after = done.stdout.splitlines()
+    assert "cannot be written" in failure
     assert after == "'' 0"
     messages = [event["message"] for event in read(tmp_path)]
     assert messages == [
@@ -269,12 +269,12 @@ def may_mount() -> bool:
 
 
 @pytest.mark.skipif(not may_mount(), reason="a small disk of its own needs the right to mount")
-def test_the_last_words_of_a_run_are_kept_though_the_disk_stays_full(tmp_path: Path) -> None:
+def test_the_last_events_of_a_run_are_written_although_the_disk_stays_full(tmp_path: Path) -> None:
     command = ["unshare", "--mount", sys.executable, "-c", REALLY_FULL_DISK, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    trouble, kept = done.stdout.splitlines()
-    assert trouble == "the event log cannot be written: the disk is full: No space left on device"
-    assert kept == "0 102", "nothing was dropped, and every line is there"
+    failure, counts = done.stdout.splitlines()
+    assert failure == "the event log cannot be written: the disk is full: No space left on device"
+    assert counts == "0 102", "nothing was dropped, and every line is there"
 
 
 KILLED = """
@@ -289,7 +289,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_nothing_that_was_emitted_dies_with_the_process(tmp_path: Path) -> None:
+def test_no_emitted_event_is_lost_with_the_process(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert [event["values"]["loss"] for event in read(tmp_path)] == [
@@ -299,17 +299,17 @@ def test_nothing_that_was_emitted_dies_with_the_process(tmp_path: Path) -> None:
 
 def test_emit_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every sync hangs, also that of a full segment; events are written all the same."""
-    asked, answered = threading.Event(), threading.Event()
+    fsync_called, answered = threading.Event(), threading.Event()
 
     def hangs(file: int) -> None:
-        asked.set()
+        fsync_called.set()
         answered.wait()
 
     monkeypatch.setattr(events, "SYNC_SECONDS", 0.01)
     monkeypatch.setattr(os, "fsync", hangs)
     log = EventLog(tmp_path, 1, segment_bytes=300)
     log.log("info", "0")
-    asked.wait()
+    fsync_called.wait()
     for number in range(1, 20):
         log.log("info", str(number))
     assert [event["message"] for event in read(tmp_path)] == [str(number) for number in range(20)]
@@ -317,7 +317,7 @@ def test_emit_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.Mon
     log.close()
 
 
-def test_a_disk_that_loses_what_was_written_is_trouble_for_good(
+def test_a_failed_sync_is_a_permanent_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(file: int) -> None:

@@ -32,7 +32,7 @@ def losses(folder: Path) -> dict[int, dict[str, float]]:
     }
 
 
-def test_a_run_evaluates_before_during_and_after_and_saves_where_asked(tmp_path: Path) -> None:
+def test_a_run_evaluates_before_during_and_after_and_saves_at_its_interval(tmp_path: Path) -> None:
     method = Line(10)
     assert train(method, runtime(tmp_path)) == ("All 10 steps are done. The score is -6.", "")
     assert [call for call in method.calls if call.startswith("evaluate")] == [
@@ -54,14 +54,14 @@ def test_a_run_evaluates_before_during_and_after_and_saves_where_asked(tmp_path:
     assert [event["step"] for event in events(tmp_path, "checkpoint_removed")] == [3, 6]
 
 
-def test_a_phase_runs_at_its_own_cadence(tmp_path: Path) -> None:
+def test_a_phase_runs_every_few_rounds(tmp_path: Path) -> None:
     method = Line(5)
     train(method, runtime(tmp_path))
     assert method.calls.count("first") == 5
     assert method.calls.count("second") == 3
 
 
-def test_metrics_carry_loss_rate_counts_and_times(tmp_path: Path) -> None:
+def test_metrics_have_loss_rate_counts_and_times(tmp_path: Path) -> None:
     train(Line(3), runtime(tmp_path))
     last = [event for event in events(tmp_path, "metrics") if "loss" in event["values"]][-1]
     assert last["step"] == 3
@@ -75,14 +75,14 @@ def test_metrics_carry_loss_rate_counts_and_times(tmp_path: Path) -> None:
 def test_micro_batches_give_the_same_numbers_as_one_batch(tmp_path: Path) -> None:
     train(Line(6, micro=1), runtime(tmp_path / "one"))
     train(Line(6, micro=4), runtime(tmp_path / "four"))
-    one, four = losses(tmp_path / "one"), losses(tmp_path / "four")
-    for step, values in one.items():
+    single, four = losses(tmp_path / "one"), losses(tmp_path / "four")
+    for step, values in single.items():
         assert four[step] == pytest.approx(values, rel=1e-12)
 
 
 def test_a_stopped_and_resumed_run_gives_the_same_numbers(tmp_path: Path) -> None:
-    whole = Line(10)
-    train(whole, runtime(tmp_path / "whole"))
+    uninterrupted = Line(10)
+    train(uninterrupted, runtime(tmp_path / "whole"))
     with pytest.raises(Stopped):
         train(Line(10, stop_at=6), runtime(tmp_path / "first"))
     newest = checkpoints.list_folders(tmp_path / "first" / "checkpoints")[0]
@@ -92,20 +92,20 @@ def test_a_stopped_and_resumed_run_gives_the_same_numbers(tmp_path: Path) -> Non
     assert {**losses(tmp_path / "first"), **losses(tmp_path / "second")} == losses(
         tmp_path / "whole"
     )
-    assert torch.equal(resumed.slope, whole.slope)
-    assert torch.equal(resumed.offset, whole.offset)
+    assert torch.equal(resumed.slope, uninterrupted.slope)
+    assert torch.equal(resumed.offset, uninterrupted.offset)
     assert "evaluate before 7" not in resumed.calls
 
 
 def test_a_finished_run_that_is_resumed_has_nothing_to_do(tmp_path: Path) -> None:
     train(Line(4), runtime(tmp_path / "first"))
-    again = Line(4)
+    resumed = Line(4)
     train(
-        again,
+        resumed,
         runtime(tmp_path / "second"),
         checkpoints.load(checkpoints.list_folders(tmp_path / "first" / "checkpoints")[0]),
     )
-    assert again.calls == []
+    assert resumed.calls == []
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(
@@ -134,7 +134,8 @@ def test_a_log_that_cannot_be_written_stops_the_run_at_the_next_step(
 
     with pytest.raises(
         DiskFull,
-        match="stopped after step 2: the event log cannot be written: the disk is full: No space left on device",
+        match="stopped after step 2: the event log cannot be written: the disk is full: No space "
+        "left on device",
     ):
         train(FillsTheDisk(10), runtime(tmp_path))
 

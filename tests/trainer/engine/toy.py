@@ -57,10 +57,10 @@ class Line:
         self.calls.append(phase.name)
         assert phase.group is not None
         rt.normalise(phase.group, len(batch))
-        for part in batch.chunk(self.micro):
-            other = self.offset.detach() if phase is FIRST else self.offset
+        for chunk in batch.chunk(self.micro):
+            target = self.offset.detach() if phase is FIRST else self.offset
             slope = self.slope if phase is FIRST else self.slope.detach()
-            rt.backward(((slope * part + other - 3 * part - 1) ** 2).sum(), phase.group)
+            rt.backward(((slope * chunk + target - 3 * chunk - 1) ** 2).sum(), phase.group)
         return {}
 
     def after_step(self, rt: Runtime) -> None:

@@ -1,5 +1,6 @@
-"""A rank without training, for tests of processes: `python -m tests.trainer.scale.fake_rank BEHAVIOUR …`, one behaviour
-for each rank.
+"""A rank without training, for tests of `processes`.
+
+`python -m tests.trainer.scale.fake_rank BEHAVIOUR …`, one behaviour for each rank.
 """
 
 from __future__ import annotations

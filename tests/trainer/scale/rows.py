@@ -84,8 +84,8 @@ class Rows:
             return {"look": sum(self.weights)}
         rt.normalise("net", len(batch))
         own = rt.world.divide(list(zip(batch, self.weights, strict=True)))
-        for place in range(rt.micro_batches_to_run(len(own), "net")):
-            row, weight = own[place] if place < len(own) else (batch[0], 0.0)
+        for index in range(rt.micro_batches_to_run(len(own), "net")):
+            row, weight = own[index] if index < len(own) else (batch[0], 0.0)
             rt.backward(rt.forward(partial(weighted, self.net, row, weight), "net"), "net")
         return {}
 
@@ -130,12 +130,12 @@ def carry_out(
     parallel: str,
     dtype: str,
     checkpoint: Path | None = None,
-    place: ProcessRank = ALONE,
+    rank: ProcessRank = ALONE,
 ) -> Rows:
     """Train for some steps, as the rank of that place."""
     torch.set_num_threads(1)
-    own = folder / str(place.rank)
-    world = World(place)
+    own = folder / str(rank.rank)
+    world = World(rank)
     settings = Compute.model_validate({"parallel": parallel})
     log = EventLog(own / "events", 1)
     rt = Runtime(
@@ -149,13 +149,13 @@ def carry_out(
 
 
 if __name__ == "__main__":
-    told, place = sys.argv[1:], rank_of_this_process()
-    assert place is not None
+    arguments, rank = sys.argv[1:], rank_of_this_process()
+    assert rank is not None
     carry_out(
-        Path(told[0]),
-        int(told[1]),
-        told[2],
-        told[3],
-        Path(told[4]) if len(told) > 4 else None,
-        place,
+        Path(arguments[0]),
+        int(arguments[1]),
+        arguments[2],
+        arguments[3],
+        Path(arguments[4]) if len(arguments) > 4 else None,
+        rank,
     )

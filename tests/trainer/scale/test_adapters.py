@@ -51,9 +51,11 @@ def logits(language_model: LanguageModel) -> torch.Tensor:
 
 
 def test_an_untrained_adapter_changes_nothing_and_is_all_that_is_trained(tmp_path: Path) -> None:
-    plain, ours = student(tmp_path / "a"), adapted(tmp_path / "b", trained=False)
-    assert torch.equal(logits(plain), logits(ours))
-    trained = [name for name, parameter in ours.model.named_parameters() if parameter.requires_grad]
+    plain, model = student(tmp_path / "a"), adapted(tmp_path / "b", trained=False)
+    assert torch.equal(logits(plain), logits(model))
+    trained = [
+        name for name, parameter in model.model.named_parameters() if parameter.requires_grad
+    ]
     assert len(trained) == 2 * 7 * 2  # layers of the network, its adapted projections, A and B
     assert all("lora_" in name for name in trained)
 
@@ -63,39 +65,39 @@ def test_the_same_seed_draws_the_same_adapter(tmp_path: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_off_is_the_network_of_before_the_run(tmp_path: Path) -> None:
-    plain, ours = student(tmp_path / "a"), adapted(tmp_path / "b")
-    assert not torch.allclose(logits(plain), logits(ours))
-    with adapters.off(ours.model):
-        assert torch.equal(logits(plain), logits(ours))
-    assert not torch.allclose(logits(plain), logits(ours))
-    assert any(parameter.requires_grad for parameter in ours.model.parameters())
+def test_adapter_off_is_the_network_before_the_run(tmp_path: Path) -> None:
+    plain, model = student(tmp_path / "a"), adapted(tmp_path / "b")
+    assert not torch.allclose(logits(plain), logits(model))
+    with adapters.off(model.model):
+        assert torch.equal(logits(plain), logits(model))
+    assert not torch.allclose(logits(plain), logits(model))
+    assert any(parameter.requires_grad for parameter in model.model.parameters())
 
 
-def test_folded_weights_give_the_same_logits_without_an_adapter(tmp_path: Path) -> None:
-    plain, ours = student(tmp_path / "a"), adapted(tmp_path / "b")
-    folded = adapters.merged(ours.model)
+def test_merged_weights_give_the_same_logits_without_an_adapter(tmp_path: Path) -> None:
+    plain, model = student(tmp_path / "a"), adapted(tmp_path / "b")
+    folded = adapters.merged(model.model)
     assert folded.keys() == plain.model.state_dict().keys()
     plain.model.load_state_dict(folded)
-    torch.testing.assert_close(logits(plain), logits(ours), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(logits(plain), logits(model), rtol=1e-12, atol=1e-12)
 
 
 def test_head_and_hidden_states_are_those_of_the_adapted_network(tmp_path: Path) -> None:
-    ours = adapted(tmp_path)
-    found = head_of(ours.model).logits(last_hidden(ours.model, IDS), VOCABULARY)
-    torch.testing.assert_close(found, logits(ours), rtol=1e-12, atol=1e-12)
+    model = adapted(tmp_path)
+    actual = head_of(model.model).logits(last_hidden(model.model, IDS), VOCABULARY)
+    torch.testing.assert_close(actual, logits(model), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", ["llama", "qwen2", "qwen3"])
 def test_the_sampler_samples_from_the_weights_that_are_trained(tmp_path: Path, shape: str) -> None:
-    ours, prompt = adapted(tmp_path, shape), (5, 9, 13)
+    model, prompt = adapted(tmp_path, shape), (5, 9, 13)
     answers = sample(
-        ours, [SampleRequest("p", prompt, (0, 1, 2))], Sampling(max_new_tokens=12), Noise(1, 0)
+        model, [SampleRequest("p", prompt, (0, 1, 2))], Sampling(max_new_tokens=12), Noise(1, 0)
     )
     rows = [(answer.prompt, answer.ids) for answer in answers]
     with torch.no_grad():
         logprobs_TV = (
-            head_of(ours.model).logits(response_hidden(ours, rows), VOCABULARY).log_softmax(-1)
+            head_of(model.model).logits(response_hidden(model, rows), VOCABULARY).log_softmax(-1)
         )
     expected_T = logprobs_TV.gather(1, completion_ids(rows)[:, None])[:, 0]
     sampled_T = torch.cat(
@@ -104,27 +106,27 @@ def test_the_sampler_samples_from_the_weights_that_are_trained(tmp_path: Path, s
     torch.testing.assert_close(sampled_T.double(), expected_T, rtol=1e-5, atol=1e-5)
 
 
-def test_what_is_exported_opens_with_peft(tmp_path: Path) -> None:
+def test_an_exported_adapter_opens_with_peft(tmp_path: Path) -> None:
     from peft import PeftModel
 
-    ours, plain = adapted(tmp_path / "a"), student(tmp_path / "b")
+    model, plain = adapted(tmp_path / "a"), student(tmp_path / "b")
     folder = tmp_path / "exported"
     folder.mkdir()
-    for name, content in adapters.description(ours, SETTINGS).items():
+    for name, content in adapters.description(model, SETTINGS).items():
         (folder / name).write_bytes(content)
     save_file(
-        {name: tensor.contiguous() for name, tensor in adapters.exported(ours.model).items()},
+        {name: tensor.contiguous() for name, tensor in adapters.exported(model.model).items()},
         folder / "adapter_model.safetensors",
     )
     network: Any = PeftModel.from_pretrained(plain.model, folder, autocast_adapter_dtype=False)
     with torch.no_grad():
         torch.testing.assert_close(
-            network(input_ids=IDS).logits, logits(ours), rtol=1e-12, atol=1e-12
+            network(input_ids=IDS).logits, logits(model), rtol=1e-12, atol=1e-12
         )
 
 
 def test_a_network_without_such_layers_is_refused(tmp_path: Path) -> None:
-    ours = student(tmp_path)
-    del ours.model.model.layers
+    model = student(tmp_path)
+    del model.model.model.layers
     with pytest.raises(ModelError, match="has no layer called q_proj"):
-        adapters.apply(ours, LowRankAdapter(layers=("q_proj",)), 0)
+        adapters.apply(model, LowRankAdapter(layers=("q_proj",)), 0)

@@ -29,9 +29,9 @@ Pair = list[subprocess.Popen[bytes]]
 @pytest.fixture
 def started() -> Iterator[Pair]:
     """What a test has started; none of it survives the test."""
-    found: Pair = []
-    yield found
-    for machine in found:
+    process: Pair = []
+    yield process
+    for machine in process:
         for child in (
             psutil.Process(machine.pid).children(recursive=True) if machine.poll() is None else []
         ):
@@ -87,7 +87,7 @@ def test_two_machines_give_the_numbers_of_two_processes_on_one(
     assert not (tmp_path / "machine-1").exists(), "machine 0 alone keeps a log"
 
 
-def test_a_machine_that_is_gone_ends_the_attempt_with_words(tmp_path: Path, started: Pair) -> None:
+def test_a_lost_machine_ends_the_attempt_with_a_reason(tmp_path: Path, started: Pair) -> None:
     first, second = on_two_machines(definition(tmp_path, 500), tmp_path, started)
     until_trained(tmp_path / "machine-0")
     rank_of(second).send_signal(signal.SIGKILL)
@@ -95,7 +95,7 @@ def test_a_machine_that_is_gone_ends_the_attempt_with_words(tmp_path: Path, star
     assert end(tmp_path / "machine-0")["reason"] == PEER_LOST_REASON
 
 
-def test_a_stop_of_one_machine_stops_both_after_the_same_step(
+def test_a_stop_request_to_one_machine_stops_both_after_the_same_step(
     tmp_path: Path, started: Pair
 ) -> None:
     first, second = on_two_machines(definition(tmp_path, 500), tmp_path, started)
@@ -105,7 +105,7 @@ def test_a_stop_of_one_machine_stops_both_after_the_same_step(
     assert list((tmp_path / "machine-0/attempts/1/checkpoints").glob("step-*"))
 
 
-def test_machines_without_a_place_to_meet_are_refused(
+def test_machines_without_a_meeting_address_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = definition(tmp_path, 3)

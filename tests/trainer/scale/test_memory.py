@@ -54,9 +54,11 @@ class Noisy:
     def run(self, phase: Phase, batch: Tensor, rt: Runtime) -> Mapping[str, float]:
         rt.normalise("net", 64)
         noise = torch.randn(64, dtype=torch.float64)
-        for places in torch.arange(64).split(rt.micro_batch_tokens):
-            rt.count(len(places), 1.0)
-            rt.backward((self.weights[places] - batch[places] - noise[places]).pow(2).sum(), "net")
+        for indices in torch.arange(64).split(rt.micro_batch_tokens):
+            rt.count(len(indices), 1.0)
+            rt.backward(
+                (self.weights[indices] - batch[indices] - noise[indices]).pow(2).sum(), "net"
+            )
             if (
                 self.failure
                 and rt.step == self.at_step
@@ -100,7 +102,7 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_step_that_ran_out_of_memory_is_computed_again_in_smaller_pieces(
+def test_a_step_that_ran_out_of_memory_is_repeated_with_smaller_micro_batches(
     tmp_path: Path, failure: Exception
 ) -> None:
     failing, undisturbed = Noisy(failure), Noisy()
@@ -114,13 +116,14 @@ def test_a_step_that_ran_out_of_memory_is_computed_again_in_smaller_pieces(
     assert rt.micro_batch_tokens == 16
     assert rt.micro == 1 + 1 + 4 + 4
     assert rt.tokens == 4 * 64
-    said = [event["message"] for event in events(tmp_path / "failing", "log")]
-    assert [message.rsplit("; ", 1)[1] for message in said] == [
-        "the step is computed again, 32 tokens at a time.", "the step is computed again, 16 tokens at a time.",
-    ]  # fmt: skip
+    messages = [event["message"] for event in events(tmp_path / "failing", "log")]
+    assert [message.rsplit("; ", 1)[1] for message in messages] == [
+        "the step is computed again, 32 tokens at a time.",
+        "the step is computed again, 16 tokens at a time.",
+    ]
 
 
-def test_a_resumed_run_goes_on_in_the_smaller_pieces(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_the_smaller_micro_batches(tmp_path: Path) -> None:
     train(Noisy(MemoryError()), runtime(tmp_path / "first", 64))
     rt = runtime(tmp_path / "second", 64)
     train(
@@ -131,7 +134,7 @@ def test_a_resumed_run_goes_on_in_the_smaller_pieces(tmp_path: Path) -> None:
     assert rt.micro_batch_tokens == 16
 
 
-def test_where_no_piece_is_small_enough_the_failure_stands(tmp_path: Path) -> None:
+def test_a_run_fails_if_no_micro_batch_is_small_enough(tmp_path: Path) -> None:
     with pytest.raises(MemoryError):
         train(Noisy(MemoryError(), while_larger_than=0), runtime(tmp_path, 64))
 
@@ -152,11 +155,11 @@ def test_computing_in_bfloat16_moves_the_weights_by_the_expected_norm() -> None:
     before, rate = net.weight.detach().clone(), 1e-5
     group = OptimiserGroup("net", dict(net.named_parameters()), bfloat16=True)
     group.configure(Optimiser(), rate)
-    seen: list[torch.dtype] = []
+    norms: list[torch.dtype] = []
 
     def compute() -> Tensor:
         output = net(torch.randn(8, 64, generator=torch.Generator().manual_seed(0)))
-        seen.append(output.dtype)
+        norms.append(output.dtype)
         return output.float().pow(2).sum()
 
     group.backward(group.forward(compute))
@@ -164,7 +167,7 @@ def test_computing_in_bfloat16_moves_the_weights_by_the_expected_norm() -> None:
     assert net.weight.grad.dtype == torch.float32
     group.update()
     moments = [value for key, value in group.moments().items() if "exp_avg" in key]
-    assert seen == [torch.bfloat16]
+    assert norms == [torch.bfloat16]
     assert {value.dtype for value in moments} == {net.weight.dtype} == {torch.float32}
     assert float((net.weight.detach() - before).norm()) == pytest.approx(
         rate * net.weight.numel() ** 0.5, rel=1e-2

@@ -33,7 +33,7 @@ def end(run_dir: Path) -> dict[str, object]:
     return events[-1]
 
 
-def carry_out(run_dir: Path, *behaviours: str, device: str = "cpu") -> int:
+def run_ranks(run_dir: Path, *behaviours: str, device: str = "cpu") -> int:
     command = [*FAKE_RANK, *behaviours]
     return processes.run_processes(command, command, run_dir, 1, len(behaviours), device)
 
@@ -47,9 +47,9 @@ def _from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_leading_rank_says_how_the_run_ended(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "attempts/1/events", 1)
-    log.log("info", "said by the leading rank")
+    log.log("info", "logged by the leading rank")
     log.close()
-    assert carry_out(tmp_path, "completes", "completes") == COMPLETED
+    assert run_ranks(tmp_path, "completes", "completes") == COMPLETED
     assert (end(tmp_path)["outcome"], end(tmp_path)["reason"]) == (
         "completed",
         "All 8 steps are done.",
@@ -58,23 +58,25 @@ def test_the_leading_rank_says_how_the_run_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("leading", ["is left alone", "hangs"])
 def test_a_killed_rank_takes_the_others_down_with_a_reason(tmp_path: Path, leading: str) -> None:
-    assert carry_out(tmp_path, leading, "dies") == FAILED
+    assert run_ranks(tmp_path, leading, "dies") == FAILED
     assert (
         end(tmp_path)["reason"]
         == "Process 2 of 2 was killed by signal 9 (SIGKILL), and the others were stopped."
     )
 
 
-def test_the_rank_that_knows_why_is_quoted(tmp_path: Path) -> None:
-    assert carry_out(tmp_path, "is left alone", "hangs", "refuses") == FAILED
+def test_the_end_quotes_the_rank_that_knows_the_reason(tmp_path: Path) -> None:
+    assert run_ranks(tmp_path, "is left alone", "hangs", "refuses") == FAILED
     assert (end(tmp_path)["reason"], end(tmp_path)["remedy"]) == (
         "Process 3 of 3: The model has no head.",
         "Choose another one.",
     )
 
 
-def test_after_a_rank_ran_out_of_memory_all_begin_again_with_less_at_once(tmp_path: Path) -> None:
-    assert carry_out(tmp_path, "completes", "has enough memory at a quarter") == COMPLETED
+def test_after_a_rank_ran_out_of_memory_all_restart_with_smaller_micro_batches(
+    tmp_path: Path,
+) -> None:
+    assert run_ranks(tmp_path, "completes", "has enough memory at a quarter") == COMPLETED
 
 
 def test_more_processes_than_cores_are_refused_before_one_is_started(
@@ -85,7 +87,8 @@ def test_more_processes_than_cores_are_refused_before_one_is_started(
     assert main(["run", str(tmp_path / "run.yaml"), "--dir", str(tmp_path)]) == REFUSED
     assert (
         end(tmp_path)["reason"]
-        == "compute.processes is 1,024, but this machine has room for at most 3: one for each CPU core."
+        == "compute.processes is 1,024, but this machine has room for at most 3: "
+        "one for each CPU core."
     )
     assert end(tmp_path)["remedy"] == "Lower compute.processes."
 
@@ -95,14 +98,14 @@ def test_two_processes_may_share_a_core(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int | None
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    assert carry_out(tmp_path, "completes", "completes") == COMPLETED
+    assert run_ranks(tmp_path, "completes", "completes") == COMPLETED
 
 
 def test_more_processes_than_gpus_are_refused_where_gpus_are_demanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    assert carry_out(tmp_path, "completes", "completes", device="cuda") == REFUSED
+    assert run_ranks(tmp_path, "completes", "completes", device="cuda") == REFUSED
     assert (
         end(tmp_path)["reason"]
         == "compute.processes is 2, but this machine has room for at most 1: one for each GPU."
@@ -110,7 +113,7 @@ def test_more_processes_than_gpus_are_refused_where_gpus_are_demanded(
     assert end(tmp_path)["remedy"] == "Lower compute.processes, or set compute.device to cpu."
 
 
-def test_where_not_all_can_be_started_none_is_left_behind(
+def test_if_not_all_can_be_started_none_keeps_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[subprocess.Popen[bytes]] = []
@@ -123,7 +126,7 @@ def test_where_not_all_can_be_started_none_is_left_behind(
         return started[0]
 
     monkeypatch.setattr(subprocess, "Popen", one_alone)
-    assert carry_out(tmp_path, "hangs", "hangs") == FAILED
+    assert run_ranks(tmp_path, "hangs", "hangs") == FAILED
     assert (
         end(tmp_path)["reason"]
         == "Process 2 of 2 could not be started: resource temporarily unavailable."
@@ -133,19 +136,19 @@ def test_where_not_all_can_be_started_none_is_left_behind(
 
 def test_a_signal_asks_all_ranks_to_stop(tmp_path: Path) -> None:
     threading.Timer(1.0, signal.raise_signal, [signal.SIGTERM]).start()
-    assert carry_out(tmp_path, "waits", "waits", "waits") == STOPPED
+    assert run_ranks(tmp_path, "waits", "waits", "waits") == STOPPED
     assert end(tmp_path)["reason"] == "The run was asked to stop."
 
 
-def test_a_second_signal_kills_them(tmp_path: Path) -> None:
+def test_a_second_signal_kills_all_ranks(tmp_path: Path) -> None:
     for seconds in (1.0, 1.5):
         threading.Timer(seconds, signal.raise_signal, [signal.SIGINT]).start()
     began = time.monotonic()
-    assert carry_out(tmp_path, "hangs", "hangs") == FAILED
+    assert run_ranks(tmp_path, "hangs", "hangs") == FAILED
     assert time.monotonic() - began < 60
 
 
-def test_a_real_run_in_two_processes_stops_after_one_step_and_goes_on(tmp_path: Path) -> None:
+def test_a_real_run_in_two_processes_stops_after_a_step_and_is_resumed(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(to_yaml(spec(compute={"processes": 2})))
     folder = tmp_path / "run"
     running = subprocess.Popen(

@@ -26,7 +26,7 @@ STEPS = 6
 def in_two(folder: Path, parallel: str, dtype: str, checkpoint: Path | None = None) -> None:
     """Carry the method out in two processes."""
     folder.mkdir()
-    chosen = [str(checkpoint)] if checkpoint else []
+    options = [str(checkpoint)] if checkpoint else []
     command = [
         sys.executable,
         "-m",
@@ -35,7 +35,7 @@ def in_two(folder: Path, parallel: str, dtype: str, checkpoint: Path | None = No
         str(STEPS),
         parallel,
         dtype,
-        *chosen,
+        *options,
     ]
     ranks = [
         subprocess.Popen(
@@ -47,11 +47,11 @@ def in_two(folder: Path, parallel: str, dtype: str, checkpoint: Path | None = No
         for rank in range(2)
     ]
     try:
-        said = [rank.communicate(timeout=250)[1].decode() for rank in ranks]
+        errors = [rank.communicate(timeout=250)[1].decode() for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
 
 
 def saved(folder: Path, step: int) -> Path:
@@ -60,15 +60,15 @@ def saved(folder: Path, step: int) -> Path:
 
 def tensors(folder: Path) -> dict[str, Tensor]:
     """Weights, moments and moving averages of the last checkpoint."""
-    found = checkpoints.load(saved(folder, STEPS)).tensors
+    sets = checkpoints.load(saved(folder, STEPS)).tensors
     return {
-        f"{kind}/{name}": tensor for kind, named in found.items() for name, tensor in named.items()
+        f"{kind}/{name}": tensor for kind, group in sets.items() for name, tensor in group.items()
     }
 
 
 def numbers(folder: Path, rank: int = 0) -> dict[tuple[int, str], float]:
     """Every metric that does not depend on the clock, by step and name."""
-    kept = ("loss", "grad_norm", "look", "live", "averaged")
+    names = ("loss", "grad_norm", "look", "live", "averaged")
     events: list[dict[str, Any]] = [
         event for event in read(folder / str(rank) / "events") if event["type"] == "metrics"
     ]
@@ -76,39 +76,39 @@ def numbers(folder: Path, rank: int = 0) -> dict[tuple[int, str], float]:
         (event["step"], key): value
         for event in events
         for key, value in event["values"].items()
-        if key in kept
+        if key in names
     }
 
 
-def same(ours: dict[str, Tensor], theirs: dict[str, Tensor], rtol: float = 1e-9) -> None:
-    assert ours.keys() == theirs.keys()
-    for name, tensor in theirs.items():
-        torch.testing.assert_close(ours[name], tensor, rtol=rtol, atol=rtol / 100, msg=name)
+def same(first: dict[str, Tensor], second: dict[str, Tensor], rtol: float = 1e-9) -> None:
+    assert first.keys() == second.keys()
+    for name, tensor in second.items():
+        torch.testing.assert_close(first[name], tensor, rtol=rtol, atol=rtol / 100, msg=name)
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
     carry_out(folder, STEPS, "ddp", "float64")
     return folder
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_give_the_numbers_of_one_and_one_goes_on_from_theirs(
-    tmp_path: Path, alone: Path, parallel: str
+def test_one_process_resumes_from_two_with_the_same_numbers(
+    tmp_path: Path, single: Path, parallel: str
 ) -> None:
     in_two(tmp_path / "two", parallel, "float64")
-    same(tensors(tmp_path / "two"), tensors(alone))
-    expected = numbers(alone)
+    same(tensors(tmp_path / "two"), tensors(single))
+    expected = numbers(single)
     assert len(expected) == 3 * STEPS + 2 * 4
     assert numbers(tmp_path / "two") == pytest.approx(expected, rel=1e-9)
     assert numbers(tmp_path / "two", rank=1) == numbers(tmp_path / "two")
     assert not (tmp_path / "two" / "1" / "checkpoints").exists()
     carry_out(tmp_path / "one", STEPS, "ddp", "float64", saved(tmp_path / "two", 3))
-    same(tensors(tmp_path / "one"), tensors(alone))
+    same(tensors(tmp_path / "one"), tensors(single))
 
 
-def test_two_processes_go_on_in_shards_from_what_one_has_saved(tmp_path: Path) -> None:
+def test_two_sharded_processes_resume_from_one_with_the_same_numbers(tmp_path: Path) -> None:
     carry_out(tmp_path / "one", STEPS, "ddp", "float32")
     in_two(tmp_path / "two", "fsdp", "float32", saved(tmp_path / "one", 3))
     same(tensors(tmp_path / "two"), tensors(tmp_path / "one"), rtol=1e-4)

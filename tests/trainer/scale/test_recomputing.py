@@ -39,40 +39,40 @@ def gradients(language_model: LanguageModel) -> dict[str, Tensor]:
 def test_recomputed_activations_give_the_same_gradients(
     tmp_path: Path, shape: str, lora: bool
 ) -> None:
-    kept, recomputed = student(tmp_path / "a", shape), student(tmp_path / "b", shape)
+    stored, recomputed = student(tmp_path / "a", shape), student(tmp_path / "b", shape)
     if lora:
-        for each in (kept, recomputed):
-            adapters.apply(each, LowRankAdapter(rank=2), seed=0)
+        for model in (stored, recomputed):
+            adapters.apply(model, LowRankAdapter(rank=2), seed=0)
     recompute_activations(recomputed.model)
-    expected, found = gradients(kept), gradients(recomputed)
-    assert expected.keys() == found.keys()
+    expected, actual = gradients(stored), gradients(recomputed)
+    assert expected.keys() == actual.keys()
     for name, gradient in expected.items():
-        assert torch.equal(gradient, found[name]), name
+        assert torch.equal(gradient, actual[name]), name
 
 
 def test_every_layer_is_computed_twice_and_keeps_only_its_input(tmp_path: Path) -> None:
-    ours = student(tmp_path, "qwen2")
-    kept_before = saved_by_autograd(ours)
-    recompute_activations(ours.model)
-    assert saved_by_autograd(ours) < kept_before / 3
+    model = student(tmp_path, "qwen2")
+    kept_before = saved_by_autograd(model)
+    recompute_activations(model.model)
+    assert saved_by_autograd(model) < kept_before / 3
     calls: Counter[int] = Counter()
-    for number, layer in enumerate(ours.model.model.layers):
+    for number, layer in enumerate(model.model.model.layers):
         layer.mlp.register_forward_pre_hook(lambda *_, number=number: calls.update([number]))
-    gradients(ours)
+    gradients(model)
     assert calls == {0: 2, 1: 2}
 
 
 def saved_by_autograd(language_model: LanguageModel) -> int:
     """Numbers that a forward pass keeps for its backward pass, weights apart."""
     weights = {parameter.data_ptr() for parameter in language_model.model.parameters()}
-    kept: dict[int, int] = {}
+    sizes: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         if tensor.data_ptr() not in weights:
-            kept[tensor.data_ptr()] = tensor.numel()
+            sizes[tensor.data_ptr()] = tensor.numel()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        held = last_hidden(language_model.model, IDS)
-    assert held.requires_grad
-    return sum(kept.values())
+        hidden = last_hidden(language_model.model, IDS)
+    assert hidden.requires_grad
+    return sum(sizes.values())

@@ -24,13 +24,13 @@ def definition() -> RunSpec:
     sampling = {"max_new_tokens": 16}
     first = {"name": "written", "source": "teacher_written", "objective": {"kind": "forward_kl"}}
     second = {"name": "own", "objective": {"kind": "reverse_kl"}}
-    rest = {
+    settings = {
         "problems_per_step": 5,
         "until": {"steps": 2},
         "rollouts": {"generate": {"sampling": sampling}},
     }
     return spec(
-        stages=[{**first, **rest}, {**second, **rest}],
+        stages=[{**first, **settings}, {**second, **settings}],
         pool={"rollouts_per_problem": 2, "track_problems": 0},
         evaluation={"every": 0, "final_samples": 1, "pass_at": [1]},
         checkpoints={"every": 0},
@@ -51,7 +51,7 @@ def numbers(run_dir: Path) -> dict[tuple[int, str], float]:
     }
 
 
-def test_a_run_in_shards_on_two_processes_gives_every_number_of_one(tmp_path: Path) -> None:
+def test_a_sharded_run_on_two_processes_gives_the_numbers_of_one(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(to_yaml(definition()))
     ended = subprocess.run(

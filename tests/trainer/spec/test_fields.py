@@ -10,8 +10,8 @@ ALL = {(info.path, info.when): info for info in fields()}
 
 
 def only(path: str) -> FieldInfo:
-    (found,) = [info for info in fields() if info.path == path]
-    return found
+    (matches,) = [info for info in fields() if info.path == path]
+    return matches
 
 
 def leaves(value: Any, path: str = "") -> set[str]:
@@ -40,8 +40,8 @@ def test_every_setting_of_a_definition_is_listed() -> None:
         },
     ]
     for settings in alternatives:
-        written = leaves(to_dict(load({"stages": [{"name": "a"}], **settings})))
-        assert written - listed <= {"data.retained", "networks.specialists"}, (
+        paths = leaves(to_dict(load({"stages": [{"name": "a"}], **settings})))
+        assert paths - listed <= {"data.retained", "networks.specialists"}, (
             "only absent sections have no line of their own"
         )
 
@@ -50,7 +50,7 @@ def test_no_setting_is_listed_twice() -> None:
     assert len(ALL) == len(fields())
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_title_and_help() -> None:
     for info in fields():
         assert info.title, info.path
         assert info.help or info.path.endswith(".kind"), info.path
@@ -58,7 +58,7 @@ def test_every_setting_says_what_it_is() -> None:
         assert bool(info.choices) == (info.type in ("choice", "choices")), info.path
 
 
-def test_a_number_carries_its_bounds_unit_and_paper() -> None:
+def test_a_number_has_its_bounds_unit_and_paper() -> None:
     alpha = only("pool.weighting.alpha")
     assert (alpha.type, alpha.default, alpha.bounds, alpha.paper) == (
         "number",
@@ -77,12 +77,12 @@ def test_a_choice_between_sections_is_a_setting_with_help_for_each_alternative()
     assert kind.choices[0].help.startswith("w(p) = p^α (1 − p)^β")
 
 
-def test_lists_say_the_bounds_of_their_items() -> None:
+def test_lists_have_the_bounds_of_their_items() -> None:
     levels = only("evaluation.pass_at")
     assert (levels.type, levels.default, levels.bounds) == ("integers", [1, 4], {"ge": 1})
 
 
-def test_defaults_are_those_of_the_role_that_a_section_plays() -> None:
+def test_defaults_are_those_of_the_field_that_holds_a_section() -> None:
     assert only("networks.student.model").default == "builtin:student"
     models = {info.when: info.default for info in fields() if info.path == "networks.teacher.model"}
     assert models[(("networks.teacher.kind", "model"),)] == "builtin:teacher"
@@ -93,7 +93,7 @@ def test_a_setting_without_a_default_is_required() -> None:
     assert not only("name").required
 
 
-def test_an_absent_section_is_a_choice_that_may_stay_empty() -> None:
+def test_an_optional_section_is_a_choice_that_may_be_empty() -> None:
     retained = only("data.retained.kind")
     assert (retained.optional, retained.default) == (True, None)
 

@@ -14,24 +14,24 @@ STAGE: dict[str, Any] = {"name": "only"}
 TWO_STAGES = [{"name": "one"}, {"name": "two"}]
 
 
-def complaints(**settings: Any) -> dict[str, str]:
+def issues_by_path(**settings: Any) -> dict[str, str]:
     return {issue.path: issue.message for issue in issues_in({"stages": [STAGE], **settings})}
 
 
-def test_a_definition_that_can_run_has_no_complaints() -> None:
-    assert complaints() == {}
+def test_a_valid_definition_has_no_issues() -> None:
+    assert issues_by_path() == {}
 
 
-def test_no_rollouts_at_all_are_refused() -> None:
-    assert complaints(pool={"rollouts_per_problem": 0}) == {
+def test_zero_rollouts_are_refused() -> None:
+    assert issues_by_path(pool={"rollouts_per_problem": 0}) == {
         "pool.rollouts_per_problem": "must be at least 1, got “0”"
     }
 
 
 @pytest.mark.parametrize("exponent", ["alpha", "beta"])
 def test_negative_exponents_are_refused(exponent: str) -> None:
-    found = complaints(pool={"weighting": {"kind": "paced", exponent: -0.5}})
-    assert found == {f"pool.weighting.{exponent}": "must not be negative, got “-0.5”"}
+    issues = issues_by_path(pool={"weighting": {"kind": "paced", exponent: -0.5}})
+    assert issues == {f"pool.weighting.{exponent}": "must not be negative, got “-0.5”"}
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,11 @@ def test_answer_lengths_are_bounded(tokens: int, sentence: str) -> None:
         "name": "only",
         "rollouts": {"generate": {"kind": "plain", "sampling": {"max_new_tokens": tokens}}},
     }
-    found = issues_in({"stages": [stage]})
-    assert [issue.path for issue in found] == ["stages.0.rollouts.generate.sampling.max_new_tokens"]
-    assert sentence in found[0].message
+    issues = issues_in({"stages": [stage]})
+    assert [issue.path for issue in issues] == [
+        "stages.0.rollouts.generate.sampling.max_new_tokens"
+    ]
+    assert sentence in issues[0].message
 
 
 @pytest.mark.parametrize(
@@ -68,10 +70,10 @@ def test_answer_lengths_are_bounded(tokens: int, sentence: str) -> None:
         ),
     ],
 )
-def test_an_unknown_setting_names_the_nearest_known_one(
+def test_an_unknown_setting_suggests_the_nearest_known_one(
     settings: dict[str, Any], path: str, hint: str
 ) -> None:
-    assert hint in complaints(**settings)[path]
+    assert hint in issues_by_path(**settings)[path]
 
 
 @pytest.mark.parametrize(
@@ -147,10 +149,10 @@ def test_an_unknown_setting_names_the_nearest_known_one(
         ),
     ],
 )
-def test_a_wrong_value_is_explained_beside_its_setting(
+def test_a_wrong_value_is_explained_with_the_path_of_its_setting(
     settings: dict[str, Any], path: str, sentence: str
 ) -> None:
-    assert sentence in complaints(**settings)[path]
+    assert sentence in issues_by_path(**settings)[path]
 
 
 def stage(**generate: Any) -> dict[str, Any]:
@@ -219,10 +221,10 @@ def stage(**generate: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_settings_that_make_no_sense_together_are_refused_with_the_reason(
+def test_incompatible_settings_are_refused_with_the_reason(
     settings: dict[str, Any], path: str, reason: str
 ) -> None:
-    assert reason in complaints(**settings)[path]
+    assert reason in issues_by_path(**settings)[path]
 
 
 @pytest.mark.parametrize(
@@ -244,17 +246,17 @@ def test_settings_that_make_no_sense_together_are_refused_with_the_reason(
         {"networks": {"student": {"model": "builtin:teacher", "random_init": True}}},
     ],
 )
-def test_unusual_settings_that_can_work_are_left_alone(settings: dict[str, Any]) -> None:
-    assert complaints(**settings) == {}
+def test_unusual_settings_that_can_work_are_accepted(settings: dict[str, Any]) -> None:
+    assert issues_by_path(**settings) == {}
 
 
-def test_all_complaints_come_at_once() -> None:
-    found = complaints(
+def test_all_issues_are_returned_together() -> None:
+    issues = issues_by_path(
         seed=-1,
         pool={"rollouts_per_problem": 0},
         stages=[{"name": "a", "until": {"steps": 0}}, {"name": "B"}],
     )
-    assert set(found) == {
+    assert set(issues) == {
         "seed",
         "pool.rollouts_per_problem",
         "stages.0.until.steps",
@@ -285,10 +287,10 @@ SECTIONS = (
 
 
 @given(st.dictionaries(st.sampled_from(SECTIONS), JSON, max_size=4))
-def test_whatever_is_sent_gives_sentences_and_never_an_exception(data: dict[str, Any]) -> None:
-    found = issues_in(data)
-    assert all(issue.message and len(str(issue)) < 600 for issue in found)
-    if not found:
+def test_any_input_gives_sentences_and_never_an_exception(data: dict[str, Any]) -> None:
+    issues = issues_in(data)
+    assert all(issue.message and len(str(issue)) < 600 for issue in issues)
+    if not issues:
         assert load(data).total_steps > 0
 
 
@@ -296,9 +298,9 @@ UNSTORABLE = ["\0", "\ud800", "a\udfff"]
 
 
 @pytest.mark.parametrize("text", UNSTORABLE)
-@pytest.mark.parametrize("place", ["name", "domains", "prompt", "a key", "a kind"])
-def test_text_that_no_database_holds_is_refused_wherever_it_stands_and_told_of_in_text_that_one_holds(
-    place: str, text: str
+@pytest.mark.parametrize("section", ["name", "domains", "prompt", "a key", "a kind"])
+def test_text_that_a_database_cannot_store_is_refused_in_every_section(
+    section: str, text: str
 ) -> None:
     settings: dict[str, dict[str, Any]] = {
         "name": {"name": text},
@@ -313,5 +315,7 @@ def test_text_that_no_database_holds_is_refused_wherever_it_stands_and_told_of_i
         "a key": {text: 1},
         "a kind": {"data": {"train": {"kind": text}}},
     }
-    said = "\n".join(map(str, issues_in({"stages": [{"name": "only"}], **settings[place]})))
-    assert said and "\0" not in said and said.encode()
+    text_of_issues = "\n".join(
+        map(str, issues_in({"stages": [{"name": "only"}], **settings[section]}))
+    )
+    assert text_of_issues and "\0" not in text_of_issues and text_of_issues.encode()

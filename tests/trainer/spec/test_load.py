@@ -32,9 +32,7 @@ def test_yaml_json_and_a_dict_give_the_same_definition() -> None:
     rate=st.floats(1e-12, 1.0),
     prompt=st.text(max_size=40).filter(lambda text: "\0" not in text),
 )
-def test_what_is_written_as_yaml_is_read_back_unchanged(
-    name: str, seed: int, rate: float, prompt: str
-) -> None:
+def test_yaml_is_read_back_unchanged(name: str, seed: int, rate: float, prompt: str) -> None:
     stage = {**STAGE, "optimiser": {"learning_rate": rate}}
     spec = load(
         {"name": name, "seed": seed, "stages": [stage], "data": {"prompt": prompt + "{question}"}}
@@ -73,12 +71,12 @@ def test_a_setting_given_twice_is_refused() -> None:
         ("#" * 300_000, "300,000 characters"),
     ],
 )
-def test_text_that_is_no_definition_is_refused_in_a_sentence(text: str, sentence: str) -> None:
+def test_text_that_is_no_definition_is_refused_with_one_sentence(text: str, sentence: str) -> None:
     assert sentence in complaint(text)
 
 
 @pytest.mark.parametrize("version", [3, "x", None, [1]])
-def test_a_version_that_nothing_here_reads_is_refused(version: object) -> None:
+def test_an_unknown_version_is_refused(version: object) -> None:
     assert "this program reads version 2" in complaint({"version": version, "stages": [STAGE]})
 
 
@@ -90,7 +88,7 @@ def test_an_older_version_is_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (spec.version, spec.name) == (2, "old")
 
 
-def test_a_definition_of_version_1_names_no_kind_of_teacher() -> None:
+def test_a_definition_of_version_1_gets_a_teacher_kind() -> None:
     old = load(
         {"version": 1, "stages": [STAGE], "networks": {"teacher": {"model": "file:some/teacher"}}}
     )
@@ -98,7 +96,10 @@ def test_a_definition_of_version_1_names_no_kind_of_teacher() -> None:
 
 
 def test_definitions_are_read_without_torch() -> None:
-    program = "import sys, trainer.spec, trainer.recipes; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    program = (
+        "import sys, trainer.spec, trainer.recipes; sys.exit('torch' in sys.modules or "
+        "'transformers' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -115,7 +116,7 @@ BOMB = "\n".join(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (BOMB, "aliases"),
         ("name: a\nseed: " + "9" * 5000, "ordinary size"),
@@ -126,27 +127,28 @@ BOMB = "\n".join(
         ("name: !!timestamp 2020-13-45", "neither text"),
     ],
 )
-def test_what_no_setting_can_hold_is_refused_at_once(text: str, said: str) -> None:
-    with pytest.raises(SpecError, match=said):
+def test_text_that_no_setting_can_hold_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         load(text)
 
 
 @pytest.mark.parametrize(
     "name", ["1e3", "on", "012", "null", "~", "0x1f", "2020-01-01", "1_000", "1:20", "true"]
 )
-def test_a_name_that_looks_like_another_value_stays_text(name: str) -> None:
+def test_a_name_that_looks_like_a_number_stays_text(name: str) -> None:
     spec = load({"name": name, "stages": [{"name": "one"}]})
     assert load(to_yaml(spec)) == spec
 
 
-def test_a_part_that_is_used_twice_by_an_alias_is_read() -> None:
+def test_a_section_that_an_alias_repeats_is_read() -> None:
     spec = load(
-        "stages: [{name: one, optimiser: &same {learning_rate: 0.5}}, {name: two, optimiser: *same}]"
+        "stages: [{name: one, optimiser: &same {learning_rate: 0.5}}, {name: two, optimiser: "
+        "*same}]"
     )
     assert spec.stages[0].optimiser == spec.stages[1].optimiser
 
 
-def test_a_part_that_holds_itself_is_refused() -> None:
+def test_a_section_that_contains_itself_is_refused() -> None:
     with pytest.raises(SpecError, match="neither text"):
         load("stages: &all [{name: one, again: *all}]")
 

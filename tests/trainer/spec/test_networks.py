@@ -11,7 +11,7 @@ from trainer.spec import EndpointTeacher, ModelTeacher, Networks, PrivilegedCont
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8000/v1", "https://api.example.org/v1/", "http://[::1]:8000/v1"]
 )
-def test_an_endpoint_is_a_host_that_speaks_http(url: str) -> None:
+def test_an_endpoint_is_an_http_url_with_a_host(url: str) -> None:
     assert EndpointTeacher(url=url, model="m").url == url.rstrip("/")
 
 
@@ -26,7 +26,7 @@ def test_an_endpoint_is_a_host_that_speaks_http(url: str) -> None:
         "http://[::1/v1",
     ],
 )
-def test_what_names_no_host_is_refused(url: str) -> None:
+def test_a_url_without_a_host_is_refused(url: str) -> None:
     with pytest.raises(
         ValidationError, match="must start with http:// or https:// and have a host"
     ):
@@ -36,7 +36,7 @@ def test_what_names_no_host_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://me:pass@h/v1", "https://me@h/v1", "https://h/v1?key=1", "https://h/v1#a"]
 )
-def test_a_password_has_no_place_in_a_definition(url: str) -> None:
+def test_a_url_with_a_password_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="must have no user name, password"):
         EndpointTeacher(url=url, model="m")
 
@@ -52,7 +52,7 @@ def test_a_password_has_no_place_in_a_definition(url: str) -> None:
         "https://h/\xa0v1",
     ],
 )
-def test_a_url_holds_no_white_space_and_no_control_characters(url: str) -> None:
+def test_a_url_with_white_space_or_control_characters_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="must have no white space and no control characters"):
         EndpointTeacher(url=url, model="m")
 
@@ -68,12 +68,12 @@ def test_a_domain_is_a_short_name(domain: str) -> None:
         teaching("algebra", domain)
 
 
-def test_a_domain_given_twice_is_quoted_in_short() -> None:
+def test_a_long_domain_given_twice_is_abbreviated_in_the_message() -> None:
     with pytest.raises(ValidationError, match=f"gives the domain “{'x' * 60}…” to two specialists"):
         Networks(specialists=(teaching("x" * 200), teaching("x" * 200)))
 
 
 @pytest.mark.parametrize("template", ["{question}", "{privileged}", ""])
-def test_a_template_has_both_parts(template: str) -> None:
+def test_a_template_without_both_placeholders_is_refused(template: str) -> None:
     with pytest.raises(ValidationError, match="or the teacher does not read it"):
         PrivilegedContext(template=template)

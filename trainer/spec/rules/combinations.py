@@ -1,7 +1,6 @@
-"""Combinations of valid settings that make no sense together, each with the reason and the remedy.
+"""Combinations of valid settings that are refused, each with the reason and the remedy.
 
-A combination is refused only if it cannot do what was asked; one that is merely unusual is left to
-whoever asked for it.
+A combination is refused only if it cannot work; an unusual one is accepted.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Refusal = tuple[str, str]
 
 
 def incompatible_settings(spec: RunSpec) -> list[Refusal]:
-    """All refusals of a spec as (field path, sentence)."""
+    """Return all refusals of a definition as (field path, sentence)."""
     refusals = [
         *network_refusals(spec),
         *_pool(spec.pool),
@@ -66,8 +65,7 @@ def _no_estimate(pool: Pool) -> Iterator[Refusal]:
     if pool.refresh != "never" or pool.measure_snr:
         yield (
             "pool.estimate",
-            "is never, but pass rates are to be refreshed or set beside the gradient; choose "
-            "before",
+            "is never, but pool.refresh or pool.measure_snr needs pass rates; choose before",
         )
 
 

@@ -1,4 +1,4 @@
-"""Networks that make no sense together, or with the data: each with the reason and the remedy."""
+"""Refused combinations of networks, with each other or with the data."""
 
 from __future__ import annotations
 
@@ -72,10 +72,11 @@ def _privileged(spec: RunSpec) -> Iterator[Refusal]:
             f"data.train.columns.solution or show the answer"
         )
         yield "networks.teacher.context.shows", reason
-    written = [stage.name for stage in spec.stages if stage.source != "student_rollouts"]
-    if shows in ("demonstration", "feedback") and written:
+    other_stages = [stage.name for stage in spec.stages if stage.source != "student_rollouts"]
+    if shows in ("demonstration", "feedback") and other_stages:
         reason = (
-            f"is {shows}, which comes from the student's own answers, but stage {written[0]} has "
+            f"is {shows}, which comes from the student's own answers, but stage {other_stages[0]} "
+            f"has "
             f"none; show the solution instead"
         )
         yield "networks.teacher.context.shows", reason

@@ -1,6 +1,4 @@
-"""Settings of a stage that make no sense together: each with the reason and the remedy. Paths are
-below the stage.
-"""
+"""Refused combinations of the settings of a stage; paths are relative to the stage."""
 
 from __future__ import annotations
 
@@ -38,8 +36,9 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
 
 
 def needs_probabilities(stage: Stage) -> bool:
-    """Whether the objective compares with the teacher's distribution, which only a network that is
-    loaded here has.
+    """Return whether the objective needs the teacher's distribution.
+
+    Only a network that the trainer has loaded provides it; texts and endpoints do not.
     """
     return not isinstance(stage.objective, GRPO | CrossEntropy)
 
@@ -119,8 +118,8 @@ def _tokens(stage: Stage) -> Iterator[Refusal]:
 
 
 def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
-    chosen = stage.rollouts.filter
-    if not isinstance(chosen, CalibratedFilter):
+    rollout_filter = stage.rollouts.filter
+    if not isinstance(rollout_filter, CalibratedFilter):
         return
     if not isinstance(spec.data.confidence, StatedConfidence):
         yield (
@@ -140,13 +139,13 @@ def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             f"raise it to 8, or to 2 at least"
         )
         yield "rollouts.generate.per_problem", reason
-    if chosen.target == "one_hot" and not chosen.in_answer:
+    if rollout_filter.target == "one_hot" and not rollout_filter.in_answer:
         yield (
             "rollouts.filter.target",
             "is one_hot, which learns the measured number in the answer; turn in_answer on or "
             "choose teacher",
         )
-    if not (chosen.in_answer or chosen.in_privileged or chosen.in_note):
+    if not (rollout_filter.in_answer or rollout_filter.in_privileged or rollout_filter.in_note):
         yield (
             "rollouts.filter.in_answer",
             "and the two other places are off, so no confidence is replaced; turn one on",
@@ -155,16 +154,16 @@ def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
 
 def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     sampling = stage.rollouts.generate.sampling
-    others = (
+    engine = (
         "vLLM"
         if isinstance(spec.compute.sampler, VllmSampler)
         else "overlap"
         if spec.compute.overlap
         else ""
     )
-    if others and (sampling.top_p < 1 or sampling.top_k > 0):
+    if engine and (sampling.top_p < 1 or sampling.top_k > 0):
         reason = (
             f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with "
-            f"{others} set top_p to 1 and top_k to 0"
+            f"{engine} set top_p to 1 and top_k to 0"
         )
         yield "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"), reason
