@@ -37,9 +37,11 @@ from trainer.text.training.pool import ProblemPool
 from trainer.text.training.teacher_states import compute_teacher_states
 
 EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Problems per bin at most, and the least number for which a bin is measured.
 PER_BIN = 48
 LEAST_PROBLEMS = 4
 RESAMPLES = 500
+# Gradients with more entries are sketched to SKETCH entries.
 SKETCH_ABOVE = 1 << 20
 SKETCH = 4096
 

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 Counts = NDArray[np.int64]
 Interval = tuple[float, float]
 
+# Resamples of a bootstrap interval.
 RESAMPLES = 2000
+# The 97.5 % quantile of the normal distribution.
 Z95 = 1.959963984540054
 
 

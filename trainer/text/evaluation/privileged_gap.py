@@ -21,6 +21,7 @@ from trainer.text.teachers import TeacherView, privileged_text
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
 
+# Limits the cost: every problem is answered twice more at each evaluation.
 MOST_PROBLEMS = 64
 
 

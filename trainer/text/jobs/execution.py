@@ -57,6 +57,7 @@ def execute_part(spec: JobSpec, part: int, parts: int, out: Path) -> int:
                 )
             file.flush()
             done += len(block)
+        # FILE must be complete on disk before it gets its final name.
         os.fsync(file.fileno())
     unfinished.rename(out)
     return done

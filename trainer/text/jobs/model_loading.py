@@ -21,6 +21,7 @@ from trainer.text.language import adapters, models
 from trainer.text.language.models import LanguageModel
 from trainer.text.training.update import GROUP
 
+# Name of the averaged weights in a checkpoint.
 AVERAGE = "ema"
 
 

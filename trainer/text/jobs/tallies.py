@@ -155,6 +155,7 @@ def length_bin(tokens: int) -> int:
 
     Bins grow by a factor of 2 in `FINEST` steps; bin b begins at `bin_begins(b)`.
     """
+    # 1e-9 absorbs rounding, so that exact powers fall into the bin that they begin.
     return int(np.floor(FINEST * np.log2(max(1, tokens)) + 1e-9))
 
 

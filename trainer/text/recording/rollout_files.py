@@ -16,6 +16,7 @@ from trainer.text.recording import side_files
 from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.records import TrainRow
 
+# Characters of an answer in the event's index; the whole text is in the side file.
 EXCERPT = 240
 
 
@@ -122,6 +123,7 @@ def _top_texts(model: LanguageModel, ids_T: Tensor) -> list[str]:
 
 def evenly_spaced(answers: Sequence[Answer], limit: int) -> list[Answer]:
     """At most `limit` answers, evenly spaced."""
+    # Ceiling division, so that at most `limit` answers remain.
     step = max(1, -(-len(answers) // limit))
     return list(answers[::step])
 

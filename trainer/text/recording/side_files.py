@@ -26,6 +26,7 @@ def write(folder: Path, table: pa.Table) -> dict[str, Any]:
     content = sink.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     path = folder / f"{digest}.parquet"
+    # The name is the content's hash, so an existing file is the same.
     if not path.exists():
         temporary = folder / f".writing-{digest}"
         with temporary.open("wb") as file:
@@ -33,6 +34,7 @@ def write(folder: Path, table: pa.Table) -> dict[str, Any]:
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)
+        # The rename must survive a crash before an event names the file.
         sync_folder(folder)
     return {"name": path.name, "sha256": digest, "rows": table.num_rows}
 

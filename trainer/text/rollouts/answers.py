@@ -176,6 +176,7 @@ class SamplerAndJudge:
             decode(model, (*prefix, *trajectory.ids))
             for prefix, trajectory in zip(prefixes, trajectories, strict=True)
         ]
+        # Truncated answers are failures without a call of the verifier.
         complete = [
             index for index, trajectory in enumerate(trajectories) if not trajectory.truncated
         ]

@@ -72,6 +72,8 @@ def _build_sampler(
             if spec.compute.overlap
             else InProcessEngine(student, rows, world=world)
         )
+    # float32 on the server unless the student trains in bfloat16: the weight check then sees one
+    # matrix.
     dtype = "bfloat16" if spec.networks.student.dtype == "bfloat16" else "float32"
     answer_lengths = [
         stage.rollouts.generate.sampling.max_new_tokens
@@ -105,6 +107,7 @@ def build_pipeline(
     """
     generate, sampling = stage.rollouts.generate, stage.rollouts.generate.sampling
     answer_filter = build_filter(spec, stage, sampler, student, teachers)
+    # Overlapped answers come from older weights, so they need importance weights like a server's.
     separate_sampler = isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap
     if separate_sampler and sampling.temperature:
         answer_filter = ImportanceWeightedFilter(

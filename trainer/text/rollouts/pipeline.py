@@ -67,6 +67,7 @@ class RolloutPipeline:
         ValueError, both before anything is generated; raises ConservationError if a plug-in loses
         an answer or uses it twice.
         """
+        # Before anything is sampled: a held-out problem must not cost or teach anything.
         self._refuse_held_out(prompts)
         budget = budget or self._default_budget(len(prompts))
         counts = self.control.plan(prompts, self.generate, budget)

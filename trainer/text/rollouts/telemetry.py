@@ -17,6 +17,7 @@ from typing import Any
 from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.records import DroppedAnswer, Group, TrainRow
 
+# The reason under which tokens count that a plug-in replaced in an answer.
 REPLACED = "replaced"
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 CompletionRequest = Mapping[str, Any]
+# An endpoint can report any number; costs must stay finite.
 MOST_TOKENS = 10**9
 
 
@@ -51,6 +52,7 @@ class CompletionCache:
             json.dumps({"request": request, **asdict(completion)}, ensure_ascii=False, indent=1),
             "utf-8",
         )
+        # A reader sees no file or the complete one.
         os.replace(temporary, path)
 
     def tokens(self) -> int:

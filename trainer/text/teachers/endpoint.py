@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
 PROGRESS_SECONDS = 0.5  # seconds between two reports of progress, at which a run can be stopped
+# Request timeout, conflict, too early, too many requests; every 5xx status is repeated, too.
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
 EXCERPT = 200  # characters of what an endpoint said
 RESUME_REMEDY = (
@@ -162,6 +163,7 @@ class Endpoint:
         status, url = response.status_code, self.teacher.url
         if status == 200:
             return
+        # 429 and 5xx may come with a `Retry-After` header.
         if status == 429:
             raise RetryableError(
                 "limits how often it may be asked (status 429)", _retry_after(response)

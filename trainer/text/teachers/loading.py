@@ -27,7 +27,9 @@ from trainer.text.teachers.snapshots import UnchangedWeights, weights_of
 from trainer.text.teachers.stored_texts import texts_for
 from trainer.text.teachers.teacher_view import TeacherView
 
+# The main teacher's name in rows and messages.
 MAIN = "teacher"
+# Encoding every privileged text of a large data set would delay the start of the run.
 MOST_CHECKED = 1000
 TEXTS_ONLY_REMEDY = (
     "Or learn from the teacher's texts alone, for which any tokenizer will do: "

@@ -22,6 +22,7 @@ from trainer.text.rollouts.answers import Question
 from trainer.text.teachers.contexts import PromptFormatter, privileged_text
 from trainer.text.teachers.snapshots import Weights
 
+# Prompts cached per teacher.
 REMEMBERED_PROMPTS = 1 << 14
 
 

@@ -57,6 +57,7 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     The student's trained parameters become the optimiser group `group`. Raises ModelError and
     ProblemError, and RunRefused where vLLM is chosen but not installed.
     """
+    # Check this first: a missing server must end the run before models are loaded.
     if isinstance(spec.compute.sampler, VllmSampler):
         vllm_python()
     problem_sets = problems.load_all(spec.data)

@@ -15,6 +15,7 @@ from trainer.text.rollouts.answers import Answer, tokens_of
 from trainer.text.rollouts.records import TrainRow
 from trainer.text.teachers import Teachers
 
+# Operations per parameter and token: forward only, and forward with backward.
 FORWARD = 2
 TRAINED = 6
 

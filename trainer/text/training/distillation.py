@@ -135,6 +135,8 @@ class Distillation:
 
     def _draw_indices(self, pool: ProblemPool, stage: Stage, begin: int, step: int) -> list[int]:
         """Indices of the B problems of a step of the stage that began at step `begin`."""
+        # A new measurement of the pool starts a new sequence of passes, because other problems are
+        # kept.
         origin = max(begin, pool.step)
         return draw(
             pool.kept_problems, stage.problems_per_step, step - origin, self.spec.seed, origin
@@ -154,6 +156,7 @@ class Distillation:
         self._last_update = None
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
+        # Evaluations measure the averaged weights.
         with self.average.in_place():
             report = self.evaluator.evaluate(rt, when)
             if self.pool is not None:
@@ -262,6 +265,7 @@ class Distillation:
         """Compute teacher states and token scores, and select the tokens to train on."""
         (stage, indices), components, tokens = batch, self.components, rt.micro_batch_tokens
         assert self.pool is not None
+        # Longest first, so that the ranks get shares of similar size.
         by_length = sorted(
             range(len(self._rows)), key=lambda index: -len(self._rows[index].answer.ids)
         )

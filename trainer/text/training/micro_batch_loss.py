@@ -27,6 +27,7 @@ from trainer.text.objectives.surrogates import clipped_surrogate, is_clipped, po
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO, TrainRow
 from trainer.text.training.teacher_states import TeacherStates
 
+# Token ids are never negative, so −1 marks a token without a computed likeliest id.
 UNKNOWN_ID = -1
 
 
@@ -67,6 +68,8 @@ class MicroBatchLoss:
             hidden_TH.device
         )
         statistics = empty_statistics(len(ids_T), hidden_TH.device)
+        # A zero that depends on the parameters: a rank without selected tokens must take part in
+        # backward.
         loss = hidden_TH.sum() * 0.0
         for kind, term in (
             (DIVERGENCE, self._divergence),

@@ -31,6 +31,7 @@ def current_pool(
         pool = measure(components, spec, rt, None)
         if settings.measure_snr:
             gradient_snr.measure(components, spec, pool, rt)
+        # The measurement is expensive: a run that is interrupted soon after must not repeat it.
         rt.checkpoint_requested = True
     refresh_due = (
         rt.step == begin

@@ -19,6 +19,7 @@ Vector = NDArray[np.float64]
 MATTERS = (
     0.1  # a true weight of at least this share of the highest one makes dropping a problem wrong
 )
+# Grid of true pass rates, one percent apart, and iterations of expectation–maximisation on it.
 GRID = np.linspace(0.0, 1.0, 101)
 EM_STEPS = 200
 

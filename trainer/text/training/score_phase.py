@@ -26,6 +26,7 @@ from trainer.text.rollouts.records import DIVERGENCE, RATIO, TrainRow
 from trainer.text.training.teacher_states import TeacherStates
 from trainer.text.training.token_importance import select
 
+# Names of the fields of TokenScores that a selection may use.
 AXES = ("entropy", "reverse_kl", "forward_kl")
 
 

@@ -45,6 +45,7 @@ class TeacherAnswerStore:
             return {}
         ids = [token for answer in self.by_index.values() for token in answer.ids]
         lengths = [len(answer.ids) for answer in self.by_index.values()]
+        # The keys are part of the checkpoint format.
         columns = {"ids": ids, "lengths": lengths, "places": list(self.by_index)}
         return {name: torch.tensor(column, dtype=torch.int32) for name, column in columns.items()}
 

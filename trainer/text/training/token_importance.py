@@ -33,6 +33,7 @@ from trainer.text.rollouts.engines.noise import uniforms
 
 Array = NDArray[np.float64]
 
+# Cells of the histogram along each axis.
 CELLS = 20
 DIVERGENCES = (1e-5, 1e2)  # nats; the histogram's first cell holds all below, its last all above
 REGIONS = ("q1", "q2", "q3", "q4")

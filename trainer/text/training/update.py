@@ -49,11 +49,14 @@ def compute_gradients(
     stage, rows = round.stage, round.rows
     rt.normalise(GROUP, loss_normaliser(spec, round))
     row_coefficients = [tensor.to(rt.device) for tensor in coefficients(round)]
+    # Rows that no micro-batch contains keep empty statistics.
     statistics_by_row = {
         index: empty_statistics(len(rows[index].answer.ids), rt.device) for index in round.own_rows
     }
     micro_batches_of_rank = batches(rows, rt.micro_batch_tokens, round.own_rows)
     for number in range(rt.micro_batches_to_run(len(micro_batches_of_rank), GROUP)):
+        # A rank with fewer micro-batches repeats one with share 0: all ranks must take part in
+        # every one.
         indices, share = (
             (micro_batches_of_rank[number], 1.0)
             if number < len(micro_batches_of_rank)

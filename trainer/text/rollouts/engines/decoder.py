@@ -21,6 +21,7 @@ from trainer.text.rollouts.engines.key_value_cache import CohortCache
 
 MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
 ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
+# Free columns after the prompt, before the cache grows for the first time.
 FIRST_COLUMNS = 32
 # Weights of joined layers; copying more takes longer than the calls that it saves.
 MOST_JOINED = 1 << 20

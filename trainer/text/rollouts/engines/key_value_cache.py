@@ -43,6 +43,7 @@ class CohortCache:
 
         The column is attended to from now on; `attend` writes its keys and values.
         """
+        # Doubling keeps the number of copies logarithmic in the length of an answer.
         if self.longest == self.keys.shape[-2]:
             self.keys, self.values = (
                 F.pad(cache, (0, 0, 0, self.longest)) for cache in (self.keys, self.values)

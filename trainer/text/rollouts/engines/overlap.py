@@ -51,6 +51,7 @@ class OverlapEngine:
     """An engine over `inner` that can start the next call in the background."""
 
     inner: Engine
+    # One thread: the network samples one round at a time.
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _pending: tuple[SamplingCall, Future[list[Trajectory]]] | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
@@ -62,6 +63,7 @@ class OverlapEngine:
     def update(self, version: int) -> None:
         """Update the weights after the pending answers are finished with the old ones."""
         if self._pending is not None:
+            # Wait, but leave an error to `write`, whose caller needs the answers.
             self._pending[1].exception()
         self.inner.update(version)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trainer.text.rollouts.engines.token_choice import TokenChoice
 from trainer.text.rollouts.records import Segment, Source
 
+# Columns before the arrays grow for the first time; they double then.
 FIRST_COLUMNS = 64
 
 

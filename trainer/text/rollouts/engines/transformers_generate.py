@@ -80,6 +80,7 @@ def _batch(
         )
     ends = np.array(language_model.ends)
     for row, (request, sample) in enumerate(answers):
+        # Finished rows go on sampling until the whole batch is done; their rest is cut here.
         stops = np.flatnonzero(
             np.isin(keyed_choice.transcript.ids[row, : keyed_choice.transcript.lengths[row]], ends)
         )

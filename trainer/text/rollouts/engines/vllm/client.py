@@ -50,6 +50,8 @@ def call(path: Path, route: str, body: dict[str, Any] | None, seconds: float) ->
         raise ServerGone(f"{route}: {type(error).__name__}: {error}") from error
     finally:
         connection.close()
+    # A 5xx status is treated like a dead server, which is restarted; a 4xx status repeats on any
+    # server.
     if reply.status >= 500:
         raise ServerGone(f"{route} answered {reply.status}: {_excerpt(content)}")
     if reply.status >= 400:

@@ -36,6 +36,7 @@ from trainer.text.rollouts.records import SampleRequest, Segment, Trajectory
 
 COMPLETIONS, RPC = "/v1/completions", "/collective_rpc"
 LOG = "vllm.log"
+# Each open request holds a thread of the trainer.
 MOST_THREADS = 256
 RESTARTS = 3  # in a row, without one answer between them
 
@@ -176,6 +177,7 @@ class VllmEngine:
             or len(ids) > sampling.max_new_tokens
         ):
             raise invalid_reply(COMPLETIONS, choice)
+        # The server reports log-probs of the sampling distribution only, and no entropies.
         unknown = np.full(len(ids), np.nan, np.float32)
         model_logprobs, sampled_logprobs = (
             token_logprobs if sampling.temperature == 1 else unknown,
@@ -225,7 +227,7 @@ class VllmEngine:
                 if loaded != {"version": version, "checksums": checksums}:
                     raise Failure(
                         f"vLLM did not take the weights of update {version} ({name} has others).",
-                        "Resume the run to start it anew.",
+                        "Resume the run to restart it.",
                     )
             self._check.check_update(version, self._expected, self._server_logprobs())
         except ServerGone as error:

@@ -22,11 +22,13 @@ from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, call
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "worker"  # all that vLLM's environment sees of this project
 EXTENSION = "stillroom_worker.WeightLoader"
-# Not in the definition of a run: whoever may start one would choose which program runs on the
+# Not in a run definition: its author could then choose which program runs on the
 # worker.
 PYTHON_VARIABLE = "STILLROOM_VLLM_PYTHON"
 INSTALLED = HERE.parents[4] / ".venv-vllm" / "bin" / "python"
+# Seconds between two health checks while the server starts.
 POLL = 0.5
+# Lines of the server's log that an error message quotes.
 LAST_ERRORS = 4
 
 
@@ -103,6 +105,7 @@ class Server:
         self.socket = Path(self._folder.name) / "socket"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
+                # The guard is the group's leader and ends the server when this process dies.
                 [sys.executable, str(HERE / "guard.py"), *launch.command(model, self.socket)],
                 env=launch.environment(),
                 stdin=subprocess.PIPE,

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from trainer.engine.outcome import Failure
 
+# Tokens of the fixed text, over which differences are averaged.
 TEXT_LENGTH = 64
 MOST_ROUNDING = 0.5  # nats: at the start, no rounding explains more
 SLACK, LEAST_SLACK = (
@@ -78,7 +79,7 @@ class WeightCheck:
                 "fixed text differ from the trainer's by "
                 f"{error:.3g} nats on average ({self.rounding:.3g} at the start), and by "
                 f"{stale_error:.3g} from those of earlier weights.",
-                "Nothing was sampled with them. Resume the run to start the server anew, or "
+                "Nothing was sampled with them. Resume the run to restart the server, or "
                 "choose compute.sampler.kind in_process.",
             )
         self.old = trainer_logprobs if distinguishable else self.old

@@ -60,6 +60,7 @@ def write_weights(
     tensors = {
         name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous() for name, value in trimmed.items()
     }
+    # The server may start from this folder at any time, so the file is replaced in one step.
     new_file = folder / f"{FILE}.new"
     save_file(tensors, new_file, {"format": "pt"})
     new_file.replace(folder / FILE)
