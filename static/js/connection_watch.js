@@ -1,8 +1,9 @@
 /**
  * Detects a connection that is open but dead.
  *
- * After a laptop slept or a network changed, a WebSocket may look open for ever. After a sleep the connection is opened again. A connection
- * that has been quiet for long while a run is active gets a ping, and is opened again if no answer comes.
+ * After a laptop slept or a network changed, a WebSocket may look open for ever. After a sleep the
+ * connection is opened again. A connection that has been quiet for long while a run is active gets
+ * a ping, and is opened again if no answer comes.
  */
 
 const CHECK_MS = 5000;

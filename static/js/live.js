@@ -1,9 +1,12 @@
 /**
- * The live connection: one WebSocket per page that continues from a cursor after every interruption.
+ * The live connection: one WebSocket per page that continues from a cursor after every
+ * interruption.
  *
- * A subscription holds the cursor of the last frame that it has received. After a reconnect it requests everything after that cursor, so
- * nothing is lost; frames that arrive twice are dropped. The server pushes, nothing is polled. A hidden tab closes the connection after
- * HIDDEN_GRACE_MS. connection_watch.js detects a dead connection. The messages are specified in docs/live-protocol.md.
+ * A subscription holds the cursor of the last frame that it has received. After a reconnect it
+ * requests everything after that cursor, so nothing is lost; frames that arrive twice are dropped.
+ * The server pushes, nothing is polled. A hidden tab closes the connection after HIDDEN_GRACE_MS.
+ * connection_watch.js detects a dead connection. The messages are specified in
+ * docs/live-protocol.md.
  */
 
 import { setServerTime } from "./server_clock.js";

@@ -1,7 +1,8 @@
 /**
  * Redirects from addresses of MLflow's own web page to the run.
  *
- * MLflow's client prints such a link when a run ends. The part after # never reaches the server, so the browser has to resolve it.
+ * MLflow's client prints such a link when a run ends. The part after # never reaches the server, so
+ * the browser has to resolve it.
  */
 
 /** @param {string} hash of the address @param {Record<string, string>} projects names by MLflow's experiment number @returns {string | null} the address here */

@@ -1,4 +1,7 @@
-/** Functions that pages share: data that the server put on a page, ages, events between scripts and htmx. */
+/**
+ * Functions that pages share: data that the server put on a page, ages, events between scripts and
+ * htmx.
+ */
 
 import { seconds } from "./format.js";
 import { serverNow } from "./server_clock.js";

@@ -1,4 +1,7 @@
-/** The list of runs: values are updated in place; a new run, another state or a longer curve reloads the rows. */
+/**
+ * The list of runs: values are updated in place; a new run, another state or a longer curve reloads
+ * the rows.
+ */
 
 import { count, percent, points } from "./format.js";
 import { openLive } from "./live.js";

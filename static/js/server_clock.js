@@ -1,4 +1,7 @@
-/** The server's clock, estimated from its messages: a laptop whose clock is wrong must not call a run silent. */
+/**
+ * The server's clock, estimated from its messages: a laptop whose clock is wrong must not call a
+ * run silent.
+ */
 
 let offsetMs = 0;
 

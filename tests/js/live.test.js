@@ -1,4 +1,7 @@
-/** The live connection: it continues from its cursor, drops repeated frames, and disconnects in a hidden tab. */
+/**
+ * The live connection: it continues from its cursor, drops repeated frames, and disconnects in a
+ * hidden tab.
+ */
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";

@@ -1,4 +1,7 @@
-/** Validators for the messages of the live protocol, by the server's schema: each throws for an invalid message. */
+/**
+ * Validators for the messages of the live protocol, by the server's schema: each throws for an
+ * invalid message.
+ */
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,6 @@
-/** The links that MLflow's client prints redirect to the run or the project; other addresses do not. */
+/**
+ * The links that MLflow's client prints redirect to the run or the project; other addresses do not.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,9 +1,11 @@
 /**
  * The charts of one run: one request for all of them, one zoom, one cursor, and live points.
  *
- * The page, each answer of series.json and each frame contain everything up to a cursor of their own. The board subscribes from the smallest
- * of them, so that no change is lost; points that arrive twice are merged. Live points carry steps: on another axis, and while zoomed, the
- * board requests series.json again, at most once per REFETCH_MS. A lazy board reads and draws only the charts that `showOnly` selects.
+ * The page, each answer of series.json and each frame contain everything up to a cursor of their
+ * own. The board subscribes from the smallest of them, so that no change is lost; points that
+ * arrive twice are merged. Live points carry steps: on another axis, and while zoomed, the board
+ * requests series.json again, at most once per REFETCH_MS. A lazy board reads and draws only the
+ * charts that `showOnly` selects.
  */
 
 import { createChart } from "./chart.js";

@@ -1,5 +1,6 @@
 /**
- * One chart: uPlot draws the curves. A legend as text, a keyboard cursor for screen readers and a table make up for what a canvas lacks.
+ * One chart: uPlot draws the curves. A legend as text, a keyboard cursor for screen readers and a
+ * table make up for what a canvas lacks.
  */
 
 import uPlot from "../../vendor/uplot/uPlot.esm.js";

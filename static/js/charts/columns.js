@@ -1,4 +1,7 @@
-/** The data columns of a chart: for every line its curve, its band and, if smoothed, the raw curve behind it. */
+/**
+ * The data columns of a chart: for every line its curve, its band and, if smoothed, the raw curve
+ * behind it.
+ */
 
 import { align, emptySeries, smooth } from "./series.js";
 

@@ -1,4 +1,7 @@
-/** The keyboard control of a chart: arrows move the cursor and read its values, + and − zoom, 0 resets the zoom. */
+/**
+ * The keyboard control of a chart: arrows move the cursor and read its values, + and − zoom, 0
+ * resets the zoom.
+ */
 
 import { formatter } from "../format.js";
 import { describe, lastIndexWithValue } from "./legend.js";

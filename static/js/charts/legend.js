@@ -1,4 +1,7 @@
-/** The legend of a chart: a swatch with the line's dash, its name, and its unsmoothed value at the cursor, or its latest one. */
+/**
+ * The legend of a chart: a swatch with the line's dash, its name, and its unsmoothed value at the
+ * cursor, or its latest one.
+ */
 
 import { formatter, plain } from "../format.js";
 import { DASHES } from "./palette.js";

@@ -1,4 +1,7 @@
-/** Marks over the curves: stage switches, checkpoints, restarts, the baseline and values that are not numbers. */
+/**
+ * Marks over the curves: stage switches, checkpoints, restarts, the baseline and values that are
+ * not numbers.
+ */
 
 import { token } from "./palette.js";
 

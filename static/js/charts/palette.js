@@ -1,4 +1,7 @@
-/** Colours and dashes of the series, read from the style sheet so that charts follow light and dark mode. */
+/**
+ * Colours and dashes of the series, read from the style sheet so that charts follow light and dark
+ * mode.
+ */
 
 /** Dashes distinguish series for readers who cannot distinguish the colours. @type {number[][]} */
 export const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 2], [1, 2]];

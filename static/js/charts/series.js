@@ -1,8 +1,9 @@
 /**
- * The data of a chart: series whose points are merged by x, so that a repeated point is drawn once and a late one is inserted in order.
+ * The data of a chart: series whose points are merged by x, so that a repeated point is drawn once
+ * and a late one is inserted in order.
  *
- * A point is a bucket of `mean`, `min` and `max`; a live point is a bucket of one value. Values that are not finite numbers (a NaN loss)
- * are not drawn; their x is stored in `broken`.
+ * A point is a bucket of `mean`, `min` and `max`; a live point is a bucket of one value. Values
+ * that are not finite numbers (a NaN loss) are not drawn; their x is stored in `broken`.
  */
 
 /**

@@ -1,7 +1,8 @@
 /**
  * The header of a run, updated by the frames of the live connection.
  *
- * Numbers are updated in place. If the state changes, or the number of files that wait for the artifact store, the header is reloaded.
+ * Numbers are updated in place. If the state changes, or the number of files that wait for the
+ * artifact store, the header is reloaded.
  */
 
 import { count, seconds } from "../format.js";

@@ -1,7 +1,9 @@
 /**
- * The frontier's heat map as SVG: a column per measurement, a row per pass rate, darker for more problems. The weight w(p) is at the right.
+ * The frontier's heat map as SVG: a column per measurement, a row per pass rate, darker for more
+ * problems. The weight w(p) is at the right.
  *
- * Arrow keys and the pointer move a marker over the cells; the values of its cell are passed to `onCell`.
+ * Arrow keys and the pointer move a marker over the cells; the values of its cell are passed to
+ * `onCell`.
  */
 
 import { count, percent } from "../format.js";

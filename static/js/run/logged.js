@@ -1,4 +1,7 @@
-/** The Overview tab of a run that a client logged: a chart for each series. Only charts in view are read and drawn. */
+/**
+ * The Overview tab of a run that a client logged: a chart for each series. Only charts in view are
+ * read and drawn.
+ */
 
 import { startBoard } from "../charts/board_tools.js";
 import { openLive } from "../live.js";

@@ -1,7 +1,8 @@
 /**
  * The reader of a rollout: shows the values of the token under the pointer or the keyboard focus.
  *
- * A token and its counterpart on the other side are highlighted together. Arrow keys move to the next token; Home and End to the first and last.
+ * A token and its counterpart on the other side are highlighted together. Arrow keys move to the
+ * next token; Home and End to the first and last.
  */
 
 /** data-attribute of a token → label */

@@ -1,8 +1,8 @@
 /**
  * The step scrubber of a panel.
  *
- * Moving it writes the step into the address and makes the panel reload itself from there (hx-trigger `panel:move`). Without a step in the
- * address the panel follows the newest measurement.
+ * Moving it writes the step into the address and makes the panel reload itself from there
+ * (hx-trigger `panel:move`). Without a step in the address the panel follows the newest measurement.
  */
 
 import { pageData } from "../page.js";
