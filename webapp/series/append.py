@@ -1,5 +1,7 @@
-"""Appending: one row in one table, whatever the batch holds, and a batch that comes twice changes
-nothing.
+"""Append logged values: the place where metrics enter Postgres.
+
+An append writes one row of one table, however many keys and rows the batch holds. A batch that is
+sent again changes nothing.
 """
 
 from __future__ import annotations
@@ -12,35 +14,44 @@ from django.db import connection
 
 from webapp.runs.models import Run
 from webapp.series import batches
-from webapp.series.folding import tidy
+from webapp.series.folding import fold_or_merge
 
 Identity = Literal["seq", "content"]
 
-# Which of these numbers have come before. The caller holds the run's row, so that nobody adds any
-# meanwhile.
-SEEN = """
+# Which of these sequence numbers came before. The caller has locked the run's row, so that no other
+# transaction adds numbers in between.
+SEEN_BEFORE = """
 SELECT run_id, attempt, (log.seen * given.seen::int8multirange)::text
-FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS given(run_id, attempt, seen) JOIN metrics_log AS log USING (run_id, attempt)
+FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS given(run_id, attempt, seen)
+JOIN metrics_log AS log USING (run_id, attempt)
 """
-WRITE = """
+# One statement for batch and log. Returns no row for an attempt that has the other identity.
+INSERT = """
 WITH given AS (
-    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::bool[], %s::text[], %s::bigint[], %s::int[], %s::bytea[])
-        AS given(run_id, attempt, content, seen, news, count, data)
+    SELECT * FROM unnest(
+        %s::bigint[], %s::int[], %s::bool[], %s::text[], %s::bigint[], %s::int[], %s::bytea[]
+    ) AS given(run_id, attempt, content, seen, batch_number, count, data)
 ), written AS (
-    INSERT INTO metrics_batch (run_id, attempt, batch_number, rows, data) SELECT run_id, attempt, news, count, data FROM given WHERE count > 0
+    INSERT INTO metrics_batch (run_id, attempt, batch_number, rows, data)
+    SELECT run_id, attempt, batch_number, count, data FROM given WHERE count > 0
 )
 INSERT INTO metrics_log AS log (run_id, attempt, content, seen, rows, batches, folded, compacted)
 SELECT run_id, attempt, content, seen::int8multirange, count, least(count, 1), 0, FALSE FROM given
-ON CONFLICT (run_id, attempt) DO UPDATE SET seen = log.seen + excluded.seen, rows = log.rows + excluded.rows,
-    batches = log.batches + excluded.batches, compacted = log.compacted AND excluded.rows = 0 WHERE log.content = excluded.content
+ON CONFLICT (run_id, attempt) DO UPDATE SET
+    seen = log.seen + excluded.seen,
+    rows = log.rows + excluded.rows,
+    batches = log.batches + excluded.batches,
+    compacted = log.compacted AND excluded.rows = 0
+WHERE log.content = excluded.content
 RETURNING run_id, attempt, rows, batches
 """
 
 
 @dataclass(frozen=True)
 class AppendRequest:
-    """What is appended to an attempt of one run, as `append` says; with `fresh` its numbers have
-    just been given out to it.
+    """Events to append to an attempt of one run; the arguments are those of `append`.
+
+    `fresh`: the caller has just assigned the sequence numbers, so that none can be a repetition.
     """
 
     run: Run
@@ -55,7 +66,7 @@ class AppendRequest:
         return self.identity == "content"
 
     @property
-    def place(self) -> tuple[int, int]:
+    def log_key(self) -> tuple[int, int]:
         return self.run.pk, self.attempt
 
 
@@ -66,80 +77,90 @@ def append(
     batch_number: int,
     identity: Identity = "seq",
 ) -> None:
-    """Store the values of those of `events` that have any, under batch number `batch_number`.
+    """Store the values of `events` under batch number `batch_number`.
 
-    The caller's transaction holds the run's row. Events are those of the log, checked before:
-    `seq`, `step`, `values`, `wall_time`, perhaps `tokens` and `compute`. With identity "seq" an
-    event counts once by its number; events of another `type` have no values, but pass them where
-    they share the numbers, so that what has been seen stays one range. With "content" there are no
-    numbers, and (key, step, wall time, value) counts once. Raises ValueError if the attempt was
-    begun with the other identity.
+    The caller's transaction has locked the run's row. Events are validated events of the log: `seq`,
+    `step`, `values`, `wall_time` and optionally `tokens` and `compute`. With identity "seq" an event
+    counts once by its sequence number. Events of another `type` have no values; pass them where they
+    share the numbering, so that the seen numbers stay one range. With "content" there are no numbers,
+    and each (key, step, wall time, value) counts once.
+
+    Raises ValueError if the attempt was first logged with the other identity.
     """
     append_all([AppendRequest(run, attempt, list(events), batch_number, identity)])
 
 
-def append_all(additions: Sequence[AppendRequest]) -> None:
+def append_all(requests: Sequence[AppendRequest]) -> None:
     """`append` for several attempts, each named once, in as many statements as for one."""
-    seen = {
-        one.place: "{}" if one.content else _ranges(event["seq"] for event in one.events)
-        for one in additions
+    seqs = {
+        request.log_key: "{}"
+        if request.content
+        else _multirange(event["seq"] for event in request.events)
+        for request in requests
     }
-    asked = [(*one.place, seen[one.place]) for one in additions if not (one.content or one.fresh)]
-    known = {(run, attempt): again for run, attempt, again in _rows(SEEN, asked)}
-    given = []
-    for one in additions:
-        again = known.get(one.place, "{}")
-        fresh = one.events if one.content else _first_of_each(one.events, again)
-        groups = batches.grouped(
-            (event for event in fresh if event.get("type", "metrics") == "metrics"), one.content
+    to_check = [
+        (*request.log_key, seqs[request.log_key])
+        for request in requests
+        if not (request.content or request.fresh)
+    ]
+    seen_before = {(run, attempt): seen for run, attempt, seen in _rows(SEEN_BEFORE, to_check)}
+    values = []
+    for request in requests:
+        events = (
+            request.events
+            if request.content
+            else _unseen(request.events, seen_before.get(request.log_key, "{}"))
         )
-        count, data = sum(len(group.places) for group in groups), batches.encoded(groups)
-        given.append((*one.place, one.content, seen[one.place], one.batch_number, count, data))
-    written = _rows(WRITE, given)
-    if len(written) < len(given):
-        refused = next(
-            one
-            for one in additions
-            if one.place not in {(run, attempt) for run, attempt, _, _ in written}
+        groups = batches.group_rows(
+            (event for event in events if event.get("type", "metrics") == "metrics"),
+            request.content,
         )
-        name = "sequence number" if refused.content else "content"
+        count, data = sum(len(group.positions) for group in groups), batches.encode_groups(groups)
+        seen = seqs[request.log_key]
+        values.append((*request.log_key, request.content, seen, request.batch_number, count, data))
+    logs = _rows(INSERT, values)
+    if len(logs) < len(values):
+        written = {(run, attempt) for run, attempt, _, _ in logs}
+        refused = next(request for request in requests if request.log_key not in written)
+        identity = "sequence number" if refused.content else "content"
         raise ValueError(
-            f"attempt {refused.attempt} of run {refused.run.public_id} is logged by {name}"
+            f"attempt {refused.attempt} of run {refused.run.public_id} is logged by {identity}"
         )
-    for run, attempt, rows, waiting in written:
-        tidy(run, attempt, rows, waiting)
+    for run, attempt, row_count, batch_count in logs:
+        fold_or_merge(run, attempt, row_count, batch_count)
 
 
-def _rows(sql: str, given: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """What a statement returns that takes columns."""
-    if not given:
+def _rows(sql: str, values: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Return the rows of a statement that takes `values` as one array for each column."""
+    if not values:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(sql, [list(column) for column in zip(*given, strict=True)])
+        cursor.execute(sql, [list(column) for column in zip(*values, strict=True)])
         return cursor.fetchall()
 
 
-def _ranges(numbers: Iterable[int]) -> str:
-    """Sequence numbers as Postgres writes a multirange."""
-    found: list[list[int]] = []
+def _multirange(numbers: Iterable[int]) -> str:
+    """Return sequence numbers as Postgres writes a multirange."""
+    ranges: list[list[int]] = []
     for number in sorted(set(numbers)):
-        if found and found[-1][1] == number:
-            found[-1][1] += 1
+        if ranges and ranges[-1][1] == number:
+            ranges[-1][1] += 1
         else:
-            found.append([number, number + 1])
-    return "{" + ",".join(f"[{first},{end})" for first, end in found) + "}"
+            ranges.append([number, number + 1])
+    return "{" + ",".join(f"[{first},{end})" for first, end in ranges) + "}"
 
 
-def _first_of_each(events: Sequence[dict[str, Any]], known: str) -> Iterator[dict[str, Any]]:
-    taken = {number for first, end in _read(known) for number in range(first, end)}
+def _unseen(events: Sequence[dict[str, Any]], seen_before: str) -> Iterator[dict[str, Any]]:
+    """Yield the first event of each number that is not in the multirange `seen_before`."""
+    seen = {number for first, end in _parse_multirange(seen_before) for number in range(first, end)}
     for event in events:
-        if event["seq"] not in taken:
-            taken.add(event["seq"])
+        if event["seq"] not in seen:
+            seen.add(event["seq"])
             yield event
 
 
-def _read(multirange: str) -> Iterator[tuple[int, int]]:
-    for part in multirange.strip("{}").replace("),[", ";").strip("[)").split(";"):
-        if part:
-            first, end = part.split(",")
+def _parse_multirange(text: str) -> Iterator[tuple[int, int]]:
+    for bounds in text.strip("{}").replace("),[", ";").strip("[)").split(";"):
+        if bounds:
+            first, end = bounds.split(",")
             yield int(first), int(end)

@@ -1,57 +1,76 @@
-"""What one append writes: rows that share their keys stand together as columns, packed into one
-value.
+"""Batches: the rows of one append, grouped by their keys and packed as columns, until they are folded.
+
+The batches of an attempt that are not folded yet are its *tail*.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from django.db import connection
 
+from webapp.series import chunks
+from webapp.series.models import Series
 from webapp.series.packing import Floats, exact_single, pack, unpack
-from webapp.series.points import Places, joined
+from webapp.series.points import (
+    INT64_MIN,
+    KeyValues,
+    Positions,
+    concat_values,
+    duplicate_mask,
+    joined,
+)
 
 KEY_LENGTH = 120
 SIZES = struct.Struct("<I")
 Rows = Iterable[dict[str, Any]]
+# Of attempts that count rows by content all batches are read, also with `past`: a repetition is only
+# found by comparing with what came before.
+WAITING = """
+SELECT batch.run_id, batch.attempt, batch.batch_number, batch.data, log.content
+FROM metrics_batch AS batch JOIN metrics_log AS log USING (run_id, attempt)
+WHERE batch.run_id = ANY(%(runs)s) AND (log.content OR batch.batch_number > %(past)s)
+ORDER BY batch.attempt, batch.batch_number, batch.id
+"""
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """Rows with the same keys: their places [n], and values [keys, n]."""
+class RowGroup:
+    """Rows with the same keys: positions [n] and values [keys, n]."""
 
     keys: tuple[str, ...]
-    places: Places
+    positions: Positions
     values: Floats
 
     @cached_property
     def rows(self) -> dict[str, Floats]:
-        """The values of each key."""
+        """The values [n] of each key."""
         return dict(zip(self.keys, self.values, strict=True))
 
 
-def grouped(rows: Rows, content: bool) -> list[Group]:
-    """`rows` as groups, each in the order of arrival.
+def group_rows(rows: Rows, content: bool) -> list[RowGroup]:
+    """Group `rows` by their keys, each group in the order of arrival.
 
     A row has `values`, `step` and `wall_time`, and may have `tokens` and `compute`. With `content`
-    its wall time in microseconds serves as `seq`. "NaN" and the infinities become the floats they
-    stand for; keys are cut to KEY_LENGTH characters.
+    its wall time in microseconds is used as `seq`. The strings "NaN", "Infinity" and "-Infinity"
+    become floats; keys are cut to KEY_LENGTH characters.
     """
-    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    by_keys: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         if row["values"]:
-            found.setdefault(tuple(row["values"]), []).append(row)
-    return [_group(keys, together, content) for keys, together in found.items()]
+            by_keys.setdefault(tuple(row["values"]), []).append(row)
+    return [_group(keys, rows_of_keys, content) for keys, rows_of_keys in by_keys.items()]
 
 
-def encoded(groups: Sequence[Group]) -> bytes:
-    """Groups as bytes; values that fit float32 exactly, key by key, take half as much."""
+def encode_groups(groups: Sequence[RowGroup]) -> bytes:
+    """Return groups as bytes; keys whose values all fit float32 exactly take half as much."""
     heads, bodies = [], []
     for group in groups:
         wide = ~exact_single(group.values).all(axis=1)
@@ -59,64 +78,127 @@ def encoded(groups: Sequence[Group]) -> bytes:
         narrow = len(order) - int(wide.sum())
         sorted_ = group.values[order]
         bodies.append(
-            pack([*group.places.columns(), sorted_[:narrow].ravel(), sorted_[narrow:].ravel()])
+            pack([*group.positions.columns(), sorted_[:narrow].ravel(), sorted_[narrow:].ravel()])
         )
-        heads.append([[group.keys[at] for at in order], len(group.places), len(bodies[-1])])
+        heads.append(
+            [[group.keys[index] for index in order], len(group.positions), len(bodies[-1])]
+        )
     head = json.dumps(heads, separators=(",", ":")).encode()
     return b"".join([SIZES.pack(len(head)), head, *bodies])
 
 
-def decoded(data: bytes | memoryview) -> list[Group]:
-    """The groups that `encoded` was given, their keys perhaps in another order."""
+def decode_groups(data: bytes | memoryview) -> list[RowGroup]:
+    """Return the groups that `encode_groups` was given; their keys may be in another order."""
     data = memoryview(data)
     (size,) = SIZES.unpack_from(data)
-    at = SIZES.size + size
-    found = []
-    for keys, count, length in json.loads(bytes(data[SIZES.size : at])):
-        *places, narrow, wide = unpack(data[at : at + length])
+    start = SIZES.size + size
+    groups = []
+    for keys, count, length in json.loads(bytes(data[SIZES.size : start])):
+        *positions, narrow, wide = unpack(data[start : start + length])
         values = np.concatenate([narrow, wide]).reshape(len(keys), count)
-        found.append(Group(tuple(keys), Places(*places), values))
-        at += length
-    return found
+        groups.append(RowGroup(tuple(keys), Positions(*positions), values))
+        start += length
+    return groups
 
 
-def together(groups: Iterable[Group]) -> list[Group]:
-    """One group for each set of keys, in the order given."""
-    found: dict[tuple[str, ...], list[Group]] = {}
+def merge_groups(groups: Iterable[RowGroup]) -> list[RowGroup]:
+    """Merge groups with the same set of keys, in the order given."""
+    by_keys: dict[tuple[str, ...], list[RowGroup]] = {}
     for group in groups:
         order = sorted(range(len(group.keys)), key=group.keys.__getitem__)
-        keys = tuple(group.keys[at] for at in order)
-        found.setdefault(keys, []).append(Group(keys, group.places, group.values[order]))
+        keys = tuple(group.keys[index] for index in order)
+        by_keys.setdefault(keys, []).append(RowGroup(keys, group.positions, group.values[order]))
     return [
-        Group(
+        RowGroup(
             keys,
-            joined([one.places for one in same]),
-            np.concatenate([one.values for one in same], axis=1),
+            joined([group.positions for group in same_keys]),
+            np.concatenate([group.values for group in same_keys], axis=1),
         )
-        if len(same) > 1
-        else same[0]
-        for keys, same in found.items()
+        if len(same_keys) > 1
+        else same_keys[0]
+        for keys, same_keys in by_keys.items()
     ]
 
 
-def _group(keys: tuple[str, ...], rows: Sequence[dict[str, Any]], content: bool) -> Group:
-    moments = np.array([float(row["wall_time"]) for row in rows])
-    places = Places(
-        np.rint(moments * 1e6).astype(np.int64) if content else _whole(row["seq"] for row in rows),
-        _whole(row["step"] for row in rows),
-        _whole(row.get("tokens") or 0 for row in rows),
+def _group(keys: tuple[str, ...], rows: Sequence[dict[str, Any]], content: bool) -> RowGroup:
+    wall_times = np.array([float(row["wall_time"]) for row in rows])
+    positions = Positions(
+        np.rint(wall_times * 1e6).astype(np.int64)
+        if content
+        else _int64(row["seq"] for row in rows),
+        _int64(row["step"] for row in rows),
+        _int64(row.get("tokens") or 0 for row in rows),
         np.array([float(row.get("compute") or 0.0) for row in rows]),
-        moments,
+        wall_times,
     )
     values = np.array([[float(value) for value in row["values"].values()] for row in rows]).T
     short = [key[:KEY_LENGTH] for key in keys]
-    kept = (
-        [at for at, key in enumerate(short) if key not in short[:at]]
+    columns = (
+        [index for index, key in enumerate(short) if key not in short[:index]]
         if max(map(len, keys)) > KEY_LENGTH
         else range(len(keys))
     )
-    return Group(tuple(short[at] for at in kept), places, values[list(kept)])
+    return RowGroup(tuple(short[index] for index in columns), positions, values[list(columns)])
 
 
-def _whole(numbers: Iterable[Any]) -> npt.NDArray[np.int64]:
+def _int64(numbers: Iterable[Any]) -> npt.NDArray[np.int64]:
     return np.array([int(number) for number in numbers], np.int64)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Groups of one attempt that are not folded yet, oldest first.
+
+    With `content`, repetitions within the tail or of the groups `before` are dropped when read.
+    """
+
+    groups: Sequence[RowGroup]
+    content: bool
+    before: Sequence[RowGroup] = ()
+
+    def keys(self) -> set[str]:
+        return {key for group in self.groups for key in group.keys}
+
+
+def tails(runs: Collection[int], past: int | None = None) -> dict[tuple[int, int], Tail]:
+    """Return the tail of each (run, attempt) that has one, only batches after `past` if given."""
+    groups: dict[tuple[int, int], tuple[list[RowGroup], list[RowGroup]]] = {}
+    content = set()
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING, {"runs": list(runs), "past": INT64_MIN if past is None else past})
+        for run, attempt, batch_number, data, by_content in cursor.fetchall():
+            log_key = (run, attempt)
+            if by_content:
+                content.add(log_key)
+            is_before = past is not None and batch_number <= past
+            groups.setdefault(log_key, ([], []))[is_before].extend(decode_groups(data))
+    return {
+        log_key: Tail(merge_groups(new), log_key in content, before)
+        for log_key, (new, before) in groups.items()
+    }
+
+
+def value_parts(tail: Tail | None, series: Series | None, key: str) -> list[KeyValues]:
+    """Return the tail of one key, without repetitions of itself or of the chunks of `series`."""
+    parts = _strands(tail.groups, key) if tail is not None else []
+    if tail is None or not tail.content or not parts:
+        return parts
+    joined_parts = concat_values(parts)
+    before = _strands(tail.before, key)
+    # If wall time never falls and this tail is later than all chunks, none of them can match.
+    if series is not None and not (
+        series.monotonic_axes & 4 and joined_parts.positions.wall_time.min() > series.last_time
+    ):
+        before += chunks.overlapping(series, joined_parts.positions)
+    duplicates = duplicate_mask(joined_parts, concat_values(before))
+    if duplicates.all():
+        return []
+    return (
+        [KeyValues(joined_parts.positions.take(~duplicates), joined_parts.values[~duplicates])]
+        if duplicates.any()
+        else parts
+    )
+
+
+def _strands(groups: Iterable[RowGroup], key: str) -> list[KeyValues]:
+    return [KeyValues(group.positions, group.rows[key]) for group in groups if key in group.rows]

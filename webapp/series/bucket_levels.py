@@ -1,10 +1,10 @@
-"""Levels of buckets over long series: 2^6 steps, 2^8, 2^10 and so on. What lies between is two of
-them merged.
+"""Stored levels of buckets for charts of long series: buckets of 2^6 steps, 2^8, 2^10 and so on.
 
-A level is kept where it saves work: its buckets hold SPARSE points or more on average, and there
-are more than FEW of them. A chart of a shorter or sparser series is made of its points, which are
-then few. A row holds WIDE buckets, aligned, so that a growing run rewrites only the newest row of
-each level and a chart's thousand buckets are a handful of rows.
+Buckets of 2^7 steps are two of 2^6 merged. A level is stored where it saves work: its buckets hold
+at least MIN_POINTS points on average, and there are at least MIN_BUCKETS of them. A chart of a
+shorter or sparser series is computed from its points, which are then few. A row holds ROW_BUCKETS
+aligned buckets, so that a growing run rewrites only the newest row of each level, and the thousand
+buckets of a chart are a handful of rows.
 """
 
 from __future__ import annotations
@@ -17,85 +17,103 @@ import numpy as np
 from django.db import connection
 
 from webapp.series import chunks
-from webapp.series.buckets import NONE, Buckets, Grids, joined, merged, packed, unpacked
+from webapp.series.buckets import (
+    NONE,
+    Buckets,
+    GridCache,
+    concat_buckets,
+    merge_buckets,
+    pack_buckets,
+    unpack_buckets,
+)
 from webapp.series.models import Series
-from webapp.series.points import LEAST, MOST, Loom, Points
+from webapp.series.points import INT64_MAX, INT64_MIN, Merger, Points
 
-LOWEST, APART, HIGHEST = 6, 2, 60
-WIDE_BITS = 8
-WIDE = 2**WIDE_BITS
-SPARSE, FEW = 16, 128
+MIN_BITS, BITS_APART, MAX_BITS = 6, 2, 60
+ROW_BITS = 8
+ROW_BUCKETS = 2**ROW_BITS
+MIN_POINTS, MIN_BUCKETS = 16, 128
 
 READ = """
-SELECT asked.place, level.block, level.data
-FROM unnest(%s::int8[], %s::int2[], %s::int8[], %s::int8[]) WITH ORDINALITY AS asked(series, bits, low, high, place)
-JOIN metrics_level AS level ON level.series_id = asked.series AND level.bits = asked.bits AND level.block BETWEEN asked.low AND asked.high
-ORDER BY asked.place, level.block
+SELECT query.index, level.block, level.data
+FROM unnest(%s::int8[], %s::int2[], %s::int8[], %s::int8[])
+    WITH ORDINALITY AS query(series, bits, low, high, index)
+JOIN metrics_level AS level ON level.series_id = query.series AND level.bits = query.bits
+    AND level.block BETWEEN query.low AND query.high
+ORDER BY query.index, level.block
 """
 WRITE = """
-INSERT INTO metrics_level (series_id, bits, block, data) SELECT * FROM unnest(%s::int8[], %s::int2[], %s::int8[], %s::bytea[])
+INSERT INTO metrics_level (series_id, bits, block, data)
+SELECT * FROM unnest(%s::int8[], %s::int2[], %s::int8[], %s::bytea[])
 ON CONFLICT (series_id, bits, block) DO UPDATE SET data = excluded.data
 """
 
 
-class Part(NamedTuple):
+class LevelRange(NamedTuple):
     """Buckets `low` to `high`, both included, of a level of a series."""
 
     series: int
     bits: int
-    low: int = LEAST
-    high: int = MOST
+    low: int = INT64_MIN
+    high: int = INT64_MAX
 
 
 def levels(series: Series) -> list[int]:
-    """The levels that are kept of a series, finest first."""
-    return [bits for bits in range(LOWEST, HIGHEST + 1, APART) if series.levels >> bits & 1]
+    """Return the stored levels of a series as bits, finest first."""
+    return [bits for bits in range(MIN_BITS, MAX_BITS + 1, BITS_APART) if series.levels >> bits & 1]
 
 
 def level_for(series: Series, bits: int) -> int | None:
-    """The coarsest level that makes buckets of 2^bits steps; of a series without its points the
-    finest there is, if all are coarser.
+    """Return the coarsest level from which buckets of 2^bits steps can be merged.
+
+    For a thinned series, the finest level if all are coarser. None if there is no such level.
     """
-    kept = levels(series)
+    stored = levels(series)
     return next(
-        (level for level in reversed(kept) if level <= bits),
-        kept[0] if series.thinned and kept else None,
+        (level for level in reversed(stored) if level <= bits),
+        stored[0] if series.thinned and stored else None,
     )
 
 
-def fetch(asked: Sequence[Part]) -> list[Buckets]:
-    """The buckets of each part."""
+def fetch(ranges: Sequence[LevelRange]) -> list[Buckets]:
+    """Return the buckets of each range."""
     blocks = [
-        (part.series, part.bits, part.low >> WIDE_BITS, part.high >> WIDE_BITS) for part in asked
+        (level.series, level.bits, level.low >> ROW_BITS, level.high >> ROW_BITS)
+        for level in ranges
     ]
-    found: list[list[Buckets]] = [[] for _ in asked]
-    for place, _, data in _rows(blocks):
-        found[place - 1].append(unpacked(data))
-    whole = [joined(rows) for rows in found]
+    rows_by_range: list[list[Buckets]] = [[] for _ in ranges]
+    for index, _, data in _rows(blocks):
+        rows_by_range[index - 1].append(unpack_buckets(data))
+    fetched = [concat_buckets(rows) for rows in rows_by_range]
     return [
-        one.take((one.index >= part.low) & (one.index <= part.high))
-        for one, part in zip(whole, asked, strict=True)
+        buckets.take((buckets.index >= level.low) & (buckets.index <= level.high))
+        for buckets, level in zip(fetched, ranges, strict=True)
     ]
 
 
-def add(fresh: Iterable[tuple[Series, Points]]) -> None:
-    """Bring the levels of each series up to its new points, which are in its chunks and in its
-    count already.
+def add(added: Iterable[tuple[Series, Points]]) -> None:
+    """Add new points to the levels of each series.
+
+    The points must be in the chunks and the summary columns of the series already.
     """
-    grids, changes = Grids(), _Changes()
-    for series, points in fresh:
-        kept = levels(series)
+    grid_cache, changes = GridCache(), _Changes()
+    for series, points in added:
+        stored = levels(series)
         below: Buckets | None = None
-        for bits in kept:
-            below = grids.buckets(points, bits) if below is None else merged([below.coarser(APART)])
+        for bits in stored:
+            below = (
+                grid_cache.buckets(points, bits)
+                if below is None
+                else merge_buckets([below.coarser(BITS_APART)])
+            )
             changes.add(series, bits, below)
     changes.store()
-    for series, _ in fresh:
-        begin(series)
+    for series, _ in added:
+        create_missing(series)
 
 
-def begin(series: Series) -> None:
-    """Make the levels that a series has grown to need."""
+def create_missing(series: Series) -> None:
+    """Create the levels that the series has become long enough for."""
     for bits in _needed(series):
         if not series.levels >> bits & 1:
             below = [level for level in levels(series) if level < bits]
@@ -111,26 +129,26 @@ def begin(series: Series) -> None:
 
 def _needed(series: Series) -> list[int]:
     extent = series.last_step - series.first_step + 1
-    every = range(LOWEST, HIGHEST + 1, APART)
+    all_bits = range(MIN_BITS, MAX_BITS + 1, BITS_APART)
     return (
         []
         if series.thinned
         else [
             bits
-            for bits in every
-            if series.count << bits >= SPARSE * extent and extent >> bits >= FEW
+            for bits in all_bits
+            if series.count << bits >= MIN_POINTS * extent and extent >> bits >= MIN_BUCKETS
         ]
     )
 
 
 def _from_level(series: Series, level: int, bits: int) -> Buckets:
-    (buckets,) = fetch([Part(series.pk, level)])
-    return merged([buckets.coarser(bits - level)])
+    (buckets,) = fetch([LevelRange(series.pk, level)])
+    return merge_buckets([buckets.coarser(bits - level)])
 
 
 def _from_points(series: Series, bits: int) -> Buckets:
-    (strands,) = chunks.fetch([chunks.Stretch(series.pk)])
-    return Grids().buckets(Loom().points(strands), bits)
+    (value_parts,) = chunks.fetch([chunks.StepRange(series.pk)])
+    return GridCache().buckets(Merger().points(value_parts), bits)
 
 
 class _Changes:
@@ -140,7 +158,7 @@ class _Changes:
         self._changed: dict[tuple[int, int, int], Buckets] = {}
 
     def add(self, series: Series, bits: int, buckets: Buckets) -> None:
-        blocks = buckets.index >> WIDE_BITS
+        blocks = buckets.index >> ROW_BITS
         edges = [0, *(np.flatnonzero(np.diff(blocks)) + 1), len(blocks)]
         for start, stop in pairwise(edges):
             if stop > start:
@@ -149,14 +167,18 @@ class _Changes:
                 )
 
     def store(self) -> None:
-        places = list(self._changed)
-        stored = dict.fromkeys(places, NONE)
-        for at, _, data in _rows([(series, bits, block, block) for series, bits, block in places]):
-            stored[places[at - 1]] = unpacked(data)
-        blobs = [packed(merged([stored[place], self._changed[place]])) for place in places]
-        if places:
+        blocks = list(self._changed)
+        stored = dict.fromkeys(blocks, NONE)
+        for index, _, data in _rows(
+            [(series, bits, block, block) for series, bits, block in blocks]
+        ):
+            stored[blocks[index - 1]] = unpack_buckets(data)
+        blobs = [
+            pack_buckets(merge_buckets([stored[block], self._changed[block]])) for block in blocks
+        ]
+        if blocks:
             with connection.cursor() as cursor:
-                cursor.execute(WRITE, [*map(list, zip(*places, strict=True)), blobs])
+                cursor.execute(WRITE, [*map(list, zip(*blocks, strict=True)), blobs])
 
 
 def _rows(blocks: Sequence[tuple[int, int, int, int]]) -> list[tuple[int, int, bytes]]:

@@ -1,9 +1,8 @@
-"""What a chart needs of many points: bucket by bucket the extremes, the mean, the count, the last
-value and what is not finite.
+"""Buckets of points: extremes, mean, count, last value and the number of values not finite.
 
 Bucket `index` of 2^bits steps holds the steps index · 2^bits to (index + 1) · 2^bits - 1, so that
-buckets stay where they are while a run grows. Buckets merge in any order: late points are buckets
-of their own until they are merged. Means are over finite values; those of the axes are over all
+its edges do not move while a run grows. Buckets merge in any order: late points are buckets of their
+own until they are merged. Means are over finite values; those of the axes are over all
 points, as is the last value, which is that of the greatest (step, seq). A bucket without finite
 values has count 0, min +inf, max -inf and mean 0.
 """
@@ -16,13 +15,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from webapp.series.packing import Column, Floats, Ints, pack, unpack
-from webapp.series.points import Axis, Places, Points
+from webapp.series.points import Axis, Points, Positions
 
 
 @dataclass(frozen=True, eq=False)
 class Buckets:
-    """Columns of one length, in order of `index`. `count`: finite values; `nan`, `plus`, `minus`:
-    the others.
+    """Columns of equal length, in order of `index`.
+
+    `count` is the number of finite values; `nan`, `plus` and `minus` count NaN and the infinities.
     """
 
     index: Ints
@@ -53,40 +53,36 @@ class Buckets:
     def take(self, which: np.ndarray | slice) -> Buckets:
         return Buckets(*(column[which] for column in self.columns()))
 
-    def broken(self) -> Ints:
-        """Values that are not finite, by bucket."""
+    def not_finite(self) -> Ints:
+        """Return the number of values that are not finite in each bucket."""
         return self.nan + self.plus + self.minus
 
     def total(self) -> Ints:
-        return self.count + self.broken()
+        return self.count + self.not_finite()
 
     def coarser(self, by: int) -> Buckets:
-        """The same buckets under the indices of buckets 2^by times as wide; those of one index are
-        not merged yet.
-        """
+        """Return the buckets with the indices of buckets 2^by times as wide, not merged yet."""
         return replace(self, index=self.index >> by)
 
 
 _EMPTY: list[Column] = [
-    np.empty(0, np.int64 if at < 5 or at in (9, 10) else np.float64) for at in range(15)
+    np.empty(0, np.int64 if index < 5 or index in (9, 10) else np.float64) for index in range(15)
 ]
 NONE = Buckets(*_EMPTY)
 
 
-def packed(buckets: Buckets) -> bytes:
+def pack_buckets(buckets: Buckets) -> bytes:
     return pack(buckets.columns())
 
 
-def unpacked(data: bytes) -> Buckets:
+def unpack_buckets(data: bytes) -> Buckets:
     return Buckets(*unpack(data))
 
 
-class Grid:
-    """Places in order of `index`, cut where it changes: what the buckets of all keys at those
-    places share.
-    """
+class BucketGrid:
+    """Positions cut into buckets where `index` changes: what all keys at these positions share."""
 
-    def __init__(self, places: Places, index: Ints) -> None:
+    def __init__(self, positions: Positions, index: Ints) -> None:
         self.starts = (
             np.flatnonzero(np.diff(index, prepend=index[0] - 1))
             if len(index)
@@ -95,14 +91,14 @@ class Grid:
         self.total = np.diff(self.starts, append=len(index))
         self.ends = self.starts + self.total - 1
         self.index = index[self.starts]
-        self.last_step, self.last_seq = places.step[self.ends], places.seq[self.ends]
-        self.axes = [self.means(column.astype(np.float64)) for column in places.columns()[1:]]
+        self.last_step, self.last_seq = positions.step[self.ends], positions.seq[self.ends]
+        self.axes = [self.means(column.astype(np.float64)) for column in positions.columns()[1:]]
 
     def means(self, column: Floats) -> Floats:
         return _means(column, self.starts, self.total)
 
     def buckets(self, values: Floats) -> Buckets:
-        """The buckets of the values of one key."""
+        """Return the buckets of the values [n] of one key."""
         if not len(values):
             return NONE
         last = values[self.ends]
@@ -132,25 +128,34 @@ class Grid:
         )
 
     def _with(self, *columns: Column) -> Buckets:
-        every: list[Column] = [self.index, *columns, self.last_step, self.last_seq, *self.axes]
-        return Buckets(*every)
+        all_columns: list[Column] = [
+            self.index,
+            *columns,
+            self.last_step,
+            self.last_seq,
+            *self.axes,
+        ]
+        return Buckets(*all_columns)
 
 
-class Grids:
-    """Buckets of points by step; grids are shared by the keys that share places."""
+class GridCache:
+    """Makes buckets of points by step; keys with the same positions share a grid."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], tuple[Places, Grid]] = {}
+        self._grids: dict[tuple[int, int], tuple[Positions, BucketGrid]] = {}
 
     def buckets(self, points: Points, bits: int) -> Buckets:
-        key = (id(points.places), bits)
-        if key not in self._known:
-            self._known[key] = (points.places, Grid(points.places, points.places.step >> bits))
-        return self._known[key][1].buckets(points.values)
+        key = (id(points.positions), bits)
+        if key not in self._grids:
+            self._grids[key] = (
+                points.positions,
+                BucketGrid(points.positions, points.positions.step >> bits),
+            )
+        return self._grids[key][1].buckets(points.values)
 
 
-def joined(parts: Sequence[Buckets]) -> Buckets:
-    """The buckets of all parts, one after the other."""
+def concat_buckets(parts: Sequence[Buckets]) -> Buckets:
+    """Return the concatenation of several Buckets, not merged."""
     if len(parts) < 2:
         return parts[0] if parts else NONE
     return Buckets(
@@ -161,14 +166,14 @@ def joined(parts: Sequence[Buckets]) -> Buckets:
     )
 
 
-def merged(parts: Sequence[Buckets]) -> Buckets:
-    """One bucket for each index among `parts`."""
-    together = joined([part for part in parts if len(part)])
-    if not len(together):
+def merge_buckets(parts: Sequence[Buckets]) -> Buckets:
+    """Merge several Buckets, which may be in any order, into one bucket for each index."""
+    combined = concat_buckets([part for part in parts if len(part)])
+    if not len(combined):
         return NONE
-    sorted_ = together
-    if not _in_order(together):
-        sorted_ = together.take(np.lexsort((together.last_seq, together.last_step, together.index)))
+    sorted_ = combined
+    if not _in_order(combined):
+        sorted_ = combined.take(np.lexsort((combined.last_seq, combined.last_step, combined.index)))
     starts = np.flatnonzero(np.diff(sorted_.index, prepend=sorted_.index[0] - 1))
     if len(starts) == len(sorted_):
         return sorted_
@@ -176,7 +181,7 @@ def merged(parts: Sequence[Buckets]) -> Buckets:
     total = sorted_.total()
     count, all_points = np.add.reduceat(sorted_.count, starts), np.add.reduceat(total, starts)
     axes = (sorted_.step, sorted_.tokens, sorted_.compute, sorted_.wall_time)
-    every: list[Column] = [
+    columns: list[Column] = [
         sorted_.index[starts],
         count,
         *(np.add.reduceat(column, starts) for column in (sorted_.nan, sorted_.plus, sorted_.minus)),
@@ -188,20 +193,19 @@ def merged(parts: Sequence[Buckets]) -> Buckets:
         sorted_.last_seq[ends],
         *(_means(column, starts, all_points, total) for column in axes),
     ]
-    return Buckets(*every)
+    return Buckets(*columns)
 
 
 def _in_order(buckets: Buckets) -> bool:
-    """Whether they stand in order of their indices, and where these are equal, of their last steps,
-    none of which is equal.
-    """
+    """Return whether `buckets` are sorted by (index, last step) without equal pairs."""
     index, step = np.diff(buckets.index), np.diff(buckets.last_step)
     return bool(((index > 0) | ((index == 0) & (step > 0))).all())
 
 
 def _means(column: Floats, starts: Ints, total: Ints, weights: Ints | None = None) -> Floats:
-    """Weighted means between `starts`; 0 where the weights sum to 0. Sums that overflow are made
-    again of shares.
+    """Return weighted means between `starts`; 0 where the weights sum to 0.
+
+    Where a sum of large values overflows, each value is divided before it is added instead.
     """
     if not len(starts):
         return np.empty(0)
@@ -213,7 +217,7 @@ def _means(column: Floats, starts: Ints, total: Ints, weights: Ints | None = Non
         if np.isfinite(means).all():
             return means
         share = np.repeat(1.0 / divisor, np.diff(starts, append=len(column)))
-        again: Floats = np.add.reduceat(
+        means_of_shares: Floats = np.add.reduceat(
             column * (share if weights is None else share * weights), starts
         )
-    return np.where(np.isfinite(means), means, again)
+    return np.where(np.isfinite(means), means, means_of_shares)

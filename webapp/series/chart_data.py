@@ -1,9 +1,8 @@
-"""From curves to what is drawn: which buckets and which points to read, for all curves at once, and
-how they become columns.
+"""Plan and read the buckets and points of many curves at once, and turn them into chart columns.
 
-Of a curve whose x grows with the step, whole buckets come from the pyramid and only the buckets
-that the edges of a range or of a stretch of the live branch cut are made of points. Another curve
-is read whole.
+For a curve whose x grows with the step, whole buckets come from the stored levels. Only the buckets
+that are cut by the edges of a range, or of a segment of the live branch, are computed from points.
+Any other curve is read point by point.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from webapp.series import bucket_levels, chunks
-from webapp.series.buckets import Buckets, Grid, Grids, merged
-from webapp.series.curves import Curve, Part, Range
+from webapp.series.buckets import BucketGrid, Buckets, GridCache, merge_buckets
+from webapp.series.curves import Curve, CurveSegment, XRange
 from webapp.series.packing import Floats, Ints
-from webapp.series.points import Axis, Loom, Points, Strand, joined
+from webapp.series.points import Axis, KeyValues, Merger, Points, joined
 
 Mark = tuple[float, float]
 
 
 @dataclass(eq=False)
-class Drawn:
-    """Columns of what is drawn of one curve. `count`: values in the range."""
+class ChartData:
+    """The chart columns of one curve; `count` is the number of values in the range."""
 
     x: Floats
     mean: Floats
@@ -38,258 +37,316 @@ class Drawn:
 
 
 @dataclass(eq=False)
-class Piece:
-    """What is read of a part: buckets of a level, and points of stretches; then what was found."""
+class SegmentRead:
+    """The planned reads of a segment (level buckets, points of step ranges) and their results."""
 
-    part: Part
-    level: bucket_levels.Part | None = None
-    stretches: list[chunks.Stretch] = field(default_factory=list)
+    segment: CurveSegment
+    level_range: bucket_levels.LevelRange | None = None
+    step_ranges: list[chunks.StepRange] = field(default_factory=list)
     buckets: list[Buckets] = field(default_factory=list)
-    strands: list[list[Strand]] = field(default_factory=list)
+    value_parts: list[list[KeyValues]] = field(default_factory=list)
 
     @property
     def thinned(self) -> bool:
-        return self.part.known is not None and self.part.known.thinned
+        return self.segment.series is not None and self.segment.series.thinned
 
 
 @dataclass(eq=False)
-class Drawing:
-    """A curve that is to be drawn over a range; `ordered` if x grows with the step in all its
-    parts, which are then narrowed to it.
+class ChartQuery:
+    """A curve to draw over a range of x.
+
+    `ordered`: x grows with the step in all segments, and these were narrowed to the range.
     """
 
     curve: Curve
-    wanted: Range
+    x_range: XRange
     ordered: bool
     bits: int = 0
-    pieces: list[Piece] = field(default_factory=list)
-    drawn: Drawn | None = None
+    segment_reads: list[SegmentRead] = field(default_factory=list)
+    data: ChartData | None = None
 
     @property
-    def whole(self) -> bool:
-        """Whether it is made of single points alone."""
-        return all(piece.level is None for piece in self.pieces)
+    def points_only(self) -> bool:
+        """Whether no stored buckets are read."""
+        return all(segment_read.level_range is None for segment_read in self.segment_reads)
 
 
-def draw(drawings: Sequence[Drawing], axis: Axis, width: int, loom: Loom) -> None:
-    """Fill in `drawn`, where there is anything in the range."""
-    for one in drawings:
-        _plan(one, width)
-    _read(drawings)
-    sparse = [one for one in drawings if one.ordered and not one.whole and _few(one, loom, width)]
-    for one in sparse:
-        one.pieces = [_points_of(piece.part) for piece in one.pieces]
+def draw(queries: Sequence[ChartQuery], axis: Axis, width: int, merger: Merger) -> None:
+    """Set `data` of each query that has values in its range."""
+    for query in queries:
+        _plan(query, width)
+    _read(queries)
+    sparse = [
+        query
+        for query in queries
+        if query.ordered and not query.points_only and _fits_as_points(query, merger, width)
+    ]
+    for query in sparse:
+        query.segment_reads = [
+            _plan_all_points(segment_read.segment) for segment_read in query.segment_reads
+        ]
     _read(sparse)
-    grids = Grids()
-    for one in drawings:
-        one.drawn = (
-            _by_step(one, axis, width, loom, grids)
-            if one.ordered
-            else _by_x(one, axis, width, loom)
+    grid_cache = GridCache()
+    for query in queries:
+        query.data = (
+            _by_step(query, axis, width, merger, grid_cache)
+            if query.ordered
+            else _by_x(query, axis, width, merger)
         )
-    _mark([one for one in drawings if one.ordered and not one.whole], axis, width, loom)
+    _mark(
+        [query for query in queries if query.ordered and not query.points_only], axis, width, merger
+    )
 
 
-def _plan(one: Drawing, width: int) -> None:
-    extent = one.curve.extent()
+def _plan(query: ChartQuery, width: int) -> None:
+    extent = query.curve.extent()
     if extent is None:
         return
-    while extent[1] - extent[0] > width << one.bits:
-        one.bits += 1
-    parts = [part for part in one.curve.parts if part.extent()]
-    one.pieces = [_piece(part, one.bits) if one.ordered else _points_of(part) for part in parts]
+    while extent[1] - extent[0] > width << query.bits:
+        query.bits += 1
+    segments = [segment for segment in query.curve.segments if segment.extent()]
+    query.segment_reads = [
+        _plan_segment(segment, query.bits) if query.ordered else _plan_all_points(segment)
+        for segment in segments
+    ]
 
 
-def _piece(part: Part, bits: int) -> Piece:
-    """Buckets that lie in the limits of `part` as a whole, and the points of those that its limits
-    cut.
-    """
-    level = None if part.known is None else bucket_levels.level_for(part.known, bits)
-    if part.known is None or level is None or part.known.thinned or part.numbers:
-        return _points_of(part)
-    low, high = -(-part.low >> level), (part.high + 1 >> level) - 1
-    low = low if part.low > part.known.first_step else part.known.first_step >> level
-    high = high if part.high < part.known.last_step else part.known.last_step >> level
+def _plan_segment(segment: CurveSegment, bits: int) -> SegmentRead:
+    """Plan to read the buckets inside the limits of `segment`, and points where a limit cuts one."""
+    # -(-a >> b) rounds up, a >> b rounds down: only buckets that are inside as a whole.
+    level = None if segment.series is None else bucket_levels.level_for(segment.series, bits)
+    if segment.series is None or level is None or segment.series.thinned or segment.numbers:
+        return _plan_all_points(segment)
+    low, high = -(-segment.low >> level), (segment.high + 1 >> level) - 1
+    low = low if segment.low > segment.series.first_step else segment.series.first_step >> level
+    high = high if segment.high < segment.series.last_step else segment.series.last_step >> level
     if low > high:
-        return _points_of(part)
-    cuts = [(part.low, (low << level) - 1), ((high + 1) << level, part.high)]
+        return _plan_all_points(segment)
+    cuts = [(segment.low, (low << level) - 1), ((high + 1) << level, segment.high)]
     cuts = [
         (start, stop)
         for start, stop in cuts
-        if start <= stop and stop >= part.known.first_step and start <= part.known.last_step
+        if start <= stop and stop >= segment.series.first_step and start <= segment.series.last_step
     ]
-    stretches = [chunks.Stretch(part.known.pk, start, stop) for start, stop in cuts]
-    return Piece(part, bucket_levels.Part(part.known.pk, level, low, high), stretches)
+    step_ranges = [chunks.StepRange(segment.series.pk, start, stop) for start, stop in cuts]
+    return SegmentRead(
+        segment, bucket_levels.LevelRange(segment.series.pk, level, low, high), step_ranges
+    )
 
 
-def _points_of(part: Part) -> Piece:
-    """All points of a part; if they are gone, its finest buckets."""
-    if part.known is None:
-        return Piece(part)
-    if part.known.thinned:
-        return Piece(part, bucket_levels.Part(part.known.pk, bucket_levels.levels(part.known)[0]))
-    return Piece(part, None, [chunks.Stretch(part.known.pk, part.low, part.high)])
+def _plan_all_points(segment: CurveSegment) -> SegmentRead:
+    """Plan to read all points of a segment; if it is thinned, its finest buckets."""
+    if segment.series is None:
+        return SegmentRead(segment)
+    if segment.series.thinned:
+        return SegmentRead(
+            segment,
+            bucket_levels.LevelRange(segment.series.pk, bucket_levels.levels(segment.series)[0]),
+        )
+    return SegmentRead(
+        segment, None, [chunks.StepRange(segment.series.pk, segment.low, segment.high)]
+    )
 
 
-def _read(drawings: Sequence[Drawing]) -> None:
-    """One query for all buckets, one for all chunks, one for the places that they share."""
-    pieces = [piece for one in drawings for piece in one.pieces]
-    levelled = [piece for piece in pieces if piece.level is not None]
-    for piece, buckets in zip(
+def _read(queries: Sequence[ChartQuery]) -> None:
+    """Read everything planned with three queries: buckets, chunks, and the axes they share."""
+    segment_reads = [segment_read for query in queries for segment_read in query.segment_reads]
+    levelled = [
+        segment_read for segment_read in segment_reads if segment_read.level_range is not None
+    ]
+    for segment_read, buckets in zip(
         levelled,
-        bucket_levels.fetch([piece.level for piece in levelled if piece.level]),
+        bucket_levels.fetch(
+            [segment_read.level_range for segment_read in levelled if segment_read.level_range]
+        ),
         strict=True,
     ):
-        piece.buckets = [buckets]
-    strands = iter(chunks.fetch([stretch for piece in pieces for stretch in piece.stretches]))
-    for piece in pieces:
-        piece.strands = [next(strands) for _ in piece.stretches]
+        segment_read.buckets = [buckets]
+    value_parts = iter(
+        chunks.fetch(
+            [steps for segment_read in segment_reads for steps in segment_read.step_ranges]
+        )
+    )
+    for segment_read in segment_reads:
+        segment_read.value_parts = [next(value_parts) for _ in segment_read.step_ranges]
 
 
-def _few(one: Drawing, loom: Loom, width: int) -> bool:
-    """Whether buckets turn out to hold so little that the points themselves can be drawn."""
-    if any(piece.thinned for piece in one.pieces):
+def _fits_as_points(query: ChartQuery, merger: Merger, width: int) -> bool:
+    """Return whether the buckets hold so few values that the points themselves can be drawn."""
+    if any(segment_read.thinned for segment_read in query.segment_reads):
         return False
-    buckets = sum(int(part.total().sum()) for piece in one.pieces for part in piece.buckets)
+    bucketed = sum(
+        int(buckets.total().sum())
+        for segment_read in query.segment_reads
+        for buckets in segment_read.buckets
+    )
     return (
-        buckets <= width
-        and buckets + sum(len(points) for piece in one.pieces for points in _points(piece, loom))
+        bucketed <= width
+        and bucketed
+        + sum(
+            len(points)
+            for segment_read in query.segment_reads
+            for points in _points(segment_read, merger)
+        )
         <= width
     )
 
 
-def _points(piece: Piece, loom: Loom) -> list[Points]:
-    """The points that were read of a piece, each once: its tail belongs to the first stretch, or
-    stands alone.
+def _points(segment_read: SegmentRead, merger: Merger) -> list[Points]:
+    """Return the points that were read for a segment, each once, as non-empty ordered groups.
+
+    Without buckets, folded values and tail are merged into one group. With buckets, the tail is a
+    group of its own, because its points are in no bucket yet.
     """
-    part = piece.part
-    if piece.level is None:
-        folded = part.counting([strand for strands in piece.strands for strand in strands])
-        found = [loom.points([*folded, *part.strands], part.low, part.high)]
+    segment = segment_read.segment
+    if segment_read.level_range is None:
+        folded = segment.counting(
+            [key_values for value_parts in segment_read.value_parts for key_values in value_parts]
+        )
+        groups = [merger.points([*folded, *segment.tail], segment.low, segment.high)]
     else:
-        cuts = zip(piece.stretches, piece.strands, strict=True)
-        found = [loom.points(strands, stretch.low, stretch.high) for stretch, strands in cuts]
-        found.append(loom.points(part.strands, part.low, part.high))
-    return [points for points in found if len(points)]
+        cuts = zip(segment_read.step_ranges, segment_read.value_parts, strict=True)
+        groups = [merger.points(value_parts, steps.low, steps.high) for steps, value_parts in cuts]
+        groups.append(merger.points(segment.tail, segment.low, segment.high))
+    return [points for points in groups if len(points)]
 
 
-def _by_step(one: Drawing, axis: Axis, width: int, loom: Loom, grids: Grids) -> Drawn | None:
-    found = [(piece, _points(piece, loom)) for piece in one.pieces]
-    if one.whole:
-        parts = [(piece.part.attempt, points) for piece, all_ in found for points in all_]
-        if sum(len(points) for _, points in parts) <= width:
-            return singles(parts, one.wanted.origin, axis, width)
+def _by_step(
+    query: ChartQuery, axis: Axis, width: int, merger: Merger, grid_cache: GridCache
+) -> ChartData | None:
+    reads = [(segment_read, _points(segment_read, merger)) for segment_read in query.segment_reads]
+    if query.points_only:
+        by_segment = [
+            (segment_read.segment.attempt, points)
+            for segment_read, groups in reads
+            for points in groups
+        ]
+        if sum(len(points) for _, points in by_segment) <= width:
+            return singles(by_segment, query.x_range.origin, axis, width)
     by_attempt = [
         (
-            piece.part.attempt,
-            merged(
-                [*_inside(piece, one, axis), *(grids.buckets(points, one.bits) for points in all_)]
+            segment_read.segment.attempt,
+            merge_buckets(
+                [
+                    *_inside(segment_read, query, axis),
+                    *(grid_cache.buckets(points, query.bits) for points in groups),
+                ]
             ),
         )
-        for piece, all_ in found
+        for segment_read, groups in reads
     ]
-    drawn = _columns(by_attempt, axis, one.wanted.origin)
-    if drawn is not None and one.whole:
-        drawn.marks = _marks(
-            [points for _, all_ in found for points in all_], axis, one.wanted.origin, width
+    data = _columns(by_attempt, axis, query.x_range.origin)
+    if data is not None and query.points_only:
+        data.marks = _marks(
+            [points for _, groups in reads for points in groups], axis, query.x_range.origin, width
         )
-    return drawn
+    return data
 
 
-def _inside(piece: Piece, one: Drawing, axis: Axis) -> Iterator[Buckets]:
-    """The buckets of a piece at the width of the drawing. Where points are gone, those count that
-    lie in the limits on average.
+def _inside(segment_read: SegmentRead, query: ChartQuery, axis: Axis) -> Iterator[Buckets]:
+    """Yield the stored buckets of a segment at the bucket width of the chart.
+
+    A thinned segment has no points for cut buckets: there, a bucket counts as inside if the average
+    position of its points is.
     """
-    for buckets in piece.buckets:
+    for buckets in segment_read.buckets:
         inside = buckets
-        if piece.thinned:
+        if segment_read.thinned:
             inside = buckets.take(
-                (buckets.step >= piece.part.low)
-                & (buckets.step <= piece.part.high)
-                & one.wanted.holds(buckets.on(axis))
+                (buckets.step >= segment_read.segment.low)
+                & (buckets.step <= segment_read.segment.high)
+                & query.x_range.holds(buckets.on(axis))
             )
-        if piece.level is not None:
-            level = piece.level.bits
+        if segment_read.level_range is not None:
+            level = segment_read.level_range.bits
             inside = (
-                inside.coarser(one.bits - level)
-                if one.bits >= level
-                else replace(inside, index=inside.index << (level - one.bits))
+                inside.coarser(query.bits - level)
+                if query.bits >= level
+                else replace(inside, index=inside.index << (level - query.bits))
             )
         yield inside
 
 
-def _by_x(one: Drawing, axis: Axis, width: int, loom: Loom) -> Drawn | None:
-    """Buckets of powers of two on the axis itself."""
-    found: list[tuple[int, Points]] = []
-    lumps: list[tuple[int, Buckets]] = []
-    for piece in one.pieces:
-        for points in _points(piece, loom):
-            inside = one.wanted.holds(points.places.on(axis))
-            found.append((piece.part.attempt, points.take(inside)))
-        for buckets in piece.buckets:
+def _by_x(query: ChartQuery, axis: Axis, width: int, merger: Merger) -> ChartData | None:
+    """Return the curve in buckets whose width is a power of two on the axis itself."""
+    points_by_attempt: list[tuple[int, Points]] = []
+    buckets_by_attempt: list[tuple[int, Buckets]] = []
+    for segment_read in query.segment_reads:
+        for points in _points(segment_read, merger):
+            inside = query.x_range.holds(points.positions.on(axis))
+            points_by_attempt.append((segment_read.segment.attempt, points.take(inside)))
+        for buckets in segment_read.buckets:
             inside = (
-                (buckets.step >= piece.part.low)
-                & (buckets.step <= piece.part.high)
-                & one.wanted.holds(buckets.on(axis))
+                (buckets.step >= segment_read.segment.low)
+                & (buckets.step <= segment_read.segment.high)
+                & query.x_range.holds(buckets.on(axis))
             )
-            lumps.append((piece.part.attempt, buckets.take(inside)))
+            buckets_by_attempt.append((segment_read.segment.attempt, buckets.take(inside)))
     xs = [
-        *(points.places.on(axis) for _, points in found),
-        *(buckets.on(axis) for _, buckets in lumps),
+        *(points.positions.on(axis) for _, points in points_by_attempt),
+        *(buckets.on(axis) for _, buckets in buckets_by_attempt),
     ]
     count = sum(map(len, xs))
-    if not count or (count <= width and not lumps):
-        return singles(found, one.wanted.origin, axis, width) if count else None
-    x = np.concatenate(xs).astype(np.float64) - one.wanted.origin
+    if not count or (count <= width and not buckets_by_attempt):
+        return singles(points_by_attempt, query.x_range.origin, axis, width) if count else None
+    x = np.concatenate(xs).astype(np.float64) - query.x_range.origin
     low, high = float(x.min()), float(x.max())
     size = 2.0 ** math.ceil(math.log2((high - low) / width)) if high > low else 1.0
     _, index = np.unique(np.floor(x / size), return_inverse=True)
-    by_attempt, at = [], 0
-    for attempt, points in found:
-        by_attempt.append((attempt, _lumped(points, index[at : at + len(points)])))
-        at += len(points)
-    for attempt, buckets in lumps:
+    by_attempt, start = [], 0
+    for attempt, points in points_by_attempt:
+        by_attempt.append((attempt, _bucketed(points, index[start : start + len(points)])))
+        start += len(points)
+    for attempt, buckets in buckets_by_attempt:
         by_attempt.append(
-            (attempt, merged([replace(buckets, index=index[at : at + len(buckets)])]))
+            (attempt, merge_buckets([replace(buckets, index=index[start : start + len(buckets)])]))
         )
-        at += len(buckets)
-    drawn = _columns(by_attempt, axis, one.wanted.origin)
-    if drawn is not None:
-        drawn.marks = _marks([points for _, points in found], axis, one.wanted.origin, width)
-        drawn.marks += _marks_of_buckets(
-            [buckets for _, buckets in lumps], axis, one.wanted.origin, width - len(drawn.marks)
+        start += len(buckets)
+    data = _columns(by_attempt, axis, query.x_range.origin)
+    if data is not None:
+        data.marks = _marks(
+            [points for _, points in points_by_attempt], axis, query.x_range.origin, width
         )
-    return drawn
+        data.marks += _marks_of_buckets(
+            [buckets for _, buckets in buckets_by_attempt],
+            axis,
+            query.x_range.origin,
+            width - len(data.marks),
+        )
+    return data
 
 
-def _lumped(points: Points, index: Ints) -> Buckets:
+def _bucketed(points: Points, index: Ints) -> Buckets:
     order = np.argsort(index, kind="stable")
-    return Grid(points.places.take(order), index[order]).buckets(points.values[order])
+    return BucketGrid(points.positions.take(order), index[order]).buckets(points.values[order])
 
 
 def singles(
-    parts: Sequence[tuple[int, Points]], origin: float, axis: Axis, width: int
-) -> Drawn | None:
-    """Every point, in order of (x, attempt, step, seq)."""
-    points = [points for _, points in parts if len(points)]
-    if not points:
+    by_attempt: Sequence[tuple[int, Points]], origin: float, axis: Axis, width: int
+) -> ChartData | None:
+    """Return every point, in order of (x, attempt, step, seq)."""
+    groups = [points for _, points in by_attempt if len(points)]
+    if not groups:
         return None
-    places, values = (
-        joined([one.places for one in points]),
-        np.concatenate([one.values for one in points]),
+    positions, values = (
+        joined([points.positions for points in groups]),
+        np.concatenate([points.values for points in groups]),
     )
-    x = places.on(axis).astype(np.float64) - origin
+    x = positions.on(axis).astype(np.float64) - origin
     order = np.argsort(x, kind="stable")
-    attempts = [attempt for attempt, one in parts if len(one)]
+    attempts = [attempt for attempt, points in by_attempt if len(points)]
     y = values[order]
-    return Drawn(
-        x[order], y, y, y, y, len(y), sorted(set(attempts)), _marks(points, axis, origin, width)
+    return ChartData(
+        x[order], y, y, y, y, len(y), sorted(set(attempts)), _marks(groups, axis, origin, width)
     )
 
 
-def _columns(by_attempt: Sequence[tuple[int, Buckets]], axis: Axis, origin: float) -> Drawn | None:
-    """Buckets of several attempts as one curve; where they share a step, the later attempt has the
-    last word.
+def _columns(
+    by_attempt: Sequence[tuple[int, Buckets]], axis: Axis, origin: float
+) -> ChartData | None:
+    """Merge the buckets of several attempts into one curve.
+
+    Where attempts share a bucket, the last value is that of the later attempt.
     """
     filled = [(attempt, buckets) for attempt, buckets in by_attempt if len(buckets)]
     if not filled:
@@ -297,7 +354,7 @@ def _columns(by_attempt: Sequence[tuple[int, Buckets]], axis: Axis, origin: floa
     ranked = [
         replace(buckets, last_seq=np.full(len(buckets), attempt)) for attempt, buckets in filled
     ]
-    whole = merged(ranked) if len(ranked) > 1 else ranked[0]
+    whole = merge_buckets(ranked) if len(ranked) > 1 else ranked[0]
     x = whole.on(axis) - origin
     if (np.diff(x) < 0).any():
         order = np.argsort(x, kind="stable")
@@ -306,7 +363,7 @@ def _columns(by_attempt: Sequence[tuple[int, Buckets]], axis: Axis, origin: floa
     mean, low, high = (
         np.where(empty, whole.last, column) for column in (whole.mean, whole.min, whole.max)
     )
-    return Drawn(
+    return ChartData(
         x,
         mean,
         low,
@@ -318,64 +375,78 @@ def _columns(by_attempt: Sequence[tuple[int, Buckets]], axis: Axis, origin: floa
     )
 
 
-def _mark(drawings: Sequence[Drawing], axis: Axis, width: int, loom: Loom) -> None:
-    """The non-finite points of curves that come from buckets; only chunks that have any are
-    opened.
+def _mark(queries: Sequence[ChartQuery], axis: Axis, width: int, merger: Merger) -> None:
+    """Set the marks of curves that were drawn from buckets.
+
+    Opens only chunks that have values that are not finite; their count is a column.
     """
-    kept = [
-        piece
-        for one in drawings
-        for piece in one.pieces
-        if piece.part.known is not None and piece.part.known.not_finite and not piece.thinned
+    reads = [
+        segment_read
+        for query in queries
+        for segment_read in query.segment_reads
+        if segment_read.segment.series is not None
+        and segment_read.segment.series.not_finite
+        and not segment_read.thinned
     ]
-    stretches = [
-        chunks.Stretch(piece.part.known.pk, piece.part.low, piece.part.high)
-        for piece in kept
-        if piece.part.known
+    step_ranges = [
+        chunks.StepRange(
+            segment_read.segment.series.pk, segment_read.segment.low, segment_read.segment.high
+        )
+        for segment_read in reads
+        if segment_read.segment.series
     ]
-    strands = dict(zip(map(id, kept), chunks.fetch_broken(stretches, width), strict=True))
-    for one in drawings:
-        if one.drawn is not None:
-            found = [
-                loom.points(
-                    [*piece.part.counting(strands.get(id(piece), ())), *piece.part.strands],
-                    piece.part.low,
-                    piece.part.high,
+    value_parts = dict(
+        zip(map(id, reads), chunks.fetch_not_finite(step_ranges, width), strict=True)
+    )
+    for query in queries:
+        if query.data is not None:
+            groups = [
+                merger.points(
+                    [
+                        *segment_read.segment.counting(value_parts.get(id(segment_read), ())),
+                        *segment_read.segment.tail,
+                    ],
+                    segment_read.segment.low,
+                    segment_read.segment.high,
                 )
-                for piece in one.pieces
+                for segment_read in query.segment_reads
             ]
-            one.drawn.marks = _marks(found, axis, one.wanted.origin, width)
-            lumps = [
+            query.data.marks = _marks(groups, axis, query.x_range.origin, width)
+            thinned = [
                 buckets
-                for piece in one.pieces
-                if piece.thinned
-                for buckets in _inside(piece, one, axis)
+                for segment_read in query.segment_reads
+                if segment_read.thinned
+                for buckets in _inside(segment_read, query, axis)
             ]
-            one.drawn.marks += _marks_of_buckets(
-                lumps, axis, one.wanted.origin, width - len(one.drawn.marks)
+            query.data.marks += _marks_of_buckets(
+                thinned, axis, query.x_range.origin, width - len(query.data.marks)
             )
 
 
 def _marks(points: Sequence[Points], axis: Axis, origin: float, width: int) -> list[Mark]:
-    found: list[Mark] = []
-    for one in points:
-        at = np.flatnonzero(~np.isfinite(one.values))
-        found += zip(
-            (one.places.on(axis)[at] - origin).tolist(), one.values[at].tolist(), strict=True
+    marks: list[Mark] = []
+    for group in points:
+        index = np.flatnonzero(~np.isfinite(group.values))
+        marks += zip(
+            (group.positions.on(axis)[index] - origin).tolist(),
+            group.values[index].tolist(),
+            strict=True,
         )
-    return sorted(found, key=lambda mark: mark[0])[:width]
+    return sorted(marks, key=lambda mark: mark[0])[:width]
 
 
 def _marks_of_buckets(
     buckets: Sequence[Buckets], axis: Axis, origin: float, most: int
 ) -> list[Mark]:
-    """One mark in each bucket for each kind of value that is not finite: all that is known where
-    points are gone.
-    """
-    found = [
+    """Return one mark per bucket and kind of value that is not finite, for thinned segments."""
+    marks = [
         (float(x), value)
-        for one in buckets
-        for column, value in ((one.nan, math.nan), (one.plus, math.inf), (one.minus, -math.inf))
-        for x in one.on(axis)[column > 0] - origin
+        for group in buckets
+        for column, value in (
+            (group.nan, math.nan),
+            (group.plus, math.inf),
+            (group.minus, -math.inf),
+        )
+        for x in group.on(axis)[column > 0] - origin
     ]
-    return sorted(found, key=lambda mark: mark[0])[: max(0, most)]
+    return sorted(marks, key=lambda mark: mark[0])[: max(0, most)]

@@ -1,14 +1,13 @@
-"""ChartSeries as charts draw them: the live branch of each run, whole where it is short, in buckets
-where it is long.
+"""Series as charts draw them: short live branches point by point, long ones in buckets.
 
-Buckets hold a power of two of steps, anchored at step 0, so that they stay where they are while a
-run grows; each keeps mean, minimum and maximum, so that a spike of one step is seen at any width.
-On the axes of tokens, time and compute the same buckets are drawn where their points lie on
-average; a series that does not grow along an axis, because its clock went back or its steps stand
-still, is put into buckets of powers of two on that axis instead.
+A bucket covers a power of two of steps, aligned to step 0, so that its edges do not move while a run
+grows. It keeps mean, minimum and maximum, so that a spike of one step is visible at any width. On the
+axes of tokens, time and compute the same buckets are drawn at the average x of their points. A series
+that does not grow along an axis (its clock went back, or several points share a step) is put into
+buckets of powers of two on that axis instead.
 
-NaN and infinities, once and for all: the store holds them. A bucket's mean, min and max are over
-its finite values; one that has none carries its last value instead. JSON has no such numbers, so
+NaN and infinities: the store keeps them. A bucket's mean, min and max are over
+its finite values; a bucket without finite values has its last value instead. JSON has no such numbers, so
 `ChartSeries.json` writes them as the strings "NaN", "Infinity" and "-Infinity", as the event log does.
 `marks` lists every non-finite point as (x, value), at most `width` of them.
 """
@@ -23,19 +22,18 @@ from typing import Any
 from webapp.base.snapshot import snapshot
 from webapp.runs.models import Run
 from webapp.series.bucket_levels import levels
-from webapp.series.chart_data import Drawing, Drawn, draw, singles
-from webapp.series.curves import Curve, Range, curves, grows, limit, origin
+from webapp.series.chart_data import ChartData, ChartQuery, draw, singles
+from webapp.series.curves import Curve, XRange, curves, grows, limit, origin
 from webapp.series.models import Log
-from webapp.series.points import Axis, Loom
+from webapp.series.points import Axis, Merger
 
 
 @dataclass(frozen=True)
 class ChartSeries:
-    """One key of one run. `count` values lie in the range asked for, `points` of them are returned;
-    `attempts` contributed.
+    """One key of one run: `count` values in the requested range, drawn as `points` points.
 
-    `thinned`: single points are not kept any more; no bucket is finer than that many steps (0: all
-    are kept).
+    `attempts` are those that contributed. `thinned` is the width in steps of the finest bucket once
+    single points were dropped; 0 means that all points are kept.
     """
 
     run: str
@@ -52,7 +50,7 @@ class ChartSeries:
     thinned: int = 0
 
     def json(self) -> dict[str, Any]:
-        """The same as plain JSON."""
+        """Return the series as JSON values."""
         columns = {
             name: _plain_column(getattr(self, name)) for name in ("x", "mean", "min", "max", "last")
         }
@@ -74,46 +72,55 @@ def read(
     stop: float | None = None,
     width: int = 1000,
 ) -> list[ChartSeries]:
-    """The series `keys` (None: all) of `runs` for x in [start, stop], each in about `width`
-    buckets.
+    """Return the series `keys` (None: all) of `runs` for x in [start, stop].
+
+    Each has at most about `width` points or buckets.
     """
     low, high = -math.inf if start is None else start, math.inf if stop is None else stop
     with snapshot():
-        loom = Loom()
-        drawings = [_drawing(curve, axis, low, high, loom) for curve in curves(runs, keys)]
+        merger = Merger()
+        queries = [_chart_query(curve, axis, low, high, merger) for curve in curves(runs, keys)]
         if axis != "step" and (start, stop) != (None, None):
             limit(
-                [(part, one.wanted) for one in drawings if one.ordered for part in one.curve.parts],
+                [
+                    (segment, query.x_range)
+                    for query in queries
+                    if query.ordered
+                    for segment in query.curve.segments
+                ],
                 axis,
             )
-        draw(drawings, axis, width, loom)
-    return [_series(one.curve, one.drawn) for one in drawings if one.drawn is not None]
+        draw(queries, axis, width, merger)
+    return [_series(query.curve, query.data) for query in queries if query.data is not None]
 
 
 def read_since(
     run: Run, cursor: int, keys: Sequence[str] | None = None
 ) -> list[ChartSeries] | None:
-    """Every point of batches past `cursor`, in order of step; None if batches are not kept apart
-    any more from there on.
+    """Return every point of batches after batch number `cursor`, in order of step.
+
+    Returns None if some of these batches were folded, so that they cannot be told apart any more.
     """
     with snapshot():
         if Log.objects.filter(run=run, folded__gt=cursor).exists():
             return None
-        found = []
+        all_series = []
         for curve in curves([run], keys, past=cursor):
             points = [
-                (part.attempt, points)
-                for part in curve.parts
-                if len(points := Loom().points(part.strands, part.low, part.high))
+                (segment.attempt, points)
+                for segment in curve.segments
+                if len(points := Merger().points(segment.tail, segment.low, segment.high))
             ]
-            drawn = singles(points, 0.0, "step", sum(len(one) for _, one in points))
-            if drawn is not None:
-                found.append(_series(curve, drawn))
-        return found
+            data = singles(
+                points, 0.0, "step", sum(len(attempt_points) for _, attempt_points in points)
+            )
+            if data is not None:
+                all_series.append(_series(curve, data))
+        return all_series
 
 
 def json_number(value: float) -> float | str:
-    """A number as JSON can hold it."""
+    """Return a number as JSON can hold it; NaN and infinities become strings."""
     if math.isfinite(value):
         return int(value) if value == int(value) and abs(value) < 2**53 else value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
@@ -123,27 +130,29 @@ def _plain_column(column: list[float]) -> list[float | str] | list[float]:
     return column if all(map(math.isfinite, column)) else [json_number(value) for value in column]
 
 
-def _drawing(curve: Curve, axis: Axis, start: float, stop: float, loom: Loom) -> Drawing:
-    wanted = Range(start, stop, origin(curve.run, axis))
+def _chart_query(curve: Curve, axis: Axis, start: float, stop: float, merger: Merger) -> ChartQuery:
+    x_range = XRange(start, stop, origin(curve.run, axis))
     if axis == "step":
-        for part in curve.parts:
-            part.narrow(_whole(math.ceil, start), _whole(math.floor, stop))
-    return Drawing(curve, wanted, all(grows(part, axis, loom) for part in curve.parts))
+        for segment in curve.segments:
+            segment.narrow(_step_limit(math.ceil, start), _step_limit(math.floor, stop))
+    return ChartQuery(
+        curve, x_range, all(grows(segment, axis, merger) for segment in curve.segments)
+    )
 
 
-def _whole(rounded: Callable[[float], int], step: float) -> int:
-    """A limit as a step that the store can hold."""
+def _step_limit(rounded: Callable[[float], int], step: float) -> int:
+    """Return a limit as a step that an int64 holds, also for an infinite limit."""
     return rounded(max(-(2.0**62), min(2.0**62, step)))
 
 
-def _series(curve: Curve, drawn: Drawn) -> ChartSeries:
+def _series(curve: Curve, data: ChartData) -> ChartSeries:
     x, mean, low, high, last = (
-        column.tolist() for column in (drawn.x, drawn.mean, drawn.min, drawn.max, drawn.last)
+        column.tolist() for column in (data.x, data.mean, data.min, data.max, data.last)
     )
     thinned = [
-        1 << levels(part.known)[0]
-        for part in curve.parts
-        if part.known is not None and part.known.thinned
+        1 << levels(segment.series)[0]
+        for segment in curve.segments
+        if segment.series is not None and segment.series.thinned
     ]
-    facts = (drawn.count, len(x), drawn.attempts, drawn.marks, max(thinned, default=0))
+    facts = (data.count, len(x), data.attempts, data.marks, max(thinned, default=0))
     return ChartSeries(curve.run.public_id, curve.key, x, mean, low, high, last, *facts)

@@ -1,4 +1,4 @@
-"""Chunks in the database: values of one key, and their places, which keys share."""
+"""Chunks in the database: values of one key, and their axis, which keys share."""
 
 from __future__ import annotations
 
@@ -13,187 +13,197 @@ from django.db.models import Max, Q
 
 from webapp.series.models import SMALL, Axis, Chunk, Series
 from webapp.series.packing import Floats, pack, unpack
-from webapp.series.points import LEAST, MOST, Places, Points, Strand
+from webapp.series.points import INT64_MAX, INT64_MIN, KeyValues, Points, Positions
 
-LARGEST = 8192  # values in a chunk of a run that goes on
+LARGEST = 8192  # largest number of values in a chunk of an unfinished run
 
-ASKED = """
-FROM unnest(%(series)s::int8[], %(low)s::int8[], %(high)s::int8[]) WITH ORDINALITY AS asked(series, low, high, place)
-JOIN metrics_chunk AS chunk ON chunk.series_id = asked.series AND chunk.last_step >= asked.low AND chunk.first_step <= asked.high
+OVERLAPPING = """
+FROM unnest(%(series)s::int8[], %(low)s::int8[], %(high)s::int8[])
+    WITH ORDINALITY AS query(series, low, high, index)
+JOIN metrics_chunk AS chunk ON chunk.series_id = query.series
+    AND chunk.last_step >= query.low AND chunk.first_step <= query.high
 """
-ALL = f"SELECT place, axis_id, data {ASKED} ORDER BY place, first_step, id"
+ALL = f"SELECT index, axis_id, data {OVERLAPPING} ORDER BY index, first_step, id"
 IN_TIME = f"""
-SELECT place, axis_id, chunk.data {ASKED} JOIN metrics_axis AS axis ON axis.id = axis_id AND high_time >= %(from)s AND low_time <= %(to)s
-ORDER BY place, first_step, chunk.id
+SELECT index, axis_id, chunk.data {OVERLAPPING}
+JOIN metrics_axis AS axis ON axis.id = axis_id AND high_time >= %(from)s AND low_time <= %(to)s
+ORDER BY index, first_step, chunk.id
 """
-BROKEN = f"""
-SELECT place, id, first_step, last_step, CASE WHEN first_step >= low AND last_step <= high THEN not_finite ELSE 0 END {ASKED} AND not_finite > 0
+NOT_FINITE = f"""
+SELECT index, id, first_step, last_step,
+    CASE WHEN first_step >= low AND last_step <= high THEN not_finite ELSE 0 END
+{OVERLAPPING} AND not_finite > 0
 """
 
 
-class Stretch(NamedTuple):
+class StepRange(NamedTuple):
     """Steps `low` to `high`, both included, of a series."""
 
     series: int
-    low: int = LEAST
-    high: int = MOST
+    low: int = INT64_MIN
+    high: int = INT64_MAX
 
 
-def fetch(asked: Sequence[Stretch]) -> list[list[Strand]]:
-    """The chunks that overlap each stretch, whole, in order of their first step."""
-    return _fetch(ALL, asked, {})
+def fetch(step_ranges: Sequence[StepRange]) -> list[list[KeyValues]]:
+    """Return the whole chunks that overlap each range, in order of their first step."""
+    return _fetch(ALL, step_ranges, {})
 
 
-def fetch_broken(asked: Sequence[Stretch], most: int) -> list[list[Strand]]:
-    """Of the chunks that overlap each stretch those with values that are not finite, enough of them
-    to find the first `most` values.
+def fetch_not_finite(step_ranges: Sequence[StepRange], limit: int) -> list[list[KeyValues]]:
+    """Return chunks with values that are not finite, enough for the first `limit` such values.
+
+    Like `fetch`, one list for each range.
     """
-    found: list[list[Strand]] = [[] for _ in asked]
-    if not asked:
-        return found
-    chosen: list[tuple[int, int]] = []
-    rows = np.array(_rows(BROKEN, asked, {}), np.int64).reshape(-1, 5)
-    for place in np.unique(rows[:, 0]):
-        _, ids, first, last, broken = rows[rows[:, 0] == place].T
+    by_range: list[list[KeyValues]] = [[] for _ in step_ranges]
+    if not step_ranges:
+        return by_range
+    selected: list[tuple[int, int]] = []
+    rows = np.array(_rows(NOT_FINITE, step_ranges, {}), np.int64).reshape(-1, 5)
+    for index in np.unique(rows[:, 0]):
+        _, ids, first, last, not_finite = rows[rows[:, 0] == index].T
         order = np.argsort(last)
-        over = np.concatenate(
-            [[0], np.cumsum(broken[order])]
-        )  # in chunks that end before a step; one that the stretch cuts may have none
-        before = over[np.searchsorted(last[order], first)]
-        chosen += [(int(place) - 1, pk) for pk in ids[before < most].tolist()]
-    opened = Chunk.objects.in_bulk([pk for _, pk in chosen])
-    places = axes({chunk.axis_id for chunk in opened.values()})
-    for place, pk in chosen:
-        found[place].append(Strand(places[opened[pk].axis_id], values(opened[pk])))
-    return found
+        # Number of such values in chunks that end before a step. A chunk that the range cuts counts as
+        # 0, because its values may lie outside.
+        ended = np.concatenate([[0], np.cumsum(not_finite[order])])
+        before = ended[np.searchsorted(last[order], first)]
+        selected += [(int(index) - 1, pk) for pk in ids[before < limit].tolist()]
+    opened = Chunk.objects.in_bulk([pk for _, pk in selected])
+    positions = axes({chunk.axis_id for chunk in opened.values()})
+    for index, pk in selected:
+        by_range[index].append(KeyValues(positions[opened[pk].axis_id], values(opened[pk])))
+    return by_range
 
 
-def overlapping(series: Series, places: Places) -> list[Strand]:
+def overlapping(series: Series, positions: Positions) -> list[KeyValues]:
     """The chunks of `series` that may hold points with the steps and wall times of `places`."""
-    stretch = Stretch(series.pk, int(places.step.min()), int(places.step.max()))
-    (found,) = _fetch(
+    step_range = StepRange(series.pk, int(positions.step.min()), int(positions.step.max()))
+    (parts,) = _fetch(
         IN_TIME,
-        [stretch],
-        {"from": float(places.wall_time.min()), "to": float(places.wall_time.max())},
+        [step_range],
+        {"from": float(positions.wall_time.min()), "to": float(positions.wall_time.max())},
     )
-    return found
+    return parts
 
 
-def ending(series: Series, high: int) -> list[Strand]:
-    """The chunks that may hold the last point up to step `high`."""
-    begun = Chunk.objects.filter(series=series, first_step__lte=high)
-    whole = begun.filter(last_step__lte=high).aggregate(last=Max("last_step"))["last"]
-    found = list(begun.filter(Q(last_step__gt=high) | Q(last_step=whole)))
-    places = axes({chunk.axis_id for chunk in found})
-    return [Strand(places[chunk.axis_id], values(chunk)) for chunk in found]
+def last_before(series: Series, high: int) -> list[KeyValues]:
+    """Return the chunks that may hold the last point up to step `high`."""
+    started = Chunk.objects.filter(series=series, first_step__lte=high)
+    last_complete = started.filter(last_step__lte=high).aggregate(last=Max("last_step"))["last"]
+    candidates = list(started.filter(Q(last_step__gt=high) | Q(last_step=last_complete)))
+    positions = axes({chunk.axis_id for chunk in candidates})
+    return [KeyValues(positions[chunk.axis_id], values(chunk)) for chunk in candidates]
 
 
-def _fetch(sql: str, asked: Sequence[Stretch], values: dict[str, float]) -> list[list[Strand]]:
-    found: list[list[Strand]] = [[] for _ in asked]
-    rows = _rows(sql, asked, values)
-    places = axes({axis for _, axis, _ in rows})
-    for place, axis, data in rows:
-        (one,) = unpack(data)
-        found[place - 1].append(Strand(places[axis], one))
-    return found
+def _fetch(
+    sql: str, step_ranges: Sequence[StepRange], values: dict[str, float]
+) -> list[list[KeyValues]]:
+    by_range: list[list[KeyValues]] = [[] for _ in step_ranges]
+    rows = _rows(sql, step_ranges, values)
+    positions = axes({axis for _, axis, _ in rows})
+    for index, axis, data in rows:
+        (column,) = unpack(data)
+        by_range[index - 1].append(KeyValues(positions[axis], column))
+    return by_range
 
 
-def _rows(sql: str, asked: Sequence[Stretch], values: dict[str, float]) -> list[Any]:
-    if not asked:
+def _rows(sql: str, step_ranges: Sequence[StepRange], values: dict[str, float]) -> list[Any]:
+    if not step_ranges:
         return []
     with connection.cursor() as cursor:
         columns: dict[str, Any] = dict(
-            zip(("series", "low", "high"), map(list, zip(*asked, strict=True)), strict=True)
+            zip(("series", "low", "high"), map(list, zip(*step_ranges, strict=True)), strict=True)
         )
         cursor.execute(sql, {**columns, **values})
         return cursor.fetchall()
 
 
-def axes(ids: Iterable[int]) -> dict[int, Places]:
-    """Places by id."""
-    wanted = list(ids)
-    found = Axis.objects.filter(pk__in=wanted).values_list("pk", "data") if wanted else ()
-    return {pk: Places(*unpack(data)) for pk, data in found}
+def axes(ids: Iterable[int]) -> dict[int, Positions]:
+    """Return the positions of axes by their ids."""
+    axis_ids = list(ids)
+    rows = Axis.objects.filter(pk__in=axis_ids).values_list("pk", "data") if axis_ids else ()
+    return {pk: Positions(*unpack(data)) for pk, data in rows}
 
 
-def axes_of(run: int, attempt: int) -> list[Places]:
-    """All places of an attempt."""
+def axes_of(run: int, attempt: int) -> list[Positions]:
+    """Return all positions of an attempt."""
     return list(
         axes(Axis.objects.filter(run=run, attempt=attempt).values_list("pk", flat=True)).values()
     )
 
 
 def small(series: Iterable[Series]) -> dict[int, list[Chunk]]:
-    """The chunks of each series that are to grow."""
-    found: dict[int, list[Chunk]] = {}
+    """Return the chunks of each series that are replaced when it grows."""
+    by_series: dict[int, list[Chunk]] = {}
     for chunk in Chunk.objects.filter(series__in=list(series), count__lt=SMALL).order_by("pk"):
-        found.setdefault(chunk.series_id, []).append(chunk)
-    return found
+        by_series.setdefault(chunk.series_id, []).append(chunk)
+    return by_series
 
 
 def values(chunk: Chunk) -> Floats:
-    """The values of a chunk."""
-    (found,) = unpack(chunk.data)
-    return found
+    """Return the values of a chunk."""
+    (column,) = unpack(chunk.data)
+    return column
 
 
 def write(
     run: int, attempt: int, series: Sequence[tuple[Series, Points]], largest: int = LARGEST
 ) -> None:
     """Store the points of each series in chunks of about equal size, at most `largest` values."""
-    known: dict[tuple[int, int], tuple[Places, Axis]] = {}
-    pieces: list[tuple[Series, Axis, Places, Points]] = []
-    for one, points in series:
+    # Keys that were logged together share one Positions object, and so one axis row. The dictionary
+    # keeps the object, so that its id is not used again for another one.
+    axis_by_cut: dict[tuple[int, int], tuple[Positions, Axis]] = {}
+    cuts: list[tuple[Series, Axis, Positions, Points]] = []
+    for row, points in series:
         for start, stop in _cuts(len(points), largest):
-            key = (id(points.places), start)
-            if key not in known:
-                known[key] = (
-                    points.places,
-                    _axis(run, attempt, points.places.take(slice(start, stop))),
+            key = (id(points.positions), start)
+            if key not in axis_by_cut:
+                axis_by_cut[key] = (
+                    points.positions,
+                    _axis(run, attempt, points.positions.take(slice(start, stop))),
                 )
-            pieces.append(
+            cuts.append(
                 (
-                    one,
-                    known[key][1],
-                    points.places,
-                    Points(points.places.take(slice(start, stop)), points.values[start:stop]),
+                    row,
+                    axis_by_cut[key][1],
+                    points.positions,
+                    Points(points.positions.take(slice(start, stop)), points.values[start:stop]),
                 )
             )
-    ids = _stored(run, attempt, {bytes(axis.digest): axis for _, axis in known.values()})
+    ids = _save_axes(run, attempt, {bytes(axis.digest): axis for _, axis in axis_by_cut.values()})
     Chunk.objects.bulk_create(
         Chunk(
-            series=one,
+            series=row,
             axis_id=ids[bytes(axis.digest)],
             count=len(points),
             not_finite=int((~np.isfinite(points.values)).sum()),
-            first_step=int(points.places.step[0]),
-            last_step=int(points.places.step[-1]),
+            first_step=int(points.positions.step[0]),
+            last_step=int(points.positions.step[-1]),
             data=pack([points.values]),
         )
-        for one, axis, _, points in pieces
+        for row, axis, _, points in cuts
     )
 
 
 def drop(chunks: Iterable[Chunk]) -> None:
-    """Remove chunks, and places that no chunk is left of."""
-    gone = list(chunks)
-    Chunk.objects.filter(pk__in=[chunk.pk for chunk in gone]).delete()
-    Axis.objects.filter(pk__in={chunk.axis_id for chunk in gone}, chunk=None).delete()
+    """Delete chunks, and axes that no chunk uses any more."""
+    dropped = list(chunks)
+    Chunk.objects.filter(pk__in=[chunk.pk for chunk in dropped]).delete()
+    Axis.objects.filter(pk__in={chunk.axis_id for chunk in dropped}, chunk=None).delete()
 
 
 def _cuts(length: int, largest: int) -> list[tuple[int, int]]:
-    pieces = max(1, -(-length // largest))
-    edges = [length * piece // pieces for piece in range(pieces + 1)]
+    count = max(1, -(-length // largest))  # rounded up
+    edges = [length * index // count for index in range(count + 1)]
     return [(start, stop) for start, stop in pairwise(edges) if stop > start]
 
 
-def _axis(run: int, attempt: int, places: Places) -> Axis:
-    data = pack(places.columns())
+def _axis(run: int, attempt: int, positions: Positions) -> Axis:
+    data = pack(positions.columns())
     extents = {}
     for name, column in (
-        ("tokens", places.tokens),
-        ("compute", places.compute),
-        ("time", places.wall_time),
+        ("tokens", positions.tokens),
+        ("compute", positions.compute),
+        ("time", positions.wall_time),
     ):
         extents[f"low_{name}"], extents[f"high_{name}"] = column.min().item(), column.max().item()
     return Axis(
@@ -205,10 +215,10 @@ def _axis(run: int, attempt: int, places: Places) -> Axis:
     )
 
 
-def _stored(run: int, attempt: int, axes: dict[bytes, Axis]) -> dict[bytes, int]:
-    """Digest → id."""
+def _save_axes(run: int, attempt: int, axes: dict[bytes, Axis]) -> dict[bytes, int]:
+    """Insert the axes that are new; return the id of each by its digest."""
     Axis.objects.bulk_create(axes.values(), ignore_conflicts=True)
-    found = Axis.objects.filter(run=run, attempt=attempt, digest__in=list(axes)).values_list(
+    rows = Axis.objects.filter(run=run, attempt=attempt, digest__in=list(axes)).values_list(
         "digest", "pk"
     )
-    return {bytes(digest): pk for digest, pk in found}
+    return {bytes(digest): pk for digest, pk in rows}

@@ -1,8 +1,6 @@
-"""What becomes of the series of a run that has ended: large chunks, no tail, and after some days no
-single points.
+"""Compaction after the end of a run: large chunks, no tail, and after some days no single points.
 
-One attempt is one transaction that holds the run's row, so that whoever dies half way has changed
-nothing.
+Each attempt is one transaction that locks the run's row, so that a crash half way changes nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +18,17 @@ from django.utils import timezone
 from webapp.runs import branches
 from webapp.runs.models import FINISHED, Run
 from webapp.series import chunks
-from webapp.series.folding import MOST_ROWS, fold, gather, learn
+from webapp.series.folding import MOST_ROWS, fold, merge_batches, update_summary
 from webapp.series.models import Axis, Chunk, Log, Series
-from webapp.series.points import Loom, Strand
+from webapp.series.points import KeyValues, Merger
 
-LARGE = 8192  # values that a chunk has at least, where the series has that many
+LARGE = 8192  # smallest number of values in a chunk of a series that has that many
 
 
 def compact(run: Run) -> None:
-    """Fold what waits, and merge the chunks of each series into large ones. A run too short for
-    chunks becomes one batch.
+    """Fold what waits, and merge the chunks of each series into large ones.
+
+    A run too short for chunks becomes one batch instead: one row for all of its keys.
     """
     for attempt in (
         Log.objects.filter(run=run, compacted=False)
@@ -43,47 +42,51 @@ def compact(run: Run) -> None:
                 fold(run.pk, attempt)
                 _merge(run.pk, attempt)
             elif log.batches > 1:
-                gather(run.pk, attempt)
+                merge_batches(run.pk, attempt)
             Log.objects.filter(pk=log.pk).update(compacted=True)
 
 
 def thin(run: Run) -> None:
-    """Drop the single points of the series that have a pyramid; charts and `latest` go on with
-    that.
+    """Drop the single points of series that have bucket levels; charts and `latest` use the levels.
 
-    Where an attempt went back in the middle of its log its points stay, as its buckets hold what
-    was abandoned too.
+    An attempt that rewound in the middle of its log keeps its points, because its buckets also hold
+    the abandoned ones.
     """
-    parts = Counter(stretch.attempt for stretch in branches.segments(run))
-    for attempt in [attempt for attempt, count in parts.items() if count == 1]:
+    segments_by_attempt = Counter(
+        branch_segment.attempt for branch_segment in branches.segments(run)
+    )
+    for attempt in [attempt for attempt, count in segments_by_attempt.items() if count == 1]:
         with transaction.atomic():
             Run.objects.filter(pk=run.pk).update(batch_count=F("batch_count") + 1)
-            long = Series.objects.filter(run=run, attempt=attempt, thinned=False).exclude(levels=0)
-            Chunk.objects.filter(series__in=long).delete()
-            long.update(thinned=True)
+            thinnable = Series.objects.filter(run=run, attempt=attempt, thinned=False).exclude(
+                levels=0
+            )
+            Chunk.objects.filter(series__in=thinnable).delete()
+            thinnable.update(thinned=True)
             Axis.objects.filter(run=run, attempt=attempt, chunk=None).delete()
 
 
 def compact_finished() -> int:
-    """Compact the runs that have ended since, and thin those that ended STILLROOM_RAW_DAYS ago; how
-    many runs that were.
+    """Compact finished runs, and thin those that finished STILLROOM_RAW_DAYS ago.
+
+    Returns the number of runs that were changed.
     """
-    ended = Run.objects.filter(state__in=FINISHED)
-    fresh = list(ended.filter(pk__in=Log.objects.filter(compacted=False).values("run")))
-    for run in fresh:
+    finished = Run.objects.filter(state__in=FINISHED)
+    uncompacted = list(finished.filter(pk__in=Log.objects.filter(compacted=False).values("run")))
+    for run in uncompacted:
         compact(run)
     old: list[Run] = []
     if settings.RAW_DAYS:
-        long = Series.objects.filter(thinned=False).exclude(levels=0)
+        thinnable = Series.objects.filter(thinned=False).exclude(levels=0)
         before = timezone.now() - timedelta(days=settings.RAW_DAYS)
-        old = list(ended.filter(finished_at__lt=before, pk__in=long.values("run")))
+        old = list(finished.filter(finished_at__lt=before, pk__in=thinnable.values("run")))
     for run in old:
         thin(run)
-    return len(fresh) + len(old)
+    return len(uncompacted) + len(old)
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class _ChunkInfo:
     pk: int
     series: int
     axis: int
@@ -94,35 +97,36 @@ class _Chunk:
 
 def _merge(run: int, attempt: int) -> None:
     series = Series.objects.filter(run=run, attempt=attempt, thinned=False).in_bulk()
-    groups: dict[tuple[int, ...], list[list[_Chunk]]] = defaultdict(list)
-    for one in series:
-        for group in _groups(_chunks(one)):
+    groups: dict[tuple[int, ...], list[list[_ChunkInfo]]] = defaultdict(list)
+    for series_id in series:
+        for group in _groups(_chunks(series_id)):
             if len(group) > 1:
                 groups[tuple(chunk.axis for chunk in group)].append(group)
-    for axes, same in groups.items():
-        _replace(run, attempt, axes, same, series)
-    for known in series.values():
-        if known.monotonic_axes != 7:
-            _straighten(known)
+    for axes, groups_of_axes in groups.items():
+        _replace(run, attempt, axes, groups_of_axes, series)
+    for row in series.values():
+        if row.monotonic_axes != 7:
+            _recompute_monotonic_axes(row)
 
 
-def _chunks(series: int) -> list[_Chunk]:
-    found = Chunk.objects.filter(series=series).order_by("first_step", "pk")
+def _chunks(series: int) -> list[_ChunkInfo]:
+    rows = Chunk.objects.filter(series=series).order_by("first_step", "pk")
     return [
-        _Chunk(*row)
-        for row in found.values_list(
+        _ChunkInfo(*row)
+        for row in rows.values_list(
             "pk", "series_id", "axis_id", "count", "first_step", "last_step"
         )
     ]
 
 
-def _groups(found: Iterable[_Chunk]) -> list[list[_Chunk]]:
-    """Neighbours that make a large chunk together. Chunks whose steps overlap stay together, so
-    that groups follow each other.
+def _groups(chunks_by_step: Iterable[_ChunkInfo]) -> list[list[_ChunkInfo]]:
+    """Return neighbours that make a large chunk together.
+
+    Chunks whose steps overlap are in one group, so that groups do not overlap.
     """
-    groups: list[list[_Chunk]] = []
+    groups: list[list[_ChunkInfo]] = []
     size, reached = 0, 0
-    for chunk in found:
+    for chunk in chunks_by_step:
         if not groups or (size >= LARGE and chunk.first_step > reached):
             groups.append([])
             size, reached = 0, chunk.last_step
@@ -137,33 +141,39 @@ def _replace(
     run: int,
     attempt: int,
     axes: tuple[int, ...],
-    same: list[list[_Chunk]],
+    groups: list[list[_ChunkInfo]],
     series: dict[int, Series],
 ) -> None:
-    """Write each group, all of the same places, as one chunk."""
-    loom, places = Loom(), chunks.axes(axes)
-    stored = Chunk.objects.in_bulk([chunk.pk for group in same for chunk in group])
-    strands = [
-        [Strand(places[chunk.axis], chunks.values(stored[chunk.pk])) for chunk in group]
-        for group in same
+    """Replace each group by one chunk; all groups have the same `axes`."""
+    merger, positions_by_axis = Merger(), chunks.axes(axes)
+    stored = Chunk.objects.in_bulk([chunk.pk for group in groups for chunk in group])
+    value_parts = [
+        [
+            KeyValues(positions_by_axis[chunk.axis], chunks.values(stored[chunk.pk]))
+            for chunk in group
+        ]
+        for group in groups
     ]
-    merged = [
-        (series[group[0].series], loom.points(found))
-        for group, found in zip(same, strands, strict=True)
+    merge_buckets = [
+        (series[group[0].series], merger.points(parts))
+        for group, parts in zip(groups, value_parts, strict=True)
     ]
-    chunks.write(run, attempt, merged, largest=2 * LARGE - 1)
+    chunks.write(run, attempt, merge_buckets, largest=2 * LARGE - 1)
     chunks.drop(stored.values())
 
 
-def _straighten(known: Series) -> None:
-    """Late batches left it open whether the series grows along its axes; in order, it shows."""
-    seen = Series()
-    for strand in _in_order(known):
-        learn(seen, Loom().points([strand]))
-    Series.objects.filter(pk=known.pk).update(monotonic_axes=seen.monotonic_axes)
+def _recompute_monotonic_axes(series: Series) -> None:
+    """Set `monotonic_axes` from all chunks in order of step.
+
+    While the run was logged, a batch that arrived late could only clear the bits.
+    """
+    fresh = Series()
+    for key_values in _values_in_order(series):
+        update_summary(fresh, Merger().points([key_values]))
+    Series.objects.filter(pk=series.pk).update(monotonic_axes=fresh.monotonic_axes)
 
 
-def _in_order(known: Series) -> Iterator[Strand]:
-    for chunk in _chunks(known.pk):
+def _values_in_order(series: Series) -> Iterator[KeyValues]:
+    for chunk in _chunks(series.pk):
         stored = Chunk.objects.get(pk=chunk.pk)
-        yield Strand(chunks.axes([chunk.axis])[chunk.axis], chunks.values(stored))
+        yield KeyValues(chunks.axes([chunk.axis])[chunk.axis], chunks.values(stored))

@@ -1,6 +1,4 @@
-"""The live branch of runs, key by key, as parts of attempts: what a chart is planned with before
-any point is read.
-"""
+"""The live branch of each key as segments of attempts; charts are planned on it before any read."""
 
 from __future__ import annotations
 
@@ -13,53 +11,55 @@ from django.db import connection
 
 from webapp.runs import branches
 from webapp.runs.models import Run
-from webapp.series import chunks, tail
-from webapp.series.folding import STRAIGHT, straight
+from webapp.series import batches, chunks
+from webapp.series.folding import AXIS_BITS, monotonic_axes
 from webapp.series.models import Series
 from webapp.series.packing import Column, Floats
-from webapp.series.points import LEAST, MOST, Axis, Loom, Mask, Strand
+from webapp.series.points import INT64_MAX, INT64_MIN, Axis, KeyValues, Mask, Merger
 
 
 @dataclass(eq=False)
-class Part:
-    """Steps [low, high] of one key in one attempt: what is known of its chunks, if there are any,
-    and its tail.
+class CurveSegment:
+    """Steps [low, high] of one key in one attempt: its folded `series`, if any, and its tail.
 
-    `numbers`: of an attempt that went back in the middle of its log, the sequence numbers [first,
-    end) that count; buckets, which hold them all, are of no use then.
+    `numbers` is set for an attempt that rewound in the middle of its log: only events with sequence
+    numbers [first, end) count. Its buckets cannot be used then, because they hold all events.
     """
 
     attempt: int
     low: int
     high: int
-    known: Series | None
-    strands: list[Strand]
+    series: Series | None
+    tail: list[KeyValues]
     numbers: tuple[int, int] | None = None
 
-    def counting(self, strands: Sequence[Strand]) -> list[Strand]:
-        """What counts of `strands`."""
+    def counting(self, value_parts: Sequence[KeyValues]) -> list[KeyValues]:
+        """Return the values whose sequence numbers count."""
         if self.numbers is None:
-            return list(strands)
+            return list(value_parts)
         first, end = self.numbers
-        masks = [(strand.places.seq >= first) & (strand.places.seq < end) for strand in strands]
+        masks = [
+            (key_values.positions.seq >= first) & (key_values.positions.seq < end)
+            for key_values in value_parts
+        ]
         return [
-            Strand(one.places.take(mask), one.values[mask])
-            for one, mask in zip(strands, masks, strict=True)
+            KeyValues(key_values.positions.take(mask), key_values.values[mask])
+            for key_values, mask in zip(value_parts, masks, strict=True)
             if mask.any()
         ]
 
-    def narrow(self, low: int = LEAST, high: int = MOST) -> None:
+    def narrow(self, low: int = INT64_MIN, high: int = INT64_MAX) -> None:
         self.low, self.high = max(self.low, low), min(self.high, high)
 
     def extent(self) -> tuple[int, int] | None:
-        """Between which steps it lies within its limits; None if nowhere."""
+        """Return the first and last step within the limits, or None if there are none."""
         steps = [
             step
-            for strand in self.strands
-            for step in (int(strand.places.step.min()), int(strand.places.step.max()))
+            for key_values in self.tail
+            for step in (int(key_values.positions.step.min()), int(key_values.positions.step.max()))
         ]
-        if self.known is not None:
-            steps += [self.known.first_step, self.known.last_step]
+        if self.series is not None:
+            steps += [self.series.first_step, self.series.last_step]
         if not steps:
             return None
         low, high = max(self.low, min(steps)), min(self.high, max(steps))
@@ -72,11 +72,13 @@ class Curve:
 
     run: Run
     key: str
-    parts: list[Part]
+    segments: list[CurveSegment]
 
     def extent(self) -> tuple[int, int] | None:
-        found = [extent for part in self.parts if (extent := part.extent())]
-        return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+        extents = [extent for segment in self.segments if (extent := segment.extent())]
+        if not extents:
+            return None
+        return min(low for low, _ in extents), max(high for _, high in extents)
 
 
 def curves(
@@ -85,92 +87,106 @@ def curves(
     past: int | None = None,
     abandoned: bool = False,
 ) -> list[Curve]:
-    """Those of `keys` (None: all) that each run has, sorted by name.
+    """Return the curves of those `keys` (None: all) that each run has, sorted by key.
 
-    With `past` the tails hold only batches past that one; with `abandoned` every attempt is there
-    up to its end.
+    With `past`, tails hold only batches after that batch number. With `abandoned`, every attempt is
+    included up to its end.
     """
     runs = list(runs)
     ids = [run.pk for run in runs]
-    stretches, tails = branches.segments_by_run(runs), tail.tails(ids, past)
-    known = {(one.run_id, one.attempt, one.key): one for one in _folded(ids, keys)}
+    branch_segments, tails = branches.segments_by_run(runs), batches.tails(ids, past)
+    series_by_key = {
+        (series.run_id, series.attempt, series.key): series for series in _folded(ids, keys)
+    }
     present: dict[int, set[str]] = defaultdict(set)
-    for run_id, _, key in known:
+    for run_id, _, key in series_by_key:
         present[run_id].add(key)
-    for (run_id, _), waiting in tails.items():
-        present[run_id] |= waiting.keys() if keys is None else waiting.keys() & set(keys)
-    found = []
+    for (run_id, _), tail in tails.items():
+        present[run_id] |= tail.keys() if keys is None else tail.keys() & set(keys)
+    all_curves = []
     for run in runs:
         for key in sorted(present[run.pk]):
-            parts = []
-            for stretch in _whole(stretches[run.pk]) if abandoned else stretches[run.pk]:
-                series = known.get((run.pk, stretch.attempt, key))
-                strands = tail.strands(tails.get((run.pk, stretch.attempt)), series, key)
-                parts += _cut(
-                    Part(
-                        stretch.attempt,
-                        LEAST,
-                        MOST if stretch.last is None else stretch.last,
-                        series,
-                        strands,
-                    ),
-                    stretch,
+            segments = []
+            for branch_segment in (
+                _all_of_each_attempt(branch_segments[run.pk])
+                if abandoned
+                else branch_segments[run.pk]
+            ):
+                series = series_by_key.get((run.pk, branch_segment.attempt, key))
+                value_parts = batches.value_parts(
+                    tails.get((run.pk, branch_segment.attempt)), series, key
                 )
-            found.append(Curve(run, key, parts))
-    return found
+                segments += _cut(
+                    CurveSegment(
+                        branch_segment.attempt,
+                        INT64_MIN,
+                        INT64_MAX if branch_segment.last is None else branch_segment.last,
+                        series,
+                        value_parts,
+                    ),
+                    branch_segment,
+                )
+            all_curves.append(Curve(run, key, segments))
+    return all_curves
 
 
 def _folded(runs: Sequence[int], keys: Sequence[str] | None) -> list[Series]:
     fields = [field.attname for field in Series._meta.concrete_fields]
-    wanted = "" if keys is None else "AND key = ANY(%(keys)s)"
+    key_filter = "" if keys is None else "AND key = ANY(%(keys)s)"
     with connection.cursor() as cursor:
-        sql = (
-            f"SELECT {', '.join(fields)} FROM metrics_series WHERE run_id = ANY(%(runs)s) {wanted}"
-        )
+        sql = f"SELECT {', '.join(fields)} FROM metrics_series WHERE run_id = ANY(%(runs)s) {key_filter}"
         cursor.execute(sql, {"runs": list(runs), "keys": list(keys or ())})
         return [Series.from_db(connection.alias, fields, row) for row in cursor.fetchall()]
 
 
-def _whole(stretches: Iterable[branches.BranchSegment]) -> list[branches.BranchSegment]:
-    """Every attempt up to its end."""
+def _all_of_each_attempt(
+    branch_segments: Iterable[branches.BranchSegment],
+) -> list[branches.BranchSegment]:
+    """Return one range per attempt that covers the attempt up to its end."""
     return [
         branches.BranchSegment(number, None)
-        for number in dict.fromkeys(one.attempt for one in stretches)
+        for number in dict.fromkeys(branch_segment.attempt for branch_segment in branch_segments)
     ]
 
 
-def _cut(part: Part, stretch: branches.BranchSegment) -> list[Part]:
-    """`part` as far as it belongs to the stretch: nothing, all of it, or some sequence numbers."""
+def _cut(segment: CurveSegment, branch_segment: branches.BranchSegment) -> list[CurveSegment]:
+    """Return the part of `segment` on the live branch: nothing, all, or some sequence numbers."""
     seqs = [
         seq
-        for strand in part.strands
-        for seq in (int(strand.places.seq.min()), int(strand.places.seq.max()))
+        for key_values in segment.tail
+        for seq in (int(key_values.positions.seq.min()), int(key_values.positions.seq.max()))
     ]
-    if part.known is not None:
-        seqs += [part.known.least_seq, part.known.greatest_seq]
-    first, end = stretch.first, MOST if stretch.end is None else stretch.end
+    if segment.series is not None:
+        seqs += [segment.series.least_seq, segment.series.greatest_seq]
+    first, end = (
+        branch_segment.first,
+        INT64_MAX if branch_segment.end is None else branch_segment.end,
+    )
     if not seqs or max(seqs) < first or min(seqs) >= end:
         return []
     if min(seqs) < first or max(seqs) >= end:
-        part.numbers = (first, end)
-        part.strands = part.counting(part.strands)
-    return [part]
+        segment.numbers = (first, end)
+        segment.tail = segment.counting(segment.tail)
+    return [segment]
 
 
-def grows(part: Part, axis: Axis, loom: Loom) -> bool:
-    """Whether x on `axis` grows with the step over the whole attempt, so that buckets of steps lie
-    in order on it.
+def grows(segment: CurveSegment, axis: Axis, merger: Merger) -> bool:
+    """Return whether x on `axis` never falls as the step grows, over the whole attempt.
+
+    Then buckets of steps are in order on that axis too.
     """
-    return axis == "step" or bool(straight(part.known, loom.points(part.strands)) & STRAIGHT[axis])
+    return axis == "step" or bool(
+        monotonic_axes(segment.series, merger.points(segment.tail)) & AXIS_BITS[axis]
+    )
 
 
 def origin(run: Run, axis: Axis) -> float:
-    """What x is counted from: the run's start, on the axis of time."""
+    """Return what x is counted from: the run's start on the time axis, else 0."""
     return run.started_at.timestamp() if axis == "time" and run.started_at else 0.0
 
 
 @dataclass(frozen=True)
-class Range:
+class XRange:
     """x in [start, stop], both included, counted from `origin`."""
 
     start: float
@@ -178,49 +194,62 @@ class Range:
     origin: float
 
     def holds(self, x: Column | Floats) -> Mask:
-        place = x - self.origin
-        return (place >= self.start) & (place <= self.stop)
+        relative = x - self.origin
+        return (relative >= self.start) & (relative <= self.stop)
 
 
-# Of a series that grows along an axis each limit cuts at most one chunk; where the others begin and
-# end is known without opening them.
+# For a series that grows along an axis, each limit cuts at most one chunk. The extents of all other
+# chunks are columns, so that they need not be unpacked.
 LIMITS = """
-SELECT place, min(first_step) FILTER (WHERE low BETWEEN start AND stop), max(last_step) FILTER (WHERE high BETWEEN start AND stop),
-    array_agg(axis_id) FILTER (WHERE (low < start AND high >= start) OR (low <= stop AND high > stop))
+SELECT index, min(first_step) FILTER (WHERE low BETWEEN start AND stop),
+    max(last_step) FILTER (WHERE high BETWEEN start AND stop),
+    array_agg(axis_id) FILTER (
+        WHERE (low < start AND high >= start) OR (low <= stop AND high > stop)
+    )
 FROM (
-    SELECT place, start, stop, first_step, last_step, axis_id, low_{axis} - origin AS low, high_{axis} - origin AS high
-    FROM unnest(%s::int8[], %s::float8[], %s::float8[], %s::float8[]) WITH ORDINALITY AS asked(series, start, stop, origin, place)
-    JOIN metrics_chunk AS chunk ON chunk.series_id = asked.series JOIN metrics_axis AS axis ON axis.id = chunk.axis_id
-) AS found GROUP BY place
+    SELECT index, start, stop, first_step, last_step, axis_id,
+        low_{axis} - origin AS low, high_{axis} - origin AS high
+    FROM unnest(%s::int8[], %s::float8[], %s::float8[], %s::float8[])
+        WITH ORDINALITY AS query(series, start, stop, origin, index)
+    JOIN metrics_chunk AS chunk ON chunk.series_id = query.series
+    JOIN metrics_axis AS axis ON axis.id = chunk.axis_id
+) AS extents GROUP BY index
 """
 
 
-def limit(parts: Sequence[tuple[Part, Range]], axis: Axis) -> None:
-    """Narrow each part, which grows along `axis`, to the steps whose x is in its range; not where
-    the points are gone.
+def limit(segments: Sequence[tuple[CurveSegment, XRange]], axis: Axis) -> None:
+    """Narrow each segment, which grows along `axis`, to the steps whose x is in its range.
+
+    Thinned segments stay as they are, because their points are gone.
     """
-    parts = [
-        (part, wanted) for part, wanted in parts if part.known is None or not part.known.thinned
+    segments = [
+        (segment, x_range)
+        for segment, x_range in segments
+        if segment.series is None or not segment.series.thinned
     ]
-    folded = [(part, wanted) for part, wanted in parts if part.known is not None]
-    inside: dict[int, list[Any]] = {}
+    folded = [(segment, x_range) for segment, x_range in segments if segment.series is not None]
+    rows_by_segment: dict[int, list[Any]] = {}
     if folded:
         rows = [
-            (part.known.pk, wanted.start, wanted.stop, wanted.origin)
-            for part, wanted in folded
-            if part.known is not None
+            (segment.series.pk, x_range.start, x_range.stop, x_range.origin)
+            for segment, x_range in folded
+            if segment.series is not None
         ]
         with connection.cursor() as cursor:
             cursor.execute(LIMITS.format(axis=axis), [*map(list, zip(*rows, strict=True))])
-            inside = {id(folded[place - 1][0]): rest for place, *rest in cursor.fetchall()}
-    cut = chunks.axes({axis_id for _, _, ids in inside.values() for axis_id in ids or ()})
-    for part, wanted in parts:
-        first, last, ids = inside.get(id(part), (None, None, None))
+            rows_by_segment = {
+                id(folded[index - 1][0]): columns for index, *columns in cursor.fetchall()
+            }
+    cut_axes = chunks.axes(
+        {axis_id for _, _, ids in rows_by_segment.values() for axis_id in ids or ()}
+    )
+    for segment, x_range in segments:
+        first, last, ids = rows_by_segment.get(id(segment), (None, None, None))
         steps = [step for step in (first, last) if step is not None]
-        for places in [
-            *(cut[one] for one in ids or ()),
-            *(strand.places for strand in part.strands),
+        for positions in [
+            *(cut_axes[axis_id] for axis_id in ids or ()),
+            *(key_values.positions for key_values in segment.tail),
         ]:
-            chosen = places.step[wanted.holds(places.on(axis))]
-            steps += [int(chosen.min()), int(chosen.max())] if len(chosen) else []
-        part.narrow(min(steps), max(steps)) if steps else part.narrow(MOST, LEAST)
+            steps_inside = positions.step[x_range.holds(positions.on(axis))]
+            steps += [int(steps_inside.min()), int(steps_inside.max())] if len(steps_inside) else []
+        segment.narrow(min(steps), max(steps)) if steps else segment.narrow(INT64_MAX, INT64_MIN)

@@ -1,6 +1,4 @@
-"""Every point of a run, in order of step, in blocks that fit in memory whatever the length of the
-run.
-"""
+"""Export of every point of a run in order of step, in blocks that fit in memory."""
 
 from __future__ import annotations
 
@@ -18,9 +16,9 @@ from webapp.base.snapshot import snapshot
 from webapp.runs.models import Run
 from webapp.series import chunks
 from webapp.series.curves import curves
-from webapp.series.points import LEAST, MOST, NOWHERE, Loom, Points, joined
+from webapp.series.points import INT64_MAX, INT64_MIN, NO_POSITIONS, Merger, Points, joined
 
-BLOCK = 200_000  # points that are held at once, about
+BLOCK = 200_000  # approximate number of points in memory at once
 SCHEMA = pyarrow.schema(
     [
         ("attempt", pyarrow.int32()),
@@ -35,118 +33,131 @@ SCHEMA = pyarrow.schema(
 COLUMNS = tuple(SCHEMA.names)
 
 FIRST_STEPS = """
-SELECT chunk.first_step, sum(chunk.count) FROM metrics_chunk AS chunk JOIN metrics_series AS series ON series.id = chunk.series_id
-WHERE series.run_id = %s AND (%s::text[] IS NULL OR series.key = ANY(%s::text[])) GROUP BY 1 ORDER BY 1
+SELECT chunk.first_step, sum(chunk.count)
+FROM metrics_chunk AS chunk JOIN metrics_series AS series ON series.id = chunk.series_id
+WHERE series.run_id = %s AND (%s::text[] IS NULL OR series.key = ANY(%s::text[]))
+GROUP BY 1 ORDER BY 1
 """
 
 
 def export_rows(
-    run: Run, wanted: Sequence[str] | None = None, abandoned: bool = False
+    run: Run, keys: Sequence[str] | None = None, abandoned: bool = False
 ) -> Iterator[tuple[Any, ...]]:
-    """(attempt, step, key, value, tokens, compute, wall time) of every point of the live branch,
-    streamed in order of step.
+    """Yield (attempt, step, key, value, tokens, compute, wall time) of every point, by step.
 
-    `wanted`: of these keys; `abandoned`: of abandoned tails too.
+    Only of `keys`, if given, and of the live branch; with `abandoned` also of abandoned tails.
     """
-    for block in blocks(run, wanted, abandoned):
+    for block in blocks(run, keys, abandoned):
         yield from zip(*(column.to_pylist() for column in block.columns), strict=True)
 
 
 def export_parquet(
-    run: Run, wanted: Sequence[str] | None = None, abandoned: bool = False
+    run: Run, keys: Sequence[str] | None = None, abandoned: bool = False
 ) -> Iterator[bytes]:
-    """The same as a Parquet file, piece by piece."""
+    """Yield the points of `export_rows` as the bytes of a Parquet file."""
     sink = _Sink()
     with pyarrow.parquet.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
-        for block in blocks(run, wanted, abandoned):
+        for block in blocks(run, keys, abandoned):
             writer.write_batch(block)
-            yield sink.taken()
-    yield sink.taken()
+            yield sink.take()
+    yield sink.take()
 
 
-def blocks(
-    run: Run, wanted: Sequence[str] | None, abandoned: bool
-) -> Iterator[pyarrow.RecordBatch]:
-    """Each block holds all points of some steps, as they are when it is read; blocks follow each
-    other without overlap.
+def blocks(run: Run, keys: Sequence[str] | None, abandoned: bool) -> Iterator[pyarrow.RecordBatch]:
+    """Yield blocks that each hold all points of a range of steps; the ranges do not overlap.
+
+    Each block is one consistent snapshot of the database, but the blocks are read one after another.
     """
-    edges = _edges(run, wanted)
+    edges = _edges(run, keys)
     for low, end in pairwise(edges):
         with snapshot():
-            block = _block(run, wanted, abandoned, low, end - 1)
+            block = _block(run, keys, abandoned, low, end - 1)
         if block.num_rows:
             yield block
 
 
-def _edges(run: Run, wanted: Sequence[str] | None) -> list[int]:
-    """Steps that cut the run into blocks, where chunks begin."""
-    edges, size = [LEAST], 0
-    keys = None if wanted is None else list(wanted)
+def _edges(run: Run, keys: Sequence[str] | None) -> list[int]:
+    """Return the steps that cut the run into blocks; they are first steps of chunks."""
+    edges, size = [INT64_MIN], 0
+    key_list = None if keys is None else list(keys)
     with connection.cursor() as cursor:
-        cursor.execute(FIRST_STEPS, [run.pk, keys, keys])
+        cursor.execute(FIRST_STEPS, [run.pk, key_list, key_list])
         for first_step, count in cursor.fetchall():
             if size + count > BLOCK and size:
                 edges.append(first_step)
                 size = 0
             size += int(count)
-    return [*edges, MOST + 1]
+    return [*edges, INT64_MAX + 1]
 
 
 def _block(
-    run: Run, wanted: Sequence[str] | None, abandoned: bool, low: int, high: int
+    run: Run, keys: Sequence[str] | None, abandoned: bool, low: int, high: int
 ) -> pyarrow.RecordBatch:
-    parts = [
-        (curve.key, part)
-        for curve in curves([run], wanted, abandoned=abandoned)
-        for part in curve.parts
+    segments = [
+        (curve.key, segment)
+        for curve in curves([run], keys, abandoned=abandoned)
+        for segment in curve.segments
     ]
-    for _, part in parts:
-        part.narrow(low, high)
-    asked = [(key, part) for key, part in parts if part.extent()]
-    stretches = [
-        chunks.Stretch(part.known.pk if part.known else 0, part.low, part.high) for _, part in asked
+    for _, segment in segments:
+        segment.narrow(low, high)
+    in_block = [(key, segment) for key, segment in segments if segment.extent()]
+    step_ranges = [
+        chunks.StepRange(segment.series.pk if segment.series else 0, segment.low, segment.high)
+        for _, segment in in_block
     ]
-    loom = Loom()
-    found = [
+    merger = Merger()
+    points_by_key = [
         (
             key,
-            part.attempt,
-            loom.points([*part.counting(strands), *part.strands], part.low, part.high),
+            segment.attempt,
+            merger.points(
+                [*segment.counting(value_parts), *segment.tail], segment.low, segment.high
+            ),
         )
-        for (key, part), strands in zip(asked, chunks.fetch(stretches), strict=True)
+        for (key, segment), value_parts in zip(in_block, chunks.fetch(step_ranges), strict=True)
     ]
-    return _sorted([(key, attempt, points) for key, attempt, points in found if len(points)])
+    return _sorted([row for row in points_by_key if len(row[2])])
 
 
-def _sorted(found: Sequence[tuple[str, int, Points]]) -> pyarrow.RecordBatch:
-    """In order of (step, attempt, key, seq)."""
-    names = sorted({key for key, _, _ in found})
-    lengths = [len(points) for _, _, points in found]
-    key = np.repeat(np.array([names.index(key) for key, _, _ in found], np.int32), lengths)
-    attempt = np.repeat(np.array([attempt for _, attempt, _ in found], np.int32), lengths)
-    places = joined([NOWHERE, *(points.places for _, _, points in found)])
-    values = np.concatenate([NOWHERE.compute, *(points.values for _, _, points in found)])
-    order = np.lexsort((places.seq, key, attempt, places.step))
+def _sorted(points_by_key: Sequence[tuple[str, int, Points]]) -> pyarrow.RecordBatch:
+    """Return a record batch in order of (step, attempt, key, seq)."""
+    names = sorted({key for key, _, _ in points_by_key})
+    lengths = [len(points) for _, _, points in points_by_key]
+    key = np.repeat(np.array([names.index(key) for key, _, _ in points_by_key], np.int32), lengths)
+    attempt = np.repeat(np.array([attempt for _, attempt, _ in points_by_key], np.int32), lengths)
+    positions = joined([NO_POSITIONS, *(points.positions for _, _, points in points_by_key)])
+    values = np.concatenate(
+        [NO_POSITIONS.compute, *(points.values for _, _, points in points_by_key)]
+    )
+    order = np.lexsort((positions.seq, key, attempt, positions.step))
     coded = pyarrow.DictionaryArray.from_arrays(key[order], pyarrow.array(names, pyarrow.string()))
-    columns = [attempt, places.step, coded, values, places.tokens, places.compute, places.wall_time]
+    columns = [
+        attempt,
+        positions.step,
+        coded,
+        values,
+        positions.tokens,
+        positions.compute,
+        positions.wall_time,
+    ]
     return pyarrow.record_batch(
         [column if column is coded else column[order] for column in columns], schema=SCHEMA
     )
 
 
 class _Sink(io.RawIOBase):
-    """A file that is given away as it is written."""
+    """A file whose content is taken out while it is written."""
 
     def __init__(self) -> None:
-        self._waiting: list[bytes] = []
+        self._buffer: list[bytes] = []
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        self._waiting.append(bytes(data))
+        self._buffer.append(bytes(data))
         return len(data)
 
-    def taken(self) -> bytes:
-        taken, self._waiting = b"".join(self._waiting), []
-        return taken
+    def take(self) -> bytes:
+        data, self._buffer = b"".join(self._buffer), []
+        return data

@@ -1,7 +1,6 @@
-"""Folding the tail of an attempt into chunks and levels, inside the transaction of an append.
+"""Folding: batches of an attempt become chunks and bucket levels, inside an append's transaction.
 
-Everything here may be done again from the beginning after a crash, because nothing is seen before
-the transaction ends.
+A crash leaves nothing half done, because readers see nothing before the transaction commits.
 """
 
 from __future__ import annotations
@@ -12,16 +11,19 @@ import numpy as np
 from django.db.models import F
 
 from webapp.series import bucket_levels, chunks
-from webapp.series.batches import decoded, encoded, together
+from webapp.series.batches import Tail, decode_groups, encode_groups, merge_groups, value_parts
 from webapp.series.models import Batch, Log, Series
-from webapp.series.points import Axis, Loom, Points, Strand
-from webapp.series.tail import Tail, strands
+from webapp.series.points import Axis, KeyValues, Merger, Points
 
+# More rows or batches than these are folded or merged by the append that exceeds them: a reader has to
+# unpack all of them for every chart.
 MOST_ROWS, MOST_BATCHES = 1024, 48
+# The newest batches stay separate, so that live pages whose cursor is a little behind get a delta.
 KEPT_ROWS, KEPT_BATCHES = 128, 16
-STRAIGHT: dict[Axis, int] = {"tokens": 1, "compute": 2, "time": 4}
+# Bits of Series.monotonic_axes.
+AXIS_BITS: dict[Axis, int] = {"tokens": 1, "compute": 2, "time": 4}
 LAST = ("last_step", "last_seq", "last_value", "last_tokens", "last_compute", "last_time")
-KNOWN = (
+SUMMARY_FIELDS = (
     "count",
     "not_finite",
     "first_step",
@@ -34,140 +36,152 @@ KNOWN = (
 )
 
 
-def tidy(run: int, attempt: int, rows: int, batches: int) -> None:
-    """Fold or gather what waits, if it is much; the newest batches stay as they are, for live
-    readers.
-    """
+def fold_or_merge(run: int, attempt: int, rows: int, batches: int) -> None:
+    """Fold or merge the waiting batches if there are many, except the newest ones."""
     if rows > MOST_ROWS:
         fold(run, attempt, keep=True)
     elif batches > MOST_BATCHES:
-        gather(run, attempt, keep=True)
+        merge_batches(run, attempt, keep=True)
 
 
 def fold(run: int, attempt: int, keep: bool = False) -> None:
-    """Turn the batches of an attempt into chunks and levels: all of them, or all but the newest
-    few.
-    """
-    taken = _taken(run, attempt, keep)
-    if not taken:
+    """Turn the batches of an attempt, with `keep` all but the newest, into chunks and levels."""
+    batches_to_fold = _batches_to_fold(run, attempt, keep)
+    if not batches_to_fold:
         return
     content = Log.objects.filter(run=run, attempt=attempt, content=True).exists()
-    tail = Tail(together(group for batch in taken for group in decoded(batch.data)), content)
-    known = _series(run, attempt, tail.keys())
-    growing = chunks.small(known.values())
-    old = chunks.axes({chunk.axis_id for same in growing.values() for chunk in same})
-    loom = Loom()
-    fresh: list[tuple[Series, Points]] = []
-    written: list[tuple[Series, Points]] = []
-    for key, series in known.items():
-        new = strands(tail, series, key)
-        points = loom.points(new)
+    tail = Tail(
+        merge_groups(group for batch in batches_to_fold for group in decode_groups(batch.data)),
+        content,
+    )
+    series_by_key = _series(run, attempt, tail.keys())
+    growing = chunks.small(series_by_key.values())
+    positions_by_axis = chunks.axes({chunk.axis_id for same in growing.values() for chunk in same})
+    merger = Merger()
+    added: list[tuple[Series, Points]] = []
+    rewritten: list[tuple[Series, Points]] = []
+    for key, series in series_by_key.items():
+        tail_parts = value_parts(tail, series, key)
+        points = merger.points(tail_parts)
         if len(points):
             before = [
-                Strand(old[chunk.axis_id], chunks.values(chunk))
+                KeyValues(positions_by_axis[chunk.axis_id], chunks.values(chunk))
                 for chunk in growing.get(series.pk, [])
             ]
-            written.append((series, loom.points([*before, *new]) if before else points))
-            fresh.append((series, points))
-            learn(series, points)
-    chunks.drop(chunk for series, _ in fresh for chunk in growing.get(series.pk, []))
-    chunks.write(run, attempt, written)
-    bucket_levels.add(fresh)
-    _save(series for series, _ in fresh)
-    _forget(run, attempt, taken)
+            rewritten.append((series, merger.points([*before, *tail_parts]) if before else points))
+            added.append((series, points))
+            update_summary(series, points)
+    chunks.drop(chunk for series, _ in added for chunk in growing.get(series.pk, []))
+    chunks.write(run, attempt, rewritten)
+    bucket_levels.add(added)
+    _save(series for series, _ in added)
+    _delete_batches(run, attempt, batches_to_fold)
 
 
-def gather(run: int, attempt: int, keep: bool = False) -> None:
-    """Turn the batches of an attempt into one: all of them, or all but the newest few."""
-    taken = _taken(run, attempt, keep)
-    groups = together(group for batch in taken for group in decoded(batch.data))
-    _forget(run, attempt, taken)
-    rows = sum(len(group.places) for group in groups)
+def merge_batches(run: int, attempt: int, keep: bool = False) -> None:
+    """Merge the batches of an attempt, with `keep` all but the newest, into one batch."""
+    batches_to_fold = _batches_to_fold(run, attempt, keep)
+    groups = merge_groups(group for batch in batches_to_fold for group in decode_groups(batch.data))
+    _delete_batches(run, attempt, batches_to_fold)
+    rows = sum(len(group.positions) for group in groups)
     if groups:
         Batch.objects.create(
             run_id=run,
             attempt=attempt,
-            batch_number=taken[-1].batch_number,
+            batch_number=batches_to_fold[-1].batch_number,
             rows=rows,
-            data=encoded(groups),
+            data=encode_groups(groups),
         )
         Log.objects.filter(run=run, attempt=attempt).update(
             rows=F("rows") + rows, batches=F("batches") + 1
         )
 
 
-def learn(series: Series, points: Points) -> None:
-    """Bring what is known of a series without looking up to `points`, which are new to it."""
-    places, values = points.places, points.values
-    series.monotonic_axes = straight(series, points)
-    if not series.count or places.step[0] < series.first_step:
-        series.first_step, series.first_time = int(places.step[0]), float(places.wall_time[0])
-    if not series.count or (places.step[-1], places.seq[-1]) > (series.last_step, series.last_seq):
-        last = [places.step, places.seq, values, places.tokens, places.compute, places.wall_time]
+def update_summary(series: Series, points: Points) -> None:
+    """Update the columns that summarise a series with `points` that were added to it."""
+    positions, values = points.positions, points.values
+    series.monotonic_axes = monotonic_axes(series, points)
+    if not series.count or positions.step[0] < series.first_step:
+        series.first_step, series.first_time = int(positions.step[0]), float(positions.wall_time[0])
+    if not series.count or (positions.step[-1], positions.seq[-1]) > (
+        series.last_step,
+        series.last_seq,
+    ):
+        last = [
+            positions.step,
+            positions.seq,
+            values,
+            positions.tokens,
+            positions.compute,
+            positions.wall_time,
+        ]
         for name, column in zip(LAST, last, strict=True):
             setattr(series, name, column[-1].item())
-    least, greatest = int(places.seq.min()), int(places.seq.max())
+    least, greatest = int(positions.seq.min()), int(positions.seq.max())
     series.least_seq = min(series.least_seq, least) if series.count else least
     series.greatest_seq = max(series.greatest_seq, greatest) if series.count else greatest
     series.count += len(points)
     series.not_finite += int((~np.isfinite(values)).sum())
 
 
-def straight(series: Series | None, points: Points) -> int:
-    """`Series.monotonic_axes` as it is when `points` have come."""
-    known = series if series is not None and series.count else None
-    places = points.places
+def monotonic_axes(series: Series | None, points: Points) -> int:
+    """Return `Series.monotonic_axes` after `points` were added."""
+    before = series if series is not None and series.count else None
+    positions = points.positions
     if not len(points):
-        return sum(STRAIGHT.values()) if known is None else known.monotonic_axes
-    if (np.diff(places.step) <= 0).any() or (known and places.step[0] <= known.last_step):
+        return sum(AXIS_BITS.values()) if before is None else before.monotonic_axes
+    if (np.diff(positions.step) <= 0).any() or (before and positions.step[0] <= before.last_step):
         return 0
-    found = 0
-    for axis, bit in STRAIGHT.items():
-        column = places.on(axis)
+    bits = 0
+    for axis, bit in AXIS_BITS.items():
+        column = positions.on(axis)
         grows = (column[1:] >= column[:-1]).all()
         if grows and (
-            known is None
-            or (known.monotonic_axes & bit and column[0] >= getattr(known, f"last_{axis}"))
+            before is None
+            or (before.monotonic_axes & bit and column[0] >= getattr(before, f"last_{axis}"))
         ):
-            found |= bit
-    return found
+            bits |= bit
+    return bits
 
 
-def _taken(run: int, attempt: int, keep: bool) -> list[Batch]:
-    """The batches of an attempt, oldest first, but for those that live readers may still ask
-    for.
-    """
-    found = list(Batch.objects.filter(run=run, attempt=attempt).order_by("batch_number", "pk"))
-    rows = kept = 0
+def _batches_to_fold(run: int, attempt: int, keep: bool) -> list[Batch]:
+    """Return the batches of an attempt, oldest first; with `keep`, without the newest few."""
+    waiting = list(Batch.objects.filter(run=run, attempt=attempt).order_by("batch_number", "pk"))
+    rows = kept_batches = 0
     if keep:
-        for batch in reversed(found[-KEPT_BATCHES:]):
+        for batch in reversed(waiting[-KEPT_BATCHES:]):
             rows += batch.rows
             if rows > KEPT_ROWS:
                 break
-            kept += 1
-    return found[: len(found) - kept]
+            kept_batches += 1
+    return waiting[: len(waiting) - kept_batches]
 
 
-def _forget(run: int, attempt: int, taken: Sequence[Batch]) -> None:
-    if taken:
-        Batch.objects.filter(pk__in=[batch.pk for batch in taken]).delete()
-        rows = sum(batch.rows for batch in taken)
+def _delete_batches(run: int, attempt: int, batches_to_fold: Sequence[Batch]) -> None:
+    if batches_to_fold:
+        Batch.objects.filter(pk__in=[batch.pk for batch in batches_to_fold]).delete()
+        rows = sum(batch.rows for batch in batches_to_fold)
         Log.objects.filter(run=run, attempt=attempt).update(
             rows=F("rows") - rows,
-            batches=F("batches") - len(taken),
-            folded=max(batch.batch_number for batch in taken),
+            batches=F("batches") - len(batches_to_fold),
+            folded=max(batch.batch_number for batch in batches_to_fold),
         )
 
 
 def _series(run: int, attempt: int, keys: Collection[str]) -> dict[str, Series]:
-    """The rows of `keys`, made where there are none."""
-    known = {one.key: one for one in Series.objects.filter(run=run, attempt=attempt, key__in=keys)}
-    new = [Series(run_id=run, attempt=attempt, key=key) for key in sorted(keys) if key not in known]
-    return known | {one.key: one for one in Series.objects.bulk_create(new)}
+    """Return the series of `keys` by key, created where there are none."""
+    existing = {
+        series.key: series
+        for series in Series.objects.filter(run=run, attempt=attempt, key__in=keys)
+    }
+    new = [
+        Series(run_id=run, attempt=attempt, key=key) for key in sorted(keys) if key not in existing
+    ]
+    return existing | {series.key: series for series in Series.objects.bulk_create(new)}
 
 
 def _save(series: Iterable[Series]) -> None:
     unique = ["run", "attempt", "key"]
     Series.objects.bulk_create(
-        list(series), update_conflicts=True, unique_fields=unique, update_fields=KNOWN
+        list(series), update_conflicts=True, unique_fields=unique, update_fields=SUMMARY_FIELDS
     )

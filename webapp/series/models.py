@@ -1,10 +1,10 @@
-"""The series of runs, as columns. Only `webapp.series` touches these tables: everything else calls
-its functions.
+"""Tables of logged series as compressed columns; only `webapp.series` accesses them.
 
-What is logged waits as *batches*, one row for each append, and is *folded* when a few hundred rows
-have gathered: into *chunks* of values, whose places (step, tokens, compute, wall time, sequence
-number) are kept once for all keys that were logged together, and into *levels* of buckets that
-charts of long series are drawn from. A run that ends before anything was folded stays one batch.
+Logged rows wait as *batches*, one database row for each append. When about a thousand rows have
+gathered, they are *folded* into *chunks* of values of one key. An *axis* holds the positions of a
+chunk (step, tokens, compute, wall time, sequence number) once for all keys that were logged together.
+*Levels* of buckets are stored for charts of long series. A run that ends before anything was folded
+stays one batch.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 else:
     Text = models.Field
 
-SMALL = 1024  # a chunk of fewer values is replaced when there are more
+SMALL = 1024  # a chunk with fewer values is replaced by a larger one when values are added
 
 
 class Multirange(Text):
-    """A set of whole numbers as ranges."""
+    """A set of integers, stored as ranges."""
 
     def db_type(self, connection: Any) -> str:
         return "int8multirange"
 
 
 class Log(models.Model):
-    """What one attempt of a run has logged. `rows` and `batches` wait to be folded; batches up to
-    number `folded` are not kept apart.
+    """State of the log of one attempt of a run.
 
-    `content`: rows have no sequence numbers and count once by what they say; else by number, and
-    `seen` holds those that have come.
+    `rows` and `batches` count what waits to be folded. Batches up to number `folded` cannot be told
+    apart any more. With `content`, rows have no sequence numbers and count once by their content;
+    else they count once by number, and `seen` holds the numbers that were received.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
@@ -59,8 +59,9 @@ class Log(models.Model):
 
 
 class Batch(models.Model):
-    """Rows as they came, packed by `webapp.series.batches`; `batch_number` is the run's count of batches,
-    the cursor of live readers.
+    """The rows of one append, packed by `webapp.series.batches`.
+
+    `batch_number` is the run's `batch_count` at the append, and the cursor of live readers.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
@@ -74,11 +75,12 @@ class Batch(models.Model):
 
 
 class Series(models.Model):
-    """What is known of the folded points of one key without looking at them.
+    """A summary of the folded points of one key in one attempt.
 
-    `not_finite` values are not finite. The last point is that of the greatest (step, seq). `monotonic_axes`
-    has a bit for each of tokens, compute and time that never falls from one step to the next, while
-    every step has one point; `levels` has bit L if buckets of 2^L steps are kept.
+    `not_finite` counts NaN and the infinities. The last point is that of the greatest (step, seq).
+    `monotonic_axes` has a bit for each of tokens, compute and time that never falls from one step to
+    the next; it is 0 if a step has several points. `levels` has bit L if buckets of 2^L steps are
+    stored. `thinned`: single points were dropped, only the levels are left.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
@@ -107,8 +109,9 @@ class Series(models.Model):
 
 
 class Axis(models.Model):
-    """The places of a chunk, once for all keys that were logged together; found again by the digest
-    of their bytes.
+    """The positions of a chunk, stored once for all keys that were logged together.
+
+    `digest` is the hash of `data`, by which an equal axis is found again.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
@@ -131,7 +134,7 @@ class Axis(models.Model):
 
 
 class Chunk(models.Model):
-    """Values of one key, in order of (step, seq). Never changed, only replaced by a larger one."""
+    """Values of one key in order of (step, seq). Never updated, only replaced by a larger chunk."""
 
     series = models.ForeignKey(Series, on_delete=models.CASCADE, db_index=False)
     axis = models.ForeignKey(Axis, on_delete=models.CASCADE)
@@ -151,9 +154,7 @@ class Chunk(models.Model):
 
 
 class Level(models.Model):
-    """The buckets of 2^bits steps whose index divided by `webapp.series.bucket_levels.WIDE` is
-    `block`.
-    """
+    """Buckets of 2^bits steps: those whose index divided by `bucket_levels.ROW_BUCKETS` is `block`."""
 
     pk = models.CompositePrimaryKey("series_id", "bits", "block")
     series = models.ForeignKey(Series, on_delete=models.CASCADE, db_index=False)

@@ -1,9 +1,9 @@
-"""Columns of numbers as few bytes, exactly.
+"""Lossless compression of numeric columns.
 
-Whole numbers, and floats that grow slowly such as times, are kept as differences of neighbours (of
-their bits, for floats) in the narrowest integer that holds them all; other floats as float32 where
-that is exact, else as float64. The bytes of each column are shuffled, so that those of like
-significance stand together, and everything is compressed by zstd.
+Integers, and floats that grow slowly such as times, are stored as differences of neighbours (for
+floats, of their bit patterns) in the narrowest integer type that holds them all. Other floats are
+stored as float32 where that is exact, else as float64. The bytes of each column are transposed, so
+that bytes of equal significance are neighbours, and everything is compressed by zstd.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Column = npt.NDArray[Any]
 FRONT = struct.Struct("<HI")  # number of columns, bytes before compression
 HEAD = struct.Struct(
     "<ccIq"
-)  # kind, type of what is stored, values, first value of a column of differences
+)  # kind, stored type, number of values, first value of a column of differences
+# Differences of integers; of the bit patterns of floats; no differences.
 WHOLE, BITS, PLAIN = b"w", b"b", b"p"
 NARROW = ((b"1", np.int8), (b"2", np.int16), (b"4", np.int32), (b"8", np.int64))
 SINGLE, DOUBLE = b"f", b"d"
@@ -32,7 +33,7 @@ CODEC = pyarrow.Codec("zstd", compression_level=1)
 
 
 def pack(columns: Sequence[Column]) -> bytes:
-    """`columns`, of any lengths, as bytes."""
+    """Return `columns`, which may have different lengths, as bytes."""
     heads, bodies = [], []
     for column in columns:
         kind, code, first, stored = _stored(column)
@@ -45,27 +46,27 @@ def pack(columns: Sequence[Column]) -> bytes:
 
 
 def unpack(data: bytes | memoryview) -> list[Column]:
-    """The columns that `pack` was given."""
+    """Return the columns that `pack` was given."""
     data = memoryview(data)
     count, size = FRONT.unpack_from(data)
     start = FRONT.size + count * HEAD.size
     body = memoryview(CODEC.decompress(data[start:], size))
-    found: list[Column] = []
-    at = 0
+    columns: list[Column] = []
+    start_of_column = 0
     for kind, code, length, first in HEAD.iter_unpack(data[FRONT.size : start]):
         stored: npt.NDArray[np.generic] = np.empty(0, STORED[code])
         if length > (kind != PLAIN):
-            taken = (length - (kind != PLAIN)) * stored.itemsize
-            stored = _unshuffled(body[at : at + taken], STORED[code], stored.itemsize)
-            at += taken
-        found.append(
+            end = start_of_column + (length - (kind != PLAIN)) * stored.itemsize
+            stored = _unshuffled(body[start_of_column:end], STORED[code], stored.itemsize)
+            start_of_column = end
+        columns.append(
             stored.astype(np.float64) if kind == PLAIN else _summed(kind, length, first, stored)
         )
-    return found
+    return columns
 
 
 def exact_single(values: Floats) -> npt.NDArray[np.bool_]:
-    """Which of `values` a float32 holds exactly; any NaN counts as held."""
+    """Return which of `values` float32 holds exactly; NaN counts as exact."""
     with np.errstate(over="ignore"):
         return (values.astype(np.float32) == values) | np.isnan(values)
 
@@ -81,7 +82,7 @@ def _stored(column: Column) -> tuple[bytes, bytes, int, npt.NDArray[np.generic]]
 
 
 def _differences(column: npt.NDArray[np.int64]) -> tuple[bytes, int, npt.NDArray[np.generic]]:
-    """Sums wrap round as differences do, so that any numbers come back."""
+    """Return (type code, first value, differences). Overflow wraps, and wraps back when summed."""
     if not len(column):
         return b"1", 0, column
     steps = np.diff(column)

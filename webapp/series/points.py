@@ -1,6 +1,4 @@
-"""Points as columns: where each lies, shared by all keys that were logged together, and the values
-of a key.
-"""
+"""Points as columns: positions, shared by all keys of the same rows, and the values of each key."""
 
 from __future__ import annotations
 
@@ -14,14 +12,15 @@ import numpy.typing as npt
 from webapp.series.packing import Column, Floats, Ints
 
 Axis = Literal["step", "tokens", "time", "compute"]
-LEAST, MOST = -(2**63), 2**63 - 1
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
-    """Where points lie, each column of length n. `seq` orders points of one step; wall time is in
-    Unix seconds.
+class Positions:
+    """Positions of n points, one column for each axis.
+
+    `seq` orders points of one step; `wall_time` is in Unix seconds.
     """
 
     seq: Ints
@@ -39,26 +38,26 @@ class Places:
     def on(self, axis: Axis) -> Column:
         return self.wall_time if axis == "time" else getattr(self, axis)
 
-    def take(self, which: npt.NDArray[np.generic] | slice) -> Places:
-        return Places(*(column[which] for column in self.columns()))
+    def take(self, index: npt.NDArray[np.generic] | slice) -> Positions:
+        return Positions(*(column[index] for column in self.columns()))
 
     def order(self) -> Ints | None:
-        """What sorts by (step, seq); None if that is the order already."""
-        ahead = (self.step[1:] > self.step[:-1]) | (
+        """Return the indices that sort by (step, seq), or None if already sorted."""
+        ascending = (self.step[1:] > self.step[:-1]) | (
             (self.step[1:] == self.step[:-1]) & (self.seq[1:] >= self.seq[:-1])
         )
-        return None if ahead.all() else np.lexsort((self.seq, self.step))
+        return None if ascending.all() else np.lexsort((self.seq, self.step))
 
     def within(self, low: int, high: int) -> Mask | None:
-        """Which lie in steps [low, high]; None for all."""
+        """Return a mask of the points in steps [low, high], or None if all are."""
         mask = (self.step >= low) & (self.step <= high)
         return None if mask.all() else mask
 
 
-def joined(parts: Sequence[Places]) -> Places:
+def joined(parts: Sequence[Positions]) -> Positions:
     if len(parts) == 1:
         return parts[0]
-    return Places(
+    return Positions(
         *(
             np.concatenate(columns)
             for columns in zip(*(part.columns() for part in parts), strict=True)
@@ -69,97 +68,109 @@ def joined(parts: Sequence[Places]) -> Places:
 _EMPTY: list[Column] = [
     np.empty(0, dtype) for dtype in (np.int64, np.int64, np.int64, np.float64, np.float64)
 ]
-NOWHERE = Places(*_EMPTY)
+NO_POSITIONS = Positions(*_EMPTY)
 
 
 @dataclass(frozen=True, eq=False)
-class Strand:
-    """Values of one key at some places. Strands of keys that were logged together hold the same
-    `places` object.
-    """
+class KeyValues:
+    """Values of one key at `positions`; keys that were logged together share the Positions object."""
 
-    places: Places
+    positions: Positions
     values: Floats
 
 
-def end_to_end(strands: Sequence[Strand]) -> Strand:
-    """One strand after the other."""
-    if not strands:
-        return Strand(NOWHERE, np.empty(0))
-    return Strand(
-        joined([one.places for one in strands]), np.concatenate([one.values for one in strands])
+def concat_values(value_parts: Sequence[KeyValues]) -> KeyValues:
+    """Return the concatenation of several KeyValues."""
+    if not value_parts:
+        return KeyValues(NO_POSITIONS, np.empty(0))
+    return KeyValues(
+        joined([part.positions for part in value_parts]),
+        np.concatenate([part.values for part in value_parts]),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class Points(Strand):
-    """A strand in order of (step, seq)."""
+class Points(KeyValues):
+    """KeyValues in order of (step, seq)."""
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, which: npt.NDArray[np.generic] | slice) -> Points:
-        return Points(self.places.take(which), self.values[which])
+    def take(self, index: npt.NDArray[np.generic] | slice) -> Points:
+        return Points(self.positions.take(index), self.values[index])
 
 
-class Loom:
-    """Joins strands in order of (step, seq). What keys share is computed once: the same places in
-    give the same places out.
+class Merger:
+    """Merges KeyValues in order of (step, seq).
+
+    The order is computed once for all keys with the same positions, and the same Positions objects in
+    give the same object out, so that later steps can share work by identity too.
     """
 
     def __init__(self) -> None:
-        self._known: dict[
-            tuple[int, ...], tuple[tuple[Places, ...], Places, npt.NDArray[np.generic] | None]
+        self._cache: dict[
+            tuple[int, ...], tuple[tuple[Positions, ...], Positions, npt.NDArray[np.generic] | None]
         ] = {}
 
-    def points(self, strands: Sequence[Strand], low: int = LEAST, high: int = MOST) -> Points:
-        """The points of `strands` in steps [low, high]."""
-        if not strands:
-            return Points(NOWHERE, np.empty(0))
-        sources = tuple(strand.places for strand in strands)
+    def points(
+        self, value_parts: Sequence[KeyValues], low: int = INT64_MIN, high: int = INT64_MAX
+    ) -> Points:
+        """Return the points of `value_parts` in steps [low, high]."""
+        if not value_parts:
+            return Points(NO_POSITIONS, np.empty(0))
+        sources = tuple(key_values.positions for key_values in value_parts)
         key = (low, high, *map(id, sources))
-        if key not in self._known:
-            self._known[key] = (
+        if key not in self._cache:
+            self._cache[key] = (
                 sources,
-                *_woven(sources, low, high),
-            )  # keeps the sources, so that their ids stay theirs
-        _, places, which = self._known[key]
+                *_merge(sources, low, high),
+            )  # holds the sources, so that their ids are not reused
+        _, positions, index = self._cache[key]
         values = (
-            strands[0].values
-            if len(strands) == 1
-            else np.concatenate([strand.values for strand in strands])
+            value_parts[0].values
+            if len(value_parts) == 1
+            else np.concatenate([key_values.values for key_values in value_parts])
         )
-        return Points(places, values if which is None else values[which])
+        return Points(positions, values if index is None else values[index])
 
 
-def _woven(
-    sources: Sequence[Places], low: int, high: int
-) -> tuple[Places, npt.NDArray[np.generic] | None]:
-    places = joined(sources)
-    mask = places.within(low, high)
-    which: npt.NDArray[np.generic] | None = None if mask is None else np.flatnonzero(mask)
-    if which is not None:
-        places = places.take(which)
-    order = places.order()
+def _merge(
+    sources: Sequence[Positions], low: int, high: int
+) -> tuple[Positions, npt.NDArray[np.generic] | None]:
+    positions = joined(sources)
+    mask = positions.within(low, high)
+    index: npt.NDArray[np.generic] | None = None if mask is None else np.flatnonzero(mask)
+    if index is not None:
+        positions = positions.take(index)
+    order = positions.order()
     if order is None:
-        return places, which
-    return places.take(order), order if which is None else which[order]
+        return positions, index
+    return positions.take(order), order if index is None else index[order]
 
 
-def repeated(strand: Strand, known: Strand) -> Mask:
-    """Which points of `strand` are in `known`, or earlier in itself: the same step, wall time and
-    value.
+def duplicate_mask(key_values: KeyValues, earlier: KeyValues) -> Mask:
+    """Return which points are in `earlier`, or came before in `key_values` itself.
+
+    Points are equal if step, wall time and value are equal bit for bit, except that -0 equals 0.
     """
     step, moment, value = (
-        np.concatenate([one, other])
-        for one, other in (
-            (known.places.step, strand.places.step),
-            (known.places.wall_time.view(np.int64), strand.places.wall_time.view(np.int64)),
-            ((known.values + 0.0).view(np.int64), (strand.values + 0.0).view(np.int64)),  # -0 is 0
+        np.concatenate(columns)
+        for columns in (
+            (earlier.positions.step, key_values.positions.step),
+            (
+                earlier.positions.wall_time.view(np.int64),
+                key_values.positions.wall_time.view(np.int64),
+            ),
+            (
+                (earlier.values + 0.0).view(np.int64),
+                (key_values.values + 0.0).view(np.int64),
+            ),  # -0 is 0
         )
     )
-    order = np.lexsort((value, moment, step))  # stable: what was known or came first stands first
-    again = np.zeros(len(step), bool)
+    order = np.lexsort(
+        (value, moment, step)
+    )  # stable sort: of equal points the earlier one is first
+    duplicates = np.zeros(len(step), bool)
     same = [column[order[1:]] == column[order[:-1]] for column in (step, moment, value)]
-    again[order[1:]] = np.logical_and.reduce(same)
-    return again[len(known.values) :]
+    duplicates[order[1:]] = np.logical_and.reduce(same)
+    return duplicates[len(earlier.values) :]

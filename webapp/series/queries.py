@@ -1,6 +1,4 @@
-"""What is asked of a run's points besides a chart: which keys there are, the latest values, a
-sketch, and a tag for caches.
-"""
+"""Queries other than charts: keys, latest values, sparklines, seconds per step, and cache tags."""
 
 from __future__ import annotations
 
@@ -12,65 +10,60 @@ import numpy as np
 from webapp.base.snapshot import snapshot
 from webapp.runs.models import Run
 from webapp.series import chunks
-from webapp.series.bucket_levels import Part as Buckets
-from webapp.series.bucket_levels import fetch, levels
+from webapp.series.batches import tails
+from webapp.series.bucket_levels import LevelRange, fetch, levels
 from webapp.series.charts import read
-from webapp.series.curves import Curve, Part, curves, origin
+from webapp.series.curves import Curve, CurveSegment, curves, origin
 from webapp.series.models import Series
-from webapp.series.points import Axis, Loom
-from webapp.series.tail import tails
+from webapp.series.points import Axis, Merger
 
 
 def keys(run: Run) -> list[str]:
-    """The names of all series of `run`, sorted."""
+    """Return the keys of all series of `run`, sorted."""
     with snapshot():
         waiting = set[str]().union(*(tail.keys() for tail in tails([run.pk]).values()))
         return sorted(waiting.union(Series.objects.filter(run=run).values_list("key", flat=True)))
 
 
-def latest(run: Run, wanted: Sequence[str]) -> dict[str, float]:
-    """The last value on the live branch of each wanted key that has one."""
+def latest(run: Run, keys: Sequence[str]) -> dict[str, float]:
+    """Return the last value on the live branch of each key that has one."""
     with snapshot():
-        found = {curve.key: _last(curve) for curve in curves([run], wanted)}
-    return {key: value for key, value in found.items() if value is not None}
+        values = {curve.key: _last(curve) for curve in curves([run], keys)}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def sparkline(run: Run, key: str, count: int) -> list[float]:
-    """At most `count` values of the live branch, evenly over its steps: a sketch whose cost does
-    not grow with the run.
+    """Return at most `count` values of the live branch, spread evenly over its steps.
+
+    The cost does not grow with the run.
     """
-    found = read([run], [key], width=2 * count)
-    values = found[0].last if found else []
-    return (
-        [
-            values[place]
-            for place in np.unique(
-                np.linspace(0, len(values) - 1, min(count, len(values))).astype(int)
-            )
-        ]
-        if values
-        else []
-    )
+    series = read([run], [key], width=2 * count)
+    values = series[0].last if series else []
+    if not values:
+        return []
+    index = np.linspace(0, len(values) - 1, min(count, len(values))).astype(int)
+    return [values[i] for i in np.unique(index)]
 
 
-def etag(runs: Iterable[Run], *parts: object) -> str:
-    """A tag that changes when any of the runs has news or the question (`parts`) differs."""
-    state = "|".join([*(f"{run.public_id}:{run.batch_count}" for run in runs), *map(str, parts)])
+def etag(runs: Iterable[Run], *question: object) -> str:
+    """Return a tag that changes with any batch of the runs and with the `question`."""
+    state = "|".join([*(f"{run.public_id}:{run.batch_count}" for run in runs), *map(str, question)])
     return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
 
 def seconds_per_step(run: Run, attempt: int) -> float | None:
-    """Seconds per step over the attempt so far, evaluations and checkpoints included; None before
-    two steps are measured.
+    """Return the average seconds per step of the attempt, evaluations and checkpoints included.
+
+    None before two steps were logged.
     """
     with snapshot():
-        parts = [
-            part
+        segments = [
+            segment
             for curve in curves([run], ["loss"])
-            for part in curve.parts
-            if part.attempt == attempt
+            for segment in curve.segments
+            if segment.attempt == attempt
         ]
-    ends = [end for part in parts for end in _ends(part)]
+    ends = [end for segment in segments for end in _ends(segment)]
     if not ends or min(ends)[0] == max(ends)[0]:
         return None
     (first, began), (last, ended) = min(ends), max(ends)
@@ -78,89 +71,89 @@ def seconds_per_step(run: Run, attempt: int) -> float | None:
 
 
 def axis_positions(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict[int, float]:
-    """Where each of `steps` lies on `axis`, for those at which `key` was recorded."""
-    wanted, found = sorted(set(steps)), dict[int, float]()
+    """Return x on `axis` of those `steps` at which `key` was logged."""
+    sorted_steps, x_by_step = sorted(set(steps)), dict[int, float]()
     with snapshot():
         for curve in curves([run], [key]):
-            for part in curve.parts:
-                inside = [step for step in wanted if part.low <= step <= part.high]
-                stretches = (
+            for segment in curve.segments:
+                inside = [step for step in sorted_steps if segment.low <= step <= segment.high]
+                step_ranges = (
                     []
-                    if part.known is None
-                    else [chunks.Stretch(part.known.pk, step, step) for step in inside]
+                    if segment.series is None
+                    else [chunks.StepRange(segment.series.pk, step, step) for step in inside]
                 )
-                strands = [strand for found in chunks.fetch(stretches) for strand in found]
-                for strand in [*part.counting(strands), *part.strands]:
-                    at = np.flatnonzero(np.isin(strand.places.step, inside))
+                value_parts = [
+                    key_values for parts in chunks.fetch(step_ranges) for key_values in parts
+                ]
+                for key_values in [*segment.counting(value_parts), *segment.tail]:
+                    index = np.flatnonzero(np.isin(key_values.positions.step, inside))
                     for step, x in zip(
-                        strand.places.step[at].tolist(),
-                        strand.places.on(axis)[at].tolist(),
+                        key_values.positions.step[index].tolist(),
+                        key_values.positions.on(axis)[index].tolist(),
                         strict=True,
                     ):
-                        found[step] = min(found.get(step, x), x)
-    return {step: x - origin(run, axis) for step, x in found.items()}
+                        x_by_step[step] = min(x_by_step.get(step, x), x)
+    return {step: x - origin(run, axis) for step, x in x_by_step.items()}
 
 
 def sequence_numbers(run: Run, attempt: int) -> set[int]:
-    """The number of every event of an attempt that has values in the store, by what is in the
-    store.
-    """
+    """Return the sequence numbers of the stored rows of an attempt, read from the rows themselves."""
     with snapshot():
         waiting = [
-            group.places
-            for place, tail in tails([run.pk]).items()
-            if place[1] == attempt
+            group.positions
+            for (_, number), tail in tails([run.pk]).items()
+            if number == attempt
             for group in tail.groups
         ]
         folded = chunks.axes_of(run.pk, attempt)
-    return {number for found in [*waiting, *folded] for number in found.seq.tolist()}
+    return {number for positions in [*waiting, *folded] for number in positions.seq.tolist()}
 
 
-Last = tuple[int, int, int, float]
+Last = tuple[int, int, int, float]  # step, attempt, sequence number, value
 
 
 def _last(curve: Curve) -> float | None:
-    """The value of the greatest (step, attempt, seq)."""
-    loom = Loom()
-    found: list[Last] = []
-    for part in curve.parts:
-        points = loom.points(part.strands, part.low, part.high)
+    """Return the value of the greatest (step, attempt, seq), or None if there are no points."""
+    merger = Merger()
+    candidates: list[Last] = []
+    for segment in curve.segments:
+        points = merger.points(segment.tail, segment.low, segment.high)
         if len(points):
-            found.append(
+            candidates.append(
                 (
-                    int(points.places.step[-1]),
-                    part.attempt,
-                    int(points.places.seq[-1]),
+                    int(points.positions.step[-1]),
+                    segment.attempt,
+                    int(points.positions.seq[-1]),
                     float(points.values[-1]),
                 )
             )
-        if part.known is not None and part.known.first_step <= part.high:
-            found += _last_folded(part, part.known, loom)
-    return max(found, key=lambda last: last[:3])[3] if found else None
+        if segment.series is not None and segment.series.first_step <= segment.high:
+            candidates += _last_folded(segment, segment.series, merger)
+    return max(candidates, key=lambda last: last[:3])[3] if candidates else None
 
 
-def _last_folded(part: Part, known: Series, loom: Loom) -> list[Last]:
-    if known.last_step <= part.high and part.numbers is None:
-        return [(known.last_step, part.attempt, known.last_seq, known.last_value)]
-    if known.thinned:
-        level = levels(known)[0]
-        (buckets,) = fetch([Buckets(known.pk, level, high=part.high >> level)])
+def _last_folded(segment: CurveSegment, series: Series, merger: Merger) -> list[Last]:
+    if series.last_step <= segment.high and segment.numbers is None:
+        return [(series.last_step, segment.attempt, series.last_seq, series.last_value)]
+    if series.thinned:
+        level = levels(series)[0]
+        (buckets,) = fetch([LevelRange(series.pk, level, high=segment.high >> level)])
         columns = (buckets.last_step, buckets.last_seq, buckets.last)
         return [
-            (step, part.attempt, seq, value)
+            (step, segment.attempt, seq, value)
             for step, seq, value in zip(*(column.tolist() for column in columns), strict=True)
         ][-1:]
-    if part.numbers is None:
-        strands = chunks.ending(known, part.high)
+    if segment.numbers is None:
+        value_parts = chunks.last_before(series, segment.high)
     else:
-        (strands,) = chunks.fetch([chunks.Stretch(known.pk, part.low, part.high)])
-    points = loom.points(part.counting(strands), high=part.high)
+        (value_parts,) = chunks.fetch([chunks.StepRange(series.pk, segment.low, segment.high)])
+    points = merger.points(segment.counting(value_parts), high=segment.high)
     return (
         [
             (
-                int(points.places.step[-1]),
-                part.attempt,
-                int(points.places.seq[-1]),
+                int(points.positions.step[-1]),
+                segment.attempt,
+                int(points.positions.seq[-1]),
                 float(points.values[-1]),
             )
         ]
@@ -169,16 +162,16 @@ def _last_folded(part: Part, known: Series, loom: Loom) -> list[Last]:
     )
 
 
-def _ends(part: Part) -> list[tuple[int, float]]:
-    """(step, wall time) of the first and the last point of a part."""
-    points = Loom().points(part.strands)
-    found = [
-        (int(points.places.step[at]), float(points.places.wall_time[at]))
-        for at in ((0, -1) if len(points) else ())
+def _ends(segment: CurveSegment) -> list[tuple[int, float]]:
+    """Return (step, wall time) of the first and last points of the tail and of the folded series."""
+    points = Merger().points(segment.tail)
+    ends = [
+        (int(points.positions.step[index]), float(points.positions.wall_time[index]))
+        for index in ((0, -1) if len(points) else ())
     ]
-    if part.known is not None:
-        found += [
-            (part.known.first_step, part.known.first_time),
-            (part.known.last_step, part.known.last_time),
+    if segment.series is not None:
+        ends += [
+            (segment.series.first_step, segment.series.first_time),
+            (segment.series.last_step, segment.series.last_time),
         ]
-    return found
+    return ends

@@ -39,10 +39,10 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         (folding, "KEPT_BATCHES", 3),
         (chunks, "SMALL", 10),
         (chunks, "LARGEST", 16),
-        (bucket_levels, "LOWEST", 2),
-        (bucket_levels, "SPARSE", 1),
-        (bucket_levels, "FEW", 3),
-        (bucket_levels, "WIDE_BITS", 2),
+        (bucket_levels, "MIN_BITS", 2),
+        (bucket_levels, "MIN_POINTS", 1),
+        (bucket_levels, "MIN_BUCKETS", 3),
+        (bucket_levels, "ROW_BITS", 2),
     ):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(chunks.write, "__defaults__", (16,))
@@ -143,7 +143,7 @@ ROUNDING = 1e-322
 """Of a mean of the smallest numbers that there are."""
 
 
-def same(found: series_store.ChartSeries, expected: reference.Drawn | None) -> bool:
+def same(found: series_store.ChartSeries, expected: reference.ChartData | None) -> bool:
     if expected is None:
         return False
     size = max(

@@ -31,7 +31,7 @@ from webapp.clients.record import record
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
 
-__all__ = ["FORMATS", "READERS", "Unreadable", "bring"]
+__all__ = ["FORMATS", "READERS", "UnreadableFile", "import_runs"]
 
 READERS: dict[str, Callable[[Path], Iterator[ImportedRun]]] = {
     "tensorboard": tensorboard.found,

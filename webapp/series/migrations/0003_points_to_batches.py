@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import migrations, transaction
 
-from webapp.series.batches import encoded, grouped
+from webapp.series.batches import encode_groups, group_rows
 
 ROWS = 4096
 READ = """
@@ -47,7 +47,7 @@ def _move(cursor: Any, batches: Any, run: int, attempt: int) -> None:
             attempt=attempt,
             news=news,
             rows=len(rows),
-            data=encoded(grouped(rows, content=False)),
+            data=encode_groups(group_rows(rows, content=False)),
         )
     cursor.execute(SEEN, place)
     cursor.execute("DELETE FROM metrics_point WHERE run_id = %s AND attempt = %s", [run, attempt])
