@@ -79,11 +79,11 @@ def append(
 ) -> None:
     """Store the values of `events` under batch number `batch_number`.
 
-    The caller's transaction has locked the run's row. Events are validated events of the log: `seq`,
-    `step`, `values`, `wall_time` and optionally `tokens` and `compute`. With identity "seq" an event
-    counts once by its sequence number. Events of another `type` have no values; pass them where they
-    share the numbering, so that the seen numbers stay one range. With "content" there are no numbers,
-    and each (key, step, wall time, value) counts once.
+    The caller's transaction has locked the run's row. Events are validated events of the log:
+    `seq`, `step`, `values`, `wall_time` and optionally `tokens` and `compute`. With identity "seq"
+    an event counts once by its sequence number. Events of another `type` have no values; pass them
+    where they share the numbering, so that the seen numbers stay one range. With "content" there
+    are no numbers, and each (key, step, wall time, value) counts once.
 
     Raises ValueError if the attempt was first logged with the other identity.
     """

@@ -1,4 +1,4 @@
-"""Batches: the rows of one append, grouped by their keys and packed as columns, until they are folded.
+"""Batches: the rows of one append, grouped by keys and packed as columns, until they are folded.
 
 The batches of an attempt that are not folded yet are its *tail*.
 """
@@ -31,8 +31,8 @@ from webapp.series.points import (
 KEY_LENGTH = 120
 SIZES = struct.Struct("<I")
 Rows = Iterable[dict[str, Any]]
-# Of attempts that count rows by content all batches are read, also with `past`: a repetition is only
-# found by comparing with what came before.
+# Of attempts that count rows by content all batches are read, also with `past`: a repetition is
+# only found by comparing with what came before.
 WAITING = """
 SELECT batch.run_id, batch.attempt, batch.batch_number, batch.data, log.content
 FROM metrics_batch AS batch JOIN metrics_log AS log USING (run_id, attempt)

@@ -1,8 +1,8 @@
 """Buckets of points: extremes, mean, count, last value and the number of values not finite.
 
 Bucket `index` of 2^bits steps holds the steps index · 2^bits to (index + 1) · 2^bits - 1, so that
-its edges do not move while a run grows. Buckets merge in any order: late points are buckets of their
-own until they are merged. Means are over finite values; those of the axes are over all
+its edges do not move while a run grows. Buckets merge in any order: late points are buckets of
+their own until they are merged. Means are over finite values; those of the axes are over all
 points, as is the last value, which is that of the greatest (step, seq). A bucket without finite
 values has count 0, min +inf, max -inf and mean 0.
 """

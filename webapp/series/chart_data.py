@@ -112,7 +112,7 @@ def _plan(query: ChartQuery, width: int) -> None:
 
 
 def _plan_segment(segment: CurveSegment, bits: int) -> SegmentRead:
-    """Plan to read the buckets inside the limits of `segment`, and points where a limit cuts one."""
+    """Plan to read the buckets inside the limits of `segment`, and points in those cut by one."""
     # -(-a >> b) rounds up, a >> b rounds down: only buckets that are inside as a whole.
     level = None if segment.series is None else bucket_levels.level_for(segment.series, bits)
     if segment.series is None or level is None or segment.series.thinned or segment.numbers:

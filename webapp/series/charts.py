@@ -1,15 +1,15 @@
 """Series as charts draw them: short live branches point by point, long ones in buckets.
 
-A bucket covers a power of two of steps, aligned to step 0, so that its edges do not move while a run
-grows. It keeps mean, minimum and maximum, so that a spike of one step is visible at any width. On the
-axes of tokens, time and compute the same buckets are drawn at the average x of their points. A series
-that does not grow along an axis (its clock went back, or several points share a step) is put into
-buckets of powers of two on that axis instead.
+A bucket covers a power of two of steps, aligned to step 0, so that its edges do not move while a
+run grows. It keeps mean, minimum and maximum, so that a spike of one step is visible at any width.
+On the axes of tokens, time and compute the same buckets are drawn at the average x of their points.
+A series that does not grow along an axis (its clock went back, or several points share a step) is
+put into buckets of powers of two on that axis instead.
 
-NaN and infinities: the store keeps them. A bucket's mean, min and max are over
-its finite values; a bucket without finite values has its last value instead. JSON has no such numbers, so
-`ChartSeries.json` writes them as the strings "NaN", "Infinity" and "-Infinity", as the event log does.
-`marks` lists every non-finite point as (x, value), at most `width` of them.
+NaN and infinities: the store keeps them. A bucket's mean, min and max are over its finite values; a
+bucket without finite values has its last value instead. JSON has no such numbers, so
+`ChartSeries.json` writes them as the strings "NaN", "Infinity" and "-Infinity", as the event log
+does. `marks` lists every non-finite point as (x, value), at most `width` of them.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ def fetch_not_finite(step_ranges: Sequence[StepRange], limit: int) -> list[list[
     for index in np.unique(rows[:, 0]):
         _, ids, first, last, not_finite = rows[rows[:, 0] == index].T
         order = np.argsort(last)
-        # Number of such values in chunks that end before a step. A chunk that the range cuts counts as
-        # 0, because its values may lie outside.
+        # Number of such values in chunks that end before a step. A chunk that the range cuts counts
+        # as 0, because its values may lie outside.
         ended = np.concatenate([[0], np.cumsum(not_finite[order])])
         before = ended[np.searchsorted(last[order], first)]
         selected += [(int(index) - 1, pk) for pk in ids[before < limit].tolist()]

@@ -134,7 +134,8 @@ def _folded(runs: Sequence[int], keys: Sequence[str] | None) -> list[Series]:
     fields = [field.attname for field in Series._meta.concrete_fields]
     key_filter = "" if keys is None else "AND key = ANY(%(keys)s)"
     with connection.cursor() as cursor:
-        sql = f"SELECT {', '.join(fields)} FROM metrics_series WHERE run_id = ANY(%(runs)s) {key_filter}"
+        columns = ", ".join(fields)
+        sql = f"SELECT {columns} FROM metrics_series WHERE run_id = ANY(%(runs)s) {key_filter}"
         cursor.execute(sql, {"runs": list(runs), "keys": list(keys or ())})
         return [Series.from_db(connection.alias, fields, row) for row in cursor.fetchall()]
 

@@ -66,7 +66,8 @@ def export_parquet(
 def blocks(run: Run, keys: Sequence[str] | None, abandoned: bool) -> Iterator[pyarrow.RecordBatch]:
     """Yield blocks that each hold all points of a range of steps; the ranges do not overlap.
 
-    Each block is one consistent snapshot of the database, but the blocks are read one after another.
+    Each block is one consistent snapshot of the database, but the blocks are read one after
+    another.
     """
     edges = _edges(run, keys)
     for low, end in pairwise(edges):

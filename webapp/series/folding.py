@@ -15,8 +15,8 @@ from webapp.series.batches import Tail, decode_groups, encode_groups, merge_grou
 from webapp.series.models import Batch, Log, Series
 from webapp.series.points import Axis, KeyValues, Merger, Points
 
-# More rows or batches than these are folded or merged by the append that exceeds them: a reader has to
-# unpack all of them for every chart.
+# More rows or batches than these are folded or merged by the append that exceeds them: a reader has
+# to unpack all of them for every chart.
 MOST_ROWS, MOST_BATCHES = 1024, 48
 # The newest batches stay separate, so that live pages whose cursor is a little behind get a delta.
 KEPT_ROWS, KEPT_BATCHES = 128, 16

@@ -2,9 +2,9 @@
 
 Logged rows wait as *batches*, one database row for each append. When about a thousand rows have
 gathered, they are *folded* into *chunks* of values of one key. An *axis* holds the positions of a
-chunk (step, tokens, compute, wall time, sequence number) once for all keys that were logged together.
-*Levels* of buckets are stored for charts of long series. A run that ends before anything was folded
-stays one batch.
+chunk (step, tokens, compute, wall time, sequence number) once for all keys that were logged
+together. *Levels* of buckets are stored for charts of long series. A run that ends before anything
+was folded stays one batch.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ class Series(models.Model):
     """A summary of the folded points of one key in one attempt.
 
     `not_finite` counts NaN and the infinities. The last point is that of the greatest (step, seq).
-    `monotonic_axes` has a bit for each of tokens, compute and time that never falls from one step to
-    the next; it is 0 if a step has several points. `levels` has bit L if buckets of 2^L steps are
-    stored. `thinned`: single points were dropped, only the levels are left.
+    `monotonic_axes` has a bit for each of tokens, compute and time that never falls from one step
+    to the next; it is 0 if a step has several points. `levels` has bit L if buckets of 2^L steps
+    are stored. `thinned`: single points were dropped, only the levels are left.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
@@ -154,7 +154,7 @@ class Chunk(models.Model):
 
 
 class Level(models.Model):
-    """Buckets of 2^bits steps: those whose index divided by `bucket_levels.ROW_BUCKETS` is `block`."""
+    """Buckets of 2^bits steps whose index divided by `bucket_levels.ROW_BUCKETS` is `block`."""
 
     pk = models.CompositePrimaryKey("series_id", "bits", "block")
     series = models.ForeignKey(Series, on_delete=models.CASCADE, db_index=False)

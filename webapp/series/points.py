@@ -73,7 +73,7 @@ NO_POSITIONS = Positions(*_EMPTY)
 
 @dataclass(frozen=True, eq=False)
 class KeyValues:
-    """Values of one key at `positions`; keys that were logged together share the Positions object."""
+    """Values of one key at `positions`; keys logged together share the Positions object."""
 
     positions: Positions
     values: Floats
@@ -103,8 +103,8 @@ class Points(KeyValues):
 class Merger:
     """Merges KeyValues in order of (step, seq).
 
-    The order is computed once for all keys with the same positions, and the same Positions objects in
-    give the same object out, so that later steps can share work by identity too.
+    The order is computed once for all keys with the same positions, and the same Positions objects
+    in give the same object out, so that later steps can share work by identity too.
     """
 
     def __init__(self) -> None:

@@ -97,7 +97,7 @@ def axis_positions(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict
 
 
 def sequence_numbers(run: Run, attempt: int) -> set[int]:
-    """Return the sequence numbers of the stored rows of an attempt, read from the rows themselves."""
+    """Return the sequence numbers of an attempt's rows, read from the stored rows themselves."""
     with snapshot():
         waiting = [
             group.positions
@@ -163,7 +163,7 @@ def _last_folded(segment: CurveSegment, series: Series, merger: Merger) -> list[
 
 
 def _ends(segment: CurveSegment) -> list[tuple[int, float]]:
-    """Return (step, wall time) of the first and last points of the tail and of the folded series."""
+    """Return (step, wall time) of the first and last points of tail and folded series."""
     points = Merger().points(segment.tail)
     ends = [
         (int(points.positions.step[index]), float(points.positions.wall_time[index]))
