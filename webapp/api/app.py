@@ -100,21 +100,21 @@ class ApiApplication:
                 self._waiting -= 1
 
     async def _answer(self, scope: MutableMapping[str, Any], body: bytes) -> Any:
-        path, named = _placed(scope["path"])
+        path, path_params = _placed(scope["path"])
         route = _route(scope["method"], path)
         actor = await self._let_in(scope, route.action)
         if route.action is None:
             return await _threaded(route.work, Request(actor, {}, body))
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        request = Request(actor, query | named, body)
+        request = Request(actor, query | path_params, body)
         if isinstance(route, ReadRoute):
             return await _threaded(route.work, request)
-        said = (
+        log_answer = (
             route.work(request)
             if len(body) < PARSED_AT_ONCE
             else await _threaded(route.work, request)
         )
-        return await self._take(said, request)
+        return await self._take(log_answer, request)
 
     async def _backlog(self, scope: MutableMapping[str, Any], receive: Receive) -> Any:
         """Take in a body that is too long to hold. Whoever may not is told before it is read; the
@@ -163,26 +163,26 @@ class ApiApplication:
         return actor
 
     async def _looked_up(self, token: str, address: str) -> Actor | None:
-        known = digest(token)
-        wait = self._guesses.wait(address, known)
+        token_digest = digest(token)
+        wait = self._guesses.wait(address, token_digest)
         if wait:
             text = "Too many wrong API tokens came from this address. Try again in a quarter of an hour, or with a token that has worked."
             raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
         actor = await _threaded(self._doorman.find, token)
-        self._guesses.note(address, known, right=actor is not None)
+        self._guesses.note(address, token_digest, right=actor is not None)
         return actor
 
-    async def _take(self, said: LogAnswer, request: Request) -> Any:
+    async def _take(self, log_answer: LogAnswer, request: Request) -> Any:
         """Answer only when everything is committed."""
         assert request.actor.team is not None
-        size = sum(batch.size for batch in said.batches)
+        size = sum(batch.size for batch in log_answer.batches)
         wait = self._rates.wait(request.actor.team.pk, size)
         if wait:
             text = f"This team logs more than {self._rates.rate:,} values a second. Send this again in a moment; nothing counts twice."
             raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
-        if said.batches:
-            await asyncio.wrap_future(writer.submit(said.batches))
-        return said.answer
+        if log_answer.batches:
+            await asyncio.wrap_future(writer.submit(log_answer.batches))
+        return log_answer.answer
 
 
 class _Gone(Exception):
@@ -208,19 +208,19 @@ def _too_long() -> ApiError:
 
 
 async def _body(receive: Receive) -> bytes:
-    parts: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
-    async for part in _parts(receive):
-        parts.append(part)
-        size += len(part)
+    async for chunk in _parts(receive):
+        chunks.append(chunk)
+        size += len(chunk)
         if size > MAX_BODY:
             raise _too_long()
-    return b"".join(parts)
+    return b"".join(chunks)
 
 
 async def _spooled(receive: Receive, file: IO[bytes]) -> None:
-    async for part in _parts(receive):
-        file.write(part)
+    async for chunk in _parts(receive):
+        file.write(chunk)
     file.seek(0)
 
 
@@ -266,22 +266,22 @@ def _is_ours(host: bytes) -> bool:
 
 def _placed(path: str) -> tuple[str, dict[str, str]]:
     """An address as ROUTES writes it, and what stands in the place of its names."""
-    one = mlflow_models.PATH + "/"
-    if not path.startswith(one):
+    prefix = mlflow_models.PATH + "/"
+    if not path.startswith(prefix):
         return path, {}
-    model_id, slash, rest = path.removeprefix(one).partition("/")
-    return f"{mlflow_models.ONE}{slash}{rest}", {"model_id": model_id}
+    model_id, slash, suffix = path.removeprefix(prefix).partition("/")
+    return f"{mlflow_models.ONE}{slash}{suffix}", {"model_id": model_id}
 
 
 def _route(method: str, path: str) -> Route:
-    found = ROUTES.get((method, path))
-    if found is not None:
-        return found
+    route = ROUTES.get((method, path))
+    if route is not None:
+        return route
     if path in mlflow.ELSEWHERE:
         raise ApiError(501, "NOT_IMPLEMENTED", mlflow.ELSEWHERE[path])
     if path.startswith(mlflow.ARTIFACTS):
         raise ApiError(501, "NOT_IMPLEMENTED", mlflow.NO_FILES)
-    if any(path == known for _, known in ROUTES):
+    if any(path == known_path for _, known_path in ROUTES):
         raise ApiError(405, "BAD_REQUEST", f"{path} is not asked with {method}.")
     raise ApiError(404, "ENDPOINT_NOT_FOUND", f"There is no interface at {path} here.")
 

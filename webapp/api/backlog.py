@@ -38,9 +38,9 @@ def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], submit: Su
     what `submit` raises.
     """
     with _turn():
-        found = entries(stream)
-        while part := list(islice(found, AT_ONCE)):
-            submit([understand(entry) for entry in part]).result()
+        all_entries = entries(stream)
+        while chunk := list(islice(all_entries, AT_ONCE)):
+            submit([understand(entry) for entry in chunk]).result()
 
 
 def entries(stream: IO[bytes]) -> Iterator[Any]:
@@ -49,26 +49,26 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
     """
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     decoder = json.JSONDecoder()
-    text, at = "", 0
+    text, position = "", 0
     began = False
-    while piece := stream.read(PIECE):
-        text, at = text[at:] + decode(piece), 0
+    while chunk := stream.read(PIECE):
+        text, position = text[position:] + decode(chunk), 0
         if not began:
             begin = BEGIN.search(text)
-            began, at = begin is not None, begin.end() if begin else 0
+            began, position = begin is not None, begin.end() if begin else 0
         while began:
-            at = _skip(text, at)
-            if text.startswith("]", at):
+            position = _skip(text, position)
+            if text.startswith("]", position):
                 return
             try:
-                entry, end = decoder.raw_decode(text, at)
+                entry, end = decoder.raw_decode(text, position)
             except (ValueError, RecursionError):
                 break
             if end == len(text):  # a number may go on
                 break
             yield entry
-            at = end
-        if len(text) - at > LONGEST_ENTRY:
+            position = end
+        if len(text) - position > LONGEST_ENTRY:
             break
     raise ApiError(
         400,
@@ -77,9 +77,9 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
     )
 
 
-def _skip(text: str, at: int) -> int:
-    between = BETWEEN.match(text, at)
-    return between.end() if between else at
+def _skip(text: str, position: int) -> int:
+    between = BETWEEN.match(text, position)
+    return between.end() if between else position
 
 
 @contextmanager

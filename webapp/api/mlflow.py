@@ -65,77 +65,77 @@ def log_batch(request: Request) -> LogAnswer:
             "INVALID_PARAMETER_VALUE",
             f"A batch may have {LONGEST_BATCH} bytes; this one has {len(request.body)}.",
         )
-    said = read(LogBatch, request.body)
-    tags = {storable(one["key"]): storable(one.get("value", "")) for one in said.tags}
+    message = read(LogBatch, request.body)
+    tags = {storable(item["key"]): storable(item.get("value", "")) for item in message.tags}
     params: dict[str, str] = {}
-    for one in said.params:
-        name, value = storable(one["key"]), storable(one.get("value", ""))
+    for item in message.params:
+        name, value = storable(item["key"]), storable(item.get("value", ""))
         if params.setdefault(name, value) != value:
-            twice = f"The parameter {name!r} comes twice in this batch, as {params[name]!r} and as {value!r}."
-            raise ApiError(400, "INVALID_PARAMETER_VALUE", twice)
+            conflict = f"The parameter {name!r} comes twice in this batch, as {params[name]!r} and as {value!r}."
+            raise ApiError(400, "INVALID_PARAMETER_VALUE", conflict)
     return LogAnswer(
-        [ClientBatch(_named(request, said), logs(said.metrics), params=params, tags=tags)], {}
+        [ClientBatch(_named(request, message), logs(message.metrics), params=params, tags=tags)], {}
     )
 
 
 def log_metric(request: Request) -> LogAnswer:
-    said = read(LogMetric, request.body)
+    message = read(LogMetric, request.body)
     point = logs(
-        [{"key": said.key, "value": said.value, "timestamp": said.timestamp, "step": said.step}]
+        [{"key": message.key, "value": message.value, "timestamp": message.timestamp, "step": message.step}]
     )
-    return LogAnswer([ClientBatch(_named(request, said), point)], {})
+    return LogAnswer([ClientBatch(_named(request, message), point)], {})
 
 
 def log_parameter(request: Request) -> LogAnswer:
-    said = read(LogParam, request.body)
+    message = read(LogParam, request.body)
     return LogAnswer(
-        [ClientBatch(_named(request, said), params={storable(said.key): storable(said.value)})], {}
+        [ClientBatch(_named(request, message), params={storable(message.key): storable(message.value)})], {}
     )
 
 
 def set_tag(request: Request) -> LogAnswer:
-    said = read(SetTag, request.body)
+    message = read(SetTag, request.body)
     return LogAnswer(
-        [ClientBatch(_named(request, said), tags={storable(said.key): storable(said.value)})], {}
+        [ClientBatch(_named(request, message), tags={storable(message.key): storable(message.value)})], {}
     )
 
 
 def log_inputs(request: Request) -> LogAnswer:
     """The data sets that a run used: name, digest, where from and what for."""
-    said = read(LogInputs, request.body)
+    message = read(LogInputs, request.body)
     return LogAnswer(
-        [ClientBatch(_named(request, said), inputs=[_input(one) for one in said.datasets])], {}
+        [ClientBatch(_named(request, message), inputs=[_input(data_input) for data_input in message.datasets])], {}
     )
 
 
 def create_experiment(request: Request) -> dict[str, Any]:
-    said, team = read(CreateExperiment, request.body), _team(request)
-    name = runs.project_name(storable(said.name))
+    message, team = read(CreateExperiment, request.body), _team(request)
+    name = runs.project_name(storable(message.name))
     if access.visible(request.actor, Project).filter(team=team, name=name).exists():
         raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
-    made = runs.project(team, name)
-    if said.tags:
-        made.tags = {storable(one["key"]): storable(one.get("value", "")) for one in said.tags}
-        made.save(update_fields=["tags"])
-    return {"experiment_id": str(made.pk)}
+    project = runs.project(team, name)
+    if message.tags:
+        project.tags = {storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags}
+        project.save(update_fields=["tags"])
+    return {"experiment_id": str(project.pk)}
 
 
 def set_experiment_tag(request: Request) -> dict[str, Any]:
-    said = read(ExperimentTag, request.body)
+    message = read(ExperimentTag, request.body)
     with transaction.atomic():
-        found = (
+        project = (
             access.visible(request.actor, Project)
             .select_for_update()
-            .get(pk=_project(request, said.experiment_id).pk)
+            .get(pk=_project(request, message.experiment_id).pk)
         )
-        found.tags = {**found.tags, storable(said.key): storable(said.value)}
-        if len(found.tags) > MAX_PARAMS:
+        project.tags = {**project.tags, storable(message.key): storable(message.value)}
+        if len(project.tags) > MAX_PARAMS:
             raise ApiError(
                 400,
                 "INVALID_PARAMETER_VALUE",
                 f"An experiment may have {MAX_PARAMS:,} tags. This one has as many.",
             )
-        found.save(update_fields=["tags"])
+        project.save(update_fields=["tags"])
     return {}
 
 
@@ -147,43 +147,43 @@ def get_experiment(request: Request) -> dict[str, Any]:
 
 def get_experiment_by_name(request: Request) -> dict[str, Any]:
     name = runs.project_name(storable(read(Experiment, request.query).experiment_name))
-    found = access.visible(request.actor, Project).filter(name=name).first()
-    if found is None:
+    project = access.visible(request.actor, Project).filter(name=name).first()
+    if project is None:
         raise ApiError(
             404, "RESOURCE_DOES_NOT_EXIST", f"Could not find experiment with name '{name}'"
         )
-    return {"experiment": experiment(found)}
+    return {"experiment": experiment(project)}
 
 
 def search_experiments(request: Request) -> dict[str, Any]:
-    said = read(Search, request.body)
-    if said.filter:
+    message = read(Search, request.body)
+    if message.filter:
         raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             "Experiments are not filtered here; leave the filter empty.",
         )
-    first = _offset(said.page_token)
-    found = access.visible(request.actor, Project).order_by("-pk")[
-        first : first + said.max_results + 1
+    first = _offset(message.page_token)
+    projects = access.visible(request.actor, Project).order_by("-pk")[
+        first : first + message.max_results + 1
     ]
-    return _paged("experiments", [experiment(one) for one in found], first, said.max_results)
+    return _paged("experiments", [experiment(project) for project in projects], first, message.max_results)
 
 
 def create_run(request: Request) -> dict[str, Any]:
-    said = read(CreateRun, request.body)
-    tags = {storable(one["key"]): storable(one.get("value", "")) for one in said.tags}
-    name = storable(said.run_name) or tags.get(runs.NAME_TAG, "")
-    began = _moment(said.start_time)
-    made = runs.create(
-        _project(request, said.experiment_id),
+    message = read(CreateRun, request.body)
+    tags = {storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags}
+    name = storable(message.run_name) or tags.get(runs.NAME_TAG, "")
+    began = _moment(message.start_time)
+    run = runs.create(
+        _project(request, message.experiment_id),
         request.actor.user,
         "mlflow",
         name,
         tags=tags,
         started_at=began,
     )
-    return {"run": whole(made)}
+    return {"run": whole(run)}
 
 
 def get_run(request: Request) -> dict[str, Any]:
@@ -191,33 +191,33 @@ def get_run(request: Request) -> dict[str, Any]:
 
 
 def update_run(request: Request) -> dict[str, Any]:
-    said = read(UpdateRun, request.body)
-    run = _run(request, said)
-    if said.run_name:
-        runs.rename(run, storable(said.run_name))
-    if said.status is not None and said.status not in STATUSES:
+    message = read(UpdateRun, request.body)
+    run = _run(request, message)
+    if message.run_name:
+        runs.rename(run, storable(message.run_name))
+    if message.status is not None and message.status not in STATUSES:
         raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
-            f"status must be one of {', '.join(STATUSES)}, not {said.status[:40]!r}.",
+            f"status must be one of {', '.join(STATUSES)}, not {message.status[:40]!r}.",
         )
-    state = STATUSES[said.status] if said.status else None
+    state = STATUSES[message.status] if message.status else None
     if state == State.RUNNING:
         runs.reopen(run)
     elif state is not None:
-        runs.end(run, state, _moment(said.end_time))
-    return {"run_info": info(_run(request, said))}
+        runs.end(run, state, _moment(message.end_time))
+    return {"run_info": info(_run(request, message))}
 
 
 def delete_tag(request: Request) -> dict[str, Any]:
-    said = read(DeleteTag, request.body)
+    message = read(DeleteTag, request.body)
     with transaction.atomic():
         origin = (
-            access.visible(request.actor, Origin).select_for_update().get(run=_run(request, said))
+            access.visible(request.actor, Origin).select_for_update().get(run=_run(request, message))
         )
-        if origin.tags.pop(storable(said.key), None) is None:
+        if origin.tags.pop(storable(message.key), None) is None:
             raise ApiError(
-                404, "RESOURCE_DOES_NOT_EXIST", f"No tag with name: {said.key[:100]} in this run."
+                404, "RESOURCE_DOES_NOT_EXIST", f"No tag with name: {message.key[:100]} in this run."
             )
         origin.save(update_fields=["tags"])
     return {}
@@ -225,43 +225,43 @@ def delete_tag(request: Request) -> dict[str, Any]:
 
 def search_runs(request: Request) -> dict[str, Any]:
     """At most MOST_RUNS at once; the client asks for the rest by the token of the next page."""
-    said = read(Search, request.body)
-    if len(said.experiment_ids) > MOST_EXPERIMENTS:
+    message = read(Search, request.body)
+    if len(message.experiment_ids) > MOST_EXPERIMENTS:
         raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             f"Runs are searched in at most {MOST_EXPERIMENTS} experiments at once.",
         )
-    projects = [_project(request, one).pk for one in set(said.experiment_ids)]
-    mine = (
+    projects = [_project(request, experiment_id).pk for experiment_id in set(message.experiment_ids)]
+    runs_of_projects = (
         access.visible(request.actor, Run)
         .filter(origin__project__in=projects)
         .select_related("origin", "owner")
     )
-    first, count = _offset(said.page_token), min(said.max_results, MOST_RUNS)
-    found = matching(mine, said.filter, said.order_by)[first : first + count + 1]
-    return _paged("runs", [whole(run) for run in found], first, count)
+    first, count = _offset(message.page_token), min(message.max_results, MOST_RUNS)
+    page = matching(runs_of_projects, message.filter, message.order_by)[first : first + count + 1]
+    return _paged("runs", [whole(run) for run in page], first, count)
 
 
 def get_history(request: Request) -> dict[str, Any]:
-    said = read(History, request.query)
-    run, first = _run(request, said), _offset(said.page_token)
-    found: list[dict[str, Any]] = []
-    for place, (_, step, _, value, _, _, at) in enumerate(
-        series_store.export_rows(run, [key(said.metric_key)])
+    message = read(History, request.query)
+    run, first = _run(request, message), _offset(message.page_token)
+    metrics: list[dict[str, Any]] = []
+    for index, (_, step, _, value, _, _, wall_time) in enumerate(
+        series_store.export_rows(run, [key(message.metric_key)])
     ):
-        if place >= first:
-            found.append(
+        if index >= first:
+            metrics.append(
                 {
-                    "key": said.metric_key,
+                    "key": message.metric_key,
                     "value": series_store.json_number(value),
-                    "timestamp": round(at * 1000),
+                    "timestamp": round(wall_time * 1000),
                     "step": step,
                 }
             )
-        if len(found) > said.max_results:
+        if len(metrics) > message.max_results:
             break
-    return _paged("metrics", found, first, said.max_results)
+    return _paged("metrics", metrics, first, message.max_results)
 
 
 def list_artifacts(request: Request) -> dict[str, Any]:
@@ -276,48 +276,48 @@ def _team(request: Request) -> Team:
     return request.actor.team
 
 
-def _named(request: Request, said: RunRequest) -> RunPublicId:
-    return RunPublicId(_team(request).pk, said.run_id)
+def _named(request: Request, message: RunRequest) -> RunPublicId:
+    return RunPublicId(_team(request).pk, message.run_id)
 
 
-def _run(request: Request, said: RunRequest) -> Run:
+def _run(request: Request, message: RunRequest) -> Run:
     """The run that a request names. Raises Http404."""
-    found = access.visible(request.actor, Run).filter(
-        public_id=said.run_id, source=Run.Source.CLIENT
+    runs_of_team = access.visible(request.actor, Run).filter(
+        public_id=message.run_id, source=Run.Source.CLIENT
     )
-    run = found.select_related("origin", "owner").first()
+    run = runs_of_team.select_related("origin", "owner").first()
     if run is None:
         raise Http404("no such run")
     return run
 
 
-def _project(request: Request, id: str) -> Project:
+def _project(request: Request, experiment_id: str) -> Project:
     """The experiment of that id; MLflow calls the one that is always there 0. Raises Http404."""
-    if id == DEFAULT[0]:
+    if experiment_id == DEFAULT[0]:
         return runs.project(_team(request), DEFAULT[1])
-    known = id.isascii() and id.isdecimal() and len(id) < 19
-    found = access.visible(request.actor, Project).filter(pk=int(id)).first() if known else None
-    if found is None:
-        raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", f"No Experiment with id={id[:40]} exists")
-    return found
+    is_valid = experiment_id.isascii() and experiment_id.isdecimal() and len(experiment_id) < 19
+    project = access.visible(request.actor, Project).filter(pk=int(experiment_id)).first() if is_valid else None
+    if project is None:
+        raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", f"No Experiment with id={experiment_id[:40]} exists")
+    return project
 
 
-def _input(said: dict[str, Any]) -> dict[str, str]:
+def _input(data_input: dict[str, Any]) -> dict[str, str]:
     try:
         facts = {
             name: storable(str(value))[:LONGEST_INPUT]
-            for name, value in (said.get("dataset") or {}).items()
+            for name, value in (data_input.get("dataset") or {}).items()
         }
-        tags = {str(tag.get("key")): str(tag.get("value")) for tag in said.get("tags") or []}
+        tags = {str(tag.get("key")): str(tag.get("value")) for tag in data_input.get("tags") or []}
     except (AttributeError, TypeError):
         message = (
             "A dataset input has a `dataset` with named facts and `tags` with `key` and `value`."
         )
         raise ApiError(400, "INVALID_PARAMETER_VALUE", message) from None
-    wanted = {
+    known_facts = {
         name: facts[name] for name in ("name", "digest", "source_type", "source") if name in facts
     }
-    return {**wanted, "context": storable(tags.get("mlflow.data.context", ""))}
+    return {**known_facts, "context": storable(tags.get("mlflow.data.context", ""))}
 
 
 def _moment(milliseconds: int) -> datetime | None:
@@ -332,10 +332,10 @@ def _offset(token: str) -> int:
     return int(token or 0)
 
 
-def _paged(name: str, found: list[dict[str, Any]], first: int, count: int) -> dict[str, Any]:
+def _paged(name: str, items: list[dict[str, Any]], first: int, count: int) -> dict[str, Any]:
     """A page of `count`, and the token of the next one if there was one more."""
-    more = {"next_page_token": str(first + count)} if len(found) > count else {}
-    return {name: found[:count], **more}
+    more = {"next_page_token": str(first + count)} if len(items) > count else {}
+    return {name: items[:count], **more}
 
 
 ROUTES: dict[tuple[str, str], Route] = {

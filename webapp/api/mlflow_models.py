@@ -42,15 +42,15 @@ class TagModel(BaseModel):
 
 
 def create(request: Request) -> dict[str, Any]:
-    said = read(CreateModel, request.body)
-    if not said.source_run_id:
+    message = read(CreateModel, request.body)
+    if not message.source_run_id:
         raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             "A model is logged under a run here: call mlflow.start_run() first.",
         )
     with transaction.atomic():
-        origin = _origin(request, said.source_run_id, lock=True)
+        origin = _origin(request, message.source_run_id, lock=True)
         number = 1 + max(
             (
                 int(end)
@@ -66,8 +66,8 @@ def create(request: Request) -> dict[str, Any]:
                 f"A run may have {MAX_PARAMS:,} tags, and each model is one. This run has as many.",
             )
         facts = {
-            "name": storable(said.name) or f"model-{number}",
-            "type": storable(said.model_type),
+            "name": storable(message.name) or f"model-{number}",
+            "type": storable(message.model_type),
             "status": STATUSES[0],
         }
         _keep(
@@ -75,7 +75,7 @@ def create(request: Request) -> dict[str, Any]:
             number,
             {
                 **facts,
-                "tags": {storable(one["key"]): storable(one.get("value", "")) for one in said.tags},
+                "tags": {storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags},
             },
         )
     return _model(origin, number)
@@ -86,11 +86,11 @@ def get(request: Request) -> dict[str, Any]:
 
 
 def finalize(request: Request) -> dict[str, Any]:
-    said = read(FinalizeModel, request.body)
+    message = read(FinalizeModel, request.body)
     status = (
-        STATUSES[said.status - 1]
-        if isinstance(said.status, int) and 0 < said.status <= len(STATUSES)
-        else said.status
+        STATUSES[message.status - 1]
+        if isinstance(message.status, int) and 0 < message.status <= len(STATUSES)
+        else message.status
     )
     if status not in STATUSES:
         raise ApiError(
@@ -100,9 +100,9 @@ def finalize(request: Request) -> dict[str, Any]:
 
 
 def tag(request: Request) -> dict[str, Any]:
-    said = read(TagModel, request.body)
+    message = read(TagModel, request.body)
     return _change(
-        request, {}, {storable(one["key"]): storable(one.get("value", "")) for one in said.tags}
+        request, {}, {storable(item["key"]): storable(item.get("value", "")) for item in message.tags}
     )
 
 
@@ -123,14 +123,14 @@ def _change(
 ) -> dict[str, Any]:
     with transaction.atomic():
         origin, number = _find(request, lock=True)
-        known = _facts(origin, number)
+        current = _facts(origin, number)
         _keep(
             origin,
             number,
             {
-                **known,
+                **current,
                 **facts,
-                "tags": dict([*known["tags"].items(), *(tags or {}).items()][:MOST_TAGS]),
+                "tags": dict([*current["tags"].items(), *(tags or {}).items()][:MOST_TAGS]),
             },
         )
     return _model(origin, number)
@@ -149,12 +149,12 @@ def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
 
 def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
     """What is known of a run. Raises Http404."""
-    found = (
+    origins = (
         access.visible(request.actor, Origin)
         .filter(run__public_id=storable(run_id), run__source=Run.Source.CLIENT)
         .select_related("run")
     )
-    origin = (found.select_for_update(of=("self",)) if lock else found).first()
+    origin = (origins.select_for_update(of=("self",)) if lock else origins).first()
     if origin is None:
         raise Http404("no such run")
     return origin
@@ -162,12 +162,12 @@ def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
 
 def _facts(origin: Origin, number: int) -> dict[str, Any]:
     try:
-        known = json.loads(origin.tags[f"{TAG}{number}"])
+        facts = json.loads(origin.tags[f"{TAG}{number}"])
         return {
-            "name": str(known["name"]),
-            "type": str(known["type"]),
-            "status": known["status"],
-            "tags": dict(known["tags"]),
+            "name": str(facts["name"]),
+            "type": str(facts["type"]),
+            "status": facts["status"],
+            "tags": dict(facts["tags"]),
         }
     except (ValueError, TypeError, KeyError):
         return {"name": f"model-{number}", "type": "", "status": STATUSES[1], "tags": {}}
@@ -180,20 +180,20 @@ def _keep(origin: Origin, number: int, facts: dict[str, Any]) -> None:
 
 def _model(origin: Origin, number: int) -> dict[str, Any]:
     facts = _facts(origin, number)
-    at = int(origin.run.created_at.timestamp() * 1000)
-    known = {
+    created_ms = int(origin.run.created_at.timestamp() * 1000)
+    model_info = {
         "model_id": f"m-{origin.run.public_id}-{number}",
         "experiment_id": str(origin.project_id),
         "name": facts["name"],
-        "creation_timestamp_ms": at,
-        "last_updated_timestamp_ms": at,
+        "creation_timestamp_ms": created_ms,
+        "last_updated_timestamp_ms": created_ms,
         "artifact_uri": f"{files_of(origin)}/models/{number}/artifacts",
         "status": facts["status"],
         "model_type": facts["type"],
         "source_run_id": origin.run.public_id,
         "tags": [{"key": key, "value": str(value)} for key, value in facts["tags"].items()],
     }
-    return {"model": {"info": known, "data": {"params": [], "metrics": []}}}
+    return {"model": {"info": model_info, "data": {"params": [], "metrics": []}}}
 
 
 ONE = PATH + "/{model_id}"

@@ -43,33 +43,33 @@ def matching(runs: QuerySet[Run], filter: str, order_by: list[str]) -> QuerySet[
 
 def _conditions(text: str) -> Iterator[Q]:
     """One after the other, so that an AND inside of quotes belongs to the value."""
-    at = 0
+    position = 0
     while True:
-        found = CONDITION.match(text, at)
-        if found is None:
+        match = CONDITION.match(text, position)
+        if match is None:
             raise ApiError(
                 400,
                 "INVALID_PARAMETER_VALUE",
-                f"The filter {text[at : at + 200]!r} is not understood. {UNDERSTOOD}",
+                f"The filter {text[position : position + 200]!r} is not understood. {UNDERSTOOD}",
             )
-        yield _condition(found)
-        if found.end() == len(text):
+        yield _condition(match)
+        if match.end() == len(text):
             return
-        joint = JOINT.match(text, found.end())
-        if joint is None or not text[found.end() - 1].isspace():
+        joint = JOINT.match(text, match.end())
+        if joint is None or not text[match.end() - 1].isspace():
             raise ApiError(
                 400,
                 "INVALID_PARAMETER_VALUE",
-                f"The filter {text[found.start() :][:200]!r} is not understood. {UNDERSTOOD}",
+                f"The filter {text[match.start() :][:200]!r} is not understood. {UNDERSTOOD}",
             )
-        at = joint.end()
+        position = joint.end()
 
 
-def _condition(found: re.Match[str]) -> Q:
-    key, kind = storable(found["key"].strip('`"')), (found["kind"] or "attribute")[:3]
-    value = storable(found["single"] if found["single"] is not None else found["double"])
+def _condition(match: re.Match[str]) -> Q:
+    key, kind = storable(match["key"].strip('`"')), (match["kind"] or "attribute")[:3]
+    value = storable(match["single"] if match["single"] is not None else match["double"])
     condition = Q(**_lookup(kind, key, value))
-    return ~condition if found["sign"] == "!=" else condition
+    return ~condition if match["sign"] == "!=" else condition
 
 
 def _lookup(kind: str, key: str, value: str) -> dict[str, object]:
@@ -83,11 +83,11 @@ def _lookup(kind: str, key: str, value: str) -> dict[str, object]:
 
 
 def _order(text: str) -> str:
-    found = ORDER.fullmatch(text)
-    if found is None:
+    match = ORDER.fullmatch(text)
+    if match is None:
         raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
             f"Runs are ordered by {', '.join(ORDERED)}, not by {text[:60]!r}.",
         )
-    return ("-" if (found[2] or "").lower() == "desc" else "") + ORDERED[found[1].lower()]
+    return ("-" if (match[2] or "").lower() == "desc" else "") + ORDERED[match[1].lower()]

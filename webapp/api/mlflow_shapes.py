@@ -162,13 +162,13 @@ class Experiment(BaseModel):
     experiment_name: str = ""
 
 
-def read(shape: type[B], said: bytes | Mapping[str, str]) -> B:
+def read(shape: type[B], content: bytes | Mapping[str, str]) -> B:
     """The body or the query as `shape`. Raises Refusal, with the place and what is wrong."""
     try:
         return (
-            shape.model_validate_json(said or b"{}")
-            if isinstance(said, bytes)
-            else shape.model_validate(said)
+            shape.model_validate_json(content or b"{}")
+            if isinstance(content, bytes)
+            else shape.model_validate(content)
         )
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
@@ -179,17 +179,17 @@ def read(shape: type[B], said: bytes | Mapping[str, str]) -> B:
 
 def logs(metrics: Iterable[Metric]) -> list[LoggedValues]:
     """Values of one step and time together, as long as each key stands there once."""
-    found: list[LoggedValues] = []
-    for one in metrics:
-        step, at, name = one.get("step", 0), one["timestamp"] / 1000, key(one["key"])
+    grouped: list[LoggedValues] = []
+    for metric in metrics:
+        step, wall_time, name = metric.get("step", 0), metric["timestamp"] / 1000, key(metric["key"])
         if (
-            not found
-            or (found[-1].step, found[-1].wall_time) != (step, at)
-            or name in found[-1].values
+            not grouped
+            or (grouped[-1].step, grouped[-1].wall_time) != (step, wall_time)
+            or name in grouped[-1].values
         ):
-            found.append(LoggedValues({}, step, at))
-        found[-1].values[name] = one["value"]
-    return found
+            grouped.append(LoggedValues({}, step, wall_time))
+        grouped[-1].values[name] = metric["value"]
+    return grouped
 
 
 def experiment(project: Project) -> dict[str, Any]:
@@ -246,5 +246,5 @@ def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"key": name, "value": str(value)} for name, value in values.items()]
 
 
-def _milliseconds(at: datetime | None) -> int | None:
-    return None if at is None else int(at.timestamp() * 1000)
+def _milliseconds(time: datetime | None) -> int | None:
+    return None if time is None else int(time.timestamp() * 1000)

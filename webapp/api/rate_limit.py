@@ -21,12 +21,12 @@ class LogRateLimit:
         size, one passes a full bucket.
         """
         now, full = time.monotonic(), float(self.rate * BURST_SECONDS)
-        left, seen = self._left.get(team_id, (full, now))
-        left = min(full, left + (now - seen) * self.rate)
-        passes = left >= min(size, full)
-        self._left[team_id] = (left - size if passes else left, now)
+        available, updated_at = self._left.get(team_id, (full, now))
+        available = min(full, available + (now - updated_at) * self.rate)
+        passes = available >= min(size, full)
+        self._left[team_id] = (available - size if passes else available, now)
         return (
             0
             if passes
-            else min(LONGEST_WAIT, max(1, math.ceil((min(size, full) - left) / self.rate)))
+            else min(LONGEST_WAIT, max(1, math.ceil((min(size, full) - available) / self.rate)))
         )

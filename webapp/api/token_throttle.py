@@ -25,7 +25,7 @@ class TokenThrottle:
     def wait(self, address: str, token: str) -> int:
         """0 if the token may be looked at now, else the seconds after which to try again."""
         now = time.monotonic()
-        wrong = {one: until for one, until in self._wrong.get(address, {}).items() if until > now}
+        wrong = {wrong_token: until for wrong_token, until in self._wrong.get(address, {}).items() if until > now}
         if len(wrong) < MOST_WRONG or token in wrong or self._right.get(token, 0.0) > now:
             return 0
         return 1 + int(min(wrong.values()) - now)
@@ -37,11 +37,11 @@ class TokenThrottle:
             self._right[token] = until
         else:
             self._right.pop(token, None)
-            tried = self._wrong.setdefault(address, {})
-            tried[token] = until
+            wrong_tokens = self._wrong.setdefault(address, {})
+            wrong_tokens[token] = until
             self._wrong.move_to_end(address)
-            if len(tried) > MOST_WRONG:
-                del tried[min(tried, key=tried.__getitem__)]
-        for known in (self._right, self._wrong):
-            while len(known) > REMEMBERED:
-                known.popitem(last=False)
+            if len(wrong_tokens) > MOST_WRONG:
+                del wrong_tokens[min(wrong_tokens, key=wrong_tokens.__getitem__)]
+        for remembered in (self._right, self._wrong):
+            while len(remembered) > REMEMBERED:
+                remembered.popitem(last=False)

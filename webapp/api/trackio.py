@@ -169,25 +169,25 @@ def version(request: Request) -> dict[str, Any]:
 
 
 def get_runs_for_project(request: Request) -> dict[str, Any]:
-    found = _runs(request).order_by("pk").values_list("origin__key", "name", "created_at")
+    runs = _runs(request).order_by("pk").values_list("origin__key", "name", "created_at")
     return {
-        "data": [{"id": key, "name": name, "created_at": at.isoformat()} for key, name, at in found]
+        "data": [{"id": key, "name": name, "created_at": created_at.isoformat()} for key, name, created_at in runs]
     }
 
 
 def get_run_summary(request: Request) -> dict[str, Any]:
     """Asked when a run is taken up again: where its client's own counter goes on."""
-    asked = _asked(request)
+    arguments = _asked(request)
     runs = _runs(request).select_related("origin")
     run = (
-        runs.filter(origin__key=key_of(str(asked["run_id"])))
-        if asked.get("run_id")
-        else runs.filter(name=asked.get("run"))
+        runs.filter(origin__key=key_of(str(arguments["run_id"])))
+        if arguments.get("run_id")
+        else runs.filter(name=arguments.get("run"))
     ).last()
     if run is None:
         return {"data": {"num_logs": 0, "last_step": None, "config": None}}
     facts = {
-        "project": asked.get("project"),
+        "project": arguments.get("project"),
         "run": run.name,
         "run_id": run.origin.key,
         "config": run.origin.params,
@@ -214,50 +214,50 @@ def _read(shape: TypeAdapter[T], request: Request) -> T:
 
 
 def _measured(request: Request, entry: LogEntry, prefix: str) -> ClientBatch:
-    measured, others = numbers(entry["metrics"], prefix)
-    told = measured.pop(STEP_KEY, None) if not prefix else None
-    at, notes = (None, []) if prefix else _step(entry, told, entry.get("step"))
-    when, late = _time(entry)
-    said = entry.get("log_id") or json.dumps(entry, sort_keys=True)
-    log = LoggedValues(measured, at, when, digest_id(prefix or "log", said))
+    values, not_numbers = numbers(entry["metrics"], prefix)
+    global_step = values.pop(STEP_KEY, None) if not prefix else None
+    log_step, notes = (None, []) if prefix else _step(entry, global_step, entry.get("step"))
+    wall_time, time_notes = _time(entry)
+    log_id = entry.get("log_id") or json.dumps(entry, sort_keys=True)
+    log = LoggedValues(values, log_step, wall_time, digest_id(prefix or "log", log_id))
     params = {
         cut(storable(name), LONGEST_NAME): storable(value)
         for name, value in flat(entry.get("config") or {})
     }
     return ClientBatch(
-        _address(request, entry), [log], [*notes, *late], params, not_kept=frozenset(others)
+        _address(request, entry), [log], [*notes, *time_notes], params, not_kept=frozenset(not_numbers)
     )
 
 
 def _line(request: Request, entry: Entry, level: str, message: str, *name: object) -> ClientBatch:
-    (at, notes), (when, late) = _step(entry, entry.get("step")), _time(entry)
+    (log_step, notes), (wall_time, time_notes) = _step(entry, entry.get("step")), _time(entry)
     line = LogLine(
         level,
         storable(message)[:LONGEST_MESSAGE],
-        at,
-        when,
+        log_step,
+        wall_time,
         digest_id(*name, entry.get("run_id"), entry.get("run")),
     )
-    return ClientBatch(_address(request, entry), lines=[line, *notes, *late])
+    return ClientBatch(_address(request, entry), lines=[line, *notes, *time_notes])
 
 
-def _step(entry: Entry, *named: float | None) -> tuple[int | None, list[LogLine]]:
+def _step(entry: Entry, *candidates: float | None) -> tuple[int | None, list[LogLine]]:
     """The first of the steps that are named which can be stored, else None; and what the run's log
     says of one that cannot.
     """
-    steps = [(one, step(one)) for one in named if one is not None]
-    at = next((found for _, found in steps if found is not None), None)
-    odd = next((one for one, found in steps if found is None), None)
-    if odd is None:
-        return at, []
+    steps = [(candidate, step(candidate)) for candidate in candidates if candidate is not None]
+    valid_step = next((storable for _, storable in steps if storable is not None), None)
+    invalid = next((candidate for candidate, storable in steps if storable is None), None)
+    if invalid is None:
+        return valid_step, []
     where = (
-        "at the step that the run had reached" if at is None else "at Trackio's own count of steps"
+        "at the step that the run had reached" if valid_step is None else "at Trackio's own count of steps"
     )
-    return at, [
+    return valid_step, [
         _note(
             entry,
             "step",
-            f"The step {odd!r:.40} is no whole number between -2^62 and 2^62. What came with it stands {where}.",
+            f"The step {invalid!r:.40} is no whole number between -2^62 and 2^62. What came with it stands {where}.",
         )
     ]
 
@@ -297,11 +297,11 @@ def _time(entry: Entry) -> tuple[float, list[LogLine]]:
     if not stamp:
         return time.time(), []
     try:
-        at = datetime.fromisoformat(stamp).timestamp()
+        wall_time = datetime.fromisoformat(stamp).timestamp()
         datetime.fromtimestamp(
-            at, UTC
+            wall_time, UTC
         )  # the first and last hours of the calendar are no moments everywhere
-        return at, []
+        return wall_time, []
     except (ValueError, OverflowError):
         message = f"The time {storable(stamp)!r:.60} is no moment of the calendar. What came with it has the time at which it arrived."
         return time.time(), [_note(entry, "time", message)]
@@ -317,9 +317,9 @@ def _asked(request: Request) -> dict[str, Any]:
     """The arguments of a question by their names; the first one without a name is the project."""
     try:
         call = json.loads(request.body)
-        given, unnamed = call.get("kwargs") or {}, call.get("args") or []
-        named: dict[str, Any] = {name: storable(value) for name, value in given.items()}
-        return {"project": unnamed[0], **named} if unnamed else named
+        keyword_arguments, positional = call.get("kwargs") or {}, call.get("args") or []
+        arguments: dict[str, Any] = {name: storable(value) for name, value in keyword_arguments.items()}
+        return {"project": positional[0], **arguments} if positional else arguments
     except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
         raise ApiError(
             400, "BAD_REQUEST", 'The body must be JSON of the shape {"kwargs": {"project": …}}.'

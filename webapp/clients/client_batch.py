@@ -101,10 +101,10 @@ def key(text: str) -> str:
     """The name of a series as it can be stored: names that differ stay apart, also where they have
     to be changed.
     """
-    kept = storable(text)
-    if kept == text:
+    cleaned = storable(text)
+    if cleaned == text:
         return cut(text, LONGEST_KEY) or "value"
-    return f"{kept[: LONGEST_KEY - 9]}~{_digest(text)}"
+    return f"{cleaned[: LONGEST_KEY - 9]}~{_digest(text)}"
 
 
 def cut(name: str, longest: int) -> str:

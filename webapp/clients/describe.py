@@ -27,7 +27,7 @@ class Unfit(Exception):
     """
 
 
-def describe(said: Mapping[int, Sequence[ClientBatch]], resuming: set[int]) -> dict[int, str]:
+def describe(batches_by_run: Mapping[int, Sequence[ClientBatch]], resuming: set[int]) -> dict[int, str]:
     """Merge what is said into the runs' origins, whose rows the caller has locked; adds to
     `resuming`.
 
@@ -35,9 +35,9 @@ def describe(said: Mapping[int, Sequence[ClientBatch]], resuming: set[int]) -> d
     MLflow's clients, which raise what they are answered, hear it instead. Raises Unfit.
     """
     complaints = {}
-    for origin in Origin.objects.filter(pk__in=list(said)).select_related("run") if said else ():
+    for origin in Origin.objects.filter(pk__in=list(batches_by_run)).select_related("run") if batches_by_run else ():
         before = _kept(origin)
-        too_many = [name for batch in said[origin.pk] for name in _merge(origin, batch)]
+        too_many = [name for batch in batches_by_run[origin.pk] for name in _merge(origin, batch)]
         if too_many:
             complaints[origin.pk] = _complaint(too_many)
             if _hears(origin):
@@ -62,13 +62,13 @@ def _merge(origin: Origin, batch: ClientBatch) -> list[str]:
         origin.params, {name: _short(value) for name, value in batch.params.items()}
     )
     origin.tags, tags = _room(origin.tags, batch.tags)
-    new = [one for one in batch.inputs if one not in origin.inputs]
+    new = [data_input for data_input in batch.inputs if data_input not in origin.inputs]
     room = MOST_INPUTS - len(origin.inputs)
     origin.inputs = [*origin.inputs, *new[:room]]
     origin.not_kept = sorted({*origin.not_kept, *batch.not_kept})[:MOST_NOT_KEPT]
     if batch.tags.get(runs.NAME_TAG):
         runs.rename(origin.run, batch.tags[runs.NAME_TAG])
-    return [*params, *tags, *(str(one.get("name")) for one in new[room:])]
+    return [*params, *tags, *(str(data_input.get("name")) for data_input in new[room:])]
 
 
 def _hears(origin: Origin) -> bool:
@@ -86,23 +86,23 @@ def _kept(origin: Origin) -> tuple[object, ...]:
     )
 
 
-def _refuse_changes(origin: Origin, given: dict[str, Any]) -> None:
-    for name, value in given.items():
+def _refuse_changes(origin: Origin, params: dict[str, Any]) -> None:
+    for name, value in params.items():
         if origin.params.get(name, value) != value:
             raise Unfit(
                 f"The parameter {name!r} of this run is {origin.params[name]!r} already; it cannot become {value!r}."
             )
 
 
-def _room(known: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _room(current: dict[str, Any], new_values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """`known` with what is given, as far as there is room, and the names for which there is
     none.
     """
-    new = [name for name in given if name not in known]
-    beyond = set(new[max(0, MAX_PARAMS - len(known)) :])
+    new = [name for name in new_values if name not in current]
+    beyond = set(new[max(0, MAX_PARAMS - len(current)) :])
     return {
-        **known,
-        **{name: value for name, value in given.items() if name not in beyond},
+        **current,
+        **{name: value for name, value in new_values.items() if name not in beyond},
     }, sorted(beyond)
 
 

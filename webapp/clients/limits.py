@@ -41,14 +41,14 @@ class KnownSeries:
         """Those of `names`, which stand in order of arrival, that are new to a run that has no room
         for them.
         """
-        known = self._names.get(run.pk, frozenset())
-        if known.issuperset(names):
+        known_names = self._names.get(run.pk, frozenset())
+        if known_names.issuperset(names):
             return []
-        if len(known) < MAX_SERIES:
-            known = frozenset(series_store.keys(run))
-            self._remember(run.pk, known)
-        new = [name for name in names if name not in known]
-        return new[max(0, MAX_SERIES - len(known)) :]
+        if len(known_names) < MAX_SERIES:
+            known_names = frozenset(series_store.keys(run))
+            self._remember(run.pk, known_names)
+        new = [name for name in names if name not in known_names]
+        return new[max(0, MAX_SERIES - len(known_names)) :]
 
     def _remember(self, run: int, names: frozenset[str]) -> None:
         with self._lock:
@@ -69,7 +69,7 @@ def within(run: Run, logs: Sequence[LoggedValues]) -> tuple[list[LoggedValues], 
     if not refused:
         return list(logs), ""
     left_out = set(refused)
-    kept = [
+    kept_logs = [
         LoggedValues(
             {k: v for k, v in log.values.items() if k not in left_out},
             log.step,
@@ -78,7 +78,7 @@ def within(run: Run, logs: Sequence[LoggedValues]) -> tuple[list[LoggedValues], 
         )
         for log in logs
     ]
-    return kept, (
+    return kept_logs, (
         f"This run has {MAX_SERIES:,} series, as many as a run may have. Values under further names are not kept, such as "
         f"{listed(refused)}; those under known names are. Does the script make a name for each step?"
     )
@@ -86,5 +86,5 @@ def within(run: Run, logs: Sequence[LoggedValues]) -> tuple[list[LoggedValues], 
 
 def listed(names: Sequence[str]) -> str:
     """The first few names, for a sentence."""
-    shown = ", ".join(f"“{name}”" for name in islice(names, 3))
-    return f"{shown} and {len(names) - 3:,} more" if len(names) > 3 else shown
+    first_names = ", ".join(f"“{name}”" for name in islice(names, 3))
+    return f"{first_names} and {len(names) - 3:,} more" if len(names) > 3 else first_names

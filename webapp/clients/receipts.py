@@ -68,14 +68,14 @@ def unknown(run: Run, logs: Sequence[LoggedValues]) -> list[LoggedValues]:
     old = [log for log in logs if log.id is not None and log.wall_time < horizon and log.values]
     if not old:
         return list(logs)
-    wanted = {point for log in old for point in _points(log)}
-    found: set[Point] = set()
+    points = {point for log in old for point in _points(log)}
+    stored_points: set[Point] = set()
     for _, step, key, value, _, _, when in series_store.export_rows(
-        run, sorted({name for name, *_ in wanted}), abandoned=True
+        run, sorted({name for name, *_ in points}), abandoned=True
     ):
-        found.update(wanted.intersection(((key, step, _bits(value)), (key, when, _bits(value)))))
-    again = {log.id for log in old if found.issuperset(_points(log))}
-    return [log for log in logs if log.id is None or log.id not in again]
+        stored_points.update(points.intersection(((key, step, _bits(value)), (key, when, _bits(value)))))
+    repeated_ids = {log.id for log in old if stored_points.issuperset(_points(log))}
+    return [log for log in logs if log.id is None or log.id not in repeated_ids]
 
 
 def _points(log: LoggedValues) -> list[Point]:

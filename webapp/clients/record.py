@@ -76,63 +76,63 @@ class Part:
         return (id for id in named if id is not None)
 
 
-def record(said: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int]:
+def record(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int]:
     """Append what is said of each run, inside the caller's transaction: the runs' new cursors, for
     the doorbell.
 
     Raises Run.DoesNotExist, or describe.Unfit.
     """
-    parts, resuming = _take(said)
+    run_writes, resuming = _take(batches_by_run)
     complaints = describe(
         {
             run: batches
-            for run, batches in said.items()
+            for run, batches in batches_by_run.items()
             if any(batch.describes for batch in batches)
         },
         resuming,
     )
-    for part in parts:
-        part.logs, complaint = within(part.run, part.logs)
-        part.lines += [
-            _warning(part.run, text) for text in (complaint, complaints.get(part.run.pk)) if text
+    for run_write in run_writes:
+        run_write.logs, complaint = within(run_write.run, run_write.logs)
+        run_write.lines += [
+            _warning(run_write.run, text) for text in (complaint, complaints.get(run_write.run.pk)) if text
         ]
-    _receive(parts)
-    for part in parts:
-        if part.run.pk in resuming:
-            _go_back(part)
-    _number(parts)
-    _append(parts)
-    return {part.run.public_id: part.news for part in parts}
+    _receive(run_writes)
+    for run_write in run_writes:
+        if run_write.run.pk in resuming:
+            _go_back(run_write)
+    _number(run_writes)
+    _append(run_writes)
+    return {run_write.run.public_id: run_write.news for run_write in run_writes}
 
 
-def _take(said: Mapping[int, Sequence[ClientBatch]]) -> tuple[list[Part], set[int]]:
+def _take(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> tuple[list[Part], set[int]]:
     """Lock the runs and count the batch on each; also which of them a client has taken up again."""
-    parts = {
+    writes_by_run = {
         run: Part(
             Run(pk=run),
             0,
             "",
-            [log for one in batches for log in one.logs],
-            [line for one in batches for line in one.lines],
+            [log for batch in batches for log in batch.logs],
+            [line for batch in batches for line in batch.lines],
         )
-        for run, batches in said.items()
+        for run, batches in batches_by_run.items()
     }
     resuming = set()
-    steps = [part.step for part in parts.values()]
-    found = _rows(TAKE, {"runs": list(parts), "steps": steps, "now": time.time()})
-    for run, public_id, news, attempt, client, resumed in found:
-        part = parts[run]
-        part.run.public_id, part.run.attempt, part.news, part.client = (
+    steps = [run_write.step for run_write in writes_by_run.values()]
+    rows = _rows(TAKE, {"runs": list(writes_by_run), "steps": steps, "now": time.time()})
+    for run, public_id, batch_number, attempt, client, resumed in rows:
+        run_write = writes_by_run[run]
+        run_write.run.public_id, run_write.run.attempt, run_write.news, run_write.client = (
             public_id,
             attempt,
-            news,
+            batch_number,
             client,
         )
         if resumed:
             resuming.add(run)
-    if len(found) < len(parts):
+    if len(rows) < len(writes_by_run):
         raise Run.DoesNotExist("a run that is logged to is gone")
-    return list(parts.values()), resuming
+    return list(writes_by_run.values()), resuming
 
 
 def _warning(run: Run, text: str) -> LogLine:
@@ -140,60 +140,60 @@ def _warning(run: Run, text: str) -> LogLine:
     return LogLine("warning", text, None, time.time(), digest_id("warning", run.pk, text[:40]))
 
 
-def _receive(parts: Sequence[Part]) -> None:
+def _receive(run_writes: Sequence[Part]) -> None:
     """Leave only what had no receipt, and of that the first of each id."""
-    fresh = receipts.receive({(part.run.pk, id) for part in parts for id in part.ids})
-    for part in parts:
-        part.logs = receipts.unknown(part.run, _once(part.run.pk, part.logs, fresh))
-        part.lines = _once(part.run.pk, part.lines, fresh)
+    new_ids = receipts.receive({(run_write.run.pk, id) for run_write in run_writes for id in run_write.ids})
+    for run_write in run_writes:
+        run_write.logs = receipts.unknown(run_write.run, _once(run_write.run.pk, run_write.logs, new_ids))
+        run_write.lines = _once(run_write.run.pk, run_write.lines, new_ids)
 
 
-def _once(run: int, said: Sequence[Said], fresh: set[tuple[int, UUID]]) -> list[Said]:
-    kept = []
-    for one in said:
-        if one.id is None or (run, one.id) in fresh:
-            kept.append(one)
-            fresh -= {(run, one.id)} if one.id is not None else set()
-    return kept
+def _once(run: int, items: Sequence[Said], new_ids: set[tuple[int, UUID]]) -> list[Said]:
+    first_items = []
+    for item in items:
+        if item.id is None or (run, item.id) in new_ids:
+            first_items.append(item)
+            new_ids -= {(run, item.id)} if item.id is not None else set()
+    return first_items
 
 
-def _go_back(part: Part) -> None:
+def _go_back(run_write: Part) -> None:
     """Open a new attempt if a client that took the run up again does again what a curve has
     already; the first values of each tell.
     """
-    origin = Origin.objects.only("resumed_keys").get(pk=part.run.pk)
+    origin = Origin.objects.only("resumed_keys").get(pk=run_write.run.pk)
     first = {
         name: step
-        for name, step in _first_steps(part.logs).items()
+        for name, step in _first_steps(run_write.logs).items()
         if name not in origin.resumed_keys
     }
     step = min(
         (
             step
             for name, step in islice(first.items(), LOOKED_AT)
-            if _is_done_again(part.run, name, step)
+            if _is_done_again(run_write.run, name, step)
         ),
         default=None,
     )
     if step is None:
-        _listen_on(part.run, {*origin.resumed_keys, *first})
+        _listen_on(run_write.run, {*origin.resumed_keys, *first})
         return
-    back, number = step - 1, part.run.attempt + 1
-    Origin.objects.filter(pk=part.run.pk).update(resuming=False, resumed_keys=[])
-    Attempt.objects.create(run=part.run, number=number, step=back, last_seq=1)
+    back, number = step - 1, run_write.run.attempt + 1
+    Origin.objects.filter(pk=run_write.run.pk).update(resuming=False, resumed_keys=[])
+    Attempt.objects.create(run=run_write.run, number=number, step=back, last_seq=1)
     rewind = {
-        "run": part.run,
+        "run": run_write.run,
         "attempt": number,
         "seq": 1,
         "type": "rewind",
         "step": back,
-        "batch_number": part.news,
+        "batch_number": run_write.news,
     }
     Event.objects.create(**rewind, wall_time=moment(time.time()), payload={})
-    Run.objects.filter(pk=part.run.pk).update(
-        attempt=number, step=max(log.step for log in part.logs if log.step is not None)
+    Run.objects.filter(pk=run_write.run.pk).update(
+        attempt=number, step=max(log.step for log in run_write.logs if log.step is not None)
     )
-    part.run.attempt = number
+    run_write.run.attempt = number
 
 
 def _first_steps(logs: Sequence[LoggedValues]) -> dict[str, int]:
@@ -214,52 +214,52 @@ def _is_done_again(run: Run, name: str, step: int) -> bool:
     return len(steps) > 1 and max(steps) >= step
 
 
-def _listen_on(run: Run, told: set[str]) -> None:
+def _listen_on(run: Run, resumed_keys: set[str]) -> None:
     """Wait for the first values of the other series, while there are any: each may go on from where
     it was, or go back.
     """
     Origin.objects.filter(pk=run.pk).update(
-        resumed_keys=sorted(told), resuming=not told.issuperset(series_store.keys(run))
+        resumed_keys=sorted(resumed_keys), resuming=not resumed_keys.issuperset(series_store.keys(run))
     )
 
 
-def _number(parts: Sequence[Part]) -> None:
+def _number(run_writes: Sequence[Part]) -> None:
     """Give what counts its sequence numbers, and what names no step the step that the run is at."""
-    given = [
-        (part.run.pk, part.run.attempt, len(part.logs) + len(part.lines), part.step)
-        for part in parts
+    counts = [
+        (run_write.run.pk, run_write.run.attempt, len(run_write.logs) + len(run_write.lines), run_write.step)
+        for run_write in run_writes
     ]
-    found = {
+    last_by_run = {
         run: (last, step)
-        for run, last, step in _rows(NUMBER, list(map(list, zip(*given, strict=True))))
+        for run, last, step in _rows(NUMBER, list(map(list, zip(*counts, strict=True))))
     }
-    for part, (run, _, count, _) in zip(parts, given, strict=True):
-        last, part.at = found[run]
-        part.first = last - count + 1
+    for run_write, (run, _, count, _) in zip(run_writes, counts, strict=True):
+        last, run_write.at = last_by_run[run]
+        run_write.first = last - count + 1
 
 
-def _append(parts: Sequence[Part]) -> None:
+def _append(run_writes: Sequence[Part]) -> None:
     """The values, and the lines, whose numbers follow those of the values."""
     additions, lines = [], []
-    for part in parts:
+    for run_write in run_writes:
         rows: list[dict[str, Any]] = [
             {
                 "seq": seq,
-                "step": part.at if log.step is None else log.step,
+                "step": run_write.at if log.step is None else log.step,
                 "values": log.values,
                 "wall_time": log.wall_time,
             }
-            for seq, log in enumerate(part.logs, part.first)
+            for seq, log in enumerate(run_write.logs, run_write.first)
         ]
         events = [
-            _event(part, line, seq) for seq, line in enumerate(part.lines, part.first + len(rows))
+            _event(run_write, line, seq) for seq, line in enumerate(run_write.lines, run_write.first + len(rows))
         ]
         rows += [{"seq": event.seq, "type": event.type} for event in events]
         if rows:
-            identity: series_store.Identity = "content" if part.client == "mlflow" else "seq"
+            identity: series_store.Identity = "content" if run_write.client == "mlflow" else "seq"
             additions.append(
                 series_store.AppendRequest(
-                    part.run, part.run.attempt, rows, part.news, identity, fresh=True
+                    run_write.run, run_write.run.attempt, rows, run_write.news, identity, fresh=True
                 )
             )
         lines += events
@@ -268,20 +268,20 @@ def _append(parts: Sequence[Part]) -> None:
         Event.objects.bulk_create(lines)
 
 
-def _event(part: Part, line: LogLine, seq: int) -> Event:
+def _event(run_write: Part, line: LogLine, seq: int) -> Event:
     payload = {"level": line.level, "message": line.message}
-    place = {
-        "run": part.run,
-        "attempt": part.run.attempt,
+    fields = {
+        "run": run_write.run,
+        "attempt": run_write.run.attempt,
         "seq": seq,
-        "step": part.at if line.step is None else line.step,
+        "step": run_write.at if line.step is None else line.step,
     }
     return Event(
-        **place,
+        **fields,
         type="log",
         wall_time=moment(line.wall_time),
         payload=payload,
-        batch_number=part.news,
+        batch_number=run_write.news,
     )
 
 

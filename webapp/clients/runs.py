@@ -45,10 +45,10 @@ def at(address: RunAddress) -> int:
     both get the same.
     """
     where = {"project__team": address.team_id, "project__name": project_name(address.project)}
-    known = Origin.objects.filter(**where, client=address.client, key=key_of(address.key))
-    found = known.values_list("run_id", flat=True).first()
-    if found is not None:
-        return found
+    origins = Origin.objects.filter(**where, client=address.client, key=key_of(address.key))
+    run_id = origins.values_list("run_id", flat=True).first()
+    if run_id is not None:
+        return run_id
     team = Team.objects.get(pk=address.team_id)
     owner = None if address.owner_id is None else User.objects.filter(pk=address.owner_id).first()
     try:
@@ -61,7 +61,7 @@ def at(address: RunAddress) -> int:
             source=address.source,
         ).pk
     except IntegrityError:
-        return known.values_list("run_id", flat=True)[0]
+        return origins.values_list("run_id", flat=True)[0]
 
 
 def named(name: RunPublicId) -> int:
@@ -111,14 +111,14 @@ def rename(run: Run, name: str) -> None:
         Run.objects.filter(pk=run.pk).update(name=name.strip()[:LONGEST_NAME])
 
 
-def end(run: Run, state: str, at: datetime | None = None) -> None:
+def end(run: Run, state: str, ended_at: datetime | None = None) -> None:
     """The client says that it is done, and perhaps since when; a run that ended before takes the
     state that was said last.
     """
     with transaction.atomic():
         lifecycle.set_reported_state(run, state, "The client reported the end.")
-        if at is not None:
-            Run.objects.filter(pk=run.pk).update(finished_at=at)
+        if ended_at is not None:
+            Run.objects.filter(pk=run.pk).update(finished_at=ended_at)
 
 
 def reopen(run: Run) -> None:

@@ -87,26 +87,26 @@ class Summaries:
 def refresh(run_id: int) -> None:
     """Read the summary back from the run's series. Raises Run.DoesNotExist."""
     with transaction.atomic():
-        news = lock_and_count_batch(run_id)
+        batch_count = lock_and_count_batch(run_id)
         run = Run.objects.defer("spec").get(pk=run_id)
         run.summary = {**run.summary, **_shown(run)}
         run.save(update_fields=["summary"])
-        notify.publish_on_commit(run.public_id, news)
+        notify.publish_on_commit(run.public_id, batch_count)
 
 
 def _shown(run: Run) -> dict[str, Any]:
-    known = series_store.keys(run)
-    chosen = next((key for key in SHOWN if key in known), known[0] if known else None)
-    if chosen is None:
+    keys = series_store.keys(run)
+    sparkline_key = next((key for key in SHOWN if key in keys), keys[0] if keys else None)
+    if sparkline_key is None:
         return {"series": 0}
-    sketch = series_store.sparkline(run, chosen, SPARKLINE)
-    found: dict[str, Any] = {
-        "sparkline": [series_store.json_number(value) for value in sketch],
-        "sketched": chosen,
-        "series": len(known),
+    values = series_store.sparkline(run, sparkline_key, SPARKLINE)
+    summary: dict[str, Any] = {
+        "sparkline": [series_store.json_number(value) for value in values],
+        "sketched": sparkline_key,
+        "series": len(keys),
     }
-    if "loss" in chosen:
-        found["loss"] = series_store.json_number(
-            series_store.latest(run, [chosen]).get(chosen, float("nan"))
+    if "loss" in sparkline_key:
+        summary["loss"] = series_store.json_number(
+            series_store.latest(run, [sparkline_key]).get(sparkline_key, float("nan"))
         )
-    return found
+    return summary

@@ -15,16 +15,16 @@ def numbers(metrics: dict[str, Any], prefix: str = "") -> tuple[dict[str, float]
     """Values that are numbers by their keys, and the keys of what is not, or comes under a key that
     has a value already.
     """
-    found: dict[str, float] = {}
-    others = []
+    number_by_key: dict[str, float] = {}
+    not_numbers = []
     for name, value in flat(metrics, prefix):
         number = value if type(value) is float else _number(value)  # most are, and there are many
-        known = key(name)
-        if number is not None and known not in found:
-            found[known] = number
+        series_key = key(name)
+        if number is not None and series_key not in number_by_key:
+            number_by_key[series_key] = number
         elif value is not None:
-            others.append(known)
-    return found, others
+            not_numbers.append(series_key)
+    return number_by_key, not_numbers
 
 
 def _number(value: Any) -> float | None:

@@ -104,10 +104,10 @@ class Writer:
             self._size -= size
             return [job for job in jobs if job.done.set_running_or_notify_cancel()]
 
-    def _commit(self, jobs: list[Job], again: bool = True) -> None:
+    def _commit(self, jobs: list[Job], retry_each: bool = True) -> None:
         try:
             with transaction.atomic():
-                written, rung = self._write([batch for job in jobs for batch in job.batches])
+                run_ids, batch_counts = self._write([batch for job in jobs for batch in job.batches])
         except (OperationalError, InterfaceError) as problem:
             log.warning("Postgres does not take what clients log: %s", problem)
             connection.close()
@@ -116,18 +116,18 @@ class Writer:
         except Exception as problem:
             self._forget(jobs)
             if (
-                again
+                retry_each
             ):  # each by itself: a bad one fails alone, and a run that was deleted is made anew
                 for job in jobs:
-                    self._commit([job], again=False)
+                    self._commit([job], retry_each=False)
             else:
                 self._fail(jobs, problem)
         else:
             self._away_since = None
             for job in jobs:
                 job.done.set_result(None)
-            notify.publish_all(rung)
-            self._summaries.note(written)
+            notify.publish_all(batch_counts)
+            self._summaries.note(run_ids)
 
     def _forget(self, jobs: list[Job]) -> None:
         """Runs whose making was taken back, or that are gone, are looked up again."""
@@ -143,10 +143,10 @@ class Writer:
         """Record everything; the ids of the runs that were written to, and their cursors by their
         names.
         """
-        said: dict[int, list[ClientBatch]] = defaultdict(list)
+        batches_by_run: dict[int, list[ClientBatch]] = defaultdict(list)
         for batch in batches:
-            said[self._run_of(batch.run)].append(batch)
-        return list(said), record(said)
+            batches_by_run[self._run_of(batch.run)].append(batch)
+        return list(batches_by_run), record(batches_by_run)
 
     def _run_of(self, run: RunAddress | RunPublicId) -> int:
         if run not in self._known:

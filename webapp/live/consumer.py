@@ -150,9 +150,9 @@ class LiveSocket:
                 log.warning("Postgres does not answer a subscription: %s", problem)
                 raise Ended(LATER) from None
 
-    def _measure(self, said: str | bytes) -> None:
+    def _measure(self, frame: str | bytes) -> None:
         """Raises Ended if this is too long, or too much was said lately."""
-        if len(said) > messages.LARGEST:
+        if len(frame) > messages.LARGEST:
             raise Ended(TOO_BIG)
         now = asyncio.get_running_loop().time()
         if now - self.said_since > MESSAGES_SECONDS:
@@ -169,8 +169,8 @@ class LiveSocket:
                 next(
                     (
                         run_id
-                        for run_id, one in self.subscriptions.items()
-                        if one.run.public_id == message.run
+                        for run_id, subscription in self.subscriptions.items()
+                        if subscription.run.public_id == message.run
                     ),
                     None,
                 )
@@ -194,10 +194,10 @@ class LiveSocket:
         )
         refusal = GONE
         if run is not None:
-            known = run.pk in self.subscriptions
+            is_subscribed = run.pk in self.subscriptions
             refusal = (
                 ""
-                if known
+                if is_subscribed
                 else self.hub.connection_limits.subscribe(self.session, len(self.subscriptions))
             )
         if run is None or refusal:
@@ -306,28 +306,28 @@ class LiveSocket:
             subscription.keys,
             subscription.width,
         )
-        news = await self.hub.shared(run_id, since, frames.news_since, run_id, since)
-        if news.cursor == since and subscription.told:
+        changes = await self.hub.shared(run_id, since, frames.news_since, run_id, since)
+        if changes.cursor == since and subscription.told:
             return None
         subscription.told = True
         return await self.hub.shared(
-            run_id, (since, news.cursor, keys, width), frames.answer, news, run_id, keys, width
+            run_id, (since, changes.cursor, keys, width), frames.answer, changes, run_id, keys, width
         )
 
     async def _list_frames(self) -> Sequence[str]:
         if self.actor.team is None:
             return ()
         rows = await self.hub.list_rows(self.actor)
-        changed = tuple(
+        changed_runs = tuple(
             (run_id, cursor)
             for run_id, (cursor, _) in rows.items()
             if self.list_cursors.get(run_id) != cursor
         )
         self.list_cursors = {run_id: cursor for run_id, (cursor, _) in rows.items()}
-        if not changed:
+        if not changed_runs:
             return ()
         return await self.hub.shared(
-            Hub.LIST, changed, frames.list_frames, [rows[run_id][1] for run_id, _ in changed]
+            Hub.LIST, changed_runs, frames.list_frames, [rows[run_id][1] for run_id, _ in changed_runs]
         )
 
     async def _jobs_frames(self) -> Sequence[str]:

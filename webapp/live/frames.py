@@ -105,29 +105,29 @@ def news_since(run_id: int, since: int) -> RunChanges:
         )
 
 
-def answer(news: RunChanges, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
+def answer(changes: RunChanges, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
     """`news` for a client that wants `keys`: a delta, or a reset where more lies past its cursor
     than it would draw.
     """
-    wanted = (
+    series = (
         None
-        if news.series is None
-        else [one for one in news.series if keys is None or one.key in keys]
+        if changes.series is None
+        else [item for item in changes.series if keys is None or item.key in keys]
     )
-    if wanted is None or any(one.count > width for one in wanted):
-        return _reset(news, run_id, keys, width)
-    points = [Points.model_construct(key=one.key, x=one.x, y=one.mean) for one in wanted]
-    return Answer(news.cursor, _frames(Delta, "delta", news, news.cursor, points))
+    if series is None or any(item.count > width for item in series):
+        return _reset(changes, run_id, keys, width)
+    points = [Points.model_construct(key=item.key, x=item.x, y=item.mean) for item in series]
+    return Answer(changes.cursor, _frames(Delta, "delta", changes, changes.cursor, points))
 
 
-def list_rows(actor: Actor, known: Mapping[int, tuple[int, Row]]) -> dict[int, tuple[int, Row]]:
+def list_rows(actor: Actor, known_rows: Mapping[int, tuple[int, Row]]) -> dict[int, tuple[int, Row]]:
     """The newest runs of the actor's team: id → (cursor, row). Rows in `known` whose cursor still
     holds are not read again.
     """
     newest = access.visible(actor, Run).filter(team=actor.team).order_by("-pk")
-    now = dict(newest.values_list("pk", "batch_count")[:LIST_LENGTH])
-    stale = [pk for pk, cursor in now.items() if pk not in known or known[pk][0] != cursor]
-    rows = {pk: known[pk] for pk in now if pk not in stale}
+    cursor_by_run = dict(newest.values_list("pk", "batch_count")[:LIST_LENGTH])
+    stale = [pk for pk, cursor in cursor_by_run.items() if pk not in known_rows or known_rows[pk][0] != cursor]
+    rows = {pk: known_rows[pk] for pk in cursor_by_run if pk not in stale}
     for run in newest.filter(pk__in=stale).defer("spec"):
         rows[run.pk] = (
             run.batch_count,
@@ -138,10 +138,10 @@ def list_rows(actor: Actor, known: Mapping[int, tuple[int, Row]]) -> dict[int, t
 
 def list_frames(rows: Sequence[Row]) -> list[str]:
     """`rows` in as many frames as they need."""
-    parts = [rows[first : first + FRAME_ROWS] for first in range(0, len(rows), FRAME_ROWS)]
+    chunks = [rows[first : first + FRAME_ROWS] for first in range(0, len(rows), FRAME_ROWS)]
     return [
-        Runs.model_construct(type="runs", now=timezone.now(), rows=list(part)).model_dump_json()
-        for part in parts
+        Runs.model_construct(type="runs", now=timezone.now(), rows=list(chunk)).model_dump_json()
+        for chunk in chunks
     ]
 
 
@@ -151,7 +151,7 @@ def job_rows(actor: Actor) -> tuple[JobRow, ...]:
         access.visible(actor, Job).filter(team=actor.team, state=JobState.RUNNING).order_by("pk")
     )
     jobs = list(running.only("public_id"))
-    found = progress.counts(jobs) if jobs else {}
+    counts_by_job = progress.counts(jobs) if jobs else {}
     return tuple(
         JobRow(
             job=job.public_id,
@@ -159,7 +159,7 @@ def job_rows(actor: Actor) -> tuple[JobRow, ...]:
             parts_done=counts.parts_done,
             at_work=counts.at_work,
         )
-        for job, counts in zip(jobs, found.values(), strict=True)
+        for job, counts in zip(jobs, counts_by_job.values(), strict=True)
     )
 
 
@@ -193,39 +193,39 @@ def state_of(run: Run) -> State:
 def _series_since(run: Run, since: int) -> tuple[series_store.ChartSeries, ...] | None:
     if since == run.batch_count:
         return ()
-    found = series_store.read_since(run, since)
-    return None if found is None or sum(one.count for one in found) > MOST_POINTS else tuple(found)
+    all_series = series_store.read_since(run, since)
+    return None if all_series is None or sum(series.count for series in all_series) > MOST_POINTS else tuple(all_series)
 
 
-def _reset(news: RunChanges, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
+def _reset(changes: RunChanges, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
     """The series from the beginning. Many of them get fewer buckets each, so that the whole stays
     within MOST_POINTS.
     """
     with snapshot():
         run = Run.objects.defer("spec").get(pk=run_id)
-        wanted = sorted(series_store.keys(run) if keys is None else keys)
-        if len(wanted) > MOST_KEYS:
+        sorted_keys = sorted(series_store.keys(run) if keys is None else keys)
+        if len(sorted_keys) > MOST_KEYS:
             raise TooMany(
-                f"This run has {len(wanted)} series. Name those that you want, at most {MOST_KEYS}."
+                f"This run has {len(sorted_keys)} series. Name those that you want, at most {MOST_KEYS}."
             )
-        width = max(LEAST_WIDTH, min(width, MOST_POINTS // max(1, len(wanted))))
-        found = series_store.read([run], wanted, width=width)
+        width = max(LEAST_WIDTH, min(width, MOST_POINTS // max(1, len(sorted_keys))))
+        all_series = series_store.read([run], sorted_keys, width=width)
     series = [
         Buckets.model_construct(
-            key=one.key,
-            x=one.x,
-            mean=one.mean,
-            min=one.min,
-            max=one.max,
-            last=one.last,
-            count=one.count,
-            marks=one.marks,
+            key=item.key,
+            x=item.x,
+            mean=item.mean,
+            min=item.min,
+            max=item.max,
+            last=item.last,
+            count=item.count,
+            marks=item.marks,
         )
-        for one in found
+        for item in all_series
     ]
     return Answer(
         run.batch_count,
-        _frames(Reset, "reset", news, run.batch_count, series, width=width),
+        _frames(Reset, "reset", changes, run.batch_count, series, width=width),
         is_reset=True,
     )
 
@@ -233,7 +233,7 @@ def _reset(news: RunChanges, run_id: int, keys: frozenset[str] | None, width: in
 def _frames(
     kind: type[Delta] | type[Reset],
     type: str,
-    news: RunChanges,
+    changes: RunChanges,
     cursor: int,
     series: Sequence[Points | Buckets],
     **more: Any,
@@ -242,12 +242,12 @@ def _frames(
     packs = list(_packs(series))
     facts: dict[str, Any] = {
         "now": timezone.now(),
-        "state": news.state,
-        "changed": list(news.changed),
+        "state": changes.state,
+        "changed": list(changes.changed),
     }
-    same = {"type": type, "run": news.run, "cursor": cursor, "parts": len(packs), **facts}
-    whole = [{**same, **more, "part": part, "series": pack} for part, pack in enumerate(packs)]
-    return tuple(kind.model_construct(None, **one).model_dump_json() for one in whole)
+    shared = {"type": type, "run": changes.run, "cursor": cursor, "parts": len(packs), **facts}
+    messages = [{**shared, **more, "part": index, "series": pack} for index, pack in enumerate(packs)]
+    return tuple(kind.model_construct(None, **fields).model_dump_json() for fields in messages)
 
 
 def _packs(series: Iterable[Points | Buckets]) -> Iterator[list[Points | Buckets]]:
@@ -256,11 +256,11 @@ def _packs(series: Iterable[Points | Buckets]) -> Iterator[list[Points | Buckets
     """
     pack: list[Points | Buckets] = []
     size = 0
-    for one in series:
-        numbers = 2 * len(one.x) if isinstance(one, Points) else 5 * len(one.x) + 2 * len(one.marks)
+    for item in series:
+        numbers = 2 * len(item.x) if isinstance(item, Points) else 5 * len(item.x) + 2 * len(item.marks)
         if pack and size + numbers > FRAME_NUMBERS:
             yield pack
             pack, size = [], 0
-        pack.append(one)
+        pack.append(item)
         size += numbers
     yield pack

@@ -72,7 +72,7 @@ class Hub:
         if not self._watchers[run_id]:
             del self._watchers[run_id]
             self._known.pop(run_id, None)
-            self._names = {name: known for name, known in self._names.items() if known != run_id}
+            self._names = {name: watched_id for name, watched_id in self._names.items() if watched_id != run_id}
             self._forget(run_id)
         if self.LIST not in self._watchers:
             self._lists.clear()
@@ -92,8 +92,8 @@ class Hub:
         if task is None:
             task = self._shared[key] = asyncio.ensure_future(read(work, *args))
             task.add_done_callback(lambda done: self._answered(key, done))
-        found: T = await asyncio.shield(task)
-        return found
+        result: T = await asyncio.shield(task)
+        return result
 
     async def list_rows(self, actor: Actor) -> dict[int, tuple[int, Any]]:
         """The rows of the list of the actor's team; only those that changed are read."""
@@ -116,10 +116,10 @@ class Hub:
         for key in [key for key in self._shared if key[0] == run_id]:
             del self._shared[key]
 
-    def _ring(self, public_id: str, news: int) -> None:
+    def _ring(self, public_id: str, batch_count: int) -> None:
         run_id = self._names.get(public_id)
         if run_id is not None:
-            self._known[run_id] = news
+            self._known[run_id] = batch_count
             self._tell(run_id)
         self._tell(self.LIST)
 
@@ -136,8 +136,8 @@ class Hub:
         self._forget(run_id)
         for wake in list(self._watchers[run_id]):
             wake(run_id)
-        rest = FRAME_SECONDS if run_id > self.LIST else LIST_SECONDS
-        asyncio.get_running_loop().call_later(rest, self._rested, run_id)
+        pause = FRAME_SECONDS if run_id > self.LIST else LIST_SECONDS
+        asyncio.get_running_loop().call_later(pause, self._rested, run_id)
 
     def _rested(self, run_id: int) -> None:
         if self._resting.pop(run_id):
@@ -190,10 +190,10 @@ class Hub:
         may see more or less than before.
         """
         runs = [run_id for run_id in self._watchers if run_id > self.LIST]
-        now = await read(frames.cursors, runs) if runs else {}
-        changed = [run_id for run_id in runs if now.get(run_id) != self._known.get(run_id)]
-        self._known.update(now)
-        for run_id in [*changed, self.LIST, self.JOBS]:
+        current = await read(frames.cursors, runs) if runs else {}
+        changed_runs = [run_id for run_id in runs if current.get(run_id) != self._known.get(run_id)]
+        self._known.update(current)
+        for run_id in [*changed_runs, self.LIST, self.JOBS]:
             self._tell(run_id)
         await self.session_access.look()
 

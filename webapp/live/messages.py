@@ -255,14 +255,14 @@ def schema() -> str:
         ("ClientMessage", "validation", from_client),
         ("ServerMessage", "validation", from_server),
     ]
-    found, parts = TypeAdapter.json_schemas(sides)
-    defs = parts["$defs"] | {name: found[name, "validation"] for name, _, _ in sides}
-    whole = {
+    schema_by_side, shared = TypeAdapter.json_schemas(sides)
+    defs = shared["$defs"] | {name: schema_by_side[name, "validation"] for name, _, _ in sides}
+    document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The live socket's messages",
         "$defs": defs,
     }
-    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -41,16 +41,16 @@ class SessionAccess:
     async def enter(self, scope: Mapping[str, Any], wake: Wake) -> Actor:
         """The actor behind a new socket, read now."""
         session = session_of(scope)
-        found = await self._read(session)
-        known = self._known.setdefault(session, found)
-        known.actor, known.standing = found.actor, found.standing
-        known.sockets.append(wake)
-        return found.actor
+        current = await self._read(session)
+        state = self._known.setdefault(session, current)
+        state.actor, state.standing = current.actor, current.standing
+        state.sockets.append(wake)
+        return current.actor
 
     def leave(self, scope: Mapping[str, Any], wake: Wake) -> None:
-        known = self._known[session_of(scope)]
-        known.sockets.remove(wake)
-        if not known.sockets:
+        state = self._known[session_of(scope)]
+        state.sockets.remove(wake)
+        if not state.sockets:
             del self._known[session_of(scope)]
 
     async def actor(self, scope: Mapping[str, Any]) -> Actor:
@@ -76,12 +76,12 @@ class SessionAccess:
 
     async def _check_all(self) -> None:
         try:
-            begun = asyncio.get_running_loop().time()
-            standings = await read(actors.access_states, list(self._known))
-            for session, known in list(self._known.items()):
-                if standings.get(session) != known.standing:
+            started_at = asyncio.get_running_loop().time()
+            access_states = await read(actors.access_states, list(self._known))
+            for session, state in list(self._known.items()):
+                if access_states.get(session) != state.standing:
                     await self._renew(session)
-            self._checked_at = begun
+            self._checked_at = started_at
         finally:
             self._check = None
 
@@ -89,13 +89,13 @@ class SessionAccess:
         """The actor as read now; whoever else has sockets in that session is woken if that is
         news.
         """
-        found = await self._read(session)
-        known = self._known.get(session, found)
-        if known.standing != found.standing:
-            for wake in known.sockets:
+        current = await self._read(session)
+        state = self._known.get(session, current)
+        if state.standing != current.standing:
+            for wake in state.sockets:
                 wake()
-        known.actor, known.standing = found.actor, found.standing
-        return found.actor
+        state.actor, state.standing = current.actor, current.standing
+        return current.actor
 
     async def _read(self, session: str) -> Known:
         """The standing is read first: a change in between is found by the next look."""

@@ -63,91 +63,91 @@ def import_runs(
 
     Raises Unreadable; what was read before that stays.
     """
-    brought: dict[int, Run] = {}
+    run_by_id: dict[int, Run] = {}
     try:
-        for found in READERS[format](folder):
-            run = _bring(found, team, owner, project, tell)
-            brought[run.pk] = run
+        for imported in READERS[format](folder):
+            run = _bring(imported, team, owner, project, tell)
+            run_by_id[run.pk] = run
     except OSError as problem:
         raise UnreadableFile(
             f"{problem.filename or 'A file'} cannot be read: {problem.strerror or problem}."
         ) from problem
-    if not brought:
+    if not run_by_id:
         raise UnreadableFile(f"Nothing there looks like {FORMATS[format]}.")
-    return list(brought.values())
+    return list(run_by_id.values())
 
 
-def _bring(found: ImportedRun, team: Team, owner: User | None, project: str, tell: Tell) -> Run:
-    where = storable(found.project or project)
-    key = storable(found.key)
+def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, tell: Tell) -> Run:
+    project_name = storable(imported.project or project)
+    key = storable(imported.key)
     address = RunAddress(
         team.pk,
         owner.pk if owner else None,
-        where,
-        found.client,
+        project_name,
+        imported.client,
         key,
-        storable(found.name),
+        storable(imported.name),
         Run.Source.IMPORTED,
     )
     run_id = runs.at(address)
     params, tags = (
         {cut(storable(name), LONGEST_NAME): storable(value) for name, value in facts.items()}
-        for facts in (found.params, found.tags)
+        for facts in (imported.params, imported.tags)
     )
     with transaction.atomic():
         record({run_id: [ClientBatch(address, params=params, tags=tags)]})
     times: list[float] = []
-    count, told = 0, time.monotonic()
+    count, last_report = 0, time.monotonic()
     try:
-        for source in found.sources:
+        for source in imported.sources:
             for logs in _recorded(run_id, address, source):
                 times = [when for log in logs if (when := log.wall_time) > 0] + times
                 times = [min(times), max(times)] if times else []
                 count += sum(len(log.values) for log in logs)
-                if time.monotonic() - told > TELL_SECONDS:
-                    told = time.monotonic()
+                if time.monotonic() - last_report > TELL_SECONDS:
+                    last_report = time.monotonic()
                     tell(
-                        f"“{storable(found.name)}”: {count:,} values so far, at step {logs[-1].step:,}."
+                        f"“{storable(imported.name)}”: {count:,} values so far, at step {logs[-1].step:,}."
                     )
     finally:
-        run = _conclude(run_id, found, times)
+        run = _conclude(run_id, imported, times)
     return run
 
 
 def _recorded(run_id: int, address: RunAddress, source: LogSource) -> Iterator[list[LoggedValues]]:
     """Each part of a file's logs that had not been recorded, once it is."""
-    place = (
+    imported_file = (
         None
         if source.head is None
         else ImportedFile.objects.get_or_create(run_id=run_id, head=source.head)[0]
     )
-    done = 0 if place is None else place.done
+    done = 0 if imported_file is None else imported_file.done
     # Before places were kept a receipt was, for each log; such a file goes on as it began.
-    with_receipts = place is not None and not done and Receipt.objects.filter(run=run_id).exists()
-    fresh = ((offset, log) for offset, log in source.logs() if offset >= done)
-    while part := list(islice(fresh, AT_ONCE)):
+    with_receipts = imported_file is not None and not done and Receipt.objects.filter(run=run_id).exists()
+    new_logs = ((offset, log) for offset, log in source.logs() if offset >= done)
+    while chunk := list(islice(new_logs, AT_ONCE)):
         logs = [
             replace(log, id=digest_id(source.head, offset)) if with_receipts else log
-            for offset, log in part
+            for offset, log in chunk
         ]
         with transaction.atomic():
             record({run_id: [ClientBatch(address, logs)]})
-            if place is not None:
-                _move(place, part)
+            if imported_file is not None:
+                _move(imported_file, chunk)
         yield logs
 
 
-def _move(place: ImportedFile, part: list[LogAtOffset]) -> None:
-    place.done = part[-1][0] + 1
-    place.save(update_fields=["done"])
+def _move(imported_file: ImportedFile, chunk: list[LogAtOffset]) -> None:
+    imported_file.done = chunk[-1][0] + 1
+    imported_file.save(update_fields=["done"])
 
 
-def _conclude(run_id: int, found: ImportedRun, times: list[float]) -> Run:
+def _conclude(run_id: int, imported: ImportedRun, times: list[float]) -> Run:
     """The run as its files leave it: how it ended, and from when to when it logged."""
     run = Run.objects.get(pk=run_id)
-    run.state, run.reason = found.state or State.STOPPED, "" if found.state else UNKNOWN_END
+    run.state, run.reason = imported.state or State.STOPPED, "" if imported.state else UNKNOWN_END
     first, last = (
-        datetime.fromtimestamp(at, UTC) for at in (times or [run.created_at.timestamp()] * 2)
+        datetime.fromtimestamp(seconds, UTC) for seconds in (times or [run.created_at.timestamp()] * 2)
     )
     run.started_at = min(run.started_at or first, first)
     run.last_event_at = run.finished_at = max(run.finished_at or last, last)

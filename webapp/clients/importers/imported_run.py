@@ -48,21 +48,21 @@ class ImportedRun:
 
 
 def checked_values(
-    values: dict[str, float], at: object, moment: object, where: str
+    values: dict[str, float], step_value: object, moment: object, where: str
 ) -> LoggedValues:
     """A log with its step and time (Unix seconds, 0: unknown) as they can be stored. Raises
     Unreadable, which names the place `where`.
     """
-    number = step(at)
-    if number is None:
+    valid_step = step(step_value)
+    if valid_step is None:
         raise UnreadableFile(
-            f"{where} has the step {_told(at)}, which is no whole number between -2^62 and 2^62."
+            f"{where} has the step {_told(step_value)}, which is no whole number between -2^62 and 2^62."
         )
     if not isinstance(moment, int | float) or not 0 <= moment < LAST_MOMENT:
         raise UnreadableFile(
             f"{where} has the time {_told(moment)}, which is no moment of the calendar."
         )
-    return LoggedValues(values, number, float(moment))
+    return LoggedValues(values, valid_step, float(moment))
 
 
 def _told(value: object) -> str:

@@ -50,15 +50,15 @@ def found(folder: Path) -> Iterator[ImportedRun]:
         yield from _table(file)
 
 
-def _run(place: Path, meta: dict[str, Any]) -> ImportedRun:
-    above = place.parent / "meta.yaml"
-    project = str(_meta(above).get("name") or "") if above.is_file() else ""
-    facts: dict[str, dict[str, str]] = {kind: _texts(place / kind) for kind in ("params", "tags")}
-    name = str(meta.get("run_name") or facts["tags"].get("mlflow.runName") or place.name)
+def _run(run_folder: Path, meta: dict[str, Any]) -> ImportedRun:
+    experiment_file = run_folder.parent / "meta.yaml"
+    project = str(_meta(experiment_file).get("name") or "") if experiment_file.is_file() else ""
+    facts: dict[str, dict[str, str]] = {kind: _texts(run_folder / kind) for kind in ("params", "tags")}
+    name = str(meta.get("run_name") or facts["tags"].get("mlflow.runName") or run_folder.name)
     state = STATUSES.get(str(meta.get("status")))
-    sources = [LogSource(None, partial(_logs, place / "metrics"))]
+    sources = [LogSource(None, partial(_logs, run_folder / "metrics"))]
     return ImportedRun(
-        CLIENT, str(meta.get("run_id") or place.name), name, sources, project, state=state, **facts
+        CLIENT, str(meta.get("run_id") or run_folder.name), name, sources, project, state=state, **facts
     )
 
 
@@ -68,16 +68,16 @@ def _logs(folder: Path) -> Iterator[LogAtOffset]:
         with file.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
                 where = f"metrics/{name}: line {number}"
-                parts = line[:LONGEST_LINE].split()
+                fields = line[:LONGEST_LINE].split()
                 try:
-                    moment, value, at = (
-                        int(parts[0]),
-                        float(parts[1]),
-                        int(parts[2]) if len(parts) > 2 else 0,
+                    moment, value, step = (
+                        int(fields[0]),
+                        float(fields[1]),
+                        int(fields[2]) if len(fields) > 2 else 0,
                     )
                 except (ValueError, IndexError) as problem:
                     raise UnreadableFile(f"{where} is not a time, a value and a step.") from problem
-                yield number, checked_values({key(name): value}, at, _seconds(moment), where)
+                yield number, checked_values({key(name): value}, step, _seconds(moment), where)
 
 
 def _table(file: Path) -> Iterator[ImportedRun]:
@@ -87,9 +87,9 @@ def _table(file: Path) -> Iterator[ImportedRun]:
     names = {str(row.get("run_id", "")) for _, row in tables.rows(file)}
     unnamed = str(tables.head(file))
     rows = tables.rows(file)
-    while part := list(islice(rows, MOST_ROWS)):
+    while chunk := list(islice(rows, MOST_ROWS)):
         logs: dict[str, list[LogAtOffset]] = defaultdict(list)
-        for offset, row in part:
+        for offset, row in chunk:
             where = f"{file.name}: the row at byte {offset}"
             if (
                 not row.keys() >= COLUMNS
@@ -111,12 +111,12 @@ def _table(file: Path) -> Iterator[ImportedRun]:
                     ),
                 )
             )
-        for run, own in logs.items():
+        for run, run_logs in logs.items():
             yield ImportedRun(
                 CLIENT,
                 run,
                 run if len(names) > 1 else file.stem,
-                [LogSource(None, partial(iter, own))],
+                [LogSource(None, partial(iter, run_logs))],
             )
 
 
@@ -127,10 +127,10 @@ def _seconds(milliseconds: float) -> float:
 
 def _meta(file: Path) -> dict[str, Any]:
     try:
-        read = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise UnreadableFile(f"{file.parent.name}/{file.name} cannot be read as YAML.") from problem
-    return read if isinstance(read, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _texts(folder: Path) -> dict[str, str]:

@@ -15,24 +15,24 @@ def fields(message: bytes) -> Iterator[tuple[int, Value]]:
     """(number, value) of each field: a varint as an integer, all else as bytes. Raises ValueError
     where the message breaks off.
     """
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
+    offset = 0
+    while offset < len(message):
+        tag, offset = _varint(message, offset)
         number, kind = tag >> 3, tag & 7
         if kind == VARINT:
-            value, at = _varint(message, at)
+            value, offset = _varint(message, offset)
             yield number, value
             continue
         if kind == BYTES:
-            length, at = _varint(message, at)
+            length, offset = _varint(message, offset)
         elif kind in (FIXED64, FIXED32):
             length = 8 if kind == FIXED64 else 4
         else:
             raise ValueError(f"field {number} has the unknown wire type {kind}")
-        if at + length > len(message):
+        if offset + length > len(message):
             raise ValueError(f"field {number} is longer than the message")
-        yield number, message[at : at + length]
-        at += length
+        yield number, message[offset : offset + length]
+        offset += length
 
 
 def signed(value: int) -> int:
@@ -48,14 +48,14 @@ def single(value: bytes) -> float:
     return float(struct.unpack("<f", value)[0])
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
+def _varint(message: bytes, offset: int) -> tuple[int, int]:
     value = shift = 0
     while True:
-        if at >= len(message) or shift > 63:
+        if offset >= len(message) or shift > 63:
             raise ValueError("a number breaks off")
-        byte = message[at]
-        at += 1
+        byte = message[offset]
+        offset += 1
         value |= (byte & 127) << shift
         if byte < 128:
-            return value, at
+            return value, offset
         shift += 7

@@ -53,19 +53,19 @@ def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _whole(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Lines put together where a quoted cell goes on in the next one."""
-    parts: list[str] = []
-    began = size = 0
+    row_lines: list[str] = []
+    row_offset = size = 0
     open_quote = False
     for offset, line in lines:
-        began = began if parts else offset
-        parts.append(line)
+        row_offset = row_offset if row_lines else offset
+        row_lines.append(line)
         size += len(line)
         open_quote ^= line.count('"') % 2 == 1
         if not open_quote or size > LONGEST_LINE:
-            yield began, "\n".join(parts)
-            parts, size, open_quote = [], 0, False
-    if parts:
-        yield began, "\n".join(parts)
+            yield row_offset, "\n".join(row_lines)
+            row_lines, size, open_quote = [], 0, False
+    if row_lines:
+        yield row_offset, "\n".join(row_lines)
 
 
 def _cells(file: Path, offset: int, line: str) -> list[str]:
@@ -78,12 +78,12 @@ def _cells(file: Path, offset: int, line: str) -> list[str]:
 
 
 def _json(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    whole = file.stat().st_size
+    file_size = file.stat().st_size
     for offset, line in _lines(file):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as problem:
-            if offset + len(line.encode()) >= whole:
+            if offset + len(line.encode()) >= file_size:
                 return
             raise UnreadableFile(
                 f"{file.name}: the line at byte {offset} is not JSON: {problem}."

@@ -39,11 +39,11 @@ def found(folder: Path) -> Iterator[ImportedRun]:
     for file in sorted(folder.rglob(PATTERN)):
         if file.is_file() and file.stat().st_size:
             files[file.parent].append(file)
-    for place, own in files.items():
-        name = place.relative_to(folder).as_posix()
-        sources = [LogSource(_head(file), partial(_logs, file)) for file in own]
+    for run_folder, run_files in files.items():
+        name = run_folder.relative_to(folder).as_posix()
+        sources = [LogSource(_head(file), partial(_logs, file)) for file in run_files]
         yield ImportedRun(
-            CLIENT, str(sources[0].head), own[0].name if name == "." else name, sources
+            CLIENT, str(sources[0].head), run_files[0].name if name == "." else name, sources
         )
 
 
@@ -89,11 +89,11 @@ def _log(record: bytes, where: str) -> LoggedValues | None:
     """The scalars of an event; None if it has none. Raises Unreadable for what cannot be stored,
     and errors of `protobuf`.
     """
-    at, step = 0.0, 0
+    wall_time, step = 0.0, 0
     values: dict[str, float] = {}
     for number, value in fields(record):
         if number == 1 and isinstance(value, bytes):
-            at = double(value)
+            wall_time = double(value)
         elif number == 2 and isinstance(value, int):
             step = signed(value)
         elif number == 5 and isinstance(value, bytes):
@@ -102,12 +102,12 @@ def _log(record: bytes, where: str) -> LoggedValues | None:
                 for tag, scalar in map(_value, _parts(value, 1))
                 if scalar is not None
             }
-    return checked_values(values, step, at, where) if values else None
+    return checked_values(values, step, wall_time, where) if values else None
 
 
-def _parts(message: bytes, wanted: int) -> list[bytes]:
+def _parts(message: bytes, field_number: int) -> list[bytes]:
     return [
-        value for number, value in fields(message) if number == wanted and isinstance(value, bytes)
+        value for number, value in fields(message) if number == field_number and isinstance(value, bytes)
     ]
 
 
@@ -132,12 +132,12 @@ def _of_tensor(message: bytes) -> float | None:
     """
     kind = next((value for number, value in fields(message) if number == 1), None)
     read, size = (single, 4) if kind == FLOAT else (double, 8)
-    held = b"".join(
+    content = b"".join(
         value
         for number, value in fields(message)
         if number in (4, 5, 6) and isinstance(value, bytes)
     )
-    return read(held) if kind in (FLOAT, DOUBLE) and len(held) == size else None
+    return read(content) if kind in (FLOAT, DOUBLE) and len(content) == size else None
 
 
 def masked_crc(data: bytes) -> int:

@@ -57,8 +57,8 @@ def found(folder: Path) -> Iterator[ImportedRun]:
 def _logs(
     file: Path, read: Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]
 ) -> Iterator[LogAtOffset]:
-    for place, (offset, row) in enumerate(read(file)):
-        at = row.pop(STEP, None)
+    for row_number, (offset, row) in enumerate(read(file)):
+        step = row.pop(STEP, None)
         moment = row.pop(TIME, None)
         values, _ = numbers(
             {name: value for name, value in row.items() if not name.startswith(NOT_METRICS)}
@@ -67,7 +67,7 @@ def _logs(
         yield (
             offset,
             checked_values(
-                values, place if at is None else at, 0 if moment is None else moment, where
+                values, row_number if step is None else step, 0 if moment is None else moment, where
             ),
         )
 
@@ -120,11 +120,11 @@ def _histories(file: Path, offset: int, record: bytes) -> Iterator[dict[str, Any
 def _item(message: bytes) -> tuple[str, Any]:
     names: list[str] = []
     value: Any = None
-    for number, part in fields(message):
-        if number in (1, 2) and isinstance(part, bytes):
-            names.append(part.decode("utf-8", "replace"))
-        elif number == 16 and isinstance(part, bytes):
-            value = json.loads(part)
+    for number, field in fields(message):
+        if number in (1, 2) and isinstance(field, bytes):
+            names.append(field.decode("utf-8", "replace"))
+        elif number == 16 and isinstance(field, bytes):
+            value = json.loads(field)
     return "/".join(filter(None, names)), value
 
 
@@ -142,7 +142,7 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
     with file.open("rb") as stream:
         if stream.read(len(HEADER)) != HEADER:
             raise UnreadableFile(f"{file.name} does not begin like a file of W&B.")
-        offset, began, parts = len(HEADER), 0, list[bytes]()
+        offset, record_offset, fragments = len(HEADER), 0, list[bytes]()
         while True:
             if BLOCK - offset % BLOCK < 7:  # what is left of a block is filled with zeros
                 offset += BLOCK - offset % BLOCK
@@ -151,19 +151,19 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
             if len(frame) < 7:
                 return
             check, length, kind = struct.unpack("<IHB", frame)
-            piece = stream.read(length)
-            if len(piece) < length:
+            fragment = stream.read(length)
+            if len(fragment) < length:
                 return
             if (
                 kind not in (WHOLE, FIRST, MIDDLE, LAST)
-                or zlib.crc32(bytes([kind]) + piece) != check
+                or zlib.crc32(bytes([kind]) + fragment) != check
             ):
                 raise UnreadableFile(
                     f"{file.name}: at byte {offset} there is no record of W&B; the file is damaged."
                 )
             if kind in (WHOLE, FIRST):
-                began, parts = offset, []
-            parts.append(piece)
+                record_offset, fragments = offset, []
+            fragments.append(fragment)
             offset += 7 + length
             if kind in (WHOLE, LAST):
-                yield began, b"".join(parts)
+                yield record_offset, b"".join(fragments)

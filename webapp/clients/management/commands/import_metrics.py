@@ -35,12 +35,12 @@ class Command(BaseCommand):
         path = options["path"].resolve()
         if not path.exists():
             raise CommandError(f"{path} does not exist.")
-        with tempfile.TemporaryDirectory() as alone:
+        with tempfile.TemporaryDirectory() as link_folder:
             if path.is_file():
-                (Path(alone) / path.name).symlink_to(path)
-            folder = Path(alone) if path.is_file() else path
+                (Path(link_folder) / path.name).symlink_to(path)
+            folder = Path(link_folder) if path.is_file() else path
             try:
-                found = import_runs(
+                runs = import_runs(
                     folder,
                     options["format"],
                     team,
@@ -50,5 +50,5 @@ class Command(BaseCommand):
                 )
             except UnreadableFile as problem:
                 raise CommandError(str(problem)) from problem
-        for run in found:
+        for run in runs:
             self.stdout.write(f"“{run.name}” is {run.public_id}, at step {run.step}.")
