@@ -81,7 +81,14 @@ def log_batch(request: Request) -> LogAnswer:
 def log_metric(request: Request) -> LogAnswer:
     message = read(LogMetric, request.body)
     point = logs(
-        [{"key": message.key, "value": message.value, "timestamp": message.timestamp, "step": message.step}]
+        [
+            {
+                "key": message.key,
+                "value": message.value,
+                "timestamp": message.timestamp,
+                "step": message.step,
+            }
+        ]
     )
     return LogAnswer([ClientBatch(_named(request, message), point)], {})
 
@@ -89,14 +96,24 @@ def log_metric(request: Request) -> LogAnswer:
 def log_parameter(request: Request) -> LogAnswer:
     message = read(LogParam, request.body)
     return LogAnswer(
-        [ClientBatch(_named(request, message), params={storable(message.key): storable(message.value)})], {}
+        [
+            ClientBatch(
+                _named(request, message), params={storable(message.key): storable(message.value)}
+            )
+        ],
+        {},
     )
 
 
 def set_tag(request: Request) -> LogAnswer:
     message = read(SetTag, request.body)
     return LogAnswer(
-        [ClientBatch(_named(request, message), tags={storable(message.key): storable(message.value)})], {}
+        [
+            ClientBatch(
+                _named(request, message), tags={storable(message.key): storable(message.value)}
+            )
+        ],
+        {},
     )
 
 
@@ -104,7 +121,13 @@ def log_inputs(request: Request) -> LogAnswer:
     """The data sets that a run used: name, digest, where from and what for."""
     message = read(LogInputs, request.body)
     return LogAnswer(
-        [ClientBatch(_named(request, message), inputs=[_input(data_input) for data_input in message.datasets])], {}
+        [
+            ClientBatch(
+                _named(request, message),
+                inputs=[_input(data_input) for data_input in message.datasets],
+            )
+        ],
+        {},
     )
 
 
@@ -115,7 +138,9 @@ def create_experiment(request: Request) -> dict[str, Any]:
         raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
     project = runs.project(team, name)
     if message.tags:
-        project.tags = {storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags}
+        project.tags = {
+            storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags
+        }
         project.save(update_fields=["tags"])
     return {"experiment_id": str(project.pk)}
 
@@ -167,7 +192,9 @@ def search_experiments(request: Request) -> dict[str, Any]:
     projects = access.visible(request.actor, Project).order_by("-pk")[
         first : first + message.max_results + 1
     ]
-    return _paged("experiments", [experiment(project) for project in projects], first, message.max_results)
+    return _paged(
+        "experiments", [experiment(project) for project in projects], first, message.max_results
+    )
 
 
 def create_run(request: Request) -> dict[str, Any]:
@@ -213,11 +240,15 @@ def delete_tag(request: Request) -> dict[str, Any]:
     message = read(DeleteTag, request.body)
     with transaction.atomic():
         origin = (
-            access.visible(request.actor, Origin).select_for_update().get(run=_run(request, message))
+            access.visible(request.actor, Origin)
+            .select_for_update()
+            .get(run=_run(request, message))
         )
         if origin.tags.pop(storable(message.key), None) is None:
             raise ApiError(
-                404, "RESOURCE_DOES_NOT_EXIST", f"No tag with name: {message.key[:100]} in this run."
+                404,
+                "RESOURCE_DOES_NOT_EXIST",
+                f"No tag with name: {message.key[:100]} in this run.",
             )
         origin.save(update_fields=["tags"])
     return {}
@@ -232,7 +263,9 @@ def search_runs(request: Request) -> dict[str, Any]:
             "INVALID_PARAMETER_VALUE",
             f"Runs are searched in at most {MOST_EXPERIMENTS} experiments at once.",
         )
-    projects = [_project(request, experiment_id).pk for experiment_id in set(message.experiment_ids)]
+    projects = [
+        _project(request, experiment_id).pk for experiment_id in set(message.experiment_ids)
+    ]
     runs_of_projects = (
         access.visible(request.actor, Run)
         .filter(origin__project__in=projects)
@@ -296,9 +329,15 @@ def _project(request: Request, experiment_id: str) -> Project:
     if experiment_id == DEFAULT[0]:
         return runs.project(_team(request), DEFAULT[1])
     is_valid = experiment_id.isascii() and experiment_id.isdecimal() and len(experiment_id) < 19
-    project = access.visible(request.actor, Project).filter(pk=int(experiment_id)).first() if is_valid else None
+    project = (
+        access.visible(request.actor, Project).filter(pk=int(experiment_id)).first()
+        if is_valid
+        else None
+    )
     if project is None:
-        raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", f"No Experiment with id={experiment_id[:40]} exists")
+        raise ApiError(
+            404, "RESOURCE_DOES_NOT_EXIST", f"No Experiment with id={experiment_id[:40]} exists"
+        )
     return project
 
 

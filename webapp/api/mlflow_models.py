@@ -75,7 +75,9 @@ def create(request: Request) -> dict[str, Any]:
             number,
             {
                 **facts,
-                "tags": {storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags},
+                "tags": {
+                    storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags
+                },
             },
         )
     return _model(origin, number)
@@ -102,7 +104,9 @@ def finalize(request: Request) -> dict[str, Any]:
 def tag(request: Request) -> dict[str, Any]:
     message = read(TagModel, request.body)
     return _change(
-        request, {}, {storable(item["key"]): storable(item.get("value", "")) for item in message.tags}
+        request,
+        {},
+        {storable(item["key"]): storable(item.get("value", "")) for item in message.tags},
     )
 
 

@@ -181,7 +181,11 @@ def logs(metrics: Iterable[Metric]) -> list[LoggedValues]:
     """Values of one step and time together, as long as each key stands there once."""
     grouped: list[LoggedValues] = []
     for metric in metrics:
-        step, wall_time, name = metric.get("step", 0), metric["timestamp"] / 1000, key(metric["key"])
+        step, wall_time, name = (
+            metric.get("step", 0),
+            metric["timestamp"] / 1000,
+            key(metric["key"]),
+        )
         if (
             not grouped
             or (grouped[-1].step, grouped[-1].wall_time) != (step, wall_time)

@@ -25,7 +25,11 @@ class TokenThrottle:
     def wait(self, address: str, token: str) -> int:
         """0 if the token may be looked at now, else the seconds after which to try again."""
         now = time.monotonic()
-        wrong = {wrong_token: until for wrong_token, until in self._wrong.get(address, {}).items() if until > now}
+        wrong = {
+            wrong_token: until
+            for wrong_token, until in self._wrong.get(address, {}).items()
+            if until > now
+        }
         if len(wrong) < MOST_WRONG or token in wrong or self._right.get(token, 0.0) > now:
             return 0
         return 1 + int(min(wrong.values()) - now)

@@ -171,7 +171,10 @@ def version(request: Request) -> dict[str, Any]:
 def get_runs_for_project(request: Request) -> dict[str, Any]:
     runs = _runs(request).order_by("pk").values_list("origin__key", "name", "created_at")
     return {
-        "data": [{"id": key, "name": name, "created_at": created_at.isoformat()} for key, name, created_at in runs]
+        "data": [
+            {"id": key, "name": name, "created_at": created_at.isoformat()}
+            for key, name, created_at in runs
+        ]
     }
 
 
@@ -225,7 +228,11 @@ def _measured(request: Request, entry: LogEntry, prefix: str) -> ClientBatch:
         for name, value in flat(entry.get("config") or {})
     }
     return ClientBatch(
-        _address(request, entry), [log], [*notes, *time_notes], params, not_kept=frozenset(not_numbers)
+        _address(request, entry),
+        [log],
+        [*notes, *time_notes],
+        params,
+        not_kept=frozenset(not_numbers),
     )
 
 
@@ -251,7 +258,9 @@ def _step(entry: Entry, *candidates: float | None) -> tuple[int | None, list[Log
     if invalid is None:
         return valid_step, []
     where = (
-        "at the step that the run had reached" if valid_step is None else "at Trackio's own count of steps"
+        "at the step that the run had reached"
+        if valid_step is None
+        else "at Trackio's own count of steps"
     )
     return valid_step, [
         _note(
@@ -318,7 +327,9 @@ def _asked(request: Request) -> dict[str, Any]:
     try:
         call = json.loads(request.body)
         keyword_arguments, positional = call.get("kwargs") or {}, call.get("args") or []
-        arguments: dict[str, Any] = {name: storable(value) for name, value in keyword_arguments.items()}
+        arguments: dict[str, Any] = {
+            name: storable(value) for name, value in keyword_arguments.items()
+        }
         return {"project": positional[0], **arguments} if positional else arguments
     except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
         raise ApiError(

@@ -27,7 +27,9 @@ class Unfit(Exception):
     """
 
 
-def describe(batches_by_run: Mapping[int, Sequence[ClientBatch]], resuming: set[int]) -> dict[int, str]:
+def describe(
+    batches_by_run: Mapping[int, Sequence[ClientBatch]], resuming: set[int]
+) -> dict[int, str]:
     """Merge what is said into the runs' origins, whose rows the caller has locked; adds to
     `resuming`.
 
@@ -35,7 +37,11 @@ def describe(batches_by_run: Mapping[int, Sequence[ClientBatch]], resuming: set[
     MLflow's clients, which raise what they are answered, hear it instead. Raises Unfit.
     """
     complaints = {}
-    for origin in Origin.objects.filter(pk__in=list(batches_by_run)).select_related("run") if batches_by_run else ():
+    for origin in (
+        Origin.objects.filter(pk__in=list(batches_by_run)).select_related("run")
+        if batches_by_run
+        else ()
+    ):
         before = _kept(origin)
         too_many = [name for batch in batches_by_run[origin.pk] for name in _merge(origin, batch)]
         if too_many:

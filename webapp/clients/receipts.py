@@ -73,7 +73,9 @@ def unknown(run: Run, logs: Sequence[LoggedValues]) -> list[LoggedValues]:
     for _, step, key, value, _, _, when in series_store.export_rows(
         run, sorted({name for name, *_ in points}), abandoned=True
     ):
-        stored_points.update(points.intersection(((key, step, _bits(value)), (key, when, _bits(value)))))
+        stored_points.update(
+            points.intersection(((key, step, _bits(value)), (key, when, _bits(value))))
+        )
     repeated_ids = {log.id for log in old if stored_points.issuperset(_points(log))}
     return [log for log in logs if log.id is None or log.id not in repeated_ids]
 

@@ -94,7 +94,9 @@ def record(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int
     for run_write in run_writes:
         run_write.logs, complaint = within(run_write.run, run_write.logs)
         run_write.lines += [
-            _warning(run_write.run, text) for text in (complaint, complaints.get(run_write.run.pk)) if text
+            _warning(run_write.run, text)
+            for text in (complaint, complaints.get(run_write.run.pk))
+            if text
         ]
     _receive(run_writes)
     for run_write in run_writes:
@@ -142,9 +144,13 @@ def _warning(run: Run, text: str) -> LogLine:
 
 def _receive(run_writes: Sequence[Part]) -> None:
     """Leave only what had no receipt, and of that the first of each id."""
-    new_ids = receipts.receive({(run_write.run.pk, id) for run_write in run_writes for id in run_write.ids})
+    new_ids = receipts.receive(
+        {(run_write.run.pk, id) for run_write in run_writes for id in run_write.ids}
+    )
     for run_write in run_writes:
-        run_write.logs = receipts.unknown(run_write.run, _once(run_write.run.pk, run_write.logs, new_ids))
+        run_write.logs = receipts.unknown(
+            run_write.run, _once(run_write.run.pk, run_write.logs, new_ids)
+        )
         run_write.lines = _once(run_write.run.pk, run_write.lines, new_ids)
 
 
@@ -219,14 +225,20 @@ def _listen_on(run: Run, resumed_keys: set[str]) -> None:
     it was, or go back.
     """
     Origin.objects.filter(pk=run.pk).update(
-        resumed_keys=sorted(resumed_keys), resuming=not resumed_keys.issuperset(series_store.keys(run))
+        resumed_keys=sorted(resumed_keys),
+        resuming=not resumed_keys.issuperset(series_store.keys(run)),
     )
 
 
 def _number(run_writes: Sequence[Part]) -> None:
     """Give what counts its sequence numbers, and what names no step the step that the run is at."""
     counts = [
-        (run_write.run.pk, run_write.run.attempt, len(run_write.logs) + len(run_write.lines), run_write.step)
+        (
+            run_write.run.pk,
+            run_write.run.attempt,
+            len(run_write.logs) + len(run_write.lines),
+            run_write.step,
+        )
         for run_write in run_writes
     ]
     last_by_run = {
@@ -252,7 +264,8 @@ def _append(run_writes: Sequence[Part]) -> None:
             for seq, log in enumerate(run_write.logs, run_write.first)
         ]
         events = [
-            _event(run_write, line, seq) for seq, line in enumerate(run_write.lines, run_write.first + len(rows))
+            _event(run_write, line, seq)
+            for seq, line in enumerate(run_write.lines, run_write.first + len(rows))
         ]
         rows += [{"seq": event.seq, "type": event.type} for event in events]
         if rows:

@@ -107,7 +107,9 @@ class Writer:
     def _commit(self, jobs: list[Job], retry_each: bool = True) -> None:
         try:
             with transaction.atomic():
-                run_ids, batch_counts = self._write([batch for job in jobs for batch in job.batches])
+                run_ids, batch_counts = self._write(
+                    [batch for job in jobs for batch in job.batches]
+                )
         except (OperationalError, InterfaceError) as problem:
             log.warning("Postgres does not take what clients log: %s", problem)
             connection.close()

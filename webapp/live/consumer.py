@@ -311,7 +311,13 @@ class LiveSocket:
             return None
         subscription.told = True
         return await self.hub.shared(
-            run_id, (since, changes.cursor, keys, width), frames.answer, changes, run_id, keys, width
+            run_id,
+            (since, changes.cursor, keys, width),
+            frames.answer,
+            changes,
+            run_id,
+            keys,
+            width,
         )
 
     async def _list_frames(self) -> Sequence[str]:
@@ -327,7 +333,10 @@ class LiveSocket:
         if not changed_runs:
             return ()
         return await self.hub.shared(
-            Hub.LIST, changed_runs, frames.list_frames, [rows[run_id][1] for run_id, _ in changed_runs]
+            Hub.LIST,
+            changed_runs,
+            frames.list_frames,
+            [rows[run_id][1] for run_id, _ in changed_runs],
         )
 
     async def _jobs_frames(self) -> Sequence[str]:

@@ -120,13 +120,19 @@ def answer(changes: RunChanges, run_id: int, keys: frozenset[str] | None, width:
     return Answer(changes.cursor, _frames(Delta, "delta", changes, changes.cursor, points))
 
 
-def list_rows(actor: Actor, known_rows: Mapping[int, tuple[int, Row]]) -> dict[int, tuple[int, Row]]:
+def list_rows(
+    actor: Actor, known_rows: Mapping[int, tuple[int, Row]]
+) -> dict[int, tuple[int, Row]]:
     """The newest runs of the actor's team: id → (cursor, row). Rows in `known` whose cursor still
     holds are not read again.
     """
     newest = access.visible(actor, Run).filter(team=actor.team).order_by("-pk")
     cursor_by_run = dict(newest.values_list("pk", "batch_count")[:LIST_LENGTH])
-    stale = [pk for pk, cursor in cursor_by_run.items() if pk not in known_rows or known_rows[pk][0] != cursor]
+    stale = [
+        pk
+        for pk, cursor in cursor_by_run.items()
+        if pk not in known_rows or known_rows[pk][0] != cursor
+    ]
     rows = {pk: known_rows[pk] for pk in cursor_by_run if pk not in stale}
     for run in newest.filter(pk__in=stale).defer("spec"):
         rows[run.pk] = (
@@ -194,7 +200,11 @@ def _series_since(run: Run, since: int) -> tuple[series_store.ChartSeries, ...] 
     if since == run.batch_count:
         return ()
     all_series = series_store.read_since(run, since)
-    return None if all_series is None or sum(series.count for series in all_series) > MOST_POINTS else tuple(all_series)
+    return (
+        None
+        if all_series is None or sum(series.count for series in all_series) > MOST_POINTS
+        else tuple(all_series)
+    )
 
 
 def _reset(changes: RunChanges, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
@@ -246,7 +256,9 @@ def _frames(
         "changed": list(changes.changed),
     }
     shared = {"type": type, "run": changes.run, "cursor": cursor, "parts": len(packs), **facts}
-    messages = [{**shared, **more, "part": index, "series": pack} for index, pack in enumerate(packs)]
+    messages = [
+        {**shared, **more, "part": index, "series": pack} for index, pack in enumerate(packs)
+    ]
     return tuple(kind.model_construct(None, **fields).model_dump_json() for fields in messages)
 
 
@@ -257,7 +269,9 @@ def _packs(series: Iterable[Points | Buckets]) -> Iterator[list[Points | Buckets
     pack: list[Points | Buckets] = []
     size = 0
     for item in series:
-        numbers = 2 * len(item.x) if isinstance(item, Points) else 5 * len(item.x) + 2 * len(item.marks)
+        numbers = (
+            2 * len(item.x) if isinstance(item, Points) else 5 * len(item.x) + 2 * len(item.marks)
+        )
         if pack and size + numbers > FRAME_NUMBERS:
             yield pack
             pack, size = [], 0

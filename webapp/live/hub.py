@@ -72,7 +72,9 @@ class Hub:
         if not self._watchers[run_id]:
             del self._watchers[run_id]
             self._known.pop(run_id, None)
-            self._names = {name: watched_id for name, watched_id in self._names.items() if watched_id != run_id}
+            self._names = {
+                name: watched_id for name, watched_id in self._names.items() if watched_id != run_id
+            }
             self._forget(run_id)
         if self.LIST not in self._watchers:
             self._lists.clear()

@@ -123,7 +123,9 @@ def _recorded(run_id: int, address: RunAddress, source: LogSource) -> Iterator[l
     )
     done = 0 if imported_file is None else imported_file.done
     # Before places were kept a receipt was, for each log; such a file goes on as it began.
-    with_receipts = imported_file is not None and not done and Receipt.objects.filter(run=run_id).exists()
+    with_receipts = (
+        imported_file is not None and not done and Receipt.objects.filter(run=run_id).exists()
+    )
     new_logs = ((offset, log) for offset, log in source.logs() if offset >= done)
     while chunk := list(islice(new_logs, AT_ONCE)):
         logs = [
@@ -147,7 +149,8 @@ def _conclude(run_id: int, imported: ImportedRun, times: list[float]) -> Run:
     run = Run.objects.get(pk=run_id)
     run.state, run.reason = imported.state or State.STOPPED, "" if imported.state else UNKNOWN_END
     first, last = (
-        datetime.fromtimestamp(seconds, UTC) for seconds in (times or [run.created_at.timestamp()] * 2)
+        datetime.fromtimestamp(seconds, UTC)
+        for seconds in (times or [run.created_at.timestamp()] * 2)
     )
     run.started_at = min(run.started_at or first, first)
     run.last_event_at = run.finished_at = max(run.finished_at or last, last)

@@ -53,12 +53,20 @@ def found(folder: Path) -> Iterator[ImportedRun]:
 def _run(run_folder: Path, meta: dict[str, Any]) -> ImportedRun:
     experiment_file = run_folder.parent / "meta.yaml"
     project = str(_meta(experiment_file).get("name") or "") if experiment_file.is_file() else ""
-    facts: dict[str, dict[str, str]] = {kind: _texts(run_folder / kind) for kind in ("params", "tags")}
+    facts: dict[str, dict[str, str]] = {
+        kind: _texts(run_folder / kind) for kind in ("params", "tags")
+    }
     name = str(meta.get("run_name") or facts["tags"].get("mlflow.runName") or run_folder.name)
     state = STATUSES.get(str(meta.get("status")))
     sources = [LogSource(None, partial(_logs, run_folder / "metrics"))]
     return ImportedRun(
-        CLIENT, str(meta.get("run_id") or run_folder.name), name, sources, project, state=state, **facts
+        CLIENT,
+        str(meta.get("run_id") or run_folder.name),
+        name,
+        sources,
+        project,
+        state=state,
+        **facts,
     )
 
 

@@ -107,7 +107,9 @@ def _log(record: bytes, where: str) -> LoggedValues | None:
 
 def _parts(message: bytes, field_number: int) -> list[bytes]:
     return [
-        value for number, value in fields(message) if number == field_number and isinstance(value, bytes)
+        value
+        for number, value in fields(message)
+        if number == field_number and isinstance(value, bytes)
     ]
 
 
