@@ -1,11 +1,10 @@
-"""Chaos: processes, database, Redis and network under several runs on two hosts are broken at
-random for a while; then comes quiet, and everything must be complete.
+"""Random faults in processes, database, Redis and network during several runs on two hosts.
 
     python -m tests.faults.chaos [--seed N] [--minutes M] [--runs R]
 
-The seed fixes what is done and when, not what it hits. Afterwards every run has ended, every event
-of every attempt is recorded once, states went as they may, the curve of each run is bit for bit
-that of one that nothing disturbed, every device is free and no process is left.
+The seed fixes the faults and their times, but not which process is hit. Afterwards every run has
+ended, every event of every attempt is recorded once, all state transitions are allowed, the curve
+of each run is bit for bit that of an undisturbed run, every device is free and no process is left.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import psutil
 
 from tests.faults import steady
 from tests.faults.wire import Wire
-from tests.faults.world import World, migrate, of_world, slay, until, world
+from tests.faults.world import World, kill_if_alive, migrate, processes_of, until, world
 
 HOSTS = ("still-one", "still-two")
 PAUSE_SECONDS = (0.2, 2.0)
@@ -33,10 +32,10 @@ QUIET_SECONDS = 240.0
 
 
 class Chaos:
-    """What is done to a world, and what has to be undone later: (when, how)."""
+    """Faults in a world, and when each of them is undone."""
 
-    def __init__(self, made: World, seed: int) -> None:
-        self.world, self.random = made, random.Random(seed)
+    def __init__(self, site: World, seed: int) -> None:
+        self.world, self.random = site, random.Random(seed)
         self.done: Counter[str] = Counter()
         self.due: list[tuple[float, Callable[[], Any]]] = []
         self.down: set[str] = set()
@@ -47,20 +46,20 @@ class Chaos:
             ("stop a supervisor for a while", self._stop_one),
             *[
                 (f"kill -9 the {name}", lambda name=name: self._kill(name))
-                for name in made.children
+                for name in site.children
             ],
             ("cut the network for a while", self._cut),
             ("kill -9 a whole host's sweep, supervisors and worker", self._kill_host),
         ]
 
-    def go_on(self, seconds: float) -> None:
-        """Break something, undo what is due, start again what has died; and so on."""
+    def run(self, seconds: float) -> None:
+        """Inject faults for `seconds`, and undo each of them later."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             name, act = self.random.choice(self.acts)
             if act():
                 self.done[name] += 1
-            self._tend(self.random.uniform(*PAUSE_SECONDS))
+            self._undo_due(self.random.uniform(*PAUSE_SECONDS))
 
     def calm_down(self) -> None:
         for _, undo in self.due:
@@ -68,7 +67,7 @@ class Chaos:
         self.due = []
         self.world.heal()
 
-    def _tend(self, seconds: float) -> None:
+    def _undo_due(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             now = time.monotonic()
@@ -77,24 +76,24 @@ class Chaos:
                 undo()
             time.sleep(0.05)
 
-    def _later(self, undo: Callable[[], Any]) -> None:
+    def _schedule(self, undo: Callable[[], Any]) -> None:
         self.due.append((time.monotonic() + self.random.uniform(*OUTAGE_SECONDS), undo))
 
-    def _kill_one(self, word: str) -> bool:
-        victim = self._one_of(word)
+    def _kill_one(self, argument: str) -> bool:
+        victim = self._random_process(argument)
         if victim:
-            slay(victim)
+            kill_if_alive(victim)
         return victim is not None
 
     def _stop_one(self) -> bool:
-        victim = self._one_of("supervise")
+        victim = self._random_process("supervise")
         if victim is None:
             return False
         try:
             victim.suspend()
         except psutil.NoSuchProcess:
             return False
-        self._later(lambda: _go_on(victim))
+        self._schedule(lambda: _resume(victim))
         return True
 
     def _kill(self, name: str) -> bool:
@@ -102,7 +101,7 @@ class Chaos:
             return False
         self.down.add(name)
         self.world.kill(name)
-        self._later(lambda: self._revive(name))
+        self._schedule(lambda: self._revive(name))
         return True
 
     def _revive(self, name: str) -> None:
@@ -115,36 +114,36 @@ class Chaos:
             return False
         self.down.add("wire")
         wire.cut()
-        self._later(lambda: self._mend(wire))
+        self._schedule(lambda: self._reconnect(wire))
         return True
 
-    def _mend(self, wire: Wire) -> None:
+    def _reconnect(self, wire: Wire) -> None:
         self.down.discard("wire")
-        wire.mend()
+        wire.reconnect()
 
     def _kill_host(self) -> bool:
-        """Its trainers go on: as a host looks whose network is gone, to all the others."""
+        """Kill all but the trainers: to others it looks like a host without network."""
         host = self.random.choice(HOSTS)
         for process in processes(self.world, "supervise"):
             if host_of(process) == host:
-                slay(process)
+                kill_if_alive(process)
         return any([self._kill(f"sweep of {host}"), self._kill(f"worker of {host}")])
 
-    def _one_of(self, word: str) -> psutil.Process | None:
-        found = processes(self.world, word)
-        return self.random.choice(found) if found else None
+    def _random_process(self, argument: str) -> psutil.Process | None:
+        matches = processes(self.world, argument)
+        return self.random.choice(matches) if matches else None
 
 
-def processes(made: World, word: str) -> list[psutil.Process]:
-    """Processes of the world with that word in their command, oldest first."""
-    found = [process for process in of_world(made.folder) if word in _words(process)]
-    return sorted(found, key=lambda process: process.pid)
+def processes(site: World, argument: str) -> list[psutil.Process]:
+    """Processes of the world with that argument in their command, oldest first."""
+    matches = [process for process in processes_of(site.folder) if argument in _arguments(process)]
+    return sorted(matches, key=lambda process: process.pid)
 
 
-def _words(process: psutil.Process) -> list[str]:
+def _arguments(process: psutil.Process) -> list[str]:
     try:
-        words: list[str] = process.cmdline()
-        return words if "workers.attempt.shim" not in words else []
+        arguments: list[str] = process.cmdline()
+        return arguments if "workers.attempt.shim" not in arguments else []
     except psutil.Error:
         return []
 
@@ -157,25 +156,25 @@ def host_of(process: psutil.Process) -> str:
         return ""
 
 
-def _go_on(process: psutil.Process) -> None:
+def _resume(process: psutil.Process) -> None:
     try:
         process.resume()
     except psutil.NoSuchProcess:
         return
 
 
-def start(made: World) -> None:
-    """Two hosts, each with a folder, a worker and a sweep of its own; one web."""
-    migrate(made.environment)
+def start(site: World) -> None:
+    """Start two hosts, each with its own folder, worker and sweep, and one web."""
+    migrate(site.environment)
     for host in HOSTS:
-        own = {
-            **made.behind_the_wire,
+        environment = {
+            **site.behind_the_wire,
             "STILLROOM_HOST_NAME": host,
-            "STILLROOM_STATE": str(made.folder / host),
+            "STILLROOM_STATE": str(site.folder / host),
         }
-        made.start_worker(f"worker of {host}", own)
-        made.start_sweep(f"sweep of {host}", own)
-    made.start_web()
+        site.start_worker(f"worker of {host}", environment)
+        site.start_sweep(f"sweep of {host}", environment)
+    site.start_web()
 
 
 def main() -> int:
@@ -183,22 +182,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--runs", type=int, default=4)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     began = time.monotonic()
-    with world() as made:
-        os.environ.update(made.environment)
+    with world() as site:
+        os.environ.update(site.environment)
         django.setup()
-        start(made)
-        steps = max(40, int(0.5 * 60 * chosen.minutes / steady.STEP_SECONDS))
-        runs = begin(chosen.runs, steps)
-        chaos = Chaos(made, chosen.seed)
-        chaos.go_on(60 * chosen.minutes)
+        start(site)
+        steps = max(40, int(0.5 * 60 * options.minutes / steady.STEP_SECONDS))
+        runs = begin(options.runs, steps)
+        chaos = Chaos(site, options.seed)
+        chaos.run(60 * options.minutes)
         chaos.calm_down()
-        rows = conclude(made, runs, steps)
-    took = f"{60 * chosen.minutes:.0f} s; all over after {time.monotonic() - began:.0f} s"
-    print(f"Seed {chosen.seed}: {sum(chaos.done.values())} faults in {took}.\n")
+        rows = conclude(site, runs, steps)
+    took = f"{60 * options.minutes:.0f} s; all over after {time.monotonic() - began:.0f} s"
+    print(f"Seed {options.seed}: {sum(chaos.done.values())} faults in {took}.\n")
     print(table(("done", "times"), sorted(chaos.done.items())))
-    print(table(("run", "attempts", "state", "events in logs", "recorded", "found"), rows))
+    print(table(("run", "attempts", "state", "events in logs", "recorded", "result"), rows))
     return any(row[-1] != "complete, one curve" for row in rows)
 
 
@@ -215,10 +214,8 @@ def begin(count: int, steps: int) -> list[Any]:
     ]
 
 
-def conclude(made: World, runs: list[Any], steps: int) -> list[tuple[Any, ...]]:
-    """Wait for every end, as a person would who resumes what failed; then say of each run what its
-    record is worth.
-    """
+def conclude(site: World, runs: list[Any], steps: int) -> list[tuple[Any, ...]]:
+    """Wait until all runs have ended, resume failed ones, and return a table row for each run."""
     from webapp.nodes.models import Device
     from webapp.runs import lifecycle
     from webapp.runs.models import State
@@ -234,42 +231,42 @@ def conclude(made: World, runs: list[Any], steps: int) -> list[tuple[Any, ...]]:
         lambda: sum(over(run) for run in runs) == len(runs),
         "the end of every run",
         QUIET_SECONDS,
-        made.tend,
+        site.restart_dead,
     )
     until(
-        lambda: not processes(made, "supervise"),
+        lambda: not processes(site, "supervise"),
         "the end of every supervisor",
         QUIET_SECONDS,
-        made.tend,
+        site.restart_dead,
     )
     until(
-        lambda: not processes(made, "tests.faults.steady"),
+        lambda: not processes(site, "tests.faults.steady"),
         "the end of every trainer",
         QUIET_SECONDS,
-        made.tend,
+        site.restart_dead,
     )
     until(
         lambda: not Device.objects.exclude(allocated_to="").exists(),
         "the return of every device",
         QUIET_SECONDS,
-        made.tend,
+        site.restart_dead,
     )
-    return [verdict(made, run, steps) for run in runs]
+    return [verdict(site, run, steps) for run in runs]
 
 
-def verdict(made: World, run: Any, steps: int) -> tuple[Any, ...]:
+def verdict(site: World, run: Any, steps: int) -> tuple[Any, ...]:
     from tests.faults.records import assert_complete, assert_curve, folder_on, read_log, recorded
 
-    folder = folder_on(made.folder)
+    folder = folder_on(site.folder)
     attempts = list(run.attempts.order_by("number"))
     try:
         assert_complete(run, folder)
         assert_curve(run, steady.losses(run.spec["seed"], steps))
-        found = "complete, one curve"
+        result = "complete, one curve"
     except AssertionError as wrong:
-        found = " ".join(str(wrong).split())[:300]
+        result = " ".join(str(wrong).split())[:300]
     logged = sum(len(read_log(folder(attempt))) for attempt in attempts)
-    return run.name, len(attempts), str(run.state), logged, recorded(run), found
+    return run.name, len(attempts), str(run.state), logged, recorded(run), result
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:

@@ -1,6 +1,4 @@
-"""Real supervisors on the test database, and runs for them: of real trainers, small but with
-everything, or of `steady` ones.
-"""
+"""Real supervisors on the test database, with small runs of the real or the `steady` trainer."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ import pytest
 import trainer.spec
 from tests.faults import steady
 from tests.faults.records import assert_complete, assert_curve, folder_on
-from tests.faults.world import slay
+from tests.faults.world import kill_if_alive
 from webapp.access.models import Team
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
@@ -28,13 +26,13 @@ from workers.attempt.trainer_process import REPOSITORY, TrainerProcess
 from workers.machine import host
 from workers.run_placement import place
 
-PATIENCE_SECONDS = 120
+WAIT_SECONDS = 120
 Sweep = subprocess.Popen[bytes]
 Machine = Callable[..., Sweep]
 
 
 def definition(**changes: Any) -> dict[str, Any]:
-    """Both stages, pass rates, evaluations and checkpoints, on the built-in pair."""
+    """Return a definition with two stages, pass rates, evaluations and checkpoints."""
     spec = {
         "name": "small",
         "data": {
@@ -66,7 +64,7 @@ def definition(**changes: Any) -> dict[str, Any]:
 def team(
     transactional_db: None, child_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Team]:
-    """The processes that a test starts inherit the test database; none survives the test."""
+    """Let processes of a test inherit the test database; kill all of them after the test."""
     monkeypatch.setenv("DATABASE_URL", child_environment["DATABASE_URL"])
     monkeypatch.setattr(host, "LEASE_SECONDS", 1.0)
     yield Team.objects.create(name="Cellar", slug="cellar")
@@ -77,39 +75,39 @@ def team(
 
 @pytest.fixture
 def light(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainers are programs without networks, and leases short."""
+    """Use trainers without networks and short leases."""
     monkeypatch.setenv("STILLROOM_TRAINER", f"{sys.executable} -m tests.faults.steady")
     monkeypatch.setenv("STILLROOM_LEASE_SECONDS", "2")
 
 
 @pytest.fixture
 def machine(team: Team, tmp_path: Path) -> Iterator[Machine]:
-    """Starts the sweep of a machine by its name; everything that it starts is gone after the
-    test.
-    """
+    """Return a function that starts a machine's sweep; its processes are killed after the test."""
     started: list[Sweep] = []
 
     def start(name: str, *wrapper: str, **environment: str) -> Sweep:
-        own = {
+        host_settings = {
             "STILLROOM_HOST_NAME": name,
             "STILLROOM_STATE": str(tmp_path / name),
             "STILLROOM_SLOTS": "1",
         }
         shared = {"STILLROOM_ARTIFACTS": str(tmp_path / "store"), "STILLROOM_LEASE_SECONDS": "2"}
         command = [*wrapper, sys.executable, "-m", "workers", "sweep"]
-        given = {**os.environ, **own, **shared, **environment}
-        started.append(subprocess.Popen(command, cwd=REPOSITORY, env=given, start_new_session=True))
+        variables = {**os.environ, **host_settings, **shared, **environment}
+        started.append(
+            subprocess.Popen(command, cwd=REPOSITORY, env=variables, start_new_session=True)
+        )
         return started[-1]
 
     yield start
     for sweep in started:
         for process in everything_of(sweep):
-            slay(process)
+            kill_if_alive(process)
         sweep.wait()
 
 
 def everything_of(sweep: Sweep) -> list[psutil.Process]:
-    """The sweep, the supervisors that it has started, and their trainers."""
+    """Return the sweep, the supervisors that it has started, and their trainers."""
     try:
         root = psutil.Process(sweep.pid)
         return [root, *root.children(recursive=True)]
@@ -118,7 +116,7 @@ def everything_of(sweep: Sweep) -> list[psutil.Process]:
 
 
 def program_of(process: psutil.Process) -> set[str]:
-    """Module and first argument of a `python -m …`; nothing where the process has just ended."""
+    """Return module and first argument of a `python -m …`; {} if the process has exited."""
     try:
         return set(process.cmdline()[2:4])
     except psutil.Error:
@@ -126,7 +124,7 @@ def program_of(process: psutil.Process) -> set[str]:
 
 
 def queued(team: Team, steps: int, seed: int = 5) -> Run:
-    """A run for a steady trainer."""
+    """Return a queued run for a steady trainer."""
     stages = [{"name": "steady", "until": {"steps": steps}}]
     return lifecycle.create_run(
         team, None, definition(name=f"run {seed}", stages=stages, seed=seed)
@@ -134,15 +132,16 @@ def queued(team: Team, steps: int, seed: int = 5) -> Run:
 
 
 def started(run: Run) -> Run:
-    """The run, once it has a supervisor on this host."""
+    """Place the run on this host and return it."""
     assert place(run.pk)
     run.refresh_from_db()
     return run
 
 
-def assert_whole(run: Run, attempts: int, base: Path | None = None) -> None:
-    """It is complete, recorded and one curve, that of an undisturbed run; on several machines each
-    keeps its state below `base`.
+def assert_undisturbed_record(run: Run, attempts: int, base: Path | None = None) -> None:
+    """Check that the run is complete and its curve that of an undisturbed run.
+
+    `base` is the parent of the machines' state folders, if there are several.
     """
     assert (run.state, run.attempt) == (State.COMPLETED, attempts), run.reason
     assert_complete(run, *([folder_on(base)] if base else []))
@@ -154,22 +153,20 @@ def process_of(run: Run) -> TrainerProcess:
     return TrainerProcess(host.attempt_folder(run.public_id, run.attempt))
 
 
-def signalled(process: TrainerProcess, sent: signal.Signals) -> None:
-    """Send a signal to a trainer that lives. (To nobody would be to everybody: pid 0 is the test's
-    own group.)
-    """
+def send_signal(process: TrainerProcess, number: signal.Signals) -> None:
+    """Send a signal to a living trainer. (Pid 0 would be the test's own process group.)"""
     pid = process.pid()
     assert pid, "the trainer has ended before it could be disturbed"
-    os.kill(pid, sent)
+    os.kill(pid, number)
 
 
-def until(condition: Callable[[], Any], guard: float = PATIENCE_SECONDS) -> Any:
-    deadline = time.monotonic() + guard
+def until(condition: Callable[[], Any], timeout: float = WAIT_SECONDS) -> Any:
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        if found := condition():
-            return found
+        if result := condition():
+            return result
         time.sleep(0.05)
-    pytest.fail("it did not happen in time")
+    pytest.fail("the condition did not become true in time")
 
 
 def over(run: Run) -> bool:
@@ -178,7 +175,7 @@ def over(run: Run) -> bool:
 
 
 def trained(run: Run, steps: int) -> Callable[[], bool]:
-    """Whether the page shows at least that many steps."""
+    """Return a function: whether at least that many steps are recorded."""
 
     def reached() -> bool:
         run.refresh_from_db()
@@ -188,7 +185,7 @@ def trained(run: Run, steps: int) -> Callable[[], bool]:
 
 
 def stored(run: Run, step: int) -> Callable[[], bool]:
-    """Whether training has gone on after a checkpoint of at least that step was stored."""
+    """Return a function: whether a checkpoint of that step is stored and training continued."""
     return lambda: trained(run, step + 2)() and run.checkpoints.filter(step__gte=step).exists()
 
 

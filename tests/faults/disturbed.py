@@ -1,5 +1,4 @@
-"""The real trainer, which waits after one step until a signal comes, so that a test disturbs it
-there and nowhere else.
+"""The real trainer, waiting after one step for a signal, so that a test disturbs it there.
 
 Workers start it where `STILLROOM_TRAINER` says so; `WAIT_AFTER_STEP` names the step.
 """

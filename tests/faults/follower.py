@@ -1,6 +1,4 @@
-"""A page that reads on: it follows a run over the real socket, whatever happens to the web in
-between.
-"""
+"""A page that follows a run over the real socket and reconnects whenever the web fails."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ WIDTH = 4000
 
 
 class Follower(threading.Thread):
-    """After every interruption it connects again, as `user`, and goes on from its cursor."""
+    """Reads frames as `user`; reconnects after every interruption and continues from its cursor."""
 
     def __init__(self, address: str, user: User, run: Run) -> None:
         super().__init__(daemon=True)
@@ -46,16 +44,17 @@ class Follower(threading.Thread):
         self.join()
 
     def draws_all_of(self, run: Run) -> bool:
-        """Whether the page has reached the run's cursor. Raises AssertionError if it then draws
-        something else than the store holds.
+        """Return whether the page has reached the run's cursor.
+
+        Raises AssertionError if its curves then differ from the store.
         """
         if self.page.cursor < run.batch_count:
             return False
-        stored = {
-            one.key: dict(zip(one.x, one.mean, strict=True))
-            for one in series_store.read([run], None, width=WIDTH)
+        recorded = {
+            series.key: dict(zip(series.x, series.mean, strict=True))
+            for series in series_store.read([run], None, width=WIDTH)
         }
-        assert self.page.curves == stored
+        assert self.page.curves == recorded
         return True
 
     def _follow(self) -> None:

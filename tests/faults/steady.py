@@ -1,12 +1,11 @@
-"""A trainer without networks, which starts at once: the real event log, checkpoints and signals
-around a sum that no two steps share.
+"""A trainer without networks that starts at once, with real event log, checkpoints and signals.
 
     python -m tests.faults.steady run SPEC --dir RUN --attempt N
     python -m tests.faults.steady resume RUN --attempt N [--from CHECKPOINT]
 
-Workers start it where `STILLROOM_TRAINER` says so. Its loss follows from the seed alone, and each
-one from all before it, so that a step that was left out, done twice or resumed from the wrong state
-shows. `STEADY_SECONDS` is what a step takes.
+Workers start it where `STILLROOM_TRAINER` says so. The loss depends on the seed and on all
+steps before, so that a step that was skipped, repeated or resumed from the wrong state shows.
+`STEADY_SECONDS` is the duration of a step.
 """
 
 from __future__ import annotations
@@ -30,18 +29,19 @@ COMPLETED, DISK_FULL, STOPPED = 0, 74, 75
 
 
 def next_loss(loss: float) -> float:
-    """The logistic map, in its chaotic range: two runs that differ in one bit soon differ in
-    all.
+    """Return the next value of the logistic map, in its chaotic range.
+
+    Two runs that differ in one bit soon differ in all.
     """
     return 3.9 * loss * (1 - loss)
 
 
 def losses(seed: int, steps: int) -> list[float]:
-    """What an undisturbed run records, step 1 first."""
-    found = [next_loss(_first(seed))]
-    while len(found) < steps:
-        found.append(next_loss(found[-1]))
-    return found
+    """Return the losses of an undisturbed run, step 1 first."""
+    values = [next_loss(_first(seed))]
+    while len(values) < steps:
+        values.append(next_loss(values[-1]))
+    return values
 
 
 def _first(seed: int) -> float:
@@ -51,15 +51,15 @@ def _first(seed: int) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, options in (("run", ["spec", "--dir"]), ("resume", ["dir", "--from"])):
+    for name, arguments in (("run", ["spec", "--dir"]), ("resume", ["dir", "--from"])):
         command = commands.add_parser(name)
-        for option in options:
-            command.add_argument(option, type=Path)
+        for argument in arguments:
+            command.add_argument(argument, type=Path)
         command.add_argument("--attempt", type=int, required=True)
-    chosen = vars(parser.parse_args())
-    trainer = Trainer(chosen["dir"], chosen["attempt"])
-    if chosen["command"] == "resume":
-        trainer.resume(chosen["from"])
+    options = vars(parser.parse_args())
+    trainer = Trainer(options["dir"], options["attempt"])
+    if options["command"] == "resume":
+        trainer.resume(options["from"])
     return trainer.train()
 
 
@@ -70,17 +70,19 @@ class Trainer:
         spec = json.loads((folder / "spec.json").read_text())
         self.steps = sum(stage["until"]["steps"] for stage in spec["stages"])
         self.step, self.loss, self.stop, self.unsaved = 0, _first(spec["seed"]), False, ""
-        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGTERM, self._request_stop)
 
     @property
     def failure(self) -> str:
         return self.log.failure or self.unsaved
 
     def resume(self, checkpoint: Path | None) -> None:
-        found = checkpoint or _newest(self.run)
-        self.log.emit("rewind", step=-1 if found is None else int(found.name.removeprefix("step-")))
-        if found is not None:
-            state = json.loads((found / "state.json").read_text())
+        newest = checkpoint or _newest(self.run)
+        self.log.emit(
+            "rewind", step=-1 if newest is None else int(newest.name.removeprefix("step-"))
+        )
+        if newest is not None:
+            state = json.loads((newest / "state.json").read_text())
             self.step, self.loss = state["step"], state["loss"]
 
     def train(self) -> int:
@@ -127,8 +129,8 @@ class Trainer:
 
     def _save(self) -> None:
         root = self.folder / "checkpoints"
-        place, scratch = root / f"step-{self.step:08d}", root / f".writing-{self.step}"
-        if place.exists():
+        folder, scratch = root / f"step-{self.step:08d}", root / f".writing-{self.step}"
+        if folder.exists():
             return
         state = json.dumps({"step": self.step, "loss": self.loss}).encode()
         facts = {"state.json": {"sha256": hashlib.sha256(state).hexdigest(), "size": len(state)}}
@@ -138,7 +140,7 @@ class Trainer:
             (scratch / "manifest.json").write_text(
                 json.dumps({"version": 1, "step": self.step, "files": facts})
             )
-            scratch.rename(place)
+            scratch.rename(folder)
         except OSError as error:
             self.unsaved = f"the disk refused a checkpoint: {error.strerror}"
             return
@@ -146,7 +148,7 @@ class Trainer:
             "checkpoint",
             step=self.step,
             stage="steady",
-            folder=f"checkpoints/{place.name}",
+            folder=f"checkpoints/{folder.name}",
             bytes=len(state),
             best=False,
             metrics={},
@@ -155,17 +157,17 @@ class Trainer:
             shutil.rmtree(old)
             self.log.emit("checkpoint_removed", step=self.step, folder=f"checkpoints/{old.name}")
 
-    def _ask(self, *_: Any) -> None:
+    def _request_stop(self, *_: Any) -> None:
         self.stop = True
 
 
 def _newest(run: Path) -> Path | None:
-    """The last checkpoint of the latest attempt that has one."""
-    found = [
+    """Return the last checkpoint of the latest attempt that has one."""
+    candidates = [
         (int(folder.parts[-3]), folder.name, folder)
         for folder in run.glob("attempts/*/checkpoints/step-*")
     ]
-    return max(found)[2] if found else None
+    return max(candidates)[2] if candidates else None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""Two machines (state folders and names of their own, one database, one artifact store): when one
-is lost, the other goes on.
-"""
+"""Two machines with one database and one artifact store: when one is lost, the other resumes."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import pytest
 
 from tests.faults import steady
 from tests.faults.records import assert_complete, assert_curve, folder_on
-from tests.faults.world import slay
+from tests.faults.world import kill_if_alive
 from webapp.access.models import Team
 from webapp.nodes.models import Device
 from webapp.runs import status_text
@@ -30,8 +28,8 @@ def attempt_of(tmp_path: Path, name: str, run: Run, number: int) -> Path:
     return tmp_path / name / "runs" / run.public_id / "attempts" / str(number)
 
 
-def assert_went_on(run: Run) -> None:
-    """On birch, once, with one curve."""
+def assert_resumed_elsewhere(run: Run) -> None:
+    """Check that the run was resumed on birch, once, with one curve."""
     assert (run.state, run.attempt, run.restarts) == (State.COMPLETED, 2, 1), run.reason
     assert list(
         Attempt.objects.filter(run=run).order_by("number").values_list("host", flat=True)
@@ -39,7 +37,7 @@ def assert_went_on(run: Run) -> None:
     assert_curve(run, steady.losses(5, STEPS))
 
 
-def test_when_a_machine_is_lost_another_goes_on_from_the_last_stored_checkpoint(
+def test_a_run_of_a_lost_machine_resumes_elsewhere_from_the_last_stored_checkpoint(
     team: Team, machine: Machine, tmp_path: Path
 ) -> None:
     run = queued(team, steps=STEPS)
@@ -47,39 +45,39 @@ def test_when_a_machine_is_lost_another_goes_on_from_the_last_stored_checkpoint(
     until(stored(run, 10))
     machine("birch")
     for process in everything_of(alder):
-        slay(process)
+        kill_if_alive(process)
     until(lambda: over(run))
-    assert_went_on(run)
+    assert_resumed_elsewhere(run)
     checkpoint = (
         run.checkpoints.filter(attempt=1).order_by("-step").values_list("step", flat=True)[0]
     )
-    told = status_text.resumption_of(run)
+    text = status_text.resumption_of(run)
     assert (
-        "alder was lost: it has not been heard of since" in told
-        and f"on birch from step {checkpoint}" in told
+        "alder was lost: it has not been heard of since" in text
+        and f"on birch from step {checkpoint}" in text
     )
-    assert "alder" in told.rpartition("What ")[2], (
+    assert "alder" in text.rpartition("What ")[2], (
         "what the lost machine had not sent is said to be missing"
     )
-    held = Device.objects.filter(node__name="alder").values_list("allocated_to", flat=True)
-    assert list(held) == [f"run/{run.public_id}/1"], (
+    keys = Device.objects.filter(node__name="alder").values_list("allocated_to", flat=True)
+    assert list(keys) == [f"run/{run.public_id}/1"], (
         "nobody knows whether the machine still works on it"
     )
 
 
-def test_a_machine_that_stood_still_stops_its_trainer_and_adds_to_its_own_attempt_alone(
+def test_a_suspended_machine_stops_its_trainer_and_changes_only_its_own_attempt(
     team: Team, machine: Machine, tmp_path: Path
 ) -> None:
     run = queued(team, steps=STEPS)
     alder = machine("alder")
     until(stored(run, 10))
-    asleep = everything_of(alder)
-    for process in asleep:
+    suspended = everything_of(alder)
+    for process in suspended:
         process.suspend()
     machine("birch")
     until(lambda: over(run))
-    assert_went_on(run)
-    for process in reversed(asleep):
+    assert_resumed_elsewhere(run)
+    for process in reversed(suspended):
         process.send_signal(signal.SIGCONT)
 
     trainer = json.loads((attempt_of(tmp_path, "alder", run, 1) / "process.json").read_text())[
@@ -89,4 +87,4 @@ def test_a_machine_that_stood_still_stops_its_trainer_and_adds_to_its_own_attemp
     until(lambda: not Device.objects.exclude(allocated_to="").exists())
     assert_complete(run, folder_on(tmp_path))
     run.refresh_from_db()
-    assert_went_on(run)
+    assert_resumed_elsewhere(run)

@@ -1,6 +1,4 @@
-"""Processes die or hang in the middle of a job: what it finds is what an undisturbed trainer finds,
-and every part counts once.
-"""
+"""Processes die or hang during a job: its result is that of an undisturbed trainer."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ from workers.machine import host, registration
 from workers.shards import placement
 from workers.shards.runner import store_result
 
-from .conftest import signalled, until
+from .conftest import send_signal, until
 
 PROBLEMS = 12
 SPEC: dict[str, Any] = {
@@ -41,7 +39,7 @@ SPEC: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _devices(team: Team, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Four slots here. Nothing that a test starts survives it."""
+    """Register four slots here; kill what a test has started."""
     monkeypatch.setenv("STILLROOM_SLOTS", "4")
     monkeypatch.setattr(host, "LEASE_SECONDS", 30.0)
     registration.register()
@@ -65,44 +63,44 @@ def started(copy: Copy) -> bool:
 
 
 def runner_of(copy: Copy) -> psutil.Process:
-    wanted = ["carry-shard", str(copy.pk)]
+    arguments = ["carry-shard", str(copy.pk)]
     return next(
         process
         for process in psutil.process_iter(["cmdline"])
-        if (process.info["cmdline"] or [])[3:5] == wanted
+        if (process.info["cmdline"] or [])[3:5] == arguments
     )
 
 
-def over(found: Job) -> bool:
-    found.refresh_from_db()
-    return found.state != State.RUNNING
+def over(row: Job) -> bool:
+    row.refresh_from_db()
+    return row.state != State.RUNNING
 
 
-def test_killed_and_hanging_processes_change_nothing_of_what_a_job_finds(
+def test_killed_and_hanging_processes_do_not_change_the_result_of_a_job(
     team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = job(team)
+    submitted = job(team)
     assert placement.place_waiting() == 3
     killed, orphaned, hanging = Copy.objects.order_by("shard__part")
     for copy in (killed, orphaned, hanging):
         until(partial(started, copy))
-    signalled(process_of(hanging), signal.SIGSTOP)
-    signalled(process_of(killed), signal.SIGKILL)
+    send_signal(process_of(hanging), signal.SIGSTOP)
+    send_signal(process_of(killed), signal.SIGKILL)
     runner = runner_of(orphaned)
     runner.kill()
     runner.wait(30)
     until(lambda: Copy.objects.filter(pk=killed.pk, outcome="failed").exists())
     Copy.objects.filter(pk=orphaned.pk).update(heartbeat_at=timezone.now() - timedelta(seconds=40))
     placement.sweep()
-    until(lambda: found.shards.exclude(result=None).count() == 2)
+    until(lambda: submitted.shards.exclude(result=None).count() == 2)
 
     monkeypatch.setattr(placement, "LEAST_SLOW_SECONDS", 0.1)
     monkeypatch.setattr(placement, "SLOW", 0.1)
     until(placement.place_waiting)
-    until(lambda: over(found))
-    assert found.state == State.COMPLETED, found.reason
+    until(lambda: over(submitted))
+    assert submitted.state == State.COMPLETED, submitted.reason
 
-    signalled(process_of(hanging), signal.SIGCONT)
+    send_signal(process_of(hanging), signal.SIGCONT)
     until(lambda: Device.objects.exclude(allocated_to="").count() == 0)
     copies = Copy.objects.order_by("shard__part", "number").values_list(
         "shard__part", "number", "outcome"
@@ -117,76 +115,76 @@ def test_killed_and_hanging_processes_change_nothing_of_what_a_job_finds(
     assert "killed by signal 9" in Copy.objects.get(pk=killed.pk).reason
 
     execute_part(load_job(SPEC), 0, 1, tmp_path / "undisturbed.jsonl")
-    assert list(results.lines(found)) == [
+    assert list(results.lines(submitted)) == [
         json.loads(line) for line in (tmp_path / "undisturbed.jsonl").open()
     ]
-    assert results.tally_of(found).problems == PROBLEMS
+    assert results.tally_of(submitted).problems == PROBLEMS
 
 
-def test_a_part_that_is_handed_in_twice_counts_once(team: Team, tmp_path: Path) -> None:
-    found = job(
+def test_a_part_whose_result_is_stored_twice_counts_once(team: Team, tmp_path: Path) -> None:
+    submitted = job(
         team,
         problems={"kind": "arithmetic", "count": 4},
         compute={"device": "cpu", "block": PROBLEMS},
     )
-    spec = load_job(found.spec)
+    spec = load_job(submitted.spec)
     copies = [
         Copy.objects.create(shard=shard, number=number, host="a", device="cpu 0")
-        for shard in found.shards.all()
+        for shard in submitted.shards.all()
         for number in (1, 2)
     ]
     for part, copy in enumerate(copies):
-        execute_part(spec, copy.shard.part, found.shards.count(), tmp_path / f"{part}.jsonl")
+        execute_part(spec, copy.shard.part, submitted.shards.count(), tmp_path / f"{part}.jsonl")
     assert [store_result(copy, tmp_path / f"{part}.jsonl") for part, copy in enumerate(copies)] == [
         True,
         False,
-    ] * found.shards.count()
+    ] * submitted.shards.count()
     assert store_result(copies[0], tmp_path / "0.jsonl") is False
-    assert results.tally_of(found).problems == 4
-    assert over(found) and found.state == State.COMPLETED
+    assert results.tally_of(submitted).problems == 4
+    assert over(submitted) and submitted.state == State.COMPLETED
 
 
 def test_a_stop_ends_the_processes_and_frees_the_devices(team: Team) -> None:
-    found = job(team, compute={"device": "cpu", "block": PROBLEMS // 2})
+    submitted = job(team, compute={"device": "cpu", "block": PROBLEMS // 2})
     placement.place_waiting()
     copies = list(Copy.objects.all())
     for copy in copies:
         until(partial(started, copy))
-    lifecycle.stop(found)
+    lifecycle.stop(submitted)
     until(lambda: not Device.objects.exclude(allocated_to="").exists())
     assert not any(map(started, copies))
     assert set(Copy.objects.values_list("outcome", flat=True)) == {"stopped"}
 
 
-def test_data_that_cannot_be_used_ends_the_job_with_a_sentence(
+def test_unusable_data_fails_the_job_with_a_reason(
     team: Team, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bad.csv").write_text("question,answer\nwhy?,\n")
     monkeypatch.setenv("STILLROOM_FILE_ROOTS", str(tmp_path))
     settings.STILLROOM_FILE_ROOTS = (tmp_path,)
-    found = job(
+    submitted = job(
         team,
         problems={"kind": "file", "path": f"file:{tmp_path / 'bad.csv'}"},
         compute={"device": "cpu", "block": PROBLEMS},
     )
     placement.place_waiting()
-    until(lambda: over(found))
-    assert found.state == State.FAILED
-    assert found.reason == "Row 2 of bad.csv has no answer; fill it in or remove the row."
-    assert Shard.objects.filter(job=found, result=None).exists()
+    until(lambda: over(submitted))
+    assert submitted.state == State.FAILED
+    assert submitted.reason == "Row 2 of bad.csv has no answer; fill it in or remove the row."
+    assert Shard.objects.filter(job=submitted, result=None).exists()
 
 
-def test_what_a_teacher_wrote_becomes_a_data_set(team: Team) -> None:
-    found = job(
+def test_the_answers_of_a_teacher_become_a_data_set(team: Team) -> None:
+    submitted = job(
         team,
         work={"kind": "teacher_answers"},
         model={"kind": "model", "model": "builtin:teacher"},
         compute={"block": PROBLEMS},
     )
     placement.place_waiting()
-    until(lambda: over(found))
-    assert found.state == State.COMPLETED, found.reason
-    data = found.data_set
+    until(lambda: over(submitted))
+    assert submitted.state == State.COMPLETED, submitted.reason
+    data = submitted.data_set
     assert data is not None and data.problem_count == PROBLEMS
     assert data.columns["solution"] == "response"
-    assert all(row["response"] for row in results.flat(found))
+    assert all(row["response"] for row in results.flat(submitted))

@@ -1,6 +1,4 @@
-"""Who may carry a run: of several one at a time, by the number of the attempt and the clock of the
-database.
-"""
+"""Leases: one host at a time executes a run, by attempt number and the database's clock."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ from workers.machine import host
 
 from .conftest import (
     Machine,
-    assert_whole,
+    assert_undisturbed_record,
     everything_of,
     over,
     program_of,
@@ -59,20 +57,20 @@ datetime.datetime = Shifted
 pytestmark = pytest.mark.usefixtures("light")
 
 
-def carriers(run: Run) -> list[psutil.Process]:
+def supervisors_of(run: Run) -> list[psutil.Process]:
     """The supervisors of a run that are alive."""
-    wanted = ["supervise", run.public_id]
+    arguments = ["supervise", run.public_id]
     return [
-        found
-        for found in psutil.process_iter(["cmdline"])
-        if (found.info["cmdline"] or [])[3:5] == wanted
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (process.info["cmdline"] or [])[3:5] == arguments
     ]
 
 
-def test_one_supervisor_is_started_and_a_second_one_that_carries_the_attempt_all_the_same_doubles_nothing(
+def test_a_second_supervisor_of_an_attempt_records_nothing_twice(
     team: Team,
 ) -> None:
-    """As on a file system whose locks do not hold."""
+    """This can happen on a file system whose locks do not work."""
     run = queued(team, steps=60)
     assert leases.claim(run.pk, host.name())
     assert [start_supervisor(run.public_id, 1) for _ in range(5)] == [
@@ -83,54 +81,52 @@ def test_one_supervisor_is_started_and_a_second_one_that_carries_the_attempt_all
         False,
     ]
     until(trained(run, 5))
-    assert len(carriers(run)) == 1
+    assert len(supervisors_of(run)) == 1
     second = subprocess.Popen(
         [sys.executable, "-m", "workers", "supervise", run.public_id, "1"], cwd=REPOSITORY
     )
     until(lambda: over(run))
     assert second.wait() == 0
-    until(lambda: not carriers(run))
-    assert_whole(run, attempts=1)
+    until(lambda: not supervisors_of(run))
+    assert_undisturbed_record(run, attempts=1)
     assert run.transitions.filter(state=State.COMPLETED).count() == 1
 
 
-def test_of_two_hosts_that_look_at_one_queue_one_gets_each_run(
-    team: Team, machine: Machine, tmp_path: Path
-) -> None:
+def test_each_run_goes_to_one_of_two_hosts(team: Team, machine: Machine, tmp_path: Path) -> None:
     runs = [queued(team, steps=20, seed=seed) for seed in range(3)]
     machine("alder")
     machine("birch")
     for run in runs:
         until(partial(over, run))
-        assert_whole(run, attempts=1, base=tmp_path)
+        assert_undisturbed_record(run, attempts=1, base=tmp_path)
         assert len(list(tmp_path.glob(f"*/runs/{run.public_id}/attempts/*/process.json"))) == 1
 
 
-def test_a_supervisor_that_stood_still_while_another_host_went_on_changes_nothing(
+def test_a_suspended_supervisor_does_not_change_a_run_that_another_host_took_over(
     team: Team, machine: Machine, tmp_path: Path
 ) -> None:
-    """Its trainer has never noticed and is in the middle of the run."""
+    """Its trainer still runs, in the middle of the run."""
     run = queued(team, steps=160)
     alder = machine("alder")
     until(stored(run, 10))
-    asleep = [
+    suspended = [
         process for process in everything_of(alder) if {"sweep", "supervise"} & program_of(process)
     ]
-    assert len(asleep) == 2
-    for process in asleep:
+    assert len(suspended) == 2
+    for process in suspended:
         process.suspend()
-    heard = recorded_numbers(run, 1)
+    recorded_before = recorded_numbers(run, 1)
     machine("birch")
     until(lambda: trained(run, 0)() and run.attempt == 2 and run.state == State.RUNNING)
     before = list(run.transitions.order_by("pk").values_list("pk", flat=True))
-    for process in asleep:
+    for process in suspended:
         process.resume()
 
     until(lambda: Attempt.objects.filter(run=run, number=1).exclude(finished_at=None).exists())
     until(lambda: over(run))
-    assert_whole(run, attempts=2, base=tmp_path)
-    assert recorded_numbers(run, 1) > heard, (
-        "what its trainer had still done belongs to its own attempt"
+    assert_undisturbed_record(run, attempts=2, base=tmp_path)
+    assert recorded_numbers(run, 1) > recorded_before, (
+        "the later events of its trainer belong to its own attempt"
     )
     later = run.transitions.exclude(pk__in=before)
     assert {row.attempt for row in later} == {2}
@@ -172,7 +168,7 @@ def test_hosts_whose_clocks_are_hours_off_keep_their_runs_and_their_order(
     goes_on_for(run, LOOKED_AT_SECONDS)
     assert (run.attempt, run.restarts, run.lease_holder) == (2, 0, "birch")
     until(lambda: over(run))
-    assert_whole(run, attempts=2, base=tmp_path)
+    assert_undisturbed_record(run, attempts=2, base=tmp_path)
     assert list(run.attempts.order_by("number").values_list("host", flat=True)) == [
         "alder",
         "birch",
@@ -190,7 +186,7 @@ def goes_on_for(run: Run, seconds: float) -> None:
     until(lambda: trained(run, 0)() and time.monotonic() > began + seconds)
 
 
-def test_a_start_message_that_comes_twice_starts_a_run_once(team: Team) -> None:
+def test_a_start_message_that_arrives_twice_starts_a_run_once(team: Team) -> None:
     """Once after the visibility timeout, because whoever took it died before saying so, and once
     more by a sender who tried again.
     """
@@ -209,13 +205,13 @@ def test_a_start_message_that_comes_twice_starts_a_run_once(team: Team) -> None:
             tasks.start_placed()
         again.ack()
     until(lambda: over(run))
-    assert_whole(run, attempts=1)
+    assert_undisturbed_record(run, attempts=1)
     assert Attempt.objects.filter(run=run).count() == 1
     assert run.transitions.filter(state=State.STARTING).count() == 1
 
 
 @pytest.mark.skipif(not may_mount(), reason="a small disk of its own needs the right to mount")
-def test_a_host_whose_disk_fills_up_ends_the_run_with_the_word(
+def test_a_full_disk_ends_the_run_with_that_reason(
     team: Team, machine: Machine, tmp_path: Path
 ) -> None:
     run = queued(team, steps=200)
@@ -234,7 +230,7 @@ def test_a_host_whose_disk_fills_up_ends_the_run_with_the_word(
     (there / "alder" / "somebody else's").unlink()
     lifecycle.resume(run)
     until(lambda: over(run))
-    assert_whole(run, attempts=2, base=there)
+    assert_undisturbed_record(run, attempts=2, base=there)
 
 
 def redelivered(broker: Any) -> Any:

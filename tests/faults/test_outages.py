@@ -42,24 +42,24 @@ Begin = Callable[..., list[Run]]
 @pytest.fixture(scope="module")
 def broken(django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
     """A world of our own for this module; the ORM of this process reaches it directly."""
-    with world() as made, django_db_blocker.unblock(), pointed_at(made):
-        migrate(made.environment)
-        made.start_sweep()
-        made.start_worker()
-        yield made
+    with world() as site, django_db_blocker.unblock(), pointed_at(site):
+        migrate(site.environment)
+        site.start_sweep()
+        site.start_worker()
+        yield site
 
 
 @contextmanager
-def pointed_at(made: World) -> Iterator[None]:
+def pointed_at(site: World) -> Iterator[None]:
     """Django, the doorbell and new children of this process use the services of that world."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.environment.items():
+        for name, value in site.environment.items():
             patch.setenv(name, value)
-        there = environment.database(made.environment["DATABASE_URL"])
+        there = environment.database(site.environment["DATABASE_URL"])
         patch.setitem(connections.settings, "default", {**connections.settings["default"], **there})
-        patch.setattr(settings, "REDIS_URL", made.redis.url)
-        patch.setattr(settings, "SECRET_KEY", made.environment["SECRET_KEY"])
-        patch.setattr(settings, "STILLROOM_STATE", made.folder / "state")
+        patch.setattr(settings, "REDIS_URL", site.redis.url)
+        patch.setattr(settings, "SECRET_KEY", site.environment["SECRET_KEY"])
+        patch.setattr(settings, "STILLROOM_STATE", site.folder / "state")
         forget_connections()
         yield
     forget_connections()
@@ -84,7 +84,7 @@ def begin(broken: World) -> Iterator[Begin]:
         until(
             lambda: all(fresh(run).step >= 5 for run in runs),
             "the beginning of the runs",
-            meanwhile=broken.tend,
+            meanwhile=broken.restart_dead,
         )
         return sorted(runs, key=lambda run: run.step)
 
@@ -94,7 +94,7 @@ def begin(broken: World) -> Iterator[Begin]:
     until(
         lambda: not retry_on_outage(unfinished.exists),
         "the end of every run",
-        meanwhile=broken.tend,
+        meanwhile=broken.restart_dead,
     )
 
 
@@ -113,11 +113,11 @@ def fresh(run: Run) -> Run:
     return run
 
 
-def assert_whole(broken: World, run: Run, attempts: int = 1) -> None:
+def assert_undisturbed_record(broken: World, run: Run, attempts: int = 1) -> None:
     until(
         lambda: fresh(run).state in (State.COMPLETED, State.FAILED),
         "the run's end",
-        meanwhile=broken.tend,
+        meanwhile=broken.restart_dead,
     )
     steps = run.total_steps or 0
     assert (run.state, run.attempt, run.step) == (State.COMPLETED, attempts, steps), run.reason
@@ -134,12 +134,12 @@ def supervisor_of(run: Run) -> psutil.Process:
     """The process that carries the run's log."""
 
     def found() -> psutil.Process | None:
-        wanted = ["supervise", run.public_id]
+        arguments = ["supervise", run.public_id]
         return next(
             (
                 process
                 for process in psutil.process_iter(["cmdline"])
-                if (process.info["cmdline"] or [])[3:5] == wanted
+                if (process.info["cmdline"] or [])[3:5] == arguments
             ),
             None,
         )
@@ -171,16 +171,20 @@ def test_postgres_is_away_for_long_and_nobody_is_called_lost_for_a_lease_period_
     reaches(log, 20)
     until(lambda: time.monotonic() - away > AWAY_SECONDS, "a long time")
     broken.revive("postgres")
-    until(lambda: fresh(silent).attempt == 2, "the silent run's going on", meanwhile=broken.tend)
+    until(
+        lambda: fresh(silent).attempt == 2,
+        "the silent run's going on",
+        meanwhile=broken.restart_dead,
+    )
     lost = silent.transitions.get(attempt=1, state=State.QUEUED)
     assert "elsewhere was lost" in lost.reason
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_postmaster_start_time()")
         [began] = cursor.fetchone()
     assert lost.at - began >= timedelta(seconds=LEASE_SECONDS)
-    assert_whole(broken, run)
-    assert_whole(broken, orphaned)
-    assert_whole(broken, silent, attempts=2)
+    assert_undisturbed_record(broken, run)
+    assert_undisturbed_record(broken, orphaned)
+    assert_undisturbed_record(broken, silent, attempts=2)
 
 
 def silent_elsewhere() -> Run:
@@ -210,8 +214,12 @@ def test_without_redis_for_long_nobody_misses_it_and_a_page_whose_web_dies_reads
         until(lambda: time.monotonic() - away > AWAY_SECONDS, "a long time")
         broken.kill("web")
         broken.revive("web")
-        assert_whole(broken, run)
-        until(lambda: follower.draws_all_of(run), "the page's catching up", meanwhile=broken.tend)
+        assert_undisturbed_record(broken, run)
+        until(
+            lambda: follower.draws_all_of(run),
+            "the page's catching up",
+            meanwhile=broken.restart_dead,
+        )
     finally:
         follower.end()
     assert follower.connections == 2
@@ -223,11 +231,11 @@ def test_the_network_is_cut_and_then_worker_and_sweep_die(broken: World, begin: 
     log = log_of(run)
     broken.wire.cut()
     reaches(log, 20)
-    broken.wire.mend()
+    broken.wire.reconnect()
     broken.kill("worker")
     broken.kill("sweep")
     reaches(log, 10)
-    assert_whole(broken, run)
+    assert_undisturbed_record(broken, run)
 
 
 def test_a_supervisor_that_stood_still_for_longer_than_its_lease_goes_on(
@@ -247,4 +255,4 @@ def test_a_supervisor_that_stood_still_for_longer_than_its_lease_goes_on(
         )
     finally:
         supervisor.resume()
-    assert_whole(broken, run)
+    assert_undisturbed_record(broken, run)

@@ -1,6 +1,4 @@
-"""Processes die in the middle of a run: nothing recorded is lost or doubled, and the page says what
-happened.
-"""
+"""Processes die during a run: nothing is lost or recorded twice, and the page says what happened."""
 
 from __future__ import annotations
 
@@ -21,13 +19,13 @@ from workers import sweep
 from workers.attempt.trainer_process import REPOSITORY
 
 from .conftest import (
-    assert_whole,
+    assert_undisturbed_record,
     definition,
     exits,
     over,
     process_of,
     queued,
-    signalled,
+    send_signal,
     started,
     trained,
     until,
@@ -50,14 +48,14 @@ def over_after(work: Callable[[], None], run: Run) -> bool:
     return over(run)
 
 
-def light_one(team: Team, steps: int = 60) -> Run:
+def steady_run(team: Team, steps: int = 60) -> Run:
     return started(queued(team, steps))
 
 
-def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_curve(
+def test_a_run_that_is_stopped_and_later_killed_has_the_same_curve(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real trainer, beside a run that nothing disturbs."""
+    """With the real trainer, compared with an undisturbed run."""
     undisturbed = started(lifecycle.create_run(team, None, definition()))
 
     monkeypatch.setenv("STILLROOM_TRAINER", f"{sys.executable} -m tests.faults.disturbed")
@@ -73,7 +71,7 @@ def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_curve(
     lifecycle.resume(run)
     started(run)
     until(trained(run, 10))
-    signalled(process_of(run), signal.SIGKILL)
+    send_signal(process_of(run), signal.SIGKILL)
     until(lambda: over(run))
     assert run.state == State.FAILED
     assert "signal 9 (SIGKILL)" in run.reason and "Resume" in run.remedy
@@ -95,35 +93,35 @@ def test_a_run_that_is_stopped_and_later_killed_goes_on_to_the_same_curve(
         "running",
         "completed",
     ]
-    assert [ended["code"] for ended in exits(undisturbed) if ended] == [0]
-    for one in (run, undisturbed):
-        records.assert_complete(one)
-        assert list(losses(one)) == list(range(1, TOTAL_STEPS + 1))
+    assert [exit["code"] for exit in exits(undisturbed) if exit] == [0]
+    for record in (run, undisturbed):
+        records.assert_complete(record)
+        assert list(losses(record)) == list(range(1, TOTAL_STEPS + 1))
     assert losses(run) == losses(undisturbed), (
         "a resumed run gives the numbers of one that was never interrupted"
     )
 
 
 @pytest.mark.usefixtures("light")
-def test_a_killed_supervisor_is_replaced_and_the_trainer_never_notices(team: Team) -> None:
-    run = light_one(team)
+def test_a_killed_supervisor_is_replaced_while_the_trainer_continues(team: Team) -> None:
+    run = steady_run(team)
     until(trained(run, 3))
-    wanted = ["supervise", run.public_id]
+    arguments = ["supervise", run.public_id]
     [supervisor] = [
-        found
-        for found in psutil.process_iter(["cmdline"])
-        if (found.info["cmdline"] or [])[3:5] == wanted
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (process.info["cmdline"] or [])[3:5] == arguments
     ]
     supervisor.kill()
     assert process_of(run).pid(), "the trainer outlives its supervisor"
     until(lambda: over_after(sweep.adopt_orphans, run))
-    assert_whole(run, attempts=1)
+    assert_undisturbed_record(run, attempts=1)
 
 
 @pytest.mark.usefixtures("light")
-def test_a_trainer_that_vanished_with_its_watcher_is_resumed_by_itself(team: Team) -> None:
-    """As after a restart of the machine: nobody is left to tell how it ended."""
-    run = light_one(team)
+def test_a_trainer_that_vanished_with_its_shim_is_resumed_automatically(team: Team) -> None:
+    """This happens after a restart of the machine: there is no exit report."""
+    run = steady_run(team)
     until(trained(run, 12))
     trainer = psutil.Process(process_of(run).pid())
     shim = trainer.parent()
@@ -131,13 +129,13 @@ def test_a_trainer_that_vanished_with_its_watcher_is_resumed_by_itself(team: Tea
     shim.kill()
     trainer.kill()
     until(lambda: over_after(sweep.sweep, run))
-    assert_whole(run, attempts=2)
+    assert_undisturbed_record(run, attempts=2)
     assert any("disappeared" in row.reason for row in run.transitions.all())
 
 
 @pytest.mark.usefixtures("light")
-def test_a_forced_stop_ends_the_run_at_once_and_is_no_failure(team: Team) -> None:
-    run = light_one(team, steps=10_000)
+def test_a_forced_stop_ends_the_run_at_once_and_is_not_a_failure(team: Team) -> None:
+    run = steady_run(team, steps=10_000)
     until(trained(run, 2))
     lifecycle.request_stop(run, force=True)
     until(lambda: over(run))
@@ -145,8 +143,8 @@ def test_a_forced_stop_ends_the_run_at_once_and_is_no_failure(team: Team) -> Non
 
 
 @pytest.mark.usefixtures("light")
-def test_a_newer_attempt_shuts_an_older_one_out(team: Team) -> None:
-    run = light_one(team, steps=10_000)
+def test_a_newer_attempt_fences_an_older_one(team: Team) -> None:
+    run = steady_run(team, steps=10_000)
     until(trained(run, 2))
     trainer = process_of(run)
     Run.objects.filter(pk=run.pk).update(attempt=2)
@@ -157,22 +155,20 @@ def test_a_newer_attempt_shuts_an_older_one_out(team: Team) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "reason"),
     [("file:/nowhere/at/all", "not under a folder"), ("model:gone@123", "no model")],
 )
-def test_a_model_that_cannot_be_had_ends_the_run_with_a_sentence(
-    team: Team, model: str, said: str
-) -> None:
+def test_a_missing_model_fails_the_run_with_a_reason(team: Team, model: str, reason: str) -> None:
     run = started(
         lifecycle.create_run(team, None, definition(networks={"student": {"model": model}}))
     )
     until(lambda: over(run))
-    assert run.state == State.FAILED and said in run.reason and run.remedy
+    assert run.state == State.FAILED and reason in run.reason and run.remedy
 
 
 @pytest.mark.usefixtures("light")
 def test_a_killed_celery_worker_does_not_disturb_its_runs(team: Team) -> None:
-    """The real worker, woken through real Redis."""
+    """The real worker, notified through real Redis."""
     worker = subprocess.Popen(
         [
             sys.executable,
@@ -194,7 +190,7 @@ def test_a_killed_celery_worker_does_not_disturb_its_runs(team: Team) -> None:
         until(trained(run, 2))
         worker.kill()
         until(lambda: over(run))
-        assert_whole(run, attempts=1)
+        assert_undisturbed_record(run, attempts=1)
     finally:
         worker.kill()
         worker.wait()

@@ -1,6 +1,4 @@
-"""One run on two machines (own state folders and names, one database, one artifact store): they end
-together and go on together.
-"""
+"""One run on two machines with one database and one artifact store: they end and resume together."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ STEPS = 60
 
 
 def pair(team: Team, **compute: Any) -> Run:
-    """Sixty steps on two machines, with nothing that depends on rounding, and checkpoints."""
+    """Return a run of sixty steps on two machines, with nothing that depends on rounding."""
     quick: dict[str, Any] = {
         "pool": {"estimate": "never", "weighting": {"kind": "uniform"}, "track_problems": 0},
         "stages": [
@@ -61,32 +59,32 @@ def trainer_on(base: Path, run: Run, name: str) -> TrainerProcess:
     return TrainerProcess(base / name / "runs" / run.public_id / "attempts" / str(run.attempt))
 
 
-def held() -> list[tuple[str, str]]:
+def allocations() -> list[tuple[str, str]]:
     return sorted(Device.objects.exclude(allocated_to="").values_list("node__name", "allocated_to"))
 
 
-def nothing_is_left(base: Path, run: Run) -> bool:
+def is_released(base: Path, run: Run) -> bool:
     folders = base.glob(f"*/runs/{run.public_id}/attempts/*")
-    return not held() and all(TrainerProcess(folder).ended() for folder in folders)
+    return not allocations() and all(TrainerProcess(folder).ended() for folder in folders)
 
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    with socket.socket() as taken:
-        taken.bind(("", 0))
-        taken.listen()
-        yield taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
 
 
-def test_when_a_machines_trainer_is_killed_both_go_on_with_the_curve_of_one_process(
+def test_after_one_trainer_is_killed_both_machines_resume_the_same_curve(
     team: Team, machine: Machine, tmp_path: Path
 ) -> None:
-    run, alone = pair(team), pair(team, nodes=1)
+    run, single = pair(team), pair(team, nodes=1)
     for name in ("alder", "birch"):
         machine(name, STILLROOM_SLOTS="2", STILLROOM_ADDRESS="127.0.0.1")
     until(lambda: trained(run, 8)() and run.checkpoints.exists())
     holder = attempt_key(run.public_id, 1)
-    assert {("alder", holder), ("birch", holder)} <= set(held())
+    assert {("alder", holder), ("birch", holder)} <= set(allocations())
     assert board.whereabouts(run).count("CPU slot") == 2
     member = Member.objects.get(attempt__run=run)
     trainer = trainer_on(tmp_path, run, member.host).pid()
@@ -95,22 +93,24 @@ def test_when_a_machines_trainer_is_killed_both_go_on_with_the_curve_of_one_proc
 
     until(lambda: over(run))
     assert (run.state, run.attempt, run.restarts) == (State.COMPLETED, 2, 1), run.reason
-    again = run.transitions.get(state=State.QUEUED, attempt=1).reason
-    assert again.startswith(f"{member.host}: The training process was killed by signal 9 (SIGKILL)")
+    reason = run.transitions.get(state=State.QUEUED, attempt=1).reason
+    assert reason.startswith(
+        f"{member.host}: The training process was killed by signal 9 (SIGKILL)"
+    )
     assert run.events.filter(attempt=2, type="rewind", step__gt=0).exists(), (
-        "it went on from a checkpoint"
+        "it resumed from a checkpoint"
     )
     assert_complete(run, folder_on(tmp_path))
-    until(lambda: over(alone))
-    assert losses(run) == pytest.approx(losses(alone), rel=2e-3), (
+    until(lambda: over(single))
+    assert losses(run) == pytest.approx(losses(single), rel=2e-3), (
         "within rounding, which sixty steps of AdamW enlarge"
     )
     assert list(losses(run)) == list(range(1, STEPS + 1))
-    until(lambda: nothing_is_left(tmp_path, run))
+    until(lambda: is_released(tmp_path, run))
     assert Member.objects.filter(finished_at=None).count() == 0
 
 
-def test_a_run_on_two_machines_outlives_a_taken_port_and_a_lost_machine_and_stops_on_both(
+def test_a_run_on_two_machines_survives_a_port_in_use_and_a_lost_machine(
     team: Team, machine: Machine, tmp_path: Path, taken_port: int, settings: Any
 ) -> None:
     settings.STILLROOM_LEASE_SECONDS = 2
@@ -134,19 +134,19 @@ def test_a_run_on_two_machines_outlives_a_taken_port_and_a_lost_machine_and_stop
         != f"127.0.0.1:{taken_port}"
     )
 
-    lost = Member.objects.get(attempt__run=run, attempt__number=2).host
-    for process in everything_of(started[lost]):
+    lost_name = Member.objects.get(attempt__run=run, attempt__number=2).host
+    for process in everything_of(started[lost_name]):
         process.kill()
     until(lambda: over(run) or run.state == State.QUEUED)
-    assert f"{lost}: It was lost" in run.transitions.get(state=State.QUEUED, attempt=2).reason
-    assert board.why(run) == f"{lost} has not been heard of"
-    until(lambda: [name for name, _ in held()] == [lost])
+    assert f"{lost_name}: It was lost" in run.transitions.get(state=State.QUEUED, attempt=2).reason
+    assert board.why(run) == f"{lost_name} has not been heard of"
+    until(lambda: [name for name, _ in allocations()] == [lost_name])
 
-    machine(lost, STILLROOM_ADDRESS="127.0.0.1")
+    machine(lost_name, STILLROOM_ADDRESS="127.0.0.1")
     until(lambda: trained(run, 2)() and run.attempt == 3 and run.state == State.RUNNING)
     lifecycle.request_stop(run)
     until(lambda: over(run))
     assert (run.state, run.attempt, run.restarts) == (State.STOPPED, 3, 2), run.reason
     assert run.checkpoints.filter(step=run.step).exists()
     assert_complete(run, folder_on(tmp_path))
-    until(lambda: nothing_is_left(tmp_path, run))
+    until(lambda: is_released(tmp_path, run))

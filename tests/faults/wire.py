@@ -1,4 +1,4 @@
-"""A wire to Postgres that can be cut: a unix socket that passes everything on to the real one."""
+"""A connection to Postgres that can be cut: a unix socket that forwards to the real one."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ SOCKET = ".s.PGSQL.5432"
 
 
 class Wire:
-    """Connections to `near / SOCKET` lead to `far / SOCKET`, until `cut`; after `mend` new ones do
-    again.
-    """
+    """Forwards connections from `near / SOCKET` to `far / SOCKET`, until `cut`."""
 
     def __init__(self, near: Path, far: Path) -> None:
         self._near, self._far = near / SOCKET, far / SOCKET
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
-        self.mend()
+        self.reconnect()
 
-    def mend(self) -> None:
+    def reconnect(self) -> None:
         self._near.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self._near))

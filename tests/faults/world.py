@@ -1,8 +1,7 @@
-"""A whole installation that may be broken: its own Postgres and Redis, a wire between workers and
-database, web, worker and sweep.
+"""An installation for fault tests: Postgres, Redis, web, worker, sweep, and a wire to cut.
 
-Everything that a launcher keeps alive is tended here in the same way. Postgres keeps its promises
-about what is committed.
+Dead children are restarted as the launcher does. Postgres runs without fsync, but killing its
+processes loses no committed transaction.
 """
 
 from __future__ import annotations
@@ -32,17 +31,15 @@ from workers.launcher.services.postgres import Postgres
 from workers.launcher.services.redis_server import Redis
 
 CLONE = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 90.0
+WAIT_SECONDS = 90.0
 LEASE_SECONDS = 2
 QUICK = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "jit=off")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass
 class World:
-    """Its folder, and the children by name: postgres, redis, and of `python -m …` web, worker and
-    sweep.
-    """
+    """The installation's folder and its children by name: postgres, redis, web, worker, sweep."""
 
     folder: Path
     lease_seconds: int = LEASE_SECONDS
@@ -64,7 +61,7 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process here is given; it reaches the database directly."""
+        """Return the variables of a process that reaches the database directly."""
         return {
             "DATABASE_URL": f"{self.postgres.url}&connect_timeout=3",
             "REDIS_URL": self.redis.url,
@@ -82,9 +79,7 @@ class World:
 
     @property
     def behind_the_wire(self) -> dict[str, str]:
-        """What worker, sweep, supervisors and trainers are given: they reach the database through
-        the wire.
-        """
+        """Return the variables of workers and trainers, which reach the database by the wire."""
         url = self.environment["DATABASE_URL"].replace(str(self.folder), str(self.folder / "near"))
         return {**os.environ, **self.environment, "DATABASE_URL": url}
 
@@ -133,22 +128,22 @@ class World:
         self.start_program(name, "workers", "sweep", environment=environment)
 
     def start_web(self) -> int:
-        """The port on which it answers."""
+        """Start the web and return its port."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        place = ["--host", "127.0.0.1", "--port", str(port)]
+        address = ["--host", "127.0.0.1", "--port", str(port)]
         self.start_program(
             "web",
             "uvicorn",
             "webapp.asgi:application",
-            *place,
+            *address,
             environment={**os.environ, **self.environment},
         )
         return port
 
     def kill(self, name: str) -> None:
-        """SIGKILL to a child and, of Postgres, to every process of it."""
+        """Send SIGKILL to a child; for Postgres to each of its processes."""
         process = self.children[name].process
         assert process is not None
         victims = [psutil.Process(process.pid)] if process.poll() is None else []
@@ -158,7 +153,7 @@ class World:
             for child in (victim.children(recursive=True) if name == "postgres" else [])
         ]
         for victim in victims:
-            slay(victim)
+            kill_if_alive(victim)
         process.wait()
         psutil.wait_procs(victims)
 
@@ -170,8 +165,8 @@ class World:
         if name in ("postgres", "redis"):
             self.wait_until_ready(name)
 
-    def tend(self) -> None:
-        """Start again what has died, as the launcher does: after a moment."""
+    def restart_dead(self) -> None:
+        """Restart dead children as the launcher does, after a short wait."""
         for name, child in self.children.items():
             if (
                 name == "postgres"
@@ -182,10 +177,10 @@ class World:
             child.restart_if_dead()
 
     def heal(self) -> None:
-        """Mend the wire and start again, at once, what is dead."""
+        """Reconnect the wire and restart dead children at once."""
         assert self.wire is not None
         self.wire.cut()
-        self.wire.mend()
+        self.wire.reconnect()
         for name, child in self.children.items():
             if child.process is not None and child.process.poll() is not None:
                 self.revive(name)
@@ -199,11 +194,9 @@ class World:
             redis_server.wait_until_ready(self.redis, process)
 
     def end(self) -> None:
-        """Nothing that was started here outlives it: neither children nor the supervisors and
-        trainers that they left behind.
-        """
-        for process in of_world(self.folder):
-            slay(process)
+        """Kill everything that was started here, also supervisors and trainers."""
+        for process in processes_of(self.folder):
+            kill_if_alive(process)
         for child in self.children.values():
             if child.process is not None:
                 child.process.kill()
@@ -226,16 +219,14 @@ class World:
         self.children[name] = child
 
 
-def slay(process: psutil.Process) -> None:
-    """SIGKILL, unless it has just ended by itself: as servers of a Postgres do whose postmaster was
-    killed.
-    """
+def kill_if_alive(process: psutil.Process) -> None:
+    """Send SIGKILL, unless the process has just exited, as Postgres' servers do by themselves."""
     with suppress(psutil.NoSuchProcess):
         process.kill()
 
 
-def of_world(folder: Path) -> Iterator[psutil.Process]:
-    """Every process whose environment says that it belongs to the world in `folder`."""
+def processes_of(folder: Path) -> Iterator[psutil.Process]:
+    """Yield the processes whose environment names the world in `folder`."""
     for process in psutil.process_iter():
         try:
             if (
@@ -249,15 +240,15 @@ def of_world(folder: Path) -> Iterator[psutil.Process]:
 
 @contextmanager
 def world(lease_seconds: int = LEASE_SECONDS) -> Iterator[World]:
-    """A world whose services run, in a private folder with a short path."""
+    """Yield a world whose services run, in a private folder with a short path."""
     folder = Path(tempfile.gettempdir()) / f"stillroom-world-{os.getpid()}-{secrets.token_hex(3)}"
     folders.make_private(folder, accounts.services_account())
-    made = World(folder, lease_seconds)
+    site = World(folder, lease_seconds)
     try:
-        made.start_services()
-        yield made
+        site.start_services()
+        yield site
     finally:
-        made.end()
+        site.end()
 
 
 def migrate(environment: Mapping[str, str]) -> None:
@@ -266,18 +257,19 @@ def migrate(environment: Mapping[str, str]) -> None:
 
 
 def until(
-    condition: Callable[[], Found],
-    what: str,
-    guard: float = PATIENCE_SECONDS,
+    condition: Callable[[], Result],
+    event: str,
+    timeout: float = WAIT_SECONDS,
     meanwhile: Callable[[], Any] = lambda: None,
-) -> Found:
-    """Wait until `condition` gives something true, and return that. Raises AssertionError saying
-    `what` did not happen.
+) -> Result:
+    """Wait until `condition` returns something true, and return that.
+
+    Raises AssertionError that `event` did not happen.
     """
-    deadline = time.monotonic() + guard
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        if found := condition():
-            return found
+        if result := condition():
+            return result
         meanwhile()
         time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen within {guard:g} s")
+    raise AssertionError(f"{event} did not happen within {timeout:g} s")
