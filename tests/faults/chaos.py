@@ -135,7 +135,7 @@ class Chaos:
 
 
 def processes(site: World, argument: str) -> list[psutil.Process]:
-    """Processes of the world with that argument in their command, oldest first."""
+    """Return processes of the world with `argument` in their command line, oldest first."""
     matches = [process for process in processes_of(site.folder) if argument in _arguments(process)]
     return sorted(matches, key=lambda process: process.pid)
 

@@ -58,7 +58,7 @@ pytestmark = pytest.mark.usefixtures("light")
 
 
 def supervisors_of(run: Run) -> list[psutil.Process]:
-    """The supervisors of a run that are alive."""
+    """Return the living supervisors of a run."""
     arguments = ["supervise", run.public_id]
     return [
         process
@@ -234,7 +234,7 @@ def test_a_full_disk_ends_the_run_with_that_reason(
 
 
 def redelivered(broker: Any) -> Any:
-    """A message that has come back because nobody has acknowledged it for too long."""
+    """Return a message that was delivered again after its visibility timeout."""
     queue = broker.SimpleQueue("runs")
     queue.channel.qos.restore_visible()
     try:

@@ -1,6 +1,4 @@
-"""Real web and Redis processes, killed while a page follows a run: it comes back by itself, with no
-gap and nothing twice.
-"""
+"""Web and Redis are killed while a page follows a run: the page reconnects without gaps."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class Killable:
-    """A server process that can be killed and started again at the same address."""
+    """A server process that can be killed and restarted at the same address."""
 
     def __init__(self, command: list[str], **options: Any) -> None:
         self.command, self.options = command, options
@@ -55,7 +53,7 @@ class Killable:
 def redis(
     transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Killable]:
-    """A Redis of this test's own, which both ends use."""
+    """Yield a Redis of this test, which web and test use."""
     home = services.FOLDER / "bell"
     folders.make_private(home, account.services_account())
     server = Redis(
@@ -82,7 +80,7 @@ def redis(
 def web(
     redis: Killable, child_environment: dict[str, str], tmp_path: Path
 ) -> Iterator[tuple[Killable, str]]:
-    """The web as the launcher starts it, and its address."""
+    """Yield the web as the launcher starts it, and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -138,7 +136,7 @@ def test_a_page_survives_the_death_of_web_and_of_redis(
     assert follower.connections == 2
 
 
-def test_the_web_refuses_a_longer_message_than_the_socket_would(
+def test_the_web_rejects_a_message_above_its_own_limit(
     web: tuple[Killable, str], follower: Follower
 ) -> None:
     from webapp.live import messages
@@ -154,7 +152,7 @@ def test_the_web_refuses_a_longer_message_than_the_socket_would(
 
 
 def until_drawn(follower: Follower, run: Run) -> None:
-    """The page has reached the run's cursor, and draws what the store holds."""
+    """Return whether the page has reached the run's cursor and its curves equal the store."""
     run.refresh_from_db()
     until(lambda: follower.draws_all_of(run))
 

@@ -1,6 +1,4 @@
-"""Postgres, Redis, the network or a process is away while runs go on: the record is complete
-afterwards, and nothing is doubled.
-"""
+"""Outages of Postgres, Redis, the network or a process during runs: all records are complete."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ Begin = Callable[..., list[Run]]
 
 @pytest.fixture(scope="module")
 def broken(django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
-    """A world of our own for this module; the ORM of this process reaches it directly."""
+    """Yield a world for this module; the ORM of this process reaches it directly."""
     with world() as site, django_db_blocker.unblock(), pointed_at(site):
         migrate(site.environment)
         site.start_sweep()
@@ -51,7 +49,7 @@ def broken(django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
 
 @contextmanager
 def pointed_at(site: World) -> Iterator[None]:
-    """Django, the doorbell and new children of this process use the services of that world."""
+    """Let Django, the notifications and new children of this process use that world."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in site.environment.items():
             patch.setenv(name, value)
@@ -66,7 +64,7 @@ def pointed_at(site: World) -> Iterator[None]:
 
 
 def forget_connections() -> None:
-    """The next use of each begins anew, with the settings as they are then."""
+    """Close all connections; the next use opens them with the settings of that time."""
     connections.close_all()
     del connections["default"]
     notify._client.cache_clear()
@@ -75,8 +73,9 @@ def forget_connections() -> None:
 
 @pytest.fixture
 def begin(broken: World) -> Iterator[Begin]:
-    """Starts runs of so many steps each and waits until all are at work, the last one first; every
-    test leaves the world whole.
+    """Return a function that starts runs of so many steps each, the last one first.
+
+    It waits until all are active; every run ends before the test does.
     """
 
     def start(*steps: int) -> list[Run]:
@@ -108,7 +107,7 @@ def team() -> Team:
 
 
 def fresh(run: Run) -> Run:
-    """As the database has it, once that answers."""
+    """Return the run as the database has it, once that answers."""
     retry_on_outage(run.refresh_from_db)
     return run
 
@@ -131,7 +130,7 @@ def log_of(run: Run) -> Path:
 
 
 def supervisor_of(run: Run) -> psutil.Process:
-    """The process that carries the run's log."""
+    """Return the process of the run's supervisor."""
 
     def found() -> psutil.Process | None:
         arguments = ["supervise", run.public_id]
@@ -148,12 +147,12 @@ def supervisor_of(run: Run) -> psutil.Process:
 
 
 def reaches(log: Path, more: int) -> None:
-    """The trainer writes so many events more: it goes on, whoever else is away."""
+    """Wait until the trainer has written so many more events."""
     goal = last_seq(log) + more
     until(lambda: last_seq(log) >= goal, "the trainer's going on")
 
 
-def test_postgres_is_away_for_long_and_nobody_is_called_lost_for_a_lease_period_after_that(
+def test_after_a_long_outage_of_postgres_nothing_is_declared_lost_for_a_lease_period(
     broken: World, begin: Begin
 ) -> None:
     """Of two runs here one loses its supervisor too; a third is on a machine whose last word, when
@@ -198,7 +197,7 @@ def silent_elsewhere() -> Run:
     return run
 
 
-def test_without_redis_for_long_nobody_misses_it_and_a_page_whose_web_dies_reads_on(
+def test_without_redis_runs_continue_and_a_page_survives_the_death_of_its_web(
     broken: World, begin: Begin
 ) -> None:
     address = f"127.0.0.1:{broken.start_web()}"
@@ -225,7 +224,7 @@ def test_without_redis_for_long_nobody_misses_it_and_a_page_whose_web_dies_reads
     assert follower.connections == 2
 
 
-def test_the_network_is_cut_and_then_worker_and_sweep_die(broken: World, begin: Begin) -> None:
+def test_a_run_survives_a_cut_network_and_dead_workers(broken: World, begin: Begin) -> None:
     assert broken.wire is not None
     [run] = begin(2 * STEPS)
     log = log_of(run)
@@ -238,7 +237,7 @@ def test_the_network_is_cut_and_then_worker_and_sweep_die(broken: World, begin: 
     assert_undisturbed_record(broken, run)
 
 
-def test_a_supervisor_that_stood_still_for_longer_than_its_lease_goes_on(
+def test_a_supervisor_that_was_suspended_for_longer_than_its_lease_continues(
     broken: World, begin: Begin
 ) -> None:
     [run] = begin(STEPS)

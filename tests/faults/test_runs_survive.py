@@ -1,4 +1,4 @@
-"""Processes die during a run: nothing is lost or recorded twice, and the page says what happened."""
+"""Processes die during a run: nothing is lost or recorded twice, and the page names the cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run on two machines with one database and one artifact store: they end and resume together."""
+"""One run on two machines with one database and artifact store: they end and resume together."""
 
 from __future__ import annotations
 

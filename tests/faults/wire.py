@@ -28,9 +28,7 @@ class Wire:
         threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
     def cut(self) -> None:
-        """Every connection breaks off, in the middle of whatever it carries, and no new one comes
-        about.
-        """
+        """Break every open connection, even in the middle of a message, and refuse new ones."""
         assert self._listener is not None
         self._near.unlink(missing_ok=True)
         with self._lock:
