@@ -25,9 +25,9 @@ def test_a_run_samples_with_vllm_and_learns(tmp_path: Path, objective: str) -> N
         stages=[stage], compute={"sampler": {"kind": "vllm", "memory": 0.25}}, record={"every": 1}
     )
     assert start(definition, tmp_path) == 0, end(tmp_path)
-    told = events(tmp_path, "pipeline")
-    assert len(told) == 3
-    for event in told:
+    messages = events(tmp_path, "pipeline")
+    assert len(messages) == 3
+    for event in messages:
         assert event["rows"] == 16 and event["generated"] == event["consumed"] > 16
     losses = [
         event["values"]["loss"]

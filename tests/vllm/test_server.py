@@ -78,8 +78,8 @@ def behave(engine: VllmEngine, manner: str) -> None:
 
 def requests(problems: int = 4, samples: int = 4) -> list[SampleRequest]:
     return [
-        SampleRequest(f"p{place}", tuple(range(3, 8 + place)), tuple(range(samples)))
-        for place in range(problems)
+        SampleRequest(f"p{index}", tuple(range(3, 8 + index)), tuple(range(samples)))
+        for index in range(problems)
     ]
 
 
@@ -101,19 +101,19 @@ def furthest(student: LanguageModel, answers: list[Trajectory], temperature: flo
             logits_TV = student.model(torch.tensor([answer.prompt + answer.ids])).logits[
                 0, len(answer.prompt) - 1 : -1, : student.vocabulary
             ]
-        ours = (
+        actual = (
             (logits_TV / temperature)
             .log_softmax(-1)
             .gather(-1, torch.tensor(answer.ids)[:, None])[:, 0]
         )
-        differences.append(np.abs(ours.numpy() - answer.sampled_logprobs).max())
+        differences.append(np.abs(actual.numpy() - answer.sampled_logprobs).max())
     return float(max(differences))
 
 
-def test_answers_follow_the_students_law_and_are_in_order(engine: VllmEngine) -> None:
+def test_answers_follow_the_students_distribution_in_order(engine: VllmEngine) -> None:
     answers = engine.write(requests(), LAW, Noise(0, 0))
     assert [(answer.problem, answer.sample) for answer in answers] == [
-        (f"p{place}", sample) for place in range(4) for sample in range(4)
+        (f"p{index}", sample) for index in range(4) for sample in range(4)
     ]
     assert furthest(engine.student, answers) < ROUNDING
     assert len({answer.ids for answer in answers}) > 12
@@ -126,7 +126,7 @@ def test_answers_follow_the_students_law_and_are_in_order(engine: VllmEngine) ->
         assert np.isnan(answer.entropies).all()
 
 
-def test_log_probs_are_those_of_the_law_that_was_drawn_from(engine: VllmEngine) -> None:
+def test_log_probs_are_of_the_sampling_distribution(engine: VllmEngine) -> None:
     answers = engine.write(
         requests(2, 2), Sampling(temperature=0.7, max_new_tokens=12), Noise(0, 0)
     )
@@ -183,7 +183,7 @@ def test_an_update_that_changes_nothing_is_caught_however_small_it_was(
 ) -> None:
     """Of untied weights vLLM's own reload leaves none behind; there nothing is to be caught."""
     tied = engine.student.model.config.tie_word_embeddings
-    before, moved = logprobs_of(engine.student, engine._text), engine.version + 1
+    before, moved = logprobs_of(engine.student, engine._check_ids), engine.version + 1
     behave(engine, manner)
     step(engine.student, size)
     try:
@@ -195,8 +195,8 @@ def test_an_update_that_changes_nothing_is_caught_however_small_it_was(
     finally:
         behave(engine, "well")
         engine.update(moved)
-    apart = float((logprobs_of(engine.student, engine._text) - before).abs().mean())
-    assert size > 1e-3 or apart < engine.launch.settings.tolerance
+    difference = float((logprobs_of(engine.student, engine._check_ids) - before).abs().mean())
+    assert size > 1e-3 or difference < engine.launch.settings.tolerance
 
 
 def test_other_weights_than_were_sent_are_caught_by_their_checksums(engine: VllmEngine) -> None:
@@ -217,9 +217,9 @@ def test_a_server_that_dies_in_a_round_comes_back_and_no_finished_answer_is_lost
     engine: VllmEngine,
 ) -> None:
     assert engine.server is not None
-    told: list[str] = []
+    messages: list[str] = []
     arrived: list[int] = []
-    engine.tell, dying = told.append, engine.server.group
+    engine.log_warning, dying = messages.append, engine.server.group
 
     def kill(done: int, of: int) -> None:
         arrived.append(done)
@@ -229,7 +229,7 @@ def test_a_server_that_dies_in_a_round_comes_back_and_no_finished_answer_is_lost
     answers = engine.write(requests(4, 8), Sampling(max_new_tokens=40), Noise(0, 1), kill)
     assert arrived == list(range(1, 33)) and len(answers) == 32
     assert furthest(engine.student, answers) < ROUNDING
-    assert len(told) == 1 and "started again" in told[0] and "0 answers" not in told[0]
+    assert len(messages) == 1 and "started again" in messages[0] and "0 answers" not in messages[0]
     assert _members(dying) == []
 
 
@@ -246,11 +246,11 @@ def test_closing_leaves_no_process(engine: VllmEngine) -> None:
 
 def _members(group: int) -> list[int]:
     """Processes of a group that have not ended."""
-    found = []
+    result = []
     for process in psutil.process_iter():
         try:
             if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
+                result.append(process.pid)
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
-    return found
+    return result

@@ -73,12 +73,12 @@ def column(folder: Path, name: str) -> list[float]:
 
 def trained_rows(folder: Path, step: int) -> list[dict[str, Any]]:
     """What was recorded of the rollouts that this step trained on."""
-    found = [
+    result = [
         event
         for event in events(folder, "rollouts")
         if event["role"] == "train" and event["step"] == step
     ]
     rows: list[dict[str, Any]] = pq.read_table(
-        folder / "attempts/1/side" / found[0]["file"]["name"]
+        folder / "attempts/1/side" / result[0]["file"]["name"]
     ).to_pylist()
     return rows

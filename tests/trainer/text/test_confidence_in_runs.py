@@ -63,35 +63,35 @@ def test_every_finished_answer_is_taught_the_pass_rate_of_its_problem(
             assert set(row["kind"][:-2]) <= {1}
             assert row["coefficient"][-2] == pytest.approx(0.1)
             assert row["student_logprob"][-1] is not None and row["divergence"][-1] is None
-    told = events(folder, "pipeline")[0]
-    assert told["share_edited"] == sum(row["edited"] for row in rows) / len(rows)
-    assert told["generated"] == told["consumed"] + sum(told["dropped"].values())
-    assert set(told["dropped"]) == {"replaced"}
+    messages = events(folder, "pipeline")[0]
+    assert messages["share_edited"] == sum(row["edited"] for row in rows) / len(rows)
+    assert messages["generated"] == messages["consumed"] + sum(messages["dropped"].values())
+    assert set(messages["dropped"]) == {"replaced"}
 
 
-def test_calibration_is_told_by_every_readout_with_what_was_malformed(tmp_path: Path) -> None:
+def test_every_readout_reports_calibration_and_malformed_statements(tmp_path: Path) -> None:
     """Statements are cut off where an answer is too long: these are missing, count as 0 if read as
     stated, and are left out if expected.
     """
     folder = carried_out(
         confident({"until": {"steps": 1}}, evaluation={"final_samples": 2}), tmp_path
     )
-    found = {(event["when"], event["readout"]): event for event in events(folder, "calibration")}
-    assert set(found) == {
+    result = {(event["when"], event["readout"]): event for event in events(folder, "calibration")}
+    assert set(result) == {
         (when, readout)
         for when in ("before", "after")
         for readout in ("stated", "expected", "answer")
     }
-    stated, expected = found["before", "stated"], found["before", "expected"]
+    stated, expected = result["before", "stated"], result["before", "expected"]
     missing = sum(stated["malformed"].values())
     assert set(stated["malformed"]) == {"missing", "duplicated", "out_of_range", "malformed"}
     assert stated["n"] == 8 == expected["n"] + missing
     assert stated["malformed_share"] == missing / 8
     assert numbers(folder)[0, "calibration/stated/ece"] == stated["ece"]
-    assert numbers(folder)[0, "calibration/answer/brier"] == found["before", "answer"]["brier"]
+    assert numbers(folder)[0, "calibration/answer/brier"] == result["before", "answer"]["brier"]
 
 
-def test_a_self_teacher_that_moves_can_be_told_the_measured_confidence(tmp_path: Path) -> None:
+def test_a_moving_self_teacher_can_read_the_measured_confidence(tmp_path: Path) -> None:
     context = {
         "kind": "privileged",
         "shows": "demonstration",
@@ -116,9 +116,9 @@ def certain_teacher(folder: Path) -> LanguageModel:
     """
     teacher = load(Network(model="builtin:teacher"))
     embedded: Any = teacher.model.get_input_embeddings().weight
-    place: Any = teacher.tokenizer.convert_tokens_to_ids
+    index: Any = teacher.tokenizer.convert_tokens_to_ids
     with torch.no_grad():
-        embedded[[place(stated) for stated in CONFIDENCES[:-1]]] = embedded[place("+")].clone()
+        embedded[[index(stated) for stated in CONFIDENCES[:-1]]] = embedded[index("+")].clone()
     teacher.model.save_pretrained(folder)
     teacher.tokenizer.save_pretrained(folder)
     return teacher

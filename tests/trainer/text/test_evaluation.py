@@ -53,7 +53,7 @@ def test_pass_at_more_than_the_samples_is_left_out() -> None:
     assert set(summary(counts(1, 1, 1, 1), None, TIERS, [], 1, [1, 4])["pass_at"]) == {"1"}
 
 
-def test_tiers_are_told_from_the_answers_that_were_set_apart_for_it() -> None:
+def test_tiers_come_from_a_separate_sample_of_answers() -> None:
     shown = ProblemCounts(PROBLEMS, np.array([4, 2, 0, 0]), np.array([4, 4, 4, 0]))
     assert tiers_from_counts(shown) == ["mastered", "frontier", "hopeless", ""]
 

@@ -61,7 +61,7 @@ def test_a_definition_that_is_wrong_is_refused_by_name(
     assert word in refused(tmp_path, text)
 
 
-def test_a_definition_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_definition_is_reported(tmp_path: Path) -> None:
     assert run.start(tmp_path / "nowhere.yaml", tmp_path) == exit_codes.REFUSED
     ended(tmp_path, "no run definition", "nowhere.yaml")
 
@@ -199,14 +199,14 @@ def test_a_full_disk_ends_the_run_in_words_and_with_its_code(tmp_path: Path) -> 
     assert checkpoints.list_folders(tmp_path / "attempts/1/checkpoints") == []
 
 
-def test_a_log_without_room_stops_the_run_before_anything_is_dropped(tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_run_before_an_event_is_lost(tmp_path: Path) -> None:
     with largest_file(6_000):
         assert start(spec(), tmp_path) == exit_codes.DISK_FULL
     seen = [event["seq"] for event in events(tmp_path)]
     assert seen == list(range(1, len(seen) + 1))
 
 
-def test_a_folder_that_cannot_be_written_is_said_on_the_console(
+def test_a_read_only_folder_is_reported_on_the_console(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "attempts").write_text("a file where a folder must be")

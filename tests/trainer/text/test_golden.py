@@ -36,10 +36,10 @@ def test_the_losses_of_a_known_run_are_the_same_as_ever(tmp_path: Path) -> None:
         )
         == 0
     )
-    found = {
+    result = {
         step: value for (step, key), value in numbers(tmp_path / "run").items() if key == "loss"
     }
-    assert found == pytest.approx(LOSSES, rel=1e-3)
+    assert result == pytest.approx(LOSSES, rel=1e-3)
 
 
 RECIPES = {
@@ -62,5 +62,5 @@ def cut(recipe: str) -> RunSpec:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_losses_of_each_recipe_are_the_same_as_ever(recipe: str, tmp_path: Path) -> None:
     assert start(cut(recipe), tmp_path) == 0
-    found = {step: value for (step, key), value in numbers(tmp_path).items() if key == "loss"}
-    assert found == pytest.approx(RECIPES[recipe], rel=1e-3)
+    result = {step: value for (step, key), value in numbers(tmp_path).items() if key == "loss"}
+    assert result == pytest.approx(RECIPES[recipe], rel=1e-3)

@@ -29,15 +29,15 @@ def test_numerator_and_denominator_follow_their_definition() -> None:
 
 
 def test_pure_noise_shows_no_signal() -> None:
-    found = [summarise_bin(0, 0, gram(0.0, seed=seed)) for seed in range(10)]
-    assert np.mean([each.snr for each in found]) < 0.005
-    assert sum(each.interval[0] > 0.01 for each in found) <= 1
+    result = [summarise_bin(0, 0, gram(0.0, seed=seed)) for seed in range(10)]
+    assert np.mean([each.snr for each in result]) < 0.005
+    assert sum(each.interval[0] > 0.01 for each in result) <= 1
 
 
 def test_a_known_signal_is_recovered_within_its_interval() -> None:
-    found = [summarise_bin(0, 0, gram(10.0, seed=seed)) for seed in range(20)]
-    assert np.mean([each.snr for each in found]) == pytest.approx(100 / 200, rel=0.1)
-    assert sum(each.interval[0] <= 0.5 <= each.interval[1] for each in found) >= 14
+    result = [summarise_bin(0, 0, gram(10.0, seed=seed)) for seed in range(20)]
+    assert np.mean([each.snr for each in result]) == pytest.approx(100 / 200, rel=0.1)
+    assert sum(each.interval[0] <= 0.5 <= each.interval[1] for each in result) >= 14
 
 
 def test_equal_gradients_have_no_noise_and_are_not_divided_by_zero() -> None:

@@ -42,11 +42,11 @@ def test_every_divergence_trains_on_the_students_own_answers(tmp_path: Path) -> 
         for name, objective in OBJECTIVES.items()
     ]
     folder = carried_out(short(*stages), tmp_path)
-    found = numbers(folder)
+    result = numbers(folder)
     for step, objective in enumerate(OBJECTIVES.values(), start=1):
-        assert math.isfinite(found[step, "loss"]) and found[step, "grad_norm"] > 0
-        assert ((step, "tokens/capped_share") in found) == ("clip" in objective)
-        assert found.get((step, "tokens/capped_share"), 1) > 0
+        assert math.isfinite(result[step, "loss"]) and result[step, "grad_norm"] > 0
+        assert ((step, "tokens/capped_share") in result) == ("clip" in objective)
+        assert result.get((step, "tokens/capped_share"), 1) > 0
         assert {kind for row in trained_rows(folder, step) for kind in row["kind"]} == {1}
 
 
@@ -148,9 +148,9 @@ def test_a_solution_longer_than_the_longest_answer_is_cut(tmp_path: Path) -> Non
 
 def test_every_token_of_a_round_is_accounted_for_at_its_step(tmp_path: Path) -> None:
     folder = carried_out(short({"objective": {"kind": "reverse_kl"}}), tmp_path)
-    told = events(folder, "pipeline")
-    assert [event["step"] for event in told] == [1, 2, 3]
-    for event in told:
+    messages = events(folder, "pipeline")
+    assert [event["step"] for event in messages] == [1, 2, 3]
+    for event in messages:
         rows = trained_rows(folder, event["step"])
         assert event["rows"] == len(rows) == 8
         assert event["generated"] == event["consumed"] == sum(len(row["ids"]) for row in rows)

@@ -45,18 +45,18 @@ def test_a_cut_answer_counts_as_a_failure_and_its_share_is_known() -> None:
 
 
 def test_a_problem_with_fewer_than_half_of_its_verdicts_is_set_aside() -> None:
-    found = pool([2, 2, 0], [4, 3, 0])
-    assert found.has_rate.tolist() == [True, False, False]
-    assert found.kept_problems.tolist() == [0]
-    assert found.metrics()["pool/set_aside"] == pytest.approx(2 / 3)
-    assert found.weights_or_none() == [1.0, None, None]
+    result = pool([2, 2, 0], [4, 3, 0])
+    assert result.has_rate.tolist() == [True, False, False]
+    assert result.kept_problems.tolist() == [0]
+    assert result.metrics()["pool/set_aside"] == pytest.approx(2 / 3)
+    assert result.weights_or_none() == [1.0, None, None]
 
 
 def test_paced_drops_the_solved_and_the_hopeless_and_weighs_the_rest_around_one() -> None:
-    found = pool([0, 1, 4, 8], [8, 8, 8, 8])
-    assert found.kept_problems.tolist() == [1, 2]
-    assert found.weights.tolist() == pytest.approx([0, 0.109375 / 0.1796875, 0.25 / 0.1796875, 0])
-    shares = found.metrics()
+    result = pool([0, 1, 4, 8], [8, 8, 8, 8])
+    assert result.kept_problems.tolist() == [1, 2]
+    assert result.weights.tolist() == pytest.approx([0, 0.109375 / 0.1796875, 0.25 / 0.1796875, 0])
+    shares = result.metrics()
     assert (shares["pool/hopeless"], shares["pool/frontier"], shares["pool/mastered"]) == (
         0.25,
         0.5,
@@ -66,8 +66,8 @@ def test_paced_drops_the_solved_and_the_hopeless_and_weighs_the_rest_around_one(
 
 @pytest.mark.parametrize("weighting", [UniformWeights(), HardFilterWeights(low=0.1, high=0.9)])
 def test_the_baselines_weigh_all_kept_problems_alike(weighting: Weighting) -> None:
-    found = pool([0, 2, 6, 8], [8] * 4, weighting=weighting)
-    assert set(found.weights[found.kept_problems]) == {1.0}
+    result = pool([0, 2, 6, 8], [8] * 4, weighting=weighting)
+    assert set(result.weights[result.kept_problems]) == {1.0}
 
 
 def test_drift_is_the_mean_change_of_pass_rates_known_both_times() -> None:
@@ -75,22 +75,22 @@ def test_drift_is_the_mean_change_of_pass_rates_known_both_times() -> None:
 
 
 def test_a_pool_comes_back_from_its_state() -> None:
-    found = pool([1, 2, 3], [8, 7, 3], step=5)
-    back = ProblemPool.from_state(found.state(), found.weighting)
-    assert (back.weights == found.weights).all()
+    result = pool([1, 2, 3], [8, 7, 3], step=5)
+    back = ProblemPool.from_state(result.state(), result.weighting)
+    assert (back.weights == result.weights).all()
     assert back.step == 5
 
 
 @given(st.integers(1, 20), st.integers(1, 30), st.integers(0, 3))
 def test_every_pass_draws_each_kept_problem_once(count: int, size: int, seed: int) -> None:
     kept_problems = np.arange(10, 10 + count)
-    drawn = [
+    samples = [
         place
         for index in range(count)
         for place in draw(kept_problems, size, index, seed, origin=0)
     ]
     for turn in range(size):
-        assert sorted(drawn[turn * count : (turn + 1) * count]) == kept_problems.tolist()
+        assert sorted(samples[turn * count : (turn + 1) * count]) == kept_problems.tolist()
 
 
 def test_the_order_follows_from_seed_and_origin_alone() -> None:

@@ -113,8 +113,8 @@ def test_a_teacher_with_another_tokenizer_is_refused_with_the_alternatives(tmp_p
     student = tiny.save_folder(tmp_path / "student")
     networks = {"student": {"model": f"file:{student}"}, "teacher": {"model": f"file:{teacher}"}}
     assert start(spec(networks=networks), tmp_path / "run") == 64
-    said = end(tmp_path / "run")["reason"]
-    assert "tokenizer" in said and "teacher_written and the objective cross_entropy" in said
+    text = end(tmp_path / "run")["reason"]
+    assert "tokenizer" in text and "teacher_written and the objective cross_entropy" in text
     assert not events(tmp_path / "run", "metrics")
 
 
@@ -136,8 +136,8 @@ def test_solutions_that_are_missing_are_named_before_anything_is_sampled(tmp_pat
     }
     stage = {**STAGE, "source": "solutions", "objective": {"kind": "cross_entropy"}}
     assert start(spec(data={"train": train}, stages=[stage]), tmp_path / "run") == 64
-    said = end(tmp_path / "run")["reason"]
-    assert said.startswith("1 of 8 training problems") and "no solution to train on" in said
+    text = end(tmp_path / "run")["reason"]
+    assert text.startswith("1 of 8 training problems") and "no solution to train on" in text
     assert not events(tmp_path / "run", "metrics")
 
 

@@ -126,7 +126,7 @@ def test_a_chosen_checkpoint_is_gone_on_from(whole: Whole, tmp_path: Path) -> No
     assert final_hash(tmp_path) == final_hash(whole[1])
 
 
-def test_a_run_without_any_checkpoint_begins_anew(whole: Whole, tmp_path: Path) -> None:
+def test_a_run_without_a_checkpoint_starts_again(whole: Whole, tmp_path: Path) -> None:
     shutil.rmtree(copy_of(whole, tmp_path))
     assert run.resume(tmp_path) == 0
     assert events(tmp_path, "rewind", attempt=2)[0]["step"] == -1

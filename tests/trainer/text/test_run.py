@@ -40,8 +40,8 @@ def test_it_ends_in_words(folder: Path) -> None:
 
 
 def test_the_log_tells_every_evaluation_but_the_last_which_the_end_tells(folder: Path) -> None:
-    said = [event["message"] for event in events(folder, "log") if "held-out" in event["message"]]
-    assert [one.partition(":")[0] for one in said] == [
+    text = [event["message"] for event in events(folder, "log") if "held-out" in event["message"]]
+    assert [one.partition(":")[0] for one in text] == [
         "Before training",
         "After step 3",
         "After step 6",
@@ -244,5 +244,5 @@ def test_gradient_snr_is_measured_on_request(tmp_path: Path) -> None:
         tmp_path,
     )
     bins = events(tmp_path, "snr")[0]["bins"]
-    assert len({found["n"] for found in bins}) == 1
-    assert all(found["interval"][0] <= found["interval"][1] for found in bins)
+    assert len({result["n"] for result in bins}) == 1
+    assert all(result["interval"][0] <= result["interval"][1] for result in bins)

@@ -30,7 +30,7 @@ def test_every_rule_keeps_its_share_of_every_answer_and_shows_the_regions(tmp_pa
     folder = carried_out(
         short(*({**selecting(*rule, share=0.4), "until": {"steps": 1}} for rule in RULES)), tmp_path
     )
-    found = numbers(folder)
+    result = numbers(folder)
     shown = {event["step"]: event for event in events(folder, "token_regions")}
     assert sorted(shown) == list(range(1, len(RULES) + 1))
     for step, event in shown.items():
@@ -40,9 +40,9 @@ def test_every_rule_keeps_its_share_of_every_answer_and_shows_the_regions(tmp_pa
         total = sum(len(row["ids"]) for row in rows)
         assert sum(map(sum, event["counts"])) == total
         assert sum(map(sum, event["kept"])) == sum(kept)
-        assert found[step, "tokens/kept_share"] == event["kept_share"] == sum(kept) / total
-        assert sum(found[step, f"tokens/q{number}"] for number in (1, 2, 3, 4)) == pytest.approx(1)
-        assert found[step, "grad_norm"] > 0
+        assert result[step, "tokens/kept_share"] == event["kept_share"] == sum(kept) / total
+        assert sum(result[step, f"tokens/q{number}"] for number in (1, 2, 3, 4)) == pytest.approx(1)
+        assert result[step, "grad_norm"] > 0
 
 
 def test_the_highest_and_the_lowest_half_are_each_others_rest(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def test_the_weights_of_a_self_teacher_differ_as_soon_as_the_student_has_moved(
         weights: column(carried_out(taught(weights), tmp_path / weights), "loss")
         for weights in ("initial", "ema", "live")
     }
-    assert len({found[0] for found in losses.values()}) == 1
-    assert len({found[1] for found in losses.values()}) == 3
+    assert len({result[0] for result in losses.values()}) == 1
+    assert len({result[1] for result in losses.values()}) == 3
 
 
 def test_an_adapter_that_is_off_teaches_as_the_weights_of_before_the_run(tmp_path: Path) -> None:
@@ -209,6 +209,6 @@ def test_texts_from_a_file_are_learnt_from_without_any_teacher_being_loaded(tmp_
 def test_a_pool_that_is_not_measured_is_drawn_from_whole(tmp_path: Path) -> None:
     folder = carried_out(short({"problems_per_step": 8}), tmp_path)
     assert not events(folder, "problems")
-    drawn = [row["problem"] for step in (1, 2) for row in trained_rows(folder, step)[::2]]
-    assert len(set(drawn)) == 16
+    samples = [row["problem"] for step in (1, 2) for row in trained_rows(folder, step)[::2]]
+    assert len(set(samples)) == 16
     assert {row["weight"] for row in trained_rows(folder, 1)} == {1.0}

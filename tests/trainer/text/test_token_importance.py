@@ -44,10 +44,10 @@ def chosen(
     seed: int = 0,
     **settings: Any,
 ) -> list[bool]:
-    found: list[bool] = select(
+    result: list[bool] = select(
         SelectedTokens(**settings), *columns, lengths=lengths, keys=keys(len(lengths), seed)
     ).tolist()
-    return found
+    return result
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -151,12 +151,12 @@ def test_any_choice_keeps_exactly_its_count_and_depends_on_nothing_but_the_answe
 def test_soft_or_lies_between_the_larger_axis_and_one(pairs: list[tuple[float, float]]) -> None:
     entropy, far = map(list, zip(*pairs, strict=True))
     settings = SelectedTokens(entropy_quantile=1.0)
-    found = score(settings, entropy, far, far, [len(pairs)])
+    result = score(settings, entropy, far, far, [len(pairs)])
     only_entropy = score(settings, entropy, [0.0] * len(pairs), far, [len(pairs)])
-    assert ((found >= only_entropy - 1e-12) & (found <= 1 + 1e-12)).all()
+    assert ((result >= only_entropy - 1e-12) & (result <= 1 + 1e-12)).all()
 
 
-def test_regions_are_told_apart_by_the_medians() -> None:
+def test_regions_are_separated_by_the_medians() -> None:
     vocabulary = 4
     entropy = np.array([0.9, 0.8, 0.1, 0.2]) * math.log(vocabulary)
     event = regions(

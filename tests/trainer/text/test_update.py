@@ -146,9 +146,9 @@ def token_divergences(
 ) -> Tensor:
     """The divergence at each token of one answer alone: no padding, no chunks."""
     ids = torch.tensor([answer.prompt + answer.ids])
-    places = slice(len(answer.prompt) - 1, -1)
-    log_s = student.model(ids).logits[0, places, : student.vocabulary].log_softmax(-1)
-    log_t = teacher.model(ids).logits[0, places, : teacher.vocabulary].log_softmax(-1)
+    indices = slice(len(answer.prompt) - 1, -1)
+    log_s = student.model(ids).logits[0, indices, : student.vocabulary].log_softmax(-1)
+    log_t = teacher.model(ids).logits[0, indices, : teacher.vocabulary].log_softmax(-1)
     return (
         (log_t.exp() * (log_t - log_s)).sum(-1)
         if kind == "forward_kl"
@@ -192,13 +192,13 @@ def test_the_gradient_is_that_of_the_equation_whatever_the_micro_batches(
     counts = set()
     for micro in (16, 40, 100_000):
         settings = definition(objective, reduction, normalisation, micro)
-        found, loss, count = gradient(pair, settings, tmp_path / str(micro))
+        result, loss, count = gradient(pair, settings, tmp_path / str(micro))
         expected, expected_loss = reference(pair, settings)
         counts.add(count)
         assert loss == pytest.approx(expected_loss, rel=1e-10)
-        assert found.keys() == expected.keys()
+        assert result.keys() == expected.keys()
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-8, atol=1e-12)
+            torch.testing.assert_close(result[name], value, rtol=1e-8, atol=1e-12)
     assert len(counts) == 3
 
 

@@ -44,7 +44,7 @@ SHAPES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 
 def character_tokenizer(characters: str = CHARACTERS, **options: Any) -> PreTrainedTokenizerFast:
     vocabulary = {"<pad>": PAD, "<eos>": EOS, "<bos>": BOS} | {
-        character: 3 + place for place, character in enumerate(characters)
+        character: 3 + index for index, character in enumerate(characters)
     }
     inner = Tokenizer(models.WordLevel(vocabulary))
     inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")

@@ -50,20 +50,20 @@ def test_seven_parts_hold_what_one_holds_byte_for_byte(tmp_path: Path) -> None:
     parts = {part: done(spec, part, 7) for part in reversed(range(7))}
     assert b"".join(parts[part] for part in range(7)) == whole
     assert [row["place"] for row in rows(whole)] == list(range(44))
-    found = sum((tally(rows(content)) for content in parts.values()), tally([]))
-    assert found == tally(rows(whole))
-    assert 0 < found.pass_rate[0] < 1
+    result = sum((tally(rows(content)) for content in parts.values()), tally([]))
+    assert result == tally(rows(whole))
+    assert 0 < result.pass_rate[0] < 1
 
 
 def test_every_cut_covers_every_problem_once() -> None:
     for problems, block, parts in ((44, 4, 7), (1, 64, 3), (1000, 64, 64), (65, 64, 2), (0, 8, 2)):
-        places = [
-            place
+        indices = [
+            index
             for part in range(parts)
             for block_ in blocks_of_part(problems, block, part, parts)
-            for place in block_
+            for index in block_
         ]
-        assert places == list(range(problems))
+        assert indices == list(range(problems))
 
 
 def test_a_checkpoint_scores_what_its_run_measured(tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_a_checkpoint_scores_what_its_run_measured(tmp_path: Path) -> None:
         "sampling": definition.evaluation.sampling.model_dump(),
         "verifier": definition.data.verifier.model_dump(),
     }
-    found = tally(rows(done(job(tmp_path, **changes))))
-    assert found.pass_rate[0] == after["pass_rate"]
-    assert found.pass_at(2) == after["pass_at"]["2"]
+    result = tally(rows(done(job(tmp_path, **changes))))
+    assert result.pass_rate[0] == after["pass_rate"]
+    assert result.pass_at(2) == after["pass_at"]["2"]
 
 
 def test_stated_confidences_are_measured(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_stated_confidences_are_measured(tmp_path: Path) -> None:
         "confidence": STATED,
         "sampling": {"max_new_tokens": 48},
     }
-    found = tally(rows(done(job(tmp_path, **changes))))
-    event = found.calibration()
+    result = tally(rows(done(job(tmp_path, **changes))))
+    event = result.calibration()
     assert event["n"] == 132
     assert 0 < event["ece"] < 1
 
@@ -135,9 +135,9 @@ def test_an_endpoint_may_write_the_answers(tmp_path: Path) -> None:
             "problems": {"kind": "arithmetic", "count": 3},
         }
         execute_part(load_job(spec), 0, 1, tmp_path / "out.jsonl")
-    found = rows((tmp_path / "out.jsonl").read_bytes())
-    assert [row["answers"][0]["text"] for row in found] == ["the sum is 1"] * 3
-    assert [row["answers"][0]["read"] for row in found] == ["1"] * 3
+    result = rows((tmp_path / "out.jsonl").read_bytes())
+    assert [row["answers"][0]["text"] for row in result] == ["the sum is 1"] * 3
+    assert [row["answers"][0]["read"] for row in result] == ["1"] * 3
 
 
 @pytest.mark.parametrize(

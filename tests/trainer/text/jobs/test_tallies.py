@@ -61,10 +61,10 @@ def test_rates_and_intervals_are_those_of_the_answers(rows: list[dict[str, Any]]
     )
     if not verdicts.any():
         return
-    found = tally(rows)
-    assert np.isclose(found.pass_rate[0], intervals.pass_rate(passed, verdicts)[0])
-    assert np.allclose(found.pass_rate[1], intervals.pass_rate(passed, verdicts)[1])
-    assert np.isclose(sum(found.share(tier) for tier in ("mastered", "frontier", "hopeless")), 1)
+    result = tally(rows)
+    assert np.isclose(result.pass_rate[0], intervals.pass_rate(passed, verdicts)[0])
+    assert np.allclose(result.pass_rate[1], intervals.pass_rate(passed, verdicts)[1])
+    assert np.isclose(sum(result.share(tier) for tier in ("mastered", "frontier", "hopeless")), 1)
 
 
 @given(st.integers(1, 10**6))

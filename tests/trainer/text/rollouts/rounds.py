@@ -47,8 +47,8 @@ END = 1
 def prompts(*names: str) -> list[Prompt]:
     """One problem for each name, asked with three ids; its weight is its place."""
     return [
-        Prompt(Question(Problem(name, name, "1"), (7, 8, 3 + place), name), float(place))
-        for place, name in enumerate(names)
+        Prompt(Question(Problem(name, name, "1"), (7, 8, 3 + index), name), float(index))
+        for index, name in enumerate(names)
     ]
 
 

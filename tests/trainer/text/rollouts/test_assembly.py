@@ -96,8 +96,8 @@ def test_a_calibrated_stage_rewrites_confidences_and_tells_the_teacher(
     edited = [row for row in done.rows if row.edited]
     assert edited and all(row.kinds[-1] == CROSS_ENTROPY for row in edited)
     for row in done.rows:
-        told = student().tokenizer.decode(list(row.teacher_prompt))
-        assert told.count(f" conf:{row.target_confidence:.2f}") == 2 and "note conf" in told
+        messages = student().tokenizer.decode(list(row.teacher_prompt))
+        assert messages.count(f" conf:{row.target_confidence:.2f}") == 2 and "note conf" in messages
 
 
 def test_an_answer_too_short_for_a_confidence_is_refused(sampler: SamplerAndJudge) -> None:

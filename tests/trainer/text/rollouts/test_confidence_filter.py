@@ -211,14 +211,16 @@ def test_replaced_tokens_are_accounted_for(
         ToyEngine(), generate, rewriting(sampler, 30), FixedController(), EmptyReplay()
     )
     done = rounds.run_round(prompts(*names), Noise(seed, 0), 0)
-    told = done.telemetry
-    assert told.generated == told.consumed + sum(told.dropped.values()) and set(told.dropped) <= {
+    messages = done.telemetry
+    assert messages.generated == messages.consumed + sum(messages.dropped.values()) and set(
+        messages.dropped
+    ) <= {
         "replaced",
         "no verdict",
     }
     edited = [row for row in done.rows if row.edited]
-    assert told.share_edited == (len(edited) / len(done.rows) if done.rows else 0)
-    assert not edited or told.dropped["replaced"] > 0
+    assert messages.share_edited == (len(edited) / len(done.rows) if done.rows else 0)
+    assert not edited or messages.dropped["replaced"] > 0
 
 
 def read(reading: TeacherPrompts, confidence: float | None, **problem: str) -> str:

@@ -39,9 +39,9 @@ def row(behaviour: Sequence[float], coefficients: Sequence[float]) -> TrainRow:
 
 
 def test_the_weight_is_the_ratio_and_at_most_two() -> None:
-    ours, anchor = np.array([-1.0, -2.0, -0.1, -0.2], np.float32), np.zeros(4, np.float32)
+    actual, anchor = np.array([-1.0, -2.0, -0.1, -0.2], np.float32), np.zeros(4, np.float32)
     done = with_importance_weights(
-        row([-1.0, -1.0, -3.0, -0.5], [1.0, 0.5, 1.0, 0.0]), ours, anchor
+        row([-1.0, -1.0, -3.0, -0.5], [1.0, 0.5, 1.0, 0.0]), actual, anchor
     )
     np.testing.assert_allclose(done.coefficients, [1.0, 0.5 * np.exp(-1.0), 2.0, 0.0], rtol=1e-6)
     assert done.anchor_logprobs is anchor
@@ -49,8 +49,8 @@ def test_the_weight_is_the_ratio_and_at_most_two() -> None:
 
 @given(NUMBERS)
 def test_no_token_is_left_out_so_the_normaliser_stays(numbers: list[tuple[float, float]]) -> None:
-    ours, theirs = np.array(numbers, np.float32).T
-    done = with_importance_weights(row(theirs, [1.0] * len(theirs)), ours, ours)
+    actual, expected = np.array(numbers, np.float32).T
+    done = with_importance_weights(row(expected, [1.0] * len(expected)), actual, actual)
     assert (
         (done.coefficients > 0).all()
         and (done.coefficients <= 2).all()

@@ -40,7 +40,7 @@ def test_neither_order_nor_batch_changes_a_number(order: list[int], size: int) -
     names = [(PROBLEMS[number % 5], number) for number in range(12)]
     whole = rollout_keys(noise, names)
     parts = [
-        rollout_keys(noise, [names[place] for place in order[start : start + size]])
+        rollout_keys(noise, [names[index] for index in order[start : start + size]])
         for start in range(0, 12, size)
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole[order])
@@ -48,8 +48,8 @@ def test_neither_order_nor_batch_changes_a_number(order: list[int], size: int) -
 
 @pytest.mark.parametrize("other", [Noise(1, 0), Noise(0, 1), Noise(0, 0, "evaluation")])
 def test_seed_round_and_purpose_each_give_unrelated_numbers(other: Noise) -> None:
-    ours, theirs = table().ravel(), table(other).ravel()
-    assert abs(np.corrcoef(ours, theirs)[0, 1]) < 4 / np.sqrt(ours.size)
+    actual, expected = table().ravel(), table(other).ravel()
+    assert abs(np.corrcoef(actual, expected)[0, 1]) < 4 / np.sqrt(actual.size)
 
 
 def test_branches_differ() -> None:

@@ -63,9 +63,11 @@ def test_what_is_begun_is_written_with_the_weights_of_its_beginning(
     ahead.update(1)
     answers = ahead.write(REQUESTS, LAW, Noise(0, 1))
     assert ids(answers) == old and {answer.versions for answer in answers} == {(0,)}
-    again = ahead.write(REQUESTS, LAW, Noise(0, 1))
-    assert ids(again) == ids(InProcessEngine(student, 8).write(REQUESTS, LAW, Noise(0, 1))) != old
-    assert {answer.versions for answer in again} == {(1,)}
+    repeated = ahead.write(REQUESTS, LAW, Noise(0, 1))
+    assert (
+        ids(repeated) == ids(InProcessEngine(student, 8).write(REQUESTS, LAW, Noise(0, 1))) != old
+    )
+    assert {answer.versions for answer in repeated} == {(1,)}
 
 
 def test_something_else_than_was_begun_is_written_now(

@@ -20,18 +20,32 @@ def run(folder: Path, **changes: Any) -> dict[int, dict[str, float]]:
     }
     stages = [{"name": "first", **stage}, {"name": "second", **stage}]
     assert start(spec(stages=stages, compute={"overlap": True}, **changes), folder) == 0
-    found = [event for event in events(folder, "metrics") if "staleness/mean" in event["values"]]
-    return {event["step"]: event["values"] for event in found}
+    result = [event for event in events(folder, "metrics") if "staleness/mean" in event["values"]]
+    return {event["step"]: event["values"] for event in result}
 
 
 def test_answers_are_one_update_old_except_at_the_beginning_of_a_stage(tmp_path: Path) -> None:
-    told = run(tmp_path / "run")
-    assert [values["staleness/mean"] for _, values in sorted(told.items())] == [0, 1, 1, 0, 1, 1]
+    messages = run(tmp_path / "run")
+    assert [values["staleness/mean"] for _, values in sorted(messages.items())] == [
+        0,
+        1,
+        1,
+        0,
+        1,
+        1,
+    ]
     run(tmp_path / "again")
     assert final_hash(tmp_path / "run") == final_hash(tmp_path / "again")
 
 
 def test_a_pool_that_is_measured_again_makes_what_was_begun_void(tmp_path: Path) -> None:
     pool = {"refresh": "every", "refresh_every": 2, "rollouts_per_problem": 2}
-    told = run(tmp_path / "run", pool=pool)
-    assert [values["staleness/mean"] for _, values in sorted(told.items())] == [0, 1, 0, 0, 0, 1]
+    messages = run(tmp_path / "run", pool=pool)
+    assert [values["staleness/mean"] for _, values in sorted(messages.items())] == [
+        0,
+        1,
+        0,
+        0,
+        0,
+        1,
+    ]

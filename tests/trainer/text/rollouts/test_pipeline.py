@@ -74,13 +74,13 @@ def test_every_token_that_was_generated_is_accounted_for(
     rounds = pipeline(count, longest, control=Sorting(), replay=shelf)
     for version in range(3):
         done = rounds.run_round(prompts(*names), Noise(seed, version), version)
-        told = done.telemetry
-        assert told.generated == sum(len(answer.ids) for answer in done.answers)
-        assert told.generated == told.consumed + told.buffered + told.pruned + sum(
-            told.dropped.values()
+        messages = done.telemetry
+        assert messages.generated == sum(len(answer.ids) for answer in done.answers)
+        assert messages.generated == messages.consumed + messages.buffered + messages.pruned + sum(
+            messages.dropped.values()
         )
-        assert told.consumed == sum(len(row.answer.ids) for row in done.rows)
-        assert set(told.dropped) <= {"all wrong"}
+        assert messages.consumed == sum(len(row.answer.ids) for row in done.rows)
+        assert set(messages.dropped) <= {"all wrong"}
 
 
 @ROUNDS
@@ -252,7 +252,7 @@ def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
     model = replace(language_model(), ends=(1, 5, 9, 20))
     law, noise = Sampling(max_new_tokens=8), Noise(seed, 3)
     asked = sampler.questions(model, [Problem(text, text, "2") for text in questions], 8)
-    turns = [questions[:place].count(text) for place, text in enumerate(questions)]
+    turns = [questions[:index].count(text) for index, text in enumerate(questions)]
     plain = sampler.sample_answers(
         model, asked, [tuple(range(turn * count, (turn + 1) * count)) for turn in turns], law, noise
     )

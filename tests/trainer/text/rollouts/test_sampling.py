@@ -39,8 +39,8 @@ def requests(lengths: tuple[int, ...] = LENGTHS, samples: int = 1) -> list[Sampl
     generator = np.random.default_rng(7)
     prompts = [tuple(generator.integers(3, VOCABULARY, length).tolist()) for length in lengths]
     return [
-        SampleRequest(f"p{place}", prompt, tuple(range(samples)))
-        for place, prompt in enumerate(prompts)
+        SampleRequest(f"p{index}", prompt, tuple(range(samples)))
+        for index, prompt in enumerate(prompts)
     ]
 
 
@@ -61,7 +61,7 @@ def greedy_answers(
         pad_token_id=PAD,
     )[:, ids.shape[1] :].tolist()
     cut = [
-        next((place + 1 for place, id in enumerate(answer) if id in model.ends), new_tokens)
+        next((index + 1 for index, id in enumerate(answer) if id in model.ends), new_tokens)
         for answer in answers
     ]
     return [answer[:length] for answer, length in zip(answers, cut, strict=True)]
@@ -81,22 +81,22 @@ def same(first: Trajectory, second: Trajectory) -> bool:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_greedy_answers_equal_those_of_generate(shape: str, rows: int) -> None:
     model = many_ends(shape)
-    ours = sample(model, requests(), Sampling(temperature=0, max_new_tokens=24), NOISE, rows=rows)
-    assert [list(trajectory.ids) for trajectory in ours] == greedy_answers(model, requests(), 24)
-    assert len({trajectory.length for trajectory in ours}) > 3
+    actual = sample(model, requests(), Sampling(temperature=0, max_new_tokens=24), NOISE, rows=rows)
+    assert [list(trajectory.ids) for trajectory in actual] == greedy_answers(model, requests(), 24)
+    assert len({trajectory.length for trajectory in actual}) > 3
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_greedy_answers_in_float32_equal_those_of_generate_up_to_near_ties(shape: str) -> None:
     model = language_model(shape, "float32")
     compared = 0
-    for ours, theirs in zip(
+    for actual, theirs in zip(
         sample(model, requests(), Sampling(temperature=0, max_new_tokens=40), NOISE),
         greedy_answers(model, requests(), 40),
         strict=True,
     ):
-        clear = _clear_prefix(model, ours)
-        assert list(ours.ids[:clear]) == theirs[:clear]
+        clear = _clear_prefix(model, actual)
+        assert list(actual.ids[:clear]) == theirs[:clear]
         compared += clear
     assert compared > 100
 
@@ -144,7 +144,7 @@ def test_an_answer_does_not_depend_on_what_is_sampled_beside_it(
     alone = {
         (one.problem, one.sample): one for one in sample(model, requests(samples=3), law, NOISE)
     }
-    chosen = [requests(samples=3)[place] for place in order[:asked]]
+    chosen = [requests(samples=3)[index] for index in order[:asked]]
     together = sample(model, chosen, law, NOISE, rows=rows)
     assert [(one.problem, one.sample) for one in together] == [
         (request.problem, one) for request in chosen for one in range(3)
@@ -159,7 +159,7 @@ def test_other_noise_gives_other_answers() -> None:
     assert all(first != second for first, second in pairwise(answers))
 
 
-def test_rollouts_of_one_problem_differ_and_follow_the_models_law() -> None:
+def test_rollouts_of_one_problem_differ_and_follow_the_models_distribution() -> None:
     """First tokens of 4,000 rollouts against the model's probabilities: χ² with 34 degrees of
     freedom, 99.99 % quantile 75.
     """
@@ -210,16 +210,16 @@ def test_nothing_asked_is_nothing_written() -> None:
     assert sample(language_model(), [], Sampling(), NOISE) == []
 
 
-def test_progress_is_told_and_may_stop_the_sampling() -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_and_can_cancel_the_sampling() -> None:
+    messages: list[tuple[int, int]] = []
     sample(
         many_ends("qwen2"),
         requests(),
         Sampling(max_new_tokens=5),
         NOISE,
-        progress=lambda done, of: told.append((done, of)),
+        progress=lambda done, of: messages.append((done, of)),
     )
-    assert told == [(done, 8) for done in range(1, 9)]
+    assert messages == [(done, 8) for done in range(1, 9)]
 
     def leave(done: int, of: int) -> None:
         raise KeyboardInterrupt
@@ -247,13 +247,13 @@ def test_the_fallback_to_generate_writes_the_same_answers(
     monkeypatch: pytest.MonkeyPatch, law: Sampling
 ) -> None:
     model = many_ends("llama")
-    ours = sample(model, requests(samples=2), law, NOISE)
+    actual = sample(model, requests(samples=2), law, NOISE)
     monkeypatch.setattr(decoder, "unsupported", lambda language_model: "told to")
     model.model.generation_config.repetition_penalty = 5.0
     fallback = sample(model, requests(samples=2), law, NOISE, rows=5)
     assert model.model.generation_config.repetition_penalty == 5.0
     model.model.generation_config.repetition_penalty = None
-    for first, second in zip(ours, fallback, strict=True):
+    for first, second in zip(actual, fallback, strict=True):
         assert same(first, second)
         np.testing.assert_allclose(first.logprobs, second.logprobs, atol=1e-5)
         np.testing.assert_allclose(first.sampled_logprobs, second.sampled_logprobs, atol=1e-5)

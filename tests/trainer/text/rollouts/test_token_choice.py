@@ -38,7 +38,7 @@ def law_of_transformers(logits_V: Tensor, sampling: Sampling) -> Tensor:
     return scores.softmax(-1)[0]
 
 
-def drawn(logits_V: Tensor, sampling: Sampling, draws: int) -> TokenChoice:
+def samples(logits_V: Tensor, sampling: Sampling, draws: int) -> TokenChoice:
     """One draw for each of `draws` evenly spaced uniform numbers: counts are the law itself, within
     one.
     """
@@ -48,15 +48,15 @@ def drawn(logits_V: Tensor, sampling: Sampling, draws: int) -> TokenChoice:
 
 @pytest.mark.parametrize("sampling", LAWS)
 @pytest.mark.parametrize("seed", range(3))
-def test_frequencies_follow_the_law(sampling: Sampling, seed: int) -> None:
-    counts = torch.bincount(drawn(logits(seed), sampling, 20_000).ids, minlength=20)
+def test_frequencies_follow_the_distribution(sampling: Sampling, seed: int) -> None:
+    counts = torch.bincount(samples(logits(seed), sampling, 20_000).ids, minlength=20)
     expected = law_of_transformers(logits(seed), sampling) * 20_000
     assert (counts - expected).abs().max() <= 1
 
 
 @pytest.mark.parametrize("sampling", LAWS)
 def test_both_log_probs_and_the_entropy_are_remembered(sampling: Sampling) -> None:
-    choice = drawn(logits(), sampling, 100)
+    choice = samples(logits(), sampling, 100)
     own = logits().log_softmax(-1)
     torch.testing.assert_close(choice.logprobs, own[choice.ids])
     torch.testing.assert_close(
@@ -66,7 +66,7 @@ def test_both_log_probs_and_the_entropy_are_remembered(sampling: Sampling) -> No
 
 
 def test_temperature_zero_takes_the_likeliest_token_surely() -> None:
-    choice = drawn(logits(), Sampling(temperature=0), 10)
+    choice = samples(logits(), Sampling(temperature=0), 10)
     assert set(choice.ids.tolist()) == {int(logits().argmax())}
     assert not choice.sampled_logprobs.any()
     torch.testing.assert_close(choice.logprobs, logits().log_softmax(-1).max().expand(10))
@@ -74,11 +74,13 @@ def test_temperature_zero_takes_the_likeliest_token_surely() -> None:
 
 def test_equal_logits_at_the_edge_of_top_k_are_all_kept() -> None:
     flat = torch.tensor([3.0, 1.0, 1.0, 0.0])
-    assert set(drawn(flat, Sampling(top_k=2), 1000).ids.tolist()) == {0, 1, 2}
+    assert set(samples(flat, Sampling(top_k=2), 1000).ids.tolist()) == {0, 1, 2}
 
 
 def test_top_p_keeps_at_least_one_token() -> None:
-    assert set(drawn(logits(), Sampling(top_p=1e-9), 100).ids.tolist()) == {int(logits().argmax())}
+    assert set(samples(logits(), Sampling(top_p=1e-9), 100).ids.tolist()) == {
+        int(logits().argmax())
+    }
 
 
 @settings(deadline=None, max_examples=50)

@@ -100,14 +100,14 @@ def test_answers_and_updates_follow_the_student(tmp_path: Path, tied: bool, adap
 def test_every_answer_has_a_seed_of_its_own_that_a_repetition_has_again(tmp_path: Path) -> None:
     manners = Manners()
     engine = engine_over(manners, tmp_path)
-    first, again = (engine.write(REQUESTS, LAW, Noise(0, 0)) for _ in range(2))
-    assert [answer.ids for answer in first] == [answer.ids for answer in again]
+    first, repeated = (engine.write(REQUESTS, LAW, Noise(0, 0)) for _ in range(2))
+    assert [answer.ids for answer in first] == [answer.ids for answer in repeated]
     engine.write(REQUESTS, LAW, Noise(0, 1))
     assert sorted(Counter(body["seed"] for body in manners.asked).values()) == [1] * 5 + [2] * 5
     engine.close()
 
 
-def test_log_probs_at_another_temperature_are_of_the_law_that_was_drawn_from_alone(
+def test_log_probs_at_another_temperature_are_of_the_sampling_distribution_only(
     tmp_path: Path,
 ) -> None:
     engine = engine_over(Manners(), tmp_path)
@@ -207,7 +207,7 @@ def test_a_server_that_keeps_dying_ends_the_run(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_rubbish_and_refusals_are_sentences(
+def test_invalid_replies_and_refusals_give_clear_errors(
     tmp_path: Path, reply: tuple[int, Any], sentence: str
 ) -> None:
     engine = engine_over(Manners(reply=lambda body: reply), tmp_path)
@@ -286,11 +286,11 @@ def _until(holds: Any) -> None:
 
 def _members(group: int) -> list[int]:
     """Processes of a group that have not ended."""
-    found = []
+    result = []
     for process in psutil.process_iter():
         try:
             if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
+                result.append(process.pid)
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
-    return found
+    return result

@@ -19,32 +19,32 @@ ROUNDINGS = st.sampled_from([1e-6, 1e-4, 0.02])
 
 def numbers(seed: int) -> Tensor:
     """Sixty-three numbers of mean size 1."""
-    drawn = torch.randn(63, generator=torch.Generator().manual_seed(seed))
-    return drawn / drawn.abs().mean()
+    samples = torch.randn(63, generator=torch.Generator().manual_seed(seed))
+    return samples / samples.abs().mean()
 
 
 def begun(rounding: float, tolerance: float = 0.05) -> tuple[WeightCheck, Tensor]:
-    check, ours = WeightCheck(tolerance), 5 * numbers(1)
-    check.begin(ours, ours + rounding * numbers(2))
-    return check, ours
+    check, actual = WeightCheck(tolerance), 5 * numbers(1)
+    check.begin(actual, actual + rounding * numbers(2))
+    return check, actual
 
 
 @given(SEEDS, ROUNDINGS, st.floats(1e-7, 3.0))
 def test_a_server_with_the_new_weights_passes(seed: int, rounding: float, size: float) -> None:
-    check, ours = begun(rounding)
+    check, actual = begun(rounding)
     for version in range(1, 5):
-        ours = ours + size * numbers(seed + version)
-        check.check_update(version, ours, ours + rounding * numbers(seed + 10 + version))
+        actual = actual + size * numbers(seed + version)
+        check.check_update(version, actual, actual + rounding * numbers(seed + 10 + version))
 
 
 @given(SEEDS, ROUNDINGS, st.floats(5.0, 1000.0))
 def test_a_server_that_kept_the_old_weights_is_caught_once_they_differ_by_more_than_rounding(
     seed: int, rounding: float, times: float
 ) -> None:
-    check, ours = begun(rounding)
+    check, actual = begun(rounding)
     with pytest.raises(Failure, match="the weights of update 1"):
         check.check_update(
-            1, ours + times * rounding * numbers(seed), ours + rounding * numbers(seed + 1)
+            1, actual + times * rounding * numbers(seed), actual + rounding * numbers(seed + 1)
         )
 
 
@@ -68,17 +68,17 @@ def test_small_updates_that_never_arrive_add_up_and_are_caught(seed: int, roundi
 @given(SEEDS, st.floats(3e-4, 1.0))
 def test_in_float32_a_part_that_stayed_behind_is_caught(seed: int, part: float) -> None:
     """However near to the new weights the server is: it is not as near as at the start."""
-    check, ours = begun(1e-6)
-    moved = ours + 2 * numbers(seed)
+    check, actual = begun(1e-6)
+    moved = actual + 2 * numbers(seed)
     with pytest.raises(Failure):
         check.check_update(1, moved, moved + part * numbers(seed + 1))
 
 
 def test_the_tolerance_is_the_most_that_rounding_may_grow() -> None:
-    check, ours = begun(0.02, tolerance=0.05)
-    check.check_update(1, ours, ours + 0.069 * numbers(3))
+    check, actual = begun(0.02, tolerance=0.05)
+    check.check_update(1, actual, actual + 0.069 * numbers(3))
     with pytest.raises(Failure):
-        check.check_update(2, ours, ours + 0.071 * numbers(3))
+        check.check_update(2, actual, actual + 0.071 * numbers(3))
 
 
 def test_another_network_is_refused_at_the_start() -> None:
@@ -88,11 +88,11 @@ def test_another_network_is_refused_at_the_start() -> None:
 
 
 def test_log_probs_that_are_not_numbers_are_refused() -> None:
-    check, ours = begun(1e-6)
+    check, actual = begun(1e-6)
     with pytest.raises(Failure):
-        check.check_update(1, ours, torch.full_like(ours, torch.nan))
+        check.check_update(1, actual, torch.full_like(actual, torch.nan))
     with pytest.raises(Failure):
-        WeightCheck(0.05).begin(ours, torch.full_like(ours, torch.nan))
+        WeightCheck(0.05).begin(actual, torch.full_like(actual, torch.nan))
 
 
 def test_the_fixed_text_is_always_the_same_and_fits() -> None:

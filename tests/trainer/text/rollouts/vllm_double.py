@@ -124,7 +124,7 @@ class Double:
         law_TV = self._law(ids)
         return [
             None,
-            *({str(id): {"logprob": float(law_TV[place, id])}} for place, id in enumerate(ids[1:])),
+            *({str(id): {"logprob": float(law_TV[index, id])}} for index, id in enumerate(ids[1:])),
         ]
 
     def _choice(self, ids: list[int], logprobs: list[float], prompt: object) -> dict[str, Any]:

@@ -21,10 +21,13 @@ from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import Answer, Question
 from trainer.text.teachers import Teachers, open_teachers
 
-CHAT = "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}{% if add_generation_prompt %}>{% endif %}"
+CHAT = (
+    "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}"
+    "{% if add_generation_prompt %}>{% endif %}"
+)
 THINKING = (
-    CHAT
-    + "{% if enable_thinking is defined %}{% if enable_thinking %}on{% else %}off{% endif %}{% endif %}"
+    CHAT + "{% if enable_thinking is defined %}"
+    "{% if enable_thinking %}on{% else %}off{% endif %}{% endif %}"
 )
 PROSE = string.printable + "…"
 PLAIN: dict[str, Any] = {"kind": "plain"}

@@ -55,9 +55,7 @@ def test_solution_and_answer_come_from_the_problem() -> None:
     assert privileged_text(showing("answer"), PROBLEM) == "2"
 
 
-def test_a_demonstration_is_an_accepted_answer_of_the_group_and_rather_not_the_one_that_is_read() -> (
-    None
-):
+def test_a_demonstration_is_an_accepted_answer_preferably_another_one() -> None:
     own, wrong, other = (
         an_answer("own", True),
         an_answer("wrong", False, 1),
@@ -142,7 +140,8 @@ def test_a_note_is_never_cut() -> None:
 def test_a_question_that_does_not_fit_with_nothing_shown_is_refused() -> None:
     with pytest.raises(
         ModelError,
-        match=r"A prompt of 57 tokens and an answer of up to 72 do not fit .*, which reads 128 tokens",
+        match=r"A prompt of 57 tokens and an answer of up to 72 do not fit .*, "
+        r"which reads 128 tokens",
     ):
         PromptFormatter(reader(), BOTH, 72).prompt(question("q" * 50), "solution")
 

@@ -33,13 +33,13 @@ class Asking:
         self.pauses.append(seconds)
 
     def __call__(self, *prompts: str) -> list[str]:
-        return [found.text for found in self.endpoint.write(prompts, LAW)]
+        return [result.text for result in self.endpoint.write(prompts, LAW)]
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with running() as found:
-        yield found
+    with running() as result:
+        yield result
 
 
 def test_each_prompt_is_asked_as_the_run_samples_and_answered_in_order(
@@ -166,7 +166,8 @@ RUBBISH = [
     (
         status(
             200,
-            '{"choices": [{"message": {"content": "x"}, "finish_reason": {}}], "usage": {"completion_tokens": "many"}}',
+            '{"choices": [{"message": {"content": "x"}, "finish_reason": {}}], '
+            '"usage": {"completion_tokens": "many"}}',
         ),
         "no chat",
     ),
@@ -178,7 +179,7 @@ RUBBISH = [
 
 
 @pytest.mark.parametrize(("reply", "words"), RUBBISH)
-def test_rubbish_is_asked_for_again_and_then_told_of(
+def test_an_invalid_answer_is_requested_again_and_then_reported(
     server: Server, tmp_path: Path, reply: Any, words: str
 ) -> None:
     server.script = [reply, reply, completion("sense")]
@@ -186,16 +187,14 @@ def test_rubbish_is_asked_for_again_and_then_told_of(
     server.script = [reply, reply]
     with pytest.raises(
         Failure, match=rf"The teacher at {server.url} .*{words}.*asked 2 times"
-    ) as told:
+    ) as messages:
         Asking(server.url, tmp_path, retries=1)("two")
-    assert "what it has written is kept" in told.value.remedy and not isinstance(
-        told.value, RunRefused
+    assert "what it has written is kept" in messages.value.remedy and not isinstance(
+        messages.value, RunRefused
     )
 
 
-def test_an_endpoint_that_stays_broken_is_told_of_with_its_own_words(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_broken_endpoint_is_reported_with_its_error_text(server: Server, tmp_path: Path) -> None:
     server.script = [status(500, "out of\nmemory")] * 2
     with pytest.raises(
         Failure, match=r"fails with status 500 \(out of memory\); it was asked 2 times\."
@@ -203,7 +202,7 @@ def test_an_endpoint_that_stays_broken_is_told_of_with_its_own_words(
         Asking(server.url, tmp_path, retries=1)("one")
 
 
-def test_a_slow_endpoint_is_told_of(server: Server, tmp_path: Path) -> None:
+def test_a_slow_endpoint_is_reported(server: Server, tmp_path: Path) -> None:
     server.gate.clear()
     with pytest.raises(
         Failure,
@@ -212,7 +211,7 @@ def test_a_slow_endpoint_is_told_of(server: Server, tmp_path: Path) -> None:
         Asking(server.url, tmp_path, retries=0, seconds=0.05)("one")
 
 
-def test_an_endpoint_that_is_down_is_told_of(tmp_path: Path) -> None:
+def test_an_unreachable_endpoint_is_reported(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
@@ -229,9 +228,9 @@ def test_what_waiting_cannot_mend_is_refused_at_once(
     server.script = [status(code, "no such model", Location="http://127.0.0.1:1/elsewhere")]
     with pytest.raises(
         RunRefused, match=rf"refuses the request with status {code} \(no such model\)"
-    ) as told:
+    ) as messages:
         Asking(server.url, tmp_path)("one")
-    assert "networks.teacher.url" in told.value.remedy and len(server.bodies) == 1
+    assert "networks.teacher.url" in messages.value.remedy and len(server.bodies) == 1
 
 
 def test_the_key_is_read_from_the_environment_and_sent(
@@ -254,9 +253,9 @@ def test_a_key_that_is_not_accepted_is_refused_and_not_shown(
 ) -> None:
     monkeypatch.setenv("STILLROOM_SECRET_BIG", "k3y")
     server.script = [status(code, "wrong key k3y")]
-    with pytest.raises(RunRefused, match="does not accept the key") as told:
+    with pytest.raises(RunRefused, match="does not accept the key") as messages:
         Asking(server.url, tmp_path, key="secret:big")("one")
-    assert "k3y" not in told.value.reason + told.value.remedy
+    assert "k3y" not in messages.value.reason + messages.value.remedy
 
 
 def test_the_key_is_cut_out_of_what_an_endpoint_says(
@@ -276,9 +275,9 @@ def test_a_secret_that_cannot_be_sent_is_refused(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, words: str
 ) -> None:
     monkeypatch.setattr("os.environ", {} if value is None else {"STILLROOM_SECRET_BIG": value})
-    with pytest.raises(RunRefused, match=words) as told:
+    with pytest.raises(RunRefused, match=words) as messages:
         Asking(server.url, tmp_path, key="secret:big")("one")
-    assert "STILLROOM_SECRET_BIG" in told.value.remedy and server.bodies == []
+    assert "STILLROOM_SECRET_BIG" in messages.value.remedy and server.bodies == []
 
 
 def test_a_cut_answer_is_known_as_one(server: Server, tmp_path: Path) -> None:
@@ -300,7 +299,7 @@ COUNTS = [
 
 
 @pytest.mark.parametrize(("said", "tokens"), COUNTS)
-def test_whatever_number_an_endpoint_says_it_has_written_is_kept_in_bounds(
+def test_a_reported_token_count_is_limited(
     server: Server, tmp_path: Path, said: str, tokens: int
 ) -> None:
     code, headers, body = completion("sense")

@@ -88,7 +88,7 @@ def test_a_specialist_for_a_domain_that_no_problem_has_is_refused() -> None:
         teachers.check([question(domain="algebra")])
 
 
-def test_a_question_that_leaves_no_room_is_refused_before_the_run() -> None:
+def test_a_question_that_is_too_long_is_refused_before_the_run() -> None:
     teachers = opened(definition(another(context=SHOWN)))
     assert teachers.check([question("q" * 80, solution="s")]) == []
     with pytest.raises(ModelError, match="do not fit"):
@@ -101,7 +101,7 @@ def test_missing_solutions_are_refused_before_the_run() -> None:
         teachers.check([question(), question("2+2=", solution=" ")])
 
 
-def test_privileged_texts_that_will_be_cut_are_told_of() -> None:
+def test_privileged_texts_that_will_be_shortened_are_reported() -> None:
     teachers = opened(definition(another(context={**SHOWN, "most_tokens": 10})))
     (note,) = teachers.check(
         [

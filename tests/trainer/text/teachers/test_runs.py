@@ -19,8 +19,8 @@ PROBLEMS = 16
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with running() as found:
-        yield found
+    with running() as result:
+        yield result
 
 
 def learning_from(server: Server, **changes: Any) -> RunSpec:
@@ -45,10 +45,10 @@ def learning_from(server: Server, **changes: Any) -> RunSpec:
 
 
 def teacher_metrics(folder: Path, attempt: int) -> dict[str, float]:
-    found = [event["values"] for event in events(folder, "metrics", attempt=attempt)]
+    result = [event["values"] for event in events(folder, "metrics", attempt=attempt)]
     return {
         key: value
-        for values in found
+        for values in result
         for key, value in values.items()
         if key in ("teacher/tokens", "teacher/cost")
     }

@@ -192,13 +192,14 @@ def test_a_teacher_samples_with_its_own_weights() -> None:
     model = student()
     view = oneself("initial", model).views[0]
     request, law = [SampleRequest("p", (5, 6, 7), (0, 1, 2))], Sampling(max_new_tokens=12)
-    before = [got.ids for got in sample(model, request, law, Noise(0, 0, "teacher"))]
+    before = [result.ids for result in sample(model, request, law, Noise(0, 0, "teacher"))]
     take_a_step(model)
     with view.in_place():
         inside = [
-            got.ids for got in sample(view.language_model, request, law, Noise(0, 0, "teacher"))
+            result.ids
+            for result in sample(view.language_model, request, law, Noise(0, 0, "teacher"))
         ]
-    outside = [got.ids for got in sample(model, request, law, Noise(0, 0, "teacher"))]
+    outside = [result.ids for result in sample(model, request, law, Noise(0, 0, "teacher"))]
     assert inside == before != outside
 
 

@@ -45,8 +45,8 @@ def writer(tmp_path: Path) -> Iterator[TeacherWriter]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with running() as found:
-        yield found
+    with running() as result:
+        yield result
 
 
 def answered(path: Path, *rows: dict[str, Any]) -> Teachers:
@@ -114,7 +114,8 @@ def test_missing_texts_are_refused_before_the_run_with_their_number(tmp_path: Pa
     rows = [{"question": "1+1=", "response": "2"}, {"question": "2+2=", "response": " "}]
     with pytest.raises(
         ProblemError,
-        match=r"t\.jsonl has no answer to 2 of 3 training problems, the first of which asks “2\+2=”",
+        match=r"t\.jsonl has no answer to 2 of 3 training problems, "
+        r"the first of which asks “2\+2=”",
     ):
         answered(tmp_path / "t.jsonl", *rows).check(
             [question("1+1="), question("2+2="), question("3+3=")]
@@ -124,7 +125,8 @@ def test_missing_texts_are_refused_before_the_run_with_their_number(tmp_path: Pa
 def test_a_file_without_the_named_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ProblemError,
-        match=r"row 1 of t\.jsonl has no text in column “response”; its columns are “question”, “answer”",
+        match=r"row 1 of t\.jsonl has no text in column “response”; "
+        r"its columns are “question”, “answer”",
     ):
         answered(tmp_path / "t.jsonl", {"question": "1+1=", "answer": "2"}).check(
             [question("1+1=")]
@@ -162,8 +164,8 @@ def test_an_endpoint_answers_and_its_cost_is_shown_for_the_whole_run(
     second = write(teachers, writer, question("2+2=", "4"), question("1+1=", "2"))
     assert first.metrics == {"teacher/tokens": 500_000, "teacher/cost": 2.0}
     assert second.metrics == {"teacher/tokens": 750_000, "teacher/cost": 3.0}
-    cut, again = second.answers
-    assert (again.ids, again.verdict) == (first.answers[0].ids, True)
+    cut, repeated = second.answers
+    assert (repeated.ids, repeated.verdict) == (first.answers[0].ids, True)
     assert (cut.truncated, cut.verdict) == (True, False) and EOS not in cut.ids
     assert (writer.run_dir / "teacher_cache").is_dir()
 
@@ -208,10 +210,10 @@ def test_a_model_with_another_tokenizer_is_encoded_again(writer: TeacherWriter) 
         )
     )
     (answer,) = write(teachers, writer, question("q")).answers
-    theirs = teachers.views[0].prompt(question("q"))
+    expected = teachers.views[0].prompt(question("q"))
     (own,) = writer.sampler.sample_answers(
         teachers.views[0].language_model,
-        [Question(question("q").problem, theirs, "q")],
+        [Question(question("q").problem, expected, "q")],
         [(0,)],
         LAW,
         NOISE,
