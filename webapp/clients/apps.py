@@ -1,4 +1,4 @@
-"""Says to whom the projects and origins of logged runs belong."""
+"""Register to which team the projects and origins of client runs belong."""
 
 from __future__ import annotations
 

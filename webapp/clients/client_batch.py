@@ -1,4 +1,4 @@
-"""What a client says of a run, in one shape for every client."""
+"""What one request of a client logs about a run, in the same shape for every client."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ FARTHEST = 2**62
 
 @dataclass(frozen=True)
 class LoggedValues:
-    """Values at a step. With an `id` it counts once by that, without one by its content. `step`
-    None: the step that the run is at.
+    """Values at a step; `step` None stands for the current step of the run.
+
+    With an `id` it counts once by the id, else once by its content.
     """
 
     values: dict[str, float]
@@ -29,7 +30,7 @@ class LoggedValues:
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line of the run's log; counts once by its `id`."""
+    """A line of the run's log, which counts once by its `id`."""
 
     level: str
     message: str
@@ -40,7 +41,7 @@ class LogLine:
 
 @dataclass(frozen=True)
 class RunAddress:
-    """A run by its name in a client; it is made when something is first said of it."""
+    """A run by its key in the client; it is created when it is first logged to."""
 
     team_id: int
     owner_id: int | None
@@ -53,7 +54,7 @@ class RunAddress:
 
 @dataclass(frozen=True)
 class RunPublicId:
-    """A run of the team by its public id."""
+    """An existing run of the team by its public id."""
 
     team_id: int
     public_id: str
@@ -61,7 +62,7 @@ class RunPublicId:
 
 @dataclass(frozen=True)
 class ClientBatch:
-    """What one request says of one run. `not_kept` are keys of `logs` that had no number."""
+    """What one request logs to one run; `not_kept` are keys whose values are not numbers."""
 
     run: RunAddress | RunPublicId
     logs: list[LoggedValues] = field(default_factory=list)
@@ -73,12 +74,12 @@ class ClientBatch:
 
     @property
     def describes(self) -> bool:
-        """Whether it says more than values and lines."""
+        """Whether it holds more than values and lines."""
         return bool(self.params or self.tags or self.inputs or self.not_kept)
 
     @property
     def size(self) -> int:
-        """Values and everything else that becomes a row; a log without values leaves one too."""
+        """The number of values and other rows; a log without values counts as one."""
         return (
             sum(len(log.values) or 1 for log in self.logs)
             + len(self.lines)
@@ -88,7 +89,7 @@ class ClientBatch:
 
 
 def digest_id(*parts: object) -> UUID:
-    """The same parts have the same id, whatever their length."""
+    """Return an id that is a digest of `parts`: equal parts have the same id."""
     return UUID(
         bytes=hashlib.blake2b(
             "\0".join(map(str, parts)).encode("utf-8", "replace"), digest_size=16
@@ -96,10 +97,12 @@ def digest_id(*parts: object) -> UUID:
     )
 
 
-@lru_cache(maxsize=20_000)  # a run says the same names again and again
+@lru_cache(maxsize=20_000)  # a run logs the same names again and again
 def key(text: str) -> str:
-    """The name of a series as it can be stored: names that differ stay apart, also where they have
-    to be changed.
+    """Return the name of a series as it can be stored.
+
+    Names that had to be changed get a digest of the original, so that different names stay
+    different.
     """
     cleaned = storable(text)
     if cleaned == text:
@@ -108,9 +111,7 @@ def key(text: str) -> str:
 
 
 def cut(name: str, longest: int) -> str:
-    """A name of at most `longest` characters: a longer one is cut, and told apart by a digest of
-    the whole.
-    """
+    """Return a name of at most `longest` characters; a longer one ends with a digest of it."""
     return name if len(name) <= longest else f"{name[: longest - 9]}~{_digest(name)}"
 
 
@@ -119,9 +120,7 @@ def _digest(name: str) -> str:
 
 
 def step(value: object) -> int | None:
-    """`value` as a step that can be stored, which is a whole number less than FARTHEST from 0; None
-    if it is none.
-    """
+    """Return `value` as a step, or None unless it is an integer with |step| < FARTHEST."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return int(value) if isinstance(value, int) and abs(value) < FARTHEST else None

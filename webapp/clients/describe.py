@@ -1,6 +1,4 @@
-"""What clients say of a run besides its values: parameters, tags, data sets, and the names of what
-is not kept.
-"""
+"""What clients log about a run besides values: parameters, tags, data sets, keys not kept."""
 
 from __future__ import annotations
 
@@ -10,31 +8,27 @@ from typing import Any
 
 from webapp.clients import runs
 from webapp.clients.client_batch import ClientBatch
-from webapp.clients.limits import LONGEST_VALUE, MAX_PARAMS, MOST_INPUTS, listed
+from webapp.clients.limits import LONGEST_VALUE, MAX_INPUTS, MAX_PARAMS, listed
 from webapp.clients.models import Origin
 from webapp.runs.models import Run
 
 MOST_NOT_KEPT = 200
+# Start time of a Trackio process, in its configuration: another value means a resumed run.
 STARTED = "_Created"
-"""The moment at which a Trackio process began, in its configuration: another one means that the run
-was taken up again.
-"""
 
 
 class Unfit(Exception):
-    """A client that can be told so says what cannot be kept, such as another value of a parameter;
-    the message names it.
-    """
+    """Something that cannot be stored, of a client that shows errors; the message names it."""
 
 
 def describe(
     batches_by_run: Mapping[int, Sequence[ClientBatch]], resuming: set[int]
 ) -> dict[int, str]:
-    """Merge what is said into the runs' origins, whose rows the caller has locked; adds to
-    `resuming`.
+    """Merge descriptions into the runs' origins, whose rows the caller has locked.
 
-    What is too much for a run is left out, and the sentence that says so is returned by its run.
-    MLflow's clients, which raise what they are answered, hear it instead. Raises Unfit.
+    Adds runs that were resumed to `resuming`. Returns, by run, a sentence about what exceeds the
+    limits and is not kept. For MLflow's clients, which raise the errors they receive, raises Unfit
+    instead.
     """
     complaints = {}
     for origin in (
@@ -46,7 +40,7 @@ def describe(
         too_many = [name for batch in batches_by_run[origin.pk] for name in _merge(origin, batch)]
         if too_many:
             complaints[origin.pk] = _complaint(too_many)
-            if _hears(origin):
+            if _shows_errors(origin):
                 raise Unfit(complaints[origin.pk])
         if before != _kept(origin):
             origin.save(
@@ -58,18 +52,18 @@ def describe(
 
 
 def _merge(origin: Origin, batch: ClientBatch) -> list[str]:
-    """The names that the run has no room for."""
+    """Merge one batch; return the names beyond the limits of a run."""
     started = batch.params.get(STARTED)
     if started is not None and origin.params.get(STARTED, started) != started:
         origin.resuming, origin.resumed_keys = True, []
-    if _hears(origin):
+    if _shows_errors(origin):
         _refuse_changes(origin, batch.params)
-    origin.params, params = _room(
+    origin.params, params = _merge_up_to_limit(
         origin.params, {name: _short(value) for name, value in batch.params.items()}
     )
-    origin.tags, tags = _room(origin.tags, batch.tags)
+    origin.tags, tags = _merge_up_to_limit(origin.tags, batch.tags)
     new = [data_input for data_input in batch.inputs if data_input not in origin.inputs]
-    room = MOST_INPUTS - len(origin.inputs)
+    room = MAX_INPUTS - len(origin.inputs)
     origin.inputs = [*origin.inputs, *new[:room]]
     origin.not_kept = sorted({*origin.not_kept, *batch.not_kept})[:MOST_NOT_KEPT]
     if batch.tags.get(runs.NAME_TAG):
@@ -77,7 +71,7 @@ def _merge(origin: Origin, batch: ClientBatch) -> list[str]:
     return [*params, *tags, *(str(data_input.get("name")) for data_input in new[room:])]
 
 
-def _hears(origin: Origin) -> bool:
+def _shows_errors(origin: Origin) -> bool:
     return origin.client == "mlflow" and origin.run.source == Run.Source.CLIENT
 
 
@@ -96,14 +90,15 @@ def _refuse_changes(origin: Origin, params: dict[str, Any]) -> None:
     for name, value in params.items():
         if origin.params.get(name, value) != value:
             raise Unfit(
-                f"The parameter {name!r} of this run is {origin.params[name]!r} already; it cannot become {value!r}."
+                f"The parameter {name!r} of this run is {origin.params[name]!r} already; "
+                f"it cannot become {value!r}."
             )
 
 
-def _room(current: dict[str, Any], new_values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """`known` with what is given, as far as there is room, and the names for which there is
-    none.
-    """
+def _merge_up_to_limit(
+    current: dict[str, Any], new_values: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return `current` with new values up to the limit, and the names beyond it."""
     new = [name for name in new_values if name not in current]
     beyond = set(new[max(0, MAX_PARAMS - len(current)) :])
     return {
@@ -113,15 +108,13 @@ def _room(current: dict[str, Any], new_values: dict[str, Any]) -> tuple[dict[str
 
 
 def _short(value: Any) -> Any:
-    """A value of a configuration, which may be a whole tree; a long one becomes the beginning of
-    its text.
-    """
+    """Return a value of a configuration; a long one becomes the start of its JSON text."""
     text = value if isinstance(value, str) else json.dumps(value)
     return value if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def _complaint(names: Sequence[str]) -> str:
     return (
-        f"A run may have {MAX_PARAMS:,} parameters, {MAX_PARAMS:,} tags and {MOST_INPUTS:,} data sets. This one has as many; "
-        f"further ones are not kept, such as {listed(names)}."
+        f"A run may have {MAX_PARAMS:,} parameters, {MAX_PARAMS:,} tags and {MAX_INPUTS:,} data sets. "
+        f"This one has as many; further ones are not kept, such as {listed(names)}."
     )

@@ -1,8 +1,7 @@
-"""How much one run may have, so that a mistake in a script, such as a name for each step, takes
-down neither the server nor a page.
+"""Limits of one run, so that a mistake in a script, such as a name for each step, does no harm.
 
-What is beyond a bound is left out and said so in the run's log; what came before goes on. The
-caller holds the run's row, so that of several writers none lets in more.
+What exceeds a limit is not stored, and the run's log says so; everything below the limit is. The
+caller has locked the run's row, so that several writers together cannot exceed a limit.
 """
 
 from __future__ import annotations
@@ -17,19 +16,18 @@ from webapp.runs.models import Run
 from webapp.series import series_store
 
 MAX_SERIES = 10_000
-MAX_PARAMS = 5_000
-"""Parameters of a run; likewise its tags."""
-MOST_INPUTS = 1_000
+MAX_PARAMS = 5_000  # parameters of a run, and likewise its tags
+MAX_INPUTS = 1_000
+# Characters of one parameter or tag. For MLflow's clients its own limits hold, which are not
+# larger.
 LONGEST_VALUE = 8_000
-"""Characters of one parameter or tag; MLflow's clients are held to MLflow's own limits, which are
-not larger.
-"""
-REMEMBERED = 1_000_000
+REMEMBERED = 1_000_000  # names in memory, over all runs
 
 
 class KnownSeries:
-    """The names of runs' series as this process last read them. They are never taken away, so that
-    only a new name is looked for again.
+    """Caches the names of runs' series.
+
+    Series are never deleted, so that only a name that is not in the cache needs a query.
     """
 
     def __init__(self) -> None:
@@ -38,9 +36,7 @@ class KnownSeries:
         self._lock = threading.Lock()
 
     def refused(self, run: Run, names: Iterable[str]) -> list[str]:
-        """Those of `names`, which stand in order of arrival, that are new to a run that has no room
-        for them.
-        """
+        """Return those of `names` (in order of arrival) that are new and beyond MAX_SERIES."""
         known_names = self._names.get(run.pk, frozenset())
         if known_names.issuperset(names):
             return []
@@ -58,14 +54,12 @@ class KnownSeries:
                 self._size -= len(self._names.popitem(last=False)[1])
 
 
-_known = KnownSeries()
+_known_series = KnownSeries()
 
 
 def within(run: Run, logs: Sequence[LoggedValues]) -> tuple[list[LoggedValues], str]:
-    """`logs` without the series that are too many, and the sentence that says so, if there are
-    any.
-    """
-    refused = _known.refused(run, dict.fromkeys(name for log in logs for name in log.values))
+    """Return `logs` without series beyond the limit, and a sentence about these, or ""."""
+    refused = _known_series.refused(run, dict.fromkeys(name for log in logs for name in log.values))
     if not refused:
         return list(logs), ""
     left_out = set(refused)
@@ -79,12 +73,13 @@ def within(run: Run, logs: Sequence[LoggedValues]) -> tuple[list[LoggedValues], 
         for log in logs
     ]
     return kept_logs, (
-        f"This run has {MAX_SERIES:,} series, as many as a run may have. Values under further names are not kept, such as "
+        f"This run has {MAX_SERIES:,} series, as many as a run may have. "
+        "Values under further names are not kept, such as "
         f"{listed(refused)}; those under known names are. Does the script make a name for each step?"
     )
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few names, for a sentence."""
+    """Return the first three names and the number of others, for a sentence."""
     first_names = ", ".join(f"“{name}”" for name in islice(names, 3))
     return f"{first_names} and {len(names) - 3:,} more" if len(names) > 3 else first_names

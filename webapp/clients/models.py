@@ -1,4 +1,4 @@
-"""What runs that were logged or imported from elsewhere bring with them."""
+"""Tables of runs that were logged by clients or imported from files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webapp.runs.models import Run
 
 
 class Project(models.Model):
-    """What gathers runs in the client: Trackio's project, MLflow's experiment."""
+    """A group of runs: Trackio's project, MLflow's experiment."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     name = models.CharField(max_length=500)
@@ -25,11 +25,11 @@ class Project(models.Model):
 
 
 class Origin(models.Model):
-    """Where a run that has no definition comes from. `key` is its name in the client; `not_kept`
-    lists keys whose values are no numbers.
+    """Where a run without a definition comes from; `key` is its name in the client.
 
-    `resuming` is set when a process of the client takes the run up again, until the first values of
-    its series tell at which step; `resumed_keys` are the series whose first values have come since then.
+    `not_kept` lists keys whose values are not numbers. `resuming` is set when a client process
+    resumes the run, until the first values of its series tell at which step. `resumed_keys` are the
+    series whose first values have come since then.
     """
 
     run = models.OneToOneField(
@@ -54,8 +54,9 @@ class Origin(models.Model):
 
 
 class ImportedFile(models.Model):
-    """How far a file has been read into a run: what stands before byte `done` is recorded. `head`
-    is what the file is known by.
+    """How far a file was imported into a run: everything before byte `done` is recorded.
+
+    `head` is a digest of the start of the file, which does not change while the file grows.
     """
 
     pk = models.CompositePrimaryKey("run_id", "head")
@@ -65,9 +66,7 @@ class ImportedFile(models.Model):
 
 
 class Receipt(models.Model):
-    """That a log of a client has been taken in, so that it counts once however often it is sent.
-    Kept for `receipts.KEPT`.
-    """
+    """Marks a client's log as received, so that it counts once; deleted after `receipts.KEPT`."""
 
     pk = models.CompositePrimaryKey("run_id", "log")
     run = models.ForeignKey(Run, on_delete=models.CASCADE)

@@ -1,9 +1,8 @@
-"""Receipts of logs: written with what they stand for, looked at when something comes again, and
-removed when they are old.
+"""Receipts of logs: written with the log, checked when a log is sent again, deleted when old.
 
-A stock client tries again for minutes; what Trackio's could not send by then waits in its own
-folder until its next run in that project, and says when it was logged. So whatever comes again
-after KEPT tells its age, and is compared with the values themselves instead.
+A stock client retries for minutes. What Trackio's client could not send by then waits in its own
+folder until its next run in that project, and carries the time at which it was logged. So a log
+that is sent again after KEPT shows its age, and is compared with the stored values instead.
 """
 
 from __future__ import annotations
@@ -22,15 +21,17 @@ from webapp.runs.models import Run
 from webapp.series import series_store
 
 KEPT = timedelta(days=30)
-AT_ONCE = 20_000
+AT_ONCE = 20_000  # rows of one statement, so that none holds locks for long
 
 RECEIVE = """
-INSERT INTO clients_receipt (run_id, log, at) SELECT run, log, now() FROM unnest(%s::bigint[], %s::uuid[]) AS given(run, log)
+INSERT INTO clients_receipt (run_id, log, at)
+SELECT run, log, now() FROM unnest(%s::bigint[], %s::uuid[]) AS given(run, log)
 ON CONFLICT DO NOTHING RETURNING run_id, log
 """
 PRUNE = """
 DELETE FROM clients_receipt WHERE ctid = ANY(ARRAY(
-    SELECT receipt.ctid FROM clients_receipt AS receipt JOIN runs_run AS run ON run.id = receipt.run_id
+    SELECT receipt.ctid
+    FROM clients_receipt AS receipt JOIN runs_run AS run ON run.id = receipt.run_id
     WHERE receipt.at < %s AND run.source = %s LIMIT %s
 ))
 """
@@ -38,7 +39,7 @@ Point = tuple[str, float, bytes]
 
 
 def receive(ids: Collection[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
-    """Write a receipt for each (run, log); returns those that had none."""
+    """Write a receipt for each (run, log) and return those that had none."""
     if not ids:
         return set()
     with connection.cursor() as cursor:
@@ -47,9 +48,9 @@ def receive(ids: Collection[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
 
 
 def prune() -> int:
-    """Remove the receipts of clients' logs that are older than KEPT; returns how many there were.
+    """Delete receipts of client logs that are older than KEPT, and return their number.
 
-    Those of imported files stay: such a file may be brought again at any time.
+    Receipts of imported files stay: such a file may be imported again at any time.
     """
     before, removed = timezone.now() - KEPT, 0
     while True:
@@ -61,9 +62,7 @@ def prune() -> int:
 
 
 def unknown(run: Run, logs: Sequence[LoggedValues]) -> list[LoggedValues]:
-    """`logs` without those so old that their receipts may be gone, and all of whose values the run
-    has already.
-    """
+    """Return `logs` without old ones whose receipts may be deleted and whose values are stored."""
     horizon = time.time() - KEPT.total_seconds()
     old = [log for log in logs if log.id is not None and log.wall_time < horizon and log.values]
     if not old:
@@ -81,9 +80,7 @@ def unknown(run: Run, logs: Sequence[LoggedValues]) -> list[LoggedValues]:
 
 
 def _points(log: LoggedValues) -> list[Point]:
-    """What identifies the values of a log: their step, or, of figures of the machine, their
-    time.
-    """
+    """Return what identifies the values of a log: key, value and step, or time without a step."""
     return [
         (name, log.wall_time if log.step is None else log.step, _bits(value))
         for name, value in log.values.items()

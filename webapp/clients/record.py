@@ -1,12 +1,11 @@
-"""Taking what clients say into Postgres: once, whatever is repeated, and in one transaction with
-the runs' cursors.
+"""Write what clients log to Postgres: once, and in one transaction with the runs' batch counts.
 
-A log with an id counts once by its receipt; one without by its content (key, step, time, value). A
-client that takes a run up again at an earlier step opens a new attempt, which replaces what came
-after that step, as when a managed run is resumed.
+A log with an id counts once by its receipt; one without counts once by its content (key, step,
+time, value). A client that resumes a run at an earlier step starts a new attempt, which replaces
+what came after that step, as when a managed run is resumed.
 
-All runs of a transaction share a statement where they can: what a request costs is mostly its trips
-to Postgres.
+All runs of a transaction share a statement where possible, because the cost of a request is mostly
+its round trips to Postgres.
 """
 
 from __future__ import annotations
@@ -29,44 +28,52 @@ from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
 from webapp.series import series_store
 
-Said = TypeVar("Said", LoggedValues, LogLine)
+Item = TypeVar("Item", LoggedValues, LogLine)
 
-# The rows are locked in the order of their ids, so that of two writers none waits for the other in
-# a circle.
+# The rows are locked in the order of their ids, so that two writers cannot deadlock.
 TAKE = """
 WITH locked AS (SELECT id FROM runs_run WHERE id = ANY(%(runs)s) ORDER BY id FOR UPDATE)
-UPDATE runs_run AS run SET batch_count = run.batch_count + 1, last_event_at = to_timestamp(%(now)s), step = greatest(run.step, given.step)
-FROM locked, clients_origin AS origin, unnest(%(runs)s::bigint[], %(steps)s::bigint[]) AS given(run, step)
+UPDATE runs_run AS run SET
+    batch_count = run.batch_count + 1,
+    last_event_at = to_timestamp(%(now)s),
+    step = greatest(run.step, given.step)
+FROM locked, clients_origin AS origin,
+    unnest(%(runs)s::bigint[], %(steps)s::bigint[]) AS given(run, step)
 WHERE run.id = locked.id AND origin.run_id = locked.id AND given.run = locked.id
 RETURNING run.id, run.public_id, run.batch_count, run.attempt, origin.client, origin.resuming
 """
 NUMBER = """
-UPDATE runs_attempt AS attempt SET last_seq = attempt.last_seq + given.count, step = greatest(attempt.step, given.step)
-FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[]) AS given(run, number, count, step)
-WHERE attempt.run_id = given.run AND attempt.number = given.number RETURNING attempt.run_id, attempt.last_seq, attempt.step
+UPDATE runs_attempt AS attempt SET
+    last_seq = attempt.last_seq + given.count, step = greatest(attempt.step, given.step)
+FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[])
+    AS given(run, number, count, step)
+WHERE attempt.run_id = given.run AND attempt.number = given.number
+RETURNING attempt.run_id, attempt.last_seq, attempt.step
 """
 LOWEST = -(2**62)
-LOOKED_AT = 20
-"""Of the series that come together, so many tell whether the run goes back."""
+# Number of series of a request that are compared with their curves to find out whether the client
+# went back: each comparison reads a whole curve.
+COMPARED_SERIES = 20
 
 
 @dataclass
-class Part:
-    """What is said of one run: of `logs` and `lines` only what counts. `at` is the step that the
-    run is at, `first` the first number.
+class RunWrite:
+    """What is written to one run: `logs` and `lines` without repetitions.
+
+    `first` is the first sequence number, `current_step` the step of logs that name none.
     """
 
     run: Run
-    news: int
+    batch_number: int
     client: str
     logs: list[LoggedValues]
     lines: list[LogLine]
     first: int = 0
-    at: int = 0
+    current_step: int = 0
 
     @property
     def step(self) -> int:
-        """The highest step that is named."""
+        """The highest step of the logs and lines."""
         named = [log.step for log in self.logs] + [line.step for line in self.lines]
         return max([LOWEST, *(step for step in named if step is not None)])
 
@@ -77,12 +84,13 @@ class Part:
 
 
 def record(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int]:
-    """Append what is said of each run, inside the caller's transaction: the runs' new cursors, for
-    the doorbell.
+    """Append the batches of each run, inside the caller's transaction.
+
+    Returns the new batch counts by public id, to notify readers.
 
     Raises Run.DoesNotExist, or describe.Unfit.
     """
-    run_writes, resuming = _take(batches_by_run)
+    run_writes, resuming = _lock_runs(batches_by_run)
     complaints = describe(
         {
             run: batches
@@ -98,19 +106,21 @@ def record(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int
             for text in (complaint, complaints.get(run_write.run.pk))
             if text
         ]
-    _receive(run_writes)
+    _drop_received(run_writes)
     for run_write in run_writes:
         if run_write.run.pk in resuming:
-            _go_back(run_write)
-    _number(run_writes)
+            _rewind_if_repeated(run_write)
+    _assign_numbers(run_writes)
     _append(run_writes)
-    return {run_write.run.public_id: run_write.news for run_write in run_writes}
+    return {run_write.run.public_id: run_write.batch_number for run_write in run_writes}
 
 
-def _take(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> tuple[list[Part], set[int]]:
-    """Lock the runs and count the batch on each; also which of them a client has taken up again."""
+def _lock_runs(
+    batches_by_run: Mapping[int, Sequence[ClientBatch]],
+) -> tuple[list[RunWrite], set[int]]:
+    """Lock the runs and count the batch; return also which runs a client has resumed."""
     writes_by_run = {
-        run: Part(
+        run: RunWrite(
             Run(pk=run),
             0,
             "",
@@ -124,7 +134,7 @@ def _take(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> tuple[list[Par
     rows = _rows(TAKE, {"runs": list(writes_by_run), "steps": steps, "now": time.time()})
     for run, public_id, batch_number, attempt, client, resumed in rows:
         run_write = writes_by_run[run]
-        run_write.run.public_id, run_write.run.attempt, run_write.news, run_write.client = (
+        run_write.run.public_id, run_write.run.attempt, run_write.batch_number, run_write.client = (
             public_id,
             attempt,
             batch_number,
@@ -138,23 +148,23 @@ def _take(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> tuple[list[Par
 
 
 def _warning(run: Run, text: str) -> LogLine:
-    """A line that the run says once of each kind, which its first words tell."""
+    """Return a warning that is logged once; the first 40 characters are its kind."""
     return LogLine("warning", text, None, time.time(), digest_id("warning", run.pk, text[:40]))
 
 
-def _receive(run_writes: Sequence[Part]) -> None:
-    """Leave only what had no receipt, and of that the first of each id."""
+def _drop_received(run_writes: Sequence[RunWrite]) -> None:
+    """Keep only logs and lines without a receipt, and the first of each id."""
     new_ids = receipts.receive(
         {(run_write.run.pk, id) for run_write in run_writes for id in run_write.ids}
     )
     for run_write in run_writes:
         run_write.logs = receipts.unknown(
-            run_write.run, _once(run_write.run.pk, run_write.logs, new_ids)
+            run_write.run, _first_of_each(run_write.run.pk, run_write.logs, new_ids)
         )
-        run_write.lines = _once(run_write.run.pk, run_write.lines, new_ids)
+        run_write.lines = _first_of_each(run_write.run.pk, run_write.lines, new_ids)
 
 
-def _once(run: int, items: Sequence[Said], new_ids: set[tuple[int, UUID]]) -> list[Said]:
+def _first_of_each(run: int, items: Sequence[Item], new_ids: set[tuple[int, UUID]]) -> list[Item]:
     first_items = []
     for item in items:
         if item.id is None or (run, item.id) in new_ids:
@@ -163,9 +173,10 @@ def _once(run: int, items: Sequence[Said], new_ids: set[tuple[int, UUID]]) -> li
     return first_items
 
 
-def _go_back(run_write: Part) -> None:
-    """Open a new attempt if a client that took the run up again does again what a curve has
-    already; the first values of each tell.
+def _rewind_if_repeated(run_write: RunWrite) -> None:
+    """Start a new attempt if a resumed run logs steps again that a curve already has.
+
+    The first values of each series since the resumption decide.
     """
     origin = Origin.objects.only("resumed_keys").get(pk=run_write.run.pk)
     first = {
@@ -176,13 +187,13 @@ def _go_back(run_write: Part) -> None:
     step = min(
         (
             step
-            for name, step in islice(first.items(), LOOKED_AT)
-            if _is_done_again(run_write.run, name, step)
+            for name, step in islice(first.items(), COMPARED_SERIES)
+            if _is_repeated(run_write.run, name, step)
         ),
         default=None,
     )
     if step is None:
-        _listen_on(run_write.run, {*origin.resumed_keys, *first})
+        _await_other_series(run_write.run, {*origin.resumed_keys, *first})
         return
     back, number = step - 1, run_write.run.attempt + 1
     Origin.objects.filter(pk=run_write.run.pk).update(resuming=False, resumed_keys=[])
@@ -193,7 +204,7 @@ def _go_back(run_write: Part) -> None:
         "seq": 1,
         "type": "rewind",
         "step": back,
-        "batch_number": run_write.news,
+        "batch_number": run_write.batch_number,
     }
     Event.objects.create(**rewind, wall_time=moment(time.time()), payload={})
     Run.objects.filter(pk=run_write.run.pk).update(
@@ -203,7 +214,7 @@ def _go_back(run_write: Part) -> None:
 
 
 def _first_steps(logs: Sequence[LoggedValues]) -> dict[str, int]:
-    """The lowest step of each series, in the order in which they come."""
+    """Return the lowest step of each series, in order of arrival."""
     first: dict[str, int] = {}
     for log in logs:
         for name in log.values if log.step is not None else ():
@@ -211,18 +222,20 @@ def _first_steps(logs: Sequence[LoggedValues]) -> dict[str, int]:
     return first
 
 
-def _is_done_again(run: Run, name: str, step: int) -> bool:
-    """Whether the series is a curve that has `step` or later ones. One of a single step is a
-    result, such as a test's, which comes as often as it likes; one that the run does not have yet
-    begins.
+def _is_repeated(run: Run, name: str, step: int) -> bool:
+    """Return whether the series is a curve that already has `step` or later steps.
+
+    A series of a single step is a result, such as a test score, which may be logged again at any
+    step. A series that the run does not have yet is new.
     """
     steps = {x for series in series_store.read([run], [name]) for x in series.x}
     return len(steps) > 1 and max(steps) >= step
 
 
-def _listen_on(run: Run, resumed_keys: set[str]) -> None:
-    """Wait for the first values of the other series, while there are any: each may go on from where
-    it was, or go back.
+def _await_other_series(run: Run, resumed_keys: set[str]) -> None:
+    """Remember the series that have been logged since the resumption.
+
+    The run stays `resuming` until all its series were: each may continue or go back.
     """
     Origin.objects.filter(pk=run.pk).update(
         resumed_keys=sorted(resumed_keys),
@@ -230,8 +243,8 @@ def _listen_on(run: Run, resumed_keys: set[str]) -> None:
     )
 
 
-def _number(run_writes: Sequence[Part]) -> None:
-    """Give what counts its sequence numbers, and what names no step the step that the run is at."""
+def _assign_numbers(run_writes: Sequence[RunWrite]) -> None:
+    """Assign sequence numbers, and the current step to what names no step."""
     counts = [
         (
             run_write.run.pk,
@@ -246,18 +259,18 @@ def _number(run_writes: Sequence[Part]) -> None:
         for run, last, step in _rows(NUMBER, list(map(list, zip(*counts, strict=True))))
     }
     for run_write, (run, _, count, _) in zip(run_writes, counts, strict=True):
-        last, run_write.at = last_by_run[run]
+        last, run_write.current_step = last_by_run[run]
         run_write.first = last - count + 1
 
 
-def _append(run_writes: Sequence[Part]) -> None:
-    """The values, and the lines, whose numbers follow those of the values."""
+def _append(run_writes: Sequence[RunWrite]) -> None:
+    """Store values and lines; the numbers of the lines follow those of the values."""
     additions, lines = [], []
     for run_write in run_writes:
         rows: list[dict[str, Any]] = [
             {
                 "seq": seq,
-                "step": run_write.at if log.step is None else log.step,
+                "step": run_write.current_step if log.step is None else log.step,
                 "values": log.values,
                 "wall_time": log.wall_time,
             }
@@ -272,7 +285,12 @@ def _append(run_writes: Sequence[Part]) -> None:
             identity: series_store.Identity = "content" if run_write.client == "mlflow" else "seq"
             additions.append(
                 series_store.AppendRequest(
-                    run_write.run, run_write.run.attempt, rows, run_write.news, identity, fresh=True
+                    run_write.run,
+                    run_write.run.attempt,
+                    rows,
+                    run_write.batch_number,
+                    identity,
+                    fresh=True,
                 )
             )
         lines += events
@@ -281,20 +299,20 @@ def _append(run_writes: Sequence[Part]) -> None:
         Event.objects.bulk_create(lines)
 
 
-def _event(run_write: Part, line: LogLine, seq: int) -> Event:
+def _event(run_write: RunWrite, line: LogLine, seq: int) -> Event:
     payload = {"level": line.level, "message": line.message}
     fields = {
         "run": run_write.run,
         "attempt": run_write.run.attempt,
         "seq": seq,
-        "step": run_write.at if line.step is None else line.step,
+        "step": run_write.current_step if line.step is None else line.step,
     }
     return Event(
         **fields,
         type="log",
         wall_time=moment(line.wall_time),
         payload=payload,
-        batch_number=run_write.news,
+        batch_number=run_write.batch_number,
     )
 
 

@@ -1,7 +1,6 @@
-"""Runs that clients log: found by what the client calls them, made when something is first said of
-them, ended when the client says so.
+"""Runs that clients log: created when first logged to, ended when the client says so.
 
-There is no state in which a run refuses data: whatever arrives later is appended.
+No state of a run refuses data: whatever arrives later is appended.
 """
 
 from __future__ import annotations
@@ -18,31 +17,32 @@ from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 
 LONGEST_NAME = 120
+# A run that logged within this time is joined by another process rather than resumed.
 ALONGSIDE = timedelta(seconds=5)
 LONGEST_PROJECT = 500
 LONGEST_KEY = 250
-NAME_TAG = "mlflow.runName"
-"""The tag by which MLflow's clients name a run, and rename it."""
+NAME_TAG = "mlflow.runName"  # the tag by which MLflow's clients name a run, and rename it
 
 
 def project(team: Team, name: str) -> Project:
-    """The team's project of that name, made if there is none."""
+    """Return the team's project of that name, created if there is none."""
     return Project.objects.get_or_create(team=team, name=project_name(name))[0]
 
 
 def project_name(name: str) -> str:
-    """As it is stored."""
+    """Return the name of a project as it is stored."""
     return cut(name, LONGEST_PROJECT) or "default"
 
 
 def key_of(name: str) -> str:
-    """What a client calls its run, as it is stored."""
+    """Return the key by which a client calls its run, as it is stored."""
     return cut(name, LONGEST_KEY)
 
 
 def at(address: RunAddress) -> int:
-    """The id of the run that a client calls so, made if there is none. Of two who make it at once
-    both get the same.
+    """Return the id of the run at `address`, created if there is none.
+
+    Two callers that create it at once get the same run.
     """
     where = {"project__team": address.team_id, "project__name": project_name(address.project)}
     origins = Origin.objects.filter(**where, client=address.client, key=key_of(address.key))
@@ -65,7 +65,7 @@ def at(address: RunAddress) -> int:
 
 
 def named(name: RunPublicId) -> int:
-    """The id of a run that a client of the team logs. Raises Run.DoesNotExist."""
+    """Return the id of a run that a client of the team logs. Raises Run.DoesNotExist."""
     return Run.objects.values_list("pk", flat=True).get(
         team=name.team_id, public_id=name.public_id, source=Run.Source.CLIENT
     )
@@ -81,8 +81,9 @@ def create(
     source: str = Run.Source.CLIENT,
     started_at: datetime | None = None,
 ) -> Run:
-    """A run that a client begins to log. Without a `key` the client calls it by its public id.
-    Raises IntegrityError for a key in use.
+    """Create a run that a client logs; without a `key` its key is its public id.
+
+    Raises IntegrityError if the key is in use.
     """
     state = State.RUNNING if source == Run.Source.CLIENT else State.STOPPED
     with transaction.atomic():
@@ -112,9 +113,7 @@ def rename(run: Run, name: str) -> None:
 
 
 def end(run: Run, state: str, ended_at: datetime | None = None) -> None:
-    """The client says that it is done, and perhaps since when; a run that ended before takes the
-    state that was said last.
-    """
+    """End the run as the client reports; a run that ended before takes the last reported state."""
     with transaction.atomic():
         lifecycle.set_reported_state(run, state, "The client reported the end.")
         if ended_at is not None:
@@ -122,10 +121,10 @@ def end(run: Run, state: str, ended_at: datetime | None = None) -> None:
 
 
 def reopen(run: Run) -> None:
-    """The client takes the run up again; its next values tell whether it went back.
+    """Resume a run; the next values tell whether the client went back to an earlier step.
 
-    So it does where a process was killed, which ends no run. A run that was heard of a moment ago
-    is logged by several processes.
+    A killed process ends no run, so that a run may be resumed while it is still running. A run that
+    logged within ALONGSIDE is logged by several processes, and is not resumed.
     """
     silent = run.last_event_at is None or timezone.now() - run.last_event_at > ALONGSIDE
     with transaction.atomic():

@@ -1,6 +1,4 @@
-"""What the list of runs shows of a run that a client logs: its newest loss and a curve over its
-steps.
-"""
+"""The summary of a client run in the list of runs: its newest loss and a sparkline."""
 
 from __future__ import annotations
 
@@ -19,8 +17,10 @@ from webapp.series import series_store
 
 log = logging.getLogger(__name__)
 SECONDS = 2.0
-RESTS = 10
+RESTS = 10  # so that summaries take at most a tenth of one CPU core
 SPARKLINE = 40
+# Keys by which clients call what a run is about, the likeliest first. A run with none of them shows
+# its first series.
 SHOWN = (
     "loss",
     "train/loss",
@@ -32,15 +32,10 @@ SHOWN = (
     "reward",
     "train/reward",
 )
-"""Keys by which clients call what a run is about, the likeliest first; without any of them the
-run's first series is sketched.
-"""
 
 
 class Summaries:
-    """Brings the summaries of runs up to date in a thread of its own, which rests ten times as long
-    as it works.
-    """
+    """Updates summaries in a thread of its own, which sleeps ten times as long as it works."""
 
     def __init__(self) -> None:
         self._due: dict[int, float] = {}
@@ -48,7 +43,7 @@ class Summaries:
         self._thread: threading.Thread | None = None
 
     def note(self, run_ids: Iterable[int]) -> None:
-        """Runs that have news; each is looked at once within a while, however often it is named."""
+        """Schedule runs that have new values; each is refreshed once in SECONDS at most."""
         with self._changed:
             for run_id in run_ids:
                 self._due.setdefault(run_id, time.monotonic() + SECONDS)
@@ -73,7 +68,7 @@ class Summaries:
             time.sleep(min(SECONDS, RESTS * (time.monotonic() - began)))
 
     def _next(self) -> int:
-        """The run that is due first, once it is."""
+        """Wait for the run that is due first, and return it."""
         with self._changed:
             while not self._due or min(self._due.values()) > time.monotonic():
                 self._changed.wait(
@@ -85,7 +80,7 @@ class Summaries:
 
 
 def refresh(run_id: int) -> None:
-    """Read the summary back from the run's series. Raises Run.DoesNotExist."""
+    """Recompute the summary from the run's series. Raises Run.DoesNotExist."""
     with transaction.atomic():
         batch_count = lock_and_count_batch(run_id)
         run = Run.objects.defer("spec").get(pk=run_id)

@@ -1,4 +1,4 @@
-"""Values as clients give them: numbers, their names, and what is no number."""
+"""Values as clients send them: numbers by key, and the keys of what is not a number."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def numbers(metrics: dict[str, Any], prefix: str = "") -> tuple[dict[str, float], list[str]]:
-    """Values that are numbers by their keys, and the keys of what is not, or comes under a key that
-    has a value already.
-    """
+    """Return numbers by key, and the keys of other values and of repeated keys."""
     number_by_key: dict[str, float] = {}
     not_numbers = []
     for name, value in flat(metrics, prefix):
@@ -37,7 +35,7 @@ def _number(value: Any) -> float | None:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Nested dictionaries as `outer/inner`, so that each value has one key."""
+    """Yield the values of nested dictionaries under keys such as `outer/inner`."""
     for name, value in values.items():
         if isinstance(value, dict) and value and "_type" not in value:
             yield from flat(value, f"{prefix}{name}/")

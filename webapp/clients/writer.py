@@ -1,9 +1,8 @@
-"""The one writer of a process: requests that arrive while a transaction is open are gathered into
-the next one.
+"""The one writer of a process: requests that arrive during a transaction share the next one.
 
-Whoever submits hears after the commit. A group that fails is tried again job by job, so that a bad
-one fails alone; while Postgres is away every job fails at once with `Away`, for its client to send
-again. What waits is bounded: beyond that, `Full`.
+A submitted request is answered after the commit. If a group fails, each of its requests is retried
+alone, so that only the bad one fails. While Postgres is away every request fails at once with `Away`,
+for its client to retry. The queue is bounded: beyond that, `submit` raises `Full`.
 """
 
 from __future__ import annotations
@@ -25,29 +24,30 @@ from webapp.clients.record import record
 from webapp.clients.summary import Summaries
 
 log = logging.getLogger(__name__)
-MOST_WAITING = 1_000_000
-GROUP = 50_000
-REMEMBERED = 10_000
-LONGEST_RETRY = 60
+MAX_WAITING = 1_000_000  # values in the queue
+GROUP = 50_000  # values of one transaction, about
+REMEMBERED = 10_000  # runs whose ids are cached
+LONGEST_RETRY = 60  # seconds
 
 
 class Full(Exception):
-    """More waits than will be written soon."""
+    """The queue holds more than can be written soon."""
 
 
 class Away(Exception):
-    """Postgres does not answer; `retry_after` seconds are what to wait."""
+    """Postgres does not answer; the client should retry after `retry_after` seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(
-            "The database does not answer just now. Send this again in a moment; nothing counts twice."
+            "The database does not answer just now. Send this again in a moment; "
+            "nothing counts twice."
         )
         self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
-class Job:
-    """What one request says, of however many runs."""
+class WriteRequest:
+    """What one request logs, to any number of runs."""
 
     batches: Sequence[ClientBatch]
     done: Future[None] = field(default_factory=Future)
@@ -58,10 +58,10 @@ class Job:
 
 
 class Writer:
-    """`submit` from any thread or loop; one thread of its own writes."""
+    """Takes requests from any thread by `submit`; one thread of its own writes."""
 
     def __init__(self) -> None:
-        self._waiting: list[Job] = []
+        self._waiting: list[WriteRequest] = []
         self._size = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -70,12 +70,13 @@ class Writer:
         self._away_since: float | None = None
 
     def submit(self, batches: Sequence[ClientBatch]) -> Future[None]:
-        """A future that is done when everything is committed. It fails with Away, Run.DoesNotExist
-        or describe.Unfit. Raises Full.
+        """Return a future that is done when everything is committed.
+
+        It fails with Away, Run.DoesNotExist or describe.Unfit. Raises Full.
         """
-        job = Job(batches)
+        job = WriteRequest(batches)
         with self._changed:
-            if self._waiting and self._size + job.size > MOST_WAITING:
+            if self._waiting and self._size + job.size > MAX_WAITING:
                 raise Full(
                     "More is being logged than this server can write. Send this again in a moment."
                 )
@@ -91,12 +92,12 @@ class Writer:
         while True:
             self._commit(self._gather())
 
-    def _gather(self) -> list[Job]:
-        """The jobs of the next transaction, without those that nobody waits for any more."""
+    def _gather(self) -> list[WriteRequest]:
+        """Wait for requests, and return those of the next transaction that were not cancelled."""
         with self._changed:
             while not self._waiting:
                 self._changed.wait()
-            jobs: list[Job] = []
+            jobs: list[WriteRequest] = []
             size = 0
             while self._waiting and (not jobs or size < GROUP):
                 jobs.append(self._waiting.pop(0))
@@ -104,7 +105,7 @@ class Writer:
             self._size -= size
             return [job for job in jobs if job.done.set_running_or_notify_cancel()]
 
-    def _commit(self, jobs: list[Job], retry_each: bool = True) -> None:
+    def _commit(self, jobs: list[WriteRequest], retry_each: bool = True) -> None:
         try:
             with transaction.atomic():
                 run_ids, batch_counts = self._write(
@@ -131,20 +132,18 @@ class Writer:
             notify.publish_all(batch_counts)
             self._summaries.note(run_ids)
 
-    def _forget(self, jobs: list[Job]) -> None:
-        """Runs whose making was taken back, or that are gone, are looked up again."""
+    def _forget(self, jobs: list[WriteRequest]) -> None:
+        """Look up runs again whose creation was rolled back, or that were deleted."""
         for job in jobs:
             for batch in job.batches:
                 self._known.pop(batch.run, None)
 
-    def _fail(self, jobs: list[Job], problem: Exception) -> None:
+    def _fail(self, jobs: list[WriteRequest], problem: Exception) -> None:
         for job in jobs:
             job.done.set_exception(problem)
 
     def _write(self, batches: Sequence[ClientBatch]) -> tuple[list[int], dict[str, int]]:
-        """Record everything; the ids of the runs that were written to, and their cursors by their
-        names.
-        """
+        """Record the batches; return the ids of the runs, and batch counts by public id."""
         batches_by_run: dict[int, list[ClientBatch]] = defaultdict(list)
         for batch in batches:
             batches_by_run[self._run_of(batch.run)].append(batch)
@@ -158,9 +157,7 @@ class Writer:
         return self._known[run]
 
     def _retry_after(self) -> int:
-        """Longer the longer Postgres is away, so that clients that count their tries last through
-        it.
-        """
+        """Return a delay that grows with the outage, so that clients with few retries outlast it."""
         now = time.monotonic()
         self._away_since = self._away_since or now
         return round(min(LONGEST_RETRY, 2 + (now - self._away_since) / 2))

@@ -1,7 +1,7 @@
-"""The live protocol: a WebSocket that says what is new past a cursor. messages.py defines it,
-docs/live-protocol.md says what it promises.
+"""The live protocol: a WebSocket that sends what is new after a cursor.
 
-One `LiveSocket` (consumer.py) per page; one `Hub` per process, which hears the doorbell, shares
-reads (reading.py, frames.py), counts sockets (census.py) and asks again who may see what
-(guard.py).
+messages.py defines the messages, docs/live-protocol.md the guarantees. Each page has one
+`LiveSocket` (consumer.py). Each process has one `Hub`, which receives Redis notices, shares
+database reads (reader_threads.py, frames.py), limits connections (connection_limits.py) and checks
+access again (session_access.py).
 """

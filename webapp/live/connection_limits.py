@@ -1,6 +1,4 @@
-"""How many sockets and subscriptions there are, by session and in all, and how many there may
-be.
-"""
+"""Counts and limits of sockets and subscriptions, per session and per process."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ SUBSCRIPTIONS_OF_SESSION = 200
 
 @dataclass
 class ConnectionLimits:
-    """Of one process. Whoever was let in by `enter` or `subscribe` must leave again."""
+    """Counts of one process. Each successful `enter` or `subscribe` must be undone later."""
 
     sockets: Counter[str] = field(default_factory=Counter)
     subscriptions: Counter[str] = field(default_factory=Counter)
@@ -39,9 +37,7 @@ class ConnectionLimits:
         _less(self.sockets, session)
 
     def subscribe(self, session: str, of_socket: int) -> str:
-        """Count a subscription of a socket that has `of_socket` already; why not, if there are too
-        many.
-        """
+        """Count a subscription of a socket that has `of_socket`; return why not, or ""."""
         if of_socket >= SUBSCRIPTIONS_OF_SOCKET:
             return f"One page can follow {SUBSCRIPTIONS_OF_SOCKET} runs at once."
         if self.subscriptions[session] >= SUBSCRIPTIONS_OF_SESSION:

@@ -1,9 +1,8 @@
-"""One per process: hears the doorbell, looks by itself now and then, wakes who watches, and lets
-them share what is read.
+"""The hub of a process: receives notices, polls as a safety net, wakes sockets, shares reads.
 
-The doorbell is Redis pub/sub, at most once. Whoever misses it is woken by the regular look at the
-`news` of the watched runs: one query for all of them. All who watch a run are woken at the same
-moment, so that they ask the same question and it is read and encoded once.
+Notices come by Redis pub/sub, at most once. A lost one is made up for by polling the `batch_count`
+of the watched runs: one query for all of them. All sockets that watch a run are woken at the same
+moment, so that they ask the same question, and it is read and encoded once.
 """
 
 from __future__ import annotations
@@ -39,10 +38,9 @@ Wake = Callable[[int], None]
 
 
 class Hub:
-    """`watch` and `unwatch` say who wants to be woken for a run; LIST stands for every run, JOBS
-    for every job.
+    """Wakes the watchers of runs; LIST stands for every run, JOBS for every job.
 
-    Nobody rings for jobs, which move in minutes: they are looked at regularly.
+    There are no notices for jobs, which change within minutes: jobs are polled.
     """
 
     LIST, JOBS = 0, -1
@@ -63,11 +61,11 @@ class Hub:
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._listen()),
-                asyncio.create_task(self._look_regularly()),
+                asyncio.create_task(self._poll_regularly()),
             ]
 
     def unwatch(self, run_id: int, wake: Wake) -> None:
-        """Also ends the hub's own tasks when nobody is left."""
+        """Remove a watcher; without any watchers the hub ends its own tasks."""
         self._watchers[run_id].discard(wake)
         if not self._watchers[run_id]:
             del self._watchers[run_id]
@@ -86,8 +84,9 @@ class Hub:
     async def shared(
         self, run_id: int, question: Hashable, work: Callable[..., T], *args: Any
     ) -> T:
-        """The answer of `work(*args)`, found once for all who ask the same of a run, until there is
-        news of it, FRAME_SECONDS at most.
+        """Return `work(*args)`, computed once for all who ask the same question about a run.
+
+        The result is shared until the run changes, for FRAME_SECONDS at most.
         """
         key = (run_id, question)
         task = self._shared.get(key)
@@ -122,13 +121,11 @@ class Hub:
         run_id = self._names.get(public_id)
         if run_id is not None:
             self._known[run_id] = batch_count
-            self._tell(run_id)
-        self._tell(self.LIST)
+            self._wake_watchers(run_id)
+        self._wake_watchers(self.LIST)
 
-    def _tell(self, run_id: int) -> None:
-        """Wake who watches: at once after a quiet time, else when FRAME_SECONDS have passed since
-        they were last woken.
-        """
+    def _wake_watchers(self, run_id: int) -> None:
+        """Wake the watchers at once, or FRAME_SECONDS after they were last woken."""
         if run_id not in self._watchers:
             return
         if run_id in self._resting:
@@ -143,10 +140,10 @@ class Hub:
 
     def _rested(self, run_id: int) -> None:
         if self._resting.pop(run_id):
-            self._tell(run_id)
+            self._wake_watchers(run_id)
 
     async def _listen(self) -> None:
-        """Hear the doorbell; through any outage of Redis, try again."""
+        """Receive notices; after any outage of Redis, connect again."""
         while True:
             try:
                 # With a time limit redis sends by `asyncio.wait_for`, which in Python 3.11 may
@@ -159,7 +156,7 @@ class Hub:
                     while True:
                         message = await ear.get_message(timeout=None) or {"type": "nothing"}
                         if message["type"] == "psubscribe":
-                            self._tell_all()  # somebody may have rung while nobody heard
+                            self._wake_all_watchers()  # notices may have been lost before
                         elif message["type"] == "pmessage":
                             self._ring(
                                 message["channel"].decode().removeprefix(PREFIX),
@@ -168,36 +165,34 @@ class Hub:
             except (RedisError, OSError, ValueError, KeyError) as problem:
                 process_metrics.NOTIFY_FAILURES.labels(end="hear").inc()
                 log.warning(
-                    "Redis cannot be heard (%s); looking every %s s until it can.",
+                    "Redis notices cannot be received (%s); polling every %s s until they can.",
                     problem,
                     LOOK_SECONDS,
                 )
             await asyncio.sleep(RETRY_SECONDS)
 
-    def _tell_all(self) -> None:
+    def _wake_all_watchers(self) -> None:
         for run_id in list(self._watchers):
-            self._tell(run_id)
+            self._wake_watchers(run_id)
 
-    async def _look_regularly(self) -> None:
-        """The safety net under the doorbell."""
+    async def _poll_regularly(self) -> None:
+        """Poll, for notices that were lost."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                await self._look()
+                await self._poll()
             except Error as problem:
                 log.warning("Postgres does not answer: %s", problem)
 
-    async def _look(self) -> None:
-        """Wake for every run whose `news` is not what was last heard, for the lists, and whoever
-        may see more or less than before.
-        """
+    async def _poll(self) -> None:
+        """Wake the watchers of runs whose batch count changed, of the lists, and of changed access."""
         runs = [run_id for run_id in self._watchers if run_id > self.LIST]
         current = await read(frames.cursors, runs) if runs else {}
         changed_runs = [run_id for run_id in runs if current.get(run_id) != self._known.get(run_id)]
         self._known.update(current)
         for run_id in [*changed_runs, self.LIST, self.JOBS]:
-            self._tell(run_id)
-        await self.session_access.look()
+            self._wake_watchers(run_id)
+        await self.session_access.recheck()
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -1,6 +1,4 @@
-"""Database reads of the live sockets, off the event loop, in threads of their own that no page
-waits for.
-"""
+"""Database reads of live sockets, off the event loop, in threads that no page request uses."""
 
 from __future__ import annotations
 

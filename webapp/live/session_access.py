@@ -1,6 +1,4 @@
-"""Who is on the other side, asked again and again: one look at the database for all sockets of a
-process, at most a second old.
-"""
+"""Who is behind each socket, checked again with one query for all sockets, at most once a second."""
 
 from __future__ import annotations
 
@@ -18,32 +16,28 @@ Wake = Callable[[], None]
 
 
 @dataclass
-class Known:
-    """The actor of a session, what their access hangs on, and how its sockets are told that it
-    changed.
-    """
+class SessionState:
+    """The actor of a session, the state their access depends on, and how to wake its sockets."""
 
     actor: Actor
-    standing: Hashable
+    access_state: Hashable
     sockets: list[Wake] = field(default_factory=list)
 
 
 class SessionAccess:
-    """`enter` and `leave` say which sessions have sockets; each is woken when what its person may
-    do has changed.
-    """
+    """Knows the sessions that have sockets, and wakes these when the access of the person changes."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, SessionState] = {}
         self._checked_at = 0.0
         self._check: asyncio.Task[None] | None = None
 
     async def enter(self, scope: Mapping[str, Any], wake: Wake) -> Actor:
-        """The actor behind a new socket, read now."""
+        """Register a new socket; return its actor, read now."""
         session = session_of(scope)
         current = await self._read(session)
         state = self._known.setdefault(session, current)
-        state.actor, state.standing = current.actor, current.standing
+        state.actor, state.access_state = current.actor, current.access_state
         state.sockets.append(wake)
         return current.actor
 
@@ -54,12 +48,12 @@ class SessionAccess:
             del self._known[session_of(scope)]
 
     async def actor(self, scope: Mapping[str, Any]) -> Actor:
-        """The actor as they were at most RECHECK_SECONDS ago."""
-        await self.look()
+        """Return the actor as read at most RECHECK_SECONDS ago."""
+        await self.recheck()
         return self._known[session_of(scope)].actor
 
-    async def look(self) -> None:
-        """Know what is at most RECHECK_SECONDS old."""
+    async def recheck(self) -> None:
+        """Check the access of all sessions, unless that was done in the last RECHECK_SECONDS."""
         if (
             self._check is None
             and asyncio.get_running_loop().time() - self._checked_at >= RECHECK_SECONDS
@@ -69,8 +63,9 @@ class SessionAccess:
             await asyncio.shield(self._check)
 
     async def actor_now(self, scope: Mapping[str, Any]) -> Actor:
-        """The actor as they are at this moment, for a new subscription: a link may just have been
-        opened in another tab.
+        """Return the actor as read now, for a new subscription.
+
+        A share link may just have been opened in another tab.
         """
         return await self._renew(session_of(scope))
 
@@ -79,28 +74,28 @@ class SessionAccess:
             started_at = asyncio.get_running_loop().time()
             access_states = await read(actors.access_states, list(self._known))
             for session, state in list(self._known.items()):
-                if access_states.get(session) != state.standing:
+                if access_states.get(session) != state.access_state:
                     await self._renew(session)
             self._checked_at = started_at
         finally:
             self._check = None
 
     async def _renew(self, session: str) -> Actor:
-        """The actor as read now; whoever else has sockets in that session is woken if that is
-        news.
-        """
+        """Read the actor again; wake the sockets of the session if their access changed."""
         current = await self._read(session)
         state = self._known.get(session, current)
-        if state.standing != current.standing:
+        if state.access_state != current.access_state:
             for wake in state.sockets:
                 wake()
-        state.actor, state.standing = current.actor, current.standing
+        state.actor, state.access_state = current.actor, current.access_state
         return current.actor
 
-    async def _read(self, session: str) -> Known:
-        """The standing is read first: a change in between is found by the next look."""
+    async def _read(self, session: str) -> SessionState:
+        """Read the access state first: a change after that is found by the next check."""
         standings = await read(actors.access_states, [session])
-        return Known(await read(actors.actor_of_key, session or None), standings.get(session))
+        return SessionState(
+            await read(actors.actor_of_key, session or None), standings.get(session)
+        )
 
 
 def session_of(scope: Mapping[str, Any]) -> str:
