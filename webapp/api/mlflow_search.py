@@ -1,6 +1,4 @@
-"""The part of MLflow's search language that is understood: equality of attributes, parameters and
-tags, joined by AND.
-"""
+"""The supported part of MLflow's search syntax: (in)equality of attributes, params and tags, AND."""
 
 from __future__ import annotations
 

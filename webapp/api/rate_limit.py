@@ -1,4 +1,4 @@
-"""How much each team may log: a bucket that fills at `rate` values a second and holds a burst."""
+"""Rate limit of logged values per team: a token bucket that refills at `rate` values a second."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ LONGEST_WAIT = 60
 
 
 class LogRateLimit:
-    """Of one process; a server of several processes lets through as many times more."""
+    """The buckets of one process; with n processes a team may log n times as much."""
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
         self._left: dict[int, tuple[float, float]] = {}
 
     def wait(self, team_id: int, size: int) -> int:
-        """0 if `size` values may pass now, else the seconds after which to try again. Whatever its
-        size, one passes a full bucket.
+        """Return 0 if `size` values may pass now, else the seconds to wait.
+
+        A request of any size passes if the bucket is full.
         """
         now, full = time.monotonic(), float(self.rate * BURST_SECONDS)
         available, updated_at = self._left.get(team_id, (full, now))

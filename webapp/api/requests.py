@@ -1,4 +1,4 @@
-"""Requests and answers of the programs' interfaces, apart from what each of them means."""
+"""Requests, routes, answers and errors that the client APIs have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRACKIO_HEADER = b"x-trackio-write-token"
 
 @dataclass(frozen=True)
 class Request:
-    """A request of a program that was let in as `actor`."""
+    """An authenticated request of a client."""
 
     actor: Actor
     query: dict[str, str]
@@ -27,7 +27,7 @@ class Request:
 
 @dataclass(frozen=True)
 class LogAnswer:
-    """What a request logs, and the answer once it is committed."""
+    """What a request logs, and the answer to send once it is committed."""
 
     batches: Sequence[ClientBatch]
     answer: Any
@@ -35,9 +35,7 @@ class LogAnswer:
 
 @dataclass(frozen=True)
 class ReadRoute:
-    """An address whose work asks the database, so that it is done in a thread. `action` None: open
-    to everybody.
-    """
+    """A route that queries the database, in a thread; `action` None: open to everybody."""
 
     work: Callable[[Request], Any]
     action: Action | None = "view"
@@ -45,7 +43,7 @@ class ReadRoute:
 
 @dataclass(frozen=True)
 class LogRoute:
-    """An address whose work only understands the request; what it says goes to the writer."""
+    """A route that only parses the request; what it logs goes to the writer."""
 
     work: Callable[[Request], LogAnswer]
     action: Action = "start"
@@ -55,9 +53,7 @@ Route = ReadRoute | LogRoute
 
 
 class ApiError(Exception):
-    """The request is not carried out. `code` is what MLflow calls the reason; `retry_after` seconds
-    if trying again may help.
-    """
+    """An error answer; `code` is MLflow's error code, `retry_after` seconds if a retry may help."""
 
     def __init__(
         self, status: int, code: str, message: str, retry_after: int | None = None
@@ -67,9 +63,7 @@ class ApiError(Exception):
 
 
 def token_of(headers: dict[bytes, bytes]) -> str | None:
-    """The token that a request shows: Bearer, the password (or else the user) of Basic, or
-    Trackio's own header.
-    """
+    """Return the token: Bearer, the password (else user) of Basic, or Trackio's own header."""
     if TRACKIO_HEADER in headers:
         return headers[TRACKIO_HEADER].decode("latin-1").strip() or None
     kind, _, value = headers.get(b"authorization", b"").decode("latin-1").strip().partition(" ")

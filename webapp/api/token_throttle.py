@@ -1,8 +1,8 @@
-"""How many wrong tokens one address may try. One that is wrong again and again counts once:
-programs go on with a token that was revoked.
+"""Limits how many wrong API tokens one address may try.
 
-A token that has let somebody in lately is looked at whatever else its address has tried, so that
-nobody who guesses shuts out a cluster behind the same address.
+The same wrong token counts once, because programs keep using a token that was revoked. A token that
+worked lately is always checked, so that somebody who guesses tokens cannot lock out a cluster
+behind the same address.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ REMEMBERED = 10_000
 
 
 class TokenThrottle:
-    """Of one process of the web. Tokens are given as their digests."""
+    """Counts of one web process. Tokens are passed as digests."""
 
     def __init__(self) -> None:
         self._wrong: OrderedDict[str, dict[str, float]] = OrderedDict()
         self._right: OrderedDict[str, float] = OrderedDict()
 
     def wait(self, address: str, token: str) -> int:
-        """0 if the token may be looked at now, else the seconds after which to try again."""
+        """Return 0 if the token may be checked now, else the seconds to wait."""
         now = time.monotonic()
         wrong = {
             wrong_token: until
@@ -35,7 +35,7 @@ class TokenThrottle:
         return 1 + int(min(wrong.values()) - now)
 
     def note(self, address: str, token: str, right: bool) -> None:
-        """What a look at the token has found."""
+        """Record whether the token was right."""
         until = time.monotonic() + WINDOW_SECONDS
         if right:
             self._right[token] = until

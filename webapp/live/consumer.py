@@ -1,4 +1,4 @@
-"""One live socket: who is on the other side, what they follow, and the frames that they get."""
+"""One live socket: its actor, its subscriptions and the frames that it sends."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Subscription:
     told: bool = False
 
 
-class Ended(Exception):
-    """The talk is over; `code` tells the client why, None if it has left."""
+class SocketEnded(Exception):
+    """The connection ends with close `code`; None if the client has left already."""
 
     def __init__(self, code: int | None) -> None:
         super().__init__(code)
@@ -85,7 +85,7 @@ class LiveSocket:
         self.stalled = False
 
     async def serve(self) -> None:
-        await self._receive()  # the wish to connect
+        await self._receive()  # websocket.connect
         try:
             self.actor = await self.hub.session_access.enter(self.scope, self._wake_all)
         except OUTAGES as problem:
@@ -110,7 +110,7 @@ class LiveSocket:
             self.hub.session_access.leave(self.scope, self._wake_all)
 
     async def _talk(self) -> None:
-        """Hear and send, until one of both ends."""
+        """Receive and send until one of the two ends."""
         tasks = [asyncio.create_task(self._hear()), asyncio.create_task(self._send_frames())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -119,7 +119,7 @@ class LiveSocket:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         problem = done.pop().exception()
-        if isinstance(problem, Ended):
+        if isinstance(problem, SocketEnded):
             await self._close(problem.code)
         elif problem is not None:
             log.error(
@@ -127,13 +127,13 @@ class LiveSocket:
             )
             await self._close(BROKEN)
 
-    # What the client says
+    # Messages from the client
 
     async def _hear(self) -> None:
         while True:
             event = await self._receive()
             if event["type"] == "websocket.disconnect":
-                raise Ended(None)
+                raise SocketEnded(None)
             text = event.get("text")
             self._measure(text if text is not None else event.get("bytes") or b"")
             try:
@@ -141,25 +141,25 @@ class LiveSocket:
             except messages.BadMessage as problem:
                 self.mistakes += 1
                 if self.mistakes > MOST_MISTAKES:
-                    raise Ended(TOO_MUCH) from None
+                    raise SocketEnded(TOO_MUCH) from None
                 await self._say(messages.Mistake(type="error", message=str(problem)))
                 continue
             try:
                 await self._follow(message)
             except OUTAGES as problem:
                 log.warning("Postgres does not answer a subscription: %s", problem)
-                raise Ended(LATER) from None
+                raise SocketEnded(LATER) from None
 
     def _measure(self, frame: str | bytes) -> None:
-        """Raises Ended if this is too long, or too much was said lately."""
+        """Raises SocketEnded if this is too long, or too much was said lately."""
         if len(frame) > messages.LARGEST:
-            raise Ended(TOO_BIG)
+            raise SocketEnded(TOO_BIG)
         now = asyncio.get_running_loop().time()
         if now - self.said_since > MESSAGES_SECONDS:
             self.said, self.said_since = 0, now
         self.said += 1
         if self.said > MOST_MESSAGES:
-            raise Ended(TOO_MUCH)
+            raise SocketEnded(TOO_MUCH)
 
     async def _follow(self, message: BaseModel) -> None:
         if isinstance(message, messages.Subscribe):
@@ -220,7 +220,7 @@ class LiveSocket:
         for watched in (Hub.LIST, Hub.JOBS):
             self.hub.unwatch(watched, self._wake)
 
-    # What the client is told
+    # Frames to the client
 
     def _wake(self, run_id: int) -> None:
         self.waiting[run_id] = None
@@ -231,7 +231,7 @@ class LiveSocket:
             self._wake(run_id)
 
     async def _send_frames(self) -> None:
-        """One frame at a time for whatever has news, at most one in FRAME_SECONDS."""
+        """Send one frame at a time for runs that changed, at most one in FRAME_SECONDS."""
         while True:
             await self.woken.wait()
             run_id = next(iter(self.waiting), None)
@@ -267,7 +267,7 @@ class LiveSocket:
                 await self._say(
                     messages.Refused(type="refused", run=subscription.run.public_id, message=GONE)
                 )
-            raise Ended(NOT_SIGNED_IN)
+            raise SocketEnded(NOT_SIGNED_IN)
         if run_id == Hub.LIST:
             await self._send_all(await self._list_frames())
             return
@@ -368,7 +368,7 @@ class LiveSocket:
         await self._send_text(message.model_dump_json())
 
     async def _send_text(self, text: str) -> None:
-        """Raises Ended if the client has left, or has not taken what it was sent before for
+        """Raises SocketEnded if the client has left, or has not taken what it was sent before for
         SEND_SECONDS.
         """
         try:
@@ -376,14 +376,14 @@ class LiveSocket:
                 await self._send({"type": "websocket.send", "text": text})
         except TimeoutError:
             process_metrics.TOO_SLOW.inc()
-            raise Ended(TOO_SLOW) from None
+            raise SocketEnded(TOO_SLOW) from None
         except OSError:
-            raise Ended(None) from None
+            raise SocketEnded(None) from None
         process_metrics.FRAMES.inc()
         process_metrics.BYTES.inc(len(text))
 
     async def _close(self, code: int | None) -> None:
-        """Tell the client why, if it can still be told."""
+        """Send the close code, unless the client has left."""
         if code is None:
             return
         with suppress(OSError, TimeoutError):

@@ -1,6 +1,4 @@
-"""What the live socket tells of a run, read from Postgres in one consistent look and encoded once
-for all who ask the same.
-"""
+"""What live sockets send, read in one snapshot and encoded once for all who ask the same."""
 
 from __future__ import annotations
 
@@ -70,7 +68,7 @@ class RunChanges:
 
 @dataclass(frozen=True)
 class Answer:
-    """Frames as text, in order, which together bring a client to `cursor`."""
+    """Frames as text, in order, that together bring a client to `cursor`."""
 
     cursor: int
     frames: tuple[str, ...]
@@ -78,11 +76,11 @@ class Answer:
 
 
 class TooMany(ValueError):
-    """More series than one socket tells of; the message says what to do."""
+    """More series than one socket sends; the message says what to do."""
 
 
 def news_since(run_id: int, since: int) -> RunChanges:
-    """Everything about a run past batch `since`. Raises Run.DoesNotExist."""
+    """Return everything about a run after batch `since`. Raises Run.DoesNotExist."""
     with snapshot():
         run = Run.objects.defer("spec").get(pk=run_id)
         types = (
@@ -123,8 +121,9 @@ def answer(changes: RunChanges, run_id: int, keys: frozenset[str] | None, width:
 def list_rows(
     actor: Actor, known_rows: Mapping[int, tuple[int, Row]]
 ) -> dict[int, tuple[int, Row]]:
-    """The newest runs of the actor's team: id → (cursor, row). Rows in `known` whose cursor still
-    holds are not read again.
+    """Return the newest runs of the actor's team as (batch count, row) by id.
+
+    Rows in `known_rows` whose batch count did not change are not read again.
     """
     newest = access.visible(actor, Run).filter(team=actor.team).order_by("-pk")
     cursor_by_run = dict(newest.values_list("pk", "batch_count")[:LIST_LENGTH])
@@ -143,7 +142,7 @@ def list_rows(
 
 
 def list_frames(rows: Sequence[Row]) -> list[str]:
-    """`rows` in as many frames as they need."""
+    """Return `rows` as frames of at most FRAME_ROWS rows."""
     chunks = [rows[first : first + FRAME_ROWS] for first in range(0, len(rows), FRAME_ROWS)]
     return [
         Runs.model_construct(type="runs", now=timezone.now(), rows=list(chunk)).model_dump_json()
@@ -152,7 +151,7 @@ def list_frames(rows: Sequence[Row]) -> list[str]:
 
 
 def job_rows(actor: Actor) -> tuple[JobRow, ...]:
-    """The jobs of the actor's team that are not over."""
+    """Return the running jobs of the actor's team."""
     running = (
         access.visible(actor, Job).filter(team=actor.team, state=JobState.RUNNING).order_by("pk")
     )
@@ -174,12 +173,12 @@ def job_frame(rows: Sequence[JobRow]) -> str:
 
 
 def cursors(run_ids: Sequence[int]) -> dict[int, int]:
-    """Where runs stand now; one that is gone is left out."""
+    """Return the batch counts of runs by id; deleted runs are missing."""
     return dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "batch_count"))
 
 
 def state_of(run: Run) -> State:
-    """What headers and lists show of a run."""
+    """Return what headers and lists show of a run."""
     return State.model_construct(
         state=run.state,
         word=status_text.state_of(run),

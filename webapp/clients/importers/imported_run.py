@@ -1,4 +1,4 @@
-"""What a reader of files finds, in one shape for all formats."""
+"""What the readers of files return, in the same shape for all formats."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from uuid import UUID
 from webapp.clients.client_batch import LoggedValues, step
 
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-LogAtOffset = tuple[int, LoggedValues]
-"""A log, and the byte of its file at which it stands."""
+LogAtOffset = tuple[int, LoggedValues]  # byte offset in the file, and the values there
 
 
 class UnreadableFile(Exception):
@@ -56,14 +55,14 @@ def checked_values(
     valid_step = step(step_value)
     if valid_step is None:
         raise UnreadableFile(
-            f"{where} has the step {_told(step_value)}, which is no whole number between -2^62 and 2^62."
+            f"{where} has the step {_shortened(step_value)}, which is no whole number between -2^62 and 2^62."
         )
     if not isinstance(moment, int | float) or not 0 <= moment < LAST_MOMENT:
         raise UnreadableFile(
-            f"{where} has the time {_told(moment)}, which is no moment of the calendar."
+            f"{where} has the time {_shortened(moment)}, which is no moment of the calendar."
         )
     return LoggedValues(values, valid_step, float(moment))
 
 
-def _told(value: object) -> str:
+def _shortened(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else f"{str(value)[:40]!r}"
