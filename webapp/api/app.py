@@ -158,7 +158,8 @@ class ApiApplication:
             raise ApiError(
                 401,
                 "UNAUTHENTICATED",
-                "This API token is not known here, or not any more. Make another on the team's page.",
+                "This API token is not known here, or not any more. Make another on the "
+                "team's page.",
             )
         return actor
 
@@ -166,7 +167,10 @@ class ApiApplication:
         token_digest = digest(token)
         wait = self._guesses.wait(address, token_digest)
         if wait:
-            text = "Too many wrong API tokens came from this address. Try again in a quarter of an hour, or with a token that has worked."
+            text = (
+                "Too many wrong API tokens came from this address. Try again in a quarter of "
+                "an hour, or with a token that has worked."
+            )
             raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
         actor = await _threaded(self._doorman.find, token)
         self._guesses.note(address, token_digest, right=actor is not None)
@@ -178,7 +182,10 @@ class ApiApplication:
         size = sum(batch.size for batch in log_answer.batches)
         wait = self._rates.wait(request.actor.team.pk, size)
         if wait:
-            text = f"This team logs more than {self._rates.rate:,} values a second. Send this again in a moment; nothing counts twice."
+            text = (
+                f"This team logs more than {self._rates.rate:,} values a second. Send this "
+                f"again in a moment; nothing counts twice."
+            )
             raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
         if log_answer.batches:
             await asyncio.wrap_future(writer.submit(log_answer.batches))
@@ -325,7 +332,8 @@ def _refusal(problem: Exception) -> ApiError:
             return ApiError(
                 500,
                 "INTERNAL_ERROR",
-                "Something went wrong on the server; its log says what. Nothing of this was recorded.",
+                "Something went wrong on the server; its log says what. Nothing of this was "
+                "recorded.",
             )
 
 

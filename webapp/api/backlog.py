@@ -86,7 +86,10 @@ def _skip(text: str, position: int) -> int:
 def _turn() -> Iterator[None]:
     """Few at a time: the same client may have come back before it was answered."""
     if not _room.acquire(blocking=False):
-        text = "Other long backlogs are being taken in. Send this again in a minute; nothing counts twice."
+        text = (
+            "Other long backlogs are being taken in. Send this again in a minute; nothing "
+            "counts twice."
+        )
         raise ApiError(503, "TEMPORARILY_UNAVAILABLE", text, SECONDS)
     try:
         yield

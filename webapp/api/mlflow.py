@@ -50,7 +50,10 @@ from webapp.series import series_store
 
 BASE = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/"
-NO_FILES = "Stillroom keeps no files of runs that are logged from elsewhere: start the run anew, and its client keeps them beside itself."
+NO_FILES = (
+    "Stillroom keeps no files of runs that are logged from elsewhere: start the run anew, and "
+    "its client keeps them beside itself."
+)
 LONGEST_BATCH = 1_000_000
 LONGEST_INPUT = 2000
 MOST_RUNS = 100
@@ -71,7 +74,10 @@ def log_batch(request: Request) -> LogAnswer:
     for item in message.params:
         name, value = storable(item["key"]), storable(item.get("value", ""))
         if params.setdefault(name, value) != value:
-            conflict = f"The parameter {name!r} comes twice in this batch, as {params[name]!r} and as {value!r}."
+            conflict = (
+                f"The parameter {name!r} comes twice in this batch, as {params[name]!r} and "
+                f"as {value!r}."
+            )
             raise ApiError(400, "INVALID_PARAMETER_VALUE", conflict)
     return LogAnswer(
         [ClientBatch(_named(request, message), logs(message.metrics), params=params, tags=tags)], {}
@@ -404,7 +410,8 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         (BASE + "experiments/delete", BASE + "experiments/restore", BASE + "experiments/update"),
-        "An experiment is the project of its runs here: it is neither renamed nor deleted. Delete its runs on their pages.",
+        "An experiment is the project of its runs here: it is neither renamed nor deleted. "
+        "Delete its runs on their pages.",
     ),
 }
 """Addresses of MLflow's that are nothing here, and what is said there."""

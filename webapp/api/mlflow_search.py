@@ -1,4 +1,4 @@
-"""The supported part of MLflow's search syntax: (in)equality of attributes, params and tags, AND."""
+"""The supported part of MLflow's search syntax: = and != of attributes, params, tags; AND."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ ORDER = re.compile(
 ATTRIBUTES = {"run_id": "public_id", "run_name": "name", "status": "state"}
 ORDERED = {"start_time": "started_at", "end_time": "finished_at", "run_name": "name"}
 LONGEST_FILTER, MOST_ORDERS = 5000, 10
-UNDERSTOOD = "Understood are status, run_id, run_name, params.<name> and tags.<name>, compared by = or != with a quoted text, joined by AND."
+UNDERSTOOD = (
+    "Understood are status, run_id, run_name, params.<name> and tags.<name>, compared by = or "
+    "!= with a quoted text, joined by AND."
+)
 
 
 def matching(runs: QuerySet[Run], filter: str, order_by: list[str]) -> QuerySet[Run]:

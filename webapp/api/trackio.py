@@ -53,7 +53,10 @@ ARTIFACTS = (
     "log_artifact_use",
     "get_artifact_manifest",
 )
-NO_ARTIFACTS = "Stillroom keeps no artifacts of runs that are logged from elsewhere: keep the files where the run is, and their place in its config."
+NO_ARTIFACTS = (
+    "Stillroom keeps no artifacts of runs that are logged from elsewhere: keep the files "
+    "where the run is, and their place in its config."
+)
 Name = Annotated[str, Field(max_length=2000)]
 T = TypeVar("T")
 
@@ -147,7 +150,10 @@ def bulk_upload_media(request: Request) -> LogAnswer:
     batches = []
     for entry in _read(_uploads, request)["kwargs"]["uploads"]:
         name = entry.get("relative_path") or "without a name"
-        message = f"The client sent a file ({name}), which Stillroom does not keep; it stays in the client's own folder."
+        message = (
+            f"The client sent a file ({name}), which Stillroom does not keep; it stays in the "
+            f"client's own folder."
+        )
         batches.append(_line(request, entry, "warning", message, "upload", name, entry.get("step")))
     return LogAnswer(batches, DONE)
 
@@ -266,7 +272,8 @@ def _step(entry: Entry, *candidates: float | None) -> tuple[int | None, list[Log
         _note(
             entry,
             "step",
-            f"The step {invalid!r:.40} is no whole number between -2^62 and 2^62. What came with it stands {where}.",
+            f"The step {invalid!r:.40} is no whole number between -2^62 and 2^62. What came "
+            f"with it stands {where}.",
         )
     ]
 
@@ -312,7 +319,10 @@ def _time(entry: Entry) -> tuple[float, list[LogLine]]:
         )  # the first and last hours of the calendar are no moments everywhere
         return wall_time, []
     except (ValueError, OverflowError):
-        message = f"The time {storable(stamp)!r:.60} is no moment of the calendar. What came with it has the time at which it arrived."
+        message = (
+            f"The time {storable(stamp)!r:.60} is no moment of the calendar. What came with "
+            f"it has the time at which it arrived."
+        )
         return time.time(), [_note(entry, "time", message)]
 
 

@@ -115,6 +115,7 @@ def _short(value: Any) -> Any:
 
 def _complaint(names: Sequence[str]) -> str:
     return (
-        f"A run may have {MAX_PARAMS:,} parameters, {MAX_PARAMS:,} tags and {MAX_INPUTS:,} data sets. "
+        f"A run may have {MAX_PARAMS:,} parameters, {MAX_PARAMS:,} tags and {MAX_INPUTS:,} "
+        f"data sets. "
         f"This one has as many; further ones are not kept, such as {listed(names)}."
     )

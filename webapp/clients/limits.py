@@ -75,7 +75,8 @@ def within(run: Run, logs: Sequence[LoggedValues]) -> tuple[list[LoggedValues], 
     return kept_logs, (
         f"This run has {MAX_SERIES:,} series, as many as a run may have. "
         "Values under further names are not kept, such as "
-        f"{listed(refused)}; those under known names are. Does the script make a name for each step?"
+        f"{listed(refused)}; those under known names are. Does the script make a name for "
+        f"each step?"
     )
 
 

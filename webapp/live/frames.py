@@ -215,7 +215,8 @@ def _reset(changes: RunChanges, run_id: int, keys: frozenset[str] | None, width:
         sorted_keys = sorted(series_store.keys(run) if keys is None else keys)
         if len(sorted_keys) > MOST_KEYS:
             raise TooMany(
-                f"This run has {len(sorted_keys)} series. Name those that you want, at most {MOST_KEYS}."
+                f"This run has {len(sorted_keys)} series. Name those that you want, at most "
+                f"{MOST_KEYS}."
             )
         width = max(LEAST_WIDTH, min(width, MOST_POINTS // max(1, len(sorted_keys))))
         all_series = series_store.read([run], sorted_keys, width=width)

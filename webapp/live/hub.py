@@ -185,7 +185,7 @@ class Hub:
                 log.warning("Postgres does not answer: %s", problem)
 
     async def _poll(self) -> None:
-        """Wake the watchers of runs whose batch count changed, of the lists, and of changed access."""
+        """Wake watchers of runs whose batch count changed, of the lists, and of changed access."""
         runs = [run_id for run_id in self._watchers if run_id > self.LIST]
         current = await read(frames.cursors, runs) if runs else {}
         changed_runs = [run_id for run_id in runs if current.get(run_id) != self._known.get(run_id)]

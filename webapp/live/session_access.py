@@ -1,4 +1,4 @@
-"""Who is behind each socket, checked again with one query for all sockets, at most once a second."""
+"""Who is behind each socket, checked with one query for all sockets, at most once a second."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SessionState:
 
 
 class SessionAccess:
-    """Knows the sessions that have sockets, and wakes these when the access of the person changes."""
+    """Knows the sessions that have sockets; wakes these when the access of the person changes."""
 
     def __init__(self) -> None:
         self._known: dict[str, SessionState] = {}

@@ -107,7 +107,8 @@ def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, 
                 if time.monotonic() - last_report > TELL_SECONDS:
                     last_report = time.monotonic()
                     tell(
-                        f"“{storable(imported.name)}”: {count:,} values so far, at step {logs[-1].step:,}."
+                        f"“{storable(imported.name)}”: {count:,} values so far, at step "
+                        f"{logs[-1].step:,}."
                     )
     finally:
         run = _conclude(run_id, imported, times)

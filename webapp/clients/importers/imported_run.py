@@ -55,7 +55,8 @@ def checked_values(
     valid_step = step(step_value)
     if valid_step is None:
         raise UnreadableFile(
-            f"{where} has the step {_shortened(step_value)}, which is no whole number between -2^62 and 2^62."
+            f"{where} has the step {_shortened(step_value)}, which is no whole number between "
+            f"-2^62 and 2^62."
         )
     if not isinstance(moment, int | float) or not 0 <= moment < LAST_MOMENT:
         raise UnreadableFile(

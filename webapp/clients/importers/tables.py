@@ -39,7 +39,8 @@ def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         values = _cells(file, offset, line)
         if len(values) > len(names):
             raise UnreadableFile(
-                f"{file.name}: the row at byte {offset} has {len(values)} values for {len(names)} columns."
+                f"{file.name}: the row at byte {offset} has {len(values)} values for "
+                f"{len(names)} columns."
             )
         yield (
             offset,
@@ -101,7 +102,8 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         while line := stream.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
                 raise UnreadableFile(
-                    f"{file.name}: the line at byte {offset} is longer than {LONGEST_LINE // 2**20} MiB."
+                    f"{file.name}: the line at byte {offset} is longer than "
+                    f"{LONGEST_LINE // 2**20} MiB."
                 )
             if line.strip():
                 try:

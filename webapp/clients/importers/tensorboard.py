@@ -76,7 +76,8 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
             length, check = struct.unpack("<QI", frame)
             if masked_crc(frame[:8]) != check or length > LARGEST_RECORD:
                 raise UnreadableFile(
-                    f"{file.name}: at byte {offset} there is no record of TensorBoard; the file is damaged or of another kind."
+                    f"{file.name}: at byte {offset} there is no record of TensorBoard; the "
+                    f"file is damaged or of another kind."
                 )
             record = stream.read(length + 4)
             if len(record) < length + 4:

@@ -13,7 +13,10 @@ from webapp.clients.importers import FORMATS, UnreadableFile, import_runs
 
 
 class Command(BaseCommand):
-    help = "Import runs from TensorBoard event files, W&B exports or an MLflow folder. The same files may be imported again as they grow."
+    help = (
+        "Import runs from TensorBoard event files, W&B exports or an MLflow folder. The same "
+        "files may be imported again as they grow."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", type=Path, help="a folder, or one file")
