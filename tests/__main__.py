@@ -1,5 +1,6 @@
-"""`python -m tests [lint]`: every check and every test, then one summary. Nothing is left out
-because something else failed.
+"""`python -m tests [lint]`: every check and every test, then one summary.
+
+All steps run, even if an earlier one fails.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ CLONE = Path(__file__).resolve().parent.parent
 RESULTS = CLONE / "var" / "test-results"  # not `test-results`, which Playwright empties
 BROWSER = "tests/browser"
 VLLM = "tests/vllm"  # needs an environment of its own: `make test-vllm`
-MOST_AT_ONCE = 4  # a trainer needs about a gigabyte
+MOST_AT_ONCE = 4  # tests in parallel; a trainer needs about a gigabyte of memory
 MOST_REPEATED = 5
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one step of the whole came to."""
+class StepResult:
+    """The counts of one check or test session."""
 
     name: str
     seconds: float
@@ -37,9 +38,9 @@ class Outcome:
     unsteady: int = 0
 
     def counts(self) -> str:
-        rest = {"skipped": self.skipped, "only when repeated": self.unsteady}
+        others = {"skipped": self.skipped, "only when repeated": self.unsteady}
         return f"{self.passed} passed, {self.failed} failed" + "".join(
-            f", {count} {what}" for what, count in rest.items() if count
+            f", {count} {label}" for label, count in others.items() if count
         )
 
     def line(self) -> str:
@@ -50,18 +51,18 @@ def main(arguments: Sequence[str]) -> int:
     node = find_nodejs(Path(sys.executable))
     if node is None:
         sys.exit("Node.js is missing. Type `make install`.")
-    outcomes = [check(name, command) for name, command in checks(node.node).items()]
+    results = [check(name, command) for name, command in checks(node.node).items()]
     if "lint" not in arguments:
-        outcomes.append(script_tests(node.node))
+        results.append(script_tests(node.node))
         # Two sessions: Playwright keeps an event loop running in the main thread, which tests of
         # coroutines cannot share.
-        outcomes.append(tests("tests", "tests", f"--ignore={BROWSER}", f"--ignore={VLLM}"))
-        outcomes.append(tests("browser tests", BROWSER))
-    return summary(outcomes)
+        results.append(tests("tests", "tests", f"--ignore={BROWSER}", f"--ignore={VLLM}"))
+        results.append(tests("browser tests", BROWSER))
+    return summary(results)
 
 
 def checks(node: str) -> dict[str, list[str]]:
-    """Each check by its name: a command that succeeds or prints what is wrong."""
+    """Return the commands by name; each succeeds or prints what is wrong."""
     python = [sys.executable, "-m"]
     return {
         "lint": [*python, "ruff", "check", "--quiet", "."],
@@ -77,56 +78,56 @@ def checks(node: str) -> dict[str, list[str]]:
     }
 
 
-def check(name: str, command: Sequence[str]) -> Outcome:
+def check(name: str, command: Sequence[str]) -> StepResult:
     print(f"== {name}", flush=True)
     started = time.monotonic()
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=CLONE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    if done.returncode:
-        print(done.stdout, flush=True)
-    return Outcome(
-        name, time.monotonic() - started, int(done.returncode == 0), int(done.returncode != 0)
+    if process.returncode:
+        print(process.stdout, flush=True)
+    return StepResult(
+        name, time.monotonic() - started, int(process.returncode == 0), int(process.returncode != 0)
     )
 
 
-def script_tests(node: str) -> Outcome:
-    """The tests of the browser's modules, under Node's own test runner; its closing lines `# pass
-    41`, `# fail 0` … hold the counts.
+def script_tests(node: str) -> StepResult:
+    """Run the tests of the JavaScript modules with Node's own test runner.
+
+    The last lines of its output, `# pass 41`, `# fail 0` …, are the counts.
     """
     print("== JavaScript tests", flush=True)
     started = time.monotonic()
     files = sorted(
         str(file.relative_to(CLONE)) for file in (CLONE / "tests" / "js").glob("*.test.js")
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [node, "--test", "--test-reporter=tap", *files], cwd=CLONE, capture_output=True, text=True
     )
     counts = {
         name: int(number)
         for name, number in re.findall(
-            r"^# (pass|fail|cancelled|skipped) (\d+)$", done.stdout, re.M
+            r"^# (pass|fail|cancelled|skipped) (\d+)$", process.stdout, re.M
         )
     }
-    if done.returncode:
-        print(done.stdout, done.stderr, flush=True)
+    if process.returncode:
+        print(process.stdout, process.stderr, flush=True)
     failed = counts.get("fail", 0) + counts.get("cancelled", 0)
     seconds = time.monotonic() - started
-    return Outcome(
+    return StepResult(
         "JavaScript tests",
         seconds,
         counts.get("pass", 0),
-        max(failed, int(done.returncode != 0)),
+        max(failed, int(process.returncode != 0)),
         counts.get("skipped", 0),
     )
 
 
-def tests(name: str, *arguments: str) -> Outcome:
-    """One pytest session, as many tests at once as there are cores. The few that fail are repeated
-    alone, and the summary says so.
+def tests(name: str, *arguments: str) -> StepResult:
+    """Run one pytest session in parallel; repeat the few tests that fail, one at a time.
 
-    What fails beside other tests on a busy machine and passes alone is a test to be made steadier,
-    not a reason to hold back a change.
+    A test that fails beside others on a busy machine and passes alone needs to be made more robust,
+    but does not block a change. The summary counts it.
     """
     print(f"== {name}", flush=True)
     started = time.monotonic()
@@ -139,13 +140,11 @@ def tests(name: str, *arguments: str) -> Outcome:
             f"{name} again", "--last-failed", "--last-failed-no-failures", "none", *arguments
         )
         passed, failed = passed + unsteady, max(still, failed - unsteady)
-    return Outcome(name, time.monotonic() - started, passed, failed, skipped, unsteady)
+    return StepResult(name, time.monotonic() - started, passed, failed, skipped, unsteady)
 
 
 def session(name: str, *arguments: str) -> tuple[int, int, int]:
-    """How many tests passed, failed and were skipped, by pytest's own report; no report counts as a
-    failure.
-    """
+    """Return how many tests passed, failed and were skipped; a missing report is a failure."""
     report = RESULTS / f"{name.replace(' ', '-')}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
@@ -168,15 +167,15 @@ def _counts(report: Path) -> tuple[int, int, int]:
     return run - failures - errors - skipped, failures + errors, skipped
 
 
-def summary(outcomes: Sequence[Outcome]) -> int:
-    print("", *(outcome.line() for outcome in outcomes), sep="\n")
+def summary(results: Sequence[StepResult]) -> int:
+    print("", *(result.line() for result in results), sep="\n")
     passed, failed, skipped, unsteady = (
         sum(column)
         for column in zip(
-            *((o.passed, o.failed, o.skipped, o.unsteady) for o in outcomes), strict=True
+            *((o.passed, o.failed, o.skipped, o.unsteady) for o in results), strict=True
         )
     )
-    print(f"\n{Outcome('', 0, passed, failed, skipped, unsteady).counts()}")
+    print(f"\n{StepResult('', 0, passed, failed, skipped, unsteady).counts()}")
     return int(failed > 0)
 
 

@@ -1,9 +1,8 @@
-"""Pytest plugin (loaded by `-p tests.services`): this session's own Postgres and Redis, unless
-DATABASE_URL / REDIS_URL name others.
+"""Pytest plugin (`-p tests.services`): Postgres and Redis of this session.
 
-The addresses are fixed before Django reads its settings; the servers start when a test first needs
-them, in a private folder with a short path, and end with the session. What a killed session left
-behind is stopped by the next one. Sessions do not share anything.
+DATABASE_URL and REDIS_URL may name others. The addresses are set before Django reads its settings;
+the servers start when a test first needs them, in a private folder with a short path, and stop with
+the session. The next session stops the servers of a killed one. Sessions share nothing.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ FAST = (
 
 
 def _base() -> Path:
-    """The temporary directory, unless its own path is too long for a socket."""
-    usual = Path(tempfile.gettempdir())
-    return usual if len(str(usual)) < 50 else Path("/tmp")
+    """Return the temporary directory, or /tmp if its path is too long for a socket."""
+    folder = Path(tempfile.gettempdir())
+    return folder if len(str(folder)) < 50 else Path("/tmp")
 
 
 FOLDER = _base() / f"{PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
-# Which addresses a parent process of ours has set: each process of pytest-xdist has its own
-# services
-BY_US = "STILLROOM_TEST_SERVICES"
-OWN_POSTGRES = "DATABASE_URL" not in os.environ or "postgres" in os.environ.get(BY_US, "")
-OWN_REDIS = "REDIS_URL" not in os.environ or "redis" in os.environ.get(BY_US, "")
+# The addresses that a parent process of this session has set: each process of pytest-xdist starts
+# its own services, instead of using those of its parent.
+SET_HERE = "STILLROOM_TEST_SERVICES"
+OWN_POSTGRES = "DATABASE_URL" not in os.environ or "postgres" in os.environ.get(SET_HERE, "")
+OWN_REDIS = "REDIS_URL" not in os.environ or "redis" in os.environ.get(SET_HERE, "")
 
 
 def _postgres() -> Postgres:
@@ -67,7 +66,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def services() -> None:
-    """Postgres and Redis are running. Tests with the `db` fixtures have it already."""
+    """Start Postgres and Redis. The `db` fixtures use this one."""
     children: dict[str, int] = {}
     if OWN_POSTGRES:
         server = _postgres()
@@ -99,7 +98,7 @@ def _start(
     return process
 
 
-def _clear_stale() -> None:
+def _stop_stale_services() -> None:
     """Stop the servers of sessions that were killed, and remove their folders."""
     for folder in _base().glob(f"{PREFIX}*"):
         if (folder / RECORD).exists() and not process_record.owner_lives(folder / RECORD):
@@ -107,12 +106,12 @@ def _clear_stale() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-# Django reads these once, while pytest-django loads: long before the first fixture.
-_clear_stale()
+# Django reads these once, while pytest-django loads: before the first fixture.
+_stop_stale_services()
 folders.make_private(FOLDER, accounts.services_account())
 process_record.record(FOLDER / RECORD, {})
-os.environ[BY_US] = " ".join(
-    name for name, own in (("postgres", OWN_POSTGRES), ("redis", OWN_REDIS)) if own
+os.environ[SET_HERE] = " ".join(
+    name for name, started in (("postgres", OWN_POSTGRES), ("redis", OWN_REDIS)) if started
 )
 if OWN_POSTGRES:
     os.environ["DATABASE_URL"] = _postgres().url

@@ -1,6 +1,4 @@
-"""The backup that docs/operations.md describes, with the programs that come along: dumped, restored
-beside, compared.
-"""
+"""The backup in docs/operations.md, with the programs of our packages: dump, restore, compare."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 @pytest.fixture
 def empty(child_environment: dict[str, str]) -> Iterator[str]:
-    """The address of an empty database beside that of the test."""
+    """Yield the address of an empty database on the test's server."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE DATABASE restored")
     given = urlsplit(child_environment["DATABASE_URL"])
@@ -57,30 +55,30 @@ def test_a_restored_dump_holds_every_row(
 
 
 def options_of(program: str) -> list[str]:
-    """The options that the page gives to the program, but for those that say where."""
+    """Return the program's options on the page, without those that name files and databases."""
     line = next(
         line
         for line in OPERATIONS.splitlines()
         if line.startswith("    docker") and f" {program} " in line
     )
-    told = re.sub(
+    options = re.sub(
         r"--(username|dbname) \S+|[<>] \S+| stillroom\b", "", line.partition(f" {program} ")[2]
     )
-    assert told.strip()
-    return told.split()
+    assert options.strip()
+    return options.split()
 
 
 def run(program: str, *arguments: str) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [str(binaries.find_installed().postgres(program)), *arguments],
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 def rows(address: str) -> dict[str, tuple[int, str]]:
-    """How many rows each table has, and a digest of them."""
+    """Return for each table the number of rows and a digest of them."""
     with psycopg.connect(address) as database:
         names = [
             name
@@ -88,5 +86,9 @@ def rows(address: str) -> dict[str, tuple[int, str]]:
                 "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
             )
         ]
-        question = "SELECT count(*), md5(coalesce(string_agg(one::text, chr(10) ORDER BY one::text), '')) FROM \"{}\" AS one"
-        return {name: database.execute(question.format(name)).fetchall()[0] for name in names}
+        query = (
+            "SELECT count(*), "
+            "md5(coalesce(string_agg(record::text, chr(10) ORDER BY record::text), '')) "
+            'FROM "{}" AS record'
+        )
+        return {name: database.execute(query.format(name)).fetchall()[0] for name in names}

@@ -34,11 +34,11 @@ def services(compose: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def filled_in(text: object, given: dict[str, str]) -> str:
-    """`${NAME:-default}` and `${NAME:?complaint}` as compose reads them."""
+def filled_in(text: object, variables: dict[str, str]) -> str:
+    """Replace `${NAME:-default}` and `${NAME:?message}` as compose does."""
     return re.sub(
         r"\$\{(\w+)(?::([-?])([^}]*))?\}",
-        lambda found: given.get(found[1], found[3] if found[2] == "-" else "given"),
+        lambda match: variables.get(match[1], match[3] if match[2] == "-" else "given"),
         str(text),
     )
 
@@ -47,7 +47,7 @@ def environment_of(service: dict[str, Any], **given: str) -> dict[str, str]:
     return {name: filled_in(value, given) for name, value in service.get("environment", {}).items()}
 
 
-def test_every_part_is_there(services: dict[str, Any]) -> None:
+def test_every_part_exists(services: dict[str, Any]) -> None:
     assert set(services) == {
         "proxy",
         "web",
@@ -69,7 +69,7 @@ def test_workers_and_vllm_are_chosen_by_profile_and_the_rest_always_runs(
     assert profiles == {"worker-cpu": ["cpu"], "worker-gpu": ["gpu"], "vllm": ["vllm"]}
 
 
-def test_every_part_says_whether_it_is_healthy_and_comes_back(services: dict[str, Any]) -> None:
+def test_every_part_has_a_health_check_and_is_restarted(services: dict[str, Any]) -> None:
     for service in services.values():
         assert service["restart"] == "unless-stopped"
         assert service["healthcheck"]["test"][0] == "CMD" and service["healthcheck"]["retries"] > 0
@@ -87,7 +87,7 @@ def test_only_the_proxy_is_reached_from_outside(services: dict[str, Any]) -> Non
     assert [name for name, service in services.items() if service.get("ports")] == ["proxy"]
 
 
-def test_gpus_are_reserved_for_those_who_need_them(services: dict[str, Any]) -> None:
+def test_gpus_are_reserved_for_the_parts_that_need_them(services: dict[str, Any]) -> None:
     reserved = {
         name: device["count"]
         for name, service in services.items()
@@ -107,7 +107,7 @@ def test_vllm_takes_no_weights_from_the_network(services: dict[str, Any]) -> Non
     assert "dev_mode" not in text and "worker-extension" not in text and "trust" not in text
 
 
-def test_nobody_runs_in_debug_mode(services: dict[str, Any]) -> None:
+def test_no_part_runs_in_debug_mode(services: dict[str, Any]) -> None:
     assert not any("DEBUG" in service.get("environment", {}) for service in services.values())
 
 
@@ -158,7 +158,7 @@ def test_trainers_have_the_time_for_a_checkpoint(services: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_program_reads_what_compose_sets(services: dict[str, Any], name: str) -> None:
+def test_the_settings_that_compose_sets_are_read(services: dict[str, Any], name: str) -> None:
     given = environment_of(services[name], STILLROOM_DOMAIN="stillroom.example")
     found = environment.require(environment.read(given, Path("/nonexistent")))
     sources = [*(ROOT / "workers").rglob("*.py"), *(ROOT / "webapp").rglob("*.py")]
@@ -189,7 +189,7 @@ def test_the_web_is_behind_tls_and_answers_to_its_name_and_to_its_health_check(
     assert "127.0.0.1:8000/readyz" in services["web"]["healthcheck"]["test"][-1]
 
 
-def test_each_worker_has_a_name_of_its_own_that_stays(services: dict[str, Any]) -> None:
+def test_each_worker_has_a_fixed_name(services: dict[str, Any]) -> None:
     names = [
         environment_of(services[name])["STILLROOM_HOST_NAME"] for name in OURS if name != "web"
     ]
@@ -197,7 +197,7 @@ def test_each_worker_has_a_name_of_its_own_that_stays(services: dict[str, Any]) 
     assert names == ["one-cpu", "one-gpu"]
 
 
-def test_the_proxy_passes_on_what_the_web_takes(services: dict[str, Any]) -> None:
+def test_the_proxy_forwards_what_the_web_accepts(services: dict[str, Any]) -> None:
     caddy = (ROOT / "deploy" / "Caddyfile").read_text()
     largest = re.search(r"max_size (\d+)GiB", caddy)
 
@@ -212,7 +212,7 @@ def test_the_proxy_passes_on_what_the_web_takes(services: dict[str, Any]) -> Non
     assert caddy.count("{") == caddy.count("}")
 
 
-def test_the_image_copies_only_what_is_there() -> None:
+def test_the_image_copies_only_existing_files() -> None:
     copied = re.findall(r"^COPY --chown=\w+ (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.M)
 
     assert copied and all((ROOT / name).exists() for line in copied for name in line.split())

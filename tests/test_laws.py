@@ -1,6 +1,4 @@
-"""What the form needs, and the launcher, really come up without the heavy parts: an import is
-tried, not only read.
-"""
+"""Form, launcher and web start without heavy packages: each import runs in a new interpreter."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ FORM = [
 
 
 def loaded_by(*modules: str) -> set[str]:
-    """Top-level names of everything that importing `modules` loads, in a fresh interpreter."""
+    """Return the top-level packages that importing `modules` loads in a new interpreter."""
     code = (
         f"import sys, {', '.join(modules)}; print(*{{name.split('.')[0] for name in sys.modules}})"
     )
@@ -31,7 +29,7 @@ def loaded_by(*modules: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", FORM)
-def test_what_the_form_needs_loads_no_torch(module: str) -> None:
+def test_modules_of_the_form_load_no_torch(module: str) -> None:
     assert loaded_by(module).isdisjoint(
         {"torch", "transformers", "django", "celery", "redis", "psycopg"}
     )
@@ -50,7 +48,10 @@ def test_the_trainer_loads_no_server() -> None:
 
 
 def test_the_web_loads_no_torch() -> None:
-    code = "import webapp.asgi; from django.urls import get_resolver; get_resolver().url_patterns; import sys; print(*sys.modules)"
+    code = (
+        "import sys, webapp.asgi; from django.urls import get_resolver; "
+        "get_resolver().url_patterns; print(*sys.modules)"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -1,4 +1,4 @@
-"""The parts that come along are real ones: Postgres and Redis answer where the settings say."""
+"""Postgres and Redis of the test session answer at the addresses in the environment."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What must not stand anywhere in the tree: ways to run text as a program, and markup that the
-content security policy would refuse.
-"""
+"""What the tree must not contain: text run as a program, and markup that the CSP would block."""
 
 from __future__ import annotations
 
@@ -36,19 +34,19 @@ def python_files() -> list[Path]:
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
-    """Every call with its dotted name, `torch.load` for `torch.load(path)`."""
+    """Yield every call with its dotted name, `torch.load` for `torch.load(path)`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node
 
 
 def flag(call: ast.Call, name: str) -> object:
-    """The value of a keyword written as a constant; None if it is not there or not constant."""
+    """Return the constant value of a keyword; None if it is missing or not a constant."""
     return next(
         (
-            word.value.value
-            for word in call.keywords
-            if word.arg == name and isinstance(word.value, ast.Constant)
+            keyword.value.value
+            for keyword in call.keywords
+            if keyword.arg == name and isinstance(keyword.value, ast.Constant)
         ),
         None,
     )
@@ -86,7 +84,8 @@ def unsafe_yaml(tree: ast.AST) -> Iterator[int]:
     """`yaml.load` is safe only with a loader that makes plain values."""
     for name, call in calls(tree):
         if name == "yaml.load" and not any(
-            word.arg == "Loader" and "Safe" in ast.unparse(word.value) for word in call.keywords
+            keyword.arg == "Loader" and "Safe" in ast.unparse(keyword.value)
+            for keyword in call.keywords
         ):
             yield call.lineno
 
@@ -95,17 +94,17 @@ def unsafe_yaml(tree: ast.AST) -> Iterator[int]:
     "rule", [unsafe_imports, unsafe_calls, unsafe_flags, pickled_weights, unsafe_yaml]
 )
 def test_no_text_is_run_as_a_program(rule: Callable[[ast.AST], Iterator[int]]) -> None:
-    found = [
+    violations = [
         f"{file.relative_to(ROOT)}:{line}"
         for file in python_files()
         for line in rule(ast.parse(file.read_text()))
     ]
 
-    assert found == []
+    assert violations == []
 
 
 @pytest.mark.parametrize(
-    ("rule", "guilty"),
+    ("rule", "violation"),
     [
         (unsafe_imports, "from pickle import loads"),
         (unsafe_calls, "eval('1')"),
@@ -114,10 +113,10 @@ def test_no_text_is_run_as_a_program(rule: Callable[[ast.AST], Iterator[int]]) -
         (unsafe_yaml, "yaml.load(text, Loader=yaml.Loader)"),
     ],
 )
-def test_each_rule_finds_what_it_is_for(
-    rule: Callable[[ast.AST], Iterator[int]], guilty: str
+def test_each_rule_finds_a_violation(
+    rule: Callable[[ast.AST], Iterator[int]], violation: str
 ) -> None:
-    assert list(rule(ast.parse(f"ok = 1\n{guilty}"))) == [2]
+    assert list(rule(ast.parse(f"ok = 1\n{violation}"))) == [2]
 
 
 MARKUP = {
@@ -131,16 +130,16 @@ MARKUP = {
 }
 
 
-@pytest.mark.parametrize("what", MARKUP)
-def test_templates_have_no(what: str) -> None:
+@pytest.mark.parametrize("name", MARKUP)
+def test_templates_have_no(name: str) -> None:
     files = sorted((ROOT / "templates").rglob("*.html"))
-    found = [
-        f"{file.relative_to(ROOT)}: {hit.group()}"
+    violations = [
+        f"{file.relative_to(ROOT)}: {match.group()}"
         for file in files
-        for hit in MARKUP[what].finditer(file.read_text())
+        for match in MARKUP[name].finditer(file.read_text())
     ]
 
-    assert files and found == []
+    assert files and violations == []
 
 
 def test_scripts_make_no_markup_from_text() -> None:
@@ -148,13 +147,13 @@ def test_scripts_make_no_markup_from_text() -> None:
         r"\.(inner|outer)HTML\s*=|insertAdjacentHTML|document\.write|\beval\(|new Function\b"
     )
     files = sorted((ROOT / "static" / "js").rglob("*.js"))
-    found = [
-        f"{file.relative_to(ROOT)}: {hit.group()}"
+    violations = [
+        f"{file.relative_to(ROOT)}: {match.group()}"
         for file in files
-        for hit in unsafe.finditer(file.read_text())
+        for match in unsafe.finditer(file.read_text())
     ]
 
-    assert files and found == []
+    assert files and violations == []
 
 
 def test_no_file_is_too_long_to_read() -> None:
