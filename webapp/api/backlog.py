@@ -73,7 +73,8 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
     raise ApiError(
         400,
         "BAD_REQUEST",
-        f'The list "logs" is not whole JSON, or an entry has more than {LONGEST_ENTRY // 2**20} MiB.',
+        'The list "logs" is not whole JSON, '
+        f"or an entry has more than {LONGEST_ENTRY // 2**20} MiB.",
     )
 
 

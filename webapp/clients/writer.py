@@ -1,8 +1,8 @@
 """The one writer of a process: requests that arrive during a transaction share the next one.
 
 A submitted request is answered after the commit. If a group fails, each of its requests is retried
-alone, so that only the bad one fails. While Postgres is away every request fails at once with `Away`,
-for its client to retry. The queue is bounded: beyond that, `submit` raises `Full`.
+alone, so that only the bad one fails. While Postgres is away every request fails at once with
+`Away`, for its client to retry. The queue is bounded: beyond that, `submit` raises `Full`.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Writer:
         return self._known[run]
 
     def _retry_after(self) -> int:
-        """Return a delay that grows with the outage, so that clients with few retries outlast it."""
+        """Return a delay that grows with the outage, so that few retries outlast it."""
         now = time.monotonic()
         self._away_since = self._away_since or now
         return round(min(LONGEST_RETRY, 2 + (now - self._away_since) / 2))
