@@ -21,7 +21,7 @@ from django.urls import path, re_path
 
 from webapp.api.app import PREFIXES, ApiApplication
 from webapp.api.backlog import MOST_BYTES
-from webapp.base.asgi_handler import Pages
+from webapp.base.asgi_handler import PagesHandler
 from webapp.base.proxies import TrustedProxies
 from webapp.base.upload_limit import App, LimitedBody, PathPrefixRouter
 from webapp.live.consumer import live
@@ -31,7 +31,7 @@ programs = LimitedBody(ApiApplication(), MOST_BYTES)
 protocols = ProtocolTypeRouter(
     {
         "http": PathPrefixRouter(
-            PREFIXES, programs, LimitedBody(Pages(), settings.MAX_UPLOAD_BYTES)
+            PREFIXES, programs, LimitedBody(PagesHandler(), settings.MAX_UPLOAD_BYTES)
         ),
         "websocket": AllowedHostsOriginValidator(SessionMiddlewareStack(URLRouter(sockets))),
     }

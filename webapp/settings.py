@@ -1,6 +1,4 @@
-"""Django's settings. What differs between installations comes from `webapp.base.environment`; the rest
-is the same everywhere.
-"""
+"""Django's settings. What differs between installations comes from `webapp.base.environment`."""
 
 from __future__ import annotations
 
@@ -118,7 +116,7 @@ CONTENT_SECURITY_POLICY = {
     "frame-ancestors": "'none'",
 }
 
-# Uploads of any size go to a file on the disk that holds the artifacts, never to memory.
+# Uploads of any size go to a file, never to memory.
 UPLOADS = STILLROOM_STATE / "uploads"
 UPLOADS.mkdir(parents=True, exist_ok=True)
 FILE_UPLOAD_TEMP_DIR = str(UPLOADS)
@@ -149,7 +147,7 @@ STATICFILES_DIRS = [
     ("vendor/uplot", NODE_MODULES / "uplot" / "dist"),
     ("vendor/htmx", NODE_MODULES / "htmx.org" / "dist"),
 ]
-# Files are served from where they lie: no collecting step stands between a clone and a page.
+# Static files are served from their source folders, so that no collectstatic is needed.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_ROOT = BASE_DIR / "static" / "root"

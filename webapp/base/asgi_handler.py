@@ -1,9 +1,8 @@
-"""Django's pages as an ASGI application: each request in one of a few threads, which keep their
-connections to the database.
+"""Django's pages as an ASGI application that runs each request in one thread of a fixed pool.
 
-Django's own handler gives every request a new thread, and so a new connection, and changes threads
-several times on the way; that costs ten times what a small question does. A page is made whole in
-one of `THREADS` here. What is streamed is sent from a thread of its own.
+Django's own handler gives every request a new thread, and so a new database connection, and changes
+threads several times on the way; that costs ten times what a small query does. Here one of `THREADS`
+renders the whole page and keeps its connection. Streamed responses use a thread of their own.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ THREADS = ThreadPoolExecutor(16, thread_name_prefix="pages")
 Scope = MutableMapping[str, Any]
 
 
-class Pages(ASGIHandler):
+class PagesHandler(ASGIHandler):
     """Django's handler with all middlewares and views in one thread. Views are plain functions."""
 
     def __init__(self) -> None:
@@ -61,17 +60,18 @@ class Pages(ASGIHandler):
         return response
 
     async def _stream(self, response: HttpResponseBase, receive: Any, send: Any) -> None:
-        """Send it piece by piece until it ends or the client is gone; the thread and its connection
-        end with it.
+        """Send a streamed response until it ends or the client disconnects.
+
+        The thread and its database connection are closed with it.
         """
         sending = asyncio.create_task(self.send_response(response, send))
-        gone = asyncio.create_task(self.listen_for_disconnect(receive))
+        disconnect = asyncio.create_task(self.listen_for_disconnect(receive))
         try:
-            await asyncio.wait([sending, gone], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([sending, disconnect], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sending, gone):
+            for task in (sending, disconnect):
                 task.cancel()
-            outcomes = await asyncio.gather(sending, gone, return_exceptions=True)
+            outcomes = await asyncio.gather(sending, disconnect, return_exceptions=True)
             await sync_to_async(response.close)()
             await sync_to_async(connections.close_all)()
         if isinstance(outcomes[0], Exception):

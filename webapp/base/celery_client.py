@@ -1,7 +1,6 @@
-"""A bare Celery client: the web sends wake-ups by name and knows nothing of the code that answers
-them.
+"""A minimal Celery client: the web sends tasks by name and does not import the workers.
 
-A wake-up that cannot be sent is no loss: the sweep finds in Postgres what waits.
+A task that cannot be sent loses nothing: the periodic sweep finds in Postgres what is waiting.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from kombu.exceptions import OperationalError
 from webapp.base import environment
 
 log = logging.getLogger(__name__)
-STALE_SECONDS = 60  # the sweep has been by more than once
+# After this time a task is dropped: the sweep has run more than once.
+EXPIRY_SECONDS = 60
 
 
 @cache
@@ -41,14 +41,14 @@ def wake_node(name: str) -> None:
 
 
 def wake_jobs() -> None:
-    """Ask a worker to look for parts of jobs that it could carry out."""
+    """Ask a worker to look for parts of jobs that it could execute."""
     _send("workers.start_shards", "runs")
 
 
 def _send(task: str, queue: str) -> None:
     try:
-        _client().send_task(task, queue=queue, retry=False, expires=STALE_SECONDS)
-    except (OperationalError, OSError) as problem:
+        _client().send_task(task, queue=queue, retry=False, expires=EXPIRY_SECONDS)
+    except (OperationalError, OSError) as error:
         log.warning(
-            "Redis did not take %s (%s); the sweep will find what it was about.", task, problem
+            "Redis did not accept the task %s (%s); the sweep will find the work.", task, error
         )

@@ -1,8 +1,7 @@
-"""Which endpoints a run may ask for a teacher's answers: those that the operator lists in
-STILLROOM_ENDPOINTS, as beginnings of a URL.
+"""Which endpoints runs may use as teachers: URL prefixes in the setting STILLROOM_ENDPOINTS.
 
-A worker sends requests from inside the operator's network, so a URL that anybody may type could
-reach what nobody outside should.
+Workers send requests from inside the operator's network, so a free choice of URL would let a user
+reach internal services (server-side request forgery).
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ SETTING = "STILLROOM_ENDPOINTS"
 
 
 def is_allowed(url: str) -> bool:
-    """Whether `url` is one of the listed beginnings or lies below it. Neither a longer host name
-    nor a path that climbs gets past it.
+    """Return whether `url` is one of the listed prefixes or below one.
+
+    A longer host name or a path with `..` does not match.
     """
     try:
         parts = urlsplit(url)
@@ -31,13 +31,13 @@ def is_allowed(url: str) -> bool:
     ):
         return False
     return any(
-        url == one or url.startswith(f"{one}/")
-        for one in (listed.rstrip("/") for listed in settings.STILLROOM_ENDPOINTS)
+        url == prefix or url.startswith(f"{prefix}/")
+        for prefix in (listed.rstrip("/") for listed in settings.STILLROOM_ENDPOINTS)
     )
 
 
 def sentence() -> str:
-    """What the operator allows, in words."""
+    """Return a sentence that lists the allowed endpoints."""
     listed = ", ".join(settings.STILLROOM_ENDPOINTS)
     return (
         f"This server may ask: {listed}."

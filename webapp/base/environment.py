@@ -1,8 +1,6 @@
-"""Where the program's parts are: read from environment variables, else from `var/env` (KEY=VALUE
-lines that the launcher writes).
+"""Configuration from environment variables, else from `var/env` (KEY=VALUE lines of the launcher).
 
-Importable without Django, so that the web, the workers and the launcher derive everything from one
-place.
+Importable without Django, so that the web, the workers and the launcher read the same values.
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = Path(os.environ.get("STILLROOM_ENV_FILE") or ROOT / "var" / "env")
 
-# Seconds (the last: milliseconds) after which a database that the network has cut off is given up;
-# the URL may say otherwise.
-PATIENCE = {
+# Timeouts in seconds (the last in milliseconds) after which a connection to an unreachable database
+# fails; options in the URL override them.
+CONNECTION_OPTIONS = {
     "connect_timeout": "10",
     "keepalives_idle": "15",
     "keepalives_interval": "5",
@@ -30,7 +28,7 @@ PATIENCE = {
 
 
 class ConfigurationError(Exception):
-    """A setting is missing or unreadable; the message says which and what to do."""
+    """A setting is missing or invalid; the message names it and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,7 @@ class Environment:
 
 
 def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Environment:
-    """Environment variables win over `file`. Raises ConfigurationError if a value cannot be
-    read.
-    """
+    """Read all settings; environment variables override `file`. Raises ConfigurationError."""
     values = {**_lines(file), **(os.environ if environ is None else environ)}
     state = ROOT / (values.get("STILLROOM_STATE") or "var")
     return Environment(
@@ -98,9 +94,7 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
 
 
 def require(environment: Environment) -> Environment:
-    """Return `environment` if the program can start with it; raise ConfigurationError naming what
-    is missing.
-    """
+    """Return `environment` if it has all that is required. Raises ConfigurationError."""
     names = {
         "SECRET_KEY": environment.secret_key,
         "DATABASE_URL": environment.database_url,
@@ -109,15 +103,14 @@ def require(environment: Environment) -> Environment:
     missing = [name for name, value in names.items() if not value]
     if missing:
         raise ConfigurationError(
-            f"{', '.join(missing)} not set. Start with `make run`, which writes {ENV_FILE}, or set the variables."
+            f"{', '.join(missing)} not set. "
+            f"Start with `make run`, which writes {ENV_FILE}, or set the variables."
         )
     return environment
 
 
 def database(url: str) -> dict[str, Any]:
-    """Django's settings of the database that a `postgresql://` URL names; an empty URL gives
-    none.
-    """
+    """Return Django's database settings for a `postgresql://` URL; empty for an empty URL."""
     if not url:
         return {}
     parts = urlsplit(url)
@@ -126,7 +119,7 @@ def database(url: str) -> dict[str, Any]:
             f"DATABASE_URL must begin with postgresql://, not {parts.scheme or 'nothing'}:"
         )
     query = dict(parse_qsl(parts.query))
-    found = {
+    settings = {
         "ENGINE": "webapp.base.database",
         "NAME": unquote(parts.path.lstrip("/")),
         "HOST": query.pop("host", None) or parts.hostname or "",
@@ -135,16 +128,17 @@ def database(url: str) -> dict[str, Any]:
         "PASSWORD": query.pop("password", None) or unquote(parts.password or ""),
     }
     return {
-        **found,
+        **settings,
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {**PATIENCE, **query},
+        "OPTIONS": {**CONNECTION_OPTIONS, **query},
     }
 
 
 def broker_url(redis_url: str) -> str:
-    """The Celery broker on the same Redis: kombu names a unix socket
-    `redis+socket://path?virtual_host=db`.
+    """Return the Celery broker URL on the same Redis.
+
+    kombu writes a unix socket as `redis+socket://path?virtual_host=db`.
     """
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":
@@ -153,7 +147,7 @@ def broker_url(redis_url: str) -> str:
 
 
 def celery_broker() -> str:
-    """The broker of this installation."""
+    """Return the broker URL of this installation."""
     return broker_url(require(read()).redis_url)
 
 
@@ -177,7 +171,7 @@ def _number(values: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _one_of(values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    """The first choice is the default."""
+    """Return a value of `choices`, by default the first. Raises ConfigurationError."""
     text = values.get(name) or choices[0]
     if text not in choices:
         raise ConfigurationError(f"{name} must be {' or '.join(choices)}, not {text!r}")

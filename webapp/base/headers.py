@@ -1,4 +1,4 @@
-"""What every response carries, and which hosts are answered at all."""
+"""Response headers of every page, and the check of the Host header."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class ContentSecurityPolicy:
-    """Adds the policy of `settings.CONTENT_SECURITY_POLICY`: no inline script or style, nothing
-    from elsewhere.
+    """Adds the headers of `settings.CONTENT_SECURITY_POLICY`.
+
+    The policy allows no inline script or style, and nothing from other hosts.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -29,7 +30,7 @@ class ContentSecurityPolicy:
 
 
 class HostCheck:
-    """Refuses a Host header that is not ours with 400, on every path (against DNS rebinding)."""
+    """Answers 400 to an unknown Host header, on every path (against DNS rebinding)."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

@@ -1,8 +1,7 @@
-"""What our processes write down: one line per record, with the run, request and person that it is
-about, and never a secret.
+"""Logging: one line per record, with run, attempt, request and user, and without secrets.
 
-`STILLROOM_LOGS=json` writes one JSON object per line (time, level, logger, message, and what is
-known of run, attempt, request and user); `text`, the default, is for people.
+`STILLROOM_LOGS=json` writes one JSON object per line (time, level, logger, message, and run, attempt,
+request and user if known); `text`, the default, is for people.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _context: ContextVar[Mapping[str, Any]] = ContextVar("log context", default=Mapp
 
 @contextmanager
 def log_context(**facts: Any) -> Iterator[None]:
-    """Everything that is logged inside is about this: `log_context(run="abc", attempt=2)`."""
+    """Add facts to every record logged inside the block: `log_context(run="abc", attempt=2)`."""
     token = _context.set({**_context.get(), **facts})
     try:
         yield
@@ -49,17 +48,15 @@ def log_context(**facts: Any) -> Iterator[None]:
 
 
 def configuration(style: str) -> dict[str, Any]:
-    """For Django's LOGGING: everything goes to standard error in one style, the web server's own
-    records too.
-    """
-    ours = {"level": "INFO", "handlers": [], "propagate": True}
+    """Return Django's LOGGING: everything goes to standard error in one style, uvicorn's too."""
+    uvicorn = {"level": "INFO", "handlers": [], "propagate": True}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"context": {"()": "webapp.base.logs.Context"}},
+        "filters": {"context": {"()": "webapp.base.logs.ContextFilter"}},
         "formatters": {
-            "text": {"()": "webapp.base.logs.Text"},
-            "json": {"()": "webapp.base.logs.Json"},
+            "text": {"()": "webapp.base.logs.TextFormatter"},
+            "json": {"()": "webapp.base.logs.JsonLineFormatter"},
         },
         "handlers": {
             "console": {
@@ -69,19 +66,19 @@ def configuration(style: str) -> dict[str, Any]:
             }
         },
         "root": {"handlers": ["console"], "level": "INFO"},
-        # Each request has a line of ours, which names the view and not the address: that may hold a
-        # token. It says of refusals enough.
+        # `RequestLog` writes one line per request with the view instead of the path, which may
+        # contain a token, so the servers' own access logs are off.
         "loggers": {
             "django.request": {"level": "ERROR"},
-            "uvicorn": ours,
-            "uvicorn.error": ours,
-            "uvicorn.access": {**ours, "level": "WARNING"},
+            "uvicorn": uvicorn,
+            "uvicorn.error": uvicorn,
+            "uvicorn.access": {**uvicorn, "level": "WARNING"},
         },
     }
 
 
-class Context(logging.Filter):
-    """Puts what a record is about on the record."""
+class ContextFilter(logging.Filter):
+    """Copies the facts of `log_context` to the record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in _context.get().items():
@@ -90,24 +87,24 @@ class Context(logging.Filter):
         return True
 
 
-class Text(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """`time LEVEL logger: message [run=abc attempt=2]`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        known = {
+        facts = {
             name: getattr(record, name, None) for name in ("run", "attempt", "request", "user")
         }
-        about = " ".join(f"{name}={value}" for name, value in known.items() if value is not None)
-        return super().formatMessage(record) + (f" [{about}]" if about else "")
+        suffix = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+        return super().formatMessage(record) + (f" [{suffix}]" if suffix else "")
 
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))
 
 
-class Json(JsonFormatter):
+class JsonLineFormatter(JsonFormatter):
     """One JSON object per line."""
 
     def __init__(self) -> None:
@@ -124,7 +121,7 @@ class Json(JsonFormatter):
 
 
 def without_secrets(text: str) -> str:
-    """`text` with tokens, passwords and the values of our own secrets hidden."""
+    """Return `text` with tokens, passwords and the values of secret settings replaced."""
     for name, value in os.environ.items():
         if OWN_SECRETS.fullmatch(name) and len(value) >= SHORTEST_SECRET:
             text = text.replace(value, HIDDEN)

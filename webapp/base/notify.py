@@ -1,5 +1,6 @@
-"""The doorbell: a notice on Redis that Postgres has news of a run. Losing one loses nothing,
-because the hub also looks by itself.
+"""Notifications on Redis that a run has new rows in Postgres.
+
+A lost notification loses no data: the hub of live pages also polls Postgres.
 """
 
 from __future__ import annotations
@@ -21,33 +22,29 @@ log = logging.getLogger(__name__)
 PREFIX = "run:"
 
 
-def publish_on_commit(public_id: str, news: int) -> None:
-    """Ring once the surrounding transaction is committed, so that whoever hears it finds the
-    news.
-    """
-    transaction.on_commit(lambda: publish(public_id, news))
+def publish_on_commit(public_id: str, batch_count: int) -> None:
+    """Publish after the surrounding transaction is committed, so that readers find the rows."""
+    transaction.on_commit(lambda: publish(public_id, batch_count))
 
 
-def publish(public_id: str, news: int) -> None:
-    """Publish that run `public_id` stands at batch `news`. Never raises: Redis is only a
-    doorbell.
-    """
-    publish_all({public_id: news})
+def publish(public_id: str, batch_count: int) -> None:
+    """Publish that run `public_id` has `batch_count` batches. Never raises: readers also poll."""
+    publish_all({public_id: batch_count})
 
 
-def publish_all(news: Mapping[str, int]) -> None:
-    """`publish` for several runs in one trip."""
+def publish_all(batch_counts: Mapping[str, int]) -> None:
+    """Publish for several runs in one round trip to Redis."""
     try:
         with _client().pipeline(transaction=False) as pipeline:
-            for public_id, batch in news.items():
-                pipeline.publish(PREFIX + public_id, json.dumps({"news": batch}))
+            for public_id, batch_count in batch_counts.items():
+                pipeline.publish(PREFIX + public_id, json.dumps({"news": batch_count}))
             pipeline.execute()
-    except redis.RedisError as problem:
+    except redis.RedisError as error:
         process_metrics.NOTIFY_FAILURES.labels(end="ring").inc()
         log.warning(
-            "Redis did not take the notice of runs %s (%s); readers will look by themselves.",
-            ", ".join(news),
-            problem,
+            "Redis did not accept the notification of runs %s (%s); readers will poll.",
+            ", ".join(batch_counts),
+            error,
         )
 
 

@@ -9,7 +9,7 @@ SECONDS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 def plain(value: float | str | None) -> str:
-    """Three significant digits; powers of ten only where needed."""
+    """Return three significant digits; powers of ten only below 1e-3 and from 1e6 on."""
     number = as_number(value)
     if number is None:
         return str(value or "–")
@@ -33,7 +33,7 @@ def percent(share: float | None) -> str:
 
 
 def points(share: float | None) -> str:
-    """A difference of shares as signed percentage points, without the unit."""
+    """Return a difference of shares as signed percentage points, without the unit."""
     number = as_number(share)
     return "–" if number is None else f"{'+' if number >= 0 else MINUS}{abs(100 * number):.1f}"
 
@@ -48,23 +48,26 @@ def bytes_size(size: int) -> str:
 
 
 def duration(seconds: float | str | None) -> str:
-    """The two largest units."""
+    """Return a duration in its two largest units, such as `2 h 5 min`."""
     number = as_number(seconds)
     if number is None:
         return "–"
-    whole = max(0, round(number))
+    total = max(0, round(number))
     for size, unit, smaller, small_unit in SECONDS:
-        if whole >= size:
-            rest = whole % size // smaller
+        if total >= size:
+            remainder = total % size // smaller
             return (
-                f"{whole // size} {unit} {rest} {small_unit}" if rest else f"{whole // size} {unit}"
+                f"{total // size} {unit} {remainder} {small_unit}"
+                if remainder
+                else f"{total // size} {unit}"
             )
-    return f"{whole} s"
+    return f"{total} s"
 
 
 def as_number(value: float | str | None) -> float | None:
-    """The finite number in a value that may be a string such as "NaN", as JSON needs it, or missing
-    from the context ("").
+    """Return a finite number, or None for NaN, infinities, None and text that is no number.
+
+    Values may be strings such as "NaN", as JSON needs, or "" if a template has no such variable.
     """
     try:
         number = float(value) if value is not None else math.nan

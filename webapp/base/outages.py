@@ -1,5 +1,6 @@
-"""What Django raises while Postgres is away, restarts or changes its primary: to be waited out, not
-to be blamed on what was written.
+"""Exceptions of Django while Postgres is unavailable, restarts or changes its primary.
+
+Callers retry after them; any other database error is a fault of the data that was written.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What this process counts about itself, for Prometheus. Labels name kinds, states and views; never
-a team, a person or a run.
+"""Prometheus metrics of this process.
+
+Labels are kinds, states and views, never a team, a person or a run.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ BYTES = Counter("stillroom_live_bytes", "Bytes of those frames")
 COALESCED = Counter(
     "stillroom_live_coalesced_batches", "Batches of a run that shared a frame with a later one"
 )
-RESETS = Counter("stillroom_live_resets", "Frames that began a whole curve anew")
+RESETS = Counter("stillroom_live_resets", "Frames that sent a whole curve again")
 TOO_SLOW = Counter(
-    "stillroom_live_too_slow", "Live pages that were let go because they took nothing"
+    "stillroom_live_too_slow", "Live pages that were disconnected because they read nothing"
 )
-REFUSED_SOCKETS = Counter("stillroom_live_refused_sockets", "Live pages that were one too many")
+REFUSED_SOCKETS = Counter(
+    "stillroom_live_refused_sockets", "Live pages that were refused over a connection limit"
+)
 NOTIFY_FAILURES = Counter(
     "stillroom_doorbell_failures",
-    "Notices that Redis did not take, and times that it could not be heard",
+    "Notifications that Redis did not accept, and failed attempts to listen",
     ["end"],
 )

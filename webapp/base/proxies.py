@@ -1,8 +1,8 @@
-"""Whose word counts on where a visitor comes from: only that of proxies that the operator names.
+"""The client address behind proxies that the operator trusts.
 
-A proxy writes the address that it was asked from at the end of `X-Forwarded-For`; what stands
-before may come from the visitor. So of a trusted peer the entry counts that the outermost of `hops`
-proxies in a row has written, and of everybody else the address itself.
+A proxy appends the address of its client to `X-Forwarded-For`; earlier entries may be forged by the
+client. So for a trusted peer the entry of the outermost of `hops` proxies in a row is used, and for
+any other peer its own address.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ SECURE = {"http": "ws", "https": "wss"}
 
 
 class TrustedProxies:
-    """An ASGI application that is told the visitor's own address and scheme where trusted proxies
-    stand in front.
-    """
+    """An ASGI middleware that sets the client's address and scheme from trusted proxies' headers."""
 
     def __init__(self, app: App, trusted: Networks, hops: int) -> None:
         self.app, self.trusted, self.hops = app, trusted, hops
@@ -35,19 +33,19 @@ class TrustedProxies:
         await self.app(scope, receive, send)
 
     def _correct(self, scope: MutableMapping[str, Any]) -> None:
-        said = [
-            part.strip()
+        entries = [
+            entry.strip()
             for name, value in scope["headers"]
             if name == b"x-forwarded-for"
-            for part in value.split(b",")
+            for entry in value.split(b",")
         ]
-        if not said:
+        if not entries:
             return
         peer = (scope.get("client") or ("", 0))[0]
         if not self._trusts(peer):
             self._warn(peer)
             return
-        scope["client"] = (_address(said[-min(self.hops, len(said))].decode("latin-1")), 0)
+        scope["client"] = (_address(entries[-min(self.hops, len(entries))].decode("latin-1")), 0)
         scheme = SCHEMES.get(dict(scope["headers"]).get(b"x-forwarded-proto", b"").strip())
         if scheme:
             scope["scheme"] = scheme if scope["type"] == "http" else SECURE[scheme]
@@ -57,18 +55,22 @@ class TrustedProxies:
             address = ip_address(peer)
         except ValueError:
             return False
-        known = getattr(address, "ipv4_mapped", None) or address
-        return any(known in network for network in self.trusted)
+        # A socket that listens on IPv6 gives IPv4 peers as ::ffff:a.b.c.d.
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self.trusted)
 
     def _warn(self, peer: str) -> None:
         if not self._warned:
             self._warned = True
-            text = "%s says for whom it asks (X-Forwarded-For), but STILLROOM_TRUSTED_PROXIES does not name it: all its visitors count as one."
-            log.warning(text, peer or "A peer without an address")
+            log.warning(
+                "%s sends X-Forwarded-For, but STILLROOM_TRUSTED_PROXIES does not name it: "
+                "all its visitors count as one.",
+                peer or "A peer without an address",
+            )
 
 
 def _address(text: str) -> str:
-    """An address without the port that some proxies add."""
+    """Return an address without the port that some proxies add."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

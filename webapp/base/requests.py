@@ -1,5 +1,6 @@
-"""Around every request: an id for it, how long it took, and one line in the log. Never its address,
-which may hold a token.
+"""Request ids, request durations, and one log line per request.
+
+The line has the name of the view, never the path, which may contain a token.
 """
 
 from __future__ import annotations
@@ -15,29 +16,30 @@ from webapp.base import logs, process_metrics
 from webapp.base.headers import GetResponse
 
 log = logging.getLogger(__name__)
-GIVEN = re.compile(r"[\w-]{8,64}")
+REQUEST_ID = re.compile(r"[\w-]{8,64}")
 QUIET = ("healthz", "readyz", "metrics")
 
 
 class RequestLog:
-    """The outermost middleware. A proxy may give the id in `X-Request-ID`; the answer carries it
-    back.
+    """The outermost middleware.
+
+    It takes the request id from `X-Request-ID` or makes one, and returns it in the response.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get("X-Request-ID", "")
-        number = given if GIVEN.fullmatch(given) else secrets.token_hex(8)
-        begun = time.perf_counter()
-        with logs.log_context(request=number):
+        header = request.headers.get("X-Request-ID", "")
+        request_id = header if REQUEST_ID.fullmatch(header) else secrets.token_hex(8)
+        started = time.perf_counter()
+        with logs.log_context(request=request_id):
             response = self.get_response(request)
-            self._note(request, response, time.perf_counter() - begun)
-        response["X-Request-ID"] = number
+            self._record(request, response, time.perf_counter() - started)
+        response["X-Request-ID"] = request_id
         return response
 
-    def _note(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+    def _record(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
         view = request.resolver_match.view_name if request.resolver_match else "none"
         method = request.method if request.method in process_metrics.METHODS else "other"
         process_metrics.REQUESTS.labels(

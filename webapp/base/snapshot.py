@@ -1,4 +1,4 @@
-"""One state of the database for several queries."""
+"""Several queries on one snapshot of the database."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from psycopg import IsolationLevel
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """A transaction that sees one state of the database, so that what is read piece by piece
-    belongs together.
+    """Open a read-only REPEATABLE READ transaction, so that several queries see one state.
 
-    Inside another transaction it adds nothing: that one either is a snapshot or holds the lock of
+    Inside another transaction it does nothing: that one is a snapshot itself or holds the lock of
     the run that it reads.
     """
     if connection.in_atomic_block:
@@ -23,10 +22,8 @@ def snapshot() -> Iterator[None]:
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     raw = connection.connection
-    raw.isolation_level, raw.read_only = (
-        IsolationLevel.REPEATABLE_READ,
-        True,
-    )  # said with BEGIN, which saves a trip
+    # psycopg sends both with BEGIN, which saves a round trip.
+    raw.isolation_level, raw.read_only = IsolationLevel.REPEATABLE_READ, True
     try:
         with transaction.atomic():
             yield

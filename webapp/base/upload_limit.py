@@ -1,5 +1,6 @@
-"""A bound on how much one request may send, held before anything of it is kept: Django writes a
-body to the disk as it comes.
+"""A limit on the size of request bodies, checked while they arrive.
+
+Django writes a body to the disk as it arrives, so a check in a view would be too late.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 class PathPrefixRouter:
-    """Requests whose path begins with one of `prefixes` go to `inside`, all others to `outside`."""
+    """Sends paths that begin with one of `prefixes` to `inside`, all others to `outside`."""
 
     def __init__(self, prefixes: tuple[str, ...], inside: App, outside: App) -> None:
         self.prefixes, self.inside, self.outside = prefixes, inside, outside
@@ -25,33 +26,35 @@ class PathPrefixRouter:
 
 
 class LimitedBody:
-    """An ASGI application that refuses bodies over `limit` bytes with 413; one that grows past it
-    is cut off.
+    """An ASGI middleware that answers 413 to bodies over `limit` bytes.
+
+    A body without a length that grows over the limit is cut off.
     """
 
     def __init__(self, app: App, limit: int) -> None:
         self.app, self.limit = app, limit
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self.limit:
+        content_length = dict(scope["headers"]).get(b"content-length", b"0")
+        if content_length.isdigit() and int(content_length) > self.limit:
             await self._refuse(send)
             return
         await self.app(scope, self._counted(receive), send)
 
     def _counted(self, receive: Receive) -> Receive:
-        taken = 0
+        received = 0
 
         async def counted() -> Message:
-            nonlocal taken
+            nonlocal received
             message = await receive()
-            taken += len(message.get("body", b""))
-            return message if taken <= self.limit else {"type": "http.disconnect"}
+            received += len(message.get("body", b""))
+            return message if received <= self.limit else {"type": "http.disconnect"}
 
         return counted
 
     async def _refuse(self, send: Send) -> None:
-        text = f"This is more than the {self.limit / 2**30:.3g} GiB that one upload may have here.\n".encode()
+        limit = f"{self.limit / 2**30:.3g} GiB"
+        text = f"This is more than the {limit} that one upload may have here.\n".encode()
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", str(len(text)).encode()),

@@ -133,7 +133,7 @@ def _difference(student: Folder, teacher: Folder) -> str:
         ours, theirs = model_files.vocabulary(student), model_files.vocabulary(teacher)
     except UnusableModel:
         return ""  # said beside the model already
-    return model_files.difference(ours, theirs) if ours and theirs else ""
+    return model_files.vocabulary_difference(ours, theirs) if ours and theirs else ""
 
 
 def _lengths(spec: RunSpec, path: str, facts: ModelFacts | None) -> Iterator[SpecIssue]:

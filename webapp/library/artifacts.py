@@ -1,9 +1,8 @@
-"""The store of files: data sets, models, checkpoints and rollout blocks, named by the SHA-256 of
-their content.
+"""The artifact store: data sets, models, checkpoints and rollout files by SHA-256 of their content.
 
-Bytes lie in the storage `artifacts` of the settings (a folder; S3 through the same interface). Who
-may read them is the business of the `Artifact` row: each team holds its own, so that sharing bytes
-shares no access. Files are streamed, never held in memory whole.
+The bytes are in the storage `artifacts` of the settings (a folder; S3 through the same interface).
+The `Artifact` row decides who may read them: each team has its own row, so that sharing bytes gives
+no access. Files are streamed, never read into memory as a whole.
 """
 
 from __future__ import annotations
@@ -26,28 +25,31 @@ from django.utils import timezone
 from webapp.access.models import Team
 from webapp.library.models import Artifact
 
-CHUNK = 2**20
-COLLECTING = 0x5711100  # names the advisory lock between writers (shared) and `collect` (exclusive)
+CHUNK_BYTES = 2**20
+# Key of the advisory lock that writers share and `collect` takes alone.
+LOCK_KEY = 0x5711100
 
 
-# Given a team's primary key, the hashes that one app's rows name. Every app with such rows registers
-# its reader in `AppConfig.ready`: `collect` deletes what no reader names.
+# Returns the hashes that one app's rows name, for a team's primary key. Each app with such rows
+# registers its reader in `AppConfig.ready`; `collect` deletes what no reader names.
 ReferenceReader = Callable[[int], set[str]]
 _reference_readers: list[ReferenceReader] = []
 
 
 def register_references(reader: ReferenceReader) -> None:
+    """Make `collect` keep what `reader` returns."""
     if reader not in _reference_readers:
         _reference_readers.append(reader)
 
 
 class DamagedArtifact(Exception):
-    """The store holds other bytes than were put there; the message says of what."""
+    """The bytes in the store have changed; the message names the file."""
 
 
 class AtomicFolder(FileSystemStorage):
-    """A folder in which a file is there whole or not at all: written aside, flushed to the disk,
-    then renamed.
+    """A folder in which a file is either complete or absent.
+
+    It is written under a temporary name, flushed to the disk, then renamed.
     """
 
     def _save(self, name: str, content: File) -> str:
@@ -55,15 +57,15 @@ class AtomicFolder(FileSystemStorage):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             dir=target.parent, prefix=".incoming-", delete=False
-        ) as part:
+        ) as incoming:
             try:
-                for chunk in content.chunks(CHUNK):
-                    part.write(chunk)
-                part.flush()
-                os.fsync(part.fileno())
-                os.replace(part.name, target)
+                for chunk in content.chunks(CHUNK_BYTES):
+                    incoming.write(chunk)
+                incoming.flush()
+                os.fsync(incoming.fileno())
+                os.replace(incoming.name, target)
             except BaseException:
-                os.unlink(part.name)
+                os.unlink(incoming.name)
                 raise
         return name
 
@@ -72,7 +74,7 @@ class AtomicFolder(FileSystemStorage):
 
 
 def check() -> None:
-    """Write a file into the store and remove it again. Raises OSError if that cannot be done."""
+    """Write a file into the store and delete it. Raises OSError if that fails."""
     store = storages["artifacts"]
     name = store.save(f".check-{os.getpid()}-{secrets.token_hex(4)}", ContentFile(b"?"))
     store.delete(name)
@@ -81,16 +83,16 @@ def check() -> None:
 def put(
     source: Path | IO[bytes], team: Team, media_type: str = "application/octet-stream"
 ) -> Artifact:
-    """Store the bytes of `source` (a path or a seekable binary stream) for `team`; the same content
-    twice is one artifact.
+    """Store the bytes of `source`, a path or a seekable binary stream, for `team`.
+
+    The same content twice is one artifact.
     """
     if isinstance(source, Path):
         with source.open("rb") as stream:
             return put(stream, team, media_type)
     sha256, size = _digest(source)
-    with (
-        transaction.atomic()
-    ):  # the fresh `stored_at` keeps `collect` away from bytes that are about to be named
+    # The new `stored_at` keeps `collect` from deleting bytes that a row is about to name.
+    with transaction.atomic():
         _lock("pg_advisory_xact_lock_shared")
         facts = {"size": size, "stored_at": timezone.now()}
         artifact, _ = Artifact.objects.update_or_create(
@@ -107,68 +109,71 @@ def put(
 
 
 def holds(team: Team, sha256: str) -> bool:
-    """Whether `team` stored that content and all of it is there."""
+    """Return whether `team` stored that content and the file is present."""
     return Artifact.objects.filter(team=team, sha256=sha256).exists() and _store().exists(
         _name(sha256)
     )
 
 
 def open(team: Team, sha256: str) -> IO[bytes]:
-    """A binary stream of what `team` stored. Raises FileNotFoundError if the team holds no such
-    artifact.
-    """
+    """Open an artifact of `team` as a binary stream. Raises FileNotFoundError if it has none."""
     if not holds(team, sha256):
         raise FileNotFoundError(f"team {team.slug} holds no artifact {sha256}")
     return _store().open(_name(sha256), "rb")
 
 
 def fetch(team: Team, sha256: str, target: Path) -> None:
-    """Copy an artifact of `team` to the path `target`, whose folder is made. Raises DamagedArtifact, and
-    FileNotFoundError as `open` does.
+    """Copy an artifact of `team` to the path `target` and create its folder.
+
+    Raises DamagedArtifact if the bytes have changed, FileNotFoundError as `open` does.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    copied = hashlib.sha256()
+    digest = hashlib.sha256()
     with (
         open(team, sha256) as source,
-        tempfile.NamedTemporaryFile(dir=target.parent, prefix=".incoming-", delete=False) as part,
+        tempfile.NamedTemporaryFile(
+            dir=target.parent, prefix=".incoming-", delete=False
+        ) as incoming,
     ):
-        while chunk := source.read(CHUNK):
-            copied.update(chunk)
-            part.write(chunk)
-    if copied.hexdigest() != sha256:
-        os.unlink(part.name)
+        while chunk := source.read(CHUNK_BYTES):
+            digest.update(chunk)
+            incoming.write(chunk)
+    if digest.hexdigest() != sha256:
+        os.unlink(incoming.name)
         raise DamagedArtifact(f"{target.name} in the store is not what was put there")
-    os.replace(part.name, target)
+    os.replace(incoming.name, target)
 
 
 def path(team: Team, sha256: str) -> Path:
-    """Where an artifact of `team` lies, for readers that need random access (Parquet). Raises
-    FileNotFoundError as `open` does.
+    """Return the path of an artifact of `team`, for readers that need random access (Parquet).
+
+    Raises FileNotFoundError as `open` does.
     """
     with open(team, sha256):
         return local_path(sha256)
 
 
 def local_path(sha256: str) -> Path:
-    """Where the bytes lie, for readers that need a path. The caller has decided on access
-    already.
-    """
+    """Return the path of the bytes. The caller has already checked access."""
     return Path(_store().path(_name(sha256)))
 
 
 def collect(grace: timedelta = timedelta(hours=1)) -> int:
-    """Delete artifacts that nothing names and nobody stored within `grace`; return how many. Safe
-    beside any number of writers.
+    """Delete artifacts that no row names and that were stored over `grace` ago; return how many.
+
+    Safe while any number of writers are active.
     """
     old = Artifact.objects.filter(stored_at__lt=timezone.now() - grace)
     with transaction.atomic():
         _lock("pg_advisory_xact_lock")
-        named = {team: _named(team) for team in set(old.values_list("team", flat=True))}
-        unused = [artifact for artifact in old if artifact.sha256 not in named[artifact.team_id]]
+        referenced = {team: _referenced(team) for team in set(old.values_list("team", flat=True))}
+        unused = [
+            artifact for artifact in old if artifact.sha256 not in referenced[artifact.team_id]
+        ]
         Artifact.objects.filter(pk__in=[artifact.pk for artifact in unused]).delete()
-        gone = {artifact.sha256 for artifact in unused}
-        for sha256 in gone - set(
-            Artifact.objects.filter(sha256__in=gone).values_list("sha256", flat=True)
+        deleted = {artifact.sha256 for artifact in unused}
+        for sha256 in deleted - set(
+            Artifact.objects.filter(sha256__in=deleted).values_list("sha256", flat=True)
         ):
             _store().delete(_name(sha256))
     return len(unused)
@@ -184,18 +189,18 @@ def _name(sha256: str) -> str:
 
 def _lock(kind: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {kind}(%s)", [COLLECTING])
+        cursor.execute(f"SELECT {kind}(%s)", [LOCK_KEY])
 
 
-def _named(team_id: int) -> set[str]:
-    """Every hash that something of the team names, by all registered readers."""
+def _referenced(team_id: int) -> set[str]:
+    """Return every hash that rows of the team name, by all registered readers."""
     return set().union(*(reader(team_id) for reader in _reference_readers))
 
 
 def _digest(source: IO[bytes]) -> tuple[str, int]:
     source.seek(0)
-    found, size = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK):
-        found.update(chunk)
+    hasher, size = hashlib.sha256(), 0
+    while chunk := source.read(CHUNK_BYTES):
+        hasher.update(chunk)
         size += len(chunk)
-    return found.hexdigest(), size
+    return hasher.hexdigest(), size

@@ -1,8 +1,7 @@
-"""Data sets that a team uploads: kept as they are, with a mapping that says which column holds
-what.
+"""Data sets that a team uploads: the unchanged file and a mapping of its columns.
 
-An upload is first a file in the store, named by its content; it becomes a data set when somebody
-has said what its columns mean and every row has been read once. Files of any size are streamed.
+An upload is first a file in the artifact store. It becomes a data set when somebody has mapped its
+columns and every row has been read once. Files of any size are streamed.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from webapp.base.number_text import bytes_size
 from webapp.library import artifacts, uploads
 from webapp.library.models import Artifact, DataSet
 
-PREVIEWED = 10
-SECONDS = 5.0
+PREVIEW_ROWS = 10
+VERIFIER_SECONDS = 5.0
 MEDIA_TYPES = {
     "jsonl": "application/jsonl",
     "csv": "text/csv",
@@ -35,8 +34,9 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class Mapping:
-    """What the columns mean and how answers are judged, as a definition has it; `issues` name
-    form fields.
+    """The meaning of the columns and the verifier, as in a definition.
+
+    `issues` name form fields; `source` is None if there are any.
     """
 
     source: FileProblems | None
@@ -45,10 +45,8 @@ class Mapping:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A problem as the run will see it. `reference` is the answer as the verifier reads it, empty
-    if it cannot.
-    """
+class ProblemPreview:
+    """A problem as a run sees it; `reference` is the answer that the verifier reads, or empty."""
 
     question: str
     answer: str
@@ -56,59 +54,57 @@ class Reading:
 
 
 def keep(team: Team, file: UploadedFile) -> Artifact:
-    """Store an upload that holds data. Raises ProblemError with a sentence."""
+    """Store an uploaded data file. Raises ProblemError with a sentence for the page."""
     path = uploads.path_of(file)
     if (file.size or 0) > settings.MAX_UPLOAD_BYTES:
         raise ProblemError(
-            f"The file has {bytes_size(file.size or 0)}; this server takes at most {bytes_size(settings.MAX_UPLOAD_BYTES)}."
+            f"The file has {bytes_size(file.size or 0)}; "
+            f"this server takes at most {bytes_size(settings.MAX_UPLOAD_BYTES)}."
         )
-    found = inspect(path, uploads.shown_name(file.name or ""))
-    return artifacts.put(path, team, MEDIA_TYPES.get(found.format, "application/octet-stream"))
+    inspection = inspect(path, uploads.shown_name(file.name or ""))
+    return artifacts.put(path, team, MEDIA_TYPES.get(inspection.format, "application/octet-stream"))
 
 
 def inspect(path: Path, filename: str) -> Inspection:
-    """Format, columns and first rows. Raises ProblemError, which calls the file by the name it was
-    uploaded under.
-    """
+    """Return format, columns and first rows. Raises ProblemError with the uploaded name."""
     try:
         return problems.inspect(path)
     except ProblemError as error:
-        raise ProblemError(called(error, path, filename)) from None
+        raise ProblemError(with_uploaded_name(error, path, filename)) from None
 
 
 def mapping_of(definition: dict[str, Any]) -> Mapping:
-    """The mapping in a (possibly invalid) definition that a form made: data.train.columns and
-    data.verifier.
-    """
-    found = issues_in({"data": {**definition.get("data", {})}, "stages": [{"name": "any"}]})
-    if said := [issue for issue in found if issue.path.startswith("data.")]:
-        return Mapping(None, None, tuple(said))
+    """Return the mapping in a definition from a form: `data.train.columns` and `data.verifier`."""
+    all_issues = issues_in({"data": {**definition.get("data", {})}, "stages": [{"name": "any"}]})
+    if issues := [issue for issue in all_issues if issue.path.startswith("data.")]:
+        return Mapping(None, None, tuple(issues))
     data = Data.model_validate(definition["data"])
     return Mapping(data.train if isinstance(data.train, FileProblems) else None, data.verifier, ())
 
 
-def read(path: Path, filename: str, mapping: Mapping) -> list[Reading]:
-    """The first problems, exactly as the verifier reads their answers. Raises ProblemError."""
+def read(path: Path, filename: str, mapping: Mapping) -> list[ProblemPreview]:
+    """Return the first problems with the answers that the verifier reads. Raises ProblemError."""
     source = mapping.source
     if source is None:
         return []
     try:
-        found = problems.preview(path, source.columns, PREVIEWED, source.format)
+        rows = problems.preview(path, source.columns, PREVIEW_ROWS, source.format)
     except ProblemError as error:
-        raise ProblemError(called(error, path, filename)) from None
-    with Verifier(mapping.verifier, SECONDS) as verifier:
-        references = verifier.read_references([one.answer for one in found])
+        raise ProblemError(with_uploaded_name(error, path, filename)) from None
+    with Verifier(mapping.verifier, VERIFIER_SECONDS) as verifier:
+        references = verifier.read_references([row.answer for row in rows])
     return [
-        Reading(one.question, one.answer, reference)
-        for one, reference in zip(found, references, strict=True)
+        ProblemPreview(row.question, row.answer, reference)
+        for row, reference in zip(rows, references, strict=True)
     ]
 
 
 def create(
     team: Team, user: User | None, name: str, artifact: Artifact, filename: str, mapping: Mapping
 ) -> tuple[DataSet, Survey]:
-    """Read every row once and keep the data set, with the newest mapping if it was there. Raises
-    ProblemError.
+    """Read every row once and store the data set; an existing one gets the new mapping.
+
+    Raises ProblemError if a row cannot be used.
     """
     slug = slugify(name)[:80]
     if not slug:
@@ -117,29 +113,29 @@ def create(
         raise ProblemError("Choose the columns first.")
     path = artifacts.path(team, artifact.sha256)
     try:
-        found = problems.survey(mapping.source, path)
+        survey = problems.survey(mapping.source, path)
     except ProblemError as error:
-        raise ProblemError(called(error, path, filename)) from None
-    kept = {
+        raise ProblemError(with_uploaded_name(error, path, filename)) from None
+    fields = {
         "artifact": artifact,
         "filename": filename,
         "format": inspect(path, filename).format,
         "columns": mapping.source.columns.model_dump(),
         "verifier": mapping.verifier.model_dump(),
-        "problem_count": found.count,
+        "problem_count": survey.count,
     }
     row, _ = DataSet.objects.update_or_create(
         team=team,
         name=slug,
-        fingerprint=found.fingerprint,
-        defaults=kept,
-        create_defaults={**kept, "created_by": user},
+        fingerprint=survey.fingerprint,
+        defaults=fields,
+        create_defaults={**fields, "created_by": user},
     )
-    return row, found
+    return row, survey
 
 
-def called(error: ProblemError, path: Path, filename: str) -> str:
-    """The complaint with the file's own name in place of its name in the store."""
+def with_uploaded_name(error: ProblemError, path: Path, filename: str) -> str:
+    """Return the message with the uploaded file name instead of the name in the store."""
     text = str(error).replace(path.name, filename)
-    started = text if text.startswith(filename) else text[:1].upper() + text[1:]
-    return started + ("" if started.endswith((".", "?", "!")) else ".")
+    message = text if text.startswith(filename) else text[:1].upper() + text[1:]
+    return message + ("" if message.endswith((".", "?", "!")) else ".")

@@ -1,9 +1,8 @@
-"""The models and data sets that a team can choose from, and the way from a name in a definition to
-files on this server.
+"""Models and data sets that a team can choose, and the files that a location in a definition means.
 
-A name leads to a folder or file of the team, to one under the operator's roots, or nowhere:
-`LocationError` says which and what to do. What only a worker can see (a model or data set of the hub) is
-None.
+A location is a URI such as `model:<name>@<hash>`, `dataset:<name>@<fingerprint>`, `file:<path>`,
+`builtin:<name>` or `hub:<name>`. What only a worker can read (the hub) gives None; what cannot be
+used raises LocationError with what to do.
 """
 
 from __future__ import annotations
@@ -27,9 +26,7 @@ BUILTIN_LABELS = {
 
 
 class LocationError(ValueError):
-    """A location that leads to nothing usable; the message follows the field's name as a
-    sentence.
-    """
+    """A location that cannot be used; the message continues a sentence after the field's name."""
 
 
 def models_of(team: Team) -> list[StoredModel]:
@@ -49,7 +46,7 @@ def uri_of_data(data: DataSet) -> str:
 
 
 def model_folder(uri: str, team: Team) -> Folder | None:
-    """The files of a model. Raises LocationError."""
+    """Return the files of a model by name; None for the hub. Raises LocationError."""
     scheme, _, rest = uri.partition(":")
     if scheme == "builtin":
         return builtin_folder(rest)
@@ -69,36 +66,39 @@ def model_folder(uri: str, team: Team) -> Folder | None:
 
 
 def data_set(uri: str, team: Team) -> DataSet | None:
-    """The row of a `dataset:` location. Raises LocationError if the team has none; None for any other
-    location.
+    """Return the row of a `dataset:` location; None for any other location.
+
+    Raises LocationError if the team has no such data set.
     """
     scheme, _, rest = uri.partition(":")
     if scheme != "dataset":
         return None
     name, _, fingerprint = rest.partition("@")
-    found = (
+    row = (
         DataSet.objects.filter(team=team, name=name, fingerprint=fingerprint)
         .select_related("artifact")
         .first()
     )
-    if found is None:
+    if row is None:
         raise LocationError(
             "names a data set that the team does not have; choose another one or upload it"
         )
-    return found
+    return row
 
 
 def data_path(uri: str, team: Team) -> Path | None:
-    """The file of a data set. Raises LocationError."""
-    if found := data_set(uri, team):
-        return artifacts.path(team, found.artifact.sha256)
+    """Return the file of a data set; None for the hub. Raises LocationError."""
+    if row := data_set(uri, team):
+        return artifacts.path(team, row.artifact.sha256)
     scheme, _, rest = uri.partition(":")
-    return allowed(rest) if scheme == "file" else None
+    return allowed_path(rest) if scheme == "file" else None
 
 
-def allowed(path: str) -> Path:
-    """The real path, if one of the operator's roots holds it. Raises LocationError, alike for what is
-    forbidden and what is missing.
+def allowed_path(path: str) -> Path:
+    """Return the real path if it is below one of the operator's roots.
+
+    Raises the same LocationError for a forbidden and a missing path, so that nobody can find out
+    which files exist.
     """
     try:
         real = Path(path).resolve()
@@ -110,21 +110,21 @@ def allowed(path: str) -> Path:
     except (OSError, ValueError):
         pass
     raise LocationError(
-        "is nothing that this server may read (the operator allows folders by STILLROOM_FILE_ROOTS); upload it instead"
+        "is nothing that this server may read (the operator allows folders by "
+        "STILLROOM_FILE_ROOTS); upload it instead"
     )
 
 
 def _folder(path: str) -> Path:
-    real = allowed(path)
+    real = allowed_path(path)
     if not real.is_dir():
         raise LocationError("is a file, not a model folder; name the folder that holds config.json")
     return real
 
 
 def builtin_folder(name: str) -> Folder:
-    """The files of a built-in model. Raises LocationError."""
+    """Return the files of a built-in model by name. Raises LocationError."""
     if name not in BUILTIN_LABELS:
-        raise LocationError(
-            f"is no built-in model; there is {', '.join(f'builtin:{known}' for known in BUILTIN_LABELS)}"
-        )
+        choices = ", ".join(f"builtin:{label}" for label in BUILTIN_LABELS)
+        raise LocationError(f"is no built-in model; there is {choices}")
     return model_files.folder_at(BUILTIN / name)

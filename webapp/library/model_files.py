@@ -1,8 +1,7 @@
-"""What a model folder says of itself, read without torch: configuration, size of the weights and
-tokenizer.
+"""Facts of a model folder, read without torch: configuration, size of the weights, tokenizer.
 
-A folder is a mapping from file name to path, so that an uploaded model, whose files lie in the
-store under their hashes, and a folder on the server are read alike.
+A folder is a mapping from file name to path, so that the same code reads an uploaded model, whose
+files are in the artifact store under their hashes, and a folder on the server.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ Folder = Mapping[str, Path]
 WEIGHTS = ".safetensors"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
-LONGEST_CONFIG = 2**22
+MAX_CONFIG_BYTES = 2**22
 
 
 class UnusableModel(ValueError):
-    """The files are no model that can be trained here; the message says why and what to do."""
+    """The files are no model that can be trained here; the message has the reason and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def folder_at(path: Path) -> dict[str, Path]:
 
 
 def facts(folder: Folder) -> ModelFacts:
-    """Read all that the page shows. Raises UnusableModel."""
+    """Return what the page of a model shows. Raises UnusableModel."""
     config = read_config(folder)
     weights = [path for name, path in folder.items() if name.endswith(WEIGHTS)]
     tokens = vocabulary(folder)
@@ -63,7 +62,8 @@ def read_config(folder: Folder) -> dict[str, Any]:
     """config.json as a mapping. Raises UnusableModel."""
     if "config.json" not in folder:
         raise UnusableModel(
-            "There is no config.json, so this is not a model folder. Save the model with save_pretrained and choose that folder."
+            "There is no config.json, so this is not a model folder. "
+            "Save the model with save_pretrained and choose that folder."
         )
     config = _json(folder["config.json"], "config.json")
     if not isinstance(config, dict):
@@ -72,13 +72,13 @@ def read_config(folder: Folder) -> dict[str, Any]:
 
 
 def architecture_of(config: Mapping[str, Any]) -> str:
-    named = config.get("architectures")
-    first = named[0] if isinstance(named, list) and named else config.get("model_type")
+    names = config.get("architectures")
+    first = names[0] if isinstance(names, list) and names else config.get("model_type")
     return first[:80] if isinstance(first, str) and first.isprintable() else ""
 
 
 def max_length_of(config: Mapping[str, Any]) -> int | None:
-    """Positions that the model was made for."""
+    """Return the number of positions that the model was made for."""
     text = config.get("text_config")
     return _whole(
         config.get("max_position_embeddings")
@@ -88,8 +88,9 @@ def max_length_of(config: Mapping[str, Any]) -> int | None:
 
 
 def parameters_in(path: Path) -> int:
-    """Numbers in a safetensors file, whose list of tensors is checked against its bytes. Raises
-    UnusableModel.
+    """Return the number of parameters in a safetensors file.
+
+    `safe_open` checks the list of tensors against the file size. Raises UnusableModel.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -97,8 +98,9 @@ def parameters_in(path: Path) -> int:
             count = sum(math.prod(file.get_slice(name).get_shape()) for name in names)
     except (SafetensorError, OSError) as error:
         raise UnusableModel(
-            f"A *.safetensors file cannot be read ({str(error)[:120]}). It is cut short, or something else under that name, such as a "
-            "pickle: save the model again as safetensors and upload it whole."
+            f"A *.safetensors file cannot be read ({str(error)[:120]}). It is cut short, or "
+            "something else under that name, such as a pickle: save the model again as "
+            "safetensors and upload it whole."
         ) from error
     if not count:
         raise UnusableModel("A *.safetensors file holds no numbers at all. Save the model again.")
@@ -106,16 +108,18 @@ def parameters_in(path: Path) -> int:
 
 
 def vocabulary(folder: Folder) -> dict[str, int]:
-    """Token → id, empty if the folder has no tokenizer.json. Raises UnusableModel if it cannot be
-    read.
+    """Return token → id; empty if the folder has no tokenizer.json.
+
+    Raises UnusableModel if that file cannot be read.
     """
     path = folder.get("tokenizer.json")
     return _vocabulary_at(path, path.stat().st_mtime_ns) if path else {}
 
 
 def text_of(folder: Folder, ids: Sequence[int]) -> str:
-    """Token ids as text, special tokens included; empty if the folder has no tokenizer.json. Raises
-    UnusableModel if it cannot be read.
+    """Return token ids as text, special tokens included; empty without tokenizer.json.
+
+    Raises UnusableModel if that file cannot be read.
     """
     path = folder.get("tokenizer.json")
     return (
@@ -129,13 +133,14 @@ def text_of(folder: Folder, ids: Sequence[int]) -> str:
     )
 
 
+# The modification time is a part of the key, so that a changed file is read again.
 @lru_cache(maxsize=16)
-def _vocabulary_at(path: Path, changed: int) -> dict[str, int]:
-    return dict(_tokenizer_at(path, changed).get_vocab(with_added_tokens=True))
+def _vocabulary_at(path: Path, modified_ns: int) -> dict[str, int]:
+    return dict(_tokenizer_at(path, modified_ns).get_vocab(with_added_tokens=True))
 
 
 @lru_cache(maxsize=4)
-def _tokenizer_at(path: Path, changed: int) -> Tokenizer:
+def _tokenizer_at(path: Path, modified_ns: int) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception for whatever is wrong
@@ -144,27 +149,30 @@ def _tokenizer_at(path: Path, changed: int) -> Tokenizer:
         ) from error
 
 
-def difference(ours: Mapping[str, int], theirs: Mapping[str, int]) -> str:
-    """How two vocabularies differ, as "id 5 is “a” for the student and “b” for the teacher (7 ids
-    differ)"; empty if they do not.
+def vocabulary_difference(student: Mapping[str, int], teacher: Mapping[str, int]) -> str:
+    """Return how two vocabularies differ; empty if they do not.
+
+    Such as "id 5 is “a” for the student and “b” for the teacher (7 ids differ)".
     """
-    by_id, other = (
-        {id: token for token, id in ours.items()},
-        {id: token for token, id in theirs.items()},
-    )
-    different = sorted(id for id in by_id.keys() | other.keys() if by_id.get(id) != other.get(id))
+    student_tokens = {id: token for token, id in student.items()}
+    teacher_tokens = {id: token for token, id in teacher.items()}
+    all_ids = student_tokens.keys() | teacher_tokens.keys()
+    different = sorted(id for id in all_ids if student_tokens.get(id) != teacher_tokens.get(id))
     if not different:
         return ""
     first = different[0]
-    return f"id {first} is {_shown(by_id, first)} for the student and {_shown(other, first)} for the teacher ({len(different):,} ids differ)"
+    return (
+        f"id {first} is {_quoted(student_tokens, first)} for the student and "
+        f"{_quoted(teacher_tokens, first)} for the teacher ({len(different):,} ids differ)"
+    )
 
 
-def _shown(tokens: Mapping[int, str], id: int) -> str:
+def _quoted(tokens: Mapping[int, str], id: int) -> str:
     return f"“{tokens[id]}”" if id in tokens else "missing"
 
 
 def _json(path: Path, name: str) -> Any:
-    if path.stat().st_size > LONGEST_CONFIG:
+    if path.stat().st_size > MAX_CONFIG_BYTES:
         raise UnusableModel(f"{name} is larger than any model configuration. Save the model again.")
     try:
         return json.loads(path.read_text("utf-8"))

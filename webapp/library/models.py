@@ -1,6 +1,6 @@
-"""What a team uploads: files in the store, data sets and model folders.
+"""What a team uploads: files in the artifact store, data sets and model folders.
 
-The tables belong to the app `runs`, in whose migrations they were made.
+The tables belong to the app `runs`, whose migrations created them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from webapp.access.models import Team
 
 
 class Artifact(models.Model):
-    """A file in the store, named by the SHA-256 of its content. Each team holds its own row, so
-    sharing bytes shares no access.
+    """A file in the artifact store, named by the SHA-256 of its content.
+
+    Each team has its own row, so that sharing bytes gives no access.
     """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)

@@ -1,5 +1,4 @@
-"""Model folders that a team uploads: which files are kept, what is refused, and how they are
-stored.
+"""Model folders that a team uploads: which files are stored and which are refused.
 
 Only files that a model is loaded from are kept, under their own base names; code and pickles never
 enter the store.
@@ -21,7 +20,7 @@ from webapp.library import artifacts, model_files, uploads
 from webapp.library.model_files import Folder, UnusableModel
 from webapp.library.models import StoredModel
 
-KEPT = frozenset(
+STORED_FILES = frozenset(
     {
         "config.json",
         "generation_config.json",
@@ -44,20 +43,21 @@ MEDIA_TYPES = {".json": "application/json", ".txt": "text/plain", ".jinja": "tex
 
 
 @dataclass(frozen=True)
-class Stored:
+class UploadedModel:
     model: StoredModel
     left_out: tuple[str, ...]
 
 
-def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile]) -> Stored:
-    """Keep a model folder for the team; the same content twice is one model. Raises UnusableModel
-    with a sentence.
+def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile]) -> UploadedModel:
+    """Store a model folder for the team; the same content twice is one model.
+
+    Raises UnusableModel with a sentence for the page.
     """
-    chosen, left_out = sort_out(files)
+    file_by_name, left_out = select_files(files)
     slug = slugify(name)[:80]
     if not slug:
         raise UnusableModel("Give the model a name with at least one letter or digit.")
-    paths = {kept: uploads.path_of(file) for kept, file in chosen.items()}
+    paths = {name: uploads.path_of(file) for name, file in file_by_name.items()}
     facts = model_files.facts(paths)
     with transaction.atomic():
         manifest = {
@@ -75,33 +75,34 @@ def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile
                 "created_by": user,
             },
         )
-    return Stored(model, tuple(left_out))
+    return UploadedModel(model, tuple(left_out))
 
 
-def sort_out(files: Iterable[UploadedFile]) -> tuple[dict[str, UploadedFile], list[str]]:
-    """The files to keep by base name, and the names of those that are left out. Raises
-    UnusableModel if no model can come of them.
+def select_files(files: Iterable[UploadedFile]) -> tuple[dict[str, UploadedFile], list[str]]:
+    """Return the files to store by base name, and the names of those that are left out.
+
+    Raises UnusableModel if they make no model.
     """
-    chosen: dict[str, UploadedFile] = {}
+    file_by_name: dict[str, UploadedFile] = {}
     left_out: list[str] = []
     for file in files:
         name = uploads.base_name(file.name or "")
         if not is_kept(name):
             left_out.append(name)
-        elif name in chosen:
+        elif name in file_by_name:
             raise UnusableModel(
                 f"Two files are called {name}. Choose one model folder, without folders inside it."
             )
         else:
-            chosen[name] = file
-    _require_parts(set(chosen), left_out)
-    return chosen, sorted(left_out)
+            file_by_name[name] = file
+    _require_parts(set(file_by_name), left_out)
+    return file_by_name, sorted(left_out)
 
 
 def is_kept(name: str) -> bool:
     plain = name.isprintable() and len(name) <= LONGEST_NAME and not name.startswith(".")
     return plain and (
-        name in KEPT or (name.endswith(model_files.WEIGHTS) and name != model_files.WEIGHTS)
+        name in STORED_FILES or (name.endswith(model_files.WEIGHTS) and name != model_files.WEIGHTS)
     )
 
 
@@ -123,18 +124,21 @@ def hash_of(manifest: dict[str, str]) -> str:
 def _require_parts(names: set[str], left_out: list[str]) -> None:
     if "config.json" not in names:
         raise UnusableModel(
-            "There is no config.json, so this is not a model folder. Save the model with save_pretrained and choose that folder."
+            "There is no config.json, so this is not a model folder. "
+            "Save the model with save_pretrained and choose that folder."
         )
     if not any(name.endswith(model_files.WEIGHTS) for name in names):
         if any(name.endswith(model_files.PICKLED) for name in left_out):
             raise UnusableModel(
-                "The folder has pickled weights only, and opening a pickle can run any program. Convert them: load the model where you "
-                "trust it and call save_pretrained, which writes safetensors."
+                "The folder has pickled weights only, and opening a pickle can run any program. "
+                "Convert them: load the model where you trust it and call save_pretrained, "
+                "which writes safetensors."
             )
         raise UnusableModel("The folder has no weights. Add its *.safetensors files.")
     if not names & set(model_files.TOKENIZERS):
         raise UnusableModel(
-            "The folder has no tokenizer. Copy the model's tokenizer.json and tokenizer_config.json into it."
+            "The folder has no tokenizer. "
+            "Copy the model's tokenizer.json and tokenizer_config.json into it."
         )
 
 

@@ -106,7 +106,7 @@ def test_a_request_leaves_one_line_that_names_view_and_person_but_no_token(
     client: Client, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = one_time_links.make_sign_in_link(alice)
-    caplog.handler.addFilter(logs.Context())
+    caplog.handler.addFilter(logs.ContextFilter())
     with caplog.at_level(logging.INFO, "webapp.base.requests"):
         client.post(f"/sign-in/{token}/")
         client.get("/account/", headers={"x-request-id": "given-by-the-proxy"})

@@ -1,7 +1,6 @@
-"""Postgres as Django speaks to it, except that a kept connection is looked at before a request
-without asking the server.
+"""Django's Postgres backend with a cheaper health check of persistent connections.
 
-Django's own look is a statement: on every request, for a question whose answer the socket knows.
+Django checks with a statement, one round trip per request; here the state of the socket is enough.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Named by `DATABASES["default"]["ENGINE"]`."""
 
     def is_usable(self) -> bool:
-        """Whether the server still holds the connection. One that it has ended has something to
-        read: last words, or the end.
-        """
-        return self._rests() or super().is_usable()
+        """Return whether the server still has the connection.
 
-    def _rests(self) -> bool:
-        """Whether it is between transactions and nothing has come on it."""
+        The socket of a connection that the server has closed is readable: an error or end of file.
+        """
+        return self._is_idle() or super().is_usable()
+
+    def _is_idle(self) -> bool:
+        """Return whether it is between transactions and there is nothing to read."""
         if (
             self.connection is None
             or self.connection.info.transaction_status != TransactionStatus.IDLE
@@ -33,6 +33,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             socket = self.connection.fileno()
         except Error:
             return False
-        waiting = select.poll()
-        waiting.register(socket, select.POLLIN)
-        return not waiting.poll(0)
+        poll = select.poll()
+        poll.register(socket, select.POLLIN)
+        return not poll.poll(0)

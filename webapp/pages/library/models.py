@@ -86,7 +86,7 @@ def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
     return render(request, "models/new.html", context, status=422 if problem else 200)
 
 
-def _told(stored: stored_models.Stored) -> str:
+def _told(stored: stored_models.UploadedModel) -> str:
     left_out = (
         f" Left out, as no model is loaded from them: {', '.join(stored.left_out[:8])}."
         if stored.left_out
