@@ -1,4 +1,4 @@
-"""Who may see and do what: the only place where access is decided.
+"""Access rules: who may see and do what. No other module decides about access.
 
 Views, API and consumers take their querysets from `visible` and call `require` before they act:
 what an actor cannot see does not exist (404); what they see but may not do is refused (403).
@@ -30,7 +30,7 @@ GUEST: frozenset[Action] = frozenset({"view"})
 
 
 def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
-    """Everything of `model` that the actor may see, in all their teams.
+    """Return every object of `model` that the actor may see, in all their teams.
 
     Raises NotRegistered for a model that no app has registered.
     """
@@ -46,7 +46,7 @@ def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
 
 
 def may(actor: Actor, action: Action, obj: Model) -> bool:
-    """Whether the actor may do `action` to `obj`, or to anything in it if it is a team."""
+    """Return whether the actor may do `action` to `obj`, or to anything in it if it is a team."""
     ownership = ownership_of(type(obj))
     if ownership.team is None:
         if actor.user is None:
@@ -61,7 +61,7 @@ def may(actor: Actor, action: Action, obj: Model) -> bool:
 
 
 def may_in_team(actor: Actor, action: Action) -> bool:
-    """Whether the actor may `action` in their current team: for buttons and menus."""
+    """Return whether the actor may do `action` in their current team, for buttons and menus."""
     return actor.team is not None and may(actor, action, actor.team)
 
 
@@ -82,7 +82,7 @@ def require(actor: Actor, action: Action, obj: M | None) -> M:
 
 
 def find(actor: Actor, action: Action, model: type[M], **lookup: Any) -> M:
-    """The one visible object that matches `lookup`, if the actor may do `action` to it.
+    """Return the visible object that matches `lookup`, if the actor may do `action` to it.
 
     Raises as `require` does.
     """
@@ -92,7 +92,7 @@ def find(actor: Actor, action: Action, model: type[M], **lookup: Any) -> M:
 
 
 def current_team(request: HttpRequest) -> Team:
-    """The team whose pages the person looks at. Raises PermissionDenied for who is in none."""
+    """Return the team whose pages are shown. Raises PermissionDenied for a person without team."""
     team = actor_of(request).team
     if team is None:
         raise PermissionDenied("You are in no team yet. Ask somebody of a team for an invitation.")
@@ -100,13 +100,13 @@ def current_team(request: HttpRequest) -> Team:
 
 
 def shown_to_guests(view: View) -> View:
-    """Mark a view that somebody with a share link may open; others need a signed-in member."""
+    """Mark a view that guests with a share link may open; all others need a signed-in member."""
     view.shown_to_guests = True  # type: ignore[attr-defined]
     return view
 
 
 def _key_at(obj: Model, path: str) -> Any:
-    """The key at the end of a lookup path such as `run__team`, without a query for its last part."""
+    """Return the key at a lookup path such as `run__team`, without a query for its last part."""
     *relations, last = path.split("__")
     for relation in relations:
         obj = getattr(obj, relation)

@@ -1,4 +1,4 @@
-"""Who asks: a member of teams, a guest who opened a share link, both, or nobody."""
+"""The actor of a request: a member of teams, a guest with a share link, both, or nobody."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from webapp.access.models import Membership, Team, User
 from webapp.access.registry import valid_grants
 from webapp.access.sessions import SessionStore
 
-# The teams of a person, each with their role in it. Written by hand, because every request asks it
-# and building the query costs more than answering it.
+# The teams of a person with their roles. Raw SQL, because every request needs it and building the
+# query with the ORM costs more than running it.
 TEAMS = """
 SELECT membership.role, {fields} FROM teams_membership AS membership
 JOIN teams_team AS team ON team.id = membership.team_id
@@ -73,7 +73,7 @@ def actor_of_session(session: SessionBase, user: User | AnonymousUser | None) ->
 
 
 def access_states(session_keys: Collection[str]) -> dict[str, Hashable]:
-    """What the actor of each session depends on: while the value stays equal, so does the actor.
+    """Return a value for each session that changes whenever its actor changes.
 
     A few queries for any number of sessions. A session without an entry is over.
     """

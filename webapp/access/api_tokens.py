@@ -1,8 +1,7 @@
-"""Tokens of programs: made once, shown once, found by their digest, ended by a person or by time.
+"""API tokens of programs: shown once, stored as a digest, revoked by a person or expired.
 
-A token that was found is remembered for `MEMORY_SECONDS`, so that logging does not ask the database
-about it with every request; a token that is revoked works at most that much longer in each process
-of the web.
+A valid token is cached for `MEMORY_SECONDS`, so that logging does not query the database with every
+request; a revoked token works at most that much longer in each web process.
 """
 
 from __future__ import annotations
@@ -19,13 +18,14 @@ from webapp.access.digests import digest, new_token
 from webapp.access.models import ApiToken, Membership, Role, Scope, Team, User
 
 MEMORY_SECONDS = 1.0
-REMEMBERED = 1000
-NOTED_EVERY = timedelta(minutes=1)
-MAKERS = [role for role, actions in ALLOWED.items() if "start" in actions]
+MAX_CACHED_TOKENS = 1000
+# `last_used_at` is written at most this often, to save a write per request.
+LAST_USED_INTERVAL = timedelta(minutes=1)
+ROLES_WITH_TOKENS = [role for role, actions in ALLOWED.items() if "start" in actions]
 
 
 def make(team: Team, name: str, scope: str, maker: User, expires_at: datetime | None = None) -> str:
-    """The secret of a new token, which nobody can read again."""
+    """Create a token and return its secret, which cannot be read again."""
     token = new_token()
     ApiToken.objects.create(
         team=team,
@@ -39,49 +39,47 @@ def make(team: Team, name: str, scope: str, maker: User, expires_at: datetime | 
 
 
 def revoke(token: ApiToken, by: User | None) -> None:
-    """End a token; one that was ended before keeps who did it."""
+    """Revoke a token; one that was revoked before keeps its time and person."""
     ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(
         revoked_at=timezone.now(), revoked_by=by
     )
 
 
 class TokenCache:
-    """Tells who a token stands for, asking the database at most once in MEMORY_SECONDS for each."""
+    """The actors of tokens, read from the database at most once in MEMORY_SECONDS per token."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[float, Actor]] = OrderedDict()
+        self._cached: OrderedDict[str, tuple[float, Actor]] = OrderedDict()
 
-    def remembered(self, token: str) -> Actor | None:
-        """The actor of a token that was found a moment ago."""
-        found = self._known.get(digest(token))
-        return found[1] if found is not None and found[0] > time.monotonic() else None
+    def cached(self, token: str) -> Actor | None:
+        """Return the actor of a token that is in the cache."""
+        entry = self._cached.get(digest(token))
+        return entry[1] if entry is not None and entry[0] > time.monotonic() else None
 
     def find(self, token: str) -> Actor | None:
-        """The actor that `token` stands for; None if it opens nothing (any more)."""
-        known = self.remembered(token)
-        if known is not None:
-            return known
+        """Return the actor of a token; None if it is unknown, revoked or expired."""
+        cached_actor = self.cached(token)
+        if cached_actor is not None:
+            return cached_actor
         actor = actor_of_token(token)
         if actor is not None:
-            self._known[digest(token)] = (time.monotonic() + MEMORY_SECONDS, actor)
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+            self._cached[digest(token)] = (time.monotonic() + MEMORY_SECONDS, actor)
+            while len(self._cached) > MAX_CACHED_TOKENS:
+                self._cached.popitem(last=False)
         return actor
 
 
 def actor_of_token(token: str) -> Actor | None:
-    """As `TokenCache.find`, from the database. Notes that the token was used."""
-    found = (
-        ApiToken.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
-    )
-    if found is None or not found.is_open or not found.created_by.is_active:
+    """Return the actor of a token from the database, and store that it was used."""
+    row = ApiToken.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
+    if row is None or not row.is_open or not row.created_by.is_active:
         return None
     if not Membership.objects.filter(
-        team=found.team_id, user=found.created_by_id, role__in=MAKERS
+        team=row.team_id, user=row.created_by_id, role__in=ROLES_WITH_TOKENS
     ).exists():
         return None
     now = timezone.now()
-    if found.last_used_at is None or now - found.last_used_at > NOTED_EVERY:
-        ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
-    role = Role.EDITOR if found.scope == Scope.LOG else Role.VIEWER
-    return Actor(found.created_by, {found.team_id: role}, found.team)
+    if row.last_used_at is None or now - row.last_used_at > LAST_USED_INTERVAL:
+        ApiToken.objects.filter(pk=row.pk).update(last_used_at=now)
+    role = Role.EDITOR if row.scope == Scope.LOG else Role.VIEWER
+    return Actor(row.created_by, {row.team_id: role}, row.team)

@@ -1,4 +1,4 @@
-"""Gives every template the actor, so that pages show only what the person may do."""
+"""The context processor that gives every template the actor."""
 
 from __future__ import annotations
 

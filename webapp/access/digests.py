@@ -1,5 +1,6 @@
-"""Secrets in links: long, random, shown once; only their digest is stored, so a leaked table opens
-no door.
+"""Random secrets for links and tokens.
+
+They are shown once and only their digest is stored, so that a leaked table gives no access.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import secrets
 
 
 def new_token() -> str:
-    """A secret of 256 bits that fits in a URL."""
+    """Return a secret of 256 bits that fits in a URL."""
     return secrets.token_urlsafe(32)
 
 

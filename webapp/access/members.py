@@ -14,13 +14,13 @@ class LastAdmin(Exception):
 
 
 def create_team(name: str, admin: User) -> Team:
-    """A new team with one administrator."""
+    """Create a team with one administrator."""
     stem = slugify(name)[:40] or "team"
-    taken = set(Team.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+    used_slugs = set(Team.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     slug = next(
-        found
-        for number in range(1, len(taken) + 2)
-        if (found := stem if number == 1 else f"{stem}-{number}") not in taken
+        candidate
+        for number in range(1, len(used_slugs) + 2)
+        if (candidate := stem if number == 1 else f"{stem}-{number}") not in used_slugs
     )
     with transaction.atomic():
         team = Team.objects.create(name=name, slug=slug)
@@ -29,12 +29,12 @@ def create_team(name: str, admin: User) -> Team:
 
 
 def create_account(email: str, password: str, name: str) -> User:
-    """A new person, in no team yet."""
+    """Create a person who is in no team yet."""
     return User.objects.create_user(email, password, name=name)
 
 
 def set_quota(team: Team, devices: int | None) -> None:
-    """How many devices the team's work may hold together; None for as many as there are."""
+    """Limit how many devices the team may use at once; None for no limit."""
     with transaction.atomic():
         Team.objects.filter(pk=team.pk).update(device_quota=devices)
         transaction.on_commit(celery_client.wake_placement)
@@ -55,11 +55,10 @@ def remove(membership: Membership) -> None:
 
 
 def _keep_an_admin(membership: Membership, leaves: bool) -> None:
-    Team.objects.select_for_update().get(
-        pk=membership.team_id
-    )  # one change at a time, or two could remove each other
-    others = Membership.objects.filter(team=membership.team_id, role=Role.ADMIN).exclude(
+    # Lock the team: two administrators who remove each other at once would leave none.
+    Team.objects.select_for_update().get(pk=membership.team_id)
+    other_admins = Membership.objects.filter(team=membership.team_id, role=Role.ADMIN).exclude(
         pk=membership.pk
     )
-    if leaves and membership.role == Role.ADMIN and not others.exists():
+    if leaves and membership.role == Role.ADMIN and not other_admins.exists():
         raise LastAdmin("A team needs an administrator. Make somebody else one first.")

@@ -1,6 +1,4 @@
-"""Puts the actor on every request and lets nobody in who is not a member, a guest of a shared run,
-or at a public door.
-"""
+"""The middleware that sets `request.actor` and requires a sign-in for private pages."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ from webapp.access import actors
 
 
 class SignInRequired:
-    """Views are private unless marked by `login_not_required` (public doors) or
-    `access.shown_to_guests` (pages of a shared run).
+    """Views are private unless marked.
+
+    `login_not_required` marks public pages, `access.shown_to_guests` the pages of a shared run.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -1,5 +1,6 @@
-"""One-time links: to sign in, and to join a team. Each is used at most once, by one conditional
-UPDATE, and expires.
+"""One-time links to sign in and to join a team.
+
+Each expires, and one conditional UPDATE makes sure that it is used at most once.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ INVITATION_LASTS = timedelta(days=7)
 
 
 class UnusableLink(Exception):
-    """The link is unknown, used, or too old; the message says which and what to do."""
+    """The link is unknown, used or expired; the message says which and what to do."""
 
 
 def make_sign_in_link(user: User) -> str:
-    """The token of a new link that signs `user` in once."""
+    """Create a link that signs `user` in once, and return its token."""
     token = new_token()
     SignInLink.objects.create(
         user=user, digest=digest(token), expires_at=timezone.now() + SIGN_IN_LASTS
@@ -30,7 +31,7 @@ def make_sign_in_link(user: User) -> str:
 
 
 def find_sign_in_link(token: str) -> SignInLink:
-    """The usable link of that token. Raises UnusableLink."""
+    """Return the valid link of a token. Raises UnusableLink."""
     link = SignInLink.objects.select_related("user").filter(digest=digest(token)).first()
     _check(link, "Make another one with `python manage.py sign_in_link EMAIL` on the server.")
     assert link is not None
@@ -38,7 +39,7 @@ def find_sign_in_link(token: str) -> SignInLink:
 
 
 def use_sign_in_link(token: str) -> User:
-    """The person whom the link signs in; it cannot be used again. Raises UnusableLink."""
+    """Use a link and return the person whom it signs in. Raises UnusableLink."""
     link = find_sign_in_link(token)
     if not SignInLink.objects.filter(pk=link.pk, used_at=None).update(used_at=timezone.now()):
         find_sign_in_link(token)
@@ -46,7 +47,7 @@ def use_sign_in_link(token: str) -> User:
 
 
 def invite(team: Team, role: str, inviter: User) -> str:
-    """The token of a new invitation to `team`."""
+    """Create an invitation to `team` and return its token."""
     token = new_token()
     Invitation.objects.create(
         team=team,
@@ -59,7 +60,7 @@ def invite(team: Team, role: str, inviter: User) -> str:
 
 
 def find_invitation(token: str) -> Invitation:
-    """The usable invitation of that token. Raises UnusableLink."""
+    """Return the valid invitation of a token. Raises UnusableLink."""
     invitation = (
         Invitation.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
     )
@@ -85,7 +86,7 @@ def accept_invitation(token: str, user: User) -> Team:
 def _check(link: SignInLink | Invitation | None, remedy: str) -> None:
     if link is None:
         raise UnusableLink(
-            f"This link is not known here; it may have been cut short or withdrawn. {remedy}"
+            f"This link is not known here; it may have been cut short or revoked. {remedy}"
         )
     if link.used_at is not None:
         raise UnusableLink(f"This link was used already, and it works only once. {remedy}")

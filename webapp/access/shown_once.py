@@ -1,7 +1,6 @@
-"""A secret that is shown once: a signed cookie of a minute carries it from the answer that made it
-to the page that shows it.
+"""A secret that is shown once: a signed cookie carries it for a minute to the page that shows it.
 
-So the page can be reloaded without making another one, and the server keeps nothing but the digest.
+So a reload of the page does not create another secret, and the server stores only the digest.
 """
 
 from __future__ import annotations
@@ -19,22 +18,28 @@ SECONDS = 60
 def redirect(page: str, place: str = "", **secret: str) -> HttpResponseRedirect:
     """To `place` on the page at the address `page`, which takes the secret."""
     response = HttpResponseRedirect(f"{page}{place}")
-    carried = signing.dumps(secret, salt=page)
+    value = signing.dumps(secret, salt=page)
     response.set_cookie(
-        COOKIE, carried, max_age=SECONDS, path=page, secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Lax"
-    )  # fmt: skip
+        COOKIE,
+        value,
+        max_age=SECONDS,
+        path=page,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
     return response
 
 
 def taken(request: HttpRequest) -> dict[str, Any]:
     """What was made for this page a moment ago; empty if nothing was."""
     try:
-        found: dict[str, Any] = signing.loads(
+        secret: dict[str, Any] = signing.loads(
             request.COOKIES.get(COOKIE, ""), salt=request.path, max_age=SECONDS
         )
     except signing.BadSignature:
         return {}
-    return found
+    return secret
 
 
 def shown(request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -153,7 +153,7 @@ class ApiApplication:
                 "UNAUTHENTICATED",
                 "This needs an API token of a team; members make one on the team's page.",
             )
-        actor = self._doorman.remembered(token) or await self._looked_up(token, address)
+        actor = self._doorman.cached(token) or await self._looked_up(token, address)
         if actor is None:
             raise ApiError(
                 401,

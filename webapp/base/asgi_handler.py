@@ -1,8 +1,9 @@
 """Django's pages as an ASGI application that runs each request in one thread of a fixed pool.
 
-Django's own handler gives every request a new thread, and so a new database connection, and changes
-threads several times on the way; that costs ten times what a small query does. Here one of `THREADS`
-renders the whole page and keeps its connection. Streamed responses use a thread of their own.
+Django's own handler gives every request a new thread, and so a new database connection, and
+changes threads several times on the way; that costs ten times what a small query does. Here one of
+`THREADS` renders the whole page and keeps its connection. Streamed responses use threads of their
+own.
 """
 
 from __future__ import annotations

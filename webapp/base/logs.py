@@ -1,7 +1,7 @@
 """Logging: one line per record, with run, attempt, request and user, and without secrets.
 
-`STILLROOM_LOGS=json` writes one JSON object per line (time, level, logger, message, and run, attempt,
-request and user if known); `text`, the default, is for people.
+`STILLROOM_LOGS=json` writes one JSON object per line (time, level, logger, message, and run,
+attempt, request and user if known); `text`, the default, is for people.
 """
 
 from __future__ import annotations

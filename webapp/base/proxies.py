@@ -21,7 +21,7 @@ SECURE = {"http": "ws", "https": "wss"}
 
 
 class TrustedProxies:
-    """An ASGI middleware that sets the client's address and scheme from trusted proxies' headers."""
+    """An ASGI middleware that takes the client's address and scheme from trusted proxies."""
 
     def __init__(self, app: App, trusted: Networks, hops: int) -> None:
         self.app, self.trusted, self.hops = app, trusted, hops

@@ -1,4 +1,4 @@
-"""Share links: made, withdrawn, and turned into what a guest may see."""
+"""Share links: create, revoke, and look up which run a guest may see."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIFETIMES = {
 
 
 def share(run: Run, user: User, lifetime: timedelta) -> str:
-    """The token of a new link that shows `run`, and only it, to whoever has the link."""
+    """Create a link that shows `run` and nothing else to anybody who has it; return its token."""
     token = new_token()
     ShareLink.objects.create(
         run=run, created_by=user, digest=digest(token), expires_at=timezone.now() + lifetime
@@ -30,12 +30,12 @@ def share(run: Run, user: User, lifetime: timedelta) -> str:
 
 
 def revoke(link: ShareLink) -> None:
-    """End a link now, for those who watch as well."""
+    """Revoke a link, also for guests who are connected."""
     ShareLink.objects.filter(pk=link.pk, revoked_at=None).update(revoked_at=timezone.now())
 
 
 def runs_of_valid_links(link_ids: Collection[int]) -> dict[int, int]:
-    """Of these links, those that are neither revoked nor expired → primary key of their run."""
+    """Return the run's primary key of each link that is neither revoked nor expired."""
     links = ShareLink.objects.filter(
         pk__in=set(link_ids), revoked_at=None, expires_at__gt=timezone.now()
     )
@@ -43,7 +43,7 @@ def runs_of_valid_links(link_ids: Collection[int]) -> dict[int, int]:
 
 
 def find(token: str) -> ShareLink | None:
-    """The link of that token, if it still shows something."""
+    """Return the valid link of a token, or None."""
     return (
         ShareLink.objects.select_related("run")
         .filter(digest=digest(token), revoked_at=None, expires_at__gt=timezone.now())

@@ -37,4 +37,4 @@ def test_without_redis_nothing_is_raised(
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     celery_client.wake_placement()
-    assert "the sweep will find what it was about" in caplog.text
+    assert "the sweep will find the work" in caplog.text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from webapp.base import environment
-from webapp.base.environment import PATIENCE
+from webapp.base.environment import CONNECTION_OPTIONS
 
 
 def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_socket_folder_and_a_server_both_name_a_database() -> None:
         "db.example",
         "5433",
     )
-    assert server["OPTIONS"] == {**PATIENCE, "sslmode": "require"}
+    assert server["OPTIONS"] == {**CONNECTION_OPTIONS, "sslmode": "require"}
 
 
 def test_another_database_is_refused() -> None:

@@ -1,6 +1,4 @@
-"""Makes the first team and its administrator, and prints the one-time link by which they come
-in.
-"""
+"""Creates the first team and its administrator, and prints their one-time sign-in link."""
 
 from __future__ import annotations
 
@@ -14,7 +12,10 @@ from webapp.access.models import Membership, Role, User
 
 
 class Command(BaseCommand):
-    help = "Make the first team with an administrator, and print a one-time sign-in link as long as nobody has signed in."
+    help = (
+        "Make the first team with an administrator, "
+        "and print a one-time sign-in link as long as nobody has signed in."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email", default="admin@localhost", help="of the administrator")
@@ -29,7 +30,8 @@ class Command(BaseCommand):
             members.create_team(options["team"], admin)
         elif Membership.objects.filter(user__last_login__isnull=False).exists():
             self.stdout.write(
-                "Somebody has signed in already. `python manage.py sign_in_link EMAIL` makes a new link."
+                "Somebody has signed in already. "
+                "`python manage.py sign_in_link EMAIL` makes a new link."
             )
             return
         self.stdout.write(sign_in_address(one_time_links.make_sign_in_link(admin)))

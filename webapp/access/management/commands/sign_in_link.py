@@ -20,8 +20,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(email=options["email"].strip().lower()).first()
         if user is None:
-            known = ", ".join(User.objects.order_by("email").values_list("email", flat=True)[:10])
+            addresses = ", ".join(
+                User.objects.order_by("email").values_list("email", flat=True)[:10]
+            )
             raise CommandError(
-                f"Nobody has the address {options['email']}. There are: {known or 'no people yet; run `first_admin`'}."
+                f"Nobody has the address {options['email']}. "
+                f"There are: {addresses or 'no people yet; run `first_admin`'}."
             )
         self.stdout.write(sign_in_address(one_time_links.make_sign_in_link(user)))
