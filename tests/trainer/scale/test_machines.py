@@ -115,4 +115,4 @@ def test_machines_without_a_meeting_address_are_refused(
         )
         == REFUSED
     )
-    assert "each needs its --machine from 0 and the --meeting" in capsys.readouterr().err
+    assert "give each its --machine from 0 and the same --meeting" in capsys.readouterr().err
