@@ -1,4 +1,4 @@
-"""What one definition says otherwise than another."""
+"""The settings in which two definitions differ."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-NOTHING = "not set"
+NOT_SET = "not set"
 
 
 @dataclass(frozen=True)
-class Change:
+class SettingChange:
     """A setting by its dotted path, and its value before and after as text."""
 
     path: str
@@ -18,23 +18,23 @@ class Change:
     after: str
 
 
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Every setting that differs, in the order of `after`, then those that only `before` has."""
-    old, new = dict(_leaves(before)), dict(_leaves(after))
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[SettingChange]:
+    """Return every setting that differs, in the order of `after`, then those only in `before`."""
+    old, new = dict(_flatten(before)), dict(_flatten(after))
     return [
-        Change(path, old.get(path, NOTHING), new.get(path, NOTHING))
+        SettingChange(path, old.get(path, NOT_SET), new.get(path, NOT_SET))
         for path in {**new, **old}
         if old.get(path) != new.get(path)
     ]
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Settings as (path, text). A list of sections is walked; a list of values is a value."""
+def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield settings as (path, text). A list of sections is walked; a list of values is a value."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+            yield from _flatten(inner, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        for at, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}.{at}")
+        for index, inner in enumerate(value):
+            yield from _flatten(inner, f"{path}.{index}")
     elif value is not None:
         yield path, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

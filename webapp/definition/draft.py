@@ -1,6 +1,4 @@
-"""A run definition while somebody writes it: the form, what it says, and everything the page shows
-about it.
-"""
+"""A run definition that is being written: what its page shows besides the form's own fields."""
 
 from __future__ import annotations
 
@@ -9,23 +7,25 @@ from typing import Any
 
 from trainer.spec import RunSpec, SpecError, SpecIssue, load, to_dict, to_yaml
 from webapp.access.models import Team
-from webapp.definition import checks, layout, location_choices
+from webapp.definition import location_choices, run_checks
 from webapp.definition import run_form as forms
-from webapp.definition.estimate import Outlook, outlook_of
-from webapp.definition.layout import Layout
+from webapp.definition.estimate import RunEstimate, estimate_run
+from webapp.definition.layout import RunLayout, build_layout
 from webapp.definition.run_form import FormData
 
 
 @dataclass(frozen=True)
 class Draft:
-    """`spec` is None while the definition itself is not valid; a valid one may still have issues
-    with what it names.
+    """A form with the results of its checks.
+
+    `spec` is None while the definition itself is not valid. A valid definition may still have
+    issues with what it names.
     """
 
-    layout: Layout
+    layout: RunLayout
     spec: RunSpec | None
     notes: tuple[str, ...]
-    outlook: Outlook | None
+    estimate: RunEstimate | None
 
     @property
     def startable(self) -> bool:
@@ -40,17 +40,18 @@ class Draft:
         return to_yaml(self.spec) if self.spec else ""
 
 
-def draft_of(form: FormData, team: Team, more: tuple[SpecIssue, ...] = ()) -> Draft:
-    """Read a (normalised) form; `more` are issues that were found before it was filled in."""
-    offered = location_choices.places_of(team)
+def draft_of(form: FormData, team: Team, import_issues: tuple[SpecIssue, ...] = ()) -> Draft:
+    """Check a normalised form; `import_issues` come from reading an imported definition."""
+    locations = location_choices.choices_of(team)
     try:
         spec = load(forms.spec_from(form))
     except SpecError as error:
-        return Draft(layout.lay_out(form, [*more, *error.issues], offered), None, (), None)
-    found = checks.look_around(spec, team)
+        issues = [*import_issues, *error.issues]
+        return Draft(build_layout(form, issues, locations), None, (), None)
+    report = run_checks.validate_references(spec, team)
     return Draft(
-        layout.lay_out(form, [*more, *found.issues], offered),
+        build_layout(form, [*import_issues, *report.issues], locations),
         spec,
-        tuple(found.notes),
-        outlook_of(spec, found.known),
+        tuple(report.notes),
+        estimate_run(spec, report.facts),
     )

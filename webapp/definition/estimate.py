@@ -1,11 +1,10 @@
-"""What a definition will do before it does it: its schedule, and a rough estimate with the
-assumptions it rests on.
+"""The schedule of a run and a rough estimate of its cost, with the assumptions behind it.
 
 Tokens are upper bounds (every answer as long as allowed). Memory counts what the definition fixes:
 fp32 weights, gradient and two AdamW moments of what is trained (16 bytes for each parameter, plus 2
 for a bfloat16 copy), and what is frozen in its own precision: teachers that are loaded, copies of
 the student, and a student of which only an adapter is trained. Activations, the key-value cache and
-the program itself come on top.
+the program itself are not included.
 """
 
 from __future__ import annotations
@@ -19,10 +18,15 @@ from trainer.spec.networks import LowRankAdapter, ModelTeacher, SelfTeacher
 from webapp.base.number_text import bytes_size
 from webapp.library.model_files import ModelFacts
 
-BYTES = {"float64": 8, "float32": 4, "bfloat16": 2}
-TRAINED = 16  # fp32 weight, gradient and two moments
-STORED = 12  # fp32 weight and two moments in a checkpoint
-BAR = 320
+BYTES_PER_VALUE = {"float64": 8, "float32": 4, "bfloat16": 2}
+# Bytes per trained parameter: fp32 weight, gradient and two moments of AdamW.
+TRAINED_BYTES = 16
+# Bytes per parameter in a checkpoint: fp32 weight and two moments.
+STORED_BYTES = 12
+# Width of the schedule bar in units of its SVG view box.
+BAR_WIDTH = 320
+# Series colours of the style sheet, used in turn.
+TONES = 6
 SOURCES = {
     "teacher_written": "the teacher's answers",
     "student_rollouts": "the student's own answers",
@@ -41,69 +45,95 @@ OBJECTIVES = {
 
 
 @dataclass(frozen=True)
-class Leg:
-    """One stage on the bar: `x` and `width` in units of the drawing, `tone` counts the colours."""
+class StageBar:
+    """One stage on the schedule bar.
+
+    `x` and `width` are in units of the SVG view box; `tone` is the number of its colour, from 1.
+    """
 
     name: str
-    says: str
+    summary: str
     x: float
     width: float
     tone: int
 
 
 @dataclass(frozen=True)
-class Figure:
+class EstimateRow:
+    """One estimated quantity, with the assumptions behind it as a sentence."""
+
     title: str
     value: str
-    assumes: str
+    assumptions: str
 
 
 @dataclass(frozen=True)
-class Outlook:
-    before: str
-    legs: tuple[Leg, ...]
-    figures: tuple[Figure, ...]
-    memory_bytes: int | None  # of each process, at least
+class RunEstimate:
+    """Schedule and estimate of a run.
+
+    `stage_zero` describes the measurement of pass rates before training; empty if there is none.
+    `memory_bytes` is the least that each process needs.
+    """
+
+    stage_zero: str
+    stages: tuple[StageBar, ...]
+    rows: tuple[EstimateRow, ...]
+    memory_bytes: int | None
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the server could see of the things that a definition names: models by their path,
-    problems by role; None where it could not.
+class ReferenceFacts:
+    """What the server could read of the things that a definition names.
+
+    Models by their path, problem counts by role; None where the server could not read them.
     """
 
     models: Mapping[str, ModelFacts | None]
-    problems: Mapping[str, int | None]
+    problem_counts: Mapping[str, int | None]
+
+    def parameters(self, path: str) -> int | None:
+        """Return the number of parameters of the model at a path, if known."""
+        model = self.models.get(path)
+        return model.parameters if model else None
 
 
-def outlook_of(spec: RunSpec, known: Known) -> Outlook:
-    figures = [_tokens(spec, known), _memory(spec, known), _disk(spec, known)]
-    return Outlook(
-        _before(spec, known), legs_of(spec), tuple(figures), _memory_of_each(spec, known)
-    )
+def estimate_run(spec: RunSpec, facts: ReferenceFacts) -> RunEstimate:
+    memory = memory_of(spec, facts)
+    if memory and spec.compute.parallel == "fsdp":
+        memory //= spec.compute.ranks
+    rows = (_tokens_row(spec, facts), _memory_row(spec, facts), _disk_row(spec, facts))
+    return RunEstimate(_stage_zero(spec, facts), stage_bars(spec), rows, memory)
 
 
-def legs_of(spec: RunSpec) -> tuple[Leg, ...]:
-    """The stages, as wide as their share of the steps."""
-    legs, done = [], 0
-    for at, stage in enumerate(spec.stages):
-        x, width = BAR * done / spec.total_steps, BAR * stage.until.steps / spec.total_steps
-        legs.append(
-            Leg(stage.name, _says(stage), round(x, 1), round(max(width - 1, 1), 1), at % 6 + 1)
+def stage_bars(spec: RunSpec) -> tuple[StageBar, ...]:
+    """Return the stages, each as wide as its share of the steps."""
+    bars, steps_before = [], 0
+    for index, stage in enumerate(spec.stages):
+        x = BAR_WIDTH * steps_before / spec.total_steps
+        width = BAR_WIDTH * stage.until.steps / spec.total_steps
+        # One unit is left free as a gap between neighbours.
+        bar = StageBar(
+            stage.name,
+            _stage_summary(stage),
+            round(x, 1),
+            round(max(width - 1, 1), 1),
+            index % TONES + 1,
         )
-        done += stage.until.steps
-    return tuple(legs)
+        bars.append(bar)
+        steps_before += stage.until.steps
+    return tuple(bars)
 
 
-def problem_counts(spec: RunSpec, found: Mapping[str, int | None]) -> dict[str, int | None]:
-    """Problems of each role after limits and the held-out share; `found` counts those of files by
-    role.
+def problem_counts(spec: RunSpec, file_counts: Mapping[str, int | None]) -> dict[str, int | None]:
+    """Return the problems of each role after limits and the held-out share.
+
+    `file_counts` holds the problems of files by role, before limits.
     """
     counts: dict[str, int | None] = {}
     for role in ("train", "evaluation", "retained"):
         source = getattr(spec.data, role)
         if isinstance(source, FileProblems):
-            size = found.get(role)
+            size = file_counts.get(role)
             counts[role] = min(size, source.limit) if size is not None and source.limit else size
         elif source is not None and not isinstance(source, SplitProblems):
             counts[role] = source.count
@@ -113,131 +143,119 @@ def problem_counts(spec: RunSpec, found: Mapping[str, int | None]) -> dict[str, 
     return counts
 
 
-def _before(spec: RunSpec, known: Known) -> str:
-    """Stage 0 in words; empty where there is none."""
+def _stage_zero(spec: RunSpec, facts: ReferenceFacts) -> str:
     if spec.pool.estimate == "never":
         return ""
-    count = problem_counts(spec, known.problems).get("train")
-    return f"{spec.pool.rollouts_per_problem} answers to each of {f'{count:,}' if count is not None else 'the'} training problems"
+    count = problem_counts(spec, facts.problem_counts).get("train")
+    problems = f"{count:,} training problems" if count is not None else "the training problems"
+    return f"{spec.pool.rollouts_per_problem} answers to each of {problems}"
 
 
-def _says(stage: Stage) -> str:
+def _stage_summary(stage: Stage) -> str:
     steps = f"{stage.until.steps:,} step{'s' if stage.until.steps > 1 else ''}"
-    return f"{steps} of {stage.problems_per_step:,} problems: {OBJECTIVES[stage.objective.kind]} on {SOURCES[stage.source]}"
+    objective, source = OBJECTIVES[stage.objective.kind], SOURCES[stage.source]
+    return f"{steps} of {stage.problems_per_step:,} problems: {objective} on {source}"
 
 
-def _tokens(spec: RunSpec, known: Known) -> Figure:
-    counts = problem_counts(spec, known.problems)
+def _tokens_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
+    counts = problem_counts(spec, facts.problem_counts)
     train, held_out = counts.get("train"), counts.get("evaluation")
     if train is None or held_out is None:
-        return Figure(
-            "Tokens written",
-            "unknown",
-            "The number of problems is known when the worker reads them.",
-        )
+        reason = "The number of problems is known when the worker reads them."
+        return EstimateRow("Tokens written", "unknown", reason)
     total = max_written_tokens(spec, ProblemCounts(train, held_out, counts.get("retained") or 0))
-    return Figure(
+    return EstimateRow(
         "Tokens written",
         f"at most {_count(total)}",
         f"{train:,} training and {held_out:,} held-out problems; every answer as long as allowed.",
     )
 
 
-def memory_of(spec: RunSpec, known: Known) -> int | None:
-    """Bytes of what is loaded once; None if a model of it is not known."""
-    student, frozen = _parameters(known, "networks.student"), _frozen(spec, known)
+def memory_of(spec: RunSpec, facts: ReferenceFacts) -> int | None:
+    """Return the bytes of all weights and moments; None if a model's size is not known."""
+    student, frozen = facts.parameters("networks.student"), _frozen_bytes(spec, facts)
     if student is None or frozen is None:
         return None
-    network, averaged = spec.networks.student, 4 if spec.evaluation.ema_decay else 0
+    network = spec.networks.student
     if isinstance(network.adapter, LowRankAdapter):
-        return student * BYTES[network.dtype] + frozen
-    return student * (TRAINED + (2 if network.dtype == "bfloat16" else 0) + averaged) + frozen
+        return student * BYTES_PER_VALUE[network.dtype] + frozen
+    copy_bytes = 2 if network.dtype == "bfloat16" else 0
+    average_bytes = 4 if spec.evaluation.ema_decay else 0
+    return student * (TRAINED_BYTES + copy_bytes + average_bytes) + frozen
 
 
-def _memory_of_each(spec: RunSpec, known: Known) -> int | None:
-    """Bytes that each process needs at least: all of it, or its share."""
-    memory = memory_of(spec, known)
-    return memory // spec.compute.ranks if memory and spec.compute.parallel == "fsdp" else memory
-
-
-def _memory(spec: RunSpec, known: Known) -> Figure:
-    student, least = _parameters(known, "networks.student"), memory_of(spec, known)
-    if student is None or least is None:
-        return Figure(
-            "Memory",
-            "unknown",
-            "The size of a model of the hub is known when the worker has fetched it.",
-        )
+def _memory_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
+    student, memory = facts.parameters("networks.student"), memory_of(spec, facts)
+    if student is None or memory is None:
+        reason = "The size of a model of the hub is known when the worker has fetched it."
+        return EstimateRow("Memory", "unknown", reason)
+    size, teachers = _count(student), _teachers(spec, facts)
     if isinstance(spec.networks.student.adapter, LowRankAdapter):
-        assumes = f"Student {_count(student)}, frozen below its adapter, and {_teachers(spec, known)}. The adapter and activations come on top."
+        counted = f"Student {size}, frozen below its adapter, and {teachers}."
+        excluded = "Without the adapter and activations."
     else:
-        assumes = f"Student {_count(student)}, {_teachers(spec, known)}. Weights, gradient and AdamW; activations come on top."
-    return Figure(
-        "Memory",
-        f"{bytes_size(least)} and more",
-        f"{assumes} The program itself takes about half a GiB.",
+        counted = f"Student {size}, {teachers}."
+        excluded = "Weights, gradient and AdamW; without activations."
+    program = "The program itself takes about half a GiB."
+    return EstimateRow(
+        "Memory", f"{bytes_size(memory)} and more", f"{counted} {excluded} {program}"
     )
 
 
-def _frozen(spec: RunSpec, known: Known) -> int | None:
-    """Bytes of the networks that are loaded beside the student; None if one of them is not
-    known.
-    """
-    networks = spec.networks
-    loaded = {
-        f"networks.specialists.{at}.teacher": one.teacher
-        for at, one in enumerate(networks.specialists)
+def _frozen_bytes(spec: RunSpec, facts: ReferenceFacts) -> int | None:
+    """Return the bytes of the networks beside the student; None if a size is not known."""
+    networks = {
+        f"networks.specialists.{index}.teacher": specialist.teacher
+        for index, specialist in enumerate(spec.networks.specialists)
     }
-    if isinstance(networks.teacher, ModelTeacher):
-        loaded["networks.teacher"] = networks.teacher
-    sizes = {path: _parameters(known, path) for path in loaded}
-    copied = (
-        (_parameters(known, "networks.student") or 0) * BYTES["float32"] if _is_copied(spec) else 0
-    )
-    known_sizes = [
-        size * BYTES[loaded[path].dtype] for path, size in sizes.items() if size is not None
-    ]
-    return copied + sum(known_sizes) if len(known_sizes) == len(loaded) else None
+    if isinstance(spec.networks.teacher, ModelTeacher):
+        networks["networks.teacher"] = spec.networks.teacher
+    total = 0
+    if _has_student_copy(spec):
+        total = (facts.parameters("networks.student") or 0) * BYTES_PER_VALUE["float32"]
+    for path, network in networks.items():
+        parameters = facts.parameters(path)
+        if parameters is None:
+            return None
+        total += parameters * BYTES_PER_VALUE[network.dtype]
+    return total
 
 
-def _is_copied(spec: RunSpec) -> bool:
+def _has_student_copy(spec: RunSpec) -> bool:
     """Whether a second set of the student's weights is kept as its teacher."""
     teacher = spec.networks.teacher
     return isinstance(teacher, SelfTeacher) and teacher.weights in ("initial", "ema")
 
 
-def _teachers(spec: RunSpec, known: Known) -> str:
+def _teachers(spec: RunSpec, facts: ReferenceFacts) -> str:
     teacher = spec.networks.teacher
     if isinstance(teacher, ModelTeacher):
         count = len(spec.networks.specialists)
-        also = f" and {count} specialist{'s' if count > 1 else ''}" if count else ""
-        return f"teacher {_count(_parameters(known, 'networks.teacher') or 0)} parameters{also}"
-    return "a copy of it as teacher" if _is_copied(spec) else "no network as teacher"
+        specialists = f" and {count} specialist{'s' if count > 1 else ''}" if count else ""
+        parameters = facts.parameters("networks.teacher") or 0
+        return f"teacher {_count(parameters)} parameters{specialists}"
+    return "a copy of it as teacher" if _has_student_copy(spec) else "no network as teacher"
 
 
-def _disk(spec: RunSpec, known: Known) -> Figure:
-    student = _parameters(known, "networks.student")
-    kept = spec.checkpoints.keep_last + spec.checkpoints.keep_best
+def _disk_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
     if isinstance(spec.networks.student.adapter, LowRankAdapter):
-        return Figure(
-            "Disk",
-            "small",
-            "Checkpoints hold the adapter and its moments. Recorded rollouts come on top.",
-        )
+        assumptions = "Checkpoints hold the adapter and its moments, without recorded rollouts."
+        return EstimateRow("Disk", "small", assumptions)
+    student = facts.parameters("networks.student")
     if student is None:
-        return Figure(
-            "Disk", "unknown", "Checkpoints grow with the student, whose size is not known here."
-        )
-    assumes = f"{kept} checkpoint{'s' if kept > 1 else ''} of weights and two moments. Recorded rollouts come on top."
-    return Figure("Disk", f"about {bytes_size(kept * STORED * student)}", assumes)
-
-
-def _parameters(known: Known, path: str) -> int | None:
-    found = known.models.get(path)
-    return found.parameters if found else None
+        reason = "Checkpoints grow with the student, whose size is not known here."
+        return EstimateRow("Disk", "unknown", reason)
+    checkpoints = spec.checkpoints.keep_last + spec.checkpoints.keep_best
+    return EstimateRow(
+        "Disk",
+        f"about {bytes_size(checkpoints * STORED_BYTES * student)}",
+        f"{checkpoints} checkpoint{'s' if checkpoints > 1 else ''} of weights and two moments, "
+        "without recorded rollouts.",
+    )
 
 
 def _count(number: int) -> str:
+    """Return a number as 1,234, 12.3 k, 1.23 M, 1.23 G or 1.23 T."""
     for limit, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**4, "k")):
         if number >= limit:
             return f"{number / (1000 if unit == 'k' else limit):.3g} {unit}"

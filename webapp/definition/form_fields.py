@@ -1,4 +1,7 @@
-"""One field of the form: the setting behind it, what was sent for it, and how it is shown."""
+"""One field of the form: its setting, the values sent for it, and how it is shown.
+
+Which fields there are is decided in `webapp.definition.fields_from_spec`.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,32 @@ from django.utils.safestring import SafeString, mark_safe
 from trainer.spec import FieldInfo
 from webapp.definition import location_fields
 from webapp.definition import run_form as forms
+from webapp.definition.fields_from_spec import Setting
 from webapp.definition.run_form import FormData
-from webapp.definition.settings_list import Setting
 
 CODE = re.compile(r"`([^`]+)`")
-WORTH_TELLING = 1_000_000
+# Bounds from here on only keep absurd values out, so the help text does not mention them.
+LARGEST_SHOWN_BOUND = 1_000_000
 SUBHEADINGS = ("Columns", "Rollouts", "Sampling", "Optimiser")
 LONG_TEXTS = re.compile(
     r"(data\.)?(prompt|confidence\.instruction)|(networks\..*|model\.)context\.template"
 )
-OPENING = re.compile(
-    r"(data\.(train|evaluation|retained|confidence)|networks\.teacher|work|model|problems|confidence)\.kind"
+# Choices that decide which fields their whole group has.
+GROUP_KIND = re.compile(
+    r"(data\.(train|evaluation|retained|confidence)|networks\.teacher"
+    r"|work|model|problems|confidence)\.kind"
 )
 ENDPOINTS = ("networks.teacher.url", "model.url")
+# Provenance of a definition: not a setting to tune, even if it differs from its default.
 ALWAYS_EXPERT = ("recipe", "version")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A location that may be chosen. An open one ("hub:") is completed by hand, as `example` shows;
-    a data set brings a `mapping`.
+class LocationChoice:
+    """A location that may be chosen.
+
+    An open one ("hub:") is completed by hand, as `example` shows. `mapping` holds the form values
+    that choosing a data set fills in.
     """
 
     value: str
@@ -48,40 +57,46 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Places:
-    """What the team can choose from."""
+class LocationChoices:
+    """The models and data files that a team can choose from.
 
-    models: tuple[Place, ...] = ()
-    data: tuple[Place, ...] = ()
-    endpoints: str = ""
+    `endpoint_note` is the operator's note on fields that take the address of an endpoint.
+    """
 
-    def of(self, info: FieldInfo) -> tuple[Place, ...]:
+    models: tuple[LocationChoice, ...] = ()
+    data: tuple[LocationChoice, ...] = ()
+    endpoint_note: str = ""
+
+    def for_field(self, info: FieldInfo) -> tuple[LocationChoice, ...]:
         if not location_fields.is_location(info):
             return ()
         return self.models if location_fields.is_model(info) else self.data
 
     def note_on(self, info: FieldInfo) -> str:
-        """What the operator has to say about a field."""
-        return self.endpoints if info.path in ENDPOINTS else ""
+        return self.endpoint_note if info.path in ENDPOINTS else ""
 
 
 @dataclass(frozen=True)
 class FormField:
-    """One field of the form with what was sent for it. `note` comes from the operator."""
+    """One field of the form with the values sent for it.
+
+    `completion` is the second half of a location. `applies` says whether the field matters for the
+    choices made; the page hides it otherwise. `note` comes from the operator.
+    """
 
     name: str
     info: FieldInfo
     values: tuple[str, ...]
-    rest: str
+    completion: str
     conditions: dict[str, tuple[str, ...]]
-    shown: bool
-    places: tuple[Place, ...] = ()
+    applies: bool
+    location_choices: tuple[LocationChoice, ...] = ()
     note: str = ""
-    problem: str = ""
+    error: str = ""
 
     @property
     def id(self) -> str:
-        """Differs between alternatives that have a field of the same name."""
+        """The HTML id; it differs between alternatives that have a field of the same name."""
         return "-".join(
             ["field", *self.name.split("."), *(value for _, value in self.info.when[-1:])]
         )
@@ -89,8 +104,9 @@ class FormField:
     @property
     def template(self) -> str:
         kind = "location" if self.is_location else "fixed" if self.fixed else self.info.type
-        known = ("boolean", "choice", "choices", "fixed", "location")
-        return f"new_run/fields/{kind if kind in known else 'long_text' if self.is_long else 'text'}.html"
+        if kind not in ("boolean", "choice", "choices", "fixed", "location"):
+            kind = "long_text" if self.is_long else "text"
+        return f"new_run/fields/{kind}.html"
 
     @property
     def is_location(self) -> bool:
@@ -110,30 +126,27 @@ class FormField:
 
     @property
     def when(self) -> str:
-        return condition(self.conditions)
+        return conditions_json(self.conditions)
 
     @property
     def fixed(self) -> bool:
-        """A choice of one is told, not asked."""
+        """Whether there is one choice only, which is shown as text."""
         return self.info.type == "choice" and len(self.info.choices) == 1 and not self.info.optional
 
     @property
     def open_location(self) -> bool:
-        return self.value in location_fields.OPEN
+        return self.value in location_fields.OPEN_SCHEMES
 
     @property
     def foreign_location(self) -> bool:
-        """Whether the value is a name that the team has nothing for, as after an import."""
-        return bool(self.value) and self.value not in {place.value for place in self.places}
+        """Whether the value names a location that the team lacks, as after an import."""
+        offered = {choice.value for choice in self.location_choices}
+        return bool(self.value) and self.value not in offered
 
     @property
     def choices(self) -> list[dict[str, Any]]:
-        empty = (
-            [{"value": "", "label": "none", "help": "", "chosen": not self.value}]
-            if self.info.optional
-            else []
-        )
-        return empty + [
+        none = {"value": "", "label": "none", "help": "", "chosen": not self.value}
+        return ([none] if self.info.optional else []) + [
             {
                 "value": choice.value,
                 "label": choice.value.replace("_", " "),
@@ -145,10 +158,10 @@ class FormField:
 
     @property
     def choice_help(self) -> list[tuple[str, str, bool]]:
-        """(condition, help, shown) of each choice that has something to say."""
+        """(condition, help, is chosen) of each choice that has a help text."""
         return [
             (
-                condition({**self.conditions, self.name: (choice.value,)}),
+                conditions_json({**self.conditions, self.name: (choice.value,)}),
                 choice.help,
                 choice.value == self.value,
             )
@@ -157,7 +170,7 @@ class FormField:
         ]
 
     @property
-    def numeric(self) -> str:
+    def inputmode(self) -> str:
         return {"integer": "numeric", "number": "decimal"}.get(self.info.type, "")
 
     @property
@@ -166,29 +179,28 @@ class FormField:
 
     @property
     def unit(self) -> str:
-        """Empty where the title names it already."""
+        """The unit; empty where the title names it already."""
         return "" if self.info.title.lower().endswith(self.info.unit) else self.info.unit
 
     @property
     def expert(self) -> bool:
-        """Whether only the expert mode shows it: never what has been set to something of its
-        own.
-        """
+        """Whether only the expert mode shows it; never if its value differs from the default."""
         is_default = self.values == forms.default_values(self.info, self.name)
         return self.fixed or (self.info.expert and (is_default or self.name in ALWAYS_EXPERT))
 
     @property
     def hidden_at(self) -> str:
-        """The values with which only the expert mode shows it, as the browser reads them; empty if
-        its values do not decide that.
+        """The values, as JSON, with which only the expert mode shows the field.
+
+        Empty if its values do not decide that.
         """
-        decides = self.info.expert and not self.fixed and self.name not in ALWAYS_EXPERT
-        return json.dumps(forms.default_values(self.info, self.name)) if decides else ""
+        value_decides = self.info.expert and not self.fixed and self.name not in ALWAYS_EXPERT
+        return json.dumps(forms.default_values(self.info, self.name)) if value_decides else ""
 
     @property
-    def opens_group(self) -> bool:
-        """Whether this choice decides all of its group, whose heading then speaks for it."""
-        return OPENING.fullmatch(self.name) is not None
+    def is_group_kind(self) -> bool:
+        """Whether this choice decides all of its group; the group's help then replaces its own."""
+        return GROUP_KIND.fullmatch(self.name) is not None
 
     @property
     def help(self) -> SafeString:
@@ -196,20 +208,20 @@ class FormField:
 
     @property
     def range(self) -> str:
-        """The bounds in words: "0 to 16", "above 0, at most 60". A bound that only keeps madness
-        out is not worth a word.
-        """
-        words = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+        """The bounds as text: "0 to 16", "above 0, at most 60"."""
+        phrases = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
         bounds = {
-            key: f"{bound:,}" for key, bound in self.info.bounds.items() if bound < WORTH_TELLING
+            key: f"{bound:,}"
+            for key, bound in self.info.bounds.items()
+            if bound < LARGEST_SHOWN_BOUND
         }
         if "ge" in bounds and "le" in bounds:
             return f"{bounds['ge']} to {bounds['le']}"
-        return ", ".join(text.format(bounds[key]) for key, text in words.items() if key in bounds)
+        return ", ".join(text.format(bounds[key]) for key, text in phrases.items() if key in bounds)
 
     @property
     def default(self) -> str:
-        """The default in words; empty if there is none worth telling."""
+        """The default as text; empty for locations, long texts and settings without one."""
         default = self.info.default
         if isinstance(default, bool):
             return "on" if default else "off"
@@ -227,30 +239,28 @@ class FormField:
         return next((title for title in self.info.group if title in SUBHEADINGS), "")
 
 
-def bind(name: str, setting: Setting, form: FormData, places: Places) -> FormField:
-    """The field with what was sent for it; one that does not matter for the choices made shows its
-    default.
-    """
-    shown, info = forms.applies(setting, name, form), setting.info
+def bind(name: str, setting: Setting, form: FormData, locations: LocationChoices) -> FormField:
+    """Return the field with the values sent for it, or its default where it does not apply."""
+    applies, info = forms.applies(setting, name, form), setting.info
+    is_sent = applies and name in form
     return FormField(
         name=name,
         info=info,
-        values=tuple(form.getlist(name))
-        if shown and name in form
-        else forms.default_values(info, name),
-        rest=forms.last(form, name + forms.REST) if shown else "",
+        values=tuple(form.getlist(name)) if is_sent else forms.default_values(info, name),
+        completion=forms.last_value(form, name + forms.COMPLETION) if applies else "",
         conditions=forms.conditions(setting, name),
-        shown=shown,
-        places=places.of(info),
-        note=places.note_on(info),
+        applies=applies,
+        location_choices=locations.for_field(info),
+        note=locations.note_on(info),
     )
 
 
-def condition(choices: Mapping[str, tuple[str, ...]]) -> str:
-    """Conditions as the browser reads them; empty for none."""
-    return json.dumps(choices) if choices else ""
+def conditions_json(conditions: Mapping[str, tuple[str, ...]]) -> str:
+    """Return conditions as the browser reads them (`data-when`); empty for none."""
+    return json.dumps(conditions) if conditions else ""
 
 
 def shortened(text: str, length: int = 160) -> str:
+    """Return the text on one line of at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"

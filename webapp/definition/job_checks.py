@@ -1,5 +1,6 @@
-"""What only the server can see to be wrong with a job: what its names lead to. A worker looks again
-before it begins.
+"""Checks of a job against what it names, which only the server can see.
+
+A worker checks again before it begins.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from webapp.library.model_files import UnusableModel
 from webapp.runs.branches import checkpoint_of
 
 
-def look_around(spec: JobSpec, team: Team) -> list[SpecIssue]:
-    """Follow every name in a valid job."""
-    return [*_model(spec, team), *_problems(spec, team)]
+def validate_references(spec: JobSpec, team: Team) -> list[SpecIssue]:
+    """Return the issues with everything that a valid job names."""
+    issues = list(_check_model(spec, team))
+    if isinstance(spec.problems, FileProblems):
+        try:
+            locations.data_path(spec.problems.path, team)
+        except LocationError as error:
+            issues.append(SpecIssue("problems.path", str(error)))
+    return issues
 
 
-def _model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
+def _check_model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
     model = spec.model
     if isinstance(model, EndpointTeacher):
         if not endpoints.is_allowed(model.url):
@@ -30,27 +37,19 @@ def _model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
         if checkpoint_of(model.checkpoint, team) is None:
             yield SpecIssue(
                 "model.checkpoint",
-                "names a checkpoint that the team does not have; choose one on the page of its run",
+                "names a checkpoint that the team does not have; choose one on its run's page",
             )
     else:
         try:
             folder = locations.model_folder(model.model, team)
-            longest = model_files.facts(folder).max_length if folder is not None else None
+            max_length = model_files.facts(folder).max_length if folder is not None else None
         except (LocationError, UnusableModel) as error:
             yield SpecIssue("model.model", str(error))
             return
-        asked = spec.sampling.max_new_tokens
-        if longest is not None and asked >= longest:
-            reads = f"the model reads at most {longest:,} tokens, question included"
+        requested = spec.sampling.max_new_tokens
+        if max_length is not None and requested >= max_length:
+            limit = f"the model reads at most {max_length:,} tokens, question included"
             yield SpecIssue(
                 "sampling.max_new_tokens",
-                f"is {asked:,}, but {reads}; lower it or choose another model",
+                f"is {requested:,}, but {limit}; lower it or choose another model",
             )
-
-
-def _problems(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
-    if isinstance(spec.problems, FileProblems):
-        try:
-            locations.data_path(spec.problems.path, team)
-        except LocationError as error:
-            yield SpecIssue("problems.path", str(error))

@@ -1,5 +1,4 @@
-"""What a browser sends and what a job is, as two forms of the same data: the fields of the run
-form, laid out for a job.
+"""The new-job form: the run form's fields for a job, their layout and their help texts.
 
 The fields, their types and the choices under which each one matters come from `trainer.spec.jobs`.
 Nothing here rejects anything.
@@ -17,38 +16,48 @@ from trainer.spec.jobs import JobSpec
 from webapp.access.models import Team
 from webapp.definition import location_choices
 from webapp.definition import run_form as forms
-from webapp.definition.form_fields import FormField, Places, bind
-from webapp.definition.layout import Group, Heading, PlacedIssue, group_id
+from webapp.definition.fields_from_spec import Setting, settings
+from webapp.definition.form_fields import FormField, LocationChoices, bind
+from webapp.definition.layout import (
+    FieldGroup,
+    Heading,
+    PlacedIssue,
+    errors_by_target,
+    group_id,
+)
 from webapp.definition.run_form import FormData
-from webapp.definition.settings_list import Setting, settings
 
 BASICS = "job"
+PROMPT = "asked"
 HEADINGS = (
     Heading(BASICS, "Job"),
-    Heading("work", "Work", "What is to be found out."),
-    Heading("model", "Model", "Who answers."),
+    Heading("work", "Work", "What the job measures or writes."),
+    Heading("model", "Model", "The model that answers."),
     Heading("problems", "Problems", "Every one of them is answered."),
-    Heading("asked", "Prompt and verifier", "What is asked, and how an answer is judged."),
+    Heading(PROMPT, "Prompt and verifier", "How a question is put and how an answer is judged."),
     Heading(
         "confidence",
         "Stated confidence",
-        "Whether answers say how sure they are, so that it can be measured.",
+        "Whether answers state their confidence, so that it can be measured.",
     ),
-    Heading("sampling", "Sampling", "How answers are drawn."),
-    Heading("compute", "Compute", "Devices and their use."),
+    Heading("sampling", "Sampling", "How answers are sampled."),
+    Heading("compute", "Compute", "Devices and how they are used."),
 )
-ASKED = ("prompt", "verifier", "verifier_seconds")
-CONTEXT = {
-    "plain": "It is asked the question as it stands.",
-    "privileged": "It is shown the solution or the answer beside the question.",
+PROMPT_SETTINGS = ("prompt", "verifier", "verifier_seconds")
+CONTEXT_HELP = {
+    "plain": "It reads the question alone.",
+    "privileged": "It reads the solution or the answer beside the question.",
 }
-ENDPOINT = "A model behind an OpenAI-compatible endpoint, asked for texts."
-SAID: dict[str, dict[str, Any]] = {
+MODEL_HELP = {
+    "model": "A model of the team, of the hub, or built in.",
+    "endpoint": "A model behind an OpenAI-compatible endpoint, which returns texts.",
+}
+# Help texts that differ from those of a run, because a job has one model and no student; `only`
+# are the choices that a job has.
+OVERRIDES: dict[str, dict[str, Any]] = {
     "name": {"default": ""},
-    "model.kind": {
-        "choices": {"model": "A model of the team, of the hub, or built in.", "endpoint": ENDPOINT}
-    },
-    "model.context.kind": {"help": "What the model reads.", "choices": CONTEXT},
+    "model.kind": {"choices": MODEL_HELP},
+    "model.context.kind": {"help": "What the model reads.", "choices": CONTEXT_HELP},
     "model.context.shows": {
         "help": "solution: the worked solution. answer: the short reference answer.",
         "only": ("solution", "answer"),
@@ -58,20 +67,19 @@ SAID: dict[str, dict[str, Any]] = {
         "help": "`{question}` stands for the question, `{privileged}` for what is shown beside it.",
     },
 }
-"""What is said otherwise of a job, which has one model and no student, than of a run; `only` are
-the choices that a job has.
-"""
 
 
 @dataclass(frozen=True)
-class Layout:
-    groups: tuple[Group, ...]
+class JobLayout:
+    """Everything that the new-job page shows of a form."""
+
+    groups: tuple[FieldGroup, ...]
     issues: tuple[PlacedIssue, ...]
 
 
 def spec_from(form: FormData) -> dict[str, Any]:
-    """The job that a form describes: only fields that matter for its choices."""
-    form = completed(form)
+    """Return the job that a form describes: only fields that matter for its choices."""
+    form = with_default_choices(form)
     spec: dict[str, Any] = {}
     for setting in settings(JobSpec):
         if setting.path in form and forms.applies(setting, setting.path, form):
@@ -80,93 +88,98 @@ def spec_from(form: FormData) -> dict[str, Any]:
 
 
 def form_from(spec: Mapping[str, Any]) -> FormData:
-    """The form that shows a job. What it leaves out, or what its choices leave out, shows its
-    default.
+    """Return the form that shows a job.
+
+    Fields that the job omits, or that do not matter for its choices, show their defaults.
     """
     form: FormData = forms.FormData()
-    for matters in (False, True):
+    # Two passes: whether a field applies depends on choices that may be written after it.
+    for only_applying in (False, True):
         for setting in settings(JobSpec):
-            if not matters or forms.applies(setting, setting.path, form):
-                value = forms.dig(spec, setting.path, setting.info.default)
+            if not only_applying or forms.applies(setting, setting.path, form):
+                value = forms.value_at(spec, setting.path, setting.info.default)
                 forms.write_field(setting.info, setting.path, value, form)
     return form
 
 
-def completed(form: FormData) -> FormData:
-    """With the default of each choice that was not sent, because the choices above it leave it
-    out.
+def with_default_choices(form: FormData) -> FormData:
+    """Return the form with the default of each choice that the browser did not send.
+
+    It sends no choice that does not apply, but the conditions of other fields may name it.
     """
     choices = {
-        one.path: str(one.info.default)
-        for one in settings(JobSpec)
-        if one.info.type == "choice" and one.path not in form
+        setting.path: str(setting.info.default)
+        for setting in settings(JobSpec)
+        if setting.info.type == "choice" and setting.path not in form
     }
     return forms.FormData([*form.lists(), *((path, [value]) for path, value in choices.items())])
 
 
-def places_of(team: Team) -> Places:
-    """What the team can choose from; a chosen data set brings its columns and its verifier."""
-    offered = location_choices.places_of(team)
-    data = (
+def choices_of(team: Team) -> LocationChoices:
+    """Return the run form's locations; a data set's mapping has the field names of a job."""
+    locations = location_choices.choices_of(team)
+    data = tuple(
         replace(
-            one, mapping={key.removeprefix("data."): value for key, value in one.mapping.items()}
+            choice,
+            mapping={key.removeprefix("data."): value for key, value in choice.mapping.items()},
         )
-        for one in offered.data
+        for choice in locations.data
     )
-    return replace(offered, data=tuple(data))
+    return replace(locations, data=data)
 
 
-def lay_out(form: FormData, issues: Sequence[SpecIssue], offered: Places) -> Layout:
-    """Bind what was sent, and what is wrong with it, to the fields and groups of the page."""
-    form = completed(form)
-    bound = [bind(setting.path, setting, form, offered) for setting in job_settings()]
-    placed = tuple(_placed(issue, bound) for issue in issues)
-    bound = [replace(one, problem=_said(placed, one.id)) for one in bound]
-    return Layout(tuple(_group(heading, bound, placed) for heading in HEADINGS), placed)
+def build_layout(
+    form: FormData, issues: Sequence[SpecIssue], locations: LocationChoices
+) -> JobLayout:
+    """Return the layout of a form with its issues."""
+    form = with_default_choices(form)
+    fields = [bind(setting.path, setting, form, locations) for setting in job_settings()]
+    placed = tuple(_place_issue(issue, fields) for issue in issues)
+    errors = errors_by_target(placed)
+    fields = [replace(field, error=errors.get(field.id, "")) for field in fields]
+    groups = (
+        FieldGroup(
+            heading,
+            tuple(field for field in fields if _group_key(field.name) == heading.key),
+            errors.get(group_id(heading.key), ""),
+        )
+        for heading in HEADINGS
+    )
+    return JobLayout(tuple(groups), placed)
 
 
 @cache
 def job_settings() -> tuple[Setting, ...]:
-    """Every setting of a job, in the words of a job."""
-    return tuple(replace(one, info=_said_of(one.info)) for one in settings(JobSpec))
+    """Return every setting of a job, with the help texts of a job."""
+    return tuple(replace(setting, info=_job_info(setting.info)) for setting in settings(JobSpec))
 
 
-def _said_of(info: FieldInfo) -> FieldInfo:
-    said = dict(SAID.get(info.path, {}))
-    words, only = said.pop("choices", {}), said.pop("only", None)
+def _job_info(info: FieldInfo) -> FieldInfo:
+    overrides = dict(OVERRIDES.get(info.path, {}))
+    help_by_choice, only = overrides.pop("choices", {}), overrides.pop("only", None)
     choices = tuple(
-        replace(one, help=words.get(one.value, one.help))
-        for one in info.choices
-        if only is None or one.value in only
+        replace(choice, help=help_by_choice.get(choice.value, choice.help))
+        for choice in info.choices
+        if only is None or choice.value in only
     )
-    return replace(info, choices=choices, **said)
+    return replace(info, choices=choices, **overrides)
 
 
-def _group(heading: Heading, bound: Iterable[FormField], placed: Sequence[PlacedIssue]) -> Group:
-    fields = tuple(one for one in bound if _key(one.name) == heading.key)
-    return Group(heading, fields, _said(placed, group_id(heading.key)))
+def _group_key(name: str) -> str:
+    """Return the key of a field's heading."""
+    section, _, setting = name.partition(".")
+    return PROMPT if section in PROMPT_SETTINGS else section if setting else BASICS
 
 
-def _key(name: str) -> str:
-    """The heading that a field stands under."""
-    first, _, rest = name.partition(".")
-    return "asked" if first in ASKED else first if rest else BASICS
-
-
-def _placed(issue: SpecIssue, bound: Iterable[FormField]) -> PlacedIssue:
-    """Beside the field at its path or above it, else beside the group."""
-    shown = {one.name: one for one in bound if one.shown}
+def _place_issue(issue: SpecIssue, fields: Iterable[FormField]) -> PlacedIssue:
+    """Return the issue beside the field at its path or above it, else beside the group."""
+    field_by_name = {field.name: field for field in fields if field.applies}
     path = issue.path
     while path:
-        if found := shown.get(path) or shown.get(f"{path}.kind"):
-            return PlacedIssue(issue.message, found.id, found.title)
+        if field := field_by_name.get(path) or field_by_name.get(f"{path}.kind"):
+            return PlacedIssue(issue.message, field.id, field.title)
         path = path.rpartition(".")[0]
-    key = _key(f"{issue.path}.") if issue.path else BASICS
+    key = _group_key(f"{issue.path}.") if issue.path else BASICS
     titles = {heading.key: heading.title for heading in HEADINGS}
-    return PlacedIssue(
-        issue.message, group_id(key if key in titles else BASICS), titles.get(key, issue.path)
-    )
-
-
-def _said(placed: Sequence[PlacedIssue], target: str) -> str:
-    return " ".join(one.sentence for one in placed if one.target == target)
+    target = group_id(key if key in titles else BASICS)
+    return PlacedIssue(issue.message, target, titles.get(key, issue.path))

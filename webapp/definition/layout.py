@@ -1,6 +1,4 @@
-"""How the fields of a run definition stand on the page: groups of bound fields, each problem beside
-the field that can mend it.
-"""
+"""Layout of the new-run page: groups of fields, each issue beside the field that can fix it."""
 
 from __future__ import annotations
 
@@ -10,13 +8,13 @@ from functools import cache
 
 from trainer.spec import SpecIssue
 from webapp.definition import run_form as forms
-from webapp.definition.form_fields import FormField, Places, bind, condition
+from webapp.definition.fields_from_spec import item_prefix, list_path, list_paths, settings
+from webapp.definition.form_fields import FormField, LocationChoices, bind, conditions_json
 from webapp.definition.run_form import FormData
-from webapp.definition.settings_list import list_of, lists, numbered, settings
 
 BASICS = "run"
+# Choices under which problems count by their pass rates, so that there is a curve w(p) to draw.
 WEIGHTED = {"pool.estimate": ("before",), "pool.weighting.kind": ("paced", "hard_filter")}
-"""Choices under which problems count by their pass rates, so that there is a curve w(p) to draw."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Heading:
 HEADINGS = (
     Heading(BASICS, "Run"),
     Heading("networks.student", "Student", "The model that is trained."),
-    Heading("networks.teacher", "Teacher", "Whom the student learns from."),
+    Heading("networks.teacher", "Teacher", "What the student learns from."),
     Heading("data.train", "Training problems", "The pool that is distilled on."),
     Heading("data.evaluation", "Held-out problems", "Measured during the run, never trained on."),
     Heading(
@@ -39,42 +37,48 @@ HEADINGS = (
         "Retained skill",
         "A skill outside the pool, measured before and after: how much is forgotten.",
     ),
-    Heading("data", "Prompt and verifier", "What is asked, and how an answer is judged."),
+    Heading("data", "Prompt and verifier", "How a question is put and how an answer is judged."),
     Heading(
         "data.confidence",
         "Stated confidence",
-        "Whether answers say how sure they are, so that it can be measured and taught.",
+        "Whether answers state their confidence, so that it can be measured and trained.",
     ),
     Heading(
         "pool",
         "Problem pool",
         "Stage 0: the student's pass rate on every problem, and the weight that follows from it.",
     ),
-    Heading("compute", "Compute", "Devices and their use."),
+    Heading("compute", "Compute", "Devices and how they are used."),
     Heading("evaluation", "Evaluation", "What is measured on held-out problems."),
     Heading("checkpoints", "Checkpoints", "What is kept to resume from."),
 )
 
 
 @dataclass(frozen=True)
-class Part:
-    """Fields of a group under a subheading of their own, or under none."""
+class Subgroup:
+    """Fields of a group under one subheading, or those under none (`title` is empty).
+
+    `when` is the condition, as JSON, that all of its fields share; it hides the subgroup as a
+    whole.
+    """
 
     title: str
     fields: tuple[FormField, ...]
     when: str
-    shown: bool
+    applies: bool
 
     @property
     def expert(self) -> bool:
-        return all(one.expert for one in self.fields)
+        return all(field.expert for field in self.fields)
 
 
 @dataclass(frozen=True)
-class Group:
+class FieldGroup:
+    """The fields under one heading, and the error about the group as a whole."""
+
     heading: Heading
     fields: tuple[FormField, ...]
-    problem: str = ""
+    error: str = ""
 
     @property
     def id(self) -> str:
@@ -82,20 +86,23 @@ class Group:
 
     @property
     def expert(self) -> bool:
-        return all(one.expert for one in self.fields)
+        return all(field.expert for field in self.fields)
 
     @property
-    def parts(self) -> list[Part]:
-        titles = dict.fromkeys(["", *(one.subheading for one in self.fields)])
-        return [
-            _part(title, tuple(one for one in self.fields if one.subheading == title))
-            for title in titles
-        ]
+    def subgroups(self) -> list[Subgroup]:
+        titles = dict.fromkeys(["", *(field.subheading for field in self.fields)])
+        return [self._subgroup(title) for title in titles]
+
+    def _subgroup(self, title: str) -> Subgroup:
+        fields = tuple(field for field in self.fields if field.subheading == title)
+        conditions = {field.when for field in fields}
+        shared = conditions.pop() if len(conditions) == 1 else ""
+        return Subgroup(title, fields, shared, any(field.applies for field in fields))
 
 
 @dataclass(frozen=True)
 class PlacedIssue:
-    """A complaint, and the id of the element on the page that says it."""
+    """An issue, and the id and label of the element on the page beside which it is shown."""
 
     message: str
     target: str
@@ -103,17 +110,19 @@ class PlacedIssue:
 
     @property
     def sentence(self) -> str:
-        return sentence(self.message)
+        """The message as shown beside its field: "must be at least 1" → "Must be at least 1."."""
+        sentence = self.message[:1].upper() + self.message[1:]
+        return sentence if sentence.endswith((".", "?", "!")) else sentence + "."
 
 
 @dataclass(frozen=True)
-class Listing:
-    """A list of sections: its items, one to add, and what is wrong with the list as such."""
+class SectionList:
+    """A list of sections: its items, a template for a new one, and the error about the list."""
 
     path: str
-    items: tuple[Group, ...]
-    new: Group
-    problem: str
+    items: tuple[FieldGroup, ...]
+    new: FieldGroup
+    error: str
 
     @property
     def id(self) -> str:
@@ -125,55 +134,57 @@ class Listing:
 
     @property
     def title(self) -> str:
-        return title_of(self.path)
+        return item_title(self.path)
 
     @property
-    def word(self) -> str:
+    def noun(self) -> str:
         return self.title.lower()
 
     @property
     def expert(self) -> bool:
-        """Whether only the expert mode shows it: an empty list of experts."""
+        """Whether only the expert mode shows it: it is empty and a new item is for experts."""
         return not self.items and self.new.expert
 
 
 @dataclass(frozen=True)
-class Layout:
-    groups: dict[str, Group]
-    lists: dict[str, Listing]
+class RunLayout:
+    """Everything that the new-run page shows of a form."""
+
+    groups: dict[str, FieldGroup]
+    lists: dict[str, SectionList]
     issues: tuple[PlacedIssue, ...]
     has_curve: bool
 
     @property
-    def stages(self) -> Listing:
+    def stages(self) -> SectionList:
         return self.lists["stages"]
 
     @property
-    def specialists(self) -> Listing:
+    def specialists(self) -> SectionList:
         return self.lists["networks.specialists"]
 
     @property
-    def basics(self) -> Group:
+    def basics(self) -> FieldGroup:
         return self.groups[BASICS]
 
     @property
-    def pool(self) -> Group:
+    def pool(self) -> FieldGroup:
         return self.groups["pool"]
 
     @property
     def curve_when(self) -> str:
-        return condition(WEIGHTED)
+        return conditions_json(WEIGHTED)
 
     @property
-    def networks(self) -> list[Group]:
-        return self._within("networks")
+    def networks(self) -> list[FieldGroup]:
+        return self._in_section("networks")
 
     @property
-    def data(self) -> list[Group]:
-        return self._within("data")
+    def data(self) -> list[FieldGroup]:
+        return self._in_section("data")
 
     @property
-    def others(self) -> list[Group]:
+    def others(self) -> list[FieldGroup]:
         """Sections without a layout of their own."""
         return [
             group
@@ -181,137 +192,133 @@ class Layout:
             if key.split(".")[0] not in (BASICS, "pool", "networks", "data")
         ]
 
-    def _within(self, section: str) -> list[Group]:
+    def _in_section(self, section: str) -> list[FieldGroup]:
         return [group for key, group in self.groups.items() if key.split(".")[0] == section]
 
 
-def lay_out(form: FormData, issues: Sequence[SpecIssue], places: Places) -> Layout:
-    """Bind what was sent (normalised) and what is wrong with it to the fields and groups of the
-    page.
-    """
-    counts = forms.counts(form)
-    bound = [bind(name, setting, form, places) for name, setting in forms.names(counts)]
-    listed = place(issues, bound)
-    said = {
-        target: " ".join(one.sentence for one in listed if one.target == target)
-        for target in {one.target for one in listed}
-    }
-    bound = [replace(one, problem=said.get(one.id, "")) for one in bound]
-    return Layout(
-        groups={heading.key: _group(heading, bound, said) for heading in headings()},
-        lists={path: _listing(path, counts[path], bound, said, places) for path in lists()},
-        issues=listed,
-        has_curve=forms.hold(WEIGHTED, form),
+def build_layout(
+    form: FormData, issues: Sequence[SpecIssue], locations: LocationChoices
+) -> RunLayout:
+    """Return the layout of a normalised form with its issues."""
+    counts = forms.item_counts(form)
+    fields = [bind(name, setting, form, locations) for name, setting in forms.field_names(counts)]
+    placed = place_issues(issues, fields)
+    errors = errors_by_target(placed)
+    fields = [replace(field, error=errors.get(field.id, "")) for field in fields]
+    return RunLayout(
+        groups={
+            heading.key: FieldGroup(
+                heading,
+                tuple(
+                    field
+                    for field in fields
+                    if not item_prefix().match(field.name) and group_key(field.name) == heading.key
+                ),
+                errors.get(group_id(heading.key), ""),
+            )
+            for heading in headings()
+        },
+        lists={
+            path: SectionList(
+                path,
+                tuple(_item(path, index, fields, errors) for index in range(counts[path])),
+                new_item(path, locations),
+                errors.get(group_id(path), ""),
+            )
+            for path in list_paths()
+        },
+        issues=placed,
+        has_curve=forms.conditions_hold(WEIGHTED, form),
     )
 
 
-def place(issues: Sequence[SpecIssue], bound: Sequence[FormField]) -> tuple[PlacedIssue, ...]:
-    """Where each issue is shown."""
+def place_issues(
+    issues: Sequence[SpecIssue], fields: Sequence[FormField]
+) -> tuple[PlacedIssue, ...]:
+    """Return each issue with the element beside which it is shown."""
     labels = (
-        {one.id: label_of(one) for one in bound}
+        {field.id: field_label(field) for field in fields}
         | {group_id(heading.key): heading.title for heading in headings()}
-        | {group_id(path): title_of(path) + "s" for path in lists()}
+        | {group_id(path): item_title(path) + "s" for path in list_paths()}
     )
-    targets = [_target(issue.path, bound) for issue in issues]
+    targets = [_target(issue.path, fields) for issue in issues]
     return tuple(
-        PlacedIssue(p.message, target, labels.get(target, p.path))
-        for p, target in zip(issues, targets, strict=True)
+        PlacedIssue(issue.message, target, labels.get(target, issue.path))
+        for issue, target in zip(issues, targets, strict=True)
     )
+
+
+def errors_by_target(issues: Iterable[PlacedIssue]) -> dict[str, str]:
+    """Return the sentences shown beside each element, by its id."""
+    errors: dict[str, str] = {}
+    for issue in issues:
+        errors[issue.target] = f"{errors.get(issue.target, '')} {issue.sentence}".lstrip()
+    return errors
 
 
 @cache
 def headings() -> tuple[Heading, ...]:
-    """The known headings, then one for each section that has come since."""
-    known = {heading.key: heading for heading in HEADINGS}
+    """Return HEADINGS, then one for each section of the definition that they do not cover."""
+    heading_by_key = {heading.key: heading for heading in HEADINGS}
     for setting in settings():
-        if not list_of(setting.path) and group_key(setting.path) not in known:
-            known[group_key(setting.path)] = Heading(group_key(setting.path), setting.info.group[0])
-    return tuple(known.values())
+        key = group_key(setting.path)
+        if not list_path(setting.path) and key not in heading_by_key:
+            heading_by_key[key] = Heading(key, setting.info.group[0])
+    return tuple(heading_by_key.values())
 
 
 def group_key(name: str) -> str:
-    """Key of the heading that a field stands under: the longest one that its name begins with."""
-    found = [heading.key for heading in HEADINGS if name.startswith(heading.key + ".")]
-    first, _, rest = name.partition(".")
-    return max(found, key=len, default=first if rest else BASICS)
+    """Return the key of a field's heading: the longest one that its name begins with."""
+    keys = [heading.key for heading in HEADINGS if name.startswith(heading.key + ".")]
+    section, _, setting = name.partition(".")
+    return max(keys, key=len, default=section if setting else BASICS)
 
 
 def group_id(key: str) -> str:
     return "group-" + key.replace(".", "-")
 
 
-def title_of(path: str) -> str:
-    """What an item of a list is called: "Stage", "Specialist"."""
+def item_title(path: str) -> str:
+    """Return what an item of a list is called: "Stage", "Specialist"."""
     return path.rpartition(".")[2].removesuffix("s").capitalize()
 
 
-def label_of(one: FormField) -> str:
-    item = numbered().match(one.name)
-    return f"{title_of(item[1])} {int(item[2]) + 1}, {one.title}" if item else one.title
+def field_label(field: FormField) -> str:
+    """Return the field's title, after its item if it is in a list: "Stage 2, Steps"."""
+    item = item_prefix().match(field.name)
+    return f"{item_title(item[1])} {int(item[2]) + 1}, {field.title}" if item else field.title
 
 
-def sentence(message: str) -> str:
-    """A complaint as it stands beside its field: "must be at least 1" becomes "Must be at least
-    1.".
+def _target(path: str, fields: Iterable[FormField]) -> str:
+    """Return the id of the element at this path or above it.
+
+    It is a field, the choice that opens a section, or the group around it.
     """
-    message = message[:1].upper() + message[1:]
-    return message if message.endswith((".", "?", "!")) else message + "."
-
-
-def _target(path: str, bound: Iterable[FormField]) -> str:
-    """The field at this path or above it, the choice that opens the section, or the group around
-    it.
-    """
-    ids = {one.name: one.id for one in bound if one.shown}
-    for above in _upwards(path):
-        if found := ids.get(above) or ids.get(f"{above}.kind"):
-            return found
-        if above in lists() or numbered().fullmatch(f"{above}."):
-            return group_id(above)
+    id_by_name = {field.name: field.id for field in fields if field.applies}
+    ancestor = path
+    while ancestor:
+        if field_id := id_by_name.get(ancestor) or id_by_name.get(f"{ancestor}.kind"):
+            return field_id
+        if ancestor in list_paths() or item_prefix().fullmatch(f"{ancestor}."):
+            return group_id(ancestor)
+        ancestor = ancestor.rpartition(".")[0]
     return group_id(group_key(f"{path}."))
 
 
-def _upwards(path: str) -> Iterable[str]:
-    while path:
-        yield path
-        path = path.rpartition(".")[0]
+def _item(
+    path: str, index: int, fields: Iterable[FormField], errors: Mapping[str, str]
+) -> FieldGroup:
+    key = f"{path}.{index}"
+    item_fields = tuple(field for field in fields if field.name.startswith(key + "."))
+    heading = Heading(key, f"{item_title(path)} {index + 1}")
+    return FieldGroup(heading, item_fields, errors.get(group_id(key), ""))
 
 
-def _group(heading: Heading, bound: Iterable[FormField], said: Mapping[str, str]) -> Group:
-    fields = (
-        one
-        for one in bound
-        if not numbered().match(one.name) and group_key(one.name) == heading.key
-    )
-    return Group(heading, tuple(fields), said.get(group_id(heading.key), ""))
-
-
-def _listing(
-    path: str, count: int, bound: Sequence[FormField], said: Mapping[str, str], places: Places
-) -> Listing:
-    items = tuple(_item(path, at, bound, said) for at in range(count))
-    return Listing(path, items, new_item(path, places), said.get(group_id(path), ""))
-
-
-def _item(path: str, at: int, bound: Iterable[FormField], said: Mapping[str, str]) -> Group:
-    key = f"{path}.{at}"
-    fields = tuple(one for one in bound if one.name.startswith(key + "."))
-    return Group(Heading(key, f"{title_of(path)} {at + 1}"), fields, said.get(group_id(key), ""))
-
-
-def new_item(path: str, places: Places) -> Group:
-    """The item that the button "Add a …" adds; the browser numbers it."""
+def new_item(path: str, locations: LocationChoices) -> FieldGroup:
+    """Return the item that the button "Add a …" adds; the browser numbers it."""
     fields = [
-        bind(name, setting, forms.EMPTY, places)
-        for name, setting in forms.names({path: 1})
-        if numbered().match(name)
+        bind(name, setting, forms.EMPTY, locations)
+        for name, setting in forms.field_names({path: 1})
+        if item_prefix().match(name)
     ]
     return _item(path, 0, fields, {})
-
-
-def _part(title: str, fields: tuple[FormField, ...]) -> Part:
-    """A part is hidden with its fields if all of them depend on the same choices."""
-    when = {one.when for one in fields}
-    return Part(
-        title, fields, when.pop() if len(when) == 1 else "", any(one.shown for one in fields)
-    )

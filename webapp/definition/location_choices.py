@@ -2,76 +2,71 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.conf import settings
 
 from webapp.access.models import Team
 from webapp.base import endpoints
 from webapp.definition import run_form as forms
-from webapp.definition.form_fields import Place, Places
+from webapp.definition.form_fields import LocationChoice, LocationChoices
 from webapp.library.locations import BUILTIN_LABELS, data_of, models_of, uri_of_data, uri_of_model
-from webapp.library.models import DataSet, StoredModel
+from webapp.library.models import DataSet
 
-HUB_MODEL = Place(
-    "hub:", "A model of the Hugging Face hub…", "Elsewhere", example="organisation/name@revision"
+HUB_EXAMPLE = "organisation/name@revision"
+HUB_MODEL = LocationChoice(
+    "hub:", "A model of the Hugging Face hub…", "Elsewhere", example=HUB_EXAMPLE
 )
-HUB_DATA = Place(
-    "hub:", "A data set of the Hugging Face hub…", "Elsewhere", example="organisation/name@revision"
+HUB_DATA = LocationChoice(
+    "hub:", "A data set of the Hugging Face hub…", "Elsewhere", example=HUB_EXAMPLE
 )
 
 
-def places_of(team: Team) -> Places:
-    """What the form offers: the built-in models, the team's uploads, the hub, and the operator's
-    folders if there are any.
-    """
+def choices_of(team: Team) -> LocationChoices:
+    """Return the built-in models, the team's uploads, the hub, and the operator's folder if any."""
     builtins = tuple(
-        Place(f"builtin:{name}", label, "Built in") for name, label in BUILTIN_LABELS.items()
+        LocationChoice(f"builtin:{name}", label, "Built in")
+        for name, label in BUILTIN_LABELS.items()
     )
     models = tuple(
-        Place(uri_of_model(model), label_of_model(model), "The team's models")
+        LocationChoice(
+            uri_of_model(model),
+            f"{model.name} ({model.architecture}, {model.hash[:8]})",
+            "The team's models",
+        )
         for model in models_of(team)
     )
     data = tuple(
-        Place(
-            uri_of_data(found),
-            label_of_data(found),
+        LocationChoice(
+            uri_of_data(data_set),
+            f"{data_set.name} ({data_set.problem_count:,} problems, {data_set.fingerprint[:8]})",
             "The team's data sets",
-            mapping=mapping_of(found),
+            mapping=mapping_of(data_set),
         )
-        for found in data_of(team)
+        for data_set in data_of(team)
     )
-    return Places(
-        models=(*builtins, *models, HUB_MODEL, *_roots("A folder on the server…")),
-        data=(*data, HUB_DATA, *_roots("A file on the server…")),
-        endpoints=endpoints.sentence(),
+    return LocationChoices(
+        models=(*builtins, *models, HUB_MODEL, *_server_folder("A folder on the server…")),
+        data=(*data, HUB_DATA, *_server_folder("A file on the server…")),
+        endpoint_note=endpoints.sentence(),
     )
-
-
-def label_of_model(model: StoredModel) -> str:
-    return f"{model.name} ({model.architecture}, {model.hash[:8]})"
-
-
-def label_of_data(data: DataSet) -> str:
-    return f"{data.name} ({data.problem_count:,} problems, {data.fingerprint[:8]})"
 
 
 def mapping_of(data: DataSet) -> dict[str, str]:
-    """Form values that come with a data set; `{role}` stands for data.train, data.evaluation or
-    data.retained.
+    """Return the form values of a data set: its columns and its verifier.
+
+    `{role}` in a name stands for data.train, data.evaluation or data.retained.
     """
-    columns = {f"{{role}}.columns.{name}": column or "" for name, column in data.columns.items()}
-    return columns | {
-        f"data.verifier.{name}": _form_value(value) for name, value in data.verifier.items()
-    }
+    mapping = {f"{{role}}.columns.{name}": column or "" for name, column in data.columns.items()}
+    for name, value in data.verifier.items():
+        is_empty = value is None or value is False
+        mapping[f"data.verifier.{name}"] = (
+            forms.ON if value is True else "" if is_empty else str(value)
+        )
+    return mapping
 
 
-def _roots(label: str) -> tuple[Place, ...]:
+def _server_folder(label: str) -> tuple[LocationChoice, ...]:
+    """Return a choice with the first of the operator's folders as its example, or none."""
     return tuple(
-        Place("file:", label, "Elsewhere", example=str(root))
+        LocationChoice("file:", label, "Elsewhere", example=str(root))
         for root in settings.STILLROOM_FILE_ROOTS[:1]
     )
-
-
-def _form_value(value: Any) -> str:
-    return forms.ON if value is True else "" if value is False or value is None else str(value)

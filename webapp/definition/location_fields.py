@@ -1,4 +1,4 @@
-"""Fields that say where a model or a data file is, and the ways in which a location is written."""
+"""Which fields hold the location of a model or a data file, and how locations are written."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import re
 
 from trainer.spec.fields.field_list import FieldInfo
 
-OPEN = ("hub:", "file:")
-"""Beginnings that are completed by hand; any other location is a whole name."""
+# Prefixes that the user completes by hand; any other location is chosen as a complete name.
+OPEN_SCHEMES = ("hub:", "file:")
 
 MODEL = re.compile(r"(networks\.(student|teacher|specialists\.\*\.teacher)|model)\.model")
 DATA = re.compile(r"data\.\w+\.path|networks\.teacher\.path|problems\.path")
-CALLED_BY_ENDPOINT = {("networks.teacher.kind", "endpoint"), ("model.kind", "endpoint")}
+# An endpoint's model is named as the endpoint names it, which is not a location.
+ENDPOINT_KINDS = {("networks.teacher.kind", "endpoint"), ("model.kind", "endpoint")}
 
 
 def is_location(info: FieldInfo) -> bool:
-    """Whether the field says where a model or a data file is. What an endpoint calls its model is
-    no location.
-    """
+    """Whether the field says where a model or a data file is."""
     return is_model(info) or DATA.fullmatch(info.path) is not None
 
 
 def is_model(info: FieldInfo) -> bool:
-    return MODEL.fullmatch(info.path) is not None and not CALLED_BY_ENDPOINT & set(info.when)
+    """Whether the field says where a model is."""
+    return MODEL.fullmatch(info.path) is not None and not ENDPOINT_KINDS & set(info.when)

@@ -1,6 +1,4 @@
-"""The form that says what the columns of a file mean: the same fields, names and help as in the
-new-run form.
-"""
+"""The form that maps the columns of a file, with the same fields and help as the new-run form."""
 
 from __future__ import annotations
 
@@ -14,12 +12,13 @@ from trainer.spec import SpecIssue
 from trainer.text.problems import Inspection
 from webapp.definition import layout
 from webapp.definition import run_form as forms
-from webapp.definition.form_fields import FormField, Places, bind
+from webapp.definition.form_fields import FormField, LocationChoices, bind
 from webapp.definition.run_form import FormData
 
 COLUMNS = "data.train.columns."
 VERIFIER = "data.verifier."
 PREFIXES = (COLUMNS, VERIFIER)
+# The file is uploaded already; its location only has to be a valid one for the definition.
 UPLOAD: Mapping[str, str] = {"data.train.kind": "file", "data.train.path": "file:upload"}
 
 
@@ -31,30 +30,31 @@ class ColumnField:
     options: tuple[str, ...]
 
 
-def definition_in(sent: QueryDict) -> dict[str, Any]:
-    """The part of a run definition that the form speaks of."""
-    form = forms.normalised(sent)
+def definition_in(query: QueryDict) -> dict[str, Any]:
+    """Return the part of a run definition that the form describes."""
+    form = forms.normalised(query)
     for name, value in UPLOAD.items():
         form[name] = value
     return forms.spec_from(form)
 
 
-def form_for(found: Inspection, sent: QueryDict) -> FormData:
-    """What was sent, or the guess from the names of the columns."""
-    guessed = {role: column for role, column in found.guess.items() if column}
+def form_for(inspection: Inspection, query: QueryDict) -> FormData:
+    """Return the values sent, or the guess from the names of the columns."""
+    guess = {role: column for role, column in inspection.guess.items() if column}
     form = forms.form_from(
-        {"data": {"train": {"kind": "file", "path": "file:upload", "columns": guessed}}}
+        {"data": {"train": {"kind": "file", "path": "file:upload", "columns": guess}}}
     )
-    for name, values in sent.lists():
+    for name, values in query.lists():
         if name.startswith(PREFIXES):
             form.setlist(name, values)
     return form
 
 
 def column_fields(
-    form: FormData, found: Inspection, issues: Sequence[SpecIssue]
+    form: FormData, inspection: Inspection, issues: Sequence[SpecIssue]
 ) -> list[ColumnField]:
-    return [ColumnField(field, found.columns) for field in _fields(form, COLUMNS, issues)]
+    fields = _fields(form, COLUMNS, issues)
+    return [ColumnField(field, inspection.columns) for field in fields]
 
 
 def verifier_fields(form: FormData, issues: Sequence[SpecIssue]) -> list[FormField]:
@@ -62,10 +62,10 @@ def verifier_fields(form: FormData, issues: Sequence[SpecIssue]) -> list[FormFie
 
 
 def _fields(form: FormData, prefix: str, issues: Sequence[SpecIssue]) -> list[FormField]:
-    bound = [
-        bind(name, setting, form, Places())
-        for name, setting in forms.names({})
+    fields = [
+        bind(name, setting, form, LocationChoices())
+        for name, setting in forms.field_names({})
         if name.startswith(prefix)
     ]
-    said = {issue.target: issue.sentence for issue in layout.place(issues, bound)}
-    return [replace(field, problem=said.get(field.id, "")) for field in bound]
+    errors = layout.errors_by_target(layout.place_issues(issues, fields))
+    return [replace(field, error=errors.get(field.id, "")) for field in fields]

@@ -1,11 +1,11 @@
-"""What a browser sends and what a run definition is, as two forms of the same data.
+"""Conversion between a run definition and the form data that a browser sends.
 
-A form field is called by its dotted path in the definition (`pool.weighting.alpha`,
-`stages.0.until.steps`); the fields, their types and the choices under which each one matters come
-from `webapp.definition.settings_list`. Alternatives may have fields of one name: what is sent is read as
-the field of the chosen one. A value that cannot be read as its field's type stays the text that was
-sent, so that the definition's own validation answers it beside the field. Nothing here rejects
-anything.
+A form field is named by its dotted path in the definition (`pool.weighting.alpha`,
+`stages.0.until.steps`). The fields, their types and the choices under which each one matters come
+from `webapp.definition.fields_from_spec`. Alternatives may have fields of one name: the value sent
+is read as the field of the chosen alternative. A value that cannot be read as its field's type
+stays the text that was sent, so that the definition's own validation reports it beside the field.
+Nothing here rejects anything.
 """
 
 from __future__ import annotations
@@ -18,154 +18,161 @@ from django.utils.datastructures import MultiValueDict
 
 from trainer.spec.fields.field_list import FieldInfo
 from webapp.definition import location_fields
-from webapp.definition.settings_list import Setting, at_place, list_of, lists, numbered, settings
+from webapp.definition.fields_from_spec import (
+    Setting,
+    item_prefix,
+    list_path,
+    list_paths,
+    settings,
+    with_index,
+)
 
 FormData = MultiValueDict[str, str]
 Counts = Mapping[str, int]
 
-# Twice what a definition may hold of any list: enough to be told, too few to make the page slow
+# Twice the 16 items that a definition may hold in any list: enough for its validation to report
+# the excess, too few to make the page slow.
 MOST_ITEMS = 32
-REST = (
-    ".rest"  # second half of a location: the first is a choice ("hub:", "file:", or a whole name)
-)
+# Suffix of the second half of a location; the first half is a choice ("hub:", "file:", or a
+# complete name).
+COMPLETION = ".rest"
+# What a browser sends for a checked box without a value of its own.
 ON = "on"
 EMPTY: FormData = MultiValueDict()
 
 
 def spec_from(form: FormData) -> dict[str, Any]:
-    """The run definition that a (normalised) form describes: only fields that matter for its
-    choices, in the definition's order.
+    """Return the run definition that a normalised form describes.
+
+    It holds only fields that matter for the form's choices, in the definition's order.
     """
     spec: dict[str, Any] = {}
-    for name, setting in names(counts(form)):
+    for name, setting in field_names(item_counts(form)):
         if name in form and applies(setting, name, form):
             put(spec, name, read_field(setting.info, name, form))
-    for path in lists():
-        _listed(spec, path)
+    for path in list_paths():
+        _items_to_list(spec, path)
     return spec
 
 
 def form_from(spec: Mapping[str, Any]) -> FormData:
-    """The form that shows a definition. Fields that it leaves out, or that its choices leave out,
-    show their defaults.
+    """Return the form that shows a definition.
+
+    Fields that the definition omits, or that do not matter for its choices, show their defaults.
     """
     form: FormData = MultiValueDict()
-    for name, setting in names(counts_in(spec)):
-        write_field(setting.info, name, dig(spec, name, setting.info.default), form)
-    for name, setting in names(counts_in(spec)):
-        if applies(setting, name, form):
-            write_field(setting.info, name, dig(spec, name, setting.info.default), form)
+    # Two passes: whether a field applies depends on choices that may be written after it.
+    for only_applying in (False, True):
+        for name, setting in field_names(item_counts_in(spec)):
+            if not only_applying or applies(setting, name, form):
+                write_field(setting.info, name, value_at(spec, name, setting.info.default), form)
     return form
 
 
-def normalised(sent: QueryDict) -> FormData:
-    """What was sent, with the items of each list renumbered 0, 1, 2… in the order of their
-    numbers.
+def normalised(post: QueryDict) -> FormData:
+    """Return the posted form with the items of each list renumbered 0, 1, 2 … in their order.
+
+    The numbers have gaps after somebody removed an item in the browser.
     """
-    found: dict[str, set[int]] = {path: set() for path in lists()}
-    for match in filter(None, map(numbered().match, sent)):
-        found[match[1]].add(int(match[2]))
-    places = {
-        path: {number: place for place, number in enumerate(sorted(numbers)[:MOST_ITEMS])}
-        for path, numbers in found.items()
+    numbers: dict[str, set[int]] = {path: set() for path in list_paths()}
+    for match in filter(None, map(item_prefix().match, post)):
+        numbers[match[1]].add(int(match[2]))
+    indexes = {
+        path: {number: index for index, number in enumerate(sorted(posted)[:MOST_ITEMS])}
+        for path, posted in numbers.items()
     }
     form: FormData = MultiValueDict()
-    for key, values in sent.lists():
-        item = numbered().match(key)
+    for key, values in post.lists():
+        item = item_prefix().match(key)
         if item is None:
             form.setlist(key, values)
-        elif (place := places[item[1]].get(int(item[2]))) is not None:
-            form.setlist(f"{item[1]}.{place}.{key[item.end() :]}", values)
+        elif (index := indexes[item[1]].get(int(item[2]))) is not None:
+            form.setlist(f"{item[1]}.{index}.{key[item.end() :]}", values)
     return form
 
 
-def names(counts: Counts) -> Iterator[tuple[str, Setting]]:
-    """(form name, setting) of a form whose lists have that many items."""
+def field_names(counts: Counts) -> Iterator[tuple[str, Setting]]:
+    """Yield (form name, setting) of a form whose lists have that many items."""
     for setting in settings():
-        if not list_of(setting.path):
+        if not list_path(setting.path):
             yield setting.path, setting
-    for path in lists():
-        for place in range(counts.get(path, 0)):
-            yield from (
-                (at_place(one.path, place), one) for one in settings() if list_of(one.path) == path
-            )
+    for path in list_paths():
+        for index in range(counts.get(path, 0)):
+            for setting in settings():
+                if list_path(setting.path) == path:
+                    yield with_index(setting.path, index), setting
 
 
-def counts(form: FormData) -> dict[str, int]:
-    """How many items of each list a (normalised) form holds."""
-    places = {(match[1], match[2]) for match in map(numbered().match, form) if match}
-    return {path: sum(1 for found, _ in places if found == path) for path in lists()}
+def item_counts(form: FormData) -> dict[str, int]:
+    """Return how many items of each list a normalised form holds."""
+    items = {(match[1], match[2]) for match in map(item_prefix().match, form) if match}
+    return {path: sum(1 for item_path, _ in items if item_path == path) for path in list_paths()}
 
 
-def counts_in(spec: Mapping[str, Any]) -> dict[str, int]:
-    """The same of a definition; one that names no stage shows a first one."""
-    found = {path: dig(spec, path, None) for path in lists()}
+def item_counts_in(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many items of each list a definition has; at least one stage is shown."""
+    items_by_path = {path: value_at(spec, path, None) for path in list_paths()}
     return {
         path: min(len(items), MOST_ITEMS)
         if isinstance(items, list | tuple)
         else int(path == "stages")
-        for path, items in found.items()
+        for path, items in items_by_path.items()
     }
 
 
 def conditions(setting: Setting, name: str) -> dict[str, tuple[str, ...]]:
-    """Choices under which the field matters: form name → values."""
-    match = numbered().match(name)
+    """Return the choices under which the field matters: form name → values."""
+    match = item_prefix().match(name)
     return {
-        at_place(path, match[2]) if match else path: values
+        with_index(path, match[2]) if match else path: values
         for path, values in setting.conditions.items()
     }
 
 
 def applies(setting: Setting, name: str, form: FormData) -> bool:
-    return hold(conditions(setting, name), form)
+    """Whether the field matters for the choices that the form makes."""
+    return conditions_hold(conditions(setting, name), form)
 
 
-def hold(conditions: Mapping[str, tuple[str, ...]], form: FormData) -> bool:
-    """Whether the form makes these choices."""
-    return all(
-        form.get(other, _default_of(other)) in values for other, values in conditions.items()
-    )
+def conditions_hold(conditions: Mapping[str, tuple[str, ...]], form: FormData) -> bool:
+    """Whether each named choice of the form, or its default, has one of its values."""
+    return all(form.get(name, _default_of(name)) in values for name, values in conditions.items())
 
 
 def _default_of(name: str) -> str:
-    path = numbered().sub(r"\1.*.", name)
-    return next((str(one.info.default or "") for one in settings() if one.path == path), "")
+    path = item_prefix().sub(r"\1.*.", name)
+    defaults = (setting.info.default for setting in settings() if setting.path == path)
+    return str(next(defaults, "") or "")
 
 
-def last(form: FormData, name: str) -> str:
-    """What was sent last under a name, as a check box after its hidden companion."""
+def last_value(form: FormData, name: str) -> str:
+    """Return the last value sent under a name: a check box follows its hidden empty companion."""
     return (form.getlist(name) or [""])[-1]
 
 
 def default_values(info: FieldInfo, name: str) -> tuple[str, ...]:
-    """What a field shows that nothing was sent for."""
+    """Return the values that a field shows if nothing was sent for it."""
     form: FormData = MultiValueDict()
     write_field(info, name, info.default, form)
     return tuple(form.getlist(name))
 
 
 def read_field(info: FieldInfo, name: str, form: FormData) -> Any:
-    """The value of one field, as its type has it; the text that was sent where it cannot be read
-    so.
-    """
+    """Return the value of one field in its type, or the text sent if it cannot be read so."""
     if info.type == "boolean":
-        return last(form, name) == ON
+        return last_value(form, name) == ON
     if info.type == "choices":
         return [value for value in form.getlist(name) if value]
-    text = last(form, name).replace("\r\n", "\n")
+    text = last_value(form, name).replace("\r\n", "\n")
     if location_fields.is_location(info):
-        return (
-            text + last(form, name + REST).strip() if text in location_fields.OPEN else text.strip()
-        )
+        if text in location_fields.OPEN_SCHEMES:
+            return text + last_value(form, name + COMPLETION).strip()
+        return text.strip()
     if info.optional and not text.strip():
         return None
     if info.type in ("integers", "texts"):
-        return [
-            _number(part, int) if info.type == "integers" else part.strip()
-            for part in text.split(",")
-            if part.strip()
-        ]
+        items = [item.strip() for item in text.split(",") if item.strip()]
+        return [_number(item, int) for item in items] if info.type == "integers" else items
     if info.type in ("integer", "number"):
         return _number(text, int if info.type == "integer" else float)
     return info.default if text == str(info.default) else text
@@ -180,24 +187,18 @@ def _number(text: str, kind: type[int] | type[float]) -> int | float | str:
 
 def write_field(info: FieldInfo, name: str, value: Any, form: FormData) -> None:
     """Put a value into the form as a browser would send it."""
+    text = "" if value is None else str(value)
     if info.type == "boolean":
         form.setlist(name, ["", ON] if value is True else [""])
     elif info.type == "choices":
         form.setlist(name, ["", *map(str, value if isinstance(value, list | tuple) else [])])
     elif info.type in ("integers", "texts"):
-        form[name] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else _text(value)
-    elif location_fields.is_location(info) and (
-        scheme := next(
-            (known for known in location_fields.OPEN if _text(value).startswith(known)), None
-        )
-    ):
-        form[name], form[name + REST] = scheme, _text(value).removeprefix(scheme)
+        form[name] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else text
+    elif location_fields.is_location(info) and text.startswith(location_fields.OPEN_SCHEMES):
+        scheme, _, completion = text.partition(":")
+        form[name], form[name + COMPLETION] = f"{scheme}:", completion
     else:
-        form[name] = _text(value)
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+        form[name] = text
 
 
 def put(spec: dict[str, Any], name: str, value: Any) -> None:
@@ -210,7 +211,7 @@ def put(spec: dict[str, Any], name: str, value: Any) -> None:
     spec[last] = value
 
 
-def _listed(spec: dict[str, Any], path: str) -> None:
+def _items_to_list(spec: dict[str, Any], path: str) -> None:
     """Turn the numbered items at `path` into a list."""
     *parents, last = path.split(".")
     for parent in parents:
@@ -219,14 +220,14 @@ def _listed(spec: dict[str, Any], path: str) -> None:
         spec[last] = list(spec[last].values())
 
 
-def dig(spec: Mapping[str, Any], name: str, default: Any) -> Any:
-    """What a definition holds at a dotted path."""
-    found: Any = spec
-    for part in name.split("."):
-        if isinstance(found, list | tuple) and part.isdigit() and int(part) < len(found):
-            found = found[int(part)]
-        elif isinstance(found, Mapping) and part in found:
-            found = found[part]
+def value_at(spec: Mapping[str, Any], name: str, default: Any) -> Any:
+    """Return what a definition holds at a dotted path, or the default."""
+    value: Any = spec
+    for key in name.split("."):
+        if isinstance(value, list | tuple) and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        elif isinstance(value, Mapping) and key in value:
+            value = value[key]
         else:
             return default
-    return found
+    return value

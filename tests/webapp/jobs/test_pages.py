@@ -143,7 +143,7 @@ def test_a_data_set_brings_its_columns_and_its_verifier(
         one.name: one
         for group in page.context["layout"].groups
         for one in group.fields
-        if one.shown
+        if one.applies
     }
     assert fields["problems.path"].value == f"dataset:sums@{'f' * 64}"
     assert (fields["problems.columns.question"].value, fields["verifier.after"].value) == ("q", "=")
@@ -165,7 +165,7 @@ def test_a_checkpoint_is_evaluated_on_what_its_run_measures(
         one.name: one
         for group in shown.context["layout"].groups
         for one in group.fields
-        if one.shown
+        if one.applies
     }
     assert fields["model.checkpoint"].value == f"checkpoint:{run.public_id}@30"
     assert "that the run has not seen" in shown.content.decode()

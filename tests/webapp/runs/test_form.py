@@ -15,7 +15,7 @@ from trainer.spec.fields.field_list import fields
 from trainer.spec.reader import issues_in, load, to_dict
 from webapp.definition import layout
 from webapp.definition import run_form as forms
-from webapp.definition.form_fields import Places
+from webapp.definition.form_fields import LocationChoices
 
 ALICE_RUN: dict[str, Any] = {
     "name": "Alice's run",
@@ -73,7 +73,7 @@ def through_the_form(spec: dict[str, Any]) -> dict[str, Any]:
     return forms.spec_from(forms.normalised(sent(forms.form_from(spec))))
 
 
-def all_items(page: layout.Layout) -> list[layout.Group]:
+def all_items(page: layout.RunLayout) -> list[layout.FieldGroup]:
     return [item for listing in page.lists.values() for item in listing.items]
 
 
@@ -87,12 +87,12 @@ def test_a_definition_that_says_little_shows_the_defaults() -> None:
 
 
 def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
-    page = layout.lay_out(forms.form_from(ALICE_RUN), [], Places())
+    page = layout.build_layout(forms.form_from(ALICE_RUN), [], LocationChoices())
     first = [listing.items[0] for listing in page.lists.values()]
     shown = [
         one
         for group in (*page.groups.values(), *first)
-        for part in group.parts
+        for part in group.subgroups
         for one in part.fields
     ]
     for info in fields():
@@ -109,7 +109,7 @@ def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
 
 def test_no_two_fields_of_a_name_are_shown_for_the_same_choices() -> None:
     fields_of: dict[str, list[dict[str, tuple[str, ...]]]] = {}
-    for name, setting in forms.names({"stages": 1, "networks.specialists": 1}):
+    for name, setting in forms.field_names({"stages": 1, "networks.specialists": 1}):
         fields_of.setdefault(name, []).append(forms.conditions(setting, name))
     for name, alternatives in fields_of.items():
         for one, other in itertools.combinations(alternatives, 2):
@@ -170,7 +170,9 @@ def test_a_setting_that_another_one_makes_idle_is_not_kept() -> None:
 
 def test_an_expert_setting_with_a_value_of_its_own_is_no_longer_hidden() -> None:
     def is_expert(spec: dict[str, Any]) -> bool:
-        fields = layout.lay_out(forms.form_from(spec), [], Places()).groups["pool"].fields
+        fields = (
+            layout.build_layout(forms.form_from(spec), [], LocationChoices()).groups["pool"].fields
+        )
         return next(one for one in fields if one.name == "pool.weighting.floor").expert
 
     assert is_expert({})
@@ -187,7 +189,7 @@ def test_only_fields_that_matter_for_the_choices_are_kept() -> None:
 
 
 def test_alternatives_with_a_field_of_the_same_name_have_ids_of_their_own() -> None:
-    page = layout.lay_out(forms.form_from(ALICE_RUN), [], Places())
+    page = layout.build_layout(forms.form_from(ALICE_RUN), [], LocationChoices())
     ids = [one.id for group in (*page.groups.values(), *all_items(page)) for one in group.fields]
     assert len(ids) == len(set(ids))
 
@@ -218,14 +220,14 @@ def test_stages_come_in_the_order_of_their_numbers_whatever_the_gaps() -> None:
 def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: str) -> None:
     form = forms.form_from({"stages": [{"name": "only"}]})
     form[field] = value
-    page = layout.lay_out(form, issues_in(forms.spec_from(form)), Places())
+    page = layout.build_layout(form, issues_in(forms.spec_from(form)), LocationChoices())
     bound = next(
         one
         for group in (*page.groups.values(), *all_items(page))
         for one in group.fields
-        if one.name == field and one.shown
+        if one.name == field and one.applies
     )
-    assert says in bound.problem
+    assert says in bound.error
     assert bound.value == value
     assert [issue.target for issue in page.issues] == [bound.id]
 
@@ -237,17 +239,17 @@ def test_a_problem_of_a_choice_stands_beside_the_choice() -> None:
         "0.9",
         "0.1",
     )
-    page = layout.lay_out(form, issues_in(forms.spec_from(form)), Places())
+    page = layout.build_layout(form, issues_in(forms.spec_from(form)), LocationChoices())
     assert [issue.target for issue in page.issues][:1] == ["field-pool-weighting-kind"]
 
 
 def test_a_form_without_stages_says_so_at_the_stages() -> None:
     form = forms.normalised(QueryDict("name=nothing"))
-    page = layout.lay_out(form, issues_in(forms.spec_from(form)), Places())
-    assert page.stages.problem
+    page = layout.build_layout(form, issues_in(forms.spec_from(form)), LocationChoices())
+    assert page.stages.error
 
 
-NAMES = [name for name, _ in forms.names({"stages": 2, "networks.specialists": 1})] + [
+NAMES = [name for name, _ in forms.field_names({"stages": 2, "networks.specialists": 1})] + [
     "stages.9999.name",
     "stages.0",
     "stages..name",
@@ -274,7 +276,7 @@ def test_whatever_is_sent_is_data_and_is_answered_in_sentences(
     form = forms.normalised(query)
     spec = forms.spec_from(form)
     issues = issues_in(spec)
-    page = layout.lay_out(form, issues, Places())
+    page = layout.build_layout(form, issues, LocationChoices())
     assert len(page.issues) == len(issues)
     if not issues:
         assert to_dict(load(through_the_form(to_dict(load(spec))))) == to_dict(load(spec))

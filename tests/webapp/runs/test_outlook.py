@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from trainer.spec import load
-from webapp.definition.estimate import BAR, Known, legs_of, memory_of, outlook_of, problem_counts
+from webapp.definition.estimate import (
+    BAR_WIDTH,
+    ReferenceFacts,
+    estimate_run,
+    memory_of,
+    problem_counts,
+    stage_bars,
+)
 from webapp.library.model_files import ModelFacts
 
 SMALL = ModelFacts(
@@ -51,15 +58,15 @@ def spec(**changes: Any) -> Any:
 
 
 def figures(**changes: Any) -> dict[str, str]:
-    known = Known({"networks.student": SMALL, "networks.teacher": LARGE}, {})
-    return {figure.title: figure.value for figure in outlook_of(spec(**changes), known).figures}
+    known = ReferenceFacts({"networks.student": SMALL, "networks.teacher": LARGE}, {})
+    return {figure.title: figure.value for figure in estimate_run(spec(**changes), known).rows}
 
 
 def test_stages_are_as_wide_as_their_share_of_the_steps() -> None:
-    first, second = legs_of(spec())
-    assert (first.x, second.x) == (0, BAR / 4)
-    assert first.width == BAR / 4 - 1
-    assert "10 steps of 2 problems" in first.says and "the teacher's answers" in first.says
+    first, second = stage_bars(spec())
+    assert (first.x, second.x) == (0, BAR_WIDTH / 4)
+    assert first.width == BAR_WIDTH / 4 - 1
+    assert "10 steps of 2 problems" in first.summary and "the teacher's answers" in first.summary
 
 
 def test_tokens_are_an_upper_bound_of_all_that_is_written() -> None:
@@ -72,16 +79,17 @@ def test_memory_counts_weights_gradient_and_moments() -> None:
 
 
 def test_a_run_is_placed_where_there_is_as_much_memory_as_the_page_says() -> None:
-    known = Known({"networks.student": SMALL, "networks.teacher": LARGE}, {})
+    known = ReferenceFacts({"networks.student": SMALL, "networks.teacher": LARGE}, {})
     assert memory_of(spec(), known) == 1000 * 16 + 5000 * 4
     assert (
-        memory_of(spec(), Known({"networks.student": None, "networks.teacher": LARGE}, {})) is None
+        memory_of(spec(), ReferenceFacts({"networks.student": None, "networks.teacher": LARGE}, {}))
+        is None
     )
 
 
 def test_specialists_are_counted_in_words() -> None:
     specialist = {"domains": ["add"], "teacher": {"model": "builtin:teacher"}}
-    known = Known(
+    known = ReferenceFacts(
         {
             "networks.student": SMALL,
             "networks.teacher": LARGE,
@@ -89,8 +97,8 @@ def test_specialists_are_counted_in_words() -> None:
         },
         {},
     )
-    memory = outlook_of(spec(networks={"specialists": [specialist]}), known).figures[1]
-    assert "5,000 parameters and 1 specialist." in memory.assumes
+    memory = estimate_run(spec(networks={"specialists": [specialist]}), known).rows[1]
+    assert "5,000 parameters and 1 specialist." in memory.assumptions
 
 
 def test_disk_counts_the_checkpoints_that_are_kept() -> None:
@@ -113,8 +121,8 @@ def test_what_the_server_cannot_see_is_called_unknown() -> None:
         "train": {"kind": "file", "path": "hub:org/data"},
         "evaluation": {"kind": "split", "share": 0.1},
     }
-    outlook = outlook_of(
-        spec(data=data), Known({"student": None, "teacher": LARGE}, {"train": None})
+    outlook = estimate_run(
+        spec(data=data), ReferenceFacts({"student": None, "teacher": LARGE}, {"train": None})
     )
-    assert {figure.value for figure in outlook.figures} == {"unknown"}
-    assert outlook.before == "4 answers to each of the training problems"
+    assert {figure.value for figure in outlook.rows} == {"unknown"}
+    assert outlook.stage_zero == "4 answers to each of the training problems"

@@ -86,7 +86,7 @@ def new_job(request: HttpRequest) -> HttpResponse:
     sent = run_forms.normalised(request.POST)
     try:
         spec = load_job(job_form.spec_from(sent))
-        issues = job_checks.look_around(spec, team)
+        issues = job_checks.validate_references(spec, team)
     except SpecError as error:
         issues = list(error.issues)
     if issues:
@@ -147,7 +147,7 @@ def _find(request: HttpRequest, job_id: str, action: access.Action = "view") -> 
 
 
 def _form(request: HttpRequest, sent: FormData, issues: Any = ()) -> HttpResponse:
-    layout = job_form.lay_out(sent, issues, job_form.places_of(current_team(request)))
+    layout = job_form.build_layout(sent, issues, job_form.choices_of(current_team(request)))
     context = {
         "layout": layout,
         "kinds": KINDS.items(),

@@ -52,7 +52,9 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
         {"data": {"train": {"kind": "file", "columns": found.columns}, "verifier": found.verifier}}
     )
     query = {"file": found.artifact.sha256, "filename": found.filename} | {
-        name: forms.last(form, name) for name in form if name.startswith(mapping_form.PREFIXES)
+        name: forms.last_value(form, name)
+        for name in form
+        if name.startswith(mapping_form.PREFIXES)
     }
     context = {
         "data": found,

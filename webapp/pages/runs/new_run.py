@@ -117,7 +117,7 @@ def _start(request: HttpRequest) -> HttpResponse:
     parent = _parent(request, request.POST.get("parent"))
     if not draft.startable:
         return _page(request, draft, parent=parent, status=422)
-    memory = draft.outlook.memory_bytes if draft.outlook else None
+    memory = draft.estimate.memory_bytes if draft.estimate else None
     run = lifecycle.create_run(
         current_team(request),
         actors.actor_of(request).user,
@@ -186,7 +186,7 @@ def _checked(draft: Draft, parent: Run | None) -> dict[str, Any]:
     shown = {
         "issues": draft.layout.issues,
         "notes": draft.notes,
-        "outlook": draft.outlook,
+        "estimate": draft.estimate,
         "yaml": draft.yaml,
     }
     return {
