@@ -143,7 +143,7 @@ def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.jsonl", "", "a.jsonl is empty; it needs a row for each problem"),
+        ("a.jsonl", "", "a.jsonl is empty; it needs one row per problem"),
         ("a.csv", "\ufeff \n\n", "a.csv is empty"),
         ("a.csv", "question,answer\n", "a.csv has no rows after its header"),
         (
@@ -173,7 +173,7 @@ def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
             '[{"question": "a?", "answer": "1"}]',
             "line 1 of a.json is one JSON list; write one object per line",
         ),
-        ("a.json", '{\n "question": "a?"\n}\n', "begins a value of several lines"),
+        ("a.json", '{\n "question": "a?"\n}\n', "starts a value of several lines"),
         ("a.jsonl", "[" * 100_000, "nested too deeply"),
         ("a.jsonl", '{"question": "\\ud800?", "answer": "1"}\n', "broken Unicode character"),
         (
@@ -197,7 +197,7 @@ def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
         ("a.csv", 'question,answer\n"a"?,1\n', "is not valid CSV"),
         ("a.csv", "question,answer,answer\na?,1,2\n", "two columns called “answer”"),
         ("a.parquet", b"PAR1 but no more", "a.parquet cannot be read as Parquet"),
-        ("a.jsonl", gzip.compress(b"{}", mtime=0), "a.jsonl is packed with gzip"),
+        ("a.jsonl", gzip.compress(b"{}", mtime=0), "a.jsonl is compressed with gzip"),
         ("a.csv", b"PK\x03\x04\x14\x00", "a ZIP archive or an Excel workbook"),
         (
             "a.jsonl",

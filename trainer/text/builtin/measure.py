@@ -41,15 +41,19 @@ def pass_rates(
 ) -> dict[tuple[str, int], float]:
     """The pass rate of `builtin:<name>` on each family and level."""
     model = load(Network(model=f"builtin:{name}"))
-    everything = [problem for cell in problems.values() for problem in cell]
-    asked = sampler.questions(model, everything, LONGEST)
+    all_problems = [problem for cell in problems.values() for problem in cell]
+    questions = sampler.questions(model, all_problems, LONGEST)
     answers = sampler.sample_answers(
-        model, asked, [(0,)] * len(asked), Sampling(max_new_tokens=LONGEST), Noise(0, 0, "measure")
+        model,
+        questions,
+        [(0,)] * len(questions),
+        Sampling(max_new_tokens=LONGEST),
+        Noise(0, 0, "measure"),
     )
     passed = {answer.problem.id: bool(answer.verdict) for answer in answers}
     return {
-        cell: sum(passed[problem.id] for problem in found) / len(found)
-        for cell, found in problems.items()
+        cell: sum(passed[problem.id] for problem in cell_problems) / len(cell_problems)
+        for cell, cell_problems in problems.items()
     }
 
 

@@ -28,10 +28,10 @@ HELD_OUT_SHARE = 10  # one question in ten, by its checksum, is never trained on
 
 
 class Example(NamedTuple):
-    """What the network reads, and what it learns to write after it (the end token is added)."""
+    """A prompt, and the completion that the network learns (the end token is added)."""
 
-    read: str
-    written: str
+    prompt: str
+    completion: str
 
 
 Lesson = Callable[[Problem, Random], Example | None]
@@ -46,9 +46,9 @@ def worked(problem: Problem, rng: Random) -> Example:
 class Pretraining:
     """A network's size, its curriculum (family, level, share of the problems) and its training.
 
-    `lesson` may draw from the generator that it is given, so that a problem can be taught in
-    several ways; None leaves it out. The learning rate falls to 0 over `horizon` steps; with fewer
-    `steps` the training is broken off before.
+    `lesson` may draw from its generator, so that a problem can be taught in several ways; if it
+    returns None, the problem is left out. The learning rate falls to 0 over `horizon` steps; with
+    fewer `steps` the training stops before that.
     """
 
     hidden: int
@@ -125,12 +125,12 @@ def _optimisers(
         for name, weight in network.named_parameters()
         if weight.ndim == 2 and "embed" not in name
     ]
-    rest = [
+    other_parameters = [
         weight for name, weight in network.named_parameters() if weight.ndim != 2 or "embed" in name
     ]
     return (
         Muon(hidden, lr=plan.muon_rate),
-        torch.optim.AdamW(rest, lr=plan.adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(other_parameters, lr=plan.adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
     )
 
 
@@ -144,13 +144,12 @@ def _set_rates(optimisers: Sequence[torch.optim.Optimizer], plan: Pretraining, s
 def _accumulate(
     network: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, examples: list[Example]
 ) -> float:
-    """Add the gradient of the batch's mean token loss, in four parts of similar length; return the
-    loss.
-    """
+    """Add the gradient of the batch's mean token loss, in quarters of similar length; return it."""
     rows = sorted((_row(tokenizer, example) for example in examples), key=lambda row: len(row[0]))
     tokens, total = sum(len(ids) - start for ids, start in rows), 0.0
-    for part in range(4):
-        ids_BT, mask_BT = _padded(rows[part * len(rows) // 4 : (part + 1) * len(rows) // 4])
+    for quarter in range(4):
+        first, last = quarter * len(rows) // 4, (quarter + 1) * len(rows) // 4
+        ids_BT, mask_BT = _padded(rows[first:last])
         logits = network(input_ids=ids_BT[:, :-1]).logits
         loss_N = functional.cross_entropy(
             logits.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none"
@@ -162,21 +161,19 @@ def _accumulate(
 
 
 def _row(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], int]:
-    """Token ids of an example with the end token, and where what is written begins."""
-    read, written = (tokenizer.encode(text, add_special_tokens=False) for text in example)
-    return [*read, *written, int(tokenizer.eos_token_id)], len(read)
+    """Token ids of an example with the end token, and the index at which the completion starts."""
+    prompt, completion = (tokenizer.encode(text, add_special_tokens=False) for text in example)
+    return [*prompt, *completion, int(tokenizer.eos_token_id)], len(prompt)
 
 
 def _padded(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
-    """Right-padded ids_BT and mask_BT. Padding comes last, so that causal attention alone keeps it
-    out.
-    """
+    """Right-padded ids_BT and mask_BT; causal attention alone keeps the padding out."""
     longest = max(len(ids) for ids, _ in rows)
     ids_BT, mask_BT = (
         torch.zeros(len(rows), longest, dtype=torch.long),
         torch.zeros(len(rows), longest),
     )
-    for at, (ids, start) in enumerate(rows):
-        ids_BT[at, : len(ids)] = torch.tensor(ids)
-        mask_BT[at, start : len(ids)] = 1.0
+    for index, (ids, start) in enumerate(rows):
+        ids_BT[index, : len(ids)] = torch.tensor(ids)
+        mask_BT[index, start : len(ids)] = 1.0
     return ids_BT, mask_BT

@@ -21,7 +21,9 @@ def build() -> PreTrainedTokenizerFast:
     trip.
     """
     core = Tokenizer(
-        models.WordLevel({token: at for at, token in enumerate(VOCABULARY)}, unk_token=UNKNOWN)
+        models.WordLevel(
+            {token: index for index, token in enumerate(VOCABULARY)}, unk_token=UNKNOWN
+        )
     )
     core.pre_tokenizer = pre_tokenizers.Split(
         Regex(r" conf:(?:0\.[0-9]|1\.0)|[\s\S]"), behavior="isolated"

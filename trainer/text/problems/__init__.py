@@ -1,5 +1,6 @@
-"""The problems of a run: built-in arithmetic, data files and hub data sets, all as `Problem`
-records. Imports without torch.
+"""The problems of a run: built-in arithmetic, data files and hub data sets as `Problem` records.
+
+Imports without torch.
 """
 
 from trainer.text.problems.inspection import Inspection, inspect
@@ -10,10 +11,10 @@ from trainer.text.problems.sources import (
     Survey,
     load,
     load_all,
+    load_source,
     preview,
     problem_set,
     survey,
-    whole,
 )
 
 __all__ = [
@@ -26,9 +27,9 @@ __all__ = [
     "inspect",
     "load",
     "load_all",
+    "load_source",
     "locate",
     "preview",
     "problem_set",
     "survey",
-    "whole",
 ]

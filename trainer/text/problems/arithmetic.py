@@ -1,12 +1,11 @@
-"""Graded arithmetic with worked answers, made on the spot: what the built-in teacher and student
-are trained and measured on.
+"""Graded arithmetic problems with worked solutions, generated from a seed.
 
-A completion is `trace>answer`: the trace writes every small step out (`7+5+0=12,4+8+1=13>132` for
-`47+85=?`: digit sums from the right, each with the carry), so that a small network can learn it;
-the last number is the answer. Answers are never negative.
+The built-in teacher and student are trained and measured on them. A completion is `trace>answer`:
+the trace spells out every small step (`7+5+0=12,4+8+1=13>132` for `47+85=?`: digit sums from the
+right, each with the carry), so that a small network can learn it. Answers are never negative.
 
-Level 1 of the pool's families is what the built-in student has mastered, level 2 is its frontier,
-level 3 (long numbers, many terms) is beyond the built-in teacher too.
+Of the pool's families the built-in student has mastered level 1; level 2 is its frontier; level 3
+(long numbers, many terms) is beyond the built-in teacher too.
 """
 
 from __future__ import annotations
@@ -21,12 +20,11 @@ from trainer.text.problems.records import Problem, ProblemError
 LEVELS = (1, 2, 3)
 POOL_FAMILIES = ("add", "sub", "msum", "paren")
 TIERS = {1: "mastered", 2: "frontier", 3: "hopeless"}
-PATIENCE = (
-    1000  # draws in a row without a new problem after which a family's level counts as exhausted
-)
+# After so many consecutive draws without a new problem a family's level counts as exhausted.
+MAX_REPEATED_DRAWS = 1000
 
 
-class Drawn(NamedTuple):
+class DrawnProblem(NamedTuple):
     """One drawn problem: its question, the small steps that solve it, its answer."""
 
     question: str
@@ -42,8 +40,8 @@ def make(families: Sequence[str], levels: Sequence[int], count: int, seed: int) 
     """
     cells = [(family, level) for level in levels for family in families]
     columns = [
-        _distinct(family, level, _share(count, len(cells), at), seed)
-        for at, (family, level) in enumerate(cells)
+        _distinct(family, level, _share(count, len(cells), cell_index), seed)
+        for cell_index, (family, level) in enumerate(cells)
     ]
     rows = [
         [column[row] for column in columns if row < len(column)] for row in range(len(columns[0]))
@@ -65,26 +63,27 @@ def draw(family: str, level: int, rng: Random) -> Problem:
     )
 
 
-def _share(count: int, cells: int, at: int) -> int:
-    return count // cells + (at < count % cells)
+def _share(count: int, cells: int, cell_index: int) -> int:
+    return count // cells + (cell_index < count % cells)
 
 
 def _distinct(family: str, level: int, count: int, seed: int) -> list[Problem]:
     rng, misses = Random(f"{seed}/{family}/{level}"), 0
-    found: dict[str, Problem] = {}
-    while len(found) < count:
+    problem_by_question: dict[str, Problem] = {}
+    while len(problem_by_question) < count:
         problem = draw(family, level, rng)
-        misses = misses + 1 if problem.question in found else 0
-        found.setdefault(problem.question, problem)
-        if misses > PATIENCE:
+        misses = misses + 1 if problem.question in problem_by_question else 0
+        problem_by_question.setdefault(problem.question, problem)
+        if misses > MAX_REPEATED_DRAWS:
             raise ProblemError(
-                f"level {level} of {family} has only about {len(found)} different problems, {count} were asked for; "
-                "ask for fewer problems, or for more levels or families"
+                f"level {level} of {family} has only about {len(problem_by_question)} different "
+                f"problems, {count} were requested; "
+                "request fewer problems, or more levels or families"
             )
-    return list(found.values())
+    return list(problem_by_question.values())
 
 
-def _drawer(family: str, level: int) -> Callable[[Random, int], Drawn]:
+def _drawer(family: str, level: int) -> Callable[[Random, int], DrawnProblem]:
     if family not in FAMILIES:
         raise ProblemError(
             f"there is no arithmetic family '{family}'; choose among {', '.join(FAMILIES)}"
@@ -103,40 +102,40 @@ def _number(rng: Random, low_digits: int, high_digits: int) -> int:
 
 def _digits(number: int, width: int) -> list[int]:
     """Decimal digits from the right, padded with zeros."""
-    return [number // 10**at % 10 for at in range(width)]
+    return [number // 10**position % 10 for position in range(width)]
 
 
 DIGITS = {1: (2, 2), 2: (3, 4), 3: (6, 7)}
 
 
-def _add(rng: Random, level: int) -> Drawn:
+def _add(rng: Random, level: int) -> DrawnProblem:
     a, b = _number(rng, *DIGITS[level]), _number(rng, *DIGITS[level])
     width, carry, steps = max(len(str(a)), len(str(b))), 0, []
     for x, y in zip(_digits(a, width), _digits(b, width), strict=True):
         steps.append(f"{x}+{y}+{carry}={x + y + carry}")
         carry = (x + y + carry) // 10
-    return Drawn(f"{a}+{b}=?", steps, a + b)
+    return DrawnProblem(f"{a}+{b}=?", steps, a + b)
 
 
-def _sub(rng: Random, level: int) -> Drawn:
+def _sub(rng: Random, level: int) -> DrawnProblem:
     b, a = sorted((_number(rng, *DIGITS[level]), _number(rng, *DIGITS[level])))
     width, borrow, steps = len(str(a)), 0, []
     for x, y in zip(_digits(a, width), _digits(b, width), strict=True):
-        lent = 10 * (x < y + borrow)
-        steps.append(f"{x + lent}-{y}-{borrow}={x + lent - y - borrow}")
-        borrow = int(lent > 0)
-    return Drawn(f"{a}-{b}=?", steps, a - b)
+        borrowed = 10 * (x < y + borrow)
+        steps.append(f"{x + borrowed}-{y}-{borrow}={x + borrowed - y - borrow}")
+        borrow = int(borrowed > 0)
+    return DrawnProblem(f"{a}-{b}=?", steps, a - b)
 
 
-def _running_sum(terms: list[int]) -> Drawn:
+def _running_sum(terms: list[int]) -> DrawnProblem:
     total, steps = terms[0], []
     for term in terms[1:]:
         steps.append(f"{total}+{term}={total + term}")
         total += term
-    return Drawn("+".join(map(str, terms)) + "=?", steps, total)
+    return DrawnProblem("+".join(map(str, terms)) + "=?", steps, total)
 
 
-def _msum(rng: Random, level: int) -> Drawn:
+def _msum(rng: Random, level: int) -> DrawnProblem:
     terms, low, high = {1: (3, 2, 15), 2: (4, 5, 50), 3: (5, 100, 999)}[level]
     return _running_sum([rng.randint(low, high) for _ in range(terms)])
 
@@ -147,29 +146,29 @@ def _bracket(rng: Random, high: int) -> tuple[str, int]:
     return (f"{a}-{b}", a - b) if a > b and rng.random() < 0.5 else (f"{b}+{a}", a + b)
 
 
-def _paren(rng: Random, level: int) -> Drawn:
+def _paren(rng: Random, level: int) -> DrawnProblem:
     """(a±b)*c at level 1, (a±b)*(c±d)+e at level 2, the same with large numbers at level 3."""
     high = {1: 9, 2: 7, 3: 60}[level]
     text, value = _bracket(rng, high)
     if level == 1:
         factor = rng.randint(2, 12)
-        return Drawn(
+        return DrawnProblem(
             f"({text})*{factor}=?",
             [f"{text}={value}", f"{value}*{factor}={value * factor}"],
             value * factor,
         )
-    other, factor = _bracket(rng, high)
+    second_text, factor = _bracket(rng, high)
     product, extra = value * factor, rng.randint(2, 20 if level == 2 else 999)
     steps = [
         f"{text}={value}",
-        f"{other}={factor}",
+        f"{second_text}={factor}",
         f"{value}*{factor}={product}",
         f"{product}+{extra}={product + extra}",
     ]
-    return Drawn(f"({text})*({other})+{extra}=?", steps, product + extra)
+    return DrawnProblem(f"({text})*({second_text})+{extra}=?", steps, product + extra)
 
 
-def _mul(rng: Random, level: int) -> Drawn:
+def _mul(rng: Random, level: int) -> DrawnProblem:
     """Digit by digit: `7*8=56,40*8=320,56+320=376>376`."""
     a, b = (
         _number(rng, *{1: (2, 2), 2: (3, 3), 3: (3, 4)}[level]),
@@ -181,31 +180,31 @@ def _mul(rng: Random, level: int) -> Drawn:
         for i, x in enumerate(_digits(a, len(str(a))))
     ]
     products = [f"{x}*{y}={x * y}" for x, y in factors]
-    return Drawn(f"{a}*{b}=?", products + _running_sum([x * y for x, y in factors]).steps, a * b)
+    return DrawnProblem(
+        f"{a}*{b}=?", products + _running_sum([x * y for x, y in factors]).steps, a * b
+    )
 
 
 NAMES = ("ann", "bob", "eva", "ian", "kim", "leo", "mia", "tom")
 THINGS = ("pens", "cups", "figs", "hats", "keys", "nuts", "toys", "eggs")
 
 
-def _word(rng: Random, level: int) -> Drawn:
-    """A tale of getting and giving away: one event at level 1, two at level 2, four with larger
-    numbers at level 3.
-    """
+def _word(rng: Random, level: int) -> DrawnProblem:
+    """A word problem: one event at level 1, two at level 2, four with larger numbers at level 3."""
     high = {1: 20, 2: 50, 3: 400}[level]
     total = rng.randint(2, high)
-    tale, steps = f"{rng.choice(NAMES)} has {total} {rng.choice(THINGS)}", []
+    story, steps = f"{rng.choice(NAMES)} has {total} {rng.choice(THINGS)}", []
     for _ in range({1: 1, 2: 2, 3: 4}[level]):
         gets = total < 2 or rng.random() < 0.5
         change = rng.randint(1, high if gets else total)
         after = total + change if gets else total - change
-        tale += f", {'gets' if gets else 'gives'} {change}"
+        story += f", {'gets' if gets else 'gives'} {change}"
         steps.append(f"{total}{'+' if gets else '-'}{change}={after}")
         total = after
-    return Drawn(f"{tale}. how many?", steps, total)
+    return DrawnProblem(f"{story}. how many?", steps, total)
 
 
-FAMILIES: dict[str, Callable[[Random, int], Drawn]] = {
+FAMILIES: dict[str, Callable[[Random, int], DrawnProblem]] = {
     "add": _add,
     "sub": _sub,
     "msum": _msum,

@@ -11,7 +11,7 @@ BATCH = 1024
 
 
 def read_parquet(path: Path) -> Iterator[Row]:
-    """Rows of a Parquet file. Raises ProblemError if it is none."""
+    """Rows of a Parquet file. Raises ProblemError if it cannot be read as one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -19,7 +19,7 @@ def read_parquet(path: Path) -> Iterator[Row]:
         with pq.ParquetFile(path) as file:
             yield from _rows(file.iter_batches(BATCH))
     except (pa.ArrowException, OSError) as error:
-        raise ProblemError(f"{path.name} cannot be read as Parquet: {_short(error)}") from None
+        raise ProblemError(f"{path.name} cannot be read as Parquet: {_first_line(error)}") from None
 
 
 def read_arrow(path: Path) -> Iterator[Row]:
@@ -31,7 +31,7 @@ def read_arrow(path: Path) -> Iterator[Row]:
             yield from _rows(iter(stream))
     except (pa.ArrowException, OSError) as error:
         raise ProblemError(
-            f"{path.name} cannot be read as an Arrow stream: {_short(error)}"
+            f"{path.name} cannot be read as an Arrow stream: {_first_line(error)}"
         ) from None
 
 
@@ -43,5 +43,5 @@ def _rows(batches: Iterator[object]) -> Iterator[Row]:
             yield Row(number, values)
 
 
-def _short(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:200]

@@ -1,15 +1,15 @@
-"""Multiple-choice rows, as benchmarks store them, as questions that end in a letter.
+"""Multiple-choice rows of benchmarks as questions whose answer is a letter.
 
-A row has a question, its choices and which of them is right: MMLU as the place of the choice from
-0, MMLU-Pro as its letter, ARC as a label of its own. The choices are a list, a JSON list in a cell
-of a CSV file, or `{"text": […], "label": […]}`. What is asked:
+A row has a question, choices and the right one: in MMLU its index from 0, in MMLU-Pro its letter,
+in ARC a separate label. The choices are a list, a JSON list in a cell of a CSV file, or
+`{"text": […], "label": […]}`. The resulting question:
 
     Which is even?
     A. one
     B. two
 
-GSM8K, MATH-500 and AIME rows need nothing of this: their columns are told by name and GSM8K's
-answers by mapping.py.
+GSM8K, MATH-500 and AIME rows do not need this: mapping.py recognises their columns by name, and
+GSM8K's answers.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ Choices = tuple[list[str], list[str]]
 
 
 def multiple_choice(question: str, value: Any, answer: str, where: str) -> tuple[str, str]:
-    """The question with its choices below, and the letter of the right one; `answer` is its label,
-    place from 0, letter or text, tried in this order. An empty question or answer stays empty.
-    Raises ProblemError, which names the row by `where`.
+    """The question followed by its choices, and the letter of the right one.
+
+    `answer` is its label, index from 0, letter or text, tried in this order. An empty question or
+    answer stays empty. Raises ProblemError, which names the row by `where`.
     """
     texts, labels = _choices(value, where)
     if not 2 <= len(texts) <= len(ascii_uppercase):
@@ -45,25 +46,27 @@ def _letter(answer: str, texts: list[str], labels: list[str], where: str) -> str
     count = len(texts)
     for names in (
         labels,
-        [str(place) for place in range(count)],
+        [str(index) for index in range(count)],
         list(ascii_uppercase[:count]),
         texts,
     ):
         if answer in names:
             return ascii_uppercase[names.index(answer)]
     raise ProblemError(
-        f"{where} has the answer “{answer[:40]}”, which is none of its {count} choices; give its place from 0 or its letter"
+        f"{where} has the answer “{answer[:40]}”, which is none of its {count} choices; "
+        "give its index from 0 or its letter"
     )
 
 
 def _choices(value: Any, where: str) -> Choices:
-    """Texts and labels; no labels where the row has none."""
+    """Texts and labels; the labels are empty if the row has none."""
     parsed: Any = _parsed(value) if isinstance(value, str) else value
     grouped: dict[str, Any] = parsed if isinstance(parsed, dict) else {"text": parsed}
     texts, labels = grouped.get("text", []), grouped.get("label", [])
     if not _is_plain(texts) or not _is_plain(labels):
         raise ProblemError(
-            f'{where} has no list of choices; give one, as in ["one", "two"], or choose another column'
+            f'{where} has no list of choices; give one, as in ["one", "two"], '
+            "or choose another column"
         )
     return _stripped(texts), _stripped(labels)
 

@@ -13,7 +13,7 @@ SEPARATORS = ",;\t|"
 
 
 def read(path: Path) -> Iterator[Row]:
-    """Rows of the file; empty lines are passed over. Raises ProblemError with the line's number."""
+    """Rows of the file without empty lines. Raises ProblemError with the number of the line."""
     reader = csv.reader(
         (line.text for line in lines(path)), delimiter=_separator(path), strict=True
     )
@@ -26,7 +26,7 @@ def read(path: Path) -> Iterator[Row]:
 
 
 def _separator(path: Path) -> str:
-    """The separator that the header has most of, quoted text aside."""
+    """The separator that occurs most often in the header outside quotes."""
     header = next((line.text for line in lines(path)), "")
     unquoted = "".join(header.split('"')[::2])
     return max(SEPARATORS, key=unquoted.count)
@@ -50,8 +50,9 @@ def _header(values: list[str], name: str) -> list[str]:
 
 def _row(number: int, header: list[str], values: list[str], name: str) -> Row:
     if len(values) != len(header):
-        counted = f"{len(values)} values, the header has {len(header)}"
+        counts = f"{len(values)} values, the header has {len(header)}"
         raise ProblemError(
-            f"line {number} of {name} has {counted}; put values that contain a separator or line break in quotes"
+            f"line {number} of {name} has {counts}; "
+            "put values that contain a separator or line break in quotes"
         )
     return Row(number, dict(zip(header, values, strict=True)))

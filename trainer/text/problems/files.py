@@ -1,9 +1,8 @@
-"""Rows of a data file or folder, whatever its format: the format is told from the content first,
-then from the name.
+"""Rows of a data file or folder in any supported format.
 
-A folder is one that Hugging Face `save_to_disk` wrote, or a downloaded hub data set; its files
-belong to a split if a folder or the beginning of the file's name says so
-(`train-00000-of-00002.parquet`, `test/data.jsonl`).
+The format is detected from the content first, then from the name. A folder was written by Hugging
+Face's `save_to_disk`, or is a downloaded hub data set; a file belongs to a split if its folder or
+the start of its name says so (`train-00000-of-00002.parquet`, `test/data.jsonl`).
 """
 
 from __future__ import annotations
@@ -31,52 +30,57 @@ SUFFIXES = {
     ".arrow": "arrow",
 }
 MAGIC = {b"PAR1": "parquet"}
-PACKED = {
+COMPRESSED = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
-    b"\x1f\x8b": "packed with gzip",
-    b"\xfd7zXZ": "packed with xz",
+    b"\x1f\x8b": "compressed with gzip",
+    b"\xfd7zXZ": "compressed with xz",
 }
 SPLITS = ("train", "test", "validation", "valid", "dev", "eval")
 
 
 def rows(path: Path, format: str = "auto", split: str | None = None) -> Iterator[Row]:
-    """Rows of the file, or of all files of the folder that belong to `split`. Raises ProblemError
-    for what cannot be read.
+    """Rows of the file, or of the folder's files that belong to `split`.
+
+    Raises ProblemError for a file that cannot be read.
     """
     for file in data_files(path, split):
         yield from READERS[format_of(file) if format == "auto" else format](file)
 
 
 def format_of(path: Path) -> str:
-    """jsonl, csv, parquet or arrow. Raises ProblemError for a missing, empty or packed file."""
+    """jsonl, csv, parquet or arrow. Raises ProblemError for a missing, empty or compressed file."""
     head = _head(path)
-    for magic, what in PACKED.items():
+    for magic, description in COMPRESSED.items():
         if head.startswith(magic):
-            raise ProblemError(f"{path.name} is {what}; give JSON Lines, CSV or Parquet instead")
-    if found := next(
+            raise ProblemError(
+                f"{path.name} is {description}; give JSON Lines, CSV or Parquet instead"
+            )
+    if format_name := next(
         (format for magic, format in MAGIC.items() if head.startswith(magic)),
         SUFFIXES.get(path.suffix.lower()),
     ):
-        return found
+        return format_name
     return "jsonl" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) else "csv"
 
 
 def data_files(path: Path, split: str | None = None) -> list[Path]:
-    """The file itself, or a folder's data files in the order of their names. Raises ProblemError
-    where a split must be chosen.
+    """The file itself, or a folder's data files in the order of their names.
+
+    Raises ProblemError if a split has to be chosen.
     """
     if not path.is_dir():
         return [path]
-    found = [
+    candidates = [
         file
         for file in sorted(path.rglob("*"))
         if file.suffix.lower() in SUFFIXES and _holds_data(file.relative_to(path))
     ]
-    if not found:
+    if not candidates:
         raise ProblemError(
-            f"the folder {path.name} has no data files; it needs JSON Lines, CSV, Parquet or Arrow files"
+            f"the folder {path.name} has no data files; "
+            "it needs JSON Lines, CSV, Parquet or Arrow files"
         )
-    splits = {file: _split_of(file.relative_to(path)) for file in found}
+    splits = {file: _split_of(file.relative_to(path)) for file in candidates}
     if split is None and len(set(splits.values())) > 1:
         raise ProblemError(
             f"the folder {path.name} has several splits; choose one: {_names(splits)}"
@@ -85,7 +89,7 @@ def data_files(path: Path, split: str | None = None) -> list[Path]:
         raise ProblemError(
             f"the folder {path.name} has no split “{split}”; it has {_names(splits)}"
         )
-    return [file for file in found if split is None or splits[file] == split]
+    return [file for file in candidates if split is None or splits[file] == split]
 
 
 def _head(path: Path) -> bytes:
@@ -97,24 +101,22 @@ def _head(path: Path) -> bytes:
             f"{path.name} cannot be opened: {(error.strerror or 'unknown reason').lower()}"
         ) from None
     if not head.strip(b"\xef\xbb\xbf \t\r\n"):
-        raise ProblemError(f"{path.name} is empty; it needs a row for each problem")
+        raise ProblemError(f"{path.name} is empty; it needs one row per problem")
     return head
 
 
 def _holds_data(path: Path) -> bool:
-    """Not a cache of a computation, nor one of the JSON files that describe a data set."""
+    """Whether it is neither a cache nor one of the JSON files that describe a data set."""
     described = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json"}
-    hidden = any(part.startswith(".") for part in path.parts)
+    hidden = any(folder.startswith(".") for folder in path.parts)
     return not hidden and path.name not in described and not path.name.startswith("cache-")
 
 
 def _split_of(path: Path) -> str:
-    """The split that a file belongs to, with the folder of its configuration ("main/train"); empty
-    if its name says nothing.
-    """
-    words = [word for part in path.parts for word in re.split(r"[^a-z]+", part.lower())]
-    split = next((word for word in words if word in SPLITS), "")
-    folders = [part for part in path.parts[:-1] if part.lower() not in ("data", split)]
+    """The split of a file with its configuration folder ("main/train"); empty if unknown."""
+    names = [name for folder in path.parts for name in re.split(r"[^a-z]+", folder.lower())]
+    split = next((name for name in names if name in SPLITS), "")
+    folders = [folder for folder in path.parts[:-1] if folder.lower() not in ("data", split)]
     return "/".join([*folders, split]) if split else "/".join(folders)
 
 

@@ -1,5 +1,6 @@
-"""What a data file holds, from its head alone: columns and some rows, to choose the mapping by. Any
-size of file takes the same time.
+"""Columns and first rows of a data file, for choosing the column mapping.
+
+Only the head of the file is read, so the time does not depend on its size.
 """
 
 from __future__ import annotations
@@ -12,16 +13,14 @@ from trainer.text.problems import files
 from trainer.text.problems.mapping import guess
 from trainer.text.problems.records import ProblemError
 
-READ = 100
+HEAD_ROWS = 100
 LONGEST_CELL = 2_000
 MOST_COLUMNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """`columns` in the order of their appearance; `rows` hold text; `guess` maps a role to a column
-    or None.
-    """
+    """`columns` in order of appearance; `rows` as text; `guess` maps a role to a column or None."""
 
     format: str
     columns: tuple[str, ...]
@@ -30,21 +29,20 @@ class Inspection:
 
 
 def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection:
-    """Read the head of a data file or folder. Raises ProblemError for what is no data."""
+    """Read the head of a data file or folder. Raises ProblemError if it holds no data."""
     path = Path(path)
     format = files.format_of(files.data_files(path, split)[0])
     head = [
         {str(column): _cell(value) for column, value in row.values.items()}
-        for row in islice(files.rows(path, split=split), READ)
+        for row in islice(files.rows(path, split=split), HEAD_ROWS)
     ]
     if not head:
-        raise ProblemError(
-            f"{path.name} has no rows after its header; it needs one for each problem"
-        )
+        raise ProblemError(f"{path.name} has no rows after its header; it needs one per problem")
     columns = tuple(dict.fromkeys(column for row in head for column in row))
     if len(columns) > MOST_COLUMNS:
         raise ProblemError(
-            f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read. Is it a table of problems?"
+            f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read. "
+            "Is it a table of problems?"
         )
     rows = tuple({column: row.get(column, "") for column in columns} for row in head[:count])
     return Inspection(format, columns, rows, guess(columns))

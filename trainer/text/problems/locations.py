@@ -1,4 +1,4 @@
-"""Where the data that a run definition names lies on this machine."""
+"""Local paths of the data that a run definition names."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ DATA_FILES = ["*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv", "*.arrow"]
 
 
 def locate(uri: str) -> Path:
-    """Path of `file:<path>` or `hub:<org>/<name>@<revision>` (downloaded once). Raises ProblemError
-    with the remedy.
+    """The path of `file:<path>` or `hub:<org>/<name>@<revision>` (downloaded once).
+
+    Raises ProblemError with the remedy.
     """
-    scheme, _, rest = uri.partition(":")
+    scheme, _, target = uri.partition(":")
     if scheme == "hub":
-        return _downloaded(rest)
+        return _download(target)
     if scheme != "file":
         raise ProblemError(
             f"“{uri}” is a name that only the server knows; run it there, or give file:<path>"
         )
-    path = Path(rest).expanduser()
+    path = Path(target).expanduser()
     if not path.exists():
         raise ProblemError(f"there is no file {path}; check the path")
     return path
 
 
-def _downloaded(rest: str) -> Path:
-    """Folder of the hub data set; only its data files are fetched, no code."""
+def _download(target: str) -> Path:
+    """The folder of the hub data set; only data files are downloaded, no code."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    name, _, revision = rest.partition("@")
+    name, _, revision = target.partition("@")
     try:
         return Path(
             snapshot_download(

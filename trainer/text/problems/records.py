@@ -1,8 +1,6 @@
-"""What a problem is, wherever it comes from, and the one error that everything about problems
-raises.
+"""Records of problems, and the error that everything about problems raises.
 
-Nothing here imports torch: the web page previews problems with the same code that the trainer loads
-them with.
+Imports without torch: the web pages preview problems with the code that the trainer loads them by.
 """
 
 from __future__ import annotations
@@ -15,10 +13,9 @@ from typing import Any
 class Problem:
     """One question with its reference answer.
 
-    `answer` is the short text that a verifier compares with; `solution` is a worked solution, if
-    there is one. `domain`, `difficulty` and `tier` group the pass rates of the evaluation; an empty
-    string says that the problem has none. `tier` says how hard the problem is for the student of
-    the built-in pair (mastered, frontier, hopeless).
+    `answer` is the short text that a verifier compares with; `solution` is a worked solution, or
+    empty. `domain`, `difficulty` and `tier` group the pass rates of the evaluation; an empty string
+    means none. `tier` is the difficulty for the built-in student (mastered, frontier, hopeless).
     """
 
     id: str
@@ -32,9 +29,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ProblemSet:
-    """Problems in the order of their source. `fingerprint` names the content, whatever the
-    order.
-    """
+    """Problems in the order of their source; `fingerprint` is the hash of their content."""
 
     items: tuple[Problem, ...]
     fingerprint: str
@@ -50,9 +45,7 @@ class ProblemError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a data file. `number` is its line, or its row where a format has no lines; both
-    count from 1.
-    """
+    """One row of a data file. `number` is its line, or its row in formats without lines, from 1."""
 
     number: int
     values: dict[str, Any]

@@ -1,8 +1,8 @@
 """Which problems of a source are used: limits, held-out shares and repeated questions.
 
-Every choice is a function of the seed and the problem alone, never of the order of the file: a hash
-of (seed, question) ranks the problems, the lowest ranks are taken. The same question, however often
-and wherever it stands, falls on the same side of a split.
+Every choice depends on the seed and the problem only, never on the order of the file: a hash of
+(seed, question) ranks the problems, and the lowest ranks are taken. All copies of a question are on
+the same side of a split.
 """
 
 from __future__ import annotations
@@ -22,23 +22,19 @@ NAMED = 5
 
 
 def normalised(question: str) -> str:
-    """The question as it is compared: case, white space, typographic signs and closing punctuation
-    aside.
-    """
+    """The question without case, extra white space, typographic signs and final punctuation."""
     text = unicodedata.normalize("NFC", question).translate(TYPOGRAPHY).casefold()
     return " ".join(text.split()).rstrip(" .?!")
 
 
 def rank(seed: int, purpose: str, question: str) -> float:
-    """A number in [0, 1) from (seed, purpose, question), evenly spread."""
+    """A number in [0, 1) that depends on (seed, purpose, question), uniformly distributed."""
     digest = hashlib.sha256(f"{seed}\0{purpose}\0{normalised(question)}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def sampled(problems: Iterable[Numbered], limit: int, seed: int) -> list[Numbered]:
-    """At most `limit` of the problems, in their order, holding no more than `limit` of them in
-    memory.
-    """
+    """At most `limit` of the problems in their order, with at most `limit` of them in memory."""
     heap: list[tuple[float, int, Numbered]] = []
     for index, numbered in enumerate(problems):
         entry = (-rank(seed, "limit", numbered[1].question), -index, numbered)
@@ -52,29 +48,32 @@ def sampled(problems: Iterable[Numbered], limit: int, seed: int) -> list[Numbere
 def split(
     problems: Iterable[Problem], share: float, seed: int
 ) -> tuple[list[Problem], list[Problem]]:
-    """(kept, held out): about `share` of the questions are held out, and no question is in both."""
-    kept: list[Problem] = []
+    """(training, held out): about `share` of the questions are held out, none is in both."""
+    training: list[Problem] = []
     held_out: list[Problem] = []
     for problem in problems:
-        (held_out if rank(seed, "split", problem.question) < share else kept).append(problem)
-    return kept, held_out
+        (held_out if rank(seed, "split", problem.question) < share else training).append(problem)
+    return training, held_out
 
 
-def check_disjoint(train: Iterable[Problem], other: Iterable[Problem], role: str) -> None:
+def check_disjoint(train: Iterable[Problem], other_problems: Iterable[Problem], role: str) -> None:
     """Raise ProblemError, naming the questions, if `other` asks what `train` asks."""
-    known = {normalised(problem.question): problem for problem in train}
+    train_by_question = {normalised(problem.question): problem for problem in train}
     pairs = [
-        (problem, known[key]) for problem in other if (key := normalised(problem.question)) in known
+        (problem, train_by_question[key])
+        for problem in other_problems
+        if (key := normalised(problem.question)) in train_by_question
     ]
     if pairs:
-        named = "; ".join(
+        examples = "; ".join(
             f"{excerpt(problem.question)} ({problem.id} and {twin.id})"
             for problem, twin in pairs[:NAMED]
         )
         more = f"; and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
         raise ProblemError(
-            f"{len(pairs)} of the {role} problems are training problems too, so they would measure memory: {named}{more}. "
-            "Remove them from one of the two, or hold out a share of the training problems instead."
+            f"{len(pairs)} of the {role} problems are training problems too, so they would measure "
+            f"memory: {examples}{more}. Remove them from one of the two, or hold out a share of the "
+            "training problems instead."
         )
 
 
@@ -83,17 +82,18 @@ def excerpt(text: str, length: int = 60) -> str:
     return f"“{line[:length]}…”" if len(line) > length else f"“{line}”"
 
 
-def without_repeats(problems: Iterable[Numbered], named: bool) -> Iterator[Numbered]:
-    """Pass each id once. Where the file names its problems (`named`), a second use of a name raises
+def without_repeats(problems: Iterable[Numbered], has_ids: bool) -> Iterator[Numbered]:
+    """Yield each id once. If the file has an id column (`has_ids`), a repeated id raises
     ProblemError.
     """
-    seen: dict[str, int] = {}
+    row_by_id: dict[str, int] = {}
     for row, problem in problems:
-        if problem.id not in seen:
-            seen[problem.id] = row
+        if problem.id not in row_by_id:
+            row_by_id[problem.id] = row
             yield row, problem
-        elif named:
-            first = seen[problem.id]
+        elif has_ids:
+            first = row_by_id[problem.id]
             raise ProblemError(
-                f"rows {first} and {row} have the same id {excerpt(problem.id)}; ids must differ, or map no id column"
+                f"rows {first} and {row} have the same id {excerpt(problem.id)}; "
+                "make ids unique, or map no id column"
             )

@@ -1,5 +1,4 @@
-"""The problems of a run: `load_all` reads every source once, holds out what is to be held out and
-refuses leakage.
+"""The problems of a run: `load_all` reads every source once, splits and refuses leakage.
 
 A fingerprint is the SHA-256 of the problems as canonical JSON lines in their order: the same
 problems have the same fingerprint from JSON Lines, CSV or Parquet, and the same fingerprint and
@@ -39,8 +38,10 @@ Resolve = Callable[[str], Path]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a whole file holds: `fingerprint` is that of the `ProblemSet` which `load` makes of it,
-    `repeats` were left out.
+    """Facts about a whole file.
+
+    `fingerprint` equals that of the `ProblemSet` that `load` makes of it; `repeats` is the number
+    of repeated problems, which are not counted.
     """
 
     count: int
@@ -50,7 +51,7 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class RunProblems:
-    """What a run trains on, is measured on, and is watched for forgetting on."""
+    """The training problems of a run, its held-out problems, and those for measuring forgetting."""
 
     train: ProblemSet
     evaluation: ProblemSet
@@ -58,39 +59,41 @@ class RunProblems:
 
 
 def load_all(data: Data, resolve: Resolve = locate) -> RunProblems:
-    """All problems of a run. Raises ProblemError for what cannot be used and for evaluation
-    problems that are trained on.
+    """All problems of a run.
+
+    Raises ProblemError for unusable problems and for evaluation problems that are trained on.
     """
-    everything = whole(data.train, resolve)
+    train_source = load_source(data.train, resolve)
     if isinstance(data.evaluation, SplitProblems):
-        train, evaluation = _split(everything, data.evaluation.share, data.train.seed)
+        train, evaluation = _split(train_source, data.evaluation.share, data.train.seed)
     else:
-        train, evaluation = everything, whole(data.evaluation, resolve)
-    retained = whole(data.retained, resolve) if data.retained else None
+        train, evaluation = train_source, load_source(data.evaluation, resolve)
+    retained = load_source(data.retained, resolve) if data.retained else None
     selection.check_disjoint(train.items, evaluation.items, "held-out")
     selection.check_disjoint(train.items, retained.items if retained else (), "retained")
     return RunProblems(train, evaluation, retained)
 
 
 def load(source: EvalProblems, data: Data, resolve: Resolve = locate) -> ProblemSet:
-    """The problems of one source of `data`; those of the training source lack what is held out.
-    Leakage is not looked for.
+    """The problems of one source of `data`, without a check for leakage.
+
+    The training source is returned without its held-out share.
     """
     if not isinstance(data.evaluation, SplitProblems) or source not in (
         data.evaluation,
         data.train,
     ):
-        return whole(source, resolve)
-    train, evaluation = _split(whole(data.train, resolve), data.evaluation.share, data.train.seed)
+        return load_source(source, resolve)
+    train, evaluation = _split(
+        load_source(data.train, resolve), data.evaluation.share, data.train.seed
+    )
     return evaluation if source == data.evaluation else train
 
 
 def preview(
     path: Path, columns: Columns, count: int = 10, format: str = "auto", split: str | None = None
 ) -> list[Problem]:
-    """The first problems of a file, read without the rest. An empty question or answer is shown as
-    such, not refused.
-    """
+    """The first problems of a file. An empty question or answer is returned, not refused."""
     return [
         problem_of(row, columns, path.name)
         for row in islice(files.rows(path, format, split), count)
@@ -98,10 +101,11 @@ def preview(
 
 
 def survey(source: FileProblems, path: Path) -> Survey:
-    """Read a file of any size once and keep none of it but the names of its problems. Raises
-    ProblemError as `load` does.
+    """Read a file of any size once, with only the ids of its problems in memory.
+
+    Raises ProblemError as `load` does.
     """
-    digest, read, kept = hashlib.sha256(), 0, 0
+    digest, read, count = hashlib.sha256(), 0, 0
     columns = _columns(source, path)
 
     def complete() -> Iterator[Numbered]:
@@ -110,14 +114,12 @@ def survey(source: FileProblems, path: Path) -> Survey:
             read += 1
             yield numbered
 
-    for _, problem in selection.without_repeats(complete(), named=columns.id is not None):
+    for _, problem in selection.without_repeats(complete(), has_ids=columns.id is not None):
         digest.update(_line(problem))
-        kept += 1
-    if not kept:
-        raise ProblemError(
-            f"{path.name} has no rows after its header; it needs one for each problem"
-        )
-    return Survey(kept, digest.hexdigest(), read - kept)
+        count += 1
+    if not count:
+        raise ProblemError(f"{path.name} has no rows after its header; it needs one per problem")
+    return Survey(count, digest.hexdigest(), read - count)
 
 
 def problem_set(problems: Iterable[Problem], notes: Iterable[str] = ()) -> ProblemSet:
@@ -132,8 +134,8 @@ def _line(problem: Problem) -> bytes:
     return json.dumps(astuple(problem), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def whole(source: EvalProblems, resolve: Resolve = locate) -> ProblemSet:
-    """Every problem of one source by itself. Raises ProblemError."""
+def load_source(source: EvalProblems, resolve: Resolve = locate) -> ProblemSet:
+    """All problems of one source. Raises ProblemError."""
     if isinstance(source, ArithmeticProblems):
         return problem_set(
             arithmetic.make(source.families, source.levels, source.count, source.seed)
@@ -145,37 +147,37 @@ def whole(source: EvalProblems, resolve: Resolve = locate) -> ProblemSet:
 
 def _from_file(source: FileProblems, path: Path) -> ProblemSet:
     columns = _columns(source, path)
-    found = _complete(_numbered(source, columns, path), path.name)
-    chosen = (
-        selection.sampled(found, source.limit, source.seed)
+    complete = _complete(_numbered(source, columns, path), path.name)
+    selected = (
+        selection.sampled(complete, source.limit, source.seed)
         if source.limit
-        else _counted(found, path.name)
+        else _collect(complete, path.name)
     )
-    kept = [
-        problem for _, problem in selection.without_repeats(chosen, named=columns.id is not None)
+    problems = [
+        problem
+        for _, problem in selection.without_repeats(selected, has_ids=columns.id is not None)
     ]
-    if not kept:
-        raise ProblemError(
-            f"{path.name} has no rows after its header; it needs one for each problem"
-        )
-    repeats = len(chosen) - len(kept)
+    if not problems:
+        raise ProblemError(f"{path.name} has no rows after its header; it needs one per problem")
+    repeats = len(selected) - len(problems)
     return problem_set(
-        kept, [f"{repeats} repeated problems of {path.name} were left out"] if repeats else []
+        problems, [f"{repeats} repeated problems of {path.name} were left out"] if repeats else []
     )
 
 
 def _columns(source: FileProblems, path: Path) -> Columns:
-    """The mapping: as named, or told from the names in the file."""
+    """The mapping: as given, or guessed from the column names of the file."""
     if source.shape == "columns":
         return source.columns
-    found = inspect(path, split=source.split)
+    inspection = inspect(path, split=source.split)
     for role in ("question", "answer"):
-        if not found.guess[role]:
-            known = ", ".join(f"“{column}”" for column in found.columns[:NAMED])
+        if not inspection.guess[role]:
+            column_names = ", ".join(f"“{column}”" for column in inspection.columns[:NAMED])
             raise ProblemError(
-                f"no column of {path.name} has a name for the {role} (it has {known}); set shape to columns and name it"
+                f"no column of {path.name} has a name for the {role} (it has {column_names}); "
+                "set shape to columns and name it"
             )
-    return Columns(**{role: column for role, column in found.guess.items() if column})
+    return Columns(**{role: column for role, column in inspection.guess.items() if column})
 
 
 def _numbered(source: FileProblems, columns: Columns, path: Path) -> Iterator[Numbered]:
@@ -186,15 +188,17 @@ def _numbered(source: FileProblems, columns: Columns, path: Path) -> Iterator[Nu
             values.add(getattr(problem, role))
             if len(values) > MOST_GROUPS:
                 raise ProblemError(
-                    f"the {role} column of {path.name} has more than {MOST_GROUPS} different values; "
-                    "it groups the pass rates, so map a column with few values or none"
+                    f"the {role} column of {path.name} has more than {MOST_GROUPS} different "
+                    "values; it groups the pass rates, so map a column with few values or none"
                 )
         yield row.number, problem
 
 
 def _complete(problems: Iterable[Numbered], name: str) -> Iterator[Numbered]:
-    """Pass complete problems. Raises ProblemError naming the rows without question or answer, at
-    the latest after the last row.
+    """Yield complete problems.
+
+    Raises ProblemError, which names the rows without question or answer, at the end of the file or
+    as soon as there are many.
     """
     missing: dict[str, list[int]] = {"question": [], "answer": []}
     for row, problem in problems:
@@ -211,25 +215,26 @@ def _complete(problems: Iterable[Numbered], name: str) -> Iterator[Numbered]:
 
 
 def _gaps(role: str, rows: list[int], name: str) -> str:
-    named = ", ".join(map(str, rows)) + (" and perhaps more" if len(rows) == NAMED else "")
+    row_numbers = ", ".join(map(str, rows)) + (" and perhaps more" if len(rows) == NAMED else "")
     subject, verb = ("row", "has") if len(rows) == 1 else ("rows", "have")
-    return f"{subject} {named} of {name} {verb} no {role}; fill it in or remove the {subject}"
+    return f"{subject} {row_numbers} of {name} {verb} no {role}; fill it in or remove the {subject}"
 
 
-def _counted(problems: Iterator[Numbered], name: str) -> list[Numbered]:
-    found = list(islice(problems, MOST + 1))
-    if len(found) > MOST:
+def _collect(problems: Iterator[Numbered], name: str) -> list[Numbered]:
+    collected = list(islice(problems, MOST + 1))
+    if len(collected) > MOST:
         raise ProblemError(
             f"{name} has more than {MOST:,} problems; set a limit to use a part of them"
         )
-    return found
+    return collected
 
 
-def _split(everything: ProblemSet, share: float, seed: int) -> tuple[ProblemSet, ProblemSet]:
-    kept, held_out = selection.split(everything.items, share, seed)
-    if not kept or not held_out:
-        empty = "training" if not kept else "evaluation"
+def _split(problems: ProblemSet, share: float, seed: int) -> tuple[ProblemSet, ProblemSet]:
+    training, held_out = selection.split(problems.items, share, seed)
+    if not training or not held_out:
+        empty = "training" if not training else "evaluation"
         raise ProblemError(
-            f"holding out {share:g} of {len(everything)} problems leaves none for {empty}; change the share or add problems"
+            f"holding out {share:g} of {len(problems)} problems leaves none for {empty}; "
+            "change the share or add problems"
         )
-    return problem_set(kept, everything.notes), problem_set(held_out)
+    return problem_set(training, problems.notes), problem_set(held_out)

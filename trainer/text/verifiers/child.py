@@ -1,11 +1,11 @@
-"""The process in which answers are judged: `python -m trainer.text.verifiers.child DEFINITION
-SECONDS`.
+"""The process that judges answers.
 
-Once ready it writes a line "ready". A request is one JSON line, a list of [completion, reference];
-each pair is answered by one JSON line [correct, answer] as soon as it is judged. A request of texts
-alone asks how references are read. It ends with its standard input. It needs no goodwill to be
-stopped: it can be killed at any time, has a limit of memory and ends itself if it hangs without a
-parent.
+    python -m trainer.text.verifiers.child DEFINITION SECONDS
+
+It writes a line "ready" when it is. A request is one JSON line, a list of [completion, reference];
+each pair is answered by one JSON line [correct, answer] as soon as it is judged. A list of plain
+texts asks how they are read as references. The process ends with its standard input, can be killed
+at any time, has a memory limit, and ends itself if it hangs without a parent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _prepare() -> None:
-    """The parent decides when this process ends: signals to the whole group are not for it."""
+    """Ignore signals to the process group, because the parent decides when this process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
@@ -46,7 +46,7 @@ def _prepare() -> None:
 
 
 def _answer(judge: Judge, item: str | list[str]) -> list[object]:
-    """[correct, answer]; what fails to be judged is a verdict of None, whatever the reason."""
+    """[correct, answer]; any error while judging gives the verdict None ("could not tell")."""
     try:
         if isinstance(item, str):
             return [None, judge.read_reference(item)]

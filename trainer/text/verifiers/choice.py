@@ -1,8 +1,8 @@
 r"""The chosen letter of a multiple-choice question.
 
-Tried in this order: what `####` or `\boxed{}` marks; the last "answer is (B)" or "Answer: B"; the
-last letter in parentheses; the last letter that stands alone. Lower-case letters count only where
-they are marked, for "a" is a word.
+Tried in this order: the text after `####` or in `\boxed{}`; the last "answer is (B)" or "Answer:
+B"; the last letter in parentheses; the last separate letter. Lower-case letters count only if they
+are marked, because "a" is a word.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class ChoiceJudge:
         return self._letter(text)
 
     def judge(self, completion: str, reference: str) -> Verdict:
-        answer, wanted = self._letter(completion), self._letter(reference)
-        return Verdict(answer == wanted if wanted else None, answer)
+        answer, reference_letter = self._letter(completion), self._letter(reference)
+        return Verdict(answer == reference_letter if reference_letter else None, answer)
 
     def _letter(self, text: str) -> str:
         mark, region = marked(text)
         if mark or len(text.strip(" ().:\n")) == 1:
-            found = self.alone.match(region)
-            return found[1].upper() if found else ""
+            match = self.alone.match(region)
+            return match[1].upper() if match else ""
         letters = next(
             (letters for pattern in self.patterns if (letters := pattern.findall(region))), [""]
         )

@@ -1,4 +1,4 @@
-"""Equal text, white space aside."""
+"""Equal text, except for white space."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainer.text.verifiers.records import Verdict, clean
 
 
 class ExactJudge:
-    """The whole completion, or what follows the last `after`, must be the reference."""
+    """The whole completion, or the text after the last `after`, must equal the reference."""
 
     def __init__(self, spec: ExactVerifier) -> None:
         self.spec = spec
@@ -20,8 +20,10 @@ class ExactJudge:
 
     def judge(self, completion: str, reference: str) -> Verdict:
         answer = self._answer(completion)
-        wanted = self.read_reference(reference)
-        return Verdict(self._form(answer) == self._form(wanted) if wanted else None, clean(answer))
+        expected = self.read_reference(reference)
+        return Verdict(
+            self._form(answer) == self._form(expected) if expected else None, clean(answer)
+        )
 
     def _answer(self, completion: str) -> str:
         if self.spec.after and self.spec.after not in completion:

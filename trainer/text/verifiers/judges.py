@@ -1,4 +1,4 @@
-"""The judge that a verifier's definition names."""
+"""The judge of a verifier's definition."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def marked(text: str) -> tuple[str, str]:
-    """The last mark in the text and what it marks: ("####", " 42"), ("boxed", "42"), or ("", text)
-    if nothing is marked.
+    """The last mark in the text and the marked part: ("####", " 42"), ("boxed", "42") or ("", text)
+    without a mark.
     """
     hashes, box = text.rfind("####"), text.rfind("\\boxed{")
     if hashes < 0 and box < 0:
@@ -16,10 +16,10 @@ def marked(text: str) -> tuple[str, str]:
 
 
 def _braced(text: str) -> str:
-    """Text up to the brace that closes the one just opened; all of it if none does."""
+    """The text up to the matching closing brace; all of it if there is none."""
     depth = 1
-    for place, sign in enumerate(text):
+    for index, sign in enumerate(text):
         depth += (sign == "{") - (sign == "}")
         if depth == 0:
-            return text[:place]
+            return text[:index]
     return text

@@ -1,8 +1,7 @@
-r"""Mathematical equality of LaTeX or plain expressions, by the package math-verify (which parses to
-SymPy).
+r"""Mathematical equality of LaTeX or plain expressions, by math-verify, which uses SymPy.
 
-Both may run for ever or use any amount of memory on hostile input: only the child process imports
-this.
+Only the child process imports this, because both can use unbounded time and memory on hostile
+input.
 """
 
 from __future__ import annotations
@@ -20,17 +19,19 @@ class MathJudge:
         self.judge("$x^2 + 2x + 1$", "(x + 1)^2")  # loads grammar and solvers before the clock runs
 
     def read_reference(self, text: str) -> str:
-        found = self._parsed(_delimited(text))
-        return clean(str(found[-1])) if found else ""
+        expressions = self._parsed(_delimited(text))
+        return clean(str(expressions[-1])) if expressions else ""
 
     def judge(self, completion: str, reference: str) -> Verdict:
-        wanted = self._parsed(_delimited(reference))
-        found = self._parsed(completion)
-        answer = clean(str(found[-1])) if found else ""
-        if not wanted:
+        reference_expressions = self._parsed(_delimited(reference))
+        answer_expressions = self._parsed(completion)
+        answer = clean(str(answer_expressions[-1])) if answer_expressions else ""
+        if not reference_expressions:
             return Verdict(None, answer)
         return Verdict(
-            bool(found) and bool(self.verify(wanted, found, timeout_seconds=None)), answer
+            bool(answer_expressions)
+            and bool(self.verify(reference_expressions, answer_expressions, timeout_seconds=None)),
+            answer,
         )
 
     def _parsed(self, text: str) -> list[object]:
@@ -38,8 +39,6 @@ class MathJudge:
 
 
 def _delimited(reference: str) -> str:
-    """A bare reference is a formula as a whole; one with delimiters says itself where its formula
-    is.
-    """
+    """The reference with `$` around it, unless it has delimiters of its own."""
     has_delimiters = any(mark in reference for mark in ("$", "\\boxed", "\\(", "\\["))
     return reference if has_delimiters else f"${reference}$"

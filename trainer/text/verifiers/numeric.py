@@ -1,8 +1,8 @@
 r"""Equal numbers. Numbers are compared as exact fractions, never as floats: 0.1 + 0.2 is 0.3 here.
 
-Read are integers, decimals, thousands separated by commas, exponents and fractions (3/4,
-\frac{3}{4}), with any currency or unit around them. The answer is what `####` or `\boxed{}` marks,
-whichever comes last; without a mark, the last number of the completion.
+It reads integers, decimals, thousands separated by commas, exponents and fractions (3/4,
+\frac{3}{4}), with any currency or unit around them. The answer is the text after `####` or in
+`\boxed{}`, whichever is last; without a mark, the last number of the completion.
 """
 
 from __future__ import annotations
@@ -40,31 +40,33 @@ class NumericJudge:
 
     def judge(self, completion: str, reference: str) -> Verdict:
         text, value = read_number(completion)
-        _, wanted = read_number(reference)
-        if wanted is None:
+        _, expected = read_number(reference)
+        if expected is None:
             return Verdict(None, clean(text))
-        return Verdict(value is not None and self._equal(value, wanted), clean(text))
+        return Verdict(value is not None and self._equal(value, expected), clean(text))
 
-    def _equal(self, value: Fraction, wanted: Fraction) -> bool:
-        return value == wanted or abs(value - wanted) <= self.tolerance * abs(wanted)
+    def _equal(self, value: Fraction, expected: Fraction) -> bool:
+        return value == expected or abs(value - expected) <= self.tolerance * abs(expected)
 
 
 def read_number(text: str) -> tuple[str, Fraction | None]:
-    """The number that answers, as written and as a fraction; ("", None) if there is none."""
+    """The answer's number, as written and as a fraction; ("", None) if there is none."""
     mark, region = marked(text)
-    found = list(NUMBER.finditer(region))
-    for number in found if mark == "####" else reversed(found):
+    matches = list(NUMBER.finditer(region))
+    for number in matches if mark == "####" else reversed(matches):
         if (value := _value(number)) is not None:
             return number[0], value
     return "", None
 
 
-def _value(found: re.Match[str]) -> Fraction | None:
-    if len(found[0]) > LONGEST_NUMBER:
+def _value(match: re.Match[str]) -> Fraction | None:
+    if len(match[0]) > LONGEST_NUMBER:
         return None
-    under = int(found["under"] or found["denominator"] or 1)
-    if under == 0:
+    denominator = int(match["under"] or match["denominator"] or 1)
+    if denominator == 0:
         return None
-    over = Decimal(found["over"] or found["number"].replace(",", "") + (found["exponent"] or ""))
-    value = Fraction(*over.as_integer_ratio()) / under
-    return -value if (found["sign"] or "+")[0] in "-−" else value
+    numerator = Decimal(
+        match["over"] or match["number"].replace(",", "") + (match["exponent"] or "")
+    )
+    value = Fraction(*numerator.as_integer_ratio()) / denominator
+    return -value if (match["sign"] or "+")[0] in "-−" else value

@@ -1,7 +1,6 @@
-"""The child process as its parent sees it: lines out, lines in, both with a time limit, and an end
-that cannot be refused.
+"""The child process from its parent's side: write and read lines with a time limit, and kill.
 
-It is a fresh process, not a fork: the parent may hold a GPU.
+It is a new process, not a fork, because the parent may hold a GPU.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ import trainer
 from trainer.text.verifiers.records import VerifierError
 
 START_SECONDS = 120.0  # importing SymPy on a busy machine takes a while
-# Seconds in which more lines gather, so that the two processes do not take turns line by line
+# Seconds in which more lines accumulate, so that the processes do not alternate line by line.
 PAUSE = 0.001
 
 
-class Lost(Exception):
+class ChildLost(Exception):
     """The child died or did not answer in time."""
 
 
-class Child:
+class VerifierChild:
     """A running child. Raises VerifierError if it does not start."""
 
     def __init__(self, definition: str, seconds: float) -> None:
@@ -46,24 +45,24 @@ class Child:
         self._await_start()
 
     def write(self, line: bytes, seconds: float) -> None:
-        """Raises Lost if the child does not take the line."""
+        """Raises ChildLost if the child does not take the line."""
         deadline = time.monotonic() + seconds
-        rest = memoryview(line)
-        while rest:
+        remaining = memoryview(line)
+        while remaining:
             _, writable, _ = select.select(
                 [], [self.to_child], [], max(0.0, deadline - time.monotonic())
             )
             if not writable:
-                raise Lost
+                raise ChildLost
             try:
-                rest = rest[os.write(self.to_child, rest) :]
+                remaining = remaining[os.write(self.to_child, remaining) :]
             except BlockingIOError:
                 continue
             except OSError:
-                raise Lost from None
+                raise ChildLost from None
 
     def read(self, seconds: float) -> bytes:
-        """The next line. Raises Lost if there is none within the time."""
+        """The next line. Raises ChildLost if there is none within the time."""
         deadline = time.monotonic() + seconds
         while b"\n" not in self.unread:
             readable, _, _ = select.select(
@@ -72,7 +71,7 @@ class Child:
             time.sleep(PAUSE)
             received = os.read(self.from_child, 65536) if readable else b""
             if not received:
-                raise Lost
+                raise ChildLost
             self.unread += received
         line, _, self.unread = self.unread.partition(b"\n")
         return line
@@ -87,19 +86,19 @@ class Child:
     def _await_start(self) -> None:
         try:
             self.read(START_SECONDS)
-        except Lost:
+        except ChildLost:
             self.process.kill()
             self.process.wait()
             self.errors.seek(0)
             last = self.errors.read().decode(errors="replace").strip().splitlines()[-1:] or [
-                "it said nothing"
+                "it printed nothing"
             ]
             self.kill()
             raise VerifierError(f"the verifier's process does not start: {last[0]}") from None
 
 
 def _environment() -> dict[str, str]:
-    """The parent's environment, in which the child finds this very package."""
+    """The parent's environment with a PYTHONPATH on which the child finds this package."""
     home = str(Path(trainer.__file__).resolve().parent.parent)
     return {
         **os.environ,

@@ -1,4 +1,4 @@
-"""What a verifier says of an answer."""
+"""The verdict of a verifier on an answer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ LONGEST_ANSWER = 200  # characters of an answer as it is shown
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`correct` is None for "could not tell". `answer` is the answer as it was read, empty if none
-    was found.
-    """
+    """`correct` is None for "could not tell". `answer` is the answer as read, or empty."""
 
     correct: bool | None
     answer: str
@@ -33,7 +31,7 @@ class VerifierError(RuntimeError):
 
 
 def clean(answer: str) -> str:
-    """An answer that may be stored and shown: short, one line, no broken characters."""
+    """The answer as it can be stored and shown: short, one line, no broken characters."""
     return (
         " ".join(answer.split())[:LONGEST_ANSWER]
         .encode("utf-8", "replace")

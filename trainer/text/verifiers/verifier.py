@@ -1,8 +1,8 @@
-"""Verdicts on answers, from a child process that is killed and started again when it hangs or dies.
+"""Verdicts on answers, from a child process that is restarted when it hangs or dies.
 
-An item that takes longer than the time limit, or that the child dies of, gets the verdict None
-("could not tell"); the others are not affected. Items go out in batches, so that a hundred thousand
-simple verdicts take seconds.
+An item that exceeds the time limit or kills the child gets the verdict None ("could not tell"); the
+others are not affected. Items are sent in batches, so that a hundred thousand simple verdicts take
+seconds.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from types import TracebackType
 from typing import Self
 
 from trainer.spec.data import Verifier as Definition
-from trainer.text.verifiers.process import Child, Lost
+from trainer.text.verifiers.process import ChildLost, VerifierChild
 from trainer.text.verifiers.records import Verdict
 
 BATCH = 512
-LONGEST = 100_000  # characters of a completion that are read: the last ones, where the answer is
+# Characters of a completion that are read: the last ones, because the answer is at the end.
+LONGEST = 100_000
 
 Item = str | tuple[str, str]
 
 
 class Verifier:
-    """Judges answers as `definition` says. Use it in a `with` block, from one thread at a time.
+    """Judges answers by `definition`. Use it in a `with` block, from one thread at a time.
 
     The child starts with the first item. Raises VerifierError if it cannot.
     """
@@ -31,7 +32,7 @@ class Verifier:
     def __init__(self, definition: Definition, seconds: float = 5.0) -> None:
         self.definition = definition.model_dump_json()
         self.seconds = seconds
-        self.child: Child | None = None
+        self.child: VerifierChild | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -54,9 +55,7 @@ class Verifier:
         return self._ask([(completion[-LONGEST:], reference) for completion, reference in pairs])
 
     def read_reference(self, text: str) -> str:
-        """The reference as it is compared; empty if it cannot be read, and then every verdict is
-        None.
-        """
+        """The reference as it is compared; empty if unreadable, then every verdict is None."""
         return self.read_references([text])[0]
 
     def read_references(self, texts: Iterable[str]) -> list[str]:
@@ -70,15 +69,13 @@ class Verifier:
         return verdicts
 
     def _batch(self, items: Sequence[Item]) -> list[Verdict]:
-        """Verdicts on the first of the items, at least on one: it ends at an item that the child is
-        lost over.
-        """
-        child = self.child = self.child or Child(self.definition, self.seconds)
+        """Verdicts on the first items, at least one; stops at an item that kills the child."""
+        child = self.child = self.child or VerifierChild(self.definition, self.seconds)
         verdicts: list[Verdict] = []
         try:
             child.write(json.dumps(items).encode() + b"\n", self.seconds)
             verdicts.extend(Verdict(*json.loads(child.read(self.seconds))) for _ in items)
-        except Lost:
+        except ChildLost:
             self.close()
             verdicts.append(Verdict(None, ""))
         return verdicts
