@@ -55,9 +55,9 @@ class ApiApplication:
     """The ASGI application for the addresses below PREFIXES."""
 
     def __init__(self) -> None:
-        self._doorman = TokenCache()
-        self._guesses = TokenThrottle()
-        self._rates = LogRateLimit(settings.STILLROOM_LOG_RATE)
+        self._token_cache = TokenCache()
+        self._token_throttle = TokenThrottle()
+        self._rate_limit = LogRateLimit(settings.STILLROOM_LOG_RATE)
         self._waiting = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -153,37 +153,36 @@ class ApiApplication:
                 "UNAUTHENTICATED",
                 "This needs an API token of a team; members make one on the team's page.",
             )
-        actor = self._doorman.cached(token) or await self._looked_up(token, address)
+        actor = self._token_cache.cached(token) or await self._look_up(token, address)
         if actor is None:
             raise ApiError(
                 401,
                 "UNAUTHENTICATED",
-                "This API token is not known here, or not any more. Make another on the "
-                "team's page.",
+                "This API token is unknown or revoked. Create another on the team's page.",
             )
         return actor
 
-    async def _looked_up(self, token: str, address: str) -> Actor | None:
+    async def _look_up(self, token: str, address: str) -> Actor | None:
         token_digest = digest(token)
-        wait = self._guesses.wait(address, token_digest)
+        wait = self._token_throttle.wait(address, token_digest)
         if wait:
             text = (
                 "Too many wrong API tokens came from this address. Try again in a quarter of "
                 "an hour, or with a token that has worked."
             )
             raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
-        actor = await _threaded(self._doorman.find, token)
-        self._guesses.note(address, token_digest, right=actor is not None)
+        actor = await _threaded(self._token_cache.find, token)
+        self._token_throttle.note(address, token_digest, right=actor is not None)
         return actor
 
     async def _take(self, log_answer: LogAnswer, request: Request) -> Any:
         """Answer only when everything is committed."""
         assert request.actor.team is not None
         size = sum(batch.size for batch in log_answer.batches)
-        wait = self._rates.wait(request.actor.team.pk, size)
+        wait = self._rate_limit.wait(request.actor.team.pk, size)
         if wait:
             text = (
-                f"This team logs more than {self._rates.rate:,} values a second. Send this "
+                f"This team logs more than {self._rate_limit.rate:,} values a second. Send this "
                 f"again in a moment; nothing counts twice."
             )
             raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)

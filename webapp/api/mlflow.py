@@ -17,7 +17,7 @@ from webapp.access import access
 from webapp.access.models import Team
 from webapp.api import mlflow_models
 from webapp.api.mlflow_search import matching
-from webapp.api.mlflow_shapes import (
+from webapp.api.mlflow_types import (
     STATUSES,
     CreateExperiment,
     CreateRun,

@@ -12,7 +12,7 @@ from django.http import Http404
 from pydantic import BaseModel, Field
 
 from webapp.access import access
-from webapp.api.mlflow_shapes import RunRequest, Tag, files_of, read
+from webapp.api.mlflow_types import RunRequest, Tag, files_of, read
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin

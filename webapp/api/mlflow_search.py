@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from django.db.models import Q, QuerySet
 
-from webapp.api.mlflow_shapes import STATUSES
+from webapp.api.mlflow_types import STATUSES
 from webapp.api.requests import ApiError
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run

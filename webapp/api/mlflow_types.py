@@ -1,6 +1,4 @@
-"""What MLflow's clients send and expect: requests as types with MLflow's limits, runs and
-experiments as MLflow writes them.
-"""
+"""Request types of the MLflow API with its limits, and runs and experiments in its JSON form."""
 
 from __future__ import annotations
 
@@ -38,12 +36,12 @@ B = TypeVar("B", bound=BaseModel)
 
 Key = Annotated[str, Field(min_length=1, max_length=250)]
 Milliseconds = Annotated[int, Field(ge=0, lt=2**53)]
+# Milliseconds, before the year 9999, the last that a datetime holds. 0 means now.
 Moment = Annotated[int, Field(ge=0, lt=253_370_764_800_000)]
-"""In milliseconds, before the year 9999; 0: now."""
 
 
 def cut(length: int) -> BeforeValidator:
-    """Longer text is cut, as MLflow does."""
+    """Return a validator that cuts longer text, as MLflow does."""
     return BeforeValidator(lambda value: str(value)[:length])
 
 
