@@ -198,12 +198,12 @@ def test_a_start_message_that_arrives_twice_starts_a_run_once(team: Team) -> Non
         first = broker.SimpleQueue("runs").get(timeout=10)
         assert first.headers["task"] == "workers.place"
         tasks.place()
-        again = until(lambda: redelivered(broker))
-        assert again.headers["id"] == first.headers["id"]
+        redelivery = until(lambda: redelivered(broker))
+        assert redelivery.headers["id"] == first.headers["id"]
         for _ in range(2):
             tasks.place()
             tasks.start_placed()
-        again.ack()
+        redelivery.ack()
     until(lambda: over(run))
     assert_undisturbed_record(run, attempts=1)
     assert Attempt.objects.filter(run=run).count() == 1
@@ -218,19 +218,19 @@ def test_a_full_disk_ends_the_run_with_that_reason(
     (tmp_path / "alder").mkdir()
     mounting = f'mount -t tmpfs -o size=8m tmpfs {tmp_path}/alder && exec "$@"'
     alder = machine("alder", "unshare", "--mount", "sh", "-c", mounting, "sh")
-    there = Path(f"/proc/{alder.pid}/root{tmp_path}")
+    root = Path(f"/proc/{alder.pid}/root{tmp_path}")
     until(stored(run, 10))
-    fill(there / "alder" / "somebody else's")
+    fill(root / "alder" / "somebody else's")
     until(lambda: over(run))
     assert run.state == State.FAILED
     assert "disk" in run.reason
-    assert_complete(run, folder_on(there))
+    assert_complete(run, folder_on(root))
     assert run.events.filter(attempt=1, type="end").exists(), "its last words are kept"
 
-    (there / "alder" / "somebody else's").unlink()
+    (root / "alder" / "somebody else's").unlink()
     lifecycle.resume(run)
     until(lambda: over(run))
-    assert_undisturbed_record(run, attempts=2, base=there)
+    assert_undisturbed_record(run, attempts=2, base=root)
 
 
 def redelivered(broker: Any) -> Any:

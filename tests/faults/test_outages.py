@@ -53,8 +53,10 @@ def pointed_at(site: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in site.environment.items():
             patch.setenv(name, value)
-        there = environment.database(site.environment["DATABASE_URL"])
-        patch.setitem(connections.settings, "default", {**connections.settings["default"], **there})
+        database = environment.database(site.environment["DATABASE_URL"])
+        patch.setitem(
+            connections.settings, "default", {**connections.settings["default"], **database}
+        )
         patch.setattr(settings, "REDIS_URL", site.redis.url)
         patch.setattr(settings, "SECRET_KEY", site.environment["SECRET_KEY"])
         patch.setattr(settings, "STILLROOM_STATE", site.folder / "state")
@@ -79,7 +81,7 @@ def begin(broken: World) -> Iterator[Begin]:
     """
 
     def start(*steps: int) -> list[Run]:
-        runs = [queued(each) for each in steps]
+        runs = [queued(count) for count in steps]
         until(
             lambda: all(fresh(run).step >= 5 for run in runs),
             "the beginning of the runs",
@@ -175,12 +177,12 @@ def test_after_a_long_outage_of_postgres_nothing_is_declared_lost_for_a_lease_pe
         "the silent run's going on",
         meanwhile=broken.restart_dead,
     )
-    lost = silent.transitions.get(attempt=1, state=State.QUEUED)
-    assert "elsewhere was lost" in lost.reason
+    transition = silent.transitions.get(attempt=1, state=State.QUEUED)
+    assert "elsewhere was lost" in transition.reason
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_postmaster_start_time()")
         [began] = cursor.fetchone()
-    assert lost.at - began >= timedelta(seconds=LEASE_SECONDS)
+    assert transition.at - began >= timedelta(seconds=LEASE_SECONDS)
     assert_undisturbed_record(broken, run)
     assert_undisturbed_record(broken, orphaned)
     assert_undisturbed_record(broken, silent, attempts=2)

@@ -80,16 +80,16 @@ class Comparison:
     differences: list[Difference] = field(default_factory=list)
 
 
-def rule_for(recorded: Header, here: Header) -> Rule:
-    return EXACT if recorded == here else NEAR
+def rule_for(recorded: Header, current: Header) -> Rule:
+    return EXACT if recorded == current else NEAR
 
 
-def header_differences(recorded: Header, here: Header) -> list[str]:
+def header_differences(recorded: Header, current: Header) -> list[str]:
     """What is not as it was when the recording was made, as `name recorded → now`."""
     return [
-        f"{name} {recorded.get(name)} → {here.get(name)}"
-        for name in sorted(recorded.keys() | here.keys())
-        if recorded.get(name) != here.get(name)
+        f"{name} {recorded.get(name)} → {current.get(name)}"
+        for name in sorted(recorded.keys() | current.keys())
+        if recorded.get(name) != current.get(name)
     ]
 
 
@@ -101,7 +101,9 @@ def compare(recorded: Numbers, current: Numbers, rule: Rule) -> Comparison:
     for key in keys:
         differences += _of_key(key, recorded.get(key, []), current.get(key, []), rule)
     values = sum(len(reading.values) for readings in recorded.values() for reading in readings)
-    return Comparison(len(recorded), values, sorted(differences, key=lambda each: each.step))
+    return Comparison(
+        len(recorded), values, sorted(differences, key=lambda difference: difference.step)
+    )
 
 
 def _of_key(key: str, old: list[Reading], new: list[Reading], rule: Rule) -> Iterator[Difference]:
@@ -112,8 +114,10 @@ def _of_key(key: str, old: list[Reading], new: list[Reading], rule: Rule) -> Ite
             return
         yield from _of_reading(key, before, now, rule)
     common = min(len(old), len(new))
-    yield from (Difference(each.step, key, _shown(each), MISSING) for each in old[common:])
-    yield from (Difference(each.step, key, NOT_RECORDED, _shown(each)) for each in new[common:])
+    yield from (Difference(reading.step, key, _shown(reading), MISSING) for reading in old[common:])
+    yield from (
+        Difference(reading.step, key, NOT_RECORDED, _shown(reading)) for reading in new[common:]
+    )
 
 
 def _of_reading(key: str, before: Reading, now: Reading, rule: Rule) -> Iterator[Difference]:

@@ -65,15 +65,15 @@ def save(recording: Recording, path: Path) -> None:
         rows = [[reading.step, *reading.values] for reading in readings]
         lines.append(f"{json.dumps(key)}: {json.dumps(rows)}")
     numbers = "{\n" + ",\n".join(lines) + "\n}"
-    parts = [f'"header": {head}', f'"seconds": {recording.seconds}', f'"numbers": {numbers}']
+    members = [f'"header": {head}', f'"seconds": {recording.seconds}', f'"numbers": {numbers}']
     path.parent.mkdir(exist_ok=True)
-    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+    path.write_text("{\n" + ",\n".join(members) + "\n}\n", encoding="utf-8")
 
 
 def load(path: Path) -> Recording:
     """Raises FileNotFoundError if nothing was recorded."""
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(path.read_text(encoding="utf-8"))
     numbers: Numbers = {}
-    for key, rows in stored["numbers"].items():
+    for key, rows in content["numbers"].items():
         numbers[key] = [Reading(step, tuple(values)) for step, *values in rows]
-    return Recording(stored["header"], stored["seconds"], numbers)
+    return Recording(content["header"], content["seconds"], numbers)

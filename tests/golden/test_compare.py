@@ -38,10 +38,10 @@ def value_of(numbers: Numbers, key: str, index: int) -> float:
 def test_a_recording_is_the_same_as_itself(path: Path, tmp_path: Path) -> None:
     original = recording.load(path)
     recording.save(original, tmp_path / "again.json")
-    again = recording.load(tmp_path / "again.json")
-    comparison = compare(original.numbers, again.numbers, EXACT)
+    reloaded = recording.load(tmp_path / "again.json")
+    comparison = compare(original.numbers, reloaded.numbers, EXACT)
 
-    assert (again.header, again.seconds) == (original.header, original.seconds)
+    assert (reloaded.header, reloaded.seconds) == (original.header, original.seconds)
     assert comparison.differences == []
     assert comparison.keys > 100 and comparison.values > 1000
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
@@ -67,9 +67,9 @@ def test_a_zero_that_lost_its_sign_is_reported() -> None:
 
 def test_the_first_of_several_differences_is_that_of_the_earliest_step() -> None:
     numbers = recorded()
-    changed = with_value(with_value(numbers, "loss", 9, 1.0), "grad_norm", 4, 1.0)
+    current = with_value(with_value(numbers, "loss", 9, 1.0), "grad_norm", 4, 1.0)
 
-    assert compare(numbers, changed, EXACT).differences[0].key == "grad_norm"
+    assert compare(numbers, current, EXACT).differences[0].key == "grad_norm"
 
 
 def test_a_missing_key_and_a_new_one_are_reported() -> None:
@@ -87,15 +87,15 @@ def test_a_missing_key_and_a_new_one_are_reported() -> None:
 def test_on_another_machine_the_first_losses_are_compared_within_a_tolerance() -> None:
     numbers = recorded()
     loss = value_of(numbers, "loss", 2)
-    other = HEADER | {"instruction_set": "AVX512"}
+    other_header = HEADER | {"instruction_set": "AVX512"}
 
     assert rule_for(HEADER, HEADER) is EXACT
-    assert rule_for(HEADER, other) is NEAR
-    assert header_differences(HEADER, other) == ["instruction_set AVX2 → AVX512"]
+    assert rule_for(HEADER, other_header) is NEAR
+    assert header_differences(HEADER, other_header) == ["instruction_set AVX2 → AVX512"]
     near = with_value(numbers, "loss", 2, loss * 1.0001)
     assert compare(numbers, near, NEAR).differences == []
     far = with_value(numbers, "loss", 2, loss * 1.01)
-    assert [each.step for each in compare(numbers, far, NEAR).differences] == [3]
+    assert [difference.step for difference in compare(numbers, far, NEAR).differences] == [3]
     late = with_value(numbers, "loss", 9, loss * 1.01)
     assert compare(numbers, late, NEAR).differences == []
 

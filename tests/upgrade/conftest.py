@@ -56,8 +56,8 @@ def installation(
             cursor.execute(f'CREATE DATABASE "{name}"')
         _use_database(name)
         try:
-            parts = urlsplit(child_environment["DATABASE_URL"])
-            address = f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
+            url = urlsplit(child_environment["DATABASE_URL"])
+            address = f"{url.scheme}://{url.netloc}/{name}?{url.query}"
             _restore(address)
             rows_before = count_rows()
             environment = {**child_environment, "DATABASE_URL": address}

@@ -62,7 +62,7 @@ def crawl(
     Answers are read to their end: an error in the middle of a stream is raised here.
     """
     visited: dict[str, tuple[int, str]] = {}
-    waiting, seen = [start], {start}
+    waiting, known_addresses = [start], {start}
     while waiting:
         address = waiting.pop()
         response = client.get(address)
@@ -71,9 +71,9 @@ def crawl(
         links = [target] if response.status_code in REDIRECTS else list(_links(response))
         for link in links:
             absolute = urldefrag(urljoin(address, link)).url
-            if absolute not in seen and _is_local(absolute) and should_visit(absolute):
+            if absolute not in known_addresses and _is_local(absolute) and should_visit(absolute):
                 waiting.append(absolute)
-            seen.add(absolute)
+            known_addresses.add(absolute)
     return visited
 
 
@@ -85,9 +85,9 @@ class Sample:
         self.counts: Counter[tuple[str, ...]] = Counter()
 
     def __call__(self, address: str) -> bool:
-        parts = urlsplit(address)
-        kind = re.sub(r"/\d+(?=/)", "/N", parts.path)
-        key = (kind, *sorted(parse_qs(parts.query)))
+        url = urlsplit(address)
+        kind = re.sub(r"/\d+(?=/)", "/N", url.path)
+        key = (kind, *sorted(parse_qs(url.query)))
         self.counts[key] += 1
         return self.counts[key] <= self.limit
 
@@ -100,5 +100,5 @@ def _links(response: HttpResponseBase) -> Iterator[str]:
 
 
 def _is_local(address: str) -> bool:
-    parts = urlsplit(address)
-    return not parts.scheme and not parts.netloc and not parts.path.startswith("/static/")
+    url = urlsplit(address)
+    return not url.scheme and not url.netloc and not url.path.startswith("/static/")

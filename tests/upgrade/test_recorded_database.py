@@ -155,8 +155,8 @@ def test_migrating_loses_no_row(installation: Installation) -> None:
 
 
 def test_every_run_is_there() -> None:
-    stored = apps.get_model("runs", "Run").objects.exclude(public_id=OTHER_TEAMS_RUN)
-    rows = stored.order_by("pk").values_list("public_id", "name", "state")
+    runs = apps.get_model("runs", "Run").objects.exclude(public_id=OTHER_TEAMS_RUN)
+    rows = runs.order_by("pk").values_list("public_id", "name", "state")
     assert list(rows) == [(run.public_id, run.name, run.state) for run in RUNS]
 
 
@@ -171,8 +171,8 @@ def test_a_run_shows_its_name_its_state_and_its_curves(alice: Client, run: Recor
     losses = {row["step"] for row in rows if row["key"] == "loss"}
     assert len(losses) == run.losses
 
-    drawn = json.loads(content_of(alice.get(f"{address}.json?keys=loss")))["series"]
-    assert [len(curve["x"]) > 0 for curve in drawn] == [True] * (run.losses > 0)
+    curves = json.loads(content_of(alice.get(f"{address}.json?keys=loss")))["series"]
+    assert [len(curve["x"]) > 0 for curve in curves] == [True] * (run.losses > 0)
     assert alice.get(f"{address}.parquet").status_code == 200
 
 
@@ -229,8 +229,8 @@ def test_a_share_link_shows_its_run_and_no_other(public_id: str, token: str) -> 
     assert {base, f"{base}log/", f"{base}config/"} <= visited.keys()
     (name,) = (run.name for run in RUNS if run.public_id == public_id)
     assert name in read_page(guest.get(base)).text
-    others = [run.public_id for run in RUNS if run.public_id != public_id]
-    assert {guest.get(f"/runs/{other}/").status_code for other in others} <= {302, 404}
+    other_ids = [run.public_id for run in RUNS if run.public_id != public_id]
+    assert {guest.get(f"/runs/{other_id}/").status_code for other_id in other_ids} <= {302, 404}
 
 
 @pytest.mark.parametrize("token", [REVOKED, EXPIRED], ids=["revoked", "expired"])

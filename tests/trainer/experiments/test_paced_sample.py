@@ -29,8 +29,8 @@ def results() -> list[dict[str, Any]]:
 
 def test_the_arms_differ_in_the_problem_weights_alone() -> None:
     definitions = [definition(arm, seed=3) for arm in ARMS]
-    for one in definitions:
-        assert one["pool"].pop("weighting") and one.pop("name")
+    for arm_definition in definitions:
+        assert arm_definition["pool"].pop("weighting") and arm_definition.pop("name")
     assert definitions[0] == definitions[1] == definitions[2]
 
 

@@ -55,9 +55,14 @@ def pair(seed: int, noise: float = 0.0) -> list[Outcome]:
 
 
 def test_a_run_is_read_from_its_log() -> None:
-    found = measured("a", 0, [(0, 0, 0.3), (5, 50, 0.4), (10, 100, 0.5)])
-    assert (found.commit, found.step, found.tokens, found.compute) == ("c0ffee", 10, 100, 10.0)
-    assert (found.before, found.after) == ({"m": 0.3}, {"m": 0.5})
+    outcome = measured("a", 0, [(0, 0, 0.3), (5, 50, 0.4), (10, 100, 0.5)])
+    assert (outcome.commit, outcome.step, outcome.tokens, outcome.compute) == (
+        "c0ffee",
+        10,
+        100,
+        10.0,
+    )
+    assert (outcome.before, outcome.after) == ({"m": 0.3}, {"m": 0.5})
 
 
 def test_the_ends_of_the_snr_are_shares_of_the_peak_between() -> None:
@@ -119,10 +124,12 @@ def test_a_gate_that_does_not_hold_silences_the_claims() -> None:
 
 
 def test_a_difference_can_be_shown_and_still_be_too_small_to_matter() -> None:
-    wanted = tuple(
+    claims_by_interest = tuple(
         EXPERIMENT.claims[0].model_copy(update={"interest": interest}) for interest in (0.2, 0.05)
     )
-    claims = findings(EXPERIMENT.model_copy(update={"claims": wanted}), [*pair(0), *pair(1)]).claims
+    claims = findings(
+        EXPERIMENT.model_copy(update={"claims": claims_by_interest}), [*pair(0), *pair(1)]
+    ).claims
     assert [(claim.verdict, claim.remark) for claim in claims] == [
         ("shown", "a difference of 0.2 is ruled out"),
         ("shown", ""),
@@ -170,7 +177,10 @@ def test_arms_that_share_their_start_share_what_was_measured_there(tmp_path: Pat
             for event in events(curve):
                 log.emit(event.pop("type"), **event)
             log.emit("end", outcome="completed", reason="All steps are done.", remedy="")
-    assert [each.before for each in outcomes(experiment, tmp_path)] == [{"m": 0.3}, {"m": 0.3}]
+    assert [outcome.before for outcome in outcomes(experiment, tmp_path)] == [
+        {"m": 0.3},
+        {"m": 0.3},
+    ]
 
 
 def test_seeds_of_the_search_are_no_part_of_the_results(tmp_path: Path) -> None:

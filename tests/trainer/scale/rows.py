@@ -83,17 +83,17 @@ class Rows:
             self.weights = self._losses(batch, rt)
             return {"look": sum(self.weights)}
         rt.normalise("net", len(batch))
-        own = rt.world.divide(list(zip(batch, self.weights, strict=True)))
-        for index in range(rt.micro_batches_to_run(len(own), "net")):
-            row, weight = own[index] if index < len(own) else (batch[0], 0.0)
+        own_rows = rt.world.divide(list(zip(batch, self.weights, strict=True)))
+        for index in range(rt.micro_batches_to_run(len(own_rows), "net")):
+            row, weight = own_rows[index] if index < len(own_rows) else (batch[0], 0.0)
             rt.backward(rt.forward(partial(weighted, self.net, row, weight), "net"), "net")
         return {}
 
     def _losses(self, rows: Sequence[Tensor], rt: Runtime) -> list[float]:
-        own = rt.world.divide(rows)
-        self.sampled += len(own)
+        own_rows = rt.world.divide(rows)
+        self.sampled += len(own_rows)
         with torch.no_grad():
-            return rt.world.gather([float(cross_entropy(self.net, row)) for row in own])
+            return rt.world.gather([float(cross_entropy(self.net, row)) for row in own_rows])
 
     def after_step(self, rt: Runtime) -> None:
         self.average.follow()
@@ -134,12 +134,12 @@ def carry_out(
 ) -> Rows:
     """Train for some steps, as the rank of that place."""
     torch.set_num_threads(1)
-    own = folder / str(rank.rank)
+    rank_folder = folder / str(rank.rank)
     world = World(rank)
     settings = Compute.model_validate({"parallel": parallel})
-    log = EventLog(own / "events", 1)
+    log = EventLog(rank_folder / "events", 1)
     rt = Runtime(
-        own, log, torch.device("cpu"), Checkpoints(every=3, keep_last=9), 2, world, settings
+        rank_folder, log, torch.device("cpu"), Checkpoints(every=3, keep_last=9), 2, world, settings
     )
     method = Rows(steps, dtype)
     train(method, rt, checkpoints.load(checkpoint) if checkpoint else None)

@@ -39,12 +39,12 @@ def gradients(language_model: LanguageModel) -> dict[str, Tensor]:
 def test_recomputed_activations_give_the_same_gradients(
     tmp_path: Path, shape: str, lora: bool
 ) -> None:
-    stored, recomputed = student(tmp_path / "a", shape), student(tmp_path / "b", shape)
+    reference, recomputed = student(tmp_path / "a", shape), student(tmp_path / "b", shape)
     if lora:
-        for model in (stored, recomputed):
+        for model in (reference, recomputed):
             adapters.apply(model, LowRankAdapter(rank=2), seed=0)
     recompute_activations(recomputed.model)
-    expected, actual = gradients(stored), gradients(recomputed)
+    expected, actual = gradients(reference), gradients(recomputed)
     assert expected.keys() == actual.keys()
     for name, gradient in expected.items():
         assert torch.equal(gradient, actual[name]), name

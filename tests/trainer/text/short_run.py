@@ -47,8 +47,10 @@ def short(*stages: dict[str, Any], **changes: Any) -> RunSpec:
 
 
 def _stage(number: int, stage: dict[str, Any]) -> dict[str, Any]:
-    own = stage.get("source", "student_rollouts") == "student_rollouts"
-    rollouts = {"generate": {"per_problem": 2 if own else 1, "sampling": {"max_new_tokens": 24}}}
+    samples_student = stage.get("source", "student_rollouts") == "student_rollouts"
+    rollouts = {
+        "generate": {"per_problem": 2 if samples_student else 1, "sampling": {"max_new_tokens": 24}}
+    }
     return merged(
         {
             "name": f"stage-{number}",

@@ -66,15 +66,15 @@ def test_a_stated_confidence_is_one_token() -> None:
 def test_greedy_answers_at_levels_1_and_2_are_mostly_right(
     pair: dict[str, LanguageModel], name: str, solved: float
 ) -> None:
-    asked = [
+    sample = [
         problem for problem in problems(POOL_FAMILIES, (1, 2), 400, seed=5) if held_out(problem)
     ][:32]
-    answers = greedy(pair[name], [problem.question for problem in asked])
+    answers = greedy(pair[name], [problem.question for problem in sample])
     right = sum(
         answer.endswith(f">{problem.answer}")
-        for problem, answer in zip(asked, answers, strict=True)
+        for problem, answer in zip(sample, answers, strict=True)
     )
-    assert right / len(asked) >= solved
+    assert right / len(sample) >= solved
 
 
 def greedy(model: LanguageModel, questions: list[str]) -> list[str]:

@@ -52,7 +52,7 @@ def test_every_finished_answer_is_taught_the_pass_rate_of_its_problem(
     )
     rows = trained_rows(folder, 1)
     for row in rows:
-        verdicts = [other["verdict"] for other in rows if other["problem"] == row["problem"]]
+        verdicts = [sibling["verdict"] for sibling in rows if sibling["problem"] == row["problem"]]
         assert row["target_confidence"] == sum(verdicts) / len(verdicts)
         assert row["edited"] != row["truncated"]
         if row["edited"]:

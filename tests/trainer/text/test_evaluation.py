@@ -15,8 +15,8 @@ from trainer.text.evaluation.pass_rate_summary import (
 from trainer.text.problems import Problem
 
 PROBLEMS = [
-    Problem(str(at), "?", "1", domain="add" if at < 2 else "sub", difficulty="1", tier="")
-    for at in range(4)
+    Problem(str(index), "?", "1", domain="add" if index < 2 else "sub", difficulty="1", tier="")
+    for index in range(4)
 ]
 TIERS = ["mastered", "frontier", "frontier", "hopeless"]
 
@@ -37,10 +37,16 @@ def test_each_group_is_reported_alone_with_its_paired_difference() -> None:
 
 def test_mastered_and_frontier_are_also_reported_together() -> None:
     event = summary(counts(4, 3, 3, 0), counts(4, 1, 1, 0), TIERS, [], 4, [1])
-    both = next(group for group in event["groups"] if group["name"] == "mastered or frontier")
-    assert both["n"] == 3
-    assert both["difference"]["pass_rate"] == pytest.approx(1 / 3)
-    assert both["difference"]["interval"][0] <= 1 / 3 <= both["difference"]["interval"][1]
+    group_of_both = next(
+        group for group in event["groups"] if group["name"] == "mastered or frontier"
+    )
+    assert group_of_both["n"] == 3
+    assert group_of_both["difference"]["pass_rate"] == pytest.approx(1 / 3)
+    assert (
+        group_of_both["difference"]["interval"][0]
+        <= 1 / 3
+        <= group_of_both["difference"]["interval"][1]
+    )
 
 
 def test_the_first_evaluation_has_no_difference() -> None:
@@ -54,8 +60,8 @@ def test_pass_at_more_than_the_samples_is_left_out() -> None:
 
 
 def test_tiers_come_from_a_separate_sample_of_answers() -> None:
-    shown = ProblemCounts(PROBLEMS, np.array([4, 2, 0, 0]), np.array([4, 4, 4, 0]))
-    assert tiers_from_counts(shown) == ["mastered", "frontier", "hopeless", ""]
+    sample = ProblemCounts(PROBLEMS, np.array([4, 2, 0, 0]), np.array([4, 4, 4, 0]))
+    assert tiers_from_counts(sample) == ["mastered", "frontier", "hopeless", ""]
 
 
 def test_metrics_name_every_figure_of_the_event() -> None:
@@ -72,8 +78,10 @@ def test_metrics_name_every_figure_of_the_event() -> None:
 
 
 def test_forgetting_is_the_paired_loss_of_pass_rate() -> None:
-    lost = forgetting(summary(counts(2, 1, 4, 0), counts(4, 3, 4, 0), [""] * 4, [], 4, [1]))
-    assert lost["retained/forgetting"] == 0.25
-    assert lost["retained/forgetting/low"] <= 0.25 <= lost["retained/forgetting/high"]
-    assert lost["retained/forgetting/low"] >= 0
+    loss_metrics = forgetting(summary(counts(2, 1, 4, 0), counts(4, 3, 4, 0), [""] * 4, [], 4, [1]))
+    assert loss_metrics["retained/forgetting"] == 0.25
+    assert (
+        loss_metrics["retained/forgetting/low"] <= 0.25 <= loss_metrics["retained/forgetting/high"]
+    )
+    assert loss_metrics["retained/forgetting/low"] >= 0
     assert forgetting(summary(counts(1, 1, 1, 1), None, [""] * 4, [], 4, [1])) == {}

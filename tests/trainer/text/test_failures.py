@@ -25,12 +25,12 @@ from trainer.text.rollouts import answers
 from trainer.text.training.micro_batch_loss import MicroBatchLoss
 
 
-def ended(folder: Path, *words: str) -> None:
+def ended(folder: Path, *phrases: str) -> None:
     """The run ended as failed with these words in reason or remedy."""
     last = end(folder)
     assert last["outcome"] == "failed"
     sentence = f"{last['reason']} {last['remedy']}"
-    assert all(word in sentence for word in words), sentence
+    assert all(phrase in sentence for phrase in phrases), sentence
     assert last["remedy"]
 
 
@@ -43,7 +43,7 @@ def refused(folder: Path, definition: str | bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "word"),
+    ("text", "phrase"),
     [
         (
             "pool: {weighting: {kind: paced, alpha: -1}}\nstages: [{name: a}]",
@@ -56,9 +56,9 @@ def refused(folder: Path, definition: str | bytes) -> str:
     ],
 )
 def test_a_definition_that_is_wrong_is_refused_by_name(
-    tmp_path: Path, text: str | bytes, word: str
+    tmp_path: Path, text: str | bytes, phrase: str
 ) -> None:
-    assert word in refused(tmp_path, text)
+    assert phrase in refused(tmp_path, text)
 
 
 def test_a_missing_definition_is_reported(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_a_model_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
 
 def test_a_student_with_another_tokenizer_than_the_teacher_is_refused(tmp_path: Path) -> None:
     tokenizer = tiny.character_tokenizer(tiny.CHARACTERS[::-1])
-    other = tiny.save_folder(tmp_path / "other", tokenizer=tokenizer)
+    student = tiny.save_folder(tmp_path / "other", tokenizer=tokenizer)
     teacher = tiny.save_folder(tmp_path / "teacher", seed=1)
-    networks = {"student": {"model": f"file:{other}"}, "teacher": {"model": f"file:{teacher}"}}
+    networks = {"student": {"model": f"file:{student}"}, "teacher": {"model": f"file:{teacher}"}}
     assert start(spec(networks=networks), tmp_path / "run") == exit_codes.REFUSED
     ended(tmp_path / "run", "different tokenizers")
 
@@ -202,8 +202,8 @@ def test_a_full_disk_ends_the_run_in_words_and_with_its_code(tmp_path: Path) -> 
 def test_a_full_disk_stops_the_run_before_an_event_is_lost(tmp_path: Path) -> None:
     with largest_file(6_000):
         assert start(spec(), tmp_path) == exit_codes.DISK_FULL
-    seen = [event["seq"] for event in events(tmp_path)]
-    assert seen == list(range(1, len(seen) + 1))
+    sequence_numbers = [event["seq"] for event in events(tmp_path)]
+    assert sequence_numbers == list(range(1, len(sequence_numbers) + 1))
 
 
 def test_a_read_only_folder_is_reported_on_the_console(

@@ -22,22 +22,22 @@ def gram(signal: float, n: int = 48, size: int = 200, seed: int = 0) -> np.ndarr
 def test_numerator_and_denominator_follow_their_definition() -> None:
     gradients = np.random.default_rng(0).normal(1.0, 1.0, (7, 5))
     mean = gradients.mean(axis=0)
-    spread = ((gradients - mean) ** 2).sum() / 6
+    variance = ((gradients - mean) ** 2).sum() / 6
     numerator, denominator = ratio(gradients @ gradients.T, np.ones(7))
-    assert numerator == pytest.approx(mean @ mean - spread / 7)
-    assert denominator == pytest.approx(spread)
+    assert numerator == pytest.approx(mean @ mean - variance / 7)
+    assert denominator == pytest.approx(variance)
 
 
 def test_pure_noise_shows_no_signal() -> None:
     result = [summarise_bin(0, 0, gram(0.0, seed=seed)) for seed in range(10)]
-    assert np.mean([each.snr for each in result]) < 0.005
-    assert sum(each.interval[0] > 0.01 for each in result) <= 1
+    assert np.mean([summary.snr for summary in result]) < 0.005
+    assert sum(summary.interval[0] > 0.01 for summary in result) <= 1
 
 
 def test_a_known_signal_is_recovered_within_its_interval() -> None:
     result = [summarise_bin(0, 0, gram(10.0, seed=seed)) for seed in range(20)]
-    assert np.mean([each.snr for each in result]) == pytest.approx(100 / 200, rel=0.1)
-    assert sum(each.interval[0] <= 0.5 <= each.interval[1] for each in result) >= 14
+    assert np.mean([summary.snr for summary in result]) == pytest.approx(100 / 200, rel=0.1)
+    assert sum(summary.interval[0] <= 0.5 <= summary.interval[1] for summary in result) >= 14
 
 
 def test_equal_gradients_have_no_noise_and_are_not_divided_by_zero() -> None:

@@ -66,10 +66,12 @@ def test_a_paired_difference_is_sharper_than_the_two_rates_apart() -> None:
     rng = np.random.default_rng(0)
     before = rng.binomial(1, 0.5, 500)
     after = np.maximum(before, rng.binomial(1, 0.1, 500))
-    ones = np.ones(500, np.int64)
-    change, (low, high) = difference((after, ones), (before, ones))
+    verdict_counts = np.ones(500, np.int64)
+    change, (low, high) = difference((after, verdict_counts), (before, verdict_counts))
     assert low <= change <= high
-    assert high - low < 0.5 * (pass_rate(after, ones)[1][1] - pass_rate(after, ones)[1][0])
+    assert high - low < 0.5 * (
+        pass_rate(after, verdict_counts)[1][1] - pass_rate(after, verdict_counts)[1][0]
+    )
 
 
 def test_only_problems_judged_both_times_enter_a_difference() -> None:

@@ -69,14 +69,14 @@ def random_rows(
     rng = np.random.Generator(np.random.PCG64(seed))
 
     def ids(count: int) -> tuple[int, ...]:
-        return tuple(int(one) for one in rng.integers(3, tiny.VOCABULARY, count))
+        return tuple(int(id) for id in rng.integers(3, tiny.VOCABULARY, count))
 
-    def row(at: int, length: int) -> TrainRow:
+    def row(index: int, length: int) -> TrainRow:
         answer = Answer(
-            Problem(str(at // 2), "?", "1"),
-            at % 2,
+            Problem(str(index // 2), "?", "1"),
+            index % 2,
             "student",
-            ids(4 + at),
+            ids(4 + index),
             ids(length),
             False,
             "",
@@ -86,28 +86,28 @@ def random_rows(
         coefficients = rng.choice([0.0, 0.25, 1.0], length).astype(np.float32)
         return TrainRow(
             answer,
-            at // 2,
+            index // 2,
             2,
-            WEIGHTS[at // 2],
-            teacher(at),
-            ids(3 + at),
+            WEIGHTS[index // 2],
+            teacher(index),
+            ids(3 + index),
             rng.choice(kinds, length).astype(np.int8),
             coefficients,
             advantages=rng.normal(size=length).astype(np.float32),
             anchor_logprobs=rng.normal(-3, 1, length).astype(np.float32),
         )
 
-    return [row(at, length) for at, length in enumerate(LENGTHS)]
+    return [row(index, length) for index, length in enumerate(LENGTHS)]
 
 
 def settings(objective: dict[str, Any], micro: int = 24, **stage: Any) -> RunSpec:
-    made = {
+    definition = {
         "name": "only",
         "objective": objective,
         "rollouts": {"generate": {"per_problem": 2}},
         **stage,
     }
-    return spec(stages=[made], compute={"micro_batch_tokens": micro})
+    return spec(stages=[definition], compute={"micro_batch_tokens": micro})
 
 
 def differentiated(
@@ -147,15 +147,17 @@ def expected(
     student: LanguageModel, rows: Sequence[TrainRow], terms: Terms, reduction: str
 ) -> tuple[Gradient, float]:
     """Σ_i w̃_i Σ_j share_ij Σ_t c_t ℓ_t / Z, written out; `terms` gives ℓ [T] of a row."""
-    kept = [int((row.coefficients != 0).sum()) for row in rows]
-    shares = [1 / (2 * max(1, count)) if reduction == "sequence_mean" else 1.0 for count in kept]
-    z = len(WEIGHTS) if reduction == "sequence_mean" else sum(kept)
-    parts = [
+    token_counts = [int((row.coefficients != 0).sum()) for row in rows]
+    shares = [
+        1 / (2 * max(1, count)) if reduction == "sequence_mean" else 1.0 for count in token_counts
+    ]
+    z = len(WEIGHTS) if reduction == "sequence_mean" else sum(token_counts)
+    row_losses = [
         row.weight * share * (torch.from_numpy(row.coefficients).double() * terms(row)).sum()
         for row, share in zip(rows, shares, strict=True)
     ]
     student.model.zero_grad()
-    loss = torch.stack(parts).sum() / z
+    loss = torch.stack(row_losses).sum() / z
     loss.backward()
     return {
         name: p.grad.clone() for name, p in student.model.named_parameters() if p.grad is not None
@@ -210,11 +212,11 @@ def ratio_or_likelihood(student: LanguageModel, objective: GRPO) -> Terms:
     return terms
 
 
-def assert_same(found: tuple[Gradient, float], wanted: tuple[Gradient, float]) -> None:
-    assert found[1] == pytest.approx(wanted[1], rel=1e-9)
-    assert found[0].keys() == wanted[0].keys()
-    for name, value in wanted[0].items():
-        torch.testing.assert_close(found[0][name], value, rtol=1e-7, atol=1e-11)
+def assert_same(actual: tuple[Gradient, float], expected: tuple[Gradient, float]) -> None:
+    assert actual[1] == pytest.approx(expected[1], rel=1e-9)
+    assert actual[0].keys() == expected[0].keys()
+    for name, value in expected[0].items():
+        torch.testing.assert_close(actual[0][name], value, rtol=1e-7, atol=1e-11)
 
 
 @pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean"])
@@ -223,7 +225,7 @@ def test_divergence_likelihood_and_nothing_mix_in_one_answer_under_two_teachers(
     student: LanguageModel, teachers: Teachers, tmp_path: Path, reduction: str, seed: int
 ) -> None:
     rows = random_rows(
-        seed, (NONE, DIVERGENCE, CROSS_ENTROPY), lambda at: ("teacher", "specialist")[at % 2]
+        seed, (NONE, DIVERGENCE, CROSS_ENTROPY), lambda index: ("teacher", "specialist")[index % 2]
     )
     definition = settings({"kind": "reverse_kl"}, reduction=reduction)
     gradient, loss, statistics = differentiated(student, teachers, definition, rows, tmp_path)
@@ -231,9 +233,9 @@ def test_divergence_likelihood_and_nothing_mix_in_one_answer_under_two_teachers(
         (gradient, loss),
         expected(student, rows, divergence_or_likelihood(student, teachers), reduction),
     )
-    for row, known in zip(rows, statistics, strict=True):
+    for row, row_statistics in zip(rows, statistics, strict=True):
         compared = torch.from_numpy((row.kinds == DIVERGENCE) & (row.coefficients != 0))
-        assert torch.equal(~known.divergence.isnan(), compared)
+        assert torch.equal(~row_statistics.divergence.isnan(), compared)
 
 
 @pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean"])
@@ -260,8 +262,8 @@ def test_rows_without_advantage_are_not_computed_but_count(
         for row in random_rows(3, (RATIO,))
     ]
     rows = [
-        replace(row, advantages=np.zeros_like(row.advantages)) if at in flat else row
-        for at, row in enumerate(rows)
+        replace(row, advantages=np.zeros_like(row.advantages)) if index in flat else row
+        for index, row in enumerate(rows)
     ]
     definition = settings({"kind": "grpo"}, reduction="token_mean")
     objective = definition.stages[0].objective
@@ -271,9 +273,9 @@ def test_rows_without_advantage_are_not_computed_but_count(
         (gradient, loss),
         expected(student, rows, ratio_or_likelihood(student, objective), "token_mean"),
     )
-    assert [bool(known.student_logprob.isnan().all()) for known in statistics] == [
-        at in flat for at in range(6)
-    ]
+    assert [
+        bool(row_statistics.student_logprob.isnan().all()) for row_statistics in statistics
+    ] == [index in flat for index in range(6)]
 
 
 def test_a_round_in_which_no_row_can_change_the_student_has_no_gradient(
@@ -283,9 +285,9 @@ def test_a_round_in_which_no_row_can_change_the_student_has_no_gradient(
         replace(row, teacher="", advantages=np.zeros_like(row.advantages))
         for row in random_rows(4, (RATIO,))
     ]
-    for number, chosen in enumerate((rows, [])):
+    for number, round_rows in enumerate((rows, [])):
         gradient, loss, _ = differentiated(
-            student, teachers, settings({"kind": "grpo"}), chosen, tmp_path / str(number)
+            student, teachers, settings({"kind": "grpo"}), round_rows, tmp_path / str(number)
         )
         assert gradient == {} and loss == 0
 
@@ -302,17 +304,19 @@ def test_selected_tokens_alone_have_a_gradient(
     ]
     tokens = {"kind": "selected", "score": score, "how": "sample", "share": 0.4}
     definition = settings({"kind": "reverse_kl"}, tokens=tokens)
-    chosen = selection(student, teachers, definition.stages[0], rows)
-    for before, after in zip(rows, chosen, strict=True):
+    selected_rows = selection(student, teachers, definition.stages[0], rows)
+    for before, after in zip(rows, selected_rows, strict=True):
         compared = before.kinds == DIVERGENCE
         assert (after.coefficients[~compared] == 1).all()
         assert (after.coefficients[compared] != 0).sum() == (
             max(1, int(0.4 * compared.sum())) if compared.any() else 0
         )
-    gradient, loss, _ = differentiated(student, teachers, definition, chosen, tmp_path)
+    gradient, loss, _ = differentiated(student, teachers, definition, selected_rows, tmp_path)
     assert_same(
         (gradient, loss),
-        expected(student, chosen, divergence_or_likelihood(student, teachers), "sequence_mean"),
+        expected(
+            student, selected_rows, divergence_or_likelihood(student, teachers), "sequence_mean"
+        ),
     )
 
 
@@ -339,7 +343,7 @@ def test_the_score_compares_with_the_teacher_of_each_row(
     """One token of each answer is kept: where its own teacher differs most."""
     rows = [
         replace(row, coefficients=np.ones_like(row.coefficients))
-        for row in random_rows(6, (DIVERGENCE,), lambda at: ("teacher", "specialist")[at % 2])
+        for row in random_rows(6, (DIVERGENCE,), lambda index: ("teacher", "specialist")[index % 2])
     ]
     tokens = {"kind": "selected", "score": "divergence", "how": "top", "share": 0.01}
     terms = divergence_or_likelihood(student, teachers)

@@ -39,9 +39,9 @@ def test_a_verdict_that_could_not_be_told_leaves_numerator_and_denominator() -> 
 
 
 def test_a_cut_answer_counts_as_a_failure_and_its_share_is_known() -> None:
-    cut = [answer("a", False, truncated=True), answer("a", True)]
-    assert tally([Problem("a", "?", "1")], cut)[1].tolist() == [2]
-    assert truncated_share(cut) == 0.5
+    answers = [answer("a", False, truncated=True), answer("a", True)]
+    assert tally([Problem("a", "?", "1")], answers)[1].tolist() == [2]
+    assert truncated_share(answers) == 0.5
 
 
 def test_a_problem_with_fewer_than_half_of_its_verdicts_is_set_aside() -> None:
@@ -85,9 +85,9 @@ def test_a_pool_comes_back_from_its_state() -> None:
 def test_every_pass_draws_each_kept_problem_once(count: int, size: int, seed: int) -> None:
     kept_problems = np.arange(10, 10 + count)
     samples = [
-        place
+        problem
         for index in range(count)
-        for place in draw(kept_problems, size, index, seed, origin=0)
+        for problem in draw(kept_problems, size, index, seed, origin=0)
     ]
     for turn in range(size):
         assert sorted(samples[turn * count : (turn + 1) * count]) == kept_problems.tolist()

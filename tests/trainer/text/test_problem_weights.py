@@ -47,8 +47,8 @@ def test_solved_and_hopeless_problems_weigh_nothing_without_a_floor(
 @given(rates)
 def test_normalised_weights_have_mean_one_over_the_kept_problems(p: list[float]) -> None:
     weights = normalised(paced_weights(p, 1, 1))
-    kept = weights[weights > 0]
-    assert not kept.size or abs(kept.mean() - 1) < 1e-9
+    positive = weights[weights > 0]
+    assert not positive.size or abs(positive.mean() - 1) < 1e-9
 
 
 def test_weights_off_by_a_bounded_factor_cost_little_efficiency() -> None:

@@ -95,7 +95,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
 def test_settings_that_make_no_sense_together_are_refused_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    settings, beginning, parts = REFUSED[name]
+    settings, field, phrases = REFUSED[name]
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"stages": [STAGE], **settings}))
     assert main(["validate", str(path)]) == 64
@@ -103,7 +103,7 @@ def test_settings_that_make_no_sense_together_are_refused_by_name(
     assert [
         complaint
         for complaint in complaints
-        if complaint.startswith(f"- {beginning}") and all(part in complaint for part in parts)
+        if complaint.startswith(f"- {field}") and all(phrase in complaint for phrase in phrases)
     ]
 
 
@@ -122,11 +122,11 @@ def test_solutions_that_are_missing_are_named_before_anything_is_sampled(tmp_pat
     path = tmp_path / "problems.jsonl"
     problems = [
         {
-            "question": f"{at}+1=?",
-            "answer": str(at + 1),
-            "solution": "" if at == 7 else f">{at + 1}",
+            "question": f"{number}+1=?",
+            "answer": str(number + 1),
+            "solution": "" if number == 7 else f">{number + 1}",
         }
-        for at in range(3, 11)
+        for number in range(3, 11)
     ]
     path.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
     train = {

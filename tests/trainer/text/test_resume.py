@@ -34,22 +34,24 @@ CASES = {
 }
 
 
-Whole = tuple[RunSpec, Path]
+Finished = tuple[RunSpec, Path]
 
 
-def carried_out(case: str, factory: pytest.TempPathFactory) -> Whole:
+def carried_out(case: str, factory: pytest.TempPathFactory) -> Finished:
     definition, folder = spec(**CASES[case]), factory.mktemp(case)
     assert start(definition, folder) == 0
     return definition, folder
 
 
 @pytest.fixture(scope="module", params=list(CASES))
-def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def finished_of_each_kind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
     return carried_out(request.param, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return carried_out("two_stages", tmp_path_factory)
 
 
@@ -66,9 +68,9 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_stopping_twice_and_resuming_changes_no_number(
-    each: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_of_each_kind: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    definition, uninterrupted = each
+    definition, uninterrupted = finished_of_each_kind
     stop_after(2, monkeypatch)
     assert start(definition, tmp_path) == 75
     monkeypatch.undo()
@@ -87,25 +89,27 @@ def test_stopping_twice_and_resuming_changes_no_number(
     assert [(first["type"], first["step"]) for first in firsts] == [("rewind", 2), ("rewind", 7)]
 
 
-def copy_of(whole: Whole, folder: Path) -> Path:
+def copy_of(finished: Finished, folder: Path) -> Path:
     """A copy of the finished run, to be damaged; returns its checkpoints."""
-    shutil.copytree(whole[1], folder, dirs_exist_ok=True)
+    shutil.copytree(finished[1], folder, dirs_exist_ok=True)
     return folder / "attempts" / "1" / "checkpoints"
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint_and_the_tail_is_abandoned(
-    whole: Whole, tmp_path: Path
+    finished: Finished, tmp_path: Path
 ) -> None:
-    checkpoints = copy_of(whole, tmp_path)
+    checkpoints = copy_of(finished, tmp_path)
     shutil.rmtree(checkpoints / "step-00000008")
     assert run.resume(tmp_path) == 0
     assert events(tmp_path, "rewind", attempt=2)[0]["step"] == 6
-    assert numbers(tmp_path) == numbers(whole[1])
-    assert final_hash(tmp_path) == final_hash(whole[1])
+    assert numbers(tmp_path) == numbers(finished[1])
+    assert final_hash(tmp_path) == final_hash(finished[1])
 
 
-def test_a_damaged_checkpoint_is_passed_over_with_a_word(whole: Whole, tmp_path: Path) -> None:
-    checkpoints = copy_of(whole, tmp_path)
+def test_a_damaged_checkpoint_is_passed_over_with_a_word(
+    finished: Finished, tmp_path: Path
+) -> None:
+    checkpoints = copy_of(finished, tmp_path)
     with (checkpoints / "step-00000008" / "student.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x55")
@@ -116,21 +120,21 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(whole: Whole, tmp_path:
         if event["level"] == "warning"
     ]
     assert "step-00000008 of attempt 1 is skipped" in warnings[0]
-    assert final_hash(tmp_path) == final_hash(whole[1])
+    assert final_hash(tmp_path) == final_hash(finished[1])
 
 
-def test_a_chosen_checkpoint_is_gone_on_from(whole: Whole, tmp_path: Path) -> None:
-    checkpoints = copy_of(whole, tmp_path)
+def test_a_chosen_checkpoint_is_gone_on_from(finished: Finished, tmp_path: Path) -> None:
+    checkpoints = copy_of(finished, tmp_path)
     assert run.resume(tmp_path, attempt=5, checkpoint=checkpoints / "step-00000006") == 0
     assert events(tmp_path, "rewind", attempt=5)[0]["step"] == 6
-    assert final_hash(tmp_path) == final_hash(whole[1])
+    assert final_hash(tmp_path) == final_hash(finished[1])
 
 
-def test_a_run_without_a_checkpoint_starts_again(whole: Whole, tmp_path: Path) -> None:
-    shutil.rmtree(copy_of(whole, tmp_path))
+def test_a_run_without_a_checkpoint_starts_again(finished: Finished, tmp_path: Path) -> None:
+    shutil.rmtree(copy_of(finished, tmp_path))
     assert run.resume(tmp_path) == 0
     assert events(tmp_path, "rewind", attempt=2)[0]["step"] == -1
-    assert numbers(tmp_path) == numbers(whole[1])
+    assert numbers(tmp_path) == numbers(finished[1])
     assert (
         len(
             [

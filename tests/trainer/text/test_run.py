@@ -40,8 +40,10 @@ def test_it_ends_in_words(folder: Path) -> None:
 
 
 def test_the_log_tells_every_evaluation_but_the_last_which_the_end_tells(folder: Path) -> None:
-    text = [event["message"] for event in events(folder, "log") if "held-out" in event["message"]]
-    assert [one.partition(":")[0] for one in text] == [
+    messages = [
+        event["message"] for event in events(folder, "log") if "held-out" in event["message"]
+    ]
+    assert [message.partition(":")[0] for message in messages] == [
         "Before training",
         "After step 3",
         "After step 6",
@@ -69,17 +71,19 @@ def test_every_role_of_problems_is_recorded_with_its_fingerprint(folder: Path) -
 
 def test_the_teacher_answers_each_kept_problem_once_and_no_other(folder: Path) -> None:
     measured = of(folder, "problems", role="train")[0]
-    kept = [id for id, weight in zip(measured["ids"], measured["weights"], strict=True) if weight]
-    written = of(folder, "rollouts", role="teacher")
-    assert len(written) == 1
-    assert written[0]["of"] == len(kept) < 16
+    kept_ids = [
+        id for id, weight in zip(measured["ids"], measured["weights"], strict=True) if weight
+    ]
+    teacher_events = of(folder, "rollouts", role="teacher")
+    assert len(teacher_events) == 1
+    assert teacher_events[0]["of"] == len(kept_ids) < 16
     trained = {
         entry["problem"]
         for event in of(folder, "rollouts", role="train")
         if event["step"]
         for entry in event["index"]
     }
-    assert trained <= set(kept)
+    assert trained <= set(kept_ids)
 
 
 def test_weights_of_the_kept_problems_have_mean_one(folder: Path) -> None:

@@ -31,46 +31,46 @@ def test_every_rule_keeps_its_share_of_every_answer_and_shows_the_regions(tmp_pa
         short(*({**selecting(*rule, share=0.4), "until": {"steps": 1}} for rule in RULES)), tmp_path
     )
     result = numbers(folder)
-    shown = {event["step"]: event for event in events(folder, "token_regions")}
-    assert sorted(shown) == list(range(1, len(RULES) + 1))
-    for step, event in shown.items():
+    event_by_step = {event["step"]: event for event in events(folder, "token_regions")}
+    assert sorted(event_by_step) == list(range(1, len(RULES) + 1))
+    for step, event in event_by_step.items():
         rows = trained_rows(folder, step)
-        kept = [sum(map(bool, row["coefficient"])) for row in rows]
-        assert kept == [max(1, math.floor(0.4 * len(row["ids"]))) for row in rows]
+        kept_tokens = [sum(map(bool, row["coefficient"])) for row in rows]
+        assert kept_tokens == [max(1, math.floor(0.4 * len(row["ids"]))) for row in rows]
         total = sum(len(row["ids"]) for row in rows)
         assert sum(map(sum, event["counts"])) == total
-        assert sum(map(sum, event["kept"])) == sum(kept)
-        assert result[step, "tokens/kept_share"] == event["kept_share"] == sum(kept) / total
+        assert sum(map(sum, event["kept"])) == sum(kept_tokens)
+        assert result[step, "tokens/kept_share"] == event["kept_share"] == sum(kept_tokens) / total
         assert sum(result[step, f"tokens/q{number}"] for number in (1, 2, 3, 4)) == pytest.approx(1)
         assert result[step, "grad_norm"] > 0
 
 
 def test_the_highest_and_the_lowest_half_are_each_others_rest(tmp_path: Path) -> None:
     """Of answers with an even number of tokens."""
-    kept = {}
+    masks = {}
     for how in ("top", "bottom"):
         folder = carried_out(
             short({**selecting("soft_or", how), "until": {"steps": 1}}), tmp_path / how
         )
-        kept[how] = [
-            [bool(one) for one in row["coefficient"]]
+        masks[how] = [
+            [bool(coefficient) for coefficient in row["coefficient"]]
             for row in trained_rows(folder, 1)
             if len(row["ids"]) % 2 == 0
         ]
-    assert kept["top"]
-    assert kept["top"] == [[not one for one in row] for row in kept["bottom"]]
+    assert masks["top"]
+    assert masks["top"] == [[not coefficient for coefficient in row] for row in masks["bottom"]]
 
 
 @pytest.mark.parametrize("score", ["entropy", "random"])
 def test_watching_a_choice_changes_neither_it_nor_the_student(tmp_path: Path, score: str) -> None:
-    seen = {}
+    folders = {}
     for every in (0, 1):
         folder = carried_out(
             short(selecting(score, "sample"), record={"every": every}), tmp_path / str(every)
         )
-        seen[every] = folder
-    assert column(seen[0], "loss") == column(seen[1], "loss")
-    assert not events(seen[0], "token_regions")
+        folders[every] = folder
+    assert column(folders[0], "loss") == column(folders[1], "loss")
+    assert not events(folders[0], "token_regions")
 
 
 def test_entropies_are_taken_from_the_sampler_and_not_computed_again(tmp_path: Path) -> None:
@@ -78,13 +78,13 @@ def test_entropies_are_taken_from_the_sampler_and_not_computed_again(tmp_path: P
     another pass of the student.
     """
     compute = {}
-    written = {"source": "teacher_written", "objective": {"kind": "forward_kl"}}
+    teacher_written = {"source": "teacher_written", "objective": {"kind": "forward_kl"}}
     stages = {
         "all": {},
         "entropy": selecting("entropy"),
         "soft_or": selecting("soft_or"),
-        "written": written,
-        "written_entropy": selecting("entropy") | written,
+        "written": teacher_written,
+        "written_entropy": selecting("entropy") | teacher_written,
     }
     for name, stage in stages.items():
         definition = short({**stage, "until": {"steps": 1}}, record={"every": 0})
@@ -103,5 +103,7 @@ def test_verdicts_may_be_learnt_from_at_the_tokens_of_highest_entropy(tmp_path: 
     assert max(column(folder, "grad_norm")) > 0
     for row in trained_rows(folder, 2):
         assert sum(map(bool, row["coefficient"])) == max(1, math.floor(0.2 * len(row["ids"])))
-        known = [value is not None for value in row["student_logprob"]]
-        assert known == [bool(one) and bool(row["advantage"][0]) for one in row["coefficient"]]
+        has_logprob = [value is not None for value in row["student_logprob"]]
+        assert has_logprob == [
+            bool(coefficient) and bool(row["advantage"][0]) for coefficient in row["coefficient"]
+        ]

@@ -24,8 +24,8 @@ SELF = {"objective": {"kind": "reverse_kl"}, "optimiser": {"learning_rate": 0.01
 
 def taught(weights: str, *more: dict[str, Any], **changes: Any) -> Any:
     networks = merged(HINTED, {"teacher": {"weights": weights, "ema_rate": 0.3}})
-    for part in more:
-        networks = merged(networks, part)
+    for networks_change in more:
+        networks = merged(networks, networks_change)
     return short(SELF, networks=networks, **changes)
 
 
@@ -63,13 +63,13 @@ def test_a_run_with_a_moving_teacher_resumes_bit_for_bit(
 ) -> None:
     averaged = {"evaluation": {"every": 2, "ema_decay": 0.5}}
     definition = taught("ema", more, **averaged)
-    whole, parts = carried_out(definition, tmp_path / "whole"), tmp_path / "parts"
+    uninterrupted, resumed = carried_out(definition, tmp_path / "whole"), tmp_path / "parts"
     stop_after(2, monkeypatch)
-    assert start(definition, parts) == 75
+    assert start(definition, resumed) == 75
     monkeypatch.undo()
-    assert run.resume(parts) == 0
-    assert numbers(parts) == numbers(whole)
-    assert final_hash(parts) == final_hash(whole)
+    assert run.resume(resumed) == 0
+    assert numbers(resumed) == numbers(uninterrupted)
+    assert final_hash(resumed) == final_hash(uninterrupted)
 
 
 def test_measuring_an_average_and_the_teacher_inside_it_leaves_the_student_alone(
@@ -83,9 +83,9 @@ def test_measuring_an_average_and_the_teacher_inside_it_leaves_the_student_alone
         definition = taught("initial", evaluation={"every": every, "ema_decay": 0.9})
         folder = carried_out(definition, tmp_path / str(every))
         losses.append(column(folder, "loss"))
-        own = [event["privileged"] for event in events(folder, "privileged")]
-        assert len(own) == 2 + 2 * every
-        assert all(event == own[0] for event in own), (
+        privileged = [event["privileged"] for event in events(folder, "privileged")]
+        assert len(privileged) == 2 + 2 * every
+        assert all(event == privileged[0] for event in privileged), (
             "a frozen teacher scores the same however far the student has gone"
         )
     assert losses[0] == losses[1]
@@ -131,9 +131,9 @@ def test_privileged_pass_rates_come_with_their_intervals_and_metrics(tmp_path: P
     assert before["privileged"]["pass_rate"] > before["plain"]["pass_rate"], (
         "the built-in student reads its hints"
     )
-    for part in ("plain", "privileged", "continuation", "difference"):
-        low, high = before[part]["interval"]
-        assert low <= before[part]["pass_rate"] <= high
+    for readout in ("plain", "privileged", "continuation", "difference"):
+        low, high = before[readout]["interval"]
+        assert low <= before[readout]["pass_rate"] <= high
     assert (
         numbers(folder)[0, "privileged/continuation_pass_rate"]
         == before["continuation"]["pass_rate"]
@@ -146,8 +146,8 @@ def test_held_out_problems_without_a_solution_leave_the_privileged_rate_unmeasur
     path = tmp_path / "held_out.jsonl"
     path.write_text(
         "".join(
-            json.dumps({"question": f"{at}+{at}=?", "answer": str(2 * at)}) + "\n"
-            for at in range(30, 34)
+            json.dumps({"question": f"{number}+{number}=?", "answer": str(2 * number)}) + "\n"
+            for number in range(30, 34)
         )
     )
     evaluation = {

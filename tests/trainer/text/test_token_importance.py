@@ -35,7 +35,9 @@ PUBLISHED: dict[str, list[float]] = {
 
 
 def keys(answers: int, seed: int = 0) -> Any:
-    return rollout_keys(Noise(seed, 0, "tokens"), [("problem", at) for at in range(answers)])
+    return rollout_keys(
+        Noise(seed, 0, "tokens"), [("problem", sample) for sample in range(answers)]
+    )
 
 
 def chosen(
@@ -71,16 +73,16 @@ def test_top_and_bottom_keep_opposite_ends() -> None:
 
 def test_a_score_that_never_differs_keeps_its_share_at_random() -> None:
     flat = ([1.0] * 8, [0.0] * 8, [0.0] * 8)
-    kept = [chosen(flat, (8,), seed, score="soft_or") for seed in range(40)]
-    assert all(sum(mask) == 4 for mask in kept)
-    assert all(0 < sum(column) < 40 for column in zip(*kept, strict=True))
+    masks = [chosen(flat, (8,), seed, score="soft_or") for seed in range(40)]
+    assert all(sum(mask) == 4 for mask in masks)
+    assert all(0 < sum(column) < 40 for column in zip(*masks, strict=True))
 
 
 def test_divergences_are_cut_only_if_asked() -> None:
-    cut = score(
+    clipped = score(
         SelectedTokens(score="divergence", divergence_quantile=0.5), ENTROPY, REVERSE, FORWARD, [5]
     )
-    np.testing.assert_allclose(cut, np.minimum(REVERSE, 0.280635))
+    np.testing.assert_allclose(clipped, np.minimum(REVERSE, 0.280635))
 
 
 def test_scaling_over_each_answer_forgets_the_others() -> None:
@@ -134,17 +136,20 @@ def test_any_choice_keeps_exactly_its_count_and_depends_on_nothing_but_the_answe
         scope="answer",
     )
     columns = [data.draw(column) for _ in range(3)]
-    named = keys(len(lengths), seed)
-    mask = select(settings, *columns, lengths=lengths, keys=named)
+    answer_keys = keys(len(lengths), seed)
+    mask = select(settings, *columns, lengths=lengths, keys=answer_keys)
     ends = np.cumsum(lengths)
-    assert [part.sum() for part in np.split(mask, ends[:-1])] == kept_counts(
+    assert [answer_mask.sum() for answer_mask in np.split(mask, ends[:-1])] == kept_counts(
         lengths, settings.share
     ).tolist()
-    alone = slice(ends[-1] - lengths[-1], ends[-1])
+    last_answer = slice(ends[-1] - lengths[-1], ends[-1])
     last = select(
-        settings, *(values[alone] for values in columns), lengths=lengths[-1:], keys=named[-1:]
+        settings,
+        *(values[last_answer] for values in columns),
+        lengths=lengths[-1:],
+        keys=answer_keys[-1:],
     )
-    assert last.tolist() == mask[alone].tolist()
+    assert last.tolist() == mask[last_answer].tolist()
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 20)), min_size=2, max_size=12))
@@ -186,11 +191,11 @@ def test_regions_of_given_thresholds_can_be_compared_over_steps() -> None:
     )
 )
 def test_every_token_is_in_one_region_and_one_cell(tokens: list[tuple[float, float, bool]]) -> None:
-    entropy, far, kept = map(list, zip(*tokens, strict=True))
-    event = regions(entropy, far, kept, vocabulary=16)
+    entropy, far, kept_mask = map(list, zip(*tokens, strict=True))
+    event = regions(entropy, far, kept_mask, vocabulary=16)
     assert sum(region["share"] for region in event["regions"]) == pytest.approx(1)
     assert np.sum(event["counts"]) == len(tokens)
-    assert np.sum(event["kept"]) == sum(kept)
+    assert np.sum(event["kept"]) == sum(kept_mask)
     assert np.shape(event["counts"]) == (
         len(event["entropy_edges"]) - 1,
         len(event["divergence_edges"]) - 1,

@@ -63,12 +63,12 @@ def answers() -> list[Answer]:
     def ids(count: int) -> tuple[int, ...]:
         return tuple(torch.randint(3, tiny.VOCABULARY, (count,), generator=generator).tolist())
 
-    def answer(at: int, length: int) -> Answer:
+    def answer(index: int, length: int) -> Answer:
         return Answer(
-            Problem(str(at // 2), "?", "1"),
-            at % 2,
+            Problem(str(index // 2), "?", "1"),
+            index % 2,
             "student",
-            ids(4 + at),
+            ids(4 + index),
             ids(length),
             False,
             "",
@@ -76,16 +76,16 @@ def answers() -> list[Answer]:
             "",
         )
 
-    return [answer(at, length) for at, length in enumerate(LENGTHS)]
+    return [answer(index, length) for index, length in enumerate(LENGTHS)]
 
 
-def row(at: int, answer: Answer, kind: int = DIVERGENCE, **columns: Any) -> TrainRow:
+def row(index: int, answer: Answer, kind: int = DIVERGENCE, **columns: Any) -> TrainRow:
     length = len(answer.ids)
     return TrainRow(
         answer,
-        at // 2,
+        index // 2,
         2,
-        WEIGHTS[at // 2],
+        WEIGHTS[index // 2],
         "teacher",
         answer.prompt,
         np.full(length, kind, np.int8),
@@ -95,7 +95,7 @@ def row(at: int, answer: Answer, kind: int = DIVERGENCE, **columns: Any) -> Trai
 
 
 def round_of(pair: Pair, settings: RunSpec, rows: Sequence[TrainRow] | None = None) -> TrainRound:
-    rows = rows or [row(at, answer) for at, answer in enumerate(answers())]
+    rows = rows or [row(index, answer) for index, answer in enumerate(answers())]
     return TrainRound(
         settings.stages[0],
         WEIGHTS,
@@ -159,20 +159,23 @@ def token_divergences(
 def reference(pair: Pair, settings: RunSpec) -> tuple[dict[str, Tensor], float]:
     """The equation of `distill`, written out."""
     stage, rows = settings.stages[0], answers()
-    each = [
+    divergences_by_row = [
         token_divergences(pair.student, pair.teacher, answer, stage.objective.kind)
         for answer in rows
     ]
     means = stage.reduction == "sequence_mean"
     terms = [
-        WEIGHTS[at // 2] * (part.mean() / 2 if means else part.sum())
-        for at, part in enumerate(each)
+        WEIGHTS[index // 2] * (divergences.mean() / 2 if means else divergences.sum())
+        for index, divergences in enumerate(divergences_by_row)
     ]
     counts: Sequence[float] = (
         [1.0] * 4 if means else [LENGTHS[2 * i] + LENGTHS[2 * i + 1] for i in range(4)]
     )
-    own = settings.pool.normalisation == "batch_self_norm"
-    z = sum(count * (weight if own else 1.0) for count, weight in zip(counts, WEIGHTS, strict=True))
+    by_weight = settings.pool.normalisation == "batch_self_norm"
+    z = sum(
+        count * (weight if by_weight else 1.0)
+        for count, weight in zip(counts, WEIGHTS, strict=True)
+    )
     pair.student.model.zero_grad()
     loss = torch.stack(terms).sum() / z
     loss.backward()
@@ -208,13 +211,13 @@ def test_a_row_that_drops_out_leaves_the_others_as_they_were(pair: Pair, tmp_pat
     """
     settings = definition("forward_kl", "sequence_mean", "pool", 100_000)
     _, loss, _ = gradient(pair, settings, tmp_path)
-    parts = [
+    means = [
         token_divergences(pair.student, pair.teacher, answer, "forward_kl").mean().item()
         for answer in answers()
     ]
-    by_problem = [(parts[2 * i] + parts[2 * i + 1]) / 2 for i in range(4)]
+    by_problem = [(means[2 * i] + means[2 * i + 1]) / 2 for i in range(4)]
     assert loss == pytest.approx(
-        math.fsum(w * part for w, part in zip(WEIGHTS, by_problem, strict=True)) / 4
+        math.fsum(w * mean for w, mean in zip(WEIGHTS, by_problem, strict=True)) / 4
     )
 
 

@@ -108,13 +108,13 @@ def events(folder: Path, *types: str, attempt: int = 1) -> list[dict[str, Any]]:
 
 def live(folder: Path) -> list[dict[str, Any]]:
     """The events of all attempts joined at their rewinds, as a chart shows them."""
-    found: list[dict[str, Any]] = []
+    joined: list[dict[str, Any]] = []
     for attempt in sorted(int(path.name) for path in (folder / "attempts").iterdir()):
         for event in events(folder, attempt=attempt):
             if event["type"] == "rewind":
-                found = [earlier for earlier in found if earlier.get("step", 0) <= event["step"]]
-            found.append(event)
-    return found
+                joined = [earlier for earlier in joined if earlier.get("step", 0) <= event["step"]]
+            joined.append(event)
+    return joined
 
 
 def numbers(folder: Path) -> dict[tuple[int, str], float]:

@@ -46,12 +46,12 @@ def rows(content: bytes) -> list[dict[str, Any]]:
 
 def test_seven_parts_hold_what_one_holds_byte_for_byte(tmp_path: Path) -> None:
     spec = job(tmp_path)
-    whole = done(spec)
-    parts = {part: done(spec, part, 7) for part in reversed(range(7))}
-    assert b"".join(parts[part] for part in range(7)) == whole
-    assert [row["place"] for row in rows(whole)] == list(range(44))
-    result = sum((tally(rows(content)) for content in parts.values()), tally([]))
-    assert result == tally(rows(whole))
+    single = done(spec)
+    content_by_part = {number: done(spec, number, 7) for number in reversed(range(7))}
+    assert b"".join(content_by_part[number] for number in range(7)) == single
+    assert [row["place"] for row in rows(single)] == list(range(44))
+    result = sum((tally(rows(content)) for content in content_by_part.values()), tally([]))
+    assert result == tally(rows(single))
     assert 0 < result.pass_rate[0] < 1
 
 
@@ -117,8 +117,10 @@ def test_stated_confidences_are_measured(tmp_path: Path) -> None:
 
 
 def test_the_first_right_answer_of_a_teacher_is_kept(tmp_path: Path) -> None:
-    one, four = ({"work": {"kind": "teacher_answers", "samples": samples}} for samples in (1, 4))
-    first, best = (rows(done(job(tmp_path, **changes))) for changes in (one, four))
+    one_sample, four_samples = (
+        {"work": {"kind": "teacher_answers", "samples": samples}} for samples in (1, 4)
+    )
+    first, best = (rows(done(job(tmp_path, **changes))) for changes in (one_sample, four_samples))
     assert all(len(row["answers"]) == 1 and row["answers"][0]["text"] for row in best)
     assert sum(row["answers"][0]["verdict"] for row in best) > sum(
         row["answers"][0]["verdict"] for row in first

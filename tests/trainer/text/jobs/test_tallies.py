@@ -44,20 +44,22 @@ ROWS = st.lists(
 @given(ROWS, st.lists(st.integers(0, 12), max_size=4))
 def test_any_cut_adds_up_to_the_whole(rows: list[dict[str, Any]], cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(rows)]
-    parts = [tally(rows[first:last]) for first, last in pairwise(edges)]
-    stored = [Tally.from_json(json.loads(json.dumps(part.to_json()))) for part in parts]
-    assert sum(reversed(stored), Tally()) == tally(rows)
+    tallies = [tally(rows[first:last]) for first, last in pairwise(edges)]
+    restored = [
+        Tally.from_json(json.loads(json.dumps(chunk_tally.to_json()))) for chunk_tally in tallies
+    ]
+    assert sum(reversed(restored), Tally()) == tally(rows)
 
 
 @given(ROWS)
 def test_rates_and_intervals_are_those_of_the_answers(rows: list[dict[str, Any]]) -> None:
-    judged = [
+    verdicts_by_row = [
         [answer["verdict"] for answer in row["answers"] if answer["verdict"] is not None]
         for row in rows
     ]
     passed, verdicts = (
-        np.array([sum(one) for one in judged], np.int64),
-        np.array([len(one) for one in judged], np.int64),
+        np.array([sum(row_verdicts) for row_verdicts in verdicts_by_row], np.int64),
+        np.array([len(row_verdicts) for row_verdicts in verdicts_by_row], np.int64),
     )
     if not verdicts.any():
         return

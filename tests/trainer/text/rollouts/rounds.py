@@ -57,7 +57,7 @@ class ToyEngine:
     """Lengths and ids follow from the noise alone, as a model's would."""
 
     version: int = -1
-    asked: list[SampleRequest] = field(default_factory=list)
+    requests: list[SampleRequest] = field(default_factory=list)
 
     def update(self, version: int) -> None:
         self.version = version
@@ -69,7 +69,7 @@ class ToyEngine:
         noise: Noise,
         progress: Progress | None = None,
     ) -> list[Trajectory]:
-        self.asked += requests
+        self.requests += requests
         return [
             self._answer(request, sample, sampling, noise)
             for request in requests
@@ -101,11 +101,14 @@ class ToyFilter:
     lose: int = 0
 
     def judge(
-        self, asked: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]
+        self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]
     ) -> list[Group]:
         return [
-            Group(prompt, tuple(self._answer(prompt, one) for one in own))
-            for prompt, own in zip(asked, trajectories, strict=True)
+            Group(
+                prompt,
+                tuple(self._answer(prompt, trajectory) for trajectory in prompt_trajectories),
+            )
+            for prompt, prompt_trajectories in zip(prompts, trajectories, strict=True)
         ]
 
     def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
@@ -116,26 +119,26 @@ class ToyFilter:
         ]
         return (with_advantages(rows, True) if self.advantages else rows)[self.lose :], []
 
-    def _answer(self, prompt: Prompt, one: Trajectory) -> Answer:
-        verdict = None if 5 in one.ids[-2:] else one.ids[0] % 2 == 0
+    def _answer(self, prompt: Prompt, trajectory: Trajectory) -> Answer:
+        verdict = None if 5 in trajectory.ids[-2:] else trajectory.ids[0] % 2 == 0
         return Answer(
             prompt.question.problem,
-            one.sample,
+            trajectory.sample,
             "student",
-            one.prompt,
-            one.ids,
-            one.truncated,
+            trajectory.prompt,
+            trajectory.ids,
+            trajectory.truncated,
             "",
             verdict,
             "",
-            one.logprobs,
-            one.entropies,
-            one.sampled_logprobs,
-            one.versions,
+            trajectory.logprobs,
+            trajectory.entropies,
+            trajectory.sampled_logprobs,
+            trajectory.versions,
         )
 
 
-def pipeline(per_problem: int = 3, longest: int = 12, **parts: Any) -> RolloutPipeline:
+def pipeline(per_problem: int = 3, longest: int = 12, **stages: Any) -> RolloutPipeline:
     plain = RolloutPipeline(
         ToyEngine(),
         PlainGenerator(per_problem, Sampling(max_new_tokens=longest)),
@@ -143,7 +146,7 @@ def pipeline(per_problem: int = 3, longest: int = 12, **parts: Any) -> RolloutPi
         FixedController(),
         EmptyReplay(),
     )
-    return replace(plain, **parts)
+    return replace(plain, **stages)
 
 
 @cache

@@ -47,11 +47,11 @@ def definition(longest: int = 12, **stage: Any) -> RunSpec:
 
 
 def rounds(
-    sampler: SamplerAndJudge, chosen: RunSpec, held_out: tuple[str, ...] = ()
+    sampler: SamplerAndJudge, run_spec: RunSpec, held_out: tuple[str, ...] = ()
 ) -> RolloutPipeline:
     teachers = Teachers(student().vocabulary, view())
     return build_pipeline(
-        chosen, chosen.stages[0], ToyEngine(), sampler, student(), teachers, held_out
+        run_spec, run_spec.stages[0], ToyEngine(), sampler, student(), teachers, held_out
     )
 
 
@@ -87,25 +87,30 @@ def test_the_objective_says_how_tokens_are_learnt_and_who_reads_them(
 def test_a_calibrated_stage_rewrites_confidences_and_tells_the_teacher(
     sampler: SamplerAndJudge,
 ) -> None:
-    chosen = definition(
+    run_spec = definition(
         20,
         objective={"kind": "jsd"},
         rollouts={"filter": {"kind": "calibrated", "note": "note{confidence}"}},
     )
-    done = rounds(sampler, chosen).run_round(asked(sampler), Noise(1, 0), 0)
+    done = rounds(sampler, run_spec).run_round(asked(sampler), Noise(1, 0), 0)
     edited = [row for row in done.rows if row.edited]
     assert edited and all(row.kinds[-1] == CROSS_ENTROPY for row in edited)
     for row in done.rows:
-        messages = student().tokenizer.decode(list(row.teacher_prompt))
-        assert messages.count(f" conf:{row.target_confidence:.2f}") == 2 and "note conf" in messages
+        teacher_text = student().tokenizer.decode(list(row.teacher_prompt))
+        assert (
+            teacher_text.count(f" conf:{row.target_confidence:.2f}") == 2
+            and "note conf" in teacher_text
+        )
 
 
 def test_an_answer_too_short_for_a_confidence_is_refused(sampler: SamplerAndJudge) -> None:
-    chosen = definition(10, objective={"kind": "jsd"}, rollouts={"filter": {"kind": "calibrated"}})
+    run_spec = definition(
+        10, objective={"kind": "jsd"}, rollouts={"filter": {"kind": "calibrated"}}
+    )
     with pytest.raises(
         ModelError, match="at most 10 tokens, but a stated confidence alone takes 12"
     ):
-        rounds(sampler, chosen)
+        rounds(sampler, run_spec)
 
 
 def test_held_out_problems_are_kept_out(sampler: SamplerAndJudge) -> None:
@@ -118,7 +123,7 @@ def test_the_sampler_says_who_samples(sampler: SamplerAndJudge, tmp_path: Path) 
         language_model(), [Problem("a", "1+1", "2"), Problem("b", "12+34", "46")], 24
     )
     with ExitStack() as stack:
-        own = build_engine(
+        in_process = build_engine(
             spec(compute={"generation_rows": 7}),
             language_model(),
             questions,
@@ -127,7 +132,7 @@ def test_the_sampler_says_who_samples(sampler: SamplerAndJudge, tmp_path: Path) 
             print,
             World(),
         )
-        assert isinstance(own, InProcessEngine) and own.rows == 7
+        assert isinstance(in_process, InProcessEngine) and in_process.rows == 7
         server = build_engine(
             spec(compute={"sampler": {"kind": "vllm"}}),
             language_model(),
@@ -142,13 +147,13 @@ def test_the_sampler_says_who_samples(sampler: SamplerAndJudge, tmp_path: Path) 
 
 
 def test_answers_of_another_sampler_are_weighed(sampler: SamplerAndJudge) -> None:
-    chosen = definition(objective={"kind": "grpo"})
-    other = chosen.model_copy(
-        update={"compute": chosen.compute.model_copy(update={"sampler": VllmSampler()})}
+    with_own_sampler = definition(objective={"kind": "grpo"})
+    with_vllm = with_own_sampler.model_copy(
+        update={"compute": with_own_sampler.compute.model_copy(update={"sampler": VllmSampler()})}
     )
     plain, weighed = (
-        rounds(sampler, one).run_round(asked(sampler), Noise(0, 0), 5).rows
-        for one in (chosen, other)
+        rounds(sampler, run_spec).run_round(asked(sampler), Noise(0, 0), 5).rows
+        for run_spec in (with_own_sampler, with_vllm)
     )
     assert all((row.coefficients == 1).all() for row in plain)
     assert any((row.coefficients != 1).any() for row in weighed) and all(

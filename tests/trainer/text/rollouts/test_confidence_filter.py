@@ -93,8 +93,8 @@ def answer(text: str, verdict: bool | None, sample: int = 0, truncated: bool = F
 
 def group(texts: Sequence[str], verdicts: Sequence[bool | None], **changes: Any) -> Group:
     answers = tuple(
-        answer(text, verdict, at, **changes)
-        for at, (text, verdict) in enumerate(zip(texts, verdicts, strict=True))
+        answer(text, verdict, sample, **changes)
+        for sample, (text, verdict) in enumerate(zip(texts, verdicts, strict=True))
     )
     return Group(Prompt(Question(answers[0].problem, (3, 4), "1+1")), answers)
 
@@ -123,22 +123,24 @@ def test_every_answer_states_the_pass_rate_of_its_problem(
     rows, dropped = rewriting(sampler, target=target, weight=weight).rows([group(texts, verdicts)])
     judged = [verdict for verdict in verdicts if verdict is not None]
     if not judged:
-        assert not rows and [lost.reason for lost in dropped] == ["no verdict"] * len(verdicts)
+        assert not rows and [drop.reason for drop in dropped] == ["no verdict"] * len(verdicts)
         return
     rate = sum(judged) / len(judged)
     assert not dropped and len(rows) == len(verdicts)
     for row, reasoning, text in zip(rows, reasonings, texts, strict=True):
-        kept = text_ids(student(), reasoning)
+        reasoning_ids = text_ids(student(), reasoning)
         statement = text_ids(student(), CODEC.render(rate))
-        assert row.answer.ids == (*kept, *statement, student().ends[0])
+        assert row.answer.ids == (*reasoning_ids, *statement, student().ends[0])
         assert row.answer.text == decode(student(), row.answer.ids) and CODEC.read(
             row.answer.text
         ).value == CODEC.rounded(rate)
         learnt = CROSS_ENTROPY if target == "one_hot" else DIVERGENCE
-        assert row.kinds.tolist() == [DIVERGENCE] * len(kept) + [learnt] * len(statement) + [
-            CROSS_ENTROPY
-        ]
-        assert row.coefficients.tolist() == [1.0] * len(kept) + [weight] * len(statement) + [1.0]
+        assert row.kinds.tolist() == [DIVERGENCE] * len(reasoning_ids) + [learnt] * len(
+            statement
+        ) + [CROSS_ENTROPY]
+        assert row.coefficients.tolist() == [1.0] * len(reasoning_ids) + [weight] * len(
+            statement
+        ) + [1.0]
         assert (
             row.edited
             and row.anchor_logprobs is None
@@ -162,12 +164,15 @@ def test_the_divergence_never_reaches_beyond_the_statement(sampler: SamplerAndJu
 def test_an_answer_that_was_cut_stays_as_it_is_and_counts_as_a_failure(
     sampler: SamplerAndJudge,
 ) -> None:
-    cut = group(["1+1=2+0"], [False], truncated=True)
-    whole = group(["1+1=2 conf:0.90"], [True])
-    both = replace(cut, answers=(*cut.answers, replace(whole.answers[0], sample=1)))
-    first, second = rewriting(sampler).rows([both])[0]
+    truncated_group = group(["1+1=2+0"], [False], truncated=True)
+    finished_group = group(["1+1=2 conf:0.90"], [True])
+    mixed_group = replace(
+        truncated_group,
+        answers=(*truncated_group.answers, replace(finished_group.answers[0], sample=1)),
+    )
+    first, second = rewriting(sampler).rows([mixed_group])[0]
     assert (
-        first.answer.ids == both.answers[0].ids
+        first.answer.ids == mixed_group.answers[0].ids
         and not first.edited
         and first.anchor_logprobs is not None
     )
@@ -224,24 +229,28 @@ def test_replaced_tokens_are_accounted_for(
 
 
 def read(reading: TeacherPrompts, confidence: float | None, **problem: str) -> str:
-    asked = Problem("a", "1+1", "2", **problem)
-    one = replace(answer("1+1=3 conf:1.00", False), problem=asked)
-    name, ids = reading(Group(Prompt(Question(asked, (3, 4), "1+1?")), (one,)), one, confidence)
+    question = Problem("a", "1+1", "2", **problem)
+    target = replace(answer("1+1=3 conf:1.00", False), problem=question)
+    name, ids = reading(
+        Group(Prompt(Question(question, (3, 4), "1+1?")), (target,)), target, confidence
+    )
     assert name == "teacher"
     return decode(student(), ids)
 
 
 def test_the_teacher_reads_the_measured_confidence_wherever_one_stood() -> None:
     teachers = Teachers(student().vocabulary, view())
-    both = TeacherPrompts(teachers, CODEC, in_privileged=True, note="note{confidence}")
+    prompts = TeacherPrompts(teachers, CODEC, in_privileged=True, note="note{confidence}")
     assert (
-        read(both, 0.25, solution="1+1=2 conf:1.00") == "1+1?\n1+1=2 conf:0.25\n\nnote conf:0.25\n="
+        read(prompts, 0.25, solution="1+1=2 conf:1.00")
+        == "1+1?\n1+1=2 conf:0.25\n\nnote conf:0.25\n="
     )
     assert (
-        read(replace(both, note=""), 0.25, solution="1+1=2 conf:1.00") == "1+1?\n1+1=2 conf:0.25\n="
+        read(replace(prompts, note=""), 0.25, solution="1+1=2 conf:1.00")
+        == "1+1?\n1+1=2 conf:0.25\n="
     )
     assert (
-        read(replace(both, in_privileged=False), 0.25, solution="1+1=2 conf:1.00")
+        read(replace(prompts, in_privileged=False), 0.25, solution="1+1=2 conf:1.00")
         == "1+1?\n1+1=2 conf:1.00\n\nnote conf:0.25\n="
     )
 
@@ -267,5 +276,7 @@ def test_a_question_asks_for_the_confidence_that_is_to_be_stated(sampler: Sample
     stating = replace(
         sampler, codec=Codec(CODEC.settings.model_copy(update={"instruction": "cite conf:"}))
     )
-    (asked,) = stating.questions(student(), [Problem("a", "1+1", "2")], 8)
-    assert asked.text == "1+1\ncite conf:" and decode(student(), asked.prompt) == asked.text
+    (question,) = stating.questions(student(), [Problem("a", "1+1", "2")], 8)
+    assert (
+        question.text == "1+1\ncite conf:" and decode(student(), question.prompt) == question.text
+    )

@@ -94,7 +94,7 @@ def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(
             logits_TV = model.model(ids).logits[
                 0, len(before.answer.prompt) - 1 : -1, : model.vocabulary
             ]
-        own, anchor = (
+        sampling_logprobs, anchor_logprobs = (
             (logits_TV / divisor)
             .log_softmax(-1)
             .gather(-1, torch.tensor(before.answer.ids)[:, None])[:, 0]
@@ -102,7 +102,9 @@ def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(
             for divisor in (temperature, 1.0)
         )
         np.testing.assert_allclose(
-            after.coefficients, np.minimum(np.exp(own - before.behaviour_logprobs), 2), rtol=1e-4
+            after.coefficients,
+            np.minimum(np.exp(sampling_logprobs - before.behaviour_logprobs), 2),
+            rtol=1e-4,
         )
         assert after.anchor_logprobs is not None
-        np.testing.assert_allclose(after.anchor_logprobs, anchor, atol=1e-4)
+        np.testing.assert_allclose(after.anchor_logprobs, anchor_logprobs, atol=1e-4)

@@ -38,17 +38,17 @@ def test_the_first_numbers_are_those_of_splitmix64() -> None:
 def test_neither_order_nor_batch_changes_a_number(order: list[int], size: int) -> None:
     noise = Noise(seed=3, round=5)
     names = [(PROBLEMS[number % 5], number) for number in range(12)]
-    whole = rollout_keys(noise, names)
-    parts = [
+    all_keys = rollout_keys(noise, names)
+    batches = [
         rollout_keys(noise, [names[index] for index in order[start : start + size]])
         for start in range(0, 12, size)
     ]
-    np.testing.assert_array_equal(np.concatenate(parts), whole[order])
+    np.testing.assert_array_equal(np.concatenate(batches), all_keys[order])
 
 
-@pytest.mark.parametrize("other", [Noise(1, 0), Noise(0, 1), Noise(0, 0, "evaluation")])
-def test_seed_round_and_purpose_each_give_unrelated_numbers(other: Noise) -> None:
-    actual, expected = table().ravel(), table(other).ravel()
+@pytest.mark.parametrize("changed_noise", [Noise(1, 0), Noise(0, 1), Noise(0, 0, "evaluation")])
+def test_seed_round_and_purpose_each_give_unrelated_numbers(changed_noise: Noise) -> None:
+    actual, expected = table().ravel(), table(changed_noise).ravel()
     assert abs(np.corrcoef(actual, expected)[0, 1]) < 4 / np.sqrt(actual.size)
 
 

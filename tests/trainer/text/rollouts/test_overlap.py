@@ -147,7 +147,7 @@ def test_rounds_that_overlap_say_how_old_their_answers_are() -> None:
 def test_an_engine_that_cannot_sample_ahead_is_left_alone() -> None:
     rounds = pipeline(2)
     rounds.begin(prompts("a"), Noise(0, 0))
-    assert isinstance(rounds.engine, ToyEngine) and not rounds.engine.asked
+    assert isinstance(rounds.engine, ToyEngine) and not rounds.engine.requests
 
 
 @dataclass

@@ -42,8 +42,8 @@ class Shelf:
     groups: list[Group]
 
     def take(self) -> list[Group]:
-        taken, self.groups = self.groups, []
-        return taken
+        groups, self.groups = self.groups, []
+        return groups
 
     def put(self, groups: Sequence[Group]) -> None:
         self.groups += groups
@@ -147,11 +147,11 @@ def test_a_budget_is_never_overdrawn(
     engine = rounds.engine
     assert isinstance(engine, ToyEngine)
     for version in range(4):
-        before = len(engine.asked)
+        before = len(engine.requests)
         try:
             rounds.run_round(prompts(*names), Noise(1, version), version, budget)
         except BudgetExceeded:
-            assert len(engine.asked) == before
+            assert len(engine.requests) == before
             assert (
                 budget.generated.trajectories + len(names) * count > trajectories
                 or budget.generated.tokens + len(names) * count * 12 > tokens
@@ -179,7 +179,7 @@ def test_a_held_out_problem_is_neither_sampled_nor_stored() -> None:
     rounds = pipeline(held_out=frozenset({"b"}), control=Sorting(), replay=Shelf([]))
     with pytest.raises(ValueError, match="Problem b is held out"):
         rounds.run_round(prompts("a", "b"), Noise(0, 0), 0)
-    assert isinstance(rounds.engine, ToyEngine) and not rounds.engine.asked
+    assert isinstance(rounds.engine, ToyEngine) and not rounds.engine.requests
 
 
 def test_storing_groups_where_nothing_is_kept_is_refused() -> None:
@@ -195,10 +195,10 @@ def test_storing_groups_where_nothing_is_kept_is_refused() -> None:
 def test_an_answer_learnt_after_another_prompt_than_it_was_sampled_with_has_no_log_probs() -> None:
     @dataclass(frozen=True)
     class Hinting(PlainGenerator):
-        def propose(self, asked: Sequence[Prompt], counts: Sequence[int]) -> list[SampleRequest]:
+        def propose(self, prompts: Sequence[Prompt], counts: Sequence[int]) -> list[SampleRequest]:
             return [
                 replace(request, prompt=(99, *request.prompt))
-                for request in super().propose(asked, counts)
+                for request in super().propose(prompts, counts)
             ]
 
     rounds = pipeline(generate=Hinting(2, Sampling(max_new_tokens=5)))
@@ -250,20 +250,24 @@ def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
     sampler: SamplerAndJudge, questions: list[str], count: int, seed: int
 ) -> None:
     model = replace(language_model(), ends=(1, 5, 9, 20))
-    law, noise = Sampling(max_new_tokens=8), Noise(seed, 3)
-    asked = sampler.questions(model, [Problem(text, text, "2") for text in questions], 8)
+    sampling, noise = Sampling(max_new_tokens=8), Noise(seed, 3)
+    asked_questions = sampler.questions(model, [Problem(text, text, "2") for text in questions], 8)
     turns = [questions[:index].count(text) for index, text in enumerate(questions)]
     plain = sampler.sample_answers(
-        model, asked, [tuple(range(turn * count, (turn + 1) * count)) for turn in turns], law, noise
+        model,
+        asked_questions,
+        [tuple(range(turn * count, (turn + 1) * count)) for turn in turns],
+        sampling,
+        noise,
     )
     rounds = RolloutPipeline(
         InProcessEngine(model, rows=5),
-        PlainGenerator(count, law),
+        PlainGenerator(count, sampling),
         VerdictFilter(sampler, model, DIVERGENCE),
         FixedController(),
         EmptyReplay(),
     )
-    done = rounds.run_round([Prompt(question) for question in asked], noise, version=3)
+    done = rounds.run_round([Prompt(question) for question in asked_questions], noise, version=3)
     assert (
         [judged(row.answer) for row in done.rows]
         == [judged(answer) for answer in plain]
@@ -287,9 +291,9 @@ def test_verdicts_of_a_problem_become_its_advantages() -> None:
         rewards = np.array(
             [np.nan if row.answer.verdict is None else float(row.answer.verdict) for row in rows]
         )
-        spread = np.nanstd(rewards)
+        deviation = np.nanstd(rewards)
         expected = (
-            np.nan_to_num((rewards - np.nanmean(rewards)) / spread) if spread else np.zeros(6)
+            np.nan_to_num((rewards - np.nanmean(rewards)) / deviation) if deviation else np.zeros(6)
         )
         for row, advantage in zip(rows, expected, strict=True):
             assert row.advantages is not None

@@ -60,11 +60,11 @@ def greedy_answers(
         eos_token_id=list(model.ends),
         pad_token_id=PAD,
     )[:, ids.shape[1] :].tolist()
-    cut = [
+    lengths = [
         next((index + 1 for index, id in enumerate(answer) if id in model.ends), new_tokens)
         for answer in answers
     ]
-    return [answer[:length] for answer, length in zip(answers, cut, strict=True)]
+    return [answer[:length] for answer, length in zip(answers, lengths, strict=True)]
 
 
 def same(first: Trajectory, second: Trajectory) -> bool:
@@ -90,13 +90,13 @@ def test_greedy_answers_equal_those_of_generate(shape: str, rows: int) -> None:
 def test_greedy_answers_in_float32_equal_those_of_generate_up_to_near_ties(shape: str) -> None:
     model = language_model(shape, "float32")
     compared = 0
-    for actual, theirs in zip(
+    for actual, expected in zip(
         sample(model, requests(), Sampling(temperature=0, max_new_tokens=40), NOISE),
         greedy_answers(model, requests(), 40),
         strict=True,
     ):
         clear = _clear_prefix(model, actual)
-        assert list(actual.ids[:clear]) == theirs[:clear]
+        assert list(actual.ids[:clear]) == expected[:clear]
         compared += clear
     assert compared > 100
 
@@ -135,27 +135,30 @@ def test_remembered_numbers_are_those_of_the_whole_forward_pass(shape: str) -> N
 @given(
     rows=st.integers(1, 40),
     order=st.permutations(range(len(LENGTHS))),
-    asked=st.integers(1, len(LENGTHS)),
+    count=st.integers(1, len(LENGTHS)),
 )
 def test_an_answer_does_not_depend_on_what_is_sampled_beside_it(
-    rows: int, order: list[int], asked: int
+    rows: int, order: list[int], count: int
 ) -> None:
-    model, law = many_ends("qwen2"), Sampling(max_new_tokens=20, temperature=1.2, top_k=20)
-    alone = {
-        (one.problem, one.sample): one for one in sample(model, requests(samples=3), law, NOISE)
+    model, sampling = many_ends("qwen2"), Sampling(max_new_tokens=20, temperature=1.2, top_k=20)
+    separate = {
+        (answer.problem, answer.sample): answer
+        for answer in sample(model, requests(samples=3), sampling, NOISE)
     }
-    chosen = [requests(samples=3)[index] for index in order[:asked]]
-    together = sample(model, chosen, law, NOISE, rows=rows)
-    assert [(one.problem, one.sample) for one in together] == [
-        (request.problem, one) for request in chosen for one in range(3)
+    selection = [requests(samples=3)[index] for index in order[:count]]
+    together = sample(model, selection, sampling, NOISE, rows=rows)
+    assert [(answer.problem, answer.sample) for answer in together] == [
+        (request.problem, answer) for request in selection for answer in range(3)
     ]
-    assert all(same(one, alone[one.problem, one.sample]) for one in together)
+    assert all(same(answer, separate[answer.problem, answer.sample]) for answer in together)
 
 
 def test_other_noise_gives_other_answers() -> None:
-    model, law = many_ends("llama"), Sampling(max_new_tokens=20)
+    model, sampling = many_ends("llama"), Sampling(max_new_tokens=20)
     noises = (NOISE, Noise(1, 3), Noise(2, 2), Noise(1, 2, "evaluation"))
-    answers = [[one.ids for one in sample(model, requests(), law, noise)] for noise in noises]
+    answers = [
+        [answer.ids for answer in sample(model, requests(), sampling, noise)] for noise in noises
+    ]
     assert all(first != second for first, second in pairwise(answers))
 
 
@@ -170,7 +173,7 @@ def test_rollouts_of_one_problem_differ_and_follow_the_models_distribution() -> 
         expected = (
             model.model(torch.tensor([request.prompt])).logits[0, -1].softmax(-1).numpy() * 4000
         )
-    counts = np.bincount([one.ids[0] for one in answers], minlength=VOCABULARY)
+    counts = np.bincount([answer.ids[0] for answer in answers], minlength=VOCABULARY)
     often = expected > 1
     assert ((counts - expected)[often] ** 2 / expected[often]).sum() < 75
 
@@ -178,17 +181,17 @@ def test_rollouts_of_one_problem_differ_and_follow_the_models_distribution() -> 
 def test_an_answer_ends_at_its_first_end_token_or_is_truncated() -> None:
     model = many_ends("qwen3")
     answers = sample(model, requests(samples=8), Sampling(max_new_tokens=12), NOISE)
-    assert {one.truncated for one in answers} == {True, False}
-    for one in answers:
-        assert not set(one.ids[:-1]) & set(model.ends)
-        assert one.truncated == (one.ids[-1] not in model.ends)
-        assert one.length == 12 or not one.truncated
+    assert {answer.truncated for answer in answers} == {True, False}
+    for answer in answers:
+        assert not set(answer.ids[:-1]) & set(model.ends)
+        assert answer.truncated == (answer.ids[-1] not in model.ends)
+        assert answer.length == 12 or not answer.truncated
 
 
 def test_ids_beyond_the_real_vocabulary_are_never_written() -> None:
     model = language_model("llama", "float32", vocab_size=512)
     answers = sample(model, requests(samples=4), Sampling(temperature=3, max_new_tokens=20), NOISE)
-    assert max(id for one in answers for id in one.ids) < VOCABULARY
+    assert max(id for answer in answers for id in answer.ids) < VOCABULARY
 
 
 def test_each_prompt_is_read_once_however_many_answers_it_gets(
@@ -197,9 +200,11 @@ def test_each_prompt_is_read_once_however_many_answers_it_gets(
     read: list[int] = []
     start = decoder.Decoder.start
 
-    def counted(self: decoder.Decoder, ids_PT: Tensor, *rest: Tensor) -> tuple[CohortCache, Tensor]:
+    def counted(
+        self: decoder.Decoder, ids_PT: Tensor, *tensors: Tensor
+    ) -> tuple[CohortCache, Tensor]:
         read.append(len(ids_PT))
-        return start(self, ids_PT, *rest)
+        return start(self, ids_PT, *tensors)
 
     monkeypatch.setattr(decoder.Decoder, "start", counted)
     sample(language_model(), requests(samples=8), Sampling(max_new_tokens=6), NOISE, rows=32)
@@ -232,7 +237,7 @@ def test_sampling_in_bfloat16_works() -> None:
     answers = sample(
         language_model("qwen3", "bfloat16"), requests(samples=2), Sampling(max_new_tokens=10), NOISE
     )
-    assert all(math.isfinite(value) for one in answers for value in one.logprobs)
+    assert all(math.isfinite(value) for answer in answers for value in answer.logprobs)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +292,7 @@ def test_a_shape_that_the_sampler_does_not_know_falls_back_and_still_answers(
     model = dataclasses.replace(tiny_with(changes), ends=(1, 5, 9, 20))
     assert reason in str(decoder.unsupported(model))
     answers = sample(model, requests(), Sampling(temperature=0, max_new_tokens=20), NOISE)
-    assert [list(one.ids) for one in answers] == greedy_answers(model, requests(), 20)
+    assert [list(answer.ids) for answer in answers] == greedy_answers(model, requests(), 20)
 
 
 def tiny_with(changes: dict[str, Any]) -> LanguageModel:

@@ -57,12 +57,12 @@ def test_frequencies_follow_the_distribution(sampling: Sampling, seed: int) -> N
 @pytest.mark.parametrize("sampling", LAWS)
 def test_both_log_probs_and_the_entropy_are_remembered(sampling: Sampling) -> None:
     choice = samples(logits(), sampling, 100)
-    own = logits().log_softmax(-1)
-    torch.testing.assert_close(choice.logprobs, own[choice.ids])
+    logprobs = logits().log_softmax(-1)
+    torch.testing.assert_close(choice.logprobs, logprobs[choice.ids])
     torch.testing.assert_close(
         choice.sampled_logprobs, law_of_transformers(logits(), sampling).log()[choice.ids]
     )
-    torch.testing.assert_close(choice.entropies, -(own.exp() * own).sum().expand(100))
+    torch.testing.assert_close(choice.entropies, -(logprobs.exp() * logprobs).sum().expand(100))
 
 
 def test_temperature_zero_takes_the_likeliest_token_surely() -> None:

@@ -103,7 +103,7 @@ def test_every_answer_has_a_seed_of_its_own_that_a_repetition_has_again(tmp_path
     first, repeated = (engine.write(REQUESTS, LAW, Noise(0, 0)) for _ in range(2))
     assert [answer.ids for answer in first] == [answer.ids for answer in repeated]
     engine.write(REQUESTS, LAW, Noise(0, 1))
-    assert sorted(Counter(body["seed"] for body in manners.asked).values()) == [1] * 5 + [2] * 5
+    assert sorted(Counter(body["seed"] for body in manners.bodies).values()) == [1] * 5 + [2] * 5
     engine.close()
 
 
@@ -157,7 +157,7 @@ def test_a_server_that_dies_in_a_round_loses_no_answer(tmp_path: Path) -> None:
         answer.ids for answer in untroubled.write(REQUESTS, LAW, Noise(0, 0))
     ]
     assert arrived == [1, 2, 3, 4, 5] and manners.started == 3
-    assert set(Counter(body["seed"] for body in manners.asked).values()) == {1}
+    assert set(Counter(body["seed"] for body in manners.bodies).values()) == {1}
     assert len(warnings) == 2 and "3 answers of this step are still to come" in warnings[0]
     engine.close()
     untroubled.close()

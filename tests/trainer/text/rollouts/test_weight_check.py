@@ -66,12 +66,12 @@ def test_small_updates_that_never_arrive_add_up_and_are_caught(seed: int, roundi
 
 
 @given(SEEDS, st.floats(3e-4, 1.0))
-def test_in_float32_a_part_that_stayed_behind_is_caught(seed: int, part: float) -> None:
+def test_in_float32_a_part_that_stayed_behind_is_caught(seed: int, fraction: float) -> None:
     """However near to the new weights the server is: it is not as near as at the start."""
     check, actual = begun(1e-6)
     moved = actual + 2 * numbers(seed)
     with pytest.raises(Failure):
-        check.check_update(1, moved, moved + part * numbers(seed + 1))
+        check.check_update(1, moved, moved + fraction * numbers(seed + 1))
 
 
 def test_the_tolerance_is_the_most_that_rounding_may_grow() -> None:

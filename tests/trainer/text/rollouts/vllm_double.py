@@ -31,7 +31,7 @@ Reply = tuple[int, Any]
 
 @dataclass
 class Manners:
-    """How the servers of a test behave, one after the other. `asked` are the bodies of all requests
+    """How the servers of a test behave, one after the other. `bodies` are the bodies of all requests
     for answers.
     """
 
@@ -39,7 +39,7 @@ class Manners:
     takes_weights: bool = True
     computes: bool = True
     reply: Callable[[dict[str, Any]], Reply | None] = lambda body: None
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     started: int = 0
 
 
@@ -91,7 +91,7 @@ class Double:
             if self.left == 0:
                 return None
             self.left -= 1
-            self.manners.asked.append(body)
+            self.manners.bodies.append(body)
             return self.manners.reply(body) or (200, self._complete(body))
 
     def _load(self, path: str, version: str) -> dict[str, Any]:

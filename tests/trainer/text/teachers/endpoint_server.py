@@ -25,8 +25,8 @@ def completion(text: Any, finish: str = "stop", tokens: int = 7) -> Reply:
     )
 
 
-def status(code: int, said: str = "", **headers: str) -> Reply:
-    return code, headers, said.encode()
+def status(code: int, message: str = "", **headers: str) -> Reply:
+    return code, headers, message.encode()
 
 
 class Server(ThreadingHTTPServer):

@@ -37,12 +37,12 @@ def merging(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return load(Network(model=f"file:{merging_folder(tmp_path_factory.mktemp('merging'))}"))
 
 
-def showing(what: str, **changes: object) -> PrivilegedContext:
-    return PrivilegedContext.model_validate({**SHOWN, "shows": what, **changes})
+def showing(shows: str, **changes: object) -> PrivilegedContext:
+    return PrivilegedContext.model_validate({**SHOWN, "shows": shows, **changes})
 
 
-def written(formatter: PromptFormatter, question: Question, shown: str, note: str = "") -> str:
-    return decode(formatter.language_model, formatter.prompt(question, shown, note))
+def written(formatter: PromptFormatter, question: Question, privileged: str, note: str = "") -> str:
+    return decode(formatter.language_model, formatter.prompt(question, privileged, note))
 
 
 def test_a_plain_context_shows_nothing() -> None:
@@ -56,19 +56,21 @@ def test_solution_and_answer_come_from_the_problem() -> None:
 
 
 def test_a_demonstration_is_an_accepted_answer_preferably_another_one() -> None:
-    own, wrong, other = (
+    target, wrong, accepted = (
         an_answer("own", True),
         an_answer("wrong", False, 1),
         an_answer("other", True, 2),
     )
-    shown = showing("demonstration")
-    assert privileged_text(shown, PROBLEM, own, [own, wrong, other]) == "other"
-    assert privileged_text(shown, PROBLEM, own, [own, wrong]) == "own"
-    assert privileged_text(shown, PROBLEM, wrong, [wrong, an_answer("untold", None)]) == "1+1 is 2"
+    context = showing("demonstration")
+    assert privileged_text(context, PROBLEM, target, [target, wrong, accepted]) == "other"
+    assert privileged_text(context, PROBLEM, target, [target, wrong]) == "own"
+    assert (
+        privileged_text(context, PROBLEM, wrong, [wrong, an_answer("untold", None)]) == "1+1 is 2"
+    )
 
 
 @pytest.mark.parametrize(
-    ("verdict", "truncated", "words"),
+    ("verdict", "truncated", "phrase"),
     [
         (True, False, "is right"),
         (False, False, "is wrong"),
@@ -77,12 +79,12 @@ def test_a_demonstration_is_an_accepted_answer_preferably_another_one() -> None:
     ],
 )
 def test_feedback_is_the_own_answer_with_the_verdict_in_words(
-    verdict: bool | None, truncated: bool, words: str
+    verdict: bool | None, truncated: bool, phrase: str
 ) -> None:
-    shown = privileged_text(
+    feedback = privileged_text(
         showing("feedback"), PROBLEM, an_answer("it is 2", verdict, truncated=truncated)
     )
-    assert shown.startswith("it is 2\n\n") and words in shown
+    assert feedback.startswith("it is 2\n\n") and phrase in feedback
 
 
 def test_names_in_the_question_are_not_places_of_the_template() -> None:
@@ -148,40 +150,49 @@ def test_a_question_that_does_not_fit_with_nothing_shown_is_refused() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    asked=st.text("abc ", min_size=1, max_size=40),
-    shown=st.text("the sum of all 123\n", max_size=300),
+    question_text=st.text("abc ", min_size=1, max_size=40),
+    privileged=st.text("the sum of all 123\n", max_size=300),
     longest=st.integers(1, 60),
     most=st.integers(1, 60),
     note=st.sampled_from(["", "a note"]),
 )
 def test_prompt_and_answer_always_fit_and_the_question_stays_whole(
-    merging: LanguageModel, asked: str, shown: str, longest: int, most: int, note: str
+    merging: LanguageModel, question_text: str, privileged: str, longest: int, most: int, note: str
 ) -> None:
     context = BOTH.model_copy(update={"most_tokens": most})
-    prompt = PromptFormatter(merging, context, longest).prompt(question(asked), shown, note)
+    prompt = PromptFormatter(merging, context, longest).prompt(
+        question(question_text), privileged, note
+    )
     text = decode(merging, prompt)
-    piece = (
-        text.removeprefix(f"{asked}|")
+    excerpt = (
+        text.removeprefix(f"{question_text}|")
         .removesuffix("|again")
         .removesuffix(note)
         .removesuffix("\n\n" if note else "")
     )
     assert len(prompt) + longest <= merging.max_length
-    assert text == prompt_text(context, asked, piece, note)
-    assert fits_tokens(merging, piece, most) or piece == ""
-    head, cut, tail = piece.partition("…")
-    assert piece in (shown, "") or (
-        cut and shown.startswith(head) and shown.endswith(tail) and abs(len(head) - len(tail)) <= 1
+    assert text == prompt_text(context, question_text, excerpt, note)
+    assert fits_tokens(merging, excerpt, most) or excerpt == ""
+    head, ellipsis, tail = excerpt.partition("…")
+    assert excerpt in (privileged, "") or (
+        ellipsis
+        and privileged.startswith(head)
+        and privileged.endswith(tail)
+        and abs(len(head) - len(tail)) <= 1
     )
 
 
 @settings(deadline=None, max_examples=40)
-@given(shown=st.text("abc", max_size=60), most=st.integers(1, 60))
-def test_nothing_is_cut_that_would_have_fitted(shown: str, most: int) -> None:
+@given(privileged=st.text("abc", max_size=60), most=st.integers(1, 60))
+def test_nothing_is_cut_that_would_have_fitted(privileged: str, most: int) -> None:
     text = written(
         PromptFormatter(reader(), BOTH.model_copy(update={"most_tokens": most}), 16),
         question("q"),
-        shown,
+        privileged,
     )
-    piece = text.removeprefix("q|").removesuffix("|again")
-    assert piece == shown if len(shown) <= most else len(piece) in ((most,) if most > 1 else (0,))
+    excerpt = text.removeprefix("q|").removesuffix("|again")
+    assert (
+        excerpt == privileged
+        if len(privileged) <= most
+        else len(excerpt) in ((most,) if most > 1 else (0,))
+    )

@@ -48,7 +48,7 @@ def test_each_prompt_is_asked_as_the_run_samples_and_answered_in_order(
     sample_answers = Asking(server.url, tmp_path)
     assert sample_answers("one", "two", "three") == ["echo one", "echo two", "echo three"]
     body = next(body for body in server.bodies if body["messages"][0]["content"] == "one")
-    wanted = {
+    expected = {
         "model": "big",
         "messages": [{"role": "user", "content": "one"}],
         "max_tokens": 20,
@@ -56,7 +56,7 @@ def test_each_prompt_is_asked_as_the_run_samples_and_answered_in_order(
         "top_p": 0.9,
     }
     assert (
-        body == wanted
+        body == expected
         and set(server.paths) == {"/v1/chat/completions"}
         and sample_answers.pauses == []
     )
@@ -96,17 +96,17 @@ def test_no_more_requests_are_in_flight_than_the_definition_allows(
     server: Server, tmp_path: Path
 ) -> None:
     server.gate.clear()
-    sample_answers, seen = Asking(server.url, tmp_path, at_once=3), []
+    sample_answers, reports = Asking(server.url, tmp_path, at_once=3), []
 
     def progress(done: int, of: int) -> None:
-        seen.append((done, of))
+        reports.append((done, of))
         if server.busy == 3:
             server.gate.set()
 
     assert (
         len(sample_answers.endpoint.write([str(number) for number in range(9)], LAW, progress)) == 9
     )
-    assert server.busiest == 3 and seen[-1] == (9, 9)
+    assert server.busiest == 3 and reports[-1] == (9, 9)
 
 
 def test_a_run_that_is_stopped_leaves_without_waiting_for_answers(
@@ -178,19 +178,19 @@ RUBBISH = [
 ]
 
 
-@pytest.mark.parametrize(("reply", "words"), RUBBISH)
+@pytest.mark.parametrize(("reply", "phrase"), RUBBISH)
 def test_an_invalid_answer_is_requested_again_and_then_reported(
-    server: Server, tmp_path: Path, reply: Any, words: str
+    server: Server, tmp_path: Path, reply: Any, phrase: str
 ) -> None:
     server.script = [reply, reply, completion("sense")]
     assert Asking(server.url, tmp_path, retries=2)("one") == ["sense"]
     server.script = [reply, reply]
     with pytest.raises(
-        Failure, match=rf"The teacher at {server.url} .*{words}.*asked 2 times"
-    ) as messages:
+        Failure, match=rf"The teacher at {server.url} .*{phrase}.*asked 2 times"
+    ) as failure:
         Asking(server.url, tmp_path, retries=1)("two")
-    assert "what it has written is kept" in messages.value.remedy and not isinstance(
-        messages.value, RunRefused
+    assert "what it has written is kept" in failure.value.remedy and not isinstance(
+        failure.value, RunRefused
     )
 
 
@@ -268,16 +268,16 @@ def test_the_key_is_cut_out_of_what_an_endpoint_says(
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "phrase"),
     [(None, "no such secret"), ("  ", "no such secret"), ("k\x00y", "characters that no key has")],
 )
 def test_a_secret_that_cannot_be_sent_is_refused(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, words: str
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, phrase: str
 ) -> None:
     monkeypatch.setattr("os.environ", {} if value is None else {"STILLROOM_SECRET_BIG": value})
-    with pytest.raises(RunRefused, match=words) as messages:
+    with pytest.raises(RunRefused, match=phrase) as refusal:
         Asking(server.url, tmp_path, key="secret:big")("one")
-    assert "STILLROOM_SECRET_BIG" in messages.value.remedy and server.bodies == []
+    assert "STILLROOM_SECRET_BIG" in refusal.value.remedy and server.bodies == []
 
 
 def test_a_cut_answer_is_known_as_one(server: Server, tmp_path: Path) -> None:
@@ -298,16 +298,16 @@ COUNTS = [
 ]
 
 
-@pytest.mark.parametrize(("said", "tokens"), COUNTS)
+@pytest.mark.parametrize(("reported", "tokens"), COUNTS)
 def test_a_reported_token_count_is_limited(
-    server: Server, tmp_path: Path, said: str, tokens: int
+    server: Server, tmp_path: Path, reported: str, tokens: int
 ) -> None:
     code, headers, body = completion("sense")
     server.script = [
         (
             code,
             headers,
-            body.replace(b'"completion_tokens": 7', f'"completion_tokens": {said}'.encode()),
+            body.replace(b'"completion_tokens": 7', f'"completion_tokens": {reported}'.encode()),
         )
     ]
     asking = Asking(server.url, tmp_path, retries=0)
@@ -315,11 +315,13 @@ def test_a_reported_token_count_is_limited(
     assert asking.endpoint.cache.tokens() == tokens
 
 
-@pytest.mark.parametrize(("said", "tokens"), COUNTS[:-1])
+@pytest.mark.parametrize(("recorded", "tokens"), COUNTS[:-1])
 def test_a_count_in_a_kept_answer_is_held_to_the_same_bounds(
-    tmp_path: Path, said: str, tokens: int
+    tmp_path: Path, recorded: str, tokens: int
 ) -> None:
-    (tmp_path / "a.json").write_text(f'{{"text": "sense", "truncated": false, "tokens": {said}}}')
+    (tmp_path / "a.json").write_text(
+        f'{{"text": "sense", "truncated": false, "tokens": {recorded}}}'
+    )
     assert CompletionCache(tmp_path).tokens() == tokens
 
 

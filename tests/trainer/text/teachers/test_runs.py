@@ -66,8 +66,8 @@ def test_a_run_whose_teacher_fails_is_resumed_and_asks_nothing_twice(
     assert "Resume the run" in end(tmp_path)["remedy"]
     server.script += [completion("5", tokens=1000)] * (PROBLEMS - 5)
     assert run.resume(tmp_path) == COMPLETED
-    asked = [body["messages"][0]["content"] for body in server.bodies]
-    assert len(asked) == PROBLEMS + 1 and len(set(asked)) == PROBLEMS
+    questions = [body["messages"][0]["content"] for body in server.bodies]
+    assert len(questions) == PROBLEMS + 1 and len(set(questions)) == PROBLEMS
     assert teacher_metrics(tmp_path, 2) == {
         "teacher/tokens": PROBLEMS * 1000,
         "teacher/cost": PROBLEMS * 1000 * 2.0 / 1e6,

@@ -86,9 +86,9 @@ def test_the_initial_teacher_stays_as_the_student_was_with_its_head() -> None:
 def test_the_head_holds_outside_and_has_no_gradient() -> None:
     model = student()
     head = oneself("initial", model).views[0].head
-    kept = head.weight.clone()
+    initial_weight = head.weight.clone()
     take_a_step(model)
-    assert torch.equal(head.weight, kept) and not head.weight.requires_grad
+    assert torch.equal(head.weight, initial_weight) and not head.weight.requires_grad
 
 
 def test_the_moving_average_follows_each_step_at_its_rate() -> None:
@@ -167,10 +167,13 @@ def test_switching_the_adapter_off_leaves_the_gradients_of_the_student_alone() -
     take_a_step(model)
     trained = [parameter for parameter in model.model.parameters() if parameter.requires_grad]
     hidden = response_hidden(model, ROWS)
-    alone = torch.autograd.grad(hidden.sum(), trained, retain_graph=True)
+    gradients_before = torch.autograd.grad(hidden.sum(), trained, retain_graph=True)
     view.hidden(ROWS)
-    beside = torch.autograd.grad(hidden.sum(), trained)
-    assert all(torch.equal(one, other) for one, other in zip(alone, beside, strict=True))
+    gradients_after = torch.autograd.grad(hidden.sum(), trained)
+    assert all(
+        torch.equal(before, after)
+        for before, after in zip(gradients_before, gradients_after, strict=True)
+    )
     still = [parameter for parameter in model.model.parameters() if parameter.requires_grad]
     assert [id(parameter) for parameter in still] == [id(parameter) for parameter in trained]
 
@@ -180,12 +183,15 @@ def test_a_teacher_leaves_the_gradients_of_the_student_alone() -> None:
     teachers = oneself("initial", model)
     take_a_step(model)
     hidden = response_hidden(model, ROWS)
-    alone = torch.autograd.grad(
+    gradients_before = torch.autograd.grad(
         hidden.sum(), list(model.model.model.parameters()), retain_graph=True
     )
     assert not teachers.views[0].hidden(ROWS).requires_grad
-    beside = torch.autograd.grad(hidden.sum(), list(model.model.model.parameters()))
-    assert all(torch.equal(one, other) for one, other in zip(alone, beside, strict=True))
+    gradients_after = torch.autograd.grad(hidden.sum(), list(model.model.model.parameters()))
+    assert all(
+        torch.equal(before, after)
+        for before, after in zip(gradients_before, gradients_after, strict=True)
+    )
 
 
 def test_a_teacher_samples_with_its_own_weights() -> None:
@@ -219,9 +225,9 @@ def test_a_completion_is_scored_as_the_same_ids_behind_another_prompt() -> None:
     prompt = view.prompt(question("q"))
     assert decode(model, prompt) == "q|1+1 is 2|again"
     completion = (8, 9, 1)
-    whole = torch.tensor([[*prompt, *completion]])
+    sequence = torch.tensor([[*prompt, *completion]])
     with torch.no_grad():
-        expected = model.model.base_model(input_ids=whole).last_hidden_state[
+        expected = model.model.base_model(input_ids=sequence).last_hidden_state[
             0, len(prompt) - 1 : -1
         ]
     torch.testing.assert_close(view.hidden([(prompt, completion)]), expected)
@@ -229,14 +235,14 @@ def test_a_completion_is_scored_as_the_same_ids_behind_another_prompt() -> None:
 
 def test_student_and_teacher_think_each_in_their_own_mode(tmp_path: Path) -> None:
     folder = prose_folder(tmp_path, template=THINKING)
-    asked = load(Network(model=f"file:{folder}", thinking="off"))
+    student_model = load(Network(model=f"file:{folder}", thinking="off"))
     spec = definition(
         {"kind": "self", "weights": "live", "thinking": "on", "context": SHOWN},
         student={"model": f"file:{folder}"},
     )
-    view = opened(spec, asked).views[0]
-    assert decode(asked, view.prompt(question("q"))).endswith("|again)>on")
-    assert asked.thinking == "off"
+    view = opened(spec, student_model).views[0]
+    assert decode(student_model, view.prompt(question("q"))).endswith("|again)>on")
+    assert student_model.thinking == "off"
 
 
 def test_a_thinking_mode_that_the_template_does_not_know_is_refused(tmp_path: Path) -> None:
@@ -257,8 +263,8 @@ def test_a_teacher_that_is_another_model_is_frozen_and_has_its_own_head() -> Non
     teachers = opened(
         definition({"kind": "model", "model": f"file:{folder}", "context": PLAIN}), model
     )
-    alone = load(Network(model=f"file:{folder}"))
-    torch.testing.assert_close(logits(teachers), own_logits(alone)[:, : teachers.vocabulary])
+    unwrapped = load(Network(model=f"file:{folder}"))
+    torch.testing.assert_close(logits(teachers), own_logits(unwrapped)[:, : teachers.vocabulary])
     assert not any(
         parameter.requires_grad for parameter in teachers.views[0].language_model.model.parameters()
     )
@@ -268,22 +274,22 @@ def test_a_teacher_that_is_another_model_is_frozen_and_has_its_own_head() -> Non
 @pytest.mark.parametrize("weights", ["initial", "ema", "live"])
 def test_a_student_in_shards_teaches_as_a_whole_one_does(tmp_path: Path, weights: str) -> None:
     spec = definition({"kind": "self", "weights": weights, "ema_rate": 0.5, "context": SHOWN})
-    model, alone = student(), student()
-    expected = opened(spec, alone)
+    model, whole_model = student(), student()
+    expected = opened(spec, whole_model)
     distributed.init_process_group(
         "gloo", init_method=(tmp_path / "meeting").as_uri(), rank=0, world_size=1
     )
     try:
         sharded = Sharded(model.model, list(model.model.model.layers), World())
         teachers = open_teachers(spec, model, torch.device("cpu"), sharded.refresh)
-        for each, taught in ((model, teachers), (alone, expected)):
+        for student_model, its_teachers in ((model, teachers), (whole_model, expected)):
             with torch.no_grad():
-                [parameter.mul_(1.5) for parameter in each.model.parameters()]
-            taught.after_step()
+                [parameter.mul_(1.5) for parameter in student_model.model.parameters()]
+            its_teachers.after_step()
         view = teachers.views[0]
         with sharded.full_parameters():
             hidden, head, live = view.hidden(ROWS), view.head, own_logits(model)
         torch.testing.assert_close(head.logits(hidden, teachers.vocabulary), logits(expected))
-        torch.testing.assert_close(live, own_logits(alone))
+        torch.testing.assert_close(live, own_logits(whole_model))
     finally:
         distributed.destroy_process_group()

@@ -60,8 +60,8 @@ def asked_at(server: Server, **changes: Any) -> Teachers:
     )
 
 
-def write(teachers: Teachers, writer: TeacherWriter, *asked: Question) -> WrittenAnswers:
-    return write_answers(teachers, asked, LAW, NOISE, writer)
+def write(teachers: Teachers, writer: TeacherWriter, *questions: Question) -> WrittenAnswers:
+    return write_answers(teachers, questions, LAW, NOISE, writer)
 
 
 def test_texts_become_ids_of_the_student_with_its_end_token_and_verdicts(
@@ -72,19 +72,19 @@ def test_texts_become_ids_of_the_student_with_its_end_token_and_verdicts(
         {"question": "1+1=", "response": "it is 2"},
     ]
     teachers = answered(tmp_path / "t.jsonl", *rows, {"question": "1+1=", "response": "later"})
-    one, other = write(teachers, writer, question("1+1=", "2"), question("2+2=", "4")).answers
+    right, wrong = write(teachers, writer, question("1+1=", "2"), question("2+2=", "4")).answers
     assert (
-        one.ids == (*text_ids(reader(), "it is 2"), EOS)
-        and decode(reader(), one.ids) == one.text == "it is 2"
+        right.ids == (*text_ids(reader(), "it is 2"), EOS)
+        and decode(reader(), right.ids) == right.text == "it is 2"
     )
-    assert (one.verdict, one.read, one.truncated, one.source, one.prompt) == (
+    assert (right.verdict, right.read, right.truncated, right.source, right.prompt) == (
         True,
         "2",
         False,
         "teacher",
         question("1+1=").prompt,
     )
-    assert other.verdict is False and one.logprobs is None and one.entropies is None
+    assert wrong.verdict is False and right.logprobs is None and right.entropies is None
 
 
 def test_a_text_longer_than_the_longest_answer_is_cut_and_counts_as_such(
@@ -94,11 +94,15 @@ def test_a_text_longer_than_the_longest_answer_is_cut_and_counts_as_such(
         {"question": "a", "response": "1234567890 2"},
         {"question": "b", "response": "1234567890."},
     ]
-    cut, whole = write(
+    truncated, finished = write(
         answered(tmp_path / "t.jsonl", *rows), writer, question("a", "2"), question("b")
     ).answers
-    assert (len(cut.ids), cut.truncated, cut.verdict) == (12, True, False) and EOS not in cut.ids
-    assert (len(whole.ids), whole.truncated) == (12, False)
+    assert (len(truncated.ids), truncated.truncated, truncated.verdict) == (
+        12,
+        True,
+        False,
+    ) and EOS not in truncated.ids
+    assert (len(finished.ids), finished.truncated) == (12, False)
 
 
 def test_a_spelt_out_end_token_is_plain_text(tmp_path: Path, writer: TeacherWriter) -> None:
@@ -164,9 +168,9 @@ def test_an_endpoint_answers_and_its_cost_is_shown_for_the_whole_run(
     second = write(teachers, writer, question("2+2=", "4"), question("1+1=", "2"))
     assert first.metrics == {"teacher/tokens": 500_000, "teacher/cost": 2.0}
     assert second.metrics == {"teacher/tokens": 750_000, "teacher/cost": 3.0}
-    cut, repeated = second.answers
+    truncated, repeated = second.answers
     assert (repeated.ids, repeated.verdict) == (first.answers[0].ids, True)
-    assert (cut.truncated, cut.verdict) == (True, False) and EOS not in cut.ids
+    assert (truncated.truncated, truncated.verdict) == (True, False) and EOS not in truncated.ids
     assert (writer.run_dir / "teacher_cache").is_dir()
 
 
@@ -191,14 +195,16 @@ def test_a_model_is_asked_with_its_own_prompt_and_answers_behind_the_students(
     )
     (answer,) = write(teachers, writer, question("q")).answers
     view = teachers.views[0]
-    own = writer.sampler.sample_answers(
+    sampled = writer.sampler.sample_answers(
         view.language_model,
         [Question(question("q").problem, view.prompt(question("q")), "q")],
         [(0,)],
         LAW,
         NOISE,
     )
-    assert answer.ids == own[0].ids and answer.prompt == question("q").prompt != own[0].prompt
+    assert (
+        answer.ids == sampled[0].ids and answer.prompt == question("q").prompt != sampled[0].prompt
+    )
     assert answer.source == "teacher" and answer.logprobs is not None
 
 
@@ -211,14 +217,14 @@ def test_a_model_with_another_tokenizer_is_encoded_again(writer: TeacherWriter) 
     )
     (answer,) = write(teachers, writer, question("q")).answers
     expected = teachers.views[0].prompt(question("q"))
-    (own,) = writer.sampler.sample_answers(
+    (sampled,) = writer.sampler.sample_answers(
         teachers.views[0].language_model,
         [Question(question("q").problem, expected, "q")],
         [(0,)],
         LAW,
         NOISE,
     )
-    assert answer.text == own.text and answer.ids != own.ids and answer.logprobs is None
+    assert answer.text == sampled.text and answer.ids != sampled.ids and answer.logprobs is None
     assert answer.prompt == question("q").prompt
 
 
@@ -231,9 +237,9 @@ def test_each_question_goes_to_the_teacher_of_its_domain(
     }
     main = {"kind": "endpoint", "url": server.url, "model": "big"}
     teachers = opened(definition(main, WRITTEN, specialists=[specialist]), student())
-    asked = [question("a"), question("b", domain="algebra"), question("c")]
-    teachers.check(asked)
-    answers = write(teachers, writer, *asked).answers
+    questions = [question("a"), question("b", domain="algebra"), question("c")]
+    teachers.check(questions)
+    answers = write(teachers, writer, *questions).answers
     assert [answer.problem.question for answer in answers] == ["a", "b", "c"]
     assert [answers[0].text, answers[2].text] == ["echo a", "echo c"] and len(server.bodies) == 2
     assert not teachers.gives_probabilities
