@@ -1,5 +1,4 @@
-"""docker-compose.yml, the Caddyfile and the Dockerfile agree with each other, with the launcher and
-with the settings of the program.
+"""docker-compose.yml, Caddyfile and Dockerfile agree with each other, the launcher and the settings.
 
 No container is started here: these tests read the files.
 """

@@ -1,4 +1,4 @@
-"""The contenders' jobs and clocks, and our own side of a comparison on a job of two questions."""
+"""The jobs and clocks of the compared trainers, and Stillroom's side on a job of two questions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_clock_leaves_out_the_first_steps() -> None:
     assert 0 < report["first_step_cpu_s"] <= clock.cpu[-1]
 
 
-def test_our_side_reports_the_tokens_of_every_step(
+def test_the_stillroom_side_reports_the_tokens_of_every_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = replace(cases.tiny(steps=WARM_UP + 2, questions=2), longest=4)

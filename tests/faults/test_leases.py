@@ -137,8 +137,9 @@ def test_a_suspended_supervisor_does_not_change_a_run_that_another_host_took_ove
 def test_hosts_whose_clocks_are_hours_off_keep_their_runs_and_their_order(
     team: Team, machine: Machine, tmp_path: Path
 ) -> None:
-    """One is three hours ahead, the other three behind, and each carries the run while the other
-    looks on for longer than a lease.
+    """One is three hours ahead, the other three behind.
+
+    Each executes the run while the other watches for longer than a lease.
     """
     (tmp_path / "clock").mkdir()
     (tmp_path / "clock" / "sitecustomize.py").write_text(SHIFTED_CLOCK)
@@ -187,8 +188,9 @@ def goes_on_for(run: Run, seconds: float) -> None:
 
 
 def test_a_start_message_that_arrives_twice_starts_a_run_once(team: Team) -> None:
-    """Once after the visibility timeout, because whoever took it died before saying so, and once
-    more by a sender who tried again.
+    """The message is delivered again after the visibility timeout, and sent again by its sender.
+
+    The worker that took it first died before it acknowledged the message.
     """
     with Connection(
         environment.celery_broker(), transport_options={"visibility_timeout": 0.1}

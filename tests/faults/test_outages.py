@@ -157,8 +157,9 @@ def reaches(log: Path, more: int) -> None:
 def test_after_a_long_outage_of_postgres_nothing_is_declared_lost_for_a_lease_period(
     broken: World, begin: Begin
 ) -> None:
-    """Of two runs here one loses its supervisor too; a third is on a machine whose last word, when
-    the outage begins, is a day old.
+    """One of two runs here loses its supervisor too; a third is on a silent machine.
+
+    The last heartbeat of that machine is a day old when the outage begins.
     """
     orphaned, run = begin(LONG, LONG)
     log = log_of(orphaned)
@@ -189,9 +190,7 @@ def test_after_a_long_outage_of_postgres_nothing_is_declared_lost_for_a_lease_pe
 
 
 def silent_elsewhere() -> Run:
-    """A run that a machine which nobody knows has claimed, before anybody here could see that it
-    waits.
-    """
+    """Return a run that an unknown machine has claimed before a worker here saw it in the queue."""
     with transaction.atomic():
         run = queued(STEPS)
         assert leases.claim(run.pk, "elsewhere")

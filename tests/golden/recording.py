@@ -23,7 +23,7 @@ Header = dict[str, str]
 
 @dataclass(frozen=True)
 class Recording:
-    """`seconds` says how long the run took; it is told, not compared."""
+    """`seconds` says how long the run took; it is reported, not compared."""
 
     header: Header
     seconds: float

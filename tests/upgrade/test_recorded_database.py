@@ -234,7 +234,7 @@ def test_a_share_link_shows_its_run_and_no_other(public_id: str, token: str) -> 
 
 
 @pytest.mark.parametrize("token", [REVOKED, EXPIRED], ids=["revoked", "expired"])
-def test_a_share_link_that_has_ended_shows_nothing(token: str) -> None:
+def test_an_ended_share_link_shows_nothing(token: str) -> None:
     assert Client().get(f"/s/{token}/").status_code == 410
 
 

@@ -1,6 +1,4 @@
-"""Intervals, smallest visible differences and verdicts, against known numbers and for all
-numbers.
-"""
+"""Intervals, smallest detectable differences and verdicts: known values and properties."""
 
 from __future__ import annotations
 
@@ -75,9 +73,7 @@ def test_a_shift_of_all_differences_shifts_the_interval(
 
 
 @given(DIFFERENCES, st.floats(-1, 1))
-def test_the_verdict_turns_round_with_the_differences(
-    differences: list[float], above: float
-) -> None:
+def test_negated_differences_reverse_the_verdict(differences: list[float], above: float) -> None:
     measured, mirrored = (
         estimate(differences),
         estimate([-difference for difference in differences]),
@@ -96,7 +92,7 @@ def test_the_three_verdicts_and_the_gate() -> None:
 
 
 @given(st.integers(2, 10), st.floats(-1, 1))
-def test_equal_differences_leave_no_doubt(n: int, value: float) -> None:
+def test_equal_differences_give_an_interval_of_no_width(n: int, value: float) -> None:
     measured = estimate([value] * n)
     assert math.isclose(
         measured.low, measured.high, abs_tol=1e-12

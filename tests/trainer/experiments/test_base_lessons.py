@@ -1,5 +1,6 @@
-"""What the experiments' students are taught says what it should: hints mend, confidences repeat the
-hint, misread digits stay misread.
+"""Training texts of the experiments' students.
+
+Hints correct wrong beginnings, confidences repeat the hint, misread digits stay misread.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FAMILIES = st.sampled_from(POOL_FAMILIES)
 
 
 @given(FAMILIES, SEEDS)
-def test_a_hint_and_a_false_beginning_end_in_the_right_answer(family: str, seed: int) -> None:
+def test_a_hint_and_a_wrong_beginning_end_in_the_right_answer(family: str, seed: int) -> None:
     rng = Random(seed)
     problem = draw(family, 2, rng)
     example = Hinted(1.0, 1.0)(problem, rng)

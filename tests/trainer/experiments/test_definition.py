@@ -1,6 +1,4 @@
-"""Experiments as data: every arm of every experiment is a definition that can run, and arms differ
-in what they say alone.
-"""
+"""Experiments as data: every arm can run, and arms differ only in the settings that they name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The comparison on the sample run: arms differ in nothing but the weights, and its report says
-what was measured.
-"""
+"""The comparison on the sample run: arms differ only in the weights; the report holds the results."""
 
 from __future__ import annotations
 

@@ -24,9 +24,7 @@ GAIN = {"a": 0.2, "b": 0.1}
 
 
 def events(curve: Sequence[tuple[int, int, float]]) -> list[dict[str, Any]]:
-    """A run whose metric m has these (step, tokens, value); an operation for every tenth of a
-    token.
-    """
+    """Events of a run whose metric m has these (step, tokens, value); compute is tokens / 10."""
     start = {"type": "environment", "commit": "c0ffee"}
     return [
         start,

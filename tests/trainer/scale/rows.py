@@ -1,8 +1,7 @@
-"""A method on a network of two blocks and rows of different lengths, to be carried out by one
-process or by one of several.
+"""A method on a network of two blocks and rows of different lengths, for one or several processes.
 
-`python -m tests.trainer.scale.rows FOLDER STEPS PARALLEL DTYPE [CHECKPOINT]` is one rank; its place
-is in the environment. What it saw is in FOLDER/<rank>: an event log, and the leading rank's
+`python -m tests.trainer.scale.rows FOLDER STEPS PARALLEL DTYPE [CHECKPOINT]` is one rank; its
+number is in the environment. It writes to FOLDER/<rank>: an event log, and the leading rank's
 checkpoints.
 """
 
@@ -56,9 +55,7 @@ class Net(nn.Module):
 
 
 class Rows:
-    """Each row's weight follows from what the network made of the row when the step began, so ranks
-    must tell each other.
-    """
+    """A method whose row weights are the losses at the start of the step, gathered from all ranks."""
 
     phases: tuple[Phase, ...] = (LOOK, LEARN)
 
@@ -132,7 +129,7 @@ def carry_out(
     checkpoint: Path | None = None,
     rank: ProcessRank = ALONE,
 ) -> Rows:
-    """Train for some steps, as the rank of that place."""
+    """Train for some steps as that rank."""
     torch.set_num_threads(1)
     rank_folder = folder / str(rank.rank)
     world = World(rank)

@@ -1,5 +1,7 @@
-"""LoRA: only the adapter is trained, everything that uses the network computes with it, and what is
-saved can be used elsewhere.
+"""LoRA: only the adapter is trained.
+
+Everything that uses the network computes with the adapter, and other programs can load what is
+saved.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def student(folder: Path, shape: str = "qwen2") -> LanguageModel:
 
 
 def adapted(folder: Path, shape: str = "qwen2", trained: bool = True) -> LanguageModel:
-    """A student whose adapter has learnt something, unless it is to be as at the beginning."""
+    """Return a student with a trained adapter, or an untrained one if the test asks for it."""
     language_model = student(folder, shape)
     adapters.apply(language_model, SETTINGS, seed=3)
     generator = torch.Generator().manual_seed(1)

@@ -1,5 +1,6 @@
-"""Two machines do what two processes of one do, and end with words when one of them is gone. Here a
-machine is a launcher of its own.
+"""Two machines compute what two processes of one do, and end with a reason when one is lost.
+
+Here a machine is a launcher of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Pair = list[subprocess.Popen[bytes]]
 
 @pytest.fixture
 def started() -> Iterator[Pair]:
-    """What a test has started; none of it survives the test."""
+    """Processes that a test has started; all are killed at its end."""
     process: Pair = []
     yield process
     for machine in process:

@@ -1,5 +1,6 @@
-"""Memory that runs out in the middle of an update costs time, not numbers; weights that would lose
-small updates are refused.
+"""Running out of memory in an update changes no number.
+
+Weights in a format that would lose small updates are refused.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ FAILURES = [
 
 
 class Noisy:
-    """Fits 64 numbers under noise from torch's own generator, `rt.micro_batch_tokens` at a time;
-    memory runs out where it is told to.
+    """Fits 64 numbers under noise from torch's generator, `rt.micro_batch_tokens` at a time.
+
+    Memory runs out where the test says so.
     """
 
     phases: tuple[Phase, ...] = (LEARN,)
@@ -147,8 +149,9 @@ def test_weights_held_in_half_precision_are_refused(dtype: torch.dtype) -> None:
 
 
 def test_computing_in_bfloat16_moves_the_weights_by_the_expected_norm() -> None:
-    """Each number moves by the learning rate in AdamW's first step, which is far below what
-    bfloat16 could add to a weight of 1.
+    """AdamW's first step moves each number by the learning rate.
+
+    That is far below what bfloat16 could add to a weight of 1.
     """
     net = nn.Linear(64, 32, bias=False)
     nn.init.ones_(net.weight)

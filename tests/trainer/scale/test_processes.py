@@ -1,4 +1,4 @@
-"""Processes that are started together end together, in one sentence and with one exit code."""
+"""Processes that are started together end together, with one reason and one exit code."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_more_processes_than_gpus_are_refused_where_gpus_are_demanded(
     assert end(tmp_path)["remedy"] == "Lower compute.processes, or set compute.device to cpu."
 
 
-def test_if_not_all_can_be_started_none_keeps_running(
+def test_if_one_rank_cannot_start_none_keeps_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[subprocess.Popen[bytes]] = []

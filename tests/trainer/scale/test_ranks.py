@@ -1,6 +1,4 @@
-"""Two processes do what one does: the same losses, the same weights, the same decisions, whatever
-each has to compute.
-"""
+"""Two processes give the losses, weights and decisions of one, however the rows are divided."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ STEPS = 6
 
 
 def in_two(folder: Path, parallel: str, dtype: str, checkpoint: Path | None = None) -> None:
-    """Carry the method out in two processes."""
+    """Execute the method in two processes."""
     folder.mkdir()
     options = [str(checkpoint)] if checkpoint else []
     command = [

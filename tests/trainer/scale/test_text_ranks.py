@@ -1,6 +1,4 @@
-"""Distillation in two processes: shares of the student, answers and rows divided, and every number
-of one process alone.
-"""
+"""Distillation in two processes: a sharded student, divided rows, the numbers of one process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Whole runs of a few steps with no pass rates before it and as little measured as can be: for what
-only a run shows.
-"""
+"""Whole runs of a few steps, with no measured pool and few evaluations."""
 
 from __future__ import annotations
 
@@ -32,8 +30,9 @@ STATED: dict[str, Any] = {
 
 
 def short(*stages: dict[str, Any], **changes: Any) -> RunSpec:
-    """Each stage three steps unless it says otherwise, all recorded; two answers to each of four
-    problems where the student writes.
+    """Return a definition whose stages have three recorded steps unless they say otherwise.
+
+    Where the student samples, each step has two answers to each of four problems.
     """
     quick: dict[str, Any] = {
         "stages": [_stage(number, stage) for number, stage in enumerate(stages)],
@@ -63,7 +62,7 @@ def _stage(number: int, stage: dict[str, Any]) -> dict[str, Any]:
 
 
 def carried_out(definition: RunSpec, folder: Path) -> Path:
-    """The folder of the run, which must have completed."""
+    """Run the definition to completion and return the folder of the run."""
     assert start(definition, folder) == 0, events(folder, "end", "log")
     return folder
 

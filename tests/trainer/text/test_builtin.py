@@ -1,6 +1,4 @@
-"""The built-in pair: whole, small, in agreement with each other, and made by a command that repeats
-itself.
-"""
+"""The built-in pair: complete, small, with one tokenizer, and reproducible by a command."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""CaOPD in whole runs: what is put in the place of a stated confidence, what is told of it, and
-that the student still ends its answers.
-"""
+"""CaOPD in whole runs: the replaced confidences and their metrics; answers still end."""
 
 from __future__ import annotations
 
@@ -70,8 +68,9 @@ def test_every_finished_answer_is_taught_the_pass_rate_of_its_problem(
 
 
 def test_every_readout_reports_calibration_and_malformed_statements(tmp_path: Path) -> None:
-    """Statements are cut off where an answer is too long: these are missing, count as 0 if read as
-    stated, and are left out if expected.
+    """Truncated answers have no statement.
+
+    They count as 0 in the stated readout, and are left out of the expected one.
     """
     folder = carried_out(
         confident({"until": {"steps": 1}}, evaluation={"final_samples": 2}), tmp_path
@@ -111,8 +110,9 @@ def test_a_moving_self_teacher_can_read_the_measured_confidence(tmp_path: Path) 
 
 
 def certain_teacher(folder: Path) -> LanguageModel:
-    """The built-in teacher, to which every confidence but 1.0 looks like the sign for adding, after
-    which no answer ends.
+    """Return the built-in teacher, changed to read every confidence but 1.0 as a plus sign.
+
+    No answer ends after a plus sign.
     """
     teacher = load(Network(model="builtin:teacher"))
     embedded: Any = teacher.model.get_input_embeddings().weight
@@ -133,7 +133,9 @@ def probability_of_ending(model: LanguageModel, text: str) -> float:
 def test_a_teacher_that_knows_only_its_own_certainty_does_not_make_the_student_forget_how_to_end(
     tmp_path: Path,
 ) -> None:
-    """With the teacher's divergence after the statement the student's probability of ending falls
+    """The end token must be trained by cross-entropy.
+
+    With the teacher's divergence after the statement, the student's probability of ending falls
     below a tenth in these steps.
     """
     problems = make(("add", "sub"), (1, 2), 12, 5)

@@ -1,5 +1,6 @@
-"""What cannot run ends with a sentence, a remedy and its exit code, and never loses the last good
-checkpoint.
+"""A run that cannot continue ends with a reason, a remedy and its exit code.
+
+It never loses the last good checkpoint.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from trainer.text.training.micro_batch_loss import MicroBatchLoss
 
 
 def ended(folder: Path, *phrases: str) -> None:
-    """The run ended as failed with these words in reason or remedy."""
+    """Assert that the run failed with these phrases in reason or remedy."""
     last = end(folder)
     assert last["outcome"] == "failed"
     sentence = f"{last['reason']} {last['remedy']}"
@@ -154,7 +155,7 @@ def test_running_out_of_memory_names_the_settings_that_help(
     ended(tmp_path, "memory", "micro_batch_tokens", "generation_rows")
 
 
-def test_an_unforeseen_error_leaves_its_trace_in_the_log(
+def test_an_unexpected_error_leaves_its_traceback_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
@@ -168,7 +169,7 @@ def test_an_unforeseen_error_leaves_its_trace_in_the_log(
     )
 
 
-def test_a_failure_that_has_its_sentence_shows_no_trace(
+def test_an_expected_failure_logs_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
@@ -183,7 +184,7 @@ def test_a_failure_that_has_its_sentence_shows_no_trace(
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """A disk with room for files up to `size` bytes only."""
+    """Limit files to `size` bytes, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -192,7 +193,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_ends_the_run_in_words_and_with_its_code(tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_run_with_a_reason_and_its_exit_code(tmp_path: Path) -> None:
     with largest_file(200_000):
         assert start(spec(), tmp_path) == exit_codes.DISK_FULL
     ended(tmp_path, "checkpoint of step 0 could not be written", "Free some space")

@@ -1,6 +1,4 @@
-"""A run whose numbers are known: a change that is meant to keep the numerics keeps them, and one
-that is not says so here.
-"""
+"""Runs with recorded losses: only an intended change of the numerics changes these numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ LOSSES = {
 }
 
 
-def test_the_losses_of_a_known_run_are_the_same_as_ever(tmp_path: Path) -> None:
+def test_the_losses_of_a_known_run_are_unchanged(tmp_path: Path) -> None:
     student = tiny.save_folder(tmp_path / "student", "qwen2", seed=0)
     teacher = tiny.save_folder(tmp_path / "teacher", "qwen2", seed=1)
     networks = {"student": {"model": f"file:{student}"}, "teacher": {"model": f"file:{teacher}"}}
@@ -60,7 +58,7 @@ def cut(recipe: str) -> RunSpec:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_losses_of_each_recipe_are_the_same_as_ever(recipe: str, tmp_path: Path) -> None:
+def test_the_losses_of_each_recipe_are_unchanged(recipe: str, tmp_path: Path) -> None:
     assert start(cut(recipe), tmp_path) == 0
     result = {step: value for (step, key), value in numbers(tmp_path).items() if key == "loss"}
     assert result == pytest.approx(RECIPES[recipe], rel=1e-3)

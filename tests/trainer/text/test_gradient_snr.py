@@ -1,6 +1,4 @@
-"""Gradient signal-to-noise: right on gradients whose truth is known, and measured on answers of its
-own.
-"""
+"""Gradient signal-to-noise is right on gradients whose true ratio is known."""
 
 from __future__ import annotations
 
@@ -11,8 +9,9 @@ from trainer.text.evaluation.gradient_snr import ratio, summarise_bin
 
 
 def gram(signal: float, n: int = 48, size: int = 200, seed: int = 0) -> np.ndarray:
-    """Gradients with mean of length `signal` and noise of variance 1 in each of `size`
-    directions.
+    """Return the Gram matrix of gradients with a mean of length `signal`.
+
+    Their noise has variance 1 in each of `size` directions.
     """
     gradients = np.random.default_rng(seed).normal(size=(n, size))
     gradients[:, 0] += signal

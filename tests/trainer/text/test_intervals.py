@@ -1,6 +1,4 @@
-"""Intervals of pass rates: problems are the units, and a known truth is covered as often as
-promised.
-"""
+"""Intervals of pass rates: problems are the units, and the coverage is as stated."""
 
 from __future__ import annotations
 
@@ -91,6 +89,6 @@ def test_pass_at_k_needs_k_verdicts() -> None:
     assert math.isnan(pass_at(5, counts(1), counts(4)))
 
 
-def test_problems_that_nobody_ever_solves_leave_some_doubt() -> None:
+def test_problems_that_are_never_solved_have_an_upper_bound_above_zero() -> None:
     rate, (low, high) = pass_rate(np.zeros(12, dtype=np.int64), np.full(12, 4, dtype=np.int64))
     assert (rate, low, high) == pytest.approx((0.0, 0.0, 0.2425), abs=1e-4)

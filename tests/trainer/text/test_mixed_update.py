@@ -1,6 +1,4 @@
-"""One update over rows of every kind against its equation, in float64: what is left out or mixed
-changes nothing else.
-"""
+"""One update over rows of every kind is compared with its equation, in float64."""
 
 from __future__ import annotations
 
@@ -63,8 +61,9 @@ def teachers(student: LanguageModel) -> Teachers:
 def random_rows(
     seed: int, kinds: Sequence[int], teacher: Callable[[int], str] = lambda _: "teacher"
 ) -> list[TrainRow]:
-    """Two answers to each of three problems. Kinds, coefficients (a third of them 0), advantages
-    and anchors are drawn token by token.
+    """Return two answers to each of three problems.
+
+    Kinds, coefficients (a third of them 0), advantages and anchors are drawn token by token.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
 

@@ -1,5 +1,6 @@
-"""Every objective trains the built-in student in a whole run, on every source that it allows, and
-what it emits follows docs/events.md.
+"""Every objective trains the built-in student in a whole run, on every source that it allows.
+
+The events follow docs/events.md.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 
 
 def test_every_divergence_trains_on_the_students_own_answers(tmp_path: Path) -> None:
-    """One step each, one after the other."""
+    """Each divergence is one stage of one step."""
     stages = [
         {"name": name, "objective": objective, "until": {"steps": 1}}
         for name, objective in OBJECTIVES.items()

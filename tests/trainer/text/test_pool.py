@@ -1,4 +1,4 @@
-"""The pool: what a pass rate is, who is set aside, dropped or kept, and what a step draws."""
+"""The pool: pass rates, which problems are set aside, dropped or kept, and what a step draws."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answer(problem: str, verdict: bool | None, truncated: bool = False) -> Answe
     )
 
 
-def test_a_verdict_that_could_not_be_told_leaves_numerator_and_denominator() -> None:
+def test_an_undecided_verdict_is_left_out_of_numerator_and_denominator() -> None:
     problems = [Problem("a", "?", "1"), Problem("b", "?", "1")]
     passed, verdicts = tally(
         problems, [answer("a", True), answer("a", None), answer("a", False), answer("b", None)]
@@ -38,7 +38,7 @@ def test_a_verdict_that_could_not_be_told_leaves_numerator_and_denominator() -> 
     assert verdicts.tolist() == [2, 0]
 
 
-def test_a_cut_answer_counts_as_a_failure_and_its_share_is_known() -> None:
+def test_a_truncated_answer_counts_as_a_failure_and_its_share_is_reported() -> None:
     answers = [answer("a", False, truncated=True), answer("a", True)]
     assert tally([Problem("a", "?", "1")], answers)[1].tolist() == [2]
     assert truncated_share(answers) == 0.5
@@ -70,7 +70,7 @@ def test_the_baselines_weigh_all_kept_problems_alike(weighting: Weighting) -> No
     assert set(result.weights[result.kept_problems]) == {1.0}
 
 
-def test_drift_is_the_mean_change_of_pass_rates_known_both_times() -> None:
+def test_drift_is_the_mean_change_of_pass_rates_measured_both_times() -> None:
     assert pool([4, 8, 0], [8, 8, 2]).drift(pool([0, 8, 4], [8, 8, 8])) == pytest.approx(0.25)
 
 

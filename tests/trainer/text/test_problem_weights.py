@@ -1,6 +1,4 @@
-"""Problem weights: the numbers of PACED, its baselines, and the estimate of what is wrongly
-dropped.
-"""
+"""Problem weights: PACED's numbers, its baselines, the estimated share wrongly dropped."""
 
 from __future__ import annotations
 
@@ -86,8 +84,9 @@ def _estimate_and_truth(true_rates: np.ndarray, k: int) -> tuple[float, float]:
 
 
 def test_the_share_wrongly_dropped_is_estimated_well_in_a_mixed_pool() -> None:
-    """1,000 problems each that are hopeless, easy to miss with eight answers (p = 0.1), and in the
-    middle.
+    """The pool has 1,000 problems of each of three kinds.
+
+    They are hopeless, easy to miss with eight answers (p = 0.1), or of middle difficulty.
     """
     estimate, truth = _estimate_and_truth(np.repeat([0.0, 0.1, 0.5], 1000), 8)
     assert 0.25 < truth < 0.35

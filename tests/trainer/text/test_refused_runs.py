@@ -1,5 +1,6 @@
-"""Runs that cannot work are refused before anything is sampled, each in a sentence with the field,
-the value and the remedy.
+"""Runs that cannot work are refused before anything is sampled.
+
+Each error message has the field, the value and the remedy.
 """
 
 from __future__ import annotations

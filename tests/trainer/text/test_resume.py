@@ -1,6 +1,4 @@
-"""An interrupted and resumed run gives the same numbers, bit for bit, as one that was left
-alone.
-"""
+"""An interrupted and resumed run gives the numbers of an uninterrupted one, bit for bit."""
 
 from __future__ import annotations
 
@@ -90,12 +88,12 @@ def test_stopping_twice_and_resuming_changes_no_number(
 
 
 def copy_of(finished: Finished, folder: Path) -> Path:
-    """A copy of the finished run, to be damaged; returns its checkpoints."""
+    """Copy the finished run to a folder and return the folder of the copied checkpoints."""
     shutil.copytree(finished[1], folder, dirs_exist_ok=True)
     return folder / "attempts" / "1" / "checkpoints"
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint_and_the_tail_is_abandoned(
+def test_a_killed_run_resumes_from_its_last_checkpoint_and_drops_later_steps(
     finished: Finished, tmp_path: Path
 ) -> None:
     checkpoints = copy_of(finished, tmp_path)
@@ -106,9 +104,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_and_the_tail_is_abandoned
     assert final_hash(tmp_path) == final_hash(finished[1])
 
 
-def test_a_damaged_checkpoint_is_passed_over_with_a_word(
-    finished: Finished, tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(finished: Finished, tmp_path: Path) -> None:
     checkpoints = copy_of(finished, tmp_path)
     with (checkpoints / "step-00000008" / "student.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
@@ -123,7 +119,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(
     assert final_hash(tmp_path) == final_hash(finished[1])
 
 
-def test_a_chosen_checkpoint_is_gone_on_from(finished: Finished, tmp_path: Path) -> None:
+def test_a_run_resumes_from_a_chosen_checkpoint(finished: Finished, tmp_path: Path) -> None:
     checkpoints = copy_of(finished, tmp_path)
     assert run.resume(tmp_path, attempt=5, checkpoint=checkpoints / "step-00000006") == 0
     assert events(tmp_path, "rewind", attempt=5)[0]["step"] == 6
@@ -147,7 +143,7 @@ def test_a_run_without_a_checkpoint_starts_again(finished: Finished, tmp_path: P
     )
 
 
-def test_sigterm_means_checkpoint_and_leave(tmp_path: Path) -> None:
+def test_sigterm_stops_the_run_after_a_checkpoint(tmp_path: Path) -> None:
     definition = spec(
         stages=[{"name": "long", "until": {"steps": 100_000}}],
         evaluation={"every": 0},

@@ -1,6 +1,4 @@
-"""Whole runs of the built-in pair: what they do in which order, what they record, and how they
-end.
-"""
+"""Whole runs of the built-in pair: the order of their phases, their records and their end."""
 
 from __future__ import annotations
 
@@ -33,13 +31,15 @@ def of(folder: Path, type: str, **fields: Any) -> list[dict[str, Any]]:
     ]
 
 
-def test_it_ends_in_words(folder: Path) -> None:
+def test_the_run_ends_with_a_reason(folder: Path) -> None:
     assert end(folder)["outcome"] == "completed"
     assert end(folder)["reason"].startswith("All 8 steps are done. The student solves ")
     assert "points against before" in end(folder)["reason"]
 
 
-def test_the_log_tells_every_evaluation_but_the_last_which_the_end_tells(folder: Path) -> None:
+def test_the_log_reports_every_evaluation_except_the_last_which_the_end_reports(
+    folder: Path,
+) -> None:
     messages = [
         event["message"] for event in events(folder, "log") if "held-out" in event["message"]
     ]
@@ -52,7 +52,7 @@ def test_the_log_tells_every_evaluation_but_the_last_which_the_end_tells(folder:
     assert "of the held-out problems" in end["reason"] or "none of the" in end["reason"]
 
 
-def test_the_definition_lies_beside_the_log(folder: Path) -> None:
+def test_the_definition_is_stored_beside_the_log(folder: Path) -> None:
     assert json.loads((folder / "spec.json").read_text())["name"] == "tiny"
 
 

@@ -1,6 +1,4 @@
-"""Tokens that a stage leaves out, in whole runs: how many, what is shown of them, and what choosing
-costs.
-"""
+"""Token selection in whole runs: the number of tokens, the region events and the compute."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ def selecting(score: str, how: str = "top", share: float = 0.5) -> dict[str, Any
 
 
 def test_every_rule_keeps_its_share_of_every_answer_and_shows_the_regions(tmp_path: Path) -> None:
-    """One step each, one after the other."""
+    """Each rule is one stage of one step."""
     folder = carried_out(
         short(*({**selecting(*rule, share=0.4), "until": {"steps": 1}} for rule in RULES)), tmp_path
     )
@@ -45,8 +43,8 @@ def test_every_rule_keeps_its_share_of_every_answer_and_shows_the_regions(tmp_pa
         assert result[step, "grad_norm"] > 0
 
 
-def test_the_highest_and_the_lowest_half_are_each_others_rest(tmp_path: Path) -> None:
-    """Of answers with an even number of tokens."""
+def test_the_highest_and_the_lowest_half_are_complements(tmp_path: Path) -> None:
+    """Only answers with an even number of tokens have two equal halves."""
     masks = {}
     for how in ("top", "bottom"):
         folder = carried_out(
@@ -62,7 +60,9 @@ def test_the_highest_and_the_lowest_half_are_each_others_rest(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("score", ["entropy", "random"])
-def test_watching_a_choice_changes_neither_it_nor_the_student(tmp_path: Path, score: str) -> None:
+def test_recording_a_token_selection_changes_neither_it_nor_the_student(
+    tmp_path: Path, score: str
+) -> None:
     folders = {}
     for every in (0, 1):
         folder = carried_out(
@@ -74,8 +74,9 @@ def test_watching_a_choice_changes_neither_it_nor_the_student(tmp_path: Path, sc
 
 
 def test_entropies_are_taken_from_the_sampler_and_not_computed_again(tmp_path: Path) -> None:
-    """Only a score that compares with the teacher, or answers that the student did not write, take
-    another pass of the student.
+    """The student computes again in two cases only.
+
+    Either the score compares with the teacher, or the student did not sample the answers.
     """
     compute = {}
     teacher_written = {"source": "teacher_written", "objective": {"kind": "forward_kl"}}
@@ -93,7 +94,7 @@ def test_entropies_are_taken_from_the_sampler_and_not_computed_again(tmp_path: P
     assert compute["written"] < compute["written_entropy"]
 
 
-def test_verdicts_may_be_learnt_from_at_the_tokens_of_highest_entropy(tmp_path: Path) -> None:
+def test_grpo_can_train_on_the_tokens_of_highest_entropy_alone(tmp_path: Path) -> None:
     stage = {
         "objective": {"kind": "grpo"},
         "tokens": {"kind": "selected", "score": "entropy", "share": 0.2},

@@ -1,6 +1,4 @@
-"""Every kind of teacher and of privileged text in whole runs, and resuming a run whose teacher
-moves.
-"""
+"""Every kind of teacher and privileged text in whole runs; a moving teacher is resumed."""
 
 from __future__ import annotations
 
@@ -36,8 +34,9 @@ def shown(row: dict[str, Any]) -> str:
 def test_the_weights_of_a_self_teacher_differ_as_soon_as_the_student_has_moved(
     tmp_path: Path,
 ) -> None:
-    """At the first step all are the student itself; the average lies between the copy and the
-    student at the second.
+    """At the first step all teachers are the student itself.
+
+    At the second, the average is between the initial copy and the student.
     """
     losses = {
         weights: column(carried_out(taught(weights), tmp_path / weights), "loss")
@@ -75,8 +74,9 @@ def test_a_run_with_a_moving_teacher_resumes_bit_for_bit(
 def test_measuring_an_average_and_the_teacher_inside_it_leaves_the_student_alone(
     tmp_path: Path,
 ) -> None:
-    """Evaluations swap the average in, and the teacher into that: the losses must be those of a run
-    that measures nothing between.
+    """Evaluations swap the average in, and then the teacher.
+
+    The losses must equal those of a run that measures nothing between its steps.
     """
     losses = []
     for every in (0, 1):

@@ -108,8 +108,9 @@ def test_an_answer_keeps_its_share_and_at_least_one_token(
 
 
 def test_drawn_tokens_follow_their_scores() -> None:
-    """One of three tokens, drawn 4,000 times: the shares are those of the scores, and a score of 0
-    is never drawn before the rest.
+    """One of three tokens is drawn 4,000 times, in the proportions of the scores.
+
+    A score of 0 is never drawn before the others.
     """
     answers, scores = 4000, np.array([1.0, 3.0, 0.0])
     settings = SelectedTokens(score="entropy", how="sample", share=0.34, entropy_quantile=1.0)

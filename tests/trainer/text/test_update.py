@@ -1,6 +1,4 @@
-"""One update against the equation, in float64: whatever the micro-batches, the gradient is that of
-the whole batch.
-"""
+"""One update is compared with its equation, in float64, for all sizes of micro-batches."""
 
 from __future__ import annotations
 
@@ -206,8 +204,9 @@ def test_the_gradient_is_that_of_the_equation_whatever_the_micro_batches(
 
 
 def test_a_row_that_drops_out_leaves_the_others_as_they_were(pair: Pair, tmp_path: Path) -> None:
-    """Z is that of the planned problems, so weights [.25, 0, .1, .2] never become [.25, .1, .2] /
-    .55.
+    """Z is that of the planned problems.
+
+    So weights [.25, 0, .1, .2] never become [.25, .1, .2] / .55.
     """
     settings = definition("forward_kl", "sequence_mean", "pool", 100_000)
     _, loss, _ = gradient(pair, settings, tmp_path)

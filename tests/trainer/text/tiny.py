@@ -1,6 +1,4 @@
-"""Tiny random language models in the shapes that the project supports, saved as ordinary model
-folders.
-"""
+"""Tiny random language models of every supported shape, saved as ordinary model folders."""
 
 from __future__ import annotations
 
@@ -61,8 +59,9 @@ def save_folder(
     tokenizer: PreTrainedTokenizerFast | None = None,
     **changes: Any,
 ) -> Path:
-    """A model folder with GQA attention (4 query heads on 2), two layers and weights large enough
-    to have opinions.
+    """Save a model folder with GQA attention (4 query heads on 2) and two layers.
+
+    The weights are large enough for distributions far from uniform.
     """
     config_class, model_class, options = SHAPES[shape]
     settings: dict[str, Any] = {

@@ -1,6 +1,4 @@
-"""Whole runs in seconds: the built-in pair on a handful of problems, through the trainer's own
-entry points.
-"""
+"""Whole runs in seconds: the built-in pair on few problems, through the trainer's entry points."""
 
 from __future__ import annotations
 
@@ -18,8 +16,9 @@ CLOCK = ("time/", "memory/", "tokens_per_second")
 
 
 def spec(**changes: Any) -> RunSpec:
-    """Two stages of four steps over a pool of a dozen problems: several passes over the pool, both
-    sources, both divergences.
+    """Return a definition of two stages of four steps over a pool of a dozen problems.
+
+    It has several passes over the pool, both sources and both divergences.
     """
     sampling = {"max_new_tokens": 24}
     definition: dict[str, Any] = {
@@ -77,9 +76,7 @@ def spec(**changes: Any) -> RunSpec:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the changes laid over it, key by key; a mapping of another kind replaces the
-    whole.
-    """
+    """Return `base` with the changes merged key by key; a mapping of another kind replaces it."""
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)

@@ -1,4 +1,4 @@
-"""Parts of jobs as the command line carries them out."""
+"""Parts of jobs as the command line executes them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def job(folder: Path, **changes: Any) -> Path:
 
 
 def done(spec: Path, part: int = 0, parts: int = 1) -> bytes:
-    """The file that a part writes."""
+    """Return the content of the file that a part writes."""
     out = spec.with_name(f"{part}-of-{parts}.jsonl")
     assert (
         main(["shard", str(spec), "--part", str(part), "--of", str(parts), "--out", str(out)]) == 0
@@ -158,7 +158,7 @@ def test_an_endpoint_may_write_the_answers(tmp_path: Path) -> None:
         ({"sampling": {"max_new_tokens": 100_000}}, "do not fit builtin:student"),
     ],
 )
-def test_what_cannot_be_used_is_a_sentence(
+def test_an_unusable_job_ends_with_an_error_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], sentence: str
 ) -> None:
     out = tmp_path / "out.jsonl"

@@ -70,6 +70,6 @@ def test_rates_and_intervals_are_those_of_the_answers(rows: list[dict[str, Any]]
 
 
 @given(st.integers(1, 10**6))
-def test_a_length_lies_in_its_bin(tokens: int) -> None:
+def test_every_length_is_counted_in_its_bin(tokens: int) -> None:
     assert bin_begins(length_bin(tokens)) <= tokens
     assert length_bin(tokens) >= length_bin(tokens - 1)

@@ -1,7 +1,7 @@
-"""Rounds without a model: a toy engine whose answers are random ids, so that properties can be
-tried on thousands of answers.
+"""Rounds without a model: the answers of a toy engine are random ids.
 
-And a model with a teacher, whose tokenizer has the characters of a stated confidence.
+So properties can be tested on thousands of answers. The module also has a model with a teacher,
+whose tokenizer has the characters of a stated confidence.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ END = 1
 
 
 def prompts(*names: str) -> list[Prompt]:
-    """One problem for each name, asked with three ids; its weight is its place."""
+    """Return one prompt of three ids for each name; its weight is its index."""
     return [
         Prompt(Question(Problem(name, name, "1"), (7, 8, 3 + index), name), float(index))
         for index, name in enumerate(names)

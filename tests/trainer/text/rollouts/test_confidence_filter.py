@@ -1,5 +1,6 @@
-"""CaOPD's replacement: the measured pass rate stands where the student stated a confidence, and
-each place is learnt in its own way.
+"""CaOPD's replacement of the student's stated confidence by the measured pass rate.
+
+Reasoning, statement and end token are each trained in their own way.
 """
 
 from __future__ import annotations

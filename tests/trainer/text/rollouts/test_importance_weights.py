@@ -1,6 +1,4 @@
-"""Importance weights of answers that another program drew: min(π/μ, 2), constants, and none for
-edited answers.
-"""
+"""Importance weights of answers from another sampler: min(π/μ, 2), constant, none if edited."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Sampling ahead: the same answers as the older weights give, while the newer ones are being
-made.
-"""
+"""Sampling ahead gives the answers of the older weights while the next update is computed."""
 
 from __future__ import annotations
 
@@ -53,7 +51,7 @@ def ids(answers: list[Trajectory]) -> list[tuple[int, ...]]:
     return [answer.ids for answer in answers]
 
 
-def test_what_is_begun_is_written_with_the_weights_of_its_beginning(
+def test_a_round_sampled_ahead_uses_the_weights_from_its_start(
     student: LanguageModel, ahead: OverlapEngine
 ) -> None:
     old = ids(InProcessEngine(student, 8).write(REQUESTS, LAW, Noise(0, 1)))
@@ -70,7 +68,7 @@ def test_what_is_begun_is_written_with_the_weights_of_its_beginning(
     assert {answer.versions for answer in repeated} == {(1,)}
 
 
-def test_something_else_than_was_begun_is_written_now(
+def test_requests_other_than_those_sampled_ahead_are_sampled_now(
     student: LanguageModel, ahead: OverlapEngine
 ) -> None:
     ahead.update(0)
@@ -96,7 +94,7 @@ def test_weights_do_not_change_under_an_answer_that_is_being_written() -> None:
     ahead.close()
 
 
-def test_what_fails_ahead_of_time_fails_where_it_is_asked_for() -> None:
+def test_an_error_while_sampling_ahead_is_raised_when_the_answers_are_requested() -> None:
     class Failing(ToyEngine):
         def write(
             self,
@@ -144,7 +142,7 @@ def test_rounds_that_overlap_say_how_old_their_answers_are() -> None:
     assert ages == [0, 1, 1, 1]
 
 
-def test_an_engine_that_cannot_sample_ahead_is_left_alone() -> None:
+def test_an_engine_that_cannot_sample_ahead_gets_no_request_ahead() -> None:
     rounds = pipeline(2)
     rounds.begin(prompts("a"), Noise(0, 0))
     assert isinstance(rounds.engine, ToyEngine) and not rounds.engine.requests
@@ -152,7 +150,7 @@ def test_an_engine_that_cannot_sample_ahead_is_left_alone() -> None:
 
 @dataclass
 class Waiting(ToyEngine):
-    """Writes only once it is let."""
+    """An engine that waits for `let` before it writes."""
 
     let: threading.Event = field(default_factory=threading.Event)
 

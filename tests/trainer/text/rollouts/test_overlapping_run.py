@@ -1,5 +1,6 @@
-"""A whole run that samples while it trains: its answers are one update old from the second step on,
-and a repetition is the same.
+"""A whole run that samples while it trains.
+
+Its answers are one update old from the second step on, and a repetition gives the same numbers.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def test_answers_are_one_update_old_except_at_the_beginning_of_a_stage(tmp_path:
     assert final_hash(tmp_path / "run") == final_hash(tmp_path / "again")
 
 
-def test_a_pool_that_is_measured_again_makes_what_was_begun_void(tmp_path: Path) -> None:
+def test_a_pool_refresh_discards_answers_sampled_ahead(tmp_path: Path) -> None:
     pool = {"refresh": "every", "refresh_every": 2, "rollouts_per_problem": 2}
     messages = run(tmp_path / "run", pool=pool)
     assert [values["staleness/mean"] for _, values in sorted(messages.items())] == [

@@ -1,5 +1,6 @@
-"""What every round must hold: nothing is lost, used twice or spent beyond the budget, and the
-plainest plug-ins change nothing.
+"""Every round: nothing is lost, used twice or spent beyond the budget.
+
+The plainest plug-ins change nothing.
 """
 
 from __future__ import annotations

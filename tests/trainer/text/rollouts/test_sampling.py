@@ -29,8 +29,9 @@ LENGTHS = (5, 1, 17, 9, 2, 17, 30, 3)
 
 
 def many_ends(shape: str, dtype: str = "float64") -> LanguageModel:
-    """Random weights rarely say the end token; several ids count as ends so that answers have all
-    lengths.
+    """Return a model in which several ids count as end tokens, so that answers have all lengths.
+
+    Random weights rarely give the end token.
     """
     return dataclasses.replace(language_model(shape, dtype), ends=(1, 5, 9, 20))
 
@@ -163,8 +164,9 @@ def test_other_noise_gives_other_answers() -> None:
 
 
 def test_rollouts_of_one_problem_differ_and_follow_the_models_distribution() -> None:
-    """First tokens of 4,000 rollouts against the model's probabilities: χ² with 34 degrees of
-    freedom, 99.99 % quantile 75.
+    """First tokens of 4,000 rollouts are compared with the model's probabilities.
+
+    χ² has 34 degrees of freedom; its 99.99 % quantile is 75.
     """
     model = language_model("qwen2", "float64")
     (request,) = requests((6,), samples=4000)
@@ -211,7 +213,7 @@ def test_each_prompt_is_read_once_however_many_answers_it_gets(
     assert sum(read) == len(LENGTHS)
 
 
-def test_nothing_asked_is_nothing_written() -> None:
+def test_no_requests_give_no_answers() -> None:
     assert sample(language_model(), [], Sampling(), NOISE) == []
 
 

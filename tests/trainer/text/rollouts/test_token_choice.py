@@ -1,4 +1,4 @@
-"""Tokens are drawn from the law that was asked for, and both log-probs are remembered."""
+"""Tokens are drawn from the requested distribution, and both log-probs are recorded."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ def law_of_transformers(logits_V: Tensor, sampling: Sampling) -> Tensor:
 
 
 def samples(logits_V: Tensor, sampling: Sampling, draws: int) -> TokenChoice:
-    """One draw for each of `draws` evenly spaced uniform numbers: counts are the law itself, within
-    one.
+    """Draw once for each of `draws` evenly spaced uniform numbers.
+
+    So the counts equal the expected counts within one.
     """
     numbers = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws
     return choose(logits_V.expand(draws, -1), numbers, sampling)

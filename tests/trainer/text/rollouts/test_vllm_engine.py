@@ -1,6 +1,4 @@
-"""What the trainer does with a vLLM server: what it sends and asks, and what it does when the
-server lies, dies or answers rubbish.
-"""
+"""The engine on a vLLM server: its requests, and its reaction to wrong, invalid or no replies."""
 
 from __future__ import annotations
 
@@ -216,7 +214,7 @@ def test_invalid_replies_and_refusals_give_clear_errors(
     engine.close()
 
 
-def test_a_run_that_is_stopped_leaves_at_once(tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_ends_at_once(tmp_path: Path) -> None:
     def leave(done: int, of: int) -> None:
         raise KeyboardInterrupt
 
@@ -254,9 +252,7 @@ def test_the_server_sees_no_secret_of_the_trainer(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_server_and_its_children_die_with_the_trainer(tmp_path: Path) -> None:
-    """The trainer's stand-in is killed without warning; so the server can learn of it from the pipe
-    alone.
-    """
+    """The trainer's stand-in is killed with SIGKILL; the server sees only the closed pipe."""
     server = (
         "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; "
         "time.sleep(600)']); time.sleep(600)"

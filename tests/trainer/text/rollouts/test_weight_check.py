@@ -1,5 +1,6 @@
-"""Old weights are noticed by what the server says of a fixed text, whatever the number format and
-however small the update.
+"""Old weights are detected by the server's log-probs of a fixed text.
+
+That holds for every number format and for small updates.
 """
 
 from __future__ import annotations
@@ -66,8 +67,10 @@ def test_small_updates_that_never_arrive_add_up_and_are_caught(seed: int, roundi
 
 
 @given(SEEDS, st.floats(3e-4, 1.0))
-def test_in_float32_a_part_that_stayed_behind_is_caught(seed: int, fraction: float) -> None:
-    """However near to the new weights the server is: it is not as near as at the start."""
+def test_in_float32_weights_that_were_only_partly_updated_are_caught(
+    seed: int, fraction: float
+) -> None:
+    """Partly updated weights are nearer than the old ones, but not as near as at the start."""
     check, actual = begun(1e-6)
     moved = actual + 2 * numbers(seed)
     with pytest.raises(Failure):

@@ -1,6 +1,6 @@
-"""vLLM's protocol, really spoken over a unix socket by a thread of the test, for what a real server
-cannot be made to do on demand.
+"""A test double of a vLLM server: a thread of the test that speaks its protocol on a unix socket.
 
+It does what a real server cannot be made to do on demand.
 It opens the model folder that the engine writes, answers with its log-probs and draws with the
 request's seed. It can die after some answers, answer rubbish, refuse, or not take weights.
 """
@@ -31,8 +31,9 @@ Reply = tuple[int, Any]
 
 @dataclass
 class Manners:
-    """How the servers of a test behave, one after the other. `bodies` are the bodies of all requests
-    for answers.
+    """How the servers of a test behave, one after the other.
+
+    `bodies` are the bodies of all requests for answers.
     """
 
     dies_after: list[int] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Manners:
 
 
 class Double:
-    """One life of a server. Fits the face of `Server`."""
+    """One start of a server, with the interface of `Server`."""
 
     def __init__(self, manners: Manners, model: Path) -> None:
         self.manners, self.model = (

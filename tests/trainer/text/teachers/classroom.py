@@ -54,9 +54,7 @@ def prose_folder(
 
 
 def merging_folder(folder: Path) -> Path:
-    """A model whose tokens are pieces of words, so that the tokens of a text are not those of its
-    parts.
-    """
+    """Return a model with subword tokens: the tokens of a text are not those of its parts."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()

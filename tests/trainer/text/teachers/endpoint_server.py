@@ -30,8 +30,9 @@ def status(code: int, message: str = "", **headers: str) -> Reply:
 
 
 class Server(ThreadingHTTPServer):
-    """Gives the replies of `script` to the first requests, then echoes. Keeps what it was sent and
-    how many it served at once.
+    """Gives the replies of `script` to the first requests, then echoes.
+
+    Records the requests and the largest number in progress at once.
     """
 
     daemon_threads = True

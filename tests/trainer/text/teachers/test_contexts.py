@@ -87,7 +87,7 @@ def test_feedback_is_the_own_answer_with_the_verdict_in_words(
     assert feedback.startswith("it is 2\n\n") and phrase in feedback
 
 
-def test_names_in_the_question_are_not_places_of_the_template() -> None:
+def test_template_names_in_the_question_are_not_replaced() -> None:
     assert (
         prompt_text(BOTH, "what is {privileged}?", "a {question}")
         == "what is {privileged}?|a {question}|again"
@@ -110,7 +110,7 @@ def test_problems_without_what_is_shown_are_refused_with_their_number() -> None:
         require_privileged(showing("demonstration"), problems)
 
 
-def test_what_fits_is_shown_whole() -> None:
+def test_a_text_that_fits_is_shown_whole() -> None:
     assert (
         written(PromptFormatter(reader(), BOTH, 16), question("q"), "solution")
         == "q|solution|again"

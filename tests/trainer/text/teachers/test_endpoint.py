@@ -1,6 +1,4 @@
-"""A teacher behind a real HTTP server: what it is asked, what is kept, and what happens when it
-misbehaves.
-"""
+"""A teacher behind a real HTTP server: its requests, its cache, and its errors."""
 
 from __future__ import annotations
 
@@ -109,7 +107,7 @@ def test_no_more_requests_are_in_flight_than_the_definition_allows(
     assert server.busiest == 3 and reports[-1] == (9, 9)
 
 
-def test_a_run_that_is_stopped_leaves_without_waiting_for_answers(
+def test_a_run_that_is_stopped_ends_without_waiting_for_answers(
     server: Server, tmp_path: Path
 ) -> None:
     server.gate.clear()
@@ -122,7 +120,7 @@ def test_a_run_that_is_stopped_leaves_without_waiting_for_answers(
     assert not server.gate.is_set()
 
 
-def test_a_limit_is_waited_out_for_as_long_as_it_says(server: Server, tmp_path: Path) -> None:
+def test_a_rate_limit_is_waited_for_as_long_as_it_says(server: Server, tmp_path: Path) -> None:
     server.script = [status(429, Retry_After="30"), status(429), completion("at last")]
     sample_answers = Asking(server.url, tmp_path)
     assert sample_answers("one") == ["at last"]
@@ -222,7 +220,7 @@ def test_an_unreachable_endpoint_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [301, 307, 400, 404, 422])
-def test_what_waiting_cannot_mend_is_refused_at_once(
+def test_an_error_that_waiting_cannot_fix_is_refused_at_once(
     server: Server, tmp_path: Path, code: int
 ) -> None:
     server.script = [status(code, "no such model", Location="http://127.0.0.1:1/elsewhere")]
@@ -258,7 +256,7 @@ def test_a_key_that_is_not_accepted_is_refused_and_not_shown(
     assert "k3y" not in messages.value.reason + messages.value.remedy
 
 
-def test_the_key_is_cut_out_of_what_an_endpoint_says(
+def test_the_key_is_removed_from_an_endpoints_messages(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STILLROOM_SECRET_BIG", "k3y")
@@ -280,7 +278,7 @@ def test_a_secret_that_cannot_be_sent_is_refused(
     assert "STILLROOM_SECRET_BIG" in refusal.value.remedy and server.bodies == []
 
 
-def test_a_cut_answer_is_known_as_one(server: Server, tmp_path: Path) -> None:
+def test_a_truncated_answer_is_marked_as_truncated(server: Server, tmp_path: Path) -> None:
     server.script = [completion("and so", "length", 20)]
     assert Asking(server.url, tmp_path).endpoint.write(["one"], LAW) == [
         Completion("and so", True, 20)

@@ -83,7 +83,7 @@ def test_the_initial_teacher_stays_as_the_student_was_with_its_head() -> None:
     assert not torch.equal(before, after)
 
 
-def test_the_head_holds_outside_and_has_no_gradient() -> None:
+def test_the_initial_teachers_head_keeps_its_weights_and_has_no_gradient() -> None:
     model = student()
     head = oneself("initial", model).views[0].head
     initial_weight = head.weight.clone()
