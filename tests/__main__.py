@@ -64,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 def checks(node: str) -> dict[str, list[str]]:
     """Return the commands by name; each succeeds or prints what is wrong."""
     python = [sys.executable, "-m"]
+    prettier = "node_modules/prettier/bin/prettier.cjs"
     return {
         "lint": [*python, "ruff", "check", "--quiet", "."],
         "format": [*python, "ruff", "format", "--check", "--quiet", "."],
@@ -75,6 +76,7 @@ def checks(node: str) -> dict[str, list[str]]:
         ],
         "JavaScript types": [node, "node_modules/typescript/bin/tsc", "--project", "jsconfig.json"],
         "JavaScript lint": [node, "node_modules/eslint/bin/eslint.js", "static", "tests/js"],
+        "JavaScript format": [node, prettier, "--check", "static/js", "tests/js/*.js"],
     }
 
 
