@@ -164,7 +164,8 @@ def axe_violations() -> Callable[[Page], list[str]]:
     def run(page: Page) -> list[str]:
         page.evaluate(source)
         dark, narrow = page.evaluate(
-            "[matchMedia('(prefers-color-scheme: dark)').matches, matchMedia('(max-width: 600px)').matches]"
+            "[matchMedia('(prefers-color-scheme: dark)').matches, matchMedia('(max-width: "
+            "600px)').matches]"
         )
         rules = [*(COLOUR_RULES if dark else ()), *(SIZE_RULES if narrow else ())]
         result = page.evaluate("only => axe.run(document, {runOnly: only})", rules or ALL_RULES)

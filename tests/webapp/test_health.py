@@ -40,13 +40,15 @@ def test_with_migrations_to_come_it_is_not_ready_until_they_are_applied(client: 
     health._missing_migrations.cache_clear()
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM django_migrations WHERE app = 'live' OR (app = 'sessions' AND name = '0001_initial')"
+            "DELETE FROM django_migrations WHERE app = 'live' OR (app = 'sessions' AND "
+            "name = '0001_initial')"
         )
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["migrations"]) == (503, "1 not applied")
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO django_migrations (app, name, applied) VALUES ('sessions', '0001_initial', now())"
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('sessions', "
+            "'0001_initial', now())"
         )
     assert client.get("/readyz").json()["migrations"] == "ok"
 

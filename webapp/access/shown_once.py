@@ -15,9 +15,9 @@ COOKIE = "shown_once"
 SECONDS = 60
 
 
-def redirect(page: str, place: str = "", **secret: str) -> HttpResponseRedirect:
+def redirect(page: str, address: str = "", **secret: str) -> HttpResponseRedirect:
     """To `place` on the page at the address `page`, which takes the secret."""
-    response = HttpResponseRedirect(f"{page}{place}")
+    response = HttpResponseRedirect(f"{page}{address}")
     value = signing.dumps(secret, salt=page)
     response.set_cookie(
         COOKIE,

@@ -19,14 +19,14 @@ def is_allowed(url: str) -> bool:
     A longer host name or a path with `..` does not match.
     """
     try:
-        parts = urlsplit(url)
+        split_url = urlsplit(url)
     except ValueError:
         return False
     if (
-        parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-        or ".." in unquote(parts.path)
+        split_url.query
+        or split_url.fragment
+        or "@" in split_url.netloc
+        or ".." in unquote(split_url.path)
         or "\\" in url
     ):
         return False

@@ -113,19 +113,19 @@ def database(url: str) -> dict[str, Any]:
     """Return Django's database settings for a `postgresql://` URL; empty for an empty URL."""
     if not url:
         return {}
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres"):
+    url_parts = urlsplit(url)
+    if url_parts.scheme not in ("postgresql", "postgres"):
         raise ConfigurationError(
-            f"DATABASE_URL must begin with postgresql://, not {parts.scheme or 'nothing'}:"
+            f"DATABASE_URL must begin with postgresql://, not {url_parts.scheme or 'nothing'}:"
         )
-    query = dict(parse_qsl(parts.query))
+    query = dict(parse_qsl(url_parts.query))
     settings = {
         "ENGINE": "webapp.base.database",
-        "NAME": unquote(parts.path.lstrip("/")),
-        "HOST": query.pop("host", None) or parts.hostname or "",
-        "PORT": query.pop("port", None) or str(parts.port or ""),
-        "USER": query.pop("user", None) or unquote(parts.username or ""),
-        "PASSWORD": query.pop("password", None) or unquote(parts.password or ""),
+        "NAME": unquote(url_parts.path.lstrip("/")),
+        "HOST": query.pop("host", None) or url_parts.hostname or "",
+        "PORT": query.pop("port", None) or str(url_parts.port or ""),
+        "USER": query.pop("user", None) or unquote(url_parts.username or ""),
+        "PASSWORD": query.pop("password", None) or unquote(url_parts.password or ""),
     }
     return {
         **settings,
@@ -140,10 +140,10 @@ def broker_url(redis_url: str) -> str:
 
     kombu writes a unix socket as `redis+socket://path?virtual_host=db`.
     """
-    parts = urlsplit(redis_url)
-    if parts.scheme != "unix":
+    url_parts = urlsplit(redis_url)
+    if url_parts.scheme != "unix":
         return redis_url
-    return f"redis+socket://{parts.path}?virtual_host={dict(parse_qsl(parts.query)).get('db', '0')}"
+    return f"redis+socket://{url_parts.path}?virtual_host={dict(parse_qsl(url_parts.query)).get('db', '0')}"
 
 
 def celery_broker() -> str:
@@ -160,7 +160,7 @@ def _lines(file: Path) -> dict[str, str]:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    return [part.strip() for part in text.split(separator) if part.strip()]
+    return [item.strip() for item in text.split(separator) if item.strip()]
 
 
 def _number(values: Mapping[str, str], name: str, default: int) -> int:

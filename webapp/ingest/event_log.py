@@ -66,8 +66,8 @@ def retry_uploads(run_id: int, attempt: int, folder: Path) -> None:
     if not seqs:
         return
     reader = LogReader(folder / "events", seqs[0] - 1)
-    while reader.seq < seqs[-1] and (taken := reader.read_batch(BATCH_EVENTS, BATCH_BYTES)):
-        if batch := [event for event in taken if event["seq"] in seqs]:
+    while reader.seq < seqs[-1] and (events := reader.read_batch(BATCH_EVENTS, BATCH_BYTES)):
+        if batch := [event for event in events if event["seq"] in seqs]:
             ingest(run_id, attempt, batch, folder)
 
 

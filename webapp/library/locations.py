@@ -47,11 +47,11 @@ def uri_of_data(data: DataSet) -> str:
 
 def model_folder(uri: str, team: Team) -> Folder | None:
     """Return the files of a model by name; None for the hub. Raises LocationError."""
-    scheme, _, rest = uri.partition(":")
+    scheme, _, target = uri.partition(":")
     if scheme == "builtin":
-        return builtin_folder(rest)
+        return builtin_folder(target)
     if scheme == "model":
-        name, _, hash = rest.partition("@")
+        name, _, hash = target.partition("@")
         model = (
             StoredModel.objects.filter(team=team, name=name, hash=hash)
             .select_related("team")
@@ -62,7 +62,7 @@ def model_folder(uri: str, team: Team) -> Folder | None:
                 "names a model that the team does not have; choose another one or upload it"
             )
         return stored_models.folder_of(model)
-    return model_files.folder_at(_folder(rest)) if scheme == "file" else None
+    return model_files.folder_at(_folder(target)) if scheme == "file" else None
 
 
 def data_set(uri: str, team: Team) -> DataSet | None:
@@ -70,10 +70,10 @@ def data_set(uri: str, team: Team) -> DataSet | None:
 
     Raises LocationError if the team has no such data set.
     """
-    scheme, _, rest = uri.partition(":")
+    scheme, _, target = uri.partition(":")
     if scheme != "dataset":
         return None
-    name, _, fingerprint = rest.partition("@")
+    name, _, fingerprint = target.partition("@")
     row = (
         DataSet.objects.filter(team=team, name=name, fingerprint=fingerprint)
         .select_related("artifact")
@@ -90,8 +90,8 @@ def data_path(uri: str, team: Team) -> Path | None:
     """Return the file of a data set; None for the hub. Raises LocationError."""
     if row := data_set(uri, team):
         return artifacts.path(team, row.artifact.sha256)
-    scheme, _, rest = uri.partition(":")
-    return allowed_path(rest) if scheme == "file" else None
+    scheme, _, target = uri.partition(":")
+    return allowed_path(target) if scheme == "file" else None
 
 
 def allowed_path(path: str) -> Path:

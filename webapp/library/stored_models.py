@@ -61,8 +61,8 @@ def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile
     facts = model_files.facts(paths)
     with transaction.atomic():
         manifest = {
-            kept: artifacts.put(path, team, _media_type(kept)).sha256
-            for kept, path in paths.items()
+            name: artifacts.put(path, team, _media_type(name)).sha256
+            for name, path in paths.items()
         }
         model, _ = StoredModel.objects.get_or_create(
             team=team,

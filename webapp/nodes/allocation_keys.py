@@ -10,13 +10,13 @@ def attempt_key(public_id: str, attempt: int) -> str:
 
 def shard_from_key(key: str) -> int | None:
     """Return the id of the shard in the key of a shard's copy; None for any other key."""
-    kind, _, rest = key.partition("/")
-    shard, _, _ = rest.partition("/")
+    kind, _, identity = key.partition("/")
+    shard, _, _ = identity.partition("/")
     return int(shard) if kind == "shard" and shard.isdecimal() else None
 
 
 def attempt_from_key(key: str) -> tuple[str, int] | None:
     """Return public id and attempt in the key of an attempt; None for any other key."""
-    kind, _, rest = key.partition("/")
-    public_id, _, attempt = rest.partition("/")
+    kind, _, identity = key.partition("/")
+    public_id, _, attempt = identity.partition("/")
     return (public_id, int(attempt)) if kind == "run" and attempt.isdecimal() else None

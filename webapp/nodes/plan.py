@@ -261,14 +261,14 @@ class _Planning:
         if len(fitting) < request.nodes:
             return self._wait(run, kind, usable)
         # Best fit: the fullest machine that still fits.
-        chosen = sorted(fitting, key=lambda capacity: (capacity.free[kind], capacity.machine.name))[
-            : request.nodes
-        ]
-        for capacity in chosen:
+        selected = sorted(
+            fitting, key=lambda capacity: (capacity.free[kind], capacity.machine.name)
+        )[: request.nodes]
+        for capacity in selected:
             capacity.allocate(request, kind)
         self.used[run.team][kind] += request.devices * request.nodes
         return Placement(
-            run.run, kind, request.devices, tuple(capacity.machine.name for capacity in chosen)
+            run.run, kind, request.devices, tuple(capacity.machine.name for capacity in selected)
         )
 
     def _kind(self, request: DeviceRequest) -> str:

@@ -92,8 +92,8 @@ def request_stop(
         request["force_requested_at"] = now
     else:
         stoppable, reason = [State.STARTING, State.RUNNING], "A stop was requested."
-    changed = change_state(run, stoppable, reason, actor, state=State.STOPPING, **request)
-    if not changed and run.state != State.STOPPING:
+    updated = change_state(run, stoppable, reason, actor, state=State.STOPPING, **request)
+    if not updated and run.state != State.STOPPING:
         raise TransitionRefused(f"This run is {run.state} already, so there is nothing to stop.")
     return run
 

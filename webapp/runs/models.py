@@ -137,8 +137,11 @@ class Attempt(models.Model):
     @property
     def machines(self) -> str:
         """Names such as `alder, birch and cedar`, the leading machine first."""
-        *others, last = [self.host, *self.members.order_by("number").values_list("host", flat=True)]
-        return f"{', '.join(others)} and {last}" if others else last
+        *further_hosts, last = [
+            self.host,
+            *self.members.order_by("number").values_list("host", flat=True),
+        ]
+        return f"{', '.join(further_hosts)} and {last}" if further_hosts else last
 
 
 class Member(models.Model):

@@ -36,6 +36,6 @@ def short_name(uri: str) -> str:
     """`builtin:student` → student, `model:mine@1f2e…` → mine, `hub:org/name@rev` → org/name,
     `file:/models/tiny` → tiny.
     """
-    scheme, _, rest = uri.partition(":")
-    name = rest.partition("@")[0]
+    scheme, _, target = uri.partition(":")
+    name = target.partition("@")[0]
     return name.rstrip("/").rpartition("/")[2] if scheme == "file" else name

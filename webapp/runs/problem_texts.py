@@ -30,20 +30,20 @@ def problem_sets(run: Run) -> list[dict[str, Any]]:
 
 def questions(run: Run, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Rows of the problem tables by id, for those of `ids` that are found."""
-    wanted = set(ids)
-    found: dict[str, dict[str, Any]] = {}
+    wanted_ids = set(ids)
+    text_by_id: dict[str, dict[str, Any]] = {}
     for payload in problem_sets(run):
-        if payload.get("file") and wanted - found.keys():
-            found |= _rows(run, payload["file"]["sha256"], wanted)
-    return found
+        if payload.get("file") and wanted_ids - text_by_id.keys():
+            text_by_id |= _rows(run, payload["file"]["sha256"], wanted_ids)
+    return text_by_id
 
 
-def _rows(run: Run, sha256: str, wanted: set[str]) -> dict[str, dict[str, Any]]:
+def _rows(run: Run, sha256: str, ids: set[str]) -> dict[str, dict[str, Any]]:
     """Rows of one table by id; none from a file that is gone or damaged."""
     try:
         path = artifacts.path(run.team, sha256)
         present = [name for name in COLUMNS if name in parquet.read_schema(path).names]
-        table = parquet.read_table(path, columns=present, filters=[("id", "in", sorted(wanted))])
+        table = parquet.read_table(path, columns=present, filters=[("id", "in", sorted(ids))])
     except (pa.ArrowException, OSError, TypeError, ValueError):
         return {}
     return {str(row["id"]): row for row in table.to_pylist()}

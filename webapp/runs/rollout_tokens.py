@@ -156,9 +156,9 @@ def _edits_in(run: Run, artifact: str) -> dict[int, Edit]:
         return {}
     records = file.read(columns=list(EDIT)).to_pylist()
     return {
-        at: Edit(one["confidence"], one["target_confidence"])
-        for at, one in enumerate(records)
-        if one["edited"]
+        index: Edit(edit["confidence"], edit["target_confidence"])
+        for index, edit in enumerate(records)
+        if edit["edited"]
     }
 
 

@@ -67,12 +67,12 @@ def record(run: Run, reason: str, actor: User | None) -> None:
 def queue_again(run: Run, reason: str, **values: Any) -> bool:
     """Put an active run back into the queue without its lease; False if it is not active."""
     with transaction.atomic():
-        changed = change_state(
+        updated = change_state(
             run, ACTIVE, reason, None, state=State.QUEUED, **NO_LEASE, **NO_STOP_REQUEST, **values
         )
-        if changed:
+        if updated:
             wake_on_commit()
-        return changed
+        return updated
 
 
 def wake_on_commit() -> None:

@@ -103,7 +103,9 @@ def append_all(requests: Sequence[AppendRequest]) -> None:
         for request in requests
         if not (request.content or request.fresh)
     ]
-    seen_before = {(run, attempt): seen for run, attempt, seen in _rows(SEEN_BEFORE, to_check)}
+    seen_before = {
+        (run, attempt): seen_numbers for run, attempt, seen_numbers in _rows(SEEN_BEFORE, to_check)
+    }
     values = []
     for request in requests:
         events = (
@@ -116,12 +118,14 @@ def append_all(requests: Sequence[AppendRequest]) -> None:
             request.content,
         )
         count, data = sum(len(group.positions) for group in groups), batches.encode_groups(groups)
-        seen = seqs[request.log_key]
-        values.append((*request.log_key, request.content, seen, request.batch_number, count, data))
+        seen_numbers = seqs[request.log_key]
+        values.append(
+            (*request.log_key, request.content, seen_numbers, request.batch_number, count, data)
+        )
     logs = _rows(INSERT, values)
     if len(logs) < len(values):
-        written = {(run, attempt) for run, attempt, _, _ in logs}
-        refused = next(request for request in requests if request.log_key not in written)
+        written_keys = {(run, attempt) for run, attempt, _, _ in logs}
+        refused = next(request for request in requests if request.log_key not in written_keys)
         identity = "sequence number" if refused.content else "content"
         raise ValueError(
             f"attempt {refused.attempt} of run {refused.run.public_id} is logged by {identity}"
@@ -152,10 +156,12 @@ def _multirange(numbers: Iterable[int]) -> str:
 
 def _unseen(events: Sequence[dict[str, Any]], seen_before: str) -> Iterator[dict[str, Any]]:
     """Yield the first event of each number that is not in the multirange `seen_before`."""
-    seen = {number for first, end in _parse_multirange(seen_before) for number in range(first, end)}
+    seen_numbers = {
+        number for first, end in _parse_multirange(seen_before) for number in range(first, end)
+    }
     for event in events:
-        if event["seq"] not in seen:
-            seen.add(event["seq"])
+        if event["seq"] not in seen_numbers:
+            seen_numbers.add(event["seq"])
             yield event
 
 

@@ -99,7 +99,10 @@ def test_the_pools_levels_are_the_built_in_students_tiers() -> None:
 def test_more_problems_than_there_are_is_refused_with_the_remedy() -> None:
     with pytest.raises(
         ProblemError,
-        match=r"level 1 of paren has only about \d+ different problems, 5000 were requested; request fewer",
+        match=(
+            r"level 1 of paren has only about \d+ different problems, 5000 were requested; "
+            r"request fewer"
+        ),
     ):
         make(["paren"], [1], 5000, 0)
 

@@ -120,7 +120,8 @@ def test_nothing_is_left_behind() -> None:
 
 def test_an_orphan_ends_itself(tmp_path: Path) -> None:
     program = (
-        "import os, psutil\nfrom trainer.spec import ExactVerifier\nfrom trainer.text.verifiers import Verifier\n"
+        "import os, psutil\nfrom trainer.spec import ExactVerifier\nfrom "
+        "trainer.text.verifiers import Verifier\n"
         "verifier = Verifier(ExactVerifier())\nverifier.judge([('a', 'a')])\n"
         "print(psutil.Process().children()[0].pid, flush=True)\nos.kill(os.getpid(), 9)\n"
     )

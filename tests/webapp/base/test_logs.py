@@ -24,7 +24,10 @@ SECRET = "c2VjcmV0LXRva2VuLW9mLWEtcGVyc29u"
 
 def lines(style: str, code: str, **variables: str) -> list[str]:
     """What a process of ours with that style of logs writes to standard error."""
-    program = f"import django; django.setup(); import logging; from webapp.base import logs; log = logging.getLogger('ours')\n{code}"
+    program = (
+        "import django; django.setup(); import logging; from webapp.base import logs; log "
+        f"= logging.getLogger('ours')\n{code}"
+    )
     environment = {
         **os.environ,
         "STILLROOM_LOGS": style,
@@ -90,7 +93,10 @@ def test_a_secret_in_a_traceback_is_hidden_too() -> None:
     text = "\n".join(
         lines(
             "json",
-            f"try: raise OSError('postgresql://a:{SECRET}@host/x')\nexcept OSError: log.exception('x')",
+            (
+                f"try: raise OSError('postgresql://a:{SECRET}@host/x')\nexcept OSError: "
+                "log.exception('x')"
+            ),
         )
     )
     assert "OSError" in text and SECRET not in text

@@ -39,7 +39,10 @@ def row(number: int) -> bytes:
 
 def body() -> Iterator[bytes]:
     """The multipart form of the file, never whole in memory."""
-    yield f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="large.jsonl"\r\n\r\n'.encode()
+    yield (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; '
+        'filename="large.jsonl"\r\n\r\n'
+    ).encode()
     yield from (row(number) for number in range(ROWS))
     yield f"\r\n--{BOUNDARY}--\r\n".encode()
 

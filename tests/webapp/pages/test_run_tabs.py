@@ -57,9 +57,9 @@ def test_the_overview_states_the_result_as_a_sentence(
     client.force_login(bob)
     page = page_text(client, finished)
     assert (
-        "40.0 % → 52.0 % of the held-out problems, +12.0 points on the same problems (95 % interval +1.0 to +20.0)"
-        in page
-    )
+        "40.0 % → 52.0 % of the held-out problems, +12.0 points on the same problems (95 % "
+        "interval +1.0 to +20.0)"
+    ) in page
     assert "better than before, beyond the noise of the measurement." in page
 
 
@@ -73,7 +73,8 @@ def test_an_evaluation_of_some_problems_is_compared_on_the_same_problems() -> No
     }
     comparison = evaluations.SkillComparison("evaluation", before, now, False, [])
     assert evaluations.result_text(comparison).startswith(
-        "41.2 % → 47.9 % of 240 of the held-out problems at step 40, +6.7 points on the same problems"
+        "41.2 % → 47.9 % of 240 of the held-out problems at step 40, +6.7 points on the "
+        "same problems"
     )
 
 

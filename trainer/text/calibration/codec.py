@@ -78,26 +78,26 @@ class Codec:
         return self.read(self.render(value)).value or 0.0
 
     def read(self, text: str) -> Reading:
-        found = self._matches(text)
-        if not found:
+        statements = self._matches(text)
+        if not statements:
             return Reading(None, "missing")
-        last, others = (
-            found[-1].number,
-            {statement.number for statement in found} - {None, found[-1].number},
+        last, other_numbers = (
+            statements[-1].number,
+            {statement.number for statement in statements} - {None, statements[-1].number},
         )
         if last is None:
             return Reading(None, "malformed")
         if not 0 <= last <= 1:
             return Reading(None, "out_of_range")
-        return Reading(None, "duplicated") if others else Reading(last)
+        return Reading(None, "duplicated") if other_numbers else Reading(last)
 
     def statements(self, text: str) -> list[Statement]:
         """Every statement with a number, and the last one even without."""
-        found = self._matches(text)
+        matches = self._matches(text)
         return [
             statement
-            for statement in found
-            if statement.number is not None or statement is found[-1]
+            for statement in matches
+            if statement.number is not None or statement is matches[-1]
         ]
 
     def strip(self, text: str) -> str:
@@ -112,15 +112,15 @@ class Codec:
 
     def replace(self, text: str, value: float) -> str:
         """The text with this value as its only statement, at its end."""
-        rest = self.strip(text)
-        return rest + self.between(rest) + self.render(value)
+        reasoning = self.strip(text)
+        return reasoning + self.between(reasoning) + self.render(value)
 
     def _matches(self, text: str) -> list[Statement]:
-        found, at = [], 0
-        while match := self._pattern.search(text, at):
-            found.append(self._statement(text, match))
-            at = match.end("words") if found[-1].number is None else match.end()
-        return found
+        statements, position = [], 0
+        while match := self._pattern.search(text, position):
+            statements.append(self._statement(text, match))
+            position = match.end("words") if statements[-1].number is None else match.end()
+        return statements
 
     def _statement(self, text: str, match: re.Match[str]) -> Statement:
         number = _number(match["written"])
@@ -135,9 +135,12 @@ class Codec:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         before, _, after = self.settings.wording.partition("{value}")
-        words = EMPHASIS.join(re.escape(part) for part in _parts(before))
-        ending = "".join(EMPHASIS + re.escape(part) for part in _parts(after))
-        pattern = rf"{self._lead(before)}(?P<words>{words}){EMPHASIS}{WRITTEN}(?:{ending})?[*_`]*"
+        start_pattern = EMPHASIS.join(re.escape(token) for token in _parts(before))
+        end_pattern = "".join(EMPHASIS + re.escape(token) for token in _parts(after))
+        pattern = (
+            rf"{self._lead(before)}(?P<words>"
+            rf"{start_pattern}){EMPHASIS}{WRITTEN}(?:{end_pattern})?[*_`]*"
+        )
         return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
     def _lead(self, before: str) -> str:
@@ -153,12 +156,12 @@ class Codec:
 
 def _parts(wording: str) -> list[str]:
     """Words and signs, without the emphasis that may stand anywhere between them."""
-    parts = re.findall(r"[^\W_]+|[^\w\s]|_", wording)
-    return [part for part in parts if part not in "*_`"] or parts
+    tokens = re.findall(r"[^\W_]+|[^\w\s]|_", wording)
+    return [token for token in tokens if token not in "*_`"] or tokens
 
 
-def _number(written: str) -> float | None:
+def _number(number_text: str) -> float | None:
     """0.9 of `0.9.`, 0.85 of `85 %`, None of `1.2.3`, `8/10` or `high`."""
-    if not (found := NUMBER.fullmatch(written.lstrip(OPENING).rstrip(CLOSING))):
+    if not (match := NUMBER.fullmatch(number_text.lstrip(OPENING).rstrip(CLOSING))):
         return None
-    return float(found[1]) / (100 if found[2] else 1)
+    return float(match[1]) / (100 if match[2] else 1)

@@ -82,16 +82,16 @@ def reliability(
     """The bins that hold answers, from the least confident to the most."""
     c, y = _pair(confidence, correct)
     bin_of = bins_of(c, bins, spacing)
-    found = []
-    for at in np.unique(bin_of):
-        inside = bin_of == at
+    filled_bins = []
+    for bin_index in np.unique(bin_of):
+        inside = bin_of == bin_index
         edges = (
-            (at / bins, (at + 1) / bins)
+            (bin_index / bins, (bin_index + 1) / bins)
             if spacing == "width"
             else (c[inside].min(), c[inside].max())
         )
         right, n = int(y[inside].sum()), int(inside.sum())
-        found.append(
+        filled_bins.append(
             Bin(
                 float(edges[0]),
                 float(edges[1]),
@@ -101,7 +101,7 @@ def reliability(
                 wilson(right, n),
             )
         )
-    return found
+    return filled_bins
 
 
 def ece(
@@ -122,7 +122,7 @@ def expected_ece(confidence: ArrayLike, bins: int = BINS, spacing: Spacing = "wi
     """
     c = np.asarray(confidence, np.float64)
     bin_of = bins_of(c, bins, spacing)
-    return sum(_mean_absolute(c[bin_of == at]) for at in np.unique(bin_of)) / len(c)
+    return sum(_mean_absolute(c[bin_of == bin_index]) for bin_index in np.unique(bin_of)) / len(c)
 
 
 def brier(confidence: ArrayLike, correct: ArrayLike) -> float:
@@ -180,23 +180,23 @@ def risk_coverage(
     One point for each confidence at which one can stop, at most `points` of them spread evenly with
     the last, coverage 1, among them.
     """
-    at, errors = _errors_above(confidence, correct)
-    coverage, risk = at / at[-1], errors / at
-    kept = (
-        np.unique(np.linspace(len(at) - 1, 0, points).round().astype(int))
-        if len(at) > points
-        else np.arange(len(at))
+    counts, errors = _errors_above(confidence, correct)
+    coverage, risk = counts / counts[-1], errors / counts
+    selected = (
+        np.unique(np.linspace(len(counts) - 1, 0, points).round().astype(int))
+        if len(counts) > points
+        else np.arange(len(counts))
     )
-    return list(zip(coverage[kept].tolist(), risk[kept].tolist(), strict=True))
+    return list(zip(coverage[selected].tolist(), risk[selected].tolist(), strict=True))
 
 
 def risk_coverage_area(confidence: ArrayLike, correct: ArrayLike) -> float:
     """Mean over k = 1 … N of the risk of the k most confident answers, in expectation over the
     order of equal confidences. 0 is best.
     """
-    at, errors = _errors_above(confidence, correct)
-    k = np.arange(1, at[-1] + 1)
-    return float(np.mean(np.interp(k, np.r_[0, at], np.r_[0, errors]) / k))
+    counts, errors = _errors_above(confidence, correct)
+    k = np.arange(1, counts[-1] + 1)
+    return float(np.mean(np.interp(k, np.r_[0, counts], np.r_[0, errors]) / k))
 
 
 def _pair(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array, Array]:

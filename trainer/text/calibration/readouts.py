@@ -1,16 +1,14 @@
-"""The confidence of an answer, read from what the model would say rather than from what it happened
-to say.
+"""The confidence of an answer, read from what the model would say, not from one sample.
 
-stated    the number that the answer says (codec.py). expected  E[value] = Σ_l v_l p_l over the
-levels v_l, with p_l ∝ the probability of stating v_l after the answer's reasoning. The words
-          that all levels share cancel, so where a level is one token this is the softmax over the
-          level tokens. A sampled number is one draw from this law; its mean tells apart what the
-          draw blurs, and a mode that is always "1.0" does not hide it.
-answer    exp of the mean log-probability of the answer's tokens: how sure the model was of its
-words.
+    stated     the number that the answer states (codec.py)
+    expected   E[value] = Σ_l v_l p_l over the levels v_l, with p_l ∝ the probability of stating
+               v_l after the answer's reasoning. The words that all levels share cancel, so if a
+               level is one token this is the softmax over the level tokens. A sampled number is
+               one draw from this distribution; its mean distinguishes what a draw blurs.
+    answer     exp of the mean log-probability of the answer's tokens
 
 All are at temperature 1, from raw logits. Shapes: T tokens of an answer, L levels, V vocabulary.
-Nothing here carries gradient.
+Nothing here carries a gradient.
 """
 
 from __future__ import annotations
@@ -39,8 +37,8 @@ def answer_confidence(logprobs_T: ArrayLike, counted_T: ArrayLike | None = None)
     `~confidence_tokens(…)`.
     """
     logprobs = np.asarray(logprobs_T, np.float64)
-    chosen = logprobs if counted_T is None else logprobs[np.asarray(counted_T, bool)]
-    return math.exp(chosen.mean()) if chosen.size else None
+    counted = logprobs if counted_T is None else logprobs[np.asarray(counted_T, bool)]
+    return math.exp(counted.mean()) if counted.size else None
 
 
 @torch.no_grad()
@@ -58,20 +56,20 @@ def expected_confidence(
     time.
     """
     readable = [
-        place
-        for place, (_, ids) in enumerate(rows)
+        index
+        for index, (_, ids) in enumerate(rows)
         if not codec.read(decode(language_model, ids)).problem
     ]
-    begun = [_reasoning(codec, language_model, rows[place]) for place in readable]
+    prefixes = [_reasoning(codec, language_model, rows[index]) for index in readable]
     scores_NL = _level_logprobs(
         language_model,
-        begun,
+        prefixes,
         [statement_ids(codec, language_model, level) for level in levels],
         tokens,
     )
     values_L = torch.tensor([codec.rounded(level) for level in levels], dtype=torch.float64)
     expected = dict(zip(readable, (scores_NL.softmax(-1) @ values_L).tolist(), strict=True))
-    return [expected.get(place) for place in range(len(rows))]
+    return [expected.get(index) for index in range(len(rows))]
 
 
 def _reasoning(codec: Codec, language_model: LanguageModel, row: Row) -> tuple[int, ...]:
@@ -83,7 +81,7 @@ def _reasoning(codec: Codec, language_model: LanguageModel, row: Row) -> tuple[i
 
 def _level_logprobs(
     language_model: LanguageModel,
-    begun: Sequence[tuple[int, ...]],
+    prefixes: Sequence[tuple[int, ...]],
     statements: list[list[int]],
     tokens: int,
 ) -> Tensor:
@@ -91,19 +89,19 @@ def _level_logprobs(
     are read in one pass.
     """
     shared = list(dict.fromkeys(tuple(statement[:-1]) for statement in statements))
-    rows: list[Row] = [(ids, (*common, 0)) for ids in begun for common in shared]
-    found = torch.empty(len(begun), len(statements), dtype=torch.float64)
+    rows: list[Row] = [(ids, (*common, 0)) for ids in prefixes for common in shared]
+    scores_NL = torch.empty(len(prefixes), len(statements), dtype=torch.float64)
     for group in micro_batches(rows, tokens):
-        logprobs = _next_logprobs(language_model, [rows[place] for place in group])
-        for place, logprobs_TV in zip(group, logprobs, strict=True):
-            common = shared[place % len(shared)]
-            before = sum(float(logprobs_TV[at, id]) for at, id in enumerate(common))
+        logprobs = _next_logprobs(language_model, [rows[index] for index in group])
+        for index, logprobs_TV in zip(group, logprobs, strict=True):
+            common = shared[index % len(shared)]
+            before = sum(float(logprobs_TV[position, id]) for position, id in enumerate(common))
             for level, statement in enumerate(statements):
                 if tuple(statement[:-1]) == common:
-                    found[place // len(shared), level] = before + float(
+                    scores_NL[index // len(shared), level] = before + float(
                         logprobs_TV[-1, statement[-1]]
                     )
-    return found
+    return scores_NL
 
 
 def _next_logprobs(language_model: LanguageModel, rows: Sequence[Row]) -> Sequence[Tensor]:

@@ -69,8 +69,8 @@ def metrics(event: Mapping[str, Any]) -> dict[str, float]:
 
 def _numbers(c: list[float], y: list[float]) -> dict[str, Any]:
     if not c:
-        nothing = dict.fromkeys((*METRICS, "accuracy", "risk_coverage_area"), math.nan)
-        return {**nothing, "brier_parts": None, "bins": [], "risk_coverage": []}
+        no_values = dict.fromkeys((*METRICS, "accuracy", "risk_coverage_area"), math.nan)
+        return {**no_values, "brier_parts": None, "bins": [], "risk_coverage": []}
     return {
         "mean_confidence": sum(c) / len(c),
         "accuracy": sum(y) / len(y),
@@ -82,7 +82,7 @@ def _numbers(c: list[float], y: list[float]) -> dict[str, Any]:
         "gap": measures.over_confidence_gap(c, y),
         "spr": measures.spr(c, y),
         "auroc": measures.auroc(c, y),
-        "bins": [asdict(found) for found in measures.reliability(c, y)],
+        "bins": [asdict(reliability_bin) for reliability_bin in measures.reliability(c, y)],
         "risk_coverage": [list(point) for point in measures.risk_coverage(c, y)],
         "risk_coverage_area": measures.risk_coverage_area(c, y),
     }

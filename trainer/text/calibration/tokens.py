@@ -50,8 +50,10 @@ def require_writable(codec: Codec, language_model: LanguageModel, longest: int) 
             )
         if len(stated.ids) > longest:
             raise ModelError(
-                f"The tokenizer of {language_model.name} needs {len(stated.ids)} tokens to write “{codec.render(value)}” and to end, but "
-                f"an answer has at most {longest}. Shorten data.confidence.wording, or raise max_new_tokens of stages and evaluation."
+                f"The tokenizer of {language_model.name} needs {len(stated.ids)} tokens to "
+                f"write “{codec.render(value)}” and to end, but "
+                f"an answer has at most {longest}. Shorten data.confidence.wording, or "
+                "raise max_new_tokens of stages and evaluation."
             )
 
 
@@ -77,16 +79,16 @@ def without_confidence(
     codec: Codec, language_model: LanguageModel, ids: Sequence[int]
 ) -> tuple[int, ...]:
     """The ids of the reasoning: no statement, no end token."""
-    kept = list(ids)
-    while kept and kept[-1] in language_model.ends:
-        kept.pop()
-    text = decode(language_model, kept)
+    reasoning = list(ids)
+    while reasoning and reasoning[-1] in language_model.ends:
+        reasoning.pop()
+    text = decode(language_model, reasoning)
     for statement in reversed(codec.statements(text)):
-        first, last = _touched(language_model, kept, text, statement)
-        shared = text[len(decode(language_model, kept[:first])) : statement.start]
-        shared += text[statement.end : len(decode(language_model, kept[:last]))]
-        kept[first:last] = _encode(language_model, shared) if shared.strip() else []
-    return tuple(kept)
+        first, last = _touched(language_model, reasoning, text, statement)
+        shared = text[len(decode(language_model, reasoning[:first])) : statement.start]
+        shared += text[statement.end : len(decode(language_model, reasoning[:last]))]
+        reasoning[first:last] = _encode(language_model, shared) if shared.strip() else []
+    return tuple(reasoning)
 
 
 def with_confidence(
@@ -104,11 +106,14 @@ def with_confidence(
     room = longest - len(statement) - 1
     if room < 0:
         raise ValueError(
-            f"a stated confidence takes {len(statement) + 1} tokens, more than the longest answer of {longest}"
+            f"a stated confidence takes {len(statement) + 1} tokens, more than the longest "
+            f"answer of {longest}"
         )
-    kept = _apart(codec, language_model, without_confidence(codec, language_model, ids), room)
+    reasoning = _apart(codec, language_model, without_confidence(codec, language_model, ids), room)
     return Stated(
-        (*kept, *statement, language_model.ends[0]), len(kept), len(kept) + len(statement)
+        (*reasoning, *statement, language_model.ends[0]),
+        len(reasoning),
+        len(reasoning) + len(statement),
     )
 
 

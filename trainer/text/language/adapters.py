@@ -38,10 +38,11 @@ def apply(student: LanguageModel, adapter: LowRankAdapter, seed: int) -> None:
     """
     from peft import inject_adapter_in_model
 
-    model, wanted = student.model, set(adapter.layers)
-    if not any(name.rsplit(".", 1)[-1] in wanted for name, _ in model.named_modules()):
+    model, layer_names = student.model, set(adapter.layers)
+    if not any(name.rsplit(".", 1)[-1] in layer_names for name, _ in model.named_modules()):
         raise ModelError(
-            f"{student.name} has no layer called {', '.join(adapter.layers)}. Choose another model or train without an adapter."
+            f"{student.name} has no layer called {', '.join(adapter.layers)}. Choose "
+            "another model or train without an adapter."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -62,7 +62,8 @@ def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_t
             else "Shorten the prompt."
         )
         raise ModelError(
-            f"A prompt of {len(prompt)} tokens and an answer of up to {max_new_tokens} do not fit {language_model.name}, "
+            f"A prompt of {len(prompt)} tokens and an answer of up to {max_new_tokens} do "
+            f"not fit {language_model.name}, "
             f"which reads {language_model.max_length} tokens. {remedy}"
         )
 
@@ -81,7 +82,8 @@ def _from_template(language_model: LanguageModel, text: str) -> list[int]:
     except Exception as error:
         cause = str(error).strip().partition("\n")[0]
         raise ModelError(
-            f"The chat template of {language_model.name} cannot format “{_short(text)}” ({cause}). Repair the template or turn it off."
+            f"The chat template of {language_model.name} cannot format “{_short(text)}” "
+            f"({cause}). Repair the template or turn it off."
         ) from error
     return list(ids)
 
@@ -91,8 +93,10 @@ def _check_thinking(language_model: LanguageModel) -> None:
         language_model.tokenizer.chat_template
     ):
         raise ModelError(
-            f"The thinking mode of {language_model.name} is “{language_model.thinking}”, but its chat template knows no `enable_thinking` "
-            "(or is not used), so nothing would change. Set its `thinking` to as_the_template, or choose a model with such a mode."
+            f"The thinking mode of {language_model.name} is “{language_model.thinking}”, "
+            "but its chat template knows no `enable_thinking` "
+            "(or is not used), so nothing would change. Set its `thinking` to "
+            "as_the_template, or choose a model with such a mode."
         )
 
 
@@ -124,7 +128,8 @@ def _unknown(language_model: LanguageModel) -> int | None:
 
 def _unreadable(language_model: LanguageModel, text: str) -> ModelError:
     return ModelError(
-        f"The tokenizer of {language_model.name} lacks a character of “{_short(text)}”. Use one that covers the data."
+        f"The tokenizer of {language_model.name} lacks a character of “{_short(text)}”. Use "
+        "one that covers the data."
     )
 
 

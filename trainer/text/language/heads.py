@@ -56,14 +56,16 @@ def check_head(model: PreTrainedModel, name: str) -> None:
     scaled logits, for example).
     """
     ids = torch.arange(4, device=model.device)[None]
-    whole: Any = model
-    logits_TV = whole(input_ids=ids, use_cache=False).logits[0]
+    network: Any = model
+    logits_TV = network(input_ids=ids, use_cache=False).logits[0]
     layer = model.get_output_embeddings()
     if isinstance(layer, torch.nn.Linear):
         ours_TV = head_of(model).logits(last_hidden(model, ids)[0], logits_TV.shape[-1])
         if torch.allclose(ours_TV, logits_TV, rtol=1e-3, atol=1e-3):
             return
     raise ModelError(
-        f"{name}: its logits are not a plain linear function of its hidden states (capped or scaled, say), "
-        "which the objectives do not support. Choose a model without that, such as Llama, Qwen2 or Qwen3."
+        f"{name}: its logits are not a plain linear function of its hidden states (capped "
+        "or scaled, say), "
+        "which the objectives do not support. Choose a model without that, such as Llama, "
+        "Qwen2 or Qwen3."
     )

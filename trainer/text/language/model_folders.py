@@ -25,25 +25,27 @@ def local_folder(uri: str) -> Path:
     """The folder of a `builtin:`, `file:` or `hub:` model; hub models are downloaded once. Raises
     ModelError.
     """
-    scheme, _, rest = uri.partition(":")
+    scheme, _, target = uri.partition(":")
     if scheme == "builtin":
-        return _builtin(rest)
+        return _builtin(target)
     if scheme == "file":
-        return Path(rest)
+        return Path(target)
     if scheme == "hub":
-        return _downloaded(rest)
+        return _downloaded(target)
     raise ModelError(
-        f"{uri}: only builtin:, file: and hub: can be opened here; names of uploaded models are resolved by a worker."
+        f"{uri}: only builtin:, file: and hub: can be opened here; names of uploaded models "
+        "are resolved by a worker."
     )
 
 
 def _builtin(name: str) -> Path:
-    known = sorted(
+    builtin_names = sorted(
         path.name for path in BUILTIN.iterdir() if path.is_dir() and not path.name.startswith("_")
     )
-    if name not in known:
+    if name not in builtin_names:
         raise ModelError(
-            f"builtin:{name}: there is no such built-in model; choose one of {', '.join(known)}."
+            f"builtin:{name}: there is no such built-in model; choose one of "
+            f"{', '.join(builtin_names)}."
         )
     return BUILTIN / name
 
@@ -61,7 +63,8 @@ def _downloaded(name: str) -> Path:
     except Exception as error:
         cause = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"hub:{name} could not be downloaded ({cause}). Check the name, the revision and the connection."
+            f"hub:{name} could not be downloaded ({cause}). Check the name, the revision "
+            "and the connection."
         ) from error
 
 
@@ -71,19 +74,22 @@ def check_folder(folder: Path, *, weights: bool) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise ModelError(
-            f"The model folder {folder} does not exist. It must hold config.json, safetensors and a tokenizer."
+            f"The model folder {folder} does not exist. It must hold config.json, "
+            "safetensors and a tokenizer."
         )
     config = _read_config(folder / "config.json")
     if weights and not any(folder.glob("*.safetensors")):
         raise ModelError(_no_weights(folder))
     if "quantization_config" in config:
         raise ModelError(
-            f"{folder} holds quantised weights, which cannot be trained exactly. Use the full-precision version of the model."
+            f"{folder} holds quantised weights, which cannot be trained exactly. Use the "
+            "full-precision version of the model."
         )
     if not _predicts_next_token(config):
-        shown = ", ".join(config.get("architectures") or [str(config.get("model_type"))])
+        architectures = ", ".join(config.get("architectures") or [str(config.get("model_type"))])
         raise ModelError(
-            f"{folder} holds a {shown}, which is not a causal language model. Choose a model that writes text left to right."
+            f"{folder} holds a {architectures}, which is not a causal language model. "
+            "Choose a model that writes text left to right."
         )
     return config
 
@@ -93,7 +99,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(
-            f"{path.parent} has no config.json, so it is not a model folder. Save the model with save_pretrained."
+            f"{path.parent} has no config.json, so it is not a model folder. Save the model "
+            "with save_pretrained."
         ) from None
     except (ValueError, OSError) as error:
         raise ModelError(f"{path} is not readable JSON ({error}). Save the model again.") from error
@@ -106,7 +113,8 @@ def _no_weights(folder: Path) -> str:
     if any(path for pattern in PICKLED for path in folder.glob(pattern)):
         return (
             f"{folder} has pickled weights only, and opening a pickle can run any program. "
-            "Convert them: load the model where you trust it and call save_pretrained, which writes safetensors."
+            "Convert them: load the model where you trust it and call save_pretrained, "
+            "which writes safetensors."
         )
     return f"{folder} has no weights. Add its *.safetensors files, or ask for random weights."
 

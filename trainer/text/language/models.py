@@ -78,7 +78,8 @@ def load(
     vocabulary = vocabulary_size(tokenizer)
     if _embedded_ids(model) < vocabulary:
         raise ModelError(
-            f"{folder}: the tokenizer knows {vocabulary} tokens, more than the model embeds. Use the model's own tokenizer."
+            f"{folder}: the tokenizer knows {vocabulary} tokens, more than the model "
+            "embeds. Use the model's own tokenizer."
         )
     model = model.eval().to(device)
     check_head(model, str(folder))
@@ -128,7 +129,8 @@ def _config(folder: Path) -> Any:
         cause = str(error).strip().splitlines()[0]
         version = transformers.__version__
         raise ModelError(
-            f"{folder}: transformers {version} cannot open this model without running its own code ({cause})."
+            f"{folder}: transformers {version} cannot open this model without running its "
+            f"own code ({cause})."
         ) from error
 
 
@@ -160,9 +162,10 @@ def _stored(folder: Path, config: Any, network: Network) -> PreTrainedModel:
     model, report = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
-        others = f" and {len(missing) - 1} more parts" if len(missing) > 1 else ""
+        further_keys = f" and {len(missing) - 1} more parts" if len(missing) > 1 else ""
         raise ModelError(
-            f"{folder}: the weights lack {missing[0]}{others}. Save or download the model again."
+            f"{folder}: the weights lack {missing[0]}{further_keys}. Save or download the "
+            "model again."
         )
     return model
 
@@ -180,6 +183,7 @@ def _ends(
     ends = tuple(dict.fromkeys(end for end in (tokenizer.eos_token_id, *listed) if end is not None))
     if not ends:
         raise ModelError(
-            f"{folder}: neither tokenizer nor generation_config.json names an end-of-text token, so no answer could end."
+            f"{folder}: neither tokenizer nor generation_config.json names an end-of-text "
+            "token, so no answer could end."
         )
     return ends

@@ -26,14 +26,16 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     exact = (folder / "tokenizer.json").is_file()
     if not exact and not any((folder / name).is_file() for name in OLDER_FILES):
         raise ModelError(
-            f"{folder} has no tokenizer. Copy the model's tokenizer.json and tokenizer_config.json into it."
+            f"{folder} has no tokenizer. Copy the model's tokenizer.json and "
+            "tokenizer_config.json into it."
         )
     kind = PreTrainedTokenizerFast if exact else AutoTokenizer
     try:
         return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise ModelError(
-            f"{folder}: the tokenizer cannot be read ({str(error).strip().splitlines()[0]}). Save it again."
+            f"{folder}: the tokenizer cannot be read "
+            f"({str(error).strip().splitlines()[0]}). Save it again."
         ) from error
 
 
@@ -50,20 +52,27 @@ def require_same_vocabulary(student: LanguageModel, teacher: LanguageModel) -> i
     model and its chat version list different ones). Widths of the embeddings may differ; the
     padding token is never scored and may differ too.
     """
-    ours, theirs = _by_id(student), _by_id(teacher)
-    different = sorted(id for id in ours.keys() | theirs.keys() if ours.get(id) != theirs.get(id))
+    student_tokens, teacher_tokens = _by_id(student), _by_id(teacher)
+    different = sorted(
+        id
+        for id in student_tokens.keys() | teacher_tokens.keys()
+        if student_tokens.get(id) != teacher_tokens.get(id)
+    )
     remedy = "Choose a teacher with the student's tokenizer."
     if different:
         first = different[0]
         raise ModelError(
-            f"Student {student.name} and teacher {teacher.name} have different tokenizers: id {first} is {_shown(ours, first)} "
-            f"for the student and {_shown(theirs, first)} for the teacher ({len(different)} ids differ). {remedy}"
+            f"Student {student.name} and teacher {teacher.name} have different tokenizers: "
+            f"id {first} is {_shown(student_tokens, first)} "
+            f"for the student and {_shown(teacher_tokens, first)} for the teacher "
+            f"({len(different)} ids differ). {remedy}"
         )
     if student.tokenizer.bos_token_id != teacher.tokenizer.bos_token_id or not set(
         student.ends
     ) & set(teacher.ends):
         raise ModelError(
-            f"Student {student.name} and teacher {teacher.name} begin or end texts with different tokens. {remedy}"
+            f"Student {student.name} and teacher {teacher.name} begin or end texts with "
+            f"different tokens. {remedy}"
         )
     return student.vocabulary
 
@@ -87,8 +96,8 @@ def decode(language_model: LanguageModel, ids: Sequence[int]) -> str:
 
 def pieces(language_model: LanguageModel, ids: Sequence[int]) -> list[str]:
     """What each token looks like by itself; special tokens are shown by their names."""
-    known = {
+    text_by_id = {
         id: str(language_model.tokenizer.decode([id], clean_up_tokenization_spaces=False))
         for id in set(ids)
     }
-    return [known[id] for id in ids]
+    return [text_by_id[id] for id in ids]

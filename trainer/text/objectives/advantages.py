@@ -24,11 +24,11 @@ def group_advantages(
     groups whose rewards are all equal.
     """
     advantages = np.zeros(len(rewards_N))
-    for places in _judged(rewards_N, groups_N):
-        rewards = np.array([rewards_N[place] for place in places], dtype=np.float64)
+    for indices in _judged(rewards_N, groups_N):
+        rewards = np.array([rewards_N[index] for index in indices], dtype=np.float64)
         if np.ptp(rewards) > SAME:
             centred = rewards - rewards.mean()
-            advantages[places] = centred / rewards.std() if standardise else centred
+            advantages[indices] = centred / rewards.std() if standardise else centred
     return advantages
 
 
@@ -38,8 +38,8 @@ def zero_variance_share(rewards_N: Sequence[float | None], groups_N: Sequence[in
     """
     groups = set(groups_N)
     differing = sum(
-        bool(np.ptp([rewards_N[place] for place in places]) > SAME)
-        for places in _judged(rewards_N, groups_N)
+        bool(np.ptp([rewards_N[index] for index in indices]) > SAME)
+        for indices in _judged(rewards_N, groups_N)
     )
     return 1 - differing / len(groups) if groups else 0.0
 
@@ -47,7 +47,7 @@ def zero_variance_share(rewards_N: Sequence[float | None], groups_N: Sequence[in
 def _judged(rewards_N: Sequence[float | None], groups_N: Sequence[int]) -> list[list[int]]:
     """Places of the answers with a verdict, by group."""
     members: dict[int, list[int]] = {}
-    for place, (reward, group) in enumerate(zip(rewards_N, groups_N, strict=True)):
+    for index, (reward, group) in enumerate(zip(rewards_N, groups_N, strict=True)):
         if reward is not None:
-            members.setdefault(group, []).append(place)
+            members.setdefault(group, []).append(index)
     return list(members.values())

@@ -24,11 +24,11 @@ def micro_batches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     longest = 0
-    for place in sorted(range(len(rows)), key=lambda place: -_fed(rows[place])):
+    for index in sorted(range(len(rows)), key=lambda index: -_fed(rows[index])):
         if not groups or (len(groups[-1]) + 1) * longest > tokens:
             groups.append([])
-            longest = _fed(rows[place])
-        groups[-1].append(place)
+            longest = _fed(rows[index])
+        groups[-1].append(index)
     return groups
 
 
@@ -40,19 +40,23 @@ def response_hidden(language_model: LanguageModel, rows: Sequence[Row]) -> Tenso
     """
     groups = like_lengths([_fed(row) for row in rows], _cost_of_a_pass(language_model))
     hidden_TH = torch.cat(
-        [_padded_together(language_model, [rows[place] for place in group]) for group in groups]
+        [_padded_together(language_model, [rows[index] for index in group]) for group in groups]
     )
     if len(groups) == 1:
         return hidden_TH
     lengths = [len(completion) for _, completion in rows]
-    read = [place for group in groups for place in group]
+    read_order = [index for group in groups for index in group]
     begins = dict(
-        zip(read, itertools.accumulate((lengths[place] for place in read), initial=0), strict=False)
+        zip(
+            read_order,
+            itertools.accumulate((lengths[index] for index in read_order), initial=0),
+            strict=False,
+        )
     )
     order_T = torch.cat(
         [
-            torch.arange(begins[place], begins[place] + length)
-            for place, length in enumerate(lengths)
+            torch.arange(begins[index], begins[index] + length)
+            for index, length in enumerate(lengths)
         ]
     )
     return hidden_TH.index_select(0, order_T.to(hidden_TH.device))

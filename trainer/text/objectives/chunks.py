@@ -35,13 +35,13 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
 class Gradients:
     """Sums of the gradients of hidden states and head, each only if wanted."""
 
-    def __init__(self, hidden_TH: Tensor, head: Head, wanted: Sequence[bool]) -> None:
+    def __init__(self, hidden_TH: Tensor, head: Head, needed: Sequence[bool]) -> None:
         self.head = head
         wide = at_least_float32(hidden_TH.dtype)
-        self.hidden = torch.empty_like(hidden_TH) if wanted[0] else None
-        self.weight = torch.zeros_like(head.weight, dtype=wide) if wanted[1] else None
+        self.hidden = torch.empty_like(hidden_TH) if needed[0] else None
+        self.weight = torch.zeros_like(head.weight, dtype=wide) if needed[1] else None
         self.bias = (
-            torch.zeros_like(head.bias, dtype=wide) if wanted[2] and head.bias is not None else None
+            torch.zeros_like(head.bias, dtype=wide) if needed[2] and head.bias is not None else None
         )
 
     def add(self, tokens: slice, hidden_CH: Tensor, logits_gradient_CV: Tensor) -> None:

@@ -1,21 +1,20 @@
-"""Divergences with their gradients formed by hand, for the LM-head operator that needs both at
-once.
+"""Divergences with hand-written gradients, for the LM-head operator that needs both at once.
 
-All divergences here are sums D = Σ_v ℓ(p_T(v), p_S(v)) over the vocabulary. With the slope g_v =
-∂ℓ_v / ∂ log p_S(v) the gradient with respect to the student's logits is
+All divergences here are sums D = Σ_v ℓ(p_T(v), p_S(v)) over the vocabulary. With the slope
+g_v = ∂ℓ_v / ∂ log p_S(v) the gradient with respect to the student's logits is
 
     ∂D / ∂z_u = (g_u − p_S(u) Σ_v g_v) / τ
 
-and an entry that a clip cuts has slope 0. Slopes of the entries a log(a / b), and what the
-non-negative form + b − a adds to them:
+and a clipped entry has slope 0. Slopes of the entries a log(a / b), and what the non-negative form
++ b − a adds to them:
 
-    forward KL        −p_T                                              + p_S reverse KL        p_S
-    (log(p_S / p_T) + 1)                          − p_S JSD               (1 − β) p_S log(p_S / m)
-    0: its entries are not negative as they are skewed, forward   −(1 − α) p_S p_T / m
-    + (1 − α) p_S skewed, reverse   p_S (log(p_S / m) + 1 − α p_S / m)                − (1 − α) p_S
+    forward KL        −p_T                                     + p_S
+    reverse KL        p_S (log(p_S / p_T) + 1)                 − p_S
+    JSD               (1 − β) p_S log(p_S / m)                 0 (its entries are never negative)
+    skewed, forward   −(1 − α) p_S p_T / m                     + (1 − α) p_S
+    skewed, reverse   p_S (log(p_S / m) + 1 − α p_S / m)       − (1 − α) p_S
 
-`divergences` defines the same by autograd; the tests hold the two together. All tensors [T, V],
-positions by vocabulary entries.
+`divergences` defines the same by autograd, and tests compare the two. All tensors are [T, V].
 """
 
 from __future__ import annotations

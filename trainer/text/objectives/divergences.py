@@ -1,35 +1,37 @@
-"""Divergences between the next-token distributions of teacher and student, straight from their
-definitions.
+"""Divergences between the next-token distributions of teacher and student, by their definitions.
 
 With p = softmax(z / τ) of the teacher's (T) and the student's (S) logits z, in nats, no factor τ²:
 
-    forward KL    KL(p_T ‖ p_S) = Σ_v p_T (log p_T − log p_S)     covers all that the teacher would
-    say reverse KL    KL(p_S ‖ p_T) = Σ_v p_S (log p_S − log p_T)     avoids what the teacher would
-    not say JSD           β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T + (1 − β) p_S (GKD,
-    arXiv 2306.13649) skewed KL     KL(p_T ‖ α p_T + (1 − α) p_S), or KL(p_S ‖ α p_S + (1 − α) p_T)
-    (DistiLLM, arXiv 2402.03898) adaptive KL   (g_head forward KL + g_tail reverse KL) / (g_head +
-    g_tail) (AKL, arXiv 2404.02657); g = Σ |p_T − p_S| over the
-                  teacher's likeliest tokens up to a mass μ (head) and over the others (tail)
+    forward KL    KL(p_T ‖ p_S) = Σ_v p_T (log p_T − log p_S)
+                  covers everything that the teacher would say
+    reverse KL    KL(p_S ‖ p_T) = Σ_v p_S (log p_S − log p_T)
+                  avoids what the teacher would not say
+    JSD           β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T + (1 − β) p_S
+                  (GKD, arXiv 2306.13649)
+    skewed KL     KL(p_T ‖ α p_T + (1 − α) p_S), or KL(p_S ‖ α p_S + (1 − α) p_T)
+                  (DistiLLM, arXiv 2402.03898)
+    adaptive KL   (g_head forward KL + g_tail reverse KL) / (g_head + g_tail), g = Σ |p_T − p_S|
+                  over the teacher's likeliest tokens up to a mass μ (head) and over the others
+                  (tail) (AKL, arXiv 2404.02657)
 
-β = 0 is forward KL and β = 1 reverse KL. They are not the limits of the JSD, which are 0; of JSD /
-β and JSD / (1 − β) they are.
+β = 0 is forward KL and β = 1 reverse KL. They are not the limits of the JSD, which are 0, but those
+of JSD / β and JSD / (1 − β).
 
 Every function takes logits [T, V], **teacher first**, and returns [T], one value per position, not
-reduced. The gradient flows into the student's logits alone; the teacher's, the choice of top tokens
-and AKL's gaps are constants. float32 at least.
+reduced. The gradient flows into the student's logits only; the teacher's, the choice of top tokens
+and AKL's gaps are constants. The computation uses at least float32.
 
 `vocabulary` = TopLogits(k, of, rest): both distributions over the k likeliest tokens of teacher or
-student. rest="renormalise": over these alone. rest="tail": over these and one entry that has the
-mass of all others.
+student. rest="renormalise": over these only. rest="tail": over these and one entry with the mass of
+all others.
 
-`clip` = Clip(scope, limit). A divergence is Σ_v ℓ_v; entries are e.g. p_T (log p_T − log p_S) for
-forward KL.
-    entry          Σ_v min(ℓ_v, limit), as published (OPSD, arXiv 2601.18734). Entries may be
-    negative and these are not cut, so that
-                   the sum can be negative and a cut token loses its pull.
-    entry_nonneg   the same on a log(a / b) − a + b in place of a log(a / b): the same sum without a
-    clip, no entry below 0. token          min(D, limit), by rescaling: above the limit the gradient
-    is (limit / D) ∇D.
+`clip` = Clip(scope, limit). A divergence is Σ_v ℓ_v; for forward KL ℓ_v = p_T (log p_T − log p_S).
+
+    entry          Σ_v min(ℓ_v, limit), as published (OPSD, arXiv 2601.18734). Negative entries are
+                   not clipped, so the sum can be negative and a clipped token loses its pull.
+    entry_nonneg   the same on a log(a / b) − a + b instead of a log(a / b): the same sum without a
+                   clip, no entry below 0
+    token          min(D, limit), by rescaling: above the limit the gradient is (limit / D) ∇D
 
 For small vocabularies, and as the reference of `linear_divergence`.
 """

@@ -156,9 +156,11 @@ def score_tokens(
             student_CV, teacher_CV = _both(
                 head, hidden_TH[tokens], teacher_logits, tokens, vocabulary
             )
-            for rows, at in _rows(tokens, student_CV):
+            for rows, positions in _rows(tokens, student_CV):
                 _fill(
-                    scores, at, _score(student_CV[rows], teacher_CV[rows], ids_T[at], temperature)
+                    scores,
+                    positions,
+                    _score(student_CV[rows], teacher_CV[rows], ids_T[positions], temperature),
                 )
     return scores
 
@@ -174,17 +176,19 @@ class LinearDivergence(torch.autograd.Function):
         differentiate: bool,
     ) -> Any:
         head = Head(weight, bias)
-        wanted = [differentiate and needed for needed in ctx.needs_input_grad[:3]]
-        gradients = Gradients(hidden_TH, head, wanted) if any(wanted) else None
+        needs_gradient = [differentiate and needed for needed in ctx.needs_input_grad[:3]]
+        gradients = Gradients(hidden_TH, head, needs_gradient) if any(needs_gradient) else None
         columns = _columns(TokenStatistics, hidden_TH, head)
         statistics = TokenStatistics(*columns)
         for tokens in chunks(len(hidden_TH), teaching.chunk):
             student_CV, teacher_CV = _both(
                 head, hidden_TH[tokens], teaching.logits, tokens, teaching.vocabulary
             )
-            for rows, at in _rows(tokens, student_CV):
+            for rows, positions in _rows(tokens, student_CV):
                 _fill(
-                    statistics, at, _differentiate(student_CV[rows], teacher_CV[rows], at, teaching)
+                    statistics,
+                    positions,
+                    _differentiate(student_CV[rows], teacher_CV[rows], positions, teaching),
                 )
             if gradients is not None:
                 gradients.add(tokens, hidden_TH[tokens], student_CV)
@@ -201,14 +205,15 @@ class LinearDivergence(torch.autograd.Function):
         gradients: Gradients | None = ctx.gradients
         if gradients is None:
             raise RuntimeError(
-                "This divergence was differentiated before, or computed without gradients; compute it again."
+                "This divergence was differentiated before, or computed without gradients; "
+                "compute it again."
             )
         # Handed over, not kept: a second owner would make autograd copy a gradient of the head's
         # size.
         ctx.gradients = None
         hidden, weight, bias = (
-            part if part is None else part.mul_(scale)
-            for part in (gradients.hidden, gradients.weight, gradients.bias)
+            gradient if gradient is None else gradient.mul_(scale)
+            for gradient in (gradients.hidden, gradients.weight, gradients.bias)
         )
         _, weight_dtype = ctx.dtypes
         return (
@@ -233,9 +238,11 @@ def _columns(
     return [torch.empty(len(hidden_TH), dtype=dtype, device=hidden_TH.device) for dtype in dtypes]
 
 
-def _fill(columns: TokenStatistics | TokenScores, at: slice, values: Sequence[Tensor]) -> None:
+def _fill(
+    columns: TokenStatistics | TokenScores, positions: slice, values: Sequence[Tensor]
+) -> None:
     for field, value in zip(fields(columns), values, strict=True):
-        getattr(columns, field.name)[at] = value
+        getattr(columns, field.name)[positions] = value
 
 
 def _both(
@@ -254,10 +261,10 @@ def _token_laws(
     ids, likeliest ids.
     """
     laws = laws_of(log_softmax(teacher_RV, temperature), log_softmax(student_RV, temperature))
-    written = [log_RV.gather(1, ids_R[:, None])[:, 0] for log_RV in (laws.log_s, laws.log_t)]
+    log_probs = [log_RV.gather(1, ids_R[:, None])[:, 0] for log_RV in (laws.log_s, laws.log_t)]
     return laws, [
         -(laws.s * laws.log_s).sum(-1),
-        *written,
+        *log_probs,
         laws.log_s.argmax(-1),
         laws.log_t.argmax(-1),
     ]
@@ -274,26 +281,28 @@ def _rows(tokens: slice, logits_CV: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def _differentiate(
-    student_RV: Tensor, teacher_RV: Tensor, at: slice, teaching: Teaching
+    student_RV: Tensor, teacher_RV: Tensor, positions: slice, teaching: Teaching
 ) -> list[Tensor]:
     """Statistics of some tokens; their logits of the student are overwritten by the gradient of Σ
     c·D with respect to them.
     """
     objective = teaching.objective
-    laws, said = _token_laws(student_RV, teacher_RV, teaching.ids[at], objective.temperature)
+    laws, statistics = _token_laws(
+        student_RV, teacher_RV, teaching.ids[positions], objective.temperature
+    )
     divergence_R, capped_R, gradient_RV = _over_vocabulary(objective, laws)
-    scale_R = teaching.coefficients[at].to(student_RV) / objective.temperature
+    scale_R = teaching.coefficients[positions].to(student_RV) / objective.temperature
     torch.mul(gradient_RV, scale_R[:, None], out=student_RV)
-    return [divergence_R, *said, capped_R]
+    return [divergence_R, *statistics, capped_R]
 
 
 def _score(
     student_RV: Tensor, teacher_RV: Tensor, ids_R: Tensor, temperature: float
 ) -> list[Tensor]:
-    laws, (entropy_R, *said) = _token_laws(student_RV, teacher_RV, ids_R, temperature)
+    laws, (entropy_R, *statistics) = _token_laws(student_RV, teacher_RV, ids_R, temperature)
     difference_RV = laws.log_s - laws.log_t
     reverse_R, forward_R = (laws.s * difference_RV).sum(-1), -(laws.t * difference_RV).sum(-1)
-    return [entropy_R, reverse_R.clamp_min_(0), forward_R.clamp_min_(0), *said]
+    return [entropy_R, reverse_R.clamp_min_(0), forward_R.clamp_min_(0), *statistics]
 
 
 def _over_vocabulary(objective: Divergence, laws: Laws) -> tuple[Tensor, Tensor, Tensor]:
@@ -303,9 +312,12 @@ def _over_vocabulary(objective: Divergence, laws: Laws) -> tuple[Tensor, Tensor,
     ids_RK = top_ids(objective.vocabulary, laws.log_t, laws.log_s)
     if ids_RK is None or isinstance(objective.vocabulary, AllLogits):
         return divergence_and_gradient(objective, laws)
-    rest = objective.vocabulary.rest
-    log_t_RK, log_s_RK = restrict(laws.log_t, ids_RK, rest), restrict(laws.log_s, ids_RK, rest)
+    tail_mode = objective.vocabulary.rest
+    log_t_RK, log_s_RK = (
+        restrict(laws.log_t, ids_RK, tail_mode),
+        restrict(laws.log_s, ids_RK, tail_mode),
+    )
     divergence_R, capped_R, gradient_RK = divergence_and_gradient(
         objective, laws_of(log_t_RK.log_softmax(-1), log_s_RK.log_softmax(-1))
     )
-    return divergence_R, capped_R, expand(gradient_RK, laws.log_s, log_s_RK, ids_RK, rest)
+    return divergence_R, capped_R, expand(gradient_RK, laws.log_s, log_s_RK, ids_RK, tail_mode)

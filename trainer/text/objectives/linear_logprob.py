@@ -61,15 +61,17 @@ class LinearLogprob(torch.autograd.Function):
         chunk: int,
     ) -> tuple[Tensor, Tensor]:
         head = Head(weight, bias)
-        parts = []
+        chunk_results = []
         for tokens in chunks(len(hidden_TH), chunk):
             scaled_CV = _scaled_logits(head, hidden_TH[tokens], vocabulary, temperature)
             normaliser_C = scaled_CV.logsumexp(-1)
             log_p_CV = scaled_CV.sub_(normaliser_C[:, None])
             entropy_C = -torch.bmm(log_p_CV.exp()[:, None], log_p_CV[:, :, None])[:, 0, 0]
-            parts.append((log_p_CV.gather(1, ids_T[tokens, None])[:, 0], entropy_C, normaliser_C))
+            chunk_results.append(
+                (log_p_CV.gather(1, ids_T[tokens, None])[:, 0], entropy_C, normaliser_C)
+            )
         log_probs_T, entropies_T, normalisers_T = (
-            torch.cat(column) for column in zip(*parts, strict=True)
+            torch.cat(column) for column in zip(*chunk_results, strict=True)
         )
         ctx.save_for_backward(hidden_TH, weight, bias, ids_T, entropies_T, normalisers_T)
         ctx.vocabulary, ctx.temperature, ctx.chunk = vocabulary, temperature, chunk

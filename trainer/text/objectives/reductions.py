@@ -1,19 +1,19 @@
-"""How the losses of tokens add up to one.
+"""How the losses of tokens add up to one loss.
 
-    sequence_mean   loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_t D_ijt     Z = B planned
-    problems sequence_sum    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j            Σ_t D_ijt     Z = B
-    planned problems token_mean      loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt     Z =
-    Σ_ij |T_ij|, planned tokens fixed           loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t
-    D_ijt     Z = Σ_ij L, as if every answer had the longest length L
+    sequence_mean   loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_t D_ijt   Z = B problems
+    sequence_sum    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j            Σ_t D_ijt   Z = B problems
+    token_mean      loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt   Z = Σ_ij |T_ij|
+    fixed           loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt   Z = Σ_ij L
 
-over problems i with weight w̃_i, their N_i answers j and the tokens t ∈ T_ij that are learnt from:
-lengths count **kept** tokens only. A method sums coefficient · D over the rows that it has at hand,
-and the loop divides by Z once for the global batch: so micro-batches and ranks give the gradient of
-the whole batch, and a row that drops out later leaves the others' coefficients as they were.
-`batch_self_norm` (an ablation) weighs what Z counts: Σ_i w̃_i, Σ_ij w̃_i |T_ij|, Σ_ij w̃_i L.
+over problems i with weight w̃_i, their N_i answers j and the trained tokens t ∈ T_ij: lengths count
+**kept** tokens only. B, N_i and T_ij are those planned for the global batch; L is the longest
+possible answer. A method sums coefficient · D over its rows, and the loop divides by Z once for the
+global batch. So micro-batches and ranks give the gradient of the whole batch, and a row that drops
+out later does not change the coefficients of the others. `batch_self_norm` (an ablation) weights
+what Z counts: Σ_i w̃_i, Σ_ij w̃_i |T_ij|, Σ_ij w̃_i L.
 
-`fixed` is the constant denominator of Dr. GRPO (arXiv 2503.20783): an answer's length changes no
-other token's share.
+`fixed` is the constant denominator of Dr. GRPO (arXiv 2503.20783): the length of an answer does not
+change the share of any other token.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ def normaliser(
 
     `longest` is L, the most tokens that an answer may have.
     """
-    own = normalisation == "batch_self_norm"
+    self_normalised = normalisation == "batch_self_norm"
     if reduction in ("sequence_mean", "sequence_sum"):
-        z = float(sum(weights)) if own else float(len(weights))
+        z = float(sum(weights)) if self_normalised else float(len(weights))
     else:
-        counted = lengths if reduction == "token_mean" else [longest] * len(lengths)
+        counted_lengths = lengths if reduction == "token_mean" else [longest] * len(lengths)
         z = float(
             sum(
-                (weight if own else 1.0) * length
-                for weight, length in zip(row_weights, counted, strict=True)
+                (weight if self_normalised else 1.0) * length
+                for weight, length in zip(row_weights, counted_lengths, strict=True)
             )
         )
     # Nothing to count, or all weights zero: the sum to be divided is zero too.

@@ -29,22 +29,22 @@ def top_ids(
     return (teacher_TV if vocabulary.of == "teacher" else student_TV).topk(vocabulary.k).indices
 
 
-def restrict(logits_TV: Tensor, ids_TK: Tensor, rest: Rest) -> Tensor:
+def restrict(logits_TV: Tensor, ids_TK: Tensor, tail_mode: Rest) -> Tensor:
     """Logits that are left, [T, k] or, with the tail last, [T, k + 1]."""
     top_TK = logits_TV.gather(1, ids_TK)
-    if rest == "renormalise":
+    if tail_mode == "renormalise":
         return top_TK
     tail_T = logits_TV.scatter(1, ids_TK, -torch.inf).logsumexp(-1)
     return torch.cat([top_TK, tail_T[:, None]], -1)
 
 
 def expand(
-    gradient_TK: Tensor, logits_TV: Tensor, restricted_TK: Tensor, ids_TK: Tensor, rest: Rest
+    gradient_TK: Tensor, logits_TV: Tensor, restricted_TK: Tensor, ids_TK: Tensor, tail_mode: Rest
 ) -> Tensor:
     """The gradient with respect to `logits_TV`, [T, V], from that with respect to `restrict` of
     them: the tail's goes to the others.
     """
-    if rest == "renormalise":
+    if tail_mode == "renormalise":
         return torch.zeros_like(logits_TV).scatter_(1, ids_TK, gradient_TK)
     shares_TV = (logits_TV - restricted_TK[:, -1:]).exp_()
     return shares_TV.mul_(gradient_TK[:, -1:]).scatter_(1, ids_TK, gradient_TK[:, :-1])

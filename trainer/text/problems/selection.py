@@ -72,7 +72,8 @@ def check_disjoint(train: Iterable[Problem], other_problems: Iterable[Problem], 
         more = f"; and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
         raise ProblemError(
             f"{len(pairs)} of the {role} problems are training problems too, so they would measure "
-            f"memory: {examples}{more}. Remove them from one of the two, or hold out a share of the "
+            f"memory: {examples}{more}. Remove them from one of the two, or hold out a "
+            "share of the "
             "training problems instead."
         )
 

@@ -29,8 +29,10 @@ from webapp.runs.models import Run
 from webapp.runs.transitions import TransitionRefused
 
 PARTED = (
-    "This run holds out a part of its training data, which a job cannot name by itself. Choose problems that the run has not seen: "
-    "those below may be among the ones that it was trained on, and a pass rate on such is no measure of what it has learnt."
+    "This run holds out a part of its training data, which a job cannot name by itself. "
+    "Choose problems that the run has not seen: "
+    "those below may be among the ones that it was trained on, and a pass rate on such is "
+    "no measure of what it has learnt."
 )
 ID = re.compile(r"[0-9]{1,18}")
 MOST_LISTED = 200
@@ -45,7 +47,10 @@ KINDS = {
     ),
     "evaluation": (
         "Evaluation",
-        "A model or a checkpoint on a benchmark: pass rate with interval, pass@k, lengths, calibration.",
+        (
+            "A model or a checkpoint on a benchmark: pass rate with interval, pass@k, lengths, "
+            "calibration."
+        ),
     ),
 }
 LONGER = {"sampling": {"max_new_tokens": 128}}

@@ -30,7 +30,10 @@ from webapp.library.models import Artifact, DataSet
 from webapp.pages.library import delete_uploads
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-NOTHING_READABLE = "The verifier can read none of the first answers, so it can judge none. Map another column or choose another verifier."
+NOTHING_READABLE = (
+    "The verifier can read none of the first answers, so it can judge none. Map "
+    "another column or choose another verifier."
+)
 
 
 @require_safe
@@ -142,7 +145,10 @@ def _create(request: HttpRequest) -> HttpResponse:
     if not any(reading.reference for reading in datasets.read(_path(artifact), filename, mapping)):
         messages.warning(
             request,
-            "The verifier can read none of the first answers, so it can judge none. Map another column or choose another verifier.",
+            (
+                "The verifier can read none of the first answers, so it can judge none. Map "
+                "another column or choose another verifier."
+            ),
         )
     return redirect("data_set", kept.pk)
 

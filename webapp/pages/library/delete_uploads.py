@@ -33,11 +33,13 @@ def delete(upload: DataSet | StoredModel) -> None:
         Team.objects.select_for_update().get(pk=upload.team_id)
         if count := runs_with(uri, upload.team).count():
             raise InUse(
-                f"{upload.name} is named by {count:,} run{'s' if count > 1 else ''}; delete {'them' if count > 1 else 'it'} first."
+                f"{upload.name} is named by {count:,} run{'s' if count > 1 else ''}; delete "
+                f"{'them' if count > 1 else 'it'} first."
             )
         if count := _jobs_at_work(uri, upload.team).count():
             raise InUse(
-                f"{upload.name} is named by {count:,} job{'s' if count > 1 else ''} at work; stop {'them' if count > 1 else 'it'} first."
+                f"{upload.name} is named by {count:,} job{'s' if count > 1 else ''} at "
+                f"work; stop {'them' if count > 1 else 'it'} first."
             )
         upload.delete()
 

@@ -288,7 +288,8 @@ def _has(node: Node, devices: Sequence[Device]) -> str:
         ]
         if there:
             said.append(
-                f"{sum(not device.allocated_to for device in there)} of {counted(len(there), kind)} free"
+                f"{sum(not device.allocated_to for device in there)} of "
+                f"{counted(len(there), kind)} free"
             )
     return ", ".join(said) or "nothing to lend"
 

@@ -97,7 +97,8 @@ def _unpack(file: UploadedFile, place: Path) -> None:
                 or len(members) > MOST_FILES
             ):
                 raise UnreadableFile(
-                    f"{file.name} holds more than {MOST_BYTES // 2**30} GiB or {MOST_FILES:,} files."
+                    f"{file.name} holds more than {MOST_BYTES // 2**30} GiB or "
+                    f"{MOST_FILES:,} files."
                 )
             for member in members:
                 _write(packed, member, place)

@@ -92,4 +92,7 @@ def _stage(stage: Stage) -> str:
         f", on {100 * tokens.share:g} % of the tokens" if isinstance(tokens, SelectedTokens) else ""
     )
     several = f", {count} to each problem" if count > 1 else ""
-    return f"{stage.until.steps:,} steps, {OBJECTIVES[stage.objective.kind]} on {SOURCES[stage.source]}{several}{kept}"
+    return (
+        f"{stage.until.steps:,} steps, {OBJECTIVES[stage.objective.kind]} on "
+        f"{SOURCES[stage.source]}{several}{kept}"
+    )

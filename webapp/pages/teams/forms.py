@@ -79,7 +79,8 @@ class JoinForm(AccountForm):
         email: str = self.cleaned_data["email"].lower()
         if User.objects.filter(email=email).exists():
             raise forms.ValidationError(
-                "There is an account with this address. Sign in first, then open the invitation again."
+                "There is an account with this address. Sign in first, then open the "
+                "invitation again."
             )
         return email
 

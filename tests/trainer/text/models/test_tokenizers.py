@@ -21,7 +21,10 @@ from trainer.text.language.chat import check_length, prompt_ids
 from trainer.text.language.models import LanguageModel, ModelError, load
 from trainer.text.language.tokenizers import decode, pieces, require_same_vocabulary
 
-TEMPLATE = "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}{% if add_generation_prompt %}>{% endif %}"
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}{% if "
+    "add_generation_prompt %}>{% endif %}"
+)
 
 
 def opened(folder: Path, chat: bool = True) -> LanguageModel:
@@ -57,7 +60,10 @@ def test_tokenizers_of_one_size_but_other_content_are_refused(tmp_path: Path) ->
     other = opened(save_folder(tmp_path, tokenizer=character_tokenizer(swapped)))
     with pytest.raises(
         ModelError,
-        match=r"different tokenizers: id 33 is “i” for the student and “j” for the teacher \(2 ids differ\)",
+        match=(
+            r"different tokenizers: id 33 is “i” for the student and “j” for the teacher \(2 "
+            r"ids differ\)"
+        ),
     ):
         require_same_vocabulary(language_model(), other)
 
