@@ -13,8 +13,8 @@ from typing import Any, Literal
 from django.db import connection
 
 from webapp.runs.models import Run
-from webapp.series import batches
 from webapp.series.folding import fold_or_merge
+from webapp.series.storage import batches
 
 Identity = Literal["seq", "content"]
 

@@ -13,8 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from webapp.series import chunks
-from webapp.series.buckets import BucketGrid, Buckets, GridCache, merge_buckets
 from webapp.series.chart_query import (
     ChartData,
     ChartQuery,
@@ -24,8 +22,10 @@ from webapp.series.chart_query import (
     plan_all_points,
     read,
 )
-from webapp.series.packing import Ints
-from webapp.series.points import Axis, Merger, Points, joined
+from webapp.series.storage import chunks
+from webapp.series.storage.buckets import BucketGrid, Buckets, GridCache, merge_buckets
+from webapp.series.storage.packing import Ints
+from webapp.series.storage.points import Axis, Merger, Points, joined
 
 
 def draw(queries: Sequence[ChartQuery], axis: Axis, width: int, merger: Merger) -> None:

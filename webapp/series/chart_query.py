@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from webapp.series import bucket_levels, chunks
-from webapp.series.buckets import Buckets
 from webapp.series.curves import Curve, CurveSegment, XRange
-from webapp.series.packing import Floats
-from webapp.series.points import KeyValues
+from webapp.series.storage import bucket_levels, chunks
+from webapp.series.storage.buckets import Buckets
+from webapp.series.storage.packing import Floats
+from webapp.series.storage.points import KeyValues
 
 Mark = tuple[float, float]
 

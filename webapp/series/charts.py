@@ -21,12 +21,12 @@ from typing import Any
 
 from webapp.base.snapshot import snapshot
 from webapp.runs.models import Run
-from webapp.series.bucket_levels import levels
 from webapp.series.chart_data import draw, singles
 from webapp.series.chart_query import ChartData, ChartQuery
 from webapp.series.curves import Curve, XRange, curves, grows, limit, origin
 from webapp.series.models import Log
-from webapp.series.points import Axis, Merger
+from webapp.series.storage.bucket_levels import levels
+from webapp.series.storage.points import Axis, Merger
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from webapp.runs import branches
 from webapp.runs.models import FINISHED, Run
-from webapp.series import chunks
 from webapp.series.folding import MOST_ROWS, fold, merge_batches, update_summary
 from webapp.series.models import Axis, Chunk, Log, Series
-from webapp.series.points import KeyValues, Merger
+from webapp.series.storage import chunks
+from webapp.series.storage.points import KeyValues, Merger
 
 LARGE = 8192  # smallest number of values in a chunk of a series that has that many
 

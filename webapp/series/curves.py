@@ -11,11 +11,11 @@ from django.db import connection
 
 from webapp.runs import branches
 from webapp.runs.models import Run
-from webapp.series import batches, chunks
 from webapp.series.folding import AXIS_BITS, monotonic_axes
 from webapp.series.models import Series
-from webapp.series.packing import Column, Floats
-from webapp.series.points import INT64_MAX, INT64_MIN, Axis, KeyValues, Mask, Merger
+from webapp.series.storage import batches, chunks
+from webapp.series.storage.packing import Column, Floats
+from webapp.series.storage.points import INT64_MAX, INT64_MIN, Axis, KeyValues, Mask, Merger
 
 
 @dataclass(eq=False)

@@ -14,9 +14,9 @@ from django.db import connection
 
 from webapp.base.snapshot import snapshot
 from webapp.runs.models import Run
-from webapp.series import chunks
 from webapp.series.curves import curves
-from webapp.series.points import INT64_MAX, INT64_MIN, NO_POSITIONS, Merger, Points, joined
+from webapp.series.storage import chunks
+from webapp.series.storage.points import INT64_MAX, INT64_MIN, NO_POSITIONS, Merger, Points, joined
 
 BLOCK = 200_000  # approximate number of points in memory at once
 SCHEMA = pyarrow.schema(

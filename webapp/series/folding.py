@@ -10,10 +10,16 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 from django.db.models import F
 
-from webapp.series import bucket_levels, chunks
-from webapp.series.batches import Tail, decode_groups, encode_groups, merge_groups, value_parts
 from webapp.series.models import Batch, Log, Series
-from webapp.series.points import Axis, KeyValues, Merger, Points
+from webapp.series.storage import bucket_levels, chunks
+from webapp.series.storage.batches import (
+    Tail,
+    decode_groups,
+    encode_groups,
+    merge_groups,
+    value_parts,
+)
+from webapp.series.storage.points import Axis, KeyValues, Merger, Points
 
 # More rows or batches than these are folded or merged by the append that exceeds them: a reader has
 # to unpack all of them for every chart.

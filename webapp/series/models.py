@@ -59,7 +59,7 @@ class Log(models.Model):
 
 
 class Batch(models.Model):
-    """The rows of one append, packed by `webapp.series.batches`.
+    """The rows of one append, packed by `webapp.series.storage.batches`.
 
     `batch_number` is the run's `batch_count` at the append, and the cursor of live readers.
     """

@@ -9,13 +9,13 @@ import numpy as np
 
 from webapp.base.snapshot import snapshot
 from webapp.runs.models import Run
-from webapp.series import chunks
-from webapp.series.batches import tails
-from webapp.series.bucket_levels import LevelRange, fetch, levels
 from webapp.series.charts import read
 from webapp.series.curves import Curve, CurveSegment, curves, origin
 from webapp.series.models import Series
-from webapp.series.points import Axis, Merger
+from webapp.series.storage import chunks
+from webapp.series.storage.batches import tails
+from webapp.series.storage.bucket_levels import LevelRange, fetch, levels
+from webapp.series.storage.points import Axis, Merger
 
 
 def keys(run: Run) -> list[str]:

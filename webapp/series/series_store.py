@@ -10,7 +10,6 @@ from webapp.series.append import AppendRequest, Identity, append, append_all
 from webapp.series.charts import ChartSeries, json_number, read, read_since
 from webapp.series.compaction import compact, compact_finished, thin
 from webapp.series.export import export_parquet, export_rows
-from webapp.series.points import Axis
 from webapp.series.queries import (
     axis_positions,
     etag,
@@ -20,6 +19,7 @@ from webapp.series.queries import (
     sequence_numbers,
     sparkline,
 )
+from webapp.series.storage.points import Axis
 
 __all__ = [
     "AppendRequest",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webapp.runs.branches import BranchSegment
-from webapp.series.points import Axis
+from webapp.series.storage.points import Axis
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from tests.webapp.series import reference
 from webapp.runs.branches import segments
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
-from webapp.series import bucket_levels, chunks, folding, series_store
+from webapp.series import folding, series_store
+from webapp.series.storage import bucket_levels, chunks
 
 pytestmark = pytest.mark.django_db
 

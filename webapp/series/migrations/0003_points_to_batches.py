@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import migrations, transaction
 
-from webapp.series.batches import encode_groups, group_rows
+from webapp.series.storage.batches import encode_groups, group_rows
 
 ROWS = 4096
 READ = """

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from webapp.series.packing import Column, Floats, Ints, pack, unpack
-from webapp.series.points import Axis, Points, Positions
+from webapp.series.storage.packing import Column, Floats, Ints, pack, unpack
+from webapp.series.storage.points import Axis, Points, Positions
 
 
 @dataclass(frozen=True, eq=False)

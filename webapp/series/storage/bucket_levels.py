@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from django.db import connection
 
-from webapp.series import chunks
-from webapp.series.buckets import (
+from webapp.series.models import Series
+from webapp.series.storage import chunks
+from webapp.series.storage.buckets import (
     NONE,
     Buckets,
     GridCache,
@@ -26,8 +27,7 @@ from webapp.series.buckets import (
     pack_buckets,
     unpack_buckets,
 )
-from webapp.series.models import Series
-from webapp.series.points import INT64_MAX, INT64_MIN, Merger, Points
+from webapp.series.storage.points import INT64_MAX, INT64_MIN, Merger, Points
 
 MIN_BITS, BITS_APART, MAX_BITS = 6, 2, 60
 ROW_BITS = 8

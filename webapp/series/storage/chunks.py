@@ -12,8 +12,8 @@ from django.db import connection
 from django.db.models import Max, Q
 
 from webapp.series.models import SMALL, Axis, Chunk, Series
-from webapp.series.packing import Floats, pack, unpack
-from webapp.series.points import INT64_MAX, INT64_MIN, KeyValues, Points, Positions
+from webapp.series.storage.packing import Floats, pack, unpack
+from webapp.series.storage.points import INT64_MAX, INT64_MIN, KeyValues, Points, Positions
 
 LARGEST = 8192  # largest number of values in a chunk of an unfinished run
 

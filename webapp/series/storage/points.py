@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from webapp.series.packing import Column, Floats, Ints
+from webapp.series.storage.packing import Column, Floats, Ints
 
 Axis = Literal["step", "tokens", "time", "compute"]
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1

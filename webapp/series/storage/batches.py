@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from django.db import connection
 
-from webapp.series import chunks
 from webapp.series.models import Series
-from webapp.series.packing import Floats, exact_single, pack, unpack
-from webapp.series.points import (
+from webapp.series.storage import chunks
+from webapp.series.storage.packing import Floats, exact_single, pack, unpack
+from webapp.series.storage.points import (
     INT64_MIN,
     KeyValues,
     Positions,
