@@ -1,4 +1,4 @@
-"""docker-compose.yml, Caddyfile and Dockerfile agree with each other, the launcher and the settings.
+"""docker-compose.yml, Caddyfile and Dockerfile agree with the launcher and the settings.
 
 No container is started here: these tests read the files.
 """

@@ -7,7 +7,8 @@
  */
 
 const CHECK_MS = 5000;
-// Timers do not run while a laptop sleeps: a gap of this length between two checks means that it slept.
+// Timers do not run while a laptop sleeps: a gap of this length between two checks means that it
+// slept.
 const SLEEP_GAP_MS = 30_000;
 const QUIET_MS = 45_000;
 const PONG_TIMEOUT_MS = 10_000;

@@ -1,4 +1,8 @@
-/** Copies the text, or what is typed, of the element that a button names in `data-copy`, and says so on the button. @param {HTMLElement} button */
+/**
+ * Copies the text, or what is typed, of the element that a button names in `data-copy`, and says so
+ * on the button.
+ * @param {HTMLElement} button
+ */
 export async function copyText(button) {
   const source = document.querySelector(button.dataset.copy ?? "");
   const text = source instanceof HTMLInputElement ? source.value : (source?.textContent ?? "");

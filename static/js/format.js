@@ -4,11 +4,15 @@ const MINUS = "−";
 
 /** @typedef {"plain" | "percent" | "bytes" | "count" | "seconds" | "step"} Format */
 
-/** @param {number} value @returns {string} three significant digits, powers of ten only where needed */
+/**
+ * @param {number} value
+ * @returns {string} three significant digits, powers of ten only where needed
+ */
 export function plain(value) {
   if (!Number.isFinite(value) || value === 0) return String(value);
   const size = Math.abs(value);
-  if (size < 1e-3 || size >= 1e6) return value.toExponential(2).replace("-", MINUS).replace("e+", "e");
+  if (size < 1e-3 || size >= 1e6)
+    return value.toExponential(2).replace("-", MINUS).replace("e+", "e");
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
   return value.toFixed(digits).replace("-", MINUS);
 }
@@ -21,7 +25,14 @@ export function percent(value) {
 /** @param {number} value @returns {string} 12 345 as 12.3k */
 export function count(value) {
   const size = Math.abs(value);
-  for (const [limit, unit] of /** @type {[number, string][]} */ ([[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e4, "k"]])) {
+  for (const [limit, unit] of /** @type {[number, string][]} */ ([
+    [1e18, "E"],
+    [1e15, "P"],
+    [1e12, "T"],
+    [1e9, "G"],
+    [1e6, "M"],
+    [1e4, "k"],
+  ])) {
     if (size >= limit) return `${(value / (unit === "k" ? 1e3 : limit)).toFixed(1)}${unit}`;
   }
   return Number.isInteger(value) ? value.toLocaleString("en-GB") : plain(value);
@@ -48,15 +59,23 @@ const FORMATS = { plain, percent, bytes, count, seconds, step: count };
 
 /**
  * A tick label with just enough decimals to tell neighbouring ticks apart.
- * @param {number} value @param {number} distance between two ticks @param {Format} format @returns {string}
+ * @param {number} value
+ * @param {number} distance between two ticks
+ * @param {Format} format
+ * @returns {string}
  */
 export function tick(value, distance, format) {
   if (format === "percent") return `${decimals(100 * value, 100 * distance)} %`;
   if (format === "bytes") return bytes(value).replace(/\.\d+ (MiB|KiB)/, " $1");
-  if (format === "seconds") return value < 60 ? `${decimals(value, distance)} s` : seconds(value).replace(/ 0 (s|min|h)$/, "");
+  if (format === "seconds")
+    return value < 60
+      ? `${decimals(value, distance)} s`
+      : seconds(value).replace(/ 0 (s|min|h)$/, "");
   if (Math.abs(value) >= 1e4) return count(value).replace(".0", "");
   if (value === 0 || Math.abs(value) >= 1e-3) return decimals(value, distance);
-  return value.toExponential(Math.max(0, magnitude(value) - magnitude(distance))).replaceAll("-", MINUS);
+  return value
+    .toExponential(Math.max(0, magnitude(value) - magnitude(distance)))
+    .replaceAll("-", MINUS);
 }
 
 /** @param {number} value @returns {number} the power of ten of its first digit */
@@ -67,7 +86,13 @@ function magnitude(value) {
 /** @param {number} value @param {number} distance */
 function decimals(value, distance) {
   const digits = distance > 0 ? Math.ceil(-Math.log10(distance) - 1e-9) : 0;
-  return String(Number(value.toFixed(Math.max(0, Math.min(digits + (distance * 10 ** Math.max(0, digits) % 1 ? 1 : 0), 6))))).replace("-", MINUS);
+  return String(
+    Number(
+      value.toFixed(
+        Math.max(0, Math.min(digits + ((distance * 10 ** Math.max(0, digits)) % 1 ? 1 : 0), 6)),
+      ),
+    ),
+  ).replace("-", MINUS);
 }
 
 /** @param {Format} format @returns {(value: number) => string} */
@@ -75,7 +100,10 @@ export function formatter(format) {
   return FORMATS[format] ?? plain;
 }
 
-/** @param {number} share a difference between two shares @returns {string} signed percentage points */
+/**
+ * @param {number} share a difference between two shares
+ * @returns {string} signed percentage points
+ */
 export function points(share) {
   return `${share >= 0 ? "+" : MINUS}${Math.abs(100 * share).toFixed(1)}`;
 }

@@ -1,4 +1,7 @@
-/** The list of jobs, and a job that runs: whenever a job moves the page looks again. One that is over hears of nothing. */
+/**
+ * The list of jobs, and a job that runs: whenever a job moves the page looks again. One that is
+ * over hears of nothing.
+ */
 
 import { openLive } from "./live.js";
 import { emit, startAgeTimer } from "./page.js";

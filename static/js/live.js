@@ -13,13 +13,16 @@ import { setServerTime } from "./server_clock.js";
 import { watchConnection } from "./connection_watch.js";
 
 /**
- * @typedef {{state: string, word: string, step: number, total_steps: number | null, phase: string, eta_s: number | null, reason: string, remedy: string, attempt: number,
+ * @typedef {{state: string, word: string, step: number, total_steps: number | null, phase: string,
+ *   eta_s: number | null, reason: string, remedy: string, attempt: number,
  *   last_event_at: string | null, behind_s: number | null, summary: Record<string, any>}} State
  * @typedef {State & {run: string, name: string}} Row
  * @typedef {number | "NaN" | "Infinity" | "-Infinity"} Value
  * @typedef {{key: string, x: number[], y: Value[]}} Points
- * @typedef {{key: string, x: number[], mean: Value[], min: Value[], max: Value[], last: Value[], count: number, marks: [number, Value][]}} Buckets
- * @typedef {{run: string, cursor: number, part: number, parts: number, now: string, state: State, changed: string[]}} News
+ * @typedef {{key: string, x: number[], mean: Value[], min: Value[], max: Value[], last: Value[],
+ *   count: number, marks: [number, Value][]}} Buckets
+ * @typedef {{run: string, cursor: number, part: number, parts: number, now: string, state: State,
+ *   changed: string[]}} News
  * @typedef {News & {type: "delta", series: Points[]}} Delta
  * @typedef {News & {type: "reset", width: number, series: Buckets[]}} Reset
  * @typedef {{type: "runs", now: string, rows: Row[]}} Runs
@@ -32,14 +35,16 @@ import { watchConnection } from "./connection_watch.js";
  * @typedef {Delta | Reset} Frame
  * @typedef {Frame | Runs | Jobs | Refused | Stalled | Pong | Mistake} ServerMessage
  *
- * @typedef {{type: "subscribe", run: string, keys: string[] | null, since: number, width: number}} Subscribe
+ * @typedef {{type: "subscribe", run: string, keys: string[] | null, since: number, width: number}}
+ *   Subscribe
  * @typedef {{type: "unsubscribe", run: string}} Unsubscribe
  * @typedef {{type: "subscribe_list"}} SubscribeList
  * @typedef {{type: "subscribe_jobs"}} SubscribeJobs
  * @typedef {{type: "ping"}} Ping
  * @typedef {Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping} ClientMessage
  *
- * @typedef {{keys: string[] | null, width: number, since: number, onFrame: (frame: Frame) => void, onRefused?: (message: string) => void}} Subscription
+ * @typedef {{keys: string[] | null, width: number, since: number, onFrame: (frame: Frame) => void,
+ *   onRefused?: (message: string) => void}} Subscription
  * @typedef {"connecting" | "live" | "stalled" | "waiting" | "asleep" | "signed_out"} Status
  */
 
@@ -51,7 +56,10 @@ const NOT_SIGNED_IN = 4401;
 const TOO_MANY_CONNECTIONS = 4429;
 const FINISHED_STATES = ["stopped", "completed", "failed"];
 
-/** @param {number} failures @returns {number} milliseconds, exponential with jitter, so that not all tabs reconnect at once */
+/**
+ * @param {number} failures
+ * @returns {number} milliseconds, exponential with jitter, so that not all tabs reconnect at once
+ */
 export function backoff(failures) {
   return Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures) * (0.5 + Math.random() / 2);
 }
@@ -62,7 +70,8 @@ function liveAddress() {
 }
 
 /**
- * @param {{address?: string, Socket?: typeof WebSocket, page?: Document}} [options] replaced in tests
+ * @param {{address?: string, Socket?: typeof WebSocket, page?: Document}} [options] replaced in
+ *   tests
  */
 export function openLive({ address = liveAddress(), Socket = WebSocket, page = document } = {}) {
   /** @type {Map<string, Subscription>} */
@@ -81,7 +90,8 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
   let timer;
   /** @type {(status: Status) => void} */
   let onStatus = () => {};
-  const isActive = () => activeJobs > 0 || [...states.values()].some((state) => !FINISHED_STATES.includes(state));
+  const isActive = () =>
+    activeJobs > 0 || [...states.values()].some((state) => !FINISHED_STATES.includes(state));
   const watch = watchConnection({ ping: () => send({ type: "ping" }), reconnect, isActive });
 
   /** @param {ClientMessage} message */
@@ -124,7 +134,10 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
     disconnect();
     onStatus(code === NOT_SIGNED_IN ? "signed_out" : "waiting");
     if (code === NOT_SIGNED_IN) return;
-    timer = setTimeout(connect, code === TOO_MANY_CONNECTIONS ? LONGEST_DELAY_MS : backoff(failures++));
+    timer = setTimeout(
+      connect,
+      code === TOO_MANY_CONNECTIONS ? LONGEST_DELAY_MS : backoff(failures++),
+    );
   }
 
   function disconnect() {
@@ -188,7 +201,11 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
   });
 
   return {
-    /** Subscribe to a run from `since` on; replaces an earlier subscription to it. @param {string} run @param {Subscription} subscription */
+    /**
+     * Subscribe to a run from `since` on; replaces an earlier subscription to it.
+     * @param {string} run
+     * @param {Subscription} subscription
+     */
     follow(run, subscription) {
       runs.set(run, subscription);
       if (socket) subscribe(run, subscription);
@@ -200,13 +217,19 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
       states.delete(run);
       send({ type: "unsubscribe", run });
     },
-    /** Subscribe to the list of all runs that this person can see. @param {(rows: Row[]) => void} listener */
+    /**
+     * Subscribe to the list of all runs that this person can see.
+     * @param {(rows: Row[]) => void} listener
+     */
     followList(listener) {
       onList = listener;
       if (socket) send({ type: "subscribe_list" });
       else connect();
     },
-    /** Subscribe to all jobs of the team that are not finished. @param {(rows: JobRow[]) => void} listener */
+    /**
+     * Subscribe to all jobs of the team that are not finished.
+     * @param {(rows: JobRow[]) => void} listener
+     */
     followJobs(listener) {
       onJobs = listener;
       if (socket) send({ type: "subscribe_jobs" });

@@ -5,9 +5,14 @@
  * the browser has to resolve it.
  */
 
-/** @param {string} hash of the address @param {Record<string, string>} projects names by MLflow's experiment number @returns {string | null} the address here */
+/**
+ * @param {string} hash of the address
+ * @param {Record<string, string>} projects names by MLflow's experiment number
+ * @returns {string | null} the address here
+ */
 export function targetOf(hash, projects) {
-  const [, experiment, run] = hash.match(/^#\/experiments\/(\d+)(?:\/runs\/([a-z0-9]{1,16}))?\/?$/) ?? [];
+  const [, experiment, run] =
+    hash.match(/^#\/experiments\/(\d+)(?:\/runs\/([a-z0-9]{1,16}))?\/?$/) ?? [];
   if (run) return `/runs/${run}/`;
   const project = projects[experiment];
   return project ? `/?${new URLSearchParams({ project })}` : null;

@@ -12,12 +12,19 @@ export function pageData(id) {
   return element ? JSON.parse(element.textContent ?? "null") : null;
 }
 
-/** Dispatch an event that elements listen to with `hx-trigger="… from:body"`. @param {string} name */
+/**
+ * Dispatch an event that elements listen to with `hx-trigger="… from:body"`.
+ * @param {string} name
+ */
 export function emit(name) {
   document.body.dispatchEvent(new CustomEvent(name));
 }
 
-/** @param {ParentNode} root @param {string} name @param {string} text written into every [data-live=name] */
+/**
+ * @param {ParentNode} root
+ * @param {string} name
+ * @param {string} text written into every [data-live=name]
+ */
 export function setLiveText(root, name, text) {
   root.querySelectorAll(`[data-live="${name}"]`).forEach((element) => {
     if (element.textContent !== text) element.textContent = text;
@@ -27,11 +34,18 @@ export function setLiveText(root, name, text) {
 export const ACTIVE = ["starting", "running", "stopping"];
 
 /**
- * @param {string} state @param {string | null | undefined} lastEvent time of the run's last event @param {number} patience seconds
+ * @param {string} state
+ * @param {string | null | undefined} lastEvent time of the run's last event
+ * @param {number} patience seconds
  * @returns {boolean} the same answer as `is_silent` in webapp/runs/status_text.py
  */
 export function isSilent(state, lastEvent, patience) {
-  return ACTIVE.includes(state) && lastEvent != null && lastEvent !== "" && serverNow() - Date.parse(lastEvent) > 1000 * patience;
+  return (
+    ACTIVE.includes(state) &&
+    lastEvent != null &&
+    lastEvent !== "" &&
+    serverNow() - Date.parse(lastEvent) > 1000 * patience
+  );
 }
 
 /** Update the text of every <time data-age> every ten seconds, without a request. */
@@ -39,7 +53,8 @@ export function startAgeTimer() {
   setInterval(() => {
     document.querySelectorAll("time[data-age]").forEach((time) => {
       const age = (serverNow() - Date.parse(/** @type {HTMLTimeElement} */ (time).dateTime)) / 1000;
-      time.textContent = age < 5 ? "just now" : `${seconds(age).replace(/^(\d+ \w+) .*/, "$1")} ago`;
+      time.textContent =
+        age < 5 ? "just now" : `${seconds(age).replace(/^(\d+ \w+) .*/, "$1")} ago`;
     });
   }, 10_000);
 }

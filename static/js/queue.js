@@ -1,5 +1,6 @@
 /**
- * The queue and the machines: a run or a job that begins, ends or changes its place has the page fetched again; steps and counts are written in place.
+ * The queue and the machines: a run or a job that begins, ends or changes its place has the page
+ * fetched again; steps and counts are written in place.
  * While a menu is open, nothing is moved under the pointer.
  */
 
@@ -7,8 +8,12 @@ import { count } from "./format.js";
 import { openLive } from "./live.js";
 import { ACTIVE, emit, startAgeTimer, setLiveText } from "./page.js";
 
-/** @type {Map<string, string>} how the runs and jobs stand, as the page shows them or as last heard */
-const known = new Map([...rows()].map((row) => [row.dataset.run ?? row.dataset.job ?? "", row.dataset.stands ?? ""]));
+/**
+ * @type {Map<string, string>} how the runs and jobs stand, as the page shows them or as last heard
+ */
+const known = new Map(
+  [...rows()].map((row) => [row.dataset.run ?? row.dataset.job ?? "", row.dataset.stands ?? ""]),
+);
 let begun = false;
 let isDue = false;
 
@@ -68,6 +73,8 @@ live.followList((found) => {
   begun = true;
 });
 live.followJobs((found) => {
-  const over = [...rows()].some((row) => row.dataset.job && !found.some(({ job }) => job === row.dataset.job));
+  const over = [...rows()].some(
+    (row) => row.dataset.job && !found.some(({ job }) => job === row.dataset.job),
+  );
   if (found.map(isNewsOfJob).some(Boolean) || over) look();
 });

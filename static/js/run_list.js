@@ -15,19 +15,28 @@ const reloadedFor = new Set();
 
 /** @param {Record<string, any>} update @returns {boolean} whether the rows must be reloaded */
 function updateRow({ run, state, word, step, phase, summary, last_event_at: lastEvent }) {
-  const row = /** @type {HTMLElement | null} */ (document.querySelector(`tr[data-run="${CSS.escape(run)}"]`));
+  const row = /** @type {HTMLElement | null} */ (
+    document.querySelector(`tr[data-run="${CSS.escape(run)}"]`)
+  );
   if (!row) return mayBeNew(run);
   setLiveText(row, "step", count(step));
   if (phase && ACTIVE.includes(state)) setLiveText(row, "phase", phases[phase] ?? phase);
   if (summary.pass_rate != null) setLiveText(row, "pass_rate", percent(summary.pass_rate));
-  if (summary.difference != null) setLiveText(row, "difference", points(summary.difference.pass_rate));
+  if (summary.difference != null)
+    setLiveText(row, "difference", points(summary.difference.pass_rate));
   row.dataset.lastEvent = lastEvent ?? "";
   const bar = row.querySelector("progress");
   if (bar) bar.value = step;
-  return row.dataset.stateText !== word || Number(row.dataset.sparkline) !== (summary.sparkline ?? []).length;
+  return (
+    row.dataset.stateText !== word ||
+    Number(row.dataset.sparkline) !== (summary.sparkline ?? []).length
+  );
 }
 
-/** True once per run: a run without a row may be new, but may as well be on an older page. @param {string} run */
+/**
+ * True once per run: a run without a row may be new, but may as well be on an older page.
+ * @param {string} run
+ */
 function mayBeNew(run) {
   const isFirstTime = isUnfiltered && !reloadedFor.has(run);
   reloadedFor.add(run);
@@ -37,7 +46,12 @@ function mayBeNew(run) {
 function showSilence() {
   document.querySelectorAll("tr[data-run]").forEach((element) => {
     const row = /** @type {HTMLElement} */ (element);
-    row.querySelector("[data-silent]")?.toggleAttribute("hidden", !isSilent(row.dataset.state ?? "", row.dataset.lastEvent, Number(row.dataset.patience)));
+    row
+      .querySelector("[data-silent]")
+      ?.toggleAttribute(
+        "hidden",
+        !isSilent(row.dataset.state ?? "", row.dataset.lastEvent, Number(row.dataset.patience)),
+      );
   });
 }
 

@@ -30,9 +30,17 @@ def data(still: Team, alice: User, tmp_path: Path) -> DataSet:
     (tmp_path / "sums.csv").write_text("\n".join(["question,answer", *lines]))
     columns = {"question": "question", "answer": "answer"}
     return DataSet.objects.create(
-        team=still, name="sums", artifact=artifacts.put(tmp_path / "sums.csv", still), fingerprint="f" * 64, filename="sums.csv",
-        format="csv", problem_count=40, columns=columns, verifier={"kind": "numeric", "tolerance": 0.0}, created_by=alice,
-    )  # fmt: skip
+        team=still,
+        name="sums",
+        artifact=artifacts.put(tmp_path / "sums.csv", still),
+        fingerprint="f" * 64,
+        filename="sums.csv",
+        format="csv",
+        problem_count=40,
+        columns=columns,
+        verifier={"kind": "numeric", "tolerance": 0.0},
+        created_by=alice,
+    )
 
 
 @pytest.fixture

@@ -113,9 +113,14 @@ def test_an_operator_drains_a_machine(page: Page, still: Team, alice: User, elm:
 
 @pytest.mark.parametrize(("viewport", "dark"), [(WIDE, False), (PHONE, True)])
 def test_the_pages_are_accessible_and_fit(
-    open_page: Callable[..., Page], still: Team, alice: User, elm: Node, axe_violations: Callable[[Page], list[str]],
-    viewport: dict[str, int], dark: bool,
-) -> None:  # fmt: skip
+    open_page: Callable[..., Page],
+    still: Team,
+    alice: User,
+    elm: Node,
+    axe_violations: Callable[[Page], list[str]],
+    viewport: dict[str, int],
+    dark: bool,
+) -> None:
     User.objects.filter(pk=alice.pk).update(is_operator=True)
     at_work(still, elm, "PACED on arithmetic, all families")
     for name, gpus in (("reverse KL", 4), ("forward KL first", 8)):

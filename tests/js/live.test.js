@@ -72,10 +72,38 @@ function follow(since = 0) {
 }
 
 const last = () => FakeSocket.opened[FakeSocket.opened.length - 1];
-const state = { state: "running", word: "running", step: 1, total_steps: 9, phase: "training", eta_s: 5, reason: "", remedy: "", attempt: 1, last_event_at: null, behind_s: 0.1, summary: {} };
+const state = {
+  state: "running",
+  word: "running",
+  step: 1,
+  total_steps: 9,
+  phase: "training",
+  eta_s: 5,
+  reason: "",
+  remedy: "",
+  attempt: 1,
+  last_event_at: null,
+  behind_s: 0.1,
+  summary: {},
+};
 const now = "2026-01-01T12:00:00Z";
-const delta = (cursor, changes = {}) => ({ type: "delta", run: "abc", cursor, part: 0, parts: 1, now, series: [], changed: [], state: { ...state, ...changes } });
-const reset = (cursor, changes = {}) => ({ ...delta(cursor), type: "reset", width: 800, ...changes });
+const delta = (cursor, changes = {}) => ({
+  type: "delta",
+  run: "abc",
+  cursor,
+  part: 0,
+  parts: 1,
+  now,
+  series: [],
+  changed: [],
+  state: { ...state, ...changes },
+});
+const reset = (cursor, changes = {}) => ({
+  ...delta(cursor),
+  type: "reset",
+  width: 800,
+  ...changes,
+});
 
 /** Advance the clock and run the timers. @param {number} milliseconds */
 function pass(milliseconds) {
@@ -90,7 +118,9 @@ test("a page without subscriptions opens no connection", () => {
 test("it subscribes from the cursor of the page", () => {
   follow(7);
   last().accept();
-  assert.deepEqual(last().sent, [{ type: "subscribe", run: "abc", keys: ["loss"], since: 7, width: 800 }]);
+  assert.deepEqual(last().sent, [
+    { type: "subscribe", run: "abc", keys: ["loss"], since: 7, width: 800 },
+  ]);
 });
 
 test("after an interruption it subscribes from its cursor and drops repeated frames", () => {
@@ -104,7 +134,10 @@ test("after an interruption it subscribes from its cursor and drops repeated fra
   assert.equal(last().sent[0].since, 9);
   last().push(delta(9));
   last().push(delta(10));
-  assert.deepEqual(frames.map((frame) => frame.cursor), [9, 10]);
+  assert.deepEqual(
+    frames.map((frame) => frame.cursor),
+    [9, 10],
+  );
 });
 
 test("a reset is delivered even with an older cursor", () => {
@@ -155,7 +188,13 @@ test("a tab that is hidden briefly keeps its connection", () => {
 
 test("a refused run is not subscribed to again", () => {
   let reason = "";
-  live.follow("abc", { keys: null, width: 10, since: 0, onFrame: () => {}, onRefused: (message) => (reason = message) });
+  live.follow("abc", {
+    keys: null,
+    width: 10,
+    since: 0,
+    onFrame: () => {},
+    onRefused: (message) => (reason = message),
+  });
   last().accept();
   last().push({ type: "refused", run: "abc", message: "The link was revoked." });
   assert.equal(reason, "The link was revoked.");
@@ -196,7 +235,15 @@ test("the last part of a reset moves the cursor", () => {
   last().push(reset(21, { part: 1, parts: 2 }));
   last().push(delta(21));
   last().push(delta(22));
-  assert.deepEqual(frames.map(({ type, cursor, part }) => [type, cursor, part]), [["reset", 20, 0], ["reset", 21, 0], ["reset", 21, 1], ["delta", 22, 0]]);
+  assert.deepEqual(
+    frames.map(({ type, cursor, part }) => [type, cursor, part]),
+    [
+      ["reset", 20, 0],
+      ["reset", 21, 0],
+      ["reset", 21, 1],
+      ["delta", 22, 0],
+    ],
+  );
 });
 
 /** Move the clock without running timers, as when a laptop sleeps. @param {number} passed */

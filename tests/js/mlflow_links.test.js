@@ -15,5 +15,13 @@ test("a run's link redirects to the run, an experiment's to the runs of its proj
 });
 
 test("other addresses do not redirect", () => {
-  for (const hash of ["", "#main", "#/experiments/8", "#/experiments/7/runs/../../evil", "#/experiments/x/runs/abc", "#//evil.example"]) assert.equal(targetOf(hash, projects), null, hash);
+  for (const hash of [
+    "",
+    "#main",
+    "#/experiments/8",
+    "#/experiments/7/runs/../../evil",
+    "#/experiments/x/runs/abc",
+    "#//evil.example",
+  ])
+    assert.equal(targetOf(hash, projects), null, hash);
 });

@@ -22,7 +22,11 @@ const steps = Array.from({ length: 30 }, (_, i) => i);
 
 test("points in any order make the same curve", () => {
   const ordered = emptySeries();
-  merge(ordered, steps, steps.map((x) => x * x));
+  merge(
+    ordered,
+    steps,
+    steps.map((x) => x * x),
+  );
   for (let seed = 1; seed <= 20; seed += 1) {
     const series = emptySeries();
     for (const x of shuffled(seed, steps)) merge(series, [x], [x * x]);
@@ -48,42 +52,87 @@ test("a value that is not a number is marked and not drawn", () => {
 });
 
 test("a series of the server keeps its buckets and its marks", () => {
-  const series = seriesOf({ x: [0.5, 2.5], mean: [1, "NaN"], min: [0, "NaN"], max: [2, "NaN"], count: 4, marks: [[2, "NaN"], [3, "NaN"]] });
+  const series = seriesOf({
+    x: [0.5, 2.5],
+    mean: [1, "NaN"],
+    min: [0, "NaN"],
+    max: [2, "NaN"],
+    count: 4,
+    marks: [
+      [2, "NaN"],
+      [3, "NaN"],
+    ],
+  });
   assert.deepEqual([series.x, series.min, series.max], [[0.5], [0], [2]]);
   assert.deepEqual(series.broken, [2, 3]);
   assert.equal(series.count, 4);
 });
 
 test("smoothing leaves a constant as it is and is not biased to the first value", () => {
-  assert.deepEqual(smooth([3, 3, 3], 0.9).map((value) => value.toFixed(9)), ["3.000000000", "3.000000000", "3.000000000"]);
+  assert.deepEqual(
+    smooth([3, 3, 3], 0.9).map((value) => value.toFixed(9)),
+    ["3.000000000", "3.000000000", "3.000000000"],
+  );
   const [first, second] = smooth([0, 1], 0.5);
   assert.equal(first, 0);
   assert.ok(Math.abs(second - 2 / 3) < 1e-12);
 });
 
 test("series with different steps share one axis, with gaps", () => {
-  assert.deepEqual(align([{ x: [1, 3], columns: [[10, 30]] }, { x: [2, 3], columns: [[5, 6], []] }]), [[1, 2, 3], [10, null, 30], [null, 5, 6], [null, null, null]]);
+  assert.deepEqual(
+    align([
+      { x: [1, 3], columns: [[10, 30]] },
+      { x: [2, 3], columns: [[5, 6], []] },
+    ]),
+    [
+      [1, 2, 3],
+      [10, null, 30],
+      [null, 5, 6],
+      [null, null, null],
+    ],
+  );
 });
 
 test("the band is the interval of a line, or else the minimum and maximum of its buckets", () => {
-  const lines = [{ key: "p", label: "p", low: "p/low", high: "p/high" }, { key: "q", label: "q" }];
-  const bucket = (value) => seriesOf({ x: [1], mean: [value], min: [value - 1], max: [value + 1], count: 5, marks: [] });
-  const store = new Map([["p", bucket(5)], ["p/low", bucket(4.5)], ["p/high", bucket(5.5)], ["q", bucket(7)]]);
+  const lines = [
+    { key: "p", label: "p", low: "p/low", high: "p/high" },
+    { key: "q", label: "q" },
+  ];
+  const bucket = (value) =>
+    seriesOf({ x: [1], mean: [value], min: [value - 1], max: [value + 1], count: 5, marks: [] });
+  const store = new Map([
+    ["p", bucket(5)],
+    ["p/low", bucket(4.5)],
+    ["p/high", bucket(5.5)],
+    ["q", bucket(7)],
+  ]);
   assert.deepEqual(keysOf(lines), ["p", "p/low", "p/high", "q"]);
-  assert.deepEqual(columnsOf(lines, store, 0).map((column) => column[0]), [1, 5, 4.5, 5.5, null, 7, 6, 8, null]);
+  assert.deepEqual(
+    columnsOf(lines, store, 0).map((column) => column[0]),
+    [1, 5, 4.5, 5.5, null, 7, 6, 8, null],
+  );
 });
 
 test("a measurement with an interval is not smoothed, and the legend never shows a smoothed value", () => {
-  const lines = [{ key: "p", label: "p", low: "p/low", high: "p/high" }, { key: "q", label: "q" }];
+  const lines = [
+    { key: "p", label: "p", low: "p/low", high: "p/high" },
+    { key: "q", label: "q" },
+  ];
   const series = ["p", "p/low", "p/high", "q"].map((key) => {
     const single = emptySeries();
     merge(single, [1, 2], [0, 1]);
-    return /** @type {[string, import("../../static/js/charts/series.js").Series]} */ ([key, single]);
+    return /** @type {[string, import("../../static/js/charts/series.js").Series]} */ ([
+      key,
+      single,
+    ]);
   });
   const data = columnsOf(lines, new Map(series), 0.9);
   assert.deepEqual(data[1], [0, 1]);
   assert.ok(/** @type {number} */ (data[1 + PER_LINE][1]) < 1);
-  assert.deepEqual([describe(data, 0, null, String), describe(data, 1, null, String)], ["1 (1 to 1)", "1"]);
+  assert.deepEqual(
+    [describe(data, 0, null, String), describe(data, 1, null, String)],
+    ["1 (1 to 1)", "1"],
+  );
 });
 
 test("a smoothed line keeps its raw curve behind it", () => {

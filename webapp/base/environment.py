@@ -143,7 +143,8 @@ def broker_url(redis_url: str) -> str:
     url_parts = urlsplit(redis_url)
     if url_parts.scheme != "unix":
         return redis_url
-    return f"redis+socket://{url_parts.path}?virtual_host={dict(parse_qsl(url_parts.query)).get('db', '0')}"
+    number = dict(parse_qsl(url_parts.query)).get("db", "0")
+    return f"redis+socket://{url_parts.path}?virtual_host={number}"
 
 
 def celery_broker() -> str:

@@ -23,7 +23,7 @@ ProblemSource = ArithmeticProblems | FileProblems
 def read(source: ProblemSource, team: Team) -> ProblemSet | None:
     """Return all problems of a source; None where only the worker can read them.
 
-    Raises ProblemError if they cannot be read, and locations.LocationError if there is no such file.
+    Raises ProblemError if they cannot be read, and LocationError if there is no such file.
     """
     if isinstance(source, ArithmeticProblems):
         return _load(source, None, 0) if source.count <= MOST_GENERATED else None

@@ -219,7 +219,7 @@ def _check_specialists(spec: RunSpec, train: ProblemSet | None) -> Iterator[Spec
 
 
 def _check_overlap(spec: RunSpec, problems: Mapping[str, ProblemSet]) -> Iterator[SpecIssue]:
-    """Check that no problem is both trained on and measured, and that a split leaves some of each."""
+    """Check that no problem is trained on and measured, and that a split leaves some of each."""
     train = problems.get("train")
     if train is None:
         return

@@ -13,7 +13,8 @@ import { keysOf } from "./columns.js";
 import { emptySeries, merge, seriesOf } from "./series.js";
 
 /**
- * @typedef {{run: string, since: number, series: string, charts: Declaration[], lazy?: boolean}} BoardData
+ * @typedef {{run: string, since: number, series: string, charts: Declaration[], lazy?: boolean}}
+ *   BoardData
  * @typedef {import("./columns.js").Declaration} Declaration
  * @typedef {import("../live.js").Frame} Frame
  * @typedef {{receive: (frame: Frame) => void, refused: (message: string) => void}} FrameListener
@@ -23,7 +24,11 @@ import { emptySeries, merge, seriesOf } from "./series.js";
 const WIDTH = 800;
 const REFETCH_MS = 2000;
 
-/** @param {BoardData} data @param {import("../live.js").Live} live @param {FrameListener} header also receives every frame */
+/**
+ * @param {BoardData} data
+ * @param {import("../live.js").Live} live
+ * @param {FrameListener} header also receives every frame
+ */
 export function createBoard({ run, since, series: address, charts, lazy = false }, live, header) {
   /** @type {Map<Declaration, ReturnType<typeof createChart>>} */
   const createdCharts = new Map();
@@ -43,14 +48,22 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
     const number = ++requestNumber;
     const keys = [...new Set(shown.flatMap((chart) => keysOf(chart.lines)))];
     if (!keys.length) return follow(keys);
-    const query = new URLSearchParams([["axis", view.axis], ["width", String(WIDTH)], ...keys.map((key) => ["key", key])]);
+    const query = new URLSearchParams([
+      ["axis", view.axis],
+      ["width", String(WIDTH)],
+      ...keys.map((key) => ["key", key]),
+    ]);
     if (view.from !== null) query.set("from", String(view.from));
     if (view.to !== null) query.set("to", String(view.to));
-    const response = await fetch(`${address}?${query}`, { headers: { Accept: "application/json" } });
+    const response = await fetch(`${address}?${query}`, {
+      headers: { Accept: "application/json" },
+    });
     // A newer request may have been sent while this one was on its way.
     if (!response.ok || number !== requestNumber) return;
     const answer = await response.json();
-    store = new Map(answer.series.map((/** @type {any} */ series) => [series.key, seriesOf(series)]));
+    store = new Map(
+      answer.series.map((/** @type {any} */ series) => [series.key, seriesOf(series)]),
+    );
     view = { ...view, marks: answer.marks };
     loadedCursor = answer.cursor;
     show();
@@ -59,14 +72,25 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
 
   /** @param {string[]} keys */
   function follow(keys) {
-    live.follow(run, { keys, width: WIDTH, since: keys.length ? Math.min(seenCursor, loadedCursor) : seenCursor, onFrame: receive, onRefused: header.refused });
+    live.follow(run, {
+      keys,
+      width: WIDTH,
+      since: keys.length ? Math.min(seenCursor, loadedCursor) : seenCursor,
+      onFrame: receive,
+      onRefused: header.refused,
+    });
   }
 
   /** @param {Declaration} declaration */
   function chartOf(declaration) {
     let chart = createdCharts.get(declaration);
     if (!chart) {
-      chart = createChart(/** @type {HTMLElement} */ (document.getElementById(`chart-${declaration.id}`)), declaration, run, zoom);
+      chart = createChart(
+        /** @type {HTMLElement} */ (document.getElementById(`chart-${declaration.id}`)),
+        declaration,
+        run,
+        zoom,
+      );
       createdCharts.set(declaration, chart);
     }
     return chart;
@@ -84,7 +108,12 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
     header.receive(frame);
     if (frame.changed.includes("checkpoints")) return refetchLater();
     if (frame.type === "delta" && (!frame.series.length || frame.cursor <= loadedCursor)) return;
-    if (view.axis !== "step" || view.from !== null || (frame.type === "delta" && hasTooManyPoints())) return refetchLater();
+    if (
+      view.axis !== "step" ||
+      view.from !== null ||
+      (frame.type === "delta" && hasTooManyPoints())
+    )
+      return refetchLater();
     if (frame.type === "reset") replace(frame);
     else addPoints(frame);
     if (isLastPart) show();
@@ -127,9 +156,13 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
 
   return {
     load,
-    /** Read and draw only the charts for which `isShown` is true. @param {(declaration: Declaration) => boolean} isShown */
+    /**
+     * Read and draw only the charts for which `isShown` is true.
+     * @param {(declaration: Declaration) => boolean} isShown
+     */
     showOnly(isShown) {
-      for (const declaration of shown) if (!isShown(declaration)) createdCharts.get(declaration)?.clear();
+      for (const declaration of shown)
+        if (!isShown(declaration)) createdCharts.get(declaration)?.clear();
       shown = charts.filter(isShown);
       load();
     },
@@ -148,8 +181,13 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
   };
 }
 
-/** @param {Map<string, import("./series.js").Series>} store @returns {[number, number] | null} smallest and largest x of all series */
+/**
+ * @param {Map<string, import("./series.js").Series>} store
+ * @returns {[number, number] | null} smallest and largest x of all series
+ */
 function extentOf(store) {
-  const ends = [...store.values()].filter((series) => series.points).flatMap(({ x }) => [x[0], x[x.length - 1]]);
+  const ends = [...store.values()]
+    .filter((series) => series.points)
+    .flatMap(({ x }) => [x[0], x[x.length - 1]]);
   return ends.length ? [Math.min(...ends), Math.max(...ends)] : null;
 }

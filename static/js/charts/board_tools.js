@@ -13,9 +13,13 @@ export function startBoard(live, header) {
     select?.addEventListener("change", () => action(select.value));
   }
 
-  onSelect("[data-axis]", (axis) => board.setAxis(/** @type {import("./chart.js").View["axis"]} */ (axis)));
+  onSelect("[data-axis]", (axis) =>
+    board.setAxis(/** @type {import("./chart.js").View["axis"]} */ (axis)),
+  );
   onSelect("[data-smoothing]", (weight) => board.setSmoothing(Number(weight)));
-  document.querySelector("[data-zoom-out]")?.addEventListener("click", () => board.zoom(null, null));
+  document
+    .querySelector("[data-zoom-out]")
+    ?.addEventListener("click", () => board.zoom(null, null));
   board.load();
   return board;
 }

@@ -7,8 +7,10 @@ import { align, emptySeries, smooth } from "./series.js";
 
 /**
  * @typedef {import("./series.js").Series} Series
- * @typedef {{key: string, label: string, low?: string, high?: string, right?: boolean, format?: import("../format.js").Format, baseline?: boolean}} Line
- * @typedef {{id: string, title: string, unit: string, format: import("../format.js").Format, lines: Line[], log: boolean, empty: string}} Declaration
+ * @typedef {{key: string, label: string, low?: string, high?: string, right?: boolean, format?:
+ *   import("../format.js").Format, baseline?: boolean}} Line
+ * @typedef {{id: string, title: string, unit: string, format: import("../format.js").Format, lines:
+ *   Line[], log: boolean, empty: string}} Declaration
  */
 
 /** Columns per line: curve, low, high, raw. */
@@ -16,10 +18,17 @@ export const PER_LINE = 4;
 
 /** @param {Line[]} lines @returns {string[]} every key that the lines need */
 export function keysOf(lines) {
-  return lines.flatMap(({ key, low, high }) => [key, low, high].filter((name) => name !== undefined));
+  return lines.flatMap(({ key, low, high }) =>
+    [key, low, high].filter((name) => name !== undefined),
+  );
 }
 
-/** @param {Line[]} lines @param {Map<string, Series>} store @param {number} smoothing @returns {(number | null)[][]} */
+/**
+ * @param {Line[]} lines
+ * @param {Map<string, Series>} store
+ * @param {number} smoothing
+ * @returns {(number | null)[][]}
+ */
 export function columnsOf(lines, store, smoothing) {
   return align(lines.flatMap((line) => columnsOfLine(line, store, smoothing)));
 }
@@ -36,7 +45,12 @@ function columnsOfLine(line, store, smoothing) {
   ];
 }
 
-/** The band around a line: its interval, or else the minimum and maximum of each bucket. @param {Line} line @param {Series} series @param {Map<string, Series>} store */
+/**
+ * The band around a line: its interval, or else the minimum and maximum of each bucket.
+ * @param {Line} line
+ * @param {Series} series
+ * @param {Map<string, Series>} store
+ */
 function bandOf(line, series, store) {
   if (line.low && line.high) {
     return [line.low, line.high].map((key) => {
@@ -45,5 +59,8 @@ function bandOf(line, series, store) {
     });
   }
   const hasBuckets = series.count > series.points;
-  return [series.min, series.max].map((column) => ({ x: series.x, columns: [hasBuckets ? column : []] }));
+  return [series.min, series.max].map((column) => ({
+    x: series.x,
+    columns: [hasBuckets ? column : []],
+  }));
 }

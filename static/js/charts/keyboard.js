@@ -9,18 +9,25 @@ import { PER_LINE } from "./columns.js";
 
 /**
  * @typedef {import("../../vendor/uplot/uPlot.esm.js").default} Plot
- * @typedef {{declaration: import("./columns.js").Declaration, figure: HTMLElement, axisFormat: (x: number) => string, zoom: import("./chart.js").Zoom}} ChartContext
+ * @typedef {{declaration: import("./columns.js").Declaration, figure: HTMLElement, axisFormat: (x:
+ *   number) => string, zoom: import("./chart.js").Zoom}} ChartContext
  */
 
 /** @param {HTMLElement} holder @param {Plot} plot @param {ChartContext} context */
 export function listenToKeys(holder, plot, context) {
   holder.onkeydown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (moveCursor(plot, event, context) || zoomBy(plot, event.key, context.zoom)) event.preventDefault();
+    if (moveCursor(plot, event, context) || zoomBy(plot, event.key, context.zoom))
+      event.preventDefault();
   };
 }
 
-/** @param {Plot} plot @param {KeyboardEvent} event @param {ChartContext} context @returns {boolean} whether the key is a move */
+/**
+ * @param {Plot} plot
+ * @param {KeyboardEvent} event
+ * @param {ChartContext} context
+ * @returns {boolean} whether the key is a move
+ */
 function moveCursor(plot, { key, shiftKey }, context) {
   const xs = plot.data[0];
   const stride = shiftKey ? 10 : 1;
@@ -34,7 +41,12 @@ function moveCursor(plot, { key, shiftKey }, context) {
   return true;
 }
 
-/** @param {Plot} plot @param {string} key @param {import("./chart.js").Zoom} zoom @returns {boolean} whether the key is a zoom */
+/**
+ * @param {Plot} plot
+ * @param {string} key
+ * @param {import("./chart.js").Zoom} zoom
+ * @returns {boolean} whether the key is a zoom
+ */
 function zoomBy(plot, key, zoom) {
   if (key === "0") {
     zoom(null, null);
@@ -54,11 +66,18 @@ function announceValues(plot, index, { declaration, figure, axisFormat }) {
   const spoken = figure.querySelector("[data-spoken]");
   if (!spoken) return;
   const data = /** @type {(number | null | undefined)[][]} */ (/** @type {unknown} */ (plot.data));
-  const values = declaration.lines.map((line, i) => `${line.label} ${describe(data, i, index, formatter(line.format ?? declaration.format))}${trend(data[1 + i * PER_LINE], index)}`);
+  const values = declaration.lines.map(
+    (line, i) =>
+      `${line.label} ${describe(data, i, index, formatter(line.format ?? declaration.format))}${trend(data[1 + i * PER_LINE], index)}`,
+  );
   spoken.textContent = `At ${axisFormat(plot.data[0][index])}: ${values.join("; ")}`;
 }
 
-/** @param {(number | null | undefined)[]} column @param {number} index @returns {string} compared with the point before */
+/**
+ * @param {(number | null | undefined)[]} column
+ * @param {number} index
+ * @returns {string} compared with the point before
+ */
 function trend(column, index) {
   const current = lastIndexWithValue(column, index);
   const previous = lastIndexWithValue(column, current - 1);

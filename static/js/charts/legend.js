@@ -22,8 +22,10 @@ export function createLegend(list, { lines, format }) {
   list.append(position);
   return {
     /**
-     * @param {(number | null | undefined)[][]} data @param {number | null | undefined} idx of the cursor, or null for the latest
-     * @param {boolean[]} hasBroken whether a line has values that are not finite numbers @param {(x: number) => string} positionText x as text
+     * @param {(number | null | undefined)[][]} data
+     * @param {number | null | undefined} idx of the cursor, or null for the latest
+     * @param {boolean[]} hasBroken whether a line has values that are not finite numbers
+     * @param {(x: number) => string} positionText x as text
      */
     show(data, idx, hasBroken, positionText) {
       position.textContent = idx == null ? "" : positionText(/** @type {number} */ (data[0][idx]));
@@ -31,7 +33,10 @@ export function createLegend(list, { lines, format }) {
         const { item, value } = values[index];
         const empty = lastIndexWithValue(data[1 + index * PER_LINE], data[0].length - 1) < 0;
         item.hidden = lines.length > 1 && empty && !hasBroken[index];
-        value.textContent = empty && hasBroken[index] ? "no finite value" : describe(data, index, idx, formatter(line.format ?? format));
+        value.textContent =
+          empty && hasBroken[index]
+            ? "no finite value"
+            : describe(data, index, idx, formatter(line.format ?? format));
         if (idx != null) value.append(positionNote(data, index, idx, positionText));
       });
     },
@@ -40,27 +45,44 @@ export function createLegend(list, { lines, format }) {
 
 /**
  * The position of a value that was not measured at the cursor: a series may have few points.
- * @param {(number | null | undefined)[][]} data @param {number} line @param {number} idx @param {(x: number) => string} positionText
+ * @param {(number | null | undefined)[][]} data
+ * @param {number} line
+ * @param {number} idx
+ * @param {(x: number) => string} positionText
  */
 function positionNote(data, line, idx, positionText) {
   const index = lastIndexWithValue(data[1 + line * PER_LINE], idx);
   const note = document.createElement("span");
   note.className = "elsewhere";
-  note.textContent = index >= 0 && index !== idx ? ` (${positionText(/** @type {number} */ (data[0][index]))})` : "";
+  note.textContent =
+    index >= 0 && index !== idx ? ` (${positionText(/** @type {number} */ (data[0][index]))})` : "";
   return note;
 }
 
-/** The value of a line as text, with its interval. @param {(number | null | undefined)[][]} data @param {number} line @param {number | null | undefined} idx @param {(value: number) => string} format */
+/**
+ * The value of a line as text, with its interval.
+ * @param {(number | null | undefined)[][]} data
+ * @param {number} line
+ * @param {number | null | undefined} idx
+ * @param {(value: number) => string} format
+ */
 export function describe(data, line, idx, format = plain) {
   const [smoothed, low, high, raw] = data.slice(1 + line * PER_LINE);
   const curve = raw && lastIndexWithValue(raw, raw.length - 1) >= 0 ? raw : smoothed;
   const index = lastIndexWithValue(curve, idx ?? curve.length - 1);
   if (index < 0) return "–";
-  const interval = low[index] != null && high[index] != null ? ` (${format(/** @type {number} */ (low[index]))} to ${format(/** @type {number} */ (high[index]))})` : "";
+  const interval =
+    low[index] != null && high[index] != null
+      ? ` (${format(/** @type {number} */ (low[index]))} to ${format(/** @type {number} */ (high[index]))})`
+      : "";
   return format(/** @type {number} */ (curve[index])) + interval;
 }
 
-/** @param {(number | null | undefined)[]} column @param {number} idx @returns {number} the last index up to `idx` that has a value, or -1 */
+/**
+ * @param {(number | null | undefined)[]} column
+ * @param {number} idx
+ * @returns {number} the last index up to `idx` that has a value, or -1
+ */
 export function lastIndexWithValue(column, idx) {
   while (idx >= 0 && column[idx] == null) idx -= 1;
   return idx;
@@ -70,8 +92,21 @@ export function lastIndexWithValue(column, idx) {
 function swatch(index) {
   const svg = document.createElementNS(SVG, "svg");
   const stroke = document.createElementNS(SVG, "line");
-  for (const [name, value] of Object.entries({ width: "22", height: "8", "aria-hidden": "true", class: `swatch series-${index + 1}` })) svg.setAttribute(name, value);
-  for (const [name, value] of Object.entries({ x1: "0", x2: "22", y1: "4", y2: "4", "stroke-dasharray": DASHES[index].join(" ") || "none" })) stroke.setAttribute(name, value);
+  for (const [name, value] of Object.entries({
+    width: "22",
+    height: "8",
+    "aria-hidden": "true",
+    class: `swatch series-${index + 1}`,
+  }))
+    svg.setAttribute(name, value);
+  for (const [name, value] of Object.entries({
+    x1: "0",
+    x2: "22",
+    y1: "4",
+    y2: "4",
+    "stroke-dasharray": DASHES[index].join(" ") || "none",
+  }))
+    stroke.setAttribute(name, value);
   svg.append(stroke);
   return svg;
 }

@@ -25,7 +25,13 @@ export function drawMarks(plot, marks) {
   for (const { x, kind, label } of marks) {
     const left = plot.valToPos(x, "x", true);
     if (left < bbox.left || left > bbox.left + bbox.width) continue;
-    line(ctx, left, bbox, token(kind === "restart" ? "warn" : "line-strong"), DASH[kind].map((dash) => dash * ratio));
+    line(
+      ctx,
+      left,
+      bbox,
+      token(kind === "restart" ? "warn" : "line-strong"),
+      DASH[kind].map((dash) => dash * ratio),
+    );
     if (kind === "checkpoint" || left < labelEnd) continue;
     ctx.fillStyle = token(kind === "restart" ? "warn" : "muted");
     const width = ctx.measureText(label).width;
@@ -57,7 +63,11 @@ export function drawBaseline(plot, value, scale) {
   ctx.restore();
 }
 
-/** Draw a cross at the top for each value that is not a number. @param {Plot} plot @param {number[]} xs */
+/**
+ * Draw a cross at the top for each value that is not a number.
+ * @param {Plot} plot
+ * @param {number[]} xs
+ */
 export function drawBroken(plot, xs) {
   const { ctx, bbox } = plot;
   const arm = 4 * devicePixelRatio;
@@ -77,7 +87,13 @@ export function drawBroken(plot, xs) {
   ctx.restore();
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {number} left @param {{top: number, height: number}} box @param {string} stroke @param {number[]} dash */
+/**
+ * @param {CanvasRenderingContext2D} ctx
+ * @param {number} left
+ * @param {{top: number, height: number}} box
+ * @param {string} stroke
+ * @param {number[]} dash
+ */
 function line(ctx, left, { top, height }, stroke, dash) {
   ctx.strokeStyle = stroke;
   ctx.lineWidth = devicePixelRatio;

@@ -20,7 +20,9 @@ export function colour(index) {
 
 /** @param {string} hex @param {number} alpha @returns {string} */
 export function faint(hex, alpha) {
-  return `${hex}${Math.round(alpha * 255).toString(16).padStart(2, "0")}`;
+  return `${hex}${Math.round(alpha * 255)
+    .toString(16)
+    .padStart(2, "0")}`;
 }
 
 /** @param {() => void} redraw called when the person's colour scheme changes */

@@ -7,8 +7,10 @@
  */
 
 /**
- * @typedef {{x: number[], mean: number[], min: number[], max: number[], broken: number[], count: number, points: number, thinned: number}} Series
- * `count` values were measured, `points` of them are drawn. `thinned`: steps per bucket if the server no longer stores single points, else 0.
+ * @typedef {{x: number[], mean: number[], min: number[], max: number[], broken: number[], count:
+ *   number, points: number, thinned: number}} Series
+ * `count` values were measured, `points` of them are drawn. `thinned`: steps per bucket if the
+ * server no longer stores single points, else 0.
  */
 
 /** @returns {Series} */
@@ -17,7 +19,8 @@ export function emptySeries() {
 }
 
 /**
- * @param {{x: number[], mean: any[], min: any[], max: any[], count: number, marks: [number, any][], thinned?: number}} answer as series.json sends it
+ * @param {{x: number[], mean: any[], min: any[], max: any[], count: number, marks: [number, any][],
+ *   thinned?: number}} answer as series.json sends it
  * @returns {Series}
  */
 export function seriesOf(answer) {
@@ -32,7 +35,12 @@ export function seriesOf(answer) {
   return series;
 }
 
-/** Merge live points into `series`. @param {Series} series @param {number[]} xs @param {any[]} ys */
+/**
+ * Merge live points into `series`.
+ * @param {Series} series
+ * @param {number[]} xs
+ * @param {any[]} ys
+ */
 export function merge(series, xs, ys) {
   xs.forEach((x, i) => {
     const y = ys[i];
@@ -42,7 +50,8 @@ export function merge(series, xs, ys) {
     }
     const index = insertionIndex(series.x, x);
     const exists = series.x[index] === x;
-    for (const column of [series.mean, series.min, series.max]) column.splice(index, exists ? 1 : 0, y);
+    for (const column of [series.mean, series.min, series.max])
+      column.splice(index, exists ? 1 : 0, y);
     if (exists) return;
     series.x.splice(index, 0, x);
     series.count += 1;
@@ -50,7 +59,12 @@ export function merge(series, xs, ys) {
   });
 }
 
-/** Exponential smoothing, corrected for the missing history (as Adam corrects its moments). @param {number[]} values @param {number} weight 0 for none @returns {number[]} */
+/**
+ * Exponential smoothing, corrected for the missing history (as Adam corrects its moments).
+ * @param {number[]} values
+ * @param {number} weight 0 for none
+ * @returns {number[]}
+ */
 export function smooth(values, weight) {
   let sum = 0;
   let mass = 0;
@@ -63,7 +77,8 @@ export function smooth(values, weight) {
 
 /**
  * Columns over one common x, in the format of uPlot; null where a series has no point.
- * @param {{x: number[], columns: number[][]}[]} groups columns that share their x @returns {(number | null)[][]} x, then every column
+ * @param {{x: number[], columns: number[][]}[]} groups columns that share their x
+ * @returns {(number | null)[][]} x, then every column
  */
 export function align(groups) {
   const x = [...new Set(groups.flatMap((group) => group.x))].sort((a, b) => a - b);
@@ -74,7 +89,11 @@ export function align(groups) {
   return [x, ...rows];
 }
 
-/** @param {number[]} xs ascending @param {number} x @returns {number} the index of x, or where to insert it */
+/**
+ * @param {number[]} xs ascending
+ * @param {number} x
+ * @returns {number} the index of x, or where to insert it
+ */
 function insertionIndex(xs, x) {
   let low = 0;
   let high = xs.length;
@@ -87,7 +106,13 @@ function insertionIndex(xs, x) {
   return low;
 }
 
-/** @param {Series} series @param {number} x @param {number} mean @param {number} min @param {number} max */
+/**
+ * @param {Series} series
+ * @param {number} x
+ * @param {number} mean
+ * @param {number} min
+ * @param {number} max
+ */
 function push(series, x, mean, min, max) {
   series.x.push(x);
   series.mean.push(mean);

@@ -1,12 +1,24 @@
 /**
- * Lists of sections, such as the stages: add, remove, move. An item's place in its list is the number in the names of its fields.
+ * Lists of sections, such as the stages: add, remove, move. An item's place in its list is the
+ * number in the names of its fields.
  */
 
-const NUMBERED = ["name", "id", "for", "aria-describedby", "aria-labelledby", "aria-label", "data-when", "data-field", "data-problem-of"];
+const NUMBERED = [
+  "name",
+  "id",
+  "for",
+  "aria-describedby",
+  "aria-labelledby",
+  "aria-label",
+  "data-when",
+  "data-field",
+  "data-problem-of",
+];
 
 /** @param {HTMLElement} form @param {() => void} onChange called after a list has changed */
 export function manageLists(form, onChange) {
-  for (const list of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll("[data-list]"))) manage(list, onChange);
+  for (const list of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll("[data-list]")))
+    manage(list, onChange);
 }
 
 /** @param {HTMLElement} list @param {() => void} onChange */
@@ -28,12 +40,17 @@ function manage(list, onChange) {
   };
 
   add.addEventListener("click", () => {
-    const item = /** @type {HTMLElement} */ (/** @type {DocumentFragment} */ (template.content.cloneNode(true)).firstElementChild);
+    const item = /** @type {HTMLElement} */ (
+      /** @type {DocumentFragment} */ (template.content.cloneNode(true)).firstElementChild
+    );
     items.append(item);
     changed(`${title} ${items.children.length} added.`, null);
-    const name = /** @type {HTMLInputElement | null} */ (item.querySelector('input[name$=".name"]'));
+    const name = /** @type {HTMLInputElement | null} */ (
+      item.querySelector('input[name$=".name"]')
+    );
     if (name) name.value = freeName(items, word);
-    const first = name ?? /** @type {HTMLInputElement | null} */ (item.querySelector('input[type="text"]'));
+    const first =
+      name ?? /** @type {HTMLInputElement | null} */ (item.querySelector('input[type="text"]'));
     first?.focus();
     first?.select();
   });
@@ -42,22 +59,34 @@ function manage(list, onChange) {
     const button = /** @type {HTMLElement} */ (event.target).closest("button");
     const item = /** @type {HTMLElement | null} */ (button?.closest("[data-item]") ?? null);
     if (!button || !item) return;
-    if (button.dataset.move === "up" && item.previousElementSibling) item.previousElementSibling.before(item);
-    else if (button.dataset.move === "down" && item.nextElementSibling) item.nextElementSibling.after(item);
+    if (button.dataset.move === "up" && item.previousElementSibling)
+      item.previousElementSibling.before(item);
+    else if (button.dataset.move === "down" && item.nextElementSibling)
+      item.nextElementSibling.after(item);
     else if (button.hasAttribute("data-remove")) return remove(item);
     else return;
-    changed(`Now ${word} ${[...items.children].indexOf(item) + 1} of ${items.children.length}.`, button);
+    changed(
+      `Now ${word} ${[...items.children].indexOf(item) + 1} of ${items.children.length}.`,
+      button,
+    );
   });
 
   /** @param {HTMLElement} item */
   function remove(item) {
     const neighbour = item.nextElementSibling ?? item.previousElementSibling;
     item.remove();
-    changed(`${title} removed, ${items.children.length} left.`, /** @type {HTMLElement | null} */ (neighbour?.querySelector("[data-remove]") ?? add));
+    changed(
+      `${title} removed, ${items.children.length} left.`,
+      /** @type {HTMLElement | null} */ (neighbour?.querySelector("[data-remove]") ?? add),
+    );
   }
 }
 
-/** @param {HTMLElement} items @param {string} path of the list @param {string} word what an item is called */
+/**
+ * @param {HTMLElement} items
+ * @param {string} path of the list
+ * @param {string} word what an item is called
+ */
 export function renumber(items, path, word) {
   for (const [place, item] of [...items.children].entries()) {
     for (const element of [item, ...item.querySelectorAll("*")]) {
@@ -71,7 +100,13 @@ export function renumber(items, path, word) {
   }
 }
 
-/** @param {string} text @param {string} path @param {string} word @param {number} place @returns {string} the same with the number of its item replaced */
+/**
+ * @param {string} text
+ * @param {string} path
+ * @param {string} word
+ * @param {number} place
+ * @returns {string} the same with the number of its item replaced
+ */
 function numbered(text, path, word, place) {
   const dashed = path.replaceAll(".", "-");
   return text
@@ -82,6 +117,11 @@ function numbered(text, path, word, place) {
 
 /** @param {HTMLElement} items @param {string} word @returns {string} a name that no item has yet */
 function freeName(items, word) {
-  const taken = new Set([...items.querySelectorAll('input[name$=".name"]')].map((input) => /** @type {HTMLInputElement} */ (input).value));
-  for (let number = items.children.length; ; number += 1) if (!taken.has(`${word}-${number}`)) return `${word}-${number}`;
+  const taken = new Set(
+    [...items.querySelectorAll('input[name$=".name"]')].map(
+      (input) => /** @type {HTMLInputElement} */ (input).value,
+    ),
+  );
+  for (let number = items.children.length; ; number += 1)
+    if (!taken.has(`${word}-${number}`)) return `${word}-${number}`;
 }

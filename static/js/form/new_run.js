@@ -1,5 +1,6 @@
 /**
- * The new-run page: fields follow the choices, the curve follows the fields, the server checks what is written.
+ * The new-run page: fields follow the choices, the curve follows the fields, the server checks what
+ * is written.
  */
 
 import { copyText } from "../copy.js";
@@ -19,21 +20,30 @@ function refresh() {
 }
 
 function setMode(/** @type {string} */ mode) {
-  // Only now: a field that somebody is writing in must not vanish when its value passes by the default.
+  // Only now: a field that somebody is writing in must not vanish when its value passes by the
+  // default.
   markExpert(form);
   form.dataset.mode = mode;
-  for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("[data-mode-choice]"))) radio.checked = radio.value === mode;
+  for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (
+    document.querySelectorAll("[data-mode-choice]")
+  ))
+    radio.checked = radio.value === mode;
 }
 
 form.addEventListener("input", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
-  if (target instanceof HTMLSelectElement && target.dataset.location !== undefined) applyMapping(form, target);
+  if (target instanceof HTMLSelectElement && target.dataset.location !== undefined)
+    applyMapping(form, target);
   refresh();
 });
 form.addEventListener("keydown", (event) => {
   // Return in a field must not start a run that somebody is still writing.
   const target = /** @type {HTMLElement} */ (event.target);
-  if (event.key === "Enter" && (target instanceof HTMLInputElement || target instanceof HTMLSelectElement)) event.preventDefault();
+  if (
+    event.key === "Enter" &&
+    (target instanceof HTMLInputElement || target instanceof HTMLSelectElement)
+  )
+    event.preventDefault();
 });
 
 /** On a narrow page the curve stands beside α and β, which would otherwise be far from it. */
@@ -46,11 +56,14 @@ narrow.addEventListener("change", placeCurve);
 placeCurve();
 
 document.addEventListener("click", (event) => {
-  const button = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest("[data-copy]"));
+  const button = /** @type {HTMLElement | null} */ (
+    /** @type {HTMLElement} */ (event.target).closest("[data-copy]")
+  );
   if (button) copyText(button);
 });
 for (const radio of document.querySelectorAll("[data-mode-choice]")) {
-  radio.addEventListener("input", (event) => event.stopPropagation()); // what is shown changes nothing that the server could check
+  // What is shown changes nothing that the server could check
+  radio.addEventListener("input", (event) => event.stopPropagation());
   radio.addEventListener("change", () => {
     const mode = /** @type {HTMLInputElement} */ (radio).value;
     setMode(mode);
@@ -65,4 +78,5 @@ manageLists(form, () => {
 });
 setMode(localStorage.getItem(MODE) ?? form.dataset.mode ?? "simple");
 refresh();
-if (form.dataset.refused !== undefined) /** @type {HTMLElement} */ (document.querySelector("#problem-summary")).focus();
+if (form.dataset.refused !== undefined)
+  /** @type {HTMLElement} */ (document.querySelector("#problem-summary")).focus();

@@ -1,10 +1,13 @@
 /**
- * Uploads with a bar: the form is sent as it stands, and the page that the server answers with is shown.
+ * Uploads with a bar: the form is sent as it stands, and the page that the server answers with is
+ * shown.
  */
 
 import { bytes } from "../format.js";
 
-for (const form of /** @type {NodeListOf<HTMLFormElement>} */ (document.querySelectorAll("form[data-upload]"))) {
+for (const form of /** @type {NodeListOf<HTMLFormElement>} */ (
+  document.querySelectorAll("form[data-upload]")
+)) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     send(form);
@@ -24,7 +27,8 @@ function send(form) {
   button.disabled = true;
   request.upload.addEventListener("progress", ({ loaded, total }) => {
     bar.value = loaded / total;
-    says.textContent = loaded < total ? `${bytes(loaded)} of ${bytes(total)} sent` : "Sent. The server reads it…";
+    says.textContent =
+      loaded < total ? `${bytes(loaded)} of ${bytes(total)} sent` : "Sent. The server reads it…";
   });
   request.addEventListener("load", () => answer(request, form));
   request.addEventListener("error", () => {
@@ -35,7 +39,11 @@ function send(form) {
   request.send(new FormData(form));
 }
 
-/** Goes where the server sent us; a refusal is shown in place, with the chosen files kept. @param {XMLHttpRequest} request @param {HTMLFormElement} form */
+/**
+ * Goes where the server sent us; a refusal is shown in place, with the chosen files kept.
+ * @param {XMLHttpRequest} request
+ * @param {HTMLFormElement} form
+ */
 function answer(request, form) {
   const address = request.getResponseHeader("Location");
   if (address) {

@@ -1,17 +1,34 @@
 /**
- * What a pass rate makes of a problem, as in trainer/text/training/problem_weights.py: w(p) = p^α (1 − p)^β and the baselines (PACED, arXiv 2603.11178).
+ * What a pass rate makes of a problem, as in trainer/text/training/problem_weights.py: w(p) = p^α
+ * (1 − p)^β and the baselines (PACED, arXiv 2603.11178).
  */
 
-/** @typedef {{kind: string, alpha?: number, beta?: number, floor?: number, low?: number, high?: number}} Weighting */
+/**
+ * @typedef {{kind: string, alpha?: number, beta?: number, floor?: number, low?: number, high?:
+ *   number}} Weighting
+ */
 
-/** @param {number} p pass rate @param {Weighting} weighting @returns {number} unnormalised weight, with 0⁰ = 1 */
+/**
+ * @param {number} p pass rate
+ * @param {Weighting} weighting
+ * @returns {number} unnormalised weight, with 0⁰ = 1
+ */
 export function weigh(p, weighting) {
-  if (weighting.kind === "paced") return p ** (weighting.alpha ?? 1) * (1 - p) ** (weighting.beta ?? 1) + (weighting.floor ?? 0);
-  if (weighting.kind === "hard_filter") return p >= (weighting.low ?? 0) && p <= (weighting.high ?? 1) ? 1 : 0;
+  if (weighting.kind === "paced")
+    return p ** (weighting.alpha ?? 1) * (1 - p) ** (weighting.beta ?? 1) + (weighting.floor ?? 0);
+  if (weighting.kind === "hard_filter")
+    return p >= (weighting.low ?? 0) && p <= (weighting.high ?? 1) ? 1 : 0;
   return 1;
 }
 
-/** @param {Weighting} weighting @param {number} rollouts K @returns {{p: number, weight: number}[]} the weights that K rollouts can lead to */
+/**
+ * @param {Weighting} weighting
+ * @param {number} rollouts K
+ * @returns {{p: number, weight: number}[]} the weights that K rollouts can lead to
+ */
 export function reachable(weighting, rollouts) {
-  return Array.from({ length: rollouts + 1 }, (_, passed) => ({ p: passed / rollouts, weight: weigh(passed / rollouts, weighting) }));
+  return Array.from({ length: rollouts + 1 }, (_, passed) => ({
+    p: passed / rollouts,
+    weight: weigh(passed / rollouts, weighting),
+  }));
 }

@@ -49,7 +49,12 @@ function fillTable({ columns }) {
   const body = table.createTBody();
   for (const column of columns) {
     const row = body.insertRow();
-    for (const value of [count(column.step), percent(column.hopeless), percent(column.frontier), percent(column.mastered)]) {
+    for (const value of [
+      count(column.step),
+      percent(column.hopeless),
+      percent(column.frontier),
+      percent(column.mastered),
+    ]) {
       const cell = row.insertCell();
       cell.className = "number";
       cell.textContent = value;
@@ -75,7 +80,11 @@ live.follow(run, {
   onRefused: header.refused,
   onFrame(frame) {
     header.receive(frame);
-    if (frame.changed?.includes("problems") || frame.type === "reset") refetchTimer ??= setTimeout(() => { refetchTimer = undefined; load(); }, REFETCH_MS);
+    if (frame.changed?.includes("problems") || frame.type === "reset")
+      refetchTimer ??= setTimeout(() => {
+        refetchTimer = undefined;
+        load();
+      }, REFETCH_MS);
   },
 });
 new ResizeObserver(draw).observe(figure);

@@ -36,17 +36,25 @@ export function createHeader(live) {
   });
   document.body.addEventListener("htmx:afterSettle", show);
   setInterval(showSilence, 5000);
-  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  document
+    .querySelector(".tabs [aria-current]")
+    ?.scrollIntoView({ block: "nearest", inline: "nearest" });
 
   function show() {
     const head = document.getElementById("run-head");
     if (!head || !latest) return;
     setLiveText(head, "step", count(latest.step));
-    if (ACTIVE.includes(latest.state)) setLiveText(head, "phase", phases[latest.phase] ?? latest.phase);
+    if (ACTIVE.includes(latest.state))
+      setLiveText(head, "phase", phases[latest.phase] ?? latest.phase);
     setLiveText(head, "eta_s", latest.eta_s == null ? "–" : seconds(latest.eta_s));
     const bar = /** @type {HTMLProgressElement | null} */ (head.querySelector("[data-progress]"));
     if (bar) bar.value = latest.step;
-    document.title = document.title.replace(/^(\d+ % · )?/, ACTIVE.includes(latest.state) && latest.total_steps ? `${Math.floor((100 * latest.step) / latest.total_steps)} % · ` : "");
+    document.title = document.title.replace(
+      /^(\d+ % · )?/,
+      ACTIVE.includes(latest.state) && latest.total_steps
+        ? `${Math.floor((100 * latest.step) / latest.total_steps)} % · `
+        : "",
+    );
     showSilence();
     showStatus();
   }
@@ -56,8 +64,18 @@ export function createHeader(live) {
     if (!status) return;
     const behind = latest?.behind_s ?? 0;
     const isBehind = behind > MAX_FRESH_S;
-    const isSilentRun = /** @type {HTMLElement | null} */ (document.querySelector("#run-head [data-silent]"))?.hidden === false;
-    const text = refusal || (connection !== "live" ? STATUS_TEXT[connection] : isBehind ? `${seconds(behind)} behind` : isSilentRun ? "no signal from the run" : STATUS_TEXT.live);
+    const isSilentRun =
+      /** @type {HTMLElement | null} */ (document.querySelector("#run-head [data-silent]"))
+        ?.hidden === false;
+    const text =
+      refusal ||
+      (connection !== "live"
+        ? STATUS_TEXT[connection]
+        : isBehind
+          ? `${seconds(behind)} behind`
+          : isSilentRun
+            ? "no signal from the run"
+            : STATUS_TEXT.live);
     if (status.textContent !== text) status.textContent = text;
     const isUpToDate = connection === "live" && !isBehind && !isSilentRun && !refusal;
     status.classList.toggle("is-live", isUpToDate);
@@ -65,9 +83,14 @@ export function createHeader(live) {
   }
 
   function showSilence() {
-    const badge = /** @type {HTMLElement | null} */ (document.querySelector("#run-head [data-silent]"));
+    const badge = /** @type {HTMLElement | null} */ (
+      document.querySelector("#run-head [data-silent]")
+    );
     const lastEvent = latest?.last_event_at ?? badge?.dataset.lastEvent;
-    const state = latest?.state ?? document.querySelector("#run-head [data-state]")?.getAttribute("data-state") ?? "";
+    const state =
+      latest?.state ??
+      document.querySelector("#run-head [data-state]")?.getAttribute("data-state") ??
+      "";
     if (!badge || !lastEvent) return;
     badge.hidden = !isSilent(state, lastEvent, patience);
     setLiveText(badge, "last_event_at", new Date(lastEvent).toLocaleTimeString("en-GB"));
@@ -89,7 +112,12 @@ export function createHeader(live) {
       latest = frame.state;
       show();
       const pendingFiles = latest.summary.unstored?.files ?? 0;
-      if (head && ((shownState && shownState !== latest.word) || Number(head.dataset.pendingFiles) !== pendingFiles)) emit("run:state");
+      if (
+        head &&
+        ((shownState && shownState !== latest.word) ||
+          Number(head.dataset.pendingFiles) !== pendingFiles)
+      )
+        emit("run:state");
       for (const name of frame.changed) emit(`run:${name}`);
     },
   };

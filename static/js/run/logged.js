@@ -32,14 +32,28 @@ function receive(frame) {
   document.getElementById("new-series")?.toggleAttribute("hidden", newSeries <= 0);
 }
 
-/** Put the elements of a chart into its figure when it first comes into view. @param {HTMLElement} figure */
+/**
+ * Put the elements of a chart into its figure when it first comes into view.
+ * @param {HTMLElement} figure
+ */
 function fillFigure(figure) {
   if (!figure.classList.contains("is-waiting")) return;
   figure.classList.remove("is-waiting");
   const key = figure.dataset.key ?? "";
   const content = /** @type {DocumentFragment} */ (chartTemplate.content.cloneNode(true));
-  content.querySelectorAll("[aria-label]").forEach((element) => element.setAttribute("aria-label", (element.getAttribute("aria-label") ?? "").replace("◌", key)));
-  content.querySelectorAll("a[href]").forEach((link) => link.setAttribute("href", `${link.getAttribute("href")}?${new URLSearchParams({ key })}`));
+  content
+    .querySelectorAll("[aria-label]")
+    .forEach((element) =>
+      element.setAttribute(
+        "aria-label",
+        (element.getAttribute("aria-label") ?? "").replace("◌", key),
+      ),
+    );
+  content
+    .querySelectorAll("a[href]")
+    .forEach((link) =>
+      link.setAttribute("href", `${link.getAttribute("href")}?${new URLSearchParams({ key })}`),
+    );
   figure.append(content);
 }
 
@@ -60,9 +74,17 @@ const observer = new IntersectionObserver(
 
 searchField?.addEventListener("input", () => {
   const terms = searchField.value.toLowerCase().split(/\s+/);
-  for (const figure of figures) figure.hidden = !terms.every((term) => figure.dataset.key?.toLowerCase().includes(term));
-  document.querySelectorAll("[data-group]").forEach((group) => group.toggleAttribute("hidden", !group.querySelector("figure:not([hidden])")));
-  document.getElementById("no-series")?.toggleAttribute("hidden", figures.some((figure) => !figure.hidden));
+  for (const figure of figures)
+    figure.hidden = !terms.every((term) => figure.dataset.key?.toLowerCase().includes(term));
+  document
+    .querySelectorAll("[data-group]")
+    .forEach((group) =>
+      group.toggleAttribute("hidden", !group.querySelector("figure:not([hidden])")),
+    );
+  document.getElementById("no-series")?.toggleAttribute(
+    "hidden",
+    figures.some((figure) => !figure.hidden),
+  );
 });
 
 startAgeTimer();

@@ -23,10 +23,15 @@ const sides = [...document.querySelectorAll(".reader [data-tokens]")];
 
 /** @param {HTMLElement} token */
 function show(token) {
-  document.querySelectorAll(".tok.is-here").forEach((element) => element.classList.remove("is-here"));
+  document
+    .querySelectorAll(".tok.is-here")
+    .forEach((element) => element.classList.remove("is-here"));
   // The teacher's own answer below the two sides has other tokens: none of them corresponds.
-  const linkedSides = sides.includes(/** @type {HTMLElement} */ (token.parentElement)) ? sides : [token.parentElement];
-  for (const side of linkedSides) side?.querySelector(`[data-i="${token.dataset.i}"]`)?.classList.add("is-here");
+  const linkedSides = sides.includes(/** @type {HTMLElement} */ (token.parentElement))
+    ? sides
+    : [token.parentElement];
+  for (const side of linkedSides)
+    side?.querySelector(`[data-i="${token.dataset.i}"]`)?.classList.add("is-here");
   const list = document.createElement("dl");
   for (const [name, label] of FIELDS) {
     const value = token.dataset[name];
@@ -47,9 +52,13 @@ function show(token) {
 /** @param {KeyboardEvent} event */
 function moveFocus(event) {
   const token = /** @type {HTMLElement} */ (event.target);
-  const tokens = /** @type {HTMLElement[]} */ ([...(token.parentElement?.querySelectorAll(".tok") ?? [])]);
+  const tokens = /** @type {HTMLElement[]} */ ([
+    ...(token.parentElement?.querySelectorAll(".tok") ?? []),
+  ]);
   const index = tokens.indexOf(token);
-  const target = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: tokens.length - 1 }[event.key];
+  const target = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: tokens.length - 1 }[
+    event.key
+  ];
   const next = target === undefined ? undefined : tokens[target];
   if (!next) return;
   event.preventDefault();

@@ -2,12 +2,16 @@
  * The step scrubber of a panel.
  *
  * Moving it writes the step into the address and makes the panel reload itself from there
- * (hx-trigger `panel:move`). Without a step in the address the panel follows the newest measurement.
+ * (hx-trigger `panel:move`). Without a step in the address the panel follows the newest
+ * measurement.
  */
 
 import { pageData } from "../page.js";
 
-/** @typedef {{steps: number[], labels: string[], index: number, follows: boolean}} Measurements as webapp/pages/panels/scrubber.py writes them */
+/**
+ * @typedef {{steps: number[], labels: string[], index: number, follows: boolean}} Measurements as
+ *   webapp/pages/panels/scrubber.py writes them
+ */
 
 // A drag over the slider passes many steps: only the one where it rests is requested.
 const RELOAD_DELAY_MS = 120;
@@ -21,14 +25,20 @@ export function createScrubber(root) {
   /** @type {Measurements | null} */
   let measurements = pageData("scrubber-data");
   /** @type {number | null} the chosen step; null for the newest */
-  let chosenStep = measurements && !measurements.follows ? measurements.steps[measurements.index] : null;
+  let chosenStep =
+    measurements && !measurements.follows ? measurements.steps[measurements.index] : null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let reloadTimer;
 
   /** @returns {number} index of the newest measurement at or before the chosen step */
   function currentIndex() {
     const steps = measurements?.steps ?? [];
-    return chosenStep === null ? steps.length - 1 : Math.max(0, steps.findLastIndex((step) => step <= /** @type {number} */ (chosenStep)));
+    return chosenStep === null
+      ? steps.length - 1
+      : Math.max(
+          0,
+          steps.findLastIndex((step) => step <= /** @type {number} */ (chosenStep)),
+        );
   }
 
   function show() {
@@ -52,7 +62,13 @@ export function createScrubber(root) {
     history.replaceState(null, "", address);
     show();
     clearTimeout(reloadTimer);
-    reloadTimer = setTimeout(() => document.getElementById(root.dataset.panel ?? "")?.dispatchEvent(new CustomEvent("panel:move")), RELOAD_DELAY_MS);
+    reloadTimer = setTimeout(
+      () =>
+        document
+          .getElementById(root.dataset.panel ?? "")
+          ?.dispatchEvent(new CustomEvent("panel:move")),
+      RELOAD_DELAY_MS,
+    );
   }
 
   slider.addEventListener("input", () => choose(measurements?.steps[Number(slider.value)] ?? null));
@@ -60,7 +76,12 @@ export function createScrubber(root) {
     const move = /** @type {HTMLElement} */ (event.target).closest("button")?.dataset.scrub;
     if (!move || !measurements) return;
     if (move === "newest") choose(null);
-    else choose(measurements.steps[Math.max(0, Math.min(measurements.steps.length - 1, currentIndex() + Number(move)))]);
+    else
+      choose(
+        measurements.steps[
+          Math.max(0, Math.min(measurements.steps.length - 1, currentIndex() + Number(move)))
+        ],
+      );
   });
   document.body.addEventListener("htmx:afterSettle", () => {
     measurements = pageData("scrubber-data");

@@ -8,4 +8,10 @@ const { run, since } = pageData("live-data");
 const live = openLive();
 const header = createHeader(live);
 startAgeTimer();
-live.follow(run, { keys: [], width: 10, since, onFrame: header.receive, onRefused: header.refused });
+live.follow(run, {
+  keys: [],
+  width: 10,
+  since,
+  onFrame: header.receive,
+  onRefused: header.refused,
+});

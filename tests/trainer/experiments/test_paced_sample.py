@@ -1,4 +1,4 @@
-"""The comparison on the sample run: arms differ only in the weights; the report holds the results."""
+"""The comparison on the sample run: arms differ only in the weights."""
 
 from __future__ import annotations
 

@@ -22,9 +22,13 @@ GSM8K = {
     "answer": "1000 + 234 = <<1000+234=1234>>1234\n#### 1,234",
 }
 MATH500 = {
-    "problem": "Find $x$ if $2x = 1$.", "solution": "Halve: $\\boxed{\\frac{1}{2}}$.", "answer": "\\frac{1}{2}",
-    "subject": "Algebra", "level": 2, "unique_id": "test/algebra/1.json",
-}  # fmt: skip
+    "problem": "Find $x$ if $2x = 1$.",
+    "solution": "Halve: $\\boxed{\\frac{1}{2}}$.",
+    "answer": "\\frac{1}{2}",
+    "subject": "Algebra",
+    "level": 2,
+    "unique_id": "test/algebra/1.json",
+}
 AIME = {
     "ID": "2024-I-4",
     "Problem": "Find the remainder.",

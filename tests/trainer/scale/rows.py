@@ -55,7 +55,7 @@ class Net(nn.Module):
 
 
 class Rows:
-    """A method whose row weights are the losses at the start of the step, gathered from all ranks."""
+    """A method whose row weights are the losses at the start of the step of all ranks."""
 
     phases: tuple[Phase, ...] = (LOOK, LEARN)
 

@@ -31,14 +31,33 @@ pytestmark = pytest.mark.django_db
 
 LOG = [
     event(1, "progress", step=0, total_steps=40, stage="forward", phase="training", done=0, of=40),
-    event(2, "evaluation", step=0, when="before", role="evaluation", pass_rate=0.4, interval=[0.3, 0.5], groups=[], difference=None),
+    event(
+        2,
+        "evaluation",
+        step=0,
+        when="before",
+        role="evaluation",
+        pass_rate=0.4,
+        interval=[0.3, 0.5],
+        groups=[],
+        difference=None,
+    ),
     *losses(1, 10, seq=3),
     event(13, "log", level="info", message="half way"),
     *losses(11, 20, seq=14),
-    event(24, "evaluation", step=20, when="after", role="evaluation", pass_rate=0.6, interval=[0.5, 0.7], groups=[],
-          difference={"pass_rate": 0.2, "interval": [0.1, 0.3]}),
+    event(
+        24,
+        "evaluation",
+        step=20,
+        when="after",
+        role="evaluation",
+        pass_rate=0.6,
+        interval=[0.5, 0.7],
+        groups=[],
+        difference={"pass_rate": 0.2, "interval": [0.1, 0.3]},
+    ),
     event(25, "end", outcome="completed", reason="All steps are done.", remedy=""),
-]  # fmt: skip
+]
 
 
 def recorded(run: Run) -> dict[str, Any]:

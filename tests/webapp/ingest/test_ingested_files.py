@@ -30,10 +30,19 @@ pytestmark = pytest.mark.django_db
 
 def rollouts(seq: int, file: dict[str, Any]) -> dict[str, Any]:
     index = [
-        {"problem": "p1", "source": "student", "sample": i, "verdict": verdict, "truncated": False, "length": 9, "weight": 0.5,
-         "divergence": "NaN", "excerpt": "7 \0 " + "x" * 500}
+        {
+            "problem": "p1",
+            "source": "student",
+            "sample": i,
+            "verdict": verdict,
+            "truncated": False,
+            "length": 9,
+            "weight": 0.5,
+            "divergence": "NaN",
+            "excerpt": "7 \0 " + "x" * 500,
+        }
         for i, verdict in enumerate([True, None])
-    ]  # fmt: skip
+    ]
     return event(
         seq,
         "rollouts",
@@ -212,9 +221,18 @@ def test_a_checkpoint_counts_once_it_is_whole_in_the_store(claimed: Run, tmp_pat
 
 @pytest.mark.parametrize(
     "content",
-    ["[" * 100_000, "[]", "{}", '{"files": 5}', '{"files": {"a": 5}}', '{"files": {"a": {"sha256": "0", "size": 1e999}}}', "{",
-     '{"files": {"a": {"sha256": "0", "size": 99999999999999999999}}}', '{"files": {"../a": {"sha256": "0", "size": 1}}}'],
-)  # fmt: skip
+    [
+        "[" * 100_000,
+        "[]",
+        "{}",
+        '{"files": 5}',
+        '{"files": {"a": 5}}',
+        '{"files": {"a": {"sha256": "0", "size": 1e999}}}',
+        "{",
+        '{"files": {"a": {"sha256": "0", "size": 99999999999999999999}}}',
+        '{"files": {"../a": {"sha256": "0", "size": 1}}}',
+    ],
+)
 def test_a_damaged_manifest_is_reported_and_the_record_goes_on(
     claimed: Run, tmp_path: Path, content: str
 ) -> None:

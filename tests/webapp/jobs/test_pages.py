@@ -135,9 +135,16 @@ def test_a_data_set_brings_its_columns_and_its_verifier(
 ) -> None:
     (tmp_path / "a.csv").write_text("q,a\n1+1?,2\n")
     data = DataSet.objects.create(
-        team=still, name="sums", artifact=artifacts.put(tmp_path / "a.csv", still), fingerprint="f" * 64, filename="a.csv", format="csv",
-        problem_count=1, columns={"question": "q", "answer": "a"}, verifier={"kind": "exact", "after": "=", "ignore_case": True},
-    )  # fmt: skip
+        team=still,
+        name="sums",
+        artifact=artifacts.put(tmp_path / "a.csv", still),
+        fingerprint="f" * 64,
+        filename="a.csv",
+        format="csv",
+        problem_count=1,
+        columns={"question": "q", "answer": "a"},
+        verifier={"kind": "exact", "after": "=", "ignore_case": True},
+    )
     page = client_of_erin.get(f"/jobs/new/?kind=teacher_answers&data={data.pk}")
     fields = {
         one.name: one

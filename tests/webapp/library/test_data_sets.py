@@ -101,7 +101,9 @@ def test_the_preview_shows_answers_as_the_verifier_reads_them(alice: User) -> No
     client = as_(alice)
     address = upload(
         client,
-        b'{"q": "1+1?", "a": "so\\n#### 1,234"}\n{"q": "2?", "a": "none here"}\n{"q": "3?", "a": ""}\n',
+        b'{"q": "1+1?", "a": "so\\n#### 1,234"}\n'
+        b'{"q": "2?", "a": "none here"}\n'
+        b'{"q": "3?", "a": ""}\n',
     )
     page = client.get(
         address.replace("/data/new/", "/data/new/preview/"),

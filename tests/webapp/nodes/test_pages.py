@@ -89,7 +89,7 @@ def test_all_machines_of_a_run_are_named_wherever_it_is_shown(
         assert "elm, GPU 0; oak, GPU 0" in text_of(client, address)
     machines = text_of(client, "/machines/")
     assert "leads 2 machines" in machines and "machine 2 of 2, led by elm" in machines
-    assert "on elm and oak, begun" in text_of(client, f"/runs/{run.public_id}/log/")
+    assert "on elm and oak, started" in text_of(client, f"/runs/{run.public_id}/log/")
     assert "1 GPU on each of 3 machines" in text_of(client, "/queue/")
     assert "needs 3 machines with 1 GPU each, and there are 2" in text_of(
         client, f"/runs/{waits.public_id}/"
@@ -268,7 +268,7 @@ def test_a_run_that_pauses_says_so(client: Client, still: Team, erin: User, elm:
     page = text_of(client, f"/runs/{run.public_id}/")
     assert (
         ">pausing<" in page
-        and "it writes a checkpoint and gives its devices back" in page
+        and "the trainer writes a checkpoint and frees its devices" in page
         and "asked to stop" not in page
     )
     leases.finish(

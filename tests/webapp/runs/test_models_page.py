@@ -51,7 +51,8 @@ def tokenizer(*words: str) -> bytes:
 def folder(**changes: bytes | None) -> Files:
     """A small Llama-shaped model; None leaves a file out."""
     files = {
-        "config.json": b'{"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 128, "vocab_size": 8}',
+        "config.json": b'{"architectures": ["LlamaForCausalLM"], '
+        b'"max_position_embeddings": 128, "vocab_size": 8}',
         "model.safetensors": safetensors({"embed": [3, 4], "head": [2, 5]}),
         "tokenizer.json": tokenizer("a", "b", "c"),
         "tokenizer_config.json": b"{}",

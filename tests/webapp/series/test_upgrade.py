@@ -14,7 +14,8 @@ from webapp.series import series_store
 
 POINTS = """
 INSERT INTO metrics_point (run_id, attempt, seq, key, step, value, tokens, compute, wall_time, news)
-SELECT %s, %s, 2 * n, key, n, CASE WHEN n = 7 THEN 'NaN' ELSE n / 8.0 END, 10 * n, n, 1000 + n, n / 100 + 1
+SELECT %s, %s, 2 * n, key, n, CASE WHEN n = 7 THEN 'NaN' ELSE n / 8.0 END, 10 * n, n, 1000 + n,
+    n / 100 + 1
 FROM generate_series(1, %s) AS n, unnest(%s::text[]) AS key
 """
 

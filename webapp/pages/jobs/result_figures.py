@@ -89,12 +89,18 @@ def _bars(columns: Iterable[tuple[str, int, str]]) -> list[Bar]:
     width = FRAME.width / max(1, len(filled))
     return [
         Bar(
-            label, count, count / total, tone, round(FRAME.left + at * width + GAP * width / 2, 2), FRAME.y(count / most),
-            round(width * (1 - GAP), 2), round(FRAME.height * count / most, 2),
+            label,
+            count,
+            count / total,
+            tone,
+            round(FRAME.left + at * width + GAP * width / 2, 2),
+            FRAME.y(count / most),
+            round(width * (1 - GAP), 2),
+            round(FRAME.height * count / most, 2),
         )
         for at, (label, count, tone) in enumerate(filled)
         if most
-    ]  # fmt: skip
+    ]
 
 
 def _groups(tally: Tally) -> list[dict[str, Any]]:

@@ -156,9 +156,22 @@ def test_a_replaced_confidence_is_the_one_that_is_read(
 
 
 WORDINGS = [
-    "______{value}", "{value}", "p: {value} {value}", "p:\n{value}", "p:{value}\n", "p\u2028{value}", "p\xa0{value}", "\u3000p: {value}",
-    "p: {value}%", "p: {value} %", "p: {value}. %", "p: {value}/1", "p: {value}0", "p: {value}x", "p: {value} 1",
-]  # fmt: skip
+    "______{value}",
+    "{value}",
+    "p: {value} {value}",
+    "p:\n{value}",
+    "p:{value}\n",
+    "p\u2028{value}",
+    "p\xa0{value}",
+    "\u3000p: {value}",
+    "p: {value}%",
+    "p: {value} %",
+    "p: {value}. %",
+    "p: {value}/1",
+    "p: {value}0",
+    "p: {value}x",
+    "p: {value} 1",
+]
 
 
 @pytest.mark.parametrize("wording", WORDINGS)
@@ -180,8 +193,12 @@ endings = st.tuples(
 @example(before="_a", after="", own_line=False, decimals=1, value=0)
 @example(before="*a", after="", own_line=False, decimals=1, value=0)
 @given(
-    before=beginnings, after=endings.map("".join), own_line=st.booleans(), decimals=st.integers(1, 4), value=st.sampled_from([0, 0.375, 1])
-)  # fmt: skip
+    before=beginnings,
+    after=endings.map("".join),
+    own_line=st.booleans(),
+    decimals=st.integers(1, 4),
+    value=st.sampled_from([0, 0.375, 1]),
+)
 def test_every_wording_that_is_accepted_is_read_back(
     before: str, after: str, own_line: bool, decimals: int, value: float
 ) -> None:

@@ -159,10 +159,14 @@ def test_a_tokenizer_that_lacks_the_words_is_refused() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(
-    pair=st.sampled_from([(INLINE, built_in), (LINE, built_in), (INLINE, byte_pairs), (LINE, byte_pairs)]),
-    text=reasonings, statement=st.sampled_from(["", "0.9", "high", "85%"]),
-    after=st.sampled_from(["", "\n", "\nSo"]), tenths=st.integers(0, 10),
-)  # fmt: skip
+    pair=st.sampled_from(
+        [(INLINE, built_in), (LINE, built_in), (INLINE, byte_pairs), (LINE, byte_pairs)]
+    ),
+    text=reasonings,
+    statement=st.sampled_from(["", "0.9", "high", "85%"]),
+    after=st.sampled_from(["", "\n", "\nSo"]),
+    tenths=st.integers(0, 10),
+)
 def test_the_reasoning_keeps_its_ids_and_the_confidence_is_read(
     pair: tuple[Codec, Callable[[], LanguageModel]],
     text: str,

@@ -37,9 +37,15 @@ class Case:
     ) -> tuple[Tensor, TokenStatistics]:
         teacher = self.teacher
         return linear_divergence(
-            self.hidden, self.head, lambda tokens: teacher[tokens], self.coefficients, self.ids, objective,
-            vocabulary=self.vocabulary, chunk=chunk,
-        )  # fmt: skip
+            self.hidden,
+            self.head,
+            lambda tokens: teacher[tokens],
+            self.coefficients,
+            self.ids,
+            objective,
+            vocabulary=self.vocabulary,
+            chunk=chunk,
+        )
 
     def reference(self, objective: Divergence) -> tuple[Tensor, Tensor]:
         """Loss and per-token divergence by autograd through full logits in float64."""

@@ -71,9 +71,14 @@ def divergence(
     objective: Divergence,
 ) -> tuple[Tensor, TokenStatistics]:
     return linear_divergence(
-        response_hidden(student, some), head_of(student.model), teacher_logits(teacher, some), coefficients, completion_ids(some),
-        objective, vocabulary=VOCABULARY,
-    )  # fmt: skip
+        response_hidden(student, some),
+        head_of(student.model),
+        teacher_logits(teacher, some),
+        coefficients,
+        completion_ids(some),
+        objective,
+        vocabulary=VOCABULARY,
+    )
 
 
 def full_logits(model: LanguageModel, row: Row) -> Tensor:
