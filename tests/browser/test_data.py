@@ -31,7 +31,7 @@ def test_gsm8k_goes_from_a_file_to_the_form_of_a_run(page: Page) -> None:
     expect(readings).to_have_count(10)
     assert readings.all_inner_texts()[:3] == ["72", "10", "5"]
     page.fill("#name", "gsm8k")
-    page.click("text=Keep the data set")
+    page.click("text=Save the data set")
     page.wait_for_url("**/data/*/")
     data = DataSet.objects.get()
     expect(page.locator("main")).to_contain_text(re.compile(r"Problems\s*40"))
@@ -67,7 +67,7 @@ def test_choosing_a_data_set_brings_its_columns_and_verifier(page: Page, tmp_pat
     page.select_option("#field-data-train-columns-answer-file", "letter")
     with page.expect_response(lambda response: "kind=choice" in response.url):
         page.select_option("#field-data-verifier-kind", "choice")
-    page.click("text=Keep the data set")
+    page.click("text=Save the data set")
     page.wait_for_url("**/data/*/")
     page.goto("/runs/new/")
     page.select_option("#field-data-train-kind", "file")

@@ -69,7 +69,7 @@ def test_the_queue_is_reordered_by_buttons_and_by_keyboard(
     page.get_by_label("Priority of second").select_option("high")
     expect(page.locator(".queue-table tbody th a").first).to_have_text("second")
     page.get_by_role("button", name="Hold first").click()
-    expect(page.get_by_role("button", name="Let first go")).to_be_visible()
+    expect(page.get_by_role("button", name="Release first")).to_be_visible()
     assert names(page) == ["second", "third", "first"]
     expect(page.get_by_role("button", name="Move first up")).to_be_disabled()
     queued(still, "fourth")
@@ -103,7 +103,7 @@ def test_an_operator_drains_a_machine(page: Page, still: Team, alice: User, elm:
     expect(page.get_by_role("row", name="GPUs 0–1 H200, 128.0 GiB each at work")).to_be_visible()
     expect(page.get_by_role("row", name="GPUs 2–3 H200, 128.0 GiB each free")).to_be_visible()
     page.get_by_label("Drain elm").click()
-    page.get_by_role("button", name="writes a checkpoint and goes on elsewhere").click()
+    page.get_by_role("button", name="Checkpoint and move them").click()
     expect(page.get_by_text("being drained", exact=True)).to_be_visible()
     run.refresh_from_db()
     assert (run.state, run.after_stop) == (State.STOPPING, State.QUEUED)

@@ -211,7 +211,7 @@ def test_a_guest_follows_the_shared_run_and_nothing_else(
     page = open_page(alice)
     page.goto(url_of(recorder.run))
     page.get_by_role("link", name="Share").click()
-    page.get_by_role("button", name="Make a link").click()
+    page.get_by_role("button", name="Create a link").click()
     url = page.get_by_label("Link", exact=True).input_value()
     guest = open_page()
     guest.goto(url)
@@ -220,7 +220,7 @@ def test_a_guest_follows_the_shared_run_and_nothing_else(
     expect_points(guest, "loss", "10 points")
     expect(guest.locator("#run-head button")).to_have_count(0)
     expect(guest.get_by_role("navigation", name="Main")).to_have_count(0)
-    page.get_by_role("button", name="Withdraw").click()
+    page.get_by_role("button", name="Revoke").click()
     recorder.train(11, 12)
     expect(guest.locator("[data-status]")).to_have_text(
         "This run is not shown to you, or not any more."

@@ -31,7 +31,7 @@ def test_the_first_link_signs_in_and_is_then_spent(open_page: OpenPage, alice: U
 def test_somebody_is_invited_and_joins_with_a_new_account(open_page: OpenPage, page: Page) -> None:
     page.goto("/team/")
     page.get_by_label("Role", exact=True).select_option("viewer")
-    page.get_by_role("button", name="Make a link").click()
+    page.get_by_role("button", name="Create a link").click()
     address = page.get_by_label("Invitation link", exact=True).input_value()
     newcomer = open_page()
     newcomer.goto(address)
@@ -50,14 +50,14 @@ def test_a_guest_watches_a_shared_run_until_the_link_is_withdrawn(
     recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
     recorder.begin()
     page.goto(f"/runs/{recorder.run.public_id}/share/")
-    page.get_by_role("button", name="Make a link").click()
+    page.get_by_role("button", name="Create a link").click()
     guest = open_page()
     guest.goto(page.get_by_label("Link", exact=True).input_value())
     recorder.train(1, 20)
     expect(guest.locator("#run-head [data-live=step]")).to_have_text("20")
     expect(guest.get_by_role("button", name="Stop")).to_have_count(0)
-    page.get_by_role("button", name="Withdraw").click()
-    expect(page.get_by_text("The link shows nothing any more.")).to_be_visible()
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("Link revoked.")).to_be_visible()
     guest.reload()
     expect(guest.get_by_role("heading", name="Sign in")).to_be_visible()
 
@@ -75,7 +75,7 @@ def test_these_pages_are_accessible_and_fit(
     run = lifecycle.create_run(still, alice, SPEC)
     inside, outside = open_page(alice, viewport, dark), open_page(None, viewport, dark)
     inside.goto("/team/")
-    inside.get_by_role("button", name="Make a link").click()
+    inside.get_by_role("button", name="Create a link").click()
     places = [(inside, path) for path in ("", "/account/", f"/runs/{run.public_id}/share/")]
     tokens = (
         one_time_links.make_sign_in_link(alice),

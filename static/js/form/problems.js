@@ -1,5 +1,5 @@
 /**
- * Says each problem that the server found beside the field that can mend it. The list in the side
+ * Says each problem that the server found beside the field that can fix it. The list in the side
  * panel is the only source.
  */
 
@@ -18,7 +18,7 @@ export function followChecks(form) {
     // would be lost.
     if (/** @type {CustomEvent} */ (event).detail.xhr.status !== 401) return;
     event.preventDefault();
-    verdict.textContent = "You are signed out: sign in in another tab, then go on here";
+    verdict.textContent = "You are signed out. Sign in in another tab, then continue here";
   });
 }
 

@@ -33,7 +33,7 @@ def test_members_see_who_else_is_there(alice: User, bob: User, charlie: User) ->
     page = signed_in(bob).get("/team/").content.decode()
     assert alice.email in page
     assert charlie.email not in page
-    assert "Make a link" not in page
+    assert "Create a link" not in page
 
 
 def test_an_invitation_is_shown_once_and_lets_somebody_new_in(alice: User, still: Team) -> None:

@@ -276,7 +276,7 @@ def test_a_run_that_pauses_says_so(client: Client, still: Team, erin: User, elm:
     )
     page = text_of(client, f"/runs/{run.public_id}/")
     assert (
-        "Paused on request; Resume goes on from step 1,200." in page
+        "Paused on request. Resume continues from step 1,200." in page
         and "Stopped on request" not in page
     )
 
@@ -285,9 +285,9 @@ def test_nothing_goes_on_elsewhere_where_there_is_no_other_machine(
     client: Client, operator: User, elm: Node
 ) -> None:
     client.force_login(operator)
-    assert "there is no other machine in use" in text_of(client, "/machines/")
+    assert "no other machine is in use" in text_of(client, "/machines/")
     Node.objects.create(name="oak", address="10.0.0.4", cpus=8, memory_bytes=2**35)
-    assert "goes on elsewhere" in text_of(client, "/machines/")
+    assert "Checkpoint and move them" in text_of(client, "/machines/")
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_a_drained_machines_runs_go_on_elsewhere_when_asked_for(
     run = at_work(queued(still, "a"), elm)
     client.force_login(operator)
     assert (
-        "1 run will go on elsewhere"
+        "1 run will move to other machines"
         in client.post(f"/machines/{elm.pk}/drain/", {"move": "1"}, follow=True).content.decode()
     )
     run.refresh_from_db()
@@ -332,7 +332,10 @@ def test_a_drained_machines_runs_go_on_elsewhere_when_asked_for(
 
 def test_only_a_lost_machine_is_forgotten(client: Client, operator: User, elm: Node) -> None:
     client.force_login(operator)
-    assert "is heard of" in client.post(f"/machines/{elm.pk}/forget/", follow=True).content.decode()
+    assert (
+        "still has a heartbeat"
+        in client.post(f"/machines/{elm.pk}/forget/", follow=True).content.decode()
+    )
     Node.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
     assert "no signal" in text_of(client, "/machines/")
     client.post(f"/machines/{elm.pk}/forget/")

@@ -33,10 +33,10 @@ def machines(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def drain(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
-    """move=1 has the runs checkpoint and go on elsewhere, anything else lets them finish."""
+    """move=1 makes the runs checkpoint and move; anything else lets them finish."""
     node = access.find(actor_of(request), "operate", Node, pk=node_id)
     moved = draining.drain(node, request.POST.get("move") == "1", actor_of(request).user)
-    leaving = f" {moved} run{'s' * (moved != 1)} will go on elsewhere." if moved else ""
+    leaving = f" {moved} run{'s' * (moved != 1)} will move to other machines." if moved else ""
     messages.success(request, f"Nothing is placed on {node.name} any more.{leaving}")
     return redirect("machines")
 
@@ -58,6 +58,6 @@ def forget(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
         )
     else:
         messages.error(
-            request, f"{node.name} is heard of. Stop its workers before you have it forgotten."
+            request, f"{node.name} still has a heartbeat. Stop its workers before you forget it."
         )
     return redirect("machines")

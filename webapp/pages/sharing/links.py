@@ -26,7 +26,7 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
     if request.method == "POST" and actor.user is not None:
         lifetime = links.LIFETIMES.get(request.POST.get("days", ""))
         if lifetime is None:
-            messages.error(request, "Choose how long the link shall work.")
+            messages.error(request, "Choose an expiry.")
             return redirect("share", run.public_id)
         link = reverse("shared", args=[links.share(run, actor.user, lifetime)])
         return shown_once.redirect(request.path, link=request.build_absolute_uri(link))
@@ -44,7 +44,7 @@ def revoke(request: HttpRequest, run_id: str, link_id: int) -> HttpResponse:
     """End a link."""
     found = access.find(actor_of(request), "share", ShareLink, pk=link_id, run__public_id=run_id)
     links.revoke(found)
-    messages.success(request, "The link shows nothing any more.")
+    messages.success(request, "Link revoked.")
     return redirect("share", run_id)
 
 
@@ -54,7 +54,7 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     """Come in by a link: from now on this browser may see the run."""
     link = links.find(token)
     if link is None:
-        message = "This link was withdrawn, has expired, or was cut short."
+        message = "This link was revoked, has expired, or is incomplete."
         return errors.page(
             request, 410, "This link does not work", message, "Ask whoever sent it for a new one."
         )

@@ -64,7 +64,7 @@ def set_quota(request: HttpRequest) -> HttpResponse:
 def withdraw(request: HttpRequest, invitation_id: int) -> HttpResponse:
     """Make an invitation useless."""
     access.find(actor_of(request), "admin", Invitation, pk=invitation_id).delete()
-    messages.success(request, "The invitation is withdrawn.")
+    messages.success(request, "Invitation revoked.")
     return redirect("team")
 
 
