@@ -120,7 +120,7 @@ async def test_an_outage_of_postgres_delays_news_and_loses_none(
     )
     original = frames.news_since
 
-    def interrupted(run_id: int, since: int) -> frames.News:
+    def interrupted(run_id: int, since: int) -> frames.RunChanges:
         for outage in outages:
             raise outage
         return original(run_id, since)

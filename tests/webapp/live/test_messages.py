@@ -78,7 +78,7 @@ async def test_a_server_sends_every_kind_of_frame(
     outages = iter([OperationalError("the server closed the connection")])
     original = frames.news_since
 
-    def interrupted(run_id: int, since: int) -> frames.News:
+    def interrupted(run_id: int, since: int) -> frames.RunChanges:
         for outage in outages:
             raise outage
         return original(run_id, since)
