@@ -21,7 +21,6 @@ from webapp.runs.branches import segments
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
 from webapp.series import folding, series_store
-from webapp.series.chart_query import ChartData
 from webapp.series.storage import bucket_levels, chunks
 
 pytestmark = pytest.mark.django_db
@@ -145,7 +144,7 @@ ROUNDING = 1e-322
 """Of a mean of the smallest numbers that there are."""
 
 
-def same(found: series_store.ChartSeries, expected: ChartData | None) -> bool:
+def same(found: series_store.ChartSeries, expected: reference.Drawn | None) -> bool:
     if expected is None:
         return False
     size = max(
