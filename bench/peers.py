@@ -33,11 +33,11 @@ def generate(
                 top_k=0,
                 top_p=1.0,
                 max_new_tokens=new_tokens,
-                eos_token_id=list(language_model.ends),
-                pad_token_id=language_model.ends[0],
+                eos_token_id=list(language_model.eos_ids),
+                pad_token_id=language_model.eos_ids[0],
             )[:, ids.shape[1] :].tolist()
         rows += [
-            (prompt, _cut(answer, language_model.ends))
+            (prompt, _cut(answer, language_model.eos_ids))
             for prompt, answer in zip(group, answers, strict=True)
         ]
     return rows

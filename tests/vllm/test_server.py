@@ -120,7 +120,8 @@ def test_answers_follow_the_students_distribution_in_order(engine: VllmEngine) -
     for answer in answers:
         assert answer.versions == (engine.version,) and max(answer.ids) < VOCABULARY
         assert (
-            answer.truncated == (answer.ids[-1] not in engine.student.ends) and answer.length <= 24
+            answer.truncated == (answer.ids[-1] not in engine.student.eos_ids)
+            and answer.length <= 24
         )
         np.testing.assert_array_equal(answer.logprobs, answer.sampled_logprobs)
         assert np.isnan(answer.entropies).all()
@@ -165,7 +166,7 @@ def test_every_update_arrives(engine: VllmEngine) -> None:
 def test_a_low_rank_adapter_is_folded_in(engine: VllmEngine) -> None:
     network = copy.deepcopy(engine.student.model)
     adapted = replace(engine.student, model=network)
-    adapters.apply(adapted, LowRankAdapter(rank=4, alpha=8.0), 0)
+    adapters.add_adapter(adapted, LowRankAdapter(rank=4, alpha=8.0), 0)
     step(adapted, 0.02)
     plain, engine.student = engine.student, adapted
     try:

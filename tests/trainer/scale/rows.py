@@ -93,7 +93,7 @@ class Rows:
             return rt.world.gather([float(cross_entropy(self.net, row)) for row in own_rows])
 
     def after_step(self, rt: Runtime) -> None:
-        self.average.follow()
+        self.average.update()
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         rows = [torch.arange(length) % KINDS for length in range(1, 4)]

@@ -37,7 +37,7 @@ def student(folder: Path, shape: str = "qwen2") -> LanguageModel:
 def adapted(folder: Path, shape: str = "qwen2", trained: bool = True) -> LanguageModel:
     """Return a student with a trained adapter, or an untrained one if the test asks for it."""
     language_model = student(folder, shape)
-    adapters.apply(language_model, SETTINGS, seed=3)
+    adapters.add_adapter(language_model, SETTINGS, seed=3)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in language_model.model.named_parameters():
@@ -63,14 +63,14 @@ def test_an_untrained_adapter_changes_nothing_and_is_all_that_is_trained(tmp_pat
 
 
 def test_the_same_seed_draws_the_same_adapter(tmp_path: Path) -> None:
-    first, second = (adapters.exported(adapted(tmp_path / name).model) for name in "ab")
+    first, second = (adapters.adapter_weights(adapted(tmp_path / name).model) for name in "ab")
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_adapter_off_is_the_network_before_the_run(tmp_path: Path) -> None:
     plain, model = student(tmp_path / "a"), adapted(tmp_path / "b")
     assert not torch.allclose(logits(plain), logits(model))
-    with adapters.off(model.model):
+    with adapters.without_adapter(model.model):
         assert torch.equal(logits(plain), logits(model))
     assert not torch.allclose(logits(plain), logits(model))
     assert any(parameter.requires_grad for parameter in model.model.parameters())
@@ -78,7 +78,7 @@ def test_adapter_off_is_the_network_before_the_run(tmp_path: Path) -> None:
 
 def test_merged_weights_give_the_same_logits_without_an_adapter(tmp_path: Path) -> None:
     plain, model = student(tmp_path / "a"), adapted(tmp_path / "b")
-    folded = adapters.merged(model.model)
+    folded = adapters.merged_weights(model.model)
     assert folded.keys() == plain.model.state_dict().keys()
     plain.model.load_state_dict(folded)
     torch.testing.assert_close(logits(plain), logits(model), rtol=1e-12, atol=1e-12)
@@ -114,10 +114,13 @@ def test_an_exported_adapter_opens_with_peft(tmp_path: Path) -> None:
     model, plain = adapted(tmp_path / "a"), student(tmp_path / "b")
     folder = tmp_path / "exported"
     folder.mkdir()
-    for name, content in adapters.description(model, SETTINGS).items():
+    for name, content in adapters.config_file(model, SETTINGS).items():
         (folder / name).write_bytes(content)
     save_file(
-        {name: tensor.contiguous() for name, tensor in adapters.exported(model.model).items()},
+        {
+            name: tensor.contiguous()
+            for name, tensor in adapters.adapter_weights(model.model).items()
+        },
         folder / "adapter_model.safetensors",
     )
     network: Any = PeftModel.from_pretrained(plain.model, folder, autocast_adapter_dtype=False)
@@ -131,4 +134,4 @@ def test_a_network_without_such_layers_is_refused(tmp_path: Path) -> None:
     model = student(tmp_path)
     del model.model.model.layers
     with pytest.raises(ModelError, match="has no layer called q_proj"):
-        adapters.apply(model, LowRankAdapter(layers=("q_proj",)), 0)
+        adapters.add_adapter(model, LowRankAdapter(layers=("q_proj",)), 0)

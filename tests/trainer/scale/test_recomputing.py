@@ -42,7 +42,7 @@ def test_recomputed_activations_give_the_same_gradients(
     reference, recomputed = student(tmp_path / "a", shape), student(tmp_path / "b", shape)
     if lora:
         for model in (reference, recomputed):
-            adapters.apply(model, LowRankAdapter(rank=2), seed=0)
+            adapters.add_adapter(model, LowRankAdapter(rank=2), seed=0)
     recompute_activations(recomputed.model)
     expected, actual = gradients(reference), gradients(recomputed)
     assert expected.keys() == actual.keys()

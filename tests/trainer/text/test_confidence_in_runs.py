@@ -127,7 +127,7 @@ def certain_teacher(folder: Path) -> LanguageModel:
 @torch.no_grad()
 def probability_of_ending(model: LanguageModel, text: str) -> float:
     ids = torch.tensor([model.tokenizer.encode(text, add_special_tokens=False)])
-    return float(model.model(ids).logits[0, -1].softmax(-1)[model.ends[0]])
+    return float(model.model(ids).logits[0, -1].softmax(-1)[model.eos_ids[0]])
 
 
 def test_a_teacher_that_knows_only_its_own_certainty_does_not_make_the_student_forget_how_to_end(

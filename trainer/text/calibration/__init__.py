@@ -1,3 +1,1 @@
-"""How well confidence tells right answers from wrong ones: reading it, writing it, and measuring
-it.
-"""
+"""Confidence of answers: reading it, writing it, and measuring how well it predicts correctness."""

@@ -1,14 +1,17 @@
-"""The statement of a confidence in an answer's text: asked for, read, written, replaced (CaOPD,
-arXiv 2604.16830, section 3 and code).
+"""The statement of a confidence in an answer's text: requested, read, written and replaced.
 
-A statement is the wording with a number, such as the line `Confidence: 0.38` or ` conf:0.4` in
-running text. Case, spacing and Markdown emphasis of the words do not matter. With `own_line` it
-begins a line, so that words in the reasoning are not taken for it. The number is 0 … 1, or a
-percentage with its sign; a full stop or bracket around it is none of it. The last statement counts.
+Source: CaOPD (arXiv 2604.16830), section 3 and code. A statement is the wording with a number, such
+as the line `Confidence: 0.38` or ` conf:0.4` in running text. Case, spacing and Markdown emphasis
+of the words do not matter. With `own_line` it begins a line, so that the same words in the
+reasoning are no statement. The number is 0 … 1, or a percentage with its sign; a full stop or
+bracket around it is not part of it. The last statement counts.
 
-What is wrong with an answer's confidence, first that applies: `missing`, no statement; `malformed`,
-no number in the last one; `out_of_range`, the last number is below 0 or above 1 (85 is no
-percentage without its sign); `duplicated`, earlier statements give another number.
+Problems of an answer's confidence; the first that applies is reported:
+
+    missing        no statement
+    malformed      the last statement has no number
+    out_of_range   the last number is below 0 or above 1 (85 is no percentage without its sign)
+    duplicated     earlier statements have another number
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ LEVELS = tuple(tenths / 10 for tenths in range(11))
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The stated confidence in 0 … 1, or None and what is wrong with it."""
+    """The stated confidence in 0 … 1, or None and its problem."""
 
     value: float | None
     problem: Problem = ""
@@ -51,20 +54,19 @@ class Statement:
 
 @dataclass(frozen=True)
 class Codec:
-    """What the settings of a stated confidence mean."""
+    """Reads and writes confidences as the settings say."""
 
     settings: StatedConfidence
 
     def instruction(self, prompt: str) -> str:
-        """The prompt with the request for a confidence below it."""
+        """Return the prompt with the request for a confidence below it."""
         return f"{prompt}\n{self.settings.instruction}" if self.settings.instruction else prompt
 
     def render(self, value: float) -> str:
-        """The statement of a value in 0 … 1, without line break. Raises ValueError for any other
-        value.
+        """Return the statement of a value in 0 … 1, without line break.
 
         Halves are rounded to even digits, so that pass rates of 8 rollouts, 0.12 0.25 0.38 …, are
-        right on average with 2 decimals.
+        right on average with 2 decimals. Raises ValueError if the value is not in 0 … 1.
         """
         if not 0 <= value <= 1:
             raise ValueError(f"a confidence must lie between 0 and 1, not at {value}")
@@ -74,7 +76,7 @@ class Codec:
         return self.settings.wording.replace("{value}", f"{digits:f}", 1)
 
     def rounded(self, value: float) -> float:
-        """The value that `render` writes."""
+        """Return the value as `render` writes it."""
         return self.read(self.render(value)).value or 0.0
 
     def read(self, text: str) -> Reading:
@@ -92,7 +94,7 @@ class Codec:
         return Reading(None, "duplicated") if other_numbers else Reading(last)
 
     def statements(self, text: str) -> list[Statement]:
-        """Every statement with a number, and the last one even without."""
+        """Return every statement with a number, and the last one even without."""
         matches = self._matches(text)
         return [
             statement
@@ -101,19 +103,19 @@ class Codec:
         ]
 
     def strip(self, text: str) -> str:
-        """The text without its statements. The line break before one stays."""
+        """Return the text without its statements. The line break before a statement stays."""
         for statement in reversed(self.statements(text)):
             text = text[: statement.start] + text[statement.end :]
         return text
 
-    def between(self, text: str) -> str:
-        """The line break that a statement after this text needs, or nothing."""
+    def separator(self, text: str) -> str:
+        """Return the line break that a statement after this text needs, or an empty string."""
         return "\n" if self.settings.own_line and text and not text.endswith("\n") else ""
 
     def replace(self, text: str, value: float) -> str:
-        """The text with this value as its only statement, at its end."""
+        """Return the text with this value as its only statement, at its end."""
         reasoning = self.strip(text)
-        return reasoning + self.between(reasoning) + self.render(value)
+        return reasoning + self.separator(reasoning) + self.render(value)
 
     def _matches(self, text: str) -> list[Statement]:
         statements, position = [], 0
@@ -125,10 +127,10 @@ class Codec:
     def _statement(self, text: str, match: re.Match[str]) -> Statement:
         number = _number(match["written"])
         line_end = text.find("\n", match.end())
-        vague = number is None and self.settings.own_line
+        no_number = number is None and self.settings.own_line
         return Statement(
             match.start(),
-            (line_end if line_end >= 0 else len(text)) if vague else match.end(),
+            (line_end if line_end >= 0 else len(text)) if no_number else match.end(),
             number,
         )
 
@@ -144,8 +146,9 @@ class Codec:
         return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
     def _lead(self, before: str) -> str:
-        """What may stand before the words: markup of a line, or the space that belongs to the
-        wording, but no part of a longer word.
+        """Return the pattern before the words: markup of a line, or the space of the wording.
+
+        The words must not begin inside a longer word.
         """
         if self.settings.own_line:
             return rf"^{MARKUP}"
@@ -155,13 +158,13 @@ class Codec:
 
 
 def _parts(wording: str) -> list[str]:
-    """Words and signs, without the emphasis that may stand anywhere between them."""
+    """Return words and signs, without the emphasis that is allowed anywhere between them."""
     tokens = re.findall(r"[^\W_]+|[^\w\s]|_", wording)
     return [token for token in tokens if token not in "*_`"] or tokens
 
 
 def _number(number_text: str) -> float | None:
-    """0.9 of `0.9.`, 0.85 of `85 %`, None of `1.2.3`, `8/10` or `high`."""
+    """Return 0.9 for `0.9.`, 0.85 for `85 %`, None for `1.2.3`, `8/10` or `high`."""
     if not (match := NUMBER.fullmatch(number_text.lstrip(OPENING).rstrip(CLOSING))):
         return None
     return float(match[1]) / (100 if match[2] else 1)

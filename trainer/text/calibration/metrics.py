@@ -1,13 +1,12 @@
-"""How far confidences are from how often the answers are right. Pure functions of numpy arrays, the
-same for every source of confidence.
+"""Calibration metrics: how far confidences are from how often the answers are right.
 
-Shapes: `confidence` [N] in 0 … 1, `correct` [N] of 0 and 1, N ≥ 1; the order of the answers never
-matters.
+Pure functions of numpy arrays, the same for every source of confidence. Shapes: `confidence` [N] in
+0 … 1, `correct` [N] of 0 and 1, N ≥ 1; the order of the answers never matters.
 
 Bins of spacing "width" are left-closed, [b/B, (b+1)/B), and 1.0 belongs to the last: bin = ⌊B c +
-1e-9⌋, because 0.3 · 10 and the like may fall just short in floating point. Bins of spacing "mass"
-hold about N/B answers each, in the order of confidence; equal confidences stay together (all take
-the middle of their ranks), so many ties make the bins uneven.
+1e-9⌋, because 0.3 · 10 and the like may be slightly too small in floating point. Bins of spacing
+"mass" hold about N/B answers each, in the order of confidence; equal confidences stay together (all
+take the middle of their ranks), so many ties make the bins uneven.
 
 Pairs are (right answer, wrong answer). Source of the definitions: CaOPD (arXiv 2604.16830), section
 "calibration metrics" and its code; Murphy (1973) with the within-bin terms of Stephenson et al.
@@ -34,11 +33,10 @@ EDGE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Answers with confidences of one bin: how many, their mean confidence, the share that is
-    right, its 95 % Wilson interval.
+    """Answers with confidences of one bin: number, mean confidence, accuracy, 95 % Wilson interval.
 
     `low` and `high` are the bin's edges (spacing "width") or its smallest and largest confidence
-    ("mass"). The interval takes answers as independent.
+    ("mass"). The interval treats answers as independent.
     """
 
     low: float
@@ -53,9 +51,11 @@ class Bin:
 class BrierParts:
     """Brier = reliability − resolution + uncertainty + within.
 
-    reliability Σ_b n_b/N (c̄_b − ȳ_b)², resolution Σ_b n_b/N (ȳ_b − ȳ)², uncertainty ȳ(1 − ȳ);
-    `within` is what binning hides, the mean within bins of (c − c̄_b)² − 2 (c − c̄_b)(y − ȳ_b): 0
-    if confidences of a bin are equal.
+    reliability   Σ_b n_b/N (c̄_b − ȳ_b)²
+    resolution    Σ_b n_b/N (ȳ_b − ȳ)²
+    uncertainty   ȳ(1 − ȳ)
+    within        the mean within bins of (c − c̄_b)² − 2 (c − c̄_b)(y − ȳ_b), which binning
+                  hides: 0 if the confidences of each bin are equal
     """
 
     reliability: float
@@ -67,7 +67,7 @@ class BrierParts:
 def bins_of(
     confidence: ArrayLike, bins: int = BINS, spacing: Spacing = "width"
 ) -> NDArray[np.int64]:
-    """Number of each answer's bin [N], 0 … bins − 1."""
+    """Return the index of each answer's bin [N], 0 … bins − 1."""
     values = np.asarray(confidence, np.float64)
     if spacing == "mass":
         _, level_of, sizes = np.unique(values, return_inverse=True, return_counts=True)
@@ -79,7 +79,7 @@ def bins_of(
 def reliability(
     confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, spacing: Spacing = "width"
 ) -> list[Bin]:
-    """The bins that hold answers, from the least confident to the most."""
+    """Return the bins that hold answers, from the least confident to the most."""
     c, y = _pair(confidence, correct)
     bin_of = bins_of(c, bins, spacing)
     filled_bins = []
@@ -107,18 +107,18 @@ def reliability(
 def ece(
     confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, spacing: Spacing = "width"
 ) -> float:
-    """Expected calibration error: Σ_b n_b/N |accuracy_b − mean confidence_b|, in 0 … 1."""
+    """Return the expected calibration error Σ_b n_b/N |accuracy_b − mean confidence_b|."""
     c, y = _pair(confidence, correct)
     gaps = np.bincount(bins_of(c, bins, spacing), weights=y - c, minlength=bins)
     return float(np.abs(gaps).sum() / len(c))
 
 
 def expected_ece(confidence: ArrayLike, bins: int = BINS, spacing: Spacing = "width") -> float:
-    """What `ece` shows on average if these confidences are exactly right, answers independent: it
-    is above 0 for any finite N.
+    """Return the mean of `ece` if these confidences are exactly right and answers independent.
 
-    Exact, not simulated: the number of right answers of a bin has a Poisson-binomial law with the
-    bin's confidences, and E|right − Σc| is summed over it. Time O(Σ_b n_b²).
+    It is above 0 for any finite N. Exact, not simulated: the number of right answers of a bin has a
+    Poisson-binomial distribution with the bin's confidences, and E|right − Σc| is summed over it.
+    Time O(Σ_b n_b²).
     """
     c = np.asarray(confidence, np.float64)
     bin_of = bins_of(c, bins, spacing)
@@ -126,15 +126,16 @@ def expected_ece(confidence: ArrayLike, bins: int = BINS, spacing: Spacing = "wi
 
 
 def brier(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Mean of (confidence − correct)². The best constant confidence, the accuracy a, has a(1 −
-    a).
+    """Return the mean of (confidence − correct)².
+
+    The best constant confidence is the accuracy a, with a score of a(1 − a).
     """
     c, y = _pair(confidence, correct)
     return float(np.mean((c - y) ** 2))
 
 
 def brier_decomposition(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> BrierParts:
-    """Murphy's parts over bins of equal width; they add up to `brier`."""
+    """Return Murphy's parts over bins of equal width; they add up to `brier`."""
     c, y = _pair(confidence, correct)
     bin_of = bins_of(c, bins)
     sizes = np.maximum(np.bincount(bin_of, minlength=bins), 1)
@@ -152,21 +153,22 @@ def brier_decomposition(confidence: ArrayLike, correct: ArrayLike, bins: int = B
 
 
 def over_confidence_gap(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Mean confidence − accuracy, in −1 … 1; positive is over-confident."""
+    """Return mean confidence − accuracy, in −1 … 1; positive is over-confident."""
     c, y = _pair(confidence, correct)
     return float(c.mean() - y.mean())
 
 
 def spr(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Share of pairs in which the right answer has the strictly larger confidence; ties count 0.
-    NaN where a class is missing.
+    """Return the share of pairs in which the right answer has the strictly larger confidence.
+
+    Ties count 0. NaN if there are no right or no wrong answers.
     """
     larger, _ = _pairs(confidence, correct)
     return larger
 
 
 def auroc(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Area under the ROC curve: as `spr`, but ties count ½. NaN where a class is missing."""
+    """Return the area under the ROC curve: `spr`, but ties count ½. NaN where `spr` is."""
     larger, equal = _pairs(confidence, correct)
     return larger + equal / 2
 
@@ -174,11 +176,11 @@ def auroc(confidence: ArrayLike, correct: ArrayLike) -> float:
 def risk_coverage(
     confidence: ArrayLike, correct: ArrayLike, points: int = 50
 ) -> list[tuple[float, float]]:
-    """(coverage, risk) when only the most confident answers are given: their share of all, and the
-    share of them that is wrong.
+    """Return (coverage, risk) if only the most confident answers are given.
 
-    One point for each confidence at which one can stop, at most `points` of them spread evenly with
-    the last, coverage 1, among them.
+    Coverage is their share of all answers, risk the share of them that is wrong. There is one point
+    for each distinct confidence, but at most `points`, spread evenly and always with the last,
+    coverage 1.
     """
     counts, errors = _errors_above(confidence, correct)
     coverage, risk = counts / counts[-1], errors / counts
@@ -191,8 +193,9 @@ def risk_coverage(
 
 
 def risk_coverage_area(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Mean over k = 1 … N of the risk of the k most confident answers, in expectation over the
-    order of equal confidences. 0 is best.
+    """Return the mean over k = 1 … N of the risk of the k most confident answers. 0 is best.
+
+    Equal confidences count in expectation over their order.
     """
     counts, errors = _errors_above(confidence, correct)
     k = np.arange(1, counts[-1] + 1)
@@ -204,7 +207,7 @@ def _pair(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array, Array]:
 
 
 def _pairs(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
-    """Shares of pairs in which the right answer's confidence is larger, and equal."""
+    """Return the shares of pairs in which the right answer's confidence is larger, and equal."""
     c, y = _pair(confidence, correct)
     right, wrong = c[y == 1], np.sort(c[y == 0])
     if not right.size or not wrong.size:
@@ -214,7 +217,7 @@ def _pairs(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
 
 
 def _mean_absolute(chances: Array) -> float:
-    """E|X − Σp| for X = Σ Bernoulli(p_i)."""
+    """Return E|X − Σp| for X = Σ Bernoulli(p_i)."""
     law = np.ones(1)
     for p in chances:
         law = np.append(law * (1 - p), 0.0) + np.append(0.0, law * p)
@@ -222,9 +225,7 @@ def _mean_absolute(chances: Array) -> float:
 
 
 def _errors_above(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array, Array]:
-    """(answers, wrong answers) with a confidence of at least each level, from the highest level
-    down.
-    """
+    """Return (answers, wrong answers) with at least each confidence, from the highest down."""
     c, y = _pair(confidence, correct)
     levels, level_of = np.unique(-c, return_inverse=True)
     sizes, wrong = (

@@ -1,14 +1,14 @@
-"""The confidence of an answer, read from what the model would say, not from one sample.
+"""The confidence of an answer, from the model's probabilities instead of one sample.
 
     stated     the number that the answer states (codec.py)
     expected   E[value] = Σ_l v_l p_l over the levels v_l, with p_l ∝ the probability of stating
                v_l after the answer's reasoning. The words that all levels share cancel, so if a
                level is one token this is the softmax over the level tokens. A sampled number is
-               one draw from this distribution; its mean distinguishes what a draw blurs.
+               one draw from this distribution; its mean is more precise than one draw.
     answer     exp of the mean log-probability of the answer's tokens
 
 All are at temperature 1, from raw logits. Shapes: T tokens of an answer, L levels, V vocabulary.
-Nothing here carries a gradient.
+Nothing here has a gradient.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ from trainer.text.language.tokenizers import decode
 from trainer.text.objectives.batch import Row, micro_batches, response_hidden
 
 
-def answer_confidence(logprobs_T: ArrayLike, counted_T: ArrayLike | None = None) -> float | None:
-    """exp(mean log-probability) over the counted tokens, in 0 … 1: the geometric mean of their
-    probabilities. None where there are none.
+def answer_confidence(logprobs_T: ArrayLike, selected_T: ArrayLike | None = None) -> float | None:
+    """Return exp(mean log-probability) of the selected tokens, in 0 … 1, or None without tokens.
 
-    `counted_T` None counts all; leave out the tokens of a stated confidence with
-    `~confidence_tokens(…)`.
+    This is the geometric mean of their probabilities. `selected_T` None selects all; leave out the
+    tokens of a stated confidence with `~confidence_tokens(…)`.
     """
     logprobs = np.asarray(logprobs_T, np.float64)
-    counted = logprobs if counted_T is None else logprobs[np.asarray(counted_T, bool)]
-    return math.exp(counted.mean()) if counted.size else None
+    selected = logprobs if selected_T is None else logprobs[np.asarray(selected_T, bool)]
+    return math.exp(selected.mean()) if selected.size else None
 
 
 @torch.no_grad()
@@ -49,11 +48,10 @@ def expected_confidence(
     levels: Sequence[float] = LEVELS,
     tokens: int = 16384,
 ) -> list[float | None]:
-    """E[value] of each row (prompt ids, answer ids); None for an answer whose own statement is
-    missing or wrong.
+    """Return E[value] of each row (prompt ids, answer ids).
 
-    `levels` are the values told apart: with K rollouts as targets, k/K. `tokens` ids are read at a
-    time.
+    It is None for an answer whose own statement is missing or has a problem. `levels` are the
+    possible values: with K rollouts as targets, k/K. `tokens` is the number of ids read at a time.
     """
     readable = [
         index
@@ -73,7 +71,7 @@ def expected_confidence(
 
 
 def _reasoning(codec: Codec, language_model: LanguageModel, row: Row) -> tuple[int, ...]:
-    """Prompt and answer up to where a statement begins."""
+    """Return prompt and answer up to the position where a statement begins."""
     prompt, ids = row
     stated = with_confidence(codec, language_model, ids, 0.0)
     return (*prompt, *stated.ids[: stated.start])
@@ -85,8 +83,9 @@ def _level_logprobs(
     statements: list[list[int]],
     tokens: int,
 ) -> Tensor:
-    """log p(statement_l | begun_n), float64 [N, L]. Statements that agree but for their last token
-    are read in one pass.
+    """Return log p(statement_l | prefix_n), float64 [N, L].
+
+    Statements that differ only in their last token are read in one pass.
     """
     shared = list(dict.fromkeys(tuple(statement[:-1]) for statement in statements))
     rows: list[Row] = [(ids, (*common, 0)) for ids in prefixes for common in shared]
@@ -105,7 +104,7 @@ def _level_logprobs(
 
 
 def _next_logprobs(language_model: LanguageModel, rows: Sequence[Row]) -> Sequence[Tensor]:
-    """log p over the vocabulary at each token of the completions, [T, V] of each row."""
+    """Return log p over the vocabulary at each token of the completions, [T, V] per row."""
     hidden_TH = response_hidden(language_model, rows)
     logits_TV = head_of(language_model.model).logits(hidden_TH, language_model.vocabulary)
     precise = torch.promote_types(logits_TV.dtype, torch.float32)

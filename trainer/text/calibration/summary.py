@@ -1,6 +1,4 @@
-"""What a run says about its calibration: the fields of a `calibration` event, and the metrics made
-of them.
-"""
+"""The fields of a `calibration` event, and the metrics made of them."""
 
 from __future__ import annotations
 
@@ -33,12 +31,12 @@ def summarise(
     correct: Sequence[bool | None],
     malformed: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The fields of a `calibration` event; see calibration/metrics.py for what they mean.
+    """Return the fields of a `calibration` event; calibration/metrics.py defines them.
 
-    One entry per answer in each argument; `malformed` is what is wrong with its statement, "" where
-    nothing is. Answers without a verdict are left out. Without a confidence, an answer counts as 0
-    for "stated" and is left out otherwise; `n` counts the rest. Numbers are NaN where n = 0, and
-    `spr` and `auroc` also where all answers are right or all are wrong.
+    Each argument has one entry per answer; `malformed` is the problem of its statement, "" if there
+    is none. Answers without a verdict are left out. An answer without a confidence counts as 0 for
+    "stated" and is left out otherwise; `n` counts the others. Numbers are NaN if n = 0, and `spr`
+    and `auroc` also if all answers are right or all are wrong.
     """
     missing = 0.0 if readout == "stated" else None
     filled = [missing if value is None else value for value in confidence]
@@ -58,8 +56,9 @@ def summarise(
 
 
 def metrics(event: Mapping[str, Any]) -> dict[str, float]:
-    """A `calibration` event as flat metrics: `calibration/<readout>/ece` and so on; `malformed` is
-    a share of the answers.
+    """Return a `calibration` event as flat metrics, such as `calibration/<readout>/ece`.
+
+    `calibration/<readout>/malformed` is a share of the answers.
     """
     head = f"calibration/{event['readout']}/"
     return {head + name: event[name] for name in METRICS} | {

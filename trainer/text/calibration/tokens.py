@@ -1,8 +1,8 @@
-"""The statement of a confidence in an answer's token ids: found there, taken out, put in.
+"""The statement of a confidence in an answer's token ids: located, removed and inserted.
 
-What the student sampled of its reasoning stays the very ids it sampled, because encoding a decoded
-text again may give others and the student would be taught on prefixes that it never writes. Only
-what shares a token with a statement is encoded anew.
+The sampled ids of the student's reasoning are kept exactly, because encoding a decoded text again
+may give other ids, and the student would be trained on prefixes that it never writes. Only text
+that shares a token with a statement is encoded again.
 
 Ids are an answer without its prompt, [T]; `start` and `stop` count tokens.
 """
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
-    """An answer that states a confidence last: reasoning ids[:start], the statement
-    ids[start:stop], an end token ids[stop].
+class StatedAnswer:
+    """An answer that states a confidence last.
+
+    ids[:start] is the reasoning, ids[start:stop] the statement, ids[stop] an end token.
     """
 
     ids: tuple[int, ...]
@@ -38,8 +39,9 @@ class Stated:
 
 
 def require_writable(codec: Codec, language_model: LanguageModel, longest: int) -> None:
-    """Raise ModelError if the model's tokenizer cannot write the statement so that it is read back,
-    or in `longest` tokens.
+    """Raise ModelError if the model's tokenizer cannot write the statement within `longest` tokens.
+
+    The statement must also read back as the same value.
     """
     for value in (0.0, 1.0):
         stated = with_confidence(codec, language_model, (), value)
@@ -58,33 +60,31 @@ def require_writable(codec: Codec, language_model: LanguageModel, longest: int) 
 
 
 def statement_ids(codec: Codec, language_model: LanguageModel, value: float) -> list[int]:
-    """The ids of the statement of a value; what stands before it in an answer does not change
-    them.
-    """
+    """Return the ids of the statement of a value; they do not depend on the text before it."""
     return _encode(language_model, codec.render(value))
 
 
 def confidence_tokens(
     codec: Codec, language_model: LanguageModel, ids: Sequence[int]
 ) -> NDArray[np.bool_]:
-    """Which tokens hold a part of a statement, [T]."""
+    """Return which tokens hold a part of a statement, bool [T]."""
     mask = np.zeros(len(ids), bool)
     text = decode(language_model, ids)
     for statement in codec.statements(text):
-        mask[slice(*_touched(language_model, ids, text, statement))] = True
+        mask[slice(*_token_range(language_model, ids, text, statement))] = True
     return mask
 
 
 def without_confidence(
     codec: Codec, language_model: LanguageModel, ids: Sequence[int]
 ) -> tuple[int, ...]:
-    """The ids of the reasoning: no statement, no end token."""
+    """Return the ids of the reasoning, without statements and end token."""
     reasoning = list(ids)
-    while reasoning and reasoning[-1] in language_model.ends:
+    while reasoning and reasoning[-1] in language_model.eos_ids:
         reasoning.pop()
     text = decode(language_model, reasoning)
     for statement in reversed(codec.statements(text)):
-        first, last = _touched(language_model, reasoning, text, statement)
+        first, last = _token_range(language_model, reasoning, text, statement)
         shared = text[len(decode(language_model, reasoning[:first])) : statement.start]
         shared += text[statement.end : len(decode(language_model, reasoning[:last]))]
         reasoning[first:last] = _encode(language_model, shared) if shared.strip() else []
@@ -97,10 +97,11 @@ def with_confidence(
     ids: Sequence[int],
     value: float,
     longest: int = sys.maxsize,
-) -> Stated:
-    """The answer with `value` as its only statement, then the end token. Where this makes more than
-    `longest` tokens, the end of the reasoning is cut, never the statement. Raises ValueError where
-    the statement alone is too long, or the value is no share.
+) -> StatedAnswer:
+    """Return the answer with `value` as its only statement, then the end token.
+
+    If this is longer than `longest` tokens, the end of the reasoning is cut, never the statement.
+    Raises ValueError if the statement alone is too long, or the value is not in 0 … 1.
     """
     statement = statement_ids(codec, language_model, value)
     room = longest - len(statement) - 1
@@ -109,45 +110,48 @@ def with_confidence(
             f"a stated confidence takes {len(statement) + 1} tokens, more than the longest "
             f"answer of {longest}"
         )
-    reasoning = _apart(codec, language_model, without_confidence(codec, language_model, ids), room)
-    return Stated(
-        (*reasoning, *statement, language_model.ends[0]),
+    reasoning = _cut_to_fit(
+        codec, language_model, without_confidence(codec, language_model, ids), room
+    )
+    return StatedAnswer(
+        (*reasoning, *statement, language_model.eos_ids[0]),
         len(reasoning),
         len(reasoning) + len(statement),
     )
 
 
-def _apart(
+def _cut_to_fit(
     codec: Codec, language_model: LanguageModel, reasoning: tuple[int, ...], room: int
 ) -> tuple[int, ...]:
-    """At most `room` ids: the reasoning, cut at its end, and the line break that a statement after
-    it needs.
+    """Return at most `room` ids: the reasoning and the line break that the statement needs.
+
+    The reasoning is cut at its end.
     """
-    between = _encode(language_model, codec.between(decode(language_model, reasoning)))
+    between = _encode(language_model, codec.separator(decode(language_model, reasoning)))
     if len(reasoning) + len(between) <= room:
         return (*reasoning, *between)
-    return _apart(codec, language_model, reasoning[: max(0, room - len(between))], room)
+    return _cut_to_fit(codec, language_model, reasoning[: max(0, room - len(between))], room)
 
 
 def _encode(language_model: LanguageModel, text: str) -> list[int]:
     return list(language_model.tokenizer(text, add_special_tokens=False).input_ids)
 
 
-def _touched(
+def _token_range(
     language_model: LanguageModel, ids: Sequence[int], text: str, statement: Statement
 ) -> tuple[int, int]:
-    """The tokens first … last − 1 that the statement's characters come from.
+    """Return first and last + 1 of the tokens that the statement's characters come from.
 
-    The shortest beginnings of the ids whose text reaches its first and its last character, found by
-    halving: a longer beginning never has a shorter text, and a character that is only half there is
-    shown as another one.
+    These are the shortest prefixes of the ids whose text reaches its first and its last character.
+    A binary search finds them: a longer prefix never has a shorter text, and an incomplete
+    character is decoded as another one.
     """
 
-    def reaching(characters: int) -> int:
+    def prefix_length(characters: int) -> int:
         return bisect_left(
             range(len(ids)),
             True,
             key=lambda count: decode(language_model, ids[:count]).startswith(text[:characters]),
         )
 
-    return reaching(statement.start + 1) - 1, reaching(statement.end)
+    return prefix_length(statement.start + 1) - 1, prefix_length(statement.end)

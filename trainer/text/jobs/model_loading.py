@@ -53,7 +53,7 @@ def _load_student(
     dtype = "float32" if network.dtype == "bfloat16" else network.dtype
     student = models.load(network.model_copy(update={"dtype": dtype}), spec.seed, device)
     if isinstance(network.adapter, LowRankAdapter):
-        adapters.apply(student, network.adapter, spec.seed)
+        adapters.add_adapter(student, network.adapter, spec.seed)
     with torch.no_grad():
         for name, parameter in student.model.named_parameters():
             if parameter.requires_grad:

@@ -1,12 +1,14 @@
-"""LoRA: the student's weights stay as they are, and low-rank updates of its linear layers are
-trained (arXiv 2106.09685, equation 3).
+"""LoRA: the student's weights are frozen, and low-rank updates of its linear layers are trained.
 
-    y = x·Wᵀ + (α / r) · x·Aᵀ·Bᵀ        W [out, in] frozen, A [r, in] drawn at random, B [out, r]
-    zero at the beginning
+    y = x·Wᵀ + (α / r) · x·Aᵀ·Bᵀ
 
-peft puts A and B into the network's own layers, in place: whoever calls these layers, the
-in-process sampler among them, computes with the adapted weights, and the network keeps its class,
-its names and its backbone. There is no dropout.
+    W [out, in]   frozen
+    A [r, in]     starts at random
+    B [out, r]    starts at zero
+
+(arXiv 2106.09685, equation 3). peft puts A and B into the network's own layers, in place: all code
+that calls these layers, such as the in-process sampler, computes with the adapted weights, and the
+network keeps its class, its names and its backbone. There is no dropout.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ NAME = "default"
 BASE = "base_layer."  # peft keeps a layer W as `<layer>.base_layer`
 
 
-def apply(student: LanguageModel, adapter: LowRankAdapter, seed: int) -> None:
-    """Put an adapter into the student's network. From then on only A and B require gradients; the
-    network computes what it did.
+def add_adapter(student: LanguageModel, adapter: LowRankAdapter, seed: int) -> None:
+    """Add an adapter to the student's network; its output does not change.
 
-    Raises ModelError where the network has none of the adapter's layers.
+    Afterwards only A and B require gradients. `seed` determines the initial A.
+    Raises ModelError if the network has none of the adapter's layers.
     """
     from peft import inject_adapter_in_model
 
@@ -51,9 +53,10 @@ def apply(student: LanguageModel, adapter: LowRankAdapter, seed: int) -> None:
 
 
 @contextmanager
-def off(model: PreTrainedModel) -> Iterator[None]:
-    """The network without its adapter, which is the network of before the run: no copy is
-    needed.
+def without_adapter(model: PreTrainedModel) -> Iterator[None]:
+    """Turn the adapter off in this context, which gives the network from before the run.
+
+    No copy of the weights is needed.
     """
     layers = [layer for _, layer in _named_layers(model)]
     for layer in layers:
@@ -65,10 +68,8 @@ def off(model: PreTrainedModel) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def merged(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The network's weights with the adapter folded in, detached, under the names that they have
-    without one.
-    """
+def merged_weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the network's detached weights with the adapter merged, under their original names."""
     updates = {
         f"{name}.weight": layer.get_delta_weight(NAME).detach()
         for name, layer in _named_layers(model)
@@ -83,8 +84,8 @@ def merged(model: PreTrainedModel) -> dict[str, Tensor]:
     }
 
 
-def exported(model: PreTrainedModel) -> dict[str, Tensor]:
-    """A and B of every layer under the names of peft's `adapter_model.safetensors`."""
+def adapter_weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return A and B of every layer under the names of peft's `adapter_model.safetensors`."""
     trained = {name: parameter for name, parameter in model.named_parameters() if ".lora_" in name}
     return {
         f"base_model.model.{name.replace(f'.{NAME}.', '.')}": parameter.detach()
@@ -92,8 +93,8 @@ def exported(model: PreTrainedModel) -> dict[str, Tensor]:
     }
 
 
-def description(student: LanguageModel, adapter: LowRankAdapter) -> dict[str, bytes]:
-    """The file that makes a folder with `adapter_model.safetensors` one that peft opens."""
+def config_file(student: LanguageModel, adapter: LowRankAdapter) -> dict[str, bytes]:
+    """Return the `adapter_config.json` with which peft opens a folder of adapter weights."""
     settings = _config(student.name, adapter).to_dict() | {
         "target_modules": sorted(adapter.layers),
         "inference_mode": True,

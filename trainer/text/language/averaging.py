@@ -1,5 +1,6 @@
-"""An exponential moving average of the trained weights, to evaluate with: smoother in mid-run than
-the last iterate.
+"""An exponential moving average of the trained weights, used for evaluation.
+
+During training the average is less noisy than the current weights.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from trainer.engine.distributed.tensors import placed_like, swap_values
 
 
 class Average:
-    """Holds the average in float32 at least; with decay 0 it holds nothing and the live weights are
-    evaluated.
+    """The average, in the parameters' own number format.
 
-    `refresh` is called whenever the parameters have been given other values (`Runtime.refresh`).
+    With decay 0 nothing is stored, and evaluations use the current weights. `refresh` is called
+    after the parameters have received other values (`Runtime.refresh`).
     """
 
     def __init__(
@@ -35,14 +36,14 @@ class Average:
         )
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """mean ← decay · mean + (1 − decay) · weights."""
+    def update(self) -> None:
+        """Set mean to decay · mean + (1 − decay) · weights."""
         for name, mean in self._mean.items():
             mean.lerp_(self._parameters[name], 1.0 - self._decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the average in the place of the live weights, and those back afterwards."""
+        """Use the average instead of the current weights within this context."""
         self._swap()
         try:
             yield

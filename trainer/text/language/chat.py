@@ -1,7 +1,7 @@
-"""From the text of a question to the token ids that a model is asked with.
+"""From the text of a question to the token ids of the prompt.
 
-From here on a prompt is ids: answers are sampled, scored and trained on as ids and never read back
-from text, because encoding a decoded text again may give other ids.
+After this step a prompt is ids: answers are sampled, scored and trained on as ids and never read
+back from text, because encoding a decoded text again may give other ids.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from trainer.text.language.models import LanguageModel, ModelError
 
 
 def prompt_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
-    """Encode a question: through the chat template where there is one and the run wants it, else
-    with the tokenizer's own BOS.
+    """Encode a question with the chat template if the run uses it, else with the tokenizer's BOS.
 
-    Raises ModelError if the tokenizer lacks a character of the text, or the template the thinking
-    mode that the run chooses.
+    Raises ModelError if the tokenizer lacks a character of the text, or if the template lacks the
+    thinking mode that the run chooses.
     """
     if language_model.thinking != "as_the_template":
         _check_thinking(language_model)
@@ -36,8 +35,7 @@ def prompt_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
 
 
 def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
-    """Encode a piece of text by itself: no template, no BOS or end token, and special tokens that
-    it spells out are plain text.
+    """Encode a text without template, BOS or end token; special tokens in it are plain text.
 
     Raises ModelError if the tokenizer lacks a character of the text.
     """
@@ -53,7 +51,7 @@ def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
 
 
 def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_tokens: int) -> None:
-    """Raise ModelError if prompt and longest answer do not fit the model."""
+    """Raise ModelError if the prompt and the longest answer do not fit the model."""
     if len(prompt) + max_new_tokens > language_model.max_length:
         room = language_model.max_length - len(prompt)
         remedy = (
@@ -83,7 +81,7 @@ def _from_template(language_model: LanguageModel, text: str) -> list[int]:
         cause = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"The chat template of {language_model.name} cannot format “{_short(text)}” "
-            f"({cause}). Repair the template or turn it off."
+            f"({cause}). Fix the template or turn it off."
         ) from error
     return list(ids)
 
@@ -101,25 +99,24 @@ def _check_thinking(language_model: LanguageModel) -> None:
 
 
 def _plain(language_model: LanguageModel, text: str) -> list[int]:
-    """Some tokenizers also append an end token, after which nothing would be asked; it is taken
-    off.
+    """Encode without a template.
+
+    Some tokenizers append an end token, after which the model would not answer; it is removed.
     """
     try:
         ids = language_model.tokenizer(text).input_ids
     except Exception as error:
         raise _unreadable(language_model, text) from error
-    while ids and ids[-1] in language_model.ends:
+    while ids and ids[-1] in language_model.eos_ids:
         ids = ids[:-1]
     return ids
 
 
 def _unknown(language_model: LanguageModel) -> int | None:
-    """The id that stands for unreadable characters; some models reuse their end token's, which says
-    nothing.
-    """
+    """Return the id of unreadable characters, or None if it is also another special token's id."""
     unknown = language_model.tokenizer.unk_token_id
     special = {
-        *language_model.ends,
+        *language_model.eos_ids,
         language_model.tokenizer.bos_token_id,
         language_model.tokenizer.pad_token_id,
     }

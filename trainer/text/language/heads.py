@@ -1,8 +1,9 @@
 """The last layer of a language model, hidden states → logits, as a plain linear map.
 
 The objectives apply it to a few tokens at a time, because the logits of a whole batch over a large
-vocabulary are the largest tensors of training by far. That is only right if nothing but the linear
-map stands between hidden states and logits, so it is checked against the model's own logits.
+vocabulary are by far the largest tensors of training. This is only correct if there is nothing but
+the linear map between hidden states and logits, so `check_head` compares it with the model's own
+logits.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 
 class Head(NamedTuple):
-    """logits = hidden · weightᵀ + bias. weight [V′, H] may be wider than the vocabulary in use; the
-    rows beyond mean nothing.
+    """logits = hidden · weightᵀ + bias.
+
+    weight [V′, H] may be wider than the vocabulary in use; the rows beyond it have no meaning.
     """
 
     weight: Tensor
@@ -42,8 +44,9 @@ def head_of(model: PreTrainedModel) -> Head:
 
 
 def last_hidden(model: PreTrainedModel, ids_NT: Tensor) -> Tensor:
-    """Hidden states [N, T, H] that the head is applied to. Padding must stand on the right, where
-    causal attention ignores it.
+    """Return the hidden states [N, T, H] that the head is applied to.
+
+    Padding must be on the right, where causal attention ignores it.
     """
     backbone: Any = model.base_model
     hidden: Tensor = backbone(input_ids=ids_NT, use_cache=False).last_hidden_state
@@ -52,20 +55,20 @@ def last_hidden(model: PreTrainedModel, ids_NT: Tensor) -> Tensor:
 
 @torch.no_grad()
 def check_head(model: PreTrainedModel, name: str) -> None:
-    """Raise ModelError if the logits are not the head's linear map of the hidden states (capped or
-    scaled logits, for example).
+    """Raise ModelError if the logits are not the head's linear map of the hidden states.
+
+    Capped or scaled logits are examples.
     """
     ids = torch.arange(4, device=model.device)[None]
     network: Any = model
     logits_TV = network(input_ids=ids, use_cache=False).logits[0]
     layer = model.get_output_embeddings()
     if isinstance(layer, torch.nn.Linear):
-        ours_TV = head_of(model).logits(last_hidden(model, ids)[0], logits_TV.shape[-1])
-        if torch.allclose(ours_TV, logits_TV, rtol=1e-3, atol=1e-3):
+        linear_TV = head_of(model).logits(last_hidden(model, ids)[0], logits_TV.shape[-1])
+        if torch.allclose(linear_TV, logits_TV, rtol=1e-3, atol=1e-3):
             return
     raise ModelError(
-        f"{name}: its logits are not a plain linear function of its hidden states (capped "
-        "or scaled, say), "
-        "which the objectives do not support. Choose a model without that, such as Llama, "
-        "Qwen2 or Qwen3."
+        f"{name}: its logits are not a plain linear function of its hidden states (they are capped "
+        "or scaled, for example), which the objectives do not support. Choose a model such as "
+        "Llama, Qwen2 or Qwen3."
     )

@@ -1,8 +1,8 @@
-"""Where a language model's files are, whether they can be used, and what names their content.
+"""Where a language model's files are, whether they can be used, and the hash of their content.
 
 Weights are read from safetensors only: a pickle can run any program when it is opened. A folder is
-checked before anything is loaded, so that each refusal is one sentence that names the folder and
-the remedy.
+checked before anything is loaded, so that each error is one sentence that names the folder and the
+remedy.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ class ModelError(ValueError):
 
 
 def local_folder(uri: str) -> Path:
-    """The folder of a `builtin:`, `file:` or `hub:` model; hub models are downloaded once. Raises
-    ModelError.
+    """Return the folder of a `builtin:`, `file:` or `hub:` model; hub models are downloaded once.
+
+    Raises ModelError if there is no such model or it cannot be downloaded.
     """
     scheme, _, target = uri.partition(":")
     if scheme == "builtin":
@@ -69,8 +70,9 @@ def _downloaded(name: str) -> Path:
 
 
 def check_folder(folder: Path, *, weights: bool) -> dict[str, Any]:
-    """The folder's configuration, after checking that what is needed is there. Raises
-    ModelError.
+    """Return the folder's configuration after checking that the needed files exist.
+
+    Raises ModelError if a file is missing or of an unsupported kind.
     """
     if not folder.is_dir():
         raise ModelError(
@@ -129,8 +131,9 @@ def _predicts_next_token(config: dict[str, Any]) -> bool:
 
 
 def content_hash(folder: Path, *, weights: bool, extra: str = "") -> str:
-    """SHA-256 over configuration, tokenizer and (if `weights`) safetensors: the same content has
-    the same hash wherever it lies.
+    """Return the SHA-256 of configuration, tokenizer and (if `weights`) safetensors.
+
+    Equal content has the same hash in every folder.
     """
     patterns = [pattern for pattern in DOWNLOADED if weights or pattern != "*.safetensors"]
     digest = hashlib.sha256(extra.encode())

@@ -1,9 +1,8 @@
-"""Language models as the rest of the trainer sees them: network, tokenizer and the facts about both
-that runs depend on.
+"""Language models as the rest of the trainer uses them: network, tokenizer and facts about both.
 
 `vocabulary` is the tokenizer's size, not the embedding's width: checkpoints pad the embedding to a
-round number, and the rows beyond the tokenizer mean nothing. Every softmax in this project is over
-ids 0 … vocabulary − 1.
+round number, and the rows beyond the tokenizer have no meaning. Every softmax in this project is
+over ids 0 … vocabulary − 1.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ NUMBER_FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal language model with its tokenizer. `ends` are the ids that end an answer, the
-    tokenizer's own first.
+    """A causal language model with its tokenizer.
 
-    `chat_template` and `thinking` say how its prompts are formatted.
+    `eos_ids` are the ids that end an answer, the tokenizer's own first. `chat_template` and
+    `thinking` say how its prompts are formatted.
     """
 
     model: PreTrainedModel
@@ -44,7 +43,7 @@ class LanguageModel:
     hash: str
     vocabulary: int
     max_length: int
-    ends: tuple[int, ...]
+    eos_ids: tuple[int, ...]
     chat_template: bool
     thinking: Thinking = "as_the_template"
 
@@ -66,7 +65,8 @@ def load(
     """Open a network of the run, in eval mode (no dropout) on `device`.
 
     `resolve` turns the network's URI into a folder. With `network.random_init` the weights are
-    drawn from `seed`, whatever the folder holds. Raises ModelError.
+    drawn from `seed`, even if the folder has weights. Raises ModelError if the model cannot be
+    used.
     """
     folder = resolve(network.model)
     settings = check_folder(folder, weights=not network.random_init)
@@ -78,7 +78,7 @@ def load(
     vocabulary = vocabulary_size(tokenizer)
     if _embedded_ids(model) < vocabulary:
         raise ModelError(
-            f"{folder}: the tokenizer knows {vocabulary} tokens, more than the model "
+            f"{folder}: the tokenizer has {vocabulary} tokens, more than the model "
             "embeds. Use the model's own tokenizer."
         )
     model = model.eval().to(device)
@@ -98,23 +98,22 @@ def load(
             or getattr(config, "max_position_embeddings", None)
             or 2**31
         ),
-        ends=_ends(tokenizer, model, folder),
+        eos_ids=_eos_ids(tokenizer, model, folder),
         chat_template=network.chat_template and bool(tokenizer.chat_template),
         thinking=network.thinking,
     )
 
 
 def layers_of(model: PreTrainedModel) -> list[torch.nn.Module]:
-    """The blocks that a network is a stack of."""
+    """Return the transformer blocks of a network, in order."""
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
-    """From now on the backward pass computes each layer's activations again instead of keeping
-    them: the same gradients, less memory.
+    """Turn on gradient checkpointing: the same gradients with less memory and more computation.
 
-    Only the layers' own switch says "training"; everything inside them stays in eval mode, hence
-    without dropout.
+    The backward pass then computes each layer's activations again instead of storing them. Only the
+    layers' own flag says "training"; everything inside them stays in eval mode, so without dropout.
     """
     layers: list[Any] = layers_of(model)
     for layer in layers:
@@ -162,7 +161,7 @@ def _stored(folder: Path, config: Any, network: Network) -> PreTrainedModel:
     model, report = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
-        further_keys = f" and {len(missing) - 1} more parts" if len(missing) > 1 else ""
+        further_keys = f" and {len(missing) - 1} more keys" if len(missing) > 1 else ""
         raise ModelError(
             f"{folder}: the weights lack {missing[0]}{further_keys}. Save or download the "
             "model again."
@@ -175,15 +174,17 @@ def _embedded_ids(model: PreTrainedModel) -> int:
     return weight.shape[0]
 
 
-def _ends(
+def _eos_ids(
     tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path
 ) -> tuple[int, ...]:
     generation = getattr(model.generation_config, "eos_token_id", None)
     listed = generation if isinstance(generation, list) else [generation]
-    ends = tuple(dict.fromkeys(end for end in (tokenizer.eos_token_id, *listed) if end is not None))
-    if not ends:
+    eos_ids = tuple(
+        dict.fromkeys(end for end in (tokenizer.eos_token_id, *listed) if end is not None)
+    )
+    if not eos_ids:
         raise ModelError(
             f"{folder}: neither tokenizer nor generation_config.json names an end-of-text "
             "token, so no answer could end."
         )
-    return ends
+    return eos_ids

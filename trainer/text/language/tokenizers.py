@@ -1,8 +1,8 @@
-"""Tokenizers: opened without surprises, compared by content, and read back as text.
+"""Tokenizers: opened exactly as stored, compared by content, and used to decode ids.
 
 transformers' AutoTokenizer replaces a small custom tokenizer by the class that the model type
-suggests and then drops, for example, spaces. A `tokenizer.json` says everything, so it is opened as
-exactly what it is; AutoTokenizer is used only for older folders without one.
+suggests and then drops, for example, spaces. A `tokenizer.json` is complete, so it is opened
+directly; AutoTokenizer is used only for older folders without one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OLDER_FILES = ("tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The folder's tokenizer. Raises ModelError if there is none or it cannot be read."""
+    """Return the folder's tokenizer. Raises ModelError if there is none or it cannot be read."""
     exact = (folder / "tokenizer.json").is_file()
     if not exact and not any((folder / name).is_file() for name in OLDER_FILES):
         raise ModelError(
@@ -40,17 +40,17 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def vocabulary_size(tokenizer: PreTrainedTokenizerBase) -> int:
-    """One more than the largest id that has a token."""
+    """Return the largest id that has a token, plus one."""
     return max(tokenizer.get_vocab().values()) + 1
 
 
 def require_same_vocabulary(student: LanguageModel, teacher: LanguageModel) -> int:
-    """The size of the vocabulary that both models share, or ModelError if their ids mean different
-    things.
+    """Return the size of the vocabulary that student and teacher share.
 
-    Compared are id → token, the begin token and the end tokens (one in common is enough: a base
-    model and its chat version list different ones). Widths of the embeddings may differ; the
-    padding token is never scored and may differ too.
+    Raises ModelError if their ids mean different things. Compared are id → token, the begin token
+    and the end tokens (one in common is enough: a base model and its chat version list different
+    ones). The widths of the embeddings may differ; the padding token is never scored and may differ
+    too.
     """
     student_tokens, teacher_tokens = _by_id(student), _by_id(teacher)
     different = sorted(
@@ -63,13 +63,13 @@ def require_same_vocabulary(student: LanguageModel, teacher: LanguageModel) -> i
         first = different[0]
         raise ModelError(
             f"Student {student.name} and teacher {teacher.name} have different tokenizers: "
-            f"id {first} is {_shown(student_tokens, first)} "
-            f"for the student and {_shown(teacher_tokens, first)} for the teacher "
+            f"id {first} is {_token_text(student_tokens, first)} "
+            f"for the student and {_token_text(teacher_tokens, first)} for the teacher "
             f"({len(different)} ids differ). {remedy}"
         )
     if student.tokenizer.bos_token_id != teacher.tokenizer.bos_token_id or not set(
-        student.ends
-    ) & set(teacher.ends):
+        student.eos_ids
+    ) & set(teacher.eos_ids):
         raise ModelError(
             f"Student {student.name} and teacher {teacher.name} begin or end texts with "
             f"different tokens. {remedy}"
@@ -81,12 +81,12 @@ def _by_id(language_model: LanguageModel) -> dict[int, str]:
     return {id: token for token, id in language_model.tokenizer.get_vocab().items()}
 
 
-def _shown(tokens: dict[int, str], id: int) -> str:
+def _token_text(tokens: dict[int, str], id: int) -> str:
     return f"“{tokens[id]}”" if id in tokens else "missing"
 
 
 def decode(language_model: LanguageModel, ids: Sequence[int]) -> str:
-    """The text of an answer, without its end token and other special tokens."""
+    """Return the text of an answer, without its end token and other special tokens."""
     return str(
         language_model.tokenizer.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -94,8 +94,8 @@ def decode(language_model: LanguageModel, ids: Sequence[int]) -> str:
     )
 
 
-def pieces(language_model: LanguageModel, ids: Sequence[int]) -> list[str]:
-    """What each token looks like by itself; special tokens are shown by their names."""
+def token_texts(language_model: LanguageModel, ids: Sequence[int]) -> list[str]:
+    """Return the text of each token by itself; special tokens are shown by their names."""
     text_by_id = {
         id: str(language_model.tokenizer.decode([id], clean_up_tokenization_spaces=False))
         for id in set(ids)

@@ -1,6 +1,4 @@
-"""From rows of (prompt ids, completion ids) to the hidden states that predict each completion
-token.
-"""
+"""From rows of (prompt ids, completion ids) to the hidden states that predict the completions."""
 
 from __future__ import annotations
 
@@ -19,28 +17,29 @@ Row = tuple[Sequence[int], Sequence[int]]
 
 
 def micro_batches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
-    """Places of the rows, grouped so that each padded group holds at most `tokens` ids (or a single
-    row), longest rows first.
+    """Group row indices so that each padded group has at most `tokens` ids, longest rows first.
+
+    A row longer than `tokens` is a group of its own.
     """
     groups: list[list[int]] = []
     longest = 0
-    for index in sorted(range(len(rows)), key=lambda index: -_fed(rows[index])):
+    for index in sorted(range(len(rows)), key=lambda index: -_input_length(rows[index])):
         if not groups or (len(groups[-1]) + 1) * longest > tokens:
             groups.append([])
-            longest = _fed(rows[index])
+            longest = _input_length(rows[index])
         groups[-1].append(index)
     return groups
 
 
 def response_hidden(language_model: LanguageModel, rows: Sequence[Row]) -> Tensor:
-    """[ΣT, H], row by row: the state at a token's predecessor. A completion's last token predicts
-    nothing and is not read.
+    """Return hidden states [ΣT, H], row by row: for each completion token that of its predecessor.
 
-    Rows of like length are read together, so that little padding is.
+    A completion's last token predicts nothing and is not read. Rows of similar length are read
+    together to reduce padding.
     """
-    groups = like_lengths([_fed(row) for row in rows], _cost_of_a_pass(language_model))
+    groups = length_groups([_input_length(row) for row in rows], _pass_cost(language_model))
     hidden_TH = torch.cat(
-        [_padded_together(language_model, [rows[index] for index in group]) for group in groups]
+        [_forward_padded(language_model, [rows[index] for index in group]) for group in groups]
     )
     if len(groups) == 1:
         return hidden_TH
@@ -62,12 +61,12 @@ def response_hidden(language_model: LanguageModel, rows: Sequence[Row]) -> Tenso
     return hidden_TH.index_select(0, order_T.to(hidden_TH.device))
 
 
-def like_lengths(lengths: Sequence[int], cost: float) -> list[Sequence[int]]:
-    """Places in groups that are read together, each padded to its longest row, at the least Σ
-    padded ids + `cost` of each group.
+def length_groups(lengths: Sequence[int], cost: float) -> list[Sequence[int]]:
+    """Group row indices so that Σ padded ids + `cost` · groups is smallest.
 
-    A group is a run of the rows in falling order of length; which runs are best follows from those
-    of fewer rows. A single group keeps the order of the rows.
+    Rows of a group are read together, each padded to the longest. With the rows sorted by falling
+    length, every group is a consecutive range; dynamic programming over the number of rows finds
+    the best ranges, longest rows first. A single group keeps the order of the rows.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     longest = np.asarray(lengths, dtype=np.float64)[order]
@@ -85,12 +84,12 @@ def like_lengths(lengths: Sequence[int], cost: float) -> list[Sequence[int]]:
     return groups[::-1] if len(groups) > 1 else [range(len(lengths))]
 
 
-def _cost_of_a_pass(language_model: LanguageModel) -> float:
-    """What one more pass through the network costs, in ids that could be read in that time:
-    measured, and larger where ids are cheap.
+def _pass_cost(language_model: LanguageModel) -> float:
+    """Return the cost of one more forward pass, in ids that could be read in that time.
 
-    A network in shards (with DTensors as parameters) must be passed equally often in every process,
-    whatever the rows' lengths.
+    The constants are measured; the cost is larger where ids are cheap. A sharded network (with
+    DTensors as parameters) must run the same number of passes in every process, whatever the rows'
+    lengths.
     """
     parameters = list(language_model.model.parameters())
     if any(hasattr(parameter, "placements") for parameter in parameters):
@@ -102,8 +101,8 @@ def _cost_of_a_pass(language_model: LanguageModel) -> float:
     )
 
 
-def _padded_together(language_model: LanguageModel, rows: Sequence[Row]) -> Tensor:
-    fed = [_fed(row) for row in rows]
+def _forward_padded(language_model: LanguageModel, rows: Sequence[Row]) -> Tensor:
+    fed = [_input_length(row) for row in rows]
     ids_NT = torch.zeros(len(rows), max(fed), dtype=torch.long)
     predicts_NT = torch.zeros(ids_NT.shape, dtype=torch.bool)
     for line, ((prompt, completion), length) in enumerate(zip(rows, fed, strict=True)):
@@ -114,10 +113,10 @@ def _padded_together(language_model: LanguageModel, rows: Sequence[Row]) -> Tens
 
 
 def completion_ids(rows: Sequence[Row]) -> Tensor:
-    """[ΣT], row by row."""
+    """Return the completions' ids [ΣT], row by row."""
     return torch.tensor([id for _, completion in rows for id in completion], dtype=torch.long)
 
 
-def _fed(row: Row) -> int:
+def _input_length(row: Row) -> int:
     prompt, completion = row
     return len(prompt) + len(completion) - 1

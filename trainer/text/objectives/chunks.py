@@ -1,5 +1,4 @@
-"""What the two LM-head operators share: how many tokens are done at a time, and where their
-gradients add up.
+"""What the two LM-head operators share: the size of a chunk and the sums of gradients.
 
 Shapes: T tokens, C tokens of a chunk, H hidden, V vocabulary in use.
 """
@@ -22,8 +21,9 @@ def tokens_per_chunk(vocabulary: int) -> int:
 
 
 def chunks(tokens: int, chunk: int) -> Iterator[slice]:
-    """The tokens in slices; one empty slice where there are none, so that a batch without tokens
-    has a loss and gradients too.
+    """Yield the tokens in slices of `chunk`.
+
+    Without tokens there is one empty slice, so that an empty batch has a loss and gradients too.
     """
     return (slice(start, min(start + chunk, tokens)) for start in range(0, max(tokens, 1), chunk))
 
@@ -33,7 +33,7 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
 
 
 class Gradients:
-    """Sums of the gradients of hidden states and head, each only if wanted."""
+    """Sums of the gradients of hidden states and head; those that are not needed stay None."""
 
     def __init__(self, hidden_TH: Tensor, head: Head, needed: Sequence[bool]) -> None:
         self.head = head

@@ -5,8 +5,8 @@ g_v = ∂ℓ_v / ∂ log p_S(v) the gradient with respect to the student's logit
 
     ∂D / ∂z_u = (g_u − p_S(u) Σ_v g_v) / τ
 
-and a clipped entry has slope 0. Slopes of the entries a log(a / b), and what the non-negative form
-+ b − a adds to them:
+and a clipped entry has slope 0. Slopes of the entries a log(a / b), and the terms that the
+non-negative form + b − a adds to them:
 
     forward KL        −p_T                                     + p_S
     reverse KL        p_S (log(p_S / p_T) + 1)                 − p_S
@@ -43,7 +43,7 @@ from trainer.text.objectives.divergences import (
 )
 
 
-class Laws(NamedTuple):
+class Distributions(NamedTuple):
     """Distributions of teacher (t) and student (s), and their logarithms."""
 
     log_t: Tensor
@@ -55,100 +55,95 @@ class Laws(NamedTuple):
 Slopes = tuple[Tensor, Tensor]
 
 
-def laws_of(log_t_TV: Tensor, log_s_TV: Tensor) -> Laws:
-    return Laws(log_t_TV, log_s_TV, log_t_TV.exp(), log_s_TV.exp())
+def distributions_of(log_t_TV: Tensor, log_s_TV: Tensor) -> Distributions:
+    return Distributions(log_t_TV, log_s_TV, log_t_TV.exp(), log_s_TV.exp())
 
 
-def divergence_and_gradient(objective: Divergence, laws: Laws) -> tuple[Tensor, Tensor, Tensor]:
-    """D [T], the share of its entries that the clip cuts [T], and ∂D / ∂z_S at temperature 1 [T,
-    V].
-    """
-    entries_TV, slopes_TV = entries_and_slopes(objective, laws)
+def divergence_and_gradient(
+    objective: Divergence, p: Distributions
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return D [T], the clipped share of its entries [T], and ∂D / ∂z_S at temperature 1 [T, V]."""
+    entries_TV, slopes_TV = entries_and_slopes(objective, p)
     divergence_T, capped_T = _clip(objective.clip, entries_TV, slopes_TV)
-    return divergence_T, capped_T, slopes_TV.sub_(laws.s * slopes_TV.sum(-1, keepdim=True))
+    return divergence_T, capped_T, slopes_TV.sub_(p.s * slopes_TV.sum(-1, keepdim=True))
 
 
-def entries_and_slopes(objective: Divergence, laws: Laws) -> Slopes:
-    """ℓ_v and g_v, [T, V] each, both fresh tensors."""
+def entries_and_slopes(objective: Divergence, p: Distributions) -> Slopes:
+    """Return ℓ_v and g_v, two new tensors [T, V]."""
     nonneg = needs_nonneg(objective.clip)
     match objective:
         case ForwardKL():
-            return _forward(laws, nonneg)
+            return _forward(p, nonneg)
         case ReverseKL():
-            return _reverse(laws, nonneg)
+            return _reverse(p, nonneg)
         case JSD(beta=0 | 1):
-            return (_reverse if objective.beta else _forward)(laws, nonneg)
+            return (_reverse if objective.beta else _forward)(p, nonneg)
         case JSD():
-            return _jsd(laws, objective.beta)
+            return _jsd(p, objective.beta)
         case SkewedKL():
             return (_skewed_forward if objective.direction == "forward" else _skewed_reverse)(
-                laws, objective.alpha, nonneg
+                p, objective.alpha, nonneg
             )
         case AdaptiveKL():
-            share_T1 = head_gap_share(laws.t, laws.s, objective.head_mass)[:, None]
-            pairs = zip(_forward(laws, nonneg), _reverse(laws, nonneg), strict=True)
+            share_T1 = head_gap_share(p.t, p.s, objective.head_mass)[:, None]
+            pairs = zip(_forward(p, nonneg), _reverse(p, nonneg), strict=True)
             entries_TV, slopes_TV = (
                 forward.lerp_(reverse, 1 - share_T1) for forward, reverse in pairs
             )
             return entries_TV, slopes_TV
 
 
-def _forward(laws: Laws, nonneg: bool) -> Slopes:
-    entries_TV, slopes_TV = laws.t * (laws.log_t - laws.log_s), -laws.t
+def _forward(p: Distributions, nonneg: bool) -> Slopes:
+    entries_TV, slopes_TV = p.t * (p.log_t - p.log_s), -p.t
     return (
-        (entries_TV.add_(laws.s).sub_(laws.t), slopes_TV.add_(laws.s))
-        if nonneg
-        else (entries_TV, slopes_TV)
+        (entries_TV.add_(p.s).sub_(p.t), slopes_TV.add_(p.s)) if nonneg else (entries_TV, slopes_TV)
     )
 
 
-def _reverse(laws: Laws, nonneg: bool) -> Slopes:
-    entries_TV = laws.s * (laws.log_s - laws.log_t)
-    return (
-        (entries_TV.add(laws.t).sub_(laws.s), entries_TV)
-        if nonneg
-        else (entries_TV, entries_TV + laws.s)
-    )
+def _reverse(p: Distributions, nonneg: bool) -> Slopes:
+    entries_TV = p.s * (p.log_s - p.log_t)
+    return (entries_TV.add(p.t).sub_(p.s), entries_TV) if nonneg else (entries_TV, entries_TV + p.s)
 
 
-def _jsd(laws: Laws, beta: float) -> Slopes:
-    log_m_TV = log_mixture(laws.log_t, laws.log_s, beta)
-    slopes_TV = laws.s * (laws.log_s - log_m_TV) * (1 - beta)
-    return torch.addcmul(slopes_TV, laws.t, laws.log_t - log_m_TV, value=beta), slopes_TV
+def _jsd(p: Distributions, beta: float) -> Slopes:
+    log_m_TV = log_mixture(p.log_t, p.log_s, beta)
+    slopes_TV = p.s * (p.log_s - log_m_TV) * (1 - beta)
+    return torch.addcmul(slopes_TV, p.t, p.log_t - log_m_TV, value=beta), slopes_TV
 
 
-def _skewed_forward(laws: Laws, alpha: float, nonneg: bool) -> Slopes:
-    to_m_TV = laws.log_t - log_mixture(laws.log_t, laws.log_s, alpha)
-    entries_TV, slopes_TV = laws.t * to_m_TV, (laws.log_s + to_m_TV).exp_().mul_(alpha - 1)
+def _skewed_forward(p: Distributions, alpha: float, nonneg: bool) -> Slopes:
+    to_m_TV = p.log_t - log_mixture(p.log_t, p.log_s, alpha)
+    entries_TV, slopes_TV = p.t * to_m_TV, (p.log_s + to_m_TV).exp_().mul_(alpha - 1)
     if nonneg:
-        entries_TV.add_(laws.s - laws.t, alpha=1 - alpha)
-        slopes_TV.add_(laws.s, alpha=1 - alpha)
+        entries_TV.add_(p.s - p.t, alpha=1 - alpha)
+        slopes_TV.add_(p.s, alpha=1 - alpha)
     return entries_TV, slopes_TV
 
 
-def _skewed_reverse(laws: Laws, alpha: float, nonneg: bool) -> Slopes:
-    to_m_TV = laws.log_s - log_mixture(laws.log_s, laws.log_t, alpha)
-    # α p_S / m, the student's share of the mixture: formed in the exponent, where α = 0 gives 0
-    # rather than 0 · ∞.
+def _skewed_reverse(p: Distributions, alpha: float, nonneg: bool) -> Slopes:
+    to_m_TV = p.log_s - log_mixture(p.log_s, p.log_t, alpha)
+    # α p_S / m, the student's share of the mixture, is computed in the exponent, where α = 0 gives
+    # 0 instead of 0 · ∞.
     share_TV = (to_m_TV + (math.log(alpha) if alpha else -math.inf)).exp_()
-    entries_TV, slopes_TV = laws.s * to_m_TV, laws.s * (to_m_TV + 1 - share_TV)
+    entries_TV, slopes_TV = p.s * to_m_TV, p.s * (to_m_TV + 1 - share_TV)
     if nonneg:
-        entries_TV.add_(laws.t - laws.s, alpha=1 - alpha)
-        slopes_TV.sub_(laws.s, alpha=1 - alpha)
+        entries_TV.add_(p.t - p.s, alpha=1 - alpha)
+        slopes_TV.sub_(p.s, alpha=1 - alpha)
     return entries_TV, slopes_TV
 
 
 def _clip(clip: NoClip | Clip, entries_TV: Tensor, slopes_TV: Tensor) -> tuple[Tensor, Tensor]:
-    """The clipped sum [T] and the share of the entries that were cut [T]; the slopes are cut or
-    rescaled in place.
+    """Return the clipped sum [T] and the clipped share of the entries [T].
+
+    The slopes are set to 0 or rescaled in place.
     """
-    whole_T = entries_TV.sum(-1)
+    total_T = entries_TV.sum(-1)
     if isinstance(clip, NoClip):
-        return whole_T, torch.zeros_like(whole_T)
+        return total_T, torch.zeros_like(total_T)
     if clip.scope == "token":
-        scale_T = token_scale(whole_T, clip.limit)
+        scale_T = token_scale(total_T, clip.limit)
         slopes_TV.mul_(scale_T[:, None])
-        return whole_T * scale_T, (whole_T > clip.limit).to(whole_T)
-    cut_TV = entries_TV > clip.limit
-    slopes_TV.masked_fill_(cut_TV, 0)
-    return entries_TV.clamp_max(clip.limit).sum(-1), cut_TV.to(whole_T).mean(-1)
+        return total_T * scale_T, (total_T > clip.limit).to(total_T)
+    clipped_TV = entries_TV > clip.limit
+    slopes_TV.masked_fill_(clipped_TV, 0)
+    return entries_TV.clamp_max(clip.limit).sum(-1), clipped_TV.to(total_T).mean(-1)

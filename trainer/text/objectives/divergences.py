@@ -3,9 +3,9 @@
 With p = softmax(z / τ) of the teacher's (T) and the student's (S) logits z, in nats, no factor τ²:
 
     forward KL    KL(p_T ‖ p_S) = Σ_v p_T (log p_T − log p_S)
-                  covers everything that the teacher would say
+                  covers all that the teacher writes
     reverse KL    KL(p_S ‖ p_T) = Σ_v p_S (log p_S − log p_T)
-                  avoids what the teacher would not say
+                  avoids what the teacher does not write
     JSD           β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T + (1 − β) p_S
                   (GKD, arXiv 2306.13649)
     skewed KL     KL(p_T ‖ α p_T + (1 − α) p_S), or KL(p_S ‖ α p_S + (1 − α) p_T)
@@ -28,7 +28,7 @@ all others.
 `clip` = Clip(scope, limit). A divergence is Σ_v ℓ_v; for forward KL ℓ_v = p_T (log p_T − log p_S).
 
     entry          Σ_v min(ℓ_v, limit), as published (OPSD, arXiv 2601.18734). Negative entries are
-                   not clipped, so the sum can be negative and a clipped token loses its pull.
+                   not clipped, so the sum can be negative and a clipped token may have no gradient.
     entry_nonneg   the same on a log(a / b) − a + b instead of a log(a / b): the same sum without a
                    clip, no entry below 0
     token          min(D, limit), by rescaling: above the limit the gradient is (limit / D) ∇D
@@ -59,33 +59,37 @@ from trainer.text.objectives.vocabularies import restrict, top_ids
 
 Clipping = NoClip | Clip
 Vocabulary = AllLogits | TopLogits
-UNCUT = NoClip()
-ALL = AllLogits()
-FIRST_TOP = 64
+NO_CLIP = NoClip()
+ALL_LOGITS = AllLogits()
+INITIAL_TOP_K = 64
 
 
 def forward_kl(
     teacher_logits_TV: Tensor,
     student_logits_TV: Tensor,
     temperature: float = 1.0,
-    clip: Clipping = UNCUT,
-    vocabulary: Vocabulary = ALL,
+    clip: Clipping = NO_CLIP,
+    vocabulary: Vocabulary = ALL_LOGITS,
 ) -> Tensor:
-    """KL(p_T ‖ p_S), [T]. Gradient without a clip: (p_S − p_T) / τ."""
-    log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
-    return add_up(kl_entries(log_t_TV, log_s_TV, clip), clip)
+    """Return KL(p_T ‖ p_S), [T]. Gradient without a clip: (p_S − p_T) / τ."""
+    log_t_TV, log_s_TV = log_distributions(
+        teacher_logits_TV, student_logits_TV, temperature, vocabulary
+    )
+    return sum_entries(kl_entries(log_t_TV, log_s_TV, clip), clip)
 
 
 def reverse_kl(
     teacher_logits_TV: Tensor,
     student_logits_TV: Tensor,
     temperature: float = 1.0,
-    clip: Clipping = UNCUT,
-    vocabulary: Vocabulary = ALL,
+    clip: Clipping = NO_CLIP,
+    vocabulary: Vocabulary = ALL_LOGITS,
 ) -> Tensor:
-    """KL(p_S ‖ p_T), [T]. Gradient without a clip: p_S (log p_S − log p_T − KL) / τ."""
-    log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
-    return add_up(kl_entries(log_s_TV, log_t_TV, clip), clip)
+    """Return KL(p_S ‖ p_T), [T]. Gradient without a clip: p_S (log p_S − log p_T − KL) / τ."""
+    log_t_TV, log_s_TV = log_distributions(
+        teacher_logits_TV, student_logits_TV, temperature, vocabulary
+    )
+    return sum_entries(kl_entries(log_s_TV, log_t_TV, clip), clip)
 
 
 def jsd(
@@ -93,19 +97,22 @@ def jsd(
     student_logits_TV: Tensor,
     beta: float,
     temperature: float = 1.0,
-    clip: Clipping = UNCUT,
-    vocabulary: Vocabulary = ALL,
+    clip: Clipping = NO_CLIP,
+    vocabulary: Vocabulary = ALL_LOGITS,
 ) -> Tensor:
-    """β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m), [T]; forward KL at β = 0, reverse KL at β = 1. JSD_β(T,
-    S) = JSD_{1−β}(S, T).
+    """Return β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m), [T].
+
+    β = 0 gives forward KL, β = 1 reverse KL. JSD_β(T, S) = JSD_{1−β}(S, T).
     """
     if beta in (0, 1):
         return (reverse_kl if beta else forward_kl)(
             teacher_logits_TV, student_logits_TV, temperature, clip, vocabulary
         )
-    log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
+    log_t_TV, log_s_TV = log_distributions(
+        teacher_logits_TV, student_logits_TV, temperature, vocabulary
+    )
     log_m_TV = log_mixture(log_t_TV, log_s_TV, beta)
-    return add_up(
+    return sum_entries(
         beta * kl_entries(log_t_TV, log_m_TV, clip)
         + (1 - beta) * kl_entries(log_s_TV, log_m_TV, clip),
         clip,
@@ -118,15 +125,18 @@ def skewed_kl(
     alpha: float,
     direction: str = "forward",
     temperature: float = 1.0,
-    clip: Clipping = UNCUT,
-    vocabulary: Vocabulary = ALL,
+    clip: Clipping = NO_CLIP,
+    vocabulary: Vocabulary = ALL_LOGITS,
 ) -> Tensor:
-    """KL(p_T ‖ α p_T + (1 − α) p_S) forward, KL(p_S ‖ α p_S + (1 − α) p_T) reverse, [T]; α = 0 is
-    the plain KL.
+    """Return KL(p_T ‖ α p_T + (1 − α) p_S), [T], or KL(p_S ‖ α p_S + (1 − α) p_T) if "reverse".
+
+    α = 0 gives the plain KL.
     """
-    log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
+    log_t_TV, log_s_TV = log_distributions(
+        teacher_logits_TV, student_logits_TV, temperature, vocabulary
+    )
     first_TV, second_TV = (log_t_TV, log_s_TV) if direction == "forward" else (log_s_TV, log_t_TV)
-    return add_up(kl_entries(first_TV, log_mixture(first_TV, second_TV, alpha), clip), clip)
+    return sum_entries(kl_entries(first_TV, log_mixture(first_TV, second_TV, alpha), clip), clip)
 
 
 def adaptive_kl(
@@ -134,15 +144,19 @@ def adaptive_kl(
     student_logits_TV: Tensor,
     head_mass: float = 0.5,
     temperature: float = 1.0,
-    clip: Clipping = UNCUT,
-    vocabulary: Vocabulary = ALL,
+    clip: Clipping = NO_CLIP,
+    vocabulary: Vocabulary = ALL_LOGITS,
 ) -> Tensor:
-    """Forward KL weighted by where the two differ in the teacher's head, reverse KL by the tail,
-    [T]. A clip cuts the weighted entries.
+    """Return the AKL, [T].
+
+    Forward KL is weighted by the gap between the two distributions in the teacher's head, reverse
+    KL by the gap in the tail. A clip applies to the weighted entries.
     """
-    log_t_TV, log_s_TV = log_laws(teacher_logits_TV, student_logits_TV, temperature, vocabulary)
+    log_t_TV, log_s_TV = log_distributions(
+        teacher_logits_TV, student_logits_TV, temperature, vocabulary
+    )
     share_T1 = head_gap_share(log_t_TV.exp(), log_s_TV.detach().exp(), head_mass)[:, None]
-    return add_up(
+    return sum_entries(
         share_T1 * kl_entries(log_t_TV, log_s_TV, clip)
         + (1 - share_T1) * kl_entries(log_s_TV, log_t_TV, clip),
         clip,
@@ -152,7 +166,7 @@ def adaptive_kl(
 def divergence_of(
     objective: Divergence, teacher_logits_TV: Tensor, student_logits_TV: Tensor
 ) -> Tensor:
-    """The divergence that a stage names, [T]."""
+    """Return the divergence that an objective of the run definition names, [T]."""
     teacher_TV, student_TV = teacher_logits_TV, student_logits_TV
     temperature, clip, vocabulary = objective.temperature, objective.clip, objective.vocabulary
     match objective:
@@ -179,27 +193,29 @@ def divergence_of(
 
 
 def entropy(logits_TV: Tensor, temperature: float = 1.0) -> Tensor:
-    """−Σ_v p log p of p = softmax(z / τ), [T], in nats; divide by log V for TIP's h."""
+    """Return −Σ_v p log p of p = softmax(z / τ), [T], in nats; divide by log V for TIP's h."""
     log_p_TV = log_softmax(logits_TV, temperature)
     return -(log_p_TV.exp() * log_p_TV).sum(-1)
 
 
 def log_softmax(logits_TV: Tensor, temperature: float) -> Tensor:
-    """log softmax(z / τ) in float32 at least: rounded to bfloat16, a difference of two of them
-    would be mostly rounding.
+    """Return log softmax(z / τ) in at least float32.
+
+    In bfloat16 a difference of two of them would be mostly rounding error.
     """
     wide_TV = logits_TV.to(torch.promote_types(logits_TV.dtype, torch.float32))
     return (wide_TV if temperature == 1 else wide_TV / temperature).log_softmax(-1)
 
 
-def log_laws(
+def log_distributions(
     teacher_logits_TV: Tensor,
     student_logits_TV: Tensor,
     temperature: float,
-    vocabulary: Vocabulary = ALL,
+    vocabulary: Vocabulary = ALL_LOGITS,
 ) -> tuple[Tensor, Tensor]:
-    """log p_T, a constant, and log p_S over the vocabulary that is compared, [T, V] or [T, k or k +
-    1].
+    """Return log p_T, a constant, and log p_S over the compared tokens.
+
+    Both are [T, V], or with top tokens [T, k] or [T, k + 1].
     """
     log_t_TV, log_s_TV = (
         log_softmax(teacher_logits_TV.detach(), temperature),
@@ -214,14 +230,14 @@ def log_laws(
 
 
 def log_mixture(log_a_TV: Tensor, log_b_TV: Tensor, share: float) -> Tensor:
-    """log (share · a + (1 − share) · b), share < 1."""
+    """Return log (share · a + (1 − share) · b), share < 1."""
     return torch.logaddexp(
         log_a_TV + (math.log(share) if share else -math.inf), log_b_TV + math.log1p(-share)
     )
 
 
 def kl_entries(log_a_TV: Tensor, log_b_TV: Tensor, clip: Clipping) -> Tensor:
-    """Entries [T, V] whose sum is KL(a ‖ b), in the form that the clip is for."""
+    """Return entries [T, V] whose sum is KL(a ‖ b), in the form that the clip needs."""
     a_TV = log_a_TV.exp()
     entries_TV = a_TV * (log_a_TV - log_b_TV)
     return entries_TV - a_TV + log_b_TV.exp() if needs_nonneg(clip) else entries_TV
@@ -231,24 +247,22 @@ def needs_nonneg(clip: Clipping) -> bool:
     return isinstance(clip, Clip) and clip.scope == "entry_nonneg"
 
 
-def add_up(entries_TV: Tensor, clip: Clipping) -> Tensor:
+def sum_entries(entries_TV: Tensor, clip: Clipping) -> Tensor:
     if isinstance(clip, NoClip):
         return entries_TV.sum(-1)
     if clip.scope != "token":
         return entries_TV.clamp_max(clip.limit).sum(-1)
-    whole_T = entries_TV.sum(-1)
-    return whole_T * token_scale(whole_T, clip.limit)
+    total_T = entries_TV.sum(-1)
+    return total_T * token_scale(total_T, clip.limit)
 
 
-def token_scale(whole_T: Tensor, limit: float) -> Tensor:
-    """What a token's divergence is multiplied by so that it is `limit` at most, a constant."""
-    return limit / whole_T.detach().clamp_min(limit)
+def token_scale(total_T: Tensor, limit: float) -> Tensor:
+    """Return the constant factor that reduces a token's divergence to at most `limit`, [T]."""
+    return limit / total_T.detach().clamp_min(limit)
 
 
 def head_gap_share(t_TV: Tensor, s_TV: Tensor, mass: float) -> Tensor:
-    """g_head / (g_head + g_tail), [T]. Where the two are equal there is no gap and the share is
-    0.
-    """
+    """Return g_head / (g_head + g_tail), [T]; 0 where the two distributions are equal."""
     gap_TV = (t_TV - s_TV).abs()
     return (gap_TV * teacher_head(t_TV, mass)).sum(-1) / gap_TV.sum(-1).clamp_min(
         torch.finfo(gap_TV.dtype).tiny
@@ -256,13 +270,13 @@ def head_gap_share(t_TV: Tensor, s_TV: Tensor, mass: float) -> Tensor:
 
 
 def teacher_head(t_TV: Tensor, mass: float) -> Tensor:
-    """Which tokens are the fewest likeliest ones that hold `mass` together, bool [T, V].
+    """Return which tokens are the fewest likeliest ones with a total mass of `mass`, bool [T, V].
 
-    Few do in a language model, so that a full sort is not needed: the likeliest are looked at,
-    eight times as many while these are too few.
+    In a language model these are few, so a full sort is not needed: topk is computed with a small
+    k, which grows by a factor of eight until it is large enough.
     """
     width = k = t_TV.shape[-1]
-    k = min(FIRST_TOP, width)
+    k = min(INITIAL_TOP_K, width)
     while True:
         top_TK, ids_TK = t_TV.topk(k)
         before_TK = top_TK.cumsum(-1) - top_TK

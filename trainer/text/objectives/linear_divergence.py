@@ -1,18 +1,18 @@
-"""LM head, divergence and its gradient in one pass over chunks of tokens, so that no [tokens ×
-vocabulary] tensor of a batch exists.
+"""LM head, divergence and gradient in one pass over chunks of tokens.
 
-The loss is Σ_t c_t · D_t with coefficients c known beforehand, hence its gradient with respect to
-hidden states and head can be formed while the logits of a chunk are at hand, in the forward pass;
-the backward pass only multiplies by the incoming scalar. The gradients with respect to the logits
-are those of `slopes`.
+No [tokens × vocabulary] tensor of a whole batch exists. The loss is Σ_t c_t · D_t with coefficients
+c that are known before the forward pass. So the gradient with respect to hidden states and head can
+be computed in the forward pass, while the logits of a chunk exist; the backward pass only
+multiplies by the incoming scalar. `divergence_gradients` computes the gradients with respect to the
+logits.
 
-Only tokens that are handed in are computed: to leave tokens out, index hidden states, coefficients
-and ids first and let the teacher's logits be those of the same tokens. The gradient is that of a
-coefficient 0, and work falls in proportion. Peak memory hardly does, because it does not grow with
-tokens in the first place: chunking takes away the memory that TIP (arXiv 2604.14084) saves by
+Only the given tokens are computed: to leave tokens out, index hidden states, coefficients and ids
+first, and give the teacher's logits of the same tokens. The gradient is that of a coefficient 0,
+and the computation is proportionally smaller. Peak memory hardly changes, because it does not grow
+with the number of tokens: chunking already saves the memory that TIP (arXiv 2604.14084) saves by
 selection.
 
-Peak memory above the inputs: the head's gradient, the hidden states' gradient, two [chunk ×
+Peak memory beyond the inputs: the head's gradient, the hidden states' gradient, two [chunk ×
 vocabulary] buffers (logits of the teacher; logits of the student, overwritten by their gradient)
 and the temporaries of a few rows. Shapes: T tokens, C tokens of a chunk, R rows of a chunk at a
 time, H hidden, V vocabulary in use.
@@ -31,7 +31,11 @@ from torch.autograd.function import once_differentiable
 from trainer.spec.objectives import AllLogits, Divergence
 from trainer.text.language.heads import Head
 from trainer.text.objectives.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
-from trainer.text.objectives.divergence_gradients import Laws, divergence_and_gradient, laws_of
+from trainer.text.objectives.divergence_gradients import (
+    Distributions,
+    distributions_of,
+    divergence_and_gradient,
+)
 from trainer.text.objectives.divergences import log_softmax
 from trainer.text.objectives.vocabularies import expand, restrict, top_ids
 
@@ -44,13 +48,18 @@ CACHED_ENTRIES = 1 << 19
 
 @dataclass(frozen=True)
 class TokenStatistics:
-    """What is known about each token of a divergence, detached, [T] each, at the objective's
-    temperature, in nats.
+    """Statistics of each token, detached, [T] each, at the objective's temperature, in nats.
 
-    `divergence` D, clipped if the objective clips; the student's `entropy`; log-probs that student
-    and teacher give to the token that was written; the ids that each of them finds likeliest;
-    `capped`, the share of D's entries that were cut (0 without a clip; of a clip of whole tokens 0
-    or 1). All but `divergence` and `capped` are over the whole vocabulary.
+        divergence        D, clipped if the objective clips
+        entropy           of the student
+        student_logprob   log-prob of the written token by the student
+        teacher_logprob   and by the teacher
+        student_top       the student's likeliest id
+        teacher_top       the teacher's likeliest id
+        capped            share of D's entries that were clipped: 0 without a clip, 0 or 1 if the
+                          clip is per token
+
+    All but `divergence` and `capped` are over the whole vocabulary.
     """
 
     divergence: Tensor
@@ -64,11 +73,10 @@ class TokenStatistics:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """What decides which tokens are learnt from, detached, [T] each, in nats, over the whole
-    vocabulary.
+    """Scores that decide which tokens are trained on, detached, [T] each, in nats.
 
-    The student's `entropy`; `reverse_kl` KL(p_S ‖ p_T) and `forward_kl` KL(p_T ‖ p_S), not below 0;
-    log-probs of the written token; ids that each finds likeliest.
+    All are over the whole vocabulary: the student's `entropy`; `reverse_kl` KL(p_S ‖ p_T) and
+    `forward_kl` KL(p_T ‖ p_S), never below 0; log-probs of the written token; likeliest ids.
     """
 
     entropy: Tensor
@@ -81,13 +89,15 @@ class TokenScores:
 
     @property
     def divergence(self) -> Tensor:
-        """What pages show of a token that was scored: the reverse KL."""
+        """The reverse KL, which pages show for a scored token."""
         return self.reverse_kl
 
 
-class Teaching(NamedTuple):
-    """What a chunk is compared with: teacher's logits by slice [C, ≥V], coefficients [T], ids that
-    were written [T].
+class DivergenceInputs(NamedTuple):
+    """Everything of a divergence that has no gradient.
+
+    `logits` gives the teacher's logits of a slice of tokens, [C, ≥V]; `coefficients` and written
+    `ids` are [T].
     """
 
     logits: TeacherLogits
@@ -109,16 +119,17 @@ def linear_divergence(
     vocabulary: int,
     chunk: int | None = None,
 ) -> tuple[Tensor, TokenStatistics]:
-    """Σ_t c_t · D_t as a scalar that can be differentiated once with respect to hidden states and
-    head, and the statistics of each token.
+    """Return Σ_t c_t · D_t and the statistics of each token.
 
-    `objective` names divergence, temperature, clip and the tokens of the vocabulary that are
-    compared, as `divergences` defines them. `teacher_logits(tokens)` gives the teacher's logits of
-    a slice of the tokens; both models' logits are cut to the shared `vocabulary` before softmax.
-    Computed in float32 at least; float64 stays float64. `chunk` tokens at a time (default: what
-    fits a buffer of about 39 MB in float32). No tokens (T = 0) give a loss of 0 and gradients of 0.
+    The sum is a scalar that can be differentiated once, with respect to hidden states and head.
+    `objective` names divergence, temperature, clip and the compared tokens of the vocabulary, as
+    defined in `divergences`. `teacher_logits(tokens)` returns the teacher's logits of a slice of
+    the tokens; both models' logits are cut to the shared `vocabulary` before softmax. The
+    computation uses at least float32; float64 stays float64. `chunk` is the number of tokens at a
+    time (default: what fits a buffer of about 39 MB in float32). Without tokens (T = 0) loss and
+    gradients are 0.
     """
-    teaching = Teaching(
+    inputs = DivergenceInputs(
         teacher_logits,
         coefficients_T,
         ids_T,
@@ -126,12 +137,11 @@ def linear_divergence(
         vocabulary,
         chunk or tokens_per_chunk(vocabulary),
     )
-    with torch.autocast(
-        hidden_TH.device.type, enabled=False
-    ):  # a divergence of bfloat16 logits would be mostly rounding
+    # A divergence of bfloat16 logits would be mostly rounding error.
+    with torch.autocast(hidden_TH.device.type, enabled=False):
         hidden_TH = hidden_TH.to(head.weight.dtype)
         loss, *statistics = LinearDivergence.apply(
-            hidden_TH, head.weight, head.bias, teaching, torch.is_grad_enabled()
+            hidden_TH, head.weight, head.bias, inputs, torch.is_grad_enabled()
         )
     return loss, TokenStatistics(*statistics)
 
@@ -147,17 +157,18 @@ def score_tokens(
     temperature: float = 1.0,
     chunk: int | None = None,
 ) -> TokenScores:
-    """Both directions of the KL at once, without clip or gradient, in chunks. Arguments as of
-    `linear_divergence`.
+    """Return both directions of the KL, without clip or gradient, computed in chunks.
+
+    The arguments are those of `linear_divergence`.
     """
     scores = TokenScores(*_columns(TokenScores, hidden_TH, head))
     with torch.autocast(hidden_TH.device.type, enabled=False):
         for tokens in chunks(len(hidden_TH), chunk or tokens_per_chunk(vocabulary)):
-            student_CV, teacher_CV = _both(
+            student_CV, teacher_CV = _chunk_logits(
                 head, hidden_TH[tokens], teacher_logits, tokens, vocabulary
             )
-            for rows, positions in _rows(tokens, student_CV):
-                _fill(
+            for rows, positions in _row_slices(tokens, student_CV):
+                _store(
                     scores,
                     positions,
                     _score(student_CV[rows], teacher_CV[rows], ids_T[positions], temperature),
@@ -172,7 +183,7 @@ class LinearDivergence(torch.autograd.Function):
         hidden_TH: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        teaching: Teaching,
+        inputs: DivergenceInputs,
         differentiate: bool,
     ) -> Any:
         head = Head(weight, bias)
@@ -180,15 +191,15 @@ class LinearDivergence(torch.autograd.Function):
         gradients = Gradients(hidden_TH, head, needs_gradient) if any(needs_gradient) else None
         columns = _columns(TokenStatistics, hidden_TH, head)
         statistics = TokenStatistics(*columns)
-        for tokens in chunks(len(hidden_TH), teaching.chunk):
-            student_CV, teacher_CV = _both(
-                head, hidden_TH[tokens], teaching.logits, tokens, teaching.vocabulary
+        for tokens in chunks(len(hidden_TH), inputs.chunk):
+            student_CV, teacher_CV = _chunk_logits(
+                head, hidden_TH[tokens], inputs.logits, tokens, inputs.vocabulary
             )
-            for rows, positions in _rows(tokens, student_CV):
-                _fill(
+            for rows, positions in _row_slices(tokens, student_CV):
+                _store(
                     statistics,
                     positions,
-                    _differentiate(student_CV[rows], teacher_CV[rows], positions, teaching),
+                    _differentiate(student_CV[rows], teacher_CV[rows], positions, inputs),
                 )
             if gradients is not None:
                 gradients.add(tokens, hidden_TH[tokens], student_CV)
@@ -196,7 +207,7 @@ class LinearDivergence(torch.autograd.Function):
         ctx.dtypes = hidden_TH.dtype, weight.dtype
         ctx.mark_non_differentiable(*columns)
         return (
-            teaching.coefficients.to(statistics.divergence) * statistics.divergence
+            inputs.coefficients.to(statistics.divergence) * statistics.divergence
         ).sum(), *columns
 
     @staticmethod
@@ -208,7 +219,7 @@ class LinearDivergence(torch.autograd.Function):
                 "This divergence was differentiated before, or computed without gradients; "
                 "compute it again."
             )
-        # Handed over, not kept: a second owner would make autograd copy a gradient of the head's
+        # No reference is kept: with a second owner, autograd would copy a gradient of the head's
         # size.
         ctx.gradients = None
         hidden, weight, bias = (
@@ -228,70 +239,69 @@ class LinearDivergence(torch.autograd.Function):
 def _columns(
     kind: type[TokenStatistics] | type[TokenScores], hidden_TH: Tensor, head: Head
 ) -> list[Tensor]:
-    """A column [T] for each field, to be filled.
+    """Return an empty column [T] for each field.
 
-    Made before the temporaries: small tensors that outlive large ones keep the allocator from
-    joining what the large ones leave.
+    They are allocated before the temporaries: small tensors that outlive large ones keep the
+    allocator from merging the memory that the large ones free.
     """
     wide = at_least_float32(head.weight.dtype)
     dtypes = [torch.long if field.name.endswith("_top") else wide for field in fields(kind)]
     return [torch.empty(len(hidden_TH), dtype=dtype, device=hidden_TH.device) for dtype in dtypes]
 
 
-def _fill(
+def _store(
     columns: TokenStatistics | TokenScores, positions: slice, values: Sequence[Tensor]
 ) -> None:
     for field, value in zip(fields(columns), values, strict=True):
         getattr(columns, field.name)[positions] = value
 
 
-def _both(
+def _chunk_logits(
     head: Head, hidden_CH: Tensor, teacher_logits: TeacherLogits, tokens: slice, vocabulary: int
 ) -> tuple[Tensor, Tensor]:
-    """Logits [C, V] of student, a tensor of our own in float32 at least, and teacher."""
+    """Return logits [C, V] of the student, a new tensor of at least float32, and of the teacher."""
     student_CV = head.logits(hidden_CH, vocabulary)
     student_CV = student_CV.to(at_least_float32(student_CV.dtype))
     return student_CV, teacher_logits(tokens)[:, :vocabulary].to(student_CV.device)
 
 
-def _token_laws(
+def _token_distributions(
     student_RV: Tensor, teacher_RV: Tensor, ids_R: Tensor, temperature: float
-) -> tuple[Laws, list[Tensor]]:
-    """Distributions over the whole vocabulary, and what they say: entropy, log-probs of the written
-    ids, likeliest ids.
+) -> tuple[Distributions, list[Tensor]]:
+    """Return the distributions over the whole vocabulary and their statistics.
+
+    The statistics are the entropy, the log-probs of the written ids, and the likeliest ids.
     """
-    laws = laws_of(log_softmax(teacher_RV, temperature), log_softmax(student_RV, temperature))
-    log_probs = [log_RV.gather(1, ids_R[:, None])[:, 0] for log_RV in (laws.log_s, laws.log_t)]
-    return laws, [
-        -(laws.s * laws.log_s).sum(-1),
+    p = distributions_of(log_softmax(teacher_RV, temperature), log_softmax(student_RV, temperature))
+    log_probs = [log_RV.gather(1, ids_R[:, None])[:, 0] for log_RV in (p.log_s, p.log_t)]
+    return p, [
+        -(p.s * p.log_s).sum(-1),
         *log_probs,
-        laws.log_s.argmax(-1),
-        laws.log_t.argmax(-1),
+        p.log_s.argmax(-1),
+        p.log_t.argmax(-1),
     ]
 
 
-def _rows(tokens: slice, logits_CV: Tensor) -> Iterator[tuple[slice, slice]]:
-    """A chunk's rows, few at a time on a CPU: their place in the chunk and among all tokens."""
+def _row_slices(tokens: slice, logits_CV: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Yield a chunk's rows, few at a time on a CPU: a slice of the chunk and one of all tokens."""
     count, width = logits_CV.shape
-    few = max(1, CACHED_ENTRIES // width) if logits_CV.device.type == "cpu" else max(1, count)
+    row_count = max(1, CACHED_ENTRIES // width) if logits_CV.device.type == "cpu" else max(1, count)
     return (
         (rows, slice(tokens.start + rows.start, tokens.start + rows.stop))
-        for rows in chunks(count, few)
+        for rows in chunks(count, row_count)
     )
 
 
 def _differentiate(
-    student_RV: Tensor, teacher_RV: Tensor, positions: slice, teaching: Teaching
+    student_RV: Tensor, teacher_RV: Tensor, positions: slice, inputs: DivergenceInputs
 ) -> list[Tensor]:
-    """Statistics of some tokens; their logits of the student are overwritten by the gradient of Σ
-    c·D with respect to them.
-    """
-    objective = teaching.objective
-    laws, statistics = _token_laws(
-        student_RV, teacher_RV, teaching.ids[positions], objective.temperature
+    """Return statistics of some tokens; overwrite their student logits by the gradient of Σ c·D."""
+    objective = inputs.objective
+    p, statistics = _token_distributions(
+        student_RV, teacher_RV, inputs.ids[positions], objective.temperature
     )
-    divergence_R, capped_R, gradient_RV = _over_vocabulary(objective, laws)
-    scale_R = teaching.coefficients[positions].to(student_RV) / objective.temperature
+    divergence_R, capped_R, gradient_RV = _over_vocabulary(objective, p)
+    scale_R = inputs.coefficients[positions].to(student_RV) / objective.temperature
     torch.mul(gradient_RV, scale_R[:, None], out=student_RV)
     return [divergence_R, *statistics, capped_R]
 
@@ -299,25 +309,26 @@ def _differentiate(
 def _score(
     student_RV: Tensor, teacher_RV: Tensor, ids_R: Tensor, temperature: float
 ) -> list[Tensor]:
-    laws, (entropy_R, *statistics) = _token_laws(student_RV, teacher_RV, ids_R, temperature)
-    difference_RV = laws.log_s - laws.log_t
-    reverse_R, forward_R = (laws.s * difference_RV).sum(-1), -(laws.t * difference_RV).sum(-1)
+    p, (entropy_R, *statistics) = _token_distributions(student_RV, teacher_RV, ids_R, temperature)
+    difference_RV = p.log_s - p.log_t
+    reverse_R, forward_R = (p.s * difference_RV).sum(-1), -(p.t * difference_RV).sum(-1)
     return [entropy_R, reverse_R.clamp_min_(0), forward_R.clamp_min_(0), *statistics]
 
 
-def _over_vocabulary(objective: Divergence, laws: Laws) -> tuple[Tensor, Tensor, Tensor]:
-    """`divergence_and_gradient` over the tokens that are compared, with the gradient brought back
-    to the whole vocabulary.
+def _over_vocabulary(objective: Divergence, p: Distributions) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `divergence_and_gradient` of the compared tokens.
+
+    The gradient is over the whole vocabulary.
     """
-    ids_RK = top_ids(objective.vocabulary, laws.log_t, laws.log_s)
+    ids_RK = top_ids(objective.vocabulary, p.log_t, p.log_s)
     if ids_RK is None or isinstance(objective.vocabulary, AllLogits):
-        return divergence_and_gradient(objective, laws)
+        return divergence_and_gradient(objective, p)
     tail_mode = objective.vocabulary.rest
     log_t_RK, log_s_RK = (
-        restrict(laws.log_t, ids_RK, tail_mode),
-        restrict(laws.log_s, ids_RK, tail_mode),
+        restrict(p.log_t, ids_RK, tail_mode),
+        restrict(p.log_s, ids_RK, tail_mode),
     )
     divergence_R, capped_R, gradient_RK = divergence_and_gradient(
-        objective, laws_of(log_t_RK.log_softmax(-1), log_s_RK.log_softmax(-1))
+        objective, distributions_of(log_t_RK.log_softmax(-1), log_s_RK.log_softmax(-1))
     )
-    return divergence_R, capped_R, expand(gradient_RK, laws.log_s, log_s_RK, ids_RK, tail_mode)
+    return divergence_R, capped_R, expand(gradient_RK, p.log_s, log_s_RK, ids_RK, tail_mode)

@@ -1,11 +1,10 @@
-"""Log-prob of given tokens and entropy, straight from hidden states, without the [tokens ×
-vocabulary] logits of a batch.
+"""Log-prob of given tokens and entropy, from hidden states, in chunks of tokens.
 
-For objectives whose weight per token is known only after the log-probs are (ratios, preferences),
-and for cross-entropy, which is −log p of a given text: supervised training (SFT), or sequence-level
-distillation where the teacher wrote the text (arXiv 1606.07947). The forward pass keeps two numbers
-per token, log Σ_v exp(z_v / τ) and the entropy E; the backward pass computes the logits again,
-chunk by chunk. With p = softmax(z / τ):
+No [tokens × vocabulary] logits of a whole batch exist. This is for objectives whose weight per
+token depends on the log-probs (ratios, preferences), and for cross-entropy, which is −log p of a
+given text: supervised training (SFT), or sequence-level distillation where the teacher wrote the
+text (arXiv 1606.07947). The forward pass stores two numbers per token, log Σ_v exp(z_v / τ) and the
+entropy E; the backward pass computes the logits again, chunk by chunk. With p = softmax(z / τ):
 
     ∂ log p_y / ∂ z_v = ([v = y] − p_v) / τ        ∂ E / ∂ z_v = −p_v (log p_v + E) / τ
 
@@ -33,11 +32,10 @@ def linear_logprob(
     temperature: float = 1.0,
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(log p(id_t), entropy of p at t) as two [T] tensors, in nats, in float32 at least, both
-    differentiable once.
+    """Return (log p(id_t), entropy of p at t), two [T] tensors, in nats, in at least float32.
 
-    p = softmax(z / τ) over the first `vocabulary` entries of the logits z. Only tokens that are
-    handed in are computed.
+    Both can be differentiated once. p = softmax(z / τ) over the first `vocabulary` entries of the
+    logits z. Only the given tokens are computed.
     """
     with torch.autocast(hidden_TH.device.type, enabled=False):
         hidden_TH = hidden_TH.to(head.weight.dtype)
@@ -104,7 +102,7 @@ class LinearLogprob(torch.autograd.Function):
 
 
 def _scaled_logits(head: Head, hidden_CH: Tensor, vocabulary: int, temperature: float) -> Tensor:
-    """z / τ as a tensor of our own."""
+    """Return z / τ as a new tensor, which may be changed in place."""
     logits_CV = head.logits(hidden_CH, vocabulary)
     wide_CV = logits_CV.to(at_least_float32(logits_CV.dtype))
     return wide_CV if temperature == 1 else wide_CV.div_(temperature)

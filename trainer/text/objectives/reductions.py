@@ -1,4 +1,4 @@
-"""How the losses of tokens add up to one loss.
+"""How the losses of tokens are reduced to one loss.
 
     sequence_mean   loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_t D_ijt   Z = B problems
     sequence_sum    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j            Σ_t D_ijt   Z = B problems
@@ -8,9 +8,9 @@
 over problems i with weight w̃_i, their N_i answers j and the trained tokens t ∈ T_ij: lengths count
 **kept** tokens only. B, N_i and T_ij are those planned for the global batch; L is the longest
 possible answer. A method sums coefficient · D over its rows, and the loop divides by Z once for the
-global batch. So micro-batches and ranks give the gradient of the whole batch, and a row that drops
-out later does not change the coefficients of the others. `batch_self_norm` (an ablation) weights
-what Z counts: Σ_i w̃_i, Σ_ij w̃_i |T_ij|, Σ_ij w̃_i L.
+global batch. So micro-batches and ranks give the gradient of the whole batch, and a row that is
+dropped later does not change the coefficients of the others. `batch_self_norm` (an ablation)
+weights what Z counts: Σ_i w̃_i, Σ_ij w̃_i |T_ij|, Σ_ij w̃_i L.
 
 `fixed` is the constant denominator of Dr. GRPO (arXiv 2503.20783): the length of an answer does not
 change the share of any other token.
@@ -31,11 +31,10 @@ Normalisation = Literal["pool", "batch_self_norm"]
 def token_coefficients(
     weights: Sequence[float], siblings: Sequence[int], lengths: Sequence[int], reduction: Reduction
 ) -> Tensor:
-    """One coefficient per kept token of the rows one after the other, float64 [Σ lengths], before
-    division by Z.
+    """Return one coefficient per kept token, row by row, float64 [Σ lengths], not yet divided by Z.
 
-    Per row: w̃ of its problem, how many answers its problem has in the batch, and its kept tokens,
-    of which there may be none.
+    `weights` w̃ of its problem, `siblings` the number of its problem's answers in the batch, and
+    `lengths` the number of its kept tokens, possibly 0, are given per row.
     """
     per_row = torch.tensor(weights, dtype=torch.float64)
     if reduction in ("sequence_mean", "sequence_sum"):
@@ -54,10 +53,10 @@ def normaliser(
     lengths: Sequence[int],
     longest: int,
 ) -> float:
-    """Z of the global batch: `weights` per planned problem; `row_weights` (their problems') and
-    kept `lengths` per planned row.
+    """Return Z of the global batch.
 
-    `longest` is L, the most tokens that an answer may have.
+    `weights` are per planned problem; `row_weights` (of their problems) and kept `lengths` are per
+    planned row. `longest` is L, the largest number of tokens of an answer.
     """
     self_normalised = normalisation == "batch_self_norm"
     if reduction in ("sequence_mean", "sequence_sum"):

@@ -1,17 +1,17 @@
-"""Losses of single sampled tokens, from the log-prob that the student gives them: ratio and
-policy-gradient objectives.
+"""Losses of single sampled tokens: ratio and policy-gradient objectives.
 
     clipped surrogate   −min(ρ A, clip(ρ, 1 − ε_low, 1 + ε_high) A),  ρ = π_S(y) / anchor(y)
-    (PPO, arXiv 1707.06347; DAPO, 2503.14476) policy gradient     −A log π_S(y),  A = log π_T(y) −
-    log π_S(y)                               (OPSD, arXiv 2601.18734, eq. 9)
+                        (PPO, arXiv 1707.06347; DAPO, 2503.14476)
+    policy gradient     −A log π_S(y),  A = log π_T(y) − log π_S(y)
+                        (OPSD, arXiv 2601.18734, eq. 9)
 
 The anchor is any log-prob per token: the policy that sampled (GRPO, Uni-OPD), or a mixture with the
 teacher's (RLAD, arXiv 2602.22495: α log π_old + (1 − α) log π_T). Advantages are per token; those
 of an answer or a group are repeated over its tokens. The expectation of the policy gradient over
 tokens sampled from the student is the gradient of the reverse KL.
 
-All arguments are [T], in nats, and results [T], per token, not reduced, **losses**: to be
-minimised. The gradient flows through `logprob_T` alone.
+All arguments are [T], in nats. Results are [T], per token, not reduced, **losses** to be minimised.
+The gradient flows through `logprob_T` alone.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def clipped_surrogate(
     clip_low: float,
     clip_high: float,
 ) -> Tensor:
-    """The worse of both terms: where `is_clipped`, a constant without gradient; elsewhere −ρ A with
-    gradient −ρ A ∇log π_S.
+    """Return the worse of both terms, [T].
 
-    A negative advantage sets ρ no upper bound; beyond e^20 it is cut, without gradient.
+    Where `is_clipped`, it is a constant without gradient; elsewhere −ρ A with gradient −ρ A ∇log
+    π_S. A negative advantage has no upper bound of ρ; above e^20 it is cut, without gradient.
     """
     ratio_T, advantages_T = _ratio(logprob_T, anchor_logprob_T), advantages_T.detach()
     return -torch.minimum(
@@ -47,8 +47,10 @@ def is_clipped(
     clip_low: float,
     clip_high: float,
 ) -> Tensor:
-    """bool [T]: ratios that have gone as far as the clip lets them, up where the advantage is
-    positive, down where it is negative.
+    """Return which ratios are beyond the clip, bool [T].
+
+    A ratio is beyond the clip above 1 + ε_high if the advantage is positive, and below 1 − ε_low if
+    it is negative.
     """
     ratio_T = _ratio(logprob_T.detach(), anchor_logprob_T)
     return ((advantages_T > 0) & (ratio_T > 1 + clip_high)) | (
@@ -57,8 +59,9 @@ def is_clipped(
 
 
 def policy_gradient(logprob_T: Tensor, teacher_logprob_T: Tensor) -> Tensor:
-    """Reverse KL from the sampled token alone; both log-probs at the same temperature, the token
-    sampled from the student.
+    """Return the reverse KL's loss estimated from the sampled token, [T].
+
+    Both log-probs are at the same temperature, and the token is sampled from the student.
     """
     advantages_T = (teacher_logprob_T - logprob_T).detach()
     return -advantages_T * logprob_T
@@ -67,11 +70,11 @@ def policy_gradient(logprob_T: Tensor, teacher_logprob_T: Tensor) -> Tensor:
 def importance_weight(
     trainer_logprob_T: Tensor, behaviour_logprob_T: Tensor, cap: float = 2.0
 ) -> Tensor:
-    """min(π_trainer / μ, cap), [T], a constant: corrects for tokens sampled by another engine or
-    older weights (μ).
+    """Return min(π_trainer / μ, cap), [T], a constant.
 
-    Both log-probs are of the same token, at the same temperature, of distributions that are cut
-    (top-p, top-k) in the same way.
+    It corrects for tokens sampled by another engine or older weights (μ). Both log-probs are of the
+    same token, at the same temperature, of distributions that are cut (top-p, top-k) in the same
+    way.
     """
     return (trainer_logprob_T - behaviour_logprob_T).detach().exp().clamp_max(cap)
 

@@ -1,9 +1,8 @@
-"""Distributions over the likeliest tokens alone: which tokens, the logits that are left, and the
-way back of a gradient.
+"""Distributions over the likeliest tokens: their ids, their logits, and the gradient back to all.
 
-With k ids chosen per position the logits that are left are those of the ids and, for rest="tail",
-log Σ exp of all others: softmax of these k + 1 numbers is the distribution with its tail added up.
-rest="renormalise" drops the others.
+With k ids chosen per position the restricted logits are those of the ids and, for rest="tail",
+log Σ exp of all others: softmax of these k + 1 numbers is the distribution with the tail's
+probabilities added up. rest="renormalise" drops the others.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ Rest = Literal["renormalise", "tail"]
 def top_ids(
     vocabulary: AllLogits | TopLogits, teacher_TV: Tensor, student_TV: Tensor
 ) -> Tensor | None:
-    """Ids [T, k] of the likeliest tokens of the model that is asked for; None where all are
-    compared. Logits or log-probs will do.
+    """Return ids [T, k] of the likeliest tokens of the model that `vocabulary.of` names.
+
+    Returns None if all tokens are compared. The tables may be logits or log-probs.
     """
     if isinstance(vocabulary, AllLogits) or vocabulary.k >= teacher_TV.shape[-1]:
         return None
@@ -30,7 +30,7 @@ def top_ids(
 
 
 def restrict(logits_TV: Tensor, ids_TK: Tensor, tail_mode: Rest) -> Tensor:
-    """Logits that are left, [T, k] or, with the tail last, [T, k + 1]."""
+    """Return the restricted logits, [T, k] or, with the tail last, [T, k + 1]."""
     top_TK = logits_TV.gather(1, ids_TK)
     if tail_mode == "renormalise":
         return top_TK
@@ -41,8 +41,9 @@ def restrict(logits_TV: Tensor, ids_TK: Tensor, tail_mode: Rest) -> Tensor:
 def expand(
     gradient_TK: Tensor, logits_TV: Tensor, restricted_TK: Tensor, ids_TK: Tensor, tail_mode: Rest
 ) -> Tensor:
-    """The gradient with respect to `logits_TV`, [T, V], from that with respect to `restrict` of
-    them: the tail's goes to the others.
+    """Return the gradient with respect to `logits_TV`, [T, V], from that of the restricted logits.
+
+    The tail's gradient is distributed over the other tokens.
     """
     if tail_mode == "renormalise":
         return torch.zeros_like(logits_TV).scatter_(1, ids_TK, gradient_TK)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.engine.loop import Runtime
 from trainer.text.language.models import LanguageModel
-from trainer.text.language.tokenizers import pieces
+from trainer.text.language.tokenizers import token_texts
 from trainer.text.objectives.linear_divergence import TokenScores, TokenStatistics
 from trainer.text.recording import side_files
 from trainer.text.rollouts.answers import Answer
@@ -117,7 +117,7 @@ def _numbers(values_T: Tensor) -> Numbers:
 
 def _top_texts(model: LanguageModel, ids_T: Tensor) -> list[str]:
     ids = ids_T.tolist()
-    texts = iter(pieces(model, [id for id in ids if id >= 0]))
+    texts = iter(token_texts(model, [id for id in ids if id >= 0]))
     return [next(texts) if id >= 0 else "" for id in ids]
 
 
@@ -137,7 +137,7 @@ def _row(model: LanguageModel, answer: Answer, signals: Signals | None) -> dict[
         "source": answer.source,
         "prompt_ids": list(answer.prompt),
         "ids": list(answer.ids),
-        "tokens": pieces(model, answer.ids),
+        "tokens": token_texts(model, answer.ids),
         "text": answer.text,
         "answer": answer.read,
         "verdict": answer.verdict,

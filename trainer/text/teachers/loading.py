@@ -104,7 +104,7 @@ class Teachers:
     def after_step(self) -> None:
         """Update the moving averages of the student's weights."""
         for view in self.views:
-            view.weights.follow()
+            view.weights.update()
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors for a checkpoint: a moving average; everything else is loaded again."""

@@ -27,7 +27,7 @@ class Weights(Protocol):
     def in_place(self) -> AbstractContextManager[None]:
         """Inside the block the network has these weights, afterwards its own again."""
 
-    def follow(self) -> None:
+    def update(self) -> None:
         """Update after a step of the student."""
 
     def tensors(self) -> dict[str, Tensor]: ...
@@ -41,7 +41,7 @@ class UnchangedWeights:
     def in_place(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def follow(self) -> None:
+    def update(self) -> None:
         pass
 
     def tensors(self) -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ class WithoutAdapter(UnchangedWeights):
         self.model = model
 
     def in_place(self) -> AbstractContextManager[None]:
-        return adapters.off(self.model)
+        return adapters.without_adapter(self.model)
 
 
 class InitialWeights(UnchangedWeights):

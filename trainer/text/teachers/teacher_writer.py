@@ -197,7 +197,7 @@ def _trajectory(
     The end token counts towards the answer's length, as it does where a model writes it.
     """
     text_tokens = text_ids(student, completion.text)
-    answer_tokens = text_tokens if completion.truncated else (*text_tokens, student.ends[0])
+    answer_tokens = text_tokens if completion.truncated else (*text_tokens, student.eos_ids[0])
     ids = answer_tokens[:longest]
     unknown = np.full(len(ids), np.nan, np.float32)
     segment = Segment(ids, unknown, unknown, unknown, "teacher")

@@ -130,7 +130,7 @@ def _load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
     dtype = "float32" if network.dtype == "bfloat16" else network.dtype
     student = load(network.model_copy(update={"dtype": dtype}), spec.seed, device)
     if isinstance(network.adapter, LowRankAdapter):
-        adapters.apply(student, network.adapter, spec.seed)
+        adapters.add_adapter(student, network.adapter, spec.seed)
     if spec.compute.gradient_checkpointing:
         recompute_activations(student.model)
     return student
@@ -144,7 +144,7 @@ def model_folder_files(
     An adapter adds its own description files.
     """
     adapter_files = (
-        adapters.description(model, adapter) if isinstance(adapter, LowRankAdapter) else {}
+        adapters.config_file(model, adapter) if isinstance(adapter, LowRankAdapter) else {}
     )
     with TemporaryDirectory() as folder:
         model.model.config.save_pretrained(folder)

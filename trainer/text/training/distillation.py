@@ -148,7 +148,7 @@ class Distillation:
         return self._score(batch, rt) if phase is SCORE else self._update_student(rt)
 
     def after_step(self, rt: Runtime) -> None:
-        self.average.follow()
+        self.average.update()
         self.components.teachers.after_step()
         interval = self.spec.record.every
         if interval and rt.step % interval == 0 and self._last_update is not None:
@@ -201,7 +201,7 @@ class Distillation:
         """The adapter under its published names, so that a checkpoint folder can be loaded."""
         adapter = self.spec.networks.student.adapter
         return (
-            adapters.exported(self.components.student.model)
+            adapters.adapter_weights(self.components.student.model)
             if isinstance(adapter, LowRankAdapter)
             else {}
         )

@@ -83,7 +83,7 @@ class TeacherAnswerStore:
 def solution_answer(student: LanguageModel, question: Question, longest: int) -> Answer:
     """Return the worked solution as a correct answer, cut to `longest` of the student's tokens."""
     problem = question.problem
-    solution_ids = (*text_ids(student, problem.solution), student.ends[0])
+    solution_ids = (*text_ids(student, problem.solution), student.eos_ids[0])
     return Answer(
         problem,
         0,

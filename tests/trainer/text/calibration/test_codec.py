@@ -140,7 +140,7 @@ def test_the_prompt_asks_for_it_unless_told_not_to() -> None:
 
 @given(codec=CODECS, value=st.floats(0, 1))
 def test_what_is_written_is_read(codec: Codec, value: float) -> None:
-    found = codec.read("42" + codec.between("42") + codec.render(value)).value
+    found = codec.read("42" + codec.separator("42") + codec.render(value)).value
     assert found == codec.rounded(value)
     assert abs(found - value) <= 0.5 * 10**-codec.settings.decimals + 1e-12
 

@@ -49,7 +49,7 @@ def test_levels_of_one_token_are_weighed_by_their_softmax() -> None:
     model = load(Network(model="builtin:student"))
     prompt, reasoning = ids_of(model, "17+25="), ids_of(model, "42")
     found = expected_confidence(
-        model, [(prompt, (*reasoning, *ids_of(model, " conf:0.9"), model.ends[0]))], TENTHS
+        model, [(prompt, (*reasoning, *ids_of(model, " conf:0.9"), model.eos_ids[0]))], TENTHS
     )
     levels = ids_of(model, "".join(f" conf:{tenths / 10}" for tenths in range(11)))
     assert len(levels) == 11

@@ -25,7 +25,7 @@ from trainer.text.calibration.tokens import (
     without_confidence,
 )
 from trainer.text.language.models import LanguageModel, ModelError, load
-from trainer.text.language.tokenizers import decode, pieces
+from trainer.text.language.tokenizers import decode, token_texts
 
 LINE = Codec(StatedConfidence())
 INLINE = Codec(
@@ -96,18 +96,18 @@ def ids_of(model: LanguageModel, text: str) -> tuple[int, ...]:
 
 def test_the_built_in_pair_states_it_in_one_token() -> None:
     model = built_in()
-    ids = (*ids_of(model, "12+30=42 conf:0.9"), model.ends[0])
+    ids = (*ids_of(model, "12+30=42 conf:0.9"), model.eos_ids[0])
     assert confidence_tokens(INLINE, model, ids).tolist() == [False] * 8 + [True, False]
     assert without_confidence(INLINE, model, ids) == ids_of(model, "12+30=42")
     stated = with_confidence(INLINE, model, ids, 3 / 8)
-    assert pieces(model, stated.ids) == [*"12+30=42", " conf:0.4", "<eos>"]
+    assert token_texts(model, stated.ids) == [*"12+30=42", " conf:0.4", "<eos>"]
     assert (stated.start, stated.stop) == (8, 9)
 
 
 def test_a_line_of_its_own_starts_after_the_token_that_ends_the_line_before() -> None:
     model = byte_pairs()
     ids = ids_of(model, "It is 42.\nConfidence: 0.9\n")
-    assert ".\n" in pieces(model, ids)
+    assert ".\n" in token_texts(model, ids)
     assert (
         decode(
             model,
@@ -127,7 +127,7 @@ def test_a_line_of_its_own_starts_after_the_token_that_ends_the_line_before() ->
 def test_text_that_shares_a_token_with_the_statement_survives() -> None:
     model = byte_pairs()
     ids = ids_of(model, "x conf:0.4")
-    assert "x conf:0.4" in pieces(model, ids)
+    assert "x conf:0.4" in token_texts(model, ids)
     assert decode(model, without_confidence(INLINE, model, ids)) == "x"
     assert decode(model, with_confidence(INLINE, model, ids, 0.7).ids) == "x conf:0.7"
 
@@ -135,7 +135,7 @@ def test_text_that_shares_a_token_with_the_statement_survives() -> None:
 def test_where_it_is_too_long_the_reasoning_is_cut_and_never_the_confidence() -> None:
     model = built_in()
     stated = with_confidence(INLINE, model, ids_of(model, "1+1+1+1=4 conf:0.9"), 0.2, longest=5)
-    assert pieces(model, stated.ids) == ["1", "+", "1", " conf:0.2", "<eos>"]
+    assert token_texts(model, stated.ids) == ["1", "+", "1", " conf:0.2", "<eos>"]
     line = with_confidence(LINE, model, ids_of(model, "1+1=2"), 0.25, longest=20)
     assert decode(model, line.ids) == "1+\nConfidence: 0.25"
     assert len(line.ids) == 20
@@ -177,14 +177,14 @@ def test_the_reasoning_keeps_its_ids_and_the_confidence_is_read(
     codec, opened = pair
     model = opened()
     if statement:
-        text += codec.between(text) + codec.settings.wording.replace("{value}", statement)
+        text += codec.separator(text) + codec.settings.wording.replace("{value}", statement)
     ids = ids_of(model, text + after)
     shown = decode(model, ids)
     parts = confidence_tokens(codec, model, ids)
     stated = with_confidence(codec, model, ids, tenths / 10)
     assert codec.read(decode(model, stated.ids)) == Reading(tenths / 10)
     assert decode(model, stated.ids[: stated.start]).split() == codec.strip(shown).split()
-    assert stated.ids[-1] == model.ends[0]
+    assert stated.ids[-1] == model.eos_ids[0]
     untouched = [id for id, part in zip(ids, parts, strict=True) if not part]
     assert _is_part(untouched, stated.ids[: stated.start])
     assert with_confidence(codec, model, stated.ids, tenths / 10) == stated

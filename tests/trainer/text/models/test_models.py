@@ -31,7 +31,7 @@ def configured(folder: Path, **changes: object) -> Path:
 @pytest.mark.parametrize("shape", ["llama", "qwen2", "qwen3"])
 def test_a_folder_opens_with_its_facts(tmp_path: Path, shape: str) -> None:
     model = opened(save_folder(tmp_path, shape, vocab_size=64))
-    assert (model.vocabulary, model.max_length, model.ends) == (VOCABULARY, 128, (EOS,))
+    assert (model.vocabulary, model.max_length, model.eos_ids) == (VOCABULARY, 128, (EOS,))
     assert embedding(model).shape[0] == 64
     assert not model.model.training
 
@@ -84,7 +84,7 @@ def test_weights_are_held_in_the_asked_format(
 def test_end_tokens_come_from_tokenizer_and_generation_config(tmp_path: Path) -> None:
     folder = save_folder(tmp_path)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, EOS]}))
-    assert opened(folder).ends == (EOS, 7)
+    assert opened(folder).eos_ids == (EOS, 7)
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.trainer.text.tiny import (
 from trainer.spec.networks import Network
 from trainer.text.language.chat import check_length, prompt_ids
 from trainer.text.language.models import LanguageModel, ModelError, load
-from trainer.text.language.tokenizers import decode, pieces, require_same_vocabulary
+from trainer.text.language.tokenizers import decode, require_same_vocabulary, token_texts
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}{% if "
@@ -37,14 +37,14 @@ def test_every_character_comes_back(text: str) -> None:
     model = language_model()
     ids = prompt_ids(model, text)
     assert decode(model, ids) == text
-    assert pieces(model, ids) == list(text)
+    assert token_texts(model, ids) == list(text)
 
 
 def test_the_end_token_is_not_part_of_the_text_but_has_a_piece() -> None:
     model = language_model()
     ids = [*prompt_ids(model, "1 2"), EOS]
     assert decode(model, ids) == "1 2"
-    assert pieces(model, ids) == ["1", " ", "2", "<eos>"]
+    assert token_texts(model, ids) == ["1", " ", "2", "<eos>"]
 
 
 def test_equal_tokenizers_share_their_real_vocabulary_whatever_the_widths(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_another_end_token_is_refused(tmp_path: Path) -> None:
 
 def test_a_prompt_goes_through_the_chat_template(tmp_path: Path) -> None:
     folder = save_folder(tmp_path, tokenizer=character_tokenizer(chat_template=TEMPLATE))
-    assert pieces(opened(folder), prompt_ids(opened(folder), "1+1")) == [
+    assert token_texts(opened(folder), prompt_ids(opened(folder), "1+1")) == [
         "<bos>",
         "(",
         "1",
@@ -123,7 +123,7 @@ def test_an_end_token_that_the_tokenizer_appends_is_taken_off(tmp_path: Path) ->
         single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
     )
     model = opened(save_folder(tmp_path, tokenizer=tokenizer))
-    assert pieces(model, prompt_ids(model, "1")) == ["<bos>", "1"]
+    assert token_texts(model, prompt_ids(model, "1")) == ["<bos>", "1"]
 
 
 @pytest.mark.parametrize("unknown", [{}, {"unk_token": "a"}])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.text.tiny import VOCABULARY, language_model
-from trainer.text.objectives.batch import Row, like_lengths, response_hidden
+from trainer.text.objectives.batch import Row, length_groups, response_hidden
 
 SHAPES = [(4, 7), (1, 1), (9, 3), (2, 12), (30, 40), (1, 2), (28, 37)]
 
@@ -34,7 +34,7 @@ def test_states_are_those_of_each_row_alone_however_rows_are_grouped(
     cost: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = language_model("qwen2", "float64")
-    monkeypatch.setattr("trainer.text.objectives.batch._cost_of_a_pass", lambda _: cost)
+    monkeypatch.setattr("trainer.text.objectives.batch._pass_cost", lambda _: cost)
     alone = torch.cat([response_hidden(model, [row]) for row in rows()])
     torch.testing.assert_close(response_hidden(model, rows()), alone)
 
@@ -44,7 +44,7 @@ def test_states_are_those_of_each_row_alone_however_rows_are_grouped(
 def test_groups_hold_every_row_once_and_cost_no_more_than_one_group_or_one_for_each_row(
     lengths: list[int], cost: float
 ) -> None:
-    groups = [list(group) for group in like_lengths(lengths, cost)]
+    groups = [list(group) for group in length_groups(lengths, cost)]
     assert sorted(place for group in groups for place in group) == list(range(len(lengths)))
     found = padded(groups, lengths) + cost * len(groups)
     assert found <= len(lengths) * max(lengths) + cost + 1e-6
@@ -53,7 +53,7 @@ def test_groups_hold_every_row_once_and_cost_no_more_than_one_group_or_one_for_e
 
 def test_groups_fall_in_length() -> None:
     lengths = [3, 100, 5, 97, 4, 50]
-    groups = like_lengths(lengths, 8)
+    groups = length_groups(lengths, 8)
     assert groups == [[1, 3], [5], [2, 4, 0]]
     assert all(
         min(lengths[at] for at in long) >= max(lengths[at] for at in short)
@@ -62,4 +62,4 @@ def test_groups_fall_in_length() -> None:
 
 
 def test_rows_that_are_dear_to_part_keep_their_order() -> None:
-    assert like_lengths([3, 9, 4], 1000) == like_lengths([3, 9, 4], float("inf")) == [range(3)]
+    assert length_groups([3, 9, 4], 1000) == length_groups([3, 9, 4], float("inf")) == [range(3)]

@@ -30,7 +30,7 @@ from trainer.text.objectives.divergences import (
     divergence_of,
     forward_kl,
     kl_entries,
-    log_laws,
+    log_distributions,
     reverse_kl,
 )
 from trainer.text.objectives.linear_divergence import score_tokens
@@ -130,7 +130,9 @@ def test_the_capped_share_counts_what_the_clip_cuts(
     one: Case, forward: bool, clip: Clip, vocabulary: AllLogits | TopLogits
 ) -> None:
     objective = (ForwardKL if forward else ReverseKL)(clip=clip, vocabulary=vocabulary)
-    log_t, log_s = log_laws(one.teacher_logits(), one.full_logits().detach(), 1.0, vocabulary)
+    log_t, log_s = log_distributions(
+        one.teacher_logits(), one.full_logits().detach(), 1.0, vocabulary
+    )
     entries = kl_entries(log_t, log_s, clip) if forward else kl_entries(log_s, log_t, clip)
     cut = (entries.sum(-1) > clip.limit) if clip.scope == "token" else (entries > clip.limit)
     expected = cut.double() if clip.scope == "token" else cut.double().mean(-1)

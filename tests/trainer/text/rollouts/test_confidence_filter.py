@@ -73,7 +73,7 @@ def rewriting(
 
 
 def answer(text: str, verdict: bool | None, sample: int = 0, truncated: bool = False) -> Answer:
-    ids = (*text_ids(student(), text), *([] if truncated else student().ends[:1]))
+    ids = (*text_ids(student(), text), *([] if truncated else student().eos_ids[:1]))
     numbers = np.linspace(-1, 0, len(ids), dtype=np.float32)
     return Answer(
         Problem("a", "1+1", "2"),
@@ -131,7 +131,7 @@ def test_every_answer_states_the_pass_rate_of_its_problem(
     for row, reasoning, text in zip(rows, reasonings, texts, strict=True):
         reasoning_ids = text_ids(student(), reasoning)
         statement = text_ids(student(), CODEC.render(rate))
-        assert row.answer.ids == (*reasoning_ids, *statement, student().ends[0])
+        assert row.answer.ids == (*reasoning_ids, *statement, student().eos_ids[0])
         assert row.answer.text == decode(student(), row.answer.ids) and CODEC.read(
             row.answer.text
         ).value == CODEC.rounded(rate)
@@ -156,7 +156,7 @@ def test_the_divergence_never_reaches_beyond_the_statement(sampler: SamplerAndJu
     for changes in ({}, {"target": "one_hot"}, {"in_answer": False}):
         row = only(rewriting(sampler, **changes).rows([group(["1+1=2 conf:0.90"], [True])])[0])
         assert (
-            row.answer.ids[-1] in student().ends
+            row.answer.ids[-1] in student().eos_ids
             and row.kinds[-1] == CROSS_ENTROPY
             and row.coefficients[-1] == 1
         )

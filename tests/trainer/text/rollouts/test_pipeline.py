@@ -250,7 +250,7 @@ def judged(answer: Answer) -> tuple[object, ...]:
 def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
     sampler: SamplerAndJudge, questions: list[str], count: int, seed: int
 ) -> None:
-    model = replace(language_model(), ends=(1, 5, 9, 20))
+    model = replace(language_model(), eos_ids=(1, 5, 9, 20))
     sampling, noise = Sampling(max_new_tokens=8), Noise(seed, 3)
     asked_questions = sampler.questions(model, [Problem(text, text, "2") for text in questions], 8)
     turns = [questions[:index].count(text) for index, text in enumerate(questions)]

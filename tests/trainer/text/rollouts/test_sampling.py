@@ -33,7 +33,7 @@ def many_ends(shape: str, dtype: str = "float64") -> LanguageModel:
 
     Random weights rarely give the end token.
     """
-    return dataclasses.replace(language_model(shape, dtype), ends=(1, 5, 9, 20))
+    return dataclasses.replace(language_model(shape, dtype), eos_ids=(1, 5, 9, 20))
 
 
 def requests(lengths: tuple[int, ...] = LENGTHS, samples: int = 1) -> list[SampleRequest]:
@@ -58,11 +58,11 @@ def greedy_answers(
         attention_mask=mask,
         do_sample=False,
         max_new_tokens=new_tokens,
-        eos_token_id=list(model.ends),
+        eos_token_id=list(model.eos_ids),
         pad_token_id=PAD,
     )[:, ids.shape[1] :].tolist()
     lengths = [
-        next((index + 1 for index, id in enumerate(answer) if id in model.ends), new_tokens)
+        next((index + 1 for index, id in enumerate(answer) if id in model.eos_ids), new_tokens)
         for answer in answers
     ]
     return [answer[:length] for answer, length in zip(answers, lengths, strict=True)]
@@ -185,8 +185,8 @@ def test_an_answer_ends_at_its_first_end_token_or_is_truncated() -> None:
     answers = sample(model, requests(samples=8), Sampling(max_new_tokens=12), NOISE)
     assert {answer.truncated for answer in answers} == {True, False}
     for answer in answers:
-        assert not set(answer.ids[:-1]) & set(model.ends)
-        assert answer.truncated == (answer.ids[-1] not in model.ends)
+        assert not set(answer.ids[:-1]) & set(model.eos_ids)
+        assert answer.truncated == (answer.ids[-1] not in model.eos_ids)
         assert answer.length == 12 or not answer.truncated
 
 
@@ -291,7 +291,7 @@ def test_the_usual_shapes_are_sampled_in_process(shape: str) -> None:
 def test_a_shape_that_the_sampler_does_not_know_falls_back_and_still_answers(
     changes: dict[str, Any], reason: str
 ) -> None:
-    model = dataclasses.replace(tiny_with(changes), ends=(1, 5, 9, 20))
+    model = dataclasses.replace(tiny_with(changes), eos_ids=(1, 5, 9, 20))
     assert reason in str(decoder.unsupported(model))
     answers = sample(model, requests(), Sampling(temperature=0, max_new_tokens=20), NOISE)
     assert [list(answer.ids) for answer in answers] == greedy_answers(model, requests(), 20)

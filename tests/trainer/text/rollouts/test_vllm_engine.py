@@ -67,7 +67,7 @@ def step(model: LanguageModel) -> None:
 def test_answers_and_updates_follow_the_student(tmp_path: Path, tied: bool, adapted: bool) -> None:
     model = student(tied)
     if adapted:
-        adapters.apply(model, LowRankAdapter(rank=2, alpha=4.0), 0)
+        adapters.add_adapter(model, LowRankAdapter(rank=2, alpha=4.0), 0)
     engine = engine_over(Manners(), tmp_path, model)
     for version in (0, 1):
         engine.update(version)

@@ -51,7 +51,7 @@ def oneself(weights: str, of: LanguageModel, of_adapter: bool = False, **changes
 
 def adapted() -> LanguageModel:
     model = student()
-    adapters.apply(model, LowRankAdapter(rank=2, alpha=4), 0)
+    adapters.add_adapter(model, LowRankAdapter(rank=2, alpha=4), 0)
     return model
 
 

@@ -83,9 +83,9 @@ class SamplingBatch:
 
     def __init__(self, language_model: LanguageModel, sampling: Sampling, noise: Noise) -> None:
         self.sampling, self.noise = sampling, noise
-        self.ends, self.device = language_model.ends, language_model.device
+        self.eos_ids, self.device = language_model.eos_ids, language_model.device
         self.is_end: NDArray[np.bool_] = np.isin(
-            np.arange(language_model.vocabulary), language_model.ends
+            np.arange(language_model.vocabulary), language_model.eos_ids
         )
         self.decoder = Decoder(language_model)
         self.cohorts: list[CohortCache] = []
@@ -142,7 +142,7 @@ class SamplingBatch:
             sample,
             request.prompt,
             (segment,),
-            truncated=segment.ids[-1] not in self.ends,
+            truncated=segment.ids[-1] not in self.eos_ids,
         )
 
     def remove_finished(self) -> None:

@@ -75,14 +75,16 @@ def _batch(
             logits_processor=[keyed_choice],
             do_sample=False,
             max_new_tokens=sampling.max_new_tokens,
-            eos_token_id=list(language_model.ends),
-            pad_token_id=language_model.ends[0],
+            eos_token_id=list(language_model.eos_ids),
+            pad_token_id=language_model.eos_ids[0],
         )
-    ends = np.array(language_model.ends)
+    eos_ids = np.array(language_model.eos_ids)
     for row, (request, sample) in enumerate(answers):
         # Finished rows go on sampling until the whole batch is done; their rest is cut here.
         stops = np.flatnonzero(
-            np.isin(keyed_choice.transcript.ids[row, : keyed_choice.transcript.lengths[row]], ends)
+            np.isin(
+                keyed_choice.transcript.ids[row, : keyed_choice.transcript.lengths[row]], eos_ids
+            )
         )
         if len(stops):
             keyed_choice.transcript.lengths[row] = stops[0] + 1

@@ -162,7 +162,7 @@ class VllmEngine:
             "temperature": sampling.temperature,
             "seed": seed,
             "logprobs": 0,
-            "stop_token_ids": list(self.student.ends),
+            "stop_token_ids": list(self.student.eos_ids),
             "ignore_eos": True,
         }
         choice = self._complete(body)
@@ -189,7 +189,7 @@ class VllmEngine:
             sample,
             request.prompt,
             (segment,),
-            truncated=ids[-1] not in self.student.ends,
+            truncated=ids[-1] not in self.student.eos_ids,
         )
 
     def _complete(self, body: dict[str, Any]) -> Any:

@@ -26,7 +26,7 @@ def plain_weights(model: PreTrainedModel) -> dict[str, Tensor]:
     """All weights under the names of the network without an adapter, detached."""
     adapted = any(".lora_" in name for name, _ in model.named_parameters())
     return (
-        adapters.merged(model)
+        adapters.merged_weights(model)
         if adapted
         else {name: value.detach() for name, value in model.state_dict().items()}
     )
