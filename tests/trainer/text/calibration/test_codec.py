@@ -1,6 +1,4 @@
-"""The statement of a confidence: what is read, what is refused, and that writing and reading
-agree.
-"""
+"""The statement of a confidence: reading, rejected statements, and writing what is read."""
 
 from __future__ import annotations
 
@@ -88,11 +86,11 @@ def test_a_number_is_read(text: str, value: float) -> None:
         ("Confidence: 0.2\nConfidence: 0.3", "duplicated"),
     ],
 )
-def test_what_is_no_confidence_says_why(text: str, problem: Problem) -> None:
+def test_an_unreadable_confidence_has_a_problem(text: str, problem: Problem) -> None:
     assert LINE.read(text) == Reading(None, problem)
 
 
-def test_running_text_states_it_too() -> None:
+def test_a_statement_in_running_text_is_read() -> None:
     assert INLINE.read("12+30=42 conf:0.4") == Reading(0.4)
     assert INLINE.read("42 conf:0.4 conf:0.5") == Reading(None, "duplicated")
     assert INLINE.read("42 conf:") == Reading(None, "malformed")
@@ -102,7 +100,7 @@ def test_running_text_states_it_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("codec", "text", "rest"),
+    ("codec", "text", "reasoning"),
     [
         (INLINE, "42 conf:0.4", "42"),
         (BRACKETS, "42 (I am 0.4 sure), yes", "42 , yes"),
@@ -114,14 +112,14 @@ def test_running_text_states_it_too() -> None:
         (LINE, "Say `Confidence: 0.1` last: 42", "Say `Confidence: 0.1` last: 42"),
     ],
 )
-def test_nothing_but_the_statements_is_taken_away(codec: Codec, text: str, rest: str) -> None:
-    assert codec.strip(text) == rest
+def test_only_the_statements_are_removed(codec: Codec, text: str, reasoning: str) -> None:
+    assert codec.strip(text) == reasoning
 
 
 def test_pass_rates_of_eight_are_right_on_average() -> None:
-    written = [LINE.render(k / 8).removeprefix("Confidence: ") for k in range(9)]
-    assert written == ["0.00", "0.12", "0.25", "0.38", "0.50", "0.62", "0.75", "0.88", "1.00"]
-    assert sum(map(float, written)) == pytest.approx(4.5)
+    statements = [LINE.render(k / 8).removeprefix("Confidence: ") for k in range(9)]
+    assert statements == ["0.00", "0.12", "0.25", "0.38", "0.50", "0.62", "0.75", "0.88", "1.00"]
+    assert sum(map(float, statements)) == pytest.approx(4.5)
     assert max(abs(LINE.rounded(k / 8) - k / 8) for k in range(9)) == pytest.approx(0.005)
 
 
@@ -131,7 +129,7 @@ def test_only_a_share_can_be_written(value: float) -> None:
         LINE.render(value)
 
 
-def test_the_prompt_asks_for_it_unless_told_not_to() -> None:
+def test_the_prompt_asks_for_it_unless_the_instruction_is_empty() -> None:
     assert LINE.instruction("1+1?").startswith(
         "1+1?\nEnd with one last line that begins with `Confidence:`"
     )
@@ -140,9 +138,9 @@ def test_the_prompt_asks_for_it_unless_told_not_to() -> None:
 
 @given(codec=CODECS, value=st.floats(0, 1))
 def test_what_is_written_is_read(codec: Codec, value: float) -> None:
-    found = codec.read("42" + codec.separator("42") + codec.render(value)).value
-    assert found == codec.rounded(value)
-    assert abs(found - value) <= 0.5 * 10**-codec.settings.decimals + 1e-12
+    value_read = codec.read("42" + codec.separator("42") + codec.render(value)).value
+    assert value_read == codec.rounded(value)
+    assert abs(value_read - value) <= 0.5 * 10**-codec.settings.decimals + 1e-12
 
 
 @given(codec=CODECS, text=texts, value=st.floats(0, 1))
@@ -203,9 +201,9 @@ def test_every_wording_that_is_accepted_is_read_back(
     before: str, after: str, own_line: bool, decimals: int, value: float
 ) -> None:
     assume("%" not in after and "7" not in after)
-    chosen = StatedConfidence(
+    settings_drawn = StatedConfidence(
         wording=f"{before}{{value}}{after}", own_line=own_line, decimals=decimals
     )
-    written = Decimal(str(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
-    codec = Codec(chosen)
-    assert codec.read(codec.render(value)) == Reading(float(written))
+    rounded = Decimal(str(value)).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
+    codec = Codec(settings_drawn)
+    assert codec.read(codec.render(value)) == Reading(float(rounded))

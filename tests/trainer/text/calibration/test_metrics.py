@@ -1,4 +1,4 @@
-"""Calibration metrics: published values, and the laws that hold for any answers."""
+"""Calibration metrics: published values, and properties that hold for any answers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ answers = st.lists(
     min_size=1,
     max_size=40,
 )
-both_kinds = answers.filter(lambda found: len({correct for _, correct in found}) == 2)
+both_kinds = answers.filter(lambda rows: len({correct for _, correct in rows}) == 2)
 
 
-def columns(found: list[tuple[float, bool]]) -> tuple[list[float], list[bool]]:
-    confidence, correct = map(list, zip(*found, strict=True))
+def columns(rows: list[tuple[float, bool]]) -> tuple[list[float], list[bool]]:
+    confidence, correct = map(list, zip(*rows, strict=True))
     return confidence, correct
 
 
@@ -37,13 +37,11 @@ def test_ten_answers_give_the_published_values() -> None:
     assert metrics.spr(CONFIDENCE, CORRECT) == pytest.approx(0.56)
     assert metrics.auroc(CONFIDENCE, CORRECT) == pytest.approx(0.62)
     assert metrics.over_confidence_gap(CONFIDENCE, CORRECT) == pytest.approx(0.0775)
-    occupied = {
-        round(found.low * 10): found.n for found in metrics.reliability(CONFIDENCE, CORRECT)
-    }
+    occupied = {round(row.low * 10): row.n for row in metrics.reliability(CONFIDENCE, CORRECT)}
     assert occupied == {0: 1, 1: 1, 2: 1, 5: 2, 7: 2, 9: 3}
 
 
-def test_always_certain_is_as_wrong_as_it_is_often_wrong() -> None:
+def test_constant_certainty_has_the_error_rate_as_its_error() -> None:
     certain = [1.0] * 10
     assert (
         metrics.ece(certain, CORRECT)
@@ -73,12 +71,12 @@ def test_bins_of_equal_mass_hold_equal_numbers_and_keep_ties_together() -> None:
 
 
 def test_bins_of_equal_mass_say_which_confidences_they_span() -> None:
-    found = metrics.reliability([0.1, 0.2, 0.8, 0.9], [0, 1, 1, 1], 2, "mass")
-    assert [(b.low, b.high, b.n, b.accuracy) for b in found] == [
+    bins = metrics.reliability([0.1, 0.2, 0.8, 0.9], [0, 1, 1, 1], 2, "mass")
+    assert [(b.low, b.high, b.n, b.accuracy) for b in bins] == [
         (0.1, 0.2, 2, 0.5),
         (0.8, 0.9, 2, 1.0),
     ]
-    assert found[0].interval == pytest.approx((0.094531, 0.905469), abs=1e-6)
+    assert bins[0].interval == pytest.approx((0.094531, 0.905469), abs=1e-6)
 
 
 @given(
@@ -103,23 +101,28 @@ def test_perfect_calibration_shows_less_and_less_with_more_answers() -> None:
 
 
 @given(answers)
-def test_the_parts_of_the_brier_score_add_up(found: list[tuple[float, bool]]) -> None:
-    parts = metrics.brier_decomposition(*columns(found))
-    whole = parts.reliability - parts.resolution + parts.uncertainty + parts.within
-    assert whole == pytest.approx(metrics.brier(*columns(found)), abs=1e-12)
+def test_the_parts_of_the_brier_score_add_up(rows: list[tuple[float, bool]]) -> None:
+    decomposition = metrics.brier_decomposition(*columns(rows))
+    brier = (
+        decomposition.reliability
+        - decomposition.resolution
+        + decomposition.uncertainty
+        + decomposition.within
+    )
+    assert brier == pytest.approx(metrics.brier(*columns(rows)), abs=1e-12)
 
 
 @given(
     st.lists(st.tuples(st.sampled_from([0.05, 0.35, 0.95]), st.booleans()), min_size=1, max_size=30)
 )
-def test_nothing_hides_within_bins_of_one_confidence(found: list[tuple[float, bool]]) -> None:
-    assert metrics.brier_decomposition(*columns(found)).within == pytest.approx(0, abs=1e-12)
+def test_bins_of_one_confidence_have_no_within_term(rows: list[tuple[float, bool]]) -> None:
+    assert metrics.brier_decomposition(*columns(rows)).within == pytest.approx(0, abs=1e-12)
 
 
 @given(both_kinds)
-def test_auroc_exceeds_spr_by_half_the_ties(found: list[tuple[float, bool]]) -> None:
-    confidence, correct = columns(found)
-    right, wrong = ([c for c, y in found if y is kind] for kind in (True, False))
+def test_auroc_exceeds_spr_by_half_the_ties(rows: list[tuple[float, bool]]) -> None:
+    confidence, correct = columns(rows)
+    right, wrong = ([c for c, y in rows if y is kind] for kind in (True, False))
     ties = sum(a == b for a, b in product(right, wrong)) / (len(right) * len(wrong))
     assert metrics.auroc(confidence, correct) - metrics.spr(confidence, correct) == pytest.approx(
         ties / 2, abs=1e-12
@@ -127,8 +130,8 @@ def test_auroc_exceeds_spr_by_half_the_ties(found: list[tuple[float, bool]]) -> 
 
 
 @given(both_kinds)
-def test_ranking_sees_the_order_of_confidences_alone(found: list[tuple[float, bool]]) -> None:
-    confidence, correct = columns(found)
+def test_ranking_sees_the_order_of_confidences_alone(rows: list[tuple[float, bool]]) -> None:
+    confidence, correct = columns(rows)
     _, ranks = np.unique(confidence, return_inverse=True)
     assert metrics.auroc(confidence, correct) == pytest.approx(metrics.auroc(ranks / 100, correct))
     assert metrics.auroc(confidence, np.logical_not(correct)) == pytest.approx(
@@ -141,27 +144,27 @@ def test_ranking_sees_the_order_of_confidences_alone(found: list[tuple[float, bo
 
 @given(answers, st.randoms(use_true_random=False))
 def test_the_order_of_the_answers_does_not_matter(
-    found: list[tuple[float, bool]], random: Any
+    rows: list[tuple[float, bool]], random: Any
 ) -> None:
-    shuffled = random.sample(found, len(found))
+    shuffled = random.sample(rows, len(rows))
     for spacing in ("width", "mass"):
-        assert metrics.ece(*columns(found), spacing=spacing) == pytest.approx(
+        assert metrics.ece(*columns(rows), spacing=spacing) == pytest.approx(
             metrics.ece(*columns(shuffled), spacing=spacing)
         )
-        assert metrics.expected_ece(columns(found)[0], spacing=spacing) == pytest.approx(
+        assert metrics.expected_ece(columns(rows)[0], spacing=spacing) == pytest.approx(
             metrics.expected_ece(columns(shuffled)[0], spacing=spacing)
         )
-    assert metrics.risk_coverage(*columns(found)) == metrics.risk_coverage(*columns(shuffled))
+    assert metrics.risk_coverage(*columns(rows)) == metrics.risk_coverage(*columns(shuffled))
 
 
 @given(answers)
-def test_bins_say_what_the_calibration_error_sums(found: list[tuple[float, bool]]) -> None:
-    confidence, correct = columns(found)
+def test_bins_say_what_the_calibration_error_sums(rows: list[tuple[float, bool]]) -> None:
+    confidence, correct = columns(rows)
     for spacing in ("width", "mass"):
         bins = metrics.reliability(confidence, correct, spacing=spacing)
-        assert sum(b.n for b in bins) == len(found)
+        assert sum(b.n for b in bins) == len(rows)
         assert all(b.interval[0] - 1e-12 <= b.accuracy <= b.interval[1] + 1e-12 for b in bins)
-        summed = sum(b.n * abs(b.accuracy - b.confidence) for b in bins) / len(found)
+        summed = sum(b.n * abs(b.accuracy - b.confidence) for b in bins) / len(rows)
         assert metrics.ece(confidence, correct, spacing=spacing) == pytest.approx(summed, abs=1e-12)
         assert abs(metrics.over_confidence_gap(confidence, correct)) <= summed + 1e-12
 
@@ -173,9 +176,9 @@ def test_a_constant_confidence_at_the_accuracy_is_calibrated_and_useless(
     accuracy = sum(correct) / len(correct)
     constant = [accuracy] * len(correct)
     assert metrics.ece(constant, correct) == pytest.approx(0, abs=1e-12)
-    parts = metrics.brier_decomposition(constant, correct)
-    assert metrics.brier(constant, correct) == pytest.approx(parts.uncertainty)
-    assert parts.resolution == pytest.approx(0, abs=1e-12)
+    decomposition = metrics.brier_decomposition(constant, correct)
+    assert metrics.brier(constant, correct) == pytest.approx(decomposition.uncertainty)
+    assert decomposition.resolution == pytest.approx(0, abs=1e-12)
     assert metrics.risk_coverage(constant, correct) == [
         (1.0, (len(correct) - sum(correct)) / len(correct))
     ]

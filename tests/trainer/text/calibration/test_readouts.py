@@ -33,22 +33,22 @@ def logprob(model: LanguageModel, before: tuple[int, ...], after: tuple[int, ...
             .logits[0, :, : model.vocabulary]
             .double()
         )
-    at = range(len(before) - 1, len(before) + len(after) - 1)
+    positions = range(len(before) - 1, len(before) + len(after) - 1)
     return sum(
-        float(logits[place].log_softmax(-1)[id]) for place, id in zip(at, after, strict=True)
+        float(logits[index].log_softmax(-1)[id]) for index, id in zip(positions, after, strict=True)
     )
 
 
-def expected(model: LanguageModel, begun: tuple[int, ...], written: dict[float, str]) -> float:
-    scores = np.array([logprob(model, begun, ids_of(model, text)) for text in written.values()])
+def expected(model: LanguageModel, prefix: tuple[int, ...], statements: dict[float, str]) -> float:
+    scores = np.array([logprob(model, prefix, ids_of(model, text)) for text in statements.values()])
     weights = np.exp(scores - scores.max())
-    return float(weights @ np.array(list(written)) / weights.sum())
+    return float(weights @ np.array(list(statements)) / weights.sum())
 
 
 def test_levels_of_one_token_are_weighed_by_their_softmax() -> None:
     model = load(Network(model="builtin:student"))
     prompt, reasoning = ids_of(model, "17+25="), ids_of(model, "42")
-    found = expected_confidence(
+    confidences = expected_confidence(
         model, [(prompt, (*reasoning, *ids_of(model, " conf:0.9"), model.eos_ids[0]))], TENTHS
     )
     levels = ids_of(model, "".join(f" conf:{tenths / 10}" for tenths in range(11)))
@@ -59,7 +59,7 @@ def test_levels_of_one_token_are_weighed_by_their_softmax() -> None:
             .logits[0, -1, list(levels)]
             .double()
         )
-    assert found == [
+    assert confidences == [
         pytest.approx(float(logits.softmax(-1) @ torch.linspace(0, 1, 11).double()), abs=1e-5)
     ]
 
@@ -71,11 +71,11 @@ def test_numbers_of_several_tokens_are_weighed_by_their_whole_probability(tokens
         (ids_of(model, "1+1="), (*ids_of(model, f"{answer} abc=0.40"), EOS))
         for answer in ("2", "cabbage", "")
     ]
-    found = expected_confidence(model, rows, CENTS, tokens=tokens)
-    written = {tenths / 10: f" abc={tenths / 10:.2f}" for tenths in range(11)}
-    assert found == pytest.approx(
+    confidences = expected_confidence(model, rows, CENTS, tokens=tokens)
+    statements = {tenths / 10: f" abc={tenths / 10:.2f}" for tenths in range(11)}
+    assert confidences == pytest.approx(
         [
-            expected(model, ids_of(model, f"1+1={answer}"), written)
+            expected(model, ids_of(model, f"1+1={answer}"), statements)
             for answer in ("2", "cabbage", "")
         ],
         abs=1e-9,
@@ -85,11 +85,13 @@ def test_numbers_of_several_tokens_are_weighed_by_their_whole_probability(tokens
 def test_levels_can_be_those_of_the_targets() -> None:
     model = language_model(dtype="float64")
     row = (ids_of(model, "1+1="), ids_of(model, "2 abc=0.50"))
-    found = expected_confidence(model, [row], CENTS, levels=[k / 8 for k in range(9)])
+    confidences = expected_confidence(model, [row], CENTS, levels=[k / 8 for k in range(9)])
     eighths = {
         value: f" abc={value:.2f}" for value in (0.0, 0.12, 0.25, 0.38, 0.5, 0.62, 0.75, 0.88, 1.0)
     }
-    assert found == [pytest.approx(expected(model, ids_of(model, "1+1=2"), eighths), abs=1e-9)]
+    assert confidences == [
+        pytest.approx(expected(model, ids_of(model, "1+1=2"), eighths), abs=1e-9)
+    ]
 
 
 def test_an_answer_without_a_readable_statement_has_no_expectation() -> None:
@@ -99,8 +101,8 @@ def test_an_answer_without_a_readable_statement_has_no_expectation() -> None:
         (prompt, ids_of(model, text))
         for text in ("2", "2 abc=0.50", "2 abc=7", "2 abc=0.1 abc=0.2")
     ]
-    found = expected_confidence(model, rows, CENTS)
-    assert [value is None for value in found] == [True, False, True, True]
+    confidences = expected_confidence(model, rows, CENTS)
+    assert [value is None for value in confidences] == [True, False, True, True]
     assert expected_confidence(model, rows[:1], CENTS) == [None]
 
 

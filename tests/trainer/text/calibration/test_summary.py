@@ -20,7 +20,7 @@ def test_an_answer_that_states_nothing_counts_as_no_confidence() -> None:
     assert event["mean_confidence"] == pytest.approx((0.9 + 0 + 0.7) / 3)
     assert event["malformed"] == {"missing": 1, "duplicated": 0, "out_of_range": 0, "malformed": 0}
     assert event["accuracy"] == pytest.approx(2 / 3)
-    assert [found["n"] for found in event["bins"]] == [1, 1, 1]
+    assert [row["n"] for row in event["bins"]] == [1, 1, 1]
 
 
 def test_an_expectation_leaves_out_what_has_none_and_says_so() -> None:
@@ -32,10 +32,10 @@ def test_an_expectation_leaves_out_what_has_none_and_says_so() -> None:
 
 def test_the_parts_of_the_brier_score_add_up_in_the_event() -> None:
     event = summarise("answer", [0.11, 0.17, 0.5, 0.93], [False, True, True, True])
-    parts = event["brier_parts"]
-    assert parts["reliability"] - parts["resolution"] + parts["uncertainty"] + parts[
-        "within"
-    ] == pytest.approx(event["brier"])
+    decomposition = event["brier_parts"]
+    assert decomposition["reliability"] - decomposition["resolution"] + decomposition[
+        "uncertainty"
+    ] + decomposition["within"] == pytest.approx(event["brier"])
 
 
 def test_metrics_are_named_after_the_readout() -> None:

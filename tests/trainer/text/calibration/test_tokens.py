@@ -38,7 +38,7 @@ TRAINED_ON = [
     "é 漢字",
 ]
 
-words = st.sampled_from(
+fragments = st.sampled_from(
     [
         "So",
         " it is",
@@ -56,7 +56,7 @@ words = st.sampled_from(
         "Confidence: 0.9",
     ]
 )
-reasonings = st.lists(words, max_size=8).map("".join)
+reasonings = st.lists(fragments, max_size=8).map("".join)
 
 
 @cache
@@ -113,8 +113,8 @@ def test_a_line_of_its_own_starts_after_the_token_that_ends_the_line_before() ->
             model,
             [
                 id
-                for id, part in zip(ids, confidence_tokens(LINE, model, ids), strict=True)
-                if not part
+                for id, in_statement in zip(ids, confidence_tokens(LINE, model, ids), strict=True)
+                if not in_statement
             ],
         )
         == "It is 42.\n\n"
@@ -132,7 +132,7 @@ def test_text_that_shares_a_token_with_the_statement_survives() -> None:
     assert decode(model, with_confidence(INLINE, model, ids, 0.7).ids) == "x conf:0.7"
 
 
-def test_where_it_is_too_long_the_reasoning_is_cut_and_never_the_confidence() -> None:
+def test_a_long_answer_loses_the_end_of_its_reasoning_never_its_confidence() -> None:
     model = built_in()
     stated = with_confidence(INLINE, model, ids_of(model, "1+1+1+1=4 conf:0.9"), 0.2, longest=5)
     assert token_texts(model, stated.ids) == ["1", "+", "1", " conf:0.2", "<eos>"]
@@ -179,17 +179,17 @@ def test_the_reasoning_keeps_its_ids_and_the_confidence_is_read(
     if statement:
         text += codec.separator(text) + codec.settings.wording.replace("{value}", statement)
     ids = ids_of(model, text + after)
-    shown = decode(model, ids)
-    parts = confidence_tokens(codec, model, ids)
+    text_read = decode(model, ids)
+    mask = confidence_tokens(codec, model, ids)
     stated = with_confidence(codec, model, ids, tenths / 10)
     assert codec.read(decode(model, stated.ids)) == Reading(tenths / 10)
-    assert decode(model, stated.ids[: stated.start]).split() == codec.strip(shown).split()
+    assert decode(model, stated.ids[: stated.start]).split() == codec.strip(text_read).split()
     assert stated.ids[-1] == model.eos_ids[0]
-    untouched = [id for id, part in zip(ids, parts, strict=True) if not part]
-    assert _is_part(untouched, stated.ids[: stated.start])
+    untouched = [id for id, in_statement in zip(ids, mask, strict=True) if not in_statement]
+    assert _is_subsequence(untouched, stated.ids[: stated.start])
     assert with_confidence(codec, model, stated.ids, tenths / 10) == stated
 
 
-def _is_part(some: list[int], whole: tuple[int, ...]) -> bool:
-    rest = iter(whole)
-    return all(id in rest for id in some)
+def _is_subsequence(ids: list[int], longer_ids: tuple[int, ...]) -> bool:
+    iterator = iter(longer_ids)
+    return all(id in iterator for id in ids)

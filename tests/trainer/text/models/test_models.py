@@ -44,7 +44,7 @@ def test_weights_stored_in_half_precision_are_widened_exactly(tmp_path: Path) ->
     assert all(torch.equal(second[name], weight.float()) for name, weight in half.items())
 
 
-def test_the_hash_names_the_content_not_the_place(tmp_path: Path) -> None:
+def test_the_hash_names_the_content_not_the_folder(tmp_path: Path) -> None:
     hashes = [
         opened(save_folder(tmp_path / name, seed=seed)).hash
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
@@ -56,10 +56,10 @@ def test_random_weights_follow_the_seed_and_need_no_stored_ones(tmp_path: Path) 
     folder = save_folder(tmp_path)
     (folder / "model.safetensors").unlink()
     network = Network(model=f"file:{folder}", random_init=True)
-    first, again, other = (load(network, seed=seed) for seed in (1, 1, 2))
-    assert torch.equal(embedding(first), embedding(again))
-    assert not torch.equal(embedding(first), embedding(other))
-    assert first.hash == again.hash != other.hash
+    first, same_seed, other_seed = (load(network, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(embedding(first), embedding(same_seed))
+    assert not torch.equal(embedding(first), embedding(other_seed))
+    assert first.hash == same_seed.hash != other_seed.hash
 
 
 def test_drawing_random_weights_leaves_other_randomness_alone(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_drawing_random_weights_leaves_other_randomness_alone(tmp_path: Path) ->
     ("dtype", "expected"),
     [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float64", torch.float64)],
 )
-def test_weights_are_held_in_the_asked_format(
+def test_weights_are_held_in_the_requested_format(
     tmp_path: Path, dtype: str, expected: torch.dtype
 ) -> None:
     assert opened(save_folder(tmp_path), dtype=dtype).dtype == expected
@@ -136,7 +136,7 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_weights_that_lack_a_layer_are_refused_not_invented(tmp_path: Path) -> None:
+def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="lack model"):
         opened(configured(save_folder(tmp_path, "llama"), num_hidden_layers=3))
 

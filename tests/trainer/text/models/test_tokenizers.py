@@ -57,7 +57,7 @@ def test_equal_tokenizers_share_their_real_vocabulary_whatever_the_widths(tmp_pa
 
 def test_tokenizers_of_one_size_but_other_content_are_refused(tmp_path: Path) -> None:
     swapped = CHARACTERS[:-2] + CHARACTERS[:-3:-1]
-    other = opened(save_folder(tmp_path, tokenizer=character_tokenizer(swapped)))
+    teacher = opened(save_folder(tmp_path, tokenizer=character_tokenizer(swapped)))
     with pytest.raises(
         ModelError,
         match=(
@@ -65,21 +65,21 @@ def test_tokenizers_of_one_size_but_other_content_are_refused(tmp_path: Path) ->
             r"ids differ\)"
         ),
     ):
-        require_same_vocabulary(language_model(), other)
+        require_same_vocabulary(language_model(), teacher)
 
 
 def test_a_smaller_tokenizer_is_refused(tmp_path: Path) -> None:
-    other = opened(save_folder(tmp_path, tokenizer=character_tokenizer(CHARACTERS[:-1])))
+    teacher = opened(save_folder(tmp_path, tokenizer=character_tokenizer(CHARACTERS[:-1])))
     with pytest.raises(ModelError, match="missing for the teacher"):
-        require_same_vocabulary(language_model(), other)
+        require_same_vocabulary(language_model(), teacher)
 
 
 def test_another_end_token_is_refused(tmp_path: Path) -> None:
     tokenizer = character_tokenizer()
     tokenizer.eos_token = "<bos>"
-    other = opened(save_folder(tmp_path, tokenizer=tokenizer, eos_token_id=2))
+    teacher = opened(save_folder(tmp_path, tokenizer=tokenizer, eos_token_id=2))
     with pytest.raises(ModelError, match="begin or end texts with different tokens"):
-        require_same_vocabulary(language_model(), other)
+        require_same_vocabulary(language_model(), teacher)
 
 
 def test_a_prompt_goes_through_the_chat_template(tmp_path: Path) -> None:

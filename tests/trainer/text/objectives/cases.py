@@ -1,6 +1,4 @@
-"""Random inputs of the LM-head operators, and the same through full logits and autograd in
-float64.
-"""
+"""Random inputs of the LM-head operators, and a float64 reference through full logits."""
 
 from __future__ import annotations
 
@@ -18,8 +16,9 @@ from trainer.text.objectives.linear_divergence import TokenStatistics, linear_di
 
 @dataclass
 class Case:
-    """Random hidden states, a head that may be wider than the vocabulary, a teacher, coefficients
-    with zeros, written ids.
+    """Random hidden states, head, teacher logits, coefficients and written ids.
+
+    The head may be wider than the vocabulary, and some coefficients are 0.
     """
 
     hidden: Tensor
@@ -29,8 +28,8 @@ class Case:
     ids: Tensor
     vocabulary: int
 
-    def inputs(self) -> list[Tensor]:
-        return [part for part in (self.hidden, *self.head) if part is not None]
+    def tensors(self) -> list[Tensor]:
+        return [tensor for tensor in (self.hidden, *self.head) if tensor is not None]
 
     def run(
         self, objective: Divergence, chunk: int | None = None

@@ -31,7 +31,7 @@ def test_answers_without_a_verdict_count_for_nothing() -> None:
 
 
 def test_equal_rewards_teach_nothing() -> None:
-    """Nor does rounding: the mean of eight tenths is not a tenth."""
+    """Rounding does not matter: in floating point the mean of eight 0.1 is not 0.1."""
     assert not group_advantages([0.1] * 8 + [1.0, None], [0] * 8 + [1, 1], standardise=True).any()
 
 
@@ -42,22 +42,25 @@ def test_the_share_of_problems_that_teach_nothing() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(answers, st.booleans())
-def test_advantages_balance_within_each_problem_and_feel_no_other(
-    drawn: list[tuple[float | None, int]], standardise: bool
+def test_advantages_sum_to_zero_and_depend_on_no_other_problem(
+    rewards_and_groups: list[tuple[float | None, int]], standardise: bool
 ) -> None:
-    values, groups = [value for value, _ in drawn], [group for _, group in drawn]
+    values, groups = (
+        [value for value, _ in rewards_and_groups],
+        [group for _, group in rewards_and_groups],
+    )
     advantages = group_advantages(values, groups, standardise)
     for group in set(groups):
-        places = [place for place, found in enumerate(groups) if found == group]
-        alone = group_advantages(
-            [values[place] for place in places], [0] * len(places), standardise
+        indices = [index for index, owner in enumerate(groups) if owner == group]
+        group_alone = group_advantages(
+            [values[index] for index in indices], [0] * len(indices), standardise
         )
-        assert advantages[places].tolist() == alone.tolist()
-        assert abs(float(alone.sum())) < 1e-6
-        if standardise and alone.any():
+        assert advantages[indices].tolist() == group_alone.tolist()
+        assert abs(float(group_alone.sum())) < 1e-6
+        if standardise and group_alone.any():
             judged = [
                 value
-                for value, place in zip(alone, places, strict=True)
-                if values[place] is not None
+                for value, index in zip(group_alone, indices, strict=True)
+                if values[index] is not None
             ]
             assert float(np.std(judged)) == pytest.approx(1)

@@ -147,16 +147,16 @@ def head_by_sorting(p: np.ndarray[Any, Any], mass: float) -> list[int]:
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**31), st.integers(1, 400), st.floats(0.01, 0.999), st.floats(0.05, 6))
 def test_the_teachers_head_is_the_shortest_prefix_that_holds_the_mass(
-    seed: int, width: int, mass: float, spread: float
+    seed: int, width: int, mass: float, scale: float
 ) -> None:
-    """Flat distributions need more than the first look at the likeliest."""
+    """Flat distributions need more than the first topk."""
     p = (
         torch.randn(3, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        * spread
+        * scale
     ).softmax(-1)
     assume(float((p.sort(-1, descending=True).values.cumsum(-1) - mass).abs().min()) > 1e-9)
-    for row, found in zip(p.numpy(), teacher_head(p, mass), strict=True):
-        assert found.nonzero()[:, 0].tolist() == head_by_sorting(row, mass)
+    for row, is_head in zip(p.numpy(), teacher_head(p, mass), strict=True):
+        assert is_head.nonzero()[:, 0].tolist() == head_by_sorting(row, mass)
 
 
 @settings(deadline=None, max_examples=25)
@@ -180,11 +180,11 @@ def test_a_clip_bounds_and_a_high_one_changes_nothing(
     logits: Tensor, objective: Divergence, clip: Clip
 ) -> None:
     plain = divergence_of(objective.model_copy(update={"clip": NoClip()}), *logits)
-    cut = divergence_of(objective.model_copy(update={"clip": clip}), *logits)
+    clipped = divergence_of(objective.model_copy(update={"clip": clip}), *logits)
     entries = 1 if clip.scope == "token" else 9
-    assert (cut <= plain + 1e-9).all() and (cut <= entries * clip.limit * (1 + 1e-9)).all()
+    assert (clipped <= plain + 1e-9).all() and (clipped <= entries * clip.limit * (1 + 1e-9)).all()
     if clip.scope != "entry":
-        assert (cut > -1e-9).all()
+        assert (clipped > -1e-9).all()
     high = objective.model_copy(update={"clip": Clip(scope=clip.scope, limit=100)})
     torch.testing.assert_close(divergence_of(high, *logits), plain)
 
@@ -192,11 +192,11 @@ def test_a_clip_bounds_and_a_high_one_changes_nothing(
 def test_a_clipped_token_keeps_the_direction_of_its_gradient() -> None:
     logits = torch.stack([B_STUDENT.flip(-1), B_STUDENT])
     plain, values = gradient_of(forward_kl, logits), forward_kl(*logits)
-    cut = gradient_of(
+    clipped = gradient_of(
         lambda teacher, student: forward_kl(teacher, student, clip=Clip(scope="token", limit=0.5)),
         logits,
     )
-    torch.testing.assert_close(cut, plain * (0.5 / values).clamp_max(1)[:, None])
+    torch.testing.assert_close(clipped, plain * (0.5 / values).clamp_max(1)[:, None])
     assert (values > 0.5).any()
 
 
@@ -206,8 +206,8 @@ def test_a_top_as_wide_as_the_vocabulary_is_the_whole(
     logits: Tensor, objective: Divergence, top: TopLogits
 ) -> None:
     wide = objective.model_copy(update={"vocabulary": top.model_copy(update={"k": 9})})
-    whole = objective.model_copy(update={"vocabulary": type(objective)().vocabulary})
-    assert torch.equal(divergence_of(wide, *logits), divergence_of(whole, *logits))
+    all_logits = objective.model_copy(update={"vocabulary": type(objective)().vocabulary})
+    assert torch.equal(divergence_of(wide, *logits), divergence_of(all_logits, *logits))
 
 
 @settings(deadline=None, max_examples=25)
@@ -227,8 +227,8 @@ def test_no_difference_is_lost_between_nearly_equal_models(
 ) -> None:
     """For z_T = z_S + ε·d both directions are ½ ε² Var_p(d) to leading order."""
     student, direction = B_STUDENT, torch.tensor([1.0, -1, 2, 0, 1], dtype=torch.float64)
-    law = student.softmax(-1)
-    variance = (law * direction**2).sum(-1) - (law * direction).sum(-1) ** 2
+    p = student.softmax(-1)
+    variance = (p * direction**2).sum(-1) - (p * direction).sum(-1) ** 2
     torch.testing.assert_close(
         divergence(student + 1e-4 * direction, student), 0.5e-8 * variance, rtol=1e-3, atol=0
     )

@@ -56,47 +56,57 @@ all_kinds = pytest.mark.parametrize(
 @settings(deadline=None, max_examples=80)
 @given(cases, objectives, st.integers(1, 25))
 def test_loss_and_gradients_equal_those_of_the_full_logits(
-    one: Case, objective: Divergence, chunk: int
+    inputs: Case, objective: Divergence, chunk: int
 ) -> None:
-    loss, statistics = one.run(objective, chunk)
-    expected_loss, expected_tokens = one.reference(objective)
+    loss, statistics = inputs.run(objective, chunk)
+    expected_loss, expected_tokens = inputs.reference(objective)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(
         statistics.divergence, expected_tokens.detach(), rtol=1e-10, atol=1e-12
     )
-    gradients = torch.autograd.grad(3 * loss, one.inputs())
+    gradients = torch.autograd.grad(3 * loss, inputs.tensors())
     for gradient, expected in zip(
-        gradients, torch.autograd.grad(3 * expected_loss, one.inputs()), strict=True
+        gradients, torch.autograd.grad(3 * expected_loss, inputs.tensors()), strict=True
     ):
         torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-11)
 
 
 @settings(deadline=None, max_examples=25)
 @given(cases, objectives, st.integers(1, 25))
-def test_the_size_of_chunks_changes_nothing(one: Case, objective: Divergence, chunk: int) -> None:
-    whole, parts = one.run(objective, 100), one.run(objective, chunk)
-    torch.testing.assert_close(parts[0], whole[0], rtol=1e-11, atol=1e-13)
+def test_the_size_of_chunks_changes_nothing(
+    inputs: Case, objective: Divergence, chunk: int
+) -> None:
+    whole_result, chunked_result = inputs.run(objective, 100), inputs.run(objective, chunk)
+    torch.testing.assert_close(chunked_result[0], whole_result[0], rtol=1e-11, atol=1e-13)
     for gradient, expected in zip(
-        *(torch.autograd.grad(loss, one.inputs()) for loss, _ in (parts, whole)), strict=True
+        *(
+            torch.autograd.grad(loss, inputs.tensors())
+            for loss, _ in (chunked_result, whole_result)
+        ),
+        strict=True,
     ):
         torch.testing.assert_close(gradient, expected, rtol=1e-11, atol=1e-12)
-    for column in fields(parts[1]):
+    for column in fields(chunked_result[1]):
         torch.testing.assert_close(
-            getattr(parts[1], column.name), getattr(whole[1], column.name), rtol=1e-11, atol=1e-12
+            getattr(chunked_result[1], column.name),
+            getattr(whole_result[1], column.name),
+            rtol=1e-11,
+            atol=1e-12,
         )
 
 
-def test_many_rows_are_worked_on_in_parts() -> None:
+def test_a_chunk_larger_than_the_cache_is_processed_in_parts() -> None:
     """A chunk of more entries than fit the cache: 40 tokens of a vocabulary of 30,011."""
-    one, objective = (
+    inputs, objective = (
         case(tokens=40, width=2, vocabulary=30_011, padding=1),
         JSD(beta=0.3, vocabulary=TopLogits(k=7, rest="tail")),
     )
-    loss, statistics = one.run(objective)
-    expected_loss, expected_tokens = one.reference(objective)
+    loss, statistics = inputs.run(objective)
+    expected_loss, expected_tokens = inputs.reference(objective)
     torch.testing.assert_close(statistics.divergence, expected_tokens.detach())
     for gradient, expected in zip(
-        *(torch.autograd.grad(part, one.inputs()) for part in (loss, expected_loss)), strict=True
+        *(torch.autograd.grad(total, inputs.tensors()) for total in (loss, expected_loss)),
+        strict=True,
     ):
         torch.testing.assert_close(gradient, expected, rtol=1e-8, atol=1e-12)
 
@@ -104,21 +114,21 @@ def test_many_rows_are_worked_on_in_parts() -> None:
 @settings(deadline=None, max_examples=25)
 @given(cases, st.sampled_from([ForwardKL, ReverseKL]), temperatures, vocabularies)
 def test_statistics_describe_every_token(
-    one: Case,
+    inputs: Case,
     kind: type[ForwardKL | ReverseKL],
     temperature: float,
     vocabulary: AllLogits | TopLogits,
 ) -> None:
     """All but the divergence are over the whole vocabulary, whatever is compared."""
-    _, statistics = one.run(kind(temperature=temperature, vocabulary=vocabulary))
-    student = (one.full_logits() / temperature).log_softmax(-1).detach()
-    teacher = (one.teacher[:, : one.vocabulary] / temperature).log_softmax(-1)
+    _, statistics = inputs.run(kind(temperature=temperature, vocabulary=vocabulary))
+    student = (inputs.full_logits() / temperature).log_softmax(-1).detach()
+    teacher = (inputs.teacher[:, : inputs.vocabulary] / temperature).log_softmax(-1)
     torch.testing.assert_close(statistics.entropy, -(student.exp() * student).sum(-1))
     torch.testing.assert_close(
-        statistics.student_logprob, student.gather(1, one.ids[:, None])[:, 0]
+        statistics.student_logprob, student.gather(1, inputs.ids[:, None])[:, 0]
     )
     torch.testing.assert_close(
-        statistics.teacher_logprob, teacher.gather(1, one.ids[:, None])[:, 0]
+        statistics.teacher_logprob, teacher.gather(1, inputs.ids[:, None])[:, 0]
     )
     assert torch.equal(statistics.student_top, student.argmax(-1))
     assert torch.equal(statistics.teacher_top, teacher.argmax(-1))
@@ -127,40 +137,40 @@ def test_statistics_describe_every_token(
 @settings(deadline=None, max_examples=25)
 @given(cases, st.booleans(), cuts, vocabularies)
 def test_the_capped_share_counts_what_the_clip_cuts(
-    one: Case, forward: bool, clip: Clip, vocabulary: AllLogits | TopLogits
+    inputs: Case, forward: bool, clip: Clip, vocabulary: AllLogits | TopLogits
 ) -> None:
     objective = (ForwardKL if forward else ReverseKL)(clip=clip, vocabulary=vocabulary)
     log_t, log_s = log_distributions(
-        one.teacher_logits(), one.full_logits().detach(), 1.0, vocabulary
+        inputs.teacher_logits(), inputs.full_logits().detach(), 1.0, vocabulary
     )
     entries = kl_entries(log_t, log_s, clip) if forward else kl_entries(log_s, log_t, clip)
-    cut = (entries.sum(-1) > clip.limit) if clip.scope == "token" else (entries > clip.limit)
-    expected = cut.double() if clip.scope == "token" else cut.double().mean(-1)
-    torch.testing.assert_close(one.run(objective)[1].capped, expected)
-    assert not one.run(objective.model_copy(update={"clip": NoClip()}))[1].capped.any()
+    is_clipped = (entries.sum(-1) > clip.limit) if clip.scope == "token" else (entries > clip.limit)
+    expected = is_clipped.double() if clip.scope == "token" else is_clipped.double().mean(-1)
+    torch.testing.assert_close(inputs.run(objective)[1].capped, expected)
+    assert not inputs.run(objective.model_copy(update={"clip": NoClip()}))[1].capped.any()
 
 
 @settings(deadline=None, max_examples=25)
 @given(cases, objectives)
 def test_tokens_left_out_have_the_gradient_of_a_coefficient_of_zero(
-    one: Case, objective: Divergence
+    inputs: Case, objective: Divergence
 ) -> None:
-    """Hidden states of kept tokens alone through the head, as a selection of tokens wants it."""
-    kept = one.coefficients != 0
-    some = Case(
-        one.hidden[kept],
-        one.head,
-        one.teacher[kept],
-        one.coefficients[kept],
-        one.ids[kept],
-        one.vocabulary,
+    """Hidden states of kept tokens alone through the head, as a selection of tokens needs it."""
+    is_kept = inputs.coefficients != 0
+    kept_inputs = Case(
+        inputs.hidden[is_kept],
+        inputs.head,
+        inputs.teacher[is_kept],
+        inputs.coefficients[is_kept],
+        inputs.ids[is_kept],
+        inputs.vocabulary,
     )
-    loss, statistics = some.run(objective)
-    whole, of_all = one.run(objective)
-    torch.testing.assert_close(loss, whole, rtol=1e-11, atol=1e-13)
-    torch.testing.assert_close(statistics.divergence, of_all.divergence[kept])
+    loss, statistics = kept_inputs.run(objective)
+    whole_loss, whole_statistics = inputs.run(objective)
+    torch.testing.assert_close(loss, whole_loss, rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(statistics.divergence, whole_statistics.divergence[is_kept])
     for gradient, expected in zip(
-        *(torch.autograd.grad(part, one.inputs()) for part in (loss, whole)), strict=True
+        *(torch.autograd.grad(total, inputs.tensors()) for total in (loss, whole_loss)), strict=True
     ):
         torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
 
@@ -168,21 +178,21 @@ def test_tokens_left_out_have_the_gradient_of_a_coefficient_of_zero(
 @settings(deadline=None, max_examples=25)
 @given(cases, temperatures, st.integers(1, 25))
 def test_scores_are_both_directions_without_a_gradient(
-    one: Case, temperature: float, chunk: int
+    inputs: Case, temperature: float, chunk: int
 ) -> None:
     scores = score_tokens(
-        one.hidden,
-        one.head,
-        lambda tokens: one.teacher[tokens],
-        one.ids,
-        vocabulary=one.vocabulary,
+        inputs.hidden,
+        inputs.head,
+        lambda tokens: inputs.teacher[tokens],
+        inputs.ids,
+        vocabulary=inputs.vocabulary,
         temperature=temperature,
         chunk=chunk,
     )
-    _, statistics = one.run(ReverseKL(temperature=temperature))
+    _, statistics = inputs.run(ReverseKL(temperature=temperature))
     torch.testing.assert_close(scores.reverse_kl, statistics.divergence)
     torch.testing.assert_close(
-        scores.forward_kl, one.run(ForwardKL(temperature=temperature))[1].divergence
+        scores.forward_kl, inputs.run(ForwardKL(temperature=temperature))[1].divergence
     )
     for name in ("entropy", "student_logprob", "teacher_logprob", "student_top", "teacher_top"):
         torch.testing.assert_close(getattr(scores, name), getattr(statistics, name))
@@ -190,10 +200,14 @@ def test_scores_are_both_directions_without_a_gradient(
 
 
 def test_scores_of_equal_models_are_not_below_zero() -> None:
-    one = case(tokens=500, dtype=torch.float32, padding=0)
-    same = one.full_logits().float().detach()
+    inputs = case(tokens=500, dtype=torch.float32, padding=0)
+    same = inputs.full_logits().float().detach()
     scores = score_tokens(
-        one.hidden, one.head, lambda tokens: same[tokens], one.ids, vocabulary=one.vocabulary
+        inputs.hidden,
+        inputs.head,
+        lambda tokens: same[tokens],
+        inputs.ids,
+        vocabulary=inputs.vocabulary,
     )
     for values in (scores.reverse_kl, scores.forward_kl):
         assert float(values.min()) >= 0 and float(values.max()) < 1e-5
@@ -201,23 +215,23 @@ def test_scores_of_equal_models_are_not_below_zero() -> None:
 
 @all_kinds
 def test_rows_beyond_the_vocabulary_get_no_gradient(objective: Divergence) -> None:
-    one = case(padding=4)
-    loss, _ = one.run(objective)
+    inputs = case(padding=4)
+    loss, _ = inputs.run(objective)
     loss.backward()
-    assert one.head.weight.grad is not None
-    assert not one.head.weight.grad[one.vocabulary :].any()
-    assert one.head.weight.grad[: one.vocabulary].any()
+    assert inputs.head.weight.grad is not None
+    assert not inputs.head.weight.grad[inputs.vocabulary :].any()
+    assert inputs.head.weight.grad[: inputs.vocabulary].any()
 
 
 @pytest.mark.parametrize("objective", KINDS[:2], ids=["forward", "reverse"])
 def test_a_tied_embedding_collects_both_gradients(objective: Divergence) -> None:
     """The head's weight also embeds the inputs: its gradient is the sum of both uses."""
-    one = case(bias=False, padding=0)
+    inputs = case(bias=False, padding=0)
 
     def gradient(reference: bool) -> Tensor:
-        one.hidden = one.head.weight[one.ids].tanh()
-        loss = one.reference(objective)[0] if reference else one.run(objective)[0]
-        return torch.autograd.grad(loss, one.head.weight)[0]
+        inputs.hidden = inputs.head.weight[inputs.ids].tanh()
+        loss = inputs.reference(objective)[0] if reference else inputs.run(objective)[0]
+        return torch.autograd.grad(loss, inputs.head.weight)[0]
 
     torch.testing.assert_close(gradient(reference=False), gradient(reference=True))
 
@@ -226,14 +240,14 @@ def test_a_tied_embedding_collects_both_gradients(objective: Divergence) -> None
 def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states(
     objective: Divergence,
 ) -> None:
-    one = case()
+    inputs = case()
     frozen = Case(
-        one.hidden,
-        Head(one.head.weight.detach(), None),
-        one.teacher,
-        one.coefficients,
-        one.ids,
-        one.vocabulary,
+        inputs.hidden,
+        Head(inputs.head.weight.detach(), None),
+        inputs.teacher,
+        inputs.coefficients,
+        inputs.ids,
+        inputs.vocabulary,
     )
     (gradient,) = torch.autograd.grad(frozen.run(objective)[0], frozen.hidden)
     torch.testing.assert_close(
@@ -246,37 +260,41 @@ def test_a_frozen_head_still_passes_the_gradient_to_the_hidden_states(
 def test_narrow_formats_are_exact_to_their_rounding(
     objective: Divergence, dtype: torch.dtype, tolerance: float
 ) -> None:
-    one = case(tokens=40, width=16, vocabulary=50, dtype=dtype)
-    loss, statistics = one.run(objective, chunk=7)
+    inputs = case(tokens=40, width=16, vocabulary=50, dtype=dtype)
+    loss, statistics = inputs.run(objective, chunk=7)
     assert statistics.divergence.dtype == torch.float32
-    gradients = torch.autograd.grad(loss, one.inputs())
+    gradients = torch.autograd.grad(loss, inputs.tensors())
     # Clip and choice of top tokens jump: the reference makes them on the same rounded logits.
-    assert one.head.bias is not None
+    assert inputs.head.bias is not None
     logits = torch.nn.functional.linear(
-        one.hidden, one.head.weight[: one.vocabulary], one.head.bias[: one.vocabulary]
+        inputs.hidden,
+        inputs.head.weight[: inputs.vocabulary],
+        inputs.head.bias[: inputs.vocabulary],
     )
     leaf = logits.detach().double().requires_grad_()
-    expected_loss = (one.coefficients * divergence_of(objective, one.teacher_logits(), leaf)).sum()
+    expected_loss = (
+        inputs.coefficients * divergence_of(objective, inputs.teacher_logits(), leaf)
+    ).sum()
     logits.backward(torch.autograd.grad(expected_loss, leaf)[0].to(dtype))
-    for gradient, part in zip(gradients, one.inputs(), strict=True):
-        assert gradient.dtype == dtype and part.grad is not None
+    for gradient, tensor in zip(gradients, inputs.tensors(), strict=True):
+        assert gradient.dtype == dtype and tensor.grad is not None
         torch.testing.assert_close(
             gradient.double(),
-            part.grad.double(),
+            tensor.grad.double(),
             rtol=0,
-            atol=tolerance * part.grad.abs().max().item(),
+            atol=tolerance * tensor.grad.abs().max().item(),
         )
 
 
 def test_nothing_is_differentiated_without_gradients() -> None:
-    one = case()
+    inputs = case()
     with torch.no_grad():
-        loss, statistics = one.run(ForwardKL())
+        loss, statistics = inputs.run(ForwardKL())
     assert not loss.requires_grad
-    torch.testing.assert_close(statistics.divergence, one.reference(ForwardKL())[1].detach())
+    torch.testing.assert_close(statistics.divergence, inputs.reference(ForwardKL())[1].detach())
 
 
-def test_a_second_backward_is_refused_with_a_sentence() -> None:
+def test_a_second_backward_raises_a_clear_error() -> None:
     loss, _ = case().run(ForwardKL())
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="compute it again"):
@@ -285,44 +303,44 @@ def test_a_second_backward_is_refused_with_a_sentence() -> None:
 
 @all_kinds
 def test_the_teachers_logits_are_left_as_they_were(objective: Divergence) -> None:
-    one = case(padding=0)
-    before = one.teacher.clone()
-    one.run(objective)
-    assert torch.equal(one.teacher, before)
+    inputs = case(padding=0)
+    before = inputs.teacher.clone()
+    inputs.run(objective)
+    assert torch.equal(inputs.teacher, before)
 
 
 def test_autocast_does_not_narrow_the_divergence() -> None:
-    one = case(dtype=torch.float32)
+    inputs = case(dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = one.run(ReverseKL())
+        loss, _ = inputs.run(ReverseKL())
         scores = score_tokens(
-            one.hidden,
-            one.head,
-            lambda tokens: one.teacher[tokens],
-            one.ids,
-            vocabulary=one.vocabulary,
+            inputs.hidden,
+            inputs.head,
+            lambda tokens: inputs.teacher[tokens],
+            inputs.ids,
+            vocabulary=inputs.vocabulary,
         )
-    expected_loss, _ = one.reference(ReverseKL())
+    expected_loss, _ = inputs.reference(ReverseKL())
     torch.testing.assert_close(loss.double(), expected_loss, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(
         scores.reverse_kl.double(),
-        reverse_kl(one.teacher_logits(), one.full_logits()).detach(),
+        reverse_kl(inputs.teacher_logits(), inputs.full_logits()).detach(),
         rtol=1e-4,
         atol=1e-5,
     )
     torch.testing.assert_close(
         scores.forward_kl.double(),
-        forward_kl(one.teacher_logits(), one.full_logits()).detach(),
+        forward_kl(inputs.teacher_logits(), inputs.full_logits()).detach(),
         rtol=1e-4,
         atol=1e-5,
     )
 
 
 def test_no_tokens_give_a_loss_and_gradients_of_zero() -> None:
-    one = case(tokens=0)
-    loss, _ = one.run(ReverseKL())
+    inputs = case(tokens=0)
+    loss, _ = inputs.run(ReverseKL())
     assert float(loss.detach()) == 0
-    assert not any(gradient.any() for gradient in torch.autograd.grad(loss, one.inputs()))
+    assert not any(gradient.any() for gradient in torch.autograd.grad(loss, inputs.tensors()))
 
 
 def test_chunks_shrink_as_the_vocabulary_grows() -> None:

@@ -1,6 +1,4 @@
-"""Tokens add up to the loss that is written down, and division by Z happens once, for the global
-batch.
-"""
+"""Tokens are reduced to the documented loss, divided by Z once for the global batch."""
 
 from __future__ import annotations
 
@@ -37,23 +35,23 @@ def z_of(batch: Batch, reduction: Any, normalisation: Any) -> float:
 
 
 def loss_of(batch: Batch, reduction: Any, values: torch.Tensor) -> float:
-    """The four written losses, by loops."""
-    total, tokens, rows, place = 0.0, 0, 0, 0
+    """The four documented losses, by loops."""
+    total, tokens, rows, start = 0.0, 0, 0, 0
     for weight, lengths in batch:
         for length in lengths:
-            summed = float(values[place : place + length].sum())
+            summed = float(values[start : start + length].sum())
             share = {
                 "sequence_mean": 1 / length / len(lengths),
                 "sequence_sum": 1 / len(lengths),
             }.get(reduction, 1)
             total += weight * summed * share
-            tokens, rows, place = tokens + length, rows + 1, place + length
+            tokens, rows, start = tokens + length, rows + 1, start + length
     return total / {"token_mean": tokens, "fixed": rows * LONGEST}.get(reduction, len(batch))
 
 
 @settings(deadline=None, max_examples=40)
 @given(problems, st.sampled_from(REDUCTIONS))
-def test_coefficients_over_z_give_the_written_loss(batch: Batch, reduction: Any) -> None:
+def test_coefficients_over_z_give_the_documented_loss(batch: Batch, reduction: Any) -> None:
     weights, siblings, lengths = per_row(batch)
     values = torch.arange(1.0, sum(lengths) + 1, dtype=torch.float64)
     loss = float((token_coefficients(weights, siblings, lengths, reduction) * values).sum()) / z_of(
@@ -64,7 +62,7 @@ def test_coefficients_over_z_give_the_written_loss(batch: Batch, reduction: Any)
 
 @settings(deadline=None, max_examples=40)
 @given(problems, st.sampled_from(REDUCTIONS), st.floats(0.1, 10))
-def test_self_normalised_batches_do_not_feel_the_scale_of_weights(
+def test_self_normalised_batches_do_not_depend_on_the_scale_of_weights(
     batch: Batch, reduction: Any, scale: float
 ) -> None:
     def loss(factor: float) -> float:
@@ -94,26 +92,27 @@ def test_an_answer_of_which_no_token_is_kept_leaves_no_coefficient() -> None:
         assert len(token_coefficients([1.0, 2.0], [1, 1], [0, 3], reduction)) == 3
 
 
-def test_a_row_that_drops_out_leaves_the_others_coefficients() -> None:
-    whole = token_coefficients([1.0, 2.0], [1, 1], [3, 4], "sequence_mean")
-    rest = token_coefficients([2.0], [1], [4], "sequence_mean")
-    assert torch.equal(whole[3:], rest)
+def test_a_dropped_row_does_not_change_the_coefficients_of_the_others() -> None:
+    batch_coefficients = token_coefficients([1.0, 2.0], [1, 1], [3, 4], "sequence_mean")
+    row_coefficients = token_coefficients([2.0], [1], [4], "sequence_mean")
+    assert torch.equal(batch_coefficients[3:], row_coefficients)
 
 
 def test_weights_are_normalised_once_for_the_global_batch() -> None:
-    """The example of PACED's pitfalls: weights .25, 0, .1, .2 on losses 1, 2, 3, 4 give 2.4545,
-    whatever the micro-batches.
+    """The example of PACED: weights .25, 0, .1, .2 on losses 1, 2, 3, 4 give 2.4545.
+
+    The size of the micro-batches does not matter.
     """
     weights = [0.25, 0.0, 0.1, 0.2]
     z = normaliser("sequence_mean", "batch_self_norm", weights, weights, [1] * 4, 1)
     for size in (1, 2, 4):
-        parts = [
+        micro_batches = [
             token_coefficients(
                 weights[start : start + size], [1] * size, [1] * size, "sequence_mean"
             )
             for start in range(0, 4, size)
         ]
-        assert float((torch.cat(parts) * torch.arange(1, 5)).sum()) / z == pytest.approx(
+        assert float((torch.cat(micro_batches) * torch.arange(1, 5)).sum()) / z == pytest.approx(
             2.4545454545
         )
 

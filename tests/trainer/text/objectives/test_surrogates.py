@@ -1,6 +1,4 @@
-"""Ratio and policy-gradient losses: published numbers, a plain reference, and what they are
-gradients of.
-"""
+"""Ratio and policy-gradient losses against published numbers and a plain reference."""
 
 from __future__ import annotations
 
@@ -64,29 +62,31 @@ def reference(ratio: float, advantage: float) -> tuple[float, bool]:
 
 @settings(deadline=None, max_examples=50)
 @given(tokens)
-def test_the_surrogate_is_the_worse_of_both_terms(drawn: list[tuple[float, float, float]]) -> None:
+def test_the_surrogate_is_the_worse_of_both_terms(
+    token_rows: list[tuple[float, float, float]],
+) -> None:
     student, anchor, advantages = (
-        torch.tensor(column, dtype=torch.float64) for column in zip(*drawn, strict=True)
+        torch.tensor(column, dtype=torch.float64) for column in zip(*token_rows, strict=True)
     )
     student.requires_grad_()
     loss = clipped_surrogate(student, anchor, advantages, LOW, HIGH)
-    cut = is_clipped(student, anchor, advantages, LOW, HIGH)
+    clip_mask = is_clipped(student, anchor, advantages, LOW, HIGH)
     slopes = gradient(loss, student)
-    for place, (log_prob, anchor_log_prob, advantage) in enumerate(drawn):
+    for index, (log_prob, anchor_log_prob, advantage) in enumerate(token_rows):
         ratio = float(np.exp(log_prob - anchor_log_prob))
         value, clipped = reference(ratio, advantage)
-        assert -float(loss.detach()[place]) == pytest.approx(value, rel=1e-9)
-        assert bool(cut[place]) == clipped
-        assert -float(slopes[place]) == pytest.approx(0 if clipped else ratio * advantage, rel=1e-9)
+        assert -float(loss.detach()[index]) == pytest.approx(value, rel=1e-9)
+        assert bool(clip_mask[index]) == clipped
+        assert -float(slopes[index]) == pytest.approx(0 if clipped else ratio * advantage, rel=1e-9)
 
 
 @settings(deadline=None, max_examples=25)
 @given(tokens)
-def test_at_a_ratio_of_one_its_gradient_is_the_policy_gradient(
-    drawn: list[tuple[float, float, float]],
+def test_at_a_ratio_of_one_the_gradient_is_the_policy_gradient(
+    token_rows: list[tuple[float, float, float]],
 ) -> None:
     log_prob, teacher, _ = (
-        torch.tensor(column, dtype=torch.float64) for column in zip(*drawn, strict=True)
+        torch.tensor(column, dtype=torch.float64) for column in zip(*token_rows, strict=True)
     )
     log_prob.requires_grad_()
     advantages = (teacher - log_prob).detach()
@@ -107,14 +107,14 @@ def test_the_expected_policy_gradient_is_that_of_the_reverse_kl(logits: Tensor) 
 
 
 def test_only_the_students_log_prob_is_differentiated() -> None:
-    student, other, advantages = (
-        part.clone().requires_grad_() for part in (STUDENT, OLD, ADVANTAGES)
+    student, anchor, advantages = (
+        tensor.clone().requires_grad_() for tensor in (STUDENT, OLD, ADVANTAGES)
     )
     (
-        clipped_surrogate(student, other, advantages, LOW, HIGH) + policy_gradient(student, other)
+        clipped_surrogate(student, anchor, advantages, LOW, HIGH) + policy_gradient(student, anchor)
     ).sum().backward()
-    assert student.grad is not None and other.grad is None and advantages.grad is None
-    assert not importance_weight(student, other).requires_grad
+    assert student.grad is not None and anchor.grad is None and advantages.grad is None
+    assert not importance_weight(student, anchor).requires_grad
 
 
 def test_a_ratio_beyond_all_bounds_has_no_gradient_that_is_not_a_number() -> None:

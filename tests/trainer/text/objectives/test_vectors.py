@@ -1,6 +1,4 @@
-"""The divergences give the numbers of the papers' own code (OPSD, TIP, CaOPD, TRL) on fixed
-logits.
-"""
+"""The divergences equal those of the papers' code (OPSD, TIP, CaOPD, TRL) on fixed logits."""
 
 from __future__ import annotations
 
@@ -76,8 +74,11 @@ def test_five_tokens() -> None:
 def test_the_teachers_top_two_renormalised(
     beta: float, full: float, hotter: float, top: float, top_hotter: float
 ) -> None:
-    means = [jsd(B_TEACHER, B_STUDENT, beta, at).mean() for at in (1.0, 1.1)]
-    means += [jsd(B_TEACHER, B_STUDENT, beta, at, vocabulary=TEACHER_2).mean() for at in (1.0, 1.1)]
+    means = [jsd(B_TEACHER, B_STUDENT, beta, temperature).mean() for temperature in (1.0, 1.1)]
+    means += [
+        jsd(B_TEACHER, B_STUDENT, beta, temperature, vocabulary=TEACHER_2).mean()
+        for temperature in (1.0, 1.1)
+    ]
     close(torch.stack(means), [full, hotter, top, top_hotter])
 
 
@@ -133,5 +134,5 @@ def test_the_gradient_of_a_flat_student_before_a_sure_teacher(
     ],
 )
 def test_three_tokens(divergence: Any, value: float) -> None:
-    found: Tensor = divergence(C_TEACHER, C_STUDENT)
-    close(found, [value])
+    actual: Tensor = divergence(C_TEACHER, C_STUDENT)
+    close(actual, [value])

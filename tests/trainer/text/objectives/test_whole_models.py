@@ -1,6 +1,4 @@
-"""From ids to the gradient of the student: against the models' own logits, and whatever the
-micro-batches.
-"""
+"""From ids to the student's gradient, compared with the models' own logits."""
 
 from __future__ import annotations
 
@@ -57,25 +55,25 @@ def gradients(loss: Tensor, model: LanguageModel) -> list[Tensor]:
     return list(torch.autograd.grad(loss, list(model.model.parameters())))
 
 
-def teacher_logits(teacher: LanguageModel, some: list[Row]) -> TeacherLogits:
+def teacher_logits(teacher: LanguageModel, batch: list[Row]) -> TeacherLogits:
     with torch.no_grad():
-        hidden = response_hidden(teacher, some)
+        hidden = response_hidden(teacher, batch)
         return lambda tokens: head_of(teacher.model).logits(hidden[tokens], VOCABULARY).detach()
 
 
 def divergence(
     student: LanguageModel,
     teacher: LanguageModel,
-    some: list[Row],
+    batch: list[Row],
     coefficients: Tensor,
     objective: Divergence,
 ) -> tuple[Tensor, TokenStatistics]:
     return linear_divergence(
-        response_hidden(student, some),
+        response_hidden(student, batch),
         head_of(student.model),
-        teacher_logits(teacher, some),
+        teacher_logits(teacher, batch),
         coefficients,
-        completion_ids(some),
+        completion_ids(batch),
         objective,
         vocabulary=VOCABULARY,
     )
@@ -105,55 +103,59 @@ def test_loss_and_gradient_equal_those_through_the_models_own_logits(objective: 
     torch.testing.assert_close(
         statistics.divergence, expected_tokens.detach(), rtol=1e-6, atol=1e-9
     )
-    for ours, expected in zip(
+    for gradient, expected in zip(
         gradients(loss, student),
         gradients((coefficients * expected_tokens).sum(), student),
         strict=True,
     ):
-        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-8)
+        torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("objective", KINDS, ids=lambda objective: objective.kind)
 def test_micro_batches_give_the_gradient_of_the_whole_batch(objective: Divergence) -> None:
     student, teacher = pair()
     coefficients = [
-        torch.full((len(completion),), float(place + 1), dtype=torch.float64)
-        for place, (_, completion) in enumerate(rows())
+        torch.full((len(completion),), float(index + 1), dtype=torch.float64)
+        for index, (_, completion) in enumerate(rows())
     ]
-    whole = gradients(
+    batch_gradients = gradients(
         divergence(student, teacher, rows(), torch.cat(coefficients), objective)[0], student
     )
-    summed = [torch.zeros_like(part) for part in whole]
+    summed = [torch.zeros_like(gradient) for gradient in batch_gradients]
     groups = micro_batches(rows(), 14)
     assert len(groups) > 1
     for group in groups:
-        weights = torch.cat([coefficients[place] for place in group])
+        weights = torch.cat([coefficients[index] for index in group])
         loss, _ = divergence(
-            student, teacher, [rows()[place] for place in group], weights, objective
+            student, teacher, [rows()[index] for index in group], weights, objective
         )
-        for total, part in zip(summed, gradients(loss, student), strict=True):
-            total += part
-    for total, part in zip(summed, whole, strict=True):
-        torch.testing.assert_close(total, part, rtol=1e-6, atol=1e-9)
+        for total, gradient in zip(summed, gradients(loss, student), strict=True):
+            total += gradient
+    for total, gradient in zip(summed, batch_gradients, strict=True):
+        torch.testing.assert_close(total, gradient, rtol=1e-6, atol=1e-9)
 
 
 def test_a_student_equal_to_its_teacher_has_no_divergence_and_no_gradient() -> None:
     student, _ = pair()
-    ones = torch.ones(sum(len(completion) for _, completion in rows()), dtype=torch.float64)
-    loss, statistics = divergence(student, student, rows(), ones, ReverseKL())
+    coefficients = torch.ones(sum(len(completion) for _, completion in rows()), dtype=torch.float64)
+    loss, statistics = divergence(student, student, rows(), coefficients, ReverseKL())
     assert statistics.divergence.abs().max() < 1e-12
-    assert max(float(part.abs().max()) for part in gradients(loss, student)) < 1e-8
+    assert max(float(gradient.abs().max()) for gradient in gradients(loss, student)) < 1e-8
 
 
-def test_scores_agree_with_what_the_sampler_remembers() -> None:
+def test_scores_agree_with_the_log_probs_of_the_sampler() -> None:
     student, teacher = pair()
     (answer,) = sample(
         student, [SampleRequest("p", (3, 4, 5), (0,))], Sampling(max_new_tokens=20), Noise(0, 0)
     )
-    read: list[Row] = [(answer.prompt, answer.ids)]
-    hidden, ids = response_hidden(student, read), completion_ids(read)
+    rows_read: list[Row] = [(answer.prompt, answer.ids)]
+    hidden, ids = response_hidden(student, rows_read), completion_ids(rows_read)
     tokens = score_tokens(
-        hidden, head_of(student.model), teacher_logits(teacher, read), ids, vocabulary=VOCABULARY
+        hidden,
+        head_of(student.model),
+        teacher_logits(teacher, rows_read),
+        ids,
+        vocabulary=VOCABULARY,
     )
     np.testing.assert_allclose(tokens.student_logprob, answer.logprobs, atol=1e-5)
     np.testing.assert_allclose(tokens.entropy, answer.entropies, atol=1e-5)
@@ -167,11 +169,11 @@ def test_scores_agree_with_what_the_sampler_remembers() -> None:
 def test_micro_batches_hold_every_row_once_within_the_budget(
     shapes: list[tuple[int, int]], budget: int
 ) -> None:
-    made: list[Row] = [((0,) * prompt, (0,) * completion) for prompt, completion in shapes]
-    groups = micro_batches(made, budget)
-    assert sorted(place for group in groups for place in group) == list(range(len(made)))
+    rows_of_zeros: list[Row] = [((0,) * prompt, (0,) * completion) for prompt, completion in shapes]
+    groups = micro_batches(rows_of_zeros, budget)
+    assert sorted(index for group in groups for index in group) == list(range(len(rows_of_zeros)))
     for group in groups:
-        padded = len(group) * max(sum(shapes[place]) - 1 for place in group)
+        padded = len(group) * max(sum(shapes[index]) - 1 for index in group)
         assert padded <= budget or len(group) == 1
 
 

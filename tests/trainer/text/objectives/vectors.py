@@ -1,5 +1,6 @@
-"""Logits whose divergences have been published or computed with the papers' own code: rows are
-positions, columns the vocabulary.
+"""Logits whose divergences are published or computed with the papers' own code.
+
+Rows are positions, columns the vocabulary.
 """
 
 from __future__ import annotations
