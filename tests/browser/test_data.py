@@ -1,6 +1,4 @@
-"""Data sets in a browser: GSM8K from the file on the disk to the form of a run, and refusals in
-place.
-"""
+"""Data sets in a browser: GSM8K is uploaded, mapped, saved and used in the form of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +13,8 @@ from tests.browser.conftest import PHONE, ROOT, has_sideways_scroll
 from webapp.access.models import User
 from webapp.library.models import DataSet
 
-GSM8K = ROOT / "tests" / "gsm8k" / "train.jsonl"  # its first rows as published
+# The first rows of the published file.
+GSM8K = ROOT / "tests" / "gsm8k" / "train.jsonl"
 
 
 def upload(page: Page, file: Path) -> None:
@@ -31,7 +30,7 @@ def test_gsm8k_goes_from_a_file_to_the_form_of_a_run(page: Page) -> None:
     expect(readings).to_have_count(10)
     assert readings.all_inner_texts()[:3] == ["72", "10", "5"]
     page.fill("#name", "gsm8k")
-    page.click("text=Save the data set")
+    page.click("text=Save data set")
     page.wait_for_url("**/data/*/")
     data = DataSet.objects.get()
     expect(page.locator("main")).to_contain_text(re.compile(r"Problems\s*40"))
@@ -59,7 +58,7 @@ def test_the_preview_follows_the_mapping(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#field-data-verifier-choices-choice")).to_be_visible()
 
 
-def test_choosing_a_data_set_brings_its_columns_and_verifier(page: Page, tmp_path: Path) -> None:
+def test_choosing_a_data_set_fills_in_its_columns_and_verifier(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "letters.csv"
     file.write_text("text,letter\n" + "".join(f"number {n},{'ABCD'[n % 4]}\n" for n in range(40)))
     upload(page, file)
@@ -67,7 +66,7 @@ def test_choosing_a_data_set_brings_its_columns_and_verifier(page: Page, tmp_pat
     page.select_option("#field-data-train-columns-answer-file", "letter")
     with page.expect_response(lambda response: "kind=choice" in response.url):
         page.select_option("#field-data-verifier-kind", "choice")
-    page.click("text=Save the data set")
+    page.click("text=Save data set")
     page.wait_for_url("**/data/*/")
     page.goto("/runs/new/")
     page.select_option("#field-data-train-kind", "file")

@@ -1,4 +1,4 @@
-"""Models and recipes in a browser: a folder is uploaded and can be chosen for a run."""
+"""Models and recipes in a browser: an uploaded model and a recipe are used for a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, ROOT, has_sideways_scroll
-from tests.webapp.runs.test_form_page import definition_of
+from tests.webapp.pages.test_new_run import definition_of
 from webapp.access.models import User
 from webapp.library.models import StoredModel
 from webapp.runs.models import Run
@@ -43,7 +43,7 @@ def test_a_recipe_leads_to_its_form(page: Page) -> None:
     page.goto("/recipes/")
     page.locator("a[href='/recipes/paced/']", has_text="Read more").click()
     page.wait_for_url("**/recipes/paced/")
-    page.locator("text=Start from these settings").first.click()
+    page.locator("text=Use these settings").first.click()
     page.wait_for_url("**/runs/new/?recipe=paced&preset=*")
     expect(page.locator("#problems-title")).to_have_text("Ready to start")
 

@@ -1,6 +1,4 @@
-"""The new-run page in a browser: the form follows its choices, is checked while it is written, and
-starts a run.
-"""
+"""The new-run page in a browser: it shows fields that apply, is checked, and starts a run."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, _session_of, has_sideways_scroll
-from tests.webapp.runs.test_form_page import definition_of
+from tests.webapp.pages.test_new_run import definition_of
 from trainer.text.training.problem_weights import paced_weights
 from webapp.access.models import User
 from webapp.runs.models import Run
@@ -35,7 +33,7 @@ def form(page: Page) -> Page:
 
 
 def fill(page: Page, selector: str, value: str) -> None:
-    """Write into a field and wait for the server's check."""
+    """Fill in a field and wait for the server's check."""
     with page.expect_response("**/runs/new/check/"):
         page.fill(selector, value)
 
@@ -45,7 +43,7 @@ def choose(page: Page, selector: str, value: str) -> None:
         page.select_option(selector, value)
 
 
-def test_the_drawn_weights_are_the_trainers(form: Page) -> None:
+def test_the_drawn_weights_equal_those_of_the_trainer(form: Page) -> None:
     rates = np.linspace(0, 1, 33)
     for alpha, beta, floor in product((0, 0.5, 1, 3, 16), (0, 1, 2.5), (0, 0.1)):
         drawn = form.evaluate(
@@ -64,15 +62,15 @@ def test_the_curve_moves_with_alpha_and_beta(form: Page) -> None:
     curve = form.locator("[data-curve-line]")
     before = curve.get_attribute("d")
     fill(form, ALPHA, "3")
-    expect(form.locator("[data-curve-says]")).to_contain_text("Counts most at p = 0.75")
+    expect(form.locator("[data-curve-text]")).to_contain_text("Highest weight at p = 0.75")
     assert curve.get_attribute("d") != before
     fill(form, BETA, "0")
-    expect(form.locator("[data-curve-says]")).to_contain_text(
-        "Counts most at p = 1.00. Dropped: p = 0 of 8"
+    expect(form.locator("[data-curve-text]")).to_contain_text(
+        "Highest weight at p = 1.00. Dropped: p = 0 of 8"
     )
     fill(form, BETA, "x")
-    expect(form.locator("[data-curve-says]")).to_contain_text(
-        "appears when its numbers can be read"
+    expect(form.locator("[data-curve-text]")).to_contain_text(
+        "is shown when its settings are valid numbers"
     )
 
 
@@ -88,7 +86,7 @@ def test_only_fields_that_matter_are_shown_and_sent(form: Page) -> None:
     expect(form.locator("#curve")).to_be_visible()
 
 
-def test_a_teacher_of_another_kind_brings_its_own_fields(form: Page) -> None:
+def test_each_kind_of_teacher_shows_its_own_fields(form: Page) -> None:
     model, template = (
         "#field-networks-teacher-model-model",
         "#field-networks-teacher-context-template-privileged",
@@ -111,7 +109,7 @@ def test_a_teacher_of_another_kind_brings_its_own_fields(form: Page) -> None:
     )
 
 
-def test_a_setting_that_several_objectives_share_stays_when_the_objective_changes(
+def test_a_setting_shared_by_several_objectives_keeps_its_value(
     form: Page,
 ) -> None:
     form.check("[data-mode-choice][value=expert]")
@@ -143,7 +141,7 @@ def test_specialists_are_added_and_removed(form: Page) -> None:
     expect(form.locator("#yaml")).to_contain_text("specialists: []")
 
 
-def test_a_problem_is_said_beside_its_field_and_goes_when_it_is_mended(form: Page) -> None:
+def test_a_problem_is_shown_beside_its_field_until_it_is_fixed(form: Page) -> None:
     fill(form, ALPHA, "-1")
     problem = form.locator(f"{ALPHA}-problem")
     expect(problem).to_contain_text("Must not be negative")
@@ -178,7 +176,7 @@ def test_stages_are_added_moved_and_removed_by_keyboard(form: Page) -> None:
     assert first != second
 
 
-def test_return_in_a_field_starts_nothing(form: Page) -> None:
+def test_the_return_key_in_a_field_starts_no_run(form: Page) -> None:
     form.press("#field-name", "Enter")
     form.press("#field-seed", "Enter")
     assert form.url.endswith("/runs/new/")
@@ -194,7 +192,7 @@ def test_expert_settings_are_shown_on_request_and_remembered(form: Page) -> None
     expect(floor).to_be_visible()
 
 
-def test_what_was_set_in_expert_mode_stays_in_simple_mode(form: Page) -> None:
+def test_settings_changed_in_expert_mode_are_shown_in_simple_mode(form: Page) -> None:
     decay = form.locator('[name="stages.0.optimiser.weight_decay"]')
     form.check("[data-mode-choice][value=expert]")
     fill(form, '[name="stages.0.optimiser.weight_decay"]', "0.3")
@@ -219,7 +217,7 @@ def test_a_problem_of_an_expert_setting_shows_it_in_simple_mode(form: Page) -> N
     expect(form.locator("#field-compute-generation_rows")).to_be_hidden()
 
 
-def test_a_location_elsewhere_is_written_beside_the_choice(form: Page) -> None:
+def test_a_location_that_is_not_listed_is_written_in_a_text_field(form: Page) -> None:
     choose(form, "#field-networks-student-model", "hub:")
     with form.expect_response("**/runs/new/check/"):
         form.get_by_label("Model: name or folder").first.fill("organisation/small@main")
@@ -227,12 +225,11 @@ def test_a_location_elsewhere_is_written_beside_the_choice(form: Page) -> None:
     expect(form.locator("#check")).to_contain_text("The student is a model of the hub")
 
 
-def test_somebody_who_was_signed_out_keeps_the_form(
+def test_the_form_keeps_its_values_after_a_sign_out(
     browser: Browser, site: str, alice: User
 ) -> None:
-    with browser.new_context(
-        base_url=site
-    ) as context:  # a page of its own: the browser rightly reports the 401
+    # Not the fixture's page, which fails on the 401 that the browser logs here.
+    with browser.new_context(base_url=site) as context:
         context.add_cookies(
             [{"name": settings.SESSION_COOKIE_NAME, "value": _session_of(alice), "url": site}]
         )
@@ -254,7 +251,7 @@ def test_the_form_starts_a_run(form: Page, alice: User) -> None:
 
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE])
-def test_the_page_fits_and_stands_still(
+def test_the_page_fits_and_does_not_shift(
     open_page: Callable[..., Page], alice: User, viewport: dict[str, int]
 ) -> None:
     page = open_page(alice, viewport)

@@ -41,7 +41,7 @@ HEADINGS = (
         "Whether answers state their confidence, so that it can be measured.",
     ),
     Heading("sampling", "Sampling", "How answers are sampled."),
-    Heading("compute", "Compute", "Devices and how they are used."),
+    Heading("compute", "Compute", "Devices and batch sizes."),
 )
 PROMPT_SETTINGS = ("prompt", "verifier", "verifier_seconds")
 CONTEXT_HELP = {

@@ -48,7 +48,7 @@ HEADINGS = (
         "Problem pool",
         "Stage 0: the student's pass rate on every problem, and the weight that follows from it.",
     ),
-    Heading("compute", "Compute", "Devices and how they are used."),
+    Heading("compute", "Compute", "Devices, memory and processes."),
     Heading("evaluation", "Evaluation", "What is measured on held-out problems."),
     Heading("checkpoints", "Checkpoints", "What is kept to resume from."),
 )

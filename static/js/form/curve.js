@@ -1,32 +1,46 @@
 /**
- * The curve w(p) beside the form, drawn while α and β move, with a dot at each pass rate that K
- * rollouts can show.
+ * The curve w(p) beside the form, redrawn on each change of α and β. A dot marks each pass rate
+ * that K rollouts can show.
  */
 
 import { numberOf, valueOf } from "./fields.js";
-import { reachable, weigh } from "./weights.js";
+import { possibleWeights, weigh } from "./weights.js";
 
 const WIDTH = 320;
 const HEIGHT = 130;
+const TOP = 6;
 const LEFT = 8;
 const BOTTOM = 18;
 const POINTS = 160;
-const MOST_DOTS = 64;
+// More dots than this would overlap.
+const MAX_DOTS = 64;
 
 /** @typedef {import("./weights.js").Weighting} Weighting */
 
-/** @param {HTMLElement} form @returns {Weighting | null} null while something in it is no number */
+/**
+ * @param {HTMLElement} form
+ * @returns {Weighting | null} null while one of its numbers is not valid
+ */
 export function weightingOf(form) {
-  const at = (/** @type {string} */ name) => numberOf(form, `pool.weighting.${name}`);
+  const setting = (/** @type {string} */ name) => numberOf(form, `pool.weighting.${name}`);
   const kind = valueOf(form, "pool.weighting.kind") ?? "";
   if (kind === "paced")
-    return checked({ kind, alpha: at("alpha"), beta: at("beta"), floor: at("floor") });
-  if (kind === "hard_filter") return checked({ kind, low: at("low"), high: at("high") });
+    return validated({
+      kind,
+      alpha: setting("alpha"),
+      beta: setting("beta"),
+      floor: setting("floor"),
+    });
+  if (kind === "hard_filter")
+    return validated({ kind, low: setting("low"), high: setting("high") });
   return { kind };
 }
 
-/** @param {Weighting} weighting @returns {Weighting | null} */
-function checked(weighting) {
+/**
+ * @param {Weighting} weighting
+ * @returns {Weighting | null} null if a number is missing or negative
+ */
+function validated(weighting) {
   const numbers = Object.values(weighting).filter((value) => typeof value === "number");
   return numbers.every((value) => Number.isFinite(value) && value >= 0) ? weighting : null;
 }
@@ -35,10 +49,10 @@ function checked(weighting) {
 export function drawCurve(figure, form) {
   const weighting = weightingOf(form);
   const rollouts = numberOf(form, "pool.rollouts_per_problem");
-  const says = /** @type {HTMLElement} */ (figure.querySelector("[data-curve-says]"));
+  const caption = /** @type {HTMLElement} */ (figure.querySelector("[data-curve-text]"));
   figure.toggleAttribute("data-stale", !weighting);
   if (!weighting) {
-    says.textContent = "The curve appears when its numbers can be read.";
+    caption.textContent = "The curve is shown when its settings are valid numbers.";
     return;
   }
   const rates = Array.from({ length: POINTS + 1 }, (_, index) => index / POINTS);
@@ -52,43 +66,43 @@ export function drawCurve(figure, form) {
     .querySelector("[data-curve-area]")
     ?.setAttribute("d", `${line}L${x(1)} ${y(0)}L${x(0)} ${y(0)}Z`);
   drawDots(figure, weighting, rollouts, highest);
-  says.textContent = inWords(weighting, rollouts);
+  caption.textContent = describeWeights(weighting, rollouts);
 }
 
 /**
  * @param {HTMLElement} figure
  * @param {Weighting} weighting
  * @param {number} rollouts
- * @param {number} highest
+ * @param {number} highest the highest weight of the curve
  */
 function drawDots(figure, weighting, rollouts, highest) {
   const group = /** @type {SVGElement} */ (figure.querySelector("[data-curve-dots]"));
-  const shown =
-    Number.isInteger(rollouts) && rollouts >= 1 && rollouts <= MOST_DOTS
-      ? reachable(weighting, rollouts)
+  const dots =
+    Number.isInteger(rollouts) && rollouts >= 1 && rollouts <= MAX_DOTS
+      ? possibleWeights(weighting, rollouts)
       : [];
   group.replaceChildren(
-    ...shown.map(({ p, weight }) => {
-      const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+    ...dots.map(({ p, weight }) => {
+      const circle = document.createElementNS("http://www.w3.org/2000/svg", "circle");
       for (const [name, value] of Object.entries({ cx: x(p), cy: y(weight / highest), r: 3 }))
-        dot.setAttribute(name, String(value));
-      return dot;
+        circle.setAttribute(name, String(value));
+      return circle;
     }),
   );
 }
 
 /** @param {Weighting} weighting @param {number} rollouts @returns {string} */
-export function inWords(weighting, rollouts) {
-  if (weighting.kind === "uniform") return "Every problem counts the same.";
+export function describeWeights(weighting, rollouts) {
+  if (weighting.kind === "uniform") return "All problems have the same weight.";
   if (weighting.kind === "hard_filter")
-    return `Pass rates from ${weighting.low} to ${weighting.high} count the same, all others are dropped.`;
+    return `Pass rates from ${weighting.low} to ${weighting.high} have equal weight, others none.`;
   const { alpha = 1, beta = 1 } = weighting;
   const peak =
     alpha + beta > 0
-      ? `Counts most at p = ${(alpha / (alpha + beta)).toFixed(2)}.`
-      : "Every problem counts the same.";
+      ? `Highest weight at p = ${(alpha / (alpha + beta)).toFixed(2)}.`
+      : "All problems have the same weight.";
   if (!Number.isInteger(rollouts) || rollouts < 1) return peak;
-  const dropped = reachable(weighting, rollouts)
+  const dropped = possibleWeights(weighting, rollouts)
     .filter(({ weight }) => weight === 0)
     .map(({ p }) => p);
   return dropped.length
@@ -103,5 +117,5 @@ function x(p) {
 
 /** @param {number} share of the highest weight @returns {number} */
 function y(share) {
-  return Math.round((6 + (1 - share) * (HEIGHT - BOTTOM - 6)) * 10) / 10;
+  return Math.round((TOP + (1 - share) * (HEIGHT - BOTTOM - TOP)) * 10) / 10;
 }

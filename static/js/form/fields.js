@@ -1,5 +1,5 @@
 /**
- * Values of the form's fields, and which fields matter for the choices made.
+ * Values of the form's fields, and which fields apply under the present choices.
  */
 
 /** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Control */
@@ -9,7 +9,7 @@ const CONTROLS = "input, select, textarea";
 /**
  * @param {ParentNode} form
  * @param {string} name
- * @returns {string | undefined} value of the enabled control of that name
+ * @returns {string | undefined} value of the enabled control with that name
  */
 export function valueOf(form, name) {
   const control = /** @type {Control | null} */ (
@@ -18,26 +18,30 @@ export function valueOf(form, name) {
   return control?.value;
 }
 
-/** @param {ParentNode} form @param {string} name @returns {number} NaN if it is no number */
+/**
+ * @param {ParentNode} form
+ * @param {string} name
+ * @returns {number} NaN if it is empty or not a number
+ */
 export function numberOf(form, name) {
   const text = valueOf(form, name)?.trim();
   return text ? Number(text) : NaN;
 }
 
 /**
- * Shows what matters for the choices made; the rest is hidden and not sent.
+ * Shows the fields that apply under the present choices; the others are hidden and not sent.
  * @param {HTMLElement} form
  */
 export function applyConditions(form) {
   for (const element of /** @type {NodeListOf<HTMLElement>} */ (
     form.querySelectorAll("[data-when]")
   )) {
-    const wanted = Object.entries(
+    const conditions = Object.entries(
       /** @type {Record<string, string[]>} */ (JSON.parse(element.dataset.when ?? "{}")),
     );
     show(
       element,
-      wanted.every(([name, values]) => values.includes(valueOf(form, name) ?? "")),
+      conditions.every(([name, values]) => values.includes(valueOf(form, name) ?? "")),
     );
   }
   for (const select of /** @type {NodeListOf<HTMLSelectElement>} */ (
@@ -47,7 +51,7 @@ export function applyConditions(form) {
 }
 
 /**
- * Marks what only the expert mode shows: settings at their default, and groups of nothing else.
+ * Marks what only the expert mode shows: expert settings at their default, and their groups.
  * @param {HTMLElement} form
  */
 export function markExpert(form) {
@@ -64,34 +68,37 @@ export function markExpert(form) {
 
 /**
  * @param {HTMLElement} field
- * @returns {string[]} what would be sent for it, without the second half of a location
+ * @returns {string[]} the values that its controls send, without the text of a written location
  */
 function valuesIn(field) {
   const controls = /** @type {Control[]} */ ([
     ...field.querySelectorAll(`:is(${CONTROLS}):not([data-location-rest])`),
   ]);
   return controls
-    .filter((one) => !(one instanceof HTMLInputElement && one.type === "checkbox" && !one.checked))
-    .map((one) => one.value);
+    .filter(
+      (control) =>
+        !(control instanceof HTMLInputElement && control.type === "checkbox" && !control.checked),
+    )
+    .map((control) => control.value);
 }
 
 /**
- * A location that the list does not hold is written beside it.
+ * Shows the text field for a location that is not in the list, if its option asks for one.
  * @param {HTMLSelectElement} select
  */
 function applyLocation(select) {
-  const rest = /** @type {HTMLInputElement | null} */ (
+  const input = /** @type {HTMLInputElement | null} */ (
     select.parentElement?.querySelector("[data-location-rest]") ?? null
   );
-  if (!rest) return;
-  const open = select.selectedOptions[0]?.dataset.open;
-  rest.hidden = open === undefined;
-  rest.disabled = select.disabled || open === undefined;
-  rest.placeholder = open ?? "";
+  if (!input) return;
+  const example = select.selectedOptions[0]?.dataset.open;
+  input.hidden = example === undefined;
+  input.disabled = select.disabled || example === undefined;
+  input.placeholder = example ?? "";
 }
 
 /**
- * A chosen data set brings its columns and its verifier.
+ * Fills in the columns and the verifier of the chosen data set.
  * @param {HTMLElement} form
  * @param {HTMLSelectElement} select
  */
@@ -118,9 +125,9 @@ function setValue(control, value) {
     control.value = value;
 }
 
-/** @param {HTMLElement} element @param {boolean} shown */
-function show(element, shown) {
-  element.hidden = !shown;
+/** @param {HTMLElement} element @param {boolean} isShown */
+function show(element, isShown) {
+  element.hidden = !isShown;
   for (const control of /** @type {NodeListOf<Control>} */ (element.querySelectorAll(CONTROLS)))
-    control.disabled = !shown;
+    control.disabled = !isShown;
 }

@@ -1,8 +1,9 @@
 /**
- * Lists of sections, such as the stages: add, remove, move. An item's place in its list is the
- * number in the names of its fields.
+ * Lists of sections, such as the stages: add, remove, move. The number in the names of an item's
+ * fields is its index in the list, so all items are renumbered after each change.
  */
 
+/** Attributes that contain an item's number. */
 const NUMBERED = [
   "name",
   "id",
@@ -32,7 +33,7 @@ function manage(list, onChange) {
   const title = word[0].toUpperCase() + word.slice(1);
 
   /** @param {string} message @param {HTMLElement | null} focus */
-  const changed = (message, focus) => {
+  const announceChange = (message, focus) => {
     renumber(items, path, word);
     status.textContent = message;
     focus?.focus();
@@ -44,15 +45,15 @@ function manage(list, onChange) {
       /** @type {DocumentFragment} */ (template.content.cloneNode(true)).firstElementChild
     );
     items.append(item);
-    changed(`${title} ${items.children.length} added.`, null);
+    announceChange(`${title} ${items.children.length} added.`, null);
     const name = /** @type {HTMLInputElement | null} */ (
       item.querySelector('input[name$=".name"]')
     );
     if (name) name.value = freeName(items, word);
-    const first =
+    const firstInput =
       name ?? /** @type {HTMLInputElement | null} */ (item.querySelector('input[type="text"]'));
-    first?.focus();
-    first?.select();
+    firstInput?.focus();
+    firstInput?.select();
   });
 
   items.addEventListener("click", (event) => {
@@ -65,7 +66,7 @@ function manage(list, onChange) {
       item.nextElementSibling.after(item);
     else if (button.hasAttribute("data-remove")) return remove(item);
     else return;
-    changed(
+    announceChange(
       `Now ${word} ${[...items.children].indexOf(item) + 1} of ${items.children.length}.`,
       button,
     );
@@ -75,7 +76,7 @@ function manage(list, onChange) {
   function remove(item) {
     const neighbour = item.nextElementSibling ?? item.previousElementSibling;
     item.remove();
-    changed(
+    announceChange(
       `${title} removed, ${items.children.length} left.`,
       /** @type {HTMLElement | null} */ (neighbour?.querySelector("[data-remove]") ?? add),
     );
@@ -88,15 +89,15 @@ function manage(list, onChange) {
  * @param {string} word what an item is called
  */
 export function renumber(items, path, word) {
-  for (const [place, item] of [...items.children].entries()) {
+  for (const [index, item] of [...items.children].entries()) {
     for (const element of [item, ...item.querySelectorAll("*")]) {
       for (const attribute of NUMBERED) {
         const value = element.getAttribute(attribute);
-        if (value) element.setAttribute(attribute, numbered(value, path, word, place));
+        if (value) element.setAttribute(attribute, numbered(value, path, word, index));
       }
     }
     const number = item.querySelector("[data-item-number]");
-    if (number) number.textContent = String(place + 1);
+    if (number) number.textContent = String(index + 1);
   }
 }
 
@@ -104,18 +105,18 @@ export function renumber(items, path, word) {
  * @param {string} text
  * @param {string} path
  * @param {string} word
- * @param {number} place
- * @returns {string} the same with the number of its item replaced
+ * @param {number} index
+ * @returns {string} the text with the number of its item replaced
  */
-function numbered(text, path, word, place) {
+function numbered(text, path, word, index) {
   const dashed = path.replaceAll(".", "-");
   return text
-    .replace(new RegExp(`${path.replaceAll(".", "\\.")}\\.\\d+`, "g"), `${path}.${place}`)
-    .replace(new RegExp(`${dashed}-\\d+`, "g"), `${dashed}-${place}`)
-    .replace(new RegExp(`(${word} )\\d+`, "gi"), `$1${place + 1}`);
+    .replace(new RegExp(`${path.replaceAll(".", "\\.")}\\.\\d+`, "g"), `${path}.${index}`)
+    .replace(new RegExp(`${dashed}-\\d+`, "g"), `${dashed}-${index}`)
+    .replace(new RegExp(`(${word} )\\d+`, "gi"), `$1${index + 1}`);
 }
 
-/** @param {HTMLElement} items @param {string} word @returns {string} a name that no item has yet */
+/** @param {HTMLElement} items @param {string} word @returns {string} a name that no item has */
 function freeName(items, word) {
   const taken = new Set(
     [...items.querySelectorAll('input[name$=".name"]')].map(

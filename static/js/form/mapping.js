@@ -1,4 +1,4 @@
-/** The mapping page: the verifier's settings follow its kind; htmx fetches the preview. */
+/** The mapping page: shows the settings of the chosen verifier; htmx fetches the preview. */
 
 import { applyConditions } from "./fields.js";
 

@@ -1,6 +1,6 @@
 /**
- * The new-job page: fields follow the choices, and a chosen data set brings its columns and
- * verifier.
+ * The new-job page: shows the fields that apply, and fills in the columns and the verifier of a
+ * chosen data set.
  */
 
 import { applyConditions, applyMapping, markExpert } from "./fields.js";

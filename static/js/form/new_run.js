@@ -1,6 +1,6 @@
 /**
- * The new-run page: fields follow the choices, the curve follows the fields, the server checks what
- * is written.
+ * The new-run page: shows the fields that apply, draws the curve and has the server check each
+ * change.
  */
 
 import { copyText } from "../copy.js";
@@ -9,7 +9,7 @@ import { applyConditions, applyMapping, markExpert } from "./fields.js";
 import { manageLists } from "./lists.js";
 import { followChecks } from "./problems.js";
 
-const MODE = "new-run-mode";
+const MODE_KEY = "new-run-mode";
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("#run-form"));
 const figure = /** @type {HTMLElement} */ (document.querySelector("#curve"));
@@ -20,8 +20,7 @@ function refresh() {
 }
 
 function setMode(/** @type {string} */ mode) {
-  // Only now: a field that somebody is writing in must not vanish when its value passes by the
-  // default.
+  // Not on every input: a field must not disappear while its value is, for a moment, the default.
   markExpert(form);
   form.dataset.mode = mode;
   for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (
@@ -37,7 +36,7 @@ form.addEventListener("input", (event) => {
   refresh();
 });
 form.addEventListener("keydown", (event) => {
-  // Return in a field must not start a run that somebody is still writing.
+  // The Return key in a field must not start a run that is not complete yet.
   const target = /** @type {HTMLElement} */ (event.target);
   if (
     event.key === "Enter" &&
@@ -46,9 +45,9 @@ form.addEventListener("keydown", (event) => {
     event.preventDefault();
 });
 
-/** On a narrow page the curve stands beside α and β, which would otherwise be far from it. */
+/** On a narrow page the curve is shown below α and β; the side panel would be far from them. */
 function placeCurve() {
-  if (narrow.matches) document.querySelector("#group-pool > .part")?.after(figure);
+  if (narrow.matches) document.querySelector("#group-pool > .subgroup")?.after(figure);
   else document.querySelector(".run-form-side")?.prepend(figure);
 }
 const narrow = matchMedia("(max-width: 960px)");
@@ -62,12 +61,12 @@ document.addEventListener("click", (event) => {
   if (button) copyText(button);
 });
 for (const radio of document.querySelectorAll("[data-mode-choice]")) {
-  // What is shown changes nothing that the server could check
+  // The mode changes no setting, so the server need not check again.
   radio.addEventListener("input", (event) => event.stopPropagation());
   radio.addEventListener("change", () => {
     const mode = /** @type {HTMLInputElement} */ (radio).value;
     setMode(mode);
-    localStorage.setItem(MODE, mode);
+    localStorage.setItem(MODE_KEY, mode);
   });
 }
 
@@ -76,7 +75,7 @@ manageLists(form, () => {
   refresh();
   form.dispatchEvent(new Event("input", { bubbles: true }));
 });
-setMode(localStorage.getItem(MODE) ?? form.dataset.mode ?? "simple");
+setMode(localStorage.getItem(MODE_KEY) ?? form.dataset.mode ?? "simple");
 refresh();
 if (form.dataset.refused !== undefined)
   /** @type {HTMLElement} */ (document.querySelector("#problem-summary")).focus();

@@ -1,6 +1,6 @@
 /**
- * Uploads with a bar: the form is sent as it stands, and the page that the server answers with is
- * shown.
+ * Uploads with a progress bar: sends the form and goes to the page that the server names, or
+ * shows its error.
  */
 
 import { bytes } from "../format.js";
@@ -17,7 +17,7 @@ for (const form of /** @type {NodeListOf<HTMLFormElement>} */ (
 /** @param {HTMLFormElement} form */
 function send(form) {
   const bar = /** @type {HTMLProgressElement} */ (form.querySelector("progress"));
-  const says = /** @type {HTMLElement} */ (form.querySelector("[data-upload-says]"));
+  const status = /** @type {HTMLElement} */ (form.querySelector("[data-upload-status]"));
   const button = /** @type {HTMLButtonElement} */ (form.querySelector("button"));
   const request = new XMLHttpRequest();
   request.open("POST", form.action);
@@ -27,35 +27,37 @@ function send(form) {
   button.disabled = true;
   request.upload.addEventListener("progress", ({ loaded, total }) => {
     bar.value = loaded / total;
-    says.textContent =
-      loaded < total ? `${bytes(loaded)} of ${bytes(total)} sent` : "Sent. The server reads it…";
+    status.textContent =
+      loaded < total
+        ? `${bytes(loaded)} of ${bytes(total)} sent`
+        : "Sent. The server is reading it…";
   });
-  request.addEventListener("load", () => answer(request, form));
+  request.addEventListener("load", () => showResponse(request, form));
   request.addEventListener("error", () => {
     bar.hidden = true;
     button.disabled = false;
-    says.textContent = "The connection broke before everything was sent. Try again.";
+    status.textContent = "The connection was lost during the upload. Try again.";
   });
   request.send(new FormData(form));
 }
 
 /**
- * Goes where the server sent us; a refusal is shown in place, with the chosen files kept.
+ * Goes to the page that the server names, or shows why it refused; the chosen files stay chosen.
  * @param {XMLHttpRequest} request
  * @param {HTMLFormElement} form
  */
-function answer(request, form) {
+function showResponse(request, form) {
   const address = request.getResponseHeader("Location");
   if (address) {
     location.assign(address);
     return;
   }
-  const answered = /** @type {Document | null} */ (request.response);
-  const reason = answered?.querySelector(".error:not(:empty), main p")?.textContent?.trim();
+  const page = /** @type {Document | null} */ (request.response);
+  const reason = page?.querySelector(".error:not(:empty), main p")?.textContent?.trim();
   const problem = /** @type {HTMLElement} */ (form.querySelector('.error[id$="-problem"]'));
   problem.textContent = reason || "The server refused the upload. Reload the page and try again.";
   form.querySelector('input[type="file"]')?.setAttribute("aria-invalid", "true");
   /** @type {HTMLElement} */ (form.querySelector("progress")).hidden = true;
-  /** @type {HTMLElement} */ (form.querySelector("[data-upload-says]")).textContent = "";
+  /** @type {HTMLElement} */ (form.querySelector("[data-upload-status]")).textContent = "";
   /** @type {HTMLButtonElement} */ (form.querySelector("button")).disabled = false;
 }

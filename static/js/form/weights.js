@@ -1,6 +1,6 @@
 /**
- * What a pass rate makes of a problem, as in trainer/text/training/problem_weights.py: w(p) = p^α
- * (1 − p)^β and the baselines (PACED, arXiv 2603.11178).
+ * The weight of a problem by its pass rate p, as in trainer/text/training/problem_weights.py:
+ * w(p) = p^α (1 − p)^β and the baselines (PACED, arXiv 2603.11178).
  */
 
 /**
@@ -11,7 +11,7 @@
 /**
  * @param {number} p pass rate
  * @param {Weighting} weighting
- * @returns {number} unnormalised weight, with 0⁰ = 1
+ * @returns {number} unnormalised weight; 0⁰ = 1
  */
 export function weigh(p, weighting) {
   if (weighting.kind === "paced")
@@ -24,9 +24,9 @@ export function weigh(p, weighting) {
 /**
  * @param {Weighting} weighting
  * @param {number} rollouts K
- * @returns {{p: number, weight: number}[]} the weights that K rollouts can lead to
+ * @returns {{p: number, weight: number}[]} each pass rate that K rollouts can show, with its weight
  */
-export function reachable(weighting, rollouts) {
+export function possibleWeights(weighting, rollouts) {
   return Array.from({ length: rollouts + 1 }, (_, passed) => ({
     p: passed / rollouts,
     weight: weigh(passed / rollouts, weighting),

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from tests.webapp.conftest import SPEC
-from tests.webapp.runs.test_form_page import posted
+from tests.webapp.pages.test_new_run import posted
 from webapp.access.models import User
 from webapp.base import endpoints
 

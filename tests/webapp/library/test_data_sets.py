@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils.html import escape
 
 from tests.webapp.conftest import SPEC
-from tests.webapp.runs.test_form_page import as_
+from tests.webapp.pages.test_new_run import as_
 from webapp.access.models import Team, User
 from webapp.library import artifacts, locations
 from webapp.library.models import Artifact, DataSet

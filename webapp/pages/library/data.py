@@ -1,5 +1,6 @@
-"""The team's data sets: upload a file, say what its columns mean, see ten problems as the verifier
-reads them, keep it.
+"""The team's data sets: upload a file, map its columns, preview ten problems, save.
+
+The preview shows the problems as the verifier reads them.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from webapp.library.models import Artifact, DataSet
 from webapp.pages.library import delete_uploads
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-NOTHING_READABLE = (
-    "The verifier can read none of the first answers, so it can judge none. Map "
+UNREADABLE_ANSWERS = (
+    "The verifier can read none of the first reference answers, so it cannot judge any. Map "
     "another column or choose another verifier."
 )
 
@@ -39,29 +40,31 @@ NOTHING_READABLE = (
 @require_safe
 def data_sets(request: HttpRequest) -> HttpResponse:
     team = current_team(request)
-    found = (
+    rows = (
         access.visible(actors.actor_of(request), DataSet)
         .filter(team=team)
         .select_related("artifact", "created_by")
         .order_by("name", "-created_at")
     )
-    return render(request, "data/list.html", {"data_sets": found})
+    return render(request, "data/list.html", {"data_sets": rows})
 
 
 @require_safe
 def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
-    found = access.find(actors.actor_of(request), "view", DataSet, pk=data_id)
+    data = access.find(actors.actor_of(request), "view", DataSet, pk=data_id)
+    # The preview reads its mapping from the names of the run form's fields, as the mapping page
+    # sends them.
     form = forms.form_from(
-        {"data": {"train": {"kind": "file", "columns": found.columns}, "verifier": found.verifier}}
+        {"data": {"train": {"kind": "file", "columns": data.columns}, "verifier": data.verifier}}
     )
-    query = {"file": found.artifact.sha256, "filename": found.filename} | {
+    query = {"file": data.artifact.sha256, "filename": data.filename} | {
         name: forms.last_value(form, name)
         for name in form
         if name.startswith(mapping_form.PREFIXES)
     }
     context = {
-        "data": found,
-        "uri": locations.uri_of_data(found),
+        "data": data,
+        "uri": locations.uri_of_data(data),
         "preview_query": urlencode(query),
     }
     return render(request, "data/data_set.html", context)
@@ -69,31 +72,32 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
 
 @require_POST
 def delete_data(request: HttpRequest, data_id: int) -> HttpResponse:
-    found = access.find(actors.actor_of(request), "edit", DataSet, pk=data_id)
+    data = access.find(actors.actor_of(request), "edit", DataSet, pk=data_id)
     try:
-        delete_uploads.delete(found)
-    except delete_uploads.InUse as refusal:
-        messages.error(request, str(refusal))
+        delete_uploads.delete(data)
+    except delete_uploads.UploadInUse as error:
+        messages.error(request, str(error))
         return redirect("data_set", data_id)
-    messages.success(request, f"{found.name} was deleted.")
+    messages.success(request, f"{data.name} was deleted.")
     return redirect("data")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_data(request: HttpRequest) -> HttpResponse:
-    """Without a file: the upload. With one (its hash in the address): the mapping, which POST keeps
-    as a data set.
+    """Show the upload page, or the mapping page of the file whose hash is in the address.
+
+    POST stores an uploaded file, or saves a mapped file as a data set.
     """
     team = current_team(request)
     if request.method == "POST":
         access.require(actors.actor_of(request), "edit", team)
-        return _keep_upload(request) if request.FILES else _create(request)
+        return _store_upload(request) if request.FILES else _create(request)
     return _mapping_page(request, request.GET) if request.GET.get("file") else _upload_page(request)
 
 
 @require_safe
 def preview(request: HttpRequest) -> HttpResponse:
-    """Ten problems as the run will see them, under the mapping in the address."""
+    """Show ten problems as a run reads them under the mapping in the address."""
     artifact, filename = _file(request, request.GET)
     mapping = datasets.mapping_of(mapping_form.definition_in(request.GET))
     context: dict[str, Any] = {
@@ -107,7 +111,7 @@ def preview(request: HttpRequest) -> HttpResponse:
     return render(request, "data/_preview.html", context)
 
 
-def _keep_upload(request: HttpRequest) -> HttpResponse:
+def _store_upload(request: HttpRequest) -> HttpResponse:
     file = request.FILES.get("file")
     if file is None:
         return _upload_page(request, "Choose a file.")
@@ -127,7 +131,7 @@ def _create(request: HttpRequest) -> HttpResponse:
     if mapping.issues:
         return _mapping_page(request, request.POST, mapping.issues)
     try:
-        kept, survey = datasets.create(
+        data, survey = datasets.create(
             current_team(request),
             actors.actor_of(request).user,
             request.POST.get("name", ""),
@@ -136,21 +140,15 @@ def _create(request: HttpRequest) -> HttpResponse:
             mapping,
         )
     except ProblemError as error:
-        return _mapping_page(request, request.POST, said=str(error))
+        return _mapping_page(request, request.POST, problem=str(error))
     left_out = f" {survey.repeats:,} repeated rows were left out." if survey.repeats else ""
     messages.success(
         request,
-        f"{kept.name} is kept: {survey.count:,} problem{pluralize(survey.count)}.{left_out}",
+        f"{data.name} is saved: {survey.count:,} problem{pluralize(survey.count)}.{left_out}",
     )
     if not any(reading.reference for reading in datasets.read(_path(artifact), filename, mapping)):
-        messages.warning(
-            request,
-            (
-                "The verifier can read none of the first answers, so it can judge none. Map "
-                "another column or choose another verifier."
-            ),
-        )
-    return redirect("data_set", kept.pk)
+        messages.warning(request, UNREADABLE_ANSWERS)
+    return redirect("data_set", data.pk)
 
 
 def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
@@ -159,43 +157,48 @@ def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
 
 
 def _mapping_page(
-    request: HttpRequest, sent: QueryDict, issues: tuple[SpecIssue, ...] = (), said: str = ""
+    request: HttpRequest, fields: QueryDict, issues: tuple[SpecIssue, ...] = (), problem: str = ""
 ) -> HttpResponse:
-    artifact, filename = _file(request, sent)
+    artifact, filename = _file(request, fields)
     try:
-        found = datasets.inspect(_path(artifact), filename)
+        inspection = datasets.inspect(_path(artifact), filename)
     except ProblemError as error:
         return _upload_page(request, str(error))
-    form = mapping_form.form_for(found, sent)
+    form = mapping_form.form_for(inspection, fields)
     context = {
         "artifact": artifact,
         "filename": filename,
-        "name": sent.get("name") or Path(filename).stem,
-        "inspection": found,
-        "cells": _cells(found),
-        "columns": mapping_form.column_fields(form, found, issues),
+        "name": fields.get("name") or Path(filename).stem,
+        "inspection": inspection,
+        "cells": _cells(inspection),
+        "columns": mapping_form.column_fields(form, inspection, issues),
         "verifier": mapping_form.verifier_fields(form, issues),
-        "problem": said,
+        "problem": problem,
         "may_edit": access.may_in_team(actors.actor_of(request), "edit"),
     }
-    return render(request, "data/mapping.html", context, status=422 if said or issues else 200)
+    return render(request, "data/mapping.html", context, status=422 if problem or issues else 200)
 
 
-def _cells(found: Inspection) -> list[list[str]]:
-    """The first rows as they stand in the file, shortened."""
-    return [[shortened(row.get(column, "")) for column in found.columns] for row in found.rows[:3]]
+def _cells(inspection: Inspection) -> list[list[str]]:
+    """Return the first three rows of the file, each value shortened."""
+    return [
+        [shortened(row.get(column, "")) for column in inspection.columns]
+        for row in inspection.rows[:3]
+    ]
 
 
-def _file(request: HttpRequest, sent: QueryDict) -> tuple[Artifact, str]:
-    """The uploaded file that a request names by its hash. Raises Http404 if the person's team has
-    none.
+def _file(request: HttpRequest, fields: QueryDict) -> tuple[Artifact, str]:
+    """Return the uploaded file that a request names by its hash, and its file name.
+
+    Raises Http404 if the person's team has no such file.
     """
-    sha256 = sent.get("file", "")
+    sha256 = fields.get("file", "")
     if not SHA256.fullmatch(sha256):
         raise Http404("no such file")
-    return access.find(
+    artifact = access.find(
         actors.actor_of(request), "view", Artifact, sha256=sha256, team=current_team(request)
-    ), uploads.shown_name(sent.get("filename", ""))
+    )
+    return artifact, uploads.shown_name(fields.get("filename", ""))
 
 
 def _path(artifact: Artifact) -> Path:

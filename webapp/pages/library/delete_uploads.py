@@ -1,7 +1,8 @@
-"""Removing what a team has uploaded and no longer needs. What a run or a job at work names stays:
-its definition could not be read again without it.
+"""Deletion of a team's data sets and models.
 
-The files themselves go with `artifacts.collect`, once nothing names them.
+An upload that a run or a running job names is not deleted: the run could not be repeated, and the
+job could not read it. The files themselves are deleted by `artifacts.collect`, once nothing names
+them.
 """
 
 from __future__ import annotations
@@ -18,34 +19,36 @@ from webapp.library.models import DataSet, StoredModel
 from webapp.runs.models import Run
 
 
-class InUse(Exception):
-    """Runs, or jobs at work, name it; the message says how many and what to do."""
+class UploadInUse(Exception):
+    """Runs or running jobs name the upload; the message says how many and what to do."""
 
 
 def delete(upload: DataSet | StoredModel) -> None:
-    """Remove the upload. Raises InUse."""
+    """Delete the upload. Raises UploadInUse if a run or a running job names it."""
     uri = (
         locations.uri_of_data(upload)
         if isinstance(upload, DataSet)
         else locations.uri_of_model(upload)
     )
     with transaction.atomic():
+        # An uncommitted new run or job holds a key-share lock on its team's row (its foreign key).
+        # This lock waits for it, so the counts below include it.
         Team.objects.select_for_update().get(pk=upload.team_id)
         if count := runs_with(uri, upload.team).count():
-            raise InUse(
+            raise UploadInUse(
                 f"{upload.name} is named by {count:,} run{'s' if count > 1 else ''}; delete "
                 f"{'them' if count > 1 else 'it'} first."
             )
-        if count := _jobs_at_work(uri, upload.team).count():
-            raise InUse(
-                f"{upload.name} is named by {count:,} job{'s' if count > 1 else ''} at "
-                f"work; stop {'them' if count > 1 else 'it'} first."
+        if count := _running_jobs_with(uri, upload.team).count():
+            raise UploadInUse(
+                f"{upload.name} is named by {count:,} running "
+                f"job{'s' if count > 1 else ''}; stop {'them' if count > 1 else 'it'} first."
             )
         upload.delete()
 
 
 def runs_with(uri: str, team: Team) -> QuerySet[Run]:
-    """The runs of the team whose definition names the location."""
+    """Return the runs of the team whose definition names the location."""
     return (
         Run.objects.filter(team=team)
         .annotate(text=Cast("spec", TextField()))
@@ -53,7 +56,7 @@ def runs_with(uri: str, team: Team) -> QuerySet[Run]:
     )
 
 
-def _jobs_at_work(uri: str, team: Team) -> QuerySet[Job]:
-    """A job that is over needs what it named no more."""
+def _running_jobs_with(uri: str, team: Team) -> QuerySet[Job]:
+    """Return the running jobs that name the location; a finished job no longer needs it."""
     running = Job.objects.filter(team=team, state=JobState.RUNNING)
     return running.annotate(text=Cast("spec", TextField())).filter(text__contains=f'"{uri}"')

@@ -21,7 +21,7 @@ from webapp.pages.library import delete_uploads
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
     team = current_team(request)
-    stored = (
+    uploaded_models = (
         access.visible(actors.actor_of(request), StoredModel)
         .filter(team=team)
         .select_related("team", "created_by")
@@ -34,32 +34,30 @@ def models(request: HttpRequest) -> HttpResponse:
     rows = [
         {
             "model": model,
-            "uri": locations.uri_of_model(model),
+            "uri": (uri := locations.uri_of_model(model)),
             "facts": _facts(model),
-            "runs": _runs_with(model),
+            "runs": delete_uploads.runs_with(uri, model.team).count(),
         }
-        for model in stored
+        for model in uploaded_models
     ]
     return render(request, "models/list.html", {"builtin": builtin, "rows": rows})
 
 
 @require_POST
 def delete_model(request: HttpRequest, model_id: int) -> HttpResponse:
-    found = access.find(actors.actor_of(request), "edit", StoredModel, pk=model_id)
+    model = access.find(actors.actor_of(request), "edit", StoredModel, pk=model_id)
     try:
-        delete_uploads.delete(found)
-    except delete_uploads.InUse as refusal:
-        messages.error(request, str(refusal))
+        delete_uploads.delete(model)
+    except delete_uploads.UploadInUse as error:
+        messages.error(request, str(error))
     else:
-        messages.success(request, f"{found.name} was deleted.")
+        messages.success(request, f"{model.name} was deleted.")
     return redirect("models")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_model(request: HttpRequest) -> HttpResponse:
-    """GET shows the upload form; POST stores the folder, or shows the form again with the
-    reason.
-    """
+    """Show the upload form; on POST, store the folder or show why it is refused."""
     team = current_team(request)
     if request.method != "POST":
         return _form(request)
@@ -68,12 +66,12 @@ def new_model(request: HttpRequest) -> HttpResponse:
     if not files:
         return _form(request, "Choose the folder of the model.")
     try:
-        stored = stored_models.store(
+        upload = stored_models.store(
             team, actors.actor_of(request).user, request.POST.get("name", ""), files
         )
     except UnusableModel as error:
         return _form(request, str(error))
-    messages.success(request, _told(stored))
+    messages.success(request, _success_message(upload))
     return uploads.created(request, reverse("models"))
 
 
@@ -86,21 +84,17 @@ def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
     return render(request, "models/new.html", context, status=422 if problem else 200)
 
 
-def _told(stored: stored_models.UploadedModel) -> str:
+def _success_message(upload: stored_models.UploadedModel) -> str:
     left_out = (
-        f" Left out, as no model is loaded from them: {', '.join(stored.left_out[:8])}."
-        if stored.left_out
+        f" Left out, because no model is loaded from them: {', '.join(upload.left_out[:8])}."
+        if upload.left_out
         else ""
     )
-    return f"{stored.model.name} is stored.{left_out}"
-
-
-def _runs_with(model: StoredModel) -> int:
-    return delete_uploads.runs_with(locations.uri_of_model(model), model.team).count()
+    return f"{upload.model.name} is stored.{left_out}"
 
 
 def _facts(model: StoredModel) -> ModelFacts | None:
-    """None if a file is missing from the store."""
+    """Return what the model's files state; None if one is missing from the store."""
     try:
         return model_files.facts(stored_models.folder_of(model))
     except (UnusableModel, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Bringing runs of other trackers here, by uploading their files."""
+"""The page that imports runs of other trackers from uploaded files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from webapp.access import access, actors
 from webapp.access.access import current_team
 from webapp.clients.importers import FORMATS, UnreadableFile, import_runs
 
-MOST_BYTES = 2**30
-MOST_FILES = 20_000
-UNPACKABLE = (
+# Bounds of an unpacked zip: a small archive can otherwise fill the disk (a zip bomb).
+MAX_BYTES = 2**30
+MAX_FILES = 20_000
+# What zipfile and its decompressors raise for a broken, encrypted or unsupported archive.
+UNPACK_ERRORS = (
     zipfile.BadZipFile,
     NotImplementedError,
     RuntimeError,
@@ -37,97 +39,99 @@ UNPACKABLE = (
 )
 
 
-class BringForm(forms.Form):
-    """What is brought, besides the files."""
+class ImportForm(forms.Form):
+    """The fields of the import page beside its files."""
 
-    format = forms.ChoiceField(label="Of", choices=list(FORMATS.items()))
+    format = forms.ChoiceField(label="Format", choices=list(FORMATS.items()))
     project = forms.CharField(
-        label="Project", max_length=200, initial="imported", help_text="Where the files name none."
+        label="Project",
+        max_length=200,
+        initial="imported",
+        help_text="For runs whose files name no project.",
     )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def bring_runs(request: HttpRequest) -> HttpResponse:
-    """The form; POST reads the files and shows the runs that they hold."""
+def import_from_files(request: HttpRequest) -> HttpResponse:
+    """Show the form; on POST, read the files and show the runs in them."""
     team = current_team(request)
     if request.method != "POST":
-        return _page(request, BringForm())
+        return _page(request, ImportForm())
     access.require(actors.actor_of(request), "start", team)
-    form, files = BringForm(request.POST), request.FILES.getlist("files")
+    form, files = ImportForm(request.POST), request.FILES.getlist("files")
     if not form.is_valid() or not files:
         return _page(
             request, form, "" if files else "Choose the files, or a zip of their folder.", 422
         )
-    typed = form.cleaned_data
-    with tempfile.TemporaryDirectory(dir=settings.UPLOADS) as place:
+    options = form.cleaned_data
+    user = actors.actor_of(request).user
+    # Beside the uploads, not in /tmp, which is often small and in memory.
+    with tempfile.TemporaryDirectory(dir=settings.UPLOADS) as folder_name:
+        folder = Path(folder_name)
         try:
-            _lay_out(files, Path(place))
-            found = import_runs(
-                Path(place), typed["format"], team, actors.actor_of(request).user, typed["project"]
-            )
-        except UnreadableFile as problem:
-            return _page(request, form, f"{problem} What was read before that is kept.", 422)
-    messages.success(request, f"{len(found)} run{'s' if len(found) > 1 else ''} read.")
-    if len(found) == 1:
-        return redirect("run", found[0].public_id)
+            _save_files(files, folder)
+            runs = import_runs(folder, options["format"], team, user, options["project"])
+        except UnreadableFile as error:
+            return _page(request, form, f"{error} What was read before that is stored.", 422)
+    messages.success(request, f"{len(runs)} run{'s' if len(runs) > 1 else ''} imported.")
+    if len(runs) == 1:
+        return redirect("run", runs[0].public_id)
     return redirect(f"{reverse('runs')}?{urlencode({'source': 'imported'})}")
 
 
-def _lay_out(files: Iterable[UploadedFile], place: Path) -> None:
-    """The files in a folder, and what zips hold as it lay. Raises UnreadableFile."""
-    for number, file in enumerate(files):
+def _save_files(files: Iterable[UploadedFile], folder: Path) -> None:
+    """Write the files to the folder and unpack zips there. Raises UnreadableFile."""
+    for index, file in enumerate(files):
         name = PurePosixPath(file.name or "file").name
         if name.lower().endswith(".zip"):
-            _unpack(file, place)
+            _unpack(file, folder)
             continue
-        target = place / name
+        target = folder / name
         if target.exists():
-            target = place / str(number) / name
+            # Two files of one name, from different folders: the second gets a folder of its own.
+            target = folder / str(index) / name
             target.parent.mkdir(exist_ok=True)
         with target.open("wb") as stream:
             shutil.copyfileobj(file, stream)
 
 
-def _unpack(file: UploadedFile, place: Path) -> None:
+def _unpack(file: UploadedFile, folder: Path) -> None:
     try:
-        with zipfile.ZipFile(file) as packed:
-            members = [member for member in packed.infolist() if not member.is_dir()]
-            if (
-                sum(member.file_size for member in members) > MOST_BYTES
-                or len(members) > MOST_FILES
-            ):
+        with zipfile.ZipFile(file) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if sum(member.file_size for member in members) > MAX_BYTES or len(members) > MAX_FILES:
                 raise UnreadableFile(
-                    f"{file.name} holds more than {MOST_BYTES // 2**30} GiB or "
-                    f"{MOST_FILES:,} files."
+                    f"{file.name} holds more than {MAX_BYTES // 2**30} GiB or {MAX_FILES:,} files."
                 )
             for member in members:
-                _write(packed, member, place)
-    except UNPACKABLE as problem:
-        raise UnreadableFile(f"{file.name} cannot be unpacked: {problem}.") from problem
+                _unpack_member(archive, member, folder)
+    except UNPACK_ERRORS as error:
+        raise UnreadableFile(f"{file.name} cannot be unpacked: {error}.") from error
 
 
-def _write(packed: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path) -> None:
-    parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-    if not parts or parts[0] == "/" or any(part in ("..", ".") or "\0" in part for part in parts):
+def _unpack_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    segments = PurePosixPath(member.filename.replace("\\", "/")).parts
+    if (
+        not segments
+        or segments[0] == "/"
+        or any(segment in ("..", ".") or "\0" in segment for segment in segments)
+    ):
         raise UnreadableFile(f"The zip holds a file outside its folder: {member.filename[:100]}.")
-    target = place.joinpath(*parts)
+    target = folder.joinpath(*segments)
     target.parent.mkdir(parents=True, exist_ok=True)
-    left = member.file_size
-    with packed.open(member) as source, target.open("wb") as stream:
+    # The size in the zip's directory is only a claim: count what is really unpacked.
+    bytes_left = member.file_size
+    with archive.open(member) as source, target.open("wb") as stream:
         while block := source.read(2**20):
-            left -= len(block)
-            if left < 0:
-                raise UnreadableFile(f"{member.filename[:100]} is longer than the zip says.")
+            bytes_left -= len(block)
+            if bytes_left < 0:
+                raise UnreadableFile(f"{member.filename[:100]} is longer than the zip states.")
             stream.write(block)
 
 
 def _page(
-    request: HttpRequest, form: BringForm, problem: str = "", status: int = 200
+    request: HttpRequest, form: ImportForm, problem: str = "", status: int = 200
 ) -> HttpResponse:
-    may = access.may_in_team(actors.actor_of(request), "start")
-    return render(
-        request,
-        "runs/bring.html",
-        {"form": form, "problem": problem, "may_start": may},
-        status=status,
-    )
+    may_start = access.may_in_team(actors.actor_of(request), "start")
+    context = {"form": form, "problem": problem, "may_start": may_start}
+    return render(request, "runs/import_runs.html", context, status=status)

@@ -1,4 +1,4 @@
-"""The new-run page: a form derived from the run definition, checked as it is filled in."""
+"""The new-run page: a form generated from the run definition, checked after each change."""
 
 from __future__ import annotations
 
@@ -28,88 +28,63 @@ from webapp.runs import lifecycle
 from webapp.runs.lookup import find_run
 from webapp.runs.models import Run
 
-FIRST = "paced"
-SMALL = ("sample", "small")
-"""Names of the presets that train on two CPU cores with what is built in."""
-FOR_OWN_DATA = ("paper",)
-SAMPLE = "Sample: "
+DEFAULT_RECIPE = "paced"
+# Presets that train the built-in models on two CPU cores; each recipe has one of them.
+CPU_PRESETS = ("sample", "small")
+OWN_DATA_PRESETS = ("paper",)
+SAMPLE_PREFIX = "Sample: "
+# At most 18 digits fit a bigint key; Postgres answers longer numbers with an error.
 ID = re.compile(r"[0-9]{1,18}")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_run(request: HttpRequest) -> HttpResponse:
-    """GET shows the form from a recipe's preset or as a clone; POST starts the run, or shows the
-    form again with its issues.
+    """Show the form with a recipe's preset, a data set or a run to clone; POST starts the run.
+
+    A form with issues is shown again and starts nothing.
     """
     team = current_team(request)
     if request.method == "POST":
         access.require(actors.actor_of(request), "start", team)
         return _start(request)
     if parent := _parent(request, request.GET.get("clone")):
-        named = {**_whole(parent), "name": f"{parent.name} (clone)"[:120]}
-        return _page(
-            request,
-            draft_of(forms.form_from(named), team),
-            parent=parent,
-            origin=f"A clone of {parent.name}.",
-        )
-    data = request.GET.get("data")
-    form = forms.form_from(_preset(request.GET, FOR_OWN_DATA if data else SMALL))
-    if data:
-        _use(
-            form,
-            access.find(
-                actors.actor_of(request),
-                "view",
-                DataSet,
-                team=team,
-                pk=int(data) if ID.fullmatch(data) else 0,
-            ),
-        )
+        spec = {**_spec_with_defaults(parent), "name": f"{parent.name} (clone)"[:120]}
+        draft = draft_of(forms.form_from(spec), team)
+        return _page(request, draft, parent=parent, origin=f"A clone of {parent.name}.")
+    data_id = request.GET.get("data")
+    form = forms.form_from(_preset(request.GET, OWN_DATA_PRESETS if data_id else CPU_PRESETS))
+    if data_id:
+        pk = int(data_id) if ID.fullmatch(data_id) else 0
+        data = access.find(actors.actor_of(request), "view", DataSet, team=team, pk=pk)
+        _train_on(form, data)
     return _page(request, draft_of(form, team))
 
 
 @require_POST
 def check_run(request: HttpRequest) -> HttpResponse:
-    """The side panel for the form as it stands: issues, schedule, estimate, YAML and what is new
-    since the parent.
-    """
+    """Show the side panel for the form: issues, schedule, estimate, YAML and changes."""
     draft = draft_of(forms.normalised(request.POST), current_team(request))
-    return render(
-        request,
-        "new_run/_check.html",
-        _checked(draft, _parent(request, request.POST.get("parent"))),
-    )
+    parent = _parent(request, request.POST.get("parent"))
+    return render(request, "new_run/_check.html", _check_context(draft, parent))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def import_run(request: HttpRequest) -> HttpResponse:
-    """Fill the form in from YAML or JSON; what it holds beyond the known settings is named, not
-    dropped silently.
-    """
+    """Fill in the form from YAML or JSON; unknown settings are reported, not dropped silently."""
     team = current_team(request)
     if request.method != "POST":
-        messages.info(request, "A definition is imported on this page, under “Import YAML”.")
+        messages.info(request, "Import a definition on this page, under “Import YAML”.")
         return redirect("new_run")
     access.require(actors.actor_of(request), "start", team)
     try:
         spec = migrate(parse(_imported_text(request)))
     except SpecError as error:
         draft = draft_of(forms.form_from(_preset(QueryDict())), team, tuple(error.issues))
-        return _page(
-            request,
-            draft,
-            origin="The definition could not be read, so this is the sample run's.",
-            status=422,
-        )
-    form = forms.form_from(spec)
-    draft = draft_of(form, team, tuple(_not_shown(spec)))
-    return _page(
-        request,
-        draft,
-        origin="Filled in from the imported definition.",
-        status=422 if draft.layout.issues else 200,
-    )
+        origin = "The definition could not be read. The form shows the sample run instead."
+        return _page(request, draft, origin=origin, status=422)
+    draft = draft_of(forms.form_from(spec), team, tuple(_issues_outside_form(spec)))
+    status = 422 if draft.layout.issues else 200
+    return _page(request, draft, origin="Filled in from the imported definition.", status=status)
 
 
 def _start(request: HttpRequest) -> HttpResponse:
@@ -128,24 +103,26 @@ def _start(request: HttpRequest) -> HttpResponse:
     return redirect("run", run.public_id)
 
 
-def _preset(query: QueryDict, otherwise: Sequence[str] = SMALL) -> dict[str, Any]:
-    """The definition to start from, by default the first preset among `otherwise`. Raises Http404
-    for what there is not.
+def _preset(query: QueryDict, preferred: Sequence[str] = CPU_PRESETS) -> dict[str, Any]:
+    """Return the definition to start from: the preset in the address or a preferred one.
+
+    Raises Http404 if there is no such recipe or preset.
     """
     try:
-        recipe = recipes.load(query.get("recipe", FIRST))
-        spec = to_dict(recipe.spec(query.get("preset") or _first(recipe, otherwise)))
+        recipe = recipes.load(query.get("recipe", DEFAULT_RECIPE))
+        spec = to_dict(recipe.spec(query.get("preset") or _default_preset(recipe, preferred)))
     except KeyError as error:
         raise Http404(str(error)) from None
-    return {**spec, "name": spec["name"].removeprefix(SAMPLE)}
+    return {**spec, "name": spec["name"].removeprefix(SAMPLE_PREFIX)}
 
 
-def _first(recipe: recipes.Recipe, wanted: Sequence[str]) -> str:
-    return next((name for name in wanted if name in recipe.presets), next(iter(recipe.presets)))
+def _default_preset(recipe: recipes.Recipe, preferred: Sequence[str]) -> str:
+    """Return the name of the first preferred preset that the recipe has, else of its first one."""
+    return next((name for name in preferred if name in recipe.presets), next(iter(recipe.presets)))
 
 
-def _use(form: FormData, data: DataSet) -> None:
-    """Train on a data set, with its columns and its verifier, and name the run after it."""
+def _train_on(form: FormData, data: DataSet) -> None:
+    """Set the data set, its columns and its verifier in the form, and name the run after it."""
     form["name"] = f"PACED on {data.name}"
     form["data.train.kind"], form["data.train.path"] = "file", locations.uri_of_data(data)
     for name, value in location_choices.mapping_of(data).items():
@@ -157,22 +134,22 @@ def _imported_text(request: HttpRequest) -> str:
     if file is None or request.POST.get("yaml", "").strip():
         return request.POST.get("yaml", "")
     try:
+        # A character takes at most four bytes in UTF-8; one more shows that the text is too long.
         return file.read(4 * MAX_CHARACTERS + 1).decode("utf-8")
     except UnicodeDecodeError:
         raise SpecError([SpecIssue("", "The file is not UTF-8 text; save it as UTF-8.")]) from None
 
 
-def _not_shown(spec: dict[str, Any]) -> list[SpecIssue]:
-    """Problems of an imported definition that the form, which has no place for them, would lose:
-    unknown settings.
-    """
-    kept = {issue.path for issue in issues_in(forms.spec_from(forms.form_from(spec)))}
-    return [issue for issue in issues_in(spec) if issue.path not in kept]
+def _issues_outside_form(spec: dict[str, Any]) -> list[SpecIssue]:
+    """Return the issues of an imported definition that its form lacks: unknown settings."""
+    form_paths = {issue.path for issue in issues_in(forms.spec_from(forms.form_from(spec)))}
+    return [issue for issue in issues_in(spec) if issue.path not in form_paths]
 
 
 def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
-    """The run that is cloned. Raises Http404 if the person cannot see it, or if it has no
-    definition.
+    """Return the run to clone, if one is named.
+
+    Raises Http404 if the person cannot see it, or if it has no definition.
     """
     if not public_id:
         return None
@@ -182,23 +159,24 @@ def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
     return parent
 
 
-def _checked(draft: Draft, parent: Run | None) -> dict[str, Any]:
-    shown = {
+def _check_context(draft: Draft, parent: Run | None) -> dict[str, Any]:
+    """Return the template context of the side panel."""
+    return {
         "issues": draft.layout.issues,
         "notes": draft.notes,
         "estimate": draft.estimate,
         "yaml": draft.yaml,
-    }
-    return {
-        **shown,
         "parent": parent,
-        "changes": changes(_whole(parent), draft.definition) if parent and draft.spec else [],
+        "changes": changes(_spec_with_defaults(parent), draft.definition)
+        if parent and draft.spec
+        else [],
     }
 
 
-def _whole(run: Run) -> dict[str, Any]:
-    """The definition of a run with its defaults; as it is stored, if this version cannot read
-    it.
+def _spec_with_defaults(run: Run) -> dict[str, Any]:
+    """Return the definition of a run with its defaults.
+
+    A definition that this version cannot read is returned as it is stored.
     """
     try:
         return to_dict(load(run.spec or {}))
@@ -214,42 +192,45 @@ def _page(
     origin: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    asked = request.POST.get("mode") or request.GET.get("mode")
+    mode = request.POST.get("mode") or request.GET.get("mode")
     context = {
         "layout": draft.layout,
-        **_checked(draft, parent),
-        "mode": "expert" if asked == "expert" else "simple",
+        **_check_context(draft, parent),
+        "mode": "expert" if mode == "expert" else "simple",
         "origin": origin,
         "refused": status == 422,
-        "starts": _starts(request, fresh=not origin and request.method == "GET"),
+        "recipe_cards": _recipe_cards(request, from_preset=not origin and request.method == "GET"),
         "may_start": access.may_in_team(actors.actor_of(request), "start"),
     }
     return render(request, "new_run/page.html", context, status=status)
 
 
-def _starts(request: HttpRequest, fresh: bool) -> list[dict[str, Any]]:
-    """The presets of all recipes, as links that fill the form in."""
-    chosen = request.GET.get("recipe", FIRST) if fresh else None
+def _recipe_cards(request: HttpRequest, from_preset: bool) -> list[dict[str, Any]]:
+    """Return all recipes with their presets, as links that fill in the form.
+
+    The current recipe and preset are marked if the form was filled in from a preset.
+    """
+    current_recipe = request.GET.get("recipe", DEFAULT_RECIPE) if from_preset else None
     return [
-        _start_from(recipes.load(name), request.GET.get("preset"), name == chosen)
+        _recipe_card(recipes.load(name), request.GET.get("preset"), name == current_recipe)
         for name in recipes.names()
     ]
 
 
-def _start_from(recipe: recipes.Recipe, preset: str | None, chosen: bool) -> dict[str, Any]:
-    current = (preset or _first(recipe, SMALL)) if chosen else None
+def _recipe_card(recipe: recipes.Recipe, preset_name: str | None, current: bool) -> dict[str, Any]:
+    current_preset = (preset_name or _default_preset(recipe, CPU_PRESETS)) if current else None
     links = [
         {
-            "title": found.title,
-            "help": found.help,
+            "title": preset.title,
+            "help": preset.help,
             "url": "?" + urlencode({"recipe": recipe.name, "preset": name}),
-            "current": name == current,
+            "current": name == current_preset,
         }
-        for name, found in recipe.presets.items()
+        for name, preset in recipe.presets.items()
     ]
     return {
         "recipe": recipe.title,
         "presets": links,
-        "current": chosen,
-        "help": recipe.presets[current].help if current else "",
+        "current": current,
+        "help": recipe.presets[current_preset].help if current_preset else "",
     }

@@ -1,5 +1,6 @@
-"""The published systems: what each does, its equation, the figure to watch, its claims and where to
-start.
+"""Pages of the recipes: each published system's method, equation, claims and presets.
+
+A recipe's page also names the metric to watch and the results of its own experiment.
 """
 
 from __future__ import annotations
@@ -41,35 +42,34 @@ def recipes(request: HttpRequest) -> HttpResponse:
 @require_safe
 def recipe(request: HttpRequest, name: str) -> HttpResponse:
     try:
-        found = published.load(name)
+        loaded = published.load(name)
     except KeyError:
         raise Http404("no such recipe") from None
     presets = [
-        {"key": key, "preset": preset, "facts": list(_facts(found.spec(key)))}
-        for key, preset in found.presets.items()
+        {"key": key, "preset": preset, "facts": list(_facts(loaded.spec(key)))}
+        for key, preset in loaded.presets.items()
     ]
-    return render(
-        request, "recipes/recipe.html", {"recipe": found, "presets": presets, **_results(name)}
-    )
+    context = {"recipe": loaded, "presets": presets, **_results(name)}
+    return render(request, "recipes/recipe.html", context)
 
 
 def _results(name: str) -> dict[str, Any]:
-    """What the recipe's experiment showed and how that is to be read, where it was carried out."""
-    found = experiments.results(name)
-    if found is None:
+    """Return what the recipe's experiment showed and how to read it; empty without results."""
+    results = experiments.results(name)
+    if results is None:
         return {}
-    parts = [(title, found.get(key, ())) for key, title in RESULTS.items()]
+    groups = [(title, results.get(key, ())) for key, title in RESULTS.items()]
     report = f"results/{name}/report"
     return {
-        "results": found,
-        "results_parts": parts,
+        "results": results,
+        "result_groups": groups,
         "reading": definition.load(name).reading,
         "report": report if report in manual.names() else "",
     }
 
 
 def _facts(spec: RunSpec) -> Iterator[tuple[str, str]]:
-    """What tells a preset from others, as (title, words)."""
+    """Yield the title and text of each setting in which presets differ."""
     networks, pool = spec.networks, spec.pool
     yield "Student", networks.student.model
     yield "Teacher", naming.network_name(networks.teacher.model_dump())
@@ -88,11 +88,11 @@ def _facts(spec: RunSpec) -> Iterator[tuple[str, str]]:
 
 def _stage(stage: Stage) -> str:
     count, tokens = stage.rollouts.generate.per_problem, stage.tokens
-    kept = (
+    token_share = (
         f", on {100 * tokens.share:g} % of the tokens" if isinstance(tokens, SelectedTokens) else ""
     )
-    several = f", {count} to each problem" if count > 1 else ""
+    per_problem = f", {count} to each problem" if count > 1 else ""
     return (
         f"{stage.until.steps:,} steps, {OBJECTIVES[stage.objective.kind]} on "
-        f"{SOURCES[stage.source]}{several}{kept}"
+        f"{SOURCES[stage.source]}{per_problem}{token_share}"
     )

@@ -1,4 +1,4 @@
-"""URLs of the runs list and of the pages of one run."""
+"""URLs of the runs list, of the pages that add runs, of the recipes and of the pages of one run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from webapp.pages.runs import (
     checkpoints,
     config,
     control,
+    import_runs,
+    new_run,
     overview,
     panels,
+    recipes,
     rollouts,
     run_list,
     series,
@@ -17,6 +20,13 @@ from webapp.pages.runs import (
 
 urlpatterns = [
     path("", run_list.runs, name="runs"),
+    # Before "runs/<str:run_id>/", which would take "new", "bring" and "import" for ids of runs.
+    path("runs/new/", new_run.new_run, name="new_run"),
+    path("runs/new/check/", new_run.check_run, name="check_run"),
+    path("runs/bring/", import_runs.import_from_files, name="bring_runs"),
+    path("runs/import/", new_run.import_run, name="import_run"),
+    path("recipes/", recipes.recipes, name="recipes"),
+    path("recipes/<slug:name>/", recipes.recipe, name="recipe"),
     path("runs/<str:run_id>/", overview.overview, name="run"),
     path("runs/<str:run_id>/series.json", series.series_json, name="series_json"),
     path("runs/<str:run_id>/series.csv", series.series_csv, name="series_csv"),

@@ -1,4 +1,4 @@
-"""The form and the run definition say the same, whatever a browser sends."""
+"""The form and the run definition hold the same settings, and any input is handled."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ ALICE_RUN: dict[str, Any] = {
 }
 
 
-def sent(form: MultiValueDict[str, str]) -> QueryDict:
-    """The form as a browser would post it."""
+def as_posted(form: MultiValueDict[str, str]) -> QueryDict:
+    """Return the form as a browser posts it."""
     query = QueryDict(mutable=True)
     for key, values in form.lists():
         query.setlist(key, values)
@@ -70,7 +70,7 @@ def sent(form: MultiValueDict[str, str]) -> QueryDict:
 
 
 def through_the_form(spec: dict[str, Any]) -> dict[str, Any]:
-    return forms.spec_from(forms.normalised(sent(forms.form_from(spec))))
+    return forms.spec_from(forms.normalised(as_posted(forms.form_from(spec))))
 
 
 def all_items(page: layout.RunLayout) -> list[layout.FieldGroup]:
@@ -81,40 +81,40 @@ def test_a_definition_survives_the_form() -> None:
     assert to_dict(load(through_the_form(ALICE_RUN))) == to_dict(load(ALICE_RUN))
 
 
-def test_a_definition_that_says_little_shows_the_defaults() -> None:
-    little = {"stages": [{"name": "only"}]}
-    assert to_dict(load(through_the_form(little))) == to_dict(load(little))
+def test_settings_that_a_definition_omits_show_their_defaults() -> None:
+    spec = {"stages": [{"name": "only"}]}
+    assert to_dict(load(through_the_form(spec))) == to_dict(load(spec))
 
 
 def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
     page = layout.build_layout(forms.form_from(ALICE_RUN), [], LocationChoices())
-    first = [listing.items[0] for listing in page.lists.values()]
+    first_items = [listing.items[0] for listing in page.lists.values()]
     shown = [
-        one
-        for group in (*page.groups.values(), *first)
-        for part in group.subgroups
-        for one in part.fields
+        field
+        for group in (*page.groups.values(), *first_items)
+        for subgroup in group.subgroups
+        for field in subgroup.fields
     ]
     for info in fields():
         name = info.path.replace("*", "0")
         when = {path.replace("*", "0"): value for path, value in info.when}
-        found = [
-            one
-            for one in shown
-            if one.name == name
-            and all(value in one.conditions[path] for path, value in when.items())
+        matches = [
+            field
+            for field in shown
+            if field.name == name
+            and all(value in field.conditions[path] for path, value in when.items())
         ]
-        assert len(found) == 1, (name, when)
+        assert len(matches) == 1, (name, when)
 
 
-def test_no_two_fields_of_a_name_are_shown_for_the_same_choices() -> None:
-    fields_of: dict[str, list[dict[str, tuple[str, ...]]]] = {}
+def test_two_fields_with_one_name_never_apply_together() -> None:
+    conditions_by_name: dict[str, list[dict[str, tuple[str, ...]]]] = {}
     for name, setting in forms.field_names({"stages": 1, "networks.specialists": 1}):
-        fields_of.setdefault(name, []).append(forms.conditions(setting, name))
-    for name, alternatives in fields_of.items():
-        for one, other in itertools.combinations(alternatives, 2):
+        conditions_by_name.setdefault(name, []).append(forms.conditions(setting, name))
+    for name, alternatives in conditions_by_name.items():
+        for first, second in itertools.combinations(alternatives, 2):
             assert any(
-                not set(one[path]) & set(other[path]) for path in one.keys() & other.keys()
+                not set(first[path]) & set(second[path]) for path in first.keys() & second.keys()
             ), name
 
 
@@ -136,7 +136,7 @@ def test_no_two_fields_of_a_name_are_shown_for_the_same_choices() -> None:
         },
     ],
 )
-def test_a_teacher_of_any_kind_survives_the_form(teacher: dict[str, Any]) -> None:
+def test_every_kind_of_teacher_survives_the_form(teacher: dict[str, Any]) -> None:
     stage = {"name": "only", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
     pool = {**ALICE_RUN["pool"], "measure_snr": False}
     spec = {
@@ -160,7 +160,7 @@ def test_a_field_of_several_alternatives_keeps_the_value_of_the_chosen_one() -> 
     assert to_dict(load(through_the_form(spec))) == to_dict(load(spec))
 
 
-def test_a_setting_that_another_one_makes_idle_is_not_kept() -> None:
+def test_a_setting_that_another_one_makes_unused_is_not_sent() -> None:
     form = forms.form_from(
         {"stages": [{"name": "only", "rollouts": {"generate": {"per_problem": 4}}}]}
     )
@@ -168,18 +168,18 @@ def test_a_setting_that_another_one_makes_idle_is_not_kept() -> None:
     assert "per_problem" not in forms.spec_from(form)["stages"][0]["rollouts"]["generate"]
 
 
-def test_an_expert_setting_with_a_value_of_its_own_is_no_longer_hidden() -> None:
+def test_an_expert_setting_that_is_not_at_its_default_is_shown() -> None:
     def is_expert(spec: dict[str, Any]) -> bool:
         fields = (
             layout.build_layout(forms.form_from(spec), [], LocationChoices()).groups["pool"].fields
         )
-        return next(one for one in fields if one.name == "pool.weighting.floor").expert
+        return next(field for field in fields if field.name == "pool.weighting.floor").expert
 
     assert is_expert({})
     assert not is_expert({"pool": {"weighting": {"kind": "paced", "floor": 0.1}}})
 
 
-def test_only_fields_that_matter_for_the_choices_are_kept() -> None:
+def test_only_fields_that_apply_are_sent() -> None:
     form = forms.form_from(ALICE_RUN)
     form["pool.weighting.kind"], form["pool.weighting.alpha"] = "uniform", "3"
     form["data.retained.kind"] = ""
@@ -188,13 +188,15 @@ def test_only_fields_that_matter_for_the_choices_are_kept() -> None:
     assert spec["data"]["retained"] is None
 
 
-def test_alternatives_with_a_field_of_the_same_name_have_ids_of_their_own() -> None:
+def test_fields_of_different_alternatives_have_different_ids() -> None:
     page = layout.build_layout(forms.form_from(ALICE_RUN), [], LocationChoices())
-    ids = [one.id for group in (*page.groups.values(), *all_items(page)) for one in group.fields]
+    ids = [
+        field.id for group in (*page.groups.values(), *all_items(page)) for field in group.fields
+    ]
     assert len(ids) == len(set(ids))
 
 
-def test_stages_come_in_the_order_of_their_numbers_whatever_the_gaps() -> None:
+def test_stages_are_sorted_by_number_even_with_gaps() -> None:
     query = QueryDict("stages.7.name=last&stages.2.name=first&stages.2.until.steps=9")
     assert forms.spec_from(forms.normalised(query))["stages"] == [
         {"name": "first", "until": {"steps": 9}},
@@ -203,7 +205,7 @@ def test_stages_come_in_the_order_of_their_numbers_whatever_the_gaps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "says"),
+    ("name", "value", "message"),
     [
         ("pool.weighting.alpha", "-1", "Must not be negative"),
         ("pool.weighting.beta", "-0.5", "Must not be negative"),
@@ -217,22 +219,22 @@ def test_stages_come_in_the_order_of_their_numbers_whatever_the_gaps() -> None:
         ("seed", "9" * 5000, "Must be a whole number"),
     ],
 )
-def test_a_bad_value_is_answered_beside_its_field(field: str, value: str, says: str) -> None:
+def test_an_invalid_value_is_reported_beside_its_field(name: str, value: str, message: str) -> None:
     form = forms.form_from({"stages": [{"name": "only"}]})
-    form[field] = value
+    form[name] = value
     page = layout.build_layout(form, issues_in(forms.spec_from(form)), LocationChoices())
-    bound = next(
-        one
+    field = next(
+        field
         for group in (*page.groups.values(), *all_items(page))
-        for one in group.fields
-        if one.name == field and one.applies
+        for field in group.fields
+        if field.name == name and field.applies
     )
-    assert says in bound.error
-    assert bound.value == value
-    assert [issue.target for issue in page.issues] == [bound.id]
+    assert message in field.error
+    assert field.value == value
+    assert [issue.target for issue in page.issues] == [field.id]
 
 
-def test_a_problem_of_a_choice_stands_beside_the_choice() -> None:
+def test_a_problem_of_a_choice_is_shown_beside_the_choice() -> None:
     form = forms.form_from({"stages": [{"name": "only"}]})
     form["pool.weighting.kind"], form["pool.weighting.low"], form["pool.weighting.high"] = (
         "hard_filter",
@@ -243,7 +245,7 @@ def test_a_problem_of_a_choice_stands_beside_the_choice() -> None:
     assert [issue.target for issue in page.issues][:1] == ["field-pool-weighting-kind"]
 
 
-def test_a_form_without_stages_says_so_at_the_stages() -> None:
+def test_a_form_without_stages_shows_the_error_at_the_stages() -> None:
     form = forms.normalised(QueryDict("name=nothing"))
     page = layout.build_layout(form, issues_in(forms.spec_from(form)), LocationChoices())
     assert page.stages.error
@@ -267,7 +269,7 @@ VALUES = st.one_of(
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=25))
-def test_whatever_is_sent_is_data_and_is_answered_in_sentences(
+def test_any_input_is_treated_as_data_and_checked(
     pairs: list[tuple[str, str]],
 ) -> None:
     query = QueryDict(mutable=True)

@@ -1,4 +1,4 @@
-"""The new-run page as a browser meets it: GET fills it in, the check answers, POST starts a run."""
+"""The new-run page: GET fills in the form, the check lists issues, POST starts a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 def posted(spec: Mapping[str, Any], **changes: str) -> dict[str, list[str] | str]:
-    """A definition as the browser posts it, with some fields changed."""
+    """Return a definition as the browser posts it, with some fields changed."""
     form = forms.form_from(spec)
     return {
         **{name: form.getlist(name) for name in form},
@@ -39,18 +39,18 @@ def as_(user: User) -> Client:
     return client
 
 
-def test_the_page_starts_from_the_sample(alice: User) -> None:
+def test_the_form_is_filled_in_with_the_sample_run(alice: User) -> None:
     page = as_(alice).get("/runs/new/").content.decode()
     assert 'name="pool.weighting.alpha"' in page
     assert "Ready to start" in page
 
 
 PRESETS = [(name, preset) for name in recipes.names() for preset in recipes.load(name).presets]
-FOR_TWO_CORES = ("sample", "small")
+CPU_PRESETS = ("sample", "small")
 
 
 @pytest.mark.parametrize(("recipe", "preset"), PRESETS)
-def test_every_preset_of_every_recipe_fills_the_form_in(
+def test_every_preset_of_every_recipe_fills_in_the_form(
     alice: User, recipe: str, preset: str
 ) -> None:
     page = as_(alice).get("/runs/new/", {"recipe": recipe, "preset": preset})
@@ -59,12 +59,12 @@ def test_every_preset_of_every_recipe_fills_the_form_in(
         **expected,
         "name": expected["name"].removeprefix("Sample: "),
     }
-    if preset in FOR_TWO_CORES:
+    if preset in CPU_PRESETS:
         assert "Ready to start" in page.content.decode()
 
 
 @pytest.mark.parametrize("recipe", recipes.names())
-def test_every_recipe_starts_with_what_is_built_in(alice: User, recipe: str) -> None:
+def test_every_recipe_can_start_with_built_in_models(alice: User, recipe: str) -> None:
     assert "Ready to start" in as_(alice).get("/runs/new/", {"recipe": recipe}).content.decode()
 
 
@@ -83,14 +83,14 @@ def test_an_editor_starts_a_run_and_sees_it(erin: User, still: Team) -> None:
     assert run.spec == {**to_dict(load(SPEC)), "name": "Erin's own"}
 
 
-def test_a_viewer_sees_the_form_but_starts_nothing(bob: User) -> None:
+def test_a_viewer_sees_the_form_but_cannot_start_a_run(bob: User) -> None:
     client = as_(bob)
-    assert "not start them" in client.get("/runs/new/").content.decode()
+    assert "but not start them" in client.get("/runs/new/").content.decode()
     assert client.post("/runs/new/", posted(SPEC)).status_code == 403
     assert not Run.objects.exists()
 
 
-def test_a_bad_field_starts_nothing_and_keeps_what_was_written(alice: User) -> None:
+def test_an_invalid_value_starts_no_run_and_stays_in_the_form(alice: User) -> None:
     answer = as_(alice).post(
         "/runs/new/",
         posted(SPEC, pool__rollouts_per_problem="0", pool__weighting__alpha="-2", name="kept"),
@@ -103,7 +103,7 @@ def test_a_bad_field_starts_nothing_and_keeps_what_was_written(alice: User) -> N
     assert not Run.objects.exists()
 
 
-def test_the_check_answers_with_problems_schedule_estimate_and_yaml(alice: User) -> None:
+def test_the_check_shows_problems_schedule_estimate_and_yaml(alice: User) -> None:
     client = as_(alice)
     good = client.post("/runs/new/check/", posted(SPEC)).content.decode()
     assert "Ready to start" in good and "60 steps" in good and "at most" in good
@@ -141,22 +141,22 @@ def test_a_path_outside_the_operators_folders_is_refused(alice: User, path: str)
     assert "Ready to start" not in page
 
 
-def test_a_specialist_for_a_domain_that_no_problem_has_is_told_beside_it(alice: User) -> None:
+def test_a_specialist_for_an_unknown_domain_is_reported_beside_it(alice: User) -> None:
     specialists = [{"domains": ["add", "algebra"], "teacher": {"model": "builtin:teacher"}}]
     networks: dict[str, Any] = to_dict(load(SPEC))["networks"]
-    sent = posted({**SPEC, "networks": networks | {"specialists": specialists}})
-    page = as_(alice).post("/runs/new/check/", sent).content.decode()
+    fields = posted({**SPEC, "networks": networks | {"specialists": specialists}})
+    page = as_(alice).post("/runs/new/check/", fields).content.decode()
     assert 'data-target="field-networks-specialists-0-domains"' in page
     assert "Names algebra, which no training problem has; they have add" in page
     assert (
         "algebra"
         not in as_(alice)
-        .post("/runs/new/check/", {**sent, "networks.specialists.0.domains": "add"})
+        .post("/runs/new/check/", {**fields, "networks.specialists.0.domains": "add"})
         .content.decode()
     )
 
 
-def test_a_clone_starts_from_the_parent_and_remembers_it(alice: User, run: Run) -> None:
+def test_a_clone_is_filled_in_from_its_parent_and_stores_it(alice: User, run: Run) -> None:
     client = as_(alice)
     page = client.get(f"/runs/new/?clone={run.public_id}").content.decode()
     assert "first distillation (clone)" in page
@@ -164,18 +164,18 @@ def test_a_clone_starts_from_the_parent_and_remembers_it(alice: User, run: Run) 
     assert Run.objects.exclude(pk=run.pk).get().parent == run
 
 
-def test_a_clone_shows_what_is_new_since_its_parent(alice: User, run: Run) -> None:
+def test_a_clone_shows_its_changes_since_the_parent(alice: User, run: Run) -> None:
     client = as_(alice)
-    sent = {
+    fields = {
         **posted(definition_of(run), pool__weighting__kind="uniform", stages__1__until__steps="77"),
         "parent": run.public_id,
     }
-    answer = client.post("/runs/new/check/", sent)
-    found = {change.path: (change.before, change.after) for change in answer.context["changes"]}
-    assert found["pool.weighting.kind"] == ("paced", "uniform")
-    assert found["pool.weighting.alpha"] == ("1.0", "not set")
-    assert found["stages.1.until.steps"] == ("40", "77")
-    assert set(found) == {
+    answer = client.post("/runs/new/check/", fields)
+    changed = {change.path: (change.before, change.after) for change in answer.context["changes"]}
+    assert changed["pool.weighting.kind"] == ("paced", "uniform")
+    assert changed["pool.weighting.alpha"] == ("1.0", "not set")
+    assert changed["stages.1.until.steps"] == ("40", "77")
+    assert set(changed) == {
         "pool.weighting.kind",
         "pool.weighting.alpha",
         "pool.weighting.beta",
@@ -191,27 +191,27 @@ def test_a_strangers_run_cannot_be_cloned(charlie: User, run: Run) -> None:
 
 
 @pytest.mark.parametrize("clone", ["\0", "nothing", "../x", "a" * 500])
-def test_a_strange_id_to_clone_is_not_found(alice: User, clone: str) -> None:
+def test_an_unknown_run_to_clone_is_not_found(alice: User, clone: str) -> None:
     assert as_(alice).get("/runs/new/", {"clone": clone}).status_code == 404
 
 
 @pytest.mark.parametrize(
     "data", ["0", "999999999999999999", "9" * 5000, "-1", "x", "1 OR 1=1", "\0"]
 )
-def test_a_data_set_that_is_not_there_is_not_found(alice: User, data: str) -> None:
+def test_an_unknown_data_set_is_not_found(alice: User, data: str) -> None:
     client = as_(alice)
     assert client.get("/runs/new/", {"data": data}).status_code == 404
     assert client.get(f"/data/{'9' * 30}/").status_code == 404
 
 
-def test_yaml_fills_the_form_in(alice: User) -> None:
+def test_yaml_fills_in_the_form(alice: User) -> None:
     page = as_(alice).post("/runs/import/", {"yaml": to_yaml(load({**SPEC, "name": "from YAML"}))})
     assert page.status_code == 200
     assert 'value="from YAML"' in page.content.decode()
 
 
 @pytest.mark.parametrize(
-    ("yaml", "says"),
+    ("yaml", "message"),
     [
         ("", "is empty"),
         ("- a list", "must be a mapping of settings"),
@@ -226,15 +226,13 @@ def test_yaml_fills_the_form_in(alice: User) -> None:
         ("name: " + "x" * 300_000, "at most 262,144 are read"),
     ],
 )
-def test_yaml_that_cannot_be_used_is_answered_in_a_sentence(
-    alice: User, yaml: str, says: str
-) -> None:
+def test_unusable_yaml_is_refused_with_a_reason(alice: User, yaml: str, message: str) -> None:
     answer = as_(alice).post("/runs/import/", {"yaml": yaml})
     assert answer.status_code == 422
-    assert says in answer.content.decode()
+    assert message in answer.content.decode()
 
 
-def test_an_import_with_thousands_of_stages_is_told_so(alice: User) -> None:
+def test_an_import_with_thousands_of_stages_is_refused(alice: User) -> None:
     answer = as_(alice).post("/runs/import/", {"yaml": "stages:\n" + "- {name: a}\n" * 2000})
     assert answer.status_code == 422
     assert "at most 16" in answer.content.decode()

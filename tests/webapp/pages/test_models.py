@@ -1,6 +1,4 @@
-"""Model folders: what is kept, what is refused, and what the form says of models that do not go
-together.
-"""
+"""The pages of models: which files are stored, which folders are refused, and how runs use them."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from tests.webapp.conftest import SPEC
-from tests.webapp.runs.test_form_page import as_, posted
+from tests.webapp.pages.test_new_run import as_, posted
 from webapp.access.models import Team, User
 from webapp.library import artifacts, locations, model_files, stored_models
 from webapp.library.models import Artifact, StoredModel
@@ -29,7 +27,7 @@ Files = dict[str, bytes]
 
 
 def safetensors(shapes: Mapping[str, list[int]], short_by: int = 0) -> bytes:
-    """A file of zeros in fp32, `short_by` bytes too short."""
+    """Return a safetensors file of fp32 zeros that is `short_by` bytes too short."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, shape in shapes.items():
@@ -42,14 +40,14 @@ def safetensors(shapes: Mapping[str, list[int]], short_by: int = 0) -> bytes:
 
 def tokenizer(*words: str) -> bytes:
     return (
-        Tokenizer(WordLevel({word: at for at, word in enumerate(words)}, unk_token=words[0]))
+        Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token=words[0]))
         .to_str()
         .encode()
     )
 
 
 def folder(**changes: bytes | None) -> Files:
-    """A small Llama-shaped model; None leaves a file out."""
+    """Return the files of a small Llama model; None leaves a file out."""
     files = {
         "config.json": b'{"architectures": ["LlamaForCausalLM"], '
         b'"max_position_embeddings": 128, "vocab_size": 8}',
@@ -106,13 +104,13 @@ def test_the_same_folder_twice_is_one_model(alice: User) -> None:
 
 
 def test_weights_in_several_files_are_counted_together(alice: User) -> None:
-    parts = {
+    shards = {
         "model-00001-of-00002.safetensors": safetensors({"a": [5, 2]}),
         "model-00002-of-00002.safetensors": safetensors({"b": [3, 3]}),
     }
     send(
         as_(alice),
-        {**folder(model__safetensors=None), **parts, "model.safetensors.index.json": b"{}"},
+        {**folder(model__safetensors=None), **shards, "model.safetensors.index.json": b"{}"},
     )
     assert StoredModel.objects.get().parameters == 19
 
@@ -132,7 +130,7 @@ def test_code_and_pickles_beside_the_weights_are_left_out_and_named(alice: User)
 
 
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("files", "message"),
     [
         (folder(tokenizer__json=None, tokenizer_config__json=None), "has no tokenizer"),
         (
@@ -155,13 +153,13 @@ def test_code_and_pickles_beside_the_weights_are_left_out_and_named(alice: User)
         ({}, "Choose the folder"),
     ],
 )
-def test_a_folder_that_is_no_model_is_refused_with_a_sentence(
-    alice: User, files: Files, says: str
+def test_a_folder_that_is_no_model_is_refused_with_a_reason(
+    alice: User, files: Files, message: str
 ) -> None:
-    assert says in refusal(as_(alice), files)
+    assert message in refusal(as_(alice), files)
 
 
-def test_a_name_that_is_a_path_leads_nowhere(alice: User) -> None:
+def test_a_name_that_is_a_path_writes_nothing_outside_the_store(alice: User) -> None:
     client = as_(alice)
     files = {
         ("..\\..\\config.json" if name == "config.json" else name): content
@@ -172,18 +170,18 @@ def test_a_name_that_is_a_path_leads_nowhere(alice: User) -> None:
     assert model.name == "etccrond" and set(model.manifest) == set(folder())
 
 
-def test_two_files_of_one_name_are_refused(alice: User) -> None:
+def test_two_files_with_the_same_name_are_refused(alice: User) -> None:
     files = {**folder(), "checkpoint\\config.json": b"{}"}
     assert "Two files are called config.json" in refusal(as_(alice), files)
 
 
-def test_a_viewer_uploads_no_model(bob: User) -> None:
+def test_a_viewer_cannot_upload_a_model(bob: User) -> None:
     assert send(as_(bob), folder()).status_code == 403
     assert not StoredModel.objects.exists()
 
 
-def stored(user: User, files: Files, name: str) -> str:
-    """Upload a folder and return how a definition names it."""
+def upload(user: User, files: Files, name: str) -> str:
+    """Upload a folder and return its name in a definition."""
     assert send(as_(user), files, name).status_code == 302
     return locations.uri_of_model(StoredModel.objects.latest("created_at"))
 
@@ -192,28 +190,28 @@ def check(user: User, **changes: str) -> str:
     return as_(user).post("/runs/new/check/", posted(SPEC, **changes)).content.decode()
 
 
-def test_two_models_with_one_tokenizer_go_together(alice: User) -> None:
+def test_two_models_with_the_same_tokenizer_can_be_combined(alice: User) -> None:
     student, teacher = (
-        stored(alice, folder(), "student"),
-        stored(alice, folder(generation_config__json=b'{"a": 1}'), "teacher"),
+        upload(alice, folder(), "student"),
+        upload(alice, folder(generation_config__json=b'{"a": 1}'), "teacher"),
     )
     page = check(alice, networks__student__model=student, networks__teacher__model=teacher)
     assert "Ready to start" in page
     assert "22 parameters" in page or "Student 22" in page
 
 
-def test_another_tokenizer_than_the_teachers_is_named_token_by_token(alice: User) -> None:
-    student = stored(alice, folder(), "student")
-    teacher = stored(alice, folder(tokenizer__json=tokenizer("a", "x", "c", "d")), "teacher")
+def test_the_first_different_token_of_two_tokenizers_is_reported(alice: User) -> None:
+    student = upload(alice, folder(), "student")
+    teacher = upload(alice, folder(tokenizer__json=tokenizer("a", "x", "c", "d")), "teacher")
     page = check(alice, networks__student__model=student, networks__teacher__model=teacher)
     assert 'data-target="field-networks-teacher-model-model"' in page
     assert "id 1 is “b” for the student and “x” for the teacher (2 ids differ)" in page
 
 
-def test_a_longest_answer_over_the_models_positions_is_refused(alice: User) -> None:
+def test_answers_longer_than_the_model_can_read_are_refused(alice: User) -> None:
     student, teacher = (
-        stored(alice, folder(), "student"),
-        stored(alice, folder(generation_config__json=b"{}"), "teacher"),
+        upload(alice, folder(), "student"),
+        upload(alice, folder(generation_config__json=b"{}"), "teacher"),
     )
     changes = {"networks__student__model": student, "networks__teacher__model": teacher}
     page = check(
@@ -227,9 +225,9 @@ def test_a_longest_answer_over_the_models_positions_is_refused(alice: User) -> N
     assert "the student reads at most 128 tokens" in page
 
 
-def test_a_strangers_model_is_as_good_as_none(alice: User, charlie: User) -> None:
-    theirs = stored(charlie, folder(), "secret")
-    page = check(alice, networks__student__model=theirs)
+def test_the_model_of_another_team_cannot_be_used(alice: User, charlie: User) -> None:
+    foreign_model = upload(charlie, folder(), "secret")
+    page = check(alice, networks__student__model=foreign_model)
     assert "names a model that the team does not have" in page
     assert "Ready to start" not in page
 
@@ -238,10 +236,10 @@ def test_a_folder_on_the_server_is_read_under_the_operators_roots_only(
     alice: User, tmp_path: Path, settings: Any
 ) -> None:
     inside, outside = tmp_path / "models", tmp_path / "elsewhere"
-    for place in (inside / "small", outside):
-        place.mkdir(parents=True)
+    for path in (inside / "small", outside):
+        path.mkdir(parents=True)
         for name, content in folder().items():
-            (place / name).write_bytes(content)
+            (path / name).write_bytes(content)
     (inside / "link").symlink_to(outside)
     settings.STILLROOM_FILE_ROOTS = (inside,)
     allowed = {
@@ -256,19 +254,19 @@ def test_a_folder_on_the_server_is_read_under_the_operators_roots_only(
         assert "is nothing that this server may read" in page
 
 
-def test_training_problems_that_are_measured_too_are_named(alice: User) -> None:
-    same = {"kind": "arithmetic", "families": ["add"], "levels": [1], "count": 50, "seed": 3}
-    spec = {**SPEC, "data": {"train": same, "evaluation": {**same, "count": 20}}}
+def test_held_out_problems_that_are_also_trained_on_are_reported(alice: User) -> None:
+    source = {"kind": "arithmetic", "families": ["add"], "levels": [1], "count": 50, "seed": 3}
+    spec = {**SPEC, "data": {"train": source, "evaluation": {**source, "count": 20}}}
     page = as_(alice).post("/runs/new/check/", posted(spec)).content.decode()
     assert "of the held-out problems are training problems too" in page
     assert 'data-target="field-data-evaluation-kind"' in page
 
 
-def test_a_model_that_no_run_names_is_deleted(alice: User, still: Team) -> None:
-    stored(alice, folder(), "small")
-    used = stored(alice, folder(generation_config__json=b"{}"), "used")
+def test_only_a_model_that_no_run_names_is_deleted(alice: User, still: Team) -> None:
+    upload(alice, folder(), "small")
+    used_model = upload(alice, folder(generation_config__json=b"{}"), "used")
     networks = {
-        "student": {"model": used},
+        "student": {"model": used_model},
         "teacher": {"kind": "model", "model": "builtin:teacher"},
     }
     lifecycle.create_run(still, alice, {**SPEC, "version": 2, "networks": networks})
@@ -279,13 +277,13 @@ def test_a_model_that_no_run_names_is_deleted(alice: User, still: Team) -> None:
     assert "in 1 run" in client.get("/models/").content.decode()
 
 
-def test_a_folder_of_too_many_files_is_refused_with_a_sentence(alice: User) -> None:
+def test_a_folder_with_too_many_files_is_refused(alice: User) -> None:
     answer = send(as_(alice), {f"{number}.json": b"{}" for number in range(201)})
     assert answer.status_code == 400
     assert "more than 200 files; nothing was stored" in answer.content.decode()
 
 
-def test_a_form_of_too_much_text_is_refused_with_a_sentence(alice: User) -> None:
+def test_a_form_with_too_much_text_is_refused(alice: User) -> None:
     answer = as_(alice).post("/runs/new/", {"name": "x" * (5 * 2**20)})
     assert answer.status_code == 400
     assert "more than 4 MiB of text; nothing was changed" in answer.content.decode()

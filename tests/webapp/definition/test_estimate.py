@@ -1,4 +1,4 @@
-"""The schedule and the estimate follow from the definition, and say what they rest on."""
+"""The schedule and the estimate are computed from the definition and state their assumptions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGE = ModelFacts(
 
 
 def spec(**changes: Any) -> Any:
-    """100 problems, a quarter held out; two stages of 10 and 30 steps."""
+    """Return a run of 100 problems, a quarter held out, with two stages of 10 and 30 steps."""
     base = {
         "data": {
             "train": {"kind": "arithmetic", "count": 100},
@@ -58,8 +58,8 @@ def spec(**changes: Any) -> Any:
 
 
 def figures(**changes: Any) -> dict[str, str]:
-    known = ReferenceFacts({"networks.student": SMALL, "networks.teacher": LARGE}, {})
-    return {figure.title: figure.value for figure in estimate_run(spec(**changes), known).rows}
+    references = ReferenceFacts({"networks.student": SMALL, "networks.teacher": LARGE}, {})
+    return {figure.title: figure.value for figure in estimate_run(spec(**changes), references).rows}
 
 
 def test_stages_are_as_wide_as_their_share_of_the_steps() -> None:
@@ -69,18 +69,19 @@ def test_stages_are_as_wide_as_their_share_of_the_steps() -> None:
     assert "10 steps of 2 problems" in first.summary and "the teacher's answers" in first.summary
 
 
-def test_tokens_are_an_upper_bound_of_all_that_is_written() -> None:
+def test_tokens_are_an_upper_bound_of_all_generated_text() -> None:
     pool, teacher, student, evaluations = 75 * 4 * 10, 20 * 64, 60 * 64, 2 * 25 * 10
     assert figures()["Tokens written"] == f"at most {pool + teacher + student + evaluations:,}"
 
 
 def test_memory_counts_weights_gradient_and_moments() -> None:
-    assert figures()["Memory"] == "35.2 KiB and more"  # 1000 × 16 + 5000 × 4 bytes
+    # 1000 × 16 + 5000 × 4 bytes
+    assert figures()["Memory"] == "35.2 KiB and more"
 
 
-def test_a_run_is_placed_where_there_is_as_much_memory_as_the_page_says() -> None:
-    known = ReferenceFacts({"networks.student": SMALL, "networks.teacher": LARGE}, {})
-    assert memory_of(spec(), known) == 1000 * 16 + 5000 * 4
+def test_a_run_is_placed_by_the_memory_that_the_page_shows() -> None:
+    references = ReferenceFacts({"networks.student": SMALL, "networks.teacher": LARGE}, {})
+    assert memory_of(spec(), references) == 1000 * 16 + 5000 * 4
     assert (
         memory_of(spec(), ReferenceFacts({"networks.student": None, "networks.teacher": LARGE}, {}))
         is None
@@ -89,7 +90,7 @@ def test_a_run_is_placed_where_there_is_as_much_memory_as_the_page_says() -> Non
 
 def test_specialists_are_counted_in_words() -> None:
     specialist = {"domains": ["add"], "teacher": {"model": "builtin:teacher"}}
-    known = ReferenceFacts(
+    references = ReferenceFacts(
         {
             "networks.student": SMALL,
             "networks.teacher": LARGE,
@@ -97,12 +98,13 @@ def test_specialists_are_counted_in_words() -> None:
         },
         {},
     )
-    memory = estimate_run(spec(networks={"specialists": [specialist]}), known).rows[1]
+    memory = estimate_run(spec(networks={"specialists": [specialist]}), references).rows[1]
     assert "5,000 parameters and 1 specialist." in memory.assumptions
 
 
 def test_disk_counts_the_checkpoints_that_are_kept() -> None:
-    assert figures()["Disk"] == "about 35.2 KiB"  # 3 × 1000 × 12 bytes
+    # 3 × 1000 × 12 bytes
+    assert figures()["Disk"] == "about 35.2 KiB"
     assert figures(checkpoints={"keep_last": 1, "keep_best": False})["Disk"] == "about 11.7 KiB"
 
 
@@ -116,13 +118,13 @@ def test_a_limit_bounds_the_problems_of_a_file(limit: int | None, expected: int)
     assert counts == {"train": expected - expected // 10, "evaluation": expected // 10}
 
 
-def test_what_the_server_cannot_see_is_called_unknown() -> None:
+def test_figures_of_unreadable_references_are_unknown() -> None:
     data = {
         "train": {"kind": "file", "path": "hub:org/data"},
         "evaluation": {"kind": "split", "share": 0.1},
     }
-    outlook = estimate_run(
+    estimate = estimate_run(
         spec(data=data), ReferenceFacts({"student": None, "teacher": LARGE}, {"train": None})
     )
-    assert {figure.value for figure in outlook.rows} == {"unknown"}
-    assert outlook.stage_zero == "4 answers to each of the training problems"
+    assert {figure.value for figure in estimate.rows} == {"unknown"}
+    assert estimate.stage_zero == "4 answers to each of the training problems"

@@ -1,4 +1,4 @@
-"""The pages of the published systems."""
+"""The pages of the recipes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils.html import escape
 
-from tests.webapp.runs.test_form_page import as_
+from tests.webapp.pages.test_new_run import as_
 from trainer import experiments, recipes
 from trainer.experiments import definition
 from webapp.access.models import User
@@ -16,23 +16,23 @@ from webapp.access.models import User
 pytestmark = pytest.mark.django_db
 
 
-def test_every_recipe_is_listed_with_a_start(bob: User) -> None:
+def test_every_recipe_is_listed_with_a_link_to_the_form(bob: User) -> None:
     page = as_(bob).get("/recipes/").content.decode()
     for name in recipes.names():
         assert f"/recipes/{name}/" in page and f"/runs/new/?recipe={name}" in page
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_a_recipe_tells_its_equation_figure_claims_and_settings(bob: User, name: str) -> None:
+def test_a_recipe_shows_its_equation_metric_claims_and_presets(bob: User, name: str) -> None:
     recipe = recipes.load(name)
     page = as_(bob).get(f"/recipes/{name}/").content.decode()
-    for said in (
+    for text in (
         recipe.summary,
         recipe.equation,
         recipe.watch,
         *(claim.figures for claim in recipe.claims),
     ):
-        assert escape(said) in page
+        assert escape(text) in page
     for preset in recipe.presets:
         assert f"/runs/new/?recipe={name}&amp;preset={preset}" in page
 
@@ -43,9 +43,7 @@ def test_an_unknown_recipe_is_not_found(bob: User, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", definition.names())
-def test_verdicts_stand_below_their_reading_and_lead_to_the_whole_report(
-    bob: User, name: str
-) -> None:
+def test_results_are_explained_and_link_to_the_full_report(bob: User, name: str) -> None:
     client = as_(bob)
     page = client.get(f"/recipes/{name}/").content.decode()
     reading = escape(definition.load(name).reading)
@@ -56,7 +54,7 @@ def test_verdicts_stand_below_their_reading_and_lead_to_the_whole_report(
     assert "Reproduce: <code>.venv/bin/python -m trainer.experiments run" in page
 
 
-def test_what_a_recipes_experiment_showed_is_told_with_its_verdict(
+def test_the_results_of_an_experiment_are_shown_with_their_verdicts(
     bob: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     estimate = {"mean": 0.031, "low": 0.012, "high": 0.05, "detectable": 0.02}
@@ -67,7 +65,7 @@ def test_what_a_recipes_experiment_showed_is_told_with_its_verdict(
         "interest": 0.021,
         "remark": "",
     }
-    small = contrast | {
+    small_contrast = contrast | {
         "says": "beats little",
         "remark": "a difference of 0.1 is ruled out",
         "interest": 0.1,
@@ -79,27 +77,27 @@ def test_what_a_recipes_experiment_showed_is_told_with_its_verdict(
         "interest": 0.05,
         "remark": "",
     }
-    found = {
+    results = {
         "seeds": [0, 1, 2],
         "command": "python -m trainer.experiments run paced",
         "gates": [gate],
-        "claims": [contrast, small],
+        "claims": [contrast, small_contrast],
         "explored": [],
     }
     (tmp_path / "paced").mkdir()
-    (tmp_path / "paced" / "results.json").write_text(json.dumps(found))
+    (tmp_path / "paced" / "results.json").write_text(json.dumps(results))
     monkeypatch.setattr(experiments, "RESULTS", tmp_path)
     page = as_(bob).get("/recipes/paced/").content.decode()
-    for said in (
+    for text in (
         "beats uniform",
         "0.031",
         "0.012 to 0.050",
         "0.021",
         ">shown<",
         "too few seeds",
-        found["command"],
+        results["command"],
     ):
-        assert str(said) in page
+        assert str(text) in page
     assert (
         ">shown, below what was of interest</span>" in page
         and "a difference of 0.1 is ruled out" in page
