@@ -1,4 +1,4 @@
-"""People, teams and the ways in: membership, invitations and one-time sign-in links."""
+"""Users, teams, memberships, invitations, one-time sign-in links and API tokens."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes people by their email address, which is kept in lower case so that one address is one
-    person.
-    """
+    """Creates users by email address, stored in lower case so that one address is one user."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         user = self.model(email=email.strip().lower(), **fields)
@@ -26,9 +24,9 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
-    """A person, signed in by email address. The password is optional: a one-time link signs in too.
+    """A person who signs in by email address, with a password or a one-time link.
 
-    An operator looks after the machines of the installation, whatever their roles in teams.
+    An operator manages the machines of the installation; this does not depend on roles in teams.
     """
 
     email = models.EmailField(unique=True)
@@ -51,9 +49,7 @@ class Role(models.TextChoices):
 
 
 class Team(models.Model):
-    """People who share runs. Together its runs hold at most `device_quota` devices, where there is
-    one.
-    """
+    """Users who share runs. `device_quota` limits the devices of all its active runs together."""
 
     name = models.CharField(max_length=80)
     slug = models.SlugField(unique=True)
@@ -76,9 +72,7 @@ class Membership(models.Model):
 
 
 class Invitation(models.Model):
-    """A link that makes whoever opens it a member; used once. Only the digest of its token is
-    kept.
-    """
+    """A link that makes the first user who opens it a member. Only its token's digest is stored."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     role = models.CharField(max_length=8, choices=Role)
@@ -91,9 +85,7 @@ class Invitation(models.Model):
 
 
 class SignInTry(models.Model):
-    """A password that was tried. Only digests of the account and of where it came from are kept,
-    and not for long.
-    """
+    """A password attempt; account and address are digests. Deleted by sign_in_throttle."""
 
     account = models.CharField(max_length=64)
     address = models.CharField(max_length=64)
@@ -104,7 +96,7 @@ class SignInTry(models.Model):
 
 
 class SignInLink(models.Model):
-    """A link that signs one person in, once. Only the digest of its token is kept."""
+    """A link that signs one user in, once. Only its token's digest is stored."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE)
     digest = models.CharField(max_length=64, unique=True)
@@ -113,15 +105,16 @@ class SignInLink(models.Model):
 
 
 class Scope(models.TextChoices):
-    """What a token lets a program do; whoever may log may also read."""
+    """What a token allows a program to do; LOG includes READ."""
 
     LOG = "log", "log runs and read"
     READ = "read", "read only"
 
 
 class ApiToken(models.Model):
-    """A program's way into one team. Only the digest of the token is kept; it ends with its maker's
-    right to start runs there.
+    """A token that gives a program access to one team. Only its digest is stored.
+
+    It stops working when its creator may no longer start runs in that team.
     """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
@@ -140,7 +133,8 @@ class ApiToken(models.Model):
     )
 
     class Meta:
-        app_label = "clients"  # its table was made there
+        # The model moved here from the app `clients`; its table and migrations stay there.
+        app_label = "clients"
 
     @property
     def is_open(self) -> bool:

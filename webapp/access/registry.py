@@ -1,8 +1,8 @@
-"""How each model belongs to a team and to a run, as the apps above register it.
+"""The lookup paths from each model to its team and its run, registered by the apps above.
 
-Access decides about models that it does not import. Each app registers its own in
-`AppConfig.ready`; a model that nobody registered raises `NotRegistered` at the first question, so
-that a forgotten one is refused, never shown.
+Access rules apply to models that this package does not import. Each app registers its own models
+in `AppConfig.ready`. A model that is not registered raises `NotRegistered` at the first access
+check, so that a forgotten one is refused, never shown.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 
 from django.db.models import Model
 
-# Of the given ids of grants, those that are valid now, with the primary key of the run they open.
+# Takes ids of grants; returns the valid ones with the primary key of the run that each opens.
 GrantReader = Callable[[Collection[int]], Mapping[int, int]]
 
 
 class NotRegistered(LookupError):
-    """No app said to whom this model belongs; register it in its app's `AppConfig.ready`."""
+    """No app registered this model; register it in the `AppConfig.ready` of its app."""
 
 
 @dataclass(frozen=True)
 class Ownership:
     """Lookup paths from an object to its team and to the one run that a share link shows.
 
-    `team` is None for what belongs to the whole installation; `run` is None for what no share
-    link shows. A path is written as in a query, such as `run__team`, or `pk` for the object itself.
+    `team` is None for models of the whole installation; `run` is None for models that no share
+    link shows. A path is written as in a query: `run__team`, or `pk` for the object itself.
     """
 
     team: str | None
@@ -41,18 +41,18 @@ _grant_readers: list[GrantReader] = []
 
 
 def register(*models: type[Model], team: str | None, run: str | None = None) -> None:
-    """Say how objects of these models belong to a team, and to a run that can be shared."""
+    """Register the paths from these models to their team and to the run that can be shared."""
     _ownerships.update(dict.fromkeys(models, Ownership(team, run)))
 
 
 def register_grants(reader: GrantReader) -> None:
-    """Let `reader` say which grants of a session are valid, and which run each opens."""
+    """Register a reader that says which grants of a session are valid."""
     if reader not in _grant_readers:
         _grant_readers.append(reader)
 
 
 def ownership_of(model: type[Model]) -> Ownership:
-    """Raises NotRegistered."""
+    """Return the paths of a model. Raises NotRegistered if no app registered it."""
     try:
         return _ownerships[model]
     except KeyError:
@@ -66,7 +66,7 @@ def registered() -> frozenset[type[Model]]:
 
 
 def valid_grants(grants: Collection[int]) -> dict[int, int]:
-    """Of the ids of grants in a session, those that are valid now → primary key of their run."""
+    """Return the primary keys of runs by grant, for those grants of a session that are valid."""
     if not grants:
         return {}
     return {grant: run for reader in _grant_readers for grant, run in reader(grants).items()}

@@ -1,6 +1,7 @@
-"""A secret that is shown once: a signed cookie carries it for a minute to the page that shows it.
+"""Secrets that are shown once: a signed cookie takes them to the page that shows them.
 
-So a reload of the page does not create another secret, and the server stores only the digest.
+The redirect keeps a reload of that page from creating another secret, and the server stores only
+the digest.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 COOKIE = "shown_once"
-SECONDS = 60
+MAX_AGE_SECONDS = 60
 
 
-def redirect(page: str, address: str = "", **secret: str) -> HttpResponseRedirect:
-    """To `place` on the page at the address `page`, which takes the secret."""
-    response = HttpResponseRedirect(f"{page}{address}")
+def redirect(page: str, fragment: str = "", **secret: str) -> HttpResponseRedirect:
+    """Return a redirect to the page at the path `page`, with a cookie that contains the secret."""
+    response = HttpResponseRedirect(f"{page}{fragment}")
     value = signing.dumps(secret, salt=page)
     response.set_cookie(
         COOKIE,
         value,
-        max_age=SECONDS,
+        max_age=MAX_AGE_SECONDS,
         path=page,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
@@ -31,21 +32,19 @@ def redirect(page: str, address: str = "", **secret: str) -> HttpResponseRedirec
     return response
 
 
-def taken(request: HttpRequest) -> dict[str, Any]:
-    """What was made for this page a moment ago; empty if nothing was."""
+def read_secret(request: HttpRequest) -> dict[str, Any]:
+    """Return the secret of this page from the cookie; empty if there is none or it has expired."""
     try:
         secret: dict[str, Any] = signing.loads(
-            request.COOKIES.get(COOKIE, ""), salt=request.path, max_age=SECONDS
+            request.COOKIES.get(COOKIE, ""), salt=request.path, max_age=MAX_AGE_SECONDS
         )
     except signing.BadSignature:
         return {}
     return secret
 
 
-def shown(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """`response`, which shows what was taken: the browser forgets the cookie and keeps no copy of
-    the page.
-    """
+def hide_afterwards(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Return the response that shows the secret, with the cookie deleted and caching disabled."""
     if COOKIE in request.COOKIES:
         response.delete_cookie(COOKIE, path=request.path)
         response["Cache-Control"] = "no-store"

@@ -1,9 +1,7 @@
-"""How often a password may be tried: by one address for one account, by one address, and for one
-account from everywhere.
+"""Limits on password attempts per pair of address and account, per address and per account.
 
-Every try is a row before the password is looked at, so that many at once cannot slip past the
-count; a right password takes its rows away. Only digests of accounts and addresses are kept, for
-WINDOW. Sign-in links are not counted: nobody can be locked out of their own account.
+Only digests of accounts and addresses are stored, for WINDOW. Sign-in links are not limited, so
+nobody can be locked out of their own account.
 """
 
 from __future__ import annotations
@@ -19,39 +17,40 @@ from webapp.access.models import SignInTry
 
 WINDOW = timedelta(minutes=15)
 TOO_OFTEN = "A password was tried too often. Wait a quarter of an hour, or ask for a sign-in link."
-MOST_OF_PAIR = 5
-MOST_OF_ADDRESS = 50
-MOST_OF_ACCOUNT = 50
+# Attempts within WINDOW.
+MAX_PER_PAIR = 5
+MAX_PER_ADDRESS = 50
+MAX_PER_ACCOUNT = 50
 
 
 def allow(account: str, address: str) -> bool:
-    """Count a try; False if there have been too many, and the password must not be looked at."""
+    """Count an attempt; return False, and the password must not be checked, after too many."""
     now = timezone.now()
     SignInTry.objects.filter(at__lt=now - WINDOW).delete()
     account, address = _digest("account", account.lower()), _digest("address", address)
+    # The row is created before the password is checked, so that parallel attempts are all counted.
     SignInTry.objects.create(account=account, address=address, at=now)
-    recent = SignInTry.objects.filter(Q(account=account) | Q(address=address)).values_list(
-        "account", "address"
+    attempts = list(
+        SignInTry.objects.filter(Q(account=account) | Q(address=address)).values_list(
+            "account", "address"
+        )
     )
-    tries = list(recent)
-    of_account, of_address = (
-        sum(a == account for a, _ in tries),
-        sum(b == address for _, b in tries),
-    )
-    of_pair = tries.count((account, address))
     return (
-        of_pair <= MOST_OF_PAIR and of_address <= MOST_OF_ADDRESS and of_account <= MOST_OF_ACCOUNT
+        attempts.count((account, address)) <= MAX_PER_PAIR
+        and sum(pair[0] == account for pair in attempts) <= MAX_PER_ACCOUNT
+        and sum(pair[1] == address for pair in attempts) <= MAX_PER_ADDRESS
     )
 
 
 def forget(account: str, address: str) -> None:
-    """The password was right: earlier slips of this person do not count any more."""
+    """Delete the attempts of this pair after a correct password: earlier typos no longer count."""
     SignInTry.objects.filter(
         account=_digest("account", account.lower()), address=_digest("address", address)
     ).delete()
 
 
 def _digest(kind: str, text: str) -> str:
+    """Return a keyed digest: guesses cannot be compared with it without the secret key."""
     return salted_hmac(
         f"webapp.access.sign_in_throttle.{kind}",
         text,

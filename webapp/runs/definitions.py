@@ -1,6 +1,6 @@
-"""What a definition leads to, so that a page shows what will be filled and nothing else.
+"""Questions about a definition, so that a page shows only charts and panels that will have data.
 
-A definition is JSON as it was stored, possibly of an older version.
+A definition is JSON as it was stored, possibly of an older version: every key may be missing.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from typing import Any
 
 Definition = Mapping[str, Any]
 
-PLAIN: Definition = {"data": {"retained": {"kind": "arithmetic"}}, "stages": [{}]}
-"""Stands for the definition of a run that came without one."""
+# Replaces the definition of a run that has none, which is an imported one.
+DEFAULT_DEFINITION: Definition = {
+    "data": {"retained": {"kind": "arithmetic"}},
+    "stages": [{}],
+}
 
 
 def any_run(spec: Definition) -> bool:

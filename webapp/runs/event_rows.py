@@ -57,7 +57,7 @@ def validated(event: dict[str, Any]) -> dict[str, Any]:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     fields = model.model_dump()
-    has_columns = isinstance(model, event_types.Metrics | event_types.Rollouts)
+    has_columns = isinstance(model, event_types.MetricsEvent | event_types.RolloutsEvent)
     return fields if has_columns else storable(fields)
 
 

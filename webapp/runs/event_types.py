@@ -1,9 +1,10 @@
-"""What each type of event must say, as pages rely on it. Fields beyond these are kept; an unknown
-type needs only its time.
+"""The fields that each type of event must have, because pages rely on them.
+
+Other fields are stored as they are. An event of an unknown type needs only its type and time.
 
 A log writes numbers that are not finite as the strings "NaN", "Infinity" and "-Infinity", because
-JSON has no others. Series keep them; elsewhere they say that there was nothing to measure, and
-become None, or the event is refused where a page cannot do without the number.
+JSON has no such numbers. Series store them. In other events they mean that nothing was measured:
+they become None, and an event whose page cannot do without the number is refused.
 """
 
 from __future__ import annotations
@@ -13,26 +14,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+# The bounds keep every whole number within a bigint column of Postgres.
 Whole = Annotated[int, Field(ge=-1, le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Amount = Annotated[float, Field(ge=0, le=1e30)]
+# Shares are sums of rounded floats, so they may miss 0 or 1 by this much.
 ROUNDING = 1e-6
 
 
-def finite(value: Any) -> Any:
-    """None in place of a number, a pair or a rate that is not finite."""
+def none_unless_finite(value: Any) -> Any:
+    """Return the number, pair or rate as it is, or None if any of its numbers is not finite."""
     if isinstance(value, float | str):
         return None if str(value).lower().lstrip("+-") in ("nan", "inf", "infinity") else value
     if isinstance(value, list):
-        return None if any(finite(item) is None for item in value) else value
-    return (
-        None
-        if isinstance(value, dict) and "pass_rate" in value and finite(value["pass_rate"]) is None
-        else value
-    )
+        return None if any(none_unless_finite(item) is None for item in value) else value
+    if isinstance(value, dict) and "pass_rate" in value:
+        return None if none_unless_finite(value["pass_rate"]) is None else value
+    return value
 
 
-def increasing(edges: list[float]) -> list[float]:
+def require_increasing(edges: list[float]) -> list[float]:
+    """Return the edges. Raises ValueError unless each is larger than the one before."""
     if any(low >= high for low, high in pairwise(edges)):
         raise ValueError("edges must increase")
     return edges
@@ -41,51 +43,55 @@ def increasing(edges: list[float]) -> list[float]:
 Value = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Large = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=-ROUNDING, le=1 + ROUNDING, allow_inf_nan=False)]
-Measured = Annotated[Value | None, BeforeValidator(finite)]
-MeasuredLarge = Annotated[Large | None, BeforeValidator(finite)]
-MeasuredShare = Annotated[Share | None, BeforeValidator(finite)]
+Measured = Annotated[Value | None, BeforeValidator(none_unless_finite)]
+MeasuredLarge = Annotated[Large | None, BeforeValidator(none_unless_finite)]
+MeasuredShare = Annotated[Share | None, BeforeValidator(none_unless_finite)]
 Interval = tuple[Share, Share]
-MeasuredInterval = Annotated[Interval | None, BeforeValidator(finite)]
-Edges = Annotated[list[Value], Field(min_length=2, max_length=200), AfterValidator(increasing)]
+MeasuredInterval = Annotated[Interval | None, BeforeValidator(none_unless_finite)]
+Edges = Annotated[
+    list[Value], Field(min_length=2, max_length=200), AfterValidator(require_increasing)
+]
 
 
-class Part(BaseModel):
-    """A part of an event."""
+class EventPart(BaseModel):
+    """A nested object of an event; unknown fields are stored."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class Head(Part):
-    """What every event has. Wall time is in Unix seconds, up to the year 3000."""
+class EventHead(EventPart):
+    """The fields of every event. Wall time is in Unix seconds, up to the year 3000."""
 
     type: Annotated[str, Field(max_length=20)]
     wall_time: Annotated[float, Field(ge=0, le=2**35)]
     step: Whole | None = None
 
 
-class Metrics(Head):
+class MetricsEvent(EventHead):
     step: Whole
     tokens: Count = 0
     compute: Amount = 0.0
     values: dict[str, float]
 
 
-class File(Part):
-    """A side file of the attempt."""
+class SideFile(EventPart):
+    """A file that the trainer wrote beside its log, named by its content."""
 
     name: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class ProblemSet(Head):
+class ProblemSetEvent(EventHead):
     role: str
     fingerprint: str
     count: Count
     set_aside: Count
-    file: File | None = None
+    file: SideFile | None = None
 
 
-class Problems(Head):
+class ProblemsEvent(EventHead):
+    """Pass rates of problems: passed / verdicts for each of the ids."""
+
     step: Whole
     role: str
     reason: str
@@ -96,7 +102,7 @@ class Problems(Head):
     weights: list[Measured] | None = None
 
     @model_validator(mode="after")
-    def _one_number_a_problem(self) -> Problems:
+    def _require_one_number_per_problem(self) -> ProblemsEvent:
         weights = len(self.ids) if self.weights is None else len(self.weights)
         if not len(self.ids) == len(self.passed) == len(self.verdicts) == weights:
             raise ValueError(
@@ -109,7 +115,12 @@ class Problems(Head):
         return self
 
 
-class Rollout(BaseModel):
+class RolloutEntry(BaseModel):
+    """One kept rollout in the index of a `rollouts` event.
+
+    Unknown fields are dropped, because these become the columns of a RolloutRow.
+    """
+
     problem: Annotated[str, Field(min_length=1)]
     source: str
     sample: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -121,32 +132,34 @@ class Rollout(BaseModel):
     excerpt: str = ""
 
 
-class Rollouts(Head):
+class RolloutsEvent(EventHead):
+    """The rollouts of one step: `kept` of `of` are in the file and in the index."""
+
     step: Whole
     stage: str = ""
     role: str
-    file: File
+    file: SideFile
     kept: Count
     of: Count
-    index: list[Rollout]
+    index: list[RolloutEntry]
 
 
-class Bin(Part):
+class SnrEventBin(EventPart):
     low: Share
     high: Share
     n: Count
     snr: MeasuredLarge
-    interval: Annotated[tuple[Large, Large] | None, BeforeValidator(finite)] = None
+    interval: Annotated[tuple[Large, Large] | None, BeforeValidator(none_unless_finite)] = None
     numerator: MeasuredLarge = None
     denominator: MeasuredLarge = None
 
 
-class Snr(Head):
+class SnrEvent(EventHead):
     step: Whole
-    bins: Annotated[list[Bin], Field(max_length=1000)]
+    bins: Annotated[list[SnrEventBin], Field(max_length=1000)]
 
 
-class Checkpoint(Head):
+class CheckpointEvent(EventHead):
     step: Whole
     stage: str = ""
     folder: Annotated[str, Field(max_length=255)]
@@ -154,20 +167,20 @@ class Checkpoint(Head):
     metrics: dict[str, MeasuredLarge] = Field(default_factory=dict)
 
 
-class CheckpointRemoved(Head):
+class CheckpointRemovedEvent(EventHead):
     step: Whole
     folder: Annotated[str, Field(max_length=255)]
 
 
-class Difference(Part):
+class Difference(EventPart):
     pass_rate: Value
     interval: tuple[Value, Value]
 
 
-MeasuredDifference = Annotated[Difference | None, BeforeValidator(finite)]
+MeasuredDifference = Annotated[Difference | None, BeforeValidator(none_unless_finite)]
 
 
-class Group(Part):
+class EvaluationGroup(EventPart):
     by: str
     name: str
     n: Count
@@ -176,7 +189,7 @@ class Group(Part):
     difference: MeasuredDifference = None
 
 
-class Evaluation(Head):
+class EvaluationEvent(EventHead):
     step: Whole
     when: Literal["before", "during", "after"]
     role: str
@@ -186,11 +199,11 @@ class Evaluation(Head):
     interval: MeasuredInterval = None
     pass_at: dict[str, MeasuredShare] = Field(default_factory=dict)
     truncated: MeasuredShare = None
-    groups: list[Group] = Field(default_factory=list)
+    groups: list[EvaluationGroup] = Field(default_factory=list)
     difference: MeasuredDifference = None
 
 
-class ReliabilityBin(Part):
+class ReliabilityBin(EventPart):
     low: Share
     high: Share
     n: Count
@@ -199,7 +212,7 @@ class ReliabilityBin(Part):
     interval: MeasuredInterval = None
 
 
-class Calibration(Head):
+class CalibrationEvent(EventHead):
     step: Whole
     when: Literal["before", "during", "after"]
     role: str = "evaluation"
@@ -222,20 +235,20 @@ class Calibration(Head):
     )
 
 
-class Region(Part):
+class Region(EventPart):
     name: Literal["q1", "q2", "q3", "q4"]
     share: Share
     kept_share: Share
     divergence_share: Share
 
 
-class Thresholds(Part):
+class Thresholds(EventPart):
     entropy: Value
     divergence: Value
 
 
-class TokenRegions(Head):
-    """`counts` and `kept` by [entropy cell][divergence cell]."""
+class TokenRegionsEvent(EventHead):
+    """Token counts; `counts` and `kept` are indexed by [entropy cell][divergence cell]."""
 
     step: Whole
     stage: str = ""
@@ -248,7 +261,7 @@ class TokenRegions(Head):
     kept_share: Share
 
     @model_validator(mode="after")
-    def _one_count_a_cell(self) -> TokenRegions:
+    def _require_one_count_per_cell(self) -> TokenRegionsEvent:
         shape = (len(self.entropy_edges) - 1, len(self.divergence_edges) - 1)
         if any(
             len(table) != shape[0] or any(len(row) != shape[1] for row in table)
@@ -264,16 +277,19 @@ class TokenRegions(Head):
         return self
 
 
-class Rate(Part):
+class Rate(EventPart):
     pass_rate: Share
     interval: Interval
 
 
-MeasuredRate = Annotated[Rate | None, BeforeValidator(finite)]
+MeasuredRate = Annotated[Rate | None, BeforeValidator(none_unless_finite)]
 
 
-class Privileged(Head):
-    """A rate is None where no answer was judged; then there is no difference from it either."""
+class PrivilegedEvent(EventHead):
+    """Pass rates with and without what the teacher is shown.
+
+    A rate is None if no answer was judged; then the difference from it is None too.
+    """
 
     step: Whole
     when: str = "during"
@@ -285,13 +301,13 @@ class Privileged(Head):
     difference: MeasuredDifference = None
 
     @model_validator(mode="after")
-    def _difference_of_two(self) -> Privileged:
+    def _drop_difference_without_rates(self) -> PrivilegedEvent:
         if self.plain is None or self.continuation is None:
             self.difference = None
         return self
 
 
-class Pipeline(Head):
+class PipelineEvent(EventHead):
     step: Whole
     stage: str = ""
     generated: Count
@@ -303,7 +319,7 @@ class Pipeline(Head):
     share_edited: MeasuredShare = None
 
 
-class Progress(Head):
+class ProgressEvent(EventHead):
     total_steps: Count | None = None
     stage: str = ""
     phase: str
@@ -311,42 +327,42 @@ class Progress(Head):
     of: Count | None = None
 
 
-class Log(Head):
+class LogEvent(EventHead):
     level: str
     message: str
 
 
-class Rewind(Head):
+class RewindEvent(EventHead):
     step: Whole
 
 
-class End(Head):
+class EndEvent(EventHead):
     outcome: Literal["completed", "stopped", "failed"]
     reason: str = ""
     remedy: str = ""
 
 
-TYPES: dict[str, type[Head]] = {
-    "metrics": Metrics,
-    "problem_set": ProblemSet,
-    "problems": Problems,
-    "rollouts": Rollouts,
-    "snr": Snr,
-    "checkpoint": Checkpoint,
-    "checkpoint_removed": CheckpointRemoved,
-    "evaluation": Evaluation,
-    "calibration": Calibration,
-    "token_regions": TokenRegions,
-    "privileged": Privileged,
-    "pipeline": Pipeline,
-    "progress": Progress,
-    "log": Log,
-    "rewind": Rewind,
-    "end": End,
+EVENT_TYPES: dict[str, type[EventHead]] = {
+    "metrics": MetricsEvent,
+    "problem_set": ProblemSetEvent,
+    "problems": ProblemsEvent,
+    "rollouts": RolloutsEvent,
+    "snr": SnrEvent,
+    "checkpoint": CheckpointEvent,
+    "checkpoint_removed": CheckpointRemovedEvent,
+    "evaluation": EvaluationEvent,
+    "calibration": CalibrationEvent,
+    "token_regions": TokenRegionsEvent,
+    "privileged": PrivilegedEvent,
+    "pipeline": PipelineEvent,
+    "progress": ProgressEvent,
+    "log": LogEvent,
+    "rewind": RewindEvent,
+    "end": EndEvent,
 }
 
 
-def check(event: dict[str, Any]) -> Head:
-    """The event as its type. Raises pydantic.ValidationError."""
+def check(event: dict[str, Any]) -> EventHead:
+    """Return the event as its type. Raises pydantic.ValidationError if a field does not fit."""
     kind = event.get("type")
-    return TYPES.get(kind if isinstance(kind, str) else "", Head).model_validate(event)
+    return EVENT_TYPES.get(kind if isinstance(kind, str) else "", EventHead).model_validate(event)

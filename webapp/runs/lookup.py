@@ -1,4 +1,4 @@
-"""Finding the run that a request is about."""
+"""The run that a request is about."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from webapp.access.access import Action
 from webapp.access.actors import Actor
 from webapp.runs.models import Run
 
-# Written by hand, because every page of a run asks it: building the query costs more than it.
-RUN = "SELECT {fields} FROM runs_run WHERE public_id = %s"
+# Raw SQL, because every page of a run needs it: building the query by the ORM takes longer than
+# executing it.
+RUN_QUERY = "SELECT {fields} FROM runs_run WHERE public_id = %s"
 
 
 def find_run(actor: Actor, action: Action, public_id: str) -> Run:
-    """The run of that public id, if the actor may do `action` to it. Raises as `require` does."""
+    """Return the run with this public id. Raises as `access.require` does."""
     if "\0" in public_id:
         raise Http404("no name holds a NUL character")  # Postgres would refuse the query
     fields = ", ".join(field.attname for field in Run._meta.concrete_fields)
-    run = next(iter(Run.objects.raw(RUN.format(fields=fields), [public_id])), None)
+    run = next(iter(Run.objects.raw(RUN_QUERY.format(fields=fields), [public_id])), None)
     return access.require(actor, action, run)

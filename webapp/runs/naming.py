@@ -1,6 +1,4 @@
-"""What a definition says in few words, for lists: the models' short names and the number of
-steps.
-"""
+"""Short texts about a definition for lists: names of its models, number of steps."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from typing import Any
 
 
 def summary_of(spec: dict[str, Any]) -> dict[str, Any]:
-    """The part of a run's summary that its definition knows."""
+    """Return the part of a run's summary that follows from its definition: names by role."""
     networks = spec.get("networks") or {}
     return {
         role: network_name(networks[role]) for role in ("student", "teacher") if networks.get(role)
@@ -16,7 +14,7 @@ def summary_of(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def network_name(network: dict[str, Any]) -> str:
-    """What a student or a teacher of any kind is called."""
+    """Return the display name of a student or a teacher of any kind."""
     match network.get("kind", "model"):
         case "self":
             return f"itself ({str(network.get('weights', 'initial')).replace('_', ' ')})"
@@ -28,12 +26,14 @@ def network_name(network: dict[str, Any]) -> str:
 
 
 def total_steps(spec: dict[str, Any]) -> int | None:
-    """Optimiser steps over all stages; None without stages."""
+    """Return the number of optimiser steps over all stages; None without stages."""
     return sum(int(stage["until"]["steps"]) for stage in spec.get("stages") or ()) or None
 
 
 def short_name(uri: str) -> str:
-    """`builtin:student` → student, `model:mine@1f2e…` → mine, `hub:org/name@rev` → org/name,
+    """Return the name in a model URI, without its scheme and revision.
+
+    `builtin:student` → student, `model:mine@1f2e…` → mine, `hub:org/name@rev` → org/name,
     `file:/models/tiny` → tiny.
     """
     scheme, _, target = uri.partition(":")

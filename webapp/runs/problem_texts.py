@@ -1,6 +1,4 @@
-"""The problems of a run as text: read from the Parquet files that the trainer wrote beside its
-log.
-"""
+"""The texts of a run's problems, read from Parquet files that the trainer wrote beside its log."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ COLUMNS = ["id", "question", "answer", "domain", "difficulty"]
 
 
 def problem_sets(run: Run) -> list[dict[str, Any]]:
-    """The newest `problem_set` event of each role: role, fingerprint, count, set_aside."""
+    """Return the newest `problem_set` event of each role: role, fingerprint, count, set_aside."""
     newest: dict[str, dict[str, Any]] = {}
     for payload in (
         run.events.filter(type="problem_set")
@@ -29,7 +27,7 @@ def problem_sets(run: Run) -> list[dict[str, Any]]:
 
 
 def questions(run: Run, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Rows of the problem tables by id, for those of `ids` that are found."""
+    """Return rows of the problem tables by id, for those of `ids` that a table contains."""
     wanted_ids = set(ids)
     text_by_id: dict[str, dict[str, Any]] = {}
     for payload in problem_sets(run):
@@ -39,11 +37,11 @@ def questions(run: Run, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def _rows(run: Run, sha256: str, ids: set[str]) -> dict[str, dict[str, Any]]:
-    """Rows of one table by id; none from a file that is gone or damaged."""
+    """Return rows of one table by id; none if the file is missing or damaged."""
     try:
         path = artifacts.path(run.team, sha256)
-        present = [name for name in COLUMNS if name in parquet.read_schema(path).names]
-        table = parquet.read_table(path, columns=present, filters=[("id", "in", sorted(ids))])
+        columns = [name for name in COLUMNS if name in parquet.read_schema(path).names]
+        table = parquet.read_table(path, columns=columns, filters=[("id", "in", sorted(ids))])
     except (pa.ArrowException, OSError, TypeError, ValueError):
         return {}
     return {str(row["id"]): row for row in table.to_pylist()}

@@ -1,9 +1,8 @@
-"""One rollout token by token, read from the Parquet file that holds its block.
+"""One rollout token by token, read from the Parquet file that contains it.
 
-Every token has the student's and the teacher's log-probability, their divergence, the student's
-entropy, and the likeliest token of each model at that place. Colours are steps of divergence in
-nats, the same on every page, so that two rollouts can be compared. A token whose coefficient is 0
-was not trained on. What an older log does not say is None.
+Each token has the student's and the teacher's log-probability, their divergence, the student's
+entropy, and the most likely token of each model at its position. A token whose coefficient is 0
+was not trained on. Values that an older log does not contain are None.
 """
 
 from __future__ import annotations
@@ -20,8 +19,10 @@ import pyarrow.parquet as parquet
 from webapp.library import artifacts
 from webapp.runs.models import RolloutRow, Run
 
-STEPS = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0)
-NUMBERS = (
+# Edges between the shades of tokens, divergence in nats. They are the same on every page, so that
+# two rollouts can be compared by their colours.
+SHADE_EDGES = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0)
+NUMBER_COLUMNS = (
     "student_logprob",
     "teacher_logprob",
     "divergence",
@@ -29,14 +30,17 @@ NUMBERS = (
     "coefficient",
     "advantage",
 )
-WORDS = ("student_top", "teacher_top")
-
-EDIT = ("confidence", "target_confidence", "edited")
+TEXT_COLUMNS = ("student_top", "teacher_top")
+EDIT_COLUMNS = ("confidence", "target_confidence", "edited")
 
 
 @dataclass(frozen=True)
 class Token:
-    """`shade` is 0 to 6 by divergence, None where it was not measured."""
+    """A token and its values by column.
+
+    `shade` is 0 to 6 by divergence, None if that was not measured. `agrees` says whether the
+    token is the teacher's most likely one, or that is not known.
+    """
 
     text: str
     shade: int | None
@@ -49,12 +53,14 @@ class Token:
 
     @property
     def shown(self) -> str:
-        """The text with what cannot be seen made visible."""
+        """The text with visible signs for line breaks, tabs and the empty token."""
         return self.text.replace("\n", "⏎\n").replace("\t", "⇥") if self.text else "∅"
 
 
 @dataclass(frozen=True)
-class Rollout:
+class TokenizedRollout:
+    """A stored rollout with its texts and tokens; confidences are those of its stated answer."""
+
     row: RolloutRow
     question: str
     reference: str
@@ -68,7 +74,7 @@ class Rollout:
 
     @property
     def trained(self) -> int:
-        """How many tokens were trained on."""
+        """The number of tokens that were trained on."""
         return sum(token.trained for token in self.tokens)
 
     @property
@@ -78,26 +84,26 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Edit:
-    """What an edited answer stated, and the confidence that was learnt instead."""
+    """The confidence that an edited answer stated, and the one that was learnt instead."""
 
     stated: float | None
     learnt: float | None
 
 
-class Gone(Exception):
-    """The block that holds a rollout is not in the store, or cannot be read; the message says
-    which.
-    """
+class RolloutUnavailable(Exception):
+    """The file that contains a rollout is missing, too short or damaged; the message says which."""
 
 
-def read_rollout(run: Run, row: RolloutRow) -> Rollout:
-    """The rollout behind an index row. Raises Gone if its block is missing, too short or
-    damaged.
+def read_rollout(run: Run, row: RolloutRow) -> TokenizedRollout:
+    """Return the rollout of an index row.
+
+    Raises RolloutUnavailable if its file is missing, too short or damaged.
     """
     try:
         return _rollout(row, _record(run, row))
     except FileNotFoundError as error:
-        raise Gone("The tokens of this rollout are not in the store.") from error
+        raise RolloutUnavailable("The tokens of this rollout are not in the store.") from error
+    # A damaged file fails in any of these ways, depending on which bytes are wrong.
     except (
         pa.ArrowException,
         OSError,
@@ -106,22 +112,22 @@ def read_rollout(run: Run, row: RolloutRow) -> Rollout:
         AttributeError,
         OverflowError,
     ) as error:
-        raise Gone("The file of this rollout is damaged.") from error
+        raise RolloutUnavailable("The file of this rollout is damaged.") from error
 
 
-def _rollout(row: RolloutRow, record: dict[str, Any]) -> Rollout:
-    pieces = record.get("tokens") or []
-    columns = {name: _column(record, name, len(pieces), float) for name in NUMBERS}
-    columns |= {name: _column(record, name, len(pieces), str) for name in WORDS}
+def _rollout(row: RolloutRow, record: dict[str, Any]) -> TokenizedRollout:
+    token_texts = record.get("tokens") or []
+    columns = {name: _column(record, name, len(token_texts), float) for name in NUMBER_COLUMNS}
+    columns |= {name: _column(record, name, len(token_texts), str) for name in TEXT_COLUMNS}
     tokens = [
-        _token(str(piece), {name: column[i] for name, column in columns.items()})
-        for i, piece in enumerate(pieces)
+        _token(str(token_text), {name: column[i] for name, column in columns.items()})
+        for i, token_text in enumerate(token_texts)
     ]
-    text = str(record.get("text") or "".join(map(str, pieces)))
+    text = str(record.get("text") or "".join(map(str, token_texts)))
     question, reference, answer = (
         str(record.get(name) or "") for name in ("question", "reference", "answer")
     )
-    return Rollout(
+    return TokenizedRollout(
         row=row,
         question=question,
         reference=reference,
@@ -129,32 +135,34 @@ def _rollout(row: RolloutRow, record: dict[str, Any]) -> Rollout:
         text=text,
         tokens=tokens,
         teacher_prompt=tuple(map(int, record.get("teacher_prompt_ids") or ())),
-        confidence=_known(record.get("confidence"), float),
-        target_confidence=_known(record.get("target_confidence"), float),
+        confidence=_converted(record.get("confidence"), float),
+        target_confidence=_converted(record.get("target_confidence"), float),
         edited=bool(record.get("edited")),
     )
 
 
 def edits(run: Run, rows: Sequence[RolloutRow]) -> dict[int, Edit]:
-    """Which of the rows were edited, by primary key. A block that is not in the store, or is of an
-    older log, tells of none.
+    """Return the edits of those rows that were edited, by primary key.
+
+    A file that is missing or was written by an older trainer has no edits.
     """
-    blocks = {artifact: _edits_in(run, artifact) for artifact in {row.artifact for row in rows}}
+    edits_of = {artifact: _edits_in(run, artifact) for artifact in {row.artifact for row in rows}}
     return {
-        row.pk: blocks[row.artifact][row.offset]
+        row.pk: edits_of[row.artifact][row.offset]
         for row in rows
-        if row.offset in blocks[row.artifact]
+        if row.offset in edits_of[row.artifact]
     }
 
 
 def _edits_in(run: Run, artifact: str) -> dict[int, Edit]:
+    """Return the edits in one file by row offset."""
     try:
         file = parquet.ParquetFile(artifacts.path(run.team, artifact))
     except FileNotFoundError:
         return {}
-    if not set(EDIT) <= set(file.schema_arrow.names):
+    if not set(EDIT_COLUMNS) <= set(file.schema_arrow.names):
         return {}
-    records = file.read(columns=list(EDIT)).to_pylist()
+    records = file.read(columns=list(EDIT_COLUMNS)).to_pylist()
     return {
         index: Edit(edit["confidence"], edit["target_confidence"])
         for index, edit in enumerate(records)
@@ -163,31 +171,36 @@ def _edits_in(run: Run, artifact: str) -> dict[int, Edit]:
 
 
 def shade_of(divergence: float | None) -> int | None:
+    """Return the index of the shade, 0 to 6; None if the divergence is missing or not finite."""
     if divergence is None or not math.isfinite(divergence):
         return None
-    return bisect.bisect_right(STEPS, divergence)
+    return bisect.bisect_right(SHADE_EDGES, divergence)
 
 
 def _record(run: Run, row: RolloutRow) -> dict[str, Any]:
     file = parquet.ParquetFile(artifacts.path(run.team, row.artifact))
-    rest = row.offset
+    # Only the row group that contains the row is read: a file holds all rollouts of its step.
+    offset = row.offset
     for group in range(file.num_row_groups):
         count = file.metadata.row_group(group).num_rows
-        if rest < count:
-            return dict(file.read_row_group(group).slice(rest, 1).to_pylist()[0])
-        rest -= count
-    raise Gone("The file that should hold this rollout is shorter than its index says.")
+        if offset < count:
+            return dict(file.read_row_group(group).slice(offset, 1).to_pylist()[0])
+        offset -= count
+    raise RolloutUnavailable(
+        "The file that should hold this rollout is shorter than its index says."
+    )
 
 
 def _column(
     record: dict[str, Any], name: str, length: int, kind: type[float] | type[str]
 ) -> list[Any]:
-    values = [_known(value, kind) for value in record.get(name) or []]
+    """Return one value per token: a column of an older log may be missing or shorter."""
+    values = [_converted(value, kind) for value in record.get(name) or []]
     return values + [None] * (length - len(values))
 
 
-def _known(value: Any, kind: type[float] | type[str]) -> Any:
-    """The value as what it should be, or None. Raises TypeError or ValueError."""
+def _converted(value: Any, kind: type[float] | type[str]) -> Any:
+    """Return the value as `kind`, or None. Raises TypeError or ValueError if it does not fit."""
     return None if value is None else kind(value)
 
 

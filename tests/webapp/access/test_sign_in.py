@@ -185,9 +185,9 @@ def test_a_right_password_forgives_earlier_slips(client: Client, known: User) ->
 def test_one_address_cannot_try_many_accounts_nor_many_addresses_one(
     client: Client, known: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sign_in_throttle, "MOST_OF_ADDRESS", 3)
+    monkeypatch.setattr(sign_in_throttle, "MAX_PER_ADDRESS", 3)
     assert [tried(client, f"person{i}@still.example") for i in range(4)] == [422, 422, 422, 429]
-    monkeypatch.setattr(sign_in_throttle, "MOST_OF_ACCOUNT", 3)
+    monkeypatch.setattr(sign_in_throttle, "MAX_PER_ACCOUNT", 3)
     assert [tried(client, known.email, address=f"198.51.100.{i}") for i in range(4)] == [
         422,
         422,

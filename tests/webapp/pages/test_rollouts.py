@@ -17,7 +17,7 @@ from webapp.access.models import Team, User
 from webapp.library import artifacts
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
-from webapp.runs.rollout_tokens import STEPS, shade_of
+from webapp.runs.rollout_tokens import SHADE_EDGES, shade_of
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_a_larger_divergence_never_gets_a_paler_shade(a: float, b: float) -> Non
     low, high = sorted((shade_of(a), shade_of(b)), key=lambda shade: -1 if shade is None else shade)
     assert low == shade_of(min(a, b))
     assert high == shade_of(max(a, b))
-    assert 0 <= (low or 0) <= (high or 0) <= len(STEPS)
+    assert 0 <= (low or 0) <= (high or 0) <= len(SHADE_EDGES)
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])

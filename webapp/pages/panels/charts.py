@@ -213,7 +213,9 @@ def charts_of(spec: dict[str, Any] | None) -> tuple[Chart, ...]:
     A run without a definition (an imported one) gets those of a plain distillation.
     """
     return tuple(
-        chart for chart in CHARTS if chart.fits(definitions.PLAIN if spec is None else spec)
+        chart
+        for chart in CHARTS
+        if chart.fits(definitions.DEFAULT_DEFINITION if spec is None else spec)
     )
 
 

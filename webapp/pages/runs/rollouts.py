@@ -109,11 +109,11 @@ def _decoded(run: Run, ids: Sequence[int]) -> str:
         return ""
 
 
-def _read(run: Run, row: RolloutRow) -> tuple[rollout_tokens.Rollout | None, str]:
+def _read(run: Run, row: RolloutRow) -> tuple[rollout_tokens.TokenizedRollout | None, str]:
     """Return the rollout and "", or None and why it cannot be shown."""
     try:
         return rollout_tokens.read_rollout(run, row), ""
-    except rollout_tokens.Gone as error:
+    except rollout_tokens.RolloutUnavailable as error:
         return None, str(error)
 
 
@@ -144,7 +144,7 @@ def _counts(run: Run) -> dict[str, int]:
 
 def _legend() -> list[tuple[int, str]]:
     """Return (shade, range of divergence) pairs; shades are those of rollout_tokens.shade_of."""
-    edges = [f"{edge:g}" for edge in rollout_tokens.STEPS]
+    edges = [f"{edge:g}" for edge in rollout_tokens.SHADE_EDGES]
     return [
         (0, f"below {edges[0]}"),
         *((i, f"{low} to {high}") for i, (low, high) in enumerate(itertools.pairwise(edges), 1)),

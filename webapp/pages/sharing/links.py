@@ -35,8 +35,12 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
         .filter(run=run, revoked_at=None, expires_at__gt=timezone.now())
         .select_related("created_by")
     )
-    context = {"run": run, "links": shown.order_by("-created_at"), **shown_once.taken(request)}
-    return shown_once.shown(request, render(request, "sharing/share.html", context))
+    context = {
+        "run": run,
+        "links": shown.order_by("-created_at"),
+        **shown_once.read_secret(request),
+    }
+    return shown_once.hide_afterwards(request, render(request, "sharing/share.html", context))
 
 
 @require_POST

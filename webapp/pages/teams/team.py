@@ -22,7 +22,9 @@ from webapp.pages.teams.forms import QuotaForm, RoleForm, TokenForm
 @require_safe
 def team(request: HttpRequest) -> HttpResponse:
     found = access.require(actor_of(request), "view", actor_of(request).team)
-    return shown_once.shown(request, page(request, found, **shown_once.taken(request)))
+    return shown_once.hide_afterwards(
+        request, page(request, found, **shown_once.read_secret(request))
+    )
 
 
 @require_POST
