@@ -71,9 +71,9 @@ def test_for_a_stranger_the_run_does_not_exist(run: Run, charlie: User) -> None:
 
 def test_a_guest_sees_that_run_and_nothing_beside_it(run: Run, still: Team, guest: Client) -> None:
     sibling = Run.objects.create(team=still, name="sibling")
-    for shown in (run, sibling):
+    for recorded_run in (run, sibling):
         Event.objects.create(
-            run=shown,
+            run=recorded_run,
             attempt=1,
             seq=1,
             type="log",
@@ -90,7 +90,7 @@ def test_a_guest_sees_that_run_and_nothing_beside_it(run: Run, still: Team, gues
         access.require(asker, "stop", run)
 
 
-def test_a_link_that_is_withdrawn_or_old_shows_nothing(run: Run, guest: Client) -> None:
+def test_a_revoked_or_expired_link_shows_nothing(run: Run, guest: Client) -> None:
     ShareLink.objects.update(expires_at=timezone.now())
     assert actor(guest).is_anonymous
     ShareLink.objects.update(
@@ -109,20 +109,20 @@ def test_somebody_signed_in_also_sees_what_was_shared_with_them(
     assert not access.may(asker, "download", run)
 
 
-def test_membership_that_ends_takes_the_view_away_at_once(run: Run, bob: User) -> None:
+def test_a_removed_member_loses_access_at_once(run: Run, bob: User) -> None:
     client = signed_in(bob)
     assert access.may(actor(client), "view", run)
     Membership.objects.filter(user=bob).delete()
     assert not access.may(actor(client), "view", run)
 
 
-def test_an_account_that_is_closed_is_nobody(run: Run, alice: User) -> None:
+def test_an_inactive_account_has_no_access(run: Run, alice: User) -> None:
     client = signed_in(alice)
     User.objects.filter(pk=alice.pk).update(is_active=False)
     assert actor(client).is_anonymous
 
 
-def test_who_is_in_two_teams_sees_both_and_is_shown_one(alice: User, still: Team) -> None:
+def test_a_member_of_two_teams_can_open_both_and_sees_one(alice: User, still: Team) -> None:
     second = Team.objects.create(name="Zymurgy", slug="zymurgy")
     Membership.objects.create(team=second, user=alice, role=Role.VIEWER)
     client = signed_in(alice)

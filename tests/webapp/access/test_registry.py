@@ -42,6 +42,6 @@ def test_every_model_is_registered_or_listed_as_internal() -> None:
 
 
 @pytest.mark.parametrize("label", [*sorted(INTERNAL), Session._meta.label])
-def test_asking_for_a_model_that_is_not_registered_raises(label: str) -> None:
+def test_a_check_of_a_model_that_is_not_registered_raises(label: str) -> None:
     with pytest.raises(NotRegistered, match=label):
         access.visible(Actor(), apps.get_model(label))

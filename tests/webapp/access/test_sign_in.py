@@ -27,7 +27,7 @@ def printed(command: str, *args: str) -> str:
     return out.getvalue().strip()
 
 
-def test_a_private_page_leads_to_the_door_and_back(client: Client, alice: User) -> None:
+def test_a_private_page_redirects_to_sign_in_and_back(client: Client, alice: User) -> None:
     alice.set_password("correct horse battery")
     alice.save()
     door = client.get("/team/")
@@ -43,7 +43,9 @@ def test_a_private_page_leads_to_the_door_and_back(client: Client, alice: User) 
 @pytest.mark.parametrize(
     "target", ["https://elsewhere.example/", "//elsewhere.example/", "javascript:alert(1)"]
 )
-def test_the_door_leads_nowhere_else(client: Client, alice: User, target: str) -> None:
+def test_sign_in_redirects_to_pages_of_this_site_only(
+    client: Client, alice: User, target: str
+) -> None:
     alice.set_password("correct horse battery")
     alice.save()
     entered = client.post(
@@ -53,7 +55,7 @@ def test_the_door_leads_nowhere_else(client: Client, alice: User, target: str) -
 
 
 @pytest.mark.parametrize("password", ["wrong", "", "\0"])
-def test_a_wrong_password_gets_a_sentence(client: Client, alice: User, password: str) -> None:
+def test_a_wrong_password_gets_an_error_message(client: Client, alice: User, password: str) -> None:
     answer = client.post("/sign-in/", {"email": alice.email, "password": password})
     assert answer.status_code == 422
     assert who(client) is None
@@ -89,7 +91,7 @@ def test_signing_out_ends_the_session(client: Client, alice: User) -> None:
     assert client.get("/team/").status_code == 302
 
 
-def test_the_first_start_makes_a_team_and_a_way_in(client: Client, db: None) -> None:
+def test_the_first_start_creates_a_team_and_a_sign_in_link(client: Client, db: None) -> None:
     address = printed("first_admin")
     assert address.startswith("http://127.0.0.1:8000/sign-in/")
     client.post(address.removeprefix("http://127.0.0.1:8000"))
@@ -97,7 +99,7 @@ def test_the_first_start_makes_a_team_and_a_way_in(client: Client, db: None) -> 
     assert (membership.role, who(client)) == (Role.ADMIN, str(membership.user_id))
 
 
-def test_a_later_start_makes_nothing_twice_and_ends_offering_links_once_somebody_came_in(
+def test_a_later_start_creates_nothing_and_offers_no_link_after_the_first_sign_in(
     client: Client, db: None
 ) -> None:
     printed("first_admin")
@@ -107,7 +109,7 @@ def test_a_later_start_makes_nothing_twice_and_ends_offering_links_once_somebody
     assert "signed in already" in printed("first_admin")
 
 
-def test_the_console_makes_a_link_for_a_person_and_names_who_there_is(alice: User) -> None:
+def test_the_command_creates_a_link_for_a_user_and_lists_the_users(alice: User) -> None:
     assert "/sign-in/" in printed("sign_in_link", "Alice@still.example")
     with pytest.raises(
         CommandError,
@@ -116,7 +118,7 @@ def test_the_console_makes_a_link_for_a_person_and_names_who_there_is(alice: Use
         printed("sign_in_link", "alicia@still.example")
 
 
-def test_a_password_can_be_set_once_inside(client: Client, alice: User) -> None:
+def test_a_signed_in_user_can_set_a_password(client: Client, alice: User) -> None:
     client.force_login(alice)
     weak = client.post("/account/", {"name": "Alice", "password": "short"})
     assert weak.status_code == 422
@@ -139,56 +141,56 @@ def tried(client: Client, email: str, password: str = "wrong", address: str = "2
 
 
 @pytest.fixture
-def known(alice: User) -> User:
+def user(alice: User) -> User:
     alice.set_password(PASSWORD)
     alice.save()
     return alice
 
 
 def test_after_five_wrong_passwords_even_the_right_one_must_wait(
-    client: Client, known: User
+    client: Client, user: User
 ) -> None:
-    assert [tried(client, known.email) for _ in range(6)] == [422] * 5 + [429]
+    assert [tried(client, user.email) for _ in range(6)] == [422] * 5 + [429]
     answer = client.post(
-        "/sign-in/", {"email": known.email.upper(), "password": PASSWORD}, REMOTE_ADDR="203.0.113.5"
+        "/sign-in/", {"email": user.email.upper(), "password": PASSWORD}, REMOTE_ADDR="203.0.113.5"
     )
     assert answer.status_code == 429 and "too often" in answer.content.decode()
     assert who(client) is None
     SignInTry.objects.update(at=timezone.now() - sign_in_throttle.WINDOW - timedelta(seconds=1))
-    assert tried(client, known.email, PASSWORD) == 302
+    assert tried(client, user.email, PASSWORD) == 302
 
 
-def test_elsewhere_the_person_can_still_come_in_and_a_link_always_works(
-    client: Client, known: User
+def test_a_user_can_still_sign_in_from_another_address_and_a_link_always_works(
+    client: Client, user: User
 ) -> None:
     for _ in range(6):
-        tried(client, known.email)
-    assert tried(Client(), known.email, PASSWORD, address="198.51.100.7") == 302
+        tried(client, user.email)
+    assert tried(Client(), user.email, PASSWORD, address="198.51.100.7") == 302
     assert (
         client.post(
-            f"/sign-in/{one_time_links.make_sign_in_link(known)}/", REMOTE_ADDR="203.0.113.5"
+            f"/sign-in/{one_time_links.make_sign_in_link(user)}/", REMOTE_ADDR="203.0.113.5"
         ).status_code
         == 302
     )
 
 
-def test_a_right_password_forgives_earlier_slips(client: Client, known: User) -> None:
+def test_a_correct_password_resets_the_count_of_attempts(client: Client, user: User) -> None:
     for _ in range(3):
         assert [
-            tried(client, known.email),
-            tried(client, known.email),
-            tried(client, known.email, PASSWORD),
+            tried(client, user.email),
+            tried(client, user.email),
+            tried(client, user.email, PASSWORD),
         ] == [422, 422, 302]
         client.post("/sign-out/")
 
 
-def test_one_address_cannot_try_many_accounts_nor_many_addresses_one(
-    client: Client, known: User, monkeypatch: pytest.MonkeyPatch
+def test_attempts_are_limited_per_address_and_per_account(
+    client: Client, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sign_in_throttle, "MAX_PER_ADDRESS", 3)
     assert [tried(client, f"person{i}@still.example") for i in range(4)] == [422, 422, 422, 429]
     monkeypatch.setattr(sign_in_throttle, "MAX_PER_ACCOUNT", 3)
-    assert [tried(client, known.email, address=f"198.51.100.{i}") for i in range(4)] == [
+    assert [tried(client, user.email, address=f"198.51.100.{i}") for i in range(4)] == [
         422,
         422,
         422,
@@ -196,10 +198,10 @@ def test_one_address_cannot_try_many_accounts_nor_many_addresses_one(
     ]
 
 
-def test_neither_accounts_nor_addresses_are_kept_and_nothing_for_long(
-    client: Client, known: User
+def test_only_digests_of_attempts_are_stored_and_only_for_a_while(
+    client: Client, user: User
 ) -> None:
-    tried(client, known.email)
+    tried(client, user.email)
     (row,) = SignInTry.objects.values_list("account", "address")
     assert "alice" not in row[0] and "203.0" not in row[1]
     SignInTry.objects.update(at=timezone.now() - sign_in_throttle.WINDOW - timedelta(seconds=1))

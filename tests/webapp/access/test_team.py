@@ -29,14 +29,14 @@ def membership(user: User) -> int:
     return Membership.objects.get(user=user).pk
 
 
-def test_members_see_who_else_is_there(alice: User, bob: User, charlie: User) -> None:
+def test_members_see_the_list_of_members(alice: User, bob: User, charlie: User) -> None:
     page = signed_in(bob).get("/team/").content.decode()
     assert alice.email in page
     assert charlie.email not in page
     assert "Create a link" not in page
 
 
-def test_an_invitation_is_shown_once_and_lets_somebody_new_in(alice: User, still: Team) -> None:
+def test_an_invitation_is_shown_once_and_creates_an_account(alice: User, still: Team) -> None:
     admin, newcomer = signed_in(alice), Client()
     page = admin.post("/team/invite/", {"role": "editor"}, follow=True).content.decode()
     address = re.search(r"http://testserver(/invitations/[^/]+/)", page)
@@ -53,7 +53,7 @@ def test_an_invitation_is_shown_once_and_lets_somebody_new_in(alice: User, still
     assert "used already" in Client().get(address[1]).content.decode()
 
 
-def test_an_invitation_also_takes_somebody_who_has_an_account(
+def test_an_invitation_also_works_for_an_existing_account(
     alice: User, still: Team, charlie: User
 ) -> None:
     address = f"/invitations/{one_time_links.invite(still, Role.VIEWER, alice)}/"
@@ -78,7 +78,7 @@ def test_nobody_joins_under_an_address_that_has_an_account(
     assert role_of(bob, still) == Role.VIEWER
 
 
-def test_a_withdrawn_or_old_invitation_lets_nobody_in(
+def test_a_revoked_or_expired_invitation_adds_nobody(
     alice: User, still: Team, charlie: User
 ) -> None:
     withdrawn, old = (
@@ -99,7 +99,7 @@ def test_an_admin_changes_roles(alice: User, bob: User, still: Team) -> None:
     assert role_of(bob, still) == Role.EDITOR
 
 
-def test_an_editor_changes_nobody(erin: User, bob: User, still: Team) -> None:
+def test_an_editor_cannot_change_roles(erin: User, bob: User, still: Team) -> None:
     client = signed_in(erin)
     for action, data in (("role", {"role": "admin"}), ("remove", {})):
         assert client.post(f"/team/members/{membership(bob)}/{action}/", data).status_code == 403
@@ -107,7 +107,7 @@ def test_an_editor_changes_nobody(erin: User, bob: User, still: Team) -> None:
     assert role_of(bob, still) == Role.VIEWER
 
 
-def test_everybody_may_leave(bob: User, still: Team) -> None:
+def test_every_member_can_leave(bob: User, still: Team) -> None:
     client = signed_in(bob)
     client.post(f"/team/members/{membership(bob)}/remove/")
     assert role_of(bob, still) is None
@@ -115,7 +115,7 @@ def test_everybody_may_leave(bob: User, still: Team) -> None:
 
 
 @pytest.mark.parametrize(("action", "data"), [("remove", {}), ("role", {"role": "viewer"})])
-def test_the_last_admin_stays(
+def test_the_last_admin_cannot_leave(
     alice: User, erin: User, still: Team, action: str, data: dict[str, str]
 ) -> None:
     answer = signed_in(alice).post(
@@ -125,11 +125,11 @@ def test_the_last_admin_stays(
     assert role_of(alice, still) == Role.ADMIN
 
 
-def test_one_of_two_admins_may_go(alice: User, erin: User, still: Team) -> None:
+def test_one_of_two_admins_can_leave(alice: User, erin: User, still: Team) -> None:
     Membership.objects.filter(user=erin).update(role=Role.ADMIN)
     signed_in(alice).post(f"/team/members/{membership(alice)}/remove/")
     assert role_of(alice, still) is None
 
 
-def test_a_team_that_one_is_not_in_cannot_be_switched_to(alice: User, charlie: User) -> None:
+def test_a_user_cannot_switch_to_a_team_of_others(alice: User, charlie: User) -> None:
     assert signed_in(alice).post("/teams/other/switch/").status_code == 404

@@ -23,29 +23,29 @@ def test_a_token_is_shown_once_with_the_lines_to_paste(erin: User) -> None:
     client = signed_in(erin)
     answer = client.post("/team/tokens/", {"name": "cluster", "scope": "log", "days": "30"})
     assert answer.headers["Location"] == "/team/#tokens"
-    shown = client.get("/team/")
-    page = shown.content.decode()
-    assert shown.headers["Cache-Control"] == "no-store"
-    found = re.search(
+    response = client.get("/team/")
+    page = response.content.decode()
+    assert response.headers["Cache-Control"] == "no-store"
+    token_match = re.search(
         r"http://testserver/\?write_token=([\w-]{43})&quot;", page.replace('"', "&quot;")
     )
-    assert found is not None and f'MLFLOW_TRACKING_TOKEN="{found[1]}"' in page.replace(
+    assert token_match is not None and f'MLFLOW_TRACKING_TOKEN="{token_match[1]}"' in page.replace(
         "&quot;", '"'
     )
-    actor = api_tokens.actor_of_token(found[1])
+    actor = api_tokens.actor_of_token(token_match[1])
     assert actor is not None and actor.user == erin
-    again = client.get("/team/").content.decode()
-    assert "cluster" in again and found[1] not in again
-    made = ApiToken.objects.get()
-    assert made.expires_at is not None and (made.expires_at - made.created_at).days in (29, 30)
+    reloaded_page = client.get("/team/").content.decode()
+    assert "cluster" in reloaded_page and token_match[1] not in reloaded_page
+    token = ApiToken.objects.get()
+    assert token.expires_at is not None and (token.expires_at - token.created_at).days in (29, 30)
 
 
-def test_a_token_ends_by_itself_unless_somebody_wants_otherwise(erin: User) -> None:
+def test_a_token_expires_unless_its_creator_chooses_otherwise(erin: User) -> None:
     page = signed_in(erin).get("/team/").content.decode()
     assert '<option value="90" selected>' in page
 
 
-def test_a_secret_is_shown_only_where_it_was_made_for(erin: User) -> None:
+def test_a_secret_is_shown_only_on_the_page_that_it_was_created_for(erin: User) -> None:
     client = signed_in(erin)
     client.post("/team/tokens/", {"name": "cluster", "scope": "log"})
     client.get("/")
@@ -56,7 +56,7 @@ def test_a_secret_is_shown_only_where_it_was_made_for(erin: User) -> None:
     assert 'id="token"' in client.get("/team/").content.decode()
 
 
-def test_a_token_without_a_name_is_complained_about(erin: User) -> None:
+def test_a_token_without_a_name_is_refused(erin: User) -> None:
     answer = signed_in(erin).post("/team/tokens/", {"name": " ", "scope": "everything"})
     assert answer.status_code == 422 and not ApiToken.objects.exists()
 

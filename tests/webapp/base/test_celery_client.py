@@ -20,7 +20,7 @@ def _fresh_client(services: None) -> Iterator[None]:
     celery_client._client.cache_clear()
 
 
-def test_a_worker_is_called_by_name() -> None:
+def test_a_task_is_sent_by_name() -> None:
     with redis.Redis.from_url(settings.REDIS_URL) as queue:
         queue.delete("runs")
         celery_client.wake_placement()

@@ -20,7 +20,7 @@ def backend_id() -> int:
 
 
 @pytest.mark.usefixtures("transactional_db")
-def test_a_connection_that_is_held_is_used_again_without_a_question() -> None:
+def test_a_kept_connection_is_reused_without_a_check_query() -> None:
     before = backend_id()
     with patch.object(
         base.DatabaseWrapper, "is_usable", side_effect=AssertionError("the server was asked")
@@ -30,15 +30,17 @@ def test_a_connection_that_is_held_is_used_again_without_a_question() -> None:
 
 
 @pytest.mark.usefixtures("transactional_db")
-def test_a_connection_that_the_server_has_ended_is_made_anew() -> None:
+def test_a_connection_that_the_server_closed_is_opened_again() -> None:
     before = backend_id()
     with psycopg.connect(
         connection.connection.info.dsn,
         password=connection.connection.info.password,
         autocommit=True,
-    ) as other:
-        other.execute("SELECT pg_terminate_backend(%s)", [before])
-        while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [before]).fetchone():
+    ) as other_connection:
+        other_connection.execute("SELECT pg_terminate_backend(%s)", [before])
+        while other_connection.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE pid = %s", [before]
+        ).fetchone():
             time.sleep(0.01)
     close_old_connections()  # as Django does when a request begins
     assert backend_id() != before

@@ -24,7 +24,7 @@ def _listed(settings: Any) -> None:
     "url",
     ["https://models.example/v1", "https://models.example/v1/large", "http://10.0.0.5:8000/v1"],
 )
-def test_what_the_operator_lists_and_what_lies_below_is_allowed(url: str) -> None:
+def test_listed_folders_and_their_contents_are_allowed(url: str) -> None:
     assert endpoints.is_allowed(url)
 
 
@@ -48,7 +48,7 @@ def test_anything_else_is_refused(url: str) -> None:
 
 
 @pytest.mark.django_db
-def test_the_form_says_what_the_operator_allows(alice: User) -> None:
+def test_the_form_shows_the_allowed_folders(alice: User) -> None:
     teacher = {"kind": "endpoint", "url": "https://elsewhere.example/v1", "model": "large"}
     stages = [{"name": "only", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}]
     client = Client()

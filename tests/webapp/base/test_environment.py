@@ -13,17 +13,17 @@ from webapp.base.environment import CONNECTION_OPTIONS
 def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("# written at first start\nSECRET_KEY=from the file\nREDIS_URL=redis://file\n")
-    found = environment.read({"REDIS_URL": "redis://variable"}, file)
-    assert (found.secret_key, found.redis_url) == ("from the file", "redis://variable")
+    settings = environment.read({"REDIS_URL": "redis://variable"}, file)
+    assert (settings.secret_key, settings.redis_url) == ("from the file", "redis://variable")
 
 
 def test_a_missing_setting_is_named_with_what_to_do(tmp_path: Path) -> None:
-    found = environment.read({"SECRET_KEY": "x"}, tmp_path / "none")
+    settings = environment.read({"SECRET_KEY": "x"}, tmp_path / "none")
     with pytest.raises(
         environment.ConfigurationError,
         match=r"DATABASE_URL, REDIS_URL not set\. Start with `make run`",
     ):
-        environment.require(found)
+        environment.require(settings)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_an_unreadable_value_is_named(name: str, value: str, tmp_path: Path) -> 
         environment.read({name: value}, tmp_path / "none")
 
 
-def test_debug_is_off_unless_asked_for(tmp_path: Path) -> None:
+def test_debug_is_off_by_default(tmp_path: Path) -> None:
     assert environment.read({}, tmp_path / "none").debug is False
 
 
@@ -57,7 +57,7 @@ def test_another_database_is_refused() -> None:
         environment.database("mysql://db/room")
 
 
-def test_celery_is_told_of_a_redis_socket_in_its_own_words() -> None:
+def test_a_redis_socket_becomes_a_broker_url_of_celery() -> None:
     assert (
         environment.broker_url("unix:///run/redis.sock?db=3")
         == "redis+socket:///run/redis.sock?virtual_host=3"

@@ -40,7 +40,7 @@ def lines(style: str, code: str, **variables: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_each_record_is_one_json_object_with_what_it_is_about() -> None:
+def test_each_log_record_is_one_json_object_with_its_context() -> None:
     code = (
         "with logs.log_context(run='abc', attempt=2): log.warning('two\\nlines of %s', 'text')\n"
         "try: 1 / 0\nexcept ZeroDivisionError: log.exception('It broke.')"
@@ -57,13 +57,13 @@ def test_each_record_is_one_json_object_with_what_it_is_about() -> None:
     assert "ZeroDivisionError" in second["traceback"] and "run" not in second
 
 
-def test_people_read_plain_lines() -> None:
+def test_the_text_format_is_one_plain_line() -> None:
     (line,) = lines("text", "with logs.log_context(run='abc', attempt=2): log.info('It began.')")
     assert line.endswith("INFO ours: It began. [run=abc attempt=2]")
 
 
 @pytest.mark.parametrize(
-    "told",
+    "message",
     [
         f"GET /s/{SECRET}/ HTTP/1.1",
         f"POST /sign-in/{SECRET}/",
@@ -76,11 +76,11 @@ def test_people_read_plain_lines() -> None:
         f"Cookie: sessionid={SECRET}; theme=dark",
     ],
 )
-def test_no_secret_is_written(told: str) -> None:
-    assert SECRET not in without_secrets(told)
+def test_no_secret_is_written(message: str) -> None:
+    assert SECRET not in without_secrets(message)
 
 
-def test_the_values_of_our_own_secrets_are_hidden_wherever_they_stand(
+def test_values_of_secret_settings_are_hidden_everywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("STILLROOM_SECRET_HUB", "plain-words-as-secret")
@@ -102,7 +102,7 @@ def test_a_secret_in_a_traceback_is_hidden_too() -> None:
     assert "OSError" in text and SECRET not in text
 
 
-def test_ordinary_words_stay() -> None:
+def test_ordinary_words_are_not_hidden() -> None:
     text = "run abc: step 12 at /runs/abc/s/ took 3 s; keys=loss; see http://localhost:8000/runs/"
     assert without_secrets(text) == text
 
@@ -117,11 +117,11 @@ def test_a_request_leaves_one_line_that_names_view_and_person_but_no_token(
         client.post(f"/sign-in/{token}/")
         client.get("/account/", headers={"x-request-id": "given-by-the-proxy"})
         client.get("/healthz")
-    asked: list[Any] = [
+    records: list[Any] = [
         record for record in caplog.records if record.name == "webapp.base.requests"
     ]
-    assert [record.view for record in asked] == ["sign_in_link", "account"]
-    assert (asked[1].request, asked[1].user, asked[1].status) == (
+    assert [record.view for record in records] == ["sign_in_link", "account"]
+    assert (records[1].request, records[1].user, records[1].status) == (
         "given-by-the-proxy",
         alice.pk,
         200,
@@ -135,5 +135,7 @@ def test_the_answer_carries_the_requests_id(client: Client, run: Run) -> None:
         client.get("/healthz", headers={"x-request-id": "given-by-the-proxy"})["X-Request-ID"]
         == "given-by-the-proxy"
     )
-    made = client.get("/healthz", headers={"x-request-id": "not an id\tat all"})["X-Request-ID"]
-    assert made != client.get("/healthz")["X-Request-ID"] and len(made) == 16
+    request_id = client.get("/healthz", headers={"x-request-id": "not an id\tat all"})[
+        "X-Request-ID"
+    ]
+    assert request_id != client.get("/healthz")["X-Request-ID"] and len(request_id) == 16

@@ -24,12 +24,12 @@ def seen(
     proto: str = "",
 ) -> tuple[str, str]:
     """(address, scheme) that the program sees of a request."""
-    found: list[Any] = []
+    clients: list[Any] = []
 
     async def program(scope: Any, receive: Any, send: Any) -> None:
-        found.append((scope["client"][0] if scope["client"] else "", scope["scheme"]))
+        clients.append((scope["client"][0] if scope["client"] else "", scope["scheme"]))
 
-    headers = [(b"x-forwarded-for", one.encode()) for one in forwarded] + [
+    headers = [(b"x-forwarded-for", header.encode()) for header in forwarded] + [
         (b"x-forwarded-proto", proto.encode())
     ]
     scope = {"type": "http", "client": peer and (peer, 1), "scheme": "http", "headers": headers}
@@ -37,11 +37,11 @@ def seen(
     asyncio.run(
         TrustedProxies(program, tuple(map(ip_network, trusted)), hops)(scope, nothing, nothing)
     )
-    return found[0]
+    return clients[0]
 
 
 @pytest.mark.parametrize(
-    ("said", "hops", "address"),
+    ("forwarded", "hops", "address"),
     [
         (["203.0.113.9"], 1, "203.0.113.9"),
         (["6.6.6.6, 203.0.113.9"], 1, "203.0.113.9"),
@@ -54,14 +54,16 @@ def seen(
         ([], 1, "127.0.0.1"),
     ],
 )
-def test_of_a_trusted_proxy_the_entry_counts_that_the_outermost_has_written(
-    said: list[str], hops: int, address: str
+def test_the_address_is_the_entry_that_the_outermost_trusted_proxy_wrote(
+    forwarded: list[str], hops: int, address: str
 ) -> None:
-    assert seen("127.0.0.1", *said, hops=hops)[0] == address
-    assert seen("::ffff:10.1.2.3", *said, hops=hops)[0] == (address if said else "::ffff:10.1.2.3")
+    assert seen("127.0.0.1", *forwarded, hops=hops)[0] == address
+    assert seen("::ffff:10.1.2.3", *forwarded, hops=hops)[0] == (
+        address if forwarded else "::ffff:10.1.2.3"
+    )
 
 
-def test_nobody_else_is_believed_and_a_proxy_that_is_not_named_is_told(
+def test_headers_of_others_are_ignored_and_an_unlisted_proxy_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):

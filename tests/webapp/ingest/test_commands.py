@@ -49,12 +49,12 @@ def elsewhere(tmp_path: Path) -> Path:
 
 def write(folder: Path, attempt: int, events: list[dict[str, Any]]) -> None:
     log = EventLog(folder / "attempts" / str(attempt) / "events", attempt)
-    for found in events:
+    for fields in events:
         log.emit(
-            found["type"],
+            fields["type"],
             **{
                 key: value
-                for key, value in found.items()
+                for key, value in fields.items()
                 if key not in ("v", "attempt", "seq", "wall_time", "monotonic", "type")
             },
         )
@@ -74,10 +74,10 @@ def test_without_a_team_there_is_no_sample_run(db: None) -> None:
         printed("sample_run")
 
 
-def test_a_run_made_elsewhere_is_imported_whole(still: Team, elsewhere: Path) -> None:
-    said = printed("import_run", str(elsewhere), team="still")
+def test_a_run_made_elsewhere_is_imported_completely(still: Team, elsewhere: Path) -> None:
+    output = printed("import_run", str(elsewhere), team="still")
     run = Run.objects.get()
-    assert run.public_id in said
+    assert run.public_id in output
     assert (run.source, run.state, run.step, run.reason) == (
         Run.Source.IMPORTED,
         State.COMPLETED,
@@ -91,7 +91,7 @@ def test_a_run_made_elsewhere_is_imported_whole(still: Team, elsewhere: Path) ->
     assert run.finished_at == run.last_event_at
 
 
-def test_an_import_brings_its_definition_along(still: Team, elsewhere: Path) -> None:
+def test_an_import_includes_the_definition(still: Team, elsewhere: Path) -> None:
     spec = to_dict(recipes.load("paced").spec("sample"))
     (elsewhere / "spec.json").write_text(json.dumps({**spec, "name": "from afar"}))
     printed("import_run", str(elsewhere))
@@ -99,7 +99,7 @@ def test_an_import_brings_its_definition_along(still: Team, elsewhere: Path) -> 
     assert (run.name, run.recipe, run.spec) == ("from afar", "paced", {**spec, "name": "from afar"})
 
 
-def test_a_log_that_has_grown_is_continued_without_doubling(still: Team, elsewhere: Path) -> None:
+def test_a_longer_log_is_continued_without_duplicates(still: Team, elsewhere: Path) -> None:
     grown = elsewhere.with_name("grown")
     shutil.copytree(elsewhere, grown)
     shutil.rmtree(elsewhere / "attempts" / "2")
@@ -115,7 +115,7 @@ def test_a_log_that_has_grown_is_continued_without_doubling(still: Team, elsewhe
     )
 
 
-def test_a_torn_log_is_taken_as_far_as_it_can_be_read_and_says_so(
+def test_a_damaged_log_is_imported_up_to_the_damage_with_a_warning(
     still: Team, elsewhere: Path
 ) -> None:
     (segment,) = (elsewhere / "attempts" / "2" / "events").iterdir()
@@ -135,7 +135,7 @@ def test_a_torn_log_is_taken_as_far_as_it_can_be_read_and_says_so(
     ("content", "sentence"),
     [(None, "holds no attempts"), ("{", "cannot be read"), ('{"recipe": 5}', "cannot be read")],
 )
-def test_what_is_no_run_is_refused_in_a_sentence(
+def test_a_folder_that_is_no_run_is_refused_with_a_reason(
     still: Team, elsewhere: Path, content: str | None, sentence: str
 ) -> None:
     if content is None:
@@ -150,7 +150,7 @@ def test_what_is_no_run_is_refused_in_a_sentence(
 DEEP = "[" * 100_000
 
 
-def test_a_definition_nested_too_deeply_is_refused_in_a_sentence(
+def test_a_definition_nested_too_deeply_is_refused_with_a_reason(
     still: Team, elsewhere: Path
 ) -> None:
     (elsewhere / "spec.json").write_text(DEEP)
@@ -158,7 +158,7 @@ def test_a_definition_nested_too_deeply_is_refused_in_a_sentence(
         printed("import_run", str(elsewhere))
 
 
-def test_an_attempt_with_too_large_a_number_is_refused_in_a_sentence(
+def test_an_attempt_with_too_large_a_number_is_refused_with_a_reason(
     still: Team, elsewhere: Path
 ) -> None:
     (elsewhere / "attempts" / ("9" * 200) / "events").mkdir(parents=True)
@@ -167,14 +167,14 @@ def test_an_attempt_with_too_large_a_number_is_refused_in_a_sentence(
     assert not Run.objects.exists()
 
 
-def test_a_folder_with_a_long_name_gives_its_beginning_to_the_run(
+def test_a_run_is_named_by_the_beginning_of_a_long_folder_name(
     still: Team, elsewhere: Path
 ) -> None:
     printed("import_run", str(elsewhere.rename(elsewhere.with_name("n" * 200))))
     assert Run.objects.get().name == "n" * 120
 
 
-def test_a_line_nested_too_deeply_is_told_and_holds_up_nothing(
+def test_a_line_nested_too_deeply_is_reported_and_the_rest_is_recorded(
     still: Team, elsewhere: Path
 ) -> None:
     (segment,) = (elsewhere / "attempts" / "2" / "events").iterdir()

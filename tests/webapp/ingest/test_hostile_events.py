@@ -69,12 +69,12 @@ SNR: dict[str, Any] = {"type": "snr", "step": 1, "bins": [SNR_BIN]}
 GROUP = {"by": "tier", "name": "frontier", "n": 5, "pass_rate": 0.5, "interval": [0.4, 0.6]}
 
 
-def bins(**changed: Any) -> dict[str, Any]:
-    return {**calibration(3), "bins": [{**BIN, **changed}]}
+def bins(**fields: Any) -> dict[str, Any]:
+    return {**calibration(3), "bins": [{**BIN, **fields}]}
 
 
-def cells(**changed: Any) -> dict[str, Any]:
-    return {**token_regions(3), **CELLS, **changed}
+def cells(**fields: Any) -> dict[str, Any]:
+    return {**token_regions(3), **CELLS, **fields}
 
 
 def without(event: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def recorder(still: Team, alice: User, tmp_path: Path) -> Recorder:
 
 
 @pytest.mark.parametrize("event", REFUSED, ids=lambda event: str(event["type"]))
-def test_what_no_page_could_show_is_refused_in_a_sentence(
+def test_an_event_that_no_page_could_show_is_refused_with_a_reason(
     recorder: Recorder, event: dict[str, Any]
 ) -> None:
     recorder.send([event])
@@ -223,7 +223,7 @@ def test_what_no_page_could_show_is_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize("event", SHOWN, ids=lambda event: str(event["type"]))
-def test_every_page_answers_whatever_was_taken_in(
+def test_every_page_works_with_any_recorded_events(
     client: Client, bob: User, recorder: Recorder, event: dict[str, Any]
 ) -> None:
     recorder.send([event])
@@ -234,7 +234,7 @@ def test_every_page_answers_whatever_was_taken_in(
     assert client.get("/").status_code == 200
 
 
-def test_numbers_are_kept_as_numbers_and_what_else_was_said_too(recorder: Recorder) -> None:
+def test_numbers_are_stored_as_numbers_beside_unknown_fields(recorder: Recorder) -> None:
     recorder.send([{**bins(accuracy="0.5", more=[1, "NaN"]), "gap": "NaN", "beyond": {"a": "NaN"}}])
     payload = recorder.run.events.get(type="calibration").payload
     assert (payload["bins"][0]["accuracy"], payload["bins"][0]["more"]) == (0.5, [1, "NaN"])

@@ -62,15 +62,21 @@ LOG = [
 
 def recorded(run: Run) -> dict[str, Any]:
     """Everything that a page would show, but when it was measured."""
-    fresh = Run.objects.get(pk=run.pk)
-    summary = {key: value for key, value in fresh.summary.items() if key != "behind_s"}
+    stored_run = Run.objects.get(pk=run.pk)
+    summary = {key: value for key, value in stored_run.summary.items() if key != "behind_s"}
     events = list(
         Event.objects.filter(run=run)
         .order_by("attempt", "seq")
         .values_list("attempt", "seq", "type", "step", "payload")
     )
-    series = [one.json() for one in series_store.read([run], None)]
-    facts = (fresh.state, fresh.step, fresh.total_steps, fresh.reason, fresh.last_event_at)
+    series = [curve.json() for curve in series_store.read([run], None)]
+    facts = (
+        stored_run.state,
+        stored_run.step,
+        stored_run.total_steps,
+        stored_run.reason,
+        stored_run.last_event_at,
+    )
     return {"summary": summary, "events": events, "series": series, "facts": facts}
 
 
@@ -110,24 +116,26 @@ def test_the_same_batch_twice_changes_nothing(claimed: Run, tmp_path: Path) -> N
 def test_batches_in_any_order_and_number_give_the_same_record(
     claimed: Run, tmp_path: Path, order: random.Random, size: int
 ) -> None:
-    whole = lifecycle.create_run(claimed.team, claimed.owner, claimed.spec)
-    parts = lifecycle.create_run(claimed.team, claimed.owner, claimed.spec)
-    for run in (whole, parts):
+    run_of_one_batch = lifecycle.create_run(claimed.team, claimed.owner, claimed.spec)
+    run_of_batches = lifecycle.create_run(claimed.team, claimed.owner, claimed.spec)
+    for run in (run_of_one_batch, run_of_batches):
         leases.claim(run.pk, "host-a")
-    ingest(whole.pk, 1, LOG, tmp_path)
+    ingest(run_of_one_batch.pk, 1, LOG, tmp_path)
     batches = [LOG[start : start + size] for start in range(0, len(LOG), size)]
     order.shuffle(batches)
     for batch in [*batches, *batches[:2]]:
-        ingest(parts.pk, 1, batch, tmp_path)
-    for one, other in zip(recorded(parts)["series"], recorded(whole)["series"], strict=True):
-        assert {**one, "run": ""} == {**other, "run": ""}
-    assert {key: value for key, value in recorded(parts).items() if key != "series"} == {
-        key: value for key, value in recorded(whole).items() if key != "series"
+        ingest(run_of_batches.pk, 1, batch, tmp_path)
+    for curve, expected_curve in zip(
+        recorded(run_of_batches)["series"], recorded(run_of_one_batch)["series"], strict=True
+    ):
+        assert {**curve, "run": ""} == {**expected_curve, "run": ""}
+    assert {key: value for key, value in recorded(run_of_batches).items() if key != "series"} == {
+        key: value for key, value in recorded(run_of_one_batch).items() if key != "series"
     }
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_who_send_the_same_log_at_once_record_it_once(claimed: Run, tmp_path: Path) -> None:
+def test_two_parallel_ingests_of_the_same_log_record_it_once(claimed: Run, tmp_path: Path) -> None:
     start = threading.Barrier(2)
 
     def send() -> None:
@@ -145,7 +153,7 @@ def test_two_who_send_the_same_log_at_once_record_it_once(claimed: Run, tmp_path
     assert Event.objects.filter(run=claimed).count() == 5
 
 
-def test_every_batch_gets_the_next_number_and_says_so_on_redis(
+def test_every_batch_gets_the_next_number_and_notifies_redis(
     claimed: Run, tmp_path: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
     with redis.Redis.from_url(django_settings.REDIS_URL).pubsub(
@@ -158,13 +166,13 @@ def test_every_batch_gets_the_next_number_and_says_so_on_redis(
                 ingest(claimed.pk, 1, LOG[:3], tmp_path),
                 ingest(claimed.pk, 1, LOG[3:], tmp_path),
             ]
-        heard = [
+        notifications = [
             json.loads(message["data"])
             for message in (ear.get_message(timeout=5), ear.get_message(timeout=5))
             if message
         ]
     assert cursors == [claimed.batch_count + 1, claimed.batch_count + 2]
-    assert heard == [{"news": cursor} for cursor in cursors]
+    assert notifications == [{"news": cursor} for cursor in cursors]
 
 
 def test_without_redis_nothing_is_lost(
@@ -178,7 +186,7 @@ def test_without_redis_nothing_is_lost(
     assert series_store.read([claimed], ["loss"])[0].count == 20
 
 
-def test_a_rewind_takes_the_run_back(claimed: Run, tmp_path: Path) -> None:
+def test_a_rewind_sets_the_step_of_the_run_back(claimed: Run, tmp_path: Path) -> None:
     ingest(claimed.pk, 1, LOG, tmp_path)
     leases.requeue(claimed.pk, 1, "Its machine is gone.")
     leases.claim(claimed.pk, "host-b")
@@ -190,7 +198,7 @@ def test_a_rewind_takes_the_run_back(claimed: Run, tmp_path: Path) -> None:
     assert claimed.summary["pass_rate"] == 0.4
 
 
-def test_late_events_of_a_replaced_attempt_are_kept_as_its_tail_and_change_nothing_else(
+def test_late_events_of_a_replaced_attempt_are_stored_as_its_tail_and_change_nothing_else(
     claimed: Run, tmp_path: Path
 ) -> None:
     ingest(claimed.pk, 1, LOG[:12], tmp_path)
@@ -208,7 +216,7 @@ def test_late_events_of_a_replaced_attempt_are_kept_as_its_tail_and_change_nothi
     assert len(list(series_store.export_rows(claimed, ["loss"], abandoned=True))) == 22
 
 
-def test_a_run_that_is_over_is_not_revived_by_late_events(claimed: Run, tmp_path: Path) -> None:
+def test_an_ended_run_is_not_restarted_by_late_events(claimed: Run, tmp_path: Path) -> None:
     leases.finish(claimed.pk, 1, State.FAILED, "It broke.")
     ingest(claimed.pk, 1, LOG[:12], tmp_path)
     claimed.refresh_from_db()
@@ -252,7 +260,7 @@ BAD: list[dict[str, Any]] = [
 ]
 
 
-def test_what_cannot_be_read_becomes_a_warning_and_holds_up_nothing(
+def test_an_unreadable_event_becomes_a_warning_and_the_rest_is_recorded(
     claimed: Run, tmp_path: Path
 ) -> None:
     ingest(claimed.pk, 1, [*BAD, logged(11, 1, loss=0.5)], tmp_path)
@@ -314,41 +322,41 @@ fields = st.sampled_from(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    found=st.lists(
+    events=st.lists(
         st.tuples(types, st.dictionaries(fields, json_values, max_size=5)), min_size=1, max_size=4
     )
 )
-def test_no_event_however_mad_stops_the_record(
-    claimed: Run, tmp_path: Path, found: list[tuple[str, dict[str, Any]]]
+def test_no_event_stops_the_ingest(
+    claimed: Run, tmp_path: Path, events: list[tuple[str, dict[str, Any]]]
 ) -> None:
     Event.objects.filter(run=claimed).delete()
     ingest(
         claimed.pk,
         1,
-        [{**event(seq, type), **mad} for seq, (type, mad) in enumerate(found, 1)],
+        [{**event(seq, type), **odd_fields} for seq, (type, odd_fields) in enumerate(events, 1)],
         tmp_path,
     )
-    known = Event.objects.filter(run=claimed).count() + sum(type == "metrics" for type, _ in found)
-    assert known >= len(found)
+    metrics = sum(type == "metrics" for type, _ in events)
+    assert Event.objects.filter(run=claimed).count() + metrics >= len(events)
     json.dumps(Run.objects.get(pk=claimed.pk).summary, allow_nan=False)
 
 
 @pytest.mark.parametrize("bad", [1, 7, 20])
-def test_an_event_that_the_database_refuses_is_reported_and_the_rest_is_recorded(
+def test_an_event_that_the_database_rejects_is_reported_and_the_rest_is_recorded(
     claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int
 ) -> None:
     """Something that no check foresaw: the table itself says no to one of the rows."""
     append = series_store.append
 
     def refuses(
-        run: Run, attempt: int, rows: list[dict[str, Any]], *more: Any, **named: Any
+        run: Run, attempt: int, rows: list[dict[str, Any]], *more: Any, **options: Any
     ) -> None:
         append(
             run,
             attempt,
             [{**row, "step": 2**80 if row["seq"] == bad else row["step"]} for row in rows],
             *more,
-            **named,
+            **options,
         )
 
     monkeypatch.setattr(series_store, "append", refuses)
@@ -359,7 +367,7 @@ def test_an_event_that_the_database_refuses_is_reported_and_the_rest_is_recorded
     assert (warning.seq, warning.type, warning.payload["level"]) == (bad, "log", "warning")
 
 
-def test_a_summary_that_cannot_be_made_holds_up_nothing(
+def test_a_summary_that_cannot_be_computed_does_not_block_the_ingest(
     claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(*_: Any) -> None:
@@ -371,7 +379,7 @@ def test_a_summary_that_cannot_be_made_holds_up_nothing(
 
 
 @pytest.mark.parametrize(("more", "behind"), [(True, True), (False, False)])
-def test_a_run_is_behind_only_while_more_waits(
+def test_a_run_is_behind_only_while_more_events_wait(
     claimed: Run, tmp_path: Path, more: bool, behind: bool
 ) -> None:
     ingest(claimed.pk, 1, LOG, tmp_path, more=more)

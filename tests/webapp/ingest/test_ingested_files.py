@@ -101,7 +101,7 @@ def full(*_: Any) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_full_disk_is_reported_and_the_record_goes_on(
+def test_a_full_disk_is_reported_and_the_ingest_continues(
     claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "replace", full)
@@ -113,7 +113,7 @@ def test_a_full_disk_is_reported_and_the_record_goes_on(
     assert series_store.latest(claimed, ["loss"]) == {"loss": 0.5}
 
 
-def test_what_a_full_store_did_not_take_is_stored_later(
+def test_files_that_a_full_store_refused_are_stored_later(
     claimed: Run, alice: User, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a whole log: the checkpoint counts, and the rollouts are listed, once there is room; the
@@ -148,14 +148,14 @@ def test_what_a_full_store_did_not_take_is_stored_later(
     assert pending_uploads.pending_seqs(claimed.pk, 1) == []
     assert "could not be stored" not in shown(client, claimed)
     assert (Checkpoint.objects.get().step, RolloutRow.objects.count()) == (10, 2)
-    changed = Event.objects.filter(run=claimed, batch_number__gt=before)
-    assert [(row.type, "trouble" in row.payload) for row in changed.order_by("seq")] == [
+    changed_rows = Event.objects.filter(run=claimed, batch_number__gt=before)
+    assert [(row.type, "trouble" in row.payload) for row in changed_rows.order_by("seq")] == [
         ("checkpoint", False),
         ("rollouts", False),
     ]
 
 
-def test_a_checkpoint_that_is_gone_before_there_is_room_waits_no_longer(
+def test_a_checkpoint_removed_before_it_was_stored_is_no_longer_pending(
     claimed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = EventLog(tmp_path / "events", 1)
@@ -176,32 +176,32 @@ def shown(client: Client, run: Run) -> str:
 
 def checkpoint(folder: Path, step: int) -> dict[str, Any]:
     """Write a checkpoint as the trainer does; return what its event says."""
-    place = folder / "checkpoints" / f"step-{step:08d}"
-    place.mkdir(parents=True)
+    checkpoint_folder = folder / "checkpoints" / f"step-{step:08d}"
+    checkpoint_folder.mkdir(parents=True)
     content = {
         "student.safetensors": f"weights {step}".encode(),
         "tokenizer.json": b"the same in all",
     }
     for name, data in content.items():
-        (place / name).write_bytes(data)
+        (checkpoint_folder / name).write_bytes(data)
     listed = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
         for name, data in content.items()
     }
-    (place / "manifest.json").write_text(
+    (checkpoint_folder / "manifest.json").write_text(
         json.dumps({"version": 1, "step": step, "stage": "forward", "metrics": {}, "files": listed})
     )
     return {
         "step": step,
         "stage": "forward",
-        "folder": f"checkpoints/{place.name}",
+        "folder": f"checkpoints/{checkpoint_folder.name}",
         "bytes": 30,
         "best": False,
         "metrics": {"loss": 1.0},
     }
 
 
-def test_a_checkpoint_counts_once_it_is_whole_in_the_store(claimed: Run, tmp_path: Path) -> None:
+def test_a_checkpoint_counts_once_the_store_has_all_of_it(claimed: Run, tmp_path: Path) -> None:
     first, second = checkpoint(tmp_path, 10), checkpoint(tmp_path, 20)
     (tmp_path / second["folder"] / "student.safetensors").unlink()
     ingest(
@@ -233,12 +233,12 @@ def test_a_checkpoint_counts_once_it_is_whole_in_the_store(claimed: Run, tmp_pat
         '{"files": {"../a": {"sha256": "0", "size": 1}}}',
     ],
 )
-def test_a_damaged_manifest_is_reported_and_the_record_goes_on(
+def test_a_damaged_manifest_is_reported_and_the_ingest_continues(
     claimed: Run, tmp_path: Path, content: str
 ) -> None:
-    told = checkpoint(tmp_path, 10)
-    (tmp_path / told["folder"] / "manifest.json").write_text(content)
-    ingest(claimed.pk, 1, [event(1, "checkpoint", **told), logged(2, 4, loss=0.5)], tmp_path)
+    fields = checkpoint(tmp_path, 10)
+    (tmp_path / fields["folder"] / "manifest.json").write_text(content)
+    ingest(claimed.pk, 1, [event(1, "checkpoint", **fields), logged(2, 4, loss=0.5)], tmp_path)
     assert (
         "manifest.json of step-00000010 is damaged"
         in Event.objects.get(run=claimed, seq=1).payload["trouble"]
@@ -248,7 +248,7 @@ def test_a_damaged_manifest_is_reported_and_the_record_goes_on(
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0, 0)])
-def test_a_removed_checkpoint_is_gone_whichever_event_came_first(
+def test_a_removed_checkpoint_is_deleted_whichever_event_arrives_first(
     claimed: Run, tmp_path: Path, order: tuple[int, ...]
 ) -> None:
     events = [

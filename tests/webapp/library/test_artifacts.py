@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None
 )
 @given(content=st.binary(max_size=5000))
-def test_what_was_put_is_what_is_read(still: Team, content: bytes) -> None:
+def test_a_stored_file_is_read_back_unchanged(still: Team, content: bytes) -> None:
     artifact = artifacts.put(io.BytesIO(content), still)
     assert artifact.sha256 == hashlib.sha256(content).hexdigest()
     with artifacts.open(still, artifact.sha256) as stream:
@@ -40,10 +40,10 @@ def test_the_same_content_twice_is_one_artifact(still: Team, tmp_path: Path) -> 
 
 
 def test_another_team_cannot_open_it_by_its_hash(still: Team) -> None:
-    other = Team.objects.create(name="Other", slug="other")
+    other_team = Team.objects.create(name="Other", slug="other")
     artifact = artifacts.put(io.BytesIO(b"private"), still)
     with pytest.raises(FileNotFoundError, match="holds no artifact"):
-        artifacts.open(other, artifact.sha256)
+        artifacts.open(other_team, artifact.sha256)
 
 
 class Failing(io.BytesIO):
@@ -61,7 +61,7 @@ class Failing(io.BytesIO):
         return super().read(size)
 
 
-def test_a_write_that_breaks_off_leaves_nothing_behind(still: Team, tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_no_file(still: Team, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         artifacts.put(Failing(b"half"), still)
     assert not artifacts.holds(still, hashlib.sha256(b"half").hexdigest())
@@ -74,16 +74,14 @@ def test_fetch_copies_to_a_new_folder(still: Team, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "student.safetensors").read_bytes() == b"weights"
 
 
-def test_what_nothing_names_is_collected_after_an_hour_and_not_before(
-    still: Team, alice: User
-) -> None:
-    named, unnamed = (
+def test_an_artifact_without_references_is_deleted_after_an_hour(still: Team, alice: User) -> None:
+    named_artifact, unnamed_artifact = (
         artifacts.put(io.BytesIO(content), still) for content in (b"named", b"unnamed")
     )
     DataSet.objects.create(
         team=still,
         name="kept",
-        artifact=named,
+        artifact=named_artifact,
         fingerprint="f",
         filename="a.csv",
         format="csv",
@@ -92,30 +90,32 @@ def test_what_nothing_names_is_collected_after_an_hour_and_not_before(
     assert artifacts.collect() == 0
     Artifact.objects.update(stored_at=timezone.now() - timedelta(hours=2))
     assert artifacts.collect() == 1
-    assert artifacts.holds(still, named.sha256)
-    assert not artifacts.holds(still, unnamed.sha256)
+    assert artifacts.holds(still, named_artifact.sha256)
+    assert not artifacts.holds(still, unnamed_artifact.sha256)
 
 
-def test_bytes_that_another_team_names_stay(still: Team) -> None:
-    other = Team.objects.create(name="Other", slug="other")
-    ours, theirs = (artifacts.put(io.BytesIO(b"shared"), team) for team in (still, other))
-    Artifact.objects.filter(pk=ours.pk).update(stored_at=timezone.now() - timedelta(hours=2))
+def test_an_artifact_that_another_team_references_is_kept(still: Team) -> None:
+    other_team = Team.objects.create(name="Other", slug="other")
+    artifact, other_artifact = (
+        artifacts.put(io.BytesIO(b"shared"), team) for team in (still, other_team)
+    )
+    Artifact.objects.filter(pk=artifact.pk).update(stored_at=timezone.now() - timedelta(hours=2))
     assert artifacts.collect() == 1
-    assert artifacts.holds(other, theirs.sha256)
+    assert artifacts.holds(other_team, other_artifact.sha256)
 
 
 def test_the_store_is_the_one_that_the_settings_name() -> None:
     assert isinstance(storages["artifacts"], artifacts.AtomicFolder)
 
 
-def test_collect_keeps_what_data_sets_models_runs_and_jobs_name(still: Team, run: Run) -> None:
+def test_collect_keeps_artifacts_of_data_sets_models_runs_and_jobs(still: Team, run: Run) -> None:
     names = ("data set", "model", "event", "checkpoint", "part", "nothing")
-    stored = {name: artifacts.put(io.BytesIO(name.encode()), still) for name in names}
-    hashes = {name: artifact.sha256 for name, artifact in stored.items()}
+    artifact_by_name = {name: artifacts.put(io.BytesIO(name.encode()), still) for name in names}
+    hashes = {name: artifact.sha256 for name, artifact in artifact_by_name.items()}
     DataSet.objects.create(
         team=still,
         name="kept",
-        artifact=stored["data set"],
+        artifact=artifact_by_name["data set"],
         fingerprint="f",
         filename="a.csv",
         format="csv",
@@ -142,7 +142,7 @@ def test_collect_keeps_what_data_sets_models_runs_and_jobs_name(still: Team, run
         created_at=timezone.now(),
     )
     job = Job.objects.create(team=still, name="rates", kind="pass_rates", spec={})
-    Shard.objects.create(job=job, part=0, result=stored["part"], tally={})
+    Shard.objects.create(job=job, part=0, result=artifact_by_name["part"], tally={})
     Artifact.objects.update(stored_at=timezone.now() - timedelta(hours=2))
     assert artifacts.collect() == 1
     assert [name for name in names if not artifacts.holds(still, hashes[name])] == ["nothing"]

@@ -47,14 +47,14 @@ def refusal(client: Client, content: bytes, name: str = "sums.jsonl") -> str:
 def keep(client: Client, content: bytes, name: str = "sums", **changes: str) -> DataSet:
     upload(client, content)
     sha256 = Artifact.objects.latest("stored_at").sha256
-    sent = {
+    form = {
         "file": sha256,
         "filename": "sums.jsonl",
         "name": name,
         **COLUMNS,
         **{key.replace("__", "."): value for key, value in changes.items()},
     }
-    answer = client.post("/data/new/", sent)
+    answer = client.post("/data/new/", form)
     assert answer.status_code == 302, answer.context["problem"]
     return DataSet.objects.latest("created_at")
 
@@ -85,11 +85,11 @@ def test_a_file_becomes_a_data_set_with_its_mapping(erin: User, still: Team) -> 
 def test_the_columns_are_guessed_from_their_names(alice: User) -> None:
     client = as_(alice)
     page = client.get(upload(client, b"problem,final_answer,subject\n1+1?,2,sums\n", "x.csv"))
-    chosen = {
+    columns = {
         column.field.name.rpartition(".")[2]: column.field.value
         for column in page.context["columns"]
     }
-    assert (chosen["question"], chosen["answer"], chosen["domain"], chosen["solution"]) == (
+    assert (columns["question"], columns["answer"], columns["domain"], columns["solution"]) == (
         "problem",
         "final_answer",
         "subject",
@@ -110,7 +110,7 @@ def test_the_preview_shows_answers_as_the_verifier_reads_them(alice: User) -> No
         COLUMNS | {"file": Artifact.objects.get().sha256},
     )
     readings = page.context["readings"]
-    assert [(one.answer, one.reference) for one in readings] == [
+    assert [(reading.answer, reading.reference) for reading in readings] == [
         ("1234", "1234"),
         ("none here", ""),
         ("", ""),
@@ -118,7 +118,7 @@ def test_the_preview_shows_answers_as_the_verifier_reads_them(alice: User) -> No
     assert "not readable" in page.content.decode() and "no answer" in page.content.decode()
 
 
-def test_the_preview_answers_a_wrong_mapping_in_words(alice: User) -> None:
+def test_the_preview_explains_a_wrong_mapping(alice: User) -> None:
     client = as_(alice)
     upload(client, JSONL)
     query = {
@@ -138,7 +138,7 @@ def test_the_same_content_under_the_same_name_is_one_data_set(alice: User) -> No
     assert DataSet.objects.count() == 1
 
 
-def test_gsm8k_is_read_whole(alice: User) -> None:
+def test_gsm8k_is_read_completely(alice: User) -> None:
     client = as_(alice)
     data = keep(
         client,
@@ -149,7 +149,7 @@ def test_gsm8k_is_read_whole(alice: User) -> None:
     assert data.problem_count == 40
     page = client.get(f"/data/{data.pk}/")
     preview = client.get("/data/new/preview/?" + page.context["preview_query"])
-    assert [one.reference for one in preview.context["readings"]][:3] == ["72", "10", "5"]
+    assert [reading.reference for reading in preview.context["readings"]][:3] == ["72", "10", "5"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_gsm8k_is_read_whole(alice: User) -> None:
         (b"question,answer\n", "a.csv", "has no rows after its header"),
     ],
 )
-def test_a_file_that_is_no_data_is_refused_with_its_own_name(
+def test_a_file_that_is_not_data_is_refused_by_its_name(
     alice: User, content: bytes, name: str, says: str
 ) -> None:
     assert says in refusal(as_(alice), content, name)
@@ -200,18 +200,18 @@ def test_problems_without_an_answer_are_named_by_their_lines(alice: User) -> Non
 def test_a_wrong_column_is_refused_when_the_data_set_is_kept(alice: User) -> None:
     client = as_(alice)
     upload(client, JSONL)
-    sent = {
+    form = {
         "file": Artifact.objects.get().sha256,
         "filename": "sums.jsonl",
         "name": "sums",
         **COLUMNS,
         "data.train.columns.question": "no such",
     }
-    page = client.post("/data/new/", sent)
+    page = client.post("/data/new/", form)
     assert page.status_code == 422
     assert escape("has no column “no such”") in page.content.decode()
-    sent["data.train.columns.question"] = ""
-    assert "Must not be empty" in client.post("/data/new/", sent).content.decode()
+    form["data.train.columns.question"] = ""
+    assert "Must not be empty" in client.post("/data/new/", form).content.decode()
 
 
 def test_a_file_above_the_servers_limit_is_refused(
@@ -231,14 +231,14 @@ def test_a_file_above_the_servers_limit_is_refused(
         "<script>.jsonl",
     ],
 )
-def test_a_file_name_is_only_ever_shown(alice: User, name: str) -> None:
+def test_a_file_name_is_shown_escaped_and_without_its_path(alice: User, name: str) -> None:
     client = as_(alice)
     page = client.get(upload(client, JSONL, name)).content.decode()
     assert "<script>.jsonl" not in page
     assert "etc/passwd" not in page
 
 
-def test_text_in_a_data_file_renders_inert(alice: User) -> None:
+def test_text_in_a_data_file_is_escaped(alice: User) -> None:
     client = as_(alice)
     upload(client, b'{"q": "<script>alert(1)</script>", "a": "<img src=x onerror=alert(1)>"}\n')
     page = client.get(
@@ -247,7 +247,7 @@ def test_text_in_a_data_file_renders_inert(alice: User) -> None:
     assert "<script>" not in page and "<img" not in page
 
 
-def test_a_viewer_uploads_nothing(bob: User) -> None:
+def test_a_viewer_cannot_upload(bob: User) -> None:
     client = as_(bob)
     assert (
         client.post("/data/new/", {"file": SimpleUploadedFile("a.jsonl", JSONL)}).status_code == 403
@@ -266,7 +266,7 @@ def test_a_stranger_sees_neither_file_nor_data_set(alice: User, charlie: User) -
 
 
 @pytest.mark.parametrize("sha256", ["", "x", "\0", "../../etc/passwd", "0" * 64, "A" * 64])
-def test_a_file_that_is_not_there_is_not_found(alice: User, sha256: str) -> None:
+def test_a_missing_file_gets_404(alice: User, sha256: str) -> None:
     assert as_(alice).get("/data/new/preview/", {"file": sha256}).status_code == 404
 
 
@@ -280,7 +280,7 @@ def test_a_run_can_be_made_from_a_data_set(alice: User) -> None:
     assert "42 training" not in page  # a share is held out
 
 
-def test_a_data_set_that_no_run_names_is_deleted(erin: User, still: Team) -> None:
+def test_a_data_set_without_runs_can_be_deleted(erin: User, still: Team) -> None:
     client = as_(erin)
     data = keep(client, JSONL)
     page = client.post(f"/data/{data.pk}/delete/", follow=True).content.decode()
@@ -288,7 +288,7 @@ def test_a_data_set_that_no_run_names_is_deleted(erin: User, still: Team) -> Non
     assert not DataSet.objects.exists()
 
 
-def test_a_data_set_that_a_run_names_stays(erin: User, still: Team) -> None:
+def test_a_data_set_that_a_run_uses_cannot_be_deleted(erin: User, still: Team) -> None:
     client = as_(erin)
     data = keep(client, JSONL)
     train = {"kind": "file", "path": locations.uri_of_data(data), "columns": data.columns}

@@ -84,9 +84,9 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def peak_memory(pid: int) -> int:
     """Most bytes that the process ever held."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return 1024 * int(found[1])
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match
+    return 1024 * int(match[1])
 
 
 def request(
@@ -101,12 +101,12 @@ def request(
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=240)
     cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
     token = client.cookies["csrftoken"].value
-    sent = {
+    sent_headers = {
         "Cookie": cookies,
         "X-CSRFToken": token,
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
-    connection.request(method, path, body=content, headers=sent)
+    connection.request(method, path, body=content, headers=sent_headers)
     return connection.getresponse()
 
 
@@ -125,16 +125,16 @@ def test_a_large_file_is_streamed(server: tuple[int, int], alice: User) -> None:
         port, "POST", "/data/new/", client, body(), Content_Type=form, Content_Length=str(length)
     )
     assert answer.status == 302, answer.read()[-2000:]
-    stored = Artifact.objects.get()
-    assert stored.size > 2 * MOST_MEMORY
+    artifact = Artifact.objects.get()
+    assert artifact.size > 2 * MOST_MEMORY
 
-    mapping = {"file": stored.sha256, "filename": "large.jsonl", "name": "large"}
+    mapping = {"file": artifact.sha256, "filename": "large.jsonl", "name": "large"}
     mapping |= {
         "data.train.columns.question": "question",
         "data.train.columns.answer": "answer",
         "data.verifier.kind": "numeric",
     }
-    kept = request(
+    response = request(
         port,
         "POST",
         "/data/new/",
@@ -142,7 +142,7 @@ def test_a_large_file_is_streamed(server: tuple[int, int], alice: User) -> None:
         urlencode(mapping).encode(),
         Content_Type="application/x-www-form-urlencoded",
     )
-    assert kept.status == 302, kept.read()[-2000:]
+    assert response.status == 302, response.read()[-2000:]
     assert DataSet.objects.get().problem_count == ROWS
     assert peak_memory(pid) - before < MOST_MEMORY
     assert not any(Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir())

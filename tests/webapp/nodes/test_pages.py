@@ -60,7 +60,7 @@ def text_of(client: Client, address: str) -> str:
     return " ".join(client.get(address).content.decode().split())
 
 
-def test_a_run_is_told_why_it_waits_on_its_page_and_in_the_queue(
+def test_the_run_page_and_the_queue_show_why_a_run_waits(
     client: Client, still: Team, bob: User, elm: Node
 ) -> None:
     at_work(queued(still, "first", device="cuda"), elm)
@@ -110,7 +110,7 @@ def test_other_teams_are_counted_and_not_named(
     )
 
 
-def test_jobs_are_named_to_their_team_where_their_parts_are(
+def test_jobs_are_named_only_to_their_team(
     client: Client, still: Team, bob: User, charlie: User, elm: Node
 ) -> None:
     job = jobs.create_job(still, None, JobSpec(name="rates of sums"), 400, 2)
@@ -158,7 +158,7 @@ def test_the_order_is_changed_by_hand_within_the_team(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_may_change_the_queue_at_once(still: Team, erin: User) -> None:
+def test_the_queue_can_be_changed_in_parallel(still: Team, erin: User) -> None:
     runs = [queued(still, name) for name in ("a", "b", "c", "d")]
     deeds = [
         ("move", {"where": "first"}),
@@ -171,10 +171,10 @@ def test_many_may_change_the_queue_at_once(still: Team, erin: User) -> None:
         browser, dice = Client(raise_request_exception=False), random.Random(seed)
         browser.force_login(erin)
         try:
-            chosen = [(dice.choice(runs), *dice.choice(deeds)) for _ in range(6)]
+            changes = [(dice.choice(runs), *dice.choice(deeds)) for _ in range(6)]
             return [
                 browser.post(f"/queue/{run.public_id}/{deed}/", form).status_code
-                for run, deed, form in chosen
+                for run, deed, form in changes
             ]
         finally:
             connection.close()
@@ -193,7 +193,9 @@ def test_a_run_that_passes_a_more_urgent_one_becomes_as_urgent(still: Team, erin
     assert names(still) == ["usual", "urgent"] and usual.priority == Priority.HIGH
 
 
-def test_a_priority_is_set_and_nonsense_is_not(client: Client, still: Team, erin: User) -> None:
+def test_a_priority_is_set_and_an_invalid_one_is_refused(
+    client: Client, still: Team, erin: User
+) -> None:
     a, b = queued(still, "a"), queued(still, "b")
     client.force_login(erin)
     client.post(f"/queue/{b.public_id}/priority/", {"priority": "1"})
@@ -207,7 +209,7 @@ def test_a_priority_is_set_and_nonsense_is_not(client: Client, still: Team, erin
     assert names(still) == ["b", "a"]
 
 
-def test_a_run_on_hold_keeps_its_place_and_is_not_placed(
+def test_a_run_on_hold_keeps_its_position_and_is_not_placed(
     client: Client, still: Team, erin: User
 ) -> None:
     run, _ = queued(still, "a"), queued(still, "b")
@@ -215,17 +217,17 @@ def test_a_run_on_hold_keeps_its_place_and_is_not_placed(
     client.post(f"/queue/{run.public_id}/hold/", {"on": "1"})
     assert leases.claim(run.pk, "elm") is None
     assert ">held<" in text_of(client, "/")
-    shown = text_of(client, "/queue/")
+    page = text_of(client, "/queue/")
     assert (
-        'aria-label="Move a up" title="Move up" disabled' in shown
-        and 'aria-label="Yes, cancel a"' in shown
+        'aria-label="Move a up" title="Move up" disabled' in page
+        and 'aria-label="Yes, cancel a"' in page
     )
-    assert "on hold" in shown and names(still) == ["a", "b"]
+    assert "on hold" in page and names(still) == ["a", "b"]
     client.post(f"/queue/{run.public_id}/hold/", {"on": "0"})
     assert leases.claim(run.pk, "elm") is not None
 
 
-def test_what_does_not_wait_any_more_is_not_moved(
+def test_a_run_that_no_longer_waits_is_not_moved(
     client: Client, still: Team, erin: User, elm: Node
 ) -> None:
     run = at_work(queued(still, "a"), elm)
@@ -252,7 +254,9 @@ def test_a_queued_run_is_cancelled_from_the_queue_for_good(
     assert run.state == State.STOPPED and leases.claim(run.pk, "elm") is None
 
 
-def test_only_what_is_carried_out_here_is_at_work(client: Client, still: Team, erin: User) -> None:
+def test_only_runs_executed_here_are_shown_as_active(
+    client: Client, still: Team, erin: User
+) -> None:
     lifecycle.create_run(
         still, None, None, name="logged from afar", source=Run.Source.CLIENT, state=State.RUNNING
     )
@@ -281,7 +285,7 @@ def test_a_run_that_pauses_says_so(client: Client, still: Team, erin: User, elm:
     )
 
 
-def test_nothing_goes_on_elsewhere_where_there_is_no_other_machine(
+def test_runs_are_not_moved_if_there_is_no_other_machine(
     client: Client, operator: User, elm: Node
 ) -> None:
     client.force_login(operator)
@@ -311,7 +315,7 @@ def test_an_operator_drains_a_machine_and_its_runs_finish_there(
     assert not Node.objects.get().draining
 
 
-def test_a_drained_machines_runs_go_on_elsewhere_when_asked_for(
+def test_runs_of_a_drained_machine_are_moved_on_request(
     client: Client, still: Team, operator: User, elm: Node
 ) -> None:
     run = at_work(queued(still, "a"), elm)
@@ -342,7 +346,7 @@ def test_only_a_lost_machine_is_forgotten(client: Client, operator: User, elm: N
     assert not Node.objects.exists()
 
 
-def test_members_who_are_no_operators_leave_machines_alone(
+def test_members_who_are_no_operators_cannot_change_machines(
     client: Client, alice: User, elm: Node
 ) -> None:
     client.force_login(alice)

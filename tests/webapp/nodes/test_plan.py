@@ -121,13 +121,13 @@ def test_a_placement_matches_its_request(
         run.run for run in waiting
     ], "each is placed or has a reason to wait"
     assert all(wait.why for wait in waits.values())
-    asked, by_name = (
+    request_by_run, by_name = (
         {run.run: run.request for run in waiting},
         {machine.name: machine for machine in machines},
     )
     memory: Counter[str] = Counter()
     for placed in placements:
-        request = asked[placed.run]
+        request = request_by_run[placed.run]
         assert (placed.devices, len(set(placed.machines))) == (request.devices, request.nodes)
         assert request.kind in ("auto", placed.kind)
         for name in placed.machines:
@@ -142,7 +142,7 @@ def test_a_placement_matches_its_request(
 
 
 @given(scenarios())
-def test_no_team_goes_beyond_its_quota(
+def test_no_team_exceeds_its_quota(
     scenario: tuple[list[WaitingRun], list[Machine], list[Allocation], dict[int, int]],
 ) -> None:
     waiting, machines, allocations, limits = scenario
@@ -157,7 +157,7 @@ def test_no_team_goes_beyond_its_quota(
 
 
 @given(scenarios())
-def test_devices_that_a_run_waits_for_are_free_only_if_reserved(
+def test_a_device_that_a_run_waits_for_is_free_only_if_reserved(
     scenario: tuple[list[WaitingRun], list[Machine], list[Allocation], dict[int, int]],
 ) -> None:
     waiting, machines, allocations, limits = scenario
@@ -198,11 +198,11 @@ def test_a_run_that_fits_the_machines_is_placed_whatever_else_arrives(
         Machine(f"m{n}", {"cpu": 2 * size}, memory=spare and 8 * size + spare)
         for n, (size, spare) in enumerate(sizes)
     ]
-    wanted = DeviceRequest(devices, "cpu", nodes, memory)
-    if sum(machine.suits(wanted, "cpu") for machine in machines) < nodes:
+    request = DeviceRequest(devices, "cpu", nodes, memory)
+    if sum(machine.suits(request, "cpu") for machine in machines) < nodes:
         return
     limits, capacity = {1: devices * nodes}, sum(machine.devices["cpu"] for machine in machines)
-    target = WaitingRun(0, 1, wanted, BEGIN, priority=-1)
+    target = WaitingRun(0, 1, request, BEGIN, priority=-1)
     queue, running, rounds = [target], list[tuple[int, list[Allocation]]](), 0
     for rounds in range(patience + 3 + longest * (capacity + 1)):
         running = [(end, parts) for end, parts in running if end > rounds]
@@ -253,55 +253,55 @@ def gpus(count: int, name: str = "gpu-3", **changes: Any) -> Machine:
     return replace(Machine(name, {"cpu": 2, "cuda": count}), **changes)
 
 
-def whys(found: Plan) -> dict[int, str]:
-    return {run: wait.why for run, wait in found[1].items()}
+def whys(result: Plan) -> dict[int, str]:
+    return {run: wait.why for run, wait in result[1].items()}
 
 
 def test_a_run_that_waits_for_gpus_says_how_many_are_free_and_where() -> None:
-    found = plan(
+    result = plan(
         runs(DeviceRequest(2, "cuda"), DeviceRequest(1, "cuda")),
         [gpus(2)],
         [Allocation("gpu-3", "cuda", 1)],
         {},
     )
-    assert whys(found) == {
+    assert whys(result) == {
         0: "needs 2 GPUs; 1 free on gpu-3, kept for it until the rest is given back",
         1: "needs 1 GPU; what is free is kept for a run before it",
     }
 
 
 def test_no_reservation_is_reported_where_nothing_is_free() -> None:
-    found = plan(
+    result = plan(
         runs(DeviceRequest(1, "cpu"), DeviceRequest(1, "cpu")),
         [gpus(2)],
         [Allocation("gpu-3", "cpu", 2)],
         {},
     )
-    assert whys(found)[1] == "needs 1 CPU slot; none free on gpu-3"
+    assert whys(result)[1] == "needs 1 CPU slot; none free on gpu-3"
 
 
-def test_a_run_that_can_never_run_says_so_and_blocks_nobody() -> None:
+def test_a_run_that_no_machine_can_execute_says_so_and_blocks_nobody() -> None:
     waiting = runs(
         DeviceRequest(8, "cuda"),
         DeviceRequest(1, "cuda", memory=2**40),
         DeviceRequest(1, "cuda", nodes=2),
         DeviceRequest(1, "cuda"),
     )
-    found = plan(waiting, [gpus(2, gpu_memory=2**37)], [], {})
-    assert whys(found) == {
+    result = plan(waiting, [gpus(2, gpu_memory=2**37)], [], {})
+    assert whys(result) == {
         0: "no machine has 8 GPUs",
         1: "no GPU has the 1,024.0 GiB of memory that it needs at least",
         2: "needs 2 machines with 1 GPU each, and there are 1",
     }
-    assert [placed.run for placed in found[0]] == [3]
+    assert [placed.run for placed in result[0]] == [3]
 
 
 def test_machines_that_are_drained_or_lost_are_named() -> None:
     assert whys(plan(runs(DeviceRequest(2, "cuda")), [gpus(2, draining=True)], [], {})) == {
         0: "gpu-3 is being drained"
     }
-    both = [gpus(2, draining=True), gpus(4, "gpu-4", lost=True)]
-    assert whys(plan(runs(DeviceRequest(2, "cuda")), both, [], {})) == {
+    machines = [gpus(2, draining=True), gpus(4, "gpu-4", lost=True)]
+    assert whys(plan(runs(DeviceRequest(2, "cuda")), machines, [], {})) == {
         0: "gpu-3 is being drained, gpu-4 has not been heard of"
     }
 
@@ -310,18 +310,18 @@ def test_a_quota_holds_the_team_back_and_nobody_else() -> None:
     waiting = runs(DeviceRequest(2, "cuda"), DeviceRequest(1, "cuda")) + runs(
         DeviceRequest(1, "cuda"), team=2, start=2
     )
-    found = plan(
+    result = plan(
         [*waiting, *runs(DeviceRequest(4, "cuda"), start=3)],
         [gpus(8)],
         [Allocation("gpu-3", "cuda", 2, team=1)],
         {1: 3},
     )
-    assert whys(found) == {
+    assert whys(result) == {
         0: "the team's quota of 3 devices is used up",
         1: "waits behind a run of the team that waits for its quota",
         3: "needs 4 devices, and the team's quota is 3",
     }
-    assert [placed.run for placed in found[0]] == [2]
+    assert [placed.run for placed in result[0]] == [2]
 
 
 def test_teams_get_fair_shares_however_many_runs_one_of_them_queues() -> None:
@@ -346,7 +346,7 @@ def test_within_a_team_priority_comes_before_position_and_position_before_age() 
     assert [placed.run for placed in placements] == [1, 3, 2, 0]
 
 
-def test_small_runs_are_packed_so_that_large_ones_find_room() -> None:
+def test_small_runs_are_packed_so_that_large_ones_fit() -> None:
     placements, waits = plan(
         runs(DeviceRequest(1, "cuda"), DeviceRequest(4, "cuda")),
         [gpus(4, "a"), gpus(4, "b")],
@@ -359,24 +359,24 @@ def test_small_runs_are_packed_so_that_large_ones_find_room() -> None:
 def test_auto_takes_a_gpu_where_there_are_any_and_the_cpu_elsewhere() -> None:
     on_cpu, _ = plan(runs(DeviceRequest(1)), [Machine("small", {"cpu": 2})], [], {})
     assert on_cpu[0].kind == "cpu"
-    found = plan(
+    result = plan(
         runs(DeviceRequest(1), DeviceRequest(2, "cpu")),
         [gpus(1, draining=True), Machine("small", {"cpu": 2})],
         [],
         {},
     )
-    assert whys(found) == {0: "gpu-3 is being drained"}
-    assert [placed.kind for placed in found[0]] == ["cpu"]
+    assert whys(result) == {0: "gpu-3 is being drained"}
+    assert [placed.kind for placed in result[0]] == ["cpu"]
 
 
 def test_several_machines_are_allocated_together_or_not_at_all() -> None:
     pair = [gpus(2, "a"), gpus(2, "b")]
     placements, _ = plan(runs(DeviceRequest(2, "cuda", nodes=2)), pair, [], {})
     assert placements == [Placement(0, "cuda", 2, ("a", "b"))]
-    found = plan(
+    result = plan(
         runs(DeviceRequest(2, "cuda", nodes=2), DeviceRequest(2, "cuda")),
         pair,
         [Allocation("b", "cuda", 1)],
         {},
     )
-    assert found[0] == [] and "2 free on a, 1 free on b, kept for it" in found[1][0].why
+    assert result[0] == [] and "2 free on a, 1 free on b, kept for it" in result[1][0].why

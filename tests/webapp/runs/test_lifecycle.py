@@ -31,7 +31,7 @@ def ended(run: Run, state: State = State.FAILED) -> Run:
     return run
 
 
-def test_a_new_run_waits_and_says_what_it_will_do(run: Run) -> None:
+def test_a_new_run_is_queued_with_a_summary_of_its_definition(run: Run) -> None:
     assert (run.state, run.name, run.recipe, run.total_steps) == (
         State.QUEUED,
         "first distillation",
@@ -41,7 +41,7 @@ def test_a_new_run_waits_and_says_what_it_will_do(run: Run) -> None:
     assert run.summary == {"student": "student", "teacher": "teacher"}
 
 
-def test_a_claim_begins_an_attempt(run: Run) -> None:
+def test_a_claim_starts_an_attempt(run: Run) -> None:
     attempt = leases.claim(run.pk, "host-a")
     run.refresh_from_db()
     assert attempt is not None
@@ -59,7 +59,7 @@ def test_a_run_is_claimed_once(run: Run) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_claim_at_once_one_wins(run: Run) -> None:
+def test_of_many_parallel_claims_one_succeeds(run: Run) -> None:
     won: list[Attempt | None] = []
     start = threading.Barrier(6)
 
@@ -102,7 +102,7 @@ def test_an_attempt_ends_once(run: Run) -> None:
     assert (run.state, run.reason, run.remedy) == (State.COMPLETED, "It broke.", "Mend it.")
 
 
-def test_a_stop_is_first_asked_for_and_then_forced(run: Run, alice: User) -> None:
+def test_a_stop_is_first_requested_and_then_forced(run: Run, alice: User) -> None:
     running(run)
     lifecycle.request_stop(run, alice)
     assert (run.state, run.force_requested_at) == (State.STOPPING, None)
@@ -110,19 +110,19 @@ def test_a_stop_is_first_asked_for_and_then_forced(run: Run, alice: User) -> Non
     assert run.force_requested_at is not None
 
 
-def test_a_queued_run_stops_on_the_spot(run: Run, alice: User) -> None:
+def test_a_queued_run_stops_immediately(run: Run, alice: User) -> None:
     lifecycle.request_stop(run, alice)
     assert run.state == State.STOPPED
     assert leases.claim(run.pk, "host-a") is None
 
 
-def test_what_has_ended_cannot_be_stopped(run: Run, alice: User) -> None:
+def test_an_ended_run_cannot_be_stopped(run: Run, alice: User) -> None:
     ended(run)
     with pytest.raises(TransitionRefused, match="failed already"):
         lifecycle.request_stop(run, alice)
 
 
-def test_what_runs_or_is_complete_cannot_be_resumed(run: Run) -> None:
+def test_an_active_or_completed_run_cannot_be_resumed(run: Run) -> None:
     running(run)
     with pytest.raises(TransitionRefused, match="only a paused, stopped or failed run"):
         lifecycle.resume(run)
@@ -131,7 +131,7 @@ def test_what_runs_or_is_complete_cannot_be_resumed(run: Run) -> None:
         lifecycle.resume(run)
 
 
-def test_a_resumed_run_is_queued_with_a_clean_slate(run: Run) -> None:
+def test_a_resumed_run_is_queued_without_its_old_outcome(run: Run) -> None:
     lifecycle.resume(ended(run))
     assert (run.state, run.reason, run.remedy, run.stop_requested_at, run.finished_at) == (
         State.QUEUED,
@@ -159,7 +159,7 @@ def test_a_restart_does_not_undo_a_persons_stop(run: Run, alice: User) -> None:
     assert not run.resume_after_restart
 
 
-def test_a_run_whose_worker_went_silent_is_an_orphan(run: Run) -> None:
+def test_a_run_whose_worker_sends_no_heartbeat_is_orphaned(run: Run) -> None:
     running(run)
     lease = timedelta(seconds=30)
     assert not leases.expired_runs(lease).exists()
@@ -167,7 +167,7 @@ def test_a_run_whose_worker_went_silent_is_an_orphan(run: Run) -> None:
     assert list(leases.expired_runs(lease)) == [run]
 
 
-def test_an_orphan_that_was_told_to_stop_is_stopped_not_queued(run: Run, alice: User) -> None:
+def test_an_orphaned_run_with_a_stop_request_is_stopped_not_queued(run: Run, alice: User) -> None:
     running(run)
     lifecycle.request_stop(run, alice)
     assert leases.requeue(run.pk, 1, "Its machine is gone.")
@@ -175,12 +175,12 @@ def test_an_orphan_that_was_told_to_stop_is_stopped_not_queued(run: Run, alice: 
     assert run.state == State.STOPPED
 
 
-def test_a_clone_is_a_new_run_that_remembers_its_parent(run: Run, still: Team, bob: User) -> None:
+def test_a_clone_is_a_new_run_with_a_parent(run: Run, still: Team, bob: User) -> None:
     copy = lifecycle.clone(run, still, bob)
     assert (copy.spec, copy.parent, copy.owner, copy.state) == (run.spec, run, bob, State.QUEUED)
 
 
-def test_what_was_recorded_elsewhere_has_no_definition_to_resume_or_clone(
+def test_an_imported_run_without_definition_cannot_be_resumed_or_cloned(
     still: Team, alice: User
 ) -> None:
     imported = lifecycle.create_run(
@@ -194,14 +194,14 @@ def test_what_was_recorded_elsewhere_has_no_definition_to_resume_or_clone(
             attempt()
 
 
-def test_only_what_is_over_can_be_deleted(run: Run) -> None:
+def test_only_an_ended_run_can_be_deleted(run: Run) -> None:
     with pytest.raises(TransitionRefused, match="Stop this run"):
         lifecycle.delete(run)
     lifecycle.delete(ended(run))
     assert not Run.objects.exists()
 
 
-def test_every_change_is_recorded_and_is_news(run: Run, alice: User) -> None:
+def test_every_change_is_recorded_and_counted_as_a_batch(run: Run, alice: User) -> None:
     running(run)
     lifecycle.request_stop(run, alice)
     leases.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
@@ -217,7 +217,7 @@ def test_every_change_is_recorded_and_is_news(run: Run, alice: User) -> None:
     assert run.batch_count == 3
 
 
-def test_a_pause_gives_the_machine_back_until_the_run_is_resumed(run: Run, alice: User) -> None:
+def test_a_pause_releases_the_devices_until_the_run_is_resumed(run: Run, alice: User) -> None:
     lifecycle.pause(running(run), alice)
     assert (run.state, run.after_stop) == (State.STOPPING, State.PAUSED)
     leases.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
@@ -227,7 +227,7 @@ def test_a_pause_gives_the_machine_back_until_the_run_is_resumed(run: Run, alice
     assert (run.state, run.after_stop, run.stop_requested_at) == (State.QUEUED, State.STOPPED, None)
 
 
-def test_a_waiting_run_is_paused_and_a_paused_one_cancelled_on_the_spot(
+def test_a_waiting_run_is_paused_and_a_paused_one_cancelled_immediately(
     run: Run, alice: User
 ) -> None:
     assert lifecycle.pause(run, alice).state == State.PAUSED
@@ -244,7 +244,7 @@ def test_a_restart_does_not_undo_a_pause(run: Run, alice: User) -> None:
     assert (run.state, run.resume_after_restart) == (State.PAUSED, False)
 
 
-def test_a_run_that_moves_waits_again_in_its_old_place(run: Run) -> None:
+def test_a_moved_run_is_queued_at_its_old_position(run: Run) -> None:
     since = running(run).queued_at
     assert lifecycle.reschedule(run, "host-a is being drained.")
     assert leases.finish(run.pk, 1, State.STOPPED, "Stopped on request.")
@@ -257,7 +257,7 @@ def test_a_run_that_moves_waits_again_in_its_old_place(run: Run) -> None:
     )
 
 
-def test_a_run_is_restarted_as_often_as_it_may_be_and_then_fails_with_words(run: Run) -> None:
+def test_a_run_is_restarted_up_to_its_limit_and_then_fails_with_a_reason(run: Run) -> None:
     Run.objects.filter(pk=run.pk).update(max_restarts=2)
     for attempt in (1, 2):
         leases.claim(run.pk, "host-a")
@@ -272,7 +272,7 @@ def test_a_run_is_restarted_as_often_as_it_may_be_and_then_fails_with_words(run:
     assert run.restarts == 0
 
 
-def test_a_machine_that_is_back_in_time_has_lost_nothing(run: Run) -> None:
+def test_a_machine_that_returns_in_time_keeps_its_run(run: Run) -> None:
     running(run)
     leases.requeue(run.pk, 1, "host-a was lost.")
     assert leases.renew(run.pk, 1, "host-a")
@@ -286,7 +286,7 @@ def test_a_machine_that_is_back_in_time_has_lost_nothing(run: Run) -> None:
     assert leases.claim(run.pk, "host-b") is None
 
 
-def test_a_run_is_taken_from_a_silent_machine_alone(run: Run) -> None:
+def test_only_the_run_of_a_silent_machine_is_queued_again(run: Run) -> None:
     running(run)
     lease = timedelta(seconds=30)
     assert not leases.expire(run.pk, 1, lease, "host-a was lost.")

@@ -31,11 +31,11 @@ def trained(still: Team, alice: User, tmp_path: Path) -> Recorder:
 def read(client: Client, run: Run, **query: Any) -> dict[str, Any]:
     answer = client.get(f"/runs/{run.public_id}/series.json", query)
     assert answer.status_code == 200, answer.content
-    found: dict[str, Any] = answer.json()
-    return found
+    series: dict[str, Any] = answer.json()
+    return series
 
 
-def test_it_gives_the_series_asked_for_and_the_cursor_that_they_reach(
+def test_the_answer_has_the_requested_series_and_their_cursor(
     client: Client, trained: Recorder, bob: User
 ) -> None:
     client.force_login(bob)
@@ -45,7 +45,7 @@ def test_it_gives_the_series_asked_for_and_the_cursor_that_they_reach(
     assert answer["cursor"] == trained.run.batch_count
 
 
-def test_a_long_series_comes_in_buckets_that_keep_least_and_greatest(
+def test_a_long_series_is_returned_in_buckets_with_minimum_and_maximum(
     client: Client, trained: Recorder, bob: User
 ) -> None:
     client.force_login(bob)
@@ -55,7 +55,7 @@ def test_a_long_series_comes_in_buckets_that_keep_least_and_greatest(
     assert max(series["max"]) == 2.0
 
 
-def test_zooming_gives_only_that_range(client: Client, trained: Recorder, bob: User) -> None:
+def test_zooming_returns_only_that_range(client: Client, trained: Recorder, bob: User) -> None:
     client.force_login(bob)
     assert read(client, trained.run, keys="loss", **{"from": 5, "to": 7})["series"][0]["x"] == [
         5,
@@ -65,7 +65,7 @@ def test_zooming_gives_only_that_range(client: Client, trained: Recorder, bob: U
 
 
 @pytest.mark.parametrize(("axis", "last"), [("step", 40), ("tokens", 480 * 40), ("compute", 40e9)])
-def test_x_may_be_steps_tokens_or_compute(
+def test_the_axis_can_be_steps_tokens_or_compute(
     client: Client, trained: Recorder, bob: User, axis: str, last: float
 ) -> None:
     client.force_login(bob)
@@ -79,9 +79,9 @@ def test_marks_show_stages_checkpoints_and_restarts(
     leases.finish(trained.run.pk, trained.attempt, "failed", "killed")
     trained.run.refresh_from_db()
     lifecycle.resume(trained.run)
-    again = Recorder(trained.run, trained.folder, trained.clock)
-    again.send([{"type": "rewind", "step": 30}])
-    again.train(31, 32)
+    second_attempt = Recorder(trained.run, trained.folder, trained.clock)
+    second_attempt.send([{"type": "rewind", "step": 30}])
+    second_attempt.train(31, 32)
     marks = read(client, trained.run, keys="loss")["marks"]
     assert [(mark["x"], mark["kind"], mark["label"]) for mark in marks] == [
         (0, "stage", "forward"),
@@ -91,9 +91,7 @@ def test_marks_show_stages_checkpoints_and_restarts(
     ]
 
 
-def test_marks_find_their_place_on_another_axis(
-    client: Client, trained: Recorder, bob: User
-) -> None:
+def test_marks_have_positions_on_other_axes(client: Client, trained: Recorder, bob: User) -> None:
     client.force_login(bob)
     marks = read(client, trained.run, keys="loss", axis="tokens")["marks"]
     assert [(mark["label"], mark["x"]) for mark in marks] == [
@@ -103,9 +101,7 @@ def test_marks_find_their_place_on_another_axis(
     ]
 
 
-def test_what_has_not_changed_is_not_sent_again(
-    client: Client, trained: Recorder, bob: User
-) -> None:
+def test_unchanged_series_are_not_sent_again(client: Client, trained: Recorder, bob: User) -> None:
     client.force_login(bob)
     address = f"/runs/{trained.run.public_id}/series.json?keys=loss"
     tag = client.get(address)["ETag"]
@@ -124,7 +120,7 @@ def test_what_has_not_changed_is_not_sent_again(
         ({"width": "-3"}, "width must be a whole number above 0"),
     ],
 )
-def test_a_query_that_makes_no_sense_gets_a_sentence(
+def test_an_invalid_query_gets_an_error_message(
     client: Client, run: Run, bob: User, query: dict[str, str], message: str
 ) -> None:
     client.force_login(bob)
@@ -133,7 +129,7 @@ def test_a_query_that_makes_no_sense_gets_a_sentence(
     assert answer.json()["message"] == message
 
 
-def test_csv_holds_every_point_of_the_live_branch(
+def test_csv_contains_every_point_of_the_live_branch(
     client: Client, trained: Recorder, bob: User
 ) -> None:
     client.force_login(bob)
@@ -144,7 +140,7 @@ def test_csv_holds_every_point_of_the_live_branch(
     assert lines[1].startswith("1,1,loss,2.0,480,")
 
 
-def test_parquet_holds_the_same_rows(client: Client, trained: Recorder, bob: User) -> None:
+def test_parquet_contains_the_same_rows(client: Client, trained: Recorder, bob: User) -> None:
     client.force_login(bob)
     answer = client.get(f"/runs/{trained.run.public_id}/series.parquet", {"keys": "loss"})
     table = pyarrow.parquet.read_table(io.BytesIO(content_of(answer)))
@@ -164,16 +160,16 @@ def test_parquet_holds_the_same_rows(client: Client, trained: Recorder, bob: Use
 
 
 @pytest.mark.parametrize("name", ["series.csv", "series.parquet"])
-def test_abandoned_tails_come_if_asked_for(
+def test_abandoned_tails_are_returned_on_request(
     client: Client, trained: Recorder, bob: User, name: str
 ) -> None:
     client.force_login(bob)
     leases.finish(trained.run.pk, trained.attempt, "failed", "killed")
     trained.run.refresh_from_db()
     lifecycle.resume(trained.run)
-    again = Recorder(trained.run, trained.folder, trained.clock)
-    again.send([{"type": "rewind", "step": 30}])
-    again.train(31, 32)
+    second_attempt = Recorder(trained.run, trained.folder, trained.clock)
+    second_attempt.send([{"type": "rewind", "step": 30}])
+    second_attempt.train(31, 32)
 
     def rows(**query: str) -> int:
         content = content_of(
@@ -188,7 +184,7 @@ def test_abandoned_tails_come_if_asked_for(
     assert (rows(), rows(abandoned="1")) == (32, 42)
 
 
-def test_a_stranger_gets_neither(client: Client, run: Run, charlie: User) -> None:
+def test_a_stranger_gets_neither_series_nor_export(client: Client, run: Run, charlie: User) -> None:
     client.force_login(charlie)
     for name in ("series.json", "series.csv", "series.parquet"):
         assert client.get(f"/runs/{run.public_id}/{name}").status_code == 404

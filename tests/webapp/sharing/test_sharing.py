@@ -22,9 +22,9 @@ def signed_in(user: User) -> Client:
 
 def make_link(client: Client, run: Run) -> str:
     page = client.post(f"/runs/{run.public_id}/share/", {"days": "7"}, follow=True).content.decode()
-    found = re.search(r"http://testserver(/s/[^/]+/)", page)
-    assert found is not None
-    return found[1]
+    match = re.search(r"http://testserver(/s/[^/]+/)", page)
+    assert match is not None
+    return match[1]
 
 
 def test_a_link_is_shown_once_and_opens_the_run_and_nothing_else(
@@ -42,7 +42,7 @@ def test_a_link_is_shown_once_and_opens_the_run_and_nothing_else(
         assert guest.get(closed).status_code == 302, closed
 
 
-def test_a_withdrawn_link_shows_nothing_to_those_who_had_it(run: Run, erin: User) -> None:
+def test_a_revoked_link_shows_nothing_to_guests_who_opened_it(run: Run, erin: User) -> None:
     editor, guest = signed_in(erin), Client()
     address = make_link(editor, run)
     guest.get(address)
@@ -51,7 +51,7 @@ def test_a_withdrawn_link_shows_nothing_to_those_who_had_it(run: Run, erin: User
     assert guest.get(address).status_code == 410
 
 
-def test_a_viewer_makes_no_links(run: Run, bob: User) -> None:
+def test_a_viewer_cannot_create_links(run: Run, bob: User) -> None:
     assert signed_in(bob).post(f"/runs/{run.public_id}/share/", {"days": "7"}).status_code == 403
     assert not ShareLink.objects.exists()
 
