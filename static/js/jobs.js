@@ -1,17 +1,14 @@
-/**
- * The list of jobs, and a job that runs: whenever a job moves the page looks again. One that is
- * over hears of nothing.
- */
+/** The list of jobs, and the page of one job: both are fetched again when a running job changes. */
 
 import { openLive } from "./live.js";
 import { emit, startAgeTimer } from "./page.js";
 
-const shown = document.getElementById("job")?.dataset.job;
-let heard = "";
+const shownJob = document.getElementById("job")?.dataset.job;
+let lastRows = "";
 
 startAgeTimer();
 openLive().followJobs((rows) => {
-  const now = JSON.stringify(shown ? rows.filter(({ job }) => job === shown) : rows);
-  if (now !== heard) emit("jobs:changed");
-  heard = now;
+  const newRows = JSON.stringify(shownJob ? rows.filter(({ job }) => job === shownJob) : rows);
+  if (newRows !== lastRows) emit("jobs:changed");
+  lastRows = newRows;
 });

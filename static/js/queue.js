@@ -1,80 +1,83 @@
 /**
- * The queue and the machines: a run or a job that begins, ends or changes its place has the page
- * fetched again; steps and counts are written in place.
- * While a menu is open, nothing is moved under the pointer.
+ * The queue and machines pages: they are fetched again when a run or job starts, ends or moves in
+ * the queue; steps and counts are updated in place.
+ * While a menu is open nothing is replaced, so that no button moves under the pointer.
  */
 
 import { count } from "./format.js";
 import { openLive } from "./live.js";
 import { ACTIVE, emit, startAgeTimer, setLiveText } from "./page.js";
 
-/**
- * @type {Map<string, string>} how the runs and jobs stand, as the page shows them or as last heard
- */
-const known = new Map(
-  [...rows()].map((row) => [row.dataset.run ?? row.dataset.job ?? "", row.dataset.stands ?? ""]),
+/** @type {Map<string, string>} the last known state of each run and job, by its id */
+const states = new Map(
+  [...rows()].map((row) => [row.dataset.run ?? row.dataset.job ?? "", row.dataset.state ?? ""]),
 );
-let begun = false;
-let isDue = false;
+let hasFirstList = false;
+let isRefreshDue = false;
 
 function rows() {
-  return /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("tr[data-stands]"));
+  return /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("tr[data-state]"));
 }
 
-/** @param {string} kind @param {string} id @param {string} shown */
-function write(kind, id, shown) {
-  const line = document.querySelector(`tr[data-${kind}="${CSS.escape(id)}"]`);
-  if (line) setLiveText(line, "step", shown);
+/** @param {string} kind @param {string} id @param {string} text */
+function writeStep(kind, id, text) {
+  const row = document.querySelector(`tr[data-${kind}="${CSS.escape(id)}"]`);
+  if (row) setLiveText(row, "step", text);
 }
 
-/** @param {string} id @param {string} stands @returns {boolean} whether that is news */
-function changed(id, stands) {
-  const before = known.get(id) ?? "";
-  known.set(id, stands);
-  return before !== stands;
+/** @param {string} id @param {string} state @returns {boolean} whether the state has changed */
+function hasChanged(id, state) {
+  const before = states.get(id) ?? "";
+  states.set(id, state);
+  return before !== state;
 }
 
-/** News of a waiting run are of its place in the queue. @param {import("./live.js").Row} row */
-function isNewsOfRun({ run, state, word, step }) {
-  write("run", run, count(step));
-  const waits = state === "queued";
-  return changed(run, waits || ACTIVE.includes(state) ? word : "") || (waits && begun);
+/**
+ * Whether the page has to be fetched for this run. Every message about a waiting run is about its
+ * place in the queue.
+ * @param {import("./live.js").Row} row
+ */
+function needsRefreshForRun({ run, state, word, step }) {
+  writeStep("run", run, count(step));
+  const isWaiting = state === "queued";
+  const isListed = isWaiting || ACTIVE.includes(state);
+  return hasChanged(run, isListed ? word : "") || (isWaiting && hasFirstList);
 }
 
 /** @param {import("./live.js").JobRow} row */
-function isNewsOfJob({ job, done, parts_done: parts, at_work: atWork }) {
-  write("job", job, count(done));
-  return changed(job, `${parts} ${atWork}`);
+function needsRefreshForJob({ job, done, parts_done: partsDone, at_work: atWork }) {
+  writeStep("job", job, count(done));
+  return hasChanged(job, `${partsDone} ${atWork}`);
 }
 
-function menuIsOpen() {
+function isMenuOpen() {
   return document.querySelector("#queue details[open]") !== null;
 }
 
-function look() {
-  isDue = menuIsOpen();
-  if (!isDue) emit("queue:changed");
+function refresh() {
+  isRefreshDue = isMenuOpen();
+  if (!isRefreshDue) emit("queue:changed");
 }
 
-/** A menu may have been opened while the page was on its way. @param {Event} event */
-function spareMenu(event) {
+/** A menu may have been opened while the page was being fetched. @param {Event} event */
+function keepOpenMenu(event) {
   const { detail } = /** @type {CustomEvent} */ (event);
-  if (detail.requestConfig.verb !== "get" || !menuIsOpen()) return;
+  if (detail.requestConfig.verb !== "get" || !isMenuOpen()) return;
   detail.shouldSwap = false;
-  isDue = true;
+  isRefreshDue = true;
 }
 
-document.addEventListener("toggle", () => isDue && look(), true);
-document.addEventListener("htmx:beforeSwap", spareMenu);
+document.addEventListener("toggle", () => isRefreshDue && refresh(), true);
+document.addEventListener("htmx:beforeSwap", keepOpenMenu);
 startAgeTimer();
 const live = openLive();
-live.followList((found) => {
-  if (found.map(isNewsOfRun).some(Boolean)) look();
-  begun = true;
+live.followList((runs) => {
+  if (runs.map(needsRefreshForRun).some(Boolean)) refresh();
+  hasFirstList = true;
 });
-live.followJobs((found) => {
-  const over = [...rows()].some(
-    (row) => row.dataset.job && !found.some(({ job }) => job === row.dataset.job),
+live.followJobs((jobs) => {
+  const hasEnded = [...rows()].some(
+    (row) => row.dataset.job && !jobs.some(({ job }) => job === row.dataset.job),
   );
-  if (found.map(isNewsOfJob).some(Boolean) || over) look();
+  if (jobs.map(needsRefreshForJob).some(Boolean) || hasEnded) refresh();
 });

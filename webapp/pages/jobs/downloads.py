@@ -1,6 +1,4 @@
-"""What a job has found so far, as files: a table of its problems in CSV or Parquet, or every line
-as it was written.
-"""
+"""A job's results so far as files: a table of problems (CSV, Parquet) or all lines as written."""
 
 from __future__ import annotations
 
@@ -70,10 +68,10 @@ def parquet_file(request: HttpRequest, job_id: str) -> HttpResponseBase:
             for block in _blocks(results.flat(job)):
                 writer.write_table(pa.Table.from_pylist(block, schema))
         file.flush()
-        kept = os.fdopen(os.dup(file.fileno()), "rb")
-    kept.seek(0)
+        download = os.fdopen(os.dup(file.fileno()), "rb")
+    download.seek(0)
     return FileResponse(
-        kept, as_attachment=True, filename=f"{job.public_id}.parquet", content_type=PARQUET
+        download, as_attachment=True, filename=f"{job.public_id}.parquet", content_type=PARQUET
     )
 
 
@@ -86,10 +84,10 @@ def _find(request: HttpRequest, job_id: str) -> Job:
 
 
 def _streamed(
-    job: Job, ending: str, media_type: str, write: Callable[[Job], Iterator[str]]
+    job: Job, suffix: str, media_type: str, write: Callable[[Job], Iterator[str]]
 ) -> StreamingHttpResponse:
     response = StreamingHttpResponse(_off_thread(write(job)), content_type=media_type)
-    response["Content-Disposition"] = f'attachment; filename="{job.public_id}.{ending}"'
+    response["Content-Disposition"] = f'attachment; filename="{job.public_id}.{suffix}"'
     return response
 
 

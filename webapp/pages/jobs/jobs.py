@@ -1,4 +1,4 @@
-"""The pages of jobs: the list, the form, and one job with what it has found so far."""
+"""The pages of jobs: the list, the form, and one job with its results so far."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ from webapp.runs.lookup import find_run
 from webapp.runs.models import Run
 from webapp.runs.transitions import TransitionRefused
 
-PARTED = (
-    "This run holds out a part of its training data, which a job cannot name by itself. "
-    "Choose problems that the run has not seen: "
-    "those below may be among the ones that it was trained on, and a pass rate on such is "
-    "no measure of what it has learnt."
+HELD_OUT_SHARE = (
+    "This run was evaluated on a held-out share of its training data, which a job cannot select. "
+    "Choose problems that the run has not seen: the run may have been trained on those below, and "
+    "a pass rate on training problems does not measure what it has learned."
 )
 ID = re.compile(r"[0-9]{1,18}")
 MOST_LISTED = 200
@@ -53,20 +52,20 @@ KINDS = {
         ),
     ),
 }
-LONGER = {"sampling": {"max_new_tokens": 128}}
-"""Of data of the team's own; half of what the built-in models read."""
+# For the team's own data. Half of the longest text that the built-in models read.
+LONGER_ANSWERS = {"sampling": {"max_new_tokens": 128}}
 
 
 @require_safe
 def jobs(request: HttpRequest) -> HttpResponse:
     actor = actors.actor_of(request)
-    found = (
+    listed_jobs = (
         access.visible(actor, Job)
         .filter(team=current_team(request))
         .select_related("owner", "team")
         .order_by("-created_at")[:MOST_LISTED]
     )
-    progresses = progress.progress_by_job(found)
+    progresses = progress.progress_by_job(listed_jobs)
     rows = [
         {
             "job": job,
@@ -74,28 +73,26 @@ def jobs(request: HttpRequest) -> HttpResponse:
             "progress": progresses[job.pk],
             "result": tally_of(job),
         }
-        for job in found
+        for job in listed_jobs
     ]
     return render(request, "jobs/list.html", {"rows": rows, "kinds": KINDS.items()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_job(request: HttpRequest) -> HttpResponse:
-    """GET shows the form for a kind of work, data set, model, checkpoint or earlier job; POST
-    starts it, or shows the form again.
-    """
+    """GET shows the form, filled from the address; POST starts the job or shows the form again."""
     team = current_team(request)
     if request.method != "POST":
-        return _form(request, job_form.form_from(_asked_for(request)))
+        return _form(request, job_form.form_from(_spec_from_address(request)))
     access.require(actors.actor_of(request), "start", team)
-    sent = run_forms.normalised(request.POST)
+    form = run_forms.normalised(request.POST)
     try:
-        spec = load_job(job_form.spec_from(sent))
+        spec = load_job(job_form.spec_from(form))
         issues = job_checks.validate_references(spec, team)
     except SpecError as error:
         issues = list(error.issues)
     if issues:
-        return _form(request, sent, issues)
+        return _form(request, form, issues)
     devices = access.visible(actors.actor_of(request), Device).filter(retired=False).count()
     job = lifecycle.create_job(
         team, actors.actor_of(request).user, spec, progress.count_problems(spec, team), devices
@@ -105,20 +102,20 @@ def new_job(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def job(request: HttpRequest, job_id: str) -> HttpResponse:
-    found = _find(request, job_id)
+    shown_job = _find(request, job_id)
     actor = actors.actor_of(request)
-    tally = tally_of(found)
+    tally = tally_of(shown_job)
     context = {
-        "job": found,
-        "kind": KINDS[found.kind][0],
-        "progress": progress.progress_of(found),
-        "parts": progress.parts_of(found),
+        "job": shown_job,
+        "kind": KINDS[shown_job.kind][0],
+        "progress": progress.progress_of(shown_job),
+        "parts": progress.parts_of(shown_job),
         "tally": tally,
-        "figures": figures_of(load_job(found.spec), tally) if tally.problems else None,
-        "asked": _asked(found),
-        "running": found.state == State.RUNNING,
+        "figures": figures_of(load_job(shown_job.spec), tally) if tally.problems else None,
+        "settings": _summary(shown_job),
+        "running": shown_job.state == State.RUNNING,
         "may": {
-            action: access.may(actor, action, found)
+            action: access.may(actor, action, shown_job)
             for action in ("edit", "start", "stop", "download")
         },
     }
@@ -127,23 +124,23 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
 
 @require_POST
 def stop_job(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
-    found = _find(request, job_id, "stop")
+    running_job = _find(request, job_id, "stop")
     try:
-        lifecycle.stop(found)
+        lifecycle.stop(running_job)
     except TransitionRefused as refusal:
         messages.error(request, str(refusal))
-    return redirect("job", found.public_id)
+    return redirect("job", running_job.public_id)
 
 
 @require_POST
 def delete_job(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
-    found = _find(request, job_id, "edit")
+    ended_job = _find(request, job_id, "edit")
     try:
-        lifecycle.delete(found)
+        lifecycle.delete(ended_job)
     except TransitionRefused as refusal:
         messages.error(request, str(refusal))
-        return redirect("job", found.public_id)
-    messages.success(request, f"“{found.name}” was deleted.")
+        return redirect("job", ended_job.public_id)
+    messages.success(request, f"“{ended_job.name}” was deleted.")
     return redirect("jobs")
 
 
@@ -151,12 +148,12 @@ def _find(request: HttpRequest, job_id: str, action: access.Action = "view") -> 
     return access.find(actors.actor_of(request), action, Job, public_id=job_id)
 
 
-def _form(request: HttpRequest, sent: FormData, issues: Any = ()) -> HttpResponse:
-    layout = job_form.build_layout(sent, issues, job_form.choices_of(current_team(request)))
+def _form(request: HttpRequest, form: FormData, issues: Any = ()) -> HttpResponse:
+    layout = job_form.build_layout(form, issues, job_form.choices_of(current_team(request)))
     context = {
         "layout": layout,
         "kinds": KINDS.items(),
-        "current": sent.get("work.kind"),
+        "current": form.get("work.kind"),
         "query": request.GET.urlencode(),
         "mode": "expert"
         if "expert" in (request.POST.get("mode"), request.GET.get("mode"))
@@ -167,9 +164,10 @@ def _form(request: HttpRequest, sent: FormData, issues: Any = ()) -> HttpRespons
     return render(request, "jobs/new.html", context, status=422 if issues else 200)
 
 
-def _asked_for(request: HttpRequest) -> dict[str, Any]:
-    """The job that the address asks for, as far as it goes. Raises Http404 for what there is
-    not.
+def _spec_from_address(request: HttpRequest) -> dict[str, Any]:
+    """The part of a definition that the query names: kind, data set, checkpoint or earlier job.
+
+    Raises Http404 if one of them does not exist.
     """
     query, actor = request.GET, actors.actor_of(request)
     if like := query.get("like"):
@@ -180,55 +178,55 @@ def _asked_for(request: HttpRequest) -> dict[str, Any]:
     spec: dict[str, Any] = {"work": {"kind": kind}}
     about = "built-in arithmetic"
     if data := query.get("data"):
-        found = access.find(actor, "view", DataSet, pk=int(data) if ID.fullmatch(data) else 0)
+        data_set = access.find(actor, "view", DataSet, pk=int(data) if ID.fullmatch(data) else 0)
         spec |= {
             "problems": {
                 "kind": "file",
-                "path": locations.uri_of_data(found),
-                "columns": found.columns,
+                "path": locations.uri_of_data(data_set),
+                "columns": data_set.columns,
             },
-            **LONGER,
+            **LONGER_ANSWERS,
         }
-        spec |= {"verifier": found.verifier} if found.verifier else {}
-        about = found.name
+        spec |= {"verifier": data_set.verifier} if data_set.verifier else {}
+        about = data_set.name
     if run := query.get("run"):
         about = f"{find_run(actor, 'view', run).name} on {about}"
         spec["model"] = {
             "kind": "checkpoint",
             "checkpoint": f"checkpoint:{run}@{query.get('step', '')}",
         }
-        spec |= _as_measured(find_run(actor, "view", run)) if not data else {}
+        spec |= _evaluation_settings(find_run(actor, "view", run)) if not data else {}
     elif kind == "teacher_answers":
         spec["model"] = {"kind": "model", "model": "builtin:teacher"}
     return {**spec, "name": f"{KINDS[kind][0]}: {about}"[:120]}
 
 
 def _caution(request: HttpRequest) -> str:
-    """What to know of a job on a run's model before it starts."""
+    """A warning before a job on a run's model, or an empty text."""
     run = request.GET.get("run")
     if not run or request.GET.get("data"):
         return ""
     spec = find_run(actors.actor_of(request), "view", run).spec or {}
     return (
-        PARTED if spec.get("data", {}).get("evaluation", {}).get("kind", "split") == "split" else ""
+        HELD_OUT_SHARE
+        if spec.get("data", {}).get("evaluation", {}).get("kind", "split") == "split"
+        else ""
     )
 
 
-def _as_measured(run: Run) -> dict[str, Any]:
-    """The problems, prompt, verifier and sampling that a run is evaluated with, where its
-    definition names them.
-    """
+def _evaluation_settings(run: Run) -> dict[str, Any]:
+    """Problems, prompt, verifier and sampling of a run's evaluation, as far as it defines them."""
     spec = run.spec or {}
     data, sampling = spec.get("data", {}), spec.get("evaluation", {}).get("sampling")
     held_out = data.get("evaluation", {})
-    kept = {name: data[name] for name in ("prompt", "verifier", "confidence") if name in data}
-    kept |= {"problems": held_out} if held_out.get("kind") in ("file", "arithmetic") else {}
-    return kept | ({"sampling": sampling} if sampling else {})
+    settings = {name: data[name] for name in ("prompt", "verifier", "confidence") if name in data}
+    settings |= {"problems": held_out} if held_out.get("kind") in ("file", "arithmetic") else {}
+    return settings | ({"sampling": sampling} if sampling else {})
 
 
-def _asked(found: Job) -> list[tuple[str, Any]]:
-    """What was asked for, in short."""
-    spec: JobSpec = load_job(found.spec)
+def _summary(job: Job) -> list[tuple[str, Any]]:
+    """The settings of the job that its page lists."""
+    spec: JobSpec = load_job(job.spec)
     model = getattr(spec.model, "checkpoint", None) or getattr(spec.model, "model", "")
     problems = getattr(spec.problems, "path", None) or "built-in arithmetic"
     return [

@@ -1,6 +1,4 @@
-"""The figures of a job's result: what they say in a sentence, their values, and where the bars
-stand.
-"""
+"""The figures of a job's result: values, and positions of the bars."""
 
 from __future__ import annotations
 
@@ -55,21 +53,20 @@ def figures_of(spec: JobSpec, tally: Tally) -> dict[str, Any]:
 
 
 def _by_rate(rates: Rates, samples: int) -> list[tuple[str, int, str]]:
-    """(label, problems, tier) for each pass rate there can be, or for steps between 0 and 1 where
-    these are many.
-    """
+    """(label, problems, tier) per possible pass rate, or per tenth if there are many."""
     steps = samples if samples < MOST_BARS else 10
-    found = [0] * (steps + 1)
+    counts = [0] * (steps + 1)
     for (passed, verdicts), count in rates.items():
         if verdicts:
-            found[_step(passed, verdicts, steps)] += count
+            counts[_step(passed, verdicts, steps)] += count
     return [
-        (f"{100 * at / steps:.0f} %", count, tier_of(at, steps)) for at, count in enumerate(found)
+        (f"{100 * index / steps:.0f} %", count, tier_of(index, steps))
+        for index, count in enumerate(counts)
     ]
 
 
 def _step(passed: int, verdicts: int, steps: int) -> int:
-    """Only what is always or never solved stands at the ends."""
+    """The index of a bar; the first and last hold only problems never or always solved."""
     if passed in (0, verdicts):
         return steps if passed else 0
     return min(steps - 1, max(1, round(steps * passed / verdicts)))
@@ -93,21 +90,21 @@ def _bars(columns: Iterable[tuple[str, int, str]]) -> list[Bar]:
             count,
             count / total,
             tone,
-            round(FRAME.left + at * width + GAP * width / 2, 2),
+            round(FRAME.left + index * width + GAP * width / 2, 2),
             FRAME.y(count / most),
             round(width * (1 - GAP), 2),
             round(FRAME.height * count / most, 2),
         )
-        for at, (label, count, tone) in enumerate(filled)
+        for index, (label, count, tone) in enumerate(filled)
         if most
     ]
 
 
 def _groups(tally: Tally) -> list[dict[str, Any]]:
-    found = []
+    groups = []
     for (by, name), rates in sorted(tally.groups.items()):
         rate, interval = intervals.pass_rate(*counts_of(rates))
-        found.append(
+        groups.append(
             {
                 "by": by,
                 "name": name,
@@ -116,4 +113,4 @@ def _groups(tally: Tally) -> list[dict[str, Any]]:
                 "interval": interval,
             }
         )
-    return found
+    return groups

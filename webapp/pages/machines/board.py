@@ -1,10 +1,10 @@
-"""What the pages of the queue and of the machines show. Other teams' work is counted, not named."""
+"""Contents of the queue and machines pages. Work of other teams is counted, not named."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db.models import Count, F, QuerySet
 
@@ -18,289 +18,287 @@ from webapp.nodes.requests import DeviceRequest, counted, request_of
 from webapp.runs import status_text
 from webapp.runs.models import ACTIVE, Member, Run, State
 
-HELD_BACK = "on hold until somebody lets it go"
-SOON = "being placed"
+ON_HOLD = "on hold until somebody releases it"
+BEING_PLACED = "being placed"
 
 
 @dataclass(frozen=True)
-class Line:
-    """One row of the queue. `run` is None for another team's; `place` counts the runs of one's own
-    team from 1.
+class QueueRow:
+    """One row of the queue. `run` is None for a run of another team.
+
+    `position` counts the visible runs from 1; it is 0 for another team's.
     """
 
     run: Run | None
     needs: str
     why: str
-    place: int = 0
+    position: int = 0
     is_last: bool = False
 
 
 @dataclass
-class Lent:
-    """Devices with one holder on a machine, or free ones (`holder` empty). `run` or `job` is one's
-    own work that holds them.
+class DeviceGroup:
+    """Devices of a machine with one allocation key, or free ones (`allocated_to` is empty).
+
+    `run` or `job` is the visible work that they are allocated to. `member` says which of several
+    machines of the run this one is.
     """
 
     kind: str
-    holder: str
+    allocated_to: str
     indexes: list[int] = field(default_factory=list)
     name: str = ""
     memory_bytes: int | None = None
     run: Run | None = None
     job: Job | None = None
     is_own: bool = False
-    part: str = ""
-    """Which machine of several that carry the run out this one is."""
+    member: str = ""
 
     @property
-    def says(self) -> str:
-        """`GPU 0–2, 5`."""
+    def label(self) -> str:
+        """`GPU 0`, or `GPUs 0–2, 5`."""
         unit = "GPU" if self.kind == Kind.CUDA else "CPU slot"
-        return f"{unit}{'s' * (len(self.indexes) > 1)} {', '.join(_stretches(self.indexes))}"
+        return f"{unit}{'s' * (len(self.indexes) > 1)} {', '.join(_index_ranges(self.indexes))}"
 
 
 @dataclass(frozen=True)
-class Machine:
-    """A node with what it lends."""
+class MachineCard:
+    """A machine with its devices. `can_move` says whether its runs could move to another one."""
 
     node: Node
-    lost: bool
-    lent: Sequence[Lent]
+    is_lost: bool
+    devices: Sequence[DeviceGroup]
     summary: str
-    has_others: bool
-    """Whether its runs could go on at another machine."""
+    can_move: bool
 
 
 @dataclass(frozen=True)
-class RunAtWork:
+class ActiveRun:
     run: Run
-    word: str
+    state: str
     where: str
 
 
 @dataclass(frozen=True)
-class JobAtWork:
-    """A job that is not over. `where` is empty while none of its parts has a device."""
+class ActiveJob:
+    """A job that has not ended. `where` is empty while none of its parts has a device."""
 
     job: Job
     progress: progress.JobProgress
     where: str
 
 
-def lines(own: QuerySet[Run]) -> list[Line]:
-    """The queue in the order of the plan, then the runs on hold. `own` are the runs that the person
-    may see.
-    """
-    line = queue.waiting_runs()
-    placements, waits = queue.current_plan(line)
-    requests = {one.run: one.request for one in line}
-    order = [(placed.run, SOON) for placed in placements] + [
-        (run, wait.why) for run, wait in waits.items()
-    ]
-    mine = own.filter(state=State.QUEUED).select_related("owner", "team")
-    named = {run.pk: run for run in mine}
-    held_back = list(mine.filter(on_hold=True).order_by("queued_at"))
-    found = [
-        Line(named.get(run), _needs(requests[run]), why if run in named or why == SOON else "")
-        for run, why in order
-    ]
-    found += [
-        Line(run, _needs(request_of(run.spec or {}, run.memory_bytes)), HELD_BACK)
-        for run in held_back
-    ]
-    return list(_counted(found))
-
-
-def machines(nodes: QuerySet[Node], own: QuerySet[Run], jobs: QuerySet[Job]) -> list[Machine]:
-    """Every machine with its devices by holder."""
-    gone = set(queue.lost_nodes().values_list("pk", flat=True))
-    by_node: dict[int, dict[tuple[str, str, str], Lent]] = defaultdict(dict)
-    teams = {
-        *own.values_list("team", flat=True).distinct(),
-        *jobs.values_list("team", flat=True).distinct(),
-    }
-    devices = list(Device.objects.order_by("kind", "index"))
-    runs, parts = _work_of({one.allocated_to for one in devices}, own, jobs)
-    places, called = _parts(runs.values()), dict(Node.objects.values_list("pk", "name"))
-    for one in devices:
-        run, job = runs.get(one.allocated_to), parts.get(one.allocated_to)
-        part = places.get((one.allocated_to, called[one.node_id]), "")
-        told = Lent(
-            one.kind,
-            one.allocated_to,
-            [],
-            one.name,
-            one.memory_bytes,
-            run,
-            job,
-            one.team_id in teams,
-            part,
+def queue_rows(visible_runs: QuerySet[Run]) -> list[QueueRow]:
+    """The queue in the order of the plan, then the runs on hold."""
+    waiting_runs = queue.waiting_runs()
+    placements, waits = queue.current_plan(waiting_runs)
+    requests = {waiting.run: waiting.request for waiting in waiting_runs}
+    reasons = [(placement.run, BEING_PLACED) for placement in placements]
+    reasons += [(run, wait.why) for run, wait in waits.items()]
+    queued = visible_runs.filter(state=State.QUEUED).select_related("owner", "team")
+    run_by_pk = {run.pk: run for run in queued}
+    rows = [
+        QueueRow(
+            run_by_pk.get(pk),
+            _needs(requests[pk]),
+            # Why another team's run waits may name machines or quotas of that team.
+            why if pk in run_by_pk or why == BEING_PLACED else "",
         )
-        by_node[one.node_id].setdefault(
-            (one.kind, job.public_id if job else one.allocated_to, one.name), told
-        ).indexes.append(one.index)
+        for pk, why in reasons
+    ]
+    rows += [
+        QueueRow(run, _needs(request_of(run.spec or {}, run.memory_bytes)), ON_HOLD)
+        for run in queued.filter(on_hold=True).order_by("queued_at")
+    ]
+    return list(_numbered(rows))
+
+
+def machine_cards(
+    nodes: QuerySet[Node], visible_runs: QuerySet[Run], visible_jobs: QuerySet[Job]
+) -> list[MachineCard]:
+    """Every machine with its devices, grouped by what they are allocated to."""
+    devices = list(Device.objects.order_by("kind", "index"))
+    groups = _device_groups(devices, visible_runs, visible_jobs)
+    lost = set(queue.lost_nodes().values_list("pk", flat=True))
     usable = set(queue.live_nodes().filter(draining=False).values_list("pk", flat=True))
     return [
-        Machine(
+        MachineCard(
             node,
-            node.pk in gone,
-            sorted(by_node[node.pk].values(), key=lambda lent: (lent.kind, not lent.holder)),
-            _has(node, devices),
+            node.pk in lost,
+            sorted(groups[node.pk], key=lambda group: (group.kind, not group.allocated_to)),
+            _free_text([device for device in devices if device.node_id == node.pk]),
             bool(usable - {node.pk}),
         )
         for node in nodes.order_by("name")
     ]
 
 
-def at_work(own: QuerySet[Run]) -> list[RunAtWork]:
-    """One's own active runs and where they are."""
+def active_runs(visible_runs: QuerySet[Run]) -> list[ActiveRun]:
+    """The visible runs that are executed on machines of this installation."""
     runs = (
-        own.filter(state__in=ACTIVE, source=Run.Source.MANAGED)
+        visible_runs.filter(state__in=ACTIVE, source=Run.Source.MANAGED)
         .select_related("owner")
         .defer("spec")
         .order_by("-pk")
     )
-    return [RunAtWork(run, status_text.state_of(run), whereabouts(run)) for run in runs]
+    return [ActiveRun(run, status_text.state_of(run), whereabouts(run)) for run in runs]
 
 
-def jobs_at_work(own: QuerySet[Job]) -> list[JobAtWork]:
-    """One's own jobs that are not over, in the order in which they were begun, and where their
-    parts are.
-    """
-    running = list(
-        own.filter(state=JobState.RUNNING).select_related("owner", "team").order_by("created_at")
+def active_jobs(visible_jobs: QuerySet[Job]) -> list[ActiveJob]:
+    """The visible jobs that have not ended, oldest first."""
+    jobs = list(
+        visible_jobs.filter(state=JobState.RUNNING)
+        .select_related("owner", "team")
+        .order_by("created_at")
     )
-    copies = Copy.objects.filter(shard__job__in=running, ended_at=None).select_related("shard")
-    holders: dict[int, list[str]] = defaultdict(list)
+    copies = Copy.objects.filter(shard__job__in=jobs, ended_at=None).select_related("shard")
+    keys_by_job: dict[int, list[str]] = defaultdict(list)
     for copy in copies:
-        holders[copy.shard.job_id].append(copy.allocation_key)
-    progresses = progress.progress_by_job(running)
-    return [JobAtWork(job, progresses[job.pk], _places(holders[job.pk])) for job in running]
+        keys_by_job[copy.shard.job_id].append(copy.allocation_key)
+    progresses = progress.progress_by_job(jobs)
+    return [ActiveJob(job, progresses[job.pk], _device_text(keys_by_job[job.pk])) for job in jobs]
 
 
 def whereabouts(run: Run) -> str:
-    """On which devices an active run works; empty if it holds none."""
-    return _places([attempt_key(run.public_id, run.attempt)])
+    """The devices that an active run uses; empty if it has none."""
+    return _device_text([attempt_key(run.public_id, run.attempt)])
 
 
 def why(run: Run) -> str:
     """Why a queued run waits."""
     if run.on_hold:
-        return HELD_BACK
+        return ON_HOLD
     _, waits = queue.current_plan()
-    return waits[run.pk].why if run.pk in waits else SOON
+    return waits[run.pk].why if run.pk in waits else BEING_PLACED
 
 
-def _places(holders: Collection[str]) -> str:
+def _device_groups(
+    devices: Sequence[Device], visible_runs: QuerySet[Run], visible_jobs: QuerySet[Job]
+) -> dict[int, list[DeviceGroup]]:
+    """Groups of devices by the primary key of their node. The parts of one job are one group."""
+    teams = {
+        *visible_runs.values_list("team", flat=True).distinct(),
+        *visible_jobs.values_list("team", flat=True).distinct(),
+    }
+    runs, jobs = _runs_and_jobs(
+        {device.allocated_to for device in devices}, visible_runs, visible_jobs
+    )
+    members = _members(runs.values())
+    names = dict(Node.objects.values_list("pk", "name"))
+    groups: dict[int, dict[tuple[str, str, str], DeviceGroup]] = defaultdict(dict)
+    for device in devices:
+        key = device.allocated_to
+        job = jobs.get(key)
+        group = DeviceGroup(
+            device.kind,
+            key,
+            name=device.name,
+            memory_bytes=device.memory_bytes,
+            run=runs.get(key),
+            job=job,
+            is_own=device.team_id in teams,
+            member=members.get((key, names[device.node_id]), ""),
+        )
+        identity = (device.kind, job.public_id if job else key, device.name)
+        groups[device.node_id].setdefault(identity, group).indexes.append(device.index)
+    return defaultdict(list, {node: list(grouped.values()) for node, grouped in groups.items()})
+
+
+def _device_text(allocation_keys: Collection[str]) -> str:
     """`elm, GPUs 0–2; oak, GPU 1`."""
-    held = (
-        Device.objects.filter(allocated_to__in=holders)
+    if not allocation_keys:
+        return ""
+    devices = (
+        Device.objects.filter(allocated_to__in=allocation_keys)
         .select_related("node")
         .order_by("node__name", "kind", "index")
-        if holders
-        else ()
     )
-    parts: dict[tuple[str, str], Lent] = {}
-    for device in held:
-        parts.setdefault(
-            (device.node.name, device.kind), Lent(device.kind, device.allocated_to)
-        ).indexes.append(device.index)
-    return "; ".join(f"{name}, {lent.says}" for (name, _), lent in parts.items())
+    groups: dict[tuple[str, str], DeviceGroup] = {}
+    for device in devices:
+        group = DeviceGroup(device.kind, device.allocated_to)
+        groups.setdefault((device.node.name, device.kind), group).indexes.append(device.index)
+    return "; ".join(f"{name}, {group.label}" for (name, _), group in groups.items())
 
 
-def _work_of(
-    holders: Iterable[str], runs: QuerySet[Run], jobs: QuerySet[Job]
+def _runs_and_jobs(
+    allocation_keys: Iterable[str], visible_runs: QuerySet[Run], visible_jobs: QuerySet[Job]
 ) -> tuple[dict[str, Run], dict[str, Job]]:
-    """By holder: which of `runs`, and which of `jobs`, it works for."""
-    of_runs = {holder: found[0] for holder in holders if (found := attempt_from_key(holder))}
-    of_parts = {
-        holder: shard for holder in holders if (shard := shard_from_key(holder)) is not None
-    }
-    known = {
-        run.public_id: run for run in runs.filter(public_id__in=of_runs.values()).defer("spec")
-    }
-    parts = {
-        part.pk: part.job
-        for part in Shard.objects.filter(pk__in=of_parts.values(), job__in=jobs).select_related(
-            "job"
-        )
-    }
+    """By allocation key: the visible run, and the visible job, that the devices work for."""
+    keys = list(allocation_keys)
+    run_ids = {key: attempt[0] for key in keys if (attempt := attempt_from_key(key))}
+    shard_ids = {key: shard for key in keys if (shard := shard_from_key(key)) is not None}
+    runs = visible_runs.filter(public_id__in=run_ids.values()).defer("spec")
+    run_by_id = {run.public_id: run for run in runs}
+    shards = Shard.objects.filter(pk__in=shard_ids.values(), job__in=visible_jobs)
+    job_by_shard = {shard.pk: shard.job for shard in shards.select_related("job")}
     return (
-        {holder: known[name] for holder, name in of_runs.items() if name in known},
-        {holder: parts[shard] for holder, shard in of_parts.items() if shard in parts},
+        {key: run_by_id[run_id] for key, run_id in run_ids.items() if run_id in run_by_id},
+        {key: job_by_shard[shard] for key, shard in shard_ids.items() if shard in job_by_shard},
     )
 
 
-def _parts(runs: Iterable[Run]) -> dict[tuple[str, str], str]:
-    """`leads 2 machines` or `machine 2 of 2, led by alder` by holder and machine, of runs that
-    several carry out.
+def _members(runs: Iterable[Run]) -> dict[tuple[str, str], str]:
+    """`leads 2 machines` or `machine 2 of 2, led by alder`, by allocation key and machine name.
+
+    Only runs on several machines have members.
     """
-    found: dict[tuple[str, str], str] = {}
+    labels: dict[tuple[str, str], str] = {}
     current = {"attempt__run__in": list(runs), "attempt__number": F("attempt__run__attempt")}
     members = (
         Member.objects.filter(**current)
         .select_related("attempt__run")
         .annotate(count=Count("attempt__members"))
     )
-    for one in members:
-        holder = attempt_key(one.attempt.run.public_id, one.attempt.number)
-        found[holder, one.attempt.host] = f"leads {one.count + 1} machines"
-        found[holder, one.host] = (
-            f"machine {one.number + 1} of {one.count + 1}, led by {one.attempt.host}"
+    for member in members:
+        leader = member.attempt.host
+        key = attempt_key(member.attempt.run.public_id, member.attempt.number)
+        labels[key, leader] = f"leads {member.count + 1} machines"
+        labels[key, member.host] = (
+            f"machine {member.number + 1} of {member.count + 1}, led by {leader}"
         )
-    return found
+    return labels
 
 
-def _counted(found: Sequence[Line]) -> Iterator[Line]:
-    last = sum(line.run is not None for line in found)
-    place = 0
-    for line in found:
-        place += line.run is not None
-        yield Line(
-            line.run,
-            line.needs,
-            line.why,
-            place if line.run else 0,
-            line.run is not None and place == last,
-        )
+def _numbered(rows: Sequence[QueueRow]) -> Iterator[QueueRow]:
+    """The rows with the position of each visible run."""
+    last = sum(row.run is not None for row in rows)
+    position = 0
+    for row in rows:
+        if row.run is None:
+            yield row
+            continue
+        position += 1
+        yield replace(row, position=position, is_last=position == last)
 
 
 def _needs(request: DeviceRequest) -> str:
-    if request.kind == "auto":
-        return f"{request.devices:,} device{'s' * (request.devices != 1)} of either kind" + _each(
-            request
-        )
-    return counted(request.devices, request.kind) + _each(request)
+    """`2 GPUs on each of 2 machines`."""
+    devices = (
+        f"{request.devices:,} device{'s' * (request.devices != 1)} of either kind"
+        if request.kind == "auto"
+        else counted(request.devices, request.kind)
+    )
+    return f"{devices} on each of {request.nodes} machines" if request.nodes > 1 else devices
 
 
-def _each(request: DeviceRequest) -> str:
-    return f" on each of {request.nodes} machines" if request.nodes > 1 else ""
-
-
-def _has(node: Node, devices: Sequence[Device]) -> str:
+def _free_text(devices: Sequence[Device]) -> str:
     """`2 of 8 GPUs free, 1 of 2 CPU slots free`."""
-    said = []
+    counts = []
     for kind in (Kind.CUDA, Kind.CPU):
-        there = [
-            device
-            for device in devices
-            if device.node_id == node.pk and device.kind == kind and not device.retired
-        ]
-        if there:
-            said.append(
-                f"{sum(not device.allocated_to for device in there)} of "
-                f"{counted(len(there), kind)} free"
-            )
-    return ", ".join(said) or "nothing to lend"
+        present = [device for device in devices if device.kind == kind and not device.retired]
+        if present:
+            free = sum(not device.allocated_to for device in present)
+            counts.append(f"{free} of {counted(len(present), kind)} free")
+    return ", ".join(counts) or "no devices"
 
 
-def _stretches(indexes: Sequence[int]) -> Iterator[str]:
+def _index_ranges(indexes: Sequence[int]) -> Iterator[str]:
     """0, 1, 2, 5 → `0–2`, `5`."""
-    begin = end = indexes[0]
+    start = end = indexes[0]
     for index in [*indexes[1:], None]:
         if index is not None and index == end + 1:
             end = index
             continue
-        yield str(begin) if begin == end else f"{begin}–{end}"
+        yield str(start) if start == end else f"{start}–{end}"
         if index is not None:
-            begin = end = index
+            start = end = index

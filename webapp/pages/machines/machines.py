@@ -1,6 +1,4 @@
-"""The machines: what they have, who holds it, and taking them out of use. Every member sees them,
-operators change them.
-"""
+"""The machines page: devices, allocations and draining. Members see it, operators change it."""
 
 from __future__ import annotations
 
@@ -21,13 +19,13 @@ from webapp.runs.models import Run
 @require_safe
 def machines(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    found = board.machines(
+    cards = board.machine_cards(
         access.visible(actor, Node), access.visible(actor, Run), access.visible(actor, Job)
     )
     return render(
         request,
         "nodes/machines.html",
-        {"machines": found, "is_operator": actor.user is not None and actor.user.is_operator},
+        {"machines": cards, "is_operator": actor.user is not None and actor.user.is_operator},
     )
 
 
@@ -36,8 +34,8 @@ def drain(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
     """move=1 makes the runs checkpoint and move; anything else lets them finish."""
     node = access.find(actor_of(request), "operate", Node, pk=node_id)
     moved = draining.drain(node, request.POST.get("move") == "1", actor_of(request).user)
-    leaving = f" {moved} run{'s' * (moved != 1)} will move to other machines." if moved else ""
-    messages.success(request, f"Nothing is placed on {node.name} any more.{leaving}")
+    moving = f" {moved} run{'s' * (moved != 1)} will move to other machines." if moved else ""
+    messages.success(request, f"{node.name} is being drained: no new run starts there.{moving}")
     return redirect("machines")
 
 
@@ -54,7 +52,7 @@ def forget(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
     node = access.find(actor_of(request), "operate", Node, pk=node_id)
     if draining.forget(node):
         messages.success(
-            request, f"{node.name} is forgotten. It comes back by itself when it is started again."
+            request, f"{node.name} was removed. It returns when its workers start again."
         )
     else:
         messages.error(

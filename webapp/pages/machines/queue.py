@@ -1,4 +1,4 @@
-"""The queue: who waits, why, and in which order; what is at work where."""
+"""The queue page: which runs wait, why, in which order, and what runs where."""
 
 from __future__ import annotations
 
@@ -37,19 +37,21 @@ def move_in_queue(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @require_POST
 def set_priority(request: HttpRequest, run_id: str) -> HttpResponse:
-    wanted = {str(value): value for value in Priority.values}.get(request.POST.get("priority", ""))
+    priority = {str(value): value for value in Priority.values}.get(
+        request.POST.get("priority", "")
+    )
     return _change(
         request,
         run_id,
         lambda run, actor: (
-            ordering.set_priority(run, wanted, actor) if wanted is not None else None
+            ordering.set_priority(run, priority, actor) if priority is not None else None
         ),
     )
 
 
 @require_POST
 def hold(request: HttpRequest, run_id: str) -> HttpResponse:
-    """on=1 keeps the run from being placed, anything else lets it go."""
+    """on=1 puts the run on hold; anything else releases it."""
     act = ordering.hold if request.POST.get("on") == "1" else ordering.release
     return _change(request, run_id, act)
 
@@ -57,7 +59,7 @@ def hold(request: HttpRequest, run_id: str) -> HttpResponse:
 def _change(
     request: HttpRequest, run_id: str, act: Callable[[Run, User | None], None]
 ) -> HttpResponse:
-    """Act on a run of the queue and show the queue; without htmx, by the way of a redirect."""
+    """Change a queued run, then show the queue: as a fragment for htmx, else by a redirect."""
     run = requested_run(request, run_id, "start")
     try:
         act(run, actor_of(request).user)
@@ -68,14 +70,14 @@ def _change(
 
 def _page(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    own = access.visible(actor, Run)
-    lines = board.lines(own)
+    visible_runs = access.visible(actor, Run)
+    rows = board.queue_rows(visible_runs)
     context = {
-        "lines": [
-            (line, line.run is not None and access.may(actor, "start", line.run)) for line in lines
+        "rows": [
+            (row, row.run is not None and access.may(actor, "start", row.run)) for row in rows
         ],
-        "at_work": board.at_work(own),
-        "jobs": board.jobs_at_work(access.visible(actor, Job)),
+        "active_runs": board.active_runs(visible_runs),
+        "active_jobs": board.active_jobs(access.visible(actor, Job)),
         "priorities": Priority.choices,
     }
     return render(request, "nodes/queue.html", context)

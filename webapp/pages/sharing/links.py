@@ -30,14 +30,14 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
             return redirect("share", run.public_id)
         link = reverse("shared", args=[links.share(run, actor.user, lifetime)])
         return shown_once.redirect(request.path, link=request.build_absolute_uri(link))
-    shown = (
+    active_links = (
         access.visible(actor, ShareLink)
         .filter(run=run, revoked_at=None, expires_at__gt=timezone.now())
         .select_related("created_by")
     )
     context = {
         "run": run,
-        "links": shown.order_by("-created_at"),
+        "links": active_links.order_by("-created_at"),
         **shown_once.read_secret(request),
     }
     return shown_once.hide_afterwards(request, render(request, "sharing/share.html", context))
@@ -46,8 +46,8 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_POST
 def revoke(request: HttpRequest, run_id: str, link_id: int) -> HttpResponse:
     """End a link."""
-    found = access.find(actor_of(request), "share", ShareLink, pk=link_id, run__public_id=run_id)
-    links.revoke(found)
+    link = access.find(actor_of(request), "share", ShareLink, pk=link_id, run__public_id=run_id)
+    links.revoke(link)
     messages.success(request, "Link revoked.")
     return redirect("share", run_id)
 
@@ -60,7 +60,7 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     if link is None:
         message = "This link was revoked, has expired, or is incomplete."
         return errors.page(
-            request, 410, "This link does not work", message, "Ask whoever sent it for a new one."
+            request, 410, "This link does not work", message, "Ask its sender for a new one."
         )
     granted = request.session.get(actors.GRANTS, [])
     if link.pk not in granted:

@@ -1,4 +1,4 @@
-"""What is typed into the pages of people and teams."""
+"""The forms of people and teams."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class SignInForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
-        if "email" in found and "password" in found:
-            found["user"] = authenticate(
-                username=found["email"].lower(), password=found["password"]
+        cleaned = super().clean() or self.cleaned_data
+        if "email" in cleaned and "password" in cleaned:
+            cleaned["user"] = authenticate(
+                username=cleaned["email"].lower(), password=cleaned["password"]
             )
-            if found["user"] is None:
+            if cleaned["user"] is None:
                 raise forms.ValidationError("No account has this address and password.")
-        return found
+        return cleaned
 
 
 class AccountForm(forms.Form):
-    """Name and, if wanted, a new password."""
+    """Name and an optional new password."""
 
     name = forms.CharField(
         label="Name", max_length=80, widget=forms.TextInput(attrs={"autocomplete": "name"})
@@ -47,7 +47,7 @@ class AccountForm(forms.Form):
         max_length=1000,
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least 10 characters. Left empty, it stays as it is.",
+        help_text="At least 10 characters. Leave empty to keep the current one.",
     )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
@@ -62,7 +62,7 @@ class AccountForm(forms.Form):
 
 
 class JoinForm(AccountForm):
-    """A new account, made on the way into a team."""
+    """A new account for somebody who accepts an invitation."""
 
     email = forms.EmailField(
         label="Email", widget=forms.EmailInput(attrs={"autocomplete": "username"})
@@ -103,14 +103,14 @@ class TokenForm(forms.Form):
     )
 
     name = forms.CharField(
-        label="Name", max_length=80, help_text="Where it will be used, such as the cluster's name."
+        label="Name", max_length=80, help_text="Where you use it, such as the name of a cluster."
     )
     scope = forms.ChoiceField(label="It may", choices=Scope.choices, initial=Scope.LOG)
-    days = forms.ChoiceField(label="It ends", choices=DAYS, initial="90", required=False)
+    days = forms.ChoiceField(label="It expires", choices=DAYS, initial="90", required=False)
 
 
 class QuotaForm(forms.Form):
-    """How many devices a team's work may hold together; None for as many as there are."""
+    """The most devices that a team may use at once; None for no limit."""
 
     devices = forms.IntegerField(
         label="Devices at once, at most", required=False, min_value=0, max_value=1_000_000

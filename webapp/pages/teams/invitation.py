@@ -1,4 +1,4 @@
-"""Joining a team by an invitation, with the account one has or with a new one."""
+"""Joining a team by an invitation, with an existing or a new account."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from webapp.pages.teams.forms import JoinForm
 @login_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """Show what the invitation is to; accept it on POST."""
+    """Show the invitation; accept it on POST."""
     try:
-        found = one_time_links.find_invitation(token)
+        open_invitation = one_time_links.find_invitation(token)
         user = actor_of(request).user
         form = (
             None
@@ -33,7 +33,10 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
             return _join(request, token, user, form)
         status = 422 if form is not None and form.errors else 200
         return render(
-            request, "teams/invitation.html", {"invitation": found, "form": form}, status=status
+            request,
+            "teams/invitation.html",
+            {"invitation": open_invitation, "form": form},
+            status=status,
         )
     except one_time_links.UnusableLink as problem:
         return errors.page(request, 410, "This link does not work", str(problem))

@@ -1,5 +1,6 @@
-"""Ways in and out: password, one-time link, sign-out. A link is shown first and used by a button,
-so that a preview cannot spend it.
+"""Sign-in by password or one-time link, and sign-out.
+
+A link is used by a button on its page, so that a link preview does not use it up.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(settings.LOGIN_REDIRECT_URL)
     target = request.POST.get("next") or request.GET.get("next", "")
     if request.method != "POST":
-        return _door(request, SignInForm(), target, 200)
+        return _sign_in_page(request, SignInForm(), target, 200)
     account, address = request.POST.get("email", ""), request.META.get("REMOTE_ADDR", "")
     if not sign_in_throttle.allow(account, address):
-        return _door(
+        return _sign_in_page(
             request, SignInForm(initial={"email": account}), target, 429, sign_in_throttle.TOO_OFTEN
         )
     form = SignInForm(request.POST)
     if not form.is_valid():
-        return _door(request, form, target, 422)
+        return _sign_in_page(request, form, target, 422)
     sign_in_throttle.forget(account, address)
     return _enter(request, form.cleaned_data["user"], target)
 
@@ -63,7 +64,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return redirect(settings.LOGOUT_REDIRECT_URL)
 
 
-def _door(
+def _sign_in_page(
     request: HttpRequest, form: SignInForm, target: str, status: int, refusal: str = ""
 ) -> HttpResponse:
     return render(

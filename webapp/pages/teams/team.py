@@ -1,6 +1,4 @@
-"""The team page: members and their roles, invitations, tokens of programs, and switching between
-teams.
-"""
+"""The team page: members and roles, invitations, API tokens, and switching between teams."""
 
 from __future__ import annotations
 
@@ -21,22 +19,22 @@ from webapp.pages.teams.forms import QuotaForm, RoleForm, TokenForm
 
 @require_safe
 def team(request: HttpRequest) -> HttpResponse:
-    found = access.require(actor_of(request), "view", actor_of(request).team)
+    current_team = access.require(actor_of(request), "view", actor_of(request).team)
     return shown_once.hide_afterwards(
-        request, page(request, found, **shown_once.read_secret(request))
+        request, page(request, current_team, **shown_once.read_secret(request))
     )
 
 
 @require_POST
 def invite(request: HttpRequest) -> HttpResponse:
-    """Make an invitation; the team's page shows its link, this once."""
+    """Create an invitation; the team's page shows its link once."""
     actor = actor_of(request)
-    found = access.require(actor, "admin", actor.team)
+    current_team = access.require(actor, "admin", actor.team)
     form = RoleForm(request.POST)
     if not form.is_valid() or actor.user is None:
         messages.error(request, "Choose one of the roles.")
         return redirect("team")
-    token = one_time_links.invite(found, form.cleaned_data["role"], actor.user)
+    token = one_time_links.invite(current_team, form.cleaned_data["role"], actor.user)
     return shown_once.redirect(
         reverse("team"),
         "#invite",
@@ -46,25 +44,24 @@ def invite(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def set_quota(request: HttpRequest) -> HttpResponse:
-    """How many devices the team's work may hold together; nothing typed means as many as there
-    are.
-    """
+    """Set the most devices that the team may use at once; an empty field means no limit."""
     actor = actor_of(request)
-    found = access.require(actor, "admin", actor.team)
+    current_team = access.require(actor, "admin", actor.team)
     form = QuotaForm(request.POST)
     if not form.is_valid():
         messages.error(
-            request, "The quota is a whole number of devices from 0 to 1,000,000, or nothing."
+            request,
+            "Enter a whole number of devices from 0 to 1,000,000, or leave the quota empty.",
         )
         return redirect("team")
-    members.set_quota(found, form.cleaned_data["devices"])
-    messages.success(request, "The quota is changed.")
+    members.set_quota(current_team, form.cleaned_data["devices"])
+    messages.success(request, "Quota changed.")
     return redirect("team")
 
 
 @require_POST
-def withdraw(request: HttpRequest, invitation_id: int) -> HttpResponse:
-    """Make an invitation useless."""
+def revoke_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
+    """Revoke an invitation by deleting it."""
     access.find(actor_of(request), "admin", Invitation, pk=invitation_id).delete()
     messages.success(request, "Invitation revoked.")
     return redirect("team")
@@ -87,7 +84,7 @@ def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
 
 @require_POST
 def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
-    """Administrators remove anybody; everybody may leave."""
+    """Remove a member: administrators remove anybody, and everybody may leave."""
     actor = actor_of(request)
     membership = access.find(actor, "view", Membership, pk=membership_id)
     if membership.user != actor.user:
@@ -102,42 +99,40 @@ def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
 
 @require_POST
 def switch(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show the pages of another of one's teams."""
-    found = access.visible(actor_of(request), Team).filter(slug=slug).first()
-    if found is None:
+    """Switch to another of the person's teams."""
+    other_team = access.visible(actor_of(request), Team).filter(slug=slug).first()
+    if other_team is None:
         raise Http404("no such team")
-    request.session[actors.CURRENT_TEAM] = found.slug
+    request.session[actors.CURRENT_TEAM] = other_team.slug
     return redirect("runs")
 
 
-def page(request: HttpRequest, shown: Team, *, status: int = 200, **made: Any) -> HttpResponse:
-    """The team's page; `made` is what was just made and is shown this once: `link`, `token` or the
-    form with its complaints.
-    """
+def page(request: HttpRequest, team: Team, *, status: int = 200, **new_items: Any) -> HttpResponse:
+    """The team's page. `new_items` are shown once: a `link`, a `token`, or a form with errors."""
     actor = actor_of(request)
-    is_admin = access.may(actor, "admin", shown)
+    is_admin = access.may(actor, "admin", team)
     tokens = (
         access.visible(actor, ApiToken)
-        .filter(team=shown)
+        .filter(team=team)
         .select_related("created_by", "revoked_by")
         .order_by("-pk")
     )
     open_invitations = access.visible(actor, Invitation).filter(
-        team=shown, used_at=None, expires_at__gt=timezone.now()
+        team=team, used_at=None, expires_at__gt=timezone.now()
     )
     context = {
-        "team": shown,
+        "team": team,
         "members": access.visible(actor, Membership)
-        .filter(team=shown)
+        .filter(team=team)
         .select_related("user")
         .order_by("user__name", "user__email"),
         "invitations": open_invitations.select_related("created_by").order_by("-created_at"),
-        "teams": access.visible(actor, Team).exclude(pk=shown.pk).order_by("name"),
+        "teams": access.visible(actor, Team).exclude(pk=team.pk).order_by("name"),
         "roles": Role.choices,
         "is_admin": is_admin,
-        "may_log": access.may(actor, "start", shown),
+        "may_log": access.may(actor, "start", team),
         "tokens": tokens if is_admin else tokens.filter(created_by=actor.user),
         "token_form": TokenForm(),
         "server": request.build_absolute_uri("/").rstrip("/"),
     }
-    return render(request, "teams/team.html", {**context, **made}, status=status)
+    return render(request, "teams/team.html", {**context, **new_items}, status=status)

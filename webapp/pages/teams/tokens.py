@@ -1,6 +1,4 @@
-"""Tokens with which programs log into a team: editors make and revoke their own, administrators
-revoke any.
-"""
+"""API tokens: editors create and revoke their own, administrators revoke any."""
 
 from __future__ import annotations
 
@@ -22,16 +20,16 @@ from webapp.pages.teams.forms import TokenForm
 
 @require_POST
 def make(request: HttpRequest) -> HttpResponse:
-    """Make a token; the team's page shows it, this once."""
+    """Create a token; the team's page shows it once."""
     actor = actor_of(request)
-    found = access.require(actor, "start", actor.team)
+    current_team = access.require(actor, "start", actor.team)
     assert actor.user is not None
     form = TokenForm(request.POST)
     if not form.is_valid():
-        return team.page(request, found, token_form=form, status=422)
+        return team.page(request, current_team, token_form=form, status=422)
     typed = form.cleaned_data
     ends = timezone.now() + timedelta(days=int(typed["days"])) if typed["days"] else None
-    token = api_tokens.make(found, typed["name"], typed["scope"], actor.user, ends)
+    token = api_tokens.make(current_team, typed["name"], typed["scope"], actor.user, ends)
     return shown_once.redirect(reverse("team"), "#tokens", token=token, token_scope=typed["scope"])
 
 

@@ -16,7 +16,9 @@ urlpatterns = [
     path("team/quota/", team.set_quota, name="set_quota"),
     path("team/invite/", team.invite, name="invite"),
     path(
-        "team/invitations/<int:invitation_id>/withdraw/", team.withdraw, name="withdraw_invitation"
+        "team/invitations/<int:invitation_id>/withdraw/",
+        team.revoke_invitation,
+        name="withdraw_invitation",
     ),
     path("team/members/<int:membership_id>/role/", team.change_role, name="change_role"),
     path("team/members/<int:membership_id>/remove/", team.remove, name="remove_member"),

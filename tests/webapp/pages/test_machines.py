@@ -126,7 +126,7 @@ def test_jobs_are_named_only_to_their_team(
         "elm, GPUs 0–1" in queue
         and ">40</span> of 400" in queue
         and "for later</a>" in queue
-        and "waits for a free device" in queue
+        and "waiting for a free device" in queue
     )
     assert re.search(r"GPUs 0–1.{1,80}rates of sums</a>", machines) and "for later" not in machines
     client.force_login(charlie)
