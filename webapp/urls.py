@@ -1,4 +1,4 @@
-"""The root of all addresses. Every one of them stands in the access table of the tests."""
+"""The root of all URLs. The access table of the tests lists every one of them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The programs' door: Trackio's and MLflow's interfaces as an ASGI application beside Django's
-pages.
+"""The client APIs of Trackio and MLflow as an ASGI application beside Django's pages.
 
-It stands outside Django's middlewares on purpose: it knows no session and no cookie, so nothing
-that a browser carries along opens it, and a request costs little. Every address is in `ROUTES` and
-names what its token must allow.
+It is outside Django's middleware on purpose: it has no sessions and no cookies, so nothing that a
+browser sends by itself gives access, and a request is cheap. Every route is in `ROUTES`, with what
+its token must allow.
 """
 
 from __future__ import annotations
@@ -77,9 +76,7 @@ class ApiApplication:
         await _send(send, status, answer, headers)
 
     async def _patiently(self, scope: MutableMapping[str, Any], body: bytes) -> Any:
-        """The answer; where a client loses what is refused for the moment, the request waits for a
-        while instead.
-        """
+        """The answer; the request waits if the client would never retry a temporary error."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         is_patient = scope["path"].startswith(trackio.PREFIX) and len(body) < PARSED_AT_ONCE
         while True:
@@ -117,8 +114,9 @@ class ApiApplication:
         return await self._take(log_answer, request)
 
     async def _backlog(self, scope: MutableMapping[str, Any], receive: Receive) -> Any:
-        """Take in a body that is too long to hold. Whoever may not is told before it is read; the
-        team's rate does not count here.
+        """Store a body that is too long for memory.
+
+        Access is checked before the body is read; the team's rate limit does not apply.
         """
         actor = await self._let_in(scope, "start")
         understand = partial(trackio.BACKLOGS[scope["path"]], Request(actor, {}, b""))
@@ -130,7 +128,7 @@ class ApiApplication:
         return trackio.DONE
 
     async def _let_in(self, scope: MutableMapping[str, Any], action: Action | None) -> Actor:
-        """Who asks, if they may. Raises Refusal or PermissionDenied."""
+        """Return the actor, if the token may do `action`. Raises ApiError or PermissionDenied."""
         headers = dict(scope["headers"])
         _check_host(headers)
         if action is None:
@@ -141,7 +139,7 @@ class ApiApplication:
             raise ApiError(
                 415,
                 "INVALID_PARAMETER_VALUE",
-                "The body is compressed, which is not understood here. Send it as it is.",
+                "The body is compressed. Send it uncompressed.",
             )
         return actor
 
@@ -151,7 +149,7 @@ class ApiApplication:
             raise ApiError(
                 401,
                 "UNAUTHENTICATED",
-                "This needs an API token of a team; members make one on the team's page.",
+                "This needs an API token of a team; create one on the team's page.",
             )
         actor = self._token_cache.cached(token) or await self._look_up(token, address)
         if actor is None:
@@ -176,7 +174,7 @@ class ApiApplication:
         return actor
 
     async def _take(self, log_answer: LogAnswer, request: Request) -> Any:
-        """Answer only when everything is committed."""
+        """Answer only after everything is committed."""
         assert request.actor.team is not None
         size = sum(batch.size for batch in log_answer.batches)
         wait = self._rate_limit.wait(request.actor.team.pk, size)
@@ -192,11 +190,11 @@ class ApiApplication:
 
 
 class _Gone(Exception):
-    """The client left before it had sent everything."""
+    """The client disconnected before it had sent its whole request."""
 
 
 def _is_long(scope: MutableMapping[str, Any]) -> bool:
-    """Whether the body is too long to hold. Raises Refusal where that is not expected."""
+    """Whether the body is too long for memory. Raises ApiError if the route takes no such body."""
     announced = dict(scope["headers"]).get(b"content-length", b"0")
     if not announced.isdigit() or int(announced) <= MAX_BODY:
         return False
@@ -241,9 +239,7 @@ async def _parts(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def _threaded(work: Callable[..., T], *args: Any) -> T:
-    """Run what asks the database in a thread that keeps its connection, unless Postgres broke
-    it.
-    """
+    """Run a query in a thread with a persistent connection, closed if Postgres broke it."""
 
     def run() -> T:
         try:
@@ -271,7 +267,7 @@ def _is_ours(host: bytes) -> bool:
 
 
 def _placed(path: str) -> tuple[str, dict[str, str]]:
-    """An address as ROUTES writes it, and what stands in the place of its names."""
+    """The route of a path as ROUTES writes it, and the values of its placeholders."""
     prefix = mlflow_models.PATH + "/"
     if not path.startswith(prefix):
         return path, {}
@@ -288,12 +284,12 @@ def _route(method: str, path: str) -> Route:
     if path.startswith(mlflow.ARTIFACTS):
         raise ApiError(501, "NOT_IMPLEMENTED", mlflow.NO_FILES)
     if any(path == known_path for _, known_path in ROUTES):
-        raise ApiError(405, "BAD_REQUEST", f"{path} is not asked with {method}.")
-    raise ApiError(404, "ENDPOINT_NOT_FOUND", f"There is no interface at {path} here.")
+        raise ApiError(405, "BAD_REQUEST", f"{path} does not accept {method}.")
+    raise ApiError(404, "ENDPOINT_NOT_FOUND", f"There is no route {path}.")
 
 
 def _refusal(problem: Exception) -> ApiError:
-    """Every failure as what a client hears of it."""
+    """Turn every failure into the error answer of the API."""
     match problem:
         case ApiError():
             return problem
@@ -337,7 +333,7 @@ def _refusal(problem: Exception) -> ApiError:
 
 
 def _complaint(refusal: ApiError) -> dict[str, str]:
-    """As MLflow's clients read it, and as Trackio's do."""
+    """The error in the JSON form that both MLflow's and Trackio's clients read."""
     return {"error_code": refusal.code, "message": str(refusal), "error": str(refusal)}
 
 

@@ -1,9 +1,8 @@
-"""What Trackio's client could not send for hours or days: it comes as one request, however long,
-and again and again until it is answered.
+"""Long backlogs of Trackio's client: one request with everything that it could not send for days.
 
-So it is kept in a file and read piece by piece; each piece is committed by itself, and what has
-come before counts once. A client that gave up waiting for the answer finds most of it done when it
-comes back.
+The client repeats the request until it is answered. So the body is kept in a file and read in
+pieces; each piece is committed separately, and repeated values count once. A client that timed out
+finds most of its backlog recorded when it tries again.
 """
 
 from __future__ import annotations
@@ -34,8 +33,9 @@ Submit = Callable[[Sequence[ClientBatch]], Future[None]]
 
 
 def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], submit: Submit) -> None:
-    """Commit what the entries in `stream` say, each understood by `understand`. Raises Refusal, and
-    what `submit` raises.
+    """Commit the entries in `stream`, parsed by `understand`.
+
+    Raises ApiError and what `submit` raises.
     """
     with _turn():
         all_entries = entries(stream)
@@ -44,8 +44,9 @@ def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], submit: Su
 
 
 def entries(stream: IO[bytes]) -> Iterator[Any]:
-    """The items of the list `logs` in the JSON of `stream`. Raises Refusal with the place where it
-    is none.
+    """Yield the items of the list `logs` in the JSON of `stream`.
+
+    Raises ApiError, which names the position, for invalid JSON.
     """
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     decoder = json.JSONDecoder()
@@ -85,7 +86,7 @@ def _skip(text: str, position: int) -> int:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Few at a time: the same client may have come back before it was answered."""
+    """Limit the number at once: the same client may have reconnected before it was answered."""
     if not _room.acquire(blocking=False):
         text = (
             "Other long backlogs are being taken in. Send this again in a minute; nothing "

@@ -1,8 +1,7 @@
-"""MLflow's tracking interface (REST, version 2.0), as far as its clients need it to log, to take a
-run up again and to read back.
+"""MLflow's tracking REST API (version 2.0): what its clients need to log, resume and read back.
 
-Points count once by (run, key, step, time, value), so a request that is sent again changes nothing.
-Files stay with the client.
+Points count once by (run, key, step, time, value), so a repeated request changes nothing. Files
+stay with the client.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ from webapp.series import series_store
 BASE = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/"
 NO_FILES = (
-    "Stillroom keeps no files of runs that are logged from elsewhere: start the run anew, and "
+    "Stillroom keeps no files of runs that are logged from elsewhere: start the run again, and "
     "its client keeps them beside itself."
 )
 LONGEST_BATCH = 1_000_000
@@ -124,7 +123,7 @@ def set_tag(request: Request) -> LogAnswer:
 
 
 def log_inputs(request: Request) -> LogAnswer:
-    """The data sets that a run used: name, digest, where from and what for."""
+    """Record the data sets that a run used: name, digest, source and purpose."""
     message = read(LogInputs, request.body)
     return LogAnswer(
         [
@@ -261,7 +260,7 @@ def delete_tag(request: Request) -> dict[str, Any]:
 
 
 def search_runs(request: Request) -> dict[str, Any]:
-    """At most MOST_RUNS at once; the client asks for the rest by the token of the next page."""
+    """Return at most MOST_RUNS runs, and a page token if there are more."""
     message = read(Search, request.body)
     if len(message.experiment_ids) > MOST_EXPERIMENTS:
         raise ApiError(
@@ -331,7 +330,7 @@ def _run(request: Request, message: RunRequest) -> Run:
 
 
 def _project(request: Request, experiment_id: str) -> Project:
-    """The experiment of that id; MLflow calls the one that is always there 0. Raises Http404."""
+    """The experiment of that id; id 0 is MLflow's default experiment. Raises Http404."""
     if experiment_id == DEFAULT[0]:
         return runs.project(_team(request), DEFAULT[1])
     is_valid = experiment_id.isascii() and experiment_id.isdecimal() and len(experiment_id) < 19
@@ -378,7 +377,7 @@ def _offset(token: str) -> int:
 
 
 def _paged(name: str, items: list[dict[str, Any]], first: int, count: int) -> dict[str, Any]:
-    """A page of `count`, and the token of the next one if there was one more."""
+    """One page of `count` items, and the token of the next page if there is one."""
     more = {"next_page_token": str(first + count)} if len(items) > count else {}
     return {name: items[:count], **more}
 

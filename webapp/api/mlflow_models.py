@@ -1,6 +1,4 @@
-"""Models that MLflow's clients log. Their files stay where the client is; what is known of a model
-is a tag of its run.
-"""
+"""Models that MLflow's clients log: each is a tag of its run; its files stay with the client."""
 
 from __future__ import annotations
 
@@ -111,13 +109,13 @@ def tag(request: Request) -> dict[str, Any]:
 
 
 def log_params(request: Request) -> dict[str, Any]:
-    """A model's parameters are those of its run, which are kept there."""
+    """Store a model's parameters as parameters of its run."""
     _find(request)
     return {}
 
 
 def log_outputs(request: Request) -> LogAnswer:
-    """That a model is of a run is said when the model is made."""
+    """Accept and ignore: a model's run is recorded when the model is created."""
     read(RunRequest, request.body)
     return LogAnswer([], {})
 
@@ -141,9 +139,7 @@ def _change(
 
 
 def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
-    """The run's origin and the model's number in it, by the id that `_model` gives. Raises
-    Http404.
-    """
+    """The run's origin and the model's index in it, by the id of `_model`. Raises Http404."""
     run_id, _, number = request.query["model_id"].removeprefix("m-").partition("-")
     origin = _origin(request, run_id, lock)
     if not (number.isascii() and number.isdecimal() and f"{TAG}{number}" in origin.tags):
@@ -152,7 +148,7 @@ def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
 
 
 def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
-    """What is known of a run. Raises Http404."""
+    """The origin of a run. Raises Http404."""
     origins = (
         access.visible(request.actor, Origin)
         .filter(run__public_id=storable(run_id), run__source=Run.Source.CLIENT)

@@ -30,7 +30,7 @@ UNDERSTOOD = (
 
 
 def matching(runs: QuerySet[Run], filter: str, order_by: list[str]) -> QuerySet[Run]:
-    """The runs that `filter` describes, in order. Raises Refusal for what is not understood."""
+    """The runs that `filter` selects, ordered. Raises ApiError for unsupported syntax."""
     if len(filter) > LONGEST_FILTER or len(order_by) > MOST_ORDERS:
         raise ApiError(
             400,
@@ -43,7 +43,7 @@ def matching(runs: QuerySet[Run], filter: str, order_by: list[str]) -> QuerySet[
 
 
 def _conditions(text: str) -> Iterator[Q]:
-    """One after the other, so that an AND inside of quotes belongs to the value."""
+    """Split the filter at AND, but not inside quotes."""
     position = 0
     while True:
         match = CONDITION.match(text, position)

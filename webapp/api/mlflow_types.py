@@ -140,7 +140,7 @@ class ExperimentTag(BaseModel):
 
 
 class Search(BaseModel):
-    """Of runs, or of experiments."""
+    """A search for runs or for experiments."""
 
     experiment_ids: list[str] = []
     filter: str = ""
@@ -161,7 +161,7 @@ class Experiment(BaseModel):
 
 
 def read(shape: type[B], content: bytes | Mapping[str, str]) -> B:
-    """The body or the query as `shape`. Raises Refusal, with the place and what is wrong."""
+    """Parse the body or the query as `shape`. Raises ApiError, which names field and error."""
     try:
         return (
             shape.model_validate_json(content or b"{}")
@@ -176,7 +176,7 @@ def read(shape: type[B], content: bytes | Mapping[str, str]) -> B:
 
 
 def logs(metrics: Iterable[Metric]) -> list[LoggedValues]:
-    """Values of one step and time together, as long as each key stands there once."""
+    """Group values by step and time, so that each group holds a key once."""
     grouped: list[LoggedValues] = []
     for metric in metrics:
         step, wall_time, name = (
@@ -222,14 +222,12 @@ def info(run: Run) -> dict[str, Any]:
 
 
 def files_of(origin: Origin) -> str:
-    """Where a client keeps the files of a run: a path without a host is on its own machine, below
-    the folder that it runs in.
-    """
+    """The artifact URI of a run: a path on the client's machine, relative to its working folder."""
     return f"{FILES}/{origin.project_id}/{origin.run.public_id}"
 
 
 def whole(run: Run) -> dict[str, Any]:
-    """A run with its newest values; the step and time of each are in its history."""
+    """A run as JSON with its latest values; their step and time are in the metric history."""
     newest = series_store.latest(run, series_store.keys(run))
     values = [
         {"key": name, "value": series_store.json_number(value)} for name, value in newest.items()

@@ -83,5 +83,5 @@ def _basic(value: str) -> str | None:
 
 
 def body_of(answer: Any) -> bytes:
-    """An answer as JSON; numbers that JSON lacks have been written as strings before."""
+    """Encode an answer as JSON; non-finite numbers have been written as strings before."""
     return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()

@@ -1,8 +1,8 @@
-"""Trackio's interface (version 1 of its HTTP transport), as its stock client speaks it.
+"""Trackio's API (version 1 of its HTTP transport), as its stock client uses it.
 
-The client sends what it could not deliver again, in one piece and without end, so a value that
-cannot be kept never refuses the request: numbers are stored, the names of all else are noted on the
-run.
+The client repeats what it could not deliver in one piece until it succeeds. So a value that cannot
+be stored never refuses the request: numbers are stored, and the names of everything else are noted
+on the run.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ T = TypeVar("T")
 
 
 class Entry(TypedDict):
-    """What every entry says first: of which run it is, and when it was."""
+    """The fields that every entry has: its run and its time."""
 
     project: Name
     run: NotRequired[Name | None]
@@ -123,9 +123,7 @@ def bulk_log(request: Request) -> LogAnswer:
 
 
 def bulk_log_system(request: Request) -> LogAnswer:
-    """Figures of the machine, which have a time and no step: they stand at the step that the run is
-    at.
-    """
+    """Store metrics of the machine, which have no step, at the current step of the run."""
     return LogAnswer(
         [_measured(request, entry, SYSTEM) for entry in _read(_logs, request)["kwargs"]["logs"]],
         DONE,
@@ -144,8 +142,9 @@ def bulk_alert(request: Request) -> LogAnswer:
 
 
 def bulk_upload_media(request: Request) -> LogAnswer:
-    """Files are not kept. The run's log says so, because a refusal would have the client hold its
-    training up and try again.
+    """Accept files without storing them, and say so in the run's log.
+
+    A refusal would make the client stop the training and try again.
     """
     batches = []
     for entry in _read(_uploads, request)["kwargs"]["uploads"]:
@@ -159,14 +158,12 @@ def bulk_upload_media(request: Request) -> LogAnswer:
 
 
 def upload(request: Request) -> LogAnswer:
-    """The bytes of a file that `bulk_upload_media` names next; they are let go."""
+    """Read and discard the bytes of a file that `bulk_upload_media` announces."""
     return LogAnswer([], {"paths": ["not-kept"]})
 
 
 def refuse_artifacts(request: Request) -> dict[str, Any]:
-    """The client raises this sentence; of an answer that is not 200 it would show the number
-    alone.
-    """
+    """Answer 200 with an error text, because of other codes the client shows only the number."""
     return {"error": NO_ARTIFACTS}
 
 
@@ -185,7 +182,7 @@ def get_runs_for_project(request: Request) -> dict[str, Any]:
 
 
 def get_run_summary(request: Request) -> dict[str, Any]:
-    """Asked when a run is taken up again: where its client's own counter goes on."""
+    """The last step of a run. A client that resumes it continues its own counter from there."""
     arguments = _asked(request)
     runs = _runs(request).select_related("origin")
     run = (
@@ -205,8 +202,9 @@ def get_run_summary(request: Request) -> dict[str, Any]:
 
 
 def _read(shape: TypeAdapter[T], request: Request) -> T:
-    """The request as `shape`. Half a character, as of a file name that is no text, becomes a
-    question mark. Raises ValidationError.
+    """Parse the request as `shape`. Raises ValidationError.
+
+    A lone surrogate, as in a file name that is not text, becomes a question mark.
     """
     try:
         return shape.validate_json(request.body)
@@ -255,9 +253,7 @@ def _line(request: Request, entry: Entry, level: str, message: str, *name: objec
 
 
 def _step(entry: Entry, *candidates: float | None) -> tuple[int | None, list[LogLine]]:
-    """The first of the steps that are named which can be stored, else None; and what the run's log
-    says of one that cannot.
-    """
+    """The first named step that can be stored, else None; and a log line about one that cannot."""
     steps = [(candidate, step(candidate)) for candidate in candidates if candidate is not None]
     valid_step = next((storable for _, storable in steps if storable is not None), None)
     invalid = next((candidate for candidate, storable in steps if storable is None), None)
@@ -279,7 +275,7 @@ def _step(entry: Entry, *candidates: float | None) -> tuple[int | None, list[Log
 
 
 def _note(entry: Entry, kind: str, message: str) -> LogLine:
-    """A line that a run's log has once of its kind."""
+    """A line that a run's log has once per kind."""
     text = f"{message} The run's log says this once."
     return LogLine(
         "warning",
@@ -306,9 +302,7 @@ def _named(team: int, owner: int | None, project: str, run: str, id: str) -> Run
 
 
 def _time(entry: Entry) -> tuple[float, list[LogLine]]:
-    """When it was logged, if the client says so, which it does for what it sends late; else now.
-    And what the log says of no moment.
-    """
+    """The client's time if given, else now; and a log line about an invalid time."""
     stamp = entry.get("timestamp")
     if not stamp:
         return time.time(), []
@@ -333,7 +327,7 @@ def _runs(request: Request) -> Any:
 
 
 def _asked(request: Request) -> dict[str, Any]:
-    """The arguments of a question by their names; the first one without a name is the project."""
+    """The arguments of a call by name; the first positional one is the project."""
     try:
         call = json.loads(request.body)
         keyword_arguments, positional = call.get("kwargs") or {}, call.get("args") or []

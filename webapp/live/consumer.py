@@ -40,9 +40,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 @dataclass
 class Subscription:
-    """A run that a client follows: which series, how wide its charts are, and the cursor that it
-    has been sent.
-    """
+    """A run that a client follows: its series, the width of its charts, the last cursor sent."""
 
     run: Run
     keys: frozenset[str] | None
@@ -65,9 +63,7 @@ async def live(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 
 class LiveSocket:
-    """A slow client delays only itself: what is new waits in the database, and the next frame has
-    all of it.
-    """
+    """One live socket. A slow client delays only itself: new data waits in the database."""
 
     actor: Actor
 
@@ -151,7 +147,7 @@ class LiveSocket:
                 raise SocketEnded(LATER) from None
 
     def _measure(self, frame: str | bytes) -> None:
-        """Raises SocketEnded if this is too long, or too much was said lately."""
+        """Raise SocketEnded if this frame is too long or too many came lately."""
         if len(frame) > messages.LARGEST:
             raise SocketEnded(TOO_BIG)
         now = asyncio.get_running_loop().time()
@@ -247,9 +243,7 @@ class LiveSocket:
                 await self._stall(run_id)
 
     async def _stall(self, run_id: int) -> None:
-        """Say once that there is an outage; the next frame, even if it has nothing new, says that
-        it is over.
-        """
+        """Tell the client once about an outage; the next frame, even an empty one, ends it."""
         if not self.stalled:
             self.stalled = True
             await self._say(messages.Stalled(type="stalled", message=AWAY))
@@ -260,7 +254,7 @@ class LiveSocket:
             self._wake(watched)
 
     async def _tell(self, run_id: int) -> None:
-        """Send what is new of one run, or of a list."""
+        """Send the changes of one run, or of a list."""
         self.actor = await self.hub.session_access.actor(self.scope)
         if self.actor.is_anonymous:
             for subscription in self.subscriptions.values():
@@ -297,9 +291,7 @@ class LiveSocket:
             subscription.cursor = answer.cursor
 
     async def _answer(self, subscription: Subscription) -> Answer | None:
-        """What lies past the subscription's cursor; None if that is nothing and the client knows
-        it.
-        """
+        """The data after the subscription's cursor; None if there is none and the client knows."""
         run_id, since, keys, width = (
             subscription.run.pk,
             subscription.cursor,
@@ -351,9 +343,7 @@ class LiveSocket:
     async def _send_all(
         self, texts: Sequence[str], subscription: Subscription | None = None
     ) -> bool:
-        """Send frames one after the other, each with its rest; False if the client meanwhile asked
-        something else of that run.
-        """
+        """Send all parts of a frame; False if the client changed its subscription meanwhile."""
         for text in texts:
             if (
                 subscription is not None
@@ -368,8 +358,9 @@ class LiveSocket:
         await self._send_text(message.model_dump_json())
 
     async def _send_text(self, text: str) -> None:
-        """Raises SocketEnded if the client has left, or has not taken what it was sent before for
-        SEND_SECONDS.
+        """Send one text frame.
+
+        Raises SocketEnded if the client has left or did not accept the previous frame in time.
         """
         try:
             async with asyncio.timeout(SEND_SECONDS):

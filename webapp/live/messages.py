@@ -1,8 +1,7 @@
-"""Every message of the live socket, in both directions: the one definition that server, tests and
-the schema for JavaScript share.
+"""All messages of the live socket in both directions, shared by server, tests and JSON schema.
 
-`python -m webapp.live.messages` writes `messages.schema.json` anew, against which the tests of the
-browser's modules hold both sides.
+`python -m webapp.live.messages` writes `messages.schema.json`; the JavaScript tests check both
+sides against it.
 """
 
 from __future__ import annotations
@@ -31,13 +30,11 @@ Value = Annotated[
 
 
 class BadMessage(ValueError):
-    """A frame that says nothing that we understand; the message is the reason."""
+    """The client's frame is not a valid message; the text of the error is the reason."""
 
 
 class Message(BaseModel):
-    """No unknown fields; what is not a number is written as the strings "NaN", "Infinity" and
-    "-Infinity".
-    """
+    """A message without unknown fields; NaN, Infinity and -Infinity are written as strings."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
@@ -46,8 +43,9 @@ class Message(BaseModel):
 
 
 class Subscribe(Message):
-    """Follow a run from batch `since` on, in place of an earlier subscription to it. `keys` null:
-    every series.
+    """Follow a run from batch `since` on; replaces an earlier subscription to it.
+
+    `keys` null selects every series.
     """
 
     type: Literal["subscribe"]
@@ -63,19 +61,19 @@ class Unsubscribe(Message):
 
 
 class SubscribeList(Message):
-    """Follow the newest runs of the team whose pages are shown."""
+    """Follow the newest runs of the current team."""
 
     type: Literal["subscribe_list"]
 
 
 class SubscribeJobs(Message):
-    """Follow the jobs of the team whose pages are shown, as far as they are at work."""
+    """Follow the running jobs of the current team."""
 
     type: Literal["subscribe_jobs"]
 
 
 class Ping(Message):
-    """Are you there? Sent by a page that has long heard nothing of a run that is at work."""
+    """Ask for a sign of life. A page sends it after a long silence about a running run."""
 
     type: Literal["ping"]
 
@@ -89,10 +87,10 @@ ClientMessage = Annotated[
 
 
 class State(Message):
-    """What headers and lists show of a run. `word` is how people read its state: a queued run may
-    be held, a running one logging.
+    """What headers and lists show of a run.
 
-    `last_event_at` is by the trainer's clock; `behind_s` is its age while more wait.
+    `word` is the state as people read it: a queued run may be held, a running one logging.
+    `last_event_at` is by the trainer's clock; `behind_s` is its age while more events wait.
     """
 
     state: str
@@ -118,8 +116,9 @@ class Points(Message):
 
 
 class Buckets(Message):
-    """A series from its beginning: `count` points in as many buckets as `x` has entries; `marks`
-    are (step, value) of what is no number.
+    """A whole series: `count` points in as many buckets as `x` has entries.
+
+    `marks` are (step, value) of values that are not finite.
     """
 
     key: str
@@ -133,8 +132,9 @@ class Buckets(Message):
 
 
 class News(Message):
-    """Complete up to batch `cursor` once part `parts - 1` has come. `changed` names the parts of
-    the page that have news of their own; `now` is the server's clock.
+    """Everything up to batch `cursor`, complete with part `parts - 1`.
+
+    `changed` names the parts of the page to load again; `now` is the server's clock.
     """
 
     run: RunId
@@ -147,14 +147,14 @@ class News(Message):
 
 
 class Delta(News):
-    """What lies between the client's cursor and this one."""
+    """The points between the client's cursor and this one."""
 
     type: Literal["delta"]
     series: list[Points]
 
 
 class Reset(News):
-    """In place of all that the client has, from part 0 on: each series in about `width` buckets."""
+    """Replaces all data of the client, from part 0 on: each series in about `width` buckets."""
 
     type: Literal["reset"]
     width: int
@@ -167,7 +167,7 @@ class Row(State):
 
 
 class Runs(Message):
-    """Rows of the list that changed, or are new to this client."""
+    """Rows of the list that changed or are new to this client."""
 
     type: Literal["runs"]
     now: datetime
@@ -175,9 +175,7 @@ class Runs(Message):
 
 
 class JobRow(Message):
-    """How far a job is: problems that were answered, parts that are done, and copies of parts that
-    are at work.
-    """
+    """Progress of a job: problems answered, parts done, and copies of parts that are running."""
 
     job: RunId
     done: int
@@ -186,9 +184,7 @@ class JobRow(Message):
 
 
 class Jobs(Message):
-    """Every job that is not over, first at once and then whenever one of them moved; one that is
-    over is not among them any more.
-    """
+    """All running jobs, sent at once and at each change. A job that has ended is not listed."""
 
     type: Literal["jobs"]
     now: datetime
@@ -196,7 +192,7 @@ class Jobs(Message):
 
 
 class Refused(Message):
-    """This subscription is over, or never was."""
+    """This subscription has ended, or was not allowed."""
 
     type: Literal["refused"]
     run: RunId
@@ -204,9 +200,7 @@ class Refused(Message):
 
 
 class Stalled(Message):
-    """The server cannot read its database now; it tries again, and the next frame says that it
-    could.
-    """
+    """The server cannot read its database now. It tries again; the next frame ends the outage."""
 
     type: Literal["stalled"]
     message: str
@@ -217,7 +211,7 @@ class Pong(Message):
 
 
 class Mistake(Message):
-    """The client's last message was not understood."""
+    """The client's last message was invalid."""
 
     type: Literal["error"]
     message: str
@@ -236,7 +230,7 @@ from_server: TypeAdapter[Delta | Reset | Runs | Jobs | Refused | Stalled | Pong 
 
 
 def parse(text: str | None) -> Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping:
-    """The message in a client's text frame. Raises BadMessage."""
+    """Parse a client's text frame. Raises BadMessage."""
     if text is None:
         raise BadMessage("Only text frames with JSON are understood.")
     try:

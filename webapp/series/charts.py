@@ -100,7 +100,7 @@ def read_since(
 ) -> list[ChartSeries] | None:
     """Return every point of batches after batch number `cursor`, in order of step.
 
-    Returns None if some of these batches were folded, so that they cannot be told apart any more.
+    Returns None if some of these batches were folded, so that they can no longer be separated.
     """
     with snapshot():
         if Log.objects.filter(run=run, folded__gt=cursor).exists():

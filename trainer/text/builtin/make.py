@@ -2,7 +2,7 @@
 
 Seeds, curricula and step counts are below, so that the same machine kind makes the same weights.
 Stored as fp16, 1.7 MB in all. The teacher gets levels 1 and 2 until it is sure of them; the student
-gets mostly level 1 and is broken off at 80 % of its schedule. Both see a little of level 3: enough
+gets mostly level 1 and stops at 80 % of its schedule. Both see a little of level 3: enough
 to know what an answer looks like there, too little to get many right. `word` is the skill outside
 the pool with which forgetting is measured.
 """

@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 CELLS = 20
 DIVERGENCES = (1e-5, 1e2)  # nats; the histogram's first cell holds all below, its last all above
 REGIONS = ("q1", "q2", "q3", "q4")
-SMALLEST = 1e-300  # scores from here down are as good as 0
+SMALLEST = 1e-300  # smaller scores count as 0
 ROUNDING = (
     1e-9  # a product such as 0.29 · 100 may fall just short of the whole number that it means
 )

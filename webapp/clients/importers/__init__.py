@@ -1,8 +1,8 @@
-"""Runs that were logged elsewhere, from the files that other trackers keep or export.
+"""Import of runs from the files that other trackers keep or export.
 
-A value counts once by its file (known by how it begins) and its place in it, for MLflow by its
-content; so the same files can be imported again, and where they have grown, or an import was broken
-off, only what is new is added. How far a file has been read is committed together with its values.
+A value counts once by its file (identified by its first bytes) and its offset, for MLflow by its
+content. So the same files can be imported again: after they have grown, or after an interrupted
+import, only new values are added. The read position is committed together with the values.
 """
 
 from __future__ import annotations
@@ -58,10 +58,9 @@ def import_runs(
     project: str,
     tell: Tell = lambda text: None,
 ) -> list[Run]:
-    """Every run in the files below `folder`, made or continued; `tell` hears every few seconds how
-    far it is.
+    """Import every run in the files below `folder`; `tell` gets the progress every few seconds.
 
-    Raises Unreadable; what was read before that stays.
+    Raises UnreadableFile; values that were read before it stay.
     """
     run_by_id: dict[int, Run] = {}
     try:
@@ -116,7 +115,7 @@ def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, 
 
 
 def _recorded(run_id: int, address: RunAddress, source: LogSource) -> Iterator[list[LoggedValues]]:
-    """Each part of a file's logs that had not been recorded, once it is."""
+    """Yield each part of a file's logs that was not recorded before, after recording it."""
     imported_file = (
         None
         if source.head is None
@@ -146,7 +145,7 @@ def _move(imported_file: ImportedFile, chunk: list[LogAtOffset]) -> None:
 
 
 def _conclude(run_id: int, imported: ImportedRun, times: list[float]) -> Run:
-    """The run as its files leave it: how it ended, and from when to when it logged."""
+    """Set the run's final state, start and end as its files give them."""
     run = Run.objects.get(pk=run_id)
     run.state, run.reason = imported.state or State.STOPPED, "" if imported.state else UNKNOWN_END
     first, last = (

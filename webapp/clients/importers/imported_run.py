@@ -1,4 +1,4 @@
-"""What the readers of files return, in the same shape for all formats."""
+"""The result of reading files of other trackers, in one form for all formats."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LogAtOffset = tuple[int, LoggedValues]  # byte offset in the file, and the value
 
 
 class UnreadableFile(Exception):
-    """A file is not what it should be; the message says which, where in it, and what is wrong."""
+    """A file cannot be read in its format; the message names file, position and error."""
 
 
 @dataclass(frozen=True)
 class LogSource:
-    """A file with values of a run. `head` is the same whenever it is read, also after it has grown;
-    `logs` reads it from its beginning.
+    """A file with values of a run; `logs` reads it from its start.
 
-    Without a `head` its values count once by what they say.
+    `head` identifies the file and stays the same when the file grows. Without a `head` values count
+    once by their content.
     """
 
     head: UUID | None
@@ -32,9 +32,7 @@ class LogSource:
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """A run in files. `key` is the same whenever these files are read; `state` is how the run
-    ended, where the files say so.
-    """
+    """A run in files. `key` identifies it at every import; `state` is its end, where known."""
 
     client: str
     key: str
@@ -49,8 +47,9 @@ class ImportedRun:
 def checked_values(
     values: dict[str, float], step_value: object, moment: object, where: str
 ) -> LoggedValues:
-    """A log with its step and time (Unix seconds, 0: unknown) as they can be stored. Raises
-    Unreadable, which names the place `where`.
+    """A log with step and time (Unix seconds, 0: unknown) within the limits of storage.
+
+    Raises UnreadableFile, which names the position `where`.
     """
     valid_step = step(step_value)
     if valid_step is None:

@@ -1,9 +1,8 @@
-"""MLflow: its folder `mlruns`, and metric histories as CSV with the columns run_id, key, value,
-step and timestamp.
+"""MLflow's folder `mlruns`, and metric histories as CSV (run_id, key, value, step, timestamp).
 
-Below `mlruns` an experiment has a `meta.yaml` and its runs; a run has a `meta.yaml`, and a file for
-each of its metrics (lines of time, value, step), params and tags. Points count by their content, as
-when MLflow's client logs them.
+Below `mlruns` an experiment has a `meta.yaml` and its runs; a run has a `meta.yaml`, and one file
+per metric (lines of time, value, step), parameter and tag. Points count by their content, as when
+MLflow's client logs them.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ COLUMNS = {"key", "value", "step", "timestamp"}
 
 
 def found(folder: Path) -> Iterator[ImportedRun]:
-    """Every run below `folder`. Raises Unreadable."""
+    """Every run below `folder`. Raises UnreadableFile."""
     for meta in sorted(folder.rglob("meta.yaml")):
         if (meta.parent / "metrics").is_dir():
             yield _run(meta.parent, _meta(meta))
@@ -89,9 +88,7 @@ def _logs(folder: Path) -> Iterator[LogAtOffset]:
 
 
 def _table(file: Path) -> Iterator[ImportedRun]:
-    """The runs of a table, each as often as something of it stands among MOST_ROWS rows: bringing a
-    run again continues it.
-    """
+    """The runs of a table, in blocks of at most MOST_ROWS rows; a repeated run is continued."""
     names = {str(row.get("run_id", "")) for _, row in tables.rows(file)}
     unnamed = str(tables.head(file))
     rows = tables.rows(file)
@@ -129,7 +126,7 @@ def _table(file: Path) -> Iterator[ImportedRun]:
 
 
 def _seconds(milliseconds: float) -> float:
-    """A time in seconds; an absurd one stays absurd rather than overflow."""
+    """A time in seconds; one beyond the range of floats becomes infinite instead of an overflow."""
     return milliseconds / 1000 if abs(milliseconds) < 2**63 else math.inf
 
 

@@ -1,6 +1,4 @@
-"""As much of protocol buffers' wire format as the readers need: the fields of a message, one after
-the other.
-"""
+"""The part of protocol buffers' wire format that the readers need: the fields of a message."""
 
 from __future__ import annotations
 
@@ -12,8 +10,9 @@ Value = int | bytes
 
 
 def fields(message: bytes) -> Iterator[tuple[int, Value]]:
-    """(number, value) of each field: a varint as an integer, all else as bytes. Raises ValueError
-    where the message breaks off.
+    """Yield (number, value) of each field: a varint as an integer, everything else as bytes.
+
+    Raises ValueError for a truncated message.
     """
     offset = 0
     while offset < len(message):
@@ -36,7 +35,7 @@ def fields(message: bytes) -> Iterator[tuple[int, Value]]:
 
 
 def signed(value: int) -> int:
-    """A varint as the int64 that it stands for."""
+    """A varint read as int64."""
     return value - 2**64 if value >= 2**63 else value
 
 

@@ -1,6 +1,4 @@
-"""Tables as text: CSV with a header, or lines of JSON objects. Each row is told with the byte at
-which it stands.
-"""
+"""Tables as text: CSV with a header, or lines of JSON objects; each row with its byte offset."""
 
 from __future__ import annotations
 
@@ -18,15 +16,13 @@ LONGEST_LINE = 16 * 2**20
 
 
 def head(file: Path) -> UUID:
-    """What a table is known by while it grows: its header or first row, and the row after it."""
+    """What identifies a growing table: its header or first row, and the row after it."""
     lines = _lines(file)
     return digest_id(*(next(lines, (0, "")) for _ in range(2)))
 
 
 def rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(offset, row) of each. A last line of JSON that is not whole yet is left out. Raises
-    Unreadable.
-    """
+    """Yield (offset, row), without an incomplete last line of JSON. Raises UnreadableFile."""
     return _csv(file) if file.suffix == ".csv" else _json(file)
 
 
@@ -53,7 +49,7 @@ def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _whole(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Lines put together where a quoted cell goes on in the next one."""
+    """Join lines that belong to one quoted cell."""
     row_lines: list[str] = []
     row_offset = size = 0
     open_quote = False
@@ -116,9 +112,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def _number(text: str) -> Any:
-    """A cell as the number that it is, else as text; NaN and the infinities by the names that
-    clients use.
-    """
+    """A cell as a number if it is one, else as text; NaN and infinities by the clients' names."""
     try:
         return float(text)
     except ValueError:

@@ -2,8 +2,8 @@
 
 A file is a sequence of records: length (8 bytes), its masked CRC-32C (4), the record, the record's
 CRC (4). A record is an `Event` message: wall_time = 1, step = 2, summary = 5; a summary has values
-= 1 with tag = 1, simple_value = 2, or a tensor = 8 with one number. Both CRCs of the length are
-checked, so that a damaged file is found where it breaks; a last record that is not whole yet waits
+= 1 with tag = 1, simple_value = 2, or a tensor = 8 with one number. The CRC of the length is
+checked, so that a damaged file is reported at the right position; an incomplete last record is left
 for the next import.
 """
 
@@ -34,7 +34,7 @@ POLYNOMIAL = 0x82F63B78
 
 
 def found(folder: Path) -> Iterator[ImportedRun]:
-    """Every run below `folder`, by the path of its folder. Raises Unreadable."""
+    """Every run below `folder`, by the path of its folder. Raises UnreadableFile."""
     files: dict[Path, list[Path]] = defaultdict(list)
     for file in sorted(folder.rglob(PATTERN)):
         if file.is_file() and file.stat().st_size:
@@ -48,9 +48,7 @@ def found(folder: Path) -> Iterator[ImportedRun]:
 
 
 def _head(file: Path) -> UUID:
-    """What a file is known by while it grows: its first records, which hold when and where it was
-    begun.
-    """
+    """What identifies a growing file: its first records, with the time and host of its start."""
     records = _records(file)
     return digest_id(
         *(record.hex() for _, record in (next(records, (0, b"")), next(records, (0, b""))))
@@ -69,7 +67,7 @@ def _logs(file: Path) -> Iterator[LogAtOffset]:
 
 
 def _records(file: Path) -> Iterator[tuple[int, bytes]]:
-    """(offset, record) up to the last whole one. Raises Unreadable."""
+    """Yield (offset, record) up to the last complete one. Raises UnreadableFile."""
     offset = 0
     with file.open("rb") as stream:
         while len(frame := stream.read(12)) == 12:
@@ -87,8 +85,9 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _log(record: bytes, where: str) -> LoggedValues | None:
-    """The scalars of an event; None if it has none. Raises Unreadable for what cannot be stored,
-    and errors of `protobuf`.
+    """The scalars of an event; None if it has none.
+
+    Raises UnreadableFile for values that cannot be stored, and the errors of `protobuf`.
     """
     wall_time, step = 0.0, 0
     values: dict[str, float] = {}
@@ -115,7 +114,7 @@ def _parts(message: bytes, field_number: int) -> list[bytes]:
 
 
 def _value(message: bytes) -> tuple[str, float | None]:
-    """(tag, number) of a summary's value; what is no single number has None."""
+    """(tag, number) of a summary's value; the number is None unless it is a single number."""
     tag, scalar = "", None
     for number, value in fields(message):
         if isinstance(value, int):
@@ -130,9 +129,7 @@ def _value(message: bytes) -> tuple[str, float | None]:
 
 
 def _of_tensor(message: bytes) -> float | None:
-    """The number of a tensor that holds one float or double: as content (4), or among the floats
-    (5) or doubles (6).
-    """
+    """The number of a tensor with one float or double: content (4), floats (5) or doubles (6)."""
     kind = next((value for number, value in fields(message) if number == 1), None)
     read, size = (single, 4) if kind == FLOAT else (double, 8)
     content = b"".join(

@@ -1,9 +1,8 @@
-"""Weights & Biases: histories that were exported as CSV or as lines of JSON, and the `.wandb` files
-of runs that were logged offline.
+"""Weights & Biases: exported histories (CSV, JSON lines) and `.wandb` files of offline runs.
 
 A `.wandb` file is a log of blocks of 32 KiB: after a header of 7 bytes (":W&B", a magic number, a
-version) come pieces, each with CRC (4), length (2) and kind (1: whole, 2: first, 3: middle, 4:
-last). A whole record is a message with a history = 2 or a run = 17 in it; a history has items = 1
+version) there are fragments, each with CRC (4), length (2) and kind (1: whole, 2: first, 3: middle,
+4: last). A complete record is a message with a history = 2 or a run = 17; a history has items = 1
 with key = 1, nested keys = 2 and the value as JSON = 16.
 """
 
@@ -39,7 +38,7 @@ NOT_METRICS = ("_runtime", "_wandb")
 
 
 def found(folder: Path) -> Iterator[ImportedRun]:
-    """Every run in the files below `folder`. Raises Unreadable."""
+    """Every run in the files below `folder`. Raises UnreadableFile."""
     for file in sorted(
         path
         for path in folder.rglob("*")
@@ -73,9 +72,7 @@ def _logs(
 
 
 def _offline(file: Path) -> ImportedRun:
-    """The run of a file; it is known by its record of the run, which holds its id and when it
-    began.
-    """
+    """The run of a file, identified by its run record, which has its id and start."""
     for offset, record in _records(file):
         run = next((value for number, value in _read(file, offset, record) if number == RUN), None)
         if isinstance(run, bytes):
@@ -138,7 +135,7 @@ def _read(file: Path, offset: int, record: bytes) -> list[tuple[int, Any]]:
 
 
 def _records(file: Path) -> Iterator[tuple[int, bytes]]:
-    """(offset, record) up to the last whole one. Raises Unreadable."""
+    """Yield (offset, record) up to the last complete one. Raises UnreadableFile."""
     with file.open("rb") as stream:
         if stream.read(len(HEADER)) != HEADER:
             raise UnreadableFile(f"{file.name} does not begin like a file of W&B.")

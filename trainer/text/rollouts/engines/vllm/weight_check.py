@@ -28,7 +28,8 @@ SLACK, LEAST_SLACK = (
     9.0,
     1e-4,
 )  # rounding may grow with the weights: by how many times itself, and by how many nats at least
-DISTINGUISHABLE = 4.0  # how many times as much as rounding old and new must differ to be told apart
+# Old and new weights must differ by this many times the rounding error to be distinguished.
+DISTINGUISHABLE = 4.0
 
 
 def check_text(vocabulary: int, longest: int) -> tuple[int, ...]:
