@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainer.spec.base import Section, option
 
 CAOPD = "CaOPD, arXiv 2604.16830"
 # What may follow the number: closing punctuation, emphasis, then words without digits or %.
 AFTER = re.compile(r"""[.,;:!?)\]}"'$]*[*_`]*( [^%\d]*)?""")
+
+
+# Ignored between the words of a statement.
+EMPHASIS = re.compile(r"[ \t*_`]")
 
 
 class NoConfidence(Section):
@@ -72,6 +76,20 @@ class StatedConfidence(Section):
                 "after {value}"
             )
         return wording
+
+    @model_validator(mode="after")
+    def _has_one_start(self) -> StatedConfidence:
+        """Raise ValueError if the words before the number occur again after it in running text.
+
+        The second occurrence would be read as another statement, one without a number.
+        """
+        before, _, after = (EMPHASIS.sub("", part) for part in self.wording.partition("{value}"))
+        if not self.own_line and before.casefold() in after.casefold():
+            raise ValueError(
+                "wording repeats the words before {value} after it, so that the number cannot be "
+                "read back; use other words after {value}, or set own_line"
+            )
+        return self
 
 
 Confidence = Annotated[NoConfidence | StatedConfidence, Field(discriminator="kind")]
