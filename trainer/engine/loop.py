@@ -21,11 +21,11 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from trainer.engine import memory
+from trainer.engine.checkpoint_state import restore, save
 from trainer.engine.checkpoints import Snapshot
 from trainer.engine.optimisers import OptimiserGroup
 from trainer.engine.outcome import NotANumber, NothingToTrain, OutOfMemory, Stopped
 from trainer.engine.runtime import Runtime
-from trainer.engine.saving import restore, save
 
 __all__ = ["EvaluationReport", "Method", "MethodState", "Phase", "Runtime", "train"]
 

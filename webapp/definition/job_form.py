@@ -17,7 +17,7 @@ from webapp.access.models import Team
 from webapp.definition import location_choices
 from webapp.definition import run_form as forms
 from webapp.definition.fields_from_spec import Setting, settings
-from webapp.definition.form_fields import FormField, LocationChoices, bind
+from webapp.definition.form_field import FormField, LocationChoices, bind
 from webapp.definition.layout import (
     FieldGroup,
     Heading,

@@ -9,7 +9,7 @@ from functools import cache
 from trainer.spec import SpecIssue
 from webapp.definition import run_form as forms
 from webapp.definition.fields_from_spec import item_prefix, list_path, list_paths, settings
-from webapp.definition.form_fields import FormField, LocationChoices, bind, conditions_json
+from webapp.definition.form_field import FormField, LocationChoices, bind, conditions_json
 from webapp.definition.run_form import FormData
 
 BASICS = "run"

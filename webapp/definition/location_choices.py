@@ -7,7 +7,7 @@ from django.conf import settings
 from webapp.access.models import Team
 from webapp.base import endpoints
 from webapp.definition import run_form as forms
-from webapp.definition.form_fields import LocationChoice, LocationChoices
+from webapp.definition.form_field import LocationChoice, LocationChoices
 from webapp.library.locations import BUILTIN_LABELS, data_of, models_of, uri_of_data, uri_of_model
 from webapp.library.models import DataSet
 

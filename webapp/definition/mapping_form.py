@@ -12,7 +12,7 @@ from trainer.spec import SpecIssue
 from trainer.text.problems import Inspection
 from webapp.definition import layout
 from webapp.definition import run_form as forms
-from webapp.definition.form_fields import FormField, LocationChoices, bind
+from webapp.definition.form_field import FormField, LocationChoices, bind
 from webapp.definition.run_form import FormData
 
 COLUMNS = "data.train.columns."

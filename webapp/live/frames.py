@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from webapp.access import access
 from webapp.access.actors import Actor
-from webapp.base.snapshot import snapshot
+from webapp.base.read_snapshot import snapshot
 from webapp.jobs import progress
 from webapp.jobs.models import Job
 from webapp.jobs.models import State as JobState

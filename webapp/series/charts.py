@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.base.snapshot import snapshot
+from webapp.base.read_snapshot import snapshot
 from webapp.runs.models import Run
 from webapp.series.chart_data import draw, singles
 from webapp.series.chart_query import ChartData, ChartQuery

@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 from django.db import connection
 
-from webapp.base.snapshot import snapshot
+from webapp.base.read_snapshot import snapshot
 from webapp.runs.models import Run
 from webapp.series.curves import curves
 from webapp.series.storage import chunks

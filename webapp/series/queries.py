@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from webapp.base.snapshot import snapshot
+from webapp.base.read_snapshot import snapshot
 from webapp.runs.models import Run
 from webapp.series.charts import read
 from webapp.series.curves import Curve, CurveSegment, curves, origin

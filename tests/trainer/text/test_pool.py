@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trainer.spec import HardFilterWeights, PacedWeights, UniformWeights, Weighting
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import Answer, tally, truncated_share
-from trainer.text.training.pool import ProblemPool, draw
+from trainer.text.training.problem_pool import ProblemPool, draw
 
 
 def pool(

@@ -33,7 +33,7 @@ def judges() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children()
-        if "trainer.text.verifiers.child" in child.cmdline()
+        if "trainer.text.verifiers.judge_process" in child.cmdline()
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, close_old_connections, connection
 from django.db.backends.postgresql import base
 
-from webapp.base.snapshot import snapshot
+from webapp.base.read_snapshot import snapshot
 
 
 def backend_id() -> int:

@@ -15,7 +15,7 @@ from trainer.spec.fields.field_list import fields
 from trainer.spec.reader import issues_in, load, to_dict
 from webapp.definition import layout
 from webapp.definition import run_form as forms
-from webapp.definition.form_fields import LocationChoices
+from webapp.definition.form_field import LocationChoices
 
 ALICE_RUN: dict[str, Any] = {
     "name": "Alice's run",

@@ -33,7 +33,7 @@ from trainer.text.rollouts.records import DIVERGENCE, Group, Prompt
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled, count_trained
 from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss
-from trainer.text.training.pool import ProblemPool
+from trainer.text.training.problem_pool import ProblemPool
 from trainer.text.training.teacher_states import compute_teacher_states
 
 EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -44,8 +44,8 @@ from trainer.text.training.components import load_components, model_folder_files
 from trainer.text.training.costs import count_read_by_teachers, count_scored, count_trained
 from trainer.text.training.log_messages import explain_empty_pool
 from trainer.text.training.micro_batch_loss import MicroBatchLoss
-from trainer.text.training.pool import ProblemPool, draw
 from trainer.text.training.pool_measurement import current_pool, stage_at
+from trainer.text.training.problem_pool import ProblemPool, draw
 from trainer.text.training.row_collection import RowCollector
 from trainer.text.training.score_phase import Selection, score_and_select
 from trainer.text.training.teacher_answers import (

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.spec import RunSpec
 from trainer.text.rollouts.answers import Answer, truncated_share
-from trainer.text.training.pool import ProblemPool
+from trainer.text.training.problem_pool import ProblemPool
 
 
 def describe_pool(pool: ProblemPool, truncated: float) -> str:

@@ -14,7 +14,7 @@ from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
 from trainer.text.training.log_messages import describe_pool
-from trainer.text.training.pool import ProblemPool
+from trainer.text.training.problem_pool import ProblemPool
 
 
 def current_pool(

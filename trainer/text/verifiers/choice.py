@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from trainer.spec.data import ChoiceVerifier
-from trainer.text.verifiers.marks import marked
+from trainer.text.verifiers.answer_marks import marked
 from trainer.text.verifiers.records import Verdict
 
 

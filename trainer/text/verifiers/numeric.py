@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from trainer.spec.data import NumericVerifier
-from trainer.text.verifiers.marks import marked
+from trainer.text.verifiers.answer_marks import marked
 from trainer.text.verifiers.records import Verdict, clean
 
 NUMBER = re.compile(

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from trainer.spec.data import Verifier as Definition
-from trainer.text.verifiers.process import ChildLost, VerifierChild
+from trainer.text.verifiers.child_process import ChildLost, VerifierChild
 from trainer.text.verifiers.records import Verdict
 
 BATCH = 512

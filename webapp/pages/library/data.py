@@ -24,7 +24,7 @@ from webapp.access import access, actors
 from webapp.access.access import current_team
 from webapp.definition import mapping_form
 from webapp.definition import run_form as forms
-from webapp.definition.form_fields import shortened
+from webapp.definition.form_field import shortened
 from webapp.library import artifacts, locations, uploads
 from webapp.library import data_sets as datasets
 from webapp.library.models import Artifact, DataSet

@@ -22,7 +22,7 @@ from django.http import (
 from django.views.decorators.http import require_safe
 
 from webapp.access import access
-from webapp.base.snapshot import snapshot
+from webapp.base.read_snapshot import snapshot
 from webapp.pages.runs.run_page import requested_run
 from webapp.runs import branches
 from webapp.runs.models import Run

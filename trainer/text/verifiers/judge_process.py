@@ -1,6 +1,6 @@
 """The process that judges answers.
 
-    python -m trainer.text.verifiers.child DEFINITION SECONDS
+    python -m trainer.text.verifiers.judge_process DEFINITION SECONDS
 
 It writes a line "ready" when it is. A request is one JSON line, a list of [completion, reference];
 each pair is answered by one JSON line [correct, answer] as soon as it is judged. A list of plain

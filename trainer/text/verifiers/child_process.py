@@ -31,7 +31,14 @@ class VerifierChild:
     def __init__(self, definition: str, seconds: float) -> None:
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `kill`
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trainer.text.verifiers.child", definition, str(seconds)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "trainer.text.verifiers.judge_process",
+                definition,
+                str(seconds),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
