@@ -302,7 +302,7 @@ MANAGER = re.compile(
 
 
 def test_views_and_consumers_ask_the_access_module_for_what_they_show() -> None:
-    """Law 8: no view, API or consumer reaches past `access.visible` into a table."""
+    """Law 8: no view, API or consumer reaches past `permissions.visible` into a table."""
     root = Path(__file__).resolve().parents[2] / "webapp"
     guarded = [
         path

@@ -147,7 +147,7 @@ def test_a_failure_of_the_server_is_told_in_a_sentence_without_its_trace(
     def fail(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr("webapp.access.access.visible", fail)
+    monkeypatch.setattr("webapp.access.permissions.visible", fail)
     answer = client.get("/")
     assert answer.status_code == status
     assert said in answer.content.decode() and "Traceback" not in answer.content.decode()

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from webapp.access.access import ALLOWED
 from webapp.access.actors import Actor
 from webapp.access.digests import digest, new_token
 from webapp.access.models import ApiToken, Membership, Role, Scope, Team, User
+from webapp.access.permissions import ALLOWED
 
 MEMORY_SECONDS = 1.0
 MAX_CACHED_TOKENS = 1000

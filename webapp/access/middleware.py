@@ -15,7 +15,8 @@ from webapp.access import actors
 class SignInRequired:
     """Views are private unless marked.
 
-    `login_not_required` marks public pages, `access.shown_to_guests` the pages of a shared run.
+    `login_not_required` marks public pages, `permissions.shown_to_guests` the pages of a shared
+    run.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

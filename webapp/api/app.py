@@ -24,11 +24,11 @@ from django.http import Http404
 from django.http.request import split_domain_port, validate_host
 from pydantic import ValidationError
 
-from webapp.access import access
-from webapp.access.access import Action
+from webapp.access import permissions
 from webapp.access.actors import Actor
 from webapp.access.api_tokens import TokenCache
 from webapp.access.digests import digest
+from webapp.access.permissions import Action
 from webapp.api import backlog, mlflow, mlflow_models, trackio
 from webapp.api.rate_limit import LogRateLimit
 from webapp.api.requests import ApiError, LogAnswer, ReadRoute, Request, Route, body_of, token_of
@@ -134,7 +134,7 @@ class ApiApplication:
         if action is None:
             return Actor()
         actor = await self._actor(headers, (scope.get("client") or ("",))[0])
-        access.require(actor, action, actor.team)
+        permissions.require(actor, action, actor.team)
         if headers.get(b"content-encoding", b"identity") != b"identity":
             raise ApiError(
                 415,

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.http import Http404
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.access.models import Team
 from webapp.api import mlflow_models
 from webapp.api.mlflow_search import matching
@@ -139,7 +139,7 @@ def log_inputs(request: Request) -> LogAnswer:
 def create_experiment(request: Request) -> dict[str, Any]:
     message, team = read(CreateExperiment, request.body), _team(request)
     name = runs.project_name(storable(message.name))
-    if access.visible(request.actor, Project).filter(team=team, name=name).exists():
+    if permissions.visible(request.actor, Project).filter(team=team, name=name).exists():
         raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
     project = runs.project(team, name)
     if message.tags:
@@ -154,7 +154,7 @@ def set_experiment_tag(request: Request) -> dict[str, Any]:
     message = read(ExperimentTag, request.body)
     with transaction.atomic():
         project = (
-            access.visible(request.actor, Project)
+            permissions.visible(request.actor, Project)
             .select_for_update()
             .get(pk=_project(request, message.experiment_id).pk)
         )
@@ -177,7 +177,7 @@ def get_experiment(request: Request) -> dict[str, Any]:
 
 def get_experiment_by_name(request: Request) -> dict[str, Any]:
     name = runs.project_name(storable(read(Experiment, request.query).experiment_name))
-    project = access.visible(request.actor, Project).filter(name=name).first()
+    project = permissions.visible(request.actor, Project).filter(name=name).first()
     if project is None:
         raise ApiError(
             404, "RESOURCE_DOES_NOT_EXIST", f"Could not find experiment with name '{name}'"
@@ -194,7 +194,7 @@ def search_experiments(request: Request) -> dict[str, Any]:
             "Experiments are not filtered here; leave the filter empty.",
         )
     first = _offset(message.page_token)
-    projects = access.visible(request.actor, Project).order_by("-pk")[
+    projects = permissions.visible(request.actor, Project).order_by("-pk")[
         first : first + message.max_results + 1
     ]
     return _paged(
@@ -245,7 +245,7 @@ def delete_tag(request: Request) -> dict[str, Any]:
     message = read(DeleteTag, request.body)
     with transaction.atomic():
         origin = (
-            access.visible(request.actor, Origin)
+            permissions.visible(request.actor, Origin)
             .select_for_update()
             .get(run=_run(request, message))
         )
@@ -272,7 +272,7 @@ def search_runs(request: Request) -> dict[str, Any]:
         _project(request, experiment_id).pk for experiment_id in set(message.experiment_ids)
     ]
     runs_of_projects = (
-        access.visible(request.actor, Run)
+        permissions.visible(request.actor, Run)
         .filter(origin__project__in=projects)
         .select_related("origin", "owner")
     )
@@ -320,7 +320,7 @@ def _named(request: Request, message: RunRequest) -> RunPublicId:
 
 def _run(request: Request, message: RunRequest) -> Run:
     """The run that a request names. Raises Http404."""
-    runs_of_team = access.visible(request.actor, Run).filter(
+    runs_of_team = permissions.visible(request.actor, Run).filter(
         public_id=message.run_id, source=Run.Source.CLIENT
     )
     run = runs_of_team.select_related("origin", "owner").first()
@@ -335,7 +335,7 @@ def _project(request: Request, experiment_id: str) -> Project:
         return runs.project(_team(request), DEFAULT[1])
     is_valid = experiment_id.isascii() and experiment_id.isdecimal() and len(experiment_id) < 19
     project = (
-        access.visible(request.actor, Project).filter(pk=int(experiment_id)).first()
+        permissions.visible(request.actor, Project).filter(pk=int(experiment_id)).first()
         if is_valid
         else None
     )

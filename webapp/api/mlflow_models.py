@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import Http404
 from pydantic import BaseModel, Field
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.api.mlflow_types import RunRequest, Tag, files_of, read
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.clients.limits import MAX_PARAMS
@@ -150,7 +150,7 @@ def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
 def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
     """The origin of a run. Raises Http404."""
     origins = (
-        access.visible(request.actor, Origin)
+        permissions.visible(request.actor, Origin)
         .filter(run__public_id=storable(run_id), run__source=Run.Source.CLIENT)
         .select_related("run")
     )

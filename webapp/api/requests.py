@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.access.access import Action
 from webapp.access.actors import Actor
+from webapp.access.permissions import Action
 from webapp.clients.client_batch import ClientBatch
 
 TRACKIO_HEADER = b"x-trackio-write-token"

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NotRequired, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.clients.client_batch import (
     ClientBatch,
@@ -322,7 +322,7 @@ def _time(entry: Entry) -> tuple[float, list[LogLine]]:
 
 def _runs(request: Request) -> Any:
     project = _asked(request).get("project")
-    runs = access.visible(request.actor, Run).filter(origin__client=CLIENT)
+    runs = permissions.visible(request.actor, Run).filter(origin__client=CLIENT)
     return runs.filter(origin__project__name=project_name(storable(str(project or ""))))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.access.actors import Actor
 from webapp.base import logs, process_metrics
 from webapp.base.outages import OUTAGES
@@ -185,7 +185,10 @@ class LiveSocket:
         self.actor = await self.hub.session_access.actor_now(self.scope)
         run = await read(
             lambda: (
-                access.visible(self.actor, Run).filter(public_id=message.run).defer("spec").first()
+                permissions.visible(self.actor, Run)
+                .filter(public_id=message.run)
+                .defer("spec")
+                .first()
             )
         )
         refusal = GONE
@@ -272,7 +275,7 @@ class LiveSocket:
             return
         subscription = self.subscriptions[run_id]
         try:
-            if not access.may(self.actor, "view", subscription.run):
+            if not permissions.may(self.actor, "view", subscription.run):
                 raise Run.DoesNotExist
             answer = await self._answer(subscription)
         except (Run.DoesNotExist, TooMany) as problem:

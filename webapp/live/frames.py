@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.access.actors import Actor
 from webapp.base.read_snapshot import snapshot
 from webapp.jobs import progress
@@ -125,7 +125,7 @@ def list_rows(
 
     Rows in `known_rows` whose batch count did not change are not read again.
     """
-    newest = access.visible(actor, Run).filter(team=actor.team).order_by("-pk")
+    newest = permissions.visible(actor, Run).filter(team=actor.team).order_by("-pk")
     cursor_by_run = dict(newest.values_list("pk", "batch_count")[:LIST_LENGTH])
     stale = [
         pk
@@ -153,7 +153,9 @@ def list_frames(rows: Sequence[Row]) -> list[str]:
 def job_rows(actor: Actor) -> tuple[JobRow, ...]:
     """Return the running jobs of the actor's team."""
     running = (
-        access.visible(actor, Job).filter(team=actor.team, state=JobState.RUNNING).order_by("pk")
+        permissions.visible(actor, Job)
+        .filter(team=actor.team, state=JobState.RUNNING)
+        .order_by("pk")
     )
     jobs = list(running.only("public_id"))
     counts_by_job = progress.counts(jobs) if jobs else {}

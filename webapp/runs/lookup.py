@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.http import Http404
 
-from webapp.access import access
-from webapp.access.access import Action
+from webapp.access import permissions
 from webapp.access.actors import Actor
+from webapp.access.permissions import Action
 from webapp.runs.models import Run
 
 # Raw SQL, because every page of a run needs it: building the query by the ORM takes longer than
@@ -15,9 +15,9 @@ RUN_QUERY = "SELECT {fields} FROM runs_run WHERE public_id = %s"
 
 
 def find_run(actor: Actor, action: Action, public_id: str) -> Run:
-    """Return the run with this public id. Raises as `access.require` does."""
+    """Return the run with this public id. Raises as `permissions.require` does."""
     if "\0" in public_id:
         raise Http404("no name holds a NUL character")  # Postgres would refuse the query
     fields = ", ".join(field.attname for field in Run._meta.concrete_fields)
     run = next(iter(Run.objects.raw(RUN_QUERY.format(fields=fields), [public_id])), None)
-    return access.require(actor, action, run)
+    return permissions.require(actor, action, run)

@@ -6,7 +6,7 @@ import pytest
 from django.apps import apps
 from django.contrib.sessions.models import Session
 
-from webapp.access import access, registry
+from webapp.access import permissions, registry
 from webapp.access.actors import Actor
 from webapp.access.registry import NotRegistered
 
@@ -44,4 +44,4 @@ def test_every_model_is_registered_or_listed_as_internal() -> None:
 @pytest.mark.parametrize("label", [*sorted(INTERNAL), Session._meta.label])
 def test_a_check_of_a_model_that_is_not_registered_raises(label: str) -> None:
     with pytest.raises(NotRegistered, match=label):
-        access.visible(Actor(), apps.get_model(label))
+        permissions.visible(Actor(), apps.get_model(label))

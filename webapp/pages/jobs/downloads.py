@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
-from webapp.access import access, actors
+from webapp.access import actors, permissions
 from webapp.jobs import results
 from webapp.jobs.models import Job
 
@@ -80,7 +80,7 @@ def columns_of(job: Job) -> dict[str, pa.DataType]:
 
 
 def _find(request: HttpRequest, job_id: str) -> Job:
-    return access.find(actors.actor_of(request), "download", Job, public_id=job_id)
+    return permissions.find(actors.actor_of(request), "download", Job, public_id=job_id)
 
 
 def _streamed(

@@ -12,8 +12,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from trainer.spec import SpecError
 from trainer.spec.jobs import JobSpec, load_job
-from webapp.access import access, actors
-from webapp.access.access import current_team
+from webapp.access import actors, permissions
+from webapp.access.permissions import current_team
 from webapp.definition import job_checks, job_form
 from webapp.definition import run_form as run_forms
 from webapp.definition.run_form import FormData
@@ -60,7 +60,7 @@ LONGER_ANSWERS = {"sampling": {"max_new_tokens": 128}}
 def jobs(request: HttpRequest) -> HttpResponse:
     actor = actors.actor_of(request)
     listed_jobs = (
-        access.visible(actor, Job)
+        permissions.visible(actor, Job)
         .filter(team=current_team(request))
         .select_related("owner", "team")
         .order_by("-created_at")[:MOST_LISTED]
@@ -84,7 +84,7 @@ def new_job(request: HttpRequest) -> HttpResponse:
     team = current_team(request)
     if request.method != "POST":
         return _form(request, job_form.form_from(_spec_from_address(request)))
-    access.require(actors.actor_of(request), "start", team)
+    permissions.require(actors.actor_of(request), "start", team)
     form = run_forms.normalised(request.POST)
     try:
         spec = load_job(job_form.spec_from(form))
@@ -93,7 +93,7 @@ def new_job(request: HttpRequest) -> HttpResponse:
         issues = list(error.issues)
     if issues:
         return _form(request, form, issues)
-    devices = access.visible(actors.actor_of(request), Device).filter(retired=False).count()
+    devices = permissions.visible(actors.actor_of(request), Device).filter(retired=False).count()
     job = lifecycle.create_job(
         team, actors.actor_of(request).user, spec, progress.count_problems(spec, team), devices
     )
@@ -115,7 +115,7 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
         "settings": _summary(shown_job),
         "running": shown_job.state == State.RUNNING,
         "may": {
-            action: access.may(actor, action, shown_job)
+            action: permissions.may(actor, action, shown_job)
             for action in ("edit", "start", "stop", "download")
         },
     }
@@ -144,8 +144,8 @@ def delete_job(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
     return redirect("jobs")
 
 
-def _find(request: HttpRequest, job_id: str, action: access.Action = "view") -> Job:
-    return access.find(actors.actor_of(request), action, Job, public_id=job_id)
+def _find(request: HttpRequest, job_id: str, action: permissions.Action = "view") -> Job:
+    return permissions.find(actors.actor_of(request), action, Job, public_id=job_id)
 
 
 def _form(request: HttpRequest, form: FormData, issues: Any = ()) -> HttpResponse:
@@ -158,7 +158,7 @@ def _form(request: HttpRequest, form: FormData, issues: Any = ()) -> HttpRespons
         "mode": "expert"
         if "expert" in (request.POST.get("mode"), request.GET.get("mode"))
         else "simple",
-        "may_start": access.may_in_team(actors.actor_of(request), "start"),
+        "may_start": permissions.may_in_team(actors.actor_of(request), "start"),
         "caution": _caution(request),
     }
     return render(request, "jobs/new.html", context, status=422 if issues else 200)
@@ -178,7 +178,9 @@ def _spec_from_address(request: HttpRequest) -> dict[str, Any]:
     spec: dict[str, Any] = {"work": {"kind": kind}}
     about = "built-in arithmetic"
     if data := query.get("data"):
-        data_set = access.find(actor, "view", DataSet, pk=int(data) if ID.fullmatch(data) else 0)
+        data_set = permissions.find(
+            actor, "view", DataSet, pk=int(data) if ID.fullmatch(data) else 0
+        )
         spec |= {
             "problems": {
                 "kind": "file",

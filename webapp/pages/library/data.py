@@ -20,8 +20,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from trainer.spec import SpecIssue
 from trainer.text.problems import Inspection, ProblemError
 from trainer.text.verifiers import VerifierError
-from webapp.access import access, actors
-from webapp.access.access import current_team
+from webapp.access import actors, permissions
+from webapp.access.permissions import current_team
 from webapp.definition import mapping_form
 from webapp.definition import run_form as forms
 from webapp.definition.form_field import shortened
@@ -41,7 +41,7 @@ UNREADABLE_ANSWERS = (
 def data_sets(request: HttpRequest) -> HttpResponse:
     team = current_team(request)
     rows = (
-        access.visible(actors.actor_of(request), DataSet)
+        permissions.visible(actors.actor_of(request), DataSet)
         .filter(team=team)
         .select_related("artifact", "created_by")
         .order_by("name", "-created_at")
@@ -51,7 +51,7 @@ def data_sets(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
-    data = access.find(actors.actor_of(request), "view", DataSet, pk=data_id)
+    data = permissions.find(actors.actor_of(request), "view", DataSet, pk=data_id)
     # The preview reads its mapping from the names of the run form's fields, as the mapping page
     # sends them.
     form = forms.form_from(
@@ -72,7 +72,7 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
 
 @require_POST
 def delete_data(request: HttpRequest, data_id: int) -> HttpResponse:
-    data = access.find(actors.actor_of(request), "edit", DataSet, pk=data_id)
+    data = permissions.find(actors.actor_of(request), "edit", DataSet, pk=data_id)
     try:
         delete_uploads.delete(data)
     except delete_uploads.UploadInUse as error:
@@ -90,7 +90,7 @@ def new_data(request: HttpRequest) -> HttpResponse:
     """
     team = current_team(request)
     if request.method == "POST":
-        access.require(actors.actor_of(request), "edit", team)
+        permissions.require(actors.actor_of(request), "edit", team)
         return _store_upload(request) if request.FILES else _create(request)
     return _mapping_page(request, request.GET) if request.GET.get("file") else _upload_page(request)
 
@@ -152,7 +152,10 @@ def _create(request: HttpRequest) -> HttpResponse:
 
 
 def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
-    context = {"problem": problem, "may_edit": access.may_in_team(actors.actor_of(request), "edit")}
+    context = {
+        "problem": problem,
+        "may_edit": permissions.may_in_team(actors.actor_of(request), "edit"),
+    }
     return render(request, "data/new.html", context, status=422 if problem else 200)
 
 
@@ -174,7 +177,7 @@ def _mapping_page(
         "columns": mapping_form.column_fields(form, inspection, issues),
         "verifier": mapping_form.verifier_fields(form, issues),
         "problem": problem,
-        "may_edit": access.may_in_team(actors.actor_of(request), "edit"),
+        "may_edit": permissions.may_in_team(actors.actor_of(request), "edit"),
     }
     return render(request, "data/mapping.html", context, status=422 if problem or issues else 200)
 
@@ -195,7 +198,7 @@ def _file(request: HttpRequest, fields: QueryDict) -> tuple[Artifact, str]:
     sha256 = fields.get("file", "")
     if not SHA256.fullmatch(sha256):
         raise Http404("no such file")
-    artifact = access.find(
+    artifact = permissions.find(
         actors.actor_of(request), "view", Artifact, sha256=sha256, team=current_team(request)
     )
     return artifact, uploads.shown_name(fields.get("filename", ""))

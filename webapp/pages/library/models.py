@@ -10,8 +10,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from webapp.access import access, actors
-from webapp.access.access import current_team
+from webapp.access import actors, permissions
+from webapp.access.permissions import current_team
 from webapp.library import locations, model_files, stored_models, uploads
 from webapp.library.model_files import ModelFacts, UnusableModel
 from webapp.library.models import StoredModel
@@ -22,7 +22,7 @@ from webapp.pages.library import delete_uploads
 def models(request: HttpRequest) -> HttpResponse:
     team = current_team(request)
     uploaded_models = (
-        access.visible(actors.actor_of(request), StoredModel)
+        permissions.visible(actors.actor_of(request), StoredModel)
         .filter(team=team)
         .select_related("team", "created_by")
         .order_by("name", "-created_at")
@@ -45,7 +45,7 @@ def models(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def delete_model(request: HttpRequest, model_id: int) -> HttpResponse:
-    model = access.find(actors.actor_of(request), "edit", StoredModel, pk=model_id)
+    model = permissions.find(actors.actor_of(request), "edit", StoredModel, pk=model_id)
     try:
         delete_uploads.delete(model)
     except delete_uploads.UploadInUse as error:
@@ -61,7 +61,7 @@ def new_model(request: HttpRequest) -> HttpResponse:
     team = current_team(request)
     if request.method != "POST":
         return _form(request)
-    access.require(actors.actor_of(request), "edit", team)
+    permissions.require(actors.actor_of(request), "edit", team)
     files = request.FILES.getlist("files")
     if not files:
         return _form(request, "Choose the folder of the model.")
@@ -79,7 +79,7 @@ def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
     context: dict[str, Any] = {
         "problem": problem,
         "name": request.POST.get("name", ""),
-        "may_edit": access.may_in_team(actors.actor_of(request), "edit"),
+        "may_edit": permissions.may_in_team(actors.actor_of(request), "edit"),
     }
     return render(request, "models/new.html", context, status=422 if problem else 200)
 

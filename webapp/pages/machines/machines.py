@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.access.actors import actor_of
 from webapp.jobs.models import Job
 from webapp.nodes import draining
@@ -20,7 +20,9 @@ from webapp.runs.models import Run
 def machines(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     cards = board.machine_cards(
-        access.visible(actor, Node), access.visible(actor, Run), access.visible(actor, Job)
+        permissions.visible(actor, Node),
+        permissions.visible(actor, Run),
+        permissions.visible(actor, Job),
     )
     return render(
         request,
@@ -32,7 +34,7 @@ def machines(request: HttpRequest) -> HttpResponse:
 @require_POST
 def drain(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
     """move=1 makes the runs checkpoint and move; anything else lets them finish."""
-    node = access.find(actor_of(request), "operate", Node, pk=node_id)
+    node = permissions.find(actor_of(request), "operate", Node, pk=node_id)
     moved = draining.drain(node, request.POST.get("move") == "1", actor_of(request).user)
     moving = f" {moved} run{'s' * (moved != 1)} will move to other machines." if moved else ""
     messages.success(request, f"{node.name} is being drained: no new run starts there.{moving}")
@@ -41,7 +43,7 @@ def drain(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
 
 @require_POST
 def undrain(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
-    node = access.find(actor_of(request), "operate", Node, pk=node_id)
+    node = permissions.find(actor_of(request), "operate", Node, pk=node_id)
     draining.undrain(node)
     messages.success(request, f"{node.name} is in use again.")
     return redirect("machines")
@@ -49,7 +51,7 @@ def undrain(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
 
 @require_POST
 def forget(request: HttpRequest, node_id: int) -> HttpResponseRedirect:
-    node = access.find(actor_of(request), "operate", Node, pk=node_id)
+    node = permissions.find(actor_of(request), "operate", Node, pk=node_id)
     if draining.forget(node):
         messages.success(
             request, f"{node.name} was removed. It returns when its workers start again."

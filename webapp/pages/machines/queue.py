@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.access.actors import actor_of
 from webapp.access.models import User
 from webapp.jobs.models import Job
@@ -70,14 +70,14 @@ def _change(
 
 def _page(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    visible_runs = access.visible(actor, Run)
+    visible_runs = permissions.visible(actor, Run)
     rows = board.queue_rows(visible_runs)
     context = {
         "rows": [
-            (row, row.run is not None and access.may(actor, "start", row.run)) for row in rows
+            (row, row.run is not None and permissions.may(actor, "start", row.run)) for row in rows
         ],
         "active_runs": board.active_runs(visible_runs),
-        "active_jobs": board.active_jobs(access.visible(actor, Job)),
+        "active_jobs": board.active_jobs(permissions.visible(actor, Job)),
         "priorities": Priority.choices,
     }
     return render(request, "nodes/queue.html", context)

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.library import artifacts
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches
@@ -27,7 +27,7 @@ METRICS = (
 )
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)

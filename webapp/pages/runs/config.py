@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from trainer import spec
-from webapp.access import access
+from webapp.access import permissions
 from webapp.access.actors import actor_of
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.pages.runs.tabs import origin_of
@@ -19,7 +19,7 @@ MAX_PARAMS = 2000
 FACTS = ("python", "platform", "device", "commit")
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def config(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
@@ -27,7 +27,7 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
     environment = event.payload if event else {}
     origin = origin_of(run)
     parent = (
-        access.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
+        permissions.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
         if run.parent_id
         else None
     )
@@ -49,7 +49,7 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "config", "config.html", context)
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def config_yaml(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)

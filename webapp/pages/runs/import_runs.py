@@ -20,8 +20,8 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods
 
-from webapp.access import access, actors
-from webapp.access.access import current_team
+from webapp.access import actors, permissions
+from webapp.access.permissions import current_team
 from webapp.clients.importers import FORMATS, UnreadableFile, import_runs
 
 # Bounds of an unpacked zip: a small archive can otherwise fill the disk (a zip bomb).
@@ -57,7 +57,7 @@ def import_from_files(request: HttpRequest) -> HttpResponse:
     team = current_team(request)
     if request.method != "POST":
         return _page(request, ImportForm())
-    access.require(actors.actor_of(request), "start", team)
+    permissions.require(actors.actor_of(request), "start", team)
     form, files = ImportForm(request.POST), request.FILES.getlist("files")
     if not form.is_valid() or not files:
         return _page(
@@ -132,6 +132,6 @@ def _unpack_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Pa
 def _page(
     request: HttpRequest, form: ImportForm, problem: str = "", status: int = 200
 ) -> HttpResponse:
-    may_start = access.may_in_team(actors.actor_of(request), "start")
+    may_start = permissions.may_in_team(actors.actor_of(request), "start")
     context = {"form": form, "problem": problem, "may_start": may_start}
     return render(request, "runs/import_runs.html", context, status=status)

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from trainer import recipes
 from trainer.spec import SpecError, SpecIssue, issues_in, load, to_dict
 from trainer.spec.reader import MAX_CHARACTERS, migrate, parse
-from webapp.access import access, actors
-from webapp.access.access import current_team
+from webapp.access import actors, permissions
+from webapp.access.permissions import current_team
 from webapp.definition import location_choices
 from webapp.definition import run_form as forms
 from webapp.definition.changes import changes
@@ -45,7 +45,7 @@ def new_run(request: HttpRequest) -> HttpResponse:
     """
     team = current_team(request)
     if request.method == "POST":
-        access.require(actors.actor_of(request), "start", team)
+        permissions.require(actors.actor_of(request), "start", team)
         return _start(request)
     if parent := _parent(request, request.GET.get("clone")):
         spec = {**_spec_with_defaults(parent), "name": f"{parent.name} (clone)"[:120]}
@@ -55,7 +55,7 @@ def new_run(request: HttpRequest) -> HttpResponse:
     form = forms.form_from(_preset(request.GET, OWN_DATA_PRESETS if data_id else CPU_PRESETS))
     if data_id:
         pk = int(data_id) if ID.fullmatch(data_id) else 0
-        data = access.find(actors.actor_of(request), "view", DataSet, team=team, pk=pk)
+        data = permissions.find(actors.actor_of(request), "view", DataSet, team=team, pk=pk)
         _train_on(form, data)
     return _page(request, draft_of(form, team))
 
@@ -75,7 +75,7 @@ def import_run(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         messages.info(request, "Import a definition on this page, under “Import YAML”.")
         return redirect("new_run")
-    access.require(actors.actor_of(request), "start", team)
+    permissions.require(actors.actor_of(request), "start", team)
     try:
         spec = migrate(parse(_imported_text(request)))
     except SpecError as error:
@@ -200,7 +200,7 @@ def _page(
         "origin": origin,
         "refused": status == 422,
         "recipe_cards": _recipe_cards(request, from_preset=not origin and request.method == "GET"),
-        "may_start": access.may_in_team(actors.actor_of(request), "start"),
+        "may_start": permissions.may_in_team(actors.actor_of(request), "start"),
     }
     return render(request, "new_run/page.html", context, status=status)
 

@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.pages.panels import charts, evaluations
 from webapp.pages.runs.run_page import (
     chart_board_context,
@@ -22,7 +22,7 @@ MAX_LOG_LINES = 500
 LEVELS = ("info", "warning", "error")
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def overview(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
@@ -37,7 +37,7 @@ def overview(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "run", "overview.html", context | board)
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def log(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
@@ -59,7 +59,7 @@ def log(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "log", "log.html", context)
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def log_text(request: HttpRequest, run_id: str) -> HttpResponse:
     """Return the whole log as plain text, oldest line first."""

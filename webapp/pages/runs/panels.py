@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.pages.panels import calibration as calibration_panel
 from webapp.pages.panels import frontier as frontier_panel
 from webapp.pages.panels import privileged as privileged_panel
@@ -37,7 +37,7 @@ KINDS = {
 }
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def frontier(request: HttpRequest, run_id: str) -> HttpResponse:
     """Show the pool by pass rate, its problems, and the gradient SNR if it was measured."""
@@ -67,13 +67,13 @@ def frontier(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "frontier", "panels/frontier.html", context)
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def frontier_json(request: HttpRequest, run_id: str) -> JsonResponse:
     return JsonResponse(frontier_panel.heat_map(requested_run(request, run_id)))
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def calibration(request: HttpRequest, run_id: str) -> HttpResponse:
     """Show the reliability diagram of one evaluation, and the measures over all evaluations.
@@ -109,7 +109,7 @@ def calibration(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "calibration", "panels/calibration.html", context)
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def tokens(request: HttpRequest, run_id: str) -> HttpResponse:
     """Show the tokens of one step by entropy and divergence, and the regions over all steps."""
@@ -129,7 +129,7 @@ def tokens(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "tokens", "panels/tokens.html", context)
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def privileged(request: HttpRequest, run_id: str) -> HttpResponse:
     """Show the pass rates with and without the teacher's extra context, over all measurements."""

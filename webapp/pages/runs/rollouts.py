@@ -11,7 +11,7 @@ from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.library import locations, model_files
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches, rollout_tokens
@@ -30,7 +30,7 @@ ORDERS: dict[str, tuple[Any, ...]] = {
 }
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
@@ -64,7 +64,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "rollouts", "rollouts/list.html", context)
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: int) -> HttpResponse:
     run = requested_run(request, run_id)

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.access.actors import actor_of
 from webapp.clients.models import Project
 from webapp.runs import status_text
@@ -43,7 +43,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         name: request.GET.get(name, "").replace("\0", "").strip()
         for name in ("q", "state", "source", "project")
     }
-    team_runs = access.visible(actor, Run).filter(team=actor.team)
+    team_runs = permissions.visible(actor, Run).filter(team=actor.team)
     # Definitions and parameters are large and not shown in the list.
     matching = _matching(
         team_runs.select_related("owner", "origin__project").defer("spec", "origin__params"),
@@ -56,7 +56,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     # One row more than the page shows tells whether there is an older page.
     page = list(matching[: PAGE_SIZE + 1])
     projects = (
-        access.visible(actor, Project)
+        permissions.visible(actor, Project)
         .filter(team=actor.team)
         .order_by("name")
         .values_list("pk", "name")[:MAX_PROJECTS]

@@ -9,9 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from webapp.access import access
-from webapp.access.access import Action
+from webapp.access import permissions
 from webapp.access.actors import actor_of
+from webapp.access.permissions import Action
 from webapp.clients.limits import MAX_SERIES
 from webapp.pages.machines import board
 from webapp.pages.panels.charts import Chart, chart_json, charts_by_prefix
@@ -88,7 +88,7 @@ def render_tab(
         "is_at_fault": status_text.is_at_fault(run),
         "is_active": is_active or run.state == State.QUEUED,
         "may": {
-            action: access.may(actor, action, run)
+            action: permissions.may(actor, action, run)
             for action in ("edit", "start", "stop", "share", "download")
         },
         "live": {

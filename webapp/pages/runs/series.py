@@ -21,7 +21,7 @@ from django.http import (
 )
 from django.views.decorators.http import require_safe
 
-from webapp.access import access
+from webapp.access import permissions
 from webapp.base.read_snapshot import snapshot
 from webapp.pages.runs.run_page import requested_run
 from webapp.runs import branches
@@ -41,7 +41,7 @@ class BadSeriesQuery(Exception):
     """The query string has a value that cannot be used; the message says which."""
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
     """Return {cursor, axis, series, marks}; the live connection continues from `cursor`.
@@ -75,7 +75,7 @@ def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
     )
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHttpResponse:
     """Stream every point on the live branch, one per line.
@@ -96,7 +96,7 @@ def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHtt
     return response
 
 
-@access.shown_to_guests
+@permissions.shown_to_guests
 @require_safe
 def series_parquet(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
     """Stream the same rows as a Parquet file."""

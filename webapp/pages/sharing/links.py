@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from webapp.access import access, actors, shown_once
+from webapp.access import actors, permissions, shown_once
 from webapp.access.actors import actor_of
 from webapp.pages.site import errors
 from webapp.runs.lookup import find_run
@@ -31,7 +31,7 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
         link = reverse("shared", args=[links.share(run, actor.user, lifetime)])
         return shown_once.redirect(request.path, link=request.build_absolute_uri(link))
     active_links = (
-        access.visible(actor, ShareLink)
+        permissions.visible(actor, ShareLink)
         .filter(run=run, revoked_at=None, expires_at__gt=timezone.now())
         .select_related("created_by")
     )
@@ -46,7 +46,9 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_POST
 def revoke(request: HttpRequest, run_id: str, link_id: int) -> HttpResponse:
     """End a link."""
-    link = access.find(actor_of(request), "share", ShareLink, pk=link_id, run__public_id=run_id)
+    link = permissions.find(
+        actor_of(request), "share", ShareLink, pk=link_id, run__public_id=run_id
+    )
     links.revoke(link)
     messages.success(request, "Link revoked.")
     return redirect("share", run_id)

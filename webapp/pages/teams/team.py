@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from webapp.access import access, actors, members, one_time_links, shown_once
+from webapp.access import actors, members, one_time_links, permissions, shown_once
 from webapp.access.actors import actor_of
 from webapp.access.models import ApiToken, Invitation, Membership, Role, Team
 from webapp.pages.teams.forms import QuotaForm, RoleForm, TokenForm
@@ -19,7 +19,7 @@ from webapp.pages.teams.forms import QuotaForm, RoleForm, TokenForm
 
 @require_safe
 def team(request: HttpRequest) -> HttpResponse:
-    current_team = access.require(actor_of(request), "view", actor_of(request).team)
+    current_team = permissions.require(actor_of(request), "view", actor_of(request).team)
     return shown_once.hide_afterwards(
         request, page(request, current_team, **shown_once.read_secret(request))
     )
@@ -29,7 +29,7 @@ def team(request: HttpRequest) -> HttpResponse:
 def invite(request: HttpRequest) -> HttpResponse:
     """Create an invitation; the team's page shows its link once."""
     actor = actor_of(request)
-    current_team = access.require(actor, "admin", actor.team)
+    current_team = permissions.require(actor, "admin", actor.team)
     form = RoleForm(request.POST)
     if not form.is_valid() or actor.user is None:
         messages.error(request, "Choose one of the roles.")
@@ -46,7 +46,7 @@ def invite(request: HttpRequest) -> HttpResponse:
 def set_quota(request: HttpRequest) -> HttpResponse:
     """Set the most devices that the team may use at once; an empty field means no limit."""
     actor = actor_of(request)
-    current_team = access.require(actor, "admin", actor.team)
+    current_team = permissions.require(actor, "admin", actor.team)
     form = QuotaForm(request.POST)
     if not form.is_valid():
         messages.error(
@@ -62,14 +62,14 @@ def set_quota(request: HttpRequest) -> HttpResponse:
 @require_POST
 def revoke_invitation(request: HttpRequest, invitation_id: int) -> HttpResponse:
     """Revoke an invitation by deleting it."""
-    access.find(actor_of(request), "admin", Invitation, pk=invitation_id).delete()
+    permissions.find(actor_of(request), "admin", Invitation, pk=invitation_id).delete()
     messages.success(request, "Invitation revoked.")
     return redirect("team")
 
 
 @require_POST
 def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
-    membership = access.find(actor_of(request), "admin", Membership, pk=membership_id)
+    membership = permissions.find(actor_of(request), "admin", Membership, pk=membership_id)
     form = RoleForm(request.POST)
     if not form.is_valid():
         messages.error(request, "Choose one of the roles.")
@@ -86,9 +86,9 @@ def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
 def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
     """Remove a member: administrators remove anybody, and everybody may leave."""
     actor = actor_of(request)
-    membership = access.find(actor, "view", Membership, pk=membership_id)
+    membership = permissions.find(actor, "view", Membership, pk=membership_id)
     if membership.user != actor.user:
-        access.require(actor, "admin", membership)
+        permissions.require(actor, "admin", membership)
     try:
         members.remove(membership)
         messages.success(request, f"{membership.user} is no longer in the team.")
@@ -100,7 +100,7 @@ def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
 @require_POST
 def switch(request: HttpRequest, slug: str) -> HttpResponse:
     """Switch to another of the person's teams."""
-    other_team = access.visible(actor_of(request), Team).filter(slug=slug).first()
+    other_team = permissions.visible(actor_of(request), Team).filter(slug=slug).first()
     if other_team is None:
         raise Http404("no such team")
     request.session[actors.CURRENT_TEAM] = other_team.slug
@@ -110,27 +110,27 @@ def switch(request: HttpRequest, slug: str) -> HttpResponse:
 def page(request: HttpRequest, team: Team, *, status: int = 200, **new_items: Any) -> HttpResponse:
     """The team's page. `new_items` are shown once: a `link`, a `token`, or a form with errors."""
     actor = actor_of(request)
-    is_admin = access.may(actor, "admin", team)
+    is_admin = permissions.may(actor, "admin", team)
     tokens = (
-        access.visible(actor, ApiToken)
+        permissions.visible(actor, ApiToken)
         .filter(team=team)
         .select_related("created_by", "revoked_by")
         .order_by("-pk")
     )
-    open_invitations = access.visible(actor, Invitation).filter(
+    open_invitations = permissions.visible(actor, Invitation).filter(
         team=team, used_at=None, expires_at__gt=timezone.now()
     )
     context = {
         "team": team,
-        "members": access.visible(actor, Membership)
+        "members": permissions.visible(actor, Membership)
         .filter(team=team)
         .select_related("user")
         .order_by("user__name", "user__email"),
         "invitations": open_invitations.select_related("created_by").order_by("-created_at"),
-        "teams": access.visible(actor, Team).exclude(pk=team.pk).order_by("name"),
+        "teams": permissions.visible(actor, Team).exclude(pk=team.pk).order_by("name"),
         "roles": Role.choices,
         "is_admin": is_admin,
-        "may_log": access.may(actor, "start", team),
+        "may_log": permissions.may(actor, "start", team),
         "tokens": tokens if is_admin else tokens.filter(created_by=actor.user),
         "token_form": TokenForm(),
         "server": request.build_absolute_uri("/").rstrip("/"),

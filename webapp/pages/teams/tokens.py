@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from webapp.access import access, api_tokens, shown_once
+from webapp.access import api_tokens, permissions, shown_once
 from webapp.access.actors import actor_of
 from webapp.access.models import ApiToken
 from webapp.pages.teams import team
@@ -22,7 +22,7 @@ from webapp.pages.teams.forms import TokenForm
 def make(request: HttpRequest) -> HttpResponse:
     """Create a token; the team's page shows it once."""
     actor = actor_of(request)
-    current_team = access.require(actor, "start", actor.team)
+    current_team = permissions.require(actor, "start", actor.team)
     assert actor.user is not None
     form = TokenForm(request.POST)
     if not form.is_valid():
@@ -37,9 +37,9 @@ def make(request: HttpRequest) -> HttpResponse:
 def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     """End a token: one's own, or any for an administrator."""
     actor = actor_of(request)
-    token = access.find(actor, "start", ApiToken, pk=token_id)
+    token = permissions.find(actor, "start", ApiToken, pk=token_id)
     if token.created_by != actor.user:
-        access.require(actor, "admin", token)
+        permissions.require(actor, "admin", token)
     api_tokens.revoke(token, actor.user)
     messages.success(request, f"The token “{token.name}” is revoked.")
     return redirect("team")

@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from webapp.access import access
-from webapp.access.access import Action
+from webapp.access import permissions
 from webapp.access.actors import Actor
+from webapp.access.permissions import Action
 from webapp.base.number_text import (
     as_number,
     bytes_size,
@@ -119,4 +119,4 @@ def trajectory(rates: Sequence[float | None]) -> SafeString:
 @register.filter
 def can(actor: Actor, action: Action) -> bool:
     """Return whether the person may do `action` in their current team: decides about buttons."""
-    return access.may_in_team(actor, action)
+    return permissions.may_in_team(actor, action)

@@ -10,10 +10,10 @@ from django.http import Http404
 from django.test import Client
 from django.utils import timezone
 
-from webapp.access import access, actors
-from webapp.access.access import ALLOWED, Action
+from webapp.access import actors, permissions
 from webapp.access.actors import Actor
 from webapp.access.models import Membership, Role, Team, User
+from webapp.access.permissions import ALLOWED, Action
 from webapp.runs.models import Event, Run
 from webapp.sharing import links
 from webapp.sharing.models import ShareLink
@@ -48,25 +48,25 @@ def test_a_role_allows_what_the_table_says(
     Membership.objects.create(team=still, user=charlie, role=role)
     asker = actor(signed_in(charlie))
     assert (
-        access.may(asker, action, run)
-        == access.may(asker, action, still)
+        permissions.may(asker, action, run)
+        == permissions.may(asker, action, still)
         == (action in ALLOWED[role])
     )
 
 
 def test_a_viewer_sees_but_may_not_start(run: Run, bob: User) -> None:
     asker = actor(signed_in(bob))
-    assert access.find(asker, "view", Run, pk=run.pk) == run
+    assert permissions.find(asker, "view", Run, pk=run.pk) == run
     with pytest.raises(PermissionDenied, match="Your role"):
-        access.require(asker, "start", run)
+        permissions.require(asker, "start", run)
 
 
 def test_for_a_stranger_the_run_does_not_exist(run: Run, charlie: User) -> None:
     asker = actor(signed_in(charlie))
-    assert not access.visible(asker, Run).exists()
+    assert not permissions.visible(asker, Run).exists()
     for action in ACTIONS:
         with pytest.raises(Http404):
-            access.require(asker, action, run)
+            permissions.require(asker, action, run)
 
 
 def test_a_guest_sees_that_run_and_nothing_beside_it(run: Run, still: Team, guest: Client) -> None:
@@ -82,12 +82,14 @@ def test_a_guest_sees_that_run_and_nothing_beside_it(run: Run, still: Team, gues
             batch_number=1,
         )
     asker = actor(guest)
-    assert list(access.visible(asker, Run)) == [run]
-    assert list(access.visible(asker, Event)) == list(run.events.all())
-    assert [action for action in ACTIONS if access.may(asker, action, run)] == ["view"]
-    assert not any(access.visible(asker, model).exists() for model in (Team, Membership, ShareLink))
+    assert list(permissions.visible(asker, Run)) == [run]
+    assert list(permissions.visible(asker, Event)) == list(run.events.all())
+    assert [action for action in ACTIONS if permissions.may(asker, action, run)] == ["view"]
+    assert not any(
+        permissions.visible(asker, model).exists() for model in (Team, Membership, ShareLink)
+    )
     with pytest.raises(PermissionDenied, match="only shows the run"):
-        access.require(asker, "stop", run)
+        permissions.require(asker, "stop", run)
 
 
 def test_a_revoked_or_expired_link_shows_nothing(run: Run, guest: Client) -> None:
@@ -105,15 +107,15 @@ def test_somebody_signed_in_also_sees_what_was_shared_with_them(
     client = signed_in(charlie)
     client.get(f"/s/{links.share(run, alice, timedelta(days=1))}/")
     asker = actor(client)
-    assert access.may(asker, "view", run)
-    assert not access.may(asker, "download", run)
+    assert permissions.may(asker, "view", run)
+    assert not permissions.may(asker, "download", run)
 
 
 def test_a_removed_member_loses_access_at_once(run: Run, bob: User) -> None:
     client = signed_in(bob)
-    assert access.may(actor(client), "view", run)
+    assert permissions.may(actor(client), "view", run)
     Membership.objects.filter(user=bob).delete()
-    assert not access.may(actor(client), "view", run)
+    assert not permissions.may(actor(client), "view", run)
 
 
 def test_an_inactive_account_has_no_access(run: Run, alice: User) -> None:
@@ -129,4 +131,4 @@ def test_a_member_of_two_teams_can_open_both_and_sees_one(alice: User, still: Te
     assert actor(client).team == still
     client.post("/teams/zymurgy/switch/")
     assert actor(client).team == second
-    assert set(access.visible(actor(client), Team)) == {still, second}
+    assert set(permissions.visible(actor(client), Team)) == {still, second}
