@@ -68,6 +68,7 @@ def actor_of_session(session: SessionBase, user: User | AnonymousUser | None) ->
         return Actor(guest_runs=guest_runs)
     roles = _roles_of(account)
     teams = {team.slug: team for team, _ in roles}
+    # The session keeps the name of a team even after the person has left it.
     team = teams.get(session.get(CURRENT_TEAM, "")) or next(iter(teams.values()), None)
     return Actor(account, {team.pk: role for team, role in roles}, team, guest_runs)
 
@@ -84,6 +85,7 @@ def access_states(session_keys: Collection[str]) -> dict[str, Hashable]:
         for key, data in sessions.values_list("session_key", "session_data")
     }
     user_ids = {user_id for _, user_id, _ in sessions_by_key.values()}
+    # The password belongs to the value because Django ends all other sessions when it changes.
     users = User.objects.filter(pk__in=user_ids).values_list("pk", "is_active", "password")
     accounts = {pk: account for pk, *account in users}
     roles: dict[int, list[Any]] = defaultdict(list)
@@ -101,6 +103,8 @@ def access_states(session_keys: Collection[str]) -> dict[str, Hashable]:
 def _user_of(session: SessionBase) -> User | AnonymousUser:
     if SESSION_KEY not in session:
         return AnonymousUser()
+    # `get_user` also refuses a session from before the last change of the password. It takes a
+    # request, which a WebSocket does not have, but reads only the request's session.
     request = HttpRequest()
     request.session = session
     user = get_user(request)
@@ -110,6 +114,7 @@ def _user_of(session: SessionBase) -> User | AnonymousUser:
 def _roles_of(user: User) -> list[tuple[Team, str]]:
     fields = [field.attname for field in Team._meta.concrete_fields]
     with connection.cursor() as cursor:
+        # The columns follow the model, so that a new field of Team does not cost a query per actor.
         columns = ", ".join(f"team.{name}" for name in fields)
         cursor.execute(TEAMS.format(fields=columns), [user.pk])
         return [

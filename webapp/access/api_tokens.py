@@ -62,6 +62,7 @@ class TokenCache:
         if cached_actor is not None:
             return cached_actor
         actor = actor_of_token(token)
+        # Unknown tokens are not cached: guesses would push the valid ones out.
         if actor is not None:
             self._cached[digest(token)] = (time.monotonic() + MEMORY_SECONDS, actor)
             while len(self._cached) > MAX_CACHED_TOKENS:
@@ -74,6 +75,7 @@ def actor_of_token(token: str) -> Actor | None:
     row = ApiToken.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
     if row is None or not row.is_open or not row.created_by.is_active:
         return None
+    # A person who leaves the team or becomes a viewer must not keep access through their tokens.
     if not Membership.objects.filter(
         team=row.team_id, user=row.created_by_id, role__in=ROLES_WITH_TOKENS
     ).exists():

@@ -15,8 +15,11 @@ class LastAdmin(Exception):
 
 def create_team(name: str, admin: User) -> Team:
     """Create a team with one administrator."""
+    # 40 of the 50 characters of a slug leave room for a number. A name without ASCII letters or
+    # digits has an empty slug.
     stem = slugify(name)[:40] or "team"
     used_slugs = set(Team.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+    # One of as many candidates as there are used slugs, and one more, is free.
     slug = next(
         candidate
         for number in range(1, len(used_slugs) + 2)
@@ -37,6 +40,7 @@ def set_quota(team: Team, devices: int | None) -> None:
     """Limit how many devices the team may use at once; None for no limit."""
     with transaction.atomic():
         Team.objects.filter(pk=team.pk).update(device_quota=devices)
+        # A larger quota may let a waiting run start.
         transaction.on_commit(celery_client.wake_placement)
 
 

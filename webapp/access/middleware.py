@@ -23,6 +23,7 @@ class SignInRequired:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        # Lazy, because public paths such as /healthz have to answer without the database.
         request.actor = SimpleLazyObject(  # type: ignore[attr-defined]
             lambda: actors.actor_of_session(request.session, request.user)
         )
@@ -36,6 +37,8 @@ class SignInRequired:
         actor = actors.actor_of(request)
         if actor.user is not None or (actor.guest_runs and getattr(view, "shown_to_guests", False)):
             return None
+        # htmx would follow a redirect and put the sign-in page inside the page that is shown; with
+        # this header it sends the whole browser there.
         if request.headers.get("HX-Request"):
             return HttpResponse(status=401, headers={"HX-Redirect": "/sign-in/"})
         return redirect_to_login(request.get_full_path())

@@ -19,6 +19,7 @@ class UserManager(BaseUserManager["User"]):
         user.save(using=self._db)
         return user
 
+    # Django's ModelBackend looks for the user of a sign-in by this method.
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email=(username or "").strip().lower())
 
@@ -133,7 +134,7 @@ class ApiToken(models.Model):
     )
 
     class Meta:
-        # The model moved here from the app `clients`; its table and migrations stay there.
+        # The table and its migrations belong to the app `clients`.
         app_label = "clients"
 
     @property

@@ -6,6 +6,7 @@ Each expires, and one conditional UPDATE makes sure that it is used at most once
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypeVar
 
 from django.db import transaction
 from django.utils import timezone
@@ -15,6 +16,7 @@ from webapp.access.models import Invitation, Membership, SignInLink, Team, User
 
 SIGN_IN_LASTS = timedelta(hours=24)
 INVITATION_LASTS = timedelta(days=7)
+Link = TypeVar("Link", SignInLink, Invitation)
 
 
 class UnusableLink(Exception):
@@ -32,15 +34,17 @@ def make_sign_in_link(user: User) -> str:
 
 def find_sign_in_link(token: str) -> SignInLink:
     """Return the valid link of a token. Raises UnusableLink."""
-    link = SignInLink.objects.select_related("user").filter(digest=digest(token)).first()
-    _check(link, "Make another one with `python manage.py sign_in_link EMAIL` on the server.")
-    assert link is not None
-    return link
+    return _require_usable(
+        SignInLink.objects.select_related("user").filter(digest=digest(token)).first(),
+        "Make another one with `python manage.py sign_in_link EMAIL` on the server.",
+    )
 
 
 def use_sign_in_link(token: str) -> User:
     """Use a link and return the person whom it signs in. Raises UnusableLink."""
     link = find_sign_in_link(token)
+    # If another request has used the link since it was read, reading it again raises with the
+    # reason. The same holds for an invitation below.
     if not SignInLink.objects.filter(pk=link.pk, used_at=None).update(used_at=timezone.now()):
         find_sign_in_link(token)
     return link.user
@@ -61,12 +65,12 @@ def invite(team: Team, role: str, inviter: User) -> str:
 
 def find_invitation(token: str) -> Invitation:
     """Return the valid invitation of a token. Raises UnusableLink."""
-    invitation = (
-        Invitation.objects.select_related("team", "created_by").filter(digest=digest(token)).first()
+    return _require_usable(
+        Invitation.objects.select_related("team", "created_by")
+        .filter(digest=digest(token))
+        .first(),
+        "Ask an administrator of the team for another one.",
     )
-    _check(invitation, "Ask an administrator of the team for another one.")
-    assert invitation is not None
-    return invitation
 
 
 def accept_invitation(token: str, user: User) -> Team:
@@ -83,7 +87,7 @@ def accept_invitation(token: str, user: User) -> Team:
     return invitation.team
 
 
-def _check(link: SignInLink | Invitation | None, remedy: str) -> None:
+def _require_usable(link: Link | None, remedy: str) -> Link:
     if link is None:
         raise UnusableLink(
             f"This link is not known here; it may have been cut short or revoked. {remedy}"
@@ -92,3 +96,4 @@ def _check(link: SignInLink | Invitation | None, remedy: str) -> None:
         raise UnusableLink(f"This link was used already, and it works only once. {remedy}")
     if link.expires_at <= timezone.now():
         raise UnusableLink(f"This link has expired. {remedy}")
+    return link

@@ -26,6 +26,7 @@ ALLOWED: dict[str, frozenset[Action]] = {
     Role.EDITOR: frozenset({"view", "download", "edit", "start", "stop", "share"}),
     Role.ADMIN: frozenset({"view", "download", "edit", "start", "stop", "share", "admin"}),
 }
+# A guest reads the pages of the shared run; its checkpoints and other files stay with the team.
 GUEST: frozenset[Action] = frozenset({"view"})
 
 
@@ -45,19 +46,19 @@ def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
     return model._default_manager.filter(allowed)
 
 
-def may(actor: Actor, action: Action, obj: Model) -> bool:
-    """Return whether the actor may do `action` to `obj`, or to anything in it if it is a team."""
-    ownership = ownership_of(type(obj))
+def may(actor: Actor, action: Action, instance: Model) -> bool:
+    """Return whether the actor may do `action` to `instance`, or in it if it is a team."""
+    ownership = ownership_of(type(instance))
     if ownership.team is None:
         if actor.user is None:
             return False
         return action == "view" or (action == "operate" and actor.user.is_operator)
-    role = actor.roles.get(_key_at(obj, ownership.team))
+    role = actor.roles.get(_key_at(instance, ownership.team))
     if role is not None and action in ALLOWED[role]:
         return True
     if ownership.run is None or action not in GUEST:
         return False
-    return _key_at(obj, ownership.run) in actor.guest_runs
+    return _key_at(instance, ownership.run) in actor.guest_runs
 
 
 def may_in_team(actor: Actor, action: Action) -> bool:
@@ -65,15 +66,15 @@ def may_in_team(actor: Actor, action: Action) -> bool:
     return actor.team is not None and may(actor, action, actor.team)
 
 
-def require(actor: Actor, action: Action, obj: M | None) -> M:
-    """Return `obj` if the actor may do `action` to it.
+def require(actor: Actor, action: Action, instance: M | None) -> M:
+    """Return `instance` if the actor may do `action` to it.
 
     Raises Http404 if they cannot see it, PermissionDenied if they may not do that.
     """
-    if obj is None or not may(actor, "view", obj):
+    if instance is None or not may(actor, "view", instance):
         raise Http404("not found")
-    if may(actor, action, obj):
-        return obj
+    if may(actor, action, instance):
+        return instance
     if actor.user is None:
         raise PermissionDenied("A shared link only shows the run.")
     if action == "operate":
@@ -86,8 +87,9 @@ def find(actor: Actor, action: Action, model: type[M], **lookup: Any) -> M:
 
     Raises as `require` does.
     """
+    # Postgres refuses text with a NUL character, which would answer 500 to a URL that holds %00.
     if any(isinstance(value, str) and "\0" in value for value in lookup.values()):
-        raise Http404("no name holds a NUL character")  # Postgres would refuse the query
+        raise Http404("no name holds a NUL character")
     return require(actor, action, visible(actor, model).filter(**lookup).first())
 
 
@@ -105,9 +107,9 @@ def shown_to_guests(view: View) -> View:
     return view
 
 
-def _key_at(obj: Model, path: str) -> Any:
+def _key_at(instance: Model, path: str) -> Any:
     """Return the key at a lookup path such as `run__team`, without a query for its last part."""
     *relations, last = path.split("__")
     for relation in relations:
-        obj = getattr(obj, relation)
-    return obj.pk if last == "pk" else getattr(obj, f"{last}_id")
+        instance = getattr(instance, relation)
+    return instance.pk if last == "pk" else getattr(instance, f"{last}_id")

@@ -31,10 +31,6 @@ class Ownership:
     team: str | None
     run: str | None = None
 
-    @property
-    def is_of_installation(self) -> bool:
-        return self.team is None
-
 
 _ownerships: dict[type[Model], Ownership] = {}
 _grant_readers: list[GrantReader] = []
@@ -47,6 +43,7 @@ def register(*models: type[Model], team: str | None, run: str | None = None) -> 
 
 def register_grants(reader: GrantReader) -> None:
     """Register a reader that says which grants of a session are valid."""
+    # Django may call `AppConfig.ready`, and so this, more than once in a process of tests.
     if reader not in _grant_readers:
         _grant_readers.append(reader)
 

@@ -19,6 +19,7 @@ MAX_AGE_SECONDS = 60
 def redirect(page: str, fragment: str = "", **secret: str) -> HttpResponseRedirect:
     """Return a redirect to the page at the path `page`, with a cookie that contains the secret."""
     response = HttpResponseRedirect(f"{page}{fragment}")
+    # The page is the salt, so that a cookie cannot be read on any other page.
     value = signing.dumps(secret, salt=page)
     response.set_cookie(
         COOKIE,

@@ -17,7 +17,8 @@ from webapp.access.models import SignInTry
 
 WINDOW = timedelta(minutes=15)
 TOO_OFTEN = "A password was tried too often. Wait a quarter of an hour, or ask for a sign-in link."
-# Attempts within WINDOW.
+# Attempts within WINDOW. Only the limit of a pair is low: with a low one per account anybody could
+# lock its owner out, and with a low one per address all people behind one router.
 MAX_PER_PAIR = 5
 MAX_PER_ADDRESS = 50
 MAX_PER_ACCOUNT = 50

@@ -30,6 +30,7 @@ Scope = MutableMapping[str, Any]
 class PagesHandler(ASGIHandler):
     """Django's handler with all middlewares and views in one thread. Views are plain functions."""
 
+    # The __init__ of ASGIHandler, which is not called, loads the middlewares in their async form.
     def __init__(self) -> None:
         BaseHandler.__init__(self)
         self.load_middleware(is_async=False)
@@ -44,6 +45,8 @@ class PagesHandler(ASGIHandler):
                 THREADS, self._respond, scope, body
             )
             if response.streaming:
+                # The context gives the stream one thread of its own: a long download would occupy a
+                # thread that renders pages.
                 async with ThreadSensitiveContext():
                     await self._stream(response, receive, send)
             else:
@@ -54,6 +57,8 @@ class PagesHandler(ASGIHandler):
         request_started.send(sender=type(self), scope=scope)
         request, refusal = cast(tuple[Any, Any], self.create_request(scope, body))
         response: HttpResponseBase = self.get_response(request) if request is not None else refusal
+        # Closing sends `request_finished`, whose receivers look after the database connections of
+        # the thread that they are called in.
         if not response.streaming:
             response.close()
         elif isinstance(response, FileResponse):
@@ -72,6 +77,7 @@ class PagesHandler(ASGIHandler):
         finally:
             for task in (sending, disconnect):
                 task.cancel()
+            # Exceptions are returned, so that a failed stream is closed before its error is raised.
             outcomes = await asyncio.gather(sending, disconnect, return_exceptions=True)
             await sync_to_async(response.close)()
             await sync_to_async(connections.close_all)()

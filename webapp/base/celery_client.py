@@ -24,6 +24,7 @@ def _client() -> Celery:
     client.conf.update(
         task_serializer="json",
         accept_content=["json"],
+        # Pages send tasks, and no page may wait long for a Redis that does not answer.
         broker_connection_timeout=2,
         broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 2},
     )

@@ -10,8 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-SETTING = "STILLROOM_ENDPOINTS"
-
 
 def is_allowed(url: str) -> bool:
     """Return whether `url` is one of the listed prefixes or below one.
@@ -22,6 +20,8 @@ def is_allowed(url: str) -> bool:
         split_url = urlsplit(url)
     except ValueError:
         return False
+    # Clients resolve `..`, also where it is written %2e%2e, and some read a backslash as a slash:
+    # the request would leave the prefix.
     if (
         split_url.query
         or split_url.fragment
@@ -42,7 +42,7 @@ def sentence() -> str:
     return (
         f"This server may ask: {listed}."
         if listed
-        else f"This server may ask none; its operator lists them in {SETTING}."
+        else "This server may ask none; its operator lists them in STILLROOM_ENDPOINTS."
     )
 
 

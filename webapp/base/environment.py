@@ -63,6 +63,7 @@ class Environment:
 def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Environment:
     """Read all settings; environment variables override `file`. Raises ConfigurationError."""
     values = {**_lines(file), **(os.environ if environ is None else environ)}
+    # `ROOT / path` is `path` itself if that is absolute. The same holds for `artifacts` below.
     state = ROOT / (values.get("STILLROOM_STATE") or "var")
     return Environment(
         secret_key=values.get("SECRET_KEY", ""),
@@ -119,18 +120,18 @@ def database(url: str) -> dict[str, Any]:
             f"DATABASE_URL must begin with postgresql://, not {url_parts.scheme or 'nothing'}:"
         )
     query = dict(parse_qsl(url_parts.query))
-    settings = {
+    return {
         "ENGINE": "webapp.base.database",
         "NAME": unquote(url_parts.path.lstrip("/")),
+        # libpq takes the folder of a unix socket as a host in the query (?host=/run/postgresql).
         "HOST": query.pop("host", None) or url_parts.hostname or "",
         "PORT": query.pop("port", None) or str(url_parts.port or ""),
         "USER": query.pop("user", None) or unquote(url_parts.username or ""),
         "PASSWORD": query.pop("password", None) or unquote(url_parts.password or ""),
-    }
-    return {
-        **settings,
+        # Connections are kept for ever; the check finds those that the server closed meanwhile.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
+        # What is left in the query after the `pop`s above are options of libpq.
         "OPTIONS": {**CONNECTION_OPTIONS, **query},
     }
 
@@ -165,6 +166,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _number(values: Mapping[str, str], name: str, default: int) -> int:
+    # An empty value means the default: docker compose passes unset variables as empty ones.
     text = values.get(name) or str(default)
     if not text.isdecimal():
         raise ConfigurationError(f"{name} must be a whole number, not {text!r}")

@@ -35,6 +35,8 @@ class HostCheck:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
+    # Django checks the host only where `get_host` is called, which is after static files are
+    # answered. The call raises DisallowedHost, which Django turns into a 400.
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.get_host()
         return self.get_response(request)

@@ -18,12 +18,15 @@ from typing import Any
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-STYLES = ("text", "json")
 HIDDEN = "…"
 SECRETS = [
+    # The value of an Authorization header.
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {HIDDEN}"),
+    # The token in the path of a share link, a sign-in link or an invitation.
     (re.compile(r"(/(?:s|sign-in|invitations)/)[\w-]{16,}"), rf"\1{HIDDEN}"),
+    # The password in a URL, such as that of Postgres or Redis.
     (re.compile(r"(://[^\s/:@]*):[^\s/@]+@"), rf"\1:{HIDDEN}@"),
+    # A parameter of a query or a cookie.
     (
         re.compile(
             r"(?i)\b((?:access_|api_)?(?:token|password|secret|key)|sessionid|csrftoken)=[^\s&;,\"']+"
@@ -32,6 +35,7 @@ SECRETS = [
     ),
 ]
 OWN_SECRETS = re.compile(r"(STILLROOM_SECRET_\w+|SECRET_KEY|STILLROOM_METRICS_TOKEN)")
+# A shorter value, such as that of a test installation, may be a part of ordinary words.
 SHORTEST_SECRET = 6
 
 _context: ContextVar[Mapping[str, Any]] = ContextVar("log context", default=MappingProxyType({}))
@@ -112,6 +116,7 @@ class JsonLineFormatter(JsonFormatter):
             ["levelname", "name", "message"],
             rename_fields={"levelname": "level", "name": "logger", "exc_info": "traceback"},
             timestamp="time",
+            # uvicorn and Django add these to their records; they repeat what the message says.
             reserved_attrs=[*RESERVED_ATTRS, "color_message", "status_code", "server_time"],
             json_ensure_ascii=False,
         )

@@ -37,6 +37,7 @@ def publish_all(batch_counts: Mapping[str, int]) -> None:
     try:
         with _client().pipeline(transaction=False) as pipeline:
             for public_id, batch_count in batch_counts.items():
+                # `webapp/live/hub.py`, perhaps of another version, reads the key `news`.
                 pipeline.publish(PREFIX + public_id, json.dumps({"news": batch_count}))
             pipeline.execute()
     except redis.RedisError as error:
@@ -48,6 +49,8 @@ def publish_all(batch_counts: Mapping[str, int]) -> None:
         )
 
 
+# One try of a second at most: redis-py would otherwise try again with growing pauses, while the
+# request or the supervisor that has just recorded rows waits.
 @cache
 def _client() -> redis.Redis:
     return redis.Redis.from_url(

@@ -7,4 +7,6 @@ from __future__ import annotations
 
 from django.db import InterfaceError, InternalError, OperationalError
 
+# InternalError is what psycopg raises for a write to a server that is read-only (25006), as the old
+# primary or a standby is while the primary changes.
 OUTAGES = (OperationalError, InterfaceError, InternalError)

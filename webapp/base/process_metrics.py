@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+# A client may send any word as its method; each would add a label value for ever.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUESTS = Histogram(
     "stillroom_request_seconds", "Time until a request was answered", ["view", "method", "status"]
@@ -25,6 +26,7 @@ TOO_SLOW = Counter(
 REFUSED_SOCKETS = Counter(
     "stillroom_live_refused_sockets", "Live pages that were refused over a connection limit"
 )
+# Dashboards of installations query the exported name, so it stays as it is.
 NOTIFY_FAILURES = Counter(
     "stillroom_doorbell_failures",
     "Notifications that Redis did not accept, and failed attempts to listen",

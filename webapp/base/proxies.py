@@ -45,7 +45,14 @@ class TrustedProxies:
         if not self._trusts(peer):
             self._warn(peer)
             return
-        scope["client"] = (_address(entries[-min(self.hops, len(entries))].decode("latin-1")), 0)
+        address = entries[-min(self.hops, len(entries))].decode("latin-1")
+        # Some proxies add a port, as in `[::1]:5000` or `10.0.0.1:5000`. An IPv6 address without
+        # brackets has several colons and no port.
+        if address.startswith("["):
+            address = address[1:].partition("]")[0]
+        elif address.count(":") == 1:
+            address = address.partition(":")[0]
+        scope["client"] = (address, 0)
         scheme = SCHEMES.get(dict(scope["headers"]).get(b"x-forwarded-proto", b"").strip())
         if scheme:
             scope["scheme"] = scheme if scope["type"] == "http" else SECURE[scheme]
@@ -59,6 +66,7 @@ class TrustedProxies:
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self.trusted)
 
+    # Once per process: the line would otherwise be written for every request.
     def _warn(self, peer: str) -> None:
         if not self._warned:
             self._warned = True
@@ -67,10 +75,3 @@ class TrustedProxies:
                 "all its visitors count as one.",
                 peer or "A peer without an address",
             )
-
-
-def _address(text: str) -> str:
-    """Return an address without the port that some proxies add."""
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0] if text.count(":") == 1 else text

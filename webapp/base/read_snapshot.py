@@ -19,6 +19,8 @@ def snapshot() -> Iterator[None]:
     if connection.in_atomic_block:
         yield
         return
+    # Django checks a kept connection when it opens a cursor. The isolation level has to be set
+    # before that, and setting it on a connection that the server has closed fails.
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     raw = connection.connection
@@ -28,5 +30,7 @@ def snapshot() -> Iterator[None]:
         with transaction.atomic():
             yield
     finally:
+        # The connection is kept for later requests, which write. One that broke inside the block is
+        # closed, and setting anything on it would hide the error.
         if not raw.closed:
             raw.isolation_level = raw.read_only = None

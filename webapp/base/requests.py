@@ -16,6 +16,7 @@ from webapp.base import logs, process_metrics
 from webapp.base.headers import GetResponse
 
 log = logging.getLogger(__name__)
+# The id is written to the log, so it must not hold line breaks or text of any length.
 REQUEST_ID = re.compile(r"[\w-]{8,64}")
 QUIET = ("healthz", "readyz", "metrics")
 
@@ -47,6 +48,8 @@ class RequestLog:
         ).observe(seconds)
         if view in QUIET or (view == "none" and response.status_code < 400):
             return
+        # `request.user` would query the database on pages that need no user; Django keeps the user
+        # in this attribute once somebody has asked for it.
         person = getattr(request, "_cached_user", None)
         facts = {
             "view": view,

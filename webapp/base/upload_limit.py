@@ -48,6 +48,7 @@ class LimitedBody:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
+            # Django takes this as a client that is gone: it stops reading and deletes its file.
             return message if received <= self.limit else {"type": "http.disconnect"}
 
         return counted
@@ -58,6 +59,7 @@ class LimitedBody:
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", str(len(text)).encode()),
+            # The rest of the body is not read, so the connection cannot take another request.
             (b"connection", b"close"),
         ]
         await send({"type": "http.response.start", "status": 413, "headers": headers})

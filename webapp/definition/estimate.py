@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainer.estimate import ProblemCounts, max_written_tokens
-from trainer.spec import FileProblems, RunSpec, SplitProblems, Stage
+from trainer.spec import FileProblems, RunSpec, SplitProblems
 from trainer.spec.networks import LowRankAdapter, ModelTeacher, SelfTeacher
 from webapp.base.number_text import bytes_size
 from webapp.library.model_files import ModelFacts
@@ -99,10 +99,16 @@ class ReferenceFacts:
 
 def estimate_run(spec: RunSpec, facts: ReferenceFacts) -> RunEstimate:
     memory = memory_of(spec, facts)
+    # FSDP shards weights, gradients and moments evenly over the processes.
     if memory and spec.compute.parallel == "fsdp":
         memory //= spec.compute.ranks
+    stage_zero = ""
+    if spec.pool.estimate != "never":
+        count = problem_counts(spec, facts.problem_counts).get("train")
+        problems = f"{count:,} training problems" if count is not None else "the training problems"
+        stage_zero = f"{spec.pool.rollouts_per_problem} answers to each of {problems}"
     rows = (_tokens_row(spec, facts), _memory_row(spec, facts), _disk_row(spec, facts))
-    return RunEstimate(_stage_zero(spec, facts), stage_bars(spec), rows, memory)
+    return RunEstimate(stage_zero, stage_bars(spec), rows, memory)
 
 
 def stage_bars(spec: RunSpec) -> tuple[StageBar, ...]:
@@ -111,15 +117,19 @@ def stage_bars(spec: RunSpec) -> tuple[StageBar, ...]:
     for index, stage in enumerate(spec.stages):
         x = BAR_WIDTH * steps_before / spec.total_steps
         width = BAR_WIDTH * stage.until.steps / spec.total_steps
-        # One unit is left free as a gap between neighbours.
-        bar = StageBar(
-            stage.name,
-            _stage_summary(stage),
-            round(x, 1),
-            round(max(width - 1, 1), 1),
-            index % TONES + 1,
+        steps = f"{stage.until.steps:,} step{'s' if stage.until.steps > 1 else ''}"
+        problems = f"{stage.problems_per_step:,} problems"
+        bars.append(
+            StageBar(
+                stage.name,
+                f"{steps} of {problems}: {OBJECTIVES[stage.objective.kind]} on "
+                f"{SOURCES[stage.source]}",
+                round(x, 1),
+                # One unit is left free as a gap between neighbours.
+                round(max(width - 1, 1), 1),
+                index % TONES + 1,
+            )
         )
-        bars.append(bar)
         steps_before += stage.until.steps
     return tuple(bars)
 
@@ -141,20 +151,6 @@ def problem_counts(spec: RunSpec, file_counts: Mapping[str, int | None]) -> dict
         held_out = round(counts["train"] * spec.data.evaluation.share)
         counts |= {"train": counts["train"] - held_out, "evaluation": held_out}
     return counts
-
-
-def _stage_zero(spec: RunSpec, facts: ReferenceFacts) -> str:
-    if spec.pool.estimate == "never":
-        return ""
-    count = problem_counts(spec, facts.problem_counts).get("train")
-    problems = f"{count:,} training problems" if count is not None else "the training problems"
-    return f"{spec.pool.rollouts_per_problem} answers to each of {problems}"
-
-
-def _stage_summary(stage: Stage) -> str:
-    steps = f"{stage.until.steps:,} step{'s' if stage.until.steps > 1 else ''}"
-    objective, source = OBJECTIVES[stage.objective.kind], SOURCES[stage.source]
-    return f"{steps} of {stage.problems_per_step:,} problems: {objective} on {source}"
 
 
 def _tokens_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
@@ -179,6 +175,7 @@ def memory_of(spec: RunSpec, facts: ReferenceFacts) -> int | None:
     network = spec.networks.student
     if isinstance(network.adapter, LowRankAdapter):
         return student * BYTES_PER_VALUE[network.dtype] + frozen
+    # The forward pass in bfloat16 reads a copy of the fp32 weights; the average is kept in fp32.
     copy_bytes = 2 if network.dtype == "bfloat16" else 0
     average_bytes = 4 if spec.evaluation.ema_decay else 0
     return student * (TRAINED_BYTES + copy_bytes + average_bytes) + frozen
@@ -191,14 +188,14 @@ def _memory_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
         return EstimateRow("Memory", "unknown", reason)
     size, teachers = _count(student), _teachers(spec, facts)
     if isinstance(spec.networks.student.adapter, LowRankAdapter):
-        counted = f"Student {size}, frozen below its adapter, and {teachers}."
+        included = f"Student {size}, frozen below its adapter, and {teachers}."
         excluded = "Without the adapter and activations."
     else:
-        counted = f"Student {size}, {teachers}."
+        included = f"Student {size}, {teachers}."
         excluded = "Weights, gradient and AdamW; without activations."
     program = "The program itself takes about half a GiB."
     return EstimateRow(
-        "Memory", f"{bytes_size(memory)} and more", f"{counted} {excluded} {program}"
+        "Memory", f"{bytes_size(memory)} and more", f"{included} {excluded} {program}"
     )
 
 

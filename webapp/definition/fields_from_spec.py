@@ -17,7 +17,6 @@ from trainer.spec.base import Section
 from trainer.spec.fields.field_list import FieldInfo, fields
 
 Conditions = Mapping[str, tuple[str, ...]]
-FieldKey = tuple[object, ...]
 
 STUDENT_ROLLOUTS = {"stages.*.source": ("student_rollouts",)}
 POOL_MEASURED = {"pool.estimate": ("before",)}
@@ -49,10 +48,13 @@ class Setting:
 @cache
 def settings(root: type[Section] = RunSpec) -> tuple[Setting, ...]:
     """Return every setting below `root`, in the order of the definition."""
-    merged: dict[FieldKey, Setting] = {}
+    merged: dict[tuple[object, ...], Setting] = {}
     for info in fields(root):
         conditions: dict[str, tuple[str, ...]] = {path: (value,) for path, value in info.when}
-        key = _field_key(info)
+        # All that must be equal for two settings to be one field. FieldInfo holds lists and dicts,
+        # which cannot be hashed: its repr stands for them.
+        without_choice = replace(info, when=())
+        key = (info.path, repr(without_choice), frozenset(path for path, _ in info.when))
         if key in merged:
             conditions = {
                 path: tuple(dict.fromkeys((*values, *conditions[path])))
@@ -85,13 +87,6 @@ def list_path(path: str) -> str:
 def with_index(path: str, index: int | str) -> str:
     """Return the name of a setting in one item of its list."""
     return path.replace("*", str(index), 1)
-
-
-def _field_key(info: FieldInfo) -> FieldKey:
-    """Return all that must be equal for two settings to be one field."""
-    # FieldInfo holds lists and dicts, which cannot be hashed: its repr stands for them.
-    without_choice = replace(info, when=())
-    return (info.path, repr(without_choice), frozenset(path for path, _ in info.when))
 
 
 def _with_inherited(setting: Setting) -> Conditions:

@@ -103,6 +103,7 @@ class FormField:
 
     @property
     def template(self) -> str:
+        # Numbers and short texts share one template: types without their own fall through to it.
         kind = "location" if self.is_location else "fixed" if self.fixed else self.info.type
         if kind not in ("boolean", "choice", "choices", "fixed", "location"):
             kind = "long_text" if self.is_long else "text"
@@ -204,6 +205,7 @@ class FormField:
 
     @property
     def help(self) -> SafeString:
+        # Safe, because the text is escaped before the tags are put in.
         return mark_safe(CODE.sub(r"<code>\1</code>", escape(self.info.help)))
 
     @property

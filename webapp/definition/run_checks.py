@@ -132,26 +132,20 @@ def _check_tokenizers(spec: RunSpec, folders: Mapping[str, Folder | None]) -> It
     for path, folder in folders.items():
         if path != STUDENT and folder is not None:
             try:
-                difference = _vocabulary_difference(student, folder)
+                difference = model_files.vocabulary_difference(student, folder)
             except UnusableModel:
-                continue  # reported beside the model already
+                # Reported beside the model already.
+                continue
             if difference:
                 message = f"has another tokenizer than the student: {difference}."
                 yield SpecIssue(f"{path}.model", f"{message} {DIFFERENT_TOKENIZER}")
-
-
-def _vocabulary_difference(student: Folder, teacher: Folder) -> str:
-    student_tokens = model_files.vocabulary(student)
-    teacher_tokens = model_files.vocabulary(teacher)
-    if not student_tokens or not teacher_tokens:
-        return ""
-    return model_files.vocabulary_difference(student_tokens, teacher_tokens)
 
 
 def _check_lengths(spec: RunSpec, path: str, facts: ModelFacts | None) -> Iterator[SpecIssue]:
     """Check that the answers fit into the longest text that a network reads."""
     if facts is None or facts.max_length is None:
         return
+    # An answer that fills the whole length would leave no room for the question, hence `>=` below.
     limit = f"the {_network_noun(path)} reads at most {facts.max_length:,} tokens"
     for sampling_path, sampling in _samplings(spec, path):
         if sampling.max_new_tokens >= facts.max_length:
@@ -182,6 +176,7 @@ def _check_data(spec: RunSpec, team: Team, report: ReferenceReport) -> None:
     for role, source in sources.items():
         try:
             problem_set = problem_sources.read(source, team)
+            # Without the problems the estimate still needs their number, which a row may know.
             if problem_set:
                 problems[role] = problem_set
                 report.problem_counts[role] = len(problem_set)

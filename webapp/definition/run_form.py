@@ -50,8 +50,14 @@ def spec_from(form: FormData) -> dict[str, Any]:
     for name, setting in field_names(item_counts(form)):
         if name in form and applies(setting, name, form):
             put(spec, name, read_field(setting.info, name, form))
+    # So far the items of a list are a mapping from their numbers; `field_names` gives the order.
     for path in list_paths():
-        _items_to_list(spec, path)
+        *parents, last = path.split(".")
+        section = spec
+        for parent in parents:
+            section = section.get(parent, {})
+        if last in section:
+            section[last] = list(section[last].values())
     return spec
 
 
@@ -163,6 +169,7 @@ def read_field(info: FieldInfo, name: str, form: FormData) -> Any:
         return last_value(form, name) == ON
     if info.type == "choices":
         return [value for value in form.getlist(name) if value]
+    # HTML forms send every line break of a text area as CR LF.
     text = last_value(form, name).replace("\r\n", "\n")
     if location_fields.is_location(info):
         if text in location_fields.OPEN_SCHEMES:
@@ -189,6 +196,8 @@ def write_field(info: FieldInfo, name: str, value: Any, form: FormData) -> None:
     """Put a value into the form as a browser would send it."""
     text = "" if value is None else str(value)
     if info.type == "boolean":
+        # The hidden companion of a check box sends the empty value, so that a box that is not
+        # checked differs from a field that was not sent, which shows its default.
         form.setlist(name, ["", ON] if value is True else [""])
     elif info.type == "choices":
         form.setlist(name, ["", *map(str, value if isinstance(value, list | tuple) else [])])
@@ -209,15 +218,6 @@ def put(spec: dict[str, Any], name: str, value: Any) -> None:
     for parent in parents:
         spec = spec.setdefault(parent, {})
     spec[last] = value
-
-
-def _items_to_list(spec: dict[str, Any], path: str) -> None:
-    """Turn the numbered items at `path` into a list."""
-    *parents, last = path.split(".")
-    for parent in parents:
-        spec = spec.get(parent, {})
-    if last in spec:
-        spec[last] = list(spec[last].values())
 
 
 def value_at(spec: Mapping[str, Any], name: str, default: Any) -> Any:

@@ -36,7 +36,7 @@ def create_job(
 
     `problems` is the number of problems (None if unknown), `devices` that of the installation.
     """
-    parts = parts_for(problems, spec.compute.block, devices)
+    part_count = parts_for(problems, spec.compute.block, devices)
     with transaction.atomic():
         job = Job.objects.create(
             team=team,
@@ -45,7 +45,7 @@ def create_job(
             kind=spec.work.kind,
             spec=spec.model_dump(mode="json"),
         )
-        Shard.objects.bulk_create([Shard(job=job, part=part) for part in range(parts)])
+        Shard.objects.bulk_create([Shard(job=job, part=index) for index in range(part_count)])
         transaction.on_commit(celery_client.wake_jobs)
     return job
 
@@ -69,6 +69,7 @@ def heartbeat(copy: Copy, done: int) -> bool:
 
     It ends when it was declared lost, another copy finished the part, or the job is over.
     """
+    # A copy that was declared lost must not look alive again: another one may be at its part.
     unfinished = Copy.objects.filter(pk=copy.pk, ended_at=None)
     if not unfinished.update(heartbeat_at=Now(), done=done):
         return False
@@ -120,6 +121,7 @@ def mark_lost(copy: Copy, reason: str) -> bool:
 
 
 def _fail_job_if_exhausted(copy: Copy, reason: str) -> None:
+    # A part with a result has not failed, however many of its other copies have.
     failures = Copy.objects.filter(
         shard=copy.shard_id, shard__result=None, outcome__in=[Outcome.FAILED, Outcome.LOST]
     ).count()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,11 +64,6 @@ class PartProgress:
     tries: list[dict[str, Any]]
 
 
-def progress_of(job: Job) -> JobProgress:
-    """Return the progress of one job."""
-    return progress_by_job([job])[job.pk]
-
-
 def progress_by_job(jobs: Collection[Job]) -> dict[int, JobProgress]:
     """Return the progress of each job by its primary key."""
     counts_by_job = counts(jobs)
@@ -94,9 +89,12 @@ def counts(jobs: Collection[Job]) -> dict[int, JobCounts]:
     at_work = Copy.objects.filter(
         shard__job__in=counts_by_job, shard__result=None, ended_at=None
     ).select_related("shard")
+    # Of each part only the furthest copy counts: the others repeat its work.
+    done_by_shard: dict[Shard, int] = {}
     for copy in at_work:
         counts_by_job[copy.shard.job_id].at_work += 1
-    for shard, done in _furthest(at_work).items():
+        done_by_shard[copy.shard] = max(done_by_shard.get(copy.shard, 0), copy.done)
+    for shard, done in done_by_shard.items():
         counts_by_job[shard.job_id].done += done
     return counts_by_job
 
@@ -137,14 +135,6 @@ def _device(copy: Copy) -> str:
     """Return a name such as `GPU 3`, as on the page of the machines."""
     kind, _, index = copy.device.partition(" ")
     return f"{'GPU' if kind == 'cuda' else 'CPU slot'} {index}"
-
-
-def _furthest(at_work: Iterable[Copy]) -> dict[Shard, int]:
-    """Return the progress of the furthest copy of each part; the others repeat its work."""
-    done_by_shard: dict[Shard, int] = {}
-    for copy in at_work:
-        done_by_shard[copy.shard] = max(done_by_shard.get(copy.shard, 0), copy.done)
-    return done_by_shard
 
 
 def count_problems(spec: JobSpec, team: Team) -> int | None:

@@ -59,6 +59,7 @@ def store_answers(job: Job) -> DataSet:
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in flat(job))
         artifact = artifacts.put(path, job.team, JSON_LINES)
+    # The path only has to be valid; the file is read from the artifact store.
     source = FileProblems(path=f"file:{path}", format="jsonl", columns=ANSWER_COLUMNS)
     mapping = data_sets.Mapping(source, spec.verifier, ())
     name = f"{job.name} answers {job.public_id}"[-80:]
@@ -69,35 +70,33 @@ def store_answers(job: Job) -> DataSet:
 
 
 def _answer(row: dict[str, Any]) -> dict[str, Any]:
+    # The trainer writes one answer of several: the first right one, or the first.
     answer = row["answers"][0]
-    problem = {
+    return {
         "id": row["id"],
         "question": row["question"],
         "response": answer["text"],
         "answer": row["reference"],
-    }
-    facts = {
         "right": answer["verdict"],
         "truncated": answer["truncated"],
         "tokens": answer["tokens"],
+        "domain": row["domain"],
+        "difficulty": row["difficulty"],
     }
-    return problem | facts | {"domain": row["domain"], "difficulty": row["difficulty"]}
 
 
 def _rate(row: dict[str, Any]) -> dict[str, Any]:
+    # A verdict is None where the verifier could not tell; it counts neither as right nor as wrong.
     verdicts = [answer["verdict"] for answer in row["answers"] if answer["verdict"] is not None]
-    counts = {
+    tokens = [answer["tokens"] for answer in row["answers"]]
+    return {
+        **{name: row[name] for name in ("id", "question", "reference", "domain", "difficulty")},
         "passed": sum(verdicts),
         "verdicts": len(verdicts),
         "pass_rate": sum(verdicts) / len(verdicts) if verdicts else None,
-    }
-    tokens = [answer["tokens"] for answer in row["answers"]]
-    facts = {
         "truncated": sum(answer["truncated"] for answer in row["answers"]),
         "mean_tokens": sum(tokens) / max(1, len(tokens)),
     }
-    problem = {name: row[name] for name in ("id", "question", "reference", "domain", "difficulty")}
-    return problem | counts | facts
 
 
 def referenced_artifacts(team_id: int) -> set[str]:

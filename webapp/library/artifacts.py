@@ -38,6 +38,7 @@ _reference_readers: list[ReferenceReader] = []
 
 def register_references(reader: ReferenceReader) -> None:
     """Make `collect` keep what `reader` returns."""
+    # Django may call `AppConfig.ready`, and so this, more than once in a process of tests.
     if reader not in _reference_readers:
         _reference_readers.append(reader)
 
@@ -69,8 +70,10 @@ class AtomicFolder(FileSystemStorage):
                 raise
         return name
 
+    # Django would choose another name for a file that exists. Here the content names the file, so
+    # that writing it twice changes nothing.
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        return name  # the content names the file: writing it twice changes nothing
+        return name
 
 
 def check() -> None:
@@ -102,6 +105,8 @@ def put(
             create_defaults={**facts, "media_type": media_type},
         )
         missing = not _store().exists(_name(sha256))
+    # Outside the transaction: writing a large file takes minutes, and `collect` would wait for the
+    # lock. If it fails the row stays, but `holds` is false until somebody stores the file again.
     if missing:
         source.seek(0)
         _store().save(_name(sha256), File(source))
@@ -172,6 +177,7 @@ def collect(grace: timedelta = timedelta(hours=1)) -> int:
         ]
         Artifact.objects.filter(pk__in=[artifact.pk for artifact in unused]).delete()
         deleted = {artifact.sha256 for artifact in unused}
+        # The bytes stay while a row of another team names them.
         for sha256 in deleted - set(
             Artifact.objects.filter(sha256__in=deleted).values_list("sha256", flat=True)
         ):

@@ -75,6 +75,7 @@ def inspect(path: Path, filename: str) -> Inspection:
 
 def mapping_of(definition: dict[str, Any]) -> Mapping:
     """Return the mapping in a definition from a form: `data.train.columns` and `data.verifier`."""
+    # A definition needs a stage. Issues outside `data`, such as those of this one, are dropped.
     all_issues = issues_in({"data": {**definition.get("data", {})}, "stages": [{"name": "any"}]})
     if issues := [issue for issue in all_issues if issue.path.startswith("data.")]:
         return Mapping(None, None, tuple(issues))

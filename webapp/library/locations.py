@@ -62,7 +62,12 @@ def model_folder(uri: str, team: Team) -> Folder | None:
                 "names a model that the team does not have; choose another one or upload it"
             )
         return stored_models.folder_of(model)
-    return model_files.folder_at(_folder(target)) if scheme == "file" else None
+    if scheme != "file":
+        return None
+    folder = allowed_path(target)
+    if not folder.is_dir():
+        raise LocationError("is a file, not a model folder; name the folder that holds config.json")
+    return model_files.folder_at(folder)
 
 
 def data_set(uri: str, team: Team) -> DataSet | None:
@@ -101,6 +106,7 @@ def allowed_path(path: str) -> Path:
     which files exist.
     """
     try:
+        # Resolved before it is compared: a link below a root, or `..`, may lead out of it.
         real = Path(path).resolve()
         if (
             any(real.is_relative_to(root.resolve()) for root in settings.STILLROOM_FILE_ROOTS)
@@ -108,18 +114,12 @@ def allowed_path(path: str) -> Path:
         ):
             return real
     except (OSError, ValueError):
+        # A loop of links, a name that is too long, or a NUL character in it.
         pass
     raise LocationError(
         "is nothing that this server may read (the operator allows folders by "
         "STILLROOM_FILE_ROOTS); upload it instead"
     )
-
-
-def _folder(path: str) -> Path:
-    real = allowed_path(path)
-    if not real.is_dir():
-        raise LocationError("is a file, not a model folder; name the folder that holds config.json")
-    return real
 
 
 def builtin_folder(name: str) -> Folder:

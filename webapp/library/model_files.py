@@ -65,7 +65,22 @@ def read_config(folder: Folder) -> dict[str, Any]:
             "There is no config.json, so this is not a model folder. "
             "Save the model with save_pretrained and choose that folder."
         )
-    config = _json(folder["config.json"], "config.json")
+    path = folder["config.json"]
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise UnusableModel(
+            "config.json is larger than any model configuration. Save the model again."
+        )
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise UnusableModel(
+            f"config.json is not readable JSON ({str(error)[:120]}). Save the model again."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        # Bytes that are not UTF-8, an integer of too many digits, or very deep nesting.
+        raise UnusableModel(
+            "config.json holds what no model configuration does. Save the model again."
+        ) from error
     if not isinstance(config, dict):
         raise UnusableModel("config.json is not a model configuration. Save the model again.")
     return config
@@ -79,6 +94,7 @@ def architecture_of(config: Mapping[str, Any]) -> str:
 
 def max_length_of(config: Mapping[str, Any]) -> int | None:
     """Return the number of positions that the model was made for."""
+    # GPT-2 calls it n_positions; models that also read images nest the settings of their text part.
     text = config.get("text_config")
     return _whole(
         config.get("max_position_embeddings")
@@ -95,6 +111,7 @@ def parameters_in(path: Path) -> int:
     try:
         with safe_open(path, framework="numpy") as file:
             names: list[str] = list(file.keys())
+            # A shape comes from the header, so no weights are read.
             count = sum(math.prod(file.get_slice(name).get_shape()) for name in names)
     except (SafetensorError, OSError) as error:
         raise UnusableModel(
@@ -143,19 +160,23 @@ def _vocabulary_at(path: Path, modified_ns: int) -> dict[str, int]:
 def _tokenizer_at(path: Path, modified_ns: int) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises plain Exception for whatever is wrong
+    except Exception as error:
+        # The library raises plain Exception for whatever is wrong.
         raise UnusableModel(
             f"tokenizer.json cannot be read ({str(error)[:120]}). Save the tokenizer again."
         ) from error
 
 
-def vocabulary_difference(student: Mapping[str, int], teacher: Mapping[str, int]) -> str:
-    """Return how two vocabularies differ; empty if they do not.
+def vocabulary_difference(student: Folder, teacher: Folder) -> str:
+    """Return how two vocabularies differ; empty if they do not or one has no tokenizer.json.
 
-    Such as "id 5 is “a” for the student and “b” for the teacher (7 ids differ)".
+    Such as "id 5 is “a” for the student and “b” for the teacher (7 ids differ)". Raises
+    UnusableModel if a tokenizer.json cannot be read.
     """
-    student_tokens = {id: token for token, id in student.items()}
-    teacher_tokens = {id: token for token, id in teacher.items()}
+    student_tokens = {id: token for token, id in vocabulary(student).items()}
+    teacher_tokens = {id: token for token, id in vocabulary(teacher).items()}
+    if not student_tokens or not teacher_tokens:
+        return ""
     all_ids = student_tokens.keys() | teacher_tokens.keys()
     different = sorted(id for id in all_ids if student_tokens.get(id) != teacher_tokens.get(id))
     if not different:
@@ -169,21 +190,6 @@ def vocabulary_difference(student: Mapping[str, int], teacher: Mapping[str, int]
 
 def _quoted(tokens: Mapping[int, str], id: int) -> str:
     return f"“{tokens[id]}”" if id in tokens else "missing"
-
-
-def _json(path: Path, name: str) -> Any:
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise UnusableModel(f"{name} is larger than any model configuration. Save the model again.")
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise UnusableModel(
-            f"{name} is not readable JSON ({str(error)[:120]}). Save the model again."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UnusableModel(
-            f"{name} holds what no model configuration does. Save the model again."
-        ) from error
 
 
 def _whole(value: Any) -> int | None:

@@ -57,11 +57,14 @@ def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile
     slug = slugify(name)[:80]
     if not slug:
         raise UnusableModel("Give the model a name with at least one letter or digit.")
+    # The temporary files are read before anything is stored, so a bad one leaves nothing behind.
     paths = {name: uploads.path_of(file) for name, file in file_by_name.items()}
     facts = model_files.facts(paths)
     with transaction.atomic():
         manifest = {
-            name: artifacts.put(path, team, _media_type(name)).sha256
+            name: artifacts.put(
+                path, team, MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")
+            ).sha256
             for name, path in paths.items()
         }
         model, _ = StoredModel.objects.get_or_create(
@@ -107,15 +110,13 @@ def is_kept(name: str) -> bool:
 
 
 def folder_of(model: StoredModel) -> Folder:
-    return folder_of_manifest(model.team, model.manifest)
-
-
-def folder_of_manifest(team: Team, manifest: dict[str, str]) -> dict[str, Path]:
-    return {name: artifacts.path(team, sha256) for name, sha256 in manifest.items()}
+    return {name: artifacts.path(model.team, sha256) for name, sha256 in model.manifest.items()}
 
 
 def hash_of(manifest: dict[str, str]) -> str:
     """SHA-256 over the sorted names and hashes of the files."""
+    # It is part of the locations `model:<name>@<hash>` in stored definitions: another way to
+    # compute it would make a second model of the same upload.
     return hashlib.sha256(
         "".join(f"{name}\0{sha256}\n" for name, sha256 in sorted(manifest.items())).encode()
     ).hexdigest()
@@ -140,7 +141,3 @@ def _require_parts(names: set[str], left_out: list[str]) -> None:
             "The folder has no tokenizer. "
             "Copy the model's tokenizer.json and tokenizer_config.json into it."
         )
-
-
-def _media_type(name: str) -> str:
-    return MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")

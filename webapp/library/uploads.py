@@ -32,6 +32,7 @@ def shown_name(name: str) -> str:
 
 def created(request: HttpRequest, address: str) -> HttpResponse:
     """Return a redirect to what was created, or 201 for a script, which must not follow it."""
+    # The page's script shows the progress of the upload and opens the new page itself.
     if "X-Upload" in request.headers:
         return HttpResponse(status=201, headers={"Location": address})
     return redirect(address)

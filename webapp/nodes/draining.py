@@ -17,6 +17,7 @@ def drain(node: Node, move: bool, actor: User | None = None) -> int:
     With `move` its runs write a checkpoint and are queued again; without it they finish there.
     """
     with transaction.atomic():
+        # In one transaction: no worker sees the runs queued again before it sees the machine drain.
         Node.objects.filter(pk=node.pk).update(draining=True)
         runs = (
             leases.runs_on_machine(node.name).filter(state__in=ACTIVE)

@@ -40,6 +40,7 @@ def move(run: Run, direction: Direction, actor: User | None) -> None:
         ]
         priority = queue[target].priority
         queue.insert(target, queue.pop(index))
+        # All positions are written, because a run without one comes after all that have one.
         for position, queued in enumerate(queue):
             Run.objects.filter(pk=queued.pk).update(queue_position=position)
         reasons = {

@@ -152,6 +152,7 @@ def _in_order(queue: Sequence[WaitingRun], planning: _Planning) -> Iterator[Wait
     yield from sorted(
         (run for run in queue if run.overdue), key=lambda run: (run.queued_at, run.run)
     )
+    # The lists are in reverse order, so that `pop` takes a team's next run from the end.
     runs_by_team: dict[int, list[WaitingRun]] = defaultdict(list)
     for run in sorted((run for run in queue if not run.overdue), key=_rank, reverse=True):
         runs_by_team[run.team].append(run)
@@ -184,6 +185,8 @@ class _Capacity:
     memory: int
     reserved_kinds: set[str] = field(default_factory=set)
 
+    # The memory of a machine whose size is not known falls below zero as runs are allocated there,
+    # and must not keep out a request, which needs 0 of it.
     def fits(self, request: DeviceRequest, kind: str) -> bool:
         return self.free[kind] >= request.devices and self.memory_for(request, kind) <= max(
             self.memory, 0
@@ -237,6 +240,7 @@ class _Planning:
 
     def usage(self, team: int) -> float:
         """Return the team's dominant share: its largest fraction of any kind of device."""
+        # Ghodsi et al., Dominant Resource Fairness, NSDI 2011, with equal weights for all teams.
         return max(
             (
                 count / self.total[kind]
@@ -308,6 +312,7 @@ class _Planning:
         needed = counted(request.devices, kind)
         if len(self._suiting(request, kind)) >= request.nodes:
             return None
+        # Asked again without memory, to tell the person which of the two is missing.
         without_memory = DeviceRequest(request.devices, kind, request.nodes)
         if len(self._suiting(without_memory, kind)) >= request.nodes:
             memory = request.memory * (request.devices if kind == "cpu" else 1) / GIB
@@ -356,7 +361,9 @@ class _Planning:
         is_reserved = any(kind in capacity.reserved_kinds for capacity in usable)
         if kind not in self.reserved_kinds:
             self.reserved_kinds.add(kind)
+            # Otherwise the team's later runs could use up the quota while this one waits.
             self.reserved_quota[run.team] += request.devices * request.nodes
+            # The text comes before `reserve`, which takes what the text counts as free.
             free = ", ".join(
                 f"{capacity.free[kind] or 'none'} free on {capacity.machine.name}"
                 for capacity in soonest

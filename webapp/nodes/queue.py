@@ -91,6 +91,7 @@ def _machines() -> list[Machine]:
     )
     for node, kind, count, memory in device_counts:
         devices.setdefault(node, {})[kind] = count
+        # The smallest GPU counts, since the run may get any of them.
         if kind == Kind.CUDA:
             gpu_memory[node] = memory or 0
     lost_ids = set(lost_nodes().values_list("pk", flat=True))
@@ -116,6 +117,7 @@ def _allocations() -> list[Allocation]:
         "public_id", "attempt", "memory_bytes"
     )
     memory = {attempt_key(public_id, attempt): needed or 0 for public_id, attempt, needed in runs}
+    # A retired device is not among its machine's devices, so it must not be subtracted from them.
     allocated = (
         Device.objects.exclude(allocated_to="").filter(retired=False).exclude(node__in=lost_nodes())
     )

@@ -33,6 +33,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             socket = self.connection.fileno()
         except Error:
             return False
+        # `select.select` fails for file descriptors from 1024 on, which a web process with many
+        # live pages reaches.
         poll = select.poll()
         poll.register(socket, select.POLLIN)
         return not poll.poll(0)

@@ -108,7 +108,7 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
     context = {
         "job": shown_job,
         "kind": KINDS[shown_job.kind][0],
-        "progress": progress.progress_of(shown_job),
+        "progress": progress.progress_by_job([shown_job])[shown_job.pk],
         "parts": progress.parts_of(shown_job),
         "tally": tally,
         "figures": figures_of(load_job(shown_job.spec), tally) if tally.problems else None,
