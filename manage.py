@@ -12,6 +12,7 @@ def main() -> int:
 
     from webapp.base import environment
 
+    # Checked before Django starts, so that a missing variable gives a sentence, not a traceback.
     try:
         environment.require(environment.read())
     except environment.ConfigurationError as problem:

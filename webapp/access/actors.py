@@ -33,7 +33,9 @@ CURRENT_TEAM = "team"
 
 @dataclass(frozen=True)
 class Actor:
-    """`roles` maps team id to role; `team` is the team whose pages are shown; `guest_runs` are the
+    """Who asks, and what they have access to.
+
+    `roles` maps team id to role; `team` is the team whose pages are shown; `guest_runs` are the
     runs that share links open to them.
     """
 

@@ -51,12 +51,6 @@ class RequestLog:
         # `request.user` would query the database on pages that need no user; Django keeps the user
         # in this attribute once somebody has asked for it.
         person = getattr(request, "_cached_user", None)
-        facts = {
-            "view": view,
-            "method": method,
-            "status": response.status_code,
-            "ms": round(1000 * seconds, 1),
-        }
         with logs.log_context(**({"user": person.pk} if person is not None and person.pk else {})):
             log.info(
                 "%s %s %d in %.0f ms",
@@ -64,5 +58,10 @@ class RequestLog:
                 view,
                 response.status_code,
                 1000 * seconds,
-                extra=facts,
+                extra={
+                    "view": view,
+                    "method": method,
+                    "status": response.status_code,
+                    "ms": round(1000 * seconds, 1),
+                },
             )

@@ -157,8 +157,11 @@ def _tokens_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
     counts = problem_counts(spec, facts.problem_counts)
     train, held_out = counts.get("train"), counts.get("evaluation")
     if train is None or held_out is None:
-        reason = "The number of problems is known when the worker reads them."
-        return EstimateRow("Tokens written", "unknown", reason)
+        return EstimateRow(
+            "Tokens written",
+            "unknown",
+            "The number of problems is known when the worker reads them.",
+        )
     total = max_written_tokens(spec, ProblemCounts(train, held_out, counts.get("retained") or 0))
     return EstimateRow(
         "Tokens written",
@@ -184,8 +187,11 @@ def memory_of(spec: RunSpec, facts: ReferenceFacts) -> int | None:
 def _memory_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
     student, memory = facts.parameters("networks.student"), memory_of(spec, facts)
     if student is None or memory is None:
-        reason = "The size of a model of the hub is known when the worker has fetched it."
-        return EstimateRow("Memory", "unknown", reason)
+        return EstimateRow(
+            "Memory",
+            "unknown",
+            "The size of a model of the hub is known when the worker has fetched it.",
+        )
     size, teachers = _count(student), _teachers(spec, facts)
     if isinstance(spec.networks.student.adapter, LowRankAdapter):
         included = f"Student {size}, frozen below its adapter, and {teachers}."
@@ -193,9 +199,10 @@ def _memory_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
     else:
         included = f"Student {size}, {teachers}."
         excluded = "Weights, gradient and AdamW; without activations."
-    program = "The program itself takes about half a GiB."
     return EstimateRow(
-        "Memory", f"{bytes_size(memory)} and more", f"{included} {excluded} {program}"
+        "Memory",
+        f"{bytes_size(memory)} and more",
+        f"{included} {excluded} The program itself takes about half a GiB.",
     )
 
 
@@ -236,12 +243,16 @@ def _teachers(spec: RunSpec, facts: ReferenceFacts) -> str:
 
 def _disk_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
     if isinstance(spec.networks.student.adapter, LowRankAdapter):
-        assumptions = "Checkpoints hold the adapter and its moments, without recorded rollouts."
-        return EstimateRow("Disk", "small", assumptions)
+        return EstimateRow(
+            "Disk",
+            "small",
+            "Checkpoints hold the adapter and its moments, without recorded rollouts.",
+        )
     student = facts.parameters("networks.student")
     if student is None:
-        reason = "Checkpoints grow with the student, whose size is not known here."
-        return EstimateRow("Disk", "unknown", reason)
+        return EstimateRow(
+            "Disk", "unknown", "Checkpoints grow with the student, whose size is not known here."
+        )
     checkpoints = spec.checkpoints.keep_last + spec.checkpoints.keep_best
     return EstimateRow(
         "Disk",

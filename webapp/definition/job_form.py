@@ -121,6 +121,7 @@ def choices_of(team: Team) -> LocationChoices:
     data = tuple(
         replace(
             choice,
+            # A job has `verifier` where a run has `data.verifier`.
             mapping={key.removeprefix("data."): value for key, value in choice.mapping.items()},
         )
         for choice in locations.data

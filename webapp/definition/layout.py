@@ -96,6 +96,8 @@ class FieldGroup:
     def _subgroup(self, title: str) -> Subgroup:
         fields = tuple(field for field in self.fields if field.subheading == title)
         conditions = {field.when for field in fields}
+        # Hidden as a whole only if all its fields are hidden together; otherwise the subheading
+        # would vanish above a field that is shown.
         shared = conditions.pop() if len(conditions) == 1 else ""
         return Subgroup(title, fields, shared, any(field.applies for field in fields))
 
@@ -294,6 +296,7 @@ def _target(path: str, fields: Iterable[FormField]) -> str:
 
     It is a field, the choice that opens a section, or the group around it.
     """
+    # A field that does not apply is hidden, so an issue beside it would not be seen.
     id_by_name = {field.name: field.id for field in fields if field.applies}
     ancestor = path
     while ancestor:

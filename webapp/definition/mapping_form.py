@@ -33,6 +33,7 @@ class ColumnField:
 def definition_in(query: QueryDict) -> dict[str, Any]:
     """Return the part of a run definition that the form describes."""
     form = forms.normalised(query)
+    # Not `form.update`, which would add the values to those that were sent.
     for name, value in UPLOAD.items():
         form[name] = value
     return forms.spec_from(form)

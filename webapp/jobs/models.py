@@ -90,6 +90,7 @@ class Copy(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["shard", "number"], name="one_row_per_copy")]
         indexes = [
+            # Every sweep asks for lost copies; almost all rows are of copies that have ended.
             models.Index(
                 fields=["heartbeat_at"], name="copies_at_work", condition=models.Q(ended_at=None)
             )

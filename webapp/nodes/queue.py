@@ -50,15 +50,6 @@ def lost_nodes() -> QuerySet[Node]:
 def waiting_runs() -> list[WaitingRun]:
     """Return the managed runs in the queue that are not on hold."""
     overdue_before = timezone.now() - OVERDUE
-    columns = (
-        "pk",
-        "team_id",
-        "spec__compute",
-        "memory_bytes",
-        "queued_at",
-        "priority",
-        "queue_position",
-    )
     return [
         WaitingRun(
             run,
@@ -71,7 +62,16 @@ def waiting_runs() -> list[WaitingRun]:
         )
         for run, team, compute, memory, queued_at, priority, position in Run.objects.filter(
             state=State.QUEUED, on_hold=False, source=Run.Source.MANAGED
-        ).values_list(*columns)
+        ).values_list(
+            "pk",
+            "team_id",
+            # A definition may have many stages; only this section is read of it.
+            "spec__compute",
+            "memory_bytes",
+            "queued_at",
+            "priority",
+            "queue_position",
+        )
     ]
 
 

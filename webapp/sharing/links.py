@@ -31,6 +31,7 @@ def share(run: Run, user: User, lifetime: timedelta) -> str:
 
 def revoke(link: ShareLink) -> None:
     """Revoke a link, also for guests who are connected."""
+    # A link that was revoked before keeps its time.
     ShareLink.objects.filter(pk=link.pk, revoked_at=None).update(revoked_at=timezone.now())
 
 
