@@ -93,6 +93,8 @@ class SignInTry(models.Model):
     at = models.DateTimeField()
 
     class Meta:
+        # Three indexes, because `allow` looks for rows of the account or of the address and deletes
+        # old rows by time.
         indexes = [models.Index(fields=[name]) for name in ("account", "address", "at")]
 
 

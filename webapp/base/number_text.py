@@ -17,6 +17,7 @@ def plain(value: float | str | None) -> str:
     if not size:
         return "0"
     if size < 1e-3 or size >= 1e6:
+        # Python writes 1e+06 and 1e-07 where JavaScript writes 1e+6 and 1e-7.
         return (
             f"{number:.2e}".replace("-", MINUS)
             .replace("e+0", "e")

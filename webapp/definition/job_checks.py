@@ -47,6 +47,7 @@ def _check_model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
             yield SpecIssue("model.model", str(error))
             return
         requested = spec.sampling.max_new_tokens
+        # The question needs room too, so an answer of the whole length is too long already.
         if max_length is not None and requested >= max_length:
             limit = f"the model reads at most {max_length:,} tokens, question included"
             yield SpecIssue(

@@ -57,6 +57,7 @@ def mapping_of(data: DataSet) -> dict[str, str]:
     """
     mapping = {f"{{role}}.columns.{name}": column or "" for name, column in data.columns.items()}
     for name, value in data.verifier.items():
+        # What a browser sends: `on` for a checked box, else an empty text for a missing value.
         is_empty = value is None or value is False
         mapping[f"data.verifier.{name}"] = (
             forms.ON if value is True else "" if is_empty else str(value)

@@ -56,6 +56,7 @@ class Shard(models.Model):
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="shards")
     part = models.IntegerField()
+    # Protected, so that the database refuses if the readers of `artifacts.collect` miss a file.
     result = models.ForeignKey(Artifact, null=True, on_delete=models.PROTECT)
     tally = models.JSONField(null=True)
 

@@ -112,6 +112,7 @@ def create(
         raise ProblemError("Give the data set a name with at least one letter or digit.")
     if mapping.source is None:
         raise ProblemError("Choose the columns first.")
+    # The file in the store is read again, not the upload, which was deleted after its request.
     path = artifacts.path(team, artifact.sha256)
     try:
         survey = problems.survey(mapping.source, path)

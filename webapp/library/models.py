@@ -38,6 +38,7 @@ class DataSet(models.Model):
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     name = models.SlugField(max_length=80)
+    # Protected, so that the database refuses if the readers of `artifacts.collect` miss a file.
     artifact = models.ForeignKey(Artifact, on_delete=models.PROTECT)
     fingerprint = models.CharField(max_length=64)
     filename = models.CharField(max_length=255)
@@ -63,6 +64,7 @@ class StoredModel(models.Model):
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     name = models.SlugField(max_length=80)
     hash = models.CharField(max_length=64)
+    # No foreign keys: only `uploads.referenced_artifacts` keeps these files from `collect`.
     manifest = models.JSONField()
     architecture = models.CharField(max_length=80, blank=True)
     parameters = models.BigIntegerField(null=True)

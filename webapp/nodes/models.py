@@ -48,6 +48,8 @@ class Device(models.Model):
     name = models.CharField(max_length=120, blank=True)
     memory_bytes = models.BigIntegerField(null=True)
     retired = models.BooleanField(default=False)
+    # No foreign key, because this package does not import jobs. The attempt is part of the key, so
+    # that the supervisor of an old attempt cannot release the devices of a newer one.
     allocated_to = models.CharField(max_length=200, blank=True)
     allocated_since = models.DateTimeField(null=True)
     team = models.ForeignKey(Team, null=True, on_delete=models.SET_NULL)

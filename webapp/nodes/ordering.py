@@ -30,6 +30,7 @@ def move(run: Run, direction: Direction, actor: User | None) -> None:
     with transaction.atomic():
         _lock(run.team)
         queue = queue_of(run.team)
+        # The run may have been placed, or cancelled, since the page was shown.
         if run not in queue:
             raise transitions.TransitionRefused(
                 f"This run is {run.state}; it is not in the queue any more."
