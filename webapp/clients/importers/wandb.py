@@ -141,10 +141,12 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
             raise UnreadableFile(f"{file.name} does not begin like a file of W&B.")
         offset, record_offset, fragments = len(HEADER), 0, list[bytes]()
         while True:
-            if BLOCK - offset % BLOCK < 7:  # what is left of a block is filled with zeros
+            # A header of 7 bytes does not cross a block: what is left of the block is zeros.
+            if BLOCK - offset % BLOCK < 7:
                 offset += BLOCK - offset % BLOCK
             stream.seek(offset)
             frame = stream.read(7)
+            # A run that is still logging, or was killed, ends in the middle of a fragment.
             if len(frame) < 7:
                 return
             check, length, kind = struct.unpack("<IHB", frame)
