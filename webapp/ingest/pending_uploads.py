@@ -31,10 +31,9 @@ def update_summary(batch_key: BatchKey, batch: list[dict[str, Any]]) -> None:
         seq__in=event_by_seq,
         payload__has_key="trouble",
     ):
-        row.payload, row.batch_number = (
-            event_row(batch_key, event_by_seq[row.seq]).payload,
-            batch_key.batch_number,
-        )
+        row.payload = event_row(batch_key, event_by_seq[row.seq]).payload
+        # The row counts as part of this batch, so that open pages load it again.
+        row.batch_number = batch_key.batch_number
         row.save(update_fields=["payload", "batch_number"])
     run = Run.objects.only("summary").get(pk=batch_key.run_id)
     if "unstored" in run.summary or any("unstored" in event for event in event_by_seq.values()):
