@@ -140,8 +140,14 @@ def _lock_runs(
         for run, batches in batches_by_run.items()
     }
     resuming = set()
-    steps = [run_write.step for run_write in writes_by_run.values()]
-    rows = _rows(TAKE, {"runs": list(writes_by_run), "steps": steps, "now": time.time()})
+    rows = _rows(
+        TAKE,
+        {
+            "runs": list(writes_by_run),
+            "steps": [run_write.step for run_write in writes_by_run.values()],
+            "now": time.time(),
+        },
+    )
     for run, public_id, batch_number, attempt, client, resumed in rows:
         run_write = writes_by_run[run]
         run_write.run.public_id, run_write.run.attempt, run_write.batch_number, run_write.client = (
@@ -301,7 +307,7 @@ def _append(run_writes: Sequence[RunWrite]) -> None:
                     rows,
                     run_write.batch_number,
                     identity,
-                    fresh=True,
+                    has_new_seqs=True,
                 )
             )
         lines += events

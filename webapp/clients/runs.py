@@ -45,8 +45,12 @@ def at(address: RunAddress) -> int:
 
     Two callers that create it at once get the same run.
     """
-    where = {"project__team": address.team_id, "project__name": project_name(address.project)}
-    origins = Origin.objects.filter(**where, client=address.client, key=key_of(address.key))
+    origins = Origin.objects.filter(
+        project__team=address.team_id,
+        project__name=project_name(address.project),
+        client=address.client,
+        key=key_of(address.key),
+    )
     run_id = origins.values_list("run_id", flat=True).first()
     if run_id is not None:
         return run_id

@@ -78,14 +78,12 @@ def import_runs(
 
 
 def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, tell: Tell) -> Run:
-    project_name = storable(imported.project or project)
-    key = storable(imported.key)
     address = RunAddress(
         team.pk,
         owner.pk if owner else None,
-        project_name,
+        storable(imported.project or project),
         imported.client,
-        key,
+        storable(imported.key),
         storable(imported.name),
         Run.Source.IMPORTED,
     )

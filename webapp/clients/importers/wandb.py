@@ -85,8 +85,13 @@ def _offline(file: Path) -> ImportedRun:
         if isinstance(value, bytes) and number < 9
     }
     head = digest_id(run.hex())
-    source = LogSource(head, partial(_logs, file, _rows))
-    return ImportedRun(CLIENT, str(head), texts.get(1) or file.stem, [source], texts.get(3, ""))
+    return ImportedRun(
+        CLIENT,
+        str(head),
+        texts.get(1) or file.stem,
+        [LogSource(head, partial(_logs, file, _rows))],
+        texts.get(3, ""),
+    )
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
