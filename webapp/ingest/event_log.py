@@ -158,8 +158,11 @@ def _append(
 ) -> None:
     # All events, so that the sequence numbers that the series store has seen stay one range.
     series_store.append(run, batch_key.attempt, batch, batch_key.batch_number)
-    rows = [event_row(batch_key, event) for event in batch if event["type"] != "metrics"]
-    Event.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    Event.objects.bulk_create(
+        [event_row(batch_key, event) for event in batch if event["type"] != "metrics"],
+        ignore_conflicts=True,
+        batch_size=500,
+    )
     for event in batch:
         # Only rows whose file is stored: a row without one would lead to a page that cannot be
         # shown.

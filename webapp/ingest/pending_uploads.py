@@ -48,7 +48,11 @@ def update_summary(batch_key: BatchKey, batch: list[dict[str, Any]]) -> None:
 
 def pending_seqs(run_id: int, attempt: int) -> list[int]:
     """Return the sequence numbers of the attempt's events whose files are not stored, in order."""
+    # The usual answer, by the primary key: no index finds events by a key of their payload.
     if not Run.objects.filter(pk=run_id, summary__has_key="unstored").exists():
         return []
-    rows = Event.objects.filter(run=run_id, attempt=attempt, payload__has_key="unstored")
-    return list(rows.order_by("seq").values_list("seq", flat=True))
+    return list(
+        Event.objects.filter(run=run_id, attempt=attempt, payload__has_key="unstored")
+        .order_by("seq")
+        .values_list("seq", flat=True)
+    )

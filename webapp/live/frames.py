@@ -102,12 +102,11 @@ def news_since(run_id: int, since: int) -> RunChanges:
         # A cursor beyond the last batch is one of another database: this one was restored from a
         # backup. A client at cursor 0 has drawn nothing that a rewind could abandon.
         rewound = since > run.batch_count or (since > 0 and "rewind" in types)
-        series = None if rewound else _series_since(run, since)
         return RunChanges(
             run.public_id,
             run.batch_count,
             state_of(run),
-            series,
+            None if rewound else _series_since(run, since),
             tuple(sorted({PAGE_PARTS[type] for type in types if type in PAGE_PARTS})),
         )
 

@@ -252,11 +252,11 @@ def schema() -> str:
         ("ServerMessage", "validation", from_server),
     ]
     schema_by_side, shared = TypeAdapter.json_schemas(sides)
-    defs = shared["$defs"] | {name: schema_by_side[name, "validation"] for name, _, _ in sides}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The live socket's messages",
-        "$defs": defs,
+        "$defs": shared["$defs"]
+        | {name: schema_by_side[name, "validation"] for name, _, _ in sides},
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

@@ -96,9 +96,9 @@ class SessionAccess:
 
     async def _read(self, session: str) -> SessionState:
         """Read the access state first: a change after that is found by the next check."""
-        standings = await read(actors.access_states, [session])
+        access_states = await read(actors.access_states, [session])
         return SessionState(
-            await read(actors.actor_of_key, session or None), standings.get(session)
+            await read(actors.actor_of_key, session or None), access_states.get(session)
         )
 
 

@@ -163,5 +163,9 @@ def runs_on_machine(name: str) -> QuerySet[Run]:
 
 def members_on_machine(name: str) -> QuerySet[Member]:
     """Return what the machine `name` does for present attempts that another machine leads."""
-    current = {"attempt__number": F("attempt__run__attempt"), "attempt__run__state__in": ACTIVE}
-    return Member.objects.filter(host=name, finished_at=None, **current).order_by("pk")
+    return Member.objects.filter(
+        host=name,
+        finished_at=None,
+        attempt__number=F("attempt__run__attempt"),
+        attempt__run__state__in=ACTIVE,
+    ).order_by("pk")

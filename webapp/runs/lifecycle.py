@@ -135,9 +135,14 @@ def pause(run: Run, actor: User | None = None) -> Run:
 
 def reschedule(run: Run, reason: str, actor: User | None = None) -> bool:
     """Ask for a checkpoint and queue the run again, for any machine; False if it is not active."""
-    request = {"stop_requested_at": timezone.now(), "after_stop": State.QUEUED}
     return change_state(
-        run, [State.STARTING, State.RUNNING], reason, actor, state=State.STOPPING, **request
+        run,
+        [State.STARTING, State.RUNNING],
+        reason,
+        actor,
+        state=State.STOPPING,
+        stop_requested_at=timezone.now(),
+        after_stop=State.QUEUED,
     )
 
 
@@ -203,13 +208,13 @@ def set_reported_state(run: Run, state: str, reason: str) -> None:
 
     No worker of ours carries the run out, so every change of state is allowed.
     """
-    ended = timezone.now() if state in FINISHED else None
+    finished_at = timezone.now() if state in FINISHED else None
     with transaction.atomic():
         # Locked, because `change_state` compares the attempt, which another process of the client
         # may raise by a rewind.
         locked = Run.objects.select_for_update().get(pk=run.pk)
         other_states = [value for value in State.values if value != state]
-        change_state(locked, other_states, reason, None, state=state, finished_at=ended)
+        change_state(locked, other_states, reason, None, state=state, finished_at=finished_at)
 
 
 def delete(run: Run) -> None:
