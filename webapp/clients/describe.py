@@ -66,7 +66,7 @@ def _merge(origin: Origin, batch: ClientBatch) -> list[str]:
     if started is not None and origin.params.get(STARTED, started) != started:
         origin.resuming, origin.resumed_keys = True, []
     # As in MLflow, a parameter keeps its first value there. Trackio's client sends its
-    # configuration anew with each process, so that its last value counts.
+    # configuration again with each process, so that its last value counts.
     if _shows_errors(origin):
         _refuse_changes(origin, batch.params)
     origin.params, params = _merge_up_to_limit(

@@ -277,7 +277,7 @@ def _frames(
         **more,
     }
     return tuple(
-        kind.model_construct(None, **shared, part=index, series=pack).model_dump_json()
+        kind.model_construct(None, **{**shared, "part": index, "series": pack}).model_dump_json()
         for index, pack in enumerate(packs)
     )
 

@@ -118,7 +118,7 @@ class Hub:
         asyncio.get_running_loop().call_later(0 if failed else FRAME_SECONDS, self._drop, key, task)
 
     def _drop(self, key: tuple[int, Hashable], task: asyncio.Task[Any]) -> None:
-        # The run may have changed since, and the same question may have been asked anew.
+        # The run may have changed since, and the same question may have been asked again.
         if self._shared.get(key) is task:
             del self._shared[key]
 

@@ -37,11 +37,11 @@ def claim(run_id: int, holder: str, *followers: str) -> Attempt | None:
         if not claimed:
             return None
         run = Run.objects.get(pk=run_id)
-        # Set by the first attempt only: the duration of a run includes its pauses.
-        Run.objects.filter(pk=run_id, started_at=None).update(started_at=now)
-        # The phase of the attempt before would be shown until the trainer reports.
+        # The start stays that of the first attempt: the duration of a run includes its pauses. The
+        # phase of the attempt before would be shown until the trainer reports.
         Run.objects.filter(pk=run_id).update(
-            summary={**run.summary, "phase": "loading", "done": None, "of": None}
+            started_at=run.started_at or now,
+            summary={**run.summary, "phase": "loading", "done": None, "of": None},
         )
         attempt = Attempt.objects.create(run=run, number=run.attempt, host=holder[:200])
         for number, name in enumerate(followers, 1):

@@ -81,16 +81,16 @@ def draw(
         lowest, highest = min(point.x(axis) for point in live), max(point.x(axis) for point in live)
         size = 2.0 ** math.ceil(math.log2((highest - lowest) / width)) if highest > lowest else 1.0
         buckets = _grouped(live, lambda point: math.floor(point.x(axis) / size))
-    drawn = Drawn(count=len(live), attempts=sorted({point.attempt for point in live}))
+    curve = Drawn(count=len(live), attempts=sorted({point.attempt for point in live}))
     for bucket in sorted(
         buckets, key=lambda bucket: sum(point.x(axis) for point in bucket) / len(bucket)
     ):
-        _add(drawn, bucket, axis)
+        _add(curve, bucket, axis)
     broken = sorted(
         (point.x(axis), point.value) for point in live if not math.isfinite(point.value)
     )
-    drawn.marks, drawn.most_marks = broken, width
-    return drawn
+    curve.marks, curve.most_marks = broken, width
+    return curve
 
 
 def _extent(
@@ -125,11 +125,11 @@ def _grouped(points: Sequence[Point], index: Callable[[Point], int]) -> list[lis
     return list(points_by_index.values())
 
 
-def _add(drawn: Drawn, bucket: list[Point], axis: Axis) -> None:
+def _add(curve: Drawn, bucket: list[Point], axis: Axis) -> None:
     finite = [point.value for point in bucket if math.isfinite(point.value)]
     last = max(bucket, key=lambda point: (point.step, point.attempt, point.seq)).value
-    drawn.x.append(sum(point.x(axis) for point in bucket) / len(bucket))
-    drawn.mean.append(math.fsum(value / len(finite) for value in finite) if finite else last)
-    drawn.min.append(min(finite, default=last))
-    drawn.max.append(max(finite, default=last))
-    drawn.last.append(last)
+    curve.x.append(sum(point.x(axis) for point in bucket) / len(bucket))
+    curve.mean.append(math.fsum(value / len(finite) for value in finite) if finite else last)
+    curve.min.append(min(finite, default=last))
+    curve.max.append(max(finite, default=last))
+    curve.last.append(last)

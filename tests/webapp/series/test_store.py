@@ -199,9 +199,9 @@ def test_any_appends_read_back_at_any_width_range_and_axis(
                 chance.choice([1, 2, 5, 13, 40, 1000]),
             )
             points = [
-                one
+                logged_point
                 for number, log in enumerate(attempt_logs, 1)
-                for one in reference.points_of(number, key, log.rows)
+                for logged_point in reference.points_of(number, key, log.rows)
             ]
             points = [replace(point, wall_time=point.wall_time - NOON) for point in points]
             ends = [point.x(axis) for point in points] or [0.0]

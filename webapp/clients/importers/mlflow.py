@@ -29,8 +29,7 @@ from webapp.clients.importers.imported_run import (
 from webapp.runs.models import State
 
 CLIENT = "mlflow"
-# MLflow writes the number of its enumeration into files, and the name into exports. A run that was
-# still running has no known end.
+# By the number in MLflow's enumeration and by its name. No other status is an end.
 STATUSES = {
     "3": State.COMPLETED,
     "FINISHED": State.COMPLETED,

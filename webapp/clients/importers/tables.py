@@ -79,7 +79,6 @@ def _cells(file: Path, offset: int, line: str) -> list[str]:
 
 
 def _json(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    # Read once: a file that grows meanwhile has more lines, and its last one is then complete.
     file_size = file.stat().st_size
     for offset, line in _lines(file):
         try:
