@@ -237,7 +237,7 @@ def parse(text: str | None) -> Subscribe | Unsubscribe | SubscribeList | Subscri
     try:
         return from_client.validate_json(text)
     except ValidationError as problem:
-        # The input is left out of the answer: it may be long, and need not be text.
+        # The input is left out of the answer, because it may be long.
         first = problem.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BadMessage(

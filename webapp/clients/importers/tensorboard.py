@@ -39,8 +39,7 @@ def found(folder: Path) -> Iterator[ImportedRun]:
     """Every run below `folder`, by the path of its folder. Raises UnreadableFile."""
     files: dict[Path, list[Path]] = defaultdict(list)
     for file in sorted(folder.rglob(PATTERN)):
-        # A writer that has just started leaves an empty file, which has no records to identify it
-        # by.
+        # An empty file has no records to identify it by.
         if file.is_file() and file.stat().st_size:
             files[file.parent].append(file)
     for run_folder, run_files in files.items():
@@ -53,8 +52,6 @@ def found(folder: Path) -> Iterator[ImportedRun]:
 
 def _head(file: Path) -> UUID:
     """What identifies a growing file: its first records, with the time and host of its start."""
-    # The first record of a file is its version and is the same in all files that start in the same
-    # second, so that a second one is needed.
     records = _records(file)
     return digest_id(
         *(record.hex() for _, record in (next(records, (0, b"")), next(records, (0, b""))))
