@@ -19,22 +19,22 @@ class Cable:
     broken.
     """
 
-    def __init__(self, there: Path, here: Path) -> None:
-        self.there, self.here = there, here
+    def __init__(self, far_end: Path, near_end: Path) -> None:
+        self.far_end, self.near_end = far_end, near_end
         self._open: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self.plug_in()
 
     def plug_in(self) -> None:
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(self.here))
+        listener.bind(str(self.near_end))
         listener.listen()
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def pull(self) -> None:
         assert self._listener is not None
-        self.here.unlink()
+        self.near_end.unlink()
         for end in [self._listener, *self._open]:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -46,7 +46,7 @@ class Cable:
             while True:
                 near, _ = listener.accept()
                 far = socket.socket(socket.AF_UNIX)
-                far.connect(str(self.there))
+                far.connect(str(self.far_end))
                 self._open += [near, far]
                 for source, target in ((near, far), (far, near)):
                     threading.Thread(target=_carry, args=(source, target), daemon=True).start()
@@ -68,12 +68,12 @@ def through_cable(
     """A cable to the Postgres of `environment`, and an environment whose Postgres is at its near
     end.
     """
-    parts = urlsplit(environment["DATABASE_URL"])
-    host = parse_qs(parts.query)["host"][0]
+    url = urlsplit(environment["DATABASE_URL"])
+    host = parse_qs(url.query)["host"][0]
     cable = Cable(Path(host) / NAME, folder / NAME)
-    query = parts.query.replace(quote(host), quote(str(folder))).replace(host, str(folder))
+    query = url.query.replace(quote(host), quote(str(folder))).replace(host, str(folder))
     try:
-        yield cable, {**environment, "DATABASE_URL": parts._replace(query=query).geturl()}
+        yield cable, {**environment, "DATABASE_URL": url._replace(query=query).geturl()}
     finally:
-        if cable.here.exists():
+        if cable.near_end.exists():
             cable.pull()

@@ -108,7 +108,7 @@ BODIES: dict[str, Any] = {
 }
 
 
-def places(body: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def places(body: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of everything inside a body."""
     inside = (
         body.items()
@@ -117,14 +117,14 @@ def places(body: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         if isinstance(body, list)
         else ()
     )
-    return [at, *(place for name, value in inside for place in places(value, (*at, name)))]
+    return [prefix, *(inner for name, value in inside for inner in places(value, (*prefix, name)))]
 
 
-def changed(body: Any, place: tuple[Any, ...], value: Any) -> Any:
-    if not place:
+def changed(body: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
         return value
     copy = dict(body) if isinstance(body, dict) else list(body)
-    copy[place[0]] = changed(body[place[0]], place[1:], value)
+    copy[path[0]] = changed(body[path[0]], path[1:], value)
     return copy
 
 
@@ -194,13 +194,13 @@ def test_any_request_is_answered_in_words(
     headers: dict[str, str],
     query: dict[str, str],
 ) -> None:
-    said = {name: value.encode("utf-8", "replace").decode() for name, value in query.items()}
+    params = {name: value.encode("utf-8", "replace").decode() for name, value in query.items()}
     answer = http.request(
         method,
         site + path,
         headers={"Authorization": f"Bearer {token}", **headers},
         content=body,
-        params=said,
+        params=params,
     )
     assert answer.status_code < 500, (answer.status_code, answer.text)
 
@@ -216,12 +216,14 @@ def test_what_is_odd_in_a_log_costs_nothing_that_came_with_it(
         {**ENTRY, "step": 9, "log_id": "y"},
     ]
     answer = post(site, token, "/api/bulk_log", {"kwargs": {"logs": entries}})
-    found = [
+    stored_losses = [
         (row[1], row[3])
         for run in Run.objects.all()
         for row in series_store.export_rows(run, ["loss"])
     ]
-    assert sorted(value for _, value in found) == ([1.0, 1.5] if answer.status_code == 200 else [])
+    assert sorted(value for _, value in stored_losses) == (
+        [1.0, 1.5] if answer.status_code == 200 else []
+    )
 
 
 logs = st.lists(
@@ -246,28 +248,28 @@ def test_however_requests_are_cut_repeated_and_ordered_the_series_are_the_same(
 ) -> None:
     Run.objects.all().delete()
     entries = [
-        {**ENTRY, "step": step, "metrics": said(found), "log_id": str(at)}
-        for at, (step, found) in enumerate(logs)
+        {**ENTRY, "step": step, "metrics": said(metrics), "log_id": str(number)}
+        for number, (step, metrics) in enumerate(logs)
     ]
     points = [
-        {"key": k, "value": v, "timestamp": at, "step": step}
-        for at, (step, found) in enumerate(logs)
-        for k, v in said(found).items()
+        {"key": k, "value": v, "timestamp": number, "step": step}
+        for number, (step, metrics) in enumerate(logs)
+        for k, v in said(metrics).items()
     ]
-    sent = entries if client == "trackio" else points
-    order = data.draw(st.permutations(range(len(sent))))
-    again = data.draw(st.lists(st.integers(0, len(sent) - 1), max_size=10))
-    cuts = sorted(data.draw(st.sets(st.integers(1, len(sent) + len(again)), max_size=5)))
-    parts = [
-        [*order, *again][low:high] for low, high in zip([0, *cuts], [*cuts, None], strict=True)
+    items = entries if client == "trackio" else points
+    order = data.draw(st.permutations(range(len(items))))
+    repeated = data.draw(st.lists(st.integers(0, len(items) - 1), max_size=10))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(items) + len(repeated)), max_size=5)))
+    item_numbers = [
+        [*order, *repeated][low:high] for low, high in zip([0, *cuts], [*cuts, None], strict=True)
     ]
     run = (
         str(post(site, token, "/api/2.0/mlflow/runs/create", {}).json()["run"]["info"]["run_id"])
         if client == "mlflow"
         else "r"
     )
-    for part in filter(None, parts):
-        batch = [sent[at] for at in part]
+    for numbers in filter(None, item_numbers):
+        batch = [items[number] for number in numbers]
         body = (
             {"kwargs": {"logs": batch}}
             if client == "trackio"
@@ -282,12 +284,12 @@ def test_however_requests_are_cut_repeated_and_ordered_the_series_are_the_same(
             ).status_code
             == 200
         )
-    kept = Counter(
+    stored_points = Counter(
         (row[2], row[1], repr(row[3]))
         for row in series_store.export_rows(Run.objects.get(), abandoned=True)
     )
-    assert kept == Counter(
-        (key, step, repr(value)) for step, found in logs for key, value in found.items()
+    assert stored_points == Counter(
+        (key, step, repr(value)) for step, metrics in logs for key, value in metrics.items()
     )
 
 

@@ -54,16 +54,16 @@ def test_tensorboards_folders_become_runs_and_grow(still: Team, tmp_path: Path) 
     """
     shutil.copytree(FILES / "tensorboard", tmp_path, dirs_exist_ok=True)
     file = tmp_path / "train" / "events.out.tfevents.1795400000.machine"
-    whole = file.read_bytes()
-    file.write_bytes(whole[:1500])
+    content = file.read_bytes()
+    file.write_bytes(content[:1500])
     import_runs(tmp_path, "tensorboard", still, None, "p")
     some = len(values(Run.objects.get(name="train")))
-    file.write_bytes(whole)
+    file.write_bytes(content)
     for _ in range(2):
         import_runs(tmp_path, "tensorboard", still, None, "p")
 
-    run, other = Run.objects.order_by("name")
-    assert (run.name, other.name, run.source, run.origin.project.name) == (
+    run, evaluation_run = Run.objects.order_by("name")
+    assert (run.name, evaluation_run.name, run.source, run.origin.project.name) == (
         "train",
         "train/eval",
         Run.Source.IMPORTED,
@@ -176,35 +176,38 @@ def offline(rows: list[dict[str, object]]) -> bytes:
         )
         for r in rows
     ]
-    written = HEADER
+    content = HEADER
     for record in records:
         kind = 0
         while kind not in (1, 4):
-            room = BLOCK - len(written) % BLOCK
+            room = BLOCK - len(content) % BLOCK
             if room < 7:
-                written += bytes(room)
+                content += bytes(room)
                 room = BLOCK
             piece, record = record[: room - 7], record[room - 7 :]
             kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[
                 kind == 0, not record
             ]
-            written += (
+            content += (
                 struct.pack("<IHB", zlib.crc32(bytes([kind]) + piece), len(piece), kind) + piece
             )
-    return written
+    return content
 
 
 SOUND = {
     "tensorboard": (
         "tensorboard",
         "a.tfevents.1",
-        recorded(*(fixed(1, 1.7e9) + message(2, at) + scalar("loss", at) for at in range(5))),
+        recorded(*(fixed(1, 1.7e9) + message(2, step) + scalar("loss", step) for step in range(5))),
     ),
     "offline": (
         "wandb",
         "run.wandb",
         offline(
-            [{"_step": at, "_timestamp": 1.7e9, "loss": at, "deep": {"a": [1]}} for at in range(3)]
+            [
+                {"_step": step, "_timestamp": 1.7e9, "loss": step, "deep": {"a": [1]}}
+                for step in range(3)
+            ]
         ),
     ),
     "jsonl": (
@@ -226,9 +229,9 @@ def test_an_offline_file_of_wandb_becomes_a_run_and_grows(still: Team, tmp_path:
         {"_step": step, "_timestamp": 1.7e9, "loss": step / 2, "long": "x" * 9000}
         for step in range(12)
     ]
-    whole = offline(rows)
-    for length in (len(whole) // 2, len(whole), len(whole)):
-        (tmp_path / "run.wandb").write_bytes(whole[:length])
+    content = offline(rows)
+    for length in (len(content) // 2, len(content), len(content)):
+        (tmp_path / "run.wandb").write_bytes(content[:length])
         [run] = import_runs(tmp_path, "wandb", still, None, "p")
     assert (run.name, run.origin.project.name) == ("abc123", "sums")
     assert values(run) == [("loss", step, step / 2) for step in range(12)]
@@ -243,21 +246,21 @@ def test_an_import_that_was_broken_off_goes_on_where_it_stopped(
     monkeypatch.setattr(importers, "AT_ONCE", 10)
     calls = iter(range(100))
 
-    def breaks_off(said: Any) -> Any:
+    def breaks_off(batches_by_run: Any) -> Any:
         if next(calls) == 6:
             raise KeyboardInterrupt
-        return recording.record(said)
+        return recording.record(batches_by_run)
 
     with monkeypatch.context() as patch:
         patch.setattr("webapp.clients.importers.record", breaks_off)
         with pytest.raises(KeyboardInterrupt):
             import_runs(tmp_path, "wandb", still, None, "p")
     assert len(values(Run.objects.get())) == 50
-    told: list[str] = []
+    reports: list[str] = []
     monkeypatch.setattr(importers, "TELL_SECONDS", 0.0)
-    import_runs(tmp_path, "wandb", still, None, "p", told.append)
+    import_runs(tmp_path, "wandb", still, None, "p", reports.append)
     assert values(Run.objects.get()) == [("loss", step, step / 4) for step in range(100)]
-    assert "50 values so far, at step 99" in told[-1] and not Receipt.objects.exists()
+    assert "50 values so far, at step 99" in reports[-1] and not Receipt.objects.exists()
 
 
 def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(
@@ -267,11 +270,11 @@ def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(
     file = tmp_path / "run.csv"
     file.write_text("_step,loss\n0,1\n1,2\n")
     [run] = import_runs(tmp_path, "wandb", still, None, "p")
-    place = ImportedFile.objects.get()
+    imported_file = ImportedFile.objects.get()
     Receipt.objects.bulk_create(
-        Receipt(run=run, log=digest_id(place.head, offset)) for offset in (11, 15)
+        Receipt(run=run, log=digest_id(imported_file.head, offset)) for offset in (11, 15)
     )
-    place.delete()
+    imported_file.delete()
     file.write_text("_step,loss\n0,1\n1,2\n2,3\n")
     for _ in range(2):
         import_runs(tmp_path, "wandb", still, None, "p")
@@ -279,7 +282,7 @@ def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(
 
 
 @pytest.mark.parametrize(
-    ("format", "name", "content", "said"),
+    ("format", "name", "content", "error"),
     [
         (
             "tensorboard",
@@ -328,10 +331,10 @@ def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(
     ],
 )
 def test_a_bad_file_is_refused_in_words_with_the_place(
-    still: Team, tmp_path: Path, format: str, name: str, content: bytes, said: str
+    still: Team, tmp_path: Path, format: str, name: str, content: bytes, error: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UnreadableFile, match=said):
+    with pytest.raises(UnreadableFile, match=error):
         import_runs(tmp_path, format, still, None, "p")
 
 
@@ -347,11 +350,11 @@ def test_a_damaged_file_is_read_as_far_as_it_goes_or_refused_in_words(
     still: Team, tmp_path: Path, kind: str, data: st.DataObject
 ) -> None:
     format, name, content = SOUND[kind]
-    at = data.draw(st.integers(0, len(content)))
+    offset = data.draw(st.integers(0, len(content)))
     damaged = (
-        content[:at]
+        content[:offset]
         + data.draw(st.binary(max_size=6))
-        + content[data.draw(st.integers(at, len(content))) :]
+        + content[data.draw(st.integers(offset, len(content))) :]
     )
     (tmp_path / "here").mkdir(exist_ok=True)
     for file in (tmp_path / "here").iterdir():
@@ -427,8 +430,8 @@ def test_a_zip_damaged_on_its_way_is_refused(still: Team, erin: User) -> None:
 
 
 def test_the_command_names_what_it_read_and_what_it_could_not(still: Team, tmp_path: Path) -> None:
-    said = io.StringIO()
-    call_command("import_metrics", FILES / "tensorboard", "--from", "tensorboard", stdout=said)
-    assert "train/eval" in said.getvalue() and Run.objects.count() == 2
+    output = io.StringIO()
+    call_command("import_metrics", FILES / "tensorboard", "--from", "tensorboard", stdout=output)
+    assert "train/eval" in output.getvalue() and Run.objects.count() == 2
     with pytest.raises(CommandError, match="Nothing there looks like"):
         call_command("import_metrics", tmp_path, "--from", "mlflow")

@@ -142,11 +142,11 @@ def test_values_that_are_no_numbers_refuse_nothing(site: str, token: str) -> Non
 
 def test_a_step_is_kept_as_it_was(site: str, token: str) -> None:
     """Whatever it is; without one a log stands at the step that the run has reached."""
-    kept = {-5: -5, 2**62 - 1: 2**62 - 1, 7.0: 7, None: 40}
-    for number, step in enumerate(kept):
+    stored_steps = {-5: -5, 2**62 - 1: 2**62 - 1, 7.0: 7, None: 40}
+    for number, step in enumerate(stored_steps):
         send(site, token, entry(40, f"r{number}"), {**entry(0, f"r{number}"), "step": step})
-    found = [sorted(points(run)) for run in Run.objects.order_by("name")]
-    assert found == [sorted([(40, 20.0), (step, 0.0)]) for step in kept.values()]
+    points_by_run = [sorted(points(run)) for run in Run.objects.order_by("name")]
+    assert points_by_run == [sorted([(40, 20.0), (step, 0.0)]) for step in stored_steps.values()]
     assert not Event.objects.filter(type="log").exists()
 
 
@@ -155,8 +155,8 @@ def test_a_step_or_a_time_that_cannot_be_kept_is_said_in_the_runs_log(
 ) -> None:
     odd = [2**62, -(10**30), 1.5, "NaN", "Infinity"]
     entries = [
-        {**entry(0), "step": step, "log_id": str(step), "metrics": {"loss": 1.0 + at}}
-        for at, step in enumerate(odd)
+        {**entry(0), "step": step, "log_id": str(step), "metrics": {"loss": 1.0 + number}}
+        for number, step in enumerate(odd)
     ]
     late = entry(40, timestamp="yesterday", metrics={"loss": 9.0, "train/global_step": math.nan})
     text = json.dumps({"kwargs": {"logs": [entry(40), *entries, {**late, "log_id": "late"}]}})
@@ -170,17 +170,19 @@ def test_a_step_or_a_time_that_cannot_be_kept_is_said_in_the_runs_log(
     assert sorted(points(only_run())) == [
         (40, value) for value in (1.0, 2.0, 3.0, 4.0, 5.0, 9.0, 20.0)
     ]
-    said = [line.payload["message"] for line in Event.objects.filter(type="log").order_by("seq")]
+    messages = [
+        line.payload["message"] for line in Event.objects.filter(type="log").order_by("seq")
+    ]
     assert (
-        len(said) == 2
-        and "The step 4611686018427387904 is no whole number" in said[0]
-        and "'yesterday' is no moment" in said[1]
+        len(messages) == 2
+        and "The step 4611686018427387904 is no whole number" in messages[0]
+        and "'yesterday' is no moment" in messages[1]
     )
 
 
 def test_a_name_for_each_step_fills_the_run_and_not_the_server(site: str, token: str) -> None:
     """Known series go on, new ones are left out, and the run says so once."""
-    wide = {f"loss/{at}": 1.0 for at in range(MAX_SERIES - 1)}
+    wide = {f"loss/{number}": 1.0 for number in range(MAX_SERIES - 1)}
     for step, metrics_ in (
         (1, {"loss": 1.0, **wide}),
         (2, {"new/a": 1.0, "loss": 2.0}),
@@ -199,7 +201,7 @@ def test_a_name_for_each_step_fills_the_run_and_not_the_server(site: str, token:
 
 
 def test_a_configuration_has_bounds_too(site: str, token: str) -> None:
-    config = {f"p{at}": at for at in range(MAX_PARAMS + 2)}
+    config = {f"p{number}": number for number in range(MAX_PARAMS + 2)}
     send(site, token, entry(1, config=config), entry(2, config={"long": ["x" * 20_000], "p1": 5}))
     run = only_run()
     assert (

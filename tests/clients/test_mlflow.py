@@ -51,7 +51,7 @@ def caller(site: str, token: str) -> Caller:
 
 @pytest.fixture
 def run_id(caller: Caller) -> str:
-    made = caller.post(
+    answer = caller.post(
         "runs/create",
         {
             "experiment_id": "0",
@@ -60,7 +60,7 @@ def run_id(caller: Caller) -> str:
             "tags": [{"key": "a", "value": "b"}],
         },
     )
-    return str(made.json()["run"]["info"]["run_id"])
+    return str(answer.json()["run"]["info"]["run_id"])
 
 
 def point(**changes: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def point(**changes: Any) -> dict[str, Any]:
 def test_a_stock_script_becomes_a_run_and_reads_it_back(
     site: str, token: str, script: Script, tmp_path: Path
 ) -> None:
-    said = script("mlflow_run.py", site, token)
+    output = script("mlflow_run.py", site, token)
 
     run = only_run()
     assert (run.name, run.source, run.state, run.origin.project.name) == (
@@ -84,9 +84,9 @@ def test_a_stock_script_becomes_a_run_and_reads_it_back(
     assert curve(run, "eval/kl")[29] == 14.5 and curve(run, "gain") == {60: math.inf}
     assert run.origin.params == {"lr": "0.1", "model": "small", "seed": "1"}
     assert (run.origin.tags["team"], run.origin.tags["note"]) == ("b", "kept")
-    assert "history: [(0, 1.0), (1, 0.5)" in said and "61" in said
-    assert 'found: ["first", "small", "kept", 14.5]' in said
-    assert "kept: ['hello.txt']" in said and (tmp_path / "mlartifacts").is_dir()
+    assert "history: [(0, 1.0), (1, 0.5)" in output and "61" in output
+    assert 'found: ["first", "small", "kept", 14.5]' in output
+    assert "kept: ['hello.txt']" in output and (tmp_path / "mlartifacts").is_dir()
 
 
 @pytest.mark.parametrize("client", ["trackio", "mlflow"])
@@ -108,8 +108,8 @@ def test_a_run_whose_process_was_killed_goes_on_and_replaces_what_it_does_again(
 
     run = only_run()
     assert run.attempt == 2 and curve(run, "loss") == {
-        **{at: before[at] for at in range(4)},
-        **{at: at + 0.5 for at in range(4, 9)},
+        **{step: before[step] for step in range(4)},
+        **{step: step + 0.5 for step in range(4, 9)},
     }
     assert len(list(series_store.export_rows(run, abandoned=True))) == len(before) + 5
 
@@ -120,12 +120,12 @@ def test_trainers_log_here_unchanged_and_files_that_they_log_stay_with_them(
     """Checkpoints as models of MLflow's (HF_MLFLOW_LOG_ARTIFACTS) are no reason for the training to
     fail.
     """
-    asked = {
+    variables = {
         "MLFLOW_EXPERIMENT_NAME": "sums",
         "HF_MLFLOW_LOG_ARTIFACTS": "1",
         "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "1",
     }
-    script("trainer_run.py", site, token, "trackio", "mlflow", **asked)
+    script("trainer_run.py", site, token, "trackio", "mlflow", **variables)
 
     for run in Run.objects.all():
         loss = {"trackio": "train/loss", "mlflow": "loss"}[run.origin.client]
@@ -140,7 +140,7 @@ def test_trainers_log_here_unchanged_and_files_that_they_log_stay_with_them(
         run.state == State.COMPLETED
         and json.loads(run.origin.tags["logged_model.0"])["name"] == "checkpoint-6"
     )
-    kept = (
+    model_folder = (
         tmp_path
         / "mlartifacts"
         / str(run.origin.project_id)
@@ -149,8 +149,8 @@ def test_trainers_log_here_unchanged_and_files_that_they_log_stay_with_them(
         / "0"
         / "artifacts"
     )
-    assert (kept / "MLmodel").is_file() and (
-        kept / "artifacts" / "checkpoint-6" / "model.safetensors"
+    assert (model_folder / "MLmodel").is_file() and (
+        model_folder / "artifacts" / "checkpoint-6" / "model.safetensors"
     ).is_file()
 
 
@@ -208,11 +208,11 @@ def test_evaluations_that_are_logged_afterwards_in_any_order_abandon_no_curve(
 
 def test_each_curve_tells_by_itself_whether_it_goes_back(caller: Caller, run_id: str) -> None:
     """The figures of the machine go on, and then the loss goes back."""
-    both = [
+    points = [
         *(point(step=step) for step in range(101)),
         *(point(key="system/cpu", step=step) for step in range(10)),
     ]
-    caller.post("runs/log-batch", {"run_id": run_id, "metrics": both})
+    caller.post("runs/log-batch", {"run_id": run_id, "metrics": points})
     taken_up_again(caller, run_id)
     caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(key="system/cpu", step=10)]})
     for steps in (range(51, 61), range(61, 71)):
@@ -248,18 +248,20 @@ def test_what_a_client_says_of_a_runs_time_and_tags_is_kept(caller: Caller, run_
     assert (run.started_at.timestamp(), run.finished_at.timestamp()) == (0.005, 65.0)
     assert caller.post("runs/delete-tag", {"run_id": run_id, "key": "a"}).json() == {}
     assert caller.post("runs/delete-tag", {"run_id": run_id, "key": "a"}).status_code == 404
-    made = caller.post(
+    experiment_id = caller.post(
         "experiments/create", {"name": "tagged", "tags": [{"key": "a", "value": "1"}]}
     ).json()["experiment_id"]
-    caller.post("experiments/set-experiment-tag", {"experiment_id": made, "key": "b", "value": "2"})
-    found = caller.get("experiments/get", experiment_id=made).json()["experiment"]
-    assert found["tags"] == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]
+    caller.post(
+        "experiments/set-experiment-tag", {"experiment_id": experiment_id, "key": "b", "value": "2"}
+    )
+    experiment = caller.get("experiments/get", experiment_id=experiment_id).json()["experiment"]
+    assert experiment["tags"] == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]
     refused = caller.post("runs/delete", {"run_id": run_id})
     assert refused.status_code == 501 and "on their own page" in refused.json()["message"]
 
 
 def test_a_run_has_bounds_and_mlflows_client_hears_of_them(caller: Caller, run_id: str) -> None:
-    Origin.objects.update(params={f"p{at}": "1" for at in range(MAX_PARAMS)})
+    Origin.objects.update(params={f"p{number}": "1" for number in range(MAX_PARAMS)})
     answer = caller.post("runs/log-parameter", {"run_id": run_id, "key": "more", "value": "1"})
     assert answer.status_code == 400 and "5,000 parameters" in answer.json()["message"]
     assert (
@@ -287,8 +289,10 @@ def test_an_and_inside_of_quotes_belongs_to_the_value(caller: Caller, run_id: st
         ("params.x = 'a and b' and status = 'RUNNING'", 1),
         ("params.x = 'a' AND status = 'RUNNING'", 0),
     ):
-        found = caller.post("runs/search", {"experiment_ids": experiments, "filter": filter}).json()
-        assert len(found.get("runs", [])) == count
+        answer = caller.post(
+            "runs/search", {"experiment_ids": experiments, "filter": filter}
+        ).json()
+        assert len(answer.get("runs", [])) == count
     for filter in (
         "params.x = 'a'and status = 'RUNNING'",
         "params.x = 'a' and",
@@ -316,20 +320,20 @@ def test_a_model_takes_no_place_of_another(caller: Caller, run_id: str) -> None:
 
 
 def test_a_model_is_known_by_its_run(caller: Caller, run_id: str) -> None:
-    made = caller.post(
+    created = caller.post(
         "logged-models",
         {"source_run_id": run_id, "name": "m", "tags": [{"key": "a", "value": "b"}]},
     ).json()["model"]["info"]
-    id = made["model_id"]
+    id = created["model_id"]
     assert (
-        made["artifact_uri"].endswith(f"/{run_id}/models/0/artifacts")
-        and made["status"] == "LOGGED_MODEL_PENDING"
+        created["artifact_uri"].endswith(f"/{run_id}/models/0/artifacts")
+        and created["status"] == "LOGGED_MODEL_PENDING"
     )
     caller.patch(f"logged-models/{id}", {"model_id": id, "status": "LOGGED_MODEL_READY"})
     caller.patch(f"logged-models/{id}/tags", {"tags": [{"key": "c", "value": "d"}]})
-    known = caller.get(f"logged-models/{id}").json()["model"]["info"]
-    assert (known["status"], known["name"]) == ("LOGGED_MODEL_READY", "m")
-    assert known["tags"] == [{"key": "a", "value": "b"}, {"key": "c", "value": "d"}]
+    updated = caller.get(f"logged-models/{id}").json()["model"]["info"]
+    assert (updated["status"], updated["name"]) == ("LOGGED_MODEL_READY", "m")
+    assert updated["tags"] == [{"key": "a", "value": "b"}, {"key": "c", "value": "d"}]
     assert (
         caller.get(f"logged-models/m-{run_id}-1").status_code == 404
         and caller.get("logged-models/x").status_code == 404
@@ -345,16 +349,20 @@ def test_points_count_once_by_their_content(caller: Caller, run_id: str) -> None
     }
     for _ in range(3):
         assert caller.post("runs/log-batch", batch).json() == {}
-    again = point(step=3, timestamp=1003, value=2.5)
-    assert caller.post("runs/log-metric", {"run_uuid": run_id, **again}).json() == {}
-    found = caller.get(
+    changed_point = point(step=3, timestamp=1003, value=2.5)
+    assert caller.post("runs/log-metric", {"run_uuid": run_id, **changed_point}).json() == {}
+    first_page = caller.get(
         "metrics/get-history", run_id=run_id, metric_key="loss", max_results="8"
     ).json()
-    rest = caller.get(
-        "metrics/get-history", run_id=run_id, metric_key="loss", page_token=found["next_page_token"]
+    second_page = caller.get(
+        "metrics/get-history",
+        run_id=run_id,
+        metric_key="loss",
+        page_token=first_page["next_page_token"],
     ).json()
     assert sorted(
-        (one["step"], one["value"]) for one in found["metrics"] + rest["metrics"]
+        (metric["step"], metric["value"])
+        for metric in first_page["metrics"] + second_page["metrics"]
     ) == sorted([(step, 1.5) for step in range(10)] + [(3, 2.5)])
 
 
@@ -437,12 +445,15 @@ def test_experiments_and_runs_are_found_page_by_page(caller: Caller) -> None:
     for id in ids:
         for name in ("one", "two"):
             caller.post("runs/create", {"experiment_id": id, "run_name": name})
-    first = caller.post("experiments/search", {"max_results": 2}).json()
-    rest = caller.post(
-        "experiments/search", {"max_results": 2, "page_token": first["next_page_token"]}
+    first_page = caller.post("experiments/search", {"max_results": 2}).json()
+    second_page = caller.post(
+        "experiments/search", {"max_results": 2, "page_token": first_page["next_page_token"]}
     ).json()
-    assert {one["experiment_id"] for one in first["experiments"] + rest["experiments"]} == ids
-    found = caller.post(
+    assert {
+        experiment["experiment_id"]
+        for experiment in first_page["experiments"] + second_page["experiments"]
+    } == ids
+    answer = caller.post(
         "runs/search",
         {
             "experiment_ids": list(ids),
@@ -450,7 +461,7 @@ def test_experiments_and_runs_are_found_page_by_page(caller: Caller) -> None:
             "order_by": ["start_time ASC"],
         },
     ).json()
-    assert [run["info"]["run_name"] for run in found["runs"]] == ["one"] * 3
+    assert [run["info"]["run_name"] for run in answer["runs"]] == ["one"] * 3
 
 
 def test_a_search_that_would_take_long_is_refused(caller: Caller) -> None:
@@ -469,13 +480,13 @@ def test_a_search_that_would_take_long_is_refused(caller: Caller) -> None:
 
 
 def test_a_data_set_of_another_shape_is_refused(caller: Caller, run_id: str) -> None:
-    for one in (
+    for data_set in (
         {"dataset": [1, 2]},
         {"dataset": "x"},
         {"dataset": {}, "tags": {"a": 1}},
         {"tags": 5},
     ):
-        answer = caller.post("runs/log-inputs", {"run_id": run_id, "datasets": [one]})
+        answer = caller.post("runs/log-inputs", {"run_id": run_id, "datasets": [data_set]})
         assert (
             answer.status_code == 400 and "`dataset` with named facts" in answer.json()["message"]
-        ), one
+        ), data_set

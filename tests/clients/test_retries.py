@@ -45,22 +45,22 @@ def all_have_logged(count: int) -> bool:
 
 def started(address: str, token: str, home: Path) -> list[subprocess.Popen[str]]:
     """Every stock client as a program that logs until its file `stop` appears."""
-    found = []
+    processes = []
     for script, name in CLIENTS:
-        place = home / name
-        place.mkdir()
+        folder = home / name
+        folder.mkdir()
         command = [sys.executable, str(SCRIPTS / script), name]
         pipes: dict[str, Any] = {
             "stdout": subprocess.PIPE,
             "stderr": subprocess.STDOUT,
             "text": True,
         }
-        found.append(
+        processes.append(
             subprocess.Popen(
-                command, cwd=place, env=client_environment(address, token, place), **pipes
+                command, cwd=folder, env=client_environment(address, token, folder), **pipes
             )
         )
-    return found
+    return processes
 
 
 def stop(home: Path) -> None:
@@ -71,13 +71,13 @@ def stop(home: Path) -> None:
 def assert_whole(clients: Sequence[subprocess.Popen[str]]) -> None:
     """Every value that each client logged is there, once."""
     for client, (_, name) in zip(clients, CLIENTS, strict=True):
-        said, _ = client.communicate(timeout=120)
-        found = re.search(r"logged (\d+)", said)
-        assert client.returncode == 0 and found is not None, said
+        output, _ = client.communicate(timeout=120)
+        logged = re.search(r"logged (\d+)", output)
+        assert client.returncode == 0 and logged is not None, output
         values = [
             row[3] for row in series_store.export_rows(Run.objects.get(name=name), abandoned=True)
         ]
-        assert sorted(values) == [float(i) for i in range(int(found[1]))], name
+        assert sorted(values) == [float(i) for i in range(int(logged[1]))], name
 
 
 def metric(address: str, token: str, run: str, step: int) -> httpx2.Response:
@@ -90,12 +90,12 @@ def metric(address: str, token: str, run: str, step: int) -> httpx2.Response:
 
 
 def new_run(address: str, token: str) -> str:
-    made = httpx2.post(
+    answer = httpx2.post(
         f"{address}/api/2.0/mlflow/runs/create",
         headers={"Authorization": f"Bearer {token}"},
         json={"run_name": "other"},
     )
-    return str(made.json()["run"]["info"]["run_id"])
+    return str(answer.json()["run"]["info"]["run_id"])
 
 
 @pytest.fixture

@@ -44,8 +44,8 @@ def post(site: str, path: str, token: str | None, body: Any = None) -> httpx2.Re
 @pytest.fixture
 def credentials(still: Team, erin: User) -> dict[str, dict[str, str]]:
     """The headers of a request with each kind of token."""
-    gone = member("gone@still.example", "Gone", still, Role.EDITOR)
-    made = {
+    former_member = member("gone@still.example", "Gone", still, Role.EDITOR)
+    token_by_kind = {
         "log": api_tokens.make(still, "log", Scope.LOG, erin),
         "read": api_tokens.make(still, "read", Scope.READ, erin),
         "garbage": "garbage",
@@ -53,13 +53,13 @@ def credentials(still: Team, erin: User) -> dict[str, dict[str, str]]:
         "expired": api_tokens.make(
             still, "expired", Scope.LOG, erin, timezone.now() - timedelta(seconds=1)
         ),
-        "left": api_tokens.make(still, "left", Scope.LOG, gone),
+        "left": api_tokens.make(still, "left", Scope.LOG, former_member),
     }
     api_tokens.revoke(ApiToken.objects.get(name="revoked"), erin)
-    Membership.objects.filter(user=gone).delete()
+    Membership.objects.filter(user=former_member).delete()
     browser = Client()
     browser.force_login(erin)
-    headers = {name: {"Authorization": f"Bearer {token}"} for name, token in made.items()}
+    headers = {name: {"Authorization": f"Bearer {token}"} for name, token in token_by_kind.items()}
     return {
         **headers,
         "missing": {},
@@ -75,11 +75,11 @@ def test_every_token_gets_what_the_table_says(
     site: str, credentials: dict[str, dict[str, str]]
 ) -> None:
     for (method, path), row in TABLE.items():
-        found = {
+        outcomes = {
             name: outcome(http.request(method, site + path, headers=credentials[name], json={}))
             for name in TOKENS
         }
-        assert found == dict(zip(TOKENS, row.split(), strict=True)), (method, path)
+        assert outcomes == dict(zip(TOKENS, row.split(), strict=True)), (method, path)
 
 
 def outcome(response: httpx2.Response) -> str:
@@ -101,27 +101,27 @@ def test_no_other_address_or_method_does_anything(site: str, token: str) -> None
         )
 
 
-@pytest.mark.parametrize("way", ["bearer", "basic", "trackio"])
-def test_a_token_is_shown_in_the_ways_of_the_clients(site: str, token: str, way: str) -> None:
-    shown: dict[str, Any] = {
+@pytest.mark.parametrize("scheme", ["bearer", "basic", "trackio"])
+def test_a_token_is_shown_in_the_ways_of_the_clients(site: str, token: str, scheme: str) -> None:
+    options: dict[str, Any] = {
         "bearer": {"headers": {"Authorization": f"Bearer {token}"}},
         "basic": {"auth": ("anyone", token)},
         "trackio": {"headers": {"X-Trackio-Write-Token": token}},
     }
-    assert http.post(f"{site}/api/bulk_log", json=log(), **shown[way]).status_code == 200
+    assert http.post(f"{site}/api/bulk_log", json=log(), **options[scheme]).status_code == 200
 
 
 def test_a_token_writes_into_its_own_team_alone_and_sees_no_other(site: str, token: str) -> None:
-    other = Team.objects.create(name="Other", slug="other")
-    charlie = member("charlie@other.example", "Charlie", other, Role.ADMIN)
-    theirs = api_tokens.make(other, "theirs", Scope.LOG, charlie)
-    for one in (token, theirs):
-        assert post(site, "/api/bulk_log", one, log("same name")).json() == {"data": None}
+    other_team = Team.objects.create(name="Other", slug="other")
+    charlie = member("charlie@other.example", "Charlie", other_team, Role.ADMIN)
+    other_token = api_tokens.make(other_team, "theirs", Scope.LOG, charlie)
+    for api_token in (token, other_token):
+        assert post(site, "/api/bulk_log", api_token, log("same name")).json() == {"data": None}
         assert (
             len(
-                post(site, "/api/get_runs_for_project", one, {"kwargs": {"project": "p"}}).json()[
-                    "data"
-                ]
+                post(
+                    site, "/api/get_runs_for_project", api_token, {"kwargs": {"project": "p"}}
+                ).json()["data"]
             )
             == 1
         )
@@ -141,8 +141,8 @@ def test_a_revoked_token_stops_working_within_moments(site: str, token: str, eri
 
 def test_only_a_digest_is_kept_and_the_use_is_noted(site: str, token: str) -> None:
     assert post(site, "/api/bulk_log", token, log()).status_code == 200
-    kept = ApiToken.objects.get()
-    assert token not in str(vars(kept)) and kept.last_used_at is not None
+    row = ApiToken.objects.get()
+    assert token not in str(vars(row)) and row.last_used_at is not None
 
 
 def test_a_host_that_is_not_ours_is_refused(site: str, token: str) -> None:

@@ -14,14 +14,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def curve(run: Run, key: str) -> dict[float, float]:
-    found = series_store.read([run], [key], width=5000)
-    return dict(zip(found[0].x, found[0].mean, strict=True)) if found else {}
+    series = series_store.read([run], [key], width=5000)
+    return dict(zip(series[0].x, series[0].mean, strict=True)) if series else {}
 
 
 def test_a_stock_script_becomes_a_run_with_everything_it_said(
     site: str, token: str, script: Script
 ) -> None:
-    said = script("trackio_run.py", site, token)
+    output = script("trackio_run.py", site, token)
 
     run = only_run()
     assert (run.name, run.source, run.state, run.origin.project.name) == (
@@ -49,4 +49,4 @@ def test_a_stock_script_becomes_a_run_with_everything_it_said(
         "which Stillroom does not keep; it stays in the client's own folder" in message
         for _, message in lines
     )
-    assert "refused: Stillroom keeps no artifacts" in said
+    assert "refused: Stillroom keeps no artifacts" in output

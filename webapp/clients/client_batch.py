@@ -11,7 +11,10 @@ from uuid import UUID
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
 
+# The width of the column `metrics_series.key`, counted in characters.
 LONGEST_KEY = 120
+# Half the range of a bigint column: a step plus or minus 1, and the difference of any two steps,
+# still fit into one.
 FARTHEST = 2**62
 
 
@@ -88,16 +91,18 @@ class ClientBatch:
         )
 
 
-def digest_id(*parts: object) -> UUID:
-    """Return an id that is a digest of `parts`: equal parts have the same id."""
-    return UUID(
-        bytes=hashlib.blake2b(
-            "\0".join(map(str, parts)).encode("utf-8", "replace"), digest_size=16
-        ).digest()
-    )
+def digest_id(*values: object) -> UUID:
+    """Return an id that is a digest of `values`: equal values have the same id."""
+    # The separator makes ("a", "bc") and ("ab", "c") differ.
+    # Stored receipts hold these digests: with another hash or separator, a log that is sent again
+    # after an upgrade would count twice.
+    text = "\0".join(map(str, values))
+    return UUID(bytes=hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest())
 
 
-@lru_cache(maxsize=20_000)  # a run logs the same names again and again
+# A run logs the same names with every step, so that nearly every call finds its answer here. Twice
+# MAX_SERIES of `limits`: two runs as wide as a run may be stay in the cache together.
+@lru_cache(maxsize=20_000)
 def key(text: str) -> str:
     """Return the name of a series as it can be stored.
 
@@ -107,6 +112,7 @@ def key(text: str) -> str:
     cleaned = storable(text)
     if cleaned == text:
         return cut(text, LONGEST_KEY) or "value"
+    # The digest is of the original: two names that differ only in what cannot be stored stay apart.
     return f"{cleaned[: LONGEST_KEY - 9]}~{_digest(text)}"
 
 
@@ -116,11 +122,13 @@ def cut(name: str, longest: int) -> str:
 
 
 def _digest(name: str) -> str:
+    # A name may hold half of a surrogate pair, which plain UTF-8 refuses to encode.
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def step(value: object) -> int | None:
     """Return `value` as a step, or None unless it is an integer with |step| < FARTHEST."""
+    # JSON libraries write whole steps as 10.0 too; a step of 10.5 is no step.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return int(value) if isinstance(value, int) and abs(value) < FARTHEST else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from webapp.clients import runs
@@ -12,9 +13,15 @@ from webapp.clients.limits import LONGEST_VALUE, MAX_INPUTS, MAX_PARAMS, listed
 from webapp.clients.models import Origin
 from webapp.runs.models import Run
 
+# Names under *Not kept* on the *Config* tab. A script that logs tables under a new name at each
+# step would make the row of its run grow without end.
 MOST_NOT_KEPT = 200
+# The columns that `_merge` may change.
+MERGED_FIELDS = ("params", "tags", "inputs", "not_kept", "resuming", "resumed_keys")
 # Start time of a Trackio process, in its configuration: another value means a resumed run.
 STARTED = "_Created"
+
+_merged_values = attrgetter(*MERGED_FIELDS)
 
 
 class Unfit(Exception):
@@ -31,21 +38,22 @@ def describe(
     instead.
     """
     complaints = {}
-    for origin in (
-        Origin.objects.filter(pk__in=list(batches_by_run)).select_related("run")
-        if batches_by_run
-        else ()
-    ):
-        before = _kept(origin)
+    for origin in Origin.objects.filter(pk__in=list(batches_by_run)).select_related("run"):
+        # `_merge` assigns new lists and dictionaries and never changes the old ones in place, so
+        # that these values stay as they were read.
+        before = _merged_values(origin)
         too_many = [name for batch in batches_by_run[origin.pk] for name in _merge(origin, batch)]
         if too_many:
-            complaints[origin.pk] = _complaint(too_many)
+            complaints[origin.pk] = (
+                f"A run may have {MAX_PARAMS:,} parameters, {MAX_PARAMS:,} tags and "
+                f"{MAX_INPUTS:,} data sets. "
+                f"This one has as many; further ones are not kept, such as {listed(too_many)}."
+            )
             if _shows_errors(origin):
                 raise Unfit(complaints[origin.pk])
-        if before != _kept(origin):
-            origin.save(
-                update_fields=["params", "tags", "inputs", "not_kept", "resuming", "resumed_keys"]
-            )
+        # Clients send the same parameters and tags with every request: most of them write no row.
+        if before != _merged_values(origin):
+            origin.save(update_fields=MERGED_FIELDS)
         if origin.resuming:
             resuming.add(origin.pk)
     return complaints
@@ -54,8 +62,11 @@ def describe(
 def _merge(origin: Origin, batch: ClientBatch) -> list[str]:
     """Merge one batch; return the names beyond the limits of a run."""
     started = batch.params.get(STARTED)
+    # Compared before the parameters are merged, which replaces the stored start time.
     if started is not None and origin.params.get(STARTED, started) != started:
         origin.resuming, origin.resumed_keys = True, []
+    # As in MLflow, a parameter keeps its first value there. Trackio's client sends its
+    # configuration again with each process, so that its last value counts.
     if _shows_errors(origin):
         _refuse_changes(origin, batch.params)
     origin.params, params = _merge_up_to_limit(
@@ -75,17 +86,6 @@ def _shows_errors(origin: Origin) -> bool:
     return origin.client == "mlflow" and origin.run.source == Run.Source.CLIENT
 
 
-def _kept(origin: Origin) -> tuple[object, ...]:
-    return (
-        origin.params,
-        origin.tags,
-        origin.inputs,
-        origin.not_kept,
-        origin.resuming,
-        origin.resumed_keys,
-    )
-
-
 def _refuse_changes(origin: Origin, params: dict[str, Any]) -> None:
     for name, value in params.items():
         if origin.params.get(name, value) != value:
@@ -99,6 +99,7 @@ def _merge_up_to_limit(
     current: dict[str, Any], new_values: dict[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return `current` with new values up to the limit, and the names beyond it."""
+    # A name that the run has takes its new value also beyond the limit: it adds nothing.
     new = [name for name in new_values if name not in current]
     beyond = set(new[max(0, MAX_PARAMS - len(current)) :])
     return {
@@ -111,11 +112,3 @@ def _short(value: Any) -> Any:
     """Return a value of a configuration; a long one becomes the start of its JSON text."""
     text = value if isinstance(value, str) else json.dumps(value)
     return value if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
-
-
-def _complaint(names: Sequence[str]) -> str:
-    return (
-        f"A run may have {MAX_PARAMS:,} parameters, {MAX_PARAMS:,} tags and {MAX_INPUTS:,} "
-        f"data sets. "
-        f"This one has as many; further ones are not kept, such as {listed(names)}."
-    )

@@ -15,13 +15,19 @@ from webapp.clients.client_batch import LoggedValues
 from webapp.runs.models import Run
 from webapp.series import series_store
 
+# `series_store.keys` reads all names of a run: for its page, for its summary in lists and here. A
+# run with a name for each step would become slow for everybody who opens it.
 MAX_SERIES = 10_000
-MAX_PARAMS = 5_000  # parameters of a run, and likewise its tags
+# Parameters of a run, and likewise its tags. All of them are one JSON value of one row, which is
+# written again when one of them changes.
+MAX_PARAMS = 5_000
 MAX_INPUTS = 1_000
 # Characters of one parameter or tag. For MLflow's clients its own limits hold, which are not
 # larger.
 LONGEST_VALUE = 8_000
-REMEMBERED = 1_000_000  # names in memory, over all runs
+# Names in memory over all runs: a hundred runs that have as many series as they may. Beyond it the
+# runs that were read longest ago are forgotten, and cost one query at their next request.
+REMEMBERED = 1_000_000
 
 
 class KnownSeries:
@@ -40,18 +46,18 @@ class KnownSeries:
         known_names = self._names.get(run.pk, frozenset())
         if known_names.issuperset(names):
             return []
+        # A run that is full stays full, so that its further names need no query either.
         if len(known_names) < MAX_SERIES:
             known_names = frozenset(series_store.keys(run))
-            self._remember(run.pk, known_names)
+            # The read above needs no lock: it gets a whole frozenset, old or new. The size and the
+            # entries must change together.
+            with self._lock:
+                self._size += len(known_names) - len(self._names.pop(run.pk, ()))
+                self._names[run.pk] = known_names
+                while self._size > REMEMBERED and len(self._names) > 1:
+                    self._size -= len(self._names.popitem(last=False)[1])
         new = [name for name in names if name not in known_names]
         return new[max(0, MAX_SERIES - len(known_names)) :]
-
-    def _remember(self, run: int, names: frozenset[str]) -> None:
-        with self._lock:
-            self._size += len(names) - len(self._names.pop(run, ()))
-            self._names[run] = names
-            while self._size > REMEMBERED and len(self._names) > 1:
-                self._size -= len(self._names.popitem(last=False)[1])
 
 
 _known_series = KnownSeries()

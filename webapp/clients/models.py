@@ -60,6 +60,7 @@ class ImportedFile(models.Model):
     """
 
     pk = models.CompositePrimaryKey("run_id", "head")
+    # The primary key begins with the run, so that it serves as the index of this column.
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
     head = models.UUIDField()
     done = models.BigIntegerField(default=0)
@@ -74,4 +75,6 @@ class Receipt(models.Model):
     at = models.DateTimeField(default=timezone.now)
 
     class Meta:
+        # Receipts are inserted in order of time, so that a block range index finds the old ones; a
+        # B-tree would grow by an entry with every log of every client.
         indexes = [BrinIndex(fields=["at"], name="receipts_by_age", autosummarize=True)]

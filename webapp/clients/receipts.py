@@ -21,13 +21,17 @@ from webapp.runs.models import Run
 from webapp.series import series_store
 
 KEPT = timedelta(days=30)
-AT_ONCE = 20_000  # rows of one statement, so that none holds locks for long
+# Rows of one statement, so that none holds locks for long.
+AT_ONCE = 20_000
 
+# Of two transactions with the same receipt the second waits for the first, and then gets no row for
+# it: a log that is sent twice at the same moment counts once.
 RECEIVE = """
 INSERT INTO clients_receipt (run_id, log, at)
 SELECT run, log, now() FROM unnest(%s::bigint[], %s::uuid[]) AS given(run, log)
 ON CONFLICT DO NOTHING RETURNING run_id, log
 """
+# DELETE takes no LIMIT; a subquery by `ctid`, the place of a row in the table, needs no index.
 PRUNE = """
 DELETE FROM clients_receipt WHERE ctid = ANY(ARRAY(
     SELECT receipt.ctid
@@ -43,6 +47,7 @@ def receive(ids: Collection[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
     if not ids:
         return set()
     with connection.cursor() as cursor:
+        # Sorted, so that two writers insert common receipts in the same order and cannot deadlock.
         cursor.execute(RECEIVE, list(map(list, zip(*sorted(ids), strict=True))))
         return set(cursor.fetchall())
 
@@ -68,6 +73,8 @@ def unknown(run: Run, logs: Sequence[LoggedValues]) -> list[LoggedValues]:
     if not old:
         return list(logs)
     points = {point for log in old for point in _points(log)}
+    # Only points of `logs` are collected, because the run may have far more than fit in memory.
+    # Abandoned tails are read too: a log that was replaced by a resumed run was received once.
     stored_points: set[Point] = set()
     for _, step, key, value, _, _, when in series_store.export_rows(
         run, sorted({name for name, *_ in points}), abandoned=True
@@ -88,4 +95,5 @@ def _points(log: LoggedValues) -> list[Point]:
 
 
 def _bits(value: float) -> bytes:
+    # Compared as bytes, because NaN is not equal to itself.
     return struct.pack("<d", value)

@@ -50,6 +50,7 @@ FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[])
 WHERE attempt.run_id = given.run AND attempt.number = given.number
 RETURNING attempt.run_id, attempt.last_seq, attempt.step
 """
+# Below every step that can be stored, so that it changes nothing in `greatest(...)`.
 LOWEST = -(2**62)
 # Number of series of a request that are compared with their curves to find out whether the client
 # went back: each comparison reads a whole curve.
@@ -74,13 +75,13 @@ class RunWrite:
     @property
     def step(self) -> int:
         """The highest step of the logs and lines."""
-        named = [log.step for log in self.logs] + [line.step for line in self.lines]
-        return max([LOWEST, *(step for step in named if step is not None)])
+        steps = [log.step for log in self.logs] + [line.step for line in self.lines]
+        return max([LOWEST, *(step for step in steps if step is not None)])
 
     @property
     def ids(self) -> Iterator[UUID]:
-        named = [log.id for log in self.logs] + [line.id for line in self.lines]
-        return (id for id in named if id is not None)
+        ids = [log.id for log in self.logs] + [line.id for line in self.lines]
+        return (id for id in ids if id is not None)
 
 
 def record(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int]:
@@ -101,11 +102,20 @@ def record(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int
     )
     for run_write in run_writes:
         run_write.logs, complaint = within(run_write.run, run_write.logs)
+        # Logged once per run: the first 40 characters are the kind of a warning, and its id.
         run_write.lines += [
-            _warning(run_write.run, text)
+            LogLine(
+                "warning",
+                text,
+                None,
+                time.time(),
+                digest_id("warning", run_write.run.pk, text[:40]),
+            )
             for text in (complaint, complaints.get(run_write.run.pk))
             if text
         ]
+    # Repetitions are dropped before the steps are compared: a log that is sent again is no sign
+    # that the client went back. Numbers come last, because a rewind starts a new attempt.
     _drop_received(run_writes)
     for run_write in run_writes:
         if run_write.run.pk in resuming:
@@ -130,8 +140,14 @@ def _lock_runs(
         for run, batches in batches_by_run.items()
     }
     resuming = set()
-    steps = [run_write.step for run_write in writes_by_run.values()]
-    rows = _rows(TAKE, {"runs": list(writes_by_run), "steps": steps, "now": time.time()})
+    rows = _rows(
+        TAKE,
+        {
+            "runs": list(writes_by_run),
+            "steps": [run_write.step for run_write in writes_by_run.values()],
+            "now": time.time(),
+        },
+    )
     for run, public_id, batch_number, attempt, client, resumed in rows:
         run_write = writes_by_run[run]
         run_write.run.public_id, run_write.run.attempt, run_write.batch_number, run_write.client = (
@@ -142,14 +158,10 @@ def _lock_runs(
         )
         if resumed:
             resuming.add(run)
+    # All or nothing: a request whose answer is 200 must have stored the values of all its runs.
     if len(rows) < len(writes_by_run):
         raise Run.DoesNotExist("a run that is logged to is gone")
     return list(writes_by_run.values()), resuming
-
-
-def _warning(run: Run, text: str) -> LogLine:
-    """Return a warning that is logged once; the first 40 characters are its kind."""
-    return LogLine("warning", text, None, time.time(), digest_id("warning", run.pk, text[:40]))
 
 
 def _drop_received(run_writes: Sequence[RunWrite]) -> None:
@@ -198,15 +210,17 @@ def _rewind_if_repeated(run_write: RunWrite) -> None:
     back, number = step - 1, run_write.run.attempt + 1
     Origin.objects.filter(pk=run_write.run.pk).update(resuming=False, resumed_keys=[])
     Attempt.objects.create(run=run_write.run, number=number, step=back, last_seq=1)
-    rewind = {
-        "run": run_write.run,
-        "attempt": number,
-        "seq": 1,
-        "type": "rewind",
-        "step": back,
-        "batch_number": run_write.batch_number,
-    }
-    Event.objects.create(**rewind, wall_time=moment(time.time()), payload={})
+    Event.objects.create(
+        run=run_write.run,
+        attempt=number,
+        seq=1,
+        type="rewind",
+        step=back,
+        wall_time=moment(time.time()),
+        payload={},
+        batch_number=run_write.batch_number,
+    )
+    # `_lock_runs` only raises the step; a run that went back shows the step that it logs at.
     Run.objects.filter(pk=run_write.run.pk).update(
         attempt=number, step=max(log.step for log in run_write.logs if log.step is not None)
     )
@@ -280,8 +294,11 @@ def _append(run_writes: Sequence[RunWrite]) -> None:
             _event(run_write, line, seq)
             for seq, line in enumerate(run_write.lines, run_write.first + len(rows))
         ]
+        # The numbers of lines are passed too, so that the seen numbers stay one range.
         rows += [{"seq": event.seq, "type": event.type} for event in events]
         if rows:
+            # MLflow's client numbers nothing and may send a batch again: its points count by
+            # content.
             identity: series_store.Identity = "content" if run_write.client == "mlflow" else "seq"
             additions.append(
                 series_store.AppendRequest(
@@ -290,7 +307,7 @@ def _append(run_writes: Sequence[RunWrite]) -> None:
                     rows,
                     run_write.batch_number,
                     identity,
-                    fresh=True,
+                    has_new_seqs=True,
                 )
             )
         lines += events
@@ -300,18 +317,14 @@ def _append(run_writes: Sequence[RunWrite]) -> None:
 
 
 def _event(run_write: RunWrite, line: LogLine, seq: int) -> Event:
-    payload = {"level": line.level, "message": line.message}
-    fields = {
-        "run": run_write.run,
-        "attempt": run_write.run.attempt,
-        "seq": seq,
-        "step": run_write.current_step if line.step is None else line.step,
-    }
     return Event(
-        **fields,
+        run=run_write.run,
+        attempt=run_write.run.attempt,
+        seq=seq,
         type="log",
+        step=run_write.current_step if line.step is None else line.step,
         wall_time=moment(line.wall_time),
-        payload=payload,
+        payload={"level": line.level, "message": line.message},
         batch_number=run_write.batch_number,
     )
 

@@ -17,7 +17,8 @@ from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 
 LONGEST_NAME = 120
-# A run that logged within this time is joined by another process rather than resumed.
+# A run that logged within this time is joined by another process rather than resumed: processes
+# that log to one run at the same time must not replace each other's values.
 ALONGSIDE = timedelta(seconds=5)
 LONGEST_PROJECT = 500
 LONGEST_KEY = 250
@@ -44,8 +45,12 @@ def at(address: RunAddress) -> int:
 
     Two callers that create it at once get the same run.
     """
-    where = {"project__team": address.team_id, "project__name": project_name(address.project)}
-    origins = Origin.objects.filter(**where, client=address.client, key=key_of(address.key))
+    origins = Origin.objects.filter(
+        project__team=address.team_id,
+        project__name=project_name(address.project),
+        client=address.client,
+        key=key_of(address.key),
+    )
     run_id = origins.values_list("run_id", flat=True).first()
     if run_id is not None:
         return run_id
@@ -60,6 +65,7 @@ def at(address: RunAddress) -> int:
             address.key,
             source=address.source,
         ).pk
+    # Another process created the run since the query above; the unique key keeps one of the two.
     except IntegrityError:
         return origins.values_list("run_id", flat=True)[0]
 
@@ -85,6 +91,8 @@ def create(
 
     Raises IntegrityError if the key is in use.
     """
+    # An imported run is shown as stopped until the importer has read how it ended; nothing else
+    # would end it if that process is killed.
     state = State.RUNNING if source == Run.Source.CLIENT else State.STOPPED
     with transaction.atomic():
         run = lifecycle.create_run(
@@ -128,6 +136,7 @@ def reopen(run: Run) -> None:
     """
     silent = run.last_event_at is None or timezone.now() - run.last_event_at > ALONGSIDE
     with transaction.atomic():
+        # The series that were compared belong to the last resumption: each is compared again.
         if run.state not in ACTIVE or silent:
             Origin.objects.filter(pk=run.pk).update(resuming=True, resumed_keys=[])
         lifecycle.set_reported_state(run, State.RUNNING, "The client logs again.")

@@ -16,8 +16,10 @@ from webapp.runs.models import Run
 from webapp.series import series_store
 
 log = logging.getLogger(__name__)
+# A list of runs shows values that are at most this old; clients may log many times a second.
 SECONDS = 2.0
-RESTS = 10  # so that summaries take at most a tenth of one CPU core
+# Pauses per work, so that summaries take at most a tenth of one CPU core.
+RESTS = 10
 SPARKLINE = 40
 # Keys by which clients call what a run is about, the likeliest first. A run with none of them shows
 # its first series.
@@ -46,6 +48,7 @@ class Summaries:
         """Schedule runs that have new values; each is refreshed once in SECONDS at most."""
         with self._changed:
             for run_id in run_ids:
+                # A run that is due keeps its time: moving it would starve a run that always logs.
                 self._due.setdefault(run_id, time.monotonic() + SECONDS)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
@@ -64,6 +67,8 @@ class Summaries:
                 continue
             except Error as problem:
                 log.warning("The summary of run %s waits for its next values: %s", run_id, problem)
+                # The connection of this thread is outside of any request, so that Django does not
+                # discard a broken one by itself.
                 connection.close()
             time.sleep(min(SECONDS, RESTS * (time.monotonic() - began)))
 
@@ -82,6 +87,8 @@ class Summaries:
 def refresh(run_id: int) -> None:
     """Recompute the summary from the run's series. Raises Run.DoesNotExist."""
     with transaction.atomic():
+        # The lock comes before the read, so that the summary of a run that is being written is not
+        # overwritten with an older one.
         batch_count = lock_and_count_batch(run_id)
         run = Run.objects.defer("spec").get(pk=run_id)
         run.summary = {**run.summary, **_shown(run)}

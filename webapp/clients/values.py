@@ -16,7 +16,8 @@ def numbers(metrics: dict[str, Any], prefix: str = "") -> tuple[dict[str, float]
     number_by_key: dict[str, float] = {}
     not_numbers = []
     for name, value in flat(metrics, prefix):
-        number = value if type(value) is float else _number(value)  # most are, and there are many
+        # Most values are floats, and a request may have thousands: these skip the call.
+        number = value if type(value) is float else _number(value)
         series_key = key(name)
         if number is not None and series_key not in number_by_key:
             number_by_key[series_key] = number
@@ -28,6 +29,7 @@ def numbers(metrics: dict[str, Any], prefix: str = "") -> tuple[dict[str, float]
 def _number(value: Any) -> float | None:
     if isinstance(value, str):
         return NOT_FINITE.get(value)
+    # `bool` is a subclass of `int`, so that True and False become 1 and 0.
     try:
         return float(value) if isinstance(value, int | float) else None
     except OverflowError:
@@ -37,6 +39,8 @@ def _number(value: Any) -> float | None:
 def flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     """Yield the values of nested dictionaries under keys such as `outer/inner`."""
     for name, value in values.items():
+        # Trackio's client writes a table, histogram or figure as a dictionary with `_type`: one
+        # value, which is no number.
         if isinstance(value, dict) and value and "_type" not in value:
             yield from flat(value, f"{prefix}{name}/")
         else:

@@ -24,10 +24,15 @@ from webapp.clients.record import record
 from webapp.clients.summary import Summaries
 
 log = logging.getLogger(__name__)
-MAX_WAITING = 1_000_000  # values in the queue
-GROUP = 50_000  # values of one transaction, about
-REMEMBERED = 10_000  # runs whose ids are cached
-LONGEST_RETRY = 60  # seconds
+# Values in the queue, which is in memory. A client whose request is refused keeps its values.
+MAX_WAITING = 1_000_000
+# Values of one transaction, about. Its runs stay locked until it commits, and each of its requests
+# is answered only then.
+GROUP = 50_000
+# Runs whose ids are cached, so that a request of a known run needs no query to find it.
+REMEMBERED = 10_000
+# Seconds. MLflow's client retries for about four minutes, which is several tries at this delay.
+LONGEST_RETRY = 60
 
 
 class Full(Exception):
@@ -76,6 +81,7 @@ class Writer:
         """
         job = WriteRequest(batches)
         with self._changed:
+            # An empty queue takes a request of any size: else one that is too large never succeeds.
             if self._waiting and self._size + job.size > MAX_WAITING:
                 raise Full(
                     "More is being logged than this server can write. Send this again in a moment."
@@ -103,34 +109,38 @@ class Writer:
                 jobs.append(self._waiting.pop(0))
                 size += jobs[-1].size
             self._size -= size
+            # A future that is cancelled later would raise when its result is set.
             return [job for job in jobs if job.done.set_running_or_notify_cancel()]
 
     def _commit(self, jobs: list[WriteRequest], retry_each: bool = True) -> None:
+        batches_by_run: dict[int, list[ClientBatch]] = defaultdict(list)
         try:
             with transaction.atomic():
-                run_ids, batch_counts = self._write(
-                    [batch for job in jobs for batch in job.batches]
-                )
+                for batch in (batch for job in jobs for batch in job.batches):
+                    batches_by_run[self._run_of(batch.run)].append(batch)
+                batch_counts = record(batches_by_run)
         except (OperationalError, InterfaceError) as problem:
             log.warning("Postgres does not take what clients log: %s", problem)
+            # This thread serves no request, so that Django does not replace the broken connection.
             connection.close()
             self._forget(jobs)
             self._fail(jobs, Away(self._retry_after()))
         except Exception as problem:
             self._forget(jobs)
-            if (
-                retry_each
-            ):  # each by itself: a bad one fails alone, and a run that was deleted is made anew
+            # Each request alone: a bad one fails alone, and a run that was deleted is created
+            # again.
+            if retry_each:
                 for job in jobs:
                     self._commit([job], retry_each=False)
             else:
                 self._fail(jobs, problem)
         else:
             self._away_since = None
+            # Answers come first: the rows are committed, and Redis may take a second to fail.
             for job in jobs:
                 job.done.set_result(None)
             notify.publish_all(batch_counts)
-            self._summaries.note(run_ids)
+            self._summaries.note(batches_by_run)
 
     def _forget(self, jobs: list[WriteRequest]) -> None:
         """Look up runs again whose creation was rolled back, or that were deleted."""
@@ -141,13 +151,6 @@ class Writer:
     def _fail(self, jobs: list[WriteRequest], problem: Exception) -> None:
         for job in jobs:
             job.done.set_exception(problem)
-
-    def _write(self, batches: Sequence[ClientBatch]) -> tuple[list[int], dict[str, int]]:
-        """Record the batches; return the ids of the runs, and batch counts by public id."""
-        batches_by_run: dict[int, list[ClientBatch]] = defaultdict(list)
-        for batch in batches:
-            batches_by_run[self._run_of(batch.run)].append(batch)
-        return list(batches_by_run), record(batches_by_run)
 
     def _run_of(self, run: RunAddress | RunPublicId) -> int:
         if run not in self._known:

@@ -32,6 +32,7 @@ from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, Stat
 from webapp.series import series_store
 
 log = logging.getLogger(__name__)
+# Bytes are bounded too, because a single event may hold the index of many rollouts.
 BATCH_EVENTS, BATCH_BYTES = 500, 4 << 20
 COUNT_BATCH = (
     "UPDATE runs_run SET batch_count = batch_count + 1 WHERE id = %s RETURNING batch_count"
@@ -49,6 +50,7 @@ def ingest(
     Run.DoesNotExist or Attempt.DoesNotExist if the run was deleted.
     """
     attempt_row = Attempt.objects.select_related("run__team").get(run=run_id, number=attempt)
+    # Without a number that its column can hold, an event has no key to be recorded under once.
     batch = [
         _readable(event)
         for event in events
@@ -66,6 +68,7 @@ def retry_uploads(run_id: int, attempt: int, folder: Path) -> None:
     if not seqs:
         return
     reader = LogReader(folder / "events", seqs[0] - 1)
+    # A log that lacks the last of these events ends the loop by an empty batch.
     while reader.seq < seqs[-1] and (events := reader.read_batch(BATCH_EVENTS, BATCH_BYTES)):
         if batch := [event for event in events if event["seq"] in seqs]:
             ingest(run_id, attempt, batch, folder)
@@ -75,6 +78,7 @@ def _record(attempt: Attempt, batch: list[dict[str, Any]], folder: Path, more: b
     """Record the batch; if that fails, its halves, down to the event that cannot be stored."""
     try:
         return _append_once(attempt, batch, folder, more)
+    # These fail for every event alike: halving the batch would replace all of them by warnings.
     except (*OUTAGES, Run.DoesNotExist):
         raise
     except Exception as error:
@@ -91,17 +95,21 @@ def _record(attempt: Attempt, batch: list[dict[str, Any]], folder: Path, more: b
                 folder,
                 more,
             )
+        # For one bad event in 500 about 18 transactions, instead of one for each event.
         half = len(batch) // 2
         _record(attempt, batch[:half], folder, True)
         return _record(attempt, batch[half:], folder, more)
 
 
 def _append_once(attempt: Attempt, batch: list[dict[str, Any]], folder: Path, more: bool) -> int:
-    stored = files.store(attempt.run.team, batch, folder)
+    # Before the transaction: a checkpoint may be many gigabytes, and the run must not be locked
+    # while they are copied.
+    stored_files = files.store(attempt.run.team, batch, folder)
     with transaction.atomic():
         batch_key = BatchKey(attempt.run_id, attempt.number, lock_and_count_batch(attempt.run_id))
-        _append(batch_key, attempt.run, batch, stored)
+        _append(batch_key, attempt.run, batch, stored_files)
         pending_uploads.update_summary(batch_key, batch)
+        # Read again under the lock: another process may have recorded batches of this attempt.
         attempt.refresh_from_db()
         _advance(attempt, batch)
         _refresh_summary(attempt, batch, more)
@@ -114,6 +122,7 @@ def _refresh_summary(attempt: Attempt, batch: list[dict[str, Any]], more: bool) 
 
     It is derived from the rows, so a failure is logged and does not block the record.
     """
+    # The inner transaction is a savepoint, so that an error leaves the outer one usable.
     try:
         with transaction.atomic():
             progress.refresh(attempt, batch, more)
@@ -145,27 +154,33 @@ def lock_and_count_batch(run_id: int) -> int:
 
 
 def _append(
-    batch_key: BatchKey, run: Run, batch: list[dict[str, Any]], stored: files.StoredFiles
+    batch_key: BatchKey, run: Run, batch: list[dict[str, Any]], stored_files: files.StoredFiles
 ) -> None:
+    # All events, so that the sequence numbers that the series store has seen stay one range.
     series_store.append(run, batch_key.attempt, batch, batch_key.batch_number)
-    rows = [event_row(batch_key, event) for event in batch if event["type"] != "metrics"]
-    Event.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    Event.objects.bulk_create(
+        [event_row(batch_key, event) for event in batch if event["type"] != "metrics"],
+        ignore_conflicts=True,
+        batch_size=500,
+    )
     for event in batch:
-        if event["type"] == "rollouts" and stored.has(event["file"]["sha256"]):
+        # Only rows whose file is stored: a row without one would lead to a page that cannot be
+        # shown.
+        if event["type"] == "rollouts" and event["file"]["sha256"] in stored_files.hashes:
             RolloutRow.objects.bulk_create(
                 rollout_rows(batch_key, event), ignore_conflicts=True, batch_size=500
             )
-        elif event["type"] == "checkpoint" and event["seq"] in stored.checkpoints:
+        elif event["type"] == "checkpoint" and event["seq"] in stored_files.checkpoints:
             Checkpoint.objects.bulk_create(
-                [_checkpoint(batch_key, event, stored)], ignore_conflicts=True
+                [_checkpoint(batch_key, event, stored_files)], ignore_conflicts=True
             )
     _delete_removed_checkpoints(batch_key, batch)
 
 
 def _checkpoint(
-    batch_key: BatchKey, event: dict[str, Any], stored: files.StoredFiles
+    batch_key: BatchKey, event: dict[str, Any], stored_files: files.StoredFiles
 ) -> Checkpoint:
-    manifest = stored.checkpoints[event["seq"]]
+    manifest = stored_files.checkpoints[event["seq"]]
     return Checkpoint(
         run_id=batch_key.run_id,
         attempt=batch_key.attempt,
@@ -199,6 +214,7 @@ def _delete_removed_checkpoints(batch_key: BatchKey, batch: list[dict[str, Any]]
         payload__folder__in=list(folders),
     )
     for folder, seq in removed.values_list("payload__folder", "seq"):
+        # Only an older checkpoint: the trainer may write the same folder again later.
         Checkpoint.objects.filter(
             run=batch_key.run_id, attempt=batch_key.attempt, folder=folder, seq__lt=seq
         ).delete()
@@ -213,6 +229,7 @@ def _advance(attempt: Attempt, batch: list[dict[str, Any]]) -> None:
     attempt.last_seq = max([attempt.last_seq, *(event["seq"] for event in batch)])
     attempt.save(update_fields=["step", "last_seq"])
     run = attempt.run
+    # Only a starting run: late events must not restart one that has ended, nor undo a stop.
     if Run.objects.filter(pk=run.pk, attempt=attempt.number, state=State.STARTING).update(
         state=State.RUNNING
     ):

@@ -21,6 +21,8 @@ from webapp.runs import branches
 from webapp.runs.models import Checkpoint, Run
 
 log = logging.getLogger(__name__)
+# A petabyte: a larger size in a manifest is damage, and the sum of a checkpoint's sizes must fit
+# its bigint column.
 MAX_FILE_BYTES = 2**50
 MANIFEST = "manifest.json"
 PARQUET = "application/vnd.apache.parquet"
@@ -38,9 +40,6 @@ class StoredFiles:
     hashes: set[str] = field(default_factory=set)
     checkpoints: dict[int, Manifest] = field(default_factory=dict)
 
-    def has(self, sha256: str) -> bool:
-        return sha256 in self.hashes
-
 
 def store(team: Team, batch: list[dict[str, Any]], folder: Path) -> StoredFiles:
     """Store every file that the batch names, and note failures in the events.
@@ -48,25 +47,27 @@ def store(team: Team, batch: list[dict[str, Any]], folder: Path) -> StoredFiles:
     A file that is missing or differs from its hash sets `trouble` in its event. One that the store
     does not take now sets `unstored` as well, and is tried again later. Raises OUTAGES.
     """
-    stored = StoredFiles()
+    stored_files = StoredFiles()
     for event in batch:
+        # A log may come from anywhere, and may have fields of these names itself.
         for name in ("trouble", "unstored"):
             event.pop(name, None)
         try:
             if isinstance(event.get("file"), dict):
-                stored.hashes.add(_side_file(team, event["file"], folder))
+                stored_files.hashes.add(_side_file(team, event["file"], folder))
             elif event["type"] == "checkpoint":
-                stored.checkpoints[event["seq"]] = _checkpoint(team, event, folder)
+                stored_files.checkpoints[event["seq"]] = _checkpoint(team, event, folder)
         except (MissingFile, KeyError, TypeError, ValueError) as problem:
             event["trouble"] = str(problem)
         except OUTAGES:
             raise
-        except Exception as problem:  # any error of a disk or of an object store
+        # Disks and object stores raise errors of many classes; a full disk is the most likely one.
+        except Exception as problem:
             event |= {
                 "trouble": f"it could not be stored: {getattr(problem, 'strerror', '') or problem}",
                 "unstored": True,
             }
-    return stored
+    return stored_files
 
 
 class MissingFile(Exception):
@@ -89,6 +90,7 @@ def stored_checkpoints(run: Run) -> QuerySet[Checkpoint]:
 
 def _side_file(team: Team, facts: dict[str, Any], folder: Path) -> str:
     sha256 = str(facts["sha256"])
+    # A batch that is recorded again, or half of it, does not copy its files again.
     if not artifacts.holds(team, sha256):
         _put(team, folder / "side" / _plain_name(str(facts["name"])), sha256, PARQUET)
     return sha256
@@ -112,6 +114,7 @@ def _checkpoint(team: Team, event: dict[str, Any], folder: Path) -> Manifest:
             f"{checkpoint_folder.name} was gone before it could be stored, "
             "so the run cannot be resumed from it"
         ) from problem
+    # A damaged manifest fails in any of these ways, depending on which bytes are wrong.
     except (
         AttributeError,
         KeyError,
@@ -138,6 +141,7 @@ def _put(team: Team, path: Path, sha256: str, media_type: str) -> None:
         artifact = artifacts.put(path, team, media_type)
     except FileNotFoundError as problem:
         raise MissingFile(f"{path.name} is missing") from problem
+    # What was stored is named by its own hash and used by nobody: `artifacts.collect` deletes it.
     if artifact.sha256 != sha256:
         raise MissingFile(f"{path.name} is not what was written: its hash differs")
 

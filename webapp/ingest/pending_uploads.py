@@ -31,10 +31,9 @@ def update_summary(batch_key: BatchKey, batch: list[dict[str, Any]]) -> None:
         seq__in=event_by_seq,
         payload__has_key="trouble",
     ):
-        row.payload, row.batch_number = (
-            event_row(batch_key, event_by_seq[row.seq]).payload,
-            batch_key.batch_number,
-        )
+        row.payload = event_row(batch_key, event_by_seq[row.seq]).payload
+        # The row counts as part of this batch, so that open pages load it again.
+        row.batch_number = batch_key.batch_number
         row.save(update_fields=["payload", "batch_number"])
     run = Run.objects.only("summary").get(pk=batch_key.run_id)
     if "unstored" in run.summary or any("unstored" in event for event in event_by_seq.values()):
@@ -49,7 +48,11 @@ def update_summary(batch_key: BatchKey, batch: list[dict[str, Any]]) -> None:
 
 def pending_seqs(run_id: int, attempt: int) -> list[int]:
     """Return the sequence numbers of the attempt's events whose files are not stored, in order."""
+    # The usual answer, by the primary key: no index finds events by a key of their payload.
     if not Run.objects.filter(pk=run_id, summary__has_key="unstored").exists():
         return []
-    rows = Event.objects.filter(run=run_id, attempt=attempt, payload__has_key="unstored")
-    return list(rows.order_by("seq").values_list("seq", flat=True))
+    return list(
+        Event.objects.filter(run=run_id, attempt=attempt, payload__has_key="unstored")
+        .order_by("seq")
+        .values_list("seq", flat=True)
+    )

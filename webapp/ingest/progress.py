@@ -14,6 +14,7 @@ from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
 from webapp.series import series_store
 
+# Values of the curve in lists of runs, which is 96 pixels wide (`figures.sparkline`).
 SPARKLINE = 40
 LATEST_SERIES = {"loss": "loss", "tokens_per_second": "tokens_per_second"}
 
@@ -24,24 +25,34 @@ def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -
     Call it in the transaction that locks the run's row. With `more` events waiting, the run counts
     as behind by the age of this batch.
     """
+    # A replaced attempt may still send its last events; the summary is that of the present one.
     run = Run.objects.get(pk=attempt.run_id)
     if run.attempt != attempt.number or not batch:
         return
     types = {event["type"] for event in batch}
     last_written = max(event["wall_time"] for event in batch)
     run.step = attempt.step
+    # A later batch may hold earlier events; the time that pages show must not go back.
     run.last_event_at = max(filter(None, [run.last_event_at, moment(last_written)]))
     run.summary = {
         **run.summary,
         "behind_s": round(max(0.0, time.time() - last_written), 1) if more else 0.0,
     }
+    # Each part costs queries, and most batches hold metrics only. A rewind changes the live branch,
+    # and with it the newest values and evaluations.
     if types & {"progress", "end"}:
         _update_phase(run)
     if types & {"metrics", "rewind"}:
         run.summary.update(_latest_values(run))
     if types & {"evaluation", "rewind"}:
         run.summary.update(_pass_rates(run))
-    run.summary["eta_s"] = _seconds_left(run)
+    # The attempt's mean includes its evaluations and checkpoints, of which more will come.
+    seconds_per_step = series_store.seconds_per_step(run, run.attempt)
+    run.summary["eta_s"] = (
+        None
+        if seconds_per_step is None or not run.total_steps
+        else max(0, round((run.total_steps - run.step) * seconds_per_step))
+    )
     run.save(update_fields=["step", "last_event_at", "summary", "total_steps", "reason", "remedy"])
 
 
@@ -50,24 +61,23 @@ def _update_phase(run: Run) -> None:
         Event.objects.filter(run=run, attempt=run.attempt, type="progress").order_by("-seq").first()
     )
     if latest is not None:
-        run.summary["phase"] = str(latest.payload.get("phase", ""))
-        run.summary["stage"] = str(latest.payload.get("stage", ""))
-        run.summary["done"], run.summary["of"] = (
-            latest.payload.get("done"),
-            latest.payload.get("of"),
+        run.summary.update(
+            phase=str(latest.payload.get("phase", "")),
+            stage=str(latest.payload.get("stage", "")),
+            done=latest.payload.get("done"),
+            of=latest.payload.get("of"),
         )
         run.total_steps = latest.payload.get("total_steps") or run.total_steps
     end = Event.objects.filter(run=run, attempt=run.attempt, type="end").order_by("-seq").first()
     if end is not None:
-        run.reason, run.remedy = (
-            str(end.payload.get("reason") or ""),
-            str(end.payload.get("remedy") or ""),
-        )
+        run.reason = str(end.payload.get("reason") or "")
+        run.remedy = str(end.payload.get("remedy") or "")
 
 
 def _latest_values(run: Run) -> dict[str, Any]:
     latest = series_store.latest(run, list(LATEST_SERIES.values()))
     sketch = series_store.sparkline(run, "eval/pass_rate", SPARKLINE)
+    # One evaluation makes no curve; until there are two, the list shows the loss.
     if len(sketch) < 2:
         sketch = series_store.sparkline(run, "loss", SPARKLINE)
     values = {
@@ -91,14 +101,6 @@ def _pass_rates(run: Run) -> dict[str, Any]:
         rates.update(
             pass_rate=latest.payload.get("pass_rate"),
             pass_rate_interval=latest.payload.get("interval"),
+            difference=latest.payload.get("difference"),
         )
-        rates["difference"] = latest.payload.get("difference")
     return rates
-
-
-def _seconds_left(run: Run) -> int | None:
-    """Return the time left at the attempt's mean seconds per step; None before its first step."""
-    seconds_per_step = series_store.seconds_per_step(run, run.attempt)
-    if seconds_per_step is None or not run.total_steps:
-        return None
-    return max(0, round((run.total_steps - run.step) * seconds_per_step))

@@ -17,8 +17,10 @@ from webapp.runs import lifecycle
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run, State
 
+# More events than the batches of a running attempt, because nobody waits for the first ones.
 BATCH_EVENTS, BATCH_BYTES = 5_000, 4 << 20
 MAX_NAME_LENGTH = 120
+# A number of nine digits fits the integer column of attempts, one of ten may not.
 MAX_ATTEMPT_DIGITS = 9
 OUTCOMES = {"completed": State.COMPLETED, "stopped": State.STOPPED, "failed": State.FAILED}
 
@@ -47,16 +49,14 @@ def import_folder(folder: Path, team: Team, owner: User | None, into: Run | None
         Attempt.objects.get_or_create(
             run=run, number=number, defaults={"folder": str(attempt_folder)[:1024]}
         )
+        # Set before its events are recorded: the summary ignores events of other attempts.
         Run.objects.filter(pk=run.pk).update(attempt=number)
         reader = LogReader(attempt_folder / "events")
         while batch := reader.read_batch(BATCH_EVENTS, BATCH_BYTES):
             ingest(run.pk, number, batch, attempt_folder)
         damage += reader.damage
-        damage += (
-            [f"the last line of attempt {number}, which is not whole"]
-            if reader.has_partial_line
-            else []
-        )
+        if reader.has_partial_line:
+            damage.append(f"the last line of attempt {number}, which is not whole")
     return _conclude(run, attempts[-1][0], damage)
 
 

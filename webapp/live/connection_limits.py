@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 
 from webapp.base import process_metrics
 
+# Each open tab of a person is a socket; a tab that nobody looks at closes its own after 30 s.
 SOCKETS_OF_SESSION = 40
 SOCKETS_OF_PROCESS = 2000
+# Each subscription reads its run at every change, so that these bound the reads that one page, and
+# one person, can cause.
 SUBSCRIPTIONS_OF_SOCKET = 50
 SUBSCRIPTIONS_OF_SESSION = 200
 
@@ -52,6 +55,7 @@ class ConnectionLimits:
 
 
 def _less(counter: Counter[str], name: str) -> None:
+    # A Counter keeps names whose count is 0: without this it grows with every session.
     counter[name] -= 1
     if counter[name] <= 0:
         del counter[name]

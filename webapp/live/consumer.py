@@ -24,11 +24,17 @@ from webapp.runs.models import Run
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
+# How long a client may accept nothing. It loses nothing by being disconnected: it connects again
+# and continues from its cursor.
 SEND_SECONDS = 10.0
+# A client that is disconnected because it accepts nothing may not accept the close code either.
 CLOSE_SECONDS = 1.0
 MOST_MISTAKES = 20
+# An average of five a second, as many as frames go the other way.
 MOST_MESSAGES = 300
 MESSAGES_SECONDS = 60.0
+# Close codes of IANA's WebSocket registry, and codes of our own: RFC 6455 (section 7.4.2) leaves
+# 4000 to 4999 to applications. docs/live-protocol.md says what a page does after each.
 TOO_MUCH, TOO_BIG, BROKEN, LATER = 1008, 1009, 1011, 1013
 NOT_SIGNED_IN, TOO_SLOW, TOO_MANY = 4401, 4408, 4429
 GONE = "This run is not shown to you, or not any more."
@@ -40,13 +46,16 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 @dataclass
 class Subscription:
-    """A run that a client follows: its series, the width of its charts, the last cursor sent."""
+    """A run that a client follows: its series, the width of its charts, the last cursor sent.
+
+    `is_current` is set once a frame was sent since the subscription, or since the last outage.
+    """
 
     run: Run
     keys: frozenset[str] | None
     width: int
     cursor: int
-    told: bool = False
+    is_current: bool = False
 
 
 class SocketEnded(Exception):
@@ -73,7 +82,9 @@ class LiveSocket:
         self.session = session_of(scope)
         self.subscriptions: dict[int, Subscription] = {}
         self.list_cursors: dict[int, int] = {}
-        self.told_jobs: tuple[messages.JobRow, ...] | None = None
+        self.sent_jobs: tuple[messages.JobRow, ...] | None = None
+        # A dictionary as an ordered set: runs are served in turn, and a run that changes again
+        # while it waits is sent once.
         self.waiting: dict[int, None] = {}
         self.woken = asyncio.Event()
         self.mistakes = self.said = 0
@@ -92,6 +103,7 @@ class LiveSocket:
             if self.actor.is_anonymous:
                 await self._close(NOT_SIGNED_IN)
                 return
+            # Accepted before it is refused: a page can read the close code of an open socket only.
             await self._send({"type": "websocket.accept"})
             if not self.hub.connection_limits.enter(self.session):
                 await self._close(TOO_MANY)
@@ -100,7 +112,10 @@ class LiveSocket:
                 with logs.log_context(user=self.actor.user.pk if self.actor.user else None):
                     await self._talk()
             finally:
-                self._leave_all()
+                for run_id in list(self.subscriptions):
+                    self._leave(run_id)
+                for watched in (Hub.LIST, Hub.JOBS):
+                    self.hub.unwatch(watched, self._wake)
                 self.hub.connection_limits.leave(self.session)
         finally:
             self.hub.session_access.leave(self.scope, self._wake_all)
@@ -113,6 +128,8 @@ class LiveSocket:
         finally:
             for task in tasks:
                 task.cancel()
+            # Both have ended before their subscriptions are removed, so that none is added
+            # afterwards.
             await asyncio.gather(*tasks, return_exceptions=True)
         problem = done.pop().exception()
         if isinstance(problem, SocketEnded):
@@ -150,6 +167,7 @@ class LiveSocket:
         """Raise SocketEnded if this frame is too long or too many came lately."""
         if len(frame) > messages.LARGEST:
             raise SocketEnded(TOO_BIG)
+        # Counted in windows of a minute: a page may say all of its messages at once when it opens.
         now = asyncio.get_running_loop().time()
         if now - self.said_since > MESSAGES_SECONDS:
             self.said, self.said_since = 0, now
@@ -175,7 +193,7 @@ class LiveSocket:
             await self._say(messages.Pong(type="pong"))
         elif self.actor.team is not None:
             if isinstance(message, messages.SubscribeJobs):
-                watched, self.told_jobs = Hub.JOBS, None
+                watched, self.sent_jobs = Hub.JOBS, None
             else:
                 watched, self.list_cursors = Hub.LIST, {}
             self.hub.watch(watched, "", self._wake)
@@ -183,6 +201,7 @@ class LiveSocket:
 
     async def _subscribe(self, message: messages.Subscribe) -> None:
         self.actor = await self.hub.session_access.actor_now(self.scope)
+        # A run that the person may not see gets the same answer as one that does not exist.
         run = await read(
             lambda: (
                 permissions.visible(self.actor, Run)
@@ -213,12 +232,6 @@ class LiveSocket:
             self.hub.unwatch(run_id, self._wake)
             self.hub.connection_limits.unsubscribe(self.session)
 
-    def _leave_all(self) -> None:
-        for run_id in list(self.subscriptions):
-            self._leave(run_id)
-        for watched in (Hub.LIST, Hub.JOBS):
-            self.hub.unwatch(watched, self._wake)
-
     # Frames to the client
 
     def _wake(self, run_id: int) -> None:
@@ -237,6 +250,7 @@ class LiveSocket:
             if run_id is None:
                 self.woken.clear()
                 continue
+            # Removed before the read: a change during the read wakes the run again.
             del self.waiting[run_id]
             try:
                 await self._tell(run_id)
@@ -251,7 +265,8 @@ class LiveSocket:
             self.stalled = True
             await self._say(messages.Stalled(type="stalled", message=AWAY))
         for subscription in self.subscriptions.values():
-            subscription.told = False
+            subscription.is_current = False
+        # All runs, so that each sends its next frame: the page takes it as the end of the outage.
         await asyncio.sleep(RETRY_SECONDS)
         for watched in [run_id, *self.subscriptions]:
             self._wake(watched)
@@ -279,6 +294,7 @@ class LiveSocket:
                 raise Run.DoesNotExist
             answer = await self._answer(subscription)
         except (Run.DoesNotExist, TooMany) as problem:
+            # The client may have subscribed again during the read; that subscription stays.
             if self.subscriptions.get(run_id) is subscription:
                 self._leave(run_id)
             text = str(problem) if isinstance(problem, TooMany) else GONE
@@ -286,6 +302,7 @@ class LiveSocket:
                 messages.Refused(type="refused", run=subscription.run.public_id, message=text)
             )
             return
+        # The cursor moves only after the last part, as it does on the page.
         if answer is not None and await self._send_all(answer.frames, subscription):
             process_metrics.RESETS.inc(answer.is_reset)
             process_metrics.COALESCED.inc(
@@ -301,10 +318,12 @@ class LiveSocket:
             subscription.keys,
             subscription.width,
         )
+        # Two steps, because sockets with the same cursor share the read of the changes, and only
+        # those with the same series and width also share the frames.
         changes = await self.hub.shared(run_id, since, frames.news_since, run_id, since)
-        if changes.cursor == since and subscription.told:
+        if changes.cursor == since and subscription.is_current:
             return None
-        subscription.told = True
+        subscription.is_current = True
         return await self.hub.shared(
             run_id,
             (since, changes.cursor, keys, width),
@@ -338,9 +357,9 @@ class LiveSocket:
         if self.actor.team is None:
             return ()
         rows = await self.hub.shared(Hub.JOBS, self.actor.team.pk, frames.job_rows, self.actor)
-        if rows == self.told_jobs:
+        if rows == self.sent_jobs:
             return ()
-        self.told_jobs = rows
+        self.sent_jobs = rows
         return (frames.job_frame(rows),)
 
     async def _send_all(
@@ -354,6 +373,8 @@ class LiveSocket:
             ):
                 return False
             await self._send_text(text)
+            # The pause bounds the frames of a page to five a second, parts of a long answer
+            # included.
             await asyncio.sleep(FRAME_SECONDS)
         return True
 

@@ -30,11 +30,16 @@ from webapp.runs import status_text
 from webapp.runs.models import Event, Run
 from webapp.series import series_store
 
+# Points of an answer, which is read and encoded as a whole.
 MOST_POINTS = 100_000
-FRAME_NUMBERS = 20_000  # at most 25 bytes each: a frame stays below LARGEST_FRAME
+# At most 25 bytes each: a frame stays below LARGEST_FRAME.
+FRAME_NUMBERS = 20_000
+# Rows include the summaries of their runs, so that LIST_LENGTH of them would make a long frame.
 FRAME_ROWS = 50
+# The least width that a client may ask for.
 LEAST_WIDTH = 10
 LIST_LENGTH = 200
+# What a page loads again by itself after events of a type; other types need no part of the page.
 PAGE_PARTS = {
     "problem_set": "problems",
     "problems": "problems",
@@ -55,15 +60,17 @@ PAGE_PARTS = {
 
 @dataclass(frozen=True)
 class RunChanges:
-    """What lies past a cursor. `series` are points in order; None: too many, not at hand any more,
-    or the curve before changed too.
+    """What is past a cursor: state, points and the parts of the page to load again.
+
+    `series` are points in order. It is None if there are too many, if they can no longer be told
+    apart from older ones, or if the curve before the cursor changed too.
     """
 
     run: str
     cursor: int
     state: State
     series: tuple[series_store.ChartSeries, ...] | None
-    changed: tuple[str, ...]
+    page_parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,20 +99,22 @@ def news_since(run_id: int, since: int) -> RunChanges:
             if since != run.batch_count
             else set()
         )
+        # A cursor beyond the last batch is one of another database: this one was restored from a
+        # backup. A client at cursor 0 has drawn nothing that a rewind could abandon.
         rewound = since > run.batch_count or (since > 0 and "rewind" in types)
-        series = None if rewound else _series_since(run, since)
         return RunChanges(
             run.public_id,
             run.batch_count,
             state_of(run),
-            series,
+            None if rewound else _series_since(run, since),
             tuple(sorted({PAGE_PARTS[type] for type in types if type in PAGE_PARTS})),
         )
 
 
 def answer(changes: RunChanges, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
-    """`news` for a client that wants `keys`: a delta, or a reset where more lies past its cursor
-    than it would draw.
+    """Encode `changes` for a client that wants `keys` (None: all).
+
+    The answer is a delta, or a reset if more is past the client's cursor than it would draw.
     """
     series = (
         None
@@ -114,6 +123,8 @@ def answer(changes: RunChanges, run_id: int, keys: frozenset[str] | None, width:
     )
     if series is None or any(item.count > width for item in series):
         return _reset(changes, run_id, keys, width)
+    # `model_construct` skips validation, because the values come from the store; the tests validate
+    # every kind of frame.
     points = [Points.model_construct(key=item.key, x=item.x, y=item.mean) for item in series]
     return Answer(changes.cursor, _frames(Delta, "delta", changes, changes.cursor, points))
 
@@ -159,6 +170,7 @@ def job_rows(actor: Actor) -> tuple[JobRow, ...]:
     )
     jobs = list(running.only("public_id"))
     counts_by_job = progress.counts(jobs) if jobs else {}
+    # `counts` keeps the order of its argument.
     return tuple(
         JobRow(
             job=job.public_id,
@@ -198,6 +210,7 @@ def state_of(run: Run) -> State:
 
 
 def _series_since(run: Run, since: int) -> tuple[series_store.ChartSeries, ...] | None:
+    # The usual case of an idle page, answered without a query.
     if since == run.batch_count:
         return ()
     all_series = series_store.read_since(run, since)
@@ -209,9 +222,12 @@ def _series_since(run: Run, since: int) -> tuple[series_store.ChartSeries, ...] 
 
 
 def _reset(changes: RunChanges, run_id: int, keys: frozenset[str] | None, width: int) -> Answer:
-    """The series from the beginning. Many of them get fewer buckets each, so that the whole stays
-    within MOST_POINTS.
+    """Return the series from their beginning.
+
+    Many of them get fewer buckets each, so that all together have at most MOST_POINTS.
     """
+    # Read again: the series and the cursor that the client gets belong to one snapshot, which may
+    # be later than that of `changes`.
     with snapshot():
         run = Run.objects.defer("spec").get(pk=run_id)
         sorted_keys = sorted(series_store.keys(run) if keys is None else keys)
@@ -250,23 +266,28 @@ def _frames(
     series: Sequence[Points | Buckets],
     **more: Any,
 ) -> tuple[str, ...]:
-    """`series` in as many frames as they need; the state and what changed stand in each."""
+    """Encode `series` in as many frames as they need; each has the state and the page's parts."""
     packs = list(_packs(series))
-    facts: dict[str, Any] = {
+    shared: dict[str, Any] = {
+        "type": type,
+        "run": changes.run,
+        "cursor": cursor,
+        "parts": len(packs),
         "now": timezone.now(),
         "state": changes.state,
-        "changed": list(changes.changed),
+        "changed": list(changes.page_parts),
+        **more,
     }
-    shared = {"type": type, "run": changes.run, "cursor": cursor, "parts": len(packs), **facts}
-    messages = [
-        {**shared, **more, "part": index, "series": pack} for index, pack in enumerate(packs)
-    ]
-    return tuple(kind.model_construct(None, **fields).model_dump_json() for fields in messages)
+    return tuple(
+        kind.model_construct(None, **{**shared, "part": index, "series": pack}).model_dump_json()
+        for index, pack in enumerate(packs)
+    )
 
 
 def _packs(series: Iterable[Points | Buckets]) -> Iterator[list[Points | Buckets]]:
-    """Groups of at most FRAME_NUMBERS numbers; at least one group, and at least one series in each
-    if there are any.
+    """Yield groups of at most FRAME_NUMBERS numbers, and at least one group.
+
+    Each has at least one series, if there are any.
     """
     pack: list[Points | Buckets] = []
     size = 0

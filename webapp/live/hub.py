@@ -29,8 +29,11 @@ from webapp.live.reader_threads import read
 from webapp.live.session_access import SessionAccess
 
 log = logging.getLogger(__name__)
+# Pause between two frames about a run, so that a run that logs without pause gives five a second.
 FRAME_SECONDS = 0.2
+# Lists change with every batch of every run of a team.
 LIST_SECONDS = 1.0
+# Longest delay of a change whose notice was lost, and of an access that was taken away.
 LOOK_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 T = TypeVar("T")
@@ -47,9 +50,12 @@ class Hub:
 
     def __init__(self) -> None:
         self.connection_limits, self.session_access = ConnectionLimits(), SessionAccess()
+        # All of these are used on the event loop only, so that they need no lock.
         self._watchers: dict[int, set[Wake]] = defaultdict(set)
+        # Notices name a run by its public id.
         self._names: dict[str, int] = {}
-        self._known: dict[int, int] = {}
+        self._batch_counts: dict[int, int] = {}
+        # Runs that were woken less than a pause ago, and whether they changed since then.
         self._resting: dict[int, bool] = {}
         self._shared: dict[tuple[int, Hashable], asyncio.Task[Any]] = {}
         self._lists: dict[int, dict[int, tuple[int, Any]]] = {}
@@ -69,7 +75,7 @@ class Hub:
         self._watchers[run_id].discard(wake)
         if not self._watchers[run_id]:
             del self._watchers[run_id]
-            self._known.pop(run_id, None)
+            self._batch_counts.pop(run_id, None)
             self._names = {
                 name: watched_id for name, watched_id in self._names.items() if watched_id != run_id
             }
@@ -93,6 +99,7 @@ class Hub:
         if task is None:
             task = self._shared[key] = asyncio.ensure_future(read(work, *args))
             task.add_done_callback(lambda done: self._answered(key, done))
+        # A socket that leaves must not cancel the read for the others.
         result: T = await asyncio.shield(task)
         return result
 
@@ -106,23 +113,18 @@ class Hub:
         return rows
 
     def _answered(self, key: tuple[int, Hashable], task: asyncio.Task[Any]) -> None:
+        # An error is told to those who wait for it, and not to those who ask later.
         failed = task.cancelled() or task.exception() is not None
         asyncio.get_running_loop().call_later(0 if failed else FRAME_SECONDS, self._drop, key, task)
 
     def _drop(self, key: tuple[int, Hashable], task: asyncio.Task[Any]) -> None:
+        # The run may have changed since, and the same question may have been asked again.
         if self._shared.get(key) is task:
             del self._shared[key]
 
     def _forget(self, run_id: int) -> None:
         for key in [key for key in self._shared if key[0] == run_id]:
             del self._shared[key]
-
-    def _ring(self, public_id: str, batch_count: int) -> None:
-        run_id = self._names.get(public_id)
-        if run_id is not None:
-            self._known[run_id] = batch_count
-            self._wake_watchers(run_id)
-        self._wake_watchers(self.LIST)
 
     def _wake_watchers(self, run_id: int) -> None:
         """Wake the watchers at once, or FRAME_SECONDS after they were last woken."""
@@ -132,6 +134,7 @@ class Hub:
             self._resting[run_id] = True
             return
         self._resting[run_id] = False
+        # Before the watchers ask: an answer from before the change would be shared with them.
         self._forget(run_id)
         for wake in list(self._watchers[run_id]):
             wake(run_id)
@@ -156,12 +159,17 @@ class Hub:
                     while True:
                         message = await ear.get_message(timeout=None) or {"type": "nothing"}
                         if message["type"] == "psubscribe":
-                            self._wake_all_watchers()  # notices may have been lost before
+                            # Notices that were sent before the subscription are lost.
+                            for run_id in list(self._watchers):
+                                self._wake_watchers(run_id)
                         elif message["type"] == "pmessage":
-                            self._ring(
-                                message["channel"].decode().removeprefix(PREFIX),
-                                int(json.loads(message["data"])["news"]),
-                            )
+                            public_id = message["channel"].decode().removeprefix(PREFIX)
+                            batch_count = int(json.loads(message["data"])["news"])
+                            if public_id in self._names:
+                                self._batch_counts[self._names[public_id]] = batch_count
+                                self._wake_watchers(self._names[public_id])
+                            # A notice does not name the team, so that every list looks.
+                            self._wake_watchers(self.LIST)
             except (RedisError, OSError, ValueError, KeyError) as problem:
                 process_metrics.NOTIFY_FAILURES.labels(end="hear").inc()
                 log.warning(
@@ -170,10 +178,6 @@ class Hub:
                     LOOK_SECONDS,
                 )
             await asyncio.sleep(RETRY_SECONDS)
-
-    def _wake_all_watchers(self) -> None:
-        for run_id in list(self._watchers):
-            self._wake_watchers(run_id)
 
     async def _poll_regularly(self) -> None:
         """Poll, for notices that were lost."""
@@ -188,8 +192,11 @@ class Hub:
         """Wake watchers of runs whose batch count changed, of the lists, and of changed access."""
         runs = [run_id for run_id in self._watchers if run_id > self.LIST]
         current = await read(frames.cursors, runs) if runs else {}
-        changed_runs = [run_id for run_id in runs if current.get(run_id) != self._known.get(run_id)]
-        self._known.update(current)
+        # A run that was deleted has no count any more: its watchers are woken and refused.
+        changed_runs = [
+            run_id for run_id in runs if current.get(run_id) != self._batch_counts.get(run_id)
+        ]
+        self._batch_counts.update(current)
         for run_id in [*changed_runs, self.LIST, self.JOBS]:
             self._wake_watchers(run_id)
         await self.session_access.recheck()

@@ -13,14 +13,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
-LARGEST = (
-    64 * 1024
-)  # bytes that a client may say at once; what the server says stays below LARGEST_FRAME
+# Bytes of a client's message: a subscription of MOST_KEYS names of 120 characters fits.
+LARGEST = 64 * 1024
+# Bytes of a server's frame. Python's `websockets`, for example, refuses larger ones by default.
 LARGEST_FRAME = 1024 * 1024
 MOST_KEYS = 500
 SCHEMA = Path(__file__).with_name("messages.schema.json")
 
 RunId = Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
+# Postgres refuses a query with a NUL, which would be taken for an outage.
 Key = Annotated[str, Field(max_length=120, pattern=r"^[^\x00]*$")]
 Cursor = Annotated[int, Field(ge=0, lt=2**63)]
 Value = Annotated[
@@ -236,6 +237,7 @@ def parse(text: str | None) -> Subscribe | Unsubscribe | SubscribeList | Subscri
     try:
         return from_client.validate_json(text)
     except ValidationError as problem:
+        # The input is left out of the answer, because it may be long.
         first = problem.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BadMessage(
@@ -250,11 +252,11 @@ def schema() -> str:
         ("ServerMessage", "validation", from_server),
     ]
     schema_by_side, shared = TypeAdapter.json_schemas(sides)
-    defs = shared["$defs"] | {name: schema_by_side[name, "validation"] for name, _, _ in sides}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The live socket's messages",
-        "$defs": defs,
+        "$defs": shared["$defs"]
+        | {name: schema_by_side[name, "validation"] for name, _, _ in sides},
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from channels.db import DatabaseSyncToAsync
 
+# Each thread keeps a connection to Postgres. Sockets share their reads, so that few threads serve
+# thousands of them.
 THREADS = ThreadPoolExecutor(4, thread_name_prefix="live")
 T = TypeVar("T")
 

@@ -28,6 +28,7 @@ class SessionAccess:
     """Knows the sessions that have sockets; wakes these when the access of the person changes."""
 
     def __init__(self) -> None:
+        # All of these are used on the event loop only, so that they need no lock.
         self._known: dict[str, SessionState] = {}
         self._checked_at = 0.0
         self._check: asyncio.Task[None] | None = None
@@ -59,6 +60,7 @@ class SessionAccess:
             and asyncio.get_running_loop().time() - self._checked_at >= RECHECK_SECONDS
         ):
             self._check = asyncio.create_task(self._check_all())
+        # Sockets that ask during a check wait for it; one that leaves must not cancel it.
         if self._check is not None:
             await asyncio.shield(self._check)
 
@@ -72,6 +74,7 @@ class SessionAccess:
     async def _check_all(self) -> None:
         try:
             started_at = asyncio.get_running_loop().time()
+            # The time before the query: a change after it is found by the next check.
             access_states = await read(actors.access_states, list(self._known))
             for session, state in list(self._known.items()):
                 if access_states.get(session) != state.access_state:
@@ -83,6 +86,7 @@ class SessionAccess:
     async def _renew(self, session: str) -> Actor:
         """Read the actor again; wake the sockets of the session if their access changed."""
         current = await self._read(session)
+        # The last socket of the session may have left during the read.
         state = self._known.get(session, current)
         if state.access_state != current.access_state:
             for wake in state.sockets:
@@ -92,9 +96,9 @@ class SessionAccess:
 
     async def _read(self, session: str) -> SessionState:
         """Read the access state first: a change after that is found by the next check."""
-        standings = await read(actors.access_states, [session])
+        access_states = await read(actors.access_states, [session])
         return SessionState(
-            await read(actors.actor_of_key, session or None), standings.get(session)
+            await read(actors.actor_of_key, session or None), access_states.get(session)
         )
 
 

@@ -18,6 +18,7 @@ from django.db.models import Q
 from webapp.access.models import Team
 from webapp.runs.models import Checkpoint, Run
 
+# An attempt without a rewind has one row, whose `seq` is NULL.
 ATTEMPTS = """
 SELECT attempt.run_id, attempt.number, attempt.last_seq, event.seq, event.step
 FROM runs_attempt AS attempt LEFT JOIN runs_event AS event
@@ -68,6 +69,7 @@ def segments_by_run(runs: Iterable[Run]) -> dict[int, list[BranchSegment]]:
             if rewound_to is not None:
                 limit = last[run]
                 last[run] = rewound_to if limit is None else min(limit, rewound_to)
+        # The steps of a trainer start at 0, so that nothing of older attempts remains.
         if last_seq and not rewinds:
             last[run] = -1
     return {run: newest_first[::-1] for run, newest_first in segments_of_run.items()}
@@ -105,6 +107,7 @@ def _split_at_rewinds(
     for seq, step in reversed(rewinds):
         yield seq, end, step
         end = seq
+    # Usually the rewind is event 1, and nothing of the log comes before it.
     if end is None or end > 1:
         yield 0, end, None
 
@@ -114,6 +117,7 @@ def rewinds_and_checkpoints(run: Run) -> Iterator[tuple[str, int, int]]:
     with connection.cursor() as cursor:
         cursor.execute(REWINDS_AND_CHECKPOINTS, [run.pk])
         rows = cursor.fetchall()
+    # Every chart asks for these marks; a run without checkpoints is spared the query of its branch.
     has_checkpoint = any(kind == "checkpoint" for kind, *_ in rows)
     live_segments = segments(run) if has_checkpoint else []
     for kind, attempt, seq, step in rows:
@@ -134,6 +138,7 @@ def on_live_branch(run: Run) -> Q:
     for segment in segments(run):
         in_segment = Q(attempt=segment.attempt)
         for name, limit in (
+            # 0 limits nothing: the first event has number 1.
             ("seq__gte", segment.first or None),
             ("seq__lt", segment.end),
             ("step__lte", segment.last),
@@ -150,6 +155,7 @@ def checkpoint_of(uri: str, team: Team) -> Checkpoint | None:
     """
     name, _, step = uri.removeprefix("checkpoint:").rpartition("@")
     run = Run.objects.filter(team=team, public_id=name).first()
+    # A number of 19 digits may be outside of the range of the column.
     if run is None or not step.isdecimal() or len(step) > 18:
         return None
     return run.checkpoints.filter(on_live_branch(run), step=int(step)).order_by("-attempt").first()

@@ -33,6 +33,7 @@ def storable(value: Any) -> Any:
     Text has no NUL and no lone surrogates; NaN and infinities become strings, as JSON needs.
     """
     if isinstance(value, str):
+        # Neither a text column nor jsonb takes NUL, and half of a surrogate pair is not UTF-8.
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, float):
         return (
@@ -52,6 +53,7 @@ def validated(event: dict[str, Any]) -> dict[str, Any]:
     Raises ValueError with a short reason.
     """
     try:
+        # Made storable first, because pydantic refuses text with half of a surrogate pair.
         model = event_types.check(storable(event))
     except ValidationError as error:
         first = error.errors()[0]
@@ -71,6 +73,7 @@ def unreadable_event(event: dict[str, Any], error: Exception, wall_time: float) 
         "wall_time": wall_time,
         "type": "log",
         "level": "warning",
+        # The error may quote the whole event.
         "message": message[:500],
     }
 
@@ -108,6 +111,7 @@ def rollout_rows(batch_key: BatchKey, event: dict[str, Any]) -> Iterator[Rollout
             seq=event["seq"],
             offset=offset,
             step=event["step"],
+            # Cut to their columns: a long name must not refuse the rollouts of a step.
             stage=str(event.get("stage") or "")[:32],
             role=event["role"][:12],
             problem=entry["problem"][:200],

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-# The bounds keep every whole number within a bigint column of Postgres.
+# The bounds are half of the range of a bigint column. A rewind to the state before the first update
+# has the step -1.
 Whole = Annotated[int, Field(ge=-1, le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Amount = Annotated[float, Field(ge=0, le=1e30)]
@@ -28,6 +29,7 @@ def none_unless_finite(value: Any) -> Any:
         return None if str(value).lower().lstrip("+-") in ("nan", "inf", "infinity") else value
     if isinstance(value, list):
         return None if any(none_unless_finite(item) is None for item in value) else value
+    # A rate without its number says nothing, however well its interval is known.
     if isinstance(value, dict) and "pass_rate" in value:
         return None if none_unless_finite(value["pass_rate"]) is None else value
     return value
@@ -101,6 +103,7 @@ class ProblemsEvent(EventHead):
     verdicts: list[Count]
     weights: list[Measured] | None = None
 
+    # Pages pair these lists by position.
     @model_validator(mode="after")
     def _require_one_number_per_problem(self) -> ProblemsEvent:
         weights = len(self.ids) if self.weights is None else len(self.weights)
@@ -269,9 +272,9 @@ class TokenRegionsEvent(EventHead):
         ):
             raise ValueError("counts and kept must have one number for each cell between the edges")
         if any(
-            kept > count
-            for pair in zip(self.kept, self.counts, strict=True)
-            for kept, count in zip(*pair, strict=True)
+            kept_count > count
+            for rows in zip(self.kept, self.counts, strict=True)
+            for kept_count, count in zip(*rows, strict=True)
         ):
             raise ValueError("no cell can keep more tokens than it counts")
         return self
@@ -364,5 +367,6 @@ EVENT_TYPES: dict[str, type[EventHead]] = {
 
 def check(event: dict[str, Any]) -> EventHead:
     """Return the event as its type. Raises pydantic.ValidationError if a field does not fit."""
+    # A type that is not text cannot be looked up; `EventHead` refuses it with a reason.
     kind = event.get("type")
     return EVENT_TYPES.get(kind if isinstance(kind, str) else "", EventHead).model_validate(event)

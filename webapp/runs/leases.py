@@ -37,9 +37,11 @@ def claim(run_id: int, holder: str, *followers: str) -> Attempt | None:
         if not claimed:
             return None
         run = Run.objects.get(pk=run_id)
-        Run.objects.filter(pk=run_id, started_at=None).update(started_at=now)
+        # The start stays that of the first attempt: the duration of a run includes its pauses. The
+        # phase of the attempt before would be shown until the trainer reports.
         Run.objects.filter(pk=run_id).update(
-            summary={**run.summary, "phase": "loading", "done": None, "of": None}
+            started_at=run.started_at or now,
+            summary={**run.summary, "phase": "loading", "done": None, "of": None},
         )
         attempt = Attempt.objects.create(run=run, number=run.attempt, host=holder[:200])
         for number, name in enumerate(followers, 1):
@@ -56,6 +58,7 @@ def renew(run_id: int, attempt: int, holder: str) -> bool:
     A run that was queued again because `holder` was declared lost goes back to `holder`, unless the
     attempt has ended or led other machines: those have left already.
     """
+    # The usual case: one UPDATE and no other query, every few seconds for each run.
     own_run = Run.objects.filter(pk=run_id, attempt=attempt)
     if own_run.filter(state__in=ACTIVE).update(heartbeat_at=Now(), lease_holder=holder):
         return True
@@ -69,7 +72,8 @@ def renew(run_id: int, attempt: int, holder: str) -> bool:
         state=State.RUNNING,
         lease_holder=holder,
         heartbeat_at=Now(),
-        restarts=F("restarts") - 1,  # the restart that `requeue` counted did not happen
+        # The restart that `requeue` counted did not happen.
+        restarts=F("restarts") - 1,
     )
 
 
@@ -82,9 +86,13 @@ def finish(run_id: int, attempt: int, state: str, reason: str = "", remedy: str 
     now = timezone.now()
     with transaction.atomic():
         Attempt.objects.filter(run=run_id, number=attempt, finished_at=None).update(finished_at=now)
+        # Locked, so that a pause or stop that is requested now is either seen here or comes too
+        # late.
         run = Run.objects.select_for_update().filter(pk=run_id, attempt=attempt).first()
         if run is None:
             return False
+        # A trainer that was asked to stop reports `stopped`, whatever it was asked for; what the
+        # request was for is in the run.
         outcome = State(run.after_stop) if state == State.STOPPED else State(state)
         if outcome == State.QUEUED:
             return queue_again(run, f"{reason} It left {run.lease_holder} to continue elsewhere.")
@@ -155,5 +163,9 @@ def runs_on_machine(name: str) -> QuerySet[Run]:
 
 def members_on_machine(name: str) -> QuerySet[Member]:
     """Return what the machine `name` does for present attempts that another machine leads."""
-    current = {"attempt__number": F("attempt__run__attempt"), "attempt__run__state__in": ACTIVE}
-    return Member.objects.filter(host=name, finished_at=None, **current).order_by("pk")
+    return Member.objects.filter(
+        host=name,
+        finished_at=None,
+        attempt__number=F("attempt__run__attempt"),
+        attempt__run__state__in=ACTIVE,
+    ).order_by("pk")

@@ -55,6 +55,7 @@ def create_run(
             state=state,
             tags=list(tags),
             memory_bytes=memory_bytes,
+            # Columns of their own, because the queue and lists read them without the definition.
             max_restarts=(definition.get("compute") or {}).get("max_restarts"),
             summary=naming.summary_of(definition),
             total_steps=naming.total_steps(definition),
@@ -77,6 +78,8 @@ def request_stop(
     # A restart of the workers must not undo the stop that a person asked for.
     if not resume_after_restart or run.state != State.STOPPING:
         request |= {"after_stop": State.STOPPED, "resume_after_restart": resume_after_restart}
+    # Tried first, so that a worker that claims the run in between makes this UPDATE change nothing,
+    # and the one below finds a starting run.
     if change_state(
         run,
         [State.QUEUED, State.PAUSED],
@@ -92,8 +95,11 @@ def request_stop(
         request["force_requested_at"] = now
     else:
         stoppable, reason = [State.STARTING, State.RUNNING], "A stop was requested."
-    updated = change_state(run, stoppable, reason, actor, state=State.STOPPING, **request)
-    if not updated and run.state != State.STOPPING:
+    # A second request of the same stop changes nothing and is no error.
+    if (
+        not change_state(run, stoppable, reason, actor, state=State.STOPPING, **request)
+        and run.state != State.STOPPING
+    ):
         raise TransitionRefused(f"This run is {run.state} already, so there is nothing to stop.")
     return run
 
@@ -129,9 +135,14 @@ def pause(run: Run, actor: User | None = None) -> Run:
 
 def reschedule(run: Run, reason: str, actor: User | None = None) -> bool:
     """Ask for a checkpoint and queue the run again, for any machine; False if it is not active."""
-    request = {"stop_requested_at": timezone.now(), "after_stop": State.QUEUED}
     return change_state(
-        run, [State.STARTING, State.RUNNING], reason, actor, state=State.STOPPING, **request
+        run,
+        [State.STARTING, State.RUNNING],
+        reason,
+        actor,
+        state=State.STOPPING,
+        stop_requested_at=timezone.now(),
+        after_stop=State.QUEUED,
     )
 
 
@@ -155,6 +166,7 @@ def resume(run: Run, actor: User | None = None, reason: str = "Resumed.") -> Run
             queued_at=timezone.now(),
             queue_position=None,
             on_hold=False,
+            # A person looked at the run, so that its automatic restarts are counted from 0 again.
             restarts=0,
             **NO_LEASE,
             **NO_STOP_REQUEST,
@@ -196,16 +208,20 @@ def set_reported_state(run: Run, state: str, reason: str) -> None:
 
     No worker of ours carries the run out, so every change of state is allowed.
     """
-    ended = timezone.now() if state in FINISHED else None
+    finished_at = timezone.now() if state in FINISHED else None
     with transaction.atomic():
+        # Locked, because `change_state` compares the attempt, which another process of the client
+        # may raise by a rewind.
         locked = Run.objects.select_for_update().get(pk=run.pk)
         other_states = [value for value in State.values if value != state]
-        change_state(locked, other_states, reason, None, state=state, finished_at=ended)
+        change_state(locked, other_states, reason, None, state=state, finished_at=finished_at)
 
 
 def delete(run: Run) -> None:
     """Delete a run with all its rows. Raises TransitionRefused while it may be active."""
     with transaction.atomic():
+        # Locked, so that no worker claims the run between the check and the deletion. A run that
+        # somebody else has deleted is deleted.
         locked = Run.objects.select_for_update().filter(pk=run.pk).first()
         if locked is None:
             return

@@ -17,7 +17,8 @@ RUN_QUERY = "SELECT {fields} FROM runs_run WHERE public_id = %s"
 def find_run(actor: Actor, action: Action, public_id: str) -> Run:
     """Return the run with this public id. Raises as `permissions.require` does."""
     if "\0" in public_id:
-        raise Http404("no name holds a NUL character")  # Postgres would refuse the query
+        # Postgres would refuse the query.
+        raise Http404("no name holds a NUL character")
     fields = ", ".join(field.attname for field in Run._meta.concrete_fields)
     run = next(iter(Run.objects.raw(RUN_QUERY.format(fields=fields), [public_id])), None)
     return permissions.require(actor, action, run)

@@ -20,6 +20,8 @@ ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 def public_id() -> str:
     """Return a random name for a run in URLs: hard to guess, easy to read aloud."""
+    # 31^10, about 8e14 names: two of a million runs share one with a probability below 0.001, and
+    # the unique column would refuse the second.
     return "".join(secrets.choice(ALPHABET) for _ in range(10))
 
 
@@ -98,6 +100,8 @@ class Run(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["team", "-created_at"]),
+            # Partial, because the sweep looks for waiting and expired runs every few seconds, and
+            # nearly all runs have ended.
             models.Index(
                 fields=["heartbeat_at"],
                 name="active_runs",
@@ -206,6 +210,7 @@ class Event(models.Model):
         ]
         indexes = [
             models.Index(fields=["run", "type", "step"]),
+            # What live pages ask: events past a cursor.
             models.Index(fields=["run", "batch_number"], name="events_by_batch"),
         ]
 

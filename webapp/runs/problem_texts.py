@@ -31,6 +31,7 @@ def questions(run: Run, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     wanted_ids = set(ids)
     text_by_id: dict[str, dict[str, Any]] = {}
     for payload in problem_sets(run):
+        # A problem may be in several sets; the later tables are not opened once all are found.
         if payload.get("file") and wanted_ids - text_by_id.keys():
             text_by_id |= _rows(run, payload["file"]["sha256"], wanted_ids)
     return text_by_id
@@ -38,6 +39,7 @@ def questions(run: Run, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def _rows(run: Run, sha256: str, ids: set[str]) -> dict[str, dict[str, Any]]:
     """Return rows of one table by id; none if the file is missing or damaged."""
+    # A damaged file fails in any of these ways. A page without the texts is better than no page.
     try:
         path = artifacts.path(run.team, sha256)
         columns = [name for name in COLUMNS if name in parquet.read_schema(path).names]

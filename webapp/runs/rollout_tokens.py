@@ -123,15 +123,13 @@ def _rollout(row: RolloutRow, record: dict[str, Any]) -> TokenizedRollout:
         _token(str(token_text), {name: column[i] for name, column in columns.items()})
         for i, token_text in enumerate(token_texts)
     ]
+    # Older logs have no text; tokens are stored as text each, so that joining them gives it.
     text = str(record.get("text") or "".join(map(str, token_texts)))
-    question, reference, answer = (
-        str(record.get(name) or "") for name in ("question", "reference", "answer")
-    )
     return TokenizedRollout(
         row=row,
-        question=question,
-        reference=reference,
-        answer=answer,
+        question=str(record.get("question") or ""),
+        reference=str(record.get("reference") or ""),
+        answer=str(record.get("answer") or ""),
         text=text,
         tokens=tokens,
         teacher_prompt=tuple(map(int, record.get("teacher_prompt_ids") or ())),
@@ -146,6 +144,7 @@ def edits(run: Run, rows: Sequence[RolloutRow]) -> dict[int, Edit]:
 
     A file that is missing or was written by an older trainer has no edits.
     """
+    # Rows of one step are in the same file, which is read once.
     edits_of = {artifact: _edits_in(run, artifact) for artifact in {row.artifact for row in rows}}
     return {
         row.pk: edits_of[row.artifact][row.offset]

@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 
+# A supervisor looks at its log five times a second, and a trainer reports progress up to twice a
+# second.
 SILENCE = timedelta(seconds=30)
 # A client that logs has no heartbeat: a long validation may pass between two of its values.
 CLIENT_SILENCE = timedelta(minutes=5)
@@ -99,6 +101,7 @@ def resumption_of(run: Run) -> str:
     attempts = {
         attempt.number: attempt for attempt in run.attempts.filter(number__gte=run.attempt - 1)
     }
+    # A cause with an actor is a person's request, which needs no explanation.
     before, now = attempts.get(run.attempt - 1), attempts.get(run.attempt)
     if (
         before is None
@@ -123,6 +126,7 @@ def resumption_of(run: Run) -> str:
             f"Steps {step + 1:,} to {before.step:,} of attempt {before.number} "
             "are its abandoned tail."
         )
+    # A machine that was lost has not reported the end of its attempt.
     if before.finished_at is None:
         sentences.append(
             f"What {before.host} had not sent by then is missing until that machine is back."

@@ -40,6 +40,8 @@ def change_state(
     `cause` is the reason of the transition; `reason` in `values` is the run's own field.
     """
     with transaction.atomic():
+        # The condition is part of the UPDATE: a check before it could be out of date when it
+        # writes.
         updated = Run.objects.filter(
             pk=run.pk, attempt=run.attempt, state__in=list(allowed)
         ).update(**values)
@@ -51,6 +53,7 @@ def change_state(
 
 def announce(run: Run, reason: str, actor: User | None) -> None:
     """Record the state and notify readers. Call it in the transaction that changed the state."""
+    # A change of state counts as a batch, so that it moves the cursor of live pages too.
     Run.objects.filter(pk=run.pk).update(batch_count=F("batch_count") + 1)
     run.refresh_from_db()
     record(run, reason, actor)

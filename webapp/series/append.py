@@ -6,6 +6,7 @@ sent again changes nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,7 +26,8 @@ SELECT run_id, attempt, (log.seen * given.seen::int8multirange)::text
 FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS given(run_id, attempt, seen)
 JOIN metrics_log AS log USING (run_id, attempt)
 """
-# One statement for batch and log. Returns no row for an attempt that has the other identity.
+# One statement for batch and log, because round trips are most of the cost of a small append.
+# Returns no row for an attempt that has the other identity.
 INSERT = """
 WITH given AS (
     SELECT * FROM unnest(
@@ -51,7 +53,7 @@ RETURNING run_id, attempt, rows, batches
 class AppendRequest:
     """Events to append to an attempt of one run; the arguments are those of `append`.
 
-    `fresh`: the caller has just assigned the sequence numbers, so that none can be a repetition.
+    `has_new_seqs`: the caller has just assigned the sequence numbers, so that none can repeat.
     """
 
     run: Run
@@ -59,7 +61,7 @@ class AppendRequest:
     events: Sequence[dict[str, Any]]
     batch_number: int
     identity: Identity = "seq"
-    fresh: bool = False
+    has_new_seqs: bool = False
 
     @property
     def content(self) -> bool:
@@ -101,13 +103,15 @@ def append_all(requests: Sequence[AppendRequest]) -> None:
     to_check = [
         (*request.log_key, seqs[request.log_key])
         for request in requests
-        if not (request.content or request.fresh)
+        if not (request.content or request.has_new_seqs)
     ]
     seen_before = {
         (run, attempt): seen_numbers for run, attempt, seen_numbers in _rows(SEEN_BEFORE, to_check)
     }
     values = []
     for request in requests:
+        # Content cannot be compared here without reading the whole log. Repetitions are stored, and
+        # are dropped where a tail is read or folded.
         events = (
             request.events
             if request.content
@@ -123,6 +127,7 @@ def append_all(requests: Sequence[AppendRequest]) -> None:
             (*request.log_key, request.content, seen_numbers, request.batch_number, count, data)
         )
     logs = _rows(INSERT, values)
+    # Values of both kinds in one log could not be compared with each other.
     if len(logs) < len(values):
         written_keys = {(run, attempt) for run, attempt, _, _ in logs}
         refused = next(request for request in requests if request.log_key not in written_keys)
@@ -156,17 +161,13 @@ def _multirange(numbers: Iterable[int]) -> str:
 
 def _unseen(events: Sequence[dict[str, Any]], seen_before: str) -> Iterator[dict[str, Any]]:
     """Yield the first event of each number that is not in the multirange `seen_before`."""
+    # The multirange only has numbers of `events` themselves, so that it is not large.
     seen_numbers = {
-        number for first, end in _parse_multirange(seen_before) for number in range(first, end)
+        number
+        for first, end in re.findall(r"(-?\d+),(-?\d+)", seen_before)
+        for number in range(int(first), int(end))
     }
     for event in events:
         if event["seq"] not in seen_numbers:
             seen_numbers.add(event["seq"])
             yield event
-
-
-def _parse_multirange(text: str) -> Iterator[tuple[int, int]]:
-    for bounds in text.strip("{}").replace("),[", ";").strip("[)").split(";"):
-        if bounds:
-            first, end = bounds.split(",")
-            yield int(first), int(end)

@@ -33,6 +33,8 @@ def draw(queries: Sequence[ChartQuery], axis: Axis, width: int, merger: Merger) 
     for query in queries:
         plan(query, width)
     read(queries)
+    # How many values the buckets hold is known once they are read. Where all of them fit the chart,
+    # the points are read instead: they show more than buckets of one or two values.
     sparse = [
         query
         for query in queries
@@ -57,6 +59,7 @@ def draw(queries: Sequence[ChartQuery], axis: Axis, width: int, merger: Merger) 
 
 def _fits_as_points(query: ChartQuery, merger: Merger, width: int) -> bool:
     """Return whether the buckets hold so few values that the points themselves can be drawn."""
+    # A thinned segment has no points left.
     if any(segment_read.thinned for segment_read in query.segment_reads):
         return False
     bucketed = sum(
@@ -143,6 +146,8 @@ def _inside(segment_read: SegmentRead, query: ChartQuery, axis: Axis) -> Iterato
             )
         if segment_read.level_range is not None:
             level = segment_read.level_range.bits
+            # A thinned segment may only have buckets that are wider than those of the chart. They
+            # get the index of the chart's bucket at their start.
             inside = (
                 inside.coarser(query.bits - level)
                 if query.bits >= level
@@ -159,13 +164,9 @@ def _by_x(query: ChartQuery, axis: Axis, width: int, merger: Merger) -> ChartDat
         for points in _points(segment_read, merger):
             inside = query.x_range.holds(points.positions.on(axis))
             points_by_attempt.append((segment_read.segment.attempt, points.take(inside)))
-        for buckets in segment_read.buckets:
-            inside = (
-                (buckets.step >= segment_read.segment.low)
-                & (buckets.step <= segment_read.segment.high)
-                & query.x_range.holds(buckets.on(axis))
-            )
-            buckets_by_attempt.append((segment_read.segment.attempt, buckets.take(inside)))
+        # Only thinned segments have buckets here; their index by steps is replaced below.
+        for buckets in _inside(segment_read, query, axis):
+            buckets_by_attempt.append((segment_read.segment.attempt, buckets))
     xs = [
         *(points.positions.on(axis) for _, points in points_by_attempt),
         *(buckets.on(axis) for _, buckets in buckets_by_attempt),
@@ -175,6 +176,8 @@ def _by_x(query: ChartQuery, axis: Axis, width: int, merger: Merger) -> ChartDat
         return singles(points_by_attempt, query.x_range.origin, axis, width) if count else None
     x = np.concatenate(xs).astype(np.float64) - query.x_range.origin
     low, high = float(x.min()), float(x.max())
+    # Widths are powers of two, and x counts from a fixed origin, so that buckets stay where they
+    # are while the run grows, until it needs wider ones.
     size = 2.0 ** math.ceil(math.log2((high - low) / width)) if high > low else 1.0
     _, index = np.unique(np.floor(x / size), return_inverse=True)
     by_attempt, start = [], 0
@@ -212,14 +215,11 @@ def singles(
     groups = [points for _, points in by_attempt if len(points)]
     if not groups:
         return None
-    positions, values = (
-        joined([points.positions for points in groups]),
-        np.concatenate([points.values for points in groups]),
-    )
+    positions = joined([points.positions for points in groups])
     x = positions.on(axis).astype(np.float64) - origin
     order = np.argsort(x, kind="stable")
     attempts = [attempt for attempt, points in by_attempt if len(points)]
-    y = values[order]
+    y = np.concatenate([points.values for points in groups])[order]
     return ChartData(
         x[order], y, y, y, y, len(y), sorted(set(attempts)), _marks(groups, axis, origin, width)
     )
@@ -235,14 +235,19 @@ def _columns(
     filled = [(attempt, buckets) for attempt, buckets in by_attempt if len(buckets)]
     if not filled:
         return None
+    # Attempts count their events from 1 each. The number of the attempt replaces the sequence
+    # number, so that the later attempt wins where both end at the same step.
     ranked = [
         replace(buckets, last_seq=np.full(len(buckets), attempt)) for attempt, buckets in filled
     ]
     merged = merge_buckets(ranked) if len(ranked) > 1 else ranked[0]
     x = merged.on(axis) - origin
+    # Of two attempts, x by time or tokens may overlap where their steps do not.
     if (np.diff(x) < 0).any():
         order = np.argsort(x, kind="stable")
         x, merged = x[order], merged.take(order)
+    # Mean, min and max of a bucket without finite values say nothing; its last value says which
+    # kind.
     empty = merged.count == 0
     mean, low, high = (
         np.where(empty, merged.last, column) for column in (merged.mean, merged.min, merged.max)
@@ -279,15 +284,13 @@ def _mark(queries: Sequence[ChartQuery], axis: Axis, width: int, merger: Merger)
         for segment_read in reads
         if segment_read.segment.series
     ]
-    value_parts = dict(
-        zip(map(id, reads), chunks.fetch_not_finite(step_ranges, width), strict=True)
-    )
+    value_parts = dict(zip(reads, chunks.fetch_not_finite(step_ranges, width), strict=True))
     for query in queries:
         if query.data is not None:
             groups = [
                 merger.points(
                     [
-                        *segment_read.segment.counting(value_parts.get(id(segment_read), ())),
+                        *segment_read.segment.counting(value_parts.get(segment_read, ())),
                         *segment_read.segment.tail,
                     ],
                     segment_read.segment.low,

@@ -67,6 +67,7 @@ def plan(query: ChartQuery, width: int) -> None:
     extent = query.curve.extent()
     if extent is None:
         return
+    # The least power of two of steps with which the curve has about `width` buckets or fewer.
     while extent[1] - extent[0] > width << query.bits:
         query.bits += 1
     segments = [segment for segment in query.curve.segments if segment.extent()]
@@ -83,6 +84,8 @@ def _plan_segment(segment: CurveSegment, bits: int) -> SegmentRead:
     if segment.series is None or level is None or segment.series.thinned or segment.numbers:
         return plan_all_points(segment)
     low, high = -(-segment.low >> level), (segment.high + 1 >> level) - 1
+    # At the ends of the series nothing is cut: the first and last buckets are whole though the
+    # series begins or ends inside of them.
     low = low if segment.low > segment.series.first_step else segment.series.first_step >> level
     high = high if segment.high < segment.series.last_step else segment.series.last_step >> level
     if low > high:
@@ -116,6 +119,7 @@ def plan_all_points(segment: CurveSegment) -> SegmentRead:
 def read(queries: Sequence[ChartQuery]) -> None:
     """Read everything planned with three queries: buckets, chunks, and the axes they share."""
     segment_reads = [segment_read for query in queries for segment_read in query.segment_reads]
+    # One query for all curves of a page, because each query is a round trip.
     levelled = [
         segment_read for segment_read in segment_reads if segment_read.level_range is not None
     ]

@@ -6,7 +6,7 @@ Each attempt is one transaction that locks the run's row, so that a crash half w
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,7 +22,10 @@ from webapp.series.models import Axis, Chunk, Log, Series
 from webapp.series.storage import chunks
 from webapp.series.storage.points import KeyValues, Merger
 
-LARGE = 8192  # smallest number of values in a chunk of a series that has that many
+# Smallest number of values in a chunk of a finished run's series that has that many. A row of
+# Postgres costs some 30 bytes and 40 for each index entry (docs/scale.md), which is little beside
+# 8,192 values.
+LARGE = 8192
 
 
 def compact(run: Run) -> None:
@@ -36,6 +39,7 @@ def compact(run: Run) -> None:
         .values_list("attempt", flat=True)
     ):
         with transaction.atomic():
+            # A finished run may still be appended to, by a client or a late machine.
             Run.objects.select_for_update().get(pk=run.pk)
             log = Log.objects.get(run=run, attempt=attempt)
             if log.rows > MOST_ROWS or Series.objects.filter(run=run, attempt=attempt).exists():
@@ -57,6 +61,7 @@ def thin(run: Run) -> None:
     )
     for attempt in [attempt for attempt, count in segments_by_attempt.items() if count == 1]:
         with transaction.atomic():
+            # Locks the row, and changes the tag by which browsers keep charts.
             Run.objects.filter(pk=run.pk).update(batch_count=F("batch_count") + 1)
             thinnable = Series.objects.filter(run=run, attempt=attempt, thinned=False).exclude(
                 levels=0
@@ -102,20 +107,23 @@ def _merge(run: int, attempt: int) -> None:
         for group in _groups(_chunks(series_id)):
             if len(group) > 1:
                 groups[tuple(chunk.axis for chunk in group)].append(group)
+    # Groups with the same axes are keys that were logged together: their new chunks share an axis
+    # too.
     for axes, groups_of_axes in groups.items():
         _replace(run, attempt, axes, groups_of_axes, series)
     for row in series.values():
+        # 7 is all bits of AXIS_BITS: nothing is left to gain.
         if row.monotonic_axes != 7:
             _recompute_monotonic_axes(row)
 
 
 def _chunks(series: int) -> list[_ChunkInfo]:
-    rows = Chunk.objects.filter(series=series).order_by("first_step", "pk")
+    # Without `data`: which chunks are merged is decided before any is read.
     return [
         _ChunkInfo(*row)
-        for row in rows.values_list(
-            "pk", "series_id", "axis_id", "count", "first_step", "last_step"
-        )
+        for row in Chunk.objects.filter(series=series)
+        .order_by("first_step", "pk")
+        .values_list("pk", "series_id", "axis_id", "count", "first_step", "last_step")
     ]
 
 
@@ -132,6 +140,7 @@ def _groups(chunks_by_step: Iterable[_ChunkInfo]) -> list[list[_ChunkInfo]]:
             size, reached = 0, chunk.last_step
         groups[-1].append(chunk)
         size, reached = size + chunk.count, max(reached, chunk.last_step)
+    # The last group may be small; then the one before it takes it.
     if size < LARGE and len(groups) > 1:
         groups[-2:] = [groups[-2] + groups[-1]]
     return groups
@@ -146,20 +155,22 @@ def _replace(
 ) -> None:
     """Replace each group by one chunk; all groups have the same `axes`."""
     merger, positions_by_axis = Merger(), chunks.axes(axes)
-    stored = Chunk.objects.in_bulk([chunk.pk for group in groups for chunk in group])
+    chunk_by_pk = Chunk.objects.in_bulk([chunk.pk for group in groups for chunk in group])
     value_parts = [
         [
-            KeyValues(positions_by_axis[chunk.axis], chunks.values(stored[chunk.pk]))
+            KeyValues(positions_by_axis[chunk.axis], chunks.values(chunk_by_pk[chunk.pk]))
             for chunk in group
         ]
         for group in groups
     ]
-    merge_buckets = [
-        (series[group[0].series], merger.points(parts))
-        for group, parts in zip(groups, value_parts, strict=True)
+    merged_points = [
+        (series[group[0].series], merger.points(group_values))
+        for group, group_values in zip(groups, value_parts, strict=True)
     ]
-    chunks.write(run, attempt, merge_buckets, largest=2 * LARGE - 1)
-    chunks.drop(stored.values())
+    # A smaller limit would cut some groups into chunks below LARGE, which the next compaction would
+    # merge again.
+    chunks.write(run, attempt, merged_points, largest=2 * LARGE - 1)
+    chunks.drop(chunk_by_pk.values())
 
 
 def _recompute_monotonic_axes(series: Series) -> None:
@@ -167,13 +178,10 @@ def _recompute_monotonic_axes(series: Series) -> None:
 
     While the run was logged, a batch that arrived late could only clear the bits.
     """
-    fresh = Series()
-    for key_values in _values_in_order(series):
-        update_summary(fresh, Merger().points([key_values]))
-    Series.objects.filter(pk=series.pk).update(monotonic_axes=fresh.monotonic_axes)
-
-
-def _values_in_order(series: Series) -> Iterator[KeyValues]:
+    recomputed = Series()
+    # One chunk after the other, so that a series of any length needs no more memory.
     for chunk in _chunks(series.pk):
-        stored = Chunk.objects.get(pk=chunk.pk)
-        yield KeyValues(chunks.axes([chunk.axis])[chunk.axis], chunks.values(stored))
+        positions = chunks.axes([chunk.axis])[chunk.axis]
+        values = chunks.values(Chunk.objects.get(pk=chunk.pk))
+        update_summary(recomputed, Merger().points([KeyValues(positions, values)]))
+    Series.objects.filter(pk=series.pk).update(monotonic_axes=recomputed.monotonic_axes)

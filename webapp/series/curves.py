@@ -105,13 +105,16 @@ def curves(
         present[run_id] |= tail.keys() if keys is None else tail.keys() & set(keys)
     all_curves = []
     for run in runs:
+        run_segments = branch_segments[run.pk]
+        if abandoned:
+            # One segment per attempt, up to its end.
+            run_segments = [
+                branches.BranchSegment(number, None)
+                for number in dict.fromkeys(segment.attempt for segment in run_segments)
+            ]
         for key in sorted(present[run.pk]):
             segments = []
-            for branch_segment in (
-                _all_of_each_attempt(branch_segments[run.pk])
-                if abandoned
-                else branch_segments[run.pk]
-            ):
+            for branch_segment in run_segments:
                 series = series_by_key.get((run.pk, branch_segment.attempt, key))
                 value_parts = batches.value_parts(
                     tails.get((run.pk, branch_segment.attempt)), series, key
@@ -131,23 +134,16 @@ def curves(
 
 
 def _folded(runs: Sequence[int], keys: Sequence[str] | None) -> list[Series]:
+    # Raw SQL, as in `runs.lookup`, because every chart runs it.
     fields = [field.attname for field in Series._meta.concrete_fields]
     key_filter = "" if keys is None else "AND key = ANY(%(keys)s)"
     with connection.cursor() as cursor:
-        columns = ", ".join(fields)
-        sql = f"SELECT {columns} FROM metrics_series WHERE run_id = ANY(%(runs)s) {key_filter}"
-        cursor.execute(sql, {"runs": list(runs), "keys": list(keys or ())})
+        cursor.execute(
+            f"SELECT {', '.join(fields)} FROM metrics_series "
+            f"WHERE run_id = ANY(%(runs)s) {key_filter}",
+            {"runs": list(runs), "keys": list(keys or ())},
+        )
         return [Series.from_db(connection.alias, fields, row) for row in cursor.fetchall()]
-
-
-def _all_of_each_attempt(
-    branch_segments: Iterable[branches.BranchSegment],
-) -> list[branches.BranchSegment]:
-    """Return one range per attempt that covers the attempt up to its end."""
-    return [
-        branches.BranchSegment(number, None)
-        for number in dict.fromkeys(branch_segment.attempt for branch_segment in branch_segments)
-    ]
 
 
 def _cut(segment: CurveSegment, branch_segment: branches.BranchSegment) -> list[CurveSegment]:
@@ -163,6 +159,8 @@ def _cut(segment: CurveSegment, branch_segment: branches.BranchSegment) -> list[
         branch_segment.first,
         INT64_MAX if branch_segment.end is None else branch_segment.end,
     )
+    # Without a look at the values, where the least and greatest numbers decide. That is nearly
+    # always: an attempt rewinds in the middle of its log only if its processes restart.
     if not seqs or max(seqs) < first or min(seqs) >= end:
         return []
     if min(seqs) < first or max(seqs) >= end:
@@ -183,6 +181,7 @@ def grows(segment: CurveSegment, axis: Axis, merger: Merger) -> bool:
 
 def origin(run: Run, axis: Axis) -> float:
     """Return what x is counted from: the run's start on the time axis, else 0."""
+    # Runs that started at different times are compared by the time since their start.
     return run.started_at.timestamp() if axis == "time" and run.started_at else 0.0
 
 
@@ -244,6 +243,7 @@ def limit(segments: Sequence[tuple[CurveSegment, XRange]], axis: Axis) -> None:
     cut_axes = chunks.axes(
         {axis_id for _, _, ids in rows_by_segment.values() for axis_id in ids or ()}
     )
+    # The tail is in memory, so that its positions are compared one by one.
     for segment, x_range in segments:
         first, last, ids = rows_by_segment.get(id(segment), (None, None, None))
         steps = [step for step in (first, last) if step is not None]

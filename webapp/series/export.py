@@ -18,7 +18,8 @@ from webapp.series.curves import curves
 from webapp.series.storage import chunks
 from webapp.series.storage.points import INT64_MAX, INT64_MIN, NO_POSITIONS, Merger, Points, joined
 
-BLOCK = 200_000  # approximate number of points in memory at once
+# Approximate number of points in memory at once: seven columns, about 10 MB.
+BLOCK = 200_000
 SCHEMA = pyarrow.schema(
     [
         ("attempt", pyarrow.int32()),
@@ -69,8 +70,8 @@ def blocks(run: Run, keys: Sequence[str] | None, abandoned: bool) -> Iterator[py
     Each block is one consistent snapshot of the database, but the blocks are read one after
     another.
     """
-    edges = _edges(run, keys)
-    for low, end in pairwise(edges):
+    for low, end in pairwise(_edges(run, keys)):
+        # One snapshot for the whole export would stay open as long as the slowest client reads.
         with snapshot():
             block = _block(run, keys, abandoned, low, end - 1)
         if block.num_rows:
@@ -84,10 +85,12 @@ def _edges(run: Run, keys: Sequence[str] | None) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(FIRST_STEPS, [run.pk, key_list, key_list])
         for first_step, count in cursor.fetchall():
+            # Points of one step are never parted, however many series have it.
             if size + count > BLOCK and size:
                 edges.append(first_step)
                 size = 0
             size += int(count)
+    # Points that wait in the tail are in no chunk; the first and last blocks reach to the ends.
     return [*edges, INT64_MAX + 1]
 
 

@@ -5,7 +5,7 @@ A crash leaves nothing half done, because readers see nothing before the transac
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from django.db.models import F
@@ -61,8 +61,12 @@ def fold(run: int, attempt: int, keep: bool = False) -> None:
         content,
     )
     series_by_key = _series(run, attempt, tail.keys())
+    # Small chunks are written again together with the new values, so that their number does not
+    # grow with each fold.
     growing = chunks.small(series_by_key.values())
     positions_by_axis = chunks.axes({chunk.axis_id for same in growing.values() for chunk in same})
+    # Keys that were logged together get the same Positions object, and so one axis and one bucket
+    # grid.
     merger = Merger()
     added: list[tuple[Series, Points]] = []
     rewritten: list[tuple[Series, Points]] = []
@@ -80,7 +84,13 @@ def fold(run: int, attempt: int, keep: bool = False) -> None:
     chunks.drop(chunk for series, _ in added for chunk in growing.get(series.pk, []))
     chunks.write(run, attempt, rewritten)
     bucket_levels.add(added)
-    _save(series for series, _ in added)
+    # After `bucket_levels.add`, which sets the bits of new levels.
+    Series.objects.bulk_create(
+        [series for series, _ in added],
+        update_conflicts=True,
+        unique_fields=["run", "attempt", "key"],
+        update_fields=SUMMARY_FIELDS,
+    )
     _delete_batches(run, attempt, batches_to_fold)
 
 
@@ -106,6 +116,7 @@ def merge_batches(run: int, attempt: int, keep: bool = False) -> None:
 def update_summary(series: Series, points: Points) -> None:
     """Update the columns that summarise a series with `points` that were added to it."""
     positions, values = points.positions, points.values
+    # First, because it compares with the last point before these.
     series.monotonic_axes = monotonic_axes(series, points)
     if not series.count or positions.step[0] < series.first_step:
         series.first_step, series.first_time = int(positions.step[0]), float(positions.wall_time[0])
@@ -136,6 +147,8 @@ def monotonic_axes(series: Series | None, points: Points) -> int:
     positions = points.positions
     if not len(points):
         return sum(AXIS_BITS.values()) if before is None else before.monotonic_axes
+    # Late points, and several points of one step: buckets of steps may then be out of order on any
+    # axis.
     if (np.diff(positions.step) <= 0).any() or (before and positions.step[0] <= before.last_step):
         return 0
     bits = 0
@@ -184,10 +197,3 @@ def _series(run: int, attempt: int, keys: Collection[str]) -> dict[str, Series]:
         Series(run_id=run, attempt=attempt, key=key) for key in sorted(keys) if key not in existing
     ]
     return existing | {series.key: series for series in Series.objects.bulk_create(new)}
-
-
-def _save(series: Iterable[Series]) -> None:
-    unique = ["run", "attempt", "key"]
-    Series.objects.bulk_create(
-        list(series), update_conflicts=True, unique_fields=unique, update_fields=SUMMARY_FIELDS
-    )

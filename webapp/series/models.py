@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 else:
     Text = models.Field
 
-SMALL = 1024  # a chunk with fewer values is replaced by a larger one when values are added
+# A chunk with fewer values is replaced by a larger one when values are added. The index
+# `chunks_to_grow` has this number in its condition: another one needs a migration.
+SMALL = 1024
 
 
 class Multirange(Text):
@@ -157,6 +159,7 @@ class Level(models.Model):
     """Buckets of 2^bits steps whose index divided by `bucket_levels.ROW_BUCKETS` is `block`."""
 
     pk = models.CompositePrimaryKey("series_id", "bits", "block")
+    # The primary key begins with the series, so that it serves as the index of this column.
     series = models.ForeignKey(Series, on_delete=models.CASCADE, db_index=False)
     bits = models.SmallIntegerField()
     block = models.BigIntegerField()

@@ -15,6 +15,7 @@ from webapp.series.models import Series
 from webapp.series.storage import chunks
 from webapp.series.storage.batches import tails
 from webapp.series.storage.bucket_levels import LevelRange, fetch, levels
+from webapp.series.storage.packing import Floats, Ints
 from webapp.series.storage.points import Axis, Merger
 
 
@@ -37,6 +38,7 @@ def sparkline(run: Run, key: str, count: int) -> list[float]:
 
     The cost does not grow with the run.
     """
+    # Twice as many buckets as values: a chart has at least half as many buckets as its width.
     series = read([run], [key], width=2 * count)
     values = series[0].last if series else []
     if not values:
@@ -66,6 +68,7 @@ def seconds_per_step(run: Run, attempt: int) -> float | None:
     ends = [end for segment in segments for end in _ends(segment)]
     if not ends or min(ends)[0] == max(ends)[0]:
         return None
+    # A clock that went back must not give a negative speed.
     (first, began), (last, ended) = min(ends), max(ends)
     return max(0.0, (ended - began) / (last - first))
 
@@ -83,7 +86,9 @@ def axis_positions(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict
                     else [chunks.StepRange(segment.series.pk, step, step) for step in inside]
                 )
                 value_parts = [
-                    key_values for parts in chunks.fetch(step_ranges) for key_values in parts
+                    key_values
+                    for step_values in chunks.fetch(step_ranges)
+                    for key_values in step_values
                 ]
                 for key_values in [*segment.counting(value_parts), *segment.tail]:
                     index = np.flatnonzero(np.isin(key_values.positions.step, inside))
@@ -92,6 +97,7 @@ def axis_positions(run: Run, key: str, axis: Axis, steps: Iterable[int]) -> dict
                         key_values.positions.on(axis)[index].tolist(),
                         strict=True,
                     ):
+                        # Of a step that was logged several times, the first.
                         x_by_step[step] = min(x_by_step.get(step, x), x)
     return {step: x - origin(run, axis) for step, x in x_by_step.items()}
 
@@ -118,48 +124,34 @@ def _last(curve: Curve) -> float | None:
     candidates: list[Last] = []
     for segment in curve.segments:
         points = merger.points(segment.tail, segment.low, segment.high)
-        if len(points):
-            candidates.append(
-                (
-                    int(points.positions.step[-1]),
-                    segment.attempt,
-                    int(points.positions.seq[-1]),
-                    float(points.values[-1]),
-                )
-            )
+        candidates += _last_row(
+            segment.attempt, points.positions.step, points.positions.seq, points.values
+        )
         if segment.series is not None and segment.series.first_step <= segment.high:
             candidates += _last_folded(segment, segment.series, merger)
     return max(candidates, key=lambda last: last[:3])[3] if candidates else None
 
 
 def _last_folded(segment: CurveSegment, series: Series, merger: Merger) -> list[Last]:
+    # The usual case needs no read: the summary of the series has its last point.
     if series.last_step <= segment.high and segment.numbers is None:
         return [(series.last_step, segment.attempt, series.last_seq, series.last_value)]
     if series.thinned:
         level = levels(series)[0]
         (buckets,) = fetch([LevelRange(series.pk, level, high=segment.high >> level)])
-        columns = (buckets.last_step, buckets.last_seq, buckets.last)
-        return [
-            (step, segment.attempt, seq, value)
-            for step, seq, value in zip(*(column.tolist() for column in columns), strict=True)
-        ][-1:]
+        return _last_row(segment.attempt, buckets.last_step, buckets.last_seq, buckets.last)
     if segment.numbers is None:
         value_parts = chunks.last_before(series, segment.high)
     else:
         (value_parts,) = chunks.fetch([chunks.StepRange(series.pk, segment.low, segment.high)])
     points = merger.points(segment.counting(value_parts), high=segment.high)
-    return (
-        [
-            (
-                int(points.positions.step[-1]),
-                segment.attempt,
-                int(points.positions.seq[-1]),
-                float(points.values[-1]),
-            )
-        ]
-        if len(points)
-        else []
-    )
+    return _last_row(segment.attempt, points.positions.step, points.positions.seq, points.values)
+
+
+def _last_row(attempt: int, steps: Ints, seqs: Ints, values: Floats) -> list[Last]:
+    """Return the last row of the columns as a candidate; nothing if they are empty."""
+    columns = (column[-1:].tolist() for column in (steps, seqs, values))
+    return [(step, attempt, seq, value) for step, seq, value in zip(*columns, strict=True)]
 
 
 def _ends(segment: CurveSegment) -> list[tuple[int, float]]:

@@ -22,20 +22,20 @@ client = mlflow.MlflowClient()
 print("kept:", [file.path for file in client.list_artifacts(run.info.run_id)])
 history = client.get_metric_history(run.info.run_id, "loss")
 print("history:", [(point.step, point.value) for point in history][:3], len(history))
-found = mlflow.search_runs(
+runs = mlflow.search_runs(
     experiment_names=["sums"],
     filter_string="params.lr = '0.1' and status = 'FINISHED'",
     output_format="list",
 )
-for one in found:
+for logged_run in runs:
     print(
         "found:",
         json.dumps(
             [
-                one.info.run_name,
-                one.data.params["model"],
-                one.data.tags["note"],
-                one.data.metrics["eval/kl"],
+                logged_run.info.run_name,
+                logged_run.data.params["model"],
+                logged_run.data.tags["note"],
+                logged_run.data.metrics["eval/kl"],
             ]
         ),
     )

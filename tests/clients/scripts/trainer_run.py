@@ -17,8 +17,8 @@ class Line(PreTrainedModel):
         self.post_init()
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        said = self.weight(x)
-        return {"loss": ((said - labels) ** 2).mean(), "logits": said}
+        prediction = self.weight(x)
+        return {"loss": ((prediction - labels) ** 2).mean(), "logits": prediction}
 
 
 data = [{"x": torch.tensor([float(i)]), "labels": torch.tensor([2.0 * i])} for i in range(8)]

@@ -70,7 +70,7 @@ def _doorbell_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _no_doorbell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every notice on Redis is lost."""
-    monkeypatch.setattr(notify, "publish", lambda public_id, news: None)
+    monkeypatch.setattr(notify, "publish", lambda public_id, batch_count: None)
     monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.1)
 
 
@@ -85,15 +85,15 @@ def loss(frame: dict[str, Any]) -> list[Any]:
 
 async def heard_until(socket: Socket, cursor: int) -> list[float]:
     """The losses of all deltas until one is complete up to `cursor`."""
-    found: list[float] = []
+    heard_losses: list[float] = []
     while True:
         frame = await socket.hear()
         if frame["type"] == "stalled":
             continue
         assert frame["type"] == "delta"
-        found += loss(frame)
+        heard_losses += loss(frame)
         if frame["cursor"] >= cursor:
-            return found
+            return heard_losses
 
 
 async def read_until(socket: Socket, page: Page, cursor: int) -> None:

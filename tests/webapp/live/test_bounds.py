@@ -43,13 +43,15 @@ async def test_all_pages_of_a_person_together_follow_a_bounded_number_of_runs(
     connect: Connect, bobs: Client, run: Run, still: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_limits, "SUBSCRIPTIONS_OF_SESSION", 1)
-    second = await sync_to_async(lifecycle.create_run)(still, None, run.spec)
-    one, other = await connect(bobs), await connect(bobs)
-    assert (await subscribed(one, run))["type"] == "delta"
-    assert (await subscribed(one, run))["type"] == "delta"  # the same again is no second one
-    assert "already" in (await subscribed(other, second))["message"]
-    await one.disconnect()
-    assert (await subscribed(other, second))["type"] == "delta"
+    second_run = await sync_to_async(lifecycle.create_run)(still, None, run.spec)
+    first_socket, second_socket = await connect(bobs), await connect(bobs)
+    assert (await subscribed(first_socket, run))["type"] == "delta"
+    assert (await subscribed(first_socket, run))[
+        "type"
+    ] == "delta"  # the same again is no second one
+    assert "already" in (await subscribed(second_socket, second_run))["message"]
+    await first_socket.disconnect()
+    assert (await subscribed(second_socket, second_run))["type"] == "delta"
 
 
 async def test_nothing_is_counted_any_more_when_everybody_has_left(
@@ -60,10 +62,10 @@ async def test_nothing_is_counted_any_more_when_everybody_has_left(
         await subscribed(socket, run)
     for socket in sockets:
         await socket.disconnect()
-    counted = hubs.hub().connection_limits
+    limits = hubs.hub().connection_limits
     assert (
-        counted.sockets.total(),
-        counted.subscriptions.total(),
+        limits.sockets.total(),
+        limits.subscriptions.total(),
         hubs.hub().session_access._known,
     ) == (
         0,
@@ -176,7 +178,7 @@ async def test_an_idle_page_asks_the_database_for_nothing_but_the_regular_look(
     socket = await connect(bobs)
     await subscribed(socket, run)
     assert await socket.receive_nothing(timeout=0.3)
-    asked: list[str] = []
-    monkeypatch.setattr(session_access.SessionAccess, "actor", lambda *_: asked.append("access"))
+    queries: list[str] = []
+    monkeypatch.setattr(session_access.SessionAccess, "actor", lambda *_: queries.append("access"))
     assert await socket.receive_nothing(timeout=0.3)
-    assert asked == []
+    assert queries == []

@@ -51,35 +51,37 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def lost(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def lost_notices(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Half of what is published on Redis is lost, by a seeded choice; says of each notice whether
     it was.
     """
-    chance, told = random.Random(7), list[bool]()
+    chance, is_lost = random.Random(7), list[bool]()
     publish = redis.Redis.publish
 
     def unreliable(client: redis.Redis, channel: str, message: str, **options: Any) -> Any:
-        told.append(chance.random() < 0.5)
-        return 0 if told[-1] else publish(client, channel, message, **options)
+        is_lost.append(chance.random() < 0.5)
+        return 0 if is_lost[-1] else publish(client, channel, message, **options)
 
     monkeypatch.setattr(redis.Redis, "publish", unreliable)
-    return told
+    return is_lost
 
 
 def drawn_by(run: Run) -> dict[str, Curve]:
     """The live branch as the store has it."""
     run.refresh_from_db()
-    found = series_store.read([run], None, width=WIDTH)
+    all_series = series_store.read([run], None, width=WIDTH)
     return {
-        one.key: {x: series_store.json_number(y) for x, y in zip(one.x, one.mean, strict=True)}
-        for one in found
-        if one.x
+        series.key: {
+            x: series_store.json_number(y) for x, y in zip(series.x, series.mean, strict=True)
+        }
+        for series in all_series
+        if series.x
     }
 
 
 @pytest.mark.usefixtures("_hurried")
 async def test_with_half_of_the_doorbell_lost_the_page_draws_everything(
-    connect: Connect, bobs: Client, run: Run, send: Send, lost: list[bool]
+    connect: Connect, bobs: Client, run: Run, send: Send, lost_notices: list[bool]
 ) -> None:
     socket, page = await connect(bobs), Page()
     await socket.say(type="subscribe", run=run.public_id, width=WIDTH)
@@ -91,7 +93,7 @@ async def test_with_half_of_the_doorbell_lost_the_page_draws_everything(
         == await sync_to_async(drawn_by)(run)
         == {"loss": {float(step): step for step in range(1, 61)}}
     )
-    assert {True, False} == set(lost)
+    assert {True, False} == set(lost_notices)
 
 
 @pytest.mark.usefixtures("_hurried")
@@ -196,12 +198,12 @@ class Story:
         )
 
     def _new(self, number: int) -> list[dict[str, Any]]:
-        found = [
+        events = [
             logged(self.seq + i, self.step + i, loss=float(self.attempt * 1000 + self.step + i))
             for i in range(1, number + 1)
         ]
         self.step, self.seq = self.step + number, self.seq + number
-        return found
+        return events
 
     async def _ingest(self, events: list[dict[str, Any]]) -> None:
         self.last = events
@@ -231,6 +233,6 @@ def test_any_order_of_appends_losses_reconnects_and_slow_reads_ends_in_the_same_
             patch.setattr(
                 notify,
                 "publish",
-                lambda public_id, news: ring(public_id, news) if story.bell else None,
+                lambda public_id, batch_count: ring(public_id, batch_count) if story.bell else None,
             )
             asyncio.run(story.play(happenings))

@@ -286,8 +286,8 @@ async def test_jobs_are_told_of_until_they_are_over(
     stranger = Client()
     await sync_to_async(stranger.force_login)(charlie)
     socket, elsewhere = await connect(bobs), await connect(stranger)
-    for one in (socket, elsewhere):
-        await one.say(type="subscribe_jobs")
+    for listener in (socket, elsewhere):
+        await listener.say(type="subscribe_jobs")
     waiting = {"job": job.public_id, "done": 0, "parts_done": 0, "at_work": 0}
     assert ((await socket.hear())["rows"], (await elsewhere.hear())["rows"]) == ([waiting], [])
     shard = await job.shards.aget(part=0)

@@ -64,17 +64,17 @@ async def test_a_server_sends_every_kind_of_frame(
         ]
     )
     socket = await connect(bobs)
-    heard = [await subscribed(socket, run)]
+    received = [await subscribed(socket, run)]
     await send(
         [
             logged(5, 4, loss="NaN", grad_norm="Infinity"),
             event(6, "log", level="info", message="hello"),
         ]
     )
-    heard.append(await socket.hear())
+    received.append(await socket.hear())
     await send(losses(5, 60, seq=7))
     await socket.say(type="subscribe", run=run.public_id, width=10)
-    heard += await heard_up_to(socket, "reset")
+    received += await heard_up_to(socket, "reset")
     outages = iter([OperationalError("the server closed the connection")])
     original = frames.news_since
 
@@ -85,25 +85,27 @@ async def test_a_server_sends_every_kind_of_frame(
 
     monkeypatch.setattr(frames, "news_since", interrupted)
     await socket.say(type="subscribe", run=run.public_id, since=2)
-    heard += await heard_up_to(socket, "stalled")
-    for said, answer in (
+    received += await heard_up_to(socket, "stalled")
+    for request, answer in (
         ("subscribe", "refused"),
         ("ping", "pong"),
         ("hello?", "error"),
         ("subscribe_list", "runs"),
         ("subscribe_jobs", "jobs"),
     ):
-        await socket.say(type=said, **({"run": "neverwas"} if said == "subscribe" else {}))
-        heard += await heard_up_to(socket, answer)
-    assert {frame["type"] for frame in heard} == set(TYPES)
-    (tmp_path / "recorded_frames.jsonl").write_text("".join(_line(frame, run) for frame in heard))
+        await socket.say(type=request, **({"run": "neverwas"} if request == "subscribe" else {}))
+        received += await heard_up_to(socket, answer)
+    assert {frame["type"] for frame in received} == set(TYPES)
+    (tmp_path / "recorded_frames.jsonl").write_text(
+        "".join(_line(frame, run) for frame in received)
+    )
 
 
 async def heard_up_to(socket: Socket, type: str) -> list[dict[str, Any]]:
-    heard = [await socket.hear()]
-    while heard[-1]["type"] != type:
-        heard.append(await socket.hear())
-    return heard
+    received = [await socket.hear()]
+    while received[-1]["type"] != type:
+        received.append(await socket.hear())
+    return received
 
 
 def _line(frame: dict[str, Any], run: Run) -> str:
@@ -121,19 +123,19 @@ async def test_a_reset_of_many_series_comes_in_several_frames_none_of_them_too_l
     }
     await send([logged(step, step, **values[step]) for step in values])
     socket = await connect(bobs)
-    parts = [await subscribed(socket, run, width=20)]
-    while parts[-1]["part"] < parts[-1]["parts"] - 1:
-        parts.append(await socket.hear())
-    assert len(parts) > 5
-    assert {(frame["type"], frame["cursor"], frame["parts"]) for frame in parts} == {
-        ("reset", await news_of(run), len(parts))
+    reset_frames = [await subscribed(socket, run, width=20)]
+    while reset_frames[-1]["part"] < reset_frames[-1]["parts"] - 1:
+        reset_frames.append(await socket.hear())
+    assert len(reset_frames) > 5
+    assert {(frame["type"], frame["cursor"], frame["parts"]) for frame in reset_frames} == {
+        ("reset", await news_of(run), len(reset_frames))
     }
-    assert [frame["part"] for frame in parts] == list(range(len(parts)))
-    found = {series["key"]: series for frame in parts for series in frame["series"]}
-    assert sorted(found) == sorted(keys)
+    assert [frame["part"] for frame in reset_frames] == list(range(len(reset_frames)))
+    series_by_key = {series["key"]: series for frame in reset_frames for series in frame["series"]}
+    assert sorted(series_by_key) == sorted(keys)
     assert all(
         series["count"] == 40 and max(series["max"]) == keys[key] + 40
-        for key, series in found.items()
+        for key, series in series_by_key.items()
     )
 
 

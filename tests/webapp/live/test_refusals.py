@@ -74,14 +74,14 @@ async def test_a_guest_follows_the_shared_run_only(
     assert (await socket.hear())["run"] == run.public_id
 
 
-@pytest.mark.parametrize("taken", ["membership", "session", "account", "run"])
+@pytest.mark.parametrize("removed", ["membership", "session", "account", "run"])
 async def test_what_is_taken_away_is_not_told_any_more(
     connect: Connect,
     bobs: Client,
     run: Run,
     bob: User,
     send: Send,
-    taken: str,
+    removed: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(session_access, "RECHECK_SECONDS", 0.0)
@@ -93,25 +93,30 @@ async def test_what_is_taken_away_is_not_told_any_more(
         "account": lambda: User.objects.filter(pk=bob.pk).update(is_active=False),
         "run": run.delete,
     }
-    await sync_to_async(take[taken])()
-    await send(losses(1, 3)) if taken != "run" else notify.publish(run.public_id, 99)
+    await sync_to_async(take[removed])()
+    await send(losses(1, 3)) if removed != "run" else notify.publish(run.public_id, 99)
     frame = await socket.hear()
     assert (frame["type"], "loss" in json.dumps(frame)) == ("refused", False)
 
 
-@pytest.mark.parametrize("news", [True, False])
+@pytest.mark.parametrize("is_notified", [True, False])
 async def test_a_withdrawn_link_is_refused_with_or_without_news(
-    connect: Connect, run: Run, alice: User, send: Send, news: bool, monkeypatch: pytest.MonkeyPatch
+    connect: Connect,
+    run: Run,
+    alice: User,
+    send: Send,
+    is_notified: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(session_access, "RECHECK_SECONDS", 0.0)
-    monkeypatch.setattr(hubs, "LOOK_SECONDS", 100 if news else 0.1)
+    monkeypatch.setattr(hubs, "LOOK_SECONDS", 100 if is_notified else 0.1)
     client = Client()
     token = await sync_to_async(links.share)(run, alice, timedelta(days=1))
     await sync_to_async(client.get)(f"/s/{token}/")
     socket = await connect(client)
     await subscribed(socket, run)
     await sync_to_async(lambda: links.revoke(ShareLink.objects.get()))()
-    if news:
+    if is_notified:
         await send(losses(1, 3))
     assert (await socket.hear())["type"] == "refused"
 
@@ -145,15 +150,15 @@ async def test_a_huge_frame_ends_the_talk(connect: Connect, bobs: Client) -> Non
     assert await socket.hear() == {"type": "closed", "code": 1009}
 
 
-anything = st.recursive(
+any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
     ),
     max_leaves=6,
 )
-spoken = st.builds(
-    lambda known, mad: {**known, **mad},
+client_messages = st.builds(
+    lambda valid, mad: {**valid, **mad},
     st.sampled_from(
         [
             {"type": "subscribe", "run": "abc"},
@@ -163,13 +168,15 @@ spoken = st.builds(
         ]
     ),
     st.dictionaries(
-        st.sampled_from(["type", "run", "keys", "since", "width", "?"]), anything, max_size=3
+        st.sampled_from(["type", "run", "keys", "since", "width", "?"]), any_json, max_size=3
     ),
 )
 
 
 @examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(text=st.text(max_size=50) | spoken.map(json.dumps) | st.just("[" * 5000) | st.none())
+@given(
+    text=st.text(max_size=50) | client_messages.map(json.dumps) | st.just("[" * 5000) | st.none()
+)
 def test_every_message_is_either_understood_or_a_mistake(text: str | None) -> None:
     with suppress(messages.BadMessage):
         assert messages.parse(text).type in ("subscribe", "unsubscribe", "subscribe_list", "ping")

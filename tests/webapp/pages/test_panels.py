@@ -230,7 +230,7 @@ def test_the_gate_is_a_sentence(continuation: float | None, passed: bool | None,
 
 def test_new_panel_events_are_pushed_to_open_pages(measured: Run) -> None:
     assert {"calibration", "token_regions", "privileged", "pipeline"} <= set(
-        frames.news_since(measured.pk, 0).changed
+        frames.news_since(measured.pk, 0).page_parts
     )
 
 

@@ -40,14 +40,14 @@ class Drawn:
 
 def points_of(attempt: int, key: str, rows: Iterable[dict[str, Any]]) -> list[Point]:
     """The points of a key; a row counts once by its number."""
-    found: dict[int, Point] = {}
+    point_by_seq: dict[int, Point] = {}
     for row in rows:
-        if key in row["values"] and row["seq"] not in found:
-            place = (row["tokens"], row["compute"], row["wall_time"])
-            found[row["seq"]] = Point(
-                attempt, row["seq"], row["step"], float(row["values"][key]), *place
+        if key in row["values"] and row["seq"] not in point_by_seq:
+            positions = (row["tokens"], row["compute"], row["wall_time"])
+            point_by_seq[row["seq"]] = Point(
+                attempt, row["seq"], row["step"], float(row["values"][key]), *positions
             )
-    return list(found.values())
+    return list(point_by_seq.values())
 
 
 def draw(
@@ -63,8 +63,8 @@ def draw(
     limits = {
         stretch.attempt: math.inf if stretch.last is None else stretch.last for stretch in branch
     }
-    chosen = [point for point in points if start <= point.x(axis) <= stop]
-    live = [point for point in chosen if point.step <= limits[point.attempt]]
+    in_range = [point for point in points if start <= point.x(axis) <= stop]
+    live = [point for point in in_range if point.step <= limits[point.attempt]]
     if not live:
         return None
     live.sort(key=lambda point: (point.step, point.attempt, point.seq))
@@ -72,30 +72,30 @@ def draw(
         live.sort(key=lambda point: (point.x(axis), point.attempt, point.step, point.seq))
         buckets = [[point] for point in live]
     elif by_step:
-        low, high = _extent(points, chosen, limits, axis, start, stop)
+        low, high = _extent(points, in_range, limits, axis, start, stop)
         bits = 0
         while high - low > width << bits:
             bits += 1
         buckets = _grouped(live, lambda point: point.step >> bits)
     else:
-        left, right = min(point.x(axis) for point in live), max(point.x(axis) for point in live)
-        size = 2.0 ** math.ceil(math.log2((right - left) / width)) if right > left else 1.0
+        lowest, highest = min(point.x(axis) for point in live), max(point.x(axis) for point in live)
+        size = 2.0 ** math.ceil(math.log2((highest - lowest) / width)) if highest > lowest else 1.0
         buckets = _grouped(live, lambda point: math.floor(point.x(axis) / size))
-    found = Drawn(count=len(live), attempts=sorted({point.attempt for point in live}))
+    curve = Drawn(count=len(live), attempts=sorted({point.attempt for point in live}))
     for bucket in sorted(
         buckets, key=lambda bucket: sum(point.x(axis) for point in bucket) / len(bucket)
     ):
-        _add(found, bucket, axis)
+        _add(curve, bucket, axis)
     broken = sorted(
         (point.x(axis), point.value) for point in live if not math.isfinite(point.value)
     )
-    found.marks, found.most_marks = broken, width
-    return found
+    curve.marks, curve.most_marks = broken, width
+    return curve
 
 
 def _extent(
     points: Sequence[Point],
-    chosen: Sequence[Point],
+    in_range: Sequence[Point],
     limits: dict[int, float],
     axis: Axis,
     start: float,
@@ -106,7 +106,7 @@ def _extent(
     """
     lows, highs = [], []
     for attempt, limit in limits.items():
-        source = points if axis == "step" or (start, stop) == (-math.inf, math.inf) else chosen
+        source = points if axis == "step" or (start, stop) == (-math.inf, math.inf) else in_range
         steps = [point.step for point in source if point.attempt == attempt]
         if steps:
             low, high = float(min(steps)), min(max(steps), limit)
@@ -119,17 +119,17 @@ def _extent(
 
 
 def _grouped(points: Sequence[Point], index: Callable[[Point], int]) -> list[list[Point]]:
-    found: dict[int, list[Point]] = {}
+    points_by_index: dict[int, list[Point]] = {}
     for point in points:
-        found.setdefault(index(point), []).append(point)
-    return list(found.values())
+        points_by_index.setdefault(index(point), []).append(point)
+    return list(points_by_index.values())
 
 
-def _add(found: Drawn, bucket: list[Point], axis: Axis) -> None:
+def _add(curve: Drawn, bucket: list[Point], axis: Axis) -> None:
     finite = [point.value for point in bucket if math.isfinite(point.value)]
     last = max(bucket, key=lambda point: (point.step, point.attempt, point.seq)).value
-    found.x.append(sum(point.x(axis) for point in bucket) / len(bucket))
-    found.mean.append(math.fsum(value / len(finite) for value in finite) if finite else last)
-    found.min.append(min(finite, default=last))
-    found.max.append(max(finite, default=last))
-    found.last.append(last)
+    curve.x.append(sum(point.x(axis) for point in bucket) / len(bucket))
+    curve.mean.append(math.fsum(value / len(finite) for value in finite) if finite else last)
+    curve.min.append(min(finite, default=last))
+    curve.max.append(max(finite, default=last))
+    curve.last.append(last)

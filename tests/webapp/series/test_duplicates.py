@@ -29,8 +29,8 @@ def row(step: int, value: float, second: float) -> dict[str, Any]:
 
 
 def loss(run: Run, **question: Any) -> series_store.ChartSeries:
-    (found,) = series_store.read([run], ["loss"], **question)
-    return found
+    (series,) = series_store.read([run], ["loss"], **question)
+    return series
 
 
 @pytest.mark.django_db
@@ -41,17 +41,17 @@ def test_rows_without_numbers_count_once_by_what_they_say(run: Run, steps_grow: 
     """
     chance = random.Random(5)
     rows = [row(number if steps_grow else 0, chance.gauss(0, 1), number) for number in range(2000)]
-    sent: list[list[dict[str, Any]]] = []
+    batches: list[list[dict[str, Any]]] = []
     for start in range(0, 2000, 40):
-        sent.append(rows[start : start + 40])
-        append(run, sent[-1])
+        batches.append(rows[start : start + 40])
+        append(run, batches[-1])
         if chance.random() < 0.5:
-            append(run, chance.choice(sent))
+            append(run, chance.choice(batches))
     assert Series.objects.filter(run=run).exists()
-    whole = loss(run, width=5000, axis="time")
-    assert (whole.count, whole.mean) == (2000, [one["values"]["loss"] for one in rows])
+    wide = loss(run, width=5000, axis="time")
+    assert (wide.count, wide.mean) == (2000, [logged_row["values"]["loss"] for logged_row in rows])
     narrow = loss(run, width=50, axis="time")
-    assert (narrow.count, narrow.points > 25, max(narrow.max)) == (2000, True, max(whole.mean))
+    assert (narrow.count, narrow.points > 25, max(narrow.max)) == (2000, True, max(wide.mean))
     assert len(list(series_store.export_rows(run))) == 2000
     before = run.batch_count
     run.refresh_from_db()
@@ -116,6 +116,6 @@ def test_many_writers_at_once_lose_and_double_nothing(run: Run) -> None:
     for start in range(0, 3000, 50):
         append(run, log[start : start + 50], "seq")
     assert not problems
-    found = loss(run, width=5000)
-    assert found.mean == [float(step) for step in range(1, 3001)]
+    series = loss(run, width=5000)
+    assert series.mean == [float(step) for step in range(1, 3001)]
     assert loss(run, width=10).count == 3000

@@ -66,8 +66,8 @@ def rewind(run: Run, attempt: int, step: int, seq: int = 0) -> None:
 
 
 def loss(run: Run, **question: Any) -> series_store.ChartSeries:
-    (found,) = series_store.read([run], ["loss"], **question)
-    return found
+    (series,) = series_store.read([run], ["loss"], **question)
+    return series
 
 
 def told(run: Run) -> list[Any]:
@@ -75,18 +75,25 @@ def told(run: Run) -> list[Any]:
     itself; means to nine digits.
     """
     run.started_at = moment(NOON)
-    asked: list[dict[str, Any]] = [
+    questions: list[dict[str, Any]] = [
         {"axis": axis, "width": width}
         for axis in ("step", "tokens", "time")
         for width in (7, 100, 40_000)
     ]
-    asked += [{"start": 5_003, "stop": 17_001, "width": width} for width in (20, 500)]
-    found = [one for question in asked for one in series_store.read([run], None, **question)]
-    columns = [
-        [f"{number:.9g}" for number in (*one.x, *one.mean, *one.min, *one.max, *one.last)]
-        for one in found
+    questions += [{"start": 5_003, "stop": 17_001, "width": width} for width in (20, 500)]
+    all_series = [
+        series for question in questions for series in series_store.read([run], None, **question)
     ]
-    marks = [(one.key, one.count, one.attempts, repr(one.marks)) for one in found]
+    columns = [
+        [
+            f"{number:.9g}"
+            for number in (*series.x, *series.mean, *series.min, *series.max, *series.last)
+        ]
+        for series in all_series
+    ]
+    marks = [
+        (series.key, series.count, series.attempts, repr(series.marks)) for series in all_series
+    ]
     return [
         columns,
         marks,
@@ -100,19 +107,23 @@ def test_what_is_drawn_does_not_move_while_a_run_grows(run: Run) -> None:
     """At one width of buckets all that are complete stay as they are, wherever the run has got
     to.
     """
-    seen: dict[int, dict[int, tuple[object, ...]]] = {}
+    complete_by_size: dict[int, dict[int, tuple[object, ...]]] = {}
     for last in (9_000, 9_400, 12_345, 16_000, 20_001):
         train(run, last, first=run.step, seq=run.step + 1, batch=333)
         run.step = last
-        found = loss(run, width=150)
+        series = loss(run, width=150)
         size = 64 if last <= 9_600 else 128 if last <= 19_200 else 256
-        columns = zip(found.x, found.mean, found.min, found.max, found.last, strict=True)
-        drawn = {int(x) // size: (x, *(f"{number:.9g}" for number in rest)) for x, *rest in columns}
-        assert list(drawn) == list(range(-(-last // size)))
-        complete = {index: bucket for index, bucket in drawn.items() if (index + 1) * size <= last}
-        for index, bucket in seen.get(size, {}).items():
-            assert drawn[index] == bucket
-        seen[size] = complete
+        columns = zip(series.x, series.mean, series.min, series.max, series.last, strict=True)
+        buckets = {
+            int(x) // size: (x, *(f"{number:.9g}" for number in values)) for x, *values in columns
+        }
+        assert list(buckets) == list(range(-(-last // size)))
+        complete = {
+            index: bucket for index, bucket in buckets.items() if (index + 1) * size <= last
+        }
+        for index, bucket in complete_by_size.get(size, {}).items():
+            assert buckets[index] == bucket
+        complete_by_size[size] = complete
 
 
 def test_a_spike_of_one_step_survives_every_zoom(run: Run) -> None:
@@ -126,8 +137,8 @@ def test_a_spike_of_one_step_survives_every_zoom(run: Run) -> None:
 
 def test_what_is_not_a_number_is_marked_at_any_width(run: Run) -> None:
     train(run, 20_000)
-    found = loss(run, width=30)
-    assert [x for x, _ in found.marks] == [77, 5_077, 10_077, 15_077]
+    series = loss(run, width=30)
+    assert [x for x, _ in series.marks] == [77, 5_077, 10_077, 15_077]
     assert [x for x, _ in loss(run, width=30, start=78, stop=15_000).marks] == [5_077, 10_077]
 
 
@@ -155,16 +166,16 @@ def test_a_compacted_run_may_go_on(run: Run) -> None:
     train(run, 15_000)
     series_store.compact(run)
     train(run, 20_000, first=15_000, seq=15_001)
-    found = loss(run, width=50_000)
-    assert found.x == [float(step) for step in range(20_000)]
+    series = loss(run, width=50_000)
+    assert series.x == [float(step) for step in range(20_000)]
     assert loss(run, width=100).count == 20_000
 
 
 def test_a_chart_of_a_late_batch_is_in_order_on_the_axis_of_tokens(run: Run) -> None:
     Attempt.objects.create(run=run, number=1)
-    whole = log(0, 12_000)
+    rows = log(0, 12_000)
     for number, start in enumerate([0, 2000, 6000, 4000, 8000, 10_000], 1):
-        series_store.append(run, 1, whole[start : start + 2000], number)
+        series_store.append(run, 1, rows[start : start + 2000], number)
     before = loss(run, axis="tokens", width=50)
     series_store.compact(run)
     after = loss(run, axis="tokens", width=50)
@@ -181,10 +192,10 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
     ended = timezone.now() - datetime.timedelta(days=31)
     Run.objects.filter(pk=run.pk).update(state=State.COMPLETED, finished_at=ended)
     before, short = loss(run, width=100), series_store.read([run], ["eval"])
-    latest, news = series_store.latest(run, ["loss", "eval"]), run.batch_count
+    latest, batch_count = series_store.latest(run, ["loss", "eval"]), run.batch_count
     assert series_store.compact_finished() > 0
     run.refresh_from_db()
-    assert run.batch_count > news
+    assert run.batch_count > batch_count
     after = loss(run, width=100)
     assert (after.x, after.min, after.max, after.count, after.thinned) == (
         before.x,
@@ -194,8 +205,8 @@ def test_points_that_are_dropped_after_some_days_leave_what_charts_show(
         64,
     )
     assert not Chunk.objects.filter(series__key="loss").exists()
-    assert [one.json() for one in series_store.read([run], ["eval"])] == [
-        one.json() for one in short
+    assert [series.json() for series in series_store.read([run], ["eval"])] == [
+        series.json() for series in short
     ]
     assert series_store.latest(run, ["loss", "eval"]) == latest
     close = loss(run, start=7_000, stop=8_000)

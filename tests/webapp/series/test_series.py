@@ -57,8 +57,8 @@ def forget(run: Run) -> None:
 
 
 def curve(run: Run, **question: Any) -> series_store.ChartSeries:
-    (found,) = series_store.read([run], ["loss"], **question)
-    return found
+    (series,) = series_store.read([run], ["loss"], **question)
+    return series
 
 
 @in_database
@@ -66,9 +66,9 @@ def curve(run: Run, **question: Any) -> series_store.ChartSeries:
 def test_a_short_series_is_returned_as_it_was_written(run: Run, values: list[float]) -> None:
     forget(run)
     attempt(run, 1, [logged(seq, seq, loss=value) for seq, value in enumerate(values, 1)])
-    found = curve(run)
-    assert found.mean == found.min == found.max == found.last == values
-    assert (found.x, found.count, found.points) == (
+    series = curve(run)
+    assert series.mean == series.min == series.max == series.last == values
+    assert (series.x, series.count, series.points) == (
         [float(step) for step in range(1, len(values) + 1)],
         len(values),
         len(values),
@@ -84,16 +84,16 @@ def test_buckets_keep_extremes_count_and_last_value(
 ) -> None:
     forget(run)
     attempt(run, 1, [logged(seq, seq, loss=value) for seq, value in enumerate(values, 1)])
-    found = curve(run, width=width)
-    assert found.points <= width + 1
-    assert (min(found.min), max(found.max), found.last[-1], found.count) == (
+    series = curve(run, width=width)
+    assert series.points <= width + 1
+    assert (min(series.min), max(series.max), series.last[-1], series.count) == (
         min(values),
         max(values),
         values[-1],
         len(values),
     )
-    assert all(low <= high for low, high in zip(found.min, found.max, strict=True))
-    assert found.x == sorted(found.x)
+    assert all(low <= high for low, high in zip(series.min, series.max, strict=True))
+    assert series.x == sorted(series.x)
 
 
 def test_the_mean_of_a_bucket_is_the_mean_of_its_values(run: Run) -> None:
@@ -143,10 +143,10 @@ def test_a_resumed_run_is_one_curve_and_its_abandoned_tail_is_left_out(run: Run)
         [logged(seq, step, loss=1000.0 + step) for seq, step in enumerate(range(121, 131), 2)],
         rewound_to=120,
     )
-    found = curve(run)
-    assert found.x == [float(step) for step in range(1, 131)]
-    assert found.mean[119:121] == [120.0, 1121.0]
-    assert found.attempts == [1, 2]
+    series = curve(run)
+    assert series.x == [float(step) for step in range(1, 131)]
+    assert series.mean[119:121] == [120.0, 1121.0]
+    assert series.attempts == [1, 2]
 
 
 def test_an_attempt_that_goes_further_back_cuts_all_before_it(run: Run) -> None:
@@ -154,7 +154,11 @@ def test_an_attempt_that_goes_further_back_cuts_all_before_it(run: Run) -> None:
     attempt(run, 2, losses(41, 60), rewound_to=40)
     attempt(run, 3, losses(21, 30), rewound_to=20)
     assert curve(run).x == [float(step) for step in range(1, 31)]
-    assert [(part.attempt, part.last) for part in segments(run)] == [(1, 20), (2, 20), (3, None)]
+    assert [(segment.attempt, segment.last) for segment in segments(run)] == [
+        (1, 20),
+        (2, 20),
+        (3, None),
+    ]
 
 
 def test_an_attempt_that_begins_again_in_the_middle_of_its_log_is_one_curve(run: Run) -> None:
@@ -173,10 +177,10 @@ def test_an_attempt_that_begins_again_in_the_middle_of_its_log_is_one_curve(run:
         2,
         [logged(seq, step, loss=1000.0 + step) for seq, step in enumerate(range(31, 41), 34)],
     )
-    found = curve(run)
-    assert found.x == [float(step) for step in range(1, 41)]
-    assert found.mean == [
-        step + 100.0 * (25 <= step <= 30) + 1000.0 * (step > 30) for step in found.x
+    series = curve(run)
+    assert series.x == [float(step) for step in range(1, 41)]
+    assert series.mean == [
+        step + 100.0 * (25 <= step <= 30) + 1000.0 * (step > 30) for step in series.x
     ]
     assert series_store.latest(run, ["loss"]) == {"loss": 1040.0}
     assert len(list(series_store.export_rows(run, abandoned=True))) == 30 + 15 + 15 + 10
@@ -210,10 +214,10 @@ def test_what_is_not_a_number_is_kept_and_marked(run: Run) -> None:
             for seq, value in enumerate([1.0, "NaN", "Infinity", "-Infinity", 2.0], 1)
         ],
     )
-    found = curve(run)
-    assert math.isnan(found.mean[1])
-    assert found.mean[2:4] == [math.inf, -math.inf]
-    answer = json.loads(json.dumps(found.json(), allow_nan=False))
+    series = curve(run)
+    assert math.isnan(series.mean[1])
+    assert series.mean[2:4] == [math.inf, -math.inf]
+    answer = json.loads(json.dumps(series.json(), allow_nan=False))
     assert answer["mean"] == [1, "NaN", "Infinity", "-Infinity", 2]
     assert answer["marks"] == [[2, "NaN"], [3, "Infinity"], [4, "-Infinity"]]
 
@@ -221,17 +225,17 @@ def test_what_is_not_a_number_is_kept_and_marked(run: Run) -> None:
 def test_a_bucket_is_measured_over_its_finite_values(run: Run) -> None:
     values = [float(step) if step % 4 else "NaN" for step in range(64)]
     attempt(run, 1, [logged(step + 1, step, loss=value) for step, value in enumerate(values)])
-    found = curve(run, width=8)
-    assert (found.mean[0], found.min[0], found.max[0]) == (24 / 6, 1.0, 7.0)
-    assert len(found.marks) == 8
+    series = curve(run, width=8)
+    assert (series.mean[0], series.min[0], series.max[0]) == (24 / 6, 1.0, 7.0)
+    assert len(series.marks) == 8
 
 
 def test_a_bucket_without_a_finite_value_says_so(run: Run) -> None:
     attempt(
         run, 1, [logged(step + 1, step, loss=1.0 if step < 32 else "NaN") for step in range(64)]
     )
-    found = curve(run, width=4)
-    assert [series_store.json_number(value) for value in found.mean] == [1, 1, "NaN", "NaN"]
+    series = curve(run, width=4)
+    assert [series_store.json_number(value) for value in series.mean] == [1, 1, "NaN", "NaN"]
 
 
 @pytest.mark.parametrize(
@@ -245,9 +249,9 @@ def test_every_axis_has_its_own_range(
 
     run.started_at = moment(NOON)
     attempt(run, 1, losses(1, 5))
-    found = curve(run, axis=axis, start=expected[0], stop=expected[1])
-    assert found.x == expected
-    assert found.mean == [2.0, 3.0]
+    series = curve(run, axis=axis, start=expected[0], stop=expected[1])
+    assert series.x == expected
+    assert series.mean == [2.0, 3.0]
 
 
 def test_only_what_is_past_a_cursor_is_read(run: Run) -> None:
@@ -282,12 +286,14 @@ def test_the_tag_changes_with_news_and_with_the_question(run: Run) -> None:
 
 
 def test_runs_do_not_mix(run: Run) -> None:
-    other = Run.objects.create(team=run.team, name="other")
+    second_run = Run.objects.create(team=run.team, name="other")
     attempt(run, 1, losses(1, 3))
-    attempt(other, 1, losses(5, 6))
-    assert [(series.run, series.count) for series in series_store.read([run, other], None)] == [
+    attempt(second_run, 1, losses(5, 6))
+    assert [
+        (series.run, series.count) for series in series_store.read([run, second_run], None)
+    ] == [
         (run.public_id, 3),
-        (other.public_id, 2),
+        (second_run.public_id, 2),
     ]
 
 

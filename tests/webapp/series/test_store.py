@@ -62,7 +62,7 @@ class Log:
 
 def logs(chance: random.Random, attempts: int, length: int, in_order: bool) -> list[Log]:
     """Attempts that rewind; in order, or late, repeated, with steps and clocks that go back."""
-    found: list[Log] = []
+    attempt_logs: list[Log] = []
     sparse = chance.choice([1, 1, 7, 1000])
     step = chance.choice([-1, 0, -300, 10**9])
     for number in range(attempts):
@@ -77,8 +77,8 @@ def logs(chance: random.Random, attempts: int, length: int, in_order: bool) -> l
             if chance.random() < 0.5:
                 chance.shuffle(indices)
             indices += chance.choices(indices, k=chance.randint(0, 20))
-        found.append(Log(rewind, rows, list(_batches(chance, indices))))
-    return found
+        attempt_logs.append(Log(rewind, rows, list(_batches(chance, indices))))
+    return attempt_logs
 
 
 def _batches(chance: random.Random, indices: list[int]) -> Iterator[list[int]]:
@@ -90,14 +90,14 @@ def _batches(chance: random.Random, indices: list[int]) -> Iterator[list[int]]:
 
 def _row(chance: random.Random, seq: int, step: int, in_order: bool) -> dict[str, Any]:
     keys = [key for key in KEYS if key == "loss" or chance.random() < 0.25]
-    place = step if in_order else chance.randint(0, 500)
+    position = step if in_order else chance.randint(0, 500)
     values = {key: _number(chance) for key in keys}
     return {
         "seq": seq,
         "step": step,
-        "tokens": 100 * max(place, 0),
-        "compute": place * 0.3,
-        "wall_time": NOON + place,
+        "tokens": 100 * max(position, 0),
+        "compute": position * 0.3,
+        "wall_time": NOON + position,
         "values": values,
     }
 
@@ -113,9 +113,9 @@ def _number(chance: random.Random) -> float:
     )
 
 
-def appended(run: Run, written: list[Log]) -> None:
-    news = itertools.count(1)
-    for number, log in enumerate(written, 1):
+def appended(run: Run, attempt_logs: list[Log]) -> None:
+    batch_numbers = itertools.count(1)
+    for number, log in enumerate(attempt_logs, 1):
         Attempt.objects.create(run=run, number=number, last_seq=len(log.rows))
         if log.rewind is not None:
             rewound = {
@@ -128,15 +128,17 @@ def appended(run: Run, written: list[Log]) -> None:
             }
             Event.objects.create(run=run, attempt=number, **rewound)
         for batch in log.batches:
-            series_store.append(run, number, [log.rows[index] for index in batch], next(news))
+            series_store.append(
+                run, number, [log.rows[index] for index in batch], next(batch_numbers)
+            )
 
 
-def close(found: list[float], expected: list[float], scale: float) -> bool:
-    return len(found) == len(expected) and all(
-        one == other
-        or (math.isnan(one) and math.isnan(other))
-        or math.isclose(one, other, rel_tol=1e-9, abs_tol=scale)
-        for one, other in zip(found, expected, strict=True)
+def close(numbers: list[float], expected: list[float], scale: float) -> bool:
+    return len(numbers) == len(expected) and all(
+        number == expected_number
+        or (math.isnan(number) and math.isnan(expected_number))
+        or math.isclose(number, expected_number, rel_tol=1e-9, abs_tol=scale)
+        for number, expected_number in zip(numbers, expected, strict=True)
     )
 
 
@@ -144,7 +146,7 @@ ROUNDING = 1e-322
 """Of a mean of the smallest numbers that there are."""
 
 
-def same(found: series_store.ChartSeries, expected: reference.Drawn | None) -> bool:
+def same(series: series_store.ChartSeries, expected: reference.Drawn | None) -> bool:
     if expected is None:
         return False
     size = max(
@@ -152,18 +154,20 @@ def same(found: series_store.ChartSeries, expected: reference.Drawn | None) -> b
         default=0.0,
     )
     return (
-        (found.count, found.points, found.attempts)
+        (series.count, series.points, series.attempts)
         == (expected.count, len(expected.x), expected.attempts)
-        and close(found.x, expected.x, 1e-5)
-        and close(found.mean, expected.mean, max(1e-9 * size, ROUNDING))
+        and close(series.x, expected.x, 1e-5)
+        and close(series.mean, expected.mean, max(1e-9 * size, ROUNDING))
         and all(
-            close(getattr(found, name), getattr(expected, name), 0.0)
+            close(getattr(series, name), getattr(expected, name), 0.0)
             for name in ("min", "max", "last")
         )
-        and Counter(repr(value) for _, value in found.marks)
+        and Counter(repr(value) for _, value in series.marks)
         <= Counter(repr(value) for _, value in expected.marks)
         and close(
-            [x for x, _ in found.marks], [x for x, _ in expected.marks[: expected.most_marks]], 1e-6
+            [x for x, _ in series.marks],
+            [x for x, _ in expected.marks[: expected.most_marks]],
+            1e-6,
         )
     )
 
@@ -185,9 +189,9 @@ def test_any_appends_read_back_at_any_width_range_and_axis(
 ) -> None:
     chance = random.Random(seed)
     run.started_at = moment(NOON)
-    written = logs(chance, attempts, length, in_order)
+    attempt_logs = logs(chance, attempts, length, in_order)
     with transaction.atomic():
-        appended(run, written)
+        appended(run, attempt_logs)
         for _ in range(6):
             key, axis, width = (
                 chance.choice(KEYS),
@@ -195,9 +199,9 @@ def test_any_appends_read_back_at_any_width_range_and_axis(
                 chance.choice([1, 2, 5, 13, 40, 1000]),
             )
             points = [
-                one
-                for number, log in enumerate(written, 1)
-                for one in reference.points_of(number, key, log.rows)
+                logged_point
+                for number, log in enumerate(attempt_logs, 1)
+                for logged_point in reference.points_of(number, key, log.rows)
             ]
             points = [replace(point, wall_time=point.wall_time - NOON) for point in points]
             ends = [point.x(axis) for point in points] or [0.0]
@@ -219,7 +223,7 @@ def check(
     width: int,
     in_order: bool,
 ) -> None:
-    found = series_store.read([run], [key], axis=axis, start=low, stop=high, width=width)
+    all_series = series_store.read([run], [key], axis=axis, start=low, stop=high, width=width)
     question = (
         segments(run),
         axis,
@@ -229,8 +233,8 @@ def check(
     )
     by_step = reference.draw(points, *question, by_step=True)
     by_x = reference.draw(points, *question, by_step=False)
-    assert len(found) == (by_step is not None), (found, by_step)
-    if found:
-        assert same(found[0], by_step) or (
-            axis != "step" and not in_order and same(found[0], by_x)
-        ), (found[0], by_step, by_x)
+    assert len(all_series) == (by_step is not None), (all_series, by_step)
+    if all_series:
+        assert same(all_series[0], by_step) or (
+            axis != "step" and not in_order and same(all_series[0], by_x)
+        ), (all_series[0], by_step, by_x)

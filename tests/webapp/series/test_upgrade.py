@@ -51,13 +51,13 @@ def test_points_become_series(run: Run) -> None:
     migrate("0005_rename_columns")
     migrate("0005_rename_columns")
     assert len(list(series_store.export_rows(run, abandoned=True))) == 2 * 10_500
-    (found,) = series_store.read([run], ["loss"], width=1000)
-    assert (found.x, found.mean[7:]) == (
+    (series,) = series_store.read([run], ["loss"], width=1000)
+    assert (series.x, series.mean[7:]) == (
         [float(n) for n in range(1, 501)],
         [n / 8 for n in range(8, 501)],
     )
-    assert found.marks[0][0] == 7
-    again = {"seq": 2, "step": 1, "values": {"loss": 9.0}, "wall_time": 0.0}
-    series_store.append(run, 2, [again, {"seq": 1, "type": "rewind"}], 999)
+    assert series.marks[0][0] == 7
+    repetition = {"seq": 2, "step": 1, "values": {"loss": 9.0}, "wall_time": 0.0}
+    series_store.append(run, 2, [repetition, {"seq": 1, "type": "rewind"}], 999)
     assert series_store.read([run], ["loss"])[0].count == 500
     assert series_store.read_since(run, 0) is None

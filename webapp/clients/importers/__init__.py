@@ -22,7 +22,6 @@ from webapp.clients.client_batch import ClientBatch, LoggedValues, RunAddress, c
 from webapp.clients.importers import mlflow, tensorboard, wandb
 from webapp.clients.importers.imported_run import (
     ImportedRun,
-    LogAtOffset,
     LogSource,
     UnreadableFile,
 )
@@ -43,6 +42,8 @@ FORMATS = {
     "wandb": "Weights & Biases: history as CSV or JSON lines, or offline .wandb files",
     "mlflow": "MLflow: an mlruns folder, or metric histories as CSV",
 }
+# Logs of one transaction, so that a file of any length needs no more memory, and a broken import is
+# continued close to where it stopped.
 AT_ONCE = 2000
 TELL_SECONDS = 5.0
 UNKNOWN_END = "The files do not say how the run ended."
@@ -77,14 +78,12 @@ def import_runs(
 
 
 def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, tell: Tell) -> Run:
-    project_name = storable(imported.project or project)
-    key = storable(imported.key)
     address = RunAddress(
         team.pk,
         owner.pk if owner else None,
-        project_name,
+        storable(imported.project or project),
         imported.client,
-        key,
+        storable(imported.key),
         storable(imported.name),
         Run.Source.IMPORTED,
     )
@@ -95,11 +94,13 @@ def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, 
     )
     with transaction.atomic():
         record({run_id: [ClientBatch(address, params=params, tags=tags)]})
+    # First and last time of all values: only these two are kept, however long the files are.
     times: list[float] = []
     count, last_report = 0, time.monotonic()
     try:
         for source in imported.sources:
             for logs in _recorded(run_id, address, source):
+                # 0 stands for an unknown time.
                 times = [when for log in logs if (when := log.wall_time) > 0] + times
                 times = [min(times), max(times)] if times else []
                 count += sum(len(log.values) for log in logs)
@@ -109,6 +110,7 @@ def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, 
                         f"“{storable(imported.name)}”: {count:,} values so far, at step "
                         f"{logs[-1].step:,}."
                     )
+    # Also after a damaged record: what was read before it stays, and needs its state and times.
     finally:
         run = _conclude(run_id, imported, times)
     return run
@@ -122,7 +124,8 @@ def _recorded(run_id: int, address: RunAddress, source: LogSource) -> Iterator[l
         else ImportedFile.objects.get_or_create(run_id=run_id, head=source.head)[0]
     )
     done = 0 if imported_file is None else imported_file.done
-    # Before places were kept a receipt was, for each log; such a file goes on as it began.
+    # Older versions kept a receipt for each log instead of the read position. Such a file continues
+    # with receipts, because its position is not known.
     with_receipts = (
         imported_file is not None and not done and Receipt.objects.filter(run=run_id).exists()
     )
@@ -134,14 +137,11 @@ def _recorded(run_id: int, address: RunAddress, source: LogSource) -> Iterator[l
         ]
         with transaction.atomic():
             record({run_id: [ClientBatch(address, logs)]})
+            # In the transaction of the values: a crash leaves both or neither.
             if imported_file is not None:
-                _move(imported_file, chunk)
+                imported_file.done = chunk[-1][0] + 1
+                imported_file.save(update_fields=["done"])
         yield logs
-
-
-def _move(imported_file: ImportedFile, chunk: list[LogAtOffset]) -> None:
-    imported_file.done = chunk[-1][0] + 1
-    imported_file.save(update_fields=["done"])
 
 
 def _conclude(run_id: int, imported: ImportedRun, times: list[float]) -> Run:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from webapp.clients.client_batch import LoggedValues, step
 
+# A little before the end of Python's calendar, so that a time fits it in every time zone.
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 LogAtOffset = tuple[int, LoggedValues]  # byte offset in the file, and the values there
 

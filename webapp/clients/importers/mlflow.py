@@ -29,13 +29,16 @@ from webapp.clients.importers.imported_run import (
 from webapp.runs.models import State
 
 CLIENT = "mlflow"
+# By the number in MLflow's enumeration and by its name. No other status is an end.
 STATUSES = {
     "3": State.COMPLETED,
     "FINISHED": State.COMPLETED,
     "4": State.FAILED,
     "FAILED": State.FAILED,
 }
+# Rows in memory at once, over all runs of a table.
 MOST_ROWS = 50_000
+# Characters of a line that are looked at: a time, a value and a step take less than 100.
 LONGEST_LINE = 1000
 COLUMNS = {"key", "value", "step", "timestamp"}
 
@@ -57,6 +60,8 @@ def _run(run_folder: Path, meta: dict[str, Any]) -> ImportedRun:
     }
     name = str(meta.get("run_name") or facts["tags"].get("mlflow.runName") or run_folder.name)
     state = STATUSES.get(str(meta.get("status")))
+    # No head: values count by their content, so that an imported folder and a run that MLflow's
+    # client logs here are recorded in the same way.
     sources = [LogSource(None, partial(_logs, run_folder / "metrics"))]
     return ImportedRun(
         CLIENT,

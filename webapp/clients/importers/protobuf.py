@@ -50,6 +50,7 @@ def single(value: bytes) -> float:
 def _varint(message: bytes, offset: int) -> tuple[int, int]:
     value = shift = 0
     while True:
+        # A varint of 64 bits has at most ten bytes.
         if offset >= len(message) or shift > 63:
             raise ValueError("a number breaks off")
         byte = message[offset]

@@ -12,6 +12,7 @@ from uuid import UUID
 from webapp.clients.client_batch import digest_id
 from webapp.clients.importers.imported_run import UnreadableFile
 
+# Bytes, so that a file without line breaks cannot fill the memory.
 LONGEST_LINE = 16 * 2**20
 
 
@@ -57,7 +58,10 @@ def _whole(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         row_offset = row_offset if row_lines else offset
         row_lines.append(line)
         size += len(line)
+        # A quote inside a quoted cell is written twice, so that only an odd number opens or closes
+        # one.
         open_quote ^= line.count('"') % 2 == 1
+        # A quote that is never closed would join all lines of the file.
         if not open_quote or size > LONGEST_LINE:
             yield row_offset, "\n".join(row_lines)
             row_lines, size, open_quote = [], 0, False
@@ -80,6 +84,7 @@ def _json(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as problem:
+            # The last line may still be being written; the next import reads it again.
             if offset + len(line.encode()) >= file_size:
                 return
             raise UnreadableFile(

@@ -28,8 +28,10 @@ from webapp.clients.importers.protobuf import double, fields, signed, single
 
 CLIENT = "tensorboard"
 PATTERN = "*tfevents*"
+# Bytes, so that a damaged length cannot make the reader allocate the rest of a large file.
 LARGEST_RECORD = 256 * 2**20
 FLOAT, DOUBLE = 1, 2
+# CRC-32C (Castagnoli), bits reversed; the standard library only has CRC-32.
 POLYNOMIAL = 0x82F63B78
 
 
@@ -37,6 +39,7 @@ def found(folder: Path) -> Iterator[ImportedRun]:
     """Every run below `folder`, by the path of its folder. Raises UnreadableFile."""
     files: dict[Path, list[Path]] = defaultdict(list)
     for file in sorted(folder.rglob(PATTERN)):
+        # An empty file has no records to identify it by.
         if file.is_file() and file.stat().st_size:
             files[file.parent].append(file)
     for run_folder, run_files in files.items():
@@ -145,6 +148,8 @@ def masked_crc(data: bytes) -> int:
     for byte in data:
         crc = TABLE[(crc ^ byte) & 255] ^ (crc >> 8)
     crc ^= 0xFFFFFFFF
+    # TensorFlow masks a CRC that is stored beside its data: rotated right by 15 bits, plus a
+    # constant.
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 

@@ -85,8 +85,13 @@ def _offline(file: Path) -> ImportedRun:
         if isinstance(value, bytes) and number < 9
     }
     head = digest_id(run.hex())
-    source = LogSource(head, partial(_logs, file, _rows))
-    return ImportedRun(CLIENT, str(head), texts.get(1) or file.stem, [source], texts.get(3, ""))
+    return ImportedRun(
+        CLIENT,
+        str(head),
+        texts.get(1) or file.stem,
+        [LogSource(head, partial(_logs, file, _rows))],
+        texts.get(3, ""),
+    )
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -141,10 +146,12 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
             raise UnreadableFile(f"{file.name} does not begin like a file of W&B.")
         offset, record_offset, fragments = len(HEADER), 0, list[bytes]()
         while True:
-            if BLOCK - offset % BLOCK < 7:  # what is left of a block is filled with zeros
+            # A header of 7 bytes does not cross a block: what is left of the block is zeros.
+            if BLOCK - offset % BLOCK < 7:
                 offset += BLOCK - offset % BLOCK
             stream.seek(offset)
             frame = stream.read(7)
+            # A run that is still logging, or was killed, ends in the middle of a fragment.
             if len(frame) < 7:
                 return
             check, length, kind = struct.unpack("<IHB", frame)

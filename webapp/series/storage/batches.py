@@ -28,6 +28,7 @@ from webapp.series.storage.points import (
     joined,
 )
 
+# The width of the column `Series.key`.
 KEY_LENGTH = 120
 SIZES = struct.Struct("<I")
 Rows = Iterable[dict[str, Any]]
@@ -73,6 +74,7 @@ def encode_groups(groups: Sequence[RowGroup]) -> bytes:
     """Return groups as bytes; keys whose values all fit float32 exactly take half as much."""
     heads, bodies = [], []
     for group in groups:
+        # A value that needs 64 bits would widen the column of all keys: such keys are packed apart.
         wide = ~exact_single(group.values).all(axis=1)
         order = np.argsort(wide, kind="stable")
         narrow = len(order) - int(wide.sum())
@@ -105,6 +107,7 @@ def merge_groups(groups: Iterable[RowGroup]) -> list[RowGroup]:
     """Merge groups with the same set of keys, in the order given."""
     by_keys: dict[tuple[str, ...], list[RowGroup]] = {}
     for group in groups:
+        # Clients name the same keys in any order, and `encode_groups` changes it.
         order = sorted(range(len(group.keys)), key=group.keys.__getitem__)
         keys = tuple(group.keys[index] for index in order)
         by_keys.setdefault(keys, []).append(RowGroup(keys, group.positions, group.values[order]))
@@ -132,6 +135,7 @@ def _group(keys: tuple[str, ...], rows: Sequence[dict[str, Any]], content: bool)
         wall_times,
     )
     values = np.array([[float(value) for value in row["values"].values()] for row in rows]).T
+    # Of keys that are alike after they are cut, the first is kept: a group has each key once.
     short = [key[:KEY_LENGTH] for key in keys]
     columns = (
         [index for index, key in enumerate(short) if key not in short[:index]]
@@ -180,25 +184,25 @@ def tails(runs: Collection[int], past: int | None = None) -> dict[tuple[int, int
 
 def value_parts(tail: Tail | None, series: Series | None, key: str) -> list[KeyValues]:
     """Return the tail of one key, without repetitions of itself or of the chunks of `series`."""
-    parts = _strands(tail.groups, key) if tail is not None else []
-    if tail is None or not tail.content or not parts:
-        return parts
-    joined_parts = concat_values(parts)
-    before = _strands(tail.before, key)
+    tail_values = _values_of_key(tail.groups, key) if tail is not None else []
+    if tail is None or not tail.content or not tail_values:
+        return tail_values
+    joined_values = concat_values(tail_values)
+    before = _values_of_key(tail.before, key)
     # If wall time never falls and this tail is later than all chunks, none of them can match.
     if series is not None and not (
-        series.monotonic_axes & 4 and joined_parts.positions.wall_time.min() > series.last_time
+        series.monotonic_axes & 4 and joined_values.positions.wall_time.min() > series.last_time
     ):
-        before += chunks.overlapping(series, joined_parts.positions)
-    duplicates = duplicate_mask(joined_parts, concat_values(before))
+        before += chunks.overlapping(series, joined_values.positions)
+    duplicates = duplicate_mask(joined_values, concat_values(before))
     if duplicates.all():
         return []
     return (
-        [KeyValues(joined_parts.positions.take(~duplicates), joined_parts.values[~duplicates])]
+        [KeyValues(joined_values.positions.take(~duplicates), joined_values.values[~duplicates])]
         if duplicates.any()
-        else parts
+        else tail_values
     )
 
 
-def _strands(groups: Iterable[RowGroup], key: str) -> list[KeyValues]:
+def _values_of_key(groups: Iterable[RowGroup], key: str) -> list[KeyValues]:
     return [KeyValues(group.positions, group.rows[key]) for group in groups if key in group.rows]

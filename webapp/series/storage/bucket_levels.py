@@ -30,6 +30,8 @@ from webapp.series.storage.buckets import (
 from webapp.series.storage.points import INT64_MAX, INT64_MIN, Merger, Points
 
 MIN_BITS, BITS_APART, MAX_BITS = 6, 2, 60
+ALL_BITS = range(MIN_BITS, MAX_BITS + 1, BITS_APART)
+# Stored in the key of each row (`Level.block`): another number needs a migration of all levels.
 ROW_BITS = 8
 ROW_BUCKETS = 2**ROW_BITS
 MIN_POINTS, MIN_BUCKETS = 16, 128
@@ -60,7 +62,7 @@ class LevelRange(NamedTuple):
 
 def levels(series: Series) -> list[int]:
     """Return the stored levels of a series as bits, finest first."""
-    return [bits for bits in range(MIN_BITS, MAX_BITS + 1, BITS_APART) if series.levels >> bits & 1]
+    return [bits for bits in ALL_BITS if series.levels >> bits & 1]
 
 
 def level_for(series: Series, bits: int) -> int | None:
@@ -68,10 +70,10 @@ def level_for(series: Series, bits: int) -> int | None:
 
     For a thinned series, the finest level if all are coarser. None if there is no such level.
     """
-    stored = levels(series)
+    stored_levels = levels(series)
     return next(
-        (level for level in reversed(stored) if level <= bits),
-        stored[0] if series.thinned and stored else None,
+        (level for level in reversed(stored_levels) if level <= bits),
+        stored_levels[0] if series.thinned and stored_levels else None,
     )
 
 
@@ -84,6 +86,7 @@ def fetch(ranges: Sequence[LevelRange]) -> list[Buckets]:
     rows_by_range: list[list[Buckets]] = [[] for _ in ranges]
     for index, _, data in _rows(blocks):
         rows_by_range[index - 1].append(unpack_buckets(data))
+    # Rows are whole blocks; the first and last reach beyond the range.
     fetched = [concat_buckets(rows) for rows in rows_by_range]
     return [
         buckets.take((buckets.index >= level.low) & (buckets.index <= level.high))
@@ -98,9 +101,9 @@ def add(added: Iterable[tuple[Series, Points]]) -> None:
     """
     grid_cache, changes = GridCache(), _Changes()
     for series, points in added:
-        stored = levels(series)
         below: Buckets | None = None
-        for bits in stored:
+        for bits in levels(series):
+            # Made from the level below, which has fewer buckets than there are points.
             below = (
                 grid_cache.buckets(points, bits)
                 if below is None
@@ -108,47 +111,40 @@ def add(added: Iterable[tuple[Series, Points]]) -> None:
             )
             changes.add(series, bits, below)
     changes.store()
+    # Afterwards, because a new level is made from the level below it, which must have the new
+    # points.
     for series, _ in added:
-        create_missing(series)
+        _create_missing(series)
 
 
-def create_missing(series: Series) -> None:
+def _create_missing(series: Series) -> None:
     """Create the levels that the series has become long enough for."""
     for bits in _needed(series):
         if not series.levels >> bits & 1:
             below = [level for level in levels(series) if level < bits]
+            if below:
+                (finer,) = fetch([LevelRange(series.pk, below[-1])])
+                buckets = merge_buckets([finer.coarser(bits - below[-1])])
+            else:
+                (value_parts,) = chunks.fetch([chunks.StepRange(series.pk)])
+                buckets = GridCache().buckets(Merger().points(value_parts), bits)
             changes = _Changes()
-            changes.add(
-                series,
-                bits,
-                _from_level(series, below[-1], bits) if below else _from_points(series, bits),
-            )
+            changes.add(series, bits, buckets)
             changes.store()
             series.levels |= 1 << bits
 
 
 def _needed(series: Series) -> list[int]:
+    # A thinned series has no points left to make levels from.
+    if series.thinned:
+        return []
     extent = series.last_step - series.first_step + 1
-    all_bits = range(MIN_BITS, MAX_BITS + 1, BITS_APART)
-    return (
-        []
-        if series.thinned
-        else [
-            bits
-            for bits in all_bits
-            if series.count << bits >= MIN_POINTS * extent and extent >> bits >= MIN_BUCKETS
-        ]
-    )
-
-
-def _from_level(series: Series, level: int, bits: int) -> Buckets:
-    (buckets,) = fetch([LevelRange(series.pk, level)])
-    return merge_buckets([buckets.coarser(bits - level)])
-
-
-def _from_points(series: Series, bits: int) -> Buckets:
-    (value_parts,) = chunks.fetch([chunks.StepRange(series.pk)])
-    return GridCache().buckets(Merger().points(value_parts), bits)
+    # count / (extent / 2^bits) points in a bucket, in whole numbers, which are exact at any size.
+    return [
+        bits
+        for bits in ALL_BITS
+        if series.count << bits >= MIN_POINTS * extent and extent >> bits >= MIN_BUCKETS
+    ]
 
 
 class _Changes:
@@ -168,13 +164,14 @@ class _Changes:
 
     def store(self) -> None:
         blocks = list(self._changed)
-        stored = dict.fromkeys(blocks, NONE)
+        buckets_by_block = dict.fromkeys(blocks, NONE)
         for index, _, data in _rows(
             [(series, bits, block, block) for series, bits, block in blocks]
         ):
-            stored[blocks[index - 1]] = unpack_buckets(data)
+            buckets_by_block[blocks[index - 1]] = unpack_buckets(data)
         blobs = [
-            pack_buckets(merge_buckets([stored[block], self._changed[block]])) for block in blocks
+            pack_buckets(merge_buckets([buckets_by_block[block], self._changed[block]]))
+            for block in blocks
         ]
         if blocks:
             with connection.cursor() as cursor:

@@ -15,7 +15,9 @@ from webapp.series.models import SMALL, Axis, Chunk, Series
 from webapp.series.storage.packing import Floats, pack, unpack
 from webapp.series.storage.points import INT64_MAX, INT64_MIN, KeyValues, Points, Positions
 
-LARGEST = 8192  # largest number of values in a chunk of an unfinished run
+# Largest number of values in a chunk of an unfinished run. A chart unpacks whole chunks for the
+# points at the two edges of its range.
+LARGEST = 8192
 
 OVERLAPPING = """
 FROM unnest(%(series)s::int8[], %(low)s::int8[], %(high)s::int8[])
@@ -75,20 +77,21 @@ def fetch_not_finite(step_ranges: Sequence[StepRange], limit: int) -> list[list[
 
 
 def overlapping(series: Series, positions: Positions) -> list[KeyValues]:
-    """The chunks of `series` that may hold points with the steps and wall times of `places`."""
+    """Return the chunks of `series` that may hold points at the steps and times of `positions`."""
     step_range = StepRange(series.pk, int(positions.step.min()), int(positions.step.max()))
-    (parts,) = _fetch(
+    (chunk_values,) = _fetch(
         IN_TIME,
         [step_range],
         {"from": float(positions.wall_time.min()), "to": float(positions.wall_time.max())},
     )
-    return parts
+    return chunk_values
 
 
 def last_before(series: Series, high: int) -> list[KeyValues]:
     """Return the chunks that may hold the last point up to step `high`."""
     started = Chunk.objects.filter(series=series, first_step__lte=high)
     last_complete = started.filter(last_step__lte=high).aggregate(last=Max("last_step"))["last"]
+    # A chunk that reaches beyond `high` may hold a later point up to it than those that end before.
     candidates = list(started.filter(Q(last_step__gt=high) | Q(last_step=last_complete)))
     positions = axes({chunk.axis_id for chunk in candidates})
     return [KeyValues(positions[chunk.axis_id], values(chunk)) for chunk in candidates]
@@ -99,6 +102,7 @@ def _fetch(
 ) -> list[list[KeyValues]]:
     by_range: list[list[KeyValues]] = [[] for _ in step_ranges]
     rows = _rows(sql, step_ranges, values)
+    # In a second query, because keys that share an axis would each get a copy of it by a join.
     positions = axes({axis for _, axis, _ in rows})
     for index, axis, data in rows:
         (column,) = unpack(data)
@@ -188,6 +192,7 @@ def drop(chunks: Iterable[Chunk]) -> None:
     """Delete chunks, and axes that no chunk uses any more."""
     dropped = list(chunks)
     Chunk.objects.filter(pk__in=[chunk.pk for chunk in dropped]).delete()
+    # Keys that were logged together share an axis: another one may still use it.
     Axis.objects.filter(pk__in={chunk.axis_id for chunk in dropped}, chunk=None).delete()
 
 
@@ -217,6 +222,7 @@ def _axis(run: int, attempt: int, positions: Positions) -> Axis:
 
 def _save_axes(run: int, attempt: int, axes: dict[bytes, Axis]) -> dict[bytes, int]:
     """Insert the axes that are new; return the id of each by its digest."""
+    # Postgres returns no id for a row that was there already, so that all are read again.
     Axis.objects.bulk_create(axes.values(), ignore_conflicts=True)
     rows = Axis.objects.filter(run=run, attempt=attempt, digest__in=list(axes)).values_list(
         "digest", "pk"

@@ -20,10 +20,11 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Column = npt.NDArray[Any]
 
-FRONT = struct.Struct("<HI")  # number of columns, bytes before compression
-HEAD = struct.Struct(
-    "<ccIq"
-)  # kind, stored type, number of values, first value of a column of differences
+# This format is stored in every row of batches, axes, chunks and levels: a change must still read
+# it. Number of columns, bytes before compression.
+FRONT = struct.Struct("<HI")
+# Kind, stored type, number of values, first value of a column of differences.
+HEAD = struct.Struct("<ccIq")
 # Differences of integers; of the bit patterns of floats; no differences.
 WHOLE, BITS, PLAIN = b"w", b"b", b"p"
 NARROW = ((b"1", np.int8), (b"2", np.int16), (b"4", np.int32), (b"8", np.int64))
@@ -36,9 +37,9 @@ def pack(columns: Sequence[Column]) -> bytes:
     """Return `columns`, which may have different lengths, as bytes."""
     heads, bodies = [], []
     for column in columns:
-        kind, code, first, stored = _stored(column)
+        kind, code, first, encoded = _encoded(column)
         heads.append(HEAD.pack(kind, code, len(column), first))
-        bodies.append(_shuffled(stored))
+        bodies.append(_shuffled(encoded))
     body = b"".join(bodies)
     return b"".join(
         [FRONT.pack(len(columns), len(body)), *heads, CODEC.compress(body, asbytes=True)]
@@ -54,13 +55,14 @@ def unpack(data: bytes | memoryview) -> list[Column]:
     columns: list[Column] = []
     start_of_column = 0
     for kind, code, length, first in HEAD.iter_unpack(data[FRONT.size : start]):
-        stored: npt.NDArray[np.generic] = np.empty(0, STORED[code])
+        encoded: npt.NDArray[np.generic] = np.empty(0, STORED[code])
+        # A column of differences has one number fewer in its body; the first value is in its head.
         if length > (kind != PLAIN):
-            end = start_of_column + (length - (kind != PLAIN)) * stored.itemsize
-            stored = _unshuffled(body[start_of_column:end], STORED[code], stored.itemsize)
+            end = start_of_column + (length - (kind != PLAIN)) * encoded.itemsize
+            encoded = _unshuffled(body[start_of_column:end], STORED[code], encoded.itemsize)
             start_of_column = end
         columns.append(
-            stored.astype(np.float64) if kind == PLAIN else _summed(kind, length, first, stored)
+            encoded.astype(np.float64) if kind == PLAIN else _summed(kind, length, first, encoded)
         )
     return columns
 
@@ -71,14 +73,15 @@ def exact_single(values: Floats) -> npt.NDArray[np.bool_]:
         return (values.astype(np.float32) == values) | np.isnan(values)
 
 
-def _stored(column: Column) -> tuple[bytes, bytes, int, npt.NDArray[np.generic]]:
+def _encoded(column: Column) -> tuple[bytes, bytes, int, npt.NDArray[np.generic]]:
     if column.dtype.kind == "i":
-        code, first, stored = _differences(column)
-        return WHOLE, code, first, stored
+        return WHOLE, *_differences(column)
     if exact_single(column).all():
         return PLAIN, SINGLE, 0, column.astype(np.float32)
-    code, first, stored = _differences(column.view(np.int64))
-    return (PLAIN, DOUBLE, 0, column) if code == b"8" else (BITS, code, first, stored)
+    # Floats of one sign are ordered as their bit patterns are, so that values which grow slowly
+    # have small differences. Where these need 8 bytes, nothing is gained.
+    code, first, steps = _differences(column.view(np.int64))
+    return (PLAIN, DOUBLE, 0, column) if code == b"8" else (BITS, code, first, steps)
 
 
 def _differences(column: npt.NDArray[np.int64]) -> tuple[bytes, int, npt.NDArray[np.generic]]:
@@ -110,5 +113,5 @@ def _unshuffled(data: memoryview, dtype: type, size: int) -> npt.NDArray[np.gene
     return np.frombuffer(data, np.uint8).reshape(size, -1).T.copy().view(dtype).ravel()
 
 
-def _shuffled(stored: npt.NDArray[np.generic]) -> bytes:
-    return np.ascontiguousarray(stored).view(np.uint8).reshape(-1, stored.itemsize).T.tobytes()
+def _shuffled(column: npt.NDArray[np.generic]) -> bytes:
+    return np.ascontiguousarray(column).view(np.uint8).reshape(-1, column.itemsize).T.tobytes()

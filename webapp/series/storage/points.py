@@ -54,13 +54,14 @@ class Positions:
         return None if mask.all() else mask
 
 
-def joined(parts: Sequence[Positions]) -> Positions:
-    if len(parts) == 1:
-        return parts[0]
+def joined(groups: Sequence[Positions]) -> Positions:
+    # The object itself, so that work on it is still shared by identity.
+    if len(groups) == 1:
+        return groups[0]
     return Positions(
         *(
             np.concatenate(columns)
-            for columns in zip(*(part.columns() for part in parts), strict=True)
+            for columns in zip(*(group.columns() for group in groups), strict=True)
         )
     )
 
@@ -84,8 +85,8 @@ def concat_values(value_parts: Sequence[KeyValues]) -> KeyValues:
     if not value_parts:
         return KeyValues(NO_POSITIONS, np.empty(0))
     return KeyValues(
-        joined([part.positions for part in value_parts]),
-        np.concatenate([part.values for part in value_parts]),
+        joined([key_values.positions for key_values in value_parts]),
+        np.concatenate([key_values.values for key_values in value_parts]),
     )
 
 
@@ -121,10 +122,8 @@ class Merger:
         sources = tuple(key_values.positions for key_values in value_parts)
         key = (low, high, *map(id, sources))
         if key not in self._cache:
-            self._cache[key] = (
-                sources,
-                *_merge(sources, low, high),
-            )  # holds the sources, so that their ids are not reused
+            # Holds the sources, so that their ids are not used again for other objects.
+            self._cache[key] = (sources, *_merge(sources, low, high))
         _, positions, index = self._cache[key]
         values = (
             value_parts[0].values
@@ -161,15 +160,15 @@ def duplicate_mask(key_values: KeyValues, earlier: KeyValues) -> Mask:
                 earlier.positions.wall_time.view(np.int64),
                 key_values.positions.wall_time.view(np.int64),
             ),
+            # -0 + 0 is 0; the bits of every other number stay as they are.
             (
                 (earlier.values + 0.0).view(np.int64),
                 (key_values.values + 0.0).view(np.int64),
-            ),  # -0 is 0
+            ),
         )
     )
-    order = np.lexsort(
-        (value, moment, step)
-    )  # stable sort: of equal points the earlier one is first
+    # A stable sort: of equal points the earlier one is first.
+    order = np.lexsort((value, moment, step))
     duplicates = np.zeros(len(step), bool)
     same = [column[order[1:]] == column[order[:-1]] for column in (step, moment, value)]
     duplicates[order[1:]] = np.logical_and.reduce(same)

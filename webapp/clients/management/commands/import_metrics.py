@@ -38,6 +38,8 @@ class Command(BaseCommand):
         path = options["path"].resolve()
         if not path.exists():
             raise CommandError(f"{path} does not exist.")
+        # Readers search a folder. A single file gets a folder of its own with a link to it, so that
+        # its neighbours are not imported.
         with tempfile.TemporaryDirectory() as link_folder:
             if path.is_file():
                 (Path(link_folder) / path.name).symlink_to(path)

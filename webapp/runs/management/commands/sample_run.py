@@ -22,6 +22,7 @@ class Command(BaseCommand):
         team = Team.objects.order_by("pk").first()
         if team is None:
             raise CommandError("There is no team yet. Run `python manage.py first_admin` first.")
+        # `make run` calls this at every start. A sample run that was deleted is queued again.
         if Run.objects.filter(team=team, tags__contains=[TAG]).exists():
             self.stdout.write("The sample run is there already.")
             return
