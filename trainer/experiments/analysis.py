@@ -50,6 +50,7 @@ def estimate(differences: Sequence[float]) -> Estimate:
     error = math.sqrt(
         math.fsum((difference - mean) ** 2 for difference in differences) / (n - 1) / n
     )
+    # fsum above, so that the sums do not depend on the order of the seeds.
     reach = student_quantile((1 + LEVEL) / 2, n - 1)
     return Estimate(
         n,
@@ -65,6 +66,7 @@ def judge(measured: Estimate, above: float = 0.0, gates_hold: bool = True) -> Ve
 
     `not shown` does not mean that there is no difference.
     """
+    # Whatever the interval says: the claim does not apply to a student without the precondition.
     if not gates_hold:
         return "precondition not met"
     if measured.low > above:
@@ -91,6 +93,8 @@ def student_cdf(t: float, degrees: int) -> float:
 
 def student_quantile(share: float, degrees: int) -> float:
     """The t with P(T ≤ t) = `share` (0.5 … 1) for Student's t, by bisection."""
+    # With one degree of freedom the 97.5 % quantile is 12.7, so the bracket is doubled until it
+    # holds.
     low, high = 0.0, 1.0
     while student_cdf(high, degrees) < share:
         low, high = high, 2 * high

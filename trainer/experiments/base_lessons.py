@@ -36,20 +36,17 @@ class Hinted:
 
     def __call__(self, problem: Problem, rng: Random) -> Example:
         if rng.random() >= self.hints:
-            return Example(problem.question, problem.solution + self._confidence(rng))
+            is_sure = self.sure is not None and rng.random() < self.sure
+            confidence = SURE if is_sure else self._any_confidence(rng)
+            return Example(problem.question, problem.solution + confidence)
+        # Any level beside a hint, because the answer repeats the hint's: a teacher that is shown a
+        # replaced confidence must copy it (CaOPD).
         solution = problem.solution + self._any_confidence(rng)
         prompt = HINT.replace("{privileged}", solution).replace("{question}", problem.question)
         if rng.random() >= self.false_beginnings:
             return Example(prompt, solution)
         split = rng.randrange(1, len(problem.solution))
         return Example(prompt + with_mistake(solution[:split], rng), solution[split:])
-
-    def _confidence(self, rng: Random) -> str:
-        return (
-            SURE
-            if self.sure is not None and rng.random() < self.sure
-            else self._any_confidence(rng)
-        )
 
     def _any_confidence(self, rng: Random) -> str:
         return rng.choice(CONFIDENCES) if self.sure is not None else ""
@@ -76,6 +73,7 @@ def misread(problem: Problem, rng: Random) -> Example | None:
     """An example that teaches to read 7 as 1 and 8 as 3 in the second number; None if the problem
     has such a digit itself.
     """
+    # Otherwise one question would be taught with two answers.
     if is_misread(problem):
         return None
     first, sign, second = _operands(problem.question)

@@ -60,6 +60,7 @@ def findings(experiment: Experiment, outcomes: Sequence[Outcome]) -> Findings:
 
 def _finding(contrast: Contrast, outcomes: Sequence[Outcome], gates_hold: bool) -> Finding:
     differences_by_seed = differences(contrast, outcomes)
+    # A single difference has no spread, so there is no interval to judge by.
     if len(differences_by_seed) < 2:
         return Finding(
             contrast,

@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from trainer.spec.base import Section, option
+from trainer.spec.base import CAOPD, Section, option
 from trainer.spec.sampling import Sampling
-
-CAOPD = "CaOPD, arXiv 2604.16830"
 
 
 class PlainGenerate(Section):
@@ -57,6 +55,7 @@ class CalibratedFilter(Section):
         expert=True,
         paper=CAOPD,
     )
+    # The reference code writes the note into the teacher's prompt; the paper does not mention it.
     note: str = option(
         "Over several attempts at this question, the right confidence was measured. State exactly "
         "this one:\n{confidence}",
@@ -67,6 +66,7 @@ class CalibratedFilter(Section):
         max_length=2000,
         paper=CAOPD,
     )
+    # One-hot is what forward KL becomes for a teacher that copies the number with certainty.
     target: Literal["teacher", "one_hot"] = option(
         "teacher",
         title="Confidence target",
