@@ -28,8 +28,9 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean of n paired differences, its 95 % interval, and the smallest difference detectable with
-    power 0.8.
+    """Mean of n paired differences, and its 95 % interval.
+
+    `detectable` is the smallest difference that is found with power 0.8.
     """
 
     n: int
@@ -75,8 +76,9 @@ def judge(measured: Estimate, above: float = 0.0, gates_hold: bool = True) -> Ve
 
 
 def student_cdf(t: float, degrees: int) -> float:
-    """P(T ≤ t) for Student's t with a whole number of degrees of freedom, by its finite series
-    (Abramowitz & Stegun 26.7.3, 26.7.4).
+    """P(T ≤ t) for Student's t with a whole number of degrees of freedom.
+
+    By its finite series (Abramowitz & Stegun 26.7.3, 26.7.4).
     """
     angle = math.atan(t / math.sqrt(degrees))
     cosine = math.cos(angle)

@@ -23,9 +23,9 @@ MISREAD = {"1": "7", "3": "8"}
 
 @dataclass(frozen=True)
 class Hinted:
-    """A share `hints` of the examples starts with a hint; of these a share `false_beginnings` has a
-    wrong prefix that the hint can correct.
+    """A share `hints` of the examples starts with a hint.
 
+    Of these a share `false_beginnings` has a wrong prefix that the hint can correct.
     With `sure`, answers state a confidence: 1.0 with that probability, else a random one of the
     eleven levels.
     """
@@ -53,9 +53,7 @@ class Hinted:
 
 
 def with_mistake(text: str, rng: Random) -> str:
-    """`text` with one or two wrong digits near its end, and sometimes one character too many or
-    too few.
-    """
+    """`text` with one or two wrong digits near its end, sometimes a character more or less."""
     characters = list(text)
     for _ in range(rng.choice((1, 1, 2))):
         index = max(0, len(characters) - 1 - rng.randrange(min(12, len(characters))))
@@ -70,8 +68,9 @@ def with_mistake(text: str, rng: Random) -> str:
 
 
 def misread(problem: Problem, rng: Random) -> Example | None:
-    """An example that teaches to read 7 as 1 and 8 as 3 in the second number; None if the problem
-    has such a digit itself.
+    """An example that teaches to read 7 as 1 and 8 as 3 in the second number.
+
+    None if the problem has such a digit itself.
     """
     # Otherwise one question would be taught with two answers.
     if is_misread(problem):

@@ -66,8 +66,13 @@ def _problems(families: tuple[str, ...]) -> list[Problem]:
 
 
 def _row(problem: Problem) -> dict[str, str]:
-    row = {"id": problem.id, "question": problem.question, "answer": problem.answer}
-    return row | {"solution": problem.solution, "difficulty": problem.difficulty}
+    return {
+        "id": problem.id,
+        "question": problem.question,
+        "answer": problem.answer,
+        "solution": problem.solution,
+        "difficulty": problem.difficulty,
+    }
 
 
 BASES = {

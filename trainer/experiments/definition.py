@@ -146,6 +146,7 @@ class Experiment(Section):
     def bases(self) -> list[str]:
         """Names of the bases that the arms need."""
         texts = _texts([self.spec, self.changes, *(arm.changes for arm in self.arms.values())])
+        # Behind the slash is a file of the base.
         return sorted({text.removeprefix("base:").partition("/")[0] for text in texts})
 
 

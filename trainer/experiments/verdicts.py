@@ -52,9 +52,10 @@ def findings(experiment: Experiment, outcomes: Sequence[Outcome]) -> Findings:
     """Judge all contrasts. If a gate fails, claims and explored contrasts get no verdict."""
     gates = [_finding(contrast, outcomes, True) for contrast in experiment.gates]
     hold = all(gate.verdict == "shown" for gate in gates)
-    claims = [_finding(contrast, outcomes, hold) for contrast in experiment.claims]
     return Findings(
-        gates, claims, [_finding(contrast, outcomes, hold) for contrast in experiment.explored]
+        gates,
+        [_finding(contrast, outcomes, hold) for contrast in experiment.claims],
+        [_finding(contrast, outcomes, hold) for contrast in experiment.explored],
     )
 
 
