@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def validate(options: argparse.Namespace) -> int:
-    spec = _read(options.spec)
+    spec = load(_text_of(options.spec))
     if options.data:
         load_all(spec.data)
     print(f"{options.spec} can run: {spec.name}, {spec.total_steps:,} steps.")
@@ -56,7 +56,7 @@ def validate(options: argparse.Namespace) -> int:
 
 
 def explain_spec(options: argparse.Namespace) -> int:
-    spec = _read(options.spec)
+    spec = load(_text_of(options.spec))
     print(explain(spec, load_all(spec.data)), end="")
     return COMPLETED
 
@@ -211,11 +211,6 @@ def _recipe_text(name: str | None, preset: str | None) -> str:
         f"{recipe.summary}\n\n{recipe.equation}\n\nWatch: {recipe.watch}\n\n"
         f"The paper's claims:\n{claims}\nPresets:\n{presets}"
     )
-
-
-def _read(path: Path) -> RunSpec:
-    """Read a definition. Raises Unusable and SpecError."""
-    return load(_text_of(path))
 
 
 def _text_of(path: Path) -> str:

@@ -73,6 +73,7 @@ def teacher_text(teacher: Teacher) -> str:
                 "ema": "its moving average",
                 "adapter_off": "itself without the adapter",
             }.get(weights, "itself as it is")
+        # Nothing is shown to a file: its answers were written before.
         case TextTeacher(path=path):
             return f"the answers in {path}"
         case EndpointTeacher(url=url, model=model):

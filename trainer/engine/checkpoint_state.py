@@ -31,13 +31,12 @@ def save(method: Method, rt: Runtime) -> None:
     if not rt.world.is_leader:
         return
     folder, size = checkpoints.save(rt.folder / "checkpoints", snapshot)
-    best = rt.best is not None and rt.best[1] == rt.step
     rt.emit(
         "checkpoint",
         stage=rt.stage,
         folder=f"checkpoints/{folder.name}",
         bytes=size,
-        best=best,
+        best=rt.best is not None and rt.best[1] == rt.step,
         metrics=dict(rt.last_values),
     )
     # Only after the new checkpoint is complete, so that a crash in between leaves one too many and

@@ -96,8 +96,13 @@ def load(folder: Path) -> Snapshot:
         for name in manifest["files"]
         if name.endswith(".safetensors")
     }
-    state = json.loads((folder / STATE).read_text())
-    return Snapshot(manifest["step"], manifest["stage"], tensors, state, manifest["metrics"])
+    return Snapshot(
+        manifest["step"],
+        manifest["stage"],
+        tensors,
+        json.loads((folder / STATE).read_text()),
+        manifest["metrics"],
+    )
 
 
 def list_folders(root: Path) -> list[Path]:

@@ -256,9 +256,14 @@ def _caught(
             traceback.print_exc()
             # The last characters of a long traceback name the error and the innermost calls.
             log.log("error", "".join(traceback.format_exception(error))[-4000:])
-        retry = isinstance(error, OutOfMemory) and error.retry
-        peer_lost = rank.size > 1 and is_lost_peer(error)
-        return RunExit(failure.code, "failed", failure.reason, failure.remedy, retry, peer_lost)
+        return RunExit(
+            failure.code,
+            "failed",
+            failure.reason,
+            failure.remedy,
+            retry=isinstance(error, OutOfMemory) and error.retry,
+            peer_lost=rank.size > 1 and is_lost_peer(error),
+        )
 
 
 def failure_of(error: Exception, modality: Modality) -> Failure:

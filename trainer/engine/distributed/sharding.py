@@ -45,9 +45,10 @@ class Sharded:
         for block in blocks:
             fully_shard(block, mesh=mesh)
         # Blocks first, then the root, which then takes only the parameters that no block has.
-        self._root: Any = fully_shard(Computation(network), mesh=mesh)
+        root: Any = fully_shard(Computation(network), mesh=mesh)
+        self._root = root
         self._modules: list[Any] = [
-            module for module in self._root.modules() if isinstance(module, FSDPModule)
+            module for module in root.modules() if isinstance(module, FSDPModule)
         ]
         earlier = [self._modules[-1], *self._modules]
         for module, previous in zip(self._modules, earlier, strict=False):
@@ -60,7 +61,7 @@ class Sharded:
         self._is_full = False
         # The first pass initialises the modules, and it must be the root's: a block that is
         # computed alone first would take itself for a root.
-        self._root(lambda: None)
+        root(lambda: None)
         self._release()
 
     def forward(self, compute: Callable[[], R]) -> R:
