@@ -131,6 +131,7 @@ def _process_count(options: argparse.Namespace, spec: Path) -> tuple[int, str, M
         compute = load(spec.read_text()).compute
     except (OSError, ValueError):
         return 1, "auto", processes.SINGLE_MACHINE
+    # Otherwise every rank would start ranks of its own, without end.
     if rank_of_this_process() is not None:
         return 1, compute.device, processes.SINGLE_MACHINE
     return (
@@ -164,6 +165,8 @@ def _machines(options: argparse.Namespace, count: int) -> MachineRank:
     if count > 1 and not (
         0 <= options.machine < count and options.meeting.rpartition(":")[2].isdecimal()
     ):
+        # Checked here, because ranks without an address would wait for each other until the
+        # timeout.
         raise Unusable(
             f"The run needs {count} machines: give each its --machine from 0 and the same "
             "--meeting, a host:port of machine 0. Give --machines 1 to run it on this one alone."

@@ -35,7 +35,7 @@ SEGMENT_BYTES = 64 << 20
 WAITING_BYTES = 64 << 20
 # Room for the last events of a run on a full disk.
 RESERVE_BYTES = 1 << 20
-# What a power failure can take at most.
+# The age of the events that a power failure can take.
 SYNC_SECONDS = 1.0
 # No space, over quota, file too large: what a user calls a full disk.
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -147,8 +147,8 @@ class EventLog:
                 # Freed only once. Without the reserve the lines wait in memory for the next emit.
                 if not self._reserve.release():
                     return
-        # There is space again only if the reserve fits too, or the last events of the
-        # run would find none when the disk is full a second time.
+        # There is space again only if the reserve fits too, or the last events of the run would
+        # find none when the disk is full a second time.
         if self._write_error and self._reserve.allocate():
             self._write_error = ""
 

@@ -55,6 +55,7 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
     answers = f"{evaluation.final_samples} answers to each of {len(problems.evaluation):,}"
     yield f"Evaluation: {answers} held-out problems before and after{during}."
+    # A bound and not an estimate: how long the answers will be is not known before the run.
     counts = ProblemCounts(count, len(problems.evaluation), len(problems.retained or ()))
     yield (
         f"At most {max_written_tokens(spec, counts):,} tokens are written in all, if every answer "

@@ -47,11 +47,11 @@ def estimate(differences: Sequence[float]) -> Estimate:
         raise ValueError(
             f"there is {n} paired difference, and an interval needs two; run more seeds"
         )
+    # fsum rounds once, so that the result does not depend on the order of the seeds.
     mean = math.fsum(differences) / n
     error = math.sqrt(
         math.fsum((difference - mean) ** 2 for difference in differences) / (n - 1) / n
     )
-    # fsum above, so that the sums do not depend on the order of the seeds.
     reach = student_quantile((1 + LEVEL) / 2, n - 1)
     return Estimate(
         n,

@@ -40,6 +40,7 @@ def _plan(
     levels = ((1, easy), (2, middle))
     curriculum = (
         *((family, level, share) for family in families for level, share in levels),
+        # A skill that no experiment trains, to measure what is forgotten.
         ("word", 1, 0.5),
     )
     return Pretraining(
@@ -75,6 +76,8 @@ def _row(problem: Problem) -> dict[str, str]:
     }
 
 
+# Steps below the horizon: the training stops before the learning rate has decayed, as that of the
+# built-in student does, so that distillation finds something to improve.
 BASES = {
     "hinted": Base(_plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.6, 0.6), 900, 1100), {}),
     "confident": Base(

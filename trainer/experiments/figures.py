@@ -8,6 +8,7 @@ from html import escape
 from trainer.experiments.outcomes import Outcome, Point, mean_and_spread
 from trainer.experiments.verdicts import Finding
 
+# One for each arm, in the order of the definition; they repeat after eleven.
 COLOURS = (
     "#2f6fde",
     "#c2571a",
@@ -126,6 +127,7 @@ def _arm(
 
 
 def _mean(runs: Sequence[Sequence[Point]]) -> list[Point]:
+    # Not strict: a run that ended early has fewer points.
     columns = list(zip(*runs, strict=False))
     common = [column for column in columns if len({point.step for point in column}) == 1]
     return [

@@ -64,6 +64,7 @@ def outcome(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         key: value
         for event in measured
         for key, value in event["values"].items()
+        # Each key's last value remains, which is the state at the end of the run.
         if key.startswith(("pool/", "teacher/", "weights/"))
     }
     return {

@@ -53,6 +53,7 @@ def earlier_outcomes(experiment: Experiment, out: Path) -> list[Outcome]:
         record = json.loads((out / experiment.name / "results.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
+    # Runs of another definition measure something else, so they are not mixed with new ones.
     now, then = (
         {**definition, **AFTERWARDS}
         for definition in (experiment.model_dump(mode="json"), record["definition"])

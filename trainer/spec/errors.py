@@ -114,6 +114,7 @@ def _sentence(details: Any, location: FieldLocation) -> str:
         return _choice(kind, value, location.annotation)
     if kind == "value_error":
         return str(context["error"])
+    # pydantic's own message is the last resort, for types of errors that no field has now.
     return _bounds(kind, context, value) or _types(kind, value) or f"is not valid: {details['msg']}"
 
 

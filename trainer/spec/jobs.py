@@ -123,6 +123,7 @@ class JobCompute(Section):
         le=65_536,
         expert=True,
     )
+    # Answers are the same however a job is divided, because a part never cuts a block.
     block: int = option(
         64,
         title="Block size",

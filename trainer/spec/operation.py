@@ -119,6 +119,8 @@ class Compute(Section):
         le=1000,
         expert=True,
     )
+    # fsdp needs less memory and sends weights in every micro-batch; ddp sends gradients once a
+    # step.
     parallel: Literal["ddp", "fsdp"] = option(
         "ddp",
         title="Parallelism",
@@ -187,6 +189,7 @@ class Evaluation(Section):
     sampling: Sampling = option(
         title="Sampling", help="Sampling of the answers to held-out problems.", factory=Sampling
     )
+    # The average is only evaluated, so it can be on without changing the training.
     ema_decay: float = option(
         0.0,
         title="Weight averaging",
@@ -204,6 +207,7 @@ class Checkpoints(Section):
     every: int = option(
         50, title="Checkpoint interval", help="0: only at the end of the run.", unit="steps", ge=0
     )
+    # Two, so that a damaged newest checkpoint leaves one to resume from.
     keep_last: int = option(
         2, title="Recent checkpoints kept", help="Older checkpoints are deleted.", ge=1, le=1000
     )

@@ -58,7 +58,7 @@ class HardFilterWeights(Section):
     """Problems with a pass rate in the interval have the same weight, all others are dropped."""
 
     kind: Literal["hard_filter"] = "hard_filter"
-    # The paper does not publish its thresholds. At K = 8 these drop only the pass rates 0 and 1.
+    # The paper leaves the thresholds open. At K = 8 these drop only the pass rates 0 and 1.
     low: float = option(
         0.125, title="Lowest pass rate", help="Problems below it are dropped.", ge=0, le=1
     )
@@ -141,6 +141,7 @@ class Pool(Section):
         ge=0,
         le=100_000,
     )
+    # On other rollouts, because p estimated from the same ones is correlated with their gradients.
     measure_snr: bool = option(
         False,
         title="Gradient SNR",

@@ -14,6 +14,7 @@ class PlainGenerate(Section):
     """N independent answers to each problem."""
 
     kind: Literal["plain"] = "plain"
+    # One answer, as in OPSD; GRPO and CaOPD compare several answers to a problem.
     per_problem: int = option(
         1,
         title="Answers per problem",
@@ -55,7 +56,7 @@ class CalibratedFilter(Section):
         expert=True,
         paper=CAOPD,
     )
-    # The reference code writes the note into the teacher's prompt; the paper does not mention it.
+    # The note comes from the reference code, which places it before the closing request.
     note: str = option(
         "Over several attempts at this question, the right confidence was measured. State exactly "
         "this one:\n{confidence}",

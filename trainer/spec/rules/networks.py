@@ -36,6 +36,7 @@ def _equal_networks(spec: RunSpec) -> Iterator[Refusal]:
     student, teacher = spec.networks.student, spec.networks.teacher
     if not isinstance(teacher, ModelTeacher) or isinstance(teacher.context, PrivilegedContext):
         return
+    # Compared by name: two names of one model are not found, which costs a useless run at worst.
     if student.model == teacher.model and student.random_init == teacher.random_init:
         yield (
             "networks.student.model",

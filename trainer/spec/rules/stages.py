@@ -155,6 +155,7 @@ def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
 
 def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     sampling = stage.rollouts.generate.sampling
+    # Both compare the sampler's log-probs with the trainer's, as importance ratios.
     engine = (
         "vLLM"
         if isinstance(spec.compute.sampler, VllmSampler)
