@@ -32,6 +32,7 @@ class Unusable(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
+    # argparse itself ends with 2 for wrong arguments, which is none of the trainer's exit codes.
     try:
         return int(options.command(options))
     except (Unusable, ProblemError) as error:
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def validate(options: argparse.Namespace) -> int:
-    spec = _read(options.spec)
+    spec = load(_text_of(options.spec))
     if options.data:
         load_all(spec.data)
     print(f"{options.spec} can run: {spec.name}, {spec.total_steps:,} steps.")
@@ -55,7 +56,7 @@ def validate(options: argparse.Namespace) -> int:
 
 
 def explain_spec(options: argparse.Namespace) -> int:
-    spec = _read(options.spec)
+    spec = load(_text_of(options.spec))
     print(explain(spec, load_all(spec.data)), end="")
     return COMPLETED
 
@@ -64,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
     """Train in this process, or in several that this one starts and watches."""
     count, device, machines = _process_count(options, options.spec)
     if count * machines.count > 1:
+        # Fixed here, because the ranks and the `end` event of this process must name the same
+        # folder.
         attempt = options.attempt or 1
         command = [
             *processes.TRAINER,
@@ -97,6 +100,8 @@ def resume(options: argparse.Namespace) -> int:
     count, device, machines = _process_count(options, options.run_dir / "spec.json")
     if count * machines.count > 1:
         attempt = options.attempt or next_attempt(options.run_dir)
+        # The choice of a checkpoint holds for the first start only: after memory ran out the ranks
+        # resume from the newest one.
         resume_command = _resume_command(options.run_dir, attempt)
         command = resume_command
         if options.checkpoint:
@@ -121,10 +126,12 @@ def _process_count(options: argparse.Namespace, spec: Path) -> tuple[int, str, M
     A definition that cannot be read starts none: the run says why. A rank that was started already
     starts no others.
     """
+    # SpecError is a ValueError.
     try:
         compute = load(spec.read_text()).compute
     except (OSError, ValueError):
         return 1, "auto", processes.SINGLE_MACHINE
+    # Otherwise every rank would start ranks of its own, without end.
     if rank_of_this_process() is not None:
         return 1, compute.device, processes.SINGLE_MACHINE
     return (
@@ -138,6 +145,7 @@ def shard(options: argparse.Namespace) -> int:
     """Run one part of a job."""
     if not 0 <= options.part < options.of:
         raise Unusable(f"There is no part {options.part} of {options.of}; parts count from 0.")
+    # Read before torch is imported, so that a wrong definition is refused at once.
     spec = load_job(_text_of(options.spec))
     from trainer.engine.run import failure_of
     from trainer.text.jobs import execution
@@ -157,6 +165,8 @@ def _machines(options: argparse.Namespace, count: int) -> MachineRank:
     if count > 1 and not (
         0 <= options.machine < count and options.meeting.rpartition(":")[2].isdecimal()
     ):
+        # Checked here, because ranks without an address would wait for each other until the
+        # timeout.
         raise Unusable(
             f"The run needs {count} machines: give each its --machine from 0 and the same "
             "--meeting, a host:port of machine 0. Give --machines 1 to run it on this one alone."
@@ -169,6 +179,7 @@ def show_recipes(options: argparse.Namespace) -> int:
     try:
         print(_recipe_text(options.name, options.preset), end="")
     except KeyError as error:
+        # str() of a KeyError puts its message in quotes.
         raise Unusable(error.args[0]) from None
     return COMPLETED
 
@@ -203,11 +214,6 @@ def _recipe_text(name: str | None, preset: str | None) -> str:
         f"{recipe.summary}\n\n{recipe.equation}\n\nWatch: {recipe.watch}\n\n"
         f"The paper's claims:\n{claims}\nPresets:\n{presets}"
     )
-
-
-def _read(path: Path) -> RunSpec:
-    """Read a definition. Raises Unusable and SpecError."""
-    return load(_text_of(path))
 
 
 def _text_of(path: Path) -> str:

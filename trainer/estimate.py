@@ -34,21 +34,30 @@ def planned_answers(stage: Stage) -> int:
 def _tokens(spec: RunSpec, counts: ProblemCounts) -> Iterator[int]:
     pool, evaluation = spec.pool, spec.evaluation
     if pool.estimate == "before":
+        # Nothing is refreshed at the last step, after which there is no training.
+        refreshes = {
+            "never": 0,
+            "each_stage": len(spec.stages) - 1,
+            "every": (spec.total_steps - 1) // pool.refresh_every,
+        }[pool.refresh]
         yield (
-            (1 + _refreshes(spec))
+            (1 + refreshes)
             * counts.train
             * pool.rollouts_per_problem
             * pool.sampling.max_new_tokens
         )
     for stage in spec.stages:
         planned = planned_answers(stage)
+        # The teacher writes each problem of the pool once, however often its answer is trained on.
         answers = {
             "teacher_written": min(counts.train, planned),
             "solutions": 0,
             "student_rollouts": planned,
         }[stage.source]
         yield answers * stage.rollouts.generate.sampling.max_new_tokens
+    # The evaluation after the last step is the final one, which counts below.
     during = (spec.total_steps - 1) // evaluation.every if evaluation.every else 0
+    # Twice: before and after the run. The retained skill is evaluated only then.
     answers = 2 * evaluation.final_samples * (counts.held_out + counts.retained)
     answers += (
         during * evaluation.samples * min(counts.held_out, evaluation.problems or counts.held_out)
@@ -60,9 +69,3 @@ def _tokens(spec: RunSpec, counts: ProblemCounts) -> Iterator[int]:
         * pool.rollouts_per_problem
         * pool.sampling.max_new_tokens
     )
-
-
-def _refreshes(spec: RunSpec) -> int:
-    if spec.pool.refresh == "each_stage":
-        return len(spec.stages) - 1
-    return (spec.total_steps - 1) // spec.pool.refresh_every if spec.pool.refresh == "every" else 0

@@ -31,8 +31,11 @@ from pydantic_core import to_json
 
 VERSION = 1
 SEGMENT_BYTES = 64 << 20
-WAITING_BYTES = 64 << 20  # most that waits in memory; later events are dropped and counted
-RESERVE_BYTES = 1 << 20  # room for the last events of a run on a full disk
+# Most that waits in memory; later events are dropped and counted.
+WAITING_BYTES = 64 << 20
+# Room for the last events of a run on a full disk.
+RESERVE_BYTES = 1 << 20
+# The age of the events that a power failure can take.
 SYNC_SECONDS = 1.0
 # No space, over quota, file too large: what a user calls a full disk.
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -62,14 +65,19 @@ class EventLog:
         self._segment_bytes, self._waiting_bytes = segment_bytes, waiting_bytes
         self._waiting: deque[bytes] = deque()
         self._waiting_size = 0
+        # Held while a line is numbered and written, so that lines are in the order of their
+        # numbers, and while the syncer collects its files; never during an fsync, which may take
+        # seconds.
         self._lock = threading.Lock()
         self._number = int(segments(folder)[-1].stem) if segments(folder) else 0
-        self._full: list[int] = []  # full segments that are not synced yet
+        # Full segments that are not synced yet. `emit` leaves their fsync to the thread.
+        self._full: list[int] = []
         self._file = self._next_segment()
         self._written, self._at_line_start, self._unsynced, self._unnamed = 0, True, False, True
         self._reserve = DiskReserve(folder / "reserve")
         self._reserve.allocate()
         self._closed = threading.Event()
+        # A daemon, so that a log that nobody closed does not keep the process from ending.
         self._syncer = threading.Thread(
             target=self._sync_regularly, name="event-log-sync", daemon=True
         )
@@ -95,6 +103,8 @@ class EventLog:
                 "monotonic": time.monotonic(),
             }
             self._append(encode_line({**head, "type": type, **fields}))
+        # Outside the lock: a listener that prints to a slow terminal must not hold up other
+        # threads.
         if self._listener is not None:
             self._listener(type, fields)
 
@@ -103,6 +113,7 @@ class EventLog:
 
     def close(self) -> None:
         """Write waiting lines, sync and close; `dropped` counts what a full disk still refuses."""
+        # Joined first: a sync in progress must not use the file after it is closed below.
         self._closed.set()
         self._syncer.join()
         with self._lock:
@@ -133,17 +144,24 @@ class EventLog:
                 self._write_error = (
                     f"the event log cannot be written: {cause}{error.strerror or error}"
                 )
+                # Freed only once. Without the reserve the lines wait in memory for the next emit.
                 if not self._reserve.release():
                     return
+        # There is space again only if the reserve fits too, or the last events of the run would
+        # find none when the disk is full a second time.
         if self._write_error and self._reserve.allocate():
             self._write_error = ""
 
     def _write_first(self) -> None:
         """Write the first waiting line, or what is missing of it after a full disk cut it."""
+        # Never in the middle of a line: the reader takes an incomplete line at the end of an older
+        # segment for one that a crash cut.
         if self._written >= self._segment_bytes and self._at_line_start:
+            # Opened before anything is changed, because it fails on a full disk.
             file = self._next_segment()
             self._full.append(self._file)
             self._file, self._written, self._unnamed = file, 0, True
+        # A write to a nearly full disk may take only the first bytes and report no error.
         line = self._waiting[0]
         count = os.write(self._file, line)
         self._written += count
@@ -157,6 +175,7 @@ class EventLog:
 
     def _next_segment(self) -> int:
         path = self.folder / f"{self._number + 1:06d}.jsonl"
+        # O_EXCL: a second writer of this folder fails here, before it can mix its lines in.
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o644)
         self._number += 1
         return file
@@ -196,10 +215,12 @@ class DiskReserve:
     def allocate(self) -> bool:
         """Reserve the space, if it is not yet; return whether it is reserved."""
         try:
+            # `truncate` would make a sparse file, which reserves nothing.
             with self._path.open("ab") as file:
                 os.posix_fallocate(file.fileno(), 0, self._size)
             return True
         except OSError:
+            # A part of the space is of no use here and may be what another program needs.
             self.release()
             return False
 
@@ -257,27 +278,27 @@ class LogReader:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    self._note_partial_line(path, newest)
+                    self.has_partial_line = newest
+                    if not newest:
+                        self.damage.append(
+                            f"{path.name} ends in the middle of a line, which was lost when its "
+                            "writer died"
+                        )
                     return
                 self._offset += len(line)
                 self._consumed += len(line)
+                # Skips what was read before, where reading began inside a segment.
                 event = self._parse(line, path)
                 if event is not None and event["seq"] > self.seq:
                     self.seq = event["seq"]
                     yield event
-
-    def _note_partial_line(self, path: Path, newest: bool) -> None:
-        self.has_partial_line = newest
-        if not newest:
-            self.damage.append(
-                f"{path.name} ends in the middle of a line, which was lost when its writer died"
-            )
 
     def _parse(self, line: bytes, path: Path) -> dict[str, Any] | None:
         try:
             event = json.loads(line)
             if isinstance(event, dict) and isinstance(event.get("seq"), int):
                 return event
+        # RecursionError comes from a line that nests thousands of brackets.
         except (ValueError, RecursionError):
             pass
         self.damage.append(
@@ -298,6 +319,7 @@ def segments(folder: Path) -> list[Path]:
 def last_seq(folder: Path) -> int:
     """Return the number of the last complete event in a log folder; 0 if there is none."""
     for path in reversed(segments(folder)):
+        # Without the piece after the last line break, which is empty or was cut by a crash.
         for line in reversed(path.read_bytes().split(b"\n")[:-1]):
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 return int(json.loads(line)["seq"])
@@ -311,6 +333,7 @@ def encode_line(event: dict[str, Any]) -> bytes:
     """
     try:
         return to_json(event, inf_nan_mode="strings", fallback=to_json_value) + b"\n"
+    # Any exception: a field may be an object of the caller whose `__str__` fails in its own way.
     except Exception:
         return _encode_slowly(event)
 
@@ -347,6 +370,7 @@ def to_json_value(value: Any) -> Any:
         return {str(key): to_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json_value(item) for item in value]
+    # Tensors and arrays, without importing torch or numpy.
     if hasattr(value, "tolist"):
         return to_json_value(value.tolist())
     return str(value)

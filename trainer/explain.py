@@ -17,7 +17,6 @@ from trainer.spec import (
     Stage,
     Teacher,
     TextTeacher,
-    Tokens,
     Weighting,
 )
 from trainer.text.problems import RunProblems
@@ -52,7 +51,11 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     yield _pool(spec, count)
     for number, stage in enumerate(spec.stages, 1):
         yield f"Stage {number}, {stage.name}: {_stage(stage, count)}"
-    yield _evaluation(spec, problems)
+    evaluation = spec.evaluation
+    during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
+    answers = f"{evaluation.final_samples} answers to each of {len(problems.evaluation):,}"
+    yield f"Evaluation: {answers} held-out problems before and after{during}."
+    # A bound and not an estimate: how long the answers will be is not known before the run.
     counts = ProblemCounts(count, len(problems.evaluation), len(problems.retained or ()))
     yield (
         f"At most {max_written_tokens(spec, counts):,} tokens are written in all, if every answer "
@@ -71,6 +74,7 @@ def teacher_text(teacher: Teacher) -> str:
                 "ema": "its moving average",
                 "adapter_off": "itself without the adapter",
             }.get(weights, "itself as it is")
+        # Nothing is shown to a file: its answers were written before.
         case TextTeacher(path=path):
             return f"the answers in {path}"
         case EndpointTeacher(url=url, model=model):
@@ -106,33 +110,21 @@ def _weights(weighting: Weighting) -> str:
 
 
 def _stage(stage: Stage, count: int) -> str:
-    generate, optimiser = stage.rollouts.generate, stage.optimiser
-    longest = generate.sampling.max_new_tokens
+    generate, tokens = stage.rollouts.generate, stage.tokens
+    new_answers = "one new answer"
+    if generate.per_problem > 1:
+        new_answers = f"{generate.per_problem} new answers"
     answers = {
         "teacher_written": "one answer of the teacher to each, at most "
         f"{min(count, planned_answers(stage)):,} written before the stage",
         "solutions": "the worked solution of each",
-        "student_rollouts": f"{_new_answers(generate.per_problem)} of the student to each, of at "
-        f"most {longest:,} tokens",
+        "student_rollouts": f"{new_answers} of the student to each, of at most "
+        f"{generate.sampling.max_new_tokens:,} tokens",
     }[stage.source]
     steps = f"{stage.until.steps:,} steps of {stage.problems_per_step:,} problems, {answers}"
-    objective = f"{OBJECTIVES[stage.objective.kind]}{_tokens(stage.tokens)}"
-    return f"{steps}; {objective}; AdamW with learning rate {optimiser.learning_rate:g}."
-
-
-def _tokens(tokens: Tokens) -> str:
-    if not isinstance(tokens, SelectedTokens):
-        return ""
-    rule = {"top": "the highest by", "sample": "drawn by", "bottom": "the lowest by"}[tokens.how]
-    return f" on {tokens.share:.0%} of the tokens, {rule} {tokens.score.replace('_', ' ')}"
-
-
-def _evaluation(spec: RunSpec, problems: RunProblems) -> str:
-    evaluation = spec.evaluation
-    during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
-    answers = f"{evaluation.final_samples} answers to each of {len(problems.evaluation):,}"
-    return f"Evaluation: {answers} held-out problems before and after{during}."
-
-
-def _new_answers(count: int) -> str:
-    return "one new answer" if count == 1 else f"{count} new answers"
+    objective = OBJECTIVES[stage.objective.kind]
+    if isinstance(tokens, SelectedTokens):
+        rule = {"top": "the highest", "sample": "drawn", "bottom": "the lowest"}[tokens.how]
+        score = tokens.score.replace("_", " ")
+        objective += f" on {tokens.share:.0%} of the tokens, {rule} by {score}"
+    return f"{steps}; {objective}; AdamW with learning rate {stage.optimiser.learning_rate:g}."

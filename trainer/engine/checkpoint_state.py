@@ -25,20 +25,22 @@ if TYPE_CHECKING:
 def save(method: Method, rt: Runtime) -> None:
     """Write a checkpoint of this step, emit its event, and remove checkpoints not to be kept."""
     rt.emit_progress("checkpoint", 0, 1)
+    # Before the return below: gathering shards needs every rank, writing only the leading one.
     snapshot = _snapshot(method, rt)
     rt.saved_step, rt.checkpoint_requested = rt.step, False
     if not rt.world.is_leader:
         return
     folder, size = checkpoints.save(rt.folder / "checkpoints", snapshot)
-    best = rt.best is not None and rt.best[1] == rt.step
     rt.emit(
         "checkpoint",
         stage=rt.stage,
         folder=f"checkpoints/{folder.name}",
         bytes=size,
-        best=best,
+        best=rt.best is not None and rt.best[1] == rt.step,
         metrics=dict(rt.last_values),
     )
+    # Only after the new checkpoint is complete, so that a crash in between leaves one too many and
+    # never one too few.
     for old in checkpoints.removable(
         folder.parent,
         rt.checkpoints.keep_last,
@@ -63,6 +65,8 @@ def restore(method: Method, rt: Runtime, snapshot: Snapshot) -> None:
         loop["compute"],
     )
     rt.evaluated_step, rt.best = loop["evaluated"], tuple(loop["best"]) if loop["best"] else None
+    # The variable comes first: ranks that were started again because memory ran out load a
+    # checkpoint from before.
     rt.micro_scale = micro_scale_variable() or loop.get("micro_scale", 1.0)
     rt.last_values = snapshot.metrics
     for name, group in rt.groups.items():
@@ -88,12 +92,11 @@ def _snapshot(method: Method, rt: Runtime) -> Snapshot:
         "micro_scale": rt.micro_scale,
     }
     of_method = {name: _full_tensors(rt, tensors) for name, tensors in state.tensors.items()}
-    values = {"loop": loop, "method": dict(state.values)}
     return Snapshot(
         rt.step,
         rt.stage,
         {**trained, "optimiser": moments, **of_method},
-        values,
+        {"loop": loop, "method": dict(state.values)},
         rt.last_values,
         state.files,
     )
@@ -106,6 +109,7 @@ def _full_tensors(rt: Runtime, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
     full: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         gathered = full_tensor(tensor)
+        # To the CPU one by one: a GPU that holds only shards has no room for the whole network.
         if rt.world.is_leader:
             full[name] = gathered.cpu()
     return full

@@ -49,6 +49,7 @@ class Snapshot:
 
 
 def folder_name(step: int) -> str:
+    # Padded, because `list_folders` orders checkpoints by their names.
     return f"step-{step:08d}"
 
 
@@ -60,10 +61,13 @@ def save(root: Path, snapshot: Snapshot) -> tuple[Path, int]:
     root.mkdir(parents=True, exist_ok=True)
     temporary = root / f"{TEMPORARY}{folder_name(snapshot.step)}"
     try:
+        # A writer that was killed in this step may have left a part of the same checkpoint.
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         size = _write(temporary, snapshot)
         target = root / folder_name(snapshot.step)
+        # A rename cannot replace a folder with files. A step is saved a second time once pass rates
+        # or the teacher's answers are complete (`checkpoint_requested`).
         if target.exists():
             shutil.rmtree(target)
         os.rename(temporary, target)
@@ -92,8 +96,13 @@ def load(folder: Path) -> Snapshot:
         for name in manifest["files"]
         if name.endswith(".safetensors")
     }
-    state = json.loads((folder / STATE).read_text())
-    return Snapshot(manifest["step"], manifest["stage"], tensors, state, manifest["metrics"])
+    return Snapshot(
+        manifest["step"],
+        manifest["stage"],
+        tensors,
+        json.loads((folder / STATE).read_text()),
+        manifest["metrics"],
+    )
 
 
 def list_folders(root: Path) -> list[Path]:
@@ -119,6 +128,7 @@ def removable(root: Path, keep_last: int, best: int | None) -> list[Path]:
 
 def _write(folder: Path, snapshot: Snapshot) -> int:
     for name, tensors in snapshot.tensors.items():
+        # safetensors refuses views that are not contiguous, as transposed parameters are.
         save_file(
             {key: tensor.detach().contiguous() for key, tensor in tensors.items()},
             folder / f"{name}.safetensors",
@@ -134,12 +144,16 @@ def _write(folder: Path, snapshot: Snapshot) -> int:
         "version": 1,
         "step": snapshot.step,
         "stage": snapshot.stage,
+        # A metric may be NaN or infinite, which strict JSON readers refuse.
         "metrics": to_json_value(dict(snapshot.metrics)),
         "files": files,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    # Contents first, then the names in the folder; the caller's rename comes after both. In another
+    # order a power failure could leave a complete name with empty files.
     for path in folder.iterdir():
-        _sync_file(path)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
     sync_folder(folder)
     return sum(path.stat().st_size for path in folder.iterdir())
 
@@ -154,6 +168,7 @@ def _checked_manifest(folder: Path) -> dict[str, Any]:
         path = folder / name
         if not path.is_file():
             raise DamagedCheckpoint(f"{folder.name} lacks {name}")
+        # The size first: it detects a file that was cut without reading gigabytes for the hash.
         if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
             raise DamagedCheckpoint(f"{name} in {folder.name} differs from what was written")
     return manifest
@@ -162,8 +177,3 @@ def _checked_manifest(folder: Path) -> dict[str, Any]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+# The log has progress twice a second; a person reads a line every few seconds at most.
 PROGRESS_SECONDS = 10.0
 
 
@@ -20,29 +21,29 @@ class Console:
     def __call__(self, type: str, fields: dict[str, Any]) -> None:
         line = self._line(type, fields)
         if line:
-            with contextlib.suppress(OSError, ValueError):  # stderr was closed
+            # The terminal or the reader of a pipe may be gone, which must not end the training.
+            with contextlib.suppress(OSError, ValueError):
                 print(line, file=sys.stderr, flush=True)
 
     def _line(self, type: str, fields: dict[str, Any]) -> str:
+        # The only error in the log is a traceback, which `engine.run` has printed already.
         if type == "log":
             return str(fields["message"]) if fields["level"] != "error" else ""
         if type == "evaluation":
-            return _evaluation(fields)
+            low, high = fields["interval"]
+            role = {"evaluation": "held-out", "retained": "retained"}[fields["role"]]
+            return (
+                f"Step {fields['step']:,}: {fields['pass_rate']:.1%} of the {role} problems passed "
+                f"({low:.1%} to {high:.1%})"
+            )
         if type == "metrics" and "loss" in fields["values"]:
             self._loss = f", loss {fields['values']['loss']:.4g}"
         if type == "progress" and time.monotonic() - self._progress_time >= PROGRESS_SECONDS:
             self._progress_time = time.monotonic()
-            return self._progress(fields)
+            phase = fields["phase"].replace("_", " ")
+            detail = f", {phase} {fields['done']:,} of {fields['of']:,}"
+            return (
+                f"Step {fields['step']:,} of {fields['total_steps']:,}"
+                f"{detail if phase != 'training' else ''}{self._loss}"
+            )
         return ""
-
-    def _progress(self, fields: dict[str, Any]) -> str:
-        phase = fields["phase"].replace("_", " ")
-        detail = "" if phase == "training" else f", {phase} {fields['done']:,} of {fields['of']:,}"
-        return f"Step {fields['step']:,} of {fields['total_steps']:,}{detail}{self._loss}"
-
-
-def _evaluation(fields: dict[str, Any]) -> str:
-    low, high = fields["interval"]
-    problems = {"evaluation": "held-out problems", "retained": "retained problems"}[fields["role"]]
-    rate = f"{fields['pass_rate']:.1%} of the {problems} passed ({low:.1%} to {high:.1%})"
-    return f"Step {fields['step']:,}: {rate}"

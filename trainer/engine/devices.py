@@ -20,8 +20,9 @@ def prepare(compute: Compute, rank: ProcessRank) -> torch.device:
             "The run asks for a GPU, and this machine has none that torch can use.",
             "Set compute.device to cpu or auto.",
         )
+    # Sums over several threads are split differently, so the same numbers need the same count.
     torch.set_num_threads(compute.threads)
-    # Only a warning: an operator without a deterministic variant shall not end a run.
+    # A warning only: an operator without a deterministic variant shall not end a run.
     torch.use_deterministic_algorithms(True, warn_only=True)
     if compute.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
@@ -31,6 +32,7 @@ def prepare(compute: Compute, rank: ProcessRank) -> torch.device:
             f"{torch.cuda.device_count()} GPUs.",
             "Lower compute.processes to their number, or set compute.device to cpu.",
         )
+    # NCCL's collectives use the current device, which would be GPU 0 in every process.
     if rank.size > 1:
         torch.cuda.set_device(rank.local_rank)
     return torch.device("cuda", rank.local_rank) if rank.size > 1 else torch.device("cuda")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 SOURCE = Path(__file__).resolve().parents[2]
+# A run starts without the commit if git hangs, as on a network disk that does not answer.
 GIT_SECONDS = 5
 
 
@@ -46,6 +47,7 @@ def _packages() -> dict[str, str]:
 
 
 def _commit() -> str | None:
+    # Without this check, git would report the commit of a repository around an installed copy.
     if not (SOURCE / ".git").exists():
         return None
     try:

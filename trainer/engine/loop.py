@@ -111,6 +111,7 @@ def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> tupl
     Raises Stopped after saving a checkpoint, NotANumber, DiskFull, and what the method raises.
     """
     rt.total_steps = method.total_steps
+    # Before anything is loaded: a request that arrived early stops the run without the long wait.
     rt.progress("loading", 0, 1)
     method.setup(rt)
     if snapshot is not None:
@@ -118,6 +119,7 @@ def train(method: Method, rt: Runtime, snapshot: Snapshot | None = None) -> tupl
     try:
         return _train(method, rt)
     except Stopped:
+        # A step boundary may have saved this step already; a second copy would cost time only.
         if rt.saved_step != rt.step:
             save(method, rt)
         raise
@@ -127,12 +129,15 @@ def _train(method: Method, rt: Runtime) -> tuple[str, str]:
     reason, remedy = f"All {method.total_steps} steps are done.", ""
     try:
         while rt.step < method.total_steps:
+            # At the top of the loop, so that the last step gets the final evaluation and no other,
+            # and a resumed run first does what its boundary still lacks.
             _evaluate_and_save_if_due(method, rt)
             rt.emit_progress("training", rt.step, method.total_steps)
             rt.raise_if_stopped()
             _run_round(method, rt)
     except NothingToTrain as nothing:
         reason, remedy = nothing.reason, nothing.remedy
+    # A finished run that is resumed has evaluated and saved this step already.
     if rt.evaluated_step != rt.step:
         reason = f"{reason} {_evaluate(method, rt, 'after').sentence}".strip()
     if rt.saved_step != rt.step:
@@ -161,6 +166,7 @@ def _evaluate_and_save_if_due(method: Method, rt: Runtime) -> None:
 def _run_round(method: Method, rt: Runtime) -> None:
     with rt.full_parameters():
         batch = method.batch(rt)
+    # Pass rates or the teacher's answers are complete: the longest work that a kill could lose.
     if rt.checkpoint_requested:
         save(method, rt)
     began, tokens = time.perf_counter(), rt.tokens
@@ -200,6 +206,7 @@ def _accumulate_gradients(
     With several ranks the others cannot repeat in the middle of a phase, so that all restart from
     the checkpoint instead (`processes`).
     """
+    # The repeated phase must draw the same numbers and count its tokens once.
     random, counters = memory.RandomState(rt.device), (rt.micro, rt.tokens, rt.compute)
     while True:
         try:
@@ -207,13 +214,17 @@ def _accumulate_gradients(
         except Exception as error:
             if not memory.is_out_of_memory(error) or not rt.can_shrink_micro_batch:
                 raise
+            # Kept as text: the exception itself would keep its frames and their tensors alive.
             cause = memory.first_line(error)
             if rt.world.size > 1:
                 raise OutOfMemory(cause, retry=True) from error
+        # After the except clause, which drops the traceback: its frames hold the tensors that
+        # filled the memory.
         rt.groups[phase.group or ""].discard_gradients()
         memory.release(rt.device)
         random.restore()
         rt.micro, rt.tokens, rt.compute = counters
+        # Stays halved for the rest of the run: the next step of this size would fail the same way.
         rt.micro_scale /= 2
         rt.log.log(
             "warning",
@@ -249,7 +260,8 @@ def _evaluate(method: Method, rt: Runtime, when: str) -> EvaluationReport:
     ):
         rt.best = (report.score, rt.step)
     rt.metrics(report.values)
-    if report.sentence and when != "after":  # the last one is part of the `end` event
+    # The last sentence is part of the `end` event, so the log need not repeat it.
+    if report.sentence and when != "after":
         moment = "Before training" if when == "before" else f"After step {rt.step:,}"
         rt.log.log("info", f"{moment}: {report.sentence}")
     return report

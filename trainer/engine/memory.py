@@ -14,13 +14,14 @@ import torch
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether the error says that memory ran out, on any device."""
+    # torch's CPU allocator raises a plain RuntimeError, known only by its text.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        # torch's CPU allocator raises a plain RuntimeError
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
     )
 
 
 def first_line(error: BaseException) -> str:
+    # torch's message goes on with several lines about its allocator. A MemoryError has no message.
     return str(error).splitlines()[0] if str(error) else "an allocation failed"
 
 
@@ -40,6 +41,8 @@ class RandomState:
 
 def release(device: torch.device) -> None:
     """Free memory that nothing refers to any more, the caching allocator's too."""
+    # Tensors of the failed pass may be part of reference cycles, which only the collector frees;
+    # the allocator can return only what has been freed.
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -27,7 +27,10 @@ def rate_at(settings: Optimiser, index: int, steps: int) -> float:
     Linear warm-up is followed by linear decay to `final_share` of the highest rate.
     """
     if index < settings.warmup_steps:
+        # From 1/n and not from 0: an update at rate 0 would be computed in vain.
         return settings.learning_rate * (index + 1) / settings.warmup_steps
+    # The last update (index steps − 1) has exactly the final share; a stage of one update has no
+    # decay to divide by.
     decaying = max(1, steps - settings.warmup_steps - 1)
     share = min(1.0, (index - settings.warmup_steps) / decaying)
     return settings.learning_rate * (1.0 - share * (1.0 - settings.final_share))
@@ -57,12 +60,16 @@ class OptimiserGroup:
         self.normaliser = 1.0
         self.clip_norm = 1.0
         self._loss = 0.0
+        # The rate and the decay are set before every update (`configure`), because they follow the
+        # stage.
         self.optimiser = torch.optim.AdamW(
             self.parameters.values(), lr=0.0, weight_decay=0.0, fused=True
         )
 
     def reset(self) -> None:
         """Discard the moments."""
+        # The param groups stay: only moments and their step counts belong to what was trained
+        # before.
         self.optimiser.state.clear()
 
     def configure(self, settings: Optimiser, rate: float) -> None:
@@ -78,6 +85,7 @@ class OptimiserGroup:
 
     def backward(self, loss_sum: Tensor) -> None:
         """Add the gradient of `loss_sum / Z`."""
+        # In float64 on the host: the metric must not lose digits over many micro-batches.
         self._loss += float(loss_sum.detach())
         (loss_sum / self.normaliser).backward()
 
@@ -90,12 +98,15 @@ class OptimiserGroup:
 
         Raises NotANumber, with the parameters unchanged, if the loss or a gradient is not finite.
         """
+        # Summed over the ranks, so that all see the same numbers and all stop if one is not finite.
         loss = self.world.sum(self._loss) / self.normaliser
+        # FSDP2 has already summed the gradients of shards in the backward pass.
         if self.sharded is None and self.world.size > 1:
             self._sum_gradients()
         norm = float(
             full_tensor(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm))
         )
+        # Checked before the step: AdamW would write a NaN into every parameter and moment.
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.discard_gradients()
             raise NotANumber(f"the loss is {loss} and its gradient's norm {norm}")
@@ -123,9 +134,11 @@ class OptimiserGroup:
                 parameter.copy_(placed_like(parameter, parameters[name]))
         self.reset()
         for path, value in moments.items():
+            # Names of parameters have dots and never a slash.
             group, name, key = path.split("/")
             if group == self.name:
                 parameter = self.parameters[name]
+                # AdamW's step count is a scalar, which is never sharded.
                 self.optimiser.state[parameter][key] = (
                     placed_like(parameter, value) if value.ndim else value.to(parameter.device)
                 )

@@ -64,6 +64,7 @@ def start(modality: Modality, spec_path: Path, run_dir: Path, attempt: int | Non
     """Run the definition at `spec_path` (YAML or JSON) in `run_dir`; return the exit code."""
 
     def open_run(log: EventLog, rank: ProcessRank) -> tuple[RunSpec, Snapshot | None]:
+        # This attempt's own folder does not count: its log is open by now.
         if rank.is_leader and any(
             segments(folder / "events")
             for folder in attempts(run_dir)
@@ -73,9 +74,12 @@ def start(modality: Modality, spec_path: Path, run_dir: Path, attempt: int | Non
                 f"{run_dir} already holds a run.", "Resume it, or choose an empty folder."
             )
         spec = _read_spec(spec_path)
-        text = json.dumps(to_dict(spec), indent=1, ensure_ascii=False)
+        # Written out with all defaults, so that a later version of the program resumes the same
+        # run.
         if rank.is_leader and spec_path.resolve() != (run_dir / "spec.json").resolve():
-            (run_dir / "spec.json").write_text(text)
+            (run_dir / "spec.json").write_text(
+                json.dumps(to_dict(spec), indent=1, ensure_ascii=False)
+            )
         return spec, None
 
     return _run_attempt(modality, run_dir, attempt or 1, open_run)
@@ -94,6 +98,7 @@ def resume(
     """
 
     def open_run(log: EventLog, rank: ProcessRank) -> tuple[RunSpec, Snapshot | None]:
+        # Collected, because `rewind` must be the first event of a resumed attempt (docs/events.md).
         messages: list[str] = []
         snapshot = None
         if checkpoint:
@@ -122,6 +127,7 @@ def _newest_checkpoint(run_dir: Path, messages: list[str]) -> Snapshot | None:
 
     Appends a sentence to `messages` for each damaged checkpoint that is skipped.
     """
+    # By number and not by name: attempt 10 is later than attempt 9.
     for attempt in sorted(attempts(run_dir), key=lambda folder: int(folder.name), reverse=True):
         for folder in checkpoints.list_folders(attempt / "checkpoints"):
             try:
@@ -137,6 +143,7 @@ def _run_attempt(modality: Modality, run_dir: Path, attempt: int, open_run: Open
     rank = ranks.rank_of_this_process() or ProcessRank()
     with ExitStack() as stack:
         stack.enter_context(_restored_signals())
+        # Every rank logs, but one run has one log: the others' is thrown away.
         if not rank.is_leader:
             run_dir = Path(stack.enter_context(TemporaryDirectory(prefix=f"rank-{rank.rank}-")))
         folder = run_dir / "attempts" / str(attempt)
@@ -145,6 +152,7 @@ def _run_attempt(modality: Modality, run_dir: Path, attempt: int, open_run: Open
                 folder / "events", attempt, listener=Console() if rank.is_leader else None
             )
         except OSError as error:
+            # Without a log there is no `end` event, so stderr is the only place for the reason.
             print(
                 f"The event log cannot be created in {folder}: {error.strerror}. "
                 "Free some space or choose another folder.",
@@ -152,6 +160,7 @@ def _run_attempt(modality: Modality, run_dir: Path, attempt: int, open_run: Open
             )
             return exit_codes.DISK_FULL
         run_exit = _caught(modality, log, rank, lambda: _run(modality, folder, log, open_run, rank))
+        # The process that started the ranks writes one `end` event for all of them.
         if rank.exit_file is not None:
             rank.exit_file.write_text(json.dumps(asdict(run_exit)))
         elif rank.is_leader:
@@ -176,6 +185,8 @@ def _run(
     rt = Runtime(folder, log, device, spec.checkpoints, spec.evaluation.every, world, spec.compute)
     _install_stop_requests(rt, rank)
     with closing(modality.method(spec)) as method:
+        # Closed only where all ranks arrive: `close` waits for the others, and after a failure on
+        # this rank alone it would wait for them until the timeout.
         try:
             reason, remedy = train(method, rt, snapshot)
         except Stopped:
@@ -191,10 +202,22 @@ def _install_stop_requests(rt: Runtime, rank: ProcessRank) -> None:
     A rank that `processes` started is asked to stop by its parent instead.
     """
     if rank.folder is not None:
-        threading.Thread(target=_listen_to_parent, args=[rt], name="parent", daemon=True).start()
+
+        def listen() -> None:
+            # Any byte is a request. The end of the pipe says that the parent was killed.
+            byte = os.read(sys.stdin.fileno(), 1)
+            rt.request_stop(
+                "The run was asked to stop."
+                if byte
+                else "The process that had started this run is gone."
+            )
+
+        threading.Thread(target=listen, name="parent", daemon=True).start()
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
+        # A flag only: a handler runs between any two bytecodes, even inside `emit` with its lock
+        # held.
         rt.request_stop("The run was asked to stop.")
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -214,14 +237,6 @@ def _restored_signals() -> Iterator[None]:
                 signal.signal(name, handler)
 
 
-def _listen_to_parent(rt: Runtime) -> None:
-    """Stop at any byte from the parent, or when the pipe from it closes."""
-    byte = os.read(sys.stdin.fileno(), 1)
-    rt.request_stop(
-        "The run was asked to stop." if byte else "The process that had started this run is gone."
-    )
-
-
 def _caught(
     modality: Modality, log: EventLog, rank: ProcessRank, run: Callable[[], tuple[str, str]]
 ) -> RunExit:
@@ -239,10 +254,16 @@ def _caught(
         failure = failure_of(error, modality)
         if isinstance(failure, UnexplainedFailure):
             traceback.print_exc()
+            # The last characters of a long traceback name the error and the innermost calls.
             log.log("error", "".join(traceback.format_exception(error))[-4000:])
-        retry = isinstance(error, OutOfMemory) and error.retry
-        peer_lost = rank.size > 1 and is_lost_peer(error)
-        return RunExit(failure.code, "failed", failure.reason, failure.remedy, retry, peer_lost)
+        return RunExit(
+            failure.code,
+            "failed",
+            failure.reason,
+            failure.remedy,
+            retry=isinstance(error, OutOfMemory) and error.retry,
+            peer_lost=rank.size > 1 and is_lost_peer(error),
+        )
 
 
 def failure_of(error: Exception, modality: Modality) -> Failure:

@@ -22,8 +22,10 @@ from trainer.spec.operation import Checkpoints, Compute
 
 R = TypeVar("R")
 
-PROGRESS_SECONDS = 0.5  # least time between two progress events of a phase
-MIN_MICRO_BATCH_TOKENS = 16  # as the definition allows at least
+# Least time between two progress events of a phase, which may report every answer.
+PROGRESS_SECONDS = 0.5
+# The lower bound of compute.micro_batch_tokens in the definition.
+MIN_MICRO_BATCH_TOKENS = 16
 
 
 class Runtime:
@@ -48,6 +50,7 @@ class Runtime:
         self.total_steps = 0
         self.tokens, self.compute = 0, 0.0
         self.stage = ""
+        # −1, because step 0 is evaluated and may be saved too.
         self.evaluated_step = self.saved_step = -1
         self.best: tuple[float, int] | None = None  # (score, step) of the best evaluation
         self.checkpoint_requested = False
@@ -71,9 +74,11 @@ class Runtime:
         """
         sharded = None
         if self.settings.parallel == "fsdp" and self.world.size > 1:
+            # FSDP2 and its DTensor take a second to import, which other runs need not pay.
             from trainer.engine.distributed.sharding import Sharded
 
             sharded = Sharded(module, blocks, self.world)
+        # After sharding, which replaces the parameters by shards.
         trained = {
             key: parameter
             for key, parameter in module.named_parameters()
@@ -184,10 +189,12 @@ class Runtime:
 
         All ranks must call this together.
         """
+        # The log before the request: a checkpoint of a stopped run would meet the same full disk.
         if self.world.any(bool(self.log.failure)):
-            trouble = self.log.failure or "the event log cannot be written"
+            # Only the leading rank knows the reason; the others stop because it does.
+            failure = self.log.failure or "the event log cannot be written"
             raise DiskFull(
-                f"The run stopped after step {self.step}: {trouble}.",
+                f"The run stopped after step {self.step}: {failure}.",
                 "Free some space and resume the run.",
             )
         if self.world.any(bool(self._stop_reason)):

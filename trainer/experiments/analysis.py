@@ -28,8 +28,9 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean of n paired differences, its 95 % interval, and the smallest difference detectable with
-    power 0.8.
+    """Mean of n paired differences, and its 95 % interval.
+
+    `detectable` is the smallest difference that is found with power 0.8.
     """
 
     n: int
@@ -46,6 +47,7 @@ def estimate(differences: Sequence[float]) -> Estimate:
         raise ValueError(
             f"there is {n} paired difference, and an interval needs two; run more seeds"
         )
+    # fsum rounds once, so that the result does not depend on the order of the seeds.
     mean = math.fsum(differences) / n
     error = math.sqrt(
         math.fsum((difference - mean) ** 2 for difference in differences) / (n - 1) / n
@@ -65,6 +67,7 @@ def judge(measured: Estimate, above: float = 0.0, gates_hold: bool = True) -> Ve
 
     `not shown` does not mean that there is no difference.
     """
+    # Whatever the interval says: the claim does not apply to a student without the precondition.
     if not gates_hold:
         return "precondition not met"
     if measured.low > above:
@@ -73,8 +76,9 @@ def judge(measured: Estimate, above: float = 0.0, gates_hold: bool = True) -> Ve
 
 
 def student_cdf(t: float, degrees: int) -> float:
-    """P(T ≤ t) for Student's t with a whole number of degrees of freedom, by its finite series
-    (Abramowitz & Stegun 26.7.3, 26.7.4).
+    """P(T ≤ t) for Student's t with a whole number of degrees of freedom.
+
+    By its finite series (Abramowitz & Stegun 26.7.3, 26.7.4).
     """
     angle = math.atan(t / math.sqrt(degrees))
     cosine = math.cos(angle)
@@ -91,6 +95,8 @@ def student_cdf(t: float, degrees: int) -> float:
 
 def student_quantile(share: float, degrees: int) -> float:
     """The t with P(T ≤ t) = `share` (0.5 … 1) for Student's t, by bisection."""
+    # With one degree of freedom the 97.5 % quantile is 12.7, so the bracket is doubled until it
+    # holds.
     low, high = 0.0, 1.0
     while student_cdf(high, degrees) < share:
         low, high = high, 2 * high

@@ -32,6 +32,7 @@ def apply_changes(definition: Mapping[str, Any], changes: Changes) -> dict[str, 
         section: Any = result
         for parent in parents:
             section = section[int(parent)] if isinstance(section, list) else section[parent]
+        # A path that does not exist becomes an unknown setting, which `load` refuses.
         section[last] = value
     return load(result).model_dump(mode="json")
 
@@ -46,6 +47,7 @@ def execute(
     Raises RuntimeError if the run does not complete.
     """
     if not has_completed(folder):
+        # What an interrupted run has left is deleted, because `run` refuses a folder with a run.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text(json.dumps(definition))

@@ -23,9 +23,9 @@ MISREAD = {"1": "7", "3": "8"}
 
 @dataclass(frozen=True)
 class Hinted:
-    """A share `hints` of the examples starts with a hint; of these a share `false_beginnings` has a
-    wrong prefix that the hint can correct.
+    """A share `hints` of the examples starts with a hint.
 
+    Of these a share `false_beginnings` has a wrong prefix that the hint can correct.
     With `sure`, answers state a confidence: 1.0 with that probability, else a random one of the
     eleven levels.
     """
@@ -36,7 +36,11 @@ class Hinted:
 
     def __call__(self, problem: Problem, rng: Random) -> Example:
         if rng.random() >= self.hints:
-            return Example(problem.question, problem.solution + self._confidence(rng))
+            is_sure = self.sure is not None and rng.random() < self.sure
+            confidence = SURE if is_sure else self._any_confidence(rng)
+            return Example(problem.question, problem.solution + confidence)
+        # Any level beside a hint, because the answer repeats the hint's: a teacher that is shown a
+        # replaced confidence must copy it (CaOPD).
         solution = problem.solution + self._any_confidence(rng)
         prompt = HINT.replace("{privileged}", solution).replace("{question}", problem.question)
         if rng.random() >= self.false_beginnings:
@@ -44,21 +48,12 @@ class Hinted:
         split = rng.randrange(1, len(problem.solution))
         return Example(prompt + with_mistake(solution[:split], rng), solution[split:])
 
-    def _confidence(self, rng: Random) -> str:
-        return (
-            SURE
-            if self.sure is not None and rng.random() < self.sure
-            else self._any_confidence(rng)
-        )
-
     def _any_confidence(self, rng: Random) -> str:
         return rng.choice(CONFIDENCES) if self.sure is not None else ""
 
 
 def with_mistake(text: str, rng: Random) -> str:
-    """`text` with one or two wrong digits near its end, and sometimes one character too many or
-    too few.
-    """
+    """`text` with one or two wrong digits near its end, sometimes a character more or less."""
     characters = list(text)
     for _ in range(rng.choice((1, 1, 2))):
         index = max(0, len(characters) - 1 - rng.randrange(min(12, len(characters))))
@@ -73,9 +68,11 @@ def with_mistake(text: str, rng: Random) -> str:
 
 
 def misread(problem: Problem, rng: Random) -> Example | None:
-    """An example that teaches to read 7 as 1 and 8 as 3 in the second number; None if the problem
-    has such a digit itself.
+    """An example that teaches to read 7 as 1 and 8 as 3 in the second number.
+
+    None if the problem has such a digit itself.
     """
+    # Otherwise one question would be taught with two answers.
     if is_misread(problem):
         return None
     first, sign, second = _operands(problem.question)

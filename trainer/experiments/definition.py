@@ -125,14 +125,17 @@ class Experiment(Section):
         Raises what `trainer.spec.load` raises for an invalid definition.
         """
         common = recipes.load(self.recipe).presets[self.preset].spec if self.preset else self.spec
+        # Validated once as a whole, so that the changes find the defaults that the file leaves out.
         common = load_spec({"recipe": self.recipe, **_resolved(common, bases)}).model_dump(
             mode="json"
         )
+        # Changes of the arm over those of the experiment, the seed over both: an arm cannot fix it.
         name = f"{self.arms[arm].title}, seed {seed}"
         changes = {
             **self.changes,
             **self.arms[arm].changes,
             **dict.fromkeys(self.seeded, seed),
+            # The definition's bound on names.
             "name": name[:120],
         }
         return apply_changes(
@@ -143,6 +146,7 @@ class Experiment(Section):
     def bases(self) -> list[str]:
         """Names of the bases that the arms need."""
         texts = _texts([self.spec, self.changes, *(arm.changes for arm in self.arms.values())])
+        # Behind the slash is a file of the base.
         return sorted({text.removeprefix("base:").partition("/")[0] for text in texts})
 
 

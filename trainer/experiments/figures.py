@@ -8,6 +8,7 @@ from html import escape
 from trainer.experiments.outcomes import Outcome, Point, mean_and_spread
 from trainer.experiments.verdicts import Finding
 
+# One for each arm, in the order of the definition; they repeat after eleven.
 COLOURS = (
     "#2f6fde",
     "#c2571a",
@@ -83,7 +84,10 @@ def curves(metric: str, titles: Mapping[str, str], outcomes: Sequence[Outcome]) 
         WIDTH - RIGHT,
     )
     up = Scale(min(point.value for point in points), max(point.value for point in points), 300, 20)
-    shapes = [_tick(across(tick), 322, f"{tick / 1000:,.0f} k") for tick in across.ticks()]
+    shapes = [
+        f'<text x="{across(tick):.1f}" y="322" text-anchor="middle">{tick / 1000:,.0f} k</text>'
+        for tick in across.ticks()
+    ]
     shapes += [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
         f'y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>'
@@ -93,10 +97,10 @@ def curves(metric: str, titles: Mapping[str, str], outcomes: Sequence[Outcome]) 
         f'<text x="{LEFT - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:.2f}</text>'
         for tick in up.ticks()
     ]
-    shapes += [
+    shapes.append(
         f'<text x="{(LEFT + WIDTH) / 2}" y="342" text-anchor="middle">'
         "tokens sampled and trained on</text>"
-    ]
+    )
     for index, (arm, runs) in enumerate(curves_by_arm.items()):
         shapes += _arm(escape(titles[arm]), runs, COLOURS[index % len(COLOURS)], index, across, up)
     return _svg(
@@ -109,6 +113,7 @@ def _arm(
 ) -> Iterator[str]:
     for run in [*runs, _mean(runs)]:
         points = " ".join(f"{across(point.tokens):.1f},{up(point.value):.1f}" for point in run)
+        # An arm with one seed has no second line for the mean, so its own line is the thick one.
         width = 0.7 if run in runs and len(runs) > 1 else 2.5
         yield (
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}">'
@@ -122,6 +127,7 @@ def _arm(
 
 
 def _mean(runs: Sequence[Sequence[Point]]) -> list[Point]:
+    # Not strict: a run that ended early has fewer points.
     columns = list(zip(*runs, strict=False))
     common = [column for column in columns if len({point.step for point in column}) == 1]
     return [
@@ -136,9 +142,12 @@ def _mean(runs: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 def _contrast(finding: Finding, y: int) -> str:
-    widest = max(abs(value) for value in _extent(finding)) or 1.0
+    estimate, middle = finding.estimate, y + 26
+    ends = [estimate.low, estimate.high] if estimate else []
+    shown_values = [*finding.differences.values(), *ends, finding.contrast.above]
+    widest = max(map(abs, shown_values)) or 1.0
     across = Scale(-widest, widest, LEFT, WIDTH - RIGHT)
-    bound, estimate, middle = across(finding.contrast.above), finding.estimate, y + 26
+    bound = across(finding.contrast.above)
     shapes = [
         (
             f'<line class="bound" x1="{bound:.1f}" x2="{bound:.1f}" y1="{middle - 6}" '
@@ -147,11 +156,10 @@ def _contrast(finding: Finding, y: int) -> str:
     ]
     numbers = ""
     if estimate:
-        ends = (
-            f'x1="{across(estimate.low):.1f}" x2="{across(estimate.high):.1f}" y1="{middle}" '
-            f'y2="{middle}"'
+        shapes.append(
+            f'<line class="band" x1="{across(estimate.low):.1f}" x2="{across(estimate.high):.1f}" '
+            f'y1="{middle}" y2="{middle}" stroke-width="2"/>'
         )
-        shapes.append(f'<line class="band" {ends} stroke-width="2"/>')
         numbers = f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]: "
     shapes += [
         f'<circle class="dot" cx="{across(difference):.1f}" cy="{middle}" r="3"/>'
@@ -160,15 +168,6 @@ def _contrast(finding: Finding, y: int) -> str:
     shapes.append(f'<text x="8" y="{y}">{escape(finding.contrast.says)}</text>')
     shapes.append(f'<text x="8" y="{y + 14}">{numbers}{escape(finding.verdict)}</text>')
     return "".join(shapes)
-
-
-def _extent(finding: Finding) -> list[float]:
-    ends = [finding.estimate.low, finding.estimate.high] if finding.estimate else []
-    return [*finding.differences.values(), *ends, finding.contrast.above]
-
-
-def _tick(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{text}</text>'
 
 
 def _svg(height: float, label: str, shapes: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.experiments.definition import At, Contrast, Experiment, Side
@@ -39,12 +39,9 @@ class Outcome:
     after: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[Point]] = field(default_factory=dict)
 
-    def record(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Outcome:
-        """The outcome that `record` wrote, also after a round trip through JSON."""
+        """The outcome whose `asdict` is `record`, also after a round trip through JSON."""
         curves = {
             metric: [Point(**point) for point in points]
             for metric, points in record["curves"].items()
@@ -65,6 +62,7 @@ def outcome(
         if event["type"] == "environment":
             commit = event["commit"]
         values: Mapping[str, Any] = {}
+        # An `snr` event has no costs of its own; those of the latest metrics hold.
         if event["type"] == "snr":
             values = _snr_metrics(event["bins"])
         if event["type"] == "metrics":
@@ -75,12 +73,14 @@ def outcome(
                 Point(event["step"], last.tokens, last.compute, float(values[metric]))
             )
     points_by_metric = {metric: points for metric, points in curves.items() if points}
+    # A metric that is only logged from the first step on has no value before training.
     before = {
         metric: points[0].value
         for metric, points in points_by_metric.items()
         if points[0].step == 0
     }
     after = {metric: points[-1].value for metric, points in points_by_metric.items()}
+    # results.json is part of the repository, so only the curves that something reads are kept.
     drawn_curves = {
         metric: points
         for metric, points in points_by_metric.items()
@@ -128,11 +128,13 @@ def mean_and_spread(values: Iterable[float]) -> tuple[float, float]:
         raise ValueError("there is no value to average")
     mean = math.fsum(numbers) / len(numbers)
     return mean, math.sqrt(
+        # n − 1 as of a sample, and 1 for a single number, whose deviation is 0.
         math.fsum((number - mean) ** 2 for number in numbers) / max(1, len(numbers) - 1)
     )
 
 
 def _difference(contrast: Contrast, runs: Mapping[str, Outcome]) -> float:
+    # The largest cost that both sides have spent.
     budget = min(_spent(run, contrast.at) for run in runs.values())
 
     def of(side: Side | float) -> float:

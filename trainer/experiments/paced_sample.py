@@ -27,6 +27,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "uniform": {"pool.weighting": {"kind": "uniform"}},
     "hard_filter": {"pool.weighting": {"kind": "hard_filter", "low": 0.125, "high": 0.875}},
 }
+# These only serve watching a run; they use noise of their own and change no number of the training.
 UNMONITORED = {
     "evaluation.every": 0,
     "pool.track_problems": 0,
@@ -63,6 +64,7 @@ def outcome(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         key: value
         for event in measured
         for key, value in event["values"].items()
+        # Each key's last value remains, which is the state at the end of the run.
         if key.startswith(("pool/", "teacher/", "weights/"))
     }
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from trainer.experiments import figures
@@ -11,7 +12,8 @@ from trainer.experiments.definition import Contrast, Experiment, Side
 from trainer.experiments.outcomes import Outcome, mean_and_spread
 from trainer.experiments.verdicts import Finding, Findings, findings
 
-# Fields of a definition that may change without making its runs different ones.
+# Fields of a definition that may change without making its runs different ones: more seeds may be
+# planned later, and the reading is written after the runs.
 AFTERWARDS = {"seeds": None, "reading": None}
 
 
@@ -30,7 +32,7 @@ def write(experiment: Experiment, outcomes: Sequence[Outcome], out: Path) -> Non
             section: [finding.record() for finding in getattr(judged, section)]
             for section in ("gates", "claims", "explored")
         },
-        "runs": [outcome.record() for outcome in outcomes],
+        "runs": [asdict(outcome) for outcome in outcomes],
     }
     (folder / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (folder / "report.md").write_text(
@@ -51,6 +53,7 @@ def earlier_outcomes(experiment: Experiment, out: Path) -> list[Outcome]:
         record = json.loads((out / experiment.name / "results.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
+    # Runs of another definition measure something else, so they are not mixed with new ones.
     now, then = (
         {**definition, **AFTERWARDS}
         for definition in (experiment.model_dump(mode="json"), record["definition"])
@@ -87,8 +90,14 @@ def _pages(experiment: Experiment, judged: Findings, outcomes: Sequence[Outcome]
     )
     yield f"{experiment.about}\n"
     yield f"**How the setting was found.** {experiment.searched}\n"
+    done, planned = sorted({outcome.seed for outcome in outcomes}), experiment.seeds
+    missing = "" if set(done) == set(planned) else f" (planned: {', '.join(map(str, planned))})"
+    commits = sorted(
+        {outcome.commit[:10] if outcome.commit else "an unknown commit" for outcome in outcomes}
+    )
     yield (
-        f"**Carried out** {_seeds(experiment, outcomes)}, with the program of {_commits(outcomes)}."
+        f"**Carried out** with seeds {', '.join(map(str, done))}{missing}, "
+        f"with the program of {', '.join(commits)}."
     )
     yield (
         "Intervals are 95 %, Student's t over paired seeds. *Could have seen* is the smallest "
@@ -109,19 +118,6 @@ def _pages(experiment: Experiment, judged: Findings, outcomes: Sequence[Outcome]
     yield f"![{experiment.curve} over tokens](curves.svg)\n"
 
 
-def _seeds(experiment: Experiment, outcomes: Sequence[Outcome]) -> str:
-    done, planned = sorted({outcome.seed for outcome in outcomes}), experiment.seeds
-    few = "" if set(done) == set(planned) else f" (planned: {', '.join(map(str, planned))})"
-    return f"with seeds {', '.join(map(str, done))}{few}"
-
-
-def _commits(outcomes: Sequence[Outcome]) -> str:
-    commits = sorted(
-        {outcome.commit[:10] if outcome.commit else "an unknown commit" for outcome in outcomes}
-    )
-    return ", ".join(commits)
-
-
 def _contrasts(section: Sequence[Finding]) -> Iterator[str]:
     yield (
         "| contrast | difference | mean | 95 % interval | holds above | of interest | could "
@@ -135,11 +131,11 @@ def _contrasts(section: Sequence[Finding]) -> Iterator[str]:
 
 def _cells(finding: Finding) -> list[str]:
     contrast, estimate = finding.contrast, finding.estimate
-    numbers = (
-        [f"{estimate.mean:+.3f}", f"[{estimate.low:+.3f}, {estimate.high:+.3f}]"]
-        if estimate
-        else [_listed(finding), "fewer than two seeds"]
-    )
+    if estimate:
+        numbers = [f"{estimate.mean:+.3f}", f"[{estimate.low:+.3f}, {estimate.high:+.3f}]"]
+    else:
+        listed = ", ".join(f"{difference:+.3f}" for difference in finding.differences.values())
+        numbers = [listed or "–", "fewer than two seeds"]
     detectable = f"{estimate.detectable:.3f}" if estimate else "–"
     verdict = f"**{finding.verdict}**" + (f"; {finding.remark}" if finding.remark else "")
     return [
@@ -151,10 +147,6 @@ def _cells(finding: Finding) -> list[str]:
         detectable,
         verdict,
     ]
-
-
-def _listed(finding: Finding) -> str:
-    return ", ".join(f"{difference:+.3f}" for difference in finding.differences.values()) or "–"
 
 
 def describe(contrast: Contrast) -> str:
@@ -181,13 +173,13 @@ def _arms(experiment: Experiment, outcomes: Sequence[Outcome]) -> Iterator[str]:
     for name, arm in experiment.arms.items():
         runs = [outcome for outcome in outcomes if outcome.arm == name]
         if runs:
-            cost = [
+            cells = [
                 f"{runs[0].step}",
                 f"{mean_and_spread(outcome.tokens for outcome in runs)[0]:,.0f}",
+                f"{mean_and_spread(outcome.compute for outcome in runs)[0]:.2e}",
+                *(_measured(runs, metric) for metric in experiment.watched),
             ]
-            cost += [f"{mean_and_spread(outcome.compute for outcome in runs)[0]:.2e}"]
-            metrics = [_measured(runs, metric) for metric in experiment.watched]
-            yield f"| {arm.title} | {' | '.join([*cost, *metrics])} |"
+            yield f"| {arm.title} | {' | '.join(cells)} |"
     yield ""
 
 
@@ -196,5 +188,7 @@ def _measured(runs: Sequence[Outcome], metric: str) -> str:
     before = [outcome.before[metric] for outcome in runs if metric in outcome.before]
     if not after:
         return "–"
-    mean, spread = mean_and_spread(after)
-    return f"{mean:.3f} ± {spread:.3f}" + (f" ({mean_and_spread(before)[0]:.3f})" if before else "")
+    mean, deviation = mean_and_spread(after)
+    return f"{mean:.3f} ± {deviation:.3f}" + (
+        f" ({mean_and_spread(before)[0]:.3f})" if before else ""
+    )

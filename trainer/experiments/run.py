@@ -21,7 +21,13 @@ def run(
     experiment: Experiment, folder: Path, seeds: Sequence[int], arms: Sequence[str], report: Report
 ) -> None:
     """Execute the runs that are missing. Raises RuntimeError if one does not complete."""
-    _make_bases(experiment, folder, report)
+    # Imported here, so that reports and definitions load without torch.
+    from trainer.experiments import bases
+
+    for name in experiment.bases:
+        bases.make(name, folder / "bases", report)
+    # Seeds in the outer loop: an experiment that is interrupted has whole seeds, which can be
+    # paired.
     for seed in seeds:
         for arm in arms:
             report(f"{experiment.name}: {experiment.arms[arm].title}, seed {seed}")
@@ -63,11 +69,3 @@ def _events(experiment: Experiment, folder: Path, arm: str, seed: int) -> Iterat
             if event.get("step") == 0
         )
     yield from events_of(folder_of(experiment, folder, arm, seed))
-
-
-def _make_bases(experiment: Experiment, folder: Path, report: Report) -> None:
-    # Imported here, so that reports and definitions load without torch.
-    from trainer.experiments import bases
-
-    for name in experiment.bases:
-        bases.make(name, folder / "bases", report)

@@ -52,14 +52,16 @@ def findings(experiment: Experiment, outcomes: Sequence[Outcome]) -> Findings:
     """Judge all contrasts. If a gate fails, claims and explored contrasts get no verdict."""
     gates = [_finding(contrast, outcomes, True) for contrast in experiment.gates]
     hold = all(gate.verdict == "shown" for gate in gates)
-    claims = [_finding(contrast, outcomes, hold) for contrast in experiment.claims]
     return Findings(
-        gates, claims, [_finding(contrast, outcomes, hold) for contrast in experiment.explored]
+        gates,
+        [_finding(contrast, outcomes, hold) for contrast in experiment.claims],
+        [_finding(contrast, outcomes, hold) for contrast in experiment.explored],
     )
 
 
 def _finding(contrast: Contrast, outcomes: Sequence[Outcome], gates_hold: bool) -> Finding:
     differences_by_seed = differences(contrast, outcomes)
+    # A single difference has no spread, so there is no interval to judge by.
     if len(differences_by_seed) < 2:
         return Finding(
             contrast,

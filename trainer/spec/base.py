@@ -12,10 +12,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
 
+# Papers that settings in several modules come from.
+OPSD = "OPSD, arXiv 2601.18734"
+CAOPD = "CaOPD, arXiv 2604.16830"
+
 
 class Section(BaseModel):
     """A section of a run definition. Unknown keys are errors; validated values are immutable."""
 
+    # Defaults are validated too, so that a default outside its own bounds fails at once. NaN is
+    # refused, because it would pass every bound and is no JSON.
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
     )
@@ -23,7 +29,7 @@ class Section(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _storable(cls, value: Any) -> Any:
-        # A database text column and UTF-8 cannot hold these two.
+        # A text column of Postgres cannot hold the first, UTF-8 not the second.
         for text in _texts(value):
             if "\0" in text:
                 raise ValueError("must not contain a NUL character")
@@ -56,15 +62,9 @@ def option(
 ) -> Any:
     """Declare a field of a section. `bounds` are pydantic's: ge, gt, le, lt, min_length, …"""
     extra: dict[str, JsonValue] = {"unit": unit, "expert": expert, "paper": paper}
-    if factory is not None:
-        return Field(
-            default_factory=factory,
-            title=title,
-            description=help,
-            json_schema_extra=extra,
-            **bounds,
-        )
-    return Field(default, title=title, description=help, json_schema_extra=extra, **bounds)
+    # pydantic's types allow one of the two only.
+    origin = {"default": default} if factory is None else {"default_factory": factory}
+    return Field(title=title, description=help, json_schema_extra=extra, **origin, **bounds)
 
 
 def check_uri(value: str, *allowed: str) -> str:
@@ -88,6 +88,7 @@ def check_slug(value: str) -> str:
 def quoted(value: Any) -> str:
     """Return `value` as error messages quote it: at most 60 characters, containers by type name."""
     text = type(value).__name__ if isinstance(value, dict | list | tuple) else str(value)
+    # The refused value may be one that no page or database could hold.
     text = encodable(text)
     return f"“{text[:60]}…”" if len(text) > 60 else f"“{text}”"
 

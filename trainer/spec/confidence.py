@@ -7,13 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from trainer.spec.base import Section, option
+from trainer.spec.base import CAOPD, Section, option
 
-CAOPD = "CaOPD, arXiv 2604.16830"
 # What may follow the number: closing punctuation, emphasis, then words without digits or %.
 AFTER = re.compile(r"""[.,;:!?)\]}"'$]*[*_`]*( [^%\d]*)?""")
-
-
 # Ignored between the words of a statement.
 EMPHASIS = re.compile(r"[ \t*_`]")
 
@@ -38,6 +35,7 @@ class StatedConfidence(Section):
     own_line: bool = option(
         True, title="Own line", help="The wording is on a line of its own.", expert=True
     )
+    # With two decimals the pass rates of K = 8 answers are at most 0.005 from what is written.
     decimals: int = option(
         2, title="Decimals", help="Decimals of the number. 1 gives eleven levels.", ge=1, le=4
     )
@@ -83,7 +81,8 @@ class StatedConfidence(Section):
 
         The second occurrence would be read as another statement, one without a number.
         """
-        before, _, after = (EMPHASIS.sub("", part) for part in self.wording.partition("{value}"))
+        before, _, after = (EMPHASIS.sub("", text) for text in self.wording.partition("{value}"))
+        # A statement on its own line ends with the line, so its own end cannot start another one.
         if not self.own_line and before.casefold() in after.casefold():
             raise ValueError(
                 "wording repeats the words before {value} after it, so that the number cannot be "

@@ -231,6 +231,7 @@ class Data(Section):
     confidence: Confidence = option(
         title="Confidence", help="Whether answers state a confidence.", factory=NoConfidence
     )
+    # An expression that a model made up can take SymPy any amount of time.
     verifier_seconds: float = option(
         5.0,
         title="Time limit per verdict",

@@ -44,29 +44,22 @@ class SpecError(ValueError):
 
 def translate(error: ValidationError, root: type[Section]) -> list[SpecIssue]:
     """Return the issues for pydantic's errors about a `root`, in its order."""
-    issues = [
-        issue for details in error.errors(include_url=False) for issue in _issues(details, root)
-    ]
+    issues: list[SpecIssue] = []
+    for details in error.errors(include_url=False):
+        # One error of pydantic's holds the refusals of all rules, each with a path of its own.
+        if details["type"] == "incompatible_settings":
+            issues += [SpecIssue(path, message) for path, message in details["ctx"]["refusals"]]
+        else:
+            location = locate(details["loc"], root)
+            issues.append(SpecIssue(location.path, _sentence(details, location)))
+    # pydantic drops invalid items of a list and then also calls the list too short.
+    paths = [issue.path for issue in issues]
     return [
         issue
         for issue in issues
-        if not (issue.message.startswith(TOO_FEW) and _has_issue_inside(issue.path, issues))
+        if not issue.message.startswith(TOO_FEW)
+        or not any(path.startswith(issue.path + ".") for path in paths)
     ]
-
-
-def _has_issue_inside(path: str, issues: list[SpecIssue]) -> bool:
-    """Return whether an item of the list has an issue.
-
-    pydantic drops invalid items and then also calls the list too short.
-    """
-    return any(issue.path.startswith(path + ".") for issue in issues)
-
-
-def _issues(details: Any, root: type[Section]) -> list[SpecIssue]:
-    location = locate(details["loc"], root)
-    if details["type"] == "incompatible_settings":
-        return [SpecIssue(path, message) for path, message in details["ctx"]["refusals"]]
-    return [SpecIssue(location.path, _sentence(details, location))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +85,36 @@ def locate(location: Sequence[str | int], root: type[Section]) -> FieldLocation:
     owner: type[Section] | None = None
     for key in location:
         choices = sections(annotation)
+        # The tag of a union names the alternative that was chosen; it is no key of the definition.
         if isinstance(key, str) and key in choices:
             annotation = choices[key]
             continue
+        # A key is anything that someone wrote, so it is cut and made storable like a value.
         path.append(encodable(str(key))[:80])
-        owner, annotation = _step(choices.get(""), annotation, key)
+        owner = choices.get("")
+        if owner is None:
+            annotation = item_type(annotation)
+        else:
+            field = owner.model_fields.get(str(key))
+            annotation = field.annotation if field else None
     return FieldLocation(".".join(path), owner, annotation)
-
-
-def _step(
-    section: type[Section] | None, annotation: Any, key: str | int
-) -> tuple[type[Section] | None, Any]:
-    if section is None:
-        return None, item_type(annotation)
-    field = section.model_fields.get(str(key))
-    return section, field.annotation if field else None
 
 
 def _sentence(details: Any, location: FieldLocation) -> str:
     kind, context, value = details["type"], details.get("ctx", {}), details["input"]
     fields = location.owner.model_fields if location.owner else {}
     if kind == "extra_forbidden":
-        return f"is not a setting here{_nearest(location.key, fields)}"
+        # 0.6 is difflib's own default: a swapped or missing letter is found, another word is not.
+        if matches := difflib.get_close_matches(location.key, fields, n=1, cutoff=0.6):
+            return f"is not a setting here; did you mean {matches[0]}?"
+        return f"is not a setting here; the settings here are {', '.join(fields)}"
     if kind == "missing":
         return f"is missing: {fields[location.key].description}"
     if kind in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
         return _choice(kind, value, location.annotation)
     if kind == "value_error":
         return str(context["error"])
+    # pydantic's own message is the last resort, for types of errors that no field has now.
     return _bounds(kind, context, value) or _types(kind, value) or f"is not valid: {details['msg']}"
 
 
@@ -133,6 +128,7 @@ def _choice(kind: str, value: Any, annotation: Any) -> str:
 
 
 def _number(bound: float) -> str:
+    # `g` would write 1000000 as 1e+06.
     return (
         f"{bound:,}"
         if isinstance(bound, int) or (bound.is_integer() and abs(bound) >= 1000)
@@ -169,6 +165,8 @@ def _bounds(kind: str, context: Any, value: Any) -> str:
 
 
 def _types(kind: str, value: Any) -> str:
+    # pydantic has several types of errors for each Python type: int_type, int_parsing,
+    # int_from_float.
     if kind.startswith("int"):
         return f"must be a whole number, got {quoted(value)}"
     if kind.startswith(("float", "finite")):
@@ -182,10 +180,3 @@ def _types(kind: str, value: Any) -> str:
     if kind.startswith(("model", "dict")):
         return f"must be a group of settings, got {quoted(value)}"
     return ""
-
-
-def _nearest(key: str, names: Iterable[str]) -> str:
-    names = list(names)
-    if matches := difflib.get_close_matches(key, names, n=1, cutoff=0.6):
-        return f"; did you mean {matches[0]}?"
-    return f"; the settings here are {', '.join(names)}"

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from trainer.spec.base import Name, Section, check_uri, option
 from trainer.spec.confidence import Confidence, NoConfidence
 from trainer.spec.data import ArithmeticProblems, NumericVerifier, TrainProblems, Verifier
-from trainer.spec.errors import SpecError, SpecIssue, translate
+from trainer.spec.errors import SpecError, translate
 from trainer.spec.networks import EndpointTeacher, ModelTeacher, PrivilegedContext
 from trainer.spec.reader import parse
 from trainer.spec.sampling import Sampling
@@ -71,6 +71,7 @@ class Benchmark(Section):
     @field_validator("pass_at")
     @classmethod
     def _enough_samples(cls, pass_at: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        # Absent if it is invalid itself, which has an issue of its own.
         samples = info.data.get("samples", math.inf)
         if too_large := [k for k in pass_at if k > samples]:
             raise ValueError(
@@ -122,6 +123,7 @@ class JobCompute(Section):
         le=65_536,
         expert=True,
     )
+    # Answers are the same however a job is divided, because a part never cuts a block.
     block: int = option(
         64,
         title="Block size",
@@ -215,20 +217,10 @@ def load_job(source: str | Mapping[str, Any]) -> JobSpec:
 
     Raises SpecError with all issues.
     """
-    data = parse(source) if isinstance(source, str) else dict(source)
     try:
-        return JobSpec.model_validate(data)
+        return JobSpec.model_validate(parse(source) if isinstance(source, str) else dict(source))
     except ValidationError as error:
         raise SpecError(translate(error, JobSpec)) from None
-
-
-def issues_in_job(data: Mapping[str, Any]) -> list[SpecIssue]:
-    """Return all issues of `data`; empty if it is a valid job."""
-    try:
-        load_job(data)
-    except SpecError as error:
-        return list(error.issues)
-    return []
 
 
 def blocks_of_part(problems: int, block: int, part: int, parts: int) -> list[range]:
@@ -237,5 +229,6 @@ def blocks_of_part(problems: int, block: int, part: int, parts: int) -> list[ran
     With fewer blocks than parts some parts have none.
     """
     blocks = -(-problems // block)
+    # Whole numbers throughout: every block is in exactly one part, and parts differ by one block.
     numbers = range(blocks * part // parts, blocks * (part + 1) // parts)
     return [range(number * block, min(problems, (number + 1) * block)) for number in numbers]

@@ -7,13 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from trainer.spec.base import DataURI, ModelURI, Section, check_uri, option, quoted
-
-OPSD = "OPSD, arXiv 2601.18734"
-CAOPD = "CaOPD, arXiv 2604.16830"
+from trainer.spec.base import CAOPD, OPSD, DataURI, ModelURI, Section, check_uri, option, quoted
 
 LONGEST_DOMAIN = 200
-
 Thinking = Literal["as_the_template", "on", "off"]
 
 
@@ -68,6 +64,7 @@ class LowRankAdapter(Section):
     """LoRA: the student's weights are frozen, low-rank updates of linear layers are trained."""
 
     kind: Literal["lora"] = "lora"
+    # Rank 64, α 128 and all seven linear layers are the setting of OPSD's reference code.
     rank: int = option(64, title="Rank", help="Rank of each update.", ge=1, le=4096, paper=OPSD)
     alpha: float = option(
         128.0, title="α", help="Updates are scaled by α / rank.", gt=0, le=65_536, paper=OPSD
@@ -105,6 +102,7 @@ class PrivilegedContext(Section):
     """The teacher also reads a text that the student does not see."""
 
     kind: Literal["privileged"] = "privileged"
+    # OPSD shows the whole worked solution, not only its answer.
     shows: Literal["solution", "answer", "demonstration", "feedback"] = option(
         "solution",
         title="Privileged text",
@@ -159,6 +157,8 @@ class SelfTeacher(Section):
     """The student itself, with other weights or another context."""
 
     kind: Literal["self"] = "self"
+    # OPSD keeps the initial weights: they stabilise the training and hold the student near its
+    # start.
     weights: Literal["initial", "ema", "adapter_off", "live"] = option(
         "initial",
         title="Weights",
@@ -167,6 +167,7 @@ class SelfTeacher(Section):
         "needs no copy. live: the student's own at each step.",
         paper=OPSD,
     )
+    # 0.05 is the rate of CaOPD's Table 6; its reference code takes 0.01.
     ema_rate: float = option(
         0.05,
         title="Moving-average rate",
@@ -250,6 +251,8 @@ class EndpointTeacher(Section):
     def _is_http(cls, url: str) -> str:
         if any(character.isspace() or not character.isprintable() for character in url):
             raise ValueError("must have no white space and no control characters")
+        # urlsplit drops tabs and line breaks, so white space is refused before. It raises
+        # ValueError for brackets that do not match, and `port` does for one above 65535.
         try:
             split_url = urlsplit(url)
             is_valid = (
@@ -264,10 +267,12 @@ class EndpointTeacher(Section):
                 "must start with http:// or https:// and have a host, and a port from 1 to 65535 "
                 "if any"
             )
+        # The URL is shown on pages and stored with the run, where a password must not be.
         if split_url.username or split_url.password or split_url.query or split_url.fragment:
             raise ValueError(
                 "must have no user name, password, ? or #; put a key into `key`, as secret:<name>"
             )
+        # Paths such as /chat/completions are appended to it.
         return url.rstrip("/")
 
     @field_validator("key")

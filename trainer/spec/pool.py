@@ -19,6 +19,8 @@ class PacedWeights(Section):
     """w(p) = p^α (1 − p)^β: problems that the student solves sometimes have the largest weight."""
 
     kind: Literal["paced"] = "paced"
+    # α = β = 1 is what version 3 of the paper fixes; earlier versions leave both open. The largest
+    # weight is at p = α / (α + β).
     alpha: float = option(
         1.0,
         title="α",
@@ -35,6 +37,7 @@ class PacedWeights(Section):
         le=16,
         paper=PACED,
     )
+    # p = 0 has weight 0, so without a floor or a refresh an unsolved problem stays dropped.
     floor: float = option(
         0.0,
         title="Floor",
@@ -55,6 +58,7 @@ class HardFilterWeights(Section):
     """Problems with a pass rate in the interval have the same weight, all others are dropped."""
 
     kind: Literal["hard_filter"] = "hard_filter"
+    # The paper leaves the thresholds open. At K = 8 these drop only the pass rates 0 and 1.
     low: float = option(
         0.125, title="Lowest pass rate", help="Problems below it are dropped.", ge=0, le=1
     )
@@ -104,6 +108,8 @@ class Pool(Section):
         help="Weight of a problem as a function of its pass rate.",
         factory=PacedWeights,
     )
+    # With mean 1 over the pool, the size of a step does not depend on which problems are in a
+    # batch.
     normalisation: Literal["pool", "batch_self_norm"] = option(
         "pool",
         title="Weight normalisation",
@@ -111,6 +117,7 @@ class Pool(Section):
         "divided by their sum in each batch (ablation).",
         expert=True,
     )
+    # The paper estimates pass rates once; every further estimate costs K answers to each problem.
     refresh: Literal["never", "each_stage", "every"] = option(
         "never",
         title="Pass-rate refresh",
@@ -134,6 +141,7 @@ class Pool(Section):
         ge=0,
         le=100_000,
     )
+    # On other rollouts, because p estimated from the same ones is correlated with their gradients.
     measure_snr: bool = option(
         False,
         title="Gradient SNR",

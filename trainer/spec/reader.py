@@ -18,8 +18,10 @@ from trainer.spec.base import quoted
 from trainer.spec.errors import SpecError, SpecIssue, translate
 from trainer.spec.run import VERSION, RunSpec
 
+# PyYAML takes about two seconds for a text of this length, and a web page waits for it.
 MAX_CHARACTERS = 256 * 1024
-MAX_ALIASED_VALUES = 20_000  # values that all aliases stand for: ten lines can stand for billions
+# Values that all aliases stand for: ten lines of aliases to aliases can stand for billions.
+MAX_ALIASED_VALUES = 20_000
 
 
 def _add_teacher_kind(data: dict[str, Any]) -> dict[str, Any]:
@@ -40,9 +42,10 @@ def load(source: str | Mapping[str, Any]) -> RunSpec:
 
     Raises SpecError with all issues.
     """
-    data = parse(source) if isinstance(source, str) else dict(source)
     try:
-        return RunSpec.model_validate(migrate(data))
+        return RunSpec.model_validate(
+            migrate(parse(source) if isinstance(source, str) else dict(source))
+        )
     except ValidationError as error:
         raise SpecError(translate(error, RunSpec)) from None
 
@@ -95,6 +98,7 @@ def parse(text: str) -> dict[str, Any]:
             if text.lstrip().startswith("{")
             else _Loader(text).get_single_data()
         )
+        # Only to find out whether it can be stored as JSON; what may fail is listed below.
         json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise _error(
@@ -129,6 +133,8 @@ class _Loader(yaml.SafeLoader):
     error; PyYAML would silently take the last. Aliases are limited by the values they stand for.
     """
 
+    # Empty, so that SafeLoader's resolvers of YAML 1.1 are not inherited; those of 1.2 are added
+    # below.
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
 
     def __init__(self, text: str) -> None:
@@ -137,6 +143,7 @@ class _Loader(yaml.SafeLoader):
         self._aliased = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        # The size is known here, before the constructor would build what the aliases stand for.
         alias = self.peek_event() if self.check_event(yaml.events.AliasEvent) else None
         node: yaml.Node | None = super().compose_node(parent, index)
         if alias is not None and node is not None:
@@ -152,6 +159,7 @@ class _Loader(yaml.SafeLoader):
 
         A node that contains itself is not complete here; `parse` refuses it.
         """
+        # By identity, so that a node that many aliases name is counted through once.
         if id(node) not in self._sizes:
             children = []
             if isinstance(node, yaml.SequenceNode):

@@ -6,16 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from trainer.spec.base import Section, option
+from trainer.spec.base import CAOPD, Section, option
 from trainer.spec.sampling import Sampling
-
-CAOPD = "CaOPD, arXiv 2604.16830"
 
 
 class PlainGenerate(Section):
     """N independent answers to each problem."""
 
     kind: Literal["plain"] = "plain"
+    # One answer, as in OPSD; GRPO and CaOPD compare several answers to a problem.
     per_problem: int = option(
         1,
         title="Answers per problem",
@@ -57,6 +56,7 @@ class CalibratedFilter(Section):
         expert=True,
         paper=CAOPD,
     )
+    # The note comes from the reference code, which places it before the closing request.
     note: str = option(
         "Over several attempts at this question, the right confidence was measured. State exactly "
         "this one:\n{confidence}",
@@ -67,6 +67,7 @@ class CalibratedFilter(Section):
         max_length=2000,
         paper=CAOPD,
     )
+    # One-hot is what forward KL becomes for a teacher that copies the number with certainty.
     target: Literal["teacher", "one_hot"] = option(
         "teacher",
         title="Confidence target",

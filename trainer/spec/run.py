@@ -68,6 +68,8 @@ class RunSpec(Section):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> RunSpec:
+        # A custom error, because pydantic joins the path of a ValueError to the model as a whole,
+        # while each refusal belongs to a field of its own (`errors.translate`).
         if refusals := incompatible_settings(self):
             raise PydanticCustomError(
                 "incompatible_settings",

@@ -77,6 +77,7 @@ class Stage(Section):
     problems_per_step: int = option(
         16, title="Problems per step", help="Problems in a batch (B).", ge=1, le=65_536
     )
+    # The default is Equation 6 of OPSD: the mean over an answer's tokens, then over answers.
     reduction: Literal["sequence_mean", "token_mean", "sequence_sum", "fixed"] = option(
         "sequence_mean",
         title="Reduction",

@@ -21,6 +21,7 @@ class SelectedTokens(Section):
     """A share of the tokens is trained on, selected by a score."""
 
     kind: Literal["selected"] = "selected"
+    # For Q3 the paper ranks by forward KL and trains with reverse KL.
     score: Literal["entropy", "divergence", "soft_or", "confident_and_wrong", "random"] = option(
         "soft_or",
         title="Score",
@@ -29,6 +30,8 @@ class SelectedTokens(Section):
         "forward KL where the student's entropy is low (Q3). random: a control.",
         paper=TIP,
     )
+    # The paper samples by entropy and takes the top by Soft-OR; to compare two scores, use one
+    # rule.
     how: Literal["top", "sample", "bottom"] = option(
         "top",
         title="Selection rule",
@@ -51,6 +54,7 @@ class SelectedTokens(Section):
         expert=True,
         paper=TIP,
     )
+    # The paper's 98th percentile: one outlier would squeeze all other entropies towards 0.
     entropy_quantile: float = option(
         0.98,
         title="Entropy clip quantile",

@@ -23,8 +23,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,17 +35,19 @@ from trainer.engine.outcome import Failure, RunExit
 from trainer.events import EventLog
 from trainer.exit_codes import COMPLETED, FAILED, PEER_LOST, PROCESS_DIED, REFUSED, STOPPED
 
-GRACE_SECONDS = 10.0  # how long the others may take to end by themselves after one failed
+# How long the others may take to end by themselves after one failed: those that lose their peer
+# write why, and one that failed for a reason of its own is not cut off before it has said so.
+GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.05
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SignalHandler = Callable[[int, FrameType | None], None] | signal.Handlers
 SINGLE_MACHINE = MachineRank()
 PEER_LOST_REASON = (
     "A process of the run on another machine does not answer any more, so this attempt has ended."
 )
 RESUME = "Resume from the last checkpoint"
-MIN_CPU_PROCESSES = 2  # allowed even on one core, to try out several processes
-
-
+# Allowed even on one core, to try out several processes.
+MIN_CPU_PROCESSES = 2
 TRAINER = (sys.executable, "-m", "trainer")
 
 
@@ -66,10 +68,13 @@ def run_processes(
     """
     scale = 1.0
     run_exit = _refusal(count, device) or _run(command, count, scale, machines)
+    # One machine alone cannot start the ranks of the others again; there the attempt ends.
     while run_exit.retry and machines.count == 1:
         scale /= 2
         run_exit = _run(resume_command, count, scale, machines)
     if machines.is_leader:
+        # Opened only now, when the leading rank no longer writes: two writers would use the same
+        # sequence numbers.
         log = EventLog(run_dir / "attempts" / str(attempt) / "events", attempt)
         log.emit("end", **run_exit.fields())
         log.close()
@@ -78,7 +83,13 @@ def run_processes(
 
 
 def _refusal(count: int, device: str) -> RunExit | None:
-    limit, unit = _room(device)
+    limit, unit = max(MIN_CPU_PROCESSES, os.cpu_count() or 1), "CPU core"
+    # With `auto` the ranks themselves check whether there are enough GPUs: counting them takes the
+    # import of torch, seconds in which this process could not yet watch.
+    if device == "cuda":
+        from torch.cuda import device_count
+
+        limit, unit = device_count(), "GPU"
     if count <= limit:
         return None
     reason = (
@@ -89,18 +100,6 @@ def _refusal(count: int, device: str) -> RunExit | None:
         ", or set compute.device to cpu." if device == "cuda" else "."
     )
     return RunExit(REFUSED, "failed", reason, remedy)
-
-
-def _room(device: str) -> tuple[int, str]:
-    """Return how many processes there is room for, and what each one needs.
-
-    For `auto` the ranks themselves check whether there are enough GPUs.
-    """
-    if device == "cuda":
-        from torch.cuda import device_count
-
-        return device_count(), "GPU"
-    return max(MIN_CPU_PROCESSES, os.cpu_count() or 1), "CPU core"
 
 
 def _run(command: Sequence[str], count: int, scale: float, machines: MachineRank) -> RunExit:
@@ -114,7 +113,13 @@ def _run(command: Sequence[str], count: int, scale: float, machines: MachineRank
             processes = RankProcesses(command, ranks, scale)
         except Failure as failure:
             return RunExit(failure.code, "failed", failure.reason, failure.remedy)
-        with _forwarded_signals(processes):
+
+        # SIGTERM and the first SIGINT are stop requests; a second SIGINT kills the ranks.
+        def ask(number: int, frame: FrameType | None) -> None:
+            processes.ask_to_stop()
+            signal.signal(signal.SIGINT, lambda *_: processes.kill())
+
+        with _handled_signals(ask):
             processes.watch()
         return processes.run_exit()
 
@@ -129,27 +134,26 @@ class RankProcesses:
         self._ranks = ranks
         self._failed_first: list[int] = []  # indices of the ranks that failed before all others
         self._failed_unkilled: list[int] = []  # those that failed before this process killed any
-        # Ignored signals are inherited: the ranks ignore them from their first moment.
-        handlers = {name: signal.signal(name, signal.SIG_IGN) for name in SIGNALS}
         self._children: list[subprocess.Popen[bytes]] = []
-        try:
-            for rank in ranks:
-                variables = os.environ | rank_variables(rank, scale)
-                child = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE)
-                self._children.append(child)
-        except OSError as error:
-            self.kill()
-            for child in self._children:
-                child.wait()
-            cause = (error.strerror or str(error)).lower()
-            raise Failure(
-                f"Process {len(self._children) + 1} of {len(ranks)} could not be started: {cause}.",
-                "Lower compute.processes, or free memory and processes on this machine, and resume "
-                "the run.",
-            ) from error
-        finally:
-            for name, handler in handlers.items():
-                signal.signal(name, handler)
+        # Ignored signals are inherited: the ranks ignore them from their first moment. A Ctrl-C in
+        # a terminal reaches the whole process group.
+        with _handled_signals(signal.SIG_IGN):
+            try:
+                for rank in ranks:
+                    variables = os.environ | rank_variables(rank, scale)
+                    child = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE)
+                    self._children.append(child)
+            except OSError as error:
+                self.kill()
+                for child in self._children:
+                    child.wait()
+                cause = (error.strerror or str(error)).lower()
+                raise Failure(
+                    f"Process {len(self._children) + 1} of {len(ranks)} could not be started: "
+                    f"{cause}.",
+                    "Lower compute.processes, or free memory and processes on this machine, and "
+                    "resume the run.",
+                ) from error
 
     def watch(self) -> None:
         """Return when all have ended; once one has failed, kill the others after GRACE_SECONDS."""
@@ -157,6 +161,7 @@ class RankProcesses:
         while any(child.poll() is None for child in self._children):
             if not self._failed_first and (failed := self._failed()):
                 self._failed_first, deadline = failed, time.monotonic() + GRACE_SECONDS
+            # What fails after the kill fails because of it, so those before are noted first.
             if time.monotonic() > deadline:
                 self._failed_unkilled = self._failed_unkilled or self._failed()
                 self.kill()
@@ -166,11 +171,10 @@ class RankProcesses:
     def ask_to_stop(self) -> None:
         for child in self._children:
             assert child.stdin is not None
-            try:
+            # A child that has ended has closed its end of the pipe.
+            with suppress(OSError):
                 child.stdin.write(b"stop\n")
                 child.stdin.flush()
-            except OSError:
-                continue  # it has ended
 
     def kill(self) -> None:
         for child in self._children:
@@ -198,6 +202,8 @@ class RankProcesses:
         if run_exit is None:
             return _exit_without_record(rank, self._children[index].returncode)
         if run_exit.peer_lost and rank.address:
+            # No rank of this machine caused it; the server restarts an attempt that ends with this
+            # code.
             return RunExit(PEER_LOST, "failed", PEER_LOST_REASON, f"{RESUME}.")
         reason = f"Process {rank.rank + 1} of {rank.size}: {run_exit.reason}"
         return replace(run_exit, reason=reason)
@@ -212,19 +218,14 @@ class RankProcesses:
 
 
 @contextmanager
-def _forwarded_signals(processes: RankProcesses) -> Iterator[None]:
-    """Turn SIGTERM and the first SIGINT into a stop request; a second SIGINT kills the ranks."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        processes.ask_to_stop()
-        signal.signal(signal.SIGINT, lambda *_: processes.kill())
-
-    handlers = {name: signal.signal(name, ask) for name in SIGNALS}
+def _handled_signals(handler: SignalHandler) -> Iterator[None]:
+    """Handle the stop signals by `handler` inside the context."""
+    handlers = {name: signal.signal(name, handler) for name in SIGNALS}
     try:
         yield
     finally:
-        for name, handler in handlers.items():
-            signal.signal(name, handler)
+        for name, previous in handlers.items():
+            signal.signal(name, previous)
 
 
 def _recorded_exit(rank: ProcessRank) -> RunExit | None:

@@ -9,10 +9,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-# Folder in which the ranks that `processes` started meet and write how they ended
+# Folder in which the ranks that `processes` started meet and write how they ended.
 RANKS = "TRAINER_RANKS"
-MEETING = "TRAINER_MEETING"  # host:port where ranks of several machines meet
-MICRO_SCALE = "TRAINER_MICRO_SCALE"  # share of compute.micro_batch_tokens, after memory ran out
+# host:port where ranks of several machines meet.
+MEETING = "TRAINER_MEETING"
+# Share of compute.micro_batch_tokens, after memory ran out.
+MICRO_SCALE = "TRAINER_MICRO_SCALE"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class ProcessRank:
     @property
     def init_method(self) -> str | None:
         """`init_method` of torch for ranks of one machine; None where torchrun has set one."""
+        # A file and not a port: no port can be taken, and nobody else on the machine can connect.
         return None if self.folder is None else (self.folder / "meeting").as_uri()
 
     @property

@@ -44,6 +44,7 @@ class Sharded:
         mesh = world.mesh()
         for block in blocks:
             fully_shard(block, mesh=mesh)
+        # Blocks first, then the root, which then takes only the parameters that no block has.
         root: Any = fully_shard(Computation(network), mesh=mesh)
         self._root = root
         self._modules: list[Any] = [
@@ -58,7 +59,9 @@ class Sharded:
             # different numbers of passes on their own, so that their orders would differ.
             module.set_modules_to_backward_prefetch([previous])
         self._is_full = False
-        root(lambda: None)  # the first pass initialises the modules, from the root down
+        # The first pass initialises the modules, and it must be the root's: a block that is
+        # computed alone first would take itself for a root.
+        root(lambda: None)
         self._release()
 
     def forward(self, compute: Callable[[], R]) -> R:
@@ -84,11 +87,14 @@ class Sharded:
     def _fetch(self) -> None:
         self._is_full = True
         for module in self._modules:
+            # Without this the first forward pass would free a block again that later passes need.
             module.set_reshard_after_forward(False, recurse=False)
             module.unshard()
 
     def _release(self) -> None:
         self._is_full = False
         for module in self._modules:
+            # The root stays fetched after its forward pass, as in FSDP2's default, because the
+            # backward pass begins with its parameters.
             module.reshard()
             module.set_reshard_after_forward(module is not self._root, recurse=False)

@@ -15,6 +15,7 @@ from torch.nn import Parameter
 
 
 def is_sharded(tensor: Tensor) -> bool:
+    # By attribute and not by class, which would import torch's distributed tensors.
     return hasattr(tensor, "full_tensor")
 
 
@@ -32,6 +33,7 @@ def placed_like(target: Tensor, value: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     shards: Any = target
+    # Without a source rank every rank cuts its shard out of its own copy, which all have loaded.
     return distribute_tensor(value, shards.device_mesh, shards.placements, src_data_rank=None)
 
 

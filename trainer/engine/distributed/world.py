@@ -3,7 +3,7 @@
 Every process holds the same state and takes the same decisions, because each sees the same numbers.
 Only work is divided: answers to sample, rows to differentiate, problems to evaluate. The ranks
 `gather` their results before anything is decided by them. One process is a world of size 1, which
-sends nothing and does not load torch.distributed.
+sends nothing.
 
 The rank comes from the environment variables of `torchrun`: RANK, LOCAL_RANK, WORLD_SIZE,
 MASTER_ADDR, MASTER_PORT. Processes that `processes` started on one machine meet in a file instead
@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from trainer.engine.distributed.ranks import ProcessRank
 from trainer.engine.outcome import RendezvousFailed
@@ -53,6 +53,7 @@ class World:
 
     def divide(self, items: Sequence[T]) -> list[T]:
         """Return the items of this rank: every `size`-th one."""
+        # Strided, so that items sorted by length give every rank about the same amount of work.
         return list(items[self.rank :: self.size])
 
     def gather(self, local: Sequence[T]) -> list[T]:
@@ -62,8 +63,6 @@ class World:
         """
         if self.size == 1:
             return list(local)
-        from torch import distributed
-
         by_rank: list[list[T]] = [[] for _ in range(self.size)]
         distributed.all_gather_object(by_rank, list(local))
         count = sum(map(len, by_rank))
@@ -79,6 +78,7 @@ class World:
 
     def all_equal(self, number: int) -> bool:
         """Return whether all ranks have the same number."""
+        # One message instead of two: the largest negated number is the smallest one, negated.
         largest, negated_smallest = self.elementwise_max([number, -number])
         return largest == -negated_smallest
 
@@ -94,8 +94,6 @@ class World:
         """Replace each tensor by its sum over all ranks, bit for bit the same on each."""
         if self.size == 1:
             return
-        from torch import distributed
-
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.flatten() for tensor in bucket])
             distributed.all_reduce(flat)
@@ -110,8 +108,6 @@ class World:
         """
         if self.size == 1:
             return make()
-        from torch import distributed
-
         objects: list[Any] = [make() if self.is_leader else None]
         distributed.broadcast_object_list(objects, src=0)
         result: T = objects[0]
@@ -125,16 +121,14 @@ class World:
     def close(self) -> None:
         """Wait for all ranks, so that no rank counts as lost while another still writes."""
         if self.size > 1:
-            from torch import distributed
-
             self.sum(0.0)
             distributed.destroy_process_group()
 
     def _reduced(self, numbers: Sequence[float], operation: str) -> list[float]:
         if self.size == 1:
             return list(numbers)
-        from torch import distributed
-
+        # On the CPU, by gloo, even with GPUs: the numbers are needed here at once, and float64
+        # holds counts of tokens exactly.
         tensor = torch.tensor(numbers, dtype=torch.float64)
         distributed.all_reduce(tensor, getattr(distributed.ReduceOp, operation))
         return [float(number) for number in tensor]
@@ -158,9 +152,9 @@ def is_lost_peer(error: BaseException) -> bool:
 
 
 def _join(rank: ProcessRank) -> None:
-    from torch import distributed
-
+    # Both with GPUs: NCCL has no collectives for tensors on the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    # Neither is given to ranks of torchrun, for which torch reads MASTER_ADDR and MASTER_PORT.
     meeting: dict[str, Any] = {}
     if rank.address:
         meeting = {"store": _store(rank)}
@@ -176,14 +170,14 @@ def _store(rank: ProcessRank) -> Any:
 
     Raises RendezvousFailed.
     """
-    from torch.distributed import DistError
     from torch.distributed.rendezvous import rendezvous
 
     url = f"tcp://{rank.address}"
     try:
         return next(rendezvous(url, rank.rank, rank.size, timeout=RENDEZVOUS_TIMEOUT))[0]
-    except DistError as error:
+    except distributed.DistError as error:
         cause = str(error).strip().splitlines()[0].rstrip(".")
+        # torch has one exception class for every cause; only the errno in its text says which.
         cause = "that port is taken" if "EADDRINUSE" in cause else cause
         raise RendezvousFailed(cause, rank) from error
 

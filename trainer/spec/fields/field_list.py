@@ -72,10 +72,9 @@ class _Position:
     when: tuple[tuple[str, str], ...] = ()
 
     def below(self, name: str, field: PydanticField, listed: bool) -> _Position:
-        path = f"{self.path}{name}." + ("*." if listed else "")
         return replace(
             self,
-            path=path,
+            path=f"{self.path}{name}." + ("*." if listed else ""),
             group=(*self.group, field.title or name),
             expert=self.expert or _extra(field, "expert"),
         )
@@ -88,7 +87,12 @@ def fields(root: type[Section] = RunSpec) -> list[FieldInfo]:
 
 def _walk(section: type[Section], example: Any, position: _Position) -> Iterator[FieldInfo]:
     for name, declared in section.model_fields.items():
-        default = getattr(example, name) if isinstance(example, section) else _default(declared)
+        # `...` stands for no default. A section that is itself a default sets those of its fields.
+        default: Any = ...
+        if isinstance(example, section):
+            default = getattr(example, name)
+        elif not declared.is_required():
+            default = declared.get_default(call_default_factory=True, validated_data={})
         inner = item_type(declared.annotation)
         kinds = sections(inner if inner is not None else declared.annotation)
         if not kinds:
@@ -120,11 +124,13 @@ def _alternatives(
         choices=choices,
         expert=position.expert,
         paper=_extra(field, "paper"),
+        # The choice is the section's own setting, so it is listed beside the section and not in it.
         group=position.group[:-1],
         when=position.when,
     )
     for kind, section in kinds.items():
         alternative = replace(position, when=(*position.when, (path, kind)))
+        # Each alternative has the field `kind`, which is listed once, above.
         yield from (info for info in _walk(section, default, alternative) if info.path != path)
 
 
@@ -133,15 +139,19 @@ def _setting(
 ) -> Iterator[FieldInfo]:
     inner = item_type(field.annotation)
     values = literal_values(inner if inner is not None else field.annotation)
+    json_default = list(default) if isinstance(default, tuple) else default
+    constraints = [*field.metadata, *item_constraints(field.annotation)]
     yield FieldInfo(
         path=position.path + name,
         title=field.title or name,
         help=field.description or "",
         type=_type(field.annotation, values),
-        default=_json_default(default),
+        default=None if default is ... else json_default,
         required=default is ...,
         optional=is_optional(field.annotation),
-        bounds=_bounds(field),
+        bounds={
+            bound: getattr(mark, bound) for mark in constraints if (bound := BOUNDS.get(type(mark)))
+        },
         choices=tuple(FieldChoice(value) for value in values),
         unit=_extra(field, "unit"),
         expert=position.expert or _extra(field, "expert"),
@@ -149,19 +159,6 @@ def _setting(
         group=position.group,
         when=position.when,
     )
-
-
-def _json_default(default: Any) -> Any:
-    if default is ...:
-        return None
-    return list(default) if isinstance(default, tuple) else default
-
-
-def _default(field: PydanticField) -> Any:
-    """Return the default value, `...` if there is none."""
-    if field.is_required():
-        return ...
-    return field.get_default(call_default_factory=True, validated_data={})
 
 
 def _extra(field: PydanticField, key: str) -> Any:
@@ -177,8 +174,3 @@ def _type(annotation: Any, values: tuple[str, ...]) -> str:
     members = list(union_members(annotation if inner is None else inner))
     name = next(name for kind, name in names.items() if kind in members)
     return name + "s" if inner is not None else name
-
-
-def _bounds(field: PydanticField) -> dict[str, float]:
-    constraints = [*field.metadata, *item_constraints(field.annotation)]
-    return {name: getattr(mark, name) for mark in constraints if (name := BOUNDS.get(type(mark)))}

@@ -44,8 +44,12 @@ def markdown() -> str:
 
 def _row(info: FieldInfo) -> str:
     mark = " ◆" if info.expert else ""
-    cells = map(_cell, (_description(info), _default(info), _allowed(info)))
-    return f"| `{info.path}`{mark} | {' | '.join(cells)} |\n"
+    # A line break or a bar in a text would end the cell.
+    cells = " | ".join(
+        " ".join(text.split()).replace("|", "\\|")
+        for text in (_description(info), _default(info), _allowed(info))
+    )
+    return f"| `{info.path}`{mark} | {cells} |\n"
 
 
 def _description(info: FieldInfo) -> str:
@@ -73,7 +77,3 @@ def _allowed(info: FieldInfo) -> str:
     return ", ".join(filter(None, [f"{kind} {values}".strip(), bounds])) + (
         f" ({info.unit})" if info.unit else ""
     )
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

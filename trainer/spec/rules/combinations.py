@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 from trainer.spec.objectives import Divergence
 from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool, UniformWeights
-from trainer.spec.rules.networks import network_refusals
+from trainer.spec.rules.networks import Refusal, network_refusals
 from trainer.spec.rules.stages import stage_refusals
 
 if TYPE_CHECKING:
     from trainer.spec.run import RunSpec
-
-Refusal = tuple[str, str]
 
 
 def incompatible_settings(spec: RunSpec) -> list[Refusal]:
@@ -42,17 +40,18 @@ def _pool(pool: Pool) -> Iterator[Refusal]:
         return
     count = pool.rollouts_per_problem
     if pool.sampling.temperature == 0 and count > 1:
-        reason = (
+        yield (
+            "pool.sampling.temperature",
             f"is 0: greedy answers are all the same, so {count} say no more than one; raise it or "
-            f"set rollouts_per_problem to 1"
+            f"set rollouts_per_problem to 1",
         )
-        yield "pool.sampling.temperature", reason
+    # With one answer a pass rate is 0 or 1, and p(1 − p) is 0 at both.
     elif all(_weight_is_zero(pool, passed / count) for passed in range(count + 1)):
-        reason = (
+        yield (
+            "pool.rollouts_per_problem",
             f"is {count}: every pass rate that so many answers can show has weight 0, so all "
-            f"problems would be dropped; raise it"
+            f"problems would be dropped; raise it",
         )
-        yield "pool.rollouts_per_problem", reason
 
 
 def _no_estimate(pool: Pool) -> Iterator[Refusal]:
@@ -72,11 +71,11 @@ def _no_estimate(pool: Pool) -> Iterator[Refusal]:
 def _snr(spec: RunSpec) -> Iterator[Refusal]:
     objective = spec.stages[0].objective
     if spec.pool.measure_snr and not isinstance(objective, Divergence):
-        reason = (
+        yield (
+            "pool.measure_snr",
             f"is on, but it is the gradient of a divergence that is measured, and the first stage "
-            f"has {objective.kind}; turn it off"
+            f"has {objective.kind}; turn it off",
         )
-        yield "pool.measure_snr", reason
 
 
 def _weight_is_zero(pool: Pool, rate: float) -> bool:
@@ -91,11 +90,11 @@ def _weight_is_zero(pool: Pool, rate: float) -> bool:
 def _refresh(spec: RunSpec) -> Iterator[Refusal]:
     pool = spec.pool
     if pool.refresh == "every" and pool.refresh_every >= spec.total_steps:
-        reason = (
+        yield (
+            "pool.refresh_every",
             f"is {pool.refresh_every} but the run has {spec.total_steps} steps, so pass rates are "
-            f"never refreshed; lower it"
+            f"never refreshed; lower it",
         )
-        yield "pool.refresh_every", reason
     if pool.refresh == "each_stage" and len(spec.stages) == 1:
         yield (
             "pool.refresh",
@@ -117,11 +116,11 @@ def _evaluation(spec: RunSpec) -> Iterator[Refusal]:
         evaluation.sampling.temperature == 0
         and max(evaluation.samples, evaluation.final_samples) > 1
     ):
-        reason = (
+        yield (
+            "evaluation.sampling.temperature",
             "is 0: greedy answers are all the same; set samples and final_samples to 1, or raise "
-            "the temperature"
+            "the temperature",
         )
-        yield "evaluation.sampling.temperature", reason
 
 
 def _stage_names(spec: RunSpec) -> Iterator[Refusal]:

@@ -18,7 +18,9 @@ from trainer.spec.operation import VllmSampler
 if TYPE_CHECKING:
     from trainer.spec.run import RunSpec
 
+# Path of a field and the sentence that follows it.
 Refusal = tuple[str, str]
+# A demonstration falls back to the solution where no answer of the student is right.
 COLUMNS = {"solution": "solution", "demonstration": "solution"}
 
 
@@ -34,6 +36,7 @@ def _equal_networks(spec: RunSpec) -> Iterator[Refusal]:
     student, teacher = spec.networks.student, spec.networks.teacher
     if not isinstance(teacher, ModelTeacher) or isinstance(teacher.context, PrivilegedContext):
         return
+    # Compared by name: two names of one model are not found, which costs a useless run at worst.
     if student.model == teacher.model and student.random_init == teacher.random_init:
         yield (
             "networks.student.model",
@@ -47,11 +50,11 @@ def _self_teacher(spec: RunSpec) -> Iterator[Refusal]:
     if not isinstance(teacher, SelfTeacher):
         return
     if not isinstance(teacher.context, PrivilegedContext):
-        reason = (
+        yield (
+            "networks.teacher.context.kind",
             "is plain, but a student that teaches itself must be shown more than it is asked; "
-            "choose privileged"
+            "choose privileged",
         )
-        yield "networks.teacher.context.kind", reason
     if teacher.weights == "adapter_off" and not isinstance(
         spec.networks.student.adapter, LowRankAdapter
     ):
@@ -67,19 +70,19 @@ def _privileged(spec: RunSpec) -> Iterator[Refusal]:
         return
     shows = teacher.context.shows
     if shows in COLUMNS and isinstance(train, FileProblems) and train.columns.solution is None:
-        reason = (
+        yield (
+            "networks.teacher.context.shows",
             f"is {shows}, but the training data names no solution column; set "
-            f"data.train.columns.solution or show the answer"
+            f"data.train.columns.solution or show the answer",
         )
-        yield "networks.teacher.context.shows", reason
     other_stages = [stage.name for stage in spec.stages if stage.source != "student_rollouts"]
     if shows in ("demonstration", "feedback") and other_stages:
-        reason = (
+        yield (
+            "networks.teacher.context.shows",
             f"is {shows}, which comes from the student's own answers, but stage {other_stages[0]} "
             f"has "
-            f"none; show the solution instead"
+            f"none; show the solution instead",
         )
-        yield "networks.teacher.context.shows", reason
 
 
 def _specialists(spec: RunSpec) -> Iterator[Refusal]:
@@ -98,11 +101,11 @@ def _specialists(spec: RunSpec) -> Iterator[Refusal]:
 def _processes(spec: RunSpec) -> Iterator[Refusal]:
     compute = spec.compute
     if compute.parallel == "fsdp" and compute.ranks == 1:
-        reason = (
+        yield (
+            "compute.parallel",
             "is fsdp, which shares the student among processes, but there is one; raise processes "
-            "or nodes, or choose ddp"
+            "or nodes, or choose ddp",
         )
-        yield "compute.parallel", reason
     if compute.ranks == 1:
         return
     several, fewer = (
@@ -123,8 +126,8 @@ def _processes(spec: RunSpec) -> Iterator[Refusal]:
             f"to 1 or turn it off",
         )
     if spec.pool.measure_snr:
-        reason = (
+        yield (
+            "pool.measure_snr",
             f"is on, but one process alone can measure single gradients, and {several}; set "
-            f"compute's {fewer} to 1 or turn it off"
+            f"compute's {fewer} to 1 or turn it off",
         )
-        yield "pool.measure_snr", reason

@@ -11,13 +11,12 @@ from trainer.spec.networks import EndpointTeacher, TextTeacher
 from trainer.spec.objectives import GRPO, CrossEntropy, PolicyGradient
 from trainer.spec.operation import VllmSampler
 from trainer.spec.rollouts import CalibratedFilter
+from trainer.spec.rules.networks import Refusal
 from trainer.spec.stages import Stage
 from trainer.spec.tokens import SelectedTokens
 
 if TYPE_CHECKING:
     from trainer.spec.run import RunSpec
-
-Refusal = tuple[str, str]
 
 
 def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
@@ -28,11 +27,11 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
     if stage.optimiser.warmup_steps > stage.until.steps:
-        reason = (
+        yield (
+            "optimiser.warmup_steps",
             f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps: the "
-            f"learning rate is never reached"
+            f"learning rate is never reached",
         )
-        yield "optimiser.warmup_steps", reason
 
 
 def needs_probabilities(stage: Stage) -> bool:
@@ -61,58 +60,60 @@ def _answers(stage: Stage) -> Iterator[Refusal]:
     generate = stage.rollouts.generate
     count = generate.per_problem
     if stage.source != "student_rollouts" and count > 1:
-        reason = (
+        yield (
+            "rollouts.generate.per_problem",
             f"is {count}, but a {stage.source} stage trains on one answer to each problem; set it "
-            f"to 1 or choose student_rollouts"
+            f"to 1 or choose student_rollouts",
         )
-        yield "rollouts.generate.per_problem", reason
     elif generate.sampling.temperature == 0 and count > 1:
-        reason = (
+        yield (
+            "rollouts.generate.sampling.temperature",
             f"is 0: {count} greedy answers to a problem are all the same; raise it or set "
-            f"per_problem to 1"
+            f"per_problem to 1",
         )
-        yield "rollouts.generate.sampling.temperature", reason
 
 
 def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     objective, teacher = stage.objective, spec.networks.teacher
     if needs_probabilities(stage) and isinstance(teacher, TextTeacher | EndpointTeacher):
-        reason = (
+        yield (
+            "objective.kind",
             f"is {objective.kind}, which needs the teacher's probabilities, but a teacher of kind "
             f"{teacher.kind} gives texts only; "
-            "choose cross_entropy on teacher_written answers, or a teacher of kind model"
+            "choose cross_entropy on teacher_written answers, or a teacher of kind model",
         )
-        yield "objective.kind", reason
     if isinstance(objective, CrossEntropy) and stage.source == "student_rollouts":
-        reason = (
+        yield (
+            "objective.kind",
             "is cross_entropy, which would teach the student its own answers; choose "
-            "teacher_written or solutions as source"
+            "teacher_written or solutions as source",
         )
-        yield "objective.kind", reason
     if isinstance(objective, GRPO | PolicyGradient) and stage.source != "student_rollouts":
         yield (
             "objective.kind",
             f"is {objective.kind}, which learns from the student's own answers; choose "
             f"student_rollouts as source",
         )
+    # The advantage of a single answer is its reward minus itself: 0.
     if isinstance(objective, GRPO) and stage.rollouts.generate.per_problem < 2:
-        reason = (
+        yield (
+            "rollouts.generate.per_problem",
             "is 1, but grpo compares the answers to a problem with each other; raise it to 4 or "
-            "more"
+            "more",
         )
-        yield "rollouts.generate.per_problem", reason
 
 
 def _tokens(stage: Stage) -> Iterator[Refusal]:
     tokens = stage.tokens
     if not isinstance(tokens, SelectedTokens):
         return
+    # Both are computed from the student alone.
     if tokens.score not in ("entropy", "random") and not needs_probabilities(stage):
-        reason = (
+        yield (
+            "tokens.score",
             f"is {tokens.score}, which compares with the teacher, but {stage.objective.kind} does "
-            f"not; choose entropy or random"
+            f"not; choose entropy or random",
         )
-        yield "tokens.score", reason
     if tokens.score == "random" and tokens.how != "sample":
         yield "tokens.how", f"is {tokens.how}, but random scores have no order; choose sample"
 
@@ -134,11 +135,11 @@ def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
         )
     count = stage.rollouts.generate.per_problem
     if count < 2:
-        reason = (
+        yield (
+            "rollouts.generate.per_problem",
             f"is {count}, but a confidence is learnt from the pass rate of a problem's answers; "
-            f"raise it to 8, or to 2 at least"
+            f"raise it to 8, or to 2 at least",
         )
-        yield "rollouts.generate.per_problem", reason
     if rollout_filter.target == "one_hot" and not rollout_filter.in_answer:
         yield (
             "rollouts.filter.target",
@@ -154,6 +155,7 @@ def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
 
 def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     sampling = stage.rollouts.generate.sampling
+    # Both compare the sampler's log-probs with the trainer's, as importance ratios.
     engine = (
         "vLLM"
         if isinstance(spec.compute.sampler, VllmSampler)
@@ -162,8 +164,8 @@ def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
         else ""
     )
     if engine and (sampling.top_p < 1 or sampling.top_k > 0):
-        reason = (
+        yield (
+            "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"),
             f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with "
-            f"{engine} set top_p to 1 and top_k to 0"
+            f"{engine} set top_p to 1 and top_k to 0",
         )
-        yield "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"), reason
