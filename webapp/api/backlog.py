@@ -21,12 +21,17 @@ from webapp.api.requests import ApiError
 from webapp.clients.client_batch import ClientBatch
 
 MOST_BYTES = 2**30
+# Bytes that are read at a time.
 PIECE = 2**20
+# An entry is parsed as a whole, so this and not the length of the body bounds the memory.
 LONGEST_ENTRY = 16 * 2**20
+# Entries of one commit.
 AT_ONCE = 2000
+# The Retry-After of a refused backlog.
 SECONDS = 60
 BEGIN = re.compile(r'"logs"\s*:\s*\[')
 BETWEEN = re.compile(r"[\s,]*")
+# Fewer than the application has threads for backlogs, so that one thread is left to refuse more.
 _room = threading.BoundedSemaphore(2)
 
 Submit = Callable[[Sequence[ClientBatch]], Future[None]]
@@ -48,6 +53,7 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
 
     Raises ApiError, which names the position, for invalid JSON.
     """
+    # Incremental, because a character may be divided between two pieces.
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     decoder = json.JSONDecoder()
     text, position = "", 0
@@ -58,14 +64,18 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
             begin = BEGIN.search(text)
             began, position = begin is not None, begin.end() if begin else 0
         while began:
-            position = _skip(text, position)
+            between = BETWEEN.match(text, position)
+            position = between.end() if between else position
             if text.startswith("]", position):
                 return
             try:
                 entry, end = decoder.raw_decode(text, position)
             except (ValueError, RecursionError):
+                # Perhaps the entry continues in the next piece. Invalid JSON is refused once the
+                # stream ends or the rest is longer than an entry may be.
                 break
-            if end == len(text):  # a number may go on
+            # An entry that ends with the piece, such as a number, may also continue.
+            if end == len(text):
                 break
             yield entry
             position = end
@@ -77,11 +87,6 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
         'The list "logs" is not whole JSON, '
         f"or an entry has more than {LONGEST_ENTRY // 2**20} MiB.",
     )
-
-
-def _skip(text: str, position: int) -> int:
-    between = BETWEEN.match(text, position)
-    return between.end() if between else position
 
 
 @contextmanager

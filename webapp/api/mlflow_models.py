@@ -10,7 +10,7 @@ from django.http import Http404
 from pydantic import BaseModel, Field
 
 from webapp.access import access
-from webapp.api.mlflow_types import RunRequest, Tag, files_of, read
+from webapp.api.mlflow_types import RunRequest, Tag, files_of, read, values_of
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
@@ -19,6 +19,7 @@ from webapp.runs.models import Run
 
 PATH = "/api/2.0/mlflow/logged-models"
 TAG = "logged_model."
+# In the order of the numbers in MLflow's protobuf enum, which begin at 1.
 STATUSES = ("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED")
 LONGEST_NAME = 500
 MOST_TAGS = 100
@@ -47,8 +48,10 @@ def create(request: Request) -> dict[str, Any]:
             "INVALID_PARAMETER_VALUE",
             "A model is logged under a run here: call mlflow.start_run() first.",
         )
+    # The lock keeps two models that are created at once from taking the same number.
     with transaction.atomic():
         origin = _origin(request, message.source_run_id, lock=True)
+        # Not the number of models: after the tag of one was deleted, that is another's number.
         number = 1 + max(
             (
                 int(end)
@@ -67,17 +70,9 @@ def create(request: Request) -> dict[str, Any]:
             "name": storable(message.name) or f"model-{number}",
             "type": storable(message.model_type),
             "status": STATUSES[0],
+            "tags": values_of(message.tags),
         }
-        _keep(
-            origin,
-            number,
-            {
-                **facts,
-                "tags": {
-                    storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags
-                },
-            },
-        )
+        _keep(origin, number, facts)
     return _model(origin, number)
 
 
@@ -87,6 +82,7 @@ def get(request: Request) -> dict[str, Any]:
 
 def finalize(request: Request) -> dict[str, Any]:
     message = read(FinalizeModel, request.body)
+    # In the JSON of a protobuf message an enum's value may be a name or a number.
     status = (
         STATUSES[message.status - 1]
         if isinstance(message.status, int) and 0 < message.status <= len(STATUSES)
@@ -101,15 +97,11 @@ def finalize(request: Request) -> dict[str, Any]:
 
 def tag(request: Request) -> dict[str, Any]:
     message = read(TagModel, request.body)
-    return _change(
-        request,
-        {},
-        {storable(item["key"]): storable(item.get("value", "")) for item in message.tags},
-    )
+    return _change(request, {}, values_of(message.tags))
 
 
 def log_params(request: Request) -> dict[str, Any]:
-    """Store a model's parameters as parameters of its run."""
+    """Accept and ignore: a model has no parameters beside those of its run."""
     _find(request)
     return {}
 
@@ -170,6 +162,7 @@ def _facts(origin: Origin, number: int) -> dict[str, Any]:
             "tags": dict(facts["tags"]),
         }
     except (ValueError, TypeError, KeyError):
+        # A client may set any tag, so the text of this one may be anything.
         return {"name": f"model-{number}", "type": "", "status": STATUSES[1], "tags": {}}
 
 
