@@ -28,7 +28,11 @@ def models(request: HttpRequest) -> HttpResponse:
         .order_by("name", "-created_at")
     )
     builtin = [
-        {"name": label, "uri": f"builtin:{name}", "facts": _builtin_facts(name)}
+        {
+            "name": label,
+            "uri": f"builtin:{name}",
+            "facts": model_files.facts(locations.builtin_folder(name)),
+        }
         for name, label in locations.BUILTIN_LABELS.items()
     ]
     rows = [
@@ -98,11 +102,4 @@ def _facts(model: StoredModel) -> ModelFacts | None:
     try:
         return model_files.facts(stored_models.folder_of(model))
     except (UnusableModel, FileNotFoundError):
-        return None
-
-
-def _builtin_facts(name: str) -> ModelFacts | None:
-    try:
-        return model_files.facts(locations.builtin_folder(name))
-    except locations.LocationError:
         return None

@@ -225,18 +225,20 @@ def charts_by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
     Keys without a slash come first, those about the machine last.
     """
     groups: dict[str, list[Chart]] = {}
-    for index, key in enumerate(sorted(keys, key=_natural_order)):
+    # Numbers in a key are padded for the sort, so that `layer2` comes before `layer10`.
+    sorted_keys = sorted(
+        keys,
+        key=lambda key: [
+            text.zfill(20) if text.isdecimal() else text for text in re.split(r"(\d+)", key)
+        ],
+    )
+    for index, key in enumerate(sorted_keys):
         prefix, slash, _ = key.partition("/")
         chart = Chart(
             f"key-{index}", key, "", (ChartLine(key, key),), empty="Drawn when scrolled into view."
         )
         groups.setdefault(prefix if slash else "", []).append(chart)
     return sorted(groups.items(), key=lambda group: (group[0] == MACHINE_PREFIX, group[0]))
-
-
-def _natural_order(key: str) -> list[str]:
-    """Return a sort key that puts `layer2` before `layer10`."""
-    return [text.zfill(20) if text.isdecimal() else text for text in re.split(r"(\d+)", key)]
 
 
 def chart_json(chart: Chart) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from webapp.pages.query_numbers import bigint
 from webapp.runs import branches
 from webapp.runs.models import Event, Run
 
@@ -62,6 +63,12 @@ def events(run: Run, kind: str, **payload: str) -> QuerySet[Event]:
     )
 
 
+def payloads_with_step(run: Run, kind: str) -> list[dict[str, Any]]:
+    """Return the payloads of the events of a type, oldest first, with `step` added."""
+    rows = events(run, kind).values_list("step", "payload")
+    return [{**payload, "step": step} for step, payload in rows]
+
+
 def selected(rows: QuerySet[Event], request: HttpRequest) -> SelectedMeasurement | None:
     """Return the newest measurement at or before the step in the URL; None if there is none.
 
@@ -77,12 +84,10 @@ def selected(rows: QuerySet[Event], request: HttpRequest) -> SelectedMeasurement
     if not key_and_label:
         return None
     steps = tuple(key_and_label)
-    text = request.GET.get("step", "")
-    # A number of 19 digits may not fit into a bigint column.
-    is_step = text.isascii() and text.isdecimal() and len(text) < 19
-    index = max(0, bisect_right(steps, int(text)) - 1) if is_step else len(steps) - 1
+    step = bigint(request.GET.get("step", ""))
+    index = len(steps) - 1 if step is None else max(0, bisect_right(steps, step) - 1)
     labels = tuple(label for _, label in key_and_label.values())
-    scrubber = Scrubber(steps, labels, index, follows=not is_step)
+    scrubber = Scrubber(steps, labels, index, follows=step is None)
     payload = rows.get(pk=key_and_label[steps[index]][0]).payload
     return SelectedMeasurement(scrubber, {**payload, "step": steps[index]})
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from webapp.access import access
 from webapp.library import locations, model_files
+from webapp.pages.query_numbers import bigint
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches, rollout_tokens
 from webapp.runs.models import RolloutRow, Run
@@ -34,6 +35,7 @@ ORDERS: dict[str, tuple[Any, ...]] = {
 @require_safe
 def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
+    # Postgres does not accept NUL characters in a query.
     filters = {
         name: request.GET.get(name, "").replace("\0", "").strip()
         for name in ("problem", "step", "verdict", "truncated", "source", "order")
@@ -41,6 +43,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     rows = _matching(run.rollouts.filter(branches.on_live_branch(run)), filters).order_by(
         *ORDERS.get(filters["order"], ORDERS["newest"])
     )
+    # The links to other pages keep the filters, but not the number of this page.
     query = request.GET.copy()
     query.pop("page", None)
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
@@ -119,12 +122,10 @@ def _read(run: Run, row: RolloutRow) -> tuple[rollout_tokens.TokenizedRollout | 
 
 def _matching(rows: QuerySet[RolloutRow], filters: dict[str, str]) -> QuerySet[RolloutRow]:
     """Return the rows that pass every filter; a value that makes no sense filters nothing."""
-    step = filters["step"]
     if filters["problem"]:
         rows = rows.filter(problem=filters["problem"])
-    # A number of 19 digits may not fit into a bigint column.
-    if step.isascii() and step.isdecimal() and len(step) < 19:
-        rows = rows.filter(step=int(step))
+    if (step := bigint(filters["step"])) is not None:
+        rows = rows.filter(step=step)
     if filters["verdict"] in VERDICTS:
         rows = rows.filter(verdict=VERDICTS[filters["verdict"]])
     if filters["truncated"] in ("0", "1"):
