@@ -188,11 +188,13 @@ class ApiApplication:
         token_digest = digest(token)
         wait = self._token_throttle.wait(address, token_digest)
         if wait:
-            text = (
+            raise ApiError(
+                429,
+                "REQUEST_LIMIT_EXCEEDED",
                 "Too many wrong API tokens came from this address. Try again in a quarter of "
-                "an hour, or with a token that has worked."
+                "an hour, or with a token that has worked.",
+                wait,
             )
-            raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
         actor = await _threaded(self._token_cache.find, token)
         self._token_throttle.note(address, token_digest, right=actor is not None)
         return actor
@@ -203,11 +205,13 @@ class ApiApplication:
         size = sum(batch.size for batch in log_answer.batches)
         wait = self._rate_limit.wait(request.actor.team.pk, size)
         if wait:
-            text = (
+            raise ApiError(
+                429,
+                "REQUEST_LIMIT_EXCEEDED",
                 f"This team logs more than {self._rate_limit.rate:,} values a second. Send this "
-                f"again in a moment; nothing counts twice."
+                f"again in a moment; nothing counts twice.",
+                wait,
             )
-            raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
         if log_answer.batches:
             await asyncio.wrap_future(writer.submit(log_answer.batches))
         return log_answer.answer

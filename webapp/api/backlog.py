@@ -93,11 +93,13 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
 def _turn() -> Iterator[None]:
     """Limit the number at once: the same client may have reconnected before it was answered."""
     if not _room.acquire(blocking=False):
-        text = (
+        raise ApiError(
+            503,
+            "TEMPORARILY_UNAVAILABLE",
             "Other long backlogs are being taken in. Send this again in a minute; nothing "
-            "counts twice."
+            "counts twice.",
+            SECONDS,
         )
-        raise ApiError(503, "TEMPORARILY_UNAVAILABLE", text, SECONDS)
     try:
         yield
     finally:

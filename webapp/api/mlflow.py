@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from django.db import transaction
-from django.http import Http404
+from django.shortcuts import get_object_or_404
 
 from webapp.access import access
 from webapp.access.models import Team
@@ -333,13 +333,11 @@ def _named(request: Request, message: RunRequest) -> RunPublicId:
 
 def _run(request: Request, message: RunRequest) -> Run:
     """The run that a request names. Raises Http404."""
-    runs_of_team = access.visible(request.actor, Run).filter(
-        public_id=message.run_id, source=Run.Source.CLIENT
+    return get_object_or_404(
+        access.visible(request.actor, Run).select_related("origin", "owner"),
+        public_id=message.run_id,
+        source=Run.Source.CLIENT,
     )
-    run = runs_of_team.select_related("origin", "owner").first()
-    if run is None:
-        raise Http404("no such run")
-    return run
 
 
 def _project(request: Request, experiment_id: str) -> Project:
@@ -368,10 +366,11 @@ def _input(data_input: dict[str, Any]) -> dict[str, str]:
         }
         tags = {str(tag.get("key")): str(tag.get("value")) for tag in data_input.get("tags") or []}
     except (AttributeError, TypeError):
-        message = (
-            "A dataset input has a `dataset` with named facts and `tags` with `key` and `value`."
-        )
-        raise ApiError(400, "INVALID_PARAMETER_VALUE", message) from None
+        raise ApiError(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            "A dataset input has a `dataset` with named facts and `tags` with `key` and `value`.",
+        ) from None
     known_facts = {
         name: facts[name] for name in ("name", "digest", "source_type", "source") if name in facts
     }

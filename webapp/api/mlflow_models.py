@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from django.db import transaction
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 from pydantic import BaseModel, Field
 
 from webapp.access import access
@@ -96,8 +97,7 @@ def finalize(request: Request) -> dict[str, Any]:
 
 
 def tag(request: Request) -> dict[str, Any]:
-    message = read(TagModel, request.body)
-    return _change(request, {}, values_of(message.tags))
+    return _change(request, {}, values_of(read(TagModel, request.body).tags))
 
 
 def log_params(request: Request) -> dict[str, Any]:
@@ -141,15 +141,13 @@ def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
 
 def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
     """The origin of a run. Raises Http404."""
-    origins = (
-        access.visible(request.actor, Origin)
-        .filter(run__public_id=storable(run_id), run__source=Run.Source.CLIENT)
-        .select_related("run")
+    origins = access.visible(request.actor, Origin).select_related("run")
+    return get_object_or_404(
+        # Only the origin's row: a lock on the run's row would make its writer wait.
+        origins.select_for_update(of=("self",)) if lock else origins,
+        run__public_id=storable(run_id),
+        run__source=Run.Source.CLIENT,
     )
-    origin = (origins.select_for_update(of=("self",)) if lock else origins).first()
-    if origin is None:
-        raise Http404("no such run")
-    return origin
 
 
 def _facts(origin: Origin, number: int) -> dict[str, Any]:
@@ -174,19 +172,23 @@ def _keep(origin: Origin, number: int, facts: dict[str, Any]) -> None:
 def _model(origin: Origin, number: int) -> dict[str, Any]:
     facts = _facts(origin, number)
     created_ms = int(origin.run.created_at.timestamp() * 1000)
-    model_info = {
-        "model_id": f"m-{origin.run.public_id}-{number}",
-        "experiment_id": str(origin.project_id),
-        "name": facts["name"],
-        "creation_timestamp_ms": created_ms,
-        "last_updated_timestamp_ms": created_ms,
-        "artifact_uri": f"{files_of(origin)}/models/{number}/artifacts",
-        "status": facts["status"],
-        "model_type": facts["type"],
-        "source_run_id": origin.run.public_id,
-        "tags": [{"key": key, "value": str(value)} for key, value in facts["tags"].items()],
+    return {
+        "model": {
+            "info": {
+                "model_id": f"m-{origin.run.public_id}-{number}",
+                "experiment_id": str(origin.project_id),
+                "name": facts["name"],
+                "creation_timestamp_ms": created_ms,
+                "last_updated_timestamp_ms": created_ms,
+                "artifact_uri": f"{files_of(origin)}/models/{number}/artifacts",
+                "status": facts["status"],
+                "model_type": facts["type"],
+                "source_run_id": origin.run.public_id,
+                "tags": [{"key": key, "value": str(value)} for key, value in facts["tags"].items()],
+            },
+            "data": {"params": [], "metrics": []},
+        }
     }
-    return {"model": {"info": model_info, "data": {"params": [], "metrics": []}}}
 
 
 ONE = PATH + "/{model_id}"

@@ -235,13 +235,13 @@ def files_of(origin: Origin) -> str:
 def whole(run: Run) -> dict[str, Any]:
     """A run as JSON with its latest values; their step and time are in the metric history."""
     newest = series_store.latest(run, series_store.keys(run))
-    values = [
-        {"key": name, "value": series_store.json_number(value)} for name, value in newest.items()
-    ]
     return {
         "info": info(run),
         "data": {
-            "metrics": values,
+            "metrics": [
+                {"key": name, "value": series_store.json_number(value)}
+                for name, value in newest.items()
+            ],
             "params": _pairs(run.origin.params),
             "tags": _pairs(run.origin.tags),
         },

@@ -11,7 +11,7 @@ import json
 import time
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Annotated, Any, NotRequired, TypeVar
+from typing import Annotated, Any, Generic, NotRequired, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -101,19 +101,15 @@ class Uploads(TypedDict):
     uploads: list[UploadEntry]
 
 
-class LogCall(TypedDict):
-    kwargs: Logs
+class Call(TypedDict, Generic[T]):
+    """The body of a request: the client calls functions of the server by keyword arguments."""
+
+    kwargs: T
 
 
-class AlertCall(TypedDict):
-    kwargs: Alerts
-
-
-class UploadCall(TypedDict):
-    kwargs: Uploads
-
-
-_logs, _alerts, _uploads = TypeAdapter(LogCall), TypeAdapter(AlertCall), TypeAdapter(UploadCall)
+# Built once: an adapter compiles its type.
+_logs, _alerts = TypeAdapter(Call[Logs]), TypeAdapter(Call[Alerts])
+_uploads = TypeAdapter(Call[Uploads])
 _entry = TypeAdapter(LogEntry)
 
 
@@ -194,13 +190,15 @@ def get_run_summary(request: Request) -> dict[str, Any]:
     ).last()
     if run is None:
         return {"data": {"num_logs": 0, "last_step": None, "config": None}}
-    facts = {
-        "project": arguments.get("project"),
-        "run": run.name,
-        "run_id": run.origin.key,
-        "config": run.origin.params,
+    return {
+        "data": {
+            "project": arguments.get("project"),
+            "run": run.name,
+            "run_id": run.origin.key,
+            "config": run.origin.params,
+            "last_step": run.step if run.batch_count > 1 else None,
+        }
     }
-    return {"data": {**facts, "last_step": run.step if run.batch_count > 1 else None}}
 
 
 def _read(shape: TypeAdapter[T], request: Request) -> T:
@@ -247,14 +245,20 @@ def _measured(request: Request, entry: LogEntry, prefix: str) -> ClientBatch:
 
 def _line(request: Request, entry: Entry, level: str, message: str, *name: object) -> ClientBatch:
     (log_step, notes), (wall_time, time_notes) = _step(entry, entry.get("step")), _time(entry)
-    line = LogLine(
-        level,
-        storable(message)[:LONGEST_MESSAGE],
-        log_step,
-        wall_time,
-        digest_id(*name, entry.get("run_id"), entry.get("run")),
+    return ClientBatch(
+        _address(request, entry),
+        lines=[
+            LogLine(
+                level,
+                storable(message)[:LONGEST_MESSAGE],
+                log_step,
+                wall_time,
+                digest_id(*name, entry.get("run_id"), entry.get("run")),
+            ),
+            *notes,
+            *time_notes,
+        ],
     )
-    return ClientBatch(_address(request, entry), lines=[line, *notes, *time_notes])
 
 
 def _step(entry: Entry, *candidates: float | None) -> tuple[int | None, list[LogLine]]:

@@ -199,6 +199,7 @@ def _spec_from_address(request: HttpRequest) -> dict[str, Any]:
         spec |= _evaluation_settings(trained_run) if not data else {}
     elif kind == "teacher_answers":
         spec["model"] = {"kind": "model", "model": "builtin:teacher"}
+    # A name has at most 120 characters, in the definition and in the database.
     return {**spec, "name": f"{KINDS[kind][0]}: {about}"[:120]}
 
 

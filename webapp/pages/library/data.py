@@ -39,10 +39,9 @@ UNREADABLE_ANSWERS = (
 
 @require_safe
 def data_sets(request: HttpRequest) -> HttpResponse:
-    team = current_team(request)
     rows = (
         access.visible(actors.actor_of(request), DataSet)
-        .filter(team=team)
+        .filter(team=current_team(request))
         .select_related("artifact", "created_by")
         .order_by("name", "-created_at")
     )
@@ -152,8 +151,12 @@ def _create(request: HttpRequest) -> HttpResponse:
 
 
 def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
-    context = {"problem": problem, "may_edit": access.may_in_team(actors.actor_of(request), "edit")}
-    return render(request, "data/new.html", context, status=422 if problem else 200)
+    return render(
+        request,
+        "data/new.html",
+        {"problem": problem, "may_edit": access.may_in_team(actors.actor_of(request), "edit")},
+        status=422 if problem else 200,
+    )
 
 
 def _mapping_page(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -20,10 +18,9 @@ from webapp.pages.library import delete_uploads
 
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
-    team = current_team(request)
     uploaded_models = (
         access.visible(actors.actor_of(request), StoredModel)
-        .filter(team=team)
+        .filter(team=current_team(request))
         .select_related("team", "created_by")
         .order_by("name", "-created_at")
     )
@@ -80,12 +77,16 @@ def new_model(request: HttpRequest) -> HttpResponse:
 
 
 def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
-    context: dict[str, Any] = {
-        "problem": problem,
-        "name": request.POST.get("name", ""),
-        "may_edit": access.may_in_team(actors.actor_of(request), "edit"),
-    }
-    return render(request, "models/new.html", context, status=422 if problem else 200)
+    return render(
+        request,
+        "models/new.html",
+        {
+            "problem": problem,
+            "name": request.POST.get("name", ""),
+            "may_edit": access.may_in_team(actors.actor_of(request), "edit"),
+        },
+        status=422 if problem else 200,
+    )
 
 
 def _success_message(upload: stored_models.UploadedModel) -> str:
@@ -100,6 +101,7 @@ def _success_message(upload: stored_models.UploadedModel) -> str:
 def _facts(model: StoredModel) -> ModelFacts | None:
     """Return what the model's files state; None if one is missing from the store."""
     try:
+        # The list shows the other models too if the files of one are gone.
         return model_files.facts(stored_models.folder_of(model))
     except (UnusableModel, FileNotFoundError):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from django.db.models import Count, F, QuerySet
 
@@ -300,12 +301,8 @@ def _free_text(devices: Sequence[Device]) -> str:
 
 def _index_ranges(indexes: Sequence[int]) -> Iterator[str]:
     """0, 1, 2, 5 → `0–2`, `5`."""
-    start = end = indexes[0]
-    # The None at the end closes the last range.
-    for index in [*indexes[1:], None]:
-        if index is not None and index == end + 1:
-            end = index
-            continue
-        yield str(start) if start == end else f"{start}–{end}"
-        if index is not None:
-            start = end = index
+    # Consecutive indexes have the same distance from their positions in the sequence.
+    for _, pairs in groupby(enumerate(indexes), lambda pair: pair[1] - pair[0]):
+        consecutive = [index for _, index in pairs]
+        first, last = consecutive[0], consecutive[-1]
+        yield str(first) if first == last else f"{first}–{last}"

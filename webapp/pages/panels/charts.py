@@ -243,10 +243,6 @@ def charts_by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
 
 def chart_json(chart: Chart) -> dict[str, Any]:
     """Return `chart` as static/js/charts/columns.js reads it."""
-    lines = [
-        {name: value for name, value in asdict(line).items() if value not in (None, False)}
-        for line in chart.lines
-    ]
     return {
         "id": chart.id,
         "title": chart.title,
@@ -254,5 +250,8 @@ def chart_json(chart: Chart) -> dict[str, Any]:
         "format": chart.format,
         "log": chart.log,
         "empty": chart.empty,
-        "lines": lines,
+        "lines": [
+            {name: value for name, value in asdict(line).items() if value not in (None, False)}
+            for line in chart.lines
+        ],
     }

@@ -50,6 +50,7 @@ def result_text(comparison: SkillComparison) -> str:
             if before
             else ""
         )
+    # Events hold NaN as a string, which `float` reads.
     if now["pass_rate"] is None or math.isnan(float(now["pass_rate"])):
         return "No pass rate: the verifier could not tell for any answer whether it is right."
     if not now["pass_rate"]:

@@ -58,6 +58,7 @@ def tracked(run: Run) -> list[PoolMeasurement]:
     last = len(measurements) - 1
     if last < MAX_COLUMNS:
         return measurements
+    # Evenly spaced; the first and the last measurement are always among them.
     return [measurements[round(i * last / (MAX_COLUMNS - 1))] for i in range(MAX_COLUMNS)]
 
 
@@ -110,7 +111,9 @@ def weight_curve(run: Run) -> list[list[float]]:
     grid = np.linspace(0.0, 1.0, CURVE_POINTS)
     weights = weigh(weighting, grid)
     return [
-        [float(p), float(w)] for p, w in zip(grid, weights / (weights.max() or 1.0), strict=True)
+        # All weights may be 0.
+        [float(p), float(w)]
+        for p, w in zip(grid, weights / (weights.max() or 1.0), strict=True)
     ]
 
 

@@ -61,6 +61,7 @@ def gate(latest: dict[str, Any]) -> Gate:
         f"Continuing the student's own prefix, the teacher solves {_rate(continued)}; "
         f"the student alone solves {_rate(plain)}."
     )
+    # The lower end of the interval is above 0: the teacher is ahead beyond the noise.
     if difference["interval"][0] > 0:
         return Gate(
             True,

@@ -57,10 +57,11 @@ class SelectedMeasurement:
 
 def events(run: Run, kind: str, **payload: str) -> QuerySet[Event]:
     """Return the events of a type on the live branch, oldest first, filtered by payload values."""
-    filters = {f"payload__{name}": value for name, value in payload.items()}
-    return run.events.filter(branches.on_live_branch(run), type=kind, **filters).order_by(
-        "step", "attempt", "seq"
-    )
+    return run.events.filter(
+        branches.on_live_branch(run),
+        type=kind,
+        **{f"payload__{name}": value for name, value in payload.items()},
+    ).order_by("step", "attempt", "seq")
 
 
 def payloads_with_step(run: Run, kind: str) -> list[dict[str, Any]]:

@@ -26,11 +26,8 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
     event = run.events.filter(type="environment").order_by("attempt", "seq").last()
     environment = event.payload if event else {}
     origin = origin_of(run)
-    parent = (
-        access.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
-        if run.parent_id
-        else None
-    )
+    # A parent that the person cannot see is not named. Without one, the filter finds nothing.
+    parent = access.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
     # Names that start with an underscore are the client's own bookkeeping.
     params = [
         (name, value)

@@ -45,6 +45,7 @@ def new_run(request: HttpRequest) -> HttpResponse:
         access.require(actors.actor_of(request), "start", team)
         return _start(request)
     if parent := _parent(request, request.GET.get("clone")):
+        # A name has at most 120 characters, in the definition and in the database.
         spec = {**_spec_with_defaults(parent), "name": f"{parent.name} (clone)"[:120]}
         draft = draft_of(forms.form_from(spec), team)
         return _page(request, draft, parent=parent, origin=f"A clone of {parent.name}.")
@@ -206,18 +207,17 @@ def _page(
 def _recipe_card(recipe: recipes.Recipe, preset_name: str | None, current: bool) -> dict[str, Any]:
     """Return a recipe with its presets as links that fill in the form."""
     current_preset = (preset_name or _default_preset(recipe, CPU_PRESETS)) if current else None
-    links = [
-        {
-            "title": preset.title,
-            "help": preset.help,
-            "url": "?" + urlencode({"recipe": recipe.name, "preset": name}),
-            "current": name == current_preset,
-        }
-        for name, preset in recipe.presets.items()
-    ]
     return {
         "recipe": recipe.title,
-        "presets": links,
+        "presets": [
+            {
+                "title": preset.title,
+                "help": preset.help,
+                "url": "?" + urlencode({"recipe": recipe.name, "preset": name}),
+                "current": name == current_preset,
+            }
+            for name, preset in recipe.presets.items()
+        ],
         "current": current,
         "help": recipe.presets[current_preset].help if current_preset else "",
     }

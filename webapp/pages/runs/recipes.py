@@ -49,8 +49,9 @@ def recipe(request: HttpRequest, name: str) -> HttpResponse:
         {"key": key, "preset": preset, "facts": list(_facts(loaded.spec(key)))}
         for key, preset in loaded.presets.items()
     ]
-    context = {"recipe": loaded, "presets": presets, **_results(name)}
-    return render(request, "recipes/recipe.html", context)
+    return render(
+        request, "recipes/recipe.html", {"recipe": loaded, "presets": presets, **_results(name)}
+    )
 
 
 def _results(name: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import F, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from webapp.access import access
@@ -24,6 +25,7 @@ PAGE_SIZE = 40
 MAX_HISTORY = 200
 VERDICTS = {"correct": True, "wrong": False, "unknown": None}
 SOURCES = ("student", "teacher")
+# Postgres puts rows without a divergence first in a descending order unless told otherwise.
 ORDERS: dict[str, tuple[Any, ...]] = {
     "newest": ("-step", "-attempt", "seq", "offset"),
     "divergence": (F("divergence").desc(nulls_last=True), "-step", "offset"),
@@ -71,9 +73,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_safe
 def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: int) -> HttpResponse:
     run = requested_run(request, run_id)
-    row = run.rollouts.filter(attempt=attempt, seq=seq, offset=offset).first()
-    if row is None:
-        raise Http404("no such rollout")
+    row = get_object_or_404(run.rollouts, attempt=attempt, seq=seq, offset=offset)
     of_problem = run.rollouts.filter(branches.on_live_branch(run), problem=row.problem)
     of_source = of_problem.filter(source=row.source)
     rollout, error = _read(run, row)
@@ -101,6 +101,7 @@ def _decoded(run: Run, ids: Sequence[int]) -> str:
     """
     try:
         folder = locations.model_folder((run.spec or {})["networks"]["student"]["model"], run.team)
+        # The tokenizer raises OverflowError for a number that is no unsigned 32-bit integer.
         return model_files.text_of(folder, ids) if folder else ""
     except (
         KeyError,

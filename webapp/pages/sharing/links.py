@@ -46,8 +46,10 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_POST
 def revoke(request: HttpRequest, run_id: str, link_id: int) -> HttpResponse:
     """End a link."""
-    link = access.find(actor_of(request), "share", ShareLink, pk=link_id, run__public_id=run_id)
-    links.revoke(link)
+    links.revoke(
+        # By the run's id too: the address names the run whose link is revoked.
+        access.find(actor_of(request), "share", ShareLink, pk=link_id, run__public_id=run_id)
+    )
     messages.success(request, "Link revoked.")
     return redirect("share", run_id)
 
@@ -62,7 +64,9 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
         return errors.page(
             request, 410, "This link does not work", message, "Ask its sender for a new one."
         )
+    # The link and not the run: when it is revoked or expires, the session loses access with it.
     granted = request.session.get(actors.GRANTS, [])
     if link.pk not in granted:
+        # A new list: Django does not notice a change inside a stored one, and would not save it.
         request.session[actors.GRANTS] = [*granted, link.pk]
     return redirect("run", link.run.public_id)

@@ -38,14 +38,18 @@ def page(
     request: HttpRequest, status: int, title: str, message: str, remedy: str = ""
 ) -> HttpResponse:
     """Return the message page with `status`."""
-    context = {
-        "title": title,
-        "message": message,
-        "remedy": remedy,
-        "link_url": "/",
-        "link_text": "Show the runs",
-    }
-    return render(request, "message.html", context, status=status)
+    return render(
+        request,
+        "message.html",
+        {
+            "title": title,
+            "message": message,
+            "remedy": remedy,
+            "link_url": "/",
+            "link_text": "Show the runs",
+        },
+        status=status,
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -53,11 +57,14 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
     message = next(
         (text for kind, text in TOO_MUCH.items() if isinstance(exception, kind)), UNREADABLE
     )
-    html = format_html(
-        '<!doctype html><html lang="en"><title>Bad request</title><main><p>{}</p></main></html>',
-        message,
+    return HttpResponse(
+        format_html(
+            '<!doctype html><html lang="en"><title>Bad request</title>'
+            "<main><p>{}</p></main></html>",
+            message,
+        ),
+        status=400,
     )
-    return HttpResponse(html, status=400)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -83,6 +90,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     Django calls this while it handles the exception. The text is plain, because rendering a page
     may need what has just failed.
     """
+    # Django's and psycopg's exceptions may have been replaced by another one on their way up.
     errors = list(_chain(sys.exc_info()[1]))
     if any(isinstance(error, OperationalError | InterfaceError) for error in errors):
         text = (

@@ -17,6 +17,7 @@ class SignInForm(forms.Form):
         label="Email",
         widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
     )
+    # A password may begin or end with spaces.
     password = forms.CharField(
         label="Password",
         strip=False,

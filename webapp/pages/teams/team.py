@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -94,15 +94,14 @@ def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
         messages.success(request, f"{membership.user} is no longer in the team.")
     except members.LastAdmin as refusal:
         messages.error(request, str(refusal))
+    # Whoever left the team cannot see its page.
     return redirect("team" if membership.user != actor.user else "runs")
 
 
 @require_POST
 def switch(request: HttpRequest, slug: str) -> HttpResponse:
     """Switch to another of the person's teams."""
-    other_team = access.visible(actor_of(request), Team).filter(slug=slug).first()
-    if other_team is None:
-        raise Http404("no such team")
+    other_team = get_object_or_404(access.visible(actor_of(request), Team), slug=slug)
     request.session[actors.CURRENT_TEAM] = other_team.slug
     return redirect("runs")
 
