@@ -13,7 +13,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from itertools import islice
 from typing import IO, Any
 
@@ -21,18 +20,17 @@ from webapp.api.requests import ApiError
 from webapp.clients.client_batch import ClientBatch
 
 MOST_BYTES = 2**30
-# Bytes that are read at a time.
 PIECE = 2**20
 # An entry is parsed as a whole, so this and not the length of the body bounds the memory.
 LONGEST_ENTRY = 16 * 2**20
 # Entries of one commit.
-AT_ONCE = 2000
+ENTRIES_PER_COMMIT = 2000
 # The Retry-After of a refused backlog.
-SECONDS = 60
+RETRY_SECONDS = 60
 BEGIN = re.compile(r'"logs"\s*:\s*\[')
 BETWEEN = re.compile(r"[\s,]*")
 # Fewer than the application has threads for backlogs, so that one thread is left to refuse more.
-_room = threading.BoundedSemaphore(2)
+_slots = threading.BoundedSemaphore(2)
 
 Submit = Callable[[Sequence[ClientBatch]], Future[None]]
 
@@ -42,16 +40,27 @@ def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], submit: Su
 
     Raises ApiError and what `submit` raises.
     """
-    with _turn():
+    # The same client may have reconnected before it was answered, so their number is limited.
+    if not _slots.acquire(blocking=False):
+        raise ApiError(
+            503,
+            "TEMPORARILY_UNAVAILABLE",
+            "Other long backlogs are being taken in. Send this again in a minute; nothing "
+            "counts twice.",
+            RETRY_SECONDS,
+        )
+    try:
         all_entries = entries(stream)
-        while chunk := list(islice(all_entries, AT_ONCE)):
+        while chunk := list(islice(all_entries, ENTRIES_PER_COMMIT)):
             submit([understand(entry) for entry in chunk]).result()
+    finally:
+        _slots.release()
 
 
 def entries(stream: IO[bytes]) -> Iterator[Any]:
     """Yield the items of the list `logs` in the JSON of `stream`.
 
-    Raises ApiError, which names the position, for invalid JSON.
+    Raises ApiError for invalid JSON, and for an entry that is too long.
     """
     # Incremental, because a character may be divided between two pieces.
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -87,20 +96,3 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
         'The list "logs" is not whole JSON, '
         f"or an entry has more than {LONGEST_ENTRY // 2**20} MiB.",
     )
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    """Limit the number at once: the same client may have reconnected before it was answered."""
-    if not _room.acquire(blocking=False):
-        raise ApiError(
-            503,
-            "TEMPORARILY_UNAVAILABLE",
-            "Other long backlogs are being taken in. Send this again in a minute; nothing "
-            "counts twice.",
-            SECONDS,
-        )
-    try:
-        yield
-    finally:
-        _room.release()

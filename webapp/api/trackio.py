@@ -113,18 +113,13 @@ _uploads = TypeAdapter(Call[Uploads])
 _entry = TypeAdapter(LogEntry)
 
 
-def bulk_log(request: Request) -> LogAnswer:
-    return LogAnswer(
-        [_measured(request, entry, "") for entry in _read(_logs, request)["kwargs"]["logs"]], DONE
-    )
+def bulk_log(prefix: str, request: Request) -> LogAnswer:
+    """Store metrics under names that begin with `prefix`.
 
-
-def bulk_log_system(request: Request) -> LogAnswer:
-    """Store metrics of the machine, which have no step, at the current step of the run."""
-    return LogAnswer(
-        [_measured(request, entry, SYSTEM) for entry in _read(_logs, request)["kwargs"]["logs"]],
-        DONE,
-    )
+    Metrics of the machine (SYSTEM) have no step: they are stored at the current step of the run.
+    """
+    entries = _read(_logs, request)["kwargs"]["logs"]
+    return LogAnswer([_measured(request, entry, prefix) for entry in entries], DONE)
 
 
 def bulk_alert(request: Request) -> LogAnswer:
@@ -365,8 +360,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/version"): ReadRoute(version, action=None),
     ("POST", "/api/get_runs_for_project"): ReadRoute(get_runs_for_project),
     ("POST", "/api/get_run_summary"): ReadRoute(get_run_summary),
-    ("POST", "/api/bulk_log"): LogRoute(bulk_log),
-    ("POST", "/api/bulk_log_system"): LogRoute(bulk_log_system),
+    ("POST", "/api/bulk_log"): LogRoute(partial(bulk_log, "")),
+    ("POST", "/api/bulk_log_system"): LogRoute(partial(bulk_log, SYSTEM)),
     ("POST", "/api/bulk_alert"): LogRoute(bulk_alert),
     ("POST", "/api/bulk_upload_media"): LogRoute(bulk_upload_media),
     ("POST", "/api/upload"): LogRoute(upload),

@@ -57,9 +57,8 @@ LONGER_ANSWERS = {"sampling": {"max_new_tokens": 128}}
 
 @require_safe
 def jobs(request: HttpRequest) -> HttpResponse:
-    actor = actors.actor_of(request)
     listed_jobs = (
-        access.visible(actor, Job)
+        access.visible(actors.actor_of(request), Job)
         .filter(team=current_team(request))
         .select_related("owner", "team")
         .order_by("-created_at")[:MOST_LISTED]
@@ -227,11 +226,9 @@ def _evaluation_settings(run: Run) -> dict[str, Any]:
 def _summary(job: Job) -> list[tuple[str, Any]]:
     """The settings of the job that its page lists."""
     spec: JobSpec = load_job(job.spec)
-    model = getattr(spec.model, "checkpoint", None) or getattr(spec.model, "model", "")
-    problems = getattr(spec.problems, "path", None) or "built-in arithmetic"
     return [
-        ("Model", model),
-        ("Problems", problems),
+        ("Model", getattr(spec.model, "checkpoint", None) or getattr(spec.model, "model", "")),
+        ("Problems", getattr(spec.problems, "path", None) or "built-in arithmetic"),
         ("Answers per problem", spec.samples),
         ("Longest answer", f"{spec.sampling.max_new_tokens:,} tokens"),
         ("Temperature", f"{spec.sampling.temperature:g}"),

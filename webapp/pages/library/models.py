@@ -72,7 +72,12 @@ def new_model(request: HttpRequest) -> HttpResponse:
         )
     except UnusableModel as error:
         return _form(request, str(error))
-    messages.success(request, _success_message(upload))
+    left_out = (
+        f" Left out, because no model is loaded from them: {', '.join(upload.left_out[:8])}."
+        if upload.left_out
+        else ""
+    )
+    messages.success(request, f"{upload.model.name} is stored.{left_out}")
     return uploads.created(request, reverse("models"))
 
 
@@ -87,15 +92,6 @@ def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
         },
         status=422 if problem else 200,
     )
-
-
-def _success_message(upload: stored_models.UploadedModel) -> str:
-    left_out = (
-        f" Left out, because no model is loaded from them: {', '.join(upload.left_out[:8])}."
-        if upload.left_out
-        else ""
-    )
-    return f"{upload.model.name} is stored.{left_out}"
 
 
 def _facts(model: StoredModel) -> ModelFacts | None:

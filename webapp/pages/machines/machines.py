@@ -19,14 +19,13 @@ from webapp.runs.models import Run
 @require_safe
 def machines(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    cards = board.machine_cards(
-        access.visible(actor, Node), access.visible(actor, Run), access.visible(actor, Job)
-    )
-    return render(
-        request,
-        "nodes/machines.html",
-        {"machines": cards, "is_operator": actor.user is not None and actor.user.is_operator},
-    )
+    context = {
+        "machines": board.machine_cards(
+            access.visible(actor, Node), access.visible(actor, Run), access.visible(actor, Job)
+        ),
+        "is_operator": actor.user is not None and actor.user.is_operator,
+    }
+    return render(request, "nodes/machines.html", context)
 
 
 @require_POST

@@ -66,8 +66,8 @@ def new_run(request: HttpRequest) -> HttpResponse:
 def check_run(request: HttpRequest) -> HttpResponse:
     """Show the side panel for the form: issues, schedule, estimate, YAML and changes."""
     draft = draft_of(forms.normalised(request.POST), current_team(request))
-    parent = _parent(request, request.POST.get("parent"))
-    return render(request, "new_run/_check.html", _check_context(draft, parent))
+    context = _check_context(draft, _parent(request, request.POST.get("parent")))
+    return render(request, "new_run/_check.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -82,8 +82,12 @@ def import_run(request: HttpRequest) -> HttpResponse:
         spec = migrate(parse(_imported_text(request)))
     except SpecError as error:
         draft = draft_of(forms.form_from(_preset(QueryDict())), team, tuple(error.issues))
-        origin = "The definition could not be read. The form shows the sample run instead."
-        return _page(request, draft, origin=origin, status=422)
+        return _page(
+            request,
+            draft,
+            origin="The definition could not be read. The form shows the sample run instead.",
+            status=422,
+        )
     form = forms.form_from(spec)
     # A setting that the form does not know would be lost in it without a word: its issue is added
     # to those that the form finds by itself.
@@ -99,13 +103,12 @@ def _start(request: HttpRequest) -> HttpResponse:
     parent = _parent(request, request.POST.get("parent"))
     if not draft.startable:
         return _page(request, draft, parent=parent, status=422)
-    memory = draft.estimate.memory_bytes if draft.estimate else None
     run = lifecycle.create_run(
         current_team(request),
         actors.actor_of(request).user,
         draft.definition,
         parent=parent,
-        memory_bytes=memory,
+        memory_bytes=draft.estimate.memory_bytes if draft.estimate else None,
     )
     return redirect("run", run.public_id)
 

@@ -83,11 +83,11 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    has_bar = run.source == Run.Source.MANAGED or run.total_steps is not None
     return {
         "run": run,
         "patience_s": round(status_text.silence_limit(run).total_seconds()),
-        "has_bar": has_bar,
+        # A client may not say how long its run is going to be.
+        "has_bar": run.source == Run.Source.MANAGED or run.total_steps is not None,
         "phase": status_text.phase_of(run),
         "silent": status_text.is_silent(run),
         "state": status_text.state_of(run),

@@ -108,9 +108,9 @@ def marks(run: Run, axis: series_store.Axis) -> list[dict[str, Any]]:
         step_marks.append((step, "stage", stage["name"]))
         step += stage["until"]["steps"]
     for kind, attempt, step in branches.rewinds_and_checkpoints(run):
-        is_restart = kind == "rewind"
+        # The log of a resumed attempt begins with a rewind.
         step_marks.append(
-            (step, "restart", f"attempt {attempt}") if is_restart else (step, kind, kind)
+            (step, "restart", f"attempt {attempt}") if kind == "rewind" else (step, kind, kind)
         )
     step_marks.sort()
     positions = {step: float(step) for step, _, _ in step_marks}
@@ -140,8 +140,7 @@ def _keys(request: HttpRequest) -> list[str] | None:
     """
     names = [*request.GET.getlist("key"), *request.GET.get("keys", "").split(",")]
     # Postgres does not accept NUL characters in a query.
-    keys = [key for key in (name.replace("\0", "") for name in names) if key]
-    return keys[:MAX_KEYS] or None
+    return [key for name in names if (key := name.replace("\0", ""))][:MAX_KEYS] or None
 
 
 def _abandoned(request: HttpRequest) -> bool:

@@ -30,14 +30,12 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
             return redirect("share", run.public_id)
         link = reverse("shared", args=[links.share(run, actor.user, lifetime)])
         return shown_once.redirect(request.path, link=request.build_absolute_uri(link))
-    active_links = (
-        access.visible(actor, ShareLink)
-        .filter(run=run, revoked_at=None, expires_at__gt=timezone.now())
-        .select_related("created_by")
-    )
     context = {
         "run": run,
-        "links": active_links.order_by("-created_at"),
+        "links": access.visible(actor, ShareLink)
+        .filter(run=run, revoked_at=None, expires_at__gt=timezone.now())
+        .select_related("created_by")
+        .order_by("-created_at"),
         **shown_once.read_secret(request),
     }
     return shown_once.hide_afterwards(request, render(request, "sharing/share.html", context))

@@ -68,9 +68,12 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    reason = str(exception or "") or "Your role in this team does not allow this."
     return page(
-        request, 403, "Not allowed", reason, "Ask an administrator of the team for another role."
+        request,
+        403,
+        "Not allowed",
+        str(exception or "") or "Your role in this team does not allow this.",
+        "Ask an administrator of the team for another role.",
     )
 
 
@@ -93,27 +96,36 @@ def server_error(request: HttpRequest) -> HttpResponse:
     # Django's and psycopg's exceptions may have been replaced by another one on their way up.
     errors = list(_chain(sys.exc_info()[1]))
     if any(isinstance(error, OperationalError | InterfaceError) for error in errors):
-        text = (
+        return HttpResponse(
             "The database does not answer. Runs continue without it, and nothing is lost. "
-            "Try again in a moment.\n"
+            "Try again in a moment.\n",
+            status=503,
+            content_type=PLAIN_TEXT,
+            headers={"Retry-After": "5"},
         )
-        return HttpResponse(text, status=503, content_type=PLAIN_TEXT, headers={"Retry-After": "5"})
     if any(isinstance(error, OSError) and error.errno == errno.ENOSPC for error in errors):
-        text = (
+        return HttpResponse(
             "The server's disk is full, so nothing was changed. "
-            "Free some space on it and try again.\n"
+            "Free some space on it and try again.\n",
+            status=507,
+            content_type=PLAIN_TEXT,
         )
-        return HttpResponse(text, status=507, content_type=PLAIN_TEXT)
-    text = (
+    return HttpResponse(
         "Something went wrong on the server. Nothing that was recorded is lost; "
-        "the server's log says what happened.\n"
+        "the server's log says what happened.\n",
+        status=500,
+        content_type=PLAIN_TEXT,
     )
-    return HttpResponse(text, status=500, content_type=PLAIN_TEXT)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    message = "The form was too old or came from another site, so nothing was changed."
-    return page(request, 403, "Form not accepted", message, "Reload the page and try again.")
+    return page(
+        request,
+        403,
+        "Form not accepted",
+        "The form was too old or came from another site, so nothing was changed.",
+        "Reload the page and try again.",
+    )
 
 
 class FormsOnly:

@@ -116,16 +116,16 @@ def page(request: HttpRequest, team: Team, *, status: int = 200, **new_items: An
         .select_related("created_by", "revoked_by")
         .order_by("-pk")
     )
-    open_invitations = access.visible(actor, Invitation).filter(
-        team=team, used_at=None, expires_at__gt=timezone.now()
-    )
     context = {
         "team": team,
         "members": access.visible(actor, Membership)
         .filter(team=team)
         .select_related("user")
         .order_by("user__name", "user__email"),
-        "invitations": open_invitations.select_related("created_by").order_by("-created_at"),
+        "invitations": access.visible(actor, Invitation)
+        .filter(team=team, used_at=None, expires_at__gt=timezone.now())
+        .select_related("created_by")
+        .order_by("-created_at"),
         "teams": access.visible(actor, Team).exclude(pk=team.pk).order_by("name"),
         "roles": Role.choices,
         "is_admin": is_admin,
