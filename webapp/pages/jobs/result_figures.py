@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from trainer.spec.jobs import Benchmark, JobSpec
@@ -17,22 +16,6 @@ TIERS = ("mastered", "frontier", "hopeless")
 MOST_BARS = 20
 # Share of a bar's width that separates it from its neighbours.
 GAP = 0.12
-
-
-@dataclass(frozen=True)
-class Bar:
-    label: str
-    count: int
-    share: float
-    tone: str
-    x: float
-    y: float
-    width: float
-    height: float
-
-    @property
-    def middle(self) -> float:
-        return round(self.x + self.width / 2, 2)
 
 
 def figures_of(spec: JobSpec, tally: Tally) -> dict[str, Any]:
@@ -77,21 +60,24 @@ def _by_rate(rates: Rates, samples: int) -> list[tuple[str, int, str]]:
     ]
 
 
-def _bars(columns: Sequence[tuple[str, int, str]]) -> list[Bar]:
+def _bars(columns: Sequence[tuple[str, int, str]]) -> list[dict[str, Any]]:
+    """Return the bars of (label, count, tone) columns, side by side in FRAME."""
     counts = [count for _, count, _ in columns]
     most, total = max(counts, default=0), sum(counts)
-    width = FRAME.width / max(1, len(columns))
+    column_width = FRAME.width / max(1, len(columns))
+    width = round(column_width * (1 - GAP), 2)
     return [
-        Bar(
-            label,
-            count,
-            count / total,
-            tone,
-            round(FRAME.left + index * width + GAP * width / 2, 2),
-            FRAME.y(count / most),
-            round(width * (1 - GAP), 2),
-            round(FRAME.height * count / most, 2),
-        )
+        {
+            "label": label,
+            "count": count,
+            "share": count / total,
+            "tone": tone,
+            "x": (x := round(FRAME.left + index * column_width + GAP * column_width / 2, 2)),
+            "y": FRAME.y(count / most),
+            "width": width,
+            "height": round(FRAME.height * count / most, 2),
+            "middle": round(x + width / 2, 2),
+        }
         for index, (label, count, tone) in enumerate(columns)
         # Without a single problem there is nothing to divide by.
         if most

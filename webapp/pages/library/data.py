@@ -194,6 +194,7 @@ def _file(request: HttpRequest, fields: QueryDict) -> tuple[Artifact, str]:
     sha256 = fields.get("file", "")
     if not SHA256.fullmatch(sha256):
         raise Http404("no such file")
+    # A person may be in several teams that store the same file: the current one's is meant.
     artifact = access.find(
         actors.actor_of(request), "view", Artifact, sha256=sha256, team=current_team(request)
     )

@@ -38,6 +38,7 @@ def move_in_queue(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @require_POST
 def set_priority(request: HttpRequest, run_id: str) -> HttpResponse:
+    # Anything else that a form sends changes nothing.
     priority = {str(value): value for value in Priority.values}.get(
         request.POST.get("priority", "")
     )

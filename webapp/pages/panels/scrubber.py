@@ -75,7 +75,8 @@ def selected(rows: QuerySet[Event], request: HttpRequest) -> SelectedMeasurement
 
     Without `step` in the URL it is the newest. Of several at one step the last counts.
     """
-    # Payloads are large (hundreds of cells each): only the chosen one is read.
+    # Payloads are large (hundreds of cells each): only the chosen one is read. A later event at a
+    # step replaces an earlier one here.
     key_and_label = {
         step or 0: (pk, _label(step or 0, when, stage))
         for pk, step, when, stage in rows.values_list(

@@ -88,6 +88,7 @@ def calibration(request: HttpRequest, run_id: str) -> HttpResponse:
     readout = request.GET.get("readout", "")
     if readout not in readouts:
         expected = "stated" if definitions.states_confidence(run.spec or {}) else "answer"
+        # Before the first measurement the page describes the one that the definition leads to.
         readout = next(iter(readouts), expected)
     context: dict[str, Any] = {
         "readouts": [(name, *calibration_panel.READOUTS[name]) for name in readouts],

@@ -60,6 +60,7 @@ def _results(name: str) -> dict[str, Any]:
     if results is None:
         return {}
     groups = [(title, results.get(key, ())) for key, title in RESULTS.items()]
+    # The link is left out if the site has no such document.
     report = f"results/{name}/report"
     return {
         "results": results,

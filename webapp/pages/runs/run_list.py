@@ -106,8 +106,6 @@ def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str
     if project:
         runs = runs.filter(origin__project__name=project)
     for term in q.split():
-        condition = Q()
-        for name in SEARCHED_FIELDS:
-            condition |= Q(**{f"{name}__icontains": term})
-        runs = runs.filter(condition)
+        in_fields = [(f"{name}__icontains", term) for name in SEARCHED_FIELDS]
+        runs = runs.filter(Q(*in_fields, _connector=Q.OR))
     return runs

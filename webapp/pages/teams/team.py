@@ -130,6 +130,7 @@ def page(request: HttpRequest, team: Team, *, status: int = 200, **new_items: An
         "roles": Role.choices,
         "is_admin": is_admin,
         "may_log": access.may(actor, "start", team),
+        # Editors revoke their own tokens, administrators any.
         "tokens": tokens if is_admin else tokens.filter(created_by=actor.user),
         "token_form": TokenForm(),
         "server": request.build_absolute_uri("/").rstrip("/"),
