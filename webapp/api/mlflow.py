@@ -77,7 +77,7 @@ def log_batch(request: Request) -> LogAnswer:
     params: dict[str, str] = {}
     for item in message.params:
         name, value = storable(item["key"]), storable(item.get("value", ""))
-        # A parameter keeps its first value, so the second one would be lost without a word.
+        # A parameter keeps its first value, so the second one would be lost silently.
         if params.setdefault(name, value) != value:
             raise ApiError(
                 400,

@@ -75,7 +75,7 @@ def token_of(headers: dict[bytes, bytes]) -> str | None:
         user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return None
-    # Tools that know no tokens take a name and a password: any name, and the token as password.
+    # Tools without tokens ask for a name and a password: any name, and the token as password.
     return password or user or None
 
 

@@ -14,8 +14,8 @@ def attachment(
     """Return a response that the browser saves as `filename`."""
 
     async def stream() -> AsyncIterator[str | bytes]:
-        # Each chunk reads the database or files, which blocks: a worker thread does it, not the
-        # event loop. The default None is needed, as no StopIteration passes through a coroutine.
+        # Making a chunk reads the database or files, which blocks, so a worker thread does it and
+        # not the event loop. StopIteration cannot pass through a coroutine: None marks the end.
         while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
             yield chunk
 

@@ -68,7 +68,6 @@ def json_lines(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
 def parquet_file(request: HttpRequest, job_id: str) -> HttpResponseBase:
     job = _find(request, job_id)
     schema = pa.schema(list(columns_of(job).items()))
-    # Not streamed: a Parquet file ends with the positions of its parts.
     with tempfile.NamedTemporaryFile() as file:
         with parquet.ParquetWriter(file, schema) as writer:
             for block in _blocks(results.flat(job)):

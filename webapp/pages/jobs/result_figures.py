@@ -12,7 +12,7 @@ from webapp.pages.panels.svg_plot import PlotArea
 
 FRAME = PlotArea(40, 10, 300, 140)
 TIERS = ("mastered", "frontier", "hopeless")
-# With more samples, the possible pass rates are gathered into tenths: 300 units hold about 20 bars.
+# With this many samples or more, the possible pass rates are gathered into tenths.
 MOST_BARS = 20
 # Share of a bar's width that separates it from its neighbours.
 GAP = 0.12

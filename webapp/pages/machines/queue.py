@@ -19,7 +19,7 @@ from webapp.pages.runs.run_page import requested_run
 from webapp.runs import transitions
 from webapp.runs.models import Priority, Run
 
-# Of what a form sends, only these are directions.
+# A form may send anything; only these values are directions.
 MOVES: dict[str, ordering.Direction] = {"first": "first", "up": "up", "down": "down"}
 
 

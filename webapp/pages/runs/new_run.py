@@ -89,8 +89,7 @@ def import_run(request: HttpRequest) -> HttpResponse:
             status=422,
         )
     form = forms.form_from(spec)
-    # A setting that the form does not know would be lost in it without a word: its issue is added
-    # to those that the form finds by itself.
+    # The form drops settings that it does not know, so their issues are added to those of the form.
     form_paths = {issue.path for issue in issues_in(forms.spec_from(form))}
     unknown_settings = [issue for issue in issues_in(spec) if issue.path not in form_paths]
     draft = draft_of(form, team, tuple(unknown_settings))

@@ -25,7 +25,7 @@ OK = "ok"
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     """Answer 200 as long as the process runs."""
-    # Nothing else is checked: who asks restarts the process, which brings back no database.
+    # Nothing else is checked: a failed check restarts the process, which does not fix a database.
     return JsonResponse({"ok": True})
 
 
