@@ -26,8 +26,12 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
     event = run.events.filter(type="environment").order_by("attempt", "seq").last()
     environment = event.payload if event else {}
     origin = origin_of(run)
-    # A parent that the person cannot see is not named. Without one, the filter finds nothing.
-    parent = access.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
+    # A parent that the person cannot see is not named.
+    parent = (
+        access.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
+        if run.parent_id
+        else None
+    )
     # Names that start with an underscore are the client's own bookkeeping.
     params = [
         (name, value)
