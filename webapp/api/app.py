@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from tempfile import TemporaryFile
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from django.conf import settings
@@ -40,10 +40,17 @@ from webapp.runs.models import Run
 
 log = logging.getLogger(__name__)
 PREFIXES = ("/version", "/api/")
+# A body is held in memory up to this size. Longer ones are refused, except those that Trackio's
+# client sends as its backlog: these go to a file first.
 MAX_BODY = 64 * 2**20
+# Shorter bodies are parsed in the event loop; a longer one would delay all other requests there.
 PARSED_AT_ONCE = 2**18
-PATIENCE_SECONDS = 20.0  # less than Trackio's clients wait, at the end of a run too
+# Less than Trackio's client waits: 60 s for an answer, 30 s in all when a run ends (trackio 0.43).
+PATIENCE_SECONDS = 20.0
+# Each waiting request keeps its body, shorter than PARSED_AT_ONCE: together at most 50 MiB.
 MOST_PATIENT = 200
+# One thread more than `backlog.take` admits at a time: the next request is refused at once, with a
+# time to wait, instead of waiting in the pool without an answer.
 BACKLOG_THREADS = ThreadPoolExecutor(3, thread_name_prefix="backlogs")
 THREADS = ThreadPoolExecutor(4, thread_name_prefix="programs")
 ROUTES: dict[tuple[str, str], Route] = {**trackio.ROUTES, **mlflow.ROUTES}
@@ -60,19 +67,25 @@ class ApiApplication:
         self._waiting = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        status = 200
+        headers: list[tuple[bytes, bytes]] = []
         try:
-            long = _is_long(scope)
             answer = await (
                 self._backlog(scope, receive)
-                if long
+                if _is_long(scope)
                 else self._patiently(scope, await _body(receive))
             )
-            status, headers = 200, []
         except _Gone:
             return
         except Exception as problem:
             refusal = _refusal(problem)
-            status, answer, headers = refusal.status, _complaint(refusal), _headers(refusal)
+            status, text = refusal.status, str(refusal)
+            # MLflow's clients read `error_code` and `message`, Trackio's read `error`.
+            answer = {"error_code": refusal.code, "message": text, "error": text}
+            if refusal.retry_after is not None:
+                headers.append((b"retry-after", str(refusal.retry_after).encode()))
+            if status == 401:
+                headers.append((b"www-authenticate", b"Bearer"))
         await _send(send, status, answer, headers)
 
     async def _patiently(self, scope: MutableMapping[str, Any], body: bytes) -> Any:
@@ -90,6 +103,7 @@ class ApiApplication:
                     or time.monotonic() + pause > deadline
                 ):
                     raise
+            # Only the event loop changes the number of waiting requests, so it needs no lock.
             self._waiting += 1
             try:
                 await asyncio.sleep(pause)
@@ -97,12 +111,12 @@ class ApiApplication:
                 self._waiting -= 1
 
     async def _answer(self, scope: MutableMapping[str, Any], body: bytes) -> Any:
-        path, path_params = _placed(scope["path"])
-        route = _route(scope["method"], path)
+        route, path_params = _route(scope["method"], scope["path"])
         actor = await self._let_in(scope, route.action)
         if route.action is None:
             return await _threaded(route.work, Request(actor, {}, body))
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        # The path's values come last, so that no query parameter of the same name replaces them.
         request = Request(actor, query | path_params, body)
         if isinstance(route, ReadRoute):
             return await _threaded(route.work, request)
@@ -120,8 +134,11 @@ class ApiApplication:
         """
         actor = await self._let_in(scope, "start")
         understand = partial(trackio.BACKLOGS[scope["path"]], Request(actor, {}, b""))
+        # Beside the uploads, not in /tmp, which is often small and in memory.
         with TemporaryFile(dir=settings.UPLOADS) as file:
-            await _spooled(receive, file)
+            async for chunk in _parts(receive):
+                file.write(chunk)
+            file.seek(0)
             await asyncio.get_running_loop().run_in_executor(
                 BACKLOG_THREADS, backlog.take, file, understand, writer.submit
             )
@@ -130,7 +147,13 @@ class ApiApplication:
     async def _let_in(self, scope: MutableMapping[str, Any], action: Action | None) -> Actor:
         """Return the actor, if the token may do `action`. Raises ApiError or PermissionDenied."""
         headers = dict(scope["headers"])
-        _check_host(headers)
+        # Django checks the host in its middleware, which these requests do not pass.
+        if not _is_ours(headers.get(b"host", b"")):
+            raise ApiError(
+                400,
+                "BAD_REQUEST",
+                "This server is not known under the name that the request has in its Host header.",
+            )
         if action is None:
             return Actor()
         actor = await self._actor(headers, (scope.get("client") or ("",))[0])
@@ -161,14 +184,17 @@ class ApiApplication:
         return actor
 
     async def _look_up(self, token: str, address: str) -> Actor | None:
+        # The throttle remembers tokens for minutes, so it gets digests and no usable secret.
         token_digest = digest(token)
         wait = self._token_throttle.wait(address, token_digest)
         if wait:
-            text = (
+            raise ApiError(
+                429,
+                "REQUEST_LIMIT_EXCEEDED",
                 "Too many wrong API tokens came from this address. Try again in a quarter of "
-                "an hour, or with a token that has worked."
+                "an hour, or with a token that has worked.",
+                wait,
             )
-            raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
         actor = await _threaded(self._token_cache.find, token)
         self._token_throttle.note(address, token_digest, right=actor is not None)
         return actor
@@ -179,11 +205,13 @@ class ApiApplication:
         size = sum(batch.size for batch in log_answer.batches)
         wait = self._rate_limit.wait(request.actor.team.pk, size)
         if wait:
-            text = (
+            raise ApiError(
+                429,
+                "REQUEST_LIMIT_EXCEEDED",
                 f"This team logs more than {self._rate_limit.rate:,} values a second. Send this "
-                f"again in a moment; nothing counts twice."
+                f"again in a moment; nothing counts twice.",
+                wait,
             )
-            raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", text, wait)
         if log_answer.batches:
             await asyncio.wrap_future(writer.submit(log_answer.batches))
         return log_answer.answer
@@ -196,6 +224,7 @@ class _Gone(Exception):
 def _is_long(scope: MutableMapping[str, Any]) -> bool:
     """Whether the body is too long for memory. Raises ApiError if the route takes no such body."""
     announced = dict(scope["headers"]).get(b"content-length", b"0")
+    # A body without a length is read into memory, and refused there as soon as it is too long.
     if not announced.isdigit() or int(announced) <= MAX_BODY:
         return False
     if scope["method"] != "POST" or scope["path"] not in trackio.BACKLOGS:
@@ -222,12 +251,6 @@ async def _body(receive: Receive) -> bytes:
     return b"".join(chunks)
 
 
-async def _spooled(receive: Receive, file: IO[bytes]) -> None:
-    async for chunk in _parts(receive):
-        file.write(chunk)
-    file.seek(0)
-
-
 async def _parts(receive: Receive) -> AsyncIterator[bytes]:
     more = True
     while more:
@@ -245,40 +268,31 @@ async def _threaded(work: Callable[..., T], *args: Any) -> T:
         try:
             return work(*args)
         except (OperationalError, InterfaceError):
+            # A broken connection stays broken; after `close`, Django opens another one.
             connection.close()
             raise
 
     return await asyncio.get_running_loop().run_in_executor(THREADS, run)
 
 
-def _check_host(headers: dict[bytes, bytes]) -> None:
-    if not _is_ours(headers.get(b"host", b"")):
-        raise ApiError(
-            400,
-            "BAD_REQUEST",
-            "This server is not known under the name that the request has in its Host header.",
-        )
-
-
 @lru_cache(maxsize=100)
 def _is_ours(host: bytes) -> bool:
     domain, _ = split_domain_port(host.decode("latin-1"))
+    # The names that Django allows in development if ALLOWED_HOSTS is empty.
     return validate_host(domain, settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"])
 
 
-def _placed(path: str) -> tuple[str, dict[str, str]]:
-    """The route of a path as ROUTES writes it, and the values of its placeholders."""
+def _route(method: str, path: str) -> tuple[Route, dict[str, str]]:
+    """The route of a request, and the values of the placeholders in its path. Raises ApiError."""
+    path_params = {}
     prefix = mlflow_models.PATH + "/"
-    if not path.startswith(prefix):
-        return path, {}
-    model_id, slash, suffix = path.removeprefix(prefix).partition("/")
-    return f"{mlflow_models.ONE}{slash}{suffix}", {"model_id": model_id}
-
-
-def _route(method: str, path: str) -> Route:
+    if path.startswith(prefix):
+        # Only the paths of one model have a placeholder in ROUTES.
+        model_id, slash, suffix = path.removeprefix(prefix).partition("/")
+        path, path_params = f"{mlflow_models.ONE}{slash}{suffix}", {"model_id": model_id}
     route = ROUTES.get((method, path))
     if route is not None:
-        return route
+        return route, path_params
     if path in mlflow.ELSEWHERE:
         raise ApiError(501, "NOT_IMPLEMENTED", mlflow.ELSEWHERE[path])
     if path.startswith(mlflow.ARTIFACTS):
@@ -320,8 +334,7 @@ def _refusal(problem: Exception) -> ApiError:
         case writer.Away():
             return ApiError(503, "TEMPORARILY_UNAVAILABLE", str(problem), problem.retry_after)
         case OperationalError() | InterfaceError():
-            away = writer.Away(2)
-            return ApiError(503, "TEMPORARILY_UNAVAILABLE", str(away), away.retry_after)
+            return _refusal(writer.Away(2))
         case _:
             log.error("A request of a program failed.", exc_info=problem)
             return ApiError(
@@ -330,18 +343,6 @@ def _refusal(problem: Exception) -> ApiError:
                 "Something went wrong on the server; its log says what. Nothing of this was "
                 "recorded.",
             )
-
-
-def _complaint(refusal: ApiError) -> dict[str, str]:
-    """The error in the JSON form that both MLflow's and Trackio's clients read."""
-    return {"error_code": refusal.code, "message": str(refusal), "error": str(refusal)}
-
-
-def _headers(refusal: ApiError) -> list[tuple[bytes, bytes]]:
-    headers = (
-        [] if refusal.retry_after is None else [(b"retry-after", str(refusal.retry_after).encode())]
-    )
-    return [*headers, (b"www-authenticate", b"Bearer")] if refusal.status == 401 else headers
 
 
 async def _send(send: Send, status: int, answer: Any, headers: list[tuple[bytes, bytes]]) -> None:

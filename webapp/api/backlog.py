@@ -13,7 +13,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from itertools import islice
 from typing import IO, Any
 
@@ -22,12 +21,16 @@ from webapp.clients.client_batch import ClientBatch
 
 MOST_BYTES = 2**30
 PIECE = 2**20
+# An entry is parsed as a whole, so this and not the length of the body bounds the memory.
 LONGEST_ENTRY = 16 * 2**20
-AT_ONCE = 2000
-SECONDS = 60
+# Entries of one commit.
+ENTRIES_PER_COMMIT = 2000
+# The Retry-After of a refused backlog.
+RETRY_SECONDS = 60
 BEGIN = re.compile(r'"logs"\s*:\s*\[')
 BETWEEN = re.compile(r"[\s,]*")
-_room = threading.BoundedSemaphore(2)
+# Fewer than the application has threads for backlogs, so that one thread is left to refuse more.
+_slots = threading.BoundedSemaphore(2)
 
 Submit = Callable[[Sequence[ClientBatch]], Future[None]]
 
@@ -37,17 +40,29 @@ def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], submit: Su
 
     Raises ApiError and what `submit` raises.
     """
-    with _turn():
+    # The same client may have reconnected before it was answered, so their number is limited.
+    if not _slots.acquire(blocking=False):
+        raise ApiError(
+            503,
+            "TEMPORARILY_UNAVAILABLE",
+            "Other long backlogs are being taken in. Send this again in a minute; nothing "
+            "counts twice.",
+            RETRY_SECONDS,
+        )
+    try:
         all_entries = entries(stream)
-        while chunk := list(islice(all_entries, AT_ONCE)):
+        while chunk := list(islice(all_entries, ENTRIES_PER_COMMIT)):
             submit([understand(entry) for entry in chunk]).result()
+    finally:
+        _slots.release()
 
 
 def entries(stream: IO[bytes]) -> Iterator[Any]:
     """Yield the items of the list `logs` in the JSON of `stream`.
 
-    Raises ApiError, which names the position, for invalid JSON.
+    Raises ApiError for invalid JSON, and for an entry that is too long.
     """
+    # Incremental, because a character may be divided between two pieces.
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     decoder = json.JSONDecoder()
     text, position = "", 0
@@ -58,14 +73,18 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
             begin = BEGIN.search(text)
             began, position = begin is not None, begin.end() if begin else 0
         while began:
-            position = _skip(text, position)
+            between = BETWEEN.match(text, position)
+            position = between.end() if between else position
             if text.startswith("]", position):
                 return
             try:
                 entry, end = decoder.raw_decode(text, position)
             except (ValueError, RecursionError):
+                # Perhaps the entry continues in the next piece. Invalid JSON is refused once the
+                # stream ends or the rest is longer than an entry may be.
                 break
-            if end == len(text):  # a number may go on
+            # An entry that ends with the piece, such as a number, may also continue.
+            if end == len(text):
                 break
             yield entry
             position = end
@@ -77,23 +96,3 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
         'The list "logs" is not whole JSON, '
         f"or an entry has more than {LONGEST_ENTRY // 2**20} MiB.",
     )
-
-
-def _skip(text: str, position: int) -> int:
-    between = BETWEEN.match(text, position)
-    return between.end() if between else position
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    """Limit the number at once: the same client may have reconnected before it was answered."""
-    if not _room.acquire(blocking=False):
-        text = (
-            "Other long backlogs are being taken in. Send this again in a minute; nothing "
-            "counts twice."
-        )
-        raise ApiError(503, "TEMPORARILY_UNAVAILABLE", text, SECONDS)
-    try:
-        yield
-    finally:
-        _room.release()

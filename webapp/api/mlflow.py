@@ -7,10 +7,11 @@ stay with the client.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
-from django.http import Http404
+from django.shortcuts import get_object_or_404
 
 from webapp.access import permissions
 from webapp.access.models import Team
@@ -36,6 +37,7 @@ from webapp.api.mlflow_types import (
     info,
     logs,
     read,
+    values_of,
     whole,
 )
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
@@ -53,10 +55,14 @@ NO_FILES = (
     "Stillroom keeps no files of runs that are logged from elsewhere: start the run again, and "
     "its client keeps them beside itself."
 )
+# MLflow's own limit in bytes (MAX_BATCH_LOG_REQUEST_SIZE).
 LONGEST_BATCH = 1_000_000
 LONGEST_INPUT = 2000
+# For each run of an answer the series store is queried, and for each experiment the database. The
+# client follows the page token if it asked for more.
 MOST_RUNS = 100
 MOST_EXPERIMENTS = 100
+# A client that names no experiment logs to this one without creating it.
 DEFAULT = ("0", "Default")
 
 
@@ -68,19 +74,24 @@ def log_batch(request: Request) -> LogAnswer:
             f"A batch may have {LONGEST_BATCH} bytes; this one has {len(request.body)}.",
         )
     message = read(LogBatch, request.body)
-    tags = {storable(item["key"]): storable(item.get("value", "")) for item in message.tags}
     params: dict[str, str] = {}
     for item in message.params:
         name, value = storable(item["key"]), storable(item.get("value", ""))
+        # A parameter keeps its first value, so the second one would be lost silently.
         if params.setdefault(name, value) != value:
-            conflict = (
+            raise ApiError(
+                400,
+                "INVALID_PARAMETER_VALUE",
                 f"The parameter {name!r} comes twice in this batch, as {params[name]!r} and "
-                f"as {value!r}."
+                f"as {value!r}.",
             )
-            raise ApiError(400, "INVALID_PARAMETER_VALUE", conflict)
-    return LogAnswer(
-        [ClientBatch(_named(request, message), logs(message.metrics), params=params, tags=tags)], {}
+    batch = ClientBatch(
+        _named(request, message),
+        logs(message.metrics),
+        params=params,
+        tags=values_of(message.tags),
     )
+    return LogAnswer([batch], {})
 
 
 def log_metric(request: Request) -> LogAnswer:
@@ -139,19 +150,20 @@ def log_inputs(request: Request) -> LogAnswer:
 def create_experiment(request: Request) -> dict[str, Any]:
     message, team = read(CreateExperiment, request.body), _team(request)
     name = runs.project_name(storable(message.name))
+    # Two processes may create an experiment at once: on this code MLflow's client reads the other's
+    # (mlflow/tracking/fluent.py).
     if permissions.visible(request.actor, Project).filter(team=team, name=name).exists():
         raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
     project = runs.project(team, name)
     if message.tags:
-        project.tags = {
-            storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags
-        }
+        project.tags = values_of(message.tags)
         project.save(update_fields=["tags"])
     return {"experiment_id": str(project.pk)}
 
 
 def set_experiment_tag(request: Request) -> dict[str, Any]:
     message = read(ExperimentTag, request.body)
+    # The lock keeps tags that are set at the same time: each request writes the whole dictionary.
     with transaction.atomic():
         project = (
             permissions.visible(request.actor, Project)
@@ -179,6 +191,7 @@ def get_experiment_by_name(request: Request) -> dict[str, Any]:
     name = runs.project_name(storable(read(Experiment, request.query).experiment_name))
     project = permissions.visible(request.actor, Project).filter(name=name).first()
     if project is None:
+        # On this code MLflow's client creates the experiment.
         raise ApiError(
             404, "RESOURCE_DOES_NOT_EXIST", f"Could not find experiment with name '{name}'"
         )
@@ -204,16 +217,15 @@ def search_experiments(request: Request) -> dict[str, Any]:
 
 def create_run(request: Request) -> dict[str, Any]:
     message = read(CreateRun, request.body)
-    tags = {storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags}
-    name = storable(message.run_name) or tags.get(runs.NAME_TAG, "")
-    began = _moment(message.start_time)
+    tags = values_of(message.tags)
     run = runs.create(
         _project(request, message.experiment_id),
         request.actor.user,
         "mlflow",
-        name,
+        # A client may name a run by this tag instead.
+        storable(message.run_name) or tags.get(runs.NAME_TAG, ""),
         tags=tags,
-        started_at=began,
+        started_at=_moment(message.start_time),
     )
     return {"run": whole(run)}
 
@@ -238,11 +250,13 @@ def update_run(request: Request) -> dict[str, Any]:
         runs.reopen(run)
     elif state is not None:
         runs.end(run, state, _moment(message.end_time))
+    # Read again: the functions above write to the row, not to this object.
     return {"run_info": info(_run(request, message))}
 
 
 def delete_tag(request: Request) -> dict[str, Any]:
     message = read(DeleteTag, request.body)
+    # The lock makes requests about one run's tags take turns: each writes the whole dictionary.
     with transaction.atomic():
         origin = (
             permissions.visible(request.actor, Origin)
@@ -284,19 +298,18 @@ def search_runs(request: Request) -> dict[str, Any]:
 def get_history(request: Request) -> dict[str, Any]:
     message = read(History, request.query)
     run, first = _run(request, message), _offset(message.page_token)
+    rows = series_store.export_rows(run, [key(message.metric_key)])
     metrics: list[dict[str, Any]] = []
-    for index, (_, step, _, value, _, _, wall_time) in enumerate(
-        series_store.export_rows(run, [key(message.metric_key)])
-    ):
-        if index >= first:
-            metrics.append(
-                {
-                    "key": message.metric_key,
-                    "value": series_store.json_number(value),
-                    "timestamp": round(wall_time * 1000),
-                    "step": step,
-                }
-            )
+    for _, step, _, value, _, _, wall_time in islice(rows, first, None):
+        metrics.append(
+            {
+                "key": message.metric_key,
+                "value": series_store.json_number(value),
+                "timestamp": round(wall_time * 1000),
+                "step": step,
+            }
+        )
+        # Not the stop of `islice`, which takes no number beyond 64 bits; a client may send one.
         if len(metrics) > message.max_results:
             break
     return _paged("metrics", metrics, first, message.max_results)
@@ -320,19 +333,18 @@ def _named(request: Request, message: RunRequest) -> RunPublicId:
 
 def _run(request: Request, message: RunRequest) -> Run:
     """The run that a request names. Raises Http404."""
-    runs_of_team = permissions.visible(request.actor, Run).filter(
-        public_id=message.run_id, source=Run.Source.CLIENT
+    return get_object_or_404(
+        permissions.visible(request.actor, Run).select_related("origin", "owner"),
+        public_id=message.run_id,
+        source=Run.Source.CLIENT,
     )
-    run = runs_of_team.select_related("origin", "owner").first()
-    if run is None:
-        raise Http404("no such run")
-    return run
 
 
 def _project(request: Request, experiment_id: str) -> Project:
     """The experiment of that id; id 0 is MLflow's default experiment. Raises Http404."""
     if experiment_id == DEFAULT[0]:
         return runs.project(_team(request), DEFAULT[1])
+    # A number of 19 digits may not fit into a bigint column.
     is_valid = experiment_id.isascii() and experiment_id.isdecimal() and len(experiment_id) < 19
     project = (
         permissions.visible(request.actor, Project).filter(pk=int(experiment_id)).first()
@@ -354,10 +366,11 @@ def _input(data_input: dict[str, Any]) -> dict[str, str]:
         }
         tags = {str(tag.get("key")): str(tag.get("value")) for tag in data_input.get("tags") or []}
     except (AttributeError, TypeError):
-        message = (
-            "A dataset input has a `dataset` with named facts and `tags` with `key` and `value`."
-        )
-        raise ApiError(400, "INVALID_PARAMETER_VALUE", message) from None
+        raise ApiError(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            "A dataset input has a `dataset` with named facts and `tags` with `key` and `value`.",
+        ) from None
     known_facts = {
         name: facts[name] for name in ("name", "digest", "source_type", "source") if name in facts
     }
@@ -377,7 +390,10 @@ def _offset(token: str) -> int:
 
 
 def _paged(name: str, items: list[dict[str, Any]], first: int, count: int) -> dict[str, Any]:
-    """One page of `count` items, and the token of the next page if there is one."""
+    """One page of `count` items, and the token of the next page if there is one.
+
+    `items` has one item more than the page if there is a next page.
+    """
     more = {"next_page_token": str(first + count)} if len(items) > count else {}
     return {name: items[:count], **more}
 
@@ -402,6 +418,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", BASE + "artifacts/list"): ReadRoute(list_artifacts),
     **mlflow_models.ROUTES,
 }
+# Addresses of MLflow's API that do nothing here, and the error text of each.
 ELSEWHERE = {
     **dict.fromkeys(
         (BASE + "runs/delete", BASE + "runs/restore"),
@@ -413,4 +430,3 @@ ELSEWHERE = {
         "Delete its runs on their pages.",
     ),
 }
-"""Addresses of MLflow's that are nothing here, and what is said there."""

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from django.db import transaction
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 from pydantic import BaseModel, Field
 
 from webapp.access import permissions
-from webapp.api.mlflow_types import RunRequest, Tag, files_of, read
+from webapp.api.mlflow_types import RunRequest, Tag, files_of, read, values_of
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
@@ -19,6 +20,7 @@ from webapp.runs.models import Run
 
 PATH = "/api/2.0/mlflow/logged-models"
 TAG = "logged_model."
+# In the order of the numbers in MLflow's protobuf enum, which begin at 1.
 STATUSES = ("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED")
 LONGEST_NAME = 500
 MOST_TAGS = 100
@@ -47,8 +49,10 @@ def create(request: Request) -> dict[str, Any]:
             "INVALID_PARAMETER_VALUE",
             "A model is logged under a run here: call mlflow.start_run() first.",
         )
+    # The lock keeps two models that are created at once from taking the same number.
     with transaction.atomic():
         origin = _origin(request, message.source_run_id, lock=True)
+        # Not the number of models: after the tag of one was deleted, that is another's number.
         number = 1 + max(
             (
                 int(end)
@@ -67,17 +71,9 @@ def create(request: Request) -> dict[str, Any]:
             "name": storable(message.name) or f"model-{number}",
             "type": storable(message.model_type),
             "status": STATUSES[0],
+            "tags": values_of(message.tags),
         }
-        _keep(
-            origin,
-            number,
-            {
-                **facts,
-                "tags": {
-                    storable(tag["key"]): storable(tag.get("value", "")) for tag in message.tags
-                },
-            },
-        )
+        _keep(origin, number, facts)
     return _model(origin, number)
 
 
@@ -87,6 +83,7 @@ def get(request: Request) -> dict[str, Any]:
 
 def finalize(request: Request) -> dict[str, Any]:
     message = read(FinalizeModel, request.body)
+    # In the JSON of a protobuf message an enum's value may be a name or a number.
     status = (
         STATUSES[message.status - 1]
         if isinstance(message.status, int) and 0 < message.status <= len(STATUSES)
@@ -100,16 +97,11 @@ def finalize(request: Request) -> dict[str, Any]:
 
 
 def tag(request: Request) -> dict[str, Any]:
-    message = read(TagModel, request.body)
-    return _change(
-        request,
-        {},
-        {storable(item["key"]): storable(item.get("value", "")) for item in message.tags},
-    )
+    return _change(request, {}, values_of(read(TagModel, request.body).tags))
 
 
 def log_params(request: Request) -> dict[str, Any]:
-    """Store a model's parameters as parameters of its run."""
+    """Accept and ignore: a model has no parameters beside those of its run."""
     _find(request)
     return {}
 
@@ -149,15 +141,13 @@ def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
 
 def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
     """The origin of a run. Raises Http404."""
-    origins = (
-        permissions.visible(request.actor, Origin)
-        .filter(run__public_id=storable(run_id), run__source=Run.Source.CLIENT)
-        .select_related("run")
+    origins = permissions.visible(request.actor, Origin).select_related("run")
+    return get_object_or_404(
+        # Only the origin's row: a lock on the run's row would make its writer wait.
+        origins.select_for_update(of=("self",)) if lock else origins,
+        run__public_id=storable(run_id),
+        run__source=Run.Source.CLIENT,
     )
-    origin = (origins.select_for_update(of=("self",)) if lock else origins).first()
-    if origin is None:
-        raise Http404("no such run")
-    return origin
 
 
 def _facts(origin: Origin, number: int) -> dict[str, Any]:
@@ -170,6 +160,7 @@ def _facts(origin: Origin, number: int) -> dict[str, Any]:
             "tags": dict(facts["tags"]),
         }
     except (ValueError, TypeError, KeyError):
+        # A client may set any tag, so the text of this one may be anything.
         return {"name": f"model-{number}", "type": "", "status": STATUSES[1], "tags": {}}
 
 
@@ -181,19 +172,23 @@ def _keep(origin: Origin, number: int, facts: dict[str, Any]) -> None:
 def _model(origin: Origin, number: int) -> dict[str, Any]:
     facts = _facts(origin, number)
     created_ms = int(origin.run.created_at.timestamp() * 1000)
-    model_info = {
-        "model_id": f"m-{origin.run.public_id}-{number}",
-        "experiment_id": str(origin.project_id),
-        "name": facts["name"],
-        "creation_timestamp_ms": created_ms,
-        "last_updated_timestamp_ms": created_ms,
-        "artifact_uri": f"{files_of(origin)}/models/{number}/artifacts",
-        "status": facts["status"],
-        "model_type": facts["type"],
-        "source_run_id": origin.run.public_id,
-        "tags": [{"key": key, "value": str(value)} for key, value in facts["tags"].items()],
+    return {
+        "model": {
+            "info": {
+                "model_id": f"m-{origin.run.public_id}-{number}",
+                "experiment_id": str(origin.project_id),
+                "name": facts["name"],
+                "creation_timestamp_ms": created_ms,
+                "last_updated_timestamp_ms": created_ms,
+                "artifact_uri": f"{files_of(origin)}/models/{number}/artifacts",
+                "status": facts["status"],
+                "model_type": facts["type"],
+                "source_run_id": origin.run.public_id,
+                "tags": [{"key": key, "value": str(value)} for key, value in facts["tags"].items()],
+            },
+            "data": {"params": [], "metrics": []},
+        }
     }
-    return {"model": {"info": model_info, "data": {"params": [], "metrics": []}}}
 
 
 ONE = PATH + "/{model_id}"

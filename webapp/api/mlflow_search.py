@@ -13,7 +13,8 @@ from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
 
 CONDITION = re.compile(
-    r"""\s*(?:(?P<kind>attributes?|attr|runs?|params?|parameters?|tags?)\.)?(?P<key>[\w.\-/]+|`[^`]+`|"[^"]+")"""
+    r"""\s*(?:(?P<kind>attributes?|attr|runs?|params?|parameters?|tags?)\.)?"""
+    r"""(?P<key>[\w.\-/]+|`[^`]+`|"[^"]+")"""
     r"""\s*(?P<sign>!=|=)\s*(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)")\s*"""
 )
 JOINT = re.compile(r"and(?=\s)", re.I)
@@ -22,6 +23,8 @@ ORDER = re.compile(
 )
 ATTRIBUTES = {"run_id": "public_id", "run_name": "name", "status": "state"}
 ORDERED = {"start_time": "started_at", "end_time": "finished_at", "run_name": "name"}
+# Each condition makes Postgres search the parameters or tags of all runs, so their number is
+# bounded by the length of the filter.
 LONGEST_FILTER, MOST_ORDERS = 5000, 10
 UNDERSTOOD = (
     "Understood are status, run_id, run_name, params.<name> and tags.<name>, compared by = or "
@@ -53,9 +56,14 @@ def _conditions(text: str) -> Iterator[Q]:
                 "INVALID_PARAMETER_VALUE",
                 f"The filter {text[position : position + 200]!r} is not understood. {UNDERSTOOD}",
             )
-        yield _condition(match)
+        # Three letters tell the kinds apart: par, tag, and the names of attributes (att, run).
+        key, kind = storable(match["key"].strip('`"')), (match["kind"] or "attribute")[:3]
+        value = storable(match["single"] if match["single"] is not None else match["double"])
+        condition = Q(**_lookup(kind, key, value))
+        yield ~condition if match["sign"] == "!=" else condition
         if match.end() == len(text):
             return
+        # A condition takes the spaces behind it, so the character before AND tells whether one is.
         joint = JOINT.match(text, match.end())
         if joint is None or not text[match.end() - 1].isspace():
             raise ApiError(
@@ -64,13 +72,6 @@ def _conditions(text: str) -> Iterator[Q]:
                 f"The filter {text[match.start() :][:200]!r} is not understood. {UNDERSTOOD}",
             )
         position = joint.end()
-
-
-def _condition(match: re.Match[str]) -> Q:
-    key, kind = storable(match["key"].strip('`"')), (match["kind"] or "attribute")[:3]
-    value = storable(match["single"] if match["single"] is not None else match["double"])
-    condition = Q(**_lookup(kind, key, value))
-    return ~condition if match["sign"] == "!=" else condition
 
 
 def _lookup(kind: str, key: str, value: str) -> dict[str, object]:

@@ -12,12 +12,15 @@ from typing_extensions import TypedDict
 from webapp.api.requests import ApiError
 from webapp.clients.client_batch import FARTHEST, LoggedValues, key
 from webapp.clients.models import Origin, Project
+from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
 from webapp.series import series_store
 
+# MLflow's own limits (mlflow/utils/validation.py), here and in the types below.
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
 MOST_ENTITIES = 1000
+# A path without a host: MLflow's client then writes a run's files on its own machine.
 FILES = "mlartifacts"
 STATUSES = {
     "RUNNING": State.RUNNING,
@@ -160,10 +163,16 @@ class Experiment(BaseModel):
     experiment_name: str = ""
 
 
+def values_of(tags: Iterable[Tag]) -> dict[str, str]:
+    """The storable values of tags by key; of several with one key the last counts."""
+    return {storable(tag["key"]): storable(tag.get("value", "")) for tag in tags}
+
+
 def read(shape: type[B], content: bytes | Mapping[str, str]) -> B:
     """Parse the body or the query as `shape`. Raises ApiError, which names field and error."""
     try:
         return (
+            # A request without settings may have no body at all.
             shape.model_validate_json(content or b"{}")
             if isinstance(content, bytes)
             else shape.model_validate(content)
@@ -179,11 +188,8 @@ def logs(metrics: Iterable[Metric]) -> list[LoggedValues]:
     """Group values by step and time, so that each group holds a key once."""
     grouped: list[LoggedValues] = []
     for metric in metrics:
-        step, wall_time, name = (
-            metric.get("step", 0),
-            metric["timestamp"] / 1000,
-            key(metric["key"]),
-        )
+        step, wall_time = metric.get("step", 0), metric["timestamp"] / 1000
+        name = key(metric["key"])
         if (
             not grouped
             or (grouped[-1].step, grouped[-1].wall_time) != (step, wall_time)
@@ -229,13 +235,13 @@ def files_of(origin: Origin) -> str:
 def whole(run: Run) -> dict[str, Any]:
     """A run as JSON with its latest values; their step and time are in the metric history."""
     newest = series_store.latest(run, series_store.keys(run))
-    values = [
-        {"key": name, "value": series_store.json_number(value)} for name, value in newest.items()
-    ]
     return {
         "info": info(run),
         "data": {
-            "metrics": values,
+            "metrics": [
+                {"key": name, "value": series_store.json_number(value)}
+                for name, value in newest.items()
+            ],
             "params": _pairs(run.origin.params),
             "tags": _pairs(run.origin.tags),
         },

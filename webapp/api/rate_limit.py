@@ -25,6 +25,8 @@ class LogRateLimit:
         available, updated_at = self._left.get(team_id, (full, now))
         available = min(full, available + (now - updated_at) * self.rate)
         passes = available >= min(size, full)
+        # A request larger than the bucket leaves it below zero, so that the team waits for the rest
+        # afterwards and the rate holds on average.
         self._left[team_id] = (available - size if passes else available, now)
         return (
             0

@@ -69,19 +69,17 @@ def token_of(headers: dict[bytes, bytes]) -> str | None:
     kind, _, value = headers.get(b"authorization", b"").decode("latin-1").strip().partition(" ")
     if kind.lower() == "bearer":
         return value.strip() or None
-    if kind.lower() == "basic":
-        return _basic(value)
-    return None
-
-
-def _basic(value: str) -> str | None:
+    if kind.lower() != "basic":
+        return None
     try:
         user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return None
+    # Tools without tokens ask for a name and a password: any name, and the token as password.
     return password or user or None
 
 
 def body_of(answer: Any) -> bytes:
     """Encode an answer as JSON; non-finite numbers have been written as strings before."""
+    # Python writes NaN as a bare word, which is no JSON.
     return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()

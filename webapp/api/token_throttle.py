@@ -11,7 +11,9 @@ import time
 from collections import OrderedDict
 
 WINDOW_SECONDS = 900.0
+# Different wrong tokens of one address within the window.
 MOST_WRONG = 50
+# Addresses, and likewise tokens that have worked: what somebody sends must not fill the memory.
 REMEMBERED = 10_000
 
 
@@ -44,6 +46,7 @@ class TokenThrottle:
             wrong_tokens = self._wrong.setdefault(address, {})
             wrong_tokens[token] = until
             self._wrong.move_to_end(address)
+            # A token that has worked before is checked past the limit, so it may be one too many.
             if len(wrong_tokens) > MOST_WRONG:
                 del wrong_tokens[min(wrong_tokens, key=wrong_tokens.__getitem__)]
         for remembered in (self._right, self._wrong):

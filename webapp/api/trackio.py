@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Annotated, Any, NotRequired, TypeVar
+from typing import Annotated, Any, Generic, NotRequired, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -34,17 +33,19 @@ from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
 
 CLIENT = "trackio"
+# Requests below this prefix wait while they cannot be accepted, instead of being refused: the
+# client sends no alert a second time, and what it keeps to send later gets stuck behind a value
+# that is not finite (trackio 0.43).
 PREFIX = "/api/bulk_"
-"""Of the addresses whose requests wait while they cannot be taken, rather than be refused: the
-client sends no alert a second time, and what it keeps to send later gets stuck behind a value that
-is not finite (trackio 0.43).
-"""
+# The client uses this server only if the API's version is 1 (trackio/remote_client.py).
 VERSION = {"version": "stillroom", "api_version": 1, "api_transport": "http", "mcp_enabled": False}
+# The trainer's own step. Trackio's client counts calls of `log`, which are not steps of training.
 STEP_KEY = "train/global_step"
 SYSTEM = "system/"
 LEVELS = {"info": "info", "warn": "warning", "error": "error"}
 LONGEST_MESSAGE = 2000
 LONGEST_NAME = 250
+# The client reads the key `data` of every answer, and nothing from this one.
 DONE = {"data": None}
 ARTIFACTS = (
     "check_artifact_blobs",
@@ -100,34 +101,25 @@ class Uploads(TypedDict):
     uploads: list[UploadEntry]
 
 
-class LogCall(TypedDict):
-    kwargs: Logs
+class Call(TypedDict, Generic[T]):
+    """The body of a request: the client calls functions of the server by keyword arguments."""
+
+    kwargs: T
 
 
-class AlertCall(TypedDict):
-    kwargs: Alerts
-
-
-class UploadCall(TypedDict):
-    kwargs: Uploads
-
-
-_logs, _alerts, _uploads = TypeAdapter(LogCall), TypeAdapter(AlertCall), TypeAdapter(UploadCall)
+# Built once: an adapter compiles its type.
+_logs, _alerts = TypeAdapter(Call[Logs]), TypeAdapter(Call[Alerts])
+_uploads = TypeAdapter(Call[Uploads])
 _entry = TypeAdapter(LogEntry)
 
 
-def bulk_log(request: Request) -> LogAnswer:
-    return LogAnswer(
-        [_measured(request, entry, "") for entry in _read(_logs, request)["kwargs"]["logs"]], DONE
-    )
+def bulk_log(prefix: str, request: Request) -> LogAnswer:
+    """Store metrics under names that begin with `prefix`.
 
-
-def bulk_log_system(request: Request) -> LogAnswer:
-    """Store metrics of the machine, which have no step, at the current step of the run."""
-    return LogAnswer(
-        [_measured(request, entry, SYSTEM) for entry in _read(_logs, request)["kwargs"]["logs"]],
-        DONE,
-    )
+    Metrics of the machine (SYSTEM) have no step: they are stored at the current step of the run.
+    """
+    entries = _read(_logs, request)["kwargs"]["logs"]
+    return LogAnswer([_measured(request, entry, prefix) for entry in entries], DONE)
 
 
 def bulk_alert(request: Request) -> LogAnswer:
@@ -159,6 +151,7 @@ def bulk_upload_media(request: Request) -> LogAnswer:
 
 def upload(request: Request) -> LogAnswer:
     """Read and discard the bytes of a file that `bulk_upload_media` announces."""
+    # The client takes the first path without checking that there is one.
     return LogAnswer([], {"paths": ["not-kept"]})
 
 
@@ -192,13 +185,15 @@ def get_run_summary(request: Request) -> dict[str, Any]:
     ).last()
     if run is None:
         return {"data": {"num_logs": 0, "last_step": None, "config": None}}
-    facts = {
-        "project": arguments.get("project"),
-        "run": run.name,
-        "run_id": run.origin.key,
-        "config": run.origin.params,
+    return {
+        "data": {
+            "project": arguments.get("project"),
+            "run": run.name,
+            "run_id": run.origin.key,
+            "config": run.origin.params,
+            "last_step": run.step if run.batch_count > 1 else None,
+        }
     }
-    return {"data": {**facts, "last_step": run.step if run.batch_count > 1 else None}}
 
 
 def _read(shape: TypeAdapter[T], request: Request) -> T:
@@ -209,6 +204,8 @@ def _read(shape: TypeAdapter[T], request: Request) -> T:
     try:
         return shape.validate_json(request.body)
     except ValidationError:
+        # Only an escape such as \ud800 makes a lone surrogate. The slow way below is for these:
+        # pydantic refuses them, `json` reads them.
         if rb"\u" not in request.body:
             raise
         try:
@@ -225,6 +222,7 @@ def _measured(request: Request, entry: LogEntry, prefix: str) -> ClientBatch:
     global_step = values.pop(STEP_KEY, None) if not prefix else None
     log_step, notes = (None, []) if prefix else _step(entry, global_step, entry.get("step"))
     wall_time, time_notes = _time(entry)
+    # An entry without an id counts once by its content.
     log_id = entry.get("log_id") or json.dumps(entry, sort_keys=True)
     log = LoggedValues(values, log_step, wall_time, digest_id(prefix or "log", log_id))
     params = {
@@ -242,14 +240,20 @@ def _measured(request: Request, entry: LogEntry, prefix: str) -> ClientBatch:
 
 def _line(request: Request, entry: Entry, level: str, message: str, *name: object) -> ClientBatch:
     (log_step, notes), (wall_time, time_notes) = _step(entry, entry.get("step")), _time(entry)
-    line = LogLine(
-        level,
-        storable(message)[:LONGEST_MESSAGE],
-        log_step,
-        wall_time,
-        digest_id(*name, entry.get("run_id"), entry.get("run")),
+    return ClientBatch(
+        _address(request, entry),
+        lines=[
+            LogLine(
+                level,
+                storable(message)[:LONGEST_MESSAGE],
+                log_step,
+                wall_time,
+                digest_id(*name, entry.get("run_id"), entry.get("run")),
+            ),
+            *notes,
+            *time_notes,
+        ],
     )
-    return ClientBatch(_address(request, entry), lines=[line, *notes, *time_notes])
 
 
 def _step(entry: Entry, *candidates: float | None) -> tuple[int | None, list[LogLine]]:
@@ -295,6 +299,7 @@ def _address(request: Request, entry: Entry) -> RunAddress:
     )
 
 
+# Every entry names its run: the same few addresses are built again and again.
 @lru_cache(maxsize=1000)
 def _named(team: int, owner: int | None, project: str, run: str, id: str) -> RunAddress:
     name = storable(run or id or "untitled")
@@ -308,9 +313,9 @@ def _time(entry: Entry) -> tuple[float, list[LogLine]]:
         return time.time(), []
     try:
         wall_time = datetime.fromisoformat(stamp).timestamp()
-        datetime.fromtimestamp(
-            wall_time, UTC
-        )  # the first and last hours of the calendar are no moments everywhere
+        # The first and last hours of the calendar do not exist in every time zone: the time must
+        # be one in UTC, as which it is stored.
+        datetime.fromtimestamp(wall_time, UTC)
         return wall_time, []
     except (ValueError, OverflowError):
         message = (
@@ -345,22 +350,20 @@ def _of_backlog(prefix: str, request: Request, entry: Any) -> ClientBatch:
     return _measured(request, _entry.validate_python(entry), prefix)
 
 
+# Addresses whose requests may be too long for memory, and how an entry of each is read: the client
+# sends everything that it could not deliver as one request.
 BACKLOGS = {
     "/api/bulk_log": partial(_of_backlog, ""),
     "/api/bulk_log_system": partial(_of_backlog, SYSTEM),
 }
-"""Addresses whose requests may be too long to hold, and what an entry of theirs says."""
-WORK: Sequence[tuple[str, Any]] = [
-    ("bulk_log", bulk_log),
-    ("bulk_log_system", bulk_log_system),
-    ("bulk_alert", bulk_alert),
-    ("bulk_upload_media", bulk_upload_media),
-    ("upload", upload),
-]
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/version"): ReadRoute(version, action=None),
     ("POST", "/api/get_runs_for_project"): ReadRoute(get_runs_for_project),
     ("POST", "/api/get_run_summary"): ReadRoute(get_run_summary),
-    **{("POST", f"/api/{name}"): LogRoute(work) for name, work in WORK},
+    ("POST", "/api/bulk_log"): LogRoute(partial(bulk_log, "")),
+    ("POST", "/api/bulk_log_system"): LogRoute(partial(bulk_log, SYSTEM)),
+    ("POST", "/api/bulk_alert"): LogRoute(bulk_alert),
+    ("POST", "/api/bulk_upload_media"): LogRoute(bulk_upload_media),
+    ("POST", "/api/upload"): LogRoute(upload),
     **{("POST", f"/api/{name}"): ReadRoute(refuse_artifacts) for name in ARTIFACTS},
 }

@@ -8,19 +8,20 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from asgiref.sync import sync_to_async
 from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from webapp.access import actors, permissions
 from webapp.jobs import results
 from webapp.jobs.models import Job
+from webapp.pages.attachments import attachment
 
+# Rows that are in memory at a time: a job may have any number of them.
 ROWS_AT_ONCE = 1000
 PARQUET = "application/vnd.apache.parquet"
 TEXT, COUNT, NUMBER, TRUTH = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -50,13 +51,17 @@ Row = dict[str, Any]
 @require_safe
 def csv_file(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
     job = _find(request, job_id)
-    return _streamed(job, "csv", "text/csv; charset=utf-8", _csv_text)
+    return attachment(_csv_text(job), f"{job.public_id}.csv", "text/csv; charset=utf-8")
 
 
 @require_safe
 def json_lines(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
     job = _find(request, job_id)
-    return _streamed(job, "jsonl", results.JSON_LINES, _json_text)
+    text = (
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in block)
+        for block in _blocks(results.lines(job))
+    )
+    return attachment(text, f"{job.public_id}.jsonl", results.JSON_LINES)
 
 
 @require_safe
@@ -68,6 +73,8 @@ def parquet_file(request: HttpRequest, job_id: str) -> HttpResponseBase:
             for block in _blocks(results.flat(job)):
                 writer.write_table(pa.Table.from_pylist(block, schema))
         file.flush()
+        # The file loses its name at the end of this block. The second descriptor keeps its content
+        # until the response is sent and closes it.
         download = os.fdopen(os.dup(file.fileno()), "rb")
     download.seek(0)
     return FileResponse(
@@ -83,14 +90,6 @@ def _find(request: HttpRequest, job_id: str) -> Job:
     return permissions.find(actors.actor_of(request), "download", Job, public_id=job_id)
 
 
-def _streamed(
-    job: Job, suffix: str, media_type: str, write: Callable[[Job], Iterator[str]]
-) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(_off_thread(write(job)), content_type=media_type)
-    response["Content-Disposition"] = f'attachment; filename="{job.public_id}.{suffix}"'
-    return response
-
-
 def _csv_text(job: Job) -> Iterator[str]:
     columns = list(columns_of(job))
     yield ",".join(columns) + "\n"
@@ -100,16 +99,6 @@ def _csv_text(job: Job) -> Iterator[str]:
         yield text.getvalue()
 
 
-def _json_text(job: Job) -> Iterator[str]:
-    for block in _blocks(results.lines(job)):
-        yield "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in block)
-
-
 def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
     while block := list(itertools.islice(rows, ROWS_AT_ONCE)):
-        yield block
-
-
-async def _off_thread(blocks: Iterator[str]) -> AsyncIterator[str]:
-    while (block := await sync_to_async(lambda: next(blocks, None))()) is not None:
         yield block

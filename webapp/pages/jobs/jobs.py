@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from django.contrib import messages
@@ -24,6 +23,7 @@ from webapp.library import locations
 from webapp.library.models import DataSet
 from webapp.nodes.models import Device
 from webapp.pages.jobs.result_figures import figures_of
+from webapp.pages.query_numbers import bigint
 from webapp.runs.lookup import find_run
 from webapp.runs.models import Run
 from webapp.runs.transitions import TransitionRefused
@@ -33,7 +33,6 @@ HELD_OUT_SHARE = (
     "Choose problems that the run has not seen: the run may have been trained on those below, and "
     "a pass rate on training problems does not measure what it has learned."
 )
-ID = re.compile(r"[0-9]{1,18}")
 MOST_LISTED = 200
 KINDS = {
     "pass_rates": (
@@ -58,9 +57,8 @@ LONGER_ANSWERS = {"sampling": {"max_new_tokens": 128}}
 
 @require_safe
 def jobs(request: HttpRequest) -> HttpResponse:
-    actor = actors.actor_of(request)
     listed_jobs = (
-        permissions.visible(actor, Job)
+        permissions.visible(actors.actor_of(request), Job)
         .filter(team=current_team(request))
         .select_related("owner", "team")
         .order_by("-created_at")[:MOST_LISTED]
@@ -178,9 +176,8 @@ def _spec_from_address(request: HttpRequest) -> dict[str, Any]:
     spec: dict[str, Any] = {"work": {"kind": kind}}
     about = "built-in arithmetic"
     if data := query.get("data"):
-        data_set = permissions.find(
-            actor, "view", DataSet, pk=int(data) if ID.fullmatch(data) else 0
-        )
+        # No row has the key 0, so a text that is no number is answered as an unknown data set.
+        data_set = permissions.find(actor, "view", DataSet, pk=bigint(data) or 0)
         spec |= {
             "problems": {
                 "kind": "file",
@@ -192,14 +189,16 @@ def _spec_from_address(request: HttpRequest) -> dict[str, Any]:
         spec |= {"verifier": data_set.verifier} if data_set.verifier else {}
         about = data_set.name
     if run := query.get("run"):
-        about = f"{find_run(actor, 'view', run).name} on {about}"
+        trained_run = find_run(actor, "view", run)
+        about = f"{trained_run.name} on {about}"
         spec["model"] = {
             "kind": "checkpoint",
             "checkpoint": f"checkpoint:{run}@{query.get('step', '')}",
         }
-        spec |= _evaluation_settings(find_run(actor, "view", run)) if not data else {}
+        spec |= _evaluation_settings(trained_run) if not data else {}
     elif kind == "teacher_answers":
         spec["model"] = {"kind": "model", "model": "builtin:teacher"}
+    # A name has at most 120 characters, in the definition and in the database.
     return {**spec, "name": f"{KINDS[kind][0]}: {about}"[:120]}
 
 
@@ -209,11 +208,9 @@ def _caution(request: HttpRequest) -> str:
     if not run or request.GET.get("data"):
         return ""
     spec = find_run(actors.actor_of(request), "view", run).spec or {}
-    return (
-        HELD_OUT_SHARE
-        if spec.get("data", {}).get("evaluation", {}).get("kind", "split") == "split"
-        else ""
-    )
+    # Where a definition says nothing, its evaluation is a split: the default of the spec.
+    kind = spec.get("data", {}).get("evaluation", {}).get("kind", "split")
+    return HELD_OUT_SHARE if kind == "split" else ""
 
 
 def _evaluation_settings(run: Run) -> dict[str, Any]:
@@ -229,11 +226,9 @@ def _evaluation_settings(run: Run) -> dict[str, Any]:
 def _summary(job: Job) -> list[tuple[str, Any]]:
     """The settings of the job that its page lists."""
     spec: JobSpec = load_job(job.spec)
-    model = getattr(spec.model, "checkpoint", None) or getattr(spec.model, "model", "")
-    problems = getattr(spec.problems, "path", None) or "built-in arithmetic"
     return [
-        ("Model", model),
-        ("Problems", problems),
+        ("Model", getattr(spec.model, "checkpoint", None) or getattr(spec.model, "model", "")),
+        ("Problems", getattr(spec.problems, "path", None) or "built-in arithmetic"),
         ("Answers per problem", spec.samples),
         ("Longest answer", f"{spec.sampling.max_new_tokens:,} tokens"),
         ("Temperature", f"{spec.sampling.temperature:g}"),

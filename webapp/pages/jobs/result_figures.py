@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from trainer.spec.jobs import Benchmark, JobSpec
@@ -13,28 +12,15 @@ from webapp.pages.panels.svg_plot import PlotArea
 
 FRAME = PlotArea(40, 10, 300, 140)
 TIERS = ("mastered", "frontier", "hopeless")
+# With this many samples or more, the possible pass rates are gathered into tenths.
 MOST_BARS = 20
-GAP = 0.12  # of a bar's width
-
-
-@dataclass(frozen=True)
-class Bar:
-    label: str
-    count: int
-    share: float
-    tone: str
-    x: float
-    y: float
-    width: float
-    height: float
-
-    @property
-    def middle(self) -> float:
-        return round(self.x + self.width / 2, 2)
+# Share of a bar's width that separates it from its neighbours.
+GAP = 0.12
 
 
 def figures_of(spec: JobSpec, tally: Tally) -> dict[str, Any]:
     rate, interval = tally.pass_rate
+    length_bins = range(min(tally.lengths, default=0), max(tally.lengths, default=-1) + 1)
     return {
         "frame": FRAME,
         "pass_rate": rate,
@@ -46,7 +32,10 @@ def figures_of(spec: JobSpec, tally: Tally) -> dict[str, Any]:
         "truncated": tally.truncated / max(1, tally.answers),
         "mean_tokens": tally.tokens / max(1, tally.answers),
         "histogram": _bars(_by_rate(tally.rates, spec.samples)) if spec.samples > 1 else [],
-        "lengths": _bars(_by_length(tally)),
+        # All bins between the shortest and the longest answer: an empty one is shown as a gap.
+        "lengths": _bars(
+            [(f"{bin_begins(number):,}", tally.lengths[number], "length") for number in length_bins]
+        ),
         "groups": _groups(tally),
         "calibration": tally.calibration() if tally.stated else None,
     }
@@ -57,45 +46,40 @@ def _by_rate(rates: Rates, samples: int) -> list[tuple[str, int, str]]:
     steps = samples if samples < MOST_BARS else 10
     counts = [0] * (steps + 1)
     for (passed, verdicts), count in rates.items():
-        if verdicts:
-            counts[_step(passed, verdicts, steps)] += count
+        if not verdicts:
+            continue
+        # The first and the last bar hold only problems that are never or always solved, so rounding
+        # must not put others there.
+        index = min(steps - 1, max(1, round(steps * passed / verdicts)))
+        if passed in (0, verdicts):
+            index = steps if passed else 0
+        counts[index] += count
     return [
         (f"{100 * index / steps:.0f} %", count, tier_of(index, steps))
         for index, count in enumerate(counts)
     ]
 
 
-def _step(passed: int, verdicts: int, steps: int) -> int:
-    """The index of a bar; the first and last hold only problems never or always solved."""
-    if passed in (0, verdicts):
-        return steps if passed else 0
-    return min(steps - 1, max(1, round(steps * passed / verdicts)))
-
-
-def _by_length(tally: Tally) -> list[tuple[str, int, str]]:
-    numbers = range(min(tally.lengths, default=0), max(tally.lengths, default=-1) + 1)
-    return [(f"{bin_begins(number):,}", tally.lengths[number], "length") for number in numbers]
-
-
-def _bars(columns: Iterable[tuple[str, int, str]]) -> list[Bar]:
-    filled = list(columns)
-    most, total = (
-        max((count for _, count, _ in filled), default=0),
-        sum(count for _, count, _ in filled),
-    )
-    width = FRAME.width / max(1, len(filled))
+def _bars(columns: Sequence[tuple[str, int, str]]) -> list[dict[str, Any]]:
+    """Return the bars of (label, count, tone) columns, side by side in FRAME."""
+    counts = [count for _, count, _ in columns]
+    most, total = max(counts, default=0), sum(counts)
+    column_width = FRAME.width / max(1, len(columns))
+    width = round(column_width * (1 - GAP), 2)
     return [
-        Bar(
-            label,
-            count,
-            count / total,
-            tone,
-            round(FRAME.left + index * width + GAP * width / 2, 2),
-            FRAME.y(count / most),
-            round(width * (1 - GAP), 2),
-            round(FRAME.height * count / most, 2),
-        )
-        for index, (label, count, tone) in enumerate(filled)
+        {
+            "label": label,
+            "count": count,
+            "share": count / total,
+            "tone": tone,
+            "x": (x := round(FRAME.left + index * column_width + GAP * column_width / 2, 2)),
+            "y": FRAME.y(count / most),
+            "width": width,
+            "height": round(FRAME.height * count / most, 2),
+            "middle": round(x + width / 2, 2),
+        }
+        for index, (label, count, tone) in enumerate(columns)
+        # Without a single problem there is nothing to divide by.
         if most
     ]
 

@@ -18,7 +18,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from trainer.spec import SpecIssue
-from trainer.text.problems import Inspection, ProblemError
+from trainer.text.problems import ProblemError
 from trainer.text.verifiers import VerifierError
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
@@ -39,10 +39,9 @@ UNREADABLE_ANSWERS = (
 
 @require_safe
 def data_sets(request: HttpRequest) -> HttpResponse:
-    team = current_team(request)
     rows = (
         permissions.visible(actors.actor_of(request), DataSet)
-        .filter(team=team)
+        .filter(team=current_team(request))
         .select_related("artifact", "created_by")
         .order_by("name", "-created_at")
     )
@@ -152,11 +151,12 @@ def _create(request: HttpRequest) -> HttpResponse:
 
 
 def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
-    context = {
-        "problem": problem,
-        "may_edit": permissions.may_in_team(actors.actor_of(request), "edit"),
-    }
-    return render(request, "data/new.html", context, status=422 if problem else 200)
+    return render(
+        request,
+        "data/new.html",
+        {"problem": problem, "may_edit": permissions.may_in_team(actors.actor_of(request), "edit")},
+        status=422 if problem else 200,
+    )
 
 
 def _mapping_page(
@@ -173,7 +173,10 @@ def _mapping_page(
         "filename": filename,
         "name": fields.get("name") or Path(filename).stem,
         "inspection": inspection,
-        "cells": _cells(inspection),
+        "cells": [
+            [shortened(row.get(column, "")) for column in inspection.columns]
+            for row in inspection.rows[:3]
+        ],
         "columns": mapping_form.column_fields(form, inspection, issues),
         "verifier": mapping_form.verifier_fields(form, issues),
         "problem": problem,
@@ -182,22 +185,16 @@ def _mapping_page(
     return render(request, "data/mapping.html", context, status=422 if problem or issues else 200)
 
 
-def _cells(inspection: Inspection) -> list[list[str]]:
-    """Return the first three rows of the file, each value shortened."""
-    return [
-        [shortened(row.get(column, "")) for column in inspection.columns]
-        for row in inspection.rows[:3]
-    ]
-
-
 def _file(request: HttpRequest, fields: QueryDict) -> tuple[Artifact, str]:
     """Return the uploaded file that a request names by its hash, and its file name.
 
     Raises Http404 if the person's team has no such file.
     """
+    # The hash becomes part of a path in the store, so nothing else may pass.
     sha256 = fields.get("file", "")
     if not SHA256.fullmatch(sha256):
         raise Http404("no such file")
+    # A person may be in several teams that store the same file: the current one's is meant.
     artifact = permissions.find(
         actors.actor_of(request), "view", Artifact, sha256=sha256, team=current_team(request)
     )

@@ -7,6 +7,8 @@ them.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from django.db import transaction
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
@@ -17,6 +19,8 @@ from webapp.jobs.models import State as JobState
 from webapp.library import locations
 from webapp.library.models import DataSet, StoredModel
 from webapp.runs.models import Run
+
+Definable = TypeVar("Definable", Run, Job)
 
 
 class UploadInUse(Exception):
@@ -39,7 +43,9 @@ def delete(upload: DataSet | StoredModel) -> None:
                 f"{upload.name} is named by {count:,} run{'s' if count > 1 else ''}; delete "
                 f"{'them' if count > 1 else 'it'} first."
             )
-        if count := _running_jobs_with(uri, upload.team).count():
+        # A finished job no longer needs what it names.
+        running = Job.objects.filter(team=upload.team, state=JobState.RUNNING)
+        if count := _naming(running, uri).count():
             raise UploadInUse(
                 f"{upload.name} is named by {count:,} running "
                 f"job{'s' if count > 1 else ''}; stop {'them' if count > 1 else 'it'} first."
@@ -49,14 +55,11 @@ def delete(upload: DataSet | StoredModel) -> None:
 
 def runs_with(uri: str, team: Team) -> QuerySet[Run]:
     """Return the runs of the team whose definition names the location."""
-    return (
-        Run.objects.filter(team=team)
-        .annotate(text=Cast("spec", TextField()))
-        .filter(text__contains=f'"{uri}"')
-    )
+    return _naming(Run.objects.filter(team=team), uri)
 
 
-def _running_jobs_with(uri: str, team: Team) -> QuerySet[Job]:
-    """Return the running jobs that name the location; a finished job no longer needs it."""
-    running = Job.objects.filter(team=team, state=JobState.RUNNING)
-    return running.annotate(text=Cast("spec", TextField())).filter(text__contains=f'"{uri}"')
+def _naming(rows: QuerySet[Definable], uri: str) -> QuerySet[Definable]:
+    """Return the runs or jobs whose definition names the location."""
+    # A location may be a value anywhere in a definition, so its JSON is searched as text. The
+    # quotes keep a location from being found in a longer one.
+    return rows.annotate(text=Cast("spec", TextField())).filter(text__contains=f'"{uri}"')

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -20,15 +18,18 @@ from webapp.pages.library import delete_uploads
 
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
-    team = current_team(request)
     uploaded_models = (
         permissions.visible(actors.actor_of(request), StoredModel)
-        .filter(team=team)
+        .filter(team=current_team(request))
         .select_related("team", "created_by")
         .order_by("name", "-created_at")
     )
     builtin = [
-        {"name": label, "uri": f"builtin:{name}", "facts": _builtin_facts(name)}
+        {
+            "name": label,
+            "uri": f"builtin:{name}",
+            "facts": model_files.facts(locations.builtin_folder(name)),
+        }
         for name, label in locations.BUILTIN_LABELS.items()
     ]
     rows = [
@@ -71,38 +72,32 @@ def new_model(request: HttpRequest) -> HttpResponse:
         )
     except UnusableModel as error:
         return _form(request, str(error))
-    messages.success(request, _success_message(upload))
-    return uploads.created(request, reverse("models"))
-
-
-def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
-    context: dict[str, Any] = {
-        "problem": problem,
-        "name": request.POST.get("name", ""),
-        "may_edit": permissions.may_in_team(actors.actor_of(request), "edit"),
-    }
-    return render(request, "models/new.html", context, status=422 if problem else 200)
-
-
-def _success_message(upload: stored_models.UploadedModel) -> str:
     left_out = (
         f" Left out, because no model is loaded from them: {', '.join(upload.left_out[:8])}."
         if upload.left_out
         else ""
     )
-    return f"{upload.model.name} is stored.{left_out}"
+    messages.success(request, f"{upload.model.name} is stored.{left_out}")
+    return uploads.created(request, reverse("models"))
+
+
+def _form(request: HttpRequest, problem: str = "") -> HttpResponse:
+    return render(
+        request,
+        "models/new.html",
+        {
+            "problem": problem,
+            "name": request.POST.get("name", ""),
+            "may_edit": permissions.may_in_team(actors.actor_of(request), "edit"),
+        },
+        status=422 if problem else 200,
+    )
 
 
 def _facts(model: StoredModel) -> ModelFacts | None:
     """Return what the model's files state; None if one is missing from the store."""
     try:
+        # The list shows the other models too if the files of one are gone.
         return model_files.facts(stored_models.folder_of(model))
     except (UnusableModel, FileNotFoundError):
-        return None
-
-
-def _builtin_facts(name: str) -> ModelFacts | None:
-    try:
-        return model_files.facts(locations.builtin_folder(name))
-    except locations.LocationError:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from django.db.models import Count, F, QuerySet
 
@@ -119,12 +120,12 @@ def machine_cards(
     """Every machine with its devices, grouped by what they are allocated to."""
     devices = list(Device.objects.order_by("kind", "index"))
     groups = _device_groups(devices, visible_runs, visible_jobs)
-    lost = set(queue.lost_nodes().values_list("pk", flat=True))
+    lost_nodes = set(queue.lost_nodes().values_list("pk", flat=True))
     usable = set(queue.live_nodes().filter(draining=False).values_list("pk", flat=True))
     return [
         MachineCard(
             node,
-            node.pk in lost,
+            node.pk in lost_nodes,
             sorted(groups[node.pk], key=lambda group: (group.kind, not group.allocated_to)),
             _free_text([device for device in devices if device.node_id == node.pk]),
             bool(usable - {node.pk}),
@@ -135,6 +136,7 @@ def machine_cards(
 
 def active_runs(visible_runs: QuerySet[Run]) -> list[ActiveRun]:
     """The visible runs that are executed on machines of this installation."""
+    # Definitions are large and not shown here.
     runs = (
         visible_runs.filter(state__in=ACTIVE, source=Run.Source.MANAGED)
         .select_related("owner")
@@ -199,6 +201,7 @@ def _device_groups(
             is_own=device.team_id in teams,
             member=members.get((key, names[device.node_id]), ""),
         )
+        # Each part of a job has an allocation key of its own, so a job's devices are grouped by it.
         identity = (device.kind, job.public_id if job else key, device.name)
         groups[device.node_id].setdefault(identity, group).indexes.append(device.index)
     return defaultdict(list, {node: list(grouped.values()) for node, grouped in groups.items()})
@@ -221,12 +224,13 @@ def _device_text(allocation_keys: Collection[str]) -> str:
 
 
 def _runs_and_jobs(
-    allocation_keys: Iterable[str], visible_runs: QuerySet[Run], visible_jobs: QuerySet[Job]
+    allocation_keys: Collection[str], visible_runs: QuerySet[Run], visible_jobs: QuerySet[Job]
 ) -> tuple[dict[str, Run], dict[str, Job]]:
     """By allocation key: the visible run, and the visible job, that the devices work for."""
-    keys = list(allocation_keys)
-    run_ids = {key: attempt[0] for key in keys if (attempt := attempt_from_key(key))}
-    shard_ids = {key: shard for key in keys if (shard := shard_from_key(key)) is not None}
+    run_ids = {key: attempt[0] for key in allocation_keys if (attempt := attempt_from_key(key))}
+    shard_ids = {
+        key: shard for key in allocation_keys if (shard := shard_from_key(key)) is not None
+    }
     runs = visible_runs.filter(public_id__in=run_ids.values()).defer("spec")
     run_by_id = {run.public_id: run for run in runs}
     shards = Shard.objects.filter(pk__in=shard_ids.values(), job__in=visible_jobs)
@@ -243,15 +247,18 @@ def _members(runs: Iterable[Run]) -> dict[tuple[str, str], str]:
     Only runs on several machines have members.
     """
     labels: dict[tuple[str, str], str] = {}
-    current = {"attempt__run__in": list(runs), "attempt__number": F("attempt__run__attempt")}
+    # Earlier attempts of a run have members too: only those of the current one are at work.
     members = (
-        Member.objects.filter(**current)
+        Member.objects.filter(
+            attempt__run__in=list(runs), attempt__number=F("attempt__run__attempt")
+        )
         .select_related("attempt__run")
         .annotate(count=Count("attempt__members"))
     )
     for member in members:
         leader = member.attempt.host
         key = attempt_key(member.attempt.run.public_id, member.attempt.number)
+        # The leader is the attempt's host and has no row of its own among the members.
         labels[key, leader] = f"leads {member.count + 1} machines"
         labels[key, member.host] = (
             f"machine {member.number + 1} of {member.count + 1}, led by {leader}"
@@ -294,11 +301,8 @@ def _free_text(devices: Sequence[Device]) -> str:
 
 def _index_ranges(indexes: Sequence[int]) -> Iterator[str]:
     """0, 1, 2, 5 → `0–2`, `5`."""
-    start = end = indexes[0]
-    for index in [*indexes[1:], None]:
-        if index is not None and index == end + 1:
-            end = index
-            continue
-        yield str(start) if start == end else f"{start}–{end}"
-        if index is not None:
-            start = end = index
+    # Consecutive indexes have the same distance from their positions in the sequence.
+    for _, pairs in groupby(enumerate(indexes), lambda pair: pair[1] - pair[0]):
+        consecutive = [index for _, index in pairs]
+        first, last = consecutive[0], consecutive[-1]
+        yield str(first) if first == last else f"{first}–{last}"

@@ -19,16 +19,15 @@ from webapp.runs.models import Run
 @require_safe
 def machines(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    cards = board.machine_cards(
-        permissions.visible(actor, Node),
-        permissions.visible(actor, Run),
-        permissions.visible(actor, Job),
-    )
-    return render(
-        request,
-        "nodes/machines.html",
-        {"machines": cards, "is_operator": actor.user is not None and actor.user.is_operator},
-    )
+    context = {
+        "machines": board.machine_cards(
+            permissions.visible(actor, Node),
+            permissions.visible(actor, Run),
+            permissions.visible(actor, Job),
+        ),
+        "is_operator": actor.user is not None and actor.user.is_operator,
+    }
+    return render(request, "nodes/machines.html", context)
 
 
 @require_POST

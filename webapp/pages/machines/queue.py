@@ -19,6 +19,7 @@ from webapp.pages.runs.run_page import requested_run
 from webapp.runs import transitions
 from webapp.runs.models import Priority, Run
 
+# A form may send anything; only these values are directions.
 MOVES: dict[str, ordering.Direction] = {"first": "first", "up": "up", "down": "down"}
 
 
@@ -37,6 +38,7 @@ def move_in_queue(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @require_POST
 def set_priority(request: HttpRequest, run_id: str) -> HttpResponse:
+    # Anything else that a form sends changes nothing.
     priority = {str(value): value for value in Priority.values}.get(
         request.POST.get("priority", "")
     )

@@ -53,6 +53,7 @@ def reliability(bins: list[dict[str, Any]]) -> dict[str, Any]:
 
     Below them a second row of bars shows how many answers each bin has.
     """
+    # A bin without answers has no accuracy.
     filled = [bin_ for bin_ in bins if bin_["n"]]
     max_count = max((bin_["n"] for bin_ in filled), default=1)
     return {

@@ -225,7 +225,14 @@ def charts_by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
     Keys without a slash come first, those about the machine last.
     """
     groups: dict[str, list[Chart]] = {}
-    for index, key in enumerate(sorted(keys, key=_natural_order)):
+    # Numbers in a key are padded for the sort, so that `layer2` comes before `layer10`.
+    sorted_keys = sorted(
+        keys,
+        key=lambda key: [
+            text.zfill(20) if text.isdecimal() else text for text in re.split(r"(\d+)", key)
+        ],
+    )
+    for index, key in enumerate(sorted_keys):
         prefix, slash, _ = key.partition("/")
         chart = Chart(
             f"key-{index}", key, "", (ChartLine(key, key),), empty="Drawn when scrolled into view."
@@ -234,17 +241,8 @@ def charts_by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
     return sorted(groups.items(), key=lambda group: (group[0] == MACHINE_PREFIX, group[0]))
 
 
-def _natural_order(key: str) -> list[str]:
-    """Return a sort key that puts `layer2` before `layer10`."""
-    return [text.zfill(20) if text.isdecimal() else text for text in re.split(r"(\d+)", key)]
-
-
 def chart_json(chart: Chart) -> dict[str, Any]:
     """Return `chart` as static/js/charts/columns.js reads it."""
-    lines = [
-        {name: value for name, value in asdict(line).items() if value not in (None, False)}
-        for line in chart.lines
-    ]
     return {
         "id": chart.id,
         "title": chart.title,
@@ -252,5 +250,8 @@ def chart_json(chart: Chart) -> dict[str, Any]:
         "format": chart.format,
         "log": chart.log,
         "empty": chart.empty,
-        "lines": lines,
+        "lines": [
+            {name: value for name, value in asdict(line).items() if value not in (None, False)}
+            for line in chart.lines
+        ],
     }

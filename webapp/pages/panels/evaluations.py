@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.base.number_text import percent, points
-from webapp.runs import branches
+from webapp.pages.panels.scrubber import payloads_with_step
 from webapp.runs.models import Run
 
 Payload = dict[str, Any]
@@ -32,10 +32,7 @@ class SkillComparison:
 
 def comparisons(run: Run) -> list[SkillComparison]:
     """Return a comparison for each skill that was measured."""
-    rows = run.events.filter(branches.on_live_branch(run), type="evaluation").order_by(
-        "step", "attempt", "seq"
-    )
-    payloads = [{**payload, "step": step} for step, payload in rows.values_list("step", "payload")]
+    payloads = payloads_with_step(run, "evaluation")
     return [
         _comparison(role, of_role)
         for role in SUBJECTS
@@ -53,6 +50,7 @@ def result_text(comparison: SkillComparison) -> str:
             if before
             else ""
         )
+    # Events hold NaN as a string, which `float` reads.
     if now["pass_rate"] is None or math.isnan(float(now["pass_rate"])):
         return "No pass rate: the verifier could not tell for any answer whether it is right."
     if not now["pass_rate"]:

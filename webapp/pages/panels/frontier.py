@@ -8,6 +8,7 @@ frontier in between.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from trainer.spec import SpecError, load
 from trainer.text.training.problem_weights import weigh
-from webapp.runs import branches
+from webapp.pages.panels.scrubber import events
 from webapp.runs.models import Run
 
 # Columns of the heat map that a page can show side by side; longer runs are thinned out.
@@ -57,16 +58,13 @@ def tracked(run: Run) -> list[PoolMeasurement]:
     last = len(measurements) - 1
     if last < MAX_COLUMNS:
         return measurements
+    # Evenly spaced; the first and the last measurement are always among them.
     return [measurements[round(i * last / (MAX_COLUMNS - 1))] for i in range(MAX_COLUMNS)]
 
 
 def pool(run: Run) -> PoolMeasurement | None:
     """Return the newest pass rates of the whole training pool; the weights in use follow them."""
-    newest = (
-        run.events.filter(branches.on_live_branch(run), type="problems", payload__role="train")
-        .order_by("step", "attempt", "seq")
-        .last()
-    )
+    newest = events(run, "problems", role="train").last()
     return _measurement(newest.step or 0, newest.payload) if newest else None
 
 
@@ -77,11 +75,12 @@ def heat_map(run: Run) -> dict[str, Any]:
     curve w(p) beside the map.
     """
     columns = tracked(run)
+    # k samples have k + 1 possible pass rates, from 0 to 1.
     levels = min(max((column.k for column in columns), default=8) + 1, MAX_LEVELS)
     return {
         "levels": [level / (levels - 1) for level in range(levels)],
         "columns": [
-            {"step": column.step, "counts": _histogram(column, levels), **shares(column)}
+            {"step": column.step, "counts": _level_counts(column, levels), **shares(column)}
             for column in columns
         ],
         "weight": weight_curve(run),
@@ -112,7 +111,9 @@ def weight_curve(run: Run) -> list[list[float]]:
     grid = np.linspace(0.0, 1.0, CURVE_POINTS)
     weights = weigh(weighting, grid)
     return [
-        [float(p), float(w)] for p, w in zip(grid, weights / (weights.max() or 1.0), strict=True)
+        # All weights may be 0.
+        [float(p), float(w)]
+        for p, w in zip(grid, weights / (weights.max() or 1.0), strict=True)
     ]
 
 
@@ -123,9 +124,7 @@ def trajectories(columns: Sequence[PoolMeasurement]) -> dict[str, list[float | N
 
 
 def _measurements(run: Run, role: str) -> list[PoolMeasurement]:
-    rows = run.events.filter(
-        branches.on_live_branch(run), type="problems", payload__role=role
-    ).order_by("step", "attempt", "seq")
+    rows = events(run, "problems", role=role)
     return [
         _measurement(step or 0, payload) for step, payload in rows.values_list("step", "payload")
     ]
@@ -140,9 +139,8 @@ def _measurement(step: int, payload: dict[str, Any]) -> PoolMeasurement:
     return PoolMeasurement(step, int(payload["k"]), rates, passed, verdicts, weights)
 
 
-def _histogram(measurement: PoolMeasurement, levels: int) -> list[int]:
-    counts = [0] * levels
-    for rate in measurement.rates.values():
-        if rate is not None:
-            counts[round(rate * (levels - 1))] += 1
-    return counts
+def _level_counts(measurement: PoolMeasurement, levels: int) -> list[int]:
+    """Return the number of problems at each level, from pass rate 0 to 1."""
+    rates = [rate for rate in measurement.rates.values() if rate is not None]
+    counts = Counter(round(rate * (levels - 1)) for rate in rates)
+    return [counts[level] for level in range(levels)]

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.base.number_text import percent
-from webapp.pages.panels.scrubber import events
 from webapp.pages.panels.svg_plot import PlotArea, ticks
-from webapp.runs.models import Run
 
 KIND = "privileged"
 SERIES = {
@@ -36,14 +34,6 @@ class Gate:
 
     passed: bool | None
     text: str
-
-
-def rates(run: Run) -> list[dict[str, Any]]:
-    """Return every measurement, oldest first."""
-    return [
-        {**payload, "step": step}
-        for step, payload in events(run, KIND).values_list("step", "payload")
-    ]
 
 
 def plot(measurements: list[dict[str, Any]]) -> dict[str, Any]:
@@ -71,6 +61,7 @@ def gate(latest: dict[str, Any]) -> Gate:
         f"Continuing the student's own prefix, the teacher solves {_rate(continued)}; "
         f"the student alone solves {_rate(plain)}."
     )
+    # The lower end of the interval is above 0: the teacher is ahead beyond the noise.
     if difference["interval"][0] > 0:
         return Gate(
             True,

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from webapp.pages.query_numbers import bigint
 from webapp.runs import branches
 from webapp.runs.models import Event, Run
 
@@ -56,10 +57,17 @@ class SelectedMeasurement:
 
 def events(run: Run, kind: str, **payload: str) -> QuerySet[Event]:
     """Return the events of a type on the live branch, oldest first, filtered by payload values."""
-    filters = {f"payload__{name}": value for name, value in payload.items()}
-    return run.events.filter(branches.on_live_branch(run), type=kind, **filters).order_by(
-        "step", "attempt", "seq"
-    )
+    return run.events.filter(
+        branches.on_live_branch(run),
+        type=kind,
+        **{f"payload__{name}": value for name, value in payload.items()},
+    ).order_by("step", "attempt", "seq")
+
+
+def payloads_with_step(run: Run, kind: str) -> list[dict[str, Any]]:
+    """Return the payloads of the events of a type, oldest first, with `step` added."""
+    rows = events(run, kind).values_list("step", "payload")
+    return [{**payload, "step": step} for step, payload in rows]
 
 
 def selected(rows: QuerySet[Event], request: HttpRequest) -> SelectedMeasurement | None:
@@ -67,7 +75,8 @@ def selected(rows: QuerySet[Event], request: HttpRequest) -> SelectedMeasurement
 
     Without `step` in the URL it is the newest. Of several at one step the last counts.
     """
-    # Payloads are large (hundreds of cells each): only the chosen one is read.
+    # Payloads are large (hundreds of cells each): only the chosen one is read. A later event at a
+    # step replaces an earlier one here.
     key_and_label = {
         step or 0: (pk, _label(step or 0, when, stage))
         for pk, step, when, stage in rows.values_list(
@@ -77,12 +86,10 @@ def selected(rows: QuerySet[Event], request: HttpRequest) -> SelectedMeasurement
     if not key_and_label:
         return None
     steps = tuple(key_and_label)
-    text = request.GET.get("step", "")
-    # A number of 19 digits may not fit into a bigint column.
-    is_step = text.isascii() and text.isdecimal() and len(text) < 19
-    index = max(0, bisect_right(steps, int(text)) - 1) if is_step else len(steps) - 1
+    step = bigint(request.GET.get("step", ""))
+    index = len(steps) - 1 if step is None else max(0, bisect_right(steps, step) - 1)
     labels = tuple(label for _, label in key_and_label.values())
-    scrubber = Scrubber(steps, labels, index, follows=not is_step)
+    scrubber = Scrubber(steps, labels, index, follows=step is None)
     payload = rows.get(pk=key_and_label[steps[index]][0]).payload
     return SelectedMeasurement(scrubber, {**payload, "step": steps[index]})
 

@@ -18,6 +18,7 @@ def plot(bins: list[dict[str, Any]]) -> dict[str, Any]:
     A bin without a ratio gets no bar.
     """
     measured = [snr_bin for snr_bin in bins if snr_bin["snr"] is not None]
+    # The axis ends at the highest whisker. It ends at 1 if every ratio is 0.
     tops = (float((b.get("interval") or [0, b["snr"]])[1]) for b in measured)
     highest = max(tops, default=0.0) or 1.0
     return {
@@ -28,10 +29,11 @@ def plot(bins: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _bar(snr_bin: dict[str, Any], highest: float) -> dict[str, float]:
     x_low, x_high = _x(snr_bin["low"]), _x(snr_bin["high"])
+    # 1 unit on both sides separates neighbouring bars.
     width = max(x_high - x_low - 2, MIN_BAR_WIDTH)
     middle = (x_low + x_high) / 2
     top = _y(float(snr_bin["snr"]), highest)
-    bar = {
+    coordinates = {
         "x": middle - width / 2,
         "y": top,
         "width": width,
@@ -40,11 +42,12 @@ def _bar(snr_bin: dict[str, Any], highest: float) -> dict[str, float]:
     }
     if snr_bin.get("interval"):
         low, high = snr_bin["interval"]
-        bar |= {"low": _y(float(low), highest), "high": _y(float(high), highest)}
-    return bar
+        coordinates |= {"low": _y(float(low), highest), "high": _y(float(high), highest)}
+    return coordinates
 
 
 def _x(p: float) -> float:
+    # The margins at both ends keep the bars of p = 0 and p = 1 inside the plot.
     return LEFT + MIN_BAR_WIDTH + (RIGHT - LEFT - 2 * MIN_BAR_WIDTH) * p
 
 

@@ -105,16 +105,15 @@ def charts(spec: Definition) -> tuple[Chart, ...]:
 
     Selected and clipped shares are among them only if the definition selects or clips tokens.
     """
-    regions = Chart(
-        "regions",
-        "Tokens by region",
-        "share of the answers' tokens",
-        tuple(ChartLine(f"tokens/{name}", title_of(name)) for name in NAMES),
-        "percent",
-        empty="Appears with the first recorded step.",
-    )
     return (
-        regions,
+        Chart(
+            "regions",
+            "Tokens by region",
+            "share of the answers' tokens",
+            tuple(ChartLine(f"tokens/{name}", title_of(name)) for name in NAMES),
+            "percent",
+            empty="Appears with the first recorded step.",
+        ),
         *(chart for chart in CHARTS if chart.id in ("selected", "capped") and chart.fits(spec)),
     )
 
@@ -130,6 +129,8 @@ def _axis_share(edges: list[float], value: float) -> float:
 
 
 def _corner_label(name: str) -> dict[str, Any]:
+    # y is the baseline of the text, so a label at the top is also moved down by the height of its
+    # letters.
     across, up = CORNERS[name]
     x, y = AREA.x(across) + (8 if across == 0 else -8), AREA.y(up) + (18 if up == 1 else -8)
     return {"text": name.upper(), "x": x, "y": y, "anchor": "start" if across == 0 else "end"}

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
-from asgiref.sync import sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
 from webapp.library import artifacts
+from webapp.pages.attachments import attachment
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches
 from webapp.runs.models import Checkpoint, Run
 
 CHUNK_BYTES = 2**20
+# The metrics that the table shows, in this order, of those stored with a checkpoint.
 METRICS = (
     "eval/pass_rate",
     "retained/pass_rate",
@@ -56,16 +57,8 @@ def download(request: HttpRequest, run_id: str, step: int) -> StreamingHttpRespo
     )
     if checkpoint is None:
         raise Http404("no such checkpoint")
-    chunks = zip_chunks(run, checkpoint)
-
-    async def stream() -> AsyncIterator[bytes]:
-        # Reading files blocks, so each chunk is read in a worker thread, not in the event loop.
-        while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
-            yield chunk
-
-    response = StreamingHttpResponse(stream(), content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="{run.public_id}-step-{step}.zip"'
-    return response
+    filename = f"{run.public_id}-step-{step}.zip"
+    return attachment(zip_chunks(run, checkpoint), filename, "application/zip")
 
 
 def zip_chunks(run: Run, checkpoint: Checkpoint) -> Iterator[bytes]:
@@ -78,6 +71,8 @@ def zip_chunks(run: Run, checkpoint: Checkpoint) -> Iterator[bytes]:
         for name, entry in sorted(checkpoint.manifest.items()):
             with (
                 artifacts.open(run.team, entry["sha256"]) as source,
+                # The size is written behind the content and is not known here; a file of more than
+                # 2 GiB without the zip64 header would fail at its end.
                 archive.open(name, "w", force_zip64=True) as target,
             ):
                 while chunk := source.read(CHUNK_BYTES):

@@ -26,6 +26,7 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
     event = run.events.filter(type="environment").order_by("attempt", "seq").last()
     environment = event.payload if event else {}
     origin = origin_of(run)
+    # A parent that the person cannot see is not named.
     parent = (
         permissions.visible(actor_of(request), Run).filter(pk=run.parent_id).first()
         if run.parent_id

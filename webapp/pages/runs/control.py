@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
+from webapp.access.access import Action
 from webapp.access.actors import actor_of
+from webapp.access.models import User
 from webapp.pages.runs.run_page import requested_run
 from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Run
@@ -21,33 +24,28 @@ def stop(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
 
     With next=queue the response redirects to the queue.
     """
-    run = requested_run(request, run_id, "stop")
     force = request.POST.get("force") == "1"
-    response = _redirect_after(
-        request, run, lambda: lifecycle.request_stop(run, actor_of(request).user, force=force)
-    )
+    action = partial(lifecycle.request_stop, force=force)
+    response = _redirect_after(request, run_id, "stop", action)
     return redirect("queue") if request.POST.get("next") == "queue" else response
 
 
 @require_POST
 def pause(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     """Write a checkpoint and free the devices for other runs until the run is resumed."""
-    run = requested_run(request, run_id, "stop")
-    return _redirect_after(request, run, lambda: lifecycle.pause(run, actor_of(request).user))
+    return _redirect_after(request, run_id, "stop", lifecycle.pause)
 
 
 @require_POST
 def resume(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
-    run = requested_run(request, run_id, "start")
-    return _redirect_after(request, run, lambda: lifecycle.resume(run, actor_of(request).user))
+    return _redirect_after(request, run_id, "start", lifecycle.resume)
 
 
 @require_POST
 def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     """Start the same definition again as a new run."""
-    run = requested_run(request, run_id, "start")
     return _redirect_after(
-        request, run, lambda: lifecycle.clone(run, run.team, actor_of(request).user)
+        request, run_id, "start", lambda run, user: lifecycle.clone(run, run.team, user)
     )
 
 
@@ -64,14 +62,15 @@ def delete(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
 
 
 def _redirect_after(
-    request: HttpRequest, run: Run, action: Callable[[], Run]
+    request: HttpRequest, run_id: str, needed: Action, action: Callable[[Run, User | None], Run]
 ) -> HttpResponseRedirect:
-    """Carry out `action` and redirect to the run that it returns.
+    """Carry out `action`, for which `needed` must be allowed, and redirect to the returned run.
 
-    A refusal becomes a message on the page of `run`.
+    A refusal becomes a message on the page of the run.
     """
+    run = requested_run(request, run_id, needed)
     try:
-        run = action()
+        run = action(run, actor_of(request).user)
     except transitions.TransitionRefused as refusal:
         messages.error(request, str(refusal))
     return redirect("run", run.public_id)

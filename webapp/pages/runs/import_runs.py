@@ -132,6 +132,13 @@ def _unpack_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Pa
 def _page(
     request: HttpRequest, form: ImportForm, problem: str = "", status: int = 200
 ) -> HttpResponse:
-    may_start = permissions.may_in_team(actors.actor_of(request), "start")
-    context = {"form": form, "problem": problem, "may_start": may_start}
-    return render(request, "runs/import_runs.html", context, status=status)
+    return render(
+        request,
+        "runs/import_runs.html",
+        {
+            "form": form,
+            "problem": problem,
+            "may_start": permissions.may_in_team(actors.actor_of(request), "start"),
+        },
+        status=status,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,9 +20,9 @@ from webapp.definition import location_choices
 from webapp.definition import run_form as forms
 from webapp.definition.changes import changes
 from webapp.definition.draft import Draft, draft_of
-from webapp.definition.run_form import FormData
 from webapp.library import locations
 from webapp.library.models import DataSet
+from webapp.pages.query_numbers import bigint
 from webapp.runs import lifecycle
 from webapp.runs.lookup import find_run
 from webapp.runs.models import Run
@@ -33,8 +32,6 @@ DEFAULT_RECIPE = "paced"
 CPU_PRESETS = ("sample", "small")
 OWN_DATA_PRESETS = ("paper",)
 SAMPLE_PREFIX = "Sample: "
-# At most 18 digits fit a bigint key; Postgres answers longer numbers with an error.
-ID = re.compile(r"[0-9]{1,18}")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -48,15 +45,20 @@ def new_run(request: HttpRequest) -> HttpResponse:
         permissions.require(actors.actor_of(request), "start", team)
         return _start(request)
     if parent := _parent(request, request.GET.get("clone")):
+        # A name has at most 120 characters, in the definition and in the database.
         spec = {**_spec_with_defaults(parent), "name": f"{parent.name} (clone)"[:120]}
         draft = draft_of(forms.form_from(spec), team)
         return _page(request, draft, parent=parent, origin=f"A clone of {parent.name}.")
     data_id = request.GET.get("data")
     form = forms.form_from(_preset(request.GET, OWN_DATA_PRESETS if data_id else CPU_PRESETS))
     if data_id:
-        pk = int(data_id) if ID.fullmatch(data_id) else 0
+        # No row has the key 0, so a text that is no number is answered as an unknown data set.
+        pk = bigint(data_id) or 0
         data = permissions.find(actors.actor_of(request), "view", DataSet, team=team, pk=pk)
-        _train_on(form, data)
+        form["name"] = f"PACED on {data.name}"
+        form["data.train.kind"], form["data.train.path"] = "file", locations.uri_of_data(data)
+        for name, value in location_choices.mapping_of(data).items():
+            form[name.replace("{role}", "data.train")] = value
     return _page(request, draft_of(form, team))
 
 
@@ -64,8 +66,8 @@ def new_run(request: HttpRequest) -> HttpResponse:
 def check_run(request: HttpRequest) -> HttpResponse:
     """Show the side panel for the form: issues, schedule, estimate, YAML and changes."""
     draft = draft_of(forms.normalised(request.POST), current_team(request))
-    parent = _parent(request, request.POST.get("parent"))
-    return render(request, "new_run/_check.html", _check_context(draft, parent))
+    context = _check_context(draft, _parent(request, request.POST.get("parent")))
+    return render(request, "new_run/_check.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -80,9 +82,17 @@ def import_run(request: HttpRequest) -> HttpResponse:
         spec = migrate(parse(_imported_text(request)))
     except SpecError as error:
         draft = draft_of(forms.form_from(_preset(QueryDict())), team, tuple(error.issues))
-        origin = "The definition could not be read. The form shows the sample run instead."
-        return _page(request, draft, origin=origin, status=422)
-    draft = draft_of(forms.form_from(spec), team, tuple(_issues_outside_form(spec)))
+        return _page(
+            request,
+            draft,
+            origin="The definition could not be read. The form shows the sample run instead.",
+            status=422,
+        )
+    form = forms.form_from(spec)
+    # The form drops settings that it does not know, so their issues are added to those of the form.
+    form_paths = {issue.path for issue in issues_in(forms.spec_from(form))}
+    unknown_settings = [issue for issue in issues_in(spec) if issue.path not in form_paths]
+    draft = draft_of(form, team, tuple(unknown_settings))
     status = 422 if draft.layout.issues else 200
     return _page(request, draft, origin="Filled in from the imported definition.", status=status)
 
@@ -92,13 +102,12 @@ def _start(request: HttpRequest) -> HttpResponse:
     parent = _parent(request, request.POST.get("parent"))
     if not draft.startable:
         return _page(request, draft, parent=parent, status=422)
-    memory = draft.estimate.memory_bytes if draft.estimate else None
     run = lifecycle.create_run(
         current_team(request),
         actors.actor_of(request).user,
         draft.definition,
         parent=parent,
-        memory_bytes=memory,
+        memory_bytes=draft.estimate.memory_bytes if draft.estimate else None,
     )
     return redirect("run", run.public_id)
 
@@ -121,14 +130,6 @@ def _default_preset(recipe: recipes.Recipe, preferred: Sequence[str]) -> str:
     return next((name for name in preferred if name in recipe.presets), next(iter(recipe.presets)))
 
 
-def _train_on(form: FormData, data: DataSet) -> None:
-    """Set the data set, its columns and its verifier in the form, and name the run after it."""
-    form["name"] = f"PACED on {data.name}"
-    form["data.train.kind"], form["data.train.path"] = "file", locations.uri_of_data(data)
-    for name, value in location_choices.mapping_of(data).items():
-        form[name.replace("{role}", "data.train")] = value
-
-
 def _imported_text(request: HttpRequest) -> str:
     file = request.FILES.get("file")
     if file is None or request.POST.get("yaml", "").strip():
@@ -138,12 +139,6 @@ def _imported_text(request: HttpRequest) -> str:
         return file.read(4 * MAX_CHARACTERS + 1).decode("utf-8")
     except UnicodeDecodeError:
         raise SpecError([SpecIssue("", "The file is not UTF-8 text; save it as UTF-8.")]) from None
-
-
-def _issues_outside_form(spec: dict[str, Any]) -> list[SpecIssue]:
-    """Return the issues of an imported definition that its form lacks: unknown settings."""
-    form_paths = {issue.path for issue in issues_in(forms.spec_from(forms.form_from(spec)))}
-    return [issue for issue in issues_in(spec) if issue.path not in form_paths]
 
 
 def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
@@ -193,44 +188,38 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     mode = request.POST.get("mode") or request.GET.get("mode")
+    # A recipe is current if the form was filled in from one of its presets.
+    from_preset = not origin and request.method == "GET"
+    current_recipe = request.GET.get("recipe", DEFAULT_RECIPE) if from_preset else None
     context = {
         "layout": draft.layout,
         **_check_context(draft, parent),
         "mode": "expert" if mode == "expert" else "simple",
         "origin": origin,
         "refused": status == 422,
-        "recipe_cards": _recipe_cards(request, from_preset=not origin and request.method == "GET"),
+        "recipe_cards": [
+            _recipe_card(recipes.load(name), request.GET.get("preset"), name == current_recipe)
+            for name in recipes.names()
+        ],
         "may_start": permissions.may_in_team(actors.actor_of(request), "start"),
     }
     return render(request, "new_run/page.html", context, status=status)
 
 
-def _recipe_cards(request: HttpRequest, from_preset: bool) -> list[dict[str, Any]]:
-    """Return all recipes with their presets, as links that fill in the form.
-
-    The current recipe and preset are marked if the form was filled in from a preset.
-    """
-    current_recipe = request.GET.get("recipe", DEFAULT_RECIPE) if from_preset else None
-    return [
-        _recipe_card(recipes.load(name), request.GET.get("preset"), name == current_recipe)
-        for name in recipes.names()
-    ]
-
-
 def _recipe_card(recipe: recipes.Recipe, preset_name: str | None, current: bool) -> dict[str, Any]:
+    """Return a recipe with its presets as links that fill in the form."""
     current_preset = (preset_name or _default_preset(recipe, CPU_PRESETS)) if current else None
-    links = [
-        {
-            "title": preset.title,
-            "help": preset.help,
-            "url": "?" + urlencode({"recipe": recipe.name, "preset": name}),
-            "current": name == current_preset,
-        }
-        for name, preset in recipe.presets.items()
-    ]
     return {
         "recipe": recipe.title,
-        "presets": links,
+        "presets": [
+            {
+                "title": preset.title,
+                "help": preset.help,
+                "url": "?" + urlencode({"recipe": recipe.name, "preset": name}),
+                "current": name == current_preset,
+            }
+            for name, preset in recipe.presets.items()
+        ],
         "current": current,
         "help": recipe.presets[current_preset].help if current_preset else "",
     }

@@ -18,6 +18,7 @@ from webapp.pages.runs.tabs import origin_of
 from webapp.runs import status_text
 from webapp.runs.models import Event, Run
 
+# The page shows the newest lines; `log_text` returns all of them.
 MAX_LOG_LINES = 500
 LEVELS = ("info", "warning", "error")
 

@@ -35,6 +35,8 @@ KINDS = {
     "hopeless": "hopeless (p = 0)",
     "set_aside": "set aside",
 }
+# A problem without a verdict has no rate. All other rates are at the frontier.
+KIND_OF_RATE = {None: "set_aside", 0.0: "hopeless", 1.0: "mastered"}
 
 
 @permissions.shown_to_guests
@@ -47,6 +49,7 @@ def frontier(request: HttpRequest, run_id: str) -> HttpResponse:
     kind = request.GET.get("kind", "")
     rows = _problem_rows(pool, kind, paths) if pool else []
     problems = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    # Only for the rows of this page: the texts of a whole pool are large.
     texts = questions(run, [row["id"] for row in problems])
     for row in problems:
         row |= {"text": texts.get(row["id"], {}), "path": paths.get(row["id"])}
@@ -85,6 +88,7 @@ def calibration(request: HttpRequest, run_id: str) -> HttpResponse:
     readout = request.GET.get("readout", "")
     if readout not in readouts:
         expected = "stated" if definitions.states_confidence(run.spec or {}) else "answer"
+        # Before the first measurement the page describes the one that the definition leads to.
         readout = next(iter(readouts), expected)
     context: dict[str, Any] = {
         "readouts": [(name, *calibration_panel.READOUTS[name]) for name in readouts],
@@ -135,7 +139,7 @@ def privileged(request: HttpRequest, run_id: str) -> HttpResponse:
     """Show the pass rates with and without the teacher's extra context, over all measurements."""
     run = requested_run(request, run_id)
     context: dict[str, Any] = {}
-    if measurements := privileged_panel.rates(run):
+    if measurements := scrubber.payloads_with_step(run, privileged_panel.KIND):
         context = {
             "rates": measurements[::-1],
             "plot": privileged_panel.plot(measurements),
@@ -155,7 +159,7 @@ def _problem_rows(
             "passed": pool.passed[id],
             "verdicts": pool.verdicts[id],
             "weight": pool.weights[id],
-            "kind": _kind(rate),
+            "kind": KIND_OF_RATE.get(rate, "frontier"),
         }
         for id, rate in pool.rates.items()
     ]
@@ -164,14 +168,6 @@ def _problem_rows(
     return sorted(
         rows, key=lambda row: (row["id"] not in tracked, -(row["weight"] or 0.0), row["id"])
     )
-
-
-def _kind(rate: float | None) -> str:
-    if rate is None:
-        return "set_aside"
-    if rate == 1:
-        return "mastered"
-    return "hopeless" if rate == 0 else "frontier"
 
 
 def _share_bar(shares: dict[str, float]) -> dict[str, float]:

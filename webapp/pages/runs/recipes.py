@@ -49,8 +49,9 @@ def recipe(request: HttpRequest, name: str) -> HttpResponse:
         {"key": key, "preset": preset, "facts": list(_facts(loaded.spec(key)))}
         for key, preset in loaded.presets.items()
     ]
-    context = {"recipe": loaded, "presets": presets, **_results(name)}
-    return render(request, "recipes/recipe.html", context)
+    return render(
+        request, "recipes/recipe.html", {"recipe": loaded, "presets": presets, **_results(name)}
+    )
 
 
 def _results(name: str) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def _results(name: str) -> dict[str, Any]:
     if results is None:
         return {}
     groups = [(title, results.get(key, ())) for key, title in RESULTS.items()]
+    # The link is left out if the site has no such document.
     report = f"results/{name}/report"
     return {
         "results": results,

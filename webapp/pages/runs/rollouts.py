@@ -8,11 +8,13 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import F, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
 from webapp.library import locations, model_files
+from webapp.pages.query_numbers import bigint
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches, rollout_tokens
 from webapp.runs.models import RolloutRow, Run
@@ -23,6 +25,7 @@ PAGE_SIZE = 40
 MAX_HISTORY = 200
 VERDICTS = {"correct": True, "wrong": False, "unknown": None}
 SOURCES = ("student", "teacher")
+# Postgres puts rows without a divergence first in a descending order unless told otherwise.
 ORDERS: dict[str, tuple[Any, ...]] = {
     "newest": ("-step", "-attempt", "seq", "offset"),
     "divergence": (F("divergence").desc(nulls_last=True), "-step", "offset"),
@@ -34,6 +37,7 @@ ORDERS: dict[str, tuple[Any, ...]] = {
 @require_safe
 def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     run = requested_run(request, run_id)
+    # Postgres does not accept NUL characters in a query.
     filters = {
         name: request.GET.get(name, "").replace("\0", "").strip()
         for name in ("problem", "step", "verdict", "truncated", "source", "order")
@@ -41,6 +45,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     rows = _matching(run.rollouts.filter(branches.on_live_branch(run)), filters).order_by(
         *ORDERS.get(filters["order"], ORDERS["newest"])
     )
+    # The links to other pages keep the filters, but not the number of this page.
     query = request.GET.copy()
     query.pop("page", None)
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
@@ -68,9 +73,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_safe
 def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: int) -> HttpResponse:
     run = requested_run(request, run_id)
-    row = run.rollouts.filter(attempt=attempt, seq=seq, offset=offset).first()
-    if row is None:
-        raise Http404("no such rollout")
+    row = get_object_or_404(run.rollouts, attempt=attempt, seq=seq, offset=offset)
     of_problem = run.rollouts.filter(branches.on_live_branch(run), problem=row.problem)
     of_source = of_problem.filter(source=row.source)
     rollout, error = _read(run, row)
@@ -98,6 +101,7 @@ def _decoded(run: Run, ids: Sequence[int]) -> str:
     """
     try:
         folder = locations.model_folder((run.spec or {})["networks"]["student"]["model"], run.team)
+        # The tokenizer raises OverflowError for a number that is no unsigned 32-bit integer.
         return model_files.text_of(folder, ids) if folder else ""
     except (
         KeyError,
@@ -119,12 +123,10 @@ def _read(run: Run, row: RolloutRow) -> tuple[rollout_tokens.TokenizedRollout | 
 
 def _matching(rows: QuerySet[RolloutRow], filters: dict[str, str]) -> QuerySet[RolloutRow]:
     """Return the rows that pass every filter; a value that makes no sense filters nothing."""
-    step = filters["step"]
     if filters["problem"]:
         rows = rows.filter(problem=filters["problem"])
-    # A number of 19 digits may not fit into a bigint column.
-    if step.isascii() and step.isdecimal() and len(step) < 19:
-        rows = rows.filter(step=int(step))
+    if (step := bigint(filters["step"])) is not None:
+        rows = rows.filter(step=step)
     if filters["verdict"] in VERDICTS:
         rows = rows.filter(verdict=VERDICTS[filters["verdict"]])
     if filters["truncated"] in ("0", "1"):

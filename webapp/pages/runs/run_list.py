@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from webapp.access import permissions
 from webapp.access.actors import actor_of
 from webapp.clients.models import Project
+from webapp.pages.query_numbers import bigint
 from webapp.runs import status_text
 from webapp.runs.models import Run, State
 
@@ -39,6 +40,7 @@ SOURCES = {
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
+    # Postgres does not accept NUL characters in a query.
     filters = {
         name: request.GET.get(name, "").replace("\0", "").strip()
         for name in ("q", "state", "source", "project")
@@ -49,10 +51,11 @@ def runs(request: HttpRequest) -> HttpResponse:
         team_runs.select_related("owner", "origin__project").defer("spec", "origin__params"),
         **filters,
     ).order_by("-pk")
+    # Pages begin at a key, not at a number of rows: a run that is created while somebody reads
+    # moves no run to another page.
     before = request.GET.get("before", "")
-    # A number of 19 digits may not fit into a bigint column.
-    if before.isascii() and before.isdecimal() and len(before) < 19:
-        matching = matching.filter(pk__lt=int(before))
+    if (last_pk := bigint(before)) is not None:
+        matching = matching.filter(pk__lt=last_pk)
     # One row more than the page shows tells whether there is an older page.
     page = list(matching[: PAGE_SIZE + 1])
     projects = (
@@ -80,11 +83,11 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    has_bar = run.source == Run.Source.MANAGED or run.total_steps is not None
     return {
         "run": run,
         "patience_s": round(status_text.silence_limit(run).total_seconds()),
-        "has_bar": has_bar,
+        # A client may not say how long its run is going to be.
+        "has_bar": run.source == Run.Source.MANAGED or run.total_steps is not None,
         "phase": status_text.phase_of(run),
         "silent": status_text.is_silent(run),
         "state": status_text.state_of(run),
@@ -103,8 +106,6 @@ def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str
     if project:
         runs = runs.filter(origin__project__name=project)
     for term in q.split():
-        condition = Q()
-        for name in SEARCHED_FIELDS:
-            condition |= Q(**{f"{name}__icontains": term})
-        runs = runs.filter(condition)
+        in_fields = [(f"{name}__icontains", term) for name in SEARCHED_FIELDS]
+        runs = runs.filter(Q(*in_fields, _connector=Q.OR))
     return runs

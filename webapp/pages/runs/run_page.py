@@ -35,13 +35,16 @@ def requested_run(request: HttpRequest, run_id: str, action: Action = "view") ->
 
 def chart_board_context(run: Run, charts: Sequence[Chart]) -> dict[str, Any]:
     """Return what templates/runs/charts/_board.html needs to draw and update `charts`."""
-    board_data = {
-        "run": run.public_id,
-        "since": run.batch_count,
-        "series": reverse("series_json", args=[run.public_id]),
-        "charts": [chart_json(chart) for chart in charts],
+    return {
+        "charts": [(chart, ",".join(chart.keys)) for chart in charts],
+        "board": {
+            "run": run.public_id,
+            # The live connection begins behind this batch, so nothing written meanwhile is missed.
+            "since": run.batch_count,
+            "series": reverse("series_json", args=[run.public_id]),
+            "charts": [chart_json(chart) for chart in charts],
+        },
     }
-    return {"charts": [(chart, ",".join(chart.keys)) for chart in charts], "board": board_data}
 
 
 def logged_board_context(run: Run) -> dict[str, Any]:
@@ -75,6 +78,7 @@ def render_tab(
         "run": run,
         "tab": tab,
         "tabs": tabs_of(run, panels),
+        # Only an active run can still write the first event of a panel.
         "new_tabs": new_panel_triggers(panels) if is_active and origin is None else "",
         "origin": origin,
         "state_word": status_text.state_of(run),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, get_args
 
 import orjson
-from asgiref.sync import sync_to_async
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -23,6 +22,8 @@ from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
 from webapp.base.read_snapshot import snapshot
+from webapp.pages.attachments import attachment
+from webapp.pages.query_numbers import bigint
 from webapp.pages.runs.run_page import requested_run
 from webapp.runs import branches
 from webapp.runs.models import Run
@@ -77,23 +78,14 @@ def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
 
 @permissions.shown_to_guests
 @require_safe
-def series_csv(request: HttpRequest, run_id: str) -> HttpResponse | StreamingHttpResponse:
+def series_csv(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
     """Stream every point on the live branch, one per line.
 
     With `abandoned=1` the points of abandoned branches are included.
     """
     run = requested_run(request, run_id)
     rows = series_store.export_rows(run, _keys(request), _abandoned(request))
-
-    async def stream() -> AsyncIterator[str]:
-        yield _csv_lines([HEADER])
-        # Reading the database blocks, so it runs in a worker thread.
-        while chunk := await sync_to_async(lambda: list(islice(rows, ROWS_PER_CHUNK)))():
-            yield _csv_lines(chunk)
-
-    response = StreamingHttpResponse(stream(), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{run.public_id}.csv"'
-    return response
+    return attachment(_csv_chunks(rows), f"{run.public_id}.csv", "text/csv; charset=utf-8")
 
 
 @permissions.shown_to_guests
@@ -102,14 +94,7 @@ def series_parquet(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
     """Stream the same rows as a Parquet file."""
     run = requested_run(request, run_id)
     chunks = series_store.export_parquet(run, _keys(request), _abandoned(request))
-
-    async def stream() -> AsyncIterator[bytes]:
-        while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
-            yield chunk
-
-    response = StreamingHttpResponse(stream(), content_type="application/vnd.apache.parquet")
-    response["Content-Disposition"] = f'attachment; filename="{run.public_id}.parquet"'
-    return response
+    return attachment(chunks, f"{run.public_id}.parquet", "application/vnd.apache.parquet")
 
 
 def marks(run: Run, axis: series_store.Axis) -> list[dict[str, Any]]:
@@ -123,9 +108,9 @@ def marks(run: Run, axis: series_store.Axis) -> list[dict[str, Any]]:
         step_marks.append((step, "stage", stage["name"]))
         step += stage["until"]["steps"]
     for kind, attempt, step in branches.rewinds_and_checkpoints(run):
-        is_restart = kind == "rewind"
+        # The log of a resumed attempt begins with a rewind.
         step_marks.append(
-            (step, "restart", f"attempt {attempt}") if is_restart else (step, kind, kind)
+            (step, "restart", f"attempt {attempt}") if kind == "rewind" else (step, kind, kind)
         )
     step_marks.sort()
     positions = {step: float(step) for step, _, _ in step_marks}
@@ -139,10 +124,13 @@ def marks(run: Run, axis: series_store.Axis) -> list[dict[str, Any]]:
     ]
 
 
-def _csv_lines(rows: list[tuple[Any, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+def _csv_chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
+    chunk: list[tuple[Any, ...]] = [HEADER]
+    while chunk:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(chunk)
+        yield text.getvalue()
+        chunk = list(islice(rows, ROWS_PER_CHUNK))
 
 
 def _keys(request: HttpRequest) -> list[str] | None:
@@ -152,8 +140,7 @@ def _keys(request: HttpRequest) -> list[str] | None:
     """
     names = [*request.GET.getlist("key"), *request.GET.get("keys", "").split(",")]
     # Postgres does not accept NUL characters in a query.
-    keys = [key for key in (name.replace("\0", "") for name in names) if key]
-    return keys[:MAX_KEYS] or None
+    return [key for name in names if (key := name.replace("\0", ""))][:MAX_KEYS] or None
 
 
 def _abandoned(request: HttpRequest) -> bool:
@@ -182,6 +169,7 @@ def _number(request: HttpRequest, name: str) -> float | None:
 
 def _width(request: HttpRequest) -> int:
     text = request.GET.get("width", str(DEFAULT_WIDTH))
-    if not (text.isascii() and text.isdecimal() and len(text) < 7 and int(text)):
+    width = bigint(text) if len(text) < 7 else None
+    if not width:
         raise BadSeriesQuery("width must be a whole number above 0")
-    return min(int(text), MAX_WIDTH)
+    return min(width, MAX_WIDTH)

@@ -30,14 +30,12 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
             return redirect("share", run.public_id)
         link = reverse("shared", args=[links.share(run, actor.user, lifetime)])
         return shown_once.redirect(request.path, link=request.build_absolute_uri(link))
-    active_links = (
-        permissions.visible(actor, ShareLink)
-        .filter(run=run, revoked_at=None, expires_at__gt=timezone.now())
-        .select_related("created_by")
-    )
     context = {
         "run": run,
-        "links": active_links.order_by("-created_at"),
+        "links": permissions.visible(actor, ShareLink)
+        .filter(run=run, revoked_at=None, expires_at__gt=timezone.now())
+        .select_related("created_by")
+        .order_by("-created_at"),
         **shown_once.read_secret(request),
     }
     return shown_once.hide_afterwards(request, render(request, "sharing/share.html", context))
@@ -46,10 +44,10 @@ def share(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_POST
 def revoke(request: HttpRequest, run_id: str, link_id: int) -> HttpResponse:
     """End a link."""
-    link = permissions.find(
-        actor_of(request), "share", ShareLink, pk=link_id, run__public_id=run_id
+    links.revoke(
+        # By the run's id too: the address names the run whose link is revoked.
+        permissions.find(actor_of(request), "share", ShareLink, pk=link_id, run__public_id=run_id)
     )
-    links.revoke(link)
     messages.success(request, "Link revoked.")
     return redirect("share", run_id)
 
@@ -64,7 +62,9 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
         return errors.page(
             request, 410, "This link does not work", message, "Ask its sender for a new one."
         )
+    # The link and not the run: when it is revoked or expires, the session loses access with it.
     granted = request.session.get(actors.GRANTS, [])
     if link.pk not in granted:
+        # A new list: Django does not notice a change inside a stored one, and would not save it.
         request.session[actors.GRANTS] = [*granted, link.pk]
     return redirect("run", link.run.public_id)

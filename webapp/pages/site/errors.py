@@ -38,14 +38,18 @@ def page(
     request: HttpRequest, status: int, title: str, message: str, remedy: str = ""
 ) -> HttpResponse:
     """Return the message page with `status`."""
-    context = {
-        "title": title,
-        "message": message,
-        "remedy": remedy,
-        "link_url": "/",
-        "link_text": "Show the runs",
-    }
-    return render(request, "message.html", context, status=status)
+    return render(
+        request,
+        "message.html",
+        {
+            "title": title,
+            "message": message,
+            "remedy": remedy,
+            "link_url": "/",
+            "link_text": "Show the runs",
+        },
+        status=status,
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -53,17 +57,23 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
     message = next(
         (text for kind, text in TOO_MUCH.items() if isinstance(exception, kind)), UNREADABLE
     )
-    html = format_html(
-        '<!doctype html><html lang="en"><title>Bad request</title><main><p>{}</p></main></html>',
-        message,
+    return HttpResponse(
+        format_html(
+            '<!doctype html><html lang="en"><title>Bad request</title>'
+            "<main><p>{}</p></main></html>",
+            message,
+        ),
+        status=400,
     )
-    return HttpResponse(html, status=400)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    reason = str(exception or "") or "Your role in this team does not allow this."
     return page(
-        request, 403, "Not allowed", reason, "Ask an administrator of the team for another role."
+        request,
+        403,
+        "Not allowed",
+        str(exception or "") or "Your role in this team does not allow this.",
+        "Ask an administrator of the team for another role.",
     )
 
 
@@ -83,29 +93,39 @@ def server_error(request: HttpRequest) -> HttpResponse:
     Django calls this while it handles the exception. The text is plain, because rendering a page
     may need what has just failed.
     """
+    # Django's and psycopg's exceptions may have been replaced by another one on their way up.
     errors = list(_chain(sys.exc_info()[1]))
     if any(isinstance(error, OperationalError | InterfaceError) for error in errors):
-        text = (
+        return HttpResponse(
             "The database does not answer. Runs continue without it, and nothing is lost. "
-            "Try again in a moment.\n"
+            "Try again in a moment.\n",
+            status=503,
+            content_type=PLAIN_TEXT,
+            headers={"Retry-After": "5"},
         )
-        return HttpResponse(text, status=503, content_type=PLAIN_TEXT, headers={"Retry-After": "5"})
     if any(isinstance(error, OSError) and error.errno == errno.ENOSPC for error in errors):
-        text = (
+        return HttpResponse(
             "The server's disk is full, so nothing was changed. "
-            "Free some space on it and try again.\n"
+            "Free some space on it and try again.\n",
+            status=507,
+            content_type=PLAIN_TEXT,
         )
-        return HttpResponse(text, status=507, content_type=PLAIN_TEXT)
-    text = (
+    return HttpResponse(
         "Something went wrong on the server. Nothing that was recorded is lost; "
-        "the server's log says what happened.\n"
+        "the server's log says what happened.\n",
+        status=500,
+        content_type=PLAIN_TEXT,
     )
-    return HttpResponse(text, status=500, content_type=PLAIN_TEXT)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    message = "The form was too old or came from another site, so nothing was changed."
-    return page(request, 403, "Form not accepted", message, "Reload the page and try again.")
+    return page(
+        request,
+        403,
+        "Form not accepted",
+        "The form was too old or came from another site, so nothing was changed.",
+        "Reload the page and try again.",
+    )
 
 
 class FormsOnly:

@@ -25,6 +25,7 @@ OK = "ok"
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     """Answer 200 as long as the process runs."""
+    # Nothing else is checked: a failed check restarts the process, which does not fix a database.
     return JsonResponse({"ok": True})
 
 
@@ -87,6 +88,7 @@ def _redis() -> str:
             settings.REDIS_URL,
             socket_connect_timeout=1,
             socket_timeout=1,
+            # The client retries by default; a check must answer within seconds.
             retry=Retry(NoBackoff(), 0),
         ) as client:
             client.ping()

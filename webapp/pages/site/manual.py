@@ -93,6 +93,7 @@ def grouped() -> list[tuple[str, list[str]]]:
     return [*groups, ("More", remaining)] if remaining else groups
 
 
+# The documents are part of the program and change only with it, so each is read and rendered once.
 @cache
 def title_of(name: str) -> str:
     return (FOLDER / f"{name}.md").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")

@@ -26,9 +26,11 @@ class DatabaseCollector(Collector):
     """Gauges of the whole installation, read from Postgres at each scrape."""
 
     def describe(self) -> Iterable[Metric]:
+        # Without this method the registry calls `collect` when this module is imported.
         return ()
 
     def collect(self) -> Iterator[Metric]:
+        # The counters of this process are reported even while Postgres is away.
         try:
             gauges = [*_run_gauges(), *_machine_gauges()]
         except Error:
@@ -47,6 +49,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     Anyone else gets 404, so that the address does not reveal itself.
     """
     token, header = settings.STILLROOM_METRICS_TOKEN, request.headers.get("Authorization", "")
+    # Without a configured token, "Bearer " must not pass for it.
     has_token = bool(token) and hmac.compare_digest(header.encode(), f"Bearer {token}".encode())
     if not (has_token or _is_from_allowed_address(request)):
         raise Http404

@@ -28,6 +28,7 @@ def account(request: HttpRequest) -> HttpResponse:
     if form.cleaned_data["password"]:
         user.set_password(form.cleaned_data["password"])
     user.save()
+    # A changed password ends all sessions of the person except this one.
     update_session_auth_hash(request, user)
     messages.success(request, "Saved.")
     return redirect("account")

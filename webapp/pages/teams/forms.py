@@ -17,6 +17,7 @@ class SignInForm(forms.Form):
         label="Email",
         widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
     )
+    # A password may begin or end with spaces.
     password = forms.CharField(
         label="Password",
         strip=False,
@@ -70,6 +71,7 @@ class JoinForm(AccountForm):
     field_order = ("name", "email", "password")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # The validators compare a password with the person's data; a new account has none yet.
         super().__init__(*args, user=User(), **kwargs)
         self.fields["password"].required = True
         self.fields["password"].label = "Password"

@@ -45,6 +45,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
 def _join(
     request: HttpRequest, token: str, user: User | None, form: JoinForm | None
 ) -> HttpResponse:
+    # Together: if the invitation is used up meanwhile, no account remains without a team.
     with transaction.atomic():
         person = user or _new_account(form)
         team = one_time_links.accept_invitation(token, person)

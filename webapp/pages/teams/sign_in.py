@@ -30,6 +30,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _sign_in_page(request, SignInForm(), target, 200)
     account, address = request.POST.get("email", ""), request.META.get("REMOTE_ADDR", "")
+    # Before the form is validated, which checks the password.
     if not sign_in_throttle.allow(account, address):
         return _sign_in_page(
             request, SignInForm(initial={"email": account}), target, 429, sign_in_throttle.TOO_OFTEN
@@ -77,6 +78,7 @@ def _sign_in_page(
 
 def _enter(request: HttpRequest, user: User, target: str) -> HttpResponse:
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    # The target comes from the address: unchecked, a link to this page could lead to another site.
     safe = url_has_allowed_host_and_scheme(
         target, {request.get_host()}, require_https=request.is_secure()
     )

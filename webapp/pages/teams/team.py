@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -94,15 +94,14 @@ def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
         messages.success(request, f"{membership.user} is no longer in the team.")
     except members.LastAdmin as refusal:
         messages.error(request, str(refusal))
+    # Whoever left the team cannot see its page.
     return redirect("team" if membership.user != actor.user else "runs")
 
 
 @require_POST
 def switch(request: HttpRequest, slug: str) -> HttpResponse:
     """Switch to another of the person's teams."""
-    other_team = permissions.visible(actor_of(request), Team).filter(slug=slug).first()
-    if other_team is None:
-        raise Http404("no such team")
+    other_team = get_object_or_404(permissions.visible(actor_of(request), Team), slug=slug)
     request.session[actors.CURRENT_TEAM] = other_team.slug
     return redirect("runs")
 
@@ -117,20 +116,21 @@ def page(request: HttpRequest, team: Team, *, status: int = 200, **new_items: An
         .select_related("created_by", "revoked_by")
         .order_by("-pk")
     )
-    open_invitations = permissions.visible(actor, Invitation).filter(
-        team=team, used_at=None, expires_at__gt=timezone.now()
-    )
     context = {
         "team": team,
         "members": permissions.visible(actor, Membership)
         .filter(team=team)
         .select_related("user")
         .order_by("user__name", "user__email"),
-        "invitations": open_invitations.select_related("created_by").order_by("-created_at"),
+        "invitations": permissions.visible(actor, Invitation)
+        .filter(team=team, used_at=None, expires_at__gt=timezone.now())
+        .select_related("created_by")
+        .order_by("-created_at"),
         "teams": permissions.visible(actor, Team).exclude(pk=team.pk).order_by("name"),
         "roles": Role.choices,
         "is_admin": is_admin,
         "may_log": permissions.may(actor, "start", team),
+        # Editors revoke their own tokens, administrators any.
         "tokens": tokens if is_admin else tokens.filter(created_by=actor.user),
         "token_form": TokenForm(),
         "server": request.build_absolute_uri("/").rstrip("/"),

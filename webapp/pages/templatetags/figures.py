@@ -28,13 +28,8 @@ from webapp.base.number_text import (
 
 register = template.Library()
 
-
-register.filter("plain", plain)
-register.filter("percent", percent)
-register.filter("points", points)
-register.filter("grouped", grouped)
-register.filter("bytes_size", bytes_size)
-register.filter("duration", duration)
+for text_filter in (plain, percent, points, grouped, bytes_size, duration):
+    register.filter(text_filter.__name__, text_filter)
 
 
 @register.filter
@@ -43,6 +38,7 @@ def age(moment: datetime | None) -> SafeString | str:
     if moment is None:
         return "–"
     seconds = (timezone.now() - moment).total_seconds()
+    # static/js/page.js has the same limits, so that the text does not change when it takes over.
     text = "just now" if seconds < 5 else f"{int(seconds)} s ago"
     for size, unit in ((60, "min"), (3600, "h"), (86400, "d")):
         if seconds >= size:
@@ -72,7 +68,9 @@ def sparkline(values: Sequence[float] | None) -> SafeString | str:
     if len(finite) < 2:
         return ""
     low, high = min(finite), max(finite)
+    # A constant is drawn at the bottom.
     value_range = high - low or 1.0
+    # 2 units are left on the left and 4 on the right, for the width of the line and for the dot.
     coordinates = [
         (2 + 90 * i / (len(finite) - 1), 21 - 18 * (value - low) / value_range)
         for i, value in enumerate(finite)
@@ -104,6 +102,7 @@ def trajectory(rates: Sequence[float | None]) -> SafeString:
         else f"from {percent(rates[0])} to {percent(rates[-1])}"
     )
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in coordinates)
+    # Safe, because only numbers are formatted into it.
     dots = SafeString(
         "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>' for x, y in coordinates)
     )
