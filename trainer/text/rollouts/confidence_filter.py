@@ -80,11 +80,12 @@ class ConfidenceFilter:
         row = replace(row, confidence=self.codec.read(answer.text).value, target_confidence=target)
         if answer.truncated:
             return row
-        return (
-            self._with_measured_confidence(row, target)
-            if self.settings.in_answer
-            else self._with_weighted_statement(row)
-        )
+        if self.settings.in_answer:
+            return self._with_measured_confidence(row, target)
+        # The student's own statement stays; only the teacher corrects it.
+        statement_T = confidence_tokens(self.codec, self.verifier.student, row.answer.ids)
+        kinds, coefficients = _kinds_and_coefficients(statement_T, DIVERGENCE, self.settings.weight)
+        return replace(row, kinds=kinds, coefficients=coefficients)
 
     def _with_measured_confidence(self, row: TrainRow, target: float) -> TrainRow:
         student = self.verifier.student
@@ -112,12 +113,6 @@ class ConfidenceFilter:
             behaviour_logprobs=None,
             edited=True,
         )
-
-    def _with_weighted_statement(self, row: TrainRow) -> TrainRow:
-        """Keep the student's own statement; only the teacher corrects it."""
-        statement_T = confidence_tokens(self.codec, self.verifier.student, row.answer.ids)
-        kinds, coefficients = _kinds_and_coefficients(statement_T, DIVERGENCE, self.settings.weight)
-        return replace(row, kinds=kinds, coefficients=coefficients)
 
 
 def _kinds_and_coefficients(

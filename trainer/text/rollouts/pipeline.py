@@ -18,8 +18,8 @@ from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.overlap import OverlapEngine
-from trainer.text.rollouts.protocols import Controller, Engine, Filter, Generator, Progress, Replay
-from trainer.text.rollouts.records import DroppedAnswer, Group, Prompt, TrainRow, Trajectory
+from trainer.text.rollouts.protocols import Controller, Engine, Filter, Generator, Replay
+from trainer.text.rollouts.records import DroppedAnswer, Group, Progress, Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry, account_for_round
 
 
@@ -75,7 +75,12 @@ class RolloutPipeline:
         trajectories = self.engine.write(
             self.generate.propose(prompts, counts), self.generate.sampling, noise, progress
         )
-        self._charge(budget, trajectories)
+        for trajectory in trajectories:
+            budget.spend(
+                self.generate.sampling.max_new_tokens,
+                trajectory.length,
+                completed=not trajectory.truncated,
+            )
         answers = iter(trajectories)
         fresh = self.filter.judge(prompts, [list(islice(answers, count)) for count in counts])
         return self._finish_round(fresh, version, budget)
@@ -111,19 +116,10 @@ class RolloutPipeline:
         answers = problems * self.generate.per_problem
         return Budget(answers, answers * self.generate.sampling.max_new_tokens)
 
-    def _charge(self, budget: Budget, trajectories: Sequence[Trajectory]) -> None:
-        for trajectory in trajectories:
-            budget.spend(
-                self.generate.sampling.max_new_tokens,
-                trajectory.length,
-                completed=not trajectory.truncated,
-            )
-
     def _refuse_held_out(self, prompts: Sequence[Prompt]) -> None:
-        if held_out_prompt := next(
-            (prompt for prompt in prompts if prompt.question.problem.id in self.held_out), None
-        ):
-            raise ValueError(
-                f"Problem {held_out_prompt.question.problem.id} is held out for evaluation and "
-                "cannot be trained on."
-            )
+        for prompt in prompts:
+            if prompt.question.problem.id in self.held_out:
+                raise ValueError(
+                    f"Problem {prompt.question.problem.id} is held out for evaluation and "
+                    "cannot be trained on."
+                )

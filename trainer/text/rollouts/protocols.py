@@ -13,13 +13,12 @@ from trainer.text.rollouts.records import (
     Decision,
     DroppedAnswer,
     Group,
+    Progress,
     Prompt,
     SampleRequest,
     TrainRow,
     Trajectory,
 )
-
-Progress = Callable[[int, int], None]
 
 # Of a group, one of its answers and the confidence that takes the place of any stated in what the
 # teacher is shown (None: leave it): the name of the teacher and the ids that it reads before the

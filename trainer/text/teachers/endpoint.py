@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec import EndpointTeacher, Sampling
+from trainer.text.rollouts.records import Progress
 from trainer.text.teachers.completion_cache import Completion, CompletionCache, clamped_tokens
 from trainer.text.teachers.secret_values import value_of
 
@@ -35,8 +36,6 @@ RESUME_REMEDY = (
     "Resume the run once it answers as it should; what it has written is kept and not asked for "
     "again."
 )
-
-Progress = Callable[[int, int], None]
 
 
 class RetryableError(Exception):
@@ -138,7 +137,10 @@ class Endpoint:
                         f"The teacher at {self.teacher.url} {error}; it was asked {attempts}.",
                         RESUME_REMEDY,
                     ) from None
-                await self.pause(_retry_pause(attempt, error.pause))
+                # The pause doubles, and up to half of it is random: requests that failed together
+                # do not return together.
+                backoff = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
+                await self.pause(min(LONGEST_PAUSE, max(backoff, error.pause)))
             attempt += 1
 
     async def _attempt(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> Completion:
@@ -231,15 +233,6 @@ def _completion(response: httpx2.Response) -> Completion:
             "gives an empty answer" + (" that used up the longest answer" if truncated else "")
         )
     return Completion(text, truncated, tokens)
-
-
-def _retry_pause(attempt: int, requested: float) -> float:
-    """Seconds before the next attempt: doubled each time, and up to half random.
-
-    The random part spreads requests that failed together.
-    """
-    backoff = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
-    return min(LONGEST_PAUSE, max(backoff, requested))
 
 
 def _retry_after(response: httpx2.Response) -> float:

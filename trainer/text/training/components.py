@@ -66,7 +66,9 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         "evaluation": problem_sets.evaluation,
         **({"retained": problem_sets.retained} if problem_sets.retained else {}),
     }
-    student = _load_student(spec, rt.device)
+    student = load_student(spec, rt.device)
+    if spec.compute.gradient_checkpointing:
+        recompute_activations(student.model)
     rt.network(
         group, student.model, layers_of(student.model), spec.networks.student.dtype == "bfloat16"
     )
@@ -120,7 +122,7 @@ def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> N
         text_ids(student, problem.solution)
 
 
-def _load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
+def load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
     """Load the student with its adapter.
 
     With bfloat16 only the updates compute in bfloat16: weights, moments and gradients are held, and
@@ -131,8 +133,6 @@ def _load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
     student = load(network.model_copy(update={"dtype": dtype}), spec.seed, device)
     if isinstance(network.adapter, LowRankAdapter):
         adapters.add_adapter(student, network.adapter, spec.seed)
-    if spec.compute.gradient_checkpointing:
-        recompute_activations(student.model)
     return student
 
 

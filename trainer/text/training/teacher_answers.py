@@ -115,11 +115,7 @@ def write_teacher_answers(
     )
     answers = written.answers
     for view in teachers.views:
-        view_answers = [
-            answer
-            for answer in answers
-            if teachers.has_view(answer.problem) and teachers.of(answer.problem) is view
-        ]
+        view_answers = [answer for answer in answers if teachers.view_of(answer.problem) is view]
         count_sampled(rt, view.language_model, view_answers)
     rt.metrics(
         {

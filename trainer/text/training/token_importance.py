@@ -175,7 +175,12 @@ def regions(
     delta_T = np.maximum(np.asarray(divergence_T, np.float64), 0.0)
     is_kept_T = np.ones(len(delta_T), bool) if kept_T is None else np.asarray(kept_T, bool)
     split = thresholds or (float(np.median(entropy_share_T)), float(np.median(delta_T)))
-    region_T = _region_of(entropy_share_T, delta_T, split)
+    low_entropy_T, low_delta_T = entropy_share_T <= split[0], delta_T <= split[1]
+    # Indices in REGIONS.
+    region_T = np.select(
+        [~low_entropy_T & ~low_delta_T, ~low_entropy_T, ~low_delta_T], [0, 1, 2], 3
+    )
+    total = float(delta_T.sum())
     edges = np.linspace(0, 1, CELLS + 1), np.geomspace(*DIVERGENCES, CELLS + 1)
     return {
         "entropy_edges": edges[0].tolist(),
@@ -187,7 +192,9 @@ def regions(
                 "name": name,
                 "share": _share(region_T == number),
                 "kept_share": _share(region_T[is_kept_T] == number),
-                "divergence_share": _share_of_sum(delta_T, region_T == number),
+                "divergence_share": (
+                    float(delta_T[region_T == number].sum()) / total if total > 0 else 0.0
+                ),
             }
             for number, name in enumerate(REGIONS)
         ],
@@ -201,16 +208,6 @@ def region_metrics(event: Mapping[str, Any]) -> dict[str, float]:
     return {f"tokens/{region['name']}": region["share"] for region in event["regions"]}
 
 
-def _region_of(
-    entropy_share_T: Array, divergence_T: Array, split: tuple[float, float]
-) -> NDArray[np.int64]:
-    """Index in REGIONS of each token."""
-    low_entropy_T, low_divergence_T = entropy_share_T <= split[0], divergence_T <= split[1]
-    return np.select(
-        [~low_entropy_T & ~low_divergence_T, ~low_entropy_T, ~low_divergence_T], [0, 1, 2], 3
-    )
-
-
 def _histogram(entropy: Array, divergence: Array, edges: tuple[Array, Array]) -> list[list[int]]:
     """Counts by [entropy cell][divergence cell]."""
     counts, _, _ = np.histogram2d(
@@ -222,8 +219,3 @@ def _histogram(entropy: Array, divergence: Array, edges: tuple[Array, Array]) ->
 
 def _share(members: NDArray[np.bool_]) -> float:
     return float(members.mean()) if members.size else 0.0
-
-
-def _share_of_sum(values: Array, members: NDArray[np.bool_]) -> float:
-    total = float(values.sum())
-    return float(values[members].sum()) / total if total > 0 else 0.0

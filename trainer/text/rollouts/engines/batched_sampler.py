@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -42,37 +43,26 @@ def write(
     source: Source,
 ) -> Iterator[Trajectory]:
     """Yield answers as they finish; at most `rows` are in progress together."""
-    waiting = deque(
-        sorted(_split_by_rows(requests, rows), key=lambda request: -len(request.prompt))
-    )
+    # A request joins a cohort whole, so one for more answers than there are rows is split.
+    fitting = [
+        replace(request, samples=request.samples[start : start + rows])
+        for request in requests
+        for start in range(0, len(request.samples), rows)
+    ]
+    waiting = deque(sorted(fitting, key=lambda request: -len(request.prompt)))
     batch = SamplingBatch(language_model, sampling, noise)
     while waiting or len(batch):
         free = rows - len(batch)
         if free >= START_SHARE * rows or not len(batch):
-            starting = _take_fitting(waiting, free)
+            starting = []
+            while waiting and len(waiting[0].samples) <= free:
+                free -= len(waiting[0].samples)
+                starting.append(waiting.popleft())
             if starting:
                 batch.start(starting)
         for row in batch.advance():
             yield batch.trajectory(row, source)
         batch.remove_finished()
-
-
-def _split_by_rows(requests: Sequence[SampleRequest], rows: int) -> Iterator[SampleRequest]:
-    """Split requests for more answers than there are rows."""
-    for request in requests:
-        for start in range(0, len(request.samples), rows):
-            yield SampleRequest(
-                request.problem, request.prompt, request.samples[start : start + rows]
-            )
-
-
-def _take_fitting(waiting: deque[SampleRequest], free: int) -> list[SampleRequest]:
-    """Take requests from the queue while all of their answers have a free row."""
-    batch_requests: list[SampleRequest] = []
-    while waiting and len(waiting[0].samples) <= free:
-        free -= len(waiting[0].samples)
-        batch_requests.append(waiting.popleft())
-    return batch_requests
 
 
 class SamplingBatch:

@@ -22,8 +22,8 @@ from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import InProcessEngine
-from trainer.text.rollouts.protocols import Engine, Progress
-from trainer.text.rollouts.records import SampleRequest, Trajectory
+from trainer.text.rollouts.protocols import Engine
+from trainer.text.rollouts.records import Progress, SampleRequest, Trajectory
 
 
 class CopiedWeightsEngine(InProcessEngine):

@@ -44,7 +44,8 @@ class Transcript:
     def append(self, choice: TokenChoice, lines: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Append the chosen token to the given lines; return all chosen ids [N]."""
         if self.lengths.max() == self.ids.shape[1]:
-            self._widen()
+            self.ids = np.concatenate((self.ids, np.zeros_like(self.ids)), axis=-1)
+            self.tracks = np.concatenate((self.tracks, np.zeros_like(self.tracks)), axis=-1)
         ids = choice.ids.cpu().numpy()
         tracks = (
             torch.stack((choice.logprobs, choice.sampled_logprobs, choice.entropies))
@@ -71,7 +72,3 @@ class Transcript:
             self.ids[lines],
             self.tracks[:, lines],
         )
-
-    def _widen(self) -> None:
-        self.ids = np.concatenate((self.ids, np.zeros_like(self.ids)), axis=-1)
-        self.tracks = np.concatenate((self.tracks, np.zeros_like(self.tracks)), axis=-1)

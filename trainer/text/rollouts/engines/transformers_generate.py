@@ -8,7 +8,6 @@ batch until all are done, and each answer reads its prompt again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -67,8 +66,11 @@ def _batch(
     keys = rollout_keys(noise, ((request.problem, sample) for request, sample in answers))
     keyed_choice = KeyedChoice(keys, language_model.vocabulary, sampling)
     ids, mask = _left_padded([request.prompt for request, _ in answers], language_model.device)
-    with _neutral_generation_config(language_model.model):
-        model: Any = language_model.model
+    model: Any = language_model.model
+    # The model's own sampling defaults (penalties, temperature) would change the logits before
+    # `keyed_choice` sees them.
+    own_config, model.generation_config = model.generation_config, GenerationConfig()
+    try:
         model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -78,6 +80,8 @@ def _batch(
             eos_token_id=list(language_model.eos_ids),
             pad_token_id=language_model.eos_ids[0],
         )
+    finally:
+        model.generation_config = own_config
     eos_ids = np.array(language_model.eos_ids)
     for row, (request, sample) in enumerate(answers):
         # Finished rows go on sampling until the whole batch is done; their rest is cut here.
@@ -103,13 +107,3 @@ def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tu
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask[row, longest - len(prompt) :] = 1
     return ids.to(device), mask.to(device)
-
-
-@contextmanager
-def _neutral_generation_config(model: Any) -> Iterator[None]:
-    """Disable the model's own sampling defaults (penalties, temperature) inside the block."""
-    own_config, model.generation_config = model.generation_config, GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = own_config

@@ -31,8 +31,7 @@ from trainer.text.rollouts.engines.vllm.weights import (
     write_description,
     write_weights,
 )
-from trainer.text.rollouts.protocols import Progress
-from trainer.text.rollouts.records import SampleRequest, Segment, Trajectory
+from trainer.text.rollouts.records import Progress, SampleRequest, Segment, Trajectory
 
 COMPLETIONS, RPC = "/v1/completions", "/collective_rpc"
 LOG = "vllm.log"
@@ -41,24 +40,18 @@ MOST_THREADS = 256
 RESTARTS = 3  # in a row, without one answer between them
 
 
-def _ignore_message(_: str) -> None:
-    return
-
-
 @dataclass
 class VllmEngine:
     """Requests `rows` answers side by side; `folder` holds weights and log.
 
-    `log_warning` reports restarts. `weights` returns the whole student, gathered and with its
-    adapter merged.
+    `log_warning` reports restarts.
     """
 
     student: LanguageModel
     launch: Launch
     rows: int
     folder: Path
-    log_warning: Callable[[str], None] = _ignore_message
-    weights: Callable[[], dict[str, Tensor]] | None = None
+    log_warning: Callable[[str], None] = lambda _: None
     version: int = -1
     start_server: Callable[[Launch, Path, Path], Server] = Server
     server: Server | None = None
@@ -79,7 +72,9 @@ class VllmEngine:
         """
         if version == self.version:
             return
-        checksums = self._write_weights()
+        weights = plain_weights(self.student.model)
+        checksums = write_weights(self.student, weights, self.launch.dtype, self.folder)
+        self._expected = logprobs_of(self.student, self._check_ids)
         if self.server is None:
             self._start()
             self._check.begin(self._expected, self._first_server_logprobs())
@@ -213,12 +208,6 @@ class VllmEngine:
         return choice
 
     # Weights.
-
-    def _write_weights(self) -> dict[str, str]:
-        weights = self.weights() if self.weights else plain_weights(self.student.model)
-        checksums = write_weights(self.student, weights, self.launch.dtype, self.folder)
-        self._expected = logprobs_of(self.student, self._check_ids)
-        return checksums
 
     def _send(self, version: int, checksums: dict[str, str]) -> None:
         assert self.server is not None
