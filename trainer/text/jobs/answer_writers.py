@@ -106,6 +106,8 @@ class EndpointAnswerWriter:
         return [
             [
                 answer_line(
+                    # `sample_answers` does the same for models: a cut answer fails whatever it
+                    # says.
                     not completion.truncated and verdict.correct,
                     completion.truncated,
                     completion.tokens,

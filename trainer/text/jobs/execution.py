@@ -55,6 +55,7 @@ def execute_part(spec: JobSpec, part: int, parts: int, out: Path) -> int:
                     json.dumps(_result_row(spec, index, items[index], written), ensure_ascii=False)
                     + "\n"
                 )
+            # The worker's runner counts the lines of FILE.part while the part is being executed.
             file.flush()
             done += len(block)
         # FILE must be complete on disk before it gets its final name.
@@ -105,6 +106,7 @@ def _result_row(
             {name: value for name, value in answer.items() if name != "text"} for answer in answers
         ]
     return {
+        # The key is part of the format of results; see `tallies`.
         "place": index,
         "id": problem.id,
         "question": problem.question,

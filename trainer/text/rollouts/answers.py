@@ -108,6 +108,8 @@ class SamplerAndJudge:
         Every answer to question i continues the ids `prefixes[i]`; the verifier reads them with the
         answer, but they are not among its ids.
         """
+        # Whole questions are divided among the ranks, not answers: the sampler reads a prompt once
+        # for all of its answers.
         jobs = list(zip(questions, prefixes or [()] * len(questions), samples, strict=True))
         rank_jobs = self.world.divide(jobs)
         requests = [
@@ -188,6 +190,7 @@ class SamplerAndJudge:
                 texts[index],
                 verdicts[index].correct if index in verdicts else False,
                 verdicts[index].answer if index in verdicts else "",
+                # NaN marks what a sampling program does not report; later stages test for None.
                 _none_if_nan(trajectory.logprobs),
                 _none_if_nan(trajectory.entropies),
                 _none_if_nan(trajectory.sampled_logprobs),

@@ -130,6 +130,7 @@ def build_filter(
     objective, settings = stage.objective, stage.rollouts.filter
     kind = token_kind(stage)
     teacher_context = (
+        # These objectives compare with no teacher, so no row gets a teacher's prompt.
         None if isinstance(objective, GRPO | CrossEntropy) else TeacherPrompts(teachers)
     )
     standardise = objective.standardise if isinstance(objective, GRPO) else None

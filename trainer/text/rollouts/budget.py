@@ -38,6 +38,7 @@ class Budget:
 
         Raises BudgetExceeded, without changing anything, if less than that is left.
         """
+        # Both limits are checked before either is reserved: a refusal leaves the budget unchanged.
         for name, amount in (("trajectories", trajectories), ("tokens", tokens)):
             limit: int = getattr(self, name)
             remaining = limit - getattr(self.generated, name) - getattr(self._reserved, name)

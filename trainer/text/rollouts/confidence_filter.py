@@ -94,6 +94,7 @@ class ConfidenceFilter:
             row.answer,
             ids=rewritten.ids,
             text=decode(student, rewritten.ids),
+            # Measured at the sampled ids, whose positions the rewritten answer no longer has.
             logprobs=None,
             entropies=None,
             sampled_logprobs=None,
@@ -109,6 +110,7 @@ class ConfidenceFilter:
             answer=answer,
             kinds=kinds,
             coefficients=coefficients,
+            # Without these the row gets no importance weights; nobody sampled its ids as they are.
             anchor_logprobs=None,
             behaviour_logprobs=None,
             edited=True,
@@ -121,5 +123,6 @@ def _kinds_and_coefficients(
     """Return kinds and coefficients [T]; tokens after the statement learn by cross-entropy."""
     kinds = np.where(statement_T, statement_kind, DIVERGENCE).astype(np.int8)
     if statement_T.any():
+        # A divergence here would make the student forget how to end; see the module's docstring.
         kinds[np.flatnonzero(statement_T)[-1] + 1 :] = CROSS_ENTROPY
     return kinds, np.where(statement_T, weight, 1.0).astype(np.float32)

@@ -95,6 +95,7 @@ class RolloutPipeline:
     def _finish_round(self, fresh: list[Group], version: int, budget: Budget) -> RolloutRound:
         decisions = [(group, self.control.decide(group)) for group in fresh]
         stored = [group for group, decision in decisions if decision.action == "store"]
+        # Taken before `put`, so that a group stored in this round waits for a later one.
         replayed = self.replay.take()
         trained = [
             *replayed,
@@ -108,6 +109,7 @@ class RolloutPipeline:
             for answer in group.answers
         ]
         telemetry = account_for_round(fresh, replayed, stored, rows, dropped, version)
+        # After the accounting, so that a round that lost an answer stores none of its groups.
         self.replay.put(stored)
         budget.consumed.add(telemetry.rows, telemetry.consumed)
         return RolloutRound(rows, trained, fresh, telemetry)

@@ -188,6 +188,7 @@ class TrainRow:
                     f"Answer {self.answer.sample} to {self.answer.problem.id} has {length} "
                     f"tokens, but {len(column)} {name}."
                 )
+        # A ratio or importance weight of an edited answer would be computed without any error.
         if self.edited and (
             self.anchor_logprobs is not None or self.behaviour_logprobs is not None
         ):

@@ -62,6 +62,7 @@ def account_for_round(
     """
     incoming = _by_key(answer for group in (*fresh, *replayed) for answer in group.answers)
     stored_answers = _by_key(answer for group in stored for answer in group.answers)
+    # `_by_key` raises if an answer is both stored and a row, or a row twice.
     outgoing = _by_key(
         [
             *stored_answers.values(),
@@ -107,6 +108,7 @@ AnswerKey = tuple[str, int, tuple[int, ...]]
 
 
 def _key(answer: Answer) -> AnswerKey:
+    # The version separates a replayed answer from one with the same rollout index of this round.
     return answer.problem.id, answer.sample, answer.versions
 
 

@@ -27,11 +27,14 @@ from trainer.text.teachers.secret_values import value_of
 if TYPE_CHECKING:
     import httpx2
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
-PROGRESS_SECONDS = 0.5  # seconds between two reports of progress, at which a run can be stopped
+# Seconds.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0
+# Seconds between two reports of progress, at which a run can be stopped.
+PROGRESS_SECONDS = 0.5
 # Request timeout, conflict, too early, too many requests; every 5xx status is repeated, too.
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
-EXCERPT = 200  # characters of what an endpoint said
+# Characters of an endpoint's error that a message quotes.
+EXCERPT = 200
 RESUME_REMEDY = (
     "Resume the run once it answers as it should; what it has written is kept and not asked for "
     "again."
@@ -97,6 +100,8 @@ class Endpoint:
 
         free = asyncio.Semaphore(self.teacher.at_once)
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        # The client's time limits are per read: a server that sends a byte now and then would never
+        # exceed them. `_attempt` limits the whole request instead.
         async with httpx2.AsyncClient(
             headers=headers, timeout=None, follow_redirects=False
         ) as client:
@@ -107,6 +112,7 @@ class Endpoint:
             try:
                 await _wait_for_all(tasks, progress)
             finally:
+                # After a failure the other requests must end before the client is closed.
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -192,6 +198,7 @@ class Endpoint:
     def _error_excerpt(self, response: httpx2.Response) -> str:
         """The endpoint's error text, short and without the key."""
         text = " ".join(response.text.split())
+        # An endpoint may repeat the key in its error, and this text gets into the log.
         text = text.replace(self.key, "…") if self.key else text
         return f" ({text[:EXCERPT]})" if text else ""
 
@@ -225,6 +232,7 @@ def _completion(response: httpx2.Response) -> Completion:
         choice = content["choices"][0]
         text, truncated = choice["message"]["content"], choice.get("finish_reason") == "length"
         tokens = clamped_tokens((content.get("usage") or {}).get("completion_tokens") or 0)
+        # Postgres stores neither NUL nor half of a surrogate pair; `encode` raises for the latter.
         clean = isinstance(text, str) and "\0" not in text and bool(text.encode())
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise RetryableError("answers with something that is no chat completion") from None

@@ -86,6 +86,8 @@ class Teachers:
             taught = [question for question in questions if self.view_of(question.problem) is view]
             require_privileged(view.context, [question.problem for question in taught])
             if taught:
+                # Only the longest question, without a privileged text: nothing of it can be
+                # shortened.
                 view.prompt(max(taught, key=lambda question: len(question.prompt)), "")
             notes += _too_long_notes(view, taught)
         without_specialist = [
@@ -163,6 +165,7 @@ def open_teachers(
     by_domain = {
         domain: view
         for number, specialist in enumerate(spec.networks.specialists)
+        # One view for all domains of a specialist: its network is loaded once.
         for view in [
             model(
                 f"specialist {'+'.join(specialist.domains)}",

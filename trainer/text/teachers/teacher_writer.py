@@ -118,6 +118,7 @@ def _sample_from(
         answers = writer.sampler.sample_answers(
             view.language_model,
             teacher_questions,
+            # Always number 0: a teacher's answer follows from the seed and the problem alone.
             [(0,)] * len(teacher_questions),
             sampling,
             noise,
@@ -161,7 +162,7 @@ def _text_completions(
         prompt_text(teacher.context, question.text, privileged)
         for question, privileged in zip(questions, privileged_texts, strict=True)
     ]
-    # One rank asks for all: another asking would cost again and be told something else.
+    # One rank asks for all: a second request costs again and gets another answer.
     return writer.sampler.world.broadcast_from_leader(
         lambda: Endpoint(teacher, CompletionCache(writer.run_dir / CACHE)).write(
             prompts, sampling, progress
@@ -193,6 +194,7 @@ def _trajectory(
     The end token counts towards the answer's length, as it does where a model writes it.
     """
     text_tokens = text_ids(student, completion.text)
+    # A cut text has no end token, or the student would learn to stop in the middle.
     answer_tokens = text_tokens if completion.truncated else (*text_tokens, student.eos_ids[0])
     ids = answer_tokens[:longest]
     unknown = np.full(len(ids), np.nan, np.float32)

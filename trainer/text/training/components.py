@@ -81,6 +81,7 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         spec.evaluation.sampling.max_new_tokens,
     )
     if codec:
+        # A confidence must fit the shortest of the limits that training and evaluation have.
         require_writable(codec, student, min([held_out_longest, *stages_longest]))
     teachers = open_teachers(spec, student, rt.device, rt.refresh)
     verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
@@ -94,6 +95,7 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     if any(stage.source == "solutions" for stage in spec.stages):
         _require_solutions(student, problem_sets.train.items)
     train = questions_of("train", pool_longest)
+    # Before any problem is sampled: a data set that cannot be taught must not cost stage 0.
     for note in teachers.check(train):
         rt.log.log("info", note)
     return RunComponents(
@@ -146,6 +148,7 @@ def model_folder_files(
     adapter_files = (
         adapters.config_file(model, adapter) if isinstance(adapter, LowRankAdapter) else {}
     )
+    # transformers writes these files to a folder only.
     with TemporaryDirectory() as folder:
         model.model.config.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)

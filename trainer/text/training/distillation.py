@@ -119,11 +119,14 @@ class Distillation:
         stage, begin = stage_at(self.spec, rt.step)
         rt.stage = stage.name
         self.pool = current_pool(self.components, self.spec, rt, begin, self.pool)
+        # Checked after every measurement, because a refreshed pool can lose its last problem.
         if not len(self.pool.kept_problems):
             raise NothingToTrain(*explain_empty_pool(self.pool, self.spec))
         if stage.source == "teacher_written":
             self._write_missing_answers(rt, self.pool, stage)
         group = rt.groups[GROUP]
+        # A resumed run enters the stage at a later step and must keep the moments that it has
+        # loaded.
         if rt.step == begin and stage.optimiser.state == "reset":
             group.reset()
         group.configure(
@@ -210,6 +213,8 @@ class Distillation:
             self.teacher_answers.add(
                 missing, write_teacher_answers(self.components, self.spec, stage, missing, rt)
             )
+            # Teacher answers may be the longest or the only paid work of a run: a kill must not
+            # repeat them.
             rt.checkpoint_requested = True
 
     def _collect(self, batch: BatchPlan, rt: Runtime) -> dict[str, float]:
@@ -254,7 +259,9 @@ class Distillation:
             range(len(self._rows)), key=lambda index: -len(self._rows[index].answer.ids)
         )
         own_rows = rt.world.divide(by_length)
+        # The loop counts the step before `after_step`, which records by the new number.
         record_scores = bool(self.spec.record.every) and (rt.step + 1) % self.spec.record.every == 0
+        # Not the noise of sampling: tokens would then be selected by the draws that chose them.
         noise = Noise(self.spec.seed, rt.step, "tokens")
         with torch.autocast(
             rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"

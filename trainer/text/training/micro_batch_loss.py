@@ -119,6 +119,7 @@ class MicroBatchLoss:
             advantages_K, anchor_K = (
                 _column(batch, name, selected_T) for name in ("advantages", "anchor_logprobs")
             )
+            # For the metric alone; `clipped_surrogate` clips by itself.
             clipped_K = is_clipped(
                 logprob_K, anchor_K, advantages_K, objective.clip_low, objective.clip_high
             )
@@ -203,5 +204,6 @@ def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor:
                 f"an answer to problem {row.answer.problem.id} is learnt from by its ratio, but "
                 f"has no {name}"
             )
+        # Zeros hold the place of a row without selected tokens and are never read.
         columns.append(np.zeros(len(row.answer.ids), np.float32) if column is None else column)
     return torch.from_numpy(np.concatenate(columns)).to(selected_T.device)[selected_T]

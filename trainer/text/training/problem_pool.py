@@ -134,6 +134,7 @@ def draw(
     one pass ends and the next begins.
     """
     numbers, count = range(index * size, (index + 1) * size), len(kept_problems)
+    # A step longer than a pass needs several of them.
     shuffled = {
         pass_number: np.random.Generator(np.random.PCG64([seed, origin, pass_number])).permutation(
             kept_problems

@@ -63,6 +63,8 @@ def score_and_select(
     )
     own_scores = score_rows(student, rows, states, tokens, own_rows, temperature)
     scores = gather_rows(dict(zip(own_rows, own_scores, strict=True)), world)
+    # Scores for recording alone are withheld from the selection: they differ by rounding from the
+    # sampler's entropies, and recording must not change a choice.
     return Selection(_with_selection(rows, stage, noise, scores if needed else None), scores)
 
 
@@ -77,6 +79,7 @@ def score_rows(
 ) -> list[TokenScores]:
     """Return scores [T] of the rows at `row_indices`, in that order, `tokens` ids at a time."""
     scores_by_row: dict[int, TokenScores] = {}
+    # One teacher at a time: each has its own head.
     for teacher in dict.fromkeys(rows[index].teacher for index in row_indices):
         indices = [index for index in row_indices if rows[index].teacher == teacher]
         texts = [(rows[index].answer.prompt, rows[index].answer.ids) for index in indices]
@@ -106,6 +109,8 @@ def _needs_scores(rows: Sequence[TrainRow], stage: Stage) -> bool:
         return True
     if not isinstance(stage.tokens, SelectedTokens) or stage.tokens.score == "random":
         return False
+    # The sampler's entropies belong to the ids that the student wrote; edited and teacher answers
+    # have none.
     return stage.tokens.score != "entropy" or any(
         row.edited or row.answer.entropies is None or row.answer.source != "student" for row in rows
     )

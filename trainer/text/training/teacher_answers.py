@@ -109,7 +109,10 @@ def write_teacher_answers(
         teachers,
         questions,
         stage.rollouts.generate.sampling,
+        # Round 0 at every step: a teacher answers a problem once per run.
         Noise(spec.seed, 0, "teacher"),
+        # The folder of the run, not of the attempt: the cache of a paid endpoint serves all
+        # attempts.
         TeacherWriter(components.student, components.sampler, rt.folder.parent.parent),
         lambda done, of: rt.progress("teacher_responses", done, of),
     )

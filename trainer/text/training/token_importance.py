@@ -35,12 +35,13 @@ Array = NDArray[np.float64]
 
 # Cells of the histogram along each axis.
 CELLS = 20
-DIVERGENCES = (1e-5, 1e2)  # nats; the histogram's first cell holds all below, its last all above
+# Nats; the histogram's first cell holds all below, its last all above.
+DIVERGENCES = (1e-5, 1e2)
 REGIONS = ("q1", "q2", "q3", "q4")
-SMALLEST = 1e-300  # smaller scores count as 0
-ROUNDING = (
-    1e-9  # a product such as 0.29 · 100 may fall just short of the whole number that it means
-)
+# Smaller scores count as 0; ln(1 − u) divided by them would overflow.
+SMALLEST = 1e-300
+# A product such as 0.29 · 100 may fall just short of the whole number that it means.
+ROUNDING = 1e-9
 
 
 def select(
@@ -63,6 +64,8 @@ def select(
     owners_T = np.repeat(np.arange(len(lengths)), lengths)
     starts = (np.cumsum(lengths) - lengths).astype(np.int64)
     draws_T = uniforms(np.asarray(keys)[owners_T], np.arange(len(owners_T)) - starts[owners_T])
+    # lexsort sorts by its last key first. Reversed, answers ascend and ranks descend in each, so
+    # that a token's position in its answer says whether it is kept.
     order = np.lexsort((draws_T, _ranks(scores_T, draws_T, tokens.how), -owners_T))[::-1]
     position_T = np.arange(len(owners_T)) - starts[owners_T]
     kept_T = np.zeros(len(owners_T), bool)

@@ -47,6 +47,7 @@ def compute_gradients(
 ) -> list[TokenStatistics]:
     """Compute the round's gradient for the loop; return the statistics of each row."""
     stage, rows = round.stage, round.rows
+    # Z is that of the whole round, the same on every rank: micro-batches and ranks only add up.
     rt.normalise(GROUP, loss_normaliser(spec, round))
     row_coefficients = [tensor.to(rt.device) for tensor in coefficients(round)]
     # Rows that no micro-batch contains keep empty statistics.
@@ -128,6 +129,7 @@ def trains_student(row: TrainRow) -> bool:
     """
     if not row.weight or not kept(row):
         return False
+    # A divergence or a likelihood has a gradient without any advantage.
     ratios_only = bool((row.kinds[row.coefficients != 0] == RATIO).all())
     return not ratios_only or row.advantages is None or bool(row.advantages.any())
 
@@ -138,6 +140,7 @@ def batches(rows: Sequence[TrainRow], tokens: int, own_rows: Sequence[int]) -> l
     Rows that cannot change the student are left out.
     """
     row_batches = []
+    # `TeacherStates.logits` applies one head to a micro-batch.
     for teacher in dict.fromkeys(rows[index].teacher for index in own_rows):
         indices = [
             index

@@ -53,7 +53,7 @@ def write(
     batch = SamplingBatch(language_model, sampling, noise)
     while waiting or len(batch):
         free = rows - len(batch)
-        if free >= START_SHARE * rows or not len(batch):
+        if free >= START_SHARE * rows:
             starting = []
             while waiting and len(waiting[0].samples) <= free:
                 free -= len(waiting[0].samples)
@@ -74,9 +74,11 @@ class SamplingBatch:
     def __init__(self, language_model: LanguageModel, sampling: Sampling, noise: Noise) -> None:
         self.sampling, self.noise = sampling, noise
         self.eos_ids, self.device = language_model.eos_ids, language_model.device
+        # A table, because comparing with each end token takes a call per token and step.
         self.is_end: NDArray[np.bool_] = np.isin(
             np.arange(language_model.vocabulary), language_model.eos_ids
         )
+        # Made for each call: its copies of small weights do not follow the training.
         self.decoder = Decoder(language_model)
         self.cohorts: list[CohortCache] = []
         self.logits = torch.zeros(
@@ -107,6 +109,7 @@ class SamplingBatch:
         self.logits = torch.cat((self.logits, logits))
         self.owners += answers
         self.active = np.concatenate((self.active, np.ones(len(answers), dtype=np.bool_)))
+        # A key names the answer, not its row: the rest of the batch cannot change what is sampled.
         keys = rollout_keys(self.noise, ((request.problem, sample) for request, sample in answers))
         self.keys = np.concatenate((self.keys, keys))
         self.transcript.extend(len(answers))
@@ -120,6 +123,7 @@ class SamplingBatch:
             self.is_end[ids] | (self.transcript.lengths == self.sampling.max_new_tokens)
         )
         self.active = self.active & ~finished
+        # A forward pass after the end of all answers would predict tokens that nobody reads.
         if self.active.any():
             self.logits = self.decoder.step(choice.ids, self.cohorts)
         return [int(row) for row in np.flatnonzero(finished)]

@@ -86,12 +86,14 @@ class OverlapEngine:
     ) -> list[Trajectory]:
         """Return the pending answers if the arguments are equal; otherwise sample now."""
         pending, self._pending = self._pending, None
+        # The arguments differ if the pool was measured in between: other problems are drawn then.
         if pending is not None and pending[0] == (tuple(requests), sampling, noise):
             return pending[1].result()
         return self.inner.write(requests, sampling, noise, progress)
 
     def close(self) -> None:
         """Cancel sampling at the next finished answer."""
+        # Set before `shutdown`, which waits for the thread and thus for the whole round otherwise.
         self._cancelled.set()
         self._thread.shutdown()
 

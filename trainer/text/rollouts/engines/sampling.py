@@ -81,6 +81,7 @@ class InProcessEngine:
                 progress=progress,
             )
         )
+        # One list per request: `gather` restores the order of what `divide` split.
         by_request = self.world.gather(
             [list(islice(trajectories, len(request.samples))) for request in own_requests]
         )

@@ -48,6 +48,7 @@ class Transcript:
             self.tracks = np.concatenate((self.tracks, np.zeros_like(self.tracks)), axis=-1)
         ids = choice.ids.cpu().numpy()
         tracks = (
+            # One transfer for all three: on a GPU each one waits for the device.
             torch.stack((choice.logprobs, choice.sampled_logprobs, choice.entropies))
             .float()
             .cpu()
@@ -61,6 +62,7 @@ class Transcript:
 
     def segment(self, line: int, source: Source) -> Segment:
         length = self.lengths[line]
+        # A copy: a view would keep the tracks of the whole batch in memory with each answer.
         logprobs, sampled_logprobs, entropies = self.tracks[:, line, :length].copy()
         return Segment(
             tuple(self.ids[line, :length].tolist()), logprobs, sampled_logprobs, entropies, source

@@ -75,6 +75,7 @@ def _batch(
             input_ids=ids,
             attention_mask=mask,
             logits_processor=[keyed_choice],
+            # Greedy search takes the one token that `keyed_choice` leaves possible.
             do_sample=False,
             max_new_tokens=sampling.max_new_tokens,
             eos_token_id=list(language_model.eos_ids),
@@ -100,6 +101,7 @@ def _batch(
 
 def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Ids and mask [N, T], the prompts ending in the last column."""
+    # Padding is on the left, because `generate` appends to the right of every row.
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.zeros(len(prompts), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)

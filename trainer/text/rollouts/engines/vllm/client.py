@@ -13,7 +13,8 @@ from typing import Any
 
 from trainer.engine.outcome import Failure
 
-MODEL = "student"  # what the server calls the network
+# What the server calls the network.
+MODEL = "student"
 
 
 class ServerGone(Exception):

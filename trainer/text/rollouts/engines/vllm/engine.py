@@ -37,7 +37,8 @@ COMPLETIONS, RPC = "/v1/completions", "/collective_rpc"
 LOG = "vllm.log"
 # Each open request holds a thread of the trainer.
 MOST_THREADS = 256
-RESTARTS = 3  # in a row, without one answer between them
+# In a row, without one answer between them: a network that kills every server must end the run.
+RESTARTS = 3
 
 
 @dataclass
@@ -102,6 +103,7 @@ class VllmEngine:
                 self._write_missing(
                     missing,
                     samples,
+                    # vLLM takes signed 64-bit seeds.
                     [int(key >> np.uint64(1)) for key in keys],
                     sampling,
                     trajectories,
@@ -138,12 +140,14 @@ class VllmEngine:
                 for future in as_completed(index_by_future):
                     error = future.exception()
                     if isinstance(error, ServerGone):
+                        # Answers to the other open requests may still arrive, so the loop goes on.
                         server_gone = server_gone or error
                         continue
                     trajectories[index_by_future[future]], self._failures = future.result(), 0
                     if progress:
                         progress(len(trajectories), len(samples))
             finally:
+                # `progress` may have cancelled the run: requests without a thread are not sent.
                 pool.shutdown(cancel_futures=True)
         if server_gone:
             raise server_gone
@@ -157,6 +161,8 @@ class VllmEngine:
             "temperature": sampling.temperature,
             "seed": seed,
             "logprobs": 0,
+            # The server reads no tokenizer; its own end token is that of the configuration file,
+            # which may be none of the student's.
             "stop_token_ids": list(self.student.eos_ids),
             "ignore_eos": True,
         }
@@ -172,7 +178,8 @@ class VllmEngine:
             or len(ids) > sampling.max_new_tokens
         ):
             raise invalid_reply(COMPLETIONS, choice)
-        # The server reports log-probs of the sampling distribution only, and no entropies.
+        # The server reports log-probs of the sampling distribution only, and no entropies. At
+        # temperature 1 that is the model's own distribution, because the definition may not cut it.
         unknown = np.full(len(ids), np.nan, np.float32)
         model_logprobs, sampled_logprobs = (
             token_logprobs if sampling.temperature == 1 else unknown,

@@ -58,7 +58,9 @@ def write_weights(
             name: value for name, value in trimmed.items() if not name.startswith("lm_head.")
         }
     tensors = {
-        name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous() for name, value in trimmed.items()
+        # safetensors refuses tensors that are not contiguous.
+        name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous()
+        for name, value in trimmed.items()
     }
     # The server may start from this folder at any time, so the file is replaced in one step.
     new_file = folder / f"{FILE}.new"
