@@ -89,8 +89,7 @@ class Tally:
 
     def calibration(self) -> dict[str, Any]:
         """The fields of a `calibration` event for stated confidences."""
-        # None cannot be compared with numbers, so it is sorted by a flag. Sorted at all, so that
-        # the result does not depend on the order in which parts finish.
+        # None cannot be compared with numbers, so the flag comes first.
         pairs = sorted(
             self.stated.items(),
             key=lambda item: (item[0][0] is not None, item[0][0] or 0.0, item[0][1]),
@@ -148,8 +147,7 @@ def tier_of(passed: int, verdicts: int) -> str:
 
 
 def counts_of(rates: Rates) -> tuple[Counts, Counts]:
-    # Sorted, because the bootstrap draws by index: the interval must not depend on which part of
-    # the job finished first.
+    # Sorted, because a sum of floats depends on its order and parts of a job finish in any order.
     pairs = [pair for pair, count in sorted(rates.items()) for _ in range(count)]
     table = np.array(pairs, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]

@@ -128,7 +128,11 @@ def build_filter(
     Raises ModelError if a stated confidence does not fit the longest answer.
     """
     objective, settings = stage.objective, stage.rollouts.filter
-    kind = token_kind(stage)
+    # What tokens are trained by, unless the filter says otherwise.
+    if isinstance(objective, GRPO | PolicyGradient):
+        kind = RATIO
+    else:
+        kind = CROSS_ENTROPY if isinstance(objective, CrossEntropy) else DIVERGENCE
     teacher_context = (
         # These objectives compare with no teacher, so no row gets a teacher's prompt.
         None if isinstance(objective, GRPO | CrossEntropy) else TeacherPrompts(teachers)
@@ -141,25 +145,14 @@ def build_filter(
     reading = TeacherPrompts(
         teachers, codec, settings.in_privileged, settings.note if settings.in_note else ""
     )
-    _require_space(codec, student, longest, stage.name)
-    return ConfidenceFilter(
-        VerdictFilter(sampler, student, kind, reading), settings, codec, longest
-    )
-
-
-def token_kind(stage: Stage) -> int:
-    """What a stage's tokens are trained by, unless a filter says otherwise."""
-    if isinstance(stage.objective, GRPO | PolicyGradient):
-        return RATIO
-    return CROSS_ENTROPY if isinstance(stage.objective, CrossEntropy) else DIVERGENCE
-
-
-def _require_space(codec: Codec, student: LanguageModel, longest: int, stage: str) -> None:
-    """Raise ModelError if the longest answer cannot hold a stated confidence and one more token."""
+    # The longest answer must hold a stated confidence and one more token.
     needed = len(with_confidence(codec, student, (), 1.0).ids) + 1
     if longest < needed:
         raise ModelError(
-            f"Answers of stage {stage} have at most {longest} tokens, but a stated confidence "
+            f"Answers of stage {stage.name} have at most {longest} tokens, but a stated confidence "
             f"alone takes {needed}; "
             "raise rollouts.generate.sampling.max_new_tokens."
         )
+    return ConfidenceFilter(
+        VerdictFilter(sampler, student, kind, reading), settings, codec, longest
+    )

@@ -123,7 +123,14 @@ class Distillation:
         if not len(self.pool.kept_problems):
             raise NothingToTrain(*explain_empty_pool(self.pool, self.spec))
         if stage.source == "teacher_written":
-            self._write_missing_answers(rt, self.pool, stage)
+            # The teacher answers each kept problem once per run.
+            missing = self.teacher_answers.missing(self.pool.kept_problems.tolist())
+            if missing:
+                self.teacher_answers.add(
+                    missing, write_teacher_answers(self.components, self.spec, stage, missing, rt)
+                )
+                # They may be the longest or the only paid work of a run: a kill must not repeat it.
+                rt.checkpoint_requested = True
         group = rt.groups[GROUP]
         # A resumed run enters the stage at a later step and must keep the moments that it has
         # loaded.
@@ -205,17 +212,6 @@ class Distillation:
         self.components.teachers.load(snapshot.tensors.get("teacher", {}))
 
     # The phases.
-
-    def _write_missing_answers(self, rt: Runtime, pool: ProblemPool, stage: Stage) -> None:
-        """Have the teacher answer each kept problem once per run."""
-        missing = self.teacher_answers.missing(pool.kept_problems.tolist())
-        if missing:
-            self.teacher_answers.add(
-                missing, write_teacher_answers(self.components, self.spec, stage, missing, rt)
-            )
-            # Teacher answers may be the longest or the only paid work of a run: a kill must not
-            # repeat them.
-            rt.checkpoint_requested = True
 
     def _collect(self, batch: BatchPlan, rt: Runtime) -> dict[str, float]:
         stage, indices = batch

@@ -100,7 +100,9 @@ class MicroBatchLoss:
             objective,
             vocabulary=batch.states.vocabulary,
         )
-        write_statistics(statistics, selected_T, computed)
+        for column in fields(TokenStatistics):
+            column_T = getattr(statistics, column.name)
+            column_T[selected_T] = getattr(computed, column.name).to(column_T)
         return loss
 
     def _ratio(
@@ -180,15 +182,6 @@ def empty_statistics(tokens: int, device: torch.device) -> TokenStatistics:
         for name in ("student_top", "teacher_top")
     }
     return TokenStatistics(**columns | ids)
-
-
-def write_statistics(
-    statistics: TokenStatistics, selected_T: Tensor, computed: TokenStatistics
-) -> None:
-    """Write computed statistics [K] to the positions of the selected tokens."""
-    for column in fields(TokenStatistics):
-        column_T = getattr(statistics, column.name)
-        column_T[selected_T] = getattr(computed, column.name).to(column_T)
 
 
 def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor:

@@ -56,10 +56,6 @@ class OverlapEngine:
     _pending: tuple[SamplingCall, Future[list[Trajectory]]] | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def version(self) -> int:
-        return self.inner.version
-
     def update(self, version: int) -> None:
         """Update the weights after the pending answers are finished with the old ones."""
         if self._pending is not None:

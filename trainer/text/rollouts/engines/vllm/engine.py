@@ -78,7 +78,16 @@ class VllmEngine:
         self._expected = logprobs_of(self.student, self._check_ids)
         if self.server is None:
             self._start()
-            self._check.begin(self._expected, self._first_server_logprobs())
+            try:
+                measured = self._server_logprobs()
+            except ServerGone as error:
+                # The first request fails where vLLM lacks the network: a restart would not help.
+                errors = last_errors(self.folder / LOG)
+                raise Failure(
+                    f"vLLM cannot compute this network ({error}); the last words of {LOG} are: "
+                    f"{errors}"
+                ) from error
+            self._check.begin(self._expected, measured)
         else:
             self._send(version, checksums)
         self.version = version
@@ -218,37 +227,23 @@ class VllmEngine:
 
     def _send(self, version: int, checksums: dict[str, str]) -> None:
         assert self.server is not None
+        load = {
+            "method": "stillroom_load",
+            "args": [str((self.folder / FILE).resolve()), str(version)],
+        }
         try:
-            for name, loaded in self._loaded_weights(version):
-                if loaded != {"version": version, "checksums": checksums}:
-                    raise Failure(
-                        f"vLLM did not take the weights of update {version} ({name} has others).",
-                        "Resume the run to restart it.",
-                    )
+            # Each worker reports twice: what it loads, and in a second query what it has.
+            for request in (load, {"method": "stillroom_weights"}):
+                for worker, loaded in enumerate(self.server.call(RPC, request)["results"]):
+                    if loaded != {"version": version, "checksums": checksums}:
+                        raise Failure(
+                            f"vLLM did not take the weights of update {version} (worker {worker} "
+                            "has others).",
+                            "Resume the run to restart it.",
+                        )
             self._check.check_update(version, self._expected, self._server_logprobs())
         except ServerGone as error:
             self._restart(str(error), 0)
-
-    def _loaded_weights(self, version: int) -> list[tuple[str, Any]]:
-        """Return each worker's version and checksums, from loading and from a second query."""
-        assert self.server is not None
-        path = str((self.folder / FILE).resolve())
-        loaded = self.server.call(RPC, {"method": "stillroom_load", "args": [path, str(version)]})
-        reported = self.server.call(RPC, {"method": "stillroom_weights"})
-        return [
-            (f"worker {worker}", weights)
-            for reply in (loaded, reported)
-            for worker, weights in enumerate(reply["results"])
-        ]
-
-    def _first_server_logprobs(self) -> Tensor:
-        try:
-            return self._server_logprobs()
-        except ServerGone as error:
-            errors = last_errors(self.folder / LOG)
-            raise Failure(
-                f"vLLM cannot compute this network ({error}); the last words of {LOG} are: {errors}"
-            ) from error
 
     def _server_logprobs(self) -> Tensor:
         """The server's log-probs of the fixed text, float32 [T − 1]."""

@@ -79,7 +79,7 @@ class Launch:
             "--disable-uvicorn-access-log",
             *(["--enforce-eager"] if self.eager else []),
         ]
-        values = [str(part) for option in options.items() for part in option]
+        values = [str(value) for option in options.items() for value in option]
         # Not `vllm serve`: it looks for a distribution named vllm, which the build for CPUs is not.
         return [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", *values, *flags]
 
