@@ -10,7 +10,7 @@ from trainer.spec import Context, EndpointTeacher, Sampling
 from trainer.text.calibration.codec import Codec
 from trainer.text.language.models import LanguageModel
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import SamplerAndJudge
+from trainer.text.rollouts.answers import SamplerAndJudge, question_text
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers.contexts import (
     PromptFormatter,
@@ -86,9 +86,16 @@ class EndpointAnswerWriter:
 
     def answers(self, problems: Sequence[Problem]) -> list[list[AnswerLine]]:
         require_privileged(self.teacher.context, problems)
-        completions = self.endpoint.write(
-            [self._prompt(problem) for problem in problems], self.sampling
-        )
+        context = self.teacher.context
+        prompts = [
+            prompt_text(
+                context,
+                question_text(self.template, problem, self.codec),
+                privileged_text(context, problem),
+            )
+            for problem in problems
+        ]
+        completions = self.endpoint.write(prompts, self.sampling)
         texts = [
             self.codec.strip(completion.text) if self.codec else completion.text
             for completion in completions
@@ -99,6 +106,8 @@ class EndpointAnswerWriter:
         return [
             [
                 answer_line(
+                    # `sample_answers` does the same for models: a cut answer fails whatever it
+                    # says.
                     not completion.truncated and verdict.correct,
                     completion.truncated,
                     completion.tokens,
@@ -109,13 +118,6 @@ class EndpointAnswerWriter:
             ]
             for completion, verdict in zip(completions, verdicts, strict=True)
         ]
-
-    def _prompt(self, problem: Problem) -> str:
-        text = self.template.replace("{question}", problem.question)
-        question = self.codec.instruction(text) if self.codec else text
-        return prompt_text(
-            self.teacher.context, question, privileged_text(self.teacher.context, problem)
-        )
 
 
 def answer_line(

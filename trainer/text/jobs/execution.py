@@ -50,11 +50,14 @@ def execute_part(spec: JobSpec, part: int, parts: int, out: Path) -> int:
         for block, answers in _answer_blocks(
             spec, items, blocks_of_part(len(items), spec.compute.block, part, parts), out, stack
         ):
-            for index, written in zip(block, answers, strict=True):
+            for index, problem_answers in zip(block, answers, strict=True):
                 file.write(
-                    json.dumps(_result_row(spec, index, items[index], written), ensure_ascii=False)
+                    json.dumps(
+                        _result_row(spec, index, items[index], problem_answers), ensure_ascii=False
+                    )
                     + "\n"
                 )
+            # The worker's runner counts the lines of FILE.part while the part is being executed.
             file.flush()
             done += len(block)
         # FILE must be complete on disk before it gets its final name.
@@ -105,6 +108,7 @@ def _result_row(
             {name: value for name, value in answer.items() if name != "text"} for answer in answers
         ]
     return {
+        # The key is part of the format of results; see `tallies`.
         "place": index,
         "id": problem.id,
         "question": problem.question,

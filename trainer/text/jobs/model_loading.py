@@ -6,7 +6,6 @@ the network that it belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,11 +13,12 @@ import torch
 from trainer.engine import checkpoints
 from trainer.engine.checkpoints import DamagedCheckpoint
 from trainer.engine.outcome import RunRefused
-from trainer.spec import LowRankAdapter, RunSpec, load
+from trainer.spec import load
 from trainer.spec.jobs import CheckpointModel
 from trainer.spec.networks import ModelTeacher
-from trainer.text.language import adapters, models
+from trainer.text.language import models
 from trainer.text.language.models import LanguageModel
+from trainer.text.training.components import load_student
 from trainer.text.training.update import GROUP
 
 # Name of the averaged weights in a checkpoint.
@@ -42,18 +42,9 @@ def load_model(
         raise RunRefused(
             f"The checkpoint {folder} cannot be used: {error}.", "Choose another one."
         ) from error
-    return _load_student(spec, snapshot.tensors.get(AVERAGE, snapshot.tensors[GROUP]), device)
-
-
-def _load_student(
-    spec: RunSpec, weights: Mapping[str, torch.Tensor], device: torch.device
-) -> LanguageModel:
-    """Load the student of a run with trained weights: the averages where it evaluates those."""
-    network = spec.networks.student
-    dtype = "float32" if network.dtype == "bfloat16" else network.dtype
-    student = models.load(network.model_copy(update={"dtype": dtype}), spec.seed, device)
-    if isinstance(network.adapter, LowRankAdapter):
-        adapters.add_adapter(student, network.adapter, spec.seed)
+    student = load_student(spec, device)
+    # The averages, where the run evaluates those.
+    weights = snapshot.tensors.get(AVERAGE, snapshot.tensors[GROUP])
     with torch.no_grad():
         for name, parameter in student.model.named_parameters():
             if parameter.requires_grad:

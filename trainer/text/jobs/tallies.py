@@ -27,7 +27,8 @@ from trainer.text.evaluation.intervals import Counts, Interval
 Row = Mapping[str, Any]
 Rates = Counter[tuple[int, int]]
 
-FINEST = 4  # bins of answer lengths to a factor of two
+# Bins of answer lengths to a factor of two.
+FINEST = 4
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Tally:
 
     def calibration(self) -> dict[str, Any]:
         """The fields of a `calibration` event for stated confidences."""
+        # None cannot be compared with numbers, so the flag comes first.
         pairs = sorted(
             self.stated.items(),
             key=lambda item: (item[0][0] is not None, item[0][0] or 0.0, item[0][1]),
@@ -145,6 +147,7 @@ def tier_of(passed: int, verdicts: int) -> str:
 
 
 def counts_of(rates: Rates) -> tuple[Counts, Counts]:
+    # Sorted, because a sum of floats depends on its order and parts of a job finish in any order.
     pairs = [pair for pair, count in sorted(rates.items()) for _ in range(count)]
     table = np.array(pairs, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]

@@ -19,7 +19,6 @@ from trainer.text.rollouts.records import TrainRow
 # Characters of an answer in the event's index; the whole text is in the side file.
 EXCERPT = 240
 
-
 Numbers = list[float | None]
 
 
@@ -112,6 +111,7 @@ def _training_columns(row: TrainRow) -> dict[str, Any]:
 
 
 def _numbers(values_T: Tensor) -> Numbers:
+    # NaN is not equal to itself, and JSON has no NaN.
     return [None if value != value else value for value in values_T.tolist()]
 
 
@@ -152,6 +152,7 @@ def _author_signals(answer: Answer) -> dict[str, Any]:
     entropies = None if answer.entropies is None else answer.entropies.tolist()
     return {
         f"{answer.source}_logprob": logprobs,
+        # The column is the student's entropy, which is not computed for a teacher's answer.
         "entropy": entropies if answer.source == "student" else None,
     }
 

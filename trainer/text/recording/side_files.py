@@ -32,6 +32,8 @@ def write(folder: Path, table: pa.Table) -> dict[str, Any]:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
+            # The rename may reach the disk before the content does; a crash would leave an empty
+            # file under a name that promises its hash.
             os.fsync(file.fileno())
         os.rename(temporary, path)
         # The rename must survive a crash before an event names the file.
@@ -50,6 +52,8 @@ def problem_table(problems: ProblemSet) -> pa.Table:
     )
 
 
+# Given, not inferred: a column with only None would be of type null, and a reader of several files
+# would find two types under one name.
 ROLLOUTS = pa.schema(
     [
         *((name, pa.string()) for name in ("problem", "question", "reference")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from trainer.engine.loop import Runtime
 from trainer.text.recording.rollout_files import Signals, token_signals
@@ -30,19 +31,10 @@ def compute_token_signals(
     for answer in answers:
         question = components.questions[answer.problem.id]
         view = teachers.of(question.problem)
-        prompt = (
-            view.name,
-            view.prompt(question, privileged_text(view.context, question.problem, answer)),
-        )
-        rows.append(
-            plain_row(
-                0,
-                Group(Prompt(question), (answer,)),
-                answer,
-                DIVERGENCE,
-                lambda *_, found=prompt: found,
-            )
-        )
+        prompt = view.prompt(question, privileged_text(view.context, question.problem, answer))
+        group = Group(Prompt(question), (answer,))
+        row = plain_row(0, group, answer, DIVERGENCE, None)
+        rows.append(replace(row, teacher=view.name, teacher_prompt=prompt))
     scores = score_rows(
         components.student,
         rows,

@@ -1,13 +1,14 @@
-"""Records of tensors [T]: split into rows, and moved to main memory."""
+"""Records of tensors [T]: split into rows, and gathered from the ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TypeVar
 
 from torch import Tensor
 
+from trainer.engine.distributed.world import World
 from trainer.text.objectives.linear_divergence import TokenScores, TokenStatistics
 
 Columns = TypeVar("Columns", TokenScores, TokenStatistics)
@@ -24,7 +25,21 @@ def split(columns: Columns, lengths: Sequence[int]) -> list[Columns]:
     ]
 
 
-def to_cpu(columns: Columns) -> Columns:
-    return type(columns)(
-        **{field.name: getattr(columns, field.name).cpu() for field in fields(columns)}
-    )
+def gather_rows(columns_by_row: Mapping[int, Columns], world: World) -> list[Columns]:
+    """Records of every row of the round from all ranks, in row order.
+
+    `columns_by_row` has the rows that `world.divide` gave to this rank, in that order.
+    """
+    if world.size > 1:
+        # Another rank cannot read this rank's device memory. One process copies nothing.
+        on_cpu = [
+            (
+                index,
+                type(columns)(
+                    **{field.name: getattr(columns, field.name).cpu() for field in fields(columns)}
+                ),
+            )
+            for index, columns in columns_by_row.items()
+        ]
+        columns_by_row = dict(world.gather(on_cpu))
+    return [columns_by_row[index] for index in sorted(columns_by_row)]

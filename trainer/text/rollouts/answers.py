@@ -7,7 +7,7 @@ from sampler to loss: its text is for the verifier and for people.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -24,10 +24,8 @@ from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Problem
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
-from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
+from trainer.text.rollouts.records import Progress, SampleRequest, Source, Trajectory
 from trainer.text.verifiers import Verifier
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,9 @@ class SamplerAndJudge:
 
         Raises ModelError if a prompt and the longest answer together do not fit the model.
         """
-        texts = ((problem, self._prompt_text(problem)) for problem in problems)
+        texts = (
+            (problem, question_text(self.template, problem, self.codec)) for problem in problems
+        )
         questions = [Question(problem, prompt_ids(model, text), text) for problem, text in texts]
         check_length(
             model, max((question.prompt for question in questions), key=len, default=()), longest
@@ -108,28 +108,20 @@ class SamplerAndJudge:
         Every answer to question i continues the ids `prefixes[i]`; the verifier reads them with the
         answer, but they are not among its ids.
         """
+        # Whole questions are divided among the ranks, not answers: the sampler reads a prompt once
+        # for all of its answers.
         jobs = list(zip(questions, prefixes or [()] * len(questions), samples, strict=True))
-        own = self._sample_own(model, self.world.divide(jobs), sampling, noise, source, progress)
-        return [answer for answers in self.world.gather(own) for answer in answers]
-
-    def _sample_own(
-        self,
-        model: LanguageModel,
-        jobs: Sequence[tuple[Question, tuple[int, ...], tuple[int, ...]]],
-        sampling: Sampling,
-        noise: Noise,
-        source: Source,
-        progress: Progress | None,
-    ) -> list[list[Answer]]:
-        """Sample and judge this process's share; one list of answers per question."""
+        rank_jobs = self.world.divide(jobs)
         requests = [
             SampleRequest(question.problem.id, (*question.prompt, *prefix), numbers)
-            for question, prefix, numbers in jobs
+            for question, prefix, numbers in rank_jobs
         ]
         trajectories = sample(
             model, requests, sampling, noise, rows=self.rows, source=source, progress=progress
         )
-        owners = [(question.problem, prefix) for question, prefix, numbers in jobs for _ in numbers]
+        owners = [
+            (question.problem, prefix) for question, prefix, numbers in rank_jobs for _ in numbers
+        ]
         judged = iter(
             self._judge(
                 model,
@@ -139,7 +131,10 @@ class SamplerAndJudge:
                 [prefix for _, prefix in owners],
             )
         )
-        return [list(islice(judged, len(numbers))) for _, _, numbers in jobs]
+        # `gather` expects one result for each job that `divide` gave out, so answers travel in
+        # one list per question.
+        by_question = [list(islice(judged, len(numbers))) for _, _, numbers in rank_jobs]
+        return [answer for answers in self.world.gather(by_question) for answer in answers]
 
     def judge(
         self,
@@ -152,15 +147,14 @@ class SamplerAndJudge:
 
         The verifier does not read a stated confidence.
         """
-        own = self.world.divide(list(zip(problems, trajectories, strict=True)))
-        no_prefixes: list[tuple[int, ...]] = [()] * len(own)
+        rank_share = self.world.divide(list(zip(problems, trajectories, strict=True)))
         return self.world.gather(
             self._judge(
                 model,
-                [problem for problem, _ in own],
-                [trajectory for _, trajectory in own],
+                [problem for problem, _ in rank_share],
+                [trajectory for _, trajectory in rank_share],
                 source,
-                no_prefixes,
+                [()] * len(rank_share),
             )
         )
 
@@ -196,6 +190,7 @@ class SamplerAndJudge:
                 texts[index],
                 verdicts[index].correct if index in verdicts else False,
                 verdicts[index].answer if index in verdicts else "",
+                # NaN marks what a sampling program does not report; later stages test for None.
                 _none_if_nan(trajectory.logprobs),
                 _none_if_nan(trajectory.entropies),
                 _none_if_nan(trajectory.sampled_logprobs),
@@ -204,9 +199,11 @@ class SamplerAndJudge:
             for index, trajectory in enumerate(trajectories)
         ]
 
-    def _prompt_text(self, problem: Problem) -> str:
-        text = self.template.replace("{question}", problem.question)
-        return self.codec.instruction(text) if self.codec else text
+
+def question_text(template: str, problem: Problem, codec: Codec | None) -> str:
+    """The problem in the prompt template; with a `codec` it asks for a stated confidence."""
+    text = template.replace("{question}", problem.question)
+    return codec.instruction(text) if codec else text
 
 
 def _none_if_nan(values_T: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -48,48 +48,41 @@ def build_engine(
     A vLLM server keeps its files in `folder`, reports its restarts to `log_warning` and stops with
     `stack`. `world` are the processes that share the sampling where the trainer itself samples.
     """
-    engine = _build_sampler(spec, student, questions, folder, stack, log_warning, world)
+    sampler, rows = spec.compute.sampler, spec.compute.generation_rows
+    engine: Engine
+    if isinstance(sampler, VllmSampler):
+        # float32 on the server unless the student trains in bfloat16: the weight check then
+        # detects one stale matrix, which bfloat16's rounding would hide.
+        dtype = "bfloat16" if spec.networks.student.dtype == "bfloat16" else "float32"
+        answer_lengths = [
+            stage.rollouts.generate.sampling.max_new_tokens
+            for stage in spec.stages
+            if stage.source == "student_rollouts"
+        ]
+        longest_prompt = max(len(question.prompt) for question in questions)
+        engine = VllmEngine(
+            student,
+            Launch(
+                sampler,
+                dtype,
+                longest_prompt + max(answer_lengths, default=1),
+                eager=student.device.type == "cpu",
+            ),
+            rows,
+            folder,
+            log_warning,
+        )
+        stack.callback(engine.close)
+    elif spec.compute.overlap:
+        engine = CopiedWeightsEngine(student, rows)
+    else:
+        engine = InProcessEngine(student, rows, world=world)
     if not spec.compute.overlap:
         return engine
     ahead = OverlapEngine(engine)
+    # The stack closes in reverse order: sampling ahead ends before its server stops.
     stack.callback(ahead.close)
     return ahead
-
-
-def _build_sampler(
-    spec: RunSpec,
-    student: LanguageModel,
-    questions: Sequence[Question],
-    folder: Path,
-    stack: ExitStack,
-    log_warning: Callable[[str], None],
-    world: World,
-) -> Engine:
-    sampler, rows = spec.compute.sampler, spec.compute.generation_rows
-    if not isinstance(sampler, VllmSampler):
-        return (
-            CopiedWeightsEngine(student, rows)
-            if spec.compute.overlap
-            else InProcessEngine(student, rows, world=world)
-        )
-    # float32 on the server unless the student trains in bfloat16: the weight check then sees one
-    # matrix.
-    dtype = "bfloat16" if spec.networks.student.dtype == "bfloat16" else "float32"
-    answer_lengths = [
-        stage.rollouts.generate.sampling.max_new_tokens
-        for stage in spec.stages
-        if stage.source == "student_rollouts"
-    ]
-    longest = max(len(question.prompt) for question in questions) + max(answer_lengths, default=1)
-    engine = VllmEngine(
-        student,
-        Launch(sampler, dtype, longest, eager=student.device.type == "cpu"),
-        rows,
-        folder,
-        log_warning,
-    )
-    stack.callback(engine.close)
-    return engine
 
 
 def build_pipeline(
@@ -135,8 +128,13 @@ def build_filter(
     Raises ModelError if a stated confidence does not fit the longest answer.
     """
     objective, settings = stage.objective, stage.rollouts.filter
-    kind = token_kind(stage)
+    # What tokens are trained by, unless the filter says otherwise.
+    if isinstance(objective, GRPO | PolicyGradient):
+        kind = RATIO
+    else:
+        kind = CROSS_ENTROPY if isinstance(objective, CrossEntropy) else DIVERGENCE
     teacher_context = (
+        # These objectives compare with no teacher, so no row gets a teacher's prompt.
         None if isinstance(objective, GRPO | CrossEntropy) else TeacherPrompts(teachers)
     )
     standardise = objective.standardise if isinstance(objective, GRPO) else None
@@ -147,25 +145,14 @@ def build_filter(
     reading = TeacherPrompts(
         teachers, codec, settings.in_privileged, settings.note if settings.in_note else ""
     )
-    _require_space(codec, student, longest, stage.name)
-    return ConfidenceFilter(
-        VerdictFilter(sampler, student, kind, reading), settings, codec, longest
-    )
-
-
-def token_kind(stage: Stage) -> int:
-    """What a stage's tokens are trained by, unless a filter says otherwise."""
-    if isinstance(stage.objective, GRPO | PolicyGradient):
-        return RATIO
-    return CROSS_ENTROPY if isinstance(stage.objective, CrossEntropy) else DIVERGENCE
-
-
-def _require_space(codec: Codec, student: LanguageModel, longest: int, stage: str) -> None:
-    """Raise ModelError if the longest answer cannot hold a stated confidence and one more token."""
+    # The longest answer must hold a stated confidence and one more token.
     needed = len(with_confidence(codec, student, (), 1.0).ids) + 1
     if longest < needed:
         raise ModelError(
-            f"Answers of stage {stage} have at most {longest} tokens, but a stated confidence "
+            f"Answers of stage {stage.name} have at most {longest} tokens, but a stated confidence "
             f"alone takes {needed}; "
             "raise rollouts.generate.sampling.max_new_tokens."
         )
+    return ConfidenceFilter(
+        VerdictFilter(sampler, student, kind, reading), settings, codec, longest
+    )

@@ -21,16 +21,11 @@ class Usage:
 
 @dataclass
 class Budget:
-    """Limits on what is generated, and counts of what was.
-
-    `completed` counts answers that were not truncated, `consumed` those that are trained on.
-    """
+    """Limits on what is generated, and counts of what was."""
 
     trajectories: int
     tokens: int
     generated: Usage = field(default_factory=Usage)
-    completed: Usage = field(default_factory=Usage)
-    consumed: Usage = field(default_factory=Usage)
     _reserved: Usage = field(default_factory=Usage)
 
     def reserve(self, trajectories: int, tokens: int) -> None:
@@ -38,6 +33,7 @@ class Budget:
 
         Raises BudgetExceeded, without changing anything, if less than that is left.
         """
+        # Both limits are checked before either is reserved: a refusal leaves the budget unchanged.
         for name, amount in (("trajectories", trajectories), ("tokens", tokens)):
             limit: int = getattr(self, name)
             remaining = limit - getattr(self.generated, name) - getattr(self._reserved, name)
@@ -49,7 +45,7 @@ class Budget:
                 )
         self._reserved.add(trajectories, tokens)
 
-    def spend(self, reserved_tokens: int, tokens: int, *, completed: bool) -> None:
+    def spend(self, reserved_tokens: int, tokens: int) -> None:
         """Count one answer: `tokens` of its `reserved_tokens` are spent, the rest is released."""
         if (
             not 0 <= tokens <= reserved_tokens <= self._reserved.tokens
@@ -61,5 +57,3 @@ class Budget:
             )
         self._reserved.add(-1, -reserved_tokens)
         self.generated.add(1, tokens)
-        if completed:
-            self.completed.add(1, tokens)

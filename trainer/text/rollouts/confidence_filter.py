@@ -80,11 +80,12 @@ class ConfidenceFilter:
         row = replace(row, confidence=self.codec.read(answer.text).value, target_confidence=target)
         if answer.truncated:
             return row
-        return (
-            self._with_measured_confidence(row, target)
-            if self.settings.in_answer
-            else self._with_weighted_statement(row)
-        )
+        if self.settings.in_answer:
+            return self._with_measured_confidence(row, target)
+        # The student's own statement stays; only the teacher corrects it.
+        statement_T = confidence_tokens(self.codec, self.verifier.student, row.answer.ids)
+        kinds, coefficients = _kinds_and_coefficients(statement_T, DIVERGENCE, self.settings.weight)
+        return replace(row, kinds=kinds, coefficients=coefficients)
 
     def _with_measured_confidence(self, row: TrainRow, target: float) -> TrainRow:
         student = self.verifier.student
@@ -93,6 +94,7 @@ class ConfidenceFilter:
             row.answer,
             ids=rewritten.ids,
             text=decode(student, rewritten.ids),
+            # Measured at the sampled ids, whose positions the rewritten answer no longer has.
             logprobs=None,
             entropies=None,
             sampled_logprobs=None,
@@ -108,16 +110,11 @@ class ConfidenceFilter:
             answer=answer,
             kinds=kinds,
             coefficients=coefficients,
+            # Without these the row gets no importance weights; nobody sampled its ids as they are.
             anchor_logprobs=None,
             behaviour_logprobs=None,
             edited=True,
         )
-
-    def _with_weighted_statement(self, row: TrainRow) -> TrainRow:
-        """Keep the student's own statement; only the teacher corrects it."""
-        statement_T = confidence_tokens(self.codec, self.verifier.student, row.answer.ids)
-        kinds, coefficients = _kinds_and_coefficients(statement_T, DIVERGENCE, self.settings.weight)
-        return replace(row, kinds=kinds, coefficients=coefficients)
 
 
 def _kinds_and_coefficients(
@@ -126,5 +123,6 @@ def _kinds_and_coefficients(
     """Return kinds and coefficients [T]; tokens after the statement learn by cross-entropy."""
     kinds = np.where(statement_T, statement_kind, DIVERGENCE).astype(np.int8)
     if statement_T.any():
+        # A divergence here would make the student forget how to end; see the module's docstring.
         kinds[np.flatnonzero(statement_T)[-1] + 1 :] = CROSS_ENTROPY
     return kinds, np.where(statement_T, weight, 1.0).astype(np.float32)

@@ -13,6 +13,7 @@ from trainer.text.rollouts.records import Decision, Group, Prompt
 @dataclass(frozen=True)
 class FixedController:
     def plan(self, prompts: Sequence[Prompt], generator: Generator, budget: Budget) -> list[int]:
+        # The most that can be written is reserved; `Budget.spend` releases what is not used.
         answers = len(prompts) * generator.per_problem
         budget.reserve(answers, answers * generator.sampling.max_new_tokens)
         return [generator.per_problem] * len(prompts)

@@ -75,10 +75,13 @@ def plain_row(
     """
     teacher, teacher_prompt = context(group, answer, confidence) if context else ("", ())
     student_prompt = group.prompt.question.prompt
+    # Log-probs after another prompt are those of another distribution. As an anchor they would make
+    # every ratio wrong without an error.
     if answer.prompt != student_prompt:
         answer = replace(
             answer, prompt=student_prompt, logprobs=None, entropies=None, sampled_logprobs=None
         )
+    # A teacher's log-probs are not those of the student's older policy, so they are no anchor.
     by_student = answer.source == "student"
     return TrainRow(
         answer=answer,

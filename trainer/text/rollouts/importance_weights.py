@@ -75,6 +75,7 @@ class ImportanceWeightedFilter:
             ids_T = completion_ids(group).to(hidden_TH.device)
             columns = [
                 self._logprobs(hidden_TH, ids_T, temperature).split(lengths)
+                # Weights compare at the sampling temperature; a ratio objective's anchor is at 1.
                 for temperature in (self.temperature, 1.0)
             ]
             logprobs |= {

@@ -18,8 +18,8 @@ from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.overlap import OverlapEngine
-from trainer.text.rollouts.protocols import Controller, Engine, Filter, Generator, Progress, Replay
-from trainer.text.rollouts.records import DroppedAnswer, Group, Prompt, TrainRow, Trajectory
+from trainer.text.rollouts.protocols import Controller, Engine, Filter, Generator, Replay
+from trainer.text.rollouts.records import DroppedAnswer, Group, Progress, Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry, account_for_round
 
 
@@ -27,18 +27,18 @@ from trainer.text.rollouts.telemetry import Telemetry, account_for_round
 class RolloutRound:
     """Rows to train on.
 
-    `trained` are the groups that they come from, `fresh` the groups sampled in this round.
+    `trained` are the groups that they come from, `new_groups` the groups sampled in this round.
     """
 
     rows: list[TrainRow]
     trained: list[Group]
-    fresh: list[Group]
+    new_groups: list[Group]
     telemetry: Telemetry
 
     @property
     def answers(self) -> list[Answer]:
         """All answers sampled in this round, unchanged."""
-        return [answer for group in self.fresh for answer in group.answers]
+        return [answer for group in self.new_groups for answer in group.answers]
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,11 @@ class RolloutPipeline:
         trajectories = self.engine.write(
             self.generate.propose(prompts, counts), self.generate.sampling, noise, progress
         )
-        self._charge(budget, trajectories)
+        for trajectory in trajectories:
+            budget.spend(self.generate.sampling.max_new_tokens, trajectory.length)
         answers = iter(trajectories)
-        fresh = self.filter.judge(prompts, [list(islice(answers, count)) for count in counts])
-        return self._finish_round(fresh, version, budget)
+        new_groups = self.filter.judge(prompts, [list(islice(answers, count)) for count in counts])
+        return self._finish_round(new_groups, version)
 
     def begin(self, prompts: Sequence[Prompt], noise: Noise) -> None:
         """Start sampling the next round if the engine can overlap; otherwise do nothing."""
@@ -87,9 +88,10 @@ class RolloutPipeline:
             counts = self.control.plan(prompts, self.generate, self._default_budget(len(prompts)))
             self.engine.begin(self.generate.propose(prompts, counts), self.generate.sampling, noise)
 
-    def _finish_round(self, fresh: list[Group], version: int, budget: Budget) -> RolloutRound:
-        decisions = [(group, self.control.decide(group)) for group in fresh]
-        stored = [group for group, decision in decisions if decision.action == "store"]
+    def _finish_round(self, new_groups: list[Group], version: int) -> RolloutRound:
+        decisions = [(group, self.control.decide(group)) for group in new_groups]
+        stored_groups = [group for group, decision in decisions if decision.action == "store"]
+        # Taken before `put`, so that a group stored in this round waits for a later one.
         replayed = self.replay.take()
         trained = [
             *replayed,
@@ -102,28 +104,19 @@ class RolloutPipeline:
             if decision.action == "drop"
             for answer in group.answers
         ]
-        telemetry = account_for_round(fresh, replayed, stored, rows, dropped, version)
-        self.replay.put(stored)
-        budget.consumed.add(telemetry.rows, telemetry.consumed)
-        return RolloutRound(rows, trained, fresh, telemetry)
+        telemetry = account_for_round(new_groups, replayed, stored_groups, rows, dropped, version)
+        # After the accounting, so that a round that lost an answer stores none of its groups.
+        self.replay.put(stored_groups)
+        return RolloutRound(rows, trained, new_groups, telemetry)
 
     def _default_budget(self, problems: int) -> Budget:
         answers = problems * self.generate.per_problem
         return Budget(answers, answers * self.generate.sampling.max_new_tokens)
 
-    def _charge(self, budget: Budget, trajectories: Sequence[Trajectory]) -> None:
-        for trajectory in trajectories:
-            budget.spend(
-                self.generate.sampling.max_new_tokens,
-                trajectory.length,
-                completed=not trajectory.truncated,
-            )
-
     def _refuse_held_out(self, prompts: Sequence[Prompt]) -> None:
-        if held_out_prompt := next(
-            (prompt for prompt in prompts if prompt.question.problem.id in self.held_out), None
-        ):
-            raise ValueError(
-                f"Problem {held_out_prompt.question.problem.id} is held out for evaluation and "
-                "cannot be trained on."
-            )
+        for prompt in prompts:
+            if prompt.question.problem.id in self.held_out:
+                raise ValueError(
+                    f"Problem {prompt.question.problem.id} is held out for evaluation and "
+                    "cannot be trained on."
+                )

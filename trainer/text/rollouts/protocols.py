@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from trainer.spec.sampling import Sampling
 from trainer.text.rollouts.answers import Answer
@@ -13,13 +13,12 @@ from trainer.text.rollouts.records import (
     Decision,
     DroppedAnswer,
     Group,
+    Progress,
     Prompt,
     SampleRequest,
     TrainRow,
     Trajectory,
 )
-
-Progress = Callable[[int, int], None]
 
 # Of a group, one of its answers and the confidence that takes the place of any stated in what the
 # teacher is shown (None: leave it): the name of the teacher and the ids that it reads before the
@@ -28,13 +27,10 @@ TeacherContext = Callable[[Group, Answer, float | None], tuple[str, tuple[int, .
 
 
 class Engine(Protocol):
-    """Samples the student's answers; `version` counts the updates of its weights."""
-
-    @property
-    def version(self) -> int: ...
+    """Samples the student's answers."""
 
     def update(self, version: int) -> None:
-        """Sample from now on with the student's present weights, named `version`."""
+        """Sample from now on with the student's present weights, after `version` updates."""
 
     def write(
         self,
@@ -93,8 +89,3 @@ class Replay(Protocol):
         """Remove and return the groups to train on in this round."""
 
     def put(self, groups: Sequence[Group]) -> None: ...
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `load` needs, as JSON values."""
-
-    def load(self, state: dict[str, Any]) -> None: ...

@@ -11,6 +11,7 @@ Shapes: T tokens of an answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from trainer.text.rollouts.answers import Answer, Question
 
 Source = Literal["student", "teacher"]
+# Called with (done, of) as answers finish; it may raise, which cancels the sampling.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,7 @@ class TrainRow:
                     f"Answer {self.answer.sample} to {self.answer.problem.id} has {length} "
                     f"tokens, but {len(column)} {name}."
                 )
+        # A ratio or importance weight of an edited answer would be computed without any error.
         if self.edited and (
             self.anchor_logprobs is not None or self.behaviour_logprobs is not None
         ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from trainer.text.rollouts.records import Group
 
@@ -20,9 +19,3 @@ class EmptyReplay:
                 f"The controller stores {len(groups)} groups for a later round, but replay keeps "
                 "none; choose another replay."
             )
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def load(self, state: dict[str, Any]) -> None:
-        pass

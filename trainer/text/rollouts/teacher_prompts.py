@@ -33,8 +33,11 @@ class TeacherPrompts:
     ) -> tuple[str, tuple[int, ...]]:
         question = group.prompt.question
         view = self.teachers.of(question.problem)
-        shown, note = privileged_text(view.context, question.problem, answer, group.answers), ""
+        privileged = privileged_text(view.context, question.problem, answer, group.answers)
+        note = ""
         if confidence is not None and self.codec is not None:
-            shown = self.codec.replace(shown, confidence) if shown and self.in_privileged else shown
+            # An empty text must stay empty: a statement alone would be shown as the solution.
+            if privileged and self.in_privileged:
+                privileged = self.codec.replace(privileged, confidence)
             note = self.note.replace("{confidence}", self.codec.render(confidence))
-        return view.name, view.prompt(question, shown, note)
+        return view.name, view.prompt(question, privileged, note)

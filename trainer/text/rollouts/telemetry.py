@@ -48,20 +48,21 @@ class Telemetry:
 
 
 def account_for_round(
-    fresh: Sequence[Group],
+    new_groups: Sequence[Group],
     replayed: Sequence[Group],
-    stored: Sequence[Group],
+    stored_groups: Sequence[Group],
     rows: Sequence[TrainRow],
     dropped: Sequence[DroppedAnswer],
     version: int,
 ) -> Telemetry:
     """Count a round's tokens and check that every answer is stored, a row, or dropped.
 
-    `fresh` groups were sampled now, `replayed` ones taken from the replay store. Raises
+    `new_groups` were sampled now, `replayed` ones taken from the replay store. Raises
     ConservationError if an answer is missing or occurs twice.
     """
-    incoming = _by_key(answer for group in (*fresh, *replayed) for answer in group.answers)
-    stored_answers = _by_key(answer for group in stored for answer in group.answers)
+    incoming = _by_key(answer for group in (*new_groups, *replayed) for answer in group.answers)
+    stored_answers = _by_key(answer for group in stored_groups for answer in group.answers)
+    # `_by_key` raises if an answer is both stored and a row, or a row twice.
     outgoing = _by_key(
         [
             *stored_answers.values(),
@@ -85,9 +86,10 @@ def account_for_round(
         reasons[dropped_answer.reason] += len(dropped_answer.answer.ids)
     reasons[REPLACED] += sum(len(incoming[key].ids) - count for key, count in consumed.items())
     return Telemetry(
-        generated=sum(group.tokens for group in fresh),
+        generated=sum(group.tokens for group in new_groups),
         consumed=sum(consumed.values()),
-        buffered=sum(group.tokens for group in stored) - sum(group.tokens for group in replayed),
+        buffered=sum(group.tokens for group in stored_groups)
+        - sum(group.tokens for group in replayed),
         dropped={reason: count for reason, count in reasons.items() if count},
         rows=len(rows),
         share_edited=_mean([row.edited for row in rows]),
@@ -99,7 +101,8 @@ def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     """Length of the common prefix of two id sequences."""
     pairs = enumerate(zip(first, second, strict=False))
     return next(
-        (index for index, (left, right) in pairs if left != right), min(len(first), len(second))
+        (index for index, (first_id, second_id) in pairs if first_id != second_id),
+        min(len(first), len(second)),
     )
 
 
@@ -107,6 +110,7 @@ AnswerKey = tuple[str, int, tuple[int, ...]]
 
 
 def _key(answer: Answer) -> AnswerKey:
+    # The version separates a replayed answer from one with the same rollout index of this round.
     return answer.problem.id, answer.sample, answer.versions
 
 

@@ -47,6 +47,7 @@ class CompletionCache:
         """Write a completion; its file appears complete or not at all."""
         path = self._path(request)
         path.parent.mkdir(parents=True, exist_ok=True)
+        # The process id keeps two processes that ask the same from writing one temporary file.
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(
             json.dumps({"request": request, **asdict(completion)}, ensure_ascii=False, indent=1),
@@ -61,10 +62,9 @@ class CompletionCache:
         return sum(completion.tokens for completion in completions if completion is not None)
 
     def _path(self, request: CompletionRequest) -> Path:
-        return (
-            self.folder
-            / f"{hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()}.json"
-        )
+        # Sorted: a request read back from JSON or built in another order must have the same name.
+        content = json.dumps(request, sort_keys=True).encode()
+        return self.folder / f"{hashlib.sha256(content).hexdigest()}.json"
 
 
 def _read(path: Path) -> Completion | None:
@@ -73,6 +73,7 @@ def _read(path: Path) -> Completion | None:
         return Completion(
             str(content["text"]), bool(content["truncated"]), clamped_tokens(content["tokens"])
         )
+    # A damaged file is asked for again, which costs one request instead of the run.
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -83,4 +84,5 @@ def clamped_tokens(token_count: Any) -> int:
     Raises ValueError or TypeError if it is not a number.
     """
     number = token_count if isinstance(token_count, int) else float(token_count)
-    return int(min(max(0, number), MOST_TOKENS))  # 0 first: it stays where the number is nan
+    # 0 is the first argument: `max` returns it where the number is NaN.
+    return int(min(max(0, number), MOST_TOKENS))

@@ -21,7 +21,8 @@ from trainer.text.language.models import LanguageModel, ModelError
 from trainer.text.problems import Problem, ProblemError
 from trainer.text.rollouts.answers import Answer, Question
 
-ELLIPSES = ("…", "...")  # the first one that the tokenizer knows says that something was left out
+# The first one that the tokenizer knows marks where something was left out.
+ELLIPSES = ("…", "...")
 COLUMNS = {"solution": "solution", "demonstration": "solution", "answer": "answer"}
 
 
@@ -75,6 +76,8 @@ def prompt_text(context: Context, question: str, privileged: str, note: str = ""
     """
     if not isinstance(context, PrivilegedContext):
         return _paragraphs(question, note)
+    # Both fields are filled in one pass, so that a question that contains “{privileged}” stays as
+    # it is.
     fields = {"{question}": question, "{privileged}": _paragraphs(privileged, note)}
     return re.sub(r"\{question\}|\{privileged\}", lambda match: fields[match[0]], context.template)
 
@@ -144,6 +147,8 @@ def cut_to_fit(text: str, fits: Callable[[str], bool], mark: str) -> str:
     if fits(text):
         return text
     length, too_long = 0, len(text)
+    # `length` always fits. A tokenizer may need fewer tokens for a longer text, so bisection can
+    # miss a slightly longer one, but never returns one that is too long.
     while too_long - length > 1:
         middle = (length + too_long) // 2
         length, too_long = (

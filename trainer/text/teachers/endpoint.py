@@ -20,23 +20,25 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec import EndpointTeacher, Sampling
+from trainer.text.rollouts.records import Progress
 from trainer.text.teachers.completion_cache import Completion, CompletionCache, clamped_tokens
 from trainer.text.teachers.secret_values import value_of
 
 if TYPE_CHECKING:
     import httpx2
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
-PROGRESS_SECONDS = 0.5  # seconds between two reports of progress, at which a run can be stopped
+# Seconds.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0
+# Seconds between two reports of progress, at which a run can be stopped.
+PROGRESS_SECONDS = 0.5
 # Request timeout, conflict, too early, too many requests; every 5xx status is repeated, too.
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
-EXCERPT = 200  # characters of what an endpoint said
+# Characters of an endpoint's error that a message quotes.
+EXCERPT = 200
 RESUME_REMEDY = (
     "Resume the run once it answers as it should; what it has written is kept and not asked for "
     "again."
 )
-
-Progress = Callable[[int, int], None]
 
 
 class RetryableError(Exception):
@@ -98,6 +100,8 @@ class Endpoint:
 
         free = asyncio.Semaphore(self.teacher.at_once)
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        # The client's time limits are per read: a server that sends a byte now and then would never
+        # exceed them. `_attempt` limits the whole request instead.
         async with httpx2.AsyncClient(
             headers=headers, timeout=None, follow_redirects=False
         ) as client:
@@ -108,6 +112,7 @@ class Endpoint:
             try:
                 await _wait_for_all(tasks, progress)
             finally:
+                # After a failure the other requests must end before the client is closed.
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -138,7 +143,10 @@ class Endpoint:
                         f"The teacher at {self.teacher.url} {error}; it was asked {attempts}.",
                         RESUME_REMEDY,
                     ) from None
-                await self.pause(_retry_pause(attempt, error.pause))
+                # The pause doubles, and up to half of it is random: requests that failed together
+                # do not return together.
+                backoff = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
+                await self.pause(min(LONGEST_PAUSE, max(backoff, error.pause)))
             attempt += 1
 
     async def _attempt(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> Completion:
@@ -190,6 +198,7 @@ class Endpoint:
     def _error_excerpt(self, response: httpx2.Response) -> str:
         """The endpoint's error text, short and without the key."""
         text = " ".join(response.text.split())
+        # An endpoint may repeat the key in its error, and this text gets into the log.
         text = text.replace(self.key, "…") if self.key else text
         return f" ({text[:EXCERPT]})" if text else ""
 
@@ -223,6 +232,7 @@ def _completion(response: httpx2.Response) -> Completion:
         choice = content["choices"][0]
         text, truncated = choice["message"]["content"], choice.get("finish_reason") == "length"
         tokens = clamped_tokens((content.get("usage") or {}).get("completion_tokens") or 0)
+        # Postgres stores neither NUL nor half of a surrogate pair; `encode` raises for the latter.
         clean = isinstance(text, str) and "\0" not in text and bool(text.encode())
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise RetryableError("answers with something that is no chat completion") from None
@@ -231,15 +241,6 @@ def _completion(response: httpx2.Response) -> Completion:
             "gives an empty answer" + (" that used up the longest answer" if truncated else "")
         )
     return Completion(text, truncated, tokens)
-
-
-def _retry_pause(attempt: int, requested: float) -> float:
-    """Seconds before the next attempt: doubled each time, and up to half random.
-
-    The random part spreads requests that failed together.
-    """
-    backoff = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
-    return min(LONGEST_PAUSE, max(backoff, requested))
 
 
 def _retry_after(response: httpx2.Response) -> float:

@@ -60,13 +60,13 @@ class Teachers:
         """Whether the student can be compared with its teacher's probabilities on every problem."""
         return self.main is not None and all(view.gives_probabilities for view in self.views)
 
-    def has_view(self, problem: Problem) -> bool:
-        """Whether the teacher of this problem is a network that is loaded here."""
-        return self.main is not None or problem.domain in self.by_domain
+    def view_of(self, problem: Problem) -> TeacherView | None:
+        """The teacher of this problem; None where it is not a network that is loaded here."""
+        return self.by_domain.get(problem.domain, self.main)
 
     def of(self, problem: Problem) -> TeacherView:
-        """The teacher of this problem; see `has_view`."""
-        view = self.by_domain.get(problem.domain, self.main)
+        """The teacher of this problem, which must be loaded here; see `view_of`."""
+        view = self.view_of(problem)
         assert view is not None
         return view
 
@@ -83,22 +83,23 @@ class Teachers:
             )
         notes = []
         for view in self.views:
-            taught = [
-                question
-                for question in questions
-                if self.by_domain.get(question.problem.domain, self.main) is view
-            ]
+            taught = [question for question in questions if self.view_of(question.problem) is view]
             require_privileged(view.context, [question.problem for question in taught])
             if taught:
+                # Only the longest question, without a privileged text: nothing of it can be
+                # shortened.
                 view.prompt(max(taught, key=lambda question: len(question.prompt)), "")
             notes += _too_long_notes(view, taught)
-        self._check_texts(
-            [
-                question.problem
-                for question in questions
-                if question.problem.domain not in self.by_domain
-            ]
-        )
+        without_specialist = [
+            question.problem
+            for question in questions
+            if question.problem.domain not in self.by_domain
+        ]
+        if isinstance(self.texts, TextTeacher):
+            texts_for(self.texts, without_specialist)
+        elif isinstance(self.texts, EndpointTeacher):
+            require_privileged(self.texts.context, without_specialist)
+            key_of(self.texts)
         return notes
 
     def after_step(self) -> None:
@@ -113,13 +114,6 @@ class Teachers:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         if self.main:
             self.main.weights.load(tensors)
-
-    def _check_texts(self, problems: Sequence[Problem]) -> None:
-        if isinstance(self.texts, TextTeacher):
-            texts_for(self.texts, problems)
-        elif isinstance(self.texts, EndpointTeacher):
-            require_privileged(self.texts.context, problems)
-            key_of(self.texts)
 
 
 def _too_long_notes(view: TeacherView, questions: Sequence[Question]) -> list[str]:
@@ -171,6 +165,7 @@ def open_teachers(
     by_domain = {
         domain: view
         for number, specialist in enumerate(spec.networks.specialists)
+        # One view for all domains of a specialist: its network is loaded once.
         for view in [
             model(
                 f"specialist {'+'.join(specialist.domains)}",

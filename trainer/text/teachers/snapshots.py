@@ -68,6 +68,7 @@ class InitialWeights(UnchangedWeights):
     """
 
     def __init__(self, parameters: Mapping[str, Parameter], refresh: Callable[[], None]) -> None:
+        # An average with decay 1 that is never updated is a copy that can be put in place.
         self.copy = Average(parameters, 1.0, refresh)
 
     def in_place(self) -> AbstractContextManager[None]:

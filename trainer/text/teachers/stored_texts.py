@@ -23,10 +23,12 @@ def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
         problem for problem in problems if _key(problem.question) not in answer_by_question
     ]
     if unanswered:
+        first = unanswered[0].question
+        excerpt = first if len(first) <= 60 else f"{first[:60]}…"
         raise ProblemError(
             f"{path.name} has no answer to {len(unanswered)} of {len(problems)} training "
             "problems, the first of which asks "
-            f"“{_short(unanswered[0].question)}”; add them to the file, check "
+            f"“{excerpt}”; add them to the file, check "
             "networks.teacher.question, or train on the other problems alone"
         )
     return [answer_by_question[_key(problem.question)] for problem in problems]
@@ -45,7 +47,3 @@ def _text(row: Row, column: str, name: str) -> str:
 
 def _key(question: str) -> str:
     return " ".join(question.split())
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:60]}…"

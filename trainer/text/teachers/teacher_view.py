@@ -91,6 +91,7 @@ class TeacherView:
 
         A step asks about the same problems again, and formatting takes a tenth of a small step.
         """
+        # Made per view: a cache on the method itself would keep every teacher's network in memory.
         return lru_cache(REMEMBERED_PROMPTS)(self._formatter.prompt)
 
     @cached_property

@@ -8,7 +8,7 @@ its text is what the ids decode to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.answers import Answer, Question, SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.records import Segment, Trajectory
+from trainer.text.rollouts.records import Progress, Segment, Trajectory
 from trainer.text.teachers.completion_cache import Completion, CompletionCache
 from trainer.text.teachers.contexts import privileged_text, prompt_text, shorten_to_limit
 from trainer.text.teachers.endpoint import Endpoint
@@ -29,8 +29,6 @@ from trainer.text.teachers.teacher_view import TeacherView
 
 CACHE = "teacher_cache"
 MILLION = 1e6
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def write_answers(
         indices = [
             index
             for index, question in enumerate(questions)
-            if _view_of(teachers, question) is view
+            if teachers.view_of(question.problem) is view
         ]
         answers |= zip(
             indices,
@@ -106,10 +104,6 @@ def endpoint_costs(
     return {"teacher/tokens": float(tokens), "teacher/cost": tokens * teacher.price / MILLION}
 
 
-def _view_of(teachers: Teachers, question: Question) -> TeacherView | None:
-    return teachers.of(question.problem) if teachers.has_view(question.problem) else None
-
-
 def _sample_from(
     view: TeacherView,
     questions: Sequence[Question],
@@ -124,6 +118,7 @@ def _sample_from(
         answers = writer.sampler.sample_answers(
             view.language_model,
             teacher_questions,
+            # Always number 0: a teacher's answer follows from the seed and the problem alone.
             [(0,)] * len(teacher_questions),
             sampling,
             noise,
@@ -156,21 +151,23 @@ def _text_completions(
             Completion(text, False, 0)
             for text in texts_for(teacher, [question.problem for question in questions])
         ]
-    prompts = [_prompt(teacher, question, writer.student) for question in questions]
-    # One rank asks for all: another asking would cost again and be told something else.
+    # An endpoint's tokenizer is unknown, so privileged texts are measured in the student's tokens.
+    privileged_texts = [
+        shorten_to_limit(
+            writer.student, teacher.context, privileged_text(teacher.context, question.problem)
+        )
+        for question in questions
+    ]
+    prompts = [
+        prompt_text(teacher.context, question.text, privileged)
+        for question, privileged in zip(questions, privileged_texts, strict=True)
+    ]
+    # One rank asks for all: a second request costs again and gets another answer.
     return writer.sampler.world.broadcast_from_leader(
         lambda: Endpoint(teacher, CompletionCache(writer.run_dir / CACHE)).write(
             prompts, sampling, progress
         )
     )
-
-
-def _prompt(teacher: EndpointTeacher, question: Question, student: LanguageModel) -> str:
-    """The prompt for an endpoint; its privileged text is measured in the student's tokens."""
-    privileged = shorten_to_limit(
-        student, teacher.context, privileged_text(teacher.context, question.problem)
-    )
-    return prompt_text(teacher.context, question.text, privileged)
 
 
 def _judge_texts(
@@ -197,6 +194,7 @@ def _trajectory(
     The end token counts towards the answer's length, as it does where a model writes it.
     """
     text_tokens = text_ids(student, completion.text)
+    # A cut text has no end token, or the student would learn to stop in the middle.
     answer_tokens = text_tokens if completion.truncated else (*text_tokens, student.eos_ids[0])
     ids = answer_tokens[:longest]
     unknown = np.full(len(ids), np.nan, np.float32)

@@ -66,7 +66,9 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         "evaluation": problem_sets.evaluation,
         **({"retained": problem_sets.retained} if problem_sets.retained else {}),
     }
-    student = _load_student(spec, rt.device)
+    student = load_student(spec, rt.device)
+    if spec.compute.gradient_checkpointing:
+        recompute_activations(student.model)
     rt.network(
         group, student.model, layers_of(student.model), spec.networks.student.dtype == "bfloat16"
     )
@@ -79,6 +81,7 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         spec.evaluation.sampling.max_new_tokens,
     )
     if codec:
+        # A confidence must fit the shortest of the limits that training and evaluation have.
         require_writable(codec, student, min([held_out_longest, *stages_longest]))
     teachers = open_teachers(spec, student, rt.device, rt.refresh)
     verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
@@ -92,6 +95,7 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     if any(stage.source == "solutions" for stage in spec.stages):
         _require_solutions(student, problem_sets.train.items)
     train = questions_of("train", pool_longest)
+    # Before any problem is sampled: a data set that cannot be taught must not cost stage 0.
     for note in teachers.check(train):
         rt.log.log("info", note)
     return RunComponents(
@@ -120,7 +124,7 @@ def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> N
         text_ids(student, problem.solution)
 
 
-def _load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
+def load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
     """Load the student with its adapter.
 
     With bfloat16 only the updates compute in bfloat16: weights, moments and gradients are held, and
@@ -131,8 +135,6 @@ def _load_student(spec: RunSpec, device: torch.device) -> LanguageModel:
     student = load(network.model_copy(update={"dtype": dtype}), spec.seed, device)
     if isinstance(network.adapter, LowRankAdapter):
         adapters.add_adapter(student, network.adapter, spec.seed)
-    if spec.compute.gradient_checkpointing:
-        recompute_activations(student.model)
     return student
 
 
@@ -146,6 +148,7 @@ def model_folder_files(
     adapter_files = (
         adapters.config_file(model, adapter) if isinstance(adapter, LowRankAdapter) else {}
     )
+    # transformers writes these files to a folder only.
     with TemporaryDirectory() as folder:
         model.model.config.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)

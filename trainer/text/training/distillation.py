@@ -20,7 +20,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from trainer.engine.checkpoints import Snapshot
 from trainer.engine.loop import EvaluationReport, MethodState, Phase, Runtime
@@ -34,7 +33,6 @@ from trainer.text.objectives.linear_divergence import TokenStatistics
 from trainer.text.recording import side_files
 from trainer.text.recording.rollout_files import record_train_rows, token_signals
 from trainer.text.recording.token_regions import emit_token_regions
-from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.assembly import build_engine
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Prompt, TrainRow
@@ -121,11 +119,21 @@ class Distillation:
         stage, begin = stage_at(self.spec, rt.step)
         rt.stage = stage.name
         self.pool = current_pool(self.components, self.spec, rt, begin, self.pool)
+        # Checked after every measurement, because a refreshed pool can lose its last problem.
         if not len(self.pool.kept_problems):
             raise NothingToTrain(*explain_empty_pool(self.pool, self.spec))
         if stage.source == "teacher_written":
-            self._write_missing_answers(rt, self.pool, stage)
+            # The teacher answers each kept problem once per run.
+            missing = self.teacher_answers.missing(self.pool.kept_problems.tolist())
+            if missing:
+                self.teacher_answers.add(
+                    missing, write_teacher_answers(self.components, self.spec, stage, missing, rt)
+                )
+                # They may be the longest or the only paid work of a run: a kill must not repeat it.
+                rt.checkpoint_requested = True
         group = rt.groups[GROUP]
+        # A resumed run enters the stage at a later step and must keep the moments that it has
+        # loaded.
         if rt.step == begin and stage.optimiser.state == "reset":
             group.reset()
         group.configure(
@@ -166,11 +174,17 @@ class Distillation:
     # What a checkpoint must hold.
 
     def state(self) -> MethodState:
+        # The adapter under its published names: peft then opens the folder of the checkpoint.
+        exported_adapter = (
+            adapters.adapter_weights(self.components.student.model)
+            if isinstance(self.spec.networks.student.adapter, LowRankAdapter)
+            else {}
+        )
         tensors = {
             "ema": self.average.tensors(),
             "teacher": self.components.teachers.tensors(),
             "teacher_answers": self.teacher_answers.tensors(),
-            "adapter_model": self._exported_adapter(),
+            "adapter_model": exported_adapter,
         }
         values = {
             "pool": self.pool.state() if self.pool else None,
@@ -197,25 +211,7 @@ class Distillation:
         self.average.load(snapshot.tensors.get("ema", {}))
         self.components.teachers.load(snapshot.tensors.get("teacher", {}))
 
-    def _exported_adapter(self) -> dict[str, Tensor]:
-        """The adapter under its published names, so that a checkpoint folder can be loaded."""
-        adapter = self.spec.networks.student.adapter
-        return (
-            adapters.adapter_weights(self.components.student.model)
-            if isinstance(adapter, LowRankAdapter)
-            else {}
-        )
-
     # The phases.
-
-    def _write_missing_answers(self, rt: Runtime, pool: ProblemPool, stage: Stage) -> None:
-        """Have the teacher answer each kept problem once per run."""
-        missing = self.teacher_answers.missing(pool.kept_problems.tolist())
-        if missing:
-            self.teacher_answers.add(
-                missing, write_teacher_answers(self.components, self.spec, stage, missing, rt)
-            )
-            rt.checkpoint_requested = True
 
     def _collect(self, batch: BatchPlan, rt: Runtime) -> dict[str, float]:
         stage, indices = batch
@@ -225,41 +221,30 @@ class Distillation:
             self._rows, values, self._telemetry = self.collector.rows_from_student(
                 stage, prompts, rt
             )
-            if self.spec.compute.overlap:
-                self._begin_next(self.pool, stage, rt.step + 1)
+            step = rt.step + 1
+            if self.spec.compute.overlap and step < self.total_steps:
+                next_stage, begin = stage_at(self.spec, step)
+                # Another stage may sample differently, so its first step is not sampled ahead.
+                # If the pool is measured before that step, its problems change and `write`
+                # discards these answers.
+                if next_stage is stage:
+                    next_indices = self._draw_indices(self.pool, stage, begin, step)
+                    self.collector.begin(stage, self._prompts(self.pool, next_indices), step)
+            return values
+        self._telemetry = None
+        if stage.source == "teacher_written":
+            answers = [self.teacher_answers.by_index[index] for index in indices]
         else:
-            self._telemetry = None
-            written_by_teacher = stage.source == "teacher_written"
-            answers = [
-                self.teacher_answers.by_index[index]
-                if written_by_teacher
-                else self._solution(stage, index)
-                for index in indices
-            ]
-            self._rows, values = self.collector.rows_from_answers(stage, prompts, answers)
+            longest = stage.rollouts.generate.sampling.max_new_tokens
+            student, train = self.components.student, self.components.train
+            answers = [solution_answer(student, train[index], longest) for index in indices]
+        self._rows, values = self.collector.rows_from_answers(stage, prompts, answers)
         return values
-
-    def _begin_next(self, pool: ProblemPool, stage: Stage, step: int) -> None:
-        """Start sampling the next step, unless another stage follows.
-
-        If the pool is measured before that step, its problems change and these answers are not
-        used.
-        """
-        if step < self.total_steps and stage_at(self.spec, step)[0] is stage:
-            indices = self._draw_indices(pool, stage, stage_at(self.spec, step)[1], step)
-            self.collector.begin(stage, self._prompts(pool, indices), step)
 
     def _prompts(self, pool: ProblemPool, indices: list[int]) -> list[Prompt]:
         return [
             Prompt(self.components.train[index], float(pool.weights[index])) for index in indices
         ]
-
-    def _solution(self, stage: Stage, index: int) -> Answer:
-        return solution_answer(
-            self.components.student,
-            self.components.train[index],
-            stage.rollouts.generate.sampling.max_new_tokens,
-        )
 
     def _score(self, batch: BatchPlan, rt: Runtime) -> dict[str, float]:
         """Compute teacher states and token scores, and select the tokens to train on."""
@@ -270,7 +255,9 @@ class Distillation:
             range(len(self._rows)), key=lambda index: -len(self._rows[index].answer.ids)
         )
         own_rows = rt.world.divide(by_length)
+        # The loop counts the step before `after_step`, which records by the new number.
         record_scores = bool(self.spec.record.every) and (rt.step + 1) % self.spec.record.every == 0
+        # Not the noise of sampling: tokens would then be selected by the draws that chose them.
         noise = Noise(self.spec.seed, rt.step, "tokens")
         with torch.autocast(
             rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"

@@ -40,14 +40,12 @@ def describe_evaluation(event: Mapping[str, Any]) -> str:
             f"The student solves {_percent(event['pass_rate'])} of the held-out problems (95 % "
             f"interval {low} to {high})"
         )
-    return (
-        f"{sentence}.{'' if event['difference'] is None else _change_sentence(event['difference'])}"
-    )
-
-
-def _change_sentence(difference: Mapping[str, Any]) -> str:
+    difference = event["difference"]
+    if difference is None:
+        return f"{sentence}."
     low, high = map(_points, difference["interval"])
-    return f" That is {_points(difference['pass_rate'])} points against before ({low} to {high})."
+    change = _points(difference["pass_rate"])
+    return f"{sentence}. That is {change} points against before ({low} to {high})."
 
 
 def _percent(share: float) -> str:

@@ -100,7 +100,9 @@ class MicroBatchLoss:
             objective,
             vocabulary=batch.states.vocabulary,
         )
-        write_statistics(statistics, selected_T, computed)
+        for column in fields(TokenStatistics):
+            column_T = getattr(statistics, column.name)
+            column_T[selected_T] = getattr(computed, column.name).to(column_T)
         return loss
 
     def _ratio(
@@ -119,6 +121,7 @@ class MicroBatchLoss:
             advantages_K, anchor_K = (
                 _column(batch, name, selected_T) for name in ("advantages", "anchor_logprobs")
             )
+            # For the metric alone; `clipped_surrogate` clips by itself.
             clipped_K = is_clipped(
                 logprob_K, anchor_K, advantages_K, objective.clip_low, objective.clip_high
             )
@@ -181,15 +184,6 @@ def empty_statistics(tokens: int, device: torch.device) -> TokenStatistics:
     return TokenStatistics(**columns | ids)
 
 
-def write_statistics(
-    statistics: TokenStatistics, selected_T: Tensor, computed: TokenStatistics
-) -> None:
-    """Write computed statistics [K] to the positions of the selected tokens."""
-    for column in fields(TokenStatistics):
-        column_T = getattr(statistics, column.name)
-        column_T[selected_T] = getattr(computed, column.name).to(column_T)
-
-
 def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor:
     """Return a per-token array of the rows at the selected tokens, [K].
 
@@ -203,5 +197,6 @@ def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor:
                 f"an answer to problem {row.answer.problem.id} is learnt from by its ratio, but "
                 f"has no {name}"
             )
+        # Zeros hold the place of a row without selected tokens and are never read.
         columns.append(np.zeros(len(row.answer.ids), np.float32) if column is None else column)
     return torch.from_numpy(np.concatenate(columns)).to(selected_T.device)[selected_T]

@@ -38,6 +38,7 @@ def current_pool(
         if settings.refresh == "each_stage"
         else settings.refresh == "every" and rt.step % settings.refresh_every == 0
     )
+    # The first measurement may fall on a step at which a refresh is due; one is enough.
     return measure(components, spec, rt, pool) if refresh_due and pool.step != rt.step else pool
 
 

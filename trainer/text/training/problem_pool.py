@@ -133,19 +133,12 @@ def draw(
     alone, so a resumed run draws the same problems. A problem can occur twice in a step in which
     one pass ends and the next begins.
     """
-    return [
-        int(
-            _shuffled(kept_problems, seed, origin, number // len(kept_problems))[
-                number % len(kept_problems)
-            ]
+    numbers, count = range(index * size, (index + 1) * size), len(kept_problems)
+    # A step longer than a pass needs several of them.
+    shuffled = {
+        pass_number: np.random.Generator(np.random.PCG64([seed, origin, pass_number])).permutation(
+            kept_problems
         )
-        for number in range(index * size, (index + 1) * size)
-    ]
-
-
-def _shuffled(
-    kept_problems: NDArray[np.int64], seed: int, origin: int, pass_number: int
-) -> NDArray[np.int64]:
-    return np.random.Generator(np.random.PCG64([seed, origin, pass_number])).permutation(
-        kept_problems
-    )
+        for pass_number in {number // count for number in numbers}
+    }
+    return [int(shuffled[number // count][number % count]) for number in numbers]

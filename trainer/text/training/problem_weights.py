@@ -16,9 +16,8 @@ from trainer.spec.pool import HardFilterWeights, PacedWeights, Weighting
 
 Vector = NDArray[np.float64]
 
-MATTERS = (
-    0.1  # a true weight of at least this share of the highest one makes dropping a problem wrong
-)
+# A true weight of at least this share of the highest one makes dropping a problem wrong.
+MATTERS = 0.1
 # Grid of true pass rates, one percent apart, and iterations of expectation–maximisation on it.
 GRID = np.linspace(0.0, 1.0, 101)
 EM_STEPS = 200
@@ -69,9 +68,12 @@ def share_wrongly_dropped(weighting: Weighting, passed: ArrayLike, verdicts: Arr
     counts = np.stack(
         [np.asarray(passed, dtype=np.int64), np.asarray(verdicts, dtype=np.int64)], axis=1
     )
+    # A problem without verdicts is set aside, not dropped by its weight.
     counts = counts[counts[:, 1] > 0]
     if not counts.size:
         return 0.0
+    # Problems with equal counts have equal posteriors: at most (K + 1)(K + 2)/2 rows, however large
+    # the pool is.
     pairs, multiplicity = np.unique(counts, axis=0, return_counts=True)
     dropped = weigh(weighting, pairs[:, 0] / pairs[:, 1]) == 0
     if not dropped.any():

@@ -20,7 +20,7 @@ from trainer.text.language.heads import head_of
 from trainer.text.language.models import LanguageModel
 from trainer.text.objectives.batch import completion_ids, micro_batches, response_hidden
 from trainer.text.objectives.linear_divergence import TokenScores, score_tokens
-from trainer.text.recording.token_columns import split, to_cpu
+from trainer.text.recording.token_columns import gather_rows, split
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys
 from trainer.text.rollouts.records import DIVERGENCE, RATIO, TrainRow
 from trainer.text.training.teacher_states import TeacherStates
@@ -55,14 +55,16 @@ def score_and_select(
     does not need, so that the left-out tokens can be shown; it changes no choice.
     """
     needed = _needs_scores(rows, stage)
-    if not (needed or (record_scores and _can_be_recorded(rows, stage))):
+    can_be_recorded = isinstance(stage.tokens, SelectedTokens) and all(row.teacher for row in rows)
+    if not (needed or (record_scores and can_be_recorded)):
         return Selection(_with_selection(rows, stage, noise, None))
     temperature = (
         stage.objective.temperature if isinstance(stage.objective, PolicyGradient) else 1.0
     )
-    scores = _gather_scores(
-        score_rows(student, rows, states, tokens, own_rows, temperature), own_rows, len(rows), world
-    )
+    own_scores = score_rows(student, rows, states, tokens, own_rows, temperature)
+    scores = gather_rows(dict(zip(own_rows, own_scores, strict=True)), world)
+    # Scores for recording alone are withheld from the selection: they differ by rounding from the
+    # sampler's entropies, and recording must not change a choice.
     return Selection(_with_selection(rows, stage, noise, scores if needed else None), scores)
 
 
@@ -77,6 +79,7 @@ def score_rows(
 ) -> list[TokenScores]:
     """Return scores [T] of the rows at `row_indices`, in that order, `tokens` ids at a time."""
     scores_by_row: dict[int, TokenScores] = {}
+    # One teacher at a time: each has its own head.
     for teacher in dict.fromkeys(rows[index].teacher for index in row_indices):
         indices = [index for index in row_indices if rows[index].teacher == teacher]
         texts = [(rows[index].answer.prompt, rows[index].answer.ids) for index in indices]
@@ -106,24 +109,11 @@ def _needs_scores(rows: Sequence[TrainRow], stage: Stage) -> bool:
         return True
     if not isinstance(stage.tokens, SelectedTokens) or stage.tokens.score == "random":
         return False
+    # The sampler's entropies belong to the ids that the student wrote; edited and teacher answers
+    # have none.
     return stage.tokens.score != "entropy" or any(
         row.edited or row.answer.entropies is None or row.answer.source != "student" for row in rows
     )
-
-
-def _gather_scores(
-    scores: list[TokenScores], own_rows: Sequence[int], count: int, world: World
-) -> list[TokenScores]:
-    """Return the scores of all rows, gathered from the ranks."""
-    if world.size == 1:
-        scores_by_row = dict(zip(own_rows, scores, strict=True))
-    else:
-        scores_by_row = dict(world.gather(list(zip(own_rows, map(to_cpu, scores), strict=True))))
-    return [scores_by_row[index] for index in range(count)]
-
-
-def _can_be_recorded(rows: Sequence[TrainRow], stage: Stage) -> bool:
-    return isinstance(stage.tokens, SelectedTokens) and all(row.teacher for row in rows)
 
 
 def _with_selection(
@@ -143,18 +133,13 @@ def _with_selection(
     selections = np.split(
         select(stage.tokens, *columns, lengths=lengths, keys=keys), np.cumsum(lengths)[:-1]
     )
-    return [
-        _zero_unselected(row, mask, selection)
-        for row, mask, selection in zip(rows, open_to_choice, selections, strict=True)
-    ]
-
-
-def _zero_unselected(
-    row: TrainRow, open_to_choice: NDArray[np.bool_], selection: NDArray[np.bool_]
-) -> TrainRow:
-    coefficients = row.coefficients.copy()
-    coefficients[open_to_choice] = np.where(selection, coefficients[open_to_choice], 0)
-    return replace(row, coefficients=coefficients)
+    selected_rows = []
+    for row, mask, selection in zip(rows, open_to_choice, selections, strict=True):
+        # A copy: the row from before the selection shares the array.
+        coefficients = row.coefficients.copy()
+        coefficients[mask] = np.where(selection, coefficients[mask], 0)
+        selected_rows.append(replace(row, coefficients=coefficients))
+    return selected_rows
 
 
 def _column(

@@ -105,27 +105,26 @@ def write_teacher_answers(
     The answers carry the student's own prompts, after which the student learns them.
     """
     teachers, questions = components.teachers, [components.train[index] for index in indices]
-    written = write_answers(
+    teacher_output = write_answers(
         teachers,
         questions,
         stage.rollouts.generate.sampling,
+        # Round 0 at every step: a teacher answers a problem once per run.
         Noise(spec.seed, 0, "teacher"),
+        # The folder of the run, not of the attempt: the cache of a paid endpoint serves all
+        # attempts.
         TeacherWriter(components.student, components.sampler, rt.folder.parent.parent),
         lambda done, of: rt.progress("teacher_responses", done, of),
     )
-    answers = written.answers
+    answers = teacher_output.answers
     for view in teachers.views:
-        view_answers = [
-            answer
-            for answer in answers
-            if teachers.has_view(answer.problem) and teachers.of(answer.problem) is view
-        ]
+        view_answers = [answer for answer in answers if teachers.view_of(answer.problem) is view]
         count_sampled(rt, view.language_model, view_answers)
     rt.metrics(
         {
             "teacher/pass_rate": pass_rate(answers),
             "teacher/truncated": truncated_share(answers),
-            **written.metrics,
+            **teacher_output.metrics,
         }
     )
     rt.log.log("info", describe_teacher_answers(answers))

@@ -59,5 +59,6 @@ def compute_teacher_states(
                 view_rows[position]: state for position, state in zip(batch, states, strict=True)
             }
         if view_rows:
+            # Read now, while the teacher's weights are those that computed the states.
             heads[view.name] = view.head
     return TeacherStates(teachers.vocabulary, rows, hidden, heads)

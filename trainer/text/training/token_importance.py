@@ -35,12 +35,13 @@ Array = NDArray[np.float64]
 
 # Cells of the histogram along each axis.
 CELLS = 20
-DIVERGENCES = (1e-5, 1e2)  # nats; the histogram's first cell holds all below, its last all above
+# Nats; the histogram's first cell holds all below, its last all above.
+DIVERGENCES = (1e-5, 1e2)
 REGIONS = ("q1", "q2", "q3", "q4")
-SMALLEST = 1e-300  # smaller scores count as 0
-ROUNDING = (
-    1e-9  # a product such as 0.29 · 100 may fall just short of the whole number that it means
-)
+# Smaller scores count as 0; ln(1 − u) divided by them would overflow.
+SMALLEST = 1e-300
+# A product such as 0.29 · 100 may fall just short of the whole number that it means.
+ROUNDING = 1e-9
 
 
 def select(
@@ -63,6 +64,8 @@ def select(
     owners_T = np.repeat(np.arange(len(lengths)), lengths)
     starts = (np.cumsum(lengths) - lengths).astype(np.int64)
     draws_T = uniforms(np.asarray(keys)[owners_T], np.arange(len(owners_T)) - starts[owners_T])
+    # lexsort sorts by its last key first. Reversed, answers ascend and ranks descend in each, so
+    # that a token's position in its answer says whether it is kept.
     order = np.lexsort((draws_T, _ranks(scores_T, draws_T, tokens.how), -owners_T))[::-1]
     position_T = np.arange(len(owners_T)) - starts[owners_T]
     kept_T = np.zeros(len(owners_T), bool)
@@ -175,7 +178,12 @@ def regions(
     delta_T = np.maximum(np.asarray(divergence_T, np.float64), 0.0)
     is_kept_T = np.ones(len(delta_T), bool) if kept_T is None else np.asarray(kept_T, bool)
     split = thresholds or (float(np.median(entropy_share_T)), float(np.median(delta_T)))
-    region_T = _region_of(entropy_share_T, delta_T, split)
+    low_entropy_T, low_delta_T = entropy_share_T <= split[0], delta_T <= split[1]
+    # Indices in REGIONS.
+    region_T = np.select(
+        [~low_entropy_T & ~low_delta_T, ~low_entropy_T, ~low_delta_T], [0, 1, 2], 3
+    )
+    total = float(delta_T.sum())
     edges = np.linspace(0, 1, CELLS + 1), np.geomspace(*DIVERGENCES, CELLS + 1)
     return {
         "entropy_edges": edges[0].tolist(),
@@ -187,7 +195,9 @@ def regions(
                 "name": name,
                 "share": _share(region_T == number),
                 "kept_share": _share(region_T[is_kept_T] == number),
-                "divergence_share": _share_of_sum(delta_T, region_T == number),
+                "divergence_share": (
+                    float(delta_T[region_T == number].sum()) / total if total > 0 else 0.0
+                ),
             }
             for number, name in enumerate(REGIONS)
         ],
@@ -201,16 +211,6 @@ def region_metrics(event: Mapping[str, Any]) -> dict[str, float]:
     return {f"tokens/{region['name']}": region["share"] for region in event["regions"]}
 
 
-def _region_of(
-    entropy_share_T: Array, divergence_T: Array, split: tuple[float, float]
-) -> NDArray[np.int64]:
-    """Index in REGIONS of each token."""
-    low_entropy_T, low_divergence_T = entropy_share_T <= split[0], divergence_T <= split[1]
-    return np.select(
-        [~low_entropy_T & ~low_divergence_T, ~low_entropy_T, ~low_divergence_T], [0, 1, 2], 3
-    )
-
-
 def _histogram(entropy: Array, divergence: Array, edges: tuple[Array, Array]) -> list[list[int]]:
     """Counts by [entropy cell][divergence cell]."""
     counts, _, _ = np.histogram2d(
@@ -222,8 +222,3 @@ def _histogram(entropy: Array, divergence: Array, edges: tuple[Array, Array]) ->
 
 def _share(members: NDArray[np.bool_]) -> float:
     return float(members.mean()) if members.size else 0.0
-
-
-def _share_of_sum(values: Array, members: NDArray[np.bool_]) -> float:
-    total = float(values.sum())
-    return float(values[members].sum()) / total if total > 0 else 0.0

@@ -6,7 +6,7 @@ counting tokens of a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from trainer.spec import GRPO, Clip, RunSpec, SelectedTokens, Stage
 from trainer.text.objectives.batch import micro_batches
 from trainer.text.objectives.linear_divergence import TokenStatistics
 from trainer.text.objectives.reductions import normaliser, token_coefficients
-from trainer.text.recording.token_columns import split, to_cpu
+from trainer.text.recording.token_columns import gather_rows, split
 from trainer.text.rollouts.records import RATIO, TrainRow
 from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss, empty_statistics
 from trainer.text.training.teacher_states import TeacherStates
@@ -47,6 +47,7 @@ def compute_gradients(
 ) -> list[TokenStatistics]:
     """Compute the round's gradient for the loop; return the statistics of each row."""
     stage, rows = round.stage, round.rows
+    # Z is that of the whole round, the same on every rank: micro-batches and ranks only add up.
     rt.normalise(GROUP, loss_normaliser(spec, round))
     row_coefficients = [tensor.to(rt.device) for tensor in coefficients(round)]
     # Rows that no micro-batch contains keep empty statistics.
@@ -67,7 +68,7 @@ def compute_gradients(
         rt.backward(loss, GROUP)
         if share:
             statistics_by_row |= zip(indices, split(statistics, batch.lengths), strict=True)
-    return _gather_statistics(statistics_by_row, rt)
+    return gather_rows(statistics_by_row, rt.world)
 
 
 def _micro_batch(
@@ -85,18 +86,6 @@ def _micro_batch(
         round.states,
         logprobs,
     )
-
-
-def _gather_statistics(
-    statistics_by_row: Mapping[int, TokenStatistics], rt: Runtime
-) -> list[TokenStatistics]:
-    """Statistics of every row of the round from all ranks, in row order."""
-    if rt.world.size > 1:
-        on_cpu = [
-            (index, to_cpu(row_statistics)) for index, row_statistics in statistics_by_row.items()
-        ]
-        statistics_by_row = dict(rt.world.gather(on_cpu))
-    return [statistics_by_row[index] for index in sorted(statistics_by_row)]
 
 
 def loss_normaliser(spec: RunSpec, round: TrainRound) -> float:
@@ -140,6 +129,7 @@ def trains_student(row: TrainRow) -> bool:
     """
     if not row.weight or not kept(row):
         return False
+    # A divergence or a likelihood has a gradient without any advantage.
     ratios_only = bool((row.kinds[row.coefficients != 0] == RATIO).all())
     return not ratios_only or row.advantages is None or bool(row.advantages.any())
 
@@ -150,6 +140,7 @@ def batches(rows: Sequence[TrainRow], tokens: int, own_rows: Sequence[int]) -> l
     Rows that cannot change the student are left out.
     """
     row_batches = []
+    # `TeacherStates.logits` applies one head to a micro-batch.
     for teacher in dict.fromkeys(rows[index].teacher for index in own_rows):
         indices = [
             index

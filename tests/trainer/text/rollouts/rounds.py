@@ -26,11 +26,11 @@ from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.filter import plain_row, with_advantages
 from trainer.text.rollouts.generate import PlainGenerator
 from trainer.text.rollouts.pipeline import RolloutPipeline
-from trainer.text.rollouts.protocols import Progress
 from trainer.text.rollouts.records import (
     DIVERGENCE,
     DroppedAnswer,
     Group,
+    Progress,
     Prompt,
     SampleRequest,
     Segment,

@@ -17,8 +17,7 @@ from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.overlap import CopiedWeightsEngine, OverlapEngine
 from trainer.text.rollouts.engines.sampling import InProcessEngine
-from trainer.text.rollouts.protocols import Progress
-from trainer.text.rollouts.records import SampleRequest, Trajectory
+from trainer.text.rollouts.records import Progress, SampleRequest, Trajectory
 
 LAW = Sampling(max_new_tokens=12)
 REQUESTS = [SampleRequest("a", (3, 4, 5), (0, 1)), SampleRequest("b", (6, 7), (0, 1))]

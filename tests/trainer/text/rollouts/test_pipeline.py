@@ -122,7 +122,7 @@ def test_no_answer_is_used_twice_and_a_problem_that_comes_twice_gets_other_answe
 
 def test_training_twice_on_an_answer_is_refused() -> None:
     rounds = pipeline()
-    group = rounds.run_round(prompts("a"), Noise(0, 0), 0).fresh[0]
+    group = rounds.run_round(prompts("a"), Noise(0, 0), 0).new_groups[0]
     with pytest.raises(ConservationError, match="Answer 0 to a comes twice"):
         replace(rounds, replay=Shelf([group])).run_round(prompts("a"), Noise(0, 0), 0)
 
@@ -133,7 +133,7 @@ def test_an_answer_that_a_filter_loses_is_noticed() -> None:
 
 
 def test_rows_know_how_many_updates_ago_they_were_sampled() -> None:
-    old = pipeline(2).run_round(prompts("a"), Noise(0, 3), 3).fresh
+    old = pipeline(2).run_round(prompts("a"), Noise(0, 3), 3).new_groups
     done = pipeline(2, replay=Shelf(list(old))).run_round(prompts("b"), Noise(0, 7), 7)
     assert [row.versions for row in done.rows] == [(3,), (3,), (7,), (7,)]
     assert done.telemetry.staleness == 2.0
@@ -158,8 +158,6 @@ def test_a_budget_is_never_overdrawn(
                 or budget.generated.tokens + len(names) * count * 12 > tokens
             )
         assert budget.generated.trajectories <= trajectories and budget.generated.tokens <= tokens
-        assert budget.consumed.tokens <= budget.generated.tokens
-        assert budget.completed.trajectories <= budget.generated.trajectories
 
 
 def test_a_refused_round_says_what_it_wanted_and_what_is_left() -> None:
@@ -173,7 +171,7 @@ def test_an_answer_beyond_what_was_reserved_is_refused() -> None:
     with pytest.raises(
         BudgetExceeded, match="An answer of 11 tokens was written, for which 10 were allowed"
     ):
-        budget.spend(10, 11, completed=True)
+        budget.spend(10, 11)
 
 
 def test_a_held_out_problem_is_neither_sampled_nor_stored() -> None:

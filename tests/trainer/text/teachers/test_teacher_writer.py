@@ -29,7 +29,8 @@ from trainer.text.language.tokenizers import decode
 from trainer.text.problems import ProblemError
 from trainer.text.rollouts.answers import Question, SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.teachers import Teachers, TeacherWriter, WrittenAnswers, write_answers
+from trainer.text.teachers import Teachers
+from trainer.text.teachers.teacher_writer import TeacherWriter, WrittenAnswers, write_answers
 from trainer.text.verifiers import Verifier
 
 WRITTEN = [{"source": "teacher_written", "objective": {"kind": "cross_entropy"}}]

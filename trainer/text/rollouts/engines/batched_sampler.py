@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -42,37 +43,26 @@ def write(
     source: Source,
 ) -> Iterator[Trajectory]:
     """Yield answers as they finish; at most `rows` are in progress together."""
-    waiting = deque(
-        sorted(_split_by_rows(requests, rows), key=lambda request: -len(request.prompt))
-    )
+    # A request joins a cohort whole, so one for more answers than there are rows is split.
+    fitting = [
+        replace(request, samples=request.samples[start : start + rows])
+        for request in requests
+        for start in range(0, len(request.samples), rows)
+    ]
+    waiting = deque(sorted(fitting, key=lambda request: -len(request.prompt)))
     batch = SamplingBatch(language_model, sampling, noise)
     while waiting or len(batch):
         free = rows - len(batch)
-        if free >= START_SHARE * rows or not len(batch):
-            starting = _take_fitting(waiting, free)
+        if free >= START_SHARE * rows:
+            starting = []
+            while waiting and len(waiting[0].samples) <= free:
+                free -= len(waiting[0].samples)
+                starting.append(waiting.popleft())
             if starting:
                 batch.start(starting)
         for row in batch.advance():
             yield batch.trajectory(row, source)
         batch.remove_finished()
-
-
-def _split_by_rows(requests: Sequence[SampleRequest], rows: int) -> Iterator[SampleRequest]:
-    """Split requests for more answers than there are rows."""
-    for request in requests:
-        for start in range(0, len(request.samples), rows):
-            yield SampleRequest(
-                request.problem, request.prompt, request.samples[start : start + rows]
-            )
-
-
-def _take_fitting(waiting: deque[SampleRequest], free: int) -> list[SampleRequest]:
-    """Take requests from the queue while all of their answers have a free row."""
-    batch_requests: list[SampleRequest] = []
-    while waiting and len(waiting[0].samples) <= free:
-        free -= len(waiting[0].samples)
-        batch_requests.append(waiting.popleft())
-    return batch_requests
 
 
 class SamplingBatch:
@@ -84,9 +74,11 @@ class SamplingBatch:
     def __init__(self, language_model: LanguageModel, sampling: Sampling, noise: Noise) -> None:
         self.sampling, self.noise = sampling, noise
         self.eos_ids, self.device = language_model.eos_ids, language_model.device
+        # A table, because comparing with each end token takes a call per token and step.
         self.is_end: NDArray[np.bool_] = np.isin(
             np.arange(language_model.vocabulary), language_model.eos_ids
         )
+        # Made for each call: its copies of small weights do not follow the training.
         self.decoder = Decoder(language_model)
         self.cohorts: list[CohortCache] = []
         self.logits = torch.zeros(
@@ -117,6 +109,7 @@ class SamplingBatch:
         self.logits = torch.cat((self.logits, logits))
         self.owners += answers
         self.active = np.concatenate((self.active, np.ones(len(answers), dtype=np.bool_)))
+        # A key names the answer, not its row: the rest of the batch cannot change what is sampled.
         keys = rollout_keys(self.noise, ((request.problem, sample) for request, sample in answers))
         self.keys = np.concatenate((self.keys, keys))
         self.transcript.extend(len(answers))
@@ -130,6 +123,7 @@ class SamplingBatch:
             self.is_end[ids] | (self.transcript.lengths == self.sampling.max_new_tokens)
         )
         self.active = self.active & ~finished
+        # A forward pass after the end of all answers would predict tokens that nobody reads.
         if self.active.any():
             self.logits = self.decoder.step(choice.ids, self.cohorts)
         return [int(row) for row in np.flatnonzero(finished)]

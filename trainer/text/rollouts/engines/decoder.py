@@ -20,6 +20,8 @@ from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.key_value_cache import CohortCache
 
 MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
+# Other types (dynamic, longrope) change all rotations with the length of the text, which would make
+# the keys in the cache wrong.
 ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
 # Free columns after the prompt, before the cache grows for the first time.
 FIRST_COLUMNS = 32
@@ -98,6 +100,7 @@ class Decoder:
 
         positions = torch.arange(tokens, device=ids_PT.device).repeat(prompts)
         hidden = self._hidden(ids_PT.flatten(), positions, tokens, attend)
+        # The head is computed for each prompt's last token alone: it predicts the first new one.
         last = torch.arange(prompts, device=ids_PT.device) * tokens + lengths_P - 1
         assert cohort is not None
         return cohort, self._logits(hidden[last])[prompt_of_row]
@@ -129,6 +132,7 @@ class Decoder:
     def _hidden(self, ids: Tensor, positions: Tensor, columns: int, attend: Attend) -> Tensor:
         """Last hidden states [T, H] of a flat list of tokens at positions below `columns`."""
         if columns > len(self.cosines):
+            # Twice as many, so that a growing answer recomputes them only a few times.
             self.cosines, self.sines = self._rotations(2 * columns)
         cosines, sines = self.cosines[positions, None], self.sines[positions, None]
         hidden = self.model.model.embed_tokens(ids)
@@ -162,10 +166,13 @@ class Decoder:
                 ),
                 1,
             )
+        # Rolling by half of the width swaps the two halves of a head; the sign of the swap is in
+        # the sines, which saves a negation and a concatenation per layer.
         rotated = rotating * cosines + rotating.roll(self.width // 2, -1) * sines
         return rotated[:, :queries], rotated[:, queries:], heads[:, queries + keys :]
 
     def _logits(self, hidden: Tensor) -> Tensor:
+        # Checkpoints pad the head to a round number of rows; no token has these ids.
         return self.model.lm_head(hidden)[:, : self.vocabulary]
 
     def _scale(self, layer: int) -> float:
@@ -192,6 +199,7 @@ class JoinedLinear:
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
         if (
+            # The exact type: peft replaces a layer with an adapter by a class of its own.
             all(type(layer) is nn.Linear for layer in layers)
             and sum(layer.weight.numel() for layer in layers) <= MOST_JOINED
         ):

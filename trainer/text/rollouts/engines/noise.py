@@ -46,6 +46,7 @@ def rollout_keys(
     keys = []
     for problem, sample in rollouts:
         name = prefix.copy()
+        # `repr` quotes the id: without quotes (“a1”, 2) and (“a”, 12) would have the same key.
         name.update(repr((problem, sample)).encode())
         keys.append(int.from_bytes(name.digest(), "little"))
     return np.array(keys, dtype=np.uint64)
@@ -53,9 +54,11 @@ def rollout_keys(
 
 def uniforms(keys: NDArray[np.uint64], positions: NDArray[np.int64] | int) -> NDArray[np.float64]:
     """Numbers in [0, 1), one per key (and position, broadcast)."""
+    # SplitMix64 computes modulo 2⁶⁴, so overflow is intended.
     with np.errstate(over="ignore"):
         state = keys + GOLDEN * (np.asarray(positions).astype(np.uint64) + np.uint64(1))
         state = (state ^ (state >> np.uint64(30))) * FIRST
         state = (state ^ (state >> np.uint64(27))) * SECOND
         state = state ^ (state >> np.uint64(31))
+    # 53 bits are all that a float64 in [0, 1) holds; more would round up to 1.
     return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53

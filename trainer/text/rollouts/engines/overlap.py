@@ -22,8 +22,8 @@ from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import InProcessEngine
-from trainer.text.rollouts.protocols import Engine, Progress
-from trainer.text.rollouts.records import SampleRequest, Trajectory
+from trainer.text.rollouts.protocols import Engine
+from trainer.text.rollouts.records import Progress, SampleRequest, Trajectory
 
 
 class CopiedWeightsEngine(InProcessEngine):
@@ -56,10 +56,6 @@ class OverlapEngine:
     _pending: tuple[SamplingCall, Future[list[Trajectory]]] | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def version(self) -> int:
-        return self.inner.version
-
     def update(self, version: int) -> None:
         """Update the weights after the pending answers are finished with the old ones."""
         if self._pending is not None:
@@ -86,12 +82,14 @@ class OverlapEngine:
     ) -> list[Trajectory]:
         """Return the pending answers if the arguments are equal; otherwise sample now."""
         pending, self._pending = self._pending, None
+        # The arguments differ if the pool was measured in between: other problems are drawn then.
         if pending is not None and pending[0] == (tuple(requests), sampling, noise):
             return pending[1].result()
         return self.inner.write(requests, sampling, noise, progress)
 
     def close(self) -> None:
         """Cancel sampling at the next finished answer."""
+        # Set before `shutdown`, which waits for the thread and thus for the whole round otherwise.
         self._cancelled.set()
         self._thread.shutdown()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -11,7 +11,7 @@ from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines import batched_sampler, decoder, transformers_generate
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
+from trainer.text.rollouts.records import Progress, SampleRequest, Source, Trajectory
 
 
 def sample(
@@ -22,7 +22,7 @@ def sample(
     *,
     rows: int = 256,
     source: Source = "student",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Trajectory]:
     """Sample the requested answers, in the order of `requests` and then of their samples.
 
@@ -68,7 +68,7 @@ class InProcessEngine:
         requests: Sequence[SampleRequest],
         sampling: Sampling,
         noise: Noise,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> list[Trajectory]:
         own_requests = self.world.divide(requests)
         trajectories = iter(
@@ -81,6 +81,7 @@ class InProcessEngine:
                 progress=progress,
             )
         )
+        # One list per request: `gather` restores the order of what `divide` split.
         by_request = self.world.gather(
             [list(islice(trajectories, len(request.samples))) for request in own_requests]
         )

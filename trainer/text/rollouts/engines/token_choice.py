@@ -53,9 +53,11 @@ def _sampling_logprobs(logits_NV: Tensor, sampling: Sampling) -> Tensor:
         least = logits_NV.topk(sampling.top_k, dim=-1).values[:, -1:]
         logits_NV = logits_NV.masked_fill(logits_NV < least, -torch.inf)
     if sampling.top_p < 1:
+        # A stable sort cuts equally likely tokens in the order of their ids, on every device.
         sorted_NV, order_NV = (
             logits_NV.log_softmax(-1).exp().sort(dim=-1, descending=True, stable=True)
         )
+        # The mass before a token decides: the token that reaches `top_p` stays, so one always does.
         mass_before_NV = sorted_NV.cumsum(-1) - sorted_NV
         cut_NV = torch.zeros_like(logits_NV, dtype=torch.bool).scatter_(
             -1, order_NV, mass_before_NV >= sampling.top_p
@@ -70,7 +72,10 @@ def _inverse_cdf(probabilities_NV: Tensor, uniforms_N: Tensor) -> Tensor:
     Computed in float64, so that a large vocabulary loses no mass.
     """
     mass_NV = probabilities_NV.cumsum(-1, dtype=torch.float64)
+    # Scaled by the computed total: rounding keeps it from being exactly 1, and a number beyond it
+    # would choose no token.
     target_N1 = uniforms_N[:, None] * mass_NV[:, -1:]
+    # `right`: the number 0 must not choose a first token whose mass is 0.
     return torch.searchsorted(mass_NV, target_N1, right=True)[:, 0].clamp_(
         max=probabilities_NV.shape[-1] - 1
     )

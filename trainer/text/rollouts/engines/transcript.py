@@ -44,9 +44,11 @@ class Transcript:
     def append(self, choice: TokenChoice, lines: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Append the chosen token to the given lines; return all chosen ids [N]."""
         if self.lengths.max() == self.ids.shape[1]:
-            self._widen()
+            self.ids = np.concatenate((self.ids, np.zeros_like(self.ids)), axis=-1)
+            self.tracks = np.concatenate((self.tracks, np.zeros_like(self.tracks)), axis=-1)
         ids = choice.ids.cpu().numpy()
         tracks = (
+            # One transfer for all three: on a GPU each one waits for the device.
             torch.stack((choice.logprobs, choice.sampled_logprobs, choice.entropies))
             .float()
             .cpu()
@@ -60,6 +62,7 @@ class Transcript:
 
     def segment(self, line: int, source: Source) -> Segment:
         length = self.lengths[line]
+        # A copy: a view would keep the tracks of the whole batch in memory with each answer.
         logprobs, sampled_logprobs, entropies = self.tracks[:, line, :length].copy()
         return Segment(
             tuple(self.ids[line, :length].tolist()), logprobs, sampled_logprobs, entropies, source
@@ -71,7 +74,3 @@ class Transcript:
             self.ids[lines],
             self.tracks[:, lines],
         )
-
-    def _widen(self) -> None:
-        self.ids = np.concatenate((self.ids, np.zeros_like(self.ids)), axis=-1)
-        self.tracks = np.concatenate((self.tracks, np.zeros_like(self.tracks)), axis=-1)

@@ -8,7 +8,6 @@ batch until all are done, and each answer reads its prompt again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -67,17 +66,23 @@ def _batch(
     keys = rollout_keys(noise, ((request.problem, sample) for request, sample in answers))
     keyed_choice = KeyedChoice(keys, language_model.vocabulary, sampling)
     ids, mask = _left_padded([request.prompt for request, _ in answers], language_model.device)
-    with _neutral_generation_config(language_model.model):
-        model: Any = language_model.model
+    model: Any = language_model.model
+    # The model's own sampling defaults (penalties, temperature) would change the logits before
+    # `keyed_choice` sees them.
+    own_config, model.generation_config = model.generation_config, GenerationConfig()
+    try:
         model.generate(
             input_ids=ids,
             attention_mask=mask,
             logits_processor=[keyed_choice],
+            # Greedy search takes the one token that `keyed_choice` leaves possible.
             do_sample=False,
             max_new_tokens=sampling.max_new_tokens,
             eos_token_id=list(language_model.eos_ids),
             pad_token_id=language_model.eos_ids[0],
         )
+    finally:
+        model.generation_config = own_config
     eos_ids = np.array(language_model.eos_ids)
     for row, (request, sample) in enumerate(answers):
         # Finished rows go on sampling until the whole batch is done; their rest is cut here.
@@ -96,6 +101,7 @@ def _batch(
 
 def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Ids and mask [N, T], the prompts ending in the last column."""
+    # Padding is on the left, because `generate` appends to the right of every row.
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.zeros(len(prompts), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -103,13 +109,3 @@ def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tu
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask[row, longest - len(prompt) :] = 1
     return ids.to(device), mask.to(device)
-
-
-@contextmanager
-def _neutral_generation_config(model: Any) -> Iterator[None]:
-    """Disable the model's own sampling defaults (penalties, temperature) inside the block."""
-    own_config, model.generation_config = model.generation_config, GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = own_config

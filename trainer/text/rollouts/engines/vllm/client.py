@@ -13,7 +13,8 @@ from typing import Any
 
 from trainer.engine.outcome import Failure
 
-MODEL = "student"  # what the server calls the network
+# What the server calls the network.
+MODEL = "student"
 
 
 class ServerGone(Exception):
@@ -41,7 +42,7 @@ def call(path: Path, route: str, body: dict[str, Any] | None, seconds: float) ->
         connection.request(
             "GET" if body is None else "POST",
             route,
-            _encoded(body),
+            None if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
         reply = connection.getresponse()
@@ -58,7 +59,12 @@ def call(path: Path, route: str, body: dict[str, Any] | None, seconds: float) ->
         raise Failure(
             f"vLLM refused a request ({route} answered {reply.status}: {_excerpt(content)})."
         )
-    return _decoded(route, content)
+    if not content:
+        return None
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise invalid_reply(route, content) from error
 
 
 def invalid_reply(route: str, content: object) -> Failure:
@@ -66,19 +72,6 @@ def invalid_reply(route: str, content: object) -> Failure:
         f"vLLM answered {route} with something else than it should: {str(content)[:200]}",
         "Use the version that `make vllm` installs.",
     )
-
-
-def _encoded(body: dict[str, Any] | None) -> bytes | None:
-    return None if body is None else json.dumps(body).encode()
-
-
-def _decoded(route: str, content: bytes) -> Any:
-    if not content:
-        return None
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise invalid_reply(route, content) from error
 
 
 def _excerpt(content: bytes) -> str:

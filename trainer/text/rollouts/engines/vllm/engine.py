@@ -31,34 +31,28 @@ from trainer.text.rollouts.engines.vllm.weights import (
     write_description,
     write_weights,
 )
-from trainer.text.rollouts.protocols import Progress
-from trainer.text.rollouts.records import SampleRequest, Segment, Trajectory
+from trainer.text.rollouts.records import Progress, SampleRequest, Segment, Trajectory
 
 COMPLETIONS, RPC = "/v1/completions", "/collective_rpc"
 LOG = "vllm.log"
 # Each open request holds a thread of the trainer.
 MOST_THREADS = 256
-RESTARTS = 3  # in a row, without one answer between them
-
-
-def _ignore_message(_: str) -> None:
-    return
+# In a row, without one answer between them: a network that kills every server must end the run.
+RESTARTS = 3
 
 
 @dataclass
 class VllmEngine:
     """Requests `rows` answers side by side; `folder` holds weights and log.
 
-    `log_warning` reports restarts. `weights` returns the whole student, gathered and with its
-    adapter merged.
+    `log_warning` reports restarts.
     """
 
     student: LanguageModel
     launch: Launch
     rows: int
     folder: Path
-    log_warning: Callable[[str], None] = _ignore_message
-    weights: Callable[[], dict[str, Tensor]] | None = None
+    log_warning: Callable[[str], None] = lambda _: None
     version: int = -1
     start_server: Callable[[Launch, Path, Path], Server] = Server
     server: Server | None = None
@@ -79,10 +73,21 @@ class VllmEngine:
         """
         if version == self.version:
             return
-        checksums = self._write_weights()
+        weights = plain_weights(self.student.model)
+        checksums = write_weights(self.student, weights, self.launch.dtype, self.folder)
+        self._expected = logprobs_of(self.student, self._check_ids)
         if self.server is None:
             self._start()
-            self._check.begin(self._expected, self._first_server_logprobs())
+            try:
+                measured = self._server_logprobs()
+            except ServerGone as error:
+                # The first request fails where vLLM lacks the network: a restart would not help.
+                errors = last_errors(self.folder / LOG)
+                raise Failure(
+                    f"vLLM cannot compute this network ({error}); the last words of {LOG} are: "
+                    f"{errors}"
+                ) from error
+            self._check.begin(self._expected, measured)
         else:
             self._send(version, checksums)
         self.version = version
@@ -107,6 +112,7 @@ class VllmEngine:
                 self._write_missing(
                     missing,
                     samples,
+                    # vLLM takes signed 64-bit seeds.
                     [int(key >> np.uint64(1)) for key in keys],
                     sampling,
                     trajectories,
@@ -143,12 +149,14 @@ class VllmEngine:
                 for future in as_completed(index_by_future):
                     error = future.exception()
                     if isinstance(error, ServerGone):
+                        # Answers to the other open requests may still arrive, so the loop goes on.
                         server_gone = server_gone or error
                         continue
                     trajectories[index_by_future[future]], self._failures = future.result(), 0
                     if progress:
                         progress(len(trajectories), len(samples))
             finally:
+                # `progress` may have cancelled the run: requests without a thread are not sent.
                 pool.shutdown(cancel_futures=True)
         if server_gone:
             raise server_gone
@@ -162,6 +170,8 @@ class VllmEngine:
             "temperature": sampling.temperature,
             "seed": seed,
             "logprobs": 0,
+            # The server reads no tokenizer; its own end token is that of the configuration file,
+            # which may be none of the student's.
             "stop_token_ids": list(self.student.eos_ids),
             "ignore_eos": True,
         }
@@ -177,7 +187,8 @@ class VllmEngine:
             or len(ids) > sampling.max_new_tokens
         ):
             raise invalid_reply(COMPLETIONS, choice)
-        # The server reports log-probs of the sampling distribution only, and no entropies.
+        # The server reports log-probs of the sampling distribution only, and no entropies. At
+        # temperature 1 that is the model's own distribution, because the definition may not cut it.
         unknown = np.full(len(ids), np.nan, np.float32)
         model_logprobs, sampled_logprobs = (
             token_logprobs if sampling.temperature == 1 else unknown,
@@ -214,45 +225,25 @@ class VllmEngine:
 
     # Weights.
 
-    def _write_weights(self) -> dict[str, str]:
-        weights = self.weights() if self.weights else plain_weights(self.student.model)
-        checksums = write_weights(self.student, weights, self.launch.dtype, self.folder)
-        self._expected = logprobs_of(self.student, self._check_ids)
-        return checksums
-
     def _send(self, version: int, checksums: dict[str, str]) -> None:
         assert self.server is not None
+        load = {
+            "method": "stillroom_load",
+            "args": [str((self.folder / FILE).resolve()), str(version)],
+        }
         try:
-            for name, loaded in self._loaded_weights(version):
-                if loaded != {"version": version, "checksums": checksums}:
-                    raise Failure(
-                        f"vLLM did not take the weights of update {version} ({name} has others).",
-                        "Resume the run to restart it.",
-                    )
+            # Each worker reports twice: what it loads, and in a second query what it has.
+            for request in (load, {"method": "stillroom_weights"}):
+                for worker, loaded in enumerate(self.server.call(RPC, request)["results"]):
+                    if loaded != {"version": version, "checksums": checksums}:
+                        raise Failure(
+                            f"vLLM did not take the weights of update {version} (worker {worker} "
+                            "has others).",
+                            "Resume the run to restart it.",
+                        )
             self._check.check_update(version, self._expected, self._server_logprobs())
         except ServerGone as error:
             self._restart(str(error), 0)
-
-    def _loaded_weights(self, version: int) -> list[tuple[str, Any]]:
-        """Return each worker's version and checksums, from loading and from a second query."""
-        assert self.server is not None
-        path = str((self.folder / FILE).resolve())
-        loaded = self.server.call(RPC, {"method": "stillroom_load", "args": [path, str(version)]})
-        reported = self.server.call(RPC, {"method": "stillroom_weights"})
-        return [
-            (f"worker {worker}", weights)
-            for reply in (loaded, reported)
-            for worker, weights in enumerate(reply["results"])
-        ]
-
-    def _first_server_logprobs(self) -> Tensor:
-        try:
-            return self._server_logprobs()
-        except ServerGone as error:
-            errors = last_errors(self.folder / LOG)
-            raise Failure(
-                f"vLLM cannot compute this network ({error}); the last words of {LOG} are: {errors}"
-            ) from error
 
     def _server_logprobs(self) -> Tensor:
         """The server's log-probs of the fixed text, float32 [T − 1]."""

@@ -14,16 +14,20 @@ import subprocess
 import sys
 import threading
 
-STOP_SECONDS = 10.0  # seconds for the server to free its shared memory
+# Seconds for the server to free its shared memory.
+STOP_SECONDS = 10.0
 
 
 def main(command: list[str]) -> None:
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=_exit_with_server, args=(server,), daemon=True).start()
+    # Returns when the pipe's other end is closed, which the kernel does even after a `kill -9`.
     sys.stdin.buffer.read()
     server.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(STOP_SECONDS)
+    # The server's own workers survive it otherwise, and keep its memory. Group 0 is this process's
+    # own, so the guard ends with them.
     os.killpg(0, signal.SIGKILL)
 
 

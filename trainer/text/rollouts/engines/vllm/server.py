@@ -20,10 +20,10 @@ from trainer.spec.operation import VllmSampler
 from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, call
 
 HERE = Path(__file__).resolve().parent
-WORKER = HERE / "worker"  # all that vLLM's environment sees of this project
+# All that vLLM's environment sees of this project.
+WORKER = HERE / "worker"
 EXTENSION = "stillroom_worker.WeightLoader"
-# Not in a run definition: its author could then choose which program runs on the
-# worker.
+# Not in a run definition: its author could then choose which program runs on the worker.
 PYTHON_VARIABLE = "STILLROOM_VLLM_PYTHON"
 INSTALLED = HERE.parents[4] / ".venv-vllm" / "bin" / "python"
 # Seconds between two health checks while the server starts.
@@ -67,31 +67,37 @@ class Launch:
             "--dtype": self.dtype,
             "--max-model-len": self.longest,
             "--kv-cache-memory-bytes": int(self.settings.memory * 2**30),
+            # Log-probs of the distribution that is sampled from: importance weights divide by them.
             "--logprobs-mode": "processed_logprobs",
+            # Otherwise the model folder's own sampling defaults (penalties, top-p) would apply.
             "--generation-config": "vllm",
             "--worker-extension-cls": self.extension,
         }
         flags = [
+            # Prompts and answers are token ids; the folder has no tokenizer.
             "--skip-tokenizer-init",
             "--disable-uvicorn-access-log",
             *(["--enforce-eager"] if self.eager else []),
         ]
-        values = [str(part) for option in options.items() for part in option]
+        values = [str(value) for option in options.items() for value in option]
+        # Not `vllm serve`: it looks for a distribution named vllm, which the build for CPUs is not.
         return [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", *values, *flags]
 
     def environment(self) -> Mapping[str, str]:
         path = os.pathsep.join(map(str, self.extension_folders))
         settings = {
             "PYTHONPATH": path,
+            # Opens `/collective_rpc`, through which new weights are loaded.
             "VLLM_SERVER_DEV_MODE": "1",
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
         }
-        # Some helpers of vLLM are compiled at their first use, even eagerly: the better part of a
-        # minute, and a C++ compiler is needed.
+        # The trainer's secrets (STILLROOM_SECRET_…) are none of the server's business.
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("STILLROOM_")
         }
+        # Some helpers of vLLM are compiled at their first use, even eagerly: that takes most of a
+        # minute and needs a C++ compiler.
         return {**inherited, **settings, **({"TORCH_COMPILE_DISABLE": "1"} if self.eager else {})}
 
 
@@ -100,7 +106,7 @@ class Server:
 
     def __init__(self, launch: Launch, model: Path, log: Path) -> None:
         self.settings, self.log = launch.settings, log
-        # Not in the run's folder: the path of a unix socket must be short.
+        # Not in the run's folder: the path of a unix socket is limited to 107 bytes.
         self._folder = tempfile.TemporaryDirectory(prefix="vllm-")
         self.socket = Path(self._folder.name) / "socket"
         with log.open("ab") as output:
@@ -111,6 +117,7 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # The guard kills its whole group, which must not be the trainer's.
                 start_new_session=True,
             )
         self._wait()
@@ -127,6 +134,7 @@ class Server:
     def stop(self) -> None:
         """Stop the server and all its children, and wait until they have ended."""
         assert self._process.stdin is not None
+        # The guard waits for this; see `guard.py`.
         self._process.stdin.close()
         self._process.wait()
         self._folder.cleanup()
@@ -153,5 +161,6 @@ class Server:
 def last_errors(log: Path) -> str:
     """The last error lines of a server's log, or its last lines."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    # The last lines are mostly about the shutdown; the cause is an error before them.
     error_lines = [line for line in lines if "Error" in line and "shutdown" not in line] or lines
     return " | ".join(line.strip()[:300] for line in error_lines[-LAST_ERRORS:])

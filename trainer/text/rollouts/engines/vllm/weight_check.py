@@ -23,11 +23,10 @@ from trainer.engine.outcome import Failure
 
 # Tokens of the fixed text, over which differences are averaged.
 TEXT_LENGTH = 64
-MOST_ROUNDING = 0.5  # nats: at the start, no rounding explains more
-SLACK, LEAST_SLACK = (
-    9.0,
-    1e-4,
-)  # rounding may grow with the weights: by how many times itself, and by how many nats at least
+# Nats: at the start, no rounding explains more.
+MOST_ROUNDING = 0.5
+# Rounding may grow with the weights: by how many times itself, and by how many nats at least.
+SLACK, LEAST_SLACK = 9.0, 1e-4
 # Old and new weights must differ by this many times the rounding error to be distinguished.
 DISTINGUISHABLE = 4.0
 
@@ -56,6 +55,7 @@ class WeightCheck:
             _mean_difference(trainer_logprobs, server_logprobs),
             trainer_logprobs,
         )
+        # `not … <=` instead of `>`: NaN must be refused too.
         if not self.rounding <= MOST_ROUNDING:
             raise Failure(
                 "vLLM's log-probs of a fixed text differ from the trainer's by "
@@ -74,6 +74,8 @@ class WeightCheck:
         )
         distinguishable = update_size > DISTINGUISHABLE * self.rounding
         bound = self.rounding + min(self.tolerance, SLACK * self.rounding + LEAST_SLACK)
+        # Nearer to the old weights than to the new ones is an update that changed nothing, even if
+        # both are within the bound.
         if not error <= bound or (distinguishable and stale_error <= error):
             raise Failure(
                 f"vLLM does not write with the weights of update {version}: its log-probs of a "

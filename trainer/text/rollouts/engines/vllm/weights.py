@@ -48,7 +48,14 @@ def write_weights(
     student: LanguageModel, weights: Mapping[str, Tensor], dtype: str, folder: Path
 ) -> dict[str, str]:
     """Replace the weights in the model folder; return the checksum of every tensor."""
-    vocabulary_wide = _vocabulary_wide(student.model)
+    layers = [student.model.get_input_embeddings(), student.model.get_output_embeddings()]
+    token_rows = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    # By identity and with duplicates: a tied matrix has one parameter under two names.
+    vocabulary_wide = {
+        name
+        for name, parameter in student.model.named_parameters(remove_duplicate=False)
+        if id(parameter) in token_rows
+    }
     trimmed = {
         name: value[: student.vocabulary] if name in vocabulary_wide else value
         for name, value in weights.items()
@@ -58,24 +65,15 @@ def write_weights(
             name: value for name, value in trimmed.items() if not name.startswith("lm_head.")
         }
     tensors = {
-        name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous() for name, value in trimmed.items()
+        # safetensors refuses tensors that are not contiguous.
+        name: value.to("cpu", NUMBER_FORMATS[dtype]).contiguous()
+        for name, value in trimmed.items()
     }
     # The server may start from this folder at any time, so the file is replaced in one step.
     new_file = folder / f"{FILE}.new"
     save_file(tensors, new_file, {"format": "pt"})
     new_file.replace(folder / FILE)
     return {name: checksum(tensor) for name, tensor in tensors.items()}
-
-
-def _vocabulary_wide(model: PreTrainedModel) -> set[str]:
-    """Names of the tensors with one row per token."""
-    layers = [model.get_input_embeddings(), model.get_output_embeddings()]
-    rows = {id(parameter) for layer in layers for parameter in layer.parameters()}
-    return {
-        name
-        for name, parameter in model.named_parameters(remove_duplicate=False)
-        if id(parameter) in rows
-    }
 
 
 @torch.no_grad()

@@ -48,6 +48,7 @@ def hashed(path: str, sums: dict[str, str]) -> Iterator[tuple[str, torch.Tensor]
 
 def checksum(tensor: torch.Tensor) -> str:
     """BLAKE2b of the tensor's bytes in memory order."""
+    # As bytes, because NumPy has no bfloat16.
     data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
     return hashlib.blake2b(data.data, digest_size=16).hexdigest()
 
