@@ -17,7 +17,7 @@ from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Node
 from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Checkpoint, Member, Run, State
-from workers import run_placement, sweep
+from workers import periodic_recovery, run_placement
 from workers.attempt.exit_text import explain
 from workers.attempt.members import CONNECTION_LOST, AttemptMembers
 from workers.attempt.preparation import PreparationError, prepare
@@ -39,7 +39,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     starts: list[tuple[str, int]] = []
     monkeypatch.setenv("STILLROOM_HOST_NAME", "alder")
     monkeypatch.setenv("STILLROOM_SLOTS", "1")
-    for module in (run_placement, sweep):
+    for module in (run_placement, periodic_recovery):
         monkeypatch.setattr(
             module, "start_supervisor", lambda run, attempt: starts.append((run, attempt))
         )
@@ -264,13 +264,13 @@ def test_a_silent_member_gets_a_new_supervisor_on_its_own_machine(
 ) -> None:
     Member.objects.update(heartbeat_at=Now() - HOUR)
     started.clear()
-    sweep.adopt_orphans()
+    periodic_recovery.adopt_orphans()
     assert started == [], "alder leads; birch restarts its own supervisor"
     monkeypatch.setenv("STILLROOM_HOST_NAME", "birch")
-    sweep.adopt_orphans()
+    periodic_recovery.adopt_orphans()
     assert started == [(run.public_id, 1)]
     end_member(run, None)
-    sweep.adopt_orphans()
+    periodic_recovery.adopt_orphans()
     assert len(started) == 1
 
 
@@ -287,7 +287,7 @@ def test_a_lost_attempt_is_not_taken_back_by_the_machine_that_led_it(
     started.clear()
     for name in ("alder", "birch"):
         monkeypatch.setenv("STILLROOM_HOST_NAME", name)
-        sweep.end_stale_attempts()
+        periodic_recovery.end_stale_attempts()
     assert started == [(run.public_id, 1)] * 2, "each ends its own trainer and releases its devices"
 
 

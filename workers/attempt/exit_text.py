@@ -35,8 +35,8 @@ def explain(
 ) -> AttemptOutcome:
     """Explain how a trainer exited.
 
-    `exit` is the shim's report (None if the host or the shim died too), `end` the trainer's own
-    `end` event if it could write one, `output` the tail of what it printed.
+    `exit` is the exit recorder's report (None if the host or the recorder died too), `end` the
+    trainer's own `end` event if it could write one, `output` the tail of what it printed.
     """
     code = exit["code"] if exit else None
     # The trainer writes its `end` event after it has saved everything. Whatever kills the process

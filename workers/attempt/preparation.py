@@ -21,7 +21,7 @@ from webapp.library.models import DataSet, StoredModel
 from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs.models import Attempt, Checkpoint, Run
 from workers.attempt import checkpoints, rendezvous
-from workers.attempt.shim import write_atomically
+from workers.attempt.exit_recorder import write_atomically
 from workers.database import retry_on_outage
 from workers.machine import allocation, host
 

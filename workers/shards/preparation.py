@@ -16,8 +16,8 @@ from webapp.ingest import files
 from webapp.jobs.models import Copy, Job
 from webapp.runs.branches import checkpoint_of
 from webapp.runs.models import Checkpoint, Run
+from workers.attempt.exit_recorder import write_atomically
 from workers.attempt.preparation import PreparationError, resolve_data, resolve_model
-from workers.attempt.shim import write_atomically
 
 
 def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:

@@ -1,5 +1,7 @@
 """The sweep: every few seconds it looks in Postgres for work of which no message arrived.
 
+    python -m workers sweep
+
 It finds waiting runs, dead supervisors and lost machines. It needs no broker, so losing Redis
 delays a run by seconds and loses none.
 """

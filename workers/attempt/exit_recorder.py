@@ -1,12 +1,12 @@
 """The parent of one trainer process: it records how the trainer exited.
 
-    python -m workers.attempt.shim ATTEMPT_FOLDER COMMAND [ARG ...]
+    python -m workers.attempt.exit_recorder ATTEMPT_FOLDER COMMAND [ARG ...]
 
-Only a parent learns the exit status, and supervisors may die before the trainer. The shim uses the
-standard library only, so that it needs little memory and cannot fail on an import. It writes three
-files into the attempt's folder: `process.json` (pids and start times), `stdout.log` (what the
-trainer prints) and, last and atomically, `exit.json`. An attempt has one trainer: a second shim,
-started before `process.json` was there, waits for the first one's end and exits.
+Only a parent learns the exit status, and supervisors may die before the trainer. The recorder uses
+the standard library only, so that it needs little memory and cannot fail on an import. It writes
+three files into the attempt's folder: `process.json` (pids and start times), `stdout.log` (what the
+trainer prints) and, last and atomically, `exit.json`. An attempt has one trainer: a second
+recorder, started before `process.json` was there, waits for the first one's end and exits.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def write_atomically(path: Path, content: dict[str, Any]) -> None:
 
 
 def run_once(folder: Path, command: list[str]) -> int:
-    """Run the trainer and record its exit, unless another shim has done so."""
+    """Run the trainer and record its exit, unless another exit recorder has done so."""
     with (folder / "shim.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return 0 if (folder / "process.json").exists() else run_trainer(folder, command)
@@ -75,7 +75,7 @@ def run_trainer(folder: Path, command: list[str]) -> int:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
         )
-    # A supervisor may be the one that signals the shim; the trainer must then save and stop.
+    # A supervisor may be the one that signals the recorder; the trainer must then save and stop.
     signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
     write_report(
         folder / "process.json", {"trainer": identity(child.pid), "shim": identity(os.getpid())}
@@ -106,7 +106,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    # Ctrl-C and a closed terminal must not end the shim before its trainer.
+    # Ctrl-C and a closed terminal must not end the exit recorder before its trainer.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(run_once(Path(sys.argv[1]), sys.argv[2:]))
