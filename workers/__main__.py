@@ -39,6 +39,7 @@ def main() -> None:
     undrain.add_argument("node")
     options = parser.parse_args()
 
+    # Not before the arguments are parsed: `--help` and mistakes need neither settings nor Django.
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
     django.setup()
     # These modules import Django models, which need the setup above.

@@ -36,6 +36,7 @@ from workers.shards import placement
 logger = logging.getLogger(__name__)
 # At most a quarter of a lease, so that an expired lease is noticed soon after.
 PERIOD_SECONDS = min(3.0, host.LEASE_SECONDS / 4)
+# Supervisors retry uploads more often while they live; these are for attempts that have ended.
 UPLOAD_RETRY_SECONDS = 30.0
 CLEANUP_SECONDS = 3600.0
 outage_guard = OutageGuard()

@@ -19,11 +19,6 @@ from workers.machine import allocation, host, registration
 PLANNING_LOCK = 0x57111  # key of the advisory lock; any constant that nothing else uses
 
 
-def place(run_id: int) -> bool:
-    """Place what can be placed now; return whether the run was placed."""
-    return run_id in place_queued()
-
-
 def place_queued() -> list[int]:
     """Place what can be placed now, and return the ids of the placed runs."""
     registration.heartbeat()
@@ -36,6 +31,7 @@ def place_queued() -> list[int]:
         # Everyone who locks several runs locks them in order of their ids, which avoids deadlocks.
         list(runs.select_for_update(no_key=True).order_by("pk").values_list("pk"))
         placed = [placement for placement in placements if _claim(placement)]
+    # After the commit, because the machine that is woken reads the rows.
     for machine in {machine for placement in placed for machine in placement.machines}:
         if machine == host.name():
             start_placed()
@@ -58,6 +54,8 @@ def start_placed() -> None:
         "attempt__run__public_id", "attempt__number"
     )
     for public_id, attempt in [*led, *joined]:
+        # The file remains when a supervisor dies: to replace it is the task of `adopt_orphans`,
+        # which waits for a lease period.
         if not (host.attempt_folder(public_id, attempt) / "supervisor.lock").exists():
             start_supervisor(public_id, attempt)
 

@@ -151,7 +151,7 @@ def test_a_run_that_was_placed_on_another_machine_is_started_there(
     Node.objects.filter(name="here").update(draining=True)
     Device.objects.update(allocated_to="", team=None)
     placed = lifecycle.create_run(run.team, None, {"name": "other"})
-    assert run_placement.place(placed.pk)
+    assert placed.pk in run_placement.place_queued()
     assert (woken, started) == (["there"], [])
     assert state_of(placed) == (State.STARTING, 1, "there")
     monkeypatch.setenv("STILLROOM_HOST_NAME", "there")

@@ -49,7 +49,7 @@ def test_one_of_many_workers_claims_a_run(
 
     def claim() -> None:
         gate.wait()
-        run_placement.place(run.pk)
+        run_placement.place_queued()
         connections.close_all()
 
     threads = [threading.Thread(target=claim) for _ in range(8)]
@@ -70,7 +70,7 @@ def test_simultaneous_claims_do_not_share_the_last_slot(
 
     def claim(run: Run) -> None:
         gate.wait()
-        run_placement.place(run.pk)
+        run_placement.place_queued()
         connections.close_all()
 
     threads = [threading.Thread(target=claim, args=[run]) for run in runs]
@@ -101,7 +101,7 @@ def test_a_run_with_an_expired_lease_gets_a_new_supervisor_for_the_same_attempt(
     team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = queued(team)
-    run_placement.place(run.pk)
+    run_placement.place_queued()
     periodic_recovery.sweep()
     assert supervisors == [(run.public_id, 1)], "the lease has not expired yet"
     monkeypatch.setattr(host, "LEASE_SECONDS", -1.0)

@@ -63,7 +63,7 @@ def run(team: Team, monkeypatch: pytest.MonkeyPatch) -> Run:
         {"stages": [{"name": "one"}], "compute": {"nodes": 2, "device": "cpu", "max_restarts": 7}}
     )
     run = lifecycle.create_run(team, None, trainer.spec.to_dict(definition))
-    assert run_placement.place(run.pk)
+    assert run.pk in run_placement.place_queued()
     run.refresh_from_db()
     return run
 
@@ -95,7 +95,7 @@ def test_a_placed_run_has_devices_on_all_its_machines_and_each_is_notified(
     woken: list[str] = []
     monkeypatch.setattr(celery_client, "wake_node", woken.append)
     run = lifecycle.create_run(team, None, {"compute": {"nodes": 2, "device": "cpu"}})
-    assert run_placement.place(run.pk)
+    assert run.pk in run_placement.place_queued()
     assert allocations() == dict.fromkeys(("alder", "birch"), attempt_key(run.public_id, 1))
     assert (woken, started) == (["birch"], [(run.public_id, 1)])
     assert run.transitions.get(state=State.STARTING).reason == "Placed on alder and birch."
@@ -111,7 +111,7 @@ def test_a_placed_run_has_devices_on_all_its_machines_and_each_is_notified(
 def test_a_run_that_needs_more_machines_than_are_free_gets_none(team: Team) -> None:
     allocation.claim(1, "cpu", "somebody", "birch")
     run = lifecycle.create_run(team, None, {"compute": {"nodes": 2, "device": "cpu"}})
-    assert not run_placement.place(run.pk)
+    assert run.pk not in run_placement.place_queued()
     assert allocations() == {"alder": "", "birch": "somebody"}
 
 

@@ -84,6 +84,8 @@ def _killed(exit: dict[str, Any], stop_requested: bool) -> AttemptOutcome:
             f"Stopped at once by force ({name}).",
             "Resume continues from the last checkpoint.",
         )
+    # Only SIGKILL: the count of kills is of the whole host, so one that another program suffered
+    # says nothing about a trainer that ended by another signal.
     if exit["signal"] == signal.SIGKILL and exit["out_of_memory"]:
         return AttemptOutcome(
             State.FAILED,

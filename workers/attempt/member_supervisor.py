@@ -55,7 +55,13 @@ class MemberSupervisor:
                 self._check()
                 time.sleep(POLL_SECONDS)
         except AttemptOver:
-            self._wait_for_exit()
+            # A trainer that exits by itself, as after the last step, gets the time for that.
+            deadline = time.monotonic() + host.HEARTBEAT_SECONDS
+            while not self.process.ended():
+                if time.monotonic() >= deadline:
+                    self.process.kill()
+                time.sleep(POLL_SECONDS)
+        # Also after its exit: processes that it has started may still use the devices.
         self.process.kill()
         exit = self.process.exit()
         self._end(exit, member_reason(exit, self.process.output()))
@@ -91,14 +97,6 @@ class MemberSupervisor:
             self.heartbeat_at = now
             if not retry_on_outage(lambda: self._row().update(heartbeat_at=Now())):
                 raise AttemptOver
-
-    def _wait_for_exit(self) -> None:
-        """Give a trainer that exits by itself, as after the last step, the time for that."""
-        deadline = time.monotonic() + host.HEARTBEAT_SECONDS
-        while not self.process.ended():
-            if time.monotonic() >= deadline:
-                self.process.kill()
-            time.sleep(POLL_SECONDS)
 
     def _end(self, exit: dict[str, object] | None, reason: str) -> None:
         """Record the exit and release this machine's devices, in one transaction."""

@@ -45,6 +45,7 @@ def start_detached(folder: Path, name: str, *arguments: str) -> bool:
             return False
         subprocess.Popen(
             [sys.executable, "-m", "workers", *arguments],
+            # `-m` looks for the package in the current folder.
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -56,6 +56,8 @@ class TrainerProcess:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+        # The recorder exits without the file if the command cannot be started, e.g. a wrong
+        # STILLROOM_TRAINER. The attempt has then `ended` without a report.
         while not self.started() and process.poll() is None:
             time.sleep(0.01)
 
@@ -77,6 +79,8 @@ class TrainerProcess:
         """
         if self.exit() is not None:
             return True
+        # "shim" is the name of the recorder in `process.json`, also of trainers that run through an
+        # upgrade.
         return self.pid() is None and self._living_pid("shim") is None
 
     def ask_to_stop(self) -> None:

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from webapp.base import environment
@@ -67,6 +68,7 @@ class Launcher:
         with hold_lock(self.folders.var / "launcher.lock", self.address), ExitStack() as stack:
             for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(name, self._on_signal)
+            # Before our own are started: they hold the data folder and the port.
             self._stop_earlier_children()
             stack.callback(self._stop)
             for step in self._steps():
@@ -84,13 +86,14 @@ class Launcher:
             # The port is checked first, because it is the most frequent error and the cheapest
             # check. Workers need the tables; the first page should not wait for the workers.
             steps = [self._check_port, self._start_services, self._make_tables]
-            steps += [self._start_web, self._print_address]
+            web = partial(self._start_program, "web", *uvicorn_arguments(self.host, self.port))
+            steps += [web, self._print_address]
         else:
             steps = [self._start_services]
         if "worker" in self.parts:
             steps.append(self._start_worker)
         if "web" in self.parts and self.sample:
-            steps.append(self._start_sample)
+            steps.append(partial(self._try, "sample_run", "manage.py", "sample_run"))
         return steps
 
     def _stop_earlier_children(self) -> None:
@@ -138,9 +141,6 @@ class Launcher:
                 "Check DATABASE_URL and start again."
             )
 
-    def _start_web(self) -> None:
-        self._start_program("web", *uvicorn_arguments(self.host, self.port))
-
     def _start_worker(self) -> None:
         # The solo pool is enough: a task only claims runs and starts supervisors. Mingling would
         # exchange revoked tasks with other workers, and no task is ever revoked.
@@ -164,9 +164,6 @@ class Launcher:
         link = last_line(self.folders.logs / "first_admin.log")
         if link.startswith("http"):
             self.say(f"Sign in for the first time: {link}")
-
-    def _start_sample(self) -> None:
-        self._try("sample_run", "manage.py", "sample_run")
 
     def _wait_for_web(self) -> None:
         deadline = time.monotonic() + WEB_SECONDS
@@ -261,6 +258,7 @@ class Launcher:
                 stderr=stream,
                 start_new_session=True,
             )
+            # Not `wait`: a second Ctrl-C while this command runs sets `hurry`.
             while process.poll() is None:
                 if self.hurry.is_set():
                     process.kill()

@@ -29,5 +29,5 @@ def uvicorn_arguments(host: str, port: int) -> list[str]:
         str(port),
         "--timeout-graceful-shutdown",
         "5",
-        *(str(word) for limit in LIVE_LIMITS.items() for word in limit),
+        *(str(argument) for limit in LIVE_LIMITS.items() for argument in limit),
     ]

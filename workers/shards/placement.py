@@ -64,6 +64,8 @@ def place_waiting() -> int:
 
 def _claim_next() -> Copy | None:
     """Claim the next copy, on a device that no run waits for and within the quota of its team."""
+    # `+` drops the kinds of device of which none is free, so that an empty counter means none at
+    # all.
     free = +queue.unreserved_devices(host.name())
     placeable = (
         shard
@@ -84,6 +86,7 @@ def claim(shard: Shard) -> Copy | None:
             "job__team"
         )
         row = locked.filter(pk=shard.pk, result=None, job__state=State.RUNNING).first()
+        # Asked again under the lock: another host may have taken the part since it was listed.
         if row is None or (row.copies.filter(ended_at=None).exists() and row not in _slow()):
             return None
         copy = Copy(shard=row, number=row.copies.count() + 1, host=host.name())

@@ -37,8 +37,8 @@ def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:
         raise PreparationError(
             f"The folder of the part cannot be written: {error.strerror}."
         ) from error
-    part, parts = str(copy.shard.part), str(job.shards.count())
-    return ["shard", str(path), "--part", part, "--of", parts, "--out", str(out)]
+    number, count = str(copy.shard.part), str(job.shards.count())
+    return ["shard", str(path), "--part", number, "--of", count, "--out", str(out)]
 
 
 def resolved(job: Job) -> dict[str, Any]:

@@ -47,12 +47,14 @@ def prepare(clone: Path) -> Folders:
     var = clone / "var"
     try:
         (var / "log").mkdir(parents=True, exist_ok=True)
-        services, programs = (
-            _services_folder(clone, var, account),
-            reachable_programs(clone, account),
-        )
         return Folders(
-            clone, var, services, private_sockets(clone, account), var / "log", account, programs
+            clone=clone,
+            var=var,
+            services=_services_folder(clone, var, account),
+            programs=reachable_programs(clone, account),
+            sockets=private_sockets(clone, account),
+            logs=var / "log",
+            account=account,
         )
     except OSError as error:
         raise errors.from_os_error(error, f"making the folders of {clone}") from error

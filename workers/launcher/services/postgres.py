@@ -56,7 +56,7 @@ class Postgres:
             f"unix_socket_directories={self.sockets}",
             *self.options,
         )
-        flags = [word for setting in settings for word in ("-c", setting)]
+        flags = [argument for setting in settings for argument in ("-c", setting)]
         return [str(self.programs.postgres("postgres")), "-D", str(self.data), *flags]
 
 
@@ -75,18 +75,15 @@ def prepare(server: Postgres, initdb_options: Sequence[str] = ()) -> None:
 
 def wait_until_ready(server: Postgres, process: subprocess.Popen[bytes]) -> None:
     """Wait until the server answers. Raises LauncherError if it exits or does not answer."""
+    program, sockets = server.programs.postgres("pg_isready"), str(server.sockets)
+    probe = [str(program), "-q", "-h", sockets, "-U", USER, "-d", DATABASE]
     deadline = time.monotonic() + READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        if _answers(server):
+        # In /, because the account may be unable to enter the current folder.
+        if subprocess.run(probe, cwd="/", **server.account.popen()).returncode == 0:
             return
         time.sleep(0.05)
     raise errors.service_not_started("Postgres", server.log, server.data)
-
-
-def _answers(server: Postgres) -> bool:
-    program, sockets = server.programs.postgres("pg_isready"), str(server.sockets)
-    probe = [str(program), "-q", "-h", sockets, "-U", USER, "-d", DATABASE]
-    return subprocess.run(probe, cwd="/", **server.account.popen()).returncode == 0
 
 
 def _make(server: Postgres, options: Sequence[str]) -> None:
