@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Contender = Callable[[int], Any]
@@ -32,5 +32,8 @@ def seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[
 
 def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
     """How many times faster `fast` is: median, minimum and maximum over the rounds."""
-    ratios = [first / second for first, second in zip(slow, fast, strict=True)]
-    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+    return spread([first / second for first, second in zip(slow, fast, strict=True)])
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}

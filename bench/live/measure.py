@@ -81,6 +81,7 @@ def _row(
     assert pages.stdin is not None and pages.stdout is not None
     pages.stdin.write("\n".join(cookies))
     pages.stdin.close()
+    # Only now: a page that subscribes late gets the first points as history.
     assert pages.stdout.readline() == "ready\n"
     folder = host.attempt_folder(run.public_id, claimed.number)
     before = _cpu_seconds(web)

@@ -53,6 +53,7 @@ class Page:
 
     def take(self, text: str | bytes) -> None:
         frame: dict[str, Any] = json.loads(text)
+        # After the frame is decoded: a page shows a number no earlier.
         now = time.time()
         self.frames += 1
         self.bytes += len(text)

@@ -39,11 +39,8 @@ def _one_run(most: int) -> list[dict[str, Any]]:
             start = time.perf_counter()
             material.append(run, rows)
             duration = time.perf_counter() - start
-            total_seconds, slowest, step = (
-                total_seconds + duration,
-                max(slowest, duration),
-                step + len(rows),
-            )
+            total_seconds, slowest = total_seconds + duration, max(slowest, duration)
+            step += len(rows)
         rate = (step - before) * len(KEYS) / total_seconds
         table_rows.append(
             _row(

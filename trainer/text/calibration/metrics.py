@@ -138,7 +138,7 @@ def brier_decomposition(confidence: ArrayLike, correct: ArrayLike, bins: int = B
     """Return Murphy's parts over bins of equal width; they add up to `brier`."""
     c, y = _pair(confidence, correct)
     bin_of = bins_of(c, bins)
-    sizes = np.maximum(np.bincount(bin_of, minlength=bins), 1)
+    sizes = np.bincount(bin_of, minlength=bins)
     c_mean, y_mean = (
         np.bincount(bin_of, weights=values, minlength=bins)[bin_of] / sizes[bin_of]
         for values in (c, y)

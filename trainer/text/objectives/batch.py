@@ -94,11 +94,11 @@ def _pass_cost(language_model: LanguageModel) -> float:
     parameters = list(language_model.model.parameters())
     if any(hasattr(parameter, "placements") for parameter in parameters):
         return math.inf
-    return (
-        8 + 4e7 / sum(parameter.numel() for parameter in parameters)
-        if language_model.device.type == "cpu"
-        else 2048
-    )
+    if language_model.device.type != "cpu":
+        return 2048
+    # A pass costs what reading takes for 40 million parameter · ids; docs/performance.md has the
+    # lengths that it was measured on.
+    return 8 + 4e7 / sum(parameter.numel() for parameter in parameters)
 
 
 def _forward_padded(language_model: LanguageModel, rows: Sequence[Row]) -> Tensor:
@@ -107,6 +107,7 @@ def _forward_padded(language_model: LanguageModel, rows: Sequence[Row]) -> Tenso
     predicts_NT = torch.zeros(ids_NT.shape, dtype=torch.bool)
     for line, ((prompt, completion), length) in enumerate(zip(rows, fed, strict=True)):
         ids_NT[line, :length] = torch.tensor((*prompt, *completion[:-1]))
+        # The first token of the completion is predicted at the last one of the prompt.
         predicts_NT[line, len(prompt) - 1 : length] = True
     hidden_NTH = last_hidden(language_model.model, ids_NT.to(language_model.device))
     return hidden_NTH[predicts_NT.to(language_model.device)]

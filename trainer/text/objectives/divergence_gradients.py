@@ -102,6 +102,7 @@ def _forward(p: Distributions, nonneg: bool) -> Slopes:
 
 def _reverse(p: Distributions, nonneg: bool) -> Slopes:
     entries_TV = p.s * (p.log_s - p.log_t)
+    # Not in place: the slopes of the non-negative form are the plain entries.
     return (entries_TV.add(p.t).sub_(p.s), entries_TV) if nonneg else (entries_TV, entries_TV + p.s)
 
 

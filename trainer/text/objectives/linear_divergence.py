@@ -302,6 +302,7 @@ def _differentiate(
     )
     divergence_R, capped_R, gradient_RV = _over_vocabulary(objective, p)
     scale_R = inputs.coefficients[positions].to(student_RV) / objective.temperature
+    # Into the logits, which are not needed any more: a chunk has no third [C, V] buffer.
     torch.mul(gradient_RV, scale_R[:, None], out=student_RV)
     return [divergence_R, *statistics, capped_R]
 

@@ -14,22 +14,16 @@ SEPARATORS = ",;\t|"
 
 def read(path: Path) -> Iterator[Row]:
     """Rows of the file without empty lines. Raises ProblemError with the number of the line."""
-    reader = csv.reader(
-        (line.text for line in lines(path)), delimiter=_separator(path), strict=True
-    )
+    # The separator occurs most often in the header outside quotes.
+    unquoted = "".join(next((line.text for line in lines(path)), "").split('"')[::2])
+    separator = max(SEPARATORS, key=unquoted.count)
+    reader = csv.reader((line.text for line in lines(path)), delimiter=separator, strict=True)
     header: list[str] | None = None
     while (values := _next(reader, path.name)) is not None:
         if header is None:
             header = _header(values, path.name)
         elif values:
             yield _row(reader.line_num, header, values, path.name)
-
-
-def _separator(path: Path) -> str:
-    """The separator that occurs most often in the header outside quotes."""
-    header = next((line.text for line in lines(path)), "")
-    unquoted = "".join(header.split('"')[::2])
-    return max(SEPARATORS, key=unquoted.count)
 
 
 def _next(reader: Iterator[list[str]], name: str) -> list[str] | None:

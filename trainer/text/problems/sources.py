@@ -211,13 +211,12 @@ def _complete(problems: Iterable[Numbered], name: str) -> Iterator[Numbered]:
             break
     for role, rows in missing.items():
         if rows:
-            raise ProblemError(_gaps(role, rows, name))
-
-
-def _gaps(role: str, rows: list[int], name: str) -> str:
-    row_numbers = ", ".join(map(str, rows)) + (" and perhaps more" if len(rows) == NAMED else "")
-    subject, verb = ("row", "has") if len(rows) == 1 else ("rows", "have")
-    return f"{subject} {row_numbers} of {name} {verb} no {role}; fill it in or remove the {subject}"
+            more = " and perhaps more" if len(rows) == NAMED else ""
+            subject, verb = ("row", "has") if len(rows) == 1 else ("rows", "have")
+            raise ProblemError(
+                f"{subject} {', '.join(map(str, rows))}{more} of {name} {verb} no {role}; "
+                f"fill it in or remove the {subject}"
+            )
 
 
 def _collect(problems: Iterator[Numbered], name: str) -> list[Numbered]:

@@ -33,6 +33,7 @@ def lines(path: Path) -> Iterator[TextLine]:
                     f"line {number} of {path.name} is longer than {LONGEST_LINE // 2**20} MB; "
                     "is it a text file?"
                 )
+            # The first line may begin with the byte order mark that spreadsheets write.
             text = _decoded(
                 content.removeprefix(b"\xef\xbb\xbf") if number == 1 else content, number, path.name
             )

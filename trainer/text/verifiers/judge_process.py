@@ -30,6 +30,7 @@ def main() -> None:
     _write("ready")
     for line in sys.stdin.buffer:
         for item in json.loads(line):
+            # Nothing handles SIGALRM, so it ends the process, even inside a long call into C.
             signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
             _write(_answer(judge, item))
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -35,6 +35,8 @@ class MathJudge:
         )
 
     def _parsed(self, text: str) -> list[object]:
+        # math-verify measures time by the alarm that judge_process needs for itself, so both limits
+        # are off.
         return list(self.parse(text, parsing_timeout=None))
 
 

@@ -43,10 +43,8 @@ class NumericJudge:
         _, expected = read_number(reference)
         if expected is None:
             return Verdict(None, clean(text))
-        return Verdict(value is not None and self._equal(value, expected), clean(text))
-
-    def _equal(self, value: Fraction, expected: Fraction) -> bool:
-        return value == expected or abs(value - expected) <= self.tolerance * abs(expected)
+        within = value is not None and abs(value - expected) <= self.tolerance * abs(expected)
+        return Verdict(within, clean(text))
 
 
 def read_number(text: str) -> tuple[str, Fraction | None]:
