@@ -21,6 +21,7 @@ def seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[
     A contender is called with the number of the round.
     """
     seconds_by_name: dict[str, list[float]] = {name: [] for name in contenders}
+    # Round −1 warms caches up and does not count.
     for number in range(-1, rounds):
         for name, contender in contenders.items():
             begin = time.process_time()

@@ -39,7 +39,7 @@ def services() -> Iterator[Path]:
     folders.make_private(folder, account)
     programs = folders.reachable_programs(CLONE, account)
     database = Postgres(programs, folder / "postgres", folder, folder / "postgres.log", account)
-    bell = Redis(programs, folder, folder / "redis.log", account)
+    redis = Redis(programs, folder, folder / "redis.log", account)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         postgres.prepare(database)
@@ -51,15 +51,15 @@ def services() -> Iterator[Path]:
             ),
         )
         redis_server.wait_until_ready(
-            bell,
-            stack.enter_context(process(bell.command(), bell.log, plain, "/", **account.popen())),
+            redis,
+            stack.enter_context(process(redis.command(), redis.log, plain, "/", **account.popen())),
         )
         state = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="stillroom-state-", dir="/tmp"))
         )
         os.environ |= {
             "DATABASE_URL": database.url,
-            "REDIS_URL": bell.url,
+            "REDIS_URL": redis.url,
             "SECRET_KEY": secrets.token_urlsafe(32),
             "STILLROOM_ENV_FILE": str(state / "env"),
             "STILLROOM_STATE": str(state),

@@ -63,5 +63,6 @@ def take(
             )
             if finished.returncode:
                 raise SystemExit(f"{' '.join(contenders[name])} failed:\n{finished.stderr[-2000:]}")
+            # The last line, because libraries print before it.
             outputs.setdefault(name, []).append(json.loads(finished.stdout.splitlines()[-1]))
     return outputs

@@ -77,6 +77,7 @@ def sweep() -> None:
     end_stale_attempts()
     requeue_lost_runs()
     place_queued()
+    # After the runs, which come before jobs.
     placement.sweep(may_declare_lost=outage_guard.is_calm_for(host.LEASE_SECONDS))
 
 
@@ -156,6 +157,7 @@ def requeue_lost_runs() -> None:
     if not outage_guard.is_calm_for(host.LEASE_SECONDS):
         return
     alive = [host.name(), *queue.live_nodes().values_list("name", flat=True)]
+    # Definitions are long and not needed here.
     for run in leases.expired_runs(lease).exclude(lease_holder__in=alive).defer("spec"):
         reason = (
             f"{run.lease_holder} was lost: "

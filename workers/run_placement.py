@@ -16,7 +16,8 @@ from webapp.runs.models import Run, State
 from workers.attempt.supervisor_start import start_supervisor
 from workers.machine import allocation, host, registration
 
-PLANNING_LOCK = 0x57111  # key of the advisory lock; any constant that nothing else uses
+# Key of the advisory lock: any constant that nothing else in this database uses.
+PLANNING_LOCK = 0x57111
 
 
 def place_queued() -> list[int]:

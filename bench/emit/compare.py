@@ -17,7 +17,8 @@ from bench.emit.recorders import RECORDERS
 from bench.turns import ROOT, Command, ours, take, tracker
 
 TURNS = 3
-SETTLE_SECONDS = 5.0  # child processes of a killed tracker may still write
+# Child processes of a killed tracker may still write.
+SETTLE_SECONDS = 5.0
 OURS = "Stillroom"
 
 

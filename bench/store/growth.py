@@ -52,7 +52,8 @@ def _one_run(most: int) -> list[dict[str, Any]]:
                 material.stored_bytes() / points,
             )
         )
-        print(table_rows[-1], file=sys.stderr, flush=True)  # the last rows take hours
+        # The last rows take hours.
+        print(table_rows[-1], file=sys.stderr, flush=True)
     _compact(run)
     return [
         *table_rows,

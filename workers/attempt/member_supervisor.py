@@ -25,8 +25,10 @@ from workers.database import retry_on_outage
 from workers.machine import allocation, host
 
 logger = logging.getLogger(__name__)
-POLL_SECONDS = 0.2  # between looks at the trainer, which cost one file access
-CHECK_SECONDS = 1.0  # between queries of the run's row
+# Between looks at the trainer, which cost one file access.
+POLL_SECONDS = 0.2
+# Between queries of the run's row.
+CHECK_SECONDS = 1.0
 
 
 class AttemptOver(Exception):

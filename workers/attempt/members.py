@@ -32,7 +32,8 @@ class AttemptMembers:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt, self._outage_guard = attempt, OutageGuard()
-        self._failed_at = float("inf")  # time.monotonic() at which a failed member was seen first
+        # time.monotonic() at which a failed member was seen first.
+        self._failed_at = float("inf")
         self.members: Sequence[Member] = list(attempt.members.order_by("number"))
 
     def refresh(self) -> None:

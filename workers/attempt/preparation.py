@@ -116,6 +116,7 @@ def resolve(spec: dict[str, Any], team: Team) -> dict[str, Any]:
 
     Raises PreparationError with the field's path if one cannot be resolved.
     """
+    # The definition of the run keeps the names: other hosts resolve them for themselves.
     resolved = copy.deepcopy(spec)
     networks = resolved["networks"]
     network_by_path = {"networks.student": networks["student"]}

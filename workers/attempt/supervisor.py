@@ -35,10 +35,13 @@ from workers.database import retry_on_outage
 from workers.machine import allocation, host
 
 logger = logging.getLogger(__name__)
+# Bounds a transaction, and the memory of this process, while a backlog is recorded.
 MOST_EVENTS = 16 * event_log.BATCH_EVENTS
 UPLOAD_RETRY_SECONDS = 10.0
-POLL_SECONDS = 0.2  # between looks at the trainer and its log, which cost file accesses only
-CHECK_SECONDS = 1.0  # between queries of the run's row
+# Between looks at the trainer and its log, which cost file accesses only.
+POLL_SECONDS = 0.2
+# Between queries of the run's row.
+CHECK_SECONDS = 1.0
 
 
 class Fenced(Exception):

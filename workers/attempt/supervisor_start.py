@@ -76,5 +76,6 @@ def supervise(public_id: str, number: int) -> None:
         if member is not None:
             MemberSupervisor(attempt.run, attempt, member, process).execute()
         else:
+            # From the last event in Postgres, whichever supervisor has recorded it.
             reader = LogReader(folder / "events", attempt.last_seq)
             Supervisor(attempt.run, attempt, process, reader, members).execute()

@@ -14,7 +14,8 @@ from workers.launcher.errors import from_os_error, last_line
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
-STEADY_SECONDS = 60.0  # after running this long, earlier deaths no longer lengthen the wait
+# After running this long, earlier deaths no longer lengthen the wait.
+STEADY_SECONDS = 60.0
 LOG_BYTES = 10 * 2**20
 
 

@@ -34,8 +34,10 @@ PARTS = ("web", "worker")
 # docker-compose.yml gives the worker's container 90 s to stop, which covers both.
 TRAINER_SECONDS = 60
 CHILD_SECONDS = 15.0
-WEB_SECONDS = 180.0  # long, for a busy machine; a web that dies meanwhile is reported at once
-SAME_SIGNAL_SECONDS = 2.0  # make and the terminal may both pass on one Ctrl-C
+# Long, for a busy machine; a web that dies meanwhile is reported at once.
+WEB_SECONDS = 180.0
+# make and the terminal may both pass on one Ctrl-C.
+SAME_SIGNAL_SECONDS = 2.0
 POLL_SECONDS = 0.25
 
 
@@ -49,13 +51,16 @@ class Launcher:
         self.clone, self.parts, self.say = clone, parts, say
         self.folders: Folders = service_folders.prepare(clone)
         self.children: list[ChildProcess] = []
-        self.stopping = threading.Event()  # first signal: stop in order
-        self.hurry = threading.Event()  # second signal: do not wait for trainers
+        # Set by the first signal: stop in order.
+        self.stopping = threading.Event()
+        # Set by the second signal: do not wait for trainers.
+        self.hurry = threading.Event()
         self._stopped_at = 0.0
         self._record: Path = self.folders.var / "processes.json"
         settings = environment.read()
         self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
-        self.to_stdout = settings.logs == "json"  # JSON logs are collected from container output
+        # JSON logs are collected from the output of the container.
+        self.to_stdout = settings.logs == "json"
         self.address = (
             f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
         )
@@ -66,6 +71,7 @@ class Launcher:
         Raises LauncherError if it cannot start.
         """
         with hold_lock(self.folders.var / "launcher.lock", self.address), ExitStack() as stack:
+            # SIGHUP too: a closed terminal stops everything in order.
             for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(name, self._on_signal)
             # Before our own are started: they hold the data folder and the port.
@@ -185,7 +191,8 @@ class Launcher:
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             direct.open(f"{self.address}healthz", timeout=5).close()
         except urllib.error.HTTPError:
-            pass  # the web runs; its page shows what is wrong
+            # The web runs; its page shows what is wrong.
+            pass
         except OSError:
             return False
         return True
@@ -241,6 +248,7 @@ class Launcher:
             if not self._command(label, *arguments) and not self.hurry.is_set():
                 log = self.folders.logs / f"{label}.log"
                 self.say(f"`{' '.join(arguments)}` failed: {last_line(log)} (log: {log})")
+        # On a full disk the log cannot be opened; the launcher must still stop the rest in order.
         except OSError as error:
             self.say(str(from_os_error(error, f"`{' '.join(arguments)}`")))
 

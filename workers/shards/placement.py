@@ -28,8 +28,10 @@ from workers.attempt.supervisor_start import start_detached
 from workers.machine import allocation, host, registration
 
 log = logging.getLogger(__name__)
-SLOW = 3.0  # times the median duration of the job's finished parts
-LEAST_SLOW_SECONDS = 30.0  # below this a second copy would cost more than it could save
+# Times the median duration of the job's finished parts.
+SLOW = 3.0
+# Below this a second copy would cost more than it could save.
+LEAST_SLOW_SECONDS = 30.0
 LOST = "The machine {host} was not heard of any more."
 
 

@@ -80,7 +80,8 @@ def _checkpoint_folder(uri: str, job: Job) -> Path:
     folder = attempt_folder / "checkpoints" / f"step-{checkpoint.step:08d}"
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # parts of one job start at the same time
+        # Parts of one job start at the same time.
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             _restore(checkpoint.run, checkpoint, root, folder)
     return folder

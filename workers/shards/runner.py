@@ -51,6 +51,7 @@ def execute(copy_id: int) -> None:
             _follow(copy, process)
     finally:
         retry_on_outage(lambda: allocation.release(copy.allocation_key))
+        # The free device can take the next part at once.
         celery_client.wake_jobs()
 
 
@@ -77,7 +78,8 @@ def _follow(copy: Copy, process: TrainerProcess) -> None:
                 lambda: lifecycle.heartbeat(copy, _count_lines(process.folder / PARTIAL_RESULT))
             ):
                 process.kill()
-                while process.pid() is not None:  # only then is the device free
+                # Only then is the device free.
+                while process.pid() is not None:
                     time.sleep(POLL_SECONDS)
                 retry_on_outage(lambda: _end_unneeded(copy))
                 return

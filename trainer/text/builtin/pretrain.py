@@ -23,7 +23,9 @@ from trainer.text.builtin.tokenizer import VOCABULARY
 from trainer.text.problems.arithmetic import draw
 from trainer.text.problems.records import Problem
 
-HELD_OUT_SHARE = 10  # one question in ten, by its checksum, is never trained on
+# One question in ten is never trained on: by its checksum, so that `measure` recognises these
+# questions without a list of them.
+HELD_OUT_SHARE = 10
 
 
 class Example(NamedTuple):
@@ -146,6 +148,7 @@ def _accumulate(
         loss_N = functional.cross_entropy(
             logits.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none"
         )
+        # By the tokens of the whole batch, so that the quarters add up to its mean.
         loss = (loss_N * mask_BT[:, 1:].flatten()).sum() / tokens
         loss.backward()
         total += float(loss.detach())

@@ -28,7 +28,9 @@ def build() -> PreTrainedTokenizerFast:
         )
     )
     core.pre_tokenizer = pre_tokenizers.Split(
-        Regex(r" conf:(?:0\.[0-9]|1\.0)|[\s\S]"), behavior="isolated"
+        # The confidences come first: the second branch would match their first character.
+        Regex(r" conf:(?:0\.[0-9]|1\.0)|[\s\S]"),
+        behavior="isolated",
     )
     core.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(

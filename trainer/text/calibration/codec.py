@@ -28,9 +28,12 @@ Problem = Literal["", "missing", "duplicated", "out_of_range", "malformed"]
 PROBLEMS = tuple(problem for problem in get_args(Problem) if problem)
 
 EMPHASIS = r"[ \t*_`]*"
+# What Markdown may have before a line: quotations, lists, headings, emphasis.
 MARKUP = r"[ \t>*_#`-]*"
+# Whatever is in the place of the number. If it is none, the statement is malformed.
 WRITTEN = r"(?P<written>[^\s*_`]*(?:[ \t]*%)?)"
 NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[ \t]*(%?)")
+# Signs before and after a number that are not part of it.
 OPENING, CLOSING = "([{\"'~≈$", ".,;:!?)]}\"'$"
 LEVELS = tuple(tenths / 10 for tenths in range(11))
 

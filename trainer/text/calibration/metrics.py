@@ -212,6 +212,7 @@ def _pairs(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
     right, wrong = c[y == 1], np.sort(c[y == 0])
     if not right.size or not wrong.size:
         return math.nan, math.nan
+    # Wrong answers with a smaller confidence, and with one that is at most as large.
     below, up_to = (np.searchsorted(wrong, right, side) / wrong.size for side in ("left", "right"))
     return float(below.mean()), float((up_to - below).mean())
 
@@ -220,6 +221,7 @@ def _mean_absolute(chances: Array) -> float:
     """Return E|X − Σp| for X = Σ Bernoulli(p_i)."""
     law = np.ones(1)
     for p in chances:
+        # The distribution of one answer more: law[k] is the probability of k right answers.
         law = np.append(law * (1 - p), 0.0) + np.append(0.0, law * p)
     return float(law @ np.abs(np.arange(len(law)) - chances.sum()))
 

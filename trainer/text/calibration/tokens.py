@@ -115,6 +115,7 @@ def with_confidence(
         codec, language_model, without_confidence(codec, language_model, ids), room
     )
     return StatedAnswer(
+        # The tokenizer's own end token is the first; a model may list others.
         (*reasoning, *statement, language_model.eos_ids[0]),
         len(reasoning),
         len(reasoning) + len(statement),

@@ -92,6 +92,7 @@ class Evaluator:
     def load(self, state: dict[str, Any]) -> None:
         self.tiers = list(state["tiers"])
         for role, counts in state["before"].items():
+            # Only counts are stored: the problems follow from the run's definition.
             problems = [question.problem for question in self._questions(role)]
             self.before[role] = ProblemCounts(
                 problems,

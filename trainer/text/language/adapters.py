@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from peft import LoraConfig
 
 NAME = "default"
-BASE = "base_layer."  # peft keeps a layer W as `<layer>.base_layer`
+# peft keeps a layer W as `<layer>.base_layer`.
+BASE = "base_layer."
 
 
 def add_adapter(student: LanguageModel, adapter: LowRankAdapter, seed: int) -> None:

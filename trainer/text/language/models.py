@@ -97,6 +97,7 @@ def load(
         max_length=int(
             settings.get("max_position_embeddings")
             or getattr(config, "max_position_embeddings", None)
+            # Some architectures have no limit of positions.
             or 2**31
         ),
         eos_ids=_eos_ids(tokenizer, model, folder),
@@ -177,6 +178,7 @@ def _stored(folder: Path, config: Any, network: Network) -> PreTrainedModel:
 def _eos_ids(
     tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path
 ) -> tuple[int, ...]:
+    # Chat models list further end tokens there, such as the end of a turn.
     generation = getattr(model.generation_config, "eos_token_id", None)
     listed = generation if isinstance(generation, list) else [generation]
     eos_ids = tuple(

@@ -23,6 +23,7 @@ def micro_batches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     longest = 0
+    # Longest first, so that the first row of a group determines its width.
     for index in sorted(range(len(rows)), key=lambda index: -_input_length(rows[index])):
         if not groups or (len(groups[-1]) + 1) * longest > tokens:
             groups.append([])
@@ -68,6 +69,7 @@ def length_groups(lengths: Sequence[int], cost: float) -> list[Sequence[int]]:
     length, every group is a consecutive range; dynamic programming over the number of rows finds
     the best ranges, longest rows first. A single group keeps the order of the rows.
     """
+    # Stable: rows of equal length keep their order, which rounding depends on.
     order = np.argsort(-np.asarray(lengths), kind="stable")
     longest = np.asarray(lengths, dtype=np.float64)[order]
     least, first = np.zeros(len(order) + 1), np.zeros(len(order) + 1, dtype=np.int64)

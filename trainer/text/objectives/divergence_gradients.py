@@ -77,6 +77,7 @@ def entries_and_slopes(objective: Divergence, p: Distributions) -> Slopes:
         case ReverseKL():
             return _reverse(p, nonneg)
         case JSD(beta=0 | 1):
+            # By definition and not as limits of the JSD, which are 0.
             return (_reverse if objective.beta else _forward)(p, nonneg)
         case JSD():
             return _jsd(p, objective.beta)

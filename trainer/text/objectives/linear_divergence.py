@@ -140,6 +140,7 @@ def linear_divergence(
     # A divergence of bfloat16 logits would be mostly rounding error.
     with torch.autocast(hidden_TH.device.type, enabled=False):
         hidden_TH = hidden_TH.to(head.weight.dtype)
+        # Whether gradients are enabled is asked here: inside `forward` they never are.
         loss, *statistics = LinearDivergence.apply(
             hidden_TH, head.weight, head.bias, inputs, torch.is_grad_enabled()
         )

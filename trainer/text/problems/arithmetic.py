@@ -117,6 +117,7 @@ def _add(rng: Random, level: int) -> DrawnProblem:
 
 
 def _sub(rng: Random, level: int) -> DrawnProblem:
+    # Sorted, because answers are never negative.
     b, a = sorted((_number(rng, *DIGITS[level]), _number(rng, *DIGITS[level])))
     width, borrow, steps = len(str(a)), 0, []
     for x, y in zip(_digits(a, width), _digits(b, width), strict=True):

@@ -17,7 +17,8 @@ from trainer.text.problems.benchmarks import multiple_choice
 from trainer.text.problems.records import Problem, ProblemError, Row
 
 LONGEST_TEXT = 100_000  # characters
-LONGEST_NAME = 64  # characters of the name of a problem or of a group of problems
+# Characters of the name of a problem or of a group of problems.
+LONGEST_NAME = 64
 GSM8K = re.compile(
     r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE
 )
@@ -43,6 +44,7 @@ GUESSES = {
 
 def guess(columns: Sequence[str]) -> dict[str, str | None]:
     """A first mapping for a file with these columns: role → column, or None if no name fits."""
+    # Reversed, so that of columns that differ only in case the first one is taken.
     lower = {column.lower(): column for column in reversed(columns)}
     column_by_role = {
         role: next((lower[name] for name in names if name in lower), None)
@@ -50,6 +52,7 @@ def guess(columns: Sequence[str]) -> dict[str, str | None]:
     }
     return {
         **column_by_role,
+        # "solution" is also a guess for the answer; one column cannot be both.
         "solution": None
         if column_by_role["solution"] == column_by_role["answer"]
         else column_by_role["solution"],
@@ -106,6 +109,7 @@ def content_id(question: str, answer: str) -> str:
 def _gsm8k(answer: str, solution: str) -> tuple[str, str]:
     if not (match := GSM8K.match(answer)):
         return answer.strip(), solution.strip()
+    # Commas between thousands only: `1,234` becomes `1234`.
     short = re.sub(r"(?<=\d),(?=\d{3})", "", match["answer"].strip())
     return short, solution.strip() or match["solution"].strip()
 

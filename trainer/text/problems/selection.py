@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator
 
 from trainer.text.problems.records import Problem, ProblemError
 
-Numbered = tuple[int, Problem]  # a problem with the number of its row, which messages name
+# A problem with the number of its row, which messages name.
+Numbered = tuple[int, Problem]
+# The same question often differs by these signs in two data sets.
 TYPOGRAPHY = str.maketrans(
     {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "×": "*", "\u00a0": " "}
 )

@@ -29,6 +29,7 @@ from trainer.text.problems.mapping import problem_of
 from trainer.text.problems.records import Problem, ProblemError, ProblemSet
 from trainer.text.problems.selection import Numbered
 
+# A run holds its problems in memory.
 MOST = 1_000_000
 MOST_GROUPS = 100
 NAMED = 5
@@ -131,6 +132,7 @@ def problem_set(problems: Iterable[Problem], notes: Iterable[str] = ()) -> Probl
 
 
 def _line(problem: Problem) -> bytes:
+    # The order of the fields is part of every stored fingerprint: a new field would change all.
     return json.dumps(astuple(problem), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from trainer.text.problems.records import ProblemError
 
-LONGEST_LINE = 8 * 1024 * 1024  # bytes; a binary file may have no line break at all
+# Bytes. A binary file may have no line break at all.
+LONGEST_LINE = 8 * 1024 * 1024
 
 
 class TextLine(NamedTuple):

@@ -16,7 +16,8 @@ from pathlib import Path
 import trainer
 from trainer.text.verifiers.records import VerifierError
 
-START_SECONDS = 120.0  # importing SymPy on a busy machine takes a while
+# Importing SymPy on a busy machine takes a while.
+START_SECONDS = 120.0
 # Seconds in which more lines accumulate, so that the processes do not alternate line by line.
 PAUSE = 0.001
 

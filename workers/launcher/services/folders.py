@@ -20,7 +20,8 @@ from workers.launcher.services import binaries
 from workers.launcher.services.account import Account
 from workers.launcher.services.binaries import Binaries
 
-SOCKET_PATH_BYTES = 100  # Linux holds 107, macOS 103
+# Linux holds 107 bytes of a socket's path, macOS 103.
+SOCKET_PATH_BYTES = 100
 LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
 
 
@@ -120,7 +121,8 @@ def _state_directory(clone: Path) -> Path:
     for path in (root, folder):
         if not path.exists():
             path.mkdir(parents=True)
-            path.chmod(0o755)  # whatever the umask is: the account must be able to enter
+            # Whatever the umask is: the account must be able to enter.
+            path.chmod(0o755)
     return folder
 
 

@@ -26,7 +26,8 @@ from workers.launcher.services.binaries import Binaries
 
 USER = DATABASE = "stillroom"
 MAJOR = "18"
-FIRST_START_BYTES = 300 * 2**20  # free space that a new data folder and its first log need
+# Free space that a new data folder and its first write-ahead log need.
+FIRST_START_BYTES = 300 * 2**20
 READY_SECONDS = 60.0
 SOCKET_LOCK = ".s.PGSQL.5432.lock"
 
@@ -163,9 +164,11 @@ def _stop_earlier_server(server: Postgres) -> None:
     process = _process_on(server.data, pid_file)
     if process is None:
         pid_file.unlink()
-        (server.sockets / SOCKET_LOCK).unlink(missing_ok=True)  # it names the same pid
+        # It names the same pid.
+        (server.sockets / SOCKET_LOCK).unlink(missing_ok=True)
         return
-    process.send_signal(signal.SIGINT)  # Postgres' fast shutdown
+    # Postgres' fast shutdown; on SIGTERM it would wait for its clients.
+    process.send_signal(signal.SIGINT)
     try:
         process.wait(timeout=READY_SECONDS)
     except psutil.TimeoutExpired:
