@@ -44,8 +44,9 @@ class Evaluator:
             self._find_tiers(rt)
         count, limit = len(self.components.evaluation), self.spec.evaluation.problems
         # Every later evaluation is compared with the first problem by problem, so that needs all.
-        limited = when == "during" and limit is not None
-        indices = _sample(count, limit) if limited else range(count)
+        indices: Sequence[int] = range(count)
+        if when == "during" and limit is not None:
+            indices = _sample(count, limit)
         event, answers = self._evaluate_role(rt, when, "evaluation", indices)
         tokens = self.spec.compute.micro_batch_tokens
         values = (
